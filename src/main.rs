@@ -1,0 +1,2 @@
+//! agentry
+fn main() {}
