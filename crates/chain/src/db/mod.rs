@@ -1,0 +1,31 @@
+//! Under construction.
+use std::path::Path;
+use async_trait::async_trait;
+use agentry_protocol::{BlockHash, ChainId};
+use crate::node::Head;
+use crate::source::{Batch, ChainSource, Cursor, Interest, Nature, SourceError, Start};
+
+/// Options.
+#[derive(Debug, Clone, Default)]
+pub struct ChainDbOptions {}
+
+/// The source.
+#[derive(Debug)]
+pub struct ChainDb {}
+
+#[async_trait]
+impl ChainSource for ChainDb {
+    fn nature(&self) -> Nature { Nature { name: "db", exemptions: &[] } }
+    async fn genesis(&mut self) -> Result<Option<BlockHash>, SourceError> { Err(SourceError::Closed) }
+    async fn head(&mut self) -> Result<Option<Head>, SourceError> { Err(SourceError::Closed) }
+    async fn begin(&mut self, _start: Start) -> Result<Cursor, SourceError> { Err(SourceError::Closed) }
+    async fn read(&mut self, _cursor: &Cursor, _interest: &dyn Interest, _limit: usize) -> Result<Batch, SourceError> { Err(SourceError::Closed) }
+    async fn changed(&mut self) { std::future::pending().await }
+}
+impl ChainDb {
+    /// Opens.
+    ///
+    /// # Errors
+    /// None yet.
+    pub fn open(_path: impl AsRef<Path>, _chain: ChainId, _options: ChainDbOptions) -> Result<Self, SourceError> { Ok(Self {}) }
+}

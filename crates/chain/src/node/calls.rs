@@ -1,0 +1,295 @@
+//! The reading calls, and the import of a block.
+
+use agentry_protocol::json::{Json, Limits};
+use agentry_protocol::{Address, BlockHeight, TransactionHash};
+
+use crate::node::block::{RawBlock, head};
+use crate::node::client::{NodeClient, Size};
+use crate::node::{
+    Account, Block, FoundTransaction, Head, Health, ImportOutcome, NodeError, one_line,
+};
+use crate::raw::{self, Object};
+use crate::row::Row;
+
+impl NodeClient {
+    /// The newest block. None: the chain has no block yet.
+    ///
+    /// # Errors
+    /// A failed call or an unreadable answer.
+    pub async fn head(&self) -> Result<Option<Head>, NodeError> {
+        let path = "/rpc/head";
+        let body = match self.get(path, Size::Small).await {
+            Ok(body) => body,
+            Err(error) if absent(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let object = Object::parse(&body).map_err(|error| self.unreadable(path, error))?;
+        head(&object).map(Some).map_err(|error| self.unreadable(path, error))
+    }
+
+    /// One block with its transactions. None: there is no such block.
+    ///
+    /// # Errors
+    /// A failed call or an unreadable answer. A node answers 5xx for ever to a block that holds a
+    /// payload it cannot write (hazard 6 of PROTOCOL.md).
+    pub async fn block(&self, height: BlockHeight) -> Result<Option<Block>, NodeError> {
+        Ok(self.raw_block(height).await?.map(RawBlock::decode))
+    }
+
+    pub(crate) async fn raw_block(
+        &self,
+        height: BlockHeight,
+    ) -> Result<Option<RawBlock>, NodeError> {
+        let path = format!("/rpc/blocks/{height}");
+        let body = match self.get(&path, Size::Large).await {
+            Ok(body) => body,
+            Err(error) if absent(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let block = RawBlock::cut(&body).map_err(|error| self.unreadable(&path, error))?;
+        if block.head.height != height {
+            return Err(self.unreadable(&path, "it is another block than the one asked for"));
+        }
+        Ok(Some(block))
+    }
+
+    /// The blocks of a range of heights, both ends included, with their transactions, in ascending
+    /// order. Heights that the node does not have are missing from it.
+    ///
+    /// # Errors
+    /// A failed call or an unreadable answer. One block that the node cannot write makes the whole
+    /// range fail.
+    pub async fn blocks_range(
+        &self,
+        start: BlockHeight,
+        end: BlockHeight,
+    ) -> Result<Vec<Block>, NodeError> {
+        let blocks = self.raw_blocks(start, end, true).await?;
+        Ok(blocks.into_iter().map(RawBlock::decode).collect())
+    }
+
+    pub(crate) async fn raw_blocks(
+        &self,
+        start: BlockHeight,
+        end: BlockHeight,
+        transactions: bool,
+    ) -> Result<Vec<RawBlock>, NodeError> {
+        let (path, body) = self.range(start, end, transactions).await?;
+        let list = block_list(&body).map_err(|error| self.unreadable(&path, error))?;
+        let blocks: Result<Vec<_>, _> = list.into_iter().map(RawBlock::cut).collect();
+        let mut blocks = blocks.map_err(|error| self.unreadable(&path, error))?;
+        blocks.retain(|block| (start..=end).contains(&block.head.height));
+        blocks.sort_by_key(|block| block.head.height);
+        blocks.dedup_by_key(|block| block.head.height);
+        Ok(blocks)
+    }
+
+    /// The blocks of a range of heights as the node writes them: one JSON text each, in the node's
+    /// order. They can be given to [`import_block`](Self::import_block) of another node.
+    ///
+    /// # Errors
+    /// A failed call or an unreadable answer.
+    pub async fn blocks_range_raw(
+        &self,
+        start: BlockHeight,
+        end: BlockHeight,
+    ) -> Result<Vec<String>, NodeError> {
+        let (path, body) = self.range(start, end, true).await?;
+        let list = block_list(&body).map_err(|error| self.unreadable(&path, error))?;
+        let text = |bytes: &[u8]| {
+            std::str::from_utf8(bytes)
+                .map(str::to_owned)
+                .map_err(|error| self.unreadable(&path, error))
+        };
+        list.into_iter().map(text).collect()
+    }
+
+    async fn range(
+        &self,
+        start: BlockHeight,
+        end: BlockHeight,
+        transactions: bool,
+    ) -> Result<(String, Vec<u8>), NodeError> {
+        let path = format!("/rpc/blocks-range?start={start}&end={end}&include_tx={transactions}");
+        let body = self.get(&path, Size::Large).await?;
+        Ok((path, body))
+    }
+
+    /// An account's balance and counter. An unknown one has 0 of both.
+    ///
+    /// # Errors
+    /// A failed call or an unreadable answer.
+    pub async fn account(&self, address: &Address) -> Result<Account, NodeError> {
+        let path = format!("/rpc/accounts/{}", segment(address.as_str()));
+        let body = self.get(&path, Size::Small).await?;
+        let object = Object::parse(&body).map_err(|error| self.unreadable(&path, error))?;
+        let named = object.string("address");
+        if named.is_some_and(|named| named != address.as_str()) {
+            return Err(self.unreadable(&path, "it is about another address"));
+        }
+        let balance = object.get("balance").and_then(whole_number);
+        Ok(Account {
+            address: address.clone(),
+            balance: balance.ok_or_else(|| self.unreadable(&path, "it has no balance"))?,
+            nonce: object.unsigned("nonce").unwrap_or_default(),
+            exists: object.boolean("exists").unwrap_or(true),
+        })
+    }
+
+    /// A transaction by its hash. None: the node does not know it.
+    ///
+    /// # Errors
+    /// [`NodeError::Unsupported`] on nodes of April 2026, which do not have the call; else a failed
+    /// call or an unreadable answer.
+    pub async fn transaction(
+        &self,
+        hash: &TransactionHash,
+    ) -> Result<Option<FoundTransaction>, NodeError> {
+        let path = format!("/rpc/transaction/{hash}");
+        let body = match self.get(&path, Size::Large).await {
+            Ok(body) => body,
+            Err(error) if route_absent(&error) => return Err(self.unsupported(&path)),
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let outer = Object::parse(&body).map_err(|error| self.unreadable(&path, error))?;
+        // Some answer the transaction itself, some wrap it.
+        let inner = outer.get("transaction").and_then(|text| Object::parse(text).ok());
+        let row = Row::cut(outer.get("transaction").unwrap_or(&body));
+        let object = inner.as_ref().unwrap_or(&outer);
+        let stored = row.decode().ok().map(|(_, stored)| stored);
+        let contradicts = match (row.hash, &stored) {
+            (Some(named), _) => named != *hash,
+            (None, Some(stored)) => stored.hash() != *hash,
+            (None, None) => false,
+        };
+        if contradicts {
+            return Err(self.unreadable(&path, "it is another transaction than the one asked for"));
+        }
+        Ok(Some(FoundTransaction {
+            hash: *hash,
+            height: object
+                .unsigned("block_height")
+                .or_else(|| outer.unsigned("block_height"))
+                .map(BlockHeight),
+            status: object.string("status").map(|text| one_line(&text)),
+            stored,
+        }))
+    }
+
+    /// Hands a block to a node. `raw` is one of [`blocks_range_raw`](Self::blocks_range_raw), with
+    /// the fields that the call wants of its own added.
+    ///
+    /// # Errors
+    /// A failed call (500 for a bad block) or an unreadable answer.
+    pub async fn import_block(&self, raw: &str) -> Result<ImportOutcome, NodeError> {
+        let path = "/rpc/importBlock";
+        let body = self.post(path, raw).await?;
+        let object = Object::parse(&body).map_err(|error| self.unreadable(path, error))?;
+        if object.boolean("success") == Some(false) {
+            let said = object.string("message").unwrap_or_default();
+            return Err(self.unreadable(path, format!("it did not succeed: {said}")));
+        }
+        let height = object
+            .unsigned("block_number")
+            .or_else(|| object.unsigned("block_height"))
+            .ok_or_else(|| self.unreadable(path, "it has no block_number"))?;
+        Ok(ImportOutcome {
+            height: BlockHeight(height),
+            hash: object.string("block_hash").map(|text| one_line(&text)).unwrap_or_default(),
+            already_exists: object
+                .string("message")
+                .is_some_and(|text| text.to_ascii_lowercase().contains("already exists")),
+        })
+    }
+
+    /// A node's word about itself.
+    ///
+    /// # Errors
+    /// A failed call or an unreadable answer.
+    pub async fn health(&self) -> Result<Health, NodeError> {
+        let path = "/health";
+        let body = self.get(path, Size::Small).await?;
+        let object = Object::parse(&body).map_err(|error| self.unreadable(path, error))?;
+        let word = |text: &[u8]| raw::string(text).map(|text| one_line(&text));
+        let chains = object.get("supported_chains").and_then(|list| raw::items(list).ok());
+        Ok(Health {
+            status: object.get("status").and_then(word).unwrap_or_default(),
+            supported_chains: chains.unwrap_or_default().into_iter().filter_map(word).collect(),
+            proposer_id: object.get("proposer_id").and_then(word),
+        })
+    }
+}
+
+/// 404 from the node's own hand: what was asked for is not there.
+fn absent(error: &NodeError) -> bool {
+    error.is_not_found() && !route_absent(error)
+}
+
+/// 404 from its web framework: the call itself is not there.
+fn route_absent(error: &NodeError) -> bool {
+    matches!(error, NodeError::Status { status: 404, detail, .. } if detail == "Not Found")
+}
+
+/// The blocks in an answer of blocks-range.
+fn block_list(body: &[u8]) -> Result<Vec<&[u8]>, String> {
+    let object = Object::parse(body).map_err(|error| error.to_string())?;
+    if object.boolean("success") == Some(false) {
+        return Err("it says that the call did not succeed".to_owned());
+    }
+    let list = object.get("blocks").ok_or("it has no blocks")?;
+    raw::items(list).map_err(|error| error.to_string())
+}
+
+/// A number of any size, cut to 128 bits; a float loses its fraction.
+fn whole_number(text: &[u8]) -> Option<i128> {
+    let json = Json::parse(text, Limits::default()).ok()?;
+    let text = std::str::from_utf8(text).ok()?.trim();
+    if let Some(float) = json.root().as_f64().filter(|_| text.contains(['.', 'e', 'E'])) {
+        // A cast from a float saturates.
+        return Some(float as i128);
+    }
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let saturated = if text.starts_with('-') { i128::MIN } else { i128::MAX };
+    Some(text.parse().unwrap_or(saturated))
+}
+
+/// A text as one segment of a path.
+fn segment(text: &str) -> String {
+    let mut segment = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            segment.push(char::from(byte));
+        } else {
+            segment.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    segment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn balances_of_any_size_are_read() {
+        assert_eq!(whole_number(b"17"), Some(17));
+        assert_eq!(whole_number(b"-17"), Some(-17));
+        assert_eq!(whole_number(b"17.9"), Some(17));
+        let huge = "9".repeat(60);
+        assert_eq!(whole_number(huge.as_bytes()), Some(i128::MAX));
+        assert_eq!(whole_number(format!("-{huge}").as_bytes()), Some(i128::MIN));
+        for not_one in ["null", "\"17\"", "[]", "", "NaN", "--1"] {
+            assert_eq!(whole_number(not_one.as_bytes()), None, "{not_one}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_one_segment() {
+        assert_eq!(segment("ait1ab"), "ait1ab");
+        assert_eq!(segment("../a?b#c/%"), "%2E%2E%2Fa%3Fb%23c%2F%25");
+    }
+}

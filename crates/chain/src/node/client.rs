@@ -1,0 +1,310 @@
+//! [`NodeClient`]: one HTTP exchange with a node, bounded in size and time.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::{Client, Method, StatusCode, Url, redirect, retry};
+
+use crate::node::{NodeError, one_line};
+use crate::raw;
+
+/// The longest wait that a node may ask for; longer ones are cut to it.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3_600);
+
+/// Limits of a [`NodeClient`].
+#[derive(Debug, Clone)]
+pub struct NodeOptions {
+    /// For establishing a connection. Default 3 s.
+    pub connect_timeout: Duration,
+    /// For a whole call, the answer's last byte included. Default 15 s.
+    pub timeout: Duration,
+    /// The same for calls with large answers (mempool, blocks-range). Default 60 s.
+    pub large_timeout: Duration,
+    /// The largest answer that is read, in bytes. Default 1 MiB. A single block counts as large.
+    pub max_body_bytes: usize,
+    /// The same for calls with large answers. Default 64 MiB.
+    pub max_large_body_bytes: usize,
+    /// How many pending transactions [`NodeClient::mempool_hashes`] asks for at first. Default
+    /// 20,000: a node keeps 10,000 by default.
+    pub mempool_limit: u64,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(3),
+            timeout: Duration::from_secs(15),
+            large_timeout: Duration::from_secs(60),
+            max_body_bytes: 1 << 20,
+            max_large_body_bytes: 64 << 20,
+            mempool_limit: 20_000,
+        }
+    }
+}
+
+/// A client of one node's RPC. Cheap to clone: clones share one pool of connections.
+///
+/// It takes no proxy from the environment, follows no redirect and repeats no request: what is sent
+/// is sent once, to the node that was named.
+#[derive(Clone)]
+pub struct NodeClient {
+    client: Client,
+    node: Arc<Node>,
+}
+
+struct Node {
+    /// With credentials, if it has any; without a slash at the end.
+    base: String,
+    /// Without credentials, for people.
+    shown: String,
+    options: NodeOptions,
+}
+
+impl fmt::Debug for NodeClient {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("NodeClient").field("url", &self.node.shown).finish_non_exhaustive()
+    }
+}
+
+/// An answer, whatever its status.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) retry_after: Option<Duration>,
+    /// The body, or why it could not be had.
+    pub(super) body: Result<Vec<u8>, NodeError>,
+}
+
+/// How large an answer may be, and how long it may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Size {
+    Small,
+    Large,
+}
+
+impl NodeClient {
+    /// A client for the node at `url`, such as `http://127.0.0.1:8006`. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`NodeError::Url`] when it is no `http` or `https` URL of a host;
+    /// [`NodeError::Client`] when TLS cannot be set up.
+    pub fn new(url: &str, options: NodeOptions) -> Result<Self, NodeError> {
+        let (base, shown) = read_url(url)?;
+        // An Err says that a provider is installed already: as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .connect_timeout(options.connect_timeout)
+            .pool_idle_timeout(Duration::from_secs(30))
+            .pool_max_idle_per_host(16)
+            .tcp_nodelay(true)
+            .user_agent(concat!("agentry/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| NodeError::Client { reason: reason(error) })?;
+        Ok(Self { client, node: Arc::new(Node { base, shown, options }) })
+    }
+
+    /// The node's URL, without credentials and without a slash at the end.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.node.shown
+    }
+
+    pub(super) fn options(&self) -> &NodeOptions {
+        &self.node.options
+    }
+
+    /// A GET whose answer must be a success.
+    pub(super) async fn get(&self, path: &str, size: Size) -> Result<Vec<u8>, NodeError> {
+        let answer = self.exchange(Method::GET, path, None, size).await?;
+        self.success(&call_name(&Method::GET, path), answer)
+    }
+
+    /// A POST of JSON whose answer must be a success.
+    pub(super) async fn post(&self, path: &str, body: &str) -> Result<Vec<u8>, NodeError> {
+        let answer = self.exchange(Method::POST, path, Some(body), Size::Small).await?;
+        self.success(&call_name(&Method::POST, path), answer)
+    }
+
+    fn success(&self, call: &str, answer: Answer) -> Result<Vec<u8>, NodeError> {
+        if answer.status.is_success() {
+            return answer.body;
+        }
+        Err(NodeError::Status {
+            call: call.to_owned(),
+            node: self.node.shown.clone(),
+            status: answer.status.as_u16(),
+            detail: detail(answer.body.as_deref().unwrap_or_default()),
+            retry_after: answer.retry_after,
+        })
+    }
+
+    /// Sends one request. An error says that no status came back; a broken body is the answer's.
+    pub(super) async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&str>,
+        size: Size,
+    ) -> Result<Answer, NodeError> {
+        let call = call_name(&method, path);
+        let options = &self.node.options;
+        let (limit, timeout) = match size {
+            Size::Small => (options.max_body_bytes, options.timeout),
+            Size::Large => (options.max_large_body_bytes, options.large_timeout),
+        };
+        let mut request =
+            self.client.request(method, format!("{}{path}", self.node.base)).timeout(timeout);
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body.to_owned());
+        }
+        let mut response = request.send().await.map_err(|error| self.failure(&call, error))?;
+        let status = response.status();
+        let retry_after = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.trim().parse().ok())
+            .map(|seconds| Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER));
+        let mut bytes = Vec::new();
+        let body = loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if chunk.len() <= limit - bytes.len() => {
+                    bytes.extend_from_slice(&chunk);
+                }
+                Ok(Some(_)) => {
+                    break Err(NodeError::TooLarge { call, node: self.node.shown.clone(), limit });
+                }
+                Ok(None) => break Ok(bytes),
+                Err(error) => break Err(self.failure(&call, error)),
+            }
+        };
+        Ok(Answer { status, retry_after, body })
+    }
+
+    fn failure(&self, call: &str, error: reqwest::Error) -> NodeError {
+        let (call, node) = (call.to_owned(), self.node.shown.clone());
+        // The order matters: a time-out while connecting has sent nothing.
+        if error.is_connect() || error.is_builder() {
+            NodeError::Connect { call, node, reason: reason(error) }
+        } else if error.is_timeout() {
+            NodeError::Timeout { call, node }
+        } else {
+            NodeError::Transport { call, node, reason: reason(error) }
+        }
+    }
+
+    /// The error for an answer that is not what it should be.
+    pub(super) fn unreadable(&self, path: &str, reason: impl fmt::Display) -> NodeError {
+        NodeError::Unreadable {
+            call: call_name(&Method::GET, path),
+            node: self.node.shown.clone(),
+            reason: one_line(&reason.to_string()),
+        }
+    }
+
+    /// The error for a call that the node does not have.
+    pub(super) fn unsupported(&self, path: &str) -> NodeError {
+        NodeError::Unsupported {
+            call: call_name(&Method::GET, path),
+            node: self.node.shown.clone(),
+        }
+    }
+}
+
+/// A call by its name: method and path, without the query.
+fn call_name(method: &Method, path: &str) -> String {
+    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    one_line(&format!("{method} {path}"))
+}
+
+/// Checks a node's URL. The answer is it with and without credentials.
+fn read_url(text: &str) -> Result<(String, String), NodeError> {
+    let refuse = |url: &str, reason: &str| {
+        Err(NodeError::Url { url: one_line(url), reason: reason.to_owned() })
+    };
+    let mut url = match Url::parse(text.trim()) {
+        Ok(url) => url,
+        // What cannot be parsed may hold credentials anywhere: it is not shown.
+        Err(error) => return refuse("", &error.to_string()),
+    };
+    let base = url.as_str().trim_end_matches('/').to_owned();
+    // Neither fails on a URL with a host, and without one the next check refuses it.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    let shown = url.as_str().trim_end_matches('/').to_owned();
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return refuse(&shown, "it is not an http or https URL");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return refuse(&shown, "it has a query or a fragment");
+    }
+    Ok((base, shown))
+}
+
+/// What went wrong, down to its cause, without the URL (which may hold credentials).
+fn reason(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    // Causes nest a few levels deep; a bound costs nothing.
+    for _ in 0..8 {
+        let Some(inner) = cause else { break };
+        let words = inner.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = inner.source();
+    }
+    one_line(&text)
+}
+
+/// A node's own words for a refusal: the `detail` of its JSON, else the body.
+pub(super) fn detail(body: &[u8]) -> String {
+    let found = raw::Object::parse(body).ok().and_then(|object| {
+        let text = object.get("detail").or_else(|| object.get("message"))?;
+        Some(match raw::string(text) {
+            Some(words) => words.into_owned(),
+            None => String::from_utf8_lossy(text).into_owned(),
+        })
+    });
+    one_line(&found.unwrap_or_else(|| {
+        String::from_utf8_lossy(&body[..body.len().min(4_096)]).into_owned()
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_used_and_not_shown() {
+        let client = NodeClient::new("http://user:secret@host:1/base/", NodeOptions::default());
+        let client = client.unwrap();
+        assert_eq!(client.url(), "http://host:1/base");
+        assert_eq!(client.node.base, "http://user:secret@host:1/base");
+        assert!(!format!("{client:?}").contains("secret"));
+    }
+
+    #[test]
+    fn what_is_no_node_is_refused_with_the_reason() {
+        for url in ["", "nonsense", "ftp://host", "http://", "http://host/?a=1", "unix:/x", "//h"] {
+            let error = NodeClient::new(url, NodeOptions::default()).unwrap_err();
+            assert!(matches!(error, NodeError::Url { .. }), "{url}: {error}");
+            assert!(!error.is_transient());
+        }
+        let error = NodeClient::new("ftp://me:secret@host", NodeOptions::default()).unwrap_err();
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn the_detail_is_the_nodes_own_words() {
+        assert_eq!(detail(br#"{"detail":"no blocks\nyet"}"#), "no blocks\\u{a}yet");
+        assert_eq!(detail(br#"{"detail":[{"msg":"x"}]}"#), r#"[{"msg":"x"}]"#);
+        assert_eq!(detail(b"Internal Server Error"), "Internal Server Error");
+        assert_eq!(detail(&[0xff; 9_000]).chars().count(), 501);
+    }
+}

@@ -1,0 +1,185 @@
+//! What goes wrong in a call, and what is known of a posted transaction's fate.
+
+use std::time::Duration;
+
+/// Why a call to a node failed. No variant shows credentials of the node's URL.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The URL is no node's.
+    #[error("reading the node's URL {url:?}: {reason}; write it like http://127.0.0.1:8006")]
+    Url {
+        /// The URL, without credentials.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The HTTP client cannot be built.
+    #[error("building the HTTP client: {reason}")]
+    Client {
+        /// Why.
+        reason: String,
+    },
+    /// No connection: nothing was sent.
+    #[error("{call}: connecting to {node}: {reason}; is the node running?")]
+    Connect {
+        /// The call, as method and path.
+        call: String,
+        /// The node's URL.
+        node: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// The answer took too long.
+    #[error("{call}: {node} did not answer in time")]
+    Timeout {
+        /// The call, as method and path.
+        call: String,
+        /// The node's URL.
+        node: String,
+    },
+    /// The connection broke.
+    #[error("{call}: talking to {node}: {reason}")]
+    Transport {
+        /// The call, as method and path.
+        call: String,
+        /// The node's URL.
+        node: String,
+        /// What broke.
+        reason: String,
+    },
+    /// The answer is larger than we read.
+    #[error("{call}: the answer of {node} is larger than {limit} bytes")]
+    TooLarge {
+        /// The call, as method and path.
+        call: String,
+        /// The node's URL.
+        node: String,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// An answer that says no.
+    #[error("{call}: {node} answered {status}: {detail}")]
+    Status {
+        /// The call, as method and path.
+        call: String,
+        /// The node's URL.
+        node: String,
+        /// The HTTP status.
+        status: u16,
+        /// The node's own words: one line of at most 500 characters.
+        detail: String,
+        /// How long the node asks us to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The node does not know the call.
+    #[error("{call}: {node} has no such call; it is an older node")]
+    Unsupported {
+        /// The call, as method and path.
+        call: String,
+        /// The node's URL.
+        node: String,
+    },
+    /// An answer that cannot be understood.
+    #[error("{call}: reading the answer of {node}: {reason}")]
+    Unreadable {
+        /// The call, as method and path.
+        call: String,
+        /// The node's URL.
+        node: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The mempool could not be had whole, so nothing can be said about what is absent from it.
+    #[error("reading the whole mempool of {node}: {reason}")]
+    Incomplete {
+        /// The node's URL.
+        node: String,
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl NodeError {
+    /// Whether the same call may succeed later without anyone's doing.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Connect { .. }
+            | Self::Timeout { .. }
+            | Self::Transport { .. }
+            | Self::Incomplete { .. }
+            | Self::Unreadable { .. } => true,
+            Self::Status { status, .. } => *status >= 500 || matches!(status, 408 | 425 | 429),
+            Self::Url { .. }
+            | Self::Client { .. }
+            | Self::TooLarge { .. }
+            | Self::Unsupported { .. } => false,
+        }
+    }
+
+    /// Whether the node says that what was asked for is not there.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Status { status: 404, .. })
+    }
+
+    /// Whether the node failed in answering (5xx), rather than on the way.
+    #[must_use]
+    pub fn is_server_error(&self) -> bool {
+        matches!(self, Self::Status { status: 500.., .. })
+    }
+
+    /// Whether the node was not reached at all: nothing was sent.
+    #[must_use]
+    pub fn is_connect(&self) -> bool {
+        matches!(self, Self::Connect { .. })
+    }
+}
+
+/// What is known of the fate of a transaction whose POST did not succeed. It decides what may be
+/// done with the signed bytes: whatever may have been taken counts as taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// The node has not taken it, and says why. The same bytes will be refused again.
+    #[error("posting a transaction: the node refused it with {status}: {detail}")]
+    Rejected {
+        /// The HTTP status: 400 and 422 by the node's own judgement; 401, 403, 404, 405, 413 and 415
+        /// from whatever stands before it.
+        status: u16,
+        /// The node's words: one line of at most 500 characters.
+        detail: String,
+    },
+    /// The bytes never left this process.
+    #[error("posting a transaction: it was not sent: {reason}")]
+    NotSent {
+        /// Why.
+        reason: String,
+    },
+    /// The node has not taken it, for it has too much to do.
+    #[error("posting a transaction: the node is busy")]
+    Busy {
+        /// How long it asks us to wait.
+        retry_after: Option<Duration>,
+    },
+    /// It may have been taken.
+    #[error("posting a transaction: it may or may not have been taken: {reason}")]
+    Unknown {
+        /// What happened.
+        reason: String,
+    },
+}
+
+impl SubmitError {
+    /// Whether the transaction may be in the node's mempool all the same.
+    #[must_use]
+    pub fn may_have_been_taken(&self) -> bool {
+        matches!(self, Self::Unknown { .. })
+    }
+
+    /// Whether posting again later may succeed.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        !matches!(self, Self::Rejected { .. })
+    }
+}

@@ -1,0 +1,26 @@
+//! One node's RPC.
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | `client` | [`NodeClient`] itself: one HTTP exchange, bounded in size and time |
+//! | `calls` | the reading calls |
+//! | `mempool` | the mempool, and the proof that it was read whole |
+//! | `submit` | posting a transaction, and what is known of its fate |
+//! | `block` | blocks and their transactions, out of whatever form a node shows them in |
+
+mod block;
+mod calls;
+mod client;
+mod error;
+mod mempool;
+mod submit;
+mod text;
+mod types;
+
+pub(crate) use block::{RawBlock, block_identity};
+pub use client::{NodeClient, NodeOptions};
+pub use error::{NodeError, SubmitError};
+pub(crate) use text::one_line;
+pub use types::{
+    Account, Block, BlockTransaction, FoundTransaction, Head, Health, ImportOutcome, Mempool,
+};

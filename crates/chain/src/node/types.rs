@@ -1,0 +1,110 @@
+//! What a node answers.
+
+use std::collections::HashSet;
+
+use agentry_protocol::{Address, BlockHash, BlockHeight, StoredTransaction, TransactionHash};
+
+/// The newest block of a chain, or any block known by its header alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// Its height; block 0 is the genesis.
+    pub height: BlockHeight,
+    /// Its hash.
+    pub hash: BlockHash,
+    /// How many transactions the block counts (it may show fewer, see hazard 4 of PROTOCOL.md).
+    pub tx_count: u64,
+}
+
+/// A block as a node shows it.
+#[derive(Debug, Clone)]
+pub struct Block {
+    /// Its height.
+    pub height: BlockHeight,
+    /// Its hash.
+    pub hash: BlockHash,
+    /// The hash of the block before it. None: the call does not say (blocks-range), the node does
+    /// not know (a follower), or it is the genesis, whose parent `0x00` is no hash.
+    pub parent_hash: Option<BlockHash>,
+    /// Who proposed it; empty where the node does not say.
+    pub proposer: String,
+    /// When, as the node spells it (ISO 8601, UTC without an offset).
+    pub timestamp: String,
+    /// How many transactions the block counts.
+    pub tx_count: u64,
+    /// The transactions that the node shows. None: it sent no such field (nodes before 2026-04-10).
+    pub transactions: Option<Vec<BlockTransaction>>,
+}
+
+/// One transaction of a [`Block`].
+#[derive(Debug, Clone)]
+pub struct BlockTransaction {
+    /// Its hash: the node's `tx_hash` where that is well formed, else the stored form's.
+    /// None: neither could be read.
+    pub hash: Option<TransactionHash>,
+    /// The transaction, or the reason why it cannot be read.
+    pub stored: Result<StoredTransaction, String>,
+}
+
+/// An account's standing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Whose it is.
+    pub address: Address,
+    /// AIT, whole; beyond 128 bits it saturates. It can be negative after hostile transactions.
+    pub balance: i128,
+    /// The account's counter of mined transactions.
+    pub nonce: u64,
+    /// False: the chain has never seen the address.
+    pub exists: bool,
+}
+
+/// What a mempool holds.
+#[derive(Debug, Clone)]
+pub struct Mempool {
+    /// The pending transactions that can be decoded, highest fee first.
+    pub transactions: Vec<StoredTransaction>,
+    /// The hashes of all of them.
+    pub hashes: HashSet<TransactionHash>,
+    /// How many the node listed, undecodable ones included.
+    pub count: u64,
+    /// How many of those could not be decoded.
+    pub undecodable: u64,
+    /// Fewer came than the limit asked for: this is the whole mempool.
+    pub complete: bool,
+}
+
+/// A transaction looked up by its hash (later nodes only).
+#[derive(Debug, Clone)]
+pub struct FoundTransaction {
+    /// The hash that was asked for.
+    pub hash: TransactionHash,
+    /// The block that holds it. None: still pending, or the node does not say.
+    pub height: Option<BlockHeight>,
+    /// The node's word for its standing, as it spells it.
+    pub status: Option<String>,
+    /// The transaction, where the answer carries it.
+    pub stored: Option<StoredTransaction>,
+}
+
+/// What a node did with an imported block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportOutcome {
+    /// The height under which it is filed.
+    pub height: BlockHeight,
+    /// Its hash, as the node spells it.
+    pub hash: String,
+    /// The node had it already.
+    pub already_exists: bool,
+}
+
+/// A node's word about itself. None of it is proof of which chain it serves: a chain is known by
+/// the hash of its block 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// `ok` when it is.
+    pub status: String,
+    /// Not to be trusted: defaults to `ait-devnet` on every node.
+    pub supported_chains: Vec<String>,
+    /// Who proposes blocks there.
+    pub proposer_id: Option<String>,
+}

@@ -1,0 +1,202 @@
+//! The cursor: a position on a chain, which its reader stores.
+
+use agentry_protocol::{BlockHash, BlockHeight};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::node::Head;
+use crate::source::Trail;
+
+/// The version of the stored form. A cursor of another version is refused when it is read back.
+const VERSION: u16 = 1;
+
+/// A position on a chain: what has been read, and enough about it to notice when the chain below
+/// changes. Opaque; a few kilobytes when stored.
+///
+/// A cursor of one kind of source may be given to the other kind: what lies within the last 64
+/// heights is then delivered again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    /// Which kind of source it was last read with: row ids and digests mean nothing to the other.
+    pub(crate) kind: Kind,
+    /// Block 0 of its chain, once known.
+    pub(crate) genesis: Option<BlockHash>,
+    pub(crate) origin: Origin,
+    /// The last block that has been read.
+    pub(crate) tip: Option<Head>,
+    pub(crate) trail: Trail,
+    /// chain.db: the transaction row up to which late rows have been looked for.
+    pub(crate) transactions: Mark,
+    /// chain.db: the same for rows of blocks.
+    pub(crate) blocks: Mark,
+    /// RPC: heights that could not be read whole, ascending.
+    pub(crate) gaps: Vec<u64>,
+}
+
+/// Which kind of source a cursor was last read with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    Db,
+    Rpc,
+}
+
+/// The first height that is delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Origin {
+    pub(crate) height: u64,
+    /// It goes down with a fork below it: the cursor began at the head, so what replaces blocks that
+    /// stood there at the time is new.
+    pub(crate) lowers: bool,
+}
+
+impl Origin {
+    /// The origin after everything above `fork` (None: everything) was withdrawn.
+    pub(crate) fn after_fork(self, fork: Option<u64>) -> Self {
+        let first_new = fork.map_or(0, |height| height.saturating_add(1));
+        let height = if self.lowers { self.height.min(first_new) } else { self.height };
+        Self { height, ..self }
+    }
+}
+
+/// A row up to which a table has been read: its id, and a fingerprint that tells it from another row
+/// with the same id. Id 0: no row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    pub(crate) id: i64,
+    pub(crate) print: u32,
+}
+
+impl Cursor {
+    /// A cursor that has read nothing.
+    pub(crate) fn new(kind: Kind, origin: Origin) -> Self {
+        Self {
+            kind,
+            genesis: None,
+            origin,
+            tip: None,
+            trail: Trail::default(),
+            transactions: Mark::default(),
+            blocks: Mark::default(),
+            gaps: Vec::new(),
+        }
+    }
+
+    /// The height up to which the chain has been read; for a cursor that has just begun, the block
+    /// before the first one it will look at. None: nothing has been read.
+    #[must_use]
+    pub fn height(&self) -> Option<BlockHeight> {
+        self.tip.as_ref().map(|tip| tip.height)
+    }
+
+    /// The hash of block 0 of its chain. None: the chain had no block 0 yet.
+    #[must_use]
+    pub fn genesis(&self) -> Option<&BlockHash> {
+        self.genesis.as_ref()
+    }
+
+    /// The first height that is delivered. After [`Start::Head`](crate::Start::Head) it goes down
+    /// when a reorganisation replaces older blocks.
+    #[must_use]
+    pub fn origin(&self) -> BlockHeight {
+        BlockHeight(self.origin.height)
+    }
+
+    /// The blocks that could not be read whole so far, by ascending height.
+    pub fn gaps(&self) -> impl Iterator<Item = BlockHeight> {
+        self.gaps.iter().copied().map(BlockHeight)
+    }
+
+    /// The first height that has not been read.
+    pub(crate) fn next_height(&self) -> u64 {
+        self.tip.as_ref().map_or(0, |tip| tip.height.0.saturating_add(1))
+    }
+
+    /// Forgets what was read above `fork` (None: everything), and answers how many heights that were.
+    pub(crate) fn withdraw(&mut self, fork: Option<Head>) -> u64 {
+        let read = self.next_height();
+        let first_gone = fork.as_ref().map_or(0, |head| head.height.0.saturating_add(1));
+        match &fork {
+            Some(head) => {
+                self.trail.withdraw_above(head.height.0);
+                self.gaps.retain(|gap| *gap <= head.height.0);
+            }
+            None => {
+                self.trail.clear();
+                self.gaps.clear();
+            }
+        }
+        self.origin = self.origin.after_fork(fork.as_ref().map(|head| head.height.0));
+        self.tip = fork;
+        read.saturating_sub(first_gone)
+    }
+}
+
+/// The stored form.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    version: u16,
+    kind: Kind,
+    genesis: Option<BlockHash>,
+    origin: Origin,
+    tip: Option<StoredTip>,
+    transactions: Mark,
+    blocks: Mark,
+    gaps: Vec<u64>,
+    trail: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredTip {
+    height: BlockHeight,
+    hash: BlockHash,
+    tx_count: u64,
+}
+
+impl Serialize for Cursor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let stored = Stored {
+            version: VERSION,
+            kind: self.kind,
+            genesis: self.genesis,
+            origin: self.origin,
+            tip: self.tip.as_ref().map(|tip| StoredTip {
+                height: tip.height,
+                hash: tip.hash,
+                tx_count: tip.tx_count,
+            }),
+            transactions: self.transactions,
+            blocks: self.blocks,
+            gaps: self.gaps.clone(),
+            trail: self.trail.to_text(),
+        };
+        stored.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Cursor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let stored = Stored::deserialize(deserializer)?;
+        if stored.version != VERSION {
+            return Err(de::Error::custom(format_args!(
+                "reading a chain position: it has version {}, this program knows version {VERSION}; use the program that wrote it",
+                stored.version
+            )));
+        }
+        let trail = Trail::from_text(&stored.trail)
+            .ok_or_else(|| de::Error::custom("reading a chain position: its trail is damaged"))?;
+        Ok(Self {
+            kind: stored.kind,
+            genesis: stored.genesis,
+            origin: stored.origin,
+            tip: stored.tip.map(|tip| Head {
+                height: tip.height,
+                hash: tip.hash,
+                tx_count: tip.tx_count,
+            }),
+            trail,
+            transactions: stored.transactions,
+            blocks: stored.blocks,
+            gaps: stored.gaps,
+        })
+    }
+}

@@ -1,0 +1,80 @@
+//! Why a source cannot be read.
+
+use std::path::PathBuf;
+
+use agentry_protocol::BlockHash;
+
+use crate::node::NodeError;
+
+/// Why a source cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// The database file is not there (yet, or any more).
+    #[error("opening the chain database {}: there is no such file; is the node's data directory right?", path.display())]
+    Missing {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The file cannot be reached: permissions, or a failing disk.
+    #[error("looking at the chain database {}: {error}", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// SQLite could not read it.
+    #[error("{doing} in the chain database {}: {error}", path.display())]
+    Database {
+        /// Which file.
+        path: PathBuf,
+        /// What was being done.
+        doing: &'static str,
+        /// What SQLite says.
+        error: rusqlite::Error,
+    },
+    /// The file was replaced or written to while it was read; the next read sees the new one.
+    #[error("reading the chain database {}: it was replaced meanwhile; read again", path.display())]
+    Replaced {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The node did not answer as it should.
+    #[error("reading the chain over RPC: {0}")]
+    Node(#[from] NodeError),
+    /// What the node answered contradicts itself, as when the chain changed between two calls.
+    #[error("reading the chain over RPC: {reason}; read again")]
+    Inconsistent {
+        /// How.
+        reason: String,
+    },
+    /// This is another chain than the cursor's: block 0 differs.
+    #[error(
+        "this is another chain: its block 0 is {found}, the position belongs to one whose block 0 is {expected}; point it back at that chain, or begin with a new store"
+    )]
+    OtherChain {
+        /// The cursor's block 0.
+        expected: BlockHash,
+        /// The source's block 0.
+        found: BlockHash,
+    },
+    /// The source's own thread has ended; only a new source can be read.
+    #[error("reading the chain: the reader's thread has ended; open the source anew")]
+    Closed,
+}
+
+impl SourceError {
+    /// Whether the same read may succeed later without anyone's doing.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Missing { .. } | Self::Replaced { .. } | Self::Inconsistent { .. } => true,
+            // A file on its way to being replaced, half copied, or locked; permissions may be set
+            // right while we run. None of it is for us to give up on.
+            Self::File { .. } | Self::Database { .. } => true,
+            Self::Node(error) => error.is_transient(),
+            Self::OtherChain { .. } | Self::Closed => false,
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What a source delivers.
+
+use agentry_protocol::{BlockHash, BlockHeight, StoredTransaction, TransactionHash};
+
+use crate::node::Head;
+use crate::source::Cursor;
+
+/// The answer to one [`read`](crate::ChainSource::read).
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// What happened, in order. A reader applies them and stores [`Batch::cursor`] in one step.
+    pub events: Vec<ChainEvent>,
+    /// The position after these events. To be stored even when there are none: it moves on.
+    pub cursor: Cursor,
+    /// The last block that has been read. None: none yet.
+    pub read_through: Option<Head>,
+    /// There is more to read at once.
+    pub more: bool,
+}
+
+/// Something that happened on the chain.
+#[derive(Debug, Clone)]
+pub enum ChainEvent {
+    /// A transaction that the interest wants. It may come again: (hash, height) tells.
+    Transaction(ChainTransaction),
+    /// Every transaction reported at a height above `above` is no longer on the chain; what stands
+    /// there now follows.
+    Withdrawn {
+        /// The highest block that still stands. None: none does, the chain was reset.
+        above: Option<BlockHeight>,
+        /// How many heights that had been read were withdrawn.
+        depth: u64,
+    },
+    /// A transaction that cannot be decoded. Its neighbours go on.
+    Undecodable {
+        /// The block that holds it.
+        height: BlockHeight,
+        /// Its hash, where the chain names one.
+        hash: Option<TransactionHash>,
+        /// What is wrong with it: one line, bounded.
+        reason: String,
+    },
+    /// A block that the source could not be given whole. Reading goes on; it is tried again.
+    Gap {
+        /// Which block.
+        height: BlockHeight,
+        /// Why: one line, bounded.
+        reason: String,
+    },
+    /// An earlier gap can be read now; its transactions came just before, as late ones.
+    GapFilled {
+        /// Which block.
+        height: BlockHeight,
+    },
+}
+
+/// A transaction and where it stands.
+#[derive(Debug, Clone)]
+pub struct ChainTransaction {
+    /// Its identity: the chain's `tx_hash` where that is well formed, else the stored form's hash.
+    pub hash: TransactionHash,
+    /// The transaction itself.
+    pub stored: StoredTransaction,
+    /// The block that holds it.
+    pub height: BlockHeight,
+    /// That block's hash.
+    pub block_hash: BlockHash,
+    /// It came when its height had been passed already, so it is out of order.
+    pub late: bool,
+}

@@ -1,0 +1,207 @@
+//! The trail: what a cursor remembers of the blocks it has read, to find where a chain forked.
+//!
+//! The last [`WINDOW`] heights are remembered one by one. Of older ones ever fewer are kept, about
+//! two for each doubling of the age, and block 0: so a fork deeper than the window is still found to
+//! within a factor of two of its depth, with a trail of a few kilobytes.
+
+use std::fmt::Write as _;
+
+use agentry_protocol::BlockHash;
+
+/// How many heights are remembered one by one, and re-read for late rows.
+pub(crate) const WINDOW: u64 = 64;
+
+/// The first 16 bytes of a block hash: enough to tell blocks apart (a second block with the same 128
+/// bits is beyond anyone), and half the size in every stored cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HashPrint(pub(crate) u128);
+
+impl From<&BlockHash> for HashPrint {
+    fn from(hash: &BlockHash) -> Self {
+        let mut print = [0; 16];
+        print.copy_from_slice(&hash.as_bytes()[..16]);
+        Self(u128::from_be_bytes(print))
+    }
+}
+
+/// One block that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) height: u64,
+    pub(crate) hash: HashPrint,
+    /// What was to be seen of the block's content: when it changes under the same hash, the block is
+    /// read again. What goes into it is the source's affair.
+    pub(crate) digest: u64,
+    /// chain.db only: the highest transaction row id seen at this height or below, 0 for none, …
+    pub(crate) tx_id: i64,
+    /// … and the fingerprint of that row.
+    pub(crate) tx_print: u32,
+    /// chain.db only: the row id of the block.
+    pub(crate) block_id: i64,
+}
+
+/// The blocks that were read, by ascending height.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Trail(Vec<Entry>);
+
+impl Trail {
+    pub(crate) fn last(&self) -> Option<&Entry> {
+        self.0.last()
+    }
+
+    pub(crate) fn get(&self, height: u64) -> Option<&Entry> {
+        let at = self.0.binary_search_by_key(&height, |entry| entry.height).ok()?;
+        self.0.get(at)
+    }
+
+    pub(crate) fn get_mut(&mut self, height: u64) -> Option<&mut Entry> {
+        let at = self.0.binary_search_by_key(&height, |entry| entry.height).ok()?;
+        self.0.get_mut(at)
+    }
+
+    /// From the newest to the oldest.
+    pub(crate) fn newest_first(&self) -> impl Iterator<Item = &Entry> {
+        self.0.iter().rev()
+    }
+
+    /// The lowest height of the window below (and with) `tip`.
+    pub(crate) fn window_start(tip: u64) -> u64 {
+        tip.saturating_sub(WINDOW - 1)
+    }
+
+    /// Adds a block above all others and forgets what is too old.
+    pub(crate) fn push(&mut self, entry: Entry) {
+        self.withdraw_from(entry.height);
+        self.0.push(entry);
+        let tip = entry.height;
+        self.0.retain(|entry| keeps(entry.height, tip));
+    }
+
+    /// Forgets every block above `height`.
+    pub(crate) fn withdraw_above(&mut self, height: u64) {
+        self.0.retain(|entry| entry.height <= height);
+    }
+
+    fn withdraw_from(&mut self, height: u64) {
+        while self.0.last().is_some_and(|last| last.height >= height) {
+            self.0.pop();
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// The stored form: entries apart by spaces, their fields in hex apart by dots.
+    pub(crate) fn to_text(&self) -> String {
+        let mut text = String::with_capacity(self.0.len() * 64);
+        for entry in &self.0 {
+            if !text.is_empty() {
+                text.push(' ');
+            }
+            let Entry { height, hash, digest, tx_id, tx_print, block_id } = entry;
+            // Writing to a String cannot fail.
+            let _ = write!(
+                text,
+                "{height:x}.{:032x}.{digest:x}.{tx_id:x}.{tx_print:x}.{block_id:x}",
+                hash.0
+            );
+        }
+        text
+    }
+
+    /// Reads the stored form back. None: it is damaged.
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        let mut entries: Vec<Entry> = Vec::new();
+        for part in text.split(' ').filter(|part| !part.is_empty()) {
+            let mut fields = part.split('.');
+            let mut field = || fields.next();
+            let entry = Entry {
+                height: u64::from_str_radix(field()?, 16).ok()?,
+                hash: HashPrint(u128::from_str_radix(field()?, 16).ok()?),
+                digest: u64::from_str_radix(field()?, 16).ok()?,
+                tx_id: i64::from_str_radix(field()?, 16).ok()?,
+                tx_print: u32::from_str_radix(field()?, 16).ok()?,
+                block_id: i64::from_str_radix(field()?, 16).ok()?,
+            };
+            if field().is_some() || entries.last().is_some_and(|last| last.height >= entry.height) {
+                return None;
+            }
+            entries.push(entry);
+        }
+        Some(Self(entries))
+    }
+}
+
+/// Whether a block is remembered when the newest is `tip`: all of the window, block 0, and of an
+/// older one of age `a` those whose height a power of two between `a`/4 and `a`/2 divides.
+fn keeps(height: u64, tip: u64) -> bool {
+    let age = tip.saturating_sub(height);
+    if age < WINDOW || height == 0 {
+        return true;
+    }
+    let step = 1_u64 << (age.ilog2() - 1);
+    height.is_multiple_of(step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(height: u64) -> Entry {
+        Entry {
+            height,
+            hash: HashPrint(u128::from(height) << 64 | 7),
+            digest: height ^ 0xdead,
+            tx_id: 5,
+            tx_print: 9,
+            block_id: 11,
+        }
+    }
+
+    #[test]
+    fn the_window_is_whole_and_the_rest_thins_out() {
+        let mut trail = Trail::default();
+        let tip = 1_000_000;
+        for height in 0..=tip {
+            trail.push(entry(height));
+        }
+        for height in Trail::window_start(tip)..=tip {
+            assert!(trail.get(height).is_some());
+        }
+        assert!(trail.get(0).is_some());
+        let count = trail.newest_first().count();
+        assert!((64 + 14..140).contains(&count), "{count} entries");
+        // However deep a fork is, the trail knows a block at most twice as deep.
+        for depth in [65, 100, 1_000, 30_000, 400_000] {
+            let fork = tip - depth;
+            let below = trail.newest_first().find(|entry| entry.height <= fork).unwrap();
+            assert!(tip - below.height <= 2 * depth, "{depth}: {}", below.height);
+        }
+        assert!(trail.to_text().len() < 9_000);
+    }
+
+    #[test]
+    fn the_stored_form_reads_back() {
+        let mut trail = Trail::default();
+        for height in (0..500).step_by(3) {
+            trail.push(entry(height));
+        }
+        assert_eq!(Trail::from_text(&trail.to_text()), Some(trail));
+        assert_eq!(Trail::from_text(""), Some(Trail::default()));
+        for damaged in ["1", "1.2.3.4.5", "1.2.3.4.5.6.7", "2.0.0.0.0.0 1.0.0.0.0.0", "x.0.0.0.0.0"] {
+            assert_eq!(Trail::from_text(damaged), None, "{damaged}");
+        }
+    }
+
+    #[test]
+    fn a_push_replaces_what_stood_at_or_above() {
+        let mut trail = Trail::default();
+        for height in 0..10 {
+            trail.push(entry(height));
+        }
+        trail.push(entry(4));
+        assert_eq!(trail.last(), Some(&entry(4)));
+        assert_eq!(trail.newest_first().count(), 5);
+    }
+}
