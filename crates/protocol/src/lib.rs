@@ -1,1 +1,39 @@
-//! Under construction.
+//! The AITBC chain's formats, as an agent meets them: pure functions and values, no I/O.
+//!
+//! Everything here reads what strangers wrote: sizes are bounded, nothing recurses on the depth
+//! of its input, no input panics, and secrets are wiped from memory and never shown.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`json`] | canonical JSON exactly as CPython writes it, on a flat arena; exact [`Number`]s |
+//! | [`address`] | the two forms of an address, and what a chain may carry instead |
+//! | [`key`] | Ed25519 seeds, keys and signatures, verified strictly |
+//! | [`hash`] | transaction hashes, message digests and block hashes as types |
+//! | [`block`] | chain ids, heights, and the formula of a block's hash |
+//! | [`transaction`] | what a wallet signs, what it posts, and what a node keeps |
+//! | [`payload`] | how the payload of a transaction is read: command, text or opaque |
+//! | [`password`] | a password that wipes itself |
+//!
+//! The types are also re-exported at the root: `use agentry_protocol::{Address, Json, …}`.
+
+pub mod address;
+pub mod block;
+pub mod hash;
+pub mod json;
+pub mod key;
+pub mod password;
+pub mod payload;
+pub mod transaction;
+
+mod text;
+
+pub use address::{Address, AddressError, AddressForm};
+pub use block::{BlockHeight, ChainId, ChainIdError, block_hash, genesis_hash, isoformat};
+pub use hash::{BlockHash, HashError, MessageDigest, TransactionHash};
+pub use json::{Json, JsonError, JsonRef, Kind, Limits, Number};
+pub use key::{KeyError, PublicKey, Seed, Signature, SignatureError, SigningKey};
+pub use password::Password;
+pub use payload::{Command, Payload};
+pub use transaction::{
+    SignedTransaction, StoredTransaction, Transaction, TransactionError, Verification,
+};

@@ -1,0 +1,98 @@
+//! Why a text is not JSON that can be signed.
+
+/// Why JSON was refused. `at` counts bytes from the beginning of the text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// The text is longer than its reader allows.
+    #[error("json of {bytes} bytes is over the limit of {limit}")]
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// More containers are open at once than its reader allows.
+    #[error("json nests deeper than {limit} levels at byte {at}")]
+    TooDeep {
+        /// Where.
+        at: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The bytes are not UTF-8.
+    #[error("json is not utf-8 at byte {at}")]
+    NotUtf8 {
+        /// Where.
+        at: usize,
+    },
+    /// The text ends before the value does.
+    #[error("json ends where {expected} is expected")]
+    UnexpectedEnd {
+        /// What should come.
+        expected: &'static str,
+    },
+    /// A character stands where it cannot.
+    #[error("json has {found:?} at byte {at}, where {expected} is expected")]
+    Unexpected {
+        /// Where.
+        at: usize,
+        /// The character.
+        found: char,
+        /// What should stand there.
+        expected: &'static str,
+    },
+    /// A control character stands unescaped in a string.
+    #[error("json has a bare control character in a string at byte {at}")]
+    ControlCharacter {
+        /// Where.
+        at: usize,
+    },
+    /// A backslash is followed by none of JSON's escapes.
+    #[error("json has a malformed escape at byte {at}")]
+    Escape {
+        /// Where.
+        at: usize,
+    },
+    /// Half of a surrogate pair stands alone: text that has no UTF-8 form.
+    #[error("json has a lone surrogate at byte {at}, which no text can hold")]
+    LoneSurrogate {
+        /// Where.
+        at: usize,
+    },
+    /// `NaN` or `Infinity`, which Python writes and JSON does not know.
+    #[error("json has {word} at byte {at}, which is no json number")]
+    NonFiniteWord {
+        /// Where.
+        at: usize,
+        /// The word.
+        word: &'static str,
+    },
+    /// A float such as `1e400`, beyond the range of a double.
+    #[error("json has a float beyond the range of a double at byte {at}")]
+    FloatRange {
+        /// Where.
+        at: usize,
+    },
+    /// Something follows the value.
+    #[error("json has something after its value at byte {at}")]
+    Trailing {
+        /// Where.
+        at: usize,
+    },
+    /// A float to be written is NaN or infinite.
+    #[error("json cannot hold a float that is not finite")]
+    NotFinite,
+    /// Serde could not convert a value.
+    #[error("could not convert between json and a typed value: {reason}")]
+    Convert {
+        /// Serde's reason.
+        reason: String,
+    },
+}
+
+impl JsonError {
+    /// Whether the text exceeded a limit, and might be JSON under a higher one.
+    pub fn is_limit(&self) -> bool {
+        matches!(self, Self::TooLarge { .. } | Self::TooDeep { .. })
+    }
+}

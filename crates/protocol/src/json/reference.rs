@@ -1,0 +1,263 @@
+//! A view of one value in a document.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use super::arena::{Arena, Builder, Entry, Node};
+use super::number::Number;
+use super::walk::{Event, Walk};
+use super::write::{Style, write_value};
+use super::{Json, JsonError};
+
+/// What a value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// `null`.
+    Null,
+    /// `true` or `false`.
+    Boolean,
+    /// A number without fraction and exponent.
+    Integer,
+    /// A number with a fraction or an exponent.
+    Float,
+    /// A string.
+    String,
+    /// An array.
+    Array,
+    /// An object.
+    Object,
+}
+
+/// One value in a [`Json`] document, with all that is in it. As cheap as a pointer.
+#[derive(Clone, Copy)]
+pub struct JsonRef<'a> {
+    arena: &'a Arena,
+    index: usize,
+}
+
+impl<'a> JsonRef<'a> {
+    pub(super) fn new(arena: &'a Arena, index: usize) -> Self {
+        Self { arena, index }
+    }
+
+    fn node(self) -> Node {
+        self.arena.node(self.index)
+    }
+
+    pub(super) fn walk(self) -> Walk<'a> {
+        Walk::new(self.arena, self.index)
+    }
+
+    /// What the value is.
+    pub fn kind(self) -> Kind {
+        match self.node() {
+            Node::Null => Kind::Null,
+            Node::Boolean(_) => Kind::Boolean,
+            Node::Integer(_) | Node::BigInteger(_) => Kind::Integer,
+            Node::Float(_) => Kind::Float,
+            Node::String(_) => Kind::String,
+            Node::Array(_) => Kind::Array,
+            Node::Object { .. } => Kind::Object,
+        }
+    }
+
+    /// Whether it is `null`.
+    pub fn is_null(self) -> bool {
+        matches!(self.node(), Node::Null)
+    }
+
+    /// Whether it is an object.
+    pub fn is_object(self) -> bool {
+        matches!(self.node(), Node::Object { .. })
+    }
+
+    /// The text of a string.
+    pub fn as_str(self) -> Option<&'a str> {
+        match self.node() {
+            Node::String(span) => Some(self.arena.str(span)),
+            _ => None,
+        }
+    }
+
+    /// The value of a boolean.
+    pub fn as_bool(self) -> Option<bool> {
+        match self.node() {
+            Node::Boolean(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The value of an integer that fits. A float is none, not even `1.0`.
+    pub fn as_i64(self) -> Option<i64> {
+        match self.node() {
+            Node::Integer(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The value of an integer that fits. A float is none, not even `1.0`.
+    pub fn as_u64(self) -> Option<u64> {
+        match self.node() {
+            Node::Integer(value) => value.try_into().ok(),
+            Node::BigInteger(_) => self.as_number()?.as_u64(),
+            _ => None,
+        }
+    }
+
+    /// The value of an integer that fits. A float is none, not even `1.0`.
+    pub fn as_i128(self) -> Option<i128> {
+        self.as_number()?.as_i128()
+    }
+
+    /// The value of a float, or an integer's nearest one if that is finite.
+    pub fn as_f64(self) -> Option<f64> {
+        self.as_number()?.as_f64()
+    }
+
+    /// The exact value of a number.
+    pub fn as_number(self) -> Option<Number> {
+        match self.node() {
+            Node::Integer(value) => Some(Number::from(value)),
+            Node::BigInteger(span) => Some(Number::from_digits(self.arena.str(span))),
+            Node::Float(value) => Number::from_f64(value),
+            _ => None,
+        }
+    }
+
+    /// The value under a key of an object.
+    pub fn get(self, key: &str) -> Option<JsonRef<'a>> {
+        let entries = self.object_entries();
+        let at = entries
+            .binary_search_by(|entry| self.arena.str(entry.key).cmp(key))
+            .ok()?;
+        entries
+            .get(at)
+            .map(|entry| Self::new(self.arena, entry.value))
+    }
+
+    /// The entries of an object, sorted by key; nothing for anything else.
+    pub fn entries(self) -> impl Iterator<Item = (&'a str, JsonRef<'a>)> {
+        self.object_entries().iter().map(move |entry| {
+            (
+                self.arena.str(entry.key),
+                Self::new(self.arena, entry.value),
+            )
+        })
+    }
+
+    /// The items of an array, in order; nothing for anything else.
+    pub fn items(self) -> impl Iterator<Item = JsonRef<'a>> {
+        self.array_items()
+            .iter()
+            .map(move |item| Self::new(self.arena, *item))
+    }
+
+    /// The item of an array at an index, from 0.
+    pub fn at(self, index: usize) -> Option<JsonRef<'a>> {
+        self.array_items()
+            .get(index)
+            .map(|item| Self::new(self.arena, *item))
+    }
+
+    /// How many items an array, or entries an object, has; 0 for anything else.
+    pub fn len(self) -> usize {
+        self.object_entries().len() + self.array_items().len()
+    }
+
+    /// Whether there is nothing in it, which is so for everything but a filled container.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    fn object_entries(self) -> &'a [Entry] {
+        match self.node() {
+            Node::Object { entries, .. } => self.arena.entries(entries),
+            _ => &[],
+        }
+    }
+
+    fn array_items(self) -> &'a [usize] {
+        match self.node() {
+            Node::Array(items) => self.arena.items(items),
+            _ => &[],
+        }
+    }
+
+    /// Whether any object in it had a key twice.
+    pub fn has_duplicate_keys(self) -> bool {
+        self.walk()
+            .any(|event| matches!(event, Event::EndObject(true)))
+    }
+
+    /// A document of its own that holds just this value.
+    pub fn to_json(self) -> Json {
+        let mut builder = Builder::default();
+        for event in self.walk() {
+            match event {
+                Event::Null => builder.value(Node::Null),
+                Event::Boolean(value) => builder.value(Node::Boolean(value)),
+                Event::Integer(value) => builder.value(Node::Integer(value)),
+                Event::BigInteger(digits) => builder.integer_text(digits),
+                Event::Float(value) => builder.value(Node::Float(value)),
+                Event::String(text) => builder.string(text),
+                Event::BeginArray => builder.begin_array(),
+                Event::EndArray => builder.end_array(),
+                Event::BeginObject => builder.begin_object(),
+                Event::Key(key) => builder.key(key),
+                Event::EndObject(duplicates) => builder.end_object(duplicates),
+            }
+        }
+        Json {
+            arena: builder.finish(),
+        }
+    }
+
+    /// The canonical text that is hashed; see [`Json::to_compact`].
+    pub fn to_compact(self) -> String {
+        self.to_text(Style::Compact)
+    }
+
+    /// The canonical text that is signed; see [`Json::to_spaced`].
+    pub fn to_spaced(self) -> String {
+        self.to_text(Style::Spaced)
+    }
+
+    fn to_text(self, style: Style) -> String {
+        let mut out = String::new();
+        write_value(&mut out, self, style);
+        out
+    }
+
+    /// Reads the value into a type of serde's, such as the parameters of a command.
+    ///
+    /// # Errors
+    /// [`JsonError::Convert`] with serde's reason: a missing field, another type, or nesting
+    /// deeper than serde_json's 128 levels.
+    pub fn decode<T: serde::de::DeserializeOwned>(self) -> Result<T, JsonError> {
+        serde_json::from_str(&self.to_compact()).map_err(|error| JsonError::Convert {
+            reason: error.to_string(),
+        })
+    }
+}
+
+impl PartialEq for JsonRef<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.walk().eq(other.walk())
+    }
+}
+
+impl Eq for JsonRef<'_> {}
+
+impl Hash for JsonRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for event in self.walk() {
+            event.hash(state);
+        }
+    }
+}
+
+impl fmt::Debug for JsonRef<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "JsonRef({})", self.to_compact())
+    }
+}

@@ -1,0 +1,72 @@
+//! How the payload of a transaction is read.
+
+use crate::json::{Json, Kind, Limits};
+
+/// What a payload says. The first reading that fits counts, and every payload has one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Payload {
+    /// A JSON object with a string `cmd`: as JSON, or (as it is sent) as a string that holds it.
+    Command(Command),
+    /// An object with a string `text`, or any other string. `ping` is one.
+    Text(String),
+    /// Anything else, and any JSON in which a key stands twice: two readers could understand it
+    /// differently.
+    Opaque(Json),
+}
+
+/// A payload that asks for something, or answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// What is asked: the object's `cmd`.
+    pub cmd: String,
+    /// The whole object: `cmd`, its parameters, and perhaps the header `msg`.
+    pub body: Json,
+}
+
+impl Payload {
+    /// Reads a payload. A string is read as JSON only if it begins (after white space) with `{`,
+    /// and only within the default [`Limits`]; beyond them it is text.
+    pub fn read(payload: &Json) -> Self {
+        let root = payload.root();
+        if let Some(text) = root.as_str() {
+            return Self::read_string(text);
+        }
+        if payload.has_duplicate_keys() {
+            return Self::Opaque(payload.clone());
+        }
+        if let Some(cmd) = command_name(payload) {
+            return Self::Command(Command {
+                cmd,
+                body: payload.clone(),
+            });
+        }
+        match root.get("text").and_then(|text| text.as_str()) {
+            Some(text) => Self::Text(text.to_owned()),
+            None => Self::Opaque(payload.clone()),
+        }
+    }
+
+    fn read_string(text: &str) -> Self {
+        let is_space = |character: char| matches!(character, ' ' | '\t' | '\n' | '\r');
+        if text.trim_start_matches(is_space).starts_with('{')
+            && let Ok(body) = Json::parse(text.as_bytes(), Limits::default())
+        {
+            if body.has_duplicate_keys() {
+                return Self::Opaque(body);
+            }
+            if let Some(cmd) = command_name(&body) {
+                return Self::Command(Command { cmd, body });
+            }
+        }
+        Self::Text(text.to_owned())
+    }
+}
+
+/// The string under `cmd` of an object.
+fn command_name(object: &Json) -> Option<String> {
+    let root = object.root();
+    if root.kind() != Kind::Object {
+        return None;
+    }
+    root.get("cmd")?.as_str().map(str::to_owned)
+}

@@ -1,0 +1,57 @@
+//! What the textual types share: strict hexadecimal, and serde as a string.
+
+/// Why a text is not the hexadecimal that was asked for. Positions count characters from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HexFault {
+    Length { found: usize },
+    Uppercase { position: usize },
+    Character { found: char, position: usize },
+}
+
+/// Reads exactly `2 * N` hexadecimal digits; upper case is refused when `lower_only`.
+pub(crate) fn read_hex<const N: usize>(text: &str, lower_only: bool) -> Result<[u8; N], HexFault> {
+    let digits = text.chars().count();
+    if digits != 2 * N {
+        return Err(HexFault::Length { found: digits });
+    }
+    let mut bytes = [0; N];
+    for (index, digit) in text.chars().enumerate() {
+        let position = index + 1;
+        let value = match digit {
+            '0'..='9' => digit as u8 - b'0',
+            'a'..='f' => digit as u8 - b'a' + 10,
+            'A'..='F' if lower_only => return Err(HexFault::Uppercase { position }),
+            'A'..='F' => digit as u8 - b'A' + 10,
+            _ => {
+                return Err(HexFault::Character {
+                    found: digit,
+                    position,
+                });
+            }
+        };
+        if let Some(byte) = bytes.get_mut(index / 2) {
+            *byte = *byte << 4 | value;
+        }
+    }
+    Ok(bytes)
+}
+
+/// Serde for a type that is written by `Display` and read by the given function of `&str`.
+macro_rules! serde_as_text {
+    ($type:ty, $read:expr) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text =
+                    <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?;
+                $read(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+pub(crate) use serde_as_text;

@@ -1,0 +1,85 @@
+//! Why a text is no transaction.
+
+use crate::address::AddressError;
+use crate::block::ChainIdError;
+use crate::json::{JsonError, JsonRef, Number};
+use crate::key::{KeyError, SignatureError};
+
+/// Why a transaction could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransactionError {
+    /// The text is not JSON.
+    #[error("the transaction is not readable: {0}")]
+    Json(#[from] JsonError),
+    /// The JSON is no object.
+    #[error("a transaction is a json object")]
+    NotAnObject,
+    /// A key that every transaction has is missing.
+    #[error("the transaction has no {field:?}")]
+    Missing {
+        /// The key.
+        field: &'static str,
+    },
+    /// The value of a key is of another type.
+    #[error("the transaction's {field:?} is not {expected}")]
+    Type {
+        /// The key.
+        field: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// `from` or `to` is no address that a chain may carry.
+    #[error("the transaction's {field:?} is no address: {reason}")]
+    Address {
+        /// The key.
+        field: &'static str,
+        /// Why.
+        reason: AddressError,
+    },
+    /// `chain_id` is none.
+    #[error("the transaction's \"chain_id\" is none: {0}")]
+    ChainId(#[from] ChainIdError),
+    /// `signature` is misspelled.
+    #[error("the transaction's signature is misspelled: {0}")]
+    Signature(#[from] SignatureError),
+    /// `public_key` is none.
+    #[error("the transaction's \"public_key\" is none: {0}")]
+    PublicKey(#[from] KeyError),
+}
+
+/// The value of a key that must be there.
+pub(super) fn required<'a>(
+    object: JsonRef<'a>,
+    field: &'static str,
+) -> Result<JsonRef<'a>, TransactionError> {
+    object.get(field).ok_or(TransactionError::Missing { field })
+}
+
+/// A value that must be a string.
+pub(super) fn string<'a>(
+    value: JsonRef<'a>,
+    field: &'static str,
+) -> Result<&'a str, TransactionError> {
+    value.as_str().ok_or(TransactionError::Type {
+        field,
+        expected: "a string",
+    })
+}
+
+/// A value that must be a number.
+pub(super) fn number(value: JsonRef<'_>, field: &'static str) -> Result<Number, TransactionError> {
+    value.as_number().ok_or(TransactionError::Type {
+        field,
+        expected: "a number",
+    })
+}
+
+/// A key that must hold an address.
+pub(super) fn address(
+    object: JsonRef<'_>,
+    field: &'static str,
+) -> Result<crate::Address, TransactionError> {
+    crate::Address::from_chain(string(required(object, field)?, field)?)
+        .map_err(|reason| TransactionError::Address { field, reason })
+}

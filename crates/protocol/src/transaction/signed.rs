@@ -1,0 +1,134 @@
+//! What a wallet posts.
+
+use super::error::{address, number, required, string};
+use super::unsigned::{TYPE, fields};
+use super::{StoredTransaction, Transaction, TransactionError};
+use crate::hash::{MessageDigest, TransactionHash};
+use crate::json::{Field, Json, Limits, Style, write_object};
+use crate::key::{PublicKey, Signature, SigningKey};
+
+/// A transaction with its signature: what is stored before the first POST, and posted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedTransaction {
+    transaction: Transaction,
+    signature: Signature,
+    public_key: PublicKey,
+}
+
+impl SignedTransaction {
+    pub(super) fn new(
+        transaction: Transaction,
+        signature: Signature,
+        public_key: PublicKey,
+    ) -> Self {
+        Self {
+            transaction,
+            signature,
+            public_key,
+        }
+    }
+
+    /// Signs as the older client does, over seven keys: for talking to nodes and tests about it.
+    pub fn sign_seven_keys(transaction: Transaction, key: &SigningKey) -> Self {
+        let signature = key.sign(transaction.signing_text_seven_keys().as_bytes());
+        Self::new(transaction, signature, key.public_key())
+    }
+
+    /// What was signed.
+    pub fn transaction(&self) -> &Transaction {
+        &self.transaction
+    }
+
+    /// The signature.
+    pub fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    /// The key that the signature is to be verified with.
+    pub fn public_key(&self) -> &PublicKey {
+        &self.public_key
+    }
+
+    /// The body to post: compact canonical JSON of the eight keys, `signature` and `public_key`.
+    pub fn body(&self) -> String {
+        let (signature, public_key) = (self.signature.to_string(), self.public_key.to_string());
+        let [amount, chain_id, fee, from, nonce, payload, to] = fields(&self.transaction).seven();
+        let public_key = ("public_key", Field::Text(&public_key));
+        let signature = ("signature", Field::Text(&signature));
+        let kind = ("type", Field::Text(TYPE));
+        write_object(
+            Style::Compact,
+            &[
+                amount, chain_id, fee, from, nonce, payload, public_key, signature, to, kind,
+            ],
+        )
+    }
+
+    /// Reads a body back. All ten keys must be there; others are ignored. The signature is read,
+    /// not verified: [`StoredTransaction::verify`] does that.
+    ///
+    /// # Errors
+    /// [`TransactionError`] names the key that is missing or wrong.
+    pub fn from_body(text: &[u8], limits: Limits) -> Result<Self, TransactionError> {
+        let json = Json::parse(text, limits)?;
+        let root = json.root();
+        if !root.is_object() {
+            return Err(TransactionError::NotAnObject);
+        }
+        if string(required(root, "type")?, "type")? != TYPE {
+            return Err(TransactionError::Type {
+                field: "type",
+                expected: "\"transfer\"",
+            });
+        }
+        let transaction = Transaction {
+            from: address(root, "from")?,
+            to: address(root, "to")?,
+            amount: number(required(root, "amount")?, "amount")?,
+            fee: number(required(root, "fee")?, "fee")?,
+            nonce: number(required(root, "nonce")?, "nonce")?,
+            payload: required(root, "payload")?.to_json(),
+            chain_id: string(required(root, "chain_id")?, "chain_id")?.parse()?,
+        };
+        let signature = string(required(root, "signature")?, "signature")?.parse()?;
+        let public_key = string(required(root, "public_key")?, "public_key")?.parse()?;
+        Ok(Self {
+            transaction,
+            signature,
+            public_key,
+        })
+    }
+
+    /// What a node will keep of it.
+    pub fn stored(&self) -> StoredTransaction {
+        let Transaction {
+            from,
+            to,
+            amount,
+            fee,
+            nonce,
+            payload,
+            chain_id,
+        } = self.transaction.clone();
+        StoredTransaction {
+            chain_id: chain_id.as_str().to_owned(),
+            from,
+            to,
+            amount,
+            fee,
+            nonce,
+            payload,
+            signature: Some(self.signature.to_string()),
+        }
+    }
+
+    /// What a node will call it.
+    pub fn hash(&self) -> TransactionHash {
+        self.stored().hash()
+    }
+
+    /// What identifies the message; see [`Transaction::digest`].
+    pub fn digest(&self) -> MessageDigest {
+        self.transaction.digest()
+    }
+}
