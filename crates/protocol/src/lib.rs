@@ -12,6 +12,8 @@
 //! | [`block`] | chain ids, heights, and the formula of a block's hash |
 //! | [`transaction`] | what a wallet signs, what it posts, and what a node keeps |
 //! | [`payload`] | how the payload of a transaction is read: command, text or opaque |
+//! | [`keystore`] | the four keystore file forms of AITBC, read, and the client form, written |
+//! | [`vault`] | many wallets in one file under one password |
 //! | [`password`] | a password that wipes itself |
 //!
 //! The types are also re-exported at the root: `use agentry_protocol::{Address, Json, …}`.
@@ -21,10 +23,14 @@ pub mod block;
 pub mod hash;
 pub mod json;
 pub mod key;
+pub mod keystore;
 pub mod password;
 pub mod payload;
 pub mod transaction;
+pub mod vault;
 
+mod crypto;
+mod fernet;
 mod text;
 
 pub use address::{Address, AddressError, AddressForm};
@@ -32,8 +38,10 @@ pub use block::{BlockHeight, ChainId, ChainIdError, block_hash, genesis_hash, is
 pub use hash::{BlockHash, HashError, MessageDigest, TransactionHash};
 pub use json::{Json, JsonError, JsonRef, Kind, Limits, Number};
 pub use key::{KeyError, PublicKey, Seed, Signature, SignatureError, SigningKey};
+pub use keystore::{Keystore, KeystoreError, KeystoreForm};
 pub use password::Password;
 pub use payload::{Command, Payload};
 pub use transaction::{
     SignedTransaction, StoredTransaction, Transaction, TransactionError, Verification,
 };
+pub use vault::{Vault, VaultEntry, VaultError, VaultKey};

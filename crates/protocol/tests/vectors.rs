@@ -1,8 +1,8 @@
 //! Every published test vector: what CPython and the real node made of the same input.
 
 use agentry_protocol::{
-    Address, AddressForm, Json, JsonError, JsonRef, Limits, PublicKey, Seed, SignedTransaction,
-    SigningKey, StoredTransaction, Transaction, Verification,
+    Address, AddressForm, Json, JsonError, JsonRef, Keystore, Limits, Password, PublicKey, Seed,
+    SignedTransaction, SigningKey, StoredTransaction, Transaction, Verification,
 };
 
 fn cases(file: &str) -> Json {
@@ -134,5 +134,26 @@ fn seven_key_transactions() {
         let signed =
             SignedTransaction::sign_seven_keys(transaction, &SigningKey::from_seed(&seed(case)));
         assert_eq!(signed.stored(), stored);
+    }
+}
+
+#[test]
+fn keystores() {
+    let cases = cases("keystores");
+    assert_eq!(cases.root().len(), 20);
+    for case in cases.root().items() {
+        let keystore =
+            Keystore::parse(case.get("keystore").unwrap().to_spaced().as_bytes()).unwrap();
+        assert_eq!(keystore.form().to_string(), text(case, "form"));
+        let password = Password::new(text(case, "password").to_owned());
+        let unlocked = keystore.unlock(&password).unwrap();
+        assert_eq!(unlocked.expose(), seed(case).expose());
+        assert_eq!(unlocked.public_key().to_string(), text(case, "public_key"));
+        assert!(keystore.address().unwrap().matches(&unlocked.public_key()));
+        assert!(
+            keystore
+                .public_key()
+                .is_none_or(|key| *key == unlocked.public_key())
+        );
     }
 }

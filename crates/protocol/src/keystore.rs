@@ -1,0 +1,205 @@
+//! AITBC's keystore files: one wallet's seed under a password.
+//!
+//! | form | where | key | cipher |
+//! |---|---|---|---|
+//! | client | `crypto`, with `public_key` | PBKDF2 | AES-256-GCM |
+//! | node | `crypto`, bech32 `address`, `mac: "TODO"` | PBKDF2 | AES-256-GCM |
+//! | fernet | `crypto` or the top level | SHA-256(password ‖ salt) | Fernet |
+//! | pbkdf2-fernet | `private_key`, `crypto` or the top level | PBKDF2, else as fernet | Fernet |
+//!
+//! A file says which address and which public key it holds; a seed that does not belong to them
+//! is never handed out.
+
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use crate::address::Address;
+use crate::crypto::{self, DerivedKey, NONCE, SEALED};
+use crate::fernet::Token;
+use crate::key::{PublicKey, Seed, read_seed_hex};
+use crate::password::Password;
+
+mod error;
+mod parse;
+mod write;
+
+pub use error::KeystoreError;
+
+/// Most rounds of PBKDF2 that a file may ask for: about ten seconds of work. A file that asks
+/// for more is damaged, or meant to keep its reader busy.
+pub const MAX_ROUNDS: u32 = 10_000_000;
+
+/// Longest keystore file, in bytes. A real one has about 700.
+pub const MAX_BYTES: usize = 64 << 10;
+
+/// One keystore file, read and found whole, still locked.
+#[derive(Clone)]
+pub struct Keystore {
+    form: KeystoreForm,
+    address: Option<Address>,
+    public_key: Option<PublicKey>,
+    secret: Secret,
+}
+
+/// Which of AITBC's forms a keystore file has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeystoreForm {
+    /// What client wallets write, and what [`Keystore::encrypt`] writes.
+    Client,
+    /// What the node's key tool writes.
+    Node,
+    /// SHA-256 of password and salt, and Fernet.
+    Fernet,
+    /// The same, with its fields at the top level.
+    FernetFlat,
+    /// PBKDF2 and Fernet.
+    Pbkdf2Fernet,
+}
+
+impl fmt::Display for KeystoreForm {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Client => "client",
+            Self::Node => "node",
+            Self::Fernet => "fernet",
+            Self::FernetFlat => "fernet-flat",
+            Self::Pbkdf2Fernet => "pbkdf2-fernet",
+        })
+    }
+}
+
+/// What is encrypted, and how.
+#[derive(Clone)]
+enum Secret {
+    /// PBKDF2 and AES-256-GCM.
+    Gcm {
+        salt: Vec<u8>,
+        rounds: u32,
+        nonce: [u8; NONCE],
+        sealed: [u8; SEALED],
+    },
+    /// Fernet; without rounds, the key is SHA-256 of password and salt.
+    Fernet {
+        salt: Vec<u8>,
+        rounds: Option<u32>,
+        token: Token,
+    },
+}
+
+impl Keystore {
+    /// Reads a file of any form. Nothing is decrypted yet.
+    ///
+    /// # Errors
+    /// Every damage that shows without the password is named with its field.
+    pub fn parse(text: &[u8]) -> Result<Self, KeystoreError> {
+        parse::parse(text)
+    }
+
+    /// Which form the file has.
+    pub fn form(&self) -> KeystoreForm {
+        self.form
+    }
+
+    /// The address that the file states.
+    pub fn address(&self) -> Option<&Address> {
+        self.address.as_ref()
+    }
+
+    /// The public key that the file states.
+    pub fn public_key(&self) -> Option<&PublicKey> {
+        self.public_key.as_ref()
+    }
+
+    /// Decrypts the seed: some 30 ms of computing at 100,000 rounds, so never on a thread that
+    /// serves others.
+    ///
+    /// # Errors
+    /// [`KeystoreError::WrongPassword`], also for a ciphertext, salt or nonce that was altered,
+    /// which cannot be told from it; [`KeystoreError::Mismatch`] when the seed does not belong to
+    /// the stated address or public key.
+    pub fn unlock(&self, password: &Password) -> Result<Seed, KeystoreError> {
+        let seed = match &self.secret {
+            Secret::Gcm {
+                salt,
+                rounds,
+                nonce,
+                sealed,
+            } => {
+                let key = crypto::pbkdf2(password, salt, *rounds);
+                crypto::open(&key, nonce, &[], sealed).ok_or(KeystoreError::WrongPassword)?
+            }
+            Secret::Fernet {
+                salt,
+                rounds,
+                token,
+            } => {
+                let strong = rounds
+                    .and_then(|rounds| token.open(&crypto::pbkdf2(password, salt, rounds)).ok());
+                // AITBC's own readers take the pbkdf2-fernet name for the plain hash.
+                let digits = match strong {
+                    Some(digits) => digits,
+                    None => token
+                        .open(&plain_hash(password, salt))
+                        .map_err(|_| KeystoreError::WrongPassword)?,
+                };
+                read_seed_hex(&digits).ok_or(KeystoreError::Malformed {
+                    field: "ciphertext",
+                    reason: "does not hold a seed of 64 hexadecimal digits",
+                })?
+            }
+        };
+        self.check(&seed)?;
+        Ok(seed)
+    }
+
+    /// Encrypts a seed as AITBC's client wallets do, under a random salt and nonce: the text of a
+    /// file that they read too.
+    ///
+    /// # Errors
+    /// [`KeystoreError::Mismatch`] when the address is not the seed's; [`KeystoreError::Random`].
+    pub fn encrypt(
+        seed: &Seed,
+        password: &Password,
+        address: &Address,
+    ) -> Result<String, KeystoreError> {
+        write::encrypt(seed, password, address)
+    }
+
+    fn check(&self, seed: &Seed) -> Result<(), KeystoreError> {
+        let key = seed.public_key();
+        if self.public_key.is_some_and(|stated| stated != key) {
+            return Err(KeystoreError::Mismatch {
+                field: "public_key",
+            });
+        }
+        match &self.address {
+            Some(address) if !address.matches(&key) => {
+                Err(KeystoreError::Mismatch { field: "address" })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Keystore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Keystore")
+            .field("form", &self.form)
+            .field("address", &self.address)
+            .field("public_key", &self.public_key)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The fernet form's key: SHA-256 of password and salt.
+fn plain_hash(password: &Password, salt: &[u8]) -> DerivedKey {
+    let mut hasher = Sha256::new();
+    hasher.update(password.as_bytes());
+    hasher.update(salt);
+    let mut key = Zeroizing::new([0; 32]);
+    hasher.finalize_into((&mut *key).into());
+    key
+}

@@ -1,0 +1,75 @@
+//! Why a keystore file cannot be used.
+
+use crate::address::AddressError;
+use crate::json::JsonError;
+use crate::key::KeyError;
+
+/// Why a keystore file could not be read, unlocked or made. None shows anything secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeystoreError {
+    /// The file is not JSON.
+    #[error("the keystore file is not readable: {0}")]
+    Json(#[from] JsonError),
+    /// The JSON is no object.
+    #[error("the keystore file holds no json object")]
+    NotAnObject,
+    /// A key stands twice: two readers would read two files.
+    #[error("the keystore file has a key twice")]
+    DuplicateKeys,
+    /// A field is missing.
+    #[error("the keystore file has no {field:?}")]
+    Missing {
+        /// The field, with the names of what it is in.
+        field: &'static str,
+    },
+    /// A field has no meaning.
+    #[error("the keystore file's {field:?} {reason}")]
+    Malformed {
+        /// The field.
+        field: &'static str,
+        /// What is wrong, as the end of a sentence.
+        reason: &'static str,
+    },
+    /// The stated address is none.
+    #[error("the keystore file's \"address\" is damaged: {0}")]
+    Address(AddressError),
+    /// The stated public key is none.
+    #[error("the keystore file's \"public_key\" is damaged: {0}")]
+    PublicKey(KeyError),
+    /// A field names something that is not known here.
+    #[error("the keystore file's {field:?} is {found:?}, which is not supported ({supported} is)")]
+    Unsupported {
+        /// The field.
+        field: &'static str,
+        /// What it names, cut to 40 characters.
+        found: String,
+        /// What is supported.
+        supported: &'static str,
+    },
+    /// The number of rounds is out of range.
+    #[error("the keystore file's {field:?} is out of range: 1 to 10000000 rounds are accepted")]
+    Rounds {
+        /// The field.
+        field: &'static str,
+    },
+    /// The password is wrong, or what it protects was altered.
+    #[error("wrong password (or the encrypted part of the keystore file was altered)")]
+    WrongPassword,
+    /// The seed does not belong to what the file states (or to the address that was given).
+    #[error("the seed does not belong to the {field:?} that the keystore states")]
+    Mismatch {
+        /// The field.
+        field: &'static str,
+    },
+    /// The operating system gave no random bytes.
+    #[error("the operating system gave no random bytes to encrypt a keystore with")]
+    Random,
+}
+
+impl KeystoreError {
+    /// Whether another password might do.
+    pub fn is_wrong_password(&self) -> bool {
+        matches!(self, Self::WrongPassword)
+    }
+}

@@ -1,0 +1,275 @@
+//! Text to keystore.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{Keystore, KeystoreError, KeystoreForm, MAX_BYTES, MAX_ROUNDS, Secret};
+use crate::address::Address;
+use crate::fernet::{Token, TokenFault};
+use crate::json::{Json, JsonRef, Limits};
+
+/// Levels of nesting in a keystore file: a real one has 3.
+const MAX_DEPTH: usize = 16;
+/// Longest salt, in bytes. Real ones have 16 or 32.
+const MAX_SALT: usize = 1024;
+/// The one algorithm that a pbkdf2-fernet file names.
+const PBKDF2_FERNET: &str = "PBKDF2-SHA256-Fernet";
+
+pub(super) fn parse(text: &[u8]) -> Result<Keystore, KeystoreError> {
+    let json = Json::parse(
+        text,
+        Limits {
+            max_bytes: MAX_BYTES,
+            max_depth: MAX_DEPTH,
+        },
+    )?;
+    if json.has_duplicate_keys() {
+        return Err(KeystoreError::DuplicateKeys);
+    }
+    let root = json.root();
+    if !root.is_object() {
+        return Err(KeystoreError::NotAnObject);
+    }
+    check_constants(root)?;
+    let address = match root.get("address") {
+        None => None,
+        Some(value) => {
+            let text = as_text(value, "address")?;
+            // The checksum of a damaged address is wrong; so the strict reading.
+            Some(text.parse::<Address>().map_err(KeystoreError::Address)?)
+        }
+    };
+    let public_key = match root.get("public_key") {
+        None => None,
+        Some(value) => {
+            let text = as_text(value, "public_key")?;
+            Some(text.parse().map_err(KeystoreError::PublicKey)?)
+        }
+    };
+    let (form, secret) = read_secret(root)?;
+    if matches!(form, KeystoreForm::Client | KeystoreForm::Node) && address.is_none() {
+        return Err(KeystoreError::Missing { field: "address" });
+    }
+    Ok(Keystore {
+        form,
+        address,
+        public_key,
+        secret,
+    })
+}
+
+/// What is the same in every file, where it stands at all.
+fn check_constants(root: JsonRef<'_>) -> Result<(), KeystoreError> {
+    if let Some(value) = root.get("keytype") {
+        expect(as_text(value, "keytype")?, "keytype", "ed25519")?;
+    }
+    match root.get("version") {
+        None => Ok(()),
+        Some(value) if value.as_i64() == Some(1) || value.as_str() == Some("1.0") => Ok(()),
+        Some(value) => Err(unsupported("version", &value.to_compact(), "1")),
+    }
+}
+
+/// Finds where the encrypted part stands, and reads it.
+fn read_secret(root: JsonRef<'_>) -> Result<(KeystoreForm, Secret), KeystoreError> {
+    if let Some(section) = root.get("private_key") {
+        if section.as_str().is_some() {
+            return Err(unsupported(
+                "private_key",
+                "a bare text",
+                "an encrypted one",
+            ));
+        }
+        return pbkdf2_fernet(object(section, "private_key")?);
+    }
+    let (section, flat) = match root.get("crypto") {
+        Some(section) => (object(section, "crypto")?, false),
+        None => (root, true),
+    };
+    if section.get("encrypted_data").is_some() {
+        return pbkdf2_fernet(section);
+    }
+    if flat && section.get("cipher").is_none() {
+        return Err(KeystoreError::Missing { field: "crypto" });
+    }
+    match required_text(section, "cipher")? {
+        "aes-256-gcm" => {
+            let form = match root.get("public_key") {
+                Some(_) => KeystoreForm::Client,
+                None => KeystoreForm::Node,
+            };
+            Ok((form, gcm(section)?))
+        }
+        "fernet" => {
+            let form = if flat {
+                KeystoreForm::FernetFlat
+            } else {
+                KeystoreForm::Fernet
+            };
+            Ok((form, fernet(section)?))
+        }
+        other => Err(unsupported("cipher", other, "aes-256-gcm or fernet")),
+    }
+}
+
+fn gcm(section: JsonRef<'_>) -> Result<Secret, KeystoreError> {
+    expect(required_text(section, "kdf")?, "kdf", "pbkdf2")?;
+    let params = object(required(section, "kdfparams")?, "kdfparams")?;
+    expect(required_text(params, "prf")?, "prf", "hmac-sha256")?;
+    check_length(required(params, "dklen")?)?;
+    let salt = hex_bytes(required_text(params, "salt")?, "salt")?;
+    if salt.is_empty() || salt.len() > MAX_SALT {
+        return Err(salt_length());
+    }
+    let cipherparams = object(required(section, "cipherparams")?, "cipherparams")?;
+    let nonce = hex_bytes(required_text(cipherparams, "nonce")?, "nonce")?;
+    let ciphertext = hex_bytes(required_text(section, "ciphertext")?, "ciphertext")?;
+    Ok(Secret::Gcm {
+        salt,
+        rounds: rounds(required(params, "c")?, "c")?,
+        nonce: nonce
+            .try_into()
+            .map_err(|_| malformed("nonce", "is not 12 bytes long"))?,
+        sealed: ciphertext
+            .try_into()
+            .map_err(|_| malformed("ciphertext", "is not 48 bytes long, as a sealed seed is"))?,
+    })
+}
+
+fn fernet(section: JsonRef<'_>) -> Result<Secret, KeystoreError> {
+    if let Some(kdf) = section.get("kdf") {
+        expect(as_text(kdf, "kdf")?, "kdf", "sha256")?;
+    }
+    let mut salts = Vec::new();
+    for field in ["kdfparams", "cipherparams"] {
+        let Some(params) = section.get(field) else {
+            continue;
+        };
+        let params = object(params, field)?;
+        if let Some(length) = params.get("dklen") {
+            check_length(length)?;
+        }
+        if let Some(salt) = params.get("salt") {
+            salts.push(base64_salt(as_text(salt, "salt")?)?);
+        }
+    }
+    let salt = salts
+        .pop()
+        .ok_or(KeystoreError::Missing { field: "salt" })?;
+    if salts.pop().is_some_and(|other| other != salt) {
+        return Err(malformed(
+            "salt",
+            "differs between kdfparams and cipherparams",
+        ));
+    }
+    let wrapped = required_text(section, "ciphertext")?;
+    let token = STANDARD
+        .decode(wrapped)
+        .map_err(|_| malformed("ciphertext", "is no base64"))?;
+    Ok(Secret::Fernet {
+        salt,
+        rounds: None,
+        token: read_token(&token, "ciphertext")?,
+    })
+}
+
+fn pbkdf2_fernet(section: JsonRef<'_>) -> Result<(KeystoreForm, Secret), KeystoreError> {
+    expect(
+        required_text(section, "algorithm")?,
+        "algorithm",
+        PBKDF2_FERNET,
+    )?;
+    if let Some(version) = section.get("version")
+        && version.as_str() != Some("1.0")
+        && version.as_i64() != Some(1)
+    {
+        return Err(unsupported("version", &version.to_compact(), "1.0"));
+    }
+    let token = required_text(section, "encrypted_data")?;
+    let secret = Secret::Fernet {
+        salt: base64_salt(required_text(section, "salt")?)?,
+        rounds: Some(rounds(required(section, "iterations")?, "iterations")?),
+        token: read_token(token.as_bytes(), "encrypted_data")?,
+    };
+    Ok((KeystoreForm::Pbkdf2Fernet, secret))
+}
+
+fn read_token(text: &[u8], field: &'static str) -> Result<Token, KeystoreError> {
+    Token::parse(text).map_err(|TokenFault(reason)| malformed(field, reason))
+}
+
+fn base64_salt(text: &str) -> Result<Vec<u8>, KeystoreError> {
+    let salt = STANDARD
+        .decode(text)
+        .map_err(|_| malformed("salt", "is no base64"))?;
+    if salt.is_empty() || salt.len() > MAX_SALT {
+        return Err(salt_length());
+    }
+    Ok(salt)
+}
+
+fn hex_bytes(text: &str, field: &'static str) -> Result<Vec<u8>, KeystoreError> {
+    hex::decode(text).map_err(|_| malformed(field, "is no hexadecimal"))
+}
+
+fn rounds(value: JsonRef<'_>, field: &'static str) -> Result<u32, KeystoreError> {
+    let rounds = value.as_u64().and_then(|rounds| u32::try_from(rounds).ok());
+    match rounds {
+        Some(rounds @ 1..=MAX_ROUNDS) => Ok(rounds),
+        _ => Err(KeystoreError::Rounds { field }),
+    }
+}
+
+/// `dklen`: only keys of 32 bytes are in use.
+fn check_length(value: JsonRef<'_>) -> Result<(), KeystoreError> {
+    match value.as_u64() {
+        Some(32) => Ok(()),
+        _ => Err(unsupported("dklen", &value.to_compact(), "32")),
+    }
+}
+
+fn salt_length() -> KeystoreError {
+    malformed("salt", "is not 1 to 1024 bytes long")
+}
+
+fn required<'a>(section: JsonRef<'a>, field: &'static str) -> Result<JsonRef<'a>, KeystoreError> {
+    section.get(field).ok_or(KeystoreError::Missing { field })
+}
+
+fn required_text<'a>(section: JsonRef<'a>, field: &'static str) -> Result<&'a str, KeystoreError> {
+    as_text(required(section, field)?, field)
+}
+
+fn as_text<'a>(value: JsonRef<'a>, field: &'static str) -> Result<&'a str, KeystoreError> {
+    value
+        .as_str()
+        .ok_or_else(|| malformed(field, "is no string"))
+}
+
+fn object<'a>(value: JsonRef<'a>, field: &'static str) -> Result<JsonRef<'a>, KeystoreError> {
+    if value.is_object() {
+        Ok(value)
+    } else {
+        Err(malformed(field, "is no object"))
+    }
+}
+
+fn expect(found: &str, field: &'static str, supported: &'static str) -> Result<(), KeystoreError> {
+    if found == supported {
+        Ok(())
+    } else {
+        Err(unsupported(field, found, supported))
+    }
+}
+
+fn malformed(field: &'static str, reason: &'static str) -> KeystoreError {
+    KeystoreError::Malformed { field, reason }
+}
+
+fn unsupported(field: &'static str, found: &str, supported: &'static str) -> KeystoreError {
+    KeystoreError::Unsupported {
+        field,
+        found: found.chars().take(40).collect(),
+        supported,
+    }
+}
