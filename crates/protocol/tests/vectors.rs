@@ -48,6 +48,19 @@ fn canonical_json() {
 }
 
 #[test]
+fn floats_as_cpython_spells_them() {
+    let cases = cases("floats");
+    assert_eq!(cases.root().len(), 600);
+    for case in cases.root().items() {
+        let bits = u64::from_str_radix(text(case, "bits"), 16).unwrap();
+        let json = Json::float(f64::from_bits(bits)).unwrap();
+        assert_eq!(json.to_compact(), text(case, "repr"));
+        let read = Json::parse(text(case, "repr").as_bytes(), Limits::default()).unwrap();
+        assert_eq!(read, json);
+    }
+}
+
+#[test]
 fn addresses() {
     let cases = cases("addresses");
     assert_eq!(cases.root().len(), 11);

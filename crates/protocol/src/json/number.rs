@@ -180,8 +180,7 @@ serde_as_text!(Number, Number::from_str);
 /// Appends a finite float as Python's `repr` spells it: the shortest digits that read back as
 /// the same double, with an exponent below 1e-4 and from 1e16 on.
 pub(super) fn write_float(out: &mut String, value: f64) {
-    // `{:e}` gives the same shortest digits, as `d.ddde±x`.
-    let scientific = format!("{value:e}");
+    let scientific = shortest(value);
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let (sign, mantissa) = match mantissa.strip_prefix('-') {
@@ -217,5 +216,24 @@ pub(super) fn write_float(out: &mut String, value: f64) {
             out.extend(std::iter::repeat_n('0', whole - digits.len()));
             out.push_str(".0");
         }
+    }
+}
+
+/// The shortest digits that read back as this double, as `d.ddde±x`; of two that are as short,
+/// the nearer, and of two that are as near, the even one, as CPython chooses.
+fn shortest(value: f64) -> String {
+    let found = format!("{value:e}");
+    let digits = found
+        .bytes()
+        .take_while(|byte| *byte != b'e')
+        .filter(u8::is_ascii_digit)
+        .count();
+    // Rust's shortest form rounds a tie up; its form of a given length rounds it to even.
+    let even = format!("{value:.*e}", digits.saturating_sub(1));
+    // Beside a power of two the nearest digits may read back as the neighbour.
+    if even.parse() == Ok(value) {
+        even
+    } else {
+        found
     }
 }
