@@ -1,1 +1,43 @@
-//! Under construction.
+//! An embedded AITBC-compatible node, and the real node's faults on demand.
+//!
+//! [`Devnet::start`] runs a node in a thread of its own: HTTP on 127.0.0.1, blocks at an interval,
+//! and its chain in `<dir>/chain.db` and `<dir>/mempool.db`, laid out as AITBC's are, so that
+//! AITBC's own programs work on them unchanged. By default it is a *correct* node: what it accepts
+//! it mines, once, and what it cannot mine it refuses with the reason. [`Fault`] brings back the
+//! real node's hazards, one by one. With [`DevnetConfig::follow`] it follows another node.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `config`, `error` | what a node is started with, and why it does not start |
+//! | `fault` | faults by name, and the switch that sets them while the node runs |
+//! | `chain` | chain.db and mempool.db: schema, blocks, accounts, what is pending |
+//! | `rules` | what a transaction must be to be accepted |
+//! | `producer` | blocks out of what is pending |
+//! | `import` | blocks that another node made |
+//! | `follower` | following a leader, through its absences and reorganisations |
+//! | `rpc` | the HTTP calls |
+//! | `node`, `handle` | what all of these share; the thread they run in |
+//! | `sync` | copying blocks from one node to another over RPC |
+
+mod chain;
+mod clock;
+mod config;
+mod error;
+mod fault;
+mod follower;
+mod handle;
+mod import;
+mod node;
+mod producer;
+mod rpc;
+mod rules;
+mod sync;
+mod text;
+
+pub use chain::ChainError;
+pub use config::{DevnetConfig, MIN_BLOCK_TIME, NoncePolicy};
+pub use error::DevnetError;
+pub use fault::{Fault, FaultError, FaultSwitch, Faults, Probability};
+pub use handle::Devnet;
+pub use producer::MinedBlock;
+pub use sync::{SyncError, SyncProgress, SyncReport, sync};

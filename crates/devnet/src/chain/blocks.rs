@@ -1,0 +1,270 @@
+//! Blocks and their transaction rows.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::error::{ChainError, Doing as _};
+
+/// A row of `block`.
+#[derive(Clone, Debug)]
+pub(crate) struct BlockRow {
+    pub(crate) height: u64,
+    pub(crate) hash: String,
+    pub(crate) parent_hash: String,
+    pub(crate) proposer: String,
+    /// As it stands in the database.
+    pub(crate) timestamp: String,
+    pub(crate) tx_count: u64,
+    pub(crate) state_root: Option<String>,
+    pub(crate) metadata: Option<String>,
+}
+
+const BLOCK: &str =
+    "height, hash, parent_hash, proposer, timestamp, tx_count, state_root, block_metadata";
+
+fn block_row(row: &Row<'_>) -> rusqlite::Result<BlockRow> {
+    Ok(BlockRow {
+        height: unsigned(row.get(0)?),
+        hash: row.get(1)?,
+        parent_hash: row.get(2)?,
+        proposer: row.get(3)?,
+        timestamp: row.get(4)?,
+        tx_count: unsigned(row.get(5)?),
+        state_root: row.get(6)?,
+        metadata: row.get(7)?,
+    })
+}
+
+/// A height or count as the database keeps it; one past 2^63 - 1 finds nothing there.
+pub(crate) fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+/// The block of the greatest height.
+pub(crate) fn head(db: &Connection, chain: &str) -> Result<Option<BlockRow>, ChainError> {
+    db.prepare_cached(&format!(
+        "SELECT {BLOCK} FROM block WHERE chain_id = ?1 ORDER BY height DESC LIMIT 1"
+    ))
+    .and_then(|mut statement| statement.query_row([chain], block_row).optional())
+    .doing("reading the head")
+}
+
+/// The block at a height.
+pub(crate) fn at(
+    db: &Connection,
+    chain: &str,
+    height: u64,
+) -> Result<Option<BlockRow>, ChainError> {
+    Ok(range(db, chain, height, height)?.pop())
+}
+
+/// The blocks from one height to another, both included.
+pub(crate) fn range(
+    db: &Connection,
+    chain: &str,
+    start: u64,
+    end: u64,
+) -> Result<Vec<BlockRow>, ChainError> {
+    db.prepare_cached(&format!(
+        "SELECT {BLOCK} FROM block
+         WHERE chain_id = ?1 AND height >= ?2 AND height <= ?3 ORDER BY height"
+    ))
+    .and_then(|mut statement| {
+        statement
+            .query_map(params![chain, signed(start), signed(end)], block_row)?
+            .collect()
+    })
+    .doing("reading blocks")
+}
+
+/// Adds a block.
+pub(crate) fn insert(db: &Connection, chain: &str, block: &BlockRow) -> Result<(), ChainError> {
+    db.prepare_cached(&format!(
+        "INSERT INTO block (chain_id, {BLOCK}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+    ))
+    .and_then(|mut statement| {
+        statement.execute(params![
+            chain,
+            signed(block.height),
+            block.hash,
+            block.parent_hash,
+            block.proposer,
+            block.timestamp,
+            signed(block.tx_count),
+            block.state_root,
+            block.metadata
+        ])
+    })
+    .doing("writing a block")?;
+    Ok(())
+}
+
+/// A row of `transaction`.
+#[derive(Clone, Debug)]
+pub(crate) struct TransactionRow {
+    pub(crate) id: i64,
+    pub(crate) hash: String,
+    pub(crate) height: Option<u64>,
+    pub(crate) sender: String,
+    pub(crate) recipient: String,
+    /// The stored form, as JSON text.
+    pub(crate) payload: String,
+    pub(crate) created_at: String,
+    /// The account's counter after this transaction, not the transaction's nonce.
+    pub(crate) nonce: i64,
+    pub(crate) value: i64,
+    pub(crate) fee: i64,
+    pub(crate) status: String,
+    pub(crate) timestamp: Option<String>,
+    pub(crate) metadata: Option<String>,
+}
+
+const ROW: &str = "tx_hash, block_height, sender, recipient, payload, created_at, nonce, value, fee, status, timestamp, tx_metadata";
+
+fn transaction_row(row: &Row<'_>) -> rusqlite::Result<TransactionRow> {
+    Ok(TransactionRow {
+        id: row.get(0)?,
+        hash: row.get(1)?,
+        height: row.get::<_, Option<i64>>(2)?.map(unsigned),
+        sender: row.get(3)?,
+        recipient: row.get(4)?,
+        payload: row.get(5)?,
+        created_at: row.get(6)?,
+        nonce: row.get(7)?,
+        value: row.get(8)?,
+        fee: row.get(9)?,
+        status: row.get(10)?,
+        timestamp: row.get(11)?,
+        metadata: row.get(12)?,
+    })
+}
+
+/// Adds a transaction row; its `id` is given by SQLite.
+pub(crate) fn insert_row(
+    db: &Connection,
+    chain: &str,
+    row: &TransactionRow,
+) -> Result<(), ChainError> {
+    db.prepare_cached(&format!(
+        "INSERT INTO \"transaction\" (chain_id, {ROW})
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
+    ))
+    .and_then(|mut statement| {
+        statement.execute(params![
+            chain,
+            row.hash,
+            row.height.map(signed),
+            row.sender,
+            row.recipient,
+            row.payload,
+            row.created_at,
+            row.nonce,
+            row.value,
+            row.fee,
+            row.status,
+            row.timestamp,
+            row.metadata
+        ])
+    })
+    .doing("writing a transaction")?;
+    Ok(())
+}
+
+/// The rows of one block, in order.
+pub(crate) fn rows(
+    db: &Connection,
+    chain: &str,
+    height: u64,
+) -> Result<Vec<TransactionRow>, ChainError> {
+    db.prepare_cached(&format!(
+        "SELECT id, {ROW} FROM \"transaction\"
+         WHERE chain_id = ?1 AND block_height = ?2 ORDER BY id"
+    ))
+    .and_then(|mut statement| {
+        statement
+            .query_map(params![chain, signed(height)], transaction_row)?
+            .collect()
+    })
+    .doing("reading a block's transactions")
+}
+
+/// Which transactions of an address are wanted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Page {
+    pub(crate) limit: u64,
+    pub(crate) offset: u64,
+    pub(crate) newest_first: bool,
+}
+
+/// The rows that an address sent or received (all rows without an address).
+pub(crate) fn rows_of(
+    db: &Connection,
+    chain: &str,
+    address: Option<&str>,
+    page: Page,
+) -> Result<Vec<TransactionRow>, ChainError> {
+    let order = if page.newest_first { "DESC" } else { "ASC" };
+    db.prepare_cached(&format!(
+        "SELECT id, {ROW} FROM \"transaction\"
+         WHERE chain_id = ?1 AND (?2 IS NULL OR sender = ?2 OR recipient = ?2)
+         ORDER BY block_height {order}, id {order} LIMIT ?3 OFFSET ?4"
+    ))
+    .and_then(|mut statement| {
+        statement
+            .query_map(
+                params![chain, address, signed(page.limit), signed(page.offset)],
+                transaction_row,
+            )?
+            .collect()
+    })
+    .doing("reading an address's transactions")
+}
+
+/// The row of a hash.
+pub(crate) fn row(
+    db: &Connection,
+    chain: &str,
+    hash: &str,
+) -> Result<Option<TransactionRow>, ChainError> {
+    db.prepare_cached(&format!(
+        "SELECT id, {ROW} FROM \"transaction\" WHERE chain_id = ?1 AND tx_hash = ?2"
+    ))
+    .and_then(|mut statement| {
+        statement
+            .query_row([chain, hash], transaction_row)
+            .optional()
+    })
+    .doing("looking for a transaction")
+}
+
+/// Whether a hash is mined.
+pub(crate) fn is_mined(db: &Connection, chain: &str, hash: &str) -> Result<bool, ChainError> {
+    db.prepare_cached("SELECT 1 FROM \"transaction\" WHERE chain_id = ?1 AND tx_hash = ?2")
+        .and_then(|mut statement| statement.exists([chain, hash]))
+        .doing("looking for a mined transaction")
+}
+
+/// Deletes every block above a height, with its rows. The ids become free, and SQLite gives them
+/// out again.
+pub(crate) fn delete_above(db: &Connection, chain: &str, height: u64) -> Result<(), ChainError> {
+    for sql in [
+        "DELETE FROM \"transaction\" WHERE chain_id = ?1 AND block_height > ?2",
+        "DELETE FROM block WHERE chain_id = ?1 AND height > ?2",
+    ] {
+        db.execute(sql, params![chain, signed(height)])
+            .doing("deleting blocks")?;
+    }
+    Ok(())
+}
+
+/// The id of the chain in this database, where it has blocks of another chain and none of ours.
+pub(crate) fn other_chain(db: &Connection, chain: &str) -> Result<Option<String>, ChainError> {
+    db.query_row("SELECT chain_id FROM block WHERE NOT EXISTS (SELECT 1 FROM block WHERE chain_id = ?1) LIMIT 1", [chain], |row| {
+        row.get(0)
+    })
+    .optional()
+    .doing("reading the database's chain id")
+}

@@ -1,0 +1,159 @@
+//! The tables, exactly as AITBC's node makes them (PROTOCOL.md, "chain.db"), and two of our own
+//! beside them, whose names begin with `devnet_`: readers of the chain never look at those.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::error::{ChainError, Doing as _};
+
+const CHAIN: &str = "
+CREATE TABLE IF NOT EXISTS block (
+    id INTEGER NOT NULL,
+    chain_id VARCHAR NOT NULL,
+    height INTEGER NOT NULL,
+    hash VARCHAR NOT NULL,
+    parent_hash VARCHAR NOT NULL,
+    proposer VARCHAR NOT NULL,
+    timestamp DATETIME NOT NULL,
+    tx_count INTEGER NOT NULL,
+    state_root VARCHAR,
+    block_metadata VARCHAR,
+    PRIMARY KEY (id),
+    CONSTRAINT uix_block_chain_height UNIQUE (chain_id, height)
+);
+CREATE UNIQUE INDEX IF NOT EXISTS ix_block_hash ON block (hash);
+CREATE INDEX IF NOT EXISTS ix_block_chain_id ON block (chain_id);
+CREATE INDEX IF NOT EXISTS ix_block_height ON block (height);
+CREATE INDEX IF NOT EXISTS ix_block_timestamp ON block (timestamp);
+
+CREATE TABLE IF NOT EXISTS \"transaction\" (
+    id INTEGER NOT NULL,
+    chain_id VARCHAR NOT NULL,
+    tx_hash VARCHAR NOT NULL,
+    block_height INTEGER,
+    sender VARCHAR NOT NULL,
+    recipient VARCHAR NOT NULL,
+    payload JSON NOT NULL,
+    created_at DATETIME NOT NULL,
+    nonce INTEGER NOT NULL,
+    value INTEGER NOT NULL,
+    fee INTEGER NOT NULL,
+    status VARCHAR NOT NULL,
+    timestamp VARCHAR,
+    tx_metadata VARCHAR,
+    PRIMARY KEY (id),
+    CONSTRAINT uix_tx_chain_hash UNIQUE (chain_id, tx_hash)
+);
+CREATE INDEX IF NOT EXISTS ix_transaction_created_at ON \"transaction\" (created_at);
+CREATE INDEX IF NOT EXISTS ix_transaction_tx_hash ON \"transaction\" (tx_hash);
+CREATE INDEX IF NOT EXISTS ix_transaction_block_height ON \"transaction\" (block_height);
+CREATE INDEX IF NOT EXISTS ix_transaction_chain_id ON \"transaction\" (chain_id);
+
+CREATE TABLE IF NOT EXISTS receipt (
+    id INTEGER NOT NULL,
+    chain_id VARCHAR NOT NULL,
+    job_id VARCHAR NOT NULL,
+    receipt_id VARCHAR NOT NULL,
+    block_height INTEGER,
+    payload JSON NOT NULL,
+    miner_signature JSON NOT NULL,
+    coordinator_attestations JSON NOT NULL,
+    minted_amount INTEGER,
+    recorded_at DATETIME NOT NULL,
+    PRIMARY KEY (id),
+    CONSTRAINT uix_receipt_chain_id UNIQUE (chain_id, receipt_id)
+);
+CREATE INDEX IF NOT EXISTS ix_receipt_chain_id ON receipt (chain_id);
+CREATE INDEX IF NOT EXISTS ix_receipt_job_id ON receipt (job_id);
+CREATE INDEX IF NOT EXISTS ix_receipt_receipt_id ON receipt (receipt_id);
+CREATE INDEX IF NOT EXISTS ix_receipt_block_height ON receipt (block_height);
+CREATE INDEX IF NOT EXISTS ix_receipt_recorded_at ON receipt (recorded_at);
+
+CREATE TABLE IF NOT EXISTS account (
+    chain_id VARCHAR NOT NULL,
+    address VARCHAR NOT NULL,
+    balance INTEGER NOT NULL,
+    nonce INTEGER NOT NULL,
+    updated_at DATETIME NOT NULL,
+    PRIMARY KEY (chain_id, address)
+);
+
+CREATE TABLE IF NOT EXISTS escrow (
+    job_id VARCHAR NOT NULL,
+    buyer VARCHAR NOT NULL,
+    provider VARCHAR NOT NULL,
+    amount INTEGER NOT NULL,
+    created_at DATETIME NOT NULL,
+    released_at DATETIME,
+    PRIMARY KEY (job_id)
+);
+
+-- Every credit that came by allocation or faucet, so that followers can keep the same accounts.
+CREATE TABLE IF NOT EXISTS devnet_credit (
+    id INTEGER NOT NULL PRIMARY KEY,
+    address TEXT NOT NULL,
+    amount INTEGER NOT NULL
+);
+-- What has been mined, by its signed content: one content is mined once, however spelled.
+CREATE TABLE IF NOT EXISTS devnet_digest (
+    digest TEXT NOT NULL PRIMARY KEY,
+    tx_hash TEXT NOT NULL,
+    verified INTEGER NOT NULL
+) WITHOUT ROWID;
+";
+
+const MEMPOOL: &str = "
+CREATE TABLE IF NOT EXISTS mempool (
+    chain_id TEXT NOT NULL,
+    tx_hash TEXT NOT NULL,
+    content TEXT NOT NULL,
+    fee INTEGER DEFAULT 0,
+    size_bytes INTEGER DEFAULT 0,
+    received_at REAL NOT NULL,
+    PRIMARY KEY (chain_id, tx_hash)
+);
+CREATE INDEX IF NOT EXISTS idx_mempool_fee ON mempool (fee DESC);
+";
+
+/// How long a statement waits for another program that holds the database.
+const BUSY: Duration = Duration::from_secs(5);
+
+fn open(path: &Path, ddl: &str) -> Result<Connection, ChainError> {
+    let db = Connection::open(path).doing("opening the database")?;
+    db.busy_timeout(BUSY)
+        .doing("setting the database's patience")?;
+    db.pragma_update(None, "journal_mode", "WAL")
+        .doing("switching the database to WAL")?;
+    // Losing the last block with the power is fine on a devnet; losing consistency is not, and
+    // WAL keeps that under NORMAL.
+    db.pragma_update(None, "synchronous", "NORMAL")
+        .doing("setting the database's durability")?;
+    db.execute_batch(ddl).doing("making the tables")?;
+    db.set_prepared_statement_cache_capacity(64);
+    Ok(db)
+}
+
+/// Opens chain.db for writing and makes its tables.
+pub(crate) fn open_chain(path: &Path) -> Result<Connection, ChainError> {
+    open(path, CHAIN)
+}
+
+/// Opens mempool.db and makes its table.
+pub(crate) fn open_mempool(path: &Path) -> Result<Connection, ChainError> {
+    open(path, MEMPOOL)
+}
+
+/// Opens chain.db for reading; its tables are there already.
+pub(crate) fn open_reader(path: &Path) -> Result<Connection, ChainError> {
+    let db = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )
+    .doing("opening the database for reading")?;
+    db.busy_timeout(BUSY)
+        .doing("setting the database's patience")?;
+    db.set_prepared_statement_cache_capacity(64);
+    Ok(db)
+}

@@ -1,0 +1,87 @@
+//! Why a devnet does not start, or does not do what it was asked.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::chain::ChainError;
+
+/// What went wrong with a devnet as a whole.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DevnetError {
+    /// Somebody listens there already.
+    #[error(
+        "listening on 127.0.0.1:{port}: the port is in use; stop what holds it, or choose another port (0 takes any free one)"
+    )]
+    PortInUse {
+        /// The port that was asked for.
+        port: u16,
+    },
+    /// The port could not be bound for another reason.
+    #[error("listening on 127.0.0.1:{port}: {source}")]
+    Listen {
+        /// The port that was asked for.
+        port: u16,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The data directory could not be made or its lock file not opened.
+    #[error("opening the data directory {}: {source}", dir.display())]
+    Directory {
+        /// The directory.
+        dir: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Another devnet runs in this directory.
+    #[error(
+        "the data directory {} is in use by another devnet; stop that one, or choose another directory",
+        dir.display()
+    )]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The directory holds another chain.
+    #[error(
+        "the data directory {} holds chain {found}, not {wanted}; choose another directory, or start with chain id {found}",
+        dir.display()
+    )]
+    OtherChain {
+        /// The directory.
+        dir: PathBuf,
+        /// The chain id in its database.
+        found: String,
+        /// The configured chain id.
+        wanted: String,
+    },
+    /// The block time is too short.
+    #[error("a block time of {0:?} is too short; give at least 50ms")]
+    BlockTime(Duration),
+    /// A follower was asked for what only its leader can do.
+    #[error("this devnet follows {leader}; {what} there")]
+    Follower {
+        /// The leader's URL.
+        leader: String,
+        /// What to do at the leader.
+        what: &'static str,
+    },
+    /// The leader's URL is no URL of a node.
+    #[error("following {url}: {reason}")]
+    Leader {
+        /// The URL as configured.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The faucet is switched off.
+    #[error("the faucet is switched off in this devnet's configuration")]
+    NoFaucet,
+    /// The databases.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The node's thread could not be started, or ended before it served.
+    #[error("starting the devnet's thread: {0}")]
+    Thread(String),
+}

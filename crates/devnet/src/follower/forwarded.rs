@@ -1,0 +1,64 @@
+//! What a follower passed on to its leader stays in its own mempool until it is imported, so that
+//! nobody who reads this node takes it for lost while it is only on its way.
+//!
+//! Where the leader lost it, it must leave here too: it is absent when the leader's whole mempool
+//! lacks it and this node has imported a block past the height at which it was missed.
+
+use std::sync::Arc;
+
+use super::{FollowError, blocking, is_settled};
+use crate::node::{Node, lock};
+
+/// Looks after the forwarded transactions, at a moment when this node is level with its leader.
+pub(crate) async fn settle_forwarded(node: &Arc<Node>, our_height: u64) -> Result<(), FollowError> {
+    let waiting: Vec<String> = lock(&node.forwarded).keys().cloned().collect();
+    let Some(leader) = node.leader.as_ref().filter(|_| !waiting.is_empty()) else {
+        return Ok(());
+    };
+    let settled = blocking(node, move |node| -> Result<Vec<String>, FollowError> {
+        let chain = node.chain();
+        Ok(waiting
+            .into_iter()
+            .filter(|hash| is_settled(&chain, hash))
+            .collect())
+    })
+    .await?;
+    {
+        let mut forwarded = lock(&node.forwarded);
+        for hash in &settled {
+            forwarded.remove(hash);
+        }
+        if forwarded.is_empty() {
+            return Ok(());
+        }
+    }
+    let pending = leader.client.mempool_hashes().await?;
+    let Some(head) = leader.client.head().await? else {
+        return Ok(());
+    };
+    let pending: std::collections::HashSet<String> =
+        pending.iter().map(ToString::to_string).collect();
+    let mut lost = Vec::new();
+    for (hash, missed_at) in lock(&node.forwarded).iter_mut() {
+        if pending.contains(hash) {
+            *missed_at = None;
+        } else if missed_at.is_some_and(|height| our_height > height) {
+            lost.push(hash.clone());
+        } else if missed_at.is_none() {
+            *missed_at = Some(head.height.0);
+        }
+    }
+    if lost.is_empty() {
+        return Ok(());
+    }
+    tracing::warn!(
+        count = lost.len(),
+        "the leader lost transactions that were passed on to it"
+    );
+    let mut forwarded = lock(&node.forwarded);
+    for hash in &lost {
+        forwarded.remove(hash);
+    }
+    drop(forwarded);
+    blocking(node, move |node| node.chain().pool.remove(&lost)).await
+}

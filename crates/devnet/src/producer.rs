@@ -1,0 +1,328 @@
+//! Making blocks out of what is pending.
+
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use agentry_protocol::{BlockHash, BlockHeight, block_hash, isoformat};
+use rand::RngExt as _;
+use rand::rngs::StdRng;
+
+use crate::chain::accounts::{self, Transfer};
+use crate::chain::blocks::{self, BlockRow, TransactionRow};
+use crate::chain::mempool::Pending;
+use crate::chain::{Chain, ChainError, Doing as _};
+use crate::clock;
+use crate::config::{DevnetConfig, NoncePolicy};
+use crate::fault::{Fault, Faults};
+use crate::rules::{MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS};
+
+/// How many blocks later the fault `late-rows` writes a block's rows.
+const LATE_BY: u64 = 2;
+
+/// A block that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MinedBlock {
+    /// Its height.
+    pub height: BlockHeight,
+    /// Its hash.
+    pub hash: BlockHash,
+    /// How many transactions it holds.
+    pub tx_count: u64,
+}
+
+/// What becomes of one pending transaction when its block is made.
+enum Fate {
+    /// It is in the block; its row.
+    Mined(Box<TransactionRow>),
+    /// It leaves the mempool without a trace.
+    Dropped,
+    /// It stays pending.
+    Waits,
+}
+
+/// How a block is made this time.
+struct Making<'a> {
+    chain_id: &'a str,
+    height: u64,
+    now: &'a str,
+    nonces: NoncePolicy,
+    /// Probability of a silent drop.
+    drop: Option<f64>,
+    /// Whether what cannot be paid is dropped rather than kept waiting.
+    drops_unpayable: bool,
+    replay_destroys: bool,
+}
+
+/// Makes the next block and commits it; then takes its transactions out of the mempool.
+pub(crate) fn produce(
+    chain: &mut Chain,
+    config: &DevnetConfig,
+    faults: &Faults,
+    rng: &mut StdRng,
+) -> Result<MinedBlock, ChainError> {
+    let head = chain.head()?.ok_or(ChainError::Empty)?;
+    let now = clock::db_text(clock::now_micros());
+    let id = chain.id.clone();
+    let drop = match faults.get("silent-drop") {
+        Some(Fault::SilentDrop(probability)) => Some(probability.get()),
+        _ => None,
+    };
+    let making = Making {
+        chain_id: id.as_str(),
+        height: head.height + 1,
+        now: &now,
+        nonces: config.account_nonces,
+        drop,
+        drops_unpayable: drop.is_some() || faults.get("no-signature-check").is_some(),
+        replay_destroys: faults.get("replay-destroys-block").is_some(),
+    };
+    let filled = match making.fill(chain, &head, config, faults, rng) {
+        Err(ChainError::BlockDestroyed { hash, reason }) => {
+            let lost: Vec<_> = within_limits(in_order(chain, config.account_nonces))
+                .map(|pending| pending.hash.clone())
+                .collect();
+            tracing::error!(
+                hash,
+                reason,
+                lost = lost.len(),
+                "fault: a block is destroyed"
+            );
+            chain.pool.remove(&lost)?;
+            return Err(ChainError::BlockDestroyed { hash, reason });
+        }
+        filled => filled?,
+    };
+    // Until here a crash leaves the mined transactions in mempool.db, too; `Chain::open` mends it.
+    chain.pool.remove(&filled.leaving)?;
+    if !filled.held_back.is_empty() {
+        chain.hold_rows(making.height + LATE_BY, filled.held_back);
+    }
+    let due = faults.get("late-rows").is_some().then_some(making.height);
+    chain.release_rows(due)?;
+    Ok(filled.block)
+}
+
+struct Filled {
+    block: MinedBlock,
+    /// Hashes that leave the mempool.
+    leaving: Vec<Arc<str>>,
+    held_back: Vec<TransactionRow>,
+}
+
+impl Making<'_> {
+    /// Fills and commits the block.
+    fn fill(
+        &self,
+        chain: &Chain,
+        head: &BlockRow,
+        config: &DevnetConfig,
+        faults: &Faults,
+        rng: &mut StdRng,
+    ) -> Result<Filled, ChainError> {
+        let transaction = chain.db.unchecked_transaction().doing("making a block")?;
+        let mut leaving = Vec::new();
+        let mut rows = Vec::new();
+        let (mut count, mut bytes) = (0, 0);
+        for pending in in_order(chain, self.nonces) {
+            if count >= MAX_BLOCK_TRANSACTIONS {
+                break;
+            }
+            if bytes + pending.size() > MAX_BLOCK_BYTES {
+                continue;
+            }
+            match self.decide(&transaction, &pending, rng)? {
+                Fate::Mined(row) => {
+                    accounts::record_digest(
+                        &transaction,
+                        &pending.digest.to_string(),
+                        &pending.hash,
+                        pending.verified,
+                    )?;
+                    rows.push(*row);
+                }
+                Fate::Dropped => {}
+                Fate::Waits => continue,
+            }
+            leaving.push(pending.hash.clone());
+            count += 1;
+            bytes += pending.size();
+        }
+        let height = BlockHeight(self.height);
+        let hashes = rows.iter().map(|row| row.hash.as_str());
+        let hash = block_hash(&chain.id, height, &head.hash, &isoformat(self.now), hashes);
+        let tx_count = rows.len() as u64;
+        let block = BlockRow {
+            height: self.height,
+            hash: hash.to_string(),
+            parent_hash: head.hash.clone(),
+            proposer: config.proposer_id.clone(),
+            timestamp: self.now.to_owned(),
+            tx_count,
+            state_root: None,
+            metadata: None,
+        };
+        blocks::insert(&transaction, self.chain_id, &block)?;
+        let held_back = if faults.get("late-rows").is_some() {
+            rows
+        } else {
+            for row in &rows {
+                blocks::insert_row(&transaction, self.chain_id, row)?;
+            }
+            Vec::new()
+        };
+        transaction.commit().doing("committing a block")?;
+        Ok(Filled {
+            block: MinedBlock {
+                height,
+                hash,
+                tx_count,
+            },
+            leaving,
+            held_back,
+        })
+    }
+
+    fn decide(
+        &self,
+        db: &rusqlite::Connection,
+        pending: &Pending,
+        rng: &mut StdRng,
+    ) -> Result<Fate, ChainError> {
+        let destroyed = |reason| ChainError::BlockDestroyed {
+            hash: pending.hash.to_string(),
+            reason,
+        };
+        let dropped = |why: &'static str| {
+            tracing::warn!(hash = %pending.hash, why, "a pending transaction is dropped");
+            Ok(Fate::Dropped)
+        };
+        if blocks::is_mined(db, self.chain_id, &pending.hash)? {
+            if self.replay_destroys {
+                return Err(destroyed(
+                    "it is mined already, and its hash must be unique",
+                ));
+            }
+            return dropped("it is mined already");
+        }
+        if self
+            .drop
+            .is_some_and(|probability| rng.random_bool(probability))
+        {
+            return dropped("fault: silent-drop");
+        }
+        let unpayable = |why| {
+            if self.drops_unpayable {
+                dropped(why)
+            } else {
+                Ok(Fate::Waits)
+            }
+        };
+        let sender = pending.stored.from.as_str();
+        let Some((value, fee)) = pending.cost else {
+            if pending.stored.amount.is_negative() {
+                return Err(destroyed("its amount fits no 64-bit integer"));
+            }
+            return dropped("its amount or fee is no number that a balance can hold");
+        };
+        let Some(account) = accounts::get(db, self.chain_id, sender)? else {
+            return unpayable("unknown sender");
+        };
+        if i128::from(account.balance) < pending.spend() {
+            return unpayable("the sender cannot pay");
+        }
+        if self.nonces == NoncePolicy::Sequential && !self.drops_unpayable {
+            match pending.nonce() {
+                Some(nonce) if nonce == account.nonce => {}
+                Some(nonce) if nonce > account.nonce => return Ok(Fate::Waits),
+                _ => return dropped("its nonce is stale"),
+            }
+        }
+        let recipient = pending.stored.to.as_str();
+        let transfer = Transfer {
+            sender,
+            recipient,
+            value,
+            fee,
+        };
+        let Some(nonce) = accounts::apply(db, self.chain_id, transfer, self.now)? else {
+            return Err(destroyed("a balance leaves the range of a 64-bit integer"));
+        };
+        Ok(Fate::Mined(Box::new(TransactionRow {
+            id: 0,
+            hash: pending.hash.to_string(),
+            height: Some(self.height),
+            sender: sender.to_owned(),
+            recipient: recipient.to_owned(),
+            payload: pending.content.to_string(),
+            created_at: self.now.to_owned(),
+            nonce,
+            value,
+            fee,
+            status: "confirmed".to_owned(),
+            timestamp: Some(self.now.to_owned()),
+            metadata: None,
+        })))
+    }
+}
+
+/// What AITBC's node would drain for one block.
+fn within_limits(
+    pending: impl IntoIterator<Item = Arc<Pending>>,
+) -> impl Iterator<Item = Arc<Pending>> {
+    let mut bytes = 0;
+    pending
+        .into_iter()
+        .filter(move |pending| {
+            let fits = bytes + pending.size() <= MAX_BLOCK_BYTES;
+            if fits {
+                bytes += pending.size();
+            }
+            fits
+        })
+        .take(MAX_BLOCK_TRANSACTIONS)
+}
+
+/// The pending transactions in the order in which a block takes them: highest fee first, then
+/// first come. Under sequential nonces a sender's own come in the order of their nonces, each
+/// standing in line with the fee of the sender's next.
+fn in_order(chain: &Chain, nonces: NoncePolicy) -> Vec<Arc<Pending>> {
+    if nonces == NoncePolicy::Ignored {
+        return chain.pool.iter().cloned().collect();
+    }
+    let mut senders: HashMap<&str, Vec<&Arc<Pending>>> = HashMap::new();
+    for pending in chain.pool.iter() {
+        senders
+            .entry(pending.stored.from.as_str())
+            .or_default()
+            .push(pending);
+    }
+    let mut queues: Vec<VecDeque<&Arc<Pending>>> = senders
+        .into_values()
+        .map(|mut queue| {
+            queue.sort_by_key(|pending| pending.nonce());
+            queue.into()
+        })
+        .collect();
+    // By age as a tie-break: of equal fees the one received first.
+    let rank = |pending: &Pending, queue: usize| {
+        (
+            pending.fee(),
+            std::cmp::Reverse((pending.received_at * 1e6) as i64),
+            queue,
+        )
+    };
+    let mut line: BinaryHeap<_> = queues
+        .iter()
+        .enumerate()
+        .filter_map(|(index, queue)| Some(rank(queue.front()?, index)))
+        .collect();
+    let mut order = Vec::with_capacity(chain.pool.len());
+    while let Some((_, _, index)) = line.pop() {
+        let queue = &mut queues[index];
+        order.extend(queue.pop_front().cloned());
+        if let Some(next) = queue.front() {
+            line.push(rank(next, index));
+        }
+    }
+    order
+}

@@ -1,0 +1,89 @@
+//! Answers as FastAPI gives them.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+
+use crate::chain::ChainError;
+use crate::node::Node;
+use crate::text::{ObjectText, quoted};
+
+/// A JSON answer.
+pub(crate) fn json(text: String) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .body(text)
+}
+
+/// An answer that says no: `{"detail": "…"}`.
+pub(crate) fn detail(status: u16, detail: impl Display) -> HttpResponse {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let text = ObjectText::new()
+        .string("detail", &detail.to_string())
+        .end();
+    HttpResponse::build(status)
+        .content_type("application/json")
+        .body(text)
+}
+
+/// An answer that says: later.
+pub(crate) fn busy(status: u16, why: impl Display) -> HttpResponse {
+    let mut answer = detail(status, why);
+    answer.headers_mut().insert(
+        actix_web::http::header::RETRY_AFTER,
+        actix_web::http::header::HeaderValue::from_static("1"),
+    );
+    answer
+}
+
+/// 422, in the form of FastAPI's validation errors.
+pub(crate) fn unprocessable(kind: &str, place: [&str; 2], message: impl Display) -> HttpResponse {
+    let place = format!("[{},{}]", quoted(place[0]), quoted(place[1]));
+    let item = ObjectText::new()
+        .string("type", kind)
+        .raw("loc", &place)
+        .string("msg", &message.to_string())
+        .end();
+    let text = ObjectText::new().list("detail", [item]).end();
+    HttpResponse::UnprocessableEntity()
+        .content_type("application/json")
+        .body(text)
+}
+
+/// The answer to a failure of our own.
+pub(crate) fn failed(error: &ChainError) -> HttpResponse {
+    tracing::error!(%error, "the chain's database failed");
+    if error.is_transient() {
+        busy(503, error)
+    } else {
+        detail(500, error)
+    }
+}
+
+/// Runs a database job off the arbiter.
+pub(crate) async fn blocking<T: Send + 'static>(
+    node: &web::Data<Node>,
+    job: impl FnOnce(&Node) -> T + Send + 'static,
+) -> Result<T, HttpResponse> {
+    let node: Arc<Node> = node.clone().into_inner();
+    web::block(move || job(&node))
+        .await
+        .map_err(|_| detail(500, "the database's thread ended"))
+}
+
+/// Runs a reading job off the arbiter, on one snapshot of chain.db.
+pub(crate) async fn reading<T: Send + 'static>(
+    node: &web::Data<Node>,
+    job: impl FnOnce(&rusqlite::Connection, &str) -> Result<T, ChainError> + Send + 'static,
+) -> Result<T, HttpResponse> {
+    blocking(node, move |node| node.read(job))
+        .await?
+        .map_err(|error| failed(&error))
+}
+
+/// Either arm of a handler that ends early with an answer.
+pub(crate) fn either(result: Result<HttpResponse, HttpResponse>) -> HttpResponse {
+    result.unwrap_or_else(|answer| answer)
+}

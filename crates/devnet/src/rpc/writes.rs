@@ -1,0 +1,182 @@
+//! The posting calls.
+
+use actix_web::{Error, HttpResponse, web};
+use agentry_chain::SubmitError;
+use agentry_protocol::{Json, Limits, StoredTransaction};
+
+use super::answer::{self, blocking, either};
+use crate::chain::blocks;
+use crate::chain::mempool::Pending;
+use crate::chain::{ChainError, seconds_now};
+use crate::import::{Filing, ImportError, Incoming};
+use crate::node::{Node, add, lock};
+use crate::rules::Refusal;
+use crate::text::ObjectText;
+
+/// `POST /rpc/transaction`
+pub(crate) async fn submit(node: web::Data<Node>, body: Result<web::Bytes, Error>) -> HttpResponse {
+    either(
+        async {
+            let body = body.map_err(|error| answer::detail(413, error))?;
+            if node.config.forward && node.leader.is_some() && !node.faults.is_set("no-forward") {
+                return forward(&node, body).await;
+            }
+            match blocking(&node, move |node| node.submit(&body)).await? {
+                Ok(hash) => Ok(taken(&hash)),
+                Err(refusal) => Err(refused(&refusal)),
+            }
+        }
+        .await,
+    )
+}
+
+fn taken(hash: &str) -> HttpResponse {
+    answer::json(
+        ObjectText::new()
+            .plain("success", true)
+            .string("transaction_hash", hash)
+            .string("message", "Transaction submitted to mempool")
+            .end(),
+    )
+}
+
+fn refused(refusal: &Refusal) -> HttpResponse {
+    let words = format!("Failed to submit transaction: {refusal}");
+    match refusal {
+        Refusal::NotJson(_) => answer::unprocessable(
+            "json_invalid",
+            ["body", "0"],
+            format!("JSON decode error: {refusal}"),
+        ),
+        Refusal::NotObject => answer::unprocessable(
+            "dict_type",
+            ["body", "0"],
+            "Input should be a valid dictionary",
+        ),
+        Refusal::Full(_) => answer::busy(429, words),
+        Refusal::Chain(error) => answer::busy(if error.is_transient() { 503 } else { 500 }, words),
+        _ => answer::detail(400, words),
+    }
+}
+
+/// Passes a transaction on to the leader, whose answer is the answer.
+async fn forward(node: &web::Data<Node>, body: web::Bytes) -> Result<HttpResponse, HttpResponse> {
+    let Some(leader) = &node.leader else {
+        return Err(answer::detail(500, "no leader"));
+    };
+    let text = std::str::from_utf8(&body).map_err(|error| {
+        answer::unprocessable(
+            "json_invalid",
+            ["body", "0"],
+            format!("JSON decode error: {error}"),
+        )
+    })?;
+    match leader.client.submit(text).await {
+        Ok(hash) => {
+            let hash = hash.to_string();
+            remember(node, hash.clone(), body).await?;
+            Ok(taken(&hash))
+        }
+        Err(SubmitError::Rejected { status, detail }) => Err(answer::detail(status, detail)),
+        Err(SubmitError::Busy { .. }) => Err(answer::busy(
+            429,
+            "Failed to submit transaction: the leader is busy",
+        )),
+        Err(SubmitError::NotSent { reason }) => Err(answer::busy(
+            429,
+            format!("Failed to submit transaction: not passed on to the leader: {reason}"),
+        )),
+        Err(SubmitError::Unknown { reason }) => Err(answer::detail(
+            502,
+            format!("Failed to submit transaction: the leader may have taken it: {reason}"),
+        )),
+    }
+}
+
+/// Keeps what was passed on in this node's mempool, too, until it is imported.
+async fn remember(
+    node: &web::Data<Node>,
+    hash: String,
+    body: web::Bytes,
+) -> Result<(), HttpResponse> {
+    let kept = blocking(node, move |node| -> Result<(), ChainError> {
+        let limits = Limits {
+            max_bytes: crate::rules::MAX_BODY,
+            ..Limits::default()
+        };
+        let Ok(stored) = StoredTransaction::parse(&body, limits) else {
+            return Ok(());
+        };
+        let pending = Pending::new(stored, false, seconds_now());
+        // The leader may have filled in what this node would not: then it is the leader's alone.
+        if pending.hash.as_ref() != hash {
+            return Ok(());
+        }
+        let mut chain = node.chain();
+        if !blocks::is_mined(&chain.db, chain.id.as_str(), &hash)? {
+            chain.pool.add(pending)?;
+            lock(&node.forwarded).insert(hash, None);
+        }
+        Ok(())
+    })
+    .await?;
+    kept.map_err(|error| answer::failed(&error))
+}
+
+/// `POST /rpc/importBlock`
+pub(crate) async fn import_block(
+    node: web::Data<Node>,
+    body: Result<web::Bytes, Error>,
+) -> HttpResponse {
+    either(
+        async {
+            let body = body.map_err(|error| answer::detail(413, error))?;
+            let limits = Limits {
+                max_bytes: super::MAX_IMPORT,
+                ..Limits::default()
+            };
+            let json = Json::parse(&body, limits).map_err(|error| {
+                answer::unprocessable(
+                    "json_invalid",
+                    ["body", "0"],
+                    format!("JSON decode error: {error}"),
+                )
+            })?;
+            let imported = blocking(&node, move |node| import(node, &json)).await?;
+            let (height, hash, existed) = imported
+                .map_err(|error| answer::detail(500, format!("Failed to import block: {error}")))?;
+            let text = ObjectText::new()
+                .plain("success", true)
+                .plain("block_number", height)
+                .string("block_hash", &hash);
+            Ok(answer::json(
+                if existed {
+                    text.string("message", "Block already exists")
+                } else {
+                    text
+                }
+                .end(),
+            ))
+        }
+        .await,
+    )
+}
+
+/// Height, hash, and whether there was a block of that height already.
+fn import(node: &Node, json: &Json) -> Result<(u64, String, bool), ImportError> {
+    let incoming = Incoming::read(json.root())?;
+    let height = incoming.height;
+    let mut chain = node.chain();
+    if let Some(block) = blocks::at(&chain.db, chain.id.as_str(), height)? {
+        return Ok((height, block.hash, true));
+    }
+    let hash = incoming.hash.clone();
+    if node.faults.is_set("import-loses-transactions") {
+        chain.import_as_aitbc(&incoming)?;
+    } else {
+        let mined = chain.import(&[incoming], &[], Filing::Whole)?;
+        add(&node.counters.transactions_mined, mined);
+    }
+    add(&node.counters.blocks_imported, 1);
+    Ok((height, hash, false))
+}

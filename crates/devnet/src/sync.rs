@@ -1,0 +1,277 @@
+//! Copying blocks from one node to another: blocks-range there, importBlock here.
+
+use agentry_chain::{NodeClient, NodeError};
+use agentry_protocol::{BlockHeight, Json, JsonError, JsonRef, Limits};
+
+/// How many blocks are read at once.
+const PAGE: u64 = 100;
+
+/// How far a [`sync`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyncProgress {
+    /// The height of the block that was imported last.
+    pub height: BlockHeight,
+    /// The height up to which blocks are copied.
+    pub target: BlockHeight,
+    /// How many blocks were imported so far.
+    pub imported: u64,
+}
+
+/// What a [`sync`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyncReport {
+    /// The first height that was missing; `None` where nothing was.
+    pub from: Option<BlockHeight>,
+    /// The height that both nodes have now.
+    pub through: Option<BlockHeight>,
+    /// How many blocks were imported.
+    pub imported: u64,
+    /// How many transactions those blocks count.
+    pub transactions: u64,
+}
+
+/// Why a [`sync`] stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SyncError {
+    /// The node that is read from.
+    #[error("reading from {node}: {source}")]
+    From {
+        /// Its URL.
+        node: String,
+        /// What failed.
+        source: NodeError,
+    },
+    /// The node that is written to.
+    #[error("importing block {height} into {node}: {source}")]
+    To {
+        /// Its URL.
+        node: String,
+        /// The block.
+        height: BlockHeight,
+        /// What failed.
+        source: NodeError,
+    },
+    /// The nodes' heads cannot be compared.
+    #[error("reading from {node}: {source}")]
+    ToHead {
+        /// The URL of the node that is written to.
+        node: String,
+        /// What failed.
+        source: NodeError,
+    },
+    /// The nodes are on different chains or branches.
+    #[error(
+        "fork at height {height}: {from} has block {theirs}, {to} has {ours}; {imported} blocks were imported before it. Nothing above can be imported: reset the one that is wrong"
+    )]
+    Fork {
+        /// A height at which they differ.
+        height: BlockHeight,
+        /// The URL that is read from.
+        from: String,
+        /// Its block there.
+        theirs: String,
+        /// The URL that is written to.
+        to: String,
+        /// Its block there.
+        ours: String,
+        /// How many blocks were imported before.
+        imported: u64,
+    },
+    /// A block that the one node gave is no block.
+    #[error("a block that {node} gave: {reason}")]
+    Block {
+        /// The URL that is read from.
+        node: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The node that is read from does not have a block below its head.
+    #[error("{node} does not give block {height}, though its head is above it")]
+    Missing {
+        /// The URL that is read from.
+        node: String,
+        /// The block.
+        height: BlockHeight,
+    },
+}
+
+impl SyncError {
+    /// Whether the same may succeed later without anyone's doing.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            SyncError::From { source, .. }
+            | SyncError::To { source, .. }
+            | SyncError::ToHead { source, .. } => source.is_transient(),
+            SyncError::Fork { .. } | SyncError::Block { .. } | SyncError::Missing { .. } => false,
+        }
+    }
+}
+
+/// Imports into `to` the blocks that it lacks and `from` has, in order of height. `chain_id` is
+/// written into each posted block as `chainId`: AITBC's importBlock files a block without it under
+/// `ait-mainnet`.
+///
+/// # Errors
+/// A failing node, or a fork: a height at which both have a block, and not the same. What was
+/// imported before stays.
+pub async fn sync(
+    from: &NodeClient,
+    to: &NodeClient,
+    chain_id: &agentry_protocol::ChainId,
+    mut progress: impl FnMut(SyncProgress),
+) -> Result<SyncReport, SyncError> {
+    let reading = |source| SyncError::From {
+        node: from.url().to_owned(),
+        source,
+    };
+    let mut report = SyncReport {
+        from: None,
+        through: None,
+        imported: 0,
+        transactions: 0,
+    };
+    let Some(target) = from.head().await.map_err(reading)? else {
+        return Ok(report);
+    };
+    let ours = to.head().await.map_err(|source| SyncError::ToHead {
+        node: to.url().to_owned(),
+        source,
+    })?;
+    let mut next = BlockHeight(0);
+    if let Some(ours) = ours {
+        let common = ours.height.min(target.height);
+        compare(from, to, common).await?;
+        report.through = Some(common);
+        next = ours.height.next();
+    }
+    while next <= target.height {
+        let end = BlockHeight(next.0.saturating_add(PAGE - 1)).min(target.height);
+        let blocks = from.blocks_range_raw(next, end).await.map_err(reading)?;
+        if blocks.is_empty() {
+            return Err(SyncError::Missing {
+                node: from.url().to_owned(),
+                height: next,
+            });
+        }
+        for text in blocks {
+            let block = Outgoing::read(&text, chain_id).map_err(|reason| SyncError::Block {
+                node: from.url().to_owned(),
+                reason,
+            })?;
+            if block.height != next {
+                return Err(SyncError::Missing {
+                    node: from.url().to_owned(),
+                    height: next,
+                });
+            }
+            let outcome = to
+                .import_block(&block.body)
+                .await
+                .map_err(|source| SyncError::To {
+                    node: to.url().to_owned(),
+                    height: next,
+                    source,
+                })?;
+            if outcome.hash != block.hash {
+                return Err(SyncError::Fork {
+                    height: next,
+                    from: from.url().to_owned(),
+                    theirs: block.hash,
+                    to: to.url().to_owned(),
+                    ours: outcome.hash,
+                    imported: report.imported,
+                });
+            }
+            report.from.get_or_insert(next);
+            report.through = Some(next);
+            report.imported += u64::from(!outcome.already_exists);
+            report.transactions += block.tx_count;
+            progress(SyncProgress {
+                height: next,
+                target: target.height,
+                imported: report.imported,
+            });
+            next = next.next();
+        }
+    }
+    Ok(report)
+}
+
+/// Makes sure that both nodes have the same block at a height that both have.
+async fn compare(from: &NodeClient, to: &NodeClient, height: BlockHeight) -> Result<(), SyncError> {
+    let reading = |source| SyncError::From {
+        node: from.url().to_owned(),
+        source,
+    };
+    let theirs = from.block(height).await.map_err(reading)?;
+    let ours = to.block(height).await.map_err(|source| SyncError::ToHead {
+        node: to.url().to_owned(),
+        source,
+    })?;
+    match (theirs, ours) {
+        (Some(theirs), Some(ours)) if theirs.hash != ours.hash => Err(SyncError::Fork {
+            height,
+            from: from.url().to_owned(),
+            theirs: theirs.hash.to_string(),
+            to: to.url().to_owned(),
+            ours: ours.hash.to_string(),
+            imported: 0,
+        }),
+        (None, _) => Err(SyncError::Missing {
+            node: from.url().to_owned(),
+            height,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// A block on its way into importBlock.
+struct Outgoing {
+    height: BlockHeight,
+    hash: String,
+    tx_count: u64,
+    body: String,
+}
+
+impl Outgoing {
+    fn read(text: &str, chain_id: &agentry_protocol::ChainId) -> Result<Outgoing, String> {
+        let limits = Limits {
+            max_bytes: usize::MAX,
+            ..Limits::default()
+        };
+        let json =
+            Json::parse(text.as_bytes(), limits).map_err(|error: JsonError| error.to_string())?;
+        let root = json.root();
+        let text = |key| root.get(key).and_then(JsonRef::as_str).map(str::to_owned);
+        let height = root
+            .get("height")
+            .and_then(JsonRef::as_u64)
+            .ok_or("it has no height")?;
+        let hash = text("hash").ok_or("it has no hash")?;
+        let shown = root.get("transactions").map_or(0, JsonRef::len) as u64;
+        let tx_count = root
+            .get("tx_count")
+            .and_then(JsonRef::as_u64)
+            .unwrap_or(shown);
+        let mut members: Vec<(String, Json)> = root
+            .entries()
+            .map(|(key, value)| (key.to_owned(), value.to_json()))
+            .collect();
+        members.retain(|(key, _)| key != "chainId");
+        members.push(("chainId".to_owned(), Json::string(chain_id.as_str())));
+        // importBlock has names of its own for these.
+        for (theirs, its) in [("parent_hash", "parentHash"), ("proposer", "miner")] {
+            if let (Some(value), None) = (text(theirs), root.get(its)) {
+                members.push((its.to_owned(), Json::string(value)));
+            }
+        }
+        let body = Json::object(members).to_compact();
+        Ok(Outgoing {
+            height: BlockHeight(height),
+            hash,
+            tx_count,
+            body,
+        })
+    }
+}
