@@ -1,6 +1,6 @@
 //! How the payload of a transaction is read.
 
-use crate::json::{Json, Kind, Limits};
+use crate::json::{Json, JsonRef, Kind, Limits};
 
 /// What a payload says. The first reading that fits counts, and every payload has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Payload {
                 body: payload.clone(),
             });
         }
-        match root.get("text").and_then(|text| text.as_str()) {
+        match root.get("text").and_then(JsonRef::as_str) {
             Some(text) => Self::Text(text.to_owned()),
             None => Self::Opaque(payload.clone()),
         }

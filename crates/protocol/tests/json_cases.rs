@@ -1,6 +1,6 @@
 //! Canonical JSON case by case: what is refused and under which name, duplicate keys, depth.
 
-use agentry_protocol::{Json, JsonError, Kind, Limits, Number};
+use agentry_protocol::{Json, JsonError, JsonRef, Kind, Limits, Number};
 
 fn read(text: &str) -> Result<Json, JsonError> {
     Json::parse(text.as_bytes(), Limits::default())
@@ -248,10 +248,7 @@ fn views_answer_only_for_their_kind() {
     assert_eq!(get("f").kind(), Kind::Float);
     assert_eq!((get("s").as_str(), get("s").as_i64()), (Some("x"), None));
     assert_eq!(
-        (
-            get("a").len(),
-            get("a").at(1).and_then(|item| item.as_str())
-        ),
+        (get("a").len(), get("a").at(1).and_then(JsonRef::as_str)),
         (2, Some("two"))
     );
     assert_eq!(

@@ -1,5 +1,7 @@
 //! Every published test vector: what CPython and the real node made of the same input.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use agentry_protocol::{
     Address, AddressForm, Json, JsonError, JsonRef, Keystore, Limits, Password, PublicKey, Seed,
     SignedTransaction, SigningKey, StoredTransaction, Transaction, Verification,

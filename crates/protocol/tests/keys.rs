@@ -1,0 +1,165 @@
+//! Keys and signatures: what verifies, and what never does.
+
+use agentry_protocol::{KeyError, PublicKey, Seed, Signature, SignatureError, SigningKey};
+use proptest::prelude::*;
+
+proptest! {
+    #[test]
+    fn what_is_signed_verifies_under_its_key_alone(
+        seed in any::<[u8; 32]>(), other in any::<[u8; 32]>(), message in any::<Vec<u8>>(),
+    ) {
+        let key = SigningKey::from_seed(&Seed::from_bytes(seed));
+        let signature = key.sign(&message);
+        prop_assert!(key.public_key().verify(&message, &signature));
+        prop_assert_eq!(key.sign(&message), signature);
+        let stranger = Seed::from_bytes(other).public_key();
+        prop_assert_eq!(stranger.verify(&message, &signature), seed == other);
+        prop_assert_eq!(signature.to_string().parse::<Signature>().unwrap(), signature);
+        prop_assert_eq!(key.public_key().to_string().parse::<PublicKey>().unwrap(), key.public_key());
+    }
+
+    #[test]
+    fn any_flipped_bit_of_the_message_is_found(
+        seed in any::<[u8; 32]>(), message in prop::collection::vec(any::<u8>(), 1..64), at in any::<prop::sample::Index>(),
+    ) {
+        let key = SigningKey::from_seed(&Seed::from_bytes(seed));
+        let signature = key.sign(&message);
+        let mut altered = message;
+        let bit = at.index(altered.len() * 8);
+        altered[bit / 8] ^= 1 << (bit % 8);
+        prop_assert!(!key.public_key().verify(&altered, &signature));
+    }
+
+    #[test]
+    fn no_text_panics(text in any::<String>()) {
+        let _ = text.parse::<Signature>();
+        let _ = text.parse::<PublicKey>();
+    }
+}
+
+#[test]
+fn any_flipped_bit_of_a_signature_or_a_key_is_found() {
+    let key = SigningKey::from_seed(&Seed::from_bytes([0x11; 32]));
+    let signature = key.sign(b"ping");
+    for bit in 0..512 {
+        let mut bytes = *signature.as_bytes();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        assert!(
+            !key.public_key()
+                .verify(b"ping", &Signature::from_bytes(bytes)),
+            "bit {bit}"
+        );
+    }
+    for bit in 0..256 {
+        let mut bytes = *key.public_key().as_bytes();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        if let Ok(other) = PublicKey::from_bytes(bytes) {
+            assert!(!other.verify(b"ping", &signature), "bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn signatures_are_spelled_in_one_way() {
+    let right = SigningKey::from_seed(&Seed::from_bytes([0x11; 32]))
+        .sign(b"ping")
+        .to_string();
+    let letter = right
+        .find(|digit: char| digit.is_ascii_lowercase())
+        .unwrap();
+    let mut upper = right.clone();
+    upper[letter..=letter].make_ascii_uppercase();
+    let mut foreign = right.clone();
+    foreign.replace_range(0..1, "g");
+    let mut wide = right.clone();
+    wide.replace_range(127..128, "é");
+    for (text, error) in [
+        (
+            upper,
+            SignatureError::Uppercase {
+                position: letter + 1,
+            },
+        ),
+        (right[1..].to_owned(), SignatureError::Length { found: 127 }),
+        (format!("{right} "), SignatureError::Length { found: 129 }),
+        (format!("0x{right}"), SignatureError::Length { found: 130 }),
+        (
+            foreign,
+            SignatureError::Character {
+                found: 'g',
+                position: 1,
+            },
+        ),
+        (
+            wide,
+            SignatureError::Character {
+                found: 'é',
+                position: 128,
+            },
+        ),
+        (String::new(), SignatureError::Length { found: 0 }),
+    ] {
+        assert_eq!(text.parse::<Signature>(), Err(error), "{text}");
+    }
+}
+
+/// Signatures that the plain equation accepts and the strict one does not: a key of small order
+/// verifies anything, so it is no key.
+#[test]
+fn keys_of_small_order_and_odd_encodings_are_refused() {
+    let mut identity = [0; 32];
+    identity[0] = 1;
+    assert_eq!(PublicKey::from_bytes(identity), Err(KeyError::Weak));
+    assert_eq!(PublicKey::from_bytes([0; 32]), Err(KeyError::Weak));
+    // y = 2 is no point.
+    let mut two = [0; 32];
+    two[0] = 2;
+    assert_eq!(PublicKey::from_bytes(two), Err(KeyError::NotAPoint));
+    // Every y from the prime 2^255 - 19 up is another spelling of a smaller one.
+    for low in 0xed..=0xff {
+        let mut beyond = [0xff; 32];
+        beyond[0] = low;
+        for top in [0x7f, 0xff] {
+            beyond[31] = top;
+            assert!(PublicKey::from_bytes(beyond).is_err(), "{low:x} {top:x}");
+        }
+    }
+}
+
+#[test]
+fn keys_are_read_in_either_case_and_written_in_lower() {
+    let key = Seed::from_bytes([0x11; 32]).public_key();
+    assert_eq!(key.to_string().to_uppercase().parse::<PublicKey>(), Ok(key));
+    assert_eq!(
+        "00".parse::<PublicKey>(),
+        Err(KeyError::Length { found: 2 })
+    );
+    assert_eq!(
+        format!("x{}", &key.to_string()[1..]).parse::<PublicKey>(),
+        Err(KeyError::Character {
+            found: 'x',
+            position: 1
+        })
+    );
+    let text = serde_json::to_string(&key).unwrap();
+    assert_eq!(serde_json::from_str::<PublicKey>(&text).unwrap(), key);
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let seed = Seed::from_bytes([0x11; 32]);
+    let key = SigningKey::from_seed(&seed);
+    let shown = format!(
+        "{seed:?} {key:?} {:?}",
+        agentry_protocol::Password::new("pa55".into())
+    );
+    assert!(!shown.contains("1111") && !shown.contains("17, 17") && !shown.contains("pa55"));
+    assert!(shown.contains("Seed(..)") && shown.contains("Password(..)"));
+}
+
+#[test]
+fn generated_seeds_differ() {
+    let (a, b) = (Seed::generate().unwrap(), Seed::generate().unwrap());
+    assert_ne!(a.expose(), b.expose());
+    assert_ne!(a.expose(), &[0; 32]);
+}
