@@ -16,7 +16,34 @@
 //! | [`vault`] | many wallets in one file under one password |
 //! | [`password`] | a password that wipes itself |
 //!
-//! The types are also re-exported at the root: `use agentry_protocol::{Address, Json, …}`.
+//! The types are also re-exported at the root:
+//!
+//! ```
+//! use agentry_protocol::{Address, Json, Limits, Number, Seed, SigningKey, StoredTransaction};
+//! use agentry_protocol::{Payload, Transaction, Verification};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let key = SigningKey::from_seed(&Seed::generate()?);
+//! let signed = Transaction {
+//!     from: Address::from_public_key(&key.public_key()),
+//!     to: "ait1d04ab232742bb4ab3a1368bd4615e4e6d0224ab7".parse()?,
+//!     amount: Number::from(0),
+//!     fee: Number::from(10),
+//!     nonce: Number::from(1_775_819_657_114_u64),
+//!     payload: Json::string("ping"),
+//!     chain_id: "ait-devnet".parse()?,
+//! }
+//! .sign(&key);
+//!
+//! // What a node makes of the posted body, and what its reader then finds.
+//! let kept = StoredTransaction::parse(signed.body().as_bytes(), Limits::default())?;
+//! assert_eq!(kept.hash(), signed.hash());
+//! assert_eq!(kept.verify(signed.public_key()), Verification::Valid);
+//! assert!(kept.from.matches(signed.public_key()));
+//! assert_eq!(Payload::read(&kept.payload), Payload::Text("ping".into()));
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod address;
 pub mod block;
