@@ -1,9 +1,8 @@
 //! The RPC table of PROTOCOL.md, call by call, over real HTTP.
 
-mod common;
-
+use crate::common::{Node, Wallet, chain, manual, until};
+use agentry_devnet::DevnetConfig;
 use agentry_protocol::{BlockHeight, Json, block_hash, genesis_hash};
-use common::{Node, Wallet, chain, until};
 use serde_json::json;
 
 #[tokio::test]
@@ -25,9 +24,9 @@ async fn head_is_genesis_at_first() {
 #[tokio::test]
 async fn allocations_leave_the_hash_of_genesis_alone() {
     let wallet = Wallet::of(1);
-    let node = Node::start(agentry_devnet::DevnetConfig {
+    let node = Node::start(DevnetConfig {
         allocations: vec![(wallet.address.clone(), 1_000)],
-        ..common::manual()
+        ..manual()
     });
     assert_eq!(
         node.get("/rpc/head").await.1["hash"],
@@ -356,9 +355,9 @@ async fn the_dev_calls() {
 
 #[tokio::test]
 async fn the_faucet_can_be_off() {
-    let node = Node::start(agentry_devnet::DevnetConfig {
+    let node = Node::start(DevnetConfig {
         faucet: false,
-        ..common::manual()
+        ..manual()
     });
     let alice = Wallet::of(1);
     assert!(node.devnet().fund(&alice.address, 1).is_err());
@@ -368,9 +367,9 @@ async fn the_faucet_can_be_off() {
 
 #[tokio::test]
 async fn blocks_come_by_themselves_until_paused() {
-    let node = Node::start(agentry_devnet::DevnetConfig {
+    let node = Node::start(DevnetConfig {
         automatic: true,
-        ..common::manual()
+        ..manual()
     });
     until("three blocks", async || node.height().await >= 3).await;
     node.devnet().pause_mining();

@@ -1,7 +1,5 @@
 //! What the tests share: a node in a directory of its own, real HTTP, and waiting for conditions.
 
-#![expect(dead_code, reason = "each test binary uses its own part of it")]
-
 use std::time::{Duration, Instant};
 
 use agentry_devnet::{Devnet, DevnetConfig};
@@ -13,18 +11,18 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long a condition may take: far above what any takes, for a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A node whose blocks come on demand, unless the configuration says otherwise.
-pub struct Node {
-    pub devnet: Option<Devnet>,
-    pub dir: TempDir,
-    pub config: DevnetConfig,
+pub(crate) struct Node {
+    pub(crate) devnet: Option<Devnet>,
+    pub(crate) dir: TempDir,
+    pub(crate) config: DevnetConfig,
     http: reqwest::Client,
 }
 
 /// A configuration without a clock: blocks come by `mine`.
-pub fn manual() -> DevnetConfig {
+pub(crate) fn manual() -> DevnetConfig {
     DevnetConfig {
         automatic: false,
         block_time: Duration::from_millis(50),
@@ -32,10 +30,12 @@ pub fn manual() -> DevnetConfig {
     }
 }
 
-pub fn http() -> reqwest::Client {
+pub(crate) fn http() -> reqwest::Client {
     // The chain's client installs the TLS provider that reqwest wants.
     drop(agentry_chain::NodeClient::new("http://127.0.0.1:1", Default::default()).unwrap());
+    // A connection for each call: one kept alive would be dead after a restart.
     reqwest::Client::builder()
+        .pool_max_idle_per_host(0)
         .no_proxy()
         .timeout(PATIENCE)
         .build()
@@ -43,7 +43,7 @@ pub fn http() -> reqwest::Client {
 }
 
 impl Node {
-    pub fn start(config: DevnetConfig) -> Node {
+    pub(crate) fn start(config: DevnetConfig) -> Node {
         let dir = tempfile::tempdir().unwrap();
         let config = DevnetConfig {
             dir: dir.path().join("chain"),
@@ -58,15 +58,15 @@ impl Node {
         }
     }
 
-    pub fn manual() -> Node {
+    pub(crate) fn manual() -> Node {
         Node::start(manual())
     }
 
-    pub fn devnet(&self) -> &Devnet {
+    pub(crate) fn devnet(&self) -> &Devnet {
         self.devnet.as_ref().unwrap()
     }
 
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let Some(devnet) = self.devnet.take() {
             // The same port again after a restart: followers know only that.
             self.config.port = devnet.port();
@@ -74,20 +74,20 @@ impl Node {
         }
     }
 
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.stop();
         self.devnet = Some(Devnet::start(self.config.clone()).unwrap());
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.devnet().url())
     }
 
-    pub fn client(&self) -> agentry_chain::NodeClient {
+    pub(crate) fn client(&self) -> agentry_chain::NodeClient {
         agentry_chain::NodeClient::new(&self.devnet().url(), Default::default()).unwrap()
     }
 
-    pub async fn get(&self, path: &str) -> (u16, Value) {
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         let answer = self.http.get(self.url(path)).send().await.unwrap();
         let status = answer.status().as_u16();
         (
@@ -96,12 +96,12 @@ impl Node {
         )
     }
 
-    pub async fn get_text(&self, path: &str) -> (u16, String) {
+    pub(crate) async fn get_text(&self, path: &str) -> (u16, String) {
         let answer = self.http.get(self.url(path)).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
-    pub async fn post(&self, path: &str, body: impl Into<String>) -> (u16, Value) {
+    pub(crate) async fn post(&self, path: &str, body: impl Into<String>) -> (u16, Value) {
         let answer = self.try_post(path, body).await.unwrap();
         let status = answer.status().as_u16();
         (
@@ -110,7 +110,7 @@ impl Node {
         )
     }
 
-    pub async fn try_post(
+    pub(crate) async fn try_post(
         &self,
         path: &str,
         body: impl Into<String>,
@@ -124,7 +124,7 @@ impl Node {
     }
 
     /// Posts a transaction that must be accepted; returns its hash.
-    pub async fn submit(&self, signed: &SignedTransaction) -> String {
+    pub(crate) async fn submit(&self, signed: &SignedTransaction) -> String {
         let (status, answer) = self.post("/rpc/transaction", signed.body()).await;
         assert_eq!(status, 200, "{answer}");
         assert_eq!(answer["transaction_hash"], signed.hash().to_string());
@@ -132,7 +132,7 @@ impl Node {
     }
 
     /// Posts a body that must be refused; returns the reason.
-    pub async fn refuse(&self, body: impl Into<String>) -> String {
+    pub(crate) async fn refuse(&self, body: impl Into<String>) -> String {
         let (status, answer) = self.post("/rpc/transaction", body).await;
         let detail = answer["detail"].as_str().unwrap_or_default().to_owned();
         assert_eq!(status, 400, "{answer}");
@@ -140,7 +140,7 @@ impl Node {
         reason.unwrap_or_else(|| panic!("{detail}")).to_owned()
     }
 
-    pub async fn height(&self) -> u64 {
+    pub(crate) async fn height(&self) -> u64 {
         let (status, head) = self.get("/rpc/head").await;
         if status == 404 {
             0
@@ -149,7 +149,7 @@ impl Node {
         }
     }
 
-    pub async fn balance(&self, wallet: &Wallet) -> i64 {
+    pub(crate) async fn balance(&self, wallet: &Wallet) -> i64 {
         self.get(&format!("/rpc/accounts/{}", wallet.address))
             .await
             .1["balance"]
@@ -157,13 +157,13 @@ impl Node {
             .unwrap()
     }
 
-    pub async fn pending(&self) -> Vec<Value> {
+    pub(crate) async fn pending(&self) -> Vec<Value> {
         let (_, answer) = self.get("/rpc/mempool?limit=100000").await;
         answer["transactions"].as_array().unwrap().clone()
     }
 
     /// The chain's database, read only.
-    pub fn db(&self) -> Connection {
+    pub(crate) fn db(&self) -> Connection {
         Connection::open_with_flags(
             self.config.dir.join("chain.db"),
             rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY,
@@ -172,7 +172,7 @@ impl Node {
     }
 
     /// In how many rows a hash stands.
-    pub fn mined(&self, hash: &str) -> i64 {
+    pub(crate) fn mined(&self, hash: &str) -> i64 {
         self.db()
             .query_row(
                 "SELECT count(*) FROM \"transaction\" WHERE tx_hash = ?1",
@@ -183,7 +183,7 @@ impl Node {
     }
 
     /// Every block's height and hash.
-    pub fn blocks(&self) -> Vec<(i64, String)> {
+    pub(crate) fn blocks(&self) -> Vec<(i64, String)> {
         let db = self.db();
         let mut statement = db
             .prepare("SELECT height, hash FROM block ORDER BY height")
@@ -196,7 +196,7 @@ impl Node {
     }
 
     /// Every account: address, balance, counter.
-    pub fn accounts(&self) -> Vec<(String, i64, i64)> {
+    pub(crate) fn accounts(&self) -> Vec<(String, i64, i64)> {
         let db = self.db();
         let mut statement = db
             .prepare("SELECT address, balance, nonce FROM account ORDER BY address")
@@ -209,7 +209,7 @@ impl Node {
     }
 
     /// Every mined transaction: height, hash, counter.
-    pub fn rows(&self) -> Vec<(i64, String, i64)> {
+    pub(crate) fn rows(&self) -> Vec<(i64, String, i64)> {
         let db = self.db();
         let mut statement = db
             .prepare("SELECT block_height, tx_hash, nonce FROM \"transaction\" ORDER BY block_height, id")
@@ -223,7 +223,7 @@ impl Node {
 }
 
 /// Waits until a condition holds, and fails when it does not.
-pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !condition().await {
         assert!(
@@ -235,20 +235,26 @@ pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
 }
 
 /// A key with its address.
-pub struct Wallet {
-    pub key: SigningKey,
-    pub address: Address,
+pub(crate) struct Wallet {
+    pub(crate) key: SigningKey,
+    pub(crate) address: Address,
 }
 
 impl Wallet {
     /// The wallet of a number: the same one each time.
-    pub fn of(number: u8) -> Wallet {
+    pub(crate) fn of(number: u8) -> Wallet {
         let key = SigningKey::from_seed(&Seed::from_bytes([number; 32]));
         let address = Address::from_public_key(&key.public_key());
         Wallet { key, address }
     }
 
-    pub fn transaction(&self, to: &Wallet, amount: u64, fee: u64, nonce: u64) -> Transaction {
+    pub(crate) fn transaction(
+        &self,
+        to: &Wallet,
+        amount: u64,
+        fee: u64,
+        nonce: u64,
+    ) -> Transaction {
         Transaction {
             from: self.address.clone(),
             to: to.address.clone(),
@@ -260,11 +266,11 @@ impl Wallet {
         }
     }
 
-    pub fn pay(&self, to: &Wallet, amount: u64, fee: u64, nonce: u64) -> SignedTransaction {
+    pub(crate) fn pay(&self, to: &Wallet, amount: u64, fee: u64, nonce: u64) -> SignedTransaction {
         self.transaction(to, amount, fee, nonce).sign(&self.key)
     }
 }
 
-pub fn chain() -> ChainId {
+pub(crate) fn chain() -> ChainId {
     "ait-devnet".parse().unwrap()
 }

@@ -1,10 +1,8 @@
 //! What a correct node refuses, each time with the reason.
 
-mod common;
-
+use crate::common::{Node, Wallet, manual};
 use agentry_devnet::{DevnetConfig, NoncePolicy};
 use agentry_protocol::{Json, Number, SignedTransaction};
-use common::{Node, Wallet, manual};
 use serde_json::{Value, json};
 
 fn body(signed: &SignedTransaction) -> Value {

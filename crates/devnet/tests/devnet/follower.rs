@@ -1,0 +1,319 @@
+//! A follower: catching up, its leader's absence and reorganisations, forwarding.
+
+use agentry_devnet::{DevnetConfig, Fault, Faults};
+use agentry_protocol::genesis_hash;
+use serde_json::json;
+
+use crate::common::{Node, Wallet, chain, manual, until};
+
+fn follow(leader: &Node, config: DevnetConfig) -> Node {
+    Node::start(DevnetConfig {
+        follow: Some(leader.devnet().url()),
+        ..config
+    })
+}
+
+/// A leader with money, and some blocks with transactions.
+async fn leader(blocks: u64) -> (Node, Wallet, Wallet) {
+    let node = Node::manual();
+    let (alice, bob) = (Wallet::of(1), Wallet::of(2));
+    node.devnet().fund(&alice.address, 1_000_000).unwrap();
+    for nonce in 0..blocks {
+        if nonce % 10 == 0 {
+            node.submit(&alice.pay(&bob, nonce, 10, nonce)).await;
+        }
+        node.devnet().mine().unwrap();
+    }
+    (node, alice, bob)
+}
+
+async fn level(follower: &Node, leader: &Node) {
+    until("the follower to be level", async || {
+        follower.blocks() == leader.blocks()
+            && follower.rows() == leader.rows()
+            && follower.accounts() == leader.accounts()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn it_catches_up_whole() {
+    let (leader, alice, bob) = leader(250).await;
+    let follower = follow(&leader, manual());
+    level(&follower, &leader).await;
+    // Blocks as the leader's, parent and proposer too.
+    assert_eq!(
+        follower.get("/rpc/blocks/250").await,
+        leader.get("/rpc/blocks/250").await
+    );
+    assert_eq!(
+        follower.get("/rpc/blocks/11").await,
+        leader.get("/rpc/blocks/11").await
+    );
+    // And on with it: blocks, and credits without a block.
+    leader.submit(&alice.pay(&bob, 1, 10, 9_000)).await;
+    leader.devnet().mine().unwrap();
+    leader.devnet().fund(&Wallet::of(3).address, 77).unwrap();
+    level(&follower, &leader).await;
+    let (_, health) = follower.get("/health").await;
+    assert_eq!(
+        (&health["fork"], &health["error"]),
+        (&json!(null), &json!(null))
+    );
+    assert_eq!(health["leader_height"], 251);
+    let (_, metrics) = follower.get_text("/metrics").await;
+    assert!(
+        metrics.contains("\nblocks_imported_total 252\n"),
+        "{metrics}"
+    );
+}
+
+#[tokio::test]
+async fn it_makes_nothing_itself() {
+    let (leader, alice, _) = leader(1).await;
+    let follower = follow(&leader, manual());
+    assert!(
+        follower
+            .devnet()
+            .mine()
+            .unwrap_err()
+            .to_string()
+            .contains("follows http://127.0.0.1:")
+    );
+    assert!(follower.devnet().fund(&alice.address, 1).is_err());
+    assert!(follower.devnet().reorganise(1).is_err());
+    assert_eq!(follower.post("/dev/mine", "").await.0, 400);
+}
+
+#[tokio::test]
+async fn before_the_first_block_there_is_no_head() {
+    let dead = Node::manual();
+    let url = dead.devnet().url();
+    drop(dead);
+    let follower = Node::start(DevnetConfig {
+        follow: Some(url),
+        ..manual()
+    });
+    assert_eq!(
+        follower.get("/rpc/head").await,
+        (404, json!({"detail": "no blocks yet"}))
+    );
+    until("the absence to be told", async || {
+        follower.get("/health").await.1["error"]
+            .as_str()
+            .is_some_and(|error| error.contains("connecting"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn it_survives_its_leaders_absence_and_its_own() {
+    let (mut leader, alice, bob) = leader(3).await;
+    let mut follower = follow(&leader, manual());
+    level(&follower, &leader).await;
+    leader.stop();
+    until("the absence to be noticed", async || {
+        !follower.get("/health").await.1["error"].is_null()
+    })
+    .await;
+    assert_eq!(follower.height().await, 3);
+    leader.restart();
+    leader.submit(&alice.pay(&bob, 5, 10, 100)).await;
+    leader.devnet().mine().unwrap();
+    level(&follower, &leader).await;
+    follower.stop();
+    leader.devnet().mine().unwrap();
+    leader.devnet().fund(&bob.address, 3).unwrap();
+    follower.restart();
+    level(&follower, &leader).await;
+}
+
+#[tokio::test]
+async fn it_goes_along_with_a_reorganisation() {
+    let (leader, alice, bob) = leader(20).await;
+    let follower = follow(&leader, manual());
+    level(&follower, &leader).await;
+    leader.devnet().reorganise_and_drop(12).unwrap();
+    leader.submit(&alice.pay(&bob, 123, 10, 50)).await;
+    leader.devnet().mine().unwrap();
+    level(&follower, &leader).await;
+    until("the reorganisation to be told", async || {
+        let (_, health) = follower.get("/health").await;
+        health["reorganisations"].as_u64() >= Some(1) && health["fork"].is_null()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn it_goes_along_with_a_longer_fork_than_a_page_that_came_in_its_absence() {
+    let (leader, ..) = leader(230).await;
+    let mut follower = follow(&leader, manual());
+    level(&follower, &leader).await;
+    follower.stop();
+    leader.devnet().reorganise(215).unwrap();
+    follower.restart();
+    level(&follower, &leader).await;
+}
+
+#[tokio::test]
+async fn a_leader_that_began_again_is_followed_from_the_start() {
+    let (mut leader, alice, bob) = leader(5).await;
+    let follower = follow(&leader, manual());
+    level(&follower, &leader).await;
+    leader.stop();
+    std::fs::remove_dir_all(&leader.config.dir).unwrap();
+    leader.restart();
+    leader.devnet().fund(&bob.address, 40).unwrap();
+    leader.submit(&bob.pay(&alice, 2, 1, 1)).await;
+    leader.devnet().mine().unwrap();
+    level(&follower, &leader).await;
+}
+
+#[tokio::test]
+async fn a_chain_with_nothing_in_common_is_a_fork() {
+    let mut leader = Node::manual();
+    leader.devnet().mine().unwrap();
+    let follower = follow(&leader, manual());
+    level(&follower, &leader).await;
+    leader.stop();
+    let port = leader.config.port;
+    let other = Node::start(DevnetConfig {
+        chain_id: "another-chain".parse().unwrap(),
+        port,
+        ..manual()
+    });
+    other.devnet().mine().unwrap();
+    until("the fork to be told", async || {
+        !follower.get("/health").await.1["fork"].is_null()
+    })
+    .await;
+    let (_, health) = follower.get("/health").await;
+    assert_eq!(health["fork"]["ours"].as_str().unwrap().len(), 66);
+    assert_ne!(health["fork"]["ours"], health["fork"]["leaders"]);
+    // Nothing of it is taken in.
+    assert_eq!(
+        follower.get("/rpc/blocks/0").await.1["hash"],
+        genesis_hash(&chain()).to_string()
+    );
+    assert_eq!(follower.height().await, 1);
+}
+
+#[tokio::test]
+async fn it_forwards_what_is_posted_to_it() {
+    let (leader, alice, bob) = leader(1).await;
+    let follower = follow(&leader, manual());
+    level(&follower, &leader).await;
+    let hash = follower.submit(&alice.pay(&bob, 9, 10, 70)).await;
+    // It is pending at both, so nobody who reads the follower takes it for lost.
+    assert_eq!(
+        (leader.pending().await.len(), follower.pending().await.len()),
+        (1, 1)
+    );
+    let refusal = follower.refuse(alice.pay(&bob, 9, 10, 70).body()).await;
+    assert!(refusal.contains("already pending"), "{refusal}");
+    assert_eq!(follower.post("/rpc/transaction", "{").await.0, 422);
+    leader.devnet().mine().unwrap();
+    level(&follower, &leader).await;
+    assert_eq!(
+        (follower.mined(&hash), follower.pending().await.len()),
+        (1, 0)
+    );
+}
+
+#[tokio::test]
+async fn what_the_leader_lost_is_not_pending_at_the_follower_for_ever() {
+    let (leader, alice, bob) = leader(1).await;
+    let follower = follow(&leader, manual());
+    level(&follower, &leader).await;
+    leader.devnet().faults().set("silent-drop".parse().unwrap());
+    follower.submit(&alice.pay(&bob, 9, 10, 70)).await;
+    leader.devnet().mine().unwrap();
+    until("the follower to give it up", async || {
+        leader.devnet().mine().unwrap();
+        follower.pending().await.is_empty()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_absent_leader_makes_a_forwarding_follower_busy() {
+    let (mut leader, alice, bob) = leader(1).await;
+    let follower = follow(&leader, manual());
+    level(&follower, &leader).await;
+    leader.stop();
+    let answer = follower
+        .try_post("/rpc/transaction", alice.pay(&bob, 1, 10, 1).body())
+        .await
+        .unwrap();
+    assert_eq!(answer.status().as_u16(), 429);
+}
+
+#[tokio::test]
+async fn no_forward_keeps_it_pending_for_ever() {
+    for by_fault in [true, false] {
+        let (leader, alice, bob) = leader(1).await;
+        let faults = if by_fault {
+            Faults::from_iter([Fault::NoForward])
+        } else {
+            Faults::none()
+        };
+        let follower = follow(
+            &leader,
+            DevnetConfig {
+                faults,
+                forward: by_fault,
+                ..manual()
+            },
+        );
+        level(&follower, &leader).await;
+        follower.submit(&alice.pay(&bob, 9, 10, 70)).await;
+        leader.devnet().mine().unwrap();
+        leader.devnet().mine().unwrap();
+        level(&follower, &leader).await;
+        assert_eq!(
+            (leader.pending().await.len(), follower.pending().await.len()),
+            (0, 1)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_lossy_follower_is_aitbcs() {
+    let (leader, ..) = leader(12).await;
+    let faults = Faults::from_iter([Fault::ImportLosesTransactions]);
+    let follower = follow(&leader, DevnetConfig { faults, ..manual() });
+    until("the blocks", async || follower.blocks() == leader.blocks()).await;
+    assert_eq!((follower.rows().len(), follower.accounts().len()), (0, 0));
+    let (_, block) = follower.get("/rpc/blocks/1").await;
+    assert_eq!(block["tx_count"], 1);
+    assert_eq!(block["transactions"], json!([]));
+    assert_eq!(block["parent_hash"], "");
+    let metadata: String = follower
+        .db()
+        .query_row(
+            "SELECT block_metadata FROM block WHERE height = 1",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert!(metadata.contains("\"payload\":\"hello\""), "{metadata}");
+}
+
+#[tokio::test]
+async fn a_leader_without_range_transactions_is_followed_block_by_block() {
+    let (leader, ..) = leader(12).await;
+    leader.devnet().faults().set(Fault::NoRangeTransactions);
+    let follower = follow(&leader, manual());
+    level(&follower, &leader).await;
+}
+
+#[tokio::test]
+async fn a_flaky_leader_is_followed_all_the_same() {
+    let (leader, ..) = leader(30).await;
+    leader
+        .devnet()
+        .faults()
+        .set("error-500=0.5".parse().unwrap());
+    let follower = follow(&leader, manual());
+    level(&follower, &leader).await;
+}

@@ -1,0 +1,12 @@
+//! The devnet's behaviour, on real SQLite files and over real HTTP.
+
+mod common;
+mod faults;
+mod follower;
+mod laws;
+mod network_faults;
+mod rpc;
+mod rules;
+mod start;
+mod storage;
+mod sync;
