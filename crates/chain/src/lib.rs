@@ -23,7 +23,7 @@ mod row;
 pub mod rpc;
 pub mod source;
 
-pub use db::{ChainDb, ChainDbOptions};
+pub use db::{ChainDb, ChainDbOptions, DbWork};
 pub use node::{
     Account, Block, BlockTransaction, FoundTransaction, Head, Health, ImportOutcome, Mempool,
     NodeClient, NodeError, NodeOptions, SubmitError,

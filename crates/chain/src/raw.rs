@@ -67,7 +67,11 @@ impl<'a> Object<'a> {
 
     /// The text of a value; of duplicate keys the last counts, as it does for CPython.
     pub(crate) fn get(&self, key: &str) -> Option<&'a [u8]> {
-        self.0.iter().rev().find(|(name, _)| *name == key.as_bytes()).map(|(_, value)| *value)
+        self.0
+            .iter()
+            .rev()
+            .find(|(name, _)| *name == key.as_bytes())
+            .map(|(_, value)| *value)
     }
 
     /// A string, if it is one.
@@ -93,7 +97,10 @@ impl<'a> Object<'a> {
 /// Reads the text of a string, if it is one.
 pub(crate) fn string(text: &[u8]) -> Option<Cow<'_, str>> {
     let inner = text.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    if !inner.iter().any(|byte| matches!(byte, b'\\' | b'"' | 0..=0x1f)) {
+    if !inner
+        .iter()
+        .any(|byte| matches!(byte, b'\\' | b'"' | 0..=0x1f))
+    {
         return std::str::from_utf8(inner).ok().map(Cow::Borrowed);
     }
     let json = Json::parse(text, Limits::default()).ok()?;
@@ -128,7 +135,11 @@ impl<'a> Scan<'a> {
     }
 
     fn expect(&mut self, byte: u8, what: &'static str) -> Result<(), RawError> {
-        if self.close(byte) { Ok(()) } else { self.error(what) }
+        if self.close(byte) {
+            Ok(())
+        } else {
+            self.error(what)
+        }
     }
 
     /// True: another one follows.
@@ -144,7 +155,11 @@ impl<'a> Scan<'a> {
 
     fn end(&mut self) -> Result<(), RawError> {
         self.space();
-        if self.at == self.text.len() { Ok(()) } else { self.error("something follows the value") }
+        if self.at == self.text.len() {
+            Ok(())
+        } else {
+            self.error("something follows the value")
+        }
     }
 
     /// A string's text, without its quotes.
@@ -221,7 +236,10 @@ mod tests {
     use super::*;
 
     fn texts<'a>(parts: &[&'a [u8]]) -> Vec<&'a str> {
-        parts.iter().map(|part| std::str::from_utf8(part).unwrap()).collect()
+        parts
+            .iter()
+            .map(|part| std::str::from_utf8(part).unwrap())
+            .collect()
     }
 
     #[test]
@@ -229,7 +247,15 @@ mod tests {
         let text = br#" [ 1, {"a":[1,2,{"]":"}"}]} ,"x\"],[\\", NaN , [[ ]],-1e999, null] "#;
         assert_eq!(
             texts(&items(text).unwrap()),
-            ["1", r#"{"a":[1,2,{"]":"}"}]}"#, r#""x\"],[\\""#, "NaN", "[[ ]]", "-1e999", "null"]
+            [
+                "1",
+                r#"{"a":[1,2,{"]":"}"}]}"#,
+                r#""x\"],[\\""#,
+                "NaN",
+                "[[ ]]",
+                "-1e999",
+                "null"
+            ]
         );
         assert!(items(b"[]").unwrap().is_empty());
         assert!(items(b" [ ] ").unwrap().is_empty());
@@ -256,7 +282,16 @@ mod tests {
         ] {
             assert!(items(text.as_bytes()).is_err(), "{text}");
         }
-        for text in ["", "{", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}", "[]", "{\"a\":1}x"] {
+        for text in [
+            "",
+            "{",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{a:1}",
+            "[]",
+            "{\"a\":1}x",
+        ] {
             assert!(entries(text.as_bytes()).is_err(), "{text}");
         }
     }

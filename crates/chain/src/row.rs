@@ -26,13 +26,21 @@ impl Row {
     /// Cuts a row out of a JSON text.
     pub(crate) fn cut(text: &[u8]) -> Self {
         let Ok(object) = raw::Object::parse(text) else {
-            return Self { hash: None, pair: None, text: text.to_vec() };
+            return Self {
+                hash: None,
+                pair: None,
+                text: text.to_vec(),
+            };
         };
         let hash = object.string("tx_hash").and_then(|text| text.parse().ok());
         // A row with columns has neither key, and a stored form always has both. Its own `payload`
         // may be anything, so looking at that first would let a message forge a transaction.
         let stored = object.get("from").is_some() || object.get("to").is_some();
-        let (from, to) = if stored { ("from", "to") } else { ("sender", "recipient") };
+        let (from, to) = if stored {
+            ("from", "to")
+        } else {
+            ("sender", "recipient")
+        };
         let column = |key| object.string(key).filter(|text| !text.is_empty());
         let pair = match (column(from), column(to)) {
             (Some(from), Some(to)) => Some((from.into_owned(), to.into_owned())),

@@ -1,31 +1,211 @@
-//! Under construction.
-use std::path::Path;
-use async_trait::async_trait;
+//! [`ChainDb`]: the source that reads a node's own database, `chain.db`.
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | `file` | opening the file without disturbing its neighbours; noticing when it is replaced |
+//! | `reader` | the one connection, on a thread of its own |
+//! | `begin`, `verify`, `session` | where a cursor begins; whether what it has read still stands; one read |
+//! | `content` | the transactions of one block, out of the table or its metadata |
+//! | `filter` | asking the reader's interest from the database's thread |
+//! | `query`, `value` | every statement that is ever run; column values of whatever type |
+//! | `watch` | when to read again |
+//! | `work` | what reading has cost |
+//!
+//! It stands in nobody's way: read-only, in short read transactions, with a small time limit, and
+//! without an index of its own, though the node has none on `recipient`.
+
+mod begin;
+mod content;
+mod file;
+mod filter;
+mod query;
+mod reader;
+mod session;
+mod value;
+mod verify;
+mod watch;
+mod work;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
 use agentry_protocol::{BlockHash, ChainId};
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+
+use self::filter::Filter;
+use self::reader::Reader;
+use self::watch::Watch;
+use self::work::Work;
 use crate::node::Head;
-use crate::source::{Batch, ChainSource, Cursor, Interest, Nature, SourceError, Start};
+use crate::source::{Batch, ChainSource, Cursor, Exemption, Interest, Nature, SourceError, Start};
 
-/// Options.
-#[derive(Debug, Clone, Default)]
-pub struct ChainDbOptions {}
+pub use self::work::DbWork;
 
-/// The source.
+/// How a [`ChainDb`] reads.
+#[derive(Debug, Clone)]
+pub struct ChainDbOptions {
+    /// How long a read waits for a lock before it fails and is tried again. Default 50 ms: readers of
+    /// a WAL database wait only while it is being recovered or replaced.
+    pub busy_timeout: Duration,
+    /// How often the file is looked at when no event tells of a change. Default 250 ms.
+    pub poll: Duration,
+    /// How many rows and blocks one read looks at before it returns what it has. Default 20,000: a
+    /// read transaction of some tens of milliseconds, in which the node cannot reset its WAL.
+    pub rows_per_read: usize,
+}
+
+impl Default for ChainDbOptions {
+    fn default() -> Self {
+        Self {
+            busy_timeout: Duration::from_millis(50),
+            poll: Duration::from_millis(250),
+            rows_per_read: 20_000,
+        }
+    }
+}
+
+type Job = Box<dyn FnOnce(&mut Reader) + Send>;
+
+/// A node's `chain.db` as a [`ChainSource`].
+///
+/// SQLite runs on a thread of its own, which ends when this is dropped.
 #[derive(Debug)]
-pub struct ChainDb {}
+pub struct ChainDb {
+    jobs: mpsc::Sender<Job>,
+    watch: Watch,
+    work: Arc<Work>,
+    path: PathBuf,
+}
+
+impl ChainDb {
+    /// The chain `chain` in the database at `path`. Nothing is read yet, and the file need not be
+    /// there yet: reads fail with [`SourceError::Missing`] until it is.
+    ///
+    /// # Errors
+    /// [`SourceError::File`] when no thread can be started.
+    pub fn open(
+        path: impl AsRef<Path>,
+        chain: ChainId,
+        options: ChainDbOptions,
+    ) -> Result<Self, SourceError> {
+        let path = path.as_ref().to_owned();
+        // Absolute, lest it mean another file should the working directory change.
+        let path = std::path::absolute(&path).unwrap_or(path);
+        let (jobs, inbox) = mpsc::channel::<Job>();
+        let work = Arc::new(Work::default());
+        let watch = Watch::new(path.clone(), options.poll);
+        let mut reader = Reader::new(path.clone(), chain, options, Arc::clone(&work));
+        thread::Builder::new()
+            .name("chain-db".to_owned())
+            .spawn(move || {
+                for job in inbox {
+                    job(&mut reader);
+                }
+            })
+            .map_err(|error| SourceError::File {
+                path: path.clone(),
+                error,
+            })?;
+        Ok(Self {
+            jobs,
+            watch,
+            work,
+            path,
+        })
+    }
+
+    /// The file that is read.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What reading has cost so far.
+    #[must_use]
+    pub fn work(&self) -> DbWork {
+        self.work.so_far()
+    }
+
+    /// Has the database's thread do something.
+    async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Reader) -> Result<T, SourceError> + Send + 'static,
+    ) -> Result<T, SourceError> {
+        self.start(job)?.await.map_err(|_| SourceError::Closed)?
+    }
+
+    #[expect(
+        clippy::type_complexity,
+        reason = "the type of a channel's end, used once"
+    )]
+    fn start<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Reader) -> Result<T, SourceError> + Send + 'static,
+    ) -> Result<oneshot::Receiver<Result<T, SourceError>>, SourceError> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |reader| {
+            if !answer.is_closed() {
+                // Nobody may be waiting any more: then nothing is lost.
+                let _ = answer.send(job(reader));
+            }
+        });
+        self.jobs.send(job).map_err(|_| SourceError::Closed)?;
+        Ok(answered)
+    }
+}
 
 #[async_trait]
 impl ChainSource for ChainDb {
-    fn nature(&self) -> Nature { Nature { name: "db", exemptions: &[] } }
-    async fn genesis(&mut self) -> Result<Option<BlockHash>, SourceError> { Err(SourceError::Closed) }
-    async fn head(&mut self) -> Result<Option<Head>, SourceError> { Err(SourceError::Closed) }
-    async fn begin(&mut self, _start: Start) -> Result<Cursor, SourceError> { Err(SourceError::Closed) }
-    async fn read(&mut self, _cursor: &Cursor, _interest: &dyn Interest, _limit: usize) -> Result<Batch, SourceError> { Err(SourceError::Closed) }
-    async fn changed(&mut self) { std::future::pending().await }
-}
-impl ChainDb {
-    /// Opens.
-    ///
-    /// # Errors
-    /// None yet.
-    pub fn open(_path: impl AsRef<Path>, _chain: ChainId, _options: ChainDbOptions) -> Result<Self, SourceError> { Ok(Self {}) }
+    fn nature(&self) -> Nature {
+        Nature {
+            name: "chain.db",
+            exemptions: &[Exemption::RewrittenMetadataBelowWindow],
+        }
+    }
+
+    async fn genesis(&mut self) -> Result<Option<BlockHash>, SourceError> {
+        self.run(Reader::genesis).await
+    }
+
+    async fn head(&mut self) -> Result<Option<Head>, SourceError> {
+        self.run(Reader::head).await
+    }
+
+    async fn begin(&mut self, start: Start) -> Result<Cursor, SourceError> {
+        self.run(move |reader| reader.begin(start)).await
+    }
+
+    async fn read(
+        &mut self,
+        cursor: &Cursor,
+        interest: &dyn Interest,
+        limit: usize,
+    ) -> Result<Batch, SourceError> {
+        let (questions, mut asked) = tokio::sync::mpsc::channel(1);
+        let before = cursor.clone();
+        let mut answered = self
+            .start(move |reader| reader.read(&before, &|| Filter::new(questions.clone()), limit))?;
+        let batch = loop {
+            tokio::select! {
+                biased;
+                Some(filter::Question { pairs, answer }) = asked.recv() => {
+                    let wanted = pairs.iter().map(|(from, to)| interest.wants(from, to)).collect();
+                    // Should the thread have ended, the other branch says so.
+                    let _ = answer.send(wanted);
+                }
+                batch = &mut answered => break batch.map_err(|_| SourceError::Closed)??,
+            }
+        };
+        if batch.more || !batch.events.is_empty() || batch.cursor.tip != cursor.tip {
+            self.watch.found();
+        }
+        Ok(batch)
+    }
+
+    async fn changed(&mut self) {
+        self.watch.changed().await;
+    }
 }

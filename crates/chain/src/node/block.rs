@@ -34,7 +34,12 @@ impl RawBlock {
             None | Some(b"null") => None,
             Some(list) => Some(raw::items(list)?.into_iter().map(Row::cut).collect()),
         };
-        let text = |key| object.string(key).map(std::borrow::Cow::into_owned).unwrap_or_default();
+        let text = |key| {
+            object
+                .string(key)
+                .map(std::borrow::Cow::into_owned)
+                .unwrap_or_default()
+        };
         Ok(Self {
             parent_hash: text("parent_hash").parse().ok(),
             proposer: text("proposer"),
@@ -47,8 +52,14 @@ impl RawBlock {
     /// Reads its transactions, each on its own.
     pub(crate) fn decode(self) -> Block {
         let decode = |row: Row| match row.decode() {
-            Ok((hash, stored)) => BlockTransaction { hash: Some(hash), stored: Ok(stored) },
-            Err(reason) => BlockTransaction { hash: row.hash, stored: Err(reason) },
+            Ok((hash, stored)) => BlockTransaction {
+                hash: Some(hash),
+                stored: Ok(stored),
+            },
+            Err(reason) => BlockTransaction {
+                hash: row.hash,
+                stored: Err(reason),
+            },
         };
         Block {
             height: self.head.height,
@@ -64,7 +75,9 @@ impl RawBlock {
 
 /// The fields that every block has.
 pub(super) fn head(object: &Object<'_>) -> Result<Head, BlockError> {
-    let height = object.unsigned("height").ok_or(BlockError::Lacks("height"))?;
+    let height = object
+        .unsigned("height")
+        .ok_or(BlockError::Lacks("height"))?;
     let hash = object.string("hash").ok_or(BlockError::Lacks("hash"))?;
     Ok(Head {
         height: BlockHeight(height),
@@ -76,5 +89,6 @@ pub(super) fn head(object: &Object<'_>) -> Result<Head, BlockError> {
 /// The hash that a block goes by: what the chain says, or, where that is spelled otherwise than a
 /// hash (a genesis made by hand, say), the SHA-256 of its words.
 pub(crate) fn block_identity(text: &str) -> BlockHash {
-    text.parse().unwrap_or_else(|_| BlockHash::of(text.as_bytes()))
+    text.parse()
+        .unwrap_or_else(|_| BlockHash::of(text.as_bytes()))
 }

@@ -24,7 +24,9 @@ impl NodeClient {
             Err(error) => return Err(error),
         };
         let object = Object::parse(&body).map_err(|error| self.unreadable(path, error))?;
-        head(&object).map(Some).map_err(|error| self.unreadable(path, error))
+        head(&object)
+            .map(Some)
+            .map_err(|error| self.unreadable(path, error))
     }
 
     /// One block with its transactions. None: there is no such block.
@@ -154,7 +156,9 @@ impl NodeClient {
         };
         let outer = Object::parse(&body).map_err(|error| self.unreadable(&path, error))?;
         // Some answer the transaction itself, some wrap it.
-        let inner = outer.get("transaction").and_then(|text| Object::parse(text).ok());
+        let inner = outer
+            .get("transaction")
+            .and_then(|text| Object::parse(text).ok());
         let row = Row::cut(outer.get("transaction").unwrap_or(&body));
         let object = inner.as_ref().unwrap_or(&outer);
         let stored = row.decode().ok().map(|(_, stored)| stored);
@@ -196,7 +200,10 @@ impl NodeClient {
             .ok_or_else(|| self.unreadable(path, "it has no block_number"))?;
         Ok(ImportOutcome {
             height: BlockHeight(height),
-            hash: object.string("block_hash").map(|text| one_line(&text)).unwrap_or_default(),
+            hash: object
+                .string("block_hash")
+                .map(|text| one_line(&text))
+                .unwrap_or_default(),
             already_exists: object
                 .string("message")
                 .is_some_and(|text| text.to_ascii_lowercase().contains("already exists")),
@@ -212,10 +219,16 @@ impl NodeClient {
         let body = self.get(path, Size::Small).await?;
         let object = Object::parse(&body).map_err(|error| self.unreadable(path, error))?;
         let word = |text: &[u8]| raw::string(text).map(|text| one_line(&text));
-        let chains = object.get("supported_chains").and_then(|list| raw::items(list).ok());
+        let chains = object
+            .get("supported_chains")
+            .and_then(|list| raw::items(list).ok());
         Ok(Health {
             status: object.get("status").and_then(word).unwrap_or_default(),
-            supported_chains: chains.unwrap_or_default().into_iter().filter_map(word).collect(),
+            supported_chains: chains
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(word)
+                .collect(),
             proposer_id: object.get("proposer_id").and_then(word),
         })
     }
@@ -245,7 +258,11 @@ fn block_list(body: &[u8]) -> Result<Vec<&[u8]>, String> {
 fn whole_number(text: &[u8]) -> Option<i128> {
     let json = Json::parse(text, Limits::default()).ok()?;
     let text = std::str::from_utf8(text).ok()?.trim();
-    if let Some(float) = json.root().as_f64().filter(|_| text.contains(['.', 'e', 'E'])) {
+    if let Some(float) = json
+        .root()
+        .as_f64()
+        .filter(|_| text.contains(['.', 'e', 'E']))
+    {
         // A cast from a float saturates.
         return Some(float as i128);
     }
@@ -253,7 +270,11 @@ fn whole_number(text: &[u8]) -> Option<i128> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let saturated = if text.starts_with('-') { i128::MIN } else { i128::MAX };
+    let saturated = if text.starts_with('-') {
+        i128::MIN
+    } else {
+        i128::MAX
+    };
     Some(text.parse().unwrap_or(saturated))
 }
 

@@ -64,7 +64,10 @@ struct Node {
 
 impl fmt::Debug for NodeClient {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("NodeClient").field("url", &self.node.shown).finish_non_exhaustive()
+        formatter
+            .debug_struct("NodeClient")
+            .field("url", &self.node.shown)
+            .finish_non_exhaustive()
     }
 }
 
@@ -103,8 +106,17 @@ impl NodeClient {
             .tcp_nodelay(true)
             .user_agent(concat!("agentry/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| NodeError::Client { reason: reason(error) })?;
-        Ok(Self { client, node: Arc::new(Node { base, shown, options }) })
+            .map_err(|error| NodeError::Client {
+                reason: reason(error),
+            })?;
+        Ok(Self {
+            client,
+            node: Arc::new(Node {
+                base,
+                shown,
+                options,
+            }),
+        })
     }
 
     /// The node's URL, without credentials and without a slash at the end.
@@ -125,7 +137,9 @@ impl NodeClient {
 
     /// A POST of JSON whose answer must be a success.
     pub(super) async fn post(&self, path: &str, body: &str) -> Result<Vec<u8>, NodeError> {
-        let answer = self.exchange(Method::POST, path, Some(body), Size::Small).await?;
+        let answer = self
+            .exchange(Method::POST, path, Some(body), Size::Small)
+            .await?;
         self.success(&call_name(&Method::POST, path), answer)
     }
 
@@ -156,12 +170,19 @@ impl NodeClient {
             Size::Small => (options.max_body_bytes, options.timeout),
             Size::Large => (options.max_large_body_bytes, options.large_timeout),
         };
-        let mut request =
-            self.client.request(method, format!("{}{path}", self.node.base)).timeout(timeout);
+        let mut request = self
+            .client
+            .request(method, format!("{}{path}", self.node.base))
+            .timeout(timeout);
         if let Some(body) = body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body.to_owned());
+            request = request
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.to_owned());
         }
-        let mut response = request.send().await.map_err(|error| self.failure(&call, error))?;
+        let mut response = request
+            .send()
+            .await
+            .map_err(|error| self.failure(&call, error))?;
         let status = response.status();
         let retry_after = response
             .headers()
@@ -175,24 +196,40 @@ impl NodeClient {
                     bytes.extend_from_slice(&chunk);
                 }
                 Ok(Some(_)) => {
-                    break Err(NodeError::TooLarge { call, node: self.node.shown.clone(), limit });
+                    break Err(NodeError::TooLarge {
+                        call,
+                        node: self.node.shown.clone(),
+                        limit,
+                    });
                 }
                 Ok(None) => break Ok(bytes),
                 Err(error) => break Err(self.failure(&call, error)),
             }
         };
-        Ok(Answer { status, retry_after, body })
+        Ok(Answer {
+            status,
+            retry_after,
+            body,
+        })
     }
 
     fn failure(&self, call: &str, error: reqwest::Error) -> NodeError {
         let (call, node) = (call.to_owned(), self.node.shown.clone());
         // The order matters: a time-out while connecting has sent nothing.
         if error.is_connect() || error.is_builder() {
-            NodeError::Connect { call, node, reason: reason(error) }
+            NodeError::Connect {
+                call,
+                node,
+                reason: reason(error),
+            }
         } else if error.is_timeout() {
             NodeError::Timeout { call, node }
         } else {
-            NodeError::Transport { call, node, reason: reason(error) }
+            NodeError::Transport {
+                call,
+                node,
+                reason: reason(error),
+            }
         }
     }
 
@@ -223,7 +260,10 @@ fn call_name(method: &Method, path: &str) -> String {
 /// Checks a node's URL. The answer is it with and without credentials.
 fn read_url(text: &str) -> Result<(String, String), NodeError> {
     let refuse = |url: &str, reason: &str| {
-        Err(NodeError::Url { url: one_line(url), reason: reason.to_owned() })
+        Err(NodeError::Url {
+            url: one_line(url),
+            reason: reason.to_owned(),
+        })
     };
     let mut url = match Url::parse(text.trim()) {
         Ok(url) => url,
@@ -271,9 +311,11 @@ pub(super) fn detail(body: &[u8]) -> String {
             None => String::from_utf8_lossy(text).into_owned(),
         })
     });
-    one_line(&found.unwrap_or_else(|| {
-        String::from_utf8_lossy(&body[..body.len().min(4_096)]).into_owned()
-    }))
+    one_line(
+        &found.unwrap_or_else(|| {
+            String::from_utf8_lossy(&body[..body.len().min(4_096)]).into_owned()
+        }),
+    )
 }
 
 #[cfg(test)]
@@ -291,7 +333,15 @@ mod tests {
 
     #[test]
     fn what_is_no_node_is_refused_with_the_reason() {
-        for url in ["", "nonsense", "ftp://host", "http://", "http://host/?a=1", "unix:/x", "//h"] {
+        for url in [
+            "",
+            "nonsense",
+            "ftp://host",
+            "http://",
+            "http://host/?a=1",
+            "unix:/x",
+            "//h",
+        ] {
             let error = NodeClient::new(url, NodeOptions::default()).unwrap_err();
             assert!(matches!(error, NodeError::Url { .. }), "{url}: {error}");
             assert!(!error.is_transient());
@@ -302,7 +352,10 @@ mod tests {
 
     #[test]
     fn the_detail_is_the_nodes_own_words() {
-        assert_eq!(detail(br#"{"detail":"no blocks\nyet"}"#), "no blocks\\u{a}yet");
+        assert_eq!(
+            detail(br#"{"detail":"no blocks\nyet"}"#),
+            "no blocks\\u{a}yet"
+        );
         assert_eq!(detail(br#"{"detail":[{"msg":"x"}]}"#), r#"[{"msg":"x"}]"#);
         assert_eq!(detail(b"Internal Server Error"), "Internal Server Error");
         assert_eq!(detail(&[0xff; 9_000]).chars().count(), 501);

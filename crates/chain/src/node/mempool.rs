@@ -26,9 +26,13 @@ impl NodeClient {
         if object.boolean("success") == Some(false) {
             return Err(unreadable("it says that the call did not succeed"));
         }
-        let list = object.get("transactions").ok_or_else(|| unreadable("it has no list"))?;
+        let list = object
+            .get("transactions")
+            .ok_or_else(|| unreadable("it has no list"))?;
         let items = raw::items(list).map_err(|error| self.unreadable(&path, error))?;
-        let count = object.unsigned("count").ok_or_else(|| unreadable("it has no count"))?;
+        let count = object
+            .unsigned("count")
+            .ok_or_else(|| unreadable("it has no count"))?;
         if usize::try_from(count) != Ok(items.len()) {
             let reason = format!("it counts {count} transactions and lists {}", items.len());
             return Err(unreadable(&reason));
@@ -50,7 +54,11 @@ impl NodeClient {
                 }
                 Err(reason) => {
                     mempool.undecodable += 1;
-                    tracing::debug!(chain.node = self.url(), reason, "a pending transaction cannot be decoded");
+                    tracing::debug!(
+                        chain.node = self.url(),
+                        reason,
+                        "a pending transaction cannot be decoded"
+                    );
                 }
             }
         }

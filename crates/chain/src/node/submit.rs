@@ -18,25 +18,39 @@ impl NodeClient {
     /// [`SubmitError::Unknown`]: the transaction counts as taken until its absence is shown. A
     /// dropped future leaves the same doubt.
     pub async fn submit(&self, body: &str) -> Result<TransactionHash, SubmitError> {
-        let answer = match self.exchange(Method::POST, PATH, Some(body), Size::Small).await {
+        let answer = match self
+            .exchange(Method::POST, PATH, Some(body), Size::Small)
+            .await
+        {
             Ok(answer) => answer,
             Err(error @ NodeError::Connect { .. }) => {
-                return Err(SubmitError::NotSent { reason: error.to_string() });
+                return Err(SubmitError::NotSent {
+                    reason: error.to_string(),
+                });
             }
-            Err(error) => return Err(SubmitError::Unknown { reason: error.to_string() }),
+            Err(error) => {
+                return Err(SubmitError::Unknown {
+                    reason: error.to_string(),
+                });
+            }
         };
         let status = answer.status.as_u16();
         let words = || detail(answer.body.as_deref().unwrap_or_default());
         match status {
             200..=299 => match &answer.body {
                 Ok(body) => accepted(body).map_err(|reason| SubmitError::Unknown { reason }),
-                Err(error) => Err(SubmitError::Unknown { reason: error.to_string() }),
+                Err(error) => Err(SubmitError::Unknown {
+                    reason: error.to_string(),
+                }),
             },
             // The status line alone says that it was not taken, whatever became of the body.
-            400 | 401 | 403 | 404 | 405 | 413 | 415 | 422 => {
-                Err(SubmitError::Rejected { status, detail: words() })
-            }
-            429 => Err(SubmitError::Busy { retry_after: answer.retry_after }),
+            400 | 401 | 403 | 404 | 405 | 413 | 415 | 422 => Err(SubmitError::Rejected {
+                status,
+                detail: words(),
+            }),
+            429 => Err(SubmitError::Busy {
+                retry_after: answer.retry_after,
+            }),
             _ => Err(SubmitError::Unknown {
                 reason: format!("{} answered {status}: {}", self.url(), words()),
             }),
@@ -49,7 +63,10 @@ fn accepted(body: &[u8]) -> Result<TransactionHash, String> {
     let object = raw::Object::parse(body)
         .map_err(|error| format!("the node answered 200 with something unreadable: {error}"))?;
     if object.boolean("success") == Some(false) {
-        return Err(format!("the node answered 200 without success: {}", detail(body)));
+        return Err(format!(
+            "the node answered 200 without success: {}",
+            detail(body)
+        ));
     }
     object
         .string("transaction_hash")

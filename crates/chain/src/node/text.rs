@@ -33,7 +33,10 @@ mod tests {
 
     #[test]
     fn control_characters_are_shown_and_length_is_bounded() {
-        assert_eq!(one_line("  a\nb\u{1b}[31m\u{202e}é "), "a\\u{a}b\\u{1b}[31m\\u{202e}é");
+        assert_eq!(
+            one_line("  a\nb\u{1b}[31m\u{202e}é "),
+            "a\\u{a}b\\u{1b}[31m\\u{202e}é"
+        );
         assert_eq!(one_line(&"x".repeat(9_000)).chars().count(), LONGEST + 1);
         assert_eq!(one_line(""), "");
     }

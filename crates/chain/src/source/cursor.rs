@@ -53,7 +53,11 @@ impl Origin {
     /// The origin after everything above `fork` (None: everything) was withdrawn.
     pub(crate) fn after_fork(self, fork: Option<u64>) -> Self {
         let first_new = fork.map_or(0, |height| height.saturating_add(1));
-        let height = if self.lowers { self.height.min(first_new) } else { self.height };
+        let height = if self.lowers {
+            self.height.min(first_new)
+        } else {
+            self.height
+        };
         Self { height, ..self }
     }
 }
@@ -108,13 +112,17 @@ impl Cursor {
 
     /// The first height that has not been read.
     pub(crate) fn next_height(&self) -> u64 {
-        self.tip.as_ref().map_or(0, |tip| tip.height.0.saturating_add(1))
+        self.tip
+            .as_ref()
+            .map_or(0, |tip| tip.height.0.saturating_add(1))
     }
 
     /// Forgets what was read above `fork` (None: everything), and answers how many heights that were.
     pub(crate) fn withdraw(&mut self, fork: Option<Head>) -> u64 {
         let read = self.next_height();
-        let first_gone = fork.as_ref().map_or(0, |head| head.height.0.saturating_add(1));
+        let first_gone = fork
+            .as_ref()
+            .map_or(0, |head| head.height.0.saturating_add(1));
         match &fork {
             Some(head) => {
                 self.trail.withdraw_above(head.height.0);
@@ -125,7 +133,9 @@ impl Cursor {
                 self.gaps.clear();
             }
         }
-        self.origin = self.origin.after_fork(fork.as_ref().map(|head| head.height.0));
+        self.origin = self
+            .origin
+            .after_fork(fork.as_ref().map(|head| head.height.0));
         self.tip = fork;
         read.saturating_sub(first_gone)
     }

@@ -50,12 +50,18 @@ impl Trail {
     }
 
     pub(crate) fn get(&self, height: u64) -> Option<&Entry> {
-        let at = self.0.binary_search_by_key(&height, |entry| entry.height).ok()?;
+        let at = self
+            .0
+            .binary_search_by_key(&height, |entry| entry.height)
+            .ok()?;
         self.0.get(at)
     }
 
     pub(crate) fn get_mut(&mut self, height: u64) -> Option<&mut Entry> {
-        let at = self.0.binary_search_by_key(&height, |entry| entry.height).ok()?;
+        let at = self
+            .0
+            .binary_search_by_key(&height, |entry| entry.height)
+            .ok()?;
         self.0.get_mut(at)
     }
 
@@ -99,7 +105,14 @@ impl Trail {
             if !text.is_empty() {
                 text.push(' ');
             }
-            let Entry { height, hash, digest, tx_id, tx_print, block_id } = entry;
+            let Entry {
+                height,
+                hash,
+                digest,
+                tx_id,
+                tx_print,
+                block_id,
+            } = entry;
             // Writing to a String cannot fail.
             let _ = write!(
                 text,
@@ -124,7 +137,11 @@ impl Trail {
                 tx_print: u32::from_str_radix(field()?, 16).ok()?,
                 block_id: i64::from_str_radix(field()?, 16).ok()?,
             };
-            if field().is_some() || entries.last().is_some_and(|last| last.height >= entry.height) {
+            if field().is_some()
+                || entries
+                    .last()
+                    .is_some_and(|last| last.height >= entry.height)
+            {
                 return None;
             }
             entries.push(entry);
@@ -175,7 +192,10 @@ mod tests {
         // However deep a fork is, the trail knows a block at most twice as deep.
         for depth in [65, 100, 1_000, 30_000, 400_000] {
             let fork = tip - depth;
-            let below = trail.newest_first().find(|entry| entry.height <= fork).unwrap();
+            let below = trail
+                .newest_first()
+                .find(|entry| entry.height <= fork)
+                .unwrap();
             assert!(tip - below.height <= 2 * depth, "{depth}: {}", below.height);
         }
         assert!(trail.to_text().len() < 9_000);
@@ -189,7 +209,13 @@ mod tests {
         }
         assert_eq!(Trail::from_text(&trail.to_text()), Some(trail));
         assert_eq!(Trail::from_text(""), Some(Trail::default()));
-        for damaged in ["1", "1.2.3.4.5", "1.2.3.4.5.6.7", "2.0.0.0.0.0 1.0.0.0.0.0", "x.0.0.0.0.0"] {
+        for damaged in [
+            "1",
+            "1.2.3.4.5",
+            "1.2.3.4.5.6.7",
+            "2.0.0.0.0.0 1.0.0.0.0.0",
+            "x.0.0.0.0.0",
+        ] {
             assert_eq!(Trail::from_text(damaged), None, "{damaged}");
         }
     }

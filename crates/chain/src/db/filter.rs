@@ -1,0 +1,81 @@
+//! Asking the reader's interest from the database's thread.
+
+use std::collections::HashMap;
+use std::sync::mpsc as answer;
+
+use tokio::sync::mpsc;
+
+/// Nobody waits for the answer any more: the read was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Abandoned;
+
+/// Sender and recipient.
+pub(super) type Pair = (String, String);
+
+/// A question to the reader, which lives on another thread.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) pairs: Vec<Pair>,
+    pub(super) answer: answer::SyncSender<Vec<bool>>,
+}
+
+/// Remembers which pairs of addresses are wanted, and asks about each only once in a read: a million
+/// transactions between the same two cost one question.
+#[derive(Debug)]
+pub(super) struct Filter {
+    questions: mpsc::Sender<Question>,
+    known: HashMap<String, HashMap<String, bool>>,
+}
+
+impl Filter {
+    pub(super) fn new(questions: mpsc::Sender<Question>) -> Self {
+        Self {
+            questions,
+            known: HashMap::new(),
+        }
+    }
+
+    fn known(&self, from: &str, to: &str) -> Option<bool> {
+        self.known.get(from)?.get(to).copied()
+    }
+
+    /// Which of these pairs are wanted.
+    pub(super) fn wants<'a>(
+        &mut self,
+        pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+    ) -> Result<Vec<bool>, Abandoned> {
+        let mut unknown: Vec<Pair> = Vec::new();
+        for (from, to) in pairs.clone() {
+            if self.known(from, to).is_none() {
+                // Known as unwanted until the answer is here, so that it is asked once.
+                self.known
+                    .entry(from.to_owned())
+                    .or_default()
+                    .insert(to.to_owned(), false);
+                unknown.push((from.to_owned(), to.to_owned()));
+            }
+        }
+        if !unknown.is_empty() {
+            let (answer, answered) = answer::sync_channel(1);
+            let question = Question {
+                pairs: unknown.clone(),
+                answer,
+            };
+            self.questions
+                .blocking_send(question)
+                .map_err(|_| Abandoned)?;
+            let wanted = answered.recv().map_err(|_| Abandoned)?;
+            for ((from, to), wanted) in unknown.into_iter().zip(wanted) {
+                self.known.entry(from).or_default().insert(to, wanted);
+            }
+        }
+        Ok(pairs
+            .map(|(from, to)| self.known(from, to).unwrap_or(false))
+            .collect())
+    }
+
+    /// Whether one pair is wanted.
+    pub(super) fn wants_one(&mut self, from: &str, to: &str) -> Result<bool, Abandoned> {
+        Ok(self.wants(std::iter::once((from, to)))?.contains(&true))
+    }
+}

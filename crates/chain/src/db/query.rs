@@ -1,0 +1,341 @@
+//! What is asked of the database: every statement that is ever run on it.
+//!
+//! All of them are seeks on the node's own indexes, or walks by row id from a mark on. The unary `+`
+//! before a column keeps SQLite from choosing that column's index: without statistics it takes
+//! `chain_id = ?` for the most selective one, and would walk the whole chain.
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row as SqlRow, params};
+use sha2::{Digest as _, Sha256};
+
+use agentry_protocol::{BlockHash, BlockHeight, TransactionHash};
+
+use super::value::{integer, text, to_sql, unsigned};
+use crate::node::{Head, block_identity};
+use crate::source::{HashPrint, Mark};
+
+/// The largest stored form that is loaded: the chain's limit is 1 MB.
+const LARGEST_PAYLOAD: i64 = 4 << 20;
+/// The largest metadata that is loaded. A block holds at most 1 MB of transactions.
+const LARGEST_METADATA: i64 = 64 << 20;
+
+/// A row of `block`, its metadata by length alone.
+#[derive(Debug, Clone)]
+pub(super) struct BlockRow {
+    pub(super) id: i64,
+    pub(super) head: Head,
+    pub(super) metadata_bytes: i64,
+}
+
+impl BlockRow {
+    pub(super) fn height(&self) -> u64 {
+        self.head.height.0
+    }
+
+    pub(super) fn print(&self) -> HashPrint {
+        HashPrint::from(&self.head.hash)
+    }
+
+    /// The mark of this row.
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            id: self.id,
+            print: print(self.head.hash.as_bytes(), self.height()),
+        }
+    }
+}
+
+/// A row of `"transaction"` without its payload.
+#[derive(Debug, Clone)]
+pub(super) struct TransactionRow {
+    pub(super) id: i64,
+    pub(super) hash: Option<TransactionHash>,
+    pub(super) sender: String,
+    pub(super) recipient: String,
+    pub(super) mark: Mark,
+}
+
+/// What can be told of a block's transactions without looking at each.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Summary {
+    count: i64,
+    lowest: i64,
+    highest: i64,
+    total: f64,
+}
+
+impl Summary {
+    pub(super) fn add(&mut self, id: i64) {
+        self.lowest = if self.count == 0 {
+            id
+        } else {
+            self.lowest.min(id)
+        };
+        self.highest = self.highest.max(id);
+        self.total += id as f64;
+        self.count += 1;
+    }
+
+    pub(super) fn highest_id(&self) -> Option<i64> {
+        (self.count > 0).then_some(self.highest)
+    }
+
+    /// The digest by which a block that was filled later is noticed.
+    pub(super) fn digest(&self, block: &BlockRow) -> u64 {
+        let mut hasher = Sha256::new();
+        for number in [self.count, self.lowest, self.highest, block.metadata_bytes] {
+            hasher.update(number.to_be_bytes());
+        }
+        hasher.update(self.total.to_bits().to_be_bytes());
+        hasher.update(block.head.tx_count.to_be_bytes());
+        let mut first = [0; 8];
+        first.copy_from_slice(&hasher.finalize()[..8]);
+        u64::from_be_bytes(first)
+    }
+}
+
+fn print(name: &[u8], height: u64) -> u32 {
+    let mut hasher = Sha256::new();
+    hasher.update(height.to_be_bytes());
+    hasher.update(name);
+    let mut first = [0; 4];
+    first.copy_from_slice(&hasher.finalize()[..4]);
+    u32::from_be_bytes(first)
+}
+
+/// The database in one snapshot, and the chain in it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Query<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) chain: &'a str,
+}
+
+type Answer<T> = rusqlite::Result<T>;
+
+impl<'a> Query<'a> {
+    fn prepare(&self, sql: &str) -> Answer<CachedStatement<'a>> {
+        self.connection.prepare_cached(sql)
+    }
+
+    /// A number that differs when another connection has committed.
+    pub(super) fn data_version(&self) -> Answer<i64> {
+        self.connection
+            .pragma_query_value(None, "data_version", |row| row.get(0))
+    }
+
+    /// Whether the node has made its tables yet.
+    pub(super) fn has_tables(&self) -> Answer<bool> {
+        let sql = "SELECT COUNT(*) FROM sqlite_schema \
+                   WHERE type = 'table' AND name IN ('block', 'transaction')";
+        self.prepare(sql)?
+            .query_row([], |row| row.get::<_, i64>(0))
+            .map(|count| count == 2)
+    }
+
+    pub(super) fn head(&self) -> Answer<Option<BlockRow>> {
+        Ok(self.blocks_down_from(u64::MAX, 1)?.pop())
+    }
+
+    pub(super) fn block(&self, height: u64) -> Answer<Option<BlockRow>> {
+        Ok(self.blocks(height, height, 1)?.pop())
+    }
+
+    /// The blocks from one height to another, ascending.
+    pub(super) fn blocks(&self, from: u64, to: u64, limit: usize) -> Answer<Vec<BlockRow>> {
+        let sql = "SELECT id, height, hash, tx_count, octet_length(block_metadata) FROM block \
+                   WHERE chain_id = ?1 AND height BETWEEN ?2 AND ?3 ORDER BY height LIMIT ?4";
+        let mut statement = self.prepare(sql)?;
+        let limit = to_sql(limit as u64);
+        let rows = statement.query(params![self.chain, to_sql(from), to_sql(to), limit])?;
+        collect(rows, block_row)
+    }
+
+    /// At most `limit` blocks at or below a height, descending.
+    pub(super) fn blocks_down_from(&self, height: u64, limit: usize) -> Answer<Vec<BlockRow>> {
+        let sql = "SELECT id, height, hash, tx_count, octet_length(block_metadata) FROM block \
+                   WHERE chain_id = ?1 AND height BETWEEN 0 AND ?2 ORDER BY height DESC LIMIT ?3";
+        let mut statement = self.prepare(sql)?;
+        let rows = statement.query(params![self.chain, to_sql(height), to_sql(limit as u64)])?;
+        collect(rows, block_row)
+    }
+
+    /// The next blocks of any chain by row id, after `id`: the id, and the block if it is ours.
+    pub(super) fn blocks_after_id(
+        &self,
+        id: i64,
+        limit: usize,
+    ) -> Answer<Vec<(i64, Option<BlockRow>)>> {
+        let sql = "SELECT id, height, hash, tx_count, octet_length(block_metadata), chain_id = ?1 \
+                   FROM block WHERE id > ?2 ORDER BY id LIMIT ?3";
+        let mut statement = self.prepare(sql)?;
+        let rows = statement.query(params![self.chain, id, to_sql(limit as u64)])?;
+        collect(rows, |row| {
+            let ours = integer(row.get_ref(5)?) == Some(1);
+            Ok(Some((
+                row.get(0)?,
+                if ours { block_row(row)? } else { None },
+            )))
+        })
+    }
+
+    /// The mark of the block row with this id.
+    pub(super) fn block_mark(&self, id: i64) -> Answer<Option<Mark>> {
+        let sql = "SELECT height, hash FROM block WHERE id = ?1";
+        let mark = self.prepare(sql)?.query_row([id], |row| {
+            let height = unsigned(row.get_ref(0)?).unwrap_or(u64::MAX);
+            let hash = block_identity(&text(row.get_ref(1)?));
+            Ok(Mark {
+                id,
+                print: print(hash.as_bytes(), height),
+            })
+        });
+        mark.optional()
+    }
+
+    /// The highest row id of blocks, of any chain.
+    pub(super) fn last_block_id(&self) -> Answer<i64> {
+        self.prepare("SELECT MAX(id) FROM block")?
+            .query_row([], |row| Ok(integer(row.get_ref(0)?).unwrap_or_default()))
+    }
+
+    /// A block's metadata. None: it has none, or more than can be read.
+    pub(super) fn metadata(&self, id: i64) -> Answer<Option<Vec<u8>>> {
+        let sql = "SELECT CASE WHEN octet_length(block_metadata) <= ?2 THEN block_metadata END \
+                   FROM block WHERE id = ?1";
+        let found = self
+            .prepare(sql)?
+            .query_row(params![id, LARGEST_METADATA], bytes)
+            .optional()?;
+        Ok(found.flatten())
+    }
+
+    /// The transactions of a height, in order, each handed to `take`.
+    pub(super) fn transactions(&self, height: u64) -> Answer<Vec<TransactionRow>> {
+        let sql = "SELECT id, block_height, tx_hash, sender, recipient FROM \"transaction\" \
+                   WHERE block_height = ?1 AND +chain_id = ?2 ORDER BY id";
+        let mut statement = self.prepare(sql)?;
+        collect(
+            statement.query(params![to_sql(height), self.chain])?,
+            transaction_row,
+        )
+    }
+
+    /// One transaction by its row id.
+    pub(super) fn transaction(&self, id: i64) -> Answer<Option<TransactionRow>> {
+        let sql = "SELECT id, block_height, tx_hash, sender, recipient FROM \"transaction\" \
+                   WHERE id = ?1";
+        Ok(self
+            .prepare(sql)?
+            .query_row([id], transaction_row)
+            .optional()?
+            .flatten())
+    }
+
+    /// The next transactions of any chain by row id, after `id`: the id, and the height if the row is
+    /// ours and has one.
+    pub(super) fn transactions_after_id(
+        &self,
+        id: i64,
+        limit: usize,
+    ) -> Answer<Vec<(i64, Option<u64>)>> {
+        let sql = "SELECT id, block_height, chain_id = ?1 FROM \"transaction\" \
+                   WHERE id > ?2 ORDER BY id LIMIT ?3";
+        let mut statement = self.prepare(sql)?;
+        let rows = statement.query(params![self.chain, id, to_sql(limit as u64)])?;
+        collect(rows, |row| {
+            let ours = integer(row.get_ref(2)?) == Some(1);
+            let height = unsigned(row.get_ref(1)?).filter(|_| ours);
+            Ok(Some((row.get(0)?, height)))
+        })
+    }
+
+    /// The highest row id of transactions, of any chain, with its height.
+    pub(super) fn last_transaction(&self) -> Answer<Option<(Mark, u64)>> {
+        let sql = "SELECT id, block_height, tx_hash, sender, recipient FROM \"transaction\" \
+                   ORDER BY id DESC LIMIT 1";
+        let mut statement = self.prepare(sql)?;
+        let found = statement.query_row([], |row| {
+            let height = unsigned(row.get_ref(1)?).unwrap_or(u64::MAX);
+            Ok(transaction_row(row)?.map(|row| (row.mark, height)))
+        });
+        Ok(found.optional()?.flatten())
+    }
+
+    /// What can be told of a height's transactions from their ids.
+    pub(super) fn summary(&self, height: u64) -> Answer<Summary> {
+        let sql = "SELECT id FROM \"transaction\" WHERE block_height = ?1 AND +chain_id = ?2 \
+                   ORDER BY id";
+        let mut statement = self.prepare(sql)?;
+        let mut rows = statement.query(params![to_sql(height), self.chain])?;
+        let mut summary = Summary::default();
+        while let Some(row) = rows.next()? {
+            summary.add(row.get(0)?);
+        }
+        Ok(summary)
+    }
+
+    /// A transaction's stored form. None: it is no text, or longer than can be read.
+    pub(super) fn payload(&self, id: i64) -> Answer<Option<Vec<u8>>> {
+        let sql = "SELECT CASE WHEN octet_length(payload) <= ?2 THEN payload END \
+                   FROM \"transaction\" WHERE id = ?1";
+        let found = self
+            .prepare(sql)?
+            .query_row(params![id, LARGEST_PAYLOAD], bytes)
+            .optional()?;
+        Ok(found.flatten())
+    }
+}
+
+/// All rows that `read` makes something of.
+fn collect<T>(
+    mut rows: rusqlite::Rows<'_>,
+    mut read: impl FnMut(&SqlRow<'_>) -> Answer<Option<T>>,
+) -> Answer<Vec<T>> {
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.extend(read(row)?);
+    }
+    Ok(found)
+}
+
+/// A block. None: its height is none.
+fn block_row(row: &SqlRow<'_>) -> Answer<Option<BlockRow>> {
+    let Some(height) = unsigned(row.get_ref(1)?) else {
+        return Ok(None);
+    };
+    let hash: BlockHash = block_identity(&text(row.get_ref(2)?));
+    Ok(Some(BlockRow {
+        id: row.get(0)?,
+        head: Head {
+            height: BlockHeight(height),
+            hash,
+            tx_count: unsigned(row.get_ref(3)?).unwrap_or_default(),
+        },
+        metadata_bytes: integer(row.get_ref(4)?).unwrap_or_default(),
+    }))
+}
+
+fn transaction_row(row: &SqlRow<'_>) -> Answer<Option<TransactionRow>> {
+    let id = row.get(0)?;
+    let height = unsigned(row.get_ref(1)?).unwrap_or(u64::MAX);
+    let hash = text(row.get_ref(2)?);
+    Ok(Some(TransactionRow {
+        id,
+        mark: Mark {
+            id,
+            print: print(hash.as_bytes(), height),
+        },
+        hash: hash.parse().ok(),
+        sender: text(row.get_ref(3)?),
+        recipient: text(row.get_ref(4)?),
+    }))
+}
+
+fn bytes(row: &SqlRow<'_>) -> Answer<Option<Vec<u8>>> {
+    use rusqlite::types::ValueRef;
+    Ok(match row.get_ref(0)? {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(bytes.to_vec()),
+        // A payload that is a bare number or null stands in the column as such.
+        ValueRef::Integer(number) => Some(number.to_string().into_bytes()),
+        ValueRef::Real(_) | ValueRef::Null => None,
+    })
+}

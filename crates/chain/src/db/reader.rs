@@ -1,0 +1,255 @@
+//! The database's one connection, and what is done on it. All of it runs on a thread of its own.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use agentry_protocol::{BlockHash, ChainId};
+
+use super::ChainDbOptions;
+use super::content::Stop;
+use super::file::{Fate, Open};
+use super::filter::Filter;
+use super::query::Query;
+use super::session::{Outcome, Session};
+use super::work::Work;
+use crate::node::Head;
+use crate::source::{Batch, Cursor, SourceError, Start};
+
+/// The database as one thread sees it.
+#[derive(Debug)]
+pub(super) struct Reader {
+    path: PathBuf,
+    chain: ChainId,
+    options: ChainDbOptions,
+    open: Option<Open>,
+    /// The position that was returned last, and the state of the database that it was read from.
+    last: Option<Last>,
+    work: Arc<Work>,
+}
+
+#[derive(Debug)]
+struct Last {
+    /// Which opening of the file: versions of two connections cannot be compared.
+    opening: u64,
+    data_version: i64,
+    cursor: Cursor,
+    more: bool,
+    /// All that was late at that state has been delivered.
+    late_is_done: bool,
+}
+
+/// Why a job ends without an answer.
+#[derive(Debug)]
+enum Failure {
+    Stop(Stop),
+    Source(SourceError),
+}
+
+impl<T: Into<Stop>> From<T> for Failure {
+    fn from(stop: T) -> Self {
+        Self::Stop(stop.into())
+    }
+}
+
+impl Reader {
+    pub(super) fn new(
+        path: PathBuf,
+        chain: ChainId,
+        options: ChainDbOptions,
+        work: Arc<Work>,
+    ) -> Self {
+        Self {
+            path,
+            chain,
+            options,
+            open: None,
+            last: None,
+            work,
+        }
+    }
+
+    pub(super) fn genesis(&mut self) -> Result<Option<BlockHash>, SourceError> {
+        self.snapshot("reading block 0", |query, _| {
+            Ok(query.block(0)?.map(|block| block.head.hash))
+        })
+        .map(Option::flatten)
+    }
+
+    pub(super) fn head(&mut self) -> Result<Option<Head>, SourceError> {
+        self.snapshot("reading the head", |query, _| {
+            Ok(query.head()?.map(|block| block.head))
+        })
+        .map(Option::flatten)
+    }
+
+    pub(super) fn begin(&mut self, start: Start) -> Result<Cursor, SourceError> {
+        let begun = self.snapshot("finding the start", |query, _| {
+            super::begin::begin(query, start).map_err(Failure::from)
+        });
+        Ok(begun?.unwrap_or_else(|| super::begin::nothing_yet(start)))
+    }
+
+    /// Reads on from `cursor`. The filter is made anew should the read have to be done again.
+    pub(super) fn read(
+        &mut self,
+        cursor: &Cursor,
+        filter: &dyn Fn() -> Filter,
+        limit: usize,
+    ) -> Result<Batch, SourceError> {
+        if self.nothing_new(cursor)? {
+            return Ok(batch(Vec::new(), cursor.clone(), false));
+        }
+        let known = self.last.take();
+        let budget = self.options.rows_per_read;
+        let read = self.snapshot("reading", |query, work| {
+            let data_version = query.data_version()?;
+            let opening = work.so_far().opens;
+            let unchanged = known.as_ref().is_some_and(|last| {
+                (last.opening, last.data_version) == (opening, data_version)
+                    && last.late_is_done
+                    && last.cursor == *cursor
+            });
+            let session = Session::new(query, cursor.clone(), filter(), work, limit, budget);
+            match session.run(unchanged)? {
+                Ok(outcome) => Ok((outcome, opening, data_version)),
+                Err(error) => Err(Failure::Source(error)),
+            }
+        })?;
+        let Some((outcome, opening, data_version)) = read else {
+            return Ok(self::batch(Vec::new(), cursor.clone(), false));
+        };
+        let Outcome {
+            batch,
+            late_is_done,
+        } = outcome;
+        let (cursor, more) = (batch.cursor.clone(), batch.more);
+        self.last = Some(Last {
+            opening,
+            data_version,
+            cursor,
+            more,
+            late_is_done,
+        });
+        Ok(batch)
+    }
+
+    /// Whether a read of `cursor` would find what the last one left. It looks at the file, and asks
+    /// for its version, and no more.
+    fn nothing_new(&mut self, cursor: &Cursor) -> Result<bool, SourceError> {
+        let fate = self.look()?;
+        let known = self
+            .last
+            .as_ref()
+            .filter(|last| !last.more && last.cursor == *cursor);
+        let (Some(open), Some(last)) = (&self.open, known) else {
+            return Ok(false);
+        };
+        let query = Query {
+            connection: &open.connection,
+            chain: self.chain.as_str(),
+        };
+        match query.data_version() {
+            Ok(version) if version != last.data_version => Ok(false),
+            Ok(_) if fate == Fate::Same => Ok(true),
+            Ok(_) => {
+                // Written to, but not by a commit: SQLite's cached pages may be another database's.
+                self.close();
+                Ok(false)
+            }
+            Err(error) => Err(self.failed("asking for its version", error)),
+        }
+    }
+
+    /// Looks at the file; closes what is no longer it.
+    fn look(&mut self) -> Result<Fate, SourceError> {
+        let Some(open) = &mut self.open else {
+            return Ok(Fate::Same);
+        };
+        let fate = open.fate(&self.path)?;
+        if matches!(fate, Fate::Replaced | Fate::Gone) {
+            tracing::debug!(chain.db = %self.path.display(), ?fate, "the chain database has changed under us");
+            self.close();
+        }
+        Ok(fate)
+    }
+
+    fn close(&mut self) {
+        self.open = None;
+        self.last = None;
+    }
+
+    /// Runs `job` in one short read transaction. None: the node has not made its tables yet.
+    fn snapshot<T>(
+        &mut self,
+        doing: &'static str,
+        job: impl Fn(Query<'_>, &Work) -> Result<T, Failure>,
+    ) -> Result<Option<T>, SourceError> {
+        // An immutable look is repeated when the file changed meanwhile; the second one is ordinary,
+        // or the file is being copied over, which takes its time.
+        for _ in 0..2 {
+            self.look()?;
+            let open = match self.open.take() {
+                Some(open) => open,
+                None => {
+                    self.last = None;
+                    self.work.count_open();
+                    Open::open(&self.path, self.options.busy_timeout)?
+                }
+            };
+            let open = self.open.insert(open);
+            self.work.count_snapshot();
+            let query = Query {
+                connection: &open.connection,
+                chain: self.chain.as_str(),
+            };
+            let result = (|| {
+                let transaction = open.connection.unchecked_transaction()?;
+                let answer = if query.has_tables()? {
+                    Some(job(query, &self.work)?)
+                } else {
+                    None
+                };
+                transaction.rollback()?;
+                Ok(answer)
+            })();
+            let sound = open.was_sound()?;
+            if sound {
+                return match result {
+                    Ok(answer) => Ok(answer),
+                    Err(Failure::Stop(Stop::Database(error))) => Err(self.failed(doing, error)),
+                    Err(Failure::Stop(Stop::Abandoned)) => Err(SourceError::Closed),
+                    Err(Failure::Source(error)) => Err(error),
+                };
+            }
+            self.close();
+        }
+        Err(SourceError::Replaced {
+            path: self.path.clone(),
+        })
+    }
+
+    /// An error of SQLite's. Unless it merely was busy, the connection is not used again.
+    fn failed(&mut self, doing: &'static str, error: rusqlite::Error) -> SourceError {
+        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+        if !matches!(
+            error.sqlite_error_code(),
+            Some(DatabaseBusy | DatabaseLocked)
+        ) {
+            self.close();
+        }
+        SourceError::Database {
+            path: self.path.clone(),
+            doing,
+            error,
+        }
+    }
+}
+
+pub(super) fn batch(events: Vec<crate::source::ChainEvent>, cursor: Cursor, more: bool) -> Batch {
+    Batch {
+        events,
+        read_through: cursor.tip.clone(),
+        cursor,
+        more,
+    }
+}

@@ -1,0 +1,35 @@
+//! Column values of whatever type SQLite holds: it enforces none, and a damaged row must not stop
+//! its neighbours.
+
+use rusqlite::types::ValueRef;
+
+/// A text; empty for what is none. A number is written out.
+pub(super) fn text(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+            String::from_utf8_lossy(bytes).into_owned()
+        }
+        ValueRef::Integer(number) => number.to_string(),
+        ValueRef::Real(number) => number.to_string(),
+        ValueRef::Null => String::new(),
+    }
+}
+
+/// A whole number. None: it is not one.
+pub(super) fn integer(value: ValueRef<'_>) -> Option<i64> {
+    match value {
+        ValueRef::Integer(number) => Some(number),
+        ValueRef::Text(bytes) => std::str::from_utf8(bytes).ok()?.trim().parse().ok(),
+        ValueRef::Real(_) | ValueRef::Null | ValueRef::Blob(_) => None,
+    }
+}
+
+/// A count or a height. None: it is not one.
+pub(super) fn unsigned(value: ValueRef<'_>) -> Option<u64> {
+    integer(value).and_then(|number| number.try_into().ok())
+}
+
+/// A number as SQLite keeps it: what is beyond its range is beyond every row, too.
+pub(super) fn to_sql(number: u64) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}

@@ -1,0 +1,149 @@
+//! Whether what a cursor has read is still there.
+
+use agentry_protocol::BlockHeight;
+
+use super::begin;
+use super::query::{BlockRow, Query};
+use crate::node::Head;
+use crate::source::{ChainEvent, Cursor, Entry, Kind, Mark, SourceError, Trail};
+
+/// Brings `cursor` back to where its chain and the database's part, if they do, and says so.
+pub(super) fn verify(
+    query: Query<'_>,
+    cursor: &mut Cursor,
+) -> rusqlite::Result<Result<Option<ChainEvent>, SourceError>> {
+    let genesis = query.block(0)?.map(|block| block.head.hash);
+    match (cursor.genesis, genesis) {
+        (Some(expected), Some(found)) if expected != found => {
+            return Ok(Err(SourceError::OtherChain { expected, found }));
+        }
+        (None, Some(found)) if cursor.tip.is_some() => cursor.genesis = Some(found),
+        _ => {}
+    }
+    if cursor.kind != Kind::Db {
+        begin::adopt(query, cursor)?;
+    }
+    let Some(tip) = cursor.tip.clone() else {
+        marks(query, cursor)?;
+        return Ok(Ok(None));
+    };
+    if genesis.is_none() && cursor.genesis.is_some() && query.head()?.is_none() {
+        // The node has made its file anew and not its first block yet. What stands on the chain
+        // will be known with that block.
+        return Ok(Ok(None));
+    }
+    let withdrawn = match fork(query, cursor, &tip)? {
+        Standing::Whole => None,
+        Standing::Through(fork) => {
+            let above = Some(fork.height);
+            Some(ChainEvent::Withdrawn {
+                above,
+                depth: cursor.withdraw(Some(fork)),
+            })
+        }
+        Standing::Nothing => Some(ChainEvent::Withdrawn {
+            above: None,
+            depth: cursor.withdraw(None),
+        }),
+    };
+    marks(query, cursor)?;
+    Ok(Ok(withdrawn))
+}
+
+/// What of the cursor's chain still stands.
+enum Standing {
+    Whole,
+    /// Everything through this block.
+    Through(Head),
+    /// Not even what the trail knows, but for block 0.
+    Nothing,
+}
+
+fn fork(query: Query<'_>, cursor: &Cursor, tip: &Head) -> rusqlite::Result<Standing> {
+    let start = Trail::window_start(tip.height.0);
+    let blocks = query.blocks(start, tip.height.0, usize::MAX)?;
+    let stands = |entry: &Entry| -> Option<&BlockRow> {
+        let at = blocks
+            .binary_search_by_key(&entry.height, BlockRow::height)
+            .ok()?;
+        blocks.get(at).filter(|block| block.print() == entry.hash)
+    };
+    let mut window: Vec<&Entry> = cursor
+        .trail
+        .newest_first()
+        .take_while(|entry| entry.height >= start)
+        .collect();
+    window.reverse();
+    // A block that is gone in the middle takes what is above it along: it belongs to the same branch.
+    let standing: Vec<&BlockRow> = window.iter().map_while(|entry| stands(entry)).collect();
+    if standing.len() == window.len() {
+        return Ok(Standing::Whole);
+    }
+    if let Some(block) = standing.last() {
+        return Ok(Standing::Through(block.head.clone()));
+    }
+    for entry in cursor
+        .trail
+        .newest_first()
+        .filter(|entry| entry.height < start)
+    {
+        let found = query
+            .block(entry.height)?
+            .filter(|block| block.print() == entry.hash);
+        match found {
+            // Only block 0 is the same, far below the window: another run of the same chain.
+            Some(block) if block.head.height == BlockHeight(0) => return Ok(Standing::Nothing),
+            Some(block) => return Ok(Standing::Through(block.head)),
+            None => {}
+        }
+    }
+    Ok(Standing::Nothing)
+}
+
+/// Moves the marks down where their rows are gone or are others by now: their ids, and all above,
+/// may have been given out again (hazard 3 of PROTOCOL.md).
+fn marks(query: Query<'_>, cursor: &mut Cursor) -> rusqlite::Result<()> {
+    if !transaction_stands(query, cursor.transactions)? {
+        let mut lower = Mark::default();
+        for entry in cursor.trail.newest_first() {
+            let mark = Mark {
+                id: entry.tx_id,
+                print: entry.tx_print,
+            };
+            if mark.id > 0 && mark.id < cursor.transactions.id && transaction_stands(query, mark)? {
+                lower = mark;
+                break;
+            }
+        }
+        cursor.transactions = lower;
+    }
+    if !block_stands(query, cursor.blocks)? {
+        let mut lower = Mark::default();
+        for entry in cursor
+            .trail
+            .newest_first()
+            .filter(|entry| entry.block_id > 0)
+        {
+            let now = query
+                .block(entry.height)?
+                .filter(|block| block.print() == entry.hash);
+            if let Some(block) = now.filter(|block| block.id == entry.block_id) {
+                lower = block.mark();
+                break;
+            }
+        }
+        cursor.blocks = lower;
+    }
+    Ok(())
+}
+
+fn transaction_stands(query: Query<'_>, mark: Mark) -> rusqlite::Result<bool> {
+    Ok(mark.id == 0
+        || query
+            .transaction(mark.id)?
+            .is_some_and(|row| row.mark == mark))
+}
+
+fn block_stands(query: Query<'_>, mark: Mark) -> rusqlite::Result<bool> {
+    Ok(mark.id == 0 || query.block_mark(mark.id)? == Some(mark))
+}

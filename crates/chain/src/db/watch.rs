@@ -1,0 +1,201 @@
+//! Knowing when to read again: file events, a ladder of re-reads after each, and a slow poll.
+//!
+//! Data may become visible some milliseconds after the event that tells of it, and some commits raise
+//! no event at all (hazard 9 of PROTOCOL.md). So after an event the file is read at once and again at
+//! 1, 2, 5, 10 and 20 ms, until something new was found; and every 250 ms whatever happens.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::event::{AccessKind, AccessMode, EventKind};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+/// When to read again after an event.
+const LADDER: [Duration; 6] = [
+    Duration::ZERO,
+    Duration::from_millis(1),
+    Duration::from_millis(2),
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(20),
+];
+
+/// What makes a source worth reading again.
+#[derive(Debug)]
+pub(super) struct Watch {
+    path: PathBuf,
+    poll: Duration,
+    signal: Arc<Notify>,
+    /// Kept for what it does as long as it lives. None: the directory cannot be watched now.
+    watcher: Option<(Aim, RecommendedWatcher)>,
+    /// The last event, and the next step of the ladder after it.
+    ladder: Option<(Instant, usize)>,
+    last: Instant,
+    warned: bool,
+}
+
+impl Watch {
+    pub(super) fn new(path: PathBuf, poll: Duration) -> Self {
+        let mut watch = Self {
+            path,
+            poll,
+            signal: Arc::new(Notify::new()),
+            watcher: None,
+            ladder: None,
+            last: Instant::now(),
+            warned: false,
+        };
+        watch.aim();
+        watch
+    }
+
+    /// Something new was found: no need to look again for the same event.
+    pub(super) fn found(&mut self) {
+        self.ladder = None;
+    }
+
+    /// Resolves when the file should be read again. Cancel-safe: an event that was taken in is kept
+    /// in the ladder, and the clock of the poll is not started anew.
+    pub(super) async fn changed(&mut self) {
+        loop {
+            let poll = self.last + self.poll;
+            let step = self
+                .ladder
+                .and_then(|(event, step)| Some(event + *LADDER.get(step)?));
+            let next = step.map_or(poll, |step| step.min(poll));
+            tokio::select! {
+                biased;
+                () = self.signal.notified() => {
+                    // In a burst of events the first one is acted on at once and the ladder starts
+                    // over with each, but nothing is read more often than once a millisecond.
+                    let now = Instant::now();
+                    let soon = now.duration_since(self.last) < LADDER[1];
+                    self.ladder = Some((now, usize::from(soon)));
+                }
+                () = sleep_until(next) => {
+                    let now = Instant::now();
+                    self.ladder = self.ladder.and_then(|(event, _)| {
+                        let next = LADDER.iter().position(|step| event + *step > now)?;
+                        Some((event, next))
+                    });
+                    if now >= poll {
+                        self.aim();
+                    }
+                    self.last = now;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Watches the directory of the file as it is now, if that is not being done already.
+    fn aim(&mut self) {
+        let directory = directory_of(&self.path);
+        let aim = Aim::at(&directory);
+        if self
+            .watcher
+            .as_ref()
+            .is_some_and(|(aimed, _)| *aimed == aim)
+        {
+            return;
+        }
+        match self.watch(&directory) {
+            Ok(watcher) => {
+                self.watcher = Some((aim, watcher));
+                self.warned = false;
+                // What happened before the watch stood is not told of.
+                self.signal.notify_one();
+            }
+            Err(error) => {
+                self.watcher = None;
+                if !self.warned {
+                    self.warned = true;
+                    tracing::warn!(
+                        chain.directory = %directory.display(),
+                        %error,
+                        "the chain database's directory cannot be watched; it is polled instead"
+                    );
+                }
+            }
+        }
+    }
+
+    fn watch(&self, directory: &Path) -> notify::Result<RecommendedWatcher> {
+        let signal = Arc::clone(&self.signal);
+        let name = self.path.file_name().unwrap_or_default().to_os_string();
+        let directory_itself = directory.to_owned();
+        let mut watcher =
+            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+                let ours = match event {
+                    Ok(event) => {
+                        is_a_write(event.kind)
+                            && event.paths.iter().any(|path| {
+                                *path == directory_itself || is_the_database(path, &name)
+                            })
+                    }
+                    // Events were lost, perhaps ours.
+                    Err(_) => true,
+                };
+                if ours {
+                    signal.notify_one();
+                }
+            })?;
+        watcher.watch(directory, RecursiveMode::NonRecursive)?;
+        Ok(watcher)
+    }
+}
+
+/// A directory, and which one it is: one that was removed and made anew is another.
+#[derive(Debug, PartialEq, Eq)]
+struct Aim {
+    directory: PathBuf,
+    identity: Option<(u64, u64)>,
+}
+
+impl Aim {
+    fn at(directory: &Path) -> Self {
+        let data = std::fs::metadata(directory).ok();
+        Self {
+            directory: directory.to_owned(),
+            identity: data.map(|data| (data.dev(), data.ino())),
+        }
+    }
+}
+
+/// The directory in which the file really lies: SQLite keeps the `-wal` there.
+fn directory_of(path: &Path) -> PathBuf {
+    let real = std::fs::canonicalize(path);
+    let path = real.as_deref().unwrap_or(path);
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Our own reading raises events of access: they tell nothing.
+fn is_a_write(kind: EventKind) -> bool {
+    match kind {
+        EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
+        EventKind::Any
+        | EventKind::Create(_)
+        | EventKind::Modify(_)
+        | EventKind::Remove(_)
+        | EventKind::Other => true,
+    }
+}
+
+/// The file itself, its `-wal` or its `-journal`; not the mempool's beside it, nor `-shm`, which
+/// our own reading touches.
+fn is_the_database(path: &Path, name: &std::ffi::OsStr) -> bool {
+    let Some(found) = path.file_name() else {
+        return false;
+    };
+    let (found, name) = (found.as_encoded_bytes(), name.as_encoded_bytes());
+    found
+        .strip_prefix(name)
+        .is_some_and(|rest| matches!(rest, b"" | b"-wal" | b"-journal"))
+}

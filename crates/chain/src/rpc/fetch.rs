@@ -1,0 +1,127 @@
+//! Fetching blocks from a node that may refuse some of them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use agentry_protocol::{BlockHash, BlockHeight};
+
+use crate::node::{Head, NodeClient, NodeError, RawBlock};
+
+/// The calls that a source makes, counted.
+#[derive(Debug)]
+pub(super) struct Fetch {
+    node: NodeClient,
+    requests: AtomicU64,
+}
+
+/// Blocks of a range, and whether their transactions were asked for.
+#[derive(Debug)]
+pub(super) struct Range {
+    pub(super) blocks: Vec<RawBlock>,
+    pub(super) with_rows: bool,
+}
+
+impl Fetch {
+    pub(super) fn new(node: NodeClient) -> Self {
+        Self {
+            node,
+            requests: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn node(&self) -> &NodeClient {
+        &self.node
+    }
+
+    fn count(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) async fn head(&self) -> Result<Option<Head>, NodeError> {
+        self.count();
+        self.node.head().await
+    }
+
+    pub(super) async fn block(&self, height: u64) -> Result<Option<RawBlock>, NodeError> {
+        self.count();
+        self.node.raw_block(BlockHeight(height)).await
+    }
+
+    /// The hash of one block. None: there is no such block.
+    pub(super) async fn hash(&self, height: u64) -> Result<Option<BlockHash>, NodeError> {
+        Ok(self.header(height).await?.map(|head| head.hash))
+    }
+
+    /// A block without its transactions, which the node may be unable to write.
+    pub(super) async fn header(&self, height: u64) -> Result<Option<Head>, NodeError> {
+        let blocks = self.ask(height, height, false).await?;
+        Ok(blocks.into_iter().next().map(|block| block.head))
+    }
+
+    async fn ask(&self, from: u64, to: u64, rows: bool) -> Result<Vec<RawBlock>, NodeError> {
+        self.count();
+        self.node
+            .raw_blocks(BlockHeight(from), BlockHeight(to), rows)
+            .await
+    }
+
+    /// The blocks from one height to another, all that the node has. A node that cuts its answers
+    /// short is asked for the rest.
+    pub(super) async fn all(&self, from: u64, to: u64, rows: bool) -> Result<Range, NodeError> {
+        let mut blocks: Vec<RawBlock> = Vec::new();
+        let mut next = from;
+        loop {
+            let part = self.ask(next, to, rows).await?;
+            let last = part.last().map(|block| block.head.height.0);
+            blocks.extend(part);
+            match last {
+                Some(last) if last < to => next = last + 1,
+                _ => {
+                    return Ok(Range {
+                        blocks,
+                        with_rows: rows,
+                    });
+                }
+            }
+        }
+    }
+
+    /// The same, and without the transactions if the node cannot give them.
+    pub(super) async fn all_somehow(&self, from: u64, to: u64) -> Result<Range, NodeError> {
+        match self.all(from, to, true).await {
+            Err(error) if may_be_one_block(&error) => self.all(from, to, false).await,
+            answer => answer,
+        }
+    }
+
+    /// As many blocks from `from` on, at most through `to`, as the node can give with their
+    /// transactions: the range is halved while it fails. An error: not even the first one.
+    pub(super) async fn first_of(
+        &self,
+        from: u64,
+        mut to: u64,
+    ) -> Result<Vec<RawBlock>, NodeError> {
+        loop {
+            match self.ask(from, to, true).await {
+                Ok(blocks) => return Ok(blocks),
+                Err(error) if may_be_one_block(&error) && from < to => to = from + (to - from) / 2,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Whether a failure may be the fault of one block within the range, or of the range's size, rather
+/// than of the node.
+pub(super) fn may_be_one_block(error: &NodeError) -> bool {
+    match error {
+        NodeError::TooLarge { .. } | NodeError::Unreadable { .. } | NodeError::Timeout { .. } => {
+            true
+        }
+        NodeError::Status { status, .. } => *status >= 500 || matches!(status, 400 | 413 | 422),
+        _ => false,
+    }
+}

@@ -1,0 +1,94 @@
+//! The gaps of a cursor: when to try them again, and how often a block has failed.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::source::Cursor;
+
+/// How many gaps a cursor remembers. A chain with more of them is one to be read from its database.
+const REMEMBERED: usize = 256;
+/// How many gaps one read tries again.
+const TRIES_PER_READ: usize = 4;
+
+/// What this process knows about blocks that could not be read. None of it matters enough to be
+/// stored: after a restart every gap is simply tried at once.
+#[derive(Debug)]
+pub(super) struct Gaps {
+    first_wait: Duration,
+    longest_wait: Duration,
+    waits: HashMap<u64, (Instant, Duration)>,
+    failures: HashMap<u64, u32>,
+}
+
+impl Gaps {
+    pub(super) fn new(first_wait: Duration, longest_wait: Duration) -> Self {
+        let longest_wait = longest_wait.max(first_wait);
+        Self {
+            first_wait,
+            longest_wait,
+            waits: HashMap::new(),
+            failures: HashMap::new(),
+        }
+    }
+
+    /// A block above the position has failed once more. The answer is how often that makes.
+    pub(super) fn failed(&mut self, height: u64) -> u32 {
+        // Only the block right above the position is ever counted.
+        self.failures.retain(|known, _| *known == height);
+        let failures = self.failures.entry(height).or_default();
+        *failures = failures.saturating_add(1);
+        *failures
+    }
+
+    /// Remembers a gap. True: it is a new one.
+    pub(super) fn open(&mut self, cursor: &mut Cursor, height: u64) -> bool {
+        self.failures.remove(&height);
+        let Err(at) = cursor.gaps.binary_search(&height) else {
+            return false;
+        };
+        cursor.gaps.insert(at, height);
+        if cursor.gaps.len() > REMEMBERED {
+            cursor.gaps.remove(0);
+        }
+        self.postpone(height);
+        true
+    }
+
+    /// Forgets a gap. True: there was one.
+    pub(super) fn close(&mut self, cursor: &mut Cursor, height: u64) -> bool {
+        self.failures.remove(&height);
+        self.waits.remove(&height);
+        let Ok(at) = cursor.gaps.binary_search(&height) else {
+            return false;
+        };
+        cursor.gaps.remove(at);
+        true
+    }
+
+    /// The gaps that are to be tried again now, a few at a time.
+    pub(super) fn due(&mut self, cursor: &Cursor) -> Vec<u64> {
+        self.waits.retain(|height, _| cursor.gaps.contains(height));
+        let now = Instant::now();
+        let due = |height: &u64| self.waits.get(height).is_none_or(|(at, _)| *at <= now);
+        cursor
+            .gaps
+            .iter()
+            .copied()
+            .filter(due)
+            .take(TRIES_PER_READ)
+            .collect()
+    }
+
+    /// It is still a gap: each wait is twice the one before.
+    pub(super) fn postpone(&mut self, height: u64) {
+        let wait = self
+            .waits
+            .get(&height)
+            .map_or(self.first_wait, |(_, wait)| {
+                wait.saturating_mul(2).min(self.longest_wait)
+            });
+        self.waits.insert(height, (Instant::now() + wait, wait));
+    }
+}

@@ -1,0 +1,293 @@
+//! What is true of every source.
+
+use agentry_chain::{ChainSource, SourceError, Start};
+use agentry_protocol::BlockHeight;
+
+use crate::model::{Model, Sort};
+use crate::reader::Follower;
+use crate::stage::{Kind, Stage};
+
+const FROM_0: Start = Start::Height(BlockHeight(0));
+
+/// Everything is delivered, in order; foreign transactions are not; empty columns hide nothing;
+/// undecodable neighbours are named and hide nothing.
+async fn everything_once_and_in_order(kind: Kind) {
+    let mut stage = Stage::new(kind).await;
+    for _ in 0..100 {
+        stage.append(&[Sort::Mine, Sort::Foreign, Sort::Bare, Sort::Bad, Sort::Mine]);
+        stage.append(&[]);
+        stage.append(&[Sort::BareForeign, Sort::Bare]);
+    }
+    let mut source = stage.source();
+    let mut follower = Follower::begin(&mut *source, FROM_0).await;
+    assert_eq!(follower.cursor().height(), None);
+    follower.catch_up(&mut *source, 7).await;
+    let model = stage.model.lock().unwrap().clone();
+    assert_eq!(follower.seen, model.wanted(0));
+    assert_eq!(follower.bad, model.bad(0));
+    assert_eq!(follower.delivered, 400, "each came once");
+    assert!(
+        follower.log.iter().all(|line| line.starts_with("new")),
+        "{:?}",
+        follower.log
+    );
+    assert_eq!(follower.cursor().height(), Some(BlockHeight(300)));
+    let head = source.head().await.unwrap().unwrap();
+    assert_eq!(head.hash.to_string(), model.blocks[300].hash);
+    let genesis = source.genesis().await.unwrap().unwrap();
+    assert_eq!(genesis.to_string(), model.blocks[0].hash);
+    assert_eq!(follower.cursor().genesis(), Some(&genesis));
+}
+
+/// A new reader begins after the head and is told of nothing older; one that begins at a height is
+/// told of that block first, though it be still to come.
+async fn a_start_is_kept(kind: Kind) {
+    let mut stage = Stage::new(kind).await;
+    for _ in 0..80 {
+        stage.append(&[Sort::Mine]);
+    }
+    let mut source = stage.source();
+    let mut at_head = Follower::begin(&mut *source, Start::Head).await;
+    let mut at_50 = Follower::begin(&mut *source, Start::Height(BlockHeight(50))).await;
+    let mut to_come = Follower::begin(&mut *source, Start::Height(BlockHeight(90))).await;
+    assert_eq!(at_head.cursor().height(), Some(BlockHeight(80)));
+    assert_eq!(at_50.cursor().height(), Some(BlockHeight(49)));
+    for _ in 0..20 {
+        stage.append(&[Sort::Mine]);
+    }
+    for follower in [&mut at_head, &mut at_50, &mut to_come] {
+        follower.catch_up(&mut *source, 5).await;
+    }
+    let model = stage.model.lock().unwrap().clone();
+    assert_eq!(at_head.seen, model.wanted(81));
+    assert_eq!(at_50.seen, model.wanted(50));
+    assert_eq!(to_come.seen, model.wanted(90));
+    assert_eq!(
+        at_head.delivered + at_50.delivered + to_come.delivered,
+        20 + 51 + 11
+    );
+}
+
+/// Forks of every depth, whose blocks take over the row ids of those they replace.
+async fn reorganisations_are_seen(kind: Kind) {
+    for (depth, length) in [
+        (1, 1),
+        (1, 3),
+        (3, 1),
+        (10, 12),
+        (63, 2),
+        (64, 70),
+        (70, 5),
+        (99, 1),
+    ] {
+        let mut stage = Stage::new(kind).await;
+        for _ in 0..100 {
+            stage.append(&[Sort::Mine, Sort::Foreign]);
+        }
+        let mut source = stage.source();
+        let mut follower = Follower::begin(&mut *source, FROM_0).await;
+        follower.catch_up(&mut *source, 50).await;
+        stage.reorganise(depth, &vec![vec![Sort::Mine, Sort::Bare]; length]);
+        follower.log.clear();
+        follower.catch_up(&mut *source, 50).await;
+        assert_eq!(
+            follower.seen,
+            stage.model.lock().unwrap().wanted(0),
+            "{depth} {length}"
+        );
+        let first = &follower.log[0];
+        if depth < 64 {
+            let above = 100 - depth;
+            assert_eq!(
+                *first,
+                format!("withdrawn {depth} above Some(BlockHeight({above}))")
+            );
+        } else {
+            // Below the window the trail is sparse: what it knows to stand may be deeper.
+            assert!(first.starts_with("withdrawn"), "{first}");
+        }
+    }
+}
+
+/// A fork below the point where a reader began at the head: what replaces the blocks is new.
+async fn what_replaces_older_blocks_is_new(kind: Kind) {
+    let mut stage = Stage::new(kind).await;
+    for _ in 0..20 {
+        stage.append(&[Sort::Mine]);
+    }
+    let mut source = stage.source();
+    let mut follower = Follower::begin(&mut *source, Start::Head).await;
+    let mut fixed = Follower::begin(&mut *source, Start::Height(BlockHeight(21))).await;
+    stage.append(&[Sort::Mine]);
+    follower.catch_up(&mut *source, 50).await;
+    fixed.catch_up(&mut *source, 50).await;
+    stage.reorganise(5, &[vec![Sort::Mine], vec![Sort::Mine]]);
+    follower.catch_up(&mut *source, 50).await;
+    fixed.catch_up(&mut *source, 50).await;
+    let model = stage.model.lock().unwrap().clone();
+    assert_eq!(follower.seen, model.wanted(17));
+    assert_eq!(follower.cursor().origin(), BlockHeight(17));
+    assert!(
+        fixed.seen.is_empty(),
+        "nothing below the height that was asked for"
+    );
+}
+
+/// Transactions that come to a height long passed, and blocks that were empty and are filled.
+async fn late_rows_are_seen(kind: Kind) {
+    let mut stage = Stage::new(kind).await;
+    for _ in 0..100 {
+        stage.append(&[]);
+        stage.append(&[Sort::Mine, Sort::Foreign]);
+    }
+    let mut source = stage.source();
+    let mut follower = Follower::begin(&mut *source, FROM_0).await;
+    follower.catch_up(&mut *source, 50).await;
+    for (height, sort) in [
+        (199, Sort::Mine),
+        (140, Sort::Bare),
+        (138, Sort::Foreign),
+        (200, Sort::Mine),
+    ] {
+        stage.late(height, sort, true, false);
+    }
+    // Over RPC a change below the head is looked for when the head changes.
+    stage.append(&[]);
+    follower.log.clear();
+    follower.catch_up(&mut *source, 2).await;
+    assert_eq!(follower.seen, stage.model.lock().unwrap().wanted(0));
+    assert!(
+        follower.log.iter().any(|line| line == "late at 140"),
+        "{:?}",
+        follower.log
+    );
+    assert!(
+        follower.log.iter().all(|line| line.starts_with("late")),
+        "{:?}",
+        follower.log
+    );
+}
+
+/// The chain begins again from the same block 0, shorter or longer than it was.
+async fn a_reset_is_seen(kind: Kind) {
+    for length in [0, 1, 150] {
+        let mut stage = Stage::new(kind).await;
+        for _ in 0..100 {
+            stage.append(&[Sort::Mine]);
+        }
+        let mut source = stage.source();
+        let mut follower = Follower::begin(&mut *source, Start::Head).await;
+        stage.append(&[Sort::Mine]);
+        follower.catch_up(&mut *source, 50).await;
+        assert_eq!(follower.seen.len(), 1);
+        stage.reset(&vec![vec![Sort::Mine]; length]);
+        follower.log.clear();
+        follower.catch_up(&mut *source, 50).await;
+        assert_eq!(follower.log[0], "withdrawn 102 above None");
+        assert_eq!(follower.seen, stage.model.lock().unwrap().wanted(0));
+        stage.append(&[Sort::Mine]);
+        follower.catch_up(&mut *source, 50).await;
+        assert_eq!(follower.seen, stage.model.lock().unwrap().wanted(0));
+    }
+}
+
+/// Another block 0 is another chain: nothing is withdrawn and nothing delivered.
+async fn another_chain_is_refused(kind: Kind) {
+    let mut stage = Stage::new(kind).await;
+    stage.append(&[Sort::Mine]);
+    let mut source = stage.source();
+    let mut follower = Follower::begin(&mut *source, FROM_0).await;
+    follower.catch_up(&mut *source, 50).await;
+    let mut other = Stage::with(kind, Model::new(77)).await;
+    for _ in 0..3 {
+        other.append(&[Sort::Mine]);
+    }
+    let mut source = other.source();
+    let error = follower.step(&mut *source, 50).await.unwrap_err();
+    assert!(matches!(error, SourceError::OtherChain { .. }), "{error}");
+    assert!(!error.is_transient());
+
+    // The same when the chain changes under a source that is being read.
+    let mut source = stage.source();
+    follower.catch_up(&mut *source, 50).await;
+    *stage.model.lock().unwrap() = other.model.lock().unwrap().clone();
+    if stage.is_file() {
+        stage.rebuild();
+    }
+    let error = follower.step(&mut *source, 50).await.unwrap_err();
+    assert!(matches!(error, SourceError::OtherChain { .. }), "{error}");
+}
+
+/// The limit is soft but kept: never more than a block beyond it.
+async fn the_limit_is_kept(kind: Kind) {
+    let mut stage = Stage::new(kind).await;
+    for _ in 0..20 {
+        stage.append(&[Sort::Mine, Sort::Mine, Sort::Mine]);
+    }
+    let mut source = stage.source();
+    let cursor = source.begin(FROM_0).await.unwrap();
+    for (limit, expected) in [(0, 3), (1, 3), (3, 3), (4, 6), (7, 9), (1_000, 60)] {
+        let batch = source
+            .read(&cursor, &crate::reader::Mine, limit)
+            .await
+            .unwrap();
+        assert_eq!(batch.events.len(), expected);
+        assert_eq!(batch.more, expected < 60);
+    }
+}
+
+/// A cursor of one kind of source serves the other kind.
+async fn a_cursor_changes_sides(kind: Kind) {
+    let other = match kind {
+        Kind::Leader => Kind::Rpc,
+        Kind::Follower => Kind::OldRpc,
+        Kind::Rpc => Kind::Leader,
+        Kind::OldRpc => Kind::Follower,
+    };
+    let mut first = Stage::new(kind).await;
+    for _ in 0..100 {
+        first.append(&[Sort::Mine]);
+    }
+    let mut source = first.source();
+    let mut follower = Follower::begin(&mut *source, FROM_0).await;
+    follower.catch_up(&mut *source, 50).await;
+    let model = first.model.lock().unwrap().clone();
+    let mut second = Stage::with(other, model).await;
+    second.append(&[Sort::Mine]);
+    second.reorganise(3, &[vec![Sort::Mine], vec![Sort::Bare]]);
+    let mut source = second.source();
+    follower.catch_up(&mut *source, 50).await;
+    assert_eq!(follower.seen, second.model.lock().unwrap().wanted(0));
+    assert!(
+        follower
+            .log
+            .iter()
+            .any(|line| line.starts_with("withdrawn"))
+    );
+}
+
+macro_rules! laws {
+    ($($stage:ident: $kind:expr;)*) => {$(
+        mod $stage {
+            use super::*;
+            laws!(@ $kind;
+                everything_once_and_in_order, a_start_is_kept, reorganisations_are_seen,
+                what_replaces_older_blocks_is_new, late_rows_are_seen, a_reset_is_seen,
+                another_chain_is_refused, the_limit_is_kept, a_cursor_changes_sides,
+            );
+        }
+    )*};
+    (@ $kind:expr; $($law:ident,)*) => {$(
+        #[tokio::test]
+        async fn $law() {
+            super::$law($kind).await;
+        }
+    )*};
+}
+
+laws! {
+    leader: Kind::Leader;
+    follower: Kind::Follower;
+    rpc: Kind::Rpc;
+    old_rpc: Kind::OldRpc;
+}

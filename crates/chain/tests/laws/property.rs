@@ -1,0 +1,254 @@
+//! The laws over random histories: whatever happens to a chain, and however often its reader stops
+//! and starts, in the end the reader has exactly what is on the chain.
+
+use std::collections::BTreeSet;
+
+use agentry_chain::{ChainSource, Start};
+use agentry_protocol::BlockHeight;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::model::Sort;
+use crate::reader::Follower;
+use crate::stage::{Kind, Stage};
+
+/// What happens, to the chain or to its reader.
+#[derive(Debug, Clone)]
+enum Op {
+    Append(Vec<Sort>),
+    /// Many blocks at once.
+    Burst(u8),
+    Reorganise {
+        depth: u8,
+        blocks: Vec<Vec<Sort>>,
+    },
+    /// Blocks are taken away and nothing is put there yet.
+    Rewind(u8),
+    Late {
+        back: u8,
+        sort: Sort,
+        recount: bool,
+        anew: bool,
+    },
+    Reset(Vec<Vec<Sort>>),
+    /// The file is made anew with the same content (RPC: nothing).
+    Rebuild,
+    /// The node stops and starts again.
+    Bounce,
+    Read(u8),
+    /// The reader's process ends and another one goes on from the stored cursor.
+    Restart,
+}
+
+fn sort() -> impl Strategy<Value = Sort> {
+    prop_oneof![
+        4 => Just(Sort::Mine),
+        3 => Just(Sort::Foreign),
+        1 => Just(Sort::Bare),
+        1 => Just(Sort::BareForeign),
+        1 => Just(Sort::Bad),
+    ]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => vec(sort(), 0..4).prop_map(Op::Append),
+        2 => (1_u8..90).prop_map(Op::Burst),
+        3 => (prop_oneof![4 => 1_u8..6, 1 => 1_u8..100], vec(vec(sort(), 0..3), 0..5))
+            .prop_map(|(depth, blocks)| Op::Reorganise { depth, blocks }),
+        1 => (1_u8..4).prop_map(Op::Rewind),
+        3 => (prop_oneof![2 => 0_u8..60, 1 => 0_u8..200], sort(), any::<bool>(), any::<bool>())
+            .prop_map(|(back, sort, recount, anew)| Op::Late { back, sort, recount, anew }),
+        1 => vec(vec(sort(), 0..3), 0..8).prop_map(Op::Reset),
+        1 => Just(Op::Rebuild),
+        1 => Just(Op::Bounce),
+        6 => (1_u8..40).prop_map(Op::Read),
+        2 => Just(Op::Restart),
+    ]
+}
+
+fn start() -> impl Strategy<Value = Start> {
+    prop_oneof![
+        Just(Start::Height(BlockHeight(0))),
+        (0_u64..120).prop_map(|height| Start::Height(BlockHeight(height))),
+        Just(Start::Head),
+    ]
+}
+
+/// What the model knows of the reader.
+struct Expectation {
+    /// The first height that must be delivered.
+    origin: u64,
+    lowers: bool,
+    /// Transactions that a source is exempt from seeing.
+    exempt: BTreeSet<agentry_protocol::TransactionHash>,
+}
+
+async fn play(kind: Kind, start: Start, before: u8, ops: Vec<Op>) {
+    let mut stage = Stage::new(kind).await;
+    for _ in 0..before {
+        stage.append(&[Sort::Mine]);
+    }
+    let mut source = stage.source();
+    let mut follower = Follower::begin(&mut *source, start).await;
+    let (origin, lowers) = match start {
+        Start::Head => (u64::from(before) + 1, true),
+        Start::Height(height) => (height.0, false),
+    };
+    let mut expected = Expectation {
+        origin,
+        lowers,
+        exempt: BTreeSet::new(),
+    };
+    for op in ops {
+        happen(
+            &mut stage,
+            &mut source,
+            &mut follower,
+            &mut expected,
+            kind,
+            op,
+        )
+        .await;
+    }
+    stage.append(&[Sort::Mine]);
+    follower.catch_up(&mut *source, 10).await;
+
+    let model = stage.model.lock().unwrap().clone();
+    let all = model.wanted(0);
+    for found in &follower.seen {
+        assert!(all.contains(found), "{found:?} is not on the chain");
+        assert!(
+            found.1 >= follower.cursor().origin().0,
+            "{found:?} is below the start"
+        );
+    }
+    for wanted in model.wanted(expected.origin) {
+        assert!(
+            follower.seen.contains(&wanted) || expected.exempt.contains(&wanted.0),
+            "{wanted:?} was not delivered, of {}; {:?}",
+            follower.seen.len(),
+            follower.log
+        );
+    }
+    for (hash, height) in model.bad(expected.origin) {
+        assert!(
+            follower.bad.get(&hash) == Some(&height) || expected.exempt.contains(&hash),
+            "{hash} at {height} was not told of"
+        );
+    }
+    if !lowers {
+        assert_eq!(follower.cursor().origin(), BlockHeight(origin));
+    }
+    assert_eq!(follower.cursor().height(), Some(BlockHeight(model.head())));
+    // And then nothing more comes.
+    let delivered = follower.delivered;
+    follower.catch_up(&mut *source, 10).await;
+    assert_eq!(follower.delivered, delivered);
+}
+
+async fn happen(
+    stage: &mut Stage,
+    source: &mut Box<dyn ChainSource>,
+    follower: &mut Follower,
+    expected: &mut Expectation,
+    kind: Kind,
+    op: Op,
+) {
+    let head = stage.head();
+    let mut forked_at = |fork: u64| {
+        if expected.lowers {
+            expected.origin = expected.origin.min(fork + 1);
+        }
+    };
+    match op {
+        Op::Append(sorts) => stage.append(&sorts),
+        Op::Burst(count) => {
+            for number in 0..count {
+                stage.append(if number % 7 == 0 { &[Sort::Mine] } else { &[] });
+            }
+        }
+        Op::Reorganise { depth, blocks } => {
+            stage.reorganise(depth.into(), &blocks);
+            forked_at(head.saturating_sub(depth.into()));
+        }
+        Op::Rewind(depth) => {
+            stage.rewind(depth.into());
+            forked_at(head.saturating_sub(depth.into()));
+        }
+        Op::Reset(blocks) => {
+            stage.reset(&blocks);
+            forked_at(0);
+        }
+        Op::Late {
+            back,
+            sort,
+            recount,
+            anew,
+        } => {
+            let height = head.saturating_sub(back.into()).max(1);
+            if height > head {
+                return;
+            }
+            let window = follower
+                .cursor()
+                .height()
+                .map_or(0, |read| read.0.saturating_sub(63));
+            let deep = height < window;
+            stage.late(height, sort, recount, anew);
+            // Below the window, RPC sees nothing, and a follower's file only new rows.
+            if deep && (!stage.is_file() || (kind == Kind::Follower && !anew)) {
+                let hash = stage
+                    .model
+                    .lock()
+                    .unwrap()
+                    .block(height)
+                    .txs
+                    .last()
+                    .unwrap()
+                    .hash;
+                expected.exempt.insert(hash);
+            }
+        }
+        Op::Rebuild if stage.is_file() => stage.rebuild(),
+        Op::Bounce if stage.is_file() => {
+            stage.stop();
+            let _ = follower.step(&mut **source, 5).await;
+            stage.start();
+        }
+        Op::Rebuild | Op::Bounce => {}
+        Op::Read(limit) => {
+            let _ = follower.step(&mut **source, limit.into()).await.unwrap();
+        }
+        Op::Restart => *source = stage.source(),
+    }
+}
+
+fn cases() -> ProptestConfig {
+    ProptestConfig {
+        cases: 48,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+macro_rules! histories {
+    ($($name:ident: $kind:expr;)*) => {proptest! {
+        #![proptest_config(cases())]
+        $(
+            #[test]
+            fn $name(start in start(), before in 0_u8..90, ops in vec(op(), 1..40)) {
+                let runtime =
+                    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(play($kind, start, before, ops));
+            }
+        )*
+    }};
+}
+
+histories! {
+    leader: Kind::Leader;
+    follower: Kind::Follower;
+    rpc: Kind::Rpc;
+    old_rpc: Kind::OldRpc;
+}

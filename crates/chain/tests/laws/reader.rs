@@ -1,0 +1,132 @@
+//! One who follows a source as the runtime does: applies the events, stores the cursor as text.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use agentry_chain::{ChainEvent, ChainSource, Cursor, Interest, SourceError, Start};
+use agentry_protocol::{BlockHeight, TransactionHash};
+
+use crate::model::ME;
+
+pub(crate) struct Mine;
+
+impl Interest for Mine {
+    fn wants(&self, _from: &str, to: &str) -> bool {
+        to == ME
+    }
+}
+
+pub(crate) struct Follower {
+    /// The cursor, as it is stored.
+    stored: String,
+    pub(crate) seen: BTreeSet<(TransactionHash, u64)>,
+    pub(crate) bad: BTreeMap<TransactionHash, u64>,
+    /// Everything as it came, in short.
+    pub(crate) log: Vec<String>,
+    /// How many transactions were delivered, repeats included.
+    pub(crate) delivered: usize,
+    pub(crate) gaps: BTreeSet<u64>,
+    /// The last height that was delivered in order.
+    last: u64,
+}
+
+impl Follower {
+    pub(crate) async fn begin(source: &mut dyn ChainSource, start: Start) -> Self {
+        let cursor = source.begin(start).await.unwrap();
+        Self {
+            stored: serde_json::to_string(&cursor).unwrap(),
+            seen: BTreeSet::new(),
+            bad: BTreeMap::new(),
+            log: Vec::new(),
+            delivered: 0,
+            gaps: BTreeSet::new(),
+            last: 0,
+        }
+    }
+
+    pub(crate) fn cursor(&self) -> Cursor {
+        serde_json::from_str(&self.stored).unwrap()
+    }
+
+    /// One read. True: there is more.
+    pub(crate) async fn step(
+        &mut self,
+        source: &mut dyn ChainSource,
+        limit: usize,
+    ) -> Result<bool, SourceError> {
+        let batch = source.read(&self.cursor(), &Mine, limit).await?;
+        for event in batch.events {
+            self.apply(event);
+        }
+        assert_eq!(
+            batch.cursor.height(),
+            batch.read_through.map(|head| head.height)
+        );
+        self.stored = serde_json::to_string(&batch.cursor).unwrap();
+        assert!(
+            self.stored.len() < 12_000,
+            "a cursor of {} bytes",
+            self.stored.len()
+        );
+        assert_eq!(
+            self.cursor(),
+            batch.cursor,
+            "the cursor reads back as it was"
+        );
+        Ok(batch.more)
+    }
+
+    /// Reads until there is no more.
+    pub(crate) async fn catch_up(&mut self, source: &mut dyn ChainSource, limit: usize) {
+        for _ in 0..100_000 {
+            if !self.step(source, limit).await.unwrap() {
+                return;
+            }
+        }
+        panic!("there is always more to read");
+    }
+
+    fn apply(&mut self, event: ChainEvent) {
+        match event {
+            ChainEvent::Transaction(found) => {
+                let height = found.height.0;
+                assert_eq!(found.stored.to.as_str(), ME);
+                assert_eq!(found.stored.hash(), found.hash);
+                if !found.late {
+                    assert!(height >= self.last, "{height} came after {}", self.last);
+                    self.last = height;
+                }
+                self.delivered += 1;
+                self.log.push(format!(
+                    "{} at {height}",
+                    if found.late { "late" } else { "new" }
+                ));
+                self.seen.insert((found.hash, height));
+            }
+            ChainEvent::Withdrawn { above, depth } => {
+                self.log.push(format!("withdrawn {depth} above {above:?}"));
+                let stands = |height: u64| above.is_some_and(|above| BlockHeight(height) <= above);
+                self.seen.retain(|(_, height)| stands(*height));
+                self.bad.retain(|_, height| stands(*height));
+                self.gaps.retain(|height| stands(*height));
+                self.last = above.map_or(0, |above| above.0);
+            }
+            ChainEvent::Undecodable {
+                height,
+                hash,
+                reason,
+            } => {
+                assert!(!reason.is_empty());
+                self.bad.insert(hash.unwrap(), height.0);
+            }
+            ChainEvent::Gap { height, reason } => {
+                assert!(!reason.is_empty());
+                self.log.push(format!("gap at {height}"));
+                assert!(self.gaps.insert(height.0), "a gap is told of once");
+            }
+            ChainEvent::GapFilled { height } => {
+                self.log.push(format!("gap filled at {height}"));
+                assert!(self.gaps.remove(&height.0), "only a gap can be filled");
+            }
+        }
+    }
+}

@@ -1,0 +1,468 @@
+//! The stages on which the laws are tried: the same model shown by four kinds of node.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use agentry_chain::{
+    ChainDb, ChainDbOptions, ChainSource, NodeClient, NodeOptions, RpcOptions, RpcSource,
+};
+use rusqlite::{Connection, params};
+use tempfile::TempDir;
+
+use crate::http::{HttpNode, Reply};
+use crate::model::{Block, CHAIN, Model, Tx, chain_id};
+
+/// What shows a model to a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A chain.db with its table of transactions.
+    Leader,
+    /// A chain.db whose transactions stand in the metadata of its blocks.
+    Follower,
+    /// A correct node over RPC.
+    Rpc,
+    /// A node that sends no transactions with blocks-range.
+    OldRpc,
+}
+
+/// How a node is ill.
+#[derive(Debug, Default)]
+pub(crate) struct Ills {
+    /// Heights that make any answer with their transactions a 503.
+    pub(crate) poison: Vec<u64>,
+    /// Headers too.
+    pub(crate) poison_headers: bool,
+    /// Every call but the head is a 503.
+    pub(crate) all: bool,
+}
+
+pub(crate) struct Stage {
+    kind: Kind,
+    pub(crate) model: Arc<Mutex<Model>>,
+    pub(crate) ills: Arc<Mutex<Ills>>,
+    directory: TempDir,
+    /// The node's own connection.
+    writer: Option<Connection>,
+    node: Option<HttpNode>,
+}
+
+pub(crate) const SCHEMA: &str = r#"
+CREATE TABLE block (
+    id INTEGER NOT NULL PRIMARY KEY, chain_id VARCHAR NOT NULL, height INTEGER NOT NULL,
+    hash VARCHAR NOT NULL UNIQUE, parent_hash VARCHAR NOT NULL, proposer VARCHAR NOT NULL,
+    timestamp DATETIME NOT NULL, tx_count INTEGER NOT NULL, state_root VARCHAR,
+    block_metadata VARCHAR, CONSTRAINT uix_block_chain_height UNIQUE (chain_id, height));
+CREATE INDEX ix_block_height ON block (height);
+CREATE INDEX ix_block_chain_id ON block (chain_id);
+CREATE TABLE "transaction" (
+    id INTEGER NOT NULL PRIMARY KEY, chain_id VARCHAR NOT NULL, tx_hash VARCHAR NOT NULL,
+    block_height INTEGER, sender VARCHAR NOT NULL, recipient VARCHAR NOT NULL, payload JSON NOT NULL,
+    created_at DATETIME NOT NULL, nonce INTEGER NOT NULL, value INTEGER NOT NULL,
+    fee INTEGER NOT NULL, status VARCHAR NOT NULL, timestamp VARCHAR, tx_metadata VARCHAR);
+CREATE INDEX ix_transaction_created_at ON "transaction" (created_at);
+CREATE INDEX ix_transaction_tx_hash ON "transaction" (tx_hash);
+CREATE INDEX ix_transaction_block_height ON "transaction" (block_height);
+CREATE INDEX ix_transaction_chain_id ON "transaction" (chain_id);
+"#;
+
+/// Opens a database file as a node does, with its tables.
+pub(crate) fn node_file(path: &std::path::Path) -> Connection {
+    let writer = Connection::open(path).unwrap();
+    writer.pragma_update(None, "journal_mode", "WAL").unwrap();
+    writer.pragma_update(None, "synchronous", "OFF").unwrap();
+    let tables: i64 = writer
+        .query_row("SELECT COUNT(*) FROM sqlite_schema", [], |row| row.get(0))
+        .unwrap();
+    if tables == 0 {
+        writer.execute_batch(SCHEMA).unwrap();
+    }
+    writer
+}
+
+pub(crate) fn insert_transaction(writer: &Connection, chain: &str, height: u64, tx: &Tx) {
+    let (hash, sender, recipient) = tx.columns();
+    let sql = "INSERT INTO \"transaction\" (chain_id, tx_hash, block_height, sender, recipient, \
+               payload, created_at, nonce, value, fee, status) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, '2026-04-01 00:00:00.000000', 0, 1, 10, 'confirmed')";
+    let mut statement = writer.prepare_cached(sql).unwrap();
+    statement
+        .execute(params![
+            chain,
+            hash,
+            height as i64,
+            sender,
+            recipient,
+            tx.stored
+        ])
+        .unwrap();
+}
+
+impl Stage {
+    pub(crate) async fn new(kind: Kind) -> Self {
+        Self::with(kind, Model::new(0)).await
+    }
+
+    pub(crate) async fn with(kind: Kind, model: Model) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let model = Arc::new(Mutex::new(model));
+        let ills = Arc::new(Mutex::new(Ills::default()));
+        let mut stage = Self {
+            kind,
+            model,
+            ills,
+            directory,
+            writer: None,
+            node: None,
+        };
+        if stage.is_file() {
+            stage.rebuild();
+        } else {
+            let (model, ills) = (Arc::clone(&stage.model), Arc::clone(&stage.ills));
+            let old = kind == Kind::OldRpc;
+            let script = move |_: &str, path: &str, _: &str| {
+                answer(&model.lock().unwrap(), &ills.lock().unwrap(), old, path)
+            };
+            stage.node = Some(HttpNode::start(script).await);
+        }
+        stage
+    }
+
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(self.kind, Kind::Leader | Kind::Follower)
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.directory.path().join("chain.db")
+    }
+
+    pub(crate) fn writer(&self) -> &Connection {
+        self.writer.as_ref().unwrap()
+    }
+
+    pub(crate) fn requests(&self) -> u64 {
+        self.node.as_ref().unwrap().requests()
+    }
+
+    pub(crate) fn db(&self) -> ChainDb {
+        ChainDb::open(self.path(), chain_id(), ChainDbOptions::default()).unwrap()
+    }
+
+    pub(crate) fn rpc(&self) -> RpcSource {
+        let url = &self.node.as_ref().unwrap().url;
+        let node = NodeClient::new(url, NodeOptions::default()).unwrap();
+        // Gaps are tried again at every read.
+        let options = RpcOptions {
+            gap_wait: Duration::ZERO,
+            page: 16,
+            ..RpcOptions::default()
+        };
+        RpcSource::new(
+            node,
+            chain_id(),
+            RpcOptions {
+                longest_gap_wait: Duration::ZERO,
+                ..options
+            },
+        )
+    }
+
+    pub(crate) fn source(&self) -> Box<dyn ChainSource> {
+        if self.is_file() {
+            Box::new(self.db())
+        } else {
+            Box::new(self.rpc())
+        }
+    }
+
+    pub(crate) fn head(&self) -> u64 {
+        self.model.lock().unwrap().head()
+    }
+
+    /// One new block.
+    pub(crate) fn append(&mut self, sorts: &[crate::model::Sort]) {
+        let mut model = self.model.lock().unwrap();
+        model.append(sorts);
+        if let Some(writer) = &mut self.writer {
+            let commit = writer.transaction().unwrap();
+            write_block(&commit, self.kind, model.blocks.last().unwrap());
+            commit.commit().unwrap();
+        }
+    }
+
+    /// Takes blocks away; their row ids are free then.
+    pub(crate) fn rewind(&mut self, depth: u64) {
+        let mut model = self.model.lock().unwrap();
+        model.rewind(depth);
+        let head = model.head() as i64;
+        if let Some(writer) = &mut self.writer {
+            let commit = writer.transaction().unwrap();
+            commit
+                .execute("DELETE FROM block WHERE height > ?1", [head])
+                .unwrap();
+            commit
+                .execute(
+                    "DELETE FROM \"transaction\" WHERE block_height > ?1",
+                    [head],
+                )
+                .unwrap();
+            commit.commit().unwrap();
+        }
+    }
+
+    /// Takes blocks away and puts others there, in one commit.
+    pub(crate) fn reorganise(&mut self, depth: u64, blocks: &[Vec<crate::model::Sort>]) {
+        let mut model = self.model.lock().unwrap();
+        model.rewind(depth);
+        let head = model.head();
+        for sorts in blocks {
+            model.append(sorts);
+        }
+        if let Some(writer) = &mut self.writer {
+            let commit = writer.transaction().unwrap();
+            let above = [head as i64];
+            commit
+                .execute("DELETE FROM block WHERE height > ?1", above)
+                .unwrap();
+            commit
+                .execute("DELETE FROM \"transaction\" WHERE block_height > ?1", above)
+                .unwrap();
+            for block in &model.blocks[head as usize + 1..] {
+                write_block(&commit, self.kind, block);
+            }
+            commit.commit().unwrap();
+        }
+    }
+
+    /// A transaction that comes to a height long there. `recount`: the block's count follows.
+    /// `anew`: a follower files the block anew, with another row id.
+    pub(crate) fn late(
+        &mut self,
+        height: u64,
+        sort: crate::model::Sort,
+        recount: bool,
+        anew: bool,
+    ) {
+        let mut model = self.model.lock().unwrap();
+        let tx = model.tx(sort);
+        let block = model.block(height);
+        block.txs.push(tx.clone());
+        if recount || self.kind == Kind::OldRpc {
+            block.tx_count = block.txs.len() as u64;
+        }
+        let Some(writer) = &mut self.writer else {
+            return;
+        };
+        let commit = writer.transaction().unwrap();
+        let at = height as i64;
+        if self.kind == Kind::Leader {
+            insert_transaction(&commit, CHAIN, height, &tx);
+            let sql = "UPDATE block SET tx_count = ?2 WHERE height = ?1";
+            commit
+                .execute(sql, params![at, block.tx_count as i64])
+                .unwrap();
+        } else if anew {
+            commit
+                .execute("DELETE FROM block WHERE height = ?1", [at])
+                .unwrap();
+            write_block(&commit, self.kind, block);
+        } else {
+            let sql = "UPDATE block SET tx_count = ?2, block_metadata = ?3 WHERE height = ?1";
+            let metadata = metadata_of(block);
+            commit
+                .execute(sql, params![at, block.tx_count as i64, metadata])
+                .unwrap();
+        }
+        commit.commit().unwrap();
+    }
+
+    /// The chain begins again from block 0, as when a node's data is thrown away.
+    pub(crate) fn reset(&mut self, blocks: &[Vec<crate::model::Sort>]) {
+        let mut model = self.model.lock().unwrap();
+        model.blocks.truncate(1);
+        for sorts in blocks {
+            model.append(sorts);
+        }
+        drop(model);
+        if self.is_file() {
+            self.rebuild();
+        }
+    }
+
+    /// Makes the file anew from the model, in the place of the one that is there.
+    pub(crate) fn rebuild(&mut self) {
+        self.writer = None;
+        for suffix in ["", "-wal", "-shm"] {
+            let path = self.directory.path().join(format!("chain.db{suffix}"));
+            if path.exists() {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+        let mut writer = node_file(&self.path());
+        let commit = writer.transaction().unwrap();
+        for block in &self.model.lock().unwrap().blocks {
+            write_block(&commit, self.kind, block);
+        }
+        commit.commit().unwrap();
+        self.writer = Some(writer);
+    }
+
+    /// Stops the node: its connection closes, and SQLite tidies up after it.
+    pub(crate) fn stop(&mut self) {
+        self.writer = None;
+    }
+
+    pub(crate) fn start(&mut self) {
+        self.writer = Some(node_file(&self.path()));
+    }
+}
+
+fn metadata_of(block: &Block) -> String {
+    let rows: Vec<String> = block.shown().map(|tx| tx.row(block.height)).collect();
+    format!(r#"{{"transactions": [{}]}}"#, rows.join(", "))
+}
+
+fn write_block(writer: &Connection, kind: Kind, block: &Block) {
+    let follower = kind == Kind::Follower;
+    let metadata = follower.then(|| metadata_of(block));
+    let parent = if follower { "" } else { &block.parent };
+    let sql = "INSERT INTO block (chain_id, height, hash, parent_hash, proposer, timestamp, \
+               tx_count, block_metadata) VALUES (?1, ?2, ?3, ?4, '', ?5, ?6, ?7)";
+    let (height, count) = (block.height as i64, block.tx_count as i64);
+    let mut statement = writer.prepare_cached(sql).unwrap();
+    let values = params![
+        CHAIN,
+        height,
+        block.hash,
+        parent,
+        block.timestamp,
+        count,
+        metadata
+    ];
+    statement.execute(values).unwrap();
+    if follower {
+        return;
+    }
+    for tx in block.shown() {
+        insert_transaction(writer, CHAIN, block.height, tx);
+    }
+    // Another chain in the same file, with transactions to the same people.
+    let hash = format!("other {}", block.hash);
+    let values = params![
+        "other",
+        height,
+        hash,
+        parent,
+        block.timestamp,
+        count,
+        metadata
+    ];
+    statement.execute(values).unwrap();
+    insert_transaction(
+        writer,
+        "other",
+        block.height,
+        &Tx::new(crate::model::Sort::Mine, 1 << 40),
+    );
+}
+
+/// The node's answers.
+fn answer(model: &Model, ills: &Ills, old: bool, path: &str) -> Reply {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let not_there = |detail: &str| Reply::Json(404, format!(r#"{{"detail":"{detail}"}}"#));
+    let ill = || Reply::Json(503, "Service Unavailable".to_owned());
+    let head = model.blocks.last().unwrap();
+    if path == "/rpc/head" {
+        let Block {
+            height,
+            hash,
+            timestamp,
+            tx_count,
+            ..
+        } = head;
+        return Reply::Json(
+            200,
+            format!(
+                r#"{{"height":{height},"hash":"{hash}","timestamp":"{timestamp}","tx_count":{tx_count}}}"#
+            ),
+        );
+    }
+    if ills.all {
+        return ill();
+    }
+    if let Some(height) = path.strip_prefix("/rpc/blocks/") {
+        let height: usize = height.parse().unwrap();
+        let Some(block) = model.blocks.get(height) else {
+            return not_there("block not found");
+        };
+        if ills.poison.contains(&block.height) {
+            return ill();
+        }
+        let rows: Vec<String> = block.shown().map(Tx::flat_row).collect();
+        let Block {
+            height,
+            hash,
+            parent,
+            timestamp,
+            tx_count,
+            ..
+        } = block;
+        return Reply::Json(
+            200,
+            format!(
+                r#"{{"height":{height},"hash":"{hash}","parent_hash":"{parent}","proposer":"p","timestamp":"{timestamp}","tx_count":{tx_count},"state_root":null,"transactions":[{}]}}"#,
+                rows.join(",")
+            ),
+        );
+    }
+    if path == "/rpc/blocks-range" {
+        let value = |name: &str| {
+            query
+                .split('&')
+                .find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
+        };
+        let (start, end): (u64, u64) = (
+            value("start").unwrap().parse().unwrap(),
+            value("end").unwrap().parse().unwrap(),
+        );
+        let with = value("include_tx") != Some("false");
+        let range = || {
+            model
+                .blocks
+                .iter()
+                .filter(|b| (start..=end).contains(&b.height))
+        };
+        let poisoned = range().any(|block| ills.poison.contains(&block.height));
+        if poisoned && (with || ills.poison_headers) {
+            return ill();
+        }
+        let show = |block: &Block| {
+            let rows: Vec<String> = block.shown().map(|tx| tx.row(block.height)).collect();
+            let rows = match (old, with) {
+                (true, _) => String::new(),
+                (false, true) => format!(r#","transactions":[{}]"#, rows.join(",")),
+                (false, false) => r#","transactions":[]"#.to_owned(),
+            };
+            let Block {
+                height,
+                hash,
+                timestamp,
+                tx_count,
+                ..
+            } = block;
+            format!(
+                r#"{{"height":{height},"hash":"{hash}","timestamp":"{timestamp}","tx_count":{tx_count}{rows}}}"#
+            )
+        };
+        let blocks: Vec<String> = range().map(show).collect();
+        return Reply::Json(
+            200,
+            format!(
+                r#"{{"success":true,"blocks":[{}],"count":{}}}"#,
+                blocks.join(","),
+                blocks.len()
+            ),
+        );
+    }
+    not_there("Not Found")
+}

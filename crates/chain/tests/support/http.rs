@@ -1,0 +1,107 @@
+//! A small scripted HTTP node on the loopback: what it answers is a function of method, path and body.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// What a script answers.
+#[derive(Debug, Clone)]
+pub(crate) enum Reply {
+    Json(u16, String),
+    /// With a header.
+    With(u16, &'static str, String),
+    /// Bytes as they are, then the connection is closed.
+    Raw(Vec<u8>),
+    /// Nothing, and the connection stays open.
+    Silence,
+}
+
+type Script = dyn Fn(&str, &str, &str) -> Reply + Send + Sync;
+
+/// A running node. It ends when dropped.
+pub(crate) struct HttpNode {
+    pub(crate) url: String,
+    requests: Arc<AtomicU64>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for HttpNode {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl HttpNode {
+    pub(crate) async fn start(
+        script: impl Fn(&str, &str, &str) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&requests);
+        let script: Arc<Script> = Arc::new(script);
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, Arc::clone(&script), Arc::clone(&count)));
+            }
+        });
+        Self {
+            url,
+            requests,
+            task,
+        }
+    }
+
+    #[allow(dead_code, reason = "one test binary uses it, the other does not")]
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::SeqCst)
+    }
+}
+
+/// None: the peer has gone.
+async fn serve(stream: TcpStream, script: Arc<Script>, count: Arc<AtomicU64>) -> Option<()> {
+    let mut stream = BufReader::new(stream);
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line).await.ok()? == 0 {
+            return None;
+        }
+        let mut words = line.split(' ');
+        let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
+        let mut length = 0;
+        loop {
+            let mut header = String::new();
+            stream.read_line(&mut header).await.ok()?;
+            let Some((name, value)) = header.split_once(':') else {
+                break;
+            };
+            if name.eq_ignore_ascii_case("content-length") {
+                length = value.trim().parse().ok()?;
+            }
+        }
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).await.ok()?;
+        count.fetch_add(1, Ordering::SeqCst);
+        let (status, header, body) = match script(&method, &path, &String::from_utf8_lossy(&body)) {
+            Reply::Json(status, body) => (status, String::new(), body),
+            Reply::With(status, header, body) => (status, format!("{header}\r\n"), body),
+            Reply::Raw(bytes) => {
+                stream.write_all(&bytes).await.ok()?;
+                return stream.shutdown().await.ok();
+            }
+            Reply::Silence => {
+                // Until the peer gives up.
+                let _ = stream.read_u8().await;
+                return None;
+            }
+        };
+        let answer = format!(
+            "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n{header}content-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(answer.as_bytes()).await.ok()?;
+    }
+}
