@@ -68,10 +68,8 @@ pub enum DevnetError {
         what: &'static str,
     },
     /// The leader's URL is no URL of a node.
-    #[error("following {url}: {reason}")]
+    #[error("following a leader: {reason}")]
     Leader {
-        /// The URL as configured.
-        url: String,
         /// What is wrong with it.
         reason: String,
     },

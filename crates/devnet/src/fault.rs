@@ -166,7 +166,7 @@ pub enum FaultError {
         value: String,
     },
     /// The value is not `DEPTH@HEIGHT`.
-    #[error("fault {name}: give DEPTH@HEIGHT with a depth of 1 or more, as in {name}=3@40")]
+    #[error("fault {name}: give DEPTH@HEIGHT with a depth from 1 to the height, as in {name}=3@40")]
     Place {
         /// The fault.
         name: String,
@@ -202,7 +202,7 @@ impl FromStr for Fault {
             value
                 .and_then(|value| value.split_once('@'))
                 .and_then(|(depth, at)| Some((depth.parse().ok()?, at.parse().ok()?)))
-                .filter(|(depth, _): &(u64, u64)| *depth > 0)
+                .filter(|(depth, at): &(u64, u64)| (1..=*at).contains(depth))
                 .ok_or_else(|| FaultError::Place {
                     name: name.to_owned(),
                 })
@@ -381,6 +381,7 @@ mod tests {
             ("hang=NaN", "is no probability"),
             ("reorganise", "DEPTH@HEIGHT"),
             ("reorganise=0@3", "DEPTH@HEIGHT"),
+            ("reorganise=4@3", "DEPTH@HEIGHT"),
             ("late-rows=1", "takes no value"),
         ] {
             let error = text.parse::<Fault>().unwrap_err().to_string();

@@ -77,31 +77,44 @@ pub(crate) async fn follow(node: Arc<Node>) {
     loop {
         match follower.round().await {
             Ok(more) => {
-                let mut state = lock(&follower.node.follow);
-                if state.error.take().is_some() || state.fork.take().is_some() {
-                    tracing::info!("following again");
-                }
-                drop(state);
+                follower.node.follows_again();
                 backoff = pause;
                 if !more {
                     tokio::time::sleep(pause).await;
                 }
             }
             Err(error) => {
-                let text = error.to_string();
-                let mut state = lock(&follower.node.follow);
-                if state.error.as_ref() != Some(&text) {
-                    match error {
-                        FollowError::Fork(_) => tracing::error!(error = text, "fork"),
-                        _ => tracing::warn!(error = text, "following fails; trying again"),
-                    }
-                }
-                state.error = Some(text);
-                drop(state);
+                follower.node.follows_not(&error);
                 tokio::time::sleep(backoff.min(MAX_BACKOFF)).await;
                 backoff = (backoff * 2).min(MAX_BACKOFF);
             }
         }
+    }
+}
+
+impl Node {
+    fn follows_again(&self) {
+        let mut state = lock(&self.follow);
+        let (error, fork) = (state.error.take(), state.fork.take());
+        if error.is_some() || fork.is_some() {
+            tracing::info!("following again");
+        }
+    }
+
+    /// Tells of a failure once, and keeps it for `/health`.
+    fn follows_not(&self, error: &FollowError) {
+        let text = error.to_string();
+        let mut state = lock(&self.follow);
+        if state.error.as_ref() != Some(&text) {
+            match error {
+                FollowError::Fork(_) => tracing::error!(error = text, "fork"),
+                _ => tracing::warn!(error = text, "following fails; trying again"),
+            }
+        }
+        if !matches!(error, FollowError::Fork(_)) {
+            state.fork = None;
+        }
+        state.error = Some(text);
     }
 }
 
@@ -235,8 +248,10 @@ impl Follower {
         if !self.has_ledger {
             return Ok(Vec::new());
         }
-        let (newest, _) =
-            blocking(&self.node, |node| node.read(|db, _| accounts::credited(db))).await?;
+        let newest = blocking(&self.node, |node| {
+            node.read(|db, _| accounts::newest_credit(db))
+        })
+        .await?;
         match self.leader()?.credits_after(newest).await? {
             Some(credits) => Ok(credits),
             None => {

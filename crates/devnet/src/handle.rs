@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, web};
@@ -25,6 +26,10 @@ use crate::rpc;
 
 /// How many arbiters serve HTTP: tests run many nodes at once on few cores.
 const WORKERS: usize = 2;
+
+/// How long an idle connection stays open: longer than HTTP clients keep theirs (reqwest: 90 s), so
+/// that no client posts into a connection that is just being closed and is left in doubt.
+const KEEP_ALIVE: Duration = Duration::from_secs(120);
 
 /// A running devnet. Dropping it stops the node and waits for its thread.
 ///
@@ -57,11 +62,11 @@ impl Devnet {
             return Err(DevnetError::BlockTime(config.block_time));
         }
         let leader = config.follow.as_deref().map(Leader::new).transpose()?;
-        if let (Some(leader), false) = (&config.follow, config.allocations.is_empty()) {
-            let what = "give allocations";
+        if let (Some(leader), false) = (&leader, config.allocations.is_empty()) {
+            let leader = leader.client.url().to_owned();
             return Err(DevnetError::Follower {
-                leader: leader.clone(),
-                what,
+                leader,
+                what: "give allocations",
             });
         }
         let lock = lock_directory(&config.dir)?;
@@ -193,10 +198,10 @@ impl Devnet {
     }
 
     fn producing(&self, what: &'static str) -> Result<(), DevnetError> {
-        match &self.node.config.follow {
+        match &self.node.leader {
             None => Ok(()),
             Some(leader) => Err(DevnetError::Follower {
-                leader: leader.clone(),
+                leader: leader.client.url().to_owned(),
                 what,
             }),
         }
@@ -297,6 +302,7 @@ async fn run(
     let server = HttpServer::new(move || App::new().app_data(data.clone()).configure(rpc::routes))
         .workers(WORKERS)
         .disable_signals()
+        .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(0)
         .listen(listener);
     let server = match server {

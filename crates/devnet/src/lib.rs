@@ -6,6 +6,17 @@
 //! it mines, once, and what it cannot mine it refuses with the reason. [`Fault`] brings back the
 //! real node's hazards, one by one. With [`DevnetConfig::follow`] it follows another node.
 //!
+//! ```no_run
+//! use agentry_devnet::{Devnet, DevnetConfig};
+//! use agentry_protocol::Address;
+//!
+//! let devnet = Devnet::start(DevnetConfig { dir: "/tmp/chain".into(), ..Default::default() })?;
+//! devnet.fund(&Address::from_chain("ait1somebody")?, 1_000)?;
+//! devnet.faults().set("silent-drop=0.2".parse()?);
+//! println!("{} writes {}", devnet.url(), devnet.chain_db().display());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! | module | what it does |
 //! |---|---|
 //! | `config`, `error` | what a node is started with, and why it does not start |

@@ -22,6 +22,10 @@ pub(crate) const MAX_BLOCK_BYTES: usize = 1_000_000;
 /// The most transactions of a block.
 pub(crate) const MAX_BLOCK_TRANSACTIONS: usize = 500;
 
+/// The most bytes that may be pending: a mempool that every client can read whole, for only that
+/// shows what is absent from it.
+const MAX_PENDING_BYTES: usize = 48 * 1024 * 1024;
+
 /// Why a transaction was not taken in.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
@@ -87,8 +91,8 @@ pub(crate) enum Refusal {
     PendingContent(String),
     #[error("duplicate: the same signed content is already mined as {0}")]
     MinedContent(String),
-    #[error("the mempool is full: {0} are pending; post again later")]
-    Full(usize),
+    #[error("the mempool is full: {0} are pending, with {1} bytes; post again later")]
+    Full(usize, usize),
     #[error("{0}")]
     Chain(#[from] ChainError),
 }
@@ -265,10 +269,11 @@ pub(crate) fn admit(
     if !trusting && !follower_knows_nothing && faults.get("silent-drop").is_none() {
         check_account(chain, &pending, config.account_nonces)?;
     }
-    if chain.pool.len() >= config.max_pending {
+    let full = chain.pool.bytes() + pending.size() > MAX_PENDING_BYTES;
+    if full || chain.pool.len() >= config.max_pending {
         let evicts = trusting || faults.get("silent-drop").is_some();
         let Some(lowest) = chain.pool.iter().next_back().filter(|_| evicts) else {
-            return Err(Refusal::Full(chain.pool.len()));
+            return Err(Refusal::Full(chain.pool.len(), chain.pool.bytes()));
         };
         let lowest = lowest.hash.clone();
         tracing::warn!(hash = %lowest, "fault: the lowest fee is dropped from a full mempool");

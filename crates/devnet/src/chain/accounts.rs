@@ -180,12 +180,22 @@ pub(crate) fn credits_after(
     .doing("reading credits")
 }
 
-/// The id of the newest credit, 0 without any, and the sum of all.
-pub(crate) fn credited(db: &Connection) -> Result<(i64, i64), ChainError> {
+/// The id of the newest credit, 0 without any.
+pub(crate) fn newest_credit(db: &Connection) -> Result<i64, ChainError> {
     db.query_row(
-        "SELECT coalesce(max(id), 0), coalesce(sum(amount), 0) FROM devnet_credit",
+        "SELECT coalesce(max(id), 0) FROM devnet_credit",
         [],
-        |row| Ok((row.get(0)?, row.get(1)?)),
+        |row| row.get(0),
+    )
+    .doing("reading the newest credit")
+}
+
+/// The sum of all credits.
+pub(crate) fn credited(db: &Connection) -> Result<i64, ChainError> {
+    db.query_row(
+        "SELECT coalesce(sum(amount), 0) FROM devnet_credit",
+        [],
+        |row| row.get(0),
     )
     .doing("summing credits")
 }

@@ -96,6 +96,7 @@ pub(crate) struct Mempool {
     digests: HashMap<MessageDigest, Vec<(Arc<str>, bool)>>,
     senders: HashMap<String, Sender>,
     arrivals: u64,
+    bytes: usize,
 }
 
 impl Mempool {
@@ -111,6 +112,7 @@ impl Mempool {
             digests: HashMap::new(),
             senders: HashMap::new(),
             arrivals: 0,
+            bytes: 0,
         };
         let rows: Vec<(String, f64)> = pool
             .db
@@ -181,6 +183,7 @@ impl Mempool {
             return;
         }
         self.arrivals += 1;
+        self.bytes += pending.size();
         let place = (Reverse(pending.fee()), self.arrivals);
         self.digests
             .entry(pending.digest)
@@ -205,6 +208,7 @@ impl Mempool {
         else {
             return;
         };
+        self.bytes -= pending.size();
         if let Some(same) = self.digests.get_mut(&pending.digest) {
             same.retain(|(other, _)| other.as_ref() != hash);
             if same.is_empty() {
@@ -227,6 +231,11 @@ impl Mempool {
     /// How many are pending.
     pub(crate) fn len(&self) -> usize {
         self.order.len()
+    }
+
+    /// How many bytes the pending transactions' stored forms have.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The pending transactions, highest fee first.

@@ -32,6 +32,8 @@ pub(crate) struct Chain {
     pub(crate) id: ChainId,
     pub(crate) db: Connection,
     pub(crate) pool: Mempool,
+    /// The sum of all credits, on a node that gives them.
+    credited: i64,
     /// Rows that the fault `late-rows` holds back, each block's with the height that brings them.
     late: Vec<(u64, Vec<TransactionRow>)>,
 }
@@ -44,11 +46,13 @@ impl Chain {
         if let Some(other) = blocks::other_chain(&db, id.as_str()).map_err(Err)? {
             return Err(Ok(other));
         }
+        let credited = accounts::credited(&db).map_err(Err)?;
         let pool = Mempool::open(&dir.join("mempool.db"), id.as_str()).map_err(Err)?;
         let mut chain = Chain {
             id: id.clone(),
             db,
             pool,
+            credited,
             late: Vec::new(),
         };
         chain.drop_mined_from_pool().map_err(Err)?;
@@ -109,13 +113,14 @@ impl Chain {
         for (address, amount) in credits {
             accounts::credit(&transaction, self.id.as_str(), None, address, *amount, &now)?;
         }
-        transaction.commit().doing("making genesis")
+        transaction.commit().doing("making genesis")?;
+        self.credited += credits.iter().map(|(_, amount)| amount).sum::<i64>();
+        Ok(())
     }
 
     /// Credits an account out of nothing.
     pub(crate) fn credit(&mut self, address: &str, amount: u64) -> Result<i64, ChainError> {
-        let (_, sum) = accounts::credited(&self.db)?;
-        let left = i64::MAX - sum;
+        let left = i64::MAX - self.credited;
         let amount = i64::try_from(amount)
             .ok()
             .filter(|amount| (1..=left).contains(amount))
@@ -127,6 +132,7 @@ impl Chain {
             .doing("crediting an account")?;
         accounts::credit(&transaction, self.id.as_str(), None, address, amount, &now)?;
         transaction.commit().doing("crediting an account")?;
+        self.credited += amount;
         Ok(accounts::get(&self.db, self.id.as_str(), address)?
             .unwrap_or_default()
             .balance)
@@ -196,7 +202,7 @@ impl Chain {
                         orphans.push(Pending::new(stored, verified, seconds_now()));
                     }
                     Err(error) => {
-                        tracing::warn!(%error, hash = row.hash, "an orphaned row is no transaction")
+                        tracing::warn!(%error, hash = row.hash, "an orphaned row is no transaction");
                     }
                 }
             }

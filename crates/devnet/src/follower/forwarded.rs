@@ -4,6 +4,7 @@
 //! Where the leader lost it, it must leave here too: it is absent when the leader's whole mempool
 //! lacks it and this node has imported a block past the height at which it was missed.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{FollowError, blocking, is_settled};
@@ -15,7 +16,7 @@ pub(crate) async fn settle_forwarded(node: &Arc<Node>, our_height: u64) -> Resul
     let Some(leader) = node.leader.as_ref().filter(|_| !waiting.is_empty()) else {
         return Ok(());
     };
-    let settled = blocking(node, move |node| -> Result<Vec<String>, FollowError> {
+    let settled = blocking(node, move |node| -> Result<HashSet<String>, FollowError> {
         let chain = node.chain();
         Ok(waiting
             .into_iter()
@@ -23,21 +24,19 @@ pub(crate) async fn settle_forwarded(node: &Arc<Node>, our_height: u64) -> Resul
             .collect())
     })
     .await?;
-    {
+    let left = {
         let mut forwarded = lock(&node.forwarded);
-        for hash in &settled {
-            forwarded.remove(hash);
-        }
-        if forwarded.is_empty() {
-            return Ok(());
-        }
+        forwarded.retain(|hash, _| !settled.contains(hash));
+        forwarded.len()
+    };
+    if left == 0 {
+        return Ok(());
     }
     let pending = leader.client.mempool_hashes().await?;
     let Some(head) = leader.client.head().await? else {
         return Ok(());
     };
-    let pending: std::collections::HashSet<String> =
-        pending.iter().map(ToString::to_string).collect();
+    let pending: HashSet<String> = pending.iter().map(ToString::to_string).collect();
     let mut lost = Vec::new();
     for (hash, missed_at) in lock(&node.forwarded).iter_mut() {
         if pending.contains(hash) {
@@ -55,10 +54,6 @@ pub(crate) async fn settle_forwarded(node: &Arc<Node>, our_height: u64) -> Resul
         count = lost.len(),
         "the leader lost transactions that were passed on to it"
     );
-    let mut forwarded = lock(&node.forwarded);
-    for hash in &lost {
-        forwarded.remove(hash);
-    }
-    drop(forwarded);
+    lock(&node.forwarded).retain(|hash, _| !lost.contains(hash));
     blocking(node, move |node| node.chain().pool.remove(&lost)).await
 }

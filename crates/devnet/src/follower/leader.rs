@@ -38,10 +38,7 @@ struct Entry {
 impl Leader {
     /// Prepares to talk to a leader; nothing is sent.
     pub(crate) fn new(url: &str) -> Result<Leader, DevnetError> {
-        let fail = |reason: String| DevnetError::Leader {
-            url: url.to_owned(),
-            reason,
-        };
+        let fail = |reason: String| DevnetError::Leader { reason };
         // The client comes first: it installs the process's TLS provider.
         let client = NodeClient::new(url, NodeOptions::default())
             .map_err(|error| fail(error.to_string()))?;

@@ -10,6 +10,16 @@ use crate::chain::ChainError;
 use crate::node::Node;
 use crate::text::{ObjectText, quoted};
 
+/// An answer that ends a handler early. Boxed: the happy path should not carry its size.
+#[derive(Debug)]
+pub(crate) struct Early(Box<HttpResponse>);
+
+impl From<HttpResponse> for Early {
+    fn from(answer: HttpResponse) -> Early {
+        Early(Box::new(answer))
+    }
+}
+
 /// A JSON answer.
 pub(crate) fn json(text: String) -> HttpResponse {
     HttpResponse::Ok()
@@ -66,24 +76,24 @@ pub(crate) fn failed(error: &ChainError) -> HttpResponse {
 pub(crate) async fn blocking<T: Send + 'static>(
     node: &web::Data<Node>,
     job: impl FnOnce(&Node) -> T + Send + 'static,
-) -> Result<T, HttpResponse> {
+) -> Result<T, Early> {
     let node: Arc<Node> = node.clone().into_inner();
     web::block(move || job(&node))
         .await
-        .map_err(|_| detail(500, "the database's thread ended"))
+        .map_err(|_| detail(500, "the database's thread ended").into())
 }
 
 /// Runs a reading job off the arbiter, on one snapshot of chain.db.
 pub(crate) async fn reading<T: Send + 'static>(
     node: &web::Data<Node>,
     job: impl FnOnce(&rusqlite::Connection, &str) -> Result<T, ChainError> + Send + 'static,
-) -> Result<T, HttpResponse> {
+) -> Result<T, Early> {
     blocking(node, move |node| node.read(job))
         .await?
-        .map_err(|error| failed(&error))
+        .map_err(|error| failed(&error).into())
 }
 
 /// Either arm of a handler that ends early with an answer.
-pub(crate) fn either(result: Result<HttpResponse, HttpResponse>) -> HttpResponse {
-    result.unwrap_or_else(|answer| answer)
+pub(crate) fn either(result: Result<HttpResponse, Early>) -> HttpResponse {
+    result.unwrap_or_else(|early| *early.0)
 }

@@ -6,7 +6,7 @@ use agentry_protocol::Address;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::answer::{self, blocking, either};
+use super::answer::{self, Early, blocking, either};
 use super::query::Parameters;
 use crate::chain::accounts;
 use crate::fault::Fault;
@@ -16,17 +16,18 @@ use crate::text::{ObjectText, quoted};
 /// The most credits of one answer.
 const MAX_CREDITS: i64 = 10_000;
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, HttpResponse> {
-    serde_json::from_slice(body).map_err(|error| answer::detail(400, error))
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Early> {
+    serde_json::from_slice(body).map_err(|error| answer::detail(400, error).into())
 }
 
-fn producing(node: &Node) -> Result<(), HttpResponse> {
-    match &node.config.follow {
+fn producing(node: &Node) -> Result<(), Early> {
+    match &node.leader {
         None => Ok(()),
         Some(leader) => Err(answer::detail(
             400,
-            format!("this node follows {leader}; ask there"),
-        )),
+            format!("this node follows {}; ask there", leader.client.url()),
+        )
+        .into()),
     }
 }
 
@@ -100,7 +101,6 @@ fn faults_text(node: &Node) -> HttpResponse {
 }
 
 /// `GET /dev/faults`
-#[expect(clippy::unused_async, reason = "actix-web's handlers are async")]
 pub(crate) async fn faults(node: web::Data<Node>) -> HttpResponse {
     faults_text(&node)
 }
@@ -116,31 +116,22 @@ struct Change {
 
 /// `POST /dev/faults {"set": ["silent-drop=0.2"], "clear": ["hang"]}`: clears first, `"all"`
 /// clears every one. Nothing is changed where one of the texts is no fault.
-#[expect(clippy::unused_async, reason = "actix-web's handlers are async")]
 pub(crate) async fn set_faults(node: web::Data<Node>, body: web::Bytes) -> HttpResponse {
-    let change = read::<Change>(&body).and_then(|change| {
+    either(read::<Change>(&body).and_then(|change| {
         let set: Result<Vec<Fault>, _> = change.set.iter().map(|text| text.parse()).collect();
-        Ok((
-            set.map_err(|error| answer::detail(400, error))?,
-            change.clear,
-        ))
-    });
-    match change {
-        Err(answer) => answer,
-        Ok((set, clear)) => {
-            for name in clear {
-                if name == "all" {
-                    node.faults.clear_all();
-                } else {
-                    node.faults.clear(&name);
-                }
+        let set = set.map_err(|error| answer::detail(400, error))?;
+        for name in &change.clear {
+            if name == "all" {
+                node.faults.clear_all();
+            } else {
+                node.faults.clear(name);
             }
-            for fault in set {
-                node.faults.set(fault);
-            }
-            faults_text(&node)
         }
-    }
+        for fault in set {
+            node.faults.set(fault);
+        }
+        Ok(faults_text(&node))
+    }))
 }
 
 /// `POST /dev/mine`: makes a block now.

@@ -21,12 +21,10 @@ fn at(path: &str, route: Route) -> Resource {
         .default_service(web::to(method_not_allowed))
 }
 
-#[expect(clippy::unused_async, reason = "actix-web's handlers are async")]
 async fn method_not_allowed() -> HttpResponse {
     answer::detail(405, "Method Not Allowed")
 }
 
-#[expect(clippy::unused_async, reason = "actix-web's handlers are async")]
 pub(crate) async fn not_found() -> HttpResponse {
     answer::detail(404, "Not Found")
 }

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, web};
 
-use super::answer;
+use super::answer::{self, Early};
 
 /// The parameters of a request.
 #[derive(Debug)]
@@ -26,35 +26,29 @@ impl Parameters {
     }
 
     /// An integer, or the default where there is none.
-    pub(crate) fn integer(&self, name: &str, default: Option<i64>) -> Result<i64, HttpResponse> {
+    pub(crate) fn integer(&self, name: &str, default: Option<i64>) -> Result<i64, Early> {
         match (self.text(name), default) {
             (Some(text), _) => text.trim().parse().map_err(|_| {
                 let message =
                     "Input should be a valid integer, unable to parse string as an integer";
-                answer::unprocessable("int_parsing", ["query", name], message)
+                answer::unprocessable("int_parsing", ["query", name], message).into()
             }),
             (None, Some(default)) => Ok(default),
-            (None, None) => Err(answer::unprocessable(
-                "missing",
-                ["query", name],
-                "Field required",
-            )),
+            (None, None) => {
+                Err(answer::unprocessable("missing", ["query", name], "Field required").into())
+            }
         }
     }
 
     /// A boolean as FastAPI reads it.
-    pub(crate) fn boolean(&self, name: &str, default: bool) -> Result<bool, HttpResponse> {
+    pub(crate) fn boolean(&self, name: &str, default: bool) -> Result<bool, Early> {
         match self.text(name).map(str::to_ascii_lowercase).as_deref() {
             None => Ok(default),
             Some("true" | "1" | "yes" | "on" | "t" | "y") => Ok(true),
             Some("false" | "0" | "no" | "off" | "f" | "n") => Ok(false),
             Some(_) => {
                 let message = "Input should be a valid boolean, unable to interpret input";
-                Err(answer::unprocessable(
-                    "bool_parsing",
-                    ["query", name],
-                    message,
-                ))
+                Err(answer::unprocessable("bool_parsing", ["query", name], message).into())
             }
         }
     }

@@ -46,11 +46,9 @@ pub(crate) async fn block(node: web::Data<Node>, height: web::Path<String>) -> H
             let Ok(height) = height.parse::<i64>() else {
                 let message =
                     "Input should be a valid integer, unable to parse string as an integer";
-                return Err(answer::unprocessable(
-                    "int_parsing",
-                    ["path", "height"],
-                    message,
-                ));
+                return Err(
+                    answer::unprocessable("int_parsing", ["path", "height"], message).into(),
+                );
             };
             let not_found = || answer::detail(404, "block not found");
             let height = u64::try_from(height).map_err(|_| not_found())?;
@@ -92,7 +90,7 @@ pub(crate) async fn blocks_range(node: web::Data<Node>, request: HttpRequest) ->
             let end = parameters.integer("end", None)?;
             let include = parameters.boolean("include_tx", true)?
                 && !node.faults.is_set("no-range-transactions");
-            let refuse = |why| Err(answer::detail(400, why));
+            let refuse = |why| Err(answer::detail(400, why).into());
             let Ok(start) = u64::try_from(start) else {
                 return refuse("start must be non-negative");
             };
@@ -243,7 +241,7 @@ pub(crate) async fn transactions(node: web::Data<Node>, request: HttpRequest) ->
             let newest_first = match parameters.text("order") {
                 None | Some("desc") => true,
                 Some("asc") => false,
-                Some(_) => return Err(answer::detail(400, "order must be asc or desc")),
+                Some(_) => return Err(answer::detail(400, "order must be asc or desc").into()),
             };
             let address = parameters.text("address").map(str::to_owned);
             let texts = reading(&node, move |db, chain| {
@@ -320,7 +318,7 @@ pub(crate) async fn transaction(node: web::Data<Node>, hash: web::Path<String>) 
                     let text = with_member(&text, "block_hash", "null");
                     with_member(&text, "status", "\"pending\"")
                 }
-                (None, None) => return Err(answer::detail(404, "transaction not found")),
+                (None, None) => return Err(answer::detail(404, "transaction not found").into()),
             };
             Ok(answer::json(text))
         }

@@ -23,11 +23,11 @@ pub(crate) async fn health(node: web::Data<Node>) -> HttpResponse {
                 Some(head) => text.plain("height", head.height),
                 None => text.raw("height", "null"),
             };
-            let Some(leader) = &node.config.follow else {
+            let Some(leader) = &node.leader else {
                 return Ok(answer::json(text.end()));
             };
             let state = lock(&node.follow).clone();
-            let text = text.string("following", leader);
+            let text = text.string("following", leader.client.url());
             let text = match state.leader_height {
                 Some(height) => text.plain("leader_height", height),
                 None => text.raw("leader_height", "null"),

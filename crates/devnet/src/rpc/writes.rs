@@ -4,7 +4,7 @@ use actix_web::{Error, HttpResponse, web};
 use agentry_chain::SubmitError;
 use agentry_protocol::{Json, Limits, StoredTransaction};
 
-use super::answer::{self, blocking, either};
+use super::answer::{self, Early, blocking, either};
 use crate::chain::blocks;
 use crate::chain::mempool::Pending;
 use crate::chain::{ChainError, seconds_now};
@@ -23,7 +23,7 @@ pub(crate) async fn submit(node: web::Data<Node>, body: Result<web::Bytes, Error
             }
             match blocking(&node, move |node| node.submit(&body)).await? {
                 Ok(hash) => Ok(taken(&hash)),
-                Err(refusal) => Err(refused(&refusal)),
+                Err(refusal) => Err(refused(&refusal).into()),
             }
         }
         .await,
@@ -53,16 +53,16 @@ fn refused(refusal: &Refusal) -> HttpResponse {
             ["body", "0"],
             "Input should be a valid dictionary",
         ),
-        Refusal::Full(_) => answer::busy(429, words),
+        Refusal::Full(..) => answer::busy(429, words),
         Refusal::Chain(error) => answer::busy(if error.is_transient() { 503 } else { 500 }, words),
         _ => answer::detail(400, words),
     }
 }
 
 /// Passes a transaction on to the leader, whose answer is the answer.
-async fn forward(node: &web::Data<Node>, body: web::Bytes) -> Result<HttpResponse, HttpResponse> {
+async fn forward(node: &web::Data<Node>, body: web::Bytes) -> Result<HttpResponse, Early> {
     let Some(leader) = &node.leader else {
-        return Err(answer::detail(500, "no leader"));
+        return Err(answer::detail(500, "no leader").into());
     };
     let text = std::str::from_utf8(&body).map_err(|error| {
         answer::unprocessable(
@@ -77,28 +77,25 @@ async fn forward(node: &web::Data<Node>, body: web::Bytes) -> Result<HttpRespons
             remember(node, hash.clone(), body).await?;
             Ok(taken(&hash))
         }
-        Err(SubmitError::Rejected { status, detail }) => Err(answer::detail(status, detail)),
-        Err(SubmitError::Busy { .. }) => Err(answer::busy(
-            429,
-            "Failed to submit transaction: the leader is busy",
-        )),
+        Err(SubmitError::Rejected { status, detail }) => Err(answer::detail(status, detail).into()),
+        Err(SubmitError::Busy { .. }) => {
+            Err(answer::busy(429, "Failed to submit transaction: the leader is busy").into())
+        }
         Err(SubmitError::NotSent { reason }) => Err(answer::busy(
             429,
             format!("Failed to submit transaction: not passed on to the leader: {reason}"),
-        )),
+        )
+        .into()),
         Err(SubmitError::Unknown { reason }) => Err(answer::detail(
             502,
             format!("Failed to submit transaction: the leader may have taken it: {reason}"),
-        )),
+        )
+        .into()),
     }
 }
 
 /// Keeps what was passed on in this node's mempool, too, until it is imported.
-async fn remember(
-    node: &web::Data<Node>,
-    hash: String,
-    body: web::Bytes,
-) -> Result<(), HttpResponse> {
+async fn remember(node: &web::Data<Node>, hash: String, body: web::Bytes) -> Result<(), Early> {
     let kept = blocking(node, move |node| -> Result<(), ChainError> {
         let limits = Limits {
             max_bytes: crate::rules::MAX_BODY,
@@ -120,7 +117,7 @@ async fn remember(
         Ok(())
     })
     .await?;
-    kept.map_err(|error| answer::failed(&error))
+    kept.map_err(|error| answer::failed(&error).into())
 }
 
 /// `POST /rpc/importBlock`

@@ -1,5 +1,10 @@
 //! The devnet's behaviour, on real SQLite files and over real HTTP.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail by panicking, too"
+)]
+
 mod common;
 mod faults;
 mod follower;

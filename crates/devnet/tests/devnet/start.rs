@@ -94,7 +94,7 @@ fn configurations_that_cannot_be() {
                 follow: Some("nonsense".into()),
                 ..base()
             },
-            "following nonsense",
+            "following a leader: reading the node's URL",
         ),
         (
             DevnetConfig {
@@ -113,7 +113,7 @@ fn configurations_that_cannot_be() {
         (
             DevnetConfig {
                 follow: Some("http://127.0.0.1:1".into()),
-                allocations: vec![(alice.clone(), 1)],
+                allocations: vec![(alice, 1)],
                 ..base()
             },
             "give allocations there",

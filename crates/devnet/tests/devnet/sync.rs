@@ -22,7 +22,7 @@ async fn missing_blocks_are_imported() {
     let to = Node::manual();
     let mut seen: Vec<SyncProgress> = Vec::new();
     let report = sync(&from.client(), &to.client(), &chain(), |progress| {
-        seen.push(progress)
+        seen.push(progress);
     })
     .await
     .unwrap();
