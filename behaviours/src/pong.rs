@@ -1,0 +1,118 @@
+//! `pong`: answers a text with a text.
+//!
+//! ```toml
+//! behaviours = [{ kind = "pong", trigger = "ping", reply = "pong", match = "exact" }]
+//! ```
+
+use agentry_sdk::{Authenticity, Behaviour, BehaviourError, ConfigureError, Context, Effects, Message};
+use regex::{Regex, RegexBuilder};
+use serde::Deserialize;
+
+/// The largest compiled pattern, in bytes. A pattern comes from the operator, so this is a guard
+/// against a slip (`.{1,100000}`), not against an attacker.
+const REGEX_SIZE_LIMIT: usize = 1 << 20;
+
+/// How a text is held against the trigger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Match {
+    /// The text is the trigger, to the letter.
+    #[default]
+    Exact,
+    /// The trigger occurs in the text.
+    Contains,
+    /// The trigger is a regular expression that is found in the text; the syntax is that of the
+    /// [regex](https://docs.rs/regex) crate, whose search time is linear in the text.
+    Regex,
+}
+
+/// The keys of `pong` in agents.toml.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PongSettings {
+    /// What is answered. Default `ping`.
+    #[serde(default = "default_trigger")]
+    pub trigger: String,
+    /// The answer. Default `pong`.
+    #[serde(default = "default_reply")]
+    pub reply: String,
+    /// How the text is held against the trigger. Default `exact`.
+    #[serde(default, rename = "match")]
+    pub matching: Match,
+}
+
+fn default_trigger() -> String {
+    "ping".to_owned()
+}
+
+fn default_reply() -> String {
+    "pong".to_owned()
+}
+
+/// Answers a text with a text.
+///
+/// It is the one behaviour that accepts unverified messages: a plain client sends neither header
+/// nor key, and all that a forged sender can obtain is that somebody else is sent the reply.
+#[derive(Debug)]
+pub struct Pong {
+    trigger: Trigger,
+    reply: String,
+}
+
+#[derive(Debug)]
+enum Trigger {
+    Exact(String),
+    Contains(String),
+    Regex(Regex),
+}
+
+impl Trigger {
+    fn fires(&self, text: &str) -> bool {
+        match self {
+            Self::Exact(trigger) => text == trigger,
+            Self::Contains(trigger) => text.contains(trigger.as_str()),
+            Self::Regex(pattern) => pattern.is_match(text),
+        }
+    }
+}
+
+impl Behaviour for Pong {
+    const KIND: &'static str = "pong";
+    type Settings = PongSettings;
+
+    fn configure(settings: PongSettings) -> Result<Self, ConfigureError> {
+        if settings.trigger.is_empty() {
+            return Err(ConfigureError("`trigger` is empty: every text would fire it; give it a text".into()));
+        }
+        let trigger = match settings.matching {
+            Match::Exact => Trigger::Exact(settings.trigger),
+            Match::Contains => Trigger::Contains(settings.trigger),
+            Match::Regex => Trigger::Regex(
+                RegexBuilder::new(&settings.trigger)
+                    .size_limit(REGEX_SIZE_LIMIT)
+                    .build()
+                    .map_err(|error| ConfigureError(format!("`trigger` is no regular expression: {error}")))?,
+            ),
+        };
+        if trigger.fires(&settings.reply) {
+            return Err(ConfigureError(format!(
+                "the reply {:?} would itself fire the trigger: two such agents would answer each \
+                 other for ever; change `reply`, `trigger` or `match`",
+                settings.reply
+            )));
+        }
+        Ok(Self { trigger, reply: settings.reply })
+    }
+
+    fn demands(&self) -> Authenticity {
+        Authenticity::Unverified
+    }
+
+    fn accepts(&self, message: &Message) -> bool {
+        message.text().is_some_and(|text| self.trigger.fires(text))
+    }
+
+    async fn on_message(&self, _: &Message, _: &Context) -> Result<Effects, BehaviourError> {
+        Ok(Effects::none().reply(self.reply.clone()))
+    }
+}

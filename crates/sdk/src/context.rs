@@ -1,0 +1,48 @@
+//! Who runs a behaviour, when, and what it remembers.
+
+use std::collections::BTreeMap;
+
+use agentry_protocol::Address;
+use serde_json::Value;
+
+/// The durable state of one behaviour of one agent: JSON values under names of its own choice.
+///
+/// It is read when a run begins and changed by [`Effects::set_state`](crate::Effects::set_state)
+/// together with the rest of the outcome, so a run that is repeated sees what the last *committed*
+/// one left.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State(BTreeMap<String, Value>);
+
+impl State {
+    /// State with these entries.
+    pub fn new(entries: impl IntoIterator<Item = (String, Value)>) -> Self {
+        Self(entries.into_iter().collect())
+    }
+
+    /// The value under `key`, if one was set.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.0.get(key)
+    }
+
+    /// All entries, by key.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value))
+    }
+}
+
+/// The circumstances of one run of a behaviour.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The agent's name in agents.toml.
+    pub agent: String,
+    /// The agent's address.
+    pub address: Address,
+    /// The name of this behaviour within the agent.
+    pub behaviour: String,
+    /// Which attempt at this message this is, from 1.
+    pub attempt: u32,
+    /// When the run began: milliseconds since the Unix epoch, by the local clock.
+    pub now_ms: u64,
+    /// What the behaviour remembers.
+    pub state: State,
+}

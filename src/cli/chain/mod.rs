@@ -1,0 +1,272 @@
+//! `agentry chain head|block|transaction|mempool|account|sync`.
+
+mod show;
+mod sync;
+mod transaction;
+
+use std::path::PathBuf;
+
+use agentry_chain::{NodeClient, NodeOptions};
+use agentry_protocol::{Address, BlockHeight, Json, TransactionHash};
+use clap::{Args, Subcommand};
+
+use super::devnet::node_url;
+use super::output::{Tone, printable};
+use super::{Context, Failure, runtime};
+use crate::wallet::WalletStore;
+
+/// Arguments of `chain`.
+#[derive(Debug, Args)]
+pub struct ChainArgs {
+    /// The node [default: the configuration's, chain.rpc or chain.submit]
+    #[arg(long, global = true, value_name = "URL", value_parser = node_url)]
+    node: Option<String>,
+    #[command(subcommand)]
+    command: ChainCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ChainCommand {
+    /// The newest block
+    Head,
+    /// A block and its transactions
+    Block {
+        /// Its height
+        height: u64,
+    },
+    /// A transaction, wherever it is
+    Transaction(transaction::TransactionArgs),
+    /// The transactions that wait for a block
+    Mempool {
+        /// At most so many, highest fee first
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: u64,
+    },
+    /// An account's balance and counter
+    Account {
+        /// Its address, or a wallet's name
+        #[arg(value_name = "ADDR|WALLET")]
+        account: String,
+        /// A folder of keystore files, for a wallet's name
+        #[arg(long, value_name = "DIR")]
+        keystore: Option<PathBuf>,
+    },
+    /// Copies the blocks that one node has and another lacks
+    Sync(sync::SyncArgs),
+}
+
+/// Which of the configuration's nodes a command is for.
+enum Which {
+    Reading,
+    Producing,
+}
+
+pub(super) fn run(args: ChainArgs, context: &Context) -> Result<(), Failure> {
+    let node = |which| connect(args.node.as_deref(), which, context);
+    runtime()?.block_on(async {
+        match &args.command {
+            ChainCommand::Head => head(&node(Which::Reading)?, context).await,
+            ChainCommand::Block { height } => {
+                block(&node(Which::Reading)?, BlockHeight(*height), context).await
+            }
+            ChainCommand::Transaction(wanted) => {
+                transaction::run(&node(Which::Reading)?, wanted, context).await
+            }
+            ChainCommand::Mempool { limit } => {
+                mempool(&node(Which::Producing)?, *limit, context).await
+            }
+            ChainCommand::Account { account, keystore } => {
+                let address = address(account, keystore.clone(), context)?;
+                self::account(&node(Which::Producing)?, &address, context).await
+            }
+            ChainCommand::Sync(wanted) => sync::run(wanted, args.node.as_deref(), context).await,
+        }
+    })
+}
+
+fn connect(url: Option<&str>, which: Which, context: &Context) -> Result<NodeClient, Failure> {
+    let url = match url {
+        Some(url) => url.to_owned(),
+        None => {
+            let chain = context.config()?.chain;
+            match which {
+                Which::Reading => chain.rpc,
+                Which::Producing => chain.submit,
+            }
+        }
+    };
+    client(&url)
+}
+
+fn client(url: &str) -> Result<NodeClient, Failure> {
+    Ok(NodeClient::new(url, NodeOptions::default())?)
+}
+
+/// An address that was typed, or that of a wallet that was named.
+fn address(text: &str, keystore: Option<PathBuf>, context: &Context) -> Result<Address, Failure> {
+    match text.parse::<Address>() {
+        Ok(address) => Ok(address),
+        Err(error) if text.to_ascii_lowercase().starts_with("ait1") => {
+            Err(Failure::usage(format!("{text:?} is no address: {error}")))
+        }
+        Err(_) => {
+            let store = match keystore {
+                Some(dir) => WalletStore::new(Some(dir), None),
+                None => WalletStore::from_config(&context.config()?.wallets),
+            };
+            let wallet = store.find(text)?;
+            wallet.info().address.clone().ok_or_else(|| {
+                Failure::data(format!(
+                    "the keystore of wallet {text} does not state its address; give the address"
+                ))
+            })
+        }
+    }
+}
+
+async fn head(node: &NodeClient, context: &Context) -> Result<(), Failure> {
+    let head = node.head().await?;
+    let out = context.output;
+    if out.is_json() {
+        let (height, hash, count) = match &head {
+            Some(head) => (
+                Json::integer(head.height.0.into()),
+                Json::string(head.hash.to_string()),
+                Json::integer(head.tx_count.into()),
+            ),
+            None => (Json::null(), Json::null(), Json::null()),
+        };
+        let fields = [("height", height), ("hash", hash), ("tx_count", count)];
+        return out.line(Json::object(fields).to_compact());
+    }
+    match head {
+        Some(head) => out.fields(&[
+            ("height", head.height.to_string()),
+            ("hash", head.hash.to_string()),
+            ("transactions", head.tx_count.to_string()),
+        ]),
+        None => out.line(format!(
+            "{} has no blocks yet; try again in a few seconds",
+            node.url()
+        )),
+    }
+}
+
+async fn block(node: &NodeClient, height: BlockHeight, context: &Context) -> Result<(), Failure> {
+    let Some(block) = node.block(height).await? else {
+        let head = node.head().await?;
+        let head = head.map_or_else(
+            || "it has none".to_owned(),
+            |head| format!("its newest is {}", head.height),
+        );
+        return Err(Failure::no_input(format!(
+            "{} has no block {height}; {head}",
+            node.url()
+        )));
+    };
+    let out = context.output;
+    if out.is_json() {
+        return out.line(show::block(&block).to_compact());
+    }
+    let parent = block
+        .parent_hash
+        .map_or_else(|| "-".to_owned(), |hash| hash.to_string());
+    out.fields(&[
+        ("height", block.height.to_string()),
+        ("hash", block.hash.to_string()),
+        ("parent", parent),
+        ("proposer", printable(&block.proposer, 100)),
+        ("timestamp", printable(&block.timestamp, 40)),
+        ("transactions", block.tx_count.to_string()),
+    ])?;
+    let transactions = block.transactions.unwrap_or_default();
+    if transactions.is_empty() {
+        if block.tx_count > 0 {
+            out.line("the node does not show the transactions of this block; ask another")?;
+        }
+        return Ok(());
+    }
+    out.line("")?;
+    let rows: Vec<_> = transactions
+        .iter()
+        .map(|transaction| {
+            let hash = transaction
+                .hash
+                .map_or_else(|| "-".to_owned(), |hash| hash.to_string());
+            show::row(hash, transaction.stored.as_ref().map_err(String::as_str))
+        })
+        .collect();
+    out.table(&show::HEADINGS, &rows)
+}
+
+async fn mempool(node: &NodeClient, limit: u64, context: &Context) -> Result<(), Failure> {
+    let mempool = node.mempool(limit).await?;
+    let out = context.output;
+    if out.is_json() {
+        let list = mempool.transactions.iter();
+        let list = list.map(|stored| show::transaction(Some(stored.hash()), Ok(stored)));
+        return out.line(
+            Json::object([
+                ("count", Json::integer(mempool.count.into())),
+                ("undecodable", Json::integer(mempool.undecodable.into())),
+                ("complete", Json::boolean(mempool.complete)),
+                ("transactions", Json::array(list)),
+            ])
+            .to_compact(),
+        );
+    }
+    if mempool.count == 0 {
+        return out.line("no transaction waits for a block");
+    }
+    let rows: Vec<_> = mempool
+        .transactions
+        .iter()
+        .map(|stored| show::row(stored.hash().to_string(), Ok(stored)))
+        .collect();
+    out.table(&show::HEADINGS, &rows)?;
+    if mempool.undecodable > 0 {
+        out.line(format!("{} more cannot be decoded", mempool.undecodable))?;
+    }
+    if !mempool.complete {
+        let text = format!("there may be more than {limit}; see --limit");
+        out.line(out.tone(Tone::Faint, &text))?;
+    }
+    Ok(())
+}
+
+async fn account(node: &NodeClient, address: &Address, context: &Context) -> Result<(), Failure> {
+    let account = node.account(address).await?;
+    let out = context.output;
+    if out.is_json() {
+        return out.line(
+            Json::object([
+                ("address", Json::string(account.address.as_str())),
+                ("balance", Json::integer(account.balance)),
+                ("nonce", Json::integer(account.nonce.into())),
+                ("exists", Json::boolean(account.exists)),
+            ])
+            .to_compact(),
+        );
+    }
+    out.fields(&[
+        ("address", account.address.to_string()),
+        ("balance", format!("{} AIT", account.balance)),
+        ("nonce", account.nonce.to_string()),
+    ])?;
+    if !account.exists {
+        out.line("the chain has never seen this address; it exists once somebody pays to it")?;
+    }
+    Ok(())
+}
+
+/// A transaction's hash as people type it: with or without `0x`.
+fn hash(text: &str) -> Result<TransactionHash, String> {
+    let lower = text.to_ascii_lowercase();
+    let full = if lower.starts_with("0x") {
+        lower
+    } else {
+        format!("0x{lower}")
+    };
+    full.parse()
+        .map_err(|error| format!("{error}; write 0x and 64 hexadecimal digits"))
+}

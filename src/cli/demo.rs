@@ -1,0 +1,129 @@
+//! `agentry demo`: the cross-node conversation, with evidence.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use agentry_devnet::{Fault, Faults, MIN_BLOCK_TIME};
+use clap::Args;
+
+use super::args::duration;
+use super::devnet::node_url;
+use super::output::Tone;
+use super::{Context, ExitCode, Failure, runtime};
+use crate::demo::{self, DemoError, Place, SceneError};
+use crate::wallet::{PasswordSource, WalletStore};
+
+/// Arguments of `demo`.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// The time between blocks of its own nodes
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = duration)]
+    block_time: Duration,
+    /// A fault of its own producing node, as silent-drop=0.2
+    #[arg(long, value_name = "NAME[=VALUE]", conflicts_with = "node")]
+    fault: Vec<Fault>,
+    /// A node that exists, in place of its own: first the one that makes blocks, then a follower
+    #[arg(long, value_name = "URL", value_parser = node_url, requires = "wallet")]
+    node: Vec<String>,
+    /// A wallet that has money there: first the one that pings, then the one that answers
+    #[arg(long, value_name = "NAME", requires = "node")]
+    wallet: Vec<String>,
+    /// A file that holds the wallets' password
+    #[arg(long, value_name = "FILE", requires = "node")]
+    password_file: Option<std::path::PathBuf>,
+    /// How long it may take
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    timeout: Duration,
+}
+
+pub(super) fn run(args: DemoArgs, context: &Context) -> Result<(), Failure> {
+    let out = context.output;
+    let limit = args.timeout;
+    let place = place(args, context)?;
+    let evidence = runtime()?.block_on(demo::run(place, limit, |step| {
+        if !out.is_json() {
+            let after = out.tone(Tone::Faint, &format!("{:6.2} s", step.after.as_secs_f64()));
+            // Evidence that cannot be printed is missed when the command ends, not here.
+            drop(out.line(format!(
+                "{after}  {} {}",
+                out.tone(Tone::Good, "✓"),
+                step.what
+            )));
+            for (name, value) in step.details {
+                drop(out.line(format!("            {name:12}  {value}")));
+            }
+        }
+    }))?;
+    if out.is_json() {
+        return out.json(&evidence);
+    }
+    out.line(format!(
+        "\n{}: a ping in block {}, its pong in block {}, {} ms from the one to the other",
+        out.tone(Tone::Good, "passed"),
+        evidence.ping.height,
+        evidence.pong.height,
+        evidence.round_trip_ms
+    ))
+}
+
+fn place(args: DemoArgs, context: &Context) -> Result<Place, Failure> {
+    if args.node.is_empty() {
+        if args.block_time < MIN_BLOCK_TIME {
+            return Err(Failure::usage(format!(
+                "--block-time {}: the shortest is {}",
+                humantime::format_duration(args.block_time),
+                humantime::format_duration(MIN_BLOCK_TIME)
+            )));
+        }
+        let mut faults = Faults::none();
+        for fault in args.fault {
+            faults.set(fault);
+        }
+        return Ok(Place::Embedded {
+            block_time: args.block_time,
+            faults,
+        });
+    }
+    let two = |what: &str, given: Vec<String>| -> Result<[String; 2], Failure> {
+        given.try_into().map_err(|given: Vec<String>| {
+            Failure::usage(format!(
+                "--{what} is given {} times; the demonstration needs two",
+                given.len()
+            ))
+        })
+    };
+    let [producer, follower] = two("node", args.node)?;
+    let [pinger, ponger] = two("wallet", args.wallet)?;
+    let config = context.config()?;
+    Ok(Place::Nodes {
+        chain_id: config.chain.id,
+        producer,
+        follower,
+        wallets: WalletStore::from_config(&config.wallets),
+        pinger,
+        ponger,
+        password: PasswordSource {
+            flag: args.password_file,
+            configured: config.wallets.password_file,
+            keystore_dir: config.wallets.keystore_dir,
+            prompt: std::io::stdin().is_terminal(),
+        },
+    })
+}
+
+impl From<DemoError> for Failure {
+    fn from(error: DemoError) -> Self {
+        let code = match &error {
+            DemoError::Scene(SceneError::Wallet(_) | SceneError::Password(_)) => ExitCode::Denied,
+            DemoError::Scene(SceneError::Config(_)) => ExitCode::Config,
+            DemoError::Panicked => ExitCode::Internal,
+            _ => ExitCode::Unavailable,
+        };
+        match error {
+            DemoError::Scene(SceneError::Wallet(error)) => error.into(),
+            DemoError::Scene(SceneError::Password(error)) => error.into(),
+            DemoError::Scene(SceneError::Host(error)) => error.into(),
+            error => Self::new(code, error.to_string()),
+        }
+    }
+}

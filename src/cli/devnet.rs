@@ -1,0 +1,176 @@
+//! `agentry devnet`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use agentry_chain::{NodeClient, NodeOptions};
+use agentry_devnet::{Devnet, DevnetConfig, DevnetError, Fault, MIN_BLOCK_TIME, NoncePolicy};
+use agentry_protocol::{Address, ChainId};
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::args::duration;
+use super::{Context, ExitCode, Failure, runtime};
+use crate::config::{check_url, plain_url};
+
+/// Arguments of `devnet`.
+#[derive(Debug, Args)]
+pub struct DevnetArgs {
+    /// Where its databases are; made if absent
+    #[arg(long, value_name = "DIR", default_value = "devnet")]
+    dir: PathBuf,
+    /// Its port on 127.0.0.1; 0 takes any free one
+    #[arg(long, default_value_t = 8006)]
+    port: u16,
+    /// The chain's id
+    #[arg(long, value_name = "ID", default_value = "ait-devnet")]
+    chain_id: ChainId,
+    /// The time between blocks, at least 50ms
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = duration)]
+    block_time: Duration,
+    /// Sees to it that an account has at least so many AIT
+    #[arg(long, value_name = "ADDR=AMOUNT", value_parser = allocation)]
+    fund: Vec<(Address, u64)>,
+    /// Follows the node of this url instead of making blocks
+    #[arg(long, value_name = "URL", value_parser = node_url, conflicts_with = "fund")]
+    follow: Option<String>,
+    /// A fault of the real node, as silent-drop=0.1
+    #[arg(long, value_name = "NAME[=VALUE]", long_help = fault_help())]
+    fault: Vec<Fault>,
+    /// What is demanded of nonces
+    #[arg(long, value_enum, default_value_t = Nonces::Ignored)]
+    nonces: Nonces,
+}
+
+/// What the embedded node demands of a transaction's nonce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Nonces {
+    /// Nothing, as the node of April 2026
+    Ignored,
+    /// The account's counter, as later nodes
+    Sequential,
+}
+
+fn fault_help() -> String {
+    format!(
+        "A fault of the real node, as silent-drop=0.1. Known are: {}",
+        Fault::NAMES.join(", ")
+    )
+}
+
+/// A node's url on the command line.
+pub(super) fn node_url(text: &str) -> Result<String, String> {
+    check_url(text)
+        .map(|url| plain_url(&url))
+        .map_err(|reason| format!("it {reason}; write one such as http://127.0.0.1:8006"))
+}
+
+fn allocation(text: &str) -> Result<(Address, u64), String> {
+    let (address, amount) = text
+        .split_once('=')
+        .ok_or("there is no `=`; write ADDR=AMOUNT".to_owned())?;
+    let address = address
+        .parse()
+        .map_err(|error| format!("{address:?}: {error}"))?;
+    let amount = amount
+        .replace('_', "")
+        .parse()
+        .ok()
+        .filter(|amount| *amount > 0)
+        .ok_or_else(|| format!("{amount:?} is no amount; write a whole number of AIT, from 1"))?;
+    Ok((address, amount))
+}
+
+impl From<DevnetError> for Failure {
+    fn from(error: DevnetError) -> Self {
+        let code = match &error {
+            DevnetError::PortInUse { .. } | DevnetError::Listen { .. } => ExitCode::Unavailable,
+            DevnetError::Locked { .. } => ExitCode::Temporary,
+            DevnetError::OtherChain { .. } => ExitCode::Data,
+            DevnetError::BlockTime(_)
+            | DevnetError::Follower { .. }
+            | DevnetError::Leader { .. } => ExitCode::Usage,
+            DevnetError::Directory { source, .. } => {
+                return Self::io("starting the embedded node", source)
+                    .with_message(error.to_string());
+            }
+            _ => ExitCode::Internal,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl Failure {
+    fn with_message(self, message: String) -> Self {
+        Self { message, ..self }
+    }
+}
+
+pub(super) fn run(args: DevnetArgs, context: &Context) -> Result<(), Failure> {
+    if args.block_time < MIN_BLOCK_TIME {
+        return Err(DevnetError::BlockTime(args.block_time).into());
+    }
+    let devnet = Devnet::start(DevnetConfig {
+        dir: args.dir,
+        port: args.port,
+        chain_id: args.chain_id.clone(),
+        block_time: args.block_time,
+        follow: args.follow,
+        faults: args.fault.into_iter().collect(),
+        account_nonces: match args.nonces {
+            Nonces::Ignored => NoncePolicy::Ignored,
+            Nonces::Sequential => NoncePolicy::Sequential,
+        },
+        ..DevnetConfig::default()
+    })?;
+    runtime()?.block_on(async {
+        // Before the url is told, so that nobody can be too early with a signal.
+        let failed = |error: std::io::Error| Failure::io("listening for signals", &error);
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        fund(&devnet, &args.fund).await?;
+        announce(&devnet, &args.chain_id, context)?;
+        tokio::select! {
+            _ = interrupt.recv() => (),
+            _ = terminate.recv() => (),
+        }
+        Ok::<(), Failure>(())
+    })?;
+    devnet.stop();
+    Ok(())
+}
+
+/// Tops accounts up. So the same command line can start the same chain again and again.
+async fn fund(devnet: &Devnet, wanted: &[(Address, u64)]) -> Result<(), Failure> {
+    let node = NodeClient::new(&devnet.url(), NodeOptions::default())?;
+    for (address, amount) in wanted {
+        let balance = node.account(address).await?.balance;
+        let lacking = i128::from(*amount).saturating_sub(balance);
+        if let Ok(lacking) = u64::try_from(lacking)
+            && lacking > 0
+        {
+            devnet.fund(address, lacking)?;
+        }
+    }
+    Ok(())
+}
+
+fn announce(devnet: &Devnet, chain_id: &ChainId, context: &Context) -> Result<(), Failure> {
+    let out = context.output;
+    let (dir, chain_db) = (devnet.dir().display(), devnet.chain_db());
+    if out.is_json() {
+        return out.json(&json!({
+            "url": devnet.url(),
+            "chain_id": chain_id,
+            "dir": dir.to_string(),
+            "chain_db": chain_db,
+        }));
+    }
+    out.fields(&[
+        ("url", devnet.url()),
+        ("chain id", chain_id.to_string()),
+        ("chain.db", chain_db.display().to_string()),
+        ("stop", "Ctrl-C".to_owned()),
+    ])
+}

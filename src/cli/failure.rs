@@ -1,0 +1,219 @@
+//! How a command fails: one type, which is an exit code and a message.
+
+use std::fmt;
+use std::io;
+
+use agentry_chain::{NodeError, SubmitError};
+use agentry_protocol::{JsonError, TransactionError};
+
+use crate::config::{ConfigError, HostError};
+use crate::wallet::{PasswordError, WalletError};
+
+/// What a process ends with; the numbers are those of BSD's sysexits.h.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// All is well.
+    Success = 0,
+    /// The command line makes no sense (`EX_USAGE`).
+    Usage = 64,
+    /// Data that cannot be understood (`EX_DATAERR`).
+    Data = 65,
+    /// Something that does not exist (`EX_NOINPUT`).
+    NoInput = 66,
+    /// A node that cannot be reached (`EX_UNAVAILABLE`).
+    Unavailable = 69,
+    /// A failure of our own (`EX_SOFTWARE`).
+    Internal = 70,
+    /// Something that exists and is never overwritten (`EX_CANTCREAT`).
+    CannotCreate = 73,
+    /// Reading or writing failed (`EX_IOERR`).
+    Io = 74,
+    /// It may work later (`EX_TEMPFAIL`).
+    Temporary = 75,
+    /// A wrong password, or no permission (`EX_NOPERM`).
+    Denied = 77,
+    /// The configuration has mistakes (`EX_CONFIG`).
+    Config = 78,
+}
+
+impl From<ExitCode> for std::process::ExitCode {
+    fn from(code: ExitCode) -> Self {
+        Self::from(code as u8)
+    }
+}
+
+/// Why a command failed. The message says what to do and holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What the process ends with.
+    pub code: ExitCode,
+    /// What is printed to standard error; empty: nothing is.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure.
+    pub fn new(code: ExitCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+
+    /// The command line makes no sense.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(ExitCode::Usage, message)
+    }
+
+    /// Data that cannot be understood.
+    pub fn data(message: impl Into<String>) -> Self {
+        Self::new(ExitCode::Data, message)
+    }
+
+    /// Something that does not exist.
+    pub fn no_input(message: impl Into<String>) -> Self {
+        Self::new(ExitCode::NoInput, message)
+    }
+
+    /// A failure of our own.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(ExitCode::Internal, message)
+    }
+
+    /// A failed file operation; `doing` says which, as `reading x`. A reader of our output that
+    /// went away is no failure: the command ends in silence.
+    pub fn io(doing: impl fmt::Display, error: &io::Error) -> Self {
+        let code = match error.kind() {
+            io::ErrorKind::BrokenPipe => return Self::new(ExitCode::Success, ""),
+            kind => io_code(kind),
+        };
+        Self::new(code, format!("{doing}: {error}"))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+pub(super) fn io_code(kind: io::ErrorKind) -> ExitCode {
+    match kind {
+        io::ErrorKind::NotFound => ExitCode::NoInput,
+        io::ErrorKind::PermissionDenied => ExitCode::Denied,
+        io::ErrorKind::InvalidData => ExitCode::Data,
+        io::ErrorKind::AlreadyExists => ExitCode::CannotCreate,
+        _ => ExitCode::Io,
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        let code = match &error {
+            ConfigError::Read { source, .. } => io_code(source.kind()),
+            ConfigError::Mistakes(_) => ExitCode::Config,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+pub(super) fn wallet_code(error: &WalletError) -> ExitCode {
+    match error {
+        WalletError::Missing { .. } => ExitCode::NoInput,
+        WalletError::Ambiguous { .. } | WalletError::NoPlace => ExitCode::Config,
+        WalletError::Exists(_) | WalletError::ExistsInVault { .. } => ExitCode::CannotCreate,
+        WalletError::Damaged { .. } => ExitCode::Data,
+        WalletError::WrongPassword { .. } => ExitCode::Denied,
+        WalletError::Name(_) => ExitCode::Usage,
+        WalletError::Io { source, .. } => io_code(source.kind()),
+        WalletError::Password(error) => password_code(error),
+        WalletError::Crypto { .. } => ExitCode::Internal,
+    }
+}
+
+fn password_code(error: &PasswordError) -> ExitCode {
+    match error {
+        PasswordError::Read { source, .. } | PasswordError::Prompt(source) => {
+            io_code(source.kind())
+        }
+        PasswordError::Unusable { .. } | PasswordError::Variable => ExitCode::Data,
+        PasswordError::Public { .. } | PasswordError::None { .. } | PasswordError::Different => {
+            ExitCode::Denied
+        }
+    }
+}
+
+impl From<WalletError> for Failure {
+    fn from(error: WalletError) -> Self {
+        Self::new(wallet_code(&error), error.to_string())
+    }
+}
+
+impl From<PasswordError> for Failure {
+    fn from(error: PasswordError) -> Self {
+        Self::new(password_code(&error), error.to_string())
+    }
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        let code = match &error {
+            HostError::Wallet { source, .. } => wallet_code(source),
+            HostError::SameAddress { .. } => ExitCode::Config,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<NodeError> for Failure {
+    fn from(error: NodeError) -> Self {
+        let code = match &error {
+            NodeError::Url { .. } => ExitCode::Usage,
+            NodeError::Client { .. } => ExitCode::Internal,
+            NodeError::TooLarge { .. } | NodeError::Unreadable { .. } => ExitCode::Data,
+            error if error.is_not_found() => ExitCode::NoInput,
+            _ => ExitCode::Unavailable,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<SubmitError> for Failure {
+    fn from(error: SubmitError) -> Self {
+        let code = match &error {
+            SubmitError::Rejected { .. } => ExitCode::Data,
+            SubmitError::NotSent { .. } => ExitCode::Unavailable,
+            SubmitError::Busy { .. } | SubmitError::Unknown { .. } => ExitCode::Temporary,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<TransactionError> for Failure {
+    fn from(error: TransactionError) -> Self {
+        Self::data(error.to_string())
+    }
+}
+
+impl From<JsonError> for Failure {
+    fn from(error: JsonError) -> Self {
+        Self::data(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_went_away_is_no_failure() {
+        let failure = Failure::io("writing", &io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!(failure, Failure::new(ExitCode::Success, ""));
+        let failure = Failure::io("reading x", &io::Error::from(io::ErrorKind::NotFound));
+        assert_eq!(failure.code, ExitCode::NoInput);
+        assert!(failure.message.starts_with("reading x: "));
+    }
+}

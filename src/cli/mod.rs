@@ -1,0 +1,154 @@
+//! The command line.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`failure`] | [`Failure`]: an exit code of sysexits and a message |
+//! | [`global`] | options that every command takes, and [`Context`] |
+//! | [`output`] | printing for people and for programs |
+//! | [`logging`] | logs, to standard error |
+//! | `args` | values that several commands take |
+//! | [`agent`], [`chain`], [`completions`], [`config`], [`demo`], [`devnet`], [`queue`], [`run`], [`tx`], [`wallet`] | one group of commands each |
+//!
+//! A binary with behaviours of its own is
+//! ```no_run
+//! fn main() -> std::process::ExitCode {
+//!     agentry::cli::main_with(agentry_behaviours::builtins())
+//! }
+//! ```
+
+pub mod agent;
+mod args;
+pub mod chain;
+pub mod completions;
+pub mod config;
+pub mod demo;
+pub mod devnet;
+pub mod failure;
+pub mod global;
+pub mod logging;
+pub mod output;
+pub mod queue;
+pub mod run;
+pub mod tx;
+pub mod wallet;
+
+use std::ffi::OsString;
+use std::io::Write;
+
+use agentry_sdk::Registry;
+use clap::{Parser, Subcommand};
+
+pub use failure::{ExitCode, Failure};
+pub use global::{Context, GlobalArgs};
+pub use output::Output;
+
+/// Thousands of wallet agents in one process, on an AITBC chain.
+#[derive(Debug, Parser)]
+#[command(name = "agentry", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Hosts the agents of agents.toml
+    Run(run::RunArgs),
+    /// Two nodes, two agents, a ping and its pong, with evidence
+    Demo(demo::DemoArgs),
+    /// Messages from and to agents
+    #[command(subcommand)]
+    Agent(agent::AgentCommand),
+    /// Inbox, outbox and dead letters of a store
+    #[command(subcommand)]
+    Queue(queue::QueueCommand),
+    /// An embedded node, for trying things out
+    Devnet(devnet::DevnetArgs),
+    /// The wallets that hold the agents' keys
+    #[command(subcommand)]
+    Wallet(wallet::WalletCommand),
+    /// What a node says about the chain
+    Chain(chain::ChainArgs),
+    /// Transactions, without a node
+    #[command(subcommand)]
+    Tx(tx::TxCommand),
+    /// The configuration
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// A shell's completions, for its startup files
+    Completions(completions::CompletionsArgs),
+}
+
+/// Runs the command line of this process with these kinds of behaviours, to its end.
+pub fn main_with(registry: Registry) -> std::process::ExitCode {
+    run_with(registry, std::env::args_os()).into()
+}
+
+/// As [`main_with`], with arguments of the caller's; the first is the program's name.
+pub fn run_with(registry: Registry, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A help text that nobody reads to its end is no failure.
+            drop(error.print());
+            return if error.use_stderr() {
+                ExitCode::Usage
+            } else {
+                ExitCode::Success
+            };
+        }
+    };
+    let context = Context::new(cli.global, registry);
+    match dispatch(cli.command, &context) {
+        Ok(()) => ExitCode::Success,
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                // Where standard error is closed, the exit code alone tells.
+                drop(writeln!(std::io::stderr(), "agentry: {failure}"));
+            }
+            failure.code
+        }
+    }
+}
+
+fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
+    logging::init(match command {
+        Command::Run(_) | Command::Devnet(_) => "info",
+        _ => "warn",
+    })?;
+    match command {
+        Command::Run(args) => run::run(args, context),
+        Command::Demo(args) => demo::run(args, context),
+        Command::Agent(command) => agent::run(command, context),
+        Command::Queue(command) => queue::run(command, context),
+        Command::Devnet(args) => devnet::run(args, context),
+        Command::Wallet(command) => wallet::run(command, context),
+        Command::Chain(args) => chain::run(args, context),
+        Command::Tx(command) => tx::run(command, context),
+        Command::Config(command) => config::run(&command, context),
+        Command::Completions(args) => completions::run(&args, context),
+    }
+}
+
+/// A tokio runtime on this thread, for one command.
+///
+/// # Errors
+/// The system gives no resources.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::internal(format!("starting the asynchronous runtime: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definitions_are_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

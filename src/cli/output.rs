@@ -1,0 +1,187 @@
+//! What commands print: for people, aligned and short; for programs, JSON on one line.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use clap::builder::styling::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use super::failure::Failure;
+
+/// Standard output, as the command line wants it.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    json: bool,
+    colours: bool,
+}
+
+/// How a text stands out on a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// What matters most.
+    Strong,
+    /// What is secondary.
+    Faint,
+    /// What is right.
+    Good,
+    /// What is wrong.
+    Bad,
+}
+
+impl Output {
+    /// Output to standard output. Colours are for terminals, unless `NO_COLOR` is set.
+    pub fn new(json: bool) -> Self {
+        let colours = io::stdout().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self { json, colours }
+    }
+
+    /// Whether `--json` was given.
+    pub fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// A text in a tone, if there are colours. What comes from the chain goes through
+    /// [`printable`] first.
+    pub fn tone(self, tone: Tone, text: &str) -> String {
+        if !self.colours {
+            return text.to_owned();
+        }
+        let style = match tone {
+            Tone::Strong => Style::new().bold(),
+            Tone::Faint => Style::new().dimmed(),
+            Tone::Good => AnsiColor::Green.on_default(),
+            Tone::Bad => AnsiColor::Red.on_default(),
+        };
+        format!("{style}{text}{style:#}")
+    }
+
+    /// Prints a line.
+    ///
+    /// # Errors
+    /// When it cannot be written; see [`Failure::io`].
+    pub fn line(self, text: impl AsRef<str>) -> Result<(), Failure> {
+        self.text(&format!("{}\n", text.as_ref()))
+    }
+
+    /// Prints a text as it is.
+    ///
+    /// # Errors
+    /// When it cannot be written; see [`Failure::io`].
+    pub fn text(self, text: &str) -> Result<(), Failure> {
+        self.bytes(text.as_bytes())
+    }
+
+    /// Prints bytes as they are.
+    ///
+    /// # Errors
+    /// When they cannot be written; see [`Failure::io`].
+    pub fn bytes(self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut stdout = io::stdout().lock();
+        stdout
+            .write_all(bytes)
+            .and_then(|()| stdout.flush())
+            .map_err(|error| Failure::io("writing to standard output", &error))
+    }
+
+    /// Prints a value as one line of JSON.
+    ///
+    /// # Errors
+    /// When it cannot be written; see [`Failure::io`].
+    pub fn json(self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string(value)
+            .map_err(|error| Failure::internal(format!("writing json: {error}")))?;
+        self.line(text)
+    }
+
+    /// Prints `name  value` lines, the values aligned.
+    ///
+    /// # Errors
+    /// When they cannot be written; see [`Failure::io`].
+    pub fn fields(self, fields: &[(&str, String)]) -> Result<(), Failure> {
+        let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        let mut text = String::new();
+        for (name, value) in fields {
+            let name = self.tone(Tone::Faint, &format!("{name:width$}"));
+            let _ = writeln!(text, "{name}  {value}");
+        }
+        self.text(&text)
+    }
+
+    /// Prints rows under headings, the columns aligned.
+    ///
+    /// # Errors
+    /// When they cannot be written; see [`Failure::io`].
+    pub fn table(self, headings: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
+        let mut widths: Vec<usize> = headings.iter().map(|heading| heading.len()).collect();
+        for row in rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        let line = |cells: &[String]| {
+            let mut line = String::new();
+            for (cell, width) in cells.iter().zip(&widths) {
+                let _ = write!(line, "{cell:width$}  ");
+            }
+            line.trim_end().to_owned()
+        };
+        let headings: Vec<String> = headings
+            .iter()
+            .map(|heading| (*heading).to_owned())
+            .collect();
+        let mut text = format!("{}\n", self.tone(Tone::Faint, &line(&headings)));
+        for row in rows {
+            let _ = writeln!(text, "{}", line(row));
+        }
+        self.text(&text)
+    }
+
+    /// A progress bar on standard error; it shows itself on a terminal alone.
+    pub fn progress(self, length: u64, doing: &str) -> ProgressBar {
+        let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
+        // A template that does not parse is a slip of ours; the plain bar does as well.
+        if let Ok(style) = ProgressStyle::with_template("{msg} {bar:32} {pos}/{len} {eta}") {
+            bar.set_style(style);
+        }
+        bar.set_message(doing.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar
+    }
+}
+
+/// A text of the chain, or of a file, as it may go to a terminal: control characters and those
+/// that change the direction of text are escaped, and past `limit` characters it is cut.
+pub fn printable(text: &str, limit: usize) -> String {
+    let mut shown = String::new();
+    for (index, character) in text.chars().enumerate() {
+        if index == limit {
+            let _ = write!(shown, "… ({} bytes)", text.len());
+            break;
+        }
+        let hidden = character.is_control()
+            || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        if hidden {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_the_chain_steers_the_terminal() {
+        assert_eq!(printable("ping é 😀", 80), "ping é 😀");
+        assert_eq!(printable("\u{1b}[31mred\r\n", 80), "\\u{1b}[31mred\\r\\n");
+        assert_eq!(printable("a\u{202e}b", 80), "a\\u{202e}b");
+        assert_eq!(printable("aaaa", 3), "aaa… (4 bytes)");
+        assert_eq!(printable("aaa", 3), "aaa");
+    }
+}

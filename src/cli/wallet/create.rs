@@ -1,0 +1,145 @@
+//! `agentry wallet create` and `agentry wallet pack`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::super::{Context, Failure};
+use super::{Form, PlaceArgs, made, other_passwords};
+use crate::wallet::{WalletInfo, WalletName, pack as many};
+
+/// The most wallets that one command makes.
+const MOST: u64 = 100_000;
+
+/// Arguments of `wallet create`.
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    /// Its name; with --count the beginning of the names: NAME-0001, …
+    name: WalletName,
+    /// How many
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST))]
+    count: Option<u64>,
+    /// Makes them in a new vault instead of keystore files
+    #[arg(long, value_name = "FILE")]
+    into_vault: Option<PathBuf>,
+    /// The form of the address
+    #[arg(long, value_enum, default_value_t = Form::Hex)]
+    address_form: Form,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+/// Arguments of `wallet pack`.
+#[derive(Debug, Args)]
+pub struct PackArgs {
+    /// The new vault
+    file: PathBuf,
+    /// The wallets [default: all of the folder]
+    names: Vec<String>,
+    /// A file that holds the vault's password [default: that of the wallets]
+    #[arg(long, value_name = "FILE")]
+    new_password_file: Option<PathBuf>,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+pub(super) fn create(args: &CreateArgs, context: &Context) -> Result<(), Failure> {
+    let (store, passwords) = args.place.resolve(context)?;
+    let names = match args.count {
+        None => vec![args.name.clone()],
+        Some(count) => {
+            let count = usize::try_from(count)
+                .map_err(|_| Failure::usage("--count is too large for this machine"))?;
+            many::numbered(&args.name, count)?
+        }
+    };
+    let out = context.output;
+    let wallets = if let Some(vault) = &args.into_vault {
+        if vault.exists() {
+            return Err(crate::wallet::WalletError::Exists(vault.clone()).into());
+        }
+        let password = passwords.new_password(&format!("the vault {}", vault.display()))?;
+        many::create_in_vault(vault, &names, args.address_form.into(), &password)?
+    } else {
+        // Before a person has typed a password twice.
+        for name in &names {
+            store.free_path(name)?;
+        }
+        let what = if names.len() == 1 {
+            "the wallet"
+        } else {
+            "the wallets"
+        };
+        let password = passwords.new_password(what)?;
+        let bar = out.progress(names.len() as u64, "making wallets");
+        let done = || bar.inc(1);
+        let wallets = many::create(&store, &names, args.address_form.into(), &password, &done);
+        bar.finish_and_clear();
+        wallets?
+    };
+    match wallets.as_slice() {
+        [wallet] if args.count.is_none() => made(wallet, context),
+        wallets => summary(wallets, context),
+    }
+}
+
+fn summary(wallets: &[WalletInfo], context: &Context) -> Result<(), Failure> {
+    let out = context.output;
+    if out.is_json() {
+        return out.json(&json!({ "wallets": wallets }));
+    }
+    match wallets {
+        [first, .., last] => out.line(format!(
+            "made {} wallets, {} to {}, in {}",
+            wallets.len(),
+            first.name,
+            last.name,
+            first.path.parent().unwrap_or(&first.path).display()
+        )),
+        one => out.line(format!("made {} wallet", one.len())),
+    }
+}
+
+pub(super) fn pack(args: &PackArgs, context: &Context) -> Result<(), Failure> {
+    let (store, passwords) = args.place.resolve(context)?;
+    let names = if args.names.is_empty() {
+        store.names()?
+    } else {
+        args.names.clone()
+    };
+    if names.is_empty() {
+        return Err(Failure::no_input(format!(
+            "no wallets in {} to pack; make some with `agentry wallet create`",
+            store.place()
+        )));
+    }
+    if args.file.exists() {
+        return Err(crate::wallet::WalletError::Exists(args.file.clone()).into());
+    }
+    let password = passwords.password("the wallets")?;
+    let vault_password = match other_passwords(args.new_password_file.clone()) {
+        Some(passwords) => passwords.password("the vault")?,
+        None => password.clone(),
+    };
+    let out = context.output;
+    let bar = out.progress(names.len() as u64, "unlocking");
+    let packed = many::pack(
+        &store,
+        &names,
+        &password,
+        &args.file,
+        &vault_password,
+        &|| bar.inc(1),
+    );
+    bar.finish_and_clear();
+    packed?;
+    if out.is_json() {
+        return out.json(&json!({ "vault": args.file, "wallets": names.len() }));
+    }
+    out.line(format!(
+        "packed {} wallets into {}; their keystore files are still there",
+        names.len(),
+        args.file.display()
+    ))
+}

@@ -1,0 +1,307 @@
+//! `agentry wallet create|import|export|list|show|rename|delete|pack`.
+
+mod create;
+mod transfer;
+
+use std::path::PathBuf;
+
+use agentry_protocol::{Address, AddressForm};
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
+
+use super::output::Tone;
+use super::{Context, Failure};
+use crate::wallet::{PasswordSource, WalletError, WalletInfo, WalletName, WalletStore};
+
+/// The subcommands of `wallet`.
+#[derive(Debug, Subcommand)]
+pub enum WalletCommand {
+    /// Makes a wallet, or thousands
+    Create(create::CreateArgs),
+    /// Takes a wallet in: a keystore file of any form, or a seed in hex
+    Import(transfer::ImportArgs),
+    /// Writes a wallet out as an encrypted keystore file
+    Export(transfer::ExportArgs),
+    /// Lists the wallets
+    List(ListArgs),
+    /// Prints a wallet's addresses and public key
+    Show(ShowArgs),
+    /// Gives a wallet another name
+    Rename(RenameArgs),
+    /// Deletes a wallet: its key is gone unless there is a copy
+    Delete(DeleteArgs),
+    /// Packs keystore files into one vault under one password
+    Pack(create::PackArgs),
+}
+
+/// Where wallets are.
+#[derive(Clone, Debug, Args)]
+pub struct PlaceArgs {
+    /// A folder of keystore files [default: the configuration's]
+    #[arg(long, value_name = "DIR")]
+    keystore: Option<PathBuf>,
+    /// A vault [default: the configuration's]
+    #[arg(long, value_name = "FILE")]
+    vault: Option<PathBuf>,
+    /// A file that holds the password; else AGENTRY_PASSWORD, the configuration's file, or a prompt
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+impl PlaceArgs {
+    /// The store, and where its password comes from. The configuration is read only when the
+    /// command line names no place.
+    pub(super) fn resolve(
+        &self,
+        context: &Context,
+    ) -> Result<(WalletStore, PasswordSource), Failure> {
+        let (store, configured) = if self.keystore.is_some() || self.vault.is_some() {
+            (
+                WalletStore::new(self.keystore.clone(), self.vault.clone()),
+                None,
+            )
+        } else {
+            let wallets = context.config()?.wallets;
+            (WalletStore::from_config(&wallets), wallets.password_file)
+        };
+        let passwords = PasswordSource {
+            flag: self.password_file.clone(),
+            configured,
+            keystore_dir: store.keystore_dir().map(ToOwned::to_owned),
+            prompt: true,
+        };
+        Ok((store, passwords))
+    }
+}
+
+/// Another password than the store's.
+pub(super) fn other_passwords(file: Option<PathBuf>) -> Option<PasswordSource> {
+    file.map(|file| PasswordSource {
+        flag: Some(file),
+        ..PasswordSource::default()
+    })
+}
+
+/// The form of a new address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Form {
+    /// ait1 and 40 hex digits, as client wallets have it
+    Hex,
+    /// Bech32, as the node's key tool makes it
+    Bech32,
+}
+
+impl From<Form> for AddressForm {
+    fn from(form: Form) -> Self {
+        match form {
+            Form::Hex => Self::Hex,
+            Form::Bech32 => Self::Bech32,
+        }
+    }
+}
+
+/// Arguments of `wallet list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+/// Arguments of `wallet show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The wallet
+    name: String,
+    /// Unlocks it, to see whether the password is right
+    #[arg(long)]
+    unlock: bool,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+/// Arguments of `wallet rename`.
+#[derive(Debug, Args)]
+pub struct RenameArgs {
+    /// The wallet
+    name: String,
+    /// Its new name
+    new_name: WalletName,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+/// Arguments of `wallet delete`.
+#[derive(Debug, Args)]
+pub struct DeleteArgs {
+    /// The wallet
+    name: String,
+    /// Does it; a key that is deleted cannot be had back
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+pub(super) fn run(command: WalletCommand, context: &Context) -> Result<(), Failure> {
+    match command {
+        WalletCommand::Create(args) => create::create(&args, context),
+        WalletCommand::Import(args) => transfer::import(&args, context),
+        WalletCommand::Export(args) => transfer::export(&args, context),
+        WalletCommand::List(args) => list(&args, context),
+        WalletCommand::Show(args) => show(&args, context),
+        WalletCommand::Rename(args) => rename(&args, context),
+        WalletCommand::Delete(args) => delete(&args, context),
+        WalletCommand::Pack(args) => create::pack(&args, context),
+    }
+}
+
+fn list(args: &ListArgs, context: &Context) -> Result<(), Failure> {
+    let (store, _) = args.place.resolve(context)?;
+    let wallets = store.list()?;
+    let out = context.output;
+    if out.is_json() {
+        let (good, bad): (Vec<_>, Vec<_>) = wallets.into_iter().partition(Result::is_ok);
+        let good: Vec<WalletInfo> = good.into_iter().flatten().collect();
+        let bad: Vec<String> = bad
+            .into_iter()
+            .filter_map(Result::err)
+            .map(|error| error.to_string())
+            .collect();
+        return out.json(&json!({ "wallets": good, "damaged": bad }));
+    }
+    if wallets.is_empty() {
+        let place = store.place();
+        return out.line(format!(
+            "no wallets in {place}; make one with `agentry wallet create NAME`"
+        ));
+    }
+    let (mut rows, mut damaged) = (Vec::new(), Vec::new());
+    for wallet in wallets {
+        match wallet {
+            Ok(wallet) => {
+                let address = wallet.address.as_ref().map(ToString::to_string);
+                let address = address.unwrap_or_else(|| "(not stated)".to_owned());
+                rows.push(vec![wallet.name, address, wallet.form]);
+            }
+            Err(error) => damaged.push(error.to_string()),
+        }
+    }
+    if !rows.is_empty() {
+        out.table(&["NAME", "ADDRESS", "FORM"], &rows)?;
+    }
+    for error in damaged {
+        out.line(out.tone(Tone::Bad, &error))?;
+    }
+    Ok(())
+}
+
+fn show(args: &ShowArgs, context: &Context) -> Result<(), Failure> {
+    let (store, passwords) = args.place.resolve(context)?;
+    let wallet = store.find(&args.name)?;
+    let mut info = wallet.info().clone();
+    if args.unlock {
+        let password = passwords.password(&format!("wallet {}", info.name))?;
+        let unlocked = wallet.unlock(&password)?;
+        info.public_key = Some(unlocked.seed.public_key());
+        info.address = Some(unlocked.address);
+    }
+    let forms = info.public_key.as_ref().map(|key| {
+        (
+            Address::from_public_key(key).to_string(),
+            Address::bech32_from_public_key(key).to_string(),
+        )
+    });
+    let out = context.output;
+    if out.is_json() {
+        return out.json(&json!({
+            "name": info.name,
+            "address": info.address,
+            "address_hex": forms.as_ref().map(|(hex, _)| hex),
+            "address_bech32": forms.as_ref().map(|(_, bech32)| bech32),
+            "public_key": info.public_key,
+            "form": info.form,
+            "path": info.path,
+            "unlocked": args.unlock,
+        }));
+    }
+    let unknown = || "(not stated; see --unlock)".to_owned();
+    let text = |value: Option<String>| value.unwrap_or_else(unknown);
+    let (hex, bech32) = forms.unzip();
+    let mut fields = vec![
+        ("name", info.name),
+        (
+            "address",
+            text(info.address.map(|address| address.to_string())),
+        ),
+        ("hex form", text(hex)),
+        ("bech32 form", text(bech32)),
+        (
+            "public key",
+            text(info.public_key.map(|key| key.to_string())),
+        ),
+        ("kept as", info.form),
+        ("path", info.path.display().to_string()),
+    ];
+    if args.unlock {
+        fields.push(("password", out.tone(Tone::Good, "right")));
+    }
+    out.fields(&fields)
+}
+
+fn rename(args: &RenameArgs, context: &Context) -> Result<(), Failure> {
+    let (store, passwords) = args.place.resolve(context)?;
+    let wallet = store.rename(&args.name, &args.new_name, || {
+        Ok(passwords.password("the vault").map_err(WalletError::from)?)
+    })?;
+    let out = context.output;
+    if out.is_json() {
+        return out.json(&wallet);
+    }
+    out.line(format!(
+        "wallet {} is now called {}",
+        args.name, wallet.name
+    ))
+}
+
+fn delete(args: &DeleteArgs, context: &Context) -> Result<(), Failure> {
+    let (store, passwords) = args.place.resolve(context)?;
+    if !args.yes {
+        // Missing ones are told first.
+        store.find(&args.name)?;
+        return Err(Failure::usage(format!(
+            "deleting wallet {0} destroys its key; make a copy with `agentry wallet export {0}`, \
+             then repeat this with --yes",
+            args.name
+        )));
+    }
+    let path = store.delete(&args.name, || {
+        Ok(passwords.password("the vault").map_err(WalletError::from)?)
+    })?;
+    let out = context.output;
+    if out.is_json() {
+        return out.json(&json!({ "name": args.name, "path": path, "deleted": true }));
+    }
+    out.line(format!(
+        "deleted wallet {} from {}",
+        args.name,
+        path.display()
+    ))
+}
+
+/// Tells of a wallet that was made or taken in.
+pub(super) fn made(wallet: &WalletInfo, context: &Context) -> Result<(), Failure> {
+    let out = context.output;
+    if out.is_json() {
+        return out.json(wallet);
+    }
+    let address = wallet
+        .address
+        .as_ref()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    out.fields(&[
+        ("name", wallet.name.clone()),
+        ("address", out.tone(Tone::Strong, &address)),
+        ("path", wallet.path.display().to_string()),
+    ])
+}

@@ -1,0 +1,141 @@
+//! `agentry wallet import` and `agentry wallet export`.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use agentry_protocol::{Address, Keystore, KeystoreError, Seed};
+use clap::Args;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::super::{Context, Failure};
+use super::{Form, PlaceArgs, made, other_passwords};
+use crate::wallet::{WalletError, WalletName, pack, store, write_new};
+
+/// The largest file that is imported, in bytes.
+const LARGEST: u64 = 64 << 10;
+
+/// Arguments of `wallet import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The wallet's name here
+    name: WalletName,
+    /// A keystore file of any form, or 64 hex digits of a seed; `-` is standard input
+    file: PathBuf,
+    /// A file that holds the password of FILE [default: the same as here]
+    #[arg(long, value_name = "PASSWORD")]
+    source_password_file: Option<PathBuf>,
+    /// The form of the address, where FILE does not state one
+    #[arg(long, value_enum, default_value_t = Form::Hex)]
+    address_form: Form,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+/// Arguments of `wallet export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The wallet
+    name: String,
+    /// The new file; `-` is standard output
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+    /// A file that holds the password of the export [default: the wallet's own]
+    #[arg(long, value_name = "PASSWORD")]
+    new_password_file: Option<PathBuf>,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+pub(super) fn import(args: &ImportArgs, context: &Context) -> Result<(), Failure> {
+    let (store, passwords) = args.place.resolve(context)?;
+    store.free_path(&args.name)?;
+    let shown = args.file.display().to_string();
+    let bytes = read(&args.file)?;
+    let what = format!("wallet {}", args.name);
+    let (seed, address, password) = if let Some(seed) = seed(&bytes) {
+        (seed, None, passwords.new_password(&what)?)
+    } else {
+        let damaged = |error: &KeystoreError| {
+            Failure::from(WalletError::Damaged {
+                path: args.file.clone(),
+                reason: error.to_string(),
+            })
+        };
+        let keystore = Keystore::parse(&bytes).map_err(|error| damaged(&error))?;
+        let (source, own) = match other_passwords(args.source_password_file.clone()) {
+            Some(source) => (source.password(&shown)?, passwords.new_password(&what)?),
+            None => {
+                let password = passwords.password(&shown)?;
+                (password.clone(), password)
+            }
+        };
+        let seed = keystore.unlock(&source).map_err(|error| match error {
+            KeystoreError::WrongPassword => WalletError::WrongPassword {
+                names: vec![shown.clone()],
+            }
+            .into(),
+            error => damaged(&error),
+        })?;
+        (seed, keystore.address().cloned(), own)
+    };
+    let address = match address {
+        Some(address) => address,
+        None => pack::address_of(&seed, args.address_form.into()),
+    };
+    made(&store.add(&args.name, &seed, &address, &password)?, context)
+}
+
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
+    let read = if path.as_os_str() == "-" {
+        io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes)
+    } else {
+        File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
+    };
+    read.map_err(|error| Failure::io(format!("reading {}", path.display()), &error))?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(WalletError::Damaged {
+            path: path.to_owned(),
+            reason: format!("it is larger than {LARGEST} bytes"),
+        }
+        .into());
+    }
+    Ok(bytes)
+}
+
+/// A seed in hex, if that is what the bytes are.
+fn seed(bytes: &[u8]) -> Option<Seed> {
+    let text = std::str::from_utf8(bytes).ok()?.trim();
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    let mut seed = Zeroizing::new([0_u8; 32]);
+    hex::decode_to_slice(digits, &mut *seed).ok()?;
+    Some(Seed::from_bytes(*seed))
+}
+
+pub(super) fn export(args: &ExportArgs, context: &Context) -> Result<(), Failure> {
+    let (store, passwords) = args.place.resolve(context)?;
+    let wallet = store.find(&args.name)?;
+    let password = passwords.password(&format!("wallet {}", args.name))?;
+    let unlocked = wallet.unlock(&password)?;
+    let password = match other_passwords(args.new_password_file.clone()) {
+        Some(passwords) => passwords.password("the export")?,
+        None => password,
+    };
+    let text = store::encrypt(&unlocked.seed, &unlocked.address, &password)?;
+    if args.output.as_os_str() == "-" {
+        return context.output.text(&text);
+    }
+    write_new(&args.output, text.as_bytes())?;
+    let out = context.output;
+    if out.is_json() {
+        let address: &Address = &unlocked.address;
+        return out.json(&json!({ "name": args.name, "address": address, "path": args.output }));
+    }
+    out.line(format!(
+        "wrote wallet {} to {}",
+        args.name,
+        args.output.display()
+    ))
+}

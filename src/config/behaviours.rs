@@ -1,0 +1,259 @@
+//! The `behaviours` of an agent or a fleet.
+
+use std::collections::HashSet;
+
+use agentry_sdk::{BuildError, Registry};
+use serde_json::{Map, Value, json};
+
+use super::document::{Entry, Given, Raw};
+use super::mistake::{Origin, did_you_mean};
+use super::model::BehaviourInstance;
+use super::names::check_name;
+use super::values::Reader;
+
+/// Parts of a key's name that say that its value is a secret.
+const SECRET: [&str; 6] = [
+    "password",
+    "secret",
+    "token",
+    "api_key",
+    "apikey",
+    "authorization",
+];
+
+/// The instances, and how `config show` shows them. `owner` is as `agent "ponger"`.
+pub(super) fn read(
+    owner: &str,
+    given: &Given,
+    registry: &Registry,
+    reader: &mut Reader,
+) -> (Vec<BehaviourInstance>, Value) {
+    let Raw::List(items) = &given.raw else {
+        let text = format!(
+            "`behaviours` of {owner} must be a list of tables, as [{{ kind = \"pong\" }}], not {}",
+            given.raw.what()
+        );
+        reader.mistake(&given.origin, text);
+        return (Vec::new(), Value::Null);
+    };
+    let mut instances = Vec::new();
+    let mut shown = Vec::new();
+    let mut names = HashSet::new();
+    for item in items {
+        let Raw::Table(entries) = &item.raw else {
+            let text = format!(
+                "a behaviour of {owner} must be a table, as {{ kind = \"pong\" }}, not {}",
+                item.raw.what()
+            );
+            reader.mistake(&item.origin, text);
+            continue;
+        };
+        let Some(instance) = instance(owner, &item.origin, entries, registry, reader) else {
+            continue;
+        };
+        if !names.insert(instance.name.clone()) {
+            let text = format!(
+                "{owner} has two behaviours named {:?}; give one of them another `name`",
+                instance.name
+            );
+            reader.mistake(&item.origin, text);
+        }
+        shown.push(show(&instance, entries));
+        instances.push(instance);
+    }
+    (instances, Value::Array(shown))
+}
+
+fn instance(
+    owner: &str,
+    origin: &Origin,
+    entries: &[Entry],
+    registry: &Registry,
+    reader: &mut Reader,
+) -> Option<BehaviourInstance> {
+    let find = |key: &str| entries.iter().find(|entry| entry.key == key);
+    let kinds = registry.kinds();
+    let Some(kind_entry) = find("kind") else {
+        let text = format!(
+            "a behaviour of {owner} has no `kind`; known kinds: {}",
+            kinds.join(", ")
+        );
+        reader.mistake(origin, text);
+        return None;
+    };
+    let kind = reader.text("kind", &kind_entry.value)?;
+    if !kinds.contains(&kind.as_str()) {
+        let text = format!(
+            "unknown kind {kind:?} of a behaviour of {owner}{}; known kinds: {}",
+            did_you_mean(&kind, kinds.iter().copied()),
+            kinds.join(", ")
+        );
+        reader.mistake(&kind_entry.value.origin, text);
+        return None;
+    }
+    let name = match find("name") {
+        None => Some(kind.clone()),
+        Some(entry) => reader.text("name", &entry.value).and_then(|name| {
+            check_name(&name)
+                .map_err(|reason| reader.mistake(&entry.value.origin, format!("`name` {reason}")))
+                .ok()
+                .map(|()| name)
+        }),
+    };
+    let place = format!(
+        "behaviour {:?} of {owner}",
+        name.as_deref().unwrap_or(&kind)
+    );
+    let settings = settings(&place, entries, reader)?;
+    let behaviour = build(&place, &kind, origin, entries, settings, registry, reader)?;
+    Some(BehaviourInstance {
+        name: name?,
+        kind,
+        behaviour,
+    })
+}
+
+/// The behaviour's own keys, as JSON.
+fn settings(place: &str, entries: &[Entry], reader: &mut Reader) -> Option<Map<String, Value>> {
+    let mut settings = Map::new();
+    let mut whole = true;
+    for entry in entries.iter().filter(|entry| !is_ours(&entry.key)) {
+        match to_json(&entry.value.raw) {
+            Ok(value) => {
+                settings.insert(entry.key.clone(), value);
+            }
+            Err(reason) => {
+                reader.mistake(
+                    &entry.value.origin,
+                    format!("`{}` of {place} {reason}", entry.key),
+                );
+                whole = false;
+            }
+        }
+    }
+    whole.then_some(settings)
+}
+
+fn is_ours(key: &str) -> bool {
+    matches!(key, "kind" | "name")
+}
+
+/// Builds the behaviour. Each mistake is told at the key that makes it; that key is then left out
+/// and the rest is tried again, so that all mistakes are found.
+fn build(
+    place: &str,
+    kind: &str,
+    origin: &Origin,
+    entries: &[Entry],
+    mut settings: Map<String, Value>,
+    registry: &Registry,
+    reader: &mut Reader,
+) -> Option<std::sync::Arc<dyn agentry_sdk::AnyBehaviour>> {
+    let mut left_out: Vec<String> = Vec::new();
+    loop {
+        let error = match registry.build(kind, settings.clone()) {
+            Ok(behaviour) => return left_out.is_empty().then_some(behaviour),
+            Err(error) => error,
+        };
+        let text = error.to_string();
+        let named = quoted(&text).next().unwrap_or_default();
+        if left_out.iter().any(|key| key == named) {
+            return None; // It is missed only because it was left out.
+        }
+        let culprit = if settings.contains_key(named) {
+            Some(named.to_owned())
+        } else {
+            culprit(kind, &settings, &error, registry)
+        };
+        let entry = entries
+            .iter()
+            .find(|entry| Some(&entry.key) == culprit.as_ref());
+        let (at, key) = match entry {
+            Some(entry) => (&entry.origin, format!(", `{}`", entry.key)),
+            None => (origin, String::new()),
+        };
+        let hint = if text.starts_with("unknown field") {
+            did_you_mean(named, quoted(&text).skip(1))
+        } else {
+            String::new()
+        };
+        reader.mistake(at, format!("{place}{key}: {text}{hint}"));
+        let culprit = culprit?;
+        settings.remove(&culprit);
+        left_out.push(culprit);
+    }
+}
+
+/// The one key without which the error is another: serde does not say where a wrong type stands.
+fn culprit(
+    kind: &str,
+    settings: &Map<String, Value>,
+    error: &BuildError,
+    registry: &Registry,
+) -> Option<String> {
+    let mut suspects = settings.keys().filter(|key| {
+        let mut without = settings.clone();
+        without.remove(*key);
+        registry.build(kind, without).err().as_ref() != Some(error)
+    });
+    match (suspects.next(), suspects.next()) {
+        (Some(key), None) => Some(key.clone()),
+        _ => None,
+    }
+}
+
+/// What stands between backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+fn to_json(raw: &Raw) -> Result<Value, String> {
+    Ok(match raw {
+        Raw::Text(text) | Raw::Moment(text) => json!(text),
+        Raw::Integer(integer) => json!(integer),
+        Raw::Boolean(boolean) => json!(boolean),
+        Raw::Float(float) if float.is_finite() => json!(float),
+        Raw::Float(_) => return Err("must be a finite number".to_owned()),
+        Raw::Vast(digits) => return Err(format!("is too large: {digits}")),
+        Raw::List(items) => Value::Array(
+            items
+                .iter()
+                .map(|item| to_json(&item.raw))
+                .collect::<Result<_, _>>()?,
+        ),
+        Raw::Table(entries) => {
+            let mut table = Map::new();
+            for entry in entries {
+                table.insert(entry.key.clone(), to_json(&entry.value.raw)?);
+            }
+            Value::Object(table)
+        }
+    })
+}
+
+fn show(instance: &BehaviourInstance, entries: &[Entry]) -> Value {
+    let mut shown = Map::new();
+    shown.insert("name".into(), json!(instance.name));
+    shown.insert("kind".into(), json!(instance.kind));
+    for entry in entries.iter().filter(|entry| !is_ours(&entry.key)) {
+        let mut value = to_json(&entry.value.raw).unwrap_or_default();
+        mask(&entry.key, &mut value);
+        shown.insert(entry.key.clone(), value);
+    }
+    Value::Object(shown)
+}
+
+/// Hides what a key's name calls a secret, and passwords in urls.
+fn mask(key: &str, value: &mut Value) {
+    let key = key.to_ascii_lowercase();
+    if SECRET.iter().any(|part| key.contains(part)) && !key.ends_with("_file") {
+        *value = json!("***");
+        return;
+    }
+    match value {
+        Value::String(text) if text.contains("://") => *text = super::masked(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| mask(&key, item)),
+        Value::Object(table) => table.iter_mut().for_each(|(key, value)| mask(key, value)),
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}

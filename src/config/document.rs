@@ -1,0 +1,163 @@
+//! The file as a tree in which every key and value knows its line and column.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::mistake::{Mistake, Origin};
+
+/// A value that somebody gave, and where.
+#[derive(Clone, Debug)]
+pub(super) struct Given {
+    pub(super) raw: Raw,
+    pub(super) origin: Origin,
+}
+
+/// A value before it is understood.
+#[derive(Clone, Debug)]
+pub(super) enum Raw {
+    Text(String),
+    Integer(i64),
+    Float(f64),
+    Boolean(bool),
+    List(Vec<Given>),
+    Table(Vec<Entry>),
+    /// An integer that 64 bits do not hold.
+    Vast(String),
+    /// A date or a time, which no key holds.
+    Moment(String),
+}
+
+/// One line of a table.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    /// Where the key stands.
+    pub(super) origin: Origin,
+    pub(super) value: Given,
+}
+
+impl Raw {
+    /// What it is, with an article.
+    pub(super) fn what(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "a text",
+            Self::Integer(_) | Self::Vast(_) => "an integer",
+            Self::Float(_) => "a fraction",
+            Self::Boolean(_) => "true or false",
+            Self::List(_) => "a list",
+            Self::Table(_) => "a table",
+            Self::Moment(_) => "a date or time",
+        }
+    }
+}
+
+/// Turns byte offsets into lines and columns.
+struct Places<'a> {
+    text: &'a str,
+    line_starts: Vec<usize>,
+}
+
+impl<'a> Places<'a> {
+    fn new(text: &'a str) -> Self {
+        let mut line_starts = vec![0];
+        line_starts.extend(text.match_indices('\n').map(|(at, _)| at + 1));
+        Self { text, line_starts }
+    }
+
+    fn origin(&self, offset: usize) -> Origin {
+        let offset = offset.min(self.text.len());
+        let line = self.line_starts.partition_point(|start| *start <= offset);
+        let start = self.line_starts[line - 1];
+        let column = self
+            .text
+            .get(start..offset)
+            .map_or(1, |before| before.chars().count() + 1);
+        Origin::File { line, column }
+    }
+}
+
+/// Reads a file's text. What is no TOML is reported, and the rest is read all the same.
+pub(super) fn read(text: &str) -> (Vec<Entry>, Vec<Mistake>) {
+    let places = Places::new(text);
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let mistakes = errors
+        .into_iter()
+        .map(|error| Mistake {
+            origin: places.origin(error.span().map_or(0, |Range { start, .. }| start)),
+            text: format!("not TOML: {}", error.message().replace('\n', ", ")),
+        })
+        .collect();
+    (entries(root.get_ref(), &places), mistakes)
+}
+
+fn entries(table: &DeTable<'_>, places: &Places<'_>) -> Vec<Entry> {
+    let mut list: Vec<(usize, Entry)> = table
+        .iter()
+        .map(|(key, value)| {
+            let entry = Entry {
+                key: key.get_ref().to_string(),
+                origin: places.origin(key.span().start),
+                value: given(value, places),
+            };
+            (key.span().start, entry)
+        })
+        .collect();
+    list.sort_by_key(|(start, _)| *start);
+    list.into_iter().map(|(_, entry)| entry).collect()
+}
+
+fn given(value: &Spanned<DeValue<'_>>, places: &Places<'_>) -> Given {
+    let raw = match value.get_ref() {
+        DeValue::String(text) => Raw::Text(text.to_string()),
+        DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix())
+            .map_or_else(|_| Raw::Vast(digits.to_string()), Raw::Integer),
+        // The parser has seen to the form; what it let through and `f64` refuses reads as NaN,
+        // which every reader refuses.
+        DeValue::Float(digits) => Raw::Float(digits.as_str().parse().unwrap_or(f64::NAN)),
+        DeValue::Boolean(yes) => Raw::Boolean(*yes),
+        DeValue::Datetime(moment) => Raw::Moment(moment.to_string()),
+        DeValue::Array(items) => Raw::List(items.iter().map(|item| given(item, places)).collect()),
+        DeValue::Table(table) => Raw::Table(entries(table, places)),
+    };
+    Given {
+        raw,
+        origin: places.origin(value.span().start),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn places_count_characters_from_one() {
+        let (root, mistakes) = read("# é\n[chain]\n  id = \"x\" # ä\n");
+        assert!(mistakes.is_empty());
+        assert_eq!(root[0].origin, Origin::File { line: 2, column: 2 });
+        let Raw::Table(chain) = &root[0].value.raw else {
+            panic!("{root:?}")
+        };
+        assert_eq!(chain[0].origin, Origin::File { line: 3, column: 3 });
+        assert_eq!(chain[0].value.origin, Origin::File { line: 3, column: 8 });
+    }
+
+    #[test]
+    fn all_syntax_errors_are_reported() {
+        let (_, mistakes) = read("a = \nb = 1\nb = 2\nc = [1,\n");
+        let lines: Vec<_> = mistakes
+            .iter()
+            .map(|mistake| mistake.origin.clone())
+            .collect();
+        assert!(lines.len() >= 3, "{mistakes:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_too_much(text in "[\\[\\]{}=\"'.,# \na-c0-9\\\\é-]{0,60}") {
+            let _ = read(&text);
+        }
+    }
+}

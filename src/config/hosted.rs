@@ -1,0 +1,126 @@
+//! Agents and fleets with their wallets.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::model::{AgentConfig, Config, FleetWallets};
+use crate::wallet::{WalletError, WalletInfo, WalletStore};
+
+/// An agent that shall be hosted.
+#[derive(Clone, Debug)]
+pub struct HostedAgent {
+    /// What it does.
+    pub agent: AgentConfig,
+    /// What is known of its wallet without a password; `None` if there is no such wallet yet,
+    /// which happens to agents of `[[agent]]` alone.
+    pub wallet: Option<WalletInfo>,
+    /// Where its wallet is, or would be.
+    pub store: WalletStore,
+    /// The file that holds the wallet's password.
+    pub password_file: Option<PathBuf>,
+}
+
+/// Why the agents cannot be hosted together.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// A wallet, folder or vault that cannot be used.
+    #[error("the wallet of {owner}: {source}")]
+    Wallet {
+        /// As `agent ponger`.
+        owner: String,
+        /// What is wrong.
+        source: WalletError,
+    },
+    /// Two agents would act for one address.
+    #[error(
+        "agents {one:?} and {other:?} have the same address {address}; one wallet is one agent: \
+         take one of them out of agents.toml"
+    )]
+    SameAddress {
+        /// One agent.
+        one: String,
+        /// The other.
+        other: String,
+        /// Their address.
+        address: String,
+    },
+}
+
+impl Config {
+    /// Every agent that shall be hosted, fleets resolved: those of `[[agent]]` first, then each
+    /// fleet's by wallet name. Reads the wallets' files and needs no password. Blocking.
+    ///
+    /// # Errors
+    /// A damaged wallet; a fleet's folder or vault that is missing; two agents with one address.
+    pub fn hosted(&self) -> Result<Vec<HostedAgent>, HostError> {
+        let mut hosted = Vec::new();
+        let store = WalletStore::from_config(&self.wallets);
+        for agent in &self.agents {
+            let owner = || format!("agent {}", agent.name);
+            let wallet = match store.find(&agent.wallet) {
+                Ok(wallet) => Some(wallet.info().clone()),
+                Err(WalletError::Missing { .. }) => None,
+                Err(source) => {
+                    return Err(HostError::Wallet {
+                        owner: owner(),
+                        source,
+                    });
+                }
+            };
+            hosted.push(HostedAgent {
+                agent: agent.clone(),
+                wallet,
+                store: store.clone(),
+                password_file: self.wallets.password_file.clone(),
+            });
+        }
+        for fleet in &self.fleets {
+            let failed = |source| HostError::Wallet {
+                owner: format!("fleet {}", fleet.name),
+                source,
+            };
+            if let FleetWallets::Directory(directory) = &fleet.wallets {
+                exists(directory).map_err(failed)?;
+            }
+            let store = fleet.wallets.store();
+            for wallet in store.list().map_err(failed)? {
+                let wallet = wallet.map_err(failed)?;
+                hosted.push(HostedAgent {
+                    agent: fleet.agent(&wallet.name),
+                    wallet: Some(wallet),
+                    store: store.clone(),
+                    password_file: fleet.password_file.clone(),
+                });
+            }
+        }
+        check_addresses(&hosted)?;
+        Ok(hosted)
+    }
+}
+
+fn exists(directory: &Path) -> Result<(), WalletError> {
+    std::fs::metadata(directory)
+        .map(|_| ())
+        .map_err(|source| WalletError::io("listing", directory, source))
+}
+
+fn check_addresses(hosted: &[HostedAgent]) -> Result<(), HostError> {
+    // Both forms of an address are one account's owner, so the public key is compared as well.
+    let mut seen: HashMap<String, &str> = HashMap::new();
+    for HostedAgent { agent, wallet, .. } in hosted {
+        let Some(wallet) = wallet else { continue };
+        let address = wallet.address.as_ref().map(ToString::to_string);
+        let key = wallet.public_key.as_ref().map(ToString::to_string);
+        for mark in [&address, &key].into_iter().flatten() {
+            if let Some(other) = seen.insert(mark.clone(), &agent.name) {
+                return Err(HostError::SameAddress {
+                    one: other.to_owned(),
+                    other: agent.name.clone(),
+                    address: address.clone().unwrap_or_else(|| mark.clone()),
+                });
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,492 @@
+//! Lays defaults, file, environment and flags over one another; the last that speaks wins.
+//!
+//! The tables that stand once (`[chain]` …) are layered by the `config` crate, key by key, so
+//! that each value keeps its origin. Agents and fleets stand in the file alone.
+
+use std::collections::HashMap;
+
+use config::{Config as Stack, Environment, Map, Source, Value, ValueKind};
+
+use super::document::{Entry, Given, Raw};
+use super::keys::{self, TABLES, Table};
+use super::mistake::{ConfigError, Mistake, Mistakes, Origin, did_you_mean};
+
+/// Before each variable's name.
+const PREFIX: &str = "AGENTRY";
+/// Between the parts of a variable's name; keys hold single underscores.
+const SEPARATOR: &str = "__";
+
+/// A table that stands `[[so]]`, with the place of its header.
+#[derive(Debug)]
+pub(super) struct Repeated {
+    pub(super) origin: Origin,
+    pub(super) entries: Vec<Entry>,
+}
+
+/// What all layers together say.
+#[derive(Debug)]
+pub(super) struct Layers {
+    values: HashMap<(&'static str, &'static str), Given>,
+    /// Where each table that stands in the file begins.
+    headers: HashMap<&'static str, Origin>,
+    /// The `[[agent]]` tables.
+    pub(super) agents: Vec<Repeated>,
+    /// The `[[fleet]]` tables.
+    pub(super) fleets: Vec<Repeated>,
+}
+
+impl Layers {
+    /// What is said of a key.
+    pub(super) fn get(&self, table: &Table, key: &str) -> Option<&Given> {
+        let key = table.key(key)?.name;
+        self.values.get(&(table.name, key))
+    }
+
+    /// Whether anybody but the defaults says anything of the table.
+    pub(super) fn speaks_of(&self, table: &Table) -> bool {
+        self.headers.contains_key(table.name)
+            || self
+                .values
+                .iter()
+                .any(|((name, _), given)| *name == table.name && given.origin != Origin::Default)
+    }
+
+    /// Where to say that something is missing from a table.
+    pub(super) fn header(&self, table: &Table) -> Origin {
+        self.headers
+            .get(table.name)
+            .cloned()
+            .unwrap_or(Origin::File { line: 1, column: 1 })
+    }
+}
+
+/// What is laid over the file.
+#[derive(Clone, Debug, Default)]
+pub struct Overlay {
+    /// The environment to read instead of the process's own; for tests.
+    pub environment: Option<HashMap<String, String>>,
+    /// `table.key` and its value, each as a flag of the command line gave it; the last wins.
+    pub flags: Vec<(String, String)>,
+}
+
+/// One layer, for the `config` crate. A value's origin is its number in a list of origins.
+#[derive(Clone, Debug)]
+struct Layer(Map<String, Value>);
+
+impl Source for Layer {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, config::ConfigError> {
+        Ok(self.0.clone())
+    }
+}
+
+/// Merges everything; unknown tables and keys are reported.
+///
+/// # Errors
+/// Only when the `config` crate itself fails, as on a variable that is not Unicode.
+pub(super) fn merge(
+    root: Vec<Entry>,
+    overlay: &Overlay,
+    mistakes: &mut Vec<Mistake>,
+) -> Result<Layers, ConfigError> {
+    let mut origins = Vec::new();
+    let mut layers = Layers {
+        values: HashMap::new(),
+        headers: HashMap::new(),
+        agents: Vec::new(),
+        fleets: Vec::new(),
+    };
+    let defaults = defaults(&mut origins);
+    let file = file(root, &mut layers, &mut origins, mistakes);
+    let environment = environment(overlay, &mut origins, mistakes)?;
+    let flags = flags(overlay, &mut origins, mistakes);
+    let merged = Stack::builder()
+        .add_source(defaults)
+        .add_source(file)
+        .add_source(environment)
+        .add_source(flags)
+        .build()
+        .map_err(crate_failed)?;
+    if let ValueKind::Table(tables) = merged.cache.kind {
+        for (name, value) in tables {
+            let (Some(table), ValueKind::Table(values)) = (keys::table(&name), value.kind) else {
+                continue;
+            };
+            for (name, value) in values {
+                if let Some(key) = table.key(&name) {
+                    layers
+                        .values
+                        .insert((table.name, key.name), from_value(value, &origins));
+                }
+            }
+        }
+    }
+    Ok(layers)
+}
+
+fn crate_failed(error: impl std::fmt::Display) -> ConfigError {
+    let mistake = Mistake {
+        origin: Origin::Environment {
+            variable: format!("{PREFIX}{SEPARATOR}…"),
+        },
+        text: error.to_string(),
+    };
+    ConfigError::Mistakes(Mistakes::new(String::new(), vec![mistake]))
+}
+
+fn defaults(origins: &mut Vec<Origin>) -> Layer {
+    let mut layer = Layer(Map::new());
+    for table in TABLES.iter().filter(|table| !table.repeated) {
+        for key in table.keys {
+            if let Some(default) = key.default {
+                let given = Given {
+                    raw: Raw::Text(default.to_owned()),
+                    origin: Origin::Default,
+                };
+                layer.put(table, key.name, given, origins);
+            }
+        }
+    }
+    layer
+}
+
+impl Layer {
+    fn put(&mut self, table: &Table, key: &str, given: Given, origins: &mut Vec<Origin>) {
+        self.0
+            .insert(format!("{}.{key}", table.name), to_value(given, origins));
+    }
+}
+
+fn file(
+    root: Vec<Entry>,
+    layers: &mut Layers,
+    origins: &mut Vec<Origin>,
+    mistakes: &mut Vec<Mistake>,
+) -> Layer {
+    let mut layer = Layer(Map::new());
+    for entry in root {
+        let Some(table) = keys::table(&entry.key) else {
+            mistakes.push(unknown_table(&entry.key, entry.origin));
+            continue;
+        };
+        match (table.repeated, entry.value.raw) {
+            (true, Raw::List(items)) => {
+                for item in items {
+                    let Raw::Table(entries) = item.raw else {
+                        let text = format!("`{0}` is a list of tables: write [[{0}]]", table.name);
+                        mistakes.push(Mistake {
+                            origin: item.origin,
+                            text,
+                        });
+                        continue;
+                    };
+                    let repeated = Repeated {
+                        origin: item.origin,
+                        entries,
+                    };
+                    if table.name == keys::AGENT.name {
+                        layers.agents.push(repeated);
+                    } else {
+                        layers.fleets.push(repeated);
+                    }
+                }
+            }
+            (false, Raw::Table(entries)) => {
+                layers.headers.insert(table.name, entry.origin);
+                for entry in entries {
+                    known_key(table, entry, &mut layer, origins, mistakes);
+                }
+            }
+            (repeated, _) => {
+                let name = table.name;
+                let header = if repeated {
+                    format!("[[{name}]]")
+                } else {
+                    format!("[{name}]")
+                };
+                let text = format!("`{name}` is a table: write {header} on a line of its own");
+                mistakes.push(Mistake {
+                    origin: entry.origin,
+                    text,
+                });
+            }
+        }
+    }
+    layer
+}
+
+fn known_key(
+    table: &Table,
+    entry: Entry,
+    layer: &mut Layer,
+    origins: &mut Vec<Origin>,
+    mistakes: &mut Vec<Mistake>,
+) {
+    if table.key(&entry.key).is_none() {
+        let text = unknown_key(&entry.key, &format!("[{}]", table.name), table.names());
+        mistakes.push(Mistake {
+            origin: entry.origin,
+            text,
+        });
+    } else if matches!(entry.value.raw, Raw::Table(_)) {
+        let text = format!("`{}.{}` is one value, not a table", table.name, entry.key);
+        mistakes.push(Mistake {
+            origin: entry.origin,
+            text,
+        });
+    } else if let Raw::Vast(text) | Raw::Moment(text) = &entry.value.raw {
+        let text = format!("`{}.{}` cannot be {text}", table.name, entry.key);
+        mistakes.push(Mistake {
+            origin: entry.value.origin,
+            text,
+        });
+    } else {
+        layer.put(table, &entry.key, entry.value, origins);
+    }
+}
+
+fn unknown_table(name: &str, origin: Origin) -> Mistake {
+    let known = || TABLES.iter().map(|table| table.name);
+    let text = format!(
+        "unknown table `{name}`{}; known tables: {}",
+        did_you_mean(name, known()),
+        known().collect::<Vec<_>>().join(", ")
+    );
+    Mistake { origin, text }
+}
+
+/// What to say of a key that is not known; `place` is where it stands, as `[chain]`.
+pub(super) fn unknown_key<'a>(
+    key: &str,
+    place: &str,
+    known: impl Iterator<Item = &'a str>,
+) -> String {
+    let known: Vec<&str> = known.collect();
+    format!(
+        "unknown key `{key}` in {place}{}; known keys: {}",
+        did_you_mean(key, known.iter().copied()),
+        known.join(", ")
+    )
+}
+
+fn environment(
+    overlay: &Overlay,
+    origins: &mut Vec<Origin>,
+    mistakes: &mut Vec<Mistake>,
+) -> Result<Layer, ConfigError> {
+    let found = Environment::with_prefix(PREFIX)
+        .prefix_separator(SEPARATOR)
+        .separator(SEPARATOR)
+        .source(
+            overlay
+                .environment
+                .clone()
+                .map(|map| map.into_iter().collect()),
+        )
+        .collect()
+        .map_err(crate_failed)?;
+    let mut layer = Layer(Map::new());
+    for (path, value) in found {
+        let variable = format!(
+            "{PREFIX}{SEPARATOR}{}",
+            path.replace('.', SEPARATOR).to_uppercase()
+        );
+        let text = value.into_string().map_err(crate_failed)?;
+        said_outside(
+            &path,
+            text,
+            Origin::Environment { variable },
+            &mut layer,
+            origins,
+            mistakes,
+        );
+    }
+    Ok(layer)
+}
+
+fn flags(overlay: &Overlay, origins: &mut Vec<Origin>, mistakes: &mut Vec<Mistake>) -> Layer {
+    let mut layer = Layer(Map::new());
+    for (path, value) in &overlay.flags {
+        let origin = Origin::Flag {
+            flag: format!("--set {path}"),
+        };
+        said_outside(path, value.clone(), origin, &mut layer, origins, mistakes);
+    }
+    layer
+}
+
+/// A `table.key` that the environment or a flag sets.
+fn said_outside(
+    path: &str,
+    text: String,
+    origin: Origin,
+    layer: &mut Layer,
+    origins: &mut Vec<Origin>,
+    mistakes: &mut Vec<Mistake>,
+) {
+    let (name, key) = path.split_once('.').unwrap_or((path, ""));
+    match keys::table(name) {
+        None => mistakes.push(unknown_table(name, origin)),
+        Some(table) if table.repeated => {
+            let text = format!("`{name}` can be set in the file alone; [defaults] can be set here");
+            mistakes.push(Mistake { origin, text });
+        }
+        Some(table) if table.key(key).is_none() => {
+            let text = unknown_key(key, &format!("[{name}]"), table.names());
+            mistakes.push(Mistake { origin, text });
+        }
+        Some(table) => layer.put(
+            table,
+            key,
+            Given {
+                raw: Raw::Text(text),
+                origin,
+            },
+            origins,
+        ),
+    }
+}
+
+fn to_value(given: Given, origins: &mut Vec<Origin>) -> Value {
+    let number = origins.len().to_string();
+    origins.push(given.origin);
+    let kind = match given.raw {
+        Raw::Text(text) => ValueKind::String(text),
+        Raw::Integer(integer) => ValueKind::I64(integer),
+        Raw::Float(float) => ValueKind::Float(float),
+        Raw::Boolean(boolean) => ValueKind::Boolean(boolean),
+        Raw::List(items) => ValueKind::Array(
+            items
+                .into_iter()
+                .map(|item| to_value(item, origins))
+                .collect(),
+        ),
+        // None of these is what a key holds; as a fraction that is no number each is refused.
+        Raw::Table(_) | Raw::Vast(_) | Raw::Moment(_) => ValueKind::Float(f64::NAN),
+    };
+    Value::new(Some(&number), kind)
+}
+
+fn from_value(value: Value, origins: &[Origin]) -> Given {
+    let origin = value
+        .origin()
+        .and_then(|number| number.parse::<usize>().ok())
+        .and_then(|number| origins.get(number).cloned())
+        .unwrap_or(Origin::Default);
+    let raw = match value.kind {
+        ValueKind::String(text) => Raw::Text(text),
+        ValueKind::I64(integer) => Raw::Integer(integer),
+        ValueKind::Boolean(boolean) => Raw::Boolean(boolean),
+        ValueKind::Float(float) => Raw::Float(float),
+        ValueKind::Array(items) => Raw::List(
+            items
+                .into_iter()
+                .map(|item| from_value(item, origins))
+                .collect(),
+        ),
+        ValueKind::Nil
+        | ValueKind::I128(_)
+        | ValueKind::U64(_)
+        | ValueKind::U128(_)
+        | ValueKind::Table(_) => Raw::Float(f64::NAN),
+    };
+    Given { raw, origin }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::document;
+    use super::super::keys::CHAIN;
+    use super::*;
+
+    fn merged(text: &str, overlay: &Overlay) -> (Layers, Vec<Mistake>) {
+        let (root, mut mistakes) = document::read(text);
+        let layers = merge(root, overlay, &mut mistakes).unwrap();
+        (layers, mistakes)
+    }
+
+    fn overlay(variables: &[(&str, &str)], flags: &[(&str, &str)]) -> Overlay {
+        let own = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect()
+        };
+        Overlay {
+            environment: Some(own(variables).into_iter().collect()),
+            flags: own(flags),
+        }
+    }
+
+    #[test]
+    fn the_last_layer_wins_and_keeps_its_origin() {
+        let text = "[chain]\nrpc = \"http://file\"\nid = \"file\"\nsubmit = \"http://file\"\n";
+        let over = overlay(
+            &[
+                ("AGENTRY__CHAIN__RPC", "http://env"),
+                ("AGENTRY__CHAIN__ID", "env"),
+                ("HOME", "/"),
+            ],
+            &[("chain.id", "flag")],
+        );
+        let (layers, mistakes) = merged(text, &over);
+        assert!(mistakes.is_empty(), "{mistakes:?}");
+        let said = |key| {
+            let given = layers.get(&CHAIN, key).unwrap();
+            let Raw::Text(text) = &given.raw else {
+                panic!("{given:?}")
+            };
+            (text.clone(), given.origin.describe("f"))
+        };
+        assert_eq!(said("id"), ("flag".into(), "flag --set chain.id".into()));
+        assert_eq!(
+            said("rpc"),
+            (
+                "http://env".into(),
+                "environment AGENTRY__CHAIN__RPC".into()
+            )
+        );
+        assert_eq!(said("submit"), ("http://file".into(), "f:4:10".into()));
+        assert_eq!(said("nonce"), ("timestamp".into(), "default".into()));
+    }
+
+    #[test]
+    fn what_is_not_known_is_reported_wherever_it_stands() {
+        let over = overlay(
+            &[
+                ("AGENTRY__CHAIN__RCP", "x"),
+                ("AGENTRY__AGENT__FEE", "1"),
+                ("AGENTRY_PASSWORD", "p"),
+            ],
+            &[("chian.id", "x"), ("chain", "x")],
+        );
+        let (_, mistakes) = merged("[chains]\n[store]\npth = \"x\"\n", &over);
+        let texts: Vec<_> = mistakes
+            .iter()
+            .map(|mistake| mistake.text.as_str())
+            .collect();
+        assert_eq!(texts.len(), 6, "{texts:#?}");
+        let all = texts.join("\n");
+        for part in [
+            "`chains`; did you mean `chain`",
+            "`path`",
+            "`rpc`",
+            "file alone",
+            "`chian`",
+        ] {
+            assert!(all.contains(part), "{part} in {all}");
+        }
+    }
+
+    #[test]
+    fn a_table_speaks_when_anybody_gives_a_key() {
+        let devnet = keys::table("devnet").unwrap();
+        assert!(!merged("", &overlay(&[], &[])).0.speaks_of(devnet));
+        assert!(merged("[devnet]\n", &overlay(&[], &[])).0.speaks_of(devnet));
+        let over = overlay(&[], &[("devnet.dir", "x")]);
+        assert!(merged("", &over).0.speaks_of(devnet));
+    }
+}

@@ -1,0 +1,140 @@
+//! Reading a configuration.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use agentry_sdk::Registry;
+
+use super::check::Check;
+use super::document;
+use super::layers::{self, Overlay};
+use super::mistake::{ConfigError, Mistake, Mistakes, Origin};
+use super::model::Config;
+
+/// The default configuration: the agents.toml at the top of the source.
+pub const BUILT_IN: &str = include_str!("../../agents.toml");
+
+/// How the file is called in the working directory.
+const CUSTOMARY: &str = "agents.toml";
+/// The largest file, in bytes: 10,000 agents written one by one take less than 2 MiB.
+const LARGEST: u64 = 16 << 20;
+
+/// Which file is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// This one.
+    File(PathBuf),
+    /// `agents.toml` in the working directory, else [`BUILT_IN`] as if it stood there.
+    Customary,
+    /// A text as if it stood in a file of that path; for programs that embed the runtime.
+    Text {
+        /// Where relative paths of the text begin is the folder of this.
+        path: PathBuf,
+        /// The text.
+        text: String,
+    },
+}
+
+impl Config {
+    /// Reads and validates a configuration, whole.
+    ///
+    /// # Errors
+    /// [`ConfigError::Read`] if the file cannot be read; [`ConfigError::Mistakes`] with every
+    /// mistake in the file, the environment and the flags.
+    pub fn load(
+        source: &Source,
+        overlay: &Overlay,
+        registry: &Registry,
+    ) -> Result<Config, ConfigError> {
+        let (name, folder, text) = match source {
+            Source::File(path) => (display(path), folder(path), read(path)?),
+            Source::Text { path, text } => (display(path), folder(path), text.clone()),
+            Source::Customary => match read(Path::new(CUSTOMARY)) {
+                Ok(text) => (CUSTOMARY.to_owned(), PathBuf::new(), text),
+                Err(ConfigError::Read { source, .. })
+                    if source.kind() == io::ErrorKind::NotFound =>
+                {
+                    (
+                        format!("built-in {CUSTOMARY}"),
+                        PathBuf::new(),
+                        BUILT_IN.to_owned(),
+                    )
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        parse(&name, &folder, &text, overlay, registry)
+    }
+}
+
+fn display(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn folder(path: &Path) -> PathBuf {
+    path.parent().map(Path::to_owned).unwrap_or_default()
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let failed = |source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path).map_err(failed)?;
+    let mut text = String::new();
+    file.take(LARGEST + 1)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
+    if text.len() as u64 > LARGEST {
+        let reason = format!("it is larger than {LARGEST} bytes; use [[fleet]] for many agents");
+        return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, reason)));
+    }
+    Ok(text)
+}
+
+fn parse(
+    name: &str,
+    folder: &Path,
+    text: &str,
+    overlay: &Overlay,
+    registry: &Registry,
+) -> Result<Config, ConfigError> {
+    let (root, syntax) = document::read(text);
+    let mut mistakes = Vec::new();
+    let layers = layers::merge(root, overlay, &mut mistakes)?;
+    let mut check = Check::new(&layers, registry, folder);
+    let config = check.run(name);
+    mistakes.append(&mut check.reader.mistakes);
+    if syntax.is_empty() {
+        mistakes.append(&mut check.reader.missing);
+    } else {
+        // What a line that is no TOML was taken for is not worth a second report.
+        let lines: Vec<Option<usize>> =
+            syntax.iter().map(|mistake| line(&mistake.origin)).collect();
+        mistakes.retain(|mistake| !lines.contains(&line(&mistake.origin)));
+        mistakes.extend(syntax);
+    }
+    match config {
+        Some(config) if mistakes.is_empty() => Ok(config),
+        _ => {
+            if mistakes.is_empty() {
+                mistakes.push(Mistake {
+                    origin: Origin::File { line: 1, column: 1 },
+                    text: "the configuration is not complete".to_owned(),
+                });
+            }
+            Err(ConfigError::Mistakes(Mistakes::new(
+                name.to_owned(),
+                mistakes,
+            )))
+        }
+    }
+}
+
+fn line(origin: &Origin) -> Option<usize> {
+    match origin {
+        Origin::File { line, .. } => Some(*line),
+        Origin::Default | Origin::Environment { .. } | Origin::Flag { .. } => None,
+    }
+}

@@ -1,0 +1,54 @@
+//! What agents, fleets and behaviour instances may be called.
+
+/// The longest name, in bytes.
+const LONGEST: usize = 64;
+
+/// Whether a name is 1 to 64 of `[A-Za-z0-9._-]` and begins with a letter or digit; else why not.
+///
+/// # Errors
+/// The reason, to follow "the name".
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    if name.is_empty() || name.len() > LONGEST {
+        return Err(format!(
+            "{name:?} has {} bytes; a name has 1 to {LONGEST}",
+            name.len()
+        ));
+    }
+    if let Some(wrong) = name
+        .chars()
+        .find(|c| !matches!(c, 'A'..='Z' | 'a'..='z' | '0'..='9' | '.' | '_' | '-'))
+    {
+        return Err(format!(
+            "{name:?} holds {wrong:?}; a name is made of letters, digits, `.`, `_` and `-`"
+        ));
+    }
+    if name.starts_with(['.', '_', '-']) {
+        return Err(format!("{name:?} must begin with a letter or a digit"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_name;
+
+    #[test]
+    fn names() {
+        for good in ["a", "temp-agent1", "A.b_c", "0", &"x".repeat(64)] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            ".a",
+            "-a",
+            "_a",
+            "a b",
+            "a/b",
+            "é",
+            "..",
+            &"x".repeat(65),
+        ] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! Whole files, through every layer.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use agentry_chain::Start;
+use agentry_protocol::BlockHeight;
+
+use super::*;
+
+fn overlay(flags: &[(&str, &str)]) -> Overlay {
+    Overlay {
+        environment: Some(HashMap::new()),
+        flags: flags
+            .iter()
+            .map(|(key, value)| ((*key).into(), (*value).into()))
+            .collect(),
+    }
+}
+
+fn load_with(text: &str, overlay: &Overlay) -> Result<Config, ConfigError> {
+    let source = Source::Text {
+        path: PathBuf::from("/etc/agentry/agents.toml"),
+        text: text.into(),
+    };
+    Config::load(&source, overlay, &agentry_behaviours::builtins())
+}
+
+fn load(text: &str) -> Result<Config, ConfigError> {
+    load_with(text, &overlay(&[]))
+}
+
+/// The mistakes as `line:column text`.
+fn mistakes(text: &str) -> Vec<String> {
+    let Err(ConfigError::Mistakes(mistakes)) = load(text) else {
+        panic!("no mistakes in {text}")
+    };
+    let show = |mistake: &Mistake| match &mistake.origin {
+        Origin::File { line, column } => format!("{line}:{column} {}", mistake.text),
+        other => format!("{} {}", other.describe(""), mistake.text),
+    };
+    mistakes.list.iter().map(show).collect()
+}
+
+const SMALL: &str = "[chain]\nid = \"ait-devnet\"\n";
+
+#[test]
+fn the_built_in_configuration_is_right() {
+    let config = load(BUILT_IN).unwrap();
+    assert_eq!(config.chain.id.as_str(), "ait-devnet");
+    assert_eq!(config.chain.submit, "http://127.0.0.1:8006");
+    assert_eq!(config.chain.start, Start::Head);
+    assert_eq!(
+        config.wallets.keystore_dir.as_deref(),
+        Some(Path::new("/etc/agentry/keystore"))
+    );
+    let devnet = config.devnet.unwrap();
+    assert_eq!(
+        (devnet.port, devnet.block_time),
+        (8006, Duration::from_millis(500))
+    );
+    let agents: Vec<_> = config
+        .agents
+        .iter()
+        .map(|agent| {
+            (
+                agent.name.as_str(),
+                agent.wallet.as_str(),
+                agent.behaviours.len(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        agents,
+        [("ponger", "temp-agent2", 1), ("pinger", "temp-agent1", 0)]
+    );
+    assert_eq!(config.agents[0].behaviours[0].name, "pong");
+}
+
+#[test]
+fn the_built_in_configuration_states_the_defaults() {
+    // Whoever reads the file must not be told of defaults that are not.
+    let stated = load(BUILT_IN).unwrap();
+    let bare = load(SMALL).unwrap();
+    for setting in &bare.settings {
+        let Some(other) = stated
+            .settings
+            .iter()
+            .find(|other| other.key == setting.key)
+        else {
+            panic!("{} is not in the built-in file's settings", setting.key);
+        };
+        if !setting.key.starts_with("wallets.") {
+            assert_eq!(setting.value, other.value, "{}", setting.key);
+        }
+    }
+}
+
+#[test]
+fn one_line_is_enough() {
+    let config = load(SMALL).unwrap();
+    assert_eq!(config.chain.rpc, "http://127.0.0.1:8006");
+    assert_eq!(
+        (config.chain.confirmations, config.chain.final_depth),
+        (0, 10)
+    );
+    assert_eq!(
+        config.store.retention,
+        Duration::from_secs(30 * 24 * 60 * 60)
+    );
+    assert_eq!(config.store.path, Path::new("/etc/agentry/agentry.db"));
+    assert_eq!(config.http.listen.to_string(), "127.0.0.1:8070");
+    assert!(config.devnet.is_none() && config.agents.is_empty() && config.fleets.is_empty());
+    assert_eq!((config.defaults.fee, config.defaults.attempts), (10, 5));
+}
+
+#[test]
+fn the_chain_must_be_named() {
+    assert_eq!(mistakes("[store]\npath = \"x\"\n").len(), 1);
+    assert!(mistakes("\n[chain]\n")[0].starts_with("2:2 `chain.id` must be set"));
+    assert_eq!(
+        load_with("", &overlay(&[("chain.id", "x")]))
+            .unwrap()
+            .chain
+            .id
+            .as_str(),
+        "x"
+    );
+}
+
+#[test]
+fn every_mistake_is_told_at_its_place() {
+    let text = r#"[chain]
+id = "no spaces allowed"
+rpc = "127.0.0.1:8006"
+final_depth = 0
+nonce = "sequentail"
+start = "yesterday"
+[store]
+retention = "30"
+pth = "x"
+[http]
+listen = "0.0.0.0:8070"
+[wallets]
+keystore_dir = 7
+vault = "v"
+[colours]
+[[agent]]
+name = "a"
+wallet = "w"
+behaviours = [{ kind = "pang" }, { kind = "pong", triger = "x", reply = 5 }]
+[[agent]]
+name = "a"
+wallet = "w"
+fee = -1
+behaviours = [{ kind = "pong" }, { kind = "pong" }]
+[[agent]]
+wallet = "../secret"
+"#;
+    let found = mistakes(text);
+    let wanted = [
+        "2:6 `chain.id`",
+        "3:7 `chain.rpc`",
+        "4:15 `chain.final_depth` must be a whole number from 1",
+        "5:9 `chain.nonce` must be",
+        "6:9 `chain.start` must be",
+        "8:13 `store.retention`",
+        "9:1 unknown key `pth` in [store]; did you mean `path`?; known keys: path, retention",
+        "11:10 `http.listen` 0.0.0.0:8070",
+        "13:16 `wallets.keystore_dir`",
+        "15:2 unknown table `colours`",
+        "19:24 unknown kind \"pang\" of a behaviour of agent \"a\"; did you mean `pong`?",
+        "19:51 behaviour \"pong\" of agent \"a\", `triger`: unknown field `triger`",
+        "19:65 behaviour \"pong\" of agent \"a\", `reply`: invalid type",
+        "21:8 two agents are named \"a\" (the first in line 17)",
+        "22:10 agents \"a\" and \"a\" have the same wallet",
+        "23:7 `agent.a.fee` must be a whole number from 0",
+        "24:34 agent \"a\" has two behaviours named \"pong\"",
+        "25:1 this agent has no `name`",
+    ];
+    assert_eq!(found.len(), wanted.len(), "{found:#?}");
+    for (found, wanted) in found.iter().zip(wanted) {
+        assert!(
+            found.starts_with(wanted),
+            "found:  {found}\nwanted: {wanted}"
+        );
+    }
+    assert!(
+        found[11].contains("did you mean `trigger`?"),
+        "{}",
+        found[11]
+    );
+}
+
+#[test]
+fn wallet_names_are_no_paths() {
+    let text = format!(
+        "{SMALL}[wallets]\nkeystore_dir = \"k\"\n[[agent]]\nname = \"a\"\nwallet = \"../x\"\n"
+    );
+    assert!(mistakes(&text)[0].starts_with("7:10 `wallet`"));
+}
+
+#[test]
+fn agents_need_a_place_for_their_wallets() {
+    let found = mistakes(&format!("{SMALL}[[agent]]\nname = \"a\"\n"));
+    assert!(
+        found.len() == 1 && found[0].contains("`wallets.keystore_dir`"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn keys_of_the_next_release_are_unknown() {
+    for key in ["daily_budget", "per_sender_rate", "max_wait", "alias"] {
+        let found = mistakes(&format!("{SMALL}[defaults]\n{key} = 1\n"));
+        assert!(
+            found[0].contains(&format!("unknown key `{key}` in [defaults]")),
+            "{found:?}"
+        );
+    }
+}
+
+#[test]
+fn a_broken_line_does_not_hide_the_others() {
+    let found = mistakes("[chain]\nid = \"x\"\nrpc = http://x\nnonce = \"none\"\n");
+    assert!(
+        found.iter().any(|text| text.starts_with("3:")),
+        "{found:#?}"
+    );
+    assert!(
+        found
+            .iter()
+            .any(|text| text.starts_with("4:9 `chain.nonce`")),
+        "{found:#?}"
+    );
+    assert!(
+        found.iter().all(|text| !text.contains("must be set")),
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn agents_inherit_from_defaults() {
+    let text = format!(
+        "{SMALL}[wallets]\nvault = \"v\"\n[defaults]\nfee = 3\nattempts = 2\n\
+         [[agent]]\nname = \"a\"\nattempts = 9\ntime_limit = \"1m\"\n"
+    );
+    let config = load_with(&text, &overlay(&[("defaults.fee", "4")])).unwrap();
+    let agent = &config.agents[0];
+    assert_eq!(
+        (agent.fee, agent.attempts, agent.time_limit),
+        (4, 9, Duration::from_secs(60))
+    );
+    let origin = |key: &str| {
+        config
+            .settings
+            .iter()
+            .find(|setting| setting.key == key)
+            .unwrap()
+            .origin
+            .describe("f")
+    };
+    assert_eq!(origin("agent.a.fee"), "flag --set defaults.fee");
+    assert_eq!(origin("agent.a.attempts"), "f:10:12");
+    assert_eq!(origin("chain.nonce"), "default");
+}
+
+#[test]
+fn fleets_have_one_place() {
+    let fleet = |keys: &str| format!("{SMALL}[[fleet]]\nname = \"f\"\n{keys}");
+    let config = load(&fleet(
+        "vault = \"v\"\nbehaviours = [{ kind = \"pong\" }]\n",
+    ))
+    .unwrap();
+    assert_eq!(
+        config.fleets[0].wallets,
+        FleetWallets::Vault("/etc/agentry/v".into())
+    );
+    assert_eq!(config.fleets[0].agent("w").name, "f/w");
+    assert!(mistakes(&fleet(""))[0].contains("must have a `keystore_dir` or `vault`"));
+    let both = "vault = \"v\"\nkeystore_dir = \"k\"\n";
+    assert!(mistakes(&fleet(both))[0].contains("only one of"));
+    let twice = format!(
+        "{}[[fleet]]\nname = \"g\"\nvault = \"v\"\n",
+        fleet("vault = \"v\"\n")
+    );
+    assert!(mistakes(&twice)[0].contains("host the same wallets"));
+}
+
+#[test]
+fn the_embedded_node_is_the_one_that_is_read() {
+    let devnet = |keys: &str| format!("{SMALL}{keys}");
+    let config = load(&devnet("[devnet]\nport = 9000\n")).unwrap();
+    assert_eq!(config.chain.rpc, "http://127.0.0.1:9000");
+    assert_eq!(config.chain.submit, "http://127.0.0.1:9000");
+    let config = load(&devnet("rpc = \"http://127.0.0.1:9001\"\n[devnet]\n")).unwrap();
+    assert_eq!(config.devnet.unwrap().port, 9001);
+    let other = devnet("rpc = \"http://127.0.0.1:9001\"\n[devnet]\nport = 9002\n");
+    assert!(mistakes(&other)[0].contains("is not the port of `chain.rpc`"));
+    let remote = devnet("rpc = \"http://10.0.0.1:8006\"\n[devnet]\n");
+    assert!(mistakes(&remote)[0].contains("is not the embedded node"));
+    assert!(
+        load(&devnet(
+            "rpc = \"http://127.0.0.1:1\"\n[devnet]\nport = 0\n"
+        ))
+        .is_ok()
+    );
+}
+
+#[test]
+fn faults_are_known_by_name() {
+    let config = load(&format!(
+        "{SMALL}[devnet]\nfaults = [\"late-rows\", \"hang=0.5\"]\n"
+    ))
+    .unwrap();
+    assert_eq!(config.devnet.unwrap().faults.len(), 2);
+    let found = mistakes(&format!(
+        "{SMALL}[devnet]\nfaults = [\"late-rows\", \"rain\"]\n"
+    ));
+    assert!(
+        found.len() == 1 && found[0].starts_with("4:24 `devnet.faults` \"rain\""),
+        "{found:?}"
+    );
+    let flags = overlay(&[("devnet.faults", "late-rows, no-forward")]);
+    assert_eq!(
+        load_with(SMALL, &flags)
+            .unwrap()
+            .devnet
+            .unwrap()
+            .faults
+            .len(),
+        2
+    );
+}
+
+#[test]
+fn a_start_is_the_head_or_a_height() {
+    let start = |text: &str| {
+        load(&format!("{SMALL}start = {text}\n"))
+            .unwrap()
+            .chain
+            .start
+    };
+    assert_eq!(start("\"head\""), Start::Head);
+    assert_eq!(start("17"), Start::Height(BlockHeight(17)));
+    let flags = overlay(&[("chain.start", "17")]);
+    assert_eq!(
+        load_with(SMALL, &flags).unwrap().chain.start,
+        Start::Height(BlockHeight(17))
+    );
+}
+
+#[test]
+fn what_is_shown_holds_no_secret() {
+    let text = format!("{SMALL}rpc = \"http://user:hunter2@node:1\"\nsubmit = \"ftp://hunter2\"\n");
+    let shown = mistakes(&text).join("\n");
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let config = load(&format!("{SMALL}rpc = \"http://user:hunter2@node:1\"\n")).unwrap();
+    assert_eq!(config.chain.rpc, "http://user:hunter2@node:1");
+    let shown = serde_json::to_string(&config.settings).unwrap();
+    assert!(
+        !shown.contains("hunter2") && shown.contains("user:***"),
+        "{shown}"
+    );
+    assert_eq!(masked(&config.chain.rpc), "http://user:***@node:1");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let source = Source::File("/nowhere/agents.toml".into());
+    let error = Config::load(&source, &overlay(&[]), &agentry_behaviours::builtins()).unwrap_err();
+    assert!(
+        error.to_string().contains("/nowhere/agents.toml"),
+        "{error}"
+    );
+}

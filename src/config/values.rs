@@ -1,0 +1,354 @@
+//! From what was given to what it means. Each reader reports what it cannot use.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use url::Url;
+
+use super::document::{Given, Raw};
+use super::mistake::{Mistake, Origin};
+
+/// Collects mistakes while values are read. `name` is always what the value is called in a
+/// message, as `chain.rpc`.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    pub(super) mistakes: Vec<Mistake>,
+    /// What must be set and is not. It is kept apart, since a file that is no TOML may well set it
+    /// in a place that could not be read.
+    pub(super) missing: Vec<Mistake>,
+}
+
+impl Reader {
+    pub(super) fn mistake(&mut self, origin: &Origin, text: impl Into<String>) {
+        self.mistakes.push(Mistake {
+            origin: origin.clone(),
+            text: text.into(),
+        });
+    }
+
+    fn wrong(&mut self, name: &str, given: &Given, wanted: &str) {
+        self.mistake(
+            &given.origin,
+            format!("`{name}` must be {wanted}, not {}", given.raw.what()),
+        );
+    }
+
+    /// A text with something in it.
+    pub(super) fn text(&mut self, name: &str, given: &Given) -> Option<String> {
+        match &given.raw {
+            Raw::Text(text) if text.trim().is_empty() => {
+                self.mistake(&given.origin, format!("`{name}` is empty; give it a text"));
+                None
+            }
+            Raw::Text(text) => Some(text.clone()),
+            _ => {
+                self.wrong(name, given, "a text in quotes");
+                None
+            }
+        }
+    }
+
+    /// A text of a type that parses itself.
+    pub(super) fn parsed<T>(&mut self, name: &str, given: &Given) -> Option<T>
+    where
+        T: std::str::FromStr<Err: std::fmt::Display>,
+    {
+        let text = self.text(name, given)?;
+        text.parse()
+            .map_err(|error| self.mistake(&given.origin, format!("`{name}` {text:?}: {error}")))
+            .ok()
+    }
+
+    /// A whole number in a range; outside the file it comes as text.
+    pub(super) fn integer(
+        &mut self,
+        name: &str,
+        given: &Given,
+        range: RangeInclusive<u64>,
+    ) -> Option<u64> {
+        let wanted = format!("a whole number from {} to {}", range.start(), range.end());
+        let number = match &given.raw {
+            Raw::Integer(integer) => u64::try_from(*integer).ok(),
+            Raw::Text(text) if !matches!(given.origin, Origin::File { .. }) => {
+                text.replace('_', "").parse().ok()
+            }
+            Raw::Vast(_) => None,
+            _ => {
+                self.wrong(name, given, &wanted);
+                return None;
+            }
+        };
+        let number = number.filter(|number| range.contains(number));
+        if number.is_none() {
+            let found = match &given.raw {
+                Raw::Integer(integer) => integer.to_string(),
+                Raw::Text(text) | Raw::Vast(text) => text.clone(),
+                other => other.what().to_owned(),
+            };
+            self.mistake(
+                &given.origin,
+                format!("`{name}` must be {wanted}, not {found}"),
+            );
+        }
+        number
+    }
+
+    /// A length of time in a range.
+    pub(super) fn duration(
+        &mut self,
+        name: &str,
+        given: &Given,
+        range: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        let Raw::Text(text) = &given.raw else {
+            self.wrong(name, given, "a length of time such as \"30s\"");
+            return None;
+        };
+        match humantime::parse_duration(text) {
+            Ok(duration) if range.contains(&duration) => Some(duration),
+            Ok(_) => {
+                let (from, to) = (humantime::format_duration(*range.start()), *range.end());
+                let to = humantime::format_duration(to);
+                self.mistake(
+                    &given.origin,
+                    format!("`{name}` must be {from} to {to}, not {text}"),
+                );
+                None
+            }
+            Err(error) => {
+                let text = format!(
+                    "`{name}` {text:?} is no length of time ({error}); write one such as \"500ms\", \
+                     \"30s\", \"5m\", \"2h\" or \"30d\""
+                );
+                self.mistake(&given.origin, text);
+                None
+            }
+        }
+    }
+
+    /// The address of a node.
+    pub(super) fn url(&mut self, name: &str, given: &Given) -> Option<Url> {
+        let text = self.text(name, given)?;
+        match check_url(&text) {
+            Ok(url) => Some(url),
+            // The text itself may hold a password, so it is not repeated.
+            Err(reason) => {
+                let example = "write one such as \"http://127.0.0.1:8006\"";
+                self.mistake(&given.origin, format!("`{name}` {reason}; {example}"));
+                None
+            }
+        }
+    }
+
+    /// A path; in the file, as in the defaults, it is relative to `folder`.
+    pub(super) fn path(&mut self, name: &str, given: &Given, folder: &Path) -> Option<PathBuf> {
+        let text = self.text(name, given)?;
+        if text.contains('\0') {
+            self.mistake(
+                &given.origin,
+                format!("`{name}` holds a zero character; no path does"),
+            );
+            return None;
+        }
+        Some(match given.origin {
+            Origin::File { .. } | Origin::Default => folder.join(text),
+            Origin::Environment { .. } | Origin::Flag { .. } => text.into(),
+        })
+    }
+
+    /// A loopback address with a port: what is served there is for this machine alone.
+    pub(super) fn loopback(&mut self, name: &str, given: &Given) -> Option<SocketAddr> {
+        let text = self.text(name, given)?;
+        let numeric = text.replacen("localhost:", "127.0.0.1:", 1);
+        match numeric.parse::<SocketAddr>() {
+            Ok(address) if address.ip().is_loopback() => Some(address),
+            Ok(address) => {
+                let text = format!(
+                    "`{name}` {address} can be reached from other machines, and what is served there \
+                     has no access control; use 127.0.0.1:{} and a proxy",
+                    address.port()
+                );
+                self.mistake(&given.origin, text);
+                None
+            }
+            Err(_) => {
+                let text = format!(
+                    "`{name}` {text:?} is no address with a port; write one such as \
+                     \"127.0.0.1:8070\""
+                );
+                self.mistake(&given.origin, text);
+                None
+            }
+        }
+    }
+
+    /// A list of texts; outside the file they are separated by commas.
+    pub(super) fn list(&mut self, name: &str, given: &Given) -> Vec<Given> {
+        match &given.raw {
+            Raw::List(items) => items.clone(),
+            Raw::Text(text) if !matches!(given.origin, Origin::File { .. }) => text
+                .split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .map(|item| Given {
+                    raw: Raw::Text(item.to_owned()),
+                    origin: given.origin.clone(),
+                })
+                .collect(),
+            _ => {
+                self.wrong(name, given, "a list of texts");
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// A node's address: `http` or `https`, a host, no query and no fragment.
+pub(crate) fn check_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("is no url ({error})"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!(
+            "has the scheme {:?}, and nodes speak http or https",
+            url.scheme()
+        ));
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err("names no host".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("ends in a query (`?…`) or a fragment (`#…`), which no node has".to_owned());
+    }
+    Ok(url)
+}
+
+/// A url's text without a slash at the end.
+pub(crate) fn plain_url(url: &Url) -> String {
+    url.as_str().trim_end_matches('/').to_owned()
+}
+
+/// A url with its password, if it holds one, hidden.
+pub(crate) fn masked_url(url: &Url) -> String {
+    let mut masked = url.clone();
+    if masked.password().is_some() && masked.set_password(Some("***")).is_err() {
+        return format!("{}://***", url.scheme());
+    }
+    plain_url(&masked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(raw: Raw) -> Given {
+        Given {
+            raw,
+            origin: Origin::File { line: 1, column: 1 },
+        }
+    }
+
+    fn flag(text: &str) -> Given {
+        Given {
+            raw: Raw::Text(text.into()),
+            origin: Origin::Flag {
+                flag: "--set".into(),
+            },
+        }
+    }
+
+    #[test]
+    fn numbers_are_text_outside_the_file_alone() {
+        let mut reader = Reader::default();
+        assert_eq!(reader.integer("n", &file(Raw::Integer(7)), 1..=9), Some(7));
+        assert_eq!(reader.integer("n", &flag("1_000"), 1..=9_000), Some(1_000));
+        assert_eq!(reader.mistakes, []);
+        for bad in [
+            file(Raw::Text("7".into())),
+            file(Raw::Integer(0)),
+            file(Raw::Integer(-7)),
+            file(Raw::Integer(10)),
+            file(Raw::Vast("99999999999999999999".into())),
+            file(Raw::Boolean(true)),
+            flag("seven"),
+            flag("-7"),
+        ] {
+            assert_eq!(reader.integer("n", &bad, 1..=9), None, "{bad:?}");
+        }
+        assert_eq!(reader.mistakes.len(), 8);
+    }
+
+    #[test]
+    fn urls_are_those_of_nodes() {
+        for good in [
+            "http://127.0.0.1:8006",
+            "https://node.example/path/",
+            "http://[::1]:1",
+        ] {
+            assert!(check_url(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "127.0.0.1:8006",
+            "ftp://x",
+            "http://",
+            "http://x?a",
+            "http://x#a",
+            "x y",
+        ] {
+            assert!(check_url(bad).is_err(), "{bad}");
+        }
+        let secret = check_url("http://user:hunter2@node:1/").unwrap();
+        assert_eq!(masked_url(&secret), "http://user:***@node:1");
+    }
+
+    #[test]
+    fn only_loopback_is_listened_on() {
+        let mut reader = Reader::default();
+        for good in ["127.0.0.1:8070", "[::1]:1", "localhost:0", "127.1.2.3:9"] {
+            assert!(reader.loopback("l", &flag(good)).is_some(), "{good}");
+        }
+        for bad in [
+            "0.0.0.0:8070",
+            "[::]:1",
+            "10.0.0.1:1",
+            "127.0.0.1",
+            "here:80",
+            "8070",
+        ] {
+            assert!(reader.loopback("l", &flag(bad)).is_none(), "{bad}");
+        }
+        assert_eq!(reader.mistakes.len(), 6);
+    }
+
+    #[test]
+    fn paths_of_the_file_are_relative_to_its_folder() {
+        let mut reader = Reader::default();
+        let given = file(Raw::Text("a/b".into()));
+        assert_eq!(
+            reader.path("p", &given, Path::new("/etc")),
+            Some("/etc/a/b".into())
+        );
+        assert_eq!(
+            reader.path("p", &flag("a/b"), Path::new("/etc")),
+            Some("a/b".into())
+        );
+        let given = file(Raw::Text("/a".into()));
+        assert_eq!(
+            reader.path("p", &given, Path::new("/etc")),
+            Some("/a".into())
+        );
+    }
+
+    #[test]
+    fn durations_say_how_they_are_written() {
+        let mut reader = Reader::default();
+        let range = Duration::from_secs(1)..=Duration::from_secs(60);
+        let second = Some(Duration::from_secs(30));
+        assert_eq!(reader.duration("d", &flag("30s"), range.clone()), second);
+        for bad in [flag("30"), flag("soon"), flag("2h"), file(Raw::Integer(30))] {
+            assert_eq!(reader.duration("d", &bad, range.clone()), None);
+        }
+        assert_eq!(reader.mistakes.len(), 4);
+    }
+}

@@ -1,0 +1,135 @@
+//! What is looked for on the chain, and what was found.
+
+use std::time::{Duration, Instant};
+
+use agentry_chain::{NodeClient, NodeError};
+use agentry_protocol::{BlockHash, BlockHeight, StoredTransaction, TransactionHash};
+use serde::Serialize;
+
+/// How many blocks are asked for at a time.
+const PAGE: u64 = 50;
+
+/// A transaction on the chain.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its hash.
+    pub hash: TransactionHash,
+    /// The transaction.
+    pub stored: StoredTransaction,
+    /// The block's height.
+    pub height: BlockHeight,
+    /// The block's hash.
+    pub block_hash: BlockHash,
+}
+
+/// Where a transaction stands.
+#[derive(Clone, Debug, Serialize)]
+pub struct Standing {
+    /// Its hash.
+    pub hash: String,
+    /// The block's height.
+    pub height: u64,
+    /// The block's hash.
+    pub block: String,
+}
+
+impl From<&Found> for Standing {
+    fn from(found: &Found) -> Self {
+        Self {
+            hash: found.hash.to_string(),
+            height: found.height.0,
+            block: found.block_hash.to_string(),
+        }
+    }
+}
+
+/// The proof of a conversation.
+#[derive(Clone, Debug, Serialize)]
+pub struct Evidence {
+    /// The ping.
+    pub ping: Standing,
+    /// The pong.
+    pub pong: Standing,
+    /// Who pinged.
+    pub pinger: String,
+    /// Who answered.
+    pub ponger: String,
+    /// The nodes.
+    pub nodes: Vec<String>,
+    /// From the order to send the ping until the pinger's own node showed the pong.
+    pub round_trip_ms: u64,
+}
+
+/// All transactions in blocks `from ..= to` that `wanted` picks.
+///
+/// # Errors
+/// The node cannot be asked.
+pub async fn all(
+    node: &NodeClient,
+    from: BlockHeight,
+    to: BlockHeight,
+    wanted: impl Fn(&Found) -> bool,
+) -> Result<Vec<Found>, NodeError> {
+    let mut found = Vec::new();
+    let mut start = from.0;
+    while start <= to.0 {
+        let end = to.0.min(start + PAGE - 1);
+        for block in node.blocks_range(BlockHeight(start), BlockHeight(end)).await? {
+            for transaction in block.transactions.into_iter().flatten() {
+                // What cannot be read is nothing that was said here.
+                let (Some(hash), Ok(stored)) = (transaction.hash, transaction.stored) else {
+                    continue;
+                };
+                let one = Found {
+                    hash,
+                    stored,
+                    height: block.height,
+                    block_hash: block.hash,
+                };
+                if wanted(&one) {
+                    found.push(one);
+                }
+            }
+        }
+        start = end + 1;
+    }
+    Ok(found)
+}
+
+/// Waits until a transaction that `wanted` picks stands in a block from `from` on.
+///
+/// # Errors
+/// The node cannot be asked, for a reason that does not pass.
+pub async fn wait(
+    node: &NodeClient,
+    from: BlockHeight,
+    deadline: Instant,
+    poll: Duration,
+    wanted: impl Fn(&Found) -> bool,
+) -> Result<Option<Found>, NodeError> {
+    let mut next = from;
+    while Instant::now() < deadline {
+        match look(node, next, &wanted).await {
+            Ok((Some(found), _)) => return Ok(Some(found)),
+            // The last block is looked at again: a follower's fills up.
+            Ok((None, head)) => next = head,
+            Err(error) if error.is_transient() => {}
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(poll).await;
+    }
+    Ok(None)
+}
+
+async fn look(
+    node: &NodeClient,
+    from: BlockHeight,
+    wanted: impl Fn(&Found) -> bool,
+) -> Result<(Option<Found>, BlockHeight), NodeError> {
+    let Some(head) = node.head().await? else { return Ok((None, from)) };
+    if head.height < from {
+        return Ok((None, from));
+    }
+    let found = all(node, from, head.height, wanted).await?;
+    Ok((found.into_iter().next(), head.height))
+}

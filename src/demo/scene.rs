@@ -1,0 +1,245 @@
+//! The nodes and the two hosts of a demonstration.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use agentry_chain::{NodeClient, NodeError, NodeOptions};
+use agentry_devnet::{Devnet, DevnetConfig, DevnetError, Faults};
+use agentry_protocol::{
+    Address, BlockHash, BlockHeight, ChainId, KeystoreError, Password, PublicKey, Seed, genesis_hash,
+};
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+use crate::config::{Config, ConfigError, Overlay, Source};
+use crate::runtime::host::{Host, HostError, HostOptions};
+use crate::wallet::{PasswordError, PasswordSource, WalletError, WalletStore};
+
+/// What each of the two wallets is given on nodes of our own, in AIT.
+const ENDOWMENT: u64 = 1_000;
+
+/// Where the demonstration takes place.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// On two nodes of our own, in a folder that goes afterwards: one that makes blocks, and a
+    /// follower that imports them and forwards what is posted to it.
+    Embedded {
+        /// How often a block is made.
+        block_time: Duration,
+        /// The faults of the node that makes blocks.
+        faults: Faults,
+    },
+    /// On two nodes that exist.
+    Nodes {
+        /// The chain's id.
+        chain_id: ChainId,
+        /// The node that makes blocks; everything is posted there, as followers of AITBC forward
+        /// nothing.
+        producer: String,
+        /// A node that follows it.
+        follower: String,
+        /// Where the wallets are.
+        wallets: WalletStore,
+        /// The wallet that pings.
+        pinger: String,
+        /// The wallet that answers.
+        ponger: String,
+        /// Where their password is.
+        password: PasswordSource,
+    },
+}
+
+/// Everything that is running for a demonstration; it stops when this is dropped.
+#[derive(Debug)]
+pub struct Scene {
+    /// The nodes: the one that makes blocks, and its follower.
+    pub nodes: [NodeClient; 2],
+    /// Hash of block 0.
+    pub genesis: BlockHash,
+    /// Who pings.
+    pub pinger: Address,
+    /// Who answers.
+    pub ponger: Address,
+    /// The key of who answers.
+    pub ponger_key: PublicKey,
+    /// The store of the pinger's runtime, beside which its socket is.
+    pub pinger_store: PathBuf,
+    // In the order in which they stop: hosts, nodes, folder.
+    _hosts: [Host; 2],
+    _devnets: Vec<Devnet>,
+    _dir: TempDir,
+}
+
+/// The wallets that a scene uses, unlocked.
+struct Cast {
+    pinger: Seed,
+    pinger_address: Address,
+    ponger: Seed,
+    ponger_address: Address,
+}
+
+impl Scene {
+    /// Sets everything up. Blocking.
+    ///
+    /// # Errors
+    /// See [`SceneError`].
+    pub fn set(place: Place) -> Result<Self, SceneError> {
+        let dir = tempfile::Builder::new().prefix("agentry-demo-").tempdir()?;
+        let (cast, chain_id, urls, submits, devnets) = match place {
+            Place::Embedded { block_time, faults } => {
+                let cast = Cast::new()?;
+                let devnets = start_nodes(dir.path(), block_time, faults, &cast)?;
+                let urls = [devnets[0].url(), devnets[1].url()];
+                let chain_id = DevnetConfig::default().chain_id;
+                (cast, chain_id, urls.clone(), urls, devnets)
+            }
+            Place::Nodes { chain_id, producer, follower, wallets, pinger, ponger, password } => {
+                let cast = Cast::load(&wallets, &pinger, &ponger, &password)?;
+                let submits = [producer.clone(), producer.clone()];
+                (cast, chain_id, [producer, follower], submits, Vec::new())
+            }
+        };
+        let client = |url: &str| NodeClient::new(url, NodeOptions::default());
+        let nodes = [client(&urls[0])?, client(&urls[1])?];
+        let keystore = dir.path().join("keystore");
+        make_keystore(&keystore, &cast)?;
+        let host = |name: &str, behaviours: &str, url: &str, submit: &str| {
+            let text = format!(
+                "[chain]\nid = \"{chain_id}\"\nrpc = \"{url}\"\nsubmit = \"{submit}\"\n\
+                 [store]\npath = \"{name}.db\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
+                 [wallets]\nkeystore_dir = \"keystore\"\npassword_file = \"keystore/.password\"\n\
+                 [[agent]]\nname = \"{name}\"\nwallet = \"{name}\"\nbehaviours = [{behaviours}]\n"
+            );
+            let source = Source::Text { path: dir.path().join(format!("{name}.toml")), text };
+            let overlay = Overlay { environment: Some(HashMap::new()), flags: Vec::new() };
+            let config = Config::load(&source, &overlay, &crate::builtins())?;
+            let (_keep, cancel) = watch::channel(false);
+            Ok::<Host, SceneError>(Host::start(config, HostOptions::default(), cancel)?)
+        };
+        let ponger = host("ponger", r#"{ kind = "pong" }"#, &urls[0], &submits[0])?;
+        let pinger = host("pinger", "", &urls[1], &submits[1])?;
+        Ok(Self {
+            genesis: genesis_hash(&chain_id),
+            pinger: cast.pinger_address.clone(),
+            ponger: cast.ponger_address.clone(),
+            ponger_key: cast.ponger.public_key(),
+            pinger_store: dir.path().join("pinger.db"),
+            nodes,
+            _hosts: [ponger, pinger],
+            _devnets: devnets,
+            _dir: dir,
+        })
+    }
+
+    /// The height of the node that makes blocks.
+    ///
+    /// # Errors
+    /// It cannot be asked.
+    pub async fn height(&self) -> Result<BlockHeight, NodeError> {
+        Ok(self.nodes[0].head().await?.map_or(BlockHeight(0), |head| head.height))
+    }
+}
+
+impl Cast {
+    fn new() -> Result<Self, SceneError> {
+        let seed = || Seed::generate().map_err(|error| SceneError::Random(error.to_string()));
+        let (pinger, ponger) = (seed()?, seed()?);
+        Ok(Self {
+            pinger_address: Address::from_public_key(&pinger.public_key()),
+            ponger_address: Address::from_public_key(&ponger.public_key()),
+            pinger,
+            ponger,
+        })
+    }
+
+    fn load(
+        wallets: &WalletStore,
+        pinger: &str,
+        ponger: &str,
+        password: &PasswordSource,
+    ) -> Result<Self, SceneError> {
+        let (one, other) = (wallets.find(pinger)?, wallets.find(ponger)?);
+        let password = password.password(&format!("wallets {pinger} and {ponger}"))?;
+        let (one, other) = (one.unlock(&password)?, other.unlock(&password)?);
+        Ok(Self {
+            pinger: one.seed,
+            pinger_address: one.address,
+            ponger: other.seed,
+            ponger_address: other.address,
+        })
+    }
+}
+
+/// The wallets as files of the demonstration's own, under a password that goes with them.
+fn make_keystore(dir: &Path, cast: &Cast) -> Result<(), SceneError> {
+    let password_file = dir.join(".password");
+    crate::wallet::ensure_password_file(&password_file)?;
+    let password: Password = crate::wallet::password::read(&password_file)?;
+    let store = WalletStore::new(Some(dir.to_owned()), None);
+    for (name, seed, address) in [
+        ("pinger", &cast.pinger, &cast.pinger_address),
+        ("ponger", &cast.ponger, &cast.ponger_address),
+    ] {
+        let name = name.parse().map_err(WalletError::Name)?;
+        store.add(&name, seed, address, &password)?;
+    }
+    Ok(())
+}
+
+fn start_nodes(
+    dir: &Path,
+    block_time: Duration,
+    faults: Faults,
+    cast: &Cast,
+) -> Result<Vec<Devnet>, SceneError> {
+    let producer = Devnet::start(DevnetConfig {
+        dir: dir.join("node-1"),
+        block_time,
+        faults,
+        allocations: vec![
+            (cast.pinger_address.clone(), ENDOWMENT),
+            (cast.ponger_address.clone(), ENDOWMENT),
+        ],
+        ..DevnetConfig::default()
+    })?;
+    let follower = Devnet::start(DevnetConfig {
+        dir: dir.join("node-2"),
+        block_time,
+        follow: Some(producer.url()),
+        ..DevnetConfig::default()
+    })?;
+    Ok(vec![producer, follower])
+}
+
+/// Why a demonstration could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SceneError {
+    /// The folder for it.
+    #[error("making a folder for the demonstration: {0}")]
+    Folder(#[from] std::io::Error),
+    /// No random numbers.
+    #[error("making wallets: {0}")]
+    Random(String),
+    /// A node of our own.
+    #[error("starting a node: {0}")]
+    Devnet(#[from] DevnetError),
+    /// A node's address.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// A wallet.
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
+    /// A password.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// A keystore.
+    #[error(transparent)]
+    Keystore(#[from] KeystoreError),
+    /// The configuration that was made for it.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A runtime.
+    #[error(transparent)]
+    Host(#[from] HostError),
+}

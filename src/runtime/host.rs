@@ -1,0 +1,257 @@
+//! Puts the actors together, and takes them apart when the process is asked to stop.
+//!
+//! A [`Host`] is a runtime on a thread of its own: it is started with a configuration, and stopped
+//! by [`Host::stop`]. Starting checks everything that can be checked before the first message is
+//! read: the wallets and their password, the store and its lock, the node and its chain.
+
+mod chain;
+mod prepare;
+mod run;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use agentry_devnet::DevnetError;
+use tokio::sync::{oneshot, watch};
+
+use super::metrics::Metrics;
+use super::signer::SignError;
+use crate::config::{Config, HostError as AgentsError};
+use crate::store::StoreError;
+use crate::wallet::{PasswordError, WalletError};
+
+/// How a host is run.
+#[derive(Clone, Debug)]
+pub struct HostOptions {
+    /// How long stopping may take: what is in hand is finished within it.
+    pub stop_limit: Duration,
+    /// Whether the embedded node, wallets that do not exist and their money are provided, where
+    /// the configuration has a `[devnet]` table.
+    pub embedded_node: bool,
+    /// Whether a password may be asked for on the terminal.
+    pub prompt: bool,
+}
+
+impl Default for HostOptions {
+    fn default() -> Self {
+        Self { stop_limit: Duration::from_secs(10), embedded_node: true, prompt: false }
+    }
+}
+
+/// A runtime on a thread of its own. It stops when this is dropped, too.
+#[derive(Debug)]
+pub struct Host {
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<Result<(), HostError>>>,
+    started: Started,
+}
+
+/// What a host found out while it started.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// Where `/health`, `/ready` and `/metrics` are served.
+    pub status: SocketAddr,
+    /// How many wallets are hosted.
+    pub agents: usize,
+    /// The node that is read and posted to.
+    pub node: String,
+    /// The folder of the embedded node, if there is one.
+    pub devnet: Option<PathBuf>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Host {
+    /// Starts a runtime. Blocks until it hosts its agents, or cannot.
+    ///
+    /// A node that cannot be reached is waited for, with warnings in the log, until `cancel`
+    /// becomes true.
+    ///
+    /// # Errors
+    /// Whatever is wrong with wallets, store, node or ports; see [`HostError`].
+    pub fn start(
+        config: Config,
+        options: HostOptions,
+        cancel: watch::Receiver<bool>,
+    ) -> Result<Self, HostError> {
+        let (stop, stopping) = watch::channel(false);
+        let (ready, readied) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name("agentry-host".to_owned())
+            .spawn(move || run::run(config, options, stopping, cancel, ready))
+            .map_err(HostError::Thread)?;
+        match readied.blocking_recv() {
+            Ok(started) => Ok(Self { stop, thread: Some(thread), started }),
+            // It ended before it was ready: its result says why.
+            Err(_) => match thread.join() {
+                Ok(Err(error)) => Err(error),
+                Ok(Ok(())) => Err(HostError::Cancelled),
+                Err(_) => Err(HostError::Panicked),
+            },
+        }
+    }
+
+    /// What it found out while it started.
+    pub const fn started(&self) -> &Started {
+        &self.started
+    }
+
+    /// Asks it to stop: what is in hand is finished, nothing new is begun.
+    pub fn begin_stop(&self) {
+        // Nobody listens any more if it has stopped by itself.
+        let _ = self.stop.send(true);
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Stops it and waits until it has.
+    ///
+    /// # Errors
+    /// What went wrong while it ran.
+    pub fn stop(mut self) -> Result<(), HostError> {
+        self.begin_stop();
+        self.join()
+    }
+
+    fn join(&mut self) -> Result<(), HostError> {
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(HostError::Panicked),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.begin_stop();
+        if let Err(error) = self.join() {
+            tracing::error!(%error, "stopping the runtime");
+        }
+    }
+}
+
+/// Counts the agents that have a message in hand, so that stopping can wait for them.
+#[derive(Clone, Debug, Default)]
+pub struct InHand(Arc<AtomicUsize>);
+
+/// One agent at work.
+#[derive(Debug)]
+pub struct AtWork(Arc<AtomicUsize>);
+
+impl InHand {
+    /// Counts one more until the returned guard goes.
+    pub fn begin(&self) -> AtWork {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        AtWork(Arc::clone(&self.0))
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Why a runtime cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The agents and their wallets do not fit together.
+    #[error(transparent)]
+    Agents(#[from] AgentsError),
+    /// An agent's wallet does not exist, on a real node.
+    #[error("agent {agent}: there is no wallet {wallet:?} in {place}; make it with `agentry wallet create {wallet}`, or import it")]
+    NoWallet {
+        /// The agent.
+        agent: String,
+        /// Its wallet.
+        wallet: String,
+        /// Where it was looked for.
+        place: String,
+    },
+    /// A wallet's file cannot be used.
+    #[error("wallet {wallet}: {source}")]
+    Wallet {
+        /// Which.
+        wallet: String,
+        /// Why.
+        source: WalletError,
+    },
+    /// There is no password.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// A wallet cannot be unlocked.
+    #[error(transparent)]
+    Unlock(#[from] SignError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store belongs to another chain.
+    #[error("the store {} belongs to chain {stored}, agents.toml says {configured}: give each chain a [store] path of its own", path.display())]
+    OtherChainId {
+        /// The store.
+        path: PathBuf,
+        /// Its chain.
+        stored: String,
+        /// The configured one.
+        configured: String,
+    },
+    /// The node serves another chain.
+    #[error("the node {node} does not serve chain {configured}: {why}. Correct [chain] id, rpc or db in agents.toml")]
+    OtherChain {
+        /// The node, or its database.
+        node: String,
+        /// The configured chain.
+        configured: String,
+        /// How that is known.
+        why: String,
+    },
+    /// The node's address or database cannot be used.
+    #[error("the node {node}: {reason}")]
+    Node {
+        /// The node, or its database.
+        node: String,
+        /// Why.
+        reason: String,
+    },
+    /// The embedded node cannot run.
+    #[error("the embedded node: {0}")]
+    Devnet(#[from] DevnetError),
+    /// The status port cannot be listened on.
+    #[error("listening on {listen}: {source}. Another process has the port; give [http] another `listen`, or port 0 for any free one")]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The control socket cannot be made.
+    #[error("making the control socket {}: {source}", path.display())]
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A thread could not be started.
+    #[error("starting a thread: {0}")]
+    Thread(std::io::Error),
+    /// It was asked to stop before it had started.
+    #[error("stopped before it had started")]
+    Cancelled,
+    /// A defect: the runtime's thread panicked.
+    #[error("the runtime's thread panicked; that is a defect, please report it with the log")]
+    Panicked,
+}

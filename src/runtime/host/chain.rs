@@ -1,0 +1,209 @@
+//! The chain of a start: the source, whether it is the right chain, and where to begin.
+
+use std::time::Duration;
+
+use agentry_chain::{
+    ChainDb, ChainDbOptions, ChainSource, Cursor, NodeClient, NodeOptions, RpcOptions, RpcSource,
+    SourceError, Start,
+};
+use agentry_protocol::{BlockHash, BlockHeight, ChainId, genesis_hash};
+use tokio::sync::watch;
+
+use super::HostError;
+use crate::config::{ChainConfig, masked};
+use crate::store::read::Identity;
+
+/// The pause between attempts to reach the node at the start.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// After how many failed attempts the log is told again.
+const TELL_EVERY: u32 = 40;
+
+/// The clients of a start.
+#[derive(Debug)]
+pub(super) struct Nodes {
+    /// The node that is posted to.
+    pub(super) submit: NodeClient,
+    /// The node that is read where no database is given.
+    pub(super) read: NodeClient,
+    /// How what is read is called in messages.
+    pub(super) name: String,
+}
+
+pub(super) fn nodes(chain: &ChainConfig) -> Result<Nodes, HostError> {
+    let client = |url: &str| {
+        NodeClient::new(url, NodeOptions::default())
+            .map_err(|error| HostError::Node { node: masked(url), reason: error.to_string() })
+    };
+    let name = match &chain.db {
+        Some(path) => path.display().to_string(),
+        None => masked(&chain.rpc),
+    };
+    Ok(Nodes { submit: client(&chain.submit)?, read: client(&chain.rpc)?, name })
+}
+
+pub(super) fn source(
+    chain: &ChainConfig,
+    nodes: &Nodes,
+) -> Result<Box<dyn ChainSource>, HostError> {
+    match &chain.db {
+        Some(path) => ChainDb::open(path, chain.id.clone(), ChainDbOptions::default())
+            .map(|source| Box::new(source) as Box<dyn ChainSource>)
+            .map_err(|error| HostError::Node {
+                node: path.display().to_string(),
+                reason: error.to_string(),
+            }),
+        None => Ok(Box::new(RpcSource::new(
+            nodes.read.clone(),
+            chain.id.clone(),
+            RpcOptions::default(),
+        ))),
+    }
+}
+
+/// Where reading begins.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    /// Hash of block 0.
+    pub(super) genesis: BlockHash,
+    /// The position.
+    pub(super) cursor: Cursor,
+    /// The first height that is the business of an agent that the store does not know.
+    pub(super) first_height: BlockHeight,
+}
+
+/// Finds out whether the source has the right chain, and where to go on or begin. Waits for a
+/// node that cannot be reached.
+pub(super) async fn begin(
+    source: &mut dyn ChainSource,
+    chain: &ChainConfig,
+    nodes: &Nodes,
+    known: &Identity,
+    new_agents: bool,
+    cancel: &mut watch::Receiver<bool>,
+) -> Result<Beginning, HostError> {
+    let mut failures = 0_u32;
+    loop {
+        match try_begin(source, chain, nodes, known, new_agents).await {
+            Ok(Some(beginning)) => return Ok(beginning),
+            Ok(None) => wait_told(&mut failures, &nodes.name, "there is no block yet"),
+            Err(Problem::Final(error)) => return Err(error),
+            Err(Problem::Passing(reason)) => wait_told(&mut failures, &nodes.name, &reason),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            changed = cancel.changed() => {
+                // A sender that is gone cannot cancel any more: the wait goes on.
+                if changed.is_err() {
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+        if *cancel.borrow() {
+            return Err(HostError::Cancelled);
+        }
+    }
+}
+
+fn wait_told(failures: &mut u32, node: &str, reason: &str) {
+    if (*failures).is_multiple_of(TELL_EVERY) {
+        tracing::warn!(node, reason, "waiting for the node");
+    }
+    *failures = failures.saturating_add(1);
+}
+
+enum Problem {
+    Passing(String),
+    Final(HostError),
+}
+
+impl From<SourceError> for Problem {
+    fn from(error: SourceError) -> Self {
+        // Whatever a source cannot do now it may be able to do when its node is well again.
+        Self::Passing(error.to_string())
+    }
+}
+
+async fn try_begin(
+    source: &mut dyn ChainSource,
+    chain: &ChainConfig,
+    nodes: &Nodes,
+    known: &Identity,
+    new_agents: bool,
+) -> Result<Option<Beginning>, Problem> {
+    let genesis = match source.genesis().await {
+        Ok(Some(genesis)) => genesis,
+        Ok(None) => return Ok(None),
+        Err(SourceError::OtherChain { .. }) => {
+            return Err(other(chain, nodes, "its blocks belong to another chain"));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    check_genesis(chain, nodes, known, genesis).await?;
+    let stored: Option<Cursor> =
+        known.cursor.as_deref().and_then(|cursor| serde_json::from_str(cursor).ok());
+    let first = match chain.start {
+        Start::Height(height) => height,
+        Start::Head => match source.head().await? {
+            Some(head) => head.height.next(),
+            None => return Ok(None),
+        },
+    };
+    let cursor = match stored {
+        // A new agent that begins below the position has the chain read again from there; what
+        // the others find there they know already.
+        Some(stored)
+            if new_agents
+                && matches!(chain.start, Start::Height(_))
+                && stored.height().is_some_and(|height| first <= height) =>
+        {
+            source.begin(chain.start).await?
+        }
+        Some(stored) => stored,
+        None => source.begin(chain.start).await?,
+    };
+    Ok(Some(Beginning { genesis, cursor, first_height: first }))
+}
+
+fn other(chain: &ChainConfig, nodes: &Nodes, why: &str) -> Problem {
+    Problem::Final(HostError::OtherChain {
+        node: nodes.name.clone(),
+        configured: chain.id.to_string(),
+        why: why.to_owned(),
+    })
+}
+
+/// A chain is known by its block 0: the one that the store remembers; else, at the first start,
+/// the one that follows from the id. Some chains began otherwise: that is worth a warning, unless
+/// the block is known to be another chain's.
+async fn check_genesis(
+    chain: &ChainConfig,
+    nodes: &Nodes,
+    known: &Identity,
+    genesis: BlockHash,
+) -> Result<(), Problem> {
+    if let Some(stored) = &known.genesis {
+        if *stored == genesis.to_string() {
+            return Ok(());
+        }
+        let why = format!("its block 0 is {genesis}, the store was made with {stored}");
+        return Err(other(chain, nodes, &why));
+    }
+    if genesis == genesis_hash(&chain.id) {
+        return Ok(());
+    }
+    let mut others: Vec<ChainId> =
+        ["ait-mainnet", "ait-devnet", "ait-testnet"].iter().filter_map(|id| id.parse().ok()).collect();
+    if let Ok(health) = nodes.read.health().await {
+        others.extend(health.supported_chains.iter().filter_map(|id| id.parse().ok()));
+    }
+    if let Some(found) = others.iter().find(|id| **id != chain.id && genesis_hash(id) == genesis) {
+        return Err(other(chain, nodes, &format!("its block 0 is that of {found}")));
+    }
+    tracing::warn!(
+        block.hash = %genesis,
+        chain.id = %chain.id,
+        "block 0 does not follow from the chain's id; the store remembers it from now on"
+    );
+    Ok(())
+}

@@ -1,0 +1,354 @@
+//! The life of a runtime's thread: prepare, start the actors, wait, stop them.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use agentry_devnet::{Devnet, DevnetConfig, Faults};
+use agentry_protocol::{Address, BlockHeight};
+use tokio::sync::{oneshot, watch};
+
+use super::prepare::{self, Candidate, ENDOWMENT, Wallets};
+use super::{HostError, HostOptions, InHand, Started, chain};
+use crate::config::{Config, DevnetTable};
+use crate::runtime::clock::Clock;
+use crate::runtime::control::{self, ControlLinks, socket_path};
+use crate::runtime::http::StatusServer;
+use crate::runtime::metrics::Metrics;
+use crate::runtime::roster::{Hosted, Roster};
+use crate::runtime::router::{ChainRules, InboxRouter, SubmitterLinks};
+use crate::runtime::signer::{Keyring, Signer};
+use crate::runtime::submitter::{Drain, Submitter, SubmitterSettings};
+use crate::runtime::watcher::ChainWatcher;
+use crate::runtime::{Confirmed, Shared, Spans};
+use crate::store::commit::HostedAgent;
+use crate::store::{AgentId, Commit, Store, read};
+
+/// How often what is older than `retention` is forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(3600);
+
+/// How often a stopping runtime looks whether its agents are done.
+const STOP_POLL: Duration = Duration::from_millis(10);
+
+/// Everything that a runtime's thread does.
+pub(super) fn run(
+    config: Config,
+    options: HostOptions,
+    stopping: watch::Receiver<bool>,
+    cancel: watch::Receiver<bool>,
+    ready: oneshot::Sender<Started>,
+) -> Result<(), HostError> {
+    let workers = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("agentry-worker")
+        .enable_all()
+        .build()
+        .map_err(HostError::Thread)?;
+    let handle = workers.handle().clone();
+    let result = System::new().block_on(host(config, options, handle, stopping, cancel, ready));
+    // Runs that do not yield are left behind.
+    workers.shutdown_timeout(Duration::from_millis(200));
+    result
+}
+
+async fn host(
+    mut config: Config,
+    options: HostOptions,
+    workers: tokio::runtime::Handle,
+    mut stopping: watch::Receiver<bool>,
+    mut cancel: watch::Receiver<bool>,
+    ready: oneshot::Sender<Started>,
+) -> Result<(), HostError> {
+    let metrics = Arc::new(Metrics::new());
+    let store_path = config.store.path.clone();
+    // The lock comes first: two runtimes on one store must not get as far as the node.
+    let store = blocking(&workers, move || Store::open(&store_path)).await??;
+    let identity = store.read(read::identity).await?;
+    if let Some(stored) = identity.chain_id.as_ref().filter(|id| *id != config.chain.id.as_str()) {
+        return Err(HostError::OtherChainId {
+            path: config.store.path.clone(),
+            stored: stored.clone(),
+            configured: config.chain.id.to_string(),
+        });
+    }
+    let status = StatusServer::start(config.http.listen, Arc::clone(&metrics))
+        .map_err(|source| HostError::Listen { listen: config.http.listen, source })?;
+
+    let embedded = config.devnet.clone().filter(|_| options.embedded_node);
+    let (wallets, config_back) = {
+        let (config, options, embedded) = (config, options.clone(), embedded.is_some());
+        blocking(&workers, move || (prepare::wallets(&config, &options, embedded), config)).await?
+    };
+    config = config_back;
+    let Wallets { candidates, created } = wallets?;
+    let devnet = match &embedded {
+        Some(table) => {
+            let (table, id) = (table.clone(), config.chain.id.clone());
+            let addresses: Vec<Address> =
+                candidates.iter().map(|candidate| candidate.address.clone()).collect();
+            let devnet =
+                blocking(&workers, move || start_devnet(&table, id, &addresses, &created)).await??;
+            // Any free port was asked for, or the usual one: the node says which it is.
+            let url = devnet.url();
+            if table_port(&config) == Some(0) {
+                config.chain.submit.clone_from(&url);
+                config.chain.rpc = url;
+            }
+            Some(devnet)
+        }
+        None => None,
+    };
+
+    let nodes = chain::nodes(&config.chain)?;
+    let mut source = chain::source(&config.chain, &nodes)?;
+    let known: HashSet<Address> =
+        store.read(read::agents).await?.into_iter().map(|row| row.address).collect();
+    let new_agents = candidates.iter().any(|candidate| !known.contains(&candidate.address));
+    let beginning = chain::begin(
+        source.as_mut(),
+        &config.chain,
+        &nodes,
+        &identity,
+        new_agents,
+        &mut cancel,
+    )
+    .await?;
+    store
+        .commit(Commit::Identify {
+            chain_id: config.chain.id.clone(),
+            genesis: beginning.genesis,
+        })
+        .await?;
+    let (roster, keyring) =
+        enrol(&store, &config, candidates, beginning.first_height, &workers).await?;
+
+    let in_hand = InHand::default();
+    let shared = Shared {
+        store: store.clone(),
+        clock: Clock::default(),
+        metrics: Arc::clone(&metrics),
+        workers: workers.clone(),
+        stopping: stopping.clone(),
+        confirmed: Confirmed::default(),
+        spans: Spans::default(),
+        in_hand: in_hand.clone(),
+    };
+    // Until the first reading, the position says what may be acted on.
+    if let Some(height) = beginning.cursor.height() {
+        shared.confirmed.set(height.saturating_sub(config.chain.confirmations));
+    }
+    let signer = Signer::start(Arc::new(keyring));
+    let submitter = Submitter::load(
+        shared.clone(),
+        roster.clone(),
+        SubmitterSettings {
+            chain_id: config.chain.id.clone(),
+            node: nodes.submit.clone(),
+            policy: config.chain.nonce,
+            final_depth: config.chain.final_depth,
+        },
+        signer.clone().recipient(),
+    )
+    .await?
+    .start();
+    let links = SubmitterLinks {
+        news: submitter.clone().recipient(),
+        allot: submitter.clone().recipient(),
+        stored: submitter.clone().recipient(),
+    };
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let arbiters: Vec<Arbiter> = (0..cores.min(4)).map(|_| Arbiter::new()).collect();
+    let router = InboxRouter::new(
+        shared.clone(),
+        roster.clone(),
+        ChainRules {
+            id: config.chain.id.clone(),
+            confirmations: config.chain.confirmations,
+            final_depth: config.chain.final_depth,
+        },
+        links.clone(),
+        arbiters.iter().map(Arbiter::handle).collect(),
+    )
+    .start();
+    let socket = control::serve(
+        shared.clone(),
+        roster.clone(),
+        ControlLinks {
+            wake: router.clone().recipient(),
+            resume: submitter.clone().recipient(),
+            look: submitter.clone().recipient(),
+            submitter: links,
+        },
+    )
+    .map_err(|source| HostError::Socket { path: socket_path(store.path()), source })?;
+    ChainWatcher::new(
+        shared.clone(),
+        roster.clone(),
+        router.clone().recipient(),
+        source,
+        beginning.cursor,
+    )
+    .start();
+    let forgetting = actix_rt::spawn(forget(shared.clone(), config.store.retention));
+    let started = Started {
+        status: status.address(),
+        agents: roster.len(),
+        node: nodes.name.clone(),
+        devnet: devnet.as_ref().map(|devnet| devnet.dir().to_owned()),
+        metrics,
+    };
+    tracing::info!(
+        agents = started.agents,
+        node = started.node,
+        chain.id = %config.chain.id,
+        status = %started.status,
+        "hosting"
+    );
+    let unheard = ready.send(started).is_err();
+
+    while !unheard && !*stopping.borrow() {
+        if stopping.changed().await.is_err() {
+            break;
+        }
+    }
+    stop(&in_hand, &submitter, options.stop_limit).await;
+    forgetting.abort();
+    drop(socket);
+    status.stop().await;
+    for arbiter in &arbiters {
+        arbiter.stop();
+    }
+    for arbiter in arbiters {
+        // It ends by itself; a panic in it was already reported.
+        let _ = arbiter.join();
+    }
+    drop(devnet);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn table_port(config: &Config) -> Option<u16> {
+    config.devnet.as_ref().map(|table| table.port)
+}
+
+/// Finishes what is in hand: agents their message, the submitter its POSTs.
+async fn stop(in_hand: &InHand, submitter: &Addr<Submitter>, limit: Duration) {
+    let deadline = Instant::now() + limit;
+    tracing::info!(in_hand = in_hand.count(), "stopping: what is in hand is finished");
+    while in_hand.count() > 0 && Instant::now() < deadline {
+        tokio::time::sleep(STOP_POLL).await;
+    }
+    let left = deadline.saturating_duration_since(Instant::now());
+    let drained = tokio::time::timeout(left.max(STOP_POLL), submitter.send(Drain)).await;
+    if in_hand.count() > 0 || drained.is_err() {
+        tracing::warn!(
+            in_hand = in_hand.count(),
+            "the time for stopping is over; what is left goes on at the next start"
+        );
+    }
+}
+
+/// Gives the wallets their rows in the store, and puts their keys where only the signer is.
+async fn enrol(
+    store: &Store,
+    config: &Config,
+    candidates: Vec<Candidate>,
+    first_height: BlockHeight,
+    workers: &tokio::runtime::Handle,
+) -> Result<(Roster, Keyring), HostError> {
+    let agents = candidates
+        .iter()
+        .map(|candidate| HostedAgent {
+            address: candidate.address.clone(),
+            name: candidate.config.name.clone(),
+            start_height: first_height,
+        })
+        .collect();
+    let receipt = store.commit(Commit::Host { agents }).await?;
+    let mut keyring = Keyring::new(config.chain.id.clone());
+    let mut hosted = Vec::with_capacity(candidates.len());
+    let mut files = Vec::new();
+    for (candidate, id) in candidates.into_iter().zip(receipt.agents) {
+        let Candidate { config, address, public_key, locked } = candidate;
+        if locked.is_file() {
+            files.push(id);
+        }
+        keyring.add(id, config.wallet.clone(), address.clone(), locked);
+        hosted.push(Hosted { id, address, public_key, config: Arc::new(config) });
+    }
+    let (keyring, checked) = blocking(workers, move || {
+        let checked = prepare::check_passwords(&keyring, &files);
+        let keys: HashMap<AgentId, _> = files
+            .iter()
+            .take(prepare::CHECKED_AT_START)
+            .filter_map(|id| Some((*id, keyring.public_key(*id).ok()?)))
+            .collect();
+        (keyring, checked.map(|()| keys))
+    })
+    .await?;
+    let keys = checked?;
+    for one in &mut hosted {
+        one.public_key = one.public_key.or_else(|| keys.get(&one.id).copied());
+    }
+    Ok((Roster::new(hosted), keyring))
+}
+
+/// Starts the embedded node. Its chain begins with money for the hosted wallets; wallets that
+/// were created for a chain that is older than they are get theirs from its faucet.
+fn start_devnet(
+    table: &DevnetTable,
+    chain_id: agentry_protocol::ChainId,
+    hosted: &[Address],
+    created: &[Address],
+) -> Result<Devnet, HostError> {
+    let mut faults = Faults::none();
+    for fault in &table.faults {
+        faults.set(*fault);
+    }
+    let is_new = !has_chain(&table.dir);
+    let devnet = Devnet::start(DevnetConfig {
+        dir: table.dir.clone(),
+        port: table.port,
+        chain_id,
+        block_time: table.block_time,
+        allocations: hosted.iter().map(|address| (address.clone(), ENDOWMENT)).collect(),
+        faults,
+        ..DevnetConfig::default()
+    })?;
+    if is_new {
+        tracing::info!(wallets = hosted.len(), amount = ENDOWMENT, dir = %table.dir.display(), "began a chain with money for the hosted wallets");
+    } else {
+        for address in created {
+            devnet.fund(address, ENDOWMENT)?;
+            tracing::info!(%address, amount = ENDOWMENT, "funded a new wallet");
+        }
+    }
+    Ok(devnet)
+}
+
+fn has_chain(dir: &Path) -> bool {
+    dir.join("chain.db").exists()
+}
+
+async fn forget(shared: Shared, retention: Duration) {
+    let retention = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
+    loop {
+        let before = shared.clock.now_ms().saturating_sub(retention);
+        match shared.store.commit(Commit::Forget { before }).await {
+            Ok(receipt) if receipt.changed > 0 => {
+                tracing::info!(rows = receipt.changed, "forgot what was settled before the retention");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "forgetting what is older than the retention"),
+        }
+        tokio::time::sleep(FORGET_EVERY).await;
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    workers: &tokio::runtime::Handle,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, HostError> {
+    workers.spawn_blocking(work).await.map_err(|_| HostError::Panicked)
+}

@@ -1,0 +1,74 @@
+//! The named points at which tests kill the process.
+//!
+//! A build with debug assertions reads `AGENTRY_KILL_AT=POINT` or `POINT:N` once: the process
+//! sends itself SIGKILL when it reaches that point for the Nth time. A release build has none of
+//! it.
+
+/// A moment in the way of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Point {
+    /// A message's inbox row is stored, its agent is not awake.
+    AfterInbox,
+    /// A behaviour has returned its effects, nothing of it is stored.
+    BeforeCommit,
+    /// The outcome is stored, nothing was posted.
+    AfterCommit,
+    /// The signed bytes are about to leave.
+    BeforePost,
+    /// The node has answered, the answer is not stored.
+    AfterPost,
+    /// A reply was seen in a block, that is not stored.
+    BeforeMined,
+}
+
+impl Point {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::AfterInbox,
+        Self::BeforeCommit,
+        Self::AfterCommit,
+        Self::BeforePost,
+        Self::AfterPost,
+        Self::BeforeMined,
+    ];
+
+    /// Its name in the environment variable.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AfterInbox => "after-inbox",
+            Self::BeforeCommit => "before-commit",
+            Self::AfterCommit => "after-commit",
+            Self::BeforePost => "before-post",
+            Self::AfterPost => "after-post",
+            Self::BeforeMined => "before-mined",
+        }
+    }
+}
+
+/// Passes a point; kills the process if a test asked for that.
+#[cfg(debug_assertions)]
+pub fn pass(point: Point) {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static TARGET: OnceLock<Option<(String, AtomicU64)>> = OnceLock::new();
+    let target = TARGET.get_or_init(|| {
+        let wish = std::env::var("AGENTRY_KILL_AT").ok()?;
+        let (name, count) = wish.split_once(':').unwrap_or((&wish, "1"));
+        Some((name.to_owned(), AtomicU64::new(count.parse().unwrap_or(1))))
+    });
+    if let Some((name, left)) = target
+        && name == point.as_str()
+        && left.fetch_sub(1, Ordering::SeqCst) == 1
+    {
+        let own = rustix::process::getpid();
+        // If it fails there is nothing left to do but to end as abruptly.
+        let _ = rustix::process::kill_process(own, rustix::process::Signal::KILL);
+        std::process::abort();
+    }
+}
+
+/// Passes a point.
+#[cfg(not(debug_assertions))]
+#[inline]
+pub fn pass(_: Point) {}

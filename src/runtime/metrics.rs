@@ -1,0 +1,274 @@
+//! What is counted, as Prometheus reads it.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// The bounds of the histograms, in seconds: from a local answer to a hung node.
+const SECONDS: [f64; 12] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Run {
+    kind: String,
+    outcome: &'static str,
+}
+
+/// The counters of one runtime, and the state that `/ready` reports.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    arrived: Counter,
+    repeated: Counter,
+    forged: Counter,
+    handled: Counter,
+    dead_letters: Counter,
+    runs: Family<Run, Counter>,
+    run_seconds: Histogram,
+    hung: Counter,
+    accepted: Counter,
+    mined: Counter,
+    lost: Counter,
+    failed: Counter,
+    posts_failed: Counter,
+    post_seconds: Histogram,
+    reorganisations: Counter,
+    awake: Gauge,
+    open: Gauge,
+    block_height: Gauge,
+    source_up_gauge: Gauge,
+    breaker_gauge: Gauge,
+    halted_gauge: Gauge,
+    source_up: AtomicBool,
+    read_once: AtomicBool,
+    breaker_open: AtomicBool,
+    is_halted: AtomicBool,
+    height: AtomicI64,
+    last_handled_ms: AtomicU64,
+    last_accepted_ms: AtomicU64,
+}
+
+/// How a runtime is, for `/ready`.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Condition {
+    /// Everything below is well.
+    pub ready: bool,
+    /// The chain can be read.
+    pub source_up: bool,
+    /// The node that is posted to answers.
+    pub node_up: bool,
+    /// Posting is not stopped.
+    pub posting: bool,
+    /// The last block that was read; none yet, where `null`.
+    pub height: Option<i64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("agentry");
+        let mut counter = |name: &str, help: &str| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        let arrived = counter("messages_arrived", "messages to hosted wallets, first seen");
+        let repeated = counter("messages_repeated", "messages seen again: reorganised, respelled or replayed");
+        let forged = counter("messages_forged", "messages whose named sender did not sign them");
+        let handled = counter("messages_handled", "messages that every behaviour is done with and that were acted on");
+        let dead_letters = counter("dead_letters", "messages that were given up");
+        let hung = counter("behaviours_hung", "runs that blocked a thread and were left behind");
+        let accepted = counter("transactions_accepted", "transactions that the node accepted");
+        let mined = counter("transactions_mined", "transactions seen in a block");
+        let lost = counter("transactions_lost", "transactions that the node dropped after accepting them");
+        let failed = counter("transactions_failed", "transactions that the node refused for good");
+        let posts_failed = counter("posts_failed", "POSTs without a good answer");
+        let reorganisations = counter("reorganisations", "times that blocks were withdrawn");
+        let runs = Family::default();
+        registry.register("behaviour_runs", "runs of behaviours, by kind and outcome", runs.clone());
+        let run_seconds = Histogram::new(SECONDS);
+        registry.register_with_unit("behaviour_run", "how long runs of behaviours took", Unit::Seconds, run_seconds.clone());
+        let post_seconds = Histogram::new(SECONDS);
+        registry.register_with_unit("post", "how long POSTs took", Unit::Seconds, post_seconds.clone());
+        let mut gauge = |name: &str, help: &str| {
+            let gauge = Gauge::default();
+            registry.register(name, help, gauge.clone());
+            gauge
+        };
+        let awake = gauge("agents_awake", "agents that have something to do");
+        let open = gauge("transactions_open", "transactions that are signed and in no block");
+        let block_height = gauge("block_height", "the last block that was read");
+        let source_up_gauge = gauge("source_up", "1 while the chain can be read");
+        let breaker_gauge = gauge("breaker_open", "1 while the node is let be");
+        let halted_gauge = gauge("posting_halted", "1 while posting is stopped until an operator resumes it");
+        source_up_gauge.set(1);
+        Self {
+            registry,
+            arrived,
+            repeated,
+            forged,
+            handled,
+            dead_letters,
+            runs,
+            run_seconds,
+            hung,
+            accepted,
+            mined,
+            lost,
+            failed,
+            posts_failed,
+            post_seconds,
+            reorganisations,
+            awake,
+            open,
+            block_height,
+            source_up_gauge,
+            breaker_gauge,
+            halted_gauge,
+            source_up: AtomicBool::new(true),
+            read_once: AtomicBool::new(false),
+            breaker_open: AtomicBool::new(false),
+            is_halted: AtomicBool::new(false),
+            height: AtomicI64::new(-1),
+            last_handled_ms: AtomicU64::new(0),
+            last_accepted_ms: AtomicU64::new(0),
+        }
+    }
+
+    /// The text that Prometheus reads.
+    ///
+    /// # Errors
+    /// Formatting failed, which it does not for a `String`.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+
+    /// How the runtime is.
+    pub fn condition(&self) -> Condition {
+        let height = self.height.load(Ordering::Relaxed);
+        let source_up =
+            self.source_up.load(Ordering::Relaxed) && self.read_once.load(Ordering::Relaxed);
+        let node_up = !self.breaker_open.load(Ordering::Relaxed);
+        let posting = !self.is_halted.load(Ordering::Relaxed);
+        Condition {
+            ready: source_up && node_up && posting,
+            source_up,
+            node_up,
+            posting,
+            height: (height >= 0).then_some(height),
+        }
+    }
+
+    /// How many transactions the node accepted.
+    pub fn accepted_count(&self) -> u64 {
+        self.accepted.get()
+    }
+
+    /// When the last one was accepted, in milliseconds since the epoch; 0 before the first.
+    pub fn last_accepted_ms(&self) -> u64 {
+        self.last_accepted_ms.load(Ordering::Relaxed)
+    }
+
+    /// The chain was read, or could not be. Returns whether that is a change.
+    pub(crate) fn source_up(&self, up: bool) -> bool {
+        if up {
+            self.read_once.store(true, Ordering::Relaxed);
+        }
+        self.source_up_gauge.set(i64::from(up));
+        self.source_up.swap(up, Ordering::Relaxed) != up
+    }
+
+    pub(crate) fn messages(&self, arrived: usize, repeated: usize) {
+        self.arrived.inc_by(arrived as u64);
+        self.repeated.inc_by(repeated as u64);
+    }
+
+    pub(crate) fn forged(&self) {
+        self.forged.inc();
+    }
+
+    pub(crate) fn message_handled(&self, now_ms: u64) {
+        self.handled.inc();
+        self.last_handled_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    pub(crate) fn dead_letter(&self) {
+        self.dead_letters.inc();
+    }
+
+    pub(crate) fn behaviour_ran(&self, kind: &str, ok: bool, took: Duration) {
+        let outcome = if ok { "ok" } else { "failed" };
+        self.runs.get_or_create(&Run { kind: kind.to_owned(), outcome }).inc();
+        self.run_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn behaviour_hung(&self) {
+        self.hung.inc();
+    }
+
+    pub(crate) fn posted(&self, ok: bool, took: Duration) {
+        if !ok {
+            self.posts_failed.inc();
+        }
+        self.post_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn accepted(&self, now_ms: u64) {
+        self.accepted.inc();
+        self.last_accepted_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    pub(crate) fn mined(&self) {
+        self.mined.inc();
+    }
+
+    pub(crate) fn lost(&self) {
+        self.lost.inc();
+    }
+
+    pub(crate) fn failed(&self) {
+        self.failed.inc();
+    }
+
+    pub(crate) fn reorganisation(&self, _depth: u64) {
+        self.reorganisations.inc();
+    }
+
+    pub(crate) fn agents_awake(&self, count: usize) {
+        self.awake.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn outbox_open(&self, count: usize) {
+        self.open.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn height(&self, height: u64) {
+        let height = i64::try_from(height).unwrap_or(i64::MAX);
+        self.block_height.set(height);
+        self.height.store(height, Ordering::Relaxed);
+    }
+
+    pub(crate) fn breaker(&self, open: bool) {
+        self.breaker_gauge.set(i64::from(open));
+        self.breaker_open.store(open, Ordering::Relaxed);
+    }
+
+    pub(crate) fn halted(&self, halted: bool) {
+        self.halted_gauge.set(i64::from(halted));
+        self.is_halted.store(halted, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,124 @@
+//! The actors, and what each of them promises.
+//!
+//! ```text
+//! node ─ chain.db / RPC ─▶ ChainWatcher ─▶ InboxRouter ─▶ Agent (one per wallet) ─▶ Behaviour
+//!                                                               │ effects
+//! node ◀── POST ── Submitter ◀── Store (one atomic Commit) ◀── Signer
+//!   └── seen mined ─▶ ChainWatcher ─▶ InboxRouter ─▶ Submitter: settled
+//! ```
+//!
+//! | actor | module | owns |
+//! |---|---|---|
+//! | ChainWatcher | [`watcher`] | the position on the chain |
+//! | InboxRouter | [`router`] | the table of hosted addresses; authenticity; who is awake |
+//! | Agent | [`agent`] | one wallet's conversation |
+//! | Signer | [`signer`] | private keys |
+//! | Submitter | [`submitter`] | nonces, the outbox, the node that is posted to |
+//!
+//! A message between actors is either a *request* that is answered (`send().await`, so a full
+//! mailbox makes the asker wait) or a *hint* (`try_send`), which may be lost without harm because
+//! the store remembers what it was about. Nothing that must not be lost travels in a mailbox
+//! alone.
+//!
+//! The actors live on actix arbiters, which never block: SQLite, Ed25519 and key derivation run on
+//! threads of their own, behaviours on a tokio runtime with several threads. Beside them:
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`host`] | puts the actors together, and takes them apart when the process is asked to stop |
+//! | [`control`] | the socket through which commands reach a running runtime |
+//! | [`http`] | `/health`, `/ready`, `/metrics` |
+//! | [`metrics`] | what is counted |
+//! | [`kill`] | the named points at which tests kill the process |
+
+pub mod agent;
+pub mod clock;
+pub mod control;
+pub mod host;
+pub mod http;
+pub mod kill;
+pub mod metrics;
+pub mod router;
+pub mod roster;
+pub mod signer;
+pub mod submitter;
+pub mod watcher;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use agentry_protocol::{BlockHeight, MessageDigest};
+use tokio::sync::watch;
+
+use crate::store::Store;
+use clock::Clock;
+use metrics::Metrics;
+
+/// What every actor needs.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// What must survive a crash.
+    pub store: Store,
+    /// The time.
+    pub clock: Clock,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Where behaviours and blocking work run.
+    pub workers: tokio::runtime::Handle,
+    /// Whether the process was asked to stop: what is in hand is finished, nothing is begun.
+    pub stopping: watch::Receiver<bool>,
+    /// The highest block whose messages may be acted on.
+    pub confirmed: Confirmed,
+    /// The spans of messages that have arrived and were not pulled yet.
+    pub spans: Spans,
+    /// The agents that have a message in hand.
+    pub in_hand: host::InHand,
+}
+
+impl Shared {
+    /// Whether the process was asked to stop.
+    pub fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+}
+
+/// The highest block whose messages may be acted on: `confirmations` below the head.
+#[derive(Clone, Debug, Default)]
+pub struct Confirmed(Arc<AtomicU64>);
+
+impl Confirmed {
+    /// It, as it stands now.
+    pub fn get(&self) -> BlockHeight {
+        BlockHeight(self.0.load(Ordering::Acquire))
+    }
+
+    /// Moves it; a reorganisation can move it back.
+    pub fn set(&self, height: BlockHeight) {
+        self.0.store(height.0, Ordering::Release);
+    }
+}
+
+/// The most spans that are kept between a message's arrival and its agent. Past it an agent opens
+/// a span of its own: the log loses a link, nothing else.
+const MAX_SPANS: usize = 10_000;
+
+/// The spans of messages on their way from the router to their agents, so that one span holds
+/// all that is logged of a message.
+#[derive(Clone, Debug, Default)]
+pub struct Spans(Arc<Mutex<HashMap<MessageDigest, tracing::Span>>>);
+
+impl Spans {
+    /// Keeps a span until its message is pulled.
+    pub fn keep(&self, digest: MessageDigest, span: tracing::Span) {
+        let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if spans.len() < MAX_SPANS {
+            spans.insert(digest, span);
+        }
+    }
+
+    /// Takes the span of a message.
+    pub fn take(&self, digest: MessageDigest) -> Option<tracing::Span> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest)
+    }
+}

@@ -1,0 +1,502 @@
+//! InboxRouter: the table of hosted addresses.
+//!
+//! It judges what the watcher read (whose message is it, did its sender sign it, is it one of our
+//! own transactions), has it stored together with the position, and wakes the agents that have
+//! something to do. It promises to drop nothing, and that an agent with something due is awake.
+//!
+//! Mailboxes carry wake-ups alone; an agent pulls its messages from the store. So a backlog waits
+//! in the store, and an agent that leaves loses nothing. It leaves only when the router confirms
+//! that no wake-up came since it last looked.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::dev::{MessageResponse, OneshotSender};
+use actix::prelude::*;
+use agentry_chain::{Batch, ChainEvent, ChainTransaction};
+use agentry_protocol::{BlockHeight, ChainId, PublicKey, Verification};
+use agentry_sdk::Authenticity;
+
+use super::agent::{Agent, Wake};
+use super::kill::{self, Point};
+use super::roster::{Hosted, Roster};
+use super::submitter::{Allot, ChainNews, Stored};
+use super::Shared;
+use crate::store::commit::{Arrival, Observation, Step};
+use crate::store::{AgentId, Commit, Receipt, StoreError, read};
+
+/// From how many signatures on the judging is shared among threads.
+const PARALLEL_FROM: usize = 64;
+
+/// What the watcher read. Answered when it is stored.
+#[derive(Debug)]
+pub struct Route {
+    /// The reading.
+    pub batch: Batch,
+    /// Whether the position is to be stored although nothing of interest was read.
+    pub store_position: bool,
+}
+
+impl Message for Route {
+    type Result = Result<(), StoreError>;
+}
+
+/// An agent has nothing to do and would leave.
+#[derive(Debug)]
+pub struct Idle {
+    /// Which.
+    pub agent: AgentId,
+    /// How many wake-ups it had received when it last looked.
+    pub wakes: u64,
+    /// When its next message is due, if one waits for its time (milliseconds since the epoch).
+    pub next_at: Option<u64>,
+}
+
+impl Message for Idle {
+    type Result = Leave;
+}
+
+/// Whether an agent may leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// Nothing came since: the router forgets it.
+    Granted,
+    /// Something came: it has to look again.
+    LookAgain,
+}
+
+impl<A: Actor, M: Message<Result = Self>> MessageResponse<A, M> for Leave {
+    fn handle(self, _: &mut A::Context, sender: Option<OneshotSender<Self>>) {
+        if let Some(sender) = sender {
+            // Who asked may have gone.
+            let _ = sender.send(self);
+        }
+    }
+}
+
+/// These agents have something to do.
+#[derive(Debug)]
+pub struct WakeAgents(pub Vec<AgentId>);
+
+impl Message for WakeAgents {
+    type Result = ();
+}
+
+/// What the router tells the submitter, and agents ask of it.
+#[derive(Clone, Debug)]
+pub struct SubmitterLinks {
+    /// News from the chain.
+    pub news: Recipient<ChainNews>,
+    /// Nonces and signatures for an outcome's drafts.
+    pub allot: Recipient<Allot>,
+    /// The outcome is stored.
+    pub stored: Recipient<Stored>,
+}
+
+/// The rules of the chain that the router applies.
+#[derive(Clone, Debug)]
+pub struct ChainRules {
+    /// The chain's id; a transaction of another is forged.
+    pub id: ChainId,
+    /// How many blocks below the head a message must be to be acted on.
+    pub confirmations: u64,
+    /// How many blocks below the head a mined transaction is final.
+    pub final_depth: u64,
+}
+
+#[derive(Debug)]
+struct Awake {
+    wake: Recipient<Wake>,
+    wakes: u64,
+}
+
+/// The actor.
+#[derive(Debug)]
+pub struct InboxRouter {
+    shared: Shared,
+    roster: Roster,
+    rules: ChainRules,
+    submitter: SubmitterLinks,
+    arbiters: Vec<ArbiterHandle>,
+    next_arbiter: usize,
+    awake: HashMap<AgentId, Awake>,
+    timers: HashMap<AgentId, SpawnHandle>,
+}
+
+impl InboxRouter {
+    /// A router for these wallets, whose agents live on these arbiters.
+    pub fn new(
+        shared: Shared,
+        roster: Roster,
+        rules: ChainRules,
+        submitter: SubmitterLinks,
+        arbiters: Vec<ArbiterHandle>,
+    ) -> Self {
+        Self {
+            shared,
+            roster,
+            rules,
+            submitter,
+            arbiters,
+            next_arbiter: 0,
+            awake: HashMap::new(),
+            timers: HashMap::new(),
+        }
+    }
+
+    fn wake(&mut self, id: AgentId, ctx: &mut Context<Self>) {
+        if self.shared.is_stopping() {
+            return;
+        }
+        if let Some(awake) = self.awake.get_mut(&id) {
+            match awake.wake.try_send(Wake) {
+                Ok(()) => {
+                    awake.wakes += 1;
+                    return;
+                }
+                // A full mailbox holds wake-ups that it has not seen: one more says nothing new.
+                Err(SendError::Full(_)) => return,
+                Err(SendError::Closed(_)) => {
+                    tracing::error!(agent.row = %id, "an agent's actor is gone without leave; starting another");
+                    self.awake.remove(&id);
+                }
+            }
+        }
+        let Some(hosted) = self.roster.get(id) else { return };
+        if let Some(timer) = self.timers.remove(&id) {
+            ctx.cancel_future(timer);
+        }
+        let (shared, hosted) = (self.shared.clone(), Arc::clone(hosted));
+        let (router, submitter) = (ctx.address().recipient(), self.submitter.clone());
+        let Some(arbiter) = self.arbiters.get(self.next_arbiter % self.arbiters.len().max(1)) else {
+            return;
+        };
+        self.next_arbiter = self.next_arbiter.wrapping_add(1);
+        let wake = Agent::start_in_arbiter(arbiter, move |_| {
+            Agent::new(shared, hosted, router, submitter)
+        })
+        .recipient();
+        self.awake.insert(id, Awake { wake, wakes: 0 });
+        self.shared.metrics.agents_awake(self.awake.len());
+    }
+
+    /// Acts on what was stored: wakes agents, tells the submitter.
+    fn stored(
+        &mut self,
+        receipt: Receipt,
+        read_through: Option<BlockHeight>,
+        News { withdrawn, halted }: News,
+        ctx: &mut Context<Self>,
+    ) {
+        self.shared.metrics.messages(receipt.arrived, receipt.repeated);
+        let news = ChainNews {
+            read_through,
+            mined: receipt.mined,
+            reopened: receipt.reopened,
+            withdrawn,
+            halted,
+        };
+        let submitter = self.submitter.news.clone();
+        // A request, not a hint: the submitter must not miss that something was mined.
+        ctx.spawn(
+            async move {
+                if submitter.send(news).await.is_err() {
+                    tracing::debug!("the submitter has ended; it reads the store when it is back");
+                }
+            }
+            .into_actor(self),
+        );
+        if let Some(head) = read_through {
+            self.confirm(head, ctx);
+        }
+        for agent in receipt.due {
+            self.wake(agent, ctx);
+        }
+    }
+
+    /// Moves the height up to which messages may be acted on, and wakes those who waited for it.
+    fn confirm(&mut self, head: BlockHeight, ctx: &mut Context<Self>) {
+        let confirmed = head.saturating_sub(self.rules.confirmations);
+        let before = self.shared.confirmed.get();
+        self.shared.confirmed.set(confirmed);
+        self.shared.metrics.height(head.0);
+        if self.rules.confirmations == 0 || confirmed <= before {
+            return;
+        }
+        let store = self.shared.store.clone();
+        let query = async move {
+            store.read(move |db| read::agents_waiting_at(db, Some(before), confirmed)).await
+        };
+        ctx.spawn(query.into_actor(self).map(|agents, router, ctx| match agents {
+            Ok(agents) => {
+                for agent in agents {
+                    router.wake(agent, ctx);
+                }
+            }
+            Err(error) => tracing::error!(%error, "looking for confirmed messages"),
+        }));
+    }
+}
+
+impl Actor for InboxRouter {
+    type Context = Context<Self>;
+
+    /// Wakes the agents for whom messages wait since the last run.
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let store = self.shared.store.clone();
+        let query = async move { store.read(read::agents_with_waiting).await };
+        ctx.spawn(query.into_actor(self).map(|agents, router, ctx| match agents {
+            Ok(agents) => {
+                for agent in agents {
+                    router.wake(agent, ctx);
+                }
+            }
+            Err(error) => tracing::error!(%error, "looking for messages that wait since the last run"),
+        }));
+    }
+}
+
+impl Handler<Route> for InboxRouter {
+    type Result = ResponseActFuture<Self, Result<(), StoreError>>;
+
+    fn handle(&mut self, route: Route, _: &mut Self::Context) -> Self::Result {
+        let shared = self.shared.clone();
+        let roster = self.roster.clone();
+        let rules = self.rules.clone();
+        let work = async move {
+            let read_through = route.batch.read_through.as_ref().map(|head| head.height);
+            let (mut halt, mut halted) = (None, None);
+            for event in &route.batch.events {
+                if let ChainEvent::Withdrawn { above, depth } = event {
+                    tracing::warn!(
+                        above.height = above.map(|height| height.0),
+                        depth.blocks = depth,
+                        "blocks were withdrawn"
+                    );
+                    shared.metrics.reorganisation(*depth);
+                    if above.is_none() || *depth > rules.final_depth {
+                        halt = Some(halt_reason(above.is_none(), *depth, rules.final_depth));
+                    }
+                }
+            }
+            if let Some(reason) = halt {
+                shared.store.commit(Commit::Halt { reason: reason.clone() }).await?;
+                halted = Some(reason);
+            }
+            if route.batch.events.is_empty() && !route.store_position {
+                return Ok((Receipt::default(), read_through, News::default()));
+            }
+            let withdrawn =
+                route.batch.events.iter().any(|e| matches!(e, ChainEvent::Withdrawn { .. }));
+            let cursor = serde_json::to_value(&route.batch.cursor).map_err(|error| {
+                StoreError::Damaged { what: "position", reason: error.to_string() }
+            })?;
+            let chain = rules.id.clone();
+            let steps = judge(&shared, roster, chain, route.batch.events).await?;
+            if steps.iter().any(|step| matches!(step, Step::Sighting { .. })) {
+                kill::pass(Point::BeforeMined);
+            }
+            let arrivals = steps.iter().any(|step| matches!(step, Step::Arrival(_)));
+            let receipt = shared
+                .store
+                .commit(Commit::Observe(Observation {
+                    steps,
+                    cursor,
+                    final_through: read_through.and_then(|h| h.checked_sub(rules.final_depth)),
+                    at: shared.clock.now_ms(),
+                }))
+                .await?;
+            if arrivals {
+                kill::pass(Point::AfterInbox);
+            }
+            Ok((receipt, read_through, News { withdrawn, halted }))
+        };
+        Box::pin(work.into_actor(self).map(
+            |stored: Result<_, StoreError>, router, ctx| {
+                let (receipt, read_through, news) = stored?;
+                router.stored(receipt, read_through, news, ctx);
+                Ok(())
+            },
+        ))
+    }
+}
+
+/// What a reading brought that the receipt of its commit does not say.
+#[derive(Debug, Default)]
+struct News {
+    withdrawn: bool,
+    halted: Option<String>,
+}
+
+fn halt_reason(reset: bool, depth: u64, final_depth: u64) -> String {
+    if reset {
+        "the chain was reset: none of the blocks that were read is on it any more".to_owned()
+    } else {
+        format!("{depth} blocks were withdrawn, more than final_depth = {final_depth}")
+    }
+}
+
+impl Handler<Idle> for InboxRouter {
+    type Result = Leave;
+
+    fn handle(&mut self, idle: Idle, ctx: &mut Self::Context) -> Leave {
+        match self.awake.get(&idle.agent) {
+            Some(awake) if awake.wakes != idle.wakes => return Leave::LookAgain,
+            _ => {}
+        }
+        self.awake.remove(&idle.agent);
+        self.shared.metrics.agents_awake(self.awake.len());
+        if let Some(next_at) = idle.next_at {
+            let pause = next_at.saturating_sub(self.shared.clock.now_ms()).max(1);
+            let id = idle.agent;
+            let timer = ctx.run_later(Duration::from_millis(pause), move |router, ctx| {
+                router.timers.remove(&id);
+                router.wake(id, ctx);
+            });
+            if let Some(older) = self.timers.insert(id, timer) {
+                ctx.cancel_future(older);
+            }
+        }
+        Leave::Granted
+    }
+}
+
+impl Handler<WakeAgents> for InboxRouter {
+    type Result = ();
+
+    fn handle(&mut self, WakeAgents(agents): WakeAgents, ctx: &mut Self::Context) {
+        for agent in agents {
+            self.wake(agent, ctx);
+        }
+    }
+}
+
+/// Says of each event what it is to the hosted wallets. Signatures are verified on threads for
+/// blocking work, many at a time.
+async fn judge(
+    shared: &Shared,
+    roster: Roster,
+    chain: ChainId,
+    events: Vec<ChainEvent>,
+) -> Result<Vec<Step>, StoreError> {
+    let parts = if events.len() >= PARALLEL_FROM {
+        std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    } else {
+        1
+    };
+    let size = events.len().div_ceil(parts).max(1);
+    let mut events = events.into_iter();
+    let mut running = Vec::with_capacity(parts);
+    loop {
+        let part: Vec<ChainEvent> = events.by_ref().take(size).collect();
+        if part.is_empty() {
+            break;
+        }
+        let (roster, chain) = (roster.clone(), chain.clone());
+        running.push(shared.workers.spawn_blocking(move || {
+            part.into_iter().flat_map(|event| steps_of(&roster, &chain, event)).collect::<Vec<_>>()
+        }));
+    }
+    let mut steps = Vec::new();
+    for part in running {
+        steps.extend(part.await.map_err(|_| StoreError::Closed)?);
+    }
+    for step in &steps {
+        if let Step::Arrival(arrival) = step {
+            let span = tracing::info_span!(
+                "message",
+                message.digest = %arrival.digest,
+                message.from = %arrival.sender,
+                transaction.hash = %arrival.hash,
+            );
+            span.in_scope(|| {
+                tracing::debug!(
+                    agent.row = %arrival.agent,
+                    message.authenticity = arrival.authenticity.as_str(),
+                    block.height = arrival.height.0,
+                    "arrived"
+                );
+            });
+            shared.spans.keep(arrival.digest, span);
+            if arrival.authenticity == Authenticity::Forged {
+                shared.metrics.forged();
+            }
+        }
+    }
+    Ok(steps)
+}
+
+fn steps_of(roster: &Roster, chain: &ChainId, event: ChainEvent) -> Vec<Step> {
+    match event {
+        ChainEvent::Transaction(seen) => of_transaction(roster, chain, &seen),
+        ChainEvent::Withdrawn { above, .. } => vec![Step::Withdrawn { above }],
+        ChainEvent::Undecodable { height, hash, reason } => {
+            tracing::warn!(
+                block.height = height.0,
+                transaction.hash = hash.map(|hash| hash.to_string()),
+                reason,
+                "a transaction cannot be read; its neighbours can"
+            );
+            Vec::new()
+        }
+        ChainEvent::Gap { height, reason } => {
+            tracing::warn!(block.height = height.0, reason, "a block cannot be read whole");
+            vec![Step::Gap { height, reason }]
+        }
+        ChainEvent::GapFilled { height } => {
+            tracing::info!(block.height = height.0, "a block that could not be read now can");
+            vec![Step::GapFilled { height }]
+        }
+    }
+}
+
+fn of_transaction(roster: &Roster, chain: &ChainId, seen: &ChainTransaction) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let from = roster.at(seen.stored.from.as_str());
+    if let Some(sender) = from {
+        steps.push(Step::Sighting {
+            agent: sender.id,
+            hash: seen.hash,
+            digest: signed_by(sender, seen).then(|| seen.stored.digest()),
+            height: seen.height,
+            block_hash: Some(seen.block_hash),
+        });
+    }
+    if let Some(recipient) = roster.at(seen.stored.to.as_str()) {
+        // An agent never acts on its own messages.
+        if !recipient.is_self(&seen.stored.from) {
+            let authenticity = authenticity(chain, seen, roster.key_of(&seen.stored.from));
+            steps.push(Step::Arrival(Arrival::new(
+                recipient.id,
+                seen.hash,
+                &seen.stored,
+                seen.height,
+                authenticity,
+            )));
+        }
+    }
+    steps
+}
+
+fn signed_by(sender: &Hosted, seen: &ChainTransaction) -> bool {
+    sender.public_key.is_some_and(|key| seen.stored.verify(&key).is_valid())
+}
+
+/// What is known of a message's sender: PROTOCOL.md, "Authenticity".
+fn authenticity(
+    chain: &ChainId,
+    seen: &ChainTransaction,
+    key: Option<PublicKey>,
+) -> Authenticity {
+    if seen.stored.chain_id != chain.as_str() {
+        return Authenticity::Forged;
+    }
+    match key.map(|key| seen.stored.verify(&key)) {
+        None => Authenticity::Unverified,
+        Some(Verification::Valid | Verification::ValidSevenKeys) => Authenticity::Verified,
+        Some(Verification::Invalid | Verification::Missing | Verification::Misspelled) => {
+            Authenticity::Forged
+        }
+    }
+}

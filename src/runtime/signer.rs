@@ -1,0 +1,207 @@
+//! Signer: private keys.
+//!
+//! It alone holds them. It checks the password when the runtime starts, unlocks a wallet at its
+//! first use, zeroes what it unlocked when it goes, and signs nothing but a transaction of a
+//! hosted wallet with the configured chain id. It runs on threads of its own: a signature costs
+//! some ten microseconds, a derivation some ten milliseconds.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use actix::prelude::*;
+use agentry_protocol::{
+    Address, ChainId, Password, PublicKey, SignedTransaction, SigningKey, Transaction,
+};
+
+use crate::store::AgentId;
+use crate::wallet::{OpenVault, Wallet, WalletError};
+
+/// How many threads sign.
+pub const THREADS: usize = 2;
+
+/// Sign this.
+#[derive(Debug)]
+pub struct Sign {
+    /// Whose wallet.
+    pub agent: AgentId,
+    /// What.
+    pub transactions: Vec<Transaction>,
+}
+
+impl Message for Sign {
+    type Result = Result<Vec<SignedTransaction>, SignError>;
+}
+
+/// Why nothing was signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// The wallet is not hosted here.
+    #[error("agent {0} is not hosted here")]
+    NotHosted(AgentId),
+    /// The transaction is from another wallet.
+    #[error("the transaction is from {from}, the wallet is {wallet}")]
+    OtherWallet {
+        /// What it says.
+        from: String,
+        /// Whose key would sign.
+        wallet: String,
+    },
+    /// The transaction is for another chain.
+    #[error("the transaction is for chain {found}, this runtime signs for {configured} alone")]
+    OtherChain {
+        /// What it says.
+        found: String,
+        /// The configured one.
+        configured: String,
+    },
+    /// The wallet could not be unlocked.
+    #[error("unlocking wallet {wallet}: {source}")]
+    Locked {
+        /// Which.
+        wallet: String,
+        /// Why.
+        source: WalletError,
+    },
+    /// The key is not that of the wallet's address.
+    #[error("wallet {wallet}: its key belongs to another address than {address}")]
+    WrongKey {
+        /// Which.
+        wallet: String,
+        /// The address it states.
+        address: String,
+    },
+}
+
+/// A wallet as it lies on the disk.
+#[derive(Debug)]
+pub enum LockedWallet {
+    /// A keystore file, and its password.
+    File(Wallet, Arc<Password>),
+    /// An entry of a vault, by its name. The vault's password was checked, its seeds are sealed.
+    Vault(Arc<OpenVault>, String),
+}
+
+impl LockedWallet {
+    /// Whether it is a file of its own, whose password is checked by unlocking it.
+    pub const fn is_file(&self) -> bool {
+        matches!(self, Self::File(..))
+    }
+}
+
+#[derive(Debug)]
+struct Slot {
+    wallet: String,
+    address: Address,
+    locked: LockedWallet,
+    key: Mutex<Option<Arc<SigningKey>>>,
+}
+
+/// The wallets that may sign, locked until they do.
+#[derive(Debug)]
+pub struct Keyring {
+    chain_id: ChainId,
+    slots: HashMap<AgentId, Slot>,
+}
+
+impl Keyring {
+    /// An empty keyring for a chain.
+    pub fn new(chain_id: ChainId) -> Self {
+        Self { chain_id, slots: HashMap::new() }
+    }
+
+    /// Adds a wallet, locked.
+    pub fn add(
+        &mut self,
+        agent: AgentId,
+        wallet: String,
+        address: Address,
+        locked: LockedWallet,
+    ) {
+        self.slots.insert(agent, Slot { wallet, address, locked, key: Mutex::new(None) });
+    }
+
+    /// Signs transactions of one wallet; all or none.
+    ///
+    /// # Errors
+    /// The first reason why one cannot be signed.
+    pub fn sign(
+        &self,
+        agent: AgentId,
+        transactions: Vec<Transaction>,
+    ) -> Result<Vec<SignedTransaction>, SignError> {
+        let slot = self.slots.get(&agent).ok_or(SignError::NotHosted(agent))?;
+        for transaction in &transactions {
+            if transaction.from != slot.address {
+                return Err(SignError::OtherWallet {
+                    from: transaction.from.to_string(),
+                    wallet: slot.address.to_string(),
+                });
+            }
+            if transaction.chain_id != self.chain_id {
+                return Err(SignError::OtherChain {
+                    found: transaction.chain_id.to_string(),
+                    configured: self.chain_id.to_string(),
+                });
+            }
+        }
+        let key = slot.unlock()?;
+        Ok(transactions.into_iter().map(|transaction| transaction.sign(&key)).collect())
+    }
+
+    /// The public key of a wallet, which is unlocked for it.
+    ///
+    /// # Errors
+    /// The wallet cannot be unlocked.
+    pub fn public_key(&self, agent: AgentId) -> Result<PublicKey, SignError> {
+        let slot = self.slots.get(&agent).ok_or(SignError::NotHosted(agent))?;
+        Ok(slot.unlock()?.public_key())
+    }
+}
+
+impl Slot {
+    fn unlock(&self) -> Result<Arc<SigningKey>, SignError> {
+        let mut key = self.key.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = key.as_ref() {
+            return Ok(Arc::clone(key));
+        }
+        let failed = |source| SignError::Locked { wallet: self.wallet.clone(), source };
+        let seed = match &self.locked {
+            LockedWallet::File(wallet, password) => wallet.unlock(password).map_err(failed)?.seed,
+            LockedWallet::Vault(vault, name) => vault.seed(name).map_err(failed)?,
+        };
+        let unlocked = Arc::new(SigningKey::from_seed(&seed));
+        if !self.address.matches(&unlocked.public_key()) {
+            return Err(SignError::WrongKey {
+                wallet: self.wallet.clone(),
+                address: self.address.to_string(),
+            });
+        }
+        *key = Some(Arc::clone(&unlocked));
+        Ok(unlocked)
+    }
+}
+
+/// The actor; several of them share the keyring.
+#[derive(Clone, Debug)]
+pub struct Signer {
+    keyring: Arc<Keyring>,
+}
+
+impl Signer {
+    /// Starts the signer's threads.
+    pub fn start(keyring: Arc<Keyring>) -> Addr<Self> {
+        SyncArbiter::start(THREADS, move || Self { keyring: Arc::clone(&keyring) })
+    }
+}
+
+impl Actor for Signer {
+    type Context = SyncContext<Self>;
+}
+
+impl Handler<Sign> for Signer {
+    type Result = Result<Vec<SignedTransaction>, SignError>;
+
+    fn handle(&mut self, sign: Sign, _: &mut Self::Context) -> Self::Result {
+        self.keyring.sign(sign.agent, sign.transactions)
+    }
+}

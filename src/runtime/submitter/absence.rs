@@ -1,0 +1,130 @@
+//! When a transaction may be posted again.
+//!
+//! A replay of a mined transaction destroys a block of the real node, so bytes go out a second
+//! time only when they are *absent* (PROTOCOL.md, hazard 2): the posting node's whole mempool
+//! lacks them; its head, read afterwards, is h; the source has read the canonical chain through
+//! h + 1 without them; and the mempool still lacks them. Between draining the mempool and
+//! committing the block a transaction is in neither place; the second look is for that.
+//!
+//! The looks are rounds: one whole mempool and one head each. A round's look at the mempool is
+//! the second of those transactions that an earlier round marked, and the first of others.
+
+use std::collections::{HashMap, HashSet};
+
+use agentry_protocol::{BlockHeight, TransactionHash};
+
+use crate::store::OutboxId;
+
+/// One look at the posting node.
+#[derive(Debug)]
+pub struct Look {
+    /// Every transaction in its mempool.
+    pub mempool: HashSet<TransactionHash>,
+    /// Its head, read after the mempool.
+    pub head: BlockHeight,
+    /// Through which block the source had read *before* the mempool was asked for.
+    pub read_through: BlockHeight,
+}
+
+/// The marks of transactions that were not seen in the mempool: since which head.
+#[derive(Debug, Default)]
+pub struct Marks(HashMap<OutboxId, BlockHeight>);
+
+impl Marks {
+    /// Takes in one look. `posted` are the transactions whose POST had ended before it began.
+    /// Returns those that are absent; their marks are gone.
+    pub fn look(
+        &mut self,
+        look: &Look,
+        posted: impl IntoIterator<Item = (OutboxId, TransactionHash)>,
+    ) -> Vec<OutboxId> {
+        let mut absent = Vec::new();
+        for (id, hash) in posted {
+            if look.mempool.contains(&hash) {
+                self.0.remove(&id);
+                continue;
+            }
+            match self.0.get(&id) {
+                Some(mark) if look.read_through > *mark => {
+                    self.0.remove(&id);
+                    absent.push(id);
+                }
+                Some(_) => {}
+                None => {
+                    self.0.insert(id, look.head);
+                }
+            }
+        }
+        absent
+    }
+
+    /// The transaction needs no proof any more: it was mined, failed, or is posted again.
+    pub fn forget(&mut self, id: OutboxId) {
+        self.0.remove(&id);
+    }
+
+    /// Blocks were withdrawn: what was read through is not what is canonical now.
+    pub fn forget_all(&mut self) {
+        self.0.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(byte: u8) -> TransactionHash {
+        format!("0x{}", hex::encode([byte; 32])).parse().unwrap()
+    }
+
+    fn look(mempool: &[u8], head: u64, read_through: u64) -> Look {
+        Look {
+            mempool: mempool.iter().map(|byte| hash(*byte)).collect(),
+            head: BlockHeight(head),
+            read_through: BlockHeight(read_through),
+        }
+    }
+
+    #[test]
+    fn one_look_proves_nothing() {
+        let mut marks = Marks::default();
+        assert!(marks.look(&look(&[], 9, 9), [(OutboxId(1), hash(1))]).is_empty());
+    }
+
+    #[test]
+    fn absence_needs_the_source_past_the_marked_head() {
+        let one = [(OutboxId(1), hash(1))];
+        let mut marks = Marks::default();
+        assert!(marks.look(&look(&[], 9, 9), one).is_empty());
+        assert!(marks.look(&look(&[], 10, 9), one).is_empty(), "the source is still at h");
+        assert_eq!(marks.look(&look(&[], 10, 10), one), [OutboxId(1)]);
+    }
+
+    #[test]
+    fn being_seen_in_the_mempool_begins_the_proof_anew() {
+        let one = [(OutboxId(1), hash(1))];
+        let mut marks = Marks::default();
+        marks.look(&look(&[], 9, 9), one);
+        assert!(marks.look(&look(&[1], 10, 10), one).is_empty());
+        assert!(marks.look(&look(&[], 11, 11), one).is_empty());
+        assert_eq!(marks.look(&look(&[], 12, 12), one), [OutboxId(1)]);
+    }
+
+    #[test]
+    fn a_withdrawal_begins_every_proof_anew() {
+        let one = [(OutboxId(1), hash(1))];
+        let mut marks = Marks::default();
+        marks.look(&look(&[], 9, 9), one);
+        marks.forget_all();
+        assert!(marks.look(&look(&[], 10, 10), one).is_empty());
+    }
+
+    #[test]
+    fn a_node_ahead_of_the_source_waits_for_it() {
+        let one = [(OutboxId(1), hash(1))];
+        let mut marks = Marks::default();
+        marks.look(&look(&[], 50, 9), one);
+        assert!(marks.look(&look(&[], 51, 50), one).is_empty());
+        assert_eq!(marks.look(&look(&[], 52, 51), one), [OutboxId(1)]);
+    }
+}

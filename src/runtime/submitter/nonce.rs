@@ -1,0 +1,83 @@
+//! Nonces: the two policies.
+//!
+//! | policy | the next nonce | fails when |
+//! |---|---|---|
+//! | [`timestamp`](Timestamps) | milliseconds since the epoch, but above every earlier one | the node demands consecutive ones |
+//! | [`sequential`](sequential) | the account's counter on the chain | two programs send from one wallet at the same time; then one of two is lost and signed anew |
+
+use std::collections::HashMap;
+
+use crate::store::AgentId;
+
+/// The policy `timestamp`: unique and rising for a wallet, across restarts and clocks that step
+/// back, without asking the node.
+///
+/// The highest nonce ever stored is the floor, so a nonce is never given out twice for stored
+/// bytes; one that was given out and not stored is forgotten with the process.
+#[derive(Debug, Default)]
+pub struct Timestamps {
+    last: HashMap<AgentId, i64>,
+}
+
+impl Timestamps {
+    /// Starts from the highest nonces in the store.
+    pub fn new(last: impl IntoIterator<Item = (AgentId, i64)>) -> Self {
+        Self { last: last.into_iter().collect() }
+    }
+
+    /// The next nonce of a wallet, at the time `now_ms`.
+    pub fn next(&mut self, agent: AgentId, now_ms: u64) -> i64 {
+        let now = i64::try_from(now_ms).unwrap_or(i64::MAX);
+        let last = self.last.entry(agent).or_insert(i64::MIN);
+        *last = now.max(last.saturating_add(1));
+        *last
+    }
+}
+
+/// The policy `sequential`: the account's counter on the chain is the floor; a wallet whose last
+/// mined transaction the answering node has not counted yet goes on behind that.
+///
+/// It is asked only while nothing signed of the wallet is unmined, so there is no gap to leave
+/// and none to fill.
+pub fn sequential(counter: u64, last_mined: Option<i64>) -> i64 {
+    let counter = i64::try_from(counter).unwrap_or(i64::MAX);
+    last_mined.map_or(counter, |mined| counter.max(mined.saturating_add(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn timestamps_rise_for_each_wallet_whatever_the_clock_does(
+            times in prop::collection::vec((0_i64..4, 0_u64..1_000_000), 1..200),
+            restart_at in 0_usize..200,
+        ) {
+            let mut nonces = Timestamps::default();
+            let mut last: HashMap<AgentId, i64> = HashMap::new();
+            for (index, (agent, now)) in times.into_iter().enumerate() {
+                if index == restart_at {
+                    nonces = Timestamps::new(last.clone());
+                }
+                let agent = AgentId(agent);
+                let nonce = nonces.next(agent, now);
+                prop_assert!(nonce >= i64::try_from(now).unwrap());
+                if let Some(before) = last.insert(agent, nonce) {
+                    prop_assert!(nonce > before);
+                }
+            }
+        }
+
+        #[test]
+        fn a_sequential_nonce_is_the_counter_or_follows_the_last_mined(
+            counter in 0_u64..1000, mined in prop::option::of(0_i64..1000),
+        ) {
+            let nonce = sequential(counter, mined);
+            prop_assert!(nonce >= i64::try_from(counter).unwrap());
+            prop_assert!(mined.is_none_or(|mined| nonce > mined));
+        }
+    }
+}

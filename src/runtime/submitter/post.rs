@@ -1,0 +1,260 @@
+//! One POST and what its answer means.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use agentry_chain::SubmitError;
+use agentry_protocol::TransactionHash;
+use tracing::Instrument;
+
+use super::{CONCURRENT_POSTS, Job, Phase, Submitter};
+use crate::config::NoncePolicy;
+use crate::runtime::kill::{self, Point};
+use crate::store::OutboxId;
+use crate::store::commit::PostResult;
+
+/// The longest `Retry-After` that is obeyed to the letter.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// What an answer means for the transaction.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// The node has it.
+    Accepted,
+    /// The node may have it.
+    MayBeAccepted,
+    /// It never left, or was turned away unread: the same bytes may go out again at once.
+    NotTaken,
+    /// Refused: the wallet cannot pay.
+    Unfunded(String),
+    /// Refused for its nonce: what the account's counter says decides.
+    Nonce(String),
+    /// Refused for good.
+    Refused(String),
+}
+
+/// Reads a refusal. Nodes say why in words alone; what is not recognised is final, stays with its
+/// signed bytes, and can be retried by an operator.
+fn refusal(detail: &str, policy: NoncePolicy) -> Verdict {
+    let words = detail.to_ascii_lowercase();
+    let says = |any: &[&str]| any.iter().any(|word| words.contains(word));
+    if says(&["already", "duplicate", "exists in"]) {
+        Verdict::Accepted
+    } else if says(&["balance", "insufficient", "funds", "unknown account", "cannot pay"]) {
+        Verdict::Unfunded(detail.to_owned())
+    } else if policy == NoncePolicy::Sequential && says(&["nonce"]) {
+        Verdict::Nonce(detail.to_owned())
+    } else {
+        Verdict::Refused(detail.to_owned())
+    }
+}
+
+fn no_answer(limit: Duration) -> SubmitError {
+    SubmitError::Unknown { reason: format!("no answer within {} ms", limit.as_millis()) }
+}
+
+impl Submitter {
+    /// Posts what waits, as many at a time as the node is asked to bear.
+    pub(super) fn pump(&mut self, ctx: &mut Context<Self>) {
+        while self.posting < CONCURRENT_POSTS
+            && self.halted.is_none()
+            && !self.breaker.is_open()
+            && let Some(job) = self.jobs.pop_front()
+        {
+            // It may have been mined meanwhile: somebody else posted the same bytes.
+            let Some(open) = self.open.get(&job.id) else { continue };
+            let span = open.span.clone();
+            self.posting += 1;
+            let (node, limit) = (self.settings.node.clone(), self.interval.post_limit());
+            let body = Arc::clone(&job.body);
+            let post = async move {
+                kill::pass(Point::BeforePost);
+                let started = std::time::Instant::now();
+                let answer = tokio::time::timeout(limit, node.submit(&body)).await;
+                kill::pass(Point::AfterPost);
+                (answer.unwrap_or_else(|_| Err(no_answer(limit))), started.elapsed())
+            };
+            ctx.spawn(post.instrument(span).into_actor(self).map(
+                move |(answer, took), submitter, ctx| {
+                    submitter.posting -= 1;
+                    submitter.shared.metrics.posted(answer.is_ok(), took);
+                    submitter.posted(job, answer, ctx);
+                    submitter.pump(ctx);
+                    submitter.start_refill(ctx);
+                    submitter.answer_drained();
+                },
+            ));
+        }
+        self.answer_drained();
+    }
+
+    fn posted(
+        &mut self,
+        job: Job,
+        answer: Result<TransactionHash, SubmitError>,
+        ctx: &mut Context<Self>,
+    ) {
+        self.posts_ended += 1;
+        let verdict = self.judge(&answer, ctx);
+        let Some(open) = self.open.get_mut(&job.id) else { return };
+        let span = open.span.clone();
+        let _entered = span.enter();
+        let id = job.id;
+        match verdict {
+            Verdict::Accepted => {
+                if let Ok(hash) = answer
+                    && hash != open.hash
+                {
+                    tracing::warn!(node.hash = %hash, transaction.hash = %open.hash,
+                        "the node computes another hash; the transaction is known by its signing text");
+                }
+                tracing::info!(transaction.hash = %open.hash, "accepted");
+                open.phase = Phase::Posted(self.posts_ended);
+                self.shared.metrics.accepted(self.shared.clock.now_ms());
+                self.save(id, PostResult::Accepted, ctx);
+            }
+            Verdict::MayBeAccepted => {
+                open.phase = Phase::Posted(self.posts_ended);
+                if let Err(error) = answer {
+                    tracing::warn!(%error, "the node may have taken the transaction, or not; it is followed");
+                }
+                self.save(id, PostResult::Accepted, ctx);
+            }
+            Verdict::NotTaken => {
+                if let Err(error) = answer {
+                    tracing::debug!(%error, "not posted; it waits for the node");
+                }
+                self.jobs.push_front(job);
+            }
+            Verdict::Unfunded(reason) => {
+                if open.phase != Phase::Unfunded {
+                    tracing::warn!(reason, "the wallet cannot pay; the transaction waits until it is funded");
+                }
+                open.phase = Phase::Unfunded;
+                self.save(id, PostResult::Waiting { reason }, ctx);
+            }
+            Verdict::Nonce(reason) => {
+                tracing::info!(reason, "the node refuses the nonce; the account's counter will tell");
+                open.phase = Phase::Posted(self.posts_ended);
+                self.save(id, PostResult::Waiting { reason }, ctx);
+            }
+            Verdict::Refused(reason) => {
+                tracing::error!(reason, "the node refuses the transaction; it failed (agentry queue show outbox/{id})");
+                self.shared.metrics.failed();
+                self.save(id, PostResult::Failed { reason }, ctx);
+                self.remove(id);
+            }
+        }
+    }
+
+    fn save(&self, id: OutboxId, result: PostResult, ctx: &mut Context<Self>) {
+        ctx.spawn(self.store_post(id, result).into_actor(self));
+    }
+
+    fn judge(
+        &mut self,
+        answer: &Result<TransactionHash, SubmitError>,
+        ctx: &mut Context<Self>,
+    ) -> Verdict {
+        match answer {
+            Ok(_) => {
+                self.node_answered();
+                Verdict::Accepted
+            }
+            Err(SubmitError::Rejected { detail, .. }) => {
+                self.node_answered();
+                refusal(detail, self.settings.policy)
+            }
+            Err(SubmitError::NotSent { .. }) => {
+                let opened = self.breaker.trip();
+                self.probe_later(opened, None, ctx);
+                Verdict::NotTaken
+            }
+            Err(SubmitError::Busy { retry_after, .. }) => {
+                let opened = self.breaker.trip();
+                self.probe_later(opened, *retry_after, ctx);
+                Verdict::NotTaken
+            }
+            Err(SubmitError::Unknown { .. }) => {
+                let opened = self.breaker.failed();
+                self.probe_later(opened, None, ctx);
+                Verdict::MayBeAccepted
+            }
+        }
+    }
+
+    fn node_answered(&mut self) {
+        if self.breaker.succeeded() {
+            tracing::info!(node.url = self.settings.node.url(), "the node answers again");
+            self.shared.metrics.breaker(false);
+        }
+    }
+
+    /// Asks the node for its head after a pause; posting goes on when it answers.
+    fn probe_later(
+        &mut self,
+        opened: bool,
+        retry_after: Option<Duration>,
+        ctx: &mut Context<Self>,
+    ) {
+        if !opened {
+            return;
+        }
+        tracing::warn!(
+            node.url = self.settings.node.url(),
+            "the node does not answer as it should; posting waits for it"
+        );
+        self.shared.metrics.breaker(true);
+        let pause = retry_after.map(|pause| pause.min(MAX_RETRY_AFTER));
+        self.probe(pause, ctx);
+    }
+
+    fn probe(&mut self, pause: Option<Duration>, ctx: &mut Context<Self>) {
+        let pause = pause.unwrap_or_else(|| self.breaker.next_pause());
+        let (node, limit) = (self.settings.node.clone(), self.interval.post_limit());
+        let ask = async move {
+            tokio::time::sleep(pause).await;
+            tokio::time::timeout(limit, node.head()).await
+        };
+        ctx.spawn(ask.into_actor(self).map(|answer, submitter, ctx| match answer {
+            Ok(Ok(_)) => {
+                submitter.node_answered();
+                submitter.pump(ctx);
+                submitter.start_refill(ctx);
+                submitter.start_round(ctx);
+            }
+            Ok(Err(_)) | Err(_) => submitter.probe(None, ctx),
+        }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_told_apart() {
+        use NoncePolicy::{Sequential, Timestamp};
+        let prefix = "Failed to submit transaction: ";
+        for (detail, policy, expected) in [
+            ("Insufficient balance: has 3, needs 10", Timestamp, "unfunded"),
+            ("unknown account ait1…", Timestamp, "unfunded"),
+            ("the transaction is already in the mempool", Timestamp, "accepted"),
+            ("duplicate transaction", Sequential, "accepted"),
+            ("nonce 3 is stale, expected 4", Sequential, "nonce"),
+            ("nonce 3 is not an integer", Timestamp, "refused"),
+            ("fee 1 below minimum 10", Timestamp, "refused"),
+            ("", Timestamp, "refused"),
+        ] {
+            let found = match refusal(&format!("{prefix}{detail}"), policy) {
+                Verdict::Accepted => "accepted",
+                Verdict::Unfunded(_) => "unfunded",
+                Verdict::Nonce(_) => "nonce",
+                Verdict::Refused(_) => "refused",
+                Verdict::MayBeAccepted | Verdict::NotTaken => "other",
+            };
+            assert_eq!(found, expected, "{detail}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! One look at the node for what is signed and not mined.
+
+use std::collections::HashSet;
+
+use actix::prelude::*;
+use agentry_chain::{Account, NodeError};
+use agentry_protocol::{Address, TransactionHash};
+use tracing::Instrument;
+
+use super::absence::Look;
+use super::{Job, Phase, Submitter};
+use crate::config::NoncePolicy;
+use crate::store::commit::PostResult;
+use crate::store::{AgentId, Commit, OutboxId, read};
+
+/// The most accounts that are asked for at a block. Further wallets that wait for money have
+/// their turn at the next one.
+const ACCOUNTS_A_BLOCK: usize = 64;
+
+/// The most transactions that are posted again after one look.
+const REPOSTS_A_ROUND: usize = 512;
+
+impl Submitter {
+    /// Begins a look at the node, unless one is under way or there is nothing to look for.
+    pub(super) fn start_round(&mut self, ctx: &mut Context<Self>) {
+        let Some(read_through) = self.read_through else { return };
+        let any = self.open.values().any(|open| matches!(open.phase, Phase::Posted(_)));
+        if self.round_running || !any || self.halted.is_some() || self.breaker.is_open() {
+            return;
+        }
+        self.round_running = true;
+        let began = self.posts_ended;
+        let node = self.settings.node.clone();
+        // A look that takes longer than this is worth less than the next one.
+        let limit = self.interval.post_limit() * 2;
+        let look = async move {
+            let look = async {
+                let mempool = node.mempool_hashes().await?;
+                Ok::<_, NodeError>(node.head().await?.map(|head| (mempool, head.height)))
+            };
+            tokio::time::timeout(limit, look).await
+        };
+        ctx.spawn(look.into_actor(self).map(move |answer, submitter, ctx| {
+            submitter.round_running = false;
+            match answer {
+                Ok(Ok(Some((mempool, head)))) => {
+                    submitter.looked(&Look { mempool, head, read_through }, began, ctx);
+                }
+                Ok(Ok(None)) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "looking at the node's mempool"),
+                Err(_) => tracing::debug!(?limit, "the node's mempool did not come in time"),
+            }
+            // Blocks came while it looked: what it marked may be proven by now.
+            if submitter.read_through.is_some_and(|now| now > read_through) {
+                submitter.start_round(ctx);
+            }
+        }));
+    }
+
+    fn looked(&mut self, look: &Look, began: u64, ctx: &mut Context<Self>) {
+        let posted: Vec<(OutboxId, TransactionHash)> = self
+            .open
+            .iter()
+            .filter(|(_, open)| matches!(open.phase, Phase::Posted(ended) if ended <= began))
+            .map(|(id, open)| (*id, open.hash))
+            .collect();
+        let mut absent = self.marks.look(look, posted);
+        absent.sort_unstable();
+        for id in absent.into_iter().take(REPOSTS_A_ROUND) {
+            self.lost(id, ctx);
+        }
+    }
+
+    /// A transaction is absent: the node dropped it. It is posted again if its wallet can pay.
+    fn lost(&mut self, id: OutboxId, ctx: &mut Context<Self>) {
+        let Some(open) = self.open.get_mut(&id) else { return };
+        open.phase = Phase::Posting;
+        open.span.in_scope(|| tracing::warn!(transaction.hash = %open.hash, "lost by the node"));
+        self.shared.metrics.lost();
+        let agent = open.agent;
+        let Some(address) = self.address(agent) else { return };
+        let node = self.settings.node.clone();
+        let ask = async move { node.account(&address).await };
+        ctx.spawn(ask.into_actor(self).map(move |account, submitter, ctx| match account {
+            Ok(account) => submitter.judge_lost(id, &account, ctx),
+            Err(error) => {
+                tracing::debug!(%error, "asking for the account of a lost transaction");
+                submitter.wait_for_look(id);
+            }
+        }));
+    }
+
+    /// Follows a transaction on as one that the node may have: the proof begins anew.
+    fn wait_for_look(&mut self, id: OutboxId) {
+        if let Some(open) = self.open.get_mut(&id) {
+            open.phase = Phase::Posted(self.posts_ended);
+        }
+    }
+
+    fn judge_lost(&mut self, id: OutboxId, account: &Account, ctx: &mut Context<Self>) {
+        let Some(open) = self.open.get_mut(&id) else { return };
+        if self.settings.policy == NoncePolicy::Sequential {
+            let spent = i64::try_from(account.nonce).unwrap_or(i64::MAX) > open.nonce;
+            match (spent, open.stale_since, self.read_through) {
+                (true, None, through) => {
+                    open.stale_since = through;
+                    return self.wait_for_look(id);
+                }
+                (true, Some(since), Some(through))
+                    if through.0 >= since.0.saturating_add(self.settings.final_depth) =>
+                {
+                    return self.renounce(id, account.nonce, ctx);
+                }
+                (true, Some(_), _) => return self.wait_for_look(id),
+                (false, ..) => open.stale_since = None,
+            }
+        }
+        if can_pay(account, open.cost) {
+            self.post_again(id, ctx);
+        } else {
+            let reason = unfunded(account, open.cost);
+            open.span.in_scope(|| {
+                tracing::warn!(reason, "the wallet cannot pay; the transaction waits until it is funded");
+            });
+            open.phase = Phase::Unfunded;
+            ctx.spawn(self.store_post(id, PostResult::Waiting { reason }).into_actor(self));
+        }
+    }
+
+    /// The nonce is spent by something else, deep enough to be sure: the draft is signed anew.
+    fn renounce(&mut self, id: OutboxId, counter: u64, ctx: &mut Context<Self>) {
+        let Some(open) = self.remove(id) else { return };
+        let reason = format!("nonce {} was spent by another transaction (the account's counter is {counter}); signed anew", open.nonce);
+        open.span.in_scope(|| tracing::warn!(reason, "renounced"));
+        let store = self.shared.store.clone();
+        let commit = async move { store.commit(Commit::Renounce { id, reason }).await };
+        ctx.spawn(commit.into_actor(self).map(|done, submitter, ctx| {
+            if let Err(error) = done {
+                tracing::error!(%error, "storing that a nonce was spent");
+            }
+            submitter.refill.note();
+            submitter.start_refill(ctx);
+        }));
+    }
+
+    /// Posts the stored bytes of a transaction that is certainly not with the node.
+    fn post_again(&mut self, id: OutboxId, ctx: &mut Context<Self>) {
+        let Some(open) = self.open.get_mut(&id) else { return };
+        open.phase = Phase::Posting;
+        let span = open.span.clone();
+        let store = self.shared.store.clone();
+        let load = async move { store.read(move |db| read::body(db, id)).await }.instrument(span);
+        ctx.spawn(load.into_actor(self).map(move |body, submitter, ctx| match body {
+            Ok(Some(body)) => {
+                submitter.jobs.push_back(Job { id, body: body.into() });
+                submitter.pump(ctx);
+            }
+            Ok(None) => {
+                submitter.remove(id);
+            }
+            Err(error) => {
+                tracing::error!(%error, "reading signed bytes");
+                submitter.wait_for_look(id);
+            }
+        }));
+    }
+
+    /// Looks whether wallets that could not pay can now.
+    pub(super) fn look_for_funds(&mut self, ctx: &mut Context<Self>) {
+        if self.halted.is_some() || self.breaker.is_open() {
+            return;
+        }
+        let mut wallets: Vec<AgentId> = self
+            .open
+            .values()
+            .filter(|open| open.phase == Phase::Unfunded)
+            .map(|open| open.agent)
+            .collect::<HashSet<_>>()
+            .into_iter()
+            .collect();
+        wallets.sort_unstable();
+        // All have their turn: the window moves on with the chain.
+        let height = self.read_through.map_or(0, |height| height.0);
+        let windows = wallets.len().div_ceil(ACCOUNTS_A_BLOCK).max(1) as u64;
+        let window = usize::try_from(height % windows).unwrap_or(0);
+        for agent in wallets.into_iter().skip(window * ACCOUNTS_A_BLOCK).take(ACCOUNTS_A_BLOCK) {
+            let Some(address) = self.address(agent) else { continue };
+            let node = self.settings.node.clone();
+            let ask = async move { node.account(&address).await };
+            ctx.spawn(ask.into_actor(self).map(move |account, submitter, ctx| match account {
+                Ok(account) => submitter.funded(agent, &account, ctx),
+                Err(error) => tracing::debug!(%error, "asking for an account"),
+            }));
+        }
+    }
+
+    fn funded(&mut self, agent: AgentId, account: &Account, ctx: &mut Context<Self>) {
+        let mut left = account.balance;
+        let mut waiting: Vec<(OutboxId, u64)> = self
+            .open
+            .iter()
+            .filter(|(_, open)| open.agent == agent && open.phase == Phase::Unfunded)
+            .map(|(id, open)| (*id, open.cost))
+            .collect();
+        waiting.sort_unstable();
+        for (id, cost) in waiting {
+            if !account.exists || left < i128::from(cost) {
+                break;
+            }
+            left -= i128::from(cost);
+            if let Some(open) = self.open.get(&id) {
+                open.span.in_scope(|| tracing::info!("the wallet was funded; posting"));
+            }
+            self.post_again(id, ctx);
+        }
+    }
+
+    fn address(&self, agent: AgentId) -> Option<Address> {
+        self.roster.get(agent).map(|hosted| hosted.address.clone())
+    }
+}
+
+fn can_pay(account: &Account, cost: u64) -> bool {
+    account.exists && account.balance >= i128::from(cost)
+}
+
+fn unfunded(account: &Account, cost: u64) -> String {
+    if account.exists {
+        format!("waits for money: the wallet has {} AIT and needs {cost}", account.balance)
+    } else {
+        format!("waits for money: the chain does not know the wallet, which needs {cost} AIT")
+    }
+}

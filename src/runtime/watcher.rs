@@ -1,0 +1,160 @@
+//! ChainWatcher: the position on the chain.
+//!
+//! It promises that every transaction of the canonical chain that concerns a hosted wallet is
+//! handed to the router at least once and in order, and that its stored position moves only
+//! together with what was found on the way. It has one reading in hand at a time: while the router
+//! and the store are busy, nothing more is read, so a long chain never fills the memory.
+
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use agentry_chain::{Batch, ChainSource, Cursor, Interest, SourceError};
+
+use super::Shared;
+use super::roster::Roster;
+use super::router::Route;
+
+/// How many transactions one reading may bring. It bounds the memory that a reading takes
+/// (transactions of at most 1 MB, and far below that as a rule) and the size of a commit.
+const BATCH: usize = 500;
+
+/// How long a position that moved over nothing of interest may stay unstored. A crash costs
+/// reading those blocks again, a commit costs an fsync for every block of a quiet chain.
+const POSITION_LAG: Duration = Duration::from_secs(1);
+
+/// The first pause after a reading that failed; it doubles up to [`MAX_PAUSE`].
+const MIN_PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest pause after readings that failed: what a recovery may take longer than the node's.
+const MAX_PAUSE: Duration = Duration::from_millis(500);
+
+/// The actor.
+pub struct ChainWatcher {
+    shared: Shared,
+    roster: Roster,
+    router: Recipient<Route>,
+    state: Option<(Box<dyn ChainSource>, Cursor)>,
+}
+
+impl std::fmt::Debug for ChainWatcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChainWatcher").finish_non_exhaustive()
+    }
+}
+
+impl ChainWatcher {
+    /// A watcher that reads on from `cursor`.
+    pub fn new(
+        shared: Shared,
+        roster: Roster,
+        router: Recipient<Route>,
+        source: Box<dyn ChainSource>,
+        cursor: Cursor,
+    ) -> Self {
+        Self { shared, roster, router, state: Some((source, cursor)) }
+    }
+}
+
+impl Actor for ChainWatcher {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let Some((source, cursor)) = self.state.take() else { return };
+        let watch = Watch {
+            shared: self.shared.clone(),
+            roster: self.roster.clone(),
+            router: self.router.clone(),
+            source,
+            cursor,
+            stored: Instant::now(),
+            pause: MIN_PAUSE,
+        };
+        ctx.spawn(watch.run().into_actor(self).map(|(), _, ctx| ctx.stop()));
+    }
+}
+
+struct Watch {
+    shared: Shared,
+    roster: Roster,
+    router: Recipient<Route>,
+    source: Box<dyn ChainSource>,
+    cursor: Cursor,
+    stored: Instant,
+    pause: Duration,
+}
+
+impl Watch {
+    async fn run(mut self) {
+        let mut stopping = self.shared.stopping.clone();
+        while !self.shared.is_stopping() {
+            let read = self.source.read(&self.cursor, &self.roster as &dyn Interest, BATCH).await;
+            let more = match read {
+                Ok(batch) => {
+                    self.pause = MIN_PAUSE;
+                    self.shared.metrics.source_up(true);
+                    let more = batch.more;
+                    if !self.hand_over(batch).await {
+                        continue;
+                    }
+                    more
+                }
+                Err(error) => {
+                    self.report(&error);
+                    tokio::select! {
+                        () = tokio::time::sleep(self.pause) => {}
+                        _ = stopping.changed() => {}
+                    }
+                    self.pause = (self.pause * 2).min(MAX_PAUSE);
+                    continue;
+                }
+            };
+            if !more {
+                tokio::select! {
+                    () = self.source.changed() => {}
+                    _ = stopping.changed() => {}
+                }
+            }
+        }
+    }
+
+    /// Gives a reading to the router and waits until it is stored. Returns whether it is; if not,
+    /// the same stretch is read again.
+    async fn hand_over(&mut self, batch: Batch) -> bool {
+        let moved = batch.cursor != self.cursor;
+        if !moved && batch.events.is_empty() {
+            return true;
+        }
+        let due = self.stored.elapsed() >= POSITION_LAG;
+        let store_position = !batch.events.is_empty() || due;
+        let cursor = batch.cursor.clone();
+        let route = Route { batch, store_position };
+        match self.router.send(route).await {
+            Ok(Ok(())) => {
+                self.cursor = cursor;
+                if store_position {
+                    self.stored = Instant::now();
+                }
+                true
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "what was read from the chain could not be stored; it is read again");
+                tokio::time::sleep(self.pause).await;
+                self.pause = (self.pause * 2).min(MAX_PAUSE);
+                false
+            }
+            Err(MailboxError::Closed | MailboxError::Timeout) => {
+                tokio::time::sleep(MIN_PAUSE).await;
+                false
+            }
+        }
+    }
+
+    /// Logs a failed reading: the first of a row as a warning, what follows quietly.
+    fn report(&self, error: &SourceError) {
+        if self.shared.metrics.source_up(false) {
+            tracing::warn!(%error, "the chain cannot be read; trying again");
+        } else {
+            tracing::debug!(%error, "the chain still cannot be read");
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! What must survive a crash: one SQLite file, one writer.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`commit`] | [`Commit`]: every durable change as one serialisable value, and its [`Receipt`] |
+//! | [`rows`] | the rows as the rest of the runtime sees them |
+//! | `apply` | the one place that carries a commit out |
+//! | `writer` | the writer's thread: group commit |
+//! | [`read`] | every query of the runtime |
+//! | [`list`] | the queues as operators see them |
+//! | `schema` | the tables, and the migrations from older ones |
+//!
+//! All changes go through one thread, which carries out as many commits as are waiting in one
+//! SQLite transaction with `synchronous=FULL`: a commit that was acknowledged is on the disk.
+//! Readers have connections of their own and never wait for the writer (WAL).
+
+pub(crate) mod apply;
+pub mod list;
+pub mod commit;
+pub mod read;
+pub mod rows;
+mod schema;
+mod writer;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::Semaphore;
+
+pub use commit::{Commit, Receipt};
+pub use rows::{AgentId, InboxId, OutboxId};
+
+/// How many connections read at the same time. Reads are index seeks of some ten microseconds;
+/// more connections than cores gain nothing.
+const READERS: usize = 4;
+
+/// How long a reader waits for SQLite's own locks, which only a checkpoint or a recovery holds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An open store, for the one process that may change it.
+///
+/// Cheap to clone. The last clone that goes ends the writer's thread after it has carried out
+/// what was handed to it, and releases the lock.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    writer: writer::Writer,
+    readers: Readers,
+    _lock: File,
+}
+
+#[derive(Debug)]
+struct Readers {
+    permits: Arc<Semaphore>,
+    idle: Arc<std::sync::Mutex<Vec<Connection>>>,
+}
+
+impl Store {
+    /// Opens the store at `path`, or makes it, and locks every other runtime out.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] when another runtime holds it, [`StoreError::Newer`] when a later
+    /// version of agentry wrote it, and what the file system or SQLite say.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            std::fs::create_dir_all(parent)
+                .map_err(|source| StoreError::Io { path: parent.to_owned(), source })?;
+        }
+        let lock = lock(path)?;
+        let mut connection = Connection::open(path).map_err(|e| StoreError::open(path, e))?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(|e| StoreError::open(path, e))?;
+        private(path)?;
+        schema::prepare(&mut connection, path)?;
+        let mut idle = Vec::with_capacity(READERS);
+        for _ in 0..READERS {
+            idle.push(open_read_only(path)?);
+        }
+        let writer = writer::Writer::spawn(connection)?;
+        Ok(Self(Arc::new(Inner {
+            path: path.to_owned(),
+            writer,
+            readers: Readers {
+                permits: Arc::new(Semaphore::new(READERS)),
+                idle: Arc::new(std::sync::Mutex::new(idle)),
+            },
+            _lock: lock,
+        })))
+    }
+
+    /// Where the store's file is.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Makes a change durable. When this returns `Ok`, it is on the disk.
+    ///
+    /// # Errors
+    /// The change was not made: SQLite refused it, or the writer has ended.
+    pub async fn commit(&self, commit: Commit) -> Result<Receipt, StoreError> {
+        self.0.writer.submit(commit).await
+    }
+
+    /// Runs a query on a connection of its own, on a thread for blocking work.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let permit = Arc::clone(&self.0.readers.permits)
+            .acquire_owned()
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        let idle = Arc::clone(&self.0.readers.idle);
+        let path = self.0.path.clone();
+        tokio::task::spawn_blocking(move || {
+            let taken = idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
+            let connection = match taken {
+                Some(connection) => connection,
+                // A query that panicked took its connection with it.
+                None => open_read_only(&path)?,
+            };
+            let answer = query(&connection);
+            idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(connection);
+            drop(permit);
+            answer.map_err(StoreError::Sqlite)
+        })
+        .await
+        .map_err(|_| StoreError::Closed)?
+    }
+}
+
+/// Opens a store for reading alone, beside whoever writes it.
+///
+/// # Errors
+/// [`StoreError::Missing`] where there is none, [`StoreError::Newer`] or [`StoreError::Older`]
+/// where its version is not this binary's.
+pub fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
+    if !path.exists() {
+        return Err(StoreError::Missing { path: path.to_owned() });
+    }
+    let connection = open_read_only(path)?;
+    schema::check(&connection, path)?;
+    Ok(connection)
+}
+
+fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection =
+        Connection::open_with_flags(path, flags).map_err(|e| StoreError::open(path, e))?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(|e| StoreError::open(path, e))?;
+    Ok(connection)
+}
+
+/// The file beside the store that is locked while a runtime has it open. It is not the store's
+/// own file: closing any handle on that would drop SQLite's own locks in this process.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let lock_path = with_suffix(path, ".lock");
+    let io = |source| StoreError::Io { path: lock_path.clone(), source };
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&lock_path)
+        .map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::Locked { path: path.to_owned() }),
+        Err(std::fs::TryLockError::Error(source)) => {
+            Err(StoreError::Io { path: lock_path, source })
+        }
+    }
+}
+
+/// The path of a file that belongs to the store: its name with `suffix` after it.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Messages are nobody else's business: the store is readable by its owner alone.
+fn private(path: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .map_err(|source| StoreError::Io { path: path.to_owned(), source })
+}
+
+/// What can be wrong with a store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no store at the path.
+    #[error("there is no store at {}: start `agentry run` first, or name the right agents.toml with -c", path.display())]
+    Missing {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Another runtime has it open.
+    #[error("the store {} is in use by another agentry: stop that one, or give this one a [store] path of its own", path.display())]
+    Locked {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A later version of agentry wrote it.
+    #[error("the store {} has version {found}, this agentry knows versions up to {known}: use a newer agentry; the store was not touched", path.display())]
+    Newer {
+        /// The path.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The latest this binary knows.
+        known: i64,
+    },
+    /// An earlier version wrote it, and it was opened for reading only.
+    #[error("the store {} has version {found}, this agentry reads version {known}: `agentry run` brings it up to date", path.display())]
+    Older {
+        /// The path.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The version this binary reads.
+        known: i64,
+    },
+    /// The file is not one of ours.
+    #[error("{} is an SQLite file of another program: give agentry a [store] path of its own", path.display())]
+    Foreign {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file could not be opened as a database.
+    #[error("opening the store {}: {source}", path.display())]
+    Open {
+        /// The path.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+    /// The file system refused.
+    #[error("the store's file {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        source: std::io::Error,
+    },
+    /// SQLite refused a query or a change.
+    #[error("the store: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A value in the store cannot be read back.
+    #[error("the store holds a damaged {what}: {reason}")]
+    Damaged {
+        /// Which value.
+        what: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// SQLite refused the transaction that held the change.
+    #[error("the store refused the change: {reason}")]
+    Refused {
+        /// What SQLite says.
+        reason: String,
+    },
+    /// The writer has ended, so nothing can be changed any more.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl StoreError {
+    fn open(path: &Path, source: rusqlite::Error) -> Self {
+        Self::Open { path: path.to_owned(), source }
+    }
+}

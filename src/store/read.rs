@@ -1,0 +1,336 @@
+//! Every query.
+
+use std::collections::BTreeMap;
+
+use agentry_protocol::{
+    Address, BlockHeight, Json, Limits, MessageDigest, StoredTransaction, TransactionHash,
+};
+use agentry_sdk::{Authenticity, State};
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::apply::meta;
+use super::rows::{
+    AgentId, AgentRow, Draft, DueMessage, InboxId, OpenTransaction, OutboxId, QueuedDraft,
+};
+
+/// What the store knows of the chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The chain's id.
+    pub chain_id: Option<String>,
+    /// Hash of its block 0.
+    pub genesis: Option<String>,
+    /// The source's position, as it was given.
+    pub cursor: Option<String>,
+    /// Why posting is stopped, if it is.
+    pub halted: Option<String>,
+}
+
+/// What the store knows of the chain.
+pub fn identity(db: &Connection) -> rusqlite::Result<Identity> {
+    let get = |key: &str| {
+        db.prepare_cached("SELECT value FROM meta WHERE key = ?1")?
+            .query_row(params![key], |row| row.get(0))
+            .optional()
+    };
+    Ok(Identity {
+        chain_id: get(meta::CHAIN_ID)?,
+        genesis: get(meta::GENESIS)?,
+        cursor: get(meta::CURSOR)?,
+        halted: get(meta::HALTED)?,
+    })
+}
+
+/// All wallets that were ever hosted.
+pub fn agents(db: &Connection) -> rusqlite::Result<Vec<AgentRow>> {
+    db.prepare("SELECT id, address, name, last_nonce FROM agent ORDER BY id")?
+        .query_map([], |row| {
+            Ok(AgentRow {
+                id: AgentId(row.get(0)?),
+                address: text(row, 1, Address::from_chain)?,
+                name: row.get(2)?,
+                last_nonce: row.get(3)?,
+            })
+        })?
+        .collect()
+}
+
+/// The agents for which messages wait that are due now, or will be.
+pub fn agents_with_waiting(db: &Connection) -> rusqlite::Result<Vec<AgentId>> {
+    // One seek an agent, however long its queue is.
+    db.prepare(
+        "SELECT id FROM agent WHERE EXISTS
+           (SELECT 1 FROM inbox WHERE inbox.agent = agent.id AND inbox.state = 'waiting')",
+    )?
+    .query_map([], |row| row.get(0).map(AgentId))?
+    .collect()
+}
+
+/// The agents for which messages of these heights wait.
+pub fn agents_waiting_at(
+    db: &Connection,
+    after: Option<BlockHeight>,
+    through: BlockHeight,
+) -> rusqlite::Result<Vec<AgentId>> {
+    db.prepare_cached(
+        "SELECT DISTINCT agent FROM inbox
+         WHERE height > ?1 AND height <= ?2 AND state = 'waiting'",
+    )?
+    .query_map(params![after.map_or(-1, |h| integer(h.0)), integer(through.0)], |row| {
+        row.get(0).map(AgentId)
+    })?
+    .collect()
+}
+
+/// What an agent has to do: due messages, and when the next one is due that is not yet.
+#[derive(Clone, Debug, Default)]
+pub struct Due {
+    /// The messages, at most as many as were asked for: the senders take turns.
+    pub messages: Vec<DueMessage>,
+    /// When to look again (milliseconds since the epoch), if a message waits for its time.
+    pub next_at: Option<u64>,
+}
+
+/// The messages of an agent that are due at `now`, in blocks up to `through`.
+///
+/// `after` is the sender who had the last turn: the turns go on behind him. Of each sender come
+/// first attempts in the chain's order, then retries. The cost is a few seeks a sender, however
+/// many messages wait.
+pub fn due(
+    db: &Connection,
+    agent: AgentId,
+    now: u64,
+    through: BlockHeight,
+    after: Option<&str>,
+    limit: usize,
+) -> rusqlite::Result<Due> {
+    let mut senders = senders_after(db, agent, after.unwrap_or(""), limit)?;
+    if after.is_some() && senders.len() < limit {
+        for sender in senders_after(db, agent, "", limit - senders.len())? {
+            if !senders.contains(&sender) {
+                senders.push(sender);
+            }
+        }
+    }
+    let mut due = Due::default();
+    if senders.is_empty() {
+        return Ok(due);
+    }
+    let share = (limit / senders.len()).max(1);
+    for sender in senders {
+        let mut statement = db.prepare_cached(
+            "SELECT id, hash, digest, stored, height, authenticity, attempts, due_at FROM inbox
+             WHERE agent = ?1 AND sender = ?2 AND state = 'waiting'
+             ORDER BY due_at, seq LIMIT ?3",
+        )?;
+        let mut rows = statement.query(params![agent.0, sender, integer(share as u64)])?;
+        while let Some(row) = rows.next()? {
+            let due_at = natural(row.get(7)?);
+            if due_at > now {
+                due.next_at = Some(due.next_at.map_or(due_at, |next| next.min(due_at)));
+                break;
+            }
+            let height = BlockHeight(natural(row.get(4)?));
+            if height > through {
+                break;
+            }
+            due.messages.push(due_message(db, row, height)?);
+        }
+    }
+    Ok(due)
+}
+
+fn senders_after(
+    db: &Connection,
+    agent: AgentId,
+    after: &str,
+    limit: usize,
+) -> rusqlite::Result<Vec<String>> {
+    let mut senders: Vec<String> = Vec::new();
+    let mut statement = db.prepare_cached(
+        "SELECT sender FROM inbox WHERE agent = ?1 AND state = 'waiting' AND sender > ?2
+         ORDER BY sender LIMIT 1",
+    )?;
+    while senders.len() < limit {
+        let last = senders.last().map_or(after, String::as_str);
+        match statement.query_row(params![agent.0, last], |row| row.get(0)).optional()? {
+            Some(sender) => senders.push(sender),
+            None => break,
+        }
+    }
+    Ok(senders)
+}
+
+fn due_message(db: &Connection, row: &Row<'_>, height: BlockHeight) -> rusqlite::Result<DueMessage> {
+    let id = InboxId(row.get(0)?);
+    let attempts: u32 = row.get(6)?;
+    let done = db
+        .prepare_cached("SELECT behaviour FROM progress WHERE inbox = ?1")?
+        .query_map(params![id.0], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(DueMessage {
+        id,
+        hash: text(row, 1, str::parse::<TransactionHash>)?,
+        digest: text(row, 2, str::parse::<MessageDigest>)?,
+        stored: text(row, 3, |stored| {
+            StoredTransaction::parse(stored.as_bytes(), Limits::default())
+        })?,
+        height,
+        authenticity: match row.get_ref(5)?.as_str()? {
+            "verified" => Authenticity::Verified,
+            _ => Authenticity::Unverified,
+        },
+        attempts,
+        done,
+    })
+}
+
+/// What a behaviour of an agent remembers.
+pub fn state(db: &Connection, agent: AgentId, behaviour: &str) -> rusqlite::Result<State> {
+    let entries: BTreeMap<String, serde_json::Value> = db
+        .prepare_cached("SELECT key, value FROM state WHERE agent = ?1 AND behaviour = ?2")?
+        .query_map(params![agent.0, behaviour], |row| {
+            Ok((row.get(0)?, text(row, 1, |value| serde_json::from_str(value))?))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(State::new(entries))
+}
+
+const OPEN_COLUMNS: &str = "id, agent, hash, nonce, amount, fee";
+
+fn open_row(row: &Row<'_>) -> rusqlite::Result<OpenTransaction> {
+    Ok(OpenTransaction {
+        id: OutboxId(row.get(0)?),
+        agent: AgentId(row.get(1)?),
+        hash: text(row, 2, str::parse)?,
+        nonce: row.get(3)?,
+        cost: natural(row.get(4)?).saturating_add(natural(row.get(5)?)),
+    })
+}
+
+/// All transactions that are signed and not in a block.
+pub fn open_transactions(db: &Connection) -> rusqlite::Result<Vec<OpenTransaction>> {
+    db.prepare(&format!(
+        "SELECT {OPEN_COLUMNS} FROM outbox WHERE state IN ('prepared', 'accepted') ORDER BY id"
+    ))?
+    .query_map([], open_row)?
+    .collect()
+}
+
+/// One of them.
+pub fn open_transaction(
+    db: &Connection,
+    id: OutboxId,
+) -> rusqlite::Result<Option<OpenTransaction>> {
+    db.prepare_cached(&format!(
+        "SELECT {OPEN_COLUMNS} FROM outbox WHERE id = ?1 AND state IN ('prepared', 'accepted')"
+    ))?
+    .query_row(params![id.0], open_row)
+    .optional()
+}
+
+/// The signed bytes of a transaction.
+pub fn body(db: &Connection, id: OutboxId) -> rusqlite::Result<Option<String>> {
+    db.prepare_cached("SELECT body FROM outbox WHERE id = ?1")?
+        .query_row(params![id.0], |row| row.get(0))
+        .optional()
+        .map(Option::flatten)
+}
+
+/// The drafts that wait for a nonce, oldest first.
+///
+/// With `one_each`, only the oldest of a wallet that has nothing signed and unmined: what a node
+/// that demands sequential nonces can take next.
+pub fn queued(
+    db: &Connection,
+    after: OutboxId,
+    one_each: bool,
+    limit: usize,
+) -> rusqlite::Result<Vec<QueuedDraft>> {
+    let condition = if one_each {
+        "AND NOT EXISTS (SELECT 1 FROM outbox open WHERE open.agent = outbox.agent
+                         AND open.state IN ('prepared', 'accepted'))
+         AND NOT EXISTS (SELECT 1 FROM outbox older WHERE older.agent = outbox.agent
+                         AND older.state = 'queued' AND older.id < outbox.id)"
+    } else {
+        ""
+    };
+    db.prepare_cached(&format!(
+        "SELECT id, agent, origin, recipient, amount, fee, payload FROM outbox
+         WHERE state = 'queued' AND id > ?1 {condition} ORDER BY id LIMIT ?2"
+    ))?
+    .query_map(params![after.0, integer(limit as u64)], |row| {
+        Ok(QueuedDraft {
+            id: OutboxId(row.get(0)?),
+            agent: AgentId(row.get(1)?),
+            draft: Draft {
+                origin: row.get(2)?,
+                recipient: text(row, 3, Address::from_chain)?,
+                amount: natural(row.get(4)?),
+                fee: natural(row.get(5)?),
+                payload: text(row, 6, |json| Json::parse(json.as_bytes(), Limits::default()))?,
+            },
+        })
+    })?
+    .collect()
+}
+
+/// The highest nonce of a wallet that stands in a block.
+pub fn last_mined_nonce(db: &Connection, agent: AgentId) -> rusqlite::Result<Option<i64>> {
+    db.prepare_cached(
+        "SELECT max(nonce) FROM outbox WHERE agent = ?1 AND state IN ('mined', 'final')",
+    )?
+    .query_row(params![agent.0], |row| row.get(0))
+}
+
+/// How many rows stand in each state of the queues, for metrics and `queue list`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Messages, by state.
+    pub inbox: BTreeMap<String, u64>,
+    /// Transactions, by state.
+    pub outbox: BTreeMap<String, u64>,
+    /// Forged messages.
+    pub forged: u64,
+    /// Heights that could not be read whole.
+    pub gaps: u64,
+}
+
+/// How many rows stand in each state of the queues. Reads every row: not for a hot path.
+pub fn counts(db: &Connection) -> rusqlite::Result<Counts> {
+    let by_state = |table: &str| -> rusqlite::Result<BTreeMap<String, u64>> {
+        db.prepare(&format!("SELECT state, count(*) FROM {table} GROUP BY state"))?
+            .query_map([], |row| Ok((row.get(0)?, natural(row.get(1)?))))?
+            .collect()
+    };
+    let all = |table: &str| -> rusqlite::Result<u64> {
+        db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).map(natural)
+    };
+    Ok(Counts {
+        inbox: by_state("inbox")?,
+        outbox: by_state("outbox")?,
+        forged: all("forged")?,
+        gaps: all("gap")?,
+    })
+}
+
+/// Reads a column's text as something else; what cannot be read is an error that names the column.
+fn text<T, E: std::error::Error + Send + Sync + 'static>(
+    row: &Row<'_>,
+    column: usize,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> rusqlite::Result<T> {
+    let value = row.get_ref(column)?.as_str()?;
+    parse(value).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+    })
+}
+
+fn integer(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn natural(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}

@@ -1,0 +1,133 @@
+//! What can go wrong with a wallet.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::name::NameError;
+use super::password::PasswordError;
+
+/// How many names an error lists before it only counts the rest.
+const LISTED: usize = 12;
+
+/// What can go wrong with a wallet. None of these holds a secret.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WalletError {
+    /// No such wallet.
+    #[error("no wallet {name:?} in {place}{hint}")]
+    Missing {
+        /// What was looked for.
+        name: String,
+        /// Where.
+        place: String,
+        /// What there is, or what to do.
+        hint: String,
+    },
+    /// The folder and the vault both have it.
+    #[error(
+        "wallet {name:?} is both in {} and in {}; rename or delete one of the two",
+        one.display(), other.display()
+    )]
+    Ambiguous {
+        /// Its name.
+        name: String,
+        /// One file.
+        one: PathBuf,
+        /// The other.
+        other: PathBuf,
+    },
+    /// It would be overwritten; nothing ever is.
+    #[error("{} already exists and is never overwritten; choose another name, or move it away", .0.display())]
+    Exists(PathBuf),
+    /// The vault has one of that name.
+    #[error("the vault {} already has a wallet {name:?}; choose another name", path.display())]
+    ExistsInVault {
+        /// The vault.
+        path: PathBuf,
+        /// The name.
+        name: String,
+    },
+    /// A file that cannot be understood.
+    #[error("{} is damaged or no keystore: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The password does not open it.
+    #[error("wrong password for {}; give the right one with --password-file, AGENTRY_PASSWORD or at the prompt", listed(.names))]
+    WrongPassword {
+        /// Which wallets or files; at least one.
+        names: Vec<String>,
+    },
+    /// No wallet can be called so.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Neither a folder nor a vault is known.
+    #[error(
+        "no place for wallets is known; give --keystore or --vault, or set `wallets.keystore_dir` in agents.toml"
+    )]
+    NoPlace,
+    /// The folder or file cannot be read or written.
+    #[error("{doing} {}: {source}", path.display())]
+    Io {
+        /// What was being done, as `reading`.
+        doing: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// There is no password.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// Encrypting or making a key failed.
+    #[error("{doing}: {reason}")]
+    Crypto {
+        /// What was being done.
+        doing: &'static str,
+        /// Why it failed.
+        reason: String,
+    },
+}
+
+impl WalletError {
+    /// A failed file operation.
+    pub(crate) fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io {
+            doing,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// No wallet of that name among `known`.
+    pub(crate) fn missing(name: &str, place: String, known: &[String]) -> Self {
+        let hint = if known.is_empty() {
+            "; there are no wallets yet: make one with `agentry wallet create`".to_owned()
+        } else {
+            let meant = crate::config::did_you_mean(name, known.iter().map(String::as_str));
+            format!("{meant}; there are: {}", listed(known))
+        };
+        Self::Missing {
+            name: name.to_owned(),
+            place,
+            hint,
+        }
+    }
+}
+
+/// Names for a message: the first few, then a count.
+fn listed(names: &[String]) -> String {
+    let mut text = names
+        .iter()
+        .take(LISTED)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
+    if names.len() > LISTED {
+        text.push_str(&format!(" and {} more", names.len() - LISTED));
+    }
+    text
+}

@@ -1,0 +1,119 @@
+//! Many wallets at once: keystore files into one vault, and thousands of new ones.
+
+use std::path::Path;
+
+use agentry_protocol::{Address, AddressForm, Password, Seed};
+
+use super::error::WalletError;
+use super::name::WalletName;
+use super::parallel;
+use super::store::{WalletInfo, WalletStore};
+use super::vault;
+
+/// Packs wallets of a folder into a new vault, unlocking over all cores; `done` is called after
+/// each. The keystore files stay.
+///
+/// # Errors
+/// The first of: a file that is missing or damaged; [`WalletError::WrongPassword`] that names
+/// every file which the password does not open; the vault exists. Nothing is written then.
+pub fn pack(
+    store: &WalletStore,
+    names: &[String],
+    password: &Password,
+    vault_file: &Path,
+    vault_password: &Password,
+    done: &(dyn Fn() + Sync),
+) -> Result<(), WalletError> {
+    if vault_file.exists() {
+        return Err(WalletError::Exists(vault_file.to_owned()));
+    }
+    let results = parallel::map(names, done, |name| {
+        let unlocked = store.find(name)?.unlock(password)?;
+        Ok((name.clone(), unlocked.address, unlocked.seed))
+    });
+    let mut entries = Vec::with_capacity(results.len());
+    let mut wrong = Vec::new();
+    for result in results {
+        match result {
+            Ok(entry) => entries.push(entry),
+            Err(WalletError::WrongPassword { names }) => wrong.extend(names),
+            Err(error) => return Err(error),
+        }
+    }
+    if !wrong.is_empty() {
+        return Err(WalletError::WrongPassword { names: wrong });
+    }
+    vault::create(vault_file, entries, vault_password)
+}
+
+/// The address of a seed in a form; [`AddressForm::Other`] is taken as hex.
+pub fn address_of(seed: &Seed, form: AddressForm) -> Address {
+    let key = seed.public_key();
+    match form {
+        AddressForm::Bech32 => Address::bech32_from_public_key(&key),
+        AddressForm::Hex | AddressForm::Other => Address::from_public_key(&key),
+    }
+}
+
+/// The names `base-0001`, `base-0002`, …, all of one width.
+///
+/// # Errors
+/// A name that is too long.
+pub fn numbered(base: &WalletName, count: usize) -> Result<Vec<WalletName>, WalletError> {
+    let width = count.to_string().len();
+    (1..=count)
+        .map(|n| Ok(format!("{base}-{n:0width$}").parse()?))
+        .collect()
+}
+
+fn generate() -> Result<Seed, WalletError> {
+    Seed::generate().map_err(|error| WalletError::Crypto {
+        doing: "making a key",
+        reason: error.to_string(),
+    })
+}
+
+/// Makes new wallets as keystore files, over all cores. Names are checked before the first is
+/// written; a failure later (a full disk) leaves the ones that were made.
+///
+/// # Errors
+/// As [`WalletStore::add`].
+pub fn create(
+    store: &WalletStore,
+    names: &[WalletName],
+    form: AddressForm,
+    password: &Password,
+    done: &(dyn Fn() + Sync),
+) -> Result<Vec<WalletInfo>, WalletError> {
+    for name in names {
+        store.free_path(name)?;
+    }
+    parallel::map(names, done, |name| {
+        let seed = generate()?;
+        store.add(name, &seed, &address_of(&seed, form), password)
+    })
+    .into_iter()
+    .collect()
+}
+
+/// Makes new wallets in a new vault: one key derivation, however many they are.
+///
+/// # Errors
+/// As [`vault::create`]; nothing is written then.
+pub fn create_in_vault(
+    vault_file: &Path,
+    names: &[WalletName],
+    form: AddressForm,
+    password: &Password,
+) -> Result<Vec<WalletInfo>, WalletError> {
+    let mut entries = Vec::with_capacity(names.len());
+    for name in names {
+        let seed = generate()?;
+        entries.push((name.to_string(), address_of(&seed, form), seed));
+    }
+    vault::create(vault_file, entries, password)?;
+    WalletStore::new(None, Some(vault_file.to_owned()))
+        .list()?
+        .into_iter()
+        .collect()
+}

@@ -1,0 +1,267 @@
+//! Where passwords come from: a file, the environment, or a prompt; never an argument, which every
+//! user of the machine could read.
+
+use std::fs::{self, File};
+use std::io::{self, IsTerminal, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use agentry_protocol::Password;
+use zeroize::Zeroizing;
+
+use super::error::WalletError;
+use super::files;
+
+/// The environment variable that may hold the password.
+pub const VARIABLE: &str = "AGENTRY_PASSWORD";
+/// The longest password file, in bytes.
+const LARGEST: u64 = 4096;
+
+/// Why there is no password.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PasswordError {
+    /// The file cannot be read.
+    #[error("reading the password file {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Everybody on the machine can read it.
+    #[error(
+        "the password file {} can be read by everybody on this machine (mode {mode:03o}); run \
+         `chmod 600 {0}`, or mount a container's secret with mode 0400", path.display()
+    )]
+    Public {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// It is no password.
+    #[error("the password file {} {reason}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The variable is not Unicode.
+    #[error("the environment variable {VARIABLE} holds no Unicode text")]
+    Variable,
+    /// Nobody gives one, and there is no terminal to ask on.
+    #[error(
+        "no password is given{hint}; give a file with --password-file, set {VARIABLE}, or run this \
+         on a terminal"
+    )]
+    None {
+        /// Which configured file does not exist, if one was configured.
+        hint: String,
+    },
+    /// The prompt failed.
+    #[error("asking for the password: {0}")]
+    Prompt(io::Error),
+    /// The two entries differ.
+    #[error("the two passwords differ; nothing was done")]
+    Different,
+}
+
+/// Where to look for a password, the first that is there: the flag's file, [`VARIABLE`] unless it
+/// is empty, the configured file, `.password` in the keystore folder, a prompt.
+#[derive(Clone, Debug, Default)]
+pub struct PasswordSource {
+    /// The file that a flag names; it must exist.
+    pub flag: Option<PathBuf>,
+    /// The file that the configuration names; it need not exist yet.
+    pub configured: Option<PathBuf>,
+    /// The folder whose `.password` is used if it exists.
+    pub keystore_dir: Option<PathBuf>,
+    /// Whether a person may be asked.
+    pub prompt: bool,
+}
+
+impl PasswordSource {
+    /// The password for what exists. `what` is asked for, as `wallet temp-agent1`.
+    ///
+    /// # Errors
+    /// See [`PasswordError`].
+    pub fn password(&self, what: &str) -> Result<Password, PasswordError> {
+        match self.silent()? {
+            Some(password) => Ok(password),
+            None => self.ask(&format!("Password of {what}: ")),
+        }
+    }
+
+    /// A password for something new: a prompt asks twice.
+    ///
+    /// # Errors
+    /// As [`Self::password`], and [`PasswordError::Different`].
+    pub fn new_password(&self, what: &str) -> Result<Password, PasswordError> {
+        if let Some(password) = self.silent()? {
+            return Ok(password);
+        }
+        let first = self.ask_text(&format!("New password for {what}: "))?;
+        let second = self.ask_text("The same again: ")?;
+        if *first != *second {
+            return Err(PasswordError::Different);
+        }
+        Ok(Password::new(String::clone(&first)))
+    }
+
+    fn silent(&self) -> Result<Option<Password>, PasswordError> {
+        if let Some(path) = &self.flag {
+            return read(path).map(Some);
+        }
+        match std::env::var(VARIABLE) {
+            Ok(text) if !text.is_empty() => return Ok(Some(Password::new(text))),
+            Err(std::env::VarError::NotUnicode(_)) => return Err(PasswordError::Variable),
+            Ok(_) | Err(std::env::VarError::NotPresent) => {}
+        }
+        let customary = self.keystore_dir.as_ref().map(|dir| dir.join(".password"));
+        for path in [&self.configured, &customary].into_iter().flatten() {
+            if path.exists() {
+                return read(path).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn ask(&self, prompt: &str) -> Result<Password, PasswordError> {
+        Ok(Password::new(String::clone(&*self.ask_text(prompt)?)))
+    }
+
+    fn ask_text(&self, prompt: &str) -> Result<Zeroizing<String>, PasswordError> {
+        // The prompt goes to the terminal itself, so that input can come through a pipe.
+        if !self.prompt || !io::stderr().is_terminal() {
+            let missing = |path: &PathBuf| format!(" ({} does not exist)", path.display());
+            let hint = self.configured.as_ref().map(missing).unwrap_or_default();
+            return Err(PasswordError::None { hint });
+        }
+        rpassword::prompt_password(prompt)
+            .map(Zeroizing::new)
+            .map_err(PasswordError::Prompt)
+    }
+}
+
+/// Reads a password file: one line, whose end does not count. A file that everybody can read is
+/// refused; one that its group can read is warned of.
+///
+/// # Errors
+/// See [`PasswordError`].
+pub fn read(path: &Path) -> Result<Password, PasswordError> {
+    let failed = |source| PasswordError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let unusable = |reason| PasswordError::Unusable {
+        path: path.to_owned(),
+        reason,
+    };
+    let metadata = fs::metadata(path).map_err(failed)?;
+    if metadata.is_dir() {
+        return Err(unusable("is a folder"));
+    }
+    let mode = metadata.permissions().mode() & 0o777;
+    // Pipes (`--password-file <(pass show …)`) are private whatever their mode says.
+    if metadata.is_file() && mode & 0o004 != 0 {
+        return Err(PasswordError::Public {
+            path: path.to_owned(),
+            mode,
+        });
+    }
+    if metadata.is_file() && mode & 0o040 != 0 {
+        tracing::warn!(path = %path.display(), "the password file can be read by its group");
+    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(256));
+    File::open(path)
+        .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
+        .map_err(failed)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(unusable("is longer than 4096 bytes"));
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| unusable("holds no UTF-8 text"))?;
+    let line = text.strip_suffix('\n').unwrap_or(text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.contains('\n') {
+        return Err(unusable("has more than one line"));
+    }
+    if line.is_empty() {
+        return Err(unusable("is empty"));
+    }
+    Ok(Password::new(line.to_owned()))
+}
+
+/// Makes a password file (mode 0600) with a random password of 256 bits unless there is a file;
+/// true if it made one. For the first start on the embedded node only: a real wallet's password
+/// is its owner's to choose.
+///
+/// # Errors
+/// [`WalletError::Io`]; [`WalletError::Crypto`] if the system gives no random bytes.
+pub fn ensure_password_file(path: &Path) -> Result<bool, WalletError> {
+    if path.exists() {
+        return Ok(false);
+    }
+    let mut random = Zeroizing::new([0_u8; 32]);
+    getrandom::fill(&mut *random).map_err(|error| WalletError::Crypto {
+        doing: "making a random password",
+        reason: error.to_string(),
+    })?;
+    let text = Zeroizing::new(format!(
+        "{}\n",
+        Zeroizing::new(hex::encode(&*random)).as_str()
+    ));
+    files::make_private_dir(files::folder(path))?;
+    match files::write_new(path, text.as_bytes()) {
+        Ok(()) => Ok(true),
+        // Another process was quicker.
+        Err(WalletError::Exists(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(dir: &tempfile::TempDir, text: &str, mode: u32) -> PathBuf {
+        let path = dir.path().join(format!("{mode:o}"));
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path
+    }
+
+    #[test]
+    fn only_private_files_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(read(&file(&dir, "x\n", 0o600)).is_ok());
+        assert!(read(&file(&dir, "x\r\n", 0o400)).is_ok());
+        let public = file(&dir, "x", 0o644);
+        assert!(matches!(
+            read(&public),
+            Err(PasswordError::Public { mode: 0o644, .. })
+        ));
+        assert!(matches!(
+            read(dir.path()),
+            Err(PasswordError::Unusable { .. })
+        ));
+        for bad in ["", "\n", "a\nb\n", &"x".repeat(5000)] {
+            assert!(matches!(
+                read(&file(&dir, bad, 0o600)),
+                Err(PasswordError::Unusable { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn a_password_file_is_made_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keystore/.password");
+        assert!(ensure_password_file(&path).unwrap());
+        let first = fs::read(&path).unwrap();
+        assert!(first.len() == 65 && read(&path).is_ok());
+        assert!(!ensure_password_file(&path).unwrap());
+        assert_eq!(fs::read(&path).unwrap(), first);
+    }
+}

@@ -1,0 +1,57 @@
+//! Usage, help, completions, pipes.
+
+use std::io::Read;
+use std::process::Stdio;
+
+use crate::world::World;
+
+#[test]
+fn slips_of_the_command_line_are_usage() {
+    let world = World::new();
+    world.run(&["walet"]).failed(64, "wallet");
+    world.run(&["wallet", "create"]).failed(64, "<NAME>");
+    world
+        .run(&["wallet", "create", "a", "--count", "0"])
+        .failed(64, "--count");
+    assert!(world.run(&["--help"]).good().out.contains("wallet"));
+    assert!(world.run(&["--version"]).good().out.starts_with("agentry "));
+}
+
+#[test]
+fn completions_for_every_shell() {
+    let world = World::new();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let run = world.run(&["completions", shell]);
+        assert!(run.good().out.contains("wallet"), "{shell}");
+    }
+    world.run(&["completions", "cmd"]).failed(64, "bash");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let world = World::new();
+    // Larger than a pipe holds, so that the write must meet the closed end.
+    let mut command = world.command(&["completions", "zsh"]);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let mut err = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut err)
+        .unwrap();
+    assert_eq!((child.wait().unwrap().code(), err.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_log_filter_that_makes_no_sense_is_usage() {
+    let world = World::new();
+    let mut command = world.command(&["config", "check"]);
+    let output = command.env("AGENTRY_LOG", "agentry=loud").output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+}

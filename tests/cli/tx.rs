@@ -1,0 +1,129 @@
+//! `tx inspect` over the vectors, which a real node's hashes were checked against.
+
+use serde_json::{Value, json};
+
+use crate::world::{World, vectors};
+
+fn inspect(world: &World, transaction: &Value) -> Value {
+    let text = transaction.to_string();
+    world
+        .run_with_input(&["tx", "inspect", "--json", "-"], text.as_bytes())
+        .json()
+}
+
+/// The body of a vector, with the numbers as the vector spells them.
+fn body(case: &Value) -> Value {
+    let mut body = case["transaction"].clone();
+    body["signature"] = case["signature"].clone();
+    body["public_key"] = case["public_key"].clone();
+    body
+}
+
+#[test]
+fn bodies_and_stored_forms_give_text_hash_and_verdict() {
+    let world = World::new();
+    for (file, keys) in [
+        ("transactions.json", 8),
+        ("transactions_seven_keys.json", 7),
+    ] {
+        let vectors = vectors(file);
+        for case in vectors["cases"].as_array().unwrap() {
+            let found = inspect(&world, &body(case));
+            assert_eq!(found["signing_text"], case["signing_text"], "{case}");
+            assert_eq!(
+                found["transaction_hash"], case["transaction_hash"],
+                "{case}"
+            );
+            assert_eq!(
+                (&found["signature"], &found["signed_keys"]),
+                (&json!("valid"), &json!(keys))
+            );
+            if let Some(digest) = case.get("signing_sha256") {
+                assert_eq!(&found["signing_sha256"], digest);
+            }
+            // The node drops the key: it has to be known from elsewhere.
+            let found = inspect(&world, &case["stored"]);
+            assert_eq!(found["transaction_hash"], case["transaction_hash"]);
+            assert_eq!(found["signature"], "unknown_key");
+            assert_eq!(found["address_matches"], Value::Null);
+            world.private("stored.json", &case["stored"].to_string());
+            let key = case["public_key"].as_str().unwrap();
+            let found = world.json(&["tx", "inspect", "stored.json", "--public-key", key]);
+            assert_eq!(found["signature"], "valid");
+        }
+    }
+}
+
+#[test]
+fn each_verdict() {
+    let world = World::new();
+    let vectors = vectors("transactions.json");
+    let good = body(&vectors["cases"][0]);
+    let verdict = |change: &dyn Fn(&mut Value)| {
+        let mut body = good.clone();
+        change(&mut body);
+        let found = inspect(&world, &body);
+        (
+            found["signature"].as_str().unwrap().to_owned(),
+            found["address_matches"].clone(),
+        )
+    };
+    let upper = |text: &Value| json!(text.as_str().unwrap().to_uppercase());
+    assert_eq!(verdict(&|_| ()), ("valid".into(), json!(true)));
+    assert_eq!(
+        verdict(&|body| body["amount"] = json!(1)),
+        ("invalid".into(), json!(true))
+    );
+    assert_eq!(
+        verdict(&|body| body["signature"] = Value::Null),
+        ("missing".into(), json!(true))
+    );
+    let misspelled = verdict(&|body| body["signature"] = upper(&body["signature"]));
+    assert_eq!(misspelled, ("misspelled".into(), json!(true)));
+    let other =
+        verdict(&|body| body["from"] = json!("ait13b6a27bcceb6a42d62a3a8d02a6f0d7365321577"));
+    assert_eq!(other, ("invalid".into(), json!(false)));
+    assert_eq!(
+        verdict(&|body| body["public_key"] = Value::Null),
+        ("unknown_key".into(), Value::Null)
+    );
+    let bad_key = verdict(&|body| body["public_key"] = json!("zz"));
+    assert_eq!(bad_key, ("invalid".into(), json!(false)));
+    let row = json!({ "id": 1, "tx_hash": "0x", "payload": vectors["cases"][0]["stored"] });
+    let found = inspect(&world, &row);
+    assert_eq!(
+        found["transaction_hash"],
+        vectors["cases"][0]["transaction_hash"]
+    );
+}
+
+#[test]
+fn what_is_no_transaction_is_refused_with_its_place() {
+    let world = World::new();
+    let run = |input: &[u8]| world.run_with_input(&["tx", "inspect"], input);
+    run(b"").failed(65, "standard input");
+    run(b"{\"from\": }").failed(65, "byte 9");
+    run(b"[]").failed(65, "object");
+    run(b"{\"from\": \"a\"}").failed(65, "\"to\"");
+    run(&b"[".repeat(200_000)).failed(65, "deeper");
+    run(&b" ".repeat(5 << 20)).failed(65, "limit");
+    world
+        .run(&["tx", "inspect", "nowhere.json"])
+        .failed(66, "nowhere.json");
+    world
+        .run(&["tx", "inspect", "--public-key", "zz"])
+        .failed(64, "--public-key");
+}
+
+#[test]
+fn terminals_are_not_steered() {
+    let world = World::new();
+    let vectors = vectors("transactions.json");
+    let mut body = vectors["cases"][0]["transaction"].clone();
+    body["payload"] = json!("\u{1b}[2J\u{7f}\u{9b}");
+    let run = world.run_with_input(&["tx", "inspect"], body.to_string().as_bytes());
+    assert!(
+        run.good().out.chars().all(|c| c == '\n' || !c.is_control()),
+        "{run:?}"
+    );
+}

@@ -1,0 +1,165 @@
+//! A folder of its own for each test, and the binary run in it.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The password of [`World`]s.
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
+
+/// A folder, with a password file in it.
+pub(crate) struct World {
+    dir: TempDir,
+}
+
+/// What a run printed and ended with.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let world = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        world.private("password", PASSWORD);
+        world.private("wrong", "hunter2");
+        world
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes a file for its owner alone.
+    pub(crate) fn private(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    }
+
+    /// The binary, ready to run in the folder, with nothing of this process's environment that it
+    /// reads.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_agentry"));
+        command
+            .args(arguments)
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null());
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("AGENTRY") {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Run {
+        Run::of(self.command(arguments).output().unwrap())
+    }
+
+    /// As [`Self::run`], with this on standard input.
+    pub(crate) fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Run {
+        let mut command = self.command(arguments);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        // A child that refuses early closes the pipe; what it says is what counts.
+        drop(stdin.write_all(input));
+        drop(stdin);
+        Run::of(child.wait_with_output().unwrap())
+    }
+
+    /// Runs with `--json` and gives what was printed.
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
+        let mut all = arguments.to_vec();
+        all.push("--json");
+        self.run(&all).json()
+    }
+
+    /// A wallet command on the folder `keys`.
+    pub(crate) fn wallet(&self, arguments: &[&str]) -> Run {
+        self.run(&wallet_arguments(arguments))
+    }
+
+    pub(crate) fn wallet_json(&self, arguments: &[&str]) -> Value {
+        self.json(&wallet_arguments(arguments))
+    }
+}
+
+fn wallet_arguments<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    let mut all = vec!["wallet"];
+    all.extend(arguments);
+    if !arguments.contains(&"--keystore") && !arguments.contains(&"--vault") {
+        all.extend(["--keystore", "keys"]);
+    }
+    if !arguments.contains(&"--password-file") {
+        all.extend(["--password-file", "password"]);
+    }
+    all
+}
+
+impl Run {
+    fn of(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("what is printed is UTF-8");
+        let run = Self {
+            code: output.status.code().expect("no signal ended it"),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        };
+        for secret in [PASSWORD, "hunter2"] {
+            assert!(
+                !run.out.contains(secret) && !run.err.contains(secret),
+                "{run:#?}"
+            );
+        }
+        assert!(!run.err.contains("panicked"), "{run:#?}");
+        run
+    }
+
+    /// It went well and printed one JSON value on one line.
+    pub(crate) fn json(&self) -> Value {
+        self.good();
+        assert_eq!(self.out.lines().count(), 1, "{self:#?}");
+        serde_json::from_str(&self.out).expect("json")
+    }
+
+    pub(crate) fn good(&self) -> &Self {
+        assert_eq!(self.code, 0, "{self:#?}");
+        self
+    }
+
+    /// It failed so, saying this, and printed nothing else.
+    pub(crate) fn failed(&self, code: i32, part: &str) -> &Self {
+        assert_eq!(self.code, code, "{self:#?}");
+        assert!(self.err.contains(part), "{part:?} is not in {self:#?}");
+        assert!(self.out.is_empty(), "{self:#?}");
+        self
+    }
+}
+
+pub(crate) fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// A file of test vectors, as the protocol's tests use them.
+pub(crate) fn vectors(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("crates/protocol/tests/vectors")
+        .join(name);
+    let text =
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap()
+}

@@ -1,0 +1,102 @@
+//! The store's promises, on real files.
+
+mod law;
+mod queues;
+mod versions;
+
+use agentry::store::commit::{Arrival, HostedAgent, Observation, Outcome, Step};
+use agentry::store::rows::{Draft, Prepared};
+use agentry::store::{AgentId, Commit, InboxId, Store};
+use agentry_protocol::{
+    Address, BlockHeight, ChainId, Json, Number, Seed, SigningKey, Transaction,
+};
+use agentry_sdk::Authenticity;
+
+/// A wallet whose seed is this byte.
+pub fn key(byte: u8) -> SigningKey {
+    SigningKey::from_seed(&Seed::from_bytes([byte; 32]))
+}
+
+/// Its address.
+pub fn address(byte: u8) -> Address {
+    Address::from_public_key(&key(byte).public_key())
+}
+
+/// A store in a folder of its own, with agents at the addresses 1, 2, …
+pub async fn store(agents: u8) -> (tempfile::TempDir, Store, Vec<AgentId>) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("agentry.db")).unwrap();
+    let agents = (1..=agents)
+        .map(|byte| HostedAgent {
+            address: address(byte),
+            name: format!("agent-{byte}"),
+            start_height: BlockHeight(0),
+        })
+        .collect();
+    let receipt = store.commit(Commit::Host { agents }).await.unwrap();
+    (dir, store, receipt.agents)
+}
+
+/// A message `text` from the wallet `sender` to the agent.
+pub fn arrival(agent: AgentId, to: u8, sender: u8, text: &str, height: u64) -> Arrival {
+    let signed = Transaction {
+        from: address(sender),
+        to: address(to),
+        amount: Number::from(0_u64),
+        fee: Number::from(10_u64),
+        nonce: Number::from(1_u64),
+        payload: Json::string(text),
+        chain_id: "ait-devnet".parse::<ChainId>().unwrap(),
+    }
+    .sign(&key(sender));
+    Arrival::new(agent, signed.hash(), &signed.stored(), BlockHeight(height), Authenticity::Verified)
+}
+
+/// A commit that has seen these things.
+pub fn observe(steps: Vec<Step>) -> Commit {
+    Commit::Observe(Observation {
+        steps,
+        cursor: serde_json::json!({ "height": 1 }),
+        final_through: None,
+        at: 1_000,
+    })
+}
+
+/// The outcome of a behaviour that answers `reply`.
+pub fn outcome(message: InboxId, attempts: u32, to: u8, reply: &str) -> Outcome {
+    Outcome {
+        message,
+        attempts,
+        behaviour: Some("pong".to_owned()),
+        sends: vec![(draft(&format!("inbox/{message}/pong/0"), to, reply), None)],
+        state: Vec::new(),
+        handled: true,
+        at: 2_000,
+    }
+}
+
+/// A draft.
+pub fn draft(origin: &str, to: u8, text: &str) -> Draft {
+    Draft {
+        origin: origin.to_owned(),
+        recipient: address(to),
+        amount: 0,
+        fee: 10,
+        payload: Json::string(text),
+    }
+}
+
+/// A draft's signed bytes.
+pub fn prepared(from: u8, draft: &Draft, nonce: i64) -> Prepared {
+    let signed = Transaction {
+        from: address(from),
+        to: draft.recipient.clone(),
+        amount: Number::from(draft.amount),
+        fee: Number::from(draft.fee),
+        nonce: Number::from(nonce),
+        payload: draft.payload.clone(),
+        chain_id: "ait-devnet".parse::<ChainId>().unwrap(),
+    }
+    .sign(&key(from));
+    Prepared { nonce, hash: signed.hash(), digest: signed.digest(), body: signed.body() }
+}

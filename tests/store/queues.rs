@@ -1,0 +1,239 @@
+//! What becomes of messages and of what is sent.
+
+use agentry::store::commit::{PostResult, QueueTarget, Step};
+use agentry::store::list::{self, Filter};
+use agentry::store::read::{self, Due};
+use agentry::store::{AgentId, Commit, InboxId, OutboxId, Store};
+use agentry_protocol::BlockHeight;
+
+use super::{arrival, draft, observe, outcome, prepared, store};
+
+const NOW: u64 = 10_000;
+
+async fn due(store: &Store, agent: AgentId, after: Option<&str>, limit: usize) -> Due {
+    let after = after.map(str::to_owned);
+    store
+        .read(move |db| read::due(db, agent, NOW, BlockHeight(100), after.as_deref(), limit))
+        .await
+        .unwrap()
+}
+
+async fn outbox_states(store: &Store) -> Vec<String> {
+    let filter = Filter { limit: 100, ..Filter::default() };
+    let items = store.read(move |db| list::outbox(db, &filter)).await.unwrap();
+    items.into_iter().map(|item| item.state).collect()
+}
+
+#[tokio::test]
+async fn a_message_seen_twice_is_one_message() {
+    let (_dir, store, agents) = store(1).await;
+    let seen = arrival(agents[0], 1, 9, "ping", 5);
+    let receipt = store.commit(observe(vec![Step::Arrival(seen.clone())])).await.unwrap();
+    assert_eq!((receipt.arrived, receipt.repeated), (1, 0));
+    assert_eq!(receipt.due, agents);
+    let receipt = store.commit(observe(vec![Step::Arrival(seen)])).await.unwrap();
+    assert_eq!((receipt.arrived, receipt.repeated), (0, 1));
+    assert!(receipt.due.is_empty());
+    assert_eq!(due(&store, agents[0], None, 8).await.messages.len(), 1);
+}
+
+#[tokio::test]
+async fn an_outcome_is_carried_out_once() {
+    let (_dir, store, agents) = store(1).await;
+    store.commit(observe(vec![Step::Arrival(arrival(agents[0], 1, 9, "ping", 5))])).await.unwrap();
+    let outcome = Commit::Outcome(outcome(InboxId(1), 0, 9, "pong"));
+    assert!(!store.commit(outcome.clone()).await.unwrap().stale);
+    assert!(store.commit(outcome).await.unwrap().stale);
+    assert_eq!(outbox_states(&store).await, ["queued"]);
+    assert!(due(&store, agents[0], None, 8).await.messages.is_empty());
+}
+
+#[tokio::test]
+async fn an_outcome_of_an_older_attempt_is_void() {
+    let (_dir, store, agents) = store(1).await;
+    store.commit(observe(vec![Step::Arrival(arrival(agents[0], 1, 9, "ping", 5))])).await.unwrap();
+    let failure = Commit::Failure {
+        message: InboxId(1),
+        attempts: 0,
+        reason: "timed out".to_owned(),
+        retry_at: Some(NOW),
+        at: 1,
+    };
+    assert!(!store.commit(failure.clone()).await.unwrap().stale);
+    assert!(store.commit(failure).await.unwrap().stale, "the same failure is not counted twice");
+    let late = Commit::Outcome(outcome(InboxId(1), 0, 9, "pong"));
+    assert!(store.commit(late).await.unwrap().stale);
+    assert!(outbox_states(&store).await.is_empty());
+    let current = Commit::Outcome(outcome(InboxId(1), 1, 9, "pong"));
+    assert!(!store.commit(current).await.unwrap().stale);
+}
+
+#[tokio::test]
+async fn a_withdrawn_message_waits_to_be_seen_again() {
+    let (_dir, store, agents) = store(1).await;
+    let seen = arrival(agents[0], 1, 9, "ping", 5);
+    store.commit(observe(vec![Step::Arrival(seen.clone())])).await.unwrap();
+    store.commit(observe(vec![Step::Withdrawn { above: Some(BlockHeight(4)) }])).await.unwrap();
+    assert!(due(&store, agents[0], None, 8).await.messages.is_empty());
+    let void = Commit::Outcome(outcome(InboxId(1), 0, 9, "pong"));
+    assert!(store.commit(void).await.unwrap().stale, "it is not acted on while it is withdrawn");
+    let again = agentry::store::commit::Arrival { height: BlockHeight(6), ..seen };
+    let receipt = store.commit(observe(vec![Step::Arrival(again)])).await.unwrap();
+    assert_eq!(receipt.due, agents);
+    let due = due(&store, agents[0], None, 8).await;
+    assert_eq!(due.messages.len(), 1);
+    assert_eq!(due.messages[0].height, BlockHeight(6));
+}
+
+#[tokio::test]
+async fn a_handled_message_that_is_withdrawn_is_never_handled_again() {
+    let (_dir, store, agents) = store(1).await;
+    let seen = arrival(agents[0], 1, 9, "ping", 5);
+    store.commit(observe(vec![Step::Arrival(seen.clone())])).await.unwrap();
+    store.commit(Commit::Outcome(outcome(InboxId(1), 0, 9, "pong"))).await.unwrap();
+    store.commit(observe(vec![Step::Withdrawn { above: None }])).await.unwrap();
+    let receipt = store.commit(observe(vec![Step::Arrival(seen)])).await.unwrap();
+    assert!(receipt.due.is_empty());
+    assert!(due(&store, agents[0], None, 8).await.messages.is_empty());
+    assert_eq!(outbox_states(&store).await, ["queued"]);
+}
+
+#[tokio::test]
+async fn a_mined_reply_that_is_withdrawn_is_followed_again() {
+    let (_dir, store, agents) = store(1).await;
+    let reply = draft("control/1", 9, "pong");
+    let signed = prepared(1, &reply, 7);
+    let commit = Commit::Send {
+        agent: agents[0],
+        draft: reply,
+        prepared: Some(signed.clone()),
+        at: 1,
+    };
+    let receipt = store.commit(commit.clone()).await.unwrap();
+    assert!(receipt.sends[0].fresh);
+    assert!(!store.commit(commit).await.unwrap().sends[0].fresh, "the same request is one row");
+    let id = receipt.sends[0].id;
+    store.commit(Commit::Post { id, result: PostResult::Accepted, at: 2 }).await.unwrap();
+    let sighting = Step::Sighting {
+        agent: agents[0],
+        hash: signed.hash,
+        digest: Some(signed.digest),
+        height: BlockHeight(8),
+        block_hash: None,
+    };
+    let receipt = store.commit(observe(vec![sighting.clone()])).await.unwrap();
+    assert_eq!(receipt.mined, [(id, signed.hash)]);
+    assert_eq!(outbox_states(&store).await, ["mined"]);
+    let withdrawn = Step::Withdrawn { above: Some(BlockHeight(7)) };
+    let receipt = store.commit(observe(vec![withdrawn])).await.unwrap();
+    assert_eq!(receipt.reopened.len(), 1);
+    assert_eq!(outbox_states(&store).await, ["accepted"]);
+    let receipt = store.commit(observe(vec![sighting])).await.unwrap();
+    assert_eq!(receipt.mined.len(), 1);
+}
+
+#[tokio::test]
+async fn a_reply_is_known_by_what_was_signed_even_under_another_hash() {
+    let (_dir, store, agents) = store(1).await;
+    let reply = draft("control/1", 9, "pong");
+    let signed = prepared(1, &reply, 7);
+    let send = Commit::Send { agent: agents[0], draft: reply, prepared: Some(signed.clone()), at: 1 };
+    store.commit(send).await.unwrap();
+    let respelled = Step::Sighting {
+        agent: agents[0],
+        hash: format!("0x{}", "ab".repeat(32)).parse().unwrap(),
+        digest: Some(signed.digest),
+        height: BlockHeight(8),
+        block_hash: None,
+    };
+    assert_eq!(store.commit(observe(vec![respelled])).await.unwrap().mined.len(), 1);
+}
+
+#[tokio::test]
+async fn senders_take_turns() {
+    let (_dir, store, agents) = store(1).await;
+    let mut steps = Vec::new();
+    for index in 0..50 {
+        steps.push(Step::Arrival(arrival(agents[0], 1, 7, &format!("flood {index}"), 5)));
+    }
+    steps.push(Step::Arrival(arrival(agents[0], 1, 8, "one", 5)));
+    steps.push(Step::Arrival(arrival(agents[0], 1, 9, "two", 5)));
+    store.commit(observe(steps)).await.unwrap();
+    let first = due(&store, agents[0], None, 3).await.messages;
+    let senders: std::collections::BTreeSet<String> =
+        first.iter().map(|message| message.stored.from.to_string()).collect();
+    assert_eq!(senders.len(), 3, "each sender has one of three places");
+    let last = first[0].stored.from.to_string();
+    let next = due(&store, agents[0], Some(&last), 1).await.messages;
+    assert_ne!(next[0].stored.from.to_string(), last, "the turn goes on");
+}
+
+#[tokio::test]
+async fn first_attempts_keep_the_chains_order_and_retries_let_others_pass() {
+    let (_dir, store, agents) = store(1).await;
+    let steps =
+        (0..3).map(|i| Step::Arrival(arrival(agents[0], 1, 9, &format!("{i}"), 5 + i))).collect();
+    store.commit(observe(steps)).await.unwrap();
+    let ids = |due: &Due| due.messages.iter().map(|message| message.id.0).collect::<Vec<_>>();
+    assert_eq!(ids(&due(&store, agents[0], None, 8).await), [1, 2, 3]);
+    let failure = Commit::Failure {
+        message: InboxId(1),
+        attempts: 0,
+        reason: "later".to_owned(),
+        retry_at: Some(NOW + 5),
+        at: NOW,
+    };
+    store.commit(failure).await.unwrap();
+    let waiting = due(&store, agents[0], None, 8).await;
+    assert_eq!(ids(&waiting), [2, 3]);
+    assert_eq!(waiting.next_at, Some(NOW + 5));
+}
+
+#[tokio::test]
+async fn a_dead_letter_can_be_retried_and_dropped() {
+    let (_dir, store, agents) = store(1).await;
+    store.commit(observe(vec![Step::Arrival(arrival(agents[0], 1, 9, "x", 5))])).await.unwrap();
+    let dead = |attempts| Commit::Failure {
+        message: InboxId(1),
+        attempts,
+        reason: "no".to_owned(),
+        retry_at: None,
+        at: 1,
+    };
+    store.commit(dead(0)).await.unwrap();
+    assert!(due(&store, agents[0], None, 8).await.messages.is_empty());
+    let receipt = store.commit(Commit::Retry { target: QueueTarget::All }).await.unwrap();
+    assert_eq!(receipt.due, agents);
+    let attempts = due(&store, agents[0], None, 8).await.messages[0].attempts;
+    store.commit(dead(attempts)).await.unwrap();
+    let drop = Commit::Drop { target: QueueTarget::Inbox(InboxId(1)), at: 3 };
+    assert_eq!(store.commit(drop).await.unwrap().changed, 1);
+    let receipt = store.commit(Commit::Retry { target: QueueTarget::All }).await.unwrap();
+    assert_eq!(receipt.changed, 0);
+}
+
+#[tokio::test]
+async fn what_was_signed_cannot_be_dropped() {
+    let (_dir, store, agents) = store(1).await;
+    let reply = draft("control/1", 9, "pong");
+    let signed = prepared(1, &reply, 7);
+    let send = Commit::Send { agent: agents[0], draft: reply, prepared: Some(signed), at: 1 };
+    store.commit(send).await.unwrap();
+    let drop = Commit::Drop { target: QueueTarget::Outbox(OutboxId(1)), at: 3 };
+    assert_eq!(store.commit(drop).await.unwrap().changed, 0);
+    assert_eq!(outbox_states(&store).await, ["prepared"]);
+}
+
+#[tokio::test]
+async fn forged_messages_are_kept_apart() {
+    let (_dir, store, agents) = store(1).await;
+    let mut forged = arrival(agents[0], 1, 9, "ping", 5);
+    forged.authenticity = agentry_sdk::Authenticity::Forged;
+    let receipt = store.commit(observe(vec![Step::Arrival(forged)])).await.unwrap();
+    assert!(receipt.due.is_empty());
+    // The forgery has the same identity as the true message, which must still get through.
+    let genuine = arrival(agents[0], 1, 9, "ping", 6);
+    let receipt = store.commit(observe(vec![Step::Arrival(genuine)])).await.unwrap();
+    assert_eq!(receipt.due, agents);
+    assert_eq!(store.read(read::counts).await.unwrap().forged, 1);
+}

@@ -1,0 +1,65 @@
+//! Which files a store opens.
+
+use agentry::store::{Store, StoreError, open_for_reading};
+
+#[test]
+fn a_store_is_opened_by_one_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("agentry.db");
+    let first = Store::open(&path).unwrap();
+    assert!(matches!(Store::open(&path), Err(StoreError::Locked { .. })));
+    open_for_reading(&path).unwrap();
+    drop(first);
+    Store::open(&path).unwrap();
+}
+
+#[test]
+fn a_store_of_a_newer_version_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("agentry.db");
+    drop(Store::open(&path).unwrap());
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.pragma_update(None, "user_version", 99).unwrap();
+    drop(db);
+    let before = std::fs::read(&path).unwrap();
+    let error = Store::open(&path).unwrap_err();
+    assert!(matches!(error, StoreError::Newer { found: 99, .. }), "{error}");
+    assert!(error.to_string().contains("newer agentry"));
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn another_programs_database_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("theirs.db");
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.execute_batch("CREATE TABLE theirs (x)").unwrap();
+    drop(db);
+    assert!(matches!(Store::open(&path), Err(StoreError::Foreign { .. })));
+}
+
+#[test]
+fn a_file_that_is_no_database_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("agentry.db");
+    std::fs::write(&path, "this is not a database, and it is long enough to be looked at").unwrap();
+    let error = Store::open(&path).unwrap_err();
+    assert!(error.to_string().contains("agentry.db"), "{error}");
+}
+
+#[test]
+fn reading_a_store_that_does_not_exist_makes_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("agentry.db");
+    assert!(matches!(open_for_reading(&path), Err(StoreError::Missing { .. })));
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_store_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("agentry.db");
+    let _store = Store::open(&path).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
