@@ -317,3 +317,52 @@ async fn a_flaky_leader_is_followed_all_the_same() {
     let follower = follow(&leader, manual());
     level(&follower, &leader).await;
 }
+
+/// A node as AITBC's: it passes the RPC on to a leader, and knows no call under `/dev`.
+fn without_ledger(leader: &Node) -> String {
+    use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let base = web::Data::new((leader.devnet().url(), crate::common::http()));
+    // It ends with the test's process.
+    std::thread::spawn(move || {
+        let pass = |request: HttpRequest, to: web::Data<(String, reqwest::Client)>| async move {
+            if request.path().starts_with("/dev") {
+                return HttpResponse::NotFound().body("{\"detail\":\"Not Found\"}");
+            }
+            let answer =
+                to.1.get(format!("{}{}", to.0, request.uri()))
+                    .send()
+                    .await
+                    .unwrap();
+            let status = answer.status().as_u16().try_into().unwrap();
+            HttpResponse::build(status).body(answer.bytes().await.unwrap())
+        };
+        let app = move || {
+            App::new()
+                .app_data(base.clone())
+                .default_service(web::to(pass))
+        };
+        let server = HttpServer::new(app)
+            .workers(1)
+            .disable_signals()
+            .listen(listener)
+            .unwrap();
+        actix_rt::System::new().block_on(server.run()).unwrap();
+    });
+    url
+}
+
+#[tokio::test]
+async fn accounts_of_a_leader_without_a_ledger_are_read_one_by_one() {
+    let (leader, alice, bob) = leader(30).await;
+    let url = without_ledger(&leader);
+    let follower = Node::start(DevnetConfig {
+        follow: Some(url),
+        ..manual()
+    });
+    level(&follower, &leader).await;
+    leader.submit(&alice.pay(&bob, 44, 10, 500)).await;
+    leader.devnet().mine().unwrap();
+    level(&follower, &leader).await;
+}
