@@ -139,7 +139,9 @@ fn password_code(error: &PasswordError) -> ExitCode {
         PasswordError::Read { source, .. } | PasswordError::Prompt(source) => {
             io_code(source.kind())
         }
-        PasswordError::Unusable { .. } | PasswordError::Variable => ExitCode::Data,
+        PasswordError::Unusable { .. } | PasswordError::Variable | PasswordError::Empty => {
+            ExitCode::Data
+        }
         PasswordError::Public { .. } | PasswordError::None { .. } | PasswordError::Different => {
             ExitCode::Denied
         }

@@ -11,6 +11,9 @@ pub const FILTER: &str = "AGENTRY_LOG";
 /// `json` for one JSON object a line; else text.
 pub const FORMAT: &str = "AGENTRY_LOG_FORMAT";
 
+/// What a command that serves logs by default: what happens, without the web server's own life.
+pub const SERVING: &str = "info,actix_server=warn,actix_web=warn";
+
 /// Begins to log: what [`FILTER`] says, else `default`. A second call, or one in a program that
 /// logs already, changes nothing.
 ///

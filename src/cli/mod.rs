@@ -115,7 +115,7 @@ pub fn run_with(registry: Registry, arguments: impl IntoIterator<Item = OsString
 
 fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
     logging::init(match command {
-        Command::Run(_) | Command::Devnet(_) => "info",
+        Command::Run(_) | Command::Devnet(_) => logging::SERVING,
         _ => "warn",
     })?;
     match command {
@@ -125,7 +125,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Queue(command) => queue::run(command, context),
         Command::Devnet(args) => devnet::run(args, context),
         Command::Wallet(command) => wallet::run(command, context),
-        Command::Chain(args) => chain::run(args, context),
+        Command::Chain(args) => chain::run(&args, context),
         Command::Tx(command) => tx::run(command, context),
         Command::Config(command) => config::run(&command, context),
         Command::Completions(args) => completions::run(&args, context),

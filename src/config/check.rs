@@ -1,6 +1,6 @@
-//! Validates everything in one pass.
+//! Validates everything in one pass: the tables that stand once. See `owners` for the others.
 
-use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,28 +10,32 @@ use agentry_sdk::Registry;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::behaviours;
 use super::document::{Given, Raw};
-use super::keys::{AGENT, CHAIN, DEFAULTS, DEVNET, FLEET, HTTP, STORE, Table, WALLETS};
-use super::layers::{Layers, Repeated, unknown_key};
+use super::keys::{CHAIN, DEFAULTS, DEVNET, HTTP, STORE, Table, WALLETS};
+use super::layers::Layers;
 use super::mistake::{Mistake, Origin};
 use super::model::{
-    AgentConfig, AgentDefaults, BehaviourInstance, ChainConfig, Config, DevnetTable, FleetConfig,
-    FleetWallets, HttpConfig, NoncePolicy, Setting, StoreConfig, WalletsConfig,
+    AgentDefaults, ChainConfig, Config, DevnetTable, HttpConfig, NoncePolicy, Setting, StoreConfig,
+    WalletsConfig,
 };
-use super::names::check_name;
 use super::values::{Reader, masked_url, plain_url};
 
 /// Bounds of `confirmations` and `final_depth`: a reorganisation of more is a reset.
 const DEEPEST: u64 = 10_000;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// What TOML's integers hold.
+pub(super) const FEES: RangeInclusive<u64> = 0..=i64::MAX.unsigned_abs();
+/// One run of a behaviour.
+pub(super) const TIME_LIMITS: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
+/// Runs of a behaviour.
+pub(super) const ATTEMPTS: RangeInclusive<u64> = 1..=1_000;
 
 /// Reads a configuration out of its layers.
 pub(super) struct Check<'a> {
     pub(super) reader: Reader,
-    layers: &'a Layers,
-    registry: &'a Registry,
-    folder: &'a Path,
+    pub(super) layers: &'a Layers,
+    pub(super) registry: &'a Registry,
+    pub(super) folder: &'a Path,
     settings: Vec<Setting>,
 }
 
@@ -58,7 +62,7 @@ impl<'a> Check<'a> {
         };
         let wallets = self.wallets();
         let defaults = self.defaults();
-        let agents = self.agents(&wallets, defaults);
+        let agents = self.agents(defaults);
         let fleets = self.fleets(&wallets, defaults, &agents);
         let mut chain = chain?;
         // Where nobody names the node, the embedded one is meant.
@@ -107,16 +111,11 @@ impl<'a> Check<'a> {
         Some(value)
     }
 
-    fn note(&mut self, key: String, value: Value, origin: Origin) {
+    pub(super) fn note(&mut self, key: String, value: Value, origin: Origin) {
         self.settings.push(Setting { key, value, origin });
     }
 
-    fn integer(
-        &mut self,
-        table: &Table,
-        key: &str,
-        range: std::ops::RangeInclusive<u64>,
-    ) -> Option<u64> {
+    fn integer(&mut self, table: &Table, key: &str, range: RangeInclusive<u64>) -> Option<u64> {
         self.key(
             table,
             key,
@@ -129,7 +128,7 @@ impl<'a> Check<'a> {
         &mut self,
         table: &Table,
         key: &str,
-        range: std::ops::RangeInclusive<Duration>,
+        range: RangeInclusive<Duration>,
     ) -> Option<Duration> {
         self.key(
             table,
@@ -224,29 +223,8 @@ impl<'a> Check<'a> {
         let port = port.and_then(|port| u16::try_from(port).ok());
         let url = chain.and_then(|chain| Url::parse(&chain.rpc).ok());
         let rpc_port = url.as_ref().and_then(Url::port_or_known_default);
-        if let (Some(url), Some(given)) = (&url, self.layers.get(&CHAIN, "rpc")) {
-            let local = matches!(url.host_str(), Some("127.0.0.1" | "localhost"));
-            if !local || url.scheme() != "http" {
-                let text = format!(
-                    "`chain.rpc` {} is not the embedded node, which listens on http://127.0.0.1 \
-                     alone; take [devnet] out, or point `rpc` at it",
-                    masked_url(url)
-                );
-                self.reader.mistake(&given.origin, text);
-            } else if let (Some(port), Some(rpc_port)) = (port.filter(|port| *port != 0), rpc_port)
-                && port != rpc_port
-                && given.origin != Origin::Default
-            {
-                let origin = self
-                    .layers
-                    .get(&DEVNET, "port")
-                    .map(|given| given.origin.clone());
-                let text = format!(
-                    "`devnet.port` {port} is not the port of `chain.rpc`, {rpc_port}; leave one out"
-                );
-                self.reader
-                    .mistake(&origin.unwrap_or(Origin::Default), text);
-            }
+        if let Some(url) = &url {
+            self.embedded(url, port.filter(|port| *port != 0));
         }
         Some(DevnetTable {
             block_time: block_time?,
@@ -254,6 +232,49 @@ impl<'a> Check<'a> {
             port: port.or(rpc_port)?,
             faults,
         })
+    }
+
+    /// What `[chain]` must not say when the node is embedded. `url` is that of `chain.rpc`.
+    fn embedded(&mut self, url: &Url, port: Option<u16>) {
+        let said = |key| {
+            self.layers
+                .get(&CHAIN, key)
+                .filter(|given| given.origin != Origin::Default)
+        };
+        if let Some(given) = said("db") {
+            let text = "`chain.db` is another node's; the embedded one keeps its own in \
+                        `devnet.dir`: take [devnet] out, or this";
+            self.reader.mistake(&given.origin, text);
+        }
+        if let Some(given) = said("submit").filter(|given| match &given.raw {
+            Raw::Text(text) => Url::parse(text).is_ok_and(|submit| submit != *url),
+            _ => false,
+        }) {
+            let text = "`chain.submit` is not the embedded node: take [devnet] out, or this";
+            self.reader.mistake(&given.origin, text);
+        }
+        let Some(given) = said("rpc") else { return };
+        let local = matches!(url.host_str(), Some("127.0.0.1" | "localhost"));
+        if !local || url.scheme() != "http" {
+            let text = format!(
+                "`chain.rpc` {} is not the embedded node, which listens on http://127.0.0.1 \
+                 alone; take [devnet] out, or point `rpc` at it",
+                masked_url(url)
+            );
+            self.reader.mistake(&given.origin, text);
+        } else if let (Some(port), Some(rpc_port)) = (port, url.port_or_known_default())
+            && port != rpc_port
+        {
+            let origin = self
+                .layers
+                .get(&DEVNET, "port")
+                .map(|given| given.origin.clone());
+            let text = format!(
+                "`devnet.port` {port} is not the port of `chain.rpc`, {rpc_port}; leave one out"
+            );
+            self.reader
+                .mistake(&origin.unwrap_or(Origin::Default), text);
+        }
     }
 
     fn wallets(&mut self) -> WalletsConfig {
@@ -274,296 +295,6 @@ impl<'a> Check<'a> {
             time_limit: time_limit.unwrap_or(Duration::from_secs(30)),
             attempts: attempts.and_then(|n| u32::try_from(n).ok()).unwrap_or(5),
         }
-    }
-
-    fn agents(&mut self, wallets: &WalletsConfig, defaults: AgentDefaults) -> Vec<AgentConfig> {
-        let layers = self.layers;
-        let mut names: HashMap<String, Origin> = HashMap::new();
-        let mut taken: HashMap<String, String> = HashMap::new();
-        let mut agents = Vec::new();
-        for table in &layers.agents {
-            let mut fields = Fields::read(self, table, &AGENT, defaults);
-            let Some(name) = fields.name.take() else {
-                continue;
-            };
-            self.unique(&mut names, &name, "agents", &fields.origin);
-            let wallet = match fields.find(table, "wallet") {
-                Some(given) => self.name_of("wallet", given),
-                None => Some(name.clone()),
-            };
-            let Some(wallet) = wallet else { continue };
-            let origin = fields
-                .find(table, "wallet")
-                .map_or(&fields.origin, |given| &given.origin);
-            if let Some(other) = taken.insert(wallet.clone(), name.clone()) {
-                let text = format!(
-                    "agents {other:?} and {name:?} have the same wallet {wallet:?}; one wallet is \
-                     one agent: give the other a wallet of its own, or one agent both behaviours"
-                );
-                self.reader.mistake(origin, text);
-            }
-            let path = format!("agent.{name}");
-            self.note(format!("{path}.wallet"), json!(wallet), origin.clone());
-            self.note_fields(&path, &fields);
-            agents.push(AgentConfig {
-                name,
-                wallet,
-                fee: fields.fee.0,
-                time_limit: fields.time_limit.0,
-                attempts: fields.attempts.0,
-                behaviours: fields.behaviours,
-            });
-        }
-        if wallets.keystore_dir.is_none()
-            && wallets.vault.is_none()
-            && let Some(first) = layers.agents.first()
-        {
-            let text = "`wallets.keystore_dir` or `wallets.vault` must be set: it holds the keys of \
-                        the agents, as in `[wallets]` `keystore_dir = \"keystore\"`";
-            let origin = if layers.speaks_of(&WALLETS) {
-                layers.header(&WALLETS)
-            } else {
-                first.origin.clone()
-            };
-            self.reader.missing.push(Mistake {
-                origin,
-                text: text.to_owned(),
-            });
-        }
-        agents
-    }
-
-    fn fleets(
-        &mut self,
-        wallets: &WalletsConfig,
-        defaults: AgentDefaults,
-        agents: &[AgentConfig],
-    ) -> Vec<FleetConfig> {
-        let layers = self.layers;
-        let mut names: HashMap<String, Origin> = HashMap::new();
-        let mut fleets: Vec<FleetConfig> = Vec::new();
-        for table in &layers.fleets {
-            let mut fields = Fields::read(self, table, &FLEET, defaults);
-            let Some(name) = fields.name.take() else {
-                continue;
-            };
-            self.unique(&mut names, &name, "fleets", &fields.origin);
-            if agents.iter().any(|agent| agent.name == name) {
-                let text = format!("an agent is named {name:?} too; give the fleet another name");
-                self.reader.mistake(&fields.origin, text);
-            }
-            let folder = self.folder;
-            let mut path = |key: &str| {
-                let given = fields.find(table, key)?;
-                self.reader.path(&format!("fleet.{key}"), given, folder)
-            };
-            let places = (path("keystore_dir"), path("vault"));
-            let password_file = path("password_file").or_else(|| wallets.password_file.clone());
-            let place = match places {
-                (Some(directory), None) => FleetWallets::Directory(directory),
-                (None, Some(vault)) => FleetWallets::Vault(vault),
-                (one, _) => {
-                    let text = format!(
-                        "fleet {name:?} must have {} `keystore_dir` or `vault`",
-                        if one.is_some() { "only one of" } else { "a" }
-                    );
-                    self.reader.mistake(&table.origin, text);
-                    continue;
-                }
-            };
-            if let Some(other) = fleets.iter().find(|fleet| fleet.wallets == place) {
-                let text = format!(
-                    "fleets {:?} and {name:?} host the same wallets; one wallet is one agent",
-                    other.name
-                );
-                self.reader.mistake(&table.origin, text);
-            }
-            let path = format!("fleet.{name}");
-            let (key, value) = match &place {
-                FleetWallets::Directory(directory) => ("keystore_dir", directory),
-                FleetWallets::Vault(vault) => ("vault", vault),
-            };
-            let origin = fields
-                .find(table, key)
-                .map_or(&table.origin, |given| &given.origin);
-            let value = json!(value.display().to_string());
-            self.note(format!("{path}.{key}"), value, origin.clone());
-            self.note_fields(&path, &fields);
-            fleets.push(FleetConfig {
-                name,
-                wallets: place,
-                password_file,
-                fee: fields.fee.0,
-                time_limit: fields.time_limit.0,
-                attempts: fields.attempts.0,
-                behaviours: fields.behaviours,
-            });
-        }
-        fleets
-    }
-
-    fn unique(
-        &mut self,
-        names: &mut HashMap<String, Origin>,
-        name: &str,
-        what: &str,
-        origin: &Origin,
-    ) {
-        if let Some(first) = names.insert(name.to_owned(), origin.clone()) {
-            let first = match first {
-                Origin::File { line, .. } => format!(" (the first in line {line})"),
-                Origin::Default | Origin::Environment { .. } | Origin::Flag { .. } => String::new(),
-            };
-            let text = format!("two {what} are named {name:?}{first}; rename one");
-            self.reader.mistake(origin, text);
-        }
-    }
-
-    fn name_of(&mut self, key: &str, given: &Given) -> Option<String> {
-        let name = self.reader.text(key, given)?;
-        check_name(&name)
-            .map_err(|reason| {
-                self.reader
-                    .mistake(&given.origin, format!("`{key}` {reason}"))
-            })
-            .ok()?;
-        Some(name)
-    }
-
-    fn note_fields(&mut self, path: &str, fields: &Fields) {
-        let time_limit = humantime::format_duration(fields.time_limit.0).to_string();
-        self.note(
-            format!("{path}.fee"),
-            json!(fields.fee.0),
-            fields.fee.1.clone(),
-        );
-        self.note(
-            format!("{path}.time_limit"),
-            json!(time_limit),
-            fields.time_limit.1.clone(),
-        );
-        self.note(
-            format!("{path}.attempts"),
-            json!(fields.attempts.0),
-            fields.attempts.1.clone(),
-        );
-        let (shown, origin) = fields.shown.clone();
-        self.note(format!("{path}.behaviours"), shown, origin);
-    }
-}
-
-const FEES: std::ops::RangeInclusive<u64> = 0..=i64::MAX.unsigned_abs();
-const TIME_LIMITS: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
-const ATTEMPTS: std::ops::RangeInclusive<u64> = 1..=1_000;
-
-/// What `[[agent]]` and `[[fleet]]` have in common. Values stand beside their origins.
-struct Fields {
-    name: Option<String>,
-    /// Where the name stands, else the table.
-    origin: Origin,
-    fee: (u64, Origin),
-    time_limit: (Duration, Origin),
-    attempts: (u32, Origin),
-    behaviours: Vec<BehaviourInstance>,
-    shown: (Value, Origin),
-}
-
-impl Fields {
-    fn read(
-        check: &mut Check<'_>,
-        table: &Repeated,
-        known: &Table,
-        defaults: AgentDefaults,
-    ) -> Self {
-        let given = |key: &str| {
-            table
-                .entries
-                .iter()
-                .find(|entry| entry.key == key)
-                .map(|entry| &entry.value)
-        };
-        let name = match given("name") {
-            Some(given) => check.name_of("name", given),
-            None => {
-                let text = format!(
-                    "this {0} has no `name`; each [[{0}]] must have one",
-                    known.name
-                );
-                let mistake = Mistake {
-                    origin: table.origin.clone(),
-                    text,
-                };
-                check.reader.missing.push(mistake);
-                None
-            }
-        };
-        let owner = match &name {
-            Some(name) => format!("{} {name:?}", known.name),
-            None => format!("an unnamed {}", known.name),
-        };
-        for entry in table
-            .entries
-            .iter()
-            .filter(|entry| known.key(&entry.key).is_none())
-        {
-            let text = unknown_key(&entry.key, &owner, known.names());
-            check.reader.mistake(&entry.origin, text);
-        }
-        let inherited = |key: &str| {
-            let given = check.layers.get(&DEFAULTS, key);
-            given.map_or(Origin::Default, |given| given.origin.clone())
-        };
-        let mut fee = (defaults.fee, inherited("fee"));
-        let mut time_limit = (defaults.time_limit, inherited("time_limit"));
-        let mut attempts = (defaults.attempts, inherited("attempts"));
-        let reader = &mut check.reader;
-        let path = format!("{}.{}", known.name, name.as_deref().unwrap_or("?"));
-        if let Some(given) = given("fee")
-            && let Some(value) = reader.integer(&format!("{path}.fee"), given, FEES)
-        {
-            fee = (value, given.origin.clone());
-        }
-        if let Some(given) = given("time_limit") {
-            let name = format!("{path}.time_limit");
-            if let Some(value) = reader.duration(&name, given, TIME_LIMITS) {
-                time_limit = (value, given.origin.clone());
-            }
-        }
-        if let Some(given) = given("attempts")
-            && let Some(value) = reader.integer(&format!("{path}.attempts"), given, ATTEMPTS)
-        {
-            attempts = (
-                u32::try_from(value).unwrap_or(u32::MAX),
-                given.origin.clone(),
-            );
-        }
-        let (behaviours, shown) = match given("behaviours") {
-            Some(given) => {
-                let (list, shown) = behaviours::read(&owner, given, check.registry, reader);
-                (list, (shown, given.origin.clone()))
-            }
-            None => (Vec::new(), (json!([]), Origin::Default)),
-        };
-        let origin = given("name")
-            .map_or(&table.origin, |given| &given.origin)
-            .clone();
-        Self {
-            name,
-            origin,
-            fee,
-            time_limit,
-            attempts,
-            behaviours,
-            shown,
-        }
-    }
-
-    fn find<'t>(&self, table: &'t Repeated, key: &str) -> Option<&'t Given> {
-        table
-            .entries
-            .iter()
-            .find(|entry| entry.key == key)
-            .map(|entry| &entry.value)
     }
 }
 

@@ -5,11 +5,12 @@
 
 use std::collections::HashMap;
 
-use config::{Config as Stack, Environment, Map, Source, Value, ValueKind};
+use config::{Config as Stack, Environment, Map, Source, ValueKind};
 
 use super::document::{Entry, Given, Raw};
 use super::keys::{self, TABLES, Table};
 use super::mistake::{ConfigError, Mistake, Mistakes, Origin, did_you_mean};
+use super::stack::{Layer, from_value};
 
 /// Before each variable's name.
 const PREFIX: &str = "AGENTRY";
@@ -21,6 +22,14 @@ const SEPARATOR: &str = "__";
 pub(super) struct Repeated {
     pub(super) origin: Origin,
     pub(super) entries: Vec<Entry>,
+}
+
+impl Repeated {
+    /// What is said of a key.
+    pub(super) fn get(&self, key: &str) -> Option<&Given> {
+        let entry = self.entries.iter().find(|entry| entry.key == key);
+        entry.map(|entry| &entry.value)
+    }
 }
 
 /// What all layers together say.
@@ -67,20 +76,6 @@ pub struct Overlay {
     pub environment: Option<HashMap<String, String>>,
     /// `table.key` and its value, each as a flag of the command line gave it; the last wins.
     pub flags: Vec<(String, String)>,
-}
-
-/// One layer, for the `config` crate. A value's origin is its number in a list of origins.
-#[derive(Clone, Debug)]
-struct Layer(Map<String, Value>);
-
-impl Source for Layer {
-    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn collect(&self) -> Result<Map<String, Value>, config::ConfigError> {
-        Ok(self.0.clone())
-    }
 }
 
 /// Merges everything; unknown tables and keys are reported.
@@ -151,13 +146,6 @@ fn defaults(origins: &mut Vec<Origin>) -> Layer {
         }
     }
     layer
-}
-
-impl Layer {
-    fn put(&mut self, table: &Table, key: &str, given: Given, origins: &mut Vec<Origin>) {
-        self.0
-            .insert(format!("{}.{key}", table.name), to_value(given, origins));
-    }
 }
 
 fn file(
@@ -348,52 +336,6 @@ fn said_outside(
             origins,
         ),
     }
-}
-
-fn to_value(given: Given, origins: &mut Vec<Origin>) -> Value {
-    let number = origins.len().to_string();
-    origins.push(given.origin);
-    let kind = match given.raw {
-        Raw::Text(text) => ValueKind::String(text),
-        Raw::Integer(integer) => ValueKind::I64(integer),
-        Raw::Float(float) => ValueKind::Float(float),
-        Raw::Boolean(boolean) => ValueKind::Boolean(boolean),
-        Raw::List(items) => ValueKind::Array(
-            items
-                .into_iter()
-                .map(|item| to_value(item, origins))
-                .collect(),
-        ),
-        // None of these is what a key holds; as a fraction that is no number each is refused.
-        Raw::Table(_) | Raw::Vast(_) | Raw::Moment(_) => ValueKind::Float(f64::NAN),
-    };
-    Value::new(Some(&number), kind)
-}
-
-fn from_value(value: Value, origins: &[Origin]) -> Given {
-    let origin = value
-        .origin()
-        .and_then(|number| number.parse::<usize>().ok())
-        .and_then(|number| origins.get(number).cloned())
-        .unwrap_or(Origin::Default);
-    let raw = match value.kind {
-        ValueKind::String(text) => Raw::Text(text),
-        ValueKind::I64(integer) => Raw::Integer(integer),
-        ValueKind::Boolean(boolean) => Raw::Boolean(boolean),
-        ValueKind::Float(float) => Raw::Float(float),
-        ValueKind::Array(items) => Raw::List(
-            items
-                .into_iter()
-                .map(|item| from_value(item, origins))
-                .collect(),
-        ),
-        ValueKind::Nil
-        | ValueKind::I128(_)
-        | ValueKind::U64(_)
-        | ValueKind::U128(_)
-        | ValueKind::Table(_) => Raw::Float(f64::NAN),
-    };
-    Given { raw, origin }
 }
 
 #[cfg(test)]

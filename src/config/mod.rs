@@ -9,8 +9,8 @@
 //! | [`load`] | reading it all: [`Config::load`] |
 //! | [`hosted`] | agents and fleets with their wallets: [`Config::hosted`] |
 //! | `document` | the file as a tree that knows lines and columns |
-//! | `layers` | which layer's value wins |
-//! | `values`, `names`, `behaviours`, `check` | validation |
+//! | `layers`, `stack` | which layer's value wins |
+//! | `values`, `names`, `behaviours`, `check`, `owners` | validation |
 
 mod behaviours;
 mod check;
@@ -22,6 +22,8 @@ pub mod load;
 pub mod mistake;
 pub mod model;
 mod names;
+mod owners;
+mod stack;
 #[cfg(test)]
 mod tests;
 mod values;

@@ -9,6 +9,9 @@ use serde::Serialize;
 /// How many blocks are asked for at a time.
 const PAGE: u64 = 50;
 
+/// How long a look may take before the node is asked again.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// A transaction on the chain.
 #[derive(Clone, Debug)]
 pub struct Found {
@@ -109,12 +112,13 @@ pub async fn wait(
 ) -> Result<Option<Found>, NodeError> {
     let mut next = from;
     while Instant::now() < deadline {
-        match look(node, next, &wanted).await {
-            Ok((Some(found), _)) => return Ok(Some(found)),
+        match tokio::time::timeout(LOOK, look(node, next, &wanted)).await {
+            Ok(Ok((Some(found), _))) => return Ok(Some(found)),
             // The last block is looked at again: a follower's fills up.
-            Ok((None, head)) => next = head,
-            Err(error) if error.is_transient() => {}
-            Err(error) => return Err(error),
+            Ok(Ok((None, head))) => next = head,
+            Ok(Err(error)) if !error.is_transient() => return Err(error),
+            // The node is away, or hangs: it is asked again.
+            Ok(Err(_)) | Err(_) => {}
         }
         tokio::time::sleep(poll).await;
     }

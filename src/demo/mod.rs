@@ -66,7 +66,7 @@ pub async fn run(
         ("pinger", scene.pinger.to_string()),
         ("ponger", scene.ponger.to_string()),
     ]);
-    let from = scene.height().await?;
+    let from = scene.height(deadline).await?;
     let asked = Instant::now();
     let request = Request::Send {
         from: "pinger".to_owned(),
@@ -116,7 +116,7 @@ pub async fn run(
     })?;
     let round_trip = asked.elapsed();
     step("the pinger's own node has imported the pong", block(&seen));
-    let head = scene.height().await?;
+    let head = scene.height(deadline).await?;
     let pongs = evidence::all(on_first, ping.height, head, is_pong).await?;
     if pongs.len() != 1 {
         return Err(DemoError::NotOnce { pongs: pongs.len() });

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agentry_chain::{NodeClient, NodeError, NodeOptions};
 use agentry_devnet::{Devnet, DevnetConfig, DevnetError, Faults};
@@ -18,6 +18,12 @@ use crate::wallet::{PasswordError, PasswordSource, WalletError, WalletStore};
 
 /// What each of the two wallets is given on nodes of our own, in AIT.
 const ENDOWMENT: u64 = 1_000;
+
+/// How long a node has to answer before it is asked again.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The pause after an answer that was an error.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Where the demonstration takes place.
 #[derive(Clone, Debug)]
@@ -132,12 +138,22 @@ impl Scene {
         })
     }
 
-    /// The height of the node that makes blocks.
+    /// The height of the node that makes blocks. A node that does not answer is asked again.
     ///
     /// # Errors
-    /// It cannot be asked.
-    pub async fn height(&self) -> Result<BlockHeight, NodeError> {
-        Ok(self.nodes[0].head().await?.map_or(BlockHeight(0), |head| head.height))
+    /// It cannot be asked by `deadline`.
+    pub async fn height(&self, deadline: Instant) -> Result<BlockHeight, NodeError> {
+        loop {
+            let head = tokio::time::timeout(PATIENCE, self.nodes[0].head()).await;
+            match head {
+                Ok(Ok(head)) => return Ok(head.map_or(BlockHeight(0), |head| head.height)),
+                Ok(Err(error)) if !error.is_transient() || Instant::now() >= deadline => {
+                    return Err(error);
+                }
+                Ok(Err(_)) => tokio::time::sleep(PAUSE).await,
+                Err(_) => {}
+            }
+        }
     }
 }
 

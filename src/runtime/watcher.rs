@@ -28,12 +28,20 @@ const MIN_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause after readings that failed: what a recovery may take longer than the node's.
 const MAX_PAUSE: Duration = Duration::from_millis(500);
 
+/// How long a reading over the network may take at first. One that takes longer is begun anew with
+/// twice the time, so a hung socket costs this long and a slow node is still read.
+const MIN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The longest that a reading over the network may take.
+const MAX_PATIENCE: Duration = Duration::from_secs(60);
+
 /// The actor.
 pub struct ChainWatcher {
     shared: Shared,
     roster: Roster,
     router: Recipient<Route>,
     state: Option<(Box<dyn ChainSource>, Cursor)>,
+    networked: bool,
 }
 
 impl std::fmt::Debug for ChainWatcher {
@@ -43,15 +51,16 @@ impl std::fmt::Debug for ChainWatcher {
 }
 
 impl ChainWatcher {
-    /// A watcher that reads on from `cursor`.
+    /// A watcher that reads on from `cursor`. A source that is `networked` can hang.
     pub fn new(
         shared: Shared,
         roster: Roster,
         router: Recipient<Route>,
         source: Box<dyn ChainSource>,
         cursor: Cursor,
+        networked: bool,
     ) -> Self {
-        Self { shared, roster, router, state: Some((source, cursor)) }
+        Self { shared, roster, router, state: Some((source, cursor)), networked }
     }
 }
 
@@ -68,6 +77,7 @@ impl Actor for ChainWatcher {
             cursor,
             stored: Instant::now(),
             pause: MIN_PAUSE,
+            patience: self.networked.then_some(MIN_PATIENCE),
         };
         ctx.spawn(watch.run().into_actor(self).map(|(), _, ctx| ctx.stop()));
     }
@@ -81,13 +91,15 @@ struct Watch {
     cursor: Cursor,
     stored: Instant,
     pause: Duration,
+    /// How long a reading may take; however long it takes, where `None`.
+    patience: Option<Duration>,
 }
 
 impl Watch {
     async fn run(mut self) {
         let mut stopping = self.shared.stopping.clone();
         while !self.shared.is_stopping() {
-            let read = self.source.read(&self.cursor, &self.roster as &dyn Interest, BATCH).await;
+            let Some(read) = self.read().await else { continue };
             let more = match read {
                 Ok(batch) => {
                     self.pause = MIN_PAUSE;
@@ -115,6 +127,25 @@ impl Watch {
                 }
             }
         }
+    }
+
+    /// Reads on. `None`, if that took too long: then it is begun anew, with more patience.
+    async fn read(&mut self) -> Option<Result<Batch, SourceError>> {
+        let reading = self.source.read(&self.cursor, &self.roster as &dyn Interest, BATCH);
+        let Some(patience) = self.patience else { return Some(reading.await) };
+        let began = Instant::now();
+        if let Ok(read) = tokio::time::timeout(patience, reading).await {
+            if read.is_ok() {
+                // Several times what it took: a long stretch is followed by others as long.
+                self.patience = Some((began.elapsed() * 4).clamp(MIN_PATIENCE, MAX_PATIENCE));
+            }
+            return Some(read);
+        }
+        if self.shared.metrics.source_up(false) {
+            tracing::warn!(?patience, "the node does not answer; trying again");
+        }
+        self.patience = Some((patience * 2).min(MAX_PATIENCE));
+        None
     }
 
     /// Gives a reading to the router and waits until it is stored. Returns whether it is; if not,

@@ -63,6 +63,9 @@ pub enum PasswordError {
     /// The prompt failed.
     #[error("asking for the password: {0}")]
     Prompt(io::Error),
+    /// Something new would have no protection.
+    #[error("the password is empty, which protects nothing; choose another")]
+    Empty,
     /// The two entries differ.
     #[error("the two passwords differ; nothing was done")]
     Different,
@@ -97,17 +100,17 @@ impl PasswordSource {
     /// A password for something new: a prompt asks twice.
     ///
     /// # Errors
-    /// As [`Self::password`], and [`PasswordError::Different`].
+    /// As [`Self::password`]; [`PasswordError::Different`], [`PasswordError::Empty`].
     pub fn new_password(&self, what: &str) -> Result<Password, PasswordError> {
         if let Some(password) = self.silent()? {
-            return Ok(password);
+            return not_empty(password);
         }
         let first = self.ask_text(&format!("New password for {what}: "))?;
         let second = self.ask_text("The same again: ")?;
         if *first != *second {
             return Err(PasswordError::Different);
         }
-        Ok(Password::new(String::clone(&first)))
+        not_empty(Password::new(String::clone(&first)))
     }
 
     fn silent(&self) -> Result<Option<Password>, PasswordError> {
@@ -145,7 +148,19 @@ impl PasswordSource {
     }
 }
 
-/// Reads a password file: one line, whose end does not count. A file that everybody can read is
+/// Refuses the empty password, for what is made anew.
+///
+/// # Errors
+/// [`PasswordError::Empty`].
+pub fn not_empty(password: Password) -> Result<Password, PasswordError> {
+    if password.is_empty() {
+        return Err(PasswordError::Empty);
+    }
+    Ok(password)
+}
+
+/// Reads a password file: one line, whose end does not count; the empty password, which AITBC's
+/// files allow, is one too. A file that everybody can read is
 /// refused; one that its group can read is warned of.
 ///
 /// # Errors
@@ -187,9 +202,6 @@ pub fn read(path: &Path) -> Result<Password, PasswordError> {
     if line.contains('\n') {
         return Err(unusable("has more than one line"));
     }
-    if line.is_empty() {
-        return Err(unusable("is empty"));
-    }
     Ok(Password::new(line.to_owned()))
 }
 
@@ -210,7 +222,7 @@ pub fn ensure_password_file(path: &Path) -> Result<bool, WalletError> {
     })?;
     let text = Zeroizing::new(format!(
         "{}\n",
-        Zeroizing::new(hex::encode(&*random)).as_str()
+        Zeroizing::new(hex::encode(random.as_slice())).as_str()
     ));
     files::make_private_dir(files::folder(path))?;
     match files::write_new(path, text.as_bytes()) {
@@ -246,7 +258,8 @@ mod tests {
             read(dir.path()),
             Err(PasswordError::Unusable { .. })
         ));
-        for bad in ["", "\n", "a\nb\n", &"x".repeat(5000)] {
+        assert!(read(&file(&dir, "\n", 0o600)).unwrap().is_empty());
+        for bad in ["a\nb\n", &"x".repeat(5000)] {
             assert!(matches!(
                 read(&file(&dir, bad, 0o600)),
                 Err(PasswordError::Unusable { .. })

@@ -56,12 +56,13 @@ enum ChainCommand {
 }
 
 /// Which of the configuration's nodes a command is for.
+#[derive(Clone, Copy)]
 enum Which {
     Reading,
     Producing,
 }
 
-pub(super) fn run(args: ChainArgs, context: &Context) -> Result<(), Failure> {
+pub(super) fn run(args: &ChainArgs, context: &Context) -> Result<(), Failure> {
     let node = |which| connect(args.node.as_deref(), which, context);
     runtime()?.block_on(async {
         match &args.command {

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::super::{Context, Failure};
 use super::{Form, PlaceArgs, made, other_passwords};
+use crate::wallet::password::not_empty;
 use crate::wallet::{WalletInfo, WalletName, pack as many};
 
 /// The most wallets that one command makes.
@@ -119,8 +120,8 @@ pub(super) fn pack(args: &PackArgs, context: &Context) -> Result<(), Failure> {
     }
     let password = passwords.password("the wallets")?;
     let vault_password = match other_passwords(args.new_password_file.clone()) {
-        Some(passwords) => passwords.password("the vault")?,
-        None => password.clone(),
+        Some(passwords) => passwords.new_password("the vault")?,
+        None => not_empty(password.clone())?,
     };
     let out = context.output;
     let bar = out.progress(names.len() as u64, "unlocking");

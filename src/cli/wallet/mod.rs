@@ -251,7 +251,7 @@ fn show(args: &ShowArgs, context: &Context) -> Result<(), Failure> {
 fn rename(args: &RenameArgs, context: &Context) -> Result<(), Failure> {
     let (store, passwords) = args.place.resolve(context)?;
     let wallet = store.rename(&args.name, &args.new_name, || {
-        Ok(passwords.password("the vault").map_err(WalletError::from)?)
+        passwords.password("the vault").map_err(WalletError::from)
     })?;
     let out = context.output;
     if out.is_json() {
@@ -275,7 +275,7 @@ fn delete(args: &DeleteArgs, context: &Context) -> Result<(), Failure> {
         )));
     }
     let path = store.delete(&args.name, || {
-        Ok(passwords.password("the vault").map_err(WalletError::from)?)
+        passwords.password("the vault").map_err(WalletError::from)
     })?;
     let out = context.output;
     if out.is_json() {

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::super::{Context, Failure};
 use super::{Form, PlaceArgs, made, other_passwords};
+use crate::wallet::password::not_empty;
 use crate::wallet::{WalletError, WalletName, pack, store, write_new};
 
 /// The largest file that is imported, in bytes.
@@ -68,7 +69,7 @@ pub(super) fn import(args: &ImportArgs, context: &Context) -> Result<(), Failure
             Some(source) => (source.password(&shown)?, passwords.new_password(&what)?),
             None => {
                 let password = passwords.password(&shown)?;
-                (password.clone(), password)
+                (password.clone(), not_empty(password)?)
             }
         };
         let seed = keystore.unlock(&source).map_err(|error| match error {
@@ -120,8 +121,8 @@ pub(super) fn export(args: &ExportArgs, context: &Context) -> Result<(), Failure
     let password = passwords.password(&format!("wallet {}", args.name))?;
     let unlocked = wallet.unlock(&password)?;
     let password = match other_passwords(args.new_password_file.clone()) {
-        Some(passwords) => passwords.password("the export")?,
-        None => password,
+        Some(passwords) => passwords.new_password("the export")?,
+        None => not_empty(password)?,
     };
     let text = store::encrypt(&unlocked.seed, &unlocked.address, &password)?;
     if args.output.as_os_str() == "-" {

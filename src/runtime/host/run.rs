@@ -188,6 +188,7 @@ async fn host(
         router.clone().recipient(),
         source,
         beginning.cursor,
+        config.chain.db.is_none(),
     )
     .start();
     let forgetting = actix_rt::spawn(forget(shared.clone(), config.store.retention));

@@ -79,14 +79,10 @@ impl Submitter {
         self.shared.metrics.lost();
         let agent = open.agent;
         let Some(address) = self.address(agent) else { return };
-        let node = self.settings.node.clone();
-        let ask = async move { node.account(&address).await };
+        let ask = self.ask_account(address);
         ctx.spawn(ask.into_actor(self).map(move |account, submitter, ctx| match account {
-            Ok(account) => submitter.judge_lost(id, &account, ctx),
-            Err(error) => {
-                tracing::debug!(%error, "asking for the account of a lost transaction");
-                submitter.wait_for_look(id);
-            }
+            Some(account) => submitter.judge_lost(id, &account, ctx),
+            None => submitter.wait_for_look(id),
         }));
     }
 
@@ -185,11 +181,11 @@ impl Submitter {
         let window = usize::try_from(height % windows).unwrap_or(0);
         for agent in wallets.into_iter().skip(window * ACCOUNTS_A_BLOCK).take(ACCOUNTS_A_BLOCK) {
             let Some(address) = self.address(agent) else { continue };
-            let node = self.settings.node.clone();
-            let ask = async move { node.account(&address).await };
-            ctx.spawn(ask.into_actor(self).map(move |account, submitter, ctx| match account {
-                Ok(account) => submitter.funded(agent, &account, ctx),
-                Err(error) => tracing::debug!(%error, "asking for an account"),
+            let ask = self.ask_account(address);
+            ctx.spawn(ask.into_actor(self).map(move |account, submitter, ctx| {
+                if let Some(account) = account {
+                    submitter.funded(agent, &account, ctx);
+                }
             }));
         }
     }
@@ -212,6 +208,24 @@ impl Submitter {
                 open.span.in_scope(|| tracing::info!("the wallet was funded; posting"));
             }
             self.post_again(id, ctx);
+        }
+    }
+
+    /// Asks the node for an account; none, if it does not answer well and in time.
+    fn ask_account(&self, address: Address) -> impl Future<Output = Option<Account>> + use<> {
+        let (node, limit) = (self.settings.node.clone(), self.interval.post_limit());
+        async move {
+            match tokio::time::timeout(limit, node.account(&address)).await {
+                Ok(Ok(account)) => Some(account),
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "asking for an account");
+                    None
+                }
+                Err(_) => {
+                    tracing::debug!(?limit, "asking for an account: no answer in time");
+                    None
+                }
+            }
         }
     }
 

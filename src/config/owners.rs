@@ -1,0 +1,293 @@
+//! Validates `[[agent]]` and `[[fleet]]`.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::behaviours;
+use super::check::{ATTEMPTS, Check, FEES, TIME_LIMITS};
+use super::document::Given;
+use super::keys::{AGENT, DEFAULTS, FLEET, Table, WALLETS};
+use super::layers::{Repeated, unknown_key};
+use super::mistake::{Mistake, Origin};
+use super::model::{
+    AgentConfig, AgentDefaults, BehaviourInstance, FleetConfig, FleetWallets, WalletsConfig,
+};
+use super::names::check_name;
+
+impl Check<'_> {
+    pub(super) fn agents(&mut self, defaults: AgentDefaults) -> Vec<AgentConfig> {
+        let layers = self.layers;
+        let mut names: HashMap<String, Origin> = HashMap::new();
+        let mut taken: HashMap<String, String> = HashMap::new();
+        let mut agents = Vec::new();
+        for table in &layers.agents {
+            let mut fields = Fields::read(self, table, &AGENT, defaults);
+            let Some(name) = fields.name.take() else {
+                continue;
+            };
+            self.unique(&mut names, &name, "agents", &fields.origin);
+            let wallet = match table.get("wallet") {
+                Some(given) => self.name_of("wallet", given),
+                None => Some(name.clone()),
+            };
+            let Some(wallet) = wallet else { continue };
+            let origin = table
+                .get("wallet")
+                .map_or(&fields.origin, |given| &given.origin);
+            if let Some(other) = taken.insert(wallet.clone(), name.clone()) {
+                let text = format!(
+                    "agents {other:?} and {name:?} have the same wallet {wallet:?}; one wallet is \
+                     one agent: give the other a wallet of its own, or one agent both behaviours"
+                );
+                self.reader.mistake(origin, text);
+            }
+            let path = format!("agent.{name}");
+            self.note(format!("{path}.wallet"), json!(wallet), origin.clone());
+            self.note_fields(&path, &fields);
+            agents.push(AgentConfig {
+                name,
+                wallet,
+                fee: fields.fee.0,
+                time_limit: fields.time_limit.0,
+                attempts: fields.attempts.0,
+                behaviours: fields.behaviours,
+            });
+        }
+        if self.layers.get(&WALLETS, "keystore_dir").is_none()
+            && self.layers.get(&WALLETS, "vault").is_none()
+            && let Some(first) = layers.agents.first()
+        {
+            let text = "`wallets.keystore_dir` or `wallets.vault` must be set: it holds the keys of \
+                        the agents, as in `[wallets]` `keystore_dir = \"keystore\"`";
+            let origin = if layers.speaks_of(&WALLETS) {
+                layers.header(&WALLETS)
+            } else {
+                first.origin.clone()
+            };
+            self.reader.missing.push(Mistake {
+                origin,
+                text: text.to_owned(),
+            });
+        }
+        agents
+    }
+
+    pub(super) fn fleets(
+        &mut self,
+        wallets: &WalletsConfig,
+        defaults: AgentDefaults,
+        agents: &[AgentConfig],
+    ) -> Vec<FleetConfig> {
+        let layers = self.layers;
+        let mut names: HashMap<String, Origin> = HashMap::new();
+        let mut fleets: Vec<FleetConfig> = Vec::new();
+        for table in &layers.fleets {
+            let mut fields = Fields::read(self, table, &FLEET, defaults);
+            let Some(name) = fields.name.take() else {
+                continue;
+            };
+            self.unique(&mut names, &name, "fleets", &fields.origin);
+            if agents.iter().any(|agent| agent.name == name) {
+                let text = format!("an agent is named {name:?} too; give the fleet another name");
+                self.reader.mistake(&fields.origin, text);
+            }
+            let folder = self.folder;
+            let mut path = |key: &str| {
+                let given = table.get(key)?;
+                self.reader.path(&format!("fleet.{key}"), given, folder)
+            };
+            let places = (path("keystore_dir"), path("vault"));
+            let password_file = path("password_file").or_else(|| wallets.password_file.clone());
+            let place = match places {
+                (Some(directory), None) => FleetWallets::Directory(directory),
+                (None, Some(vault)) => FleetWallets::Vault(vault),
+                // A path that is no path is reported already.
+                (None, None) if table.get("keystore_dir").or(table.get("vault")).is_some() => {
+                    continue;
+                }
+                (one, _) => {
+                    let text = format!(
+                        "fleet {name:?} must have {} `keystore_dir` or `vault`",
+                        if one.is_some() { "only one of" } else { "a" }
+                    );
+                    self.reader.mistake(&table.origin, text);
+                    continue;
+                }
+            };
+            if let Some(other) = fleets.iter().find(|fleet| fleet.wallets == place) {
+                let text = format!(
+                    "fleets {:?} and {name:?} host the same wallets; one wallet is one agent",
+                    other.name
+                );
+                self.reader.mistake(&table.origin, text);
+            }
+            let path = format!("fleet.{name}");
+            let (key, value) = match &place {
+                FleetWallets::Directory(directory) => ("keystore_dir", directory),
+                FleetWallets::Vault(vault) => ("vault", vault),
+            };
+            let origin = table.get(key).map_or(&table.origin, |given| &given.origin);
+            let value = json!(value.display().to_string());
+            self.note(format!("{path}.{key}"), value, origin.clone());
+            self.note_fields(&path, &fields);
+            fleets.push(FleetConfig {
+                name,
+                wallets: place,
+                password_file,
+                fee: fields.fee.0,
+                time_limit: fields.time_limit.0,
+                attempts: fields.attempts.0,
+                behaviours: fields.behaviours,
+            });
+        }
+        fleets
+    }
+
+    fn unique(
+        &mut self,
+        names: &mut HashMap<String, Origin>,
+        name: &str,
+        what: &str,
+        origin: &Origin,
+    ) {
+        if let Some(first) = names.insert(name.to_owned(), origin.clone()) {
+            let first = match first {
+                Origin::File { line, .. } => format!(" (the first in line {line})"),
+                Origin::Default | Origin::Environment { .. } | Origin::Flag { .. } => String::new(),
+            };
+            let text = format!("two {what} are named {name:?}{first}; rename one");
+            self.reader.mistake(origin, text);
+        }
+    }
+
+    fn name_of(&mut self, key: &str, given: &Given) -> Option<String> {
+        let name = self.reader.text(key, given)?;
+        check_name(&name)
+            .map_err(|reason| {
+                self.reader
+                    .mistake(&given.origin, format!("`{key}` {reason}"));
+            })
+            .ok()?;
+        Some(name)
+    }
+
+    fn note_fields(&mut self, path: &str, fields: &Fields) {
+        let time_limit = humantime::format_duration(fields.time_limit.0).to_string();
+        self.note(
+            format!("{path}.fee"),
+            json!(fields.fee.0),
+            fields.fee.1.clone(),
+        );
+        self.note(
+            format!("{path}.time_limit"),
+            json!(time_limit),
+            fields.time_limit.1.clone(),
+        );
+        self.note(
+            format!("{path}.attempts"),
+            json!(fields.attempts.0),
+            fields.attempts.1.clone(),
+        );
+        let (shown, origin) = fields.shown.clone();
+        self.note(format!("{path}.behaviours"), shown, origin);
+    }
+}
+
+/// What `[[agent]]` and `[[fleet]]` have in common. Values stand beside their origins.
+struct Fields {
+    name: Option<String>,
+    /// Where the name stands, else the table.
+    origin: Origin,
+    fee: (u64, Origin),
+    time_limit: (Duration, Origin),
+    attempts: (u32, Origin),
+    behaviours: Vec<BehaviourInstance>,
+    shown: (Value, Origin),
+}
+
+impl Fields {
+    fn read(
+        check: &mut Check<'_>,
+        table: &Repeated,
+        known: &Table,
+        defaults: AgentDefaults,
+    ) -> Self {
+        let given = |key: &str| table.get(key);
+        let name = match given("name") {
+            Some(given) => check.name_of("name", given),
+            None => {
+                let text = format!(
+                    "this {0} has no `name`; each [[{0}]] must have one",
+                    known.name
+                );
+                let mistake = Mistake {
+                    origin: table.origin.clone(),
+                    text,
+                };
+                check.reader.missing.push(mistake);
+                None
+            }
+        };
+        let owner = match &name {
+            Some(name) => format!("{} {name:?}", known.name),
+            None => format!("an unnamed {}", known.name),
+        };
+        for entry in table
+            .entries
+            .iter()
+            .filter(|entry| known.key(&entry.key).is_none())
+        {
+            let text = unknown_key(&entry.key, &owner, known.names());
+            check.reader.mistake(&entry.origin, text);
+        }
+        let inherited = |key: &str| {
+            let given = check.layers.get(&DEFAULTS, key);
+            given.map_or(Origin::Default, |given| given.origin.clone())
+        };
+        let mut fee = (defaults.fee, inherited("fee"));
+        let mut time_limit = (defaults.time_limit, inherited("time_limit"));
+        let mut attempts = (defaults.attempts, inherited("attempts"));
+        let reader = &mut check.reader;
+        let path = format!("{}.{}", known.name, name.as_deref().unwrap_or("?"));
+        if let Some(given) = given("fee")
+            && let Some(value) = reader.integer(&format!("{path}.fee"), given, FEES)
+        {
+            fee = (value, given.origin.clone());
+        }
+        if let Some(given) = given("time_limit") {
+            let name = format!("{path}.time_limit");
+            if let Some(value) = reader.duration(&name, given, TIME_LIMITS) {
+                time_limit = (value, given.origin.clone());
+            }
+        }
+        if let Some(given) = given("attempts")
+            && let Some(value) = reader.integer(&format!("{path}.attempts"), given, ATTEMPTS)
+        {
+            attempts = (
+                u32::try_from(value).unwrap_or(u32::MAX),
+                given.origin.clone(),
+            );
+        }
+        let (behaviours, shown) = match given("behaviours") {
+            Some(given) => {
+                let (list, shown) = behaviours::read(&owner, given, check.registry, reader);
+                (list, (shown, given.origin.clone()))
+            }
+            None => (Vec::new(), (json!([]), Origin::Default)),
+        };
+        let origin = given("name")
+            .map_or(&table.origin, |given| &given.origin)
+            .clone();
+        Self {
+            name,
+            origin,
+            fee,
+            time_limit,
+            attempts,
+            behaviours,
+            shown,
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! One layer, as the `config` crate takes it.
+
+use config::{Map, Source, Value, ValueKind};
+
+use super::document::{Given, Raw};
+use super::keys::Table;
+use super::mistake::Origin;
+
+/// One layer, for the `config` crate. A value's origin is its number in a list of origins.
+#[derive(Clone, Debug)]
+pub(super) struct Layer(pub(super) Map<String, Value>);
+
+impl Source for Layer {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, config::ConfigError> {
+        Ok(self.0.clone())
+    }
+}
+
+impl Layer {
+    /// Adds a key.
+    pub(super) fn put(
+        &mut self,
+        table: &Table,
+        key: &str,
+        given: Given,
+        origins: &mut Vec<Origin>,
+    ) {
+        self.0
+            .insert(format!("{}.{key}", table.name), to_value(given, origins));
+    }
+}
+
+fn to_value(given: Given, origins: &mut Vec<Origin>) -> Value {
+    let number = origins.len().to_string();
+    origins.push(given.origin);
+    let kind = match given.raw {
+        Raw::Text(text) => ValueKind::String(text),
+        Raw::Integer(integer) => ValueKind::I64(integer),
+        Raw::Float(float) => ValueKind::Float(float),
+        Raw::Boolean(boolean) => ValueKind::Boolean(boolean),
+        Raw::List(items) => ValueKind::Array(
+            items
+                .into_iter()
+                .map(|item| to_value(item, origins))
+                .collect(),
+        ),
+        // None of these is what a key holds; as a fraction that is no number each is refused.
+        Raw::Table(_) | Raw::Vast(_) | Raw::Moment(_) => ValueKind::Float(f64::NAN),
+    };
+    Value::new(Some(&number), kind)
+}
+
+/// What a merged value is, and where it comes from.
+pub(super) fn from_value(value: Value, origins: &[Origin]) -> Given {
+    let origin = value
+        .origin()
+        .and_then(|number| number.parse::<usize>().ok())
+        .and_then(|number| origins.get(number).cloned())
+        .unwrap_or(Origin::Default);
+    let raw = match value.kind {
+        ValueKind::String(text) => Raw::Text(text),
+        ValueKind::I64(integer) => Raw::Integer(integer),
+        ValueKind::Boolean(boolean) => Raw::Boolean(boolean),
+        ValueKind::Float(float) => Raw::Float(float),
+        ValueKind::Array(items) => Raw::List(
+            items
+                .into_iter()
+                .map(|item| from_value(item, origins))
+                .collect(),
+        ),
+        ValueKind::Nil
+        | ValueKind::I128(_)
+        | ValueKind::U64(_)
+        | ValueKind::U128(_)
+        | ValueKind::Table(_) => Raw::Float(f64::NAN),
+    };
+    Given { raw, origin }
+}
