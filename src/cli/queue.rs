@@ -74,10 +74,10 @@ pub(super) fn run(command: QueueCommand, context: &Context) -> Result<(), Failur
     match command {
         QueueCommand::List(args) => show_list(&args, &config, context),
         QueueCommand::Show { id } => show(&id, &config, context),
-        QueueCommand::Retry(args) => each(args, &config, context, "to be tried again", |target| {
+        QueueCommand::Retry(args) => each(&args, &config, context, "to be tried again", |target| {
             Request::Retry { target }
         }),
-        QueueCommand::Drop(args) => each(args, &config, context, "given up", |target| {
+        QueueCommand::Drop(args) => each(&args, &config, context, "given up", |target| {
             Request::Drop { target }
         }),
         QueueCommand::Resume => {
@@ -326,7 +326,7 @@ fn show_transaction(item: &OutboxItem, context: &Context) -> Result<(), Failure>
 }
 
 fn each(
-    args: QueueIdArgs,
+    args: &QueueIdArgs,
     config: &Config,
     context: &Context,
     done: &str,

@@ -73,6 +73,11 @@ impl<'a> Check<'a> {
             }
             chain.rpc = url;
         }
+        self.follows("chain.rpc", json!(super::masked(&chain.rpc)));
+        self.follows("chain.submit", json!(super::masked(&chain.submit)));
+        if let Some(devnet) = &devnet {
+            self.follows("devnet.port", json!(devnet.port));
+        }
         Some(Config {
             file: file.to_owned(),
             chain,
@@ -109,6 +114,14 @@ impl<'a> Check<'a> {
         let value = read(&mut self.reader, &name, given)?;
         self.note(name, show(&value), given.origin.clone());
         Some(value)
+    }
+
+    /// Shows what follows from other values where nobody says otherwise.
+    fn follows(&mut self, key: &str, value: Value) {
+        let unsaid = |setting: &&mut Setting| setting.key == key && setting.origin == Origin::Default;
+        if let Some(setting) = self.settings.iter_mut().find(unsaid) {
+            setting.value = value;
+        }
     }
 
     pub(super) fn note(&mut self, key: String, value: Value, origin: Origin) {

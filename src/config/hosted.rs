@@ -124,3 +124,80 @@ fn check_addresses(hosted: &[HostedAgent]) -> Result<(), HostError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use agentry_protocol::{AddressForm, Password, Seed};
+
+    use super::super::{Overlay, Source};
+    use super::*;
+    use crate::wallet::pack::{address_of, create_in_vault, numbered};
+
+    fn config(folder: &Path, text: &str) -> Config {
+        let text = format!("[chain]\nid = \"x\"\n[wallets]\nkeystore_dir = \"keys\"\n{text}");
+        let source = Source::Text {
+            path: folder.join("agents.toml"),
+            text,
+        };
+        let overlay = Overlay {
+            environment: Some(HashMap::new()),
+            flags: Vec::new(),
+        };
+        Config::load(&source, &overlay, &agentry_behaviours::builtins()).unwrap()
+    }
+
+    fn add(folder: &Path, dir: &str, name: &str, seed: u8, form: AddressForm) {
+        let store = WalletStore::new(Some(folder.join(dir)), None);
+        let seed = Seed::from_bytes([seed; 32]);
+        let password = Password::new("p".into());
+        let address = address_of(&seed, form);
+        store
+            .add(&name.parse().unwrap(), &seed, &address, &password)
+            .unwrap();
+    }
+
+    #[test]
+    fn agents_come_first_then_fleets() {
+        let dir = tempfile::tempdir().unwrap();
+        add(dir.path(), "keys", "a", 1, AddressForm::Hex);
+        let names = numbered(&"w".parse().unwrap(), 2).unwrap();
+        let password = Password::new("p".into());
+        create_in_vault(&dir.path().join("v"), &names, AddressForm::Hex, &password).unwrap();
+        let text = "[[agent]]\nname = \"a\"\n[[agent]]\nname = \"later\"\n\
+                    [[fleet]]\nname = \"f\"\nvault = \"v\"\nfee = 3\n";
+        let hosted = config(dir.path(), text).hosted().unwrap();
+        let shown: Vec<_> = hosted
+            .iter()
+            .map(|one| (one.agent.name.as_str(), one.wallet.is_some(), one.agent.fee))
+            .collect();
+        let wanted = [
+            ("a", true, 10),
+            ("later", false, 10),
+            ("f/w-1", true, 3),
+            ("f/w-2", true, 3),
+        ];
+        assert_eq!(shown, wanted);
+    }
+
+    #[test]
+    fn one_key_is_one_agent_whatever_the_form_of_its_address() {
+        let dir = tempfile::tempdir().unwrap();
+        add(dir.path(), "keys", "a", 1, AddressForm::Hex);
+        add(dir.path(), "keys", "b", 1, AddressForm::Bech32);
+        let text = "[[agent]]\nname = \"a\"\n[[agent]]\nname = \"b\"\n";
+        let error = config(dir.path(), text).hosted().unwrap_err();
+        assert!(matches!(error, HostError::SameAddress { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_fleet_must_exist() {
+        let dir = tempfile::tempdir().unwrap();
+        for place in ["vault = \"v\"", "keystore_dir = \"d\""] {
+            let text = format!("[[fleet]]\nname = \"f\"\n{place}\n");
+            let error = config(dir.path(), &text).hosted().unwrap_err();
+            assert!(error.to_string().contains("fleet f"), "{error}");
+        }
+    }
+}

@@ -305,8 +305,8 @@ impl Work {
             };
             drafts.into_iter().zip(prepared).collect()
         };
-        let bodies: Vec<Option<Prepared>> =
-            sends.iter().map(|(_, prepared)| prepared.clone()).collect();
+        let (bodies, costs): (Vec<Option<Prepared>>, Vec<u64>) =
+            sends.iter().map(|(draft, prepared)| (prepared.clone(), draft.cost())).unzip();
         kill::pass(Point::BeforeCommit);
         let outcome = Outcome {
             message: due.id,
@@ -322,7 +322,7 @@ impl Work {
         let stale = committed.as_ref().is_ok_and(|receipt| receipt.stale);
         if !bodies.is_empty() {
             let rows = committed.as_ref().map(|receipt| receipt.sends.clone()).unwrap_or_default();
-            let stored = Stored { agent: self.hosted.id, rows, bodies, span: span.clone() };
+            let stored = Stored { agent: self.hosted.id, rows, bodies, costs, span: span.clone() };
             // A request: the submitter must learn that allotted nonces are in use, or free again.
             if self.submitter.stored.send(stored).await.is_err() {
                 tracing::debug!("the submitter has ended; it reads the store when it is back");

@@ -267,6 +267,7 @@ async fn answer(
             let allot = Allot { agent, drafts: vec![draft.clone()] };
             let prepared =
                 links.submitter.allot.send(allot).await.ok().and_then(|mut all| all.pop()).flatten();
+            let costs = vec![draft.cost()];
             let commit = Commit::Send { agent, draft, prepared: prepared.clone(), at };
             let receipt = shared.store.commit(commit).await;
             let rows = receipt.as_ref().map(|receipt| receipt.sends.clone()).unwrap_or_default();
@@ -275,6 +276,7 @@ async fn answer(
                 agent,
                 rows,
                 bodies: vec![prepared],
+                costs,
                 span: tracing::info_span!("outgoing", agent.name = hosted.config.name),
             };
             if links.submitter.stored.send(stored).await.is_err() {

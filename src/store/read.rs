@@ -238,7 +238,7 @@ pub fn body(db: &Connection, id: OutboxId) -> rusqlite::Result<Option<String>> {
         .map(Option::flatten)
 }
 
-/// The drafts that wait for a nonce, oldest first.
+/// The drafts that wait for a nonce, oldest first; those of the agents `passed_over` are left out.
 ///
 /// With `one_each`, only the oldest of a wallet that has nothing signed and unmined: what a node
 /// that demands sequential nonces can take next.
@@ -246,8 +246,11 @@ pub fn queued(
     db: &Connection,
     after: OutboxId,
     one_each: bool,
+    passed_over: &[AgentId],
     limit: usize,
 ) -> rusqlite::Result<Vec<QueuedDraft>> {
+    let passed_over: Vec<String> = passed_over.iter().map(ToString::to_string).collect();
+    let passed_over = format!("[{}]", passed_over.join(","));
     let condition = if one_each {
         "AND NOT EXISTS (SELECT 1 FROM outbox open WHERE open.agent = outbox.agent
                          AND open.state IN ('prepared', 'accepted'))
@@ -258,9 +261,10 @@ pub fn queued(
     };
     db.prepare_cached(&format!(
         "SELECT id, agent, origin, recipient, amount, fee, payload FROM outbox
-         WHERE state = 'queued' AND id > ?1 {condition} ORDER BY id LIMIT ?2"
+         WHERE state = 'queued' AND id > ?1
+           AND agent NOT IN (SELECT value FROM json_each(?3)) {condition} ORDER BY id LIMIT ?2"
     ))?
-    .query_map(params![after.0, integer(limit as u64)], |row| {
+    .query_map(params![after.0, integer(limit as u64), passed_over], |row| {
         Ok(QueuedDraft {
             id: OutboxId(row.get(0)?),
             agent: AgentId(row.get(1)?),

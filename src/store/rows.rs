@@ -155,6 +155,13 @@ pub struct Draft {
     pub payload: Json,
 }
 
+impl Draft {
+    /// What the wallet needs to pay for it: amount and fee, in AIT.
+    pub const fn cost(&self) -> u64 {
+        self.amount.saturating_add(self.fee)
+    }
+}
+
 /// A draft's nonce, and the signed bytes that were made of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prepared {

@@ -168,8 +168,11 @@ async fn from_chain(
     for one in found.iter().skip(skipped) {
         print(context, &line(one))?;
     }
+    if !args.follow {
+        return Ok(());
+    }
     let mut next = head.height.next();
-    while args.follow {
+    loop {
         tokio::time::sleep(POLL).await;
         let head = match node.head().await {
             Ok(Some(head)) if head.height >= next => head.height,
@@ -182,7 +185,6 @@ async fn from_chain(
         }
         next = head.next();
     }
-    Ok(())
 }
 
 fn line(found: &Found) -> Line {

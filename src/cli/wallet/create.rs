@@ -90,13 +90,14 @@ fn summary(wallets: &[WalletInfo], context: &Context) -> Result<(), Failure> {
     if out.is_json() {
         return out.json(&json!({ "wallets": wallets }));
     }
+    // Keystore files differ in their paths; a vault is one file.
     match wallets {
         [first, .., last] => out.line(format!(
             "made {} wallets, {} to {}, in {}",
             wallets.len(),
             first.name,
             last.name,
-            first.path.parent().unwrap_or(&first.path).display()
+            place.display()
         )),
         one => out.line(format!("made {} wallet", one.len())),
     }

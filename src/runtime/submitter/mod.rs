@@ -102,6 +102,8 @@ pub struct Stored {
     pub rows: Vec<Sent>,
     /// The signed bytes, in the same order; `None` for those that are queued.
     pub bodies: Vec<Option<Prepared>>,
+    /// What each costs, amount and fee, in AIT.
+    pub costs: Vec<u64>,
     /// The span of the message that they answer.
     pub span: tracing::Span,
 }
@@ -176,6 +178,9 @@ pub struct Submitter {
     refill: refill::Refill,
     /// Wallets whose transactions cannot be signed, until when they are let be.
     unsignable: HashMap<AgentId, Instant>,
+    /// Wallets that cannot pay for what is signed already: nothing more of theirs is signed, so
+    /// that they take no room from others.
+    unfunded: HashSet<AgentId>,
     drained: Vec<tokio::sync::oneshot::Sender<()>>,
 }
 
@@ -245,6 +250,7 @@ impl Submitter {
             round_running: false,
             refill: refill::Refill::default(),
             unsignable: HashMap::new(),
+            unfunded: HashSet::new(),
             drained: Vec::new(),
         };
         if let Some(reason) = &submitter.halted {
@@ -253,13 +259,13 @@ impl Submitter {
         }
         // The last process may have posted any of them: they are followed as if it had.
         for transaction in open {
-            submitter.follow(transaction);
+            submitter.follow(&transaction);
         }
         Ok(submitter)
     }
 
     /// Follows a transaction that the node may have.
-    fn follow(&mut self, transaction: OpenTransaction) {
+    fn follow(&mut self, transaction: &OpenTransaction) {
         let span = tracing::info_span!("outgoing", transaction.hash = %transaction.hash);
         self.insert(transaction.id, Open {
             agent: transaction.agent,
@@ -371,7 +377,8 @@ impl Handler<Allot> for Submitter {
         let at_once = self.settings.policy == NoncePolicy::Timestamp
             && self.has_room()
             && !self.refill.is_pending()
-            && !self.unsignable.contains_key(&allot.agent);
+            && !self.unsignable.contains_key(&allot.agent)
+            && !self.unfunded.contains(&allot.agent);
         if !at_once {
             return Box::pin(actix::fut::ready(queue_all));
         }
@@ -401,11 +408,11 @@ impl Handler<Stored> for Submitter {
     type Result = ();
 
     fn handle(&mut self, stored: Stored, ctx: &mut Self::Context) {
-        let fee = self.roster.get(stored.agent).map_or(0, |hosted| hosted.config.fee);
-        for (row, prepared) in stored.rows.into_iter().zip(stored.bodies) {
+        let drafts = stored.bodies.into_iter().zip(stored.costs);
+        for (row, (prepared, cost)) in stored.rows.into_iter().zip(drafts) {
             match prepared {
                 Some(prepared) if row.fresh => {
-                    self.dispatch(stored.agent, row.id, prepared, fee, stored.span.clone());
+                    self.dispatch(stored.agent, row.id, prepared, cost, stored.span.clone());
                 }
                 Some(_) => {}
                 None => self.refill.note(),
@@ -427,7 +434,7 @@ impl Handler<ChainNews> for Submitter {
             self.marks.forget_all();
         }
         for transaction in news.reopened {
-            self.follow(transaction);
+            self.follow(&transaction);
         }
         for (id, hash) in news.mined {
             if let Some(open) = self.remove(id) {
@@ -457,7 +464,7 @@ impl Handler<LookAtQueue> for Submitter {
     fn handle(&mut self, look: LookAtQueue, ctx: &mut Self::Context) {
         self.unsignable.clear();
         for transaction in look.reopened {
-            self.follow(transaction);
+            self.follow(&transaction);
         }
         self.refill.note();
         self.start_refill(ctx);

@@ -8,6 +8,7 @@ use agentry_chain::SubmitError;
 use agentry_protocol::TransactionHash;
 use tracing::Instrument;
 
+use super::round::can_pay;
 use super::{CONCURRENT_POSTS, Job, Phase, Submitter};
 use crate::config::NoncePolicy;
 use crate::runtime::kill::{self, Point};
@@ -26,25 +27,19 @@ enum Verdict {
     MayBeAccepted,
     /// It never left, or was turned away unread: the same bytes may go out again at once.
     NotTaken,
-    /// Refused: the wallet cannot pay.
-    Unfunded(String),
-    /// Refused for its nonce: what the account's counter says decides.
-    Nonce(String),
-    /// Refused for good.
+    /// The node does not want it, and says why in words.
     Refused(String),
 }
 
-/// Reads a refusal. Nodes say why in words alone; what is not recognised is final, stays with its
-/// signed bytes, and can be retried by an operator.
-fn refusal(detail: &str, policy: NoncePolicy) -> Verdict {
+/// Reads a refusal. What a node says of bytes that it has already is certain in every dialect;
+/// whether the others can pay is better seen from the account than from the words.
+fn refusal(detail: &str) -> Verdict {
     let words = detail.to_ascii_lowercase();
-    let says = |any: &[&str]| any.iter().any(|word| words.contains(word));
-    if says(&["already", "duplicate", "exists in"]) {
+    if ["duplicate", "already pending", "already mined", "already in"]
+        .iter()
+        .any(|word| words.contains(word))
+    {
         Verdict::Accepted
-    } else if says(&["balance", "insufficient", "funds", "unknown account", "cannot pay"]) {
-        Verdict::Unfunded(detail.to_owned())
-    } else if policy == NoncePolicy::Sequential && says(&["nonce"]) {
-        Verdict::Nonce(detail.to_owned())
     } else {
         Verdict::Refused(detail.to_owned())
     }
@@ -127,25 +122,38 @@ impl Submitter {
                 }
                 self.jobs.push_front(job);
             }
-            Verdict::Unfunded(reason) => {
-                if open.phase != Phase::Unfunded {
-                    tracing::warn!(reason, "the wallet cannot pay; the transaction waits until it is funded");
-                }
-                open.phase = Phase::Unfunded;
-                self.save(id, PostResult::Waiting { reason }, ctx);
-            }
-            Verdict::Nonce(reason) => {
-                tracing::info!(reason, "the node refuses the nonce; the account's counter will tell");
-                open.phase = Phase::Posted(self.posts_ended);
-                self.save(id, PostResult::Waiting { reason }, ctx);
-            }
-            Verdict::Refused(reason) => {
-                tracing::error!(reason, "the node refuses the transaction; it failed (agentry queue show outbox/{id})");
-                self.shared.metrics.failed();
-                self.save(id, PostResult::Failed { reason }, ctx);
-                self.remove(id);
-            }
+            Verdict::Refused(reason) => self.refused(id, reason, ctx),
         }
+    }
+
+    /// The node refuses a transaction: the account says whether that can change.
+    fn refused(&self, id: OutboxId, reason: String, ctx: &mut Context<Self>) {
+        let Some(agent) = self.open.get(&id).map(|open| open.agent) else { return };
+        let Some(address) = self.address(agent) else { return };
+        let ask = self.ask_account(address);
+        ctx.spawn(ask.into_actor(self).map(move |account, submitter, ctx| {
+            let Some(account) = account else { return submitter.wait_for_look(id) };
+            let pending = submitter.pending_cost(agent);
+            let Some(open) = submitter.open.get_mut(&id) else { return };
+            let span = open.span.clone();
+            let _entered = span.enter();
+            let other_nonce = i64::try_from(account.nonce).unwrap_or(i64::MAX) != open.nonce;
+            if !can_pay(&account, open.cost.saturating_add(pending)) {
+                tracing::warn!(reason, "the wallet cannot pay; the transaction waits until it is funded");
+                open.phase = Phase::Unfunded;
+                submitter.unfunded.insert(agent);
+                submitter.save(id, PostResult::Waiting { reason }, ctx);
+            } else if submitter.settings.policy == NoncePolicy::Sequential && other_nonce {
+                tracing::info!(reason, account.nonce, "the node refuses the nonce; the chain will tell");
+                submitter.wait_for_look(id);
+                submitter.save(id, PostResult::Waiting { reason }, ctx);
+            } else {
+                tracing::error!(reason, "the node refuses the transaction; it failed (agentry queue show outbox/{id})");
+                submitter.shared.metrics.failed();
+                submitter.save(id, PostResult::Failed { reason }, ctx);
+                submitter.remove(id);
+            }
+        }));
     }
 
     fn save(&self, id: OutboxId, result: PostResult, ctx: &mut Context<Self>) {
@@ -164,7 +172,7 @@ impl Submitter {
             }
             Err(SubmitError::Rejected { detail, .. }) => {
                 self.node_answered();
-                refusal(detail, self.settings.policy)
+                refusal(detail)
             }
             Err(SubmitError::NotSent { .. }) => {
                 let opened = self.breaker.trip();
@@ -234,27 +242,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_are_told_apart() {
-        use NoncePolicy::{Sequential, Timestamp};
-        let prefix = "Failed to submit transaction: ";
-        for (detail, policy, expected) in [
-            ("Insufficient balance: has 3, needs 10", Timestamp, "unfunded"),
-            ("unknown account ait1…", Timestamp, "unfunded"),
-            ("the transaction is already in the mempool", Timestamp, "accepted"),
-            ("duplicate transaction", Sequential, "accepted"),
-            ("nonce 3 is stale, expected 4", Sequential, "nonce"),
-            ("nonce 3 is not an integer", Timestamp, "refused"),
-            ("fee 1 below minimum 10", Timestamp, "refused"),
-            ("", Timestamp, "refused"),
+    fn bytes_that_the_node_has_already_count_as_accepted() {
+        for detail in [
+            "Failed to submit transaction: duplicate: transaction 0xab is already mined",
+            "Failed to submit transaction: duplicate: the same signed content is already pending as 0xcd",
+            "Transaction already in mempool",
         ] {
-            let found = match refusal(&format!("{prefix}{detail}"), policy) {
-                Verdict::Accepted => "accepted",
-                Verdict::Unfunded(_) => "unfunded",
-                Verdict::Nonce(_) => "nonce",
-                Verdict::Refused(_) => "refused",
-                Verdict::MayBeAccepted | Verdict::NotTaken => "other",
-            };
-            assert_eq!(found, expected, "{detail}");
+            assert_eq!(refusal(detail), Verdict::Accepted, "{detail}");
+        }
+        for detail in ["Fee 1 below minimum 10", "the nonce is 3, and the account's next is 4", ""] {
+            assert_eq!(refusal(detail), Verdict::Refused(detail.to_owned()), "{detail}");
         }
     }
 }

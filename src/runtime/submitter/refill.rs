@@ -64,8 +64,12 @@ impl Submitter {
         self.refill.running = true;
         let (store, after) = (self.shared.store.clone(), self.refill.after);
         let one_each = self.settings.policy == NoncePolicy::Sequential;
+        let now = Instant::now();
+        self.unsignable.retain(|_, until| *until > now);
+        let passed_over: Vec<AgentId> =
+            self.unsignable.keys().chain(&self.unfunded).copied().collect();
         let query = async move {
-            store.read(move |db| read::queued(db, after, one_each, PAGE)).await
+            store.read(move |db| read::queued(db, after, one_each, &passed_over, PAGE)).await
         };
         ctx.spawn(query.into_actor(self).map(|page, submitter, ctx| match page {
             Ok(page) => submitter.page(page, ctx),
@@ -82,13 +86,9 @@ impl Submitter {
             return self.start_refill(ctx);
         };
         self.refill.after = last;
-        let now = Instant::now();
-        self.unsignable.retain(|_, until| *until > now);
         let mut by_agent: HashMap<AgentId, Vec<QueuedDraft>> = HashMap::new();
         for draft in page {
-            if !self.unsignable.contains_key(&draft.agent) {
-                by_agent.entry(draft.agent).or_default().push(draft);
-            }
+            by_agent.entry(draft.agent).or_default().push(draft);
         }
         match self.settings.policy {
             NoncePolicy::Timestamp => {
@@ -143,7 +143,7 @@ impl Submitter {
     fn prepare(&mut self, work: Vec<(QueuedDraft, i64)>, ctx: &mut Context<Self>) {
         let mut by_agent: HashMap<AgentId, Vec<(OutboxId, u64, i64, Transaction)>> = HashMap::new();
         for (queued, nonce) in work {
-            let cost = queued.draft.amount.saturating_add(queued.draft.fee);
+            let cost = queued.draft.cost();
             if let Some(transaction) = self.transaction(queued.agent, queued.draft, nonce) {
                 by_agent.entry(queued.agent).or_default().push((
                     queued.id,

@@ -1,7 +1,5 @@
 //! One look at the node for what is signed and not mined.
 
-use std::collections::HashSet;
-
 use actix::prelude::*;
 use agentry_chain::{Account, NodeError};
 use agentry_protocol::{Address, TransactionHash};
@@ -87,7 +85,7 @@ impl Submitter {
     }
 
     /// Follows a transaction on as one that the node may have: the proof begins anew.
-    fn wait_for_look(&mut self, id: OutboxId) {
+    pub(super) fn wait_for_look(&mut self, id: OutboxId) {
         if let Some(open) = self.open.get_mut(&id) {
             open.phase = Phase::Posted(self.posts_ended);
         }
@@ -119,6 +117,7 @@ impl Submitter {
                 tracing::warn!(reason, "the wallet cannot pay; the transaction waits until it is funded");
             });
             open.phase = Phase::Unfunded;
+            self.unfunded.insert(open.agent);
             ctx.spawn(self.store_post(id, PostResult::Waiting { reason }).into_actor(self));
         }
     }
@@ -166,14 +165,7 @@ impl Submitter {
         if self.halted.is_some() || self.breaker.is_open() {
             return;
         }
-        let mut wallets: Vec<AgentId> = self
-            .open
-            .values()
-            .filter(|open| open.phase == Phase::Unfunded)
-            .map(|open| open.agent)
-            .collect::<HashSet<_>>()
-            .into_iter()
-            .collect();
+        let mut wallets: Vec<AgentId> = self.unfunded.iter().copied().collect();
         wallets.sort_unstable();
         // All have their turn: the window moves on with the chain.
         let height = self.read_through.map_or(0, |height| height.0);
@@ -191,7 +183,7 @@ impl Submitter {
     }
 
     fn funded(&mut self, agent: AgentId, account: &Account, ctx: &mut Context<Self>) {
-        let mut left = account.balance;
+        let mut left = account.balance.saturating_sub(i128::from(self.pending_cost(agent)));
         let mut waiting: Vec<(OutboxId, u64)> = self
             .open
             .iter()
@@ -201,7 +193,7 @@ impl Submitter {
         waiting.sort_unstable();
         for (id, cost) in waiting {
             if !account.exists || left < i128::from(cost) {
-                break;
+                return;
             }
             left -= i128::from(cost);
             if let Some(open) = self.open.get(&id) {
@@ -209,10 +201,22 @@ impl Submitter {
             }
             self.post_again(id, ctx);
         }
+        // All that was signed can be paid: what was queued behind it has its turn again.
+        self.unfunded.remove(&agent);
+        self.refill.note();
+        self.start_refill(ctx);
+    }
+
+    /// What a wallet's transactions will cost that the node has, or may have.
+    pub(super) fn pending_cost(&self, agent: AgentId) -> u64 {
+        self.open
+            .values()
+            .filter(|open| open.agent == agent && matches!(open.phase, Phase::Posted(_)))
+            .fold(0, |sum, open| sum.saturating_add(open.cost))
     }
 
     /// Asks the node for an account; none, if it does not answer well and in time.
-    fn ask_account(&self, address: Address) -> impl Future<Output = Option<Account>> + use<> {
+    pub(super) fn ask_account(&self, address: Address) -> impl Future<Output = Option<Account>> + use<> {
         let (node, limit) = (self.settings.node.clone(), self.interval.post_limit());
         async move {
             match tokio::time::timeout(limit, node.account(&address)).await {
@@ -229,12 +233,12 @@ impl Submitter {
         }
     }
 
-    fn address(&self, agent: AgentId) -> Option<Address> {
+    pub(super) fn address(&self, agent: AgentId) -> Option<Address> {
         self.roster.get(agent).map(|hosted| hosted.address.clone())
     }
 }
 
-fn can_pay(account: &Account, cost: u64) -> bool {
+pub(super) fn can_pay(account: &Account, cost: u64) -> bool {
     account.exists && account.balance >= i128::from(cost)
 }
 
