@@ -118,7 +118,8 @@ impl<'a> Check<'a> {
 
     /// Shows what follows from other values where nobody says otherwise.
     fn follows(&mut self, key: &str, value: Value) {
-        let unsaid = |setting: &&mut Setting| setting.key == key && setting.origin == Origin::Default;
+        let unsaid =
+            |setting: &&mut Setting| setting.key == key && setting.origin == Origin::Default;
         if let Some(setting) = self.settings.iter_mut().find(unsaid) {
             setting.value = value;
         }

@@ -294,6 +294,10 @@ fn the_embedded_node_is_the_one_that_is_read() {
     let config = load(&devnet("[devnet]\nport = 9000\n")).unwrap();
     assert_eq!(config.chain.rpc, "http://127.0.0.1:9000");
     assert_eq!(config.chain.submit, "http://127.0.0.1:9000");
+    for key in ["chain.rpc", "chain.submit"] {
+        let setting = config.settings.iter().find(|setting| setting.key == key);
+        assert_eq!(setting.unwrap().value, "http://127.0.0.1:9000", "{key}");
+    }
     let config = load(&devnet("rpc = \"http://127.0.0.1:9001\"\n[devnet]\n")).unwrap();
     assert_eq!(config.devnet.unwrap().port, 9001);
     let other = devnet("rpc = \"http://127.0.0.1:9001\"\n[devnet]\nport = 9002\n");

@@ -247,6 +247,15 @@ fn passwords_come_from_files_and_the_environment() {
 }
 
 #[test]
+fn nothing_new_has_an_empty_password() {
+    let world = World::new();
+    world.private("none", "\n");
+    world
+        .wallet(&["create", "a", "--password-file", "none"])
+        .failed(65, "the password is empty");
+}
+
+#[test]
 fn a_password_that_everybody_can_read_is_refused() {
     let world = World::new();
     let path = world.private("public", PASSWORD);

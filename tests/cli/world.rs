@@ -156,10 +156,13 @@ pub(crate) fn mode(path: &Path) -> u32 {
 
 /// A file of test vectors, as the protocol's tests use them.
 pub(crate) fn vectors(name: &str) -> Value {
+    serde_json::from_str(&vectors_text(name)).unwrap()
+}
+
+/// As [`vectors`], as it is written.
+pub(crate) fn vectors_text(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("crates/protocol/tests/vectors")
         .join(name);
-    let text =
-        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_str(&text).unwrap()
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

@@ -90,14 +90,18 @@ fn summary(wallets: &[WalletInfo], context: &Context) -> Result<(), Failure> {
     if out.is_json() {
         return out.json(&json!({ "wallets": wallets }));
     }
-    // Keystore files differ in their paths; a vault is one file.
+    // A vault is one file, keystore files are one folder's.
+    let place = |first: &WalletInfo, last: &WalletInfo| {
+        let folder = first.path.parent().filter(|_| first.path != last.path);
+        folder.unwrap_or(&first.path).display().to_string()
+    };
     match wallets {
         [first, .., last] => out.line(format!(
             "made {} wallets, {} to {}, in {}",
             wallets.len(),
             first.name,
             last.name,
-            place.display()
+            place(first, last)
         )),
         one => out.line(format!("made {} wallet", one.len())),
     }
