@@ -44,7 +44,7 @@ pub mod signer;
 pub mod submitter;
 pub mod watcher;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -99,26 +99,39 @@ impl Confirmed {
     }
 }
 
-/// The most spans that are kept between a message's arrival and its agent. Past it an agent opens
-/// a span of its own: the log loses a link, nothing else.
+/// The most spans that are kept between a message's arrival and its agent. The oldest make room:
+/// their agents open spans of their own, and the log loses a link, nothing else.
 const MAX_SPANS: usize = 10_000;
 
 /// The spans of messages on their way from the router to their agents, so that one span holds
 /// all that is logged of a message.
 #[derive(Clone, Debug, Default)]
-pub struct Spans(Arc<Mutex<HashMap<MessageDigest, tracing::Span>>>);
+pub struct Spans(Arc<Mutex<WaitingSpans>>);
+
+#[derive(Debug, Default)]
+struct WaitingSpans {
+    by_digest: HashMap<MessageDigest, tracing::Span>,
+    /// In the order of arrival; those that were taken stand here, too, until their turn.
+    order: VecDeque<MessageDigest>,
+}
 
 impl Spans {
     /// Keeps a span until its message is pulled.
     pub fn keep(&self, digest: MessageDigest, span: tracing::Span) {
-        let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if spans.len() < MAX_SPANS {
-            spans.insert(digest, span);
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.by_digest.insert(digest, span).is_none() {
+            waiting.order.push_back(digest);
+        }
+        while waiting.order.len() > MAX_SPANS {
+            if let Some(oldest) = waiting.order.pop_front() {
+                waiting.by_digest.remove(&oldest);
+            }
         }
     }
 
     /// Takes the span of a message.
     pub fn take(&self, digest: MessageDigest) -> Option<tracing::Span> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest)
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.by_digest.remove(&digest)
     }
 }

@@ -24,7 +24,7 @@ use super::roster::{Hosted, Roster};
 use super::submitter::{Allot, ChainNews, Stored};
 use super::Shared;
 use crate::store::commit::{Arrival, Observation, Step};
-use crate::store::{AgentId, Commit, Receipt, StoreError, read};
+use crate::store::{AgentId, Commit, StoreError, read};
 
 /// From how many signatures on the judging is shared among threads.
 const PARALLEL_FROM: usize = 64;
@@ -181,36 +181,13 @@ impl InboxRouter {
         self.shared.metrics.agents_awake(self.awake.len());
     }
 
-    /// Acts on what was stored: wakes agents, tells the submitter.
-    fn stored(
-        &mut self,
-        receipt: Receipt,
-        read_through: Option<BlockHeight>,
-        News { withdrawn, halted }: News,
-        ctx: &mut Context<Self>,
-    ) {
-        self.shared.metrics.messages(receipt.arrived, receipt.repeated);
-        let news = ChainNews {
-            read_through,
-            mined: receipt.mined,
-            reopened: receipt.reopened,
-            withdrawn,
-            halted,
-        };
-        let submitter = self.submitter.news.clone();
-        // A request, not a hint: the submitter must not miss that something was mined.
-        ctx.spawn(
-            async move {
-                if submitter.send(news).await.is_err() {
-                    tracing::debug!("the submitter has ended; it reads the store when it is back");
-                }
-            }
-            .into_actor(self),
-        );
-        if let Some(head) = read_through {
+    /// Acts on what was stored: wakes agents.
+    fn stored(&mut self, routed: Routed, ctx: &mut Context<Self>) {
+        self.shared.metrics.messages(routed.arrived, routed.repeated);
+        if let Some(head) = routed.read_through {
             self.confirm(head, ctx);
         }
-        for agent in receipt.due {
+        for agent in routed.due {
             self.wake(agent, ctx);
         }
     }
@@ -264,6 +241,7 @@ impl Handler<Route> for InboxRouter {
         let shared = self.shared.clone();
         let roster = self.roster.clone();
         let rules = self.rules.clone();
+        let submitter = self.submitter.news.clone();
         let work = async move {
             let read_through = route.batch.read_through.as_ref().map(|head| head.height);
             let (mut halt, mut halted) = (None, None);
@@ -284,10 +262,13 @@ impl Handler<Route> for InboxRouter {
                 shared.store.commit(Commit::Halt { reason: reason.clone() }).await?;
                 halted = Some(reason);
             }
+            let mut news = ChainNews { read_through, halted, ..ChainNews::default() };
+            let mut routed = Routed { read_through, ..Routed::default() };
             if route.batch.events.is_empty() && !route.store_position {
-                return Ok((Receipt::default(), read_through, News::default()));
+                tell(&submitter, news).await;
+                return Ok(routed);
             }
-            let withdrawn =
+            news.withdrawn =
                 route.batch.events.iter().any(|e| matches!(e, ChainEvent::Withdrawn { .. }));
             let cursor = serde_json::to_value(&route.batch.cursor).map_err(|error| {
                 StoreError::Damaged { what: "position", reason: error.to_string() }
@@ -310,23 +291,38 @@ impl Handler<Route> for InboxRouter {
             if arrivals {
                 kill::pass(Point::AfterInbox);
             }
-            Ok((receipt, read_through, News { withdrawn, halted }))
+            news.mined = receipt.mined;
+            news.reopened = receipt.reopened;
+            // Before the next reading: news must not overtake each other.
+            tell(&submitter, news).await;
+            routed.due = receipt.due;
+            routed.arrived = receipt.arrived;
+            routed.repeated = receipt.repeated;
+            Ok(routed)
         };
         Box::pin(work.into_actor(self).map(
             |stored: Result<_, StoreError>, router, ctx| {
-                let (receipt, read_through, news) = stored?;
-                router.stored(receipt, read_through, news, ctx);
+                router.stored(stored?, ctx);
                 Ok(())
             },
         ))
     }
 }
 
-/// What a reading brought that the receipt of its commit does not say.
+/// What came of a reading.
 #[derive(Debug, Default)]
-struct News {
-    withdrawn: bool,
-    halted: Option<String>,
+struct Routed {
+    read_through: Option<BlockHeight>,
+    due: Vec<AgentId>,
+    arrived: usize,
+    repeated: usize,
+}
+
+/// Tells the submitter, and waits until it knows: it must not miss that something was mined.
+async fn tell(submitter: &Recipient<ChainNews>, news: ChainNews) {
+    if submitter.send(news).await.is_err() {
+        tracing::debug!("the submitter has ended; it reads the store when it is back");
+    }
 }
 
 fn halt_reason(reset: bool, depth: u64, final_depth: u64) -> String {
@@ -418,9 +414,10 @@ async fn judge(
                     "arrived"
                 );
             });
-            shared.spans.keep(arrival.digest, span);
             if arrival.authenticity == Authenticity::Forged {
                 shared.metrics.forged();
+            } else {
+                shared.spans.keep(arrival.digest, span);
             }
         }
     }

@@ -230,9 +230,11 @@ pub fn open_transaction(
     .optional()
 }
 
-/// The signed bytes of a transaction.
+/// The signed bytes of a transaction that may be posted: one that is in no block.
 pub fn body(db: &Connection, id: OutboxId) -> rusqlite::Result<Option<String>> {
-    db.prepare_cached("SELECT body FROM outbox WHERE id = ?1")?
+    db.prepare_cached(
+        "SELECT body FROM outbox WHERE id = ?1 AND state IN ('prepared', 'accepted')",
+    )?
         .query_row(params![id.0], |row| row.get(0))
         .optional()
         .map(Option::flatten)
