@@ -1,0 +1,177 @@
+//! What the documentation tells a reader to type, the program understands.
+
+use agentry::cli::Cli;
+use agentry::config::{Config, Overlay, Source};
+use agentry_sdk::{Behaviour, BehaviourError, ConfigureError, Context, Effects, Message};
+use clap::Parser;
+
+use crate::page::{pages, top};
+
+/// Stands for the kind of examples/tally.rs, with any keys.
+#[derive(Debug)]
+struct Tally;
+
+impl Behaviour for Tally {
+    const KIND: &'static str = "tally";
+    type Settings = serde_json::Map<String, serde_json::Value>;
+
+    fn configure(_: Self::Settings) -> Result<Self, ConfigureError> {
+        Ok(Self)
+    }
+
+    fn accepts(&self, _: &Message) -> bool {
+        false
+    }
+
+    async fn on_message(&self, _: &Message, _: &Context) -> Result<Effects, BehaviourError> {
+        Ok(Effects::none())
+    }
+}
+
+/// How a page may call the program.
+const CALLS: [&str; 4] = [
+    "agentry ",
+    "cargo run --release -- ",
+    "cargo run -- ",
+    "cargo run --example tally -- ",
+];
+
+/// The words of a command line; quotes keep words together.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut quote = None;
+    let mut any = false;
+    for c in line.chars() {
+        match (c, quote) {
+            (c, Some(open)) if c == open => quote = None,
+            (c, Some(_)) => word.push(c),
+            ('\'' | '"', None) => {
+                quote = Some(c);
+                any = true;
+            }
+            (c, None) if c.is_whitespace() => {
+                if any || !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+                any = false;
+            }
+            (c, None) => word.push(c),
+        }
+    }
+    if any || !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+/// The part of a line that calls the program, without its name; variables before it, a comment, a
+/// pipe or a redirection after it are the shell's.
+fn call(line: &str) -> Option<&str> {
+    let line = line.trim().trim_start_matches("$ ");
+    let line = CALLS.iter().find_map(|call| {
+        line.strip_prefix(call)
+            .or_else(|| after_variables(line, call))
+    })?;
+    let end = [" # ", " | ", " > ", " && ", "   #"]
+        .iter()
+        .filter_map(|mark| line.find(mark))
+        .min()
+        .unwrap_or(line.len());
+    Some(&line[..end])
+}
+
+fn after_variables<'a>(line: &'a str, call: &str) -> Option<&'a str> {
+    let (before, after) = line.split_once(call)?;
+    let all = before.split_whitespace().all(|word| {
+        word.split_once('=')
+            .is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+            || ["sudo", "-u"].contains(&word)
+    });
+    (all && !before.is_empty()).then_some(after)
+}
+
+#[test]
+fn every_command_line_is_understood() {
+    let mut seen = 0;
+    let mut wrong = Vec::new();
+    for page in pages() {
+        for block in page.blocks().iter().filter(|block| block.language == "sh") {
+            let lines = block.text.replace("\\\n", " ");
+            for line in lines.lines() {
+                let Some(call) = call(line) else { continue };
+                seen += 1;
+                let arguments = std::iter::once("agentry".to_owned()).chain(words(call));
+                if let Err(error) = Cli::try_parse_from(arguments)
+                    && error.use_stderr()
+                {
+                    wrong.push(format!(
+                        "{}:{}: {line}\n{error}",
+                        page.path.display(),
+                        block.line
+                    ));
+                }
+            }
+        }
+    }
+    assert!(seen > 0, "no page calls the program: the search is wrong");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_configuration_is_valid() {
+    let registry = agentry::builtins().with::<Tally>();
+    let overlay = Overlay {
+        environment: Some(std::collections::HashMap::new()),
+        ..Overlay::default()
+    };
+    let mut seen = 0;
+    for page in pages() {
+        for block in page.blocks() {
+            if block.language != "toml" || !block.text.contains("[chain]") {
+                continue;
+            }
+            seen += 1;
+            let source = Source::Text {
+                path: top().join("agents.toml"),
+                text: block.text,
+            };
+            if let Err(error) = Config::load(&source, &overlay, &registry) {
+                panic!("{}:{}: {error}", page.path.display(), block.line);
+            }
+        }
+    }
+    assert!(
+        seen > 0,
+        "no page shows a configuration: the search is wrong"
+    );
+}
+
+#[test]
+fn calls_are_found() {
+    assert_eq!(call("agentry queue list"), Some("queue list"));
+    assert_eq!(call("AGENTRY_LOG=debug agentry run  # loud"), Some("run "));
+    assert_eq!(call("cargo run --release -- run"), Some("run"));
+    assert_eq!(call("curl http://127.0.0.1:8070/agentry "), None);
+    assert_eq!(words("a 'b c' \"d\" ''"), ["a", "b c", "d", ""]);
+}
+
+#[test]
+fn the_example_is_the_one_that_compiles() {
+    let example = std::fs::read_to_string(top().join("examples/tally.rs")).unwrap();
+    let page = pages()
+        .into_iter()
+        .find(|page| page.path.ends_with("behaviours.md"))
+        .unwrap();
+    let shown: Vec<String> = page
+        .blocks()
+        .into_iter()
+        .filter(|block| block.language == "rust")
+        .map(|block| block.text)
+        .collect();
+    assert_eq!(
+        shown,
+        [example],
+        "docs/behaviours.md shows another program than examples/tally.rs"
+    );
+}

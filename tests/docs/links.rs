@@ -1,0 +1,81 @@
+//! Links within the documentation lead somewhere.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use crate::page::{Page, pages, top};
+
+/// The targets of a line's links, as `[text](target)`.
+fn targets(line: &str) -> impl Iterator<Item = &str> {
+    line.split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(')').map(|(target, _)| target))
+}
+
+/// The anchor that a heading gets.
+fn anchor(heading: &str) -> String {
+    heading
+        .trim_start_matches('#')
+        .trim()
+        .chars()
+        .filter_map(|c| match c {
+            ' ' => Some('-'),
+            c if c.is_alphanumeric() || c == '-' || c == '_' => Some(c.to_ascii_lowercase()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn anchors(page: &Page) -> HashSet<String> {
+    page.prose()
+        .into_iter()
+        .filter(|(_, line)| line.starts_with('#'))
+        .map(|(_, line)| anchor(line))
+        .collect()
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let pages = pages();
+    let mut broken = Vec::new();
+    let mut seen = 0;
+    for page in &pages {
+        let folder = page.path.parent().unwrap_or(Path::new(""));
+        for (number, line) in page.prose() {
+            for target in targets(line).filter(|target| !target.contains("://")) {
+                seen += 1;
+                let (file, wanted) = target.split_once('#').unwrap_or((target, ""));
+                let path = if file.is_empty() {
+                    page.path.clone()
+                } else {
+                    folder.join(file)
+                };
+                let there = top().join(&path).exists();
+                let anchored = wanted.is_empty()
+                    || pages.iter().any(|page| {
+                        top().join(&page.path).canonicalize().ok()
+                            == top().join(&path).canonicalize().ok()
+                            && anchors(page).contains(wanted)
+                    });
+                if !there || !anchored {
+                    broken.push(format!("{}:{number}: {target}", page.path.display()));
+                }
+            }
+        }
+    }
+    assert!(seen > 0, "no page has a link: the search is wrong");
+    assert!(
+        broken.is_empty(),
+        "links that lead nowhere:\n{}",
+        broken.join("\n")
+    );
+}
+
+#[test]
+fn anchors_are_those_of_the_usual_renderers() {
+    assert_eq!(
+        anchor("## The way of one message"),
+        "the-way-of-one-message"
+    );
+    assert_eq!(anchor("### `[chain]`: the chain"), "chain-the-chain");
+}

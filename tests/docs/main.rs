@@ -1,0 +1,9 @@
+//! The documentation, held against the program.
+//!
+//! References are generated (`UPDATE=1 cargo test --test docs` writes them anew), examples are
+//! parsed by the program that they are examples for, and links lead somewhere.
+
+mod examples;
+mod links;
+mod page;
+mod references;
