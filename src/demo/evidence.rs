@@ -77,7 +77,10 @@ pub async fn all(
     let mut start = from.0;
     while start <= to.0 {
         let end = to.0.min(start + PAGE - 1);
-        for block in node.blocks_range(BlockHeight(start), BlockHeight(end)).await? {
+        for block in node
+            .blocks_range(BlockHeight(start), BlockHeight(end))
+            .await?
+        {
             for transaction in block.transactions.into_iter().flatten() {
                 // What cannot be read is nothing that was said here.
                 let (Some(hash), Ok(stored)) = (transaction.hash, transaction.stored) else {
@@ -130,7 +133,9 @@ async fn look(
     from: BlockHeight,
     wanted: impl Fn(&Found) -> bool,
 ) -> Result<(Option<Found>, BlockHeight), NodeError> {
-    let Some(head) = node.head().await? else { return Ok((None, from)) };
+    let Some(head) = node.head().await? else {
+        return Ok((None, from));
+    };
     if head.height < from {
         return Ok((None, from));
     }

@@ -51,21 +51,31 @@ pub async fn run(
     let began = Instant::now();
     let deadline = began + limit;
     let mut step = |what: &str, details: Vec<(&'static str, String)>| {
-        tell(Step { what: what.to_owned(), details, after: began.elapsed() });
+        tell(Step {
+            what: what.to_owned(),
+            details,
+            after: began.elapsed(),
+        });
     };
     // Nodes and hosts start on threads of their own; this one waits for nothing else.
     let scene = tokio::task::spawn_blocking(move || Scene::set(place))
         .await
         .map_err(|_| DemoError::Panicked)??;
-    step("two nodes of one chain", vec![
-        ("genesis node", scene.nodes[0].url().to_owned()),
-        ("second node", scene.nodes[1].url().to_owned()),
-        ("block 0", scene.genesis.to_string()),
-    ]);
-    step("two agents, each with a wallet of its own", vec![
-        ("pinger", scene.pinger.to_string()),
-        ("ponger", scene.ponger.to_string()),
-    ]);
+    step(
+        "two nodes of one chain",
+        vec![
+            ("genesis node", scene.nodes[0].url().to_owned()),
+            ("second node", scene.nodes[1].url().to_owned()),
+            ("block 0", scene.genesis.to_string()),
+        ],
+    );
+    step(
+        "two agents, each with a wallet of its own",
+        vec![
+            ("pinger", scene.pinger.to_string()),
+            ("ponger", scene.ponger.to_string()),
+        ],
+    );
     let from = scene.height(deadline).await?;
     let asked = Instant::now();
     let request = Request::Send {
@@ -77,20 +87,29 @@ pub async fn run(
     };
     let answer = control::ask(&scene.pinger_store, &request).await?;
     let ping_hash = match answer {
-        Answer::Queued { hash: Some(hash), .. } => hash,
+        Answer::Queued {
+            hash: Some(hash), ..
+        } => hash,
         other => return Err(DemoError::NotSent(format!("{other:?}"))),
     };
-    step("the pinger signs a ping and posts it to the second node", vec![(
-        "transaction",
-        ping_hash.clone(),
-    )]);
+    step(
+        "the pinger signs a ping and posts it to the second node",
+        vec![("transaction", ping_hash.clone())],
+    );
     let on_first = &scene.nodes[0];
     let ping = evidence::wait(on_first, from, deadline, POLL, |found| {
         found.hash.to_string() == ping_hash
     })
     .await?
-    .ok_or(DemoError::Missing { what: "the ping", node: on_first.url().to_owned(), limit })?;
-    step("the ping stands in a block of the genesis node", block(&ping));
+    .ok_or(DemoError::Missing {
+        what: "the ping",
+        node: on_first.url().to_owned(),
+        limit,
+    })?;
+    step(
+        "the ping stands in a block of the genesis node",
+        block(&ping),
+    );
 
     let is_pong = |found: &Found| {
         found.stored.from == scene.ponger
@@ -99,10 +118,17 @@ pub async fn run(
     };
     let pong = evidence::wait(on_first, ping.height, deadline, POLL, is_pong)
         .await?
-        .ok_or(DemoError::Missing { what: "the pong", node: on_first.url().to_owned(), limit })?;
+        .ok_or(DemoError::Missing {
+            what: "the pong",
+            node: on_first.url().to_owned(),
+            limit,
+        })?;
     let mut details = vec![("transaction", pong.hash.to_string())];
     details.extend(block(&pong));
-    step("the ponger has answered by itself; its pong stands in a block", details);
+    step(
+        "the ponger has answered by itself; its pong stands in a block",
+        details,
+    );
 
     let on_second = &scene.nodes[1];
     let seen = evidence::wait(on_second, ping.height, deadline, POLL, |found| {
@@ -125,26 +151,37 @@ pub async fn run(
         return Err(DemoError::NotSigned);
     }
     if seen.block_hash != pong.block_hash {
-        return Err(DemoError::Forked { height: seen.height.0 });
+        return Err(DemoError::Forked {
+            height: seen.height.0,
+        });
     }
-    step("checked: one pong, signed by the ponger, in the same block on both nodes", vec![(
-        "round trip",
-        format!("{} ms", round_trip.as_millis()),
-    )]);
+    step(
+        "checked: one pong, signed by the ponger, in the same block on both nodes",
+        vec![("round trip", format!("{} ms", round_trip.as_millis()))],
+    );
     let evidence = Evidence {
         ping: (&ping).into(),
         pong: (&pong).into(),
         pinger: scene.pinger.to_string(),
         ponger: scene.ponger.to_string(),
-        nodes: scene.nodes.iter().map(|node| node.url().to_owned()).collect(),
+        nodes: scene
+            .nodes
+            .iter()
+            .map(|node| node.url().to_owned())
+            .collect(),
         round_trip_ms: u64::try_from(round_trip.as_millis()).unwrap_or(u64::MAX),
     };
-    tokio::task::spawn_blocking(move || drop(scene)).await.map_err(|_| DemoError::Panicked)?;
+    tokio::task::spawn_blocking(move || drop(scene))
+        .await
+        .map_err(|_| DemoError::Panicked)?;
     Ok(evidence)
 }
 
 fn block(found: &Found) -> Vec<(&'static str, String)> {
-    vec![("height", found.height.to_string()), ("block", found.block_hash.to_string())]
+    vec![
+        ("height", found.height.to_string()),
+        ("block", found.block_hash.to_string()),
+    ]
 }
 
 /// Why the conversation did not come about.

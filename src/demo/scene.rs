@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use agentry_chain::{NodeClient, NodeError, NodeOptions};
 use agentry_devnet::{Devnet, DevnetConfig, DevnetError, Faults};
 use agentry_protocol::{
-    Address, BlockHash, BlockHeight, ChainId, KeystoreError, Password, PublicKey, Seed, genesis_hash,
+    Address, BlockHash, BlockHeight, ChainId, KeystoreError, Password, PublicKey, Seed,
+    genesis_hash,
 };
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -100,7 +101,15 @@ impl Scene {
                 let chain_id = DevnetConfig::default().chain_id;
                 (cast, chain_id, urls.clone(), urls, devnets)
             }
-            Place::Nodes { chain_id, producer, follower, wallets, pinger, ponger, password } => {
+            Place::Nodes {
+                chain_id,
+                producer,
+                follower,
+                wallets,
+                pinger,
+                ponger,
+                password,
+            } => {
                 let cast = Cast::load(&wallets, &pinger, &ponger, &password)?;
                 let submits = [producer.clone(), producer.clone()];
                 (cast, chain_id, [producer, follower], submits, Vec::new())
@@ -117,8 +126,14 @@ impl Scene {
                  [wallets]\nkeystore_dir = \"keystore\"\npassword_file = \"keystore/.password\"\n\
                  [[agent]]\nname = \"{name}\"\nwallet = \"{name}\"\nbehaviours = [{behaviours}]\n"
             );
-            let source = Source::Text { path: dir.path().join(format!("{name}.toml")), text };
-            let overlay = Overlay { environment: Some(HashMap::new()), flags: Vec::new() };
+            let source = Source::Text {
+                path: dir.path().join(format!("{name}.toml")),
+                text,
+            };
+            let overlay = Overlay {
+                environment: Some(HashMap::new()),
+                flags: Vec::new(),
+            };
             let config = Config::load(&source, &overlay, &crate::builtins())?;
             let (_keep, cancel) = watch::channel(false);
             Ok::<Host, SceneError>(Host::start(config, HostOptions::default(), cancel)?)

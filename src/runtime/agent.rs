@@ -33,7 +33,6 @@ use crate::store::{Commit, StoreError, read};
 /// How many messages an agent pulls at a time.
 const PULL: usize = 8;
 
-
 /// How much longer than its time limit a run may take before it is given up: a future that does
 /// not yield cannot be stopped, it is left behind.
 const GRACE: Duration = Duration::from_secs(2);
@@ -71,8 +70,18 @@ impl Agent {
         submitter: SubmitterLinks,
     ) -> Self {
         let wakes = Rc::new(Cell::new(0));
-        let work = Work { shared, hosted, router, submitter, wakes: Rc::clone(&wakes), last: None };
-        Self { work: Some(work), wakes }
+        let work = Work {
+            shared,
+            hosted,
+            router,
+            submitter,
+            wakes: Rc::clone(&wakes),
+            last: None,
+        };
+        Self {
+            work: Some(work),
+            wakes,
+        }
     }
 }
 
@@ -118,7 +127,11 @@ impl Work {
                 }
             };
             if due.messages.is_empty() {
-                let idle = Idle { agent: self.hosted.id, wakes, next_at: due.next_at };
+                let idle = Idle {
+                    agent: self.hosted.id,
+                    wakes,
+                    next_at: due.next_at,
+                };
                 match self.router.send(idle).await {
                     Ok(Leave::LookAgain) => continue,
                     Ok(Leave::Granted) | Err(_) => return,
@@ -209,8 +222,11 @@ impl Work {
         attempts: u32,
     ) -> Result<Result<Effects, BehaviourError>, StoreError> {
         let (agent, name) = (self.hosted.id, instance.name.clone());
-        let state: State =
-            self.shared.store.read(move |db| read::state(db, agent, &name)).await?;
+        let state: State = self
+            .shared
+            .store
+            .read(move |db| read::state(db, agent, &name))
+            .await?;
         let context = agentry_sdk::Context {
             agent: self.hosted.config.name.clone(),
             address: self.hosted.address.clone(),
@@ -222,20 +238,19 @@ impl Work {
         let limit = self.hosted.config.time_limit;
         let (behaviour, message) = (Arc::clone(&instance.behaviour), Arc::clone(message));
         let started = std::time::Instant::now();
-        let run = self.shared.workers.spawn(
-            async move {
-                tokio::time::timeout(limit, behaviour.on_message(&message, &context)).await
-            }
-            .in_current_span(),
-        );
+        let run =
+            self.shared.workers.spawn(
+                async move {
+                    tokio::time::timeout(limit, behaviour.on_message(&message, &context)).await
+                }
+                .in_current_span(),
+            );
         let abort = run.abort_handle();
         let result = match tokio::time::timeout(limit.saturating_add(GRACE), run).await {
-            Ok(Ok(Ok(result))) => {
-                result.and_then(|effects| match effects.check() {
-                    Ok(()) => Ok(effects),
-                    Err(error) => Err(BehaviourError::permanent(error.to_string())),
-                })
-            }
+            Ok(Ok(Ok(result))) => result.and_then(|effects| match effects.check() {
+                Ok(()) => Ok(effects),
+                Err(error) => Err(BehaviourError::permanent(error.to_string())),
+            }),
             Ok(Ok(Err(_elapsed))) => Err(BehaviourError::transient(format!(
                 "took longer than its time_limit of {}",
                 humantime::format_duration(limit)
@@ -256,7 +271,9 @@ impl Work {
                 )))
             }
         };
-        self.shared.metrics.behaviour_ran(&instance.kind, result.is_ok(), started.elapsed());
+        self.shared
+            .metrics
+            .behaviour_ran(&instance.kind, result.is_ok(), started.elapsed());
         Ok(result)
     }
 
@@ -275,7 +292,11 @@ impl Work {
         for (index, effect) in effects.into_iter().enumerate() {
             let (recipient, payload, amount) = match effect {
                 Effect::Reply { payload } => (due.stored.from.clone(), payload, 0),
-                Effect::Send { to, payload, amount } => (to, payload, amount),
+                Effect::Send {
+                    to,
+                    payload,
+                    amount,
+                } => (to, payload, amount),
                 Effect::SetState { key, value } => {
                     state.push((key, Some(value)));
                     continue;
@@ -297,7 +318,10 @@ impl Work {
             Vec::new()
         } else {
             let count = drafts.len();
-            let allot = Allot { agent: self.hosted.id, drafts: drafts.clone() };
+            let allot = Allot {
+                agent: self.hosted.id,
+                drafts: drafts.clone(),
+            };
             let prepared = match self.submitter.allot.send(allot).await {
                 Ok(prepared) if prepared.len() == count => prepared,
                 // Without a nonce they are queued, and the submitter finds them there.
@@ -305,8 +329,10 @@ impl Work {
             };
             drafts.into_iter().zip(prepared).collect()
         };
-        let (bodies, costs): (Vec<Option<Prepared>>, Vec<u64>) =
-            sends.iter().map(|(draft, prepared)| (prepared.clone(), draft.cost())).unzip();
+        let (bodies, costs): (Vec<Option<Prepared>>, Vec<u64>) = sends
+            .iter()
+            .map(|(draft, prepared)| (prepared.clone(), draft.cost()))
+            .unzip();
         kill::pass(Point::BeforeCommit);
         let outcome = Outcome {
             message: due.id,
@@ -321,8 +347,17 @@ impl Work {
         kill::pass(Point::AfterCommit);
         let stale = committed.as_ref().is_ok_and(|receipt| receipt.stale);
         if !bodies.is_empty() {
-            let rows = committed.as_ref().map(|receipt| receipt.sends.clone()).unwrap_or_default();
-            let stored = Stored { agent: self.hosted.id, rows, bodies, costs, span: span.clone() };
+            let rows = committed
+                .as_ref()
+                .map(|receipt| receipt.sends.clone())
+                .unwrap_or_default();
+            let stored = Stored {
+                agent: self.hosted.id,
+                rows,
+                bodies,
+                costs,
+                span: span.clone(),
+            };
             // A request: the submitter must learn that allotted nonces are in use, or free again.
             if self.submitter.stored.send(stored).await.is_err() {
                 tracing::debug!("the submitter has ended; it reads the store when it is back");
@@ -334,7 +369,9 @@ impl Work {
             return Ok(false);
         }
         if handled {
-            self.shared.metrics.message_handled(self.shared.clock.now_ms());
+            self.shared
+                .metrics
+                .message_handled(self.shared.clock.now_ms());
         }
         Ok(true)
     }
@@ -386,7 +423,9 @@ impl Work {
 }
 
 fn backoff(failed_before: u32) -> Duration {
-    MIN_BACKOFF.saturating_mul(1_u32.checked_shl(failed_before.min(16)).unwrap_or(u32::MAX)).min(MAX_BACKOFF)
+    MIN_BACKOFF
+        .saturating_mul(1_u32.checked_shl(failed_before.min(16)).unwrap_or(u32::MAX))
+        .min(MAX_BACKOFF)
 }
 
 /// What a run that ended by itself left to say. A panic's text is the behaviour's own; the hook

@@ -15,7 +15,9 @@ impl Clock {
     pub fn now_ms(&self) -> u64 {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+            .map_or(0, |since| {
+                u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+            });
         now.saturating_add_signed(self.shift_ms.load(Ordering::Relaxed))
     }
 

@@ -119,14 +119,19 @@ pub async fn ask(store: &Path, request: &Request) -> Result<Answer, ControlError
     let path = socket_path(store);
     let stream = UnixStream::connect(&path)
         .await
-        .map_err(|source| ControlError::NotRunning { path: path.clone(), source })?;
+        .map_err(|source| ControlError::NotRunning {
+            path: path.clone(),
+            source,
+        })?;
     let exchange = async {
         let (reader, mut writer) = stream.into_split();
         let mut line = serde_json::to_string(request).map_err(std::io::Error::from)?;
         line.push('\n');
         writer.write_all(line.as_bytes()).await?;
         let mut answer = String::new();
-        BufReader::new(reader.take(MAX_LINE)).read_line(&mut answer).await?;
+        BufReader::new(reader.take(MAX_LINE))
+            .read_line(&mut answer)
+            .await?;
         serde_json::from_str(&answer).map_err(std::io::Error::from)
     };
     match tokio::time::timeout(PATIENCE, exchange).await {
@@ -232,8 +237,12 @@ async fn converse(
     let answer = match serde_json::from_str::<Request>(&line) {
         Ok(request) => answer(request, shared, roster, links)
             .await
-            .unwrap_or_else(|error| Answer::Refused { reason: error.to_string() }),
-        Err(error) => Answer::Refused { reason: format!("the request cannot be read: {error}") },
+            .unwrap_or_else(|error| Answer::Refused {
+                reason: error.to_string(),
+            }),
+        Err(error) => Answer::Refused {
+            reason: format!("the request cannot be read: {error}"),
+        },
     };
     let mut text = serde_json::to_string(&answer).map_err(std::io::Error::from)?;
     text.push('\n');
@@ -248,13 +257,21 @@ async fn answer(
 ) -> Result<Answer, StoreError> {
     let at = shared.clock.now_ms();
     match request {
-        Request::Send { from, to, payload, amount, key } => {
+        Request::Send {
+            from,
+            to,
+            payload,
+            amount,
+            key,
+        } => {
             let Some(hosted) = roster
                 .named(&from)
                 .or_else(|| roster.at(&from))
                 .or_else(|| roster.iter().find(|hosted| hosted.config.wallet == from))
             else {
-                return Ok(Answer::Refused { reason: format!("{from} is not hosted here") });
+                return Ok(Answer::Refused {
+                    reason: format!("{from} is not hosted here"),
+                });
             };
             let draft = Draft {
                 origin: format!("control/{key}"),
@@ -264,13 +281,30 @@ async fn answer(
                 payload,
             };
             let agent = hosted.id;
-            let allot = Allot { agent, drafts: vec![draft.clone()] };
-            let prepared =
-                links.submitter.allot.send(allot).await.ok().and_then(|mut all| all.pop()).flatten();
+            let allot = Allot {
+                agent,
+                drafts: vec![draft.clone()],
+            };
+            let prepared = links
+                .submitter
+                .allot
+                .send(allot)
+                .await
+                .ok()
+                .and_then(|mut all| all.pop())
+                .flatten();
             let costs = vec![draft.cost()];
-            let commit = Commit::Send { agent, draft, prepared: prepared.clone(), at };
+            let commit = Commit::Send {
+                agent,
+                draft,
+                prepared: prepared.clone(),
+                at,
+            };
             let receipt = shared.store.commit(commit).await;
-            let rows = receipt.as_ref().map(|receipt| receipt.sends.clone()).unwrap_or_default();
+            let rows = receipt
+                .as_ref()
+                .map(|receipt| receipt.sends.clone())
+                .unwrap_or_default();
             let hash = prepared.as_ref().map(|prepared| prepared.hash.to_string());
             let stored = Stored {
                 agent,
@@ -288,25 +322,35 @@ async fn answer(
                     outbox: sent.id.0,
                     hash: if sent.fresh { hash } else { None },
                 },
-                None => Answer::Refused { reason: "the store took nothing".to_owned() },
+                None => Answer::Refused {
+                    reason: "the store took nothing".to_owned(),
+                },
             })
         }
         Request::Retry { target } => {
             let receipt = shared.store.commit(Commit::Retry { target }).await?;
-            let look = LookAtQueue { reopened: receipt.reopened };
+            let look = LookAtQueue {
+                reopened: receipt.reopened,
+            };
             // Both look at the store when they are back, should they have ended.
             let _ = links.look.send(look).await;
             let _ = links.wake.send(WakeAgents(receipt.due)).await;
-            Ok(Answer::Done { changed: receipt.changed })
+            Ok(Answer::Done {
+                changed: receipt.changed,
+            })
         }
         Request::Drop { target } => {
             let receipt = shared.store.commit(Commit::Drop { target, at }).await?;
-            Ok(Answer::Done { changed: receipt.changed })
+            Ok(Answer::Done {
+                changed: receipt.changed,
+            })
         }
         Request::Resume => {
             let receipt = shared.store.commit(Commit::Resume).await?;
             let _ = links.resume.send(Resume).await;
-            Ok(Answer::Done { changed: receipt.changed })
+            Ok(Answer::Done {
+                changed: receipt.changed,
+            })
         }
     }
 }

@@ -12,11 +12,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use agentry_devnet::DevnetError;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::metrics::Metrics;
 use super::signer::SignError;
@@ -38,7 +39,11 @@ pub struct HostOptions {
 
 impl Default for HostOptions {
     fn default() -> Self {
-        Self { stop_limit: Duration::from_secs(10), embedded_node: true, prompt: false }
+        Self {
+            stop_limit: Duration::from_secs(10),
+            embedded_node: true,
+            prompt: false,
+        }
     }
 }
 
@@ -79,13 +84,17 @@ impl Host {
         cancel: watch::Receiver<bool>,
     ) -> Result<Self, HostError> {
         let (stop, stopping) = watch::channel(false);
-        let (ready, readied) = oneshot::channel();
+        let (ready, readied) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("agentry-host".to_owned())
             .spawn(move || run::run(config, options, stopping, cancel, ready))
             .map_err(HostError::Thread)?;
-        match readied.blocking_recv() {
-            Ok(started) => Ok(Self { stop, thread: Some(thread), started }),
+        match readied.recv() {
+            Ok(started) => Ok(Self {
+                stop,
+                thread: Some(thread),
+                started,
+            }),
             // It ended before it was ready: its result says why.
             Err(_) => match thread.join() {
                 Ok(Err(error)) => Err(error),
@@ -172,7 +181,9 @@ pub enum HostError {
     #[error(transparent)]
     Agents(#[from] AgentsError),
     /// An agent's wallet does not exist, on a real node.
-    #[error("agent {agent}: there is no wallet {wallet:?} in {place}; make it with `agentry wallet create {wallet}`, or import it")]
+    #[error(
+        "agent {agent}: there is no wallet {wallet:?} in {place}; make it with `agentry wallet create {wallet}`, or import it"
+    )]
     NoWallet {
         /// The agent.
         agent: String,
@@ -209,7 +220,9 @@ pub enum HostError {
         configured: String,
     },
     /// The node serves another chain.
-    #[error("the node {node} does not serve chain {configured}: {why}. Correct [chain] id, rpc or db in agents.toml")]
+    #[error(
+        "the node {node} does not serve chain {configured}: {why}. Correct [chain] id, rpc or db in agents.toml"
+    )]
     OtherChain {
         /// The node, or its database.
         node: String,
@@ -230,7 +243,9 @@ pub enum HostError {
     #[error("the embedded node: {0}")]
     Devnet(#[from] DevnetError),
     /// The status port cannot be listened on.
-    #[error("listening on {listen}: {source}. Another process has the port; give [http] another `listen`, or port 0 for any free one")]
+    #[error(
+        "listening on {listen}: {source}. Another process has the port; give [http] another `listen`, or port 0 for any free one"
+    )]
     Listen {
         /// The address.
         listen: SocketAddr,

@@ -11,8 +11,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 /// The bounds of the histograms, in seconds: from a local answer to a hung node.
-const SECONDS: [f64; 12] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+const SECONDS: [f64; 12] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Run {
@@ -85,34 +86,75 @@ impl Metrics {
             counter
         };
         let arrived = counter("messages_arrived", "messages to hosted wallets, first seen");
-        let repeated = counter("messages_repeated", "messages seen again: reorganised, respelled or replayed");
-        let forged = counter("messages_forged", "messages whose named sender did not sign them");
-        let handled = counter("messages_handled", "messages that every behaviour is done with and that were acted on");
+        let repeated = counter(
+            "messages_repeated",
+            "messages seen again: reorganised, respelled or replayed",
+        );
+        let forged = counter(
+            "messages_forged",
+            "messages whose named sender did not sign them",
+        );
+        let handled = counter(
+            "messages_handled",
+            "messages that every behaviour is done with and that were acted on",
+        );
         let dead_letters = counter("dead_letters", "messages that were given up");
-        let hung = counter("behaviours_hung", "runs that blocked a thread and were left behind");
-        let accepted = counter("transactions_accepted", "transactions that the node accepted");
+        let hung = counter(
+            "behaviours_hung",
+            "runs that blocked a thread and were left behind",
+        );
+        let accepted = counter(
+            "transactions_accepted",
+            "transactions that the node accepted",
+        );
         let mined = counter("transactions_mined", "transactions seen in a block");
-        let lost = counter("transactions_lost", "transactions that the node dropped after accepting them");
-        let failed = counter("transactions_failed", "transactions that the node refused for good");
+        let lost = counter(
+            "transactions_lost",
+            "transactions that the node dropped after accepting them",
+        );
+        let failed = counter(
+            "transactions_failed",
+            "transactions that the node refused for good",
+        );
         let posts_failed = counter("posts_failed", "POSTs without a good answer");
         let reorganisations = counter("reorganisations", "times that blocks were withdrawn");
         let runs = Family::default();
-        registry.register("behaviour_runs", "runs of behaviours, by kind and outcome", runs.clone());
+        registry.register(
+            "behaviour_runs",
+            "runs of behaviours, by kind and outcome",
+            runs.clone(),
+        );
         let run_seconds = Histogram::new(SECONDS);
-        registry.register_with_unit("behaviour_run", "how long runs of behaviours took", Unit::Seconds, run_seconds.clone());
+        registry.register_with_unit(
+            "behaviour_run",
+            "how long runs of behaviours took",
+            Unit::Seconds,
+            run_seconds.clone(),
+        );
         let post_seconds = Histogram::new(SECONDS);
-        registry.register_with_unit("post", "how long POSTs took", Unit::Seconds, post_seconds.clone());
+        registry.register_with_unit(
+            "post",
+            "how long POSTs took",
+            Unit::Seconds,
+            post_seconds.clone(),
+        );
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::default();
             registry.register(name, help, gauge.clone());
             gauge
         };
         let awake = gauge("agents_awake", "agents that have something to do");
-        let open = gauge("transactions_open", "transactions that are signed and in no block");
+        let open = gauge(
+            "transactions_open",
+            "transactions that are signed and in no block",
+        );
         let block_height = gauge("block_height", "the last block that was read");
         let source_up_gauge = gauge("source_up", "1 while the chain can be read");
         let breaker_gauge = gauge("breaker_open", "1 while the node is let be");
-        let halted_gauge = gauge("posting_halted", "1 while posting is stopped until an operator resumes it");
+        let halted_gauge = gauge(
+            "posting_halted",
+            "1 while posting is stopped until an operator resumes it",
+        );
         source_up_gauge.set(1);
         Self {
             registry,
@@ -212,7 +254,12 @@ impl Metrics {
 
     pub(crate) fn behaviour_ran(&self, kind: &str, ok: bool, took: Duration) {
         let outcome = if ok { "ok" } else { "failed" };
-        self.runs.get_or_create(&Run { kind: kind.to_owned(), outcome }).inc();
+        self.runs
+            .get_or_create(&Run {
+                kind: kind.to_owned(),
+                outcome,
+            })
+            .inc();
         self.run_seconds.observe(took.as_secs_f64());
     }
 

@@ -45,7 +45,9 @@ impl Roster {
         let mut tables = Tables::default();
         for hosted in hosted {
             let hosted = Arc::new(hosted);
-            tables.by_address.insert(hosted.address.as_str().into(), Arc::clone(&hosted));
+            tables
+                .by_address
+                .insert(hosted.address.as_str().into(), Arc::clone(&hosted));
             tables.by_id.insert(hosted.id, hosted);
         }
         Self(Arc::new(tables))
@@ -83,7 +85,8 @@ impl Roster {
 
     /// The key under which a sender's signature is judged, where one is known.
     pub fn key_of(&self, address: &Address) -> Option<PublicKey> {
-        self.at(address.as_str()).and_then(|hosted| hosted.public_key)
+        self.at(address.as_str())
+            .and_then(|hosted| hosted.public_key)
     }
 }
 

@@ -18,11 +18,11 @@ use agentry_chain::{Batch, ChainEvent, ChainTransaction};
 use agentry_protocol::{BlockHeight, ChainId, PublicKey, Verification};
 use agentry_sdk::Authenticity;
 
+use super::Shared;
 use super::agent::{Agent, Wake};
 use super::kill::{self, Point};
 use super::roster::{Hosted, Roster};
 use super::submitter::{Allot, ChainNews, Stored};
-use super::Shared;
 use crate::store::commit::{Arrival, Observation, Step};
 use crate::store::{AgentId, Commit, StoreError, read};
 
@@ -163,13 +163,18 @@ impl InboxRouter {
                 }
             }
         }
-        let Some(hosted) = self.roster.get(id) else { return };
+        let Some(hosted) = self.roster.get(id) else {
+            return;
+        };
         if let Some(timer) = self.timers.remove(&id) {
             ctx.cancel_future(timer);
         }
         let (shared, hosted) = (self.shared.clone(), Arc::clone(hosted));
         let (router, submitter) = (ctx.address().recipient(), self.submitter.clone());
-        let Some(arbiter) = self.arbiters.get(self.next_arbiter % self.arbiters.len().max(1)) else {
+        let Some(arbiter) = self
+            .arbiters
+            .get(self.next_arbiter % self.arbiters.len().max(1))
+        else {
             return;
         };
         self.next_arbiter = self.next_arbiter.wrapping_add(1);
@@ -183,7 +188,9 @@ impl InboxRouter {
 
     /// Acts on what was stored: wakes agents.
     fn stored(&mut self, routed: Routed, ctx: &mut Context<Self>) {
-        self.shared.metrics.messages(routed.arrived, routed.repeated);
+        self.shared
+            .metrics
+            .messages(routed.arrived, routed.repeated);
         if let Some(head) = routed.read_through {
             self.confirm(head, ctx);
         }
@@ -203,16 +210,22 @@ impl InboxRouter {
         }
         let store = self.shared.store.clone();
         let query = async move {
-            store.read(move |db| read::agents_waiting_at(db, Some(before), confirmed)).await
+            store
+                .read(move |db| read::agents_waiting_at(db, Some(before), confirmed))
+                .await
         };
-        ctx.spawn(query.into_actor(self).map(|agents, router, ctx| match agents {
-            Ok(agents) => {
-                for agent in agents {
-                    router.wake(agent, ctx);
-                }
-            }
-            Err(error) => tracing::error!(%error, "looking for confirmed messages"),
-        }));
+        ctx.spawn(
+            query
+                .into_actor(self)
+                .map(|agents, router, ctx| match agents {
+                    Ok(agents) => {
+                        for agent in agents {
+                            router.wake(agent, ctx);
+                        }
+                    }
+                    Err(error) => tracing::error!(%error, "looking for confirmed messages"),
+                }),
+        );
     }
 }
 
@@ -223,14 +236,20 @@ impl Actor for InboxRouter {
     fn started(&mut self, ctx: &mut Self::Context) {
         let store = self.shared.store.clone();
         let query = async move { store.read(read::agents_with_waiting).await };
-        ctx.spawn(query.into_actor(self).map(|agents, router, ctx| match agents {
-            Ok(agents) => {
-                for agent in agents {
-                    router.wake(agent, ctx);
-                }
-            }
-            Err(error) => tracing::error!(%error, "looking for messages that wait since the last run"),
-        }));
+        ctx.spawn(
+            query
+                .into_actor(self)
+                .map(|agents, router, ctx| match agents {
+                    Ok(agents) => {
+                        for agent in agents {
+                            router.wake(agent, ctx);
+                        }
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "looking for messages that wait since the last run")
+                    }
+                }),
+        );
     }
 }
 
@@ -259,23 +278,43 @@ impl Handler<Route> for InboxRouter {
                 }
             }
             if let Some(reason) = halt {
-                shared.store.commit(Commit::Halt { reason: reason.clone() }).await?;
+                shared
+                    .store
+                    .commit(Commit::Halt {
+                        reason: reason.clone(),
+                    })
+                    .await?;
                 halted = Some(reason);
             }
-            let mut news = ChainNews { read_through, halted, ..ChainNews::default() };
-            let mut routed = Routed { read_through, ..Routed::default() };
+            let mut news = ChainNews {
+                read_through,
+                halted,
+                ..ChainNews::default()
+            };
+            let mut routed = Routed {
+                read_through,
+                ..Routed::default()
+            };
             if route.batch.events.is_empty() && !route.store_position {
                 tell(&submitter, news).await;
                 return Ok(routed);
             }
-            news.withdrawn =
-                route.batch.events.iter().any(|e| matches!(e, ChainEvent::Withdrawn { .. }));
-            let cursor = serde_json::to_value(&route.batch.cursor).map_err(|error| {
-                StoreError::Damaged { what: "position", reason: error.to_string() }
-            })?;
+            news.withdrawn = route
+                .batch
+                .events
+                .iter()
+                .any(|e| matches!(e, ChainEvent::Withdrawn { .. }));
+            let cursor =
+                serde_json::to_value(&route.batch.cursor).map_err(|error| StoreError::Damaged {
+                    what: "position",
+                    reason: error.to_string(),
+                })?;
             let chain = rules.id.clone();
             let steps = judge(&shared, roster, chain, route.batch.events).await?;
-            if steps.iter().any(|step| matches!(step, Step::Sighting { .. })) {
+            if steps
+                .iter()
+                .any(|step| matches!(step, Step::Sighting { .. }))
+            {
                 kill::pass(Point::BeforeMined);
             }
             let arrivals = steps.iter().any(|step| matches!(step, Step::Arrival(_)));
@@ -300,12 +339,13 @@ impl Handler<Route> for InboxRouter {
             routed.repeated = receipt.repeated;
             Ok(routed)
         };
-        Box::pin(work.into_actor(self).map(
-            |stored: Result<_, StoreError>, router, ctx| {
-                router.stored(stored?, ctx);
-                Ok(())
-            },
-        ))
+        Box::pin(
+            work.into_actor(self)
+                .map(|stored: Result<_, StoreError>, router, ctx| {
+                    router.stored(stored?, ctx);
+                    Ok(())
+                }),
+        )
     }
 }
 
@@ -391,7 +431,9 @@ async fn judge(
         }
         let (roster, chain) = (roster.clone(), chain.clone());
         running.push(shared.workers.spawn_blocking(move || {
-            part.into_iter().flat_map(|event| steps_of(&roster, &chain, event)).collect::<Vec<_>>()
+            part.into_iter()
+                .flat_map(|event| steps_of(&roster, &chain, event))
+                .collect::<Vec<_>>()
         }));
     }
     let mut steps = Vec::new();
@@ -428,7 +470,11 @@ fn steps_of(roster: &Roster, chain: &ChainId, event: ChainEvent) -> Vec<Step> {
     match event {
         ChainEvent::Transaction(seen) => of_transaction(roster, chain, &seen),
         ChainEvent::Withdrawn { above, .. } => vec![Step::Withdrawn { above }],
-        ChainEvent::Undecodable { height, hash, reason } => {
+        ChainEvent::Undecodable {
+            height,
+            hash,
+            reason,
+        } => {
             tracing::warn!(
                 block.height = height.0,
                 transaction.hash = hash.map(|hash| hash.to_string()),
@@ -438,11 +484,18 @@ fn steps_of(roster: &Roster, chain: &ChainId, event: ChainEvent) -> Vec<Step> {
             Vec::new()
         }
         ChainEvent::Gap { height, reason } => {
-            tracing::warn!(block.height = height.0, reason, "a block cannot be read whole");
+            tracing::warn!(
+                block.height = height.0,
+                reason,
+                "a block cannot be read whole"
+            );
             vec![Step::Gap { height, reason }]
         }
         ChainEvent::GapFilled { height } => {
-            tracing::info!(block.height = height.0, "a block that could not be read now can");
+            tracing::info!(
+                block.height = height.0,
+                "a block that could not be read now can"
+            );
             vec![Step::GapFilled { height }]
         }
     }
@@ -477,15 +530,13 @@ fn of_transaction(roster: &Roster, chain: &ChainId, seen: &ChainTransaction) -> 
 }
 
 fn signed_by(sender: &Hosted, seen: &ChainTransaction) -> bool {
-    sender.public_key.is_some_and(|key| seen.stored.verify(&key).is_valid())
+    sender
+        .public_key
+        .is_some_and(|key| seen.stored.verify(&key).is_valid())
 }
 
 /// What is known of a message's sender: PROTOCOL.md, "Authenticity".
-fn authenticity(
-    chain: &ChainId,
-    seen: &ChainTransaction,
-    key: Option<PublicKey>,
-) -> Authenticity {
+fn authenticity(chain: &ChainId, seen: &ChainTransaction, key: Option<PublicKey>) -> Authenticity {
     if seen.stored.chain_id != chain.as_str() {
         return Authenticity::Forged;
     }

@@ -106,18 +106,23 @@ pub struct Keyring {
 impl Keyring {
     /// An empty keyring for a chain.
     pub fn new(chain_id: ChainId) -> Self {
-        Self { chain_id, slots: HashMap::new() }
+        Self {
+            chain_id,
+            slots: HashMap::new(),
+        }
     }
 
     /// Adds a wallet, locked.
-    pub fn add(
-        &mut self,
-        agent: AgentId,
-        wallet: String,
-        address: Address,
-        locked: LockedWallet,
-    ) {
-        self.slots.insert(agent, Slot { wallet, address, locked, key: Mutex::new(None) });
+    pub fn add(&mut self, agent: AgentId, wallet: String, address: Address, locked: LockedWallet) {
+        self.slots.insert(
+            agent,
+            Slot {
+                wallet,
+                address,
+                locked,
+                key: Mutex::new(None),
+            },
+        );
     }
 
     /// Signs transactions of one wallet; all or none.
@@ -145,7 +150,10 @@ impl Keyring {
             }
         }
         let key = slot.unlock()?;
-        Ok(transactions.into_iter().map(|transaction| transaction.sign(&key)).collect())
+        Ok(transactions
+            .into_iter()
+            .map(|transaction| transaction.sign(&key))
+            .collect())
     }
 
     /// The public key of a wallet, which is unlocked for it.
@@ -164,7 +172,10 @@ impl Slot {
         if let Some(key) = key.as_ref() {
             return Ok(Arc::clone(key));
         }
-        let failed = |source| SignError::Locked { wallet: self.wallet.clone(), source };
+        let failed = |source| SignError::Locked {
+            wallet: self.wallet.clone(),
+            source,
+        };
         let seed = match &self.locked {
             LockedWallet::File(wallet, password) => wallet.unlock(password).map_err(failed)?.seed,
             LockedWallet::Vault(vault, name) => vault.seed(name).map_err(failed)?,
@@ -190,7 +201,9 @@ pub struct Signer {
 impl Signer {
     /// Starts the signer's threads.
     pub fn start(keyring: Arc<Keyring>) -> Addr<Self> {
-        SyncArbiter::start(THREADS, move || Self { keyring: Arc::clone(&keyring) })
+        SyncArbiter::start(THREADS, move || Self {
+            keyring: Arc::clone(&keyring),
+        })
     }
 }
 

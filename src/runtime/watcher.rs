@@ -60,7 +60,13 @@ impl ChainWatcher {
         cursor: Cursor,
         networked: bool,
     ) -> Self {
-        Self { shared, roster, router, state: Some((source, cursor)), networked }
+        Self {
+            shared,
+            roster,
+            router,
+            state: Some((source, cursor)),
+            networked,
+        }
     }
 }
 
@@ -68,7 +74,9 @@ impl Actor for ChainWatcher {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let Some((source, cursor)) = self.state.take() else { return };
+        let Some((source, cursor)) = self.state.take() else {
+            return;
+        };
         let watch = Watch {
             shared: self.shared.clone(),
             roster: self.roster.clone(),
@@ -99,7 +107,9 @@ impl Watch {
     async fn run(mut self) {
         let mut stopping = self.shared.stopping.clone();
         while !self.shared.is_stopping() {
-            let Some(read) = self.read().await else { continue };
+            let Some(read) = self.read().await else {
+                continue;
+            };
             let more = match read {
                 Ok(batch) => {
                     self.pause = MIN_PAUSE;
@@ -131,8 +141,12 @@ impl Watch {
 
     /// Reads on. `None`, if that took too long: then it is begun anew, with more patience.
     async fn read(&mut self) -> Option<Result<Batch, SourceError>> {
-        let reading = self.source.read(&self.cursor, &self.roster as &dyn Interest, BATCH);
-        let Some(patience) = self.patience else { return Some(reading.await) };
+        let reading = self
+            .source
+            .read(&self.cursor, &self.roster as &dyn Interest, BATCH);
+        let Some(patience) = self.patience else {
+            return Some(reading.await);
+        };
         let began = Instant::now();
         if let Ok(read) = tokio::time::timeout(patience, reading).await {
             if read.is_ok() {
@@ -158,7 +172,10 @@ impl Watch {
         let due = self.stored.elapsed() >= POSITION_LAG;
         let store_position = !batch.events.is_empty() || due;
         let cursor = batch.cursor.clone();
-        let route = Route { batch, store_position };
+        let route = Route {
+            batch,
+            store_position,
+        };
         match self.router.send(route).await {
             Ok(Ok(())) => {
                 self.cursor = cursor;

@@ -3,7 +3,9 @@
 use agentry_protocol::BlockHeight;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::commit::{Arrival, Commit, Observation, Outcome, PostResult, QueueTarget, Receipt, Sent, Step};
+use super::commit::{
+    Arrival, Commit, Observation, Outcome, PostResult, QueueTarget, Receipt, Sent, Step,
+};
 use super::rows::{AgentId, Draft, InboxId, OutboxId, Prepared};
 use super::{StoreError, read};
 
@@ -25,20 +27,31 @@ pub(super) fn apply(db: &Connection, commit: &Commit) -> Result<Receipt, StoreEr
         }
         Commit::Host { agents } => {
             for agent in agents {
-                let id = db.prepare_cached(
-                    "INSERT INTO agent (address, name, start_height) VALUES (?1, ?2, ?3)
+                let id = db
+                    .prepare_cached(
+                        "INSERT INTO agent (address, name, start_height) VALUES (?1, ?2, ?3)
                      ON CONFLICT (address) DO UPDATE SET name = excluded.name RETURNING id",
-                )?
-                .query_row(
-                    params![agent.address.as_str(), agent.name, height(agent.start_height)],
-                    |row| row.get(0),
-                )?;
+                    )?
+                    .query_row(
+                        params![
+                            agent.address.as_str(),
+                            agent.name,
+                            height(agent.start_height)
+                        ],
+                        |row| row.get(0),
+                    )?;
                 receipt.agents.push(AgentId(id));
             }
         }
         Commit::Observe(observation) => observe(db, observation, &mut receipt)?,
         Commit::Outcome(outcome) => settle(db, outcome, &mut receipt)?,
-        Commit::Failure { message, attempts, reason, retry_at, at } => {
+        Commit::Failure {
+            message,
+            attempts,
+            reason,
+            retry_at,
+            at,
+        } => {
             let (state, due_at, settled_at) = match retry_at {
                 Some(due_at) => ("waiting", *due_at, None),
                 None => ("dead", 0, Some(time(*at))),
@@ -51,8 +64,15 @@ pub(super) fn apply(db: &Connection, commit: &Commit) -> Result<Receipt, StoreEr
             .execute(params![message.0, attempts, reason, state, time(due_at), settled_at])?;
             receipt.stale = receipt.changed == 0;
         }
-        Commit::Send { agent, draft, prepared, at } => {
-            receipt.sends.push(enqueue(db, *agent, None, draft, prepared.as_ref(), *at)?);
+        Commit::Send {
+            agent,
+            draft,
+            prepared,
+            at,
+        } => {
+            receipt
+                .sends
+                .push(enqueue(db, *agent, None, draft, prepared.as_ref(), *at)?);
         }
         Commit::Prepare { prepared, at } => {
             for (id, prepared) in prepared {
@@ -61,12 +81,13 @@ pub(super) fn apply(db: &Connection, commit: &Commit) -> Result<Receipt, StoreEr
         }
         Commit::Post { id, result, at } => receipt.changed = post(db, *id, result, *at)?,
         Commit::Renounce { id, reason } => {
-            receipt.changed = db.prepare_cached(
-                "UPDATE outbox SET state = 'queued', reason = ?2, nonce = NULL, hash = NULL,
+            receipt.changed = db
+                .prepare_cached(
+                    "UPDATE outbox SET state = 'queued', reason = ?2, nonce = NULL, hash = NULL,
                                    digest = NULL, body = NULL, posts = 0
                  WHERE id = ?1 AND state IN ('prepared', 'accepted')",
-            )?
-            .execute(params![id.0, reason])?;
+                )?
+                .execute(params![id.0, reason])?;
         }
         Commit::Retry { target } => retry(db, *target, &mut receipt)?,
         Commit::Drop { target, at } => discard(db, *target, *at, &mut receipt)?,
@@ -95,7 +116,13 @@ fn observe(
     for step in &observation.steps {
         match step {
             Step::Arrival(arrival) => arrive(db, arrival, at, receipt)?,
-            Step::Sighting { agent, hash, digest, height: at_height, block_hash } => {
+            Step::Sighting {
+                agent,
+                hash,
+                digest,
+                height: at_height,
+                block_hash,
+            } => {
                 let block_hash = block_hash.map(|hash| hash.to_string());
                 // A transaction that was given up can be mined all the same: the chain decides.
                 let seen = |key: &str, value: String| -> Result<Vec<OutboxId>, StoreError> {
@@ -119,7 +146,10 @@ fn observe(
                 receipt.mined.extend(ids.into_iter().map(|id| (id, *hash)));
             }
             Step::Withdrawn { above } => withdraw(db, *above, receipt)?,
-            Step::Gap { height: at_height, reason } => {
+            Step::Gap {
+                height: at_height,
+                reason,
+            } => {
                 db.execute(
                     "INSERT INTO gap (height, reason, since) VALUES (?1, ?2, ?3)
                      ON CONFLICT (height) DO UPDATE SET reason = excluded.reason",
@@ -127,7 +157,10 @@ fn observe(
                 )?;
             }
             Step::GapFilled { height: at_height } => {
-                db.execute("DELETE FROM gap WHERE height = ?1", params![height(*at_height)])?;
+                db.execute(
+                    "DELETE FROM gap WHERE height = ?1",
+                    params![height(*at_height)],
+                )?;
             }
         }
     }
@@ -154,25 +187,27 @@ fn arrive(
         return Ok(());
     }
     if arrival.authenticity == agentry_sdk::Authenticity::Forged {
-        receipt.arrived += db.prepare_cached(
-            "INSERT OR IGNORE INTO forged (agent, hash, sender, height, stored, seen_at)
+        receipt.arrived += db
+            .prepare_cached(
+                "INSERT OR IGNORE INTO forged (agent, hash, sender, height, stored, seen_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?
-        .execute(params![
-            arrival.agent.0,
-            arrival.hash.to_string(),
-            arrival.sender.as_str(),
-            height(arrival.height),
-            arrival.stored,
-            time(at)
-        ])?;
+            )?
+            .execute(params![
+                arrival.agent.0,
+                arrival.hash.to_string(),
+                arrival.sender.as_str(),
+                height(arrival.height),
+                arrival.stored,
+                time(at)
+            ])?;
         return Ok(());
     }
     let known = db
         .prepare_cached("SELECT id, state FROM inbox WHERE agent = ?1 AND digest = ?2")?
-        .query_row(params![arrival.agent.0, arrival.digest.to_string()], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
-        })
+        .query_row(
+            params![arrival.agent.0, arrival.digest.to_string()],
+            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
+        )
         .optional()?;
     match known {
         None => {
@@ -203,7 +238,11 @@ fn arrive(
                         state = CASE state WHEN 'withdrawn' THEN 'waiting' ELSE state END
                  WHERE id = ?1 AND height IS NULL",
             )?
-            .execute(params![id, height(arrival.height), arrival.hash.to_string()])?;
+            .execute(params![
+                id,
+                height(arrival.height),
+                arrival.hash.to_string()
+            ])?;
             receipt.repeated += 1;
             if state == "withdrawn" {
                 receipt.due.push(arrival.agent);
@@ -227,16 +266,22 @@ fn withdraw(
     )?;
     db.execute("DELETE FROM gap WHERE height > ?1", params![above])?;
     // What stands in the blocks that follow is new, also to an agent that began above them.
-    db.execute("UPDATE agent SET start_height = ?1 + 1 WHERE start_height > ?1 + 1", params![above])?;
+    db.execute(
+        "UPDATE agent SET start_height = ?1 + 1 WHERE start_height > ?1 + 1",
+        params![above],
+    )?;
     let mut statement = db.prepare(
         "UPDATE outbox SET state = 'accepted', height = NULL, block_hash = NULL, mined_at = NULL,
                 settled_at = NULL, reason = 'withdrawn by a reorganisation'
          WHERE state IN ('mined', 'final') AND height > ?1 RETURNING id",
     )?;
-    let ids: Vec<i64> =
-        statement.query_map(params![above], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let ids: Vec<i64> = statement
+        .query_map(params![above], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
     for id in ids {
-        receipt.reopened.extend(read::open_transaction(db, OutboxId(id))?);
+        receipt
+            .reopened
+            .extend(read::open_transaction(db, OutboxId(id))?);
     }
     Ok(())
 }
@@ -246,7 +291,9 @@ fn settle(db: &Connection, outcome: &Outcome, receipt: &mut Receipt) -> Result<(
         .prepare_cached(
             "SELECT agent FROM inbox WHERE id = ?1 AND attempts = ?2 AND state = 'waiting'",
         )?
-        .query_row(params![outcome.message.0, outcome.attempts], |row| row.get(0))
+        .query_row(params![outcome.message.0, outcome.attempts], |row| {
+            row.get(0)
+        })
         .optional()?;
     let Some(agent) = agent.map(AgentId) else {
         receipt.stale = true;
@@ -278,7 +325,14 @@ fn settle(db: &Connection, outcome: &Outcome, receipt: &mut Receipt) -> Result<(
     }
     for (draft, prepared) in &outcome.sends {
         let message = Some(outcome.message);
-        receipt.sends.push(enqueue(db, agent, message, draft, prepared.as_ref(), outcome.at)?);
+        receipt.sends.push(enqueue(
+            db,
+            agent,
+            message,
+            draft,
+            prepared.as_ref(),
+            outcome.at,
+        )?);
     }
     if outcome.handled {
         db.prepare_cached(
@@ -327,7 +381,10 @@ fn enqueue(
             if let Some(prepared) = prepared {
                 prepare(db, OutboxId(id), prepared, at)?;
             }
-            Ok(Sent { id: OutboxId(id), fresh: true })
+            Ok(Sent {
+                id: OutboxId(id),
+                fresh: true,
+            })
         }
         None => {
             let id = db.query_row(
@@ -335,7 +392,10 @@ fn enqueue(
                 params![draft.origin],
                 |row| row.get(0),
             )?;
-            Ok(Sent { id: OutboxId(id), fresh: false })
+            Ok(Sent {
+                id: OutboxId(id),
+                fresh: false,
+            })
         }
     }
 }
@@ -370,12 +430,7 @@ fn prepare(
     Ok(changed)
 }
 
-fn post(
-    db: &Connection,
-    id: OutboxId,
-    result: &PostResult,
-    at: u64,
-) -> Result<usize, StoreError> {
+fn post(db: &Connection, id: OutboxId, result: &PostResult, at: u64) -> Result<usize, StoreError> {
     let changed = match result {
         PostResult::Accepted => db
             .prepare_cached(
@@ -423,11 +478,14 @@ fn retry(db: &Connection, target: QueueTarget, receipt: &mut Receipt) -> Result<
                     settled_at = NULL
              WHERE state = 'failed' AND (?1 IS NULL OR id = ?1) RETURNING id",
         )?;
-        let ids: Vec<i64> =
-            statement.query_map(params![id], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        let ids: Vec<i64> = statement
+            .query_map(params![id], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
         receipt.changed += ids.len();
         for id in ids {
-            receipt.reopened.extend(read::open_transaction(db, OutboxId(id))?);
+            receipt
+                .reopened
+                .extend(read::open_transaction(db, OutboxId(id))?);
         }
     }
     Ok(())
@@ -480,8 +538,7 @@ fn forget(db: &Connection, before: u64, receipt: &mut Receipt) -> Result<(), Sto
                            AND outbox.state NOT IN ('final', 'failed'))",
         params![before],
     )?;
-    receipt.changed +=
-        db.execute("DELETE FROM outbox WHERE settled_at < ?1", params![before])?;
+    receipt.changed += db.execute("DELETE FROM outbox WHERE settled_at < ?1", params![before])?;
     receipt.changed += db.execute("DELETE FROM forged WHERE seen_at < ?1", params![before])?;
     Ok(())
 }
@@ -499,4 +556,3 @@ fn height(value: BlockHeight) -> i64 {
 fn time(value: u64) -> i64 {
     integer(value)
 }
-

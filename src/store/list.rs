@@ -120,7 +120,9 @@ fn conditions(filter: &Filter, other: &str) -> (String, Vec<Value>) {
         sql.push_str(" AND q.id = ?");
         values.push(Value::Integer(row));
     }
-    values.push(Value::Integer(i64::try_from(filter.limit).unwrap_or(i64::MAX)));
+    values.push(Value::Integer(
+        i64::try_from(filter.limit).unwrap_or(i64::MAX),
+    ));
     (sql, values)
 }
 
@@ -209,7 +211,10 @@ pub fn outbox(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<OutboxIt
 /// # Errors
 /// What SQLite says.
 pub fn address_of(db: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
-    db.query_row("SELECT address FROM agent WHERE name = ?1", [name], |row| row.get(0)).optional()
+    db.query_row("SELECT address FROM agent WHERE name = ?1", [name], |row| {
+        row.get(0)
+    })
+    .optional()
 }
 
 /// Whether the store knows a hosted agent at this address.
@@ -217,16 +222,20 @@ pub fn address_of(db: &Connection, name: &str) -> rusqlite::Result<Option<String
 /// # Errors
 /// What SQLite says.
 pub fn is_hosted(db: &Connection, address: &str) -> rusqlite::Result<bool> {
-    db.query_row("SELECT count(*) FROM agent WHERE address = ?1", [address], |row| {
-        row.get::<_, i64>(0)
-    })
+    db.query_row(
+        "SELECT count(*) FROM agent WHERE address = ?1",
+        [address],
+        |row| row.get::<_, i64>(0),
+    )
     .map(|count| count > 0)
 }
 
 fn natural(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
-    row.get::<_, i64>(column).map(|value| u64::try_from(value).unwrap_or(0))
+    row.get::<_, i64>(column)
+        .map(|value| u64::try_from(value).unwrap_or(0))
 }
 
 fn optional(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
-    row.get::<_, Option<i64>>(column).map(|value| value.and_then(|value| u64::try_from(value).ok()))
+    row.get::<_, Option<i64>>(column)
+        .map(|value| value.and_then(|value| u64::try_from(value).ok()))
 }

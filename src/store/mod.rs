@@ -15,8 +15,8 @@
 //! Readers have connections of their own and never wait for the writer (WAL).
 
 pub(crate) mod apply;
-pub mod list;
 pub mod commit;
+pub mod list;
 pub mod read;
 pub mod rows;
 mod schema;
@@ -68,13 +68,20 @@ impl Store {
     /// [`StoreError::Locked`] when another runtime holds it, [`StoreError::Newer`] when a later
     /// version of agentry wrote it, and what the file system or SQLite say.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            std::fs::create_dir_all(parent)
-                .map_err(|source| StoreError::Io { path: parent.to_owned(), source })?;
+        if let Some(parent) = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+        {
+            std::fs::create_dir_all(parent).map_err(|source| StoreError::Io {
+                path: parent.to_owned(),
+                source,
+            })?;
         }
         let lock = lock(path)?;
         let mut connection = Connection::open(path).map_err(|e| StoreError::open(path, e))?;
-        connection.busy_timeout(BUSY_TIMEOUT).map_err(|e| StoreError::open(path, e))?;
+        connection
+            .busy_timeout(BUSY_TIMEOUT)
+            .map_err(|e| StoreError::open(path, e))?;
         private(path)?;
         schema::prepare(&mut connection, path)?;
         let mut idle = Vec::with_capacity(READERS);
@@ -121,14 +128,19 @@ impl Store {
         let idle = Arc::clone(&self.0.readers.idle);
         let path = self.0.path.clone();
         tokio::task::spawn_blocking(move || {
-            let taken = idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
+            let taken = idle
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .pop();
             let connection = match taken {
                 Some(connection) => connection,
                 // A query that panicked took its connection with it.
                 None => open_read_only(&path)?,
             };
             let answer = query(&connection);
-            idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(connection);
+            idle.lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .push(connection);
             drop(permit);
             answer.map_err(StoreError::Sqlite)
         })
@@ -144,7 +156,9 @@ impl Store {
 /// where its version is not this binary's.
 pub fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
     if !path.exists() {
-        return Err(StoreError::Missing { path: path.to_owned() });
+        return Err(StoreError::Missing {
+            path: path.to_owned(),
+        });
     }
     let connection = open_read_only(path)?;
     schema::check(&connection, path)?;
@@ -155,7 +169,9 @@ fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
         Connection::open_with_flags(path, flags).map_err(|e| StoreError::open(path, e))?;
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(|e| StoreError::open(path, e))?;
+    connection
+        .busy_timeout(BUSY_TIMEOUT)
+        .map_err(|e| StoreError::open(path, e))?;
     Ok(connection)
 }
 
@@ -163,7 +179,10 @@ fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
 /// own file: closing any handle on that would drop SQLite's own locks in this process.
 fn lock(path: &Path) -> Result<File, StoreError> {
     let lock_path = with_suffix(path, ".lock");
-    let io = |source| StoreError::Io { path: lock_path.clone(), source };
+    let io = |source| StoreError::Io {
+        path: lock_path.clone(),
+        source,
+    };
     let file = File::options()
         .create(true)
         .truncate(false)
@@ -172,10 +191,13 @@ fn lock(path: &Path) -> Result<File, StoreError> {
         .map_err(io)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::Locked { path: path.to_owned() }),
-        Err(std::fs::TryLockError::Error(source)) => {
-            Err(StoreError::Io { path: lock_path, source })
-        }
+        Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::Locked {
+            path: path.to_owned(),
+        }),
+        Err(std::fs::TryLockError::Error(source)) => Err(StoreError::Io {
+            path: lock_path,
+            source,
+        }),
     }
 }
 
@@ -189,8 +211,12 @@ pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 /// Messages are nobody else's business: the store is readable by its owner alone.
 fn private(path: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
-        .map_err(|source| StoreError::Io { path: path.to_owned(), source })
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(|source| {
+        StoreError::Io {
+            path: path.to_owned(),
+            source,
+        }
+    })
 }
 
 /// What can be wrong with a store.
@@ -274,6 +300,9 @@ pub enum StoreError {
 
 impl StoreError {
     fn open(path: &Path, source: rusqlite::Error) -> Self {
-        Self::Open { path: path.to_owned(), source }
+        Self::Open {
+            path: path.to_owned(),
+            source,
+        }
     }
 }

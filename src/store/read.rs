@@ -77,9 +77,10 @@ pub fn agents_waiting_at(
         "SELECT DISTINCT agent FROM inbox
          WHERE height > ?1 AND height <= ?2 AND state = 'waiting'",
     )?
-    .query_map(params![after.map_or(-1, |h| integer(h.0)), integer(through.0)], |row| {
-        row.get(0).map(AgentId)
-    })?
+    .query_map(
+        params![after.map_or(-1, |h| integer(h.0)), integer(through.0)],
+        |row| row.get(0).map(AgentId),
+    )?
     .collect()
 }
 
@@ -154,7 +155,10 @@ fn senders_after(
     )?;
     while senders.len() < limit {
         let last = senders.last().map_or(after, String::as_str);
-        match statement.query_row(params![agent.0, last], |row| row.get(0)).optional()? {
+        match statement
+            .query_row(params![agent.0, last], |row| row.get(0))
+            .optional()?
+        {
             Some(sender) => senders.push(sender),
             None => break,
         }
@@ -162,7 +166,11 @@ fn senders_after(
     Ok(senders)
 }
 
-fn due_message(db: &Connection, row: &Row<'_>, height: BlockHeight) -> rusqlite::Result<DueMessage> {
+fn due_message(
+    db: &Connection,
+    row: &Row<'_>,
+    height: BlockHeight,
+) -> rusqlite::Result<DueMessage> {
     let id = InboxId(row.get(0)?);
     let attempts: u32 = row.get(6)?;
     let done = db
@@ -191,7 +199,10 @@ pub fn state(db: &Connection, agent: AgentId, behaviour: &str) -> rusqlite::Resu
     let entries: BTreeMap<String, serde_json::Value> = db
         .prepare_cached("SELECT key, value FROM state WHERE agent = ?1 AND behaviour = ?2")?
         .query_map(params![agent.0, behaviour], |row| {
-            Ok((row.get(0)?, text(row, 1, |value| serde_json::from_str(value))?))
+            Ok((
+                row.get(0)?,
+                text(row, 1, |value| serde_json::from_str(value))?,
+            ))
         })?
         .collect::<rusqlite::Result<_>>()?;
     Ok(State::new(entries))
@@ -235,9 +246,9 @@ pub fn body(db: &Connection, id: OutboxId) -> rusqlite::Result<Option<String>> {
     db.prepare_cached(
         "SELECT body FROM outbox WHERE id = ?1 AND state IN ('prepared', 'accepted')",
     )?
-        .query_row(params![id.0], |row| row.get(0))
-        .optional()
-        .map(Option::flatten)
+    .query_row(params![id.0], |row| row.get(0))
+    .optional()
+    .map(Option::flatten)
 }
 
 /// The drafts that wait for a nonce, oldest first; those of the agents `passed_over` are left out.
@@ -266,19 +277,24 @@ pub fn queued(
          WHERE state = 'queued' AND id > ?1
            AND agent NOT IN (SELECT value FROM json_each(?3)) {condition} ORDER BY id LIMIT ?2"
     ))?
-    .query_map(params![after.0, integer(limit as u64), passed_over], |row| {
-        Ok(QueuedDraft {
-            id: OutboxId(row.get(0)?),
-            agent: AgentId(row.get(1)?),
-            draft: Draft {
-                origin: row.get(2)?,
-                recipient: text(row, 3, Address::from_chain)?,
-                amount: natural(row.get(4)?),
-                fee: natural(row.get(5)?),
-                payload: text(row, 6, |json| Json::parse(json.as_bytes(), Limits::default()))?,
-            },
-        })
-    })?
+    .query_map(
+        params![after.0, integer(limit as u64), passed_over],
+        |row| {
+            Ok(QueuedDraft {
+                id: OutboxId(row.get(0)?),
+                agent: AgentId(row.get(1)?),
+                draft: Draft {
+                    origin: row.get(2)?,
+                    recipient: text(row, 3, Address::from_chain)?,
+                    amount: natural(row.get(4)?),
+                    fee: natural(row.get(5)?),
+                    payload: text(row, 6, |json| {
+                        Json::parse(json.as_bytes(), Limits::default())
+                    })?,
+                },
+            })
+        },
+    )?
     .collect()
 }
 
@@ -306,12 +322,17 @@ pub struct Counts {
 /// How many rows stand in each state of the queues. Reads every row: not for a hot path.
 pub fn counts(db: &Connection) -> rusqlite::Result<Counts> {
     let by_state = |table: &str| -> rusqlite::Result<BTreeMap<String, u64>> {
-        db.prepare(&format!("SELECT state, count(*) FROM {table} GROUP BY state"))?
-            .query_map([], |row| Ok((row.get(0)?, natural(row.get(1)?))))?
-            .collect()
+        db.prepare(&format!(
+            "SELECT state, count(*) FROM {table} GROUP BY state"
+        ))?
+        .query_map([], |row| Ok((row.get(0)?, natural(row.get(1)?))))?
+        .collect()
     };
     let all = |table: &str| -> rusqlite::Result<u64> {
-        db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).map(natural)
+        db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
+            row.get(0)
+        })
+        .map(natural)
     };
     Ok(Counts {
         inbox: by_state("inbox")?,

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use agentry_protocol::{Address, BlockHeight, Json, MessageDigest, StoredTransaction, TransactionHash};
+use agentry_protocol::{
+    Address, BlockHeight, Json, MessageDigest, StoredTransaction, TransactionHash,
+};
 use agentry_sdk::Authenticity;
 use serde::{Deserialize, Serialize};
 
@@ -100,9 +102,16 @@ impl OutboxState {
 
     /// Reads the word.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Queued, Self::Prepared, Self::Accepted, Self::Mined, Self::Final, Self::Failed]
-            .into_iter()
-            .find(|state| state.as_str() == word)
+        [
+            Self::Queued,
+            Self::Prepared,
+            Self::Accepted,
+            Self::Mined,
+            Self::Final,
+            Self::Failed,
+        ]
+        .into_iter()
+        .find(|state| state.as_str() == word)
     }
 }
 

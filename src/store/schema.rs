@@ -21,16 +21,31 @@ pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let open = |e| StoreError::open(path, e);
     let found = version(connection, path)?;
-    connection.pragma_update(None, "journal_mode", "wal").map_err(open)?;
-    connection.pragma_update(None, "synchronous", "full").map_err(open)?;
-    connection.pragma_update(None, "foreign_keys", true).map_err(open)?;
+    connection
+        .pragma_update(None, "journal_mode", "wal")
+        .map_err(open)?;
+    connection
+        .pragma_update(None, "synchronous", "full")
+        .map_err(open)?;
+    connection
+        .pragma_update(None, "foreign_keys", true)
+        .map_err(open)?;
     for step in found..VERSION {
-        let transaction =
-            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(open)?;
-        let sql = usize::try_from(step).ok().and_then(|step| MIGRATIONS.get(step));
-        transaction.execute_batch(sql.copied().unwrap_or_default()).map_err(open)?;
-        transaction.pragma_update(None, "user_version", step + 1).map_err(open)?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(open)?;
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(open)?;
+        let sql = usize::try_from(step)
+            .ok()
+            .and_then(|step| MIGRATIONS.get(step));
+        transaction
+            .execute_batch(sql.copied().unwrap_or_default())
+            .map_err(open)?;
+        transaction
+            .pragma_update(None, "user_version", step + 1)
+            .map_err(open)?;
+        transaction
+            .pragma_update(None, "application_id", APPLICATION_ID)
+            .map_err(open)?;
         transaction.commit().map_err(open)?;
     }
     Ok(())
@@ -40,7 +55,11 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), St
 pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let found = version(connection, path)?;
     if found < VERSION {
-        return Err(StoreError::Older { path: path.to_owned(), found, known: VERSION });
+        return Err(StoreError::Older {
+            path: path.to_owned(),
+            found,
+            known: VERSION,
+        });
     }
     Ok(())
 }
@@ -54,13 +73,19 @@ fn version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
     };
     let found = pragma("user_version")?;
     if found > VERSION && pragma("application_id")? == APPLICATION_ID {
-        return Err(StoreError::Newer { path: path.to_owned(), found, known: VERSION });
+        return Err(StoreError::Newer {
+            path: path.to_owned(),
+            found,
+            known: VERSION,
+        });
     }
     let tables: i64 = connection
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(|e| StoreError::open(path, e))?;
     if tables > 0 && pragma("application_id")? != APPLICATION_ID {
-        return Err(StoreError::Foreign { path: path.to_owned() });
+        return Err(StoreError::Foreign {
+            path: path.to_owned(),
+        });
     }
     Ok(found)
 }

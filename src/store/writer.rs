@@ -35,7 +35,10 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("agentry-store".to_owned())
             .spawn(move || work(connection, &queue))
-            .map_err(|source| StoreError::Io { path: "thread agentry-store".into(), source })?;
+            .map_err(|source| StoreError::Io {
+                path: "thread agentry-store".into(),
+                source,
+            })?;
         Ok(Self {
             jobs: Some(jobs),
             room: tokio::sync::Semaphore::new(QUEUE),
@@ -47,7 +50,8 @@ impl Writer {
         let _room = self.room.acquire().await.map_err(|_| StoreError::Closed)?;
         let (answer, answered) = oneshot::channel();
         let jobs = self.jobs.as_ref().ok_or(StoreError::Closed)?;
-        jobs.send(Job { commit, answer }).map_err(|_| StoreError::Closed)?;
+        jobs.send(Job { commit, answer })
+            .map_err(|_| StoreError::Closed)?;
         answered.await.map_err(|_| StoreError::Closed)?
     }
 }
@@ -76,7 +80,8 @@ fn work(mut connection: Connection, queue: &mpsc::Receiver<Job>) {
 fn commit_group(connection: &mut Connection, group: Vec<Job>) {
     let mut answers = Vec::with_capacity(group.len());
     let outcome = (|| -> Result<(), StoreError> {
-        let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for job in &group {
             let savepoint = transaction.savepoint()?;
             let answer = apply::apply(&savepoint, &job.commit);
@@ -101,7 +106,9 @@ fn commit_group(connection: &mut Connection, group: Vec<Job>) {
             tracing::error!(%error, commits = group.len(), "the store refused a group of commits");
             let reason = error.to_string();
             for job in group {
-                let _ = job.answer.send(Err(StoreError::Refused { reason: reason.clone() }));
+                let _ = job.answer.send(Err(StoreError::Refused {
+                    reason: reason.clone(),
+                }));
             }
         }
     }

@@ -10,22 +10,46 @@ use super::{arrival, draft, observe, outcome, prepared, store};
 /// One thing that happens, small enough that the same messages and rows meet again and again.
 #[derive(Clone, Debug)]
 enum Event {
-    Arrive { message: u8, height: u64 },
-    Withdraw { above: u64 },
-    Settle { row: i64, attempts: u32, signed: bool },
-    Fail { row: i64, attempts: u32, again: bool },
-    Post { row: i64 },
-    Mine { message: u8, height: u64 },
+    Arrive {
+        message: u8,
+        height: u64,
+    },
+    Withdraw {
+        above: u64,
+    },
+    Settle {
+        row: i64,
+        attempts: u32,
+        signed: bool,
+    },
+    Fail {
+        row: i64,
+        attempts: u32,
+        again: bool,
+    },
+    Post {
+        row: i64,
+    },
+    Mine {
+        message: u8,
+        height: u64,
+    },
 }
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         (0_u8..4, 1_u64..20).prop_map(|(message, height)| Event::Arrive { message, height }),
         (0_u64..20).prop_map(|above| Event::Withdraw { above }),
-        (1_i64..5, 0_u32..3, any::<bool>())
-            .prop_map(|(row, attempts, signed)| Event::Settle { row, attempts, signed }),
-        (1_i64..5, 0_u32..3, any::<bool>())
-            .prop_map(|(row, attempts, again)| Event::Fail { row, attempts, again }),
+        (1_i64..5, 0_u32..3, any::<bool>()).prop_map(|(row, attempts, signed)| Event::Settle {
+            row,
+            attempts,
+            signed
+        }),
+        (1_i64..5, 0_u32..3, any::<bool>()).prop_map(|(row, attempts, again)| Event::Fail {
+            row,
+            attempts,
+            again
+        }),
         (1_i64..5).prop_map(|row| Event::Post { row }),
         (0_u8..4, 1_u64..20).prop_map(|(message, height)| Event::Mine { message, height }),
     ]
@@ -35,27 +59,43 @@ fn commit(event: &Event) -> Commit {
     let agent = agentry::store::AgentId(1);
     let reply = |row: i64| draft(&format!("inbox/{row}/pong/0"), 9, "pong");
     match event {
-        Event::Arrive { message, height } => {
-            observe(vec![Step::Arrival(arrival(agent, 1, 9, &format!("m{message}"), *height))])
+        Event::Arrive { message, height } => observe(vec![Step::Arrival(arrival(
+            agent,
+            1,
+            9,
+            &format!("m{message}"),
+            *height,
+        ))]),
+        Event::Withdraw { above } => observe(vec![Step::Withdrawn {
+            above: Some(BlockHeight(*above)),
+        }]),
+        Event::Settle {
+            row,
+            attempts,
+            signed,
+        } => {
+            let sends = vec![(reply(*row), signed.then(|| prepared(1, &reply(*row), *row)))];
+            Commit::Outcome(Outcome {
+                sends,
+                ..outcome(InboxId(*row), *attempts, 9, "pong")
+            })
         }
-        Event::Withdraw { above } => {
-            observe(vec![Step::Withdrawn { above: Some(BlockHeight(*above)) }])
-        }
-        Event::Settle { row, attempts, signed } => {
-            let sends =
-                vec![(reply(*row), signed.then(|| prepared(1, &reply(*row), *row)))];
-            Commit::Outcome(Outcome { sends, ..outcome(InboxId(*row), *attempts, 9, "pong") })
-        }
-        Event::Fail { row, attempts, again } => Commit::Failure {
+        Event::Fail {
+            row,
+            attempts,
+            again,
+        } => Commit::Failure {
             message: InboxId(*row),
             attempts: *attempts,
             reason: "no".to_owned(),
             retry_at: again.then_some(5),
             at: 3,
         },
-        Event::Post { row } => {
-            Commit::Post { id: OutboxId(*row), result: PostResult::Accepted, at: 4 }
-        }
+        Event::Post { row } => Commit::Post {
+            id: OutboxId(*row),
+            result: PostResult::Accepted,
+            at: 4,
+        },
         Event::Mine { message, height } => {
             let row = i64::from(*message) + 1;
             let signed = prepared(1, &reply(row), row);

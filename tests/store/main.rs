@@ -13,17 +13,17 @@ use agentry_protocol::{
 use agentry_sdk::Authenticity;
 
 /// A wallet whose seed is this byte.
-pub fn key(byte: u8) -> SigningKey {
+pub(crate) fn key(byte: u8) -> SigningKey {
     SigningKey::from_seed(&Seed::from_bytes([byte; 32]))
 }
 
 /// Its address.
-pub fn address(byte: u8) -> Address {
+pub(crate) fn address(byte: u8) -> Address {
     Address::from_public_key(&key(byte).public_key())
 }
 
 /// A store in a folder of its own, with agents at the addresses 1, 2, …
-pub async fn store(agents: u8) -> (tempfile::TempDir, Store, Vec<AgentId>) {
+pub(crate) async fn store(agents: u8) -> (tempfile::TempDir, Store, Vec<AgentId>) {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("agentry.db")).unwrap();
     let agents = (1..=agents)
@@ -38,7 +38,7 @@ pub async fn store(agents: u8) -> (tempfile::TempDir, Store, Vec<AgentId>) {
 }
 
 /// A message `text` from the wallet `sender` to the agent.
-pub fn arrival(agent: AgentId, to: u8, sender: u8, text: &str, height: u64) -> Arrival {
+pub(crate) fn arrival(agent: AgentId, to: u8, sender: u8, text: &str, height: u64) -> Arrival {
     let signed = Transaction {
         from: address(sender),
         to: address(to),
@@ -49,11 +49,17 @@ pub fn arrival(agent: AgentId, to: u8, sender: u8, text: &str, height: u64) -> A
         chain_id: "ait-devnet".parse::<ChainId>().unwrap(),
     }
     .sign(&key(sender));
-    Arrival::new(agent, signed.hash(), &signed.stored(), BlockHeight(height), Authenticity::Verified)
+    Arrival::new(
+        agent,
+        signed.hash(),
+        &signed.stored(),
+        BlockHeight(height),
+        Authenticity::Verified,
+    )
 }
 
 /// A commit that has seen these things.
-pub fn observe(steps: Vec<Step>) -> Commit {
+pub(crate) fn observe(steps: Vec<Step>) -> Commit {
     Commit::Observe(Observation {
         steps,
         cursor: serde_json::json!({ "height": 1 }),
@@ -63,7 +69,7 @@ pub fn observe(steps: Vec<Step>) -> Commit {
 }
 
 /// The outcome of a behaviour that answers `reply`.
-pub fn outcome(message: InboxId, attempts: u32, to: u8, reply: &str) -> Outcome {
+pub(crate) fn outcome(message: InboxId, attempts: u32, to: u8, reply: &str) -> Outcome {
     Outcome {
         message,
         attempts,
@@ -76,7 +82,7 @@ pub fn outcome(message: InboxId, attempts: u32, to: u8, reply: &str) -> Outcome 
 }
 
 /// A draft.
-pub fn draft(origin: &str, to: u8, text: &str) -> Draft {
+pub(crate) fn draft(origin: &str, to: u8, text: &str) -> Draft {
     Draft {
         origin: origin.to_owned(),
         recipient: address(to),
@@ -87,7 +93,7 @@ pub fn draft(origin: &str, to: u8, text: &str) -> Draft {
 }
 
 /// A draft's signed bytes.
-pub fn prepared(from: u8, draft: &Draft, nonce: i64) -> Prepared {
+pub(crate) fn prepared(from: u8, draft: &Draft, nonce: i64) -> Prepared {
     let signed = Transaction {
         from: address(from),
         to: draft.recipient.clone(),
@@ -98,5 +104,10 @@ pub fn prepared(from: u8, draft: &Draft, nonce: i64) -> Prepared {
         chain_id: "ait-devnet".parse::<ChainId>().unwrap(),
     }
     .sign(&key(from));
-    Prepared { nonce, hash: signed.hash(), digest: signed.digest(), body: signed.body() }
+    Prepared {
+        nonce,
+        hash: signed.hash(),
+        digest: signed.digest(),
+        body: signed.body(),
+    }
 }

@@ -19,8 +19,14 @@ async fn due(store: &Store, agent: AgentId, after: Option<&str>, limit: usize) -
 }
 
 async fn outbox_states(store: &Store) -> Vec<String> {
-    let filter = Filter { limit: 100, ..Filter::default() };
-    let items = store.read(move |db| list::outbox(db, &filter)).await.unwrap();
+    let filter = Filter {
+        limit: 100,
+        ..Filter::default()
+    };
+    let items = store
+        .read(move |db| list::outbox(db, &filter))
+        .await
+        .unwrap();
     items.into_iter().map(|item| item.state).collect()
 }
 
@@ -28,10 +34,16 @@ async fn outbox_states(store: &Store) -> Vec<String> {
 async fn a_message_seen_twice_is_one_message() {
     let (_dir, store, agents) = store(1).await;
     let seen = arrival(agents[0], 1, 9, "ping", 5);
-    let receipt = store.commit(observe(vec![Step::Arrival(seen.clone())])).await.unwrap();
+    let receipt = store
+        .commit(observe(vec![Step::Arrival(seen.clone())]))
+        .await
+        .unwrap();
     assert_eq!((receipt.arrived, receipt.repeated), (1, 0));
     assert_eq!(receipt.due, agents);
-    let receipt = store.commit(observe(vec![Step::Arrival(seen)])).await.unwrap();
+    let receipt = store
+        .commit(observe(vec![Step::Arrival(seen)]))
+        .await
+        .unwrap();
     assert_eq!((receipt.arrived, receipt.repeated), (0, 1));
     assert!(receipt.due.is_empty());
     assert_eq!(due(&store, agents[0], None, 8).await.messages.len(), 1);
@@ -40,7 +52,12 @@ async fn a_message_seen_twice_is_one_message() {
 #[tokio::test]
 async fn an_outcome_is_carried_out_once() {
     let (_dir, store, agents) = store(1).await;
-    store.commit(observe(vec![Step::Arrival(arrival(agents[0], 1, 9, "ping", 5))])).await.unwrap();
+    store
+        .commit(observe(vec![Step::Arrival(arrival(
+            agents[0], 1, 9, "ping", 5,
+        ))]))
+        .await
+        .unwrap();
     let outcome = Commit::Outcome(outcome(InboxId(1), 0, 9, "pong"));
     assert!(!store.commit(outcome.clone()).await.unwrap().stale);
     assert!(store.commit(outcome).await.unwrap().stale);
@@ -51,7 +68,12 @@ async fn an_outcome_is_carried_out_once() {
 #[tokio::test]
 async fn an_outcome_of_an_older_attempt_is_void() {
     let (_dir, store, agents) = store(1).await;
-    store.commit(observe(vec![Step::Arrival(arrival(agents[0], 1, 9, "ping", 5))])).await.unwrap();
+    store
+        .commit(observe(vec![Step::Arrival(arrival(
+            agents[0], 1, 9, "ping", 5,
+        ))]))
+        .await
+        .unwrap();
     let failure = Commit::Failure {
         message: InboxId(1),
         attempts: 0,
@@ -60,7 +82,10 @@ async fn an_outcome_of_an_older_attempt_is_void() {
         at: 1,
     };
     assert!(!store.commit(failure.clone()).await.unwrap().stale);
-    assert!(store.commit(failure).await.unwrap().stale, "the same failure is not counted twice");
+    assert!(
+        store.commit(failure).await.unwrap().stale,
+        "the same failure is not counted twice"
+    );
     let late = Commit::Outcome(outcome(InboxId(1), 0, 9, "pong"));
     assert!(store.commit(late).await.unwrap().stale);
     assert!(outbox_states(&store).await.is_empty());
@@ -72,13 +97,30 @@ async fn an_outcome_of_an_older_attempt_is_void() {
 async fn a_withdrawn_message_waits_to_be_seen_again() {
     let (_dir, store, agents) = store(1).await;
     let seen = arrival(agents[0], 1, 9, "ping", 5);
-    store.commit(observe(vec![Step::Arrival(seen.clone())])).await.unwrap();
-    store.commit(observe(vec![Step::Withdrawn { above: Some(BlockHeight(4)) }])).await.unwrap();
+    store
+        .commit(observe(vec![Step::Arrival(seen.clone())]))
+        .await
+        .unwrap();
+    store
+        .commit(observe(vec![Step::Withdrawn {
+            above: Some(BlockHeight(4)),
+        }]))
+        .await
+        .unwrap();
     assert!(due(&store, agents[0], None, 8).await.messages.is_empty());
     let void = Commit::Outcome(outcome(InboxId(1), 0, 9, "pong"));
-    assert!(store.commit(void).await.unwrap().stale, "it is not acted on while it is withdrawn");
-    let again = agentry::store::commit::Arrival { height: BlockHeight(6), ..seen };
-    let receipt = store.commit(observe(vec![Step::Arrival(again)])).await.unwrap();
+    assert!(
+        store.commit(void).await.unwrap().stale,
+        "it is not acted on while it is withdrawn"
+    );
+    let again = agentry::store::commit::Arrival {
+        height: BlockHeight(6),
+        ..seen
+    };
+    let receipt = store
+        .commit(observe(vec![Step::Arrival(again)]))
+        .await
+        .unwrap();
     assert_eq!(receipt.due, agents);
     let due = due(&store, agents[0], None, 8).await;
     assert_eq!(due.messages.len(), 1);
@@ -89,10 +131,22 @@ async fn a_withdrawn_message_waits_to_be_seen_again() {
 async fn a_handled_message_that_is_withdrawn_is_never_handled_again() {
     let (_dir, store, agents) = store(1).await;
     let seen = arrival(agents[0], 1, 9, "ping", 5);
-    store.commit(observe(vec![Step::Arrival(seen.clone())])).await.unwrap();
-    store.commit(Commit::Outcome(outcome(InboxId(1), 0, 9, "pong"))).await.unwrap();
-    store.commit(observe(vec![Step::Withdrawn { above: None }])).await.unwrap();
-    let receipt = store.commit(observe(vec![Step::Arrival(seen)])).await.unwrap();
+    store
+        .commit(observe(vec![Step::Arrival(seen.clone())]))
+        .await
+        .unwrap();
+    store
+        .commit(Commit::Outcome(outcome(InboxId(1), 0, 9, "pong")))
+        .await
+        .unwrap();
+    store
+        .commit(observe(vec![Step::Withdrawn { above: None }]))
+        .await
+        .unwrap();
+    let receipt = store
+        .commit(observe(vec![Step::Arrival(seen)]))
+        .await
+        .unwrap();
     assert!(receipt.due.is_empty());
     assert!(due(&store, agents[0], None, 8).await.messages.is_empty());
     assert_eq!(outbox_states(&store).await, ["queued"]);
@@ -111,9 +165,19 @@ async fn a_mined_reply_that_is_withdrawn_is_followed_again() {
     };
     let receipt = store.commit(commit.clone()).await.unwrap();
     assert!(receipt.sends[0].fresh);
-    assert!(!store.commit(commit).await.unwrap().sends[0].fresh, "the same request is one row");
+    assert!(
+        !store.commit(commit).await.unwrap().sends[0].fresh,
+        "the same request is one row"
+    );
     let id = receipt.sends[0].id;
-    store.commit(Commit::Post { id, result: PostResult::Accepted, at: 2 }).await.unwrap();
+    store
+        .commit(Commit::Post {
+            id,
+            result: PostResult::Accepted,
+            at: 2,
+        })
+        .await
+        .unwrap();
     let sighting = Step::Sighting {
         agent: agents[0],
         hash: signed.hash,
@@ -124,7 +188,9 @@ async fn a_mined_reply_that_is_withdrawn_is_followed_again() {
     let receipt = store.commit(observe(vec![sighting.clone()])).await.unwrap();
     assert_eq!(receipt.mined, [(id, signed.hash)]);
     assert_eq!(outbox_states(&store).await, ["mined"]);
-    let withdrawn = Step::Withdrawn { above: Some(BlockHeight(7)) };
+    let withdrawn = Step::Withdrawn {
+        above: Some(BlockHeight(7)),
+    };
     let receipt = store.commit(observe(vec![withdrawn])).await.unwrap();
     assert_eq!(receipt.reopened.len(), 1);
     assert_eq!(outbox_states(&store).await, ["accepted"]);
@@ -137,7 +203,12 @@ async fn a_reply_is_known_by_what_was_signed_even_under_another_hash() {
     let (_dir, store, agents) = store(1).await;
     let reply = draft("control/1", 9, "pong");
     let signed = prepared(1, &reply, 7);
-    let send = Commit::Send { agent: agents[0], draft: reply, prepared: Some(signed.clone()), at: 1 };
+    let send = Commit::Send {
+        agent: agents[0],
+        draft: reply,
+        prepared: Some(signed.clone()),
+        at: 1,
+    };
     store.commit(send).await.unwrap();
     let respelled = Step::Sighting {
         agent: agents[0],
@@ -146,7 +217,15 @@ async fn a_reply_is_known_by_what_was_signed_even_under_another_hash() {
         height: BlockHeight(8),
         block_hash: None,
     };
-    assert_eq!(store.commit(observe(vec![respelled])).await.unwrap().mined.len(), 1);
+    assert_eq!(
+        store
+            .commit(observe(vec![respelled]))
+            .await
+            .unwrap()
+            .mined
+            .len(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -154,14 +233,22 @@ async fn senders_take_turns() {
     let (_dir, store, agents) = store(1).await;
     let mut steps = Vec::new();
     for index in 0..50 {
-        steps.push(Step::Arrival(arrival(agents[0], 1, 7, &format!("flood {index}"), 5)));
+        steps.push(Step::Arrival(arrival(
+            agents[0],
+            1,
+            7,
+            &format!("flood {index}"),
+            5,
+        )));
     }
     steps.push(Step::Arrival(arrival(agents[0], 1, 8, "one", 5)));
     steps.push(Step::Arrival(arrival(agents[0], 1, 9, "two", 5)));
     store.commit(observe(steps)).await.unwrap();
     let first = due(&store, agents[0], None, 3).await.messages;
-    let senders: std::collections::BTreeSet<String> =
-        first.iter().map(|message| message.stored.from.to_string()).collect();
+    let senders: std::collections::BTreeSet<String> = first
+        .iter()
+        .map(|message| message.stored.from.to_string())
+        .collect();
     assert_eq!(senders.len(), 3, "each sender has one of three places");
     let last = first[0].stored.from.to_string();
     let next = due(&store, agents[0], Some(&last), 1).await.messages;
@@ -171,10 +258,16 @@ async fn senders_take_turns() {
 #[tokio::test]
 async fn first_attempts_keep_the_chains_order_and_retries_let_others_pass() {
     let (_dir, store, agents) = store(1).await;
-    let steps =
-        (0..3).map(|i| Step::Arrival(arrival(agents[0], 1, 9, &format!("{i}"), 5 + i))).collect();
+    let steps = (0..3)
+        .map(|i| Step::Arrival(arrival(agents[0], 1, 9, &format!("{i}"), 5 + i)))
+        .collect();
     store.commit(observe(steps)).await.unwrap();
-    let ids = |due: &Due| due.messages.iter().map(|message| message.id.0).collect::<Vec<_>>();
+    let ids = |due: &Due| {
+        due.messages
+            .iter()
+            .map(|message| message.id.0)
+            .collect::<Vec<_>>()
+    };
     assert_eq!(ids(&due(&store, agents[0], None, 8).await), [1, 2, 3]);
     let failure = Commit::Failure {
         message: InboxId(1),
@@ -192,7 +285,12 @@ async fn first_attempts_keep_the_chains_order_and_retries_let_others_pass() {
 #[tokio::test]
 async fn a_dead_letter_can_be_retried_and_dropped() {
     let (_dir, store, agents) = store(1).await;
-    store.commit(observe(vec![Step::Arrival(arrival(agents[0], 1, 9, "x", 5))])).await.unwrap();
+    store
+        .commit(observe(vec![Step::Arrival(arrival(
+            agents[0], 1, 9, "x", 5,
+        ))]))
+        .await
+        .unwrap();
     let dead = |attempts| Commit::Failure {
         message: InboxId(1),
         attempts,
@@ -202,13 +300,26 @@ async fn a_dead_letter_can_be_retried_and_dropped() {
     };
     store.commit(dead(0)).await.unwrap();
     assert!(due(&store, agents[0], None, 8).await.messages.is_empty());
-    let receipt = store.commit(Commit::Retry { target: QueueTarget::All }).await.unwrap();
+    let receipt = store
+        .commit(Commit::Retry {
+            target: QueueTarget::All,
+        })
+        .await
+        .unwrap();
     assert_eq!(receipt.due, agents);
     let attempts = due(&store, agents[0], None, 8).await.messages[0].attempts;
     store.commit(dead(attempts)).await.unwrap();
-    let drop = Commit::Drop { target: QueueTarget::Inbox(InboxId(1)), at: 3 };
+    let drop = Commit::Drop {
+        target: QueueTarget::Inbox(InboxId(1)),
+        at: 3,
+    };
     assert_eq!(store.commit(drop).await.unwrap().changed, 1);
-    let receipt = store.commit(Commit::Retry { target: QueueTarget::All }).await.unwrap();
+    let receipt = store
+        .commit(Commit::Retry {
+            target: QueueTarget::All,
+        })
+        .await
+        .unwrap();
     assert_eq!(receipt.changed, 0);
 }
 
@@ -217,9 +328,17 @@ async fn what_was_signed_cannot_be_dropped() {
     let (_dir, store, agents) = store(1).await;
     let reply = draft("control/1", 9, "pong");
     let signed = prepared(1, &reply, 7);
-    let send = Commit::Send { agent: agents[0], draft: reply, prepared: Some(signed), at: 1 };
+    let send = Commit::Send {
+        agent: agents[0],
+        draft: reply,
+        prepared: Some(signed),
+        at: 1,
+    };
     store.commit(send).await.unwrap();
-    let drop = Commit::Drop { target: QueueTarget::Outbox(OutboxId(1)), at: 3 };
+    let drop = Commit::Drop {
+        target: QueueTarget::Outbox(OutboxId(1)),
+        at: 3,
+    };
     assert_eq!(store.commit(drop).await.unwrap().changed, 0);
     assert_eq!(outbox_states(&store).await, ["prepared"]);
 }
@@ -229,11 +348,17 @@ async fn forged_messages_are_kept_apart() {
     let (_dir, store, agents) = store(1).await;
     let mut forged = arrival(agents[0], 1, 9, "ping", 5);
     forged.authenticity = agentry_sdk::Authenticity::Forged;
-    let receipt = store.commit(observe(vec![Step::Arrival(forged)])).await.unwrap();
+    let receipt = store
+        .commit(observe(vec![Step::Arrival(forged)]))
+        .await
+        .unwrap();
     assert!(receipt.due.is_empty());
     // The forgery has the same identity as the true message, which must still get through.
     let genuine = arrival(agents[0], 1, 9, "ping", 6);
-    let receipt = store.commit(observe(vec![Step::Arrival(genuine)])).await.unwrap();
+    let receipt = store
+        .commit(observe(vec![Step::Arrival(genuine)]))
+        .await
+        .unwrap();
     assert_eq!(receipt.due, agents);
     assert_eq!(store.read(read::counts).await.unwrap().forged, 1);
 }

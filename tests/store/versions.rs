@@ -23,7 +23,10 @@ fn a_store_of_a_newer_version_is_left_alone() {
     drop(db);
     let before = std::fs::read(&path).unwrap();
     let error = Store::open(&path).unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 99, .. }), "{error}");
+    assert!(
+        matches!(error, StoreError::Newer { found: 99, .. }),
+        "{error}"
+    );
     assert!(error.to_string().contains("newer agentry"));
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
@@ -35,14 +38,21 @@ fn another_programs_database_is_left_alone() {
     let db = rusqlite::Connection::open(&path).unwrap();
     db.execute_batch("CREATE TABLE theirs (x)").unwrap();
     drop(db);
-    assert!(matches!(Store::open(&path), Err(StoreError::Foreign { .. })));
+    assert!(matches!(
+        Store::open(&path),
+        Err(StoreError::Foreign { .. })
+    ));
 }
 
 #[test]
 fn a_file_that_is_no_database_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("agentry.db");
-    std::fs::write(&path, "this is not a database, and it is long enough to be looked at").unwrap();
+    std::fs::write(
+        &path,
+        "this is not a database, and it is long enough to be looked at",
+    )
+    .unwrap();
     let error = Store::open(&path).unwrap_err();
     assert!(error.to_string().contains("agentry.db"), "{error}");
 }
@@ -51,7 +61,10 @@ fn a_file_that_is_no_database_is_an_error() {
 fn reading_a_store_that_does_not_exist_makes_none() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("agentry.db");
-    assert!(matches!(open_for_reading(&path), Err(StoreError::Missing { .. })));
+    assert!(matches!(
+        open_for_reading(&path),
+        Err(StoreError::Missing { .. })
+    ));
     assert!(!path.exists());
 }
 
@@ -61,5 +74,8 @@ fn a_store_is_its_owners_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("agentry.db");
     let _store = Store::open(&path).unwrap();
-    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
 }

@@ -36,14 +36,20 @@ pub(super) struct Nodes {
 
 pub(super) fn nodes(chain: &ChainConfig) -> Result<Nodes, HostError> {
     let client = |url: &str| {
-        NodeClient::new(url, NodeOptions::default())
-            .map_err(|error| HostError::Node { node: masked(url), reason: error.to_string() })
+        NodeClient::new(url, NodeOptions::default()).map_err(|error| HostError::Node {
+            node: masked(url),
+            reason: error.to_string(),
+        })
     };
     let name = match &chain.db {
         Some(path) => path.display().to_string(),
         None => masked(&chain.rpc),
     };
-    Ok(Nodes { submit: client(&chain.submit)?, read: client(&chain.rpc)?, name })
+    Ok(Nodes {
+        submit: client(&chain.submit)?,
+        read: client(&chain.rpc)?,
+        name,
+    })
 }
 
 pub(super) fn source(
@@ -62,16 +68,23 @@ pub(super) fn source(
             if is_local(&chain.rpc) {
                 options.poll = LOCAL_POLL;
             }
-            Ok(Box::new(RpcSource::new(nodes.read.clone(), chain.id.clone(), options)))
+            Ok(Box::new(RpcSource::new(
+                nodes.read.clone(),
+                chain.id.clone(),
+                options,
+            )))
         }
     }
 }
 
 /// Whether a node is on this machine: it counts no requests of ours, and an answer costs little.
 fn is_local(url: &str) -> bool {
-    ["http://127.0.0.1", "http://localhost", "http://[::1]"].iter().any(|local| {
-        url.strip_prefix(local).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
-    })
+    ["http://127.0.0.1", "http://localhost", "http://[::1]"]
+        .iter()
+        .any(|local| {
+            url.strip_prefix(local)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
+        })
 }
 
 /// Where reading begins.
@@ -153,8 +166,10 @@ async fn try_begin(
         Err(error) => return Err(error.into()),
     };
     check_genesis(chain, nodes, known, genesis).await?;
-    let stored: Option<Cursor> =
-        known.cursor.as_deref().and_then(|cursor| serde_json::from_str(cursor).ok());
+    let stored: Option<Cursor> = known
+        .cursor
+        .as_deref()
+        .and_then(|cursor| serde_json::from_str(cursor).ok());
     let first = match chain.start {
         Start::Height(height) => height,
         Start::Head => match source.head().await? {
@@ -175,7 +190,11 @@ async fn try_begin(
         Some(stored) => stored,
         None => source.begin(chain.start).await?,
     };
-    Ok(Some(Beginning { genesis, cursor, first_height: first }))
+    Ok(Some(Beginning {
+        genesis,
+        cursor,
+        first_height: first,
+    }))
 }
 
 fn other(chain: &ChainConfig, nodes: &Nodes, why: &str) -> Problem {
@@ -205,13 +224,27 @@ async fn check_genesis(
     if genesis == genesis_hash(&chain.id) {
         return Ok(());
     }
-    let mut others: Vec<ChainId> =
-        ["ait-mainnet", "ait-devnet", "ait-testnet"].iter().filter_map(|id| id.parse().ok()).collect();
+    let mut others: Vec<ChainId> = ["ait-mainnet", "ait-devnet", "ait-testnet"]
+        .iter()
+        .filter_map(|id| id.parse().ok())
+        .collect();
     if let Ok(health) = nodes.read.health().await {
-        others.extend(health.supported_chains.iter().filter_map(|id| id.parse().ok()));
+        others.extend(
+            health
+                .supported_chains
+                .iter()
+                .filter_map(|id| id.parse().ok()),
+        );
     }
-    if let Some(found) = others.iter().find(|id| **id != chain.id && genesis_hash(id) == genesis) {
-        return Err(other(chain, nodes, &format!("its block 0 is that of {found}")));
+    if let Some(found) = others
+        .iter()
+        .find(|id| **id != chain.id && genesis_hash(id) == genesis)
+    {
+        return Err(other(
+            chain,
+            nodes,
+            &format!("its block 0 is that of {found}"),
+        ));
     }
     tracing::warn!(
         block.hash = %genesis,

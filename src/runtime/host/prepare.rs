@@ -61,16 +61,20 @@ pub(super) fn wallets(
     let mut vaults: HashMap<PathBuf, Arc<OpenVault>> = HashMap::new();
     let mut candidates = Vec::with_capacity(hosted.len());
     for agent in hosted {
-        let Some(info) = agent.wallet.as_ref() else { continue };
-        let failed =
-            |source| HostError::Wallet { wallet: agent.agent.wallet.clone(), source };
+        let Some(info) = agent.wallet.as_ref() else {
+            continue;
+        };
+        let failed = |source| HostError::Wallet {
+            wallet: agent.agent.wallet.clone(),
+            source,
+        };
         let locked = if info.form == "vault" {
             let vault = match vaults.get(&info.path) {
                 Some(vault) => Arc::clone(vault),
                 None => {
-                    let password = passwords.of(&agent, &format!("vault {}", info.path.display()))?;
-                    let vault =
-                        Arc::new(OpenVault::open(&info.path, &password).map_err(failed)?);
+                    let password =
+                        passwords.of(&agent, &format!("vault {}", info.path.display()))?;
+                    let vault = Arc::new(OpenVault::open(&info.path, &password).map_err(failed)?);
                     vaults.insert(info.path.clone(), Arc::clone(&vault));
                     vault
                 }
@@ -98,7 +102,10 @@ pub(super) fn wallets(
             locked,
         });
     }
-    Ok(Wallets { candidates, created })
+    Ok(Wallets {
+        candidates,
+        created,
+    })
 }
 
 /// Creates the wallets that do not exist, with a password that is made up if there is none yet.
@@ -109,7 +116,10 @@ fn create_missing(
     let mut created = Vec::new();
     for agent in hosted.iter().filter(|agent| agent.wallet.is_none()) {
         let name = &agent.agent.wallet;
-        let failed = |source| HostError::Wallet { wallet: name.clone(), source };
+        let failed = |source| HostError::Wallet {
+            wallet: name.clone(),
+            source,
+        };
         if let Some(path) = &agent.password_file
             && std::env::var_os("AGENTRY_PASSWORD").is_none()
             && ensure_password_file(path).map_err(failed)?
@@ -126,8 +136,10 @@ fn create_missing(
             reason: error.to_string(),
         })?;
         let address = Address::from_public_key(&seed.public_key());
-        let info =
-            agent.store.add(&wallet, &seed, &address, &password).map_err(failed)?;
+        let info = agent
+            .store
+            .add(&wallet, &seed, &address, &password)
+            .map_err(failed)?;
         tracing::info!(
             wallet = name,
             address = %address,
@@ -156,12 +168,17 @@ struct Passwords<'a> {
 
 impl<'a> Passwords<'a> {
     fn new(options: &'a HostOptions) -> Self {
-        Self { options, known: HashMap::new() }
+        Self {
+            options,
+            known: HashMap::new(),
+        }
     }
 
     fn of(&mut self, agent: &HostedAgent, what: &str) -> Result<Arc<Password>, HostError> {
-        let key =
-            (agent.password_file.clone(), agent.store.keystore_dir().map(Path::to_owned));
+        let key = (
+            agent.password_file.clone(),
+            agent.store.keystore_dir().map(Path::to_owned),
+        );
         if let Some(password) = self.known.get(&key) {
             return Ok(Arc::clone(password));
         }
@@ -188,7 +205,8 @@ pub(super) fn check_passwords(keyring: &Keyring, agents: &[AgentId]) -> Result<(
             .chunks(size)
             .map(|part| {
                 scope.spawn(move || {
-                    part.iter().try_for_each(|agent| keyring.public_key(*agent).map(|_| ()))
+                    part.iter()
+                        .try_for_each(|agent| keyring.public_key(*agent).map(|_| ()))
                 })
             })
             .collect();
@@ -198,4 +216,3 @@ pub(super) fn check_passwords(keyring: &Keyring, agents: &[AgentId]) -> Result<(
         Ok(())
     })
 }
-

@@ -3,12 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use agentry_devnet::{Devnet, DevnetConfig, Faults};
 use agentry_protocol::{Address, BlockHeight};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::prepare::{self, Candidate, ENDOWMENT, Wallets};
 use super::{HostError, HostOptions, InHand, Started, chain};
@@ -38,7 +39,7 @@ pub(super) fn run(
     options: HostOptions,
     stopping: watch::Receiver<bool>,
     cancel: watch::Receiver<bool>,
-    ready: oneshot::Sender<Started>,
+    ready: SyncSender<Started>,
 ) -> Result<(), HostError> {
     let workers = tokio::runtime::Builder::new_multi_thread()
         .thread_name("agentry-worker")
@@ -58,37 +59,56 @@ async fn host(
     workers: tokio::runtime::Handle,
     mut stopping: watch::Receiver<bool>,
     mut cancel: watch::Receiver<bool>,
-    ready: oneshot::Sender<Started>,
+    ready: SyncSender<Started>,
 ) -> Result<(), HostError> {
     let metrics = Arc::new(Metrics::new());
     let store_path = config.store.path.clone();
     // The lock comes first: two runtimes on one store must not get as far as the node.
     let store = blocking(&workers, move || Store::open(&store_path)).await??;
     let identity = store.read(read::identity).await?;
-    if let Some(stored) = identity.chain_id.as_ref().filter(|id| *id != config.chain.id.as_str()) {
+    if let Some(stored) = identity
+        .chain_id
+        .as_ref()
+        .filter(|id| *id != config.chain.id.as_str())
+    {
         return Err(HostError::OtherChainId {
             path: config.store.path.clone(),
             stored: stored.clone(),
             configured: config.chain.id.to_string(),
         });
     }
-    let status = StatusServer::start(config.http.listen, Arc::clone(&metrics))
-        .map_err(|source| HostError::Listen { listen: config.http.listen, source })?;
+    let status =
+        StatusServer::start(config.http.listen, Arc::clone(&metrics)).map_err(|source| {
+            HostError::Listen {
+                listen: config.http.listen,
+                source,
+            }
+        })?;
 
     let embedded = config.devnet.clone().filter(|_| options.embedded_node);
     let (wallets, config_back) = {
         let (config, options, embedded) = (config, options.clone(), embedded.is_some());
-        blocking(&workers, move || (prepare::wallets(&config, &options, embedded), config)).await?
+        blocking(&workers, move || {
+            (prepare::wallets(&config, &options, embedded), config)
+        })
+        .await?
     };
     config = config_back;
-    let Wallets { candidates, created } = wallets?;
+    let Wallets {
+        candidates,
+        created,
+    } = wallets?;
     let devnet = match &embedded {
         Some(table) => {
             let (table, id) = (table.clone(), config.chain.id.clone());
-            let addresses: Vec<Address> =
-                candidates.iter().map(|candidate| candidate.address.clone()).collect();
-            let devnet =
-                blocking(&workers, move || start_devnet(&table, id, &addresses, &created)).await??;
+            let addresses: Vec<Address> = candidates
+                .iter()
+                .map(|candidate| candidate.address.clone())
+                .collect();
+            let devnet = blocking(&workers, move || {
+                start_devnet(&table, id, &addresses, &created)
+            })
+            .await??;
             // Any free port was asked for, or the usual one: the node says which it is.
             let url = devnet.url();
             if table_port(&config) == Some(0) {
@@ -102,9 +122,15 @@ async fn host(
 
     let nodes = chain::nodes(&config.chain)?;
     let mut source = chain::source(&config.chain, &nodes)?;
-    let known: HashSet<Address> =
-        store.read(read::agents).await?.into_iter().map(|row| row.address).collect();
-    let new_agents = candidates.iter().any(|candidate| !known.contains(&candidate.address));
+    let known: HashSet<Address> = store
+        .read(read::agents)
+        .await?
+        .into_iter()
+        .map(|row| row.address)
+        .collect();
+    let new_agents = candidates
+        .iter()
+        .any(|candidate| !known.contains(&candidate.address));
     let beginning = chain::begin(
         source.as_mut(),
         &config.chain,
@@ -120,8 +146,14 @@ async fn host(
             genesis: beginning.genesis,
         })
         .await?;
-    let (roster, keyring) =
-        enrol(&store, &config, candidates, beginning.first_height, &workers).await?;
+    let (roster, keyring) = enrol(
+        &store,
+        &config,
+        candidates,
+        beginning.first_height,
+        &workers,
+    )
+    .await?;
 
     let in_hand = InHand::default();
     let shared = Shared {
@@ -136,7 +168,9 @@ async fn host(
     };
     // Until the first reading, the position says what may be acted on.
     if let Some(height) = beginning.cursor.height() {
-        shared.confirmed.set(height.saturating_sub(config.chain.confirmations));
+        shared
+            .confirmed
+            .set(height.saturating_sub(config.chain.confirmations));
     }
     let signer = Signer::start(Arc::new(keyring));
     let submitter = Submitter::load(
@@ -181,7 +215,10 @@ async fn host(
             submitter: links,
         },
     )
-    .map_err(|source| HostError::Socket { path: socket_path(store.path()), source })?;
+    .map_err(|source| HostError::Socket {
+        path: socket_path(store.path()),
+        source,
+    })?;
     ChainWatcher::new(
         shared.clone(),
         roster.clone(),
@@ -236,7 +273,10 @@ fn table_port(config: &Config) -> Option<u16> {
 /// Finishes what is in hand: agents their message, the submitter its POSTs.
 async fn stop(in_hand: &InHand, submitter: &Addr<Submitter>, limit: Duration) {
     let deadline = Instant::now() + limit;
-    tracing::info!(in_hand = in_hand.count(), "stopping: what is in hand is finished");
+    tracing::info!(
+        in_hand = in_hand.count(),
+        "stopping: what is in hand is finished"
+    );
     while in_hand.count() > 0 && Instant::now() < deadline {
         tokio::time::sleep(STOP_POLL).await;
     }
@@ -271,12 +311,22 @@ async fn enrol(
     let mut hosted = Vec::with_capacity(candidates.len());
     let mut files = Vec::new();
     for (candidate, id) in candidates.into_iter().zip(receipt.agents) {
-        let Candidate { config, address, public_key, locked } = candidate;
+        let Candidate {
+            config,
+            address,
+            public_key,
+            locked,
+        } = candidate;
         if locked.is_file() {
             files.push(id);
         }
         keyring.add(id, config.wallet.clone(), address.clone(), locked);
-        hosted.push(Hosted { id, address, public_key, config: Arc::new(config) });
+        hosted.push(Hosted {
+            id,
+            address,
+            public_key,
+            config: Arc::new(config),
+        });
     }
     let (keyring, checked) = blocking(workers, move || {
         let checked = prepare::check_passwords(&keyring, &files);
@@ -313,7 +363,10 @@ fn start_devnet(
         port: table.port,
         chain_id,
         block_time: table.block_time,
-        allocations: hosted.iter().map(|address| (address.clone(), ENDOWMENT)).collect(),
+        allocations: hosted
+            .iter()
+            .map(|address| (address.clone(), ENDOWMENT))
+            .collect(),
         faults,
         ..DevnetConfig::default()
     })?;
@@ -338,7 +391,10 @@ async fn forget(shared: Shared, retention: Duration) {
         let before = shared.clock.now_ms().saturating_sub(retention);
         match shared.store.commit(Commit::Forget { before }).await {
             Ok(receipt) if receipt.changed > 0 => {
-                tracing::info!(rows = receipt.changed, "forgot what was settled before the retention");
+                tracing::info!(
+                    rows = receipt.changed,
+                    "forgot what was settled before the retention"
+                );
             }
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "forgetting what is older than the retention"),
@@ -351,5 +407,8 @@ async fn blocking<T: Send + 'static>(
     workers: &tokio::runtime::Handle,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, HostError> {
-    workers.spawn_blocking(work).await.map_err(|_| HostError::Panicked)
+    workers
+        .spawn_blocking(work)
+        .await
+        .map_err(|_| HostError::Panicked)
 }

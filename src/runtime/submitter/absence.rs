@@ -88,7 +88,11 @@ mod tests {
     #[test]
     fn one_look_proves_nothing() {
         let mut marks = Marks::default();
-        assert!(marks.look(&look(&[], 9, 9), [(OutboxId(1), hash(1))]).is_empty());
+        assert!(
+            marks
+                .look(&look(&[], 9, 9), [(OutboxId(1), hash(1))])
+                .is_empty()
+        );
     }
 
     #[test]
@@ -96,7 +100,10 @@ mod tests {
         let one = [(OutboxId(1), hash(1))];
         let mut marks = Marks::default();
         assert!(marks.look(&look(&[], 9, 9), one).is_empty());
-        assert!(marks.look(&look(&[], 10, 9), one).is_empty(), "the source is still at h");
+        assert!(
+            marks.look(&look(&[], 10, 9), one).is_empty(),
+            "the source is still at h"
+        );
         assert_eq!(marks.look(&look(&[], 10, 10), one), [OutboxId(1)]);
     }
 

@@ -22,7 +22,11 @@ pub struct Breaker {
 
 impl Default for Breaker {
     fn default() -> Self {
-        Self { failures: 0, open: false, pause: MIN_PAUSE }
+        Self {
+            failures: 0,
+            open: false,
+            pause: MIN_PAUSE,
+        }
     }
 }
 

@@ -227,10 +227,19 @@ impl Submitter {
     ) -> Result<Self, StoreError> {
         let (identity, agents, open) = shared
             .store
-            .read(|db| Ok((read::identity(db)?, read::agents(db)?, read::open_transactions(db)?)))
+            .read(|db| {
+                Ok((
+                    read::identity(db)?,
+                    read::agents(db)?,
+                    read::open_transactions(db)?,
+                ))
+            })
             .await?;
-        let nonces =
-            Timestamps::new(agents.into_iter().filter_map(|row| Some((row.id, row.last_nonce?))));
+        let nonces = Timestamps::new(
+            agents
+                .into_iter()
+                .filter_map(|row| Some((row.id, row.last_nonce?))),
+        );
         let mut submitter = Self {
             shared,
             roster,
@@ -254,7 +263,10 @@ impl Submitter {
             drained: Vec::new(),
         };
         if let Some(reason) = &submitter.halted {
-            tracing::error!(reason, "posting is stopped; look into it, then `agentry queue resume`");
+            tracing::error!(
+                reason,
+                "posting is stopped; look into it, then `agentry queue resume`"
+            );
             submitter.shared.metrics.halted(true);
         }
         // The last process may have posted any of them: they are followed as if it had.
@@ -267,15 +279,18 @@ impl Submitter {
     /// Follows a transaction that the node may have.
     fn follow(&mut self, transaction: &OpenTransaction) {
         let span = tracing::info_span!("outgoing", transaction.hash = %transaction.hash);
-        self.insert(transaction.id, Open {
-            agent: transaction.agent,
-            hash: transaction.hash,
-            nonce: transaction.nonce,
-            cost: transaction.cost,
-            phase: Phase::Posted(self.posts_ended),
-            stale_since: None,
-            span,
-        });
+        self.insert(
+            transaction.id,
+            Open {
+                agent: transaction.agent,
+                hash: transaction.hash,
+                nonce: transaction.nonce,
+                cost: transaction.cost,
+                phase: Phase::Posted(self.posts_ended),
+                stale_since: None,
+                span,
+            },
+        );
     }
 
     fn insert(&mut self, id: OutboxId, open: Open) {
@@ -329,16 +344,22 @@ impl Submitter {
         cost: u64,
         span: tracing::Span,
     ) {
-        self.insert(id, Open {
-            agent,
-            hash: prepared.hash,
-            nonce: prepared.nonce,
-            cost,
-            phase: Phase::Posting,
-            stale_since: None,
-            span,
+        self.insert(
+            id,
+            Open {
+                agent,
+                hash: prepared.hash,
+                nonce: prepared.nonce,
+                cost,
+                phase: Phase::Posting,
+                stale_since: None,
+                span,
+            },
+        );
+        self.jobs.push_back(Job {
+            id,
+            body: prepared.body.into(),
         });
-        self.jobs.push_back(Job { id, body: prepared.body.into() });
     }
 
     fn store_post(&self, id: OutboxId, result: PostResult) -> impl Future<Output = ()> + use<> {
@@ -352,7 +373,10 @@ impl Submitter {
     }
 
     fn halt(&mut self, reason: String) {
-        tracing::error!(reason, "posting is stopped; look into it, then `agentry queue resume`");
+        tracing::error!(
+            reason,
+            "posting is stopped; look into it, then `agentry queue resume`"
+        );
         self.shared.metrics.halted(true);
         self.halted = Some(reason);
     }
@@ -392,15 +416,17 @@ impl Handler<Allot> for Submitter {
                 None => return Box::pin(actix::fut::ready(queue_all)),
             }
         }
-        Box::pin(refill::sign(self.signer.clone(), agent, transactions).into_actor(self).map(
-            move |signed, submitter, ctx| match signed {
-                Ok(prepared) => prepared.into_iter().map(Some).collect(),
-                Err(error) => {
-                    submitter.cannot_sign(agent, &error, ctx);
-                    queue_all
-                }
-            },
-        ))
+        Box::pin(
+            refill::sign(self.signer.clone(), agent, transactions)
+                .into_actor(self)
+                .map(move |signed, submitter, ctx| match signed {
+                    Ok(prepared) => prepared.into_iter().map(Some).collect(),
+                    Err(error) => {
+                        submitter.cannot_sign(agent, &error, ctx);
+                        queue_all
+                    }
+                }),
+        )
     }
 }
 
@@ -438,7 +464,8 @@ impl Handler<ChainNews> for Submitter {
         }
         for (id, hash) in news.mined {
             if let Some(open) = self.remove(id) {
-                open.span.in_scope(|| tracing::info!(transaction.hash = %hash, "mined"));
+                open.span
+                    .in_scope(|| tracing::info!(transaction.hash = %hash, "mined"));
                 self.shared.metrics.mined();
             }
             if self.settings.policy == NoncePolicy::Sequential {
@@ -510,7 +537,10 @@ impl Submitter {
     }
 
     fn outstanding(&self, agents: impl IntoIterator<Item = AgentId>) -> HashSet<AgentId> {
-        agents.into_iter().filter(|agent| self.open_of.contains_key(agent)).collect()
+        agents
+            .into_iter()
+            .filter(|agent| self.open_of.contains_key(agent))
+            .collect()
     }
 }
 
@@ -524,7 +554,10 @@ struct BlockInterval {
 impl Default for BlockInterval {
     fn default() -> Self {
         // The real node's.
-        Self { last: None, interval: Duration::from_secs(2) }
+        Self {
+            last: None,
+            interval: Duration::from_secs(2),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! | policy | the next nonce | fails when |
 //! |---|---|---|
 //! | [`timestamp`](Timestamps) | milliseconds since the epoch, but above every earlier one | the node demands consecutive ones |
-//! | [`sequential`](sequential) | the account's counter on the chain | two programs send from one wallet at the same time; then one of two is lost and signed anew |
+//! | [`sequential`] | the account's counter on the chain | two programs send from one wallet at the same time; then one of two is lost and signed anew |
 
 use std::collections::HashMap;
 
@@ -22,7 +22,9 @@ pub struct Timestamps {
 impl Timestamps {
     /// Starts from the highest nonces in the store.
     pub fn new(last: impl IntoIterator<Item = (AgentId, i64)>) -> Self {
-        Self { last: last.into_iter().collect() }
+        Self {
+            last: last.into_iter().collect(),
+        }
     }
 
     /// The next nonce of a wallet, at the time `now_ms`.

@@ -35,9 +35,14 @@ enum Verdict {
 /// whether the others can pay is better seen from the account than from the words.
 fn refusal(detail: &str) -> Verdict {
     let words = detail.to_ascii_lowercase();
-    if ["duplicate", "already pending", "already mined", "already in"]
-        .iter()
-        .any(|word| words.contains(word))
+    if [
+        "duplicate",
+        "already pending",
+        "already mined",
+        "already in",
+    ]
+    .iter()
+    .any(|word| words.contains(word))
     {
         Verdict::Accepted
     } else {
@@ -46,7 +51,9 @@ fn refusal(detail: &str) -> Verdict {
 }
 
 fn no_answer(limit: Duration) -> SubmitError {
-    SubmitError::Unknown { reason: format!("no answer within {} ms", limit.as_millis()) }
+    SubmitError::Unknown {
+        reason: format!("no answer within {} ms", limit.as_millis()),
+    }
 }
 
 impl Submitter {
@@ -58,7 +65,9 @@ impl Submitter {
             && let Some(job) = self.jobs.pop_front()
         {
             // It may have been mined meanwhile: somebody else posted the same bytes.
-            let Some(open) = self.open.get(&job.id) else { continue };
+            let Some(open) = self.open.get(&job.id) else {
+                continue;
+            };
             let span = open.span.clone();
             self.posting += 1;
             let (node, limit) = (self.settings.node.clone(), self.interval.post_limit());
@@ -68,7 +77,10 @@ impl Submitter {
                 let started = std::time::Instant::now();
                 let answer = tokio::time::timeout(limit, node.submit(&body)).await;
                 kill::pass(Point::AfterPost);
-                (answer.unwrap_or_else(|_| Err(no_answer(limit))), started.elapsed())
+                (
+                    answer.unwrap_or_else(|_| Err(no_answer(limit))),
+                    started.elapsed(),
+                )
             };
             ctx.spawn(post.instrument(span).into_actor(self).map(
                 move |(answer, took), submitter, ctx| {
@@ -92,7 +104,9 @@ impl Submitter {
     ) {
         self.posts_ended += 1;
         let verdict = self.judge(&answer, ctx);
-        let Some(open) = self.open.get_mut(&job.id) else { return };
+        let Some(open) = self.open.get_mut(&job.id) else {
+            return;
+        };
         let span = open.span.clone();
         let _entered = span.enter();
         let id = job.id;
@@ -128,27 +142,45 @@ impl Submitter {
 
     /// The node refuses a transaction: the account says whether that can change.
     fn refused(&self, id: OutboxId, reason: String, ctx: &mut Context<Self>) {
-        let Some(agent) = self.open.get(&id).map(|open| open.agent) else { return };
-        let Some(address) = self.address(agent) else { return };
+        let Some(agent) = self.open.get(&id).map(|open| open.agent) else {
+            return;
+        };
+        let Some(address) = self.address(agent) else {
+            return;
+        };
         let ask = self.ask_account(address);
         ctx.spawn(ask.into_actor(self).map(move |account, submitter, ctx| {
-            let Some(account) = account else { return submitter.wait_for_look(id) };
+            let Some(account) = account else {
+                return submitter.wait_for_look(id);
+            };
             let pending = submitter.pending_cost(agent);
-            let Some(open) = submitter.open.get_mut(&id) else { return };
+            let Some(open) = submitter.open.get_mut(&id) else {
+                return;
+            };
             let span = open.span.clone();
             let _entered = span.enter();
             let other_nonce = i64::try_from(account.nonce).unwrap_or(i64::MAX) != open.nonce;
             if !can_pay(&account, open.cost.saturating_add(pending)) {
-                tracing::warn!(reason, "the wallet cannot pay; the transaction waits until it is funded");
+                tracing::warn!(
+                    reason,
+                    "the wallet cannot pay; the transaction waits until it is funded"
+                );
                 open.phase = Phase::Unfunded;
                 submitter.unfunded.insert(agent);
                 submitter.save(id, PostResult::Waiting { reason }, ctx);
             } else if submitter.settings.policy == NoncePolicy::Sequential && other_nonce {
-                tracing::info!(reason, account.nonce, "the node refuses the nonce; the chain will tell");
+                tracing::info!(
+                    reason,
+                    account.nonce,
+                    "the node refuses the nonce; the chain will tell"
+                );
                 submitter.wait_for_look(id);
                 submitter.save(id, PostResult::Waiting { reason }, ctx);
             } else {
-                tracing::error!(reason, "the node refuses the transaction; it failed (agentry queue show outbox/{id})");
+                tracing::error!(
+                    reason,
+                    "the node refuses the transaction; it failed (agentry queue show outbox/{id})"
+                );
                 submitter.shared.metrics.failed();
                 submitter.save(id, PostResult::Failed { reason }, ctx);
                 submitter.remove(id);
@@ -194,7 +226,10 @@ impl Submitter {
 
     fn node_answered(&mut self) {
         if self.breaker.succeeded() {
-            tracing::info!(node.url = self.settings.node.url(), "the node answers again");
+            tracing::info!(
+                node.url = self.settings.node.url(),
+                "the node answers again"
+            );
             self.shared.metrics.breaker(false);
         }
     }
@@ -225,15 +260,18 @@ impl Submitter {
             tokio::time::sleep(pause).await;
             tokio::time::timeout(limit, node.head()).await
         };
-        ctx.spawn(ask.into_actor(self).map(|answer, submitter, ctx| match answer {
-            Ok(Ok(_)) => {
-                submitter.node_answered();
-                submitter.pump(ctx);
-                submitter.start_refill(ctx);
-                submitter.start_round(ctx);
-            }
-            Ok(Err(_)) | Err(_) => submitter.probe(None, ctx),
-        }));
+        ctx.spawn(
+            ask.into_actor(self)
+                .map(|answer, submitter, ctx| match answer {
+                    Ok(Ok(_)) => {
+                        submitter.node_answered();
+                        submitter.pump(ctx);
+                        submitter.start_refill(ctx);
+                        submitter.start_round(ctx);
+                    }
+                    Ok(Err(_)) | Err(_) => submitter.probe(None, ctx),
+                }),
+        );
     }
 }
 
@@ -250,8 +288,16 @@ mod tests {
         ] {
             assert_eq!(refusal(detail), Verdict::Accepted, "{detail}");
         }
-        for detail in ["Fee 1 below minimum 10", "the nonce is 3, and the account's next is 4", ""] {
-            assert_eq!(refusal(detail), Verdict::Refused(detail.to_owned()), "{detail}");
+        for detail in [
+            "Fee 1 below minimum 10",
+            "the nonce is 3, and the account's next is 4",
+            "",
+        ] {
+            assert_eq!(
+                refusal(detail),
+                Verdict::Refused(detail.to_owned()),
+                "{detail}"
+            );
         }
     }
 }

@@ -36,7 +36,12 @@ pub(super) struct Refill {
 
 impl Default for Refill {
     fn default() -> Self {
-        Self { pending: true, running: false, after: OutboxId(0), noted: false }
+        Self {
+            pending: true,
+            running: false,
+            after: OutboxId(0),
+            noted: false,
+        }
     }
 }
 
@@ -66,15 +71,25 @@ impl Submitter {
         let one_each = self.settings.policy == NoncePolicy::Sequential;
         let now = Instant::now();
         self.unsignable.retain(|_, until| *until > now);
-        let passed_over: Vec<AgentId> =
-            self.unsignable.keys().chain(&self.unfunded).copied().collect();
+        let passed_over: Vec<AgentId> = self
+            .unsignable
+            .keys()
+            .chain(&self.unfunded)
+            .copied()
+            .collect();
         let query = async move {
-            store.read(move |db| read::queued(db, after, one_each, &passed_over, PAGE)).await
+            store
+                .read(move |db| read::queued(db, after, one_each, &passed_over, PAGE))
+                .await
         };
-        ctx.spawn(query.into_actor(self).map(|page, submitter, ctx| match page {
-            Ok(page) => submitter.page(page, ctx),
-            Err(error) => submitter.refill_failed(&error, ctx),
-        }));
+        ctx.spawn(
+            query
+                .into_actor(self)
+                .map(|page, submitter, ctx| match page {
+                    Ok(page) => submitter.page(page, ctx),
+                    Err(error) => submitter.refill_failed(&error, ctx),
+                }),
+        );
     }
 
     fn page(&mut self, page: Vec<QueuedDraft>, ctx: &mut Context<Self>) {
@@ -115,7 +130,9 @@ impl Submitter {
         let busy = self.outstanding(by_agent.keys().copied());
         let mut asks = Vec::new();
         for (agent, drafts) in by_agent {
-            let Some(hosted) = self.roster.get(agent) else { continue };
+            let Some(hosted) = self.roster.get(agent) else {
+                continue;
+            };
             if let (false, Some(draft)) = (busy.contains(&agent), drafts.into_iter().next()) {
                 asks.push((draft, hosted.address.clone()));
             }
@@ -173,7 +190,10 @@ impl Submitter {
                 }
             }
             let commit = Commit::Prepare {
-                prepared: signed.iter().map(|(_, id, _, one)| (*id, one.clone())).collect(),
+                prepared: signed
+                    .iter()
+                    .map(|(_, id, _, one)| (*id, one.clone()))
+                    .collect(),
                 at,
             };
             let stored = if signed.is_empty() {
@@ -183,21 +203,25 @@ impl Submitter {
             };
             (signed, failed, stored)
         };
-        ctx.spawn(run.into_actor(self).map(|(signed, failed, stored), submitter, ctx| {
-            for (agent, error) in failed {
-                submitter.cannot_sign(agent, &error, ctx);
-            }
-            if let Err(error) = stored {
-                return submitter.refill_failed(&error, ctx);
-            }
-            for (agent, id, cost, prepared) in signed {
-                let span = tracing::info_span!("outgoing", transaction.hash = %prepared.hash);
-                submitter.dispatch(agent, id, prepared, cost, span);
-            }
-            submitter.refill.running = false;
-            submitter.pump(ctx);
-            submitter.start_refill(ctx);
-        }));
+        ctx.spawn(
+            run.into_actor(self)
+                .map(|(signed, failed, stored), submitter, ctx| {
+                    for (agent, error) in failed {
+                        submitter.cannot_sign(agent, &error, ctx);
+                    }
+                    if let Err(error) = stored {
+                        return submitter.refill_failed(&error, ctx);
+                    }
+                    for (agent, id, cost, prepared) in signed {
+                        let span =
+                            tracing::info_span!("outgoing", transaction.hash = %prepared.hash);
+                        submitter.dispatch(agent, id, prepared, cost, span);
+                    }
+                    submitter.refill.running = false;
+                    submitter.pump(ctx);
+                    submitter.start_refill(ctx);
+                }),
+        );
     }
 
     fn refill_failed(&mut self, error: &StoreError, ctx: &mut Context<Self>) {
@@ -224,9 +248,13 @@ impl Submitter {
         error: &SignError,
         ctx: &mut Context<Self>,
     ) {
-        let name = self.roster.get(agent).map(|hosted| hosted.config.name.clone());
+        let name = self
+            .roster
+            .get(agent)
+            .map(|hosted| hosted.config.name.clone());
         tracing::error!(agent.name = name, %error, "a wallet cannot sign; what it is to send waits");
-        self.unsignable.insert(agent, Instant::now() + UNSIGNABLE_PAUSE);
+        self.unsignable
+            .insert(agent, Instant::now() + UNSIGNABLE_PAUSE);
         self.refill_later(UNSIGNABLE_PAUSE, ctx);
     }
 }
@@ -245,7 +273,10 @@ async fn counter(
             return None;
         }
     };
-    match store.read(move |db| read::last_mined_nonce(db, agent)).await {
+    match store
+        .read(move |db| read::last_mined_nonce(db, agent))
+        .await
+    {
         Ok(last_mined) => Some(nonce::sequential(account.nonce, last_mined)),
         Err(error) => {
             tracing::error!(%error, "reading the last mined nonce");
@@ -261,13 +292,30 @@ pub(super) async fn sign(
     transactions: Vec<(i64, Transaction)>,
 ) -> Result<Vec<Prepared>, SignError> {
     let (nonces, transactions): (Vec<i64>, Vec<Transaction>) = transactions.into_iter().unzip();
-    let signed = match signer.send(Sign { agent, transactions }).await {
+    let signed = match signer
+        .send(Sign {
+            agent,
+            transactions,
+        })
+        .await
+    {
         Ok(signed) => signed?,
-        Err(MailboxError::Closed | MailboxError::Timeout) => return Err(SignError::NotHosted(agent)),
+        Err(MailboxError::Closed | MailboxError::Timeout) => {
+            return Err(SignError::NotHosted(agent));
+        }
     };
-    Ok(nonces.into_iter().zip(&signed).map(|(nonce, signed)| prepared(nonce, signed)).collect())
+    Ok(nonces
+        .into_iter()
+        .zip(&signed)
+        .map(|(nonce, signed)| prepared(nonce, signed))
+        .collect())
 }
 
 fn prepared(nonce: i64, signed: &SignedTransaction) -> Prepared {
-    Prepared { nonce, hash: signed.hash(), digest: signed.digest(), body: signed.body() }
+    Prepared {
+        nonce,
+        hash: signed.hash(),
+        digest: signed.digest(),
+        body: signed.body(),
+    }
 }

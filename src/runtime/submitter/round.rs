@@ -21,8 +21,13 @@ const REPOSTS_A_ROUND: usize = 512;
 impl Submitter {
     /// Begins a look at the node, unless one is under way or there is nothing to look for.
     pub(super) fn start_round(&mut self, ctx: &mut Context<Self>) {
-        let Some(read_through) = self.read_through else { return };
-        let any = self.open.values().any(|open| matches!(open.phase, Phase::Posted(_)));
+        let Some(read_through) = self.read_through else {
+            return;
+        };
+        let any = self
+            .open
+            .values()
+            .any(|open| matches!(open.phase, Phase::Posted(_)));
         if self.round_running || !any || self.halted.is_some() || self.breaker.is_open() {
             return;
         }
@@ -42,7 +47,15 @@ impl Submitter {
             submitter.round_running = false;
             match answer {
                 Ok(Ok(Some((mempool, head)))) => {
-                    submitter.looked(&Look { mempool, head, read_through }, began, ctx);
+                    submitter.looked(
+                        &Look {
+                            mempool,
+                            head,
+                            read_through,
+                        },
+                        began,
+                        ctx,
+                    );
                 }
                 Ok(Ok(None)) => {}
                 Ok(Err(error)) => tracing::debug!(%error, "looking at the node's mempool"),
@@ -71,17 +84,25 @@ impl Submitter {
 
     /// A transaction is absent: the node dropped it. It is posted again if its wallet can pay.
     fn lost(&mut self, id: OutboxId, ctx: &mut Context<Self>) {
-        let Some(open) = self.open.get_mut(&id) else { return };
+        let Some(open) = self.open.get_mut(&id) else {
+            return;
+        };
         open.phase = Phase::Posting;
-        open.span.in_scope(|| tracing::warn!(transaction.hash = %open.hash, "lost by the node"));
+        open.span
+            .in_scope(|| tracing::warn!(transaction.hash = %open.hash, "lost by the node"));
         self.shared.metrics.lost();
         let agent = open.agent;
-        let Some(address) = self.address(agent) else { return };
+        let Some(address) = self.address(agent) else {
+            return;
+        };
         let ask = self.ask_account(address);
-        ctx.spawn(ask.into_actor(self).map(move |account, submitter, ctx| match account {
-            Some(account) => submitter.judge_lost(id, &account, ctx),
-            None => submitter.wait_for_look(id),
-        }));
+        ctx.spawn(
+            ask.into_actor(self)
+                .map(move |account, submitter, ctx| match account {
+                    Some(account) => submitter.judge_lost(id, &account, ctx),
+                    None => submitter.wait_for_look(id),
+                }),
+        );
     }
 
     /// Follows a transaction on as one that the node may have: the proof begins anew.
@@ -92,7 +113,9 @@ impl Submitter {
     }
 
     fn judge_lost(&mut self, id: OutboxId, account: &Account, ctx: &mut Context<Self>) {
-        let Some(open) = self.open.get_mut(&id) else { return };
+        let Some(open) = self.open.get_mut(&id) else {
+            return;
+        };
         if self.settings.policy == NoncePolicy::Sequential {
             let spent = i64::try_from(account.nonce).unwrap_or(i64::MAX) > open.nonce;
             match (spent, open.stale_since, self.read_through) {
@@ -114,18 +137,27 @@ impl Submitter {
         } else {
             let reason = unfunded(account, open.cost);
             open.span.in_scope(|| {
-                tracing::warn!(reason, "the wallet cannot pay; the transaction waits until it is funded");
+                tracing::warn!(
+                    reason,
+                    "the wallet cannot pay; the transaction waits until it is funded"
+                );
             });
             open.phase = Phase::Unfunded;
             self.unfunded.insert(open.agent);
-            ctx.spawn(self.store_post(id, PostResult::Waiting { reason }).into_actor(self));
+            ctx.spawn(
+                self.store_post(id, PostResult::Waiting { reason })
+                    .into_actor(self),
+            );
         }
     }
 
     /// The nonce is spent by something else, deep enough to be sure: the draft is signed anew.
     fn renounce(&mut self, id: OutboxId, counter: u64, ctx: &mut Context<Self>) {
         let Some(open) = self.remove(id) else { return };
-        let reason = format!("nonce {} was spent by another transaction (the account's counter is {counter}); signed anew", open.nonce);
+        let reason = format!(
+            "nonce {} was spent by another transaction (the account's counter is {counter}); signed anew",
+            open.nonce
+        );
         open.span.in_scope(|| tracing::warn!(reason, "renounced"));
         let store = self.shared.store.clone();
         let commit = async move { store.commit(Commit::Renounce { id, reason }).await };
@@ -140,24 +172,32 @@ impl Submitter {
 
     /// Posts the stored bytes of a transaction that is certainly not with the node.
     fn post_again(&mut self, id: OutboxId, ctx: &mut Context<Self>) {
-        let Some(open) = self.open.get_mut(&id) else { return };
+        let Some(open) = self.open.get_mut(&id) else {
+            return;
+        };
         open.phase = Phase::Posting;
         let span = open.span.clone();
         let store = self.shared.store.clone();
         let load = async move { store.read(move |db| read::body(db, id)).await }.instrument(span);
-        ctx.spawn(load.into_actor(self).map(move |body, submitter, ctx| match body {
-            Ok(Some(body)) => {
-                submitter.jobs.push_back(Job { id, body: body.into() });
-                submitter.pump(ctx);
-            }
-            Ok(None) => {
-                submitter.remove(id);
-            }
-            Err(error) => {
-                tracing::error!(%error, "reading signed bytes");
-                submitter.wait_for_look(id);
-            }
-        }));
+        ctx.spawn(
+            load.into_actor(self)
+                .map(move |body, submitter, ctx| match body {
+                    Ok(Some(body)) => {
+                        submitter.jobs.push_back(Job {
+                            id,
+                            body: body.into(),
+                        });
+                        submitter.pump(ctx);
+                    }
+                    Ok(None) => {
+                        submitter.remove(id);
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "reading signed bytes");
+                        submitter.wait_for_look(id);
+                    }
+                }),
+        );
     }
 
     /// Looks whether wallets that could not pay can now.
@@ -171,8 +211,14 @@ impl Submitter {
         let height = self.read_through.map_or(0, |height| height.0);
         let windows = wallets.len().div_ceil(ACCOUNTS_A_BLOCK).max(1) as u64;
         let window = usize::try_from(height % windows).unwrap_or(0);
-        for agent in wallets.into_iter().skip(window * ACCOUNTS_A_BLOCK).take(ACCOUNTS_A_BLOCK) {
-            let Some(address) = self.address(agent) else { continue };
+        for agent in wallets
+            .into_iter()
+            .skip(window * ACCOUNTS_A_BLOCK)
+            .take(ACCOUNTS_A_BLOCK)
+        {
+            let Some(address) = self.address(agent) else {
+                continue;
+            };
             let ask = self.ask_account(address);
             ctx.spawn(ask.into_actor(self).map(move |account, submitter, ctx| {
                 if let Some(account) = account {
@@ -183,7 +229,9 @@ impl Submitter {
     }
 
     fn funded(&mut self, agent: AgentId, account: &Account, ctx: &mut Context<Self>) {
-        let mut left = account.balance.saturating_sub(i128::from(self.pending_cost(agent)));
+        let mut left = account
+            .balance
+            .saturating_sub(i128::from(self.pending_cost(agent)));
         let mut waiting: Vec<(OutboxId, u64)> = self
             .open
             .iter()
@@ -197,7 +245,8 @@ impl Submitter {
             }
             left -= i128::from(cost);
             if let Some(open) = self.open.get(&id) {
-                open.span.in_scope(|| tracing::info!("the wallet was funded; posting"));
+                open.span
+                    .in_scope(|| tracing::info!("the wallet was funded; posting"));
             }
             self.post_again(id, ctx);
         }
@@ -216,7 +265,10 @@ impl Submitter {
     }
 
     /// Asks the node for an account; none, if it does not answer well and in time.
-    pub(super) fn ask_account(&self, address: Address) -> impl Future<Output = Option<Account>> + use<> {
+    pub(super) fn ask_account(
+        &self,
+        address: Address,
+    ) -> impl Future<Output = Option<Account>> + use<> {
         let (node, limit) = (self.settings.node.clone(), self.interval.post_limit());
         async move {
             match tokio::time::timeout(limit, node.account(&address)).await {
@@ -244,7 +296,10 @@ pub(super) fn can_pay(account: &Account, cost: u64) -> bool {
 
 fn unfunded(account: &Account, cost: u64) -> String {
     if account.exists {
-        format!("waits for money: the wallet has {} AIT and needs {cost}", account.balance)
+        format!(
+            "waits for money: the wallet has {} AIT and needs {cost}",
+            account.balance
+        )
     } else {
         format!("waits for money: the chain does not know the wallet, which needs {cost} AIT")
     }

@@ -1,0 +1,97 @@
+//! `confirmations`, `final_depth`, and blocks that are withdrawn.
+
+use std::time::{Duration, Instant};
+
+use agentry::demo::evidence::{self, Found};
+use agentry_protocol::BlockHeight;
+
+use super::{PATIENCE, Stage, address};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_waits_for_its_confirmations() {
+    let stage = Stage::set(r#"{ kind = "pong" }"#, "confirmations = 5", "");
+    stage.devnet.pause_mining();
+    stage.say(2, "ping").await;
+    let block = stage.devnet.mine().unwrap();
+    stage
+        .until("it is seen", |stage| stage.inbox().len() == 1)
+        .await;
+    for _ in 0..4 {
+        stage.devnet.mine().unwrap();
+    }
+    let height = |stage: &Stage| {
+        stage
+            .host
+            .as_ref()
+            .unwrap()
+            .started()
+            .metrics
+            .condition()
+            .height
+            .unwrap_or(0)
+    };
+    let before = i64::try_from(block.height.0 + 4).unwrap();
+    stage
+        .until("four blocks above it are read", |stage| {
+            height(stage) >= before
+        })
+        .await;
+    assert_eq!(stage.inbox()[0].state, "waiting");
+    assert!(stage.outbox().is_empty());
+    stage.devnet.mine().unwrap();
+    stage
+        .until("it is handled", |stage| stage.inbox()[0].state == "handled")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_that_is_withdrawn_is_mined_again_and_never_signed_again() {
+    let stage = Stage::set(r#"{ kind = "pong" }"#, "", "");
+    stage.blocks(4).await;
+    stage.say(2, "ping").await;
+    stage
+        .until("the reply is mined", |stage| stage.said().len() == 1)
+        .await;
+    let first = stage.outbox()[0].hash.clone().unwrap();
+    let reply = |found: &Found| found.hash.to_string() == first;
+    stage.devnet.reorganise_and_drop(3).unwrap();
+    let head = stage.node.head().await.unwrap().unwrap().height;
+    assert!(
+        evidence::all(&stage.node, BlockHeight(0), head, reply)
+            .await
+            .unwrap()
+            .is_empty(),
+        "the reorganisation took the reply off the chain"
+    );
+    let deadline = Instant::now() + PATIENCE;
+    let again = evidence::wait(
+        &stage.node,
+        BlockHeight(0),
+        deadline,
+        Duration::from_millis(10),
+        reply,
+    )
+    .await
+    .unwrap();
+    assert!(again.is_some(), "the same bytes are mined again");
+    stage.blocks(3).await;
+    let head = stage.node.head().await.unwrap().unwrap().height;
+    let all = evidence::all(&stage.node, BlockHeight(0), head, |found| {
+        found.stored.from == address(1)
+    })
+    .await
+    .unwrap();
+    assert_eq!(all.len(), 1, "nothing else was sent");
+    assert_eq!(stage.outbox().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mined_reply_becomes_final() {
+    let stage = Stage::set(r#"{ kind = "pong" }"#, "final_depth = 2", "");
+    stage.say(2, "ping").await;
+    stage
+        .until("the reply is final", |stage| {
+            stage.outbox().iter().any(|item| item.state == "final")
+        })
+        .await;
+}

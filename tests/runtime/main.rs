@@ -1,0 +1,191 @@
+//! The runtime in this process, with behaviours made for the test, on a real embedded node.
+
+mod conduct;
+mod confirmations;
+mod isolation;
+mod kinds;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use agentry::config::{Config, Overlay, Source};
+use agentry::store::list::{self, Filter, InboxItem, OutboxItem};
+use agentry::store::open_for_reading;
+use agentry::{Host, HostOptions};
+use agentry_chain::{NodeClient, NodeOptions};
+use agentry_devnet::{Devnet, DevnetConfig};
+use agentry_protocol::{
+    Address, ChainId, Json, Number, Password, Seed, SigningKey, Transaction, TransactionHash,
+};
+use agentry_sdk::Registry;
+use tokio::sync::watch;
+
+/// How long anything may take before a test gives up: far above what it takes, since machines are
+/// shared.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A wallet that sends, whose seed is this byte.
+pub(crate) fn key(byte: u8) -> SigningKey {
+    SigningKey::from_seed(&Seed::from_bytes([byte; 32]))
+}
+
+/// Its address.
+pub(crate) fn address(byte: u8) -> Address {
+    Address::from_public_key(&key(byte).public_key())
+}
+
+/// A node and a runtime that hosts one agent (seed 1) with the behaviours of a test.
+pub(crate) struct Stage {
+    pub(crate) devnet: Devnet,
+    pub(crate) host: Option<Host>,
+    pub(crate) node: NodeClient,
+    pub(crate) store: PathBuf,
+    text: String,
+    dir: tempfile::TempDir,
+}
+
+impl Stage {
+    /// `behaviours` is the array of agents.toml; `more` further keys of `[chain]`; `keys` further
+    /// keys of the agent.
+    pub(crate) fn set(behaviours: &str, more: &str, keys: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let devnet = Devnet::start(DevnetConfig {
+            dir: dir.path().join("node"),
+            block_time: Duration::from_millis(50),
+            allocations: (1..=20).map(|byte| (address(byte), 100_000)).collect(),
+            ..DevnetConfig::default()
+        })
+        .unwrap();
+        let text = format!(
+            "[chain]\nid = \"ait-devnet\"\nrpc = \"{}\"\ndb = \"node/chain.db\"\nstart = 0\n{more}\n\
+             [store]\npath = \"agentry.db\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
+             [wallets]\nkeystore_dir = \"keystore\"\npassword_file = \"keystore/.password\"\n\
+             [[agent]]\nname = \"agent\"\nwallet = \"one\"\n{keys}\nbehaviours = [{behaviours}]\n",
+            devnet.url()
+        );
+        let keystore = dir.path().join("keystore");
+        agentry::wallet::ensure_password_file(&keystore.join(".password")).unwrap();
+        let password: Password =
+            agentry::wallet::password::read(&keystore.join(".password")).unwrap();
+        let wallets = agentry::wallet::WalletStore::new(Some(keystore), None);
+        let seed = Seed::from_bytes([1; 32]);
+        wallets
+            .add(&"one".parse().unwrap(), &seed, &address(1), &password)
+            .unwrap();
+        let node = NodeClient::new(&devnet.url(), NodeOptions::default()).unwrap();
+        let store = dir.path().join("agentry.db");
+        let mut stage = Self {
+            devnet,
+            host: None,
+            node,
+            store,
+            text,
+            dir,
+        };
+        stage.start();
+        stage
+    }
+
+    /// Starts the runtime (again).
+    pub(crate) fn start(&mut self) {
+        let registry: Registry = kinds::registry();
+        let source = Source::Text {
+            path: self.dir.path().join("agents.toml"),
+            text: self.text.clone(),
+        };
+        let overlay = Overlay {
+            environment: Some(HashMap::new()),
+            flags: Vec::new(),
+        };
+        let config = Config::load(&source, &overlay, &registry).unwrap();
+        let (_keep, cancel) = watch::channel(false);
+        self.host = Some(Host::start(config, HostOptions::default(), cancel).unwrap());
+    }
+
+    /// Stops the runtime.
+    pub(crate) fn stop(&mut self) {
+        self.host.take().unwrap().stop().unwrap();
+    }
+
+    /// Posts a text from a wallet to the agent.
+    pub(crate) async fn say(&self, from: u8, text: &str) -> TransactionHash {
+        let signed = Transaction {
+            from: address(from),
+            to: address(1),
+            amount: Number::from(0_u64),
+            fee: Number::from(10_u64),
+            nonce: Number::from(unique()),
+            payload: Json::string(text),
+            chain_id: "ait-devnet".parse::<ChainId>().unwrap(),
+        }
+        .sign(&key(from));
+        self.node.submit(&signed.body()).await.unwrap()
+    }
+
+    pub(crate) fn inbox(&self) -> Vec<InboxItem> {
+        let db = open_for_reading(&self.store).unwrap();
+        list::inbox(
+            &db,
+            &Filter {
+                limit: 10_000,
+                ..Filter::default()
+            },
+        )
+        .unwrap()
+    }
+
+    pub(crate) fn outbox(&self) -> Vec<OutboxItem> {
+        let db = open_for_reading(&self.store).unwrap();
+        list::outbox(
+            &db,
+            &Filter {
+                limit: 10_000,
+                ..Filter::default()
+            },
+        )
+        .unwrap()
+    }
+
+    /// What the agent has said in blocks, as far as its runtime has seen it.
+    pub(crate) fn said(&self) -> Vec<String> {
+        let mined = |item: &OutboxItem| item.state == "mined" || item.state == "final";
+        self.outbox()
+            .iter()
+            .filter(|item| mined(item))
+            .map(|item| item.payload.clone())
+            .collect()
+    }
+
+    /// Waits until something is so.
+    pub(crate) async fn until(&self, what: &str, mut so: impl FnMut(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !so(self) {
+            assert!(
+                Instant::now() < deadline,
+                "{what} did not come about; inbox {:#?}, outbox {:#?}",
+                self.inbox(),
+                self.outbox()
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until the chain has grown by so many blocks.
+    pub(crate) async fn blocks(&self, count: u64) {
+        let height = || async { self.node.head().await.unwrap().unwrap().height.0 };
+        let goal = height().await + count;
+        let deadline = Instant::now() + PATIENCE;
+        while height().await < goal {
+            assert!(Instant::now() < deadline, "the node makes no blocks");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// A number that was not given out before.
+fn unique() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
