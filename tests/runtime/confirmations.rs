@@ -46,7 +46,7 @@ async fn a_message_waits_for_its_confirmations() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reply_that_is_withdrawn_is_mined_again_and_never_signed_again() {
-    let stage = Stage::set(r#"{ kind = "pong" }"#, "", "");
+    let stage = Stage::set(r#"{ kind = "pong" }"#, "final_depth = 1000", "");
     stage.blocks(4).await;
     stage.say(2, "ping").await;
     stage
@@ -54,7 +54,13 @@ async fn a_reply_that_is_withdrawn_is_mined_again_and_never_signed_again() {
         .await;
     let first = stage.outbox()[0].hash.clone().unwrap();
     let reply = |found: &Found| found.hash.to_string() == first;
-    stage.devnet.reorganise_and_drop(3).unwrap();
+    stage.devnet.pause_mining();
+    let head = stage.node.head().await.unwrap().unwrap().height;
+    let mined_at = stage.outbox()[0].height.unwrap();
+    stage
+        .devnet
+        .reorganise_and_drop(head.0 - mined_at + 1)
+        .unwrap();
     let head = stage.node.head().await.unwrap().unwrap().height;
     assert!(
         evidence::all(&stage.node, BlockHeight(0), head, reply)
@@ -63,6 +69,7 @@ async fn a_reply_that_is_withdrawn_is_mined_again_and_never_signed_again() {
             .is_empty(),
         "the reorganisation took the reply off the chain"
     );
+    stage.devnet.resume_mining();
     let deadline = Instant::now() + PATIENCE;
     let again = evidence::wait(
         &stage.node,
