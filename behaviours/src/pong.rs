@@ -4,7 +4,9 @@
 //! behaviours = [{ kind = "pong", trigger = "ping", reply = "pong", match = "exact" }]
 //! ```
 
-use agentry_sdk::{Authenticity, Behaviour, BehaviourError, ConfigureError, Context, Effects, Message};
+use agentry_sdk::{
+    Authenticity, Behaviour, BehaviourError, ConfigureError, Context, Effects, Message,
+};
 use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
 
@@ -82,7 +84,9 @@ impl Behaviour for Pong {
 
     fn configure(settings: PongSettings) -> Result<Self, ConfigureError> {
         if settings.trigger.is_empty() {
-            return Err(ConfigureError("`trigger` is empty: every text would fire it; give it a text".into()));
+            return Err(ConfigureError(
+                "`trigger` is empty: every text would fire it; give it a text".into(),
+            ));
         }
         let trigger = match settings.matching {
             Match::Exact => Trigger::Exact(settings.trigger),
@@ -91,7 +95,9 @@ impl Behaviour for Pong {
                 RegexBuilder::new(&settings.trigger)
                     .size_limit(REGEX_SIZE_LIMIT)
                     .build()
-                    .map_err(|error| ConfigureError(format!("`trigger` is no regular expression: {error}")))?,
+                    .map_err(|error| {
+                        ConfigureError(format!("`trigger` is no regular expression: {error}"))
+                    })?,
             ),
         };
         if trigger.fires(&settings.reply) {
@@ -101,7 +107,10 @@ impl Behaviour for Pong {
                 settings.reply
             )));
         }
-        Ok(Self { trigger, reply: settings.reply })
+        Ok(Self {
+            trigger,
+            reply: settings.reply,
+        })
     }
 
     fn demands(&self) -> Authenticity {

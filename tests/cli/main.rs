@@ -5,6 +5,7 @@
 mod chain;
 mod config;
 mod general;
+mod run;
 mod tx;
 mod vaults;
 mod wallet;

@@ -64,12 +64,18 @@ pub struct BehaviourError {
 impl BehaviourError {
     /// A failure that another attempt may mend: a service that is away, a limit that passes.
     pub fn transient(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), transient: true }
+        Self {
+            reason: reason.into(),
+            transient: true,
+        }
     }
 
     /// A failure that no repetition mends.
     pub fn permanent(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), transient: false }
+        Self {
+            reason: reason.into(),
+            transient: false,
+        }
     }
 
     /// Whether another attempt may succeed.

@@ -75,13 +75,20 @@ impl Effects {
 
     /// Sends a text to an address.
     pub fn send(mut self, to: Address, text: impl Into<String>) -> Self {
-        self.0.push(Effect::Send { to, payload: Json::string(text), amount: 0 });
+        self.0.push(Effect::Send {
+            to,
+            payload: Json::string(text),
+            amount: 0,
+        });
         self
     }
 
     /// Remembers `value` under `key`, in place of what was there.
     pub fn set_state(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.0.push(Effect::SetState { key: key.into(), value: value.into() });
+        self.0.push(Effect::SetState {
+            key: key.into(),
+            value: value.into(),
+        });
         self
     }
 
@@ -121,7 +128,10 @@ impl Effects {
                 Effect::SetState { key, value } => {
                     let bytes = value.to_string().len();
                     if bytes > MAX_STATE_VALUE_BYTES {
-                        return Err(EffectsError::StateTooLarge { key: key.clone(), bytes });
+                        return Err(EffectsError::StateTooLarge {
+                            key: key.clone(),
+                            bytes,
+                        });
                     }
                     check_key(key)?;
                 }
@@ -155,7 +165,9 @@ pub enum EffectsError {
     #[error("the run returned {0} effects; at most {MAX_EFFECTS} are allowed, split the work")]
     TooMany(usize),
     /// A payload that no node would take.
-    #[error("effect {index} has a payload of {bytes} bytes; at most {MAX_PAYLOAD_BYTES} fit into a transaction")]
+    #[error(
+        "effect {index} has a payload of {bytes} bytes; at most {MAX_PAYLOAD_BYTES} fit into a transaction"
+    )]
     PayloadTooLarge {
         /// Which effect, from 0.
         index: usize,
@@ -163,7 +175,9 @@ pub enum EffectsError {
         bytes: usize,
     },
     /// A state value over the bound.
-    #[error("the state value under {key:?} has {bytes} bytes; at most {MAX_STATE_VALUE_BYTES} are kept")]
+    #[error(
+        "the state value under {key:?} has {bytes} bytes; at most {MAX_STATE_VALUE_BYTES} are kept"
+    )]
     StateTooLarge {
         /// Its name.
         key: String,

@@ -44,10 +44,13 @@ impl Registry {
         kind: &str,
         settings: Map<String, Value>,
     ) -> Result<Arc<dyn AnyBehaviour>, BuildError> {
-        let build = self.kinds.get(kind).ok_or_else(|| BuildError::UnknownKind {
-            kind: kind.to_owned(),
-            known: self.kinds(),
-        })?;
+        let build = self
+            .kinds
+            .get(kind)
+            .ok_or_else(|| BuildError::UnknownKind {
+                kind: kind.to_owned(),
+                known: self.kinds(),
+            })?;
         build(settings)
     }
 }
