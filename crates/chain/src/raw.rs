@@ -37,8 +37,11 @@ pub(crate) fn items(text: &[u8]) -> Result<Vec<&[u8]>, RawError> {
     Ok(items)
 }
 
+/// The texts of a key and of its value.
+type Entry<'a> = (&'a [u8], &'a [u8]);
+
 /// The entries of an object: the texts of the keys without their quotes, and of the values.
-pub(crate) fn entries(text: &[u8]) -> Result<Vec<(&[u8], &[u8])>, RawError> {
+pub(crate) fn entries(text: &[u8]) -> Result<Vec<Entry<'_>>, RawError> {
     let mut scan = Scan { text, at: 0 };
     let mut entries = Vec::new();
     scan.expect(b'{', "an object was expected")?;
@@ -58,7 +61,7 @@ pub(crate) fn entries(text: &[u8]) -> Result<Vec<(&[u8], &[u8])>, RawError> {
 
 /// An object whose values can be asked for by key.
 #[derive(Debug, Clone)]
-pub(crate) struct Object<'a>(Vec<(&'a [u8], &'a [u8])>);
+pub(crate) struct Object<'a>(Vec<Entry<'a>>);
 
 impl<'a> Object<'a> {
     pub(crate) fn parse(text: &'a [u8]) -> Result<Self, RawError> {

@@ -96,7 +96,7 @@ fn sparse(window: u64, tip: u64) -> Vec<u64> {
 }
 
 /// A block that is remembered by its hash alone.
-fn unseen(block: &BlockRow) -> Entry {
+pub(super) fn unseen(block: &BlockRow) -> Entry {
     Entry {
         height: block.height(),
         hash: block.print(),

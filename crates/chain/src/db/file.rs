@@ -122,7 +122,7 @@ pub(super) enum Fate {
 
 impl Open {
     /// Opens the file at `path`.
-    pub(super) fn open(path: &Path, busy_timeout: Duration) -> Result<Self, SourceError> {
+    pub(super) fn at(path: &Path, busy_timeout: Duration) -> Result<Self, SourceError> {
         let real = match fs::canonicalize(path) {
             Ok(real) => real,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -137,10 +137,6 @@ impl ChainDb {
         self.start(job)?.await.map_err(|_| SourceError::Closed)?
     }
 
-    #[expect(
-        clippy::type_complexity,
-        reason = "the type of a channel's end, used once"
-    )]
     fn start<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Reader) -> Result<T, SourceError> + Send + 'static,

@@ -339,3 +339,92 @@ fn bytes(row: &SqlRow<'_>) -> Answer<Option<Vec<u8>>> {
         ValueRef::Real(_) | ValueRef::Null => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The node's schema, so far as its keys and indexes go.
+    const SCHEMA: &str = r#"
+        CREATE TABLE block (id INTEGER PRIMARY KEY, chain_id, height, hash UNIQUE, parent_hash,
+            proposer, timestamp, tx_count, state_root, block_metadata, UNIQUE (chain_id, height));
+        CREATE INDEX ix_block_height ON block (height);
+        CREATE TABLE "transaction" (id INTEGER PRIMARY KEY, chain_id, tx_hash, block_height, sender,
+            recipient, payload, created_at, nonce, value, fee, status, timestamp, tx_metadata,
+            UNIQUE (chain_id, tx_hash));
+        CREATE INDEX ix_transaction_created_at ON "transaction" (created_at);
+        CREATE INDEX ix_transaction_tx_hash ON "transaction" (tx_hash);
+        CREATE INDEX ix_transaction_block_height ON "transaction" (block_height);
+        CREATE INDEX ix_transaction_chain_id ON "transaction" (chain_id);"#;
+
+    /// How many instructions of SQLite's machine `job` takes, in thousands.
+    fn effort(connection: &mut Connection, job: impl FnOnce(Query<'_>)) -> usize {
+        use std::sync::Arc;
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let count = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&count);
+        let each = move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+            false
+        };
+        connection.progress_handler(1_000, Some(each)).unwrap();
+        job(Query {
+            connection,
+            chain: "ait-test",
+        });
+        connection
+            .progress_handler(1_000, None::<fn() -> bool>)
+            .unwrap();
+        count.load(Ordering::SeqCst)
+    }
+
+    #[test]
+    fn no_statement_walks_the_chain() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(SCHEMA).unwrap();
+        let fill = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 49999) \
+                    INSERT INTO block (chain_id, height, hash, tx_count, block_metadata) \
+                    SELECT 'ait-test', i, 'b' || i, 1, 'x' FROM n; \
+                    INSERT INTO \"transaction\" (chain_id, tx_hash, block_height, sender, recipient, \
+                    payload) SELECT 'ait-test', 't' || height, height, 'a', 'b', '{}' FROM block";
+        connection.execute_batch(fill).unwrap();
+        let effort = effort(&mut connection, |query| {
+            assert!(query.has_tables().unwrap());
+            assert_eq!(query.head().unwrap().unwrap().height(), 49_999);
+            assert_eq!(query.block(25_000).unwrap().unwrap().height(), 25_000);
+            assert_eq!(query.blocks(49_936, 49_999, 500).unwrap().len(), 64);
+            assert_eq!(query.blocks_down_from(25_000, 64).unwrap().len(), 64);
+            assert_eq!(query.last_block_id().unwrap(), 50_000);
+            assert!(query.block_mark(30_000).unwrap().is_some());
+            assert!(query.metadata(30_000).unwrap().is_some());
+            assert_eq!(query.blocks_after_id(49_990, 100).unwrap().len(), 10);
+            assert_eq!(query.transactions(25_000).unwrap().len(), 1);
+            assert!(query.transaction(25_000).unwrap().is_some());
+            assert_eq!(query.transactions_after_id(49_990, 100).unwrap().len(), 10);
+            assert_eq!(query.last_transaction().unwrap().unwrap().1, 49_999);
+            assert_eq!(query.summary(25_000).unwrap().highest_id(), Some(25_001));
+            assert!(query.payload(25_000).unwrap().is_some());
+        });
+        // A walk over 50,000 rows takes 50,000 instructions at the very least.
+        assert!(effort < 20, "{effort} thousand instructions");
+    }
+
+    #[test]
+    fn a_summary_read_is_the_summary_added_up() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(SCHEMA).unwrap();
+        let fill = "INSERT INTO \"transaction\" (id, chain_id, tx_hash, block_height) VALUES \
+                    (3, 'ait-test', 'a', 1), (9, 'ait-test', 'b', 1), (10, 'other', 'c', 1)";
+        connection.execute_batch(fill).unwrap();
+        let query = Query {
+            connection: &connection,
+            chain: "ait-test",
+        };
+        let mut summary = Summary::default();
+        for row in query.transactions(1).unwrap() {
+            summary.add(row.id);
+        }
+        assert_eq!(query.summary(1).unwrap(), summary);
+        assert_eq!(summary.highest_id(), Some(9));
+    }
+}

@@ -193,7 +193,7 @@ impl Reader {
                 None => {
                     self.last = None;
                     self.work.count_open();
-                    Open::open(&self.path, self.options.busy_timeout)?
+                    Open::at(&self.path, self.options.busy_timeout)?
                 }
             };
             let open = self.open.insert(open);

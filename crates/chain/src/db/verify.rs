@@ -5,7 +5,7 @@ use agentry_protocol::BlockHeight;
 use super::begin;
 use super::query::{BlockRow, Query};
 use crate::node::Head;
-use crate::source::{ChainEvent, Cursor, Entry, Kind, Mark, SourceError, Trail};
+use crate::source::{ChainEvent, Cursor, Entry, Kind, Mark, SourceError, Trail, WINDOW};
 
 /// Brings `cursor` back to where its chain and the database's part, if they do, and says so.
 pub(super) fn verify(
@@ -46,6 +46,12 @@ pub(super) fn verify(
             depth: cursor.withdraw(None),
         }),
     };
+    if let Some(ChainEvent::Withdrawn {
+        above: Some(above), ..
+    }) = &withdrawn
+    {
+        refill(query, cursor, above.0)?;
+    }
     marks(query, cursor)?;
     Ok(Ok(withdrawn))
 }
@@ -98,6 +104,21 @@ fn fork(query: Query<'_>, cursor: &Cursor, tip: &Head) -> rusqlite::Result<Stand
         }
     }
     Ok(Standing::Nothing)
+}
+
+/// After a fork the window lies lower, where the trail has thinned out: what is there now is what
+/// later changes are measured by.
+fn refill(query: Query<'_>, cursor: &mut Cursor, tip: u64) -> rusqlite::Result<()> {
+    for block in query.blocks(Trail::window_start(tip), tip, WINDOW as usize)? {
+        if cursor.trail.get(block.height()).is_none() {
+            let digest = query.summary(block.height())?.digest(&block);
+            cursor.trail.fill(Entry {
+                digest,
+                ..begin::unseen(&block)
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Moves the marks down where their rows are gone or are others by now: their ids, and all above,

@@ -6,6 +6,9 @@ use agentry_protocol::{BlockHash, BlockHeight};
 
 use crate::node::{Head, NodeClient, NodeError, RawBlock};
 
+/// After so many blocks in a row that cannot be given, and none that can, the node is taken to be ill.
+const HOPELESS: usize = 16;
+
 /// The calls that a source makes, counted.
 #[derive(Debug)]
 pub(super) struct Fetch {
@@ -13,11 +16,14 @@ pub(super) struct Fetch {
     requests: AtomicU64,
 }
 
-/// Blocks of a range, and whether their transactions were asked for.
+/// Blocks of a range.
 #[derive(Debug)]
 pub(super) struct Range {
     pub(super) blocks: Vec<RawBlock>,
+    /// Their transactions were asked for.
     pub(super) with_rows: bool,
+    /// Heights of which the node says nothing, not even whether there is a block.
+    pub(super) unknown: Vec<u64>,
 }
 
 impl Fetch {
@@ -83,17 +89,87 @@ impl Fetch {
                     return Ok(Range {
                         blocks,
                         with_rows: rows,
+                        unknown: Vec::new(),
                     });
                 }
             }
         }
     }
 
-    /// The same, and without the transactions if the node cannot give them.
-    pub(super) async fn all_somehow(&self, from: u64, to: u64) -> Result<Range, NodeError> {
+    /// The same, in whatever way the node can give them: without transactions, or in pieces around
+    /// the blocks that it cannot give at all. `gaps`: where such blocks are already known.
+    pub(super) async fn all_somehow(
+        &self,
+        from: u64,
+        to: u64,
+        gaps: &[u64],
+    ) -> Result<Range, NodeError> {
         match self.all(from, to, true).await {
-            Err(error) if may_be_one_block(&error) => self.all(from, to, false).await,
+            Err(error) if may_be_one_block(&error) => {}
+            answer => return answer,
+        }
+        match self.all(from, to, false).await {
+            Err(error) if may_be_one_block(&error) => self.pieces(from, to, gaps, error).await,
             answer => answer,
+        }
+    }
+
+    /// Halves the range until the blocks that the node cannot give stand alone. A node that gives
+    /// none at all is ill, which is found out within a few calls.
+    async fn pieces(
+        &self,
+        from: u64,
+        to: u64,
+        gaps: &[u64],
+        mut last: NodeError,
+    ) -> Result<Range, NodeError> {
+        let unknown: Vec<u64> = gaps
+            .iter()
+            .copied()
+            .filter(|gap| (from..=to).contains(gap))
+            .collect();
+        // What lies between the gaps, the lowest piece on top.
+        let mut pieces = Vec::new();
+        let mut start = from;
+        for gap in &unknown {
+            if start < *gap {
+                pieces.push((start, gap - 1));
+            }
+            start = gap.saturating_add(1);
+        }
+        if start <= to {
+            pieces.push((start, to));
+        }
+        pieces.reverse();
+        let mut range = Range {
+            blocks: Vec::new(),
+            with_rows: false,
+            unknown,
+        };
+        let mut failures = 0;
+        while let Some((from, to)) = pieces.pop() {
+            match self.all(from, to, false).await {
+                Ok(piece) => range.blocks.extend(piece.blocks),
+                Err(error) if !may_be_one_block(&error) => return Err(error),
+                Err(error) if from == to => {
+                    range.unknown.push(from);
+                    last = error;
+                    failures += 1;
+                    if range.blocks.is_empty() && failures >= HOPELESS {
+                        return Err(last);
+                    }
+                }
+                Err(_) => {
+                    let middle = from + (to - from) / 2;
+                    pieces.extend([(middle + 1, to), (from, middle)]);
+                }
+            }
+        }
+        // Where all that failed was known to, there is nothing to complain of.
+        if range.blocks.is_empty() && failures > 0 {
+            Err(last)
+        } else {
+            Ok(range)
         }
     }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `fetch` | fetching blocks from a node that may refuse some of them |
 //! | `turn` | one read: verify, deliver what is new, try the gaps again |
+//! | `window` | checking the last blocks that were read: forks, and what came late to them |
 //! | `gaps` | blocks that could not be read, and when to try them again |
 //!
 //! A read costs one small request while nothing changes. When the head has changed it costs one call
@@ -12,6 +13,7 @@
 mod fetch;
 mod gaps;
 mod turn;
+mod window;
 
 use std::time::Duration;
 
@@ -83,11 +85,8 @@ struct Last {
 impl RpcSource {
     /// The chain of a node. Nothing is sent yet.
     #[must_use]
-    pub fn new(node: NodeClient, chain: ChainId, options: RpcOptions) -> Self {
-        let options = RpcOptions {
-            page: options.page.clamp(1, 10_000),
-            ..options
-        };
+    pub fn new(node: NodeClient, chain: ChainId, mut options: RpcOptions) -> Self {
+        options.page = options.page.clamp(1, 10_000);
         Self {
             fetch: Fetch::new(node),
             chain,
@@ -173,7 +172,7 @@ impl ChainSource for RpcSource {
                 UNREAD,
             ));
         }
-        let range = self.fetch.all_somehow(window, below).await?;
+        let range = self.fetch.all_somehow(window, below, &[]).await?;
         for block in range.blocks {
             let digest = if range.with_rows {
                 digest(&block)

@@ -1,23 +1,22 @@
 //! One read over RPC, once the head is known.
 //!
-//! 1. *Verify*: the blocks of the window are fetched again, in one call with what is new. Where their
-//!    hashes are others, the chain has forked; where their content has, they are delivered again.
+//! 1. *Verify* (`window`): the blocks of the window are fetched again, in one call with what is new.
+//!    Where their hashes are others, the chain has forked; where their content is, they are
+//!    delivered again.
 //! 2. *New*: the blocks above the position, a page at a time, each page overlapping the last block by
 //!    one, so that a page from another branch is noticed.
 //! 3. *Gaps* are tried again when their time has come.
 
-use std::collections::HashMap;
-
 use agentry_protocol::BlockHeight;
 use sha2::{Digest as _, Sha256};
 
-use super::fetch::{Fetch, Range, may_be_one_block};
+use super::RpcOptions;
+use super::fetch::{Fetch, may_be_one_block};
 use super::gaps::Gaps;
-use super::{RpcOptions, compare_genesis};
 use crate::node::{Head, NodeError, RawBlock, one_line};
 use crate::row::Row;
 use crate::source::{
-    ChainEvent, ChainTransaction, Cursor, Entry, HashPrint, Interest, SourceError, Trail,
+    ChainEvent, ChainTransaction, Cursor, Entry, HashPrint, Interest, SourceError,
 };
 
 /// One read.
@@ -75,125 +74,11 @@ pub(super) fn entry(head: &Head, digest: u64) -> Entry {
 }
 
 impl Turn<'_> {
-    fn full(&self) -> bool {
+    pub(super) fn full(&self) -> bool {
         self.events.len() >= self.limit
     }
 
-    /// Checks what has been read against the chain, and delivers what came late to it.
-    pub(super) async fn verify(&mut self) -> Result<Part, SourceError> {
-        let Some(tip) = self.cursor.tip.clone() else {
-            return Ok(Part::Done);
-        };
-        let start = Trail::window_start(tip.height.0);
-        let page = tip
-            .height
-            .0
-            .saturating_add(self.options.page)
-            .min(self.head.height.0);
-        let mut range = match self.fetch.all(start, page.max(tip.height.0), true).await {
-            Err(error) if may_be_one_block(&error) => {
-                self.fetch.all_somehow(start, tip.height.0).await?
-            }
-            answer => answer?,
-        };
-        let above = range
-            .blocks
-            .partition_point(|block| block.head.height <= tip.height);
-        self.ahead = range.blocks.split_off(above);
-        if let Some(fork) = self.fork(start, &range).await? {
-            if fork.is_none() {
-                // Before anything of it is delivered: it may be another chain.
-                compare_genesis(&mut self.cursor, self.fetch.hash(0).await?)?;
-            }
-            let above = fork.as_ref().map(|head| head.height);
-            let depth = self.cursor.withdraw(fork);
-            self.events.push(ChainEvent::Withdrawn { above, depth });
-            self.ahead.clear();
-        }
-        if range.with_rows {
-            self.late(range).await
-        } else {
-            Ok(Part::Done)
-        }
-    }
-
-    /// Where the chain parts from the trail. None: nowhere. Some(None): below all that is known.
-    async fn fork(&self, start: u64, range: &Range) -> Result<Option<Option<Head>>, SourceError> {
-        let now: HashMap<u64, &Head> = range
-            .blocks
-            .iter()
-            .map(|block| (block.head.height.0, &block.head))
-            .collect();
-        let mut window: Vec<&Entry> = self
-            .cursor
-            .trail
-            .newest_first()
-            .take_while(|entry| entry.height >= start)
-            .collect();
-        window.reverse();
-        let stands = |entry: &&Entry| {
-            now.get(&entry.height)
-                .copied()
-                .filter(|head| HashPrint::from(&head.hash) == entry.hash)
-        };
-        let standing: Vec<&Head> = window.iter().map_while(|entry| stands(entry)).collect();
-        let Some(first_gone) = window.get(standing.len()) else {
-            return Ok(None);
-        };
-        if !now.contains_key(&first_gone.height) && first_gone.height <= self.head.height.0 {
-            // A block that is merely missing from an answer may be there all the same.
-            let there = self.fetch.hash(first_gone.height).await?;
-            if there.is_some_and(|hash| HashPrint::from(&hash) == first_gone.hash) {
-                let reason = format!("the node left out block {}", first_gone.height);
-                return Err(SourceError::Inconsistent { reason });
-            }
-        }
-        if let Some(head) = standing.last() {
-            return Ok(Some(Some((*head).clone())));
-        }
-        for entry in self
-            .cursor
-            .trail
-            .newest_first()
-            .filter(|entry| entry.height < start)
-        {
-            let found = self.fetch.header(entry.height).await?;
-            match found.filter(|head| HashPrint::from(&head.hash) == entry.hash) {
-                // Only block 0 is the same, far below the window: another run of the same chain.
-                Some(head) if head.height == BlockHeight(0) => return Ok(Some(None)),
-                Some(head) => return Ok(Some(Some(head))),
-                None => {}
-            }
-        }
-        Ok(Some(None))
-    }
-
-    /// Delivers the blocks of the window whose content is not what it was.
-    async fn late(&mut self, range: Range) -> Result<Part, SourceError> {
-        for block in range.blocks {
-            let height = block.head.height.0;
-            let known = self.cursor.trail.get(height).map(|entry| entry.digest);
-            let now = digest(&block);
-            if height < self.cursor.origin.height || known.is_none_or(|known| known == now) {
-                continue;
-            }
-            if self.full() {
-                return Ok(Part::More);
-            }
-            match self.content(block).await {
-                Ok(whole) => self.late_block(&whole),
-                // Its digest is unchanged, so it is tried again at the next change.
-                Err(error) if may_be_one_block(&error) => continue,
-                Err(error) => return Err(error.into()),
-            }
-            if let Some(entry) = self.cursor.trail.get_mut(height) {
-                entry.digest = now;
-            }
-        }
-        Ok(Part::Done)
-    }
-
-    fn late_block(&mut self, block: &RawBlock) {
+    pub(super) fn late_block(&mut self, block: &RawBlock) {
         let height = block.head.height;
         self.deliver(block, true);
         if is_short(block) {
@@ -375,7 +260,7 @@ impl Turn<'_> {
 
     /// A block with all the transactions that the node has: where a range shows none, or fewer than
     /// the block counts, the block is asked for by itself.
-    async fn content(&self, block: RawBlock) -> Result<RawBlock, NodeError> {
+    pub(super) async fn content(&self, block: RawBlock) -> Result<RawBlock, NodeError> {
         let height = block.head.height.0;
         if height < self.cursor.origin.height || !is_short(&block) {
             return Ok(block);
@@ -399,7 +284,7 @@ impl Turn<'_> {
         })
     }
 
-    fn gap(&mut self, height: u64, reason: &str) {
+    pub(super) fn gap(&mut self, height: u64, reason: &str) {
         if self.gaps.open(&mut self.cursor, height) {
             let reason = one_line(reason);
             self.events.push(ChainEvent::Gap {
@@ -439,7 +324,7 @@ impl Turn<'_> {
     }
 
     /// Makes events of what is wanted of a block.
-    fn deliver(&mut self, block: &RawBlock, late: bool) {
+    pub(super) fn deliver(&mut self, block: &RawBlock, late: bool) {
         let height = block.head.height;
         for row in block.rows.as_deref().unwrap_or_default() {
             match self.wanted(row) {
@@ -467,7 +352,6 @@ impl Turn<'_> {
     }
 
     /// A row read, if it is wanted. One without addresses is read to learn them.
-    #[expect(clippy::type_complexity, reason = "an optional result, used once")]
     fn wanted(
         &self,
         row: &Row,

@@ -20,6 +20,10 @@ pub struct Batch {
 
 /// Something that happened on the chain.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every event is a transaction"
+)]
 pub enum ChainEvent {
     /// A transaction that the interest wants. It may come again: (hash, height) tells.
     Transaction(ChainTransaction),

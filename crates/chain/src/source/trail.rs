@@ -83,6 +83,17 @@ impl Trail {
         self.0.retain(|entry| keeps(entry.height, tip));
     }
 
+    /// Remembers a block below the newest that has been forgotten; one that is known stays as it is.
+    pub(crate) fn fill(&mut self, entry: Entry) {
+        if let Err(at) = self
+            .0
+            .binary_search_by_key(&entry.height, |entry| entry.height)
+            && at < self.0.len()
+        {
+            self.0.insert(at, entry);
+        }
+    }
+
     /// Forgets every block above `height`.
     pub(crate) fn withdraw_above(&mut self, height: u64) {
         self.0.retain(|entry| entry.height <= height);

@@ -1,6 +1,6 @@
 //! What is true of every source.
 
-use agentry_chain::{ChainSource, SourceError, Start};
+use agentry_chain::{SourceError, Start};
 use agentry_protocol::BlockHeight;
 
 use crate::model::{Model, Sort};

@@ -224,11 +224,15 @@ async fn happen(
     }
 }
 
+/// `PROPTEST_CASES` runs more of them; a failure prints the history that repeats it.
 fn cases() -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let more = std::env::var_os("PROPTEST_CASES").is_some();
+    let cases = if more { default.cases } else { 48 };
     ProptestConfig {
-        cases: 48,
+        cases,
         failure_persistence: None,
-        ..ProptestConfig::default()
+        ..default
     }
 }
 

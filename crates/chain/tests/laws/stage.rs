@@ -35,6 +35,10 @@ pub(crate) struct Ills {
     pub(crate) poison_headers: bool,
     /// Every call but the head is a 503.
     pub(crate) all: bool,
+    /// How many blocks a range shows at most; 0 for all.
+    pub(crate) cap: usize,
+    /// A block that ranges leave out.
+    pub(crate) left_out: Option<u64>,
 }
 
 pub(crate) struct Stage {
@@ -454,7 +458,9 @@ fn answer(model: &Model, ills: &Ills, old: bool, path: &str) -> Reply {
                 r#"{{"height":{height},"hash":"{hash}","timestamp":"{timestamp}","tx_count":{tx_count}{rows}}}"#
             )
         };
-        let blocks: Vec<String> = range().map(show).collect();
+        let cap = if ills.cap == 0 { usize::MAX } else { ills.cap };
+        let left_out = |block: &&Block| ills.left_out != Some(block.height) || start == end;
+        let blocks: Vec<String> = range().filter(left_out).take(cap).map(show).collect();
         return Reply::Json(
             200,
             format!(

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// What a script answers.
 #[derive(Debug, Clone)]
@@ -44,8 +44,10 @@ impl HttpNode {
         let count = Arc::clone(&requests);
         let script: Arc<Script> = Arc::new(script);
         let task = tokio::spawn(async move {
+            // Its connections end with it.
+            let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&script), Arc::clone(&count)));
+                connections.spawn(serve(stream, Arc::clone(&script), Arc::clone(&count)));
             }
         });
         Self {
@@ -55,7 +57,6 @@ impl HttpNode {
         }
     }
 
-    #[allow(dead_code, reason = "one test binary uses it, the other does not")]
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::SeqCst)
     }
