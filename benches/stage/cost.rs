@@ -1,0 +1,71 @@
+//! What the parts cost of which an answer is made, on this machine and at this moment: what the
+//! runtime's numbers are compared with.
+
+use std::hint::black_box;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use agentry_protocol::{Address, Json, Number, Seed, SigningKey, Transaction};
+use rusqlite::Connection;
+
+use super::chain::chain_id;
+
+/// How often each is done.
+const TIMES: u32 = 2_000;
+
+/// The costs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Costs {
+    /// One Ed25519 signature over the signing text of a transaction.
+    pub(crate) signature: Duration,
+    /// One strict verification of it.
+    pub(crate) verification: Duration,
+}
+
+/// Measures them on one core.
+pub(crate) fn costs() -> Costs {
+    let key = SigningKey::from_seed(&Seed::from_bytes([7; 32]));
+    let public_key = key.public_key();
+    let address = Address::from_public_key(&public_key);
+    let text = Transaction {
+        from: address.clone(),
+        to: address,
+        amount: Number::from(0_u64),
+        fee: Number::from(10_u64),
+        nonce: Number::from(1_763_800_000_000_u64),
+        payload: Json::string("pong"),
+        chain_id: chain_id(),
+    }
+    .signing_text();
+    let signature = key.sign(text.as_bytes());
+    Costs {
+        signature: each(|| {
+            black_box(key.sign(black_box(text.as_bytes())));
+        }),
+        verification: each(|| {
+            black_box(public_key.verify(black_box(text.as_bytes()), &signature));
+        }),
+    }
+}
+
+fn each(mut once: impl FnMut()) -> Duration {
+    let began = Instant::now();
+    (0..TIMES).for_each(|_| once());
+    began.elapsed() / TIMES
+}
+
+/// The times of durable commits of one small row each, by SQLite as the store sets it up (WAL,
+/// `synchronous=FULL`): one fsync each. Nothing durable can be answered faster than this.
+pub(crate) fn durable_commits(dir: &Path, count: usize) -> anyhow::Result<Vec<Duration>> {
+    let db = Connection::open(dir.join("durable.db"))?;
+    db.pragma_update(None, "journal_mode", "wal")?;
+    db.pragma_update(None, "synchronous", "full")?;
+    db.execute_batch("CREATE TABLE row (id INTEGER PRIMARY KEY, text TEXT NOT NULL)")?;
+    let mut times = Vec::with_capacity(count);
+    for _ in 0..count {
+        let began = Instant::now();
+        db.execute("INSERT INTO row (text) VALUES (hex(randomblob(200)))", [])?;
+        times.push(began.elapsed());
+    }
+    Ok(times)
+}

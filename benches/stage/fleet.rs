@@ -1,0 +1,159 @@
+//! Wallets in a vault, and runtimes that host them.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use agentry::config::{Config, Overlay, Source};
+use agentry::{Host, HostOptions};
+use agentry_protocol::vault::Vault;
+use agentry_protocol::{Address, Password, Seed, SigningKey};
+use anyhow::Context;
+
+use super::chain::chain_id;
+
+/// What protects the vaults of benchmarks.
+const PASSWORD: &str = "of no importance";
+
+/// The key derivation of a vault as `agentry wallet pack` makes it.
+pub(crate) const ROUNDS: u32 = agentry_protocol::vault::ROUNDS;
+
+/// The key derivation of a vault that only has to be a vault.
+pub(crate) const FEW_ROUNDS: u32 = 1_000;
+
+/// Wallets, and the folder with their vault.
+pub(crate) struct Fleet {
+    dir: PathBuf,
+    keys: Vec<SigningKey>,
+    addresses: Vec<Address>,
+}
+
+impl Fleet {
+    /// Makes wallets, always the same ones, and packs them.
+    pub(crate) fn make(dir: &Path, count: usize, rounds: u32) -> anyhow::Result<Self> {
+        fs::create_dir_all(dir)?;
+        let seeds: Vec<Seed> = (0..count).map(|number| seed(number as u64)).collect();
+        let keys: Vec<SigningKey> = seeds.iter().map(SigningKey::from_seed).collect();
+        let addresses: Vec<Address> = keys
+            .iter()
+            .map(|key| Address::from_public_key(&key.public_key()))
+            .collect();
+        let entries = seeds
+            .into_iter()
+            .zip(&addresses)
+            .enumerate()
+            .map(|(number, (seed, address))| (format!("w{number:05}"), address.clone(), seed));
+        let password = Password::new(PASSWORD.to_owned());
+        let vault = Vault::pack_with_rounds(entries, &password, rounds)?;
+        fs::write(dir.join("fleet.vault"), vault.to_text())?;
+        fs::write(dir.join(".password"), PASSWORD)?;
+        make_private(&dir.join(".password"))?;
+        make_private(&dir.join("fleet.vault"))?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            keys,
+            addresses,
+        })
+    }
+
+    /// How many wallets there are.
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Their keys.
+    pub(crate) fn keys(&self) -> &[SigningKey] {
+        &self.keys
+    }
+
+    /// Their addresses, in the same order.
+    pub(crate) fn addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// Money for each of them.
+    pub(crate) fn allocations(&self) -> Vec<(Address, u64)> {
+        self.addresses
+            .iter()
+            .map(|address| (address.clone(), 1_000_000_000))
+            .collect()
+    }
+
+    /// Writes agents.toml for a runtime that hosts all of them as `pong`, with a store of its own.
+    pub(crate) fn configure(&self, name: &str, place: &Place) -> anyhow::Result<PathBuf> {
+        let db = match &place.db {
+            Some(path) => format!("db = {:?}\n", path.display().to_string()),
+            None => String::new(),
+        };
+        let text = format!(
+            "[chain]\nid = \"{}\"\nrpc = \"{}\"\nsubmit = \"{}\"\n{db}start = {}\n\
+             [store]\npath = \"{name}.db\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
+             [[fleet]]\nname = \"fleet\"\nvault = \"fleet.vault\"\npassword_file = \".password\"\n\
+             behaviours = [{{ kind = \"pong\", trigger = \"ping\", reply = \"pong\" }}]\n",
+            chain_id(),
+            place.node,
+            place.submit,
+            place.start
+        );
+        let path = self.dir.join(format!("{name}.toml"));
+        fs::write(&path, text)?;
+        Ok(path)
+    }
+
+    /// Hosts all of them in this process.
+    pub(crate) fn host(&self, name: &str, place: &Place) -> anyhow::Result<Host> {
+        let path = self.configure(name, place)?;
+        let overlay = Overlay {
+            environment: Some(HashMap::new()),
+            flags: Vec::new(),
+        };
+        let config = Config::load(&Source::File(path), &overlay, &agentry::builtins())?;
+        let (_keep, cancel) = tokio::sync::watch::channel(false);
+        Ok(Host::start(config, HostOptions::default(), cancel)?)
+    }
+}
+
+/// Where a runtime reads, and where it posts.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// The node's URL.
+    pub(crate) node: String,
+    /// Where it posts.
+    pub(crate) submit: String,
+    /// The node's database, where that is read and not the node.
+    pub(crate) db: Option<PathBuf>,
+    /// Where a new store begins, as agents.toml says it.
+    pub(crate) start: &'static str,
+}
+
+impl Place {
+    /// Reads the chain.db in a folder, and posts to a node.
+    pub(crate) fn db(dir: &Path, node: &str) -> Self {
+        Self {
+            node: node.to_owned(),
+            submit: node.to_owned(),
+            db: Some(dir.join("chain.db")),
+            start: "\"head\"",
+        }
+    }
+
+    /// Reads a node over RPC, and posts to it.
+    pub(crate) fn rpc(node: &str) -> Self {
+        Self {
+            db: None,
+            ..Self::db(Path::new(""), node)
+        }
+    }
+}
+
+fn seed(number: u64) -> Seed {
+    let mut bytes = [0x42; 32];
+    bytes[..8].copy_from_slice(&number.to_le_bytes());
+    Seed::from_bytes(bytes)
+}
+
+fn make_private(path: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+        .with_context(|| format!("making {} private", path.display()))
+}

@@ -1,0 +1,105 @@
+//! A node that takes everything at once: it reads a POST, answers 200 with the hash, and keeps
+//! nothing but the count. What is left is the runtime's own work, HTTP included.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use agentry_protocol::{Limits, SignedTransaction};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+
+/// The longest request that is read.
+const LONGEST: usize = 64 * 1024;
+
+/// A running sink.
+pub(crate) struct Sink {
+    address: SocketAddr,
+    taken: Arc<AtomicU64>,
+    /// Ends with this.
+    _runtime: Runtime,
+}
+
+impl Sink {
+    /// Starts one on any free port.
+    pub(crate) fn start() -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+        let address = listener.local_addr()?;
+        let taken = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&taken);
+        runtime.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, Arc::clone(&counter)));
+            }
+        });
+        Ok(Self {
+            address,
+            taken,
+            _runtime: runtime,
+        })
+    }
+
+    /// Its URL.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// How many transactions it took.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+}
+
+/// Serves one connection until it is closed, or says something that is no request.
+async fn serve(mut stream: TcpStream, taken: Arc<AtomicU64>) -> Option<()> {
+    stream.set_nodelay(true).ok()?;
+    let mut buffer = vec![0; LONGEST];
+    let mut filled = 0;
+    loop {
+        let (head, body) = loop {
+            if let Some(parts) = request(&buffer[..filled]) {
+                break parts;
+            }
+            match stream.read(&mut buffer[filled..]).await {
+                Ok(0) | Err(_) => return None,
+                Ok(count) => filled += count,
+            }
+        };
+        let answer = if buffer.starts_with(b"POST /rpc/transaction ") {
+            let posted = &buffer[head..head + body];
+            let signed = SignedTransaction::from_body(posted, Limits::default()).ok()?;
+            taken.fetch_add(1, Ordering::Relaxed);
+            format!(
+                r#"{{"success":true,"transaction_hash":"{}"}}"#,
+                signed.hash()
+            )
+        } else {
+            r#"{"height":0,"hash":"0x00","tx_count":0,"transactions":[],"count":0}"#.to_owned()
+        };
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{answer}",
+            answer.len()
+        );
+        stream.write_all(answer.as_bytes()).await.ok()?;
+        buffer.copy_within(head + body..filled, 0);
+        filled -= head + body;
+    }
+}
+
+/// The lengths of a whole request's head and body; none while it is not whole.
+fn request(bytes: &[u8]) -> Option<(usize, usize)> {
+    let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let text = std::str::from_utf8(&bytes[..head]).ok()?;
+    let length = text.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length")
+            .then(|| value.trim().parse().ok())?
+    });
+    let body = length.unwrap_or(0);
+    (bytes.len() >= head + body).then_some((head, body))
+}
