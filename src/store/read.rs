@@ -306,6 +306,15 @@ pub fn last_mined_nonce(db: &Connection, agent: AgentId) -> rusqlite::Result<Opt
     .query_row(params![agent.0], |row| row.get(0))
 }
 
+/// The blocks above a height that could not be read whole, by ascending height.
+pub fn gaps(db: &Connection, above: BlockHeight) -> rusqlite::Result<Vec<BlockHeight>> {
+    db.prepare_cached("SELECT height FROM gap WHERE height > ?1 ORDER BY height")?
+        .query_map(params![i64::try_from(above.0).unwrap_or(i64::MAX)], |row| {
+            Ok(BlockHeight(natural(row.get(0)?)))
+        })?
+        .collect()
+}
+
 /// How many rows stand in each state of the queues, for metrics and `queue list`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {

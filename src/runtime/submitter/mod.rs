@@ -9,7 +9,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`nonce`] | the two nonce policies |
-//! | [`absence`] | when a transaction may be posted again |
+//! | [`absence`], [`blocks`] | when a transaction may be posted again |
 //! | [`breaker`] | when the node is let be |
 //! | `post` | one POST and what its answer means |
 //! | `round` | one look at the node for what is not mined |
@@ -20,6 +20,7 @@
 //! What goes beyond waits in the store as *queued*, without a nonce.
 
 pub mod absence;
+pub mod blocks;
 pub mod breaker;
 pub mod nonce;
 mod post;
@@ -192,6 +193,8 @@ struct Open {
     nonce: i64,
     cost: u64,
     phase: Phase,
+    /// The block below which, and in which, it certainly does not stand.
+    since: BlockHeight,
     /// Since which block the chain's counter is past its nonce (`sequential`).
     stale_since: Option<BlockHeight>,
     span: tracing::Span,
@@ -203,6 +206,8 @@ enum Phase {
     Posting,
     /// The node has it, or may have it; the count of ended POSTs then.
     Posted(u64),
+    /// It was missed in the mempool and by the source; the blocks themselves are looked through.
+    Doubted,
     /// It is certainly not with the node, and waits for its wallet to be funded.
     Unfunded,
 }
@@ -287,6 +292,7 @@ impl Submitter {
                 nonce: transaction.nonce,
                 cost: transaction.cost,
                 phase: Phase::Posted(self.posts_ended),
+                since: BlockHeight(0),
                 stale_since: None,
                 span,
             },
@@ -352,6 +358,7 @@ impl Submitter {
                 nonce: prepared.nonce,
                 cost,
                 phase: Phase::Posting,
+                since: self.read_through.unwrap_or(BlockHeight(0)),
                 stale_since: None,
                 span,
             },
@@ -458,6 +465,10 @@ impl Handler<ChainNews> for Submitter {
         }
         if news.withdrawn {
             self.marks.forget_all();
+            // What was posted may stand in the blocks that came instead.
+            for open in self.open.values_mut() {
+                open.since = BlockHeight(0);
+            }
         }
         for transaction in news.reopened {
             self.follow(&transaction);

@@ -2,10 +2,11 @@
 
 use actix::prelude::*;
 use agentry_chain::{Account, NodeError};
-use agentry_protocol::{Address, TransactionHash};
+use agentry_protocol::{Address, BlockHeight, TransactionHash};
 use tracing::Instrument;
 
 use super::absence::Look;
+use super::blocks::Blocks;
 use super::{Job, Phase, Submitter};
 use crate::config::NoncePolicy;
 use crate::store::commit::PostResult;
@@ -77,9 +78,64 @@ impl Submitter {
             .collect();
         let mut absent = self.marks.look(look, posted);
         absent.sort_unstable();
-        for id in absent.into_iter().take(REPOSTS_A_ROUND) {
-            self.lost(id, ctx);
+        absent.truncate(REPOSTS_A_ROUND);
+        if !absent.is_empty() {
+            self.look_into_blocks(absent, look.head.max(look.read_through), ctx);
         }
+    }
+
+    /// Looks for transactions, which neither the mempool nor the source has shown, in the blocks
+    /// themselves.
+    fn look_into_blocks(&mut self, ids: Vec<OutboxId>, head: BlockHeight, ctx: &mut Context<Self>) {
+        let mut since = head;
+        for id in &ids {
+            if let Some(open) = self.open.get_mut(id) {
+                open.phase = Phase::Doubted;
+                since = since.min(open.since);
+            }
+        }
+        let (node, store) = (self.settings.node.clone(), self.shared.store.clone());
+        let limit = self.interval.post_limit() * 2;
+        let look = async move {
+            let gaps = match store.read(move |db| read::gaps(db, since)).await {
+                Ok(gaps) => gaps,
+                Err(error) => {
+                    tracing::error!(%error, "reading the gaps");
+                    return None;
+                }
+            };
+            match tokio::time::timeout(limit, Blocks::read(&node, since, head, gaps)).await {
+                Ok(Ok(blocks)) => Some(blocks),
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "looking through the node's blocks");
+                    None
+                }
+                Err(_) => {
+                    tracing::debug!(?limit, "the node's blocks did not come in time");
+                    None
+                }
+            }
+        };
+        ctx.spawn(look.into_actor(self).map(move |blocks, submitter, ctx| {
+            for id in ids {
+                let Some(open) = submitter.open.get_mut(&id) else {
+                    continue;
+                };
+                // Withdrawn meanwhile, it is followed anew.
+                if open.phase != Phase::Doubted {
+                    continue;
+                }
+                let lacking = blocks
+                    .as_ref()
+                    .is_some_and(|blocks| blocks.lack(open.hash, open.since));
+                if lacking {
+                    open.since = head;
+                    submitter.lost(id, ctx);
+                } else {
+                    submitter.wait_for_look(id);
+                }
+            }
+        }));
     }
 
     /// A transaction is absent: the node dropped it. It is posted again if its wallet can pay.
@@ -260,7 +316,9 @@ impl Submitter {
     pub(super) fn pending_cost(&self, agent: AgentId) -> u64 {
         self.open
             .values()
-            .filter(|open| open.agent == agent && matches!(open.phase, Phase::Posted(_)))
+            .filter(|open| {
+                open.agent == agent && matches!(open.phase, Phase::Posted(_) | Phase::Doubted)
+            })
             .fold(0, |sum, open| sum.saturating_add(open.cost))
     }
 

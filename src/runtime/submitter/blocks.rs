@@ -1,0 +1,139 @@
+//! The last look before bytes go out again: at the blocks themselves.
+//!
+//! A source passes over blocks that it was not given whole: a node may count transactions in a
+//! block whose rows it writes later or has lost (PROTOCOL.md, hazards 4 and 5). A transaction in
+//! such a block was neither seen by the source nor is it in the mempool, and is mined all the
+//! same. So the node that is posted to is asked for the blocks in which it may stand, and it counts
+//! as absent only if each of them shows as many transactions as it counts.
+
+use std::collections::{BTreeSet, HashSet};
+
+use agentry_chain::{Block, NodeClient, NodeError};
+use agentry_protocol::{BlockHeight, TransactionHash};
+
+/// How many blocks below the head are looked through: the depth to which every source notices
+/// what came late. Below it only the source's gaps are in doubt.
+const WINDOW: u64 = 64;
+
+/// What the blocks of the posting node show.
+#[derive(Debug, Default)]
+pub struct Blocks {
+    hashes: HashSet<TransactionHash>,
+    /// Those that it does not show whole.
+    doubtful: BTreeSet<BlockHeight>,
+}
+
+impl Blocks {
+    /// Reads the blocks above `since` through `head`: the last 64 of them, and of those below
+    /// the ones that the source knows as gaps.
+    ///
+    /// # Errors
+    /// The node cannot be asked at all.
+    pub async fn read(
+        node: &NodeClient,
+        since: BlockHeight,
+        head: BlockHeight,
+        gaps: impl IntoIterator<Item = BlockHeight>,
+    ) -> Result<Self, NodeError> {
+        let start = since.next().max(head.saturating_sub(WINDOW - 1));
+        let mut blocks = Self::default();
+        if start > head {
+            return Ok(blocks);
+        }
+        let below = gaps
+            .into_iter()
+            .filter(|gap| (since.next()..start).contains(gap));
+        let mut single: BTreeSet<BlockHeight> = below.collect();
+        match node.blocks_range(start, head).await {
+            Ok(range) => {
+                single.extend((start.0..=head.0).map(BlockHeight));
+                for block in range {
+                    if blocks.take(&block) {
+                        single.remove(&block.height);
+                    }
+                }
+            }
+            // One block that cannot be written makes the range fail.
+            Err(error) if error.is_server_error() => {
+                single.extend((start.0..=head.0).map(BlockHeight));
+            }
+            Err(error) => return Err(error),
+        }
+        for height in single {
+            let whole = match node.block(height).await {
+                Ok(Some(block)) => blocks.take(&block),
+                Ok(None) => false,
+                Err(error) if error.is_server_error() => false,
+                Err(error) => return Err(error),
+            };
+            if !whole {
+                blocks.doubtful.insert(height);
+            }
+        }
+        Ok(blocks)
+    }
+
+    /// Takes in what a block shows. Returns whether that is all that it counts.
+    fn take(&mut self, block: &Block) -> bool {
+        let shown = block.transactions.as_deref().unwrap_or_default();
+        self.hashes.extend(shown.iter().filter_map(|one| one.hash));
+        shown.len() as u64 >= block.tx_count
+    }
+
+    /// Whether a transaction that was posted when the head was at `since` certainly is in none of
+    /// the blocks.
+    pub fn lack(&self, hash: TransactionHash, since: BlockHeight) -> bool {
+        !self.hashes.contains(&hash) && self.doubtful.range(since.next()..).next().is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agentry_protocol::BlockHash;
+
+    use super::*;
+
+    fn hash(byte: u8) -> TransactionHash {
+        format!("0x{}", hex::encode([byte; 32])).parse().unwrap()
+    }
+
+    fn block(height: u64, tx_count: u64, shown: Option<&[u8]>) -> Block {
+        Block {
+            height: BlockHeight(height),
+            hash: BlockHash::from_bytes([0; 32]),
+            parent_hash: None,
+            proposer: String::new(),
+            timestamp: String::new(),
+            tx_count,
+            transactions: shown.map(|hashes| {
+                let one = |byte: &u8| agentry_chain::BlockTransaction {
+                    hash: Some(hash(*byte)),
+                    stored: Err(String::new()),
+                };
+                hashes.iter().map(one).collect()
+            }),
+        }
+    }
+
+    #[test]
+    fn a_block_counts_when_it_shows_all_that_it_counts() {
+        let mut blocks = Blocks::default();
+        assert!(blocks.take(&block(1, 0, None)));
+        assert!(blocks.take(&block(2, 1, Some(&[1]))));
+        assert!(!blocks.take(&block(3, 1, None)));
+        assert!(!blocks.take(&block(4, 2, Some(&[2]))));
+        assert!(!blocks.lack(hash(1), BlockHeight(0)));
+        assert!(!blocks.lack(hash(2), BlockHeight(0)));
+        assert!(blocks.lack(hash(3), BlockHeight(0)));
+    }
+
+    #[test]
+    fn a_doubtful_block_counts_for_what_may_stand_in_it() {
+        let blocks = Blocks {
+            doubtful: [BlockHeight(7)].into(),
+            ..Blocks::default()
+        };
+        assert!(!blocks.lack(hash(1), BlockHeight(6)));
+        assert!(blocks.lack(hash(1), BlockHeight(7)));
+    }
+}
