@@ -26,6 +26,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`host`] | puts the actors together, and takes them apart when the process is asked to stop |
+//! | `judge` | what a transaction is to the hosted wallets, and who signed it |
 //! | [`control`] | the socket through which commands reach a running runtime |
 //! | [`http`] | `/health`, `/ready`, `/metrics` |
 //! | [`metrics`] | what is counted |
@@ -36,6 +37,7 @@ pub mod clock;
 pub mod control;
 pub mod host;
 pub mod http;
+mod judge;
 pub mod kill;
 pub mod metrics;
 pub mod roster;

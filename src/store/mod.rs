@@ -14,9 +14,10 @@
 //! SQLite transaction with `synchronous=FULL`: a commit that was acknowledged is on the disk.
 //! Readers have connections of their own and never wait for the writer (WAL).
 
-pub(crate) mod apply;
+mod apply;
 pub mod commit;
 pub mod list;
+mod meta;
 pub mod read;
 pub mod rows;
 mod schema;

@@ -9,7 +9,7 @@ use agentry_sdk::{Authenticity, State};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::apply::meta;
+use super::meta;
 use super::rows::{
     AgentId, AgentRow, Draft, DueMessage, InboxId, OpenTransaction, OutboxId, QueuedDraft,
 };

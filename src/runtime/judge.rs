@@ -1,0 +1,158 @@
+//! What a transaction on the chain is to the hosted wallets: a message, its sender proven or not,
+//! or one of their own.
+//!
+//! Signatures are verified on threads for blocking work, many at a time, each by strict
+//! verification: batch verification accepts what strict verification refuses.
+
+use agentry_chain::{ChainEvent, ChainTransaction};
+use agentry_protocol::{ChainId, PublicKey, Verification};
+use agentry_sdk::Authenticity;
+
+use super::Shared;
+use super::roster::{Hosted, Roster};
+use crate::store::StoreError;
+use crate::store::commit::{Arrival, Step};
+
+/// From how many signatures on the judging is shared among threads.
+const PARALLEL_FROM: usize = 64;
+
+/// Says of each event what it is to the hosted wallets. Signatures are verified on threads for
+/// blocking work, many at a time.
+pub(super) async fn judge(
+    shared: &Shared,
+    roster: Roster,
+    chain: ChainId,
+    events: Vec<ChainEvent>,
+) -> Result<Vec<Step>, StoreError> {
+    let parts = if events.len() >= PARALLEL_FROM {
+        std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    } else {
+        1
+    };
+    let size = events.len().div_ceil(parts).max(1);
+    let mut events = events.into_iter();
+    let mut running = Vec::with_capacity(parts);
+    loop {
+        let part: Vec<ChainEvent> = events.by_ref().take(size).collect();
+        if part.is_empty() {
+            break;
+        }
+        let (roster, chain) = (roster.clone(), chain.clone());
+        running.push(shared.workers.spawn_blocking(move || {
+            part.into_iter()
+                .flat_map(|event| steps_of(&roster, &chain, event))
+                .collect::<Vec<_>>()
+        }));
+    }
+    let mut steps = Vec::new();
+    for part in running {
+        steps.extend(part.await.map_err(|_| StoreError::Closed)?);
+    }
+    for step in &steps {
+        if let Step::Arrival(arrival) = step {
+            let span = tracing::info_span!(
+                "message",
+                message.digest = %arrival.digest,
+                message.from = %arrival.sender,
+                transaction.hash = %arrival.hash,
+            );
+            span.in_scope(|| {
+                tracing::debug!(
+                    agent.row = %arrival.agent,
+                    message.authenticity = arrival.authenticity.as_str(),
+                    block.height = arrival.height.0,
+                    "arrived"
+                );
+            });
+            if arrival.authenticity == Authenticity::Forged {
+                shared.metrics.forged();
+            } else {
+                shared.spans.keep(arrival.digest, span);
+            }
+        }
+    }
+    Ok(steps)
+}
+
+fn steps_of(roster: &Roster, chain: &ChainId, event: ChainEvent) -> Vec<Step> {
+    match event {
+        ChainEvent::Transaction(seen) => of_transaction(roster, chain, &seen),
+        ChainEvent::Withdrawn { above, .. } => vec![Step::Withdrawn { above }],
+        ChainEvent::Undecodable {
+            height,
+            hash,
+            reason,
+        } => {
+            tracing::warn!(
+                block.height = height.0,
+                transaction.hash = hash.map(|hash| hash.to_string()),
+                reason,
+                "a transaction cannot be read; its neighbours can"
+            );
+            Vec::new()
+        }
+        ChainEvent::Gap { height, reason } => {
+            tracing::warn!(
+                block.height = height.0,
+                reason,
+                "a block cannot be read whole"
+            );
+            vec![Step::Gap { height, reason }]
+        }
+        ChainEvent::GapFilled { height } => {
+            tracing::info!(
+                block.height = height.0,
+                "a block that could not be read now can"
+            );
+            vec![Step::GapFilled { height }]
+        }
+    }
+}
+
+fn of_transaction(roster: &Roster, chain: &ChainId, seen: &ChainTransaction) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let from = roster.at(seen.stored.from.as_str());
+    if let Some(sender) = from {
+        steps.push(Step::Sighting {
+            agent: sender.id,
+            hash: seen.hash,
+            digest: signed_by(sender, seen).then(|| seen.stored.digest()),
+            height: seen.height,
+            block_hash: Some(seen.block_hash),
+        });
+    }
+    if let Some(recipient) = roster.at(seen.stored.to.as_str()) {
+        // An agent never acts on its own messages.
+        if !recipient.is_self(&seen.stored.from) {
+            let authenticity = authenticity(chain, seen, roster.key_of(&seen.stored.from));
+            steps.push(Step::Arrival(Arrival::new(
+                recipient.id,
+                seen.hash,
+                &seen.stored,
+                seen.height,
+                authenticity,
+            )));
+        }
+    }
+    steps
+}
+
+fn signed_by(sender: &Hosted, seen: &ChainTransaction) -> bool {
+    sender
+        .public_key
+        .is_some_and(|key| seen.stored.verify(&key).is_valid())
+}
+
+/// What is known of a message's sender: PROTOCOL.md, "Authenticity".
+fn authenticity(chain: &ChainId, seen: &ChainTransaction, key: Option<PublicKey>) -> Authenticity {
+    if seen.stored.chain_id != chain.as_str() {
+        return Authenticity::Forged;
+    }
+    match key.map(|key| seen.stored.verify(&key)) {
+        None => Authenticity::Unverified,
+        Some(Verification::Valid | Verification::ValidSevenKeys) => Authenticity::Verified,
+        Some(Verification::Invalid | Verification::Missing | Verification::Misspelled) => {
+            Authenticity::Forged
+        }
+    }
+}

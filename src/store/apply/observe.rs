@@ -1,0 +1,188 @@
+//! What was seen on the chain: messages, one's own transactions, blocks withdrawn.
+
+use agentry_protocol::BlockHeight;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{height, set_meta, time};
+use crate::store::commit::{Arrival, Observation, Receipt, Step};
+use crate::store::rows::OutboxId;
+use crate::store::{StoreError, meta, read};
+
+pub(super) fn observe(
+    db: &Connection,
+    observation: &Observation,
+    receipt: &mut Receipt,
+) -> Result<(), StoreError> {
+    let at = observation.at;
+    for step in &observation.steps {
+        match step {
+            Step::Arrival(arrival) => arrive(db, arrival, at, receipt)?,
+            Step::Sighting {
+                agent,
+                hash,
+                digest,
+                height: at_height,
+                block_hash,
+            } => {
+                let block_hash = block_hash.map(|hash| hash.to_string());
+                // A transaction that was given up can be mined all the same: the chain decides.
+                let seen = |key: &str, value: String| -> Result<Vec<OutboxId>, StoreError> {
+                    let sql = format!(
+                        "UPDATE outbox SET state = CASE state WHEN 'final' THEN state ELSE 'mined' END,
+                                height = ?3, block_hash = ?4, reason = NULL, settled_at = NULL,
+                                accepted_at = coalesce(accepted_at, ?5), mined_at = coalesce(mined_at, ?5)
+                         WHERE {key} = ?1 AND agent = ?2 RETURNING id"
+                    );
+                    let mut statement = db.prepare_cached(&sql)?;
+                    let rows = statement.query_map(
+                        params![value, agent.0, height(*at_height), block_hash, time(at)],
+                        |row| row.get(0).map(OutboxId),
+                    )?;
+                    Ok(rows.collect::<Result<_, _>>()?)
+                };
+                let mut ids = seen("hash", hash.to_string())?;
+                if let (true, Some(digest)) = (ids.is_empty(), digest) {
+                    ids = seen("digest", digest.to_string())?;
+                }
+                receipt.mined.extend(ids.into_iter().map(|id| (id, *hash)));
+            }
+            Step::Withdrawn { above } => withdraw(db, *above, receipt)?,
+            Step::Gap {
+                height: at_height,
+                reason,
+            } => {
+                db.execute(
+                    "INSERT INTO gap (height, reason, since) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (height) DO UPDATE SET reason = excluded.reason",
+                    params![height(*at_height), reason, time(at)],
+                )?;
+            }
+            Step::GapFilled { height: at_height } => {
+                db.execute(
+                    "DELETE FROM gap WHERE height = ?1",
+                    params![height(*at_height)],
+                )?;
+            }
+        }
+    }
+    if let Some(through) = observation.final_through {
+        db.prepare_cached(
+            "UPDATE outbox SET state = 'final', settled_at = ?2
+             WHERE state = 'mined' AND height <= ?1",
+        )?
+        .execute(params![height(through), time(at)])?;
+    }
+    set_meta(db, meta::CURSOR, &observation.cursor.to_string())
+}
+
+fn arrive(
+    db: &Connection,
+    arrival: &Arrival,
+    at: u64,
+    receipt: &mut Receipt,
+) -> Result<(), StoreError> {
+    let start: i64 = db
+        .prepare_cached("SELECT start_height FROM agent WHERE id = ?1")?
+        .query_row(params![arrival.agent.0], |row| row.get(0))?;
+    if height(arrival.height) < start {
+        return Ok(());
+    }
+    if arrival.authenticity == agentry_sdk::Authenticity::Forged {
+        receipt.arrived += db
+            .prepare_cached(
+                "INSERT OR IGNORE INTO forged (agent, hash, sender, height, stored, seen_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                arrival.agent.0,
+                arrival.hash.to_string(),
+                arrival.sender.as_str(),
+                height(arrival.height),
+                arrival.stored,
+                time(at)
+            ])?;
+        return Ok(());
+    }
+    let known = db
+        .prepare_cached("SELECT id, state FROM inbox WHERE agent = ?1 AND digest = ?2")?
+        .query_row(
+            params![arrival.agent.0, arrival.digest.to_string()],
+            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
+        )
+        .optional()?;
+    match known {
+        None => {
+            db.prepare_cached(
+                "INSERT INTO inbox (agent, digest, hash, sender, height, stored, authenticity,
+                                    state, seq, seen_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'waiting',
+                         (SELECT coalesce(max(id), 0) + 1 FROM inbox), ?8)",
+            )?
+            .execute(params![
+                arrival.agent.0,
+                arrival.digest.to_string(),
+                arrival.hash.to_string(),
+                arrival.sender.as_str(),
+                height(arrival.height),
+                arrival.stored,
+                arrival.authenticity.as_str(),
+                time(at)
+            ])?;
+            receipt.arrived += 1;
+            receipt.due.push(arrival.agent);
+        }
+        Some((id, state)) => {
+            // The same message again: after a reorganisation, respelled, or replayed. Where it
+            // stands now matters only if it stands nowhere else.
+            db.prepare_cached(
+                "UPDATE inbox SET height = ?2, hash = ?3, seq = (SELECT max(id) FROM inbox),
+                        state = CASE state WHEN 'withdrawn' THEN 'waiting' ELSE state END
+                 WHERE id = ?1 AND height IS NULL",
+            )?
+            .execute(params![
+                id,
+                height(arrival.height),
+                arrival.hash.to_string()
+            ])?;
+            receipt.repeated += 1;
+            if state == "withdrawn" {
+                receipt.due.push(arrival.agent);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn withdraw(
+    db: &Connection,
+    above: Option<BlockHeight>,
+    receipt: &mut Receipt,
+) -> Result<(), StoreError> {
+    let above = above.map_or(-1, height);
+    db.execute(
+        "UPDATE inbox SET height = NULL,
+                state = CASE state WHEN 'waiting' THEN 'withdrawn' ELSE state END
+         WHERE height > ?1",
+        params![above],
+    )?;
+    db.execute("DELETE FROM gap WHERE height > ?1", params![above])?;
+    // What stands in the blocks that follow is new, also to an agent that began above them.
+    db.execute(
+        "UPDATE agent SET start_height = ?1 + 1 WHERE start_height > ?1 + 1",
+        params![above],
+    )?;
+    let mut statement = db.prepare(
+        "UPDATE outbox SET state = 'accepted', height = NULL, block_hash = NULL, mined_at = NULL,
+                settled_at = NULL, reason = 'withdrawn by a reorganisation'
+         WHERE state IN ('mined', 'final') AND height > ?1 RETURNING id",
+    )?;
+    let ids: Vec<i64> = statement
+        .query_map(params![above], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for id in ids {
+        receipt
+            .reopened
+            .extend(read::open_transaction(db, OutboxId(id))?);
+    }
+    Ok(())
+}

@@ -1,0 +1,6 @@
+//! The keys of the table `meta`.
+
+pub(super) const CHAIN_ID: &str = "chain_id";
+pub(super) const GENESIS: &str = "genesis";
+pub(super) const CURSOR: &str = "cursor";
+pub(super) const HALTED: &str = "halted";
