@@ -142,6 +142,9 @@ impl Reader {
             .as_ref()
             .filter(|last| !last.more && last.cursor == *cursor);
         let (Some(open), Some(last)) = (&self.open, known) else {
+            if fate == Fate::Touched {
+                self.close();
+            }
             return Ok(false);
         };
         let query = Query {
@@ -187,7 +190,9 @@ impl Reader {
         // An immutable look is repeated when the file changed meanwhile; the second one is ordinary,
         // or the file is being copied over, which takes its time.
         for _ in 0..2 {
-            self.look()?;
+            if self.look()? == Fate::Touched {
+                self.close();
+            }
             let open = match self.open.take() {
                 Some(open) => open,
                 None => {

@@ -105,7 +105,8 @@ impl Cursor {
         BlockHeight(self.origin.height)
     }
 
-    /// The blocks that could not be read whole so far, by ascending height.
+    /// The blocks that could not be read whole so far, by ascending height; the last 256 of them.
+    /// A transaction that has not been seen may stand in any of these.
     pub fn gaps(&self) -> impl Iterator<Item = BlockHeight> {
         self.gaps.iter().copied().map(BlockHeight)
     }

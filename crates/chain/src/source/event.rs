@@ -12,7 +12,8 @@ pub struct Batch {
     pub events: Vec<ChainEvent>,
     /// The position after these events. To be stored even when there are none: it moves on.
     pub cursor: Cursor,
-    /// The last block that has been read. None: none yet.
+    /// The last block that has been read. None: none yet. Of a block that became a
+    /// [gap](ChainEvent::Gap) before even its hash was known, the hash is all zeros here.
     pub read_through: Option<Head>,
     /// There is more to read at once.
     pub more: bool,

@@ -382,6 +382,29 @@ async fn columns_of_any_type_are_survived() {
     assert!(batch.events.is_empty(), "{:?}", batch.events);
 }
 
+/// A follower's block, far below the window, is filed anew: now with its transactions.
+#[tokio::test]
+async fn an_old_block_that_is_filed_anew_is_seen() {
+    let mut stage = Stage::new(Kind::Follower).await;
+    for _ in 0..200 {
+        stage.append(&[]);
+    }
+    let mut source = stage.db();
+    let mut follower = Follower::begin(&mut source, FROM_0).await;
+    follower.catch_up(&mut source, 50).await;
+    stage.late(20, Sort::Mine, true, true);
+    follower.catch_up(&mut source, 50).await;
+    assert_eq!(follower.seen, stage.model.lock().unwrap().wanted(0));
+    assert_eq!(follower.log, ["late at 20"]);
+
+    // The same when the row id that it gets was another block's a moment ago.
+    stage.rewind(1);
+    stage.late(30, Sort::Mine, true, true);
+    stage.append(&[]);
+    follower.catch_up(&mut source, 50).await;
+    assert_eq!(follower.seen, stage.model.lock().unwrap().wanted(0));
+}
+
 /// A follower fed partly by rows, partly by metadata: each transaction comes once.
 #[tokio::test]
 async fn table_and_metadata_complete_each_other() {

@@ -10,11 +10,15 @@ use agentry_protocol::{Address, BlockHeight, Limits, StoredTransaction, Transact
 use crate::http::{HttpNode, Reply};
 
 fn client(url: &str) -> NodeClient {
+    patient_for(Duration::from_secs(60), url)
+}
+
+fn patient_for(timeout: Duration, url: &str) -> NodeClient {
     let options = NodeOptions {
         max_body_bytes: 1_000,
         max_large_body_bytes: 20_000,
-        timeout: Duration::from_millis(300),
-        large_timeout: Duration::from_millis(300),
+        timeout,
+        large_timeout: timeout,
         mempool_limit: 4,
         ..NodeOptions::default()
     };
@@ -23,8 +27,14 @@ fn client(url: &str) -> NodeClient {
 
 /// A node that answers everything in one way.
 async fn always(reply: Reply) -> (HttpNode, NodeClient) {
+    let silent = matches!(reply, Reply::Silence);
     let node = HttpNode::start(move |_, _, _| reply.clone()).await;
-    let client = client(&node.url);
+    let timeout = if silent {
+        Duration::from_millis(300)
+    } else {
+        Duration::from_secs(60)
+    };
+    let client = patient_for(timeout, &node.url);
     (node, client)
 }
 
