@@ -6,8 +6,7 @@
 //! acted on once: an outcome is stored together with the message's progress, so whatever was not
 //! stored is done again, and what was stored is not.
 //!
-//! A behaviour runs on the tokio runtime with several threads, under a time limit, with panics
-//! caught. Its failure is retried with growing pauses; after the last attempt the message is a dead
+//! Behaviours run apart from the arbiters ([`conduct`](super::conduct)). A failure is retried with growing pauses; after the last attempt the message is a dead
 //! letter, with the reason.
 
 use std::cell::Cell;
@@ -16,11 +15,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use agentry_protocol::Payload;
-use agentry_sdk::{BehaviourError, Effect, Effects, State};
+use agentry_sdk::{BehaviourError, Effect, Effects};
 use tracing::Instrument;
 
 use super::Shared;
+use super::conduct::Conduct;
 use super::kill::{self, Point};
 use super::roster::Hosted;
 use super::router::{Idle, Leave, SubmitterLinks};
@@ -32,10 +31,6 @@ use crate::store::{Commit, StoreError, read};
 
 /// How many messages an agent pulls at a time.
 const PULL: usize = 8;
-
-/// How much longer than its time limit a run may take before it is given up: a future that does
-/// not yield cannot be stopped, it is left behind.
-const GRACE: Duration = Duration::from_secs(2);
 
 /// The pause after a first failed attempt; it doubles with each further one.
 const MIN_BACKOFF: Duration = Duration::from_millis(500);
@@ -166,27 +161,12 @@ impl Work {
 
     /// Shows a message to every behaviour that is to see it.
     async fn handle(&self, due: &DueMessage, span: &tracing::Span) -> Result<(), StoreError> {
-        let message = Arc::new(agentry_sdk::Message {
-            transaction: due.hash,
-            digest: due.digest,
-            from: due.stored.from.clone(),
-            to: due.stored.to.clone(),
-            amount: due.stored.amount.clone(),
-            height: due.height,
-            payload: Payload::read(&due.stored.payload),
-            authenticity: due.authenticity,
-        });
-        let mut left = self
-            .hosted
-            .config
-            .behaviours
-            .iter()
-            .filter(|instance| {
-                !due.done.contains(&instance.name)
-                    && instance.behaviour.demands() <= message.authenticity
-                    && instance.behaviour.accepts(&message)
-            })
-            .peekable();
+        let conduct = Conduct::new(&self.shared, &self.hosted);
+        let (message, accepting) = match conduct.show(due).await {
+            Ok(shown) => shown,
+            Err((instance, error)) => return self.fail(due, instance, &error).await,
+        };
+        let mut left = accepting.into_iter().peekable();
         if left.peek().is_none() {
             let outcome = Outcome {
                 message: due.id,
@@ -202,7 +182,7 @@ impl Work {
         }
         while let Some(instance) = left.next() {
             let handled = left.peek().is_none();
-            match self.run_behaviour(instance, &message, due.attempts).await? {
+            match conduct.run(instance, &message, due.attempts).await? {
                 Ok(effects) => {
                     if !self.settle(due, instance, effects, handled, span).await? {
                         return Ok(());
@@ -212,69 +192,6 @@ impl Work {
             }
         }
         Ok(())
-    }
-
-    /// Runs a behaviour apart from the arbiters, under its time limit.
-    async fn run_behaviour(
-        &self,
-        instance: &BehaviourInstance,
-        message: &Arc<agentry_sdk::Message>,
-        attempts: u32,
-    ) -> Result<Result<Effects, BehaviourError>, StoreError> {
-        let (agent, name) = (self.hosted.id, instance.name.clone());
-        let state: State = self
-            .shared
-            .store
-            .read(move |db| read::state(db, agent, &name))
-            .await?;
-        let context = agentry_sdk::Context {
-            agent: self.hosted.config.name.clone(),
-            address: self.hosted.address.clone(),
-            behaviour: instance.name.clone(),
-            attempt: attempts.saturating_add(1),
-            now_ms: self.shared.clock.now_ms(),
-            state,
-        };
-        let limit = self.hosted.config.time_limit;
-        let (behaviour, message) = (Arc::clone(&instance.behaviour), Arc::clone(message));
-        let started = std::time::Instant::now();
-        let run =
-            self.shared.workers.spawn(
-                async move {
-                    tokio::time::timeout(limit, behaviour.on_message(&message, &context)).await
-                }
-                .in_current_span(),
-            );
-        let abort = run.abort_handle();
-        let result = match tokio::time::timeout(limit.saturating_add(GRACE), run).await {
-            Ok(Ok(Ok(result))) => result.and_then(|effects| match effects.check() {
-                Ok(()) => Ok(effects),
-                Err(error) => Err(BehaviourError::permanent(error.to_string())),
-            }),
-            Ok(Ok(Err(_elapsed))) => Err(BehaviourError::transient(format!(
-                "took longer than its time_limit of {}",
-                humantime::format_duration(limit)
-            ))),
-            Ok(Err(ended)) => Err(BehaviourError::transient(panic_text(ended))),
-            Err(_elapsed) => {
-                abort.abort();
-                self.shared.metrics.behaviour_hung();
-                tracing::error!(
-                    agent.name = self.hosted.config.name,
-                    behaviour.name = instance.name,
-                    behaviour.kind = instance.kind,
-                    "a behaviour blocks its thread and cannot be stopped; it is left behind"
-                );
-                Err(BehaviourError::transient(format!(
-                    "did not yield within its time_limit of {}; blocking work belongs on spawn_blocking",
-                    humantime::format_duration(limit)
-                )))
-            }
-        };
-        self.shared
-            .metrics
-            .behaviour_ran(&instance.kind, result.is_ok(), started.elapsed());
-        Ok(result)
     }
 
     /// Stores an outcome; with it the signed replies, where nonces were free. Returns whether the
@@ -426,20 +343,4 @@ fn backoff(failed_before: u32) -> Duration {
     MIN_BACKOFF
         .saturating_mul(1_u32.checked_shl(failed_before.min(16)).unwrap_or(u32::MAX))
         .min(MAX_BACKOFF)
-}
-
-/// What a run that ended by itself left to say. A panic's text is the behaviour's own; the hook
-/// has logged where it came from.
-fn panic_text(ended: tokio::task::JoinError) -> String {
-    match ended.try_into_panic() {
-        Ok(payload) => {
-            let text = payload
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| payload.downcast_ref::<String>().cloned())
-                .unwrap_or_else(|| "no text".to_owned());
-            format!("panicked: {}", text.chars().take(500).collect::<String>())
-        }
-        Err(_) => "was stopped: the runtime is ending".to_owned(),
-    }
 }

@@ -27,6 +27,7 @@
 //! |---|---|
 //! | [`host`] | puts the actors together, and takes them apart when the process is asked to stop |
 //! | `judge` | what a transaction is to the hosted wallets, and who signed it |
+//! | [`conduct`] | running behaviours: code that is not ours |
 //! | [`control`] | the socket through which commands reach a running runtime |
 //! | [`http`] | `/health`, `/ready`, `/metrics` |
 //! | [`metrics`] | what is counted |
@@ -34,6 +35,7 @@
 
 pub mod agent;
 pub mod clock;
+pub mod conduct;
 pub mod control;
 pub mod host;
 pub mod http;

@@ -29,6 +29,29 @@ async fn a_panic_is_a_failed_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_panic_while_it_is_asked_whether_it_accepts_is_a_failed_attempt() {
+    let stage = Stage::set(
+        r#"{ kind = "pong" }, { kind = "moody" }"#,
+        "",
+        "attempts = 1",
+    );
+    stage.say(2, "panic at the door").await;
+    stage.say(3, "hello").await;
+    stage
+        .until("the other is answered", |stage| {
+            stage.said() == [r#""did: hello""#]
+        })
+        .await;
+    let dead = stage
+        .inbox()
+        .into_iter()
+        .find(|item| item.state == "dead")
+        .unwrap();
+    let reason = dead.reason.unwrap();
+    assert!(reason.starts_with("moody: panicked: "), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_takes_too_long_is_ended() {
     let stage = Stage::set(
         r#"{ kind = "moody" }"#,

@@ -49,7 +49,7 @@ impl Behaviour for Counter {
     }
 }
 
-/// Does what the text tells it to: `panic`, `block`, `sleep`, `fail`, `fail 2 times`, or `say …`.
+/// Does what the text tells it to: `panic`, `panic at the door`, `block`, `sleep`, `fail`, `fail 2 times`, or `say …`.
 #[derive(Debug)]
 pub(crate) struct Moody;
 
@@ -66,6 +66,7 @@ impl Behaviour for Moody {
     }
 
     fn accepts(&self, message: &Message) -> bool {
+        assert_ne!(message.text(), Some("panic at the door"), "as I was told");
         message.text().is_some()
     }
 

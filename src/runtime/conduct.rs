@@ -1,0 +1,204 @@
+//! Running behaviours: code that is not ours, and may fail, panic or hang.
+//!
+//! All of it runs on the tokio runtime with several threads, apart from the arbiters, under the
+//! agent's time limit and with panics caught. What comes of it is an answer or a
+//! [`BehaviourError`], never a lost actor.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use agentry_protocol::Payload;
+use agentry_sdk::{BehaviourError, Context, Effects, Message};
+use tracing::Instrument;
+
+use super::Shared;
+use super::roster::Hosted;
+use crate::config::BehaviourInstance;
+use crate::store::rows::DueMessage;
+use crate::store::{StoreError, read};
+
+/// How much longer than its time limit a run may take before it is given up: a future that does
+/// not yield cannot be stopped, it is left behind.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// The longest text of a panic that is kept, in characters.
+const MAX_PANIC_TEXT: usize = 500;
+
+/// The behaviours of one agent, ready to be run.
+#[derive(Clone, Copy, Debug)]
+pub struct Conduct<'a> {
+    shared: &'a Shared,
+    hosted: &'a Arc<Hosted>,
+}
+
+/// Which behaviour failed, and how.
+pub type Failed<'a> = (&'a BehaviourInstance, BehaviourError);
+
+impl<'a> Conduct<'a> {
+    /// The behaviours of this agent.
+    pub const fn new(shared: &'a Shared, hosted: &'a Arc<Hosted>) -> Self {
+        Self { shared, hosted }
+    }
+
+    /// Reads a message and asks every behaviour that is not done with it, and whose demands it
+    /// meets, whether it accepts it. Returns those that do, in the configured order.
+    ///
+    /// # Errors
+    /// The first behaviour that panicked or did not return.
+    pub async fn show(
+        &self,
+        due: &DueMessage,
+    ) -> Result<(Arc<Message>, Vec<&'a BehaviourInstance>), Failed<'a>> {
+        let instances = &self.hosted.config.behaviours;
+        let (hosted, due) = (Arc::clone(self.hosted), due.clone());
+        let Some(first) = instances.first() else {
+            return Ok((Arc::new(message(due)), Vec::new()));
+        };
+        let ask = async move {
+            let done = due.done.clone();
+            let message = message(due);
+            let mut accepting = Vec::new();
+            for (index, instance) in hosted.config.behaviours.iter().enumerate() {
+                if done.contains(&instance.name)
+                    || instance.behaviour.demands() > message.authenticity
+                {
+                    continue;
+                }
+                let accepts =
+                    catch_unwind(AssertUnwindSafe(|| instance.behaviour.accepts(&message)));
+                match accepts {
+                    Ok(true) => accepting.push(index),
+                    Ok(false) => {}
+                    Err(panic) => {
+                        return Err((index, BehaviourError::transient(panic_text(&*panic))));
+                    }
+                }
+            }
+            Ok((Arc::new(message), accepting))
+        };
+        match self.guard(first, ask).await {
+            Ok(Ok((message, accepting))) => Ok((
+                message,
+                accepting
+                    .into_iter()
+                    .filter_map(|i| instances.get(i))
+                    .collect(),
+            )),
+            Ok(Err((index, error))) => Err((instances.get(index).unwrap_or(first), error)),
+            Err(error) => Err((first, error)),
+        }
+    }
+
+    /// Runs a behaviour for a message.
+    ///
+    /// # Errors
+    /// Outside: its state cannot be read. Inside: the run failed.
+    pub async fn run(
+        &self,
+        instance: &BehaviourInstance,
+        message: &Arc<Message>,
+        attempts: u32,
+    ) -> Result<Result<Effects, BehaviourError>, StoreError> {
+        let (agent, name) = (self.hosted.id, instance.name.clone());
+        let state = self
+            .shared
+            .store
+            .read(move |db| read::state(db, agent, &name))
+            .await?;
+        let context = Context {
+            agent: self.hosted.config.name.clone(),
+            address: self.hosted.address.clone(),
+            behaviour: instance.name.clone(),
+            attempt: attempts.saturating_add(1),
+            now_ms: self.shared.clock.now_ms(),
+            state,
+        };
+        let (behaviour, message) = (Arc::clone(&instance.behaviour), Arc::clone(message));
+        let started = Instant::now();
+        let run = async move {
+            let effects = behaviour.on_message(&message, &context).await?;
+            // What it asks for is checked where it ran: a large answer costs time, too.
+            effects
+                .check()
+                .map_err(|error| BehaviourError::permanent(error.to_string()))?;
+            Ok(effects)
+        };
+        let result = self
+            .guard(instance, run)
+            .await
+            .and_then(std::convert::identity);
+        self.shared
+            .metrics
+            .behaviour_ran(&instance.kind, result.is_ok(), started.elapsed());
+        Ok(result)
+    }
+
+    /// Runs code that is not ours, apart from the arbiters, under the agent's time limit.
+    async fn guard<T: Send + 'static>(
+        &self,
+        instance: &BehaviourInstance,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, BehaviourError> {
+        let limit = self.hosted.config.time_limit;
+        let run = self
+            .shared
+            .workers
+            .spawn(async move { tokio::time::timeout(limit, work).await }.in_current_span());
+        let abort = run.abort_handle();
+        let spelled = humantime::format_duration(limit);
+        match tokio::time::timeout(limit.saturating_add(GRACE), run).await {
+            Ok(Ok(Ok(done))) => Ok(done),
+            Ok(Ok(Err(_elapsed))) => Err(BehaviourError::transient(format!(
+                "took longer than its time_limit of {spelled}"
+            ))),
+            Ok(Err(ended)) => Err(BehaviourError::transient(match ended.try_into_panic() {
+                Ok(panic) => panic_text(&*panic),
+                Err(_) => "was stopped: the runtime is ending".to_owned(),
+            })),
+            Err(_elapsed) => {
+                abort.abort();
+                self.shared.metrics.behaviour_hung();
+                tracing::error!(
+                    agent.name = self.hosted.config.name,
+                    behaviour.name = instance.name,
+                    behaviour.kind = instance.kind,
+                    "a behaviour blocks its thread and cannot be stopped; it is left behind"
+                );
+                Err(BehaviourError::transient(format!(
+                    "did not yield within its time_limit of {spelled}; blocking work belongs on \
+                     spawn_blocking"
+                )))
+            }
+        }
+    }
+}
+
+/// What behaviours are shown of a message.
+fn message(due: DueMessage) -> Message {
+    Message {
+        transaction: due.hash,
+        digest: due.digest,
+        payload: Payload::read(&due.stored.payload),
+        from: due.stored.from,
+        to: due.stored.to,
+        amount: due.stored.amount,
+        height: due.height,
+        authenticity: due.authenticity,
+    }
+}
+
+/// What a panic left to say. The text is the behaviour's own; the hook has logged where it came
+/// from.
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no text");
+    format!(
+        "panicked: {}",
+        text.chars().take(MAX_PANIC_TEXT).collect::<String>()
+    )
+}
