@@ -42,6 +42,11 @@ async fn a_panic_while_it_is_asked_whether_it_accepts_is_a_failed_attempt() {
             stage.said() == [r#""did: hello""#]
         })
         .await;
+    stage
+        .until("a dead letter", |stage| {
+            stage.inbox().iter().any(|item| item.state == "dead")
+        })
+        .await;
     let dead = stage
         .inbox()
         .into_iter()

@@ -40,7 +40,7 @@ impl Behaviour for Counter {
         let count = context
             .state
             .get("count")
-            .and_then(|value| value.as_u64())
+            .and_then(serde_json::Value::as_u64)
             .unwrap_or(0)
             + 1;
         Ok(Effects::none()

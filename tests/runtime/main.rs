@@ -1,5 +1,7 @@
 //! The runtime in this process, with behaviours made for the test, on a real embedded node.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod conduct;
 mod confirmations;
 mod isolation;
