@@ -13,6 +13,8 @@ use agentry_chain::{Batch, ChainSource, Cursor, Interest, SourceError};
 use super::Shared;
 use super::roster::Roster;
 use super::router::Route;
+use super::submitter::ChainNews;
+use crate::store::{Commit, read};
 
 /// How many transactions one reading may bring. It bounds the memory that a reading takes
 /// (transactions of at most 1 MB, and far below that as a rule) and the size of a commit.
@@ -40,6 +42,7 @@ pub struct ChainWatcher {
     shared: Shared,
     roster: Roster,
     router: Recipient<Route>,
+    submitter: Recipient<ChainNews>,
     state: Option<(Box<dyn ChainSource>, Cursor)>,
     networked: bool,
 }
@@ -56,6 +59,7 @@ impl ChainWatcher {
         shared: Shared,
         roster: Roster,
         router: Recipient<Route>,
+        submitter: Recipient<ChainNews>,
         source: Box<dyn ChainSource>,
         cursor: Cursor,
         networked: bool,
@@ -64,6 +68,7 @@ impl ChainWatcher {
             shared,
             roster,
             router,
+            submitter,
             state: Some((source, cursor)),
             networked,
         }
@@ -81,6 +86,7 @@ impl Actor for ChainWatcher {
             shared: self.shared.clone(),
             roster: self.roster.clone(),
             router: self.router.clone(),
+            submitter: self.submitter.clone(),
             source,
             cursor,
             stored: Instant::now(),
@@ -95,6 +101,7 @@ struct Watch {
     shared: Shared,
     roster: Roster,
     router: Recipient<Route>,
+    submitter: Recipient<ChainNews>,
     source: Box<dyn ChainSource>,
     cursor: Cursor,
     stored: Instant,
@@ -122,6 +129,9 @@ impl Watch {
                 }
                 Err(error) => {
                     self.report(&error);
+                    if matches!(error, SourceError::OtherChain { .. }) {
+                        self.halt(&error).await;
+                    }
                     tokio::select! {
                         () = tokio::time::sleep(self.pause) => {}
                         _ = stopping.changed() => {}
@@ -194,6 +204,34 @@ impl Watch {
                 tokio::time::sleep(MIN_PAUSE).await;
                 false
             }
+        }
+    }
+
+    /// The chain was replaced by another: nothing is posted to that one, until an operator has
+    /// looked into it.
+    async fn halt(&self, error: &SourceError) {
+        match self.shared.store.read(read::identity).await {
+            Ok(identity) if identity.halted.is_some() => return,
+            Ok(_) => {}
+            Err(error) => return tracing::error!(%error, "reading whether posting is stopped"),
+        }
+        let reason = error.to_string();
+        if let Err(error) = self
+            .shared
+            .store
+            .commit(Commit::Halt {
+                reason: reason.clone(),
+            })
+            .await
+        {
+            tracing::error!(%error, "storing that posting is stopped");
+        }
+        let news = ChainNews {
+            halted: Some(reason),
+            ..ChainNews::default()
+        };
+        if self.submitter.send(news).await.is_err() {
+            tracing::debug!("the submitter has ended; it reads the store when it is back");
         }
     }
 

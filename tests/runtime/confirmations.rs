@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use agentry::demo::evidence::{self, Found};
+use agentry::store::{open_for_reading, read};
 use agentry_protocol::BlockHeight;
 
 use super::{PATIENCE, Stage, address};
@@ -101,4 +102,27 @@ async fn a_mined_reply_becomes_final() {
             stage.outbox().iter().any(|item| item.state == "final")
         })
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_chain_in_place_of_the_known_one_stops_posting() {
+    let stage = Stage::set(r#"{ kind = "pong" }"#, "", "");
+    stage.say(2, "ping").await;
+    stage
+        .until("the reply is mined", |stage| stage.said().len() == 1)
+        .await;
+    let db = rusqlite::Connection::open(stage.devnet.chain_db()).unwrap();
+    db.busy_timeout(PATIENCE).unwrap();
+    let other = format!("0x{}", "ab".repeat(32));
+    db.execute("UPDATE block SET hash = ?1 WHERE height = 0", [other])
+        .unwrap();
+    stage
+        .until("posting is stopped", |stage| {
+            let condition = stage.host.as_ref().unwrap().started().metrics.condition();
+            !condition.posting && !condition.ready
+        })
+        .await;
+    let store = open_for_reading(&stage.store).unwrap();
+    let reason = read::identity(&store).unwrap().halted.unwrap();
+    assert!(reason.contains("0xabab"), "{reason}");
 }

@@ -223,6 +223,7 @@ async fn host(
         shared.clone(),
         roster.clone(),
         router.clone().recipient(),
+        submitter.clone().recipient(),
         source,
         beginning.cursor,
         config.chain.db.is_none(),
