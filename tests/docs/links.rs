@@ -1,7 +1,8 @@
 //! Links within the documentation lead somewhere.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use crate::page::{Page, pages, top};
 
@@ -68,6 +69,73 @@ fn every_link_leads_somewhere() {
         broken.is_empty(),
         "links that lead nowhere:\n{}",
         broken.join("\n")
+    );
+}
+
+/// Every source file of the repository, without the `src` folders of crates: a page may name a file
+/// by any end of that.
+fn sources() -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> = [
+        "src",
+        "crates",
+        "behaviours",
+        "tests",
+        "examples",
+        "benches",
+        "fuzz/fuzz_targets",
+    ]
+    .iter()
+    .map(|folder| top().join(folder))
+    .collect();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let path = path
+                    .strip_prefix(top())
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .to_owned();
+                found.push(format!("/{}", path.replace("/src/", "/")));
+                found.push(format!("/{path}"));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_source_file_that_is_named_exists() {
+    let sources = sources();
+    let mut missing = Vec::new();
+    let mut seen = 0;
+    for page in pages() {
+        for (number, line) in page.prose() {
+            for name in line
+                .split('`')
+                .skip(1)
+                .step_by(2)
+                .filter(|name| name.ends_with(".rs"))
+            {
+                seen += 1;
+                if !sources
+                    .iter()
+                    .any(|path| path.ends_with(&format!("/{name}")))
+                {
+                    missing.push(format!("{}:{number}: {name}", page.path.display()));
+                }
+            }
+        }
+    }
+    assert!(seen > 0, "no page names a source file: the search is wrong");
+    assert!(
+        missing.is_empty(),
+        "no such source file:\n{}",
+        missing.join("\n")
     );
 }
 
