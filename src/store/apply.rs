@@ -77,7 +77,7 @@ pub(super) fn apply(db: &Connection, commit: &Commit) -> Result<Receipt, StoreEr
             receipt.changed = db
                 .prepare_cached(
                     "UPDATE outbox SET state = 'queued', reason = ?2, nonce = NULL, hash = NULL,
-                                   digest = NULL, body = NULL, posts = 0
+                                   digest = NULL, body = NULL, since = NULL, posts = 0
                  WHERE id = ?1 AND state IN ('prepared', 'accepted')",
                 )?
                 .execute(params![id.0, reason])?;
@@ -223,7 +223,7 @@ fn prepare(
     let changed = db
         .prepare_cached(
             "UPDATE outbox SET state = 'prepared', reason = NULL, nonce = ?2, hash = ?3,
-                               digest = ?4, body = ?5, prepared_at = ?6
+                               digest = ?4, body = ?5, prepared_at = ?6, since = ?7
              WHERE id = ?1 AND state = 'queued'",
         )?
         .execute(params![
@@ -232,7 +232,8 @@ fn prepare(
             prepared.hash.to_string(),
             prepared.digest.to_string(),
             prepared.body,
-            time(at)
+            time(at),
+            height(prepared.since)
         ])?;
     if changed > 0 {
         db.prepare_cached(
@@ -259,6 +260,21 @@ fn post(db: &Connection, id: OutboxId, result: &PostResult, at: u64) -> Result<u
                  WHERE id = ?1 AND state IN ('prepared', 'accepted')",
             )?
             .execute(params![id.0, reason, time(at)])?,
+        PostResult::Standing {
+            height: at_height,
+            block_hash,
+        } => db
+            .prepare_cached(
+                "UPDATE outbox SET state = 'mined', reason = NULL, height = ?2, block_hash = ?3,
+                                   accepted_at = coalesce(accepted_at, ?4), mined_at = ?4
+                 WHERE id = ?1 AND state IN ('prepared', 'accepted')",
+            )?
+            .execute(params![
+                id.0,
+                height(*at_height),
+                block_hash.to_string(),
+                time(at)
+            ])?,
         PostResult::Waiting { reason } => db
             .prepare_cached(
                 "UPDATE outbox SET reason = ?2

@@ -235,6 +235,13 @@ pub enum PostResult {
         /// In its words.
         reason: String,
     },
+    /// It stands in a block of the node that is posted to, which the source cannot show.
+    Standing {
+        /// The block's height.
+        height: BlockHeight,
+        /// The block's hash.
+        block_hash: BlockHash,
+    },
     /// It waits for something that may come; it is not with the node.
     Waiting {
         /// For what.

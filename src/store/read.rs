@@ -208,7 +208,7 @@ pub fn state(db: &Connection, agent: AgentId, behaviour: &str) -> rusqlite::Resu
     Ok(State::new(entries))
 }
 
-const OPEN_COLUMNS: &str = "id, agent, hash, nonce, amount, fee";
+const OPEN_COLUMNS: &str = "id, agent, hash, nonce, amount, fee, since";
 
 fn open_row(row: &Row<'_>) -> rusqlite::Result<OpenTransaction> {
     Ok(OpenTransaction {
@@ -217,6 +217,7 @@ fn open_row(row: &Row<'_>) -> rusqlite::Result<OpenTransaction> {
         hash: text(row, 2, str::parse)?,
         nonce: row.get(3)?,
         cost: natural(row.get(4)?).saturating_add(natural(row.get(5)?)),
+        since: BlockHeight(row.get::<_, Option<i64>>(6)?.map_or(0, natural)),
     })
 }
 

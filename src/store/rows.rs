@@ -182,6 +182,8 @@ pub struct Prepared {
     pub digest: MessageDigest,
     /// What is posted, byte for byte, however often.
     pub body: String,
+    /// The last block that had been read when it was signed: it stands in none up to there.
+    pub since: BlockHeight,
 }
 
 /// A row of the outbox, as the submitter follows it.
@@ -197,6 +199,8 @@ pub struct OpenTransaction {
     pub nonce: i64,
     /// What the wallet needs to pay for it: amount and fee, in AIT.
     pub cost: u64,
+    /// It stands in no block up to this one.
+    pub since: BlockHeight,
 }
 
 /// A draft that waits for its nonce.

@@ -111,5 +111,6 @@ pub(crate) fn prepared(from: u8, draft: &Draft, nonce: i64) -> Prepared {
         hash: signed.hash(),
         digest: signed.digest(),
         body: signed.body(),
+        since: BlockHeight(0),
     }
 }

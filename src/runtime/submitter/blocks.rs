@@ -6,10 +6,10 @@
 //! same. So the node that is posted to is asked for the blocks in which it may stand, and it counts
 //! as absent only if each of them shows as many transactions as it counts.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use agentry_chain::{Block, NodeClient, NodeError};
-use agentry_protocol::{BlockHeight, TransactionHash};
+use agentry_protocol::{BlockHash, BlockHeight, TransactionHash};
 
 /// How many blocks below the head are looked through: the depth to which every source notices
 /// what came late. Below it only the source's gaps are in doubt.
@@ -18,7 +18,7 @@ const WINDOW: u64 = 64;
 /// What the blocks of the posting node show.
 #[derive(Debug, Default)]
 pub struct Blocks {
-    hashes: HashSet<TransactionHash>,
+    standing: HashMap<TransactionHash, (BlockHeight, BlockHash)>,
     /// Those that it does not show whole.
     doubtful: BTreeSet<BlockHeight>,
 }
@@ -76,21 +76,26 @@ impl Blocks {
     /// Takes in what a block shows. Returns whether that is all that it counts.
     fn take(&mut self, block: &Block) -> bool {
         let shown = block.transactions.as_deref().unwrap_or_default();
-        self.hashes.extend(shown.iter().filter_map(|one| one.hash));
+        let place = (block.height, block.hash);
+        self.standing
+            .extend(shown.iter().filter_map(|one| Some((one.hash?, place))));
         shown.len() as u64 >= block.tx_count
     }
 
-    /// Whether a transaction that was posted when the head was at `since` certainly is in none of
+    /// The block in which a transaction stands, if it is shown in one.
+    pub fn place(&self, hash: TransactionHash) -> Option<(BlockHeight, BlockHash)> {
+        self.standing.get(&hash).copied()
+    }
+
+    /// Whether a transaction that was signed when the head was at `since` certainly is in none of
     /// the blocks.
     pub fn lack(&self, hash: TransactionHash, since: BlockHeight) -> bool {
-        !self.hashes.contains(&hash) && self.doubtful.range(since.next()..).next().is_none()
+        !self.standing.contains_key(&hash) && self.doubtful.range(since.next()..).next().is_none()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use agentry_protocol::BlockHash;
-
     use super::*;
 
     fn hash(byte: u8) -> TransactionHash {
@@ -122,6 +127,10 @@ mod tests {
         assert!(blocks.take(&block(2, 1, Some(&[1]))));
         assert!(!blocks.take(&block(3, 1, None)));
         assert!(!blocks.take(&block(4, 2, Some(&[2]))));
+        assert_eq!(
+            blocks.place(hash(1)).map(|place| place.0),
+            Some(BlockHeight(2))
+        );
         assert!(!blocks.lack(hash(1), BlockHeight(0)));
         assert!(!blocks.lack(hash(2), BlockHeight(0)));
         assert!(blocks.lack(hash(3), BlockHeight(0)));

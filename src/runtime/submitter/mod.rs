@@ -292,7 +292,7 @@ impl Submitter {
                 nonce: transaction.nonce,
                 cost: transaction.cost,
                 phase: Phase::Posted(self.posts_ended),
-                since: BlockHeight(0),
+                since: transaction.since,
                 stale_since: None,
                 span,
             },
@@ -318,6 +318,23 @@ impl Submitter {
         }
         self.shared.metrics.outbox_open(self.open.len());
         Some(open)
+    }
+
+    /// The last block that was read: what is signed now stands in none up to there.
+    fn since(&self) -> BlockHeight {
+        self.read_through.unwrap_or(BlockHeight(0))
+    }
+
+    /// A transaction stands in a block.
+    fn mined(&mut self, id: OutboxId) {
+        if let Some(open) = self.remove(id) {
+            open.span
+                .in_scope(|| tracing::info!(transaction.hash = %open.hash, "mined"));
+            self.shared.metrics.mined();
+        }
+        if self.settings.policy == NoncePolicy::Sequential {
+            self.refill.note();
+        }
     }
 
     /// Whether drafts can get nonces now.
@@ -358,7 +375,8 @@ impl Submitter {
                 nonce: prepared.nonce,
                 cost,
                 phase: Phase::Posting,
-                since: self.read_through.unwrap_or(BlockHeight(0)),
+                // Blocks may have been withdrawn since it was signed.
+                since: prepared.since.min(self.since()),
                 stale_since: None,
                 span,
             },
@@ -424,7 +442,7 @@ impl Handler<Allot> for Submitter {
             }
         }
         Box::pin(
-            refill::sign(self.signer.clone(), agent, transactions)
+            refill::sign(self.signer.clone(), agent, transactions, self.since())
                 .into_actor(self)
                 .map(move |signed, submitter, ctx| match signed {
                     Ok(prepared) => prepared.into_iter().map(Some).collect(),
@@ -473,15 +491,8 @@ impl Handler<ChainNews> for Submitter {
         for transaction in news.reopened {
             self.follow(&transaction);
         }
-        for (id, hash) in news.mined {
-            if let Some(open) = self.remove(id) {
-                open.span
-                    .in_scope(|| tracing::info!(transaction.hash = %hash, "mined"));
-                self.shared.metrics.mined();
-            }
-            if self.settings.policy == NoncePolicy::Sequential {
-                self.refill.note();
-            }
+        for (id, _) in news.mined {
+            self.mined(id);
         }
         if let Some(height) = news.read_through {
             let moved = self.read_through != Some(height);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use agentry_chain::NodeClient;
-use agentry_protocol::{Address, SignedTransaction, Transaction};
+use agentry_protocol::{Address, BlockHeight, SignedTransaction, Transaction};
 
 use super::{MAX_JOBS, Submitter, nonce};
 use crate::config::NoncePolicy;
@@ -171,6 +171,7 @@ impl Submitter {
             }
         }
         let (signer, store) = (self.signer.clone(), self.shared.store.clone());
+        let since = self.since();
         let at = self.shared.clock.now_ms();
         let run = async move {
             let mut signed = Vec::new();
@@ -180,7 +181,7 @@ impl Submitter {
                     .into_iter()
                     .map(|(id, cost, nonce, transaction)| ((id, cost), (nonce, transaction)))
                     .unzip();
-                match sign(signer.clone(), agent, transactions).await {
+                match sign(signer.clone(), agent, transactions, since).await {
                     Ok(prepared) => signed.extend(
                         rows.into_iter()
                             .zip(prepared)
@@ -285,11 +286,12 @@ async fn counter(
     }
 }
 
-/// Has transactions of one wallet signed.
+/// Has transactions of one wallet signed, when the chain had been read through `since`.
 pub(super) async fn sign(
     signer: Recipient<Sign>,
     agent: AgentId,
     transactions: Vec<(i64, Transaction)>,
+    since: BlockHeight,
 ) -> Result<Vec<Prepared>, SignError> {
     let (nonces, transactions): (Vec<i64>, Vec<Transaction>) = transactions.into_iter().unzip();
     let signed = match signer
@@ -307,15 +309,16 @@ pub(super) async fn sign(
     Ok(nonces
         .into_iter()
         .zip(&signed)
-        .map(|(nonce, signed)| prepared(nonce, signed))
+        .map(|(nonce, signed)| prepared(nonce, signed, since))
         .collect())
 }
 
-fn prepared(nonce: i64, signed: &SignedTransaction) -> Prepared {
+fn prepared(nonce: i64, signed: &SignedTransaction, since: BlockHeight) -> Prepared {
     Prepared {
         nonce,
         hash: signed.hash(),
         digest: signed.digest(),
         body: signed.body(),
+        since,
     }
 }

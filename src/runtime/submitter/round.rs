@@ -125,10 +125,15 @@ impl Submitter {
                 if open.phase != Phase::Doubted {
                     continue;
                 }
-                let lacking = blocks
-                    .as_ref()
-                    .is_some_and(|blocks| blocks.lack(open.hash, open.since));
-                if lacking {
+                let Some(blocks) = &blocks else {
+                    submitter.wait_for_look(id);
+                    continue;
+                };
+                if let Some((height, block_hash)) = blocks.place(open.hash) {
+                    let result = PostResult::Standing { height, block_hash };
+                    ctx.spawn(submitter.store_post(id, result).into_actor(submitter));
+                    submitter.mined(id);
+                } else if blocks.lack(open.hash, open.since) {
                     open.since = head;
                     submitter.lost(id, ctx);
                 } else {

@@ -171,6 +171,11 @@ fn withdraw(
         "UPDATE agent SET start_height = ?1 + 1 WHERE start_height > ?1 + 1",
         params![above],
     )?;
+    db.execute(
+        "UPDATE outbox SET since = ?1
+         WHERE state IN ('prepared', 'accepted', 'mined', 'final') AND since > ?1",
+        params![above.max(0)],
+    )?;
     let mut statement = db.prepare(
         "UPDATE outbox SET state = 'accepted', height = NULL, block_hash = NULL, mined_at = NULL,
                 settled_at = NULL, reason = 'withdrawn by a reorganisation'

@@ -81,6 +81,7 @@ CREATE TABLE outbox (
     hash        TEXT,
     digest      TEXT,
     body        TEXT,                          -- the signed bytes, as posted
+    since       INTEGER,                       -- it stands in no block up to this one
     posts       INTEGER NOT NULL DEFAULT 0,
     height      INTEGER,
     block_hash  TEXT,
