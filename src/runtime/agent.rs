@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use agentry_sdk::{BehaviourError, Effect, Effects};
+use agentry_sdk::{BehaviourError, Effect, Effects, State};
 use tracing::Instrument;
 
 use super::Shared;
@@ -26,6 +26,7 @@ use super::router::{Idle, Leave, SubmitterLinks};
 use super::submitter::{Allot, Stored};
 use crate::config::BehaviourInstance;
 use crate::store::commit::Outcome;
+use crate::store::read::Memory;
 use crate::store::rows::{Draft, DueMessage, Prepared};
 use crate::store::{Commit, StoreError, read};
 
@@ -72,6 +73,7 @@ impl Agent {
             submitter,
             wakes: Rc::clone(&wakes),
             last: None,
+            memory: Memory::new(),
         };
         Self {
             work: Some(work),
@@ -107,6 +109,9 @@ struct Work {
     wakes: Rc<Cell<u64>>,
     /// The sender who had the last turn.
     last: Option<String>,
+    /// What the behaviours remember, as of the last pull and the outcomes since: nobody else
+    /// writes it.
+    memory: Memory,
 }
 
 impl Work {
@@ -150,18 +155,34 @@ impl Work {
         }
     }
 
-    async fn pull(&self) -> Result<read::Due, StoreError> {
+    async fn pull(&mut self) -> Result<read::Due, StoreError> {
         let (agent, last) = (self.hosted.id, self.last.clone());
         let (now, through) = (self.shared.clock.now_ms(), self.shared.confirmed.get());
-        self.shared
+        let (due, memory) = self
+            .shared
             .store
-            .read(move |db| read::due(db, agent, now, through, last.as_deref(), PULL))
-            .await
+            .read(move |db| {
+                let due = read::due(db, agent, now, through, last.as_deref(), PULL)?;
+                let memory = if due.messages.is_empty() {
+                    Memory::new()
+                } else {
+                    read::memory(db, agent)?
+                };
+                Ok((due, memory))
+            })
+            .await?;
+        self.memory = memory;
+        Ok(due)
+    }
+
+    fn state(&self, behaviour: &str) -> State {
+        State::new(self.memory.get(behaviour).cloned().unwrap_or_default())
     }
 
     /// Shows a message to every behaviour that is to see it.
-    async fn handle(&self, due: &DueMessage, span: &tracing::Span) -> Result<(), StoreError> {
-        let conduct = Conduct::new(&self.shared, &self.hosted);
+    async fn handle(&mut self, due: &DueMessage, span: &tracing::Span) -> Result<(), StoreError> {
+        let (shared, hosted) = (self.shared.clone(), Arc::clone(&self.hosted));
+        let conduct = Conduct::new(&shared, &hosted);
         let (message, accepting) = match conduct.show(due).await {
             Ok(shown) => shown,
             Err((instance, error)) => return self.fail(due, instance, &error).await,
@@ -182,7 +203,8 @@ impl Work {
         }
         while let Some(instance) = left.next() {
             let handled = left.peek().is_none();
-            match conduct.run(instance, &message, due.attempts).await? {
+            let state = self.state(&instance.name);
+            match conduct.run(instance, &message, due.attempts, state).await {
                 Ok(effects) => {
                     if !self.settle(due, instance, effects, handled, span).await? {
                         return Ok(());
@@ -197,7 +219,7 @@ impl Work {
     /// Stores an outcome; with it the signed replies, where nonces were free. Returns whether the
     /// message is still this agent's to go on with.
     async fn settle(
-        &self,
+        &mut self,
         due: &DueMessage,
         instance: &BehaviourInstance,
         effects: Effects,
@@ -256,7 +278,7 @@ impl Work {
             attempts: due.attempts,
             behaviour: Some(instance.name.clone()),
             sends,
-            state,
+            state: state.clone(),
             handled,
             at: self.shared.clock.now_ms(),
         };

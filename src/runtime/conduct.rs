@@ -10,14 +10,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentry_protocol::Payload;
-use agentry_sdk::{BehaviourError, Context, Effects, Message};
+use agentry_sdk::{BehaviourError, Context, Effects, Message, State};
 use tracing::Instrument;
 
 use super::Shared;
 use super::roster::Hosted;
 use crate::config::BehaviourInstance;
 use crate::store::rows::DueMessage;
-use crate::store::{StoreError, read};
 
 /// How much longer than its time limit a run may take before it is given up: a future that does
 /// not yield cannot be stopped, it is left behind.
@@ -94,19 +93,14 @@ impl<'a> Conduct<'a> {
     /// Runs a behaviour for a message.
     ///
     /// # Errors
-    /// Outside: its state cannot be read. Inside: the run failed.
+    /// The run failed.
     pub async fn run(
         &self,
         instance: &BehaviourInstance,
         message: &Arc<Message>,
         attempts: u32,
-    ) -> Result<Result<Effects, BehaviourError>, StoreError> {
-        let (agent, name) = (self.hosted.id, instance.name.clone());
-        let state = self
-            .shared
-            .store
-            .read(move |db| read::state(db, agent, &name))
-            .await?;
+        state: State,
+    ) -> Result<Effects, BehaviourError> {
         let context = Context {
             agent: self.hosted.config.name.clone(),
             address: self.hosted.address.clone(),
@@ -132,7 +126,7 @@ impl<'a> Conduct<'a> {
         self.shared
             .metrics
             .behaviour_ran(&instance.kind, result.is_ok(), started.elapsed());
-        Ok(result)
+        result
     }
 
     /// Runs code that is not ours, apart from the arbiters, under the agent's time limit.

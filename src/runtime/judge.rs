@@ -4,14 +4,17 @@
 //! Signatures are verified on threads for blocking work, many at a time, each by strict
 //! verification: batch verification accepts what strict verification refuses.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use agentry_chain::{ChainEvent, ChainTransaction};
-use agentry_protocol::{ChainId, PublicKey, Verification};
+use agentry_protocol::{ChainId, TransactionHash, Verification};
 use agentry_sdk::Authenticity;
 
 use super::Shared;
-use super::roster::{Hosted, Roster};
-use crate::store::StoreError;
+use super::roster::Roster;
 use crate::store::commit::{Arrival, Step};
+use crate::store::{StoreError, read};
 
 /// From how many signatures on the judging is shared among threads.
 const PARALLEL_FROM: usize = 64;
@@ -24,6 +27,7 @@ pub(super) async fn judge(
     chain: ChainId,
     events: Vec<ChainEvent>,
 ) -> Result<Vec<Step>, StoreError> {
+    let known = Arc::new(known_hashes(shared, &roster, &events).await?);
     let parts = if events.len() >= PARALLEL_FROM {
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
     } else {
@@ -37,10 +41,10 @@ pub(super) async fn judge(
         if part.is_empty() {
             break;
         }
-        let (roster, chain) = (roster.clone(), chain.clone());
+        let (roster, chain, known) = (roster.clone(), chain.clone(), Arc::clone(&known));
         running.push(shared.workers.spawn_blocking(move || {
             part.into_iter()
-                .flat_map(|event| steps_of(&roster, &chain, event))
+                .flat_map(|event| steps_of(&roster, &chain, &known, event))
                 .collect::<Vec<_>>()
         }));
     }
@@ -74,9 +78,39 @@ pub(super) async fn judge(
     Ok(steps)
 }
 
-fn steps_of(roster: &Roster, chain: &ChainId, event: ChainEvent) -> Vec<Step> {
+/// The hashes of hosted wallets' transactions among these that the outbox knows: what they are is
+/// certain without a look at their signatures.
+async fn known_hashes(
+    shared: &Shared,
+    roster: &Roster,
+    events: &[ChainEvent],
+) -> Result<HashSet<TransactionHash>, StoreError> {
+    let hashes: Vec<TransactionHash> = events
+        .iter()
+        .filter_map(|event| match event {
+            ChainEvent::Transaction(seen) => {
+                roster.at(seen.stored.from.as_str()).map(|_| seen.hash)
+            }
+            _ => None,
+        })
+        .collect();
+    if hashes.is_empty() {
+        return Ok(HashSet::new());
+    }
+    shared
+        .store
+        .read(move |db| read::known_hashes(db, &hashes))
+        .await
+}
+
+fn steps_of(
+    roster: &Roster,
+    chain: &ChainId,
+    known: &HashSet<TransactionHash>,
+    event: ChainEvent,
+) -> Vec<Step> {
     match event {
-        ChainEvent::Transaction(seen) => of_transaction(roster, chain, &seen),
+        ChainEvent::Transaction(seen) => of_transaction(roster, chain, known, &seen),
         ChainEvent::Withdrawn { above, .. } => vec![Step::Withdrawn { above }],
         ChainEvent::Undecodable {
             height,
@@ -109,46 +143,53 @@ fn steps_of(roster: &Roster, chain: &ChainId, event: ChainEvent) -> Vec<Step> {
     }
 }
 
-fn of_transaction(roster: &Roster, chain: &ChainId, seen: &ChainTransaction) -> Vec<Step> {
+fn of_transaction(
+    roster: &Roster,
+    chain: &ChainId,
+    known: &HashSet<TransactionHash>,
+    seen: &ChainTransaction,
+) -> Vec<Step> {
+    let sender = roster.at(seen.stored.from.as_str());
+    // An agent never acts on its own messages.
+    let recipient = roster
+        .at(seen.stored.to.as_str())
+        .filter(|recipient| !recipient.is_self(&seen.stored.from));
+    let is_known = known.contains(&seen.hash);
+    // A signature is verified where something depends on it: once, whoever asks.
+    let verification = (recipient.is_some() || !is_known)
+        .then(|| roster.key_of(&seen.stored.from))
+        .flatten()
+        .map(|key| seen.stored.verify(&key));
     let mut steps = Vec::new();
-    let from = roster.at(seen.stored.from.as_str());
-    if let Some(sender) = from {
+    if let Some(sender) = sender {
+        // Under a hash that the outbox does not know it may still be one of ours, respelled.
+        let respelled = !is_known && verification.is_some_and(Verification::is_valid);
         steps.push(Step::Sighting {
             agent: sender.id,
             hash: seen.hash,
-            digest: signed_by(sender, seen).then(|| seen.stored.digest()),
+            digest: respelled.then(|| seen.stored.digest()),
             height: seen.height,
             block_hash: Some(seen.block_hash),
         });
     }
-    if let Some(recipient) = roster.at(seen.stored.to.as_str()) {
-        // An agent never acts on its own messages.
-        if !recipient.is_self(&seen.stored.from) {
-            let authenticity = authenticity(chain, seen, roster.key_of(&seen.stored.from));
-            steps.push(Step::Arrival(Arrival::new(
-                recipient.id,
-                seen.hash,
-                &seen.stored,
-                seen.height,
-                authenticity,
-            )));
-        }
+    if let Some(recipient) = recipient {
+        steps.push(Step::Arrival(Arrival::new(
+            recipient.id,
+            seen.hash,
+            &seen.stored,
+            seen.height,
+            authenticity(chain, &seen.stored.chain_id, verification),
+        )));
     }
     steps
 }
 
-fn signed_by(sender: &Hosted, seen: &ChainTransaction) -> bool {
-    sender
-        .public_key
-        .is_some_and(|key| seen.stored.verify(&key).is_valid())
-}
-
 /// What is known of a message's sender: PROTOCOL.md, "Authenticity".
-fn authenticity(chain: &ChainId, seen: &ChainTransaction, key: Option<PublicKey>) -> Authenticity {
-    if seen.stored.chain_id != chain.as_str() {
+fn authenticity(chain: &ChainId, stated: &str, verification: Option<Verification>) -> Authenticity {
+    if stated != chain.as_str() {
         return Authenticity::Forged;
     }
-    match key.map(|key| seen.stored.verify(&key)) {
+    match verification {
         None => Authenticity::Unverified,
         Some(Verification::Valid | Verification::ValidSevenKeys) => Authenticity::Verified,
         Some(Verification::Invalid | Verification::Missing | Verification::Misspelled) => {

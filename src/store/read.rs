@@ -1,11 +1,11 @@
 //! Every query.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use agentry_protocol::{
     Address, BlockHeight, Json, Limits, MessageDigest, StoredTransaction, TransactionHash,
 };
-use agentry_sdk::{Authenticity, State};
+use agentry_sdk::Authenticity;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -194,19 +194,24 @@ fn due_message(
     })
 }
 
-/// What a behaviour of an agent remembers.
-pub fn state(db: &Connection, agent: AgentId, behaviour: &str) -> rusqlite::Result<State> {
-    let entries: BTreeMap<String, serde_json::Value> = db
-        .prepare_cached("SELECT key, value FROM state WHERE agent = ?1 AND behaviour = ?2")?
-        .query_map(params![agent.0, behaviour], |row| {
-            Ok((
-                row.get(0)?,
-                text(row, 1, |value| serde_json::from_str(value))?,
-            ))
-        })?
-        .collect::<rusqlite::Result<_>>()?;
-    Ok(State::new(entries))
+/// What the behaviours of an agent remember, by their names in the agent.
+pub fn memory(db: &Connection, agent: AgentId) -> rusqlite::Result<Memory> {
+    let mut memory = Memory::new();
+    let mut statement =
+        db.prepare_cached("SELECT behaviour, key, value FROM state WHERE agent = ?1")?;
+    let mut rows = statement.query(params![agent.0])?;
+    while let Some(row) = rows.next()? {
+        let value = text(row, 2, |value| serde_json::from_str(value))?;
+        memory
+            .entry(row.get(0)?)
+            .or_default()
+            .insert(row.get(1)?, value);
+    }
+    Ok(memory)
 }
+
+/// What the behaviours of an agent remember: values by key, by behaviour.
+pub type Memory = HashMap<String, BTreeMap<String, serde_json::Value>>;
 
 const OPEN_COLUMNS: &str = "id, agent, hash, nonce, amount, fee, since";
 
@@ -305,6 +310,21 @@ pub fn last_mined_nonce(db: &Connection, agent: AgentId) -> rusqlite::Result<Opt
         "SELECT max(nonce) FROM outbox WHERE agent = ?1 AND state IN ('mined', 'final')",
     )?
     .query_row(params![agent.0], |row| row.get(0))
+}
+
+/// Which of these hashes are those of transactions in the outbox.
+pub fn known_hashes(
+    db: &Connection,
+    hashes: &[TransactionHash],
+) -> rusqlite::Result<HashSet<TransactionHash>> {
+    let mut statement = db.prepare_cached("SELECT 1 FROM outbox WHERE hash = ?1")?;
+    let mut known = HashSet::new();
+    for hash in hashes {
+        if statement.exists(params![hash.to_string()])? {
+            known.insert(*hash);
+        }
+    }
+    Ok(known)
 }
 
 /// The blocks above a height that could not be read whole, by ascending height.
