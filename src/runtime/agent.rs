@@ -307,6 +307,13 @@ impl Work {
             tracing::info!("the message was withdrawn or settled meanwhile; this outcome is void");
             return Ok(false);
         }
+        let memory = self.memory.entry(instance.name.clone()).or_default();
+        for (key, value) in state {
+            match value {
+                Some(value) => memory.insert(key, value),
+                None => memory.remove(&key),
+            };
+        }
         if handled {
             self.shared
                 .metrics
