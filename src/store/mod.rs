@@ -170,6 +170,7 @@ fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
         Connection::open_with_flags(path, flags).map_err(|e| StoreError::open(path, e))?;
+    schema::plan_once(&connection, path)?;
     connection
         .busy_timeout(BUSY_TIMEOUT)
         .map_err(|e| StoreError::open(path, e))?;

@@ -13,6 +13,10 @@ use crate::raw;
 /// The longest wait that a node may ask for; longer ones are cut to it.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3_600);
 
+/// The most idle connections that are kept: more than a caller has calls under way at a time (the
+/// runtime posts 32), or each burst would end in closing connections that the next one has to make.
+const MAX_IDLE: usize = 64;
+
 /// Limits of a [`NodeClient`].
 #[derive(Debug, Clone)]
 pub struct NodeOptions {
@@ -102,7 +106,7 @@ impl NodeClient {
             .retry(retry::never())
             .connect_timeout(options.connect_timeout)
             .pool_idle_timeout(Duration::from_secs(30))
-            .pool_max_idle_per_host(16)
+            .pool_max_idle_per_host(MAX_IDLE)
             .tcp_nodelay(true)
             .user_agent(concat!("agentry/", env!("CARGO_PKG_VERSION")))
             .build()
