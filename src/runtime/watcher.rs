@@ -30,8 +30,9 @@ const MIN_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause after readings that failed: what a recovery may take longer than the node's.
 const MAX_PAUSE: Duration = Duration::from_millis(500);
 
-/// How long a reading over the network may take at first. One that takes longer is begun anew with
-/// twice the time, so a hung socket costs this long and a slow node is still read.
+/// How long a reading over the network may take at first. One that takes longer is begun anew, and
+/// with twice the time where the node answers at all: so a hung socket costs this long, and a slow
+/// node is still read.
 const MIN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The longest that a reading over the network may take.
@@ -168,7 +169,15 @@ impl Watch {
         if self.shared.metrics.source_up(false) {
             tracing::warn!(?patience, "the node does not answer; trying again");
         }
-        self.patience = Some((patience * 2).min(MAX_PATIENCE));
+        // More patience is for a node that is slow, not for one that hangs: what is given to that
+        // one is how much later than the node the runtime is well again.
+        let head = tokio::time::timeout(MIN_PATIENCE, self.source.head()).await;
+        let is_slow = matches!(head, Ok(Ok(_)));
+        self.patience = Some(if is_slow {
+            (patience * 2).min(MAX_PATIENCE)
+        } else {
+            MIN_PATIENCE
+        });
         None
     }
 
