@@ -1,0 +1,31 @@
+//! The guarantees, end to end: the real binary as a child process, on real nodes.
+//!
+//! | module | what it shows |
+//! |---|---|
+//! | [`kill`] | `kill -9` at named points and at random moments: every ping is answered once |
+//! | [`faults`] | the same while the node has each of the real node's faults |
+//! | [`nodes`] | the same while nodes go away, follow, reorganise deeply, or wallets cannot pay |
+//! | [`hostile`] | the same among transactions that nobody should have let in |
+//! | [`stop`] | what SIGTERM finishes, and what it leaves for the next start |
+//! | [`support`] | a chain with wallets, the binary, whoever pings, and who checks |
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `AGENTRY_TEST_SEED` | repeats a run: each test prints the seed that it uses |
+//! | `AGENTRY_KILL_RUNS` | how many random kill runs there are (default 12) |
+//!
+//! `cargo test --test e2e -- --nocapture` prints how long each recovery took.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "seeds and timings are told"
+)]
+
+mod faults;
+mod hostile;
+mod kill;
+mod nodes;
+mod stop;
+mod support;

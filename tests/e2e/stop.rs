@@ -1,0 +1,129 @@
+//! SIGTERM: what it finishes, and what it leaves for the next start.
+
+use std::collections::HashSet;
+use std::io::Read;
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use agentry::cli::ExitCode;
+
+use crate::support::dice::Dice;
+use crate::support::until;
+use crate::support::world::{Setup, World};
+
+/// Stopped and started again while pings come: each stop ends well, and nothing is lost.
+#[test]
+fn stopping_in_the_middle_of_it() {
+    let test = "stopping_in_the_middle_of_it";
+    let mut dice = Dice::new(test);
+    let world = Arc::new(World::new(test, &mut dice, Setup::default()));
+    let flow = world.flow(dice.fork(), Duration::from_millis(20));
+    for _ in 0..5 {
+        let runtime = world.run();
+        let answered = world.audit().answered;
+        until("pings are answered", || world.audit().answered > answered);
+        std::thread::sleep(dice.up_to(Duration::from_millis(300)));
+        runtime.stop();
+    }
+    flow.stop();
+    let runtime = world.run();
+    world.finish(runtime, &HashSet::new());
+}
+
+/// A node that takes connections and never answers.
+fn black_hole() -> (u16, TcpListener) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    (listener.local_addr().unwrap().port(), listener)
+}
+
+/// The first signal waits for what is in hand; the second does not.
+#[test]
+fn a_second_signal_stops_at_once() {
+    let test = "a_second_signal_stops_at_once";
+    let mut dice = Dice::new(test);
+    let (port, listener) = black_hole();
+    let setup = Setup {
+        submit: Some(port),
+        ..Setup::default()
+    };
+    let world = Arc::new(World::new(test, &mut dice, setup));
+    // Without new blocks it is taken for a slow chain, and a POST has long to be answered.
+    world.ping(0);
+    until("the ping is mined", || world.audit().unmined.is_empty());
+    world.chain.pause();
+    let mut runtime = world.run();
+    let (mut post, _) = listener.accept().unwrap();
+    let mut request = [0; 4];
+    post.read_exact(&mut request).unwrap();
+    assert_eq!(&request, b"POST");
+    runtime.terminate();
+    until("it is stopping", || {
+        runtime
+            .log()
+            .contains("stopping: what is in hand is finished")
+    });
+    assert_eq!(
+        runtime.ended(),
+        None,
+        "it did not wait for the POST in hand"
+    );
+    runtime.terminate();
+    let status = runtime.wait("the second signal ends it");
+    assert_eq!(status.code(), Some(ExitCode::Temporary as i32), "{status}");
+    // The POST may have reached a node or not: the next run finds out, and answers once.
+    world.chain.resume();
+    drop(listener);
+    let text = std::fs::read_to_string(world.config()).unwrap();
+    let node = world.chain.port();
+    std::fs::write(
+        world.config(),
+        text.replace(&format!(":{port}\""), &format!(":{node}\"")),
+    )
+    .unwrap();
+    let runtime = world.run();
+    world.finish(runtime, &HashSet::new());
+}
+
+/// The node is away: stopping does not wait for it.
+#[test]
+fn stopping_while_the_node_is_away() {
+    let test = "stopping_while_the_node_is_away";
+    let mut dice = Dice::new(test);
+    let world = Arc::new(World::new(test, &mut dice, Setup::default()));
+    let mut runtime = world.spawn(&["--stop-limit", "3s"], &[]);
+    assert!(runtime.ready());
+    let flow = world.flow(dice.fork(), Duration::from_millis(20));
+    until("pings are answered", || world.audit().answered > 3);
+    world.chain.set(&["hang"]);
+    world.chain.await_blocks(world.chain.head(), 3);
+    runtime.stop();
+    world.chain.clear(&["hang"]);
+    flow.stop();
+    let runtime = world.run();
+    world.finish(runtime, &HashSet::new());
+}
+
+/// The node has never been there: a runtime that waits for it stops all the same.
+#[test]
+fn stopping_before_it_has_started() {
+    let test = "stopping_before_it_has_started";
+    let mut dice = Dice::new(test);
+    let world = Arc::new(World::new(
+        test,
+        &mut dice,
+        Setup {
+            senders: 1,
+            ..Setup::default()
+        },
+    ));
+    world.chain.stop_node();
+    std::fs::remove_file(world.chain.db()).unwrap();
+    let mut runtime = world.spawn(&[], &[]);
+    until("it waits for the node", || {
+        runtime.log().contains("waiting for the node")
+    });
+    runtime.terminate();
+    let status = runtime.wait("it stops");
+    assert_eq!(status.code(), Some(0), "{status}");
+}

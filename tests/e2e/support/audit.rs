@@ -1,0 +1,232 @@
+//! Who checks: reads the chain to its head, and holds it against what was sent.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use super::chain::Mined;
+use super::runtime::Runtime;
+use super::world::{Posting, World};
+use super::{PATIENCE, within};
+
+/// How many more blocks nothing may happen in when all is answered.
+const QUIET: u64 = 3;
+
+/// What stands on the chain, held against what was sent.
+#[derive(Debug, Default)]
+pub(crate) struct Audit {
+    /// Transactions of plain wallets that are not mined.
+    pub(crate) unmined: Vec<Posting>,
+    /// Pings that are mined and not answered.
+    pub(crate) unanswered: Vec<Posting>,
+    /// How many pings are answered.
+    pub(crate) answered: usize,
+    /// What must never be.
+    pub(crate) wrong: Vec<String>,
+}
+
+/// How long it took until all was answered that was sent before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recovery {
+    pub(crate) pings: usize,
+    pub(crate) blocks: u64,
+    pub(crate) time: Duration,
+}
+
+impl World {
+    /// Reads the chain.
+    pub(crate) fn audit(&self) -> Audit {
+        // What was sent is read first: the chain may hold more by then, never less.
+        let postings = self.postings();
+        let chain = self.chain.transactions();
+        let mut audit = Audit::default();
+        let mined: HashSet<&str> = chain.iter().map(|mined| mined.hash.as_str()).collect();
+        let keys: HashMap<&str, _> = self
+            .agents
+            .iter()
+            .map(|agent| (agent.address.as_str(), &agent.public_key))
+            .collect();
+        let mut pongs: HashMap<(&str, &str), Vec<&Mined>> = HashMap::new();
+        for one in &chain {
+            let Some(key) = keys.get(one.sender.as_str()) else {
+                continue;
+            };
+            let signed = one
+                .stored
+                .as_ref()
+                .is_some_and(|stored| stored.verify(key).is_valid());
+            if !signed {
+                // Somebody else's work: the runtime signs what it sends.
+                continue;
+            }
+            let says = one
+                .stored
+                .as_ref()
+                .and_then(|stored| stored.payload.root().as_str());
+            if says != Some("pong") {
+                audit
+                    .wrong
+                    .push(format!("an agent says something else: {one:?}"));
+            }
+            pongs
+                .entry((&one.sender, &one.recipient))
+                .or_default()
+                .push(one);
+        }
+        let asked: HashSet<(&str, &str)> = postings
+            .iter()
+            .filter(|posting| posting.is_ping)
+            .map(|posting| (posting.to.as_str(), posting.from.as_str()))
+            .collect();
+        for (pair, pongs) in &pongs {
+            if pongs.len() > 1 {
+                audit
+                    .wrong
+                    .push(format!("{} pongs for one ping: {pongs:?}", pongs.len()));
+            }
+            if !asked.contains(pair) {
+                audit
+                    .wrong
+                    .push(format!("a pong that nobody asked for: {pongs:?}"));
+            }
+        }
+        for posting in &postings {
+            if !mined.contains(posting.hash.as_str()) {
+                audit.unmined.push(posting.clone());
+            } else if posting.is_ping {
+                if pongs.contains_key(&(posting.to.as_str(), posting.from.as_str())) {
+                    audit.answered += 1;
+                } else {
+                    audit.unanswered.push(posting.clone());
+                }
+            }
+        }
+        audit
+    }
+
+    /// Waits until all that was sent is mined and all pings are answered, each once.
+    pub(crate) fn settle(&self) {
+        let mut looked = Instant::now();
+        let settled = within(PATIENCE, || {
+            if looked.elapsed() > self.chain.block_time() * 2 {
+                self.mend();
+                looked = Instant::now();
+            }
+            let audit = self.audit();
+            assert!(audit.wrong.is_empty(), "{:#?}", audit.wrong);
+            (audit.unmined.is_empty() && audit.unanswered.is_empty()).then_some(())
+        });
+        if settled.is_none() {
+            let audit = self.audit();
+            panic!(
+                "not settled in time: {} answered, unmined {:?}, unanswered {:?}; destroyed {:?}, errors {:?}",
+                audit.answered,
+                hashes(&audit.unmined),
+                hashes(&audit.unanswered),
+                self.chain.destroyed(),
+                self.chain.errors(),
+            );
+        }
+    }
+
+    /// Settles, waits for more blocks, stops the runtime, waits for more blocks again, and checks
+    /// that nothing was answered twice and nobody's block destroyed but by `culprits`.
+    pub(crate) fn finish(&self, runtime: Runtime, culprits: &HashSet<String>) -> usize {
+        self.settle();
+        self.chain.await_blocks(self.chain.head(), QUIET);
+        self.settle();
+        runtime.stop();
+        self.chain.await_blocks(self.chain.head(), QUIET);
+        self.settle();
+        let careless: Vec<String> = self
+            .chain
+            .destroyed()
+            .into_iter()
+            .filter(|hash| !culprits.contains(hash))
+            .collect();
+        assert!(
+            careless.is_empty(),
+            "blocks were destroyed by posting again: {careless:?}"
+        );
+        let errors = self.chain.errors();
+        assert!(errors.is_empty(), "{errors:?}");
+        let answered = self.audit().answered;
+        assert!(answered > 0, "nothing was asked: the test shows nothing");
+        answered
+    }
+
+    /// Measures how long it takes from now until all pings are answered that a node has by now.
+    pub(crate) fn recovery(&self) -> Recovery {
+        let (began, head) = (Instant::now(), self.chain.head());
+        let sent = self.postings();
+        let absent = self
+            .chain
+            .absent(sent.iter().map(|posting| posting.hash.clone()));
+        let taken: HashSet<String> = sent
+            .into_iter()
+            .map(|posting| posting.hash)
+            .filter(|hash| !absent.contains(hash))
+            .collect();
+        let before = self.audit();
+        let waiting: HashSet<String> = before
+            .unmined
+            .iter()
+            .chain(&before.unanswered)
+            .filter(|posting| posting.is_ping && taken.contains(&posting.hash))
+            .map(|posting| posting.from.to_string())
+            .collect();
+        let open = |audit: &Audit| {
+            audit
+                .unmined
+                .iter()
+                .chain(&audit.unanswered)
+                .filter(|posting| posting.is_ping && waiting.contains(posting.from.as_str()))
+                .count()
+        };
+        let done = within(PATIENCE, || {
+            (open(&self.audit()) == 0).then(|| began.elapsed())
+        });
+        let time = done.unwrap_or_else(|| {
+            let audit = self.audit();
+            panic!(
+                "no recovery: of {} pings these are not answered: {:?}, these not mined: {:?}",
+                waiting.len(),
+                hashes(&audit.unanswered),
+                hashes(&audit.unmined)
+            )
+        });
+        let last = self
+            .chain
+            .transactions()
+            .into_iter()
+            .filter(|mined| waiting.contains(&mined.recipient))
+            .map(|mined| mined.height)
+            .max();
+        Recovery {
+            pings: waiting.len(),
+            blocks: last.map_or(0, |last| last.saturating_sub(head)),
+            time,
+        }
+    }
+}
+
+fn hashes(postings: &[Posting]) -> Vec<&str> {
+    postings
+        .iter()
+        .map(|posting| posting.hash.as_str())
+        .collect()
+}
+
+impl std::fmt::Display for Recovery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            pings,
+            blocks,
+            time,
+        } = self;
+        write!(
+            f,
+            "{pings} pings answered after {blocks} blocks, {} ms",
+            time.as_millis()
+        )
+    }
+}

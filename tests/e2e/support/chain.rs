@@ -1,0 +1,302 @@
+//! A node whose blocks the test makes, so that it knows of every block that was destroyed, and
+//! can look at mempool and chain while neither changes.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use agentry_devnet::{Devnet, DevnetConfig, DevnetError, Fault};
+use agentry_protocol::{Limits, StoredTransaction};
+use rusqlite::{Connection, OpenFlags};
+
+/// A chain and the node that makes it.
+#[derive(Debug)]
+pub(crate) struct Chain {
+    shared: Arc<Shared>,
+    miner: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: DevnetConfig,
+    node: RwLock<Option<Devnet>>,
+    /// Held while the chain or the mempool is changed by the miner.
+    beat: Mutex<()>,
+    ended: AtomicBool,
+    /// No blocks for now.
+    paused: AtomicBool,
+    destroyed: Mutex<Vec<String>>,
+    errors: Mutex<Vec<String>>,
+}
+
+/// A transaction on the chain.
+#[derive(Clone, Debug)]
+pub(crate) struct Mined {
+    pub(crate) hash: String,
+    pub(crate) height: u64,
+    pub(crate) sender: String,
+    pub(crate) recipient: String,
+    /// What was signed; none, where it is nothing that can be read.
+    pub(crate) stored: Option<StoredTransaction>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Chain {
+    /// A new chain. Its node keeps its port when it is stopped and started.
+    pub(crate) fn start(config: DevnetConfig) -> Self {
+        let config = DevnetConfig {
+            automatic: false,
+            ..config
+        };
+        let node = Devnet::start(config.clone()).unwrap();
+        let config = DevnetConfig {
+            port: node.port(),
+            ..config
+        };
+        let shared = Arc::new(Shared {
+            config,
+            node: RwLock::new(Some(node)),
+            beat: Mutex::default(),
+            ended: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
+            destroyed: Mutex::default(),
+            errors: Mutex::default(),
+        });
+        let miner = std::thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.mine()
+        });
+        Self {
+            shared,
+            miner: Some(miner),
+        }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.shared.config.port
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port())
+    }
+
+    pub(crate) fn block_time(&self) -> Duration {
+        self.shared.config.block_time
+    }
+
+    pub(crate) fn db(&self) -> PathBuf {
+        self.shared.config.dir.join("chain.db")
+    }
+
+    /// Does something with the node, while no block is made.
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&Devnet) -> T) -> T {
+        let _beat = lock(&self.shared.beat);
+        let node = self
+            .shared
+            .node
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        work(node.as_ref().expect("the node is stopped"))
+    }
+
+    /// Sets faults, written as for `--fault`.
+    pub(crate) fn set(&self, faults: &[&str]) {
+        self.with(|node| {
+            for fault in faults {
+                node.faults().set(fault.parse::<Fault>().unwrap());
+            }
+        });
+    }
+
+    /// Clears faults by their names.
+    pub(crate) fn clear(&self, faults: &[&str]) {
+        self.with(|node| {
+            for fault in faults {
+                node.faults().clear(fault);
+            }
+        });
+    }
+
+    /// Makes no blocks until [`Self::resume`].
+    pub(crate) fn pause(&self) {
+        self.shared.paused.store(true, Ordering::SeqCst);
+        drop(lock(&self.shared.beat));
+    }
+
+    pub(crate) fn resume(&self) {
+        self.shared.paused.store(false, Ordering::SeqCst);
+    }
+
+    /// Stops the node: connections are cut, its port is free.
+    pub(crate) fn stop_node(&self) {
+        let _beat = lock(&self.shared.beat);
+        let node = self
+            .shared
+            .node
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        node.expect("the node is stopped").stop();
+    }
+
+    /// Starts the node again, where it was.
+    pub(crate) fn start_node(&self) {
+        let _beat = lock(&self.shared.beat);
+        // Allocations are credited once, when a chain begins.
+        let started = super::within(super::PATIENCE, || {
+            match Devnet::start(self.shared.config.clone()) {
+                Ok(node) => Some(node),
+                Err(DevnetError::PortInUse { .. }) => None,
+                Err(error) => panic!("starting the node again: {error}"),
+            }
+        });
+        let mut node = self
+            .shared
+            .node
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *node = Some(started.expect("the node's port stays in use"));
+    }
+
+    /// The transactions that destroyed a block.
+    pub(crate) fn destroyed(&self) -> Vec<String> {
+        lock(&self.shared.destroyed).clone()
+    }
+
+    /// What went wrong with making blocks.
+    pub(crate) fn errors(&self) -> Vec<String> {
+        lock(&self.shared.errors).clone()
+    }
+
+    /// The height of the head.
+    pub(crate) fn head(&self) -> u64 {
+        open(&self.db())
+            .query_row("SELECT max(height) FROM block", [], |row| {
+                row.get::<_, i64>(0)
+            })
+            .unwrap()
+            .cast_unsigned()
+    }
+
+    /// Every transaction on the chain, in its order.
+    pub(crate) fn transactions(&self) -> Vec<Mined> {
+        transactions(&open(&self.db()))
+    }
+
+    /// The hashes of all that is pending.
+    fn pending(&self) -> HashSet<String> {
+        let db = open(&self.shared.config.dir.join("mempool.db"));
+        let mut statement = db.prepare("SELECT tx_hash FROM mempool").unwrap();
+        statement
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap()
+    }
+
+    /// Which of these are certainly neither pending nor mined. While rows are still to be written
+    /// to their blocks nothing is certain.
+    pub(crate) fn absent(&self, hashes: impl IntoIterator<Item = String>) -> HashSet<String> {
+        let _beat = lock(&self.shared.beat);
+        let db = open(&self.db());
+        let incomplete: i64 = db
+            .query_row(
+                "SELECT count(*) FROM block WHERE tx_count !=
+                 (SELECT count(*) FROM \"transaction\" WHERE block_height = block.height)",
+                [],
+                |row| row.get(0),
+            )
+            .unwrap();
+        if incomplete > 0 {
+            return HashSet::new();
+        }
+        let mut absent: HashSet<String> = hashes.into_iter().collect();
+        for hash in self.pending() {
+            absent.remove(&hash);
+        }
+        for mined in transactions(&db) {
+            absent.remove(&mined.hash);
+        }
+        absent
+    }
+
+    /// Waits until the head is `blocks` above `height`.
+    pub(crate) fn await_blocks(&self, height: u64, blocks: u64) {
+        super::until("blocks are made", || self.head() >= height + blocks);
+    }
+}
+
+impl Drop for Chain {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::SeqCst);
+        if let Some(miner) = self.miner.take()
+            && miner.join().is_err()
+        {
+            eprintln!("the miner panicked");
+        }
+    }
+}
+
+impl Shared {
+    /// Makes a block at every tick, while there is a node.
+    fn mine(&self) {
+        let mut next = Instant::now() + self.config.block_time;
+        while !self.ended.load(Ordering::SeqCst) {
+            let now = Instant::now();
+            if now < next {
+                std::thread::sleep((next - now).min(Duration::from_millis(20)));
+                continue;
+            }
+            next = now + self.config.block_time;
+            let _beat = lock(&self.beat);
+            if self.paused.load(Ordering::SeqCst) {
+                continue;
+            }
+            let node = self.node.read().unwrap_or_else(PoisonError::into_inner);
+            match node.as_ref().map(Devnet::mine) {
+                None | Some(Ok(_)) => {}
+                Some(Err(DevnetError::Chain(agentry_devnet::ChainError::BlockDestroyed {
+                    hash,
+                    ..
+                }))) => lock(&self.destroyed).push(hash),
+                Some(Err(error)) => lock(&self.errors).push(error.to_string()),
+            }
+        }
+    }
+}
+
+/// Opens a database for one look.
+pub(crate) fn open(path: &std::path::Path) -> Connection {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags).unwrap();
+    db.busy_timeout(super::PATIENCE).unwrap();
+    db
+}
+
+fn transactions(db: &Connection) -> Vec<Mined> {
+    let mut statement = db
+        .prepare(
+            "SELECT tx_hash, block_height, sender, recipient, payload FROM \"transaction\"
+             ORDER BY block_height, id",
+        )
+        .unwrap();
+    let rows = statement
+        .query_map([], |row| {
+            let text: String = row.get(4)?;
+            Ok(Mined {
+                hash: row.get(0)?,
+                height: row.get::<_, i64>(1)?.cast_unsigned(),
+                sender: row.get(2)?,
+                recipient: row.get(3)?,
+                stored: StoredTransaction::parse(text.as_bytes(), Limits::default()).ok(),
+            })
+        })
+        .unwrap();
+    rows.collect::<Result<_, _>>().unwrap()
+}

@@ -1,0 +1,158 @@
+//! The real binary, as a child process.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::world::World;
+use super::{PATIENCE, http, within};
+
+/// A runtime that runs. It is killed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Runtime {
+    child: Child,
+    lines: Receiver<String>,
+    log: PathBuf,
+    status: Option<u16>,
+}
+
+impl World {
+    /// Starts a runtime and waits until it hosts its agents.
+    pub(crate) fn run(&self) -> Runtime {
+        let mut runtime = self.spawn(&[], &[]);
+        assert!(runtime.ready(), "the runtime ended at its start");
+        runtime
+    }
+
+    /// Starts a runtime with further arguments and variables; it may not be ready yet.
+    pub(crate) fn spawn(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Runtime {
+        let log = self.next_log();
+        let mut command = self.command(&["run"]);
+        command
+            .args(arguments)
+            .env("AGENTRY_LOG", "agentry=debug")
+            .envs(variables.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log).unwrap());
+        let mut child = command.spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Runtime {
+            child,
+            lines,
+            log,
+            status: None,
+        }
+    }
+
+    /// The binary with this world's configuration, and nothing of this process's environment that
+    /// it reads.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_agentry"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("AGENTRY") {
+                command.env_remove(name);
+            }
+        }
+        command
+            .args(arguments)
+            .arg("--config")
+            .arg(self.config())
+            .arg("--json")
+            .current_dir(self.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// What a command prints, which must succeed.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> serde_json::Value {
+        let output = self.command(arguments).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+impl Runtime {
+    /// Waits until it hosts its agents; false, if it ended before.
+    pub(crate) fn ready(&mut self) -> bool {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => {
+                let told: serde_json::Value = serde_json::from_str(&line).unwrap();
+                let url = told["status"].as_str().unwrap();
+                let (_, port) = url.rsplit_once(':').unwrap();
+                self.status = Some(port.parse().unwrap());
+                true
+            }
+            Err(RecvTimeoutError::Disconnected) => false,
+            Err(RecvTimeoutError::Timeout) => panic!("the runtime does not get ready"),
+        }
+    }
+
+    /// How it ended, if it did.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// `kill -9`. It may have ended before.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        let status = self.child.wait().unwrap();
+        assert!(
+            status.signal().is_some(),
+            "the runtime ended by itself: {status}"
+        );
+    }
+
+    /// Waits until it ends.
+    pub(crate) fn wait(&mut self, what: &str) -> ExitStatus {
+        within(PATIENCE, || self.ended()).unwrap_or_else(|| panic!("waited in vain: {what}"))
+    }
+
+    /// SIGTERM.
+    pub(crate) fn terminate(&self) {
+        let pid = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
+        kill_process(pid, Signal::TERM).unwrap();
+    }
+
+    /// Stops it as an operator does; it must end well.
+    pub(crate) fn stop(mut self) {
+        assert_eq!(self.ended(), None, "the runtime ended by itself");
+        self.terminate();
+        let status = self.wait("the runtime stops");
+        assert_eq!(status.code(), Some(0), "{status}");
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// What `/ready` or `/metrics` answers.
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
+        http::get(self.status.expect("not ready"), path).unwrap()
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        // It has ended already, or is not wanted any more.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
