@@ -158,6 +158,8 @@ impl Open {
             .map_err(failed("setting its time limit"))?;
         connection
             .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+            // Otherwise SQLite plans a statement with a bound LIMIT anew at each run.
+            .and_then(|_| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true))
             .map_err(failed("setting it up"))?;
         // SQLite opens lazily: this is what makes it open the -wal and -shm, before the second look.
         connection

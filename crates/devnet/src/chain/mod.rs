@@ -152,16 +152,28 @@ impl Chain {
         if due.is_empty() {
             return Ok(());
         }
+        let written = self.write_late(&due);
+        if written.is_err() {
+            // Held back on, not lost.
+            self.late.extend(due);
+        }
+        written
+    }
+
+    fn write_late(&self, due: &[(u64, Vec<TransactionRow>)]) -> Result<(), ChainError> {
         let transaction = self.db.unchecked_transaction().doing("writing late rows")?;
         let now = clock::db_text(clock::now_micros());
-        for (_, rows) in due {
-            for row in rows {
-                let row = TransactionRow {
-                    created_at: now.clone(),
-                    ..row
-                };
-                blocks::insert_row(&transaction, self.id.as_str(), &row)?;
+        for row in due.iter().flat_map(|(_, rows)| rows) {
+            // While it was held back, nothing told that it was mined already: it may have been
+            // posted, and mined, again.
+            if blocks::is_mined(&transaction, self.id.as_str(), &row.hash)? {
+                continue;
             }
+            let row = TransactionRow {
+                created_at: now.clone(),
+                ..row.clone()
+            };
+            blocks::insert_row(&transaction, self.id.as_str(), &row)?;
         }
         transaction.commit().doing("writing late rows")
     }
