@@ -141,6 +141,9 @@ fn with_sink(dir: &Path, agents: usize, count: usize) -> anyhow::Result<Run> {
     let cpu = process::own_cpu()?;
     let began = blocks.add(messages)?;
     let run = wait(&host, count, began, cpu)?;
+    // More than the runtime posts at a time would say that it throws connections away.
+    let connections = sink.connections();
+    anyhow::ensure!(connections <= 64, "{connections} connections were made");
     anyhow::ensure!(
         sink.taken() == count as u64,
         "the sink took {}",

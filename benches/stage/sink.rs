@@ -11,12 +11,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
 /// The longest request that is read.
-const LONGEST: usize = 64 * 1024;
+const LONGEST: usize = 8 * 1024;
 
 /// A running sink.
 pub(crate) struct Sink {
     address: SocketAddr,
     taken: Arc<AtomicU64>,
+    connections: Arc<AtomicU64>,
     /// Ends with this.
     _runtime: Runtime,
 }
@@ -32,14 +33,18 @@ impl Sink {
         let address = listener.local_addr()?;
         let taken = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&taken);
+        let connections = Arc::new(AtomicU64::new(0));
+        let connected = Arc::clone(&connections);
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                connected.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(serve(stream, Arc::clone(&counter)));
             }
         });
         Ok(Self {
             address,
             taken,
+            connections,
             _runtime: runtime,
         })
     }
@@ -47,6 +52,11 @@ impl Sink {
     /// Its URL.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// How many connections were made to it.
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// How many transactions it took.
