@@ -12,7 +12,7 @@ pub mod scene;
 use std::time::{Duration, Instant};
 
 use agentry_chain::NodeError;
-use agentry_protocol::Json;
+use agentry_protocol::{BlockHeight, Json};
 
 use self::evidence::{Evidence, Found};
 use self::scene::Scene;
@@ -61,12 +61,17 @@ pub async fn run(
     let scene = tokio::task::spawn_blocking(move || Scene::set(place))
         .await
         .map_err(|_| DemoError::Panicked)??;
+    // A node that does not answer now is asked for more than this below.
+    let genesis = scene.nodes[0].block(BlockHeight(0)).await.ok().flatten();
     step(
         "two nodes of one chain",
         vec![
             ("genesis node", scene.nodes[0].url().to_owned()),
             ("second node", scene.nodes[1].url().to_owned()),
-            ("block 0", scene.genesis.to_string()),
+            (
+                "block 0",
+                genesis.map_or_else(|| "-".to_owned(), |block| block.hash.to_string()),
+            ),
         ],
     );
     step(
@@ -93,8 +98,11 @@ pub async fn run(
         other => return Err(DemoError::NotSent(format!("{other:?}"))),
     };
     step(
-        "the pinger signs a ping and posts it to the second node",
-        vec![("transaction", ping_hash.clone())],
+        "the pinger has signed a ping and is posting it",
+        vec![
+            ("transaction", ping_hash.clone()),
+            ("posted to", scene.posted_to.clone()),
+        ],
     );
     let on_first = &scene.nodes[0];
     let ping = evidence::wait(on_first, from, deadline, POLL, |found| {

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use agentry_chain::{NodeClient, NodeError, NodeOptions};
 use agentry_devnet::{Devnet, DevnetConfig, DevnetError, Faults};
 use agentry_protocol::{
-    Address, BlockHash, BlockHeight, ChainId, KeystoreError, Password, PublicKey, Seed,
-    genesis_hash,
+    Address, BlockHeight, ChainId, KeystoreError, Password, PublicKey, Seed, genesis_hash,
 };
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -62,8 +61,8 @@ pub enum Place {
 pub struct Scene {
     /// The nodes: the one that makes blocks, and its follower.
     pub nodes: [NodeClient; 2],
-    /// Hash of block 0.
-    pub genesis: BlockHash,
+    /// Where the pinger's messages are posted.
+    pub posted_to: String,
     /// Who pings.
     pub pinger: Address,
     /// Who answers.
@@ -141,7 +140,7 @@ impl Scene {
         let ponger = host("ponger", r#"{ kind = "pong" }"#, &urls[0], &submits[0])?;
         let pinger = host("pinger", "", &urls[1], &submits[1])?;
         Ok(Self {
-            genesis: genesis_hash(&chain_id),
+            posted_to: submits[1].clone(),
             pinger: cast.pinger_address.clone(),
             ponger: cast.ponger_address.clone(),
             ponger_key: cast.ponger.public_key(),

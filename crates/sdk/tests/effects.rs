@@ -1,7 +1,5 @@
 //! The bounds of effects, and what state looks like to a behaviour.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use agentry_sdk::effects::{MAX_EFFECTS, MAX_PAYLOAD_BYTES, MAX_STATE_KEY_BYTES};
 use agentry_sdk::protocol::{Address, Json};
 use agentry_sdk::{Effect, Effects, EffectsError, State};
