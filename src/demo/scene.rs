@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use agentry_chain::{NodeClient, NodeError, NodeOptions};
 use agentry_devnet::{Devnet, DevnetConfig, DevnetError, Faults};
-use agentry_protocol::{
-    Address, BlockHeight, ChainId, KeystoreError, Password, PublicKey, Seed, genesis_hash,
-};
+use agentry_protocol::{Address, BlockHeight, ChainId, KeystoreError, Password, PublicKey, Seed};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
