@@ -137,6 +137,17 @@ fn losing_answers() {
     under("losing_answers", &["lose-answer=0.3"], Setup::default());
 }
 
+/// Nothing that was posted is ever acknowledged: whoever posts it again for that destroys blocks.
+#[test]
+fn losing_every_answer() {
+    under_for(
+        STAYS_LONG,
+        "losing_every_answer",
+        &["lose-answer"],
+        Setup::default(),
+    );
+}
+
 #[test]
 fn losing_answers_with_sequential_nonces() {
     under(
