@@ -126,3 +126,39 @@ async fn another_chain_in_place_of_the_known_one_stops_posting() {
     let reason = read::identity(&store).unwrap().halted.unwrap();
     assert!(reason.contains("0xabab"), "{reason}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_wallet_signed_is_mined_although_it_is_hosted_no_more() {
+    let mut stage = Stage::set(r#"{ kind = "pong" }"#, "", "");
+    stage.devnet.pause_mining();
+    stage.say(2, "ping").await;
+    stage.devnet.mine().unwrap();
+    stage
+        .until("the node has the reply", |stage| {
+            stage.outbox().iter().any(|item| item.state == "accepted")
+        })
+        .await;
+    let hash = stage.outbox()[0].hash.clone().unwrap();
+    stage.stop();
+    // The node loses it, and the wallet is taken out of agents.toml.
+    stage.devnet.faults().set("silent-drop".parse().unwrap());
+    stage.devnet.mine().unwrap();
+    stage.devnet.faults().clear_all();
+    stage.replace_agent();
+    stage.start();
+    stage.devnet.resume_mining();
+    let deadline = Instant::now() + PATIENCE;
+    let mined = evidence::wait(
+        &stage.node,
+        BlockHeight(0),
+        deadline,
+        Duration::from_millis(10),
+        |found| found.hash.to_string() == hash,
+    )
+    .await
+    .unwrap();
+    assert!(mined.is_some(), "the reply that was signed is mined");
+    stage
+        .until("the store knows", |stage| stage.said().len() == 1)
+        .await;
+}

@@ -75,6 +75,10 @@ impl Stage {
         wallets
             .add(&"one".parse().unwrap(), &seed, &address(1), &password)
             .unwrap();
+        let other = Seed::from_bytes([20; 32]);
+        wallets
+            .add(&"other".parse().unwrap(), &other, &address(20), &password)
+            .unwrap();
         let node = NodeClient::new(&devnet.url(), NodeOptions::default()).unwrap();
         let store = dir.path().join("agentry.db");
         let mut stage = Self {
@@ -103,6 +107,11 @@ impl Stage {
         let config = Config::load(&source, &overlay, &registry).unwrap();
         let (_keep, cancel) = watch::channel(false);
         self.host = Some(Host::start(config, HostOptions::default(), cancel).unwrap());
+    }
+
+    /// Has the next start host another wallet in place of the first.
+    pub(crate) fn replace_agent(&mut self) {
+        self.text = self.text.replace("wallet = \"one\"", "wallet = \"other\"");
     }
 
     /// Stops the runtime.

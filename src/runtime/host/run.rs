@@ -33,6 +33,17 @@ const FORGET_EVERY: Duration = Duration::from_secs(3600);
 /// How often a stopping runtime looks whether its agents are done.
 const STOP_POLL: Duration = Duration::from_millis(10);
 
+/// How many threads run behaviours at least: one that blocks its thread against the rules must not
+/// stop all others on a small machine.
+const MIN_WORKERS: usize = 4;
+
+/// How many arbiters the agents live on at most. They pass messages; the work is done elsewhere.
+const MAX_ARBITERS: usize = 4;
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 /// Everything that a runtime's thread does.
 pub(super) fn run(
     config: Config,
@@ -43,6 +54,7 @@ pub(super) fn run(
 ) -> Result<(), HostError> {
     let workers = tokio::runtime::Builder::new_multi_thread()
         .thread_name("agentry-worker")
+        .worker_threads(cores().max(MIN_WORKERS))
         .enable_all()
         .build()
         .map_err(HostError::Thread)?;
@@ -191,8 +203,9 @@ async fn host(
         allot: submitter.clone().recipient(),
         stored: submitter.clone().recipient(),
     };
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let arbiters: Vec<Arbiter> = (0..cores.min(4)).map(|_| Arbiter::new()).collect();
+    let arbiters: Vec<Arbiter> = (0..cores().min(MAX_ARBITERS))
+        .map(|_| Arbiter::new())
+        .collect();
     let router = InboxRouter::new(
         shared.clone(),
         roster.clone(),

@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use agentry_chain::NodeClient;
-use agentry_protocol::{BlockHeight, ChainId, Number, Transaction, TransactionHash};
+use agentry_protocol::{Address, BlockHeight, ChainId, Number, Transaction, TransactionHash};
 
 use self::absence::Marks;
 use self::breaker::Breaker;
@@ -158,6 +158,8 @@ pub struct SubmitterSettings {
 pub struct Submitter {
     shared: Shared,
     roster: Roster,
+    /// Wallets that are hosted no more: what they have signed is still brought onto the chain.
+    departed: HashMap<AgentId, Address>,
     settings: SubmitterSettings,
     signer: Recipient<Sign>,
     nonces: Timestamps,
@@ -242,12 +244,18 @@ impl Submitter {
             .await?;
         let nonces = Timestamps::new(
             agents
-                .into_iter()
+                .iter()
                 .filter_map(|row| Some((row.id, row.last_nonce?))),
         );
+        let departed = agents
+            .into_iter()
+            .filter(|row| roster.get(row.id).is_none())
+            .map(|row| (row.id, row.address))
+            .collect();
         let mut submitter = Self {
             shared,
             roster,
+            departed,
             settings,
             signer,
             nonces,

@@ -349,7 +349,8 @@ impl Submitter {
     }
 
     pub(super) fn address(&self, agent: AgentId) -> Option<Address> {
-        self.roster.get(agent).map(|hosted| hosted.address.clone())
+        let hosted = self.roster.get(agent).map(|hosted| &hosted.address);
+        hosted.or_else(|| self.departed.get(&agent)).cloned()
     }
 }
 
