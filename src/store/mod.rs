@@ -6,6 +6,7 @@
 //! | [`rows`] | the rows as the rest of the runtime sees them |
 //! | `apply` | the one place that carries a commit out |
 //! | `writer` | the writer's thread: group commit |
+//! | `readers` | the readers' threads |
 //! | [`read`] | every query of the runtime |
 //! | [`list`] | the queues as operators see them |
 //! | `schema` | the tables, and the migrations from older ones |
@@ -19,6 +20,7 @@ pub mod commit;
 pub mod list;
 mod meta;
 pub mod read;
+mod readers;
 pub mod rows;
 mod schema;
 mod writer;
@@ -29,14 +31,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::Semaphore;
 
 pub use commit::{Commit, Receipt};
 pub use rows::{AgentId, InboxId, OutboxId};
-
-/// How many connections read at the same time. Reads are index seeks of some ten microseconds;
-/// more connections than cores gain nothing.
-const READERS: usize = 4;
 
 /// How long a reader waits for SQLite's own locks, which only a checkpoint or a recovery holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,14 +49,8 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     path: PathBuf,
     writer: writer::Writer,
-    readers: Readers,
+    readers: readers::Readers,
     _lock: File,
-}
-
-#[derive(Debug)]
-struct Readers {
-    permits: Arc<Semaphore>,
-    idle: Arc<std::sync::Mutex<Vec<Connection>>>,
 }
 
 impl Store {
@@ -85,18 +76,10 @@ impl Store {
             .map_err(|e| StoreError::open(path, e))?;
         private(path)?;
         schema::prepare(&mut connection, path)?;
-        let mut idle = Vec::with_capacity(READERS);
-        for _ in 0..READERS {
-            idle.push(open_read_only(path)?);
-        }
-        let writer = writer::Writer::spawn(connection)?;
         Ok(Self(Arc::new(Inner {
             path: path.to_owned(),
-            writer,
-            readers: Readers {
-                permits: Arc::new(Semaphore::new(READERS)),
-                idle: Arc::new(std::sync::Mutex::new(idle)),
-            },
+            writer: writer::Writer::spawn(connection)?,
+            readers: readers::Readers::spawn(path)?,
             _lock: lock,
         })))
     }
@@ -114,7 +97,7 @@ impl Store {
         self.0.writer.submit(commit).await
     }
 
-    /// Runs a query on a connection of its own, on a thread for blocking work.
+    /// Runs a query on a connection of its own, on a thread of its own.
     ///
     /// # Errors
     /// What SQLite says.
@@ -122,31 +105,7 @@ impl Store {
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let permit = Arc::clone(&self.0.readers.permits)
-            .acquire_owned()
-            .await
-            .map_err(|_| StoreError::Closed)?;
-        let idle = Arc::clone(&self.0.readers.idle);
-        let path = self.0.path.clone();
-        tokio::task::spawn_blocking(move || {
-            let taken = idle
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .pop();
-            let connection = match taken {
-                Some(connection) => connection,
-                // A query that panicked took its connection with it.
-                None => open_read_only(&path)?,
-            };
-            let answer = query(&connection);
-            idle.lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .push(connection);
-            drop(permit);
-            answer.map_err(StoreError::Sqlite)
-        })
-        .await
-        .map_err(|_| StoreError::Closed)?
+        self.0.readers.read(query).await
     }
 }
 
