@@ -80,8 +80,15 @@ async fn serve(
         }))?;
     } else {
         context.output.line(format!(
-            "hosting {} agents on {}; status on http://{}/ready; Ctrl-C stops",
-            started.agents, started.node, started.status
+            "hosting {} {} on {}; status on http://{}/ready; Ctrl-C stops",
+            started.agents,
+            if started.agents == 1 {
+                "agent"
+            } else {
+                "agents"
+            },
+            started.node,
+            started.status
         ))?;
     }
     while !asked && !host.has_ended() {

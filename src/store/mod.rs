@@ -48,8 +48,9 @@ pub struct Store(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
-    writer: writer::Writer,
+    // The readers go first: the last connection to close, the writer's, then checkpoints.
     readers: readers::Readers,
+    writer: writer::Writer,
     _lock: File,
 }
 

@@ -55,7 +55,7 @@ pub fn address_of(seed: &Seed, form: AddressForm) -> Address {
     }
 }
 
-/// The names `base-0001`, `base-0002`, …, all of one width.
+/// The names `base-1`, `base-2`, …, with zeros so that all have one width.
 ///
 /// # Errors
 /// A name that is too long.

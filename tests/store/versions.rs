@@ -79,3 +79,16 @@ fn a_store_is_its_owners_alone() {
         0o600
     );
 }
+
+#[tokio::test]
+async fn a_store_that_is_closed_is_one_file() {
+    let (dir, store, _) = super::store(3).await;
+    store.read(agentry::store::read::agents).await.unwrap();
+    drop(store);
+    let mut left: Vec<String> = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["agentry.db", "agentry.db.lock"]);
+}

@@ -16,7 +16,7 @@ const MOST: u64 = 100_000;
 /// Arguments of `wallet create`.
 #[derive(Debug, Args)]
 pub struct CreateArgs {
-    /// Its name; with --count the beginning of the names: NAME-0001, …
+    /// Its name; with --count the beginning of the names: NAME-1, NAME-2, …, of one width
     name: WalletName,
     /// How many
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST))]
