@@ -104,6 +104,11 @@ hash_type! {
 }
 
 hash_type! {
+    /// The SHA-256 of some content, such as the result of a job, written as hex without prefix.
+    ContentHash, ""
+}
+
+hash_type! {
     /// The hash of a block, written `0x` + hex; see [`block_hash`](crate::block_hash).
     BlockHash, "0x"
 }

@@ -12,6 +12,12 @@
 //! | [`block`] | chain ids, heights, and the formula of a block's hash |
 //! | [`transaction`] | what a wallet signs, what it posts, and what a node keeps |
 //! | [`payload`] | how the payload of a transaction is read: command, text or opaque |
+//! | [`header`] | what a message says of itself: id, thread, expiry, acknowledgment, key |
+//! | [`message`] | payload and header together, read and written; answers |
+//! | [`command`] | the commands that agentry knows, typed |
+//! | [`authenticity`] | whether a message is from whom it says |
+//! | [`sealing`] | messages that only their recipient can read |
+//! | [`bounded`] | texts whose length is bounded by their type |
 //! | [`keystore`] | the four keystore file forms of AITBC, read, and the client form, written |
 //! | [`vault`] | many wallets in one file under one password |
 //! | [`password`] | a password that wipes itself |
@@ -46,13 +52,19 @@
 //! ```
 
 pub mod address;
+pub mod authenticity;
 pub mod block;
+pub mod bounded;
+pub mod command;
 pub mod hash;
+pub mod header;
 pub mod json;
 pub mod key;
 pub mod keystore;
+pub mod message;
 pub mod password;
 pub mod payload;
+pub mod sealing;
 pub mod transaction;
 pub mod vault;
 
@@ -61,13 +73,19 @@ mod fernet;
 mod text;
 
 pub use address::{Address, AddressError, AddressForm};
+pub use authenticity::{Authenticity, Finding};
 pub use block::{BlockHeight, ChainId, ChainIdError, block_hash, genesis_hash, isoformat};
-pub use hash::{BlockHash, HashError, MessageDigest, TransactionHash};
+pub use bounded::AgentName;
+pub use command::{CommandError, KnownCommand};
+pub use hash::{BlockHash, ContentHash, HashError, MessageDigest, TransactionHash};
+pub use header::{AckRequest, Header, HeaderError, MessageId, Thread};
 pub use json::{Json, JsonError, JsonRef, Kind, Limits, Number};
 pub use key::{KeyError, PublicKey, Seed, Signature, SignatureError, SigningKey};
 pub use keystore::{Keystore, KeystoreError, KeystoreForm};
+pub use message::{Envelope, Identity, compose};
 pub use password::Password;
 pub use payload::{Command, Payload};
+pub use sealing::{DecryptionKey, EncryptionKey};
 pub use transaction::{
     SignedTransaction, StoredTransaction, Transaction, TransactionError, Verification,
 };

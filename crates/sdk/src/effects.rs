@@ -10,9 +10,7 @@ use serde_json::Value;
 pub const MAX_EFFECTS: usize = 256;
 
 /// The largest payload of one effect, in bytes of its compact JSON.
-///
-/// The node refuses transactions over 1 MB; the rest is room for the other keys.
-pub const MAX_PAYLOAD_BYTES: usize = 900_000;
+pub use agentry_protocol::message::MAX_PAYLOAD_BYTES;
 
 /// The largest state value, in bytes of its JSON, and the longest key, in bytes.
 pub const MAX_STATE_VALUE_BYTES: usize = 1_000_000;

@@ -1,34 +1,7 @@
 //! What a behaviour is shown of a message.
 
+pub use agentry_protocol::Authenticity;
 use agentry_protocol::{Address, BlockHeight, MessageDigest, Number, Payload, TransactionHash};
-use serde::{Deserialize, Serialize};
-
-/// How far the sender of a message is known to be who its `from` says.
-///
-/// Anyone can post a transaction from anyone: only a signature that verifies under a key bound to
-/// `from` proves a sender. The order is that of trust: `Forged < Unverified < Verified`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Authenticity {
-    /// A key is known and the signature is wrong, misspelled or made for another chain. Such a
-    /// message reaches no behaviour.
-    Forged,
-    /// No key of the sender is known, so nothing can be said.
-    Unverified,
-    /// The signature is right under a key that is bound to the sender.
-    Verified,
-}
-
-impl Authenticity {
-    /// The word for it in logs, tables and JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Forged => "forged",
-            Self::Unverified => "unverified",
-            Self::Verified => "verified",
-        }
-    }
-}
 
 /// A message that stands on the chain, addressed to the agent that is shown it.
 #[derive(Clone, Debug)]

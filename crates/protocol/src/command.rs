@@ -1,0 +1,174 @@
+//! The commands that agentry knows: typed, read from what strangers send, written back.
+//!
+//! | part | commands |
+//! |---|---|
+//! | `talk` | ACK, STATUS_REPORT, STATUS; PING, PONG, WITHDRAW and CANCEL_JOB have no parameters |
+//! | `card` | ANNOUNCE |
+//! | `job` | EXECUTE_AI_JOB, JOB_PROGRESS, JOB_COMPLETE, JOB_FAILED |
+//! | `sealed` | SEALED; [`sealing`](crate::sealing) makes and opens it |
+//! | `field` | reading and writing one parameter |
+//!
+//! Every length is bounded by a named constant or by its type, so what is written reads back as
+//! the same. A parameter that is `null` counts as missing; unknown ones are ignored.
+
+use crate::json::Json;
+use crate::payload::{Command, Payload};
+
+mod card;
+mod error;
+mod field;
+mod job;
+mod sealed;
+mod talk;
+
+pub use card::{Announce, CARD_MAX_AHEAD_MS, CardTimeError, DESCRIPTION_MAX, Description};
+pub use error::{CommandError, CommandFault};
+pub use field::{TAGS_MAX, Tag, Tags, WORD_MAX};
+pub use job::{
+    ExecuteAiJob, JobComplete, JobError, JobFailed, JobId, JobProgress, JobResult, MODEL_MAX,
+    MediaType, Model, PARAMS_MAX, PARAMS_MAX_DEPTH, PROMPT_MAX, Params, Progress, Prompt,
+    RESULT_MAX,
+};
+pub use sealed::{PLAINTEXT_MAX, SUITE, Sealed};
+pub use talk::{Ack, AckStatus, DETAIL_MAX, Detail, QueueCounts, Status, StatusReport, TaskCounts};
+
+use field::{Entries, Fields};
+
+/// A command that agentry knows, with its parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KnownCommand {
+    /// `PING`: asks for a `PONG`.
+    Ping,
+    /// `PONG`: the answer.
+    Pong,
+    /// `ACK`: acknowledges the message that the header's `re` names. It is never acknowledged.
+    Ack(Ack),
+    /// `STATUS_REPORT`: asks for a `STATUS`.
+    StatusReport(StatusReport),
+    /// `STATUS`: how an agent is.
+    Status(Status),
+    /// `ANNOUNCE`: an agent's card.
+    Announce(Announce),
+    /// `WITHDRAW`: takes the card back.
+    Withdraw,
+    /// `EXECUTE_AI_JOB`: asks for a task.
+    ExecuteAiJob(ExecuteAiJob),
+    /// `JOB_PROGRESS`: how far it is.
+    JobProgress(JobProgress),
+    /// `JOB_COMPLETE`: its result.
+    JobComplete(JobComplete),
+    /// `JOB_FAILED`: why there is none.
+    JobFailed(JobFailed),
+    /// `CANCEL_JOB`: takes back the task that the header's `re` names.
+    CancelJob,
+    /// `SEALED`: an encrypted message.
+    Sealed(Sealed),
+}
+
+impl KnownCommand {
+    /// Every `cmd` that is known, in the order of the variants.
+    pub const NAMES: [&str; 13] = [
+        "PING",
+        "PONG",
+        "ACK",
+        "STATUS_REPORT",
+        "STATUS",
+        "ANNOUNCE",
+        "WITHDRAW",
+        "EXECUTE_AI_JOB",
+        "JOB_PROGRESS",
+        "JOB_COMPLETE",
+        "JOB_FAILED",
+        "CANCEL_JOB",
+        "SEALED",
+    ];
+
+    /// Its `cmd`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Ping => "PING",
+            Self::Pong => "PONG",
+            Self::Ack(_) => "ACK",
+            Self::StatusReport(_) => "STATUS_REPORT",
+            Self::Status(_) => "STATUS",
+            Self::Announce(_) => "ANNOUNCE",
+            Self::Withdraw => "WITHDRAW",
+            Self::ExecuteAiJob(_) => "EXECUTE_AI_JOB",
+            Self::JobProgress(_) => "JOB_PROGRESS",
+            Self::JobComplete(_) => "JOB_COMPLETE",
+            Self::JobFailed(_) => "JOB_FAILED",
+            Self::CancelJob => "CANCEL_JOB",
+            Self::Sealed(_) => "SEALED",
+        }
+    }
+
+    /// Reads a command; `None` if its `cmd` is none of [`KnownCommand::NAMES`], to the letter.
+    ///
+    /// # Errors
+    /// [`CommandError`] names the parameter that is missing or wrong.
+    pub fn read(command: &Command) -> Result<Option<Self>, CommandError> {
+        let fields = |cmd| Fields::new(cmd, command.body.root());
+        Ok(Some(match command.cmd.as_str() {
+            "PING" => Self::Ping,
+            "PONG" => Self::Pong,
+            "ACK" => Self::Ack(Ack::read(fields("ACK"))?),
+            "STATUS_REPORT" => Self::StatusReport(StatusReport::read(fields("STATUS_REPORT"))?),
+            "STATUS" => Self::Status(Status::read(fields("STATUS"))?),
+            "ANNOUNCE" => Self::Announce(Announce::read(fields("ANNOUNCE"))?),
+            "WITHDRAW" => Self::Withdraw,
+            "EXECUTE_AI_JOB" => Self::ExecuteAiJob(ExecuteAiJob::read(fields("EXECUTE_AI_JOB"))?),
+            "JOB_PROGRESS" => Self::JobProgress(JobProgress::read(fields("JOB_PROGRESS"))?),
+            "JOB_COMPLETE" => Self::JobComplete(JobComplete::read(fields("JOB_COMPLETE"))?),
+            "JOB_FAILED" => Self::JobFailed(JobFailed::read(fields("JOB_FAILED"))?),
+            "CANCEL_JOB" => Self::CancelJob,
+            "SEALED" => Self::Sealed(Sealed::read(fields("SEALED"))?),
+            _ => return Ok(None),
+        }))
+    }
+
+    /// The object that is sent, without a header: `cmd` and the parameters.
+    pub fn body(&self) -> Json {
+        let mut entries = Entries::default();
+        entries.json("cmd", Json::string(self.name()));
+        match self {
+            Self::Ping | Self::Pong | Self::Withdraw | Self::CancelJob => {}
+            Self::Ack(ack) => ack.write(&mut entries),
+            Self::StatusReport(report) => report.write(&mut entries),
+            Self::Status(status) => status.write(&mut entries),
+            Self::Announce(card) => card.write(&mut entries),
+            Self::ExecuteAiJob(job) => job.write(&mut entries),
+            Self::JobProgress(progress) => progress.write(&mut entries),
+            Self::JobComplete(complete) => complete.write(&mut entries),
+            Self::JobFailed(failed) => failed.write(&mut entries),
+            Self::Sealed(sealed) => sealed.write(&mut entries),
+        }
+        entries.finish()
+    }
+
+    /// It as a payload, which [`compose`](crate::message::compose) makes ready to be sent.
+    pub fn to_payload(&self) -> Payload {
+        Payload::Command(Command {
+            cmd: self.name().to_owned(),
+            body: self.body(),
+        })
+    }
+
+    /// Whether it answers a question of ours, so that it counts only from the one who was asked.
+    pub fn is_answer(&self) -> bool {
+        match self {
+            Self::Pong
+            | Self::Ack(_)
+            | Self::Status(_)
+            | Self::JobProgress(_)
+            | Self::JobComplete(_)
+            | Self::JobFailed(_) => true,
+            Self::Ping
+            | Self::StatusReport(_)
+            | Self::Announce(_)
+            | Self::Withdraw
+            | Self::ExecuteAiJob(_)
+            | Self::CancelJob
+            | Self::Sealed(_) => false,
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Reading and writing the parameters of a command, one field at a time.
+
+use std::str::FromStr;
+
+use super::error::{CommandError, CommandFault};
+use crate::bounded::Word;
+use crate::header::MAX_TIME_MS;
+use crate::json::{Json, JsonRef};
+
+/// Longest of the short words in commands: types, names of capabilities, codes, versions.
+pub const WORD_MAX: usize = 64;
+
+/// Most capabilities, or commands, that a card or a status names: with words of the greatest
+/// length 4 KiB, so that 100,000 cards fit in memory.
+pub const TAGS_MAX: usize = 64;
+
+/// A short word: 1 to 64 printable ASCII characters.
+pub type Tag = Word<WORD_MAX>;
+
+/// A list of at most [`TAGS_MAX`] tags, such as capabilities, in their sender's order.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Tags(Vec<Tag>);
+
+impl Tags {
+    /// The list of these.
+    ///
+    /// # Errors
+    /// [`CommandFault::TooMany`].
+    pub fn new(tags: Vec<Tag>) -> Result<Self, CommandFault> {
+        if tags.len() > TAGS_MAX {
+            return Err(CommandFault::TooMany {
+                found: tags.len(),
+                limit: TAGS_MAX,
+            });
+        }
+        Ok(Self(tags))
+    }
+
+    /// The tags, in order.
+    pub fn as_slice(&self) -> &[Tag] {
+        &self.0
+    }
+
+    /// Whether a tag is among them.
+    pub fn contains(&self, tag: &str) -> bool {
+        self.0.iter().any(|found| found.as_str() == tag)
+    }
+}
+
+/// The parameters of one command, or of an object within it.
+#[derive(Clone, Copy)]
+pub(super) struct Fields<'a> {
+    cmd: &'static str,
+    object: JsonRef<'a>,
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn new(cmd: &'static str, object: JsonRef<'a>) -> Self {
+        Self { cmd, object }
+    }
+
+    pub(super) fn error(self, field: &'static str, reason: CommandFault) -> CommandError {
+        let cmd = self.cmd;
+        CommandError { cmd, field, reason }
+    }
+
+    /// The value of a field, unless it is missing or `null`. `field` is how an error names it;
+    /// what stands behind its last dot is the key.
+    fn value(self, field: &'static str) -> Option<JsonRef<'a>> {
+        let key = field.rsplit('.').next().unwrap_or(field);
+        self.object.get(key).filter(|value| !value.is_null())
+    }
+
+    /// A field that may be missing, read by a function.
+    pub(super) fn optional<T>(
+        self,
+        field: &'static str,
+        read: impl FnOnce(JsonRef<'a>) -> Result<T, CommandFault>,
+    ) -> Result<Option<T>, CommandError> {
+        self.value(field)
+            .map(read)
+            .transpose()
+            .map_err(|reason| self.error(field, reason))
+    }
+
+    /// A field that must be there, read by a function.
+    pub(super) fn required<T>(
+        self,
+        field: &'static str,
+        read: impl FnOnce(JsonRef<'a>) -> Result<T, CommandFault>,
+    ) -> Result<T, CommandError> {
+        self.optional(field, read)?
+            .ok_or_else(|| self.error(field, CommandFault::Missing))
+    }
+
+    /// An object within the command that may be missing.
+    pub(super) fn object(self, field: &'static str) -> Result<Option<Self>, CommandError> {
+        let cmd = self.cmd;
+        self.optional(field, |value| {
+            if value.is_object() {
+                Ok(Self { cmd, object: value })
+            } else {
+                Err(CommandFault::Type {
+                    expected: "an object",
+                })
+            }
+        })
+    }
+}
+
+/// A string, as it is.
+pub(super) fn string(value: JsonRef<'_>) -> Result<&str, CommandFault> {
+    value.as_str().ok_or(CommandFault::Type {
+        expected: "a string",
+    })
+}
+
+/// A string, read as what it should be. Every type that is read so bounds its length.
+pub(super) fn parsed<T: FromStr>(value: JsonRef<'_>) -> Result<T, CommandFault>
+where
+    T::Err: Into<CommandFault>,
+{
+    string(value)?.parse().map_err(Into::into)
+}
+
+/// An integer from 0 to 2⁶⁴ − 1.
+pub(super) fn count(value: JsonRef<'_>) -> Result<u64, CommandFault> {
+    value.as_u64().ok_or(CommandFault::Type {
+        expected: "an integer from 0",
+    })
+}
+
+/// A time in milliseconds since the epoch.
+pub(super) fn time(value: JsonRef<'_>) -> Result<u64, CommandFault> {
+    match value.as_u64() {
+        Some(time) if time <= MAX_TIME_MS => Ok(time),
+        _ => Err(CommandFault::Type {
+            expected: "an integer of milliseconds from 1970 to 9999",
+        }),
+    }
+}
+
+/// A list of tags.
+pub(super) fn tags(value: JsonRef<'_>) -> Result<Tags, CommandFault> {
+    if value.kind() != crate::json::Kind::Array {
+        return Err(CommandFault::Type {
+            expected: "an array of strings",
+        });
+    }
+    let (found, limit) = (value.len(), TAGS_MAX);
+    if found > limit {
+        return Err(CommandFault::TooMany { found, limit });
+    }
+    value
+        .items()
+        .map(parsed)
+        .collect::<Result<_, _>>()
+        .map(Tags)
+}
+
+/// Collects the entries of a command that is written.
+#[derive(Default)]
+pub(super) struct Entries(Vec<(&'static str, Json)>);
+
+impl Entries {
+    pub(super) fn json(&mut self, key: &'static str, value: Json) {
+        self.0.push((key, value));
+    }
+
+    pub(super) fn text(&mut self, key: &'static str, value: &impl ToString) {
+        self.json(key, Json::string(value.to_string()));
+    }
+
+    pub(super) fn optional_text(&mut self, key: &'static str, value: Option<&impl ToString>) {
+        if let Some(value) = value {
+            self.text(key, value);
+        }
+    }
+
+    pub(super) fn count(&mut self, key: &'static str, value: Option<u64>) {
+        if let Some(value) = value {
+            self.json(key, Json::integer(value.into()));
+        }
+    }
+
+    pub(super) fn time(&mut self, key: &'static str, value: Option<u64>) {
+        self.count(key, value.map(|time| time.min(MAX_TIME_MS)));
+    }
+
+    pub(super) fn tags(&mut self, key: &'static str, tags: &Tags) {
+        let tags = tags.0.iter().map(|tag| Json::string(tag.as_str()));
+        self.json(key, Json::array(tags));
+    }
+
+    pub(super) fn finish(self) -> Json {
+        Json::object(self.0)
+    }
+}

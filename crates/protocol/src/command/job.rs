@@ -1,0 +1,334 @@
+//! EXECUTE_AI_JOB and what is answered to it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::error::{CommandError, CommandFault};
+use super::field::{Entries, Fields, Tag, count, parsed, time};
+use super::talk::Detail;
+use crate::bounded::{Bounded, Word, cut};
+use crate::hash::{ContentHash, TransactionHash};
+use crate::header::{MessageId, MessageIdError};
+use crate::json::{Json, JsonRef, Limits};
+
+/// Longest prompt, in bytes. With the longest [`Params`] it fills little over half of a
+/// transaction, which leaves room for escapes.
+pub const PROMPT_MAX: usize = 256 << 10;
+
+/// Longest parameters of a job, in bytes of their compact canonical JSON: as long as a prompt.
+pub const PARAMS_MAX: usize = 256 << 10;
+
+/// Deepest nesting of a job's parameters. What an executor hands on is read by programs whose
+/// JSON parsers recurse; the usual limit of theirs is 128 and more.
+pub const PARAMS_MAX_DEPTH: usize = 64;
+
+/// Longest result that stands in a message, in bytes: as long as a prompt, since the result of
+/// one job may be the prompt of the next. What is longer is cut.
+pub const RESULT_MAX: usize = 256 << 10;
+
+/// Longest name of a model, in bytes: a path in a registry with a tag.
+pub const MODEL_MAX: usize = 256;
+
+/// What is asked: at most 256 KiB.
+pub type Prompt = Bounded<PROMPT_MAX>;
+
+/// The name of a model: 1 to 256 printable ASCII characters.
+pub type Model = Word<MODEL_MAX>;
+
+/// A media type (RFC 6838), such as `text/plain; charset=utf-8`: 1 to 256 printable ASCII
+/// characters.
+pub type MediaType = Word<256>;
+
+/// More parameters of a job: an object of at most [`PARAMS_MAX`] bytes and [`PARAMS_MAX_DEPTH`]
+/// levels, in which no key stands twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Params(Json);
+
+impl Params {
+    /// The parameters that this object is.
+    ///
+    /// # Errors
+    /// [`CommandFault::Type`] and [`CommandFault::TooLarge`].
+    pub fn new(object: Json) -> Result<Self, CommandFault> {
+        let text = object.to_compact();
+        let (found, limit) = (text.len(), PARAMS_MAX);
+        if found > limit {
+            return Err(CommandFault::TooLarge { found, limit });
+        }
+        let limits = Limits {
+            max_bytes: PARAMS_MAX,
+            max_depth: PARAMS_MAX_DEPTH,
+        };
+        let fits = object.root().is_object()
+            && !object.has_duplicate_keys()
+            && Json::parse(text.as_bytes(), limits).is_ok();
+        if !fits {
+            return Err(CommandFault::Type {
+                expected: "an object of at most 64 levels with no key twice",
+            });
+        }
+        Ok(Self(object))
+    }
+
+    /// The object.
+    pub fn as_json(&self) -> &Json {
+        &self.0
+    }
+
+    fn read(value: JsonRef<'_>) -> Result<Self, CommandFault> {
+        Self::new(value.to_json())
+    }
+}
+
+/// The parameters of EXECUTE_AI_JOB, which asks for a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecuteAiJob {
+    /// `type`: what kind of task, which decides what executes it.
+    pub kind: Tag,
+    /// What is asked.
+    pub prompt: Option<Prompt>,
+    /// Which model should answer.
+    pub model: Option<Model>,
+    /// More, for the executor.
+    pub params: Option<Params>,
+    /// Until when the result is of use, in milliseconds since the epoch.
+    pub deadline: Option<u64>,
+}
+
+impl ExecuteAiJob {
+    pub(super) fn read(fields: Fields<'_>) -> Result<Self, CommandError> {
+        Ok(Self {
+            kind: fields.required("type", parsed)?,
+            prompt: fields.optional("prompt", parsed)?,
+            model: fields.optional("model", parsed)?,
+            params: fields.optional("params", Params::read)?,
+            deadline: fields.optional("deadline", time)?,
+        })
+    }
+
+    pub(super) fn write(&self, entries: &mut Entries) {
+        entries.text("type", &self.kind);
+        entries.optional_text("prompt", self.prompt.as_ref());
+        entries.optional_text("model", self.model.as_ref());
+        if let Some(params) = &self.params {
+            entries.json("params", params.0.clone());
+        }
+        entries.time("deadline", self.deadline);
+    }
+}
+
+/// What a job is called in the messages about it (`result_id`): the id of the message that asked
+/// for it, or if it had none the hash of its transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum JobId {
+    /// The id of the message.
+    Message(MessageId),
+    /// The hash of the transaction.
+    Transaction(TransactionHash),
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Message(id) => fmt::Display::fmt(id, formatter),
+            Self::Transaction(hash) => fmt::Display::fmt(hash, formatter),
+        }
+    }
+}
+
+impl FromStr for JobId {
+    type Err = MessageIdError;
+
+    /// Reads either; the error is about a message id, which is what most jobs have.
+    fn from_str(text: &str) -> Result<Self, MessageIdError> {
+        match text.parse() {
+            Ok(hash) => Ok(Self::Transaction(hash)),
+            Err(_) => text.parse().map(Self::Message),
+        }
+    }
+}
+
+/// How far a job is: a number from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Progress(f64);
+
+// Never NaN.
+impl Eq for Progress {}
+
+impl Progress {
+    /// This part of the whole, if it is one: a number from 0 to 1.
+    pub fn new(part: f64) -> Option<Self> {
+        // Adding 0 makes 0 of -0.
+        (0.0..=1.0).contains(&part).then_some(Self(part + 0.0))
+    }
+
+    /// The number.
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+}
+
+/// The parameters of JOB_PROGRESS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobProgress {
+    /// Which job.
+    pub result_id: JobId,
+    /// How far it is.
+    pub progress: Progress,
+    /// More, for a person.
+    pub note: Option<Detail>,
+}
+
+impl JobProgress {
+    pub(super) fn read(fields: Fields<'_>) -> Result<Self, CommandError> {
+        Ok(Self {
+            result_id: fields.required("result_id", parsed)?,
+            progress: fields.required("progress", |value| {
+                let part = value.as_f64().and_then(Progress::new);
+                part.ok_or(CommandFault::Type {
+                    expected: "a number from 0 to 1",
+                })
+            })?,
+            note: fields.optional("note", parsed)?,
+        })
+    }
+
+    pub(super) fn write(&self, entries: &mut Entries) {
+        entries.text("result_id", &self.result_id);
+        // A progress is finite, which is all that a float must be.
+        let progress = Json::float(self.progress.0).unwrap_or_else(|_| Json::integer(0));
+        entries.json("progress", progress);
+        entries.optional_text("note", self.note.as_ref());
+    }
+}
+
+/// The result of a job as a message carries it: its beginning, and length and hash of the whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobResult {
+    text: Box<str>,
+    bytes: u64,
+    sha256: ContentHash,
+}
+
+impl JobResult {
+    /// Of a whole result, as much as fits in `inline_limit` bytes and in [`RESULT_MAX`].
+    pub fn cut(whole: &str, inline_limit: usize) -> Self {
+        Self {
+            text: cut(whole, inline_limit.min(RESULT_MAX)).into(),
+            bytes: u64::try_from(whole.len()).unwrap_or(u64::MAX),
+            sha256: ContentHash::of(whole.as_bytes()),
+        }
+    }
+
+    /// What is here of it.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Length of the whole, in bytes.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// SHA-256 of the whole.
+    pub const fn sha256(&self) -> &ContentHash {
+        &self.sha256
+    }
+
+    /// Whether it is here as a whole.
+    pub fn is_whole(&self) -> bool {
+        u64::try_from(self.text.len()) == Ok(self.bytes)
+    }
+
+    fn read(fields: Fields<'_>) -> Result<Self, CommandError> {
+        let text: Bounded<RESULT_MAX> = fields.required("result", parsed)?;
+        let bytes = fields.required("result_bytes", count)?;
+        let sha256 = fields.required("result_sha256", parsed)?;
+        let result = Self {
+            text: text.as_str().into(),
+            bytes,
+            sha256,
+        };
+        let contradicts = |field| Err(fields.error(field, CommandFault::Contradiction));
+        if u64::try_from(result.text.len()).is_ok_and(|here| here > bytes) {
+            return contradicts("result_bytes");
+        }
+        if result.is_whole() && ContentHash::of(result.text.as_bytes()) != sha256 {
+            return contradicts("result_sha256");
+        }
+        Ok(result)
+    }
+}
+
+/// The parameters of JOB_COMPLETE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobComplete {
+    /// Which job.
+    pub result_id: JobId,
+    /// `result`, `result_bytes`, `result_sha256`.
+    pub result: JobResult,
+    /// What the result is.
+    pub media_type: Option<MediaType>,
+    /// How long it took, in milliseconds.
+    pub duration_ms: Option<u64>,
+}
+
+impl JobComplete {
+    pub(super) fn read(fields: Fields<'_>) -> Result<Self, CommandError> {
+        Ok(Self {
+            result_id: fields.required("result_id", parsed)?,
+            result: JobResult::read(fields)?,
+            media_type: fields.optional("media_type", parsed)?,
+            duration_ms: fields.optional("duration_ms", count)?,
+        })
+    }
+
+    pub(super) fn write(&self, entries: &mut Entries) {
+        entries.text("result_id", &self.result_id);
+        entries.text("result", &self.result.text);
+        entries.count("result_bytes", Some(self.result.bytes));
+        entries.text("result_sha256", &self.result.sha256);
+        entries.optional_text("media_type", self.media_type.as_ref());
+        entries.count("duration_ms", self.duration_ms);
+    }
+}
+
+/// Why a job has no result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobError {
+    /// A word for programs, such as `timeout`.
+    pub code: Tag,
+    /// More, for a person.
+    pub message: Option<Detail>,
+}
+
+/// The parameters of JOB_FAILED.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobFailed {
+    /// Which job.
+    pub result_id: JobId,
+    /// Why it failed.
+    pub error: JobError,
+}
+
+impl JobFailed {
+    pub(super) fn read(fields: Fields<'_>) -> Result<Self, CommandError> {
+        let result_id = fields.required("result_id", parsed)?;
+        let Some(error) = fields.object("error")? else {
+            return Err(fields.error("error", CommandFault::Missing));
+        };
+        let error = JobError {
+            code: error.required("error.code", parsed)?,
+            message: error.optional("error.message", parsed)?,
+        };
+        Ok(Self { result_id, error })
+    }
+
+    pub(super) fn write(&self, entries: &mut Entries) {
+        entries.text("result_id", &self.result_id);
+        let mut error = Entries::default();
+        error.text("code", &self.error.code);
+        error.optional_text("message", self.error.message.as_ref());
+        entries.json("error", error.finish());
+    }
+}

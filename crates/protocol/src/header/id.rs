@@ -1,0 +1,268 @@
+//! The id that a sender gives a message: a UUIDv7.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::crypto;
+use crate::text::serde_as_text;
+
+/// How old an id may be, in milliseconds: 30 days. A receiver remembers ids no longer than that,
+/// so an older one could be acted on twice.
+pub const MAX_ID_AGE_MS: u64 = 30 * 24 * 60 * 60 * 1000;
+
+/// How far an id's time may lie ahead of the receiver's clock, in milliseconds: 10 minutes, for
+/// clocks that differ.
+pub const MAX_ID_AHEAD_MS: u64 = 10 * 60 * 1000;
+
+/// Where the text of a UUID has its hyphens.
+const HYPHENS: [usize; 4] = [8, 13, 18, 23];
+/// Length of the text of a UUID.
+const TEXT_LENGTH: usize = 36;
+
+/// Why a text is no message id, or an id is refused, or none could be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MessageIdError {
+    /// The text does not have the form of a UUID: 8-4-4-4-12 hexadecimal digits.
+    #[error("a message id is a uuid: 8-4-4-4-12 hexadecimal digits")]
+    Form,
+    /// It is a UUID of another version or variant.
+    #[error("a message id is a uuid of version 7 (RFC 9562), which this one is not")]
+    Version,
+    /// Its time is over 30 days ago.
+    #[error("the message id was made {age_ms} ms ago; one over 30 days old is refused")]
+    TooOld {
+        /// How long ago, in milliseconds.
+        age_ms: u64,
+    },
+    /// Its time is more than 10 minutes ahead.
+    #[error(
+        "the message id was made {ahead_ms} ms from now; more than 10 minutes ahead is refused: \
+         compare the clocks"
+    )]
+    Ahead {
+        /// How far ahead, in milliseconds.
+        ahead_ms: u64,
+    },
+    /// The operating system gave no random bytes.
+    #[error("the operating system gave no random bytes for a message id")]
+    Random,
+}
+
+/// A message's own id: a UUID of version 7 (RFC 9562), which tells when it was made.
+///
+/// Text and serde: the 36 characters of a UUID, written in lower case, read in either.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageId([u8; 16]);
+
+impl MessageId {
+    /// The id of a message made at `time_ms`, milliseconds since the epoch, told apart from
+    /// others of that millisecond by 74 of the random bits given. A time beyond the 48 bits that
+    /// a UUID has for it (the year 10889) counts as the last of them.
+    pub fn new(time_ms: u64, random: [u8; 10]) -> Self {
+        let time = time_ms.min((1 << 48) - 1).to_be_bytes();
+        let mut bytes = [0; 16];
+        let (stamp, rest) = bytes.split_at_mut(6);
+        stamp.copy_from_slice(time.get(2..).unwrap_or(&[0; 6]));
+        rest.copy_from_slice(&random);
+        bytes[6] = 0x70 | bytes[6] & 0x0f;
+        bytes[8] = 0x80 | bytes[8] & 0x3f;
+        Self(bytes)
+    }
+
+    /// A new id of a message made at `time_ms`, with random bits of the operating system.
+    ///
+    /// # Errors
+    /// [`MessageIdError::Random`].
+    pub fn generate(time_ms: u64) -> Result<Self, MessageIdError> {
+        let random = crypto::random().map_err(|_| MessageIdError::Random)?;
+        Ok(Self::new(time_ms, random))
+    }
+
+    /// The id that these bytes are.
+    ///
+    /// # Errors
+    /// [`MessageIdError::Version`].
+    pub fn from_bytes(bytes: [u8; 16]) -> Result<Self, MessageIdError> {
+        if bytes[6] >> 4 != 7 || bytes[8] >> 6 != 0b10 {
+            return Err(MessageIdError::Version);
+        }
+        Ok(Self(bytes))
+    }
+
+    /// The 16 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// When it was made, by the clock of whoever made it: milliseconds since the epoch.
+    pub fn time_ms(&self) -> u64 {
+        self.0
+            .iter()
+            .take(6)
+            .fold(0, |time, byte| time << 8 | u64::from(*byte))
+    }
+
+    /// Whether a receiver whose clock shows `now_ms` takes it.
+    ///
+    /// # Errors
+    /// [`MessageIdError::TooOld`] and [`MessageIdError::Ahead`].
+    pub fn check(&self, now_ms: u64) -> Result<(), MessageIdError> {
+        let age_ms = now_ms.saturating_sub(self.time_ms());
+        if age_ms > MAX_ID_AGE_MS {
+            return Err(MessageIdError::TooOld { age_ms });
+        }
+        let ahead_ms = self.time_ms().saturating_sub(now_ms);
+        if ahead_ms > MAX_ID_AHEAD_MS {
+            return Err(MessageIdError::Ahead { ahead_ms });
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = hex::encode(self.0);
+        for at in HYPHENS {
+            text.insert(at, '-');
+        }
+        formatter.write_str(&text)
+    }
+}
+
+impl fmt::Debug for MessageId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "MessageId({self})")
+    }
+}
+
+impl FromStr for MessageId {
+    type Err = MessageIdError;
+
+    fn from_str(text: &str) -> Result<Self, MessageIdError> {
+        if text.len() != TEXT_LENGTH || !text.is_ascii() {
+            return Err(MessageIdError::Form);
+        }
+        let mut digits = [0; 32];
+        let mut free = digits.iter_mut();
+        for (at, byte) in text.bytes().enumerate() {
+            if HYPHENS.contains(&at) {
+                if byte != b'-' {
+                    return Err(MessageIdError::Form);
+                }
+            } else if let Some(digit) = free.next() {
+                *digit = byte;
+            }
+        }
+        let mut bytes = [0; 16];
+        hex::decode_to_slice(digits, &mut bytes).map_err(|_| MessageIdError::Form)?;
+        Self::from_bytes(bytes)
+    }
+}
+
+serde_as_text!(MessageId, Self::from_str);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// RFC 9562, appendix A.6: made on 2022-02-22 at 19:22:22 UTC.
+    const EXAMPLE: &str = "017f22e2-79b0-7cc3-98c4-dc0c0c07398f";
+
+    #[test]
+    fn the_example_of_the_specification() {
+        let id: MessageId = EXAMPLE.parse().unwrap();
+        assert_eq!(id.time_ms(), 1_645_557_742_000);
+        assert_eq!(id.to_string(), EXAMPLE);
+        assert_eq!(EXAMPLE.to_uppercase().parse(), Ok(id));
+        let random = [0xcc, 0xc3, 0x18, 0xc4, 0xdc, 0x0c, 0x0c, 0x07, 0x39, 0x8f];
+        assert_eq!(MessageId::new(1_645_557_742_000, random), id);
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        for (text, error) in [
+            ("", MessageIdError::Form),
+            ("017f22e279b07cc398c4dc0c0c07398f", MessageIdError::Form),
+            ("017f22e2-79b0-7cc3-98c4-dc0c0c07398", MessageIdError::Form),
+            ("017f22e2-79b0-7cc3-98c4-dc0c0c07398g", MessageIdError::Form),
+            ("017f22e2-79b0-7cc3-98c4+dc0c0c07398f", MessageIdError::Form),
+            ("{17f22e2-79b0-7cc3-98c4-dc0c0c07398}", MessageIdError::Form),
+            ("017f22e2-79b0-7cc3-98c4-dc0c0c0739é", MessageIdError::Form),
+            (
+                "017f22e2-79b0-4cc3-98c4-dc0c0c07398f",
+                MessageIdError::Version,
+            ),
+            (
+                "017f22e2-79b0-7cc3-c8c4-dc0c0c07398f",
+                MessageIdError::Version,
+            ),
+            (
+                "00000000-0000-0000-0000-000000000000",
+                MessageIdError::Version,
+            ),
+        ] {
+            assert_eq!(text.parse::<MessageId>(), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_taken_for_30_days_and_from_10_minutes_before() {
+        let made = 1_795_000_000_000;
+        let id = MessageId::new(made, [0; 10]);
+        for now in [made, made + MAX_ID_AGE_MS, made - MAX_ID_AHEAD_MS] {
+            assert_eq!(id.check(now), Ok(()));
+        }
+        assert_eq!(
+            id.check(made + MAX_ID_AGE_MS + 1),
+            Err(MessageIdError::TooOld {
+                age_ms: MAX_ID_AGE_MS + 1
+            })
+        );
+        assert_eq!(
+            id.check(made - MAX_ID_AHEAD_MS - 1),
+            Err(MessageIdError::Ahead {
+                ahead_ms: MAX_ID_AHEAD_MS + 1
+            })
+        );
+        assert!(id.check(0).is_err() && id.check(u64::MAX).is_err());
+    }
+
+    #[test]
+    fn generated_ids_differ_and_tell_their_time() {
+        let (a, b) = (
+            MessageId::generate(1_795_000_000_000).unwrap(),
+            MessageId::generate(1_795_000_000_000).unwrap(),
+        );
+        assert_ne!(a, b);
+        assert_eq!(a.time_ms(), 1_795_000_000_000);
+    }
+
+    proptest! {
+        #[test]
+        fn every_id_reads_back(time in any::<u64>(), random in any::<[u8; 10]>()) {
+            let id = MessageId::new(time, random);
+            prop_assert_eq!(id.time_ms(), time.min((1 << 48) - 1));
+            prop_assert_eq!(id.to_string().parse(), Ok(id));
+            prop_assert_eq!(MessageId::from_bytes(*id.as_bytes()), Ok(id));
+            let text = serde_json::to_string(&id).unwrap();
+            prop_assert_eq!(serde_json::from_str::<MessageId>(&text).unwrap(), id);
+        }
+
+        #[test]
+        fn ids_are_ordered_by_time(
+            a in 0_u64..1 << 48, b in 0_u64..1 << 48, random in any::<[u8; 10]>(),
+        ) {
+            prop_assume!(a != b);
+            prop_assert_eq!(a < b, MessageId::new(a, random) < MessageId::new(b, [0; 10]));
+        }
+
+        #[test]
+        fn no_text_panics(text in any::<String>()) {
+            if let Ok(id) = text.parse::<MessageId>() {
+                prop_assert!(id.to_string().eq_ignore_ascii_case(&text));
+            }
+        }
+    }
+}
