@@ -8,8 +8,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use agentry_chain::{ChainEvent, ChainTransaction};
-use agentry_protocol::{ChainId, TransactionHash, Verification};
-use agentry_sdk::Authenticity;
+use agentry_protocol::authenticity::{Finding, examine};
+use agentry_protocol::message::Envelope;
+use agentry_protocol::{Authenticity, ChainId, TransactionHash};
 
 use super::Shared;
 use super::roster::Roster;
@@ -156,14 +157,19 @@ fn of_transaction(
         .filter(|recipient| !recipient.is_self(&seen.stored.from));
     let is_known = known.contains(&seen.hash);
     // A signature is verified where something depends on it: once, whoever asks.
-    let verification = (recipient.is_some() || !is_known)
-        .then(|| roster.key_of(&seen.stored.from))
-        .flatten()
-        .map(|key| seen.stored.verify(&key));
+    let finding = (recipient.is_some() || !is_known).then(|| {
+        let header_key = recipient.and_then(|_| {
+            let envelope = Envelope::read(&seen.stored.payload);
+            envelope.header().and_then(|header| header.key)
+        });
+        let known_key = roster.key_of(&seen.stored.from);
+        examine(&seen.stored, chain, header_key.as_ref(), known_key.as_ref())
+    });
+    let authenticity = finding.map(Finding::authenticity);
     let mut steps = Vec::new();
     if let Some(sender) = sender {
         // Under a hash that the outbox does not know it may still be one of ours, respelled.
-        let respelled = !is_known && verification.is_some_and(Verification::is_valid);
+        let respelled = !is_known && authenticity == Some(Authenticity::Verified);
         steps.push(Step::Sighting {
             agent: sender.id,
             hash: seen.hash,
@@ -172,28 +178,14 @@ fn of_transaction(
             block_hash: Some(seen.block_hash),
         });
     }
-    if let Some(recipient) = recipient {
+    if let (Some(recipient), Some(authenticity)) = (recipient, authenticity) {
         steps.push(Step::Arrival(Arrival::new(
             recipient.id,
             seen.hash,
             &seen.stored,
             seen.height,
-            authenticity(chain, &seen.stored.chain_id, verification),
+            authenticity,
         )));
     }
     steps
-}
-
-/// What is known of a message's sender: PROTOCOL.md, "Authenticity".
-fn authenticity(chain: &ChainId, stated: &str, verification: Option<Verification>) -> Authenticity {
-    if stated != chain.as_str() {
-        return Authenticity::Forged;
-    }
-    match verification {
-        None => Authenticity::Unverified,
-        Some(Verification::Valid | Verification::ValidSevenKeys) => Authenticity::Verified,
-        Some(Verification::Invalid | Verification::Missing | Verification::Misspelled) => {
-            Authenticity::Forged
-        }
-    }
 }

@@ -13,7 +13,10 @@ use serde::Deserialize;
 pub(crate) struct NoSettings {}
 
 pub(crate) fn registry() -> Registry {
-    agentry::builtins().with::<Counter>().with::<Moody>()
+    agentry::builtins()
+        .with::<Counter>()
+        .with::<Moody>()
+        .with::<Strict>()
 }
 
 /// Counts the messages in its state, and answers with the number.
@@ -90,5 +93,27 @@ impl Behaviour for Moody {
             "fail 2 times" if context.attempt <= 2 => Err(BehaviourError::transient("not yet")),
             text => Ok(Effects::none().reply(format!("did: {text}"))),
         }
+    }
+}
+
+/// Answers every text of a sender who is proven.
+#[derive(Debug)]
+pub(crate) struct Strict;
+
+impl Behaviour for Strict {
+    const KIND: &'static str = "strict";
+    type Settings = NoSettings;
+
+    fn configure(_: NoSettings) -> Result<Self, ConfigureError> {
+        Ok(Self)
+    }
+
+    fn accepts(&self, message: &Message) -> bool {
+        message.text().is_some()
+    }
+
+    async fn on_message(&self, message: &Message, _: &Context) -> Result<Effects, BehaviourError> {
+        let text = message.text().unwrap_or_default();
+        Ok(Effects::none().reply(format!("I believe you: {text}")))
     }
 }

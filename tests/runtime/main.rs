@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod authenticity;
 mod conduct;
 mod confirmations;
 mod isolation;
@@ -121,13 +122,18 @@ impl Stage {
 
     /// Posts a text from a wallet to the agent.
     pub(crate) async fn say(&self, from: u8, text: &str) -> TransactionHash {
+        self.send(from, Json::string(text)).await
+    }
+
+    /// Posts a payload from a wallet to the agent.
+    pub(crate) async fn send(&self, from: u8, payload: Json) -> TransactionHash {
         let signed = Transaction {
             from: address(from),
             to: address(1),
             amount: Number::from(0_u64),
             fee: Number::from(10_u64),
             nonce: Number::from(unique()),
-            payload: Json::string(text),
+            payload,
             chain_id: "ait-devnet".parse::<ChainId>().unwrap(),
         }
         .sign(&key(from));
