@@ -229,7 +229,10 @@ async fn what_the_leader_lost_is_not_pending_at_the_follower_for_ever() {
     follower.submit(&alice.pay(&bob, 9, 10, 70)).await;
     leader.devnet().mine().unwrap();
     until("the follower to give it up", async || {
+        // It looks when it has all blocks: a leader that made them faster than it imports would
+        // be chased for ever.
         leader.devnet().mine().unwrap();
+        level(&follower, &leader).await;
         follower.pending().await.is_empty()
     })
     .await;
@@ -241,11 +244,17 @@ async fn an_absent_leader_makes_a_forwarding_follower_busy() {
     let follower = follow(&leader, manual());
     level(&follower, &leader).await;
     leader.stop();
-    let answer = follower
-        .try_post("/rpc/transaction", alice.pay(&bob, 1, 10, 1).body())
-        .await
-        .unwrap();
-    assert_eq!(answer.status().as_u16(), 429);
+    until("the follower to be busy", async || {
+        let answer = follower
+            .try_post("/rpc/transaction", alice.pay(&bob, 1, 10, 1).body())
+            .await
+            .unwrap();
+        let status = answer.status().as_u16();
+        // A connection from before that breaks under the bytes leaves their fate unknown: 502.
+        assert!([429, 502].contains(&status), "{status}");
+        status == 429
+    })
+    .await;
 }
 
 #[tokio::test]
