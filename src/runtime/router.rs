@@ -16,6 +16,7 @@ use actix::dev::{MessageResponse, OneshotSender};
 use actix::prelude::*;
 use agentry_chain::{Batch, ChainEvent};
 use agentry_protocol::{BlockHeight, ChainId};
+use rusqlite::Connection;
 
 use super::Shared;
 use super::agent::{Agent, Wake};
@@ -205,22 +206,29 @@ impl InboxRouter {
         if self.rules.confirmations == 0 || confirmed <= before {
             return;
         }
+        self.wake_found(
+            move |db| read::agents_waiting_at(db, Some(before), confirmed),
+            ctx,
+        );
+    }
+
+    /// Wakes the agents that a query finds.
+    fn wake_found(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<Vec<AgentId>> + Send + 'static,
+        ctx: &mut Context<Self>,
+    ) {
         let store = self.shared.store.clone();
-        let query = async move {
-            store
-                .read(move |db| read::agents_waiting_at(db, Some(before), confirmed))
-                .await
-        };
+        let find = async move { store.read(query).await };
         ctx.spawn(
-            query
-                .into_actor(self)
+            find.into_actor(self)
                 .map(|agents, router, ctx| match agents {
                     Ok(agents) => {
                         for agent in agents {
                             router.wake(agent, ctx);
                         }
                     }
-                    Err(error) => tracing::error!(%error, "looking for confirmed messages"),
+                    Err(error) => tracing::error!(%error, "looking for agents with messages"),
                 }),
         );
     }
@@ -231,22 +239,7 @@ impl Actor for InboxRouter {
 
     /// Wakes the agents for whom messages wait since the last run.
     fn started(&mut self, ctx: &mut Self::Context) {
-        let store = self.shared.store.clone();
-        let query = async move { store.read(read::agents_with_waiting).await };
-        ctx.spawn(
-            query
-                .into_actor(self)
-                .map(|agents, router, ctx| match agents {
-                    Ok(agents) => {
-                        for agent in agents {
-                            router.wake(agent, ctx);
-                        }
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "looking for messages that wait since the last run");
-                    }
-                }),
-        );
+        self.wake_found(read::agents_with_waiting, ctx);
     }
 }
 

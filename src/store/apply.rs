@@ -7,6 +7,7 @@ use agentry_protocol::BlockHeight;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::commit::{Commit, Outcome, PostResult, Receipt, Sent};
+use super::number::integer;
 use super::rows::{AgentId, Draft, InboxId, OutboxId, Prepared};
 use super::{StoreError, meta};
 
@@ -283,12 +284,6 @@ fn post(db: &Connection, id: OutboxId, result: &PostResult, at: u64) -> Result<u
             .execute(params![id.0, reason])?,
     };
     Ok(changed)
-}
-
-/// SQLite's integers have 64 bits with a sign. A height, a time or an amount beyond that cannot
-/// occur on a chain that exists; it is kept as the largest.
-fn integer(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 fn height(value: BlockHeight) -> i64 {

@@ -4,6 +4,8 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use serde::Serialize;
 
+use super::number::natural;
+
 /// A row of the inbox.
 #[derive(Clone, Debug, Serialize)]
 pub struct InboxItem {
@@ -151,10 +153,10 @@ pub fn inbox(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<InboxItem
                 hash: row.get(6)?,
                 digest: row.get(7)?,
                 height: optional(row, 8)?,
-                attempts: natural(row, 9)?,
+                attempts: required(row, 9)?,
                 reason: row.get(10)?,
-                seen_at: natural(row, 11)?,
-                due_at: natural(row, 12)?,
+                seen_at: required(row, 11)?,
+                due_at: required(row, 12)?,
                 settled_at: optional(row, 13)?,
                 transaction: row.get(14)?,
             })
@@ -185,17 +187,17 @@ pub fn outbox(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<OutboxIt
                 state: row.get(2)?,
                 from: row.get(3)?,
                 to: row.get(4)?,
-                amount: natural(row, 5)?,
-                fee: natural(row, 6)?,
+                amount: required(row, 5)?,
+                fee: required(row, 6)?,
                 payload: row.get(7)?,
                 origin: row.get(8)?,
                 nonce: row.get(9)?,
                 hash: row.get(10)?,
-                posts: natural(row, 11)?,
+                posts: required(row, 11)?,
                 reason: row.get(12)?,
                 height: optional(row, 13)?,
                 block_hash: row.get(14)?,
-                created_at: natural(row, 15)?,
+                created_at: required(row, 15)?,
                 prepared_at: optional(row, 16)?,
                 accepted_at: optional(row, 17)?,
                 mined_at: optional(row, 18)?,
@@ -230,9 +232,8 @@ pub fn is_hosted(db: &Connection, address: &str) -> rusqlite::Result<bool> {
     .map(|count| count > 0)
 }
 
-fn natural(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
-    row.get::<_, i64>(column)
-        .map(|value| u64::try_from(value).unwrap_or(0))
+fn required(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get(column).map(natural)
 }
 
 fn optional(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {

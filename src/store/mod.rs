@@ -19,6 +19,7 @@ mod apply;
 pub mod commit;
 pub mod list;
 mod meta;
+mod number;
 pub mod read;
 mod readers;
 pub mod rows;

@@ -10,6 +10,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::meta;
+use super::number::{integer, natural};
 use super::rows::{
     AgentId, AgentRow, Draft, DueMessage, InboxId, OpenTransaction, OutboxId, QueuedDraft,
 };
@@ -330,7 +331,7 @@ pub fn known_hashes(
 /// The blocks above a height that could not be read whole, by ascending height.
 pub fn gaps(db: &Connection, above: BlockHeight) -> rusqlite::Result<Vec<BlockHeight>> {
     db.prepare_cached("SELECT height FROM gap WHERE height > ?1 ORDER BY height")?
-        .query_map(params![i64::try_from(above.0).unwrap_or(i64::MAX)], |row| {
+        .query_map(params![integer(above.0)], |row| {
             Ok(BlockHeight(natural(row.get(0)?)))
         })?
         .collect()
@@ -382,12 +383,4 @@ fn text<T, E: std::error::Error + Send + Sync + 'static>(
     parse(value).map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
     })
-}
-
-fn integer(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-fn natural(value: i64) -> u64 {
-    u64::try_from(value).unwrap_or(0)
 }
