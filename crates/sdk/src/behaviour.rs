@@ -2,22 +2,29 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 
 use serde::de::DeserializeOwned;
 
+use crate::event::{Fate, SentMessage, Settlement, TaskReport, Timer};
+use crate::registry::Setup;
+use crate::task::{Desk, Task, TaskError, TaskLimits, TaskOutput};
 use crate::{Authenticity, Context, Effects, Message};
 
 /// A rule of conduct of a hosted wallet.
 ///
-/// The runtime may run a behaviour several times for one message (after a crash, a time-out, a
+/// The runtime shows it *events*: a message, a timer of its own, the fate of something it sent,
+/// what became of a message that others acted on, news of a task of its own. Each handler returns
+/// [`Effects`]: what should happen. All but [`on_message`](Self::on_message) have a default that
+/// asks for nothing.
+///
+/// The runtime may run a handler several times for one event (after a crash, a time-out, a
 /// failure), also at the same time for different agents; its *effects* happen once. So a behaviour
 /// keeps nothing in itself between runs: what it must remember goes through
 /// [`Effects::set_state`].
 ///
 /// A run has a time limit, and a panic in it is caught: either counts as a transient failure. A
-/// run is a future on a runtime with several threads: it must not block a thread for long, and
-/// work that computes belongs on `tokio::task::spawn_blocking`.
+/// run is a future on a tokio runtime with several threads: it must not block a thread for long,
+/// and work that computes belongs on `tokio::task::spawn_blocking`, or into a [task](crate::task).
 pub trait Behaviour: fmt::Debug + Send + Sync + Sized + 'static {
     /// The name under which agents.toml asks for it (`kind = "…"`): lower case, digits, `-`.
     const KIND: &'static str;
@@ -26,15 +33,34 @@ pub trait Behaviour: fmt::Debug + Send + Sync + Sized + 'static {
     /// key is reported with the known ones.
     type Settings: DeserializeOwned;
 
-    /// Makes the behaviour from its keys in agents.toml.
+    /// Makes the behaviour from its keys in agents.toml. `setup` tells where the file lies, so
+    /// that relative paths mean what their author meant.
+    ///
+    /// It is also called to check a file that is not run: it must not change anything outside, nor
+    /// take long.
     ///
     /// # Errors
     /// Settings that are well formed and still make no sense, with what to do about it.
-    fn configure(settings: Self::Settings) -> Result<Self, ConfigureError>;
+    fn configure(settings: Self::Settings, setup: &Setup<'_>) -> Result<Self, ConfigureError>;
 
     /// What it demands of a message's authenticity. Less is not shown to it.
     fn demands(&self) -> Authenticity {
         Authenticity::Verified
+    }
+
+    /// Whether it is shown sealed messages alone.
+    fn demands_seal(&self) -> bool {
+        false
+    }
+
+    /// The commands (`cmd`) that it takes, for the agent's card in the directory.
+    fn commands(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What it can do, for the agent's card in the directory and its status.
+    fn capabilities(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Whether it wants to see this message. Must be quick and must not depend on anything but
@@ -51,6 +77,101 @@ pub trait Behaviour: fmt::Debug + Send + Sync + Sized + 'static {
         message: &Message,
         context: &Context,
     ) -> impl Future<Output = Result<Effects, BehaviourError>> + Send;
+
+    /// Says what should happen now that a timer which it [set](Effects::schedule) has run out.
+    ///
+    /// # Errors
+    /// As for a message; the timer's event is then the dead letter.
+    fn on_timer(
+        &self,
+        timer: &Timer,
+        context: &Context,
+    ) -> impl Future<Output = Result<Effects, BehaviourError>> + Send {
+        let _ = (timer, context);
+        async { Ok(Effects::none()) }
+    }
+
+    /// Says what should happen because of what became of a message that it sent with a
+    /// [label](crate::Outgoing::label).
+    ///
+    /// # Errors
+    /// As for a timer.
+    fn on_fate(
+        &self,
+        sent: &SentMessage,
+        fate: &Fate,
+        context: &Context,
+    ) -> impl Future<Output = Result<Effects, BehaviourError>> + Send {
+        let _ = (sent, fate, context);
+        async { Ok(Effects::none()) }
+    }
+
+    /// Whether it wants to know what becomes of this message in the hands of the agent's other
+    /// behaviours. Such a behaviour is a bystander: that it accepts the message does not count as
+    /// acting on it. Must be as quick as [`accepts`](Self::accepts).
+    fn watches(&self, message: &Message) -> bool {
+        let _ = message;
+        false
+    }
+
+    /// Says what should happen because of what became of a message that it
+    /// [watches](Self::watches). Also called for messages that have expired and reached no
+    /// behaviour.
+    ///
+    /// # Errors
+    /// As for a timer.
+    fn on_settled(
+        &self,
+        message: &Message,
+        settlement: &Settlement,
+        context: &Context,
+    ) -> impl Future<Output = Result<Effects, BehaviourError>> + Send {
+        let _ = (message, settlement, context);
+        async { Ok(Effects::none()) }
+    }
+
+    /// Does the work of a task that it [started](Effects::start_task). Apart from all handlers, it
+    /// may take long, and may touch the world: files, programs, services.
+    ///
+    /// It can be begun more than once for one task: after a crash, or a transient failure. It is
+    /// ended by dropping the future (at the time limit, the deadline, a cancellation, the end of
+    /// the process); what it holds must end with it.
+    ///
+    /// # Errors
+    /// [`TaskError`]: transient, so that it is tried again, or for good.
+    fn execute(
+        &self,
+        task: &Task,
+        desk: &Desk,
+    ) -> impl Future<Output = Result<TaskOutput, TaskError>> + Send {
+        let _ = (task, desk);
+        async {
+            Err(TaskError::permanent(
+                "no-executor",
+                "this behaviour executes no tasks",
+            ))
+        }
+    }
+
+    /// The limits of tasks of one type. Asked when a task is begun.
+    fn task_limits(&self, kind: &str) -> TaskLimits {
+        let _ = kind;
+        TaskLimits::default()
+    }
+
+    /// Says what should happen because of news of a task: progress, or its end.
+    /// [`Effects::reply`] answers the message that started it.
+    ///
+    /// # Errors
+    /// As for a timer.
+    fn on_task(
+        &self,
+        report: &TaskReport,
+        context: &Context,
+    ) -> impl Future<Output = Result<Effects, BehaviourError>> + Send {
+        let _ = (report, context);
+        async { Ok(Effects::none()) }
+    }
 }
 
 /// Why a run failed.
@@ -88,38 +209,3 @@ impl BehaviourError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigureError(pub String);
-
-/// A behaviour whose type was forgotten, so that behaviours of many kinds fit into one list.
-///
-/// Every [`Behaviour`] is one; do not implement it by hand.
-pub trait AnyBehaviour: fmt::Debug + Send + Sync {
-    /// [`Behaviour::KIND`].
-    fn kind(&self) -> &'static str;
-    /// [`Behaviour::demands`].
-    fn demands(&self) -> Authenticity;
-    /// [`Behaviour::accepts`].
-    fn accepts(&self, message: &Message) -> bool;
-    /// [`Behaviour::on_message`].
-    fn on_message<'a>(&'a self, message: &'a Message, context: &'a Context) -> Run<'a>;
-}
-
-/// One run of a behaviour.
-pub type Run<'a> = Pin<Box<dyn Future<Output = Result<Effects, BehaviourError>> + Send + 'a>>;
-
-impl<B: Behaviour> AnyBehaviour for B {
-    fn kind(&self) -> &'static str {
-        B::KIND
-    }
-
-    fn demands(&self) -> Authenticity {
-        Behaviour::demands(self)
-    }
-
-    fn accepts(&self, message: &Message) -> bool {
-        Behaviour::accepts(self, message)
-    }
-
-    fn on_message<'a>(&'a self, message: &'a Message, context: &'a Context) -> Run<'a> {
-        Box::pin(Behaviour::on_message(self, message, context))
-    }
-}

@@ -1,39 +1,36 @@
 //! What a behaviour may ask for.
 
-use agentry_protocol::{Address, Json};
-use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+use agentry_protocol::message::compose;
+use agentry_protocol::{Address, KnownCommand};
 use serde_json::Value;
+
+use crate::outgoing::{Addressed, Outgoing};
+use crate::task::TaskStart;
 
 /// The most effects that one run may return.
 ///
-/// A run stands for one answer to one message; a behaviour that wants to send more works in steps.
+/// A run stands for one answer to one event; a behaviour that wants to send more works in steps.
 pub const MAX_EFFECTS: usize = 256;
 
 /// The largest payload of one effect, in bytes of its compact JSON.
 pub use agentry_protocol::message::MAX_PAYLOAD_BYTES;
 
-/// The largest state value, in bytes of its JSON, and the longest key, in bytes.
+/// The largest value of a state entry, a timer or a task's input, in bytes of its JSON.
 pub const MAX_STATE_VALUE_BYTES: usize = 1_000_000;
-/// The longest key of a state entry, in bytes.
+/// The longest name of a state entry, a timer, a task or a label, in bytes.
 pub const MAX_STATE_KEY_BYTES: usize = 256;
+/// The furthest that a timer or an expiry may lie ahead: ten years.
+pub const MAX_AHEAD: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
 /// One thing that should happen.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Answer the sender of the message.
-    Reply {
-        /// What to say.
-        payload: Json,
-    },
+    /// Answer the sender of the message that the event is about.
+    Reply(Outgoing),
     /// Send a message of one's own accord.
-    Send {
-        /// To whom.
-        to: Address,
-        /// What to say.
-        payload: Json,
-        /// What to transfer with it, in AIT.
-        amount: u64,
-    },
+    Send(Addressed),
     /// Remember a value.
     SetState {
         /// Under which name.
@@ -46,54 +43,114 @@ pub enum Effect {
         /// Under which name.
         key: String,
     },
+    /// Be shown a timer later.
+    Schedule {
+        /// Its name. A timer that this behaviour has under the same name is replaced.
+        name: String,
+        /// How long after the run.
+        after: Duration,
+        /// What comes with it.
+        data: Value,
+    },
+    /// Forget a timer.
+    Unschedule {
+        /// Its name.
+        name: String,
+    },
+    /// Have a task done.
+    StartTask(TaskStart),
+    /// Have a task not done, or not finished. One that has ended stays as it is.
+    CancelTask {
+        /// Its key.
+        key: String,
+    },
+    /// The message will not be acted on: who watches it is told that it was rejected.
+    Reject {
+        /// Why; its sender may be told.
+        reason: String,
+    },
 }
 
-/// What should happen because of a message, in this order.
+/// What should happen because of an event, in this order.
 ///
 /// All of it happens or none of it: a run's effects become durable in one step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Effects(Vec<Effect>);
 
 impl Effects {
-    /// Nothing is to happen; the message counts as handled.
+    /// Nothing is to happen; the event counts as handled.
     pub fn none() -> Self {
         Self::default()
     }
 
     /// Answers the sender with a text.
     pub fn reply(self, text: impl Into<String>) -> Self {
-        self.reply_json(Json::string(text))
+        self.reply_with(Outgoing::text(text))
     }
 
-    /// Answers the sender with a payload of any form.
-    pub fn reply_json(mut self, payload: Json) -> Self {
-        self.0.push(Effect::Reply { payload });
-        self
+    /// Answers the sender with a command.
+    pub fn reply_command(self, command: &KnownCommand) -> Self {
+        self.reply_with(Outgoing::command(command))
+    }
+
+    /// Answers the sender.
+    pub fn reply_with(self, outgoing: Outgoing) -> Self {
+        self.with(Effect::Reply(outgoing))
     }
 
     /// Sends a text to an address.
-    pub fn send(mut self, to: Address, text: impl Into<String>) -> Self {
-        self.0.push(Effect::Send {
-            to,
-            payload: Json::string(text),
-            amount: 0,
-        });
-        self
+    pub fn send(self, to: Address, text: impl Into<String>) -> Self {
+        self.send_with(to, Outgoing::text(text))
+    }
+
+    /// Sends a message to an address.
+    pub fn send_with(self, to: Address, outgoing: Outgoing) -> Self {
+        self.with(Effect::Send(Addressed { to, outgoing }))
     }
 
     /// Remembers `value` under `key`, in place of what was there.
-    pub fn set_state(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.0.push(Effect::SetState {
+    pub fn set_state(self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.with(Effect::SetState {
             key: key.into(),
             value: value.into(),
-        });
-        self
+        })
     }
 
     /// Forgets what is under `key`.
-    pub fn clear_state(mut self, key: impl Into<String>) -> Self {
-        self.0.push(Effect::ClearState { key: key.into() });
-        self
+    pub fn clear_state(self, key: impl Into<String>) -> Self {
+        self.with(Effect::ClearState { key: key.into() })
+    }
+
+    /// Has [`Behaviour::on_timer`](crate::Behaviour::on_timer) run after a while. A timer of the
+    /// same name is replaced.
+    pub fn schedule(self, name: impl Into<String>, after: Duration, data: impl Into<Value>) -> Self {
+        self.with(Effect::Schedule {
+            name: name.into(),
+            after,
+            data: data.into(),
+        })
+    }
+
+    /// Forgets a timer.
+    pub fn unschedule(self, name: impl Into<String>) -> Self {
+        self.with(Effect::Unschedule { name: name.into() })
+    }
+
+    /// Has [`Behaviour::execute`](crate::Behaviour::execute) do a task.
+    pub fn start_task(self, task: TaskStart) -> Self {
+        self.with(Effect::StartTask(task))
+    }
+
+    /// Has a task canceled.
+    pub fn cancel_task(self, key: impl Into<String>) -> Self {
+        self.with(Effect::CancelTask { key: key.into() })
+    }
+
+    /// Says that the message will not be acted on.
+    pub fn reject(self, reason: impl Into<String>) -> Self {
+        self.with(Effect::Reject {
+            reason: reason.into(),
+        })
     }
 
     /// Adds one more effect.
@@ -117,27 +174,64 @@ impl Effects {
         }
         for (index, effect) in self.0.iter().enumerate() {
             match effect {
-                Effect::Reply { payload } | Effect::Send { payload, .. } => {
-                    let bytes = payload.to_compact().len();
-                    if bytes > MAX_PAYLOAD_BYTES {
-                        return Err(EffectsError::PayloadTooLarge { index, bytes });
-                    }
-                }
+                Effect::Reply(outgoing)
+                | Effect::Send(Addressed { outgoing, .. }) => check_outgoing(index, outgoing)?,
                 Effect::SetState { key, value } => {
-                    let bytes = value.to_string().len();
-                    if bytes > MAX_STATE_VALUE_BYTES {
-                        return Err(EffectsError::StateTooLarge {
-                            key: key.clone(),
-                            bytes,
-                        });
-                    }
+                    check_value(key, value)?;
                     check_key(key)?;
                 }
-                Effect::ClearState { key } => check_key(key)?,
+                Effect::Schedule { name, after, data } => {
+                    check_value(name, data)?;
+                    check_key(name)?;
+                    check_ahead(index, *after)?;
+                }
+                Effect::StartTask(task) => {
+                    check_value(&task.key, &task.input)?;
+                    check_key(&task.key)?;
+                    check_key(&task.kind)?;
+                }
+                Effect::ClearState { key } | Effect::CancelTask { key } => check_key(key)?,
+                Effect::Unschedule { name } => check_key(name)?,
+                Effect::Reject { .. } => {}
             }
         }
         Ok(())
     }
+}
+
+fn check_outgoing(index: usize, outgoing: &Outgoing) -> Result<(), EffectsError> {
+    compose(&outgoing.payload, None).map_err(|error| EffectsError::Payload {
+        index,
+        reason: error.to_string(),
+    })?;
+    if let Some(label) = &outgoing.label {
+        check_key(label)?;
+    }
+    if let Some(after) = outgoing.expires_in {
+        check_ahead(index, after)?;
+    }
+    if let Some(acknowledge) = outgoing.acknowledge {
+        check_ahead(index, acknowledge.within)?;
+    }
+    Ok(())
+}
+
+fn check_ahead(index: usize, after: Duration) -> Result<(), EffectsError> {
+    if after > MAX_AHEAD {
+        return Err(EffectsError::TooFarAhead { index });
+    }
+    Ok(())
+}
+
+fn check_value(key: &str, value: &Value) -> Result<(), EffectsError> {
+    let bytes = value.to_string().len();
+    if bytes > MAX_STATE_VALUE_BYTES {
+        return Err(EffectsError::ValueTooLarge {
+            key: key.to_owned(),
+            bytes,
+        });
+    }
+    Ok(())
 }
 
 fn check_key(key: &str) -> Result<(), EffectsError> {
@@ -162,28 +256,32 @@ pub enum EffectsError {
     /// More effects than one run may return.
     #[error("the run returned {0} effects; at most {MAX_EFFECTS} are allowed, split the work")]
     TooMany(usize),
-    /// A payload that no node would take.
-    #[error(
-        "effect {index} has a payload of {bytes} bytes; at most {MAX_PAYLOAD_BYTES} fit into a transaction"
-    )]
-    PayloadTooLarge {
+    /// A payload that cannot be sent.
+    #[error("effect {index} has a payload that cannot be sent: {reason}")]
+    Payload {
         /// Which effect, from 0.
         index: usize,
-        /// Its size.
-        bytes: usize,
+        /// Why.
+        reason: String,
     },
-    /// A state value over the bound.
-    #[error(
-        "the state value under {key:?} has {bytes} bytes; at most {MAX_STATE_VALUE_BYTES} are kept"
-    )]
-    StateTooLarge {
+    /// A timer or an expiry beyond the bound.
+    #[error("effect {index} lies more than ten years ahead")]
+    TooFarAhead {
+        /// Which effect, from 0.
+        index: usize,
+    },
+    /// A value over the bound.
+    #[error("the value under {key:?} has {bytes} bytes; at most {MAX_STATE_VALUE_BYTES} are kept")]
+    ValueTooLarge {
         /// Its name.
         key: String,
         /// Its size.
         bytes: usize,
     },
-    /// An empty or overlong state key.
-    #[error("a state key has {bytes} bytes; it needs 1 to {MAX_STATE_KEY_BYTES}")]
+    /// An empty or overlong name.
+    #[error(
+        "the name of a state entry, a timer, a task or a label has {bytes} bytes; it needs 1 to {MAX_STATE_KEY_BYTES}"
+    )]
     BadKey {
         /// Its length.
         bytes: usize,

@@ -7,13 +7,18 @@
 //! | module | holds |
 //! |---|---|
 //! | [`behaviour`] | the [`Behaviour`] trait and how a run may fail |
-//! | [`message`] | what a behaviour is shown |
+//! | [`message`] | what a behaviour is shown of a message |
+//! | [`event`] | what else it is shown: timers, fates, settlements, news of tasks |
 //! | [`effects`] | what it may ask for |
+//! | [`outgoing`] | a message that it sends |
+//! | [`task`] | work that takes long; executors |
 //! | [`context`] | who runs it, when, and its durable state |
-//! | [`registry`] | the list of kinds that a binary knows |
+//! | [`directory`] | the cards of other agents, and what can be looked up |
+//! | [`registry`] | the lists of kinds that a binary knows |
+//! | [`erased`] | behaviours and executors whose types were forgotten |
 //!
 //! ```
-//! use agentry_sdk::{Behaviour, BehaviourError, ConfigureError, Context, Effects, Message};
+//! use agentry_sdk::{Behaviour, BehaviourError, ConfigureError, Context, Effects, Message, Setup};
 //! use serde::Deserialize;
 //!
 //! /// Answers every text with the same text.
@@ -28,12 +33,12 @@
 //!     const KIND: &'static str = "echo";
 //!     type Settings = EchoSettings;
 //!
-//!     fn configure(_: EchoSettings) -> Result<Self, ConfigureError> {
+//!     fn configure(_: EchoSettings, _: &Setup<'_>) -> Result<Self, ConfigureError> {
 //!         Ok(Echo)
 //!     }
 //!
 //!     fn accepts(&self, message: &Message) -> bool {
-//!         message.text().is_some()
+//!         message.text().is_some() && !message.is_answer()
 //!     }
 //!
 //!     async fn on_message(
@@ -49,15 +54,25 @@
 
 pub mod behaviour;
 pub mod context;
+pub mod directory;
 pub mod effects;
+pub mod erased;
+pub mod event;
 pub mod message;
+pub mod outgoing;
 pub mod registry;
+pub mod task;
 
-pub use behaviour::{AnyBehaviour, Behaviour, BehaviourError, ConfigureError};
+pub use behaviour::{Behaviour, BehaviourError, ConfigureError};
 pub use context::{Context, State};
+pub use directory::{Card, NameError, Query, World};
 pub use effects::{Effect, Effects, EffectsError};
-pub use message::{Authenticity, Message};
-pub use registry::{BuildError, Registry};
+pub use erased::{AnyBehaviour, AnyExecutor};
+pub use event::{Event, Fate, SentMessage, Settlement, TaskNews, TaskReport, Timer};
+pub use message::{Answered, Authenticity, Message};
+pub use outgoing::{Acknowledge, Addressed, Outgoing, Sealing};
+pub use registry::{BuildError, Registry, Setup};
+pub use task::{Desk, Executor, Task, TaskError, TaskLimits, TaskOutput, TaskStart};
 
 /// The types of the chain that messages and effects are made of.
 pub use agentry_protocol as protocol;

@@ -1,19 +1,75 @@
-//! The list of kinds that a binary knows.
+//! The lists of kinds that a binary knows.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::{AnyBehaviour, Behaviour, ConfigureError};
+use crate::task::Executor;
+use crate::{AnyBehaviour, AnyExecutor, Behaviour, ConfigureError};
 
-type Build = fn(Map<String, Value>) -> Result<Arc<dyn AnyBehaviour>, BuildError>;
+type Build = fn(Map<String, Value>, &Setup<'_>) -> Result<Arc<dyn AnyBehaviour>, BuildError>;
+type BuildExecutor = fn(Map<String, Value>, &Setup<'_>) -> Result<Arc<dyn AnyExecutor>, BuildError>;
 
-/// The kinds of behaviour that agents.toml may ask for.
+/// The kinds of behaviour and of executor that agents.toml may ask for.
 #[derive(Clone, Default)]
 pub struct Registry {
     kinds: BTreeMap<&'static str, Build>,
+    executors: BTreeMap<&'static str, BuildExecutor>,
+}
+
+static EMPTY: Registry = Registry {
+    kinds: BTreeMap::new(),
+    executors: BTreeMap::new(),
+};
+
+/// Where a behaviour is being configured.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup<'a> {
+    folder: &'a Path,
+    registry: &'a Registry,
+}
+
+impl<'a> Setup<'a> {
+    /// For an agents.toml in this folder, in a binary with these kinds.
+    pub const fn new(folder: &'a Path, registry: &'a Registry) -> Self {
+        Self { folder, registry }
+    }
+
+    /// A path of agents.toml: relative ones are relative to its folder.
+    pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.folder.join(path)
+    }
+
+    /// Makes an executor of a kind.
+    ///
+    /// # Errors
+    /// As [`Registry::build`].
+    pub fn executor(
+        &self,
+        kind: &str,
+        settings: Map<String, Value>,
+    ) -> Result<Arc<dyn AnyExecutor>, BuildError> {
+        let build =
+            self.registry
+                .executors
+                .get(kind)
+                .ok_or_else(|| BuildError::UnknownExecutor {
+                    kind: kind.to_owned(),
+                    known: self.registry.executors(),
+                })?;
+        build(settings, self)
+    }
+}
+
+impl Default for Setup<'_> {
+    /// In the working directory, without executors.
+    fn default() -> Self {
+        Self::new(Path::new(""), &EMPTY)
+    }
 }
 
 impl Registry {
@@ -22,19 +78,31 @@ impl Registry {
         Self::default()
     }
 
-    /// Adds a kind; one of the same name is replaced.
+    /// Adds a kind of behaviour; one of the same name is replaced.
     #[must_use]
     pub fn with<B: Behaviour>(mut self) -> Self {
         self.kinds.insert(B::KIND, build::<B>);
         self
     }
 
-    /// The names of all kinds, in order.
+    /// Adds a kind of executor; one of the same name is replaced.
+    #[must_use]
+    pub fn with_executor<E: Executor>(mut self) -> Self {
+        self.executors.insert(E::KIND, build_executor::<E>);
+        self
+    }
+
+    /// The names of all kinds of behaviour, in order.
     pub fn kinds(&self) -> Vec<&'static str> {
         self.kinds.keys().copied().collect()
     }
 
-    /// Makes a behaviour of a kind from its keys in agents.toml.
+    /// The names of all kinds of executor, in order.
+    pub fn executors(&self) -> Vec<&'static str> {
+        self.executors.keys().copied().collect()
+    }
+
+    /// Makes a behaviour of a kind from its keys in an agents.toml that lies in `folder`.
     ///
     /// # Errors
     /// An unknown kind (with the known ones), keys that do not fit (with the known ones), or
@@ -43,6 +111,7 @@ impl Registry {
         &self,
         kind: &str,
         settings: Map<String, Value>,
+        folder: &Path,
     ) -> Result<Arc<dyn AnyBehaviour>, BuildError> {
         let build = self
             .kinds
@@ -51,28 +120,52 @@ impl Registry {
                 kind: kind.to_owned(),
                 known: self.kinds(),
             })?;
-        build(settings)
+        build(settings, &Setup::new(folder, self))
     }
 }
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Registry").field(&self.kinds()).finish()
+        f.debug_struct("Registry")
+            .field("kinds", &self.kinds())
+            .field("executors", &self.executors())
+            .finish()
     }
 }
 
-fn build<B: Behaviour>(settings: Map<String, Value>) -> Result<Arc<dyn AnyBehaviour>, BuildError> {
-    let settings = serde_json::from_value(Value::Object(settings))
-        .map_err(|error| BuildError::Settings(error.to_string()))?;
-    Ok(Arc::new(B::configure(settings)?))
+fn read<T: DeserializeOwned>(settings: Map<String, Value>) -> Result<T, BuildError> {
+    serde_json::from_value(Value::Object(settings))
+        .map_err(|error| BuildError::Settings(error.to_string()))
 }
 
-/// Why a behaviour could not be made from agents.toml.
+fn build<B: Behaviour>(
+    settings: Map<String, Value>,
+    setup: &Setup<'_>,
+) -> Result<Arc<dyn AnyBehaviour>, BuildError> {
+    Ok(Arc::new(B::configure(read(settings)?, setup)?))
+}
+
+fn build_executor<E: Executor>(
+    settings: Map<String, Value>,
+    setup: &Setup<'_>,
+) -> Result<Arc<dyn AnyExecutor>, BuildError> {
+    Ok(Arc::new(E::configure(read(settings)?, setup)?))
+}
+
+/// Why a behaviour or an executor could not be made from agents.toml.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
     /// No such kind in this binary.
     #[error("unknown behaviour kind {kind:?}; this binary knows {}", known.join(", "))]
     UnknownKind {
+        /// What was asked for.
+        kind: String,
+        /// What there is.
+        known: Vec<&'static str>,
+    },
+    /// No such executor in this binary.
+    #[error("unknown executor {kind:?}; this binary knows {}", known.join(", "))]
+    UnknownExecutor {
         /// What was asked for.
         kind: String,
         /// What there is.

@@ -1,0 +1,111 @@
+//! Behaviours and executors whose types were forgotten, so that many kinds fit into one list.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::event::Event;
+use crate::task::{Desk, Executor, Task, TaskError, TaskLimits, TaskOutput};
+use crate::{Authenticity, Behaviour, BehaviourError, Context, Effects, Message};
+
+/// One run of a behaviour.
+pub type Run<'a> = Pin<Box<dyn Future<Output = Result<Effects, BehaviourError>> + Send + 'a>>;
+
+/// One run of a task.
+pub type TaskRun<'a> = Pin<Box<dyn Future<Output = Result<TaskOutput, TaskError>> + Send + 'a>>;
+
+/// A behaviour whose type was forgotten.
+///
+/// Every [`Behaviour`] is one; do not implement it by hand.
+pub trait AnyBehaviour: fmt::Debug + Send + Sync {
+    /// [`Behaviour::KIND`].
+    fn kind(&self) -> &'static str;
+    /// [`Behaviour::demands`].
+    fn demands(&self) -> Authenticity;
+    /// [`Behaviour::demands_seal`].
+    fn demands_seal(&self) -> bool;
+    /// [`Behaviour::commands`].
+    fn commands(&self) -> Vec<String>;
+    /// [`Behaviour::capabilities`].
+    fn capabilities(&self) -> Vec<String>;
+    /// [`Behaviour::accepts`].
+    fn accepts(&self, message: &Message) -> bool;
+    /// [`Behaviour::watches`].
+    fn watches(&self, message: &Message) -> bool;
+    /// The handler of an event.
+    fn on_event<'a>(&'a self, event: &'a Event, context: &'a Context) -> Run<'a>;
+    /// [`Behaviour::execute`].
+    fn execute<'a>(&'a self, task: &'a Task, desk: &'a Desk) -> TaskRun<'a>;
+    /// [`Behaviour::task_limits`].
+    fn task_limits(&self, kind: &str) -> TaskLimits;
+}
+
+impl<B: Behaviour> AnyBehaviour for B {
+    fn kind(&self) -> &'static str {
+        B::KIND
+    }
+
+    fn demands(&self) -> Authenticity {
+        Behaviour::demands(self)
+    }
+
+    fn demands_seal(&self) -> bool {
+        Behaviour::demands_seal(self)
+    }
+
+    fn commands(&self) -> Vec<String> {
+        Behaviour::commands(self)
+    }
+
+    fn capabilities(&self) -> Vec<String> {
+        Behaviour::capabilities(self)
+    }
+
+    fn accepts(&self, message: &Message) -> bool {
+        Behaviour::accepts(self, message)
+    }
+
+    fn watches(&self, message: &Message) -> bool {
+        Behaviour::watches(self, message)
+    }
+
+    fn on_event<'a>(&'a self, event: &'a Event, context: &'a Context) -> Run<'a> {
+        match event {
+            Event::Message(message) => Box::pin(self.on_message(message, context)),
+            Event::Timer(timer) => Box::pin(self.on_timer(timer, context)),
+            Event::Fate(sent, fate) => Box::pin(self.on_fate(sent, fate, context)),
+            Event::Settled(message, settlement) => {
+                Box::pin(self.on_settled(message, settlement, context))
+            }
+            Event::Task(report) => Box::pin(self.on_task(report, context)),
+        }
+    }
+
+    fn execute<'a>(&'a self, task: &'a Task, desk: &'a Desk) -> TaskRun<'a> {
+        Box::pin(Behaviour::execute(self, task, desk))
+    }
+
+    fn task_limits(&self, kind: &str) -> TaskLimits {
+        Behaviour::task_limits(self, kind)
+    }
+}
+
+/// An executor whose type was forgotten.
+///
+/// Every [`Executor`] is one; do not implement it by hand.
+pub trait AnyExecutor: fmt::Debug + Send + Sync {
+    /// [`Executor::KIND`].
+    fn kind(&self) -> &'static str;
+    /// [`Executor::execute`].
+    fn execute<'a>(&'a self, task: &'a Task, desk: &'a Desk) -> TaskRun<'a>;
+}
+
+impl<E: Executor> AnyExecutor for E {
+    fn kind(&self) -> &'static str {
+        E::KIND
+    }
+
+    fn execute<'a>(&'a self, task: &'a Task, desk: &'a Desk) -> TaskRun<'a> {
+        Box::pin(Executor::execute(self, task, desk))
+    }
+}
