@@ -3,9 +3,14 @@
 //! ```toml
 //! behaviours = [{ kind = "pong", trigger = "ping", reply = "pong", match = "exact" }]
 //! ```
+//!
+//! The command `PING` counts as the text `ping`: where that fires the trigger, the command is
+//! answered with the command `PONG`. Whatever names in its header what it answers is never
+//! answered itself.
 
+use agentry_sdk::protocol::KnownCommand;
 use agentry_sdk::{
-    Authenticity, Behaviour, BehaviourError, ConfigureError, Context, Effects, Message,
+    Authenticity, Behaviour, BehaviourError, ConfigureError, Context, Effects, Message, Setup,
 };
 use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
@@ -13,6 +18,10 @@ use serde::Deserialize;
 /// The largest compiled pattern, in bytes. A pattern comes from the operator, so this is a guard
 /// against a slip (`.{1,100000}`), not against an attacker.
 const REGEX_SIZE_LIMIT: usize = 1 << 20;
+
+/// The command that asks for a `PONG`, and the text that means the same.
+const PING: &str = "PING";
+const PING_TEXT: &str = "ping";
 
 /// How a text is held against the trigger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -82,7 +91,7 @@ impl Behaviour for Pong {
     const KIND: &'static str = "pong";
     type Settings = PongSettings;
 
-    fn configure(settings: PongSettings) -> Result<Self, ConfigureError> {
+    fn configure(settings: PongSettings, _: &Setup<'_>) -> Result<Self, ConfigureError> {
         if settings.trigger.is_empty() {
             return Err(ConfigureError(
                 "`trigger` is empty: every text would fire it; give it a text".into(),
@@ -117,11 +126,26 @@ impl Behaviour for Pong {
         Authenticity::Unverified
     }
 
-    fn accepts(&self, message: &Message) -> bool {
-        message.text().is_some_and(|text| self.trigger.fires(text))
+    fn commands(&self) -> Vec<String> {
+        let ping = self.trigger.fires(PING_TEXT).then(|| PING.to_owned());
+        ping.into_iter().collect()
     }
 
-    async fn on_message(&self, _: &Message, _: &Context) -> Result<Effects, BehaviourError> {
-        Ok(Effects::none().reply(self.reply.clone()))
+    fn accepts(&self, message: &Message) -> bool {
+        let said = match message.cmd() {
+            Some(PING) => Some(PING_TEXT),
+            Some(_) => None,
+            None => message.text(),
+        };
+        !message.is_answer() && said.is_some_and(|text| self.trigger.fires(text))
+    }
+
+    async fn on_message(&self, message: &Message, _: &Context) -> Result<Effects, BehaviourError> {
+        let effects = Effects::none();
+        Ok(if message.cmd().is_some() {
+            effects.reply_command(&KnownCommand::Pong)
+        } else {
+            effects.reply(self.reply.clone())
+        })
     }
 }

@@ -1,46 +1,28 @@
 //! What `pong` answers, and what it refuses to be.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
+use std::path::Path;
 use std::sync::Arc;
 
-use agentry_sdk::protocol::{
-    Address, BlockHeight, Json, MessageDigest, Number, Payload, TransactionHash,
-};
-use agentry_sdk::{AnyBehaviour, Authenticity, BuildError, Context, Effect, Message, State};
+use agentry_sdk::protocol::{Header, Json, KnownCommand, TransactionHash};
+use agentry_sdk::{AnyBehaviour, Authenticity, BuildError, Event, Message, Outgoing};
+use agentry_sdk::{Effect, Effects};
 use serde_json::{Map, Value, json};
 
-fn address(text: &str) -> Address {
-    Address::from_chain(text).unwrap()
-}
+use crate::support::{self, build, command, context};
 
 fn message(payload: &Json) -> Message {
-    Message {
-        transaction: TransactionHash::of(b"transaction"),
-        digest: MessageDigest::of(b"message"),
-        from: address("ait1sender"),
-        to: address("ait1agent"),
-        amount: Number::from(0_u64),
-        height: BlockHeight(7),
-        payload: Payload::read(payload),
-        authenticity: Authenticity::Unverified,
-    }
-}
-
-fn context() -> Context {
-    Context {
-        agent: "ponger".to_owned(),
-        address: address("ait1agent"),
-        behaviour: "pong".to_owned(),
-        attempt: 1,
-        now_ms: 0,
-        state: State::default(),
-    }
+    support::message(payload, Authenticity::Unverified)
 }
 
 fn pong(settings: &Value) -> Result<Arc<dyn AnyBehaviour>, BuildError> {
-    let settings: Map<String, Value> = settings.as_object().unwrap().clone();
-    agentry_behaviours::builtins().build("pong", settings)
+    build("pong", settings)
+}
+
+async fn answer(pong: &dyn AnyBehaviour, message: Message) -> Effects {
+    let event = Event::Message(Arc::new(message));
+    let effects = pong.on_event(&event, &context()).await.unwrap();
+    effects.check().unwrap();
+    effects
 }
 
 #[tokio::test]
@@ -81,15 +63,47 @@ async fn it_answers_the_trigger_and_nothing_else() {
 #[tokio::test]
 async fn it_answers_with_the_reply() {
     let pong = pong(&json!({ "reply": "here" })).unwrap();
-    let message = message(&Json::string("ping"));
-    let effects = pong.on_message(&message, &context()).await.unwrap();
-    assert_eq!(
-        effects.as_slice(),
-        [Effect::Reply {
-            payload: Json::string("here")
-        }]
-    );
-    effects.check().unwrap();
+    let effects = answer(pong.as_ref(), message(&Json::string("ping"))).await;
+    assert_eq!(effects.as_slice(), [Effect::Reply(Outgoing::text("here"))]);
+}
+
+#[tokio::test]
+async fn the_command_is_answered_where_the_text_would_be() {
+    for (settings, answered) in [
+        (json!({}), true),
+        (json!({ "reply": "here" }), true),
+        (
+            json!({ "match": "contains", "trigger": "in", "reply": "here" }),
+            true,
+        ),
+        (json!({ "trigger": "PING" }), false),
+        (json!({ "trigger": "hello" }), false),
+    ] {
+        let pong = pong(&settings).unwrap();
+        let ping = command(&KnownCommand::Ping, &Header::default());
+        assert_eq!(pong.accepts(&ping), answered, "{settings}");
+        let expected: &[&str] = if answered { &["PING"] } else { &[] };
+        assert_eq!(pong.commands(), expected, "{settings}");
+        if answered {
+            let effects = answer(pong.as_ref(), ping).await;
+            let expected = Outgoing::command(&KnownCommand::Pong);
+            assert_eq!(effects.as_slice(), [Effect::Reply(expected)], "{settings}");
+        }
+    }
+    let pong = pong(&json!({})).unwrap();
+    assert!(!pong.accepts(&command(&KnownCommand::Pong, &Header::default())));
+}
+
+#[test]
+fn it_never_answers_an_answer() {
+    let pong = pong(&json!({})).unwrap();
+    let answering = Header {
+        re: Some(TransactionHash::of(b"question")),
+        ..Header::default()
+    };
+    assert!(!pong.accepts(&support::text("ping", &answering)));
+    assert!(!pong.accepts(&command(&KnownCommand::Ping, &answering)));
+    assert!(pong.accepts(&support::text("ping", &Header::default())));
 }
 
 #[test]
@@ -152,10 +166,12 @@ fn settings_that_make_no_sense_are_refused_with_what_to_do() {
 #[test]
 fn an_unknown_kind_names_the_known_ones() {
     let error = agentry_behaviours::builtins()
-        .build("pogn", Map::new())
+        .build("pogn", Map::new(), Path::new(""))
         .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "unknown behaviour kind \"pogn\"; this binary knows pong"
+    let error = error.to_string();
+    assert!(error.contains("unknown behaviour kind \"pogn\""), "{error}");
+    assert!(
+        error.ends_with("pong") || error.contains("pong,"),
+        "{error}"
     );
 }

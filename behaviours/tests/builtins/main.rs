@@ -1,0 +1,6 @@
+//! What the built-in behaviours do, kind by kind.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod pong;
+mod support;

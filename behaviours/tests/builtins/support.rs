@@ -1,0 +1,96 @@
+//! Messages and circumstances for behaviours under test.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use agentry_sdk::directory::Answer;
+use agentry_sdk::protocol::command::Status;
+use agentry_sdk::protocol::{
+    Address, BlockHeight, Header, Json, KnownCommand, MessageDigest, Payload, TransactionHash,
+    compose,
+};
+use agentry_sdk::{
+    AnyBehaviour, Authenticity, BuildError, Card, Context, Message, NameError, Query, State, World,
+};
+use serde_json::Value;
+
+/// Who sends, unless a test says otherwise.
+pub(crate) const SENDER: &str = "ait1sender";
+
+pub(crate) fn address(text: &str) -> Address {
+    Address::from_chain(text).unwrap()
+}
+
+/// A built-in of a kind, with these keys.
+pub(crate) fn build(kind: &str, settings: &Value) -> Result<Arc<dyn AnyBehaviour>, BuildError> {
+    let settings = settings.as_object().unwrap().clone();
+    agentry_behaviours::builtins().build(kind, settings, Path::new(""))
+}
+
+/// A message from [`SENDER`] whose transaction carries `payload`, in a transaction of its own.
+pub(crate) fn message(payload: &Json, authenticity: Authenticity) -> Message {
+    let text = payload.to_compact();
+    Message::read(
+        TransactionHash::of(text.as_bytes()),
+        MessageDigest::of(text.as_bytes()),
+        (address(SENDER), address("ait1agent")),
+        payload,
+        BlockHeight(7),
+        authenticity,
+    )
+}
+
+/// A verified text with a header.
+pub(crate) fn text(text: &str, header: &Header) -> Message {
+    let payload = compose(&Payload::Text(text.to_owned()), Some(header)).unwrap();
+    message(&payload, Authenticity::Verified)
+}
+
+/// A verified command with a header.
+pub(crate) fn command(command: &KnownCommand, header: &Header) -> Message {
+    let payload = compose(&command.to_payload(), Some(header)).unwrap();
+    message(&payload, Authenticity::Verified)
+}
+
+/// What can be looked up.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    pub(crate) cards: Vec<Card>,
+    pub(crate) names: BTreeMap<String, Address>,
+    pub(crate) status: Status,
+}
+
+impl World for Known {
+    fn find(&self, query: &Query, now_ms: u64) -> Vec<Card> {
+        let fit = self.cards.iter().filter(|card| query.fits(card, now_ms));
+        fit.cloned().collect()
+    }
+
+    fn resolve(&self, name: &str, _: u64) -> Result<Address, NameError> {
+        let found = self.names.get(name).cloned();
+        found.ok_or_else(|| NameError::Unknown(name.to_owned()))
+    }
+
+    fn status<'a>(&'a self, _: &'a str) -> Answer<'a, Status> {
+        Box::pin(async { self.status.clone() })
+    }
+}
+
+/// The circumstances of a first run in this world, at `now_ms` 1,000.
+pub(crate) fn context_in(world: Known) -> Context {
+    Context {
+        agent: "worker".to_owned(),
+        address: address("ait1agent"),
+        behaviour: "it".to_owned(),
+        attempt: 1,
+        now_ms: 1_000,
+        state: State::default(),
+        world: Arc::new(world),
+    }
+}
+
+/// The circumstances of a first run where nobody is known.
+pub(crate) fn context() -> Context {
+    context_in(Known::default())
+}
