@@ -1,13 +1,17 @@
 //! Every durable change, as one serialisable value.
 
 use agentry_protocol::{
-    Address, BlockHash, BlockHeight, ChainId, MessageDigest, StoredTransaction, TransactionHash,
+    Address, BlockHash, BlockHeight, ChainId, Envelope, MessageDigest, Payload, PublicKey,
+    StoredTransaction, TransactionHash,
 };
-use agentry_sdk::Authenticity;
+use agentry_sdk::{Authenticity, TaskOutput, TaskStart};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::rows::{AgentId, Draft, InboxId, OpenTransaction, OutboxId, Prepared};
+use super::rows::{
+    AgentId, Draft, EventId, EventRef, InboxId, OpenTransaction, OutboxId, Prepared, ReceiptState,
+    TaskId,
+};
 
 /// One atomic change: all of it is in the store, or nothing.
 ///
@@ -32,18 +36,135 @@ pub enum Commit {
     Observe(Observation),
     /// A behaviour is done with a message.
     Outcome(Outcome),
-    /// A run for a message failed.
+    /// A run for an event failed.
     Failure {
-        /// The message.
-        message: InboxId,
+        /// The event.
+        event: EventRef,
         /// How many attempts had failed before this one.
         attempts: u32,
         /// What went wrong.
         reason: String,
         /// When to try again; never, where `None`.
         retry_at: Option<u64>,
+        /// The behaviours that watch the message.
+        watchers: Vec<String>,
         /// When it failed.
         at: u64,
+    },
+    /// A message's time was over before its turn came.
+    Expire {
+        /// The message.
+        message: InboxId,
+        /// The behaviours that watch it.
+        watchers: Vec<String>,
+        /// When.
+        at: u64,
+    },
+    /// Messages of a sender have waited for longer than they may.
+    Overwait {
+        /// Whose they are.
+        agent: AgentId,
+        /// Their sender; every one that is not proven, where `None`.
+        sender: Option<Address>,
+        /// What was seen before this time.
+        before: u64,
+        /// Why they are given up.
+        reason: String,
+        /// When.
+        at: u64,
+    },
+    /// The recipient of a message says what became of it.
+    Acknowledge {
+        /// The message's first transaction.
+        outbox: OutboxId,
+        /// What.
+        state: ReceiptState,
+        /// In his words.
+        detail: Option<String>,
+        /// When.
+        at: u64,
+    },
+    /// A message was not acknowledged in time: it is sent again.
+    Resend {
+        /// Its first transaction.
+        outbox: OutboxId,
+        /// How often it could be sent again before this.
+        resends_left: u32,
+        /// The same message.
+        draft: Draft,
+        /// The signed bytes, where a nonce was free at once.
+        prepared: Option<Prepared>,
+        /// When.
+        at: u64,
+    },
+    /// A message was not acknowledged in time, for the last time.
+    Unacknowledged {
+        /// Its first transaction.
+        outbox: OutboxId,
+        /// When.
+        at: u64,
+    },
+    /// An attempt at a task begins.
+    TaskBegin {
+        /// Which.
+        task: TaskId,
+        /// How many were begun before.
+        attempts: u32,
+        /// When.
+        at: u64,
+    },
+    /// A task reports how far it is.
+    TaskProgress {
+        /// Which.
+        task: TaskId,
+        /// How many attempts were begun.
+        attempts: u32,
+        /// How far, from 0 to 1.
+        progress: f64,
+        /// In words.
+        note: Option<String>,
+        /// Whether the behaviour is told.
+        tell: bool,
+        /// When.
+        at: u64,
+    },
+    /// An attempt at a task failed; there will be another.
+    TaskRetry {
+        /// Which.
+        task: TaskId,
+        /// How many attempts were begun.
+        attempts: u32,
+        /// Why: a word for programs, and a sentence.
+        error: (String, String),
+        /// When to try again.
+        due_at: u64,
+    },
+    /// A task has ended.
+    TaskEnd {
+        /// Which.
+        task: TaskId,
+        /// How many attempts were begun.
+        attempts: u32,
+        /// How.
+        end: TaskEnd,
+        /// How long the last attempt took, in milliseconds.
+        duration_ms: u64,
+        /// When.
+        at: u64,
+    },
+    /// An agent's card is announced from now on, and renewed.
+    Register {
+        /// Whose.
+        agent: AgentId,
+        /// What the renewal needs to know.
+        card: Value,
+        /// When it is announced (first, or anew).
+        due_at: u64,
+    },
+    /// An agent's card is renewed no more.
+    Unregister {
+        /// Whose.
+        agent: AgentId,
     },
     /// Somebody asks to send from a hosted wallet.
     Send {
@@ -60,6 +181,11 @@ pub enum Commit {
     Prepare {
         /// Which, and what came of it.
         prepared: Vec<(OutboxId, Prepared)>,
+        /// When.
+        at: u64,
+    },
+    /// Queued transactions whose time is over are not sent any more.
+    Lapse {
         /// When.
         at: u64,
     },
@@ -83,6 +209,8 @@ pub enum Commit {
     Retry {
         /// Which.
         target: QueueTarget,
+        /// When.
+        at: u64,
     },
     /// An operator wants a message not handled, or a transaction not sent.
     Drop {
@@ -102,6 +230,8 @@ pub enum Commit {
     Forget {
         /// Milliseconds since the epoch.
         before: u64,
+        /// When.
+        at: u64,
     },
 }
 
@@ -152,6 +282,8 @@ pub enum Step {
         /// What is higher is no longer on the chain; all of it, where `None`.
         above: Option<BlockHeight>,
     },
+    /// An agent announced its card, or withdrew it.
+    Card(CardSeen),
     /// A height could not be read whole.
     Gap {
         /// Which.
@@ -183,34 +315,98 @@ pub struct Arrival {
     pub stored: String,
     /// What is known of the sender.
     pub authenticity: Authenticity,
+    /// What identifies it among the messages of its sender: see
+    /// [`Envelope::identity`](agentry_protocol::Envelope::identity).
+    pub identity: String,
+    /// The transaction that it answers.
+    pub re: Option<TransactionHash>,
+    /// The conversation that it belongs to.
+    pub thread: Option<String>,
+    /// When it stops to count, in milliseconds since the epoch.
+    pub expires_at: Option<u64>,
+    /// Whether it goes before the others.
+    pub urgent: bool,
+    /// Why it is not acted on, if that is certain already: it is a dead letter at once.
+    pub refused: Option<String>,
 }
 
 impl Arrival {
-    /// An arrival of a transaction.
+    /// An arrival of a transaction at the time `now_ms`.
     pub fn new(
         agent: AgentId,
         hash: TransactionHash,
         stored: &StoredTransaction,
         height: BlockHeight,
         authenticity: Authenticity,
+        now_ms: u64,
     ) -> Self {
+        let envelope = Envelope::read(&stored.payload);
+        let digest = stored.digest();
+        let header = envelope.header();
+        // An id counts only from a proven sender; so does what it says about it.
+        let proven = authenticity == Authenticity::Verified;
+        let refused = header
+            .and_then(|header| header.id)
+            .filter(|_| proven)
+            .and_then(|id| id.check(now_ms).err());
         Self {
             agent,
             hash,
-            digest: stored.digest(),
+            digest,
             sender: stored.from.clone(),
             height,
             stored: stored.stored_text(),
             authenticity,
+            identity: envelope.identity(digest, authenticity).to_string(),
+            re: header.and_then(|header| header.re),
+            thread: header.and_then(|header| header.thread.as_ref().map(ToString::to_string)),
+            expires_at: header.and_then(|header| header.exp),
+            urgent: proven && is_urgent(&envelope),
+            refused: refused.map(|error| error.to_string()),
         }
     }
 }
 
-/// What came of one behaviour's run for a message.
+/// Whether a message goes before the others: questions about the agent itself, what takes work
+/// back, and answers, which end conversations. A sealed one does not tell.
+fn is_urgent(envelope: &Envelope) -> bool {
+    match &envelope.payload {
+        Payload::Command(command) => matches!(
+            command.cmd.as_str(),
+            "STATUS_REPORT"
+                | "STATUS"
+                | "CANCEL_JOB"
+                | "ACK"
+                | "JOB_PROGRESS"
+                | "JOB_COMPLETE"
+                | "JOB_FAILED"
+        ),
+        Payload::Text(_) | Payload::Opaque(_) => false,
+    }
+}
+
+/// A verified ANNOUNCE or WITHDRAW.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CardSeen {
+    /// Whose.
+    pub address: Address,
+    /// The transaction that carried it.
+    pub hash: TransactionHash,
+    /// The block.
+    pub height: BlockHeight,
+    /// The key that signed it.
+    pub public_key: PublicKey,
+    /// The parameters of ANNOUNCE, JSON; none for WITHDRAW.
+    pub card: Option<String>,
+    /// Until when it counts, in milliseconds since the epoch.
+    pub expires_at: u64,
+}
+
+/// What came of one behaviour's run for an event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// The message.
-    pub message: InboxId,
+    /// The event.
+    pub event: EventRef,
     /// How many attempts had failed before this one: an outcome of an older attempt is stale.
     pub attempts: u32,
     /// The behaviour, by its name in the agent; `None` where none accepts the message.
@@ -219,10 +415,77 @@ pub struct Outcome {
     pub sends: Vec<(Draft, Option<Prepared>)>,
     /// What it remembers (`Some`) and forgets (`None`).
     pub state: Vec<(String, Option<Value>)>,
-    /// No other behaviour is to see the message.
-    pub handled: bool,
+    /// The timers that it sets (`Some`) and forgets (`None`).
+    pub timers: Vec<(String, Option<TimerSetting>)>,
+    /// The tasks that it starts.
+    pub tasks: Vec<TaskStart>,
+    /// The tasks that it cancels, by their keys.
+    pub cancels: Vec<String>,
+    /// Why it refuses the message.
+    pub rejected: Option<String>,
+    /// No other behaviour is to see the message; who watches it is told. An event that is no
+    /// message has one behaviour, so it is handled at once.
+    pub handled: Option<Handled>,
+    /// The event comes again at this time (milliseconds since the epoch): a renewal.
+    pub again_at: Option<u64>,
     /// When.
     pub at: u64,
+}
+
+impl Outcome {
+    /// An outcome in which nothing happens.
+    pub const fn nothing(event: EventRef, attempts: u32, at: u64) -> Self {
+        Self {
+            event,
+            attempts,
+            behaviour: None,
+            sends: Vec::new(),
+            state: Vec::new(),
+            timers: Vec::new(),
+            tasks: Vec::new(),
+            cancels: Vec::new(),
+            rejected: None,
+            handled: None,
+            again_at: None,
+            at,
+        }
+    }
+}
+
+/// A message is handled.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handled {
+    /// The behaviours that watch it.
+    pub watchers: Vec<String>,
+    /// Why nobody acted on it, if nobody did.
+    pub unacted: Option<String>,
+    /// What an operator should know of it.
+    pub note: Option<String>,
+}
+
+/// When a timer runs out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimerSetting {
+    /// Milliseconds since the epoch.
+    pub due_at: u64,
+    /// What comes with it.
+    pub data: Value,
+}
+
+/// How a task ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TaskEnd {
+    /// With a result.
+    Completed(TaskOutput),
+    /// Without.
+    Failed {
+        /// A word for programs.
+        code: String,
+        /// A sentence.
+        message: String,
+    },
+    /// An operator or its submitter took it back.
+    Canceled,
 }
 
 /// What came of a POST.
@@ -257,6 +520,8 @@ pub enum QueueTarget {
     Inbox(InboxId),
     /// A transaction.
     Outbox(OutboxId),
+    /// An event that is no message.
+    Event(EventId),
     /// All dead letters and all failed transactions.
     All,
 }
@@ -292,4 +557,10 @@ pub struct Receipt {
     pub arrived: usize,
     /// Messages that were already known.
     pub repeated: usize,
+    /// Whether there are tasks that were not there before.
+    pub tasks: bool,
+    /// The tasks that were taken back.
+    pub canceled: Vec<TaskId>,
+    /// The addresses whose cards may have changed.
+    pub cards: Vec<Address>,
 }

@@ -1,19 +1,28 @@
 //! Every query.
+//!
+//! | part | what it reads |
+//! |---|---|
+//! | `due` | what an agent has to do |
+//! | `talk` | what answers and receipts refer to |
+//! | `task` | tasks |
+
+mod due;
+mod talk;
+mod task;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use agentry_protocol::{
-    Address, BlockHeight, Json, Limits, MessageDigest, StoredTransaction, TransactionHash,
-};
-use agentry_sdk::Authenticity;
+use agentry_protocol::{Address, BlockHeight, Json, Limits, TransactionHash};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::meta;
 use super::number::{integer, natural};
-use super::rows::{
-    AgentId, AgentRow, Draft, DueMessage, InboxId, OpenTransaction, OutboxId, QueuedDraft,
-};
+use super::rows::{AgentId, AgentRow, Draft, OpenTransaction, OutboxId, QueuedDraft};
+
+pub use due::{Due, Turn, due, message_at};
+pub use talk::{Question, overdue, question, sent_message};
+pub use task::{open_tasks, task};
 
 /// What the store knows of the chain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,12 +66,15 @@ pub fn agents(db: &Connection) -> rusqlite::Result<Vec<AgentRow>> {
         .collect()
 }
 
-/// The agents for which messages wait that are due now, or will be.
+/// The agents for which something waits that is due now, or will be.
 pub fn agents_with_waiting(db: &Connection) -> rusqlite::Result<Vec<AgentId>> {
-    // One seek an agent, however long its queue is.
+    // A seek or two an agent, however long its queue is.
     db.prepare(
-        "SELECT id FROM agent WHERE EXISTS
-           (SELECT 1 FROM inbox WHERE inbox.agent = agent.id AND inbox.state = 'waiting')",
+        "SELECT id FROM agent
+         WHERE EXISTS (SELECT 1 FROM inbox WHERE inbox.agent = agent.id AND inbox.state = 'waiting')
+            OR EXISTS (SELECT 1 FROM event WHERE event.agent = agent.id AND event.state = 'waiting')
+            OR EXISTS (SELECT 1 FROM receipt
+                       WHERE receipt.agent = agent.id AND receipt.due_at IS NOT NULL)",
     )?
     .query_map([], |row| row.get(0).map(AgentId))?
     .collect()
@@ -83,116 +95,6 @@ pub fn agents_waiting_at(
         |row| row.get(0).map(AgentId),
     )?
     .collect()
-}
-
-/// What an agent has to do: due messages, and when the next one is due that is not yet.
-#[derive(Clone, Debug, Default)]
-pub struct Due {
-    /// The messages, at most as many as were asked for: the senders take turns.
-    pub messages: Vec<DueMessage>,
-    /// When to look again (milliseconds since the epoch), if a message waits for its time.
-    pub next_at: Option<u64>,
-}
-
-/// The messages of an agent that are due at `now`, in blocks up to `through`.
-///
-/// `after` is the sender who had the last turn: the turns go on behind him. Of each sender come
-/// first attempts in the chain's order, then retries. The cost is a few seeks a sender, however
-/// many messages wait.
-pub fn due(
-    db: &Connection,
-    agent: AgentId,
-    now: u64,
-    through: BlockHeight,
-    after: Option<&str>,
-    limit: usize,
-) -> rusqlite::Result<Due> {
-    let mut senders = senders_after(db, agent, after.unwrap_or(""), limit)?;
-    if after.is_some() && senders.len() < limit {
-        for sender in senders_after(db, agent, "", limit - senders.len())? {
-            if !senders.contains(&sender) {
-                senders.push(sender);
-            }
-        }
-    }
-    let mut due = Due::default();
-    if senders.is_empty() {
-        return Ok(due);
-    }
-    let share = (limit / senders.len()).max(1);
-    for sender in senders {
-        let mut statement = db.prepare_cached(
-            "SELECT id, hash, digest, stored, height, authenticity, attempts, due_at FROM inbox
-             WHERE agent = ?1 AND sender = ?2 AND state = 'waiting'
-             ORDER BY due_at, seq LIMIT ?3",
-        )?;
-        let mut rows = statement.query(params![agent.0, sender, integer(share as u64)])?;
-        while let Some(row) = rows.next()? {
-            let due_at = natural(row.get(7)?);
-            if due_at > now {
-                due.next_at = Some(due.next_at.map_or(due_at, |next| next.min(due_at)));
-                break;
-            }
-            let height = BlockHeight(natural(row.get(4)?));
-            if height > through {
-                break;
-            }
-            due.messages.push(due_message(db, row, height)?);
-        }
-    }
-    Ok(due)
-}
-
-fn senders_after(
-    db: &Connection,
-    agent: AgentId,
-    after: &str,
-    limit: usize,
-) -> rusqlite::Result<Vec<String>> {
-    let mut senders: Vec<String> = Vec::new();
-    let mut statement = db.prepare_cached(
-        "SELECT sender FROM inbox WHERE agent = ?1 AND state = 'waiting' AND sender > ?2
-         ORDER BY sender LIMIT 1",
-    )?;
-    while senders.len() < limit {
-        let last = senders.last().map_or(after, String::as_str);
-        match statement
-            .query_row(params![agent.0, last], |row| row.get(0))
-            .optional()?
-        {
-            Some(sender) => senders.push(sender),
-            None => break,
-        }
-    }
-    Ok(senders)
-}
-
-fn due_message(
-    db: &Connection,
-    row: &Row<'_>,
-    height: BlockHeight,
-) -> rusqlite::Result<DueMessage> {
-    let id = InboxId(row.get(0)?);
-    let attempts: u32 = row.get(6)?;
-    let done = db
-        .prepare_cached("SELECT behaviour FROM progress WHERE inbox = ?1")?
-        .query_map(params![id.0], |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
-    Ok(DueMessage {
-        id,
-        hash: text(row, 1, str::parse::<TransactionHash>)?,
-        digest: text(row, 2, str::parse::<MessageDigest>)?,
-        stored: text(row, 3, |stored| {
-            StoredTransaction::parse(stored.as_bytes(), Limits::default())
-        })?,
-        height,
-        authenticity: match row.get_ref(5)?.as_str()? {
-            "verified" => Authenticity::Verified,
-            _ => Authenticity::Unverified,
-        },
-        attempts,
-        done,
-    })
 }
 
 /// What the behaviours of an agent remember, by their names in the agent.
@@ -280,7 +182,7 @@ pub fn queued(
         ""
     };
     db.prepare_cached(&format!(
-        "SELECT id, agent, origin, recipient, amount, fee, payload FROM outbox
+        "SELECT id, agent, {DRAFT_COLUMNS} FROM outbox
          WHERE state = 'queued' AND id > ?1
            AND agent NOT IN (SELECT value FROM json_each(?3)) {condition} ORDER BY id LIMIT ?2"
     ))?
@@ -290,19 +192,33 @@ pub fn queued(
             Ok(QueuedDraft {
                 id: OutboxId(row.get(0)?),
                 agent: AgentId(row.get(1)?),
-                draft: Draft {
-                    origin: row.get(2)?,
-                    recipient: text(row, 3, Address::from_chain)?,
-                    amount: natural(row.get(4)?),
-                    fee: natural(row.get(5)?),
-                    payload: text(row, 6, |json| {
-                        Json::parse(json.as_bytes(), Limits::default())
-                    })?,
-                },
+                draft: draft(row, 2)?,
             })
         },
     )?
     .collect()
+}
+
+const DRAFT_COLUMNS: &str =
+    "origin, recipient, amount, fee, payload, message_id, expires_at, answers_unverified";
+
+/// The draft in [`DRAFT_COLUMNS`], of which the first is column `at`. Who wants to know of it is
+/// known to the store alone.
+fn draft(row: &Row<'_>, at: usize) -> rusqlite::Result<Draft> {
+    let id: Option<String> = row.get(at + 5)?;
+    Ok(Draft {
+        origin: row.get(at)?,
+        recipient: text(row, at + 1, Address::from_chain)?,
+        amount: natural(row.get(at + 2)?),
+        fee: natural(row.get(at + 3)?),
+        payload: text(row, at + 4, |json| {
+            Json::parse(json.as_bytes(), Limits::default())
+        })?,
+        message_id: id.and_then(|id| id.parse().ok()),
+        expires_at: row.get::<_, Option<i64>>(at + 6)?.map(natural),
+        answers_unverified: row.get(at + 7)?,
+        receipt: None,
+    })
 }
 
 /// The highest nonce of a wallet that stands in a block.

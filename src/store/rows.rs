@@ -3,7 +3,7 @@
 use std::fmt;
 
 use agentry_protocol::{
-    Address, BlockHeight, Json, MessageDigest, StoredTransaction, TransactionHash,
+    Address, BlockHeight, Json, MessageDigest, MessageId, StoredTransaction, TransactionHash,
 };
 use agentry_sdk::Authenticity;
 use serde::{Deserialize, Serialize};
@@ -35,85 +35,167 @@ row_id!(
     /// A transaction that a hosted wallet sends, in this store.
     OutboxId
 );
+row_id!(
+    /// An event that is no message, in this store.
+    EventId
+);
+row_id!(
+    /// A task, in this store.
+    TaskId
+);
 
-/// Where a message to a hosted wallet stands.
+/// What a behaviour is run for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum InboxState {
-    /// A behaviour has still to see it.
-    Waiting,
-    /// A reorganisation took it off the chain before it was handled; it waits to be seen again.
-    Withdrawn,
-    /// Every behaviour that accepts it is done.
-    Handled,
-    /// A dead letter: attempts were given up, for the reason that stands beside it.
-    Dead,
+pub enum EventRef {
+    /// A message.
+    Inbox(InboxId),
+    /// A timer, a fate, a settlement, news of a task.
+    Event(EventId),
 }
 
-impl InboxState {
-    /// The word for it in the store, in tables and in JSON.
-    pub const fn as_str(self) -> &'static str {
+impl fmt::Display for EventRef {
+    /// As operators name it, and as it begins the origin of what it leads to.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Waiting => "waiting",
-            Self::Withdrawn => "withdrawn",
-            Self::Handled => "handled",
-            Self::Dead => "dead",
+            Self::Inbox(id) => write!(f, "inbox/{id}"),
+            Self::Event(id) => write!(f, "event/{id}"),
         }
     }
+}
 
-    /// Reads the word.
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::Waiting, Self::Withdrawn, Self::Handled, Self::Dead]
-            .into_iter()
-            .find(|state| state.as_str() == word)
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "lowercase")]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl $name {
+            /// Every one.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The word for it in the store, in tables and in JSON.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+
+            /// Reads the word.
+            pub fn parse(word: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|one| one.as_str() == word)
+            }
+        }
+    };
+}
+
+words!(
+    /// Where a message to a hosted wallet stands.
+    InboxState {
+        /// A behaviour has still to see it.
+        Waiting = "waiting",
+        /// A reorganisation took it off the chain before it was handled; it waits to be seen
+        /// again.
+        Withdrawn = "withdrawn",
+        /// Every behaviour that accepts it is done.
+        Handled = "handled",
+        /// Its time was over before its turn came.
+        Expired = "expired",
+        /// A dead letter: attempts were given up, for the reason that stands beside it.
+        Dead = "dead",
     }
-}
+);
 
-/// Where a transaction that a hosted wallet sends stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OutboxState {
-    /// Asked for; it has no nonce yet.
-    Queued,
-    /// Signed and stored; its bytes may be posted from now on.
-    Prepared,
-    /// The node has it, or may have it.
-    Accepted,
-    /// It stands in a block.
-    Mined,
-    /// The block that holds it is `final_depth` deep.
-    Final,
-    /// It was refused or dropped for good.
-    Failed,
-}
+words!(
+    /// Where a transaction that a hosted wallet sends stands.
+    OutboxState {
+        /// Asked for; it has no nonce yet.
+        Queued = "queued",
+        /// Signed and stored; its bytes may be posted from now on.
+        Prepared = "prepared",
+        /// The node has it, or may have it.
+        Accepted = "accepted",
+        /// It stands in a block.
+        Mined = "mined",
+        /// The block that holds it is `final_depth` deep.
+        Final = "final",
+        /// It was refused or dropped for good.
+        Failed = "failed",
+    }
+);
 
-impl OutboxState {
-    /// The word for it in the store, in tables and in JSON.
-    pub const fn as_str(self) -> &'static str {
+words!(
+    /// What kind of event it is that is no message.
+    EventKind {
+        /// A timer of a behaviour.
+        Timer = "timer",
+        /// What became of a message that a behaviour sent.
+        Fate = "fate",
+        /// What became of a message that a behaviour watches.
+        Settled = "settled",
+        /// News of a task.
+        Task = "task",
+        /// The agent's card must be announced again. The runtime's own.
+        Renewal = "renewal",
+    }
+);
+
+words!(
+    /// What is known of a message that was sent.
+    ReceiptState {
+        /// Nothing yet, beyond where its transaction stands.
+        Open = "open",
+        /// Its recipient has it.
+        Received = "received",
+        /// He will act on it.
+        Accepted = "accepted",
+        /// He acted on it.
+        Done = "done",
+        /// Acting on it failed.
+        Failed = "failed",
+        /// He will not act on it.
+        Rejected = "rejected",
+        /// Its time was over.
+        Expired = "expired",
+        /// The acknowledgment that was asked for never came.
+        Unacknowledged = "unacknowledged",
+        /// It was not sent.
+        Unsent = "unsent",
+    }
+);
+
+impl ReceiptState {
+    /// How far it is: what is known never becomes less.
+    pub const fn rank(self) -> u8 {
         match self {
-            Self::Queued => "queued",
-            Self::Prepared => "prepared",
-            Self::Accepted => "accepted",
-            Self::Mined => "mined",
-            Self::Final => "final",
-            Self::Failed => "failed",
+            Self::Open => 0,
+            Self::Received => 1,
+            Self::Accepted => 2,
+            // What the recipient says in the end counts more than that he was silent for long.
+            Self::Unacknowledged => 3,
+            Self::Done | Self::Failed | Self::Rejected | Self::Expired | Self::Unsent => 4,
         }
     }
-
-    /// Reads the word.
-    pub fn parse(word: &str) -> Option<Self> {
-        [
-            Self::Queued,
-            Self::Prepared,
-            Self::Accepted,
-            Self::Mined,
-            Self::Final,
-            Self::Failed,
-        ]
-        .into_iter()
-        .find(|state| state.as_str() == word)
-    }
 }
+
+words!(
+    /// Where a task stands, in A2A's words. A task that is `rejected` there is none here.
+    TaskState {
+        /// Accepted and not begun.
+        Submitted = "submitted",
+        /// Being worked on.
+        Working = "working",
+        /// Done.
+        Completed = "completed",
+        /// Given up.
+        Failed = "failed",
+        /// Taken back by its submitter.
+        Canceled = "canceled",
+    }
+);
 
 /// A hosted wallet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,6 +229,92 @@ pub struct DueMessage {
     pub attempts: u32,
     /// The behaviours that are done with it.
     pub done: Vec<String>,
+    /// Whether one of them refused it.
+    pub rejected: bool,
+}
+
+/// An event that is no message, and is due.
+#[derive(Clone, Debug)]
+pub struct DueEvent {
+    /// Its row.
+    pub id: EventId,
+    /// Whose it is; empty: the runtime's own.
+    pub behaviour: String,
+    /// What kind.
+    pub kind: EventKind,
+    /// The timer's name, the label, the task's key.
+    pub name: String,
+    /// More of it.
+    pub data: serde_json::Value,
+    /// The message that it is about.
+    pub message: Option<DueMessage>,
+    /// The task that it is about.
+    pub task: Option<TaskRow>,
+    /// When it was due.
+    pub due_at: u64,
+    /// How many attempts have failed.
+    pub attempts: u32,
+}
+
+/// A message that was sent and is not acknowledged in time.
+#[derive(Clone, Debug)]
+pub struct Overdue {
+    /// Its first transaction.
+    pub outbox: OutboxId,
+    /// How often it may be sent again.
+    pub resends_left: u32,
+    /// What it said.
+    pub draft: Draft,
+}
+
+/// A task.
+#[derive(Clone, Debug)]
+pub struct TaskRow {
+    /// Its row.
+    pub id: TaskId,
+    /// Who does it.
+    pub agent: AgentId,
+    /// Whose it is.
+    pub behaviour: String,
+    /// What the behaviour calls it.
+    pub key: String,
+    /// Its type.
+    pub kind: String,
+    /// What the behaviour gave it.
+    pub input: serde_json::Value,
+    /// Who sent the message that started it.
+    pub submitter: Option<Address>,
+    /// Where it stands.
+    pub state: TaskState,
+    /// How many attempts were begun.
+    pub attempts: u32,
+    /// When it may be begun.
+    pub due_at: u64,
+    /// Until when its result is of use.
+    pub deadline: Option<u64>,
+    /// Its result, as it was.
+    pub result: Option<String>,
+    /// What the result is.
+    pub media_type: Option<String>,
+    /// Why it failed: a word for programs.
+    pub error_code: Option<String>,
+    /// Why it failed: a sentence.
+    pub error: Option<String>,
+}
+
+/// That somebody wants to know what becomes of a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptRequest {
+    /// The behaviour that is told; nobody is, where there is none.
+    pub behaviour: Option<String>,
+    /// Under which name.
+    pub label: Option<String>,
+    /// What acknowledgment the message asks for: `received` or `done`.
+    pub wanted: Option<String>,
+    /// How long it may take to come once the message is mined, in milliseconds.
+    pub within_ms: u64,
+    /// How often the message is sent again.
+    pub resends: u32,
 }
 
 /// What a transaction is to say; it has neither nonce nor signature yet.
@@ -162,9 +330,32 @@ pub struct Draft {
     pub fee: u64,
     /// The message.
     pub payload: Json,
+    /// The id in its header.
+    pub message_id: Option<MessageId>,
+    /// When it stops to count (milliseconds since the epoch): then it is not signed any more.
+    pub expires_at: Option<u64>,
+    /// Whether it answers a sender who is not proven: then a tenth of the budget pays for it.
+    pub answers_unverified: bool,
+    /// Who wants to know what becomes of it.
+    pub receipt: Option<ReceiptRequest>,
 }
 
 impl Draft {
+    /// A draft of a message that transfers nothing and that nobody asks after.
+    pub fn new(origin: String, recipient: Address, fee: u64, payload: Json) -> Self {
+        Self {
+            origin,
+            recipient,
+            amount: 0,
+            fee,
+            payload,
+            message_id: None,
+            expires_at: None,
+            answers_unverified: false,
+            receipt: None,
+        }
+    }
+
     /// What the wallet needs to pay for it: amount and fee, in AIT.
     pub const fn cost(&self) -> u64 {
         self.amount.saturating_add(self.fee)

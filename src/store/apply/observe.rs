@@ -3,7 +3,7 @@
 use agentry_protocol::BlockHeight;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{height, set_meta, time};
+use super::{cards, height, receipts, set_meta, time};
 use crate::store::commit::{Arrival, Observation, Receipt, Step};
 use crate::store::rows::OutboxId;
 use crate::store::{StoreError, meta, read};
@@ -44,8 +44,12 @@ pub(super) fn observe(
                 if let (true, Some(digest)) = (ids.is_empty(), digest) {
                     ids = seen("digest", digest.to_string())?;
                 }
-                receipt.mined.extend(ids.into_iter().map(|id| (id, *hash)));
+                for id in ids {
+                    receipts::mined(db, id, *at_height, at, receipt)?;
+                    receipt.mined.push((id, *hash));
+                }
             }
+            Step::Card(card) => cards::seen(db, card, receipt)?,
             Step::Withdrawn { above } => withdraw(db, *above, receipt)?,
             Step::Gap {
                 height: at_height,
@@ -103,10 +107,19 @@ fn arrive(
             ])?;
         return Ok(());
     }
+    // By its digest, too: a sender who became proven since is known under it.
     let known = db
-        .prepare_cached("SELECT id, state FROM inbox WHERE agent = ?1 AND digest = ?2")?
+        .prepare_cached(
+            "SELECT id, state FROM inbox WHERE agent = ?1 AND sender = ?2 AND identity = ?3
+             UNION ALL SELECT id, state FROM inbox WHERE agent = ?1 AND digest = ?4 LIMIT 1",
+        )?
         .query_row(
-            params![arrival.agent.0, arrival.digest.to_string()],
+            params![
+                arrival.agent.0,
+                arrival.sender.as_str(),
+                arrival.identity,
+                arrival.digest.to_string()
+            ],
             |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)),
         )
         .optional()?;
@@ -114,9 +127,11 @@ fn arrive(
         None => {
             db.prepare_cached(
                 "INSERT INTO inbox (agent, digest, hash, sender, height, stored, authenticity,
-                                    state, seq, seen_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'waiting',
-                         (SELECT coalesce(max(id), 0) + 1 FROM inbox), ?8)",
+                                    state, seq, seen_at, identity, re, thread, expires_at,
+                                    priority, reason, settled_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, iif(?14 IS NULL, 'waiting', 'dead'),
+                         (SELECT coalesce(max(id), 0) + 1 FROM inbox), ?8, ?9, ?10, ?11, ?12, ?13,
+                         ?14, iif(?14 IS NULL, NULL, ?8))",
             )?
             .execute(params![
                 arrival.agent.0,
@@ -126,10 +141,18 @@ fn arrive(
                 height(arrival.height),
                 arrival.stored,
                 arrival.authenticity.as_str(),
-                time(at)
+                time(at),
+                arrival.identity,
+                arrival.re.map(|hash| hash.to_string()),
+                arrival.thread,
+                arrival.expires_at.map(time),
+                arrival.urgent,
+                arrival.refused
             ])?;
             receipt.arrived += 1;
-            receipt.due.push(arrival.agent);
+            if arrival.refused.is_none() {
+                receipt.due.push(arrival.agent);
+            }
         }
         Some((id, state)) => {
             // The same message again: after a reorganisation, respelled, or replayed. Where it
@@ -158,6 +181,7 @@ fn withdraw(
     above: Option<BlockHeight>,
     receipt: &mut Receipt,
 ) -> Result<(), StoreError> {
+    let from = above;
     let above = above.map_or(-1, height);
     db.execute(
         "UPDATE inbox SET height = NULL,
@@ -165,6 +189,7 @@ fn withdraw(
          WHERE height > ?1",
         params![above],
     )?;
+    cards::withdraw(db, from, receipt)?;
     db.execute("DELETE FROM gap WHERE height > ?1", params![above])?;
     // What stands in the blocks that follow is new, also to an agent that began above them.
     db.execute(
@@ -185,6 +210,7 @@ fn withdraw(
         .query_map(params![above], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     for id in ids {
+        receipts::withdrawn(db, OutboxId(id))?;
         receipt
             .reopened
             .extend(read::open_transaction(db, OutboxId(id))?);

@@ -1,0 +1,149 @@
+//! What a program says into agentry's log: bounded in length and in number, and without anything
+//! that a terminal would obey.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use tokio::io::AsyncRead;
+use tokio::time::Instant;
+
+use super::lines::{Found, Lines, Overlong};
+use super::wire::Level;
+
+/// The longest text of one entry, in bytes.
+const MAX_TEXT: usize = 2_000;
+/// How many entries a program may write at once.
+const BURST: u32 = 200;
+/// How long it takes until it may write one more.
+const PER_ENTRY: Duration = Duration::from_millis(20);
+
+/// The log of one program's stream.
+#[derive(Debug)]
+pub(super) struct Journal {
+    program: String,
+    allowance: Allowance,
+}
+
+impl Journal {
+    pub(super) fn new(program: impl Into<String>) -> Self {
+        Self {
+            program: program.into(),
+            allowance: Allowance::new(Instant::now()),
+        }
+    }
+
+    /// Writes an entry, unless there were too many.
+    pub(super) fn say(&mut self, level: Level, text: &str) {
+        let Some(missed) = self.allowance.take(Instant::now()) else {
+            return;
+        };
+        let kind = super::KIND;
+        let program = self.program.as_str();
+        if missed > 0 {
+            tracing::warn!(kind, program, missed, "the program wrote too much for the log");
+        }
+        let text = printable(text);
+        match level {
+            Level::Error => tracing::error!(kind, program, "{text}"),
+            Level::Warn => tracing::warn!(kind, program, "{text}"),
+            Level::Info => tracing::info!(kind, program, "{text}"),
+            Level::Debug => tracing::debug!(kind, program, "{text}"),
+        }
+    }
+
+    /// Writes every line of a stream, to its end.
+    pub(super) async fn copy(mut self, source: impl AsyncRead + Unpin) {
+        let mut lines = Lines::new(source, MAX_TEXT, Overlong::Cut);
+        while let Ok(Found::Line(line)) = lines.next().await {
+            self.say(Level::Info, &String::from_utf8_lossy(&line));
+        }
+    }
+}
+
+/// How much may be written: a bucket of [`BURST`] that refills with time.
+#[derive(Debug)]
+struct Allowance {
+    left: u32,
+    since: Instant,
+    missed: u64,
+}
+
+impl Allowance {
+    fn new(now: Instant) -> Self {
+        Self {
+            left: BURST,
+            since: now,
+            missed: 0,
+        }
+    }
+
+    /// Allows one entry, and tells how many were not allowed since the last.
+    fn take(&mut self, now: Instant) -> Option<u64> {
+        let gained = (now - self.since).as_millis() / PER_ENTRY.as_millis();
+        let gained = u32::try_from(gained).unwrap_or(u32::MAX);
+        if gained > 0 {
+            self.left = self.left.saturating_add(gained).min(BURST);
+            self.since = now;
+        }
+        if self.left == 0 {
+            self.missed += 1;
+            return None;
+        }
+        self.left -= 1;
+        Some(std::mem::take(&mut self.missed))
+    }
+}
+
+/// A text on one line, of bounded length, in which what is not printable is escaped.
+pub(super) fn printable(text: &str) -> String {
+    let end = text.floor_char_boundary(MAX_TEXT);
+    let mut shown = String::with_capacity(end);
+    for character in text.get(..end).unwrap_or_default().chars() {
+        // Besides control characters, those that turn the direction of the text around them.
+        if character.is_control()
+            || matches!(
+                character,
+                '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+            )
+        {
+            let _ = write!(shown, "{}", character.escape_unicode());
+        } else {
+            shown.push(character);
+        }
+    }
+    if end < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_obeys_nothing_of_it() {
+        assert_eq!(
+            printable("a\u{1b}[2Jb\rc\u{202e}d\té"),
+            "a\\u{1b}[2Jb\\u{d}c\\u{202e}d\\u{9}é"
+        );
+        let long = "é".repeat(MAX_TEXT);
+        let shown = printable(&long);
+        assert!(shown.len() <= MAX_TEXT + '…'.len_utf8());
+        assert!(shown.ends_with('…'));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_is_cut_and_counted() {
+        let mut allowance = Allowance::new(Instant::now());
+        let allowed = (0..1000).filter(|_| allowance.take(Instant::now()).is_some());
+        assert_eq!(allowed.count(), BURST as usize);
+        tokio::time::advance(PER_ENTRY).await;
+        assert_eq!(
+            allowance.take(Instant::now()),
+            Some(1000 - u64::from(BURST)),
+            "the next entry tells how many are missing"
+        );
+        assert_eq!(allowance.take(Instant::now()), None);
+    }
+}

@@ -1,0 +1,245 @@
+//! The keys of `process` in agents.toml.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use agentry_sdk::{Authenticity, ConfigureError, TaskLimits};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+/// The most events that one program may have in hand at the same time.
+pub const MAX_IN_FLIGHT: usize = 256;
+
+/// The longest pause before a restart that may be configured: beyond it a program would seem dead.
+const MAX_PAUSE: Duration = Duration::from_secs(3600);
+
+/// The keys of `process` in agents.toml. Times are written as `"10s"`.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessSettings {
+    /// The program: a path if it holds a `/` (a relative one is relative to agents.toml), else a
+    /// name that is looked for in `PATH`.
+    pub program: String,
+    /// Its arguments, as they are: no shell reads them.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// Where it runs. Default: the folder of agents.toml.
+    #[serde(default)]
+    pub directory: Option<String>,
+    /// Its environment, besides `PATH`, `LANG` and `HOME`, which it gets from agentry's, and which
+    /// stand here to be changed. It gets nothing else.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// What the program is told in `hello`.
+    #[serde(default)]
+    pub settings: Map<String, Value>,
+
+    /// The commands that it is shown. They stand in the agent's card.
+    #[serde(default)]
+    pub commands: Option<Vec<String>>,
+    /// Whether it is shown texts. Without this key and `commands` it is shown every message that
+    /// answers nothing.
+    #[serde(default)]
+    pub texts: Option<bool>,
+    /// Whether it is shown the answers to messages that it sent. Default: no.
+    #[serde(default)]
+    pub answers: bool,
+    /// Whether it is a bystander: it is also told what became of the messages that it is shown,
+    /// and that it is shown them does not count as acting on them. Default: no.
+    #[serde(default)]
+    pub watches: bool,
+    /// Whom it believes. Default `verified`.
+    #[serde(default)]
+    pub demands: Demands,
+    /// Whether it is shown sealed messages alone. Default: no.
+    #[serde(default)]
+    pub demands_seal: bool,
+    /// What it can do, for the agent's card.
+    #[serde(default)]
+    pub capabilities: Vec<String>,
+
+    /// How long it may take from its start until it is ready. Default `"10s"`.
+    #[serde(default = "ten_seconds", deserialize_with = "time")]
+    pub start_timeout: Duration,
+    /// How long it may answer nothing at all after the time of a run was over, before it is taken
+    /// to hang and is killed; also how long it has to end by itself when its input has ended.
+    /// Default `"5s"`.
+    #[serde(default = "five_seconds", deserialize_with = "time")]
+    pub grace: Duration,
+    /// The pause before the first restart. It doubles with each life in which the program answered
+    /// nothing. Default `"500ms"`.
+    #[serde(default = "half_a_second", deserialize_with = "time")]
+    pub restart_min: Duration,
+    /// The longest pause before a restart. Default `"30s"`.
+    #[serde(default = "thirty_seconds", deserialize_with = "time")]
+    pub restart_max: Duration,
+    /// How many events it may have in hand at the same time: 1 to 256. What is more waits. Default
+    /// 16.
+    #[serde(default = "sixteen")]
+    pub in_flight: usize,
+    /// The limits of the tasks that it starts, by their type.
+    #[serde(default)]
+    pub tasks: BTreeMap<String, TaskKeys>,
+}
+
+/// Whom a program believes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Demands {
+    /// Only proven senders.
+    #[default]
+    Verified,
+    /// Also senders of whom no key is known.
+    Unverified,
+}
+
+impl From<Demands> for Authenticity {
+    fn from(demands: Demands) -> Self {
+        match demands {
+            Demands::Verified => Self::Verified,
+            Demands::Unverified => Self::Unverified,
+        }
+    }
+}
+
+/// The limits of one type of task.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskKeys {
+    /// How many run at the same time for one agent. Default 1.
+    #[serde(default = "one")]
+    pub concurrency: usize,
+    /// How long one attempt may take. Default `"10m"`.
+    #[serde(default = "ten_minutes", deserialize_with = "time")]
+    pub time: Duration,
+    /// Attempts after which it has failed. Default 3.
+    #[serde(default = "three")]
+    pub attempts: u32,
+    /// The least time between two events of progress; without it there are none.
+    #[serde(default, deserialize_with = "some_time")]
+    pub progress_every: Option<Duration>,
+}
+
+impl From<TaskKeys> for TaskLimits {
+    fn from(keys: TaskKeys) -> Self {
+        Self {
+            concurrency: keys.concurrency,
+            time: keys.time,
+            attempts: keys.attempts,
+            progress_every: keys.progress_every,
+        }
+    }
+}
+
+impl fmt::Debug for ProcessSettings {
+    /// Without what may be secret: arguments, the environment's values, the program's settings.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessSettings")
+            .field("program", &self.program)
+            .field("env", &self.env.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+impl ProcessSettings {
+    /// Finds what cannot work, whatever the program is.
+    pub(super) fn check(&self) -> Result<(), ConfigureError> {
+        let refuse = |text: String| Err(ConfigureError(text));
+        if self.program.is_empty() {
+            return refuse("`program` is empty: name the program to run".into());
+        }
+        if self.commands.as_ref().is_some_and(Vec::is_empty) && self.texts != Some(true)
+            || self.commands.is_none() && self.texts == Some(false)
+        {
+            return refuse(
+                "no message would reach the program: name `commands`, set `texts = true`, or leave \
+                 both out for every message"
+                    .into(),
+            );
+        }
+        if !(1..=MAX_IN_FLIGHT).contains(&self.in_flight) {
+            return refuse(format!("`in_flight` must be 1 to {MAX_IN_FLIGHT}"));
+        }
+        for (name, value) in [
+            ("start_timeout", self.start_timeout),
+            ("grace", self.grace),
+            ("restart_min", self.restart_min),
+            ("restart_max", self.restart_max),
+        ] {
+            if value.is_zero() || value > MAX_PAUSE {
+                return refuse(format!("`{name}` must be more than 0 and at most 1h"));
+            }
+        }
+        if self.restart_min > self.restart_max {
+            return refuse("`restart_min` is longer than `restart_max`".into());
+        }
+        let unusable = |text: &str| text.contains('\0');
+        if self
+            .env
+            .iter()
+            .any(|(key, value)| key.is_empty() || key.contains('=') || unusable(key) || unusable(value))
+        {
+            return refuse(
+                "`env` has a name that is empty or holds `=`, or a name or value with a zero byte"
+                    .into(),
+            );
+        }
+        if unusable(&self.program) || self.args.iter().any(|text| unusable(text)) {
+            return refuse("`program` or one of `args` holds a zero byte".into());
+        }
+        for (kind, keys) in &self.tasks {
+            if keys.concurrency == 0 || keys.attempts == 0 || keys.time.is_zero() {
+                return refuse(format!(
+                    "`tasks.{kind}`: concurrency, attempts and time must be more than 0"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text).map_err(|error| {
+        serde::de::Error::custom(format!(
+            "{text:?} is no time: {error}; write it as \"10s\" or \"500ms\""
+        ))
+    })
+}
+
+fn some_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    time(deserializer).map(Some)
+}
+
+const fn half_a_second() -> Duration {
+    Duration::from_millis(500)
+}
+
+const fn five_seconds() -> Duration {
+    Duration::from_secs(5)
+}
+
+const fn ten_seconds() -> Duration {
+    Duration::from_secs(10)
+}
+
+const fn thirty_seconds() -> Duration {
+    Duration::from_secs(30)
+}
+
+const fn ten_minutes() -> Duration {
+    Duration::from_secs(600)
+}
+
+const fn one() -> usize {
+    1
+}
+
+const fn three() -> u32 {
+    3
+}
+
+const fn sixteen() -> usize {
+    16
+}

@@ -1,0 +1,85 @@
+//! Who may ask for jobs.
+
+use agentry_sdk::protocol::command::Tag;
+use agentry_sdk::protocol::{Address, Authenticity};
+use agentry_sdk::{ConfigureError, Context, Message, Query};
+
+/// The rules; a sender whom one of them allows may ask.
+#[derive(Debug)]
+pub(super) struct Allow {
+    /// Every proven sender.
+    everyone: bool,
+    addresses: Vec<Address>,
+    /// Looked up when a message comes: what a name stands for can change.
+    names: Vec<String>,
+    capability: Option<Tag>,
+}
+
+impl Allow {
+    pub(super) fn read(
+        allow: Vec<String>,
+        capability: Option<String>,
+    ) -> Result<Self, ConfigureError> {
+        if allow.is_empty() && capability.is_none() {
+            return Err(ConfigureError(
+                "nobody may ask for jobs: set `allow` to addresses or names, or to [\"*\"] for \
+                 every proven sender, or set `allow_capability`"
+                    .into(),
+            ));
+        }
+        let capability = capability.map(|capability| capability.parse());
+        let capability = capability
+            .transpose()
+            .map_err(|error| ConfigureError(format!("`allow_capability`: {error}")))?;
+        let mut rules = Self {
+            everyone: false,
+            addresses: Vec::new(),
+            names: Vec::new(),
+            capability,
+        };
+        for who in allow {
+            if who == "*" {
+                rules.everyone = true;
+            } else if who.starts_with("ait1") {
+                let address = who.parse();
+                rules.addresses.push(address.map_err(|error| {
+                    ConfigureError(format!("`allow`: {who:?} is no address: {error}"))
+                })?);
+            } else if who.is_empty() {
+                return Err(ConfigureError("`allow` holds an empty name".into()));
+            } else {
+                rules.names.push(who);
+            }
+        }
+        Ok(rules)
+    }
+
+    /// Whether a rule allows the sender of a message, who must be proven.
+    pub(super) fn allows(&self, message: &Message, context: &Context) -> bool {
+        message.authenticity == Authenticity::Verified
+            && (self.everyone
+                || self.addresses.iter().any(|address| same_owner(address.as_str(), message))
+                || self.names.iter().any(|name| {
+                    let address = context.resolve(name);
+                    address.is_ok_and(|address| same_owner(address.as_str(), message))
+                })
+                || self.capability.as_ref().is_some_and(|capability| {
+                    let cards = context.find(&Query::capability(capability.as_str()));
+                    cards.iter().any(|card| same_owner(card.address.as_str(), message))
+                }))
+    }
+}
+
+/// Whether an address belongs to the sender of a verified message: it is his, or the other form of
+/// it, as the key in the header proves.
+pub(super) fn same_owner(address: &str, message: &Message) -> bool {
+    if address == message.from.as_str() {
+        return true;
+    }
+    let key = message.header.as_ref().and_then(|header| header.key);
+    let Ok(address) = Address::from_chain(address) else {
+        return false;
+    };
+    message.authenticity == Authenticity::Verified
+        && key.is_some_and(|key| message.from.matches(&key) && address.matches(&key))
+}

@@ -1,0 +1,86 @@
+//! What is said to whoever asked for a job.
+
+use agentry_sdk::protocol::command::{
+    Detail, JobComplete, JobError, JobFailed, JobId, JobProgress, JobResult, PLAINTEXT_MAX,
+    Progress, RESULT_MAX, Tag,
+};
+use agentry_sdk::protocol::message::{MAX_PAYLOAD_BYTES, compose};
+use agentry_sdk::protocol::KnownCommand;
+use agentry_sdk::{ConfigureError, Outgoing, Sealing, TaskOutput};
+
+use crate::units::{Bytes, within};
+
+/// What is left of a payload for the header that the runtime adds, in bytes. A header with every
+/// field at its longest has 500.
+const HEADER_ROOM: usize = 4 << 10;
+
+/// How results are answered.
+#[derive(Debug)]
+pub(super) struct Answers {
+    inline_limit: usize,
+    sealing: Sealing,
+}
+
+impl Answers {
+    pub(super) fn read(inline_limit: Bytes, seal: bool) -> Result<Self, ConfigureError> {
+        let most = Bytes(RESULT_MAX as u64);
+        let inline_limit = within("inline_limit", inline_limit, (Bytes(0), most))?;
+        let sealing = if seal {
+            Sealing::Always
+        } else {
+            Sealing::AsAsked
+        };
+        Ok(Self {
+            inline_limit: inline_limit.as_usize(),
+            sealing,
+        })
+    }
+
+    /// JOB_COMPLETE with as much of the result as the limit allows, and as fits in a message: a
+    /// result of control characters grows sevenfold on its way into a transaction.
+    pub(super) fn complete(&self, id: JobId, output: &TaskOutput, duration_ms: u64) -> Outgoing {
+        let media_type = output.media_type.as_ref();
+        let media_type = media_type.and_then(|media_type| media_type.parse().ok());
+        let mut limit = self.inline_limit;
+        loop {
+            let complete = KnownCommand::JobComplete(JobComplete {
+                result_id: id,
+                result: JobResult::cut(&output.text, limit),
+                media_type: media_type.clone(),
+                duration_ms: Some(duration_ms),
+            });
+            if limit == 0 || fits(&complete) {
+                return Outgoing::command(&complete).sealing(self.sealing);
+            }
+            limit /= 2;
+        }
+    }
+}
+
+/// Whether a command fits in a message, sealed or not.
+fn fits(command: &KnownCommand) -> bool {
+    let open = compose(&command.to_payload(), None);
+    open.is_ok_and(|open| open.to_compact().len() + HEADER_ROOM <= MAX_PAYLOAD_BYTES)
+        && command.body().to_compact().len() <= PLAINTEXT_MAX
+}
+
+/// JOB_FAILED. A code that is none is told as `failed`.
+pub(super) fn failed(id: JobId, code: &str, message: &str) -> Outgoing {
+    let message = (!message.is_empty()).then(|| Detail::cut(message));
+    let code = code.parse::<Tag>().or_else(|_| "failed".parse());
+    #[expect(clippy::expect_used, reason = "`failed` is a tag")]
+    let code = code.expect("`failed` is a tag");
+    Outgoing::command(&KnownCommand::JobFailed(JobFailed {
+        result_id: id,
+        error: JobError { code, message },
+    }))
+}
+
+/// JOB_PROGRESS; none if the part is no part.
+pub(super) fn progress(id: JobId, part: f64, note: Option<&str>) -> Option<Outgoing> {
+    Some(Outgoing::command(&KnownCommand::JobProgress(JobProgress {
+        result_id: id,
+        progress: Progress::new(part)?,
+        note: note.map(Detail::cut),
+    })))
+}

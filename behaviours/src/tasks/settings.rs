@@ -1,0 +1,182 @@
+//! The keys of `tasks` in agents.toml.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use agentry_sdk::protocol::command::{TAGS_MAX, Tag};
+use agentry_sdk::task::TaskLimits;
+use agentry_sdk::{AnyExecutor, ConfigureError, Setup};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::units::{Bytes, Time, within};
+
+/// The keys of `tasks` in agents.toml.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TasksSettings {
+    /// Who may ask: addresses, and names of agents of agents.toml, of contacts, or of the
+    /// directory, looked up when a job comes; `["*"]` allows every proven sender.
+    ///
+    /// A name that only the directory knows is its holder's for as long as nobody else announces
+    /// it after him: name a contact, or an address, where that matters.
+    #[serde(default)]
+    pub allow: Vec<String>,
+    /// Whoever has announced this capability may ask too. Anyone can announce it: it tells who
+    /// plays the role, and not who is trusted with it.
+    pub allow_capability: Option<String>,
+    /// The types of job. Of each: `executor`, the keys of that executor, and
+    /// [`TypeSettings`]' own.
+    pub types: BTreeMap<String, Map<String, Value>>,
+    /// The longest result that is answered whole; of a longer one the beginning is, with the
+    /// length and the hash of the whole. From 0 to 256 KiB. Default 32 KiB.
+    #[serde(default = "default_inline_limit")]
+    pub inline_limit: Bytes,
+    /// Whether results are always sealed; otherwise only those of sealed jobs are. A result that
+    /// cannot be sealed, since its receiver announced no key, is not sent: it is a dead letter.
+    #[serde(default)]
+    pub seal_results: bool,
+    /// How many jobs wait or run at most; more are refused as `busy`. Default 1,000.
+    #[serde(default = "default_max_jobs")]
+    pub max_jobs: usize,
+}
+
+const fn default_inline_limit() -> Bytes {
+    Bytes(32 << 10)
+}
+
+const fn default_max_jobs() -> usize {
+    1_000
+}
+
+/// The keys of a type of job that are not its executor's.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TypeSettings {
+    /// Which executor does it.
+    pub executor: String,
+    /// How many run at the same time. From 1 to 1,024. Default 1.
+    #[serde(default = "default_concurrency")]
+    pub concurrency: usize,
+    /// How long one attempt may take. From 1 ms to 7 days. Default 10 min.
+    #[serde(default = "default_time_limit")]
+    pub time_limit: Time,
+    /// Attempts after which a job has failed. From 1 to 100. Default 3.
+    #[serde(default = "default_attempts")]
+    pub attempts: u32,
+    /// The least time between two `JOB_PROGRESS`, each of which costs a fee. At least 1 s.
+    /// Default: none are sent.
+    pub progress_every: Option<Time>,
+}
+
+const fn default_concurrency() -> usize {
+    1
+}
+
+const fn default_time_limit() -> Time {
+    Time::seconds(600)
+}
+
+const fn default_attempts() -> u32 {
+    3
+}
+
+/// The keys of [`TypeSettings`].
+const OWN_KEYS: [&str; 5] = [
+    "executor",
+    "concurrency",
+    "time_limit",
+    "attempts",
+    "progress_every",
+];
+
+/// The capability that an agent has by doing a type of job.
+pub(super) fn capability(kind: &str) -> String {
+    format!("task:{kind}")
+}
+
+/// A type of job.
+#[derive(Debug)]
+pub(super) struct Type {
+    pub(super) executor: Arc<dyn AnyExecutor>,
+    pub(super) limits: TaskLimits,
+}
+
+/// All types of job.
+#[derive(Debug)]
+pub(super) struct Types(BTreeMap<String, Type>);
+
+impl Types {
+    pub(super) fn read(
+        types: BTreeMap<String, Map<String, Value>>,
+        setup: &Setup<'_>,
+    ) -> Result<Self, ConfigureError> {
+        if types.is_empty() {
+            return Err(ConfigureError(
+                "`types` is empty: no job could be done; add one, as \
+                 `types.chat = { executor = \"http\", … }`"
+                    .into(),
+            ));
+        }
+        // A card and a status name no more capabilities.
+        if types.len() > TAGS_MAX {
+            return Err(ConfigureError(format!(
+                "`types` names {} types of job; at most {TAGS_MAX} are possible",
+                types.len()
+            )));
+        }
+        let read = types.into_iter().map(|(name, keys)| {
+            let in_type = |reason| ConfigureError(format!("`types.{name}`: {reason}"));
+            capability(&name)
+                .parse::<Tag>()
+                .map_err(|error| in_type(format!("with \"task:\" before it, {error}")))?;
+            let read = read_type(keys, setup).map_err(in_type)?;
+            Ok((name, read))
+        });
+        read.collect::<Result<_, _>>().map(Self)
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Type> {
+        self.0.get(name)
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+}
+
+fn read_type(mut keys: Map<String, Value>, setup: &Setup<'_>) -> Result<Type, String> {
+    let own = OWN_KEYS.iter().filter_map(|key| keys.remove_entry(*key));
+    let own: Map<String, Value> = own.collect();
+    let own: TypeSettings =
+        serde_json::from_value(Value::Object(own)).map_err(|error| error.to_string())?;
+    let limits = limits(&own).map_err(|error| error.to_string())?;
+    let executor = setup.executor(&own.executor, keys).map_err(|error| {
+        let text = error.to_string();
+        if text.starts_with("unknown field") {
+            return format!("{text}, {}", own_keys());
+        }
+        text
+    })?;
+    Ok(Type { executor, limits })
+}
+
+/// The keys that every type of job has, as an error lists them.
+fn own_keys() -> String {
+    let keys: Vec<String> = OWN_KEYS.iter().map(|key| format!("`{key}`")).collect();
+    keys.join(", ")
+}
+
+fn limits(settings: &TypeSettings) -> Result<TaskLimits, ConfigureError> {
+    let week = Time::seconds(7 * 24 * 3600);
+    let least = Time(std::time::Duration::from_millis(1));
+    if let Some(every) = settings.progress_every {
+        within("progress_every", every, (Time::seconds(1), week))?;
+    }
+    Ok(TaskLimits {
+        concurrency: within("concurrency", settings.concurrency, (1, 1024))?,
+        time: within("time_limit", settings.time_limit, (least, week))?.0,
+        attempts: within("attempts", settings.attempts, (1, 100))?,
+        progress_every: settings.progress_every.map(|every| every.0),
+    })
+}

@@ -1,0 +1,71 @@
+//! The simulated chain: a pool of what was posted, and blocks.
+
+use agentry_protocol::{BlockHeight, MessageDigest, TransactionHash};
+
+use super::builder::Written;
+
+/// A transaction.
+#[derive(Clone, Debug)]
+pub(super) struct Transaction {
+    pub(super) hash: TransactionHash,
+    pub(super) digest: MessageDigest,
+    pub(super) written: Written,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    /// Posted, and in no block.
+    pub(super) pool: Vec<Transaction>,
+    /// Block 1 first.
+    blocks: Vec<Vec<Transaction>>,
+}
+
+impl Ledger {
+    pub(super) fn height(&self) -> BlockHeight {
+        BlockHeight(u64::try_from(self.blocks.len()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn post(&mut self, transaction: Transaction) {
+        self.pool.push(transaction);
+    }
+
+    /// Puts the whole pool into a block; what stands in one already is left out, as its hash can
+    /// stand on the chain only once.
+    pub(super) fn mine(&mut self) -> Vec<Transaction> {
+        let mut block: Vec<Transaction> = Vec::new();
+        for transaction in std::mem::take(&mut self.pool) {
+            if !self.holds(transaction.hash)
+                && block.iter().all(|other| other.hash != transaction.hash)
+            {
+                block.push(transaction);
+            }
+        }
+        self.blocks.push(block.clone());
+        block
+    }
+
+    /// Takes the last blocks off, the lowest first in what is returned.
+    pub(super) fn withdraw(&mut self, blocks: usize) -> Vec<Vec<Transaction>> {
+        let keep = self.blocks.len().saturating_sub(blocks);
+        self.blocks.split_off(keep)
+    }
+
+    /// Adds a block as it is.
+    pub(super) fn append(&mut self, block: Vec<Transaction>) {
+        self.blocks.push(block);
+    }
+
+    pub(super) fn holds(&self, hash: TransactionHash) -> bool {
+        self.transactions().any(|transaction| transaction.hash == hash)
+    }
+
+    pub(super) fn find(&self, hash: TransactionHash) -> Option<&Transaction> {
+        self.transactions()
+            .chain(&self.pool)
+            .find(|transaction| transaction.hash == hash)
+    }
+
+    pub(super) fn transactions(&self) -> impl Iterator<Item = &Transaction> {
+        self.blocks.iter().flatten()
+    }
+}

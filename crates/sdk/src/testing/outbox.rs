@@ -1,0 +1,318 @@
+//! What a hosted agent sends, and what becomes of it.
+
+use std::collections::BTreeSet;
+
+use agentry_protocol::command::{Ack, AckStatus};
+use agentry_protocol::message::compose;
+use agentry_protocol::{AckRequest, BlockHeight, Header, KnownCommand, Payload, TransactionHash};
+
+use super::Simulation;
+use super::builder::{Written, made_id};
+use super::ledger::Transaction;
+use super::queue::Item;
+use super::sent::{Place, Sent};
+use crate::{Addressed, Event, Fate, Message, SentMessage};
+
+/// A message of a hosted agent's.
+#[derive(Debug)]
+pub(super) struct Draft {
+    /// The effect that asked for it: unique, and the same in every run of the same history.
+    pub(super) origin: String,
+    pub(super) behaviour: usize,
+    pub(super) sent: Sent,
+    /// What its recipient said of it so far.
+    heard: BTreeSet<AckStatus>,
+    told_mined: bool,
+    ended: bool,
+    resends_left: u32,
+    /// When the acknowledgment that was asked for is overdue.
+    pub(super) overdue_ms: Option<u64>,
+}
+
+impl Draft {
+    fn request(&self) -> Option<AckRequest> {
+        Some(self.sent.outgoing.acknowledge?.request)
+    }
+}
+
+impl Simulation {
+    /// Stores a message and posts it. `about` is the message that the event is about, if it is to
+    /// be an answer.
+    pub(super) fn dispatch(
+        &mut self,
+        host: usize,
+        behaviour: usize,
+        origin: &str,
+        addressed: Addressed,
+        about: Option<&Message>,
+        sealed: bool,
+    ) {
+        let now = self.now_ms;
+        let Addressed { to, outgoing } = addressed;
+        let mut header = header_of(about, &outgoing.payload);
+        if outgoing.thread.is_some()
+            || outgoing.expires_in.is_some()
+            || outgoing.acknowledge.is_some()
+        {
+            header = Some(header.unwrap_or_else(|| answer_to(about)));
+        }
+        if let Some(header) = &mut header {
+            header.id = Some(made_id(now, origin));
+            header.thread = outgoing.thread.clone().or(header.thread.take());
+            header.exp = outgoing.expires_in.map(|after| after_ms(now, after));
+            header.ack = outgoing.acknowledge.map(|wanted| wanted.request);
+            header.key = self.hosts.get(host).map(|host| host.party.public_key);
+        }
+        let Some(hosted) = self.hosts.get_mut(host) else {
+            return;
+        };
+        let hash = carrier(origin, 0);
+        let name = hosted.instances.get(behaviour).map(|one| one.name.clone());
+        hosted.store.outbox.push(Draft {
+            origin: origin.to_owned(),
+            behaviour,
+            heard: BTreeSet::new(),
+            told_mined: false,
+            ended: false,
+            resends_left: outgoing.acknowledge.map_or(0, |wanted| wanted.resends),
+            overdue_ms: None,
+            sent: Sent {
+                agent: hosted.agent.name.clone(),
+                behaviour: name.unwrap_or_default(),
+                to,
+                payload: outgoing.payload.clone(),
+                re: about.map(|message| message.transaction),
+                thread: header.as_ref().and_then(|header| header.thread.clone()),
+                header,
+                label: outgoing.label.clone(),
+                amount: outgoing.amount,
+                sealed,
+                outgoing,
+                transaction: hash,
+                transactions: Vec::new(),
+                place: Place::Pending,
+            },
+        });
+        let row = hosted.store.outbox.len() - 1;
+        self.send(host, row);
+    }
+
+    /// Posts a message in a new transaction.
+    fn send(&mut self, host: usize, row: usize) {
+        let Some(hosted) = self.hosts.get_mut(host) else {
+            return;
+        };
+        let from = hosted.party.address.clone();
+        let Some(draft) = hosted.store.outbox.get_mut(row) else {
+            return;
+        };
+        let sent = &mut draft.sent;
+        let hash = carrier(&draft.origin, sent.transactions.len());
+        sent.transactions.push(hash);
+        sent.place = Place::Pending;
+        let payload = match compose(&sent.payload, sent.header.as_ref()) {
+            Ok(payload) => payload,
+            Err(error) => panic!("a checked effect cannot be composed: {error}"),
+        };
+        let written = Written {
+            from,
+            to: sent.to.clone(),
+            payload,
+            amount: sent.amount,
+            authenticity: None,
+            sealed: sent.sealed,
+        };
+        let transaction = Transaction {
+            hash,
+            digest: agentry_protocol::MessageDigest::of(hash.as_bytes()),
+            written,
+        };
+        self.ledger.post(transaction);
+    }
+
+    /// A transaction of a hosted agent's stands in a block.
+    pub(super) fn sent_was_mined(&mut self, hash: TransactionHash, height: BlockHeight) {
+        let now = self.now_ms;
+        let Some((host, row)) = self.whose(hash) else {
+            return;
+        };
+        let Some(draft) = self.draft(host, row) else {
+            return;
+        };
+        draft.sent.place = Place::Mined(height);
+        if let Some(wanted) = draft.sent.outgoing.acknowledge
+            && draft.heard.is_empty()
+            && !draft.ended
+            && draft.overdue_ms.is_none()
+        {
+            draft.overdue_ms = Some(after_ms(now, wanted.within));
+        }
+        if !std::mem::replace(&mut draft.told_mined, true) {
+            let sent = draft.sent.clone();
+            self.tell(host, row, Fate::Mined { height });
+            self.ask_script(&sent);
+        }
+    }
+
+    /// The block of a transaction of a hosted agent's was withdrawn.
+    pub(super) fn sent_was_withdrawn(&mut self, hash: TransactionHash) {
+        if let Some((host, row)) = self.whose(hash)
+            && let Some(draft) = self.draft(host, row)
+            && draft.sent.transactions.last() == Some(&hash)
+        {
+            draft.sent.place = Place::Pending;
+        }
+    }
+
+    /// The recipient says what became of a message.
+    pub(super) fn acknowledged(&mut self, host: usize, hash: TransactionHash, ack: &Ack) {
+        let detail = ack.detail.as_ref().map(|detail| detail.as_str().to_owned());
+        let Some((owner, row)) = self.whose(hash) else {
+            return;
+        };
+        let Some(draft) = self.draft(owner, row) else {
+            return;
+        };
+        if owner != host || draft.ended || !draft.heard.insert(ack.status) {
+            return;
+        }
+        draft.overdue_ms = None;
+        let fate = match ack.status {
+            AckStatus::Received => Fate::Received,
+            AckStatus::Accepted => Fate::Accepted { detail },
+            AckStatus::Done => Fate::Done { detail },
+            AckStatus::Failed => Fate::Failed { detail },
+            AckStatus::Rejected => Fate::Rejected { detail },
+            AckStatus::Expired => Fate::Expired,
+        };
+        self.tell(host, row, fate);
+    }
+
+    /// Resends what was not acknowledged in time, or gives it up.
+    pub(super) fn chase(&mut self, host: usize) {
+        let now = self.now_ms;
+        let rows = self.hosts.get(host).map_or(0, |host| host.store.outbox.len());
+        for row in 0..rows {
+            let Some(draft) = self.draft(host, row) else {
+                continue;
+            };
+            if draft.overdue_ms.is_none_or(|due| due > now) {
+                continue;
+            }
+            draft.overdue_ms = None;
+            let expired = draft
+                .sent
+                .header
+                .as_ref()
+                .is_some_and(|header| header.is_expired(now));
+            if draft.resends_left > 0 && !expired {
+                draft.resends_left -= 1;
+                self.send(host, row);
+            } else {
+                self.tell(host, row, Fate::Unacknowledged);
+            }
+        }
+    }
+
+    /// The node refuses what a hosted agent posted.
+    pub(super) fn refused(&mut self, hash: TransactionHash, reason: &str) {
+        if let Some((host, row)) = self.whose(hash) {
+            if let Some(draft) = self.draft(host, row) {
+                draft.sent.place = Place::Unsent;
+            }
+            let reason = reason.to_owned();
+            self.tell(host, row, Fate::Unsent { reason });
+        }
+    }
+
+    /// The node has lost what a hosted agent posted.
+    pub(super) fn set_place(&mut self, hash: TransactionHash, place: Place) {
+        if let Some((host, row)) = self.whose(hash)
+            && let Some(draft) = self.draft(host, row)
+        {
+            draft.sent.place = place;
+        }
+    }
+
+    fn tell(&mut self, host: usize, row: usize, fate: Fate) {
+        let now = self.now_ms;
+        let Some(draft) = self.draft(host, row) else {
+            return;
+        };
+        if draft.ended {
+            return;
+        }
+        let request = draft.request();
+        draft.ended = fate.is_last(
+            request == Some(AckRequest::Received),
+            request == Some(AckRequest::Done),
+        );
+        let Some(label) = draft.sent.label.clone() else {
+            return;
+        };
+        let message = SentMessage {
+            label,
+            to: draft.sent.to.clone(),
+            id: draft.sent.header.as_ref().and_then(|header| header.id),
+            transaction: draft.sent.transactions.last().copied(),
+        };
+        let key = format!("fate/{}/{fate:?}", draft.origin);
+        let behaviour = draft.behaviour;
+        let item = Item::own(&key, behaviour, Event::Fate(message, fate), None, now);
+        if let Some(hosted) = self.hosts.get_mut(host) {
+            hosted.store.queue.push(item);
+        }
+    }
+
+    /// Which message of which hosted agent a transaction carries.
+    pub(super) fn whose(&self, hash: TransactionHash) -> Option<(usize, usize)> {
+        self.hosts.iter().enumerate().find_map(|(host, hosted)| {
+            let row = hosted
+                .store
+                .outbox
+                .iter()
+                .position(|draft| draft.sent.transactions.contains(&hash))?;
+            Some((host, row))
+        })
+    }
+
+    fn draft(&mut self, host: usize, row: usize) -> Option<&mut Draft> {
+        self.hosts.get_mut(host)?.store.outbox.get_mut(row)
+    }
+}
+
+/// The header of a message: none for a text that answers a text without one.
+fn header_of(about: Option<&Message>, payload: &Payload) -> Option<Header> {
+    let plain = about.is_some_and(|message| message.text().is_some() && message.header.is_none());
+    if plain && matches!(payload, Payload::Text(_)) {
+        return None;
+    }
+    Some(answer_to(about))
+}
+
+fn answer_to(about: Option<&Message>) -> Header {
+    Header {
+        re: about.map(|message| message.transaction),
+        thread: about
+            .and_then(|message| message.header.as_ref())
+            .and_then(|header| header.thread.clone()),
+        ..Header::default()
+    }
+}
+
+fn carrier(origin: &str, number: usize) -> TransactionHash {
+    TransactionHash::of(format!("{origin}#{number}").as_bytes())
+}
+
+/// The clock's time after a while.
+pub(super) fn after_ms(now_ms: u64, after: std::time::Duration) -> u64 {
+    now_ms.saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The acknowledgment that a message is, if it is a well-formed one.
+pub(super) fn as_ack(message: &Message) -> Option<Ack> {
+    match message.command() {
+        Ok(Some(KnownCommand::Ack(ack))) => Some(ack),
+        Ok(_) | Err(_) => None,
+    }
+}

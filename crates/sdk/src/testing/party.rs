@@ -1,0 +1,64 @@
+//! Who takes part in a simulation.
+
+use agentry_protocol::{Address, ContentHash, DecryptionKey, EncryptionKey, PublicKey, Seed};
+use agentry_protocol::{KnownCommand, Payload};
+
+use super::MessageBuilder;
+
+/// One who takes part: a hosted agent, or a peer whose messages the test writes. Its keys are
+/// made from its name, so a name is the same address in every simulation.
+///
+/// ```
+/// use agentry_sdk::testing::Party;
+///
+/// let alice = Party::named("alice");
+/// assert_eq!(alice.address, Party::named("alice").address);
+/// assert_ne!(alice.address, Party::named("bob").address);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Party {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub address: Address,
+    /// The key that belongs to the address.
+    pub public_key: PublicKey,
+    /// The key that messages to it are sealed with.
+    pub encryption_key: EncryptionKey,
+}
+
+impl Party {
+    /// The party of this name.
+    pub fn named(name: impl Into<String>) -> Self {
+        let name = name.into();
+        let seed = Seed::from_bytes(*ContentHash::of(name.as_bytes()).as_bytes());
+        let public_key = seed.public_key();
+        Self {
+            address: Address::from_public_key(&public_key),
+            public_key,
+            encryption_key: DecryptionKey::from_seed(&seed).encryption_key(),
+            name,
+        }
+    }
+
+    /// A text from it.
+    pub fn text(&self, text: impl Into<String>) -> MessageBuilder {
+        self.says(Payload::Text(text.into()))
+    }
+
+    /// A command from it.
+    pub fn command(&self, command: &KnownCommand) -> MessageBuilder {
+        self.says(command.to_payload())
+    }
+
+    /// A message from it.
+    pub fn says(&self, payload: Payload) -> MessageBuilder {
+        MessageBuilder::new(payload).from(self)
+    }
+}
+
+impl From<&Party> for Address {
+    fn from(party: &Party) -> Self {
+        party.address.clone()
+    }
+}

@@ -1,0 +1,63 @@
+//! Random numbers that a seed repeats.
+
+/// A generator of random numbers: the same seed gives the same numbers, on every machine.
+///
+/// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA
+/// 2014). For tests: anyone can tell what comes next.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// The one of this seed.
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next 64 bits.
+    pub const fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number from 0 up to, and without, `end`; 0 if `end` is 0. That low numbers come a little
+    /// more often is of no account for the small ranges of tests.
+    pub fn below(&mut self, end: usize) -> usize {
+        let end = u64::try_from(end).unwrap_or(u64::MAX);
+        let drawn = if end == 0 { 0 } else { self.next() % end };
+        usize::try_from(drawn).unwrap_or(0)
+    }
+
+    /// Whether something happens that happens in `percent` of all cases.
+    pub fn chance(&mut self, percent: u8) -> bool {
+        self.below(100) < usize::from(percent)
+    }
+
+    /// One of these, if there are any.
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
+        from.get(self.below(from.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_those_of_the_published_generator() {
+        let mut random = Random::new(1_234_567);
+        assert_eq!(random.next(), 6_457_827_717_110_365_317);
+        assert_eq!(random.next(), 3_203_168_211_198_807_973);
+    }
+
+    #[test]
+    fn ranges_are_kept() {
+        let mut random = Random::new(1);
+        assert_eq!(random.below(0), 0);
+        assert!((0..1000).all(|_| random.below(7) < 7));
+        assert!((0..1000).all(|_| random.chance(100) && !random.chance(0)));
+        assert_eq!(random.pick::<u8>(&[]), None);
+    }
+}

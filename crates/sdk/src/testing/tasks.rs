@@ -1,0 +1,315 @@
+//! The tasks of hosted agents.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use agentry_protocol::Address;
+
+use super::Simulation;
+use super::conduct::backoff_ms;
+use super::outbox::after_ms;
+use super::queue::Item;
+use crate::task::{Desk, Task, TaskError, TaskOutput, TaskStart};
+use crate::{Event, Settlement, TaskNews, TaskReport};
+
+/// How an attempt at a task goes in a simulation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TaskPlan {
+    /// The behaviour's own `execute` is run to its end.
+    Execute,
+    /// It ends at once with this result.
+    Complete(TaskOutput),
+    /// It ends at once with this failure.
+    Fail(TaskError),
+    /// It begins and does not end, until its time limit, its deadline, a cancellation or a
+    /// restart.
+    Hang,
+}
+
+/// How a task is, in A2A's words.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TaskState {
+    /// Accepted, and not being worked on: not yet, or not again yet.
+    Submitted,
+    /// Being worked on.
+    Working,
+    /// It has ended.
+    Ended(TaskNews),
+}
+
+#[derive(Debug)]
+pub(super) struct TaskRow {
+    pub(super) behaviour: usize,
+    pub(super) start: TaskStart,
+    /// The message that started it, by its position in the inbox.
+    about: Option<usize>,
+    submitter: Option<Address>,
+    origin: String,
+    attempt: u32,
+    pub(super) state: TaskState,
+    pub(super) not_before: u64,
+    /// When a hanging attempt reaches its time limit.
+    pub(super) limit_ms: Option<u64>,
+    news: u32,
+}
+
+impl TaskRow {
+    /// The process ended: an attempt that was being made is made again.
+    pub(super) fn interrupt(&mut self) {
+        if self.state == TaskState::Working {
+            self.state = TaskState::Submitted;
+            self.attempt = self.attempt.saturating_sub(1);
+            self.limit_ms = None;
+        }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.state, TaskState::Ended(_))
+    }
+
+    fn task(&self, agent: &str) -> Task {
+        Task {
+            key: self.start.key.clone(),
+            kind: self.start.kind.clone(),
+            input: self.start.input.clone(),
+            deadline_ms: self.start.deadline_ms,
+            agent: agent.to_owned(),
+            submitter: self.submitter.clone(),
+            attempt: self.attempt,
+        }
+    }
+}
+
+impl Simulation {
+    pub(super) fn start_task(
+        &mut self,
+        host: usize,
+        behaviour: usize,
+        origin: &str,
+        start: TaskStart,
+        about: Option<usize>,
+    ) {
+        let now = self.now_ms;
+        let Some(hosted) = self.hosts.get_mut(host) else {
+            return;
+        };
+        let store = &mut hosted.store;
+        let known = store
+            .tasks
+            .iter()
+            .position(|row| row.behaviour == behaviour && row.start.key == start.key);
+        let position = known.unwrap_or(store.tasks.len());
+        let message = about.and_then(|row| store.inbox.get_mut(row));
+        let submitter = message.as_ref().map(|row| row.message.from.clone());
+        if let Some(row) = message
+            && !row.tasks.contains(&position)
+        {
+            row.tasks.push(position);
+        }
+        if known.is_none() {
+            store.tasks.push(TaskRow {
+                behaviour,
+                start,
+                about,
+                submitter,
+                origin: origin.to_owned(),
+                attempt: 0,
+                state: TaskState::Submitted,
+                not_before: now,
+                limit_ms: None,
+                news: 0,
+            });
+        }
+    }
+
+    pub(super) fn cancel_task(&mut self, host: usize, behaviour: usize, key: &str) {
+        let found = self.hosts.get(host).and_then(|hosted| {
+            hosted.store.tasks.iter().position(|row| {
+                row.behaviour == behaviour && row.start.key == key && !row.has_ended()
+            })
+        });
+        if let Some(task) = found {
+            self.end_task(host, task, TaskNews::Canceled);
+        }
+    }
+
+    /// Ends what has reached its deadline or its time limit.
+    pub(super) fn limit_tasks(&mut self, host: usize) {
+        let now = self.now_ms;
+        let count = self.hosts.get(host).map_or(0, |host| host.store.tasks.len());
+        for task in 0..count {
+            let Some(row) = self.task_row(host, task) else {
+                continue;
+            };
+            if row.has_ended() {
+                continue;
+            }
+            if row.start.deadline_ms.is_some_and(|deadline| deadline <= now) {
+                let news = TaskNews::Failed {
+                    code: "deadline".to_owned(),
+                    message: "the deadline has passed".to_owned(),
+                };
+                self.end_task(host, task, news);
+            } else if row.limit_ms.is_some_and(|limit| limit <= now) {
+                let error = TaskError::transient("timeout", "the attempt took too long");
+                self.attempt_failed(host, task, &error);
+            }
+        }
+    }
+
+    /// Makes an attempt at a task that is due, if there is one. Says whether there was.
+    pub(super) async fn work(&mut self, host: usize) -> bool {
+        let now = self.now_ms;
+        let Some((task, behaviour)) = self.next_task(host) else {
+            return false;
+        };
+        let Some(hosted) = self.hosts.get_mut(host) else {
+            return false;
+        };
+        let Some(row) = hosted.store.tasks.get_mut(task) else {
+            return false;
+        };
+        row.attempt += 1;
+        row.state = TaskState::Working;
+        let shown = row.task(&hosted.agent.name);
+        let limits = behaviour.task_limits(&shown.kind);
+        row.limit_ms = Some(after_ms(now, limits.time));
+        let notes: Arc<Mutex<Option<(f64, Option<String>)>>> = Arc::default();
+        let outcome = match (self.plan)(&shown) {
+            TaskPlan::Hang => return true,
+            TaskPlan::Complete(output) => Ok(output),
+            TaskPlan::Fail(error) => Err(error),
+            TaskPlan::Execute => {
+                let kept = Arc::clone(&notes);
+                let desk = Desk::new(move |progress, note| {
+                    *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((progress, note));
+                });
+                behaviour.execute(&shown, &desk).await
+            }
+        };
+        if self.dies_before_commit(host) {
+            return true;
+        }
+        let last = notes.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let (Some((progress, note)), Some(_)) = (last, limits.progress_every) {
+            self.report(host, task, TaskNews::Progress { progress, note });
+        }
+        match outcome {
+            Ok(output) => {
+                let duration_ms = 0;
+                let news = TaskNews::Completed {
+                    output,
+                    duration_ms,
+                };
+                self.end_task(host, task, news);
+            }
+            Err(error) => self.attempt_failed(host, task, &error),
+        }
+        self.may_die_after_commit(host);
+        true
+    }
+
+    fn next_task(&self, host: usize) -> Option<(usize, Arc<dyn crate::AnyBehaviour>)> {
+        let hosted = self.hosts.get(host)?;
+        let tasks = &hosted.store.tasks;
+        tasks.iter().enumerate().find_map(|(position, row)| {
+            let due = row.state == TaskState::Submitted && row.not_before <= self.now_ms;
+            let behaviour = &hosted.instances.get(row.behaviour)?.behaviour;
+            let same = |other: &&TaskRow| {
+                other.state == TaskState::Working
+                    && other.behaviour == row.behaviour
+                    && other.start.kind == row.start.kind
+            };
+            let limit = behaviour.task_limits(&row.start.kind).concurrency.max(1);
+            let free = tasks.iter().filter(same).count() < limit;
+            (due && free).then(|| (position, Arc::clone(behaviour)))
+        })
+    }
+
+    fn attempt_failed(&mut self, host: usize, task: usize, error: &TaskError) {
+        let now = self.now_ms;
+        let Some(hosted) = self.hosts.get_mut(host) else {
+            return;
+        };
+        let Some(row) = hosted.store.tasks.get_mut(task) else {
+            return;
+        };
+        let attempts = hosted
+            .instances
+            .get(row.behaviour)
+            .map_or(1, |one| one.behaviour.task_limits(&row.start.kind).attempts);
+        if error.is_transient() && row.attempt < attempts {
+            row.state = TaskState::Submitted;
+            row.limit_ms = None;
+            row.not_before = now.saturating_add(backoff_ms(row.attempt));
+            return;
+        }
+        let news = TaskNews::Failed {
+            code: error.code().to_owned(),
+            message: error.message().to_owned(),
+        };
+        self.end_task(host, task, news);
+    }
+
+    fn end_task(&mut self, host: usize, task: usize, news: TaskNews) {
+        let Some(row) = self.task_row(host, task) else {
+            return;
+        };
+        row.state = TaskState::Ended(news.clone());
+        row.limit_ms = None;
+        self.report(host, task, news);
+        let waiting: Vec<usize> = self.hosts.get(host).map_or_else(Vec::new, |hosted| {
+            let rows = hosted.store.inbox.iter().enumerate();
+            rows.filter(|(_, row)| row.tasks.contains(&task) && row.handled)
+                .map(|(position, _)| position)
+                .collect()
+        });
+        for row in waiting {
+            self.conclude(host, row);
+        }
+    }
+
+    fn report(&mut self, host: usize, task: usize, news: TaskNews) {
+        let now = self.now_ms;
+        let Some(hosted) = self.hosts.get_mut(host) else {
+            return;
+        };
+        let Some(row) = hosted.store.tasks.get_mut(task) else {
+            return;
+        };
+        row.news += 1;
+        let key = format!("task/{}/{}", row.origin, row.news);
+        let report = TaskReport {
+            task: row.task(&hosted.agent.name),
+            news,
+        };
+        let item = Item::own(&key, row.behaviour, Event::Task(report), row.about, now);
+        hosted.store.queue.push(item);
+    }
+
+    fn task_row(&mut self, host: usize, task: usize) -> Option<&mut TaskRow> {
+        self.hosts.get_mut(host)?.store.tasks.get_mut(task)
+    }
+
+    /// What the tasks of a message mean for it; none while one of them goes on.
+    pub(super) fn settlement_by_tasks(&self, host: usize, tasks: &[usize]) -> Option<Settlement> {
+        let rows = &self.hosts.get(host)?.store.tasks;
+        let mut settlement = Settlement::Done;
+        for row in tasks.iter().filter_map(|task| rows.get(*task)) {
+            match &row.state {
+                TaskState::Submitted | TaskState::Working => return None,
+                TaskState::Ended(TaskNews::Failed { message, .. }) => {
+                    settlement = Settlement::Failed {
+                        reason: message.clone(),
+                    };
+                }
+                TaskState::Ended(TaskNews::Canceled) => {
+                    settlement = Settlement::Failed {
+                        reason: "its task was canceled".to_owned(),
+                    };
+                }
+                TaskState::Ended(TaskNews::Completed { .. } | TaskNews::Progress { .. }) => {}
+            }
+        }
+        Some(settlement)
+    }
+}

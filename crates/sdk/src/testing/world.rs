@@ -1,0 +1,130 @@
+//! What behaviours of a simulation can look up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use agentry_protocol::command::Status;
+use agentry_protocol::{Address, EncryptionKey};
+
+use crate::directory::{Answer, Card, NameError, Query, World};
+
+/// A [`World`] whose names, cards and statuses the test sets. Clones are the same world.
+///
+/// In a [simulation](super::Simulation) it also learns by itself: hosted agents and peers have
+/// their names, and a verified ANNOUNCE or WITHDRAW that was mined changes the directory.
+///
+/// ```
+/// use agentry_sdk::testing::{Party, TestWorld};
+/// use agentry_sdk::World;
+///
+/// let world = TestWorld::new();
+/// let alice = Party::named("alice");
+/// world.alias("boss", &alice);
+/// assert_eq!(world.resolve("boss", 0), Ok(alice.address));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct TestWorld(Arc<Mutex<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    aliases: BTreeMap<String, Address>,
+    cards: BTreeMap<Address, Card>,
+    keys: BTreeMap<Address, EncryptionKey>,
+    statuses: BTreeMap<String, Status>,
+}
+
+impl TestWorld {
+    /// A world in which nobody is known.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Gives an address a name, which comes before those of the directory.
+    pub fn alias(&self, name: impl Into<String>, address: impl Into<Address>) {
+        self.inner().aliases.insert(name.into(), address.into());
+    }
+
+    /// Puts a card into the directory, in the place of one of the same address.
+    pub fn announce(&self, card: Card) {
+        self.inner().cards.insert(card.address.clone(), card);
+    }
+
+    /// Takes a card out of the directory.
+    pub fn withdraw(&self, address: impl Into<Address>) {
+        self.inner().cards.remove(&address.into());
+    }
+
+    /// Says how a hosted agent is.
+    pub fn set_status(&self, agent: impl Into<String>, status: Status) {
+        self.inner().statuses.insert(agent.into(), status);
+    }
+
+    /// Makes an encryption key known, as the configuration does.
+    pub fn know_key(&self, address: impl Into<Address>, key: EncryptionKey) {
+        self.inner().keys.insert(address.into(), key);
+    }
+
+    /// Whether a message to this address can be sealed.
+    pub(super) fn can_seal(&self, to: &Address, now_ms: u64) -> bool {
+        let inner = self.inner();
+        inner.keys.contains_key(to)
+            || inner.cards.get(to).is_some_and(|card| {
+                card.card.enc_key.is_some() && card.card.check_time(now_ms).is_ok()
+            })
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl World for TestWorld {
+    fn find(&self, query: &Query, now_ms: u64) -> Vec<Card> {
+        let mut found: Vec<Card> = self
+            .inner()
+            .cards
+            .values()
+            .filter(|card| query.fits(card, now_ms))
+            .cloned()
+            .collect();
+        found.sort_by(|one, other| {
+            (&one.card.name, &one.address).cmp(&(&other.card.name, &other.address))
+        });
+        if query.limit > 0 {
+            found.truncate(query.limit);
+        }
+        found
+    }
+
+    fn resolve(&self, name: &str, now_ms: u64) -> Result<Address, NameError> {
+        let inner = self.inner();
+        if let Some(address) = inner.aliases.get(name) {
+            return Ok(address.clone());
+        }
+        let named: BTreeSet<&Address> = inner
+            .cards
+            .values()
+            .filter(|card| {
+                card.card.name.as_str() == name && card.card.check_time(now_ms).is_ok()
+            })
+            .map(|card| &card.address)
+            .collect();
+        let mut addresses: Vec<Address> = named.into_iter().cloned().collect();
+        match (addresses.pop(), addresses.is_empty()) {
+            (None, _) => Err(NameError::Unknown(name.to_owned())),
+            (Some(address), true) => Ok(address),
+            (Some(last), false) => {
+                addresses.push(last);
+                Err(NameError::Ambiguous {
+                    name: name.to_owned(),
+                    addresses,
+                })
+            }
+        }
+    }
+
+    fn status<'a>(&'a self, agent: &'a str) -> Answer<'a, Status> {
+        let status = self.inner().statuses.get(agent).cloned();
+        Box::pin(async move { status.unwrap_or_default() })
+    }
+}

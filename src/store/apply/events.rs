@@ -1,0 +1,177 @@
+//! The events that are no messages: timers, fates, settlements, news of tasks, renewals.
+
+use agentry_sdk::Settlement;
+use rusqlite::{Connection, params};
+use serde_json::Value;
+
+use super::time;
+use crate::store::StoreError;
+use crate::store::commit::{Receipt, TimerSetting};
+use crate::store::rows::{AgentId, EventKind, InboxId};
+
+/// An event that is to be added.
+pub(super) struct New<'a> {
+    pub(super) agent: AgentId,
+    pub(super) behaviour: &'a str,
+    pub(super) kind: EventKind,
+    pub(super) name: &'a str,
+    pub(super) data: &'a Value,
+    pub(super) inbox: Option<InboxId>,
+    pub(super) due_at: u64,
+}
+
+/// Adds an event.
+pub(super) fn add(db: &Connection, new: New<'_>, at: u64) -> Result<(), StoreError> {
+    db.prepare_cached(
+        "INSERT INTO event (agent, behaviour, kind, name, data, inbox, due_at, made_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?
+    .execute(params![
+        new.agent.0,
+        new.behaviour,
+        new.kind.as_str(),
+        new.name,
+        new.data.to_string(),
+        new.inbox.map(|inbox| inbox.0),
+        time(new.due_at),
+        time(at)
+    ])?;
+    Ok(())
+}
+
+/// Sets a timer in place of one of the same name, or forgets it.
+pub(super) fn set_timer(
+    db: &Connection,
+    agent: AgentId,
+    behaviour: &str,
+    (name, setting): (&str, Option<&TimerSetting>),
+    at: u64,
+) -> Result<(), StoreError> {
+    // A new row and a new id: an outcome of the old timer is not one of the new.
+    db.prepare_cached(
+        "DELETE FROM event WHERE agent = ?1 AND behaviour = ?2 AND name = ?3 AND kind = 'timer'",
+    )?
+    .execute(params![agent.0, behaviour, name])?;
+    let Some(setting) = setting else {
+        return Ok(());
+    };
+    let new = New {
+        agent,
+        behaviour,
+        kind: EventKind::Timer,
+        name,
+        data: &setting.data,
+        inbox: None,
+        due_at: setting.due_at,
+    };
+    add(db, new, at)
+}
+
+/// Tells the behaviours that watch a message what became of it. While tasks that it started are
+/// open, they have to wait.
+pub(super) fn settle(
+    db: &Connection,
+    (agent, inbox): (AgentId, InboxId),
+    watchers: &[String],
+    settlement: &Settlement,
+    at: u64,
+    receipt: &mut Receipt,
+) -> Result<(), StoreError> {
+    if watchers.is_empty() {
+        return Ok(());
+    }
+    let data = serde_json::json!(settlement);
+    for watcher in watchers {
+        let new = New {
+            agent,
+            behaviour: watcher,
+            kind: EventKind::Settled,
+            name: "",
+            data: &data,
+            inbox: Some(inbox),
+            due_at: at,
+        };
+        add(db, new, at)?;
+    }
+    if *settlement == Settlement::Done {
+        hold(db, inbox)?;
+        release(db, inbox, at)?;
+    }
+    receipt.due.push(agent);
+    Ok(())
+}
+
+/// Lets the settlements of a message wait for its tasks.
+fn hold(db: &Connection, inbox: InboxId) -> Result<(), StoreError> {
+    db.prepare_cached(
+        "UPDATE event SET state = 'held'
+         WHERE inbox = ?1 AND kind = 'settled' AND state = 'waiting'
+           AND EXISTS (SELECT 1 FROM task WHERE task.inbox = ?1)",
+    )?
+    .execute(params![inbox.0])?;
+    Ok(())
+}
+
+/// Tells those who wait for the tasks of a message, if all of them have ended.
+pub(super) fn release(db: &Connection, inbox: InboxId, at: u64) -> Result<(), StoreError> {
+    let held = "inbox = ?1 AND kind = 'settled' AND state = 'held'";
+    let waits = db
+        .prepare_cached(&format!("SELECT 1 FROM event WHERE {held}"))?
+        .exists(params![inbox.0])?;
+    if !waits {
+        return Ok(());
+    }
+    let mut open = false;
+    let mut failed = None;
+    let mut statement = db.prepare_cached(
+        "SELECT state, coalesce(error, 'the task was canceled') FROM task WHERE inbox = ?1",
+    )?;
+    let mut rows = statement.query(params![inbox.0])?;
+    while let Some(row) = rows.next()? {
+        match row.get::<_, String>(0)?.as_str() {
+            "submitted" | "working" => open = true,
+            "failed" | "canceled" => failed = Some(row.get::<_, String>(1)?),
+            _ => {}
+        }
+    }
+    if open {
+        return Ok(());
+    }
+    let settlement = failed.map_or(Settlement::Done, |reason| Settlement::Failed { reason });
+    db.prepare_cached(&format!(
+        "UPDATE event SET state = 'waiting', data = ?2, due_at = ?3 WHERE {held}"
+    ))?
+    .execute(params![
+        inbox.0,
+        serde_json::json!(settlement).to_string(),
+        time(at)
+    ])?;
+    Ok(())
+}
+
+/// An agent's card is announced at `due_at`, and renewed.
+pub(super) fn register(
+    db: &Connection,
+    agent: AgentId,
+    card: &Value,
+    due_at: u64,
+) -> Result<(), StoreError> {
+    unregister(db, agent)?;
+    let new = New {
+        agent,
+        behaviour: "",
+        kind: EventKind::Renewal,
+        name: "card",
+        data: card,
+        inbox: None,
+        due_at,
+    };
+    add(db, new, due_at)
+}
+
+/// An agent's card is renewed no more. Returns how many were.
+pub(super) fn unregister(db: &Connection, agent: AgentId) -> Result<usize, StoreError> {
+    Ok(db
+        .prepare_cached("DELETE FROM event WHERE agent = ?1 AND kind = 'renewal'")?
+        .execute(params![agent.0])?)
+}

@@ -1,0 +1,272 @@
+//! What came of a behaviour's run, or of there being none.
+
+use agentry_protocol::Address;
+use agentry_sdk::Settlement;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{events, outgoing, tasks, time};
+use crate::store::StoreError;
+use crate::store::commit::{Handled, Outcome, Receipt};
+use crate::store::rows::{AgentId, EventId, EventRef, InboxId};
+
+/// One behaviour is done with an event, or none is concerned.
+pub(super) fn settle(
+    db: &Connection,
+    outcome: &Outcome,
+    receipt: &mut Receipt,
+) -> Result<(), StoreError> {
+    let (agent, inbox) = match outcome.event {
+        EventRef::Inbox(id) => (current_message(db, id, outcome.attempts)?, Some(id)),
+        EventRef::Event(id) => match current_event(db, id, outcome.attempts)? {
+            Some((agent, inbox)) => (Some(agent), inbox),
+            None => (None, None),
+        },
+    };
+    let Some(agent) = agent else {
+        receipt.stale = true;
+        return Ok(());
+    };
+    match (outcome.event, &outcome.behaviour) {
+        (EventRef::Inbox(id), Some(behaviour)) => {
+            let recorded = db
+                .prepare_cached(
+                    "INSERT OR IGNORE INTO progress (inbox, behaviour) VALUES (?1, ?2)",
+                )?
+                .execute(params![id.0, behaviour])?;
+            if recorded == 0 {
+                receipt.stale = true;
+                return Ok(());
+            }
+        }
+        (EventRef::Event(id), _) => done_with(db, id, outcome.again_at)?,
+        (EventRef::Inbox(_), None) => {}
+    }
+    if let Some(behaviour) = &outcome.behaviour {
+        remember(db, agent, behaviour, outcome)?;
+        for (name, setting) in &outcome.timers {
+            events::set_timer(db, agent, behaviour, (name, setting.as_ref()), outcome.at)?;
+        }
+        if !outcome.timers.is_empty() {
+            receipt.due.push(agent);
+        }
+        for task in &outcome.tasks {
+            tasks::submit(db, agent, behaviour, task, inbox, outcome.at, receipt)?;
+        }
+        for key in &outcome.cancels {
+            tasks::cancel(db, agent, behaviour, key, outcome.at, receipt)?;
+        }
+    }
+    for (draft, prepared) in &outcome.sends {
+        let sent = outgoing::enqueue(db, agent, inbox, draft, prepared.as_ref(), outcome.at)?;
+        receipt.sends.push(sent);
+    }
+    if let EventRef::Inbox(id) = outcome.event {
+        if let Some(reason) = &outcome.rejected {
+            db.prepare_cached("UPDATE inbox SET rejected = coalesce(rejected, ?2) WHERE id = ?1")?
+                .execute(params![id.0, reason])?;
+        }
+        if let Some(handled) = &outcome.handled {
+            handle(db, (agent, id), handled, outcome.at, receipt)?;
+        }
+    }
+    receipt.changed = 1;
+    Ok(())
+}
+
+/// The agent of a message, if an outcome of this attempt still counts.
+fn current_message(
+    db: &Connection,
+    id: InboxId,
+    attempts: u32,
+) -> Result<Option<AgentId>, StoreError> {
+    Ok(db
+        .prepare_cached(
+            "SELECT agent FROM inbox WHERE id = ?1 AND attempts = ?2 AND state = 'waiting'",
+        )?
+        .query_row(params![id.0, attempts], |row| row.get(0).map(AgentId))
+        .optional()?)
+}
+
+/// The agent of an event, and the message that it is about.
+fn current_event(
+    db: &Connection,
+    id: EventId,
+    attempts: u32,
+) -> Result<Option<(AgentId, Option<InboxId>)>, StoreError> {
+    Ok(db
+        .prepare_cached(
+            "SELECT agent, inbox FROM event WHERE id = ?1 AND attempts = ?2 AND state = 'waiting'",
+        )?
+        .query_row(params![id.0, attempts], |row| {
+            let inbox: Option<i64> = row.get(1)?;
+            Ok((AgentId(row.get(0)?), inbox.map(InboxId)))
+        })
+        .optional()?)
+}
+
+/// Forgets an event that was handled, or lets it come again.
+fn done_with(db: &Connection, id: EventId, again_at: Option<u64>) -> Result<(), StoreError> {
+    match again_at {
+        None => db
+            .prepare_cached("DELETE FROM event WHERE id = ?1")?
+            .execute(params![id.0])?,
+        // Counted as an attempt, so that no outcome of this time passes for one of the next.
+        Some(due_at) => db
+            .prepare_cached(
+                "UPDATE event SET due_at = ?2, attempts = attempts + 1, reason = NULL WHERE id = ?1",
+            )?
+            .execute(params![id.0, time(due_at)])?,
+    };
+    Ok(())
+}
+
+fn remember(
+    db: &Connection,
+    agent: AgentId,
+    behaviour: &str,
+    outcome: &Outcome,
+) -> Result<(), StoreError> {
+    for (key, value) in &outcome.state {
+        match value {
+            Some(value) => db
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO state (agent, behaviour, key, value)
+                     VALUES (?1, ?2, ?3, ?4)",
+                )?
+                .execute(params![agent.0, behaviour, key, value.to_string()])?,
+            None => db
+                .prepare_cached(
+                    "DELETE FROM state WHERE agent = ?1 AND behaviour = ?2 AND key = ?3",
+                )?
+                .execute(params![agent.0, behaviour, key])?,
+        };
+    }
+    Ok(())
+}
+
+/// Every behaviour is done with a message.
+fn handle(
+    db: &Connection,
+    (agent, id): (AgentId, InboxId),
+    handled: &Handled,
+    at: u64,
+    receipt: &mut Receipt,
+) -> Result<(), StoreError> {
+    let rejected: Option<String> = db
+        .prepare_cached(
+            "UPDATE inbox SET state = 'handled', reason = coalesce(rejected, ?3), settled_at = ?2
+             WHERE id = ?1 RETURNING rejected",
+        )?
+        .query_row(params![id.0, time(at), handled.note], |row| row.get(0))?;
+    db.prepare_cached("DELETE FROM progress WHERE inbox = ?1")?
+        .execute(params![id.0])?;
+    let settlement = rejected
+        .or_else(|| handled.unacted.clone())
+        .map_or(Settlement::Done, |reason| Settlement::Rejected { reason });
+    events::settle(db, (agent, id), &handled.watchers, &settlement, at, receipt)
+}
+
+/// A run failed.
+#[expect(clippy::too_many_arguments, reason = "they are the fields of one commit")]
+pub(super) fn fail(
+    db: &Connection,
+    event: EventRef,
+    attempts: u32,
+    reason: &str,
+    retry_at: Option<u64>,
+    watchers: &[String],
+    at: u64,
+    receipt: &mut Receipt,
+) -> Result<usize, StoreError> {
+    let (state, due_at) = match retry_at {
+        Some(due_at) => ("waiting", due_at),
+        None => ("dead", 0),
+    };
+    let id = match event {
+        EventRef::Event(id) => {
+            return Ok(db
+                .prepare_cached(
+                    "UPDATE event SET attempts = attempts + 1, reason = ?3, state = ?4, due_at = ?5
+                     WHERE id = ?1 AND attempts = ?2 AND state = 'waiting'",
+                )?
+                .execute(params![id.0, attempts, reason, state, time(due_at)])?);
+        }
+        EventRef::Inbox(id) => id,
+    };
+    let settled_at = retry_at.is_none().then(|| time(at));
+    let agent = db
+        .prepare_cached(
+            "UPDATE inbox SET attempts = attempts + 1, reason = ?3, state = ?4, due_at = ?5,
+                              settled_at = ?6
+             WHERE id = ?1 AND attempts = ?2 AND state = 'waiting' RETURNING agent",
+        )?
+        .query_row(
+            params![id.0, attempts, reason, state, time(due_at), settled_at],
+            |row| row.get(0).map(AgentId),
+        )
+        .optional()?;
+    let Some(agent) = agent else {
+        return Ok(0);
+    };
+    if retry_at.is_none() {
+        let settlement = Settlement::Failed {
+            reason: reason.to_owned(),
+        };
+        events::settle(db, (agent, id), watchers, &settlement, at, receipt)?;
+    }
+    Ok(1)
+}
+
+/// A message's time was over before its turn came.
+pub(super) fn expire(
+    db: &Connection,
+    id: InboxId,
+    watchers: &[String],
+    at: u64,
+    receipt: &mut Receipt,
+) -> Result<usize, StoreError> {
+    let agent = db
+        .prepare_cached(
+            "UPDATE inbox SET state = 'expired', settled_at = ?2,
+                              reason = 'its time was over before its turn came'
+             WHERE id = ?1 AND state = 'waiting' RETURNING agent",
+        )?
+        .query_row(params![id.0, time(at)], |row| row.get(0).map(AgentId))
+        .optional()?;
+    let Some(agent) = agent else {
+        return Ok(0);
+    };
+    db.prepare_cached("DELETE FROM progress WHERE inbox = ?1")?
+        .execute(params![id.0])?;
+    events::settle(db, (agent, id), watchers, &Settlement::Expired, at, receipt)?;
+    Ok(1)
+}
+
+/// Messages have waited for longer than they may.
+pub(super) fn overwait(
+    db: &Connection,
+    agent: AgentId,
+    sender: Option<&Address>,
+    before: u64,
+    reason: &str,
+    at: u64,
+) -> Result<usize, StoreError> {
+    let of_sender = if sender.is_some() {
+        "authenticity = 'verified' AND sender = ?5"
+    } else {
+        "authenticity = 'unverified' AND ?5 IS NULL"
+    };
+    Ok(db
+        .prepare_cached(&format!(
+            "UPDATE inbox SET state = 'dead', reason = ?3, settled_at = ?4
+             WHERE agent = ?1 AND state = 'waiting' AND attempts = 0 AND seen_at < ?2
+               AND {of_sender}"
+        ))?
+        .execute(params![
+            agent.0,
+            time(before),
+            reason,
+            time(at),
+            sender.map(Address::as_str)
+        ])?)
+}

@@ -1,0 +1,184 @@
+//! What hosted wallets send.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{height, receipts, spending, time};
+use crate::store::StoreError;
+use crate::store::commit::{PostResult, Receipt, Sent};
+use crate::store::number::integer;
+use crate::store::rows::{AgentId, Draft, InboxId, OutboxId, Prepared, ReceiptState};
+
+/// Why a draft whose time was over was given up.
+const LAPSED: &str = "its time was over before it could be sent";
+
+/// Adds a transaction to the outbox. The same origin is the same request: its first row stays.
+pub(super) fn enqueue(
+    db: &Connection,
+    agent: AgentId,
+    message: Option<InboxId>,
+    draft: &Draft,
+    prepared: Option<&Prepared>,
+    at: u64,
+) -> Result<Sent, StoreError> {
+    let inserted = db
+        .prepare_cached(
+            "INSERT INTO outbox (agent, origin, inbox, recipient, amount, fee, payload, state,
+                                 created_at, message_id, expires_at, answers_unverified)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued', ?8, ?9, ?10, ?11)
+             ON CONFLICT (origin) DO NOTHING RETURNING id",
+        )?
+        .query_row(
+            params![
+                agent.0,
+                draft.origin,
+                message.map(|message| message.0),
+                draft.recipient.as_str(),
+                integer(draft.amount),
+                integer(draft.fee),
+                draft.payload.to_compact(),
+                time(at),
+                draft.message_id.map(|id| id.to_string()),
+                draft.expires_at.map(time),
+                draft.answers_unverified
+            ],
+            |row| row.get(0).map(OutboxId),
+        )
+        .optional()?;
+    let Some(id) = inserted else {
+        let id = db
+            .prepare_cached("SELECT id FROM outbox WHERE origin = ?1")?
+            .query_row(params![draft.origin], |row| row.get(0).map(OutboxId))?;
+        return Ok(Sent { id, fresh: false });
+    };
+    if let Some(request) = &draft.receipt {
+        receipts::open(db, id, agent, request, at)?;
+    }
+    if let Some(prepared) = prepared {
+        prepare(db, id, prepared, at)?;
+    }
+    Ok(Sent { id, fresh: true })
+}
+
+/// Stores a draft's nonce and signed bytes; the day's budget pays for it.
+pub(super) fn prepare(
+    db: &Connection,
+    id: OutboxId,
+    prepared: &Prepared,
+    at: u64,
+) -> Result<usize, StoreError> {
+    let changed = db
+        .prepare_cached(
+            "UPDATE outbox SET state = 'prepared', reason = NULL, nonce = ?2, hash = ?3,
+                               digest = ?4, body = ?5, prepared_at = ?6, since = ?7
+             WHERE id = ?1 AND state = 'queued'",
+        )?
+        .execute(params![
+            id.0,
+            prepared.nonce,
+            prepared.hash.to_string(),
+            prepared.digest.to_string(),
+            prepared.body,
+            time(at),
+            height(prepared.since)
+        ])?;
+    if changed > 0 {
+        db.prepare_cached(
+            "UPDATE agent SET last_nonce = max(coalesce(last_nonce, ?2), ?2)
+             WHERE id = (SELECT agent FROM outbox WHERE id = ?1)",
+        )?
+        .execute(params![id.0, prepared.nonce])?;
+        spending::charge(db, id, at)?;
+    }
+    Ok(changed)
+}
+
+/// Queued drafts whose time is over are not sent any more.
+pub(super) fn lapse(db: &Connection, at: u64, receipt: &mut Receipt) -> Result<(), StoreError> {
+    let mut statement = db.prepare_cached(
+        "UPDATE outbox SET state = 'failed', reason = ?2, settled_at = ?1
+         WHERE state = 'queued' AND expires_at < ?1 RETURNING id",
+    )?;
+    let ids: Vec<OutboxId> = statement
+        .query_map(params![time(at), LAPSED], |row| row.get(0).map(OutboxId))?
+        .collect::<Result<_, _>>()?;
+    receipt.changed = ids.len();
+    for id in ids {
+        receipts::acknowledge(db, id, ReceiptState::Expired, None, at, receipt)?;
+    }
+    Ok(())
+}
+
+/// What came of a POST.
+pub(super) fn post(
+    db: &Connection,
+    id: OutboxId,
+    result: &PostResult,
+    at: u64,
+    receipt: &mut Receipt,
+) -> Result<usize, StoreError> {
+    let changed = match result {
+        PostResult::Accepted => db
+            .prepare_cached(
+                "UPDATE outbox SET state = 'accepted', reason = NULL, posts = posts + 1,
+                                   accepted_at = coalesce(accepted_at, ?2)
+                 WHERE id = ?1 AND state IN ('prepared', 'accepted')",
+            )?
+            .execute(params![id.0, time(at)])?,
+        PostResult::Failed { reason } => {
+            let changed = db
+                .prepare_cached(
+                    "UPDATE outbox SET state = 'failed', reason = ?2, settled_at = ?3
+                     WHERE id = ?1 AND state IN ('prepared', 'accepted')",
+                )?
+                .execute(params![id.0, reason, time(at)])?;
+            if changed > 0 {
+                spending::refund(db, id)?;
+                receipts::acknowledge(db, id, ReceiptState::Unsent, Some(reason), at, receipt)?;
+            }
+            changed
+        }
+        PostResult::Standing {
+            height: at_height,
+            block_hash,
+        } => {
+            let changed = db
+                .prepare_cached(
+                    "UPDATE outbox SET state = 'mined', reason = NULL, height = ?2, block_hash = ?3,
+                                       accepted_at = coalesce(accepted_at, ?4), mined_at = ?4
+                     WHERE id = ?1 AND state IN ('prepared', 'accepted')",
+                )?
+                .execute(params![
+                    id.0,
+                    height(*at_height),
+                    block_hash.to_string(),
+                    time(at)
+                ])?;
+            if changed > 0 {
+                receipts::mined(db, id, *at_height, at, receipt)?;
+            }
+            changed
+        }
+        PostResult::Waiting { reason } => db
+            .prepare_cached(
+                "UPDATE outbox SET reason = ?2
+                 WHERE id = ?1 AND state IN ('prepared', 'accepted')",
+            )?
+            .execute(params![id.0, reason])?,
+    };
+    Ok(changed)
+}
+
+/// A signed transaction's nonce is spent by another: it will be signed, and paid for, anew.
+pub(super) fn renounce(db: &Connection, id: OutboxId, reason: &str) -> Result<usize, StoreError> {
+    let changed = db
+        .prepare_cached(
+            "UPDATE outbox SET state = 'queued', reason = ?2, nonce = NULL, hash = NULL,
+                               digest = NULL, body = NULL, since = NULL, posts = 0
+             WHERE id = ?1 AND state IN ('prepared', 'accepted')",
+        )?
+        .execute(params![id.0, reason])?;
+    if changed > 0 {
+        spending::refund(db, id)?;
+    }
+    Ok(changed)
+}

@@ -1,0 +1,227 @@
+//! What is known of messages that were sent, and who is told of it.
+
+use agentry_protocol::BlockHeight;
+use agentry_sdk::Fate;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{events, outgoing, time};
+use crate::store::StoreError;
+use crate::store::commit::Receipt;
+use crate::store::number::integer;
+use crate::store::rows::{
+    AgentId, Draft, EventKind, OutboxId, Prepared, ReceiptRequest, ReceiptState,
+};
+
+/// Somebody wants to know what becomes of a message.
+pub(super) fn open(
+    db: &Connection,
+    outbox: OutboxId,
+    agent: AgentId,
+    request: &ReceiptRequest,
+    at: u64,
+) -> Result<(), StoreError> {
+    db.prepare_cached(
+        "INSERT INTO receipt (outbox, agent, behaviour, label, wanted, state, within_ms,
+                              resends_left, changed_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'open', ?6, ?7, ?8)",
+    )?
+    .execute(params![
+        outbox.0,
+        agent.0,
+        request.behaviour,
+        request.label,
+        request.wanted,
+        time(request.within_ms),
+        request.resends,
+        time(at)
+    ])?;
+    Ok(())
+}
+
+struct Row {
+    outbox: OutboxId,
+    agent: AgentId,
+    behaviour: Option<String>,
+    label: Option<String>,
+    wanted: Option<String>,
+    state: ReceiptState,
+    within_ms: i64,
+    mined: bool,
+}
+
+/// The receipt of the message that this transaction carried, if anybody asked for one.
+fn find(db: &Connection, outbox: OutboxId) -> Result<Option<Row>, StoreError> {
+    Ok(db
+        .prepare_cached(
+            "SELECT outbox, agent, behaviour, label, wanted, state, within_ms, mined FROM receipt
+             WHERE outbox = (SELECT coalesce(resend_of, id) FROM outbox WHERE id = ?1)",
+        )?
+        .query_row(params![outbox.0], |row| {
+            Ok(Row {
+                outbox: OutboxId(row.get(0)?),
+                agent: AgentId(row.get(1)?),
+                behaviour: row.get(2)?,
+                label: row.get(3)?,
+                wanted: row.get(4)?,
+                state: ReceiptState::parse(row.get_ref(5)?.as_str()?)
+                    .unwrap_or(ReceiptState::Open),
+                within_ms: row.get(6)?,
+                mined: row.get(7)?,
+            })
+        })
+        .optional()?)
+}
+
+/// Tells the behaviour that sent a message under a label of a fate of it.
+fn tell(
+    db: &Connection,
+    row: &Row,
+    fate: &Fate,
+    at: u64,
+    receipt: &mut Receipt,
+) -> Result<(), StoreError> {
+    let (Some(behaviour), Some(label)) = (&row.behaviour, &row.label) else {
+        return Ok(());
+    };
+    let data = serde_json::json!({ "outbox": row.outbox, "fate": fate });
+    events::add(
+        db,
+        events::New {
+            agent: row.agent,
+            behaviour,
+            kind: EventKind::Fate,
+            name: label,
+            data: &data,
+            inbox: None,
+            due_at: at,
+        },
+        at,
+    )?;
+    receipt.due.push(row.agent);
+    Ok(())
+}
+
+/// A transaction stands in a block. The time for an acknowledgment begins.
+pub(super) fn mined(
+    db: &Connection,
+    outbox: OutboxId,
+    height: BlockHeight,
+    at: u64,
+    receipt: &mut Receipt,
+) -> Result<(), StoreError> {
+    let Some(row) = find(db, outbox)? else {
+        return Ok(());
+    };
+    let awaited = match row.wanted.as_deref() {
+        Some("received") => row.state.rank() < ReceiptState::Received.rank(),
+        Some(_) => row.state.rank() < ReceiptState::Unacknowledged.rank(),
+        None => false,
+    };
+    if awaited {
+        let due_at = time(at).saturating_add(row.within_ms);
+        db.prepare_cached("UPDATE receipt SET due_at = ?2 WHERE outbox = ?1")?
+            .execute(params![row.outbox.0, due_at])?;
+        // Its agent looks when that is.
+        receipt.due.push(row.agent);
+    }
+    if !row.mined {
+        db.prepare_cached("UPDATE receipt SET mined = 1 WHERE outbox = ?1")?
+            .execute(params![row.outbox.0])?;
+        tell(db, &row, &Fate::Mined { height }, at, receipt)?;
+    }
+    Ok(())
+}
+
+/// Something became of a message. What is known never becomes less.
+pub(super) fn acknowledge(
+    db: &Connection,
+    outbox: OutboxId,
+    state: ReceiptState,
+    detail: Option<&str>,
+    at: u64,
+    receipt: &mut Receipt,
+) -> Result<(), StoreError> {
+    let Some(row) = find(db, outbox)? else {
+        return Ok(());
+    };
+    if state.rank() <= row.state.rank() {
+        return Ok(());
+    }
+    // Its copies may still be on their way: one that is not sent says nothing of the others.
+    if state == ReceiptState::Unsent && row.outbox != outbox {
+        return Ok(());
+    }
+    let over = state.rank() >= ReceiptState::Unacknowledged.rank()
+        || row.wanted.as_deref() == Some("received");
+    db.prepare_cached(
+        "UPDATE receipt SET state = ?2, detail = ?3, changed_at = ?4,
+                            due_at = iif(?5, NULL, due_at)
+         WHERE outbox = ?1",
+    )?
+    .execute(params![row.outbox.0, state.as_str(), detail, time(at), over])?;
+    receipt.changed += 1;
+    let detail = detail.map(ToOwned::to_owned);
+    let fate = match state {
+        ReceiptState::Open => return Ok(()),
+        ReceiptState::Received => Fate::Received,
+        ReceiptState::Accepted => Fate::Accepted { detail },
+        ReceiptState::Done => Fate::Done { detail },
+        ReceiptState::Failed => Fate::Failed { detail },
+        ReceiptState::Rejected => Fate::Rejected { detail },
+        ReceiptState::Expired => Fate::Expired,
+        ReceiptState::Unacknowledged => Fate::Unacknowledged,
+        ReceiptState::Unsent => Fate::Unsent {
+            reason: detail.unwrap_or_default(),
+        },
+    };
+    tell(db, &row, &fate, at, receipt)
+}
+
+/// Sends a message again that was not acknowledged in time.
+pub(super) fn resend(
+    db: &Connection,
+    outbox: OutboxId,
+    resends_left: u32,
+    draft: &Draft,
+    prepared: Option<&Prepared>,
+    at: u64,
+    receipt: &mut Receipt,
+) -> Result<(), StoreError> {
+    let agent: Option<i64> = db
+        .prepare_cached(
+            "UPDATE receipt SET resends_left = resends_left - 1, due_at = NULL, changed_at = ?3
+             WHERE outbox = ?1 AND resends_left = ?2 AND due_at IS NOT NULL RETURNING agent",
+        )?
+        .query_row(params![outbox.0, resends_left, time(at)], |row| row.get(0))
+        .optional()?;
+    let Some(agent) = agent.map(AgentId) else {
+        receipt.stale = true;
+        return Ok(());
+    };
+    let sent = outgoing::enqueue(db, agent, None, draft, prepared, at)?;
+    db.prepare_cached("UPDATE outbox SET resend_of = ?2 WHERE id = ?1")?
+        .execute(params![sent.id.0, integer(outbox.0.unsigned_abs())])?;
+    receipt.sends.push(sent);
+    receipt.changed = 1;
+    Ok(())
+}
+
+/// Blocks were withdrawn: what was mined in them waits to be mined again.
+pub(super) fn withdrawn(db: &Connection, outbox: OutboxId) -> Result<(), StoreError> {
+    db.prepare_cached(
+        "UPDATE receipt SET due_at = NULL
+         WHERE outbox = (SELECT coalesce(resend_of, id) FROM outbox WHERE id = ?1)",
+    )?
+    .execute(params![outbox.0])?;
+    Ok(())
+}
+
+/// An operator has a message that was not sent tried again.
+pub(super) fn reopen(db: &Connection, outbox: OutboxId) -> Result<(), StoreError> {
+    db.prepare_cached(
+        "UPDATE receipt SET state = 'open', detail = NULL
+         WHERE outbox = ?1 AND state IN ('unsent', 'expired')",
+    )?
+    .execute(params![outbox.0])?;
+    Ok(())
+}

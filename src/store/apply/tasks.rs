@@ -1,0 +1,228 @@
+//! The work that behaviours have done.
+
+use agentry_sdk::TaskStart;
+use rusqlite::{Connection, OptionalExtension, params};
+use serde_json::{Value, json};
+
+use super::{events, time};
+use crate::store::StoreError;
+use crate::store::commit::{Receipt, TaskEnd};
+use crate::store::rows::{AgentId, EventKind, InboxId, TaskId};
+
+/// A behaviour starts a task. The same key is the same task.
+pub(super) fn submit(
+    db: &Connection,
+    agent: AgentId,
+    behaviour: &str,
+    task: &TaskStart,
+    inbox: Option<InboxId>,
+    at: u64,
+    receipt: &mut Receipt,
+) -> Result<(), StoreError> {
+    let added = db
+        .prepare_cached(
+            "INSERT OR IGNORE INTO task (agent, behaviour, key, kind, input, inbox, submitter,
+                                         state, deadline, made_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, (SELECT sender FROM inbox WHERE id = ?6),
+                     'submitted', ?7, ?8)",
+        )?
+        .execute(params![
+            agent.0,
+            behaviour,
+            task.key,
+            task.kind,
+            task.input.to_string(),
+            inbox.map(|inbox| inbox.0),
+            task.deadline_ms.map(time),
+            time(at)
+        ])?;
+    receipt.tasks |= added > 0;
+    Ok(())
+}
+
+/// An attempt begins.
+pub(super) fn begin(
+    db: &Connection,
+    task: TaskId,
+    attempts: u32,
+    at: u64,
+) -> Result<usize, StoreError> {
+    Ok(db
+        .prepare_cached(
+            "UPDATE task SET state = 'working', attempts = attempts + 1, started_at = ?3
+             WHERE id = ?1 AND attempts = ?2 AND state IN ('submitted', 'working')",
+        )?
+        .execute(params![task.0, attempts, time(at)])?)
+}
+
+/// An attempt failed; there will be another.
+pub(super) fn retry(
+    db: &Connection,
+    task: TaskId,
+    attempts: u32,
+    (code, message): &(String, String),
+    due_at: u64,
+) -> Result<usize, StoreError> {
+    Ok(db
+        .prepare_cached(
+            "UPDATE task SET state = 'submitted', error_code = ?3, error = ?4, due_at = ?5
+             WHERE id = ?1 AND attempts = ?2 AND state = 'working'",
+        )?
+        .execute(params![task.0, attempts, code, message, time(due_at)])?)
+}
+
+/// Whose a task is.
+struct Owner {
+    agent: AgentId,
+    behaviour: String,
+    key: String,
+    inbox: Option<InboxId>,
+}
+
+fn owner(row: &rusqlite::Row<'_>) -> rusqlite::Result<Owner> {
+    Ok(Owner {
+        agent: AgentId(row.get(0)?),
+        behaviour: row.get(1)?,
+        key: row.get(2)?,
+        inbox: row.get::<_, Option<i64>>(3)?.map(InboxId),
+    })
+}
+
+/// Tells the behaviour news of its task. What the task holds itself is not repeated.
+fn tell(
+    db: &Connection,
+    task: TaskId,
+    owner: &Owner,
+    news: &Value,
+    at: u64,
+    receipt: &mut Receipt,
+) -> Result<(), StoreError> {
+    let data = json!({ "task": task, "news": news });
+    let new = events::New {
+        agent: owner.agent,
+        behaviour: &owner.behaviour,
+        kind: EventKind::Task,
+        name: &owner.key,
+        data: &data,
+        inbox: owner.inbox,
+        due_at: at,
+    };
+    events::add(db, new, at)?;
+    receipt.due.push(owner.agent);
+    Ok(())
+}
+
+/// A task reports how far it is.
+pub(super) fn progress(
+    db: &Connection,
+    (task, attempts): (TaskId, u32),
+    (progress, note): (f64, Option<&str>),
+    to_be_told: bool,
+    at: u64,
+    receipt: &mut Receipt,
+) -> Result<(), StoreError> {
+    let owner = db
+        .prepare_cached(
+            "UPDATE task SET progress = ?3, note = ?4
+             WHERE id = ?1 AND attempts = ?2 AND state = 'working'
+             RETURNING agent, behaviour, key, inbox",
+        )?
+        .query_row(params![task.0, attempts, progress, note], owner)
+        .optional()?;
+    let Some(owner) = owner else {
+        receipt.stale = true;
+        return Ok(());
+    };
+    if to_be_told {
+        let news = json!({ "news": "progress", "progress": progress, "note": note });
+        tell(db, task, &owner, &news, at, receipt)?;
+    }
+    Ok(())
+}
+
+/// A task has ended.
+pub(super) fn end(
+    db: &Connection,
+    task: TaskId,
+    attempts: u32,
+    end: &TaskEnd,
+    duration_ms: u64,
+    at: u64,
+    receipt: &mut Receipt,
+) -> Result<(), StoreError> {
+    let (state, output, error) = match end {
+        TaskEnd::Completed(output) => ("completed", Some(output), None),
+        TaskEnd::Failed { code, message } => ("failed", None, Some((code, message))),
+        TaskEnd::Canceled => ("canceled", None, None),
+    };
+    let owner = db
+        .prepare_cached(
+            "UPDATE task SET state = ?3, result = ?4, media_type = ?5, error_code = ?6,
+                             error = ?7, ended_at = ?8
+             WHERE id = ?1 AND attempts = ?2 AND state IN ('submitted', 'working')
+             RETURNING agent, behaviour, key, inbox",
+        )?
+        .query_row(
+            params![
+                task.0,
+                attempts,
+                state,
+                output.map(|output| &output.text),
+                output.and_then(|output| output.media_type.as_ref()),
+                error.map(|(code, _)| code),
+                error.map(|(_, message)| message),
+                time(at)
+            ],
+            owner,
+        )
+        .optional()?;
+    let Some(owner) = owner else {
+        receipt.stale = true;
+        return Ok(());
+    };
+    let news = json!({ "news": state, "duration_ms": duration_ms });
+    ended(db, task, &owner, &news, at, receipt)
+}
+
+fn ended(
+    db: &Connection,
+    task: TaskId,
+    owner: &Owner,
+    news: &Value,
+    at: u64,
+    receipt: &mut Receipt,
+) -> Result<(), StoreError> {
+    tell(db, task, owner, news, at, receipt)?;
+    if let Some(inbox) = owner.inbox {
+        events::release(db, inbox, at)?;
+    }
+    receipt.changed += 1;
+    Ok(())
+}
+
+/// A behaviour takes a task back. One that has ended stays as it is.
+pub(super) fn cancel(
+    db: &Connection,
+    agent: AgentId,
+    behaviour: &str,
+    key: &str,
+    at: u64,
+    receipt: &mut Receipt,
+) -> Result<(), StoreError> {
+    let found = db
+        .prepare_cached(
+            "UPDATE task SET state = 'canceled', ended_at = ?4
+             WHERE agent = ?1 AND behaviour = ?2 AND key = ?3 AND state IN ('submitted', 'working')
+             RETURNING agent, behaviour, key, inbox, id",
+        )?
+        .query_row(params![agent.0, behaviour, key, time(at)], |row| {
+            Ok((owner(row)?, TaskId(row.get(4)?)))
+        })
+        .optional()?;
+    if let Some((owner, task)) = found {
+        receipt.canceled.push(task);
+        ended(db, task, &owner, &json!({ "news": "canceled" }), at, receipt)?;
+    }
+    Ok(())
+}
+
