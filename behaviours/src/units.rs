@@ -39,7 +39,12 @@ impl fmt::Display for Bytes {
 }
 
 /// The units of data, the smallest first.
-const UNITS: [(&str, u64); 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+const UNITS: [(&str, u64); 4] = [
+    ("B", 1),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+];
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -132,7 +137,15 @@ mod tests {
         ] {
             assert_eq!(bytes(text).unwrap(), expected, "{text}");
         }
-        for text in ["-1", "\"\"", "\"12\"", "\"KiB\"", "\"1kb\"", "\"99999999999GiB\"", "1.5"] {
+        for text in [
+            "-1",
+            "\"\"",
+            "\"12\"",
+            "\"KiB\"",
+            "\"1kb\"",
+            "\"99999999999GiB\"",
+            "1.5",
+        ] {
             let error = bytes(text).unwrap_err().to_string();
             assert!(error.contains("number of bytes"), "{text}: {error}");
         }

@@ -58,14 +58,19 @@ impl Allow {
     pub(super) fn allows(&self, message: &Message, context: &Context) -> bool {
         message.authenticity == Authenticity::Verified
             && (self.everyone
-                || self.addresses.iter().any(|address| same_owner(address.as_str(), message))
+                || self
+                    .addresses
+                    .iter()
+                    .any(|address| same_owner(address.as_str(), message))
                 || self.names.iter().any(|name| {
                     let address = context.resolve(name);
                     address.is_ok_and(|address| same_owner(address.as_str(), message))
                 })
                 || self.capability.as_ref().is_some_and(|capability| {
                     let cards = context.find(&Query::capability(capability.as_str()));
-                    cards.iter().any(|card| same_owner(card.address.as_str(), message))
+                    cards
+                        .iter()
+                        .any(|card| same_owner(card.address.as_str(), message))
                 }))
     }
 }

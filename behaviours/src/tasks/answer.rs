@@ -1,11 +1,11 @@
 //! What is said to whoever asked for a job.
 
+use agentry_sdk::protocol::KnownCommand;
 use agentry_sdk::protocol::command::{
     Detail, JobComplete, JobError, JobFailed, JobId, JobProgress, JobResult, PLAINTEXT_MAX,
     Progress, RESULT_MAX, Tag,
 };
 use agentry_sdk::protocol::message::{MAX_PAYLOAD_BYTES, compose};
-use agentry_sdk::protocol::KnownCommand;
 use agentry_sdk::{ConfigureError, Outgoing, Sealing, TaskOutput};
 
 use crate::units::{Bytes, within};

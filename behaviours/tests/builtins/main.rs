@@ -2,5 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod ack;
 mod pong;
+mod status;
 mod support;
+mod tasks;

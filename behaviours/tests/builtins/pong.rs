@@ -8,7 +8,7 @@ use agentry_sdk::{AnyBehaviour, Authenticity, BuildError, Event, Message, Outgoi
 use agentry_sdk::{Effect, Effects};
 use serde_json::{Map, Value, json};
 
-use crate::support::{self, build, command, context};
+use crate::support::{self, build, command, context, run};
 
 fn message(payload: &Json) -> Message {
     support::message(payload, Authenticity::Unverified)
@@ -19,10 +19,7 @@ fn pong(settings: &Value) -> Result<Arc<dyn AnyBehaviour>, BuildError> {
 }
 
 async fn answer(pong: &dyn AnyBehaviour, message: Message) -> Effects {
-    let event = Event::Message(Arc::new(message));
-    let effects = pong.on_event(&event, &context()).await.unwrap();
-    effects.check().unwrap();
-    effects
+    run(pong, Event::Message(Arc::new(message)), &context()).await
 }
 
 #[tokio::test]

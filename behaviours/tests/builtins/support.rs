@@ -11,7 +11,8 @@ use agentry_sdk::protocol::{
     compose,
 };
 use agentry_sdk::{
-    AnyBehaviour, Authenticity, BuildError, Card, Context, Message, NameError, Query, State, World,
+    AnyBehaviour, Authenticity, BuildError, Card, Context, Effects, Event, Message, NameError,
+    Query, State, World,
 };
 use serde_json::Value;
 
@@ -93,4 +94,11 @@ pub(crate) fn context_in(world: Known) -> Context {
 /// The circumstances of a first run where nobody is known.
 pub(crate) fn context() -> Context {
     context_in(Known::default())
+}
+
+/// What an event leads to, within the runtime's bounds.
+pub(crate) async fn run(behaviour: &dyn AnyBehaviour, event: Event, context: &Context) -> Effects {
+    let effects = behaviour.on_event(&event, context).await.unwrap();
+    effects.check().unwrap();
+    effects
 }
