@@ -1,8 +1,10 @@
 //! The `behaviours` of an agent or a fleet.
 
 use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
 
-use agentry_sdk::{BuildError, Registry};
+use agentry_sdk::{AnyBehaviour, BuildError, Registry};
 use serde_json::{Map, Value, json};
 
 use super::document::{Entry, Given, Raw};
@@ -21,11 +23,28 @@ const SECRET: [&str; 6] = [
     "authorization",
 ];
 
+/// The kinds that the binary knows, and the folder from which paths in their keys begin.
+#[derive(Clone, Copy)]
+pub(super) struct Kinds<'a> {
+    pub(super) registry: &'a Registry,
+    pub(super) folder: &'a Path,
+}
+
+impl Kinds<'_> {
+    fn build(
+        self,
+        kind: &str,
+        settings: Map<String, Value>,
+    ) -> Result<Arc<dyn AnyBehaviour>, BuildError> {
+        self.registry.build(kind, settings, self.folder)
+    }
+}
+
 /// The instances, and how `config show` shows them. `owner` is as `agent "ponger"`.
 pub(super) fn read(
     owner: &str,
     given: &Given,
-    registry: &Registry,
+    kinds: Kinds<'_>,
     reader: &mut Reader,
 ) -> (Vec<BehaviourInstance>, Value) {
     let Raw::List(items) = &given.raw else {
@@ -48,7 +67,7 @@ pub(super) fn read(
             reader.mistake(&item.origin, text);
             continue;
         };
-        let Some(instance) = instance(owner, &item.origin, entries, registry, reader) else {
+        let Some(instance) = instance(owner, &item.origin, entries, kinds, reader) else {
             continue;
         };
         if !names.insert(instance.name.clone()) {
@@ -68,25 +87,25 @@ fn instance(
     owner: &str,
     origin: &Origin,
     entries: &[Entry],
-    registry: &Registry,
+    kinds: Kinds<'_>,
     reader: &mut Reader,
 ) -> Option<BehaviourInstance> {
     let find = |key: &str| entries.iter().find(|entry| entry.key == key);
-    let kinds = registry.kinds();
+    let known = kinds.registry.kinds();
     let Some(kind_entry) = find("kind") else {
         let text = format!(
             "a behaviour of {owner} has no `kind`; known kinds: {}",
-            kinds.join(", ")
+            known.join(", ")
         );
         reader.mistake(origin, text);
         return None;
     };
     let kind = reader.text("kind", &kind_entry.value)?;
-    if !kinds.contains(&kind.as_str()) {
+    if !known.contains(&kind.as_str()) {
         let text = format!(
             "unknown kind {kind:?} of a behaviour of {owner}{}; known kinds: {}",
-            did_you_mean(&kind, kinds.iter().copied()),
-            kinds.join(", ")
+            did_you_mean(&kind, known.iter().copied()),
+            known.join(", ")
         );
         reader.mistake(&kind_entry.value.origin, text);
         return None;
@@ -105,7 +124,7 @@ fn instance(
         name.as_deref().unwrap_or(&kind)
     );
     let settings = settings(&place, entries, reader)?;
-    let behaviour = build(&place, &kind, origin, entries, settings, registry, reader)?;
+    let behaviour = build(&place, &kind, origin, entries, settings, kinds, reader)?;
     Some(BehaviourInstance {
         name: name?,
         kind,
@@ -146,12 +165,12 @@ fn build(
     origin: &Origin,
     entries: &[Entry],
     mut settings: Map<String, Value>,
-    registry: &Registry,
+    kinds: Kinds<'_>,
     reader: &mut Reader,
-) -> Option<std::sync::Arc<dyn agentry_sdk::AnyBehaviour>> {
+) -> Option<Arc<dyn AnyBehaviour>> {
     let mut left_out: Vec<String> = Vec::new();
     loop {
-        let error = match registry.build(kind, settings.clone()) {
+        let error = match kinds.build(kind, settings.clone()) {
             Ok(behaviour) => return left_out.is_empty().then_some(behaviour),
             Err(error) => error,
         };
@@ -163,7 +182,7 @@ fn build(
         let culprit = if settings.contains_key(named) {
             Some(named.to_owned())
         } else {
-            culprit(kind, &settings, &error, registry)
+            culprit(kind, &settings, &error, kinds)
         };
         let entry = entries
             .iter()
@@ -189,12 +208,12 @@ fn culprit(
     kind: &str,
     settings: &Map<String, Value>,
     error: &BuildError,
-    registry: &Registry,
+    kinds: Kinds<'_>,
 ) -> Option<String> {
     let mut suspects = settings.keys().filter(|key| {
         let mut without = settings.clone();
         without.remove(*key);
-        registry.build(kind, without).err().as_ref() != Some(error)
+        kinds.build(kind, without).err().as_ref() != Some(error)
     });
     match (suspects.next(), suspects.next()) {
         (Some(key), None) => Some(key.clone()),

@@ -6,29 +6,29 @@ use std::time::Duration;
 
 use agentry_chain::Start;
 use agentry_devnet::Fault;
+use agentry_protocol::BlockHeight;
 use agentry_sdk::Registry;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::common::Common;
 use super::document::{Given, Raw};
-use super::keys::{CHAIN, DEFAULTS, DEVNET, HTTP, STORE, Table, WALLETS};
+use super::keys::{CHAIN, DEFAULTS, DEVNET, DIRECTORY, HTTP, STORE, TASKS, Table, WALLETS};
 use super::layers::Layers;
 use super::mistake::{Mistake, Origin};
 use super::model::{
-    AgentDefaults, ChainConfig, Config, DevnetTable, HttpConfig, NoncePolicy, Setting, StoreConfig,
-    WalletsConfig,
+    ChainConfig, Config, DevnetTable, DirectoryConfig, HttpConfig, NoncePolicy, Setting,
+    StoreConfig, TasksConfig, WalletsConfig,
 };
 use super::values::{Reader, masked_url, plain_url};
 
 /// Bounds of `confirmations` and `final_depth`: a reorganisation of more is a reset.
 const DEEPEST: u64 = 10_000;
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// What TOML's integers hold.
 pub(super) const FEES: RangeInclusive<u64> = 0..=i64::MAX.unsigned_abs();
-/// One run of a behaviour.
-pub(super) const TIME_LIMITS: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
-/// Runs of a behaviour.
-pub(super) const ATTEMPTS: RangeInclusive<u64> = 1..=1_000;
+/// Tasks that run at a time.
+const CONCURRENCY: RangeInclusive<u64> = 1..=1_024;
 
 /// Reads a configuration out of its layers.
 pub(super) struct Check<'a> {
@@ -61,9 +61,12 @@ impl<'a> Check<'a> {
             None
         };
         let wallets = self.wallets();
+        let directory = self.directory();
+        let tasks = self.tasks();
         let defaults = self.defaults();
-        let agents = self.agents(defaults);
-        let fleets = self.fleets(&wallets, defaults, &agents);
+        let agents = self.agents(&defaults);
+        let fleets = self.fleets(&wallets, &defaults, &agents);
+        let contacts = self.contacts(&agents);
         let mut chain = chain?;
         // Where nobody names the node, the embedded one is meant.
         if let Some(devnet) = devnet.as_ref().filter(|_| self.is_default(&CHAIN, "rpc")) {
@@ -85,9 +88,12 @@ impl<'a> Check<'a> {
             http: http?,
             devnet,
             wallets,
-            defaults,
+            directory,
+            tasks: tasks?,
+            defaults: defaults.values,
             agents,
             fleets,
+            contacts,
             settings: std::mem::take(&mut self.settings),
         })
     }
@@ -299,16 +305,27 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn defaults(&mut self) -> AgentDefaults {
-        let fee = self.integer(&DEFAULTS, "fee", FEES);
-        let time_limit = self.duration(&DEFAULTS, "time_limit", TIME_LIMITS);
-        let attempts = self.integer(&DEFAULTS, "attempts", ATTEMPTS);
-        // Wrong ones are reported by now; these only let the check go on.
-        AgentDefaults {
-            fee: fee.unwrap_or(10),
-            time_limit: time_limit.unwrap_or(Duration::from_secs(30)),
-            attempts: attempts.and_then(|n| u32::try_from(n).ok()).unwrap_or(5),
+    fn directory(&mut self) -> DirectoryConfig {
+        let from = self.integer(&DIRECTORY, "from", FEES).map(BlockHeight);
+        DirectoryConfig { from }
+    }
+
+    fn tasks(&mut self) -> Option<TasksConfig> {
+        let concurrency = self.integer(&TASKS, "concurrency", CONCURRENCY)?;
+        let concurrency = usize::try_from(concurrency).ok()?;
+        Some(TasksConfig { concurrency })
+    }
+
+    /// What `[defaults]` says. What is wrong there is reported; then the code's own defaults let
+    /// the check go on.
+    fn defaults(&mut self) -> Common {
+        let layers = self.layers;
+        let read = |key| layers.get(&DEFAULTS, key);
+        let common = Common::default().overlaid(DEFAULTS.name, &mut self.reader, read);
+        for (key, value, origin) in common.shown() {
+            self.note(format!("{}.{key}", DEFAULTS.name), value, origin);
         }
+        common
     }
 }
 
@@ -334,7 +351,7 @@ fn start(reader: &mut Reader, name: &str, given: &Given) -> Option<Start> {
         }
         _ => reader
             .integer(name, given, FEES)
-            .map(|height| Start::Height(agentry_protocol::BlockHeight(height))),
+            .map(|height| Start::Height(BlockHeight(height))),
     }
 }
 

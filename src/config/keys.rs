@@ -60,7 +60,9 @@ impl Table {
 }
 
 /// Every table of agents.toml.
-pub const TABLES: &[Table] = &[CHAIN, STORE, HTTP, DEVNET, WALLETS, DEFAULTS, AGENT, FLEET];
+pub const TABLES: &[Table] = &[
+    CHAIN, STORE, HTTP, DEVNET, WALLETS, DIRECTORY, TASKS, DEFAULTS, AGENT, FLEET, CONTACT,
+];
 
 /// The table of that name.
 pub fn table(name: &str) -> Option<&'static Table> {
@@ -247,12 +249,68 @@ const ATTEMPTS: Key = key(
     "runs of a behaviour after which a message is a dead letter; 1 to 1,000",
 );
 
+const PER_SENDER_RATE: Key = key(
+    "per_sender_rate",
+    Holds::Word,
+    Some("60/min"),
+    "messages of one sender past which the others of his wait: a count, `/`, and s, min, h or \
+     day; or \"unlimited\"",
+);
+const MAX_WAIT: Key = key(
+    "max_wait",
+    Holds::Duration,
+    Some("1h"),
+    "a message that has waited longer than this for its sender's rate is a dead letter; 1s to 1 \
+     year",
+);
+const DAILY_BUDGET: Key = key(
+    "daily_budget",
+    Holds::Integer,
+    Some("100000"),
+    "what it may spend in fees and amounts in a UTC day, in AIT; past it what it would send \
+     waits for the next day. A tenth of it at most goes to answers to unverified messages. 0 is \
+     nothing",
+);
+
+/// `[directory]`.
+pub const DIRECTORY: Table = Table {
+    name: "directory",
+    repeated: false,
+    about: "the agents that announce themselves on the chain",
+    keys: &[key(
+        "from",
+        Holds::Integer,
+        None,
+        "the height from which cards are read in a new store; default: where the store begins",
+    )],
+};
+
+/// `[tasks]`.
+pub const TASKS: Table = Table {
+    name: "tasks",
+    repeated: false,
+    about: "the work that agents do for others",
+    keys: &[key(
+        "concurrency",
+        Holds::Integer,
+        Some("4"),
+        "tasks that run at a time, of all agents together; 1 to 1,024",
+    )],
+};
+
 /// `[defaults]`.
 pub const DEFAULTS: Table = Table {
     name: "defaults",
     repeated: false,
     about: "keys of every agent and fleet that does not set them",
-    keys: &[FEE, TIME_LIMIT, ATTEMPTS],
+    keys: &[
+        FEE,
+        TIME_LIMIT,
+        ATTEMPTS,
+        PER_SENDER_RATE,
+        MAX_WAIT,
+        DAILY_BUDGET,
+    ],
 };
 
 /// `[[agent]]`.
@@ -277,6 +335,9 @@ pub const AGENT: Table = Table {
         FEE,
         TIME_LIMIT,
         ATTEMPTS,
+        PER_SENDER_RATE,
+        MAX_WAIT,
+        DAILY_BUDGET,
     ],
 };
 
@@ -319,6 +380,38 @@ pub const FLEET: Table = Table {
         FEE,
         TIME_LIMIT,
         ATTEMPTS,
+        PER_SENDER_RATE,
+        MAX_WAIT,
+        DAILY_BUDGET,
+    ],
+};
+
+/// `[[contact]]`.
+pub const CONTACT: Table = Table {
+    name: "contact",
+    repeated: true,
+    about: "an agent elsewhere whose address and keys the operator vouches for",
+    keys: &[
+        key(
+            "name",
+            Holds::Text,
+            None,
+            "its name, unique among contacts and agents; must be set",
+        ),
+        key("address", Holds::Text, None, "its address; must be set"),
+        key(
+            "public_key",
+            Holds::Text,
+            None,
+            "the key under which its signatures count, 64 hexadecimal digits; it need not be \
+             the one that the address is made from",
+        ),
+        key(
+            "enc_key",
+            Holds::Text,
+            None,
+            "the key to which messages to it are sealed, 64 hexadecimal digits",
+        ),
     ],
 };
 

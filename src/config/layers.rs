@@ -1,7 +1,8 @@
 //! Lays defaults, file, environment and flags over one another; the last that speaks wins.
 //!
 //! The tables that stand once (`[chain]` …) are layered by the `config` crate, key by key, so
-//! that each value keeps its origin. Agents and fleets stand in the file alone.
+//! that each value keeps its origin. Agents, fleets and contacts
+//! stand in the file alone.
 
 use std::collections::HashMap;
 
@@ -42,6 +43,8 @@ pub(super) struct Layers {
     pub(super) agents: Vec<Repeated>,
     /// The `[[fleet]]` tables.
     pub(super) fleets: Vec<Repeated>,
+    /// The `[[contact]]` tables.
+    pub(super) contacts: Vec<Repeated>,
 }
 
 impl Layers {
@@ -93,6 +96,7 @@ pub(super) fn merge(
         headers: HashMap::new(),
         agents: Vec::new(),
         fleets: Vec::new(),
+        contacts: Vec::new(),
     };
     let defaults = defaults(&mut origins);
     let file = file(root, &mut layers, &mut origins, mistakes);
@@ -177,8 +181,10 @@ fn file(
                     };
                     if table.name == keys::AGENT.name {
                         layers.agents.push(repeated);
-                    } else {
+                    } else if table.name == keys::FLEET.name {
                         layers.fleets.push(repeated);
+                    } else {
+                        layers.contacts.push(repeated);
                     }
                 }
             }
@@ -319,7 +325,11 @@ fn said_outside(
     match keys::table(name) {
         None => mistakes.push(unknown_table(name, origin)),
         Some(table) if table.repeated => {
-            let text = format!("`{name}` can be set in the file alone; [defaults] can be set here");
+            let text = if table.key(keys::DEFAULTS.keys[0].name).is_some() {
+                format!("`{name}` can be set in the file alone; [defaults] can be set here")
+            } else {
+                format!("`{name}` can be set in the file alone")
+            };
             mistakes.push(Mistake { origin, text });
         }
         Some(table) if table.key(key).is_none() => {

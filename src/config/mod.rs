@@ -7,13 +7,16 @@
 //! | [`keys`] | every key: what it holds, its default, what it is for |
 //! | [`mistake`] | [`ConfigError`]: every mistake, each with its place |
 //! | [`load`] | reading it all: [`Config::load`] |
+//! | [`rate`] | [`Rate`]: so many in a length of time |
 //! | [`hosted`] | agents and fleets with their wallets: [`Config::hosted`] |
 //! | `document` | the file as a tree that knows lines and columns |
 //! | `layers`, `stack` | which layer's value wins |
-//! | `values`, `names`, `behaviours`, `check`, `owners` | validation |
+//! | `values`, `names`, `behaviours`, `check`, `common`, `owners`, `contacts` | validation |
 
 mod behaviours;
 mod check;
+mod common;
+mod contacts;
 mod document;
 pub mod hosted;
 pub mod keys;
@@ -23,6 +26,7 @@ pub mod mistake;
 pub mod model;
 mod names;
 mod owners;
+pub mod rate;
 mod stack;
 #[cfg(test)]
 mod tests;
@@ -33,9 +37,11 @@ pub use layers::Overlay;
 pub use load::{BUILT_IN, Source};
 pub use mistake::{ConfigError, Mistake, Mistakes, Origin};
 pub use model::{
-    AgentConfig, AgentDefaults, BehaviourInstance, ChainConfig, Config, DevnetTable, FleetConfig,
-    FleetWallets, HttpConfig, NoncePolicy, Setting, StoreConfig, WalletsConfig,
+    AgentConfig, AgentDefaults, BehaviourInstance, ChainConfig, Config, Contact, DevnetTable,
+    DirectoryConfig, FleetConfig, FleetWallets, HttpConfig, NoncePolicy, Setting, StoreConfig,
+    TasksConfig, WalletsConfig,
 };
+pub use rate::Rate;
 
 pub(crate) use mistake::did_you_mean;
 pub(crate) use values::{check_url, plain_url};

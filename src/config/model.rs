@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use agentry_chain::Start;
 use agentry_devnet::Fault;
-use agentry_protocol::ChainId;
+use agentry_protocol::{Address, AgentName, BlockHeight, ChainId, EncryptionKey, PublicKey};
 use agentry_sdk::AnyBehaviour;
 use serde::Serialize;
 
 use super::mistake::Origin;
+use super::rate::Rate;
 use crate::wallet::WalletStore;
 
 /// A whole configuration. See [`super::keys`] for ranges and defaults.
@@ -29,12 +30,19 @@ pub struct Config {
     pub devnet: Option<DevnetTable>,
     /// Where the keys of [`Self::agents`] are.
     pub wallets: WalletsConfig,
+    /// The agents that announce themselves on the chain.
+    pub directory: DirectoryConfig,
+    /// The work that agents do for others.
+    pub tasks: TasksConfig,
     /// What agents and fleets use that do not say otherwise.
     pub defaults: AgentDefaults,
     /// The agents that are named one by one; names and wallets are unique.
     pub agents: Vec<AgentConfig>,
     /// The folders and vaults of which every wallet is hosted.
     pub fleets: Vec<FleetConfig>,
+    /// Agents elsewhere whose addresses and keys the operator vouches for; names are unique here
+    /// and among [`Self::agents`], addresses are unique here.
+    pub contacts: Vec<Contact>,
     /// Each value and where it comes from, in the order of the reference. No secrets.
     pub settings: Vec<Setting>,
 }
@@ -112,6 +120,35 @@ pub struct WalletsConfig {
     pub password_file: Option<PathBuf>,
 }
 
+/// `[directory]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DirectoryConfig {
+    /// The height from which cards are read in a new store; `None`: where the store begins.
+    pub from: Option<BlockHeight>,
+}
+
+/// `[tasks]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TasksConfig {
+    /// Tasks that run at a time, of all agents together; at least 1.
+    pub concurrency: usize,
+}
+
+/// `[[contact]]`: an agent elsewhere whose address and keys the operator vouches for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contact {
+    /// What it is called.
+    pub name: AgentName,
+    /// Its address.
+    pub address: Address,
+    /// The key under which its signatures count. The operator's word binds it to the address: it
+    /// is not compared with the key that the address is made from, so that an address that
+    /// belongs to no key can have one, as [`agentry_protocol::authenticity::examine`] has it.
+    pub public_key: Option<PublicKey>,
+    /// The key to which messages to it are sealed.
+    pub enc_key: Option<EncryptionKey>,
+}
+
 /// `[defaults]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AgentDefaults {
@@ -121,6 +158,12 @@ pub struct AgentDefaults {
     pub time_limit: Duration,
     /// Runs of a behaviour after which a message is a dead letter; at least 1.
     pub attempts: u32,
+    /// Messages of one sender past which the others of his wait; `None` is no limit.
+    pub per_sender_rate: Option<Rate>,
+    /// A message that has waited longer than this for its sender's rate is a dead letter.
+    pub max_wait: Duration,
+    /// What it may spend in fees and amounts in a UTC day, in AIT; 0 is nothing.
+    pub daily_budget: u64,
 }
 
 /// One hosted wallet.
@@ -136,6 +179,12 @@ pub struct AgentConfig {
     pub time_limit: Duration,
     /// Runs of a behaviour after which a message is a dead letter; at least 1.
     pub attempts: u32,
+    /// Messages of one sender past which the others of his wait; `None` is no limit.
+    pub per_sender_rate: Option<Rate>,
+    /// A message that has waited longer than this for its sender's rate is a dead letter.
+    pub max_wait: Duration,
+    /// What it may spend in fees and amounts in a UTC day, in AIT; 0 is nothing.
+    pub daily_budget: u64,
     /// What it does, in this order; instance names are unique.
     pub behaviours: Vec<BehaviourInstance>,
 }
@@ -155,6 +204,12 @@ pub struct FleetConfig {
     pub time_limit: Duration,
     /// Runs of a behaviour after which a message is a dead letter; at least 1.
     pub attempts: u32,
+    /// Messages of one sender past which the others of his wait; `None` is no limit.
+    pub per_sender_rate: Option<Rate>,
+    /// A message that has waited longer than this for its sender's rate is a dead letter.
+    pub max_wait: Duration,
+    /// What it may spend in fees and amounts in a UTC day, in AIT; 0 is nothing.
+    pub daily_budget: u64,
     /// What each does, in this order.
     pub behaviours: Vec<BehaviourInstance>,
 }
@@ -187,6 +242,9 @@ impl FleetConfig {
             fee: self.fee,
             time_limit: self.time_limit,
             attempts: self.attempts,
+            per_sender_rate: self.per_sender_rate,
+            max_wait: self.max_wait,
+            daily_budget: self.daily_budget,
             behaviours: self.behaviours.clone(),
         }
     }

@@ -1,23 +1,21 @@
 //! Validates `[[agent]]` and `[[fleet]]`.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::behaviours;
-use super::check::{ATTEMPTS, Check, FEES, TIME_LIMITS};
+use super::behaviours::{self, Kinds};
+use super::check::Check;
+use super::common::Common;
 use super::document::Given;
-use super::keys::{AGENT, DEFAULTS, FLEET, Table, WALLETS};
+use super::keys::{AGENT, FLEET, Table, WALLETS};
 use super::layers::{Repeated, unknown_key};
 use super::mistake::{Mistake, Origin};
-use super::model::{
-    AgentConfig, AgentDefaults, BehaviourInstance, FleetConfig, FleetWallets, WalletsConfig,
-};
+use super::model::{AgentConfig, BehaviourInstance, FleetConfig, FleetWallets, WalletsConfig};
 use super::names::check_name;
 
 impl Check<'_> {
-    pub(super) fn agents(&mut self, defaults: AgentDefaults) -> Vec<AgentConfig> {
+    pub(super) fn agents(&mut self, defaults: &Common) -> Vec<AgentConfig> {
         let layers = self.layers;
         let mut names: HashMap<String, Origin> = HashMap::new();
         let mut taken: HashMap<String, String> = HashMap::new();
@@ -46,12 +44,16 @@ impl Check<'_> {
             let path = format!("agent.{name}");
             self.note(format!("{path}.wallet"), json!(wallet), origin.clone());
             self.note_fields(&path, &fields);
+            let common = fields.common.values;
             agents.push(AgentConfig {
                 name,
                 wallet,
-                fee: fields.fee.0,
-                time_limit: fields.time_limit.0,
-                attempts: fields.attempts.0,
+                fee: common.fee,
+                time_limit: common.time_limit,
+                attempts: common.attempts,
+                per_sender_rate: common.per_sender_rate,
+                max_wait: common.max_wait,
+                daily_budget: common.daily_budget,
                 behaviours: fields.behaviours,
             });
         }
@@ -77,7 +79,7 @@ impl Check<'_> {
     pub(super) fn fleets(
         &mut self,
         wallets: &WalletsConfig,
-        defaults: AgentDefaults,
+        defaults: &Common,
         agents: &[AgentConfig],
     ) -> Vec<FleetConfig> {
         let layers = self.layers;
@@ -132,20 +134,24 @@ impl Check<'_> {
             let value = json!(value.display().to_string());
             self.note(format!("{path}.{key}"), value, origin.clone());
             self.note_fields(&path, &fields);
+            let common = fields.common.values;
             fleets.push(FleetConfig {
                 name,
                 wallets: place,
                 password_file,
-                fee: fields.fee.0,
-                time_limit: fields.time_limit.0,
-                attempts: fields.attempts.0,
+                fee: common.fee,
+                time_limit: common.time_limit,
+                attempts: common.attempts,
+                per_sender_rate: common.per_sender_rate,
+                max_wait: common.max_wait,
+                daily_budget: common.daily_budget,
                 behaviours: fields.behaviours,
             });
         }
         fleets
     }
 
-    fn unique(
+    pub(super) fn unique(
         &mut self,
         names: &mut HashMap<String, Origin>,
         name: &str,
@@ -174,46 +180,26 @@ impl Check<'_> {
     }
 
     fn note_fields(&mut self, path: &str, fields: &Fields) {
-        let time_limit = humantime::format_duration(fields.time_limit.0).to_string();
-        self.note(
-            format!("{path}.fee"),
-            json!(fields.fee.0),
-            fields.fee.1.clone(),
-        );
-        self.note(
-            format!("{path}.time_limit"),
-            json!(time_limit),
-            fields.time_limit.1.clone(),
-        );
-        self.note(
-            format!("{path}.attempts"),
-            json!(fields.attempts.0),
-            fields.attempts.1.clone(),
-        );
+        for (key, value, origin) in fields.common.shown() {
+            self.note(format!("{path}.{key}"), value, origin);
+        }
         let (shown, origin) = fields.shown.clone();
         self.note(format!("{path}.behaviours"), shown, origin);
     }
 }
 
-/// What `[[agent]]` and `[[fleet]]` have in common. Values stand beside their origins.
+/// What `[[agent]]` and `[[fleet]]` have in common.
 struct Fields {
     name: Option<String>,
     /// Where the name stands, else the table.
     origin: Origin,
-    fee: (u64, Origin),
-    time_limit: (Duration, Origin),
-    attempts: (u32, Origin),
+    common: Common,
     behaviours: Vec<BehaviourInstance>,
     shown: (Value, Origin),
 }
 
 impl Fields {
-    fn read(
-        check: &mut Check<'_>,
-        table: &Repeated,
-        known: &Table,
-        defaults: AgentDefaults,
-    ) -> Self {
+    fn read(check: &mut Check<'_>, table: &Repeated, known: &Table, defaults: &Common) -> Self {
         let given = |key: &str| table.get(key);
         let name = match given("name") {
             Some(given) => check.name_of("name", given),
@@ -242,37 +228,16 @@ impl Fields {
             let text = unknown_key(&entry.key, &owner, known.names());
             check.reader.mistake(&entry.origin, text);
         }
-        let inherited = |key: &str| {
-            let given = check.layers.get(&DEFAULTS, key);
-            given.map_or(Origin::Default, |given| given.origin.clone())
-        };
-        let mut fee = (defaults.fee, inherited("fee"));
-        let mut time_limit = (defaults.time_limit, inherited("time_limit"));
-        let mut attempts = (defaults.attempts, inherited("attempts"));
-        let reader = &mut check.reader;
         let path = format!("{}.{}", known.name, name.as_deref().unwrap_or("?"));
-        if let Some(given) = given("fee")
-            && let Some(value) = reader.integer(&format!("{path}.fee"), given, FEES)
-        {
-            fee = (value, given.origin.clone());
-        }
-        if let Some(given) = given("time_limit") {
-            let name = format!("{path}.time_limit");
-            if let Some(value) = reader.duration(&name, given, TIME_LIMITS) {
-                time_limit = (value, given.origin.clone());
-            }
-        }
-        if let Some(given) = given("attempts")
-            && let Some(value) = reader.integer(&format!("{path}.attempts"), given, ATTEMPTS)
-        {
-            attempts = (
-                u32::try_from(value).unwrap_or(u32::MAX),
-                given.origin.clone(),
-            );
-        }
+        let kinds = Kinds {
+            registry: check.registry,
+            folder: check.folder,
+        };
+        let reader = &mut check.reader;
+        let common = defaults.overlaid(&path, reader, given);
         let (behaviours, shown) = match given("behaviours") {
             Some(given) => {
-                let (list, shown) = behaviours::read(&owner, given, check.registry, reader);
+                let (list, shown) = behaviours::read(&owner, given, kinds, reader);
                 (list, (shown, given.origin.clone()))
             }
             None => (Vec::new(), (json!([]), Origin::Default)),
@@ -283,9 +248,7 @@ impl Fields {
         Self {
             name,
             origin,
-            fee,
-            time_limit,
-            attempts,
+            common,
             behaviours,
             shown,
         }

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::document::{Given, Raw};
 use super::mistake::{Mistake, Origin};
+use super::rate::Rate;
 
 /// Collects mistakes while values are read. `name` is always what the value is called in a
 /// message, as `chain.rpc`.
@@ -126,6 +127,17 @@ impl Reader {
                 None
             }
         }
+    }
+
+    /// A rate, or none where it is unlimited.
+    pub(super) fn rate(&mut self, name: &str, given: &Given) -> Option<Option<Rate>> {
+        let Raw::Text(text) = &given.raw else {
+            self.wrong(name, given, "a rate such as \"60/min\", or \"unlimited\"");
+            return None;
+        };
+        Rate::parse(text)
+            .map_err(|error| self.mistake(&given.origin, format!("`{name}` {text:?} {error}")))
+            .ok()
     }
 
     /// The address of a node.
