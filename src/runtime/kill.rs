@@ -4,7 +4,7 @@
 //! sends itself SIGKILL when it reaches that point for the Nth time. A release build has none of
 //! it.
 
-/// A moment in the way of a message.
+/// A moment in the way of a message, or of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
     /// A message's inbox row is stored, its agent is not awake.
@@ -19,10 +19,16 @@ pub enum Point {
     AfterPost,
     /// A reply was seen in a block, that is not stored.
     BeforeMined,
+    /// An attempt at a task is stored as begun, nothing of it runs.
+    AfterTaskBegin,
+    /// An attempt at a task has ended, what came of it is not stored.
+    BeforeTaskEnd,
+    /// The end of an attempt is stored, nobody knows of it.
+    AfterTaskEnd,
 }
 
 impl Point {
-    /// All of them.
+    /// Those that every message passes which is answered.
     pub const ALL: [Self; 6] = [
         Self::AfterInbox,
         Self::BeforeCommit,
@@ -30,6 +36,13 @@ impl Point {
         Self::BeforePost,
         Self::AfterPost,
         Self::BeforeMined,
+    ];
+
+    /// Those that every task passes which ends.
+    pub const TASKS: [Self; 3] = [
+        Self::AfterTaskBegin,
+        Self::BeforeTaskEnd,
+        Self::AfterTaskEnd,
     ];
 
     /// Its name in the environment variable.
@@ -41,6 +54,9 @@ impl Point {
             Self::BeforePost => "before-post",
             Self::AfterPost => "after-post",
             Self::BeforeMined => "before-mined",
+            Self::AfterTaskBegin => "after-task-begin",
+            Self::BeforeTaskEnd => "before-task-end",
+            Self::AfterTaskEnd => "after-task-end",
         }
     }
 }

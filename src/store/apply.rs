@@ -138,6 +138,10 @@ pub(super) fn apply(db: &Connection, commit: &Commit) -> Result<Receipt, StoreEr
             receipt.changed = tasks::retry(db, *task, *attempts, error, *due_at)?;
             receipt.stale = receipt.changed == 0;
         }
+        Commit::TaskInterrupt { task, attempts } => {
+            receipt.changed = tasks::interrupt(db, *task, *attempts)?;
+            receipt.stale = receipt.changed == 0;
+        }
         Commit::TaskEnd {
             task,
             attempts,

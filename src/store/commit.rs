@@ -139,6 +139,13 @@ pub enum Commit {
         /// When to try again.
         due_at: u64,
     },
+    /// An attempt at a task ended with the process, or with the pool that ran it.
+    TaskInterrupt {
+        /// Which.
+        task: TaskId,
+        /// How many attempts were begun.
+        attempts: u32,
+    },
     /// A task has ended.
     TaskEnd {
         /// Which.
@@ -398,8 +405,11 @@ pub struct CardSeen {
     pub public_key: PublicKey,
     /// The parameters of ANNOUNCE, JSON; none for WITHDRAW.
     pub card: Option<String>,
-    /// Until when it counts, in milliseconds since the epoch.
+    /// Until when it counts, in milliseconds since the epoch; of WITHDRAW 0.
     pub expires_at: u64,
+    /// When it was announced, in milliseconds since the epoch: as the message's id says, else
+    /// when it was seen.
+    pub announced_at: u64,
 }
 
 /// What came of one behaviour's run for an event.

@@ -2,11 +2,15 @@
 //!
 //! | part | what it reads |
 //! |---|---|
+//! | `cards` | the directory |
 //! | `due` | what an agent has to do |
+//! | `standing` | how an agent is |
 //! | `talk` | what answers and receipts refer to |
 //! | `task` | tasks |
 
+mod cards;
 mod due;
+mod standing;
 mod talk;
 mod task;
 
@@ -20,9 +24,13 @@ use super::meta;
 use super::number::{integer, natural};
 use super::rows::{AgentId, AgentRow, Draft, OpenTransaction, OutboxId, QueuedDraft};
 
+pub use cards::{AnnouncedCard, card, cards, directory_from};
 pub use due::{Due, Turn, due, message_at};
+pub use standing::{COUNTED_AT_MOST, standing};
 pub use talk::{Question, overdue, question, sent_message};
-pub use task::{open_tasks, task};
+pub use task::{
+    Lane, WaitingTasks, WorkingTask, missed_deadlines, task, waiting_tasks, working_tasks,
+};
 
 /// What the store knows of the chain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -288,6 +288,8 @@ pub struct TaskRow {
     pub state: TaskState,
     /// How many attempts were begun.
     pub attempts: u32,
+    /// How many of them ended with the process: they do not count as failed.
+    pub interrupted: u32,
     /// When it may be begun.
     pub due_at: u64,
     /// Until when its result is of use.

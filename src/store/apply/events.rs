@@ -94,21 +94,21 @@ pub(super) fn settle(
         add(db, new, at)?;
     }
     if *settlement == Settlement::Done {
-        hold(db, inbox)?;
+        hold(db, inbox, &data)?;
         release(db, inbox, at)?;
     }
     receipt.due.push(agent);
     Ok(())
 }
 
-/// Lets the settlements of a message wait for its tasks.
-fn hold(db: &Connection, inbox: InboxId) -> Result<(), StoreError> {
+/// Lets these settlements of a message wait for its tasks.
+fn hold(db: &Connection, inbox: InboxId, settlement: &Value) -> Result<(), StoreError> {
     db.prepare_cached(
         "UPDATE event SET state = 'held'
-         WHERE inbox = ?1 AND kind = 'settled' AND state = 'waiting'
+         WHERE inbox = ?1 AND kind = 'settled' AND state = 'waiting' AND data = ?2
            AND EXISTS (SELECT 1 FROM task WHERE task.inbox = ?1)",
     )?
-    .execute(params![inbox.0])?;
+    .execute(params![inbox.0, settlement.to_string()])?;
     Ok(())
 }
 
@@ -124,13 +124,14 @@ pub(super) fn release(db: &Connection, inbox: InboxId, at: u64) -> Result<(), St
     let mut open = false;
     let mut failed = None;
     let mut statement = db.prepare_cached(
-        "SELECT state, coalesce(error, 'the task was canceled') FROM task WHERE inbox = ?1",
+        "SELECT state, coalesce(error, 'the task was canceled') FROM task
+         WHERE inbox = ?1 ORDER BY id",
     )?;
     let mut rows = statement.query(params![inbox.0])?;
     while let Some(row) = rows.next()? {
         match row.get::<_, String>(0)?.as_str() {
             "submitted" | "working" => open = true,
-            "failed" | "canceled" => failed = Some(row.get::<_, String>(1)?),
+            "failed" | "canceled" if failed.is_none() => failed = Some(row.get::<_, String>(1)?),
             _ => {}
         }
     }

@@ -22,9 +22,9 @@ pub(super) fn submit(
     let added = db
         .prepare_cached(
             "INSERT OR IGNORE INTO task (agent, behaviour, key, kind, input, inbox, submitter,
-                                         state, deadline, made_at)
+                                         state, deadline, due_at, made_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, (SELECT sender FROM inbox WHERE id = ?6),
-                     'submitted', ?7, ?8)",
+                     'submitted', ?7, ?8, ?8)",
         )?
         .execute(params![
             agent.0,
@@ -49,7 +49,8 @@ pub(super) fn begin(
 ) -> Result<usize, StoreError> {
     Ok(db
         .prepare_cached(
-            "UPDATE task SET state = 'working', attempts = attempts + 1, started_at = ?3
+            "UPDATE task SET state = 'working', attempts = attempts + 1, started_at = ?3,
+                             progress = NULL, note = NULL
              WHERE id = ?1 AND attempts = ?2 AND state IN ('submitted', 'working')",
         )?
         .execute(params![task.0, attempts, time(at)])?)
@@ -69,6 +70,21 @@ pub(super) fn retry(
              WHERE id = ?1 AND attempts = ?2 AND state = 'working'",
         )?
         .execute(params![task.0, attempts, code, message, time(due_at)])?)
+}
+
+/// An attempt ended with the process: the task waits as it did before it.
+pub(super) fn interrupt(
+    db: &Connection,
+    task: TaskId,
+    attempts: u32,
+) -> Result<usize, StoreError> {
+    Ok(db
+        .prepare_cached(
+            "UPDATE task SET state = 'submitted', interrupted = interrupted + 1,
+                             error_code = 'interrupted', error = 'the runtime ended while it ran'
+             WHERE id = ?1 AND attempts = ?2 AND state = 'working'",
+        )?
+        .execute(params![task.0, attempts])?)
 }
 
 /// Whose a task is.
@@ -112,6 +128,16 @@ fn tell(
     Ok(())
 }
 
+/// Forgets the progress of a task that its behaviour was not told yet: there is later news.
+fn supersede(db: &Connection, owner: &Owner) -> Result<(), StoreError> {
+    db.prepare_cached(
+        "DELETE FROM event WHERE agent = ?1 AND behaviour = ?2 AND name = ?3 AND kind = 'task'
+           AND json_extract(data, '$.news.news') = 'progress'",
+    )?
+    .execute(params![owner.agent.0, owner.behaviour, owner.key])?;
+    Ok(())
+}
+
 /// A task reports how far it is.
 pub(super) fn progress(
     db: &Connection,
@@ -134,6 +160,7 @@ pub(super) fn progress(
         return Ok(());
     };
     if to_be_told {
+        supersede(db, &owner)?;
         let news = json!({ "news": "progress", "progress": progress, "note": note });
         tell(db, task, &owner, &news, at, receipt)?;
     }
@@ -192,6 +219,7 @@ fn ended(
     at: u64,
     receipt: &mut Receipt,
 ) -> Result<(), StoreError> {
+    supersede(db, owner)?;
     tell(db, task, owner, news, at, receipt)?;
     if let Some(inbox) = owner.inbox {
         events::release(db, inbox, at)?;
@@ -211,7 +239,7 @@ pub(super) fn cancel(
 ) -> Result<(), StoreError> {
     let found = db
         .prepare_cached(
-            "UPDATE task SET state = 'canceled', ended_at = ?4
+            "UPDATE task SET state = 'canceled', ended_at = ?4, error_code = NULL, error = NULL
              WHERE agent = ?1 AND behaviour = ?2 AND key = ?3 AND state IN ('submitted', 'working')
              RETURNING agent, behaviour, key, inbox, id",
         )?

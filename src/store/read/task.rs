@@ -4,11 +4,11 @@ use agentry_protocol::Address;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::text;
-use crate::store::number::natural;
+use crate::store::number::{integer, natural};
 use crate::store::rows::{AgentId, TaskId, TaskRow, TaskState};
 
 const COLUMNS: &str = "id, agent, behaviour, key, kind, input, submitter, state, attempts, due_at,
-     deadline, result, media_type, error_code, error";
+     deadline, result, media_type, error_code, error, interrupted";
 
 fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
     let submitter: Option<String> = row.get(6)?;
@@ -18,7 +18,7 @@ fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         behaviour: row.get(2)?,
         key: row.get(3)?,
         kind: row.get(4)?,
-        input: text(row, 5, serde_json::from_str)?,
+        input: text(row, 5, |input| serde_json::from_str(input))?,
         submitter: submitter.and_then(|address| Address::from_chain(&address).ok()),
         state: TaskState::parse(row.get_ref(7)?.as_str()?).unwrap_or(TaskState::Failed),
         attempts: row.get(8)?,
@@ -28,6 +28,7 @@ fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         media_type: row.get(12)?,
         error_code: row.get(13)?,
         error: row.get(14)?,
+        interrupted: row.get(15)?,
     })
 }
 
@@ -41,15 +42,142 @@ pub fn task(db: &Connection, id: TaskId) -> rusqlite::Result<Option<TaskRow>> {
         .optional()
 }
 
-/// The tasks that have not ended, those that may begin first in front; at most `limit`.
+/// The tasks that share a limit on how many of them run at the same time: those of one type, of
+/// one behaviour of one agent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Lane {
+    /// Who does them.
+    pub agent: AgentId,
+    /// Whose they are.
+    pub behaviour: String,
+    /// Their type.
+    pub kind: String,
+}
+
+/// What waits in a lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingTasks {
+    /// The lane.
+    pub lane: Lane,
+    /// The tasks that may begin, first come first.
+    pub due: Vec<TaskId>,
+    /// When the next of them may begin, if not more are due than were asked for.
+    pub next_at: Option<u64>,
+}
+
+/// What waits in every lane at `now`; of each at most `limit` tasks that may begin. Costs a few
+/// seeks a lane, however many tasks wait.
 ///
 /// # Errors
 /// What SQLite says.
-pub fn open_tasks(db: &Connection, limit: u32) -> rusqlite::Result<Vec<TaskRow>> {
-    db.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM task WHERE state IN ('submitted', 'working')
-         ORDER BY due_at, id LIMIT ?1"
-    ))?
-    .query_map(params![limit], task_row)?
+pub fn waiting_tasks(
+    db: &Connection,
+    now: u64,
+    limit: usize,
+) -> rusqlite::Result<Vec<WaitingTasks>> {
+    let mut after = db.prepare_cached(
+        "SELECT agent, behaviour, kind FROM task
+         WHERE state = 'submitted' AND (agent, behaviour, kind) > (?1, ?2, ?3)
+         ORDER BY agent, behaviour, kind LIMIT 1",
+    )?;
+    let mut first = db.prepare_cached(
+        "SELECT id, due_at FROM task
+         WHERE state = 'submitted' AND agent = ?1 AND behaviour = ?2 AND kind = ?3
+         ORDER BY due_at, id LIMIT ?4",
+    )?;
+    let mut waiting = Vec::new();
+    let mut last = (i64::MIN, String::new(), String::new());
+    loop {
+        let lane = after
+            .query_row(params![last.0, last.1, last.2], |row| {
+                Ok(Lane {
+                    agent: AgentId(row.get(0)?),
+                    behaviour: row.get(1)?,
+                    kind: row.get(2)?,
+                })
+            })
+            .optional()?;
+        let Some(lane) = lane else {
+            return Ok(waiting);
+        };
+        let mut due = Vec::new();
+        let mut next_at = None;
+        let mut rows = first.query(params![
+            lane.agent.0,
+            lane.behaviour,
+            lane.kind,
+            integer(limit as u64)
+        ])?;
+        while let Some(row) = rows.next()? {
+            let due_at = natural(row.get(1)?);
+            if due_at > now {
+                next_at = Some(due_at);
+                break;
+            }
+            due.push(TaskId(row.get(0)?));
+        }
+        last = (lane.agent.0, lane.behaviour.clone(), lane.kind.clone());
+        waiting.push(WaitingTasks { lane, due, next_at });
+    }
+}
+
+/// The tasks that wait although their deadline is over at `now`, and how many attempts at each
+/// were begun; at most `limit`. With it when the next deadline of a waiting task is.
+///
+/// # Errors
+/// What SQLite says.
+pub fn missed_deadlines(
+    db: &Connection,
+    now: u64,
+    limit: usize,
+) -> rusqlite::Result<(Vec<(TaskId, u32)>, Option<u64>)> {
+    let waiting = "state = 'submitted' AND deadline IS NOT NULL";
+    let missed = db
+        .prepare_cached(&format!(
+            "SELECT id, attempts FROM task WHERE {waiting} AND deadline <= ?1
+             ORDER BY deadline LIMIT ?2"
+        ))?
+        .query_map(params![integer(now), integer(limit as u64)], |row| {
+            Ok((TaskId(row.get(0)?), row.get(1)?))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    let next = db
+        .prepare_cached(&format!(
+            "SELECT min(deadline) FROM task WHERE {waiting} AND deadline > ?1"
+        ))?
+        .query_row(params![integer(now)], |row| {
+            Ok(row.get::<_, Option<i64>>(0)?.map(natural))
+        })?;
+    Ok((missed, next))
+}
+
+/// A task whose attempt was under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkingTask {
+    /// Which.
+    pub id: TaskId,
+    /// How many attempts were begun.
+    pub attempts: u32,
+    /// How many of them ended with the process.
+    pub interrupted: u32,
+}
+
+/// The tasks that are being worked on, or were when the process ended.
+///
+/// # Errors
+/// What SQLite says.
+pub fn working_tasks(db: &Connection) -> rusqlite::Result<Vec<WorkingTask>> {
+    // The index of the open ones holds no others.
+    db.prepare(
+        "SELECT id, attempts, interrupted FROM task
+         WHERE state IN ('submitted', 'working') AND state = 'working' ORDER BY due_at, id",
+    )?
+    .query_map([], |row| {
+        Ok(WorkingTask {
+            id: TaskId(row.get(0)?),
+            attempts: row.get(1)?,
+            interrupted: row.get(2)?,
+        })
+    })?
     .collect()
 }

@@ -33,6 +33,7 @@ CREATE TABLE event (
 ) STRICT;
 CREATE UNIQUE INDEX event_timer ON event (agent, behaviour, name) WHERE kind = 'timer';
 CREATE UNIQUE INDEX event_renewal ON event (agent) WHERE kind = 'renewal';
+CREATE INDEX event_task  ON event (agent, behaviour, name) WHERE kind = 'task';
 CREATE INDEX event_due   ON event (agent, due_at, id) WHERE state = 'waiting';
 CREATE INDEX event_dead  ON event (agent, id) WHERE state = 'dead';
 CREATE INDEX event_inbox ON event (inbox) WHERE inbox IS NOT NULL;
@@ -74,6 +75,7 @@ CREATE TABLE task (
     submitter  TEXT,
     state      TEXT    NOT NULL,            -- submitted | working | completed | failed | canceled
     attempts   INTEGER NOT NULL DEFAULT 0,  -- begun ones
+    interrupted INTEGER NOT NULL DEFAULT 0, -- of them, those that ended with the process
     due_at     INTEGER NOT NULL DEFAULT 0,
     deadline   INTEGER,
     progress   REAL,
@@ -88,6 +90,8 @@ CREATE TABLE task (
     UNIQUE (agent, behaviour, key)
 ) STRICT;
 CREATE INDEX task_open  ON task (due_at, id) WHERE state IN ('submitted', 'working');
+CREATE INDEX task_lane  ON task (agent, behaviour, kind, due_at, id) WHERE state = 'submitted';
+CREATE INDEX task_deadline ON task (deadline) WHERE state = 'submitted' AND deadline IS NOT NULL;
 CREATE INDEX task_inbox ON task (inbox) WHERE inbox IS NOT NULL;
 CREATE INDEX task_ended ON task (ended_at) WHERE ended_at IS NOT NULL;
 
@@ -101,6 +105,7 @@ CREATE TABLE card (
     public_key TEXT    NOT NULL,
     card       TEXT,                        -- the ANNOUNCE, JSON; NULL: it was withdrawn
     expires_at INTEGER NOT NULL,            -- ms since the epoch; of a withdrawal 0
+    announced_at INTEGER NOT NULL,          -- ms since the epoch: as its id says, else when it was seen
     UNIQUE (address, hash)
 ) STRICT;
 CREATE INDEX card_latest  ON card (address, height, id);

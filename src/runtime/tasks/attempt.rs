@@ -1,0 +1,423 @@
+//! One attempt at a task.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::Recipient;
+use agentry_protocol::command::Detail;
+use agentry_sdk::{AnyBehaviour, Desk, Task, TaskError, TaskLimits, TaskOutput};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinError, JoinHandle};
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::Place;
+use super::verdict::{Ended, verdict};
+use crate::runtime::Shared;
+use crate::runtime::kill::{self, Point};
+use crate::runtime::router::WakeAgents;
+use crate::store::commit::TaskEnd;
+use crate::store::rows::TaskRow;
+use crate::store::{AgentId, Commit, Receipt, StoreError};
+
+/// How long a future may take to go once it was dropped: one that blocks its thread cannot be
+/// stopped, it is left behind.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// The least time between two records of a task's progress.
+const RECORD_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a clock may stand still or jump before a deadline is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// The pause after the store refused something.
+const STORE_PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest text of a panic that is kept, in characters.
+const MAX_PANIC_TEXT: usize = 500;
+
+/// How far a task is.
+type Report = (f64, Option<String>);
+
+/// Where attempts store what comes of them, and whom they wake.
+#[derive(Clone, Debug)]
+pub(super) struct Links {
+    pub(super) shared: Shared,
+    pub(super) router: Recipient<WakeAgents>,
+}
+
+impl Links {
+    /// Makes a change about a task, and wakes who has news of it.
+    ///
+    /// # Errors
+    /// The store refuses it.
+    pub(super) async fn commit(&self, commit: Commit) -> Result<Receipt, StoreError> {
+        let ends = matches!(commit, Commit::TaskEnd { .. });
+        let receipt = self.shared.store.commit(commit).await?;
+        if ends {
+            kill::pass(Point::AfterTaskEnd);
+        }
+        self.wake(receipt.due.clone()).await;
+        Ok(receipt)
+    }
+
+    async fn wake(&self, agents: Vec<AgentId>) {
+        if !agents.is_empty() && self.router.send(WakeAgents(agents)).await.is_err() {
+            tracing::debug!("the router has ended; it wakes who has news when it is back");
+        }
+    }
+
+    /// As [`commit`](Self::commit), until the store takes it or the process is asked to stop.
+    async fn insist(&self, commit: Commit) -> Option<Receipt> {
+        loop {
+            match self.commit(commit.clone()).await {
+                Ok(receipt) => return Some(receipt),
+                Err(error) => {
+                    tracing::error!(%error, "storing what came of a task");
+                    tokio::time::sleep(STORE_PAUSE).await;
+                }
+            }
+            if self.shared.is_stopping() {
+                return None;
+            }
+        }
+    }
+}
+
+/// An attempt that has begun.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    /// Where it reports.
+    pub(super) links: Links,
+    /// The task, as it is since the attempt began.
+    pub(super) row: TaskRow,
+    /// The agent's name.
+    pub(super) agent: String,
+    /// Who does it.
+    pub(super) behaviour: Arc<dyn AnyBehaviour>,
+    /// Its limits.
+    pub(super) limits: TaskLimits,
+    /// Its place in the pool.
+    pub(super) place: Place,
+}
+
+impl Attempt {
+    /// Runs it to its end, and stores that.
+    pub(super) async fn run(self) {
+        let span = tracing::info_span!(
+            "task",
+            task.id = %self.row.id,
+            task.kind = self.row.kind,
+            agent.name = self.agent,
+            behaviour.name = self.row.behaviour,
+            attempt = self.row.attempts,
+        );
+        self.conduct().instrument(span).await;
+    }
+
+    async fn conduct(self) {
+        let began = Instant::now();
+        tracing::debug!("begun");
+        let Some(ended) = self.work().await else {
+            return;
+        };
+        kill::pass(Point::BeforeTaskEnd);
+        let now = self.links.shared.clock.now_ms();
+        let commit = verdict(&self.row, &self.limits, ended, began.elapsed(), now);
+        let said = say(&commit);
+        if let Some(receipt) = self.links.insist(commit).await {
+            if receipt.stale {
+                tracing::info!("the task has ended meanwhile; what came of this attempt is void");
+            } else {
+                said();
+            }
+        }
+    }
+
+    /// Runs the behaviour's code under all its limits. None: nothing is to be stored, because it
+    /// was canceled or the runtime ends.
+    async fn work(&self) -> Option<Ended> {
+        let (reports, mut reported) = watch::channel::<Option<Report>>(None);
+        let mut run = self.start(reports);
+        let until = Instant::now().checked_add(self.limits.time);
+        let mut progress = Progress::new(self.limits.progress_every);
+        let mut open = true;
+        let ended = loop {
+            tokio::select! {
+                biased;
+                () = self.place.canceled() => {
+                    tracing::info!("canceled");
+                    break None;
+                }
+                result = &mut run.handle => return returned(result),
+                () = sleep_until(until) => break Some(Ended::TimedOut),
+                () = self.deadline() => break Some(Ended::Deadline),
+                changed = reported.changed(), if open => {
+                    open = changed.is_ok();
+                    if let Some(report) = reported.borrow_and_update().clone() {
+                        progress.report(report);
+                    }
+                }
+                () = sleep_until(progress.due()), if progress.due().is_some() => {
+                    self.record(&mut progress).await;
+                }
+            }
+        };
+        run.abort.abort();
+        if tokio::time::timeout(GRACE, &mut run.handle).await.is_err() {
+            self.links.shared.metrics.behaviour_hung();
+            tracing::error!("a task blocks its thread and cannot be stopped; it is left behind");
+        }
+        ended
+    }
+
+    /// Starts the behaviour's code, apart from everything of ours.
+    fn start(&self, reports: watch::Sender<Option<Report>>) -> Run {
+        let behaviour = Arc::clone(&self.behaviour);
+        let task = Task {
+            key: self.row.key.clone(),
+            kind: self.row.kind.clone(),
+            input: self.row.input.clone(),
+            deadline_ms: self.row.deadline,
+            agent: self.agent.clone(),
+            submitter: self.row.submitter.clone(),
+            attempt: self.row.attempts,
+        };
+        let desk = Desk::new(move |progress, note| {
+            let note = note.map(|note| Detail::cut(&note).as_str().to_owned());
+            reports.send_replace(Some((progress, note)));
+        });
+        let work = async move { behaviour.execute(&task, &desk).await };
+        let handle = self.links.shared.workers.spawn(work.in_current_span());
+        Run {
+            abort: handle.abort_handle(),
+            handle,
+        }
+    }
+
+    /// Returns when the task's deadline has come; never, where it has none.
+    async fn deadline(&self) {
+        let Some(deadline) = self.row.deadline else {
+            return std::future::pending().await;
+        };
+        loop {
+            let left = deadline.saturating_sub(self.links.shared.clock.now_ms());
+            if left == 0 {
+                return;
+            }
+            // The clock may be set meanwhile.
+            tokio::time::sleep(Duration::from_millis(left).min(LOOK_AGAIN)).await;
+        }
+    }
+
+    async fn record(&self, progress: &mut Progress) {
+        let Some(((part, note), tell)) = progress.take() else {
+            return;
+        };
+        let commit = Commit::TaskProgress {
+            task: self.row.id,
+            attempts: self.row.attempts,
+            progress: part,
+            note,
+            tell,
+            at: self.links.shared.clock.now_ms(),
+        };
+        // What is reported may be lost.
+        if let Err(error) = self.links.commit(commit).await {
+            tracing::warn!(%error, "storing the progress of a task");
+        }
+    }
+}
+
+/// The behaviour's code; it ends with this.
+struct Run {
+    handle: JoinHandle<Result<TaskOutput, TaskError>>,
+    abort: AbortHandle,
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.abort.abort();
+    }
+}
+
+fn returned(result: Result<Result<TaskOutput, TaskError>, JoinError>) -> Option<Ended> {
+    match result {
+        Ok(result) => Some(Ended::Returned(result)),
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => Some(Ended::Panicked(panic_text(&*panic))),
+            // The runtime is ending.
+            Err(_) => None,
+        },
+    }
+}
+
+/// What a panic left to say. The text is the behaviour's own; the hook has logged where it came
+/// from.
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no text");
+    let text: String = text.chars().take(MAX_PANIC_TEXT).collect();
+    format!("panicked: {text}")
+}
+
+/// The limits of tasks of one type; those of a behaviour that panics when asked are the usual
+/// ones.
+pub(super) fn limits(behaviour: &dyn AnyBehaviour, kind: &str) -> TaskLimits {
+    let mut limits =
+        catch_unwind(AssertUnwindSafe(|| behaviour.task_limits(kind))).unwrap_or_default();
+    limits.concurrency = limits.concurrency.max(1);
+    limits.attempts = limits.attempts.max(1);
+    limits
+}
+
+/// Sleeps until then; for ever, where there is no such time.
+async fn sleep_until(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What the log says of a commit once it is stored.
+fn say(commit: &Commit) -> impl FnOnce() + use<> {
+    let (failed, again, reason) = match commit {
+        Commit::TaskEnd {
+            end: TaskEnd::Failed { code, message },
+            ..
+        } => (true, false, format!("{code}: {message}")),
+        Commit::TaskRetry {
+            error: (code, message),
+            ..
+        } => (true, true, format!("{code}: {message}")),
+        _ => (false, false, String::new()),
+    };
+    move || match (failed, again) {
+        (true, true) => tracing::warn!(reason, "an attempt at a task failed; there is another"),
+        (true, false) => tracing::error!(reason, "a task failed"),
+        (false, _) => tracing::debug!("completed"),
+    }
+}
+
+/// The reports of a running attempt: which are stored, and which are told.
+#[derive(Debug)]
+struct Progress {
+    tell_every: Option<Duration>,
+    latest: Option<Report>,
+    /// Whether the latest is stored.
+    stored: bool,
+    /// Whether the behaviour was told the latest.
+    told: bool,
+    stored_at: Option<Instant>,
+    told_at: Option<Instant>,
+}
+
+impl Progress {
+    const fn new(tell_every: Option<Duration>) -> Self {
+        Self {
+            tell_every,
+            latest: None,
+            stored: true,
+            told: true,
+            stored_at: None,
+            told_at: None,
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        if self.latest.as_ref() != Some(&report) {
+            self.latest = Some(report);
+            self.stored = false;
+            self.told = false;
+        }
+    }
+
+    /// When the latest is to be stored or told; none, where it was.
+    fn due(&self) -> Option<Instant> {
+        let after = |last: Option<Instant>, every: Duration| match last {
+            Some(last) => last.checked_add(every),
+            None => Some(Instant::now()),
+        };
+        if self.stored {
+            let every = self.tell_every.filter(|_| !self.told)?;
+            // Telling is storing, too.
+            after(self.told_at, every).max(after(self.stored_at, RECORD_EVERY))
+        } else {
+            after(self.stored_at, RECORD_EVERY)
+        }
+    }
+
+    /// The latest, to be stored now, and whether it is to be told.
+    fn take(&mut self) -> Option<(Report, bool)> {
+        let report = self.latest.clone()?;
+        let now = Instant::now();
+        let tell = self.tell_every.is_some_and(|every| {
+            self.told_at
+                .is_none_or(|told| now.saturating_duration_since(told) >= every)
+        });
+        self.stored = true;
+        self.stored_at = Some(now);
+        if tell {
+            self.told = true;
+            self.told_at = Some(now);
+        }
+        Some((report, tell))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(progress: &mut Progress, part: f64) {
+        progress.report((part, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn progress_is_stored_once_a_second_and_told_as_often_as_asked() {
+        let mut progress = Progress::new(Some(Duration::from_secs(10)));
+        assert_eq!(progress.due(), None);
+        let began = Instant::now();
+        let mut stored = Vec::new();
+        let mut told = Vec::new();
+        for step in 0..300_u32 {
+            report(&mut progress, f64::from(step) / 300.0);
+            tokio::time::advance(Duration::from_millis(100)).await;
+            if progress.due().is_some_and(|due| due <= Instant::now()) {
+                let (_, tell) = progress.take().unwrap();
+                stored.push(began.elapsed().as_secs());
+                if tell {
+                    told.push(began.elapsed().as_secs());
+                }
+            }
+        }
+        assert!((29..=31).contains(&stored.len()), "{stored:?}");
+        assert!((3..=4).contains(&told.len()), "{told:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_report_is_told_although_no_other_follows() {
+        let mut progress = Progress::new(Some(Duration::from_secs(10)));
+        report(&mut progress, 0.1);
+        assert!(progress.take().unwrap().1, "the first is told");
+        tokio::time::advance(Duration::from_secs(2)).await;
+        report(&mut progress, 0.2);
+        assert!(!progress.take().unwrap().1, "the second is too early");
+        let due = progress.due().unwrap();
+        tokio::time::advance(due - Instant::now()).await;
+        assert_eq!(progress.take().unwrap(), ((0.2, None), true));
+        assert_eq!(progress.due(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_told_where_nobody_asked() {
+        let mut progress = Progress::new(None);
+        report(&mut progress, 0.5);
+        assert!(!progress.take().unwrap().1);
+        assert_eq!(progress.due(), None);
+    }
+}

@@ -1,0 +1,344 @@
+//! Which task begins when.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::Recipient;
+use agentry_sdk::{AnyBehaviour, TaskLimits};
+use tokio::task::JoinSet;
+
+use super::attempt::{Attempt, Links, limits};
+use super::verdict::{failure, interrupted, missed_deadline};
+use super::MAX_INTERRUPTIONS;
+use crate::runtime::Shared;
+use crate::runtime::kill::{self, Point};
+use crate::runtime::roster::Roster;
+use crate::runtime::router::WakeAgents;
+use crate::store::read::{self, Lane, WaitingTasks};
+use crate::store::rows::{TaskId, TaskRow};
+use crate::store::{Commit, StoreError};
+
+/// How long the pool rests when nothing is known to come. A wake-up ends it; what is due again
+/// because the clock was set, or because a behaviour is back, is found then.
+const REST: Duration = Duration::from_secs(30);
+
+/// How many missed deadlines are stored at a time.
+const DEADLINES: usize = 64;
+
+/// The pause after the store refused something.
+const STORE_PAUSE: Duration = Duration::from_millis(500);
+
+/// The pool at work.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    links: Links,
+    roster: Roster,
+    concurrency: usize,
+    /// What runs; it ends with this.
+    attempts: JoinSet<Lane>,
+    /// How many attempts run in each lane where any does.
+    running: HashMap<Lane, usize>,
+    /// The lane that had the last turn.
+    last: Option<Lane>,
+}
+
+/// Who does a task, and under which limits.
+#[derive(Clone, Debug)]
+struct Doer {
+    agent: String,
+    behaviour: Arc<dyn AnyBehaviour>,
+    limits: TaskLimits,
+}
+
+/// What a look into the store has shown.
+#[derive(Debug)]
+struct Look {
+    waiting: Vec<WaitingTasks>,
+    missed: Vec<(TaskId, u32)>,
+    next_deadline: Option<u64>,
+}
+
+impl Schedule {
+    pub(super) fn new(
+        shared: Shared,
+        roster: Roster,
+        router: Recipient<WakeAgents>,
+        concurrency: usize,
+    ) -> Self {
+        Self {
+            links: Links { shared, router },
+            roster,
+            concurrency: concurrency.max(1),
+            attempts: JoinSet::new(),
+            running: HashMap::new(),
+            last: None,
+        }
+    }
+
+    /// Works until the process is asked to stop. What runs then is dropped.
+    pub(super) async fn run(mut self) {
+        let mut stopping = self.links.shared.stopping.clone();
+        tokio::select! {
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+            () = self.work() => {}
+        }
+        self.attempts.shutdown().await;
+    }
+
+    async fn work(&mut self) {
+        while let Err(error) = self.take_up().await {
+            tracing::error!(%error, "taking up the tasks that the last process left");
+            tokio::time::sleep(STORE_PAUSE).await;
+        }
+        loop {
+            let next_at = match self.begin_what_is_due().await {
+                Ok(next_at) => next_at,
+                Err(error) => {
+                    tracing::error!(%error, "looking for tasks");
+                    tokio::time::sleep(STORE_PAUSE).await;
+                    continue;
+                }
+            };
+            let now = self.links.shared.clock.now_ms();
+            let rest = next_at.map_or(REST, |at| {
+                Duration::from_millis(at.saturating_sub(now)).min(REST)
+            });
+            let pool = self.links.shared.pool.clone();
+            tokio::select! {
+                () = pool.0.wake.notified() => {}
+                Some(ended) = self.attempts.join_next() => self.ended(ended),
+                () = tokio::time::sleep(rest) => {}
+            }
+            while let Some(ended) = self.attempts.try_join_next() {
+                self.ended(ended);
+            }
+        }
+    }
+
+    fn ended(&mut self, ended: Result<Lane, tokio::task::JoinError>) {
+        match ended {
+            Ok(lane) => {
+                if let Some(count) = self.running.get_mut(&lane) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.running.remove(&lane);
+                    }
+                }
+            }
+            Err(error) => {
+                // A defect of ours. Which lane it was is lost: count anew when nothing runs.
+                tracing::error!(%error, "an attempt at a task ended without leave");
+                if self.attempts.is_empty() {
+                    self.running.clear();
+                }
+            }
+        }
+    }
+
+    /// What was being worked on when the last process ended waits again.
+    async fn take_up(&self) -> Result<(), StoreError> {
+        let left = self.links.shared.store.read(read::working_tasks).await?;
+        for task in left {
+            let times = task.interrupted.saturating_add(1);
+            let commit = if times > MAX_INTERRUPTIONS {
+                Commit::TaskEnd {
+                    task: task.id,
+                    attempts: task.attempts,
+                    end: failure(&interrupted(times)),
+                    duration_ms: 0,
+                    at: self.links.shared.clock.now_ms(),
+                }
+            } else {
+                Commit::TaskInterrupt {
+                    task: task.id,
+                    attempts: task.attempts,
+                }
+            };
+            self.links.commit(commit).await?;
+            tracing::info!(task.id = %task.id, times, "a task was interrupted by the end of the last process");
+        }
+        Ok(())
+    }
+
+    /// Begins as much as there is room for. Returns when the next task is due, or the next
+    /// deadline of one that waits.
+    async fn begin_what_is_due(&mut self) -> Result<Option<u64>, StoreError> {
+        loop {
+            let now = self.links.shared.clock.now_ms();
+            let room = self.concurrency.saturating_sub(self.attempts.len());
+            let look = self.look(now, room).await?;
+            let more_missed = look.missed.len() == DEADLINES;
+            for (task, attempts) in look.missed {
+                let commit = Commit::TaskEnd {
+                    task,
+                    attempts,
+                    end: failure(&missed_deadline()),
+                    duration_ms: 0,
+                    at: now,
+                };
+                self.links.commit(commit).await?;
+                tracing::warn!(task.id = %task, "a task missed its deadline while it waited");
+            }
+            if more_missed {
+                continue;
+            }
+            let mut lanes = self.served(look.waiting);
+            let mut next_at = look.next_deadline;
+            if room > 0 {
+                // Without room, the end of an attempt is what is waited for.
+                for (waiting, _) in &lanes {
+                    if let Some(at) = waiting.next_at {
+                        next_at = Some(next_at.map_or(at, |next| next.min(at)));
+                    }
+                }
+            }
+            let picked = self.pick(&mut lanes, room);
+            if picked.is_empty() {
+                return Ok(next_at);
+            }
+            for (task, lane, doer) in picked {
+                self.begin(task, lane, doer).await?;
+            }
+        }
+    }
+
+    async fn look(&self, now: u64, room: usize) -> Result<Look, StoreError> {
+        self.links
+            .shared
+            .store
+            .read(move |db| {
+                let (missed, next_deadline) = read::missed_deadlines(db, now, DEADLINES)?;
+                let waiting = if room == 0 {
+                    Vec::new()
+                } else {
+                    read::waiting_tasks(db, now, room)?
+                };
+                Ok(Look {
+                    waiting,
+                    missed,
+                    next_deadline,
+                })
+            })
+            .await
+    }
+
+    /// The lanes whose behaviour is here, in the order of their turns. The tasks of others wait
+    /// for it.
+    fn served(&self, waiting: Vec<WaitingTasks>) -> Vec<(WaitingTasks, Doer)> {
+        let mut lanes: Vec<_> = waiting
+            .into_iter()
+            .filter_map(|waiting| {
+                let doer = self.doer(&waiting.lane)?;
+                Some((waiting, doer))
+            })
+            .collect();
+        lanes.sort_by(|(one, _), (other, _)| one.lane.cmp(&other.lane));
+        if let Some(last) = &self.last {
+            let behind = lanes.partition_point(|(waiting, _)| waiting.lane <= *last);
+            lanes.rotate_left(behind);
+        }
+        lanes
+    }
+
+    fn doer(&self, lane: &Lane) -> Option<Doer> {
+        let config = self
+            .roster
+            .get(lane.agent)
+            .map(|hosted| Arc::clone(&hosted.config))?;
+        let instance = config
+            .behaviours
+            .iter()
+            .find(|instance| instance.name == lane.behaviour)?;
+        Some(Doer {
+            agent: config.name.clone(),
+            limits: limits(&*instance.behaviour, &lane.kind),
+            behaviour: Arc::clone(&instance.behaviour),
+        })
+    }
+
+    /// Picks as many tasks as there is room for: the turn is always that of the agent, and of its
+    /// lanes the one, for which the fewest run; among equals they take turns.
+    fn pick(
+        &mut self,
+        lanes: &mut [(WaitingTasks, Doer)],
+        room: usize,
+    ) -> Vec<(TaskId, Lane, Doer)> {
+        let mut in_lane = self.running.clone();
+        let mut of_agent = HashMap::new();
+        for (lane, count) in &in_lane {
+            *of_agent.entry(lane.agent).or_insert(0) += count;
+        }
+        let mut picked = Vec::new();
+        while picked.len() < room {
+            let turn = lanes
+                .iter_mut()
+                .filter(|(waiting, doer)| {
+                    let running = in_lane.get(&waiting.lane).copied().unwrap_or(0);
+                    !waiting.due.is_empty() && running < doer.limits.concurrency
+                })
+                .min_by_key(|(waiting, _)| {
+                    (
+                        of_agent.get(&waiting.lane.agent).copied().unwrap_or(0),
+                        in_lane.get(&waiting.lane).copied().unwrap_or(0),
+                    )
+                });
+            let Some((waiting, doer)) = turn else {
+                break;
+            };
+            let task = waiting.due.remove(0);
+            *in_lane.entry(waiting.lane.clone()).or_insert(0) += 1;
+            *of_agent.entry(waiting.lane.agent).or_insert(0) += 1;
+            self.last = Some(waiting.lane.clone());
+            picked.push((task, waiting.lane.clone(), doer.clone()));
+        }
+        picked
+    }
+
+    async fn begin(&mut self, task: TaskId, lane: Lane, doer: Doer) -> Result<(), StoreError> {
+        // Before the commit: whoever cancels the task after it finds what to drop.
+        let place = self.links.shared.pool.place(task);
+        let Some(row) = self.begun(task).await? else {
+            return Ok(());
+        };
+        kill::pass(Point::AfterTaskBegin);
+        let attempt = Attempt {
+            links: self.links.clone(),
+            row,
+            agent: doer.agent,
+            behaviour: doer.behaviour,
+            limits: doer.limits,
+            place,
+        };
+        *self.running.entry(lane.clone()).or_insert(0) += 1;
+        self.attempts.spawn_on(
+            async move {
+                attempt.run().await;
+                lane
+            },
+            &self.links.shared.workers,
+        );
+        Ok(())
+    }
+
+    /// Stores that an attempt begins. None: the task has ended meanwhile.
+    async fn begun(&self, task: TaskId) -> Result<Option<TaskRow>, StoreError> {
+        let found = self
+            .links
+            .shared
+            .store
+            .read(move |db| read::task(db, task))
+            .await?;
+        let Some(mut row) = found else {
+            return Ok(None);
+        };
+        let commit = Commit::TaskBegin {
+            task,
+            attempts: row.attempts,
+            at: self.links.shared.clock.now_ms(),
+        };
+        let receipt = self.links.commit(commit).await?;
+        row.attempts = row.attempts.saturating_add(1);
+        Ok((!receipt.stale).then_some(row))
+    }
+}

@@ -1,0 +1,238 @@
+//! What follows from how an attempt ended.
+
+use std::time::Duration;
+
+use agentry_protocol::command::{DETAIL_MAX, Detail};
+use agentry_sdk::task::MAX_OUTPUT_BYTES;
+use agentry_sdk::{TaskError, TaskLimits, TaskOutput};
+
+use crate::store::Commit;
+use crate::store::commit::TaskEnd;
+use crate::store::rows::TaskRow;
+
+/// The pause after a first failed attempt; it doubles with each further one.
+const MIN_BACKOFF: Duration = Duration::from_millis(500);
+
+/// The longest pause between attempts.
+const MAX_BACKOFF: Duration = Duration::from_secs(300);
+
+/// The longest word for programs that is kept of a failure, in bytes.
+const CODE_MAX: usize = 64;
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// It returned.
+    Returned(Result<TaskOutput, TaskError>),
+    /// It panicked, with this text.
+    Panicked(String),
+    /// It took longer than it may.
+    TimedOut,
+    /// The task's deadline came.
+    Deadline,
+}
+
+/// The commit that says what came of an attempt at a task, whose row is as it was when the attempt
+/// had begun. `took` is how long it ran.
+pub(super) fn verdict(
+    row: &TaskRow,
+    limits: &TaskLimits,
+    ended: Ended,
+    took: Duration,
+    now: u64,
+) -> Commit {
+    let error = match ended {
+        Ended::Returned(Ok(output)) if output.text.len() > MAX_OUTPUT_BYTES => {
+            TaskError::permanent(
+                "output-too-large",
+                format!(
+                    "the result has {} bytes, over the limit of {MAX_OUTPUT_BYTES}",
+                    output.text.len()
+                ),
+            )
+        }
+        Ended::Returned(Ok(output)) => {
+            return end(row, TaskEnd::Completed(output), took, now);
+        }
+        Ended::Returned(Err(error)) => error,
+        Ended::Panicked(text) => TaskError::transient("panic", text),
+        Ended::TimedOut => TaskError::transient(
+            "timeout",
+            format!(
+                "took longer than its limit of {}",
+                humantime::format_duration(limits.time)
+            ),
+        ),
+        Ended::Deadline => missed_deadline(),
+    };
+    let failed = row.attempts.saturating_sub(row.interrupted);
+    if error.is_transient() && failed < limits.attempts {
+        let pause = backoff(failed);
+        return Commit::TaskRetry {
+            task: row.id,
+            attempts: row.attempts,
+            error: kept(&error),
+            due_at: now.saturating_add(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)),
+        };
+    }
+    end(row, failure(&error), took, now)
+}
+
+/// The end of a task that waited until its deadline.
+pub(super) fn missed_deadline() -> TaskError {
+    TaskError::permanent("deadline", "its deadline came before it was done")
+}
+
+/// The end of a task whose attempts end with the process time and again.
+pub(super) fn interrupted(times: u32) -> TaskError {
+    TaskError::permanent(
+        "interrupted",
+        format!("the runtime ended {times} times while it ran"),
+    )
+}
+
+/// A failure for good.
+pub(super) fn failure(error: &TaskError) -> TaskEnd {
+    let (code, message) = kept(error);
+    TaskEnd::Failed { code, message }
+}
+
+fn end(row: &TaskRow, end: TaskEnd, took: Duration, now: u64) -> Commit {
+    Commit::TaskEnd {
+        task: row.id,
+        attempts: row.attempts,
+        end,
+        duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        at: now,
+    }
+}
+
+/// What is kept of a failure: as much as an answer can say.
+fn kept(error: &TaskError) -> (String, String) {
+    const { assert!(DETAIL_MAX >= CODE_MAX) };
+    let code = error.code();
+    let end = code.floor_char_boundary(CODE_MAX);
+    (
+        code.get(..end).unwrap_or_default().to_owned(),
+        Detail::cut(error.message()).as_str().to_owned(),
+    )
+}
+
+/// The pause before the next attempt, after so many have failed.
+fn backoff(failed: u32) -> Duration {
+    let doublings = failed.saturating_sub(1).min(16);
+    MIN_BACKOFF
+        .saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX))
+        .min(MAX_BACKOFF)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::rows::{TaskId, TaskState};
+    use crate::store::AgentId;
+
+    const NOW: u64 = 1_000_000;
+
+    fn row(attempts: u32, interrupted: u32) -> TaskRow {
+        TaskRow {
+            id: TaskId(7),
+            agent: AgentId(1),
+            behaviour: "tasks".to_owned(),
+            key: "a".to_owned(),
+            kind: "chat".to_owned(),
+            input: serde_json::Value::Null,
+            submitter: None,
+            state: TaskState::Working,
+            attempts,
+            interrupted,
+            due_at: 0,
+            deadline: None,
+            result: None,
+            media_type: None,
+            error_code: None,
+            error: None,
+        }
+    }
+
+    fn judge(row: &TaskRow, ended: Ended) -> Commit {
+        verdict(row, &TaskLimits::default(), ended, Duration::ZERO, NOW)
+    }
+
+    fn away() -> Ended {
+        Ended::Returned(Err(TaskError::transient("away", "nobody answers")))
+    }
+
+    fn code(commit: Commit) -> Option<String> {
+        match commit {
+            Commit::TaskEnd {
+                end: TaskEnd::Failed { code, .. },
+                ..
+            } => Some(code),
+            _ => None,
+        }
+    }
+
+    fn due_at(commit: Commit) -> Option<u64> {
+        match commit {
+            Commit::TaskRetry { due_at, .. } => Some(due_at),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn pauses_double_until_the_attempts_are_over() {
+        assert_eq!(due_at(judge(&row(1, 0), away())), Some(NOW + 500));
+        assert_eq!(due_at(judge(&row(2, 0), away())), Some(NOW + 1_000));
+        assert_eq!(code(judge(&row(3, 0), away())).as_deref(), Some("away"));
+        assert_eq!(backoff(60), MAX_BACKOFF);
+    }
+
+    #[test]
+    fn attempts_that_ended_with_the_process_do_not_count_as_failed() {
+        assert_eq!(due_at(judge(&row(9, 8), away())), Some(NOW + 500));
+        assert_eq!(code(judge(&row(11, 8), away())).as_deref(), Some("away"));
+    }
+
+    #[test]
+    fn a_permanent_failure_and_a_deadline_are_the_end() {
+        let no = Ended::Returned(Err(TaskError::permanent("no", "I will not")));
+        assert_eq!(code(judge(&row(1, 0), no)).as_deref(), Some("no"));
+        assert_eq!(
+            code(judge(&row(1, 0), Ended::Deadline)).as_deref(),
+            Some("deadline")
+        );
+    }
+
+    #[test]
+    fn a_panic_and_a_timeout_are_transient() {
+        let panicked = Ended::Panicked("panicked: ouch".to_owned());
+        assert!(due_at(judge(&row(1, 0), panicked)).is_some());
+        assert!(due_at(judge(&row(1, 0), Ended::TimedOut)).is_some());
+        assert_eq!(
+            code(judge(&row(3, 0), Ended::TimedOut)).as_deref(),
+            Some("timeout")
+        );
+    }
+
+    #[test]
+    fn a_result_that_is_too_long_is_a_failure() {
+        let whole = Ended::Returned(Ok(TaskOutput::text("x".repeat(MAX_OUTPUT_BYTES))));
+        assert_eq!(code(judge(&row(1, 0), whole)), None);
+        let more = Ended::Returned(Ok(TaskOutput::text("x".repeat(MAX_OUTPUT_BYTES + 1))));
+        assert_eq!(
+            code(judge(&row(1, 0), more)).as_deref(),
+            Some("output-too-large")
+        );
+    }
+
+    #[test]
+    fn what_is_kept_of_a_failure_is_bounded() {
+        let error = TaskError::permanent("ü".repeat(1000), "ä".repeat(10_000));
+        let TaskEnd::Failed { code, message } = failure(&error) else {
+            panic!("a failure is a failure");
+        };
+        assert!(code.len() <= CODE_MAX && message.len() <= DETAIL_MAX);
+        assert!(message.starts_with('ä'));
+    }
+}
