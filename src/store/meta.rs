@@ -4,3 +4,5 @@ pub(super) const CHAIN_ID: &str = "chain_id";
 pub(super) const GENESIS: &str = "genesis";
 pub(super) const CURSOR: &str = "cursor";
 pub(super) const HALTED: &str = "halted";
+pub(super) const CARDS_FINAL: &str = "cards_final";
+pub(super) const DIRECTORY_FROM: &str = "directory_from";

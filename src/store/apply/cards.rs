@@ -1,32 +1,56 @@
 //! The directory's announcements.
+//!
+//! Of each address the latest row counts: the one with the highest (height, id). Those before it
+//! are kept until a later one is final, so that a reorganisation brings the earlier card back.
+//! A withdrawal is a row without a card. Rows that are over are kept for 30 days more: an older
+//! announcement that is read later, from a part of the chain that was not read before, must not
+//! count again.
 
+use std::collections::BTreeSet;
+
+use agentry_protocol::command::CARD_MAX_AHEAD_MS;
 use agentry_protocol::{Address, BlockHeight};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{height, time};
-use crate::store::StoreError;
+use super::{height, set_meta, time};
 use crate::store::commit::{CardSeen, Receipt};
+use crate::store::number::integer;
+use crate::store::{StoreError, meta};
+
+/// How many addresses the directory holds at most.
+pub(in crate::store) const MAX_ADDRESSES: u64 = 100_000;
 
 /// An agent announced its card, or withdrew it.
-pub(super) fn seen(db: &Connection, card: &CardSeen, receipt: &mut Receipt) -> Result<(), StoreError> {
+pub(super) fn seen(
+    db: &Connection,
+    card: &CardSeen,
+    receipt: &mut Receipt,
+) -> Result<(), StoreError> {
+    let address = card.address.as_str();
     let added = db
         .prepare_cached(
-            "INSERT INTO card (address, hash, height, public_key, card, expires_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+            "INSERT INTO card (address, hash, height, public_key, card, expires_at, announced_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
              ON CONFLICT (address, hash) DO UPDATE SET height = excluded.height
              WHERE height <> excluded.height",
         )?
         .execute(params![
-            card.address.as_str(),
+            address,
             card.hash.to_string(),
             height(card.height),
             card.public_key.to_string(),
             card.card,
-            time(card.expires_at)
+            time(card.expires_at),
+            time(card.announced_at),
         ])?;
-    if added > 0 {
-        receipt.cards.push(card.address.clone());
+    if added == 0 {
+        return Ok(());
     }
+    // Of one block only the last counts: a reorganisation takes all of them or none. It also
+    // keeps the order right when a block is read again whose earlier rows are gone.
+    db.prepare_cached("DELETE FROM card WHERE address = ?1 AND height = ?2 AND hash <> ?3")?
+        .execute(params![address, height(card.height), card.hash.to_string()])?;
+    receipt.cards.push(card.address.clone());
     Ok(())
 }
 
@@ -36,15 +60,113 @@ pub(super) fn withdraw(
     above: Option<BlockHeight>,
     receipt: &mut Receipt,
 ) -> Result<(), StoreError> {
+    let above = above.map_or(-1, height);
     let mut statement =
         db.prepare_cached("DELETE FROM card WHERE height > ?1 RETURNING address")?;
     let addresses: Vec<String> = statement
-        .query_map(params![above.map_or(-1, height)], |row| row.get(0))?
+        .query_map(params![above], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
-    receipt.cards.extend(
-        addresses
-            .iter()
-            .filter_map(|address| Address::from_chain(address).ok()),
-    );
+    receipt.cards.extend(known(&addresses));
+    if final_through(db)? > above {
+        set_meta(db, meta::CARDS_FINAL, &above.to_string())?;
+    }
     Ok(())
+}
+
+/// After announcements were added, or blocks became final: what was superseded in a final block
+/// goes, and what is too much.
+pub(super) fn tidy(
+    db: &Connection,
+    through: Option<BlockHeight>,
+    receipt: &mut Receipt,
+) -> Result<(), StoreError> {
+    if let Some(through) = through.map(height) {
+        let mut addresses: BTreeSet<String> = receipt
+            .cards
+            .iter()
+            .map(|address| address.as_str().to_owned())
+            .collect();
+        let became_final: Vec<String> = db
+            .prepare_cached("SELECT address FROM card WHERE height > ?1 AND height <= ?2")?
+            .query_map(params![final_through(db)?, through], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        if !became_final.is_empty() {
+            set_meta(db, meta::CARDS_FINAL, &through.to_string())?;
+        }
+        addresses.extend(became_final);
+        for address in addresses {
+            db.prepare_cached(
+                "DELETE FROM card WHERE address = ?1 AND (height, id) <
+                    (SELECT height, id FROM card WHERE address = ?1 AND height <= ?2
+                     ORDER BY height DESC, id DESC LIMIT 1)",
+            )?
+            .execute(params![address, through])?;
+        }
+    }
+    if receipt.cards.is_empty() {
+        return Ok(());
+    }
+    bound(db, MAX_ADDRESSES, receipt)
+}
+
+/// Lets the addresses whose latest announcements are the oldest go, so that at most `most` stay.
+fn bound(db: &Connection, most: u64, receipt: &mut Receipt) -> Result<(), StoreError> {
+    // An upper bound that costs two seeks, before what costs a look at every row.
+    let most_rows: i64 = db
+        .prepare_cached("SELECT coalesce(max(id) - min(id) + 1, 0) FROM card")?
+        .query_row([], |row| row.get(0))?;
+    if most_rows <= integer(most) {
+        return Ok(());
+    }
+    let addresses: i64 = db
+        .prepare_cached("SELECT count(*) FROM (SELECT DISTINCT address FROM card)")?
+        .query_row([], |row| row.get(0))?;
+    let excess = addresses.saturating_sub(integer(most));
+    if excess <= 0 {
+        return Ok(());
+    }
+    let oldest: Vec<String> = db
+        .prepare_cached(
+            "SELECT address FROM card WHERE NOT EXISTS
+                (SELECT 1 FROM card later WHERE later.address = card.address
+                 AND (later.height, later.id) > (card.height, card.id))
+             ORDER BY height, id LIMIT ?1",
+        )?
+        .query_map(params![excess], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for address in &oldest {
+        db.prepare_cached("DELETE FROM card WHERE address = ?1")?
+            .execute(params![address])?;
+    }
+    receipt.cards.extend(known(&oldest));
+    Ok(())
+}
+
+/// What has been over for so long that no announcement before it can still count is forgotten.
+pub(super) fn forget(db: &Connection, at: u64, receipt: &mut Receipt) -> Result<(), StoreError> {
+    let before = time(at.saturating_sub(CARD_MAX_AHEAD_MS));
+    let mut statement = db.prepare_cached(
+        "DELETE FROM card WHERE expires_at < ?1 AND announced_at < ?1 RETURNING address",
+    )?;
+    let addresses: Vec<String> = statement
+        .query_map(params![before], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    receipt.changed += addresses.len();
+    receipt.cards.extend(known(&addresses));
+    Ok(())
+}
+
+/// The height up to which superseded announcements have been taken out.
+fn final_through(db: &Connection) -> Result<i64, StoreError> {
+    let stored: Option<String> = db
+        .prepare_cached("SELECT value FROM meta WHERE key = ?1")?
+        .query_row(params![meta::CARDS_FINAL], |row| row.get(0))
+        .optional()?;
+    Ok(stored.and_then(|height| height.parse().ok()).unwrap_or(-1))
+}
+
+fn known(addresses: &[String]) -> impl Iterator<Item = Address> {
+    addresses
+        .iter()
+        .filter_map(|address| Address::from_chain(address).ok())
 }

@@ -69,6 +69,7 @@ pub(super) fn observe(
             }
         }
     }
+    cards::tidy(db, observation.final_through, receipt)?;
     if let Some(through) = observation.final_through {
         db.prepare_cached(
             "UPDATE outbox SET state = 'final', settled_at = ?2

@@ -4,7 +4,7 @@ use agentry_protocol::header::{MAX_ID_AGE_MS, MAX_ID_AHEAD_MS};
 use rusqlite::{Connection, params};
 
 use super::spending::day_of;
-use super::{receipts, spending, time};
+use super::{cards, receipts, spending, time};
 use crate::store::commit::{QueueTarget, Receipt};
 use crate::store::rows::{AgentId, OutboxId, ReceiptState};
 use crate::store::{StoreError, read};
@@ -142,5 +142,5 @@ pub(super) fn forget(
     receipt.changed += db.execute("DELETE FROM spending WHERE day < ?1", params![time(day_of(at))])?;
     receipt.changed += db.execute("DELETE FROM outbox WHERE settled_at < ?1", params![before])?;
     receipt.changed += db.execute("DELETE FROM forged WHERE seen_at < ?1", params![before])?;
-    Ok(())
+    cards::forget(db, at, receipt)
 }

@@ -1,0 +1,213 @@
+//! The directory: who announced himself on the chain, and with which card.
+//!
+//! | part | what it is for |
+//! |---|---|
+//! | `seen` | [`card_of`]: what a transaction says of a card, if it proves who sent it |
+//! | `table` | the cards in memory, by address and by name |
+//! | `registration` | [`Registration`]: what a hosted agent announces, and when again |
+//!
+//! The store holds every announcement that may still count; of each address the latest on the chain
+//! does. This handle holds those in memory, beside the contacts of agents.toml, so that looking
+//! somebody up waits for nothing.
+
+mod registration;
+mod seen;
+mod table;
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use agentry_protocol::{Address, EncryptionKey, PublicKey};
+use agentry_sdk::{Card, NameError, Query};
+
+use crate::config::Contact;
+use crate::store::{Store, StoreError, read};
+use table::Table;
+
+pub use registration::{MIN_TTL_MS, Registration, RegistrationError};
+pub use seen::card_of;
+
+/// Contacts and cards, in memory. Clones are the same directory.
+#[derive(Clone, Debug, Default)]
+pub struct Directory(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    table: RwLock<Table>,
+    contacts: RwLock<Arc<[Contact]>>,
+    /// One refresh at a time: what was read first must not be put down last.
+    refreshing: tokio::sync::Mutex<()>,
+}
+
+impl Directory {
+    /// The directory of a store, with the contacts of agents.toml.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn load(store: &Store, contacts: Vec<Contact>) -> Result<Self, StoreError> {
+        let mut table = Table::default();
+        for announced in store.read(read::cards).await? {
+            table.insert(announced.card);
+        }
+        let directory = Self::default();
+        *directory
+            .0
+            .table
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = table;
+        directory.set_contacts(contacts);
+        Ok(directory)
+    }
+
+    /// Takes these contacts in the place of the former ones.
+    pub fn set_contacts(&self, contacts: Vec<Contact>) {
+        let mut held = self
+            .0
+            .contacts
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *held = contacts.into();
+    }
+
+    /// Reads the cards of these addresses anew: after a commit whose receipt names them.
+    ///
+    /// # Errors
+    /// The store cannot be read; the directory is as it was.
+    pub async fn refresh(&self, store: &Store, addresses: &[Address]) -> Result<(), StoreError> {
+        if addresses.is_empty() {
+            return Ok(());
+        }
+        let _alone = self.0.refreshing.lock().await;
+        let wanted = addresses.to_vec();
+        let found = store
+            .read(move |db| {
+                wanted
+                    .into_iter()
+                    .map(|address| {
+                        let card = read::card(db, &address)?;
+                        Ok((address, card))
+                    })
+                    .collect::<rusqlite::Result<Vec<_>>>()
+            })
+            .await?;
+        let mut table = self
+            .0
+            .table
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        for (address, announced) in found {
+            match announced {
+                Some(announced) => table.insert(announced.card),
+                None => table.remove(&address),
+            }
+        }
+        Ok(())
+    }
+
+    /// How many addresses have a card, expired ones among them.
+    pub fn len(&self) -> usize {
+        self.table().len()
+    }
+
+    /// Whether no address has a card.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The key of an address, from the contacts or else from its card; also where that is the card
+    /// of the other form of the address. A card that has expired still tells it.
+    pub fn key_of(&self, address: &Address) -> Option<PublicKey> {
+        let of_contact = |contact: &Contact| contact.public_key.filter(|_| is_of(contact, address));
+        self.contacts()
+            .iter()
+            .find_map(of_contact)
+            .or_else(|| Some(self.table().at(address)?.public_key))
+    }
+
+    /// The key to seal messages to an address with: of the contacts, or else of its card, or of the
+    /// card of the other form of the address, as long as it counts at `now_ms`.
+    pub fn enc_key_of(&self, address: &Address, now_ms: u64) -> Option<EncryptionKey> {
+        let of_contact = |contact: &Contact| contact.enc_key.filter(|_| is_of(contact, address));
+        self.contacts().iter().find_map(of_contact).or_else(|| {
+            let table = self.table();
+            let counts = |card: &&Arc<Card>| card.card.check_time(now_ms).is_ok();
+            let card = table
+                .of(address)
+                .filter(counts)
+                .or_else(|| table.at(address).filter(counts))?;
+            card.card.enc_key
+        })
+    }
+
+    /// The card of an address, also if it has expired.
+    pub fn card(&self, address: &Address) -> Option<Card> {
+        self.table().of(address).map(|card| Card::clone(card))
+    }
+
+    /// The cards that fit at `now_ms`, by name, then by address.
+    pub fn find(&self, query: &Query, now_ms: u64) -> Vec<Card> {
+        // Copied outside the lock: refreshes do not wait for a large answer.
+        let found = self.table().find(query, now_ms);
+        found.iter().map(|card| Card::clone(card)).collect()
+    }
+
+    /// The address that a contact's name stands for.
+    pub fn contact(&self, name: &str) -> Option<Address> {
+        self.contacts()
+            .iter()
+            .find(|contact| contact.name.as_str() == name)
+            .map(|contact| contact.address.clone())
+    }
+
+    /// The address of the one agent that has announced this name, in a card that counts at
+    /// `now_ms`.
+    ///
+    /// # Errors
+    /// Nobody has it, or more than one has.
+    pub fn named(&self, name: &str, now_ms: u64) -> Result<Address, NameError> {
+        let mut addresses = self.table().named(name, now_ms);
+        match (addresses.pop(), addresses.is_empty()) {
+            (None, _) => Err(NameError::Unknown(name.to_owned())),
+            (Some(address), true) => Ok(address),
+            (Some(last), false) => {
+                addresses.push(last);
+                Err(NameError::Ambiguous {
+                    name: name.to_owned(),
+                    addresses,
+                })
+            }
+        }
+    }
+
+    /// The address that a name stands for: a contact's, or else an announced one's.
+    ///
+    /// # Errors
+    /// Nobody has it, or more than one has announced it.
+    pub fn resolve(&self, name: &str, now_ms: u64) -> Result<Address, NameError> {
+        match self.contact(name) {
+            Some(address) => Ok(address),
+            None => self.named(name, now_ms),
+        }
+    }
+
+    fn table(&self) -> RwLockReadGuard<'_, Table> {
+        self.0.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn contacts(&self) -> Arc<[Contact]> {
+        let contacts = self
+            .0
+            .contacts
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&contacts)
+    }
+}
+
+/// Whether an address is a contact's: as it stands there, or in the other form where the contact's
+/// key makes both.
+fn is_of(contact: &Contact, address: &Address) -> bool {
+    contact.address == *address
+        || contact
+            .public_key
+            .is_some_and(|key| address.matches(&key) && contact.address.matches(&key))
+}

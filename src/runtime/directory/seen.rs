@@ -1,0 +1,61 @@
+//! What a transaction says of a card.
+
+use agentry_protocol::authenticity::{Authenticity, examine};
+use agentry_protocol::command::CardTimeError;
+use agentry_protocol::{
+    BlockHeight, ChainId, Envelope, KnownCommand, Payload, StoredTransaction, TransactionHash,
+};
+
+use crate::store::commit::CardSeen;
+
+/// The card that a transaction announces or takes back, if it proves that its sender does so: an
+/// ANNOUNCE or WITHDRAW from an address to itself, verified under the key in its header, which
+/// makes that address.
+///
+/// `now_ms` is the reader's clock, also when the block is old. A card that expires more than 30
+/// days from then is as if it had never been announced. One that has expired is kept: as the
+/// latest it takes back the ones before it.
+pub fn card_of(
+    stored: &StoredTransaction,
+    hash: TransactionHash,
+    height: BlockHeight,
+    chain: &ChainId,
+    now_ms: u64,
+) -> Option<CardSeen> {
+    // Cheap questions first: most of what comes here are other people's transfers to themselves.
+    if stored.from != stored.to {
+        return None;
+    }
+    let envelope = Envelope::read(&stored.payload);
+    let Payload::Command(command) = &envelope.payload else {
+        return None;
+    };
+    if !matches!(command.cmd.as_str(), "ANNOUNCE" | "WITHDRAW") {
+        return None;
+    }
+    let header = envelope.header()?;
+    let public_key = header.key?;
+    let known = KnownCommand::read(command).ok()??;
+    let (card, expires_at) = match &known {
+        KnownCommand::Announce(card) => {
+            if let Err(CardTimeError::TooFarAhead { .. }) = card.check_time(now_ms) {
+                return None;
+            }
+            (Some(known.body().to_compact()), card.expires)
+        }
+        KnownCommand::Withdraw => (None, 0),
+        _ => return None,
+    };
+    if examine(stored, chain, Some(&public_key), None).authenticity() != Authenticity::Verified {
+        return None;
+    }
+    Some(CardSeen {
+        address: stored.from.clone(),
+        hash,
+        height,
+        public_key,
+        card,
+        expires_at,
+        announced_at: header.id.map_or(now_ms, |id| id.time_ms().min(now_ms)),
+    })
+}

@@ -1,0 +1,112 @@
+//! The cards in memory.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use agentry_protocol::Address;
+use agentry_sdk::{Card, Query};
+
+/// The cards, of each address one; by name and by the other form of the address, too.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    cards: HashMap<Address, Arc<Card>>,
+    names: HashMap<Box<str>, BTreeSet<Address>>,
+    /// From the form of an address that its card does not use to the one that it does.
+    others: HashMap<Address, Address>,
+}
+
+impl Table {
+    /// Puts a card in the place of the one that its address had.
+    pub(super) fn insert(&mut self, card: Card) {
+        self.remove(&card.address);
+        let address = card.address.clone();
+        self.names
+            .entry(card.card.name.as_str().into())
+            .or_default()
+            .insert(address.clone());
+        if let Some(other) = other_form(&card) {
+            self.others.insert(other, address.clone());
+        }
+        self.cards.insert(address, Arc::new(card));
+    }
+
+    /// Takes the card of an address out.
+    pub(super) fn remove(&mut self, address: &Address) {
+        let Some(card) = self.cards.remove(address) else {
+            return;
+        };
+        let name = card.card.name.as_str();
+        if let Some(addresses) = self.names.get_mut(name) {
+            addresses.remove(address);
+            if addresses.is_empty() {
+                self.names.remove(name);
+            }
+        }
+        if let Some(other) = other_form(&card) {
+            self.others.remove(&other);
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.cards.len()
+    }
+
+    /// The card of exactly this address.
+    pub(super) fn of(&self, address: &Address) -> Option<&Arc<Card>> {
+        self.cards.get(address)
+    }
+
+    /// The card of this address; else that of its other form.
+    pub(super) fn at(&self, address: &Address) -> Option<&Arc<Card>> {
+        self.of(address)
+            .or_else(|| self.of(self.others.get(address)?))
+    }
+
+    /// Who has announced this name in a card that counts, by address.
+    pub(super) fn named(&self, name: &str, now_ms: u64) -> Vec<Address> {
+        self.names
+            .get(name)
+            .into_iter()
+            .flatten()
+            .filter(|address| {
+                self.of(address)
+                    .is_some_and(|card| card.card.check_time(now_ms).is_ok())
+            })
+            .cloned()
+            .collect()
+    }
+
+    /// The cards that fit, by name, then by address.
+    pub(super) fn find(&self, query: &Query, now_ms: u64) -> Vec<Arc<Card>> {
+        let fits = |card: &&Arc<Card>| query.fits(card, now_ms);
+        let mut found: Vec<Arc<Card>> = match &query.name {
+            // A name is looked up, whatever else is asked for.
+            Some(name) => self
+                .names
+                .get(name.as_str())
+                .into_iter()
+                .flatten()
+                .filter_map(|address| self.of(address))
+                .filter(fits)
+                .cloned()
+                .collect(),
+            None => self.cards.values().filter(fits).cloned().collect(),
+        };
+        found.sort_unstable_by(|one, other| {
+            (&one.card.name, &one.address).cmp(&(&other.card.name, &other.address))
+        });
+        if query.limit > 0 {
+            found.truncate(query.limit);
+        }
+        found
+    }
+}
+
+/// The form of a card's address that the card does not use.
+fn other_form(card: &Card) -> Option<Address> {
+    let forms = [
+        Address::from_public_key(&card.public_key),
+        Address::bech32_from_public_key(&card.public_key),
+    ];
+    forms.into_iter().find(|form| *form != card.address)
+}

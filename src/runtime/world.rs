@@ -1,0 +1,133 @@
+//! What behaviours can look up.
+
+use std::fmt;
+
+use agentry_protocol::Address;
+use agentry_protocol::command::{Status, TAGS_MAX, Tag, Tags};
+use agentry_sdk::directory::Answer;
+use agentry_sdk::{Card, NameError, Query, World};
+
+use super::clock::Clock;
+use super::directory::Directory;
+use super::roster::{Hosted, Roster};
+use crate::store::{Store, read};
+
+/// The [`World`] of the runtime: its directory, its roster, its store.
+#[derive(Clone)]
+pub struct Surroundings {
+    store: Store,
+    directory: Directory,
+    roster: Roster,
+    clock: Clock,
+    version: String,
+    started_at: u64,
+}
+
+impl fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings")
+            .field("version", &self.version)
+            .field("started_at", &self.started_at)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Surroundings {
+    /// The surroundings of a runtime of this version that was started at `started_at`
+    /// (milliseconds since the epoch).
+    pub fn new(
+        store: Store,
+        directory: Directory,
+        roster: Roster,
+        clock: Clock,
+        version: impl Into<String>,
+        started_at: u64,
+    ) -> Self {
+        Self {
+            store,
+            directory,
+            roster,
+            clock,
+            version: version.into(),
+            started_at,
+        }
+    }
+
+    async fn status_of(&self, agent: &str) -> Status {
+        let mut status = Status {
+            agent: tag(word(agent)),
+            version: tag(word(&self.version)),
+            uptime_ms: Some(self.clock.now_ms().saturating_sub(self.started_at)),
+            ..Status::default()
+        };
+        let Some(hosted) = self.roster.named(agent) else {
+            return status;
+        };
+        status.capabilities = capabilities(&hosted);
+        let id = hosted.id;
+        match self.store.read(move |db| read::standing(db, id)).await {
+            Ok((queue, tasks)) => {
+                status.queue = Some(queue);
+                status.tasks = Some(tasks);
+            }
+            // What is not known is left out; the answer is true without it.
+            Err(error) => {
+                tracing::error!(agent.name = agent, %error, "counting what waits for an agent");
+            }
+        }
+        status
+    }
+}
+
+impl World for Surroundings {
+    fn find(&self, query: &Query, now_ms: u64) -> Vec<Card> {
+        self.directory.find(query, now_ms)
+    }
+
+    fn resolve(&self, name: &str, now_ms: u64) -> Result<Address, NameError> {
+        if let Some(address) = self.directory.contact(name) {
+            return Ok(address);
+        }
+        match self.roster.named(name) {
+            Some(hosted) => Ok(hosted.address.clone()),
+            None => self.directory.named(name, now_ms),
+        }
+    }
+
+    fn status<'a>(&'a self, agent: &'a str) -> Answer<'a, Status> {
+        Box::pin(self.status_of(agent))
+    }
+}
+
+/// What the behaviours of an agent say that it can do, each once.
+pub fn capabilities(hosted: &Hosted) -> Tags {
+    let all = hosted.config.behaviours.iter();
+    bounded(all.flat_map(|instance| instance.behaviour.capabilities()))
+}
+
+/// The commands that the behaviours of an agent take, each once.
+pub fn commands(hosted: &Hosted) -> Tags {
+    let all = hosted.config.behaviours.iter();
+    bounded(all.flat_map(|instance| instance.behaviour.commands()))
+}
+
+/// The words that can stand in a card, in their order, each once; no more than fit.
+fn bounded(words: impl Iterator<Item = String>) -> Tags {
+    let mut tags: Vec<Tag> = Vec::new();
+    for tag in words.filter_map(|word| word.parse().ok()) {
+        if tags.len() < TAGS_MAX && !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+    Tags::new(tags).unwrap_or_default()
+}
+
+/// As much of a text as a tag holds.
+fn word(text: &str) -> &str {
+    let end = text.floor_char_boundary(agentry_protocol::command::WORD_MAX);
+    text.get(..end).unwrap_or_default()
+}
+
+fn tag(text: &str) -> Option<Tag> {
+    text.parse().ok()
+}

@@ -1,0 +1,97 @@
+//! The directory: of each address the announcement that counts.
+
+use agentry_protocol::message::Envelope;
+use agentry_protocol::{Address, BlockHeight, Json, KnownCommand, Limits, Payload, command};
+use agentry_sdk::Card;
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::text;
+use crate::store::meta;
+use crate::store::number::natural;
+
+/// A card in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnnouncedCard {
+    /// The card.
+    pub card: Card,
+    /// When it was announced (milliseconds since the epoch): as the message's id says, else when
+    /// it was seen.
+    pub announced_at: u64,
+}
+
+const COLUMNS: &str = "address, public_key, card, hash, height, announced_at";
+
+/// The cards that count of all addresses, by address; also those that have expired.
+///
+/// # Errors
+/// What SQLite says.
+pub fn cards(db: &Connection) -> rusqlite::Result<Vec<AnnouncedCard>> {
+    db.prepare(&format!(
+        "SELECT {COLUMNS} FROM card WHERE card IS NOT NULL AND NOT EXISTS
+            (SELECT 1 FROM card later WHERE later.address = card.address
+             AND (later.height, later.id) > (card.height, card.id))
+         ORDER BY address"
+    ))?
+    .query_map([], announced)?
+    .collect()
+}
+
+/// The card of an address that counts, also if it has expired; none after a withdrawal.
+///
+/// # Errors
+/// What SQLite says.
+pub fn card(db: &Connection, address: &Address) -> rusqlite::Result<Option<AnnouncedCard>> {
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM card WHERE address = ?1 ORDER BY height DESC, id DESC LIMIT 1"
+    ))?;
+    let mut rows = statement.query(params![address.as_str()])?;
+    match rows.next()? {
+        Some(row) if row.get_ref(2)? != rusqlite::types::ValueRef::Null => announced(row).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// From which block on the directory was read, as far as the store knows.
+///
+/// # Errors
+/// What SQLite says.
+pub fn directory_from(db: &Connection) -> rusqlite::Result<Option<BlockHeight>> {
+    let stored: Option<String> = db
+        .prepare_cached("SELECT value FROM meta WHERE key = ?1")?
+        .query_row(params![meta::DIRECTORY_FROM], |row| row.get(0))
+        .optional()?;
+    Ok(stored
+        .and_then(|height| height.parse().ok())
+        .map(BlockHeight))
+}
+
+fn announced(row: &Row<'_>) -> rusqlite::Result<AnnouncedCard> {
+    Ok(AnnouncedCard {
+        card: Card {
+            address: text(row, 0, Address::from_chain)?,
+            public_key: text(row, 1, str::parse)?,
+            card: text(row, 2, announce)?,
+            transaction: text(row, 3, str::parse)?,
+            height: BlockHeight(natural(row.get(4)?)),
+        },
+        announced_at: natural(row.get(5)?),
+    })
+}
+
+/// Reads back what was stored of an ANNOUNCE.
+fn announce(stored: &str) -> Result<command::Announce, rusqlite::Error> {
+    let damaged = |error: Box<dyn std::error::Error + Send + Sync>| {
+        rusqlite::Error::FromSqlConversionFailure(2, Type::Text, error)
+    };
+    let json = Json::parse(stored.as_bytes(), Limits::default())
+        .map_err(|error| damaged(Box::new(error)))?;
+    let Payload::Command(command) = Envelope::read(&json).payload else {
+        return Err(damaged("no command".into()));
+    };
+    match KnownCommand::read(&command) {
+        Ok(Some(KnownCommand::Announce(card))) => Ok(card),
+        Ok(_) => Err(damaged("no ANNOUNCE".into())),
+        Err(error) => Err(damaged(Box::new(error))),
+    }
+}
