@@ -4,11 +4,15 @@
 //! |---|---|---|
 //! | `ack` | [`ack`] | acknowledges messages whose senders ask for it |
 //! | `pong` | [`pong`] | answers a text with a text |
+//! | `process` | [`process`] | has a program in any language decide |
 //! | `status` | [`status`] | answers `STATUS_REPORT` with how the agent is |
 //! | `tasks` | [`tasks`] | does the jobs that others ask for |
 
 pub mod ack;
+pub mod confine;
+pub mod executors;
 pub mod pong;
+pub mod process;
 pub mod status;
 pub mod tasks;
 pub mod units;
@@ -20,6 +24,8 @@ pub fn builtins() -> Registry {
     Registry::new()
         .with::<ack::Acknowledger>()
         .with::<pong::Pong>()
+        .with::<process::Process>()
         .with::<status::StatusReporter>()
         .with::<tasks::Tasks>()
+        .with_executor::<executors::command::Command>()
 }

@@ -262,7 +262,7 @@ fn show(id: &str, config: &Config, context: &Context) -> Result<(), Failure> {
                 .ok_or_else(missing)?;
             show_transaction(&item, context)
         }
-        QueueTarget::All => Err(missing()),
+        QueueTarget::Event(_) | QueueTarget::All => Err(missing()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agentry_chain::Start;
-use agentry_protocol::{Address, AddressForm, BlockHeight, PublicKey, Seed};
+use agentry_protocol::{Address, BlockHeight, PublicKey, Seed};
 
 use super::*;
 
@@ -370,7 +370,7 @@ max_wiat = "1h"
 /// A public key that is one, and its address.
 fn somebody(seed: u8) -> (PublicKey, Address) {
     let key = Seed::from_bytes([seed; 32]).public_key();
-    (key, Address::from_public_key(&key, AddressForm::Hex))
+    (key, Address::from_public_key(&key))
 }
 
 #[test]

@@ -18,6 +18,7 @@ use self::evidence::{Evidence, Found};
 use self::scene::Scene;
 pub use self::scene::{Place, SceneError};
 use crate::runtime::control::{self, Answer, ControlError, Request};
+use crate::runtime::send;
 
 /// What the one agent says.
 pub const PING: &str = "ping";
@@ -85,10 +86,11 @@ pub async fn run(
     let asked = Instant::now();
     let request = Request::Send {
         from: "pinger".to_owned(),
-        to: scene.ponger.clone(),
-        payload: Json::string(PING),
-        amount: 0,
-        key: format!("demo/{}/{}", std::process::id(), from.0),
+        message: Box::new(send::Request::new(
+            scene.ponger.clone(),
+            Json::string(PING),
+            format!("demo/{}/{}", std::process::id(), from.0),
+        )),
     };
     let answer = control::ask(&scene.pinger_store, &request).await?;
     let ping_hash = match answer {

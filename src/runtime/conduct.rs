@@ -9,14 +9,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agentry_protocol::Payload;
-use agentry_sdk::{BehaviourError, Context, Effects, Message, State};
+use agentry_sdk::{BehaviourError, Context, Effects, Event, Message, State};
 use tracing::Instrument;
 
 use super::Shared;
 use super::roster::Hosted;
 use crate::config::BehaviourInstance;
-use crate::store::rows::DueMessage;
 
 /// How much longer than its time limit a run may take before it is given up: a future that does
 /// not yield cannot be stopped, it is left behind.
@@ -35,69 +33,81 @@ pub struct Conduct<'a> {
 /// Which behaviour failed, and how.
 pub type Failed<'a> = (&'a BehaviourInstance, BehaviourError);
 
+/// Who takes a message.
+#[derive(Clone, Debug, Default)]
+pub struct Shown<'a> {
+    /// The behaviours that have still to see it, in the configured order.
+    pub accepting: Vec<&'a BehaviourInstance>,
+    /// The names of those that want to know what becomes of it.
+    pub watchers: Vec<String>,
+}
+
 impl<'a> Conduct<'a> {
     /// The behaviours of this agent.
     pub const fn new(shared: &'a Shared, hosted: &'a Arc<Hosted>) -> Self {
         Self { shared, hosted }
     }
 
-    /// Reads a message and asks every behaviour that is not done with it, and whose demands it
-    /// meets, whether it accepts it. Returns those that do, in the configured order.
+    /// Asks every behaviour whose demands a message meets whether it accepts it, and whether it
+    /// watches it. Those that are `done` with it are not asked whether they accept it.
     ///
     /// # Errors
     /// The first behaviour that panicked or did not return.
     pub async fn show(
         &self,
-        due: &DueMessage,
-    ) -> Result<(Arc<Message>, Vec<&'a BehaviourInstance>), Failed<'a>> {
+        message: &Arc<Message>,
+        done: &[String],
+    ) -> Result<Shown<'a>, Failed<'a>> {
         let instances = &self.hosted.config.behaviours;
-        let (hosted, due) = (Arc::clone(self.hosted), due.clone());
         let Some(first) = instances.first() else {
-            return Ok((Arc::new(message(due)), Vec::new()));
+            return Ok(Shown::default());
         };
+        let (hosted, message, done) = (Arc::clone(self.hosted), Arc::clone(message), done.to_vec());
         let ask = async move {
-            let done = due.done.clone();
-            let message = message(due);
-            let mut accepting = Vec::new();
+            let (mut accepting, mut watching) = (Vec::new(), Vec::new());
             for (index, instance) in hosted.config.behaviours.iter().enumerate() {
-                if done.contains(&instance.name)
-                    || instance.behaviour.demands() > message.authenticity
+                let behaviour = &instance.behaviour;
+                if behaviour.demands() > message.authenticity
+                    || (behaviour.demands_seal() && !message.sealed)
                 {
                     continue;
                 }
-                let accepts =
-                    catch_unwind(AssertUnwindSafe(|| instance.behaviour.accepts(&message)));
-                match accepts {
-                    Ok(true) => accepting.push(index),
-                    Ok(false) => {}
-                    Err(panic) => {
-                        return Err((index, BehaviourError::transient(panic_text(&*panic))));
-                    }
+                let asked = catch_unwind(AssertUnwindSafe(|| {
+                    let accepts = !done.contains(&instance.name) && behaviour.accepts(&message);
+                    (accepts, behaviour.watches(&message))
+                }));
+                let (accepts, watches) = asked
+                    .map_err(|panic| (index, BehaviourError::transient(panic_text(&*panic))))?;
+                if accepts {
+                    accepting.push(index);
+                }
+                if watches {
+                    watching.push(index);
                 }
             }
-            Ok((Arc::new(message), accepting))
+            Ok((accepting, watching))
         };
+        let found = |indices: Vec<usize>| indices.into_iter().filter_map(|i| instances.get(i));
         match self.guard(first, ask).await {
-            Ok(Ok((message, accepting))) => Ok((
-                message,
-                accepting
-                    .into_iter()
-                    .filter_map(|i| instances.get(i))
+            Ok(Ok((accepting, watching))) => Ok(Shown {
+                accepting: found(accepting).collect(),
+                watchers: found(watching)
+                    .map(|instance| instance.name.clone())
                     .collect(),
-            )),
+            }),
             Ok(Err((index, error))) => Err((instances.get(index).unwrap_or(first), error)),
             Err(error) => Err((first, error)),
         }
     }
 
-    /// Runs a behaviour for a message.
+    /// Runs a behaviour for an event.
     ///
     /// # Errors
     /// The run failed.
     pub async fn run(
         &self,
         instance: &BehaviourInstance,
-        message: &Arc<Message>,
+        event: Event,
         attempts: u32,
         state: State,
     ) -> Result<Effects, BehaviourError> {
@@ -108,11 +118,12 @@ impl<'a> Conduct<'a> {
             attempt: attempts.saturating_add(1),
             now_ms: self.shared.clock.now_ms(),
             state,
+            world: Arc::clone(&self.shared.world),
         };
-        let (behaviour, message) = (Arc::clone(&instance.behaviour), Arc::clone(message));
+        let behaviour = Arc::clone(&instance.behaviour);
         let started = Instant::now();
         let run = async move {
-            let effects = behaviour.on_message(&message, &context).await?;
+            let effects = behaviour.on_event(&event, &context).await?;
             // What it asks for is checked where it ran: a large answer costs time, too.
             effects
                 .check()
@@ -169,23 +180,9 @@ impl<'a> Conduct<'a> {
     }
 }
 
-/// What behaviours are shown of a message.
-fn message(due: DueMessage) -> Message {
-    Message {
-        transaction: due.hash,
-        digest: due.digest,
-        payload: Payload::read(&due.stored.payload),
-        from: due.stored.from,
-        to: due.stored.to,
-        amount: due.stored.amount,
-        height: due.height,
-        authenticity: due.authenticity,
-    }
-}
-
 /// What a panic left to say. The text is the behaviour's own; the hook has logged where it came
 /// from.
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic
         .downcast_ref::<&str>()
         .copied()

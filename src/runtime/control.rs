@@ -8,17 +8,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use actix::prelude::*;
-use agentry_protocol::{Address, Json};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::Shared;
 use super::roster::Roster;
-use super::router::{SubmitterLinks, WakeAgents};
-use super::submitter::{Allot, LookAtQueue, Resume, Stored};
+use super::router::WakeAgents;
+use super::send::{self, SendError, SendLinks};
+use super::submitter::{LookAtQueue, Resume};
 use crate::store::commit::QueueTarget;
-use crate::store::rows::Draft;
 use crate::store::{Commit, StoreError, with_suffix};
 
 /// The longest request: a payload of the largest transaction, twice escaped.
@@ -35,14 +34,8 @@ pub enum Request {
     Send {
         /// The agent's name, its wallet's name, or its address.
         from: String,
-        /// To whom.
-        to: Address,
         /// The message.
-        payload: Json,
-        /// What it transfers, in AIT.
-        amount: u64,
-        /// Made up by the asker: the same request asked twice is carried out once.
-        key: String,
+        message: Box<send::Request>,
     },
     /// Try dead letters and failed transactions again.
     Retry {
@@ -63,7 +56,7 @@ impl Request {
     pub fn into_commit(self, at: u64) -> Option<Commit> {
         match self {
             Self::Send { .. } => None,
-            Self::Retry { target } => Some(Commit::Retry { target }),
+            Self::Retry { target } => Some(Commit::Retry { target, at }),
             Self::Drop { target } => Some(Commit::Drop { target, at }),
             Self::Resume => Some(Commit::Resume),
         }
@@ -80,6 +73,8 @@ pub enum Answer {
         outbox: i64,
         /// The transaction's hash, where it is signed already.
         hash: Option<String>,
+        /// The id in its header.
+        id: Option<String>,
     },
     /// Done.
     Done {
@@ -102,8 +97,8 @@ pub struct ControlLinks {
     pub resume: Recipient<Resume>,
     /// Something was queued.
     pub look: Recipient<LookAtQueue>,
-    /// Nonces, signatures and the way out.
-    pub submitter: SubmitterLinks,
+    /// What sending needs.
+    pub send: SendLinks,
 }
 
 /// Where the socket of a store is.
@@ -257,78 +252,26 @@ async fn answer(
 ) -> Result<Answer, StoreError> {
     let at = shared.clock.now_ms();
     match request {
-        Request::Send {
-            from,
-            to,
-            payload,
-            amount,
-            key,
-        } => {
-            let Some(hosted) = roster
-                .named(&from)
-                .or_else(|| roster.at(&from))
-                .or_else(|| roster.iter().find(|hosted| hosted.config.wallet == from))
-            else {
-                return Ok(Answer::Refused {
-                    reason: format!("{from} is not hosted here"),
-                });
+        Request::Send { from, message } => {
+            let Some(hosted) = roster.meant(&from) else {
+                return Ok(not_hosted(&from));
             };
-            let draft = Draft {
-                origin: format!("control/{key}"),
-                recipient: to,
-                amount,
-                fee: hosted.config.fee,
-                payload,
-            };
-            let agent = hosted.id;
-            let allot = Allot {
-                agent,
-                drafts: vec![draft.clone()],
-            };
-            let prepared = links
-                .submitter
-                .allot
-                .send(allot)
-                .await
-                .ok()
-                .and_then(|mut all| all.pop())
-                .flatten();
-            let costs = vec![draft.cost()];
-            let commit = Commit::Send {
-                agent,
-                draft,
-                prepared: prepared.clone(),
-                at,
-            };
-            let receipt = shared.store.commit(commit).await;
-            let rows = receipt
-                .as_ref()
-                .map(|receipt| receipt.sends.clone())
-                .unwrap_or_default();
-            let hash = prepared.as_ref().map(|prepared| prepared.hash.to_string());
-            let stored = Stored {
-                agent,
-                rows,
-                bodies: vec![prepared],
-                costs,
-                span: tracing::info_span!("outgoing", agent.name = hosted.config.name),
-            };
-            if links.submitter.stored.send(stored).await.is_err() {
-                tracing::debug!("the submitter has ended; it reads the store when it is back");
-            }
-            let sent = receipt?.sends.into_iter().next();
-            Ok(match sent {
-                Some(sent) => Answer::Queued {
-                    outbox: sent.id.0,
-                    hash: if sent.fresh { hash } else { None },
+            Ok(
+                match send::send(shared, &links.send, &hosted, &message).await {
+                    Ok(sent) => Answer::Queued {
+                        outbox: sent.outbox.0,
+                        hash: sent.hash.map(|hash| hash.to_string()),
+                        id: sent.id.map(|id| id.to_string()),
+                    },
+                    Err(SendError::Store(error)) => return Err(error),
+                    Err(error) => Answer::Refused {
+                        reason: error.to_string(),
+                    },
                 },
-                None => Answer::Refused {
-                    reason: "the store took nothing".to_owned(),
-                },
-            })
+            )
         }
         Request::Retry { target } => {
-            let receipt = shared.store.commit(Commit::Retry { target }).await?;
+            let receipt = shared.store.commit(Commit::Retry { target, at }).await?;
             let look = LookAtQueue {
                 reopened: receipt.reopened,
             };
@@ -352,5 +295,11 @@ async fn answer(
                 changed: receipt.changed,
             })
         }
+    }
+}
+
+fn not_hosted(who: &str) -> Answer {
+    Answer::Refused {
+        reason: format!("{who} is not hosted here"),
     }
 }

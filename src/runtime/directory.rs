@@ -89,11 +89,7 @@ impl Directory {
                     .collect::<rusqlite::Result<Vec<_>>>()
             })
             .await?;
-        let mut table = self
-            .0
-            .table
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
         for (address, announced) in found {
             match announced {
                 Some(announced) => table.insert(announced.card),

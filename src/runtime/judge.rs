@@ -10,12 +10,15 @@ use std::sync::Arc;
 use agentry_chain::{ChainEvent, ChainTransaction};
 use agentry_protocol::authenticity::{Finding, examine};
 use agentry_protocol::message::Envelope;
-use agentry_protocol::{Authenticity, ChainId, TransactionHash};
+use agentry_protocol::{
+    Address, Authenticity, ChainId, PublicKey, StoredTransaction, TransactionHash,
+};
 
 use super::Shared;
+use super::directory::{self, Directory};
 use super::roster::Roster;
 use crate::store::commit::{Arrival, Step};
-use crate::store::{StoreError, read};
+use crate::store::{InboxId, StoreError, read};
 
 /// From how many signatures on the judging is shared among threads.
 const PARALLEL_FROM: usize = 64;
@@ -28,7 +31,13 @@ pub(super) async fn judge(
     chain: ChainId,
     events: Vec<ChainEvent>,
 ) -> Result<Vec<Step>, StoreError> {
-    let known = Arc::new(known_hashes(shared, &roster, &events).await?);
+    let bench = Arc::new(Bench {
+        known: known_hashes(shared, &roster, &events).await?,
+        roster,
+        directory: shared.directory.clone(),
+        chain,
+        now_ms: shared.clock.now_ms(),
+    });
     let parts = if events.len() >= PARALLEL_FROM {
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
     } else {
@@ -42,10 +51,10 @@ pub(super) async fn judge(
         if part.is_empty() {
             break;
         }
-        let (roster, chain, known) = (roster.clone(), chain.clone(), Arc::clone(&known));
+        let bench = Arc::clone(&bench);
         running.push(shared.workers.spawn_blocking(move || {
             part.into_iter()
-                .flat_map(|event| steps_of(&roster, &chain, &known, event))
+                .flat_map(|event| bench.steps_of(event))
                 .collect::<Vec<_>>()
         }));
     }
@@ -104,88 +113,134 @@ async fn known_hashes(
         .await
 }
 
-fn steps_of(
-    roster: &Roster,
-    chain: &ChainId,
-    known: &HashSet<TransactionHash>,
-    event: ChainEvent,
-) -> Vec<Step> {
-    match event {
-        ChainEvent::Transaction(seen) => of_transaction(roster, chain, known, &seen),
-        ChainEvent::Withdrawn { above, .. } => vec![Step::Withdrawn { above }],
-        ChainEvent::Undecodable {
-            height,
-            hash,
-            reason,
-        } => {
-            tracing::warn!(
-                block.height = height.0,
-                transaction.hash = hash.map(|hash| hash.to_string()),
+/// What a judgement rests on.
+struct Bench {
+    roster: Roster,
+    directory: Directory,
+    chain: ChainId,
+    /// The hosted wallets' transactions that the outbox knows.
+    known: HashSet<TransactionHash>,
+    now_ms: u64,
+}
+
+impl Bench {
+    fn steps_of(&self, event: ChainEvent) -> Vec<Step> {
+        match event {
+            ChainEvent::Transaction(seen) => self.of_transaction(&seen),
+            ChainEvent::Withdrawn { above, .. } => vec![Step::Withdrawn { above }],
+            ChainEvent::Undecodable {
+                height,
+                hash,
                 reason,
-                "a transaction cannot be read; its neighbours can"
-            );
-            Vec::new()
+            } => {
+                tracing::warn!(
+                    block.height = height.0,
+                    transaction.hash = hash.map(|hash| hash.to_string()),
+                    reason,
+                    "a transaction cannot be read; its neighbours can"
+                );
+                Vec::new()
+            }
+            ChainEvent::Gap { height, reason } => {
+                tracing::warn!(
+                    block.height = height.0,
+                    reason,
+                    "a block cannot be read whole"
+                );
+                vec![Step::Gap { height, reason }]
+            }
+            ChainEvent::GapFilled { height } => {
+                tracing::info!(
+                    block.height = height.0,
+                    "a block that could not be read now can"
+                );
+                vec![Step::GapFilled { height }]
+            }
         }
-        ChainEvent::Gap { height, reason } => {
-            tracing::warn!(
-                block.height = height.0,
-                reason,
-                "a block cannot be read whole"
-            );
-            vec![Step::Gap { height, reason }]
+    }
+
+    /// The key under which a sender's signature is judged, where one is known.
+    fn key_of(&self, address: &Address) -> Option<PublicKey> {
+        self.roster
+            .key_of(address)
+            .or_else(|| self.directory.key_of(address))
+    }
+
+    fn of_transaction(&self, seen: &ChainTransaction) -> Vec<Step> {
+        let stored = &seen.stored;
+        let mut steps = Vec::new();
+        if stored.from == stored.to {
+            let (hash, height) = (seen.hash, seen.height);
+            let card = directory::card_of(stored, hash, height, &self.chain, self.now_ms);
+            steps.extend(card.map(Step::Card));
         }
-        ChainEvent::GapFilled { height } => {
-            tracing::info!(
-                block.height = height.0,
-                "a block that could not be read now can"
-            );
-            vec![Step::GapFilled { height }]
+        let sender = self.roster.at(stored.from.as_str());
+        // An agent never acts on its own messages.
+        let recipient = self
+            .roster
+            .at(stored.to.as_str())
+            .filter(|recipient| !recipient.is_self(&stored.from));
+        if sender.is_none() && recipient.is_none() {
+            return steps;
         }
+        let is_known = self.known.contains(&seen.hash);
+        // A signature is verified where something depends on it: once, whoever asks.
+        let finding = (recipient.is_some() || !is_known).then(|| self.examine(stored));
+        let authenticity = finding.map(Finding::authenticity);
+        if let Some(sender) = sender {
+            // Under a hash that the outbox does not know it may still be one of ours, respelled.
+            let respelled = !is_known && authenticity == Some(Authenticity::Verified);
+            steps.push(Step::Sighting {
+                agent: sender.id,
+                hash: seen.hash,
+                digest: respelled.then(|| stored.digest()),
+                height: seen.height,
+                block_hash: Some(seen.block_hash),
+            });
+        }
+        if let (Some(recipient), Some(authenticity)) = (recipient, authenticity) {
+            steps.push(Step::Arrival(Arrival::new(
+                recipient.id,
+                seen.hash,
+                stored,
+                seen.height,
+                authenticity,
+                self.now_ms,
+            )));
+        }
+        steps
+    }
+
+    fn examine(&self, stored: &StoredTransaction) -> Finding {
+        let envelope = Envelope::read(&stored.payload);
+        let header_key = envelope.header().and_then(|header| header.key);
+        let known_key = self.key_of(&stored.from);
+        examine(stored, &self.chain, header_key.as_ref(), known_key.as_ref())
     }
 }
 
-fn of_transaction(
+/// Judges dead letters anew: keys may have become known since.
+pub(super) async fn rejudge(
+    shared: &Shared,
     roster: &Roster,
     chain: &ChainId,
-    known: &HashSet<TransactionHash>,
-    seen: &ChainTransaction,
-) -> Vec<Step> {
-    let sender = roster.at(seen.stored.from.as_str());
-    // An agent never acts on its own messages.
-    let recipient = roster
-        .at(seen.stored.to.as_str())
-        .filter(|recipient| !recipient.is_self(&seen.stored.from));
-    let is_known = known.contains(&seen.hash);
-    // A signature is verified where something depends on it: once, whoever asks.
-    let finding = (recipient.is_some() || !is_known).then(|| {
-        let header_key = recipient.and_then(|_| {
-            let envelope = Envelope::read(&seen.stored.payload);
-            envelope.header().and_then(|header| header.key)
-        });
-        let known_key = roster.key_of(&seen.stored.from);
-        examine(&seen.stored, chain, header_key.as_ref(), known_key.as_ref())
-    });
-    let authenticity = finding.map(Finding::authenticity);
-    let mut steps = Vec::new();
-    if let Some(sender) = sender {
-        // Under a hash that the outbox does not know it may still be one of ours, respelled.
-        let respelled = !is_known && authenticity == Some(Authenticity::Verified);
-        steps.push(Step::Sighting {
-            agent: sender.id,
-            hash: seen.hash,
-            digest: respelled.then(|| seen.stored.digest()),
-            height: seen.height,
-            block_hash: Some(seen.block_hash),
-        });
-    }
-    if let (Some(recipient), Some(authenticity)) = (recipient, authenticity) {
-        steps.push(Step::Arrival(Arrival::new(
-            recipient.id,
-            seen.hash,
-            &seen.stored,
-            seen.height,
-            authenticity,
-        )));
-    }
-    steps
+    dead: Vec<(InboxId, StoredTransaction)>,
+) -> Result<Vec<(InboxId, Authenticity)>, StoreError> {
+    let bench = Bench {
+        roster: roster.clone(),
+        directory: shared.directory.clone(),
+        chain: chain.clone(),
+        known: HashSet::new(),
+        now_ms: shared.clock.now_ms(),
+    };
+    let judge = move || {
+        dead.into_iter()
+            .map(|(id, stored)| (id, bench.examine(&stored).authenticity()))
+            .collect()
+    };
+    shared
+        .workers
+        .spawn_blocking(judge)
+        .await
+        .map_err(|_| StoreError::Closed)
 }

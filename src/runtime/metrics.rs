@@ -30,6 +30,9 @@ pub struct Metrics {
     forged: Counter,
     handled: Counter,
     dead_letters: Counter,
+    expired: Counter,
+    resent: Counter,
+    rate_paused: Counter,
     runs: Family<Run, Counter>,
     run_seconds: Histogram,
     hung: Counter,
@@ -99,6 +102,18 @@ impl Metrics {
             "messages that every behaviour is done with and that were acted on",
         );
         let dead_letters = counter("dead_letters", "messages that were given up");
+        let expired = counter(
+            "messages_expired",
+            "messages whose time was over before their turn came",
+        );
+        let resent = counter(
+            "messages_resent",
+            "messages sent again because no acknowledgment came in time",
+        );
+        let rate_paused = counter(
+            "rate_pauses",
+            "times that a sender had to wait because of its rate",
+        );
         let hung = counter(
             "behaviours_hung",
             "runs that blocked a thread and were left behind",
@@ -163,6 +178,9 @@ impl Metrics {
             forged,
             handled,
             dead_letters,
+            expired,
+            resent,
+            rate_paused,
             runs,
             run_seconds,
             hung,
@@ -248,8 +266,21 @@ impl Metrics {
         self.last_handled_ms.store(now_ms, Ordering::Relaxed);
     }
 
-    pub(crate) fn dead_letter(&self) {
-        self.dead_letters.inc();
+    pub(crate) fn dead_letters(&self, count: usize) {
+        self.dead_letters
+            .inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
+    pub(crate) fn expired(&self) {
+        self.expired.inc();
+    }
+
+    pub(crate) fn resent(&self) {
+        self.resent.inc();
+    }
+
+    pub(crate) fn rate_paused(&self) {
+        self.rate_paused.inc();
     }
 
     pub(crate) fn behaviour_ran(&self, kind: &str, ok: bool, took: Duration) {

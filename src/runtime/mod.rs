@@ -27,6 +27,12 @@
 //! |---|---|
 //! | [`host`] | puts the actors together, and takes them apart when the process is asked to stop |
 //! | `judge` | what a transaction is to the hosted wallets, and who signed it |
+//! | [`directory`] | the cards and keys of other agents, from the chain |
+//! | [`world`] | what behaviours can look up |
+//! | [`compose`] | making a transaction's payload of what is to be said: header, sealing |
+//! | [`send`] | sending because an operator asks for it |
+//! | [`rates`] | how many messages of each sender are acted on |
+//! | [`tasks`] | the pool in which tasks are done |
 //! | [`conduct`] | running behaviours: code that is not ours |
 //! | [`control`] | the socket through which commands reach a running runtime |
 //! | [`http`] | `/health`, `/ready`, `/metrics` |
@@ -35,18 +41,24 @@
 
 pub mod agent;
 pub mod clock;
+pub mod compose;
 pub mod conduct;
 pub mod control;
+pub mod directory;
 pub mod host;
 pub mod http;
 mod judge;
 pub mod kill;
 pub mod metrics;
+pub mod rates;
 pub mod roster;
 pub mod router;
+pub mod send;
 pub mod signer;
 pub mod submitter;
+pub mod tasks;
 pub mod watcher;
+pub mod world;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -78,6 +90,14 @@ pub struct Shared {
     pub spans: Spans,
     /// The agents that have a message in hand.
     pub in_hand: host::InHand,
+    /// The cards and keys of other agents.
+    pub directory: directory::Directory,
+    /// What behaviours can look up.
+    pub world: Arc<dyn agentry_sdk::World>,
+    /// Where tasks are done.
+    pub pool: tasks::Pool,
+    /// How many messages of each sender are acted on.
+    pub rates: rates::Rates,
 }
 
 impl Shared {

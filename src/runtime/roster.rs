@@ -1,7 +1,7 @@
 //! The hosted wallets: who is who.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use agentry_chain::Interest;
 use agentry_protocol::{Address, PublicKey};
@@ -29,9 +29,10 @@ impl Hosted {
     }
 }
 
-/// All hosted wallets, by row and by address. It does not change while the runtime runs.
+/// All hosted wallets, by row and by address. Clones share one table, which is replaced as a
+/// whole when the configuration is read anew: what was taken out of it stays as it was.
 #[derive(Clone, Debug, Default)]
-pub struct Roster(Arc<Tables>);
+pub struct Roster(Arc<RwLock<Arc<Tables>>>);
 
 #[derive(Debug, Default)]
 struct Tables {
@@ -39,48 +40,79 @@ struct Tables {
     by_address: HashMap<Box<str>, Arc<Hosted>>,
 }
 
-impl Roster {
-    /// A roster of these wallets.
-    pub fn new(hosted: impl IntoIterator<Item = Hosted>) -> Self {
-        let mut tables = Tables::default();
+impl Tables {
+    fn new(hosted: impl IntoIterator<Item = Arc<Hosted>>) -> Self {
+        let mut tables = Self::default();
         for hosted in hosted {
-            let hosted = Arc::new(hosted);
             tables
                 .by_address
                 .insert(hosted.address.as_str().into(), Arc::clone(&hosted));
             tables.by_id.insert(hosted.id, hosted);
         }
-        Self(Arc::new(tables))
+        tables
+    }
+}
+
+impl Roster {
+    /// A roster of these wallets.
+    pub fn new(hosted: impl IntoIterator<Item = Hosted>) -> Self {
+        let tables = Tables::new(hosted.into_iter().map(Arc::new));
+        Self(Arc::new(RwLock::new(Arc::new(tables))))
+    }
+
+    /// Hosts these wallets instead, for all who share this roster.
+    pub fn replace(&self, hosted: impl IntoIterator<Item = Arc<Hosted>>) {
+        let tables = Arc::new(Tables::new(hosted));
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = tables;
+    }
+
+    fn tables(&self) -> Arc<Tables> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The wallet of a row.
-    pub fn get(&self, id: AgentId) -> Option<&Arc<Hosted>> {
-        self.0.by_id.get(&id)
+    pub fn get(&self, id: AgentId) -> Option<Arc<Hosted>> {
+        self.tables().by_id.get(&id).cloned()
     }
 
     /// The wallet at an address.
-    pub fn at(&self, address: &str) -> Option<&Arc<Hosted>> {
-        self.0.by_address.get(address)
+    pub fn at(&self, address: &str) -> Option<Arc<Hosted>> {
+        self.tables().by_address.get(address).cloned()
     }
 
     /// The wallet of an agent's name.
-    pub fn named(&self, name: &str) -> Option<&Arc<Hosted>> {
-        self.iter().find(|hosted| hosted.config.name == name)
+    pub fn named(&self, name: &str) -> Option<Arc<Hosted>> {
+        self.tables()
+            .by_id
+            .values()
+            .find(|hosted| hosted.config.name == name)
+            .cloned()
+    }
+
+    /// The wallet that an operator means: by an agent's name, an address, or a wallet's name.
+    pub fn meant(&self, who: &str) -> Option<Arc<Hosted>> {
+        self.named(who).or_else(|| self.at(who)).or_else(|| {
+            self.tables()
+                .by_id
+                .values()
+                .find(|hosted| hosted.config.wallet == who)
+                .cloned()
+        })
     }
 
     /// All of them, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Hosted>> {
-        self.0.by_id.values()
+    pub fn all(&self) -> Vec<Arc<Hosted>> {
+        self.tables().by_id.values().cloned().collect()
     }
 
     /// How many they are.
     pub fn len(&self) -> usize {
-        self.0.by_id.len()
+        self.tables().by_id.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.by_id.is_empty()
+        self.tables().by_id.is_empty()
     }
 
     /// The key under which a sender's signature is judged, where one is known.
@@ -91,7 +123,12 @@ impl Roster {
 }
 
 impl Interest for Roster {
+    /// What concerns a hosted wallet, and what anybody sends to himself: that may be his card.
     fn wants(&self, from: &str, to: &str) -> bool {
-        self.0.by_address.contains_key(to) || self.0.by_address.contains_key(from)
+        if from == to {
+            return true;
+        }
+        let tables = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        tables.by_address.contains_key(to) || tables.by_address.contains_key(from)
     }
 }

@@ -9,7 +9,6 @@
 //! that no wake-up came since it last looked.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix::dev::{MessageResponse, OneshotSender};
@@ -19,10 +18,9 @@ use agentry_protocol::{BlockHeight, ChainId};
 use rusqlite::Connection;
 
 use super::Shared;
-use super::agent::{Agent, Wake};
+use super::agent::{Agent, AgentLinks, Wake};
 use super::judge::judge;
 use super::kill::{self, Point};
-use super::roster::Roster;
 use super::submitter::{Allot, ChainNews, Stored};
 use crate::store::commit::{Observation, Step};
 use crate::store::{AgentId, Commit, StoreError, read};
@@ -113,9 +111,8 @@ struct Awake {
 #[derive(Debug)]
 pub struct InboxRouter {
     shared: Shared,
-    roster: Roster,
+    agents: AgentLinks,
     rules: ChainRules,
-    submitter: SubmitterLinks,
     arbiters: Vec<ArbiterHandle>,
     next_arbiter: usize,
     awake: HashMap<AgentId, Awake>,
@@ -126,16 +123,14 @@ impl InboxRouter {
     /// A router for these wallets, whose agents live on these arbiters.
     pub fn new(
         shared: Shared,
-        roster: Roster,
+        agents: AgentLinks,
         rules: ChainRules,
-        submitter: SubmitterLinks,
         arbiters: Vec<ArbiterHandle>,
     ) -> Self {
         Self {
             shared,
-            roster,
+            agents,
             rules,
-            submitter,
             arbiters,
             next_arbiter: 0,
             awake: HashMap::new(),
@@ -161,14 +156,14 @@ impl InboxRouter {
                 }
             }
         }
-        let Some(hosted) = self.roster.get(id) else {
+        if self.agents.roster.get(id).is_none() {
             return;
-        };
+        }
         if let Some(timer) = self.timers.remove(&id) {
             ctx.cancel_future(timer);
         }
-        let (shared, hosted) = (self.shared.clone(), Arc::clone(hosted));
-        let (router, submitter) = (ctx.address().recipient(), self.submitter.clone());
+        let (shared, links) = (self.shared.clone(), self.agents.clone());
+        let router = ctx.address().recipient();
         let Some(arbiter) = self
             .arbiters
             .get(self.next_arbiter % self.arbiters.len().max(1))
@@ -176,10 +171,8 @@ impl InboxRouter {
             return;
         };
         self.next_arbiter = self.next_arbiter.wrapping_add(1);
-        let wake = Agent::start_in_arbiter(arbiter, move |_| {
-            Agent::new(shared, hosted, router, submitter)
-        })
-        .recipient();
+        let wake = Agent::start_in_arbiter(arbiter, move |_| Agent::new(shared, id, links, router))
+            .recipient();
         self.awake.insert(id, Awake { wake, wakes: 0 });
         self.shared.metrics.agents_awake(self.awake.len());
     }
@@ -248,9 +241,9 @@ impl Handler<Route> for InboxRouter {
 
     fn handle(&mut self, route: Route, _: &mut Self::Context) -> Self::Result {
         let shared = self.shared.clone();
-        let roster = self.roster.clone();
+        let roster = self.agents.roster.clone();
         let rules = self.rules.clone();
-        let submitter = self.submitter.news.clone();
+        let submitter = self.agents.submitter.news.clone();
         let work = async move {
             let read_through = route.batch.read_through.as_ref().map(|head| head.height);
             let (mut halt, mut halted) = (None, None);
@@ -319,6 +312,13 @@ impl Handler<Route> for InboxRouter {
                 .await?;
             if arrivals {
                 kill::pass(Point::AfterInbox);
+            }
+            if !receipt.cards.is_empty() {
+                // Before agents are woken: what they answer may need a key of these.
+                shared
+                    .directory
+                    .refresh(&shared.store, &receipt.cards)
+                    .await?;
             }
             news.mined = receipt.mined;
             news.reopened = receipt.reopened;

@@ -9,8 +9,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::prelude::*;
+use agentry_protocol::sealing::{self, Binding, OpenError};
 use agentry_protocol::{
-    Address, ChainId, Password, PublicKey, SignedTransaction, SigningKey, Transaction,
+    Address, Authenticity, ChainId, DecryptionKey, EncryptionKey, Envelope, KnownCommand, Password,
+    Payload, PublicKey, SignedTransaction, SigningKey, StoredTransaction, Transaction,
 };
 
 use crate::store::AgentId;
@@ -30,6 +32,34 @@ pub struct Sign {
 
 impl Message for Sign {
     type Result = Result<Vec<SignedTransaction>, SignError>;
+}
+
+/// What others may know of a wallet's keys.
+#[derive(Clone, Copy, Debug)]
+pub struct PublicKeys {
+    /// Whose.
+    pub agent: AgentId,
+}
+
+impl Message for PublicKeys {
+    /// The key that its signatures verify under, and the key to seal messages to it with.
+    type Result = Result<(PublicKey, EncryptionKey), SignError>;
+}
+
+/// Open a sealed message to a wallet.
+#[derive(Debug)]
+pub struct OpenSealed {
+    /// Whose.
+    pub agent: AgentId,
+    /// The transaction that carried it.
+    pub stored: Box<StoredTransaction>,
+    /// What is known of its sender.
+    pub authenticity: Authenticity,
+}
+
+impl Message for OpenSealed {
+    /// What was said; or why it does not open, which another attempt does not mend.
+    type Result = Result<Result<Payload, String>, SignError>;
 }
 
 /// Why nothing was signed.
@@ -93,7 +123,19 @@ struct Slot {
     wallet: String,
     address: Address,
     locked: LockedWallet,
-    key: Mutex<Option<Arc<SigningKey>>>,
+    key: Mutex<Option<Arc<Unlocked>>>,
+}
+
+/// The keys of a wallet. Both wipe themselves.
+struct Unlocked {
+    signing: SigningKey,
+    decryption: DecryptionKey,
+}
+
+impl std::fmt::Debug for Unlocked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Unlocked")
+    }
 }
 
 /// The wallets that may sign, locked until they do.
@@ -152,7 +194,7 @@ impl Keyring {
         let key = slot.unlock()?;
         Ok(transactions
             .into_iter()
-            .map(|transaction| transaction.sign(&key))
+            .map(|transaction| transaction.sign(&key.signing))
             .collect())
     }
 
@@ -162,12 +204,55 @@ impl Keyring {
     /// The wallet cannot be unlocked.
     pub fn public_key(&self, agent: AgentId) -> Result<PublicKey, SignError> {
         let slot = self.slots.get(&agent).ok_or(SignError::NotHosted(agent))?;
-        Ok(slot.unlock()?.public_key())
+        Ok(slot.unlock()?.signing.public_key())
+    }
+
+    /// The public keys of a wallet, which is unlocked for it.
+    ///
+    /// # Errors
+    /// The wallet cannot be unlocked.
+    pub fn public_keys(&self, agent: AgentId) -> Result<(PublicKey, EncryptionKey), SignError> {
+        let slot = self.slots.get(&agent).ok_or(SignError::NotHosted(agent))?;
+        let key = slot.unlock()?;
+        Ok((key.signing.public_key(), key.decryption.encryption_key()))
+    }
+
+    /// What a sealed message to a wallet says; within, why it does not open.
+    ///
+    /// # Errors
+    /// The wallet cannot be unlocked.
+    pub fn open(
+        &self,
+        agent: AgentId,
+        stored: &StoredTransaction,
+        authenticity: Authenticity,
+    ) -> Result<Result<Payload, String>, SignError> {
+        let slot = self.slots.get(&agent).ok_or(SignError::NotHosted(agent))?;
+        let Payload::Command(command) = Envelope::read(&stored.payload).payload else {
+            return Ok(Err("it is no sealed message".to_owned()));
+        };
+        let sealed = match KnownCommand::read(&command) {
+            Ok(Some(KnownCommand::Sealed(sealed))) => sealed,
+            Ok(_) => return Ok(Err("it is no sealed message".to_owned())),
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        // Before the wallet is unlocked for it: anyone can send what is not verified.
+        if authenticity != Authenticity::Verified {
+            return Ok(Err(OpenError::NotVerified(authenticity).to_string()));
+        }
+        let key = slot.unlock()?;
+        let opened = sealing::open(
+            &sealed,
+            &key.decryption,
+            Binding::from(stored),
+            authenticity,
+        );
+        Ok(opened.map_err(|error| error.to_string()))
     }
 }
 
 impl Slot {
-    fn unlock(&self) -> Result<Arc<SigningKey>, SignError> {
+    fn unlock(&self) -> Result<Arc<Unlocked>, SignError> {
         let mut key = self.key.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(key) = key.as_ref() {
             return Ok(Arc::clone(key));
@@ -180,8 +265,11 @@ impl Slot {
             LockedWallet::File(wallet, password) => wallet.unlock(password).map_err(failed)?.seed,
             LockedWallet::Vault(vault, name) => vault.seed(name).map_err(failed)?,
         };
-        let unlocked = Arc::new(SigningKey::from_seed(&seed));
-        if !self.address.matches(&unlocked.public_key()) {
+        let unlocked = Arc::new(Unlocked {
+            signing: SigningKey::from_seed(&seed),
+            decryption: DecryptionKey::from_seed(&seed),
+        });
+        if !self.address.matches(&unlocked.signing.public_key()) {
             return Err(SignError::WrongKey {
                 wallet: self.wallet.clone(),
                 address: self.address.to_string(),
@@ -216,5 +304,22 @@ impl Handler<Sign> for Signer {
 
     fn handle(&mut self, sign: Sign, _: &mut Self::Context) -> Self::Result {
         self.keyring.sign(sign.agent, sign.transactions)
+    }
+}
+
+impl Handler<PublicKeys> for Signer {
+    type Result = Result<(PublicKey, EncryptionKey), SignError>;
+
+    fn handle(&mut self, ask: PublicKeys, _: &mut Self::Context) -> Self::Result {
+        self.keyring.public_keys(ask.agent)
+    }
+}
+
+impl Handler<OpenSealed> for Signer {
+    type Result = Result<Result<Payload, String>, SignError>;
+
+    fn handle(&mut self, open: OpenSealed, _: &mut Self::Context) -> Self::Result {
+        self.keyring
+            .open(open.agent, &open.stored, open.authenticity)
     }
 }

@@ -13,7 +13,7 @@ mod tasks;
 use agentry_protocol::BlockHeight;
 use rusqlite::{Connection, params};
 
-use super::commit::{Commit, Receipt};
+use super::commit::{Commit, Receipt, Sent};
 use super::number::integer;
 use super::rows::{AgentId, ReceiptState};
 use super::{StoreError, meta};
@@ -54,8 +54,16 @@ pub(super) fn apply(db: &Connection, commit: &Commit) -> Result<Receipt, StoreEr
             watchers,
             at,
         } => {
-            receipt.changed =
-                outcome::fail(db, *event, *attempts, reason, *retry_at, watchers, *at, &mut receipt)?;
+            receipt.changed = outcome::fail(
+                db,
+                *event,
+                *attempts,
+                reason,
+                *retry_at,
+                watchers,
+                *at,
+                &mut receipt,
+            )?;
             receipt.stale = receipt.changed == 0;
         }
         Commit::Expire {
@@ -73,8 +81,7 @@ pub(super) fn apply(db: &Connection, commit: &Commit) -> Result<Receipt, StoreEr
             reason,
             at,
         } => {
-            receipt.changed =
-                outcome::overwait(db, *agent, sender.as_ref(), *before, reason, *at)?;
+            receipt.changed = outcome::overwait(db, *agent, sender.as_ref(), *before, reason, *at)?;
         }
         Commit::Send {
             agent,
@@ -160,8 +167,17 @@ pub(super) fn apply(db: &Connection, commit: &Commit) -> Result<Receipt, StoreEr
         Commit::Unregister { agent } => receipt.changed = events::unregister(db, *agent)?,
         Commit::Prepare { prepared, at } => {
             for (id, prepared) in prepared {
-                receipt.changed += outgoing::prepare(db, *id, prepared, *at)?;
+                let changed = outgoing::prepare(db, *id, prepared, *at)?;
+                receipt.changed += changed;
+                receipt.sends.push(Sent {
+                    id: *id,
+                    fresh: changed > 0,
+                });
             }
+        }
+        Commit::Hold { held } => receipt.changed = spending::hold(db, held)?,
+        Commit::Release { allowances, limit } => {
+            receipt.changed = spending::release(db, allowances, *limit)?;
         }
         Commit::Lapse { at } => outgoing::lapse(db, *at, &mut receipt)?,
         Commit::Post { id, result, at } => {

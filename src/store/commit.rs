@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::rows::{
-    AgentId, Draft, EventId, EventRef, InboxId, OpenTransaction, OutboxId, Prepared, ReceiptState,
-    TaskId,
+    AgentId, Charge, Draft, EventId, EventRef, InboxId, OpenTransaction, OutboxId, Prepared,
+    ReceiptState, TaskId,
 };
 
 /// One atomic change: all of it is in the store, or nothing.
@@ -190,6 +190,18 @@ pub enum Commit {
         prepared: Vec<(OutboxId, Prepared)>,
         /// When.
         at: u64,
+    },
+    /// A day's budget does not suffice for queued transactions: they wait.
+    Hold {
+        /// Which, and why.
+        held: Vec<(OutboxId, String)>,
+    },
+    /// Budgets suffice again: what waits for them has its turn, the oldest first.
+    Release {
+        /// What there is.
+        allowances: Vec<Allowance>,
+        /// At most so many of each agent's.
+        limit: u32,
     },
     /// Queued transactions whose time is over are not sent any more.
     Lapse {
@@ -498,6 +510,17 @@ pub enum TaskEnd {
     Canceled,
 }
 
+/// What is left of an agent's budget, in AIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allowance {
+    /// Whose.
+    pub agent: AgentId,
+    /// All of it.
+    pub left: u64,
+    /// Of it, what answers to senders who are not proven may cost.
+    pub left_unverified: u64,
+}
+
 /// What came of a POST.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PostResult {
@@ -573,4 +596,7 @@ pub struct Receipt {
     pub canceled: Vec<TaskId>,
     /// The addresses whose cards may have changed.
     pub cards: Vec<Address>,
+    /// What budgets have paid for transactions that were given up and stand in a block all the
+    /// same.
+    pub recharged: Vec<Charge>,
 }

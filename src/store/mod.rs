@@ -34,7 +34,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 pub use commit::{Commit, Receipt};
-pub use rows::{AgentId, InboxId, OutboxId};
+pub use rows::{AgentId, EventId, InboxId, OutboxId, TaskId};
 
 /// How long a reader waits for SQLite's own locks, which only a checkpoint or a recovery holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

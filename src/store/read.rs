@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `cards` | the directory |
 //! | `due` | what an agent has to do |
+//! | `spending` | what agents have spent |
 //! | `standing` | how an agent is |
 //! | `talk` | what answers and receipts refer to |
 //! | `task` | tasks |
 
 mod cards;
 mod due;
+mod spending;
 mod standing;
 mod talk;
 mod task;
@@ -22,10 +24,11 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::meta;
 use super::number::{integer, natural};
-use super::rows::{AgentId, AgentRow, Draft, OpenTransaction, OutboxId, QueuedDraft};
+use super::rows::{AgentId, AgentRow, Charge, Draft, OpenTransaction, OutboxId, QueuedDraft};
 
 pub use cards::{AnnouncedCard, card, cards, directory_from};
 pub use due::{Due, Turn, due, message_at};
+pub use spending::{has_lapsed, holding, spending, spent};
 pub use standing::{COUNTED_AT_MOST, standing};
 pub use talk::{Question, overdue, question, sent_message};
 pub use task::{
@@ -124,16 +127,26 @@ pub fn memory(db: &Connection, agent: AgentId) -> rusqlite::Result<Memory> {
 /// What the behaviours of an agent remember: values by key, by behaviour.
 pub type Memory = HashMap<String, BTreeMap<String, serde_json::Value>>;
 
-const OPEN_COLUMNS: &str = "id, agent, hash, nonce, amount, fee, since";
+const OPEN_COLUMNS: &str =
+    "id, agent, hash, nonce, amount, fee, since, budget_day, answers_unverified";
 
 fn open_row(row: &Row<'_>) -> rusqlite::Result<OpenTransaction> {
+    let agent = AgentId(row.get(1)?);
+    let cost = natural(row.get(4)?).saturating_add(natural(row.get(5)?));
+    let unverified = row.get(8)?;
     Ok(OpenTransaction {
         id: OutboxId(row.get(0)?),
-        agent: AgentId(row.get(1)?),
+        agent,
         hash: text(row, 2, str::parse)?,
         nonce: row.get(3)?,
-        cost: natural(row.get(4)?).saturating_add(natural(row.get(5)?)),
+        cost,
         since: BlockHeight(row.get::<_, Option<i64>>(6)?.map_or(0, natural)),
+        charge: row.get::<_, Option<i64>>(7)?.map(|day| Charge {
+            agent,
+            day: natural(day),
+            cost,
+            unverified,
+        }),
     })
 }
 
@@ -168,7 +181,8 @@ pub fn body(db: &Connection, id: OutboxId) -> rusqlite::Result<Option<String>> {
     .map(Option::flatten)
 }
 
-/// The drafts that wait for a nonce, oldest first; those of the agents `passed_over` are left out.
+/// The drafts that wait for a nonce, oldest first; those of the agents `passed_over`, and those
+/// that wait for a budget, are left out.
 ///
 /// With `one_each`, only the oldest of a wallet that has nothing signed and unmined: what a node
 /// that demands sequential nonces can take next.
@@ -185,13 +199,13 @@ pub fn queued(
         "AND NOT EXISTS (SELECT 1 FROM outbox open WHERE open.agent = outbox.agent
                          AND open.state IN ('prepared', 'accepted'))
          AND NOT EXISTS (SELECT 1 FROM outbox older WHERE older.agent = outbox.agent
-                         AND older.state = 'queued' AND older.id < outbox.id)"
+                         AND older.state = 'queued' AND older.held = 0 AND older.id < outbox.id)"
     } else {
         ""
     };
     db.prepare_cached(&format!(
         "SELECT id, agent, {DRAFT_COLUMNS} FROM outbox
-         WHERE state = 'queued' AND id > ?1
+         WHERE state = 'queued' AND held = 0 AND id > ?1
            AND agent NOT IN (SELECT value FROM json_each(?3)) {condition} ORDER BY id LIMIT ?2"
     ))?
     .query_map(

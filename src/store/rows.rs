@@ -377,6 +377,37 @@ pub struct Prepared {
     pub body: String,
     /// The last block that had been read when it was signed: it stands in none up to there.
     pub since: BlockHeight,
+    /// The day whose budget pays for it, in days since the epoch, UTC.
+    pub day: u64,
+}
+
+/// What a day's budget has paid for a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// Whose budget.
+    pub agent: AgentId,
+    /// Which day's: days since the epoch, UTC.
+    pub day: u64,
+    /// Amount and fee, in AIT.
+    pub cost: u64,
+    /// Whether the transaction answers a sender who is not proven.
+    pub unverified: bool,
+}
+
+impl Charge {
+    /// What of it counts against what answers to unproven senders may cost.
+    pub const fn unverified_cost(&self) -> u64 {
+        if self.unverified { self.cost } else { 0 }
+    }
+}
+
+/// What an agent has spent on a day, in AIT.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Spent {
+    /// All of it.
+    pub all: u64,
+    /// Of it, what answers to unproven senders cost.
+    pub unverified: u64,
 }
 
 /// A row of the outbox, as the submitter follows it.
@@ -394,6 +425,8 @@ pub struct OpenTransaction {
     pub cost: u64,
     /// It stands in no block up to this one.
     pub since: BlockHeight,
+    /// What a budget has paid for it; nothing, where it was signed before there were budgets.
+    pub charge: Option<Charge>,
 }
 
 /// A draft that waits for its nonce.

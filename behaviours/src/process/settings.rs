@@ -5,14 +5,18 @@ use std::fmt;
 use std::time::Duration;
 
 use agentry_sdk::{Authenticity, ConfigureError, TaskLimits};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Map, Value};
+
+use crate::units::{Time, within};
 
 /// The most events that one program may have in hand at the same time.
 pub const MAX_IN_FLIGHT: usize = 256;
 
-/// The longest pause before a restart that may be configured: beyond it a program would seem dead.
-const MAX_PAUSE: Duration = Duration::from_secs(3600);
+/// The longest time that may be configured: beyond it a program would seem dead.
+const MAX_PAUSE: Time = Time::seconds(3600);
+/// The shortest time that may be configured.
+const MIN_PAUSE: Time = Time(Duration::from_millis(1));
 
 /// The keys of `process` in agents.toml. Times are written as `"10s"`.
 #[derive(Clone, Deserialize)]
@@ -60,20 +64,20 @@ pub struct ProcessSettings {
     pub capabilities: Vec<String>,
 
     /// How long it may take from its start until it is ready. Default `"10s"`.
-    #[serde(default = "ten_seconds", deserialize_with = "time")]
-    pub start_timeout: Duration,
+    #[serde(default = "ten_seconds")]
+    pub start_timeout: Time,
     /// How long it may answer nothing at all after the time of a run was over, before it is taken
     /// to hang and is killed; also how long it has to end by itself when its input has ended.
     /// Default `"5s"`.
-    #[serde(default = "five_seconds", deserialize_with = "time")]
-    pub grace: Duration,
+    #[serde(default = "five_seconds")]
+    pub grace: Time,
     /// The pause before the first restart. It doubles with each life in which the program answered
     /// nothing. Default `"500ms"`.
-    #[serde(default = "half_a_second", deserialize_with = "time")]
-    pub restart_min: Duration,
+    #[serde(default = "half_a_second")]
+    pub restart_min: Time,
     /// The longest pause before a restart. Default `"30s"`.
-    #[serde(default = "thirty_seconds", deserialize_with = "time")]
-    pub restart_max: Duration,
+    #[serde(default = "thirty_seconds")]
+    pub restart_max: Time,
     /// How many events it may have in hand at the same time: 1 to 256. What is more waits. Default
     /// 16.
     #[serde(default = "sixteen")]
@@ -111,23 +115,23 @@ pub struct TaskKeys {
     #[serde(default = "one")]
     pub concurrency: usize,
     /// How long one attempt may take. Default `"10m"`.
-    #[serde(default = "ten_minutes", deserialize_with = "time")]
-    pub time: Duration,
+    #[serde(default = "ten_minutes")]
+    pub time: Time,
     /// Attempts after which it has failed. Default 3.
     #[serde(default = "three")]
     pub attempts: u32,
     /// The least time between two events of progress; without it there are none.
-    #[serde(default, deserialize_with = "some_time")]
-    pub progress_every: Option<Duration>,
+    #[serde(default)]
+    pub progress_every: Option<Time>,
 }
 
 impl From<TaskKeys> for TaskLimits {
     fn from(keys: TaskKeys) -> Self {
         Self {
             concurrency: keys.concurrency,
-            time: keys.time,
+            time: keys.time.0,
             attempts: keys.attempts,
-            progress_every: keys.progress_every,
+            progress_every: keys.progress_every.map(|time| time.0),
         }
     }
 }
@@ -158,18 +162,14 @@ impl ProcessSettings {
                     .into(),
             );
         }
-        if !(1..=MAX_IN_FLIGHT).contains(&self.in_flight) {
-            return refuse(format!("`in_flight` must be 1 to {MAX_IN_FLIGHT}"));
-        }
+        within("in_flight", self.in_flight, (1, MAX_IN_FLIGHT))?;
         for (name, value) in [
             ("start_timeout", self.start_timeout),
             ("grace", self.grace),
             ("restart_min", self.restart_min),
             ("restart_max", self.restart_max),
         ] {
-            if value.is_zero() || value > MAX_PAUSE {
-                return refuse(format!("`{name}` must be more than 0 and at most 1h"));
-            }
+            within(name, value, (MIN_PAUSE, MAX_PAUSE))?;
         }
         if self.restart_min > self.restart_max {
             return refuse("`restart_min` is longer than `restart_max`".into());
@@ -189,7 +189,7 @@ impl ProcessSettings {
             return refuse("`program` or one of `args` holds a zero byte".into());
         }
         for (kind, keys) in &self.tasks {
-            if keys.concurrency == 0 || keys.attempts == 0 || keys.time.is_zero() {
+            if keys.concurrency == 0 || keys.attempts == 0 || keys.time.0.is_zero() {
                 return refuse(format!(
                     "`tasks.{kind}`: concurrency, attempts and time must be more than 0"
                 ));
@@ -199,37 +199,24 @@ impl ProcessSettings {
     }
 }
 
-fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text).map_err(|error| {
-        serde::de::Error::custom(format!(
-            "{text:?} is no time: {error}; write it as \"10s\" or \"500ms\""
-        ))
-    })
+const fn half_a_second() -> Time {
+    Time(Duration::from_millis(500))
 }
 
-fn some_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    time(deserializer).map(Some)
+const fn five_seconds() -> Time {
+    Time::seconds(5)
 }
 
-const fn half_a_second() -> Duration {
-    Duration::from_millis(500)
+const fn ten_seconds() -> Time {
+    Time::seconds(10)
 }
 
-const fn five_seconds() -> Duration {
-    Duration::from_secs(5)
+const fn thirty_seconds() -> Time {
+    Time::seconds(30)
 }
 
-const fn ten_seconds() -> Duration {
-    Duration::from_secs(10)
-}
-
-const fn thirty_seconds() -> Duration {
-    Duration::from_secs(30)
-}
-
-const fn ten_minutes() -> Duration {
-    Duration::from_secs(600)
+const fn ten_minutes() -> Time {
+    Time::seconds(600)
 }
 
 const fn one() -> usize {

@@ -62,6 +62,8 @@ pub mod message;
 pub mod outgoing;
 pub mod registry;
 pub mod task;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use behaviour::{Behaviour, BehaviourError, ConfigureError};
 pub use context::{Context, State};

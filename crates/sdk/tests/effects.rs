@@ -1,28 +1,44 @@
 //! The bounds of effects, and what state looks like to a behaviour.
 
-use agentry_sdk::effects::{MAX_EFFECTS, MAX_PAYLOAD_BYTES, MAX_STATE_KEY_BYTES};
-use agentry_sdk::protocol::{Address, Json};
-use agentry_sdk::{Effect, Effects, EffectsError, State};
+use std::time::Duration;
+
+use agentry_sdk::effects::{MAX_AHEAD, MAX_EFFECTS, MAX_PAYLOAD_BYTES, MAX_STATE_KEY_BYTES};
+use agentry_sdk::effects::MAX_STATE_VALUE_BYTES;
+use agentry_sdk::protocol::{AckRequest, Address, Json, KnownCommand, Payload};
+use agentry_sdk::{Addressed, Effect, Effects, EffectsError, Outgoing, State, TaskStart};
+
+fn task(key: &str) -> TaskStart {
+    TaskStart {
+        key: key.to_owned(),
+        kind: "text".to_owned(),
+        input: 1.into(),
+        deadline_ms: None,
+    }
+}
 
 #[test]
 fn effects_keep_their_order() {
     let to = Address::from_chain("ait1other").unwrap();
     let effects = Effects::none()
         .reply("one")
+        .reply_command(&KnownCommand::Pong)
         .send(to.clone(), "two")
         .set_state("three", 3)
-        .clear_state("four");
+        .clear_state("four")
+        .schedule("five", Duration::from_secs(5), "data")
+        .unschedule("six")
+        .start_task(task("seven"))
+        .cancel_task("eight")
+        .reject("nine");
     assert_eq!(
         effects.as_slice(),
         [
-            Effect::Reply {
-                payload: Json::string("one")
-            },
-            Effect::Send {
+            Effect::Reply(Outgoing::text("one")),
+            Effect::Reply(Outgoing::command(&KnownCommand::Pong)),
+            Effect::Send(Addressed {
                 to,
-                payload: Json::string("two"),
-                amount: 0
-            },
+                outgoing: Outgoing::text("two"),
+            }),
             Effect::SetState {
                 key: "three".to_owned(),
                 value: 3.into()
@@ -30,44 +46,101 @@ fn effects_keep_their_order() {
             Effect::ClearState {
                 key: "four".to_owned()
             },
+            Effect::Schedule {
+                name: "five".to_owned(),
+                after: Duration::from_secs(5),
+                data: "data".into(),
+            },
+            Effect::Unschedule {
+                name: "six".to_owned()
+            },
+            Effect::StartTask(task("seven")),
+            Effect::CancelTask {
+                key: "eight".to_owned()
+            },
+            Effect::Reject {
+                reason: "nine".to_owned()
+            },
         ]
     );
     effects.check().unwrap();
 }
 
 #[test]
-fn too_much_is_refused_by_name() {
+fn too_many_effects_are_refused() {
     let many = (0..=MAX_EFFECTS).fold(Effects::none(), |effects, _| effects.reply("x"));
     assert_eq!(many.check(), Err(EffectsError::TooMany(MAX_EFFECTS + 1)));
+}
 
+#[test]
+fn what_cannot_be_sent_is_refused_by_its_place() {
     let fits = Effects::none().reply("x".repeat(MAX_PAYLOAD_BYTES - 2));
     fits.check().unwrap();
-    let large = Effects::none()
-        .reply("ok")
-        .reply("x".repeat(MAX_PAYLOAD_BYTES - 1));
-    assert_eq!(
-        large.check(),
-        Err(EffectsError::PayloadTooLarge {
-            index: 1,
-            bytes: MAX_PAYLOAD_BYTES + 1
-        })
-    );
-    // What counts is the text that is posted: é is six characters there.
-    let escaped = Effects::none().reply("é".repeat(MAX_PAYLOAD_BYTES / 6));
-    assert!(matches!(
-        escaped.check(),
-        Err(EffectsError::PayloadTooLarge { .. })
-    ));
+    for payload in [
+        Payload::Text("x".repeat(MAX_PAYLOAD_BYTES - 1)),
+        // What counts is the text that is posted: é is six characters there.
+        Payload::Text("é".repeat(MAX_PAYLOAD_BYTES / 6)),
+        Payload::Opaque(Json::null()),
+    ] {
+        let effects = Effects::none().reply("ok").reply_with(Outgoing::new(payload));
+        let refused = effects.check();
+        assert!(
+            matches!(refused, Err(EffectsError::Payload { index: 1, .. })),
+            "{refused:?}"
+        );
+    }
+}
 
-    let key = "k".repeat(MAX_STATE_KEY_BYTES + 1);
-    assert!(matches!(
-        Effects::none().set_state(key, 1).check(),
-        Err(EffectsError::BadKey { .. })
-    ));
-    assert!(matches!(
-        Effects::none().clear_state("").check(),
-        Err(EffectsError::BadKey { .. })
-    ));
+#[test]
+fn names_have_a_length() {
+    let long = "k".repeat(MAX_STATE_KEY_BYTES + 1);
+    for name in ["", &long] {
+        for effects in [
+            Effects::none().set_state(name, 1),
+            Effects::none().clear_state(name),
+            Effects::none().schedule(name, Duration::ZERO, ()),
+            Effects::none().unschedule(name),
+            Effects::none().start_task(task(name)),
+            Effects::none().cancel_task(name),
+            Effects::none().reply_with(Outgoing::text("x").label(name)),
+        ] {
+            let bytes = name.len();
+            assert_eq!(effects.check(), Err(EffectsError::BadKey { bytes }));
+        }
+    }
+}
+
+#[test]
+fn values_have_a_size() {
+    let large = "x".repeat(MAX_STATE_VALUE_BYTES);
+    let mut start = task("task");
+    start.input = large.clone().into();
+    for effects in [
+        Effects::none().set_state("state", large.clone()),
+        Effects::none().schedule("timer", Duration::ZERO, large.clone()),
+        Effects::none().start_task(start),
+    ] {
+        assert!(matches!(
+            effects.check(),
+            Err(EffectsError::ValueTooLarge { bytes, .. }) if bytes == MAX_STATE_VALUE_BYTES + 2
+        ));
+    }
+}
+
+#[test]
+fn nothing_lies_further_ahead_than_ten_years() {
+    let far = MAX_AHEAD + Duration::from_millis(1);
+    for effects in [
+        Effects::none().schedule("timer", far, ()),
+        Effects::none().reply_with(Outgoing::text("x").expiring(far)),
+        Effects::none().reply_with(Outgoing::text("x").acknowledged(AckRequest::Done, far, 0)),
+    ] {
+        assert_eq!(effects.check(), Err(EffectsError::TooFarAhead { index: 0 }));
+    }
+    Effects::none()
+        .schedule("timer", MAX_AHEAD, ())
+        .check()
+        .unwrap();
 }
 
 #[test]

@@ -19,6 +19,7 @@ use crate::config::{Config, NoncePolicy};
 use crate::demo::evidence::{self, Found};
 use crate::runtime::clock::Clock;
 use crate::runtime::control::{self, Answer, ControlError, Request};
+use crate::runtime::send;
 use crate::store::list::{self, Filter};
 use crate::store::open_for_reading;
 use crate::wallet::{PasswordSource, WalletStore};
@@ -191,10 +192,14 @@ async fn through_runtime(
         .map_err(|error| Failure::internal(format!("making a request's key: {error}")))?;
     let request = Request::Send {
         from: args.wallet.clone(),
-        to: to.clone(),
-        payload: Json::string(args.text.clone()),
-        amount: args.amount,
-        key: hex::encode(key),
+        message: Box::new(send::Request {
+            amount: args.amount,
+            ..send::Request::new(
+                to.clone(),
+                Json::string(args.text.clone()),
+                hex::encode(key),
+            )
+        }),
     };
     let row = match control::ask(&config.store.path, &request).await {
         Ok(Answer::Queued { outbox, .. }) => outbox,

@@ -14,15 +14,21 @@ use tokio::sync::watch;
 use super::prepare::{self, Candidate, ENDOWMENT, Wallets};
 use super::{HostError, HostOptions, InHand, Started, chain};
 use crate::config::{Config, DevnetTable};
+use crate::runtime::agent::{AgentLinks, SignerLinks};
 use crate::runtime::clock::Clock;
 use crate::runtime::control::{self, ControlLinks, socket_path};
+use crate::runtime::directory::Directory;
 use crate::runtime::http::StatusServer;
 use crate::runtime::metrics::Metrics;
+use crate::runtime::rates::Rates;
 use crate::runtime::roster::{Hosted, Roster};
 use crate::runtime::router::{ChainRules, InboxRouter, SubmitterLinks};
+use crate::runtime::send::SendLinks;
 use crate::runtime::signer::{Keyring, Signer};
 use crate::runtime::submitter::{Drain, Submitter, SubmitterSettings};
+use crate::runtime::tasks::Pool;
 use crate::runtime::watcher::ChainWatcher;
+use crate::runtime::world::Surroundings;
 use crate::runtime::{Confirmed, Shared, Spans};
 use crate::store::commit::HostedAgent;
 use crate::store::{AgentId, Commit, Store, read};
@@ -168,15 +174,29 @@ async fn host(
     .await?;
 
     let in_hand = InHand::default();
+    let clock = Clock::default();
+    let directory = Directory::load(&store, config.contacts.clone()).await?;
+    let world = Arc::new(Surroundings::new(
+        store.clone(),
+        directory.clone(),
+        roster.clone(),
+        clock.clone(),
+        env!("CARGO_PKG_VERSION"),
+        clock.now_ms(),
+    ));
     let shared = Shared {
         store: store.clone(),
-        clock: Clock::default(),
+        clock,
         metrics: Arc::clone(&metrics),
         workers: workers.clone(),
         stopping: stopping.clone(),
         confirmed: Confirmed::default(),
         spans: Spans::default(),
         in_hand: in_hand.clone(),
+        directory,
+        world,
+        pool: Pool::default(),
+        rates: Rates::default(),
     };
     // Until the first reading, the position says what may be acted on.
     if let Some(height) = beginning.cursor.height() {
@@ -208,13 +228,20 @@ async fn host(
         .collect();
     let router = InboxRouter::new(
         shared.clone(),
-        roster.clone(),
+        AgentLinks {
+            roster: roster.clone(),
+            chain_id: config.chain.id.clone(),
+            signer: SignerLinks {
+                keys: signer.clone().recipient(),
+                open: signer.clone().recipient(),
+            },
+            submitter: links.clone(),
+        },
         ChainRules {
             id: config.chain.id.clone(),
             confirmations: config.chain.confirmations,
             final_depth: config.chain.final_depth,
         },
-        links.clone(),
         arbiters.iter().map(Arbiter::handle).collect(),
     )
     .start();
@@ -225,7 +252,11 @@ async fn host(
             wake: router.clone().recipient(),
             resume: submitter.clone().recipient(),
             look: submitter.clone().recipient(),
-            submitter: links,
+            send: SendLinks {
+                chain_id: config.chain.id.clone(),
+                keys: signer.clone().recipient(),
+                submitter: links,
+            },
         },
     )
     .map_err(|source| HostError::Socket {
@@ -402,8 +433,9 @@ fn has_chain(dir: &Path) -> bool {
 async fn forget(shared: Shared, retention: Duration) {
     let retention = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
     loop {
-        let before = shared.clock.now_ms().saturating_sub(retention);
-        match shared.store.commit(Commit::Forget { before }).await {
+        let at = shared.clock.now_ms();
+        let before = at.saturating_sub(retention);
+        match shared.store.commit(Commit::Forget { before, at }).await {
             Ok(receipt) if receipt.changed > 0 => {
                 tracing::info!(
                     rows = receipt.changed,

@@ -349,8 +349,8 @@ impl Submitter {
     }
 
     pub(super) fn address(&self, agent: AgentId) -> Option<Address> {
-        let hosted = self.roster.get(agent).map(|hosted| &hosted.address);
-        hosted.or_else(|| self.departed.get(&agent)).cloned()
+        let hosted = self.roster.get(agent).map(|hosted| hosted.address.clone());
+        hosted.or_else(|| self.departed.get(&agent).cloned())
     }
 }
 

@@ -8,9 +8,9 @@ use actix::prelude::Recipient;
 use agentry_sdk::{AnyBehaviour, TaskLimits};
 use tokio::task::JoinSet;
 
+use super::MAX_INTERRUPTIONS;
 use super::attempt::{Attempt, Links, limits};
 use super::verdict::{failure, interrupted, missed_deadline};
-use super::MAX_INTERRUPTIONS;
 use crate::runtime::Shared;
 use crate::runtime::kill::{self, Point};
 use crate::runtime::roster::Roster;

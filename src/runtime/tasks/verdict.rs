@@ -129,8 +129,8 @@ fn backoff(failed: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::rows::{TaskId, TaskState};
     use crate::store::AgentId;
+    use crate::store::rows::{TaskId, TaskState};
 
     const NOW: u64 = 1_000_000;
 

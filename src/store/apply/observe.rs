@@ -1,11 +1,11 @@
 //! What was seen on the chain: messages, one's own transactions, blocks withdrawn.
 
-use agentry_protocol::BlockHeight;
+use agentry_protocol::{BlockHeight, MessageDigest, TransactionHash};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{cards, height, receipts, set_meta, time};
+use super::{cards, height, receipts, set_meta, spending, time};
 use crate::store::commit::{Arrival, Observation, Receipt, Step};
-use crate::store::rows::OutboxId;
+use crate::store::rows::{AgentId, OutboxId};
 use crate::store::{StoreError, meta, read};
 
 pub(super) fn observe(
@@ -40,11 +40,16 @@ pub(super) fn observe(
                     )?;
                     Ok(rows.collect::<Result<_, _>>()?)
                 };
+                let given_up = given_up(db, *agent, *hash, *digest)?;
                 let mut ids = seen("hash", hash.to_string())?;
                 if let (true, Some(digest)) = (ids.is_empty(), digest) {
                     ids = seen("digest", digest.to_string())?;
                 }
                 for id in ids {
+                    if given_up.contains(&id) {
+                        let paid = spending::charge_again(db, id, spending::day_of(at))?;
+                        receipt.recharged.extend(paid);
+                    }
                     receipts::mined(db, id, *at_height, at, receipt)?;
                     receipt.mined.push((id, *hash));
                 }
@@ -78,6 +83,25 @@ pub(super) fn observe(
         .execute(params![height(through), time(at)])?;
     }
     set_meta(db, meta::CURSOR, &observation.cursor.to_string())
+}
+
+/// The rows of a transaction that was given up, and paid back.
+fn given_up(
+    db: &Connection,
+    agent: AgentId,
+    hash: TransactionHash,
+    digest: Option<MessageDigest>,
+) -> Result<Vec<OutboxId>, StoreError> {
+    let digest = digest.map(|digest| digest.to_string());
+    Ok(db
+        .prepare_cached(
+            "SELECT id FROM outbox
+             WHERE (hash = ?2 OR digest = ?3) AND +agent = ?1 AND +state = 'failed'",
+        )?
+        .query_map(params![agent.0, hash.to_string(), digest], |row| {
+            row.get(0).map(OutboxId)
+        })?
+        .collect::<Result<_, _>>()?)
 }
 
 fn arrive(

@@ -10,7 +10,11 @@ use crate::store::rows::{AgentId, OutboxId, ReceiptState};
 use crate::store::{StoreError, read};
 
 /// The rows of inbox, outbox and events that a target names: one, all (`None` within), or none.
-type Parts = (Option<Option<i64>>, Option<Option<i64>>, Option<Option<i64>>);
+type Parts = (
+    Option<Option<i64>>,
+    Option<Option<i64>>,
+    Option<Option<i64>>,
+);
 
 const fn parts(target: QueueTarget) -> Parts {
     match target {
@@ -64,11 +68,9 @@ pub(super) fn retry(
             receipts::reopen(db, OutboxId(id))?;
             let signed = read::open_transaction(db, OutboxId(id))?;
             if signed.is_some() {
-                spending::charge(db, OutboxId(id), at)?;
+                spending::charge(db, OutboxId(id), day_of(at))?;
             }
-            receipt
-                .reopened
-                .extend(signed);
+            receipt.reopened.extend(signed);
         }
     }
     Ok(())
@@ -103,7 +105,7 @@ pub(super) fn discard(
         // What was signed may be with the node: only what was not can be taken back.
         if let Some(id) = id {
             let dropped = db.execute(
-                "UPDATE outbox SET state = 'failed', reason = ?3, settled_at = ?2
+                "UPDATE outbox SET state = 'failed', reason = ?3, settled_at = ?2, held = 0
                  WHERE id = ?1 AND state = 'queued'",
                 params![id, time(at), REASON],
             )?;
@@ -139,7 +141,7 @@ pub(super) fn forget(
         params![before, time(ids_before)],
     )?;
     receipt.changed += db.execute("DELETE FROM task WHERE ended_at < ?1", params![before])?;
-    receipt.changed += db.execute("DELETE FROM spending WHERE day < ?1", params![time(day_of(at))])?;
+    receipt.changed += spending::forget(db)?;
     receipt.changed += db.execute("DELETE FROM outbox WHERE settled_at < ?1", params![before])?;
     receipt.changed += db.execute("DELETE FROM forged WHERE seen_at < ?1", params![before])?;
     cards::forget(db, at, receipt)

@@ -167,7 +167,10 @@ fn handle(
 }
 
 /// A run failed.
-#[expect(clippy::too_many_arguments, reason = "they are the fields of one commit")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "they are the fields of one commit"
+)]
 pub(super) fn fail(
     db: &Connection,
     event: EventRef,

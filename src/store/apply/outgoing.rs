@@ -87,7 +87,7 @@ pub(super) fn prepare(
              WHERE id = (SELECT agent FROM outbox WHERE id = ?1)",
         )?
         .execute(params![id.0, prepared.nonce])?;
-        spending::charge(db, id, at)?;
+        spending::charge(db, id, prepared.day)?;
     }
     Ok(changed)
 }
@@ -95,7 +95,7 @@ pub(super) fn prepare(
 /// Queued drafts whose time is over are not sent any more.
 pub(super) fn lapse(db: &Connection, at: u64, receipt: &mut Receipt) -> Result<(), StoreError> {
     let mut statement = db.prepare_cached(
-        "UPDATE outbox SET state = 'failed', reason = ?2, settled_at = ?1
+        "UPDATE outbox SET state = 'failed', reason = ?2, settled_at = ?1, held = 0
          WHERE state = 'queued' AND expires_at < ?1 RETURNING id",
     )?;
     let ids: Vec<OutboxId> = statement

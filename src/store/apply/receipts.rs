@@ -63,8 +63,7 @@ fn find(db: &Connection, outbox: OutboxId) -> Result<Option<Row>, StoreError> {
                 behaviour: row.get(2)?,
                 label: row.get(3)?,
                 wanted: row.get(4)?,
-                state: ReceiptState::parse(row.get_ref(5)?.as_str()?)
-                    .unwrap_or(ReceiptState::Open),
+                state: ReceiptState::parse(row.get_ref(5)?.as_str()?).unwrap_or(ReceiptState::Open),
                 within_ms: row.get(6)?,
                 mined: row.get(7)?,
             })
@@ -158,7 +157,13 @@ pub(super) fn acknowledge(
                             due_at = iif(?5, NULL, due_at)
          WHERE outbox = ?1",
     )?
-    .execute(params![row.outbox.0, state.as_str(), detail, time(at), over])?;
+    .execute(params![
+        row.outbox.0,
+        state.as_str(),
+        detail,
+        time(at),
+        over
+    ])?;
     receipt.changed += 1;
     let detail = detail.map(ToOwned::to_owned);
     let fate = match state {

@@ -73,11 +73,7 @@ pub(super) fn retry(
 }
 
 /// An attempt ended with the process: the task waits as it did before it.
-pub(super) fn interrupt(
-    db: &Connection,
-    task: TaskId,
-    attempts: u32,
-) -> Result<usize, StoreError> {
+pub(super) fn interrupt(db: &Connection, task: TaskId, attempts: u32) -> Result<usize, StoreError> {
     Ok(db
         .prepare_cached(
             "UPDATE task SET state = 'submitted', interrupted = interrupted + 1,
@@ -249,8 +245,14 @@ pub(super) fn cancel(
         .optional()?;
     if let Some((owner, task)) = found {
         receipt.canceled.push(task);
-        ended(db, task, &owner, &json!({ "news": "canceled" }), at, receipt)?;
+        ended(
+            db,
+            task,
+            &owner,
+            &json!({ "news": "canceled" }),
+            at,
+            receipt,
+        )?;
     }
     Ok(())
 }
-

@@ -2,9 +2,7 @@
 
 use std::collections::HashSet;
 
-use agentry_protocol::{
-    BlockHeight, Limits, MessageDigest, StoredTransaction, TransactionHash,
-};
+use agentry_protocol::{BlockHeight, Limits, MessageDigest, StoredTransaction, TransactionHash};
 use agentry_sdk::Authenticity;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -258,9 +256,11 @@ fn message(db: &Connection, row: &Row<'_>) -> rusqlite::Result<DueMessage> {
 /// # Errors
 /// What SQLite says.
 pub fn message_at(db: &Connection, id: InboxId) -> rusqlite::Result<Option<DueMessage>> {
-    db.prepare_cached(&format!("SELECT {MESSAGE_COLUMNS} FROM inbox WHERE id = ?1"))?
-        .query_row(params![id.0], |row| message(db, row))
-        .optional()
+    db.prepare_cached(&format!(
+        "SELECT {MESSAGE_COLUMNS} FROM inbox WHERE id = ?1"
+    ))?
+    .query_row(params![id.0], |row| message(db, row))
+    .optional()
 }
 
 fn events(
@@ -282,7 +282,7 @@ fn events(
             *next_at = Some(next_at.map_or(due_at, |next: u64| next.min(due_at)));
             break;
         }
-        let data: serde_json::Value = text(row, 4, serde_json::from_str)?;
+        let data: serde_json::Value = text(row, 4, |json| serde_json::from_str(json))?;
         let inbox: Option<i64> = row.get(5)?;
         let task = match data.get("task").and_then(serde_json::Value::as_i64) {
             Some(id) => task::task(db, TaskId(id))?,

@@ -43,6 +43,15 @@ ALTER TABLE outbox ADD COLUMN resend_of  INTEGER;                    -- the row 
 ALTER TABLE outbox ADD COLUMN expires_at INTEGER;                    -- ms since the epoch
 ALTER TABLE outbox ADD COLUMN answers_unverified INTEGER NOT NULL DEFAULT 0; -- 1: paid from the tenth
 ALTER TABLE outbox ADD COLUMN budget_day INTEGER;                    -- the day whose budget paid for it
+ALTER TABLE outbox ADD COLUMN held       INTEGER NOT NULL DEFAULT 0; -- 1: queued, and waits for a budget
+DROP INDEX outbox_queued;
+DROP INDEX outbox_turn;
+CREATE INDEX outbox_queued ON outbox (id)         WHERE state = 'queued' AND held = 0;
+CREATE INDEX outbox_turn   ON outbox (agent, id)  WHERE state = 'queued' AND held = 0;
+CREATE INDEX outbox_held   ON outbox (agent, answers_unverified, id)
+    WHERE state = 'queued' AND held = 1;
+CREATE INDEX outbox_expiry ON outbox (expires_at) WHERE state = 'queued' AND expires_at IS NOT NULL;
+CREATE INDEX outbox_failed ON outbox (agent, id)  WHERE state = 'failed';
 CREATE INDEX outbox_resend ON outbox (resend_of) WHERE resend_of IS NOT NULL;
 
 -- What is known of the fate of a message that was sent, where somebody wants to know.

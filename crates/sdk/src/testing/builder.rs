@@ -101,6 +101,17 @@ impl MessageBuilder {
         self
     }
 
+    /// From whom it is if nobody was named yet.
+    pub(super) fn or_from(mut self, from: &Address) -> Self {
+        self.from.get_or_insert_with(|| from.clone());
+        self
+    }
+
+    /// Whether it says whom it is from.
+    pub(super) const fn has_sender(&self) -> bool {
+        self.from.is_some()
+    }
+
     /// To whom it goes. In a simulation this is the first hosted agent by default.
     #[must_use]
     pub fn to(mut self, to: impl Into<Address>) -> Self {
@@ -213,8 +224,8 @@ impl MessageBuilder {
     pub fn build(self) -> Message {
         let answers = self.answers.clone();
         let default = Party::named("agent").address;
-        let written = self.write(&default, START_MS, 0);
-        let digest = written.digest(0);
+        let written = self.write(&default, START_MS, "");
+        let digest = written.digest("");
         let mut message = Message::read(
             TransactionHash::of(digest.as_bytes()),
             digest,
@@ -229,11 +240,11 @@ impl MessageBuilder {
         message
     }
 
-    /// The message as it is posted at `now_ms`; `nonce` tells it from its like.
+    /// The message as it is posted at `now_ms`; `nonce` tells it from its like, and is the same in every run of the same history.
     ///
     /// # Panics
     /// As [`Self::build`].
-    pub(super) fn write(self, default_to: &Address, now_ms: u64, nonce: u64) -> Written {
+    pub(super) fn write(self, default_to: &Address, now_ms: u64, nonce: &str) -> Written {
         let mut header = self.header;
         if self.wants_id && header.id.is_none() {
             header.id = Some(made_id(now_ms, &format!("test/{nonce}")));
@@ -262,7 +273,7 @@ impl MessageBuilder {
 }
 
 impl Written {
-    pub(super) fn digest(&self, nonce: u64) -> MessageDigest {
+    pub(super) fn digest(&self, nonce: &str) -> MessageDigest {
         let text = format!(
             "{} {} {} {nonce} {}",
             self.from,

@@ -9,7 +9,7 @@ use super::conduct::backoff_ms;
 use super::outbox::after_ms;
 use super::queue::Item;
 use crate::task::{Desk, Task, TaskError, TaskOutput, TaskStart};
-use crate::{Event, Settlement, TaskNews, TaskReport};
+use crate::{AnyBehaviour, Event, Settlement, TaskNews, TaskReport};
 
 /// How an attempt at a task goes in a simulation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,12 +53,11 @@ pub(super) struct TaskRow {
 }
 
 impl TaskRow {
-    /// The process ended: an attempt that was being made is made again.
+    /// The process ended: an attempt that was being made is made again, within the same limit.
     pub(super) fn interrupt(&mut self) {
         if self.state == TaskState::Working {
             self.state = TaskState::Submitted;
             self.attempt = self.attempt.saturating_sub(1);
-            self.limit_ms = None;
         }
     }
 
@@ -172,7 +171,8 @@ impl Simulation {
         row.state = TaskState::Working;
         let shown = row.task(&hosted.agent.name);
         let limits = behaviour.task_limits(&shown.kind);
-        row.limit_ms = Some(after_ms(now, limits.time));
+        let limit = row.limit_ms.unwrap_or(after_ms(now, limits.time));
+        row.limit_ms = Some(limit);
         let notes: Arc<Mutex<Option<(f64, Option<String>)>>> = Arc::default();
         let outcome = match (self.plan)(&shown) {
             TaskPlan::Hang => return true,
@@ -204,25 +204,33 @@ impl Simulation {
             }
             Err(error) => self.attempt_failed(host, task, &error),
         }
-        self.may_die_after_commit(host);
+        self.may_die_after_commit();
         true
     }
 
-    fn next_task(&self, host: usize) -> Option<(usize, Arc<dyn crate::AnyBehaviour>)> {
+    /// The first task that is due and has a place; one whose attempt was interrupted comes before
+    /// the others.
+    fn next_task(&self, host: usize) -> Option<(usize, Arc<dyn AnyBehaviour>)> {
         let hosted = self.hosts.get(host)?;
         let tasks = &hosted.store.tasks;
-        tasks.iter().enumerate().find_map(|(position, row)| {
-            let due = row.state == TaskState::Submitted && row.not_before <= self.now_ms;
-            let behaviour = &hosted.instances.get(row.behaviour)?.behaviour;
-            let same = |other: &&TaskRow| {
+        let is_due = |row: &TaskRow| {
+            let Some(one) = hosted.instances.get(row.behaviour) else {
+                return false;
+            };
+            let limit = one.behaviour.task_limits(&row.start.kind).concurrency;
+            let working = tasks.iter().filter(|other| {
                 other.state == TaskState::Working
                     && other.behaviour == row.behaviour
                     && other.start.kind == row.start.kind
-            };
-            let limit = behaviour.task_limits(&row.start.kind).concurrency.max(1);
-            let free = tasks.iter().filter(same).count() < limit;
-            (due && free).then(|| (position, Arc::clone(behaviour)))
-        })
+            });
+            row.state == TaskState::Submitted
+                && row.not_before <= self.now_ms
+                && working.count() < limit.max(1)
+        };
+        let due = tasks.iter().enumerate().filter(|(_, row)| is_due(row));
+        let (position, row) = due.min_by_key(|(_, row)| row.limit_ms.is_none())?;
+        let one = hosted.instances.get(row.behaviour)?;
+        Some((position, Arc::clone(&one.behaviour)))
     }
 
     fn attempt_failed(&mut self, host: usize, task: usize, error: &TaskError) {

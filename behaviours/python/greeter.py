@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""Greets whoever asks for it, remembers him, and asks after him later.
+
+In agents.toml:
+
+    behaviours = [{ kind = "process", program = "./greeter.py", commands = ["GREET"] }]
+
+What it is sent, as a command:
+
+    {"cmd": "GREET", "name": "Ada"}
+
+It answers "Hello, Ada!", and when Ada comes again "Welcome back, Ada! That makes 2 times.". A while
+after her last visit it writes to her once, of its own accord. Its settings, all of them optional:
+
+    settings = { greeting = "Good day", ask_after = 3600 }   # ask_after: seconds; 0 never asks
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import agentry
+
+MAX_NAME = 64
+"""The longest name that is repeated to its sender, in characters."""
+
+MAX_VISITORS = 1000
+"""How many are remembered. Anyone can write to an agent from as many addresses as he likes, and
+state is read and written with each event, so what a stranger can make grow has a bound."""
+
+
+class Greeter(agentry.Behaviour):
+    """A complete behaviour: settings, state, a timer, replies, and a message of its own accord."""
+
+    def __init__(self) -> None:
+        self.greeting = "Hello"
+        self.ask_after = 3600.0
+
+    def start(self, settings: agentry.Json) -> None:
+        unknown = settings.keys() - {"greeting", "ask_after"}
+        if unknown:
+            raise ValueError(f"settings has keys that the greeter does not know: {unknown}")
+        self.greeting = str(settings.get("greeting", self.greeting))
+        self.ask_after = float(settings.get("ask_after", self.ask_after))
+
+    def on_message(
+        self, message: agentry.Message, context: agentry.Context
+    ) -> Optional[agentry.Effects]:
+        name = (message.command or {}).get("name", "stranger")
+        # What comes from the chain was written by a stranger, and may be anything.
+        if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or not name.isprintable():
+            return agentry.Effects().reject(f"a name has 1 to {MAX_NAME} printable characters")
+
+        # The state belongs to this agent and this behaviour. It is stored together with the reply,
+        # so a visit is counted once, however often this code runs for it.
+        key = f"visitor:{message.sender}"
+        visits = context.state.get(key, {"visits": 0})["visits"] + 1
+        if visits == 1:
+            text = f"{self.greeting}, {name}!"
+        else:
+            text = f"Welcome back, {name}! That makes {visits} times."
+        effects = agentry.Effects().reply(text)
+        effects.set_state(key, {"visits": visits, "last_ms": context.now_ms})
+        if key not in context.state and len(context.state) >= MAX_VISITORS:
+            effects.clear_state(min(context.state, key=lambda key: context.state[key]["last_ms"]))
+
+        if self.ask_after > 0:
+            # One timer for each visitor: a new visit puts it off.
+            data = {"to": message.sender, "name": name}
+            effects.schedule(f"ask:{message.sender}", self.ask_after, data)
+        return effects
+
+    def on_timer(
+        self, timer: agentry.Timer, context: agentry.Context
+    ) -> Optional[agentry.Effects]:
+        return agentry.Effects().send(
+            timer.data["to"], f"How have you been, {timer.data['name']}?", label=timer.name
+        )
+
+    def on_fate(
+        self, sent: agentry.Sent, fate: agentry.Fate, context: agentry.Context
+    ) -> Optional[agentry.Effects]:
+        # Whom the message did not reach is forgotten.
+        if fate.fate == "unsent":
+            agentry.log(f"could not write to {sent.to}: {fate.reason}", level="warn")
+            return agentry.Effects().clear_state(f"visitor:{sent.to}")
+        return None
+
+
+if __name__ == "__main__":
+    agentry.run(Greeter())

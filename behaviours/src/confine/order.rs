@@ -1,0 +1,55 @@
+//! What is run, under which limits, and what became of it.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// How a program is run; given to the helper as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Order {
+    /// The run's own folder, which is removed at the end.
+    pub(crate) folder: PathBuf,
+    /// The limits.
+    pub(crate) limits: Limits,
+}
+
+/// What a program whose run has this folder reads on its standard input.
+pub(crate) fn input_in(folder: &Path) -> PathBuf {
+    folder.join("input")
+}
+
+/// Where it works.
+pub(crate) fn work_in(folder: &Path) -> PathBuf {
+    folder.join("work")
+}
+
+/// The limits of a program; the module's documentation says what each holds for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Limits {
+    /// Resident memory of all processes, and private memory of each, in bytes.
+    pub(crate) memory: u64,
+    /// Processes at the same time.
+    pub(crate) processes: u64,
+    /// CPU time of each process, in seconds.
+    pub(crate) cpu: Option<u64>,
+    /// The largest file that is written, in bytes.
+    pub(crate) file_size: u64,
+    /// Files that a process has open.
+    pub(crate) open_files: u64,
+}
+
+/// What became of a program; the watcher writes it as JSON when nothing of the program is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Report {
+    /// It ended with this exit code.
+    Exited(i32),
+    /// A signal ended it.
+    Signaled(i32),
+    /// Its processes held more memory than allowed.
+    Memory,
+    /// There were more processes than allowed.
+    Processes,
+}

@@ -1,0 +1,221 @@
+//! One run of a program: starting it, reading what it writes, what came of it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use agentry_sdk::{Desk, Task, TaskError};
+use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::net::UnixStream;
+use tokio::process::Child;
+
+use super::{Command, notes};
+use crate::confine;
+use crate::confine::order::{Order, Report, input_in, work_in};
+
+/// The exit code that asks for another attempt: `EX_TEMPFAIL` of sysexits.
+const TEMPORARY: i32 = 75;
+
+/// The longest report of the watcher, in bytes.
+const REPORT: u64 = 1 << 10;
+
+/// A program that runs, with its watcher. Dropping it has the watcher end it all and remove the
+/// folder.
+struct Running {
+    /// The watcher.
+    child: Child,
+    /// What the watcher waits on.
+    lifeline: UnixStream,
+    folder: PathBuf,
+}
+
+/// Runs the program on an input; its output.
+pub(super) async fn run(
+    command: &Command,
+    task: &Task,
+    input: Vec<u8>,
+    desk: &Desk,
+) -> Result<String, TaskError> {
+    let mut running = start(command, input).await.map_err(|error| {
+        tracing::warn!(
+            agent = %task.agent, kind = %task.kind, task = %task.key, program = %command.program.display(),
+            %error, "a program cannot be run"
+        );
+        TaskError::transient("not-started", "the program could not be started")
+    })?;
+    let ended = follow(&mut running, command.max_output, desk).await;
+    let (output, notes, report) = match ended {
+        Ok(ended) => ended,
+        // Dropping what runs ends it.
+        Err(TooMuch) => (Vec::new(), String::new(), Some(End::Output)),
+    };
+    if report.is_none() {
+        remove(running.folder).await;
+    }
+    let result = judge(command, output, report);
+    if let Err(error) = &result {
+        tracing::warn!(
+            agent = %task.agent, kind = %task.kind, task = %task.key, program = %command.program.display(),
+            attempt = task.attempt, code = error.code(), again = error.is_transient(),
+            stderr = ?notes, "a program failed: {}", error.message()
+        );
+    }
+    result
+}
+
+/// How a run ended.
+#[derive(Clone, Copy)]
+enum End {
+    /// As the watcher says.
+    Reported(Report),
+    /// It wrote too much.
+    Output,
+}
+
+fn judge(command: &Command, output: Vec<u8>, end: Option<End>) -> Result<String, TaskError> {
+    let limits = &command.limits;
+    let exceeded = |code: &str, what: String| {
+        let message = format!("the program was ended: {what}");
+        Err(TaskError::permanent(code, message))
+    };
+    let Some(end) = end else {
+        let message = "the program was ended from outside, with its watcher";
+        return Err(TaskError::transient("interrupted", message));
+    };
+    match end {
+        End::Reported(Report::Exited(0)) => String::from_utf8(output)
+            .map_err(|_| TaskError::permanent("bad-output", "the program's output is no UTF-8")),
+        End::Reported(Report::Exited(TEMPORARY)) => Err(TaskError::transient(
+            "temporary",
+            "the program asks to be tried again",
+        )),
+        End::Reported(Report::Exited(code)) => {
+            let message = format!("the program failed with exit code {code}");
+            Err(TaskError::permanent("exit", message))
+        }
+        End::Reported(Report::Signaled(signal)) if signal == XCPU => {
+            exceeded("cpu-limit", "it used more CPU time than it may".to_owned())
+        }
+        End::Reported(Report::Signaled(signal)) if signal == XFSZ => {
+            exceeded("file-limit", "it wrote a larger file than it may".to_owned())
+        }
+        End::Reported(Report::Signaled(signal)) => {
+            let message = format!("signal {signal} ended the program");
+            Err(TaskError::permanent("killed", message))
+        }
+        End::Reported(Report::Memory) => exceeded(
+            "memory-limit",
+            format!("it used more than {} bytes of memory", limits.memory),
+        ),
+        End::Reported(Report::Processes) => exceeded(
+            "process-limit",
+            format!("it ran more than {} processes", limits.processes),
+        ),
+        End::Output => exceeded(
+            "output-limit",
+            format!("it wrote more than {} bytes", command.max_output),
+        ),
+    }
+}
+
+/// The signal at `RLIMIT_CPU`.
+const XCPU: i32 = rustix::process::Signal::XCPU.as_raw();
+/// The signal at `RLIMIT_FSIZE`.
+const XFSZ: i32 = rustix::process::Signal::XFSZ.as_raw();
+
+async fn start(command: &Command, input: Vec<u8>) -> io::Result<Running> {
+    let scratch = command.scratch.clone();
+    let folder = tokio::task::spawn_blocking(move || prepare(&scratch, &input));
+    let folder = folder.await.map_err(io::Error::other)??;
+    let order = Order {
+        folder: folder.path().to_owned(),
+        limits: command.limits,
+    };
+    let (lifeline, theirs) = StdUnixStream::pair()?;
+    lifeline.set_nonblocking(true)?;
+    let lifeline = UnixStream::from_std(lifeline)?;
+    let text = serde_json::to_string(&order).map_err(io::Error::other)?;
+    let child = confine::command(&text, command.program.as_os_str())
+        .args(&command.args)
+        .env_clear()
+        .envs(command.environment(&work_in(&order.folder)))
+        .current_dir("/")
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    // From here on it is the watcher's to remove.
+    let folder = folder.keep();
+    Ok(Running {
+        child,
+        lifeline,
+        folder,
+    })
+}
+
+/// Makes the folder of a run, with its input and an empty folder to work in.
+fn prepare(scratch: &Path, input: &[u8]) -> io::Result<TempDir> {
+    let folder = tempfile::Builder::new()
+        .prefix("agentry-")
+        .tempdir_in(scratch)?;
+    std::fs::write(input_in(folder.path()), input)?;
+    std::fs::create_dir(work_in(folder.path()))?;
+    Ok(folder)
+}
+
+/// Removes what a watcher that was ended left behind.
+async fn remove(folder: PathBuf) {
+    let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(&folder));
+    if let Ok(Err(error)) = removed.await {
+        tracing::warn!(%error, "the folder of a program that was ended from outside stays");
+    }
+}
+
+/// What came of a run: the output, the end of standard error, and the watcher's report, if it
+/// gave one.
+type Ended = (Vec<u8>, String, Option<End>);
+
+/// More output than allowed.
+struct TooMuch;
+
+/// Reads all that is written, until the watcher has ended.
+async fn follow(running: &mut Running, max_output: usize, desk: &Desk) -> Result<Ended, TooMuch> {
+    let stdout = running.child.stdout.take();
+    let stderr = running.child.stderr.take();
+    let output = async {
+        match stdout {
+            Some(stdout) => read_output(stdout, max_output).await,
+            None => Ok(Vec::new()),
+        }
+    };
+    let notes = async {
+        Ok(match stderr {
+            Some(stderr) => notes::read(stderr, desk).await,
+            None => String::new(),
+        })
+    };
+    let report = async { Ok(read_report(&mut running.lifeline).await) };
+    let ended = async { Ok(running.child.wait().await) };
+    let (output, notes, report, _) = tokio::try_join!(output, notes, report, ended)?;
+    Ok((output, notes, report.map(End::Reported)))
+}
+
+async fn read_output(from: impl AsyncRead + Unpin, max: usize) -> Result<Vec<u8>, TooMuch> {
+    let mut output = Vec::new();
+    let bound = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
+    // What cannot be read ends it, as the watcher's report then says.
+    let _ = from.take(bound).read_to_end(&mut output).await;
+    if output.len() > max {
+        return Err(TooMuch);
+    }
+    Ok(output)
+}
+
+async fn read_report(from: &mut UnixStream) -> Option<Report> {
+    let mut report = Vec::new();
+    from.take(REPORT).read_to_end(&mut report).await.ok()?;
+    serde_json::from_slice(&report).ok()
+}

@@ -1,0 +1,259 @@
+//! `process`: a program in any language that speaks JSON lines.
+//!
+//! ```toml
+//! behaviours = [{ kind = "process", program = "./greeter.py", commands = ["GREET"] }]
+//! ```
+//!
+//! The program is shown events on its standard input and answers with effects on its standard
+//! output; docs/process.md is the guide for its author. Here is what stands between the two:
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`wire`] | the lines, and their JSON Schema |
+//! | [`settings`] | the keys in agents.toml |
+//! | [`error`] | what goes wrong with a program |
+//! | `show`, `read` | the sdk's types as lines, and back |
+//! | `keeper` | starts the program when it is needed, and again when it has ended |
+//! | `session` | one life of it: reads, writes, watches |
+//! | `launch` | the process, its environment, its group |
+//! | `lines`, `journal` | bounded lines; its log |
+//!
+//! One entry of agents.toml is one program, started at its first event, however many agents of a
+//! fleet share the entry. The program is trusted to do its work and not to do it well: one that
+//! ends, hangs, babbles, floods or does not read costs the runs that it had in hand, which are
+//! tried again, and is killed with its process group and started again.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use agentry_sdk::protocol::Payload;
+use agentry_sdk::{
+    Authenticity, Behaviour, BehaviourError, ConfigureError, Context, Desk, Effects, Fate, Message,
+    SentMessage, Settlement, Setup, Task, TaskError, TaskLimits, TaskOutput, TaskReport, Timer,
+};
+use tokio::time::Instant;
+
+mod journal;
+mod keeper;
+mod launch;
+mod lines;
+mod read;
+mod session;
+mod show;
+
+pub mod error;
+pub mod settings;
+pub mod wire;
+
+pub use error::{End, ProcessError};
+pub use settings::ProcessSettings;
+
+use keeper::Keeper;
+use launch::Launch;
+use session::{Answer, Subject, View};
+use wire::{Event, ToProgram};
+
+/// The name of the kind.
+const KIND: &str = "process";
+
+/// Has a program decide.
+#[derive(Debug)]
+pub struct Process {
+    keeper: Keeper,
+    filter: Filter,
+    answers: bool,
+    watches: bool,
+    demands: Authenticity,
+    demands_seal: bool,
+    capabilities: Vec<String>,
+    tasks: BTreeMap<String, TaskLimits>,
+}
+
+/// Which of the messages that answer nothing are shown.
+enum Filter {
+    All,
+    Some { commands: Vec<String>, texts: bool },
+}
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("All"),
+            Self::Some { commands, texts } => f
+                .debug_struct("Some")
+                .field("commands", commands)
+                .field("texts", texts)
+                .finish(),
+        }
+    }
+}
+
+impl Filter {
+    fn passes(&self, message: &Message) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some { commands, texts } => match &message.payload {
+                Payload::Text(_) => *texts,
+                Payload::Command(command) => {
+                    commands.contains(&command.cmd) && show::plain_command(&command.body).is_some()
+                }
+                Payload::Opaque(_) => false,
+            },
+        }
+    }
+}
+
+impl Process {
+    /// Shows the program an event.
+    async fn show(&self, event: Event, context: &Context) -> Result<Effects, BehaviourError> {
+        let _permit = self.keeper.permit().await?;
+        let view = View {
+            world: std::sync::Arc::clone(&context.world),
+            now_ms: context.now_ms,
+            taken: Instant::now(),
+        };
+        let shown = show::context(context);
+        let answer = self
+            .keeper
+            .ask(Subject::Event { view, _permit }, |id| ToProgram::Event {
+                id,
+                event,
+                context: shown,
+            })
+            .await?;
+        match answer {
+            Answer::Effects(asked) => Ok(read::effects(asked, context)?),
+            Answer::Output(_) => Err(mismatch().into()),
+        }
+    }
+}
+
+fn mismatch() -> ProcessError {
+    ProcessError::Answer("it answers something else".to_owned())
+}
+
+impl Behaviour for Process {
+    const KIND: &'static str = KIND;
+    type Settings = ProcessSettings;
+
+    fn configure(settings: ProcessSettings, setup: &Setup<'_>) -> Result<Self, ConfigureError> {
+        settings.check()?;
+        let launch = Launch::new(&settings, setup)?;
+        let filter = if settings.commands.is_none() && settings.texts.is_none() {
+            Filter::All
+        } else {
+            Filter::Some {
+                commands: settings.commands.clone().unwrap_or_default(),
+                texts: settings.texts.unwrap_or_default(),
+            }
+        };
+        Ok(Self {
+            keeper: Keeper::new(launch, &settings),
+            filter,
+            answers: settings.answers,
+            watches: settings.watches,
+            demands: settings.demands.into(),
+            demands_seal: settings.demands_seal,
+            capabilities: settings.capabilities,
+            tasks: settings
+                .tasks
+                .into_iter()
+                .map(|(kind, keys)| (kind, keys.into()))
+                .collect(),
+        })
+    }
+
+    fn demands(&self) -> Authenticity {
+        self.demands
+    }
+
+    fn demands_seal(&self) -> bool {
+        self.demands_seal
+    }
+
+    fn commands(&self) -> Vec<String> {
+        match &self.filter {
+            Filter::All => Vec::new(),
+            Filter::Some { commands, .. } => commands.clone(),
+        }
+    }
+
+    fn capabilities(&self) -> Vec<String> {
+        self.capabilities.clone()
+    }
+
+    fn accepts(&self, message: &Message) -> bool {
+        if message.answers.is_some() || message.is_answer() {
+            return self.answers && message.answers.is_some();
+        }
+        self.filter.passes(message)
+    }
+
+    async fn on_message(
+        &self,
+        message: &Message,
+        context: &Context,
+    ) -> Result<Effects, BehaviourError> {
+        if let Some(answered) = &message.answers
+            && answered.behaviour.as_ref() != Some(&context.behaviour)
+        {
+            // It answers what another behaviour of the agent asked.
+            return Ok(Effects::none());
+        }
+        let message = show::message(message);
+        self.show(Event::Message { message }, context).await
+    }
+
+    async fn on_timer(&self, timer: &Timer, context: &Context) -> Result<Effects, BehaviourError> {
+        self.show(show::timer(timer), context).await
+    }
+
+    async fn on_fate(
+        &self,
+        sent: &SentMessage,
+        fate: &Fate,
+        context: &Context,
+    ) -> Result<Effects, BehaviourError> {
+        self.show(show::fate(sent, fate), context).await
+    }
+
+    fn watches(&self, message: &Message) -> bool {
+        self.watches && self.accepts(message)
+    }
+
+    async fn on_settled(
+        &self,
+        message: &Message,
+        settlement: &Settlement,
+        context: &Context,
+    ) -> Result<Effects, BehaviourError> {
+        self.show(show::settled(message, settlement), context).await
+    }
+
+    async fn execute(&self, task: &Task, desk: &Desk) -> Result<TaskOutput, TaskError> {
+        let shown = show::task(task);
+        let answer = self
+            .keeper
+            .ask(Subject::Task(desk.clone()), |id| ToProgram::Execute {
+                id,
+                task: shown,
+            })
+            .await?;
+        match answer {
+            Answer::Output(output) => Ok(output),
+            Answer::Effects(_) => Err(mismatch().into()),
+        }
+    }
+
+    fn task_limits(&self, kind: &str) -> TaskLimits {
+        self.tasks.get(kind).copied().unwrap_or_default()
+    }
+
+    async fn on_task(
+        &self,
+        report: &TaskReport,
+        context: &Context,
+    ) -> Result<Effects, BehaviourError> {
+        self.show(show::report(report), context).await
+    }
+}

@@ -1,0 +1,283 @@
+//! What the sdk shows, as it is written to a program.
+
+use agentry_sdk::protocol::{AckRequest, Json, JsonRef, Kind, Payload};
+use agentry_sdk::{self as sdk, Context};
+use serde_json::{Map, Number, Value};
+
+use super::wire;
+
+/// How deep a command may be nested. Readers of JSON differ in what they bear: Python's gives up at
+/// about 1,000 levels, others at 100.
+const MAX_DEPTH: usize = 64;
+
+/// A message.
+pub(super) fn message(message: &sdk::Message) -> wire::Message {
+    let mut shown = wire::Message {
+        transaction: message.transaction.to_string(),
+        digest: message.digest.to_string(),
+        from: message.from.to_string(),
+        to: message.to.to_string(),
+        amount: message.amount.as_u64(),
+        height: message.height.0,
+        authenticity: match message.authenticity {
+            sdk::Authenticity::Verified => wire::Authenticity::Verified,
+            // A forged message reaches no behaviour; if one did, it would not be believed.
+            sdk::Authenticity::Unverified | sdk::Authenticity::Forged => {
+                wire::Authenticity::Unverified
+            }
+        },
+        sealed: message.sealed,
+        text: None,
+        command: None,
+        opaque: None,
+        header: message.header.as_ref().map(|header| wire::Header {
+            id: header.id.map(|id| id.to_string()),
+            re: header.re.map(|re| re.to_string()),
+            thread: header.thread.as_ref().map(ToString::to_string),
+            expires_ms: header.exp,
+            acknowledge: header.ack.map(|request| match request {
+                AckRequest::Received => wire::AckWord::Received,
+                AckRequest::Done => wire::AckWord::Done,
+            }),
+        }),
+        answers: message.answers.as_ref().map(|answered| wire::Answered {
+            transaction: answered.transaction.to_string(),
+            behaviour: answered.behaviour.clone(),
+            label: answered.label.clone(),
+        }),
+    };
+    match &message.payload {
+        Payload::Text(text) => shown.text = Some(text.clone()),
+        Payload::Command(command) => match plain_command(&command.body) {
+            Some(body) => shown.command = Some(body),
+            None => shown.opaque = Some(command.body.to_compact()),
+        },
+        Payload::Opaque(json) => shown.opaque = Some(json.to_compact()),
+    }
+    shown
+}
+
+/// The body of a command without its header, if any reader of JSON can bear it.
+pub(super) fn plain_command(body: &Json) -> Option<Map<String, Value>> {
+    body.root()
+        .entries()
+        .filter(|(key, _)| *key != agentry_sdk::protocol::header::HEADER_KEY)
+        .map(|(key, value)| Some((key.to_owned(), plain(value, MAX_DEPTH - 1)?)))
+        .collect()
+}
+
+/// A value that is nested at most `depth` levels deep, and whose integers have 64 bits.
+fn plain(value: JsonRef<'_>, depth: usize) -> Option<Value> {
+    Some(match value.kind() {
+        Kind::Null => Value::Null,
+        Kind::Boolean => Value::Bool(value.as_bool()?),
+        Kind::Integer => value
+            .as_i64()
+            .map(Value::from)
+            .or_else(|| value.as_u64().map(Value::from))?,
+        Kind::Float => Value::Number(Number::from_f64(value.as_f64()?)?),
+        Kind::String => Value::from(value.as_str()?),
+        Kind::Array if depth > 0 => value
+            .items()
+            .map(|item| plain(item, depth - 1))
+            .collect::<Option<Vec<_>>>()?
+            .into(),
+        Kind::Object if depth > 0 => Value::Object(
+            value
+                .entries()
+                .map(|(key, item)| Some((key.to_owned(), plain(item, depth - 1)?)))
+                .collect::<Option<Map<_, _>>>()?,
+        ),
+        Kind::Array | Kind::Object => return None,
+    })
+}
+
+/// A timer.
+pub(super) fn timer(timer: &sdk::Timer) -> wire::Event {
+    wire::Event::Timer {
+        name: timer.name.clone(),
+        data: timer.data.clone(),
+        due_ms: timer.due_ms,
+    }
+}
+
+/// The fate of a message that was sent.
+pub(super) fn fate(sent: &sdk::SentMessage, fate: &sdk::Fate) -> wire::Event {
+    let (mut height, mut detail, mut reason) = (None, None, None);
+    let fate = match fate {
+        sdk::Fate::Mined { height: found } => {
+            height = Some(found.0);
+            wire::Fate::Mined
+        }
+        sdk::Fate::Received => wire::Fate::Received,
+        sdk::Fate::Accepted { detail: found } => {
+            detail.clone_from(found);
+            wire::Fate::Accepted
+        }
+        sdk::Fate::Done { detail: found } => {
+            detail.clone_from(found);
+            wire::Fate::Done
+        }
+        sdk::Fate::Failed { detail: found } => {
+            detail.clone_from(found);
+            wire::Fate::Failed
+        }
+        sdk::Fate::Rejected { detail: found } => {
+            detail.clone_from(found);
+            wire::Fate::Rejected
+        }
+        sdk::Fate::Expired => wire::Fate::Expired,
+        sdk::Fate::Unacknowledged => wire::Fate::Unacknowledged,
+        sdk::Fate::Unsent { reason: found } => {
+            reason = Some(found.clone());
+            wire::Fate::Unsent
+        }
+    };
+    wire::Event::Fate {
+        sent: wire::Sent {
+            label: sent.label.clone(),
+            to: sent.to.to_string(),
+            id: sent.id.map(|id| id.to_string()),
+            transaction: sent.transaction.map(|hash| hash.to_string()),
+        },
+        fate,
+        height,
+        detail,
+        reason,
+    }
+}
+
+/// What became of a message that came.
+pub(super) fn settled(shown: &sdk::Message, settlement: &sdk::Settlement) -> wire::Event {
+    let (settlement, reason) = match settlement {
+        sdk::Settlement::Done => (wire::Settlement::Done, None),
+        sdk::Settlement::Failed { reason } => (wire::Settlement::Failed, Some(reason.clone())),
+        sdk::Settlement::Rejected { reason } => (wire::Settlement::Rejected, Some(reason.clone())),
+        sdk::Settlement::Expired => (wire::Settlement::Expired, None),
+    };
+    wire::Event::Settled {
+        message: message(shown),
+        settlement,
+        reason,
+    }
+}
+
+/// A task.
+pub(super) fn task(task: &sdk::Task) -> wire::Task {
+    wire::Task {
+        key: task.key.clone(),
+        kind: task.kind.clone(),
+        input: task.input.clone(),
+        deadline_ms: task.deadline_ms,
+        agent: task.agent.clone(),
+        submitter: task.submitter.as_ref().map(ToString::to_string),
+        attempt: task.attempt,
+    }
+}
+
+/// News of a task.
+pub(super) fn report(report: &sdk::TaskReport) -> wire::Event {
+    let mut event = NewsOf {
+        news: wire::News::Canceled,
+        progress: None,
+        note: None,
+        output: None,
+        duration_ms: None,
+        code: None,
+        message: None,
+    };
+    match &report.news {
+        sdk::TaskNews::Progress { progress, note } => {
+            event.news = wire::News::Progress;
+            event.progress = Some(*progress);
+            event.note.clone_from(note);
+        }
+        sdk::TaskNews::Completed {
+            output,
+            duration_ms,
+        } => {
+            event.news = wire::News::Completed;
+            event.output = Some(wire::Output {
+                text: output.text.clone(),
+                media_type: output.media_type.clone(),
+            });
+            event.duration_ms = Some(*duration_ms);
+        }
+        sdk::TaskNews::Failed { code, message } => {
+            event.news = wire::News::Failed;
+            event.code = Some(code.clone());
+            event.message = Some(message.clone());
+        }
+        sdk::TaskNews::Canceled => {}
+    }
+    wire::Event::Task {
+        task: task(&report.task),
+        news: event.news,
+        progress: event.progress,
+        note: event.note,
+        output: event.output,
+        duration_ms: event.duration_ms,
+        code: event.code,
+        message: event.message,
+    }
+}
+
+/// The fields of [`wire::Event::Task`] besides the task.
+struct NewsOf {
+    news: wire::News,
+    progress: Option<f64>,
+    note: Option<String>,
+    output: Option<wire::Output>,
+    duration_ms: Option<u64>,
+    code: Option<String>,
+    message: Option<String>,
+}
+
+/// The circumstances of a run.
+pub(super) fn context(context: &Context) -> wire::RunContext {
+    wire::RunContext {
+        agent: context.agent.clone(),
+        address: context.address.to_string(),
+        behaviour: context.behaviour.clone(),
+        attempt: context.attempt,
+        now_ms: context.now_ms,
+        state: context
+            .state
+            .entries()
+            .map(|(key, value)| (key.to_owned(), value.clone()))
+            .collect(),
+    }
+}
+
+/// A card of the directory.
+pub(super) fn card(card: &sdk::Card) -> wire::Card {
+    let tags = |tags: &agentry_sdk::protocol::command::Tags| {
+        tags.as_slice().iter().map(ToString::to_string).collect()
+    };
+    wire::Card {
+        address: card.address.to_string(),
+        name: card.card.name.to_string(),
+        description: card.card.description.as_ref().map(ToString::to_string),
+        capabilities: tags(&card.card.capabilities),
+        commands: tags(&card.card.commands),
+        sealable: card.card.enc_key.is_some(),
+        expires_ms: card.card.expires,
+        height: card.height.0,
+    }
+}
+
+/// A query of the directory.
+pub(super) fn query(query: wire::Query) -> sdk::Query {
+    let limit = query
+        .limit
+        .and_then(|limit| usize::try_from(limit).ok())
+        .unwrap_or(wire::MAX_CARDS)
+        .clamp(1, wire::MAX_CARDS);
+    sdk::Query {
+        name: query.name,
+        capabilities: query.capabilities,
+        commands: query.commands,
+        announced_since: query.announced_since.map(sdk::protocol::BlockHeight),
+        limit,
+    }
+}

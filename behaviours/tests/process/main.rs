@@ -1,0 +1,8 @@
+//! Programs as behaviours: the Python example, programs that do their worst, and the documentation.
+//!
+//! Needs `python3` and a POSIX shell.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod hostile;
+mod support;

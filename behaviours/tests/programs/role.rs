@@ -1,0 +1,72 @@
+//! What this binary does when it is itself one of the programs.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::bench::{Bench, task};
+
+/// The first argument of such a call.
+pub(crate) const ROLE: &str = "role";
+
+/// Plays a role: one of the words below.
+pub(crate) fn play(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<String> = arguments.map(|text| text.into_string().unwrap()).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        // Holds so many MiB.
+        ["hold", mebibytes] => hold(mebibytes.parse().unwrap()),
+        // Has so many others hold as much each.
+        ["share", processes, mebibytes] => {
+            let ourselves = std::env::current_exe().unwrap();
+            let processes = 0..processes.parse::<usize>().unwrap();
+            let children: Vec<_> = processes
+                .map(|_| Command::new(&ourselves).args([ROLE, "hold", mebibytes]).spawn())
+                .collect();
+            for child in children {
+                child.unwrap().wait().unwrap();
+            }
+        }
+        // Starts itself twice, for ever.
+        ["bomb"] => {
+            let ourselves = std::env::current_exe().unwrap();
+            loop {
+                drop(Command::new(&ourselves).args([ROLE, "bomb"]).spawn());
+                drop(Command::new("sleep").arg("1000").spawn());
+            }
+        }
+        // Computes for ever.
+        ["compute"] => {
+            let mut number = 1_u64;
+            loop {
+                number = std::hint::black_box(number.wrapping_mul(3));
+            }
+        }
+        // Is agentry with a job that never ends.
+        ["host", scratch, marker] => host(scratch, marker),
+        other => panic!("no such role: {other:?}"),
+    }
+    ExitCode::SUCCESS
+}
+
+fn hold(mebibytes: usize) {
+    let held = vec![1_u8; mebibytes << 20];
+    std::hint::black_box(&held);
+    std::thread::sleep(Duration::from_secs(1000));
+    drop(held);
+}
+
+fn host(scratch: &str, marker: &str) {
+    let bench = Bench::existing(scratch.into(), marker.to_owned());
+    let executor = bench.shell(
+        "setsid sleep 1000 & sleep 1000",
+        &json!({}),
+    );
+    // Tells that it is about to begin.
+    std::io::stdout().write_all(b"begins\n").unwrap();
+    std::io::stdout().flush().unwrap();
+    drop(bench.run(executor.as_ref(), &task()));
+}

@@ -1,0 +1,110 @@
+//! The test kit: a simulated chain on which a behaviour is tried out. Feature `testing`.
+//!
+//! A [`Simulation`] hosts agents with behaviours, has peers whose messages the test writes, a
+//! clock that the test moves, and every accident that a real chain has: repetitions, withdrawn
+//! blocks, lost transactions, a process that ends at the wrong moment. It keeps the runtime's
+//! promises in a small model: one queue of events for each agent, an outcome that happens whole
+//! or not at all and once for each event and behaviour, timers, fates, acknowledgments, tasks,
+//! the directory. Rates, priorities, budgets and fees are not in it, nor signatures and
+//! ciphertexts: a message is verified or sealed because the test says so.
+//!
+//! [`assert_behaviour_contract`] tries a behaviour on all of this at random, and names the law
+//! that it breaks.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`Simulation`] | the whole: post, settle, advance, look |
+//! | [`Agent`], [`Party`] | who is hosted, and who takes part |
+//! | [`MessageBuilder`] | messages that the test writes |
+//! | [`Sent`], [`Run`], [`Dropped`] | what a test looks at |
+//! | [`Disturbances`] | accidents at random, from the seed |
+//! | [`TaskPlan`] | how attempts at tasks go |
+//! | [`TestWorld`] | names, cards, statuses |
+//! | [`assert_behaviour_contract`], [`Contract`] | the laws that every behaviour keeps |
+//! | [`block_on`] | for tests without a runtime |
+//!
+//! ```
+//! use agentry_sdk::testing::{Agent, Simulation, block_on};
+//! use agentry_sdk::{Behaviour, BehaviourError, ConfigureError, Context, Effects, Message, Setup};
+//!
+//! /// Counts what it is told.
+//! #[derive(Debug)]
+//! struct Tally;
+//!
+//! # #[derive(Debug, serde::Deserialize)]
+//! # #[serde(deny_unknown_fields)]
+//! # struct NoSettings {}
+//! impl Behaviour for Tally {
+//!     const KIND: &'static str = "tally";
+//!     type Settings = NoSettings;
+//! #   fn configure(_: NoSettings, _: &Setup<'_>) -> Result<Self, ConfigureError> {
+//! #       Ok(Tally)
+//! #   }
+//! #   fn accepts(&self, message: &Message) -> bool {
+//! #       message.text().is_some() && !message.is_answer()
+//! #   }
+//! // …
+//!     async fn on_message(
+//!         &self,
+//!         _: &Message,
+//!         context: &Context,
+//!     ) -> Result<Effects, BehaviourError> {
+//!         let count = context.state.get("count").and_then(|count| count.as_u64());
+//!         let count = count.unwrap_or(0) + 1;
+//!         Ok(Effects::none().set_state("count", count).reply(count.to_string()))
+//!     }
+//! }
+//!
+//! block_on(async {
+//!     let mut chain = Simulation::new(7);
+//!     let tally = chain.host(Agent::named("tally").with::<Tally>(serde_json::json!({})));
+//!     let alice = chain.peer("alice");
+//!
+//!     let first = chain.deliver(alice.text("one")).await;
+//!     chain.replay(first); // The same message, seen again.
+//!     chain.crash_before_commit(&tally); // The next run is made twice.
+//!     chain.deliver(alice.text("two")).await;
+//!
+//!     let answers = chain.sent_to(&alice);
+//!     let texts: Vec<_> = answers.iter().filter_map(|sent| sent.text()).collect();
+//!     assert_eq!(texts, ["1", "2"]);
+//!     assert_eq!(answers[0].re, Some(first));
+//!     assert_eq!(chain.state(&tally, "tally").get("count"), Some(&2.into()));
+//! });
+//! ```
+
+mod agent;
+mod arrive;
+mod block_on;
+mod builder;
+mod clock;
+mod commit;
+mod conduct;
+mod contract;
+mod disturb;
+mod ledger;
+mod outbox;
+mod party;
+mod queue;
+mod random;
+mod sent;
+mod simulation;
+mod tasks;
+mod world;
+
+pub use agent::Agent;
+pub use block_on::block_on;
+pub use builder::MessageBuilder;
+pub use conduct::ATTEMPTS;
+pub use contract::{Breach, Contract, assert_behaviour_contract};
+pub use disturb::Disturbances;
+pub use party::Party;
+pub use random::Random;
+pub use sent::{Dropped, Place, Run, Sent};
+pub use simulation::Simulation;
+pub use tasks::{TaskPlan, TaskState};
+pub use world::TestWorld;
+
+/// What the clock of a simulation shows at first: a time in November 2026, in milliseconds since
+/// the epoch.
+pub const START_MS: u64 = 1_795_000_000_000;

@@ -1,0 +1,192 @@
+//! Accidents: crashes, losses, repetitions, reorganisations. By hand, or at random.
+
+use agentry_protocol::TransactionHash;
+
+use super::ledger::Transaction;
+use super::sent::Place;
+use super::{Party, Simulation};
+
+/// How likely accidents are, each in percent of the occasions. None of them changes what a
+/// faithful runtime does in the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Disturbances {
+    /// That the process ends between a run and its commit, so that the run is repeated.
+    pub crash_before_commit: u8,
+    /// That the process ends after a commit, and begins anew.
+    pub crash_after_commit: u8,
+    /// That a node loses all that hosted agents have posted since the last block. It is posted
+    /// again after the block.
+    pub loss: u8,
+    /// That a message is seen on the chain again, in another transaction.
+    pub repetition: u8,
+    /// That up to three blocks are withdrawn and mined again as they were, before or after their
+    /// messages were handled.
+    pub withdrawal: u8,
+}
+
+impl Disturbances {
+    /// All of them, each so likely. At most 90, so that there is an end.
+    pub fn all(percent: u8) -> Self {
+        let percent = percent.min(90);
+        Self {
+            crash_before_commit: percent,
+            crash_after_commit: percent,
+            loss: percent,
+            repetition: percent,
+            withdrawal: percent,
+        }
+    }
+}
+
+impl Simulation {
+    /// From now on accidents happen, by this simulation's seed.
+    pub fn disturb(&mut self, disturbances: Disturbances) {
+        self.disturbances = disturbances;
+    }
+
+    /// The process ends between the agent's next run and its commit, and begins anew: the run is
+    /// repeated.
+    ///
+    /// # Panics
+    /// Nobody of this name is hosted.
+    pub fn crash_before_commit(&mut self, agent: &Party) {
+        let host = self.host_of(agent);
+        if let Some(hosted) = self.hosts.get_mut(host) {
+            hosted.crashes += 1;
+        }
+    }
+
+    /// The process ends and begins anew: every behaviour is made again from its settings, and
+    /// tasks that were being worked on begin again.
+    pub fn restart(&mut self) {
+        for hosted in &mut self.hosts {
+            hosted.restart();
+        }
+    }
+
+    /// The node loses what hosted agents have posted and no block holds. The runtime posts the
+    /// same bytes again after the next block. Returns how many messages that were.
+    pub fn lose_pending(&mut self) -> usize {
+        let pool = std::mem::take(&mut self.ledger.pool);
+        let (lost, kept): (Vec<Transaction>, Vec<Transaction>) = pool
+            .into_iter()
+            .partition(|transaction| self.whose(transaction.hash).is_some());
+        self.ledger.pool = kept;
+        for transaction in &lost {
+            self.set_place(transaction.hash, Place::Lost);
+        }
+        let count = lost.len();
+        self.lost.extend(lost);
+        count
+    }
+
+    /// The node refuses what hosted agents have posted and no block holds, for good. Returns how
+    /// many messages that were.
+    pub fn refuse_pending(&mut self, reason: &str) -> usize {
+        let pool = std::mem::take(&mut self.ledger.pool);
+        let (refused, kept): (Vec<Transaction>, Vec<Transaction>) = pool
+            .into_iter()
+            .partition(|transaction| self.whose(transaction.hash).is_some());
+        self.ledger.pool = kept;
+        for transaction in &refused {
+            self.refused(transaction.hash, reason);
+        }
+        refused.len()
+    }
+
+    /// Posts a message again, respelled: another transaction, the same message.
+    ///
+    /// # Panics
+    /// No such transaction was posted.
+    pub fn replay(&mut self, transaction: TransactionHash) -> TransactionHash {
+        let mut copy = self.known(transaction);
+        copy.hash = TransactionHash::of(self.repetition().as_bytes());
+        let hash = copy.hash;
+        self.ledger.post(copy);
+        hash
+    }
+
+    /// Posts a message again, signed anew: another transaction and another digest, so that only
+    /// its id, if it has one, says that it is the same message.
+    ///
+    /// # Panics
+    /// No such transaction was posted.
+    pub fn resend(&mut self, transaction: TransactionHash) -> TransactionHash {
+        let nonce = self.repetition();
+        self.resend_as(transaction, &nonce)
+    }
+
+    /// As [`resend`](Self::resend); `nonce` tells what is posted from all else.
+    pub(super) fn resend_as(&mut self, transaction: TransactionHash, nonce: &str) -> TransactionHash {
+        let copy = self.known(transaction);
+        self.post_written(copy.written, nonce)
+    }
+
+    fn known(&self, hash: TransactionHash) -> Transaction {
+        match self.ledger.find(hash) {
+            Some(transaction) => transaction.clone(),
+            None => panic!("no transaction {hash} was posted here"),
+        }
+    }
+
+    pub(super) fn dies_before_commit(&mut self, host: usize) -> bool {
+        let by_chance = self.random.chance(self.disturbances.crash_before_commit);
+        let Some(hosted) = self.hosts.get_mut(host) else {
+            return false;
+        };
+        if hosted.crashes > 0 {
+            hosted.crashes -= 1;
+        } else if !by_chance {
+            return false;
+        }
+        self.restart();
+        true
+    }
+
+    pub(super) fn may_die_after_commit(&mut self) {
+        if self.random.chance(self.disturbances.crash_after_commit) {
+            self.restart();
+        }
+    }
+
+    pub(super) fn lose_at_random(&mut self) {
+        if self.random.chance(self.disturbances.loss) {
+            self.lose_pending();
+        }
+    }
+
+    pub(super) fn withdraw_at_random(&mut self) {
+        if self.random.chance(self.disturbances.withdrawal) {
+            let blocks = 1 + self.random.below(3);
+            self.rewrite(blocks);
+        }
+    }
+
+    pub(super) fn repeat_at_random(&mut self) {
+        if !self.random.chance(self.disturbances.repetition) {
+            return;
+        }
+        let hashes: Vec<TransactionHash> = self
+            .ledger
+            .transactions()
+            .map(|transaction| transaction.hash)
+            .collect();
+        let Some(hash) = self.random.pick(&hashes).copied() else {
+            return;
+        };
+        let known = self.known(hash);
+        // Signed anew, a message without an id that counts would be another message.
+        let has_id = agentry_protocol::message::Envelope::read(&known.written.payload)
+            .header()
+            .is_some_and(|header| header.id.is_some());
+        let verified = !self.strangers.contains(&known.written.from)
+            && known.written.authenticity.is_none_or(|given| {
+                given == agentry_protocol::Authenticity::Verified
+            });
+        if has_id && verified && self.random.chance(50) {
+            self.resend(hash);
+        } else {
+            self.replay(hash);
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! The simulation as a test meets it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use agentry_protocol::command::{Status, Tag, Tags};
+use agentry_protocol::{Address, BlockHeight, TransactionHash};
+
+use super::agent::Hosted;
+use super::builder::Written;
+use super::ledger::{Ledger, Transaction};
+use super::sent::{Dropped, Run, Sent};
+use super::tasks::{TaskPlan, TaskState};
+use super::{Agent, Disturbances, MessageBuilder, Party, Random, START_MS, TestWorld};
+use crate::{Event, Settlement, State, Task};
+
+/// What a peer says to what he is sent.
+type Script = Box<dyn FnMut(&Sent) -> Vec<MessageBuilder> + Send>;
+
+/// A chain, a clock, hosted agents and peers, all in memory; see the [module](super).
+pub struct Simulation {
+    pub(super) now_ms: u64,
+    pub(super) random: Random,
+    pub(super) ledger: Ledger,
+    /// What the node lost, to be posted again after the next block.
+    pub(super) lost: Vec<Transaction>,
+    pub(super) world: TestWorld,
+    pub(super) hosts: Vec<Hosted>,
+    pub(super) strangers: BTreeSet<Address>,
+    pub(super) scripts: BTreeMap<Address, Script>,
+    pub(super) disturbances: Disturbances,
+    pub(super) plan: Box<dyn FnMut(&Task) -> TaskPlan + Send>,
+    pub(super) runs: Vec<Run>,
+    pub(super) dropped: Vec<Dropped>,
+    pub(super) dead_letters: Vec<(Event, String)>,
+    posted: u64,
+    repeated: u64,
+}
+
+impl Simulation {
+    /// An empty one, whose accidents go by this seed. The clock shows [`START_MS`], the chain has
+    /// no block.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            now_ms: START_MS,
+            random: Random::new(seed),
+            ledger: Ledger::default(),
+            lost: Vec::new(),
+            world: TestWorld::new(),
+            hosts: Vec::new(),
+            strangers: BTreeSet::new(),
+            scripts: BTreeMap::new(),
+            disturbances: Disturbances::default(),
+            plan: Box::new(|_| TaskPlan::Execute),
+            runs: Vec::new(),
+            dropped: Vec::new(),
+            dead_letters: Vec::new(),
+            posted: 0,
+            repeated: 0,
+        }
+    }
+
+    /// Hosts an agent. Its name resolves, its key is known, and messages to it can be sealed.
+    ///
+    /// # Panics
+    /// A behaviour refuses its settings, or the name is taken.
+    pub fn host(&mut self, agent: Agent) -> Party {
+        let hosted = Hosted::new(agent);
+        let party = hosted.party.clone();
+        assert!(
+            self.hosts.iter().all(|other| other.party != party),
+            "an agent called {} is hosted already",
+            party.name
+        );
+        let mut tags: Vec<Tag> = hosted
+            .instances
+            .iter()
+            .flat_map(|one| one.behaviour.capabilities())
+            .filter_map(|capability| capability.parse().ok())
+            .collect();
+        tags.sort();
+        tags.dedup();
+        let status = Status {
+            agent: party.name.parse().ok(),
+            capabilities: Tags::new(tags).unwrap_or_default(),
+            ..Status::default()
+        };
+        self.world.set_status(party.name.clone(), status);
+        self.acquaint(&party);
+        self.hosts.push(hosted);
+        party
+    }
+
+    /// A peer whose key is known: his messages are verified, and messages to him can be sealed.
+    pub fn peer(&mut self, name: impl Into<String>) -> Party {
+        let party = Party::named(name);
+        self.acquaint(&party);
+        party
+    }
+
+    /// A peer of whom no key is known: his messages are unverified, and nothing can be sealed for
+    /// him.
+    pub fn stranger(&mut self, name: impl Into<String>) -> Party {
+        let party = Party::named(name);
+        self.strangers.insert(party.address.clone());
+        party
+    }
+
+    fn acquaint(&mut self, party: &Party) {
+        self.world.alias(party.name.clone(), party);
+        self.world.know_key(party, party.encryption_key);
+    }
+
+    /// Has a peer react to what hosted agents send him: to each message once, when it is mined.
+    /// An answer is from him and to the agent unless it says otherwise.
+    ///
+    /// ```
+    /// use agentry_sdk::testing::{MessageBuilder, Simulation};
+    ///
+    /// let mut chain = Simulation::new(1);
+    /// let bob = chain.peer("bob");
+    /// chain.script(&bob, |sent| {
+    ///     vec![MessageBuilder::text("thank you").answering(sent.transaction)]
+    /// });
+    /// ```
+    pub fn script(
+        &mut self,
+        peer: &Party,
+        script: impl FnMut(&Sent) -> Vec<MessageBuilder> + Send + 'static,
+    ) {
+        self.scripts.insert(peer.address.clone(), Box::new(script));
+    }
+
+    /// Decides how each attempt at a task goes. Without it the behaviours' own `execute` is run.
+    pub fn plan_tasks(&mut self, plan: impl FnMut(&Task) -> TaskPlan + Send + 'static) {
+        self.plan = Box::new(plan);
+    }
+
+    /// Posts a message; it stands in the next block.
+    ///
+    /// # Panics
+    /// It has no recipient and no agent is hosted, or it cannot stand on the chain.
+    pub fn post(&mut self, message: MessageBuilder) -> TransactionHash {
+        self.posted += 1;
+        self.post_as(message, &format!("post/{}", self.posted))
+    }
+
+    /// Posts a message that `nonce` tells from its like.
+    pub(super) fn post_as(&mut self, message: MessageBuilder, nonce: &str) -> TransactionHash {
+        let to = match (&message.to, self.hosts.first()) {
+            (Some(to), _) => to.clone(),
+            (None, Some(host)) => host.party.address.clone(),
+            (None, None) => panic!("a message needs a recipient: no agent is hosted"),
+        };
+        let written = message.write(&to, self.now_ms, nonce);
+        self.post_written(written, nonce)
+    }
+
+    pub(super) fn post_written(&mut self, written: Written, nonce: &str) -> TransactionHash {
+        let digest = written.digest(nonce);
+        let hash = TransactionHash::of(digest.as_bytes());
+        self.ledger.post(Transaction {
+            hash,
+            digest,
+            written,
+        });
+        hash
+    }
+
+    /// Tells a repetition from all others. Its numbers are not those of messages, which are the
+    /// same whatever was repeated between them.
+    pub(super) fn repetition(&mut self) -> String {
+        self.repeated += 1;
+        format!("again/{}", self.repeated)
+    }
+
+    /// Posts a message, and lets everything come to rest.
+    ///
+    /// # Panics
+    /// As [`post`](Self::post) and [`settle`](Self::settle).
+    pub async fn deliver(&mut self, message: MessageBuilder) -> TransactionHash {
+        let hash = self.post(message);
+        self.settle().await;
+        hash
+    }
+
+    /// The clock: milliseconds since the epoch.
+    pub const fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// The height of the last block.
+    pub fn height(&self) -> BlockHeight {
+        self.ledger.height()
+    }
+
+    /// What behaviours can look up; names, cards and statuses can be set there.
+    pub const fn world(&self) -> &TestWorld {
+        &self.world
+    }
+
+    /// Every message that hosted agents have sent, in order for each agent.
+    pub fn sent(&self) -> Vec<Sent> {
+        self.hosts
+            .iter()
+            .flat_map(|host| &host.store.outbox)
+            .map(|draft| draft.sent.clone())
+            .collect()
+    }
+
+    /// What hosted agents have sent to one address.
+    pub fn sent_to(&self, to: impl Into<Address>) -> Vec<Sent> {
+        let to = to.into();
+        let mut sent = self.sent();
+        sent.retain(|sent| sent.to == to);
+        sent
+    }
+
+    /// What a behaviour remembers.
+    ///
+    /// # Panics
+    /// There is no such behaviour.
+    pub fn state(&self, agent: &Party, behaviour: &str) -> State {
+        let host = self.host_of(agent);
+        let state = self.hosts.get(host).and_then(|host| {
+            let position = host.position(behaviour)?;
+            host.store.states.get(position)
+        });
+        match state {
+            Some(state) => State::new(state.clone()),
+            None => panic!("{} has no behaviour {behaviour:?}", agent.name),
+        }
+    }
+
+    /// The timers of a behaviour that have not run out: name and time.
+    ///
+    /// # Panics
+    /// There is no such behaviour.
+    pub fn timers(&self, agent: &Party, behaviour: &str) -> Vec<(String, u64)> {
+        let host = self.host_of(agent);
+        let Some(hosted) = self.hosts.get(host) else {
+            return Vec::new();
+        };
+        let Some(position) = hosted.position(behaviour) else {
+            panic!("{} has no behaviour {behaviour:?}", agent.name);
+        };
+        let timers = hosted.store.timers.iter();
+        timers
+            .filter(|timer| timer.behaviour == position)
+            .map(|timer| (timer.name.clone(), timer.due_ms))
+            .collect()
+    }
+
+    /// The tasks of an agent: key and state, in the order in which they were started.
+    ///
+    /// # Panics
+    /// Nobody of this name is hosted.
+    pub fn tasks(&self, agent: &Party) -> Vec<(String, TaskState)> {
+        let host = self.host_of(agent);
+        let tasks = self.hosts.get(host).map(|host| &host.store.tasks);
+        tasks
+            .into_iter()
+            .flatten()
+            .map(|row| (row.start.key.clone(), row.state.clone()))
+            .collect()
+    }
+
+    /// What became of the message that a transaction carried to a hosted agent; none while it is
+    /// open.
+    pub fn settlement(&self, transaction: TransactionHash) -> Option<Settlement> {
+        self.hosts
+            .iter()
+            .flat_map(|host| &host.store.inbox)
+            .find(|row| row.carriers.contains(&transaction))
+            .and_then(|row| row.settlement.clone())
+    }
+
+    /// Every run of every handler, in order.
+    pub fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// Messages that no behaviour was shown, with the reason.
+    pub fn dropped(&self) -> &[Dropped] {
+        &self.dropped
+    }
+
+    /// Events that were given up, with the reason.
+    pub fn dead_letters(&self) -> &[(Event, String)] {
+        &self.dead_letters
+    }
+
+    pub(super) fn host_of(&self, agent: &Party) -> usize {
+        match self.hosts.iter().position(|host| host.party == *agent) {
+            Some(host) => host,
+            None => panic!("nobody called {} is hosted here", agent.name),
+        }
+    }
+}
+
+impl fmt::Debug for Simulation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Simulation")
+            .field("now_ms", &self.now_ms)
+            .field("height", &self.ledger.height())
+            .field("hosts", &self.hosts)
+            .finish_non_exhaustive()
+    }
+}

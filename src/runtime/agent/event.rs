@@ -1,0 +1,271 @@
+//! Timers, fates, settlements, news of tasks, renewals; and what was not acknowledged in time.
+
+use std::sync::Arc;
+
+use agentry_protocol::KnownCommand;
+use agentry_sdk::{
+    BehaviourError, Event, Fate, Message, Settlement, Task, TaskNews, TaskOutput, TaskReport, Timer,
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Work;
+use super::settle::Subject;
+use crate::runtime::compose::{self, Author, Circumstances};
+use crate::runtime::conduct::Conduct;
+use crate::runtime::directory::Registration;
+use crate::runtime::roster::Hosted;
+use crate::store::commit::Outcome;
+use crate::store::rows::{DueEvent, EventKind, EventRef, Overdue, TaskRow};
+use crate::store::{Commit, OutboxId, StoreError, read};
+
+/// What a fate's row holds.
+#[derive(Deserialize)]
+struct FateData {
+    outbox: OutboxId,
+    fate: Fate,
+}
+
+impl Work {
+    /// Shows an event to the behaviour whose it is.
+    pub(super) async fn handle_event(
+        &mut self,
+        hosted: &Arc<Hosted>,
+        due: &DueEvent,
+        span: &tracing::Span,
+    ) -> Result<(), StoreError> {
+        if due.kind == EventKind::Renewal {
+            return self.renew(hosted, due, span).await;
+        }
+        let instance = hosted
+            .config
+            .behaviours
+            .iter()
+            .find(|instance| instance.name == due.behaviour);
+        let Some(instance) = instance else {
+            tracing::warn!(
+                agent.name = hosted.config.name,
+                behaviour.name = due.behaviour,
+                "an event of a behaviour that is not configured any more; it is forgotten"
+            );
+            return self.forget(due).await;
+        };
+        let message = match &due.message {
+            Some(message) => Some(Arc::new(self.read_again(message).await?)),
+            None => None,
+        };
+        let Some(event) = self.event(hosted, due, message.as_ref()).await? else {
+            tracing::warn!("what the event is about was forgotten since; so is the event");
+            return self.forget(due).await;
+        };
+        let shared = self.shared.clone();
+        let state = self.state(&instance.name);
+        let conduct = Conduct::new(&shared, hosted);
+        let subject = Subject::Event(due);
+        let effects = match conduct.run(instance, event, due.attempts, state).await {
+            Ok(effects) => effects,
+            Err(error) => {
+                return self
+                    .fail(hosted, subject, &instance.name, Vec::new(), &error)
+                    .await;
+            }
+        };
+        let settled = self
+            .settle(
+                hosted,
+                subject,
+                message.as_deref(),
+                instance,
+                effects,
+                None,
+                span,
+            )
+            .await?;
+        match settled {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.fail(hosted, subject, &instance.name, Vec::new(), &error)
+                    .await
+            }
+        }
+    }
+
+    async fn forget(&self, due: &DueEvent) -> Result<(), StoreError> {
+        let at = self.shared.clock.now_ms();
+        let outcome = Outcome::nothing(EventRef::Event(due.id), due.attempts, at);
+        self.shared.store.commit(Commit::Outcome(outcome)).await?;
+        Ok(())
+    }
+
+    /// What the behaviour is shown; nothing, if it cannot be read any more.
+    async fn event(
+        &self,
+        hosted: &Hosted,
+        due: &DueEvent,
+        message: Option<&Arc<Message>>,
+    ) -> Result<Option<Event>, StoreError> {
+        Ok(match due.kind {
+            EventKind::Timer => Some(Event::Timer(Timer {
+                name: due.name.clone(),
+                data: due.data.clone(),
+                due_ms: due.due_at,
+            })),
+            EventKind::Fate => {
+                let Ok(FateData { outbox, fate }) = FateData::deserialize(&due.data) else {
+                    return Ok(None);
+                };
+                let label = due.name.clone();
+                self.shared
+                    .store
+                    .read(move |db| read::sent_message(db, outbox, &label))
+                    .await?
+                    .map(|sent| Event::Fate(sent, fate))
+            }
+            EventKind::Settled => message
+                .zip(Settlement::deserialize(&due.data).ok())
+                .map(|(message, settlement)| Event::Settled(Arc::clone(message), settlement)),
+            EventKind::Task => due
+                .task
+                .as_ref()
+                .and_then(|task| Some(Event::Task(report(hosted, task, due.data.get("news")?)?))),
+            EventKind::Renewal => None,
+        })
+    }
+
+    /// Announces the agent's card, and sees to it that it is announced again in time.
+    async fn renew(
+        &mut self,
+        hosted: &Arc<Hosted>,
+        due: &DueEvent,
+        span: &tracing::Span,
+    ) -> Result<(), StoreError> {
+        let now = self.shared.clock.now_ms();
+        let Ok(registration) = Registration::read(&due.data) else {
+            return self.forget(due).await;
+        };
+        let subject = Subject::Event(due);
+        let (public_key, enc_key) = match self.keys().await {
+            Ok(keys) => keys,
+            Err(error) => {
+                let error = BehaviourError::transient(error.to_string());
+                return self.fail(hosted, subject, "", Vec::new(), &error).await;
+            }
+        };
+        let announce = KnownCommand::Announce(registration.announce(now, enc_key));
+        // The row comes again and again: the attempts tell its announcements apart.
+        let origin = format!("event/{}/{}", due.id, due.attempts);
+        let draft = compose::compose(
+            &agentry_sdk::Outgoing::command(&announce),
+            Author {
+                address: &hosted.address,
+                public_key,
+                fee: hosted.config.fee,
+                behaviour: None,
+            },
+            Circumstances {
+                origin: &origin,
+                to: &hosted.address,
+                answers: None,
+                re: None,
+                recipient_key: None,
+                chain_id: &self.links.chain_id,
+                now_ms: now,
+                plain: false,
+            },
+        );
+        let draft = match draft {
+            Ok(draft) => draft,
+            Err(error) => {
+                let error = BehaviourError::transient(error.to_string());
+                return self.fail(hosted, subject, "", Vec::new(), &error).await;
+            }
+        };
+        let sends = self.allot(vec![draft]).await;
+        let outcome = Outcome {
+            sends,
+            again_at: Some(registration.next_renewal(now)),
+            ..Outcome::nothing(EventRef::Event(due.id), due.attempts, now)
+        };
+        self.commit(outcome, span).await?;
+        tracing::info!(
+            agent.name = hosted.config.name,
+            "announced the agent's card"
+        );
+        Ok(())
+    }
+
+    /// Sends a message again that was not acknowledged in time, or gives up.
+    pub(super) async fn handle_overdue(&mut self, overdue: Overdue) -> Result<(), StoreError> {
+        let now = self.shared.clock.now_ms();
+        let lapsed = overdue.draft.expires_at.is_some_and(|at| at < now);
+        if overdue.resends_left == 0 || lapsed {
+            tracing::warn!(outbox.row = %overdue.outbox, "a message was not acknowledged in time");
+            let unacknowledged = Commit::Unacknowledged {
+                outbox: overdue.outbox,
+                at: now,
+            };
+            self.shared.store.commit(unacknowledged).await?;
+            return Ok(());
+        }
+        let mut draft = overdue.draft;
+        draft.origin = format!("resend/{}/{}", overdue.outbox, overdue.resends_left);
+        let Some((draft, prepared)) = self.allot(vec![draft]).await.pop() else {
+            return Ok(());
+        };
+        let (bodies, costs) = (vec![prepared.clone()], vec![draft.cost()]);
+        let resend = Commit::Resend {
+            outbox: overdue.outbox,
+            resends_left: overdue.resends_left,
+            draft,
+            prepared,
+            at: now,
+        };
+        let span = tracing::info_span!("resend", outbox.row = %overdue.outbox);
+        let committed = self.shared.store.commit(resend).await;
+        self.hand_over(&committed, bodies, costs, &span).await;
+        if !committed?.stale {
+            self.shared.metrics.resent();
+            span.in_scope(|| tracing::info!("not acknowledged in time; sent again"));
+        }
+        Ok(())
+    }
+}
+
+/// What is new of a task, with what the task holds itself.
+fn report(hosted: &Hosted, row: &TaskRow, news: &Value) -> Option<TaskReport> {
+    let duration_ms = news.get("duration_ms").and_then(Value::as_u64).unwrap_or(0);
+    let news = match news.get("news")?.as_str()? {
+        "progress" => TaskNews::Progress {
+            progress: news.get("progress")?.as_f64()?,
+            note: news
+                .get("note")
+                .and_then(Value::as_str)
+                .map(ToOwned::to_owned),
+        },
+        "completed" => TaskNews::Completed {
+            output: TaskOutput {
+                text: row.result.clone()?,
+                media_type: row.media_type.clone(),
+            },
+            duration_ms,
+        },
+        "failed" => TaskNews::Failed {
+            code: row.error_code.clone()?,
+            message: row.error.clone().unwrap_or_default(),
+        },
+        "canceled" => TaskNews::Canceled,
+        _ => return None,
+    };
+    Some(TaskReport {
+        task: Task {
+            key: row.key.clone(),
+            kind: row.kind.clone(),
+            input: row.input.clone(),
+            deadline_ms: row.deadline,
+            agent: hosted.config.name.clone(),
+            submitter: row.submitter.clone(),
+            attempt: row.attempts,
+        },
+        news,
+    })
+}

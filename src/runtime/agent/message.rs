@@ -1,0 +1,340 @@
+//! A message: its expiry, its seal, what it answers, and who acts on it.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use agentry_protocol::command::AckStatus;
+use agentry_protocol::{Authenticity, KnownCommand, Payload};
+use agentry_sdk::{Answered, BehaviourError, Event, Message};
+
+use super::Work;
+use super::settle::Subject;
+use crate::runtime::conduct::{Conduct, Shown};
+use crate::runtime::roster::Hosted;
+use crate::runtime::signer::OpenSealed;
+use crate::store::commit::{Handled, Outcome};
+use crate::store::rows::{DueMessage, EventRef, ReceiptState};
+use crate::store::{Commit, OutboxId, StoreError, read};
+
+/// What a message turned out to be.
+enum Read {
+    /// To be shown to the behaviours.
+    Whole(Message),
+    /// Nothing that anybody acts on, and why.
+    Nothing(String),
+    /// It cannot be read now.
+    NotNow(BehaviourError),
+}
+
+impl Work {
+    /// Shows a message to every behaviour that is to see it.
+    pub(super) async fn handle_message(
+        &mut self,
+        hosted: &Arc<Hosted>,
+        due: &DueMessage,
+        span: &tracing::Span,
+    ) -> Result<(), StoreError> {
+        if !self.admit(hosted, due).await? {
+            return Ok(());
+        }
+        let shared = self.shared.clone();
+        let conduct = Conduct::new(&shared, hosted);
+        let plain = self.plain(due);
+        if plain
+            .header
+            .as_ref()
+            .is_some_and(|header| header.is_expired(self.shared.clock.now_ms()))
+        {
+            return self.expire(&conduct, due, plain).await;
+        }
+        let message = match self.read(due, plain).await? {
+            Read::Whole(message) => Arc::new(message),
+            Read::Nothing(reason) => return self.unacted(due, Vec::new(), reason, true).await,
+            Read::NotNow(error) => {
+                return self
+                    .fail(hosted, Subject::Message(due), "", Vec::new(), &error)
+                    .await;
+            }
+        };
+        let Shown {
+            accepting,
+            watchers,
+        } = match conduct.show(&message, &due.done).await {
+            Ok(shown) => shown,
+            Err((instance, error)) => {
+                let subject = Subject::Message(due);
+                return self
+                    .fail(hosted, subject, &instance.name, Vec::new(), &error)
+                    .await;
+            }
+        };
+        // A bystander that accepts it does not act on it.
+        let acts = |name: &String| !watchers.contains(name);
+        let acted =
+            due.done.iter().any(acts) || accepting.iter().any(|instance| acts(&instance.name));
+        let unacted = (!acted).then(|| "no behaviour takes it".to_owned());
+        let mut left = accepting.into_iter().peekable();
+        if left.peek().is_none() {
+            let reason = unacted.unwrap_or_default();
+            return self.unacted(due, watchers, reason, false).await;
+        }
+        while let Some(instance) = left.next() {
+            let handled = left.peek().is_none().then(|| Handled {
+                watchers: watchers.clone(),
+                unacted: unacted.clone(),
+                note: None,
+            });
+            let state = self.state(&instance.name);
+            let event = Event::Message(Arc::clone(&message));
+            let subject = Subject::Message(due);
+            match conduct.run(instance, event, due.attempts, state).await {
+                Ok(effects) => {
+                    let settled = self
+                        .settle(
+                            hosted,
+                            subject,
+                            Some(&message),
+                            instance,
+                            effects,
+                            handled,
+                            span,
+                        )
+                        .await?;
+                    match settled {
+                        Ok(true) => {}
+                        Ok(false) => return Ok(()),
+                        Err(error) => {
+                            return self
+                                .fail(hosted, subject, &instance.name, watchers, &error)
+                                .await;
+                        }
+                    }
+                }
+                Err(error) => {
+                    return self
+                        .fail(hosted, subject, &instance.name, watchers, &error)
+                        .await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a message may be acted on by the rate of its sender. One that may not stays where
+    /// it is, and its sender has to wait; what has waited for too long is given up.
+    async fn admit(&mut self, hosted: &Hosted, due: &DueMessage) -> Result<bool, StoreError> {
+        let Some(rate) = hosted.config.per_sender_rate else {
+            return Ok(true);
+        };
+        // Its token was taken at its first attempt.
+        if due.attempts > 0 || !due.done.is_empty() {
+            return Ok(true);
+        }
+        let proven = due.authenticity == Authenticity::Verified;
+        let sender = proven.then(|| due.stored.from.as_str());
+        let lane = sender.map(ToOwned::to_owned);
+        if self.paused.contains_key(&lane) {
+            return Ok(false);
+        }
+        let now = self.shared.clock.now_ms();
+        let Err(until) = self.shared.rates.take(self.id, sender, rate, now) else {
+            return Ok(true);
+        };
+        tracing::debug!(
+            agent.name = hosted.config.name,
+            message.from = sender.unwrap_or("unproven senders"),
+            "over the rate; the messages wait"
+        );
+        self.shared.metrics.rate_paused();
+        self.paused.insert(lane, until);
+        let max_wait = hosted.config.max_wait;
+        let before = now.saturating_sub(u64::try_from(max_wait.as_millis()).unwrap_or(u64::MAX));
+        let overwait = Commit::Overwait {
+            agent: self.id,
+            sender: proven.then(|| due.stored.from.clone()),
+            before,
+            reason: format!(
+                "waited for longer than max_wait = {}: its sender is over per_sender_rate = {rate}",
+                humantime::format_duration(max_wait)
+            ),
+            at: now,
+        };
+        let given_up = self.shared.store.commit(overwait).await?.changed;
+        if given_up > 0 {
+            self.shared.metrics.dead_letters(given_up);
+            tracing::warn!(
+                agent.name = hosted.config.name,
+                message.from = sender.unwrap_or("unproven senders"),
+                messages = given_up,
+                "waited for longer than max_wait, and are dead letters"
+            );
+        }
+        Ok(false)
+    }
+
+    /// The message as its transaction has it.
+    fn plain(&self, due: &DueMessage) -> Message {
+        let stored = &due.stored;
+        let mut message = Message::read(
+            due.hash,
+            due.digest,
+            (stored.from.clone(), stored.to.clone()),
+            &stored.payload,
+            due.height,
+            due.authenticity,
+        );
+        message.amount = stored.amount.clone();
+        message
+    }
+
+    /// Opens a message, and finds out what it answers.
+    async fn read(&self, due: &DueMessage, mut message: Message) -> Result<Read, StoreError> {
+        if let Payload::Command(command) = &message.payload
+            && command.cmd == "SEALED"
+        {
+            let open = OpenSealed {
+                agent: self.id,
+                stored: Box::new(due.stored.clone()),
+                authenticity: due.authenticity,
+            };
+            match self.links.signer.open.send(open).await {
+                Ok(Ok(Ok(payload))) => {
+                    message.payload = payload;
+                    message.sealed = true;
+                }
+                Ok(Ok(Err(reason))) => return Ok(Read::Nothing(reason)),
+                Ok(Err(error)) => {
+                    return Ok(Read::NotNow(BehaviourError::transient(error.to_string())));
+                }
+                Err(MailboxError::Closed | MailboxError::Timeout) => {
+                    return Ok(Read::NotNow(BehaviourError::transient(
+                        "the signer has ended",
+                    )));
+                }
+            }
+        }
+        let question = self.question(&message).await?;
+        let command = message.command().unwrap_or_default();
+        if let Some(command) = command.filter(KnownCommand::is_answer) {
+            let Some((outbox, _)) = &question else {
+                return Ok(Read::Nothing(format!(
+                    "{} answers nothing that its sender was asked",
+                    command.name()
+                )));
+            };
+            if let KnownCommand::Ack(ack) = &command {
+                let acknowledge = Commit::Acknowledge {
+                    outbox: *outbox,
+                    state: receipt_state(ack.status),
+                    detail: ack.detail.as_ref().map(|detail| detail.as_str().to_owned()),
+                    at: self.shared.clock.now_ms(),
+                };
+                let receipt = self.shared.store.commit(acknowledge).await?;
+                if receipt.changed > 0 {
+                    tracing::info!(ack.status = ack.status.as_str(), "acknowledged");
+                }
+            }
+        }
+        message.answers = question.map(|(_, answered)| answered);
+        Ok(Read::Whole(message))
+    }
+
+    /// A message that an event is about, as its behaviours were shown it. What cannot be opened
+    /// any more is shown closed.
+    pub(super) async fn read_again(&self, due: &DueMessage) -> Result<Message, StoreError> {
+        match self.read(due, self.plain(due)).await? {
+            Read::Whole(message) => Ok(message),
+            Read::Nothing(_) | Read::NotNow(_) => Ok(self.plain(due)),
+        }
+    }
+
+    /// The question of ours that a message answers: it counts only from the one who was asked.
+    async fn question(
+        &self,
+        message: &Message,
+    ) -> Result<Option<(OutboxId, Answered)>, StoreError> {
+        let re = message.header.as_ref().and_then(|header| header.re);
+        let Some(re) = re.filter(|_| message.authenticity == Authenticity::Verified) else {
+            return Ok(None);
+        };
+        let agent = self.id;
+        let question = self
+            .shared
+            .store
+            .read(move |db| read::question(db, agent, re))
+            .await?;
+        let key = message.header.as_ref().and_then(|header| header.key);
+        Ok(question
+            .filter(|question| {
+                // Either form of his address is his.
+                question.recipient == message.from
+                    || key.is_some_and(|key| question.recipient.matches(&key))
+            })
+            .map(|question| {
+                let answered = Answered {
+                    transaction: re,
+                    behaviour: question.behaviour,
+                    label: question.label,
+                };
+                (question.outbox, answered)
+            }))
+    }
+
+    async fn expire(
+        &self,
+        conduct: &Conduct<'_>,
+        due: &DueMessage,
+        message: Message,
+    ) -> Result<(), StoreError> {
+        // A behaviour that cannot say whether it watches it is not told.
+        let shown = conduct.show(&Arc::new(message), &due.done).await;
+        let expire = Commit::Expire {
+            message: due.id,
+            watchers: shown.map(|shown| shown.watchers).unwrap_or_default(),
+            at: self.shared.clock.now_ms(),
+        };
+        self.shared.store.commit(expire).await?;
+        self.shared.metrics.expired();
+        tracing::info!("the message's time was over before its turn came");
+        Ok(())
+    }
+
+    /// No behaviour acts on a message.
+    async fn unacted(
+        &self,
+        due: &DueMessage,
+        watchers: Vec<String>,
+        reason: String,
+        noted: bool,
+    ) -> Result<(), StoreError> {
+        if noted {
+            tracing::info!(reason, "nobody acts on the message");
+        }
+        let handled = Handled {
+            watchers,
+            note: noted.then(|| reason.clone()),
+            unacted: Some(reason).filter(|reason| !reason.is_empty()),
+        };
+        let outcome = Outcome {
+            handled: Some(handled),
+            ..Outcome::nothing(
+                EventRef::Inbox(due.id),
+                due.attempts,
+                self.shared.clock.now_ms(),
+            )
+        };
+        self.shared.store.commit(Commit::Outcome(outcome)).await?;
+        Ok(())
+    }
+}
+
+const fn receipt_state(status: AckStatus) -> ReceiptState {
+    match status {
+        AckStatus::Received => ReceiptState::Received,
+        AckStatus::Accepted => ReceiptState::Accepted,
+        AckStatus::Done => ReceiptState::Done,
+        AckStatus::Failed => ReceiptState::Failed,
+        AckStatus::Rejected => ReceiptState::Rejected,
+        AckStatus::Expired => ReceiptState::Expired,
+    }
+}

@@ -1,0 +1,321 @@
+//! Effects become drafts, and all of an outcome one commit.
+
+use std::sync::Arc;
+
+use agentry_protocol::Address;
+use agentry_sdk::{BehaviourError, Effect, Effects, Message, Outgoing};
+
+use super::{Work, backoff};
+use crate::config::BehaviourInstance;
+use crate::runtime::compose::{self, Author, Circumstances};
+use crate::runtime::kill::{self, Point};
+use crate::runtime::roster::Hosted;
+use crate::runtime::submitter::{Allot, Stored};
+use crate::store::commit::{Handled, Outcome, Receipt, TimerSetting};
+use crate::store::rows::{Draft, DueEvent, DueMessage, EventKind, EventRef, Prepared};
+use crate::store::{Commit, StoreError};
+
+/// What a behaviour was run for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Subject<'a> {
+    Message(&'a DueMessage),
+    Event(&'a DueEvent),
+}
+
+impl Subject<'_> {
+    fn event(self) -> EventRef {
+        match self {
+            Self::Message(message) => EventRef::Inbox(message.id),
+            Self::Event(event) => EventRef::Event(event.id),
+        }
+    }
+
+    fn attempts(self) -> u32 {
+        match self {
+            Self::Message(message) => message.attempts,
+            Self::Event(event) => event.attempts,
+        }
+    }
+}
+
+impl Work {
+    /// Stores an outcome; with it the signed messages, where nonces were free. Returns whether the
+    /// event is still this agent's to go on with; within, why the effects cannot be carried out.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "it is where all of a run comes together"
+    )]
+    pub(super) async fn settle(
+        &mut self,
+        hosted: &Arc<Hosted>,
+        subject: Subject<'_>,
+        message: Option<&Message>,
+        instance: &BehaviourInstance,
+        effects: Effects,
+        handled: Option<Handled>,
+        span: &tracing::Span,
+    ) -> Result<Result<bool, BehaviourError>, StoreError> {
+        let now = self.shared.clock.now_ms();
+        let event = subject.event();
+        let is_handled = handled.is_some();
+        let mut outcome = Outcome {
+            behaviour: Some(instance.name.clone()),
+            handled,
+            ..Outcome::nothing(event, subject.attempts(), now)
+        };
+        let mut drafts = Vec::new();
+        for (index, effect) in effects.into_iter().enumerate() {
+            let (to, outgoing, answers) = match effect {
+                Effect::Reply(outgoing) => match message {
+                    Some(message) => (message.from.clone(), outgoing, Some(message)),
+                    None => {
+                        return Ok(Err(BehaviourError::permanent(format!(
+                            "effect {index} answers a message, and the event is about none"
+                        ))));
+                    }
+                },
+                Effect::Send(addressed) => (addressed.to, addressed.outgoing, None),
+                Effect::SetState { key, value } => {
+                    outcome.state.push((key, Some(value)));
+                    continue;
+                }
+                Effect::ClearState { key } => {
+                    outcome.state.push((key, None));
+                    continue;
+                }
+                Effect::Schedule { name, after, data } => {
+                    let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+                    let due_at = now.saturating_add(after);
+                    let setting = TimerSetting { due_at, data };
+                    outcome.timers.push((name, Some(setting)));
+                    continue;
+                }
+                Effect::Unschedule { name } => {
+                    outcome.timers.push((name, None));
+                    continue;
+                }
+                Effect::StartTask(task) => {
+                    outcome.tasks.push(task);
+                    continue;
+                }
+                Effect::CancelTask { key } => {
+                    outcome.cancels.push(key);
+                    continue;
+                }
+                Effect::Reject { reason } => {
+                    outcome.rejected = Some(reason);
+                    continue;
+                }
+            };
+            let origin = format!("{event}/{}/{index}", instance.name);
+            match self
+                .draft(hosted, instance, &origin, &to, &outgoing, answers)
+                .await
+            {
+                Ok(draft) => drafts.push(draft),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        outcome.sends = self.allot(drafts).await;
+        let state = outcome.state.clone();
+        let Some(receipt) = self.commit(outcome, span).await? else {
+            return Ok(Ok(false));
+        };
+        if receipt.tasks {
+            self.shared.pool.wake();
+        }
+        if !receipt.canceled.is_empty() {
+            self.shared.pool.cancel(&receipt.canceled);
+        }
+        let memory = self.memory.entry(instance.name.clone()).or_default();
+        for (key, value) in state {
+            match value {
+                Some(value) => memory.insert(key, value),
+                None => memory.remove(&key),
+            };
+        }
+        if is_handled {
+            self.shared
+                .metrics
+                .message_handled(self.shared.clock.now_ms());
+        }
+        Ok(Ok(true))
+    }
+
+    /// A draft of a message that a behaviour sends.
+    async fn draft(
+        &mut self,
+        hosted: &Hosted,
+        instance: &BehaviourInstance,
+        origin: &str,
+        to: &Address,
+        outgoing: &Outgoing,
+        answers: Option<&Message>,
+    ) -> Result<Draft, BehaviourError> {
+        let public_key = match hosted.public_key {
+            Some(key) => key,
+            None => {
+                let keys = self.keys().await;
+                let keys = keys.map_err(|error| BehaviourError::transient(error.to_string()))?;
+                keys.0
+            }
+        };
+        let now_ms = self.shared.clock.now_ms();
+        let composed = compose::compose(
+            outgoing,
+            Author {
+                address: &hosted.address,
+                public_key,
+                fee: hosted.config.fee,
+                behaviour: Some(&instance.name),
+            },
+            Circumstances {
+                origin,
+                to,
+                answers,
+                re: None,
+                recipient_key: self
+                    .shared
+                    .directory
+                    .enc_key_of(to, self.shared.clock.now_ms()),
+                chain_id: &self.links.chain_id,
+                now_ms,
+                plain: false,
+            },
+        );
+        composed.map_err(|error| {
+            if error.is_transient() {
+                BehaviourError::transient(error.to_string())
+            } else {
+                BehaviourError::permanent(error.to_string())
+            }
+        })
+    }
+
+    /// Nonces and signatures for drafts, where they can be had at once.
+    pub(super) async fn allot(&self, drafts: Vec<Draft>) -> Vec<(Draft, Option<Prepared>)> {
+        if drafts.is_empty() {
+            return Vec::new();
+        }
+        let count = drafts.len();
+        let allot = Allot {
+            agent: self.id,
+            drafts: drafts.clone(),
+        };
+        let prepared = match self.links.submitter.allot.send(allot).await {
+            Ok(prepared) if prepared.len() == count => prepared,
+            // Without a nonce they are queued, and the submitter finds them there.
+            Ok(_) | Err(_) => vec![None; count],
+        };
+        drafts.into_iter().zip(prepared).collect()
+    }
+
+    /// Stores an outcome and hands over what it sends. Nothing, if it is void.
+    pub(super) async fn commit(
+        &self,
+        outcome: Outcome,
+        span: &tracing::Span,
+    ) -> Result<Option<Receipt>, StoreError> {
+        let (bodies, costs): (Vec<Option<Prepared>>, Vec<u64>) = outcome
+            .sends
+            .iter()
+            .map(|(draft, prepared)| (prepared.clone(), draft.cost()))
+            .unzip();
+        kill::pass(Point::BeforeCommit);
+        let committed = self.shared.store.commit(Commit::Outcome(outcome)).await;
+        kill::pass(Point::AfterCommit);
+        self.hand_over(&committed, bodies, costs, span).await;
+        let receipt = committed?;
+        if receipt.stale {
+            tracing::info!("the event was withdrawn or settled meanwhile; this outcome is void");
+            return Ok(None);
+        }
+        Ok(Some(receipt))
+    }
+
+    /// Tells the submitter what was stored of what it allotted.
+    pub(super) async fn hand_over(
+        &self,
+        committed: &Result<Receipt, StoreError>,
+        bodies: Vec<Option<Prepared>>,
+        costs: Vec<u64>,
+        span: &tracing::Span,
+    ) {
+        if bodies.is_empty() {
+            return;
+        }
+        let rows = committed
+            .as_ref()
+            .map(|receipt| receipt.sends.clone())
+            .unwrap_or_default();
+        let stored = Stored {
+            agent: self.id,
+            rows,
+            bodies,
+            costs,
+            span: span.clone(),
+        };
+        // A request: the submitter must learn that allotted nonces are in use, or free again.
+        if self.links.submitter.stored.send(stored).await.is_err() {
+            tracing::debug!("the submitter has ended; it reads the store when it is back");
+        }
+    }
+
+    /// A run failed: it is tried again, or the event is a dead letter. `behaviour` is empty where
+    /// it failed before any was asked.
+    pub(super) async fn fail(
+        &self,
+        hosted: &Hosted,
+        subject: Subject<'_>,
+        behaviour: &str,
+        watchers: Vec<String>,
+        error: &BehaviourError,
+    ) -> Result<(), StoreError> {
+        let now = self.shared.clock.now_ms();
+        let (event, attempts) = (subject.event(), subject.attempts());
+        let attempt = attempts.saturating_add(1);
+        // A card is announced again and again, and every time counts as an attempt.
+        let unlimited =
+            matches!(subject, Subject::Event(event) if event.kind == EventKind::Renewal);
+        let again = error.is_transient() && (unlimited || attempt < hosted.config.attempts);
+        let retry_at = again.then(|| {
+            let pause = backoff(attempts);
+            now.saturating_add(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX))
+        });
+        if again {
+            tracing::warn!(
+                agent.name = hosted.config.name,
+                behaviour.name = behaviour,
+                attempt,
+                %error,
+                "a run failed; it is tried again"
+            );
+        } else {
+            self.shared.metrics.dead_letters(1);
+            tracing::error!(
+                agent.name = hosted.config.name,
+                behaviour.name = behaviour,
+                attempt,
+                %error,
+                "a run failed for good; the event is a dead letter (agentry queue show {event})"
+            );
+        }
+        let reason = if behaviour.is_empty() {
+            error.to_string()
+        } else {
+            format!("{behaviour}: {error}")
+        };
+        self.shared
+            .store
+            .commit(Commit::Failure {
+                event,
+                attempts,
+                reason,
+                retry_at,
+                watchers,
+                at: now,
+            })
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,341 @@
+//! Making a draft of what somebody wants to say: header, sealing, receipt.
+
+use agentry_protocol::message::{self, ComposeError as WriteError};
+use agentry_protocol::sealing::{self, Binding, SealError};
+use agentry_protocol::{
+    Address, Authenticity, ChainId, EncryptionKey, Header, KnownCommand, MessageId, Payload,
+    PublicKey, TransactionHash,
+};
+use agentry_sdk::{Message, Outgoing, Sealing};
+
+use crate::store::rows::{Draft, ReceiptRequest};
+
+/// Who says it.
+#[derive(Clone, Copy, Debug)]
+pub struct Author<'a> {
+    /// The wallet's address.
+    pub address: &'a Address,
+    /// Its public key.
+    pub public_key: PublicKey,
+    /// What it pays for a transaction, in AIT.
+    pub fee: u64,
+    /// The behaviour that says it, by its name in the agent; none, if an operator does.
+    pub behaviour: Option<&'a str>,
+}
+
+/// To whom, and under what circumstances.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances<'a> {
+    /// What asks for it; see [`Draft::origin`].
+    pub origin: &'a str,
+    /// To whom.
+    pub to: &'a Address,
+    /// The message that it answers.
+    pub answers: Option<&'a Message>,
+    /// The transaction that it names, where it answers none: that of a job to be canceled.
+    pub re: Option<TransactionHash>,
+    /// The recipient's encryption key, where it is known.
+    pub recipient_key: Option<EncryptionKey>,
+    /// The chain.
+    pub chain_id: &'a ChainId,
+    /// Milliseconds since the epoch.
+    pub now_ms: u64,
+    /// Whether a text that asks for nothing goes out as it is, without a header, so that every
+    /// client can read it.
+    pub plain: bool,
+}
+
+/// Why something cannot be said.
+#[derive(Debug, thiserror::Error)]
+pub enum ComposeError {
+    /// The payload cannot be sent.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// It cannot be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// Nobody knows the recipient's encryption key.
+    #[error(
+        "the message must be sealed, and no encryption key of {to} is known: it has no card in the directory, and no [[contact]] gives one"
+    )]
+    NoRecipientKey {
+        /// The recipient.
+        to: Address,
+    },
+    /// An id could not be made.
+    #[error(transparent)]
+    Id(#[from] agentry_protocol::header::MessageIdError),
+}
+
+impl ComposeError {
+    /// Whether another attempt may succeed: a card may come, and so may random bytes.
+    pub const fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::Id(_) | Self::Seal(SealError::Random) | Self::NoRecipientKey { .. }
+        )
+    }
+}
+
+/// Makes a draft of a message.
+///
+/// A text that answers a text without a header, and asks for nothing itself, has none either;
+/// every other message has one, with a new id and the author's key.
+///
+/// # Errors
+/// [`ComposeError`].
+pub fn compose(
+    outgoing: &Outgoing,
+    author: Author<'_>,
+    circumstances: Circumstances<'_>,
+) -> Result<Draft, ComposeError> {
+    let Circumstances {
+        to,
+        answers,
+        recipient_key,
+        now_ms,
+        ..
+    } = circumstances;
+    let sealed = match outgoing.sealing {
+        Sealing::AsAsked => answers.is_some_and(|message| message.sealed),
+        Sealing::Never => false,
+        Sealing::IfPossible => recipient_key.is_some(),
+        Sealing::Always => true,
+    };
+    let expires_at = outgoing
+        .expires_in
+        .map(|after| now_ms.saturating_add(millis(after)));
+    let asks_nothing = outgoing.thread.is_none()
+        && expires_at.is_none()
+        && outgoing.acknowledge.is_none()
+        && outgoing.label.is_none()
+        && circumstances.re.is_none()
+        && !sealed;
+    let among_plain = match answers {
+        Some(question) => question.text().is_some() && question.header.is_none(),
+        None => circumstances.plain,
+    };
+    let is_text = matches!(outgoing.payload, Payload::Text(_));
+    let header = if among_plain && is_text && asks_nothing {
+        None
+    } else {
+        let carried = answers.and_then(|question| question.header.as_ref());
+        Some(Header {
+            id: Some(MessageId::generate(now_ms)?),
+            re: answers
+                .map(|question| question.transaction)
+                .or(circumstances.re),
+            thread: outgoing
+                .thread
+                .clone()
+                .or_else(|| carried.and_then(|header| header.thread.clone())),
+            exp: expires_at,
+            ack: outgoing.acknowledge.map(|acknowledge| acknowledge.request),
+            key: Some(author.public_key),
+        })
+    };
+    let payload = if sealed {
+        let key = recipient_key.ok_or_else(|| ComposeError::NoRecipientKey { to: to.clone() })?;
+        let binding = Binding {
+            chain_id: circumstances.chain_id.as_str(),
+            from: author.address,
+            to,
+        };
+        let sealed = sealing::seal(&outgoing.payload, &key, binding)?;
+        message::compose(&KnownCommand::Sealed(sealed).to_payload(), header.as_ref())?
+    } else {
+        message::compose(&outgoing.payload, header.as_ref())?
+    };
+    Ok(Draft {
+        amount: outgoing.amount,
+        message_id: header.and_then(|header| header.id),
+        expires_at,
+        answers_unverified: answers
+            .is_some_and(|question| question.authenticity != Authenticity::Verified),
+        receipt: receipt(outgoing, author.behaviour, answers.is_some()),
+        ..Draft::new(
+            circumstances.origin.to_owned(),
+            to.clone(),
+            author.fee,
+            payload,
+        )
+    })
+}
+
+/// Who wants to know what becomes of a message: who asked for an acknowledgment or gave it a
+/// label, and a behaviour that asks somebody of its own accord.
+fn receipt(
+    outgoing: &Outgoing,
+    behaviour: Option<&str>,
+    is_answer: bool,
+) -> Option<ReceiptRequest> {
+    let acknowledge = outgoing.acknowledge;
+    let asked = acknowledge.is_some() || outgoing.label.is_some();
+    if !asked && (is_answer || behaviour.is_none()) {
+        return None;
+    }
+    Some(ReceiptRequest {
+        behaviour: behaviour.map(ToOwned::to_owned),
+        label: outgoing.label.clone(),
+        wanted: acknowledge.map(|acknowledge| acknowledge.request.to_string()),
+        within_ms: acknowledge.map_or(0, |acknowledge| millis(acknowledge.within)),
+        resends: acknowledge.map_or(0, |acknowledge| acknowledge.resends),
+    })
+}
+
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use agentry_protocol::{
+        AckRequest, BlockHeight, DecryptionKey, Envelope, Json, MessageDigest, Seed,
+    };
+
+    use super::*;
+
+    struct World {
+        author: Seed,
+        from: Address,
+        to: Address,
+        key: DecryptionKey,
+        chain: ChainId,
+    }
+
+    fn world() -> World {
+        let (author, other) = (Seed::from_bytes([1; 32]), Seed::from_bytes([2; 32]));
+        World {
+            from: Address::from_public_key(&author.public_key()),
+            to: Address::from_public_key(&other.public_key()),
+            key: DecryptionKey::from_seed(&other),
+            author,
+            chain: "ait-devnet".parse().unwrap(),
+        }
+    }
+
+    impl World {
+        fn question(&self, payload: &Json) -> Message {
+            Message::read(
+                TransactionHash::of(b"question"),
+                MessageDigest::of(b"question"),
+                (self.to.clone(), self.from.clone()),
+                payload,
+                BlockHeight(7),
+                Authenticity::Verified,
+            )
+        }
+
+        fn compose(
+            &self,
+            outgoing: &Outgoing,
+            answers: Option<&Message>,
+            key: bool,
+            plain: bool,
+        ) -> Result<Draft, ComposeError> {
+            compose(
+                outgoing,
+                Author {
+                    address: &self.from,
+                    public_key: self.author.public_key(),
+                    fee: 10,
+                    behaviour: Some("b"),
+                },
+                Circumstances {
+                    origin: "inbox/1/b/0",
+                    to: &self.to,
+                    answers,
+                    re: None,
+                    recipient_key: key.then(|| self.key.encryption_key()),
+                    chain_id: &self.chain,
+                    now_ms: 1_795_000_000_000,
+                    plain,
+                },
+            )
+        }
+    }
+
+    #[test]
+    fn a_plain_text_is_answered_by_a_plain_text() {
+        let world = world();
+        let question = world.question(&Json::string("ping"));
+        let draft = world
+            .compose(&Outgoing::text("pong"), Some(&question), false, false)
+            .unwrap();
+        assert_eq!(draft.payload, Json::string("pong"));
+        assert_eq!((draft.message_id, draft.receipt), (None, None));
+    }
+
+    #[test]
+    fn every_other_answer_names_its_question_and_carries_the_thread_on() {
+        let world = world();
+        let asked = Json::parse(
+            br#"{"text":"ping","msg":{"v":1,"thread":"t1"}}"#,
+            agentry_protocol::Limits::default(),
+        )
+        .unwrap();
+        let question = world.question(&asked);
+        let draft = world
+            .compose(&Outgoing::text("pong"), Some(&question), false, false)
+            .unwrap();
+        let envelope = Envelope::read(&draft.payload);
+        let header = envelope.header().unwrap();
+        assert_eq!(header.re, Some(question.transaction));
+        assert_eq!(header.thread.as_ref().unwrap().as_str(), "t1");
+        assert_eq!(header.key, Some(world.author.public_key()));
+        assert_eq!(header.id, draft.message_id);
+        assert!(header.id.is_some());
+        let answer = world
+            .compose(
+                &Outgoing::command(&KnownCommand::Pong),
+                Some(&world.question(&Json::string("ping"))),
+                false,
+                false,
+            )
+            .unwrap();
+        assert!(Envelope::read(&answer.payload).header().is_some());
+    }
+
+    #[test]
+    fn what_asks_for_something_has_a_header() {
+        let world = world();
+        let plain = world
+            .compose(&Outgoing::text("hi"), None, false, true)
+            .unwrap();
+        assert_eq!(plain.payload, Json::string("hi"));
+        let asking = Outgoing::text("hi")
+            .acknowledged(AckRequest::Done, Duration::from_secs(5), 2)
+            .expiring(Duration::from_secs(60))
+            .label("l");
+        let draft = world.compose(&asking, None, false, true).unwrap();
+        let envelope = Envelope::read(&draft.payload);
+        let header = envelope.header().unwrap();
+        assert_eq!(header.ack, Some(AckRequest::Done));
+        assert_eq!(header.exp, Some(1_795_000_060_000));
+        assert_eq!(draft.expires_at, header.exp);
+        let receipt = draft.receipt.unwrap();
+        assert_eq!(receipt.label.as_deref(), Some("l"));
+        assert_eq!((receipt.within_ms, receipt.resends), (5000, 2));
+    }
+
+    #[test]
+    fn an_answer_to_a_sealed_message_is_sealed_or_not_sent() {
+        let world = world();
+        let mut question = world.question(&Json::string("a secret"));
+        question.sealed = true;
+        let answer = Outgoing::text("another");
+        let draft = world
+            .compose(&answer, Some(&question), true, false)
+            .unwrap();
+        assert!(!draft.payload.to_compact().contains("another"));
+        let error = world
+            .compose(&answer, Some(&question), false, false)
+            .unwrap_err();
+        assert!(matches!(error, ComposeError::NoRecipientKey { .. }));
+        let open = answer.sealing(Sealing::Never);
+        let draft = world.compose(&open, Some(&question), false, false).unwrap();
+        assert!(draft.payload.to_compact().contains("another"));
+    }
+}

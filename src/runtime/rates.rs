@@ -1,0 +1,161 @@
+//! How many messages of one sender an agent acts on in a time.
+//!
+//! A bucket a sender holds as many tokens as the rate allows in its time, and fills evenly
+//! ([token bucket](https://en.wikipedia.org/wiki/Token_bucket)). Senders who are not proven share
+//! one: anyone can invent as many of them as he likes. Buckets live in memory; a restart fills
+//! them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::config::Rate;
+use crate::store::AgentId;
+
+/// From how many buckets on the full ones are forgotten: a full bucket is as good as none.
+const PRUNE_AT: usize = 65_536;
+
+/// Who shares a bucket: a proven sender, or all others.
+type Lane = (AgentId, Option<Box<str>>);
+
+/// The buckets of all senders of all agents.
+#[derive(Clone, Debug, Default)]
+pub struct Rates(Arc<Mutex<Buckets>>);
+
+#[derive(Debug, Default)]
+struct Buckets {
+    of: HashMap<Lane, Bucket>,
+    prune_at: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    /// When it is, or was, full again: milliseconds since the epoch.
+    full_at: f64,
+}
+
+impl Rates {
+    /// Takes a token for a message of this sender (`None`: of one who is not proven).
+    ///
+    /// # Errors
+    /// There is none; when the next one will be there, in milliseconds since the epoch.
+    pub fn take(
+        &self,
+        agent: AgentId,
+        sender: Option<&str>,
+        rate: Rate,
+        now_ms: u64,
+    ) -> Result<(), u64> {
+        let count = f64::from(rate.count.max(1));
+        let period = rate.per.as_millis() as f64;
+        let each = period / count;
+        let now = now_ms as f64;
+        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        buckets.prune(now);
+        let bucket = buckets
+            .of
+            .entry((agent, sender.map(Into::into)))
+            .or_insert(Bucket { full_at: now });
+        // A clock that was set back must not close the bucket for longer than the rate's time.
+        let full_at = bucket.full_at.clamp(now, now + period);
+        if full_at + each > now + period + f64::EPSILON * now {
+            let wait = full_at + each - (now + period);
+            return Err(now_ms.saturating_add(wait.ceil().max(1.0) as u64));
+        }
+        bucket.full_at = full_at + each;
+        Ok(())
+    }
+}
+
+impl Buckets {
+    fn prune(&mut self, now: f64) {
+        if self.of.len() < self.prune_at.max(PRUNE_AT) {
+            return;
+        }
+        self.of.retain(|_, bucket| bucket.full_at > now);
+        // Those that are left are in use: look again when there are twice as many.
+        self.prune_at = self.of.len() * 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rate(count: u32, seconds: u64) -> Rate {
+        Rate {
+            count,
+            per: Duration::from_secs(seconds),
+        }
+    }
+
+    #[test]
+    fn a_burst_is_taken_and_then_one_at_a_time() {
+        let rates = Rates::default();
+        let (agent, rate) = (AgentId(1), rate(60, 60));
+        let now = 1_795_000_000_000;
+        for _ in 0..60 {
+            assert_eq!(rates.take(agent, Some("a"), rate, now), Ok(()));
+        }
+        assert_eq!(rates.take(agent, Some("a"), rate, now), Err(now + 1000));
+        assert_eq!(rates.take(agent, Some("b"), rate, now), Ok(()));
+        assert_eq!(rates.take(agent, None, rate, now), Ok(()));
+        assert_eq!(rates.take(AgentId(2), Some("a"), rate, now), Ok(()));
+        assert_eq!(rates.take(agent, Some("a"), rate, now + 1000), Ok(()));
+        assert!(rates.take(agent, Some("a"), rate, now + 1000).is_err());
+    }
+
+    #[test]
+    fn full_buckets_are_forgotten() {
+        let rates = Rates::default();
+        let now = 1_795_000_000_000;
+        for sender in 0..PRUNE_AT {
+            let sender = sender.to_string();
+            rates
+                .take(AgentId(1), Some(&sender), rate(1, 1), now)
+                .unwrap();
+        }
+        rates
+            .take(AgentId(1), Some("x"), rate(1, 1), now + 2000)
+            .unwrap();
+        assert_eq!(rates.0.lock().unwrap().of.len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn no_more_pass_than_the_rate_allows(
+            count in 1_u32..50, seconds in 1_u64..100, gaps in prop::collection::vec(0_u64..5000, 1..300),
+        ) {
+            let rates = Rates::default();
+            let rate = rate(count, seconds);
+            let began = 1_795_000_000_000;
+            let (mut now, mut passed) = (began, 0_u64);
+            for gap in gaps {
+                now += gap;
+                match rates.take(AgentId(1), None, rate, now) {
+                    Ok(()) => passed += 1,
+                    Err(until) => prop_assert!(until > now && until <= now + seconds * 1000),
+                }
+                // A full bucket at the start, and what has flowed in since.
+                let allowed = u64::from(count) + (now - began) * u64::from(count) / (seconds * 1000);
+                prop_assert!(passed <= allowed + 1, "{passed} of {allowed}");
+            }
+        }
+
+        #[test]
+        fn the_time_that_it_names_is_right(count in 1_u32..50, seconds in 1_u64..100) {
+            let rates = Rates::default();
+            let rate = rate(count, seconds);
+            let now = 1_795_000_000_000;
+            let until = loop {
+                if let Err(until) = rates.take(AgentId(1), None, rate, now) {
+                    break until;
+                }
+            };
+            prop_assert_eq!(rates.take(AgentId(1), None, rate, until), Ok(()));
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Sending from a hosted wallet because an operator asks for it.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use agentry_protocol::{
+    AckRequest, Address, ChainId, EncryptionKey, Json, MessageId, Payload, Thread, TransactionHash,
+};
+use agentry_sdk::{Acknowledge, Outgoing, Sealing};
+use serde::{Deserialize, Serialize};
+
+use super::Shared;
+use super::compose::{self, Author, Circumstances, ComposeError};
+use super::roster::Hosted;
+use super::router::SubmitterLinks;
+use super::signer::{PublicKeys, SignError};
+use super::submitter::{Allot, Stored};
+use crate::store::{Commit, OutboxId, StoreError};
+
+/// What an operator wants said.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// To whom.
+    pub to: Address,
+    /// What: a text, or a command (a string that holds JSON, or an object).
+    pub payload: Json,
+    /// What it transfers, in AIT.
+    pub amount: u64,
+    /// The conversation that it belongs to.
+    pub thread: Option<Thread>,
+    /// How long it counts, in milliseconds.
+    pub expires_in_ms: Option<u64>,
+    /// What acknowledgment is asked for.
+    pub ack: Option<Ack>,
+    /// Whether it is sealed.
+    pub seal: bool,
+    /// The key to seal it with, in place of the directory's.
+    pub recipient_key: Option<EncryptionKey>,
+    /// The transaction that it names: that of a job to be canceled.
+    pub re: Option<TransactionHash>,
+    /// Made up by the asker: the same request asked twice is carried out once.
+    pub key: String,
+}
+
+/// What acknowledgment is asked for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Ack {
+    /// `received` or `done`.
+    pub request: String,
+    /// How long it may take to come once the message is mined, in milliseconds.
+    pub within_ms: u64,
+    /// How often the message is sent again.
+    pub resends: u32,
+}
+
+impl Request {
+    /// A message that asks for nothing.
+    pub fn new(to: Address, payload: Json, key: String) -> Self {
+        Self {
+            to,
+            payload,
+            amount: 0,
+            thread: None,
+            expires_in_ms: None,
+            ack: None,
+            seal: false,
+            recipient_key: None,
+            re: None,
+            key,
+        }
+    }
+
+    fn outgoing(&self) -> Outgoing {
+        let acknowledge = self.ack.as_ref().and_then(|ack| {
+            Some(Acknowledge {
+                request: AckRequest::from_word(&ack.request)?,
+                within: Duration::from_millis(ack.within_ms),
+                resends: ack.resends,
+            })
+        });
+        Outgoing {
+            amount: self.amount,
+            thread: self.thread.clone(),
+            expires_in: self.expires_in_ms.map(Duration::from_millis),
+            acknowledge,
+            sealing: if self.seal {
+                Sealing::Always
+            } else {
+                Sealing::Never
+            },
+            ..Outgoing::new(Payload::read(&self.payload))
+        }
+    }
+}
+
+/// What was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The row of the outbox.
+    pub outbox: OutboxId,
+    /// The transaction's hash, where it is signed already.
+    pub hash: Option<TransactionHash>,
+    /// The id in its header.
+    pub id: Option<MessageId>,
+}
+
+/// Why nothing was sent.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// It cannot be said.
+    #[error(transparent)]
+    Compose(#[from] ComposeError),
+    /// The wallet cannot be unlocked.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// The store refused it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Whom sending needs.
+#[derive(Clone, Debug)]
+pub struct SendLinks {
+    /// The chain.
+    pub chain_id: ChainId,
+    /// The wallets' public keys.
+    pub keys: Recipient<PublicKeys>,
+    /// Nonces, signatures and the way out.
+    pub submitter: SubmitterLinks,
+}
+
+/// Sends a message from a hosted wallet. When this returns `Ok`, it is stored and will be sent.
+///
+/// # Errors
+/// [`SendError`].
+pub async fn send(
+    shared: &Shared,
+    links: &SendLinks,
+    hosted: &Hosted,
+    request: &Request,
+) -> Result<Sent, SendError> {
+    let agent = hosted.id;
+    let public_key = match hosted.public_key {
+        Some(key) => key,
+        None => match links.keys.send(PublicKeys { agent }).await {
+            Ok(keys) => keys?.0,
+            Err(MailboxError::Closed | MailboxError::Timeout) => {
+                return Err(SignError::NotHosted(agent).into());
+            }
+        },
+    };
+    let now_ms = shared.clock.now_ms();
+    let recipient_key = request.recipient_key.or_else(|| {
+        shared
+            .directory
+            .enc_key_of(&request.to, shared.clock.now_ms())
+    });
+    let draft = compose::compose(
+        &request.outgoing(),
+        Author {
+            address: &hosted.address,
+            public_key,
+            fee: hosted.config.fee,
+            behaviour: None,
+        },
+        Circumstances {
+            origin: &format!("control/{}", request.key),
+            to: &request.to,
+            answers: None,
+            re: request.re,
+            recipient_key,
+            chain_id: &links.chain_id,
+            now_ms,
+            plain: true,
+        },
+    )?;
+    let id = draft.message_id;
+    let allot = Allot {
+        agent,
+        drafts: vec![draft.clone()],
+    };
+    let allotted = links.submitter.allot.send(allot).await;
+    // Without a nonce it is queued, and the submitter finds it there.
+    let prepared = allotted.ok().and_then(|mut all| all.pop()).flatten();
+    let (hash, costs) = (prepared.as_ref().map(|one| one.hash), vec![draft.cost()]);
+    let commit = Commit::Send {
+        agent,
+        draft,
+        prepared: prepared.clone(),
+        at: now_ms,
+    };
+    let receipt = shared.store.commit(commit).await;
+    let rows = receipt
+        .as_ref()
+        .map(|receipt| receipt.sends.clone())
+        .unwrap_or_default();
+    let stored = Stored {
+        agent,
+        rows,
+        bodies: vec![prepared],
+        costs,
+        span: tracing::info_span!("outgoing", agent.name = hosted.config.name),
+    };
+    if links.submitter.stored.send(stored).await.is_err() {
+        tracing::debug!("the submitter has ended; it reads the store when it is back");
+    }
+    let sent = receipt?.sends.into_iter().next();
+    let sent = sent.ok_or_else(|| StoreError::Refused {
+        reason: "it took nothing".to_owned(),
+    })?;
+    Ok(Sent {
+        outbox: sent.id,
+        // Asked twice, what counts is what was stored the first time.
+        hash: hash.filter(|_| sent.fresh),
+        id: id.filter(|_| sent.fresh),
+    })
+}
