@@ -123,7 +123,12 @@ impl Effects {
 
     /// Has [`Behaviour::on_timer`](crate::Behaviour::on_timer) run after a while. A timer of the
     /// same name is replaced.
-    pub fn schedule(self, name: impl Into<String>, after: Duration, data: impl Into<Value>) -> Self {
+    pub fn schedule(
+        self,
+        name: impl Into<String>,
+        after: Duration,
+        data: impl Into<Value>,
+    ) -> Self {
         self.with(Effect::Schedule {
             name: name.into(),
             after,
@@ -174,8 +179,9 @@ impl Effects {
         }
         for (index, effect) in self.0.iter().enumerate() {
             match effect {
-                Effect::Reply(outgoing)
-                | Effect::Send(Addressed { outgoing, .. }) => check_outgoing(index, outgoing)?,
+                Effect::Reply(outgoing) | Effect::Send(Addressed { outgoing, .. }) => {
+                    check_outgoing(index, outgoing)?;
+                }
                 Effect::SetState { key, value } => {
                     check_value(key, value)?;
                     check_key(key)?;

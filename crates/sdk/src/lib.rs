@@ -16,6 +16,7 @@
 //! | [`directory`] | the cards of other agents, and what can be looked up |
 //! | [`registry`] | the lists of kinds that a binary knows |
 //! | [`erased`] | behaviours and executors whose types were forgotten |
+//! | `testing` | with the feature `testing`: a simulated chain to try behaviours on |
 //!
 //! ```
 //! use agentry_sdk::{Behaviour, BehaviourError, ConfigureError, Context, Effects, Message, Setup};

@@ -1,5 +1,7 @@
 //! The contract finds what is wrong, and nothing else.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -36,10 +38,10 @@ macro_rules! behaviour {
 }
 
 fn breach<B: Behaviour>() -> Breach {
-    breach_of(Contract::of::<B>())
+    breach_of(&Contract::of::<B>())
 }
 
-fn breach_of(contract: Contract) -> Breach {
+fn breach_of(contract: &Contract) -> Breach {
     block_on(contract.check()).unwrap_err()
 }
 
@@ -48,7 +50,10 @@ fn is_question(message: &Message) -> bool {
 }
 
 fn count(context: &Context) -> u64 {
-    let count = context.state.get("count").and_then(serde_json::Value::as_u64);
+    let count = context
+        .state
+        .get("count")
+        .and_then(serde_json::Value::as_u64);
     count.unwrap_or(0) + 1
 }
 
@@ -197,7 +202,10 @@ behaviour! {
 fn a_panic_over_a_damaged_command_is_found() {
     let breach = breach::<Nervous>();
     assert_eq!(breach.law, "no handler panics");
-    assert!(breach.detail.contains("called `Result::unwrap()`"), "{breach}");
+    assert!(
+        breach.detail.contains("called `Result::unwrap()`"),
+        "{breach}"
+    );
 }
 
 behaviour! {
@@ -243,7 +251,7 @@ behaviour! {
     Fickle, "fickle",
 
     fn accepts(&self, message: &Message) -> bool {
-        message.text().is_some() && LIVES.fetch_add(1, Ordering::Relaxed) % 2 == 0
+        message.text().is_some() && LIVES.fetch_add(1, Ordering::Relaxed).is_multiple_of(2)
     }
 
     async fn on_message(&self, _: &Message, _: &Context) -> Result<Effects, BehaviourError> {
@@ -305,10 +313,16 @@ behaviour! {
 
 #[test]
 fn laws_of_form_and_acceptance() {
-    assert_eq!(breach::<Fickle>().law, "acceptance depends on the message alone");
+    assert_eq!(
+        breach::<Fickle>().law,
+        "acceptance depends on the message alone"
+    );
     assert_eq!(breach::<Startled>().law, "acceptance never panics");
     assert_eq!(breach::<Shouting>().law, "the kind is well formed");
-    assert_eq!(breach::<Idle>().law, "commands and capabilities fit on a card");
+    assert_eq!(
+        breach::<Idle>().law,
+        "commands and capabilities fit on a card"
+    );
     assert_eq!(breach::<Deaf>().law, "something is tried");
 }
 
@@ -342,5 +356,5 @@ impl Behaviour for Lenient {
 fn settings_are_tried_too() {
     assert_eq!(breach::<Lenient>().law, "its settings are taken");
     let contract = Contract::of::<Lenient>().settings(serde_json::json!({ "word": "x" }));
-    assert_eq!(breach_of(contract).law, "unknown keys are refused");
+    assert_eq!(breach_of(&contract).law, "unknown keys are refused");
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use agentry_sdk::effects::{MAX_AHEAD, MAX_EFFECTS, MAX_PAYLOAD_BYTES, MAX_STATE_KEY_BYTES};
 use agentry_sdk::effects::MAX_STATE_VALUE_BYTES;
+use agentry_sdk::effects::{MAX_AHEAD, MAX_EFFECTS, MAX_PAYLOAD_BYTES, MAX_STATE_KEY_BYTES};
 use agentry_sdk::protocol::{AckRequest, Address, Json, KnownCommand, Payload};
 use agentry_sdk::{Addressed, Effect, Effects, EffectsError, Outgoing, State, TaskStart};
 
@@ -82,7 +82,9 @@ fn what_cannot_be_sent_is_refused_by_its_place() {
         Payload::Text("é".repeat(MAX_PAYLOAD_BYTES / 6)),
         Payload::Opaque(Json::null()),
     ] {
-        let effects = Effects::none().reply("ok").reply_with(Outgoing::new(payload));
+        let effects = Effects::none()
+            .reply("ok")
+            .reply_with(Outgoing::new(payload));
         let refused = effects.check();
         assert!(
             matches!(refused, Err(EffectsError::Payload { index: 1, .. })),
@@ -117,7 +119,7 @@ fn values_have_a_size() {
     start.input = large.clone().into();
     for effects in [
         Effects::none().set_state("state", large.clone()),
-        Effects::none().schedule("timer", Duration::ZERO, large.clone()),
+        Effects::none().schedule("timer", Duration::ZERO, large),
         Effects::none().start_task(start),
     ] {
         assert!(matches!(

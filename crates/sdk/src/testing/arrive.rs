@@ -6,11 +6,11 @@ use agentry_protocol::{
     Authenticity, BlockHeight, Identity, KnownCommand, Number, TransactionHash,
 };
 
+use super::Simulation;
 use super::ledger::Transaction;
 use super::outbox::as_ack;
 use super::queue::{Item, Received, Waiting, short};
 use super::sent::{Dropped, Place, Sent};
-use super::Simulation;
 use crate::{Answered, Card, Message};
 
 /// The commands that count only as answers, from the one who was asked.
@@ -151,7 +151,8 @@ impl Simulation {
         };
         message.answers = self.answered(host, &message);
         if message.answers.is_none() && message.cmd().is_some_and(|cmd| ANSWERS.contains(&cmd)) {
-            self.dropped.push(drop("it answers nothing that its sender was asked"));
+            self.dropped
+                .push(drop("it answers nothing that its sender was asked"));
             return;
         }
         let Some(hosted) = self.hosts.get_mut(host) else {
@@ -170,7 +171,10 @@ impl Simulation {
             }
             return;
         }
-        let answers = message.answers.as_ref().map(|answered| answered.transaction);
+        let answers = message
+            .answers
+            .as_ref()
+            .map(|answered| answered.transaction);
         let ack = as_ack(&message);
         store.queue.push(Item {
             key: short(&format!("message/{}/{identity}", message.from)),

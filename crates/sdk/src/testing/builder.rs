@@ -260,9 +260,7 @@ impl MessageBuilder {
             }
         };
         Written {
-            from: self
-                .from
-                .unwrap_or_else(|| Party::named("someone").address),
+            from: self.from.unwrap_or_else(|| Party::named("someone").address),
             to: self.to.unwrap_or_else(|| default_to.clone()),
             payload,
             amount: self.amount,

@@ -145,8 +145,9 @@ impl Simulation {
         store.queue.retain(|item| {
             !matches!(
                 &item.what,
-                Waiting::Own { behaviour: of, event: Event::Timer(timer), .. }
-                    if *of == behaviour && timer.name == name
+                Waiting::Own { behaviour: of, event, .. }
+                    if *of == behaviour
+                        && matches!(&**event, Event::Timer(timer) if timer.name == name)
             )
         });
     }
@@ -158,10 +159,9 @@ impl Simulation {
             return;
         };
         let store = &mut hosted.store;
-        let (mut ripe, rest): (Vec<SetTimer>, Vec<SetTimer>) =
-            std::mem::take(&mut store.timers)
-                .into_iter()
-                .partition(|timer| timer.due_ms <= now);
+        let (mut ripe, rest): (Vec<SetTimer>, Vec<SetTimer>) = std::mem::take(&mut store.timers)
+            .into_iter()
+            .partition(|timer| timer.due_ms <= now);
         store.timers = rest;
         ripe.sort_by_key(|timer| timer.due_ms);
         for timer in ripe {

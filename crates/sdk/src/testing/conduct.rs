@@ -46,7 +46,11 @@ impl Simulation {
         let Some(item) = due else {
             return self.work(host).await;
         };
-        match self.hosts.get_mut(host).map(|hosted| hosted.store.queue.remove(item)) {
+        match self
+            .hosts
+            .get_mut(host)
+            .map(|hosted| hosted.store.queue.remove(item))
+        {
             Some(item) => self.handle(host, item, due.unwrap_or(0)).await,
             None => false,
         }
@@ -71,7 +75,7 @@ impl Simulation {
                 ref event,
                 about,
             } => {
-                let event = event.clone();
+                let event = Event::clone(event);
                 match self.run(host, behaviour, &event, about, &item).await {
                     Outcome::Committed => {}
                     Outcome::Again => self.put_back(host, item, position),
@@ -107,7 +111,7 @@ impl Simulation {
             .is_some_and(|header| header.is_expired(now));
         if expired && received.next == 0 && item.attempt == 1 {
             received.handled = true;
-            self.settle_as(host, row, Settlement::Expired);
+            self.settle_as(host, row, &Settlement::Expired);
             return true;
         }
         let next = hosted
@@ -115,9 +119,7 @@ impl Simulation {
             .iter()
             .enumerate()
             .skip(received.next)
-            .find(|(_, one)| {
-                may_see(&*one.behaviour, &message) && one.behaviour.accepts(&message)
-            });
+            .find(|(_, one)| may_see(&*one.behaviour, &message) && one.behaviour.accepts(&message));
         let Some((behaviour, instance)) = next else {
             received.handled = true;
             self.conclude(host, row);
@@ -141,7 +143,7 @@ impl Simulation {
                     row.handled = true;
                 }
                 self.dead_letters.push((event, reason.clone()));
-                self.settle_as(host, row, Settlement::Failed { reason });
+                self.settle_as(host, row, &Settlement::Failed { reason });
             }
         }
         true
@@ -253,11 +255,11 @@ impl Simulation {
             })
         };
         if let Some(settlement) = settlement {
-            self.settle_as(host, row, settlement);
+            self.settle_as(host, row, &settlement);
         }
     }
 
-    fn settle_as(&mut self, host: usize, row: usize, settlement: Settlement) {
+    fn settle_as(&mut self, host: usize, row: usize, settlement: &Settlement) {
         let now = self.now_ms;
         let Some(hosted) = self.hosts.get_mut(host) else {
             return;

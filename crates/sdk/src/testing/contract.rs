@@ -158,7 +158,10 @@ impl Contract {
         let seeds = match std::env::var(SEED).ok().map(|seed| seed.parse::<u64>()) {
             Some(Ok(seed)) => vec![seed],
             Some(Err(error)) => {
-                return Err(Breach::new("the seed", format!("{SEED} is no number: {error}")));
+                return Err(Breach::new(
+                    "the seed",
+                    format!("{SEED} is no number: {error}"),
+                ));
             }
             None => (1..=self.histories).collect(),
         };
@@ -294,13 +297,13 @@ pub async fn assert_behaviour_contract(contract: Contract) {
 /// The end of a future, or what it panicked with.
 async fn caught<F: Future>(future: F) -> Result<F::Output, String> {
     let mut future = pin!(future);
-    poll_fn(move |context| {
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+    poll_fn(
+        move |context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
             Ok(Poll::Pending) => Poll::Pending,
             Err(panic) => Poll::Ready(Err(words(&*panic))),
-        }
-    })
+        },
+    )
     .await
 }
 

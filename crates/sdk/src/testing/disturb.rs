@@ -117,7 +117,11 @@ impl Simulation {
     }
 
     /// As [`resend`](Self::resend); `nonce` tells what is posted from all else.
-    pub(super) fn resend_as(&mut self, transaction: TransactionHash, nonce: &str) -> TransactionHash {
+    pub(super) fn resend_as(
+        &mut self,
+        transaction: TransactionHash,
+        nonce: &str,
+    ) -> TransactionHash {
         let copy = self.known(transaction);
         self.post_written(copy.written, nonce)
     }
@@ -180,9 +184,10 @@ impl Simulation {
             .header()
             .is_some_and(|header| header.id.is_some());
         let verified = !self.strangers.contains(&known.written.from)
-            && known.written.authenticity.is_none_or(|given| {
-                given == agentry_protocol::Authenticity::Verified
-            });
+            && known
+                .written
+                .authenticity
+                .is_none_or(|given| given == agentry_protocol::Authenticity::Verified);
         if has_id && verified && self.random.chance(50) {
             self.resend(hash);
         } else {

@@ -56,7 +56,8 @@ impl Ledger {
     }
 
     pub(super) fn holds(&self, hash: TransactionHash) -> bool {
-        self.transactions().any(|transaction| transaction.hash == hash)
+        self.transactions()
+            .any(|transaction| transaction.hash == hash)
     }
 
     pub(super) fn find(&self, hash: TransactionHash) -> Option<&Transaction> {

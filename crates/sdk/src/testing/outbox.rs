@@ -191,7 +191,10 @@ impl Simulation {
     /// Resends what was not acknowledged in time, or gives it up.
     pub(super) fn chase(&mut self, host: usize) {
         let now = self.now_ms;
-        let rows = self.hosts.get(host).map_or(0, |host| host.store.outbox.len());
+        let rows = self
+            .hosts
+            .get(host)
+            .map_or(0, |host| host.store.outbox.len());
         for row in 0..rows {
             let Some(draft) = self.draft(host, row) else {
                 continue;

@@ -45,7 +45,7 @@ pub(super) enum Waiting {
     /// An event of one behaviour, about a message in the inbox perhaps.
     Own {
         behaviour: usize,
-        event: Event,
+        event: Box<Event>,
         about: Option<usize>,
     },
 }
@@ -72,7 +72,7 @@ impl Item {
             key: short(key),
             what: Waiting::Own {
                 behaviour,
-                event,
+                event: Box::new(event),
                 about,
             },
             attempt: 1,

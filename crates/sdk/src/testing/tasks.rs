@@ -36,6 +36,9 @@ pub enum TaskState {
     Ended(TaskNews),
 }
 
+/// A report of progress: how far, and in words.
+type Note = (f64, Option<String>);
+
 #[derive(Debug)]
 pub(super) struct TaskRow {
     pub(super) behaviour: usize,
@@ -134,7 +137,10 @@ impl Simulation {
     /// Ends what has reached its deadline or its time limit.
     pub(super) fn limit_tasks(&mut self, host: usize) {
         let now = self.now_ms;
-        let count = self.hosts.get(host).map_or(0, |host| host.store.tasks.len());
+        let count = self
+            .hosts
+            .get(host)
+            .map_or(0, |host| host.store.tasks.len());
         for task in 0..count {
             let Some(row) = self.task_row(host, task) else {
                 continue;
@@ -142,7 +148,11 @@ impl Simulation {
             if row.has_ended() {
                 continue;
             }
-            if row.start.deadline_ms.is_some_and(|deadline| deadline <= now) {
+            if row
+                .start
+                .deadline_ms
+                .is_some_and(|deadline| deadline <= now)
+            {
                 let news = TaskNews::Failed {
                     code: "deadline".to_owned(),
                     message: "the deadline has passed".to_owned(),
@@ -173,7 +183,7 @@ impl Simulation {
         let limits = behaviour.task_limits(&shown.kind);
         let limit = row.limit_ms.unwrap_or(after_ms(now, limits.time));
         row.limit_ms = Some(limit);
-        let notes: Arc<Mutex<Option<(f64, Option<String>)>>> = Arc::default();
+        let notes: Arc<Mutex<Option<Note>>> = Arc::default();
         let outcome = match (self.plan)(&shown) {
             TaskPlan::Hang => return true,
             TaskPlan::Complete(output) => Ok(output),

@@ -104,9 +104,7 @@ impl World for TestWorld {
         let named: BTreeSet<&Address> = inner
             .cards
             .values()
-            .filter(|card| {
-                card.card.name.as_str() == name && card.card.check_time(now_ms).is_ok()
-            })
+            .filter(|card| card.card.name.as_str() == name && card.card.check_time(now_ms).is_ok())
             .map(|card| &card.address)
             .collect();
         let mut addresses: Vec<Address> = named.into_iter().cloned().collect();

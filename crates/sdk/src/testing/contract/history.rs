@@ -22,8 +22,14 @@ const REACTIONS: usize = 60;
 
 /// One thing that happens.
 enum Step {
-    Say { peer: usize, message: MessageBuilder },
-    Again { of: usize, resend: bool },
+    Say {
+        peer: usize,
+        message: Box<MessageBuilder>,
+    },
+    Again {
+        of: usize,
+        resend: bool,
+    },
     Wait(Duration),
 }
 
@@ -81,7 +87,10 @@ fn steps(contract: &Contract, seed: u64) -> Vec<Step> {
                     (_, Some(from), _) => dressed(contract, &mut random, from),
                     (_, None, _) => MessageBuilder::text("hello"),
                 };
-                Step::Say { peer, message }
+                Step::Say {
+                    peer,
+                    message: Box::new(message),
+                }
             }
         })
         .collect()
@@ -94,7 +103,10 @@ fn peers() -> Vec<Party> {
 /// A sample, with whatever header.
 fn dressed(contract: &Contract, random: &mut Random, from: &Party) -> MessageBuilder {
     let index = random.below(contract.samples.len());
-    let own_sender = contract.samples.get(index).is_some_and(MessageBuilder::has_sender);
+    let own_sender = contract
+        .samples
+        .get(index)
+        .is_some_and(MessageBuilder::has_sender);
     let mut message = contract.sample(index, &from.address);
     if random.chance(60) {
         message = message.with_id();
@@ -119,11 +131,7 @@ fn dressed(contract: &Contract, random: &mut Random, from: &Party) -> MessageBui
     message
 }
 
-async fn play(
-    contract: &Contract,
-    seed: u64,
-    disturbances: Disturbances,
-) -> Result<End, Breach> {
+async fn play(contract: &Contract, seed: u64, disturbances: Disturbances) -> Result<End, Breach> {
     match caught(play_steps(contract, seed, disturbances)).await {
         Ok(played) => played,
         Err(panic) => Err(Breach::new("no handler panics", panic)),
@@ -149,7 +157,7 @@ async fn play_steps(
             Step::Say { peer, message } => {
                 let message = match peers.get(peer) {
                     Some(peer) => message.or_from(&peer.address),
-                    None => message,
+                    None => *message,
                 };
                 posted.push(chain.post(message.to(&agent)));
             }
@@ -225,13 +233,22 @@ pub(super) fn examine(chain: &Simulation) -> Result<(), Breach> {
         if run.impossible {
             let reason = run.outcome.as_ref().err().cloned().unwrap_or_default();
             let law = "no handler asks for what cannot be";
-            return Err(Breach::new(law, format!("{reason}; shown: {:?}", run.event)));
+            return Err(Breach::new(
+                law,
+                format!("{reason}; shown: {:?}", run.event),
+            ));
         }
         let Some(message) = run.message().filter(|message| message.cmd() == Some("ACK")) else {
             continue;
         };
-        let effects = run.outcome.as_ref().map_or(&[][..], |effects| effects.as_slice());
-        if effects.iter().any(|effect| matches!(effect, Effect::Reply(_))) {
+        let effects = run
+            .outcome
+            .as_ref()
+            .map_or(&[][..], |effects| effects.as_slice());
+        if effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Reply(_)))
+        {
             let law = "an acknowledgment is never answered";
             return Err(Breach::new(law, format!("{:?}", message.payload)));
         }

@@ -135,7 +135,11 @@ fn commands() -> Vec<Json> {
     let foreign = ["", "ping", "Ping", "DROP TABLE agents", "\u{0}", "é"];
     let long = "C".repeat(100_000);
     let mut commands = Vec::new();
-    for cmd in KnownCommand::NAMES.into_iter().chain(foreign).chain([long.as_str()]) {
+    for cmd in KnownCommand::NAMES
+        .into_iter()
+        .chain(foreign)
+        .chain([long.as_str()])
+    {
         commands.push(json!({ "cmd": cmd }));
         for value in &values {
             let mut body: serde_json::Map<String, Value> = parameters

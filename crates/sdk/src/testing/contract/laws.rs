@@ -8,8 +8,8 @@ use agentry_protocol::command::{Tag, Tags};
 
 use super::history::examine;
 use super::{Breach, Contract, caught, hostile, words};
-use crate::testing::{MessageBuilder, Simulation};
 use crate::AnyBehaviour;
+use crate::testing::{MessageBuilder, Simulation};
 
 /// Longest name of a kind: it stands in lists.
 const KIND_MAX: usize = 64;
@@ -79,7 +79,9 @@ pub(super) fn acceptance(contract: &Contract) -> Result<(), Breach> {
         let asked = |behaviour: &dyn AnyBehaviour| {
             (behaviour.accepts(&message), behaviour.watches(&message))
         };
-        let all = catch_unwind(AssertUnwindSafe(|| [asked(&*one), asked(&*one), asked(&*other)]));
+        let all = catch_unwind(AssertUnwindSafe(|| {
+            [asked(&*one), asked(&*one), asked(&*other)]
+        }));
         match all {
             Ok([first, second, third]) if first == second && second == third => {}
             Ok(_) => {
@@ -88,7 +90,10 @@ pub(super) fn acceptance(contract: &Contract) -> Result<(), Breach> {
             }
             Err(panic) => {
                 let law = "acceptance never panics";
-                return Err(Breach::new(law, format!("{}: {}", words(&*panic), brief(&message))));
+                return Err(Breach::new(
+                    law,
+                    format!("{}: {}", words(&*panic), brief(&message)),
+                ));
             }
         }
     }
@@ -116,7 +121,11 @@ pub(super) async fn hostility(contract: &Contract) -> Result<(), Breach> {
             let agent = chain.host(contract.agent("agent"));
             let from = chain.peer("mallory");
             let message = message.clone().or_from(&from.address).to(&agent);
-            let message = if unverified { message.unverified() } else { message };
+            let message = if unverified {
+                message.unverified()
+            } else {
+                message
+            };
             let shown = brief(&message.clone().build());
             let played = caught(async {
                 chain.deliver(message).await;
@@ -126,7 +135,10 @@ pub(super) async fn hostility(contract: &Contract) -> Result<(), Breach> {
             match played.await {
                 Ok(examined) => examined?,
                 Err(panic) => {
-                    return Err(Breach::new("no handler panics", format!("{panic}: {shown}")));
+                    return Err(Breach::new(
+                        "no handler panics",
+                        format!("{panic}: {shown}"),
+                    ));
                 }
             }
         }
