@@ -117,7 +117,7 @@ impl Process {
             .keeper
             .ask(Subject::Event { view, _permit }, |id| ToProgram::Event {
                 id,
-                event,
+                event: Box::new(event),
                 context: shown,
             })
             .await?;

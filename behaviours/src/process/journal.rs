@@ -40,7 +40,12 @@ impl Journal {
         let kind = super::KIND;
         let program = self.program.as_str();
         if missed > 0 {
-            tracing::warn!(kind, program, missed, "the program wrote too much for the log");
+            tracing::warn!(
+                kind,
+                program,
+                missed,
+                "the program wrote too much for the log"
+            );
         }
         let text = printable(text);
         match level {

@@ -62,9 +62,8 @@ impl Launch {
                 ConfigureError(format!("`program` {} {reason}", path.display()))
             })?;
             // Else it would be looked for in the directory where the program is to run.
-            std::path::absolute(&path).map_err(|error| {
-                ConfigureError(format!("`program` {}: {error}", path.display()))
-            })?
+            std::path::absolute(&path)
+                .map_err(|error| ConfigureError(format!("`program` {}: {error}", path.display())))?
         } else {
             find(&settings.program, env.get(&OsString::from("PATH"))).ok_or_else(|| {
                 ConfigureError(format!(

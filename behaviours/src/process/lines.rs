@@ -64,7 +64,12 @@ impl<R: AsyncRead + Unpin> Lines<R> {
                 return Ok(Found::End);
             }
             self.buffer.reserve(CHUNK);
-            if (&mut self.source).take(CHUNK as u64).read_buf(&mut self.buffer).await? == 0 {
+            if (&mut self.source)
+                .take(CHUNK as u64)
+                .read_buf(&mut self.buffer)
+                .await?
+                == 0
+            {
                 self.ended = true;
             }
         }

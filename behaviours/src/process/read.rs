@@ -130,14 +130,14 @@ impl Said {
                 return Err("a message has either a `text` or a `command`".to_owned());
             }
         };
-        let mut outgoing = Outgoing::new(payload).amount(self.amount).sealing(
-            match self.sealing {
+        let mut outgoing = Outgoing::new(payload)
+            .amount(self.amount)
+            .sealing(match self.sealing {
                 wire::SealingWord::AsAsked => Sealing::AsAsked,
                 wire::SealingWord::Never => Sealing::Never,
                 wire::SealingWord::IfPossible => Sealing::IfPossible,
                 wire::SealingWord::Always => Sealing::Always,
-            },
-        );
+            });
         if let Some(thread) = self.thread {
             let thread: Thread = thread
                 .parse()
@@ -172,9 +172,10 @@ fn read_command(command: Map<String, Value>) -> Result<Payload, String> {
         );
     }
     let body = Json::from_serialize(&command).map_err(|error| format!("`command`: {error}"))?;
-    Ok(Payload::Command(
-        agentry_sdk::protocol::payload::Command { cmd, body },
-    ))
+    Ok(Payload::Command(agentry_sdk::protocol::payload::Command {
+        cmd,
+        body,
+    }))
 }
 
 /// Whether a number is a float that may have been a larger integer. Its depth is bounded by that of

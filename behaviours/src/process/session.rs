@@ -96,12 +96,7 @@ pub(super) struct Ended {
 }
 
 /// Runs the program until it ends, or until nobody needs it.
-pub(super) async fn live(
-    launch: &Launch,
-    hello: &[u8],
-    times: Times,
-    inbox: &mut Inbox,
-) -> Ended {
+pub(super) async fn live(launch: &Launch, hello: &[u8], times: Times, inbox: &mut Inbox) -> Ended {
     let running = match launch.start() {
         Ok(running) => running,
         Err(end) => {
@@ -287,7 +282,11 @@ impl Session {
         match self.state {
             State::Starting { until } | State::Ending { until } => Some(until),
             State::Ready => {
-                let first = self.asked.values().filter_map(|asked| asked.given_up).min()?;
+                let first = self
+                    .asked
+                    .values()
+                    .filter_map(|asked| asked.given_up)
+                    .min()?;
                 let last_sign = self.last_answer.map_or(first, |last| last.max(first));
                 Some(last_sign + self.times.grace)
             }
@@ -374,9 +373,10 @@ impl Session {
             serde_json::from_slice(line).map_err(|error| garbage(error.to_string()))?;
         // An answer with a mistake in it is the failure of one run; anything else that is wrong
         // means that nothing from this program can be relied on.
-        let answers = value.get("type").and_then(|word| word.as_str()).is_some_and(|word| {
-            matches!(word, "effects" | "output" | "error" | "progress")
-        });
+        let answers = value
+            .get("type")
+            .and_then(|word| word.as_str())
+            .is_some_and(|word| matches!(word, "effects" | "output" | "error" | "progress"));
         let id = value.get("id").and_then(serde_json::Value::as_u64);
         match serde_json::from_value::<FromProgram>(value) {
             Ok(said) => self.take_in(said, garbage),
@@ -488,7 +488,10 @@ impl Session {
 
     fn resolve(&mut self, id: u64, name: &str) {
         let (address, message) = match &self.view {
-            None => (None, Some("nothing can be looked up before the first event".to_owned())),
+            None => (
+                None,
+                Some("nothing can be looked up before the first event".to_owned()),
+            ),
             Some(view) => match view.world.resolve(name, view.now_ms()) {
                 Ok(address) => (Some(address.to_string()), None),
                 Err(error) => (None, Some(error.to_string())),

@@ -175,11 +175,9 @@ impl ProcessSettings {
             return refuse("`restart_min` is longer than `restart_max`".into());
         }
         let unusable = |text: &str| text.contains('\0');
-        if self
-            .env
-            .iter()
-            .any(|(key, value)| key.is_empty() || key.contains('=') || unusable(key) || unusable(value))
-        {
+        if self.env.iter().any(|(key, value)| {
+            key.is_empty() || key.contains('=') || unusable(key) || unusable(value)
+        }) {
             return refuse(
                 "`env` has a name that is empty or holds `=`, or a name or value with a zero byte"
                     .into(),

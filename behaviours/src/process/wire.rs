@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 pub mod effect;
 pub mod event;
 
-pub use effect::{Acknowledge, AckWord, Effect, SealingWord};
+pub use effect::{AckWord, Acknowledge, Effect, SealingWord};
 pub use event::{
     Answered, Authenticity, Event, Fate, Header, Message, News, Output, RunContext, Sent,
     Settlement, Task,
@@ -56,7 +56,7 @@ pub enum ToProgram {
         /// What the answer names.
         id: u64,
         /// What happened.
-        event: Event,
+        event: Box<Event>,
         /// For whom.
         context: RunContext,
     },

@@ -83,7 +83,10 @@ async fn it_writes_garbage() {
         (r#"{"type":"dance"}"#, "unknown variant `dance`"),
         (r#"{"type":"ready","protocol":1}"#, "it was ready before"),
         (r#"{"type":"effects","effects":[]}"#, "missing field `id`"),
-        (r#"{"type":"log","message":"x","lvl":"info"}"#, "unknown field `lvl`"),
+        (
+            r#"{"type":"log","message":"x","lvl":"info"}"#,
+            "unknown field `lvl`",
+        ),
     ] {
         let script = format!("ready; event; echo '{line}'; exec sleep 1000");
         fails(&build(&sh(&script)), expected).await;
@@ -108,7 +111,11 @@ async fn its_lines_are_nested_without_end() {
 #[tokio::test]
 async fn it_floods_its_output() {
     // Before it is ready, and instead of an answer; with and without ends of lines.
-    fails(&build(&sh("exec head -c 100000000 /dev/zero")), "line of more than").await;
+    fails(
+        &build(&sh("exec head -c 100000000 /dev/zero")),
+        "line of more than",
+    )
+    .await;
     fails(
         &build(&sh("ready; event; exec head -c 100000000 /dev/zero")),
         "line of more than",
@@ -191,7 +198,7 @@ async fn it_closes_its_pipes() {
     )
     .await;
     fails(
-        &build(&sh("ready; exec <&-; exec sleep 1000")),
+        &build(&sh("exec <&-; ready; exec sleep 1000")),
         "closed its standard input",
     )
     .await;
@@ -245,15 +252,30 @@ async fn it_asks_for_what_there_is_not() {
         (r#"[{"do":"dance"}]"#, "unknown variant `dance`"),
         (r#"[{"do":"reply","txt":"x"}]"#, "unknown field `txt`"),
         (r#"[{"do":"reply"}]"#, "either a `text` or a `command`"),
-        (r#"[{"do":"reply","text":"x","command":{"cmd":"X"}}]"#, "either a `text` or"),
-        (r#"[{"do":"reply","command":{"name":"X"}}]"#, "needs a text `cmd`"),
+        (
+            r#"[{"do":"reply","text":"x","command":{"cmd":"X"}}]"#,
+            "either a `text` or",
+        ),
+        (
+            r#"[{"do":"reply","command":{"name":"X"}}]"#,
+            "needs a text `cmd`",
+        ),
         (
             r#"[{"do":"reply","command":{"cmd":"X","n":36893488147419103232}}]"#,
             "would be rounded",
         ),
-        (r#"[{"do":"reply","text":"x","amount":-1}]"#, "invalid value: integer `-1`"),
-        (r#"[{"do":"reply","text":"x","thread":""}]"#, "`thread`: it is empty"),
-        (r#"[{"do":"reply","text":"a"},{"do":"send","to":"ait1 b","text":"x"}]"#, "effect 1"),
+        (
+            r#"[{"do":"reply","text":"x","amount":-1}]"#,
+            "invalid value: integer `-1`",
+        ),
+        (
+            r#"[{"do":"reply","text":"x","thread":""}]"#,
+            "`thread`: it is empty",
+        ),
+        (
+            r#"[{"do":"reply","text":"a"},{"do":"send","to":"ait1 b","text":"x"}]"#,
+            "effect 1",
+        ),
         (r#"[{"do":"set_state","key":"k"}]"#, "missing field `value`"),
         ("7", "invalid type"),
     ] {

@@ -5,4 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod hostile;
+mod keys;
+mod lookups;
 mod support;
+mod tasks;

@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agentry_sdk::protocol::{
-    Address, BlockHeight, Json, MessageDigest, TransactionHash,
-};
+use agentry_sdk::protocol::{Address, BlockHeight, Json, MessageDigest, TransactionHash};
 use agentry_sdk::testing::TestWorld;
 use agentry_sdk::{
     AnyBehaviour, Authenticity, BehaviourError, BuildError, Context, Effect, Effects, Event,
@@ -75,7 +73,9 @@ pub(crate) fn build(settings: &Value) -> Arc<dyn AnyBehaviour> {
 
 /// The folder of the Python example.
 pub(crate) fn python() -> PathBuf {
-    let found = std::process::Command::new("python3").arg("--version").output();
+    let found = std::process::Command::new("python3")
+        .arg("--version")
+        .output();
     assert!(
         found.is_ok_and(|found| found.status.success()),
         "these tests need python3 in PATH"

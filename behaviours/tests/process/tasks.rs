@@ -1,0 +1,143 @@
+//! Tasks that a program does.
+
+use std::sync::{Arc, Mutex};
+
+use agentry_sdk::{Desk, Task, TaskError};
+use serde_json::{Value, json};
+
+use crate::support::{address, ask, build, gone, lines, python_program, reply, sh, with};
+
+fn task(kind: &str) -> Task {
+    Task {
+        key: "k".to_owned(),
+        kind: kind.to_owned(),
+        input: json!({ "words": ["one", "two"] }),
+        deadline_ms: None,
+        agent: "worker".to_owned(),
+        submitter: Some(address("ait1sender")),
+        attempt: 1,
+    }
+}
+
+fn no_desk() -> Desk {
+    Desk::new(|_, _| {})
+}
+
+fn worker() -> Value {
+    python_program(
+        r#"
+import agentry, os, time
+class Worker(agentry.Behaviour):
+    def on_message(self, message, context):
+        return agentry.Effects().reply(str(os.getpid()))
+    def execute(self, task, desk):
+        if task.kind == "join":
+            desk.progress(0.5, "half")
+            return " ".join(task.input["words"])
+        if task.kind == "typed":
+            return agentry.Output("<p>", "text/html")
+        if task.kind == "transient":
+            raise agentry.Transient("not now")
+        if task.kind == "bug":
+            raise ValueError("oops")
+        if task.kind == "long":
+            while not desk.canceled:
+                time.sleep(0.01)
+            raise agentry.Transient("canceled")
+        return super().execute(task, desk)
+agentry.run(Worker())
+"#,
+    )
+}
+
+#[tokio::test]
+async fn a_program_does_tasks() {
+    let behaviour = build(&worker());
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let telling = Arc::clone(&told);
+    let desk = Desk::new(move |progress, note| telling.lock().unwrap().push((progress, note)));
+
+    let output = behaviour.execute(&task("join"), &desk).await.unwrap();
+    assert_eq!(output.text, "one two");
+    assert_eq!(
+        output.media_type.as_deref(),
+        Some("text/plain; charset=utf-8")
+    );
+    assert_eq!(*told.lock().unwrap(), [(0.5, Some("half".to_owned()))]);
+    let output = behaviour.execute(&task("typed"), &desk).await.unwrap();
+    assert_eq!(output.media_type.as_deref(), Some("text/html"));
+
+    let failed = |kind: &'static str| {
+        let behaviour = Arc::clone(&behaviour);
+        async move {
+            behaviour
+                .execute(&task(kind), &no_desk())
+                .await
+                .unwrap_err()
+        }
+    };
+    assert_eq!(
+        failed("transient").await,
+        TaskError::transient("failed", "not now")
+    );
+    assert_eq!(failed("bug").await, TaskError::transient("failed", "oops"));
+    assert_eq!(
+        failed("unknown").await,
+        TaskError::permanent("no-executor", "this behaviour executes no tasks")
+    );
+}
+
+#[tokio::test]
+async fn a_canceled_task_ends_and_events_go_on_beside_it() {
+    let behaviour = build(&worker());
+    let (long, desk) = (task("long"), no_desk());
+    let mut running = Box::pin(behaviour.execute(&long, &desk));
+    let pid = tokio::select! {
+        ended = &mut running => panic!("the task ended: {ended:?}"),
+        effects = ask(&behaviour, "beside it") => reply(&effects.unwrap()).to_owned(),
+    };
+    drop(running);
+    // The program gave an answer to what was canceled, so it is not taken to hang: it is the same
+    // one after more than the grace.
+    for _ in 0..5 {
+        let output = behaviour.execute(&task("join"), &no_desk()).await.unwrap();
+        assert_eq!(output.text, "one two");
+        assert_eq!(reply(&ask(&behaviour, "still").await.unwrap()), pid);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_the_wrong_kind_is_no_answer() {
+    let script = r#"
+        ready
+        event; answer "an event's answer"
+        event; printf '{"type":"output","id":%s,"text":"x"}\n' $id
+        event; printf '{"type":"effects","id":%s,"effects":[]}\n' $id
+    "#;
+    let behaviour = build(&sh(script));
+    ask(&behaviour, "hello").await.unwrap();
+    let error = ask(&behaviour, "hello").await.unwrap_err();
+    assert!(!error.is_transient() && error.to_string().contains("a task with `output`"));
+    let error = behaviour.execute(&task("x"), &no_desk()).await.unwrap_err();
+    assert_eq!(error.code(), "program");
+    assert!(!error.is_transient());
+}
+
+#[tokio::test]
+async fn who_asked_for_a_task_learns_nothing_of_the_programs_troubles() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pid");
+    let script = r#"echo $$ > "$FILE"; ready; event; echo 'the secret is 42'; sleep 1000"#;
+    let behaviour = build(&with(
+        sh(script),
+        "env",
+        json!({ "FILE": file.to_str().unwrap() }),
+    ));
+    let error = behaviour.execute(&task("x"), &no_desk()).await.unwrap_err();
+    assert!(error.is_transient());
+    assert_eq!(
+        error.to_string(),
+        "program: the program that does this task failed"
+    );
+    gone(&lines(&file, 1).await[0]).await;
+}
