@@ -74,7 +74,11 @@ const NOT_STARTED: u8 = 127;
 #[cfg(target_os = "linux")]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut arguments = arguments.into_iter();
-    let done = match arguments.next().as_deref().and_then(std::ffi::OsStr::to_str) {
+    let done = match arguments
+        .next()
+        .as_deref()
+        .and_then(std::ffi::OsStr::to_str)
+    {
         Some(WATCH) => watch::main(arguments),
         Some(ENTER) => Err(enter::main(arguments)),
         _ => Err(Fault::Call),

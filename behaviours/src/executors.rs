@@ -10,4 +10,3 @@
 //! says of it goes into the log.
 
 pub mod command;
-

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use rustix::fs::Mode;
 use rustix::process::{
-    Resource, Rlimit, Signal, getppid, nice, set_parent_process_death_signal, setrlimit, setsid,
-    umask,
+    Pid, Resource, Rlimit, Signal, getppid, nice, set_parent_process_death_signal, setrlimit,
+    setsid, umask,
 };
 use rustix::thread::set_no_new_privs;
 
@@ -43,7 +43,7 @@ fn confine(order: &Order, watcher: i32) -> Result<(), Fault> {
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(Fault::system("asking to be ended with the watcher"))?;
     // It may have ended before that was asked.
-    if getppid().map(|parent| parent.as_raw_pid()) != Some(watcher) {
+    if getppid().map(Pid::as_raw_pid) != Some(watcher) {
         return Err(Fault::Call);
     }
     setsid().map_err(Fault::system("leaving the terminal"))?;
@@ -65,15 +65,21 @@ fn set_limits(limits: &Limits) -> Result<(), Fault> {
         (Resource::Fsize, Some(limits.file_size)),
         (Resource::Nofile, Some(limits.open_files)),
         (Resource::Nproc, Some(threads)),
-        (Resource::Cpu, limits.cpu),
+        (Resource::Cpu, limits.cpu.map(|cpu| cpu.saturating_add(1))),
     ];
     for (resource, limit) in all {
         let Some(limit) = limit else { continue };
         // What the operator's own limit forbids stays forbidden.
         let most = rustix::process::getrlimit(resource).maximum;
         let limit = Some(most.map_or(limit, |most| most.min(limit)));
+        // At the first limit of CPU time a signal says why; at the second, a second later, the
+        // program is ended.
+        let current = match resource {
+            Resource::Cpu => limit.map(|limit| limit.saturating_sub(1).max(1)),
+            _ => limit,
+        };
         let limits = Rlimit {
-            current: limit,
+            current,
             maximum: limit,
         };
         setrlimit(resource, limits).map_err(Fault::system("setting a limit"))?;

@@ -40,7 +40,12 @@ fn children(of: Pid) -> Vec<Pid> {
     let threads = threads.into_iter().flatten().flatten();
     threads
         .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok())
-        .flat_map(|children| children.split_whitespace().filter_map(pid).collect::<Vec<_>>())
+        .flat_map(|children| {
+            children
+                .split_whitespace()
+                .filter_map(pid)
+                .collect::<Vec<_>>()
+        })
         .collect()
 }
 
@@ -113,7 +118,10 @@ mod tests {
 
     #[test]
     fn a_child_is_found_in_both_ways() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
         let pid = Pid::from_child(&child);
         let ourselves = rustix::process::getpid();
         let by_scan = by_parent();

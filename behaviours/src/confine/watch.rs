@@ -60,10 +60,7 @@ fn tell(report: Report) {
 }
 
 /// Runs the program; none if nobody wants to know any more.
-fn run(
-    order: &Order,
-    arguments: impl FnOnce(&mut Command),
-) -> Result<Option<Report>, Fault> {
+fn run(order: &Order, arguments: impl FnOnce(&mut Command)) -> Result<Option<Report>, Fault> {
     set_child_subreaper(Some(getpid())).map_err(Fault::system("adopting descendants"))?;
     let path = input_in(&order.folder);
     let input = File::open(&path).map_err(Fault::system("opening the input"))?;

@@ -10,6 +10,8 @@ use agentry_sdk::protocol::Address;
 use agentry_sdk::{AnyExecutor, Desk, Setup, Task, TaskError, TaskOutput};
 use serde_json::{Value, json};
 
+use crate::role::ROLE;
+
 /// How long something that must happen may take before a test gives it up: nothing is measured by
 /// it, and it is far above what a busy machine needs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -17,13 +19,17 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The variable that marks every process of a test.
 const MARKER: &str = "AGENTRY_TEST_MARKER";
 
+/// Progress and a note.
+pub(crate) type Report = (f64, Option<String>);
+
 /// A place for the programs of one test.
 pub(crate) struct Bench {
     scratch: PathBuf,
     /// Stands in the environment of all processes of the test.
     marker: String,
-    reports: Arc<Mutex<Vec<(f64, Option<String>)>>>,
-    _folder: Option<tempfile::TempDir>,
+    reports: Arc<Mutex<Vec<Report>>>,
+    /// Removed at the end, if it is ours.
+    folder: Option<tempfile::TempDir>,
 }
 
 /// A job with a prompt.
@@ -58,22 +64,126 @@ fn runtime() -> tokio::runtime::Runtime {
 impl Bench {
     pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let folder = tempfile::tempdir().unwrap();
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = tempfile::tempdir().unwrap();
         let marker = format!("{}-{count}", std::process::id());
-        Self {
-            _folder: Some(folder),
-            ..Self::existing(folder_path(&marker), marker)
-        }
+        let mut bench = Self::existing(folder.path().to_owned(), marker);
+        bench.folder = Some(folder);
+        bench
     }
 
-    /// One whose folder somebody else made.
+    /// One in a folder that somebody else made.
     pub(crate) fn existing(scratch: PathBuf, marker: String) -> Self {
         Self {
             scratch,
             marker,
             reports: Arc::default(),
-            _folder: None,
+            folder: None,
         }
+    }
+
+    pub(crate) fn scratch(&self) -> &Path {
+        &self.scratch
+    }
+
+    pub(crate) fn marker(&self) -> &str {
+        &self.marker
+    }
+
+    /// An executor with these settings, whose processes can be found again.
+    pub(crate) fn executor(&self, settings: &Value) -> Arc<dyn AnyExecutor> {
+        let mut settings = settings.clone();
+        settings["scratch"] = json!(self.scratch);
+        let mut env = settings.get("env").cloned().unwrap_or_else(|| json!({}));
+        env[MARKER] = json!(self.marker);
+        settings["env"] = env;
+        command(&settings).unwrap()
+    }
+
+    /// One that runs a script.
+    pub(crate) fn shell(&self, script: &str, more: &Value) -> Arc<dyn AnyExecutor> {
+        let mut settings = more.clone();
+        settings["program"] = json!("sh");
+        settings["args"] = json!(["-c", script]);
+        self.executor(&settings)
+    }
+
+    /// One that has this binary play a role.
+    pub(crate) fn role(&self, role: &[&str], more: &Value) -> Arc<dyn AnyExecutor> {
+        let mut settings = more.clone();
+        settings["program"] = json!(std::env::current_exe().unwrap());
+        let role = std::iter::once(&ROLE).chain(role);
+        settings["args"] = role.copied().collect();
+        self.executor(&settings)
+    }
+
+    fn desk(&self) -> Desk {
+        let reports = Arc::clone(&self.reports);
+        Desk::new(move |progress, note| reports.lock().unwrap().push((progress, note)))
+    }
+
+    /// What was reported as progress so far.
+    pub(crate) fn reports(&self) -> Vec<Report> {
+        self.reports.lock().unwrap().clone()
+    }
+
+    /// Runs a task to its end.
+    pub(crate) fn run(
+        &self,
+        executor: &dyn AnyExecutor,
+        task: &Task,
+    ) -> Result<TaskOutput, TaskError> {
+        let desk = self.desk();
+        runtime().block_on(async {
+            let run = executor.execute(task, &desk);
+            tokio::time::timeout(PATIENCE, run)
+                .await
+                .expect("the run does not end")
+        })
+    }
+
+    /// Runs a task until `enough` is true, and drops it then.
+    pub(crate) fn drop_when(&self, executor: &dyn AnyExecutor, enough: impl Fn() -> bool) {
+        let (task, desk) = (task(), self.desk());
+        runtime().block_on(async {
+            tokio::select! {
+                ended = executor.execute(&task, &desk) => panic!("it has ended: {ended:?}"),
+                () = until("the program is where it should be", &enough) => {}
+            }
+        });
+    }
+
+    /// The processes of the test that are there, by their ids.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let wanted = format!("{MARKER}={}", self.marker);
+        let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+            let entry = entry.ok()?;
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let environment = fs::read(entry.path().join("environ")).ok()?;
+            let mut variables = environment.split(|byte| *byte == 0);
+            let ours = variables.any(|variable| variable == wanted.as_bytes());
+            (ours && pid != std::process::id()).then_some(pid)
+        });
+        processes.collect()
+    }
+
+    /// Waits until nothing is left of the programs: no process and no file.
+    pub(crate) fn assert_nothing_is_left(&self) {
+        runtime().block_on(until("nothing is left", || {
+            self.processes().is_empty() && fs::read_dir(&self.scratch).unwrap().next().is_none()
+        }));
+    }
+
+    /// Waits until something is so.
+    pub(crate) fn wait_until(&self, what: &str, is_so: impl Fn() -> bool) {
+        runtime().block_on(until(what, is_so));
+    }
+}
+
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "it is never so: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -19,7 +19,11 @@ type Test = (&'static str, fn());
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
-    match arguments.next().as_deref().and_then(std::ffi::OsStr::to_str) {
+    match arguments
+        .next()
+        .as_deref()
+        .and_then(std::ffi::OsStr::to_str)
+    {
         Some(agentry_behaviours::confine::SUBCOMMAND) => {
             return agentry_behaviours::confine::main(arguments);
         }

@@ -24,7 +24,11 @@ pub(crate) fn play(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             let ourselves = std::env::current_exe().unwrap();
             let processes = 0..processes.parse::<usize>().unwrap();
             let children: Vec<_> = processes
-                .map(|_| Command::new(&ourselves).args([ROLE, "hold", mebibytes]).spawn())
+                .map(|_| {
+                    Command::new(&ourselves)
+                        .args([ROLE, "hold", mebibytes])
+                        .spawn()
+                })
                 .collect();
             for child in children {
                 child.unwrap().wait().unwrap();
@@ -61,10 +65,7 @@ fn hold(mebibytes: usize) {
 
 fn host(scratch: &str, marker: &str) {
     let bench = Bench::existing(scratch.into(), marker.to_owned());
-    let executor = bench.shell(
-        "setsid sleep 1000 & sleep 1000",
-        &json!({}),
-    );
+    let executor = bench.shell("setsid sleep 1000 & sleep 1000", &json!({}));
     // Tells that it is about to begin.
     std::io::stdout().write_all(b"begins\n").unwrap();
     std::io::stdout().flush().unwrap();

@@ -24,7 +24,8 @@ struct Notes {
 
 impl Notes {
     fn take(&mut self, bytes: &[u8], desk: &Desk) {
-        self.tail.extend(bytes.iter().copied().skip(bytes.len().saturating_sub(TAIL)));
+        self.tail
+            .extend(bytes.iter().copied().skip(bytes.len().saturating_sub(TAIL)));
         let surplus = self.tail.len().saturating_sub(TAIL);
         self.tail.drain(..surplus);
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {

@@ -47,15 +47,15 @@ pub(super) async fn run(
         TaskError::transient("not-started", "the program could not be started")
     })?;
     let ended = follow(&mut running, command.max_output, desk).await;
-    let (output, notes, report) = match ended {
-        Ok(ended) => ended,
-        // Dropping what runs ends it.
-        Err(TooMuch) => (Vec::new(), String::new(), Some(End::Output)),
+    // Dropping what runs ends it.
+    let (output, notes, end) = match ended {
+        Ok((output, notes, report)) => (output, notes, End::Reported(report)),
+        Err(end) => (Vec::new(), String::new(), end),
     };
-    if report.is_none() {
+    if matches!(end, End::Interrupted) {
         remove(running.folder).await;
     }
-    let result = judge(command, output, report);
+    let result = judge(command, output, end);
     if let Err(error) = &result {
         tracing::warn!(
             agent = %task.agent, kind = %task.kind, task = %task.key, program = %command.program.display(),
@@ -73,17 +73,15 @@ enum End {
     Reported(Report),
     /// It wrote too much.
     Output,
+    /// Its watcher was ended.
+    Interrupted,
 }
 
-fn judge(command: &Command, output: Vec<u8>, end: Option<End>) -> Result<String, TaskError> {
+fn judge(command: &Command, output: Vec<u8>, end: End) -> Result<String, TaskError> {
     let limits = &command.limits;
     let exceeded = |code: &str, what: String| {
         let message = format!("the program was ended: {what}");
         Err(TaskError::permanent(code, message))
-    };
-    let Some(end) = end else {
-        let message = "the program was ended from outside, with its watcher";
-        return Err(TaskError::transient("interrupted", message));
     };
     match end {
         End::Reported(Report::Exited(0)) => String::from_utf8(output)
@@ -99,9 +97,10 @@ fn judge(command: &Command, output: Vec<u8>, end: Option<End>) -> Result<String,
         End::Reported(Report::Signaled(signal)) if signal == XCPU => {
             exceeded("cpu-limit", "it used more CPU time than it may".to_owned())
         }
-        End::Reported(Report::Signaled(signal)) if signal == XFSZ => {
-            exceeded("file-limit", "it wrote a larger file than it may".to_owned())
-        }
+        End::Reported(Report::Signaled(signal)) if signal == XFSZ => exceeded(
+            "file-limit",
+            "it wrote a larger file than it may".to_owned(),
+        ),
         End::Reported(Report::Signaled(signal)) => {
             let message = format!("signal {signal} ended the program");
             Err(TaskError::permanent("killed", message))
@@ -118,6 +117,10 @@ fn judge(command: &Command, output: Vec<u8>, end: Option<End>) -> Result<String,
             "output-limit",
             format!("it wrote more than {} bytes", command.max_output),
         ),
+        End::Interrupted => Err(TaskError::transient(
+            "interrupted",
+            "the program was ended from outside, with its watcher",
+        )),
     }
 }
 
@@ -174,15 +177,11 @@ async fn remove(folder: PathBuf) {
     }
 }
 
-/// What came of a run: the output, the end of standard error, and the watcher's report, if it
-/// gave one.
-type Ended = (Vec<u8>, String, Option<End>);
-
-/// More output than allowed.
-struct TooMuch;
+/// What came of a run: the output, the end of standard error, and the watcher's report.
+type Ended = (Vec<u8>, String, Report);
 
 /// Reads all that is written, until the watcher has ended.
-async fn follow(running: &mut Running, max_output: usize, desk: &Desk) -> Result<Ended, TooMuch> {
+async fn follow(running: &mut Running, max_output: usize, desk: &Desk) -> Result<Ended, End> {
     let stdout = running.child.stdout.take();
     let stderr = running.child.stderr.take();
     let output = async {
@@ -197,19 +196,23 @@ async fn follow(running: &mut Running, max_output: usize, desk: &Desk) -> Result
             None => String::new(),
         })
     };
-    let report = async { Ok(read_report(&mut running.lifeline).await) };
+    let report = async {
+        // Without a watcher, what the program started can hold its output open for ever.
+        let report = read_report(&mut running.lifeline).await;
+        report.ok_or(End::Interrupted)
+    };
     let ended = async { Ok(running.child.wait().await) };
     let (output, notes, report, _) = tokio::try_join!(output, notes, report, ended)?;
-    Ok((output, notes, report.map(End::Reported)))
+    Ok((output, notes, report))
 }
 
-async fn read_output(from: impl AsyncRead + Unpin, max: usize) -> Result<Vec<u8>, TooMuch> {
+async fn read_output(from: impl AsyncRead + Unpin, max: usize) -> Result<Vec<u8>, End> {
     let mut output = Vec::new();
     let bound = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
     // What cannot be read ends it, as the watcher's report then says.
     let _ = from.take(bound).read_to_end(&mut output).await;
     if output.len() > max {
-        return Err(TooMuch);
+        return Err(End::Output);
     }
     Ok(output)
 }

@@ -111,7 +111,12 @@ impl CommandSettings {
                 return Err(ConfigureError(format!("{name:?} is no name of a variable")));
             }
         }
-        if self.args.iter().chain(self.env.values()).any(|text| text.contains('\0')) {
+        if self
+            .args
+            .iter()
+            .chain(self.env.values())
+            .any(|text| text.contains('\0'))
+        {
             return Err(ConfigureError(
                 "no argument and no variable can hold a NUL character".into(),
             ));
@@ -120,7 +125,9 @@ impl CommandSettings {
             return Err(ConfigureError(format!("`media_type`: {error}")));
         }
         let most = Bytes(u64::MAX);
-        let cpu = self.cpu.map(|cpu| within("cpu", cpu, (Time::seconds(1), Time::seconds(1 << 32))));
+        let cpu = self
+            .cpu
+            .map(|cpu| within("cpu", cpu, (Time::seconds(1), Time::seconds(1 << 32))));
         let limits = Limits {
             memory: within("memory", self.memory, (Bytes(1 << 20), most))?.0,
             processes: within("processes", self.processes, (1, 10_000))?,
@@ -161,7 +168,9 @@ fn find(program: &str, path: &str, setup: &Setup<'_>) -> Result<PathBuf, Configu
         }
         return Ok(found);
     }
-    let found = path.split(':').map(|folder| Path::new(folder).join(program));
+    let found = path
+        .split(':')
+        .map(|folder| Path::new(folder).join(program));
     found
         .into_iter()
         .find(|found| found.is_absolute() && is_program(found))
