@@ -1,0 +1,180 @@
+//! Outcomes: state, timers, failures.
+
+use std::time::Duration;
+
+use agentry_sdk::testing::{Agent, START_MS, Simulation, block_on};
+use agentry_sdk::{Effects, Settlement};
+use serde_json::json;
+
+use crate::puppet::{Puppet, log, puppet, texts};
+
+#[test]
+fn a_run_happens_whole_or_not_at_all() {
+    block_on(async {
+        let mut chain = Simulation::new(1);
+        let agent = puppet(&mut chain);
+        let alice = chain.peer("alice");
+        // Naming a timer so is out of bounds.
+        let bad = format!("set a 1\nreply half\ntimer {} 1", "n".repeat(300));
+        let hash = chain.deliver(alice.text(bad)).await;
+        assert!(chain.sent().is_empty());
+        assert_eq!(chain.state(&agent, "puppet").get("a"), None);
+        assert!(matches!(
+            chain.settlement(hash),
+            Some(Settlement::Failed { .. })
+        ));
+
+        chain
+            .deliver(alice.text("set a 1\nset b 2\nclear a\nreply all"))
+            .await;
+        let state = chain.state(&agent, "puppet");
+        assert_eq!((state.get("a"), state.get("b")), (None, Some(&json!("2"))));
+        assert_eq!(texts(&chain, &alice), ["all"]);
+    });
+}
+
+#[test]
+fn timers_run_out_in_their_order_and_once() {
+    block_on(async {
+        let mut chain = Simulation::new(1);
+        let agent = puppet(&mut chain);
+        let alice = chain.peer("alice");
+        chain
+            .deliver(alice.text("timer late 20\ntimer soon 5\ntimer moved 7"))
+            .await;
+        chain
+            .deliver(alice.text("timer moved 30\ntimer gone 6"))
+            .await;
+        chain.deliver(alice.text("untimer gone")).await;
+        assert_eq!(
+            chain.timers(&agent, "puppet"),
+            [
+                ("late".to_owned(), START_MS + 20_000),
+                ("soon".to_owned(), START_MS + 5_000),
+                ("moved".to_owned(), START_MS + 30_000),
+            ]
+        );
+        chain.advance(Duration::from_secs(19)).await;
+        assert_eq!(log(&chain, &agent)[3..], [r#"timer soon {"of":"soon"} 0"#]);
+        chain.advance(Duration::from_secs(60)).await;
+        assert_eq!(chain.now_ms(), START_MS + 79_000);
+        assert_eq!(
+            log(&chain, &agent)[4..],
+            [
+                r#"timer late {"of":"late"} 0"#,
+                r#"timer moved {"of":"moved"} 0"#
+            ]
+        );
+        assert!(chain.timers(&agent, "puppet").is_empty());
+    });
+}
+
+#[test]
+fn what_fails_for_a_while_is_tried_again_and_lets_others_pass() {
+    block_on(async {
+        let mut chain = Simulation::new(1);
+        let agent = puppet(&mut chain);
+        let alice = chain.peer("alice");
+        let mended = chain.deliver(alice.text("mend\nattempt")).await;
+        chain.deliver(alice.text("attempt")).await;
+        assert_eq!(chain.settlement(mended), None);
+        chain.advance(Duration::from_millis(499)).await;
+        assert_eq!(texts(&chain, &alice), ["1"]);
+        // Half a second, then one.
+        chain.advance(Duration::from_millis(1_001)).await;
+        assert_eq!(texts(&chain, &alice), ["1", "3"]);
+        assert_eq!(chain.settlement(mended), Some(Settlement::Done));
+        assert_eq!(
+            log(&chain, &agent),
+            ["message attempt", "message mend\nattempt"]
+        );
+    });
+}
+
+#[test]
+fn what_always_fails_is_given_up() {
+    block_on(async {
+        let mut chain = Simulation::new(1);
+        chain.host(Agent::named("puppet").attempts(3).with::<Puppet>(json!({})));
+        let alice = chain.peer("alice");
+        let hash = chain.deliver(alice.text("transient")).await;
+        chain.advance(Duration::from_secs(3_600)).await;
+        let attempts: Vec<u32> = chain.runs().iter().map(|run| run.attempt).collect();
+        assert_eq!(attempts, [1, 2, 3]);
+        let reason = "puppet: not now".to_owned();
+        assert_eq!(chain.settlement(hash), Some(Settlement::Failed { reason }));
+        assert!(
+            chain
+                .runs()
+                .iter()
+                .all(|run| !run.committed && !run.impossible)
+        );
+        let (_, reason) = &chain.dead_letters()[0];
+        assert_eq!(reason, "puppet: not now");
+    });
+}
+
+#[test]
+fn what_was_asked_for_can_be_looked_at() {
+    block_on(async {
+        let mut chain = Simulation::new(1);
+        puppet(&mut chain);
+        let alice = chain.peer("alice");
+        chain.deliver(alice.text("reply yes")).await;
+        let run = &chain.runs()[0];
+        assert_eq!(run.message().unwrap().text(), Some("reply yes"));
+        assert_eq!(
+            run.outcome,
+            Ok(Effects::none()
+                .set_state("log", vec!["message reply yes"])
+                .reply("yes"))
+        );
+    });
+}
+
+#[test]
+#[should_panic(expected = "the agents do not come to rest")]
+fn a_timer_that_sets_itself_off_is_found() {
+    block_on(async {
+        let mut chain = Simulation::new(1);
+        chain.host(Agent::named("restless").with::<restless::Restless>(json!({})));
+        let alice = chain.peer("alice");
+        chain.deliver(alice.text("go")).await;
+    });
+}
+
+mod restless {
+    use std::time::Duration;
+
+    use agentry_sdk::{
+        Behaviour, BehaviourError, ConfigureError, Context, Effects, Message, Setup, Timer,
+    };
+
+    #[derive(Debug)]
+    pub(super) struct Restless;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub(super) struct NoSettings {}
+
+    impl Behaviour for Restless {
+        const KIND: &'static str = "restless";
+        type Settings = NoSettings;
+
+        fn configure(_: NoSettings, _: &Setup<'_>) -> Result<Self, ConfigureError> {
+            Ok(Self)
+        }
+
+        fn accepts(&self, _: &Message) -> bool {
+            true
+        }
+
+        async fn on_message(&self, _: &Message, _: &Context) -> Result<Effects, BehaviourError> {
+            Ok(Effects::none().schedule("again", Duration::ZERO, ()))
+        }
+
+        async fn on_timer(&self, timer: &Timer, _: &Context) -> Result<Effects, BehaviourError> {
+            Ok(Effects::none().schedule(&timer.name, Duration::ZERO, ()))
+        }
+    }
+}
