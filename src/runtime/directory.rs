@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `seen` | [`card_of`]: what a transaction says of a card, if it proves who sent it |
 //! | `table` | the cards in memory, by address and by name |
+//! | [`backfill`] | reading old blocks for the cards in them |
 //! | `registration` | [`Registration`]: what a hosted agent announces, and when again |
 //!
 //! The store holds every announcement that may still count; of each address the latest on the chain
 //! does. This handle holds those in memory, beside the contacts of agents.toml, so that looking
 //! somebody up waits for nothing.
 
+pub mod backfill;
 mod registration;
 mod seen;
 mod table;

@@ -46,6 +46,7 @@ pub struct Metrics {
     awake: Gauge,
     open: Gauge,
     block_height: Gauge,
+    directory_left: Gauge,
     source_up_gauge: Gauge,
     breaker_gauge: Gauge,
     halted_gauge: Gauge,
@@ -164,6 +165,10 @@ impl Metrics {
             "transactions that are signed and in no block",
         );
         let block_height = gauge("block_height", "the last block that was read");
+        let directory_left = gauge(
+            "directory_blocks_left",
+            "old blocks that are still to be read for the directory",
+        );
         let source_up_gauge = gauge("source_up", "1 while the chain can be read");
         let breaker_gauge = gauge("breaker_open", "1 while the node is let be");
         let halted_gauge = gauge(
@@ -194,6 +199,7 @@ impl Metrics {
             awake,
             open,
             block_height,
+            directory_left,
             source_up_gauge,
             breaker_gauge,
             halted_gauge,
@@ -338,6 +344,11 @@ impl Metrics {
         let height = i64::try_from(height).unwrap_or(i64::MAX);
         self.block_height.set(height);
         self.height.store(height, Ordering::Relaxed);
+    }
+
+    pub(crate) fn directory_left(&self, blocks: u64) {
+        self.directory_left
+            .set(i64::try_from(blocks).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn breaker(&self, open: bool) {

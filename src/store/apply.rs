@@ -8,6 +8,7 @@ mod outcome;
 mod outgoing;
 mod receipts;
 mod spending;
+mod survey;
 mod tasks;
 
 use agentry_protocol::BlockHeight;
@@ -45,6 +46,7 @@ pub(super) fn apply(db: &Connection, commit: &Commit) -> Result<Receipt, StoreEr
             }
         }
         Commit::Observe(observation) => observe::observe(db, observation, &mut receipt)?,
+        Commit::Survey(seen) => survey::survey(db, seen, &mut receipt)?,
         Commit::Outcome(outcome) => outcome::settle(db, outcome, &mut receipt)?,
         Commit::Failure {
             event,

@@ -34,6 +34,8 @@ pub enum Commit {
     },
     /// The chain was read on.
     Observe(Observation),
+    /// Blocks below those that are watched were read for the cards in them.
+    Survey(Survey),
     /// A behaviour is done with a message.
     Outcome(Outcome),
     /// A run for an event failed.
@@ -273,6 +275,23 @@ pub struct Observation {
     /// The source's position after them, as it wants it back.
     pub cursor: Value,
     /// Mined transactions in blocks up to this one are final.
+    pub final_through: Option<BlockHeight>,
+    /// When.
+    pub at: u64,
+}
+
+/// What reading blocks for the cards in them brought, in the chain's order.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Survey {
+    /// Cards, blocks withdrawn, and heights that could not be read whole.
+    pub steps: Vec<Step>,
+    /// The last block that this reading had read before.
+    pub read_before: Option<BlockHeight>,
+    /// Where it stands, as it wants it back; `None` ends it.
+    pub progress: Option<Value>,
+    /// From this block on the directory is whole, where that is news.
+    pub known_from: Option<BlockHeight>,
+    /// Blocks up to this one are final.
     pub final_through: Option<BlockHeight>,
     /// When.
     pub at: u64,

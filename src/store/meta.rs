@@ -6,3 +6,4 @@ pub(super) const CURSOR: &str = "cursor";
 pub(super) const HALTED: &str = "halted";
 pub(super) const CARDS_FINAL: &str = "cards_final";
 pub(super) const DIRECTORY_FROM: &str = "directory_from";
+pub(super) const DIRECTORY_PROGRESS: &str = "directory_progress";

@@ -26,8 +26,8 @@ use super::meta;
 use super::number::{integer, natural};
 use super::rows::{AgentId, AgentRow, Charge, Draft, OpenTransaction, OutboxId, QueuedDraft};
 
-pub use cards::{AnnouncedCard, card, cards, directory_from};
-pub use due::{Due, Turn, due, message_at};
+pub use cards::{AnnouncedCard, Surveyed, card, cards, surveyed};
+pub use due::{Due, Turn, agent_of, due, message_at};
 pub use spending::{has_lapsed, holding, spending, spent};
 pub use standing::{COUNTED_AT_MOST, standing};
 pub use talk::{Question, overdue, question, sent_message};

@@ -17,7 +17,7 @@ use crate::config::{Config, DevnetTable};
 use crate::runtime::agent::{AgentLinks, SignerLinks};
 use crate::runtime::clock::Clock;
 use crate::runtime::control::{self, ControlLinks, socket_path};
-use crate::runtime::directory::Directory;
+use crate::runtime::directory::{Directory, backfill};
 use crate::runtime::http::StatusServer;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::rates::Rates;
@@ -26,7 +26,7 @@ use crate::runtime::router::{ChainRules, InboxRouter, SubmitterLinks};
 use crate::runtime::send::SendLinks;
 use crate::runtime::signer::{Keyring, Signer};
 use crate::runtime::submitter::{Drain, Submitter, SubmitterSettings};
-use crate::runtime::tasks::Pool;
+use crate::runtime::tasks::{self, Pool};
 use crate::runtime::watcher::ChainWatcher;
 use crate::runtime::world::Surroundings;
 use crate::runtime::{Confirmed, Shared, Spans};
@@ -245,6 +245,12 @@ async fn host(
         arbiters.iter().map(Arbiter::handle).collect(),
     )
     .start();
+    let serving = tasks::serve(
+        shared.clone(),
+        roster.clone(),
+        router.clone().recipient(),
+        &config.tasks,
+    );
     let socket = control::serve(
         shared.clone(),
         roster.clone(),
@@ -252,6 +258,7 @@ async fn host(
             wake: router.clone().recipient(),
             resume: submitter.clone().recipient(),
             look: submitter.clone().recipient(),
+            open: signer.clone().recipient(),
             send: SendLinks {
                 chain_id: config.chain.id.clone(),
                 keys: signer.clone().recipient(),
@@ -263,6 +270,17 @@ async fn host(
         path: socket_path(store.path()),
         source,
     })?;
+    let now_ms = shared.clock.now_ms();
+    let plan =
+        backfill::plan(&store, config.directory.from, &beginning.cursor, now_ms).await?;
+    let backfill = match plan {
+        Some(plan) => {
+            let source = chain::source(&config.chain, &nodes)?;
+            let (id, depth) = (config.chain.id.clone(), config.chain.final_depth);
+            Some(backfill::serve(shared.clone(), plan, source, id, depth))
+        }
+        None => None,
+    };
     ChainWatcher::new(
         shared.clone(),
         roster.clone(),
@@ -297,6 +315,8 @@ async fn host(
     }
     stop(&in_hand, &submitter, options.stop_limit).await;
     forgetting.abort();
+    drop(backfill);
+    drop(serving);
     drop(socket);
     status.stop().await;
     for arbiter in &arbiters {
@@ -435,14 +455,14 @@ async fn forget(shared: Shared, retention: Duration) {
     loop {
         let at = shared.clock.now_ms();
         let before = at.saturating_sub(retention);
-        match shared.store.commit(Commit::Forget { before, at }).await {
-            Ok(receipt) if receipt.changed > 0 => {
-                tracing::info!(
-                    rows = receipt.changed,
-                    "forgot what was settled before the retention"
-                );
-            }
-            Ok(_) => {}
+        let forgotten = async {
+            let receipt = shared.store.commit(Commit::Forget { before, at }).await?;
+            let cards = shared.directory.refresh(&shared.store, &receipt.cards);
+            cards.await.map(|()| receipt.changed)
+        };
+        match forgotten.await {
+            Ok(0) => {}
+            Ok(rows) => tracing::info!(rows, "forgot what was settled before the retention"),
             Err(error) => tracing::error!(%error, "forgetting what is older than the retention"),
         }
         tokio::time::sleep(FORGET_EVERY).await;

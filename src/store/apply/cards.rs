@@ -61,15 +61,34 @@ pub(super) fn withdraw(
     receipt: &mut Receipt,
 ) -> Result<(), StoreError> {
     let above = above.map_or(-1, height);
-    let mut statement =
-        db.prepare_cached("DELETE FROM card WHERE height > ?1 RETURNING address")?;
-    let addresses: Vec<String> = statement
-        .query_map(params![above], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    receipt.cards.extend(known(&addresses));
     if final_through(db)? > above {
         set_meta(db, meta::CARDS_FINAL, &above.to_string())?;
     }
+    delete(db, (above, i64::MAX), receipt)
+}
+
+/// Blocks were withdrawn, and with them the announcements in those of them that lie at `through` or
+/// below.
+pub(super) fn withdraw_between(
+    db: &Connection,
+    above: Option<BlockHeight>,
+    through: BlockHeight,
+    receipt: &mut Receipt,
+) -> Result<(), StoreError> {
+    delete(db, (above.map_or(-1, height), height(through)), receipt)
+}
+
+fn delete(
+    db: &Connection,
+    (above, through): (i64, i64),
+    receipt: &mut Receipt,
+) -> Result<(), StoreError> {
+    let mut statement = db
+        .prepare_cached("DELETE FROM card WHERE height > ?1 AND height <= ?2 RETURNING address")?;
+    let addresses: Vec<String> = statement
+        .query_map(params![above, through], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    receipt.cards.extend(known(&addresses));
     Ok(())
 }
 
@@ -80,7 +99,10 @@ pub(super) fn tidy(
     through: Option<BlockHeight>,
     receipt: &mut Receipt,
 ) -> Result<(), StoreError> {
-    if let Some(through) = through.map(height) {
+    let known_final = final_through(db)?;
+    // A reading of old blocks knows of fewer that are final than those who watch the head.
+    let through = through.map(height).max(Some(known_final));
+    if let Some(through) = through.filter(|through| *through >= 0) {
         let mut addresses: BTreeSet<String> = receipt
             .cards
             .iter()
@@ -88,7 +110,7 @@ pub(super) fn tidy(
             .collect();
         let became_final: Vec<String> = db
             .prepare_cached("SELECT address FROM card WHERE height > ?1 AND height <= ?2")?
-            .query_map(params![final_through(db)?, through], |row| row.get(0))?
+            .query_map(params![known_final, through], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         if !became_final.is_empty() {
             set_meta(db, meta::CARDS_FINAL, &through.to_string())?;

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{cards, height, receipts, set_meta, spending, time};
 use crate::store::commit::{Arrival, Observation, Receipt, Step};
-use crate::store::rows::{AgentId, OutboxId};
+use crate::store::rows::{AgentId, OutboxId, day_of};
 use crate::store::{StoreError, meta, read};
 
 pub(super) fn observe(
@@ -47,7 +47,7 @@ pub(super) fn observe(
                 }
                 for id in ids {
                     if given_up.contains(&id) {
-                        let paid = spending::charge_again(db, id, spending::day_of(at))?;
+                        let paid = spending::charge_again(db, id, day_of(at))?;
                         receipt.recharged.extend(paid);
                     }
                     receipts::mined(db, id, *at_height, at, receipt)?;
@@ -56,22 +56,8 @@ pub(super) fn observe(
             }
             Step::Card(card) => cards::seen(db, card, receipt)?,
             Step::Withdrawn { above } => withdraw(db, *above, receipt)?,
-            Step::Gap {
-                height: at_height,
-                reason,
-            } => {
-                db.execute(
-                    "INSERT INTO gap (height, reason, since) VALUES (?1, ?2, ?3)
-                     ON CONFLICT (height) DO UPDATE SET reason = excluded.reason",
-                    params![height(*at_height), reason, time(at)],
-                )?;
-            }
-            Step::GapFilled { height: at_height } => {
-                db.execute(
-                    "DELETE FROM gap WHERE height = ?1",
-                    params![height(*at_height)],
-                )?;
-            }
+            Step::Gap { height, reason } => gap(db, *height, reason, at)?,
+            Step::GapFilled { height } => gap_filled(db, *height)?,
         }
     }
     cards::tidy(db, observation.final_through, receipt)?;
@@ -102,6 +88,28 @@ fn given_up(
             row.get(0).map(OutboxId)
         })?
         .collect::<Result<_, _>>()?)
+}
+
+/// A height could not be read whole.
+pub(super) fn gap(
+    db: &Connection,
+    at_height: BlockHeight,
+    reason: &str,
+    at: u64,
+) -> Result<(), StoreError> {
+    db.prepare_cached(
+        "INSERT INTO gap (height, reason, since) VALUES (?1, ?2, ?3)
+         ON CONFLICT (height) DO UPDATE SET reason = excluded.reason",
+    )?
+    .execute(params![height(at_height), reason, time(at)])?;
+    Ok(())
+}
+
+/// It could, later.
+pub(super) fn gap_filled(db: &Connection, at_height: BlockHeight) -> Result<(), StoreError> {
+    db.prepare_cached("DELETE FROM gap WHERE height = ?1")?
+        .execute(params![height(at_height)])?;
+    Ok(())
 }
 
 fn arrive(

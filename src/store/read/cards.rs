@@ -52,18 +52,31 @@ pub fn card(db: &Connection, address: &Address) -> rusqlite::Result<Option<Annou
     }
 }
 
-/// From which block on the directory was read, as far as the store knows.
+/// What part of the chain the directory was read from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surveyed {
+    /// All cards in this block and those above it are known; `None` before a runtime ran.
+    pub from: Option<BlockHeight>,
+    /// Where a reading of lower blocks stands, as it was given.
+    pub progress: Option<String>,
+}
+
+/// What part of the chain the directory was read from.
 ///
 /// # Errors
 /// What SQLite says.
-pub fn directory_from(db: &Connection) -> rusqlite::Result<Option<BlockHeight>> {
-    let stored: Option<String> = db
-        .prepare_cached("SELECT value FROM meta WHERE key = ?1")?
-        .query_row(params![meta::DIRECTORY_FROM], |row| row.get(0))
-        .optional()?;
-    Ok(stored
-        .and_then(|height| height.parse().ok())
-        .map(BlockHeight))
+pub fn surveyed(db: &Connection) -> rusqlite::Result<Surveyed> {
+    let get = |key: &str| -> rusqlite::Result<Option<String>> {
+        db.prepare_cached("SELECT value FROM meta WHERE key = ?1")?
+            .query_row(params![key], |row| row.get(0))
+            .optional()
+    };
+    Ok(Surveyed {
+        from: get(meta::DIRECTORY_FROM)?
+            .and_then(|height| height.parse().ok())
+            .map(BlockHeight),
+        progress: get(meta::DIRECTORY_PROGRESS)?,
+    })
 }
 
 fn announced(row: &Row<'_>) -> rusqlite::Result<AnnouncedCard> {

@@ -33,6 +33,10 @@ pub(super) struct Turn<'a> {
     pub(super) ahead: Vec<RawBlock>,
 }
 
+/// How many pages of new blocks one read fetches at most, however little is wanted of them: so a
+/// read over a long chain ends, and its position can be stored.
+const PAGES_PER_READ: u32 = 16;
+
 /// How a part of a read ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
@@ -90,13 +94,15 @@ impl Turn<'_> {
 
     /// Reads on above the position.
     pub(super) async fn fresh(&mut self) -> Result<Part, SourceError> {
+        let mut pages = 0;
         while self.cursor.next_height() <= self.head.height.0 {
-            if self.full() {
+            if self.full() || pages == PAGES_PER_READ {
                 return Ok(Part::More);
             }
             let next = self.cursor.next_height();
             let mut blocks = std::mem::take(&mut self.ahead);
             if blocks.is_empty() {
+                pages += 1;
                 blocks = match self.page(next).await {
                     Ok(Some(blocks)) => blocks,
                     // The page is from another branch than what was read: verify first.

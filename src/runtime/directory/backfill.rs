@@ -1,0 +1,409 @@
+//! Reading the part of the chain that lies below what is watched, for the cards in it.
+//!
+//! Agents begin at the head, so that old messages are not answered unasked. A directory that begins
+//! there, too, knows an agent only once his card is renewed. With `[directory] from` the blocks from
+//! that height on are read by a source of their own, beside the watcher and behind it: it rests
+//! at least as long as it reads, and looks at what addresses sent to themselves alone.
+//!
+//! What it finds is stored together with where it stands, so a restart goes on there. It reads
+//! `final_depth` blocks further than where the watcher began, so that a reorganisation of the blocks
+//! between them is seen by one of the two whenever it comes.
+
+use std::time::{Duration, Instant};
+
+use agentry_chain::{Batch, ChainEvent, ChainSource, Cursor, Interest, SourceError, Start};
+use agentry_protocol::{BlockHeight, ChainId};
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
+
+use super::card_of;
+use crate::runtime::Shared;
+use crate::store::commit::{Step, Survey};
+use crate::store::{Commit, Store, StoreError, read};
+
+/// How many of what addresses sent to themselves one reading may bring.
+const BATCH: usize = 500;
+
+/// How long a reading may take. A node that takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The bounds of a rest between two readings: it is twice as long as the reading took.
+const REST: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(2));
+
+/// The bounds of a pause after a reading that failed; it doubles.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+/// How often the log is told how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// What is wanted of the chain: what anybody sends to himself.
+#[derive(Debug, Clone, Copy)]
+pub struct SelfSent;
+
+impl Interest for SelfSent {
+    fn wants(&self, from: &str, to: &str) -> bool {
+        from == to
+    }
+}
+
+/// A part of the chain that is to be read for its cards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    from: BlockHeight,
+    /// The first block that the watcher reads.
+    to: BlockHeight,
+    cursor: Option<Cursor>,
+}
+
+/// Where a reading stands, as the store keeps it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Progress {
+    from: BlockHeight,
+    to: BlockHeight,
+    cursor: Cursor,
+}
+
+/// How far a reading of lower blocks is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Its first block.
+    pub from: BlockHeight,
+    /// The block before which it ends.
+    pub to: BlockHeight,
+    /// The last block that it has read.
+    pub at: Option<BlockHeight>,
+}
+
+/// How far a reading is, as the store keeps it.
+pub fn standing(progress: &str) -> Option<Standing> {
+    let progress: Progress = serde_json::from_str(progress).ok()?;
+    Some(Standing {
+        from: progress.from,
+        to: progress.to,
+        at: progress.cursor.height(),
+    })
+}
+
+/// Notes from where on the watcher reads cards, and says what else is to be read: where `wanted`
+/// lies lower. `watcher` is the position from which the watcher goes on.
+///
+/// # Errors
+/// The store cannot be read or written.
+pub async fn plan(
+    store: &Store,
+    wanted: Option<BlockHeight>,
+    watcher: &Cursor,
+    now_ms: u64,
+) -> Result<Option<Plan>, StoreError> {
+    let surveyed = store.read(read::surveyed).await?;
+    // Where the watcher goes on. What it read before this version looked for cards is not known.
+    let goes_on = watcher
+        .height()
+        .map_or(BlockHeight(0), BlockHeight::next)
+        .max(watcher.origin());
+    let known_from = surveyed.from.map_or(goes_on, |from| from.min(goes_on));
+    let stored: Option<Progress> = surveyed
+        .progress
+        .as_deref()
+        .and_then(|progress| serde_json::from_str(progress).ok());
+    let plan = match (wanted, stored) {
+        (Some(wanted), Some(stored)) if stored.from == wanted => Some(Plan {
+            from: wanted,
+            to: stored.to,
+            cursor: Some(stored.cursor),
+        }),
+        (Some(wanted), _) if wanted < known_from => Some(Plan {
+            from: wanted,
+            to: known_from,
+            cursor: None,
+        }),
+        _ => None,
+    };
+    let keep = plan.as_ref().and_then(|plan| {
+        let cursor = plan.cursor.clone()?;
+        progress(plan.from, plan.to, cursor).ok()
+    });
+    if surveyed.from != Some(known_from) || keep.is_none() && surveyed.progress.is_some() {
+        let note = Survey {
+            progress: keep,
+            known_from: Some(known_from),
+            at: now_ms,
+            ..Survey::default()
+        };
+        store.commit(Commit::Survey(note)).await?;
+    }
+    Ok(plan)
+}
+
+fn progress(
+    from: BlockHeight,
+    to: BlockHeight,
+    cursor: Cursor,
+) -> Result<serde_json::Value, serde_json::Error> {
+    serde_json::to_value(Progress { from, to, cursor })
+}
+
+/// A reading in the background; it ends with this.
+#[derive(Debug)]
+pub struct Backfill(JoinHandle<()>);
+
+impl Drop for Backfill {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Begins to read, on the workers. What is `final_depth` blocks deep is final.
+pub fn serve(
+    shared: Shared,
+    plan: Plan,
+    source: Box<dyn ChainSource>,
+    chain: ChainId,
+    final_depth: u64,
+) -> Backfill {
+    let workers = shared.workers.clone();
+    let run = Run {
+        shared,
+        plan,
+        source,
+        chain,
+        final_depth,
+        cards: 0,
+        gaps: 0,
+        told: Instant::now(),
+        complete: false,
+    };
+    Backfill(workers.spawn(run.run()))
+}
+
+struct Run {
+    shared: Shared,
+    plan: Plan,
+    source: Box<dyn ChainSource>,
+    chain: ChainId,
+    final_depth: u64,
+    cards: usize,
+    gaps: usize,
+    told: Instant,
+    /// All blocks of the plan were read; what follows is for the case of a reorganisation.
+    complete: bool,
+}
+
+impl Run {
+    async fn run(mut self) {
+        let began = Instant::now();
+        let mut stopping = self.shared.stopping.clone();
+        let mut pause = PAUSE.0;
+        tracing::info!(
+            from.height = self.plan.from.0,
+            to.height = self.plan.to.0,
+            at.height = self.plan.cursor.as_ref().and_then(Cursor::height).map(|at| at.0),
+            "reading the chain below what is watched, for the directory"
+        );
+        while !self.shared.is_stopping() {
+            let reading = Instant::now();
+            let rest = match self.step().await {
+                Ok(Next::Over) => {
+                    self.shared.metrics.directory_left(0);
+                    tracing::debug!(took = ?began.elapsed(), "the directory needs no more old blocks");
+                    return;
+                }
+                Ok(Next::More) => {
+                    pause = PAUSE.0;
+                    Some((reading.elapsed() * 2).clamp(REST.0, REST.1))
+                }
+                Ok(Next::Wait) => {
+                    pause = PAUSE.0;
+                    None
+                }
+                Err(Problem::Final(error)) => {
+                    tracing::error!(%error, "the directory's old blocks are not read any further");
+                    return;
+                }
+                Err(Problem::Passing(reason)) => {
+                    tracing::warn!(reason, ?pause, "reading old blocks for the directory; trying again");
+                    let this = pause;
+                    pause = (pause * 2).min(PAUSE.1);
+                    Some(this)
+                }
+            };
+            let changed = async {
+                match rest {
+                    Some(rest) => tokio::time::sleep(rest).await,
+                    None => self.source.changed().await,
+                }
+            };
+            tokio::select! {
+                () = changed => {}
+                _ = stopping.changed() => {}
+            }
+        }
+    }
+
+    /// One reading, stored.
+    async fn step(&mut self) -> Result<Next, Problem> {
+        let before = match &self.plan.cursor {
+            Some(cursor) => cursor.clone(),
+            None => {
+                let start = Start::Height(self.plan.from);
+                limited(self.source.begin(start)).await?
+            }
+        };
+        let batch = limited(self.source.read(&before, &SelfSent, BATCH)).await?;
+        let Batch {
+            events,
+            cursor,
+            read_through,
+            more,
+        } = batch;
+        let moved = self.plan.cursor.as_ref() != Some(&cursor);
+        let read = read_through.map(|head| head.height);
+        let steps = self.judge(events).await?;
+        let is_complete = read.is_some_and(|read| read.next() >= self.plan.to);
+        let goal = self.plan.to.0.saturating_add(self.final_depth);
+        let is_over = read.is_some_and(|read| read.0.saturating_add(1) >= goal);
+        let known_from = (is_complete && !self.complete).then_some(self.plan.from);
+        if !steps.is_empty() || moved || known_from.is_some() {
+            let (found, gaps) = counts(&steps);
+            let kept = progress(self.plan.from, self.plan.to, cursor.clone())
+                .map_err(|error| Problem::Passing(format!("writing down the position: {error}")))?;
+            let survey = Survey {
+                steps,
+                read_before: before.height(),
+                progress: Some(kept).filter(|_| !is_over),
+                known_from,
+                final_through: read.and_then(|read| read.checked_sub(self.final_depth)),
+                at: self.shared.clock.now_ms(),
+            };
+            let receipt = self.shared.store.commit(Commit::Survey(survey)).await?;
+            self.shared
+                .directory
+                .refresh(&self.shared.store, &receipt.cards)
+                .await?;
+            self.cards += found;
+            self.gaps += gaps;
+        }
+        self.plan.cursor = Some(cursor);
+        self.tell(read, known_from.is_some());
+        self.complete |= is_complete;
+        Ok(match (is_over, more) {
+            (true, _) => Next::Over,
+            (false, true) => Next::More,
+            (false, false) => Next::Wait,
+        })
+    }
+
+    /// Verifies signatures on a thread for blocking work.
+    async fn judge(&mut self, events: Vec<ChainEvent>) -> Result<Vec<Step>, Problem> {
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (chain, now_ms) = (self.chain.clone(), self.shared.clock.now_ms());
+        self.shared
+            .workers
+            .spawn_blocking(move || {
+                events
+                    .into_iter()
+                    .filter_map(|event| step_of(event, &chain, now_ms))
+                    .collect()
+            })
+            .await
+            .map_err(|error| Problem::Passing(format!("verifying signatures: {error}")))
+    }
+
+    fn tell(&mut self, read: Option<BlockHeight>, is_complete: bool) {
+        let left = read.map_or(self.plan.to.0.saturating_sub(self.plan.from.0), |read| {
+            self.plan.to.0.saturating_sub(read.0.saturating_add(1))
+        });
+        self.shared.metrics.directory_left(left);
+        if is_complete {
+            tracing::info!(
+                from.height = self.plan.from.0,
+                cards = self.cards,
+                "the directory knows the chain from here on"
+            );
+            if self.gaps > 0 {
+                tracing::warn!(
+                    blocks = self.gaps,
+                    "blocks that could not be read whole are missing in the directory; `agentry queue stats` counts them"
+                );
+            }
+        } else if !self.complete && self.told.elapsed() >= TELL_EVERY {
+            self.told = Instant::now();
+            tracing::info!(
+                at.height = read.map(|read| read.0),
+                to.height = self.plan.to.0,
+                blocks.left = left,
+                cards = self.cards,
+                "reading old blocks for the directory"
+            );
+        }
+    }
+}
+
+/// What comes after a reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// There is more to be read at once.
+    More,
+    /// There will be, with the next block.
+    Wait,
+    /// Nothing.
+    Over,
+}
+
+/// Why a reading failed.
+enum Problem {
+    /// It may succeed later.
+    Passing(String),
+    /// It never will.
+    Final(SourceError),
+}
+
+impl From<SourceError> for Problem {
+    fn from(error: SourceError) -> Self {
+        if error.is_transient() {
+            Self::Passing(error.to_string())
+        } else {
+            Self::Final(error)
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        Self::Passing(error.to_string())
+    }
+}
+
+async fn limited<T>(
+    reading: impl Future<Output = Result<T, SourceError>>,
+) -> Result<T, Problem> {
+    match tokio::time::timeout(PATIENCE, reading).await {
+        Ok(read) => Ok(read?),
+        Err(_) => Err(Problem::Passing("the node does not answer".to_owned())),
+    }
+}
+
+fn step_of(event: ChainEvent, chain: &ChainId, now_ms: u64) -> Option<Step> {
+    match event {
+        ChainEvent::Transaction(seen) => {
+            card_of(&seen.stored, seen.hash, seen.height, chain, now_ms).map(Step::Card)
+        }
+        ChainEvent::Withdrawn { above, .. } => Some(Step::Withdrawn { above }),
+        ChainEvent::Gap { height, reason } => {
+            tracing::warn!(block.height = height.0, reason, "an old block cannot be read whole");
+            Some(Step::Gap { height, reason })
+        }
+        ChainEvent::GapFilled { height } => Some(Step::GapFilled { height }),
+        // Whatever it is, it is no card.
+        ChainEvent::Undecodable { .. } => None,
+    }
+}
+
+/// How many cards and how many gaps are among these.
+fn counts(steps: &[Step]) -> (usize, usize) {
+    let cards = steps.iter().filter(|step| matches!(step, Step::Card(_)));
+    let gaps = steps.iter().filter(|step| matches!(step, Step::Gap { .. }));
+    (cards.count(), gaps.count())
+}

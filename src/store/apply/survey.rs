@@ -1,0 +1,44 @@
+//! What was seen of cards in blocks below those that are watched.
+
+use rusqlite::{Connection, params};
+
+use super::{cards, height, observe, set_meta};
+use crate::store::commit::{Receipt, Step, Survey};
+use crate::store::{StoreError, meta};
+
+pub(super) fn survey(
+    db: &Connection,
+    survey: &Survey,
+    receipt: &mut Receipt,
+) -> Result<(), StoreError> {
+    for step in &survey.steps {
+        match step {
+            Step::Card(card) => cards::seen(db, card, receipt)?,
+            // What stands higher than this reading had come was seen by those who watch the chain's
+            // head, perhaps after the reorganisation: that is theirs to take back.
+            Step::Withdrawn { above } => {
+                if let Some(read) = survey.read_before {
+                    cards::withdraw_between(db, *above, read, receipt)?;
+                    db.prepare_cached("DELETE FROM gap WHERE height > ?1 AND height <= ?2")?
+                        .execute(params![above.map_or(-1, height), height(read)])?;
+                }
+            }
+            Step::Gap { height, reason } => observe::gap(db, *height, reason, survey.at)?,
+            Step::GapFilled { height } => observe::gap_filled(db, *height)?,
+            // These are the business of those who watch the chain's head.
+            Step::Arrival(_) | Step::Sighting { .. } => {}
+        }
+    }
+    cards::tidy(db, survey.final_through, receipt)?;
+    if let Some(from) = survey.known_from {
+        set_meta(db, meta::DIRECTORY_FROM, &from.to_string())?;
+    }
+    match &survey.progress {
+        Some(progress) => set_meta(db, meta::DIRECTORY_PROGRESS, &progress.to_string()),
+        None => {
+            db.prepare_cached("DELETE FROM meta WHERE key = ?1")?
+                .execute(params![meta::DIRECTORY_PROGRESS])?;
+            Ok(())
+        }
+    }
+}
