@@ -87,7 +87,7 @@ fn what_no_reader_of_json_bears_is_no_command() {
         (r#"{"cmd":"GREET","cmd":"GREET"}"#.to_owned(), false),
     ] {
         let message = message(&payload);
-        assert_eq!(behaviour.accepts(&message), accepted, "{:.60}", payload);
+        assert_eq!(behaviour.accepts(&message), accepted, "{payload:.60}");
     }
 }
 

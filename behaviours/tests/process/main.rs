@@ -7,5 +7,6 @@
 mod hostile;
 mod keys;
 mod lookups;
+mod python;
 mod support;
 mod tasks;
