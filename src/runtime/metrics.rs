@@ -10,6 +10,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::store::rows::TaskState;
+
 /// The bounds of the histograms, in seconds: from a local answer to a hung node.
 const SECONDS: [f64; 12] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
@@ -19,6 +21,11 @@ const SECONDS: [f64; 12] = [
 struct Run {
     kind: String,
     outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    state: &'static str,
 }
 
 /// The counters of one runtime, and the state that `/ready` reports.
@@ -40,9 +47,14 @@ pub struct Metrics {
     mined: Counter,
     lost: Counter,
     failed: Counter,
+    lapsed: Counter,
+    tasks: Family<Ended, Counter>,
     posts_failed: Counter,
     post_seconds: Histogram,
     reorganisations: Counter,
+    budget_spent: Gauge,
+    out_of_budget: Gauge,
+    directory: Gauge,
     awake: Gauge,
     open: Gauge,
     block_height: Gauge,
@@ -134,6 +146,12 @@ impl Metrics {
         );
         let posts_failed = counter("posts_failed", "POSTs without a good answer");
         let reorganisations = counter("reorganisations", "times that blocks were withdrawn");
+        let lapsed = counter(
+            "transactions_lapsed",
+            "transactions whose time was over before they were signed",
+        );
+        let tasks = Family::default();
+        registry.register("tasks_ended", "tasks that ended, by how", tasks.clone());
         let runs = Family::default();
         registry.register(
             "behaviour_runs",
@@ -164,6 +182,15 @@ impl Metrics {
             "transactions_open",
             "transactions that are signed and in no block",
         );
+        let budget_spent = gauge(
+            "budget_spent",
+            "what all agents have spent today (UTC) of their budgets, in AIT",
+        );
+        let out_of_budget = gauge(
+            "agents_out_of_budget",
+            "agents of which transactions wait for a budget",
+        );
+        let directory = gauge("directory_agents", "agents that the directory knows");
         let block_height = gauge("block_height", "the last block that was read");
         let directory_left = gauge(
             "directory_blocks_left",
@@ -193,9 +220,14 @@ impl Metrics {
             mined,
             lost,
             failed,
+            lapsed,
+            tasks,
             posts_failed,
             post_seconds,
             reorganisations,
+            budget_spent,
+            out_of_budget,
+            directory,
             awake,
             open,
             block_height,
@@ -326,6 +358,34 @@ impl Metrics {
 
     pub(crate) fn failed(&self) {
         self.failed.inc();
+    }
+
+    /// Drafts were given up because their time was over.
+    pub(crate) fn lapsed(&self, count: usize) {
+        self.lapsed.inc_by(count as u64);
+    }
+
+    /// A task has ended in this state.
+    pub(crate) fn task_ended(&self, state: TaskState) {
+        let state = state.as_str();
+        self.tasks.get_or_create(&Ended { state }).inc();
+    }
+
+    /// How many agents the directory knows.
+    pub(crate) fn directory(&self, size: usize) {
+        self.directory.set(i64::try_from(size).unwrap_or(i64::MAX));
+    }
+
+    /// What all agents have spent today.
+    pub(crate) fn budget_spent(&self, spent: u64) {
+        let spent = i64::try_from(spent).unwrap_or(i64::MAX);
+        self.budget_spent.set(spent);
+    }
+
+    /// Of how many agents transactions wait for a budget.
+    pub(crate) fn agents_out_of_budget(&self, count: usize) {
+        self.out_of_budget
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn reorganisation(&self, _depth: u64) {

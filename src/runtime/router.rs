@@ -322,6 +322,7 @@ impl Handler<Route> for InboxRouter {
             }
             news.mined = receipt.mined;
             news.reopened = receipt.reopened;
+            news.recharged = receipt.recharged;
             // Before the next reading: news must not overtake each other.
             tell(&submitter, news).await;
             routed.due = receipt.due;

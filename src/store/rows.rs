@@ -381,6 +381,14 @@ pub struct Prepared {
     pub day: u64,
 }
 
+/// Milliseconds of a day.
+pub const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// The day of a time in milliseconds since the epoch: days since the epoch, UTC.
+pub const fn day_of(at_ms: u64) -> u64 {
+    at_ms / DAY_MS
+}
+
 /// What a day's budget has paid for a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Charge {

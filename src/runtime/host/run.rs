@@ -25,7 +25,7 @@ use crate::runtime::roster::{Hosted, Roster};
 use crate::runtime::router::{ChainRules, InboxRouter, SubmitterLinks};
 use crate::runtime::send::SendLinks;
 use crate::runtime::signer::{Keyring, Signer};
-use crate::runtime::submitter::{Drain, Submitter, SubmitterSettings};
+use crate::runtime::submitter::{Connect, Drain, Submitter, SubmitterSettings};
 use crate::runtime::tasks::{self, Pool};
 use crate::runtime::watcher::ChainWatcher;
 use crate::runtime::world::Surroundings;
@@ -245,6 +245,12 @@ async fn host(
         arbiters.iter().map(Arbiter::handle).collect(),
     )
     .start();
+    let connect = Connect {
+        wake: router.clone().recipient(),
+    };
+    if submitter.send(connect).await.is_err() {
+        tracing::error!("the submitter has ended");
+    }
     let serving = tasks::serve(
         shared.clone(),
         roster.clone(),

@@ -11,17 +11,22 @@
 //! | [`nonce`] | the two nonce policies |
 //! | [`absence`], [`blocks`] | when a transaction may be posted again |
 //! | [`breaker`] | when the node is let be |
+//! | [`budget`] | what each wallet may spend in a day |
 //! | `post` | one POST and what its answer means |
 //! | `round` | one look at the node for what is not mined |
 //! | `refill` | drafts that were queued |
+//! | `money` | paying for drafts, and letting those wait that no budget suffices for |
 //!
 //! What it holds in memory is bounded: signed bytes only of what is about to be posted
 //! ([`MAX_JOBS`]), a few words for each transaction that is signed and not mined ([`MAX_OPEN`]).
-//! What goes beyond waits in the store as *queued*, without a nonce.
+//! What goes beyond waits in the store as *queued*, without a nonce. So does what a day's budget
+//! does not suffice for; it takes no room from others.
 
 pub mod absence;
 pub mod blocks;
 pub mod breaker;
+pub mod budget;
+mod money;
 pub mod nonce;
 mod post;
 mod refill;
@@ -33,18 +38,22 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use agentry_chain::NodeClient;
-use agentry_protocol::{Address, BlockHeight, ChainId, Number, Transaction, TransactionHash};
+use agentry_protocol::{
+    Address, BlockHeight, ChainId, MessageDigest, Number, Transaction, TransactionHash,
+};
 
 use self::absence::Marks;
 use self::breaker::Breaker;
+use self::budget::{Admission, Ledger};
 use self::nonce::Timestamps;
 use super::Shared;
 use super::roster::Roster;
+use super::router::WakeAgents;
 use super::signer::Sign;
 use crate::config::NoncePolicy;
-use crate::store::commit::{PostResult, Sent};
-use crate::store::rows::{Draft, OpenTransaction, Prepared};
-use crate::store::{AgentId, Commit, OutboxId, StoreError, read};
+use crate::store::commit::Sent;
+use crate::store::rows::{Charge, Draft, OpenTransaction, Prepared, day_of};
+use crate::store::{AgentId, OutboxId, StoreError, read};
 
 /// The most signed transactions that wait in memory for their POST.
 pub const MAX_JOBS: usize = 1024;
@@ -72,6 +81,9 @@ pub struct ChainNews {
     pub reopened: Vec<OpenTransaction>,
     /// Whether blocks were withdrawn.
     pub withdrawn: bool,
+    /// What budgets have paid for transactions that were given up and stand in a block all the
+    /// same.
+    pub recharged: Vec<Charge>,
     /// Why posting must stop, if it must.
     pub halted: Option<String>,
 }
@@ -113,6 +125,17 @@ impl Message for Stored {
     type Result = ();
 }
 
+/// Whom to wake when something became of what was sent.
+#[derive(Debug)]
+pub struct Connect {
+    /// Wakes agents.
+    pub wake: Recipient<WakeAgents>,
+}
+
+impl Message for Connect {
+    type Result = ();
+}
+
 /// An operator lets posting go on.
 #[derive(Debug)]
 pub struct Resume;
@@ -121,10 +144,10 @@ impl Message for Resume {
     type Result = ();
 }
 
-/// Something was queued, or failed transactions are to be tried again.
+/// Something was queued, or failed transactions are to be tried again, or budgets were changed.
 #[derive(Debug, Default)]
 pub struct LookAtQueue {
-    /// Those that are signed already.
+    /// Those that are signed already, and paid for anew.
     pub reopened: Vec<OpenTransaction>,
 }
 
@@ -184,6 +207,15 @@ pub struct Submitter {
     /// Wallets that cannot pay for what is signed already: nothing more of theirs is signed, so
     /// that they take no room from others.
     unfunded: HashSet<AgentId>,
+    /// What each wallet has spent.
+    ledger: Ledger,
+    /// What is paid for, signed, and not known to be stored.
+    reserved: HashMap<MessageDigest, Charge>,
+    /// The wallets of which drafts wait for a budget.
+    holding: HashSet<AgentId>,
+    /// The day at the last look at the clock.
+    day: u64,
+    wake: Option<Recipient<WakeAgents>>,
     drained: Vec<tokio::sync::oneshot::Sender<()>>,
 }
 
@@ -194,6 +226,8 @@ struct Open {
     hash: TransactionHash,
     nonce: i64,
     cost: u64,
+    /// What a budget has paid for it.
+    charge: Option<Charge>,
     phase: Phase,
     /// The block below which, and in which, it certainly does not stand.
     since: BlockHeight,
@@ -232,13 +266,17 @@ impl Submitter {
         settings: SubmitterSettings,
         signer: Recipient<Sign>,
     ) -> Result<Self, StoreError> {
-        let (identity, agents, open) = shared
+        let now = shared.clock.now_ms();
+        let since = budget::first_day(now);
+        let (identity, agents, open, spending, holding) = shared
             .store
-            .read(|db| {
+            .read(move |db| {
                 Ok((
                     read::identity(db)?,
                     read::agents(db)?,
                     read::open_transactions(db)?,
+                    read::spending(db, since)?,
+                    read::holding(db)?,
                 ))
             })
             .await?;
@@ -273,6 +311,11 @@ impl Submitter {
             refill: refill::Refill::default(),
             unsignable: HashMap::new(),
             unfunded: HashSet::new(),
+            ledger: Ledger::new(since, spending),
+            reserved: HashMap::new(),
+            holding: holding.into_iter().collect(),
+            day: day_of(now),
+            wake: None,
             drained: Vec::new(),
         };
         if let Some(reason) = &submitter.halted {
@@ -299,6 +342,7 @@ impl Submitter {
                 hash: transaction.hash,
                 nonce: transaction.nonce,
                 cost: transaction.cost,
+                charge: transaction.charge,
                 phase: Phase::Posted(self.posts_ended),
                 since: transaction.since,
                 stale_since: None,
@@ -372,7 +416,7 @@ impl Submitter {
         agent: AgentId,
         id: OutboxId,
         prepared: Prepared,
-        cost: u64,
+        (cost, charge): (u64, Option<Charge>),
         span: tracing::Span,
     ) {
         self.insert(
@@ -382,6 +426,7 @@ impl Submitter {
                 hash: prepared.hash,
                 nonce: prepared.nonce,
                 cost,
+                charge,
                 phase: Phase::Posting,
                 // Blocks may have been withdrawn since it was signed.
                 since: prepared.since.min(self.since()),
@@ -393,16 +438,6 @@ impl Submitter {
             id,
             body: prepared.body.into(),
         });
-    }
-
-    fn store_post(&self, id: OutboxId, result: PostResult) -> impl Future<Output = ()> + use<> {
-        let (store, at) = (self.shared.store.clone(), self.shared.clock.now_ms());
-        async move {
-            if let Err(error) = store.commit(Commit::Post { id, result, at }).await {
-                // The row stays as it was, which says less than is known and nothing wrong.
-                tracing::error!(%error, outbox.row = %id, "storing what came of a POST");
-            }
-        }
     }
 
     fn halt(&mut self, reason: String) {
@@ -421,6 +456,7 @@ impl Actor for Submitter {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(256);
         self.start_refill(ctx);
+        self.watch_the_clock(ctx);
     }
 }
 
@@ -442,19 +478,47 @@ impl Handler<Allot> for Submitter {
         let agent = allot.agent;
         let now = self.shared.clock.now_ms();
         let mut transactions = Vec::with_capacity(count);
+        // Of each draft, what was paid for it; none, if it has to wait.
+        let mut charges: Vec<Option<Charge>> = Vec::with_capacity(count);
         for draft in allot.drafts {
+            let over = draft.expires_at.is_some_and(|at| at < now);
+            let charge = match self.pay(agent, &draft, now) {
+                Admission::Paid(charge) if !over => charge,
+                Admission::Paid(charge) => {
+                    self.refund(charge);
+                    charges.push(None);
+                    continue;
+                }
+                Admission::Spent(_) | Admission::Unknown => {
+                    charges.push(None);
+                    continue;
+                }
+            };
             let nonce = self.nonces.next(agent, now);
             match self.transaction(agent, draft, nonce) {
-                Some(transaction) => transactions.push((nonce, transaction)),
-                None => return Box::pin(actix::fut::ready(queue_all)),
+                Some(transaction) => {
+                    transactions.push((nonce, transaction));
+                    charges.push(Some(charge));
+                }
+                None => {
+                    self.refund(charge);
+                    charges.push(None);
+                }
             }
         }
+        if transactions.is_empty() {
+            return Box::pin(actix::fut::ready(queue_all));
+        }
+        let time = (self.since(), day_of(now));
         Box::pin(
-            refill::sign(self.signer.clone(), agent, transactions, self.since())
+            refill::sign(self.signer.clone(), agent, transactions, time)
                 .into_actor(self)
                 .map(move |signed, submitter, ctx| match signed {
-                    Ok(prepared) => prepared.into_iter().map(Some).collect(),
+                    Ok(prepared) => submitter.reserve(charges, prepared),
                     Err(error) => {
+                        for charge in charges.into_iter().flatten() {
+                            submitter.refund(charge);
+                        }
                         submitter.cannot_sign(agent, &error, ctx);
                         queue_all
                     }
@@ -467,14 +531,23 @@ impl Handler<Stored> for Submitter {
     type Result = ();
 
     fn handle(&mut self, stored: Stored, ctx: &mut Self::Context) {
-        let drafts = stored.bodies.into_iter().zip(stored.costs);
-        for (row, (prepared, cost)) in stored.rows.into_iter().zip(drafts) {
-            match prepared {
-                Some(prepared) if row.fresh => {
-                    self.dispatch(stored.agent, row.id, prepared, cost, stored.span.clone());
+        let mut rows = stored.rows.into_iter();
+        for (prepared, cost) in stored.bodies.into_iter().zip(stored.costs) {
+            let row = rows.next();
+            let Some(prepared) = prepared else {
+                if row.is_some() {
+                    self.refill.note();
                 }
-                Some(_) => {}
-                None => self.refill.note(),
+                continue;
+            };
+            let charge = self.reserved.remove(&prepared.digest);
+            match row {
+                Some(row) if row.fresh => {
+                    let paid = (cost, charge);
+                    self.dispatch(stored.agent, row.id, prepared, paid, stored.span.clone());
+                }
+                // The store has it already, under other bytes, or took nothing.
+                _ => charge.into_iter().for_each(|charge| self.refund(charge)),
             }
         }
         self.pump(ctx);
@@ -499,6 +572,9 @@ impl Handler<ChainNews> for Submitter {
         for transaction in news.reopened {
             self.follow(&transaction);
         }
+        for charge in news.recharged {
+            self.ledger.paid(charge);
+        }
         for (id, _) in news.mined {
             self.mined(id);
         }
@@ -521,10 +597,22 @@ impl Handler<LookAtQueue> for Submitter {
     fn handle(&mut self, look: LookAtQueue, ctx: &mut Self::Context) {
         self.unsignable.clear();
         for transaction in look.reopened {
+            if let Some(charge) = transaction.charge {
+                self.ledger.paid(charge);
+            }
             self.follow(&transaction);
         }
         self.refill.note();
+        self.refill.release();
         self.start_refill(ctx);
+    }
+}
+
+impl Handler<Connect> for Submitter {
+    type Result = ();
+
+    fn handle(&mut self, connect: Connect, _: &mut Self::Context) {
+        self.wake = Some(connect.wake);
     }
 }
 

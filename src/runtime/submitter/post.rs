@@ -182,14 +182,11 @@ impl Submitter {
                     "the node refuses the transaction; it failed (agentry queue show outbox/{id})"
                 );
                 submitter.shared.metrics.failed();
-                submitter.save(id, PostResult::Failed { reason }, ctx);
+                let charge = open.charge;
+                submitter.give_up(id, charge, reason, ctx);
                 submitter.remove(id);
             }
         }));
-    }
-
-    fn save(&self, id: OutboxId, result: PostResult, ctx: &mut Context<Self>) {
-        ctx.spawn(self.store_post(id, result).into_actor(self));
     }
 
     fn judge(

@@ -1,20 +1,21 @@
 //! Drafts that were queued get their nonces when there is room.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use agentry_chain::NodeClient;
 use agentry_protocol::{Address, BlockHeight, SignedTransaction, Transaction};
 
+use super::budget::Admission;
 use super::{MAX_JOBS, Submitter, nonce};
 use crate::config::NoncePolicy;
 use crate::runtime::signer::{Sign, SignError};
-use crate::store::rows::{Prepared, QueuedDraft};
+use crate::store::rows::{Charge, Prepared, QueuedDraft, Spent};
 use crate::store::{AgentId, Commit, OutboxId, Store, StoreError, read};
 
 /// How many drafts are prepared in one commit.
-const PAGE: usize = 128;
+pub(super) const PAGE: usize = 128;
 
 /// How long a wallet that cannot be unlocked is let be.
 const UNSIGNABLE_PAUSE: Duration = Duration::from_secs(30);
@@ -32,6 +33,10 @@ pub(super) struct Refill {
     after: OutboxId,
     /// Something was queued since this going through began.
     noted: bool,
+    /// A budget may suffice for drafts that wait for one.
+    release: bool,
+    /// Some of them have their turn in this going through; there may be more.
+    more: bool,
 }
 
 impl Default for Refill {
@@ -41,6 +46,8 @@ impl Default for Refill {
             running: false,
             after: OutboxId(0),
             noted: false,
+            release: true,
+            more: false,
         }
     }
 }
@@ -52,10 +59,54 @@ impl Refill {
         self.noted = true;
     }
 
+    /// A budget may suffice for drafts that wait for one.
+    pub(super) fn release(&mut self) {
+        self.release = true;
+    }
+
     /// Whether drafts may wait that go first.
     pub(super) const fn is_pending(&self) -> bool {
         self.pending
     }
+
+    /// Whether a page is being prepared.
+    pub(super) const fn is_running(&self) -> bool {
+        self.running
+    }
+
+    fn released(&mut self, changed: usize) {
+        if changed > 0 {
+            self.more = true;
+            self.note();
+        }
+    }
+
+    /// The end of the queue was reached.
+    fn ended(&mut self) {
+        self.running = false;
+        self.after = OutboxId(0);
+        self.pending = std::mem::take(&mut self.noted);
+        self.release |= std::mem::take(&mut self.more);
+    }
+}
+
+/// A page of queued drafts, and what is read with it.
+#[derive(Debug)]
+struct Page {
+    drafts: Vec<QueuedDraft>,
+    /// Whether the time of some drafts is over.
+    lapsed: bool,
+    /// What was spent from this day on, where it was not known.
+    spending: Option<(u64, Vec<(AgentId, u64, Spent)>)>,
+}
+
+/// A draft that is paid for and is to be signed.
+#[derive(Debug)]
+struct Work {
+    id: OutboxId,
+    charge: Charge,
+    nonce: i64,
+    transaction: Transaction,
 }
 
 impl Submitter {
@@ -63,10 +114,17 @@ impl Submitter {
     pub(super) fn start_refill(&mut self, ctx: &mut Context<Self>) {
         let stopping = self.shared.is_stopping();
         let roomy = self.has_room() && self.jobs.len() < MAX_JOBS / 2;
-        if !self.refill.pending || self.refill.running || !roomy || stopping {
+        let release = self.refill.release && !self.holding.is_empty();
+        if !(self.refill.pending || release) || self.refill.running || !roomy || stopping {
             return;
         }
         self.refill.running = true;
+        let now_ms = self.shared.clock.now_ms();
+        let missing = self.ledger.missing(now_ms);
+        if release && missing.is_none() {
+            self.refill.release = false;
+            return self.release(ctx);
+        }
         let (store, after) = (self.shared.store.clone(), self.refill.after);
         let one_each = self.settings.policy == NoncePolicy::Sequential;
         let now = Instant::now();
@@ -79,7 +137,14 @@ impl Submitter {
             .collect();
         let query = async move {
             store
-                .read(move |db| read::queued(db, after, one_each, &passed_over, PAGE))
+                .read(move |db| {
+                    let spending = missing.map(|since| read::spending(db, since));
+                    Ok(Page {
+                        drafts: read::queued(db, after, one_each, &passed_over, PAGE)?,
+                        lapsed: read::has_lapsed(db, now_ms)?,
+                        spending: missing.zip(spending.transpose()?),
+                    })
+                })
                 .await
         };
         ctx.spawn(
@@ -92,83 +157,121 @@ impl Submitter {
         );
     }
 
-    fn page(&mut self, page: Vec<QueuedDraft>, ctx: &mut Context<Self>) {
-        let Some(last) = page.last().map(|draft| draft.id) else {
+    fn page(&mut self, page: Page, ctx: &mut Context<Self>) {
+        let now = self.shared.clock.now_ms();
+        if let Some((since, spending)) = page.spending {
+            self.ledger.extend(since, spending);
+        }
+        if page.lapsed {
+            self.lapse(now, ctx);
+        }
+        let Some(last) = page.drafts.last().map(|draft| draft.id) else {
             // The end of the queue. What was queued behind our back is found from the start again.
-            self.refill.running = false;
-            self.refill.after = OutboxId(0);
-            self.refill.pending = std::mem::take(&mut self.refill.noted);
+            self.refill.ended();
             return self.start_refill(ctx);
         };
         self.refill.after = last;
-        let mut by_agent: HashMap<AgentId, Vec<QueuedDraft>> = HashMap::new();
-        for draft in page {
-            by_agent.entry(draft.agent).or_default().push(draft);
+        let mut held = Vec::new();
+        let mut paid = Vec::new();
+        for queued in page.drafts {
+            // Those whose time is over are given up.
+            if queued.draft.expires_at.is_some_and(|at| at < now) {
+                continue;
+            }
+            match self.pay(queued.agent, &queued.draft, now) {
+                Admission::Paid(charge) => paid.push((queued, charge)),
+                Admission::Spent(spent) => {
+                    let reason = self.reason(queued.agent, &queued.draft, spent, now);
+                    self.holding.insert(queued.agent);
+                    held.push((queued.id, reason));
+                }
+                // The clock has been set back since: the next time it is known.
+                Admission::Unknown if self.roster.get(queued.agent).is_some() => self.refill.note(),
+                Admission::Unknown => {}
+            }
         }
+        let held = Commit::Hold { held };
         match self.settings.policy {
             NoncePolicy::Timestamp => {
-                let now = self.shared.clock.now_ms();
-                let mut work = Vec::new();
-                for (agent, drafts) in by_agent {
-                    for draft in drafts {
-                        let nonce = self.nonces.next(agent, now);
-                        work.push((draft, nonce));
-                    }
-                }
-                self.prepare(work, ctx);
+                let work = paid
+                    .into_iter()
+                    .map(|(queued, charge)| {
+                        let nonce = self.nonces.next(queued.agent, now);
+                        (queued, charge, nonce)
+                    })
+                    .collect();
+                self.prepare(work, held, ctx);
             }
-            NoncePolicy::Sequential => self.ask_counters(by_agent, ctx),
+            NoncePolicy::Sequential => self.ask_counters(paid, held, ctx),
         }
     }
 
     /// Asks the chain for the counters of these wallets; each is given the nonce for one draft.
     fn ask_counters(
         &mut self,
-        by_agent: HashMap<AgentId, Vec<QueuedDraft>>,
+        paid: Vec<(QueuedDraft, Charge)>,
+        held: Commit,
         ctx: &mut Context<Self>,
     ) {
-        let busy = self.outstanding(by_agent.keys().copied());
+        let busy = self.outstanding(paid.iter().map(|(queued, _)| queued.agent));
+        let mut asked = HashSet::new();
         let mut asks = Vec::new();
-        for (agent, drafts) in by_agent {
-            let Some(hosted) = self.roster.get(agent) else {
-                continue;
-            };
-            if let (false, Some(draft)) = (busy.contains(&agent), drafts.into_iter().next()) {
-                asks.push((draft, hosted.address.clone()));
+        for (queued, charge) in paid {
+            let hosted = self.roster.get(queued.agent);
+            match hosted.filter(|_| !busy.contains(&queued.agent) && asked.insert(queued.agent)) {
+                Some(hosted) => asks.push((queued, charge, hosted.address.clone())),
+                None => self.refund(charge),
             }
         }
         let (node, store) = (self.settings.node.clone(), self.shared.store.clone());
         let ask = async move {
             let mut work = Vec::with_capacity(asks.len());
-            for (draft, address) in asks {
-                match counter(&node, &store, draft.agent, &address).await {
-                    Some(nonce) => work.push((draft, nonce)),
-                    None => return (work, false),
+            let mut unasked = Vec::new();
+            for (queued, charge, address) in asks {
+                // Where one is not answered, the others are not asked.
+                let nonce = if unasked.is_empty() {
+                    counter(&node, &store, queued.agent, &address).await
+                } else {
+                    None
+                };
+                match nonce {
+                    Some(nonce) => work.push((queued, charge, nonce)),
+                    None => unasked.push(charge),
                 }
             }
-            (work, true)
+            (work, unasked)
         };
-        ctx.spawn(ask.into_actor(self).map(|(work, all), submitter, ctx| {
-            if !all {
+        ctx.spawn(ask.into_actor(self).map(|(work, unasked), submitter, ctx| {
+            if !unasked.is_empty() {
                 submitter.refill_later(PAUSE, ctx);
             }
-            submitter.prepare(work, ctx);
+            for charge in unasked {
+                submitter.refund(charge);
+            }
+            submitter.prepare(work, held, ctx);
         }));
     }
 
-    /// Signs drafts, has the signed bytes stored, and posts them.
-    fn prepare(&mut self, work: Vec<(QueuedDraft, i64)>, ctx: &mut Context<Self>) {
-        let mut by_agent: HashMap<AgentId, Vec<(OutboxId, u64, i64, Transaction)>> = HashMap::new();
-        for (queued, nonce) in work {
-            let cost = queued.draft.cost();
-            if let Some(transaction) = self.transaction(queued.agent, queued.draft, nonce) {
-                by_agent.entry(queued.agent).or_default().push((
-                    queued.id,
-                    cost,
-                    nonce,
-                    transaction,
-                ));
-            }
+    /// Signs drafts that are paid for, has the signed bytes stored, and posts them; those that
+    /// are `held` are stored as such.
+    fn prepare(
+        &mut self,
+        work: Vec<(QueuedDraft, Charge, i64)>,
+        held: Commit,
+        ctx: &mut Context<Self>,
+    ) {
+        let mut by_agent: HashMap<AgentId, Vec<Work>> = HashMap::new();
+        for (queued, charge, nonce) in work {
+            let Some(transaction) = self.transaction(queued.agent, queued.draft, nonce) else {
+                self.refund(charge);
+                continue;
+            };
+            by_agent.entry(queued.agent).or_default().push(Work {
+                id: queued.id,
+                charge,
+                nonce,
+                transaction,
+            });
         }
         let (signer, store) = (self.signer.clone(), self.shared.store.clone());
         let since = self.since();
@@ -176,47 +279,74 @@ impl Submitter {
         let run = async move {
             let mut signed = Vec::new();
             let mut failed = Vec::new();
-            for (agent, drafts) in by_agent {
-                let (rows, transactions): (Vec<_>, Vec<_>) = drafts
+            for (agent, work) in by_agent {
+                let (rows, transactions): (Vec<_>, Vec<_>) = work
                     .into_iter()
-                    .map(|(id, cost, nonce, transaction)| ((id, cost), (nonce, transaction)))
+                    .map(|one| ((one.id, one.charge), (one.nonce, one.transaction)))
                     .unzip();
-                match sign(signer.clone(), agent, transactions, since).await {
+                let day = rows.first().map_or(0, |(_, charge)| charge.day);
+                match sign(signer.clone(), agent, transactions, (since, day)).await {
                     Ok(prepared) => signed.extend(
                         rows.into_iter()
                             .zip(prepared)
-                            .map(|((id, cost), prepared)| (agent, id, cost, prepared)),
+                            .map(|((id, charge), prepared)| (id, charge, prepared)),
                     ),
-                    Err(error) => failed.push((agent, error)),
+                    Err(error) => {
+                        let charges: Vec<Charge> =
+                            rows.into_iter().map(|(_, charge)| charge).collect();
+                        failed.push((agent, charges, error));
+                    }
                 }
             }
-            let commit = Commit::Prepare {
+            let prepare = Commit::Prepare {
                 prepared: signed
                     .iter()
-                    .map(|(_, id, _, one)| (*id, one.clone()))
+                    .map(|(id, _, one)| (*id, one.clone()))
                     .collect(),
                 at,
             };
-            let stored = if signed.is_empty() {
-                Ok(())
-            } else {
-                store.commit(commit).await.map(|_| ())
+            let held = match &held {
+                Commit::Hold { held } if held.is_empty() => Ok(()),
+                _ => store.commit(held).await.map(|_| ()),
             };
-            (signed, failed, stored)
+            let stored = if signed.is_empty() {
+                Ok(Vec::new())
+            } else {
+                store.commit(prepare).await.map(|receipt| receipt.sends)
+            };
+            (signed, failed, stored, held)
         };
         ctx.spawn(
             run.into_actor(self)
-                .map(|(signed, failed, stored), submitter, ctx| {
-                    for (agent, error) in failed {
+                .map(|(signed, failed, stored, held), submitter, ctx| {
+                    for (agent, charges, error) in failed {
+                        for charge in charges {
+                            submitter.refund(charge);
+                        }
                         submitter.cannot_sign(agent, &error, ctx);
                     }
-                    if let Err(error) = stored {
-                        return submitter.refill_failed(&error, ctx);
-                    }
-                    for (agent, id, cost, prepared) in signed {
+                    let rows = match stored {
+                        Ok(rows) => rows,
+                        Err(error) => {
+                            for (_, charge, _) in signed {
+                                submitter.refund(charge);
+                            }
+                            return submitter.refill_failed(&error, ctx);
+                        }
+                    };
+                    for ((id, charge, prepared), row) in signed.into_iter().zip(rows) {
+                        if !row.fresh {
+                            // An operator dropped it meanwhile, or its time was over.
+                            submitter.refund(charge);
+                            continue;
+                        }
                         let span =
                             tracing::info_span!("outgoing", transaction.hash = %prepared.hash);
-                        submitter.dispatch(agent, id, prepared, cost, span);
+                        let paid = (charge.cost, Some(charge));
+                        submitter.dispatch(charge.agent, id, prepared, paid, span);
+                    }
+                    if let Err(error) = held {
+                        return submitter.refill_failed(&error, ctx);
                     }
                     submitter.refill.running = false;
                     submitter.pump(ctx);
@@ -225,7 +355,14 @@ impl Submitter {
         );
     }
 
-    fn refill_failed(&mut self, error: &StoreError, ctx: &mut Context<Self>) {
+    /// Drafts that waited for a budget have their turn again: so many.
+    pub(super) fn released(&mut self, changed: usize, ctx: &mut Context<Self>) {
+        self.refill.running = false;
+        self.refill.released(changed);
+        self.start_refill(ctx);
+    }
+
+    pub(super) fn refill_failed(&mut self, error: &StoreError, ctx: &mut Context<Self>) {
         tracing::error!(%error, "preparing queued transactions");
         ctx.run_later(PAUSE, |submitter, ctx| {
             submitter.refill.running = false;
@@ -286,12 +423,13 @@ async fn counter(
     }
 }
 
-/// Has transactions of one wallet signed, when the chain had been read through `since`.
+/// Has transactions of one wallet signed, when the chain had been read through `since`, on a day
+/// whose budget pays for them.
 pub(super) async fn sign(
     signer: Recipient<Sign>,
     agent: AgentId,
     transactions: Vec<(i64, Transaction)>,
-    since: BlockHeight,
+    (since, day): (BlockHeight, u64),
 ) -> Result<Vec<Prepared>, SignError> {
     let (nonces, transactions): (Vec<i64>, Vec<Transaction>) = transactions.into_iter().unzip();
     let signed = match signer
@@ -309,16 +447,17 @@ pub(super) async fn sign(
     Ok(nonces
         .into_iter()
         .zip(&signed)
-        .map(|(nonce, signed)| prepared(nonce, signed, since))
+        .map(|(nonce, signed)| prepared(nonce, signed, since, day))
         .collect())
 }
 
-fn prepared(nonce: i64, signed: &SignedTransaction, since: BlockHeight) -> Prepared {
+fn prepared(nonce: i64, signed: &SignedTransaction, since: BlockHeight, day: u64) -> Prepared {
     Prepared {
         nonce,
         hash: signed.hash(),
         digest: signed.digest(),
         body: signed.body(),
         since,
+        day,
     }
 }

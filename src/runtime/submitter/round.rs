@@ -131,7 +131,7 @@ impl Submitter {
                 };
                 if let Some((height, block_hash)) = blocks.place(open.hash) {
                     let result = PostResult::Standing { height, block_hash };
-                    ctx.spawn(submitter.store_post(id, result).into_actor(submitter));
+                    submitter.save(id, result, ctx);
                     submitter.mined(id);
                 } else if blocks.lack(open.hash, open.since) {
                     open.since = head;
@@ -205,10 +205,7 @@ impl Submitter {
             });
             open.phase = Phase::Unfunded;
             self.unfunded.insert(open.agent);
-            ctx.spawn(
-                self.store_post(id, PostResult::Waiting { reason })
-                    .into_actor(self),
-            );
+            self.save(id, PostResult::Waiting { reason }, ctx);
         }
     }
 
@@ -222,9 +219,11 @@ impl Submitter {
         open.span.in_scope(|| tracing::warn!(reason, "renounced"));
         let store = self.shared.store.clone();
         let commit = async move { store.commit(Commit::Renounce { id, reason }).await };
-        ctx.spawn(commit.into_actor(self).map(|done, submitter, ctx| {
-            if let Err(error) = done {
-                tracing::error!(%error, "storing that a nonce was spent");
+        ctx.spawn(commit.into_actor(self).map(move |done, submitter, ctx| {
+            match (done, open.charge) {
+                (Ok(receipt), Some(charge)) if receipt.changed > 0 => submitter.refund(charge),
+                (Ok(_), _) => {}
+                (Err(error), _) => tracing::error!(%error, "storing that a nonce was spent"),
             }
             submitter.refill.note();
             submitter.start_refill(ctx);

@@ -3,10 +3,9 @@
 use agentry_protocol::header::{MAX_ID_AGE_MS, MAX_ID_AHEAD_MS};
 use rusqlite::{Connection, params};
 
-use super::spending::day_of;
 use super::{cards, receipts, spending, time};
 use crate::store::commit::{QueueTarget, Receipt};
-use crate::store::rows::{AgentId, OutboxId, ReceiptState};
+use crate::store::rows::{AgentId, OutboxId, ReceiptState, day_of};
 use crate::store::{StoreError, read};
 
 /// The rows of inbox, outbox and events that a target names: one, all (`None` within), or none.

@@ -12,14 +12,6 @@ use crate::store::rows::{AgentId, Charge, OutboxId};
 /// was set wrong and is set back finds what was spent on the days that come again.
 const DAYS_KEPT: u32 = 32;
 
-/// Milliseconds of a day.
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
-
-/// The day of a time in milliseconds since the epoch: in days since the epoch, UTC.
-pub const fn day_of(at: u64) -> u64 {
-    at / DAY_MS
-}
-
 /// The budget of a day pays for a transaction that was signed. Returns what was paid.
 pub(super) fn charge(db: &Connection, id: OutboxId, day: u64) -> Result<Charge, StoreError> {
     let charge = db

@@ -1,0 +1,246 @@
+//! Paying for drafts, and letting those wait that no budget suffices for.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use super::Submitter;
+use super::budget::{Admission, Budget};
+use super::refill::PAGE;
+use crate::runtime::router::WakeAgents;
+use crate::store::commit::{Allowance, PostResult};
+use crate::store::rows::{Charge, Draft, Prepared, Spent, day_of};
+use crate::store::{AgentId, Commit, OutboxId, Receipt, StoreError, read};
+
+/// How often the clock is looked at: so late at most does a day begin.
+const TICK: Duration = Duration::from_secs(1);
+
+/// At every how-many-th look, drafts are looked for whose time is over.
+const LAPSE_EVERY: u32 = 10;
+
+impl Submitter {
+    fn budget(&self, agent: AgentId) -> Option<Budget> {
+        let hosted = self.roster.get(agent)?;
+        Some(Budget {
+            all: hosted.config.daily_budget,
+        })
+    }
+
+    /// Pays for a draft out of its wallet's budget. The log says once a day that it does not
+    /// suffice.
+    pub(super) fn pay(&mut self, agent: AgentId, draft: &Draft, now_ms: u64) -> Admission {
+        let unverified = draft.answers_unverified;
+        let Some(budget) = self.budget(agent) else {
+            return Admission::Unknown;
+        };
+        let admission = self
+            .ledger
+            .pay(agent, budget, draft.cost(), unverified, now_ms);
+        if let Admission::Spent(spent) = admission
+            && self.ledger.tell(agent, unverified, now_ms)
+        {
+            let hosted = self.roster.get(agent);
+            let name = hosted.as_ref().map(|hosted| hosted.config.name.as_str());
+            tracing::warn!(
+                agent.name = name,
+                budget.daily = budget.all,
+                budget.spent = spent.all,
+                budget.spent_unverified = spent.unverified,
+                draft.cost = draft.cost(),
+                draft.answers_unverified = unverified,
+                "the day's budget does not suffice; what the agent would send waits"
+            );
+        }
+        admission
+    }
+
+    /// Why a draft waits for which so much was spent already.
+    pub(super) fn reason(
+        &self,
+        agent: AgentId,
+        draft: &Draft,
+        spent: Spent,
+        now_ms: u64,
+    ) -> String {
+        let budget = self.budget(agent).unwrap_or(Budget { all: 0 });
+        budget.reason(
+            spent,
+            draft.cost(),
+            draft.answers_unverified,
+            day_of(now_ms),
+        )
+    }
+
+    /// What was paid for is not sent. What waits for that budget may have its turn.
+    pub(super) fn refund(&mut self, charge: Charge) {
+        self.ledger.refund(charge);
+        if self.holding.contains(&charge.agent) {
+            self.refill.release();
+        }
+    }
+
+    /// Remembers what was paid for signed bytes until it is known whether they are stored.
+    /// `charges` has one for each of `prepared`, and none for each draft that has to wait.
+    pub(super) fn reserve(
+        &mut self,
+        charges: Vec<Option<Charge>>,
+        prepared: Vec<Prepared>,
+    ) -> Vec<Option<Prepared>> {
+        let mut prepared = prepared.into_iter();
+        charges
+            .into_iter()
+            .map(|charge| {
+                let charge = charge?;
+                let Some(one) = prepared.next() else {
+                    self.refund(charge);
+                    return None;
+                };
+                self.reserved.insert(one.digest, charge);
+                Some(one)
+            })
+            .collect()
+    }
+
+    /// Has drafts their turn again that wait for a budget which suffices by now.
+    pub(super) fn release(&mut self, ctx: &mut Context<Self>) {
+        let now = self.shared.clock.now_ms();
+        let today = day_of(now);
+        let allowances: Vec<Allowance> = self
+            .holding
+            .iter()
+            .filter_map(|agent| {
+                let spent = self.ledger.spent(*agent, today);
+                let (left, left_unverified) = self.budget(*agent)?.left(spent);
+                (left > 0).then_some(Allowance {
+                    agent: *agent,
+                    left,
+                    left_unverified,
+                })
+            })
+            .collect();
+        if allowances.is_empty() {
+            return self.released(0, ctx);
+        }
+        let store = self.shared.store.clone();
+        let limit = u32::try_from(PAGE).unwrap_or(u32::MAX);
+        let run = async move {
+            let commit = Commit::Release { allowances, limit };
+            let receipt = store.commit(commit).await?;
+            let holding = store.read(read::holding).await?;
+            Ok::<_, StoreError>((receipt.changed, holding))
+        };
+        ctx.spawn(run.into_actor(self).map(|done, submitter, ctx| match done {
+            Ok((changed, holding)) => {
+                submitter.holding = holding.into_iter().collect();
+                submitter.released(changed, ctx);
+            }
+            Err(error) => submitter.refill_failed(&error, ctx),
+        }));
+    }
+
+    /// Looks at the clock from time to time: each day has a budget of its own.
+    pub(super) fn watch_the_clock(&self, ctx: &mut Context<Self>) {
+        let mut looks: u32 = 0;
+        ctx.run_interval(TICK, move |submitter, ctx| {
+            let now = submitter.shared.clock.now_ms();
+            let today = day_of(now);
+            if today != submitter.day {
+                submitter.day = today;
+                submitter.refill.release();
+            }
+            // What is not stored yet is known here alone.
+            if submitter.reserved.is_empty() && !submitter.refill.is_running() {
+                submitter.ledger.tidy(now);
+            }
+            let metrics = &submitter.shared.metrics;
+            metrics.budget_spent(submitter.ledger.total(today));
+            metrics.agents_out_of_budget(submitter.holding.len());
+            looks = looks.wrapping_add(1);
+            if looks.is_multiple_of(LAPSE_EVERY) {
+                submitter.lapse(now, ctx);
+            }
+            submitter.start_refill(ctx);
+        });
+    }
+
+    /// Gives up queued drafts whose time is over, if there are any.
+    pub(super) fn lapse(&self, now_ms: u64, ctx: &mut Context<Self>) {
+        let store = self.shared.store.clone();
+        let run = async move {
+            if store.read(move |db| read::has_lapsed(db, now_ms)).await? {
+                store.commit(Commit::Lapse { at: now_ms }).await.map(Some)
+            } else {
+                Ok(None)
+            }
+        };
+        ctx.spawn(run.into_actor(self).map(|done, submitter, ctx| match done {
+            Ok(Some(receipt)) => {
+                tracing::info!(
+                    transactions = receipt.changed,
+                    "given up: their time was over before they could be sent"
+                );
+                submitter.shared.metrics.lapsed(receipt.changed);
+                submitter.wake(receipt, ctx);
+            }
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "giving up what is over"),
+        }));
+    }
+
+    /// Stores what came of a POST, and tells whom it concerns.
+    pub(super) fn save(&self, id: OutboxId, result: PostResult, ctx: &mut Context<Self>) {
+        self.store_post(id, result, None, ctx);
+    }
+
+    /// A transaction failed for good: what was paid for it is paid back.
+    pub(super) fn give_up(
+        &self,
+        id: OutboxId,
+        charge: Option<Charge>,
+        reason: String,
+        ctx: &mut Context<Self>,
+    ) {
+        self.store_post(id, PostResult::Failed { reason }, charge, ctx);
+    }
+
+    fn store_post(
+        &self,
+        id: OutboxId,
+        result: PostResult,
+        refund: Option<Charge>,
+        ctx: &mut Context<Self>,
+    ) {
+        let (store, at) = (self.shared.store.clone(), self.shared.clock.now_ms());
+        let commit = async move { store.commit(Commit::Post { id, result, at }).await };
+        ctx.spawn(commit.into_actor(self).map(move |done, submitter, ctx| {
+            match done {
+                Ok(receipt) => {
+                    // As the store does: it was mined meanwhile, where nothing was changed.
+                    if let Some(charge) = refund.filter(|_| receipt.changed > 0) {
+                        submitter.refund(charge);
+                        submitter.start_refill(ctx);
+                    }
+                    submitter.wake(receipt, ctx);
+                }
+                // The row stays as it was, which says less than is known and nothing wrong.
+                Err(error) => {
+                    tracing::error!(%error, outbox.row = %id, "storing what came of a POST");
+                }
+            }
+        }));
+    }
+
+    /// Wakes the agents for which a change has made something to do.
+    pub(super) fn wake(&self, receipt: Receipt, ctx: &mut Context<Self>) {
+        let Some(wake) = self.wake.as_ref().filter(|_| !receipt.due.is_empty()) else {
+            return;
+        };
+        let send = wake.send(WakeAgents(receipt.due));
+        // A router that has ended reads the store when it is back.
+        ctx.spawn(
+            async move { send.await.is_ok() }
+                .into_actor(self)
+                .map(|_, _, _| ()),
+        );
+    }
+}
