@@ -88,6 +88,7 @@ impl Fleet {
         let text = format!(
             "[chain]\nid = \"{}\"\nrpc = \"{}\"\nsubmit = \"{}\"\n{db}start = {}\n\
              [store]\npath = \"{name}.db\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
+             [defaults]\nper_sender_rate = \"unlimited\"\ndaily_budget = 1_000_000_000\n\
              [[fleet]]\nname = \"fleet\"\nvault = \"fleet.vault\"\npassword_file = \".password\"\n\
              behaviours = [{{ kind = \"pong\", trigger = \"ping\", reply = \"pong\" }}]\n",
             chain_id(),

@@ -64,6 +64,7 @@ impl Stage {
             "[chain]\nid = \"ait-devnet\"\nrpc = \"{}\"\ndb = \"node/chain.db\"\nstart = 0\n{more}\n\
              [store]\npath = \"agentry.db\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
              [wallets]\nkeystore_dir = \"keystore\"\npassword_file = \"keystore/.password\"\n\
+             [defaults]\nper_sender_rate = \"unlimited\"\ndaily_budget = 1_000_000_000\n\
              [[agent]]\nname = \"agent\"\nwallet = \"one\"\n{keys}\nbehaviours = [{behaviours}]\n",
             devnet.url()
         );

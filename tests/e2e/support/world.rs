@@ -210,6 +210,7 @@ impl World {
              {db}nonce = \"{nonce}\"\nfinal_depth = {}\nstart = 0\n\
              [store]\npath = \"agentry.db\"\n\
              [http]\nlisten = \"127.0.0.1:0\"\n\
+             [defaults]\nper_sender_rate = \"unlimited\"\ndaily_budget = 1_000_000_000\n\
              [[fleet]]\nname = \"fleet\"\nvault = \"fleet.vault\"\npassword_file = \"password\"\n\
              behaviours = [{{ kind = \"pong\" }}]\n",
             self.setup.final_depth
