@@ -26,7 +26,10 @@ use super::meta;
 use super::number::{integer, natural};
 use super::rows::{AgentId, AgentRow, Charge, Draft, OpenTransaction, OutboxId, QueuedDraft};
 
-pub use cards::{AnnouncedCard, Surveyed, card, cards, surveyed};
+pub use cards::{
+    AnnouncedCard, Renewal, Surveyed, announcement, card, cards, cards_named, renewal,
+    surveyed,
+};
 pub use due::{Due, Turn, agent_of, due, message_at};
 pub use spending::{has_lapsed, holding, spending, spent};
 pub use standing::{COUNTED_AT_MOST, standing};

@@ -197,7 +197,12 @@ impl Run {
         tracing::info!(
             from.height = self.plan.from.0,
             to.height = self.plan.to.0,
-            at.height = self.plan.cursor.as_ref().and_then(Cursor::height).map(|at| at.0),
+            at.height = self
+                .plan
+                .cursor
+                .as_ref()
+                .and_then(Cursor::height)
+                .map(|at| at.0),
             "reading the chain below what is watched, for the directory"
         );
         while !self.shared.is_stopping() {
@@ -221,7 +226,11 @@ impl Run {
                     return;
                 }
                 Err(Problem::Passing(reason)) => {
-                    tracing::warn!(reason, ?pause, "reading old blocks for the directory; trying again");
+                    tracing::warn!(
+                        reason,
+                        ?pause,
+                        "reading old blocks for the directory; trying again"
+                    );
                     let this = pause;
                     pause = (pause * 2).min(PAUSE.1);
                     Some(this)
@@ -376,9 +385,7 @@ impl From<StoreError> for Problem {
     }
 }
 
-async fn limited<T>(
-    reading: impl Future<Output = Result<T, SourceError>>,
-) -> Result<T, Problem> {
+async fn limited<T>(reading: impl Future<Output = Result<T, SourceError>>) -> Result<T, Problem> {
     match tokio::time::timeout(PATIENCE, reading).await {
         Ok(read) => Ok(read?),
         Err(_) => Err(Problem::Passing("the node does not answer".to_owned())),
@@ -392,7 +399,11 @@ fn step_of(event: ChainEvent, chain: &ChainId, now_ms: u64) -> Option<Step> {
         }
         ChainEvent::Withdrawn { above, .. } => Some(Step::Withdrawn { above }),
         ChainEvent::Gap { height, reason } => {
-            tracing::warn!(block.height = height.0, reason, "an old block cannot be read whole");
+            tracing::warn!(
+                block.height = height.0,
+                reason,
+                "an old block cannot be read whole"
+            );
             Some(Step::Gap { height, reason })
         }
         ChainEvent::GapFilled { height } => Some(Step::GapFilled { height }),

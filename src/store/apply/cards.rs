@@ -83,8 +83,8 @@ fn delete(
     (above, through): (i64, i64),
     receipt: &mut Receipt,
 ) -> Result<(), StoreError> {
-    let mut statement = db
-        .prepare_cached("DELETE FROM card WHERE height > ?1 AND height <= ?2 RETURNING address")?;
+    let mut statement =
+        db.prepare_cached("DELETE FROM card WHERE height > ?1 AND height <= ?2 RETURNING address")?;
     let addresses: Vec<String> = statement
         .query_map(params![above, through], |row| row.get(0))?
         .collect::<Result<_, _>>()?;

@@ -1,7 +1,9 @@
 //! The directory: of each address the announcement that counts.
 
 use agentry_protocol::message::Envelope;
-use agentry_protocol::{Address, BlockHeight, Json, KnownCommand, Limits, Payload, command};
+use agentry_protocol::{
+    Address, BlockHeight, Json, KnownCommand, Limits, Payload, TransactionHash, command,
+};
 use agentry_sdk::Card;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -9,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::text;
 use crate::store::meta;
 use crate::store::number::natural;
+use crate::store::rows::{AgentId, EventId, EventRef, OutboxId};
 
 /// A card in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +37,21 @@ pub fn cards(db: &Connection) -> rusqlite::Result<Vec<AnnouncedCard>> {
          ORDER BY address"
     ))?
     .query_map([], announced)?
+    .collect()
+}
+
+/// Those of them that state this name, by address; also those that have expired.
+///
+/// # Errors
+/// What SQLite says.
+pub fn cards_named(db: &Connection, name: &str) -> rusqlite::Result<Vec<AnnouncedCard>> {
+    db.prepare(&format!(
+        "SELECT {COLUMNS} FROM card WHERE card ->> '$.name' = ?1 AND NOT EXISTS
+            (SELECT 1 FROM card later WHERE later.address = card.address
+             AND (later.height, later.id) > (card.height, card.id))
+         ORDER BY address"
+    ))?
+    .query_map(params![name], announced)?
     .collect()
 }
 
@@ -107,4 +125,60 @@ fn announce(stored: &str) -> Result<command::Announce, rusqlite::Error> {
         Ok(_) => Err(damaged("no ANNOUNCE".into())),
         Err(error) => Err(damaged(Box::new(error))),
     }
+}
+
+/// That an agent is announced, again and again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renewal {
+    /// The row of its event.
+    pub event: EventId,
+    /// What is announced, JSON.
+    pub card: String,
+    /// When it is announced next (milliseconds since the epoch).
+    pub due_at: u64,
+    /// Why the last attempt failed, if it did.
+    pub reason: Option<String>,
+}
+
+/// That an agent is announced, if it is.
+///
+/// # Errors
+/// What SQLite says.
+pub fn renewal(db: &Connection, agent: AgentId) -> rusqlite::Result<Option<Renewal>> {
+    db.prepare_cached(
+        "SELECT id, data, due_at, reason FROM event WHERE agent = ?1 AND kind = 'renewal'",
+    )?
+    .query_row(params![agent.0], |row| {
+        Ok(Renewal {
+            event: EventId(row.get(0)?),
+            card: row.get(1)?,
+            due_at: natural(row.get(2)?),
+            reason: row.get(3)?,
+        })
+    })
+    .optional()
+}
+
+/// The last transaction of an agent's announcements: the row of the outbox, and its hash where it is
+/// signed.
+///
+/// # Errors
+/// What SQLite says.
+pub fn announcement(
+    db: &Connection,
+    event: EventId,
+) -> rusqlite::Result<Option<(OutboxId, Option<TransactionHash>)>> {
+    // `0` follows `/`: all origins that begin with the event's, by the index on them.
+    db.prepare_cached(
+        "SELECT id, hash FROM outbox WHERE origin > ?1 || '/' AND origin < ?1 || '0'
+         ORDER BY id DESC LIMIT 1",
+    )?
+    .query_row(params![EventRef::Event(event).to_string()], |row| {
+        let hash: Option<String> = row.get(1)?;
+        Ok((
+            OutboxId(row.get(0)?),
+            hash.and_then(|hash| hash.parse().ok()),
+        ))
+    })
+    .optional()
 }

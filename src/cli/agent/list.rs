@@ -1,0 +1,140 @@
+//! `agentry agent list`.
+
+use std::time::Duration;
+
+use agentry_protocol::BlockHeight;
+use agentry_sdk::Query;
+use clap::Args;
+use serde_json::json;
+
+use super::super::args::duration;
+use super::super::output::{Tone, printable};
+use super::super::{Context, Failure};
+use super::card::{CardLine, knowledge, knowledge_json, until};
+use crate::config::Config;
+use crate::runtime::clock::Clock;
+use crate::store::read::AnnouncedCard;
+use crate::store::{StoreError, open_for_reading, read};
+
+/// Arguments of `agent list`.
+#[derive(Clone, Debug, Args)]
+pub struct ListArgs {
+    /// Only agents with this capability; several must all be there
+    #[arg(long = "capability", value_name = "WORD")]
+    capabilities: Vec<String>,
+    /// Only agents that take this command; several must all be there
+    #[arg(long = "command", value_name = "CMD")]
+    commands: Vec<String>,
+    /// Only agents of this name
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Only what was announced within this time
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "since_height")]
+    fresh: Option<Duration>,
+    /// Only what was announced in this block or a later one
+    #[arg(long, value_name = "HEIGHT")]
+    since_height: Option<u64>,
+    /// Cards that have expired, too
+    #[arg(long)]
+    all: bool,
+    /// At most so many, by name
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    limit: usize,
+}
+
+impl ListArgs {
+    fn query(&self) -> Query {
+        Query {
+            name: self.name.clone(),
+            capabilities: self.capabilities.clone(),
+            commands: self.commands.clone(),
+            announced_since: self.since_height.map(BlockHeight),
+            limit: 0,
+        }
+    }
+
+    fn fits(&self, query: &Query, announced: &AnnouncedCard, now_ms: u64) -> bool {
+        let card = &announced.card;
+        // Of a card that has expired everything else is asked as it was while it counted.
+        let asked_at = if self.all { card.card.expires } else { now_ms };
+        query.fits(card, asked_at)
+            && self.fresh.is_none_or(|fresh| {
+                let fresh = u64::try_from(fresh.as_millis()).unwrap_or(u64::MAX);
+                announced.announced_at >= now_ms.saturating_sub(fresh)
+            })
+    }
+}
+
+pub(super) fn run(args: &ListArgs, config: &Config, context: &Context) -> Result<(), Failure> {
+    let now_ms = Clock::default().now_ms();
+    let db = open_for_reading(&config.store.path)?;
+    let cards = read::cards(&db).map_err(StoreError::from)?;
+    let surveyed = read::surveyed(&db).map_err(StoreError::from)?;
+    let known = cards.len();
+    let query = args.query();
+    let mut found: Vec<AnnouncedCard> = cards
+        .into_iter()
+        .filter(|announced| args.fits(&query, announced, now_ms))
+        .collect();
+    found.sort_by(|one, other| {
+        (&one.card.card.name, &one.card.address).cmp(&(&other.card.card.name, &other.card.address))
+    });
+    let fitting = found.len();
+    found.truncate(args.limit);
+    let out = context.output;
+    let lines: Vec<CardLine> = found
+        .iter()
+        .map(|announced| CardLine::new(announced, now_ms))
+        .collect();
+    if out.is_json() {
+        return out.json(&json!({
+            "agents": lines,
+            "fitting": fitting,
+            "directory": knowledge_json(&surveyed),
+        }));
+    }
+    if lines.is_empty() {
+        out.line(match known {
+            0 => "nobody has announced himself yet",
+            _ => {
+                "no agent in the directory fits (`--all` lists those whose cards have expired, too)"
+            }
+        })?;
+        return out.line(knowledge(&surveyed));
+    }
+    let rows: Vec<Vec<String>> = lines
+        .iter()
+        .map(|line| {
+            vec![
+                line.name.clone(),
+                line.address.clone(),
+                printable(&line.capabilities.join(", "), 40),
+                printable(&line.commands.join(", "), 40),
+                if line.expired {
+                    format!("expired {}", until(line.expires, now_ms))
+                } else {
+                    until(line.expires, now_ms)
+                },
+                line.height.to_string(),
+            ]
+        })
+        .collect();
+    out.table(
+        &[
+            "NAME",
+            "ADDRESS",
+            "CAPABILITIES",
+            "COMMANDS",
+            "EXPIRES",
+            "BLOCK",
+        ],
+        &rows,
+    )?;
+    if fitting > lines.len() {
+        out.line(format!(
+            "{} more fit; --limit {fitting} lists them, too",
+            fitting - lines.len()
+        ))?;
+    }
+    out.line(out.tone(Tone::Faint, &knowledge(&surveyed)))
+}

@@ -1,0 +1,367 @@
+//! `agentry agent register|withdraw`.
+
+use std::time::{Duration, Instant};
+
+use agentry_protocol::{Address, TransactionHash};
+use clap::Args;
+use serde_json::json;
+
+use super::super::args::duration;
+use super::super::{Context, ExitCode, Failure, runtime};
+use super::card::{moment, until};
+use crate::config::Config;
+use crate::runtime::clock::Clock;
+use crate::runtime::control::{self, Answer, CardWanted, ControlError, Registered, Request};
+use crate::store::list::{self, Filter, OutboxItem};
+use crate::store::rows::EventId;
+use crate::store::{StoreError, open_for_reading, read};
+
+/// How often the store is looked at while it is waited for.
+const POLL: Duration = Duration::from_millis(50);
+
+/// How long it is waited for the signature where nothing else is waited for.
+const SIGNING: Duration = Duration::from_secs(10);
+
+/// Which hosted agent.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// The agent's name in agents.toml
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
+    /// Its wallet's name
+    #[arg(long, value_name = "NAME")]
+    wallet: Option<String>,
+}
+
+impl Which {
+    fn who(&self) -> String {
+        self.agent
+            .clone()
+            .or_else(|| self.wallet.clone())
+            .unwrap_or_default()
+    }
+}
+
+/// How long is waited.
+#[derive(Clone, Debug, Args)]
+struct Waiting {
+    /// Waits until it is mined and stands in the directory
+    #[arg(long)]
+    wait: bool,
+    /// How long to wait at most
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    timeout: Duration,
+}
+
+/// Arguments of `agent register`.
+#[derive(Clone, Debug, Args)]
+pub struct RegisterArgs {
+    #[command(flatten)]
+    which: Which,
+    /// What it calls itself [default: its name in agents.toml]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// What it says of itself: at most 1024 bytes
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// What it can do [default: what its behaviours declare]
+    #[arg(long = "capability", value_name = "WORD")]
+    capabilities: Vec<String>,
+    /// A command that it takes [default: those that its behaviours declare]
+    #[arg(long = "command", value_name = "CMD")]
+    commands: Vec<String>,
+    /// How long a card counts; it is renewed by itself while the agent is hosted
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = duration)]
+    expires: Duration,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+/// Arguments of `agent withdraw`.
+#[derive(Clone, Debug, Args)]
+pub struct WithdrawArgs {
+    #[command(flatten)]
+    which: Which,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+pub(super) fn register(
+    args: &RegisterArgs,
+    config: &Config,
+    context: &Context,
+) -> Result<(), Failure> {
+    let given = |words: &[String]| (!words.is_empty()).then(|| words.to_vec());
+    let request = Request::Register {
+        agent: args.which.who(),
+        card: CardWanted {
+            name: args.name.clone(),
+            description: args.description.clone(),
+            capabilities: given(&args.capabilities),
+            commands: given(&args.commands),
+            ttl_ms: u64::try_from(args.expires.as_millis()).unwrap_or(u64::MAX),
+        },
+    };
+    runtime()?.block_on(async {
+        let registered = match ask(config, &request).await? {
+            Answer::Registered(registered) => registered,
+            _ => return Err(Failure::internal("the runtime answered something else")),
+        };
+        announced(&registered, &args.waiting, config, context).await
+    })
+}
+
+pub(super) fn withdraw(
+    args: &WithdrawArgs,
+    config: &Config,
+    context: &Context,
+) -> Result<(), Failure> {
+    let mut key = [0_u8; 16];
+    getrandom::fill(&mut key)
+        .map_err(|error| Failure::internal(format!("making a request's key: {error}")))?;
+    let who = args.which.who();
+    let request = Request::Withdraw {
+        agent: who.clone(),
+        key: hex::encode(key),
+    };
+    runtime()?.block_on(async {
+        let outbox = match ask(config, &request).await? {
+            Answer::Queued { outbox, .. } => outbox,
+            _ => return Err(Failure::internal("the runtime answered something else")),
+        };
+        withdrawn(&who, outbox, &args.waiting, config, context).await
+    })
+}
+
+/// Asks the runtime that hosts the agent: it renews the card, and has the wallet's nonces.
+async fn ask(config: &Config, request: &Request) -> Result<Answer, Failure> {
+    match control::ask(&config.store.path, request).await {
+        Ok(Answer::Refused { reason }) if reason.ends_with("is not hosted here") => {
+            Err(Failure::no_input(format!(
+                "{reason}: an agent is announced by the runtime that hosts it, and this one serves {}",
+                config.store.path.display()
+            )))
+        }
+        Ok(Answer::Refused { reason }) => Err(Failure::data(reason)),
+        Ok(answer) => Ok(answer),
+        Err(ControlError::NotRunning { path, .. }) => Err(Failure::new(
+            ExitCode::Unavailable,
+            format!(
+                "a card is announced, renewed and withdrawn by the runtime that hosts the agent, and none serves {}: start `agentry run` first",
+                path.display()
+            ),
+        )),
+        Err(error) => Err(Failure::new(ExitCode::Unavailable, error.to_string())),
+    }
+}
+
+/// Waits for the announcement's transaction and, where that is asked for, for the directory.
+async fn announced(
+    registered: &Registered,
+    waiting: &Waiting,
+    config: &Config,
+    context: &Context,
+) -> Result<(), Failure> {
+    let began = Instant::now();
+    let out = context.output;
+    let event = EventId(registered.event);
+    let hash = until_some(signing(waiting, began), || {
+        let db = open_for_reading(&config.store.path)?;
+        let found = read::announcement(&db, event).map_err(StoreError::from)?;
+        Ok(found.and_then(|(_, hash)| hash))
+    })
+    .await?;
+    let Some(hash) = hash else {
+        return Err(Failure::new(
+            ExitCode::Temporary,
+            format!(
+                "{} is registered and will be announced, but its card is not signed yet{}",
+                registered.agent,
+                why_not(registered, config)?
+            ),
+        ));
+    };
+    let now_ms = Clock::default().now_ms();
+    let expires = now_ms.saturating_add(registered.card.ttl_ms);
+    if !out.is_json() {
+        out.line(format!(
+            "announced {} as {} ({}) in {hash}, until about {} ({}); renewed by itself",
+            registered.agent,
+            registered.card.name,
+            registered.address,
+            moment(expires),
+            until(expires, now_ms),
+        ))?;
+    }
+    let height = if waiting.wait {
+        Some(in_directory(registered, hash, waiting, began, config).await?)
+    } else {
+        None
+    };
+    if out.is_json() {
+        return out.json(&json!({
+            "agent": registered.agent,
+            "address": registered.address,
+            "transaction": hash.to_string(),
+            "card": registered.card,
+            "height": height,
+        }));
+    }
+    match height {
+        Some(height) => out.line(format!(
+            "mined     in block {height} after {:.2} s; it stands in the directory",
+            began.elapsed().as_secs_f64()
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Waits until the card of this transaction is the one that counts.
+async fn in_directory(
+    registered: &Registered,
+    hash: TransactionHash,
+    waiting: &Waiting,
+    began: Instant,
+    config: &Config,
+) -> Result<u64, Failure> {
+    let height = until_some(began + waiting.timeout, || {
+        let card = card_of(&registered.address, config)?;
+        Ok(card.filter(|card| card.card.transaction == hash))
+    })
+    .await?
+    .map(|card| card.card.height.0);
+    height.ok_or_else(|| {
+        Failure::new(
+            ExitCode::Temporary,
+            format!(
+                "the time is over, and {hash} is not mined yet; `agentry queue list outbox` says where it stands. It will be announced"
+            ),
+        )
+    })
+}
+
+async fn withdrawn(
+    who: &str,
+    outbox: i64,
+    waiting: &Waiting,
+    config: &Config,
+    context: &Context,
+) -> Result<(), Failure> {
+    let began = Instant::now();
+    let out = context.output;
+    let look = || -> Result<Option<OutboxItem>, Failure> {
+        let db = open_for_reading(&config.store.path)?;
+        let filter = Filter {
+            row: Some(outbox),
+            limit: 1,
+            ..Filter::default()
+        };
+        Ok(list::outbox(&db, &filter).map_err(StoreError::from)?.pop())
+    };
+    let signed = until_some(signing(waiting, began), || {
+        Ok(look()?.filter(|item| item.hash.is_some()))
+    });
+    let Some((hash, address)) = signed.await?.and_then(|item| Some((item.hash?, item.from))) else {
+        return Err(Failure::new(
+            ExitCode::Temporary,
+            format!(
+                "{who} is announced no more, and its card will be taken back: queued as outbox/{outbox}, and not signed yet; `agentry queue show outbox/{outbox}` says why"
+            ),
+        ));
+    };
+    if !out.is_json() {
+        out.line(format!(
+            "withdrew {who} ({address}) in {hash}; it is announced no more"
+        ))?;
+    }
+    let mut height = None;
+    if waiting.wait {
+        let gone = until_some(began + waiting.timeout, || {
+            let address = address.parse().ok();
+            let card = match address {
+                Some(address) => card_of(&address, config)?,
+                None => None,
+            };
+            let mined = look()?.and_then(|item| item.height);
+            Ok(mined.filter(|_| card.is_none()))
+        });
+        height = gone.await?;
+        if height.is_none() {
+            return Err(Failure::new(
+                ExitCode::Temporary,
+                format!(
+                    "the time is over, and {hash} is not mined yet; `agentry queue show outbox/{outbox}` says where it stands"
+                ),
+            ));
+        }
+    }
+    if out.is_json() {
+        return out.json(&json!({
+            "agent": who,
+            "address": address,
+            "transaction": hash,
+            "outbox": outbox,
+            "height": height,
+        }));
+    }
+    match height {
+        Some(height) => out.line(format!(
+            "mined    in block {height} after {:.2} s; it is out of the directory",
+            began.elapsed().as_secs_f64()
+        )),
+        None => Ok(()),
+    }
+}
+
+fn card_of(address: &Address, config: &Config) -> Result<Option<read::AnnouncedCard>, Failure> {
+    let db = open_for_reading(&config.store.path)?;
+    Ok(read::card(&db, address).map_err(StoreError::from)?)
+}
+
+fn signing(waiting: &Waiting, began: Instant) -> Instant {
+    began
+        + if waiting.wait {
+            waiting.timeout
+        } else {
+            waiting.timeout.min(SIGNING)
+        }
+}
+
+/// Why an announcement is not signed yet, as far as the store knows.
+fn why_not(registered: &Registered, config: &Config) -> Result<String, Failure> {
+    let db = open_for_reading(&config.store.path)?;
+    let event = EventId(registered.event);
+    if let Some((outbox, _)) = read::announcement(&db, event).map_err(StoreError::from)? {
+        return Ok(format!(
+            ": queued as outbox/{outbox}; `agentry queue show outbox/{outbox}` says why"
+        ));
+    }
+    let agents = read::agents(&db).map_err(StoreError::from)?;
+    let Some(agent) = agents
+        .into_iter()
+        .find(|agent| agent.address == registered.address)
+    else {
+        return Ok(String::new());
+    };
+    let renewal = read::renewal(&db, agent.id).map_err(StoreError::from)?;
+    Ok(renewal
+        .and_then(|renewal| renewal.reason)
+        .map_or_else(String::new, |reason| format!(": {reason}")))
+}
+
+/// Looks again and again until there is something, or the time is over.
+async fn until_some<T>(
+    deadline: Instant,
+    mut look: impl FnMut() -> Result<Option<T>, Failure>,
+) -> Result<Option<T>, Failure> {
+    loop {
+        if let Some(found) = look()? {
+            return Ok(Some(found));
+        }
+        if Instant::now() >= deadline {
+            return Ok(None);
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}

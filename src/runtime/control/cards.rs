@@ -1,0 +1,135 @@
+//! Announcing hosted agents, and taking their cards back, because an operator asks for it.
+
+use agentry_protocol::{Address, KnownCommand};
+use serde::{Deserialize, Serialize};
+
+use super::{Answer, ControlLinks, not_hosted, refused};
+use crate::runtime::Shared;
+use crate::runtime::directory::Registration;
+use crate::runtime::roster::{Hosted, Roster};
+use crate::runtime::router::WakeAgents;
+use crate::runtime::send::{self, SendError};
+use crate::runtime::world;
+use crate::store::{Commit, StoreError, read};
+
+/// What an operator wants announced of a hosted agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CardWanted {
+    /// What it calls itself; its name in agents.toml where none is given.
+    pub name: Option<String>,
+    /// What it says of itself.
+    pub description: Option<String>,
+    /// What it can do; what its behaviours declare where none is given.
+    pub capabilities: Option<Vec<String>>,
+    /// The commands that it takes; what its behaviours declare where none is given.
+    pub commands: Option<Vec<String>>,
+    /// How long a card counts, in milliseconds.
+    pub ttl_ms: u64,
+}
+
+impl CardWanted {
+    fn registration(&self, hosted: &Hosted) -> Result<Registration, String> {
+        let words = |given: &Option<Vec<String>>, declared: fn(&Hosted) -> Vec<String>| {
+            given.clone().unwrap_or_else(|| declared(hosted))
+        };
+        // An agent of a fleet is called `fleet/wallet`, which no card can say.
+        let own = hosted.config.name.rsplit('/').next().unwrap_or_default();
+        Registration::new(
+            self.name.as_deref().unwrap_or(own),
+            self.description.as_deref(),
+            &words(&self.capabilities, |hosted| {
+                spelled(&world::capabilities(hosted))
+            }),
+            &words(&self.commands, |hosted| spelled(&world::commands(hosted))),
+            self.ttl_ms,
+        )
+        .map_err(|error| error.to_string())
+    }
+}
+
+fn spelled(tags: &agentry_protocol::command::Tags) -> Vec<String> {
+    tags.as_slice().iter().map(ToString::to_string).collect()
+}
+
+/// What was registered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registered {
+    /// The agent's name in agents.toml.
+    pub agent: String,
+    /// Its address.
+    pub address: Address,
+    /// What it is announced as.
+    pub card: Registration,
+    /// The row of the event that announces it, and begins the origin of each announcement.
+    pub event: i64,
+}
+
+/// Has an agent announced, now and again and again.
+pub(super) async fn register(
+    who: &str,
+    wanted: &CardWanted,
+    shared: &Shared,
+    roster: &Roster,
+    links: &ControlLinks,
+) -> Result<Answer, StoreError> {
+    let Some(hosted) = roster.meant(who) else {
+        return Ok(not_hosted(who));
+    };
+    let card = match wanted.registration(&hosted) {
+        Ok(card) => card,
+        Err(reason) => return Ok(refused(reason)),
+    };
+    let agent = hosted.id;
+    let register = Commit::Register {
+        agent,
+        card: card.to_value(),
+        due_at: shared.clock.now_ms(),
+    };
+    let receipt = shared.store.commit(register).await?;
+    let renewal = shared
+        .store
+        .read(move |db| read::renewal(db, agent))
+        .await?;
+    // Should the router have ended, it looks at the store when it is back.
+    let _ = links.wake.send(WakeAgents(receipt.due)).await;
+    let Some(renewal) = renewal else {
+        return Ok(refused(format!(
+            "{who} was withdrawn while it was registered"
+        )));
+    };
+    Ok(Answer::Registered(Registered {
+        agent: hosted.config.name.clone(),
+        address: hosted.address.clone(),
+        card,
+        event: renewal.event.0,
+    }))
+}
+
+/// Has an agent's card taken back, and announced no more.
+pub(super) async fn withdraw(
+    who: &str,
+    key: String,
+    shared: &Shared,
+    roster: &Roster,
+    links: &ControlLinks,
+) -> Result<Answer, StoreError> {
+    let Some(hosted) = roster.meant(who) else {
+        return Ok(not_hosted(who));
+    };
+    // First, so that no renewal comes after it.
+    shared
+        .store
+        .commit(Commit::Unregister { agent: hosted.id })
+        .await?;
+    let body = KnownCommand::Withdraw.body();
+    let message = send::Request::new(hosted.address.clone(), body, key);
+    match send::send(shared, &links.send, &hosted, &message).await {
+        Ok(sent) => Ok(Answer::Queued {
+            outbox: sent.outbox.0,
+            hash: sent.hash.map(|hash| hash.to_string()),
+            id: sent.id.map(|id| id.to_string()),
+        }),
+        Err(SendError::Store(error)) => Err(error),
+        Err(error) => Ok(refused(error.to_string())),
+    }
+}
