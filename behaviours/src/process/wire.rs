@@ -38,9 +38,10 @@ pub const MAX_EVENT_BYTES: usize = 16 << 20;
 /// The most cards that one look-up is answered with.
 pub const MAX_CARDS: usize = 200;
 
-/// A line from agentry to the program. A field without a value is left out.
+/// A line from agentry to the program. A field without a value is left out. A program ignores fields
+/// and lines that it does not know.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToProgram {
     /// The first line.
     Hello {
@@ -213,7 +214,6 @@ pub struct Query {
 
 /// What an agent says of itself in the directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Card {
     /// Whose it is.
     pub address: String,

@@ -7,6 +7,7 @@
 mod hostile;
 mod keys;
 mod lookups;
+mod page;
 mod python;
 mod support;
 mod tasks;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 /// Something that happened. A program ignores kinds that it does not know, by answering with no
 /// effects.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event {
     /// A message came.
     Message {
@@ -79,7 +79,6 @@ pub enum Event {
 
 /// For whom a program runs, when, and what it remembers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct RunContext {
     /// The agent's name in agents.toml. One program may serve many agents.
     pub agent: String,
@@ -97,7 +96,6 @@ pub struct RunContext {
 
 /// A message to the agent. It says one of `text`, `command` and `opaque`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Message {
     /// Hash of the transaction that carried it.
     pub transaction: String,
@@ -147,7 +145,6 @@ pub enum Authenticity {
 
 /// What a message says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Header {
     /// The message's own id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -168,7 +165,6 @@ pub struct Header {
 
 /// A message of the agent's that was answered by the one who was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Answered {
     /// Hash of its transaction.
     pub transaction: String,
@@ -182,7 +178,6 @@ pub struct Answered {
 
 /// A message that the program sent with a label.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Sent {
     /// The label.
     pub label: String,
@@ -236,7 +231,6 @@ pub enum Settlement {
 
 /// A task that the program started.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Task {
     /// What the program calls it.
     pub key: String,
@@ -272,7 +266,6 @@ pub enum News {
 
 /// What came out of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Output {
     /// The result.
     pub text: String,
