@@ -10,3 +10,4 @@
 //! says of it goes into the log.
 
 pub mod command;
+pub mod http;

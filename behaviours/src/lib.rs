@@ -28,4 +28,5 @@ pub fn builtins() -> Registry {
         .with::<status::StatusReporter>()
         .with::<tasks::Tasks>()
         .with_executor::<executors::command::Command>()
+        .with_executor::<executors::http::Http>()
 }

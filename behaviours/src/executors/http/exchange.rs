@@ -1,0 +1,177 @@
+//! Asking a service: bounded in size and time.
+
+use std::future::Future;
+use std::time::Duration;
+
+use agentry_sdk::Desk;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::{Client, Response, StatusCode};
+
+use super::answer::{Answer, DETAIL};
+use super::failure::Failure;
+use super::key::Key;
+use super::lines::{Data, Lines};
+use super::settings::Service;
+
+/// How many bytes one byte of text takes at most as JSON: `\u001f`.
+const ESCAPED: usize = 6;
+
+/// What an object holds besides the text, in bytes: ids, names, counts, the probabilities of
+/// tokens.
+const ENVELOPE: usize = 64 << 10;
+
+/// How many bytes of a stream may come for one byte of text. A piece of four bytes comes in an
+/// envelope of about 250; what a model thinks before it speaks comes besides.
+const STREAMED: usize = 256;
+
+/// How much is read of the body of a refusal, in bytes.
+const REFUSAL: usize = 4 << 10;
+
+/// Sends a request and reads the answer.
+pub(super) async fn ask(
+    client: &Client,
+    service: &Service,
+    body: &[u8],
+    key: Option<&Key>,
+    desk: &Desk,
+) -> Result<String, Failure> {
+    let mut request = client
+        .post(service.url.clone())
+        .header(CONTENT_TYPE, "application/json")
+        .header(ACCEPT, "text/event-stream, application/json")
+        .body(body.to_vec());
+    if let Some(header) = key.and_then(Key::header) {
+        request = request.header(AUTHORIZATION, header);
+    }
+    let idle = service.idle_timeout;
+    let response = in_time(idle, request.send()).await?;
+    let mut response = response.map_err(Failure::sending)?;
+    if response.status() != StatusCode::OK {
+        return Err(refusal(response, key, idle).await);
+    }
+    let kind = content_type(response.headers());
+    let answer = match kind.as_str() {
+        "text/event-stream" => stream(&mut response, service, desk).await,
+        kind if kind == "application/json" || kind.ends_with("+json") => {
+            whole(&mut response, service).await
+        }
+        other => Err(Failure::BadAnswer(format!("its type is {other:?}"))),
+    };
+    answer.map_err(|failure| match failure {
+        Failure::Told(detail) => Failure::Told(shown(&detail, key)),
+        other => other,
+    })
+}
+
+/// Waits for the service, but not for ever.
+async fn in_time<T>(idle: Duration, answer: impl Future<Output = T>) -> Result<T, Failure> {
+    let answer = tokio::time::timeout(idle, answer).await;
+    answer.map_err(|_| Failure::Silent(idle))
+}
+
+async fn chunk(
+    response: &mut Response,
+    idle: Duration,
+) -> Result<Option<impl AsRef<[u8]> + use<>>, Failure> {
+    let chunk = in_time(idle, response.chunk()).await?;
+    chunk.map_err(Failure::reading)
+}
+
+/// The media type in a header, without its parameters.
+fn content_type(headers: &HeaderMap) -> String {
+    let value = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let kind = value.unwrap_or_default().split(';').next();
+    kind.unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// An answer in one object.
+async fn whole(response: &mut Response, service: &Service) -> Result<String, Failure> {
+    let max = service.max_response_bytes;
+    let mut body = Vec::new();
+    while let Some(chunk) = chunk(response, service.idle_timeout).await? {
+        let chunk = chunk.as_ref();
+        if body.len() + chunk.len() > max.saturating_mul(ESCAPED).saturating_add(ENVELOPE) {
+            return Err(Failure::TooLong(max));
+        }
+        body.extend_from_slice(chunk);
+    }
+    let mut answer = Answer::new(max);
+    answer.take(&body)?;
+    answer.whole()
+}
+
+/// An answer in pieces.
+async fn stream(
+    response: &mut Response,
+    service: &Service,
+    desk: &Desk,
+) -> Result<String, Failure> {
+    let max = service.max_response_bytes;
+    let mut lines = Lines::new(max.saturating_mul(ESCAPED).saturating_add(ENVELOPE));
+    let mut left = max.saturating_mul(STREAMED).saturating_add(ENVELOPE);
+    let mut answer = Answer::new(max);
+    while let Some(chunk) = chunk(response, service.idle_timeout).await? {
+        let chunk = chunk.as_ref();
+        left = left.checked_sub(chunk.len()).ok_or(Failure::TooLong(max))?;
+        for data in lines.take(chunk)? {
+            match data {
+                Data::Done => return answer.streamed(true),
+                Data::Object(object) => {
+                    if answer.take(&object)? {
+                        report(&answer, service, desk);
+                    }
+                }
+            }
+        }
+    }
+    let done = match lines.last() {
+        Some(Data::Done) => true,
+        // Without its line end it may be cut off, and be no object for that reason.
+        Some(Data::Object(object)) => match answer.take(&object) {
+            Ok(_) => false,
+            Err(Failure::BadAnswer(reason)) => return Err(Failure::Interrupted(reason)),
+            Err(failure) => return Err(failure),
+        },
+        None => false,
+    };
+    answer.streamed(done)
+}
+
+fn report(answer: &Answer, service: &Service, desk: &Desk) {
+    let part = service.max_tokens.map_or(0.0, |tokens| {
+        f64::from(answer.pieces()) / f64::from(tokens.max(1))
+    });
+    // It is all there only when the service says so.
+    let part = part.min(0.99);
+    let characters = answer.characters();
+    desk.progress(part, Some(format!("{characters} characters")));
+}
+
+/// Why a service did not answer with 200.
+async fn refusal(mut response: Response, key: Option<&Key>, idle: Duration) -> Failure {
+    let status = response.status();
+    let retry_after = response.headers().get(RETRY_AFTER);
+    let retry_after = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let mut body = Vec::new();
+    // What is missing of it is missing in the log alone.
+    while let Ok(Some(chunk)) = chunk(&mut response, idle).await {
+        let room = REFUSAL.saturating_sub(body.len());
+        if room == 0 {
+            break;
+        }
+        body.extend(chunk.as_ref().iter().take(room));
+    }
+    Failure::Status {
+        status,
+        retry_after: retry_after.map(Duration::from_secs),
+        detail: shown(&String::from_utf8_lossy(&body), key),
+    }
+}
+
+/// The beginning of what a service tells, without the key.
+fn shown(text: &str, key: Option<&Key>) -> String {
+    let text = key.map_or_else(|| text.to_owned(), |key| key.redact(text));
+    text.chars().take(DETAIL).collect()
+}

@@ -1,0 +1,80 @@
+//! The secret that a service asks for.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use reqwest::header::HeaderValue;
+use tokio::io::AsyncReadExt as _;
+use zeroize::Zeroizing;
+
+use super::failure::Failure;
+
+/// The longest key, in bytes: what a header can hold with every server.
+const KEY_MAX: usize = 4 << 10;
+
+/// Where the key is.
+#[derive(Debug)]
+pub(super) enum KeySource {
+    /// The service asks for none.
+    None,
+    /// In a file.
+    File(PathBuf),
+    /// In a variable of our environment.
+    Variable(String),
+}
+
+/// A key. Nothing shows it.
+pub(super) struct Key(Zeroizing<String>);
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(…)")
+    }
+}
+
+impl KeySource {
+    /// Reads the key anew.
+    pub(super) async fn read(&self) -> Result<Option<Key>, Failure> {
+        let text = match self {
+            Self::None => return Ok(None),
+            Self::File(path) => {
+                let refused = |error: std::io::Error| {
+                    Failure::NoKey(format!("{} cannot be read: {error}", path.display()))
+                };
+                let file = tokio::fs::File::open(path).await.map_err(refused)?;
+                let mut text = Zeroizing::new(String::with_capacity(KEY_MAX + 1));
+                let mut file = file.take(KEY_MAX as u64 + 1);
+                file.read_to_string(&mut text).await.map_err(refused)?;
+                text
+            }
+            Self::Variable(name) => Zeroizing::new(
+                std::env::var(name)
+                    .map_err(|_| Failure::NoKey(format!("the variable {name} holds no text")))?,
+            ),
+        };
+        let key = text.trim();
+        let fits =
+            !key.is_empty() && key.len() <= KEY_MAX && key.chars().all(|c| c.is_ascii_graphic());
+        if !fits {
+            return Err(Failure::NoKey(format!(
+                "{self:?} does not hold one line of at most {KEY_MAX} printable characters"
+            )));
+        }
+        Ok(Some(Key(Zeroizing::new(key.to_owned()))))
+    }
+}
+
+impl Key {
+    /// The value of the header `Authorization`, which no log shows.
+    pub(super) fn header(&self) -> Option<HeaderValue> {
+        let text = Zeroizing::new(format!("Bearer {}", self.0.as_str()));
+        let mut value = HeaderValue::from_str(&text).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
+    /// A text without the key: some services repeat it in their errors.
+    pub(super) fn redact(&self, text: &str) -> String {
+        text.replace(self.0.as_str(), "[key]")
+    }
+}

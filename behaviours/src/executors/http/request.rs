@@ -1,0 +1,68 @@
+//! What the service is asked.
+
+use agentry_sdk::Task;
+use serde_json::{Map, Value, json};
+
+use super::failure::Failure;
+use super::settings::Service;
+
+/// The parameter that bounds the answer.
+const MAX_TOKENS: &str = "max_tokens";
+
+/// The body of the request.
+pub(super) fn body(service: &Service, task: &Task) -> Result<Vec<u8>, Failure> {
+    let field = |name| task.input.get(name);
+    let Some(prompt) = field("prompt").and_then(Value::as_str) else {
+        let reason = "a job of this type needs a prompt".to_owned();
+        return Err(Failure::BadParameters(reason));
+    };
+    let mut body = Map::new();
+    if let Some(params) = field("params").and_then(Value::as_object) {
+        if let Some(name) = params.keys().find(|name| !service.params.contains(name)) {
+            let reason = format!("params: {name:?} cannot be set here");
+            return Err(Failure::BadParameters(reason));
+        }
+        body.extend(params.clone());
+    }
+    body.insert("model".to_owned(), model(service, field("model"))?.into());
+    let system = service.system.as_ref();
+    let system = system.map(|system| json!({ "role": "system", "content": system }));
+    let messages = system
+        .into_iter()
+        .chain([json!({ "role": "user", "content": prompt })]);
+    body.insert("messages".to_owned(), messages.collect());
+    if let Some(most) = max_tokens(service, body.get(MAX_TOKENS))? {
+        body.insert(MAX_TOKENS.to_owned(), most.into());
+    }
+    if let Some(temperature) = service.temperature {
+        body.entry("temperature").or_insert(temperature.into());
+    }
+    body.insert("stream".to_owned(), service.stream.into());
+    Ok(Value::Object(body).to_string().into_bytes())
+}
+
+fn model<'a>(service: &'a Service, asked: Option<&'a Value>) -> Result<&'a str, Failure> {
+    let Some(asked) = asked.and_then(Value::as_str) else {
+        return Ok(&service.model);
+    };
+    let allowed = std::iter::once(&service.model).chain(&service.models);
+    if allowed.into_iter().any(|allowed| allowed == asked) {
+        return Ok(asked);
+    }
+    Err(Failure::ModelNotAllowed(asked.to_owned()))
+}
+
+/// The lower of the operator's bound and the job's.
+fn max_tokens(service: &Service, asked: Option<&Value>) -> Result<Option<u32>, Failure> {
+    let Some(asked) = asked else {
+        return Ok(service.max_tokens);
+    };
+    let asked = asked.as_u64().and_then(|asked| u32::try_from(asked).ok());
+    let Some(asked @ 1..) = asked else {
+        let reason = "params: \"max_tokens\" is no positive integer of 32 bits".to_owned();
+        return Err(Failure::BadParameters(reason));
+    };
+    Ok(Some(
+        service.max_tokens.map_or(asked, |most| most.min(asked)),
+    ))
+}

@@ -1,0 +1,248 @@
+//! The keys of `http` in agents.toml.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use agentry_sdk::protocol::command::Model;
+use agentry_sdk::task::MAX_OUTPUT_BYTES;
+use agentry_sdk::{ConfigureError, Setup};
+use reqwest::Url;
+use serde::Deserialize;
+
+use super::key::KeySource;
+use crate::units::{Bytes, Time, within};
+
+/// Where the endpoint lies under a base URL.
+const ENDPOINT: &str = "chat/completions";
+
+/// Keys of a request that no job may set, whatever `params` says: what they do is the operator's,
+/// or another answer than a text would come back.
+const RESERVED: [&str; 9] = [
+    "model",
+    "messages",
+    "stream",
+    "stream_options",
+    "n",
+    "tools",
+    "tool_choice",
+    "functions",
+    "function_call",
+];
+
+/// The keys of `http` in agents.toml.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpSettings {
+    /// The service: its base (`http://127.0.0.1:11434`, with or without `/v1`), or the whole URL
+    /// of the endpoint. Without a user's name, a password, or another secret: it is shown.
+    pub url: String,
+    /// The model that answers.
+    pub model: String,
+    /// The other models that a job may ask for. Default: none.
+    #[serde(default)]
+    pub models: Vec<String>,
+    /// The file that holds the service's key, relative to the folder of agents.toml. It is read
+    /// for each job, so a new key needs no restart.
+    pub key_file: Option<PathBuf>,
+    /// The variable of agentry's environment that holds the key.
+    pub key_env: Option<String>,
+    /// What the model is told before the job's prompt.
+    pub system: Option<String>,
+    /// How many tokens the answer may have; also what progress is measured by.
+    pub max_tokens: Option<u32>,
+    /// How freely it answers. From 0 to 2. Default: the service's.
+    pub temperature: Option<f64>,
+    /// The keys of a job's `params` that are handed on to the service, such as `temperature` or
+    /// `seed`. Default: none.
+    #[serde(default)]
+    pub params: Vec<String>,
+    /// The longest answer, in bytes of its text. From 1 to 16 MiB. Default 1 MiB.
+    #[serde(default = "default_max_response_bytes")]
+    pub max_response_bytes: Bytes,
+    /// How long connecting may take. Default 10 s.
+    #[serde(default = "default_connect_timeout")]
+    pub connect_timeout: Time,
+    /// How long the service may be silent: before the first piece of an answer, which a model
+    /// that is still being loaded needs time for, and between two. Default 5 min.
+    #[serde(default = "default_idle_timeout")]
+    pub idle_timeout: Time,
+    /// The longest pause that a busy service may ask for within an attempt. Default 1 min.
+    #[serde(default = "default_retry_after_max")]
+    pub retry_after_max: Time,
+    /// Whether the answer is asked for as a stream, which progress needs. Default `true`.
+    #[serde(default = "default_stream")]
+    pub stream: bool,
+}
+
+const fn default_max_response_bytes() -> Bytes {
+    Bytes(1 << 20)
+}
+
+const fn default_connect_timeout() -> Time {
+    Time::seconds(10)
+}
+
+const fn default_idle_timeout() -> Time {
+    Time::seconds(300)
+}
+
+const fn default_retry_after_max() -> Time {
+    Time::seconds(60)
+}
+
+const fn default_stream() -> bool {
+    true
+}
+
+/// A service, as it is asked.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) url: Url,
+    pub(super) model: String,
+    pub(super) models: Vec<String>,
+    pub(super) key: KeySource,
+    pub(super) system: Option<String>,
+    pub(super) max_tokens: Option<u32>,
+    pub(super) temperature: Option<f64>,
+    pub(super) params: Vec<String>,
+    pub(super) max_response_bytes: usize,
+    pub(super) connect_timeout: Duration,
+    pub(super) idle_timeout: Duration,
+    pub(super) retry_after_max: Duration,
+    pub(super) stream: bool,
+}
+
+impl Service {
+    /// Its host, for the log.
+    pub(super) fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default()
+    }
+}
+
+impl HttpSettings {
+    pub(super) fn check(self, setup: &Setup<'_>) -> Result<Service, ConfigureError> {
+        for model in std::iter::once(&self.model).chain(&self.models) {
+            if let Err(error) = model.parse::<Model>() {
+                return Err(ConfigureError(format!("the model {model:?}: {error}")));
+            }
+        }
+        if let Some(name) = self
+            .params
+            .iter()
+            .find(|name| RESERVED.contains(&name.as_str()))
+        {
+            return Err(ConfigureError(format!(
+                "`params` names {name:?}, which no job may set; leave it out"
+            )));
+        }
+        if let Some(temperature) = self.temperature
+            && !(0.0..=2.0).contains(&temperature)
+        {
+            return Err(ConfigureError(format!(
+                "`temperature` is {temperature}; it can be from 0 to 2"
+            )));
+        }
+        if self.max_tokens == Some(0) {
+            return Err(ConfigureError(
+                "`max_tokens` is 0: no answer would have a text".into(),
+            ));
+        }
+        let key = match (self.key_file, self.key_env) {
+            (Some(_), Some(_)) => {
+                return Err(ConfigureError(
+                    "both `key_file` and `key_env` are set; leave one out".into(),
+                ));
+            }
+            (Some(file), None) => KeySource::File(setup.path(file)),
+            (None, Some(name)) => KeySource::Variable(name),
+            (None, None) => KeySource::None,
+        };
+        let bytes = (Bytes(1), Bytes(MAX_OUTPUT_BYTES as u64));
+        let response = within("max_response_bytes", self.max_response_bytes, bytes)?;
+        let times = (Time(Duration::from_millis(1)), Time::seconds(24 * 3600));
+        let connect = within("connect_timeout", self.connect_timeout, times)?;
+        let idle = within("idle_timeout", self.idle_timeout, times)?;
+        let pause = (Time::seconds(0), Time::seconds(24 * 3600));
+        Ok(Service {
+            url: endpoint(&self.url)?,
+            model: self.model,
+            models: self.models,
+            key,
+            system: self.system,
+            max_tokens: self.max_tokens,
+            temperature: self.temperature,
+            params: self.params,
+            max_response_bytes: response.as_usize(),
+            connect_timeout: connect.0,
+            idle_timeout: idle.0,
+            retry_after_max: within("retry_after_max", self.retry_after_max, pause)?.0,
+            stream: self.stream,
+        })
+    }
+}
+
+/// The URL of the endpoint.
+fn endpoint(text: &str) -> Result<Url, ConfigureError> {
+    // Without the URL itself: what is wrong with it may be a password.
+    let refused = |reason: &str| ConfigureError(format!("`url` {reason}"));
+    let mut url = Url::parse(text)
+        .map_err(|error| refused(&format!("is none: {error}; write it as http://host:port")))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(refused("is not the http or https URL of a host"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(refused(
+            "holds a name or a password, and would be shown; use `key_file` or `key_env`",
+        ));
+    }
+    url.set_fragment(None);
+    let path = url.path().trim_end_matches('/').to_owned();
+    if !path.ends_with(&format!("/{ENDPOINT}")) {
+        let version = if path.ends_with("/v1") { "" } else { "/v1" };
+        url.set_path(&format!("{path}{version}/{ENDPOINT}"));
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_endpoint_is_found_from_the_base_or_given_whole() {
+        for (text, expected) in [
+            (
+                "http://127.0.0.1:11434",
+                "http://127.0.0.1:11434/v1/chat/completions",
+            ),
+            ("http://h:1/", "http://h:1/v1/chat/completions"),
+            ("http://h:1/v1", "http://h:1/v1/chat/completions"),
+            ("https://h/api/v1/", "https://h/api/v1/chat/completions"),
+            ("https://h/openai", "https://h/openai/v1/chat/completions"),
+            (
+                "https://h/v1/chat/completions",
+                "https://h/v1/chat/completions",
+            ),
+            (
+                "https://h/x/chat/completions?api-version=1#top",
+                "https://h/x/chat/completions?api-version=1",
+            ),
+        ] {
+            assert_eq!(endpoint(text).unwrap().as_str(), expected);
+        }
+        for (text, expected) in [
+            ("", "is none"),
+            ("h:1", "not the http"),
+            ("127.0.0.1:8080", "is none"),
+            ("ftp://h/", "not the http"),
+            ("http://user:s3cret@h/", "holds a name or a password"),
+            ("http://:s3cret@h:port/", "is none"),
+        ] {
+            let error = endpoint(text).unwrap_err().0;
+            assert!(
+                error.contains(expected) && !error.contains("s3cret"),
+                "{error}"
+            );
+        }
+    }
+}

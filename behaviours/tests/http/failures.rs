@@ -1,0 +1,237 @@
+//! Services that fail, in every way.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::bench::{
+    END, Reply, Server, asked, configured, executor, head, piece, response, run_input, stream,
+    whole,
+};
+
+fn status(status: &str, more: &str) -> Reply {
+    response(
+        status,
+        &format!("application/json{more}"),
+        r#"{"error":"why"}"#,
+    )
+}
+
+#[tokio::test]
+async fn a_status_says_whether_to_try_again() {
+    for (line, code, again) in [
+        ("429 Too Many Requests", "busy", true),
+        ("503 Service Unavailable", "busy", true),
+        ("500 Internal Server Error", "service-error", true),
+        ("502 Bad Gateway", "service-error", true),
+        ("408 Request Timeout", "service-error", true),
+        ("400 Bad Request", "refused", false),
+        ("401 Unauthorized", "refused", false),
+        ("404 Not Found", "refused", false),
+        ("204 No Content", "refused", false),
+        ("302 Found", "refused", false),
+    ] {
+        let error = asked(status(line, ""), &json!({})).await.unwrap_err();
+        assert_eq!(
+            (error.code(), error.is_transient()),
+            (code, again),
+            "{line}"
+        );
+        assert!(!error.message().contains("why"), "{error}");
+        assert!(error.message().contains(&line[..3]), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirection_is_not_followed() {
+    let elsewhere = Server::start([whole("stolen")]).await;
+    let moved = status(
+        "307 Temporary Redirect",
+        &format!("\r\nLocation: {}", elsewhere.url),
+    );
+    let error = asked(moved, &json!({})).await.unwrap_err();
+    assert_eq!(error.code(), "refused");
+    assert!(elsewhere.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_busy_service_is_left_alone_for_as_long_as_it_says() {
+    let busy = status("429 Too Many Requests", "\r\nRetry-After: 1");
+    let server = Server::start([busy, whole("yes")]).await;
+    let service = executor(&server, &json!({}));
+    let began = Instant::now();
+    let output = run_input(service.as_ref(), json!({ "prompt": "hello" })).await;
+    assert_eq!(output.unwrap().text, "yes");
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    assert_eq!(server.requests().len(), 2);
+
+    // For longer than may be waited for, or again and again, the attempt is over.
+    for (pause, most, asked) in [
+        ("3600", "1s", 1),
+        ("1", "0s", 1),
+        ("0", "1s", 3),
+        ("soon", "1s", 1),
+    ] {
+        let busy = status(
+            "503 Service Unavailable",
+            &format!("\r\nRetry-After: {pause}"),
+        );
+        let server = Server::start([busy]).await;
+        let service = executor(&server, &json!({ "retry_after_max": most }));
+        let error = run_input(service.as_ref(), json!({ "prompt": "hello" }))
+            .await
+            .unwrap_err();
+        assert_eq!(error.code(), "busy");
+        assert!(error.is_transient());
+        assert_eq!(server.requests().len(), asked, "{pause}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_is_away_is_asked_again_later() {
+    // A port that was free a moment ago, and on which nobody listens.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let service = configured(&url, &json!({})).unwrap();
+    let error = run_input(service.as_ref(), json!({ "prompt": "hello" }))
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), "unreachable");
+    assert!(
+        error.is_transient() && !error.message().contains("127"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_service_that_falls_silent_is_given_up() {
+    let idle = json!({ "idle_timeout": "50ms" });
+    let begun = (head("200 OK", "text/event-stream") + &piece("hello")).into_bytes();
+    let half = (head("200 OK", "application/json") + "{\"choices\":[").into_bytes();
+    for bytes in [Vec::new(), b"HTTP/1.1 200 OK\r\n".to_vec(), begun, half] {
+        let error = asked(Reply::Hang(bytes), &idle).await.unwrap_err();
+        assert_eq!(error.code(), "silent");
+        assert!(error.is_transient());
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_asked_for_again() {
+    let piece = piece("hello");
+    let short = |kind: &str, body: &str| {
+        let kind = format!("{kind}\r\nContent-Length: 1000");
+        response("200 OK", &kind, body)
+    };
+    for reply in [
+        Reply::Bytes(Vec::new()),
+        Reply::Bytes(b"HTTP/1.1 200".to_vec()),
+        stream(&piece),
+        stream(&piece[..piece.len() - 10]),
+        stream(""),
+        short("text/event-stream", &piece),
+        short("application/json", "{"),
+    ] {
+        let error = asked(reply, &json!({})).await.unwrap_err();
+        assert_eq!(error.code(), "interrupted");
+        assert!(error.is_transient());
+    }
+}
+
+#[tokio::test]
+async fn an_error_within_the_answer_is_one() {
+    let object = r#"{"error":{"message":"the model crashed","code":500}}"#;
+    for reply in [
+        response("200 OK", "application/json", object),
+        stream(&format!("{}data: {object}\n\n{END}", piece("hello"))),
+        stream("data: {\"error\":\"the model crashed\"}\n\n"),
+    ] {
+        let error = asked(reply, &json!({})).await.unwrap_err();
+        assert_eq!(error.code(), "service-error");
+        assert!(
+            error.is_transient() && !error.message().contains("crashed"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_chat_completion_is_refused() {
+    let deep = "[".repeat(100_000);
+    for reply in [
+        response("200 OK", "text/html", "<html>"),
+        response("200 OK", "text/html; x=application/json", "{}"),
+        response("200 OK", "application/json", ""),
+        response("200 OK", "application/json", "{}"),
+        response("200 OK", "application/json", "[1]"),
+        response("200 OK", "application/json", r#"{"choices":"yes"}"#),
+        response(
+            "200 OK",
+            "application/json",
+            r#"{"choices":[{"message":{"content":5}}]}"#,
+        ),
+        response("200 OK", "application/json", &deep),
+        stream("data: hello\n\n"),
+        stream("data: {\"choices\":{}}\n\n"),
+        stream(&format!("data: {deep}\n\n")),
+    ] {
+        let error = asked(reply, &json!({})).await.unwrap_err();
+        assert_eq!(error.code(), "bad-answer");
+        assert!(!error.is_transient());
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_bounded() {
+    let bound = json!({ "max_response_bytes": 1000, "idle_timeout": "30s" });
+    let exact = "x".repeat(1000);
+    assert_eq!(asked(whole(&exact), &bound).await.unwrap(), exact);
+    // Each of its bytes takes six on its way.
+    let escaped = "\u{1}".repeat(1000);
+    assert_eq!(asked(whole(&escaped), &bound).await.unwrap(), escaped);
+    let pieces = piece("xxxxx").repeat(200) + END;
+    assert_eq!(asked(stream(&pieces), &bound).await.unwrap(), exact);
+
+    let endless = |kind: &str, first: &str, again: &str| {
+        let first = head("200 OK", kind) + first;
+        Reply::Endless(first.into_bytes(), again.repeat(100).into_bytes())
+    };
+    let text = piece("xxxxx");
+    let empty = piece("");
+    for (reply, code) in [
+        (whole(&"x".repeat(1001)), "too-long"),
+        (stream(&(piece("xxxxx").repeat(201) + END)), "too-long"),
+        (endless("text/event-stream", "", &text), "too-long"),
+        (endless("text/event-stream", "", &empty), "too-long"),
+        (
+            endless("text/event-stream", "", ": still there\n"),
+            "too-long",
+        ),
+        (endless("text/event-stream", "", "\n"), "too-long"),
+        (
+            endless("text/event-stream", "data: ", "xxxxxxxxxx"),
+            "bad-answer",
+        ),
+        (
+            endless("application/json", "{\"choices\":\"", "xxxxxxxxxx"),
+            "too-long",
+        ),
+    ] {
+        let error = asked(reply, &bound).await.unwrap_err();
+        assert_eq!(error.code(), code);
+        assert!(!error.is_transient());
+    }
+    // A refusal that never ends is read no further than the log needs.
+    let first = head("400 Bad Request", "text/plain").into_bytes();
+    let error = asked(Reply::Endless(first, vec![b'x'; 1000]), &bound)
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), "refused");
+    // Nor are headers that never end.
+    let first = b"HTTP/1.1 200 OK\r\n".to_vec();
+    let error = asked(Reply::Endless(first, b"x: yyyyyyyy\r\n".repeat(50)), &bound)
+        .await
+        .unwrap_err();
+    assert!(error.is_transient(), "{error}");
+}

@@ -1,0 +1,8 @@
+//! The executor `http` with real servers on loopback, well and badly behaved.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod answers;
+mod bench;
+mod failures;
+mod secrets;
