@@ -15,6 +15,8 @@ pub mod backfill;
 mod registration;
 mod seen;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 

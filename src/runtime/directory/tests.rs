@@ -1,0 +1,559 @@
+//! The directory on a real store.
+
+use agentry_chain::ChainTransaction;
+use agentry_protocol::command::{Announce, CARD_MAX_AHEAD_MS, KnownCommand};
+use agentry_protocol::header::Header;
+use agentry_protocol::{
+    BlockHash, BlockHeight, ChainId, Json, MessageId, Number, Payload, Seed, SignedTransaction,
+    SigningKey, Transaction, compose,
+};
+
+use super::*;
+use crate::store::commit::{CardSeen, Observation, Step, Survey};
+use crate::store::Commit;
+
+const NOW: u64 = 1_800_000_000_000;
+const HOUR: u64 = 60 * 60 * 1000;
+const DAY: u64 = 24 * HOUR;
+
+fn key(byte: u8) -> SigningKey {
+    SigningKey::from_seed(&Seed::from_bytes([byte; 32]))
+}
+
+fn address(byte: u8) -> Address {
+    Address::from_public_key(&key(byte).public_key())
+}
+
+fn chain() -> ChainId {
+    "ait-devnet".parse().unwrap()
+}
+
+fn card(name: &str, expires: u64) -> Announce {
+    Announce {
+        name: name.parse().unwrap(),
+        description: None,
+        capabilities: agentry_protocol::command::Tags::default(),
+        commands: agentry_protocol::command::Tags::default(),
+        enc_key: None,
+        expires,
+    }
+}
+
+/// A command of the wallet `byte` to an address.
+struct Said {
+    signer: u8,
+    from: Address,
+    to: Address,
+    key: Option<PublicKey>,
+    id: Option<MessageId>,
+    chain: ChainId,
+    payload: Payload,
+}
+
+impl Said {
+    fn new(byte: u8, command: &KnownCommand) -> Self {
+        Self {
+            signer: byte,
+            from: address(byte),
+            to: address(byte),
+            key: Some(key(byte).public_key()),
+            id: Some(MessageId::generate(NOW).unwrap()),
+            chain: chain(),
+            payload: command.to_payload(),
+        }
+    }
+
+    fn signed(&self) -> SignedTransaction {
+        let header = Header {
+            key: self.key,
+            id: self.id,
+            ..Header::default()
+        };
+        Transaction {
+            from: self.from.clone(),
+            to: self.to.clone(),
+            amount: Number::from(0_u64),
+            fee: Number::from(10_u64),
+            nonce: Number::from(1_u64),
+            payload: compose(&self.payload, Some(&header)).unwrap(),
+            chain_id: self.chain.clone(),
+        }
+        .sign(&key(self.signer))
+    }
+
+    fn seen(&self, height: u64) -> Option<CardSeen> {
+        let signed = self.signed();
+        card_of(
+            &signed.stored(),
+            signed.hash(),
+            BlockHeight(height),
+            &chain(),
+            NOW,
+        )
+    }
+}
+
+fn announced(byte: u8, name: &str, height: u64) -> Step {
+    let command = KnownCommand::Announce(card(name, NOW + DAY));
+    Step::Card(Said::new(byte, &command).seen(height).unwrap())
+}
+
+fn withdrawn(byte: u8, height: u64) -> Step {
+    let said = Said::new(byte, &KnownCommand::Withdraw);
+    Step::Card(said.seen(height).unwrap())
+}
+
+struct Stage {
+    _dir: tempfile::TempDir,
+    store: Store,
+    directory: Directory,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("agentry.db")).unwrap();
+        let directory = Directory::load(&store, Vec::new()).await.unwrap();
+        Self {
+            _dir: dir,
+            store,
+            directory,
+        }
+    }
+
+    async fn commit(&self, commit: Commit) {
+        let receipt = self.store.commit(commit).await.unwrap();
+        self.directory
+            .refresh(&self.store, &receipt.cards)
+            .await
+            .unwrap();
+        // What is kept up to date is what would be loaded.
+        let loaded = Directory::load(&self.store, Vec::new()).await.unwrap();
+        let (one, other) = (self.all(), loaded.find(&Query::all(), NOW));
+        assert_eq!(one, other);
+    }
+
+    async fn observe(&self, steps: Vec<Step>) {
+        self.observe_final(steps, None).await;
+    }
+
+    async fn observe_final(&self, steps: Vec<Step>, through: Option<u64>) {
+        self.commit(Commit::Observe(Observation {
+            steps,
+            cursor: serde_json::json!({}),
+            final_through: through.map(BlockHeight),
+            at: NOW,
+        }))
+        .await;
+    }
+
+    async fn survey(&self, steps: Vec<Step>, read_before: Option<u64>) {
+        self.commit(Commit::Survey(Survey {
+            steps,
+            read_before: read_before.map(BlockHeight),
+            at: NOW,
+            ..Survey::default()
+        }))
+        .await;
+    }
+
+    fn all(&self) -> Vec<Card> {
+        self.directory.find(&Query::all(), NOW)
+    }
+
+    fn names(&self) -> Vec<String> {
+        let all = self.all();
+        all.iter().map(|card| card.card.name.to_string()).collect()
+    }
+
+    async fn rows(&self) -> u32 {
+        self.store
+            .read(|db| db.query_row("SELECT count(*) FROM card", [], |row| row.get(0)))
+            .await
+            .unwrap()
+    }
+}
+
+#[test]
+fn only_who_proves_himself_to_himself_is_believed() {
+    let announce = KnownCommand::Announce(card("ponger", NOW + DAY));
+    let good = Said::new(1, &announce);
+    let seen = good.seen(7).unwrap();
+    assert_eq!(seen.address, address(1));
+    assert_eq!(seen.expires_at, NOW + DAY);
+    assert_eq!(seen.announced_at, NOW);
+    assert_eq!(seen.height, BlockHeight(7));
+
+    let mut said = Said::new(1, &announce);
+    said.to = address(2);
+    assert_eq!(said.seen(7), None, "it was sent to somebody else");
+    let mut said = Said::new(1, &announce);
+    (said.from, said.to) = (address(2), address(2));
+    assert_eq!(said.seen(7), None, "the key makes another address");
+    said.key = Some(key(2).public_key());
+    assert_eq!(said.seen(7), None, "it is forged");
+    let mut said = Said::new(1, &announce);
+    said.key = None;
+    assert_eq!(said.seen(7), None, "it has no key");
+    let mut said = Said::new(1, &announce);
+    said.chain = "ait-mainnet".parse().unwrap();
+    assert_eq!(said.seen(7), None, "it is another chain's");
+    let said = Said::new(1, &KnownCommand::Ping);
+    assert_eq!(said.seen(7), None, "it is no card");
+    let ahead = KnownCommand::Announce(card("ponger", NOW + CARD_MAX_AHEAD_MS + 1));
+    assert_eq!(Said::new(1, &ahead).seen(7), None, "it is too far ahead");
+    let furthest = KnownCommand::Announce(card("ponger", NOW + CARD_MAX_AHEAD_MS));
+    assert!(Said::new(1, &furthest).seen(7).is_some());
+    let expired = KnownCommand::Announce(card("ponger", NOW - 1));
+    assert!(
+        Said::new(1, &expired).seen(7).is_some(),
+        "it takes back what was before it"
+    );
+
+    // A signature that does not count, and a payload that is no command.
+    let mut stored = good.signed().stored();
+    stored.signature = stored.signature.map(|text| text.to_uppercase());
+    let hash = stored.hash();
+    assert_eq!(card_of(&stored, hash, BlockHeight(7), &chain(), NOW), None);
+    let mut stored = good.signed().stored();
+    stored.payload = Json::string("{\"cmd\":\"ANNOUNCE\"}");
+    assert_eq!(card_of(&stored, hash, BlockHeight(7), &chain(), NOW), None);
+}
+
+#[test]
+fn the_time_of_an_announcement_is_its_ids_but_never_ahead() {
+    let announce = KnownCommand::Announce(card("ponger", NOW + DAY));
+    let mut said = Said::new(1, &announce);
+    said.id = Some(MessageId::generate(NOW - HOUR).unwrap());
+    assert_eq!(said.seen(7).unwrap().announced_at, NOW - HOUR);
+    said.id = Some(MessageId::generate(NOW + HOUR).unwrap());
+    assert_eq!(said.seen(7).unwrap().announced_at, NOW);
+    said.id = None;
+    assert_eq!(said.seen(7).unwrap().announced_at, NOW);
+}
+
+#[tokio::test]
+async fn the_latest_counts_and_a_reorganisation_brings_the_one_before_back() {
+    let stage = Stage::new().await;
+    stage.observe(vec![announced(1, "first", 5)]).await;
+    stage
+        .observe(vec![announced(1, "second", 6), announced(1, "third", 6)])
+        .await;
+    assert_eq!(stage.names(), ["third"], "the last of its block");
+    let above = Some(BlockHeight(5));
+    stage.observe(vec![Step::Withdrawn { above }]).await;
+    assert_eq!(stage.names(), ["first"]);
+    stage.observe(vec![withdrawn(1, 6)]).await;
+    assert_eq!(stage.names(), [""; 0]);
+    stage.observe(vec![Step::Withdrawn { above }]).await;
+    assert_eq!(stage.names(), ["first"]);
+    stage.observe(vec![Step::Withdrawn { above: None }]).await;
+    assert_eq!(stage.names(), [""; 0]);
+    assert_eq!(stage.rows().await, 0);
+}
+
+#[tokio::test]
+async fn what_is_read_again_changes_nothing() {
+    let stage = Stage::new().await;
+    let steps = vec![
+        announced(1, "first", 5),
+        announced(2, "other", 5),
+        announced(1, "second", 5),
+        announced(1, "third", 6),
+        withdrawn(2, 7),
+    ];
+    stage.observe(steps.clone()).await;
+    let before = stage.all();
+    assert_eq!(stage.names(), ["third"]);
+    stage.observe_final(steps.clone(), Some(9)).await;
+    assert_eq!(stage.all(), before);
+    stage.observe_final(steps, Some(9)).await;
+    assert_eq!(stage.all(), before);
+}
+
+#[tokio::test]
+async fn superseded_announcements_go_once_that_is_final() {
+    let stage = Stage::new().await;
+    stage
+        .observe_final(vec![announced(1, "first", 5)], Some(0))
+        .await;
+    for height in 6..40 {
+        stage
+            .observe_final(vec![announced(1, "next", height)], Some(height - 5))
+            .await;
+        assert!(stage.rows().await <= 6, "the last final one, and five");
+    }
+    stage.observe_final(Vec::new(), Some(39)).await;
+    assert_eq!(stage.rows().await, 1);
+    assert_eq!(stage.all()[0].height, BlockHeight(39));
+}
+
+#[tokio::test]
+async fn what_is_over_is_forgotten_when_nothing_older_can_count() {
+    let stage = Stage::new().await;
+    stage
+        .observe(vec![announced(1, "gone", 5), withdrawn(2, 5)])
+        .await;
+    let forget = |at| Commit::Forget { before: 0, at };
+    stage.store.commit(forget(NOW + 2 * DAY)).await.unwrap();
+    assert_eq!(stage.rows().await, 2);
+    let over = NOW + CARD_MAX_AHEAD_MS + 1;
+    let receipt = stage.store.commit(forget(over)).await.unwrap();
+    assert_eq!(receipt.cards, [address(2)]);
+    let receipt = stage.store.commit(forget(over + DAY)).await.unwrap();
+    assert_eq!(receipt.cards, [address(1)]);
+    assert_eq!(stage.rows().await, 0);
+    stage
+        .directory
+        .refresh(&stage.store, &receipt.cards)
+        .await
+        .unwrap();
+    assert!(stage.directory.is_empty());
+}
+
+#[tokio::test]
+async fn the_directory_holds_a_hundred_thousand_and_the_oldest_goes() {
+    let stage = Stage::new().await;
+    let Step::Card(model) = announced(1, "one", 1) else {
+        panic!("no card");
+    };
+    let other = |index: u64, height: u64| {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&index.to_be_bytes());
+        Step::Card(CardSeen {
+            address: Address::from_chain(&format!("ait1{}", hex::encode(&bytes[..20]))).unwrap(),
+            hash: agentry_protocol::TransactionHash::from_bytes(bytes),
+            height: BlockHeight(height),
+            ..model.clone()
+        })
+    };
+    let observe = |steps| {
+        Commit::Observe(Observation {
+            steps,
+            cursor: serde_json::json!({}),
+            final_through: None,
+            at: NOW,
+        })
+    };
+    for part in 0..10_u64 {
+        let steps = (0..10_000).map(|index| other(part * 10_000 + index, 10 + part));
+        let receipt = stage.store.commit(observe(steps.collect())).await.unwrap();
+        stage
+            .directory
+            .refresh(&stage.store, &receipt.cards)
+            .await
+            .unwrap();
+    }
+    assert_eq!(stage.directory.len(), 100_000);
+    // The oldest announces himself anew: he is among the youngest then.
+    let Step::Card(again) = other(0, 30) else {
+        panic!("no card");
+    };
+    let again = CardSeen {
+        hash: agentry_protocol::TransactionHash::from_bytes([9; 32]),
+        ..again
+    };
+    stage.commit(observe(vec![Step::Card(again.clone())])).await;
+    assert_eq!(stage.directory.len(), 100_000);
+    stage.commit(observe(vec![announced(1, "new", 31)])).await;
+    assert_eq!(stage.directory.len(), 100_000);
+    assert!(stage.directory.card(&address(1)).is_some());
+    assert!(stage.directory.card(&again.address).is_some());
+    let Step::Card(oldest) = other(1, 10) else {
+        panic!("no card");
+    };
+    assert_eq!(stage.directory.card(&oldest.address), None);
+}
+
+#[tokio::test]
+async fn a_name_of_two_is_nobodys_and_contacts_come_first() {
+    let stage = Stage::new().await;
+    let resolve = |name: &str| stage.directory.resolve(name, NOW);
+    assert_eq!(resolve("twin"), Err(NameError::Unknown("twin".into())));
+    stage.observe(vec![announced(1, "twin", 5)]).await;
+    assert_eq!(resolve("twin"), Ok(address(1)));
+    stage.observe(vec![announced(2, "twin", 6)]).await;
+    let mut addresses = vec![address(1), address(2)];
+    addresses.sort();
+    let name = "twin".to_owned();
+    assert_eq!(resolve("twin"), Err(NameError::Ambiguous { name, addresses }));
+    // In a card that has expired a name is free again.
+    assert!(stage.directory.named("twin", NOW + 2 * DAY).is_err());
+    stage.observe(vec![withdrawn(2, 7)]).await;
+    assert_eq!(resolve("twin"), Ok(address(1)));
+    stage.directory.set_contacts(vec![Contact {
+        name: "twin".parse().unwrap(),
+        address: address(3),
+        public_key: None,
+        enc_key: None,
+    }]);
+    assert_eq!(resolve("twin"), Ok(address(3)));
+}
+
+#[tokio::test]
+async fn keys_are_found_under_both_forms_of_an_address() {
+    let stage = Stage::new().await;
+    let sealing = EncryptionKey::from_bytes([7; 32]);
+    let mut with_key = card("ponger", NOW + DAY);
+    with_key.enc_key = Some(sealing);
+    let said = Said::new(1, &KnownCommand::Announce(with_key));
+    stage.observe(vec![Step::Card(said.seen(5).unwrap())]).await;
+    let public_key = key(1).public_key();
+    let other = Address::bech32_from_public_key(&public_key);
+    for form in [&address(1), &other] {
+        assert_eq!(stage.directory.key_of(form), Some(public_key));
+        assert_eq!(stage.directory.enc_key_of(form, NOW), Some(sealing));
+        assert_eq!(stage.directory.enc_key_of(form, NOW + 2 * DAY), None);
+    }
+    assert_eq!(stage.directory.key_of(&address(2)), None);
+    // The operator's word counts more.
+    stage.directory.set_contacts(vec![Contact {
+        name: "mine".parse().unwrap(),
+        address: other.clone(),
+        public_key: Some(public_key),
+        enc_key: Some(EncryptionKey::from_bytes([8; 32])),
+    }]);
+    for form in [&address(1), &other] {
+        let found = stage.directory.enc_key_of(form, NOW + 2 * DAY);
+        assert_eq!(found, Some(EncryptionKey::from_bytes([8; 32])));
+    }
+}
+
+#[tokio::test]
+async fn old_blocks_do_not_bring_back_what_was_taken_back_since() {
+    let stage = Stage::new().await;
+    stage
+        .observe_final(vec![withdrawn(1, 100), announced(2, "new", 100)], Some(200))
+        .await;
+    stage
+        .survey(
+            vec![
+                announced(1, "old", 50),
+                announced(2, "old", 50),
+                announced(3, "found", 50),
+            ],
+            None,
+        )
+        .await;
+    assert_eq!(stage.names(), ["found", "new"]);
+    assert_eq!(stage.rows().await, 3, "what a final one supersedes is gone");
+    // A reorganisation that this reading noticed takes back what it had read, and no more.
+    let above = Some(BlockHeight(40));
+    stage.survey(vec![Step::Withdrawn { above }], Some(60)).await;
+    assert_eq!(stage.names(), ["new"]);
+    stage.survey(vec![announced(3, "again", 45)], Some(40)).await;
+    assert_eq!(stage.names(), ["again", "new"]);
+}
+
+#[test]
+fn a_registration_is_renewed_in_time_and_reads_back() {
+    let words = |words: &[&str]| -> Vec<String> { words.iter().map(|&w| w.to_owned()).collect() };
+    let registration = Registration::new(
+        "ponger",
+        Some("answers"),
+        &words(&["pong", "pong", "echo"]),
+        &words(&["PING"]),
+        3 * DAY,
+    )
+    .unwrap();
+    assert_eq!(registration.capabilities.as_slice().len(), 2);
+    assert_eq!(
+        Registration::read(&registration.to_value()).unwrap(),
+        registration
+    );
+    let card = registration.announce(NOW, EncryptionKey::from_bytes([1; 32]));
+    assert_eq!(card.expires, NOW + 3 * DAY);
+    assert_eq!(card.check_time(NOW), Ok(()));
+    assert_eq!(registration.next_renewal(NOW), NOW + 2 * DAY);
+
+    // The longest is taken also by those whose clocks are ten minutes behind.
+    let longest = Registration::new("a", None, &[], &[], CARD_MAX_AHEAD_MS).unwrap();
+    let card = longest.announce(NOW, None);
+    assert_eq!(card.check_time(NOW - 10 * 60 * 1000), Ok(()));
+    assert!(longest.next_renewal(NOW) < card.expires);
+
+    let refused = |name: &str, capability: &str, ttl_ms| {
+        Registration::new(name, None, &words(&[capability]), &[], ttl_ms).unwrap_err()
+    };
+    assert!(matches!(
+        refused("ait1x", "a", DAY),
+        RegistrationError::Name { .. }
+    ));
+    assert!(matches!(
+        refused("a", "é", DAY),
+        RegistrationError::Tag { .. }
+    ));
+    assert!(matches!(
+        refused("a", "a", 59_999),
+        RegistrationError::TooShort { .. }
+    ));
+    assert!(matches!(
+        refused("a", "a", CARD_MAX_AHEAD_MS + 1),
+        RegistrationError::TooLong { .. }
+    ));
+    let many: Vec<String> = (0..65).map(|index| index.to_string()).collect();
+    assert!(matches!(
+        Registration::new("a", None, &[], &many, DAY),
+        Err(RegistrationError::TooMany { .. })
+    ));
+    let long = "d".repeat(1025);
+    assert!(matches!(
+        Registration::new("a", Some(&long), &[], &[], DAY),
+        Err(RegistrationError::Description(_))
+    ));
+}
+
+#[tokio::test]
+async fn queries_choose_by_name_and_words() {
+    let stage = Stage::new().await;
+    let mut steps = Vec::new();
+    for (byte, name, capability) in [(1, "b", "x"), (2, "a", "x"), (3, "c", "y"), (4, "a", "y")] {
+        let registration =
+            Registration::new(name, None, &[capability.to_owned()], &[], DAY).unwrap();
+        let command = KnownCommand::Announce(registration.announce(NOW, None));
+        let said = Said::new(byte, &command);
+        steps.push(Step::Card(said.seen(u64::from(byte)).unwrap()));
+    }
+    stage.observe(steps).await;
+    let found = |query: &Query| -> Vec<Address> {
+        let found = stage.directory.find(query, NOW);
+        found.into_iter().map(|card| card.address).collect()
+    };
+    assert_eq!(found(&Query::capability("x")), [address(2), address(1)]);
+    let mut query = Query::capability("y");
+    query.name = Some("a".to_owned());
+    assert_eq!(found(&query), [address(4)]);
+    let mut query = Query::all();
+    query.limit = 1;
+    assert_eq!(found(&query).len(), 1);
+    query.limit = 0;
+    query.announced_since = Some(BlockHeight(3));
+    assert_eq!(found(&query), [address(4), address(3)]);
+    assert_eq!(stage.directory.find(&Query::all(), NOW + 2 * DAY), []);
+}
+
+#[test]
+fn what_cannot_be_a_card_is_no_card() {
+    // Bounded time and no panic for whatever a chain carries.
+    let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
+    for payload in [
+        Json::null(),
+        Json::string("ANNOUNCE"),
+        Json::string("{\"cmd\":\"ANNOUNCE\",\"msg\":{\"v\":1}}"),
+        Json::string(deep),
+        Json::string("x".repeat(900_000)),
+    ] {
+        let seen = ChainTransaction {
+            hash: agentry_protocol::TransactionHash::from_bytes([1; 32]),
+            stored: agentry_protocol::StoredTransaction {
+                payload,
+                ..Said::new(1, &KnownCommand::Withdraw).signed().stored()
+            },
+            height: BlockHeight(1),
+            block_hash: BlockHash::from_bytes([0; 32]),
+            late: false,
+        };
+        let found = card_of(&seen.stored, seen.hash, seen.height, &chain(), NOW);
+        assert_eq!(found, None);
+    }
+}
