@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use agentry_sdk::{Behaviour, BehaviourError, ConfigureError, Context, Effects, Message};
+use agentry_sdk::{Behaviour, BehaviourError, ConfigureError, Context, Effects, Message, Setup};
 use serde::Deserialize;
 
 /// Its keys in agents.toml.
@@ -23,14 +23,14 @@ impl Behaviour for Tally {
     const KIND: &'static str = "tally";
     type Settings = TallySettings;
 
-    fn configure(settings: TallySettings) -> Result<Self, ConfigureError> {
+    fn configure(settings: TallySettings, _: &Setup<'_>) -> Result<Self, ConfigureError> {
         Ok(Self {
             prefix: settings.prefix,
         })
     }
 
     fn accepts(&self, message: &Message) -> bool {
-        message.text().is_some()
+        message.text().is_some() && !message.is_answer()
     }
 
     async fn on_message(&self, _: &Message, context: &Context) -> Result<Effects, BehaviourError> {

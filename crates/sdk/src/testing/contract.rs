@@ -84,7 +84,8 @@ impl Contract {
     }
 
     /// Besides the common ones, messages that the behaviour acts on. Without a sender of their own
-    /// they come from several peers.
+    /// they come from the peers `ann`, `ben` and `cid`, who also answer, by chance, what they are
+    /// sent, as far as [`prepare`](Self::prepare) gives them no script.
     #[must_use]
     pub fn samples(mut self, samples: impl IntoIterator<Item = MessageBuilder>) -> Self {
         self.samples.splice(0..0, samples);

@@ -1,0 +1,633 @@
+//! A coordinator: `coordinator` splits a job over three workers that it finds in the directory,
+//! collects what comes, and answers with the whole.
+//!
+//! A whole binary: the command line of `agentry`, with one more kind. In agents.toml:
+//!
+//! ```toml
+//! behaviours = [{ kind = "coordinator", capability = "summarize", job_type = "text" }]
+//! ```
+//!
+//! It takes a text that begins with the line `work:`, deals the lines below out in three parts, and
+//! sends each part as an EXECUTE_AI_JOB to another worker. A worker that fails, refuses, or has not
+//! answered when its time is over is replaced by one that was not asked yet; a part that nobody
+//! does is reported as such.
+//!
+//! What it knows of a job is one entry of its state, and goes with the last answer. The answer
+//! comes later and in another event than the question, so it is sent, not replied, in the
+//! question's conversation (its `thread`). It names no question, so what keeps two coordinators
+//! from working on each other's answers is the word at its beginning.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use agentry_sdk::protocol::command::{ExecuteAiJob, Tag};
+use agentry_sdk::protocol::{Address, KnownCommand, Thread};
+use agentry_sdk::{
+    Behaviour, BehaviourError, ConfigureError, Context, Effects, Fate, Message, Outgoing, Query,
+    SentMessage, Setup, Timer,
+};
+use serde::{Deserialize, Serialize};
+
+/// What a text begins with that is to be worked on.
+const WORK: &str = "work:\n";
+/// What an answer begins with.
+const RESULT: &str = "result:\n";
+/// Into how many parts a job is split.
+const PARTS: usize = 3;
+/// How many workers are asked for one part, at most.
+const MAX_ASKED: usize = 5;
+/// How many jobs are open at a time. What comes beyond is refused.
+const MAX_JOBS: usize = 8;
+/// The longest job, in bytes: all jobs together fit into the state.
+const LONGEST: usize = 20_000;
+/// How much of a worker's result is taken over, in bytes.
+const LONGEST_RESULT: usize = 20_000;
+
+/// Its keys in agents.toml.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CoordinatorSettings {
+    /// What a worker's card must list.
+    capability: String,
+    /// The type of the jobs that workers are sent.
+    job_type: String,
+    /// How long a worker may take, in seconds.
+    #[serde(default = "a_minute")]
+    within_seconds: u64,
+}
+
+fn a_minute() -> u64 {
+    60
+}
+
+#[derive(Debug)]
+struct Coordinator {
+    capability: String,
+    job_type: Tag,
+    within: Duration,
+}
+
+/// What is remembered of a job, under `job NUMBER`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Job {
+    asker: Address,
+    thread: Option<Thread>,
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Part {
+    /// The lines of this part.
+    prompt: String,
+    /// Who was asked, in turn. The last one is who it is waited for.
+    asked: Vec<Address>,
+    end: Option<End>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum End {
+    Done(String),
+    Missing(String),
+}
+
+/// Which part of which job something is about: the label of what was sent, the name of the timer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Place {
+    job: u64,
+    part: usize,
+}
+
+impl Place {
+    fn name(self) -> String {
+        format!("{}/{}", self.job, self.part)
+    }
+
+    fn read(name: &str) -> Option<Self> {
+        let (job, part) = name.split_once('/')?;
+        Some(Self {
+            job: job.parse().ok()?,
+            part: part.parse().ok()?,
+        })
+    }
+}
+
+fn key(job: u64) -> String {
+    format!("job {job}")
+}
+
+/// A job of which the state still knows.
+fn recall(job: u64, context: &Context) -> Option<Job> {
+    let value = context.state.get(&key(job))?;
+    serde_json::from_value(value.clone()).ok()
+}
+
+/// Lines dealt out to as many parts as there are, at most [`PARTS`].
+fn split(text: &str) -> Vec<String> {
+    let mut parts = vec![Vec::new(); PARTS];
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    for (number, line) in lines.enumerate() {
+        if let Some(part) = parts.get_mut(number % PARTS) {
+            part.push(line);
+        }
+    }
+    parts.retain(|part| !part.is_empty());
+    parts.iter().map(|part| part.join("\n")).collect()
+}
+
+impl Coordinator {
+    /// Asks the next worker for a part, or reports it as missing if there is none.
+    fn ask(
+        &self,
+        effects: Effects,
+        job: &mut Job,
+        place: Place,
+        why: &str,
+        context: &Context,
+    ) -> Effects {
+        let busy: Vec<Address> = job
+            .parts
+            .iter()
+            .filter(|part| part.end.is_none())
+            .filter_map(|part| part.asked.last().cloned())
+            .collect();
+        let Some(part) = job.parts.get_mut(place.part) else {
+            return effects;
+        };
+        let mut free: Vec<Address> = context
+            .find(&Query::capability(&self.capability))
+            .into_iter()
+            .map(|card| card.address)
+            .filter(|worker| *worker != context.address && !part.asked.contains(worker))
+            .collect();
+        // One that does nothing for this job comes first.
+        free.sort_by_key(|worker| busy.contains(worker));
+        let prompt = part.prompt.parse();
+        let (Some(worker), Ok(prompt), true) = (
+            free.into_iter().next(),
+            prompt,
+            part.asked.len() < MAX_ASKED,
+        ) else {
+            part.end = Some(End::Missing(why.to_owned()));
+            return effects.unschedule(place.name());
+        };
+        part.asked.push(worker.clone());
+        let within = u64::try_from(self.within.as_millis()).unwrap_or(u64::MAX);
+        let order = KnownCommand::ExecuteAiJob(ExecuteAiJob {
+            kind: self.job_type.clone(),
+            prompt: Some(prompt),
+            model: None,
+            params: None,
+            deadline: Some(context.now_ms.saturating_add(within)),
+        });
+        let order = Outgoing::command(&order)
+            .expiring(self.within)
+            .label(place.name());
+        effects
+            .send_with(worker, order)
+            .schedule(place.name(), self.within, ())
+    }
+
+    /// The worker of a part will not do it.
+    fn replace(&self, place: Place, why: &str, context: &Context) -> Effects {
+        let Some(mut job) = recall(place.job, context) else {
+            return Effects::none();
+        };
+        if job
+            .parts
+            .get(place.part)
+            .is_none_or(|part| part.end.is_some())
+        {
+            return Effects::none();
+        }
+        let effects = self.ask(Effects::none(), &mut job, place, why, context);
+        keep(effects, place.job, &job)
+    }
+}
+
+/// Remembers a job; or, if all parts have ended, answers and forgets it.
+fn keep(effects: Effects, number: u64, job: &Job) -> Effects {
+    let ends: Vec<&End> = job
+        .parts
+        .iter()
+        .filter_map(|part| part.end.as_ref())
+        .collect();
+    if ends.len() < job.parts.len() {
+        return match serde_json::to_value(job) {
+            Ok(value) => effects.set_state(key(number), value),
+            Err(_) => effects,
+        };
+    }
+    let lines: Vec<String> = ends
+        .iter()
+        .enumerate()
+        .map(|(part, end)| match end {
+            End::Done(result) => result.clone(),
+            End::Missing(why) => format!("(part {} is missing: {why})", part + 1),
+        })
+        .collect();
+    let mut whole = Outgoing::text(format!("{RESULT}{}", lines.join("\n")));
+    whole.thread = job.thread.clone();
+    effects
+        .clear_state(key(number))
+        .send_with(job.asker.clone(), whole)
+}
+
+impl Behaviour for Coordinator {
+    const KIND: &'static str = "coordinator";
+    type Settings = CoordinatorSettings;
+
+    fn configure(settings: CoordinatorSettings, _: &Setup<'_>) -> Result<Self, ConfigureError> {
+        let within = Duration::from_secs(settings.within_seconds);
+        if within.is_zero() || within > Duration::from_secs(24 * 3600) {
+            return Err(ConfigureError(
+                "`within_seconds` is 1 or more, and at most a day".into(),
+            ));
+        }
+        let job_type = settings
+            .job_type
+            .parse()
+            .map_err(|error| ConfigureError(format!("`job_type` is none: {error}")))?;
+        Ok(Self {
+            capability: settings.capability,
+            job_type,
+            within,
+        })
+    }
+
+    // Questions are texts that answer nothing; of answers, only those to what it asked.
+    fn accepts(&self, message: &Message) -> bool {
+        match message.text() {
+            Some(text) => !message.is_answer() && text.starts_with(WORK) && text.len() <= LONGEST,
+            None => matches!(message.cmd(), Some("JOB_COMPLETE" | "JOB_FAILED")),
+        }
+    }
+
+    async fn on_message(
+        &self,
+        message: &Message,
+        context: &Context,
+    ) -> Result<Effects, BehaviourError> {
+        if let Some(lines) = message.text().and_then(|text| text.strip_prefix(WORK)) {
+            return Ok(self.on_question(lines, message, context));
+        }
+        let label = message
+            .answers
+            .as_ref()
+            .and_then(|asked| asked.label.as_deref());
+        let Some(place) = label.and_then(Place::read) else {
+            return Ok(Effects::none().reject("it answers nothing that was asked here"));
+        };
+        Ok(match message.command() {
+            Ok(Some(KnownCommand::JobComplete(complete))) => {
+                // Also from one who was replaced: what comes first counts.
+                let Some(mut job) = recall(place.job, context) else {
+                    return Ok(Effects::none());
+                };
+                let Some(part) = job
+                    .parts
+                    .get_mut(place.part)
+                    .filter(|one| one.end.is_none())
+                else {
+                    return Ok(Effects::none());
+                };
+                let result = complete.result.text();
+                let result = result.get(..result.floor_char_boundary(LONGEST_RESULT));
+                part.end = Some(End::Done(result.unwrap_or_default().to_owned()));
+                let effects = Effects::none().unschedule(place.name());
+                keep(effects, place.job, &job)
+            }
+            Ok(Some(KnownCommand::JobFailed(failed))) => {
+                // One who was replaced has been given up already.
+                if self.is_waited_for(place, &message.from, context) {
+                    self.replace(place, failed.error.code.as_str(), context)
+                } else {
+                    Effects::none()
+                }
+            }
+            Ok(_) | Err(_) => Effects::none().reject("its parameters are wrong"),
+        })
+    }
+
+    async fn on_timer(&self, timer: &Timer, context: &Context) -> Result<Effects, BehaviourError> {
+        Ok(match Place::read(&timer.name) {
+            Some(place) => self.replace(place, "no answer in time", context),
+            None => Effects::none(),
+        })
+    }
+
+    async fn on_fate(
+        &self,
+        sent: &SentMessage,
+        fate: &Fate,
+        context: &Context,
+    ) -> Result<Effects, BehaviourError> {
+        let why = match fate {
+            Fate::Rejected { .. } => "refused",
+            Fate::Expired => "it came too late",
+            Fate::Unsent { .. } => "it could not be sent",
+            _ => return Ok(Effects::none()),
+        };
+        Ok(match Place::read(&sent.label) {
+            Some(place) if self.is_waited_for(place, &sent.to, context) => {
+                self.replace(place, why, context)
+            }
+            _ => Effects::none(),
+        })
+    }
+}
+
+impl Coordinator {
+    fn on_question(&self, lines: &str, message: &Message, context: &Context) -> Effects {
+        let open = context
+            .state
+            .entries()
+            .filter(|(key, _)| key.starts_with("job "))
+            .count();
+        if open >= MAX_JOBS {
+            return Effects::none()
+                .reject("too many jobs are open")
+                .reply("I have my hands full; ask again later");
+        }
+        let parts: Vec<Part> = split(lines)
+            .into_iter()
+            .map(|prompt| Part {
+                prompt,
+                asked: Vec::new(),
+                end: None,
+            })
+            .collect();
+        if parts.is_empty() {
+            return Effects::none().reject("there is nothing to do in it");
+        }
+        let number = context
+            .state
+            .get("jobs")
+            .and_then(|jobs| jobs.as_u64())
+            .unwrap_or(0)
+            + 1;
+        let thread = message
+            .header
+            .as_ref()
+            .and_then(|header| header.thread.clone());
+        let mut job = Job {
+            asker: message.from.clone(),
+            thread,
+            parts,
+        };
+        let mut effects = Effects::none().set_state("jobs", number);
+        for part in 0..job.parts.len() {
+            let place = Place { job: number, part };
+            effects = self.ask(effects, &mut job, place, "no worker is known", context);
+        }
+        keep(effects, number, &job)
+    }
+
+    /// Whether it is this worker of whom a part is expected now.
+    fn is_waited_for(&self, place: Place, worker: &Address, context: &Context) -> bool {
+        recall(place.job, context)
+            .and_then(|job| Some(job.parts.get(place.part)?.asked.last()? == worker))
+            .unwrap_or(false)
+    }
+}
+
+fn main() -> ExitCode {
+    agentry::cli::main_with(agentry::builtins().with::<Coordinator>())
+}
+
+#[cfg(test)]
+mod tests {
+    use agentry_sdk::Card;
+    use agentry_sdk::protocol::command::{
+        Announce, JobComplete, JobError, JobFailed, JobId, JobResult, Tags,
+    };
+    use agentry_sdk::protocol::{BlockHeight, TransactionHash};
+    use agentry_sdk::testing::{
+        Agent, Contract, MessageBuilder, Party, START_MS, Sent, Simulation,
+        assert_behaviour_contract, block_on,
+    };
+    use serde_json::json;
+
+    use super::*;
+
+    /// Puts a worker into the directory, with what it says to each job.
+    fn worker(
+        chain: &mut Simulation,
+        name: &str,
+        works: impl FnMut(&Sent) -> Vec<MessageBuilder> + Send + 'static,
+    ) -> Party {
+        let worker = listed(chain, name);
+        chain.script(&worker, works);
+        worker
+    }
+
+    fn listed(chain: &mut Simulation, name: &str) -> Party {
+        let worker = chain.peer(name);
+        chain.world().announce(Card {
+            address: worker.address.clone(),
+            public_key: worker.public_key,
+            card: Announce {
+                name: name.parse().unwrap(),
+                description: None,
+                capabilities: Tags::new(vec!["shout".parse().unwrap()]).unwrap(),
+                commands: Tags::default(),
+                enc_key: None,
+                expires: START_MS + 24 * 3_600_000,
+            },
+            transaction: TransactionHash::of(name.as_bytes()),
+            height: BlockHeight(0),
+        });
+        worker
+    }
+
+    fn job(sent: &Sent) -> (JobId, String) {
+        let Ok(Some(KnownCommand::ExecuteAiJob(job))) = sent.command() else {
+            panic!("no job: {sent:?}");
+        };
+        let id = sent.header.as_ref().unwrap().id.unwrap();
+        (JobId::Message(id), job.prompt.unwrap().as_str().to_owned())
+    }
+
+    /// Does it, in capitals.
+    fn diligent(sent: &Sent) -> Vec<MessageBuilder> {
+        let (result_id, prompt) = job(sent);
+        let complete = KnownCommand::JobComplete(JobComplete {
+            result_id,
+            result: JobResult::cut(&prompt.to_uppercase(), 1_000),
+            media_type: None,
+            duration_ms: None,
+        });
+        vec![MessageBuilder::command(&complete).answering(sent.transaction)]
+    }
+
+    fn broken(sent: &Sent) -> Vec<MessageBuilder> {
+        let failed = KnownCommand::JobFailed(JobFailed {
+            result_id: job(sent).0,
+            error: JobError {
+                code: "broken".parse().unwrap(),
+                message: None,
+            },
+        });
+        vec![MessageBuilder::command(&failed).answering(sent.transaction)]
+    }
+
+    fn silent(_: &Sent) -> Vec<MessageBuilder> {
+        Vec::new()
+    }
+
+    fn settings() -> serde_json::Value {
+        json!({ "capability": "shout", "job_type": "text" })
+    }
+
+    fn coordinator(chain: &mut Simulation) -> Party {
+        chain.host(Agent::named("chief").with::<Coordinator>(settings()))
+    }
+
+    fn answer(chain: &Simulation, to: &Party) -> String {
+        let sent = chain.sent_to(to);
+        assert_eq!(sent.len(), 1, "{sent:?}");
+        sent[0].text().unwrap().to_owned()
+    }
+
+    #[test]
+    fn three_workers_do_a_third_each() {
+        block_on(async {
+            let mut chain = Simulation::new(1);
+            let workers = ["one", "two", "three"].map(|name| worker(&mut chain, name, diligent));
+            let chief = coordinator(&mut chain);
+            let alice = chain.peer("alice");
+            let thread: Thread = "letters".parse().unwrap();
+            let question = alice.text("work:\na\nb\nc\nd\n\ne").thread(thread.clone());
+            chain.deliver(question).await;
+
+            for worker in &workers {
+                assert_eq!(chain.sent_to(worker).len(), 1);
+            }
+            assert_eq!(answer(&chain, &alice), "result:\nA\nD\nB\nE\nC");
+            assert_eq!(chain.sent_to(&alice)[0].thread, Some(thread));
+            // Nothing of it is left but the number.
+            let state = chain.state(&chief, "coordinator");
+            assert_eq!(state.entries().count(), 1);
+            assert!(chain.timers(&chief, "coordinator").is_empty());
+        });
+    }
+
+    #[test]
+    fn one_that_fails_and_one_that_is_silent_are_replaced() {
+        block_on(async {
+            let mut chain = Simulation::new(1);
+            worker(&mut chain, "a-broken", broken);
+            worker(&mut chain, "b-silent", silent);
+            worker(&mut chain, "c-good", diligent);
+            coordinator(&mut chain);
+            let alice = chain.peer("alice");
+            chain.deliver(alice.text("work:\nx\ny\nz")).await;
+            assert!(chain.sent_to(&alice).is_empty());
+            chain.restart();
+            chain.advance(Duration::from_secs(130)).await;
+            assert_eq!(answer(&chain, &alice), "result:\nX\nY\nZ");
+        });
+    }
+
+    #[test]
+    fn what_nobody_does_is_reported() {
+        block_on(async {
+            let mut chain = Simulation::new(1);
+            worker(&mut chain, "a-broken", broken);
+            worker(&mut chain, "b-silent", silent);
+            coordinator(&mut chain);
+            let alice = chain.peer("alice");
+            chain.deliver(alice.text("work:\nx")).await;
+            chain.advance(Duration::from_secs(60)).await;
+            assert_eq!(
+                answer(&chain, &alice),
+                "result:\n(part 1 is missing: no answer in time)"
+            );
+        });
+    }
+
+    #[test]
+    fn without_workers_it_says_so_at_once() {
+        block_on(async {
+            let mut chain = Simulation::new(1);
+            coordinator(&mut chain);
+            let alice = chain.peer("alice");
+            chain.deliver(alice.text("work:\nx")).await;
+            assert_eq!(
+                answer(&chain, &alice),
+                "result:\n(part 1 is missing: no worker is known)"
+            );
+        });
+    }
+
+    #[test]
+    fn a_late_answer_counts_if_it_is_the_first() {
+        block_on(async {
+            let mut chain = Simulation::new(1);
+            let late = worker(&mut chain, "a-late", silent);
+            let silent = worker(&mut chain, "b-silent", silent);
+            coordinator(&mut chain);
+            let alice = chain.peer("alice");
+            chain.deliver(alice.text("work:\nx")).await;
+            chain.advance(Duration::from_secs(61)).await;
+            assert_eq!(chain.sent_to(&silent).len(), 1);
+            let order = chain.sent_to(&late)[0].clone();
+            for word in diligent(&order) {
+                chain.deliver(word.from(&late)).await;
+            }
+            assert_eq!(answer(&chain, &alice), "result:\nX");
+            chain.advance(Duration::from_secs(600)).await;
+            assert_eq!(chain.sent_to(&alice).len(), 1);
+        });
+    }
+
+    #[test]
+    fn others_cannot_answer_for_a_worker() {
+        block_on(async {
+            let mut chain = Simulation::new(1);
+            let silent = worker(&mut chain, "silent", silent);
+            coordinator(&mut chain);
+            let alice = chain.peer("alice");
+            let mallory = chain.peer("mallory");
+            chain.deliver(alice.text("work:\nx")).await;
+            let order = chain.sent_to(&silent)[0].clone();
+            for word in diligent(&order) {
+                chain.deliver(word.from(&mallory)).await;
+            }
+            assert!(chain.sent_to(&alice).is_empty());
+            assert_eq!(chain.dropped().len(), 1);
+        });
+    }
+
+    #[test]
+    fn a_job_too_many_is_refused() {
+        block_on(async {
+            let mut chain = Simulation::new(1);
+            worker(&mut chain, "silent", silent);
+            coordinator(&mut chain);
+            let alice = chain.peer("alice");
+            for _ in 0..=MAX_JOBS {
+                chain.deliver(alice.text("work:\nx")).await;
+            }
+            assert!(answer(&chain, &alice).contains("hands full"));
+        });
+    }
+
+    #[test]
+    fn it_keeps_the_contract() {
+        block_on(assert_behaviour_contract(
+            Contract::of::<Coordinator>()
+                .settings(settings())
+                .samples([
+                    MessageBuilder::text("work:\na\nb\nc"),
+                    MessageBuilder::text("work:\none"),
+                ])
+                .prepare(|chain| {
+                    worker(chain, "diligent", diligent);
+                    worker(chain, "broken", broken);
+                    // Peers of the contract, who answer what they are asked by chance.
+                    listed(chain, "ann");
+                    listed(chain, "ben");
+                }),
+        ));
+    }
+}
