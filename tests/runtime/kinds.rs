@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use agentry_sdk::protocol::{AckRequest, Address};
 use agentry_sdk::{
-    Authenticity, Behaviour, BehaviourError, ConfigureError, Context, Effects, Message, Registry,
+    Authenticity, Behaviour, BehaviourError, ConfigureError, Context, Effects, Fate, Message,
+    Outgoing, Registry, SentMessage, Setup, Timer,
 };
 use serde::Deserialize;
 
@@ -17,6 +19,10 @@ pub(crate) fn registry() -> Registry {
         .with::<Counter>()
         .with::<Moody>()
         .with::<Strict>()
+        .with::<super::worker::Worker>()
+        .with::<Asker>()
+        .with::<Alarm>()
+        .with::<Confidant>()
 }
 
 /// Counts the messages in its state, and answers with the number.
@@ -27,7 +33,7 @@ impl Behaviour for Counter {
     const KIND: &'static str = "counter";
     type Settings = NoSettings;
 
-    fn configure(_: NoSettings) -> Result<Self, ConfigureError> {
+    fn configure(_: NoSettings, _: &Setup<'_>) -> Result<Self, ConfigureError> {
         Ok(Self)
     }
 
@@ -60,7 +66,7 @@ impl Behaviour for Moody {
     const KIND: &'static str = "moody";
     type Settings = NoSettings;
 
-    fn configure(_: NoSettings) -> Result<Self, ConfigureError> {
+    fn configure(_: NoSettings, _: &Setup<'_>) -> Result<Self, ConfigureError> {
         Ok(Self)
     }
 
@@ -104,7 +110,7 @@ impl Behaviour for Strict {
     const KIND: &'static str = "strict";
     type Settings = NoSettings;
 
-    fn configure(_: NoSettings) -> Result<Self, ConfigureError> {
+    fn configure(_: NoSettings, _: &Setup<'_>) -> Result<Self, ConfigureError> {
         Ok(Self)
     }
 
@@ -115,5 +121,122 @@ impl Behaviour for Strict {
     async fn on_message(&self, message: &Message, _: &Context) -> Result<Effects, BehaviourError> {
         let text = message.text().unwrap_or_default();
         Ok(Effects::none().reply(format!("I believe you: {text}")))
+    }
+}
+
+/// The keys of [`Asker`].
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AskerSettings {
+    /// Whom it asks.
+    to: Address,
+    /// How long it waits for an acknowledgment, in milliseconds.
+    within_ms: u64,
+    /// How often it asks again.
+    resends: u32,
+}
+
+/// Passes each text on to another agent, asks to be told when that has acted on it, and keeps what
+/// became of it in its state.
+#[derive(Debug)]
+pub(crate) struct Asker(AskerSettings);
+
+impl Behaviour for Asker {
+    const KIND: &'static str = "asker";
+    type Settings = AskerSettings;
+
+    fn configure(settings: AskerSettings, _: &Setup<'_>) -> Result<Self, ConfigureError> {
+        Ok(Self(settings))
+    }
+
+    fn demands(&self) -> Authenticity {
+        Authenticity::Unverified
+    }
+
+    fn accepts(&self, message: &Message) -> bool {
+        message.text().is_some() && message.from != self.0.to
+    }
+
+    async fn on_message(&self, message: &Message, _: &Context) -> Result<Effects, BehaviourError> {
+        let text = message.text().unwrap_or_default();
+        let within = Duration::from_millis(self.0.within_ms);
+        let question = Outgoing::text(text)
+            .acknowledged(AckRequest::Done, within, self.0.resends)
+            .label(text);
+        Ok(Effects::none().send_with(self.0.to.clone(), question))
+    }
+
+    async fn on_fate(
+        &self,
+        sent: &SentMessage,
+        fate: &Fate,
+        context: &Context,
+    ) -> Result<Effects, BehaviourError> {
+        let mut fates = context
+            .state
+            .get(&sent.label)
+            .and_then(|fates| fates.as_array().cloned())
+            .unwrap_or_default();
+        let word = serde_json::to_value(fate).unwrap();
+        fates.push(word["fate"].clone());
+        Ok(Effects::none().set_state(sent.label.clone(), fates))
+    }
+}
+
+/// Answers a text a little later: `in MILLISECONDS`. A second one before that puts the first off.
+#[derive(Debug)]
+pub(crate) struct Alarm;
+
+impl Behaviour for Alarm {
+    const KIND: &'static str = "alarm";
+    type Settings = NoSettings;
+
+    fn configure(_: NoSettings, _: &Setup<'_>) -> Result<Self, ConfigureError> {
+        Ok(Self)
+    }
+
+    fn demands(&self) -> Authenticity {
+        Authenticity::Unverified
+    }
+
+    fn accepts(&self, message: &Message) -> bool {
+        message.text().is_some_and(|text| text.starts_with("in "))
+    }
+
+    async fn on_message(&self, message: &Message, _: &Context) -> Result<Effects, BehaviourError> {
+        let text = message.text().unwrap_or_default();
+        let after = text.trim_start_matches("in ").parse().unwrap_or(0);
+        let whom = message.from.to_string();
+        Ok(Effects::none().schedule("alarm", Duration::from_millis(after), whom))
+    }
+
+    async fn on_timer(&self, timer: &Timer, _: &Context) -> Result<Effects, BehaviourError> {
+        let whom: Address = timer.data.as_str().unwrap_or_default().parse().unwrap();
+        Ok(Effects::none().send(whom, "it is time"))
+    }
+}
+
+/// Repeats what it is told under seal, and hears nothing else.
+#[derive(Debug)]
+pub(crate) struct Confidant;
+
+impl Behaviour for Confidant {
+    const KIND: &'static str = "confidant";
+    type Settings = NoSettings;
+
+    fn configure(_: NoSettings, _: &Setup<'_>) -> Result<Self, ConfigureError> {
+        Ok(Self)
+    }
+
+    fn demands_seal(&self) -> bool {
+        true
+    }
+
+    fn accepts(&self, message: &Message) -> bool {
+        message.text().is_some() && !message.is_answer()
+    }
+
+    async fn on_message(&self, message: &Message, _: &Context) -> Result<Effects, BehaviourError> {
+        Ok(Effects::none().reply(message.text().unwrap_or_default()))
     }
 }

@@ -5,8 +5,12 @@
 mod authenticity;
 mod conduct;
 mod confirmations;
+mod directory;
+mod conversation;
 mod isolation;
 mod kinds;
+mod tasks;
+mod worker;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -19,7 +23,8 @@ use agentry::{Host, HostOptions};
 use agentry_chain::{NodeClient, NodeOptions};
 use agentry_devnet::{Devnet, DevnetConfig};
 use agentry_protocol::{
-    Address, ChainId, Json, Number, Password, Seed, SigningKey, Transaction, TransactionHash,
+    Address, ChainId, Json, Limits, Number, Password, Payload, Seed, SigningKey, Transaction,
+    TransactionHash,
 };
 use agentry_sdk::Registry;
 use tokio::sync::watch;
@@ -52,6 +57,11 @@ impl Stage {
     /// `behaviours` is the array of agents.toml; `more` further keys of `[chain]`; `keys` further
     /// keys of the agent.
     pub(crate) fn set(behaviours: &str, more: &str, keys: &str) -> Self {
+        Self::with_tables(behaviours, more, keys, "")
+    }
+
+    /// With further tables.
+    pub(crate) fn with_tables(behaviours: &str, more: &str, keys: &str, tables: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let devnet = Devnet::start(DevnetConfig {
             dir: dir.path().join("node"),
@@ -65,7 +75,8 @@ impl Stage {
              [store]\npath = \"agentry.db\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
              [wallets]\nkeystore_dir = \"keystore\"\npassword_file = \"keystore/.password\"\n\
              [defaults]\nper_sender_rate = \"unlimited\"\ndaily_budget = 1_000_000_000\n\
-             [[agent]]\nname = \"agent\"\nwallet = \"one\"\n{keys}\nbehaviours = [{behaviours}]\n",
+             [[agent]]\nname = \"agent\"\nwallet = \"one\"\n{keys}\nbehaviours = [{behaviours}]\n\
+             {tables}\n",
             devnet.url()
         );
         let keystore = dir.path().join("keystore");
@@ -116,6 +127,12 @@ impl Stage {
         self.text = self.text.replace("wallet = \"one\"", "wallet = \"other\"");
     }
 
+    /// Has the next start find another text in agents.toml.
+    pub(crate) fn edit(&mut self, from: &str, to: &str) {
+        assert!(self.text.contains(from), "{from:?} is not in {}", self.text);
+        self.text = self.text.replace(from, to);
+    }
+
     /// Stops the runtime.
     pub(crate) fn stop(&mut self) {
         self.host.take().unwrap().stop().unwrap();
@@ -128,9 +145,14 @@ impl Stage {
 
     /// Posts a payload from a wallet to the agent.
     pub(crate) async fn send(&self, from: u8, payload: Json) -> TransactionHash {
+        self.send_to(from, address(1), payload).await
+    }
+
+    /// Posts a payload from a wallet to an address.
+    pub(crate) async fn send_to(&self, from: u8, to: Address, payload: Json) -> TransactionHash {
         let signed = Transaction {
             from: address(from),
-            to: address(1),
+            to,
             amount: Number::from(0_u64),
             fee: Number::from(10_u64),
             nonce: Number::from(unique()),
@@ -165,13 +187,14 @@ impl Stage {
         .unwrap()
     }
 
-    /// What the agent has said in blocks, as far as its runtime has seen it.
+    /// What the agent has said in blocks, as far as its runtime has seen it: a text in quotes, or
+    /// the body of a command; without their headers.
     pub(crate) fn said(&self) -> Vec<String> {
         let mined = |item: &OutboxItem| item.state == "mined" || item.state == "final";
         self.outbox()
             .iter()
             .filter(|item| mined(item))
-            .map(|item| item.payload.clone())
+            .map(|item| words(&item.payload))
             .collect()
     }
 
@@ -206,4 +229,18 @@ fn unique() -> u64 {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// What a payload says, without its header.
+pub(crate) fn words(payload: &str) -> String {
+    let payload = Json::parse(payload.as_bytes(), Limits::default()).unwrap();
+    match Payload::read(&payload) {
+        Payload::Text(text) => Json::string(text).to_compact(),
+        Payload::Command(command) => {
+            let body = command.body.root();
+            let said = body.entries().filter(|(key, _)| *key != "msg");
+            Json::object(said.map(|(key, value)| (key, value.to_json()))).to_compact()
+        }
+        Payload::Opaque(json) => json.to_compact(),
+    }
 }

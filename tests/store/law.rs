@@ -1,6 +1,7 @@
 //! Laws over random histories of commits.
 
 use agentry::store::commit::{Outcome, PostResult, Step};
+use agentry::store::rows::EventRef;
 use agentry::store::{Commit, InboxId, OutboxId};
 use agentry_protocol::BlockHeight;
 use proptest::prelude::*;
@@ -85,10 +86,11 @@ fn commit(event: &Event) -> Commit {
             attempts,
             again,
         } => Commit::Failure {
-            message: InboxId(*row),
+            event: EventRef::Inbox(InboxId(*row)),
             attempts: *attempts,
             reason: "no".to_owned(),
             retry_at: again.then_some(5),
+            watchers: Vec::new(),
             at: 3,
         },
         Event::Post { row } => Commit::Post {
@@ -115,7 +117,10 @@ async fn dump(store: &agentry::store::Store) -> String {
     store
         .read(|db| {
             let mut text = String::new();
-            for table in ["agent", "inbox", "progress", "state", "outbox", "meta"] {
+            for table in [
+                "agent", "inbox", "progress", "state", "outbox", "meta", "event", "receipt", "task",
+                "card", "spending",
+            ] {
                 let mut statement = db.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2"))?;
                 let columns = statement.column_count();
                 let mut rows = statement.query([])?;

@@ -4,10 +4,11 @@
 
 mod law;
 mod queues;
+mod tasks;
 mod versions;
 
-use agentry::store::commit::{Arrival, HostedAgent, Observation, Outcome, Step};
-use agentry::store::rows::{Draft, Prepared};
+use agentry::store::commit::{Arrival, Handled, HostedAgent, Observation, Outcome, Step};
+use agentry::store::rows::{Draft, EventRef, Prepared};
 use agentry::store::{AgentId, Commit, InboxId, Store};
 use agentry_protocol::{
     Address, BlockHeight, ChainId, Json, Number, Seed, SigningKey, Transaction,
@@ -57,6 +58,7 @@ pub(crate) fn arrival(agent: AgentId, to: u8, sender: u8, text: &str, height: u6
         &signed.stored(),
         BlockHeight(height),
         Authenticity::Verified,
+        1_000,
     )
 }
 
@@ -73,25 +75,16 @@ pub(crate) fn observe(steps: Vec<Step>) -> Commit {
 /// The outcome of a behaviour that answers `reply`.
 pub(crate) fn outcome(message: InboxId, attempts: u32, to: u8, reply: &str) -> Outcome {
     Outcome {
-        message,
-        attempts,
         behaviour: Some("pong".to_owned()),
         sends: vec![(draft(&format!("inbox/{message}/pong/0"), to, reply), None)],
-        state: Vec::new(),
-        handled: true,
-        at: 2_000,
+        handled: Some(Handled::default()),
+        ..Outcome::nothing(EventRef::Inbox(message), attempts, 2_000)
     }
 }
 
 /// A draft.
 pub(crate) fn draft(origin: &str, to: u8, text: &str) -> Draft {
-    Draft {
-        origin: origin.to_owned(),
-        recipient: address(to),
-        amount: 0,
-        fee: 10,
-        payload: Json::string(text),
-    }
+    Draft::new(origin.to_owned(), address(to), 10, Json::string(text))
 }
 
 /// A draft's signed bytes.
@@ -112,5 +105,6 @@ pub(crate) fn prepared(from: u8, draft: &Draft, nonce: i64) -> Prepared {
         digest: signed.digest(),
         body: signed.body(),
         since: BlockHeight(0),
+        day: 0,
     }
 }

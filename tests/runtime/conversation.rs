@@ -1,0 +1,360 @@
+//! Messages with headers: what is acted on once, when, and what their sender learns.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use agentry::store::{open_for_reading, read};
+use agentry_protocol::command::{Ack, AckStatus};
+use agentry_protocol::sealing::{self, Binding};
+use agentry_protocol::{
+    AckRequest, Address, DecryptionKey, EncryptionKey, Envelope, Header, Json, KnownCommand,
+    Limits, MessageId, Payload, Seed, Thread, compose,
+};
+use rusqlite::Connection;
+
+use super::{Stage, address, key};
+
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    u64::try_from(now.as_millis()).unwrap()
+}
+
+/// The header of a proven message of a wallet.
+fn header(from: u8) -> Header {
+    Header {
+        id: Some(MessageId::generate(now_ms()).unwrap()),
+        key: Some(key(from).public_key()),
+        ..Header::default()
+    }
+}
+
+fn text(text: &str, header: &Header) -> Json {
+    compose(&Payload::Text(text.to_owned()), Some(header)).unwrap()
+}
+
+fn decryption(seed: u8) -> DecryptionKey {
+    DecryptionKey::from_seed(&Seed::from_bytes([seed; 32]))
+}
+
+fn db(stage: &Stage) -> Connection {
+    open_for_reading(&stage.store).unwrap()
+}
+
+/// What the asker knows of a message's fates.
+fn fates(stage: &Stage, label: &str) -> Vec<String> {
+    let db = db(stage);
+    let agents = read::agents(&db).unwrap();
+    agents
+        .iter()
+        .filter_map(|agent| {
+            let memory = read::memory(&db, agent.id).unwrap();
+            serde_json::from_value(memory.get("asker")?.get(label)?.clone()).ok()
+        })
+        .next()
+        .unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_is_acted_on_once_however_often_it_comes() {
+    let stage = Stage::set(r#"{ kind = "counter" }"#, "", "");
+    let header = header(2);
+    stage.send(2, text("one", &header)).await;
+    stage.send(2, text("one", &header)).await;
+    stage.send(2, text("the same id with another text", &header)).await;
+    // Another's message of the same id is another message.
+    let foreign = Header {
+        key: Some(key(3).public_key()),
+        ..header.clone()
+    };
+    stage.send(3, text("one", &foreign)).await;
+    stage
+        .until("both senders are answered", |stage| stage.said().len() == 2)
+        .await;
+    stage.blocks(3).await;
+    assert_eq!(stage.said().len(), 2);
+    assert_eq!(stage.inbox().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_names_its_question_and_carries_its_thread_on() {
+    let stage = Stage::set(r#"{ kind = "counter" }"#, "", "");
+    let header = Header {
+        thread: Some("talk-1".parse::<Thread>().unwrap()),
+        ..header(2)
+    };
+    let hash = stage.send(2, text("one", &header)).await;
+    stage
+        .until("it is answered", |stage| stage.said().len() == 1)
+        .await;
+    let answer = stage.outbox().pop().unwrap();
+    let payload = Json::parse(answer.payload.as_bytes(), Limits::default()).unwrap();
+    let envelope = Envelope::read(&payload);
+    let header = envelope.header().unwrap();
+    assert_eq!(header.re, Some(hash));
+    assert_eq!(header.thread.as_ref().unwrap().as_str(), "talk-1");
+    assert_eq!(header.key, Some(key(1).public_key()));
+    assert!(header.id.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_after_its_time_is_not_acted_on_and_its_sender_is_told() {
+    let stage = Stage::set(r#"{ kind = "ack" }, { kind = "counter" }"#, "", "");
+    let late = Header {
+        exp: Some(now_ms() - 1),
+        ack: Some(AckRequest::Done),
+        ..header(2)
+    };
+    stage.send(2, text("too late", &late)).await;
+    stage
+        .until("its sender is told", |stage| stage.said().len() == 1)
+        .await;
+    assert_eq!(stage.said(), [r#"{"cmd":"ACK","status":"EXPIRED"}"#]);
+    let states: Vec<String> = stage.inbox().into_iter().map(|item| item.state).collect();
+    assert_eq!(states, ["expired"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_is_told_that_it_came_and_what_became_of_it() {
+    let stage = Stage::set(r#"{ kind = "ack" }, { kind = "moody" }"#, "", "");
+    let asking = |ack| Header {
+        ack: Some(ack),
+        ..header(2)
+    };
+    let done = asking(AckRequest::Done);
+    stage.send(2, text("say hello", &done)).await;
+    stage
+        .until("RECEIVED, the answer and DONE", |stage| stage.said().len() == 3)
+        .await;
+    let said = stage.said();
+    for wanted in [
+        r#"{"cmd":"ACK","status":"RECEIVED"}"#,
+        r#""did: say hello""#,
+        r#"{"cmd":"ACK","status":"DONE"}"#,
+    ] {
+        assert!(said.iter().any(|found| found == wanted), "{said:?}");
+    }
+    stage.send(2, text("fail", &asking(AckRequest::Done))).await;
+    stage
+        .until("FAILED is told", |stage| {
+            stage.said().iter().any(|said| said.contains("FAILED"))
+        })
+        .await;
+    // Who asked for the receipt alone is not told the rest.
+    let before = stage.said().len();
+    stage
+        .send(3, text("say hi", &Header {
+            key: Some(key(3).public_key()),
+            ..asking(AckRequest::Received)
+        }))
+        .await;
+    stage
+        .until("RECEIVED and the answer", |stage| stage.said().len() == before + 2)
+        .await;
+    stage.blocks(3).await;
+    assert_eq!(stage.said().len(), before + 2);
+}
+
+/// A second agent that asks the first one.
+fn asker(within_ms: u64, resends: u32) -> String {
+    format!(
+        "[[agent]]\nname = \"asker\"\nwallet = \"other\"\nbehaviours = [{{ kind = \"asker\", \
+         to = \"{}\", within_ms = {within_ms}, resends = {resends} }}]",
+        address(1)
+    )
+}
+
+/// Posts a text to the second agent.
+async fn ask(stage: &Stage, text: &str) {
+    stage.send_to(2, address(20), Json::string(text)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sender_learns_each_fate_of_a_message_in_turn() {
+    let behaviours = r#"{ kind = "ack" }, { kind = "counter" }"#;
+    let stage = Stage::with_tables(behaviours, "", "", &asker(60_000, 3));
+    ask(&stage, "well").await;
+    stage
+        .until("all fates are known", |stage| {
+            fates(stage, "well").last().is_some_and(|fate| fate == "done")
+        })
+        .await;
+    assert_eq!(fates(&stage, "well"), ["mined", "received", "done"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_without_acknowledgment_is_sent_again_and_acted_on_once() {
+    let stage = Stage::with_tables(r#"{ kind = "counter" }"#, "", "", &asker(300, 2));
+    ask(&stage, "hello?").await;
+    stage
+        .until("it is given up", |stage| {
+            fates(stage, "hello?")
+                .last()
+                .is_some_and(|fate| fate == "unacknowledged")
+        })
+        .await;
+    assert_eq!(fates(&stage, "hello?"), ["mined", "unacknowledged"]);
+    let asked: Vec<_> = stage
+        .outbox()
+        .into_iter()
+        .filter(|item| item.to == address(1).to_string())
+        .collect();
+    assert_eq!(asked.len(), 3, "once, and twice again");
+    assert!(asked.iter().all(|item| item.payload == asked[0].payload));
+    let counted = stage
+        .said()
+        .iter()
+        .filter(|said| said.contains("count"))
+        .count();
+    assert_eq!(counted, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acknowledgment_counts_only_from_the_one_who_was_asked() {
+    let stage = Stage::with_tables("", "", "", &asker(60_000, 0));
+    ask(&stage, "to whom?").await;
+    stage
+        .until("the question is mined", |stage| {
+            fates(stage, "to whom?") == ["mined"]
+        })
+        .await;
+    let question = stage.outbox().pop().unwrap();
+    let re = Some(question.hash.unwrap().parse().unwrap());
+    let done = KnownCommand::Ack(Ack {
+        status: AckStatus::Done,
+        detail: None,
+    });
+    // Wallet 3 was not asked.
+    let lie = compose(&done.to_payload(), Some(&Header { re, ..header(3) })).unwrap();
+    stage.send_to(3, address(20), lie).await;
+    stage
+        .until("the lie is dealt with", |stage| {
+            stage.inbox().iter().any(|item| {
+                item.state == "handled"
+                    && item
+                        .reason
+                        .as_deref()
+                        .is_some_and(|reason| reason.contains("answers nothing"))
+            })
+        })
+        .await;
+    assert_eq!(fates(&stage, "to whom?"), ["mined"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timer_comes_once_also_when_the_runtime_was_down() {
+    let mut stage = Stage::set(r#"{ kind = "alarm" }"#, "", "");
+    stage.say(2, "in 86400000").await;
+    stage
+        .until("it was heard", |stage| {
+            stage.inbox().iter().any(|item| item.state == "handled")
+        })
+        .await;
+    // Set anew under the same name, the first is forgotten.
+    stage.say(2, "in 1500").await;
+    stage
+        .until("it was heard again", |stage| {
+            stage.inbox().iter().filter(|item| item.state == "handled").count() == 2
+        })
+        .await;
+    stage.stop();
+    stage.start();
+    stage
+        .until("it is time", |stage| stage.said() == [r#""it is time""#])
+        .await;
+    stage.blocks(3).await;
+    assert_eq!(stage.said().len(), 1);
+}
+
+/// A sealed text of a wallet to the agent.
+fn sealed(from: u8, secret: &str, to: &EncryptionKey) -> Json {
+    let (from_address, to_address) = (address(from), address(1));
+    let binding = Binding {
+        chain_id: "ait-devnet",
+        from: &from_address,
+        to: &to_address,
+    };
+    let sealed = sealing::seal(&Payload::Text(secret.to_owned()), to, binding).unwrap();
+    compose(
+        &KnownCommand::Sealed(sealed).to_payload(),
+        Some(&header(from)),
+    )
+    .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sealed_message_is_answered_under_seal_and_nobody_else_can_use_it() {
+    let contact = format!(
+        "[[contact]]\nname = \"friend\"\naddress = \"{}\"\nenc_key = \"{}\"",
+        address(2),
+        decryption(2).encryption_key()
+    );
+    let stage = Stage::with_tables(r#"{ kind = "confidant" }"#, "", "", &contact);
+    let secret = sealed(2, "the cellar", &decryption(1).encryption_key());
+    // Somebody posts the ciphertext as his own, under his own key.
+    let stolen = {
+        let Payload::Command(command) = Envelope::read(&secret).payload else {
+            panic!("it is a command");
+        };
+        compose(&Payload::Command(command), Some(&header(3))).unwrap()
+    };
+    stage.send(3, stolen).await;
+    stage.send(2, Json::string("not sealed")).await;
+    stage.send(2, text("proven, and not sealed", &header(2))).await;
+    let asked = stage.send(2, secret).await;
+    stage
+        .until("it is answered", |stage| stage.said().len() == 1)
+        .await;
+    stage.blocks(3).await;
+    let answer = stage.outbox().pop().unwrap();
+    assert_eq!(stage.outbox().len(), 1);
+    assert_eq!(answer.to, address(2).to_string());
+    assert!(!answer.payload.contains("cellar"));
+    let payload = Json::parse(answer.payload.as_bytes(), Limits::default()).unwrap();
+    let envelope = Envelope::read(&payload);
+    assert_eq!(envelope.header().unwrap().re, Some(asked));
+    let Payload::Command(command) = envelope.payload else {
+        panic!("it is a command");
+    };
+    let Some(KnownCommand::Sealed(sealed)) = KnownCommand::read(&command).unwrap() else {
+        panic!("it is sealed");
+    };
+    let (from, to): (Address, Address) = (address(1), address(2));
+    let binding = Binding {
+        chain_id: "ait-devnet",
+        from: &from,
+        to: &to,
+    };
+    let opened = sealing::open(
+        &sealed,
+        &decryption(2),
+        binding,
+        agentry_protocol::Authenticity::Verified,
+    );
+    assert_eq!(opened, Ok(Payload::Text("the cellar".to_owned())));
+    let stolen = stage.inbox().into_iter().find(|item| item.from == address(3).to_string());
+    assert!(stolen.unwrap().reason.unwrap().contains("does not open"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_over_his_rate_waits_and_lets_the_others_pass() {
+    let stage = Stage::set(
+        r#"{ kind = "strict" }"#,
+        "",
+        "per_sender_rate = \"3/h\"\nmax_wait = \"1h\"",
+    );
+    for number in 0..20 {
+        stage.send(2, text(&format!("flood {number}"), &header(2))).await;
+    }
+    stage
+        .until("three of them are answered", |stage| stage.said().len() == 3)
+        .await;
+    stage.send(3, text("just one", &header(3))).await;
+    stage
+        .until("the other is answered", |stage| {
+            stage.said().iter().any(|said| said.contains("just one"))
+        })
+        .await;
+    stage.blocks(3).await;
+    assert_eq!(stage.said().len(), 4);
+    let waiting = stage.inbox().iter().filter(|item| item.state == "waiting").count();
+    assert_eq!(waiting, 17, "nothing is lost");
+}

@@ -1,0 +1,387 @@
+//! The directory: who announces himself on the chain is known to every runtime that reads it.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use agentry::config::{Config, Overlay, Source};
+use agentry::runtime::control::{self, Answer, CardWanted, Request};
+use agentry::runtime::directory::Registration;
+use agentry::store::{open_for_reading, read};
+use agentry::{Host, HostOptions};
+use agentry_devnet::Devnet;
+use agentry_protocol::command::CARD_MAX_AHEAD_MS;
+use agentry_protocol::header::Header;
+use agentry_protocol::{
+    Address, BlockHeight, ChainId, Json, KnownCommand, MessageId, Number, PublicKey, Seed,
+    SigningKey, Transaction, TransactionHash, compose,
+};
+use agentry_sdk::Card;
+use tokio::sync::watch;
+
+use super::{PATIENCE, Stage, address, key, kinds, unique};
+
+/// A second runtime on the node of a stage, with a store of its own and an agent of its own.
+struct Neighbour {
+    host: Option<Host>,
+    dir: tempfile::TempDir,
+    text: String,
+}
+
+impl Neighbour {
+    /// `chain` are further keys of `[chain]`, `more` further tables.
+    fn start(stage: &Stage, chain: &str, more: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!(
+            "[chain]\nid = \"ait-devnet\"\nrpc = \"{}\"\n{chain}\n\
+             [store]\npath = \"agentry.db\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
+             [wallets]\nkeystore_dir = \"keystore\"\npassword_file = \"keystore/.password\"\n\
+             [[agent]]\nname = \"neighbour\"\nwallet = \"nine\"\nbehaviours = []\n{more}\n",
+            stage.devnet.url()
+        );
+        let keystore = dir.path().join("keystore");
+        agentry::wallet::ensure_password_file(&keystore.join(".password")).unwrap();
+        let password = agentry::wallet::password::read(&keystore.join(".password")).unwrap();
+        let wallets = agentry::wallet::WalletStore::new(Some(keystore), None);
+        let seed = Seed::from_bytes([9; 32]);
+        wallets
+            .add(&"nine".parse().unwrap(), &seed, &address(9), &password)
+            .unwrap();
+        let mut neighbour = Self {
+            host: None,
+            dir,
+            text,
+        };
+        neighbour.go_on();
+        neighbour
+    }
+
+    fn go_on(&mut self) {
+        let source = Source::Text {
+            path: self.dir.path().join("agents.toml"),
+            text: self.text.clone(),
+        };
+        let overlay = Overlay {
+            environment: Some(HashMap::new()),
+            flags: Vec::new(),
+        };
+        let config = Config::load(&source, &overlay, &kinds::registry()).unwrap();
+        let (_keep, cancel) = watch::channel(false);
+        self.host = Some(Host::start(config, HostOptions::default(), cancel).unwrap());
+    }
+
+    fn stop(&mut self) {
+        self.host.take().unwrap().stop().unwrap();
+    }
+
+    fn store(&self) -> PathBuf {
+        self.dir.path().join("agentry.db")
+    }
+
+    fn cards(&self) -> Vec<Card> {
+        let db = open_for_reading(&self.store()).unwrap();
+        let cards = read::cards(&db).unwrap();
+        cards.into_iter().map(|announced| announced.card).collect()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let cards = self.cards();
+        let mut names: Vec<String> = cards.iter().map(|card| card.card.name.to_string()).collect();
+        names.sort();
+        names
+    }
+
+    async fn until_named(&self, wanted: &[&str]) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.names() != wanted {
+            assert!(
+                Instant::now() < deadline,
+                "the directory never came to hold {wanted:?}, but {:#?}",
+                self.cards()
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until the directory knows the chain from this height on.
+    async fn until_known_from(&self, height: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let db = open_for_reading(&self.store()).unwrap();
+            let surveyed = read::surveyed(&db).unwrap();
+            if surveyed.from == Some(BlockHeight(height)) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{surveyed:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+fn db(devnet: &Devnet) -> String {
+    format!("db = \"{}\"", devnet.chain_db().display())
+}
+
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    u64::try_from(now.as_millis()).unwrap()
+}
+
+/// A command from an address to an address.
+struct Said {
+    signer: SigningKey,
+    from: Address,
+    to: Address,
+    key: Option<PublicKey>,
+    command: KnownCommand,
+}
+
+impl Said {
+    fn by(byte: u8, command: KnownCommand) -> Self {
+        Self {
+            signer: key(byte),
+            from: address(byte),
+            to: address(byte),
+            key: Some(key(byte).public_key()),
+            command,
+        }
+    }
+
+    async fn post(&self, stage: &Stage) -> TransactionHash {
+        let header = Header {
+            id: Some(MessageId::generate(now_ms()).unwrap()),
+            key: self.key,
+            ..Header::default()
+        };
+        let signed = Transaction {
+            from: self.from.clone(),
+            to: self.to.clone(),
+            amount: Number::from(0_u64),
+            fee: Number::from(10_u64),
+            nonce: Number::from(unique()),
+            payload: compose(&self.command.to_payload(), Some(&header)).unwrap(),
+            chain_id: "ait-devnet".parse::<ChainId>().unwrap(),
+        }
+        .sign(&self.signer);
+        stage.node.submit(&signed.body()).await.unwrap()
+    }
+}
+
+fn card(name: &str) -> KnownCommand {
+    let registration = Registration::new(name, None, &[], &[], 3_600_000).unwrap();
+    KnownCommand::Announce(registration.announce(now_ms(), None))
+}
+
+async fn announce(stage: &Stage, byte: u8, name: &str) -> TransactionHash {
+    Said::by(byte, card(name)).post(stage).await
+}
+
+async fn register(stage: &Stage, name: &str) -> Answer {
+    let request = Request::Register {
+        agent: "agent".to_owned(),
+        card: CardWanted {
+            name: Some(name.to_owned()),
+            description: Some("answers pings".to_owned()),
+            capabilities: Some(vec!["pong".to_owned()]),
+            commands: None,
+            ttl_ms: 3_600_000,
+        },
+    };
+    control::ask(&stage.store, &request).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_registers_is_known_elsewhere_until_he_withdraws() {
+    let stage = Stage::set(r#"{ kind = "pong" }"#, "", "");
+    let chain = db(&stage.devnet);
+    let mut neighbour = Neighbour::start(&stage, &chain, "");
+    let Answer::Registered(registered) = register(&stage, "the-ponger").await else {
+        panic!("not registered");
+    };
+    assert_eq!(registered.address, address(1));
+    neighbour.until_named(&["the-ponger"]).await;
+    let card = neighbour.cards().remove(0);
+    assert_eq!(card.address, address(1));
+    assert_eq!(card.public_key, key(1).public_key());
+    assert!(card.card.enc_key.is_some(), "messages to it can be sealed");
+    assert!(card.card.capabilities.contains("pong"));
+    assert!(card.card.commands.contains("PING"), "what pong declares");
+
+    // Registered anew: the later card counts, here and there.
+    register(&stage, "renamed").await;
+    neighbour.until_named(&["renamed"]).await;
+    neighbour.stop();
+    neighbour.go_on();
+    assert_eq!(neighbour.names(), ["renamed"], "a restart keeps it");
+
+    let request = Request::Withdraw {
+        agent: "agent".to_owned(),
+        key: "k".to_owned(),
+    };
+    let answer = control::ask(&stage.store, &request).await.unwrap();
+    assert!(matches!(answer, Answer::Queued { .. }), "{answer:?}");
+    neighbour.until_named(&[]).await;
+    let who = Request::Register {
+        agent: "nobody".to_owned(),
+        card: CardWanted {
+            name: None,
+            description: None,
+            capabilities: None,
+            commands: None,
+            ttl_ms: 3_600_000,
+        },
+    };
+    let answer = control::ask(&stage.store, &who).await.unwrap();
+    assert!(matches!(answer, Answer::Refused { .. }), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reorganisation_brings_the_earlier_card_back() {
+    let stage = Stage::set("", "", "");
+    let chain = db(&stage.devnet);
+    let neighbour = Neighbour::start(&stage, &chain, "");
+    stage.devnet.pause_mining();
+    announce(&stage, 2, "first").await;
+    stage.devnet.mine().unwrap();
+    neighbour.until_named(&["first"]).await;
+    announce(&stage, 2, "second").await;
+    Said::by(3, card("other")).post(&stage).await;
+    stage.devnet.mine().unwrap();
+    neighbour.until_named(&["other", "second"]).await;
+    stage.devnet.reorganise_and_drop(1).unwrap();
+    neighbour.until_named(&["first"]).await;
+    Said::by(2, KnownCommand::Withdraw).post(&stage).await;
+    stage.devnet.mine().unwrap();
+    neighbour.until_named(&[]).await;
+    stage.devnet.reorganise_and_drop(1).unwrap();
+    neighbour.until_named(&["first"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_proven_is_never_in() {
+    let stage = Stage::set("", "", "");
+    let chain = db(&stage.devnet);
+    let neighbour = Neighbour::start(&stage, &chain, "");
+    announce(&stage, 2, "real").await;
+    neighbour.until_named(&["real"]).await;
+
+    // Somebody else in the name of 2, with the keys that he knows.
+    for claimed in [Some(key(2).public_key()), Some(key(3).public_key()), None] {
+        for command in [card("forged"), KnownCommand::Withdraw] {
+            let mut said = Said::by(3, command);
+            (said.from, said.to, said.key) = (address(2), address(2), claimed);
+            said.post(&stage).await;
+        }
+    }
+    // Himself, to somebody else, without his key, and for too long.
+    let mut said = Said::by(4, card("elsewhere"));
+    said.to = address(5);
+    said.post(&stage).await;
+    let mut said = Said::by(4, card("keyless"));
+    said.key = None;
+    said.post(&stage).await;
+    let mut ahead = Registration::new("ahead", None, &[], &[], 3_600_000)
+        .unwrap()
+        .announce(now_ms(), None);
+    ahead.expires = now_ms() + CARD_MAX_AHEAD_MS + 3_600_000;
+    let ahead = KnownCommand::Announce(ahead);
+    Said::by(4, ahead).post(&stage).await;
+    stage.blocks(2).await;
+    announce(&stage, 6, "last").await;
+    neighbour.until_named(&["last", "real"]).await;
+    let real = neighbour.cards();
+    let real = real.iter().find(|card| card.address == address(2)).unwrap();
+    assert_eq!(real.public_key, key(2).public_key());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_blocks_are_read_for_their_cards_alone() {
+    let stage = Stage::set("", "", "");
+    let mut all = Vec::new();
+    for byte in 2..8 {
+        let name = format!("agent-{byte}");
+        announce(&stage, byte, &name).await;
+        all.push(name);
+        stage.blocks(3).await;
+    }
+    // A message to the neighbour that is older than he is.
+    let mut said = Said::by(8, KnownCommand::Ping);
+    said.to = address(9);
+    said.post(&stage).await;
+    Said::by(7, KnownCommand::Withdraw).post(&stage).await;
+    stage.blocks(3).await;
+    all.pop();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    for chain in [db(&stage.devnet), String::new()] {
+        let without = Neighbour::start(&stage, &chain, "");
+        let mut with = Neighbour::start(&stage, &chain, "[directory]\nfrom = 0\n");
+        // However often it is stopped on the way.
+        for _ in 0..3 {
+            with.stop();
+            with.go_on();
+        }
+        with.until_known_from(0).await;
+        with.until_named(&all).await;
+        announce(&stage, 8, "zz-new").await;
+        without.until_named(&["zz-new"]).await;
+        let mut more = all.clone();
+        more.push("zz-new");
+        with.until_named(&more).await;
+        let db = open_for_reading(&with.store()).unwrap();
+        let inbox: u32 = db
+            .query_row("SELECT count(*) FROM inbox", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(inbox, 0, "what was said before him is not his business");
+        Said::by(8, KnownCommand::Withdraw).post(&stage).await;
+        without.until_named(&[]).await;
+        with.until_named(&all).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reorganisation_below_the_start_is_seen() {
+    let stage = Stage::set("", "", "");
+    announce(&stage, 2, "old").await;
+    stage.blocks(3).await;
+    stage.devnet.pause_mining();
+    announce(&stage, 2, "withdrawn").await;
+    announce(&stage, 3, "gone").await;
+    stage.devnet.mine().unwrap();
+    stage.devnet.mine().unwrap();
+    let chain = db(&stage.devnet);
+    let neighbour = Neighbour::start(&stage, &chain, "[directory]\nfrom = 0\n");
+    neighbour.until_named(&["gone", "withdrawn"]).await;
+    stage.devnet.reorganise_and_drop(2).unwrap();
+    neighbour.until_named(&["old"]).await;
+    announce(&stage, 4, "new").await;
+    stage.devnet.mine().unwrap();
+    neighbour.until_named(&["new", "old"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payload_that_is_no_message_passes() {
+    let stage = Stage::set("", "", "");
+    let chain = db(&stage.devnet);
+    let neighbour = Neighbour::start(&stage, &chain, "");
+    for payload in [
+        Json::null(),
+        Json::string("x".repeat(100_000)),
+        Json::string("{\"cmd\":\"ANNOUNCE\",\"cmd\":\"ANNOUNCE\"}"),
+        Json::string("[".repeat(10_000)),
+    ] {
+        let signed = Transaction {
+            from: address(2),
+            to: address(2),
+            amount: Number::from(0_u64),
+            fee: Number::from(10_u64),
+            nonce: Number::from(unique()),
+            payload,
+            chain_id: "ait-devnet".parse::<ChainId>().unwrap(),
+        }
+        .sign(&key(2));
+        stage.node.submit(&signed.body()).await.unwrap();
+    }
+    stage.blocks(2).await;
+    announce(&stage, 3, "after").await;
+    neighbour.until_named(&["after"]).await;
+}

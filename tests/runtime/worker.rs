@@ -1,0 +1,217 @@
+//! A behaviour that has tasks done, as its messages say.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use agentry_sdk::{
+    Authenticity, Behaviour, BehaviourError, ConfigureError, Context, Desk, Effects, Message,
+    Setup, Task, TaskError, TaskLimits, TaskNews, TaskOutput, TaskReport, TaskStart,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+/// Where a test and the tasks that it has done meet.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    begun: AtomicUsize,
+    running: AtomicUsize,
+    most: AtomicUsize,
+    dropped: AtomicUsize,
+    gate: watch::Sender<bool>,
+}
+
+impl Bench {
+    /// The bench of this name.
+    pub(crate) fn named(name: &str) -> Arc<Self> {
+        static BENCHES: LazyLock<Mutex<HashMap<String, Arc<Bench>>>> =
+            LazyLock::new(Mutex::default);
+        let mut benches = BENCHES.lock().unwrap();
+        let bench = benches.entry(name.to_owned()).or_insert_with(|| {
+            Arc::new(Self {
+                begun: AtomicUsize::new(0),
+                running: AtomicUsize::new(0),
+                most: AtomicUsize::new(0),
+                dropped: AtomicUsize::new(0),
+                gate: watch::Sender::new(false),
+            })
+        });
+        Arc::clone(bench)
+    }
+
+    /// How many attempts have begun.
+    pub(crate) fn begun(&self) -> usize {
+        self.begun.load(Ordering::SeqCst)
+    }
+
+    /// How many ran at the same time at most.
+    pub(crate) fn most(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
+    }
+
+    /// How many were dropped before they returned.
+    pub(crate) fn dropped(&self) -> usize {
+        self.dropped.load(Ordering::SeqCst)
+    }
+
+    /// Lets go on what waits at the gate, now and later.
+    pub(crate) fn open(&self) {
+        self.gate.send_replace(true);
+    }
+
+    fn begin(self: &Arc<Self>) -> Attempt {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(running, Ordering::SeqCst);
+        Attempt {
+            bench: Arc::clone(self),
+            returned: false,
+        }
+    }
+}
+
+struct Attempt {
+    bench: Arc<Bench>,
+    returned: bool,
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.bench.running.fetch_sub(1, Ordering::SeqCst);
+        if !self.returned {
+            self.bench.dropped.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Its keys.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WorkerSettings {
+    bench: String,
+    #[serde(default = "one")]
+    concurrency: usize,
+    #[serde(default = "one")]
+    attempts: usize,
+    #[serde(default = "minute")]
+    time_ms: u64,
+    progress_ms: Option<u64>,
+}
+
+const fn one() -> usize {
+    1
+}
+
+const fn minute() -> u64 {
+    60_000
+}
+
+/// `KEY KIND ACTION` has a task done and says what became of it; `KEY KIND ACTION by MS` gives it
+/// a deadline; `cancel KEY` takes it back.
+///
+/// Actions: `say`, `fail`, `away/N` (fails N times), `panic`, `hang`, `gate` (until the bench
+/// opens), `huge`, `report` (says that it is half done, and then `gate`).
+#[derive(Debug)]
+pub(crate) struct Worker {
+    bench: Arc<Bench>,
+    limits: TaskLimits,
+}
+
+impl Behaviour for Worker {
+    const KIND: &'static str = "worker";
+    type Settings = WorkerSettings;
+
+    fn configure(settings: WorkerSettings, _: &Setup<'_>) -> Result<Self, ConfigureError> {
+        Ok(Self {
+            bench: Bench::named(&settings.bench),
+            limits: TaskLimits {
+                concurrency: settings.concurrency,
+                time: Duration::from_millis(settings.time_ms),
+                attempts: settings.attempts.try_into().unwrap(),
+                progress_every: settings.progress_ms.map(Duration::from_millis),
+            },
+        })
+    }
+
+    fn demands(&self) -> Authenticity {
+        Authenticity::Unverified
+    }
+
+    fn accepts(&self, message: &Message) -> bool {
+        message.text().is_some()
+    }
+
+    async fn on_message(
+        &self,
+        message: &Message,
+        context: &Context,
+    ) -> Result<Effects, BehaviourError> {
+        let words: Vec<&str> = message.text().unwrap().split(' ').collect();
+        if let ["cancel", key] = words[..] {
+            return Ok(Effects::none().cancel_task(key));
+        }
+        let [key, kind, action, rest @ ..] = &words[..] else {
+            return Err(BehaviourError::permanent("it is no task"));
+        };
+        let deadline_ms = match rest {
+            ["by", ms] => Some(context.now_ms.saturating_add(ms.parse().unwrap())),
+            _ => None,
+        };
+        Ok(Effects::none().start_task(TaskStart {
+            key: (*key).to_owned(),
+            kind: (*kind).to_owned(),
+            input: json!({ "action": action }),
+            deadline_ms,
+        }))
+    }
+
+    fn task_limits(&self, _: &str) -> TaskLimits {
+        self.limits
+    }
+
+    async fn execute(&self, task: &Task, desk: &Desk) -> Result<TaskOutput, TaskError> {
+        let mut attempt = self.bench.begin();
+        let action = task.input["action"].as_str().unwrap();
+        let result = match action.split_once('/').unwrap_or((action, "")) {
+            ("say", _) => Ok(TaskOutput::text(format!("{} said", task.key))),
+            ("fail", _) => Err(TaskError::permanent("no", "it cannot be done")),
+            ("away", times) if task.attempt <= times.parse().unwrap() => {
+                Err(TaskError::transient("away", "nobody answers"))
+            }
+            ("away", _) => Ok(TaskOutput::text(format!("at attempt {}", task.attempt))),
+            ("panic", _) => panic!("as I was told"),
+            ("huge", _) => Ok(TaskOutput::text("x".repeat((16 << 20) + 1))),
+            ("hang", _) => std::future::pending().await,
+            ("gate" | "report", _) => {
+                if action == "report" {
+                    desk.progress(0.5, Some("half of it".to_owned()));
+                }
+                let mut gate = self.bench.gate.subscribe();
+                gate.wait_for(|open| *open).await.unwrap();
+                Ok(TaskOutput::text("through the gate"))
+            }
+            _ => Err(TaskError::permanent("what", action)),
+        };
+        attempt.returned = true;
+        result
+    }
+
+    async fn on_task(&self, report: &TaskReport, _: &Context) -> Result<Effects, BehaviourError> {
+        let key = &report.task.key;
+        let said = match &report.news {
+            TaskNews::Progress { progress, note } => {
+                let note = note.as_deref().unwrap_or_default();
+                format!("{key} is at {progress}: {note}")
+            }
+            TaskNews::Completed { output, .. } => format!("{key} completed: {}", output.text),
+            TaskNews::Failed { code, .. } => format!("{key} failed: {code}"),
+            TaskNews::Canceled => format!("{key} canceled"),
+        };
+        // What it remembers counts how often it was told.
+        Ok(Effects::none()
+            .set_state(format!("told {key}"), Value::Bool(true))
+            .reply(said))
+    }
+}
