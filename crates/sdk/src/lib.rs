@@ -18,6 +18,9 @@
 //! | [`erased`] | behaviours and executors whose types were forgotten |
 //! | `testing` | with the feature `testing`: a simulated chain to try behaviours on |
 //!
+//! `docs/writing-behaviours.md` leads from `cargo new` to a tested behaviour in a binary of one's
+//! own; `examples/` holds whole ones.
+//!
 //! ```
 //! use agentry_sdk::{Behaviour, BehaviourError, ConfigureError, Context, Effects, Message, Setup};
 //! use serde::Deserialize;
@@ -51,6 +54,22 @@
 //!         Ok(Effects::none().reply(text))
 //!     }
 //! }
+//! ```
+//!
+//! # Dependencies
+//!
+//! A library of behaviours is built from the sdk alone: no runtime, no database, no HTTP. All that
+//! it brings along is JSON, the chain's formats, and the cryptography of those. This is
+//! every crate of the tree (`cargo tree -p agentry-sdk -e normal`); the feature `testing` adds
+//! none, and a test holds it to that.
+//!
+//! ```text
+//! aead aes aes-gcm agentry-protocol agentry-sdk base64 bech32 block-buffer block-padding cbc
+//! cfg-if cipher cmov const-oid cpubits cpufeatures crypto-common ctr ctutils curve25519-dalek
+//! curve25519-dalek-derive digest ed25519 ed25519-dalek getrandom ghash hex hkdf hmac hpke
+//! hybrid-array inout itoa libc memchr pbkdf2 polyval proc-macro2 quote rand_core serde serde_core
+//! serde_derive serde_json sha2 signature subtle syn thiserror thiserror-impl typenum
+//! unicode-ident universal-hash x25519-dalek zeroize zeroize_derive zmij
 //! ```
 
 pub mod behaviour;
