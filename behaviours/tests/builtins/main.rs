@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod ack;
+mod contract;
+mod conversation;
 mod pong;
 mod status;
 mod support;

@@ -26,13 +26,13 @@ use crate::support::{self, Known, SENDER, address, command, context, context_in,
 
 /// An executor that says the prompt again.
 #[derive(Debug)]
-struct Echo {
+pub(crate) struct Echo {
     suffix: String,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct EchoSettings {
+pub(crate) struct EchoSettings {
     #[serde(default)]
     suffix: String,
 }
