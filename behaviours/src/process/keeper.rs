@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
@@ -85,7 +86,7 @@ impl Keeper {
             return Err(ProcessError::TooLarge(line.len()));
         }
         let (answer, answered) = oneshot::channel();
-        let to_program = self.line();
+        let to_program = self.line()?;
         let ask = Ask {
             id,
             line,
@@ -105,13 +106,14 @@ impl Keeper {
 
     /// The way to the task that holds the program. That task is begun here, and again if the tokio
     /// runtime that it was on is gone.
-    fn line(&self) -> mpsc::UnboundedSender<Control> {
+    fn line(&self) -> Result<mpsc::UnboundedSender<Control>, ProcessError> {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = line.as_ref().filter(|sender| !sender.is_closed()) {
-            return sender.clone();
+            return Ok(sender.clone());
         }
+        let runtime = Handle::try_current().map_err(|error| End::Unstarted(error.to_string()))?;
         let (sender, receiver) = mpsc::unbounded_channel();
-        tokio::spawn(keep(
+        runtime.spawn(keep(
             Arc::clone(&self.launch),
             Arc::clone(&self.hello),
             self.times,
@@ -124,7 +126,7 @@ impl Keeper {
             },
         ));
         *line = Some(sender.clone());
-        sender
+        Ok(sender)
     }
 }
 

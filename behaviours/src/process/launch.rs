@@ -111,6 +111,12 @@ impl Launch {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| End::Unstarted(error.to_string()))?;
+        tracing::info!(
+            kind = super::KIND,
+            program = self.name(),
+            pid = child.id(),
+            "the program is started"
+        );
         let group = child
             .id()
             .and_then(|id| i32::try_from(id).ok())
@@ -144,8 +150,9 @@ pub(super) struct Running {
 impl Running {
     /// Kills the process group, and waits until the program is gone.
     ///
-    /// The group's id is the program's, so it cannot be another's while the program is not waited
-    /// for, nor while any of the group is left.
+    /// The group's id is the program's, so it is nobody else's while the program is not waited for,
+    /// nor while any of the group is left. Where the program has ended by itself and left nothing,
+    /// the id is free for the moment until it is killed here; the system gives out all others first.
     pub(super) async fn end(mut self) {
         self.kill();
         // Killed, it ends; what it holds of the system (a read that cannot be interrupted) may take

@@ -34,7 +34,9 @@ pub(super) struct Lines<R> {
     limit: usize,
     overlong: Overlong,
     buffer: Vec<u8>,
-    /// How much of the buffer is known to hold no end of a line.
+    /// Where in the buffer the next line begins: what is before it was given out.
+    start: usize,
+    /// Up to where it is known that the next line does not end.
     searched: usize,
     /// Whether the rest of a line that was cut is passed over.
     skipping: bool,
@@ -48,6 +50,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             limit,
             overlong,
             buffer: Vec::new(),
+            start: 0,
             searched: 0,
             skipping: false,
             ended: false,
@@ -63,13 +66,10 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             if self.ended {
                 return Ok(Found::End);
             }
+            self.forget(self.start);
             self.buffer.reserve(CHUNK);
-            if (&mut self.source)
-                .take(CHUNK as u64)
-                .read_buf(&mut self.buffer)
-                .await?
-                == 0
-            {
+            let mut chunk = (&mut self.source).take(CHUNK as u64);
+            if chunk.read_buf(&mut self.buffer).await? == 0 {
                 self.ended = true;
             }
         }
@@ -79,53 +79,43 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     fn take(&mut self) -> Option<Found> {
         loop {
             let unsearched = self.buffer.get(self.searched..).unwrap_or_default();
-            if let Some(at) = unsearched.iter().position(|byte| *byte == b'\n') {
-                let end = self.searched + at;
-                let rest = self.buffer.split_off(end + 1);
-                let mut line = std::mem::replace(&mut self.buffer, rest);
-                line.truncate(end);
-                self.searched = 0;
-                if std::mem::take(&mut self.skipping) {
-                    continue;
-                }
-                if line.len() > self.limit {
-                    return Some(self.too_long(line));
-                }
-                return Some(Found::Line(line));
+            let at = unsearched.iter().position(|byte| *byte == b'\n');
+            let whole = at.is_some();
+            let end = at.map_or(self.buffer.len(), |at| self.searched + at);
+            let line = self.buffer.get(self.start..end).unwrap_or_default();
+            let found = if self.skipping {
+                None
+            } else if line.len() > self.limit {
+                Some(self.too_long(line))
+            } else if whole || self.ended && !line.is_empty() {
+                Some(Found::Line(line.to_vec()))
+            } else {
+                None
+            };
+            self.searched = end + usize::from(whole);
+            // Of a line that is not whole, what was given out is all that is given out.
+            if whole || self.skipping || found.is_some() {
+                self.start = self.searched;
+                self.skipping = !whole && (self.skipping || found.is_some());
             }
-            self.searched = self.buffer.len();
-            if self.skipping {
-                self.clear();
-                return None;
+            if found.is_some() || !whole {
+                return found;
             }
-            if self.buffer.len() > self.limit {
-                let line = std::mem::take(&mut self.buffer);
-                self.clear();
-                self.skipping = true;
-                return Some(self.too_long(line));
-            }
-            if self.ended && !self.buffer.is_empty() {
-                let line = std::mem::take(&mut self.buffer);
-                self.clear();
-                return Some(Found::Line(line));
-            }
-            return None;
         }
     }
 
-    fn too_long(&self, mut line: Vec<u8>) -> Found {
+    fn too_long(&self, line: &[u8]) -> Found {
         match self.overlong {
             Overlong::Refuse => Found::Overlong,
-            Overlong::Cut => {
-                line.truncate(self.limit);
-                Found::Line(line)
-            }
+            Overlong::Cut => Found::Line(line.get(..self.limit).unwrap_or(line).to_vec()),
         }
     }
 
-    fn clear(&mut self) {
-        self.buffer.clear();
-        self.searched = 0;
+    /// Takes the beginning out of the buffer.
+    fn forget(&mut self, length: usize) {
+        self.buffer.drain(..length);
+        self.start -= length;
+        self.searched -= length;
     }
 }
 

@@ -3,6 +3,8 @@
 //! Reading never waits for writing, nor writing for reading: a program that does the one and not the
 //! other is not answered by a deadlock. What is in memory is bounded: events by their permits,
 //! answers to look-ups by [`MAX_LOOKUPS`], after which the program is not read until it reads.
+//!
+//! What the program says is taken in by `hear`.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -15,12 +17,13 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::error::{End, ProcessError};
-use super::journal::{Journal, printable};
+use super::journal::Journal;
 use super::keeper::Inbox;
 use super::launch::{Launch, Running};
 use super::lines::Found;
-use super::show;
-use super::wire::{self, Effect, FromProgram, Level, PROTOCOL, ToProgram};
+use super::wire::{Effect, Level, ToProgram};
+
+mod hear;
 
 /// How many answers to look-ups may wait for the program to read them.
 const MAX_LOOKUPS: usize = 16;
@@ -29,9 +32,6 @@ const MAX_LOOKUPS: usize = 16;
 /// its output may take to end: the two come one after the other, in either order, within
 /// milliseconds. Only a descendant that holds the pipe makes this wait last.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// How much of a line that is none is shown in an error, in bytes.
-const EXCERPT: usize = 200;
 
 /// The times of a program's life.
 #[derive(Clone, Copy, Debug)]
@@ -359,153 +359,6 @@ impl Session {
             self.written = 0;
         }
     }
-
-    /// Takes in a line of the program's.
-    fn hear(&mut self, line: &[u8]) -> Result<(), End> {
-        if line.iter().all(u8::is_ascii_whitespace) {
-            return Ok(());
-        }
-        let garbage = |reason: String| End::Garbage {
-            reason,
-            line: excerpt(line),
-        };
-        let value: serde_json::Value =
-            serde_json::from_slice(line).map_err(|error| garbage(error.to_string()))?;
-        // An answer with a mistake in it is the failure of one run; anything else that is wrong
-        // means that nothing from this program can be relied on.
-        let answers = value
-            .get("type")
-            .and_then(|word| word.as_str())
-            .is_some_and(|word| matches!(word, "effects" | "output" | "error" | "progress"));
-        let id = value.get("id").and_then(serde_json::Value::as_u64);
-        match serde_json::from_value::<FromProgram>(value) {
-            Ok(said) => self.take_in(said, garbage),
-            Err(error) => match id {
-                Some(id) if answers => {
-                    self.answered(id, Err(ProcessError::Answer(error.to_string())));
-                    Ok(())
-                }
-                _ => Err(garbage(error.to_string())),
-            },
-        }
-    }
-
-    fn take_in(
-        &mut self,
-        said: FromProgram,
-        garbage: impl FnOnce(String) -> End,
-    ) -> Result<(), End> {
-        let starting = matches!(self.state, State::Starting { .. });
-        match said {
-            FromProgram::Log { level, message } => self.journal.say(level, &message),
-            FromProgram::Ready { protocol } if starting => {
-                if protocol != PROTOCOL {
-                    return Err(End::Version(protocol));
-                }
-                self.state = State::Ready;
-                self.journal.say(Level::Debug, "the program is ready");
-            }
-            FromProgram::Ready { .. } if matches!(self.state, State::Ready) => {
-                return Err(garbage("it was ready before".to_owned()));
-            }
-            // It says so while it is ended.
-            FromProgram::Ready { .. } => {}
-            _ if starting => return Err(garbage("it has to say `ready` first".to_owned())),
-            FromProgram::Effects { id, effects } => self.answered(id, Ok(Answer::Effects(effects))),
-            FromProgram::Output {
-                id,
-                text,
-                media_type,
-            } => {
-                let mut output = TaskOutput::text(text);
-                if media_type.is_some() {
-                    output.media_type = media_type;
-                }
-                self.answered(id, Ok(Answer::Output(output)));
-            }
-            FromProgram::Error {
-                id,
-                message,
-                transient,
-                code,
-            } => self.answered(
-                id,
-                Err(ProcessError::Failed {
-                    message,
-                    transient,
-                    code,
-                }),
-            ),
-            FromProgram::Progress { id, progress, note } => {
-                if let Some(Asked {
-                    subject: Subject::Task(desk),
-                    given_up: None,
-                    ..
-                }) = self.asked.get(&id)
-                {
-                    desk.progress(progress, note);
-                }
-            }
-            FromProgram::Find { id, query } => self.find(id, query),
-            FromProgram::Resolve { id, name } => self.resolve(id, &name),
-        }
-        Ok(())
-    }
-
-    fn answered(&mut self, id: u64, answer: Result<Answer, ProcessError>) {
-        let Some(asked) = self.asked.remove(&id) else {
-            self.journal.say(
-                Level::Warn,
-                &format!("the program answers {id}, which was not asked or was answered before"),
-            );
-            return;
-        };
-        self.last_answer = Some(Instant::now());
-        let fits = match (&asked.subject, &answer) {
-            (_, Err(_))
-            | (Subject::Event { .. }, Ok(Answer::Effects(_)))
-            | (Subject::Task(_), Ok(Answer::Output(_))) => true,
-            (Subject::Event { .. }, Ok(Answer::Output(_)))
-            | (Subject::Task(_), Ok(Answer::Effects(_))) => false,
-        };
-        asked.give(if fits {
-            answer
-        } else {
-            Err(ProcessError::Answer(
-                "an event is answered with `effects`, a task with `output`".to_owned(),
-            ))
-        });
-    }
-
-    fn find(&mut self, id: u64, query: wire::Query) {
-        let cards = self.view.as_ref().map_or_else(Vec::new, |view| {
-            let found = view.world.find(&show::query(query), view.now_ms());
-            // A limit that a world does not know of holds all the same.
-            found.iter().take(wire::MAX_CARDS).map(show::card).collect()
-        });
-        self.say(&ToProgram::Found { id, cards }, true);
-    }
-
-    fn resolve(&mut self, id: u64, name: &str) {
-        let (address, message) = match &self.view {
-            None => (
-                None,
-                Some("nothing can be looked up before the first event".to_owned()),
-            ),
-            Some(view) => match view.world.resolve(name, view.now_ms()) {
-                Ok(address) => (Some(address.to_string()), None),
-                Err(error) => (None, Some(error.to_string())),
-            },
-        };
-        self.say(
-            &ToProgram::Resolved {
-                id,
-                address,
-                message,
-            },
-            true,
-        );
-    }
 }
 
 /// A line as it is written. What is made of it here has no key that is no text, so it always is one.
@@ -534,14 +387,4 @@ async fn until(due: Option<Instant>) {
         Some(due) => sleep_until(due).await,
         None => std::future::pending().await,
     }
-}
-
-/// How a line begins.
-fn excerpt(line: &[u8]) -> String {
-    let cut = line.get(..EXCERPT).unwrap_or(line);
-    let mut text = printable(&String::from_utf8_lossy(cut));
-    if cut.len() < line.len() {
-        text.push('…');
-    }
-    text
 }

@@ -6,6 +6,7 @@
 
 mod hostile;
 mod keys;
+mod log;
 mod lookups;
 mod page;
 mod python;
