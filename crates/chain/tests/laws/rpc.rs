@@ -1,6 +1,6 @@
 //! What only RPC has to do with.
 
-use agentry_chain::{ChainSource, SourceError, Start};
+use agentry_chain::{ChainSource, Interest, SourceError, Start};
 use agentry_protocol::BlockHeight;
 
 use crate::model::Sort;
@@ -50,6 +50,39 @@ async fn requests_follow_what_is_new() {
         stage.requests() - before < pages + 6,
         "{} requests",
         stage.requests() - before
+    );
+}
+
+/// A read of a chain in which nothing is wanted ends, so that its position can be stored.
+#[tokio::test]
+async fn a_long_chain_is_read_in_parts() {
+    struct Nothing;
+    impl Interest for Nothing {
+        fn wants(&self, _: &str, _: &str) -> bool {
+            false
+        }
+    }
+    let mut stage = Stage::new(Kind::Rpc).await;
+    for _ in 0..600 {
+        stage.append(&[Sort::Mine]);
+    }
+    let mut source = stage.rpc();
+    let mut cursor = source.begin(FROM_0).await.unwrap();
+    let mut reads = 0;
+    loop {
+        let batch = source.read(&cursor, &Nothing, 1_000).await.unwrap();
+        assert!(batch.events.is_empty());
+        assert!(batch.cursor.height() > cursor.height(), "it moves on");
+        cursor = batch.cursor;
+        reads += 1;
+        if !batch.more {
+            break;
+        }
+    }
+    assert!(reads > 1, "{reads} reads");
+    assert_eq!(
+        cursor.height(),
+        source.head().await.unwrap().map(|head| head.height)
     );
 }
 
