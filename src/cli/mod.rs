@@ -7,7 +7,7 @@
 //! | [`output`] | printing for people and for programs |
 //! | [`logging`] | logs, to standard error |
 //! | `args` | values that several commands take |
-//! | [`agent`], [`chain`], [`completions`], [`config`], [`demo`], [`devnet`], [`queue`], [`run`], [`tx`], [`wallet`] | one group of commands each |
+//! | [`agent`], [`chain`], [`completions`], [`config`], [`demo`], [`devnet`], [`queue`], [`reload`], [`run`], [`task`], [`tx`], [`wallet`] | one group of commands each |
 //!
 //! A binary with behaviours of its own is
 //! ```no_run
@@ -28,13 +28,16 @@ pub mod global;
 pub mod logging;
 pub mod output;
 pub mod queue;
+pub mod reload;
 pub mod run;
+pub mod task;
 pub mod tx;
 pub mod wallet;
 
 use std::ffi::OsString;
 use std::io::Write;
 
+use agentry_behaviours::confine;
 use agentry_sdk::Registry;
 use clap::{Parser, Subcommand};
 
@@ -56,11 +59,20 @@ pub struct Cli {
 enum Command {
     /// Hosts the agents of agents.toml
     Run(run::RunArgs),
+    /// Applies to the running runtime what changed in the configuration
+    ///
+    /// It reads its configuration anew, as on SIGHUP: agents, fleets, contacts and defaults are
+    /// added, changed and removed while the others run. If anything is wrong, or needs a restart,
+    /// nothing is applied; then every reason is printed, and the exit code is 78.
+    Reload(reload::ReloadArgs),
     /// Two nodes, two agents, a ping and its pong, with evidence
     Demo(demo::DemoArgs),
     /// Messages from and to agents
     #[command(subcommand)]
     Agent(agent::AgentCommand),
+    /// Jobs that agents are asked for, and those that they do
+    #[command(subcommand)]
+    Task(task::TaskCommand),
     /// Inbox, outbox and dead letters of a store
     #[command(subcommand)]
     Queue(queue::QueueCommand),
@@ -82,7 +94,18 @@ enum Command {
 }
 
 /// Runs the command line of this process with these kinds of behaviours, to its end.
+///
+/// It must be called first of all in `main`: this binary is also its own helper, which keeps the
+/// programs of tasks within their limits ([`agentry_behaviours::confine`]), and as that it needs
+/// to be alone in its process.
 pub fn main_with(registry: Registry) -> std::process::ExitCode {
+    let mut arguments = std::env::args_os();
+    if arguments
+        .nth(1)
+        .is_some_and(|first| first == confine::SUBCOMMAND)
+    {
+        return confine::main(arguments);
+    }
     run_with(registry, std::env::args_os()).into()
 }
 
@@ -120,8 +143,10 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
     })?;
     match command {
         Command::Run(args) => run::run(args, context),
+        Command::Reload(args) => reload::run(args, context),
         Command::Demo(args) => demo::run(args, context),
         Command::Agent(command) => agent::run(command, context),
+        Command::Task(command) => task::run(command, context),
         Command::Queue(command) => queue::run(command, context),
         Command::Devnet(args) => devnet::run(args, context),
         Command::Wallet(command) => wallet::run(command, context),

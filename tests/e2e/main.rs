@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`kill`] | `kill -9` at named points and at random moments: every ping is answered once |
 //! | [`faults`] | the same while the node has each of the real node's faults |
+//! | [`conversation`] | both for every behaviour: acknowledgments, tasks, what is sent again |
 //! | [`nodes`] | the same while nodes go away, follow, reorganise deeply, or wallets cannot pay |
 //! | [`hostile`] | the same among transactions that nobody should have let in |
 //! | [`stop`] | what SIGTERM finishes, and what it leaves for the next start |
@@ -23,6 +24,7 @@
     reason = "seeds and timings are told"
 )]
 
+mod conversation;
 mod faults;
 mod hostile;
 mod kill;

@@ -53,6 +53,8 @@ pub(crate) struct Setup {
     pub(crate) faults: &'static [&'static str],
     /// The port of something else than the node that the runtime posts to.
     pub(crate) submit: Option<u16>,
+    /// What every hosted wallet does.
+    pub(crate) behaviours: &'static str,
 }
 
 impl Default for Setup {
@@ -70,6 +72,7 @@ impl Default for Setup {
             // The trap that every test sets: whoever posts carelessly destroys a block.
             faults: &["replay-destroys-block"],
             submit: None,
+            behaviours: "{ kind = \"pong\" }",
         }
     }
 }
@@ -212,8 +215,8 @@ impl World {
              [http]\nlisten = \"127.0.0.1:0\"\n\
              [defaults]\nper_sender_rate = \"unlimited\"\ndaily_budget = 1_000_000_000\n\
              [[fleet]]\nname = \"fleet\"\nvault = \"fleet.vault\"\npassword_file = \"password\"\n\
-             behaviours = [{{ kind = \"pong\" }}]\n",
-            self.setup.final_depth
+             behaviours = [{}]\n",
+            self.setup.final_depth, self.setup.behaviours
         )
     }
 

@@ -1,0 +1,377 @@
+//! Every behaviour's promise, under kills and faults: each message is acted on once, each answer is
+//! mined once; acknowledgments, status, tasks done by real programs, and resends included.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use agentry_devnet::NoncePolicy;
+use agentry_protocol::command::{ExecuteAiJob, Prompt, StatusReport};
+use agentry_protocol::{
+    AckRequest, Envelope, Header, KnownCommand, MessageId, Number, Payload, Transaction, compose,
+};
+
+use crate::support::dice::Dice;
+use crate::support::world::{Setup, Source, World};
+use crate::support::{PATIENCE, within};
+
+/// What every agent does in these tests. The program takes a moment, so that kills come in its
+/// middle.
+const BEHAVIOURS: &str = r#"{ kind = "ack" }, { kind = "pong" }, { kind = "status" },
+    { kind = "tasks", allow = ["*"], types = { shout = { executor = "command", program = "sh",
+      args = ["-c", "sleep 0.05; tr a-z A-Z"], attempts = 100, concurrency = 4 } } }"#;
+
+/// What may be asked.
+#[derive(Clone, Copy, Debug)]
+enum Question {
+    Ping,
+    Status,
+    Job,
+}
+
+/// A message that was sent, in however many transactions.
+#[derive(Clone, Debug)]
+struct Asked {
+    question: Question,
+    /// The hashes of its transactions, and their bodies.
+    copies: Vec<(String, String)>,
+    agent: String,
+}
+
+/// A conversation with the agents of a world.
+struct Conversation<'a> {
+    world: &'a World,
+    asked: Mutex<Vec<Asked>>,
+}
+
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    u64::try_from(now.as_millis()).unwrap()
+}
+
+impl<'a> Conversation<'a> {
+    fn with(world: &'a World) -> Self {
+        Self {
+            world,
+            asked: Mutex::default(),
+        }
+    }
+
+    /// Asks an agent something, now and then in two transactions.
+    fn ask(&self, dice: &mut Dice) {
+        let agent = &self.world.agents[dice.below(self.world.agents.len())];
+        let wallet = self.world.fresh();
+        let question = dice.pick(&[Question::Ping, Question::Status, Question::Job]);
+        let payload = match question {
+            Question::Ping => Payload::Text("ping".to_owned()),
+            Question::Status => KnownCommand::StatusReport(StatusReport::default()).to_payload(),
+            Question::Job => KnownCommand::ExecuteAiJob(ExecuteAiJob {
+                kind: "shout".parse().unwrap(),
+                prompt: Some("hello".parse::<Prompt>().unwrap()),
+                model: None,
+                params: None,
+                deadline: None,
+            })
+            .to_payload(),
+        };
+        let header = Header {
+            id: Some(MessageId::generate(now_ms()).unwrap()),
+            ack: Some(AckRequest::Done),
+            key: Some(wallet.public_key),
+            ..Header::default()
+        };
+        let payload = compose(&payload, Some(&header)).unwrap();
+        let copies = (0..1 + u64::from(dice.below(3) == 0))
+            .map(|nonce| {
+                let signed = Transaction {
+                    from: wallet.address.clone(),
+                    to: agent.address.clone(),
+                    amount: Number::from(0_u64),
+                    fee: Number::from(10_u64),
+                    nonce: Number::from(nonce),
+                    payload: payload.clone(),
+                    chain_id: "ait-devnet".parse().unwrap(),
+                }
+                .sign(&wallet.key);
+                self.world.post(&signed.body());
+                (signed.hash().to_string(), signed.body())
+            })
+            .collect();
+        self.lock().push(Asked {
+            question,
+            copies,
+            agent: agent.address.to_string(),
+        });
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Asked>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Posts again what is neither pending nor mined.
+    fn mend(&self) {
+        let bodies: BTreeMap<String, String> = self
+            .lock()
+            .iter()
+            .flat_map(|asked| asked.copies.clone())
+            .collect();
+        for hash in self.world.chain.absent(bodies.keys().cloned()) {
+            self.world.post(&bodies[&hash]);
+        }
+    }
+
+    /// What stands on the chain as answers to each message: how often each thing is said.
+    fn answers(&self) -> Vec<(Asked, BTreeMap<String, usize>)> {
+        let asked = self.lock().clone();
+        let chain = self.world.chain.transactions();
+        let mut said: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+        for one in &chain {
+            let Some(stored) = &one.stored else { continue };
+            let envelope = Envelope::read(&stored.payload);
+            let Some(re) = envelope.header().and_then(|header| header.re) else {
+                continue;
+            };
+            let word = match &envelope.payload {
+                Payload::Text(text) => text.clone(),
+                Payload::Command(command) => match KnownCommand::read(command).unwrap() {
+                    Some(KnownCommand::Ack(ack)) => format!("ACK {}", ack.status),
+                    Some(KnownCommand::JobComplete(done)) => {
+                        format!(
+                            "JOB_COMPLETE {}",
+                            done.result.text().contains("HELLO")
+                        )
+                    }
+                    Some(other) => other.name().to_owned(),
+                    None => command.cmd.clone(),
+                },
+                Payload::Opaque(json) => json.to_compact(),
+            };
+            said.entry((one.sender.clone(), re.to_string()))
+                .or_default()
+                .push(word);
+        }
+        asked
+            .into_iter()
+            .map(|asked| {
+                let mut counts = BTreeMap::new();
+                for (hash, _) in &asked.copies {
+                    for word in said
+                        .get(&(asked.agent.clone(), hash.clone()))
+                        .into_iter()
+                        .flatten()
+                    {
+                        *counts.entry(word.clone()).or_default() += 1;
+                    }
+                }
+                (asked, counts)
+            })
+            .collect()
+    }
+
+    /// The messages that are not answered whole yet; panics over what must never be.
+    fn open(&self) -> Vec<String> {
+        let mut open = Vec::new();
+        for (asked, counts) in self.answers() {
+            let answer = match asked.question {
+                Question::Ping => "pong",
+                Question::Status => "STATUS",
+                Question::Job => "JOB_COMPLETE true",
+            };
+            let wanted = ["ACK RECEIVED", answer, "ACK DONE"];
+            for (word, count) in &counts {
+                assert!(
+                    *count == 1 && wanted.contains(&word.as_str()),
+                    "{word} stands {count} times on the chain for {asked:?}: {counts:?}"
+                );
+            }
+            if counts.len() < wanted.len() {
+                open.push(format!("{:?}: {counts:?}", asked.copies));
+            }
+        }
+        open
+    }
+
+    /// Waits until all is answered, each thing once.
+    fn settle(&self) {
+        let mut looked = Instant::now();
+        let settled = within(PATIENCE, || {
+            if looked.elapsed() > self.world.chain.block_time() * 2 {
+                self.mend();
+                looked = Instant::now();
+            }
+            self.open().is_empty().then_some(())
+        });
+        assert!(
+            settled.is_some(),
+            "not answered in time: {:#?}",
+            self.open()
+        );
+    }
+
+    /// Settles, and sees to it that nothing follows.
+    fn finish(&self, runtime: crate::support::runtime::Runtime) {
+        self.settle();
+        self.world.chain.await_blocks(self.world.chain.head(), 3);
+        runtime.stop();
+        self.world.chain.await_blocks(self.world.chain.head(), 3);
+        assert!(self.open().is_empty());
+        let careless = self.world.chain.destroyed();
+        assert!(careless.is_empty(), "blocks were destroyed: {careless:?}");
+        let asked = self.lock().len();
+        assert!(asked > 0, "nothing was asked: the test shows nothing");
+        println!("{asked} messages, each answered once");
+    }
+}
+
+fn world(test: &str, dice: &mut Dice, source: Source, nonces: NoncePolicy) -> World {
+    let setup = Setup {
+        agents: 4,
+        source,
+        nonces,
+        behaviours: BEHAVIOURS,
+        ..Setup::default()
+    };
+    World::new(test, dice, setup)
+}
+
+/// Kills at random moments while messages come.
+fn killed(test: &str, source: Source, nonces: NoncePolicy, kills: usize) {
+    let mut dice = Dice::new(test);
+    let world = world(test, &mut dice, source, nonces);
+    let conversation = Conversation::with(&world);
+    for _ in 0..kills {
+        let mut runtime = world.spawn(&[], &[]);
+        assert!(runtime.ready(), "the runtime ended at its start");
+        for _ in 0..4 {
+            conversation.ask(&mut dice);
+            std::thread::sleep(dice.up_to(Duration::from_millis(120)));
+        }
+        conversation.mend();
+        runtime.kill();
+    }
+    conversation.finish(world.run());
+}
+
+#[test]
+fn every_behaviour_answers_once_through_kills_reading_the_database() {
+    killed(
+        "every_behaviour_answers_once_through_kills_reading_the_database",
+        Source::Db,
+        NoncePolicy::Ignored,
+        8,
+    );
+}
+
+#[test]
+fn every_behaviour_answers_once_through_kills_over_rpc_with_sequential_nonces() {
+    killed(
+        "every_behaviour_answers_once_through_kills_over_rpc_with_sequential_nonces",
+        Source::Rpc,
+        NoncePolicy::Sequential,
+        5,
+    );
+}
+
+#[test]
+fn every_behaviour_answers_once_through_faults() {
+    let test = "every_behaviour_answers_once_through_faults";
+    let mut dice = Dice::new(test);
+    let world = world(test, &mut dice, Source::Db, NoncePolicy::Ignored);
+    let conversation = Conversation::with(&world);
+    let runtime = world.run();
+    for faults in [
+        &["replay-destroys-block", "silent-drop=0.2"][..],
+        &["replay-destroys-block", "error-500=0.3", "lose-answer=0.2"],
+        &["replay-destroys-block", "error-429=0.3"],
+    ] {
+        world.chain.set(faults);
+        for _ in 0..10 {
+            conversation.ask(&mut dice);
+            std::thread::sleep(dice.up_to(Duration::from_millis(60)));
+        }
+        conversation.settle();
+    }
+    world.chain.set(&["replay-destroys-block"]);
+    conversation.finish(runtime);
+}
+
+/// Asks of the runtime's own, which it sends again until they are acknowledged, on a node that
+/// drops one transaction in five, through kills: the receiver acts once on each.
+#[test]
+fn what_is_sent_again_is_acted_on_once() {
+    let test = "what_is_sent_again_is_acted_on_once";
+    let mut dice = Dice::new(test);
+    let world = world(test, &mut dice, Source::Db, NoncePolicy::Ignored);
+    world
+        .chain
+        .set(&["replay-destroys-block", "silent-drop=0.2"]);
+    let mut rows = Vec::new();
+    for round in 0..3 {
+        let runtime = world.run();
+        for _ in 0..4 {
+            let from = dice.below(world.agents.len());
+            let to = (from + 1) % world.agents.len();
+            let sent = world.ask(&[
+                "agent",
+                "message",
+                "--wallet",
+                &format!("fleet/agent-{from}"),
+                "--to",
+                world.agents[to].address.as_str(),
+                "ping",
+                "--ack",
+                "done",
+                // So short that most are sent again though nothing was lost.
+                "--within",
+                "150ms",
+                "--resends",
+                "50",
+            ]);
+            rows.push(sent["outbox"].as_i64().unwrap());
+        }
+        if round < 2 {
+            std::thread::sleep(dice.up_to(Duration::from_millis(300)));
+            runtime.kill();
+        } else {
+            settle_receipts(&world, &rows);
+            world.chain.await_blocks(world.chain.head(), 3);
+            runtime.stop();
+        }
+    }
+    let copies = |filter: &str| {
+        let db = agentry::store::open_for_reading(&world.path().join("agentry.db")).unwrap();
+        let sql = format!("SELECT count(*) FROM outbox WHERE {filter}");
+        db.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert!(
+        copies("resend_of IS NOT NULL") > 0,
+        "nothing was sent again"
+    );
+    let asked = i64::try_from(rows.len()).unwrap();
+    for answer in ["\"text\":\"pong\"", "RECEIVED", "DONE"] {
+        let answer = answer.replace('\'', "''");
+        let said = copies(&format!("instr(payload, '{answer}') > 0"));
+        assert_eq!(said, asked, "{answer}");
+    }
+}
+
+/// Waits until all of these messages are acknowledged.
+fn settle_receipts(world: &World, rows: &[i64]) {
+    let states = || -> Vec<String> {
+        let db = agentry::store::open_for_reading(&world.path().join("agentry.db")).unwrap();
+        rows.iter()
+            .map(|row| {
+                db.query_row(
+                    "SELECT state FROM receipt WHERE outbox = ?1",
+                    [row],
+                    |row| row.get(0),
+                )
+                .unwrap()
+            })
+            .collect()
+    };
+    let done = within(PATIENCE, || {
+        states().iter().all(|state| state == "done").then_some(())
+    });
+    assert!(done.is_some(), "not acknowledged in time: {:?}", states());
+}
