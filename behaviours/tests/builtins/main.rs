@@ -6,6 +6,7 @@ mod ack;
 mod contract;
 mod conversation;
 mod pong;
+mod reference;
 mod status;
 mod support;
 mod tasks;
