@@ -31,7 +31,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use agentry_protocol::{BlockHash, ChainId};
+use agentry_protocol::{BlockHash, BlockHeight, ChainId};
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
@@ -168,6 +168,10 @@ impl ChainSource for ChainDb {
 
     async fn head(&mut self) -> Result<Option<Head>, SourceError> {
         self.run(Reader::head).await
+    }
+
+    async fn time(&mut self, height: BlockHeight) -> Result<Option<u64>, SourceError> {
+        self.run(move |reader| reader.time(height.0)).await
     }
 
     async fn begin(&mut self, start: Start) -> Result<Cursor, SourceError> {

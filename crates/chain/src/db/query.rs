@@ -149,6 +149,16 @@ impl<'a> Query<'a> {
         collect(rows, block_row)
     }
 
+    /// When the block of a height was made, as the node spells it.
+    pub(super) fn time(&self, height: u64) -> Answer<Option<String>> {
+        let sql = "SELECT timestamp FROM block WHERE chain_id = ?1 AND height = ?2";
+        self.prepare(sql)?
+            .query_row(params![self.chain, to_sql(height)], |row| {
+                Ok(text(row.get_ref(0)?))
+            })
+            .optional()
+    }
+
     /// At most `limit` blocks at or below a height, descending.
     pub(super) fn blocks_down_from(&self, height: u64, limit: usize) -> Answer<Vec<BlockRow>> {
         let sql = "SELECT id, height, hash, tx_count, octet_length(block_metadata) FROM block \
@@ -392,6 +402,7 @@ mod tests {
             assert!(query.has_tables().unwrap());
             assert_eq!(query.head().unwrap().unwrap().height(), 49_999);
             assert_eq!(query.block(25_000).unwrap().unwrap().height(), 25_000);
+            assert!(query.time(25_000).unwrap().is_some());
             assert_eq!(query.blocks(49_936, 49_999, 500).unwrap().len(), 64);
             assert_eq!(query.blocks_down_from(25_000, 64).unwrap().len(), 64);
             assert_eq!(query.last_block_id().unwrap(), 50_000);

@@ -13,7 +13,7 @@ use super::query::Query;
 use super::session::{Outcome, Session};
 use super::work::Work;
 use crate::node::Head;
-use crate::source::{Batch, Cursor, SourceError, Start};
+use crate::source::{Batch, Cursor, SourceError, Start, milliseconds};
 
 /// The database as one thread sees it.
 #[derive(Debug)]
@@ -80,6 +80,13 @@ impl Reader {
             Ok(query.head()?.map(|block| block.head))
         })
         .map(Option::flatten)
+    }
+
+    pub(super) fn time(&mut self, height: u64) -> Result<Option<u64>, SourceError> {
+        let text = self.snapshot("reading a block's time", |query, _| {
+            query.time(height).map_err(Failure::from)
+        })?;
+        Ok(text.flatten().and_then(|text| milliseconds(&text)))
     }
 
     pub(super) fn begin(&mut self, start: Start) -> Result<Cursor, SourceError> {

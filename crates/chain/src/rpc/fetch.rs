@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use agentry_protocol::{BlockHash, BlockHeight};
 
 use crate::node::{Head, NodeClient, NodeError, RawBlock};
+use crate::source::milliseconds;
 
 /// After so many blocks in a row that cannot be given, and none that can, the node is taken to be ill.
 const HOPELESS: usize = 16;
@@ -65,6 +66,14 @@ impl Fetch {
     pub(super) async fn header(&self, height: u64) -> Result<Option<Head>, NodeError> {
         let blocks = self.ask(height, height, false).await?;
         Ok(blocks.into_iter().next().map(|block| block.head))
+    }
+
+    /// When a block was made. None: there is no such block, or it does not say.
+    pub(super) async fn time(&self, height: u64) -> Result<Option<u64>, NodeError> {
+        let blocks = self.ask(height, height, false).await?;
+        Ok(blocks
+            .first()
+            .and_then(|block| milliseconds(&block.timestamp)))
     }
 
     async fn ask(&self, from: u64, to: u64, rows: bool) -> Result<Vec<RawBlock>, NodeError> {

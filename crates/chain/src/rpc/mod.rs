@@ -17,7 +17,7 @@ mod window;
 
 use std::time::Duration;
 
-use agentry_protocol::{BlockHash, ChainId};
+use agentry_protocol::{BlockHash, BlockHeight, ChainId};
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep_until};
 
@@ -139,6 +139,10 @@ impl ChainSource for RpcSource {
         Ok(self.fetch.head().await?)
     }
 
+    async fn time(&mut self, height: BlockHeight) -> Result<Option<u64>, SourceError> {
+        Ok(self.fetch.time(height.0).await?)
+    }
+
     async fn begin(&mut self, start: Start) -> Result<Cursor, SourceError> {
         let head = self.fetch.head().await?;
         let height = head.as_ref().map(|head| head.height.0);
@@ -162,7 +166,7 @@ impl ChainSource for RpcSource {
         };
         let window = Trail::window_start(below);
         if let Some(hash) = cursor.genesis.filter(|_| window > 0) {
-            let height = agentry_protocol::BlockHeight(0);
+            let height = BlockHeight(0);
             cursor.trail.push(entry(
                 &Head {
                     height,

@@ -3,6 +3,7 @@
 mod cursor;
 mod error;
 mod event;
+mod time;
 mod trail;
 
 use async_trait::async_trait;
@@ -15,6 +16,7 @@ pub use cursor::Cursor;
 pub(crate) use cursor::{Kind, Mark, Origin};
 pub use error::SourceError;
 pub use event::{Batch, ChainEvent, ChainTransaction};
+pub(crate) use time::milliseconds;
 pub(crate) use trail::{Entry, HashPrint, Trail, WINDOW};
 
 /// Where the chain can be read, from a position on.
@@ -47,6 +49,13 @@ pub trait ChainSource: Send {
     /// # Errors
     /// When the source cannot be read; see [`SourceError::is_transient`].
     async fn head(&mut self) -> Result<Option<Head>, SourceError>;
+
+    /// When the block of a height was made, as the chain says: milliseconds since the epoch. None:
+    /// there is no such block, or what it says cannot be read.
+    ///
+    /// # Errors
+    /// When the source cannot be read; see [`SourceError::is_transient`].
+    async fn time(&mut self, height: BlockHeight) -> Result<Option<u64>, SourceError>;
 
     /// A cursor that begins at `start`. It delivers nothing yet.
     ///

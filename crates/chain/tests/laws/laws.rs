@@ -34,6 +34,10 @@ async fn everything_once_and_in_order(kind: Kind) {
     assert_eq!(follower.cursor().height(), Some(BlockHeight(300)));
     let head = source.head().await.unwrap().unwrap();
     assert_eq!(head.hash.to_string(), model.blocks[300].hash);
+    // 2026-04-01, as the model's blocks say.
+    let time = source.time(BlockHeight(300)).await.unwrap();
+    assert_eq!(time, Some(1_775_001_600_000));
+    assert_eq!(source.time(BlockHeight(301)).await.unwrap(), None);
     let genesis = source.genesis().await.unwrap().unwrap();
     assert_eq!(genesis.to_string(), model.blocks[0].hash);
     assert_eq!(follower.cursor().genesis(), Some(&genesis));
