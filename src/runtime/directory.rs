@@ -18,6 +18,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use agentry_protocol::{Address, EncryptionKey, PublicKey};
@@ -38,8 +39,9 @@ pub struct Directory(Arc<Inner>);
 struct Inner {
     table: RwLock<Table>,
     contacts: RwLock<Arc<[Contact]>>,
-    /// One refresh at a time: what was read first must not be put down last.
-    refreshing: tokio::sync::Mutex<()>,
+    /// The addresses whose cards are to be read anew. Locked while they are: what was read first
+    /// must not be put down last.
+    stale: tokio::sync::Mutex<BTreeSet<Address>>,
 }
 
 impl Directory {
@@ -75,13 +77,15 @@ impl Directory {
     /// Reads the cards of these addresses anew: after a commit whose receipt names them.
     ///
     /// # Errors
-    /// The store cannot be read; the directory is as it was.
+    /// The store cannot be read; the directory is as it was, and the next refresh reads these
+    /// addresses, too.
     pub async fn refresh(&self, store: &Store, addresses: &[Address]) -> Result<(), StoreError> {
-        if addresses.is_empty() {
+        let mut stale = self.0.stale.lock().await;
+        stale.extend(addresses.iter().cloned());
+        if stale.is_empty() {
             return Ok(());
         }
-        let _alone = self.0.refreshing.lock().await;
-        let wanted = addresses.to_vec();
+        let wanted = stale.clone();
         let found = store
             .read(move |db| {
                 wanted
@@ -100,6 +104,7 @@ impl Directory {
                 None => table.remove(&address),
             }
         }
+        stale.clear();
         Ok(())
     }
 

@@ -86,7 +86,10 @@ impl Neighbour {
 
     fn names(&self) -> Vec<String> {
         let cards = self.cards();
-        let mut names: Vec<String> = cards.iter().map(|card| card.card.name.to_string()).collect();
+        let mut names: Vec<String> = cards
+            .iter()
+            .map(|card| card.card.name.to_string())
+            .collect();
         names.sort();
         names
     }
@@ -163,7 +166,9 @@ impl Said {
             chain_id: "ait-devnet".parse::<ChainId>().unwrap(),
         }
         .sign(&self.signer);
-        stage.node.submit(&signed.body()).await.unwrap()
+        // Without the key beside it a node takes whatever it is given.
+        let body = signed.stored().stored_text();
+        stage.node.submit(&body).await.unwrap()
     }
 }
 

@@ -289,6 +289,7 @@ impl Run {
                 .directory
                 .refresh(&self.shared.store, &receipt.cards)
                 .await?;
+            self.shared.metrics.directory(self.shared.directory.len());
             self.cards += found;
             self.gaps += gaps;
         }

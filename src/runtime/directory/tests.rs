@@ -9,8 +9,8 @@ use agentry_protocol::{
 };
 
 use super::*;
-use crate::store::commit::{CardSeen, Observation, Step, Survey};
 use crate::store::Commit;
+use crate::store::commit::{CardSeen, Observation, Step, Survey};
 
 const NOW: u64 = 1_800_000_000_000;
 const HOUR: u64 = 60 * 60 * 1000;
@@ -376,7 +376,10 @@ async fn a_name_of_two_is_nobodys_and_contacts_come_first() {
     let mut addresses = vec![address(1), address(2)];
     addresses.sort();
     let name = "twin".to_owned();
-    assert_eq!(resolve("twin"), Err(NameError::Ambiguous { name, addresses }));
+    assert_eq!(
+        resolve("twin"),
+        Err(NameError::Ambiguous { name, addresses })
+    );
     // In a card that has expired a name is free again.
     assert!(stage.directory.named("twin", NOW + 2 * DAY).is_err());
     stage.observe(vec![withdrawn(2, 7)]).await;
@@ -439,9 +442,13 @@ async fn old_blocks_do_not_bring_back_what_was_taken_back_since() {
     assert_eq!(stage.rows().await, 3, "what a final one supersedes is gone");
     // A reorganisation that this reading noticed takes back what it had read, and no more.
     let above = Some(BlockHeight(40));
-    stage.survey(vec![Step::Withdrawn { above }], Some(60)).await;
+    stage
+        .survey(vec![Step::Withdrawn { above }], Some(60))
+        .await;
     assert_eq!(stage.names(), ["new"]);
-    stage.survey(vec![announced(3, "again", 45)], Some(40)).await;
+    stage
+        .survey(vec![announced(3, "again", 45)], Some(40))
+        .await;
     assert_eq!(stage.names(), ["again", "new"]);
 }
 
