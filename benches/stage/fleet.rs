@@ -21,6 +21,9 @@ pub(crate) const ROUNDS: u32 = agentry_protocol::vault::ROUNDS;
 /// The key derivation of a vault that only has to be a vault.
 pub(crate) const FEW_ROUNDS: u32 = 1_000;
 
+/// Limits that nothing here reaches.
+const UNLIMITED: &str = "per_sender_rate = \"unlimited\"\ndaily_budget = 1_000_000_000";
+
 /// Wallets, and the folder with their vault.
 pub(crate) struct Fleet {
     dir: PathBuf,
@@ -81,6 +84,11 @@ impl Fleet {
 
     /// Writes agents.toml for a runtime that hosts all of them as `pong`, with a store of its own.
     pub(crate) fn configure(&self, name: &str, place: &Place) -> anyhow::Result<PathBuf> {
+        self.configure_with(name, place, UNLIMITED)
+    }
+
+    /// As [`configure`](Self::configure), with these keys of `[defaults]`.
+    fn configure_with(&self, name: &str, place: &Place, defaults: &str) -> anyhow::Result<PathBuf> {
         let db = match &place.db {
             Some(path) => format!("db = {:?}\n", path.display().to_string()),
             None => String::new(),
@@ -88,7 +96,7 @@ impl Fleet {
         let text = format!(
             "[chain]\nid = \"{}\"\nrpc = \"{}\"\nsubmit = \"{}\"\n{db}start = {}\n\
              [store]\npath = \"{name}.db\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
-             [defaults]\nper_sender_rate = \"unlimited\"\ndaily_budget = 1_000_000_000\n\
+             [defaults]\n{defaults}\n\
              [[fleet]]\nname = \"fleet\"\nvault = \"fleet.vault\"\npassword_file = \".password\"\n\
              behaviours = [{{ kind = \"pong\", trigger = \"ping\", reply = \"pong\" }}]\n",
             chain_id(),
@@ -103,7 +111,17 @@ impl Fleet {
 
     /// Hosts all of them in this process.
     pub(crate) fn host(&self, name: &str, place: &Place) -> anyhow::Result<Host> {
-        let path = self.configure(name, place)?;
+        self.host_with(name, place, UNLIMITED)
+    }
+
+    /// As [`host`](Self::host), with these keys of `[defaults]`.
+    pub(crate) fn host_with(
+        &self,
+        name: &str,
+        place: &Place,
+        defaults: &str,
+    ) -> anyhow::Result<Host> {
+        let path = self.configure_with(name, place, defaults)?;
         let overlay = Overlay {
             environment: Some(HashMap::new()),
             flags: Vec::new(),

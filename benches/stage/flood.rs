@@ -1,0 +1,133 @@
+//! One sender's flood, and another's single message.
+
+use std::time::{Duration, Instant};
+
+use agentry_devnet::{Devnet, DevnetConfig};
+use agentry_protocol::{
+    Address, Header, Payload, Seed, SigningKey, StoredTransaction, Transaction, compose,
+};
+
+use super::chain::{Blocks, chain_id};
+use super::fleet::{FEW_ROUNDS, Fleet, Place};
+use super::pings;
+
+/// How long any part of it may take before something must be wrong.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// The limits that agents.toml has by default.
+const DEFAULTS: &str = "per_sender_rate = \"60/min\"\ndaily_budget = 100_000";
+
+/// How many of a flood an agent answers at once: what the rate allows in a minute. Another comes
+/// with every second that passes.
+const BURST: usize = 60;
+
+/// What came of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Weathered {
+    /// How long it took to read, judge and store the flood.
+    pub(crate) stored: Duration,
+    /// How long another's message then took, from its block to the block of its answer.
+    pub(crate) answered: Duration,
+    /// How many of the flood were answered by then.
+    pub(crate) of_flood: usize,
+}
+
+/// Sends an agent this many proven messages of one sender, and then one of another's.
+pub(crate) fn weather(flood: usize) -> anyhow::Result<Weathered> {
+    let dir = tempfile::tempdir()?;
+    let fleet = Fleet::make(&dir.path().join("fleet"), 1, FEW_ROUNDS)?;
+    let agent = fleet
+        .addresses()
+        .first()
+        .ok_or_else(|| anyhow::anyhow!("no agent"))?
+        .clone();
+    let devnet = Devnet::start(DevnetConfig {
+        dir: dir.path().join("node"),
+        allocations: fleet.allocations(),
+        block_time: Duration::from_millis(100),
+        ..DevnetConfig::default()
+    })?;
+    let place = Place::db(devnet.dir(), &devnet.url());
+    let host = fleet.host_with("flood", &place, DEFAULTS)?;
+    let (flooder, other) = (wallet(0xf1), wallet(0x0e));
+    let messages: Vec<StoredTransaction> = (0..flood as u64)
+        .map(|number| proven(&flooder, &agent, number))
+        .collect();
+    let mut blocks = Blocks::open(devnet.dir())?;
+    devnet.pause_mining();
+    let began = blocks.add(messages)?;
+    devnet.resume_mining();
+    until("the flood is stored", || {
+        Ok(arrived(&dir.path().join("fleet/flood.db"))? >= flood)
+    })?;
+    let stored = began.elapsed();
+
+    devnet.pause_mining();
+    let asked = blocks.add([proven(&other, &agent, 0)])?;
+    devnet.resume_mining();
+    let address = |key: &SigningKey| Address::from_public_key(&key.public_key());
+    until("the other is answered", || {
+        Ok(blocks.answers(&address(&other))?.0 > 0)
+    })?;
+    let answered = asked.elapsed();
+    let (of_flood, _) = blocks.answers(&address(&flooder))?;
+    let allowed = BURST + usize::try_from(began.elapsed().as_secs())? + 1;
+    anyhow::ensure!(
+        of_flood <= allowed,
+        "{of_flood} of the flood are answered, {allowed} are allowed"
+    );
+    // Nothing of it is lost, and the other is answered once.
+    while blocks.head()? < blocks.height() + 3 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let (answers, _) = blocks.answers(&address(&other))?;
+    anyhow::ensure!(answers == 1, "{answers} answers to one message");
+    let kept = arrived(&dir.path().join("fleet/flood.db"))?;
+    anyhow::ensure!(kept == flood + 1, "{kept} messages are kept");
+    host.stop()?;
+    Ok(Weathered {
+        stored,
+        answered,
+        of_flood,
+    })
+}
+
+fn wallet(byte: u8) -> SigningKey {
+    SigningKey::from_seed(&Seed::from_bytes([byte; 32]))
+}
+
+/// A ping whose sender states his key.
+fn proven(from: &SigningKey, to: &Address, number: u64) -> StoredTransaction {
+    let header = Header {
+        key: Some(from.public_key()),
+        ..Header::default()
+    };
+    let ping = pings::ping(from, to, number);
+    let payload = compose(&Payload::Text("ping".to_owned()), Some(&header));
+    Transaction {
+        from: Address::from_public_key(&from.public_key()),
+        to: to.clone(),
+        amount: ping.stored().amount,
+        fee: ping.stored().fee,
+        nonce: ping.stored().nonce,
+        payload: payload.unwrap_or_else(|_| ping.stored().payload),
+        chain_id: chain_id(),
+    }
+    .sign(from)
+    .stored()
+}
+
+fn arrived(store: &std::path::Path) -> anyhow::Result<usize> {
+    let db = agentry::store::open_for_reading(store)?;
+    let count: i64 = db.query_row("SELECT count(*) FROM inbox", [], |row| row.get(0))?;
+    Ok(usize::try_from(count)?)
+}
+
+fn until(what: &str, mut so: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    let began = Instant::now();
+    while !so()? {
+        anyhow::ensure!(began.elapsed() < LIMIT, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
