@@ -15,6 +15,8 @@ use crate::wallet::{PasswordError, WalletError};
 pub enum ExitCode {
     /// All is well.
     Success = 0,
+    /// The command did its work, and what it waited for has failed.
+    Failed = 1,
     /// The command line makes no sense (`EX_USAGE`).
     Usage = 64,
     /// Data that cannot be understood (`EX_DATAERR`).

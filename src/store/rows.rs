@@ -197,6 +197,13 @@ words!(
     }
 );
 
+impl TaskState {
+    /// Whether it has not ended.
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Submitted | Self::Working)
+    }
+}
+
 /// A hosted wallet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentRow {

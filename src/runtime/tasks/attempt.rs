@@ -18,7 +18,7 @@ use crate::runtime::Shared;
 use crate::runtime::kill::{self, Point};
 use crate::runtime::router::WakeAgents;
 use crate::store::commit::TaskEnd;
-use crate::store::rows::TaskRow;
+use crate::store::rows::{TaskRow, TaskState};
 use crate::store::{AgentId, Commit, Receipt, StoreError};
 
 /// How long a future may take to go once it was dropped: one that blocks its thread cannot be
@@ -53,10 +53,20 @@ impl Links {
     /// # Errors
     /// The store refuses it.
     pub(super) async fn commit(&self, commit: Commit) -> Result<Receipt, StoreError> {
-        let ends = matches!(commit, Commit::TaskEnd { .. });
+        let ends = match &commit {
+            Commit::TaskEnd { end, .. } => Some(match end {
+                TaskEnd::Completed(_) => TaskState::Completed,
+                TaskEnd::Failed { .. } => TaskState::Failed,
+                TaskEnd::Canceled => TaskState::Canceled,
+            }),
+            _ => None,
+        };
         let receipt = self.shared.store.commit(commit).await?;
-        if ends {
+        if let Some(state) = ends {
             kill::pass(Point::AfterTaskEnd);
+            if !receipt.stale {
+                self.shared.metrics.task_ended(state);
+            }
         }
         self.wake(receipt.due.clone()).await;
         Ok(receipt)
@@ -156,10 +166,10 @@ impl Attempt {
                 changed = reported.changed(), if open => {
                     open = changed.is_ok();
                     if let Some(report) = reported.borrow_and_update().clone() {
-                        progress.report(report);
+                        progress.report(report, Instant::now());
                     }
                 }
-                () = sleep_until(progress.due()), if progress.due().is_some() => {
+                () = sleep_until(progress.due()) => {
                     self.record(&mut progress).await;
                 }
             }
@@ -212,7 +222,7 @@ impl Attempt {
     }
 
     async fn record(&self, progress: &mut Progress) {
-        let Some(((part, note), tell)) = progress.take() else {
+        let Some(((part, note), tell)) = progress.take(Instant::now()) else {
             return;
         };
         let commit = Commit::TaskProgress {
@@ -312,6 +322,7 @@ struct Progress {
     stored: bool,
     /// Whether the behaviour was told the latest.
     told: bool,
+    reported_at: Option<Instant>,
     stored_at: Option<Instant>,
     told_at: Option<Instant>,
 }
@@ -323,14 +334,16 @@ impl Progress {
             latest: None,
             stored: true,
             told: true,
+            reported_at: None,
             stored_at: None,
             told_at: None,
         }
     }
 
-    fn report(&mut self, report: Report) {
+    fn report(&mut self, report: Report, now: Instant) {
         if self.latest.as_ref() != Some(&report) {
             self.latest = Some(report);
+            self.reported_at = Some(now);
             self.stored = false;
             self.told = false;
         }
@@ -338,23 +351,25 @@ impl Progress {
 
     /// When the latest is to be stored or told; none, where it was.
     fn due(&self) -> Option<Instant> {
-        let after = |last: Option<Instant>, every: Duration| match last {
-            Some(last) => last.checked_add(every),
-            None => Some(Instant::now()),
-        };
-        if self.stored {
+        let tell_at = || {
             let every = self.tell_every.filter(|_| !self.told)?;
-            // Telling is storing, too.
-            after(self.told_at, every).max(after(self.stored_at, RECORD_EVERY))
+            self.told_at
+                .map_or(self.reported_at, |told| told.checked_add(every))
+        };
+        let store_at = self
+            .stored_at
+            .map_or(self.reported_at, |stored| stored.checked_add(RECORD_EVERY));
+        // Telling is storing, too.
+        if self.stored {
+            tell_at().max(store_at).filter(|_| tell_at().is_some())
         } else {
-            after(self.stored_at, RECORD_EVERY)
+            store_at
         }
     }
 
     /// The latest, to be stored now, and whether it is to be told.
-    fn take(&mut self) -> Option<(Report, bool)> {
+    fn take(&mut self, now: Instant) -> Option<(Report, bool)> {
         let report = self.latest.clone()?;
-        let now = Instant::now();
         let tell = self.tell_every.is_some_and(|every| {
             self.told_at
                 .is_none_or(|told| now.saturating_duration_since(told) >= every)
@@ -373,51 +388,58 @@ impl Progress {
 mod tests {
     use super::*;
 
-    fn report(progress: &mut Progress, part: f64) {
-        progress.report((part, None));
+    fn at(began: Instant, ms: u64) -> Instant {
+        began + Duration::from_millis(ms)
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn progress_is_stored_once_a_second_and_told_as_often_as_asked() {
+    #[test]
+    fn progress_is_stored_once_a_second_and_told_as_often_as_asked() {
         let mut progress = Progress::new(Some(Duration::from_secs(10)));
         assert_eq!(progress.due(), None);
         let began = Instant::now();
-        let mut stored = Vec::new();
-        let mut told = Vec::new();
+        let (mut stored, mut told) = (Vec::new(), Vec::new());
         for step in 0..300_u32 {
-            report(&mut progress, f64::from(step) / 300.0);
-            tokio::time::advance(Duration::from_millis(100)).await;
-            if progress.due().is_some_and(|due| due <= Instant::now()) {
-                let (_, tell) = progress.take().unwrap();
-                stored.push(began.elapsed().as_secs());
+            let now = at(began, u64::from(step) * 100);
+            progress.report((f64::from(step) / 300.0, None), now);
+            if progress.due().is_some_and(|due| due <= now) {
+                let (_, tell) = progress.take(now).unwrap();
+                stored.push(step);
                 if tell {
-                    told.push(began.elapsed().as_secs());
+                    told.push(step);
                 }
             }
         }
-        assert!((29..=31).contains(&stored.len()), "{stored:?}");
-        assert!((3..=4).contains(&told.len()), "{told:?}");
+        let expected: Vec<u32> = (0..30).map(|second| second * 10).collect();
+        assert_eq!(stored, expected);
+        assert_eq!(told, [0, 100, 200]);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn the_last_report_is_told_although_no_other_follows() {
+    #[test]
+    fn the_last_report_is_told_although_no_other_follows() {
         let mut progress = Progress::new(Some(Duration::from_secs(10)));
-        report(&mut progress, 0.1);
-        assert!(progress.take().unwrap().1, "the first is told");
-        tokio::time::advance(Duration::from_secs(2)).await;
-        report(&mut progress, 0.2);
-        assert!(!progress.take().unwrap().1, "the second is too early");
-        let due = progress.due().unwrap();
-        tokio::time::advance(due - Instant::now()).await;
-        assert_eq!(progress.take().unwrap(), ((0.2, None), true));
+        let began = Instant::now();
+        progress.report((0.1, None), began);
+        assert!(progress.take(began).unwrap().1, "the first is told");
+        progress.report((0.2, None), at(began, 2_000));
+        assert_eq!(progress.due(), Some(at(began, 1_000)));
+        let early = progress.take(at(began, 2_000)).unwrap();
+        assert!(!early.1, "the second is too early");
+        assert_eq!(progress.due(), Some(at(began, 10_000)));
+        assert_eq!(
+            progress.take(at(began, 10_000)).unwrap(),
+            ((0.2, None), true)
+        );
         assert_eq!(progress.due(), None);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn nothing_is_told_where_nobody_asked() {
+    #[test]
+    fn nothing_is_told_where_nobody_asked_and_nothing_twice() {
         let mut progress = Progress::new(None);
-        report(&mut progress, 0.5);
-        assert!(!progress.take().unwrap().1);
+        let began = Instant::now();
+        progress.report((0.5, None), began);
+        assert!(!progress.take(began).unwrap().1);
         assert_eq!(progress.due(), None);
+        progress.report((0.5, None), at(began, 5_000));
+        assert_eq!(progress.due(), None, "it is no news");
     }
 }

@@ -263,6 +263,16 @@ pub fn message_at(db: &Connection, id: InboxId) -> rusqlite::Result<Option<DueMe
     .optional()
 }
 
+/// Whose a message is.
+///
+/// # Errors
+/// What SQLite says.
+pub fn agent_of(db: &Connection, id: InboxId) -> rusqlite::Result<Option<AgentId>> {
+    db.prepare_cached("SELECT agent FROM inbox WHERE id = ?1")?
+        .query_row(params![id.0], |row| row.get(0).map(AgentId))
+        .optional()
+}
+
 fn events(
     db: &Connection,
     agent: AgentId,

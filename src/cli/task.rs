@@ -1,0 +1,111 @@
+//! `agentry task`: jobs that this runtime's wallets have asked others for, and those that it does
+//! itself.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `submit`, `list`, `show`, `wait`, `cancel` | one subcommand each |
+//! | `job` | a job that was asked for, read from the store alone |
+//! | `sealed` | opening sealed answers, which the running runtime alone can |
+//! | `executing` | the tasks that this runtime does |
+
+mod cancel;
+mod executing;
+mod job;
+mod list;
+mod sealed;
+mod show;
+mod submit;
+mod wait;
+
+use clap::{Args, Subcommand};
+use rusqlite::Connection;
+
+use super::{Context, ExitCode, Failure};
+use crate::config::Config;
+use crate::runtime::control::{Answer, ControlError};
+use crate::store::{StoreError, open_for_reading};
+
+pub use cancel::CancelArgs;
+pub use list::ListArgs;
+pub use show::ShowArgs;
+pub use submit::SubmitArgs;
+pub use wait::WaitArgs;
+
+/// The subcommands of `task`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum TaskCommand {
+    /// Asks an agent for a job, from a hosted wallet
+    Submit(Box<SubmitArgs>),
+    /// The jobs that were asked for, or with --executing those that are done here
+    List(ListArgs),
+    /// All that is known of a job
+    Show(ShowArgs),
+    /// Waits until a job has ended, and prints its result
+    Wait(WaitArgs),
+    /// Takes a job back
+    Cancel(CancelArgs),
+}
+
+/// Which job.
+#[derive(Clone, Debug, Args)]
+pub struct IdArgs {
+    /// Of a job that was asked for: outbox/12, the hash of its transaction, or its result_id; of
+    /// one that is done here: task/7, or as its submitter names it
+    #[arg(value_name = "ID|HASH")]
+    id: String,
+}
+
+pub(super) fn run(command: TaskCommand, context: &Context) -> Result<(), Failure> {
+    let config = context.config()?;
+    match command {
+        TaskCommand::Submit(args) => submit::run(&args, &config, context),
+        TaskCommand::List(args) => list::run(&args, &config, context),
+        TaskCommand::Show(args) => show::run(&args, &config, context),
+        TaskCommand::Wait(args) => wait::run(&args, &config, context),
+        TaskCommand::Cancel(args) => cancel::run(&args, &config, context),
+    }
+}
+
+fn open(config: &Config) -> Result<Connection, Failure> {
+    Ok(open_for_reading(&config.store.path)?)
+}
+
+fn stored<T>(result: rusqlite::Result<T>) -> Result<T, Failure> {
+    result.map_err(|error| StoreError::from(error).into())
+}
+
+fn unknown(id: &str, config: &Config) -> Failure {
+    Failure::no_input(format!(
+        "there is no job {id:?} in {}; `agentry task list` prints them, with --executing those that \
+         are done here",
+        config.store.path.display()
+    ))
+}
+
+/// What a runtime that cannot or will not do something means for a command.
+fn not_done(answer: Result<Answer, ControlError>) -> Failure {
+    match answer {
+        Ok(Answer::Refused { reason }) if reason.ends_with("is not hosted here") => {
+            Failure::no_input(format!(
+                "{reason}: name an agent of agents.toml, its wallet or its address"
+            ))
+        }
+        Ok(Answer::Refused { reason }) => Failure::new(ExitCode::Temporary, reason),
+        Ok(_) => Failure::internal("the runtime answered something else"),
+        Err(error) => Failure::new(ExitCode::Unavailable, error.to_string()),
+    }
+}
+
+/// A time of the store, as people read it.
+fn time(ms: u64) -> String {
+    let time = std::time::UNIX_EPOCH.checked_add(std::time::Duration::from_millis(ms));
+    time.filter(|_| ms <= agentry_protocol::header::MAX_TIME_MS)
+        .map_or_else(
+            || format!("{ms} ms"),
+            |time| humantime::format_rfc3339_seconds(time).to_string(),
+        )
+}
+
+fn or_dash(text: Option<impl ToString>) -> String {
+    text.map_or_else(|| "-".to_owned(), |text| text.to_string())
+}

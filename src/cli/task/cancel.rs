@@ -1,0 +1,102 @@
+//! `agentry task cancel`.
+
+use agentry_protocol::KnownCommand;
+use clap::Args;
+use serde_json::json;
+
+use super::super::{Context, Failure, runtime};
+use super::sealed::Opener;
+use super::submit::random;
+use super::{IdArgs, executing, job, not_done, open, unknown};
+use crate::config::Config;
+use crate::runtime::control::{self, Answer, Request};
+use crate::runtime::send;
+
+/// Arguments of `task cancel`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "A job that was asked for is taken back by a message (CANCEL_JOB) to the one \
+    who does it; `agentry task wait` then says what came of it. A task that is done here is ended \
+    at once, and its submitter is told."
+)]
+pub struct CancelArgs {
+    #[command(flatten)]
+    id: IdArgs,
+}
+
+pub(super) fn run(args: &CancelArgs, config: &Config, context: &Context) -> Result<(), Failure> {
+    let id = args.id.id.trim();
+    let db = open(config)?;
+    let Some(job) = job::find(&db, id, &mut Opener::new(config)?)? else {
+        return end(id, &db, config, context);
+    };
+    if !job.state.is_open() {
+        return Err(Failure::data(format!(
+            "{} has ended: it is {}",
+            job.id,
+            job.state.as_str()
+        )));
+    }
+    let Some(transaction) = job.hash() else {
+        return Err(Failure::data(format!(
+            "{0} is not signed yet, so nobody knows of it; `agentry queue drop {0}` takes it back",
+            job.id
+        )));
+    };
+    let to = job
+        .to
+        .parse()
+        .map_err(|error| Failure::data(format!("the address {:?}: {error}", job.to)))?;
+    let key = format!("cancel/{}", random()?);
+    let request = Request::Send {
+        from: job.from.clone(),
+        message: Box::new(send::Request {
+            re: Some(transaction),
+            ..send::Request::new(to, KnownCommand::CancelJob.body(), key)
+        }),
+    };
+    let (outbox, hash) = match runtime()?.block_on(control::ask(&config.store.path, &request)) {
+        Ok(Answer::Queued { outbox, hash, .. }) => (outbox, hash),
+        other => return Err(not_done(other)),
+    };
+    let out = context.output;
+    if out.is_json() {
+        return out.json(&json!({
+            "id": job.id,
+            "canceling": { "outbox": format!("outbox/{outbox}"), "transaction": hash },
+        }));
+    }
+    out.line(format!(
+        "asked {} to cancel {}: outbox/{outbox}{}",
+        job.to,
+        job.id,
+        hash.map_or_else(String::new, |hash| format!(", {hash}"))
+    ))
+}
+
+/// Ends a task that is done here.
+fn end(
+    id: &str,
+    db: &rusqlite::Connection,
+    config: &Config,
+    context: &Context,
+) -> Result<(), Failure> {
+    let item = executing::find(db, id)?.ok_or_else(|| unknown(id, config))?;
+    let task = executing::row(&item.id).ok_or_else(|| unknown(id, config))?;
+    let request = Request::CancelTask { task };
+    match runtime()?.block_on(control::ask(&config.store.path, &request)) {
+        Ok(Answer::Done { changed: 0 }) => Err(Failure::data(format!(
+            "{} has ended: it is {}",
+            item.id, item.state
+        ))),
+        Ok(Answer::Done { .. }) => {
+            if context.output.is_json() {
+                return context
+                    .output
+                    .json(&json!({ "id": item.id, "state": "canceled" }));
+            }
+            context.output.line(format!("canceled {}", item.id))
+        }
+        other => Err(not_done(other)),
+    }
+}

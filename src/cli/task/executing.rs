@@ -1,0 +1,164 @@
+//! The tasks that this runtime does.
+
+use agentry_protocol::ContentHash;
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use super::super::output::printable;
+use super::super::{Context, Failure};
+use super::job::is_name;
+use super::{or_dash, stored, time};
+use crate::config::Config;
+use crate::store::list::task::{self, ExecutingFilter, ExecutingItem};
+
+/// The task that a name means; none, if there is none.
+pub(super) fn find(db: &Connection, name: &str) -> Result<Option<ExecutingItem>, Failure> {
+    let filter = match row(name) {
+        Some(row) => ExecutingFilter {
+            row: Some(row),
+            limit: 1,
+            ..ExecutingFilter::default()
+        },
+        None if is_name(name) => ExecutingFilter {
+            asked_by: Some(name.to_ascii_lowercase()),
+            limit: 1,
+            ..ExecutingFilter::default()
+        },
+        None => return Ok(None),
+    };
+    Ok(stored(task::executing(db, &filter))?.pop())
+}
+
+/// The row that `task/7` names.
+pub(super) fn row(name: &str) -> Option<i64> {
+    name.strip_prefix("task/")?.parse().ok()
+}
+
+/// For what a task waits that nobody does: its agent or its behaviour is gone from agents.toml.
+pub(super) fn waits_for(item: &ExecutingItem, config: &Config) -> Option<String> {
+    if item.state != "submitted" && item.state != "working" {
+        return None;
+    }
+    let agent = config.agents.iter().find(|one| one.name == item.agent);
+    let fleet = || {
+        let (fleet, _) = item.agent.split_once('/')?;
+        config.fleets.iter().find(|one| one.name == fleet)
+    };
+    let behaviours = agent
+        .map(|agent| &agent.behaviours)
+        .or_else(|| fleet().map(|fleet| &fleet.behaviours));
+    match behaviours {
+        None => Some(format!("agent {} is gone from {}", item.agent, config.file)),
+        Some(behaviours) if behaviours.iter().all(|one| one.name != item.behaviour) => {
+            Some(format!(
+                "behaviour {} of agent {} is gone from {}",
+                item.behaviour, item.agent, config.file
+            ))
+        }
+        Some(_) => None,
+    }
+}
+
+/// It as JSON.
+pub(super) fn as_json(item: &ExecutingItem, config: &Config) -> Result<Value, Failure> {
+    let mut value = serde_json::to_value(item)
+        .map_err(|error| Failure::internal(format!("writing json: {error}")))?;
+    if let Some(object) = value.as_object_mut() {
+        let input = serde_json::from_str(&item.input).unwrap_or(Value::Null);
+        object.insert("input".to_owned(), input);
+        object.insert("waits_for".to_owned(), json!(waits_for(item, config)));
+    }
+    Ok(value)
+}
+
+/// How far it is.
+pub(super) fn progress(item: &ExecutingItem) -> String {
+    match (item.progress, &item.note) {
+        (Some(part), Some(note)) => format!("{:.0} %: {}", part * 100.0, printable(note, 60)),
+        (Some(part), None) => format!("{:.0} %", part * 100.0),
+        (None, _) => "-".to_owned(),
+    }
+}
+
+/// What went wrong with it, or with its last attempt.
+pub(super) fn failure(item: &ExecutingItem) -> Option<String> {
+    let code = item.error_code.as_deref()?;
+    let sentence = item.error.as_deref().unwrap_or_default();
+    Some(format!(
+        "{}: {}",
+        printable(code, 64),
+        printable(sentence, 300)
+    ))
+}
+
+/// Shows one, with the beginning of its result.
+pub(super) fn show(
+    item: &ExecutingItem,
+    result: Option<&str>,
+    config: &Config,
+    context: &Context,
+) -> Result<(), Failure> {
+    let sha256 = result.map(|result| ContentHash::of(result.as_bytes()).to_string());
+    let out = context.output;
+    if out.is_json() {
+        let mut value = as_json(item, config)?;
+        if let Some(object) = value.as_object_mut() {
+            object.insert("result".to_owned(), json!(result));
+            object.insert("result_sha256".to_owned(), json!(sha256));
+        }
+        return out.json(&value);
+    }
+    let mut fields = vec![
+        ("id", item.id.clone()),
+        ("state", item.state.clone()),
+        ("agent", item.agent.clone()),
+        ("behaviour", item.behaviour.clone()),
+        ("type", printable(&item.kind, 64)),
+        ("submitter", or_dash(item.submitter.as_deref())),
+        ("asked for by", or_dash(item.transaction.as_deref())),
+        ("accepted", time(item.made_at)),
+        ("began", or_dash(item.started_at.map(time))),
+        ("deadline", or_dash(item.deadline.map(time))),
+        ("ended", or_dash(item.ended_at.map(time))),
+        (
+            "attempts",
+            match item.interrupted {
+                0 => item.attempts.to_string(),
+                count => format!("{}, {count} ended with the process", item.attempts),
+            },
+        ),
+        ("progress", progress(item)),
+        ("input", printable(&item.input, 500)),
+    ];
+    if let Some(waits) = waits_for(item, config) {
+        fields.push(("waits", waits));
+    } else if item.state == "submitted" && item.attempts > 0 {
+        fields.push(("again at", time(item.due_at)));
+    }
+    if let Some(failure) = failure(item) {
+        fields.push(("failure", failure));
+    }
+    if let (Some(result), Some(sha256)) = (result, sha256) {
+        fields.push((
+            "result",
+            format!(
+                "{} bytes, {}",
+                result.len(),
+                or_dash(item.media_type.as_deref())
+            ),
+        ));
+        fields.push(("sha256", sha256));
+    }
+    out.fields(&fields)?;
+    if let Some(result) = result {
+        out.line("")?;
+        out.line(printable(result, 2000))?;
+        if result.chars().nth(2000).is_some() {
+            out.line(format!(
+                "`agentry task show {} --result` prints all of it",
+                item.id
+            ))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! `agentry task list`.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::super::output::printable;
+use super::super::{Context, Failure};
+use super::job::{self, Job, JobState};
+use super::sealed::Opener;
+use super::{executing, open, or_dash, stored};
+use crate::config::Config;
+use crate::store::list::task::{self, ExecutingFilter};
+
+/// How many messages are read from the store at a time.
+const PAGE: u64 = 200;
+
+/// Arguments of `task list`.
+#[derive(Clone, Debug, Args)]
+pub struct ListArgs {
+    /// Only those in this state
+    #[arg(long, value_enum, value_name = "STATE")]
+    state: Option<JobState>,
+    /// The newest so many
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    limit: u64,
+    /// Those that are done here, in place of those that were asked for
+    #[arg(long)]
+    executing: bool,
+}
+
+pub(super) fn run(args: &ListArgs, config: &Config, context: &Context) -> Result<(), Failure> {
+    if args.executing {
+        return list_executing(args, config, context);
+    }
+    let db = open(config)?;
+    let mut opener = Opener::new(config)?;
+    let enough = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let mut jobs: Vec<Job> = Vec::new();
+    let mut before = i64::MAX;
+    while jobs.len() < enough {
+        let page = stored(task::asked(&db, before, PAGE))?;
+        let Some(last) = page.last() else {
+            break;
+        };
+        before = last.row;
+        for item in page {
+            let Some(job) = job::read(&db, item, &mut opener)? else {
+                continue;
+            };
+            if jobs.len() < enough && args.state.is_none_or(|state| job.state == state) {
+                jobs.push(job);
+            }
+        }
+    }
+    let out = context.output;
+    if out.is_json() {
+        return out.json(&jobs);
+    }
+    if jobs.is_empty() {
+        return out.line(match args.state {
+            None => "no job was asked for yet; `agentry task submit` asks for one".to_owned(),
+            Some(state) => format!("no job is {}", state.as_str()),
+        });
+    }
+    let rows: Vec<Vec<String>> = jobs.iter().map(line).collect();
+    out.table(
+        &[
+            "ID", "STATE", "AGENT", "TO", "TYPE", "BLOCK", "ENDED", "OUTCOME",
+        ],
+        &rows,
+    )?;
+    let closed = jobs.iter().find_map(|job| job.closed_because.as_deref());
+    match closed {
+        Some(why) => out.line(format!("sealed answers were not opened: {why}")),
+        None => Ok(()),
+    }
+}
+
+fn line(job: &Job) -> Vec<String> {
+    vec![
+        job.id.clone(),
+        job.state.as_str().to_owned(),
+        job.agent.clone(),
+        printable(&job.to, 24),
+        job.asked
+            .kind
+            .as_deref()
+            .map_or_else(|| "(sealed)".to_owned(), |kind| printable(kind, 20)),
+        or_dash(job.height),
+        or_dash(job.ended.as_ref().and_then(|ended| ended.height)),
+        outcome(job),
+    ]
+}
+
+/// What there is to say of it, on one line.
+fn outcome(job: &Job) -> String {
+    if let Some(result) = &job.result {
+        return format!("{} bytes: {}", result.bytes, printable(&result.text, 40));
+    }
+    if let Some(error) = &job.error {
+        let message = error.message.as_deref().unwrap_or_default();
+        return format!("{}: {}", printable(&error.code, 24), printable(message, 40));
+    }
+    if job.sealed_answers > 0 {
+        return format!("{} sealed answers", job.sealed_answers);
+    }
+    match (job.progress, &job.waits) {
+        (Some(part), _) => format!("{:.0} %", part * 100.0),
+        (None, Some(waits)) => printable(waits, 60),
+        (None, None) => String::new(),
+    }
+}
+
+fn list_executing(args: &ListArgs, config: &Config, context: &Context) -> Result<(), Failure> {
+    let db = open(config)?;
+    let filter = ExecutingFilter {
+        states: args
+            .state
+            .map(|state| state.as_str().to_owned())
+            .into_iter()
+            .collect(),
+        limit: args.limit,
+        ..ExecutingFilter::default()
+    };
+    let items = stored(task::executing(&db, &filter))?;
+    let out = context.output;
+    if out.is_json() {
+        let items: Vec<Value> = items
+            .iter()
+            .map(|item| executing::as_json(item, config))
+            .collect::<Result<_, _>>()?;
+        return out.json(&items);
+    }
+    if items.is_empty() {
+        return out.line(match args.state {
+            None => "no task was accepted here yet".to_owned(),
+            Some(state) => format!("no task is {} here", state.as_str()),
+        });
+    }
+    let rows: Vec<Vec<String>> = items
+        .iter()
+        .map(|item| {
+            let failure = executing::failure(item);
+            vec![
+                item.id.clone(),
+                item.state.clone(),
+                item.agent.clone(),
+                printable(&item.kind, 20),
+                item.submitter
+                    .as_deref()
+                    .map_or_else(|| "-".to_owned(), |address| printable(address, 24)),
+                item.attempts.to_string(),
+                executing::progress(item),
+                executing::waits_for(item, config)
+                    .map(|waits| format!("waits: {waits}"))
+                    .or(failure)
+                    .or_else(|| item.result_bytes.map(|bytes| format!("{bytes} bytes")))
+                    .unwrap_or_default(),
+            ]
+        })
+        .collect();
+    out.table(
+        &[
+            "ID",
+            "STATE",
+            "AGENT",
+            "TYPE",
+            "SUBMITTER",
+            "ATTEMPTS",
+            "PROGRESS",
+            "OUTCOME",
+        ],
+        &rows,
+    )
+}

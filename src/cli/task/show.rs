@@ -1,0 +1,188 @@
+//! `agentry task show`.
+
+use clap::Args;
+
+use super::super::output::printable;
+use super::super::{Context, Failure};
+use super::job::{self, Job};
+use super::sealed::Opener;
+use super::{IdArgs, executing, open, or_dash, stored, time, unknown};
+use crate::config::Config;
+use crate::store::list::task;
+
+/// How much of a prompt or a result is shown, in characters.
+const SHOWN: usize = 2000;
+
+/// Arguments of `task show`.
+#[derive(Clone, Debug, Args)]
+pub struct ShowArgs {
+    #[command(flatten)]
+    id: IdArgs,
+    /// Prints the result alone, byte for byte; of a task that is done here all of it
+    #[arg(long)]
+    result: bool,
+    /// The task that is done here, where the same runtime asked for it
+    #[arg(long)]
+    executing: bool,
+}
+
+pub(super) fn run(args: &ShowArgs, config: &Config, context: &Context) -> Result<(), Failure> {
+    let db = open(config)?;
+    let id = args.id.id.trim();
+    let job = if args.executing {
+        None
+    } else {
+        job::find(&db, id, &mut Opener::new(config)?)?
+    };
+    if let Some(job) = job {
+        return if args.result {
+            print_result(&job, context)
+        } else {
+            show(&job, context)
+        };
+    }
+    let item = executing::find(&db, id)?.ok_or_else(|| unknown(id, config))?;
+    let row = executing::row(&item.id).unwrap_or_default();
+    let result = stored(task::result(&db, row))?;
+    if args.result {
+        return match result {
+            Some(result) => context.output.text(&result),
+            None => Err(Failure::no_input(format!(
+                "{} has no result: it is {}",
+                item.id, item.state
+            ))),
+        };
+    }
+    executing::show(&item, result.as_deref(), config, context)
+}
+
+fn print_result(job: &Job, context: &Context) -> Result<(), Failure> {
+    match &job.result {
+        Some(result) => {
+            if !result.whole {
+                tracing::warn!(
+                    "the result was cut: {} of {} bytes came; {} keeps all of it",
+                    result.text.len(),
+                    result.bytes,
+                    job.to
+                );
+            }
+            context.output.text(&result.text)
+        }
+        None => Err(Failure::no_input(format!(
+            "{} has no result: it is {}{}",
+            job.id,
+            job.state.as_str(),
+            closed(job)
+        ))),
+    }
+}
+
+/// That answers stayed closed, and why.
+pub(super) fn closed(job: &Job) -> String {
+    job.closed_because.as_ref().map_or_else(String::new, |why| {
+        format!(
+            "; {} sealed answers were not opened: {}",
+            job.sealed_answers,
+            printable(why, 200)
+        )
+    })
+}
+
+/// Prints all that is known of a job.
+pub(super) fn show(job: &Job, context: &Context) -> Result<(), Failure> {
+    let out = context.output;
+    if out.is_json() {
+        return out.json(job);
+    }
+    let text = |text: &Option<String>| or_dash(text.as_deref().map(|text| printable(text, SHOWN)));
+    let mut fields = vec![
+        ("id", job.id.clone()),
+        ("result_id", or_dash(job.result_id.as_deref())),
+        ("state", job.state.as_str().to_owned()),
+        ("agent", job.agent.clone()),
+        ("from", job.from.clone()),
+        ("to", printable(&job.to, 200)),
+        ("type", text(&job.asked.kind)),
+    ];
+    if job.asked.sealed {
+        fields.push((
+            "asked",
+            "sealed: its recipient alone can read it".to_owned(),
+        ));
+    } else {
+        fields.push(("prompt", text(&job.asked.prompt)));
+        fields.push(("model", text(&job.asked.model)));
+        let params = job.asked.params.as_ref().map(|params| params.to_compact());
+        fields.push(("params", text(&params)));
+        fields.push(("deadline", or_dash(job.asked.deadline.map(time))));
+    }
+    fields.push(("asked at", time(job.asked_at)));
+    for carrier in &job.transactions {
+        let place = match carrier.height {
+            Some(height) => format!("block {height}"),
+            None => carrier.state.clone(),
+        };
+        fields.push(("transaction", format!("{}, {place}", carrier.transaction)));
+    }
+    if let Some(waits) = &job.waits {
+        fields.push(("waits", printable(waits, 500)));
+    }
+    if let Some(acknowledged) = &job.acknowledged {
+        fields.push(("acknowledged", acknowledged.clone()));
+    }
+    if let Some(part) = job.progress {
+        let note = job.note.as_deref().unwrap_or_default();
+        fields.push((
+            "progress",
+            format!("{:.0} % {}", part * 100.0, printable(note, 200))
+                .trim_end()
+                .to_owned(),
+        ));
+    }
+    if job.sealed_answers > 0 {
+        fields.push(("sealed", closed(job).trim_start_matches("; ").to_owned()));
+    }
+    if let Some(ended) = &job.ended {
+        let sealed = if ended.sealed { ", sealed" } else { "" };
+        fields.push((
+            "ended",
+            format!(
+                "{}, in block {}{sealed}",
+                time(ended.at),
+                or_dash(ended.height)
+            ),
+        ));
+        fields.push(("answer", ended.transaction.clone()));
+    }
+    if let Some(error) = &job.error {
+        let message = error.message.as_deref().unwrap_or_default();
+        fields.push((
+            "error",
+            format!(
+                "{}: {}",
+                printable(&error.code, 64),
+                printable(message, SHOWN)
+            ),
+        ));
+    }
+    if let Some(result) = &job.result {
+        let cut = if result.whole {
+            "whole".to_owned()
+        } else {
+            format!("cut: {} bytes of it came", result.text.len())
+        };
+        let kind = or_dash(result.media_type.as_deref());
+        fields.push(("result", format!("{} bytes, {cut}, {kind}", result.bytes)));
+        fields.push(("sha256", result.sha256.clone()));
+        if let Some(ms) = result.duration_ms {
+            fields.push(("took", format!("{ms} ms")));
+        }
+    }
+    out.fields(&fields)?;
+    if let Some(result) = &job.result {
+        out.line("")?;
+        out.line(printable(&result.text, SHOWN))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,265 @@
+//! `agentry task submit`.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use agentry_protocol::command::{ExecuteAiJob, Model, Params, Prompt, Tag};
+use agentry_protocol::{AckRequest, Address, Json, KnownCommand, Limits};
+use clap::Args;
+use serde_json::json;
+
+use super::super::agent::resolve;
+use super::super::args::duration;
+use super::super::{Context, ExitCode, Failure, runtime};
+use super::job::{self, Job};
+use super::sealed::Opener;
+use super::{not_done, open, or_dash, wait};
+use crate::config::Config;
+use crate::runtime::clock::Clock;
+use crate::runtime::control::{self, Answer, Request};
+use crate::runtime::send;
+
+/// How often the store is looked at until the message is signed.
+const POLL: Duration = Duration::from_millis(50);
+
+/// How long a message may wait for its signature before this command goes.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long an acknowledgment may take to come once the message is mined.
+const ACK_WITHIN: Duration = Duration::from_secs(60);
+
+/// How often a message without acknowledgment is sent again.
+const ACK_RESENDS: u32 = 3;
+
+/// Arguments of `task submit`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "With --wait it ends with 0 when the job is completed, with 1 when it \
+    failed, was canceled or rejected, with 75 when the time is over."
+)]
+pub struct SubmitArgs {
+    /// Who asks: an agent of the running runtime, its wallet or its address
+    #[arg(long, value_name = "NAME")]
+    wallet: String,
+    /// Who is asked: an address, or a name of agents.toml or the directory
+    #[arg(long, value_name = "ADDR|NAME")]
+    to: String,
+    /// What kind of job
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Tag,
+    /// What is asked
+    #[arg(long, value_name = "TEXT", conflicts_with = "prompt_file")]
+    prompt: Option<String>,
+    /// A file that says what is asked; - is standard input
+    #[arg(long, value_name = "FILE")]
+    prompt_file: Option<PathBuf>,
+    /// Which model should answer
+    #[arg(long, value_name = "NAME")]
+    model: Option<Model>,
+    /// A parameter for the executor: a number, true, false, null, other JSON, or else a text
+    #[arg(long = "param", value_name = "KEY=VALUE", value_parser = parameter)]
+    param: Vec<(String, Json)>,
+    /// Parameters for the executor, a JSON object; --param goes before it
+    #[arg(long, value_name = "JSON")]
+    params: Option<String>,
+    /// How long its result is of use
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    deadline: Option<Duration>,
+    /// Seals the job, and with it what is answered
+    #[arg(long)]
+    seal: bool,
+    /// The acknowledgment that is asked for; without one the message is sent again, up to three
+    /// times
+    #[arg(long, value_name = "received|done", value_parser = ack)]
+    ack: Option<AckRequest>,
+    /// Waits until the job has ended, and prints its result
+    #[arg(long)]
+    wait: bool,
+    /// How long to wait at most
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
+    timeout: Duration,
+}
+
+fn ack(word: &str) -> Result<AckRequest, String> {
+    AckRequest::from_word(word).ok_or_else(|| "it is `received` or `done`".to_owned())
+}
+
+fn parameter(text: &str) -> Result<(String, Json), String> {
+    let (key, value) = text
+        .split_once('=')
+        .ok_or_else(|| "there is no `=`; write KEY=VALUE".to_owned())?;
+    let value =
+        Json::parse(value.as_bytes(), Limits::default()).unwrap_or_else(|_| Json::string(value));
+    Ok((key.trim().to_owned(), value))
+}
+
+pub(super) fn run(args: &SubmitArgs, config: &Config, context: &Context) -> Result<(), Failure> {
+    let began = Instant::now();
+    let to = resolve(&args.to, config)?;
+    let deadline = args.deadline.map(|after| {
+        let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        Clock::default().now_ms().saturating_add(after)
+    });
+    let job = ExecuteAiJob {
+        kind: args.kind.clone(),
+        prompt: prompt(args)?,
+        model: args.model.clone(),
+        params: params(args)?,
+        deadline,
+    };
+    let request = request(args, to.clone(), &job)?;
+    let row = match runtime()?.block_on(control::ask(&config.store.path, &request)) {
+        Ok(Answer::Queued { outbox, .. }) => outbox,
+        other => return Err(not_done(other)),
+    };
+    let patience = if args.wait { args.timeout } else { PATIENCE };
+    let sent = signed(row, began + patience, config)?;
+    let out = context.output;
+    if !args.wait {
+        return if out.is_json() {
+            out.json(&json!({
+                "id": sent.id,
+                "transaction": sent.transaction,
+                "result_id": sent.result_id,
+                "from": sent.from,
+                "to": to,
+            }))
+        } else {
+            say(&sent, context)
+        };
+    }
+    if !out.is_json() {
+        say(&sent, context)?;
+    }
+    wait::wait(&sent.id, began + args.timeout, config, context)
+}
+
+fn say(sent: &Job, context: &Context) -> Result<(), Failure> {
+    context.output.fields(&[
+        ("id", sent.id.clone()),
+        ("transaction", or_dash(sent.transaction.as_deref())),
+        ("result_id", or_dash(sent.result_id.as_deref())),
+        ("to", sent.to.clone()),
+    ])
+}
+
+fn request(args: &SubmitArgs, to: Address, job: &ExecuteAiJob) -> Result<Request, Failure> {
+    let command = KnownCommand::ExecuteAiJob(job.clone());
+    let key = format!("task/{}/{}", random()?, args.kind);
+    let ack = args.ack.map(|ack| send::Ack {
+        request: ack.to_string(),
+        within_ms: u64::try_from(ACK_WITHIN.as_millis()).unwrap_or(u64::MAX),
+        resends: ACK_RESENDS,
+    });
+    Ok(Request::Send {
+        from: args.wallet.clone(),
+        message: Box::new(send::Request {
+            // Past its deadline nobody needs to see it.
+            expires_in_ms: args
+                .deadline
+                .map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+            ack,
+            seal: args.seal,
+            ..send::Request::new(to, command.body(), key)
+        }),
+    })
+}
+
+/// A random word, so that the request is carried out once.
+pub(super) fn random() -> Result<String, Failure> {
+    let mut key = [0_u8; 16];
+    getrandom::fill(&mut key)
+        .map_err(|error| Failure::internal(format!("making a request's key: {error}")))?;
+    Ok(hex::encode(key))
+}
+
+fn prompt(args: &SubmitArgs) -> Result<Option<Prompt>, Failure> {
+    let text = match (&args.prompt, &args.prompt_file) {
+        (Some(text), _) => text.clone(),
+        (None, Some(path)) => read(path)?,
+        (None, None) => return Ok(None),
+    };
+    text.parse()
+        .map(Some)
+        .map_err(|error| Failure::data(format!("the prompt: {error}")))
+}
+
+fn read(path: &PathBuf) -> Result<String, Failure> {
+    // One byte more than fits tells that it is too long.
+    let limit = u64::try_from(agentry_protocol::command::PROMPT_MAX).unwrap_or(u64::MAX) + 1;
+    let doing = format!("reading {}", path.display());
+    let mut text = String::new();
+    let read = if path.as_os_str() == "-" {
+        std::io::stdin()
+            .lock()
+            .take(limit)
+            .read_to_string(&mut text)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(limit).read_to_string(&mut text))
+    };
+    match read {
+        Ok(_) => Ok(text),
+        Err(error) => Err(Failure::io(doing, &error)),
+    }
+}
+
+fn params(args: &SubmitArgs) -> Result<Option<Params>, Failure> {
+    let wrong = |what: String| Failure::usage(format!("--params: {what}"));
+    let whole = match &args.params {
+        Some(text) => {
+            let whole = Json::parse(text.as_bytes(), Limits::default())
+                .map_err(|error| wrong(error.to_string()))?;
+            if !whole.root().is_object() || whole.has_duplicate_keys() {
+                return Err(wrong("it is no JSON object with every key once".to_owned()));
+            }
+            whole
+        }
+        None if args.param.is_empty() => return Ok(None),
+        None => Json::object::<String>([]),
+    };
+    let single = |key: &str| args.param.iter().rev().find(|(name, _)| name == key);
+    let kept = whole
+        .root()
+        .entries()
+        .filter(|(key, _)| single(key).is_none())
+        .map(|(key, value)| (key.to_owned(), value.to_json()));
+    let mut entries: Vec<(String, Json)> = kept.collect();
+    for (index, (key, value)) in args.param.iter().enumerate() {
+        let is_last = args
+            .param
+            .iter()
+            .skip(index + 1)
+            .all(|(name, _)| name != key);
+        if is_last {
+            entries.push((key.clone(), value.clone()));
+        }
+    }
+    Params::new(Json::object(entries))
+        .map(Some)
+        .map_err(|error| Failure::data(format!("the parameters: {error}")))
+}
+
+/// The job, once it is signed: in a moment, unless the node is down or others go first.
+fn signed(row: i64, deadline: Instant, config: &Config) -> Result<Job, Failure> {
+    let db = open(config)?;
+    let mut opener = Opener::new(config)?;
+    let id = format!("outbox/{row}");
+    loop {
+        let job = job::find(&db, &id, &mut opener)?
+            .ok_or_else(|| Failure::internal(format!("the job {id} is not in the store")))?;
+        if job.transaction.is_some() || !job.state.is_open() {
+            return Ok(job);
+        }
+        if Instant::now() >= deadline {
+            return Err(Failure::new(
+                ExitCode::Temporary,
+                format!(
+                    "queued as {id}, and not signed yet; `agentry task show {id}` says why. It \
+                     will be sent"
+                ),
+            ));
+        }
+        std::thread::sleep(POLL);
+    }
+}

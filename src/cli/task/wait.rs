@@ -1,0 +1,145 @@
+//! `agentry task wait`.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use indicatif::ProgressBar;
+use rusqlite::Connection;
+
+use super::super::args::duration;
+use super::super::output::{Tone, printable};
+use super::super::{Context, ExitCode, Failure};
+use super::job::{self, Job, JobState};
+use super::sealed::Opener;
+use super::{IdArgs, open, or_dash, show, unknown};
+use crate::config::Config;
+
+/// How often the store is looked at.
+const POLL: Duration = Duration::from_millis(200);
+
+/// Into how many parts a progress bar is divided.
+const PARTS: f64 = 1000.0;
+
+/// Arguments of `task wait`.
+///
+/// Ends with 0 when the job is completed, with 1 when it failed, was canceled or rejected, and
+/// with 75 when the time is over.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Ends with 0 when the job is completed, with 1 when it failed, was canceled \
+    or rejected, with 75 when the time is over."
+)]
+pub struct WaitArgs {
+    #[command(flatten)]
+    id: IdArgs,
+    /// How long to wait at most
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
+    timeout: Duration,
+}
+
+pub(super) fn run(args: &WaitArgs, config: &Config, context: &Context) -> Result<(), Failure> {
+    let deadline = Instant::now() + args.timeout;
+    wait(args.id.id.trim(), deadline, config, context)
+}
+
+/// Waits until a job has ended, and prints what came of it.
+pub(super) fn wait(
+    id: &str,
+    deadline: Instant,
+    config: &Config,
+    context: &Context,
+) -> Result<(), Failure> {
+    let db = open(config)?;
+    let mut opener = Opener::new(config)?;
+    let bar = context.output.progress(1000, "submitted");
+    let watched = watch(id, deadline, &db, &mut opener, &bar);
+    bar.finish_and_clear();
+    let job = watched?.ok_or_else(|| unknown(id, config))?;
+    if job.state.is_open() {
+        return Err(Failure::new(
+            ExitCode::Temporary,
+            format!(
+                "the time is over; the job is {}{}. `agentry task show {}` says where it stands",
+                job.state.as_str(),
+                show::closed(&job),
+                job.id
+            ),
+        ));
+    }
+    tell(&job, context)
+}
+
+fn watch(
+    id: &str,
+    deadline: Instant,
+    db: &Connection,
+    opener: &mut Opener,
+    bar: &ProgressBar,
+) -> Result<Option<Job>, Failure> {
+    loop {
+        opener.again();
+        let Some(job) = job::find(db, id, opener)? else {
+            return Ok(None);
+        };
+        if let Some(part) = job.progress {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a part of 1000"
+            )]
+            bar.set_position((part * PARTS) as u64);
+        }
+        let note = job.note.as_deref().unwrap_or(job.state.as_str());
+        bar.set_message(printable(note, 40));
+        let answers_stay_closed = job.sealed_answers > 0;
+        if !job.state.is_open() || answers_stay_closed || Instant::now() >= deadline {
+            return Ok(Some(job));
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+fn tell(job: &Job, context: &Context) -> Result<(), Failure> {
+    let out = context.output;
+    let completed = job.state == JobState::Completed;
+    if out.is_json() {
+        out.json(job)?;
+    } else {
+        let tone = if completed { Tone::Good } else { Tone::Bad };
+        let block = job.ended.as_ref().and_then(|ended| ended.height);
+        out.line(format!(
+            "{} in block {}",
+            out.tone(tone, job.state.as_str()),
+            or_dash(block)
+        ))?;
+        if let Some(ended) = &job.ended {
+            out.line(format!("answer     {}", ended.transaction))?;
+        }
+        if let Some(result) = &job.result {
+            if !result.whole {
+                out.line(format!(
+                    "cut        {} of {} bytes came; sha256 of all {}",
+                    result.text.len(),
+                    result.bytes,
+                    result.sha256
+                ))?;
+            }
+            out.line(printable(&result.text, usize::MAX))?;
+        }
+    }
+    if completed {
+        return Ok(());
+    }
+    let why = job.error.as_ref().map_or_else(String::new, |error| {
+        let message = error.message.as_deref().unwrap_or_default();
+        format!(
+            ": {}: {}",
+            printable(&error.code, 64),
+            printable(message, 500)
+        )
+    });
+    Err(Failure::new(
+        ExitCode::Failed,
+        format!("the job is {}{why}", job.state.as_str()),
+    ))
+}
