@@ -1,50 +1,49 @@
-//! `agentry queue list|show|retry|drop|resume`.
+//! `agentry queue list|show|retry|drop|stats|resume`.
+
+mod change;
+mod list;
+mod show;
+mod stats;
+
+use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand, ValueEnum};
 use rusqlite::Connection;
 use serde_json::json;
 
-use super::output::printable;
-use super::{Context, ExitCode, Failure, runtime};
+use super::agent::resolve;
+use super::{Context, Failure};
 use crate::config::Config;
-use crate::runtime::control::{self, Answer, ControlError, Request};
-use crate::store::commit::QueueTarget;
-use crate::store::list::{self, Filter, InboxItem, OutboxItem};
-use crate::store::{InboxId, OutboxId, Store, StoreError, open_for_reading, read};
+use crate::runtime::clock::Clock;
+use crate::runtime::control::Request;
+use crate::store::commit::{QueueKind, QueueTarget, Selection};
+use crate::store::rows::EventId;
+use crate::store::{self, InboxId, OutboxId, StoreError, open_for_reading};
 
 /// The subcommands of `queue`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum QueueCommand {
-    /// Lists inbox, outbox and dead letters
-    List(QueueListArgs),
+    /// Lists inbox, outbox, events and dead letters
+    ///
+    /// Without further words: what waits, and what was given up. Forged messages, which name a
+    /// sender who did not sign them and which no behaviour sees, are listed by `queue list forged`.
+    List(list::QueueListArgs),
     /// Prints one row whole
     Show {
         /// Its id, as `queue list` prints it
         id: String,
     },
-    /// Handles dead letters, or posts failed transactions, once more
+    /// Has dead letters handled, or failed transactions posted, once more
+    ///
+    /// A running runtime first judges anew who sent a dead letter: keys have become known since.
+    /// Today's budget pays for a failed transaction that is posted again, whatever is left of it.
     Retry(QueueIdArgs),
     /// Gives rows up
     Drop(QueueIdArgs),
+    /// Counts, for each agent: what stands where, what has waited longest, what was spent
+    Stats(stats::QueueStatsArgs),
     /// Lets posting go on after a deep reorganisation or a chain reset stopped it
     Resume,
-}
-
-/// Arguments of `queue list`.
-#[derive(Clone, Debug, Args)]
-pub struct QueueListArgs {
-    /// Which queue [default: all]
-    #[arg(value_enum)]
-    queue: Option<Queue>,
-    /// Only this agent's
-    #[arg(long, value_name = "ADDR|NAME")]
-    agent: Option<String>,
-    /// Settled rows, too
-    #[arg(long)]
-    settled: bool,
-    /// The newest so many of each
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    limit: u64,
 }
 
 /// A queue of the store.
@@ -54,8 +53,32 @@ enum Queue {
     Inbox,
     /// Transactions on their way onto the chain
     Outbox,
-    /// Messages that could not be handled, and transactions that could not be sent
+    /// What else waits for agents: timers, fates of what they sent, news of tasks
+    Events,
+    /// Messages and events that could not be handled, and transactions that could not be sent
     Dead,
+    /// Messages that name a sender who did not sign them
+    Forged,
+}
+
+/// Which rows are meant.
+#[derive(Clone, Debug, Default, Args)]
+struct RowArgs {
+    /// Only this agent's
+    #[arg(long, value_name = "ADDR|NAME")]
+    agent: Option<String>,
+    /// Only messages from this sender
+    #[arg(long, visible_alias = "sender", value_name = "ADDR|NAME")]
+    from: Option<String>,
+    /// Only transactions to this recipient
+    #[arg(long, value_name = "ADDR|NAME")]
+    to: Option<String>,
+    /// Only this behaviour's: its events, and what it sent
+    #[arg(long, value_name = "NAME")]
+    behaviour: Option<String>,
+    /// Only what came or was asked for since: a time (2026-11-22T08:00:00Z), or how long ago (2h)
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<Since>,
 }
 
 /// Arguments of `queue retry` and `queue drop`.
@@ -64,24 +87,124 @@ pub struct QueueIdArgs {
     /// Ids, as `queue list` prints them
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     ids: Vec<String>,
-    /// All dead letters and failed transactions
+    /// All dead letters and failed transactions, of which the rest is true
     #[arg(long)]
     all: bool,
+    /// Of all, only those of this queue
+    #[arg(long, value_enum, requires = "all", value_name = "QUEUE")]
+    queue: Option<DeadQueue>,
+    #[command(flatten)]
+    rows: RowArgs,
+}
+
+/// A queue that can hold what was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum DeadQueue {
+    /// Messages
+    Inbox,
+    /// Transactions
+    Outbox,
+    /// Events
+    Events,
+}
+
+impl DeadQueue {
+    const fn kind(self) -> QueueKind {
+        match self {
+            Self::Inbox => QueueKind::Inbox,
+            Self::Outbox => QueueKind::Outbox,
+            Self::Events => QueueKind::Events,
+        }
+    }
+}
+
+/// A point in time, as a person says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Since {
+    /// This long ago.
+    Ago(Duration),
+    /// Then, in milliseconds since the epoch.
+    At(u64),
+}
+
+impl Since {
+    /// Milliseconds since the epoch.
+    fn at_ms(self, now_ms: u64) -> u64 {
+        match self {
+            Self::Ago(ago) => {
+                now_ms.saturating_sub(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX))
+            }
+            Self::At(at) => at,
+        }
+    }
+}
+
+fn since(text: &str) -> Result<Since, String> {
+    if let Ok(ago) = humantime::parse_duration(text) {
+        return Ok(Since::Ago(ago));
+    }
+    let at = humantime::parse_rfc3339_weak(text).map_err(|_| {
+        "write a time such as 2026-11-22T08:00:00Z, or how long ago, such as 90s, 2h or 7d"
+            .to_owned()
+    })?;
+    let since = at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    Ok(Since::At(ms))
+}
+
+impl RowArgs {
+    /// The rows that are meant, with names made addresses.
+    fn selection(&self, queue: Option<QueueKind>, config: &Config) -> Result<Selection, Failure> {
+        let address = |who: &Option<String>| {
+            who.as_deref()
+                .map(|who| self::address(who, config))
+                .transpose()
+        };
+        Ok(Selection {
+            queue,
+            agent: self.agent.clone(),
+            sender: address(&self.from)?,
+            recipient: address(&self.to)?,
+            behaviour: self.behaviour.clone(),
+            since: self.since_ms(),
+        })
+    }
+
+    fn since_ms(&self) -> Option<u64> {
+        self.since
+            .map(|since| since.at_ms(Clock::default().now_ms()))
+    }
+}
+
+/// The address that a name means; an agent that the store knows is meant by its name though
+/// agents.toml names it no more.
+fn address(who: &str, config: &Config) -> Result<String, Failure> {
+    if config.store.path.exists()
+        && let Some(address) = stored(store::list::address_of(&open(config)?, who))?
+    {
+        return Ok(address);
+    }
+    resolve(who, config).map(|address| address.to_string())
 }
 
 pub(super) fn run(command: QueueCommand, context: &Context) -> Result<(), Failure> {
     let config = context.config()?;
     match command {
-        QueueCommand::List(args) => show_list(&args, &config, context),
-        QueueCommand::Show { id } => show(&id, &config, context),
-        QueueCommand::Retry(args) => each(&args, &config, context, "to be tried again", |target| {
-            Request::Retry { target }
-        }),
-        QueueCommand::Drop(args) => each(&args, &config, context, "given up", |target| {
+        QueueCommand::List(args) => list::run(&args, &config, context),
+        QueueCommand::Show { id } => show::run(&id, &config, context),
+        QueueCommand::Retry(args) => {
+            change::each(&args, &config, context, "to be tried again", |target| {
+                Request::Retry { target }
+            })
+        }
+        QueueCommand::Drop(args) => change::each(&args, &config, context, "given up", |target| {
             Request::Drop { target }
         }),
+        QueueCommand::Stats(args) => stats::run(&args, &config, context),
         QueueCommand::Resume => {
-            let changed = change(&config, Request::Resume)?;
+            let changed = change::ask(&config, Request::Resume)?;
             let done = if changed > 0 {
                 "posting goes on"
             } else {
@@ -103,280 +226,105 @@ fn stored<T>(result: rusqlite::Result<T>) -> Result<T, Failure> {
     result.map_err(|error| StoreError::from(error).into())
 }
 
-fn states(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
+/// A row that an id names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Row {
+    /// One that can be changed.
+    Queue(QueueTarget),
+    /// A forged message.
+    Forged(i64),
 }
 
-fn show_list(args: &QueueListArgs, config: &Config, context: &Context) -> Result<(), Failure> {
-    let db = open(config)?;
-    let filter = |words: &[&str]| Filter {
-        agent: args.agent.clone(),
-        states: if args.settled {
-            Vec::new()
-        } else {
-            states(words)
-        },
-        limit: args.limit,
-        ..Filter::default()
-    };
-    let mut messages = Vec::new();
-    let mut transactions = Vec::new();
-    if matches!(args.queue, None | Some(Queue::Inbox)) {
-        messages.extend(stored(list::inbox(
-            &db,
-            &filter(&["waiting", "withdrawn"]),
-        ))?);
-    }
-    if matches!(args.queue, None | Some(Queue::Outbox)) {
-        let open = &["queued", "prepared", "accepted", "mined"];
-        transactions.extend(stored(list::outbox(&db, &filter(open)))?);
-    }
-    if args.queue == Some(Queue::Dead) || (args.queue.is_none() && !args.settled) {
-        let dead = Filter {
-            states: states(&["dead"]),
-            ..filter(&[])
-        };
-        messages.extend(stored(list::inbox(&db, &dead))?);
-        let failed = Filter {
-            states: states(&["failed"]),
-            ..filter(&[])
-        };
-        transactions.extend(stored(list::outbox(&db, &failed))?);
-    }
-    let counts = stored(read::counts(&db))?;
-    let halted = stored(read::identity(&db))?.halted;
-    let out = context.output;
-    if out.is_json() {
-        return out.json(&json!({
-            "messages": messages,
-            "transactions": transactions,
-            "counts": { "inbox": counts.inbox, "outbox": counts.outbox, "forged": counts.forged, "gaps": counts.gaps },
-            "halted": halted,
-        }));
-    }
-    if let Some(reason) = halted {
-        out.line(format!(
-            "posting is stopped: {reason}; `agentry queue resume` lets it go on"
-        ))?;
-    }
-    let rows: Vec<Vec<String>> = messages
-        .iter()
-        .map(|item| {
-            vec![
-                item.id.clone(),
-                item.state.clone(),
-                item.agent.clone(),
-                format!("from {}", short(&item.from)),
-                item.height
-                    .map_or("-".to_owned(), |height| height.to_string()),
-                item.reason
-                    .as_deref()
-                    .map_or_else(String::new, |reason| printable(reason, 80)),
-            ]
-        })
-        .chain(transactions.iter().map(|item| {
-            vec![
-                item.id.clone(),
-                item.state.clone(),
-                item.agent.clone(),
-                format!("to {}", short(&item.to)),
-                item.height
-                    .map_or("-".to_owned(), |height| height.to_string()),
-                item.reason
-                    .as_deref()
-                    .map_or_else(String::new, |reason| printable(reason, 80)),
-            ]
-        }))
-        .collect();
-    if rows.is_empty() {
-        out.line("nothing waits, and nothing has failed")?;
-    } else {
-        out.table(
-            &["ID", "STATE", "AGENT", "OTHER SIDE", "HEIGHT", "REASON"],
-            &rows,
-        )?;
-    }
-    let all = |counts: &std::collections::BTreeMap<String, u64>| {
-        let parts: Vec<String> = counts
-            .iter()
-            .map(|(state, count)| format!("{count} {state}"))
-            .collect();
-        if parts.is_empty() {
-            "empty".to_owned()
-        } else {
-            parts.join(", ")
-        }
-    };
-    out.line(format!(
-        "inbox: {}; outbox: {}; forged: {}; gaps: {}",
-        all(&counts.inbox),
-        all(&counts.outbox),
-        counts.forged,
-        counts.gaps
-    ))
-}
-
-fn short(address: &str) -> String {
-    printable(address, 24)
-}
-
-fn parse(id: &str) -> Result<QueueTarget, Failure> {
+fn parse(id: &str) -> Result<Row, Failure> {
     let wrong = || {
         Failure::usage(format!(
-            "{id:?} is no id of a queue; `agentry queue list` prints them, as inbox/12 or outbox/7"
+            "{id:?} is no id of a queue; `agentry queue list` prints them, as inbox/12, outbox/7 \
+             or event/3"
         ))
     };
     let (queue, row) = id.split_once('/').ok_or_else(wrong)?;
     let row: i64 = row.parse().map_err(|_| wrong())?;
-    match queue {
-        "inbox" => Ok(QueueTarget::Inbox(InboxId(row))),
-        "outbox" => Ok(QueueTarget::Outbox(OutboxId(row))),
-        _ => Err(wrong()),
-    }
-}
-
-fn show(id: &str, config: &Config, context: &Context) -> Result<(), Failure> {
-    let target = parse(id)?;
-    let db = open(config)?;
-    let one = |row| Filter {
-        row: Some(row),
-        limit: 1,
-        ..Filter::default()
-    };
-    let missing = || {
-        Failure::no_input(format!(
-            "there is no {id} in {}",
-            config.store.path.display()
-        ))
-    };
-    match target {
-        QueueTarget::Inbox(InboxId(row)) => {
-            let item = stored(list::inbox(&db, &one(row)))?
-                .pop()
-                .ok_or_else(missing)?;
-            show_message(&item, context)
-        }
-        QueueTarget::Outbox(OutboxId(row)) => {
-            let item = stored(list::outbox(&db, &one(row)))?
-                .pop()
-                .ok_or_else(missing)?;
-            show_transaction(&item, context)
-        }
-        QueueTarget::Event(_) | QueueTarget::All => Err(missing()),
-    }
-}
-
-fn show_message(item: &InboxItem, context: &Context) -> Result<(), Failure> {
-    if context.output.is_json() {
-        return context.output.json(item);
-    }
-    context.output.fields(&[
-        ("id", item.id.clone()),
-        ("agent", item.agent.clone()),
-        ("state", item.state.clone()),
-        ("from", printable(&item.from, 200)),
-        ("to", item.to.clone()),
-        ("authenticity", item.authenticity.clone()),
-        ("transaction", item.hash.clone()),
-        (
-            "height",
-            item.height
-                .map_or("-".to_owned(), |height| height.to_string()),
-        ),
-        ("failed attempts", item.attempts.to_string()),
-        (
-            "reason",
-            item.reason
-                .as_deref()
-                .map_or("-".to_owned(), |text| printable(text, 500)),
-        ),
-        ("stored form", printable(&item.transaction, 2000)),
-    ])
-}
-
-fn show_transaction(item: &OutboxItem, context: &Context) -> Result<(), Failure> {
-    if context.output.is_json() {
-        return context.output.json(item);
-    }
-    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    context.output.fields(&[
-        ("id", item.id.clone()),
-        ("agent", item.agent.clone()),
-        ("state", item.state.clone()),
-        ("from", item.from.clone()),
-        ("to", printable(&item.to, 200)),
-        ("amount", item.amount.to_string()),
-        ("fee", item.fee.to_string()),
-        ("payload", printable(&item.payload, 2000)),
-        ("asked for by", item.origin.clone()),
-        ("transaction", or_dash(item.hash.clone())),
-        ("nonce", or_dash(item.nonce.map(|nonce| nonce.to_string()))),
-        ("posted", format!("{} times", item.posts)),
-        (
-            "height",
-            or_dash(item.height.map(|height| height.to_string())),
-        ),
-        (
-            "reason",
-            item.reason
-                .as_deref()
-                .map_or("-".to_owned(), |text| printable(text, 500)),
-        ),
-    ])
-}
-
-fn each(
-    args: &QueueIdArgs,
-    config: &Config,
-    context: &Context,
-    done: &str,
-    request: impl Fn(QueueTarget) -> Request,
-) -> Result<(), Failure> {
-    let targets = if args.all {
-        vec![QueueTarget::All]
-    } else {
-        args.ids
-            .iter()
-            .map(|id| parse(id))
-            .collect::<Result<Vec<_>, _>>()?
-    };
-    let mut changed = 0;
-    for target in targets {
-        changed += change(config, request(target))?;
-    }
-    if context.output.is_json() {
-        return context.output.json(&json!({ "changed": changed }));
-    }
-    if changed == 0 && !args.all {
-        return Err(Failure::no_input(
-            "nothing was changed: no such row is in a state for that; see `agentry queue list`",
-        ));
-    }
-    context.output.line(format!("{changed} {done}"))
-}
-
-/// Has a running runtime make a change; where none runs, makes it here.
-fn change(config: &Config, request: Request) -> Result<usize, Failure> {
-    let store = config.store.path.clone();
-    if !store.exists() {
-        return Err(StoreError::Missing { path: store }.into());
-    }
-    runtime()?.block_on(async {
-        match control::ask(&store, &request).await {
-            Ok(Answer::Done { changed }) => Ok(changed),
-            Ok(Answer::Queued { .. }) => {
-                Err(Failure::internal("the runtime answered something else"))
-            }
-            Ok(Answer::Refused { reason }) => Err(Failure::new(ExitCode::Temporary, reason)),
-            Err(ControlError::NotRunning { .. }) => {
-                let store = Store::open(&store)?;
-                let at = crate::runtime::clock::Clock::default().now_ms();
-                let Some(commit) = request.into_commit(at) else {
-                    return Err(Failure::internal("this request needs a running runtime"));
-                };
-                Ok(store.commit(commit).await?.changed)
-            }
-            Err(error) => Err(Failure::new(ExitCode::Unavailable, error.to_string())),
-        }
+    Ok(match queue {
+        "inbox" => Row::Queue(QueueTarget::Inbox(InboxId(row))),
+        "outbox" => Row::Queue(QueueTarget::Outbox(OutboxId(row))),
+        "event" => Row::Queue(QueueTarget::Event(EventId(row))),
+        "forged" => Row::Forged(row),
+        _ => return Err(wrong()),
     })
+}
+
+/// A time as a person reads it.
+fn moment(at_ms: u64) -> String {
+    let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(at_ms));
+    at.map_or_else(
+        || at_ms.to_string(),
+        |at| humantime::format_rfc3339_seconds(at).to_string(),
+    )
+}
+
+/// How long ago a time was, in its two largest units.
+fn ago(at_ms: u64, now_ms: u64) -> String {
+    let seconds = now_ms.saturating_sub(at_ms) / 1000;
+    let units = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+    let mut left = seconds;
+    let mut parts = Vec::new();
+    for (length, name) in units {
+        if left >= length && parts.len() < 2 {
+            parts.push(format!("{} {name}", left / length));
+            left %= length;
+        } else if !parts.is_empty() {
+            break;
+        }
+    }
+    if parts.is_empty() {
+        "0 s".to_owned()
+    } else {
+        parts.join(" ")
+    }
+}
+
+fn or_dash(text: Option<impl ToString>) -> String {
+    text.map_or_else(|| "-".to_owned(), |text| text.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_name_rows() {
+        assert_eq!(
+            parse("event/3").unwrap(),
+            Row::Queue(QueueTarget::Event(EventId(3)))
+        );
+        assert_eq!(parse("forged/1").unwrap(), Row::Forged(1));
+        for bad in ["", "inbox", "inbox/", "inbox/x", "letters/1", "inbox/1/2"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times_are_said_in_two_ways() {
+        assert_eq!(since("2h").unwrap().at_ms(7_200_500), 500);
+        assert_eq!(since("10d").unwrap().at_ms(5), 0);
+        assert_eq!(
+            since("2026-11-22T08:00:00Z").unwrap(),
+            Since::At(1_795_334_400_000)
+        );
+        assert!(since("lately").is_err());
+    }
+
+    #[test]
+    fn ages_are_short() {
+        for (seconds, wanted) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (61, "1 min 1 s"),
+            (3_600, "1 h"),
+            (3_601, "1 h"),
+            (90_061, "1 d 1 h"),
+        ] {
+            assert_eq!(ago(0, seconds * 1000), wanted);
+        }
+    }
 }

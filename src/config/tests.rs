@@ -312,8 +312,8 @@ fn limits_are_inherited_and_overridden() {
     assert_eq!((of_fleet.per_sender_rate, of_fleet.daily_budget), (None, 1));
     assert_eq!(config.directory.from, Some(BlockHeight(7)));
     assert_eq!(config.tasks.concurrency, 9);
-    assert_eq!(origin_of(&config, "agent.a.daily_budget"), "f:10:16");
-    assert_eq!(origin_of(&config, "agent.b.daily_budget"), "f:17:16");
+    assert_eq!(origin_of(&config, "agent.a.daily_budget"), "f:11:16");
+    assert_eq!(origin_of(&config, "agent.b.daily_budget"), "f:18:16");
     assert_eq!(origin_of(&config, "agent.a.max_wait"), "default");
     let outside = overlay(&[
         ("defaults.per_sender_rate", "9/h"),
@@ -434,7 +434,7 @@ address = "{other}"
         "15:11 contacts \"ponger\" and \"a\" have the same address",
         "16:14 `contact.a.public_key` \"00\"",
         "17:11 `contact.a.enc_key` must be a text",
-        "18:3 this contact has no `address`",
+        "18:1 this contact has no `address`",
         "20:1 unknown key `addres` in [[contact]]; did you mean `address`?",
         "22:8 two contacts are named \"a\" (the first in line 14)",
     ];

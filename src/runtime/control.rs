@@ -3,28 +3,41 @@
 //! A runtime serves `<store>.sock` (mode 0600): who may write there owns the store. One request
 //! and one answer are one line of JSON each.
 
+mod cards;
+mod retry;
+mod tasks;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use actix::prelude::*;
+use agentry_protocol::Json;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::Shared;
+use super::reload::{Applied, Refused, Reloader};
 use super::roster::Roster;
 use super::router::WakeAgents;
 use super::send::{self, SendError, SendLinks};
+use super::signer::OpenSealed;
 use super::submitter::{LookAtQueue, Resume};
 use crate::store::commit::QueueTarget;
-use crate::store::{Commit, StoreError, with_suffix};
+use crate::store::rows::TaskId;
+use crate::store::{Commit, InboxId, StoreError, with_suffix};
+
+pub use cards::{CardWanted, Registered};
 
 /// The longest request: a payload of the largest transaction, twice escaped.
 const MAX_LINE: u64 = 8 << 20;
 
 /// How long one side waits for the other.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long reading the configuration anew may take: new wallets are unlocked for it.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a command asks of the runtime.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -49,16 +62,54 @@ pub enum Request {
     },
     /// Let posting go on.
     Resume,
+    /// Read the configuration anew, and apply what changed.
+    Reload,
+    /// Announce a hosted agent in the directory, now and again and again.
+    Register {
+        /// The agent's name, its wallet's name, or its address.
+        agent: String,
+        /// What is announced.
+        card: CardWanted,
+    },
+    /// Take an agent's card back, and announce it no more.
+    Withdraw {
+        /// The agent's name, its wallet's name, or its address.
+        agent: String,
+        /// Made up by the asker: the same request asked twice is carried out once.
+        key: String,
+    },
+    /// End a task that is done here.
+    CancelTask {
+        /// The row of the task.
+        task: i64,
+    },
+    /// Say what a sealed message says.
+    Open {
+        /// The row of the inbox.
+        inbox: i64,
+    },
 }
 
 impl Request {
-    /// The change that a request about the queues stands for; none, for one that sends.
+    /// The change that a request about the queues stands for; none, for others.
     pub fn into_commit(self, at: u64) -> Option<Commit> {
         match self {
-            Self::Send { .. } => None,
+            Self::Send { .. }
+            | Self::Register { .. }
+            | Self::Withdraw { .. }
+            | Self::Reload
+            | Self::Open { .. } | Self::CancelTask { .. } => None,
             Self::Retry { target } => Some(Commit::Retry { target, at }),
             Self::Drop { target } => Some(Commit::Drop { target, at }),
             Self::Resume => Some(Commit::Resume),
+        }
+    }
+
+    /// How long the asker waits for the answer.
+    const fn patience(&self) -> Duration {
+        match self {
+            Self::Reload => RELOAD_PATIENCE,
+            _ => PATIENCE,
         }
     }
 }
@@ -76,10 +127,24 @@ pub enum Answer {
         /// The id in its header.
         id: Option<String>,
     },
+    /// It is stored, and will be announced.
+    Registered(Registered),
+    /// What a sealed message says.
+    Opened {
+        /// Its payload, as an unsealed message would carry it.
+        payload: Json,
+    },
     /// Done.
     Done {
         /// How many rows were changed.
         changed: usize,
+    },
+    /// The configuration was read anew.
+    Reloaded(Applied),
+    /// It was, and nothing of it is applied.
+    NotReloaded {
+        /// Every reason.
+        reasons: Vec<String>,
     },
     /// Not done.
     Refused {
@@ -97,6 +162,10 @@ pub struct ControlLinks {
     pub resume: Recipient<Resume>,
     /// Something was queued.
     pub look: Recipient<LookAtQueue>,
+    /// Opens sealed messages.
+    pub open: Recipient<OpenSealed>,
+    /// Reads the configuration anew.
+    pub reload: Reloader,
     /// What sending needs.
     pub send: SendLinks,
 }
@@ -129,10 +198,13 @@ pub async fn ask(store: &Path, request: &Request) -> Result<Answer, ControlError
             .await?;
         serde_json::from_str(&answer).map_err(std::io::Error::from)
     };
-    match tokio::time::timeout(PATIENCE, exchange).await {
+    match tokio::time::timeout(request.patience(), exchange).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(source)) => Err(ControlError::Broken { path, source }),
-        Err(_) => Err(ControlError::Silent { path }),
+        Err(_) => Err(ControlError::Silent {
+            path,
+            waited: request.patience(),
+        }),
     }
 }
 
@@ -156,10 +228,12 @@ pub enum ControlError {
         source: std::io::Error,
     },
     /// It did not answer.
-    #[error("the runtime at {} did not answer within 10 s; whether it did what was asked is unknown", path.display())]
+    #[error("the runtime at {} did not answer within {waited:?}; whether it did what was asked is unknown", path.display())]
     Silent {
         /// The socket.
         path: PathBuf,
+        /// How long was waited.
+        waited: Duration,
     },
 }
 
@@ -187,7 +261,7 @@ pub fn serve(
                     let (shared, roster, links) = (shared.clone(), roster.clone(), links.clone());
                     actix_rt::spawn(async move {
                         let served = converse(stream, &shared, &roster, &links);
-                        match tokio::time::timeout(PATIENCE, served).await {
+                        match tokio::time::timeout(RELOAD_PATIENCE, served).await {
                             Ok(Ok(())) => {}
                             Ok(Err(error)) => tracing::debug!(%error, "a control connection broke"),
                             Err(_) => tracing::debug!("a control connection took too long"),
@@ -228,7 +302,7 @@ async fn converse(
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader.take(MAX_LINE));
     let mut line = String::new();
-    reader.read_line(&mut line).await?;
+    tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await??;
     let answer = match serde_json::from_str::<Request>(&line) {
         Ok(request) => answer(request, shared, roster, links)
             .await
@@ -270,18 +344,7 @@ async fn answer(
                 },
             )
         }
-        Request::Retry { target } => {
-            let receipt = shared.store.commit(Commit::Retry { target, at }).await?;
-            let look = LookAtQueue {
-                reopened: receipt.reopened,
-            };
-            // Both look at the store when they are back, should they have ended.
-            let _ = links.look.send(look).await;
-            let _ = links.wake.send(WakeAgents(receipt.due)).await;
-            Ok(Answer::Done {
-                changed: receipt.changed,
-            })
-        }
+        Request::Retry { target } => retry::retry(target, shared, roster, links).await,
         Request::Drop { target } => {
             let receipt = shared.store.commit(Commit::Drop { target, at }).await?;
             Ok(Answer::Done {
@@ -295,7 +358,23 @@ async fn answer(
                 changed: receipt.changed,
             })
         }
+        Request::Register { agent, card } => {
+            cards::register(&agent, &card, shared, roster, links).await
+        }
+        Request::Withdraw { agent, key } => {
+            cards::withdraw(&agent, key, shared, roster, links).await
+        }
+        Request::CancelTask { task } => tasks::cancel(TaskId(task), shared, links).await,
+        Request::Reload => Ok(match links.reload.reload().await {
+            Ok(applied) => Answer::Reloaded(applied),
+            Err(Refused(reasons)) => Answer::NotReloaded { reasons },
+        }),
+        Request::Open { inbox } => tasks::open(InboxId(inbox), shared, links).await,
     }
+}
+
+const fn refused(reason: String) -> Answer {
+    Answer::Refused { reason }
 }
 
 fn not_hosted(who: &str) -> Answer {

@@ -188,8 +188,9 @@ pub(super) fn apply(db: &Connection, commit: &Commit) -> Result<Receipt, StoreEr
         Commit::Renounce { id, reason } => {
             receipt.changed = outgoing::renounce(db, *id, reason)?;
         }
-        Commit::Retry { target, at } => operate::retry(db, *target, *at, &mut receipt)?,
-        Commit::Drop { target, at } => operate::discard(db, *target, *at, &mut receipt)?,
+        Commit::Retry { target, at } => operate::retry(db, target, *at, &mut receipt)?,
+        Commit::Rejudge { judged, at } => receipt.changed = operate::rejudge(db, judged, *at)?,
+        Commit::Drop { target, at } => operate::discard(db, target, *at, &mut receipt)?,
         Commit::Halt { reason } => set_meta(db, meta::HALTED, reason)?,
         Commit::Resume => {
             receipt.changed =

@@ -233,6 +233,13 @@ pub enum Commit {
         /// When.
         at: u64,
     },
+    /// Dead letters were judged anew, before they are tried again: keys have become known since.
+    Rejudge {
+        /// What was found out.
+        judged: Vec<Rejudged>,
+        /// When.
+        at: u64,
+    },
     /// An operator wants a message not handled, or a transaction not sent.
     Drop {
         /// Which.
@@ -564,8 +571,8 @@ pub enum PostResult {
     },
 }
 
-/// A row of a queue, as an operator names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Rows of the queues, as an operator names them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum QueueTarget {
     /// A message.
@@ -576,6 +583,52 @@ pub enum QueueTarget {
     Event(EventId),
     /// All dead letters and all failed transactions.
     All,
+    /// The dead letters and failed transactions of which all of this is true.
+    Matching(Selection),
+}
+
+/// A queue of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QueueKind {
+    /// Messages.
+    Inbox,
+    /// Transactions.
+    Outbox,
+    /// What else waits for an agent: timers, fates, settlements, news of tasks.
+    Events,
+}
+
+/// What is true of the rows that are meant. What a queue's rows do not have (an event no sender),
+/// none of them matches.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Selection {
+    /// They stand in this queue.
+    pub queue: Option<QueueKind>,
+    /// They are those of the agent of this name or address.
+    pub agent: Option<String>,
+    /// The messages are from this address.
+    pub sender: Option<String>,
+    /// The transactions are to this address.
+    pub recipient: Option<String>,
+    /// They are this behaviour's: its events, and what it sent.
+    pub behaviour: Option<String>,
+    /// They are not older than this, in milliseconds since the epoch.
+    pub since: Option<u64>,
+}
+
+/// What was found out about a dead letter that was judged anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejudged {
+    /// The message.
+    pub id: InboxId,
+    /// What is known of its sender.
+    pub authenticity: Authenticity,
+    /// What identifies it among his messages.
+    pub identity: String,
+    /// Whether it goes before the others.
+    pub urgent: bool,
 }
 
 /// The row of something that was asked to be sent.

@@ -1,98 +1,43 @@
 //! The queues as operators see them.
+//!
+//! | part | what it lists |
+//! |---|---|
+//! | `inbox`, `outbox`, `event`, `forged` | the rows of the queues |
+//! | [`stats`] | how many rows stand where, and what was spent |
+//! | [`talk`] | what was said to and by hosted wallets |
+//! | [`task`] | tasks |
+
+mod event;
+mod forged;
+mod inbox;
+mod outbox;
+pub mod stats;
+pub mod talk;
+pub mod task;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
-use serde::Serialize;
+use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::number::natural;
+use super::number::{integer, natural};
 
-/// A row of the inbox.
-#[derive(Clone, Debug, Serialize)]
-pub struct InboxItem {
-    /// `inbox/` and the row.
-    pub id: String,
-    /// The agent's name.
-    pub agent: String,
-    /// `waiting`, `withdrawn`, `handled` or `dead`.
-    pub state: String,
-    /// Who it says it is from.
-    pub from: String,
-    /// To whom: the agent's address.
-    pub to: String,
-    /// `verified` or `unverified`.
-    pub authenticity: String,
-    /// Hash of the transaction.
-    pub hash: String,
-    /// The message's identity.
-    pub digest: String,
-    /// The block; `null` while a reorganisation has withdrawn it.
-    pub height: Option<u64>,
-    /// How many attempts have failed.
-    pub attempts: u64,
-    /// Of the last failure.
-    pub reason: Option<String>,
-    /// When it was first seen (milliseconds since the epoch).
-    pub seen_at: u64,
-    /// When it is due; 0 at once.
-    pub due_at: u64,
-    /// When it was settled.
-    pub settled_at: Option<u64>,
-    /// The transaction as the chain keeps it, JSON.
-    pub transaction: String,
-}
-
-/// A row of the outbox.
-#[derive(Clone, Debug, Serialize)]
-pub struct OutboxItem {
-    /// `outbox/` and the row.
-    pub id: String,
-    /// The agent's name.
-    pub agent: String,
-    /// `queued`, `prepared`, `accepted`, `mined`, `final` or `failed`.
-    pub state: String,
-    /// The agent's address.
-    pub from: String,
-    /// To whom.
-    pub to: String,
-    /// What it transfers, in AIT.
-    pub amount: u64,
-    /// What it pays, in AIT.
-    pub fee: u64,
-    /// What it says, JSON.
-    pub payload: String,
-    /// What asked for it.
-    pub origin: String,
-    /// Its nonce.
-    pub nonce: Option<i64>,
-    /// Its hash.
-    pub hash: Option<String>,
-    /// How often it was posted.
-    pub posts: u64,
-    /// Why it waits or failed.
-    pub reason: Option<String>,
-    /// The block.
-    pub height: Option<u64>,
-    /// The block's hash.
-    pub block_hash: Option<String>,
-    /// When it was asked for (milliseconds since the epoch).
-    pub created_at: u64,
-    /// When it was signed.
-    pub prepared_at: Option<u64>,
-    /// When the node accepted it.
-    pub accepted_at: Option<u64>,
-    /// When it was seen in a block.
-    pub mined_at: Option<u64>,
-}
+pub use event::{EventItem, events};
+pub use forged::{ForgedItem, forged};
+pub use inbox::{InboxItem, inbox};
+pub use outbox::{OutboxItem, ReceiptItem, outbox};
 
 /// Which rows are listed.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// Only of the agent of this name or address.
     pub agent: Option<String>,
-    /// Only from, or to, this address.
+    /// Only from, or to, this address; events have no other side.
     pub other: Option<String>,
+    /// Only this behaviour's: its events, and what it sent; messages are nobody's.
+    pub behaviour: Option<String>,
     /// Only in these states; in any, where empty.
     pub states: Vec<String>,
+    /// Only what is not older than this, in milliseconds since the epoch.
+    pub since: Option<u64>,
     /// Only this row.
     pub row: Option<i64>,
     /// Only rows behind this one.
@@ -101,111 +46,66 @@ pub struct Filter {
     pub limit: u64,
 }
 
-/// Builds `WHERE` from a filter; `other` is the column of the other side.
-fn conditions(filter: &Filter, other: &str) -> (String, Vec<Value>) {
-    let mut sql = String::from("q.id > ?");
+/// What the columns of a queue's table are called that a [`Filter`] speaks of.
+struct Columns {
+    /// The row's number.
+    id: &'static str,
+    /// The address of the other side.
+    other: Option<&'static str>,
+    /// A condition on a behaviour, with one question mark.
+    behaviour: Option<&'static str>,
+    /// Where it stands.
+    state: Option<&'static str>,
+    /// How old it is.
+    at: &'static str,
+}
+
+/// Builds `WHERE` from a filter, with the limit bound behind it. `agent` is the table of agents.
+/// What a queue's rows do not have, none of them matches.
+fn conditions(filter: &Filter, columns: &Columns) -> (String, Vec<Value>) {
+    let id = columns.id;
+    let mut sql = format!("{id} > ?");
     let mut values = vec![Value::Integer(filter.after)];
+    let mut and = |condition: &str, more: Vec<Value>| {
+        sql.push_str(" AND ");
+        sql.push_str(condition);
+        values.extend(more);
+    };
+    let text = |text: &String| vec![Value::Text(text.clone())];
     if let Some(agent) = &filter.agent {
-        sql.push_str(" AND (agent.name = ? OR agent.address = ?)");
-        values.extend([Value::Text(agent.clone()), Value::Text(agent.clone())]);
+        and("? IN (agent.name, agent.address)", text(agent));
     }
     if let Some(address) = &filter.other {
-        sql.push_str(&format!(" AND q.{other} = ?"));
-        values.push(Value::Text(address.clone()));
+        match columns.other {
+            Some(other) => and(&format!("{other} = ?"), text(address)),
+            None => and("0", Vec::new()),
+        }
+    }
+    if let Some(behaviour) = &filter.behaviour {
+        match columns.behaviour {
+            Some(condition) => and(condition, text(behaviour)),
+            None => and("0", Vec::new()),
+        }
     }
     if !filter.states.is_empty() {
-        let marks = vec!["?"; filter.states.len()].join(", ");
-        sql.push_str(&format!(" AND q.state IN ({marks})"));
-        values.extend(filter.states.iter().cloned().map(Value::Text));
+        match columns.state {
+            Some(state) => {
+                let marks = vec!["?"; filter.states.len()].join(", ");
+                let states = filter.states.iter().cloned().map(Value::Text);
+                and(&format!("{state} IN ({marks})"), states.collect());
+            }
+            None => and("0", Vec::new()),
+        }
+    }
+    if let Some(since) = filter.since {
+        let at = columns.at;
+        and(&format!("{at} >= ?"), vec![Value::Integer(integer(since))]);
     }
     if let Some(row) = filter.row {
-        sql.push_str(" AND q.id = ?");
-        values.push(Value::Integer(row));
+        and(&format!("{id} = ?"), vec![Value::Integer(row)]);
     }
-    values.push(Value::Integer(
-        i64::try_from(filter.limit).unwrap_or(i64::MAX),
-    ));
+    values.push(Value::Integer(integer(filter.limit)));
     (sql, values)
-}
-
-/// Messages, oldest of the newest first.
-///
-/// # Errors
-/// What SQLite says.
-pub fn inbox(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<InboxItem>> {
-    let (conditions, values) = conditions(filter, "sender");
-    let mut items = db
-        .prepare(&format!(
-            "SELECT q.id, agent.name, q.state, q.sender, agent.address, q.authenticity, q.hash,
-                    q.digest, q.height, q.attempts, q.reason, q.seen_at, q.due_at, q.settled_at,
-                    q.stored
-             FROM inbox q JOIN agent ON agent.id = q.agent
-             WHERE {conditions} ORDER BY q.id DESC LIMIT ?"
-        ))?
-        .query_map(params_from_iter(values), |row| {
-            Ok(InboxItem {
-                id: format!("inbox/{}", row.get::<_, i64>(0)?),
-                agent: row.get(1)?,
-                state: row.get(2)?,
-                from: row.get(3)?,
-                to: row.get(4)?,
-                authenticity: row.get(5)?,
-                hash: row.get(6)?,
-                digest: row.get(7)?,
-                height: optional(row, 8)?,
-                attempts: required(row, 9)?,
-                reason: row.get(10)?,
-                seen_at: required(row, 11)?,
-                due_at: required(row, 12)?,
-                settled_at: optional(row, 13)?,
-                transaction: row.get(14)?,
-            })
-        })?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    items.reverse();
-    Ok(items)
-}
-
-/// Transactions, oldest of the newest first.
-///
-/// # Errors
-/// What SQLite says.
-pub fn outbox(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<OutboxItem>> {
-    let (conditions, values) = conditions(filter, "recipient");
-    let mut items = db
-        .prepare(&format!(
-            "SELECT q.id, agent.name, q.state, agent.address, q.recipient, q.amount, q.fee,
-                    q.payload, q.origin, q.nonce, q.hash, q.posts, q.reason, q.height,
-                    q.block_hash, q.created_at, q.prepared_at, q.accepted_at, q.mined_at
-             FROM outbox q JOIN agent ON agent.id = q.agent
-             WHERE {conditions} ORDER BY q.id DESC LIMIT ?"
-        ))?
-        .query_map(params_from_iter(values), |row| {
-            Ok(OutboxItem {
-                id: format!("outbox/{}", row.get::<_, i64>(0)?),
-                agent: row.get(1)?,
-                state: row.get(2)?,
-                from: row.get(3)?,
-                to: row.get(4)?,
-                amount: required(row, 5)?,
-                fee: required(row, 6)?,
-                payload: row.get(7)?,
-                origin: row.get(8)?,
-                nonce: row.get(9)?,
-                hash: row.get(10)?,
-                posts: required(row, 11)?,
-                reason: row.get(12)?,
-                height: optional(row, 13)?,
-                block_hash: row.get(14)?,
-                created_at: required(row, 15)?,
-                prepared_at: optional(row, 16)?,
-                accepted_at: optional(row, 17)?,
-                mined_at: optional(row, 18)?,
-            })
-        })?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    items.reverse();
-    Ok(items)
 }
 
 /// The address of the hosted agent of this name, if the store knows it.

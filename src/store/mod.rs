@@ -9,6 +9,7 @@
 //! | `readers` | the readers' threads |
 //! | [`read`] | every query of the runtime |
 //! | [`list`] | the queues as operators see them |
+//! | `target` | which rows of the queues an operator means |
 //! | `schema` | the tables, and the migrations from older ones |
 //!
 //! All changes go through one thread, which carries out as many commits as are waiting in one
@@ -24,6 +25,7 @@ pub mod read;
 mod readers;
 pub mod rows;
 mod schema;
+mod target;
 mod writer;
 
 use std::fs::File;

@@ -3,6 +3,7 @@
 //! | part | what it reads |
 //! |---|---|
 //! | `cards` | the directory |
+//! | `dead` | dead letters, to be judged anew |
 //! | `due` | what an agent has to do |
 //! | `spending` | what agents have spent |
 //! | `standing` | how an agent is |
@@ -10,6 +11,7 @@
 //! | `task` | tasks |
 
 mod cards;
+mod dead;
 mod due;
 mod spending;
 mod standing;
@@ -27,9 +29,9 @@ use super::number::{integer, natural};
 use super::rows::{AgentId, AgentRow, Charge, Draft, OpenTransaction, OutboxId, QueuedDraft};
 
 pub use cards::{
-    AnnouncedCard, Renewal, Surveyed, announcement, card, cards, cards_named, renewal,
-    surveyed,
+    AnnouncedCard, Renewal, Surveyed, announcement, card, cards, cards_named, renewal, surveyed,
 };
+pub use dead::dead_letters;
 pub use due::{Due, Turn, agent_of, due, message_at};
 pub use spending::{has_lapsed, holding, spending, spent};
 pub use standing::{COUNTED_AT_MOST, standing};
@@ -283,8 +285,12 @@ pub fn gaps(db: &Connection, above: BlockHeight) -> rusqlite::Result<Vec<BlockHe
 pub struct Counts {
     /// Messages, by state.
     pub inbox: BTreeMap<String, u64>,
+    /// Events that are no messages, by state.
+    pub events: BTreeMap<String, u64>,
     /// Transactions, by state.
     pub outbox: BTreeMap<String, u64>,
+    /// Transactions that wait for a day's budget.
+    pub held: u64,
     /// Forged messages.
     pub forged: u64,
     /// Heights that could not be read whole.
@@ -308,7 +314,9 @@ pub fn counts(db: &Connection) -> rusqlite::Result<Counts> {
     };
     Ok(Counts {
         inbox: by_state("inbox")?,
+        events: by_state("event")?,
         outbox: by_state("outbox")?,
+        held: all("outbox WHERE state = 'queued' AND held = 1")?,
         forged: all("forged")?,
         gaps: all("gap")?,
     })

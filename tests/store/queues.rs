@@ -2,7 +2,8 @@
 
 use agentry::store::commit::{PostResult, QueueTarget, Step};
 use agentry::store::list::{self, Filter};
-use agentry::store::read::{self, Due};
+use agentry::store::read::{self, Due, Turn};
+use agentry::store::rows::EventRef;
 use agentry::store::{AgentId, Commit, InboxId, OutboxId, Store};
 use agentry_protocol::BlockHeight;
 
@@ -10,10 +11,14 @@ use super::{arrival, draft, observe, outcome, prepared, store};
 
 const NOW: u64 = 10_000;
 
+/// What is due; of the proven senders, `after` had the last turn.
 async fn due(store: &Store, agent: AgentId, after: Option<&str>, limit: usize) -> Due {
-    let after = after.map(str::to_owned);
+    let mut turn = Turn {
+        verified: after.unwrap_or_default().to_owned(),
+        ..Turn::default()
+    };
     store
-        .read(move |db| read::due(db, agent, NOW, BlockHeight(100), after.as_deref(), limit))
+        .read(move |db| read::due(db, agent, NOW, BlockHeight(100), &mut turn, limit))
         .await
         .unwrap()
 }
@@ -75,10 +80,11 @@ async fn an_outcome_of_an_older_attempt_is_void() {
         .await
         .unwrap();
     let failure = Commit::Failure {
-        message: InboxId(1),
+        event: EventRef::Inbox(InboxId(1)),
         attempts: 0,
         reason: "timed out".to_owned(),
         retry_at: Some(NOW),
+        watchers: Vec::new(),
         at: 1,
     };
     assert!(!store.commit(failure.clone()).await.unwrap().stale);
@@ -270,10 +276,11 @@ async fn first_attempts_keep_the_chains_order_and_retries_let_others_pass() {
     };
     assert_eq!(ids(&due(&store, agents[0], None, 8).await), [1, 2, 3]);
     let failure = Commit::Failure {
-        message: InboxId(1),
+        event: EventRef::Inbox(InboxId(1)),
         attempts: 0,
         reason: "later".to_owned(),
         retry_at: Some(NOW + 5),
+        watchers: Vec::new(),
         at: NOW,
     };
     store.commit(failure).await.unwrap();
@@ -292,10 +299,11 @@ async fn a_dead_letter_can_be_retried_and_dropped() {
         .await
         .unwrap();
     let dead = |attempts| Commit::Failure {
-        message: InboxId(1),
+        event: EventRef::Inbox(InboxId(1)),
         attempts,
         reason: "no".to_owned(),
         retry_at: None,
+        watchers: Vec::new(),
         at: 1,
     };
     store.commit(dead(0)).await.unwrap();
@@ -303,6 +311,7 @@ async fn a_dead_letter_can_be_retried_and_dropped() {
     let receipt = store
         .commit(Commit::Retry {
             target: QueueTarget::All,
+            at: NOW,
         })
         .await
         .unwrap();
@@ -317,6 +326,7 @@ async fn a_dead_letter_can_be_retried_and_dropped() {
     let receipt = store
         .commit(Commit::Retry {
             target: QueueTarget::All,
+            at: NOW,
         })
         .await
         .unwrap();

@@ -1,124 +1,175 @@
 //! What an operator, or time, does to the queues.
 
 use agentry_protocol::header::{MAX_ID_AGE_MS, MAX_ID_AHEAD_MS};
-use rusqlite::{Connection, params};
+use agentry_sdk::Authenticity;
+use rusqlite::types::Value;
+use rusqlite::{Connection, params, params_from_iter};
 
 use super::{cards, receipts, spending, time};
-use crate::store::commit::{QueueTarget, Receipt};
+use crate::store::commit::{QueueKind, QueueTarget, Receipt, Rejudged};
 use crate::store::rows::{AgentId, OutboxId, ReceiptState, day_of};
+use crate::store::target::condition;
 use crate::store::{StoreError, read};
 
-/// The rows of inbox, outbox and events that a target names: one, all (`None` within), or none.
-type Parts = (
-    Option<Option<i64>>,
-    Option<Option<i64>>,
-    Option<Option<i64>>,
-);
+/// Why a row was given up that an operator gave up.
+const DROPPED: &str = "dropped by the operator";
 
-const fn parts(target: QueueTarget) -> Parts {
-    match target {
-        QueueTarget::Inbox(id) => (Some(Some(id.0)), None, None),
-        QueueTarget::Outbox(id) => (None, Some(Some(id.0)), None),
-        QueueTarget::Event(id) => (None, None, Some(Some(id.0))),
-        QueueTarget::All => (Some(None), Some(None), Some(None)),
-    }
+/// Runs a statement on the rows of a queue that are meant. `sql` ends before the condition on the
+/// rows, which comes before `returning`; its own question marks are bound to `values`.
+fn on_rows<T>(
+    db: &Connection,
+    (target, queue): (&QueueTarget, QueueKind),
+    (sql, values): (&str, &[Value]),
+    returning: &str,
+    read: impl Fn(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>, StoreError> {
+    let Some(condition) = condition(target, queue) else {
+        return Ok(Vec::new());
+    };
+    let values = values.iter().chain(&condition.values);
+    let mut statement = db.prepare(&format!(
+        "{sql} AND {} RETURNING {returning}",
+        condition.sql
+    ))?;
+    let rows = statement.query_map(params_from_iter(values), |row| read(row))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 pub(super) fn retry(
     db: &Connection,
-    target: QueueTarget,
+    target: &QueueTarget,
     at: u64,
     receipt: &mut Receipt,
 ) -> Result<(), StoreError> {
-    let (inbox, outbox, event) = parts(target);
-    if let Some(id) = inbox {
-        // The attempts are counted on, so that no outcome of an older attempt passes for a new one.
-        let mut statement = db.prepare(
-            "UPDATE inbox SET state = CASE WHEN height IS NULL THEN 'withdrawn' ELSE 'waiting' END,
-                    due_at = 0, settled_at = NULL, attempts = attempts + 1
-             WHERE state = 'dead' AND (?1 IS NULL OR id = ?1) RETURNING agent",
-        )?;
-        let agents = statement.query_map(params![id], |row| row.get(0).map(AgentId))?;
-        receipt.due = agents.collect::<Result<_, _>>()?;
-        receipt.changed += receipt.due.len();
-    }
-    if let Some(id) = event {
-        let mut statement = db.prepare(
+    let agent = |row: &rusqlite::Row<'_>| row.get(0).map(AgentId);
+    // The attempts are counted on, so that no outcome of an older attempt passes for a new one.
+    let messages = on_rows(
+        db,
+        (target, QueueKind::Inbox),
+        (
+            "UPDATE inbox SET due_at = 0, settled_at = NULL, attempts = attempts + 1,
+                    state = CASE WHEN height IS NULL THEN 'withdrawn' ELSE 'waiting' END
+             WHERE state = 'dead'",
+            &[],
+        ),
+        "agent",
+        agent,
+    )?;
+    let events = on_rows(
+        db,
+        (target, QueueKind::Events),
+        (
             "UPDATE event SET state = 'waiting', due_at = 0, attempts = attempts + 1
-             WHERE state = 'dead' AND (?1 IS NULL OR id = ?1) RETURNING agent",
-        )?;
-        let agents: Vec<AgentId> = statement
-            .query_map(params![id], |row| row.get(0).map(AgentId))?
-            .collect::<Result<_, _>>()?;
-        receipt.changed += agents.len();
-        receipt.due.extend(agents);
-    }
-    if let Some(id) = outbox {
-        let mut statement = db.prepare(
-            "UPDATE outbox SET state = CASE WHEN body IS NULL THEN 'queued' ELSE 'accepted' END,
-                    settled_at = NULL
-             WHERE state = 'failed' AND (?1 IS NULL OR id = ?1) RETURNING id",
-        )?;
-        let ids: Vec<i64> = statement
-            .query_map(params![id], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        receipt.changed += ids.len();
-        for id in ids {
-            receipts::reopen(db, OutboxId(id))?;
-            let signed = read::open_transaction(db, OutboxId(id))?;
-            if signed.is_some() {
-                spending::charge(db, OutboxId(id), day_of(at))?;
-            }
-            receipt.reopened.extend(signed);
+             WHERE state = 'dead'",
+            &[],
+        ),
+        "agent",
+        agent,
+    )?;
+    receipt.changed += messages.len() + events.len();
+    receipt.due.extend(messages.into_iter().chain(events));
+    receipt.due.sort_unstable();
+    receipt.due.dedup();
+    let transactions = on_rows(
+        db,
+        (target, QueueKind::Outbox),
+        (
+            "UPDATE outbox SET settled_at = NULL,
+                    state = CASE WHEN body IS NULL THEN 'queued' ELSE 'accepted' END
+             WHERE state = 'failed'",
+            &[],
+        ),
+        "id, body IS NOT NULL",
+        |row| Ok((OutboxId(row.get(0)?), row.get::<_, bool>(1)?)),
+    )?;
+    receipt.changed += transactions.len();
+    for (id, signed) in transactions {
+        receipts::reopen(db, id)?;
+        if signed {
+            // The operator says that it shall be sent: today's budget pays, whatever is left.
+            spending::charge(db, id, day_of(at))?;
+            receipt.reopened.extend(read::open_transaction(db, id)?);
         }
     }
     Ok(())
 }
 
+/// Dead letters were judged anew. One that nobody signed goes to the forged ones; one that is
+/// known by the identity which it has now stays what it is.
+pub(super) fn rejudge(db: &Connection, judged: &[Rejudged], at: u64) -> Result<usize, StoreError> {
+    let mut changed = 0;
+    for one in judged {
+        if one.authenticity == Authenticity::Forged {
+            db.prepare_cached(
+                "INSERT OR IGNORE INTO forged (agent, hash, sender, height, stored, seen_at)
+                 SELECT agent, hash, sender, coalesce(height, 0), stored, ?2 FROM inbox
+                 WHERE id = ?1 AND state = 'dead'",
+            )?
+            .execute(params![one.id.0, time(at)])?;
+            changed += db
+                .prepare_cached("DELETE FROM inbox WHERE id = ?1 AND state = 'dead'")?
+                .execute(params![one.id.0])?;
+        } else {
+            changed += db
+                .prepare_cached(
+                    "UPDATE OR IGNORE inbox SET authenticity = ?2, identity = ?3, priority = ?4
+                     WHERE id = ?1 AND state = 'dead'",
+                )?
+                .execute(params![
+                    one.id.0,
+                    one.authenticity.as_str(),
+                    one.identity,
+                    one.urgent
+                ])?;
+        }
+    }
+    Ok(changed)
+}
+
 pub(super) fn discard(
     db: &Connection,
-    target: QueueTarget,
+    target: &QueueTarget,
     at: u64,
     receipt: &mut Receipt,
 ) -> Result<(), StoreError> {
-    const REASON: &str = "dropped by the operator";
-    let (inbox, outbox, event) = parts(target);
-    if let Some(id) = inbox {
-        // Named, it may still wait; all of them are the dead letters.
-        receipt.changed += db.execute(
-            "UPDATE inbox SET state = 'handled', reason = ?3, settled_at = ?2
-             WHERE (?1 IS NULL AND state = 'dead')
-                OR (id = ?1 AND state IN ('waiting', 'withdrawn', 'dead'))",
-            params![id, time(at), REASON],
-        )?;
-    }
-    if let Some(id) = event {
-        // A renewal is taken back by `agent withdraw`.
-        receipt.changed += db.execute(
-            "DELETE FROM event WHERE kind <> 'renewal'
-               AND ((?1 IS NULL AND state = 'dead') OR id = ?1)",
-            params![id],
-        )?;
-    }
-    if let Some(id) = outbox {
-        // What was signed may be with the node: only what was not can be taken back.
-        if let Some(id) = id {
-            let dropped = db.execute(
-                "UPDATE outbox SET state = 'failed', reason = ?3, settled_at = ?2, held = 0
-                 WHERE id = ?1 AND state = 'queued'",
-                params![id, time(at), REASON],
-            )?;
-            receipt.changed += dropped;
-            if dropped > 0 {
-                let (id, unsent) = (OutboxId(id), ReceiptState::Unsent);
-                receipts::acknowledge(db, id, unsent, Some(REASON), at, receipt)?;
-            }
+    let reason = Value::Text(DROPPED.to_owned());
+    let at_value = Value::Integer(time(at));
+    let id = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+    // Named, a row may still wait; of many, only what is given up is meant.
+    let named = !matches!(target, QueueTarget::All | QueueTarget::Matching(_));
+    let states = if named {
+        "('waiting', 'withdrawn', 'dead')"
+    } else {
+        "('dead')"
+    };
+    let sql = format!(
+        "UPDATE inbox SET state = 'handled', reason = ?, settled_at = ? WHERE state IN {states}"
+    );
+    let values = [reason.clone(), at_value.clone()];
+    let messages = on_rows(db, (target, QueueKind::Inbox), (&sql, &values), "id", id)?;
+    // A renewal is taken back by `agent withdraw`.
+    let sql = format!("DELETE FROM event WHERE kind <> 'renewal' AND state IN {states}");
+    let events = on_rows(db, (target, QueueKind::Events), (&sql, &[]), "id", id)?;
+    receipt.changed += messages.len() + events.len();
+    // What was signed may be with the node: only what was not can be taken back.
+    if named {
+        let sql = "UPDATE outbox SET state = 'failed', reason = ?, settled_at = ?, held = 0
+                   WHERE state = 'queued'";
+        let queue = (target, QueueKind::Outbox);
+        let dropped = on_rows(db, queue, (sql, &values), "id", id)?;
+        receipt.changed += dropped.len();
+        for id in dropped {
+            let (id, unsent) = (OutboxId(id), ReceiptState::Unsent);
+            // Who is told of it is not another row that was changed.
+            let changed = receipt.changed;
+            receipts::acknowledge(db, id, unsent, Some(DROPPED), at, receipt)?;
+            receipt.changed = changed;
         }
-        receipt.changed += db.execute(
-            "DELETE FROM outbox WHERE state = 'failed' AND (?1 IS NULL OR id = ?1) AND reason <> ?2",
-            params![id, REASON],
-        )?;
     }
+    let sql = "DELETE FROM outbox WHERE state = 'failed' AND reason IS NOT ?";
+    let queue = (target, QueueKind::Outbox);
+    let forgotten = on_rows(db, queue, (sql, &[reason]), "id", id)?;
+    receipt.changed += forgotten.len();
     Ok(())
 }
 

@@ -1,0 +1,78 @@
+//! `agentry queue retry` and `agentry queue drop`.
+
+use serde_json::json;
+
+use super::super::{Context, ExitCode, Failure, runtime};
+use super::{QueueIdArgs, Row, parse};
+use crate::config::Config;
+use crate::runtime::clock::Clock;
+use crate::runtime::control::{self, Answer, ControlError, Request};
+use crate::store::commit::{QueueTarget, Selection};
+use crate::store::{Store, StoreError};
+
+pub(super) fn each(
+    args: &QueueIdArgs,
+    config: &Config,
+    context: &Context,
+    done: &str,
+    request: impl Fn(QueueTarget) -> Request,
+) -> Result<(), Failure> {
+    let selection = args
+        .rows
+        .selection(args.queue.map(|queue| queue.kind()), config)?;
+    let narrowed = selection != Selection::default();
+    let targets = if args.all && narrowed {
+        vec![QueueTarget::Matching(selection)]
+    } else if args.all {
+        vec![QueueTarget::All]
+    } else if narrowed {
+        return Err(Failure::usage(
+            "--agent, --from, --to, --behaviour and --since narrow down --all; rows that are named \
+             by their ids need nothing else",
+        ));
+    } else {
+        let target = |id: &String| match parse(id)? {
+            Row::Queue(target) => Ok(target),
+            Row::Forged(_) => Err(Failure::usage(format!(
+                "{id} is forged: nobody acts on it, and it is forgotten in time"
+            ))),
+        };
+        args.ids.iter().map(target).collect::<Result<_, _>>()?
+    };
+    let mut changed = 0;
+    for target in targets {
+        changed += ask(config, request(target))?;
+    }
+    if context.output.is_json() {
+        return context.output.json(&json!({ "changed": changed }));
+    }
+    if changed == 0 && !args.all {
+        return Err(Failure::no_input(
+            "nothing was changed: no such row is in a state for that; see `agentry queue list`",
+        ));
+    }
+    context.output.line(format!("{changed} {done}"))
+}
+
+/// Has a running runtime make a change; where none runs, makes it here.
+pub(super) fn ask(config: &Config, request: Request) -> Result<usize, Failure> {
+    let store = config.store.path.clone();
+    if !store.exists() {
+        return Err(StoreError::Missing { path: store }.into());
+    }
+    runtime()?.block_on(async {
+        match control::ask(&store, &request).await {
+            Ok(Answer::Done { changed }) => Ok(changed),
+            Ok(Answer::Refused { reason }) => Err(Failure::new(ExitCode::Temporary, reason)),
+            Ok(_) => Err(Failure::internal("the runtime answered something else")),
+            Err(ControlError::NotRunning { .. }) => {
+                let store = Store::open(&store)?;
+                let Some(commit) = request.into_commit(Clock::default().now_ms()) else {
+                    return Err(Failure::internal("this request needs a running runtime"));
+                };
+                Ok(store.commit(commit).await?.changed)
+            }
+            Err(error) => Err(Failure::new(ExitCode::Unavailable, error.to_string())),
+        }
+    })
+}

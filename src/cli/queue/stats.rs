@@ -1,0 +1,161 @@
+//! `agentry queue stats`.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::super::{Context, Failure};
+use super::{ago, open, stored};
+use crate::config::Config;
+use crate::runtime::clock::Clock;
+use crate::runtime::submitter::budget::{self, Budget};
+use crate::store::list::stats::{AgentStats, States, stats};
+use crate::store::rows::day_of;
+
+/// Arguments of `queue stats`.
+#[derive(Clone, Debug, Args)]
+pub struct QueueStatsArgs {
+    /// Only of this agent
+    #[arg(long, value_name = "ADDR|NAME")]
+    agent: Option<String>,
+}
+
+pub(super) fn run(
+    args: &QueueStatsArgs,
+    config: &Config,
+    context: &Context,
+) -> Result<(), Failure> {
+    let db = open(config)?;
+    let now = Clock::default().now_ms();
+    let today = day_of(now);
+    let agents = stored(stats(&db, args.agent.as_deref(), today))?;
+    if let (Some(agent), true) = (&args.agent, agents.is_empty()) {
+        return Err(Failure::no_input(format!(
+            "{} knows no agent {agent:?}; `agentry queue stats` lists all that it knows",
+            config.store.path.display()
+        )));
+    }
+    let out = context.output;
+    if out.is_json() {
+        let agents: Vec<Value> = agents
+            .iter()
+            .map(|agent| with_budget(agent, config))
+            .collect();
+        return out.json(&json!({ "day": budget::name_of(today), "agents": agents }));
+    }
+    if agents.is_empty() {
+        return out.line("no agent was ever hosted with this store");
+    }
+    if let ([agent], Some(_)) = (agents.as_slice(), &args.agent) {
+        return out.fields(&fields(agent, config, now));
+    }
+    let rows: Vec<Vec<String>> = agents
+        .iter()
+        .map(|agent| {
+            vec![
+                agent.agent.clone(),
+                count(&agent.inbox, &["waiting", "withdrawn"]),
+                agent
+                    .oldest_waiting
+                    .map_or_else(|| "-".to_owned(), |at| ago(at, now)),
+                count(&agent.events, &["waiting"]),
+                count(&agent.outbox, &["queued", "prepared", "accepted"]),
+                count(&agent.tasks, &["submitted", "working"]),
+                agent.dead_letters.to_string(),
+                agent.forged.to_string(),
+                spent(agent, config),
+            ]
+        })
+        .collect();
+    out.table(
+        &[
+            "AGENT",
+            "INBOX",
+            "OLDEST",
+            "EVENTS",
+            "OUTBOX",
+            "TASKS",
+            "DEAD",
+            "FORGED",
+            "SPENT TODAY",
+        ],
+        &rows,
+    )
+}
+
+fn count(states: &States, wanted: &[&str]) -> String {
+    let sum: u64 = wanted.iter().filter_map(|state| states.get(*state)).sum();
+    sum.to_string()
+}
+
+/// The budget of an agent that agents.toml still has.
+fn limit(agent: &str, config: &Config) -> Option<Budget> {
+    let named = config.agents.iter().find(|known| known.name == agent);
+    let all = match named {
+        Some(known) => known.daily_budget,
+        None => {
+            let (fleet, _) = agent.split_once('/')?;
+            let fleet = config.fleets.iter().find(|known| known.name == fleet)?;
+            fleet.daily_budget
+        }
+    };
+    Some(Budget { all })
+}
+
+fn spent(agent: &AgentStats, config: &Config) -> String {
+    let spent = agent.spent.all;
+    let of = limit(&agent.agent, config).map_or_else(
+        || format!("{spent} AIT"),
+        |budget| format!("{spent} of {} AIT", budget.all),
+    );
+    if agent.waiting_for_budget > 0 {
+        format!("{of}, {} wait", agent.waiting_for_budget)
+    } else {
+        of
+    }
+}
+
+fn with_budget(agent: &AgentStats, config: &Config) -> Value {
+    let mut value = json!(agent);
+    let budget = limit(&agent.agent, config);
+    value["budget"] = json!({
+        "daily": budget.map(|budget| budget.all),
+        "unverified": budget.map(Budget::unverified),
+        "left": budget.map(|budget| budget.left(agent.spent).0),
+    });
+    value
+}
+
+fn fields(agent: &AgentStats, config: &Config, now_ms: u64) -> Vec<(&'static str, String)> {
+    let states = |states: &States| {
+        let parts: Vec<String> = states
+            .iter()
+            .map(|(state, count)| format!("{count} {state}"))
+            .collect();
+        if parts.is_empty() {
+            "empty".to_owned()
+        } else {
+            parts.join(", ")
+        }
+    };
+    let since = |at: Option<u64>| {
+        at.map_or_else(|| "-".to_owned(), |at| format!("{} ago", ago(at, now_ms)))
+    };
+    let tenth = limit(&agent.agent, config).map_or_else(
+        || format!("{} AIT", agent.spent.unverified),
+        |budget| format!("{} of {} AIT", agent.spent.unverified, budget.unverified()),
+    );
+    vec![
+        ("agent", agent.agent.clone()),
+        ("address", agent.address.clone()),
+        ("inbox", states(&agent.inbox)),
+        ("oldest waiting", since(agent.oldest_waiting)),
+        ("events", states(&agent.events)),
+        ("outbox", states(&agent.outbox)),
+        ("oldest queued", since(agent.oldest_queued)),
+        ("tasks", states(&agent.tasks)),
+        ("dead letters", agent.dead_letters.to_string()),
+        ("forged", agent.forged.to_string()),
+        ("spent today", spent(agent, config)),
+        ("of it, on unverified", tenth),
+    ]
+}

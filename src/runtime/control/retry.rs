@@ -1,0 +1,93 @@
+//! Trying dead letters and failed transactions again.
+
+use std::collections::HashMap;
+
+use agentry_protocol::StoredTransaction;
+
+use super::{Answer, ControlLinks};
+use crate::runtime::Shared;
+use crate::runtime::judge;
+use crate::runtime::roster::Roster;
+use crate::runtime::router::WakeAgents;
+use crate::runtime::submitter::LookAtQueue;
+use crate::store::commit::{Arrival, QueueTarget, Rejudged};
+use crate::store::rows::DueMessage;
+use crate::store::{AgentId, Commit, InboxId, StoreError, read};
+
+/// How many dead letters are judged at a time: each may be as large as a transaction can be.
+const PAGE: u32 = 32;
+
+/// Has them handled, or posted, once more.
+pub(super) async fn retry(
+    target: QueueTarget,
+    shared: &Shared,
+    roster: &Roster,
+    links: &ControlLinks,
+) -> Result<Answer, StoreError> {
+    rejudge(&target, shared, roster, links).await?;
+    let at = shared.clock.now_ms();
+    let receipt = shared.store.commit(Commit::Retry { target, at }).await?;
+    let look = LookAtQueue {
+        reopened: receipt.reopened,
+    };
+    // Both look at the store when they are back, should they have ended.
+    let _ = links.look.send(look).await;
+    let _ = links.wake.send(WakeAgents(receipt.due)).await;
+    Ok(Answer::Done {
+        changed: receipt.changed,
+    })
+}
+
+/// Judges anew who sent the dead letters that are meant: a key may have become known since, which
+/// proves the sender, or shows that it was not he.
+async fn rejudge(
+    target: &QueueTarget,
+    shared: &Shared,
+    roster: &Roster,
+    links: &ControlLinks,
+) -> Result<(), StoreError> {
+    let mut after = InboxId(0);
+    loop {
+        let target = target.clone();
+        let dead = shared
+            .store
+            .read(move |db| read::dead_letters(db, &target, after, PAGE))
+            .await?;
+        let Some(last) = dead.last() else {
+            return Ok(());
+        };
+        after = last.id;
+        let stored: Vec<(InboxId, StoredTransaction)> = dead
+            .iter()
+            .map(|message| (message.id, message.stored.clone()))
+            .collect();
+        let found = judge::rejudge(shared, roster, &links.send.chain_id, stored).await?;
+        let mut of_row: HashMap<InboxId, DueMessage> = dead
+            .into_iter()
+            .map(|message| (message.id, message))
+            .collect();
+        let at = shared.clock.now_ms();
+        let judged: Vec<Rejudged> = found
+            .into_iter()
+            .filter_map(|(id, authenticity)| {
+                let message = of_row.remove(&id)?;
+                // What was found out before stands where nothing has changed.
+                if authenticity == message.authenticity {
+                    return None;
+                }
+                let agent = AgentId(0);
+                let (stored, height) = (&message.stored, message.height);
+                let anew = Arrival::new(agent, message.hash, stored, height, authenticity, at);
+                Some(Rejudged {
+                    id,
+                    authenticity,
+                    identity: anew.identity,
+                    urgent: anew.urgent,
+                })
+            })
+            .collect();
+        if !judged.is_empty() {
+            shared.store.commit(Commit::Rejudge { judged, at }).await?;
+        }
+    }
+}

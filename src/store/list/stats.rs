@@ -1,0 +1,143 @@
+//! How many rows stand where, and what was spent.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, params};
+use serde::Serialize;
+
+use crate::store::number::{integer, natural};
+use crate::store::rows::Spent;
+
+/// How many rows, by state.
+pub type States = BTreeMap<String, u64>;
+
+/// How the queues of one agent stand.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct AgentStats {
+    /// Its name, when it was last hosted.
+    pub agent: String,
+    /// Its address.
+    pub address: String,
+    /// Messages, by state.
+    pub inbox: States,
+    /// Events that are no messages, by state.
+    pub events: States,
+    /// Transactions, by state.
+    pub outbox: States,
+    /// Tasks, by state.
+    pub tasks: States,
+    /// What was given up: messages and events that are dead, and transactions that failed.
+    pub dead_letters: u64,
+    /// Forged messages.
+    pub forged: u64,
+    /// When the message was first seen that has waited longest (milliseconds since the epoch).
+    pub oldest_waiting: Option<u64>,
+    /// When the transaction was asked for that has waited longest for its nonce.
+    pub oldest_queued: Option<u64>,
+    /// How many transactions wait for a day's budget.
+    pub waiting_for_budget: u64,
+    /// What it has spent today, in AIT.
+    pub spent: Spent,
+}
+
+/// How the queues stand, by agent in the order of their names; of one agent, where its name or
+/// address is given. `day` is today: days since the epoch, UTC.
+///
+/// Reads every row of the queues.
+///
+/// # Errors
+/// What SQLite says.
+pub fn stats(db: &Connection, agent: Option<&str>, day: u64) -> rusqlite::Result<Vec<AgentStats>> {
+    let mut by_row: BTreeMap<i64, AgentStats> = db
+        .prepare("SELECT id, name, address FROM agent WHERE ?1 IS NULL OR ?1 IN (name, address)")?
+        .query_map(params![agent], |row| {
+            let stats = AgentStats {
+                agent: row.get(1)?,
+                address: row.get(2)?,
+                ..AgentStats::default()
+            };
+            Ok((row.get(0)?, stats))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    for table in ["inbox", "event", "outbox", "task"] {
+        let mut statement = db.prepare(&format!(
+            "SELECT agent, state, count(*) FROM {table} GROUP BY agent, state"
+        ))?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let Some(stats) = by_row.get_mut(&row.get(0)?) else {
+                continue;
+            };
+            let states = match table {
+                "inbox" => &mut stats.inbox,
+                "event" => &mut stats.events,
+                "outbox" => &mut stats.outbox,
+                _ => &mut stats.tasks,
+            };
+            states.insert(row.get(1)?, natural(row.get(2)?));
+        }
+    }
+    single(
+        db,
+        "SELECT agent, count(*) FROM forged GROUP BY agent",
+        &mut by_row,
+        |stats, forged| stats.forged = forged,
+    )?;
+    single(
+        db,
+        "SELECT agent, min(seen_at) FROM inbox WHERE state = 'waiting' GROUP BY agent",
+        &mut by_row,
+        |stats, at| stats.oldest_waiting = Some(at),
+    )?;
+    single(
+        db,
+        "SELECT agent, min(created_at) FROM outbox WHERE state = 'queued' GROUP BY agent",
+        &mut by_row,
+        |stats, at| stats.oldest_queued = Some(at),
+    )?;
+    single(
+        db,
+        "SELECT agent, count(*) FROM outbox WHERE state = 'queued' AND held = 1 GROUP BY agent",
+        &mut by_row,
+        |stats, held| stats.waiting_for_budget = held,
+    )?;
+    let mut statement =
+        db.prepare("SELECT agent, spent, unverified FROM spending WHERE day = ?1")?;
+    let mut rows = statement.query(params![integer(day)])?;
+    while let Some(row) = rows.next()? {
+        if let Some(stats) = by_row.get_mut(&row.get(0)?) {
+            stats.spent = Spent {
+                all: natural(row.get(1)?),
+                unverified: natural(row.get(2)?),
+            };
+        }
+    }
+    let mut all: Vec<AgentStats> = by_row.into_values().collect();
+    for stats in &mut all {
+        let given_up = [
+            stats.inbox.get("dead"),
+            stats.events.get("dead"),
+            stats.outbox.get("failed"),
+        ];
+        stats.dead_letters = given_up.into_iter().flatten().sum();
+    }
+    all.sort_by(|one, other| one.agent.cmp(&other.agent));
+    Ok(all)
+}
+
+/// Sets one number of each agent.
+fn single(
+    db: &Connection,
+    sql: &str,
+    by_row: &mut BTreeMap<i64, AgentStats>,
+    set: impl Fn(&mut AgentStats, u64),
+) -> rusqlite::Result<()> {
+    let mut statement = db.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if let Some(stats) = by_row.get_mut(&row.get(0)?) {
+            set(stats, natural(row.get(1)?));
+        }
+    }
+    Ok(())
+}
