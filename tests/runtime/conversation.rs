@@ -59,7 +59,9 @@ async fn an_id_is_acted_on_once_however_often_it_comes() {
     let header = header(2);
     stage.send(2, text("one", &header)).await;
     stage.send(2, text("one", &header)).await;
-    stage.send(2, text("the same id with another text", &header)).await;
+    stage
+        .send(2, text("the same id with another text", &header))
+        .await;
     // Another's message of the same id is another message.
     let foreign = Header {
         key: Some(key(3).public_key()),
@@ -122,7 +124,9 @@ async fn who_asks_is_told_that_it_came_and_what_became_of_it() {
     let done = asking(AckRequest::Done);
     stage.send(2, text("say hello", &done)).await;
     stage
-        .until("RECEIVED, the answer and DONE", |stage| stage.said().len() == 3)
+        .until("RECEIVED, the answer and DONE", |stage| {
+            stage.said().len() == 3
+        })
         .await;
     let said = stage.said();
     for wanted in [
@@ -141,13 +145,21 @@ async fn who_asks_is_told_that_it_came_and_what_became_of_it() {
     // Who asked for the receipt alone is not told the rest.
     let before = stage.said().len();
     stage
-        .send(3, text("say hi", &Header {
-            key: Some(key(3).public_key()),
-            ..asking(AckRequest::Received)
-        }))
+        .send(
+            3,
+            text(
+                "say hi",
+                &Header {
+                    key: Some(key(3).public_key()),
+                    ..asking(AckRequest::Received)
+                },
+            ),
+        )
         .await;
     stage
-        .until("RECEIVED and the answer", |stage| stage.said().len() == before + 2)
+        .until("RECEIVED and the answer", |stage| {
+            stage.said().len() == before + 2
+        })
         .await;
     stage.blocks(3).await;
     assert_eq!(stage.said().len(), before + 2);
@@ -174,7 +186,9 @@ async fn the_sender_learns_each_fate_of_a_message_in_turn() {
     ask(&stage, "well").await;
     stage
         .until("all fates are known", |stage| {
-            fates(stage, "well").last().is_some_and(|fate| fate == "done")
+            fates(stage, "well")
+                .last()
+                .is_some_and(|fate| fate == "done")
         })
         .await;
     assert_eq!(fates(&stage, "well"), ["mined", "received", "done"]);
@@ -252,7 +266,12 @@ async fn a_timer_comes_once_also_when_the_runtime_was_down() {
     stage.say(2, "in 1500").await;
     stage
         .until("it was heard again", |stage| {
-            stage.inbox().iter().filter(|item| item.state == "handled").count() == 2
+            stage
+                .inbox()
+                .iter()
+                .filter(|item| item.state == "handled")
+                .count()
+                == 2
         })
         .await;
     stage.stop();
@@ -298,7 +317,9 @@ async fn a_sealed_message_is_answered_under_seal_and_nobody_else_can_use_it() {
     };
     stage.send(3, stolen).await;
     stage.send(2, Json::string("not sealed")).await;
-    stage.send(2, text("proven, and not sealed", &header(2))).await;
+    stage
+        .send(2, text("proven, and not sealed", &header(2)))
+        .await;
     let asked = stage.send(2, secret).await;
     stage
         .until("it is answered", |stage| stage.said().len() == 1)
@@ -330,7 +351,10 @@ async fn a_sealed_message_is_answered_under_seal_and_nobody_else_can_use_it() {
         agentry_protocol::Authenticity::Verified,
     );
     assert_eq!(opened, Ok(Payload::Text("the cellar".to_owned())));
-    let stolen = stage.inbox().into_iter().find(|item| item.from == address(3).to_string());
+    let stolen = stage
+        .inbox()
+        .into_iter()
+        .find(|item| item.from == address(3).to_string());
     assert!(stolen.unwrap().reason.unwrap().contains("does not open"));
 }
 
@@ -342,10 +366,14 @@ async fn a_sender_over_his_rate_waits_and_lets_the_others_pass() {
         "per_sender_rate = \"3/h\"\nmax_wait = \"1h\"",
     );
     for number in 0..20 {
-        stage.send(2, text(&format!("flood {number}"), &header(2))).await;
+        stage
+            .send(2, text(&format!("flood {number}"), &header(2)))
+            .await;
     }
     stage
-        .until("three of them are answered", |stage| stage.said().len() == 3)
+        .until("three of them are answered", |stage| {
+            stage.said().len() == 3
+        })
         .await;
     stage.send(3, text("just one", &header(3))).await;
     stage
@@ -355,6 +383,58 @@ async fn a_sender_over_his_rate_waits_and_lets_the_others_pass() {
         .await;
     stage.blocks(3).await;
     assert_eq!(stage.said().len(), 4);
-    let waiting = stage.inbox().iter().filter(|item| item.state == "waiting").count();
+    let waiting = stage
+        .inbox()
+        .iter()
+        .filter(|item| item.state == "waiting")
+        .count();
     assert_eq!(waiting, 17, "nothing is lost");
+}
+
+/// How many messages each of two agents has sent that answer whatever they are told.
+async fn chatter(keys: &str, over: impl Fn(&Stage) -> bool) -> usize {
+    let other = format!(
+        "[[agent]]\nname = \"other\"\nwallet = \"other\"\n{keys}\n\
+         behaviours = [{{ kind = \"chatterbox\" }}]"
+    );
+    let stage = Stage::with_tables(r#"{ kind = "chatterbox" }"#, "", keys, &other);
+    let first = Header {
+        key: Some(key(20).public_key()),
+        ..header(20)
+    };
+    // In the other's name, and signed by him: the agent answers him, he answers the agent, …
+    stage.send(20, text("nice weather", &first)).await;
+    stage.until("they have talked", over).await;
+    stage.blocks(10).await;
+    stage
+        .outbox()
+        .iter()
+        .filter(|item| item.state == "mined" || item.state == "final")
+        .count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_agents_that_answer_everything_are_ended_by_the_budget() {
+    // 100 AIT are ten messages of each.
+    let sent = chatter("daily_budget = 100", |stage| {
+        let waits = |item: &agentry::store::list::OutboxItem| item.state == "queued";
+        stage.outbox().iter().any(waits)
+    })
+    .await;
+    assert!((10..=20).contains(&sent), "{sent}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_agents_that_answer_everything_are_slowed_by_the_rate() {
+    let keys = "per_sender_rate = \"5/h\"";
+    let sent = chatter(keys, |stage| {
+        let waits = stage
+            .inbox()
+            .iter()
+            .filter(|item| item.state == "waiting")
+            .count();
+        stage.outbox().len() >= 9 && waits > 0
+    })
+    .await;
+    assert!((9..=10).contains(&sent), "{sent}");
 }

@@ -23,6 +23,7 @@ pub(crate) fn registry() -> Registry {
         .with::<Asker>()
         .with::<Alarm>()
         .with::<Confidant>()
+        .with::<Chatterbox>()
 }
 
 /// Counts the messages in its state, and answers with the number.
@@ -234,6 +235,27 @@ impl Behaviour for Confidant {
 
     fn accepts(&self, message: &Message) -> bool {
         message.text().is_some() && !message.is_answer()
+    }
+
+    async fn on_message(&self, message: &Message, _: &Context) -> Result<Effects, BehaviourError> {
+        Ok(Effects::none().reply(message.text().unwrap_or_default()))
+    }
+}
+
+/// Answers whatever it is told, answers included.
+#[derive(Debug)]
+pub(crate) struct Chatterbox;
+
+impl Behaviour for Chatterbox {
+    const KIND: &'static str = "chatterbox";
+    type Settings = NoSettings;
+
+    fn configure(_: NoSettings, _: &Setup<'_>) -> Result<Self, ConfigureError> {
+        Ok(Self)
+    }
+
+    fn accepts(&self, message: &Message) -> bool {
+        message.text().is_some()
     }
 
     async fn on_message(&self, message: &Message, _: &Context) -> Result<Effects, BehaviourError> {
