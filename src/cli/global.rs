@@ -68,6 +68,12 @@ impl Context {
     /// # Errors
     /// The file cannot be read, or something has mistakes.
     pub fn config(&self) -> Result<Config, Failure> {
+        let (source, overlay) = self.layers();
+        Ok(Config::load(&source, &overlay, &self.registry)?)
+    }
+
+    /// What the configuration is read from.
+    pub fn layers(&self) -> (Source, Overlay) {
         let source = self
             .global
             .config
@@ -77,6 +83,6 @@ impl Context {
             environment: None,
             flags: self.global.set.clone(),
         };
-        Ok(Config::load(&source, &overlay, &self.registry)?)
+        (source, overlay)
     }
 }

@@ -1,6 +1,8 @@
-//! `agentry run`: hosts the agents of agents.toml until it is asked to stop.
+//! `agentry run`: hosts the agents of agents.toml until it is asked to stop. SIGHUP has it read its
+//! configuration anew.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,7 +13,9 @@ use tokio::sync::watch;
 use super::args::duration;
 use super::failure::{io_code, wallet_code};
 use super::{Context, ExitCode, Failure, runtime};
+use crate::config::Config;
 use crate::runtime::host::{Host, HostError, HostOptions};
+use crate::runtime::reload::Reread;
 use crate::runtime::signer::SignError;
 use crate::store::StoreError;
 
@@ -20,7 +24,7 @@ use crate::store::StoreError;
 pub struct RunArgs {
     /// A file that holds the wallets' password; wins over the configuration's
     #[arg(long, value_name = "FILE")]
-    password_file: Option<std::path::PathBuf>,
+    password_file: Option<PathBuf>,
     /// How long stopping may take: what is in hand is finished within it
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     stop_limit: Duration,
@@ -30,30 +34,39 @@ pub struct RunArgs {
 const WATCH: Duration = Duration::from_millis(200);
 
 pub(super) fn run(args: RunArgs, context: &Context) -> Result<(), Failure> {
-    let mut config = context.config()?;
-    if let Some(path) = args.password_file {
-        for fleet in &mut config.fleets {
-            fleet.password_file = Some(path.clone());
-        }
-        config.wallets.password_file = Some(path);
-    }
+    let reread = reread(args.password_file, context);
+    let config = reread.read()?;
     fail_stop();
     let options = HostOptions {
         stop_limit: args.stop_limit,
         prompt: std::io::stdin().is_terminal(),
+        reread: Some(reread),
         ..HostOptions::default()
     };
     runtime()?.block_on(serve(config, options, context))
 }
 
-async fn serve(
-    config: crate::config::Config,
-    options: HostOptions,
-    context: &Context,
-) -> Result<(), Failure> {
+/// Reads the configuration, now and whenever it is to be read anew.
+fn reread(password_file: Option<PathBuf>, context: &Context) -> Reread {
+    let ((source, overlay), registry) = (context.layers(), context.registry.clone());
+    Reread::new(move || {
+        let mut config = Config::load(&source, &overlay, &registry)?;
+        if let Some(path) = &password_file {
+            for fleet in &mut config.fleets {
+                fleet.password_file = Some(path.clone());
+            }
+            config.wallets.password_file = Some(path.clone());
+        }
+        Ok(config)
+    })
+}
+
+async fn serve(config: Config, options: HostOptions, context: &Context) -> Result<(), Failure> {
     let failed = |error| Failure::io("listening for signals", &error);
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    // From here on it ends nobody; one that comes during the start is heeded after it.
+    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
     let (cancel, cancelled) = watch::channel(false);
     let mut starting = tokio::task::spawn_blocking(move || Host::start(config, options, cancelled));
     let mut asked = false;
@@ -95,6 +108,7 @@ async fn serve(
         tokio::select! {
             _ = terminate.recv() => asked = true,
             _ = interrupt.recv() => asked = true,
+            _ = hangup.recv() => host.reload(),
             () = tokio::time::sleep(WATCH) => {}
         }
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::document::{Entry, Given, Raw};
 use super::mistake::{Origin, did_you_mean};
-use super::model::BehaviourInstance;
+use super::model::{BehaviourInstance, Written};
 use super::names::check_name;
 use super::values::Reader;
 
@@ -124,11 +124,13 @@ fn instance(
         name.as_deref().unwrap_or(&kind)
     );
     let settings = settings(&place, entries, reader)?;
+    let written = Written::new(settings.clone());
     let behaviour = build(&place, &kind, origin, entries, settings, kinds, reader)?;
     Some(BehaviourInstance {
         name: name?,
         kind,
         behaviour,
+        written,
     })
 }
 

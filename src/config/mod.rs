@@ -39,7 +39,7 @@ pub use mistake::{ConfigError, Mistake, Mistakes, Origin};
 pub use model::{
     AgentConfig, AgentDefaults, BehaviourInstance, ChainConfig, Config, Contact, DevnetTable,
     DirectoryConfig, FleetConfig, FleetWallets, HttpConfig, NoncePolicy, Setting, StoreConfig,
-    TasksConfig, WalletsConfig,
+    TasksConfig, WalletsConfig, Written,
 };
 pub use rate::Rate;
 

@@ -1,5 +1,6 @@
 //! The configuration, validated: plain data.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use agentry_devnet::Fault;
 use agentry_protocol::{Address, AgentName, BlockHeight, ChainId, EncryptionKey, PublicKey};
 use agentry_sdk::AnyBehaviour;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::mistake::Origin;
 use super::rate::Rate;
@@ -167,7 +169,7 @@ pub struct AgentDefaults {
 }
 
 /// One hosted wallet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AgentConfig {
     /// Its name, unique: that of `[[agent]]`, or `fleet/wallet`.
     pub name: String,
@@ -259,6 +261,31 @@ pub struct BehaviourInstance {
     pub kind: String,
     /// The behaviour itself.
     pub behaviour: Arc<dyn AnyBehaviour>,
+    /// What it was made from.
+    pub written: Written,
+}
+
+/// Two are equal if they were made from the same keys.
+impl PartialEq for BehaviourInstance {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.name, &self.kind, &self.written) == (&other.name, &other.kind, &other.written)
+    }
+}
+
+/// The keys of a behaviour, to be compared and not to be shown: there may be secrets among them.
+#[derive(Clone, PartialEq)]
+pub struct Written(Arc<Map<String, Value>>);
+
+impl Written {
+    pub(super) fn new(settings: Map<String, Value>) -> Self {
+        Self(Arc::new(settings))
+    }
+}
+
+impl fmt::Debug for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Written").finish_non_exhaustive()
+    }
 }
 
 /// One value of the effective configuration.
@@ -267,7 +294,7 @@ pub struct Setting {
     /// What it is called, as `chain.rpc` or `agent.ponger.fee`.
     pub key: String,
     /// What holds; null when nothing is set. Secrets are masked.
-    pub value: serde_json::Value,
+    pub value: Value,
     /// Where it comes from.
     pub origin: Origin,
 }

@@ -147,13 +147,22 @@ struct Work {
 
 impl Work {
     async fn run(mut self) {
+        let mut conduct: Option<Arc<Hosted>> = None;
         while !self.shared.is_stopping() {
             let wakes = self.wakes.get();
             // Anew each time: the configuration may have been read anew.
             let Some(hosted) = self.links.roster.get(self.id) else {
-                self.leave(wakes, None).await;
-                return;
+                match self.leave(wakes, None).await {
+                    // It may be hosted again.
+                    Leave::LookAgain => continue,
+                    Leave::Granted => return,
+                }
             };
+            if conduct.as_ref().is_none_or(|held| !Arc::ptr_eq(held, &hosted)) {
+                // Others are over their rate now.
+                self.paused.clear();
+                conduct = Some(Arc::clone(&hosted));
+            }
             let due = match self.pull().await {
                 Ok(due) => due,
                 Err(error) => {
@@ -188,10 +197,17 @@ impl Work {
         self.router.send(idle).await.unwrap_or(Leave::Granted)
     }
 
-    /// Handles what was pulled, until the process is asked to stop.
+    /// Whether what was pulled is left to later: the process is asked to stop, or the agent
+    /// conducts itself otherwise from now on, or is not hosted any more.
+    fn is_over(&self, hosted: &Arc<Hosted>) -> bool {
+        let stays = |now: Arc<Hosted>| Arc::ptr_eq(&now, hosted);
+        self.shared.is_stopping() || !self.links.roster.get(self.id).is_some_and(stays)
+    }
+
+    /// Handles what was pulled, until it [is over](Self::is_over).
     async fn work_off(&mut self, hosted: &Arc<Hosted>, due: Due) {
         for event in due.events {
-            if self.shared.is_stopping() {
+            if self.is_over(hosted) {
                 return;
             }
             let span = tracing::info_span!("event", event.kind = event.kind.as_str(), event.name);
@@ -202,14 +218,14 @@ impl Work {
             self.rest(hosted, handled).await;
         }
         for overdue in due.overdue {
-            if self.shared.is_stopping() {
+            if self.is_over(hosted) {
                 return;
             }
             let handled = self.handle_overdue(overdue).await;
             self.rest(hosted, handled).await;
         }
         for message in due.messages {
-            if self.shared.is_stopping() {
+            if self.is_over(hosted) {
                 return;
             }
             let span = self.shared.spans.take(message.digest).unwrap_or_else(|| {

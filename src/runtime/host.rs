@@ -4,9 +4,9 @@
 //! by [`Host::stop`]. Starting checks everything that can be checked before the first message is
 //! read: the wallets and their password, the store and its lock, the node and its chain.
 
-mod chain;
-mod prepare;
-mod run;
+pub(crate) mod chain;
+pub(crate) mod prepare;
+pub(in crate::runtime) mod run;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,6 +20,7 @@ use agentry_devnet::DevnetError;
 use tokio::sync::watch;
 
 use super::metrics::Metrics;
+use super::reload::Reread;
 use super::signer::SignError;
 use crate::config::{Config, HostError as AgentsError};
 use crate::store::StoreError;
@@ -35,6 +36,8 @@ pub struct HostOptions {
     pub embedded_node: bool,
     /// Whether a password may be asked for on the terminal.
     pub prompt: bool,
+    /// How the configuration is read anew; without it, it cannot be changed while the runtime runs.
+    pub reread: Option<Reread>,
 }
 
 impl Default for HostOptions {
@@ -43,6 +46,7 @@ impl Default for HostOptions {
             stop_limit: Duration::from_secs(10),
             embedded_node: true,
             prompt: false,
+            reread: None,
         }
     }
 }
@@ -51,6 +55,7 @@ impl Default for HostOptions {
 #[derive(Debug)]
 pub struct Host {
     stop: watch::Sender<bool>,
+    reload: watch::Sender<u64>,
     thread: Option<JoinHandle<Result<(), HostError>>>,
     started: Started,
 }
@@ -84,14 +89,21 @@ impl Host {
         cancel: watch::Receiver<bool>,
     ) -> Result<Self, HostError> {
         let (stop, stopping) = watch::channel(false);
+        let (reload, reloads) = watch::channel(0);
+        let signals = run::Signals {
+            stopping,
+            cancel,
+            reload: reloads,
+        };
         let (ready, readied) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("agentry-host".to_owned())
-            .spawn(move || run::run(config, options, stopping, cancel, ready))
+            .spawn(move || run::run(config, options, signals, ready))
             .map_err(HostError::Thread)?;
         match readied.recv() {
             Ok(started) => Ok(Self {
                 stop,
+                reload,
                 thread: Some(thread),
                 started,
             }),
@@ -113,6 +125,12 @@ impl Host {
     pub fn begin_stop(&self) {
         // Nobody listens any more if it has stopped by itself.
         let _ = self.stop.send(true);
+    }
+
+    /// Has the configuration read anew, as [`reload`](super::reload) describes. What comes of it is
+    /// in the log.
+    pub fn reload(&self) {
+        self.reload.send_modify(|times| *times += 1);
     }
 
     /// Whether it has ended.

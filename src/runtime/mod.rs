@@ -30,6 +30,7 @@
 //! | [`directory`] | the cards and keys of other agents, from the chain |
 //! | [`world`] | what behaviours can look up |
 //! | [`compose`] | making a transaction's payload of what is to be said: header, sealing |
+//! | [`reload`] | changing the configuration while the runtime runs |
 //! | [`send`] | sending because an operator asks for it |
 //! | [`rates`] | how many messages of each sender are acted on |
 //! | [`tasks`] | the pool in which tasks are done |
@@ -51,6 +52,7 @@ mod judge;
 pub mod kill;
 pub mod metrics;
 pub mod rates;
+pub mod reload;
 pub mod roster;
 pub mod router;
 pub mod send;

@@ -38,6 +38,8 @@ pub struct Roster(Arc<RwLock<Arc<Tables>>>);
 struct Tables {
     by_id: HashMap<AgentId, Arc<Hosted>>,
     by_address: HashMap<Box<str>, Arc<Hosted>>,
+    /// The addresses of those that were hosted before, since the runtime was started.
+    departed: HashMap<AgentId, Address>,
 }
 
 impl Tables {
@@ -62,8 +64,15 @@ impl Roster {
 
     /// Hosts these wallets instead, for all who share this roster.
     pub fn replace(&self, hosted: impl IntoIterator<Item = Arc<Hosted>>) {
-        let tables = Arc::new(Tables::new(hosted));
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = tables;
+        let mut tables = Tables::new(hosted);
+        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        tables.departed.clone_from(&held.departed);
+        for (id, before) in &held.by_id {
+            tables.departed.insert(*id, before.address.clone());
+        }
+        let by_id = &tables.by_id;
+        tables.departed.retain(|id, _| !by_id.contains_key(id));
+        *held = Arc::new(tables);
     }
 
     fn tables(&self) -> Arc<Tables> {
@@ -73,6 +82,14 @@ impl Roster {
     /// The wallet of a row.
     pub fn get(&self, id: AgentId) -> Option<Arc<Hosted>> {
         self.tables().by_id.get(&id).cloned()
+    }
+
+    /// The address of a wallet that is hosted, or was since the runtime was started: what it has
+    /// signed is still brought onto the chain.
+    pub fn address_of(&self, id: AgentId) -> Option<Address> {
+        let tables = self.tables();
+        let hosted = tables.by_id.get(&id).map(|hosted| &hosted.address);
+        hosted.or_else(|| tables.departed.get(&id)).cloned()
     }
 
     /// The wallet at an address.

@@ -6,7 +6,7 @@
 //! some ten microseconds, a derivation some ten milliseconds.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use actix::prelude::*;
 use agentry_protocol::sealing::{self, Binding, OpenError};
@@ -111,15 +111,9 @@ pub enum LockedWallet {
     Vault(Arc<OpenVault>, String),
 }
 
-impl LockedWallet {
-    /// Whether it is a file of its own, whose password is checked by unlocking it.
-    pub const fn is_file(&self) -> bool {
-        matches!(self, Self::File(..))
-    }
-}
-
+/// A wallet's place in the keyring: locked until it is used for the first time.
 #[derive(Debug)]
-struct Slot {
+pub struct Slot {
     wallet: String,
     address: Address,
     locked: LockedWallet,
@@ -138,11 +132,11 @@ impl std::fmt::Debug for Unlocked {
     }
 }
 
-/// The wallets that may sign, locked until they do.
+/// The wallets that may sign, locked until they do. It grows and shrinks while the signer runs.
 #[derive(Debug)]
 pub struct Keyring {
     chain_id: ChainId,
-    slots: HashMap<AgentId, Slot>,
+    slots: RwLock<HashMap<AgentId, Arc<Slot>>>,
 }
 
 impl Keyring {
@@ -150,21 +144,32 @@ impl Keyring {
     pub fn new(chain_id: ChainId) -> Self {
         Self {
             chain_id,
-            slots: HashMap::new(),
+            slots: RwLock::default(),
         }
     }
 
-    /// Adds a wallet, locked.
-    pub fn add(&mut self, agent: AgentId, wallet: String, address: Address, locked: LockedWallet) {
-        self.slots.insert(
-            agent,
-            Slot {
-                wallet,
-                address,
-                locked,
-                key: Mutex::new(None),
-            },
-        );
+    /// Puts a wallet where its agent's was.
+    pub fn put(&self, agent: AgentId, slot: Arc<Slot>) {
+        self.slots
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(agent, slot);
+    }
+
+    /// Takes a wallet out: it signs no more, and its key is wiped once nobody uses it.
+    pub fn remove(&self, agent: AgentId) {
+        self.slots
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&agent);
+    }
+
+    fn slot(&self, agent: AgentId) -> Result<Arc<Slot>, SignError> {
+        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        slots
+            .get(&agent)
+            .cloned()
+            .ok_or(SignError::NotHosted(agent))
     }
 
     /// Signs transactions of one wallet; all or none.
@@ -176,7 +181,7 @@ impl Keyring {
         agent: AgentId,
         transactions: Vec<Transaction>,
     ) -> Result<Vec<SignedTransaction>, SignError> {
-        let slot = self.slots.get(&agent).ok_or(SignError::NotHosted(agent))?;
+        let slot = self.slot(agent)?;
         for transaction in &transactions {
             if transaction.from != slot.address {
                 return Err(SignError::OtherWallet {
@@ -198,21 +203,12 @@ impl Keyring {
             .collect())
     }
 
-    /// The public key of a wallet, which is unlocked for it.
-    ///
-    /// # Errors
-    /// The wallet cannot be unlocked.
-    pub fn public_key(&self, agent: AgentId) -> Result<PublicKey, SignError> {
-        let slot = self.slots.get(&agent).ok_or(SignError::NotHosted(agent))?;
-        Ok(slot.unlock()?.signing.public_key())
-    }
-
     /// The public keys of a wallet, which is unlocked for it.
     ///
     /// # Errors
     /// The wallet cannot be unlocked.
     pub fn public_keys(&self, agent: AgentId) -> Result<(PublicKey, EncryptionKey), SignError> {
-        let slot = self.slots.get(&agent).ok_or(SignError::NotHosted(agent))?;
+        let slot = self.slot(agent)?;
         let key = slot.unlock()?;
         Ok((key.signing.public_key(), key.decryption.encryption_key()))
     }
@@ -227,7 +223,7 @@ impl Keyring {
         stored: &StoredTransaction,
         authenticity: Authenticity,
     ) -> Result<Result<Payload, String>, SignError> {
-        let slot = self.slots.get(&agent).ok_or(SignError::NotHosted(agent))?;
+        let slot = self.slot(agent)?;
         let Payload::Command(command) = Envelope::read(&stored.payload).payload else {
             return Ok(Err("it is no sealed message".to_owned()));
         };
@@ -252,6 +248,29 @@ impl Keyring {
 }
 
 impl Slot {
+    /// A wallet at its address, locked.
+    pub fn new(wallet: String, address: Address, locked: LockedWallet) -> Self {
+        Self {
+            wallet,
+            address,
+            locked,
+            key: Mutex::new(None),
+        }
+    }
+
+    /// Whether it is a file of its own, whose password is checked by unlocking it.
+    pub const fn is_file(&self) -> bool {
+        matches!(self.locked, LockedWallet::File(..))
+    }
+
+    /// The wallet's public key; it is unlocked for it.
+    ///
+    /// # Errors
+    /// It cannot be unlocked.
+    pub fn public_key(&self) -> Result<PublicKey, SignError> {
+        Ok(self.unlock()?.signing.public_key())
+    }
+
     fn unlock(&self) -> Result<Arc<Unlocked>, SignError> {
         let mut key = self.key.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(key) = key.as_ref() {

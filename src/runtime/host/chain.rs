@@ -25,16 +25,17 @@ const TELL_EVERY: u32 = 40;
 
 /// The clients of a start.
 #[derive(Debug)]
-pub(super) struct Nodes {
+pub(crate) struct Nodes {
     /// The node that is posted to.
-    pub(super) submit: NodeClient,
+    pub(crate) submit: NodeClient,
     /// The node that is read where no database is given.
-    pub(super) read: NodeClient,
+    pub(crate) read: NodeClient,
     /// How what is read is called in messages.
-    pub(super) name: String,
+    pub(crate) name: String,
 }
 
-pub(super) fn nodes(chain: &ChainConfig) -> Result<Nodes, HostError> {
+/// The clients of a configured chain.
+pub(crate) fn nodes(chain: &ChainConfig) -> Result<Nodes, HostError> {
     let client = |url: &str| {
         NodeClient::new(url, NodeOptions::default()).map_err(|error| HostError::Node {
             node: masked(url),
@@ -52,7 +53,8 @@ pub(super) fn nodes(chain: &ChainConfig) -> Result<Nodes, HostError> {
     })
 }
 
-pub(super) fn source(
+/// What the configured chain is read from.
+pub(crate) fn source(
     chain: &ChainConfig,
     nodes: &Nodes,
 ) -> Result<Box<dyn ChainSource>, HostError> {

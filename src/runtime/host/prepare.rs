@@ -1,33 +1,35 @@
-//! The wallets of a start: found, provided where the embedded node is used, and unlocked.
+//! Wallets before they are hosted: found, provided where the embedded node is used, and unlocked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
 use agentry_protocol::{Address, Password, PublicKey, Seed};
 
-use super::{HostError, HostOptions};
-use crate::config::{AgentConfig, Config, HostedAgent};
-use crate::runtime::signer::{Keyring, LockedWallet};
-use crate::store::AgentId;
-use crate::wallet::{OpenVault, PasswordSource, WalletName, ensure_password_file};
+use super::HostError;
+use crate::config::{AgentConfig, Config, HostError as AgentsError, HostedAgent};
+use crate::runtime::signer::{LockedWallet, SignError, Slot};
+use crate::wallet::{OpenVault, PasswordError, PasswordSource, WalletName, ensure_password_file};
 
 /// What a wallet is given on a new embedded node, in AIT.
-pub(super) const ENDOWMENT: u64 = 1_000_000;
+pub(in crate::runtime) const ENDOWMENT: u64 = 1_000_000;
 
 /// How many keystore files are unlocked at the start to check their password. Each costs a key
 /// derivation; a fleet of more is checked at first use, or better kept in a vault, which needs one
 /// derivation for all.
-pub(super) const CHECKED_AT_START: usize = 32;
+const CHECKED_AT_START: usize = 32;
+
+/// After how many wallets that cannot be used it is not looked for more.
+const MAX_ERRORS: usize = 20;
 
 /// An agent with its wallet, before it has a row in the store.
 #[derive(Debug)]
-pub(super) struct Candidate {
-    pub(super) config: AgentConfig,
-    pub(super) address: Address,
-    pub(super) public_key: Option<PublicKey>,
-    pub(super) locked: LockedWallet,
+pub(crate) struct Candidate {
+    pub(crate) config: AgentConfig,
+    pub(crate) address: Address,
+    pub(crate) public_key: Option<PublicKey>,
+    pub(crate) slot: Arc<Slot>,
 }
 
 /// The wallets of a start.
@@ -38,83 +40,149 @@ pub(super) struct Wallets {
     pub(super) created: Vec<Address>,
 }
 
+/// What is found of the configured wallets.
+#[derive(Debug, Default)]
+pub(crate) struct Survey {
+    /// Those that are there, in the configured order.
+    pub(crate) candidates: Vec<Candidate>,
+    /// Those that are not.
+    pub(crate) missing: Vec<HostedAgent>,
+    /// What keeps the others from being hosted.
+    pub(crate) errors: Vec<HostError>,
+}
+
 /// Finds every wallet. On the embedded node, those of `[[agent]]` that do not exist are created.
 pub(super) fn wallets(
     config: &Config,
-    options: &HostOptions,
+    passwords: &mut Passwords,
     embedded_node: bool,
 ) -> Result<Wallets, HostError> {
-    let mut hosted = config.hosted()?;
+    let mut found = survey(config, passwords);
     let mut created = Vec::new();
-    if let Some(missing) = hosted.iter().find(|agent| agent.wallet.is_none()) {
-        if !embedded_node {
-            return Err(HostError::NoWallet {
-                agent: missing.agent.name.clone(),
-                wallet: missing.agent.wallet.clone(),
-                place: missing.store.place(),
-            });
+    if found.errors.is_empty() && !found.missing.is_empty() {
+        if let (false, Some(missing)) = (embedded_node, found.missing.first()) {
+            return Err(no_wallet(missing));
         }
-        created = create_missing(&hosted, options)?;
-        hosted = config.hosted()?;
+        created = create_missing(&found.missing, passwords)?;
+        found = survey(config, passwords);
     }
-    let mut passwords = Passwords::new(options);
-    let mut vaults: HashMap<PathBuf, Arc<OpenVault>> = HashMap::new();
-    let mut candidates = Vec::with_capacity(hosted.len());
+    match found.errors.into_iter().next() {
+        Some(error) => Err(error),
+        None => Ok(Wallets {
+            candidates: found.candidates,
+            created,
+        }),
+    }
+}
+
+/// That an agent's wallet does not exist, on a node where none is created.
+pub(in crate::runtime) fn no_wallet(missing: &HostedAgent) -> HostError {
+    HostError::NoWallet {
+        agent: missing.agent.name.clone(),
+        wallet: missing.agent.wallet.clone(),
+        place: missing.store.place(),
+    }
+}
+
+/// Looks for every wallet and its password. Blocking: a vault costs a key derivation.
+pub(crate) fn survey(config: &Config, passwords: &mut Passwords) -> Survey {
+    let mut survey = Survey::default();
+    let hosted = match config.hosted() {
+        Ok(hosted) => hosted,
+        Err(error) => {
+            survey.errors.push(error.into());
+            return survey;
+        }
+    };
+    let mut vaults = HashMap::new();
+    let mut seen: HashSet<Address> = HashSet::new();
     for agent in hosted {
-        let Some(info) = agent.wallet.as_ref() else {
+        if agent.wallet.is_none() {
+            survey.missing.push(agent);
             continue;
-        };
-        let failed = |source| HostError::Wallet {
-            wallet: agent.agent.wallet.clone(),
-            source,
-        };
-        let locked = if info.form == "vault" {
-            let vault = match vaults.get(&info.path) {
-                Some(vault) => Arc::clone(vault),
-                None => {
-                    let password =
-                        passwords.of(&agent, &format!("vault {}", info.path.display()))?;
-                    let vault = Arc::new(OpenVault::open(&info.path, &password).map_err(failed)?);
-                    vaults.insert(info.path.clone(), Arc::clone(&vault));
-                    vault
-                }
-            };
-            LockedWallet::Vault(vault, agent.agent.wallet.clone())
-        } else {
-            let password = passwords.of(&agent, &format!("wallet {}", agent.agent.wallet))?;
-            let wallet = agent.store.find(&agent.agent.wallet).map_err(failed)?;
-            LockedWallet::File(wallet, password)
-        };
-        let address = match (&info.address, &locked) {
-            (Some(address), _) => address.clone(),
-            // An older file that does not say whose it is: unlocked once, to find out.
-            (None, LockedWallet::File(wallet, password)) => {
-                wallet.unlock(password).map_err(failed)?.address
+        }
+        match candidate(&agent, passwords, &mut vaults) {
+            Ok(Some(candidate)) if seen.contains(&candidate.address) => {
+                let same = |one: &&Candidate| one.address == candidate.address;
+                let one = survey.candidates.iter().find(same);
+                let error = AgentsError::SameAddress {
+                    one: one.map_or_else(String::new, |one| one.config.name.clone()),
+                    other: agent.agent.name.clone(),
+                    address: candidate.address.to_string(),
+                };
+                survey.errors.push(error.into());
             }
-            (None, LockedWallet::Vault(vault, name)) => {
-                Address::from_public_key(&vault.seed(name).map_err(failed)?.public_key())
+            Ok(Some(candidate)) => {
+                seen.insert(candidate.address.clone());
+                survey.candidates.push(candidate);
             }
-        };
-        candidates.push(Candidate {
-            config: agent.agent,
-            address,
-            public_key: info.public_key,
-            locked,
-        });
+            Ok(None) => {}
+            Err(error) => survey.errors.push(error),
+        }
+        if survey.errors.len() >= MAX_ERRORS {
+            break;
+        }
     }
-    Ok(Wallets {
-        candidates,
-        created,
-    })
+    survey
+}
+
+fn candidate(
+    agent: &HostedAgent,
+    passwords: &mut Passwords,
+    vaults: &mut HashMap<PathBuf, Arc<OpenVault>>,
+) -> Result<Option<Candidate>, HostError> {
+    let Some(info) = agent.wallet.as_ref() else {
+        return Ok(None);
+    };
+    let failed = |source| HostError::Wallet {
+        wallet: agent.agent.wallet.clone(),
+        source,
+    };
+    let locked = if info.form == "vault" {
+        let vault = match vaults.get(&info.path) {
+            Some(vault) => Arc::clone(vault),
+            None => {
+                let password = passwords.of(agent, &format!("vault {}", info.path.display()))?;
+                let vault = Arc::new(OpenVault::open(&info.path, &password).map_err(failed)?);
+                vaults.insert(info.path.clone(), Arc::clone(&vault));
+                vault
+            }
+        };
+        LockedWallet::Vault(vault, agent.agent.wallet.clone())
+    } else {
+        let password = passwords.of(agent, &format!("wallet {}", agent.agent.wallet))?;
+        let wallet = agent.store.find(&agent.agent.wallet).map_err(failed)?;
+        LockedWallet::File(wallet, password)
+    };
+    let address = match (&info.address, &locked) {
+        (Some(address), _) => address.clone(),
+        // An older file that does not say whose it is: unlocked once, to find out.
+        (None, LockedWallet::File(wallet, password)) => {
+            wallet.unlock(password).map_err(failed)?.address
+        }
+        (None, LockedWallet::Vault(vault, name)) => {
+            Address::from_public_key(&vault.seed(name).map_err(failed)?.public_key())
+        }
+    };
+    Ok(Some(Candidate {
+        slot: Arc::new(Slot::new(
+            agent.agent.wallet.clone(),
+            address.clone(),
+            locked,
+        )),
+        config: agent.agent.clone(),
+        address,
+        public_key: info.public_key,
+    }))
 }
 
 /// Creates the wallets that do not exist, with a password that is made up if there is none yet.
-fn create_missing(
-    hosted: &[HostedAgent],
-    options: &HostOptions,
+pub(in crate::runtime) fn create_missing(
+    missing: &[HostedAgent],
+    passwords: &mut Passwords,
 ) -> Result<Vec<Address>, HostError> {
     let mut created = Vec::new();
-    for agent in hosted.iter().filter(|agent| agent.wallet.is_none()) {
+    for agent in missing {
         let name = &agent.agent.wallet;
         let failed = |source| HostError::Wallet {
             wallet: name.clone(),
@@ -126,7 +194,7 @@ fn create_missing(
         {
             tracing::info!(path = %path.display(), "made a password for the wallets of the embedded node");
         }
-        let password = source(agent, options).new_password(&format!("wallet {name}"))?;
+        let password = passwords.for_new(agent, &format!("wallet {name}"))?;
         let wallet: WalletName = name.parse().map_err(|error| HostError::Node {
             node: format!("agent {}", agent.agent.name),
             reason: format!("wallet name {name:?}: {error}"),
@@ -151,68 +219,131 @@ fn create_missing(
     Ok(created)
 }
 
-fn source(agent: &HostedAgent, options: &HostOptions) -> PasswordSource {
-    PasswordSource {
-        flag: None,
-        configured: agent.password_file.clone(),
-        keystore_dir: agent.store.keystore_dir().map(Path::to_owned),
-        prompt: options.prompt,
-    }
+/// Where a password is looked for: its file, and the folder of its wallets.
+type Place = (Option<PathBuf>, Option<PathBuf>);
+
+/// The passwords of the configured wallets: each is found, or asked for, once.
+#[derive(Debug, Default)]
+pub(crate) struct Passwords {
+    prompt: bool,
+    known: HashMap<Place, Arc<Password>>,
+    /// Those of earlier: they serve where none is found any more, since nobody is asked twice.
+    earlier: HashMap<Place, Arc<Password>>,
 }
 
-/// The passwords of a start: each is found, or asked for, once.
-struct Passwords<'a> {
-    options: &'a HostOptions,
-    known: HashMap<(Option<PathBuf>, Option<PathBuf>), Arc<Password>>,
-}
-
-impl<'a> Passwords<'a> {
-    fn new(options: &'a HostOptions) -> Self {
+impl Passwords {
+    /// None yet. With `prompt`, a person may be asked.
+    pub(crate) fn new(prompt: bool) -> Self {
         Self {
-            options,
-            known: HashMap::new(),
+            prompt,
+            ..Self::default()
         }
+    }
+
+    /// Looks for all of them anew, without asking anybody.
+    pub(in crate::runtime) fn anew(&mut self) {
+        self.prompt = false;
+        self.earlier.extend(self.known.drain());
     }
 
     fn of(&mut self, agent: &HostedAgent, what: &str) -> Result<Arc<Password>, HostError> {
-        let key = (
-            agent.password_file.clone(),
-            agent.store.keystore_dir().map(Path::to_owned),
-        );
-        if let Some(password) = self.known.get(&key) {
+        let place = place(agent);
+        if let Some(password) = self.known.get(&place) {
             return Ok(Arc::clone(password));
         }
-        let password = Arc::new(source(agent, self.options).password(what)?);
-        self.known.insert(key, Arc::clone(&password));
+        let password = match self.source(agent).password(what) {
+            Ok(password) => Arc::new(password),
+            Err(PasswordError::None { hint }) => match self.earlier.get(&place) {
+                Some(password) => Arc::clone(password),
+                None => return Err(PasswordError::None { hint }.into()),
+            },
+            Err(error) => return Err(error.into()),
+        };
+        self.known.insert(place, Arc::clone(&password));
         Ok(password)
+    }
+
+    /// The password of a wallet that is made now.
+    fn for_new(&self, agent: &HostedAgent, what: &str) -> Result<Arc<Password>, HostError> {
+        let place = place(agent);
+        if let Some(password) = self.known.get(&place) {
+            return Ok(Arc::clone(password));
+        }
+        match self.source(agent).new_password(what) {
+            Ok(password) => Ok(Arc::new(password)),
+            Err(PasswordError::None { hint }) => match self.earlier.get(&place) {
+                Some(password) => Ok(Arc::clone(password)),
+                None => Err(PasswordError::None { hint }.into()),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn source(&self, agent: &HostedAgent) -> PasswordSource {
+        PasswordSource {
+            flag: None,
+            configured: agent.password_file.clone(),
+            keystore_dir: agent.store.keystore_dir().map(Path::to_owned),
+            prompt: self.prompt,
+        }
     }
 }
 
-/// Checks the password of the first wallets, and learns their public keys on the way.
-pub(super) fn check_passwords(keyring: &Keyring, agents: &[AgentId]) -> Result<(), HostError> {
+fn place(agent: &HostedAgent) -> Place {
+    (
+        agent.password_file.clone(),
+        agent.store.keystore_dir().map(Path::to_owned),
+    )
+}
+
+/// Checks the password of the first wallets that are files, and learns their public keys on the
+/// way. Blocking: each costs a key derivation.
+///
+/// # Errors
+/// Each wallet that cannot be unlocked.
+pub(in crate::runtime) fn check_passwords(
+    candidates: &mut [Candidate],
+) -> Result<(), Vec<HostError>> {
     let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    if agents.len() > CHECKED_AT_START {
+    let mut files: Vec<&mut Candidate> = candidates
+        .iter_mut()
+        .filter(|candidate| candidate.slot.is_file())
+        .collect();
+    if files.len() > CHECKED_AT_START {
         tracing::info!(
             checked = CHECKED_AT_START,
-            wallets = agents.len(),
+            wallets = files.len(),
             "the other wallets' passwords are checked at first use; a vault checks all of them at once"
         );
+        files.truncate(CHECKED_AT_START);
     }
-    let agents = &agents[..agents.len().min(CHECKED_AT_START)];
-    let size = agents.len().div_ceil(cores).max(1);
+    let size = files.len().div_ceil(cores).max(1);
+    let mut errors = Vec::new();
     thread::scope(|scope| {
-        let parts: Vec<_> = agents
-            .chunks(size)
+        let parts: Vec<_> = files
+            .chunks_mut(size)
             .map(|part| {
                 scope.spawn(move || {
-                    part.iter()
-                        .try_for_each(|agent| keyring.public_key(*agent).map(|_| ()))
+                    let check = |candidate: &mut &mut Candidate| -> Result<(), SignError> {
+                        let key = candidate.slot.public_key()?;
+                        candidate.public_key.get_or_insert(key);
+                        Ok(())
+                    };
+                    let failed = |candidate: &mut &mut Candidate| check(candidate).err();
+                    part.iter_mut().filter_map(failed).collect::<Vec<_>>()
                 })
             })
             .collect();
         for part in parts {
-            part.join().map_err(|_| HostError::Panicked)??;
+            match part.join() {
+                Ok(failed) => errors.extend(failed.into_iter().map(HostError::from)),
+                Err(_) => errors.push(HostError::Panicked),
+            }
         }
+    });
+    if errors.is_empty() {
         Ok(())
-    })
+    } else {
+        Err(errors)
+    }
 }

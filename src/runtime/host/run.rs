@@ -1,6 +1,6 @@
 //! The life of a runtime's thread: prepare, start the actors, wait, stop them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -11,7 +11,7 @@ use agentry_devnet::{Devnet, DevnetConfig, Faults};
 use agentry_protocol::{Address, BlockHeight};
 use tokio::sync::watch;
 
-use super::prepare::{self, Candidate, ENDOWMENT, Wallets};
+use super::prepare::{self, Candidate, ENDOWMENT, Passwords, Wallets};
 use super::{HostError, HostOptions, InHand, Started, chain};
 use crate::config::{Config, DevnetTable};
 use crate::runtime::agent::{AgentLinks, SignerLinks};
@@ -21,17 +21,18 @@ use crate::runtime::directory::{Directory, backfill};
 use crate::runtime::http::StatusServer;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::rates::Rates;
+use crate::runtime::reload::{ReloadLinks, Reloader};
 use crate::runtime::roster::{Hosted, Roster};
 use crate::runtime::router::{ChainRules, InboxRouter, SubmitterLinks};
 use crate::runtime::send::SendLinks;
-use crate::runtime::signer::{Keyring, Signer};
+use crate::runtime::signer::{Keyring, Signer, Slot};
 use crate::runtime::submitter::{Connect, Drain, Submitter, SubmitterSettings};
 use crate::runtime::tasks::{self, Pool};
 use crate::runtime::watcher::ChainWatcher;
 use crate::runtime::world::Surroundings;
 use crate::runtime::{Confirmed, Shared, Spans};
 use crate::store::commit::HostedAgent;
-use crate::store::{AgentId, Commit, Store, read};
+use crate::store::{Commit, Store, StoreError, read};
 
 /// How often what is older than `retention` is forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
@@ -54,8 +55,7 @@ fn cores() -> usize {
 pub(super) fn run(
     config: Config,
     options: HostOptions,
-    stopping: watch::Receiver<bool>,
-    cancel: watch::Receiver<bool>,
+    signals: Signals,
     ready: SyncSender<Started>,
 ) -> Result<(), HostError> {
     let workers = tokio::runtime::Builder::new_multi_thread()
@@ -65,20 +65,36 @@ pub(super) fn run(
         .build()
         .map_err(HostError::Thread)?;
     let handle = workers.handle().clone();
-    let result = System::new().block_on(host(config, options, handle, stopping, cancel, ready));
+    let result = System::new().block_on(host(config, options, handle, signals, ready));
     // Runs that do not yield are left behind.
     workers.shutdown_timeout(Duration::from_millis(200));
     result
+}
+
+/// What a runtime's thread is told from outside.
+#[derive(Debug)]
+pub(super) struct Signals {
+    /// It is to stop.
+    pub(super) stopping: watch::Receiver<bool>,
+    /// It is not to start after all.
+    pub(super) cancel: watch::Receiver<bool>,
+    /// It is to read its configuration anew; counts how often.
+    pub(super) reload: watch::Receiver<u64>,
 }
 
 async fn host(
     mut config: Config,
     options: HostOptions,
     workers: tokio::runtime::Handle,
-    mut stopping: watch::Receiver<bool>,
-    mut cancel: watch::Receiver<bool>,
+    signals: Signals,
     ready: SyncSender<Started>,
 ) -> Result<(), HostError> {
+    let Signals {
+        mut stopping,
+        mut cancel,
+        mut reload,
+    } = signals;
+    let loaded = config.clone();
     let metrics = Arc::new(Metrics::new());
     let store_path = config.store.path.clone();
     // The lock comes first: two runtimes on one store must not get as far as the node.
@@ -104,14 +120,15 @@ async fn host(
         })?;
 
     let embedded = config.devnet.clone().filter(|_| options.embedded_node);
-    let (wallets, config_back) = {
-        let (config, options, embedded) = (config, options.clone(), embedded.is_some());
+    let (wallets, passwords) = {
+        let (config, embedded) = (config.clone(), embedded.is_some());
+        let mut passwords = Passwords::new(options.prompt);
         blocking(&workers, move || {
-            (prepare::wallets(&config, &options, embedded), config)
+            let wallets = prepare::wallets(&config, &mut passwords, embedded);
+            (wallets, passwords)
         })
         .await?
     };
-    config = config_back;
     let Wallets {
         candidates,
         created,
@@ -133,7 +150,7 @@ async fn host(
                 config.chain.submit.clone_from(&url);
                 config.chain.rpc = url;
             }
-            Some(devnet)
+            Some(Arc::new(devnet))
         }
         None => None,
     };
@@ -164,18 +181,24 @@ async fn host(
             genesis: beginning.genesis,
         })
         .await?;
-    let (roster, keyring) = enrol(
-        &store,
-        &config,
-        candidates,
-        beginning.first_height,
-        &workers,
-    )
-    .await?;
+    let mut candidates = candidates;
+    let candidates = blocking(&workers, move || {
+        prepare::check_passwords(&mut candidates)
+            .map(|()| candidates)
+            .map_err(|errors| errors.into_iter().next().unwrap_or(HostError::Panicked))
+    })
+    .await??;
+    let keyring = Arc::new(Keyring::new(config.chain.id.clone()));
+    let enrolled = enrol(&store, candidates, beginning.first_height).await?;
+    let roster = Roster::new(enrolled.into_iter().map(|(hosted, slot)| {
+        keyring.put(hosted.id, slot);
+        hosted
+    }));
 
     let in_hand = InHand::default();
     let clock = Clock::default();
     let directory = Directory::load(&store, config.contacts.clone()).await?;
+    metrics.directory(directory.len());
     let world = Arc::new(Surroundings::new(
         store.clone(),
         directory.clone(),
@@ -204,7 +227,7 @@ async fn host(
             .confirmed
             .set(height.saturating_sub(config.chain.confirmations));
     }
-    let signer = Signer::start(Arc::new(keyring));
+    let signer = Signer::start(Arc::clone(&keyring));
     let submitter = Submitter::load(
         shared.clone(),
         roster.clone(),
@@ -257,6 +280,20 @@ async fn host(
         router.clone().recipient(),
         &config.tasks,
     );
+    let reloader = Reloader::new(
+        options.reread,
+        loaded,
+        passwords,
+        ReloadLinks {
+            shared: shared.clone(),
+            roster: roster.clone(),
+            keyring,
+            wake: router.clone().recipient(),
+            look: submitter.clone().recipient(),
+            chain: config.chain.clone(),
+            devnet: devnet.as_ref().map(Arc::downgrade),
+        },
+    );
     let socket = control::serve(
         shared.clone(),
         roster.clone(),
@@ -265,6 +302,7 @@ async fn host(
             resume: submitter.clone().recipient(),
             look: submitter.clone().recipient(),
             open: signer.clone().recipient(),
+            reload: reloader.clone(),
             send: SendLinks {
                 chain_id: config.chain.id.clone(),
                 keys: signer.clone().recipient(),
@@ -277,8 +315,7 @@ async fn host(
         source,
     })?;
     let now_ms = shared.clock.now_ms();
-    let plan =
-        backfill::plan(&store, config.directory.from, &beginning.cursor, now_ms).await?;
+    let plan = backfill::plan(&store, config.directory.from, &beginning.cursor, now_ms).await?;
     let backfill = match plan {
         Some(plan) => {
             let source = chain::source(&config.chain, &nodes)?;
@@ -315,8 +352,15 @@ async fn host(
     let unheard = ready.send(started).is_err();
 
     while !unheard && !*stopping.borrow() {
-        if stopping.changed().await.is_err() {
-            break;
+        tokio::select! {
+            changed = stopping.changed() => if changed.is_err() {
+                break;
+            },
+            Ok(()) = reload.changed() => {
+                let reloader = reloader.clone();
+                // What comes of it is in the log.
+                actix_rt::spawn(async move { drop(reloader.reload().await) });
+            }
         }
     }
     stop(&in_hand, &submitter, options.stop_limit).await;
@@ -361,14 +405,13 @@ async fn stop(in_hand: &InHand, submitter: &Addr<Submitter>, limit: Duration) {
     }
 }
 
-/// Gives the wallets their rows in the store, and puts their keys where only the signer is.
-async fn enrol(
+/// Gives wallets their rows in the store; each comes back with its key. Blocks below
+/// `first_height` are not the business of those that the store does not know.
+pub(in crate::runtime) async fn enrol(
     store: &Store,
-    config: &Config,
     candidates: Vec<Candidate>,
     first_height: BlockHeight,
-    workers: &tokio::runtime::Handle,
-) -> Result<(Roster, Keyring), HostError> {
+) -> Result<Vec<(Hosted, Arc<Slot>)>, StoreError> {
     let agents = candidates
         .iter()
         .map(|candidate| HostedAgent {
@@ -378,42 +421,19 @@ async fn enrol(
         })
         .collect();
     let receipt = store.commit(Commit::Host { agents }).await?;
-    let mut keyring = Keyring::new(config.chain.id.clone());
-    let mut hosted = Vec::with_capacity(candidates.len());
-    let mut files = Vec::new();
-    for (candidate, id) in candidates.into_iter().zip(receipt.agents) {
-        let Candidate {
-            config,
-            address,
-            public_key,
-            locked,
-        } = candidate;
-        if locked.is_file() {
-            files.push(id);
-        }
-        keyring.add(id, config.wallet.clone(), address.clone(), locked);
-        hosted.push(Hosted {
-            id,
-            address,
-            public_key,
-            config: Arc::new(config),
+    let hosted = candidates
+        .into_iter()
+        .zip(receipt.agents)
+        .map(|(candidate, id)| {
+            let hosted = Hosted {
+                id,
+                address: candidate.address,
+                public_key: candidate.public_key,
+                config: Arc::new(candidate.config),
+            };
+            (hosted, candidate.slot)
         });
-    }
-    let (keyring, checked) = blocking(workers, move || {
-        let checked = prepare::check_passwords(&keyring, &files);
-        let keys: HashMap<AgentId, _> = files
-            .iter()
-            .take(prepare::CHECKED_AT_START)
-            .filter_map(|id| Some((*id, keyring.public_key(*id).ok()?)))
-            .collect();
-        (keyring, checked.map(|()| keys))
-    })
-    .await?;
-    let keys = checked?;
-    for one in &mut hosted {
-        one.public_key = one.public_key.or_else(|| keys.get(&one.id).copied());
-    }
-    Ok((Roster::new(hosted), keyring))
+    Ok(hosted.collect())
 }
 
 /// Starts the embedded node. Its chain begins with money for the hosted wallets; wallets that

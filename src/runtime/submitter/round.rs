@@ -348,7 +348,7 @@ impl Submitter {
     }
 
     pub(super) fn address(&self, agent: AgentId) -> Option<Address> {
-        let hosted = self.roster.get(agent).map(|hosted| hosted.address.clone());
+        let hosted = self.roster.address_of(agent);
         hosted.or_else(|| self.departed.get(&agent).cloned())
     }
 }

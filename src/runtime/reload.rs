@@ -1,0 +1,423 @@
+//! Changing the configuration while the runtime runs.
+//!
+//! On SIGHUP, or when `agentry reload` asks for it, agents.toml and its layers are read and
+//! validated anew, whole. If anything is wrong, if a wallet or its password is missing, or if
+//! something was changed that only a restart can change, nothing is applied, and every reason is in
+//! the log and in the answer. Else the difference is applied, between two events of each agent:
+//!
+//! - An agent that was *added* is given its row and its keys, and acts on what is mined from then
+//!   on: it begins above the head of the chain, so old messages are not answered. What waits in the
+//!   store for a wallet that was hosted before is worked off.
+//! - One that was *changed* finishes the event in hand as it was, and goes on as it is now.
+//! - One that was *removed* finishes the event in hand and ends. What it has signed is still
+//!   brought onto the chain; what was not signed yet, and what waits for it, stays in the store
+//!   until it is hosted again.
+//!
+//! An agent is its address: under another name it is the same agent, changed; with another wallet
+//! it is another. Behaviours of agents that are the same are left alone, also if a file which
+//! they read at the start is not the same any more.
+//!
+//! | part | what it does |
+//! |---|---|
+//! | `difference` | what changed, and what of it needs a restart |
+
+mod difference;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use actix::prelude::*;
+use agentry_devnet::Devnet;
+use agentry_protocol::{Address, BlockHeight};
+use tokio::sync::Mutex;
+
+use super::Shared;
+use super::host::prepare::{self, Candidate, ENDOWMENT, Passwords, Survey};
+use super::host::{HostError, chain, run};
+use super::roster::{Hosted, Roster};
+use super::router::WakeAgents;
+use super::signer::Keyring;
+use super::submitter::LookAtQueue;
+use crate::config::{ChainConfig, Config, ConfigError, HostedAgent};
+use crate::store::{AgentId, read};
+
+pub use difference::{Applied, Difference};
+
+/// How long the chain may take to say where its head is.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Reads the configuration anew: the same file, environment and flags.
+#[derive(Clone)]
+pub struct Reread(Arc<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>);
+
+impl Reread {
+    /// It is read so. Blocking.
+    pub fn new(read: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn read(&self) -> Result<Config, ConfigError> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Reread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reread").finish_non_exhaustive()
+    }
+}
+
+/// Why nothing was applied: every reason, at least one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct Refused(pub Vec<String>);
+
+impl Refused {
+    fn because(reason: impl fmt::Display) -> Self {
+        Self(vec![reason.to_string()])
+    }
+}
+
+/// Whom a reload changes.
+#[derive(Debug)]
+pub struct ReloadLinks {
+    /// The store, the clock, the directory.
+    pub shared: Shared,
+    /// Who is hosted.
+    pub roster: Roster,
+    /// Their keys.
+    pub keyring: Arc<Keyring>,
+    /// Wakes agents.
+    pub wake: Recipient<WakeAgents>,
+    /// What was queued may be sent now.
+    pub look: Recipient<LookAtQueue>,
+    /// The chain, as it is read.
+    pub chain: ChainConfig,
+    /// The embedded node, where there is one.
+    pub devnet: Option<Weak<Devnet>>,
+}
+
+/// Applies what changed in the configuration. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Reloader(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    reread: Option<Reread>,
+    links: ReloadLinks,
+    /// One at a time.
+    current: Mutex<Current>,
+}
+
+/// What holds now.
+#[derive(Debug)]
+struct Current {
+    config: Config,
+    passwords: Passwords,
+}
+
+/// What is to be applied; nothing of it can be refused any more.
+struct Plan {
+    /// Those who stay as they are.
+    kept: Vec<Arc<Hosted>>,
+    /// Who they were, and what they will be.
+    changed: Vec<(Arc<Hosted>, Candidate)>,
+    added: Vec<Candidate>,
+    removed: Vec<Arc<Hosted>>,
+}
+
+impl Reloader {
+    /// A runtime was started with `config`, and these passwords.
+    pub(super) fn new(
+        reread: Option<Reread>,
+        config: Config,
+        passwords: Passwords,
+        links: ReloadLinks,
+    ) -> Self {
+        let current = Mutex::new(Current { config, passwords });
+        Self(Arc::new(Inner {
+            reread,
+            links,
+            current,
+        }))
+    }
+
+    /// Reads the configuration anew and applies what changed, or refuses it whole. Must be called
+    /// within an actix system. It is carried out to its end also if the asker goes.
+    ///
+    /// # Errors
+    /// Every reason why nothing was applied.
+    pub async fn reload(&self) -> Result<Applied, Refused> {
+        let this = self.clone();
+        let task = actix_rt::spawn(async move {
+            let result = this.0.reload().await;
+            match &result {
+                Ok(applied) if applied.is_nothing() => {
+                    tracing::info!("the configuration was read anew: nothing has changed");
+                }
+                Ok(applied) => tracing::info!("the configuration was read anew: {applied}"),
+                Err(Refused(reasons)) => {
+                    for reason in reasons {
+                        tracing::error!("the configuration cannot be applied: {reason}");
+                    }
+                    tracing::error!(
+                        reasons = reasons.len(),
+                        "the configuration was read anew and refused; the runtime goes on as it was"
+                    );
+                }
+            }
+            result
+        });
+        match task.await {
+            Ok(result) => result,
+            Err(_) => Err(Refused::because("the runtime is ending")),
+        }
+    }
+}
+
+impl Inner {
+    async fn reload(&self) -> Result<Applied, Refused> {
+        let mut current = self.current.lock().await;
+        let Some(reread) = self.reread.clone() else {
+            return Err(Refused::because(
+                "this runtime was not started from a file that could be read again",
+            ));
+        };
+        let config = self
+            .blocking(move || reread.read())
+            .await?
+            .map_err(|error| Refused(mistakes(&error)))?;
+        let mut reasons = difference::needs_restart(&current.config, &config);
+        current.passwords.anew();
+        let found = self.look(&config, &mut current).await?;
+        reasons.extend(found.errors.iter().map(ToString::to_string));
+        if self.links.devnet.is_none() {
+            let missing = found.missing.iter().map(prepare::no_wallet);
+            reasons.extend(missing.map(|error| error.to_string()));
+        }
+        if !reasons.is_empty() {
+            return Err(Refused(reasons));
+        }
+        let plan = self.plan(found.candidates);
+        let mut plan = self.check_passwords(plan).await?;
+        let are_new = !plan.added.is_empty() || !found.missing.is_empty();
+        let first_height = self.first_height(are_new).await?;
+        if !found.missing.is_empty() {
+            let provided = self.provide(found.missing, &config, &mut current).await?;
+            plan.added.extend(provided);
+        }
+        let applied = Applied {
+            agents: Difference {
+                added: names(plan.added.iter().map(|one| &one.config.name)),
+                changed: names(plan.changed.iter().map(|(_, one)| &one.config.name)),
+                removed: names(plan.removed.iter().map(|one| &one.config.name)),
+            },
+            contacts: Difference::of_contacts(&current.config.contacts, &config.contacts),
+        };
+        self.apply(plan, first_height).await?;
+        self.links
+            .shared
+            .directory
+            .set_contacts(config.contacts.clone());
+        current.config = config;
+        Ok(applied)
+    }
+
+    /// Has the embedded node provide wallets that do not exist, and their money.
+    async fn provide(
+        &self,
+        missing: Vec<HostedAgent>,
+        config: &Config,
+        current: &mut Current,
+    ) -> Result<Vec<Candidate>, Refused> {
+        let mut of_missing = config.clone();
+        of_missing.fleets.clear();
+        of_missing
+            .agents
+            .retain(|agent| missing.iter().any(|one| one.agent.name == agent.name));
+        let mut passwords = std::mem::take(&mut current.passwords);
+        let devnet = self.links.devnet.as_ref().and_then(Weak::upgrade);
+        let (provided, passwords) = self
+            .blocking(move || {
+                let provided = provide(&missing, &mut passwords, devnet.as_deref());
+                (provided, passwords)
+            })
+            .await?;
+        current.passwords = passwords;
+        provided.map_err(Refused::because)?;
+        let found = self.look(&of_missing, current).await?;
+        match found.errors.first() {
+            None => Ok(found.candidates),
+            Some(error) => Err(Refused::because(error)),
+        }
+    }
+
+    async fn look(&self, config: &Config, current: &mut Current) -> Result<Survey, Refused> {
+        let (config, mut passwords) = (config.clone(), std::mem::take(&mut current.passwords));
+        let (found, passwords) = self
+            .blocking(move || (prepare::survey(&config, &mut passwords), passwords))
+            .await?;
+        current.passwords = passwords;
+        Ok(found)
+    }
+
+    /// Compares who is hosted with who shall be.
+    fn plan(&self, candidates: Vec<Candidate>) -> Plan {
+        let mut hosted: HashMap<Address, Arc<Hosted>> = self
+            .links
+            .roster
+            .all()
+            .into_iter()
+            .map(|one| (one.address.clone(), one))
+            .collect();
+        let (mut kept, mut changed, mut added) = (Vec::new(), Vec::new(), Vec::new());
+        for candidate in candidates {
+            match hosted.remove(&candidate.address) {
+                None => added.push(candidate),
+                Some(before) if *before.config == candidate.config => kept.push(before),
+                Some(before) => changed.push((before, candidate)),
+            }
+        }
+        let mut removed: Vec<_> = hosted.into_values().collect();
+        removed.sort_by(|one, other| one.config.name.cmp(&other.config.name));
+        Plan {
+            kept,
+            changed,
+            added,
+            removed,
+        }
+    }
+
+    /// Checks the passwords of the wallets that are new.
+    async fn check_passwords(&self, mut plan: Plan) -> Result<Plan, Refused> {
+        let (plan, checked) = self
+            .blocking(move || {
+                let checked = prepare::check_passwords(&mut plan.added);
+                (plan, checked)
+            })
+            .await?;
+        match checked {
+            Ok(()) => Ok(plan),
+            Err(errors) => Err(Refused(errors.iter().map(ToString::to_string).collect())),
+        }
+    }
+
+    /// The first block that is the business of agents that are new: above the chain's head.
+    async fn first_height(&self, are_new: bool) -> Result<BlockHeight, Refused> {
+        if !are_new {
+            return Ok(BlockHeight(0));
+        }
+        let chain = &self.links.chain;
+        let open = || -> Result<_, HostError> { chain::source(chain, &chain::nodes(chain)?) };
+        let mut source = open().map_err(Refused::because)?;
+        let failed = |reason: String| {
+            Refused::because(format!(
+                "agents that are new begin at the chain's head, which cannot be read now: {reason}"
+            ))
+        };
+        match tokio::time::timeout(PATIENCE, source.head()).await {
+            Ok(Ok(head)) => Ok(head.map_or(BlockHeight(0), |head| head.height.next())),
+            Ok(Err(error)) => Err(failed(error.to_string())),
+            Err(_) => Err(failed("it does not answer".to_owned())),
+        }
+    }
+
+    async fn apply(&self, plan: Plan, first_height: BlockHeight) -> Result<(), Refused> {
+        let Plan {
+            kept,
+            changed,
+            added,
+            removed,
+        } = plan;
+        let links = &self.links;
+        let mut keep_keys = Vec::with_capacity(changed.len());
+        let mut candidates = Vec::with_capacity(changed.len() + added.len());
+        for (before, mut candidate) in changed {
+            candidate.public_key = candidate.public_key.or(before.public_key);
+            keep_keys.push(before.config.wallet == candidate.config.wallet);
+            candidates.push(candidate);
+        }
+        candidates.extend(added);
+        // The one step that can fail, and it happens whole or not at all.
+        let renewed = run::enrol(&links.shared.store, candidates, first_height)
+            .await
+            .map_err(Refused::because)?;
+        let mut waiting: Vec<AgentId> = Vec::with_capacity(renewed.len());
+        let mut hosted = kept;
+        for (index, (one, slot)) in renewed.into_iter().enumerate() {
+            // Of a wallet that was hosted before, the key that is unlocked already serves on.
+            if !keep_keys.get(index).copied().unwrap_or(false) {
+                links.keyring.put(one.id, slot);
+            }
+            waiting.push(one.id);
+            hosted.push(Arc::new(one));
+        }
+        links.roster.replace(hosted);
+        for one in &removed {
+            links.keyring.remove(one.id);
+        }
+        links.shared.pool.wake();
+        // Both look at the store when they are back, should they have ended.
+        let _ = links.look.send(LookAtQueue::default()).await;
+        let due = links.shared.store.read(read::agents_with_waiting).await;
+        let due = due.unwrap_or_else(|error| {
+            tracing::error!(%error, "looking for agents with something due");
+            waiting.clone()
+        });
+        waiting.sort_unstable();
+        let due = due
+            .into_iter()
+            .filter(|id| waiting.binary_search(id).is_ok());
+        let _ = links.wake.send(WakeAgents(due.collect())).await;
+        Ok(())
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refused> {
+        let work = self.links.shared.workers.spawn_blocking(work);
+        work.await
+            .map_err(|_| Refused::because(HostError::Panicked))
+    }
+}
+
+/// Creates wallets on the embedded node, and funds them.
+fn provide(
+    missing: &[HostedAgent],
+    passwords: &mut Passwords,
+    devnet: Option<&Devnet>,
+) -> Result<(), HostError> {
+    for address in prepare::create_missing(missing, passwords)? {
+        if let Some(devnet) = devnet {
+            devnet.fund(&address, ENDOWMENT)?;
+            tracing::info!(%address, amount = ENDOWMENT, "funded a new wallet");
+        }
+    }
+    Ok(())
+}
+
+fn names<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
+    names.cloned().collect()
+}
+
+/// Each mistake as a line of its own.
+fn mistakes(error: &ConfigError) -> Vec<String> {
+    match error {
+        ConfigError::Mistakes(mistakes) => mistakes
+            .list
+            .iter()
+            .map(|mistake| {
+                let place = mistake.origin.describe(&mistakes.file);
+                format!("{place}: {}", mistake.text)
+            })
+            .collect(),
+        error => vec![error.to_string()],
+    }
+}

@@ -1,0 +1,234 @@
+//! What changed in a configuration, and what of it needs a restart.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Config, Contact};
+
+/// The tables that hold from a start to the next.
+const FIXED: [&str; 7] = [
+    "chain.",
+    "store.",
+    "http.",
+    "devnet.",
+    "wallets.",
+    "directory.",
+    "tasks.",
+];
+
+/// How many names a line tells.
+const MOST_NAMES: usize = 10;
+
+/// What a reload has changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// Agents, those of fleets among them, by their names.
+    pub agents: Difference,
+    /// Contacts, by their names.
+    pub contacts: Difference,
+}
+
+/// What is other than it was.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// New.
+    pub added: Vec<String>,
+    /// There before, and not the same.
+    pub changed: Vec<String>,
+    /// Gone.
+    pub removed: Vec<String>,
+}
+
+impl Applied {
+    /// Whether all is as it was.
+    pub fn is_nothing(&self) -> bool {
+        self.agents.is_nothing() && self.contacts.is_nothing()
+    }
+}
+
+impl Difference {
+    /// Whether all is as it was.
+    pub fn is_nothing(&self) -> bool {
+        self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty()
+    }
+
+    pub(super) fn of_contacts(before: &[Contact], now: &[Contact]) -> Self {
+        let mut gone: BTreeMap<&str, &Contact> = before
+            .iter()
+            .map(|contact| (contact.name.as_str(), contact))
+            .collect();
+        let mut difference = Self::default();
+        for contact in now {
+            let name = contact.name.as_str();
+            match gone.remove(name) {
+                None => difference.added.push(name.to_owned()),
+                Some(before) if before != contact => difference.changed.push(name.to_owned()),
+                Some(_) => {}
+            }
+        }
+        difference
+            .removed
+            .extend(gone.into_keys().map(ToOwned::to_owned));
+        difference
+    }
+
+    /// Its parts as words, such as `added agents a, b`.
+    fn words(&self, one: &str, many: &str) -> Vec<String> {
+        [
+            ("added", &self.added),
+            ("changed", &self.changed),
+            ("removed", &self.removed),
+        ]
+        .into_iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(what, names)| {
+            let noun = if names.len() == 1 { one } else { many };
+            format!("{what} {noun} {}", listed(names))
+        })
+        .collect()
+    }
+}
+
+impl fmt::Display for Applied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words = self.agents.words("agent", "agents");
+        words.extend(self.contacts.words("contact", "contacts"));
+        if words.is_empty() {
+            return f.write_str("nothing has changed");
+        }
+        f.write_str(&words.join("; "))
+    }
+}
+
+/// The first names, and how many more there are.
+fn listed(names: &[String]) -> String {
+    let mut text = names
+        .get(..MOST_NAMES)
+        .map_or_else(|| names.join(", "), |first| first.join(", "));
+    if names.len() > MOST_NAMES {
+        text.push_str(&format!(" and {} more", names.len() - MOST_NAMES));
+    }
+    text
+}
+
+/// Each key whose change needs a restart.
+pub(super) fn needs_restart(before: &Config, now: &Config) -> Vec<String> {
+    let fixed = |config: &Config| -> BTreeMap<String, String> {
+        config
+            .settings
+            .iter()
+            .filter(|setting| FIXED.iter().any(|table| setting.key.starts_with(table)))
+            .map(|setting| (setting.key.clone(), setting.value.to_string()))
+            .collect()
+    };
+    let (before_keys, now_keys) = (fixed(before), fixed(now));
+    let mut reasons = Vec::new();
+    let mut told = |key: &str, was: &str, is: &str| {
+        reasons.push(format!(
+            "`{key}` was {was} and is {is}: that needs a restart of the runtime"
+        ));
+    };
+    let unset = "not set".to_owned();
+    for key in before_keys.keys().chain(
+        now_keys
+            .keys()
+            .filter(|key| !before_keys.contains_key(*key)),
+    ) {
+        let was = before_keys.get(key).unwrap_or(&unset);
+        let is = now_keys.get(key).unwrap_or(&unset);
+        if was != is {
+            told(key, was, is);
+        }
+    }
+    // What is masked where it is shown.
+    let masked = [
+        ("chain.rpc", &before.chain.rpc, &now.chain.rpc),
+        ("chain.submit", &before.chain.submit, &now.chain.submit),
+    ];
+    for (key, was, is) in masked {
+        if was != is && before_keys.get(key) == now_keys.get(key) {
+            told(key, "a url with one password", "one with another");
+        }
+    }
+    reasons
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::config::{Overlay, Source};
+
+    fn config(text: &str) -> Config {
+        let source = Source::Text {
+            path: PathBuf::from("agents.toml"),
+            text: format!("[chain]\nid = \"x\"\n{text}"),
+        };
+        let overlay = Overlay {
+            environment: Some(HashMap::new()),
+            flags: Vec::new(),
+        };
+        Config::load(&source, &overlay, &agentry_behaviours::builtins()).unwrap()
+    }
+
+    #[test]
+    fn each_key_that_needs_a_restart_is_named() {
+        let before = config("confirmations = 1\n[store]\npath = \"a.db\"\n");
+        let now = config(
+            "confirmations = 2\n[store]\npath = \"b.db\"\n[tasks]\nconcurrency = 9\n\
+             [defaults]\nfee = 3\n",
+        );
+        let reasons = needs_restart(&before, &now);
+        let keys: Vec<_> = reasons
+            .iter()
+            .filter_map(|reason| reason.split('`').nth(1))
+            .collect();
+        assert_eq!(
+            keys,
+            ["chain.confirmations", "store.path", "tasks.concurrency"]
+        );
+        assert!(reasons[0].contains("was 1 and is 2"), "{reasons:?}");
+        assert!(needs_restart(&now, &now).is_empty());
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_compared_and_not_told() {
+        let before = config("rpc = \"http://a:secret-one@node:1\"\n");
+        let now = config("rpc = \"http://a:secret-two@node:1\"\n");
+        let reasons = needs_restart(&before, &now);
+        assert!(reasons[0].contains("`chain.rpc`"), "{reasons:?}");
+        assert!(!reasons.concat().contains("secret"), "{reasons:?}");
+    }
+
+    #[test]
+    fn a_table_that_comes_or_goes_is_named() {
+        let before = config("");
+        let now = config("[devnet]\nblock_time = \"1s\"\n");
+        let reasons = needs_restart(&before, &now);
+        assert!(
+            reasons
+                .iter()
+                .any(|reason| reason.contains("`devnet.block_time` was not set"))
+        );
+        assert_eq!(needs_restart(&now, &before).len(), reasons.len());
+    }
+
+    #[test]
+    fn what_changed_is_one_line() {
+        let names = |count: usize| (0..count).map(|n| format!("a{n}")).collect();
+        let mut applied = Applied::default();
+        assert_eq!(applied.to_string(), "nothing has changed");
+        applied.agents.added = names(12);
+        applied.agents.removed = names(1);
+        applied.contacts.changed = names(2);
+        assert_eq!(
+            applied.to_string(),
+            "added agents a0, a1, a2, a3, a4, a5, a6, a7, a8, a9 and 2 more; removed agent a0; \
+             changed contacts a0, a1"
+        );
+    }
+}

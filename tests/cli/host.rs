@@ -1,0 +1,185 @@
+//! A runtime in a process of its own, whose configuration changes while it runs.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdout, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::world::{Run, World};
+
+/// How long a test waits for what must come.
+const LONG: Duration = Duration::from_secs(60);
+
+/// What every configuration here begins with: an embedded node at any free port, and its wallets.
+pub(crate) const BASE: &str = r#"
+[chain]
+id = "ait-devnet"
+[store]
+path = "agentry.db"
+[http]
+listen = "127.0.0.1:0"
+[devnet]
+block_time = "50ms"
+port = 0
+dir = "node"
+[wallets]
+keystore_dir = "keys"
+password_file = "keys/.password"
+[defaults]
+per_sender_rate = "unlimited"
+"#;
+
+/// An agent's table.
+pub(crate) fn agent(name: &str, wallet: &str, behaviours: &str) -> String {
+    format!("[[agent]]\nname = \"{name}\"\nwallet = \"{wallet}\"\nbehaviours = [{behaviours}]\n")
+}
+
+/// A behaviour that answers one text with another.
+pub(crate) fn pong(trigger: &str, reply: &str) -> String {
+    format!("{{ kind = \"pong\", trigger = \"{trigger}\", reply = \"{reply}\" }}")
+}
+
+/// A runtime that is ended when this is dropped.
+pub(crate) struct Host<'a> {
+    world: &'a World,
+    child: Child,
+    /// Kept open, so that the runtime can go on printing.
+    _stdout: BufReader<ChildStdout>,
+    pub(crate) node: String,
+}
+
+impl<'a> Host<'a> {
+    /// Starts it in `world` with [`BASE`] and these tables.
+    pub(crate) fn start(world: &'a World, tables: &[String]) -> Self {
+        configure(world, tables);
+        let log = File::create(world.path("log")).unwrap();
+        let mut child = world
+            .command(&["run", "--json"])
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let told: Value = serde_json::from_str(&line).expect("the runtime tells that it hosts");
+        let node = told["node"].as_str().unwrap().to_owned();
+        Self {
+            world,
+            child,
+            _stdout: stdout,
+            node,
+        }
+    }
+
+    /// Runs a command beside it.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Run {
+        let node = format!("chain.rpc={}", self.node);
+        let mut all = arguments.to_vec();
+        all.extend(["--set", &node]);
+        self.world.run(&all)
+    }
+
+    /// Runs a command beside it with `--json`.
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
+        let mut all = arguments.to_vec();
+        all.push("--json");
+        self.run(&all).json()
+    }
+
+    /// Writes another configuration, and has it applied by command.
+    pub(crate) fn reload(&self, tables: &[String]) -> Run {
+        configure(self.world, tables);
+        // The same layers as the runtime's own.
+        self.world.run(&["reload", "--json"])
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let sent = std::process::Command::new("kill")
+            .args([signal, &pid])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits until its log holds so many lines with this.
+    pub(crate) fn logged(&self, part: &str, times: usize) {
+        eventually(&format!("{times} × {part:?} in the log"), || {
+            self.log()
+                .lines()
+                .filter(|line| line.contains(part))
+                .count()
+                >= times
+        });
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.world.path("log")).unwrap()
+    }
+
+    /// Says something to somebody and waits for the answer.
+    pub(crate) fn ask(&self, from: &str, to: &str, text: &str) -> String {
+        let asked = [
+            "agent", "message", "--wallet", from, "--to", to, text, "--wait",
+        ];
+        let answered = self.json(&asked);
+        answered["answer"]["text"]
+            .as_str()
+            .unwrap_or_else(|| panic!("an answer: {answered}"))
+            .to_owned()
+    }
+
+    /// Says something to somebody.
+    pub(crate) fn tell(&self, from: &str, to: &str, text: &str) {
+        self.run(&["agent", "message", "--wallet", from, "--to", to, text])
+            .good();
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub(crate) fn stop(mut self) {
+        self.signal("-TERM");
+        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+impl Drop for Host<'_> {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Writes a configuration.
+pub(crate) fn configure(world: &World, tables: &[String]) {
+    world.private("agents.toml", &format!("{BASE}{}", tables.concat()));
+}
+
+/// The texts that the store has sent, or is to send, of a wallet's agent, each with its state, in
+/// their order.
+pub(crate) fn sent(world: &World, agent: &str) -> Vec<(String, String)> {
+    let db = rusqlite::Connection::open(world.path("agentry.db")).unwrap();
+    db.busy_timeout(Duration::from_secs(10)).unwrap();
+    let mut statement = db
+        .prepare(
+            "SELECT payload, state FROM outbox
+             WHERE agent = (SELECT max(id) FROM agent WHERE name = ?1) ORDER BY id",
+        )
+        .unwrap();
+    let rows = statement.query_map([agent], |row| Ok((row.get(0)?, row.get(1)?)));
+    rows.unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+/// Waits until this is so.
+pub(crate) fn eventually(what: &str, mut is: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !is() {
+        assert!(Instant::now() < deadline, "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,242 @@
+//! `reload` and SIGHUP: agents come, change and go while the others run.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::host::{Host, agent, configure, eventually, pong, sent};
+use crate::world::World;
+
+fn pinger() -> String {
+    agent("pinger", "one", "")
+}
+
+fn ponger(reply: &str) -> String {
+    agent("ponger", "two", &pong("ping", reply))
+}
+
+fn greeter() -> String {
+    agent("greeter", "three", &pong("hello", "world"))
+}
+
+/// How many of these an agent has sent that stand in a block.
+fn mined(world: &World, name: &str, text: &str) -> usize {
+    let text = json!(text).to_string();
+    let stands = |(payload, state): &(String, String)| {
+        *payload == text && (state == "mined" || state == "final")
+    };
+    sent(world, name).iter().filter(|one| stands(one)).count()
+}
+
+#[test]
+fn a_signal_adds_an_agent_while_another_conversation_goes_on() {
+    let world = World::new();
+    let host = Host::start(&world, &[pinger(), ponger("pong")]);
+    for round in 0..8 {
+        host.tell("one", "ponger", "ping");
+        if round == 3 {
+            configure(&world, &[pinger(), ponger("pong"), greeter()]);
+            host.signal("-HUP");
+        }
+    }
+    host.logged("added agent greeter", 1);
+    assert!(
+        host.log()
+            .contains("created a wallet for the embedded node")
+    );
+    assert_eq!(host.ask("one", "greeter", "hello"), "world");
+    eventually("every pong in a block", || {
+        mined(&world, "ponger", "pong") == 8
+    });
+    // Nothing is answered twice, nor by the wrong one.
+    assert_eq!(host.ask("one", "ponger", "ping"), "pong");
+    assert_eq!(sent(&world, "ponger").len(), 9);
+    assert_eq!(sent(&world, "greeter").len(), 1);
+    host.stop();
+}
+
+#[test]
+fn what_is_wrong_is_told_whole_and_nothing_is_applied() {
+    let world = World::new();
+    let host = Host::start(&world, &[pinger(), ponger("pong")]);
+    let good = [pinger(), ponger("pang"), greeter()].concat();
+    // Two mistakes of the file.
+    let bad = agent("odd", "four", "{ kind = \"ponk\" }");
+    configure(
+        &world,
+        &[good.clone(), bad, "[tasks]\nconcurrency = 0\n".to_owned()],
+    );
+    host.signal("-HUP");
+    host.logged("the runtime goes on as it was", 1);
+    let log = host.log();
+    assert!(
+        log.contains("unknown kind \\\"ponk\\\"") || log.contains("unknown kind \"ponk\""),
+        "{log}"
+    );
+    assert!(log.contains("`tasks.concurrency`"), "{log}");
+
+    // What needs a restart, and a fleet whose folder is not there.
+    let fleet = "[[fleet]]\nname = \"crew\"\nkeystore_dir = \"crew\"\n\
+                 password_file = \"crew/.password\"\nbehaviours = []\n";
+    let tables = [
+        good.clone(),
+        fleet.to_owned(),
+        "[tasks]\nconcurrency = 9\n".to_owned(),
+    ];
+    let refused = host.reload(&tables);
+    assert_eq!(refused.code, 78, "{refused:?}");
+    let told: serde_json::Value = serde_json::from_str(&refused.out).unwrap();
+    assert_eq!(told["applied"], false);
+    let reasons = told["reasons"].as_array().unwrap();
+    assert_eq!(reasons.len(), 2, "{told}");
+    let reason = |index: usize| reasons[index].as_str().unwrap();
+    assert!(
+        reason(0).contains("`tasks.concurrency` was 4 and is 9"),
+        "{told}"
+    );
+    assert!(reason(1).contains("fleet crew"), "{told}");
+    host.logged("the runtime goes on as it was", 2);
+    let shown = world.run(&["reload"]);
+    shown.failed(78, "nothing was applied");
+    assert!(shown.err.contains("tasks.concurrency"), "{shown:?}");
+
+    // A wallet whose password is another.
+    fs::create_dir(world.path("crew")).unwrap();
+    let create = [
+        "create",
+        "a",
+        "--keystore",
+        "crew",
+        "--password-file",
+        "wrong",
+    ];
+    world.wallet(&create).good();
+    world.private("crew/.password", "another");
+    let refused = host.reload(&[good.clone(), fleet.to_owned()]);
+    assert_eq!(refused.code, 78, "{refused:?}");
+    assert!(refused.out.contains("wrong password"), "{refused:?}");
+
+    // Nothing of all that was applied: not even the wallet was made.
+    assert!(!world.path("keys/three.json").exists());
+    assert_eq!(host.ask("one", "ponger", "ping"), "pong");
+
+    let applied = host.reload(&[good]).json();
+    assert_eq!(applied["applied"], true);
+    assert_eq!(
+        applied["agents"],
+        json!({ "added": ["greeter"], "changed": ["ponger"], "removed": [] })
+    );
+    assert_eq!(host.ask("one", "ponger", "ping"), "pang");
+    let again = world.run(&["reload"]);
+    again.good();
+    assert_eq!(again.out.trim(), "nothing has changed");
+}
+
+#[test]
+fn who_is_removed_acts_no_more_and_may_come_back() {
+    let world = World::new();
+    let host = Host::start(&world, &[pinger(), ponger("pong"), greeter()]);
+    assert_eq!(host.ask("one", "greeter", "hello"), "world");
+    let address = host.json(&["wallet", "show", "three", "--keystore", "keys"])["address"].clone();
+    let address = address.as_str().unwrap();
+
+    let contact = format!("[[contact]]\nname = \"gone\"\naddress = \"{address}\"\n");
+    let applied = host.reload(&[pinger(), ponger("pong"), contact]).json();
+    assert_eq!(
+        applied["agents"],
+        json!({ "added": [], "changed": [], "removed": ["greeter"] })
+    );
+    assert_eq!(applied["contacts"]["added"], json!(["gone"]));
+    // Its name is a contact's now, and it is silent.
+    host.tell("one", "gone", "hello");
+    assert_eq!(host.ask("one", "ponger", "ping"), "pong");
+    assert_eq!(sent(&world, "greeter").len(), 1);
+
+    let applied = host.reload(&[pinger(), ponger("pong"), greeter()]).json();
+    assert_eq!(applied["agents"]["added"], json!(["greeter"]));
+    assert_eq!(applied["contacts"]["removed"], json!(["gone"]));
+    assert_eq!(host.ask("one", "greeter", "hello"), "world");
+    // What was said while it was away is not answered.
+    assert_eq!(sent(&world, "greeter").len(), 2);
+    host.stop();
+}
+
+#[test]
+fn a_fleet_takes_in_the_wallets_that_its_folder_holds() {
+    let world = World::new();
+    let create = |name: &str| {
+        let made = ["create", name, "--keystore", "crew"];
+        world.wallet_json(&made)["address"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    create("a");
+    world.private("crew/.password", crate::world::PASSWORD);
+    let fleet = format!(
+        "[[fleet]]\nname = \"crew\"\nkeystore_dir = \"crew\"\n\
+         password_file = \"crew/.password\"\nbehaviours = [{}]\n",
+        pong("ping", "aye")
+    );
+    let tables = [pinger(), fleet];
+    let host = Host::start(&world, &tables);
+    assert_eq!(host.ask("one", "crew/a", "ping"), "aye");
+
+    let address = create("b");
+    let applied = host.reload(&tables).json();
+    assert_eq!(
+        applied["agents"],
+        json!({ "added": ["crew/b"], "changed": [], "removed": [] })
+    );
+    // It has to be given the money to answer with.
+    let paid = [
+        "agent", "message", "--wallet", "one", "--to", &address, "ping", "--amount", "100",
+    ];
+    host.run(&paid).good();
+    eventually("its answer", || mined(&world, "crew/b", "aye") == 1);
+
+    fs::remove_file(world.path("crew/a.json")).unwrap();
+    let applied = host.reload(&tables).json();
+    assert_eq!(applied["agents"]["removed"], json!(["crew/a"]));
+}
+
+#[test]
+fn changes_under_load_lose_nothing_and_repeat_nothing() {
+    let world = World::new();
+    let host = Host::start(&world, &[pinger(), ponger("pong-0")]);
+    let mut pings = 0;
+    for round in 1..=6 {
+        for _ in 0..5 {
+            host.tell("one", "ponger", "ping");
+            pings += 1;
+        }
+        let mut tables = vec![pinger(), ponger(&format!("pong-{round}"))];
+        if round % 2 == 0 {
+            tables.push(greeter());
+        }
+        configure(&world, &tables);
+        host.signal("-HUP");
+        host.logged("the configuration was read anew", round);
+    }
+    eventually("an answer to every ping", || {
+        let all = sent(&world, "ponger");
+        all.len() >= pings
+            && all
+                .iter()
+                .all(|(_, state)| state == "mined" || state == "final")
+    });
+    assert_eq!(host.ask("one", "ponger", "ping"), "pong-6");
+    let all = sent(&world, "ponger");
+    assert_eq!(all.len(), pings + 1, "{all:?}");
+    // Each answered by what held then: the later never before the earlier.
+    let texts: Vec<&String> = all.iter().map(|(payload, _)| payload).collect();
+    assert!(texts.is_sorted(), "{texts:?}");
+    host.stop();
+}
+
+#[test]
+fn without_a_runtime_there_is_nothing_to_change() {
+    let world = World::new();
+    configure(&world, &[pinger()]);
+    world.run(&["reload"]).failed(66, "start `agentry run`");
+}
