@@ -13,16 +13,6 @@ use super::queue::{Item, Received, Waiting, short};
 use super::sent::{Dropped, Place, Sent};
 use crate::{Answered, Card, Message};
 
-/// The commands that count only as answers, from the one who was asked.
-const ANSWERS: [&str; 6] = [
-    "PONG",
-    "ACK",
-    "STATUS",
-    "JOB_PROGRESS",
-    "JOB_COMPLETE",
-    "JOB_FAILED",
-];
-
 impl Simulation {
     /// Makes the next block out of what was posted, and shows it to everyone. Handlers do not run
     /// yet. What the node lost is posted again, for the block after it.
@@ -150,7 +140,9 @@ impl Simulation {
             _ => Identity::Digest(message.digest),
         };
         message.answers = self.answered(host, &message);
-        if message.answers.is_none() && message.cmd().is_some_and(|cmd| ANSWERS.contains(&cmd)) {
+        let command = message.command().unwrap_or_default();
+        let is_answer = command.as_ref().is_some_and(KnownCommand::is_answer);
+        if message.answers.is_none() && is_answer {
             self.dropped
                 .push(drop("it answers nothing that its sender was asked"));
             return;

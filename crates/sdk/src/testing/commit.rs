@@ -4,14 +4,14 @@ use super::Simulation;
 use super::outbox::after_ms;
 use super::queue::{Item, SetTimer, Waiting, short};
 use crate::effects::Effect;
-use crate::{Addressed, Effects, Event, Outgoing, Sealing, Timer};
+use crate::{Addressed, BehaviourError, Effects, Event, Outgoing, Sealing, Timer};
 
 impl Simulation {
     /// Carries out what a run of a behaviour asks for. `about` is the message that the event is
     /// about, `key` names the event.
     ///
     /// # Errors
-    /// What is asked for cannot be; then nothing has happened.
+    /// What is asked for cannot be: not now (transient), or never. Then nothing has happened.
     pub(super) fn commit(
         &mut self,
         host: usize,
@@ -19,8 +19,10 @@ impl Simulation {
         about: Option<usize>,
         key: &str,
         effects: Effects,
-    ) -> Result<(), String> {
-        effects.check().map_err(|error| error.to_string())?;
+    ) -> Result<(), BehaviourError> {
+        effects
+            .check()
+            .map_err(|error| BehaviourError::permanent(error.to_string()))?;
         for effect in effects.as_slice() {
             self.possible(host, about, effect)?;
         }
@@ -96,14 +98,19 @@ impl Simulation {
     }
 
     /// Whether one effect can be carried out.
-    fn possible(&self, host: usize, about: Option<usize>, effect: &Effect) -> Result<(), String> {
+    fn possible(
+        &self,
+        host: usize,
+        about: Option<usize>,
+        effect: &Effect,
+    ) -> Result<(), BehaviourError> {
         let message = about
             .and_then(|row| self.hosts.get(host)?.store.inbox.get(row))
             .map(|row| &row.message);
         match (effect, message) {
-            (Effect::Reply(_), None) => {
-                Err("there is nothing to answer: the event is about no message".to_owned())
-            }
+            (Effect::Reply(_), None) => Err(BehaviourError::permanent(
+                "there is nothing to answer: the event is about no message",
+            )),
             (Effect::Reply(outgoing), Some(message)) => self
                 .seals(&message.from, outgoing, message.sealed)
                 .map(drop),
@@ -120,7 +127,7 @@ impl Simulation {
         to: &agentry_protocol::Address,
         outgoing: &Outgoing,
         question_was: bool,
-    ) -> Result<bool, String> {
+    ) -> Result<bool, BehaviourError> {
         let can = self.world.can_seal(to, self.now_ms);
         let must = match outgoing.sealing {
             Sealing::Never => return Ok(false),
@@ -129,7 +136,9 @@ impl Simulation {
             Sealing::Always => true,
         };
         if must && !can {
-            return Err(format!("cannot seal for {to}: no encryption key is known"));
+            // A card may come.
+            let reason = format!("cannot seal for {to}: no encryption key is known");
+            return Err(BehaviourError::transient(reason));
         }
         Ok(must)
     }

@@ -6,7 +6,7 @@ use super::Simulation;
 use super::agent::Hosted;
 use super::queue::{Item, Waiting};
 use super::sent::Run;
-use crate::{AnyBehaviour, BehaviourError, Context, Effects, Event, Message, Settlement, State};
+use crate::{AnyBehaviour, Context, Event, Message, Settlement, State};
 
 /// Runs of a behaviour after which an event is a dead letter: the runtime's default.
 pub const ATTEMPTS: u32 = 5;
@@ -109,7 +109,7 @@ impl Simulation {
             .header
             .as_ref()
             .is_some_and(|header| header.is_expired(now));
-        if expired && received.next == 0 && item.attempt == 1 {
+        if expired {
             received.handled = true;
             self.settle_as(host, row, &Settlement::Expired);
             return true;
@@ -193,7 +193,9 @@ impl Simulation {
         }
         let asked = outcome.is_ok();
         let committed = match outcome {
-            Ok(effects) => self.try_commit(host, behaviour, about, &item.key, effects),
+            Ok(effects) => self
+                .commit(host, behaviour, about, &item.key, effects.clone())
+                .map(|()| effects),
             Err(error) => Err(error),
         };
         match committed {
@@ -203,27 +205,15 @@ impl Simulation {
                 Outcome::Committed
             }
             Err(error) => {
-                self.runs.push(record(Err(error.to_string()), false, asked));
+                let impossible = asked && !error.is_transient();
+                self.runs
+                    .push(record(Err(error.to_string()), false, impossible));
                 Outcome::Failed {
                     retry: error.is_transient() && item.attempt < attempts,
                     reason: format!("{}: {error}", instance.name),
                 }
             }
         }
-    }
-
-    fn try_commit(
-        &mut self,
-        host: usize,
-        behaviour: usize,
-        about: Option<usize>,
-        key: &str,
-        effects: Effects,
-    ) -> Result<Effects, BehaviourError> {
-        let kept = effects.clone();
-        self.commit(host, behaviour, about, key, effects)
-            .map_err(BehaviourError::permanent)?;
-        Ok(kept)
     }
 
     fn put_back(&mut self, host: usize, item: Item, position: usize) {

@@ -20,19 +20,13 @@ pub(super) struct Draft {
     pub(super) origin: String,
     pub(super) behaviour: usize,
     pub(super) sent: Sent,
-    /// What its recipient said of it so far.
-    heard: BTreeSet<AckStatus>,
-    told_mined: bool,
-    ended: bool,
+    /// Which of its transactions stood in a block at some time.
+    mined: BTreeSet<TransactionHash>,
+    /// How much is known of its fate.
+    rank: u8,
     resends_left: u32,
     /// When the acknowledgment that was asked for is overdue.
     pub(super) overdue_ms: Option<u64>,
-}
-
-impl Draft {
-    fn request(&self) -> Option<AckRequest> {
-        Some(self.sent.outgoing.acknowledge?.request)
-    }
 }
 
 impl Simulation {
@@ -50,10 +44,11 @@ impl Simulation {
         let now = self.now_ms;
         let Addressed { to, outgoing } = addressed;
         let mut header = header_of(about, &outgoing.payload);
-        if outgoing.thread.is_some()
+        let asks = outgoing.thread.is_some()
             || outgoing.expires_in.is_some()
             || outgoing.acknowledge.is_some()
-        {
+            || outgoing.label.is_some();
+        if asks || sealed {
             header = Some(header.unwrap_or_else(|| answer_to(about)));
         }
         if let Some(header) = &mut header {
@@ -71,9 +66,8 @@ impl Simulation {
         hosted.store.outbox.push(Draft {
             origin: origin.to_owned(),
             behaviour,
-            heard: BTreeSet::new(),
-            told_mined: false,
-            ended: false,
+            mined: BTreeSet::new(),
+            rank: 0,
             resends_left: outgoing.acknowledge.map_or(0, |wanted| wanted.resends),
             overdue_ms: None,
             sent: Sent {
@@ -130,7 +124,7 @@ impl Simulation {
         self.ledger.post(transaction);
     }
 
-    /// A transaction of a hosted agent's stands in a block.
+    /// A transaction of a hosted agent's stands in a block. The time for an acknowledgment begins.
     pub(super) fn sent_was_mined(&mut self, hash: TransactionHash, height: BlockHeight) {
         let now = self.now_ms;
         let Some((host, row)) = self.whose(hash) else {
@@ -140,14 +134,16 @@ impl Simulation {
             return;
         };
         draft.sent.place = Place::Mined(height);
+        let first = draft.mined.is_empty();
+        if !draft.mined.insert(hash) {
+            return;
+        }
         if let Some(wanted) = draft.sent.outgoing.acknowledge
-            && draft.heard.is_empty()
-            && !draft.ended
-            && draft.overdue_ms.is_none()
+            && draft.rank < satisfied(wanted.request)
         {
             draft.overdue_ms = Some(after_ms(now, wanted.within));
         }
-        if !std::mem::replace(&mut draft.told_mined, true) {
+        if first {
             let sent = draft.sent.clone();
             self.tell(host, row, Fate::Mined { height });
             self.ask_script(&sent);
@@ -170,13 +166,9 @@ impl Simulation {
         let Some((owner, row)) = self.whose(hash) else {
             return;
         };
-        let Some(draft) = self.draft(owner, row) else {
-            return;
-        };
-        if owner != host || draft.ended || !draft.heard.insert(ack.status) {
+        if owner != host {
             return;
         }
-        draft.overdue_ms = None;
         let fate = match ack.status {
             AckStatus::Received => Fate::Received,
             AckStatus::Accepted => Fate::Accepted { detail },
@@ -185,7 +177,7 @@ impl Simulation {
             AckStatus::Rejected => Fate::Rejected { detail },
             AckStatus::Expired => Fate::Expired,
         };
-        self.tell(host, row, fate);
+        self.settle_fate(host, row, fate);
     }
 
     /// Resends what was not acknowledged in time, or gives it up.
@@ -212,7 +204,7 @@ impl Simulation {
                 draft.resends_left -= 1;
                 self.send(host, row);
             } else {
-                self.tell(host, row, Fate::Unacknowledged);
+                self.settle_fate(host, row, Fate::Unacknowledged);
             }
         }
     }
@@ -224,7 +216,7 @@ impl Simulation {
                 draft.sent.place = Place::Unsent;
             }
             let reason = reason.to_owned();
-            self.tell(host, row, Fate::Unsent { reason });
+            self.settle_fate(host, row, Fate::Unsent { reason });
         }
     }
 
@@ -237,19 +229,28 @@ impl Simulation {
         }
     }
 
+    /// Something became of a message. What is known never becomes less.
+    fn settle_fate(&mut self, host: usize, row: usize, fate: Fate) {
+        let Some(draft) = self.draft(host, row) else {
+            return;
+        };
+        let rank = rank(&fate);
+        if rank <= draft.rank {
+            return;
+        }
+        draft.rank = rank;
+        let wanted = draft.sent.outgoing.acknowledge.map(|wanted| wanted.request);
+        if wanted.is_none_or(|request| rank >= satisfied(request)) {
+            draft.overdue_ms = None;
+        }
+        self.tell(host, row, fate);
+    }
+
     fn tell(&mut self, host: usize, row: usize, fate: Fate) {
         let now = self.now_ms;
         let Some(draft) = self.draft(host, row) else {
             return;
         };
-        if draft.ended {
-            return;
-        }
-        let request = draft.request();
-        draft.ended = fate.is_last(
-            request == Some(AckRequest::Received),
-            request == Some(AckRequest::Done),
-        );
         let Some(label) = draft.sent.label.clone() else {
             return;
         };
@@ -281,6 +282,29 @@ impl Simulation {
 
     fn draft(&mut self, host: usize, row: usize) -> Option<&mut Draft> {
         self.hosts.get_mut(host)?.store.outbox.get_mut(row)
+    }
+}
+
+/// How much a fate says. What the recipient says in the end counts more than that he was silent.
+const fn rank(fate: &Fate) -> u8 {
+    match fate {
+        Fate::Mined { .. } => 0,
+        Fate::Received => 1,
+        Fate::Accepted { .. } => 2,
+        Fate::Unacknowledged => 3,
+        Fate::Done { .. }
+        | Fate::Failed { .. }
+        | Fate::Rejected { .. }
+        | Fate::Expired
+        | Fate::Unsent { .. } => 4,
+    }
+}
+
+/// The least rank that is waited for.
+const fn satisfied(request: AckRequest) -> u8 {
+    match request {
+        AckRequest::Received => 1,
+        AckRequest::Done => 3,
     }
 }
 

@@ -97,8 +97,7 @@ pub struct Run {
     /// Whether what it asked for has happened. It has not if it failed, nor if the process ended
     /// before the commit.
     pub committed: bool,
-    /// Whether it asked for what cannot be: effects out of bounds, an answer to no message, a seal
-    /// without a key.
+    /// Whether it asked for what can never be: effects out of bounds, an answer to no message.
     pub impossible: bool,
 }
 
