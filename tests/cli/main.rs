@@ -6,6 +6,7 @@ mod chain;
 mod config;
 mod general;
 mod run;
+mod talk;
 mod tx;
 mod vaults;
 mod wallet;

@@ -134,7 +134,7 @@ fn a_ping_is_sent_answered_and_looked_up() {
     let shown = with(&["queue", "show", "outbox/2"]);
     assert_eq!(shown["payload"], "\"pong\"");
     assert_eq!(shown["hash"], answered["answer"]["transaction"]);
-    let heard = with(&["agent", "messages", "--agent", "ponger"]);
+    let heard = with(&["agent", "messages", "--agent", "ponger", "--received"]);
     assert_eq!(
         (&heard["text"], &heard["transaction"]),
         (&"ping".into(), &answered["transaction"])

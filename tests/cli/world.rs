@@ -112,7 +112,7 @@ fn wallet_arguments<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
 }
 
 impl Run {
-    fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("what is printed is UTF-8");
         let run = Self {
             code: output.status.code().expect("no signal ended it"),

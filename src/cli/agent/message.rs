@@ -1,49 +1,79 @@
 //! `agentry agent message`.
+//!
+//! | part | what it is for |
+//! |---|---|
+//! | `way` | sending: through the runtime that hosts the wallet, or from here |
+//! | `watch` | where it is looked what has come of the message |
+//! | `report` | what has come, stage by stage, and what never came |
 
-use std::io::IsTerminal;
+mod report;
+mod watch;
+mod way;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use agentry_chain::{NodeClient, SubmitError};
-use agentry_protocol::{
-    Address, BlockHeight, Json, Number, SignedTransaction, SigningKey, Transaction, TransactionHash,
-};
-use clap::Args;
+use agentry_protocol::{AckRequest, Address, EncryptionKey, KnownCommand, Payload, Thread};
+use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::super::args::duration;
 use super::super::output::printable;
 use super::super::{Context, ExitCode, Failure, runtime};
-use super::{client, resolve};
-use crate::config::{Config, NoncePolicy};
-use crate::demo::evidence::{self, Found};
-use crate::runtime::clock::Clock;
-use crate::runtime::control::{self, Answer, ControlError, Request};
-use crate::runtime::send;
-use crate::store::list::{self, Filter};
-use crate::store::open_for_reading;
-use crate::wallet::{PasswordSource, WalletStore};
+use super::resolve;
+use crate::config::Config;
+use report::{Report, Verdict, Wanted};
+use way::Sent;
 
-/// How often the node is asked while it is waited for.
+/// How often it is looked what has come of the message.
 const POLL: Duration = Duration::from_millis(50);
 
 /// Arguments of `agent message`.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+With --wait it is told what has come of the message as it comes: signed, accepted by the node, \
+mined, acknowledged, answered. It ends with 0 when what was waited for is there, with 75 when it \
+has not come in time (with what came and what never did; the runtime goes on by itself), or the \
+message expired, and with 65 when it could not be sent, was refused or failed.")]
 pub struct MessageArgs {
     /// The sender's wallet
     #[arg(long, value_name = "NAME")]
     wallet: String,
-    /// An address, or the name of an agent of agents.toml
+    /// An address, or the name of an agent: of agents.toml, or one that it announced
     #[arg(long, value_name = "ADDR|NAME")]
     to: String,
     /// What is said; a JSON object with a `cmd` is a command
     text: String,
+    /// Refuses a text that is no command, or a known one with wrong parameters
+    #[arg(long)]
+    command: bool,
     /// What is transferred with it, in AIT
     #[arg(long, value_name = "AIT", default_value_t = 0)]
     amount: u64,
-    /// Waits until it is mined, and for the first answer
+    /// The conversation that it belongs to
+    #[arg(long, value_name = "THREAD")]
+    thread: Option<Thread>,
+    /// How long it counts: then nobody acts on it any more
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    expires: Option<Duration>,
+    /// Asks its recipient to acknowledge it; needs a running runtime that hosts the wallet
+    #[arg(long, value_enum, value_name = "WHAT")]
+    ack: Option<Asked>,
+    /// How long after its block the acknowledgment may take to come
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, requires = "ack")]
+    within: Duration,
+    /// How often it is sent again when none came; its recipient acts once
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "ack")]
+    resends: u32,
+    /// Seals it, so that only its recipient can read it
     #[arg(long)]
-    wait: bool,
+    seal: bool,
+    /// The key to seal it with, in place of that of the directory
+    #[arg(long, value_name = "HEX", requires = "seal")]
+    recipient_key: Option<EncryptionKey>,
+    /// Waits for what comes of it
+    #[arg(long, value_enum, value_name = "UNTIL", num_args = 0..=1, require_equals = true, default_missing_value = "outcome")]
+    wait: Option<Until>,
     /// How long to wait at most
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     timeout: Duration,
@@ -52,19 +82,64 @@ pub struct MessageArgs {
     password_file: Option<PathBuf>,
 }
 
-/// A message that is on its way.
-struct Sent {
-    from: Address,
-    hash: TransactionHash,
-    /// The row of the outbox, where a runtime sends it.
-    outbox: Option<i64>,
-    /// The head before it was sent.
-    height: BlockHeight,
+/// What acknowledgment is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Asked {
+    /// That it has arrived
+    Received,
+    /// That it has arrived, and what became of it
+    Done,
+}
+
+impl From<Asked> for AckRequest {
+    fn from(asked: Asked) -> Self {
+        match asked {
+            Asked::Received => Self::Received,
+            Asked::Done => Self::Done,
+        }
+    }
+}
+
+/// Until when it is waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Until {
+    /// Until it stands in a block
+    Mined,
+    /// Until it is acknowledged as --ack asks; without --ack until it is answered
+    Outcome,
+    /// Until it is answered, and acknowledged as --ack asks
+    Answer,
+}
+
+impl MessageArgs {
+    fn wanted(&self) -> Wanted {
+        let until = self.wait.unwrap_or(Until::Mined);
+        Wanted {
+            ack: self.ack.map(AckRequest::from),
+            outcome: until != Until::Mined,
+            answer: until == Until::Answer || (until == Until::Outcome && self.ack.is_none()),
+        }
+    }
 }
 
 pub(super) fn run(args: MessageArgs, config: &Config, context: &Context) -> Result<(), Failure> {
+    if args.command {
+        check_command(&args)?;
+    }
     let to = resolve(&args.to, config)?;
     runtime()?.block_on(send(args, to, config, context))
+}
+
+fn check_command(args: &MessageArgs) -> Result<(), Failure> {
+    match Payload::read(&way::payload(args)) {
+        Payload::Command(command) => match KnownCommand::read(&command) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Failure::usage(error.to_string())),
+        },
+        Payload::Text(_) | Payload::Opaque(_) => Err(Failure::usage(
+            "the text is no command: that is a JSON object with a string \"cmd\" and no key twice",
+        )),
+    }
 }
 
 async fn send(
@@ -73,227 +148,128 @@ async fn send(
     config: &Config,
     context: &Context,
 ) -> Result<(), Failure> {
-    let out = context.output;
-    let reader = client(&config.chain.rpc)?;
-    let height = reader
-        .head()
-        .await?
-        .map_or(BlockHeight(0), |head| head.height);
     let began = Instant::now();
-    let deadline = began + args.timeout;
-    let sent = match through_runtime(&args, &to, height, config, deadline).await? {
+    let mut sent = match way::through_runtime(&args, &to, config).await? {
         Some(sent) => sent,
-        None => directly(&args, &to, height, config).await?,
+        None => way::directly(&args, &to, config).await?,
     };
-    if !args.wait {
-        if out.is_json() {
-            return out.json(&json!({
-                "transaction": sent.hash.to_string(),
-                "from": sent.from,
-                "to": to,
-                "outbox": sent.outbox,
-            }));
-        }
-        return out.line(format!("sent {} to {to}", sent.hash));
-    }
-    if !out.is_json() {
-        out.line(format!("sent      {} to {to}", sent.hash))?;
-    }
-    let mined = wait(
-        &reader,
-        &sent,
-        sent.height,
-        deadline,
-        "to be mined",
-        |found| found.hash == sent.hash,
-    )
-    .await?;
-    if !out.is_json() {
-        out.line(format!(
-            "mined     in block {} after {}",
-            mined.height,
-            since(began)
-        ))?;
-    }
-    let answer = wait(
-        &reader,
-        &sent,
-        mined.height,
-        deadline,
-        "for an answer",
-        |found| found.stored.from == to && found.stored.to == sent.from && found.hash != sent.hash,
-    )
-    .await?;
-    let payload = &answer.stored.payload;
-    let text = payload
-        .root()
-        .as_str()
-        .map_or_else(|| payload.to_compact(), str::to_owned);
-    if out.is_json() {
-        return out.json(&json!({
-            "transaction": sent.hash.to_string(),
-            "from": sent.from,
-            "to": to,
-            "outbox": sent.outbox,
-            "height": mined.height,
-            "answer": {
-                "transaction": answer.hash.to_string(),
-                "height": answer.height,
-                "text": text,
-            },
-            "round_trip_ms": u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-        }));
-    }
-    out.line(format!(
-        "answered  in block {} after {}: {}",
-        answer.height,
-        since(began),
-        printable(&text, 500)
-    ))?;
-    out.line(format!("          {}", answer.hash))
-}
-
-fn since(began: Instant) -> String {
-    format!("{:.2} s", began.elapsed().as_secs_f64())
-}
-
-async fn wait(
-    node: &NodeClient,
-    sent: &Sent,
-    from: BlockHeight,
-    deadline: Instant,
-    what: &str,
-    wanted: impl Fn(&Found) -> bool,
-) -> Result<Found, Failure> {
-    evidence::wait(node, from, deadline, POLL, wanted)
-        .await?
-        .ok_or_else(|| {
-            let look = sent.outbox.map_or_else(
-                || format!("`agentry chain transaction {}`", sent.hash),
-                |row| format!("`agentry queue show outbox/{row}`"),
-            );
-            Failure::new(
-                ExitCode::Temporary,
-                format!("the time is over; waited in vain {what}. {look} says where it stands"),
-            )
-        })
-}
-
-/// Has a running runtime send it, if one hosts the wallet: its nonces are that runtime's business.
-async fn through_runtime(
-    args: &MessageArgs,
-    to: &Address,
-    height: BlockHeight,
-    config: &Config,
-    deadline: Instant,
-) -> Result<Option<Sent>, Failure> {
-    let mut key = [0_u8; 16];
-    getrandom::fill(&mut key)
-        .map_err(|error| Failure::internal(format!("making a request's key: {error}")))?;
-    let request = Request::Send {
-        from: args.wallet.clone(),
-        message: Box::new(send::Request {
-            amount: args.amount,
-            ..send::Request::new(
-                to.clone(),
-                Json::string(args.text.clone()),
-                hex::encode(key),
-            )
-        }),
+    let mut report = Report::new(began, args.wanted());
+    let waiting = Waiting {
+        to: &to,
+        began,
+        limit: args.timeout,
+        context,
     };
-    let row = match control::ask(&config.store.path, &request).await {
-        Ok(Answer::Queued { outbox, .. }) => outbox,
-        // The wallet is another's: it is sent from here.
-        Ok(Answer::Refused { reason }) if reason.ends_with("is not hosted here") => {
-            return Ok(None);
-        }
-        Ok(Answer::Refused { reason }) => return Err(Failure::new(ExitCode::Temporary, reason)),
-        Ok(Answer::Done { .. }) => {
-            return Err(Failure::internal("the runtime answered something else"));
-        }
-        Err(ControlError::NotRunning { .. }) => return Ok(None),
-        Err(error) => return Err(Failure::new(ExitCode::Unavailable, error.to_string())),
+    let verdict = if args.wait.is_some() {
+        waiting.follow(&mut sent, &mut report).await?
+    } else {
+        waiting.until_signed(&mut sent, &mut report).await?
     };
-    // It is signed in a moment, unless the node is down or others go first.
-    loop {
-        let db = open_for_reading(&config.store.path)?;
-        let filter = Filter {
-            row: Some(row),
-            limit: 1,
-            ..Filter::default()
-        };
-        let item = list::outbox(&db, &filter)
-            .map_err(crate::store::StoreError::from)?
-            .pop();
-        let signed = item.as_ref().and_then(|item| {
-            Some((
-                item.hash.as_deref()?.parse().ok()?,
-                item.from.parse::<Address>().ok()?,
-            ))
-        });
-        if let Some((hash, from)) = signed {
-            return Ok(Some(Sent {
-                from,
-                hash,
-                outbox: Some(row),
-                height,
-            }));
+    let mut told = report.json(verdict == Some(Verdict::Complete));
+    if context.output.is_json() && (args.wait.is_some() || verdict == Some(Verdict::Complete)) {
+        if args.wait.is_none() {
+            told = json!({ "transaction": told["transaction"], "from": told["from"] });
         }
-        if Instant::now() >= deadline {
-            return Err(Failure::new(
-                ExitCode::Temporary,
-                format!(
-                    "queued as outbox/{row}, and not signed yet; `agentry queue show outbox/{row}` says why. It will be sent"
-                ),
-            ));
-        }
-        tokio::time::sleep(POLL).await;
+        told["to"] = json!(to);
+        told["outbox"] = json!(sent.outbox);
+        told["message_id"] = json!(sent.id);
+        context.output.json(&told)?;
     }
-}
-
-/// Signs it here and posts it.
-async fn directly(
-    args: &MessageArgs,
-    to: &Address,
-    height: BlockHeight,
-    config: &Config,
-) -> Result<Sent, Failure> {
-    let wallet = WalletStore::from_config(&config.wallets).find(&args.wallet)?;
-    let password = PasswordSource {
-        flag: args.password_file.clone(),
-        configured: config.wallets.password_file.clone(),
-        keystore_dir: config.wallets.keystore_dir.clone(),
-        prompt: std::io::stdin().is_terminal(),
-    }
-    .password(&format!("wallet {}", args.wallet))?;
-    let unlocked = wallet.unlock(&password)?;
-    let submit = client(&config.chain.submit)?;
-    let nonce = match config.chain.nonce {
-        NoncePolicy::Timestamp => Clock::default().now_ms(),
-        NoncePolicy::Sequential => submit.account(&unlocked.address).await?.nonce,
-    };
-    let signed: SignedTransaction = Transaction {
-        from: unlocked.address.clone(),
-        to: to.clone(),
-        amount: Number::from(args.amount),
-        fee: Number::from(config.defaults.fee),
-        nonce: Number::from(nonce),
-        payload: Json::string(args.text.clone()),
-        chain_id: config.chain.id.clone(),
-    }
-    .sign(&SigningKey::from_seed(&unlocked.seed));
-    let hash = signed.hash();
-    match submit.submit(&signed.body()).await {
-        Ok(_) => Ok(Sent {
-            from: unlocked.address,
-            hash,
-            outbox: None,
-            height,
-        }),
-        Err(error @ SubmitError::Unknown { .. }) => Err(Failure::new(
+    match verdict {
+        Some(Verdict::Complete) => Ok(()),
+        Some(Verdict::Over(code, text)) => Err(Failure::new(code, text)),
+        None => Err(Failure::new(
             ExitCode::Temporary,
-            format!("{error}; the transaction is {hash}: look for it before you send again"),
+            format!(
+                "the time is over; {}. {}",
+                report.summary(),
+                look_at(&sent, told["transaction"].as_str())
+            ),
         )),
-        Err(error) => Err(error.into()),
+    }
+}
+
+fn look_at(sent: &Sent, hash: Option<&str>) -> String {
+    match (sent.outbox, hash) {
+        (Some(row), _) => format!(
+            "The runtime goes on with it; `agentry queue show outbox/{row}` says where it stands"
+        ),
+        (None, hash) => format!(
+            "`agentry chain transaction {}` says where it stands",
+            hash.unwrap_or_default()
+        ),
+    }
+}
+
+/// Waiting for what comes of a message.
+struct Waiting<'a> {
+    to: &'a Address,
+    began: Instant,
+    limit: Duration,
+    context: &'a Context,
+}
+
+impl Waiting<'_> {
+    /// Tells what comes as it comes, until there is a verdict or the time is over.
+    async fn follow(
+        &self,
+        sent: &mut Sent,
+        report: &mut Report,
+    ) -> Result<Option<Verdict>, Failure> {
+        let out = self.context.output;
+        let bar = out.progress(self.limit.as_secs(), "");
+        let verdict = loop {
+            if let Some(facts) = sent.watch.look().await? {
+                for stage in report.learn(facts) {
+                    if !out.is_json() {
+                        bar.suspend(|| out.line(stage.line(self.to.as_str())))?;
+                    }
+                }
+            }
+            let verdict = report.verdict();
+            let waited = self.began.elapsed();
+            if verdict.is_some() || waited >= self.limit {
+                break verdict;
+            }
+            bar.set_position(waited.as_secs());
+            bar.set_message(format!("waiting {}", report.next()));
+            tokio::time::sleep(POLL).await;
+        };
+        bar.finish_and_clear();
+        Ok(verdict)
+    }
+
+    /// It is signed in a moment, unless the node is down or others go first.
+    async fn until_signed(
+        &self,
+        sent: &mut Sent,
+        report: &mut Report,
+    ) -> Result<Option<Verdict>, Failure> {
+        loop {
+            if let Some(facts) = sent.watch.look().await? {
+                report.learn(facts);
+            }
+            if let Some(hash) = report.hash() {
+                if !self.context.output.is_json() {
+                    let line = format!("sent {hash} to {}", self.to);
+                    self.context.output.line(line)?;
+                }
+                return Ok(Some(Verdict::Complete));
+            }
+            if let Some(verdict @ Verdict::Over(..)) = report.verdict() {
+                return Ok(Some(verdict));
+            }
+            if self.began.elapsed() >= self.limit {
+                let row = sent.outbox.unwrap_or(crate::store::OutboxId(0));
+                let why = report.waits().map_or_else(String::new, |reason| {
+                    format!(": {}", printable(reason, 300))
+                });
+                return Ok(Some(Verdict::Over(
+                    ExitCode::Temporary,
+                    format!("queued as outbox/{row}, and not signed yet{why}. It will be sent"),
+                )));
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
 }

@@ -1,0 +1,321 @@
+//! Where it is looked what has come of a message: in the store of the runtime that sent it, or on
+//! the chain.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use agentry_chain::NodeClient;
+use agentry_protocol::authenticity::examine;
+use agentry_protocol::command::AckStatus;
+use agentry_protocol::sealing::{self, Binding};
+use agentry_protocol::{
+    Address, Authenticity, BlockHeight, ChainId, DecryptionKey, KnownCommand, Payload, PublicKey,
+    TransactionHash,
+};
+use rusqlite::Connection;
+
+use super::super::super::Failure;
+use super::super::said::{self, Said};
+use super::report::{Carrier, Facts, Heard, What};
+use crate::demo::evidence::{self, Found};
+use crate::store::list::talk::{self, Fate, Reply};
+use crate::store::rows::{OutboxState, ReceiptState};
+use crate::store::{OutboxId, StoreError, open_for_reading};
+
+/// How long a look at the chain may take before the node is asked again.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Where it is looked.
+#[derive(Debug)]
+pub(super) enum Watch {
+    /// In the store of the runtime that sends it.
+    Store(Box<StoreWatch>),
+    /// On the chain.
+    Chain(Box<ChainWatch>),
+}
+
+impl Watch {
+    /// What is known now; none, if that is what was known before.
+    pub(super) async fn look(&mut self) -> Result<Option<Facts>, Failure> {
+        match self {
+            Self::Store(watch) => watch.look().await,
+            Self::Chain(watch) => watch.look().await,
+        }
+    }
+}
+
+/// Looks into a store.
+pub(super) struct StoreWatch {
+    db: Connection,
+    store: PathBuf,
+    outbox: OutboxId,
+    /// Whether the message has no header, so that its answer may not say what it answers.
+    plain: bool,
+    /// Of the store, when it was looked at last.
+    version: Option<i64>,
+    opened: HashMap<i64, Result<Payload, String>>,
+}
+
+impl std::fmt::Debug for StoreWatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoreWatch")
+            .field("store", &self.store)
+            .field("outbox", &self.outbox)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StoreWatch {
+    pub(super) fn new(store: &Path, outbox: OutboxId, plain: bool) -> Result<Self, Failure> {
+        Ok(Self {
+            db: open_for_reading(store)?,
+            store: store.to_owned(),
+            outbox,
+            plain,
+            version: None,
+            opened: HashMap::new(),
+        })
+    }
+
+    async fn look(&mut self) -> Result<Option<Facts>, Failure> {
+        let version = talk::version(&self.db).map_err(StoreError::from)?;
+        if self.version == Some(version) {
+            return Ok(None);
+        }
+        let (progress, replies) = self.read().map_err(StoreError::from)?;
+        self.version = Some(version);
+        let Some(progress) = progress else {
+            return Err(Failure::no_input(format!(
+                "outbox/{} is not in the store any more",
+                self.outbox
+            )));
+        };
+        let carriers = progress
+            .carriers
+            .into_iter()
+            .map(|one| Carrier {
+                hash: one.hash,
+                accepted: one.accepted,
+                height: one.height,
+                failed: one.state == OutboxState::Failed.as_str(),
+                reason: one.reason,
+            })
+            .collect();
+        let mut heard = Vec::new();
+        for reply in replies {
+            let from = &reply.stored.from;
+            let mut said = Said::read(&reply.stored.payload);
+            let key = said.header.as_ref().and_then(|header| header.key);
+            let is_his = *from == progress.to || key.is_some_and(|key| progress.to.matches(&key));
+            if !is_his {
+                continue;
+            }
+            if said.sealed {
+                self.open(reply.inbox, &mut said).await;
+            }
+            if let Some(what) = what(said, &reply, progress.fate.as_ref()) {
+                heard.push(Heard {
+                    hash: reply.hash,
+                    height: reply.height,
+                    authenticity: reply.authenticity,
+                    what,
+                });
+            }
+        }
+        Ok(Some(Facts {
+            from: Some(progress.from),
+            carriers,
+            heard,
+            fate: progress.fate,
+        }))
+    }
+
+    /// All at one time.
+    fn read(&self) -> rusqlite::Result<(Option<talk::Progress>, Vec<Reply>)> {
+        let _moment = self.db.unchecked_transaction()?;
+        let Some(progress) = talk::progress(&self.db, self.outbox)? else {
+            return Ok((None, Vec::new()));
+        };
+        let hashes: Vec<TransactionHash> = progress
+            .carriers
+            .iter()
+            .filter_map(|carrier| carrier.hash)
+            .collect();
+        let mut replies = talk::replies(&self.db, progress.agent, &hashes)?;
+        // What says that it answers counts only if its sender is proven.
+        replies.retain(|reply| reply.authenticity == Authenticity::Verified.as_str());
+        let mined = progress.carriers.iter().find_map(|one| one.height);
+        if let Some(height) = mined.filter(|_| self.plain) {
+            replies.extend(talk::remarks(
+                &self.db,
+                progress.agent,
+                &progress.to,
+                height,
+            )?);
+        }
+        replies.sort_by_key(|reply| reply.inbox);
+        Ok((Some(progress), replies))
+    }
+
+    async fn open(&mut self, inbox: i64, said: &mut Said) {
+        if !self.opened.contains_key(&inbox) {
+            let opened = said::opened(&self.store, inbox).await;
+            self.opened.insert(inbox, opened);
+        }
+        if let Some(opened) = self.opened.get(&inbox) {
+            said.open(opened.as_ref().map_err(String::as_str));
+        }
+    }
+}
+
+/// What a reply is. An acknowledgment counts once the runtime has counted it.
+fn what(said: Said, reply: &Reply, fate: Option<&Fate>) -> Option<What> {
+    match known(&reply.stored.payload) {
+        Some(KnownCommand::Ack(ack)) => {
+            let state = fate?.state;
+            let told = state_of(ack.status);
+            let counted = told == state || (told.rank() < state.rank() && !ack.status.is_last());
+            let detail = ack.detail.map(|detail| detail.as_str().to_owned());
+            counted.then_some(What::Ack(ack.status, detail))
+        }
+        _ => Some(spoken(said)),
+    }
+}
+
+const fn state_of(status: AckStatus) -> ReceiptState {
+    match status {
+        AckStatus::Received => ReceiptState::Received,
+        AckStatus::Accepted => ReceiptState::Accepted,
+        AckStatus::Done => ReceiptState::Done,
+        AckStatus::Failed => ReceiptState::Failed,
+        AckStatus::Rejected => ReceiptState::Rejected,
+        AckStatus::Expired => ReceiptState::Expired,
+    }
+}
+
+fn spoken(said: Said) -> What {
+    if said.cmd.as_deref() == Some("JOB_PROGRESS") {
+        What::Progress(said)
+    } else {
+        What::Answer(said)
+    }
+}
+
+fn known(payload: &agentry_protocol::Json) -> Option<KnownCommand> {
+    match Payload::read(payload) {
+        Payload::Command(command) => KnownCommand::read(&command).ok().flatten(),
+        Payload::Text(_) | Payload::Opaque(_) => None,
+    }
+}
+
+/// Looks at the chain: for a wallet that no runtime hosts.
+pub(super) struct ChainWatch {
+    pub(super) node: NodeClient,
+    pub(super) chain: ChainId,
+    /// The transaction.
+    pub(super) hash: TransactionHash,
+    /// Whether the message has no header.
+    pub(super) plain: bool,
+    /// Who sent it.
+    pub(super) from: Address,
+    /// To whom.
+    pub(super) to: Address,
+    /// The recipient's key, where it is known.
+    pub(super) key: Option<PublicKey>,
+    /// Opens what is sealed.
+    pub(super) decryption: DecryptionKey,
+    /// The block that is looked at next.
+    pub(super) next: BlockHeight,
+    /// What was found so far.
+    pub(super) facts: Facts,
+}
+
+impl std::fmt::Debug for ChainWatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChainWatch")
+            .field("hash", &self.hash)
+            .field("next", &self.next)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ChainWatch {
+    async fn look(&mut self) -> Result<Option<Facts>, Failure> {
+        let looked = tokio::time::timeout(LOOK, self.blocks());
+        let (found, head) = match looked.await {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) if !error.is_transient() => return Err(error.into()),
+            // The node is away, or hangs: it is asked again.
+            Ok(Err(_)) | Err(_) => return Ok(None),
+        };
+        for one in found {
+            self.take(&one);
+        }
+        // The last block is looked at again: a follower's fills up.
+        self.next = head;
+        Ok(Some(self.facts.clone()))
+    }
+
+    async fn blocks(&self) -> Result<(Vec<Found>, BlockHeight), agentry_chain::NodeError> {
+        let head = self.node.head().await?;
+        let Some(head) = head.filter(|head| head.height >= self.next) else {
+            return Ok((Vec::new(), self.next));
+        };
+        let wanted = |found: &Found| {
+            found.hash == self.hash
+                || (found.stored.to == self.from && found.stored.from != self.from)
+        };
+        let found = evidence::all(&self.node, self.next, head.height, wanted).await?;
+        Ok((found, head.height))
+    }
+
+    fn take(&mut self, found: &Found) {
+        let Some(carrier) = self.facts.carriers.first_mut() else {
+            return;
+        };
+        if found.hash == self.hash {
+            carrier.height = Some(found.height.0);
+            return;
+        }
+        // An answer stands behind its question.
+        if carrier.height.is_none() || self.facts.heard.iter().any(|one| one.hash == found.hash) {
+            return;
+        }
+        let mut said = Said::read(&found.stored.payload);
+        let header_key = said.header.as_ref().and_then(|header| header.key);
+        let is_his =
+            found.stored.from == self.to || header_key.is_some_and(|key| self.to.matches(&key));
+        let finding = examine(
+            &found.stored,
+            &self.chain,
+            header_key.as_ref(),
+            self.key.as_ref(),
+        );
+        let authenticity = finding.authenticity();
+        let answers = match said.header.as_ref().and_then(|header| header.re) {
+            Some(re) => re == self.hash && authenticity == Authenticity::Verified,
+            None => self.plain && authenticity != Authenticity::Forged,
+        };
+        if !is_his || !answers {
+            return;
+        }
+        if said.sealed {
+            match known(&found.stored.payload) {
+                Some(KnownCommand::Sealed(sealed)) => {
+                    let binding = Binding::from(&found.stored);
+                    let opened = sealing::open(&sealed, &self.decryption, binding, authenticity)
+                        .map_err(|error| error.to_string());
+                    said.open(opened.as_ref().map_err(String::as_str));
+                }
+                _ => said.open(Err("it is no sealed message")),
+            }
+        }
+        self.facts.heard.push(Heard {
+            hash: found.hash,
+            height: Some(found.height.0),
+            authenticity: authenticity.as_str().to_owned(),
+            what: spoken(said),
+        });
+    }
+}

@@ -1,0 +1,241 @@
+//! The two ways of a message: through the runtime that hosts its sender, or from here.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use agentry_chain::SubmitError;
+use agentry_protocol::{
+    AckRequest, Address, BlockHeight, DecryptionKey, EncryptionKey, Json, MessageId, Number,
+    Payload, PublicKey, SignedTransaction, SigningKey, Transaction,
+};
+use agentry_sdk::{Outgoing, Sealing};
+
+use super::super::super::{ExitCode, Failure};
+use super::super::client;
+use super::MessageArgs;
+use super::report::{Carrier, Facts};
+use super::watch::{ChainWatch, StoreWatch, Watch};
+use crate::config::{Config, NoncePolicy};
+use crate::runtime::clock::Clock;
+use crate::runtime::compose::{self, Author, Circumstances, ComposeError};
+use crate::runtime::control::{self, Answer, ControlError, Request};
+use crate::runtime::send::{self, Ack};
+use crate::store::{OutboxId, StoreError, open_for_reading, read};
+use crate::wallet::{PasswordSource, WalletStore};
+
+/// A message that is on its way.
+#[derive(Debug)]
+pub(super) struct Sent {
+    /// The row of the outbox, where a runtime sends it.
+    pub(super) outbox: Option<OutboxId>,
+    /// The id in its header.
+    pub(super) id: Option<String>,
+    /// Where it is looked what comes of it.
+    pub(super) watch: Watch,
+}
+
+/// What is said: a text or a command, as it would be read.
+pub(super) fn payload(args: &MessageArgs) -> Json {
+    Json::string(args.text.clone())
+}
+
+/// Has a running runtime send it, if one hosts the wallet: its nonces are that runtime's business.
+pub(super) async fn through_runtime(
+    args: &MessageArgs,
+    to: &Address,
+    config: &Config,
+) -> Result<Option<Sent>, Failure> {
+    let mut key = [0_u8; 16];
+    getrandom::fill(&mut key)
+        .map_err(|error| Failure::internal(format!("making a request's key: {error}")))?;
+    let request = Request::Send {
+        from: args.wallet.clone(),
+        message: Box::new(send::Request {
+            amount: args.amount,
+            thread: args.thread.clone(),
+            expires_in_ms: args.expires.map(millis),
+            ack: args.ack.map(|asked| Ack {
+                request: AckRequest::from(asked).to_string(),
+                within_ms: millis(args.within),
+                resends: args.resends,
+            }),
+            seal: args.seal,
+            recipient_key: args.recipient_key,
+            ..send::Request::new(to.clone(), payload(args), hex::encode(key))
+        }),
+    };
+    let (row, id) = match control::ask(&config.store.path, &request).await {
+        Ok(Answer::Queued { outbox, id, .. }) => (OutboxId(outbox), id),
+        // The wallet is another's: it is sent from here.
+        Ok(Answer::Refused { reason }) if reason.ends_with("is not hosted here") => {
+            return Ok(None);
+        }
+        Ok(Answer::Refused { reason }) => return Err(Failure::new(ExitCode::Temporary, reason)),
+        Ok(_) => return Err(Failure::internal("the runtime answered something else")),
+        Err(ControlError::NotRunning { .. }) => return Ok(None),
+        Err(error) => return Err(Failure::new(ExitCode::Unavailable, error.to_string())),
+    };
+    let watch = StoreWatch::new(&config.store.path, row, id.is_none())?;
+    Ok(Some(Sent {
+        outbox: Some(row),
+        id,
+        watch: Watch::Store(Box::new(watch)),
+    }))
+}
+
+/// Signs it here and posts it.
+pub(super) async fn directly(
+    args: &MessageArgs,
+    to: &Address,
+    config: &Config,
+) -> Result<Sent, Failure> {
+    if args.ack.is_some() {
+        return Err(Failure::new(
+            ExitCode::Unavailable,
+            format!(
+                "--ack needs a running runtime that hosts wallet {}: it waits for the acknowledgment and sends the message again. Start `agentry run`, or leave --ack out",
+                args.wallet
+            ),
+        ));
+    }
+    let reader = client(&config.chain.rpc)?;
+    let head = reader.head().await?;
+    let height = head.map_or(BlockHeight(0), |head| head.height);
+    let wallet = WalletStore::from_config(&config.wallets).find(&args.wallet)?;
+    let password = PasswordSource {
+        flag: args.password_file.clone(),
+        configured: config.wallets.password_file.clone(),
+        keystore_dir: config.wallets.keystore_dir.clone(),
+        prompt: std::io::stdin().is_terminal(),
+    }
+    .password(&format!("wallet {}", args.wallet))?;
+    let unlocked = wallet.unlock(&password)?;
+    let key = SigningKey::from_seed(&unlocked.seed);
+    let now_ms = Clock::default().now_ms();
+    let known = known_keys(to, now_ms, config)?;
+    let outgoing = Outgoing {
+        amount: args.amount,
+        thread: args.thread.clone(),
+        expires_in: args.expires,
+        sealing: if args.seal {
+            Sealing::Always
+        } else {
+            Sealing::Never
+        },
+        ..Outgoing::new(Payload::read(&payload(args)))
+    };
+    let draft = compose::compose(
+        &outgoing,
+        Author {
+            address: &unlocked.address,
+            public_key: key.public_key(),
+            fee: config.defaults.fee,
+            behaviour: None,
+        },
+        Circumstances {
+            origin: "",
+            to,
+            answers: None,
+            re: None,
+            recipient_key: args.recipient_key.or(known.encryption),
+            chain_id: &config.chain.id,
+            now_ms,
+            plain: true,
+        },
+    )
+    .map_err(|error| not_composed(&error))?;
+    let submit = client(&config.chain.submit)?;
+    let nonce = match config.chain.nonce {
+        NoncePolicy::Timestamp => now_ms,
+        NoncePolicy::Sequential => submit.account(&unlocked.address).await?.nonce,
+    };
+    let signed: SignedTransaction = Transaction {
+        from: unlocked.address.clone(),
+        to: to.clone(),
+        amount: Number::from(draft.amount),
+        fee: Number::from(draft.fee),
+        nonce: Number::from(nonce),
+        payload: draft.payload,
+        chain_id: config.chain.id.clone(),
+    }
+    .sign(&key);
+    let hash = signed.hash();
+    match submit.submit(&signed.body()).await {
+        Ok(_) => {}
+        Err(error @ SubmitError::Unknown { .. }) => {
+            return Err(Failure::new(
+                ExitCode::Temporary,
+                format!("{error}; the transaction is {hash}: look for it before you send again"),
+            ));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let carrier = Carrier {
+        hash: Some(hash),
+        accepted: true,
+        ..Carrier::default()
+    };
+    Ok(Sent {
+        outbox: None,
+        id: draft.message_id.as_ref().map(MessageId::to_string),
+        watch: Watch::Chain(Box::new(ChainWatch {
+            node: reader,
+            chain: config.chain.id.clone(),
+            hash,
+            plain: draft.message_id.is_none(),
+            from: unlocked.address.clone(),
+            to: to.clone(),
+            key: known.public,
+            decryption: DecryptionKey::from_seed(&unlocked.seed),
+            next: height,
+            facts: Facts {
+                from: Some(unlocked.address),
+                carriers: vec![carrier],
+                ..Facts::default()
+            },
+        })),
+    })
+}
+
+fn not_composed(error: &ComposeError) -> Failure {
+    let code = match error {
+        ComposeError::NoRecipientKey { .. } => {
+            return Failure::no_input(format!("{error}. --recipient-key gives it here"));
+        }
+        error if error.is_transient() => ExitCode::Temporary,
+        _ => ExitCode::Data,
+    };
+    Failure::new(code, error.to_string())
+}
+
+/// What is known of an address: from the contacts, else from its card in the store, if there is
+/// a store.
+#[derive(Default)]
+struct KnownKeys {
+    public: Option<PublicKey>,
+    encryption: Option<EncryptionKey>,
+}
+
+fn known_keys(to: &Address, now_ms: u64, config: &Config) -> Result<KnownKeys, Failure> {
+    let mut known = KnownKeys::default();
+    if config.store.path.exists() {
+        let db = open_for_reading(&config.store.path)?;
+        if let Some(found) = read::card(&db, to).map_err(StoreError::from)? {
+            known.public = Some(found.card.public_key);
+            let counts = found.card.card.check_time(now_ms).is_ok();
+            known.encryption = found.card.card.enc_key.filter(|_| counts);
+        }
+    }
+    let is_contact = |contact: &&crate::config::Contact| {
+        contact.address == *to || contact.public_key.is_some_and(|key| to.matches(&key))
+    };
+    if let Some(contact) = config.contacts.iter().find(is_contact) {
+        known.public = contact.public_key.or(known.public);
+        known.encryption = contact.enc_key.or(known.encryption);
+    }
+    Ok(known)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,141 @@
+//! What the store knows of a hosted agent's messages.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use agentry_protocol::Address;
+use rusqlite::Connection;
+
+use super::super::super::{Context, Failure};
+use super::super::said::{self, Said};
+use super::line::Line;
+use super::{Direction, MessagesArgs, POLL};
+use crate::store::StoreError;
+use crate::store::list::talk::{self, Place, Selection, Told};
+use crate::store::rows::OutboxState;
+
+/// Reads the messages of one hosted agent.
+pub(super) struct Hosted<'a> {
+    pub(super) db: Connection,
+    pub(super) store: &'a Path,
+    pub(super) args: &'a MessagesArgs,
+    pub(super) address: &'a Address,
+    pub(super) from: Option<&'a Address>,
+    pub(super) context: &'a Context,
+}
+
+/// How far it was read.
+#[derive(Default)]
+struct Read {
+    inbox: i64,
+    forged: i64,
+    outbox: i64,
+    /// What was sent and stands in no block yet: told once it does, or is given up.
+    open: BTreeSet<i64>,
+}
+
+impl Hosted<'_> {
+    pub(super) async fn print(&self) -> Result<(), Failure> {
+        let mut read = Read::default();
+        let limit = usize::try_from(self.args.limit).unwrap_or(usize::MAX);
+        let mut version = talk::version(&self.db).map_err(StoreError::from)?;
+        let mut told = self.untold(&mut read, limit)?;
+        if told.is_empty() && !self.args.follow && !self.context.output.is_json() {
+            return self
+                .context
+                .output
+                .line(format!("there are no such messages of {}", self.address));
+        }
+        loop {
+            // What is older than the newest so many is not told.
+            let skipped = told.len().saturating_sub(limit);
+            for one in told.into_iter().skip(skipped) {
+                self.tell(one).await?;
+            }
+            if !self.args.follow {
+                return Ok(());
+            }
+            loop {
+                tokio::time::sleep(POLL).await;
+                let now = talk::version(&self.db).map_err(StoreError::from)?;
+                if now != version {
+                    version = now;
+                    break;
+                }
+            }
+            told = self.untold(&mut read, usize::MAX)?;
+        }
+    }
+
+    /// What was not told yet, in the chain's order.
+    fn untold(&self, read: &mut Read, limit: usize) -> Result<Vec<Told>, Failure> {
+        self.read(read, limit)
+            .map_err(|error| StoreError::from(error).into())
+    }
+
+    fn read(&self, read: &mut Read, limit: usize) -> rusqlite::Result<Vec<Told>> {
+        // All at one time.
+        let _moment = self.db.unchecked_transaction()?;
+        let selection = |after| Selection {
+            agent: self.address.to_string(),
+            from: self.from.map(ToString::to_string),
+            thread: self.args.thread.as_ref().map(ToString::to_string),
+            after,
+            limit,
+        };
+        let mut told = Vec::new();
+        let highest = |rows: &[Told], before: i64| {
+            rows.iter().fold(before, |highest, one| match one.place {
+                Place::Inbox(row) | Place::Forged(row) | Place::Outbox(row) => highest.max(row),
+            })
+        };
+        if self.args.forged {
+            let rows = talk::forged(&self.db, &selection(read.forged))?;
+            read.forged = highest(&rows, read.forged);
+            told.extend(rows);
+        } else if self.args.direction() != Direction::Sent {
+            let rows = talk::received(&self.db, &selection(read.inbox))?;
+            read.inbox = highest(&rows, read.inbox);
+            told.extend(rows);
+        }
+        // What comes from somebody else was not sent from here.
+        let ours = self.from.is_none_or(|from| from == self.address);
+        if !self.args.forged && ours && self.args.direction() != Direction::Received {
+            let mut rows = talk::sent(&self.db, &selection(read.outbox))?;
+            read.outbox = highest(&rows, read.outbox);
+            for row in &read.open {
+                rows.extend(talk::sent_at(&self.db, *row)?);
+            }
+            read.open.clear();
+            if self.args.follow {
+                rows.retain(|one| {
+                    let settled = is_settled(one);
+                    if let (Place::Outbox(row), false) = (one.place, settled) {
+                        read.open.insert(row);
+                    }
+                    settled
+                });
+            }
+            told.extend(rows);
+        }
+        told.sort_by_key(Told::turn);
+        Ok(told)
+    }
+
+    async fn tell(&self, told: Told) -> Result<(), Failure> {
+        let mut said = told.payload.as_ref().map(Said::read);
+        if let (Some(said), Place::Inbox(row)) = (&mut said, told.place)
+            && said.sealed
+        {
+            let opened = said::opened(self.store, row).await;
+            said.open(opened.as_ref().map_err(String::as_str));
+        }
+        Line::of_store(told, said).print(self.context)
+    }
+}
+
+/// Whether something sent has its place on the chain, or never will.
+fn is_settled(told: &Told) -> bool {
+    let settled = [OutboxState::Mined, OutboxState::Final, OutboxState::Failed];
+    settled.iter().any(|state| told.state == state.as_str())
+}

@@ -1,0 +1,230 @@
+//! A message, as it is printed.
+
+use agentry_protocol::{Address, Authenticity};
+use serde::Serialize;
+
+use super::super::super::output::{Tone, printable};
+use super::super::super::{Context, Failure};
+use super::super::said::Said;
+use crate::demo::evidence::Found;
+use crate::store::list::talk::{Place, Told};
+
+/// A message, as it is printed.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Line {
+    /// `received` or `sent`.
+    direction: &'static str,
+    /// Its row, as `queue show` takes it; unknown where the chain alone was read.
+    id: Option<String>,
+    height: Option<u64>,
+    transaction: Option<String>,
+    from: String,
+    to: String,
+    /// What it transfers, in AIT.
+    amount: String,
+    /// What it says, without its header; `null`, if it is sealed and was not opened.
+    text: Option<String>,
+    /// The name of the command, if it is one.
+    cmd: Option<String>,
+    /// The id in its header.
+    message_id: Option<String>,
+    thread: Option<String>,
+    /// The transaction that it answers.
+    re: Option<String>,
+    /// What acknowledgment it asks for.
+    ack: Option<&'static str>,
+    /// When it stops to count, in milliseconds since the epoch.
+    expires_at: Option<u64>,
+    /// Why its header cannot be read.
+    damage: Option<String>,
+    sealed: bool,
+    /// Why what is sealed was not opened.
+    closed: Option<String>,
+    /// What is known of the sender.
+    authenticity: Option<String>,
+    /// Where it stands; unknown where the chain alone was read.
+    state: Option<String>,
+    /// Why it waits, failed or was refused.
+    reason: Option<String>,
+    /// The row whose message it carries again.
+    resend_of: Option<String>,
+    /// What is known of the fate of what was sent, where somebody asked.
+    receipt: Option<Receipt>,
+}
+
+/// What is known of the fate of a message.
+#[derive(Clone, Debug, Serialize)]
+struct Receipt {
+    wanted: Option<String>,
+    state: &'static str,
+    detail: Option<String>,
+    resends_left: u64,
+}
+
+impl Line {
+    /// A message of the store; what it says was read of it before.
+    pub(super) fn of_store(told: Told, said: Option<Said>) -> Self {
+        let (direction, id) = match told.place {
+            Place::Inbox(row) => ("received", Some(format!("inbox/{row}"))),
+            Place::Forged(_) => ("received", None),
+            Place::Outbox(row) => ("sent", Some(format!("outbox/{row}"))),
+        };
+        let line = Self {
+            direction,
+            id,
+            height: told.height,
+            transaction: told.hash,
+            from: told.from,
+            to: told.to,
+            amount: told.amount,
+            text: None,
+            cmd: None,
+            message_id: None,
+            thread: None,
+            re: None,
+            ack: None,
+            expires_at: None,
+            damage: None,
+            sealed: false,
+            closed: None,
+            authenticity: told.authenticity,
+            state: Some(told.state),
+            reason: told.reason,
+            resend_of: told.resend_of.map(|row| format!("outbox/{row}")),
+            receipt: told.receipt.map(|fate| Receipt {
+                wanted: fate.wanted,
+                state: fate.state.as_str(),
+                detail: fate.detail,
+                resends_left: fate.resends_left,
+            }),
+        };
+        match said {
+            Some(said) => line.saying(said),
+            None => Self {
+                damage: Some("it cannot be read".to_owned()),
+                ..line
+            },
+        }
+    }
+
+    /// A message of the chain to or from `agent`, of whose sender this is known.
+    pub(super) fn of_chain(found: &Found, agent: &Address, authenticity: Authenticity) -> Self {
+        let stored = &found.stored;
+        let is_sent = stored.from == *agent;
+        Self {
+            direction: if is_sent { "sent" } else { "received" },
+            id: None,
+            height: Some(found.height.0),
+            transaction: Some(found.hash.to_string()),
+            from: stored.from.to_string(),
+            to: stored.to.to_string(),
+            amount: stored.amount.to_string(),
+            text: None,
+            cmd: None,
+            message_id: None,
+            thread: None,
+            re: None,
+            ack: None,
+            expires_at: None,
+            damage: None,
+            sealed: false,
+            closed: None,
+            authenticity: Some(authenticity.as_str().to_owned()),
+            state: None,
+            reason: None,
+            resend_of: None,
+            receipt: None,
+        }
+        .saying(Said::read(&stored.payload))
+    }
+
+    fn saying(self, said: Said) -> Self {
+        let header = said.header.unwrap_or_default();
+        Self {
+            text: said.text,
+            cmd: said.cmd,
+            message_id: header.id.map(|id| id.to_string()),
+            thread: header.thread.map(|thread| thread.to_string()),
+            re: header.re.map(|hash| hash.to_string()),
+            ack: header.ack.map(agentry_protocol::AckRequest::as_str),
+            expires_at: header.exp,
+            damage: said.damage,
+            sealed: said.sealed,
+            closed: said.closed,
+            ..self
+        }
+    }
+
+    /// Prints it: JSON on one line, or two lines, the second with all that is known beside what
+    /// was said.
+    pub(super) fn print(&self, context: &Context) -> Result<(), Failure> {
+        let out = context.output;
+        if out.is_json() {
+            return out.json(self);
+        }
+        let is_sent = self.direction == "sent";
+        let height = match self.height {
+            Some(height) => height.to_string(),
+            None if is_sent => "-".to_owned(),
+            None => "withdrawn".to_owned(),
+        };
+        let (way, other) = if is_sent {
+            ("to  ", &self.to)
+        } else {
+            ("from", &self.from)
+        };
+        let text = match &self.text {
+            Some(text) => out.tone(Tone::Strong, &printable(text, 500)),
+            None if self.sealed => out.tone(Tone::Faint, "(sealed)"),
+            None => out.tone(Tone::Faint, "(unreadable)"),
+        };
+        out.line(format!(
+            "{height:>9}  {way} {}  {text}",
+            printable(other, 72)
+        ))?;
+        let notes = out.tone(Tone::Faint, &self.notes().join(", "));
+        out.line(format!("{:>9}  {notes}", ""))
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        notes.extend(self.transaction.clone());
+        if self.amount != "0" && !self.amount.is_empty() {
+            notes.push(format!("{} AIT", printable(&self.amount, 40)));
+        }
+        let named = |what: &str, value: Option<&str>| {
+            value.map(|value| format!("{what} {}", printable(value, 128)))
+        };
+        notes.extend(named("id", self.message_id.as_deref()));
+        notes.extend(named("thread", self.thread.as_deref()));
+        notes.extend(named("re", self.re.as_deref()));
+        notes.extend(self.ack.map(|asked| format!("asks for {asked}")));
+        notes.extend(self.expires_at.map(|at| {
+            let time = std::time::UNIX_EPOCH + std::time::Duration::from_millis(at);
+            format!("expires {}", humantime::format_rfc3339_seconds(time))
+        }));
+        notes.extend(named("header unreadable:", self.damage.as_deref()));
+        if self.sealed {
+            notes.push("sealed".to_owned());
+            notes.extend(named("not opened:", self.closed.as_deref()));
+        }
+        notes.extend(self.authenticity.clone());
+        notes.extend(named("resend of", self.resend_of.as_deref()));
+        let state = self.state.clone();
+        // A forged one's state is that.
+        notes.extend(state.filter(|state| Some(state) != self.authenticity.as_ref()));
+        notes.extend(self.reason.as_deref().map(|reason| printable(reason, 200)));
+        if let Some(receipt) = &self.receipt {
+            let detail = receipt.detail.as_deref();
+            let detail =
+                detail.map_or_else(String::new, |text| format!(": {}", printable(text, 200)));
+            let state = match receipt.state {
+                "open" if receipt.wanted.is_some() => "not acknowledged yet",
+                "open" => "open",
+                state => state,
+            };
+            notes.push(format!("receipt {state}{detail}"));
+        }
+        notes
+    }
+}

@@ -1,0 +1,124 @@
+//! What a payload says, taken apart for people and programs.
+
+use std::path::Path;
+
+use agentry_protocol::message::{self, Envelope};
+use agentry_protocol::{Header, Json, Payload};
+
+use crate::runtime::control::{self, Answer, ControlError, Request};
+
+/// A payload, taken apart.
+#[derive(Clone, Debug)]
+pub(super) struct Said {
+    /// The text; of a command its JSON, without the header. None of what is sealed and was not
+    /// opened.
+    pub(super) text: Option<String>,
+    /// The name of the command, if it is one and can be read.
+    pub(super) cmd: Option<String>,
+    /// The header.
+    pub(super) header: Option<Header>,
+    /// Why its header cannot be read.
+    pub(super) damage: Option<String>,
+    /// Whether it is sealed.
+    pub(super) sealed: bool,
+    /// Why it was not opened.
+    pub(super) closed: Option<String>,
+}
+
+impl Said {
+    /// What a transaction's payload says.
+    pub(super) fn read(payload: &Json) -> Self {
+        let Envelope {
+            payload: read,
+            header,
+        } = Envelope::read(payload);
+        let cmd = cmd(&read);
+        let sealed = cmd.as_deref() == Some("SEALED");
+        Self {
+            text: (!sealed).then(|| text(&read)),
+            cmd,
+            damage: header.as_ref().err().map(ToString::to_string),
+            header: header.ok().flatten(),
+            sealed,
+            closed: None,
+        }
+    }
+
+    /// What the sealed message turned out to say, or why it did not open.
+    pub(super) fn open(&mut self, opened: Result<&Payload, &str>) {
+        match opened {
+            Ok(payload) => {
+                self.text = Some(text(payload));
+                self.cmd = cmd(payload);
+            }
+            Err(reason) => self.closed = Some(reason.to_owned()),
+        }
+    }
+}
+
+fn cmd(payload: &Payload) -> Option<String> {
+    match payload {
+        Payload::Command(command) => Some(command.cmd.clone()),
+        Payload::Text(_) | Payload::Opaque(_) => None,
+    }
+}
+
+fn text(payload: &Payload) -> String {
+    match payload {
+        Payload::Text(text) => text.clone(),
+        Payload::Command(command) => match message::compose(payload, None) {
+            Ok(written) => written
+                .root()
+                .as_str()
+                .map_or_else(|| written.to_compact(), str::to_owned),
+            // One that could not be sent so is shown as it is.
+            Err(_) => command.body.to_compact(),
+        },
+        Payload::Opaque(json) => json.to_compact(),
+    }
+}
+
+/// Has the runtime open a sealed message to a wallet that it hosts; or says why it did not.
+pub(super) async fn opened(store: &Path, inbox: i64) -> Result<Payload, String> {
+    match control::ask(store, &Request::Open { inbox }).await {
+        Ok(Answer::Opened { payload }) => Ok(Payload::read(&payload)),
+        Ok(Answer::Refused { reason }) => Err(reason),
+        Ok(_) => Err("the runtime answered something else".to_owned()),
+        Err(ControlError::NotRunning { .. }) => Err("no runtime hosts its recipient".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agentry_protocol::Limits;
+
+    use super::*;
+
+    fn read(json: &str) -> Said {
+        Said::read(&Json::parse(json.as_bytes(), Limits::default()).unwrap())
+    }
+
+    #[test]
+    fn the_header_is_no_part_of_what_is_said() {
+        let said = read(r#"{"text":"ping","msg":{"v":1,"thread":"t"}}"#);
+        assert_eq!(said.text.as_deref(), Some("ping"));
+        assert_eq!(said.header.unwrap().thread.unwrap().as_str(), "t");
+        let said = read(r#""{\"cmd\":\"PING\",\"msg\":{\"v\":1}}""#);
+        assert_eq!(said.text.as_deref(), Some(r#"{"cmd":"PING"}"#));
+        assert_eq!(said.cmd.as_deref(), Some("PING"));
+    }
+
+    #[test]
+    fn what_is_damaged_or_sealed_is_told_as_that() {
+        let said = read(r#"{"text":"ping","msg":{"v":1,"exp":"soon"}}"#);
+        assert!(said.damage.unwrap().contains("exp"));
+        let mut said = read(r#"{"cmd":"SEALED","enc":"00","ct":"00"}"#);
+        assert_eq!((said.sealed, &said.text), (true, &None));
+        said.open(Err("another's"));
+        assert_eq!(said.closed.as_deref(), Some("another's"));
+        said.open(Ok(&Payload::Text("a secret".to_owned())));
+        assert_eq!(said.text.as_deref(), Some("a secret"));
+        assert_eq!(read("[1, 2]").text.as_deref(), Some("[1,2]"));
+    }
+}

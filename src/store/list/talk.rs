@@ -1,0 +1,410 @@
+//! What was said to and by hosted wallets, and what came of what was said.
+
+use agentry_protocol::{Address, Envelope, Json, Limits, StoredTransaction, TransactionHash};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{optional, required};
+use crate::store::number::integer;
+use crate::store::rows::{AgentId, OutboxId, ReceiptState};
+
+/// Where a message stands in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// It came to a hosted wallet.
+    Inbox(i64),
+    /// It names a sender who did not sign it.
+    Forged(i64),
+    /// A hosted wallet sent it.
+    Outbox(i64),
+}
+
+/// A message to or from a hosted wallet.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// Where it stands.
+    pub place: Place,
+    /// The block; none while it stands in none.
+    pub height: Option<u64>,
+    /// Hash of the transaction; none before it is signed.
+    pub hash: Option<String>,
+    /// Who sent it, or says so.
+    pub from: String,
+    /// To whom.
+    pub to: String,
+    /// What it transfers, in AIT, as it is written there.
+    pub amount: String,
+    /// What it says; none, where the row cannot be read back.
+    pub payload: Option<Json>,
+    /// What is known of the sender; nothing needs to be of a wallet of our own.
+    pub authenticity: Option<String>,
+    /// Where it stands with its agent, or on its way.
+    pub state: String,
+    /// Why it waits, failed or was refused.
+    pub reason: Option<String>,
+    /// The row of the outbox whose message this carries again.
+    pub resend_of: Option<i64>,
+    /// What is known of its fate, where somebody asked.
+    pub receipt: Option<Fate>,
+}
+
+impl Told {
+    /// What orders a conversation as the chain does: what stands in no block comes last. In one
+    /// block, what came goes before what was sent.
+    pub const fn turn(&self) -> (u64, bool, i64) {
+        let height = match self.height {
+            Some(height) => height,
+            None => u64::MAX,
+        };
+        match self.place {
+            Place::Inbox(row) | Place::Forged(row) => (height, false, row),
+            Place::Outbox(row) => (height, true, row),
+        }
+    }
+
+    fn is_in_thread(&self, thread: &str) -> bool {
+        self.payload.as_ref().is_some_and(|payload| {
+            let envelope = Envelope::read(payload);
+            envelope
+                .header()
+                .and_then(|header| header.thread.as_ref())
+                .is_some_and(|found| found.as_str() == thread)
+        })
+    }
+}
+
+/// What is known of the fate of a message that was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fate {
+    /// What acknowledgment was asked for: `received` or `done`.
+    pub wanted: Option<String>,
+    /// How far it is.
+    pub state: ReceiptState,
+    /// More, in the recipient's words.
+    pub detail: Option<String>,
+    /// How often it may still be sent again.
+    pub resends_left: u64,
+}
+
+/// Which messages are listed.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Of the hosted wallet at this address.
+    pub agent: String,
+    /// Only from this sender.
+    pub from: Option<String>,
+    /// Only of this conversation.
+    pub thread: Option<String>,
+    /// Only rows behind this one.
+    pub after: i64,
+    /// At most so many, the newest.
+    pub limit: usize,
+}
+
+impl Selection {
+    /// The rows of a query, newest first, that belong to the conversation. Those of a table
+    /// without a column for it are read one by one.
+    fn pick(
+        &self,
+        rows: rusqlite::MappedRows<'_, impl FnMut(&Row<'_>) -> rusqlite::Result<Told>>,
+    ) -> rusqlite::Result<Vec<Told>> {
+        let belongs = |told: &Told| match &self.thread {
+            Some(thread) => told.is_in_thread(thread),
+            None => true,
+        };
+        rows.filter(|row| row.as_ref().map_or(true, belongs))
+            .take(self.limit)
+            .collect()
+    }
+}
+
+/// The newest messages that came to a wallet, newest first.
+///
+/// # Errors
+/// What SQLite says.
+pub fn received(db: &Connection, selection: &Selection) -> rusqlite::Result<Vec<Told>> {
+    let mut statement = db.prepare_cached(
+        "SELECT q.id, q.height, q.hash, q.sender, agent.address, q.stored, q.state,
+                coalesce(q.reason, q.rejected), q.authenticity
+         FROM inbox q JOIN agent ON agent.id = q.agent
+         WHERE agent.address = ?1 AND q.id > ?2 AND (?3 IS NULL OR q.sender = ?3)
+           AND (?4 IS NULL OR q.thread = ?4)
+         ORDER BY q.id DESC LIMIT ?5",
+    )?;
+    let rows = statement.query_map(
+        params![
+            selection.agent,
+            selection.after,
+            selection.from,
+            selection.thread,
+            integer(selection.limit as u64)
+        ],
+        |row| {
+            Ok(Told {
+                state: row.get(6)?,
+                reason: row.get(7)?,
+                authenticity: row.get(8)?,
+                ..heard(row, Place::Inbox(row.get(0)?))?
+            })
+        },
+    )?;
+    rows.collect()
+}
+
+/// The newest messages to a wallet that name a sender who did not sign them, newest first.
+///
+/// # Errors
+/// What SQLite says.
+pub fn forged(db: &Connection, selection: &Selection) -> rusqlite::Result<Vec<Told>> {
+    let mut statement = db.prepare_cached(
+        "SELECT q.rowid, q.height, q.hash, q.sender, agent.address, q.stored
+         FROM forged q JOIN agent ON agent.id = q.agent
+         WHERE agent.address = ?1 AND q.rowid > ?2 AND (?3 IS NULL OR q.sender = ?3)
+         ORDER BY q.rowid DESC",
+    )?;
+    let rows = statement.query_map(
+        params![selection.agent, selection.after, selection.from],
+        |row| heard(row, Place::Forged(row.get(0)?)),
+    )?;
+    selection.pick(rows)
+}
+
+fn heard(row: &Row<'_>, place: Place) -> rusqlite::Result<Told> {
+    let stored = stored(row.get_ref(5)?.as_str()?);
+    Ok(Told {
+        place,
+        height: optional(row, 1)?,
+        hash: row.get(2)?,
+        from: row.get(3)?,
+        to: row.get(4)?,
+        amount: stored
+            .as_ref()
+            .map_or_else(String::new, |stored| stored.amount.to_string()),
+        payload: stored.map(|stored| stored.payload),
+        authenticity: Some("forged".to_owned()),
+        state: "forged".to_owned(),
+        reason: None,
+        resend_of: None,
+        receipt: None,
+    })
+}
+
+fn stored(text: &str) -> Option<StoredTransaction> {
+    StoredTransaction::parse(text.as_bytes(), Limits::default()).ok()
+}
+
+const SENT: &str = "SELECT q.id, q.height, q.hash, agent.address, q.recipient, q.amount, q.payload,
+        q.state, q.reason, q.resend_of, r.wanted, r.state, r.detail, r.resends_left
+     FROM outbox q JOIN agent ON agent.id = q.agent
+     LEFT JOIN receipt r ON r.outbox = coalesce(q.resend_of, q.id)";
+
+/// The newest messages that a wallet sent, newest first.
+///
+/// # Errors
+/// What SQLite says.
+pub fn sent(db: &Connection, selection: &Selection) -> rusqlite::Result<Vec<Told>> {
+    let mut statement = db.prepare_cached(&format!(
+        "{SENT} WHERE agent.address = ?1 AND q.id > ?2 ORDER BY q.id DESC"
+    ))?;
+    let rows = statement.query_map(params![selection.agent, selection.after], ours)?;
+    selection.pick(rows)
+}
+
+/// A message that a hosted wallet sent, by its row.
+///
+/// # Errors
+/// What SQLite says.
+pub fn sent_at(db: &Connection, outbox: i64) -> rusqlite::Result<Option<Told>> {
+    db.prepare_cached(&format!("{SENT} WHERE q.id = ?1"))?
+        .query_row(params![outbox], ours)
+        .optional()
+}
+
+fn ours(row: &Row<'_>) -> rusqlite::Result<Told> {
+    let payload = row.get_ref(6)?.as_str()?;
+    let state: Option<String> = row.get(11)?;
+    let wanted = row.get(10)?;
+    let detail = row.get(12)?;
+    let resends_left = row.get::<_, Option<i64>>(13)?.unwrap_or(0).unsigned_abs();
+    Ok(Told {
+        place: Place::Outbox(row.get(0)?),
+        height: optional(row, 1)?,
+        hash: row.get(2)?,
+        from: row.get(3)?,
+        to: row.get(4)?,
+        amount: required(row, 5)?.to_string(),
+        payload: Json::parse(payload.as_bytes(), Limits::default()).ok(),
+        authenticity: None,
+        state: row.get(7)?,
+        reason: row.get(8)?,
+        resend_of: row.get(9)?,
+        receipt: state.map(|state| Fate {
+            wanted,
+            state: ReceiptState::parse(&state).unwrap_or(ReceiptState::Open),
+            detail,
+            resends_left,
+        }),
+    })
+}
+
+/// A transaction that carried a message, for the first time or again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carrier {
+    /// Its row.
+    pub outbox: OutboxId,
+    /// Where it stands: a word of [`OutboxState`](crate::store::rows::OutboxState).
+    pub state: String,
+    /// Its hash, once it is signed.
+    pub hash: Option<TransactionHash>,
+    /// Whether the node has taken it.
+    pub accepted: bool,
+    /// The block that holds it.
+    pub height: Option<u64>,
+    /// Why it waits or failed.
+    pub reason: Option<String>,
+}
+
+/// What has come of a message that was sent.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// Who sent it.
+    pub agent: AgentId,
+    /// His address.
+    pub from: Address,
+    /// To whom.
+    pub to: Address,
+    /// The first transaction that carries it, then the others.
+    pub carriers: Vec<Carrier>,
+    /// What is known of its fate, where somebody asked.
+    pub fate: Option<Fate>,
+}
+
+/// What has come of a message that was sent.
+///
+/// # Errors
+/// What SQLite says.
+pub fn progress(db: &Connection, outbox: OutboxId) -> rusqlite::Result<Option<Progress>> {
+    let Some(first) = sent_at(db, outbox.0)? else {
+        return Ok(None);
+    };
+    let carriers = db
+        .prepare_cached(
+            "SELECT id, state, hash, accepted_at IS NOT NULL, height, reason FROM outbox
+             WHERE id = ?1 OR resend_of = ?1 ORDER BY id",
+        )?
+        .query_map(params![outbox.0], |row| {
+            let hash: Option<String> = row.get(2)?;
+            Ok(Carrier {
+                outbox: OutboxId(row.get(0)?),
+                state: row.get(1)?,
+                hash: hash.and_then(|hash| hash.parse().ok()),
+                accepted: row.get(3)?,
+                height: optional(row, 4)?,
+                reason: row.get(5)?,
+            })
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let agent = db
+        .prepare_cached("SELECT agent FROM outbox WHERE id = ?1")?
+        .query_row(params![outbox.0], |row| row.get(0).map(AgentId))?;
+    let (Ok(from), Ok(to)) = (
+        Address::from_chain(&first.from),
+        Address::from_chain(&first.to),
+    ) else {
+        return Ok(None);
+    };
+    Ok(Some(Progress {
+        agent,
+        from,
+        to,
+        carriers,
+        fate: first.receipt,
+    }))
+}
+
+/// A message to a hosted wallet that may be an answer.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// Its row in the inbox.
+    pub inbox: i64,
+    /// Hash of its transaction.
+    pub hash: TransactionHash,
+    /// The block that holds it.
+    pub height: Option<u64>,
+    /// What is known of its sender.
+    pub authenticity: String,
+    /// Where it stands with its agent: a word of
+    /// [`InboxState`](crate::store::rows::InboxState).
+    pub state: String,
+    /// The transaction.
+    pub stored: StoredTransaction,
+}
+
+/// The messages to a wallet that say they answer one of these transactions, in the order in which
+/// they came.
+///
+/// # Errors
+/// What SQLite says.
+pub fn replies(
+    db: &Connection,
+    agent: AgentId,
+    asked: &[TransactionHash],
+) -> rusqlite::Result<Vec<Reply>> {
+    let mut replies = Vec::new();
+    for hash in asked {
+        let mut statement = db.prepare_cached(
+            "SELECT id, hash, height, authenticity, state, stored FROM inbox
+             WHERE re = ?1 AND agent = ?2",
+        )?;
+        for one in statement.query_map(params![hash.to_string(), agent.0], reply)? {
+            replies.extend(one?);
+        }
+    }
+    replies.sort_by_key(|reply| reply.inbox);
+    Ok(replies)
+}
+
+/// The messages to a wallet from a sender, in blocks from this height on, that do not say what
+/// they answer.
+///
+/// # Errors
+/// What SQLite says.
+pub fn remarks(
+    db: &Connection,
+    agent: AgentId,
+    sender: &Address,
+    from: u64,
+) -> rusqlite::Result<Vec<Reply>> {
+    let mut statement = db.prepare_cached(
+        "SELECT id, hash, height, authenticity, state, stored FROM inbox
+         WHERE height >= ?3 AND agent = ?1 AND sender = ?2 AND re IS NULL ORDER BY id",
+    )?;
+    let rows = statement.query_map(params![agent.0, sender.as_str(), integer(from)], reply)?;
+    let found: Vec<Option<Reply>> = rows.collect::<rusqlite::Result<_>>()?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// One that cannot be read back is no reply.
+fn reply(row: &Row<'_>) -> rusqlite::Result<Option<Reply>> {
+    let Some(stored) = stored(row.get_ref(5)?.as_str()?) else {
+        return Ok(None);
+    };
+    let hash = row.get_ref(1)?.as_str()?.parse().ok();
+    let (inbox, height) = (row.get(0)?, optional(row, 2)?);
+    let (authenticity, state) = (row.get(3)?, row.get(4)?);
+    Ok(hash.map(|hash| Reply {
+        inbox,
+        hash,
+        height,
+        authenticity,
+        state,
+        stored,
+    }))
+}
+
+/// A number that changes whenever another connection changes the store.
+///
+/// # Errors
+/// What SQLite says.
+pub fn version(db: &Connection) -> rusqlite::Result<i64> {
+    db.query_row("PRAGMA data_version", [], |row| row.get(0))
+}
