@@ -167,18 +167,20 @@ pub(crate) async fn ask_until(behaviour: &Arc<dyn AnyBehaviour>, said: &str) -> 
 }
 
 /// Asks until it is answered, giving each run up after a moment, as the runtime does with one that
-/// takes too long.
+/// takes too long. The moments grow, for machines that are busy.
 pub(crate) async fn ask_patiently(behaviour: &Arc<dyn AnyBehaviour>, said: &str) -> Effects {
     let begun = Instant::now();
     let (event, context) = (text(said), context());
+    let mut moment = Duration::from_millis(500);
     loop {
         let run = behaviour.on_event(&event, &context);
-        match tokio::time::timeout(Duration::from_millis(500), run).await {
+        match tokio::time::timeout(moment, run).await {
             Ok(Ok(effects)) => return effects,
             Ok(Err(error)) => assert!(error.is_transient(), "{error}"),
             Err(_) => {}
         }
         assert!(begun.elapsed() < PATIENCE, "the program does not recover");
+        moment *= 2;
     }
 }
 
