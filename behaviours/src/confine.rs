@@ -11,9 +11,10 @@
 //! | `watch` | the watcher: the parent of all that the program starts |
 //! | `tree` | the processes below another, and their memory |
 //! | `enter` | what becomes the program: sets its limits and is replaced by it |
+//! | `orphans` | what is left where the watcher itself was killed |
 //!
 //! ```text
-//! agentry ── a socket as standard input ──▶ agentry confine watch ──▶ agentry confine enter = the program
+//! agentry ── a socket as standard input ──▶ agentry confine --watch ──▶ agentry confine --enter = the program
 //! ```
 //!
 //! **What is bounded, and by what.**
@@ -32,16 +33,22 @@
 //!   kernel, at once. No core files.
 //! - *New privileges*: none (`no_new_privs`), so a set-uid program is an ordinary one.
 //!
+//! Where the watcher itself is killed, the program is killed with it (`PR_SET_PDEATHSIG`), and then,
+//! by agentry, whatever began with the home directory that the run alone had.
+//!
 //! **What is not.** It is no sandbox. The program runs as the same user as agentry, sees its files,
-//! its processes and the network, and can end the watcher, which then ends the program itself
-//! but not what that has started. The number of its files is not bounded. Run programs that you
-//! trust not to be malicious; run agentry as a user of its own.
+//! its processes and the network. One that means harm can kill the watcher and have started others
+//! with another home before: those go on. Threads are not counted (their stacks are memory), and
+//! neither is the number of files. Run programs that you trust to be clumsy at worst; run agentry
+//! as a user of its own.
 //!
 //! It needs Linux, where descendants can be followed.
 
 #[cfg(target_os = "linux")]
 mod enter;
 pub(crate) mod order;
+#[cfg(target_os = "linux")]
+pub(crate) mod orphans;
 #[cfg(target_os = "linux")]
 mod tree;
 #[cfg(target_os = "linux")]
@@ -53,11 +60,12 @@ use std::process::ExitCode;
 /// The first argument with which a binary calls itself as the helper.
 pub const SUBCOMMAND: &str = "confine";
 
-/// What becomes the watcher.
-const WATCH: &str = "watch";
+/// What becomes the watcher. Where a binary does not know [`SUBCOMMAND`], an unknown option ends it
+/// sooner than a word would: a test binary would take that for the names of tests.
+const WATCH: &str = "--watch";
 /// What becomes the program.
 #[cfg(target_os = "linux")]
-const ENTER: &str = "enter";
+const ENTER: &str = "--enter";
 
 /// The binary that runs, also where its file was replaced by a newer one.
 const OURSELVES: &str = "/proc/self/exe";

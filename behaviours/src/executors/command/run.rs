@@ -53,7 +53,7 @@ pub(super) async fn run(
         Err(end) => (Vec::new(), String::new(), end),
     };
     if matches!(end, End::Interrupted) {
-        remove(running.folder).await;
+        clean_up(task, running).await;
     }
     let result = judge(command, output, end);
     if let Err(error) = &result {
@@ -169,12 +169,33 @@ fn prepare(scratch: &Path, input: &[u8]) -> io::Result<TempDir> {
     Ok(folder)
 }
 
-/// Removes what a watcher that was ended left behind.
-async fn remove(folder: PathBuf) {
-    let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(&folder));
-    if let Ok(Err(error)) = removed.await {
-        tracing::warn!(%error, "the folder of a program that was ended from outside stays");
+/// Does what a watcher that was ended left undone.
+async fn clean_up(task: &Task, mut running: Running) {
+    let watcher = running.child.wait().await.ok();
+    let folder = running.folder;
+    let cleaned = tokio::task::spawn_blocking(move || {
+        let ended = end_orphans(&work_in(&folder));
+        (ended, std::fs::remove_dir_all(&folder))
+    });
+    if let Ok((ended, removed)) = cleaned.await {
+        tracing::warn!(
+            agent = %task.agent, task = %task.key, ?watcher, ended, ?removed,
+            "the watcher of a program ended before the program; what it left was cleaned up. A \
+             binary of one's own must call agentry_behaviours::confine::main, as \
+             agentry::cli::main_with does"
+        );
     }
+}
+
+#[cfg(target_os = "linux")]
+fn end_orphans(home: &Path) -> bool {
+    confine::orphans::end(home)
+}
+
+/// Programs are run on Linux alone.
+#[cfg(not(target_os = "linux"))]
+fn end_orphans(_: &Path) -> bool {
+    true
 }
 
 /// What came of a run: the output, the end of standard error, and the watcher's report.
