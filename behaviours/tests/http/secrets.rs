@@ -1,10 +1,10 @@
 //! The service's key: where it comes from, and where it never goes.
 
+use std::cell::RefCell;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 
 use serde_json::json;
-use tracing::subscriber::DefaultGuard;
 
 use crate::bench::{Server, configured, executor, response, run_input, whole};
 
@@ -79,13 +79,17 @@ async fn a_key_that_cannot_be_read_is_the_operators_affair() {
     assert!(server.requests().is_empty());
 }
 
-/// What is logged while it lives.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    /// What was logged on this thread, which a test has for itself.
+    static LOGGED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Writes what is logged to where its thread finds it.
+struct Log;
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        LOGGED.with_borrow_mut(|logged| logged.extend_from_slice(bytes));
         Ok(bytes.len())
     }
 
@@ -94,19 +98,25 @@ impl io::Write for Log {
     }
 }
 
-fn capture() -> (Log, DefaultGuard) {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    let guard = tracing::subscriber::set_default(subscriber);
-    (log, guard)
+/// Begins to log, for good: what only some threads log, others can switch off.
+fn begin_to_log() {
+    static BEGUN: Once = Once::new();
+    BEGUN.call_once(|| {
+        tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(|| Log)
+            .init();
+    });
+}
+
+/// What was logged on this thread since this was last asked.
+fn logged() -> String {
+    String::from_utf8(LOGGED.take()).unwrap()
 }
 
 #[tokio::test]
 async fn nothing_shows_the_key() {
+    begin_to_log();
     let file = key_file(KEY);
     let settings = json!({ "key_file": file.path() });
     let told = format!("{{\"error\":\"Incorrect API key provided: {KEY}\"}}");
@@ -115,27 +125,23 @@ async fn nothing_shows_the_key() {
         response("200 OK", "application/json", &told),
         response("200 OK", "text/event-stream", &format!("data: {told}\n\n")),
     ] {
-        let (log, guard) = capture();
         let server = Server::start([reply]).await;
         let service = executor(&server, &settings);
         let error = run_input(service.as_ref(), json!({ "prompt": "hello" }))
             .await
             .unwrap_err();
-        drop(guard);
         assert!(server.requests()[0].head.contains(KEY));
-        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let log = logged();
         assert!(log.contains("Incorrect API key provided: [key]"), "{log}");
         for shown in [&log, &format!("{error:?} {error}"), &format!("{service:?}")] {
             assert!(!shown.contains("s3cret"), "{shown}");
         }
     }
-    let (log, guard) = capture();
     let service = configured("http://127.0.0.1:1", &settings).unwrap();
     run_input(service.as_ref(), json!({ "prompt": "hello" }))
         .await
         .unwrap_err();
-    drop(guard);
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = logged();
     assert!(
         log.contains("connecting") && !log.contains("s3cret"),
         "{log}"
