@@ -8,11 +8,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use agentry_devnet::NoncePolicy;
 use agentry_protocol::command::{ExecuteAiJob, Prompt, StatusReport};
 use agentry_protocol::{
-    AckRequest, Envelope, Header, KnownCommand, MessageId, Number, Payload, Transaction, compose,
+    AckRequest, Address, Command, Envelope, Header, Json, KnownCommand, Limits, MessageId, Number,
+    Payload, Transaction, compose,
 };
 
 use crate::support::dice::Dice;
-use crate::support::world::{Setup, Source, World};
+use crate::support::world::{Setup, Source, Wallet, World};
 use crate::support::{PATIENCE, within};
 
 /// What every agent does in these tests. The program takes a moment, so that kills come in its
@@ -126,7 +127,15 @@ impl<'a> Conversation<'a> {
         let chain = self.world.chain.transactions();
         let mut said: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
         for one in &chain {
-            let Some(stored) = &one.stored else { continue };
+            // What others say is not ours to read.
+            let ours = |agent: &Wallet| agent.address.as_str() == one.sender;
+            let Some(stored) = one
+                .stored
+                .as_ref()
+                .filter(|_| self.world.agents.iter().any(ours))
+            else {
+                continue;
+            };
             let envelope = Envelope::read(&stored.payload);
             let Some(re) = envelope.header().and_then(|header| header.re) else {
                 continue;
@@ -136,10 +145,7 @@ impl<'a> Conversation<'a> {
                 Payload::Command(command) => match KnownCommand::read(command).unwrap() {
                     Some(KnownCommand::Ack(ack)) => format!("ACK {}", ack.status),
                     Some(KnownCommand::JobComplete(done)) => {
-                        format!(
-                            "JOB_COMPLETE {}",
-                            done.result.text().contains("HELLO")
-                        )
+                        format!("JOB_COMPLETE {}", done.result.text().contains("HELLO"))
                     }
                     Some(other) => other.name().to_owned(),
                     None => command.cmd.clone(),
@@ -374,4 +380,199 @@ fn settle_receipts(world: &World, rows: &[i64]) {
         states().iter().all(|state| state == "done").then_some(())
     });
     assert!(done.is_some(), "not acknowledged in time: {:?}", states());
+}
+
+/// A transaction of a wallet's, signed by it, in whoever's name.
+fn signed_by(wallet: &Wallet, from: &Address, to: &Address, payload: Json) -> String {
+    Transaction {
+        from: from.clone(),
+        to: to.clone(),
+        amount: Number::from(0_u64),
+        fee: Number::from(10_u64),
+        nonce: Number::from(0_u64),
+        payload,
+        chain_id: "ait-devnet".parse().unwrap(),
+    }
+    .sign(&wallet.key)
+    .body()
+}
+
+/// Messages that must move no agent to anything, from wallets that are asked for one after the
+/// other; and the wallets, to whom nothing may be answered.
+fn hostile(world: &World, victim: &Wallet, answered: &str) -> Vec<(Address, String)> {
+    let agent = &world.agents[0].address;
+    let mut all = Vec::new();
+    let mut add = |wallet: &Wallet, from: &Address, payload: &Payload, header: Header| {
+        let payload = compose(payload, Some(&header)).unwrap();
+        let body = signed_by(wallet, from, agent, payload);
+        all.push((wallet.address.clone(), body));
+    };
+    let ping = Payload::Text("ping".to_owned());
+    let job = KnownCommand::ExecuteAiJob(ExecuteAiJob {
+        kind: "shout".parse().unwrap(),
+        prompt: None,
+        model: None,
+        params: None,
+        deadline: None,
+    })
+    .to_payload();
+    let asking = |wallet: &Wallet| Header {
+        id: Some(MessageId::generate(now_ms()).unwrap()),
+        ack: Some(AckRequest::Done),
+        key: Some(wallet.public_key),
+        ..Header::default()
+    };
+    for payload in [&ping, &job] {
+        // In the victim's name, under one's own key, and under his.
+        let wallet = world.fresh();
+        add(wallet, &victim.address, payload, asking(wallet));
+        add(wallet, &victim.address, payload, asking(victim));
+        // Under the victim's key in one's own name.
+        add(wallet, &wallet.address, payload, asking(victim));
+        // With an id of last year, and one of next year.
+        for time in [now_ms() - 365 * 86_400_000, now_ms() + 365 * 86_400_000] {
+            let wallet = world.fresh();
+            let header = Header {
+                id: Some(MessageId::new(time, [7; 10])),
+                ..asking(wallet)
+            };
+            add(wallet, &wallet.address, payload, header);
+        }
+        // Too late, and nobody asked to be told.
+        let wallet = world.fresh();
+        let header = Header {
+            exp: Some(now_ms() - 60_000),
+            ack: None,
+            ..asking(wallet)
+        };
+        add(wallet, &wallet.address, payload, header);
+    }
+    // Acknowledgments and results of what nobody asked.
+    for cmd in ["ACK", "JOB_COMPLETE", "STATUS"] {
+        let wallet = world.fresh();
+        let body = Json::object([
+            ("cmd", Json::string(cmd)),
+            ("status", Json::string("DONE")),
+            ("result_id", Json::string(answered)),
+            ("result", Json::string("lies")),
+        ]);
+        let payload = Payload::Command(Command {
+            cmd: cmd.to_owned(),
+            body,
+        });
+        let header = Header {
+            re: Some(answered.parse().unwrap()),
+            ack: None,
+            ..asking(wallet)
+        };
+        add(wallet, &wallet.address, &payload, header);
+    }
+    // Nine hundred kilobytes, and ten thousand levels.
+    let wallet = world.fresh();
+    let large = Payload::Text("ping".repeat(220_000));
+    let header = Header {
+        ack: None,
+        ..asking(wallet)
+    };
+    add(wallet, &wallet.address, &large, header);
+    for deep in [
+        format!(
+            "{{\"cmd\":\"EXECUTE_AI_JOB\",\"params\":{}{}}}",
+            "[".repeat(10_000),
+            "]".repeat(10_000)
+        ),
+        format!(
+            "{{\"text\":\"ping\",\"msg\":{}{}}}",
+            "{\"a\":".repeat(10_000),
+            "}".repeat(10_000)
+        ),
+    ] {
+        let wallet = world.fresh();
+        let body = signed_by(wallet, &wallet.address, agent, Json::string(deep));
+        all.push((wallet.address.clone(), body));
+    }
+    all
+}
+
+#[test]
+fn among_hostile_senders_only_the_honest_are_answered() {
+    let test = "among_hostile_senders_only_the_honest_are_answered";
+    let mut dice = Dice::new(test);
+    let world = world(test, &mut dice, Source::Db, NoncePolicy::Ignored);
+    // As the real node is, which looks at no signature.
+    world
+        .chain
+        .set(&["replay-destroys-block", "no-signature-check"]);
+    let conversation = Conversation::with(&world);
+    let runtime = world.run();
+    conversation.ask(&mut dice);
+    conversation.settle();
+    // A transaction of an agent's, to lie about.
+    let answered = world
+        .chain
+        .transactions()
+        .into_iter()
+        .find(|one| {
+            world
+                .agents
+                .iter()
+                .any(|agent| agent.address.as_str() == one.sender)
+        })
+        .unwrap()
+        .hash;
+    let victim = world.fresh();
+    let hostile = hostile(&world, victim, &answered);
+    for (_, body) in &hostile {
+        world.post(body);
+        conversation.ask(&mut dice);
+    }
+    conversation.settle();
+    let hashes: Vec<String> = hostile
+        .iter()
+        .map(|(_, body)| {
+            let stored =
+                agentry_protocol::StoredTransaction::parse(body.as_bytes(), Limits::default());
+            stored.unwrap().hash().to_string()
+        })
+        .collect();
+    let mined = within(PATIENCE, || {
+        let chain = world.chain.transactions();
+        let all = hashes
+            .iter()
+            .all(|hash| chain.iter().any(|one| one.hash == *hash));
+        if !all {
+            for ((_, body), hash) in hostile.iter().zip(&hashes) {
+                if world.chain.absent([hash.clone()]).contains(hash) {
+                    world.post(body);
+                }
+            }
+        }
+        all.then_some(())
+    });
+    if mined.is_none() {
+        let chain = world.chain.transactions();
+        let missing = hostile
+            .iter()
+            .zip(&hashes)
+            .filter(|(_, hash)| chain.iter().all(|one| one.hash != **hash));
+        let missing: Vec<String> = missing
+            .map(|((_, body), hash)| format!("{hash} {:.200}", body))
+            .collect();
+        panic!("not all of it is mined: {missing:#?}");
+    }
+    world.chain.await_blocks(world.chain.head(), 5);
+    let told: Vec<String> = world
+        .chain
+        .transactions()
+        .into_iter()
+        .filter(|one| {
+            one.recipient == victim.address.as_str()
+                || hostile
+                    .iter()
+                    .any(|(address, _)| address.as_str() == one.recipient)
+        })
+        .map(|one| format!("{one:?}"))
+        .collect();
+    assert!(told.is_empty(), "{told:#?}");
+    conversation.finish(runtime);
 }

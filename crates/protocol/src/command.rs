@@ -155,20 +155,14 @@ impl KnownCommand {
 
     /// Whether it answers a question of ours, so that it counts only from the one who was asked.
     pub fn is_answer(&self) -> bool {
-        match self {
-            Self::Pong
-            | Self::Ack(_)
-            | Self::Status(_)
-            | Self::JobProgress(_)
-            | Self::JobComplete(_)
-            | Self::JobFailed(_) => true,
-            Self::Ping
-            | Self::StatusReport(_)
-            | Self::Announce(_)
-            | Self::Withdraw
-            | Self::ExecuteAiJob(_)
-            | Self::CancelJob
-            | Self::Sealed(_) => false,
-        }
+        Self::names_answer(self.name())
+    }
+
+    /// Whether a command of that `cmd` answers a question, whatever else it says.
+    pub fn names_answer(cmd: &str) -> bool {
+        matches!(
+            cmd,
+            "PONG" | "ACK" | "STATUS" | "JOB_PROGRESS" | "JOB_COMPLETE" | "JOB_FAILED"
+        )
     }
 }
