@@ -92,7 +92,9 @@ async fn a_panic_is_a_failed_attempt() {
     assert_eq!(error.as_deref(), Some("panicked: as I was told"));
     stage.say(3, "b chat say").await;
     stage
-        .until("another is done", |stage| said(stage, "b completed: b said"))
+        .until("another is done", |stage| {
+            said(stage, "b completed: b said")
+        })
         .await;
 }
 
@@ -110,9 +112,7 @@ async fn an_attempt_that_takes_too_long_is_dropped() {
 async fn a_deadline_ends_what_runs_and_what_waits() {
     let (stage, bench) = workshop("deadline", "", "");
     stage.say(2, "a chat hang by 3000").await;
-    stage
-        .until("the first runs", |_| bench.begun() == 1)
-        .await;
+    stage.until("the first runs", |_| bench.begun() == 1).await;
     stage.say(3, "b chat say by 10").await;
     stage
         .until("the second fails where it waits", |stage| {
@@ -143,7 +143,11 @@ async fn what_is_canceled_is_dropped_at_once() {
         })
         .await;
     stage.until("it is dropped", |_| bench.dropped() == 1).await;
-    assert_eq!(bench.begun(), 1, "what was canceled before it began does not begin");
+    assert_eq!(
+        bench.begun(),
+        1,
+        "what was canceled before it began does not begin"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,7 +171,9 @@ async fn a_result_that_is_too_long_is_a_failure() {
     let (stage, _) = workshop("huge", "", "");
     stage.say(2, "a chat huge").await;
     stage
-        .until("it fails", |stage| said(stage, "a failed: output-too-large"))
+        .until("it fails", |stage| {
+            said(stage, "a failed: output-too-large")
+        })
         .await;
 }
 
@@ -223,7 +229,11 @@ async fn a_task_goes_on_after_a_restart_and_is_answered_once() {
     stage.say(2, "a chat gate").await;
     stage.until("it runs", |_| bench.begun() == 1).await;
     stage.stop();
-    assert_eq!(bench.dropped(), 1, "what runs is dropped when the runtime stops");
+    assert_eq!(
+        bench.dropped(),
+        1,
+        "what runs is dropped when the runtime stops"
+    );
     stage.start();
     stage.until("it runs again", |_| bench.begun() == 2).await;
     assert!(stage.said().is_empty());
@@ -288,7 +298,9 @@ async fn a_task_waits_for_its_behaviour_to_come_back() {
     stage.start();
     stage.say(3, "b chat say").await;
     stage
-        .until("another is done", |stage| said(stage, "b completed: b said"))
+        .until("another is done", |stage| {
+            said(stage, "b completed: b said")
+        })
         .await;
     assert!(is(&stage, "a", "submitted"));
     stage.stop();

@@ -93,7 +93,11 @@ async fn events(store: &Store, kind: &'static str) -> Vec<(String, String, Value
             db.prepare("SELECT state, name, data FROM event WHERE kind = ?1 ORDER BY id")?
                 .query_map([kind], |row| {
                     let data: String = row.get(2)?;
-                    Ok((row.get(0)?, row.get(1)?, serde_json::from_str(&data).unwrap()))
+                    Ok((
+                        row.get(0)?,
+                        row.get(1)?,
+                        serde_json::from_str(&data).unwrap(),
+                    ))
                 })?
                 .collect()
         })
@@ -218,7 +222,10 @@ async fn what_becomes_of_a_message_is_told_when_its_tasks_have_ended() {
         let receipt = store.commit(end(1, 1, completed("a"))).await.unwrap();
         assert_eq!(receipt.due, [AgentId(1)]);
         let settled = events(&store, "settled").await;
-        assert_eq!((settled[0].0.as_str(), &settled[0].2), ("waiting", &expected));
+        assert_eq!(
+            (settled[0].0.as_str(), &settled[0].2),
+            ("waiting", &expected)
+        );
     }
 }
 
@@ -316,10 +323,7 @@ async fn lanes_show_what_is_due_first_come_first() {
     assert_eq!(look(9_000, 8).await[0].1, [TaskId(2), TaskId(3), TaskId(1)]);
     let missed = |now| store.read(move |db| read::missed_deadlines(db, now, 8));
     assert_eq!(missed(4_999).await.unwrap(), (vec![], Some(5_000)));
-    assert_eq!(
-        missed(5_000).await.unwrap(),
-        (vec![(TaskId(4), 0)], None)
-    );
+    assert_eq!(missed(5_000).await.unwrap(), (vec![(TaskId(4), 0)], None));
 }
 
 /// How many messages a history may spend on cancellations.
@@ -328,13 +332,34 @@ const CANCELS: usize = 6;
 /// One thing that happens to one of two tasks.
 #[derive(Clone, Debug)]
 enum Happens {
-    Begin { task: i64, attempts: u32 },
-    Progress { task: i64, attempts: u32, tell: bool },
-    Retry { task: i64, attempts: u32 },
-    Interrupt { task: i64, attempts: u32 },
-    Complete { task: i64, attempts: u32 },
-    Fail { task: i64, attempts: u32 },
-    Cancel { task: i64 },
+    Begin {
+        task: i64,
+        attempts: u32,
+    },
+    Progress {
+        task: i64,
+        attempts: u32,
+        tell: bool,
+    },
+    Retry {
+        task: i64,
+        attempts: u32,
+    },
+    Interrupt {
+        task: i64,
+        attempts: u32,
+    },
+    Complete {
+        task: i64,
+        attempts: u32,
+    },
+    Fail {
+        task: i64,
+        attempts: u32,
+    },
+    Cancel {
+        task: i64,
+    },
 }
 
 fn happens() -> impl Strategy<Value = Happens> {

@@ -67,7 +67,7 @@ pub(super) struct Asked {
     pub(super) kind: Option<String>,
     pub(super) prompt: Option<String>,
     pub(super) model: Option<String>,
-    pub(super) params: Option<Json>,
+    pub(super) params: Option<serde_json::Value>,
     pub(super) deadline: Option<u64>,
     /// Whether it was sealed: then its type is known, where `task submit` sent it, and no more.
     pub(super) sealed: bool,
@@ -233,7 +233,10 @@ fn open_job(job: &ExecuteAiJob) -> Asked {
         kind: Some(job.kind.to_string()),
         prompt: job.prompt.as_ref().map(ToString::to_string),
         model: job.model.as_ref().map(ToString::to_string),
-        params: job.params.as_ref().map(|params| params.as_json().clone()),
+        params: job
+            .params
+            .as_ref()
+            .and_then(|params| serde_json::from_str(&params.as_json().to_compact()).ok()),
         deadline: job.deadline,
         sealed: false,
     }

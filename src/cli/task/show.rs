@@ -113,7 +113,7 @@ pub(super) fn show(job: &Job, context: &Context) -> Result<(), Failure> {
     } else {
         fields.push(("prompt", text(&job.asked.prompt)));
         fields.push(("model", text(&job.asked.model)));
-        let params = job.asked.params.as_ref().map(|params| params.to_compact());
+        let params = job.asked.params.as_ref().map(ToString::to_string);
         fields.push(("params", text(&params)));
         fields.push(("deadline", or_dash(job.asked.deadline.map(time))));
     }

@@ -21,9 +21,6 @@ const POLL: Duration = Duration::from_millis(200);
 const PARTS: f64 = 1000.0;
 
 /// Arguments of `task wait`.
-///
-/// Ends with 0 when the job is completed, with 1 when it failed, was canceled or rejected, and
-/// with 75 when the time is over.
 #[derive(Clone, Debug, Args)]
 #[command(
     after_help = "Ends with 0 when the job is completed, with 1 when it failed, was canceled \

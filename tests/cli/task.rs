@@ -1,0 +1,366 @@
+//! `task`: jobs from one hosted wallet to another, which has programs do them.
+
+use serde_json::Value;
+
+use crate::host::{Host, agent, eventually, pong};
+use crate::world::{Run, World};
+
+/// The tables of an agent who asks, one whom nobody allows, and one who does jobs.
+fn tables() -> [String; 3] {
+    let shell = |script: &str, more: &str| {
+        format!(
+            "{{ executor = \"command\", program = \"sh\", args = [\"-c\", '''{script}'''], \
+             attempts = 1{more} }}"
+        )
+    };
+    let types = [
+        ("echo", shell("cat", "")),
+        ("fail", shell("exit 3", "")),
+        ("long", shell("yes 0123456 | head -c 100000", "")),
+        (
+            "slow",
+            shell(
+                "echo progress 0.5 half of it >&2; exec sleep 600",
+                ", progress_every = \"1s\"",
+            ),
+        ),
+    ]
+    .map(|(name, keys)| format!("{name} = {keys}"))
+    .join(", ");
+    let worker = format!(
+        "{{ kind = \"tasks\", allow = [\"asker\"], inline_limit = \"1KiB\", types = {{ {types} }} \
+         }}, {{ kind = \"ack\" }}"
+    );
+    [
+        agent("asker", "asker", &pong("ping", "pong")),
+        agent("stranger", "stranger", &pong("ping", "pong")),
+        agent("worker", "worker", &worker),
+    ]
+}
+
+fn submit<'a>(kind: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let mut all = vec![
+        "task", "submit", "--wallet", "asker", "--to", "worker", "--type", kind,
+    ];
+    all.extend(more);
+    all
+}
+
+/// It ended so, saying this on standard error.
+fn ended(run: &Run, code: i32, part: &str) {
+    assert_eq!(run.code, code, "{run:#?}");
+    assert!(run.err.contains(part), "{part:?} is not in {run:#?}");
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key]
+        .as_str()
+        .unwrap_or_else(|| panic!("{key} of {value:#}"))
+}
+
+#[test]
+fn a_job_is_asked_for_done_and_shown() {
+    let world = World::new();
+    let host = Host::start(&world, &tables());
+    host.run(&["task", "list"]).good();
+    let nothing = host.run(&["task", "list"]);
+    assert!(
+        nothing.out.contains("no job was asked for yet"),
+        "{nothing:#?}"
+    );
+    let nothing = host.run(&["task", "list", "--executing"]);
+    assert!(nothing.out.contains("no task was accepted"), "{nothing:#?}");
+
+    world.private("prompt", "What is the time?");
+    let more = [
+        "--prompt-file",
+        "prompt",
+        "--model",
+        "clock-1",
+        "--param",
+        "zone=UTC",
+        "--param",
+        "digits=2",
+        "--params",
+        r#"{"digits":9,"deep":{"a":[1]}}"#,
+        "--deadline",
+        "10m",
+        "--ack",
+        "done",
+    ];
+    let sent = host.json(&submit("echo", &more));
+    let id = text(&sent, "id");
+    let job = host.json(&["task", "wait", id]);
+    assert_eq!(text(&job, "state"), "completed");
+    assert_eq!(job["transaction"], sent["transaction"]);
+    assert_eq!(job["result_id"], sent["result_id"]);
+    assert!(job["ended"]["height"].as_u64() >= job["height"].as_u64());
+    assert_eq!(
+        job["asked"]["params"],
+        serde_json::json!({
+            "deep": { "a": [1] }, "zone": "UTC", "digits": 2
+        })
+    );
+    let result = text(&job["result"], "text");
+    let echoed: Value = serde_json::from_str(result).unwrap();
+    assert_eq!(text(&echoed, "prompt"), "What is the time?");
+    assert_eq!(text(&echoed, "model"), "clock-1");
+    assert_eq!(echoed["params"], job["asked"]["params"]);
+    assert_eq!(job["result"]["whole"], true);
+
+    let by_each_name = [id, text(&sent, "transaction"), text(&sent, "result_id")]
+        .map(|name| host.json(&["task", "show", name]));
+    assert!(
+        by_each_name
+            .iter()
+            .all(|shown| shown["ended"] == job["ended"])
+    );
+    let printed = host.run(&["task", "show", id, "--result"]);
+    assert_eq!(printed.good().out, result);
+    let shown = host.run(&["task", "show", id]);
+    for part in [
+        "completed",
+        "What is the time?",
+        "whole",
+        text(&job["result"], "sha256"),
+    ] {
+        assert!(
+            shown.good().out.contains(part),
+            "{part:?} is not in {shown:#?}"
+        );
+    }
+    let listed = host.run(&["task", "list"]);
+    assert!(listed.good().out.contains(id) && listed.out.contains("completed"));
+    let listed = host.json(&["task", "list", "--state", "completed"]);
+    assert_eq!(listed.as_array().unwrap().len(), 1);
+    let none = host.run(&["task", "list", "--state", "rejected"]);
+    assert!(none.good().out.contains("no job is rejected"));
+
+    let doing = host.json(&["task", "list", "--executing"]);
+    assert_eq!(doing.as_array().unwrap().len(), 1);
+    assert_eq!(doing[0]["transaction"], sent["transaction"]);
+    assert_eq!(doing[0]["waits_for"], Value::Null);
+    let here = host.json(&["task", "show", text(&sent, "transaction"), "--executing"]);
+    assert_eq!(text(&here, "id"), "task/1");
+    assert_eq!(text(&here, "result"), result);
+    assert_eq!(here["result_sha256"], job["result"]["sha256"]);
+    let shown = host.run(&["task", "show", "task/1"]);
+    assert!(shown.good().out.contains("completed"), "{shown:#?}");
+
+    let over = host.run(&["task", "cancel", id]);
+    over.failed(65, "has ended: it is completed");
+    let over = host.run(&["task", "cancel", "task/1"]);
+    over.failed(65, "has ended: it is completed");
+}
+
+#[test]
+fn a_job_that_is_not_done_ends_the_wait_with_1() {
+    let world = World::new();
+    let host = Host::start(&world, &tables());
+    let failed = host.run(&submit("fail", &["--wait"]));
+    ended(&failed, 1, "the job is failed: exit:");
+    assert!(failed.out.contains("failed in block"), "{failed:#?}");
+    let job = &host.json(&["task", "list", "--state", "failed"])[0];
+    assert_eq!(text(&job["error"], "code"), "exit");
+    assert_eq!(
+        text(&host.json(&["task", "show", "task/1"]), "error_code"),
+        "exit"
+    );
+    let no_result = host.run(&["task", "show", text(job, "id"), "--result"]);
+    no_result.failed(66, "has no result: it is failed");
+    let no_result = host.run(&["task", "show", "task/1", "--result"]);
+    no_result.failed(66, "has no result: it is failed");
+
+    let unknown = host.run(&submit("dance", &["--wait"]));
+    ended(&unknown, 1, "the job is rejected: unknown-type");
+    let stranger = host.run(&[
+        "task", "submit", "--wallet", "stranger", "--to", "worker", "--type", "echo", "--wait",
+    ]);
+    ended(&stranger, 1, "the job is rejected: not-allowed");
+    // Without its JOB_FAILED, the acknowledgment alone would say so.
+    let rejected = host.json(&["task", "list", "--state", "rejected"]);
+    assert_eq!(rejected.as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_result_that_was_cut_is_kept_where_it_was_made() {
+    let world = World::new();
+    let host = Host::start(&world, &tables());
+    let whole = "0123456\n".repeat(12_500);
+    let waited = host.run(&submit("long", &["--wait"]));
+    assert!(
+        waited.good().out.contains("1024 of 100000 bytes came"),
+        "{waited:#?}"
+    );
+    let job = &host.json(&["task", "list"])[0];
+    assert_eq!(job["result"]["whole"], false);
+    assert_eq!(job["result"]["bytes"], 100_000);
+    let hash = text(job, "transaction");
+    let here = host.run(&["task", "show", hash, "--executing", "--result"]);
+    assert_eq!(here.good().out, whole);
+    let here = host.json(&["task", "show", hash, "--executing"]);
+    assert_eq!(here["result_sha256"], job["result"]["sha256"]);
+    let cut = host.run(&["task", "show", hash, "--result"]);
+    assert_eq!(cut.good().out, whole[..1024]);
+    assert!(cut.err.contains("the result was cut"), "{cut:#?}");
+}
+
+#[test]
+fn a_job_shows_its_progress_and_can_be_canceled_by_either_side() {
+    let world = World::new();
+    let host = Host::start(&world, &tables());
+    let sent = host.json(&submit("slow", &[]));
+    let id = text(&sent, "id");
+    eventually("its progress", || {
+        host.json(&["task", "show", id])["progress"] == 0.5
+    });
+    let job = host.json(&["task", "show", id]);
+    assert_eq!(
+        (text(&job, "state"), text(&job, "note")),
+        ("working", "half of it")
+    );
+    let impatient = host.run(&["task", "wait", id, "--timeout", "100ms"]);
+    impatient.failed(75, "the time is over; the job is working");
+    let doing = &host.json(&["task", "list", "--executing", "--state", "working"])[0];
+    assert_eq!(doing["progress"], 0.5);
+
+    let canceling = host.run(&["task", "cancel", id]);
+    assert!(canceling.good().out.contains("to cancel"), "{canceling:#?}");
+    let canceled = host.run(&["task", "wait", id]);
+    ended(&canceled, 1, "the job is canceled");
+    assert_eq!(
+        text(&host.json(&["task", "show", "task/1"]), "state"),
+        "canceled"
+    );
+
+    let sent = host.json(&submit("slow", &[]));
+    let id = text(&sent, "id");
+    eventually("the second task", || {
+        host.json(&["task", "list", "--executing"])
+            .as_array()
+            .unwrap()
+            .len()
+            == 2
+    });
+    let canceling = host.run(&["task", "cancel", "task/2"]);
+    assert!(canceling.good().out.contains("canceled task/2"));
+    let canceled = host.run(&["task", "wait", id]);
+    ended(&canceled, 1, "the job is canceled");
+}
+
+#[test]
+fn sealed_jobs_are_read_where_the_keys_are() {
+    let world = World::new();
+    let host = Host::start(&world, &tables());
+    let unknown = host.run(&submit("echo", &["--seal"]));
+    assert_eq!(unknown.code, 75, "{unknown:#?}");
+    for name in ["asker", "worker"] {
+        host.run(&["agent", "register", "--agent", name, "--wait"])
+            .good();
+    }
+    let more = ["--prompt", "a secret", "--seal", "--wait"];
+    let job = host.json(&submit("echo", &more));
+    assert!(text(&job["result"], "text").contains("a secret"));
+    assert_eq!(job["ended"]["sealed"], true);
+    assert_eq!(
+        (
+            job["asked"]["sealed"].as_bool(),
+            text(&job["asked"], "type")
+        ),
+        (Some(true), "echo")
+    );
+    let id = text(&job, "id").to_owned();
+    let hash = text(&job["ended"], "transaction").to_owned();
+    let answer = host.json(&["chain", "transaction", &hash]);
+    assert!(!answer.to_string().contains("secret"));
+    host.stop();
+    let shown = world.json(&["task", "show", &id]);
+    assert_eq!(
+        (text(&shown, "state"), &shown["sealed_answers"]),
+        ("submitted", &1.into())
+    );
+    assert!(
+        text(&shown, "closed_because").contains("no runtime"),
+        "{shown:#}"
+    );
+    let shown = world.run(&["task", "show", &id]);
+    assert!(
+        shown.good().out.contains("not opened: no runtime"),
+        "{shown:#?}"
+    );
+    let waited = world.run(&["task", "wait", &id]);
+    ended(&waited, 75, "not opened: no runtime");
+    let listed = world.run(&["task", "list"]);
+    assert!(
+        listed.good().out.contains("1 sealed answers"),
+        "{listed:#?}"
+    );
+}
+
+#[test]
+fn what_waits_for_its_behaviour_says_so() {
+    let world = World::new();
+    let host = Host::start(&world, &tables());
+    let sent = host.json(&submit("slow", &[]));
+    eventually("its beginning", || {
+        host.json(&["task", "list", "--executing", "--state", "working"])
+            .as_array()
+            .unwrap()
+            .len()
+            == 1
+    });
+    host.stop();
+    let [asker, stranger, _] = tables();
+    let idle = agent("worker", "worker", &pong("ping", "pong"));
+    let host = Host::start(&world, &[asker, stranger, idle]);
+    let waiting = host.run(&["task", "list", "--executing"]);
+    assert!(
+        waiting
+            .good()
+            .out
+            .contains("waits: behaviour tasks of agent worker is gone"),
+        "{waiting:#?}"
+    );
+    let shown = host.json(&["task", "show", text(&sent, "transaction"), "--executing"]);
+    assert!(
+        text(&shown, "waits_for").contains("is gone from"),
+        "{shown:#}"
+    );
+    assert_eq!(shown["interrupted"], 1);
+}
+
+#[test]
+fn mistakes_are_named() {
+    let world = World::new();
+    crate::host::configure(&world, &tables());
+    world.run(&["task", "list"]).failed(66, "there is no store");
+    let to = "ait1d04ab232742bb4ab3a1368bd4615e4e6d0224ab7";
+    let ask = |more: &[&str]| {
+        let mut all = vec![
+            "task", "submit", "--wallet", "asker", "--to", to, "--type", "x",
+        ];
+        all.extend(more);
+        world.run(&all)
+    };
+    ask(&[]).failed(69, "start `agentry run`");
+    ask(&["--param", "novalue"]).failed(64, "KEY=VALUE");
+    ask(&["--params", "[1]"]).failed(64, "--params");
+    ask(&["--params", "{"]).failed(64, "--params");
+    ask(&["--ack", "maybe"]).failed(64, "received");
+    ask(&["--prompt-file", "missing"]).failed(66, "reading missing");
+    ask(&["--prompt", "a", "--prompt-file", "b"]).failed(64, "cannot be used with");
+    world.private("large", &"x".repeat((256 << 10) + 1));
+    ask(&["--prompt-file", "large"]).failed(65, "over the limit");
+
+    let host = Host::start(&world, &tables());
+    for command in [["task", "show"], ["task", "wait"], ["task", "cancel"]] {
+        for id in ["outbox/99", "task/99", "nonsense", &"a".repeat(64)] {
+            let [first, second] = command;
+            host.run(&[first, second, id]).failed(66, "there is no job");
+        }
+    }
+    let stranger = [
+        "task", "submit", "--wallet", "nobody", "--to", to, "--type", "x",
+    ];
+    host.run(&stranger).failed(66, "nobody is not hosted here");
+}
