@@ -24,7 +24,6 @@
 //! tried again, and is killed with its process group and started again.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use agentry_sdk::protocol::Payload;
 use agentry_sdk::{
@@ -70,22 +69,10 @@ pub struct Process {
 }
 
 /// Which of the messages that answer nothing are shown.
+#[derive(Debug)]
 enum Filter {
     All,
     Some { commands: Vec<String>, texts: bool },
-}
-
-impl fmt::Debug for Filter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::All => f.write_str("All"),
-            Self::Some { commands, texts } => f
-                .debug_struct("Some")
-                .field("commands", commands)
-                .field("texts", texts)
-                .finish(),
-        }
-    }
 }
 
 impl Filter {

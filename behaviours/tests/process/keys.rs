@@ -3,12 +3,15 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use agentry_sdk::protocol::TransactionHash;
-use agentry_sdk::{Answered, Authenticity, BuildError};
+use agentry_sdk::{Answered, Authenticity, BuildError, Effects, Event};
 use serde_json::{Value, json};
 
-use crate::support::{ask, build, build_in, message, python_program, reply, sh, with};
+use crate::support::{
+    ask, build, build_in, context, message, python_program, reply, sh, text, with,
+};
 
 #[test]
 fn the_filter_decides_what_is_shown() {
@@ -56,6 +59,41 @@ fn the_filter_decides_what_is_shown() {
         });
         assert_eq!(behaviour.accepts(&answer), keys.get("answers").is_some());
     }
+}
+
+#[tokio::test]
+async fn answers_to_other_behaviours_are_not_shown() {
+    // A program that would fail every run.
+    let behaviour = build(&with(sh("exit 1"), "answers", true));
+    let mut answer = message("\"hello\"");
+    let mut answered = Answered {
+        transaction: TransactionHash::of(b"question"),
+        behaviour: Some("another".to_owned()),
+        label: None,
+    };
+    for other in [Some("another".to_owned()), None] {
+        answered.behaviour = other;
+        answer.answers = Some(answered.clone());
+        let event = Event::Message(Arc::new(answer.clone()));
+        let effects = behaviour.on_event(&event, &context()).await;
+        assert_eq!(effects, Ok(Effects::none()));
+    }
+    answered.behaviour = Some("process".to_owned());
+    answer.answers = Some(answered);
+    let event = Event::Message(Arc::new(answer));
+    assert!(behaviour.on_event(&event, &context()).await.is_err());
+}
+
+#[test]
+fn without_tokio_around_it_a_run_fails_and_nothing_panics() {
+    let behaviour = build(&sh("exit 1"));
+    let run = async { behaviour.on_event(&text("hello"), &context()).await };
+    let error = agentry_sdk::testing::block_on(run).unwrap_err();
+    assert!(error.is_transient());
+    assert!(
+        error.to_string().contains("could not be started"),
+        "{error}"
+    );
 }
 
 #[test]
