@@ -50,6 +50,8 @@ pub(super) struct Contents<'a> {
     pub(super) query: Query<'a>,
     pub(super) filter: Filter,
     pub(super) events: Vec<ChainEvent>,
+    /// How long the texts were that they were made of.
+    pub(super) bytes: usize,
     pub(super) work: &'a Work,
 }
 
@@ -101,7 +103,10 @@ impl Contents<'_> {
             }
             self.work.count_payload();
             let found = match self.query.payload(row.id)? {
-                Some(text) => row::decode(row.hash, &text),
+                Some(text) => {
+                    self.bytes = self.bytes.saturating_add(text.len());
+                    row::decode(row.hash, &text)
+                }
                 None => Err("its payload is no text, or longer than 4 MiB".to_owned()),
             };
             hashes.extend(found.as_ref().ok().map(|(hash, _)| *hash));
@@ -143,6 +148,7 @@ impl Contents<'_> {
                 continue;
             }
             self.work.count_payload();
+            self.bytes = self.bytes.saturating_add(row.text.len());
             let found = row.decode();
             if found.as_ref().is_ok_and(|(hash, _)| known.contains(hash)) {
                 continue;

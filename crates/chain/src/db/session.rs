@@ -18,7 +18,7 @@ use super::query::{BlockRow, Query};
 use super::verify;
 use super::work::Work;
 use super::{begin, reader};
-use crate::source::{Batch, ChainEvent, Cursor, Entry, Mark, SourceError, Trail};
+use crate::source::{BYTES_PER_READ, Batch, ChainEvent, Cursor, Entry, Mark, SourceError, Trail};
 
 /// How many blocks are fetched at a time.
 const PAGE: usize = 256;
@@ -65,6 +65,7 @@ impl<'a> Session<'a> {
             query,
             filter,
             events: Vec::new(),
+            bytes: 0,
             work,
         };
         Self {
@@ -120,7 +121,9 @@ impl<'a> Session<'a> {
     }
 
     fn full(&self) -> bool {
-        self.contents.events.len() >= self.limit || self.budget == 0
+        self.contents.events.len() >= self.limit
+            || self.contents.bytes >= BYTES_PER_READ
+            || self.budget == 0
     }
 
     fn spend(&mut self, rows: usize) {

@@ -217,6 +217,7 @@ impl ChainSource for RpcSource {
             limit: limit.max(1),
             cursor,
             events: Vec::new(),
+            bytes: 0,
             ahead: ahead.unwrap_or_default(),
         };
         let mut part = Part::Done;

@@ -16,7 +16,7 @@ use super::gaps::Gaps;
 use crate::node::{Head, NodeError, RawBlock, one_line};
 use crate::row::Row;
 use crate::source::{
-    ChainEvent, ChainTransaction, Cursor, Entry, HashPrint, Interest, SourceError,
+    BYTES_PER_READ, ChainEvent, ChainTransaction, Cursor, Entry, HashPrint, Interest, SourceError,
 };
 
 /// One read.
@@ -29,6 +29,8 @@ pub(super) struct Turn<'a> {
     pub(super) limit: usize,
     pub(super) cursor: Cursor,
     pub(super) events: Vec<ChainEvent>,
+    /// How long the texts were that they were made of.
+    pub(super) bytes: usize,
     /// What was fetched of the blocks above the position.
     pub(super) ahead: Vec<RawBlock>,
 }
@@ -79,7 +81,7 @@ pub(super) fn entry(head: &Head, digest: u64) -> Entry {
 
 impl Turn<'_> {
     pub(super) fn full(&self) -> bool {
-        self.events.len() >= self.limit
+        self.events.len() >= self.limit || self.bytes >= BYTES_PER_READ
     }
 
     pub(super) fn late_block(&mut self, block: &RawBlock) {
@@ -336,6 +338,7 @@ impl Turn<'_> {
             match self.wanted(row) {
                 None => {}
                 Some(Ok((hash, stored))) => {
+                    self.bytes = self.bytes.saturating_add(row.text.len());
                     let block_hash = block.head.hash;
                     let found = ChainTransaction {
                         hash,

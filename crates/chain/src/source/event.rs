@@ -5,6 +5,10 @@ use agentry_protocol::{BlockHash, BlockHeight, StoredTransaction, TransactionHas
 use crate::node::Head;
 use crate::source::Cursor;
 
+/// How many bytes of transactions one read delivers, softly: whoever sends transactions of 1 MB
+/// fills no reader's memory with as many of them as are asked for.
+pub(crate) const BYTES_PER_READ: usize = 16 << 20;
+
 /// The answer to one [`read`](crate::ChainSource::read).
 #[derive(Debug, Clone)]
 pub struct Batch {

@@ -15,6 +15,7 @@ use crate::node::Head;
 pub use cursor::Cursor;
 pub(crate) use cursor::{Kind, Mark, Origin};
 pub use error::SourceError;
+pub(crate) use event::BYTES_PER_READ;
 pub use event::{Batch, ChainEvent, ChainTransaction};
 pub(crate) use time::milliseconds;
 pub(crate) use trail::{Entry, HashPrint, Trail, WINDOW};
@@ -64,7 +65,8 @@ pub trait ChainSource: Send {
     async fn begin(&mut self, start: Start) -> Result<Cursor, SourceError>;
 
     /// What is new since `cursor`. `limit` bounds the events softly: a block is never split, so the
-    /// last one may overshoot it; 0 counts as 1.
+    /// last one may overshoot it; 0 counts as 1. So do 16 MiB of transactions, however many they
+    /// are.
     ///
     /// Cancel-safe: nothing is lost when the future is dropped, for the position is the cursor.
     ///

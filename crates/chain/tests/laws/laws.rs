@@ -240,6 +240,30 @@ async fn the_limit_is_kept(kind: Kind) {
     }
 }
 
+/// However many events are asked for, large transactions do not fill the memory.
+async fn large_transactions_come_in_parts(kind: Kind) {
+    let mut stage = Stage::new(kind).await;
+    for _ in 0..40 {
+        stage.append(&[Sort::Large]);
+    }
+    let mut source = stage.source();
+    let mut cursor = source.begin(FROM_0).await.unwrap();
+    let mut parts = Vec::new();
+    loop {
+        let batch = source
+            .read(&cursor, &crate::reader::Mine, 1_000)
+            .await
+            .unwrap();
+        parts.push(batch.events.len());
+        cursor = batch.cursor;
+        if !batch.more {
+            break;
+        }
+    }
+    assert_eq!(parts.iter().sum::<usize>(), 40);
+    assert!(parts.iter().all(|part| *part <= 19), "{parts:?}");
+}
+
 /// A cursor of one kind of source serves the other kind.
 async fn a_cursor_changes_sides(kind: Kind) {
     let other = match kind {
@@ -277,7 +301,8 @@ macro_rules! laws {
             laws!(@ $kind;
                 everything_once_and_in_order, a_start_is_kept, reorganisations_are_seen,
                 what_replaces_older_blocks_is_new, late_rows_are_seen, a_reset_is_seen,
-                another_chain_is_refused, the_limit_is_kept, a_cursor_changes_sides,
+                another_chain_is_refused, the_limit_is_kept,
+                large_transactions_come_in_parts, a_cursor_changes_sides,
             );
         }
     )*};

@@ -27,6 +27,8 @@ pub(crate) enum Sort {
     BareForeign,
     /// To [`ME`], and cannot be decoded.
     Bad,
+    /// To [`ME`], and nearly as long as a block may be.
+    Large,
 }
 
 #[derive(Debug, Clone)]
@@ -43,12 +45,13 @@ pub(crate) struct Tx {
 impl Tx {
     pub(crate) fn new(sort: Sort, number: u64) -> Self {
         let to = match sort {
-            Sort::Mine | Sort::Bare | Sort::Bad => ME,
+            Sort::Mine | Sort::Bare | Sort::Bad | Sort::Large => ME,
             Sort::Foreign | Sort::BareForeign => "ait1other",
         };
         let from = "ait1from";
+        let ballast = "x".repeat(if sort == Sort::Large { 900_000 } else { 0 });
         let text = format!(
-            r#"{{"amount":1,"chain_id":"{CHAIN}","fee":10,"from":"{from}","nonce":{number},"payload":"ping {number}","signature":null,"to":"{to}"}}"#
+            r#"{{"amount":1,"chain_id":"{CHAIN}","fee":10,"from":"{from}","nonce":{number},"payload":"ping {number}{ballast}","signature":null,"to":"{to}"}}"#
         );
         let stored = StoredTransaction::parse(text.as_bytes(), Limits::default()).unwrap();
         let (hash, mut stored) = (stored.hash(), stored.stored_text());
@@ -69,7 +72,9 @@ impl Tx {
     pub(crate) fn columns(&self) -> (String, &'static str, &'static str) {
         match self.sort {
             Sort::Bare | Sort::BareForeign => (String::new(), "", ""),
-            Sort::Mine | Sort::Foreign | Sort::Bad => (self.hash.to_string(), self.from, self.to),
+            Sort::Mine | Sort::Foreign | Sort::Bad | Sort::Large => {
+                (self.hash.to_string(), self.from, self.to)
+            }
         }
     }
 
