@@ -104,9 +104,8 @@ pub(super) fn register(
         },
     };
     runtime()?.block_on(async {
-        let registered = match ask(config, &request).await? {
-            Answer::Registered(registered) => registered,
-            _ => return Err(Failure::internal("the runtime answered something else")),
+        let Answer::Registered(registered) = ask(config, &request).await? else {
+            return Err(Failure::internal("the runtime answered something else"));
         };
         announced(&registered, &args.waiting, config, context).await
     })
@@ -126,9 +125,8 @@ pub(super) fn withdraw(
         key: hex::encode(key),
     };
     runtime()?.block_on(async {
-        let outbox = match ask(config, &request).await? {
-            Answer::Queued { outbox, .. } => outbox,
-            _ => return Err(Failure::internal("the runtime answered something else")),
+        let Answer::Queued { outbox, .. } = ask(config, &request).await? else {
+            return Err(Failure::internal("the runtime answered something else"));
         };
         withdrawn(&who, outbox, &args.waiting, config, context).await
     })

@@ -2,6 +2,7 @@
 
 use agentry_protocol::authenticity::{Authenticity, examine};
 use agentry_protocol::command::CardTimeError;
+use agentry_protocol::header::MAX_ID_AHEAD_MS;
 use agentry_protocol::{
     BlockHeight, ChainId, Envelope, KnownCommand, Payload, StoredTransaction, TransactionHash,
 };
@@ -13,8 +14,9 @@ use crate::store::commit::CardSeen;
 /// makes that address.
 ///
 /// `now_ms` is the reader's clock, also when the block is old. A card that expires more than 30
-/// days from then is as if it had never been announced. One that has expired is kept: as the
-/// latest it takes back the ones before it.
+/// days from then is as if it had never been announced; so is one that expires that long after the
+/// time in its message's id, so that who reads it a month later refuses it, too. One that has
+/// expired is kept: as the latest it takes back the ones before it.
 pub fn card_of(
     stored: &StoredTransaction,
     hash: TransactionHash,
@@ -36,9 +38,12 @@ pub fn card_of(
     let header = envelope.header()?;
     let public_key = header.key?;
     let known = KnownCommand::read(command).ok()??;
+    let announced_at = header.id.map_or(now_ms, |id| id.time_ms().min(now_ms));
     let (card, expires_at) = match &known {
         KnownCommand::Announce(card) => {
-            if let Err(CardTimeError::TooFarAhead { .. }) = card.check_time(now_ms) {
+            // The sender read his clock twice, and it may differ from ours.
+            let latest = announced_at.saturating_add(MAX_ID_AHEAD_MS).min(now_ms);
+            if let Err(CardTimeError::TooFarAhead { .. }) = card.check_time(latest) {
                 return None;
             }
             (Some(known.body().to_compact()), card.expires)
@@ -56,6 +61,6 @@ pub fn card_of(
         public_key,
         card,
         expires_at,
-        announced_at: header.id.map_or(now_ms, |id| id.time_ms().min(now_ms)),
+        announced_at,
     })
 }

@@ -232,6 +232,17 @@ fn the_time_of_an_announcement_is_its_ids_but_never_ahead() {
     assert_eq!(said.seen(7).unwrap().announced_at, NOW);
 }
 
+#[test]
+fn what_was_too_far_ahead_once_stays_so() {
+    let announced = NOW - 20 * DAY;
+    let mut said = Said::new(1, &KnownCommand::Announce(card("ponger", NOW + 10 * DAY)));
+    said.id = Some(MessageId::generate(announced).unwrap());
+    assert!(said.seen(7).is_some());
+    let late = KnownCommand::Announce(card("ponger", NOW + 11 * DAY));
+    said.payload = late.to_payload();
+    assert_eq!(said.seen(7), None);
+}
+
 #[tokio::test]
 async fn the_latest_counts_and_a_reorganisation_brings_the_one_before_back() {
     let stage = Stage::new().await;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::time;
 use crate::store::StoreError;
 use crate::store::commit::{Receipt, TimerSetting};
-use crate::store::rows::{AgentId, EventKind, InboxId};
+use crate::store::rows::{AgentId, EventId, EventKind, EventRef, InboxId};
 
 /// An event that is to be added.
 pub(super) struct New<'a> {
@@ -170,9 +170,20 @@ pub(super) fn register(
     add(db, new, due_at)
 }
 
-/// An agent's card is renewed no more. Returns how many were.
+/// An agent's card is renewed no more. Returns how many were. An announcement that is not signed
+/// yet is not sent: it would come after what takes it back.
 pub(super) fn unregister(db: &Connection, agent: AgentId) -> Result<usize, StoreError> {
-    Ok(db
-        .prepare_cached("DELETE FROM event WHERE agent = ?1 AND kind = 'renewal'")?
-        .execute(params![agent.0])?)
+    let events: Vec<EventId> = db
+        .prepare_cached("DELETE FROM event WHERE agent = ?1 AND kind = 'renewal' RETURNING id")?
+        .query_map(params![agent.0], |row| row.get(0).map(EventId))?
+        .collect::<Result<_, _>>()?;
+    for event in &events {
+        // `0` follows `/`: all origins that begin with the event's.
+        db.prepare_cached(
+            "DELETE FROM outbox WHERE origin > ?1 || '/' AND origin < ?1 || '0'
+               AND state = 'queued'",
+        )?
+        .execute(params![EventRef::Event(*event).to_string()])?;
+    }
+    Ok(events.len())
 }
