@@ -5,6 +5,7 @@
 //! | `cards` | the directory |
 //! | `dead` | dead letters, to be judged anew |
 //! | `due` | what an agent has to do |
+//! | `origin` | why a transaction was sent |
 //! | `spending` | what agents have spent |
 //! | `standing` | how an agent is |
 //! | `talk` | what answers and receipts refer to |
@@ -13,6 +14,7 @@
 mod cards;
 mod dead;
 mod due;
+mod origin;
 mod spending;
 mod standing;
 mod talk;
@@ -33,11 +35,12 @@ pub use cards::{
 };
 pub use dead::dead_letters;
 pub use due::{Due, Turn, agent_of, due, message_at};
+pub use origin::origin_of;
 pub use spending::{has_lapsed, holding, spending, spent};
 pub use standing::{COUNTED_AT_MOST, standing};
 pub use talk::{Question, overdue, question, sent_message};
 pub use task::{
-    Lane, WaitingTasks, WorkingTask, missed_deadlines, task, waiting_tasks, working_tasks,
+    Deadlines, Lane, WaitingTasks, WorkingTask, task, waiting_deadlines, waiting_tasks, working_tasks,
 };
 
 /// What the store knows of the chain.

@@ -321,9 +321,13 @@ async fn lanes_show_what_is_due_first_come_first() {
         ]
     );
     assert_eq!(look(9_000, 8).await[0].1, [TaskId(2), TaskId(3), TaskId(1)]);
-    let missed = |now| store.read(move |db| read::missed_deadlines(db, now, 8));
-    assert_eq!(missed(4_999).await.unwrap(), (vec![], Some(5_000)));
-    assert_eq!(missed(5_000).await.unwrap(), (vec![(TaskId(4), 0)], None));
+    let missed = async |now| {
+        let found = store.read(move |db| read::waiting_deadlines(db, now, 8));
+        let found = found.await.unwrap();
+        (found.missed, found.next)
+    };
+    assert_eq!(missed(4_999).await, (vec![], Some(5_000)));
+    assert_eq!(missed(5_000).await, (vec![(TaskId(4), 0)], None));
 }
 
 /// How many messages a history may spend on cancellations.

@@ -146,7 +146,7 @@ pub(super) fn find(
         None => None,
     };
     match item {
-        Some(item) => read(db, item, opener),
+        Some(item) => read(db, &item, opener),
         None => Ok(None),
     }
 }
@@ -154,10 +154,10 @@ pub(super) fn find(
 /// The job that a message asks for; none, if it asks for none.
 pub(super) fn read(
     db: &Connection,
-    item: AskedItem,
+    item: &AskedItem,
     opener: &mut Opener,
 ) -> Result<Option<Job>, Failure> {
-    let Some(asked) = asked(&item) else {
+    let Some(asked) = asked(item) else {
         return Ok(None);
     };
     let transactions = stored(task::carriers(db, item.row))?;
@@ -202,7 +202,7 @@ pub(super) fn read(
     for answer in &answers {
         job.hear(answer, opener);
     }
-    job.conclude(&item);
+    job.conclude(item);
     Ok(Some(job))
 }
 

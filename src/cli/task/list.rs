@@ -44,7 +44,7 @@ pub(super) fn run(args: &ListArgs, config: &Config, context: &Context) -> Result
         };
         before = last.row;
         for item in page {
-            let Some(job) = job::read(&db, item, &mut opener)? else {
+            let Some(job) = job::read(&db, &item, &mut opener)? else {
                 continue;
             };
             if jobs.len() < enough && args.state.is_none_or(|state| job.state == state) {

@@ -15,7 +15,7 @@ use crate::runtime::Shared;
 use crate::runtime::kill::{self, Point};
 use crate::runtime::roster::Roster;
 use crate::runtime::router::WakeAgents;
-use crate::store::read::{self, Lane, WaitingTasks};
+use crate::store::read::{self, Deadlines, Lane, WaitingTasks};
 use crate::store::rows::{TaskId, TaskRow};
 use crate::store::{Commit, StoreError};
 
@@ -55,8 +55,7 @@ struct Doer {
 #[derive(Debug)]
 struct Look {
     waiting: Vec<WaitingTasks>,
-    missed: Vec<(TaskId, u32)>,
-    next_deadline: Option<u64>,
+    deadlines: Deadlines,
 }
 
 impl Schedule {
@@ -168,8 +167,8 @@ impl Schedule {
             let now = self.links.shared.clock.now_ms();
             let room = self.concurrency.saturating_sub(self.attempts.len());
             let look = self.look(now, room).await?;
-            let more_missed = look.missed.len() == DEADLINES;
-            for (task, attempts) in look.missed {
+            let more_missed = look.deadlines.missed.len() == DEADLINES;
+            for (task, attempts) in look.deadlines.missed {
                 let commit = Commit::TaskEnd {
                     task,
                     attempts,
@@ -184,7 +183,7 @@ impl Schedule {
                 continue;
             }
             let mut lanes = self.served(look.waiting);
-            let mut next_at = look.next_deadline;
+            let mut next_at = look.deadlines.next;
             if room > 0 {
                 // Without room, the end of an attempt is what is waited for.
                 for (waiting, _) in &lanes {
@@ -208,17 +207,13 @@ impl Schedule {
             .shared
             .store
             .read(move |db| {
-                let (missed, next_deadline) = read::missed_deadlines(db, now, DEADLINES)?;
+                let deadlines = read::waiting_deadlines(db, now, DEADLINES)?;
                 let waiting = if room == 0 {
                     Vec::new()
                 } else {
                     read::waiting_tasks(db, now, room)?
                 };
-                Ok(Look {
-                    waiting,
-                    missed,
-                    next_deadline,
-                })
+                Ok(Look { waiting, deadlines })
             })
             .await
     }

@@ -163,43 +163,43 @@ mod tests {
         Ended::Returned(Err(TaskError::transient("away", "nobody answers")))
     }
 
-    fn code(commit: Commit) -> Option<String> {
+    fn code(commit: &Commit) -> Option<String> {
         match commit {
             Commit::TaskEnd {
                 end: TaskEnd::Failed { code, .. },
                 ..
-            } => Some(code),
+            } => Some(code.clone()),
             _ => None,
         }
     }
 
-    fn due_at(commit: Commit) -> Option<u64> {
+    fn due_at(commit: &Commit) -> Option<u64> {
         match commit {
-            Commit::TaskRetry { due_at, .. } => Some(due_at),
+            Commit::TaskRetry { due_at, .. } => Some(*due_at),
             _ => None,
         }
     }
 
     #[test]
     fn pauses_double_until_the_attempts_are_over() {
-        assert_eq!(due_at(judge(&row(1, 0), away())), Some(NOW + 500));
-        assert_eq!(due_at(judge(&row(2, 0), away())), Some(NOW + 1_000));
-        assert_eq!(code(judge(&row(3, 0), away())).as_deref(), Some("away"));
+        assert_eq!(due_at(&judge(&row(1, 0), away())), Some(NOW + 500));
+        assert_eq!(due_at(&judge(&row(2, 0), away())), Some(NOW + 1_000));
+        assert_eq!(code(&judge(&row(3, 0), away())).as_deref(), Some("away"));
         assert_eq!(backoff(60), MAX_BACKOFF);
     }
 
     #[test]
     fn attempts_that_ended_with_the_process_do_not_count_as_failed() {
-        assert_eq!(due_at(judge(&row(9, 8), away())), Some(NOW + 500));
-        assert_eq!(code(judge(&row(11, 8), away())).as_deref(), Some("away"));
+        assert_eq!(due_at(&judge(&row(9, 8), away())), Some(NOW + 500));
+        assert_eq!(code(&judge(&row(11, 8), away())).as_deref(), Some("away"));
     }
 
     #[test]
     fn a_permanent_failure_and_a_deadline_are_the_end() {
         let no = Ended::Returned(Err(TaskError::permanent("no", "I will not")));
-        assert_eq!(code(judge(&row(1, 0), no)).as_deref(), Some("no"));
+        assert_eq!(code(&judge(&row(1, 0), no)).as_deref(), Some("no"));
         assert_eq!(
-            code(judge(&row(1, 0), Ended::Deadline)).as_deref(),
+            code(&judge(&row(1, 0), Ended::Deadline)).as_deref(),
             Some("deadline")
         );
     }
@@ -207,10 +207,10 @@ mod tests {
     #[test]
     fn a_panic_and_a_timeout_are_transient() {
         let panicked = Ended::Panicked("panicked: ouch".to_owned());
-        assert!(due_at(judge(&row(1, 0), panicked)).is_some());
-        assert!(due_at(judge(&row(1, 0), Ended::TimedOut)).is_some());
+        assert!(due_at(&judge(&row(1, 0), panicked)).is_some());
+        assert!(due_at(&judge(&row(1, 0), Ended::TimedOut)).is_some());
         assert_eq!(
-            code(judge(&row(3, 0), Ended::TimedOut)).as_deref(),
+            code(&judge(&row(3, 0), Ended::TimedOut)).as_deref(),
             Some("timeout")
         );
     }
@@ -218,10 +218,10 @@ mod tests {
     #[test]
     fn a_result_that_is_too_long_is_a_failure() {
         let whole = Ended::Returned(Ok(TaskOutput::text("x".repeat(MAX_OUTPUT_BYTES))));
-        assert_eq!(code(judge(&row(1, 0), whole)), None);
+        assert_eq!(code(&judge(&row(1, 0), whole)), None);
         let more = Ended::Returned(Ok(TaskOutput::text("x".repeat(MAX_OUTPUT_BYTES + 1))));
         assert_eq!(
-            code(judge(&row(1, 0), more)).as_deref(),
+            code(&judge(&row(1, 0), more)).as_deref(),
             Some("output-too-large")
         );
     }

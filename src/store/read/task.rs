@@ -121,16 +121,20 @@ pub fn waiting_tasks(
     }
 }
 
-/// The tasks that wait although their deadline is over at `now`, and how many attempts at each
-/// were begun; at most `limit`. With it when the next deadline of a waiting task is.
+/// The deadlines of the tasks that wait.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deadlines {
+    /// The tasks whose deadline is over, and how many attempts at each were begun.
+    pub missed: Vec<(TaskId, u32)>,
+    /// When the next one is.
+    pub next: Option<u64>,
+}
+
+/// The deadlines of the tasks that wait, as they are at `now`; at most `limit` that are over.
 ///
 /// # Errors
 /// What SQLite says.
-pub fn missed_deadlines(
-    db: &Connection,
-    now: u64,
-    limit: usize,
-) -> rusqlite::Result<(Vec<(TaskId, u32)>, Option<u64>)> {
+pub fn waiting_deadlines(db: &Connection, now: u64, limit: usize) -> rusqlite::Result<Deadlines> {
     let waiting = "state = 'submitted' AND deadline IS NOT NULL";
     let missed = db
         .prepare_cached(&format!(
@@ -148,7 +152,7 @@ pub fn missed_deadlines(
         .query_row(params![integer(now)], |row| {
             Ok(row.get::<_, Option<i64>>(0)?.map(natural))
         })?;
-    Ok((missed, next))
+    Ok(Deadlines { missed, next })
 }
 
 /// A task whose attempt was under way.
