@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use agentry::config::{Config, Overlay, Source};
 use agentry::runtime::control::{self, Answer, CardWanted, Request};
 use agentry::runtime::directory::Registration;
+use agentry::store::list::{self, Filter};
 use agentry::store::{open_for_reading, read};
 use agentry::{Host, HostOptions};
 use agentry_devnet::Devnet;
@@ -16,7 +17,10 @@ use agentry_protocol::{
     Address, BlockHeight, ChainId, Json, KnownCommand, MessageId, Number, PublicKey, Seed,
     SigningKey, Transaction, TransactionHash, compose,
 };
-use agentry_sdk::Card;
+use agentry_sdk::{
+    Authenticity, Behaviour, BehaviourError, Card, ConfigureError, Context, Effects, Message,
+    Query, Setup,
+};
 use tokio::sync::watch;
 
 use super::{PATIENCE, Stage, address, key, kinds, unique};
@@ -36,7 +40,8 @@ impl Neighbour {
             "[chain]\nid = \"ait-devnet\"\nrpc = \"{}\"\n{chain}\n\
              [store]\npath = \"agentry.db\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
              [wallets]\nkeystore_dir = \"keystore\"\npassword_file = \"keystore/.password\"\n\
-             [[agent]]\nname = \"neighbour\"\nwallet = \"nine\"\nbehaviours = []\n{more}\n",
+             [[agent]]\nname = \"neighbour\"\nwallet = \"nine\"\n\
+             behaviours = [{{ kind = \"asker\" }}]\n{more}\n",
             stage.devnet.url()
         );
         let keystore = dir.path().join("keystore");
@@ -65,7 +70,8 @@ impl Neighbour {
             environment: Some(HashMap::new()),
             flags: Vec::new(),
         };
-        let config = Config::load(&source, &overlay, &kinds::registry()).unwrap();
+        let registry = kinds::registry().with::<Asker>();
+        let config = Config::load(&source, &overlay, &registry).unwrap();
         let (_keep, cancel) = watch::channel(false);
         self.host = Some(Host::start(config, HostOptions::default(), cancel).unwrap());
     }
@@ -82,6 +88,24 @@ impl Neighbour {
         let db = open_for_reading(&self.store()).unwrap();
         let cards = read::cards(&db).unwrap();
         cards.into_iter().map(|announced| announced.card).collect()
+    }
+
+    /// What its agent has answered, oldest first.
+    fn replies(&self) -> Vec<String> {
+        let db = open_for_reading(&self.store()).unwrap();
+        let filter = Filter {
+            limit: 1_000,
+            ..Filter::default()
+        };
+        let sent = list::outbox(&db, &filter).unwrap();
+        sent.iter()
+            .map(|item| {
+                let payload: serde_json::Value = serde_json::from_str(&item.payload).unwrap();
+                // A text that could be taken for a command stands in an object.
+                let text = payload.get("text").unwrap_or(&payload);
+                text.as_str().unwrap().to_owned()
+            })
+            .collect()
     }
 
     fn names(&self) -> Vec<String> {
@@ -121,6 +145,54 @@ impl Neighbour {
     }
 }
 
+/// Answers what it finds: `who NAME`, `find CAPABILITY`, `status`.
+#[derive(Debug)]
+struct Asker;
+
+impl Behaviour for Asker {
+    const KIND: &'static str = "asker";
+    type Settings = kinds::NoSettings;
+
+    fn configure(_: kinds::NoSettings, _: &Setup<'_>) -> Result<Self, ConfigureError> {
+        Ok(Self)
+    }
+
+    fn demands(&self) -> Authenticity {
+        Authenticity::Unverified
+    }
+
+    fn capabilities(&self) -> Vec<String> {
+        vec!["ask".to_owned()]
+    }
+
+    fn accepts(&self, message: &Message) -> bool {
+        message.text().is_some()
+    }
+
+    async fn on_message(
+        &self,
+        message: &Message,
+        context: &Context,
+    ) -> Result<Effects, BehaviourError> {
+        let text = message.text().unwrap_or_default();
+        let answer = match text.split_once(' ') {
+            Some(("who", name)) => match context.resolve(name) {
+                Ok(address) => address.to_string(),
+                Err(error) => error.to_string(),
+            },
+            Some(("find", capability)) => {
+                let found = context.find(&Query::capability(capability));
+                let names: Vec<&str> = found.iter().map(|card| card.card.name.as_str()).collect();
+                names.join(" ")
+            }
+            _ => KnownCommand::Status(context.status().await)
+                .body()
+                .to_compact(),
+        };
+        Ok(Effects::none().reply(answer))
+    }
+}
+
 fn db(devnet: &Devnet) -> String {
     format!("db = \"{}\"", devnet.chain_db().display())
 }
@@ -150,19 +222,30 @@ impl Said {
         }
     }
 
+    /// Posts it.
     async fn post(&self, stage: &Stage) -> TransactionHash {
         let header = Header {
             id: Some(MessageId::generate(now_ms()).unwrap()),
             key: self.key,
             ..Header::default()
         };
+        let payload = compose(&self.command.to_payload(), Some(&header)).unwrap();
+        self.send(stage, payload).await
+    }
+
+    /// Posts a text in its place.
+    async fn say(&self, stage: &Stage, text: &str) -> TransactionHash {
+        self.send(stage, Json::string(text)).await
+    }
+
+    async fn send(&self, stage: &Stage, payload: Json) -> TransactionHash {
         let signed = Transaction {
             from: self.from.clone(),
             to: self.to.clone(),
             amount: Number::from(0_u64),
             fee: Number::from(10_u64),
             nonce: Number::from(unique()),
-            payload: compose(&self.command.to_payload(), Some(&header)).unwrap(),
+            payload,
             chain_id: "ait-devnet".parse::<ChainId>().unwrap(),
         }
         .sign(&self.signer);
@@ -361,6 +444,55 @@ async fn a_reorganisation_below_the_start_is_seen() {
     announce(&stage, 4, "new").await;
     stage.devnet.mine().unwrap();
     neighbour.until_named(&["new", "old"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behaviours_look_others_up() {
+    let stage = Stage::set("", "", "");
+    let contact = format!(
+        "[[contact]]\nname = \"boss\"\naddress = \"{}\"\n",
+        address(5)
+    );
+    let neighbour = Neighbour::start(&stage, &db(&stage.devnet), &contact);
+    let ask = async |question: &str| -> String {
+        let mut said = Said::by(2, KnownCommand::Ping);
+        said.to = address(9);
+        let before = neighbour.replies();
+        said.say(&stage, question).await;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut replies = neighbour.replies();
+            if replies.len() > before.len() {
+                return replies.pop().unwrap();
+            }
+            assert!(Instant::now() < deadline, "{question:?} is not answered");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(ask("who twin").await.contains("nobody is called"));
+    assert_eq!(ask("find worker").await, "");
+    for (byte, name) in [(3, "twin"), (4, "twin"), (6, "boss"), (7, "single")] {
+        let words = ["worker".to_owned()];
+        let registration = Registration::new(name, None, &words, &[], 3_600_000).unwrap();
+        let card = KnownCommand::Announce(registration.announce(now_ms(), None));
+        Said::by(byte, card).post(&stage).await;
+    }
+    neighbour
+        .until_named(&["boss", "single", "twin", "twin"])
+        .await;
+    let ambiguous = ask("who twin").await;
+    for byte in [3, 4] {
+        assert!(ambiguous.contains(address(byte).as_str()), "{ambiguous}");
+    }
+    assert_eq!(ask("who single").await, address(7).as_str());
+    assert_eq!(ask("who boss").await, address(5).as_str(), "the contact");
+    assert_eq!(ask("who neighbour").await, address(9).as_str());
+    assert_eq!(ask("find worker").await, "boss single twin twin");
+    let status: serde_json::Value = serde_json::from_str(&ask("status").await).unwrap();
+    assert_eq!(status["agent"], "neighbour");
+    assert_eq!(status["capabilities"], serde_json::json!(["ask"]));
+    assert_eq!(status["queue"]["inbox"], 1, "the question itself");
+    assert_eq!(status["queue"]["dead"], 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
