@@ -3,7 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod law;
+mod migration;
+mod operate;
 mod queues;
+mod retention;
+mod spending;
 mod tasks;
 mod versions;
 

@@ -31,6 +31,8 @@ pub mod nonce;
 mod post;
 mod refill;
 mod round;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;

@@ -1,0 +1,545 @@
+//! The submitter with a real store and a real node: what budgets let pass.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use agentry_chain::{NodeClient, NodeOptions};
+use agentry_devnet::{Devnet, DevnetConfig};
+use agentry_protocol::{Address, ChainId, Json, Seed, SigningKey};
+use tokio::sync::watch;
+
+use super::*;
+use crate::config::AgentConfig;
+use crate::runtime::clock::Clock;
+use crate::runtime::directory::Directory;
+use crate::runtime::host::InHand;
+use crate::runtime::metrics::Metrics;
+use crate::runtime::rates::Rates;
+use crate::runtime::roster::Hosted;
+use crate::runtime::signer::SignError;
+use crate::runtime::tasks::Pool;
+use crate::runtime::world::Surroundings;
+use crate::runtime::{Confirmed, Spans};
+use crate::store::commit::HostedAgent;
+use crate::store::list::{self, Filter, OutboxItem};
+use crate::store::rows::{DAY_MS, ReceiptRequest, Spent};
+use crate::store::{Commit, Store};
+
+/// How long something may take that happens at once.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn key(agent: AgentId) -> SigningKey {
+    let byte = u8::try_from(agent.0).unwrap();
+    SigningKey::from_seed(&Seed::from_bytes([byte; 32]))
+}
+
+fn address(agent: AgentId) -> Address {
+    Address::from_public_key(&key(agent).public_key())
+}
+
+/// Signs what it is given.
+struct Pen;
+
+impl Actor for Pen {
+    type Context = Context<Self>;
+}
+
+impl Handler<Sign> for Pen {
+    type Result = Result<Vec<agentry_protocol::SignedTransaction>, SignError>;
+
+    fn handle(&mut self, sign: Sign, _: &mut Self::Context) -> Self::Result {
+        let key = key(sign.agent);
+        let signed = sign.transactions.into_iter().map(|one| one.sign(&key));
+        Ok(signed.collect())
+    }
+}
+
+/// Remembers who was woken.
+#[derive(Default)]
+struct Bell(Arc<std::sync::Mutex<Vec<AgentId>>>);
+
+impl Actor for Bell {
+    type Context = Context<Self>;
+}
+
+impl Handler<WakeAgents> for Bell {
+    type Result = <WakeAgents as Message>::Result;
+
+    fn handle(&mut self, wake: WakeAgents, _: &mut Self::Context) -> Self::Result {
+        self.0.lock().unwrap().extend(wake.0);
+    }
+}
+
+/// A store, a node, and hosted wallets with budgets.
+struct Stage {
+    _dir: tempfile::TempDir,
+    devnet: Devnet,
+    shared: Shared,
+    roster: Roster,
+    policy: NoncePolicy,
+    pen: Addr<Pen>,
+    woken: Arc<std::sync::Mutex<Vec<AgentId>>>,
+    _stop: watch::Sender<bool>,
+}
+
+impl Stage {
+    async fn set(budgets: &[u64], node: DevnetConfig, policy: NoncePolicy) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let agents: Vec<AgentId> = (1..).map(AgentId).take(budgets.len()).collect();
+        let devnet = Devnet::start(DevnetConfig {
+            dir: dir.path().join("node"),
+            block_time: Duration::from_millis(50),
+            allocations: agents.iter().map(|id| (address(*id), 1_000_000)).collect(),
+            ..node
+        })
+        .unwrap();
+        let store = Store::open(&dir.path().join("agentry.db")).unwrap();
+        let rows = agents.iter().map(|id| HostedAgent {
+            address: address(*id),
+            name: format!("agent-{id}"),
+            start_height: BlockHeight(0),
+        });
+        let host = Commit::Host {
+            agents: rows.collect(),
+        };
+        assert_eq!(store.commit(host).await.unwrap().agents, agents);
+        let clock = Clock::default();
+        // At noon: no day ends while a test runs, unless it says so.
+        let today = clock.now_ms() % DAY_MS;
+        clock.shift(i64::try_from(DAY_MS / 2).unwrap() - i64::try_from(today).unwrap());
+        let roster = Roster::default();
+        let directory = Directory::load(&store, Vec::new()).await.unwrap();
+        let world = Surroundings::new(
+            store.clone(),
+            directory.clone(),
+            roster.clone(),
+            clock.clone(),
+            "0",
+            0,
+        );
+        let (stop, stopping) = watch::channel(false);
+        let shared = Shared {
+            store,
+            clock,
+            metrics: Arc::new(Metrics::new()),
+            workers: tokio::runtime::Handle::current(),
+            stopping,
+            confirmed: Confirmed::default(),
+            spans: Spans::default(),
+            in_hand: InHand::default(),
+            directory,
+            world: Arc::new(world),
+            pool: Pool::default(),
+            rates: Rates::default(),
+        };
+        let stage = Self {
+            _dir: dir,
+            devnet,
+            shared,
+            roster,
+            policy,
+            pen: Pen.start(),
+            woken: Arc::default(),
+            _stop: stop,
+        };
+        stage.allow(budgets);
+        stage
+    }
+
+    /// Gives the wallets these budgets.
+    fn allow(&self, budgets: &[u64]) {
+        let hosted = budgets.iter().zip(1..).map(|(budget, id)| {
+            let id = AgentId(id);
+            Arc::new(Hosted {
+                id,
+                address: address(id),
+                public_key: Some(key(id).public_key()),
+                config: Arc::new(AgentConfig {
+                    name: format!("agent-{id}"),
+                    wallet: format!("agent-{id}"),
+                    fee: 10,
+                    time_limit: Duration::from_secs(1),
+                    attempts: 1,
+                    per_sender_rate: None,
+                    max_wait: Duration::from_secs(1),
+                    daily_budget: *budget,
+                    behaviours: Vec::new(),
+                }),
+            })
+        });
+        self.roster.replace(hosted);
+    }
+
+    /// Starts a submitter, as after a restart of the process.
+    async fn submitter(&self) -> Addr<Submitter> {
+        let settings = SubmitterSettings {
+            chain_id: "ait-devnet".parse::<ChainId>().unwrap(),
+            node: NodeClient::new(&self.devnet.url(), NodeOptions::default()).unwrap(),
+            policy: self.policy,
+            final_depth: 10,
+        };
+        let (shared, roster) = (self.shared.clone(), self.roster.clone());
+        let submitter = Submitter::load(shared, roster, settings, self.pen.clone().recipient())
+            .await
+            .unwrap()
+            .start();
+        let wake = Bell(Arc::clone(&self.woken)).start().recipient();
+        submitter.send(Connect { wake }).await.unwrap();
+        submitter
+    }
+
+    /// A draft of an agent's, to itself.
+    fn draft(&self, agent: AgentId, origin: &str, unverified: bool) -> Draft {
+        Draft {
+            answers_unverified: unverified,
+            ..Draft::new(origin.to_owned(), address(agent), 10, Json::string(origin))
+        }
+    }
+
+    /// As an agent does: asks for nonces, stores, and says what was stored.
+    async fn send(&self, submitter: &Addr<Submitter>, agent: AgentId, draft: Draft) -> OutboxId {
+        let drafts = vec![draft.clone()];
+        let mut prepared = submitter.send(Allot { agent, drafts }).await.unwrap();
+        let prepared = prepared.pop().unwrap();
+        let costs = vec![draft.cost()];
+        let commit = Commit::Send {
+            agent,
+            draft,
+            prepared: prepared.clone(),
+            at: self.shared.clock.now_ms(),
+        };
+        let rows = self.shared.store.commit(commit).await.unwrap().sends;
+        let id = rows[0].id;
+        let stored = Stored {
+            agent,
+            rows,
+            bodies: vec![prepared],
+            costs,
+            span: tracing::Span::none(),
+        };
+        submitter.send(stored).await.unwrap();
+        id
+    }
+
+    async fn rows(&self) -> Vec<OutboxItem> {
+        let filter = Filter {
+            limit: 1_000,
+            ..Filter::default()
+        };
+        let read = move |db: &rusqlite::Connection| list::outbox(db, &filter);
+        self.shared.store.read(read).await.unwrap()
+    }
+
+    /// The states of all rows, held ones as `held`.
+    async fn states(&self) -> Vec<String> {
+        let state = |item: OutboxItem| {
+            if item.waits_for_budget {
+                "held".to_owned()
+            } else {
+                item.state
+            }
+        };
+        self.rows().await.into_iter().map(state).collect()
+    }
+
+    /// Waits until the rows stand so.
+    async fn until(&self, wanted: &[&str]) {
+        let began = Instant::now();
+        loop {
+            let states = self.states().await;
+            if states == wanted {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "{states:?}, not {wanted:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn spent(&self, agent: AgentId) -> Spent {
+        let day = day_of(self.shared.clock.now_ms());
+        let read = move |db: &rusqlite::Connection| read::spent(db, agent, day);
+        self.shared.store.read(read).await.unwrap()
+    }
+
+    fn shift_days(&self, days: i64) {
+        self.shared
+            .clock
+            .shift(days * i64::try_from(DAY_MS).unwrap());
+    }
+}
+
+/// Signed bytes of a draft that need not be queued, as soon as nothing waits that goes first.
+async fn at_once(submitter: &Addr<Submitter>, agent: AgentId, draft: Draft) -> Prepared {
+    let began = Instant::now();
+    loop {
+        let drafts = vec![draft.clone()];
+        let mut prepared = submitter.send(Allot { agent, drafts }).await.unwrap();
+        if let Some(prepared) = prepared.pop().unwrap() {
+            return prepared;
+        }
+        assert!(began.elapsed() < PATIENCE, "it is not signed at once");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+const ONE: AgentId = AgentId(1);
+const TWO: AgentId = AgentId(2);
+
+fn on_stage<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
+    System::new().block_on(test());
+}
+
+async fn usual(budgets: &[u64]) -> Stage {
+    Stage::set(budgets, DevnetConfig::default(), NoncePolicy::Timestamp).await
+}
+
+#[test]
+fn past_the_budget_drafts_wait_for_the_next_day_and_delay_nobody() {
+    on_stage(async || {
+        let stage = usual(&[25, 1_000]).await;
+        let submitter = stage.submitter().await;
+        for index in 0..4 {
+            let draft = stage.draft(ONE, &format!("one/{index}"), false);
+            stage.send(&submitter, ONE, draft).await;
+        }
+        stage.until(&["accepted", "accepted", "held", "held"]).await;
+        let reason = stage.rows().await[2].reason.clone().unwrap();
+        assert!(reason.contains("20 of 25"), "{reason}");
+        // Another wallet's go on, and at once: nothing waits that is not held.
+        at_once(&submitter, TWO, stage.draft(TWO, "two/0", false)).await;
+        assert_eq!(stage.spent(ONE).await.all, 20);
+
+        stage.shift_days(1);
+        stage.until(&["accepted"; 4]).await;
+        assert_eq!(stage.spent(ONE).await.all, 20);
+        // The clock steps back: that day's budget is spent, and stays so.
+        stage.shift_days(-1);
+        let draft = stage.draft(ONE, "one/4", false);
+        stage.send(&submitter, ONE, draft).await;
+        stage
+            .until(&["accepted", "accepted", "accepted", "accepted", "held"])
+            .await;
+        assert_eq!(stage.spent(ONE).await.all, 20);
+    });
+}
+
+#[test]
+fn answers_to_unverified_messages_cost_a_tenth_and_hold_up_nothing() {
+    on_stage(async || {
+        let stage = usual(&[200]).await;
+        let submitter = stage.submitter().await;
+        for index in 0..4 {
+            let draft = stage.draft(ONE, &format!("unproven/{index}"), true);
+            stage.send(&submitter, ONE, draft).await;
+        }
+        stage.until(&["accepted", "accepted", "held", "held"]).await;
+        for index in 0..18 {
+            let draft = stage.draft(ONE, &format!("proven/{index}"), false);
+            stage.send(&submitter, ONE, draft).await;
+        }
+        let mut wanted = vec!["accepted", "accepted", "held", "held"];
+        wanted.extend(["accepted"; 18]);
+        stage.until(&wanted).await;
+        let spent = Spent {
+            all: 200,
+            unverified: 20,
+        };
+        assert_eq!(stage.spent(ONE).await, spent);
+        let draft = stage.draft(ONE, "proven/18", false);
+        stage.send(&submitter, ONE, draft).await;
+        wanted.push("held");
+        stage.until(&wanted).await;
+    });
+}
+
+#[test]
+fn a_restart_neither_forgets_nor_repeats_what_was_spent() {
+    on_stage(async || {
+        let stage = usual(&[20]).await;
+        let submitter = stage.submitter().await;
+        for index in 0..3 {
+            let draft = stage.draft(ONE, &format!("one/{index}"), false);
+            stage.send(&submitter, ONE, draft).await;
+        }
+        stage.until(&["accepted", "accepted", "held"]).await;
+        drop(submitter);
+        let submitter = stage.submitter().await;
+        let draft = stage.draft(ONE, "one/3", false);
+        stage.send(&submitter, ONE, draft).await;
+        stage.until(&["accepted", "accepted", "held", "held"]).await;
+        // The operator gives it more: one of the two can be paid for.
+        stage.allow(&[35]);
+        submitter.send(LookAtQueue::default()).await.unwrap();
+        stage
+            .until(&["accepted", "accepted", "accepted", "held"])
+            .await;
+        assert_eq!(stage.spent(ONE).await.all, 30);
+    });
+}
+
+#[test]
+fn many_that_waited_go_on_little_by_little() {
+    on_stage(async || {
+        let stage = usual(&[10]).await;
+        let submitter = stage.submitter().await;
+        let count = 3 * refill::PAGE;
+        for index in 0..count {
+            let draft = stage.draft(ONE, &format!("one/{index}"), false);
+            stage.send(&submitter, ONE, draft).await;
+        }
+        let mut wanted = vec!["accepted"];
+        wanted.extend(std::iter::repeat_n("held", count - 1));
+        stage.until(&wanted).await;
+        stage.allow(&[10 * count as u64]);
+        submitter.send(LookAtQueue::default()).await.unwrap();
+        stage.until(&vec!["accepted"; count]).await;
+        assert_eq!(stage.spent(ONE).await.all, 10 * count as u64);
+    });
+}
+
+#[test]
+fn what_is_not_stored_or_fails_is_paid_back() {
+    on_stage(async || {
+        let node = DevnetConfig {
+            min_fee: 20,
+            ..DevnetConfig::default()
+        };
+        let stage = Stage::set(&[20], node, NoncePolicy::Timestamp).await;
+        let submitter = stage.submitter().await;
+        let agent = ONE;
+        let dear = || Draft {
+            fee: 20,
+            ..stage.draft(ONE, "dear", false)
+        };
+        let allot = async || {
+            let drafts = vec![dear()];
+            let mut prepared = submitter.send(Allot { agent, drafts }).await.unwrap();
+            prepared.pop().unwrap()
+        };
+        // The commit that held it was void.
+        let first = at_once(&submitter, ONE, dear()).await;
+        assert!(allot().await.is_none(), "it is reserved");
+        let stored = Stored {
+            agent,
+            rows: Vec::new(),
+            bodies: vec![Some(first)],
+            costs: vec![20],
+            span: tracing::Span::none(),
+        };
+        submitter.send(stored).await.unwrap();
+        let again = allot().await;
+        assert!(again.is_some(), "it is given back");
+        let stored = Stored {
+            agent,
+            rows: Vec::new(),
+            bodies: vec![again],
+            costs: vec![20],
+            span: tracing::Span::none(),
+        };
+        submitter.send(stored).await.unwrap();
+        // The node refuses these: each is paid for, fails, and its money pays for the next.
+        let asked = Draft {
+            receipt: Some(ReceiptRequest {
+                behaviour: Some("pong".to_owned()),
+                label: Some("label".to_owned()),
+                wanted: None,
+                within_ms: 0,
+                resends: 0,
+            }),
+            ..stage.draft(ONE, "cheap/0", false)
+        };
+        stage.send(&submitter, ONE, asked).await;
+        for index in 1..5 {
+            let cheap = stage.draft(ONE, &format!("cheap/{index}"), false);
+            stage.send(&submitter, ONE, cheap).await;
+        }
+        stage.until(&["failed"; 5]).await;
+        stage.send(&submitter, ONE, dear()).await;
+        stage
+            .until(&["failed", "failed", "failed", "failed", "failed", "accepted"])
+            .await;
+        assert_eq!(stage.spent(ONE).await.all, 20);
+        assert!(
+            stage.woken.lock().unwrap().contains(&ONE),
+            "who asked is told that it was not sent"
+        );
+    });
+}
+
+#[test]
+fn a_draft_whose_time_is_over_is_not_sent() {
+    on_stage(async || {
+        let stage = usual(&[10]).await;
+        let submitter = stage.submitter().await;
+        let now = stage.shared.clock.now_ms();
+        let over = Draft {
+            expires_at: Some(now - 1),
+            ..stage.draft(ONE, "over", false)
+        };
+        stage.send(&submitter, ONE, over).await;
+        stage.until(&["failed"]).await;
+        let draft = stage.draft(ONE, "in time", false);
+        stage.send(&submitter, ONE, draft).await;
+        stage.until(&["failed", "accepted"]).await;
+        // Held, and then its time is over; nobody pays for it on the next day.
+        let soon = Draft {
+            expires_at: Some(stage.shared.clock.now_ms() + 60_000),
+            ..stage.draft(ONE, "soon", false)
+        };
+        stage.send(&submitter, ONE, soon).await;
+        stage.until(&["failed", "accepted", "held"]).await;
+        stage.shift_days(1);
+        stage.until(&["failed", "accepted", "failed"]).await;
+        assert_eq!(stage.spent(ONE).await.all, 0);
+    });
+}
+
+#[test]
+fn under_sequential_nonces_the_budget_holds_too() {
+    on_stage(async || {
+        let node = DevnetConfig {
+            account_nonces: agentry_devnet::NoncePolicy::Sequential,
+            ..DevnetConfig::default()
+        };
+        let stage = Stage::set(&[10, 10], node, NoncePolicy::Sequential).await;
+        let submitter = stage.submitter().await;
+        let dear = Draft {
+            fee: 50,
+            ..stage.draft(ONE, "dear", false)
+        };
+        stage.send(&submitter, ONE, dear).await;
+        let cheap = stage.draft(ONE, "cheap", false);
+        stage.send(&submitter, ONE, cheap).await;
+        let other = stage.draft(TWO, "other", false);
+        stage.send(&submitter, TWO, other).await;
+        stage.until(&["held", "accepted", "accepted"]).await;
+        let reason = stage.rows().await[0].reason.clone().unwrap();
+        assert!(reason.contains("larger budget"), "{reason}");
+        assert_eq!(stage.spent(ONE).await.all, 10);
+    });
+}
+
+#[test]
+fn a_draft_that_is_dropped_while_it_waits_is_not_paid_for() {
+    on_stage(async || {
+        let stage = usual(&[0]).await;
+        let submitter = stage.submitter().await;
+        let id = stage
+            .send(&submitter, ONE, stage.draft(ONE, "one", false))
+            .await;
+        stage.until(&["held"]).await;
+        let drop = Commit::Drop {
+            target: crate::store::commit::QueueTarget::Outbox(id),
+            at: 1,
+        };
+        stage.shared.store.commit(drop).await.unwrap();
+        stage.allow(&[100]);
+        submitter.send(LookAtQueue::default()).await.unwrap();
+        stage
+            .send(&submitter, ONE, stage.draft(ONE, "two", false))
+            .await;
+        stage.until(&["failed", "accepted"]).await;
+        assert_eq!(stage.spent(ONE).await.all, 10);
+    });
+}

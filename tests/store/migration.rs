@@ -1,0 +1,149 @@
+//! A store of an earlier version, brought up to date.
+
+use agentry::store::commit::{PostResult, QueueTarget, Step};
+use agentry::store::list::{self, Filter};
+use agentry::store::read::{self, Turn};
+use agentry::store::{AgentId, Commit, InboxId, OutboxId, Store, StoreError, open_for_reading};
+use agentry_protocol::BlockHeight;
+
+use super::{address, arrival, draft, observe, prepared};
+
+const AGENT: AgentId = AgentId(1);
+
+/// A store as version 1 left it, in `fixtures/v1.sql`; its messages are real ones.
+fn version_1() -> (tempfile::TempDir, std::path::PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("agentry.db");
+    let mut sql = include_str!("fixtures/v1.sql").to_owned();
+    for row in 1..=3 {
+        let message = message(row);
+        for (mark, value) in [
+            ("DIGEST", message.digest.to_string()),
+            ("HASH", message.hash.to_string()),
+            ("STORED", message.stored.clone()),
+        ] {
+            sql = sql.replace(&format!("'{mark}{row}'"), &format!("'{value}'"));
+        }
+    }
+    for row in 2..=4 {
+        let signed = prepared(1, &draft("x", 9, &format!("{row}")), row);
+        sql = sql.replace(&format!("OUTDIGEST{row}"), &signed.digest.to_string());
+        sql = sql.replace(&format!("OUT{row}"), &signed.hash.to_string());
+    }
+    sql = sql.replace("'AGENT'", &format!("'{}'", address(1)));
+    sql = sql.replace("'SENDER'", &format!("'{}'", address(9)));
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.execute_batch(&sql).unwrap();
+    drop(db);
+    (dir, path)
+}
+
+/// The message that stands in a row of the fixture.
+fn message(row: u64) -> agentry::store::commit::Arrival {
+    arrival(AGENT, 1, 9, &format!("message {row}"), row + 4)
+}
+
+#[test]
+fn a_store_of_version_1_is_not_read_before_it_is_brought_up_to_date() {
+    let (_dir, path) = version_1();
+    assert!(matches!(
+        open_for_reading(&path),
+        Err(StoreError::Older { found: 1, .. })
+    ));
+    drop(Store::open(&path).unwrap());
+    open_for_reading(&path).unwrap();
+}
+
+#[tokio::test]
+async fn what_version_1_left_goes_on() {
+    let (_dir, path) = version_1();
+    let store = Store::open(&path).unwrap();
+    let filter = Filter {
+        limit: 10,
+        ..Filter::default()
+    };
+    let (messages, transactions, forged) = store
+        .read(move |db| {
+            Ok((
+                list::inbox(db, &filter)?,
+                list::outbox(db, &filter)?,
+                list::forged(db, &filter)?,
+            ))
+        })
+        .await
+        .unwrap();
+    let states: Vec<_> = messages.iter().map(|item| item.state.as_str()).collect();
+    assert_eq!(states, ["waiting", "handled", "dead"]);
+    let states: Vec<_> = transactions
+        .iter()
+        .map(|item| item.state.as_str())
+        .collect();
+    assert_eq!(states, ["queued", "accepted", "mined", "failed"]);
+    assert_eq!(forged.len(), 1);
+    // Who had no id is known by his digest.
+    assert!(
+        messages
+            .iter()
+            .all(|item| item.identity.as_deref() == Some(item.digest.as_str()))
+    );
+
+    let due = store
+        .read(|db| read::due(db, AGENT, 1_000, BlockHeight(100), &mut Turn::default(), 8))
+        .await
+        .unwrap();
+    assert_eq!(due.messages.len(), 1);
+    assert_eq!(due.messages[0].id, InboxId(1));
+    assert_eq!(due.messages[0].attempts, 1);
+    assert_eq!(due.messages[0].done, ["first"]);
+    let memory = store.read(|db| read::memory(db, AGENT)).await.unwrap();
+    assert_eq!(memory["counter"]["count"], 3);
+
+    // What was seen then is known now.
+    let steps = (1..=3).map(|row| Step::Arrival(message(row))).collect();
+    let receipt = store.commit(observe(steps)).await.unwrap();
+    assert_eq!((receipt.arrived, receipt.repeated), (0, 3));
+    // So is what was sent.
+    let again = Commit::Send {
+        agent: AGENT,
+        draft: draft("inbox/2/pong/0", 9, "pong"),
+        prepared: None,
+        at: 1,
+    };
+    let sent = store.commit(again).await.unwrap().sends[0];
+    assert_eq!((sent.id, sent.fresh), (OutboxId(1), false));
+}
+
+#[tokio::test]
+async fn what_was_signed_before_there_were_budgets_costs_none() {
+    let (_dir, path) = version_1();
+    let store = Store::open(&path).unwrap();
+    let open = store.read(read::open_transactions).await.unwrap();
+    assert_eq!(open.len(), 1);
+    assert_eq!(open[0].charge, None);
+    let result = PostResult::Failed {
+        reason: "no".to_owned(),
+    };
+    let (id, at) = (OutboxId(2), 5);
+    let receipt = store.commit(Commit::Post { id, result, at }).await.unwrap();
+    assert_eq!(receipt.changed, 1);
+    assert!(
+        store
+            .read(|db| read::spending(db, 0))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    // Tried again, it is paid for as anything else.
+    let retry = Commit::Retry {
+        target: QueueTarget::Outbox(OutboxId(4)),
+        at: 5,
+    };
+    let receipt = store.commit(retry).await.unwrap();
+    assert_eq!(receipt.reopened[0].charge.unwrap().cost, 15);
+    let queued = store
+        .read(|db| read::queued(db, OutboxId(0), false, &[], 8))
+        .await
+        .unwrap();
+    assert_eq!(queued.len(), 1);
+    assert!(!queued[0].draft.answers_unverified);
+}

@@ -1,0 +1,81 @@
+//! What is forgotten, and what is remembered for as long as it can come again.
+
+use agentry::store::commit::{Arrival, Observation, Step};
+use agentry::store::{AgentId, Commit, InboxId, Store};
+use agentry_protocol::header::{MAX_ID_AGE_MS, MAX_ID_AHEAD_MS};
+use agentry_protocol::{
+    BlockHeight, ChainId, Header, MessageId, Number, Payload, Transaction, compose,
+};
+use agentry_sdk::Authenticity;
+
+use super::{address, arrival, key, outcome, store};
+
+const NOW: u64 = 1_795_300_000_000;
+
+/// A message with an id.
+fn with_id(agent: AgentId, id: MessageId, text: &str) -> Arrival {
+    let header = Header {
+        id: Some(id),
+        ..Header::default()
+    };
+    let payload = compose(&Payload::Text(text.to_owned()), Some(&header)).unwrap();
+    let signed = Transaction {
+        from: address(9),
+        to: address(1),
+        amount: Number::from(0_u64),
+        fee: Number::from(10_u64),
+        nonce: Number::from(7_u64),
+        payload,
+        chain_id: "ait-devnet".parse::<ChainId>().unwrap(),
+    }
+    .sign(&key(9));
+    Arrival::new(
+        agent,
+        signed.hash(),
+        &signed.stored(),
+        BlockHeight(5),
+        Authenticity::Verified,
+        NOW,
+    )
+}
+
+fn seen(arrival: Arrival, at: u64) -> Commit {
+    Commit::Observe(Observation {
+        steps: vec![Step::Arrival(arrival)],
+        cursor: serde_json::Value::Null,
+        final_through: None,
+        at,
+    })
+}
+
+async fn handle(store: &Store, id: i64) {
+    let mut done = outcome(InboxId(id), 0, 9, "pong");
+    done.sends.clear();
+    done.at = NOW;
+    assert!(!store.commit(Commit::Outcome(done)).await.unwrap().stale);
+}
+
+#[tokio::test]
+async fn an_id_is_remembered_for_as_long_as_it_counts() {
+    let (_dir, store, agents) = store(1).await;
+    let id = MessageId::new(NOW, [7; 10]);
+    let first = with_id(agents[0], id, "once");
+    assert_ne!(first.identity, first.digest.to_string());
+    store.commit(seen(first, NOW)).await.unwrap();
+    store
+        .commit(seen(arrival(agents[0], 1, 9, "no id", 5), NOW))
+        .await
+        .unwrap();
+    handle(&store, 1).await;
+    handle(&store, 2).await;
+    // Both were settled long before what is kept; the one with an id may come again.
+    let forget = |at| Commit::Forget { before: at, at };
+    let soon = NOW + MAX_ID_AGE_MS;
+    assert_eq!(store.commit(forget(soon)).await.unwrap().changed, 1);
+    let again = with_id(agents[0], id, "the same id, other words");
+    let receipt = store.commit(seen(again, soon)).await.unwrap();
+    assert_eq!((receipt.arrived, receipt.repeated), (0, 1));
+    // Once no message with that id would be taken any more, it is forgotten.
+    let late = NOW + MAX_ID_AGE_MS + MAX_ID_AHEAD_MS + 1;
+    assert_eq!(store.commit(forget(late)).await.unwrap().changed, 1);
+}

@@ -1,0 +1,332 @@
+//! What budgets pay for, what they get back, and what waits for them.
+
+use agentry::store::commit::{Allowance, PostResult, QueueTarget, Step};
+use agentry::store::list::{self, Filter, OutboxItem};
+use agentry::store::rows::{DAY_MS, Draft, Prepared, Spent, day_of};
+use agentry::store::{AgentId, Commit, OutboxId, Store, read};
+use agentry_protocol::BlockHeight;
+
+use super::{draft, observe, prepared, store};
+
+const DAY: u64 = 20_000;
+const NOW: u64 = DAY * DAY_MS + 1;
+
+/// A draft that costs this much, fee included.
+fn costing(origin: &str, cost: u64, unverified: bool) -> Draft {
+    Draft {
+        amount: cost - 10,
+        answers_unverified: unverified,
+        ..draft(origin, 9, "pong")
+    }
+}
+
+fn paid(from: u8, draft: &Draft, nonce: i64, day: u64) -> Prepared {
+    Prepared {
+        day,
+        ..prepared(from, draft, nonce)
+    }
+}
+
+async fn send(store: &Store, agent: AgentId, draft: Draft, signed: Option<Prepared>) -> OutboxId {
+    let commit = Commit::Send {
+        agent,
+        draft,
+        prepared: signed,
+        at: NOW,
+    };
+    store.commit(commit).await.unwrap().sends[0].id
+}
+
+async fn spent(store: &Store, agent: AgentId, day: u64) -> Spent {
+    store
+        .read(move |db| read::spent(db, agent, day))
+        .await
+        .unwrap()
+}
+
+async fn rows(store: &Store) -> Vec<OutboxItem> {
+    let filter = Filter {
+        limit: 100,
+        ..Filter::default()
+    };
+    store
+        .read(move |db| list::outbox(db, &filter))
+        .await
+        .unwrap()
+}
+
+const fn sum(all: u64, unverified: u64) -> Spent {
+    Spent { all, unverified }
+}
+
+#[tokio::test]
+async fn the_day_that_signs_pays_and_gets_back_what_fails() {
+    let (_dir, store, agents) = store(2).await;
+    let agent = agents[0];
+    let one = costing("control/1", 25, false);
+    let signed = paid(1, &one, 1, DAY);
+    let id = send(&store, agent, one, Some(signed)).await;
+    let other = costing("control/2", 10, true);
+    let signed = paid(1, &other, 2, DAY);
+    send(&store, agent, other, Some(signed)).await;
+    assert_eq!(spent(&store, agent, DAY).await, sum(35, 10));
+    assert_eq!(spent(&store, agents[1], DAY).await, sum(0, 0));
+    let failed = Commit::Post {
+        id,
+        result: PostResult::Failed {
+            reason: "no".to_owned(),
+        },
+        at: NOW + DAY_MS,
+    };
+    store.commit(failed.clone()).await.unwrap();
+    assert_eq!(spent(&store, agent, DAY).await, sum(10, 10));
+    // It fails once.
+    store.commit(failed).await.unwrap();
+    assert_eq!(spent(&store, agent, DAY).await, sum(10, 10));
+    // An operator has it posted again: the day on which he does pays.
+    let retry = Commit::Retry {
+        target: QueueTarget::Outbox(id),
+        at: NOW + DAY_MS,
+    };
+    let receipt = store.commit(retry).await.unwrap();
+    assert_eq!(receipt.reopened[0].charge.unwrap().day, DAY + 1);
+    assert_eq!(spent(&store, agent, DAY).await, sum(10, 10));
+    assert_eq!(spent(&store, agent, DAY + 1).await, sum(25, 0));
+}
+
+#[tokio::test]
+async fn a_draft_that_is_signed_anew_is_paid_for_once() {
+    let (_dir, store, agents) = store(1).await;
+    let agent = agents[0];
+    let one = costing("control/1", 10, false);
+    let id = send(&store, agent, one.clone(), Some(paid(1, &one, 1, DAY))).await;
+    let renounce = Commit::Renounce {
+        id,
+        reason: "spent".to_owned(),
+    };
+    store.commit(renounce).await.unwrap();
+    assert_eq!(spent(&store, agent, DAY).await, sum(0, 0));
+    let anew = Commit::Prepare {
+        prepared: vec![(id, paid(1, &one, 2, DAY + 1))],
+        at: NOW,
+    };
+    let receipt = store.commit(anew.clone()).await.unwrap();
+    assert!(receipt.sends[0].fresh);
+    assert!(!store.commit(anew).await.unwrap().sends[0].fresh);
+    assert_eq!(spent(&store, agent, DAY).await, sum(0, 0));
+    assert_eq!(spent(&store, agent, DAY + 1).await, sum(10, 0));
+}
+
+#[tokio::test]
+async fn a_reorganisation_neither_pays_back_nor_pays_twice() {
+    let (_dir, store, agents) = store(1).await;
+    let agent = agents[0];
+    let one = costing("control/1", 10, false);
+    let signed = paid(1, &one, 1, DAY);
+    send(&store, agent, one, Some(signed.clone())).await;
+    let seen = Step::Sighting {
+        agent,
+        hash: signed.hash,
+        digest: Some(signed.digest),
+        height: BlockHeight(8),
+        block_hash: None,
+    };
+    let withdrawn = Step::Withdrawn {
+        above: Some(BlockHeight(7)),
+    };
+    for step in [seen.clone(), withdrawn, seen] {
+        let receipt = store.commit(observe(vec![step])).await.unwrap();
+        assert!(receipt.recharged.is_empty());
+        assert_eq!(spent(&store, agent, DAY).await, sum(10, 0));
+    }
+}
+
+#[tokio::test]
+async fn what_was_given_up_and_is_mined_all_the_same_is_paid_for() {
+    let (_dir, store, agents) = store(1).await;
+    let agent = agents[0];
+    let one = costing("control/1", 10, true);
+    let signed = paid(1, &one, 1, DAY);
+    let id = send(&store, agent, one, Some(signed.clone())).await;
+    let result = PostResult::Failed {
+        reason: "no".to_owned(),
+    };
+    let at = NOW;
+    store.commit(Commit::Post { id, result, at }).await.unwrap();
+    let seen = Step::Sighting {
+        agent,
+        hash: signed.hash,
+        digest: Some(signed.digest),
+        height: BlockHeight(8),
+        block_hash: None,
+    };
+    let receipt = store.commit(observe(vec![seen.clone()])).await.unwrap();
+    let [charge] = receipt.recharged.as_slice() else {
+        panic!("{:?}", receipt.recharged)
+    };
+    assert_eq!(
+        (charge.agent, charge.cost, charge.unverified),
+        (agent, 10, true)
+    );
+    assert_eq!(spent(&store, agent, charge.day).await, sum(10, 10));
+    assert_eq!(charge.day, day_of(1_000), "the day on which it was seen");
+    let receipt = store.commit(observe(vec![seen])).await.unwrap();
+    assert!(receipt.recharged.is_empty(), "it is paid for once");
+}
+
+#[tokio::test]
+async fn what_waits_for_a_budget_lets_the_others_pass_and_has_its_turn_in_order() {
+    let (_dir, store, agents) = store(2).await;
+    let agent = agents[0];
+    let mut ids = Vec::new();
+    for (index, (cost, unverified)) in [
+        (50, false),
+        (20, true),
+        (20, false),
+        (10, true),
+        (40, false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let draft = costing(&format!("control/{index}"), cost, unverified);
+        ids.push(send(&store, agent, draft, None).await);
+    }
+    let other = send(&store, agents[1], draft("control/x", 9, "pong"), None).await;
+    let held = ids.iter().map(|id| (*id, "waits".to_owned())).collect();
+    assert_eq!(
+        store.commit(Commit::Hold { held }).await.unwrap().changed,
+        5
+    );
+    let queued = async || {
+        let page = store
+            .read(|db| read::queued(db, OutboxId(0), false, &[], 100))
+            .await
+            .unwrap();
+        page.iter().map(|draft| draft.id).collect::<Vec<_>>()
+    };
+    assert_eq!(queued().await, [other]);
+    assert_eq!(store.read(read::holding).await.unwrap(), [agent]);
+    let item = &rows(&store).await[0];
+    assert!(item.waits_for_budget);
+    assert_eq!(
+        (item.state.as_str(), item.reason.as_deref()),
+        ("queued", Some("waits"))
+    );
+    let release = |left, left_unverified, limit| Commit::Release {
+        allowances: vec![Allowance {
+            agent,
+            left,
+            left_unverified,
+        }],
+        limit,
+    };
+    // 50 does not fit; 20 and 40 do not fit together; of the answers to unproven senders the
+    // first that fits is the one for 10.
+    let receipt = store.commit(release(45, 15, 100)).await.unwrap();
+    assert_eq!(receipt.changed, 2);
+    assert_eq!(queued().await, [ids[2], ids[3], other]);
+    // Little by little.
+    let receipt = store.commit(release(1_000, 100, 1)).await.unwrap();
+    assert_eq!(receipt.changed, 2);
+    assert_eq!(queued().await, [ids[0], ids[1], ids[2], ids[3], other]);
+    let receipt = store.commit(release(1_000, 100, 1)).await.unwrap();
+    assert_eq!(receipt.changed, 1);
+    assert!(store.read(read::holding).await.unwrap().is_empty());
+    assert!(rows(&store).await.iter().all(|item| item.reason.is_none()));
+}
+
+#[tokio::test]
+async fn under_sequential_nonces_what_waits_for_a_budget_does_not_stop_what_does_not() {
+    let (_dir, store, agents) = store(1).await;
+    let dear = send(&store, agents[0], costing("control/1", 500, false), None).await;
+    let cheap = send(&store, agents[0], costing("control/2", 10, false), None).await;
+    let held = vec![(dear, "waits".to_owned())];
+    store.commit(Commit::Hold { held }).await.unwrap();
+    let page = store
+        .read(|db| read::queued(db, OutboxId(0), true, &[], 100))
+        .await
+        .unwrap();
+    assert_eq!(page.len(), 1);
+    assert_eq!(page[0].id, cheap);
+}
+
+#[tokio::test]
+async fn a_draft_whose_time_is_over_is_given_up_wherever_it_waits() {
+    let (_dir, store, agents) = store(1).await;
+    let until = |origin: &str, at| Draft {
+        expires_at: at,
+        ..draft(origin, 9, "pong")
+    };
+    let late = send(&store, agents[0], until("control/1", Some(NOW)), None).await;
+    let held = send(&store, agents[0], until("control/2", Some(NOW)), None).await;
+    send(&store, agents[0], until("control/3", Some(NOW + 1)), None).await;
+    send(&store, agents[0], until("control/4", None), None).await;
+    let held = vec![(held, "waits".to_owned())];
+    store.commit(Commit::Hold { held }).await.unwrap();
+    let lapsed = async |at| {
+        store
+            .read(move |db| read::has_lapsed(db, at))
+            .await
+            .unwrap()
+    };
+    assert!(!lapsed(NOW).await);
+    assert!(lapsed(NOW + 1).await);
+    let receipt = store.commit(Commit::Lapse { at: NOW + 1 }).await.unwrap();
+    assert_eq!(receipt.changed, 2);
+    assert!(!lapsed(NOW + 1).await);
+    assert!(store.read(read::holding).await.unwrap().is_empty());
+    let states: Vec<_> = rows(&store)
+        .await
+        .into_iter()
+        .map(|item| (item.state, item.waits_for_budget))
+        .collect();
+    let wanted = ["failed", "failed", "queued", "queued"].map(|state| (state.to_owned(), false));
+    assert_eq!(states, wanted);
+    // Nothing was paid for it, so nothing is paid back when it is dropped.
+    let dropped = Commit::Drop {
+        target: QueueTarget::Outbox(late),
+        at: NOW,
+    };
+    assert_eq!(store.commit(dropped).await.unwrap().changed, 1);
+    assert_eq!(spent(&store, agents[0], DAY).await, sum(0, 0));
+}
+
+#[tokio::test]
+async fn sums_that_no_column_holds_stay_at_the_most() {
+    let (_dir, store, agents) = store(1).await;
+    let most = i64::MAX.unsigned_abs();
+    for index in 0..2 {
+        let dear = costing(&format!("control/{index}"), most, false);
+        let signed = paid(1, &dear, index, DAY);
+        send(&store, agents[0], dear, Some(signed)).await;
+    }
+    assert_eq!(spent(&store, agents[0], DAY).await, sum(most, 0));
+}
+
+#[tokio::test]
+async fn days_are_remembered_whatever_the_clock_said_once() {
+    let (_dir, store, agents) = store(1).await;
+    // Ten years ahead for a moment, and much is forgotten then.
+    let days: Vec<u64> = (0..40).map(|day| DAY + day).chain([DAY + 3_650]).collect();
+    for (nonce, day) in days.iter().enumerate() {
+        let one = costing(&format!("control/{nonce}"), 10, false);
+        let signed = paid(1, &one, i64::try_from(nonce).unwrap(), *day);
+        send(&store, agents[0], one, Some(signed)).await;
+    }
+    let forget = Commit::Forget {
+        before: (DAY + 3_600) * DAY_MS,
+        at: (DAY + 3_650) * DAY_MS,
+    };
+    store.commit(forget).await.unwrap();
+    let known = store.read(|db| read::spending(db, 0)).await.unwrap();
+    let known: Vec<u64> = known.into_iter().map(|(_, day, _)| day).collect();
+    assert_eq!(known, days[days.len() - 32..]);
+    // What a forgotten day paid for is not paid back to a day that is not there.
+    let result = PostResult::Failed {
+        reason: "no".to_owned(),
+    };
+    let (id, at) = (OutboxId(1), NOW);
+    store.commit(Commit::Post { id, result, at }).await.unwrap();
+    assert_eq!(spent(&store, agents[0], DAY).await, sum(0, 0));
+}
