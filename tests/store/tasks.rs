@@ -2,7 +2,7 @@
 
 use agentry::store::commit::{Handled, Outcome, Step, TaskEnd};
 use agentry::store::read::{self, Lane};
-use agentry::store::rows::{EventRef, TaskId, TaskRow, TaskState};
+use agentry::store::rows::{EventId, EventRef, TaskId, TaskRow, TaskState};
 use agentry::store::{AgentId, Commit, InboxId, Store};
 use agentry_sdk::{TaskOutput, TaskStart};
 use proptest::prelude::*;
@@ -271,6 +271,39 @@ async fn a_failure_that_was_told_already_waits_for_no_task() {
     let settled = events(&store, "settled").await;
     assert_eq!(settled[0].0, "waiting");
     assert_eq!(settled[0].2["settlement"], "failed");
+}
+
+#[tokio::test]
+async fn a_task_is_forgotten_when_its_behaviour_was_told() {
+    let (_dir, store, _) = with_messages(1).await;
+    store
+        .commit(start(1, vec![task("a", "chat", None)]))
+        .await
+        .unwrap();
+    store.commit(begin(1, 0)).await.unwrap();
+    store.commit(end(1, 1, completed("x"))).await.unwrap();
+    let forget = Commit::Forget {
+        before: 5_000,
+        at: 5_000,
+    };
+    store.commit(forget.clone()).await.unwrap();
+    assert_eq!(row(&store, 1).await.result.as_deref(), Some("x"));
+    let told: i64 = store
+        .read(|db| {
+            db.query_row("SELECT id FROM event WHERE kind = 'task'", [], |row| {
+                row.get(0)
+            })
+        })
+        .await
+        .unwrap();
+    let outcome = Outcome {
+        behaviour: Some("tasks".to_owned()),
+        ..Outcome::nothing(EventRef::Event(EventId(told)), 0, 6_000)
+    };
+    assert!(!store.commit(Commit::Outcome(outcome)).await.unwrap().stale);
+    store.commit(forget).await.unwrap();
+    let found = store.read(|db| read::task(db, TaskId(1))).await.unwrap();
+    assert!(found.is_none());
 }
 
 #[tokio::test]

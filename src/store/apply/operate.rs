@@ -190,7 +190,14 @@ pub(super) fn forget(
            AND NOT EXISTS (SELECT 1 FROM event WHERE event.inbox = inbox.id)",
         params![before, time(ids_before)],
     )?;
-    receipt.changed += db.execute("DELETE FROM task WHERE ended_at < ?1", params![before])?;
+    // Its result is kept until its behaviour, which may be away, was told.
+    receipt.changed += db.execute(
+        "DELETE FROM task WHERE ended_at < ?1
+           AND NOT EXISTS (SELECT 1 FROM event WHERE event.agent = task.agent
+                           AND event.behaviour = task.behaviour AND event.name = task.key
+                           AND event.kind = 'task')",
+        params![before],
+    )?;
     receipt.changed += spending::forget(db)?;
     receipt.changed += db.execute("DELETE FROM outbox WHERE settled_at < ?1", params![before])?;
     receipt.changed += db.execute("DELETE FROM forged WHERE seen_at < ?1", params![before])?;
