@@ -46,9 +46,23 @@ impl From<&Found> for Standing {
     }
 }
 
+/// Something that was said.
+#[derive(Clone, Debug, Serialize)]
+pub struct Said {
+    /// What.
+    pub what: String,
+    /// Where it stands.
+    #[serde(rename = "transaction")]
+    pub standing: Standing,
+    /// How long after the beginning it was found there, in milliseconds.
+    pub after_ms: u64,
+}
+
 /// The proof of a conversation.
 #[derive(Clone, Debug, Serialize)]
 pub struct Evidence {
+    /// All of it, in order.
+    pub said: Vec<Said>,
     /// The ping.
     pub ping: Standing,
     /// The pong.
@@ -61,6 +75,8 @@ pub struct Evidence {
     pub nodes: Vec<String>,
     /// From the order to send the ping until the pinger's own node showed the pong.
     pub round_trip_ms: u64,
+    /// From the beginning to the end.
+    pub total_ms: u64,
 }
 
 /// All transactions in blocks `from ..= to` that `wanted` picks.

@@ -1,33 +1,35 @@
-//! The cross-node test, replayed for real: a ping from one agent through one node, the autonomous
-//! pong of another agent through another node, and the proof that both stand on the chain.
+//! The whole conversation of two agents, on two nodes, with evidence: they register and find each
+//! other by name, talk, ask how the other is, and hand a task over.
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`scene`] | the nodes and the two hosts |
 //! | [`evidence`] | what is looked for on the chain, and what was found |
+//! | `talk` | saying something, and waiting for what it leads to |
+//! | `modules` | the four parts of the conversation |
 
 pub mod evidence;
+mod modules;
 pub mod scene;
+mod talk;
 
 use std::time::{Duration, Instant};
 
 use agentry_chain::NodeError;
-use agentry_protocol::{BlockHeight, Json};
+use agentry_protocol::BlockHeight;
 
-use self::evidence::{Evidence, Found};
+use self::evidence::Evidence;
 use self::scene::Scene;
 pub use self::scene::{Place, SceneError};
-use crate::runtime::control::{self, Answer, ControlError, Request};
-use crate::runtime::send;
+use self::talk::Talk;
+use crate::runtime::control::ControlError;
+use crate::store::StoreError;
 
 /// What the one agent says.
 pub const PING: &str = "ping";
 
 /// What the other answers by itself.
 pub const PONG: &str = "pong";
-
-/// How often a node is asked whether something is there by now.
-const POLL: Duration = Duration::from_millis(20);
 
 /// A step of the conversation that has happened.
 #[derive(Clone, Debug)]
@@ -47,24 +49,17 @@ pub struct Step {
 pub async fn run(
     place: Place,
     limit: Duration,
-    mut tell: impl FnMut(Step),
+    tell: impl FnMut(Step),
 ) -> Result<Evidence, DemoError> {
     let began = Instant::now();
-    let deadline = began + limit;
-    let mut step = |what: &str, details: Vec<(&'static str, String)>| {
-        tell(Step {
-            what: what.to_owned(),
-            details,
-            after: began.elapsed(),
-        });
-    };
     // Nodes and hosts start on threads of their own; this one waits for nothing else.
     let scene = tokio::task::spawn_blocking(move || Scene::set(place))
         .await
         .map_err(|_| DemoError::Panicked)??;
+    let mut talk = Talk::new(&scene, began, limit, tell);
     // A node that does not answer now is asked for more than this below.
     let genesis = scene.nodes[0].block(BlockHeight(0)).await.ok().flatten();
-    step(
+    talk.step(
         "two nodes of one chain",
         vec![
             ("genesis node", scene.nodes[0].url().to_owned()),
@@ -75,103 +70,21 @@ pub async fn run(
             ),
         ],
     );
-    step(
-        "two agents, each with a wallet of its own",
+    talk.step(
+        "two agents, each with a wallet and a node of its own",
         vec![
             ("pinger", scene.pinger.to_string()),
             ("ponger", scene.ponger.to_string()),
         ],
     );
-    let from = scene.height(deadline).await?;
-    let asked = Instant::now();
-    let request = Request::Send {
-        from: "pinger".to_owned(),
-        message: Box::new(send::Request::new(
-            scene.ponger.clone(),
-            Json::string(PING),
-            format!("demo/{}/{}", std::process::id(), from.0),
-        )),
-    };
-    let answer = control::ask(&scene.pinger_store, &request).await?;
-    let ping_hash = match answer {
-        Answer::Queued {
-            hash: Some(hash), ..
-        } => hash,
-        other => return Err(DemoError::NotSent(format!("{other:?}"))),
-    };
-    step(
-        "the pinger has signed a ping and is posting it",
-        vec![
-            ("transaction", ping_hash.clone()),
-            ("posted to", scene.posted_to.clone()),
-        ],
-    );
-    let on_first = &scene.nodes[0];
-    let ping = evidence::wait(on_first, from, deadline, POLL, |found| {
-        found.hash.to_string() == ping_hash
-    })
-    .await?
-    .ok_or(DemoError::Missing {
-        what: "the ping",
-        node: on_first.url().to_owned(),
-        limit,
-    })?;
-    step(
-        "the ping stands in a block of the genesis node",
-        block(&ping),
-    );
-
-    let is_pong = |found: &Found| {
-        found.stored.from == scene.ponger
-            && found.stored.to == scene.pinger
-            && found.stored.payload.root().as_str() == Some(PONG)
-    };
-    let pong = evidence::wait(on_first, ping.height, deadline, POLL, is_pong)
-        .await?
-        .ok_or(DemoError::Missing {
-            what: "the pong",
-            node: on_first.url().to_owned(),
-            limit,
-        })?;
-    let mut details = vec![("transaction", pong.hash.to_string())];
-    details.extend(block(&pong));
-    step(
-        "the ponger has answered by itself; its pong stands in a block",
-        details,
-    );
-
-    let on_second = &scene.nodes[1];
-    let seen = evidence::wait(on_second, ping.height, deadline, POLL, |found| {
-        found.hash == pong.hash
-    })
-    .await?
-    .ok_or(DemoError::Missing {
-        what: "the pong, as the pinger's node shows it",
-        node: on_second.url().to_owned(),
-        limit,
-    })?;
-    let round_trip = asked.elapsed();
-    step("the pinger's own node has imported the pong", block(&seen));
-    let head = scene.height(deadline).await?;
-    let pongs = evidence::all(on_first, ping.height, head, is_pong).await?;
-    if pongs.len() != 1 {
-        return Err(DemoError::NotOnce { pongs: pongs.len() });
-    }
-    if !pong.stored.verify(&scene.ponger_key).is_valid() {
-        return Err(DemoError::NotSigned);
-    }
-    if seen.block_hash != pong.block_hash {
-        return Err(DemoError::Forked {
-            height: seen.height.0,
-        });
-    }
-    step(
-        "checked: one pong, signed by the ponger, in the same block on both nodes",
-        vec![("round trip", format!("{} ms", round_trip.as_millis()))],
-    );
+    modules::registration(&mut talk).await?;
+    let (ping, pong, round_trip) = modules::messaging(&mut talk).await?;
+    modules::retrieval(&mut talk).await?;
+    modules::task(&mut talk).await?;
     let evidence = Evidence {
-        ping: (&ping).into(),
-        pong: (&pong).into(),
+        ping,
+        pong,
+        said: talk.into_said(),
         pinger: scene.pinger.to_string(),
         ponger: scene.ponger.to_string(),
         nodes: scene
@@ -179,7 +92,8 @@ pub async fn run(
             .iter()
             .map(|node| node.url().to_owned())
             .collect(),
-        round_trip_ms: u64::try_from(round_trip.as_millis()).unwrap_or(u64::MAX),
+        round_trip_ms: millis(round_trip),
+        total_ms: millis(began.elapsed()),
     };
     tokio::task::spawn_blocking(move || drop(scene))
         .await
@@ -187,11 +101,8 @@ pub async fn run(
     Ok(evidence)
 }
 
-fn block(found: &Found) -> Vec<(&'static str, String)> {
-    vec![
-        ("height", found.height.to_string()),
-        ("block", found.block_hash.to_string()),
-    ]
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Why the conversation did not come about.
@@ -206,28 +117,42 @@ pub enum DemoError {
     /// A node could not be asked.
     #[error(transparent)]
     Node(#[from] NodeError),
-    /// The ping was not signed.
-    #[error("the ping was not signed at once: {0}")]
-    NotSent(String),
+    /// A runtime's store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A runtime would not do what it was asked.
+    #[error("a runtime did not do what it was asked: {0}")]
+    Refused(String),
     /// Something did not come.
-    #[error("{what} did not appear on {node} within {} s", limit.as_secs())]
+    #[error("{what} did not come about within {} s", limit.as_secs())]
     Missing {
         /// What.
-        what: &'static str,
-        /// Where it was looked for.
-        node: String,
+        what: String,
         /// How long.
         limit: Duration,
     },
-    /// The ping was answered several times.
-    #[error("the ping was answered {pongs} times")]
+    /// Something was said more than once.
+    #[error("{what} stands {count} times on the chain")]
     NotOnce {
+        /// What.
+        what: &'static str,
         /// How often.
-        pongs: usize,
+        count: usize,
     },
-    /// The pong's signature is wrong.
-    #[error("the pong is not signed by the ponger")]
-    NotSigned,
+    /// A signature is wrong.
+    #[error("{what} is not signed by whom it says")]
+    NotSigned {
+        /// What.
+        what: &'static str,
+    },
+    /// An answer says something else than it should.
+    #[error("{what} says something else: {said}")]
+    Other {
+        /// What.
+        what: &'static str,
+        /// What it says.
+        said: String,
+    },
     /// The nodes disagree.
     #[error("the nodes show different blocks at height {height}")]
     Forked {

@@ -15,7 +15,13 @@ use crate::runtime::host::{Host, HostError, HostOptions};
 use crate::wallet::{PasswordError, PasswordSource, WalletError, WalletStore};
 
 /// What each of the two wallets is given on nodes of our own, in AIT.
-const ENDOWMENT: u64 = 1_000;
+const ENDOWMENT: u64 = 10_000;
+
+/// What the second agent does. Its task is done by a program of the system; who may ask for it is
+/// known by his name in the directory.
+const WORK: &str = r#"{ kind = "ack" }, { kind = "pong" }, { kind = "status" },
+    { kind = "tasks", allow = ["pinger"], types = { shout = { executor = "command",
+      program = "tr", args = ["a-z", "A-Z"] } } }"#;
 
 /// How long a node has to answer before it is asked again.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -59,16 +65,14 @@ pub enum Place {
 pub struct Scene {
     /// The nodes: the one that makes blocks, and its follower.
     pub nodes: [NodeClient; 2],
-    /// Where the pinger's messages are posted.
-    pub posted_to: String,
     /// Who pings.
     pub pinger: Address,
     /// Who answers.
     pub ponger: Address,
     /// The key of who answers.
     pub ponger_key: PublicKey,
-    /// The store of the pinger's runtime, beside which its socket is.
-    pub pinger_store: PathBuf,
+    /// The stores of the runtimes, beside which their sockets are: the pinger's, the ponger's.
+    pub stores: [PathBuf; 2],
     // In the order in which they stop: hosts, nodes, folder.
     _hosts: [Host; 2],
     _devnets: Vec<Devnet>,
@@ -135,14 +139,13 @@ impl Scene {
             let (_keep, cancel) = watch::channel(false);
             Ok::<Host, SceneError>(Host::start(config, HostOptions::default(), cancel)?)
         };
-        let ponger = host("ponger", r#"{ kind = "pong" }"#, &urls[0], &submits[0])?;
+        let ponger = host("ponger", WORK, &urls[0], &submits[0])?;
         let pinger = host("pinger", "", &urls[1], &submits[1])?;
         Ok(Self {
-            posted_to: submits[1].clone(),
             pinger: cast.pinger_address.clone(),
             ponger: cast.ponger_address.clone(),
             ponger_key: cast.ponger.public_key(),
-            pinger_store: dir.path().join("pinger.db"),
+            stores: ["pinger.db", "ponger.db"].map(|store| dir.path().join(store)),
             nodes,
             _hosts: [ponger, pinger],
             _devnets: devnets,

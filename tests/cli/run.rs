@@ -300,11 +300,28 @@ fn commands_without_a_store_or_a_node_say_what_to_start() {
 #[test]
 fn a_demonstration_prints_its_evidence() {
     let world = World::new();
-    let evidence = world.json(&["demo", "--block-time", "50ms"]);
+    // As the demonstration has to pass it: a node that drops one transaction in five.
+    let fault = ["--fault", "silent-drop=0.2"];
+    let evidence = world.json(&["demo", "--block-time", "50ms", fault[0], fault[1]]);
     let height = |name: &str| evidence[name]["height"].as_u64().unwrap();
     assert!(height("pong") > height("ping"));
     assert!(evidence["ping"]["hash"].as_str().unwrap().starts_with("0x"));
     assert_eq!(evidence["nodes"].as_array().unwrap().len(), 2);
+    let said: Vec<&str> = evidence["said"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|said| said["what"].as_str().unwrap())
+        .collect();
+    let of = |part: &str| said.iter().filter(|what| what.starts_with(part)).count();
+    for (part, count) in [
+        ("registration", 2),
+        ("messaging", 4),
+        ("retrieval", 4),
+        ("task", 4),
+    ] {
+        assert_eq!(of(part), count, "{said:?}");
+    }
     world
         .run(&["demo", "--block-time", "1ms"])
         .failed(64, "the shortest is 50ms");

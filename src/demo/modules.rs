@@ -1,0 +1,260 @@
+//! The four parts of the conversation: registration, messaging, retrieval, and a task that is handed
+//! over.
+
+use std::time::Duration;
+
+use agentry_protocol::command::{AckStatus, ExecuteAiJob, StatusReport, Tag};
+use agentry_protocol::{Address, Envelope, KnownCommand, Payload};
+
+use super::evidence::{self, Found, Standing};
+use super::talk::{Talk, command};
+use super::{DemoError, PING, PONG, Step};
+use crate::runtime::clock::Clock;
+use crate::runtime::control::{Answer, CardWanted, Request};
+use crate::store::read;
+
+/// How long a card counts.
+const CARD_TTL_MS: u64 = 3_600_000;
+
+/// What the task is asked.
+const PROMPT: &str = "hello from the other node";
+
+/// Both agents announce themselves, and each finds the other by its name, on its own node.
+pub(super) async fn registration(talk: &mut Talk<'_, impl FnMut(Step)>) -> Result<(), DemoError> {
+    let from = talk.height().await?;
+    let agents = [
+        ("pinger", &talk.scene.pinger),
+        ("ponger", &talk.scene.ponger),
+    ];
+    for (who, (name, _)) in agents.iter().enumerate() {
+        let card = CardWanted {
+            name: None,
+            description: Some("an agent of the demonstration".to_owned()),
+            capabilities: None,
+            commands: None,
+            ttl_ms: CARD_TTL_MS,
+        };
+        let agent = (*name).to_owned();
+        talk.ask(who, &Request::Register { agent, card }).await?;
+    }
+    for (who, (name, address)) in agents.into_iter().enumerate() {
+        let announced = talk
+            .find(&format!("the {name}'s card"), 0, from, |found| {
+                let said = Envelope::read(&found.stored.payload).payload;
+                found.stored.from == *address
+                    && found.stored.to == *address
+                    && matches!(command(&said), Some(KnownCommand::Announce(_)))
+            })
+            .await?;
+        // The other's runtime has it from its own node.
+        let other = 1 - who;
+        let found = named(talk, other, name).await?;
+        if found != *address {
+            return Err(DemoError::Other {
+                what: "the directory",
+                said: format!("{name} is {found}"),
+            });
+        }
+        let readers = ["pinger", "ponger"];
+        talk.stands(
+            &format!(
+                "registration: the {name} is announced, and the {} finds it by name",
+                readers[other]
+            ),
+            &announced,
+            vec![("address", found.to_string())],
+        );
+    }
+    Ok(())
+}
+
+/// The address that a runtime's directory has for a name.
+async fn named(
+    talk: &Talk<'_, impl FnMut(Step)>,
+    who: usize,
+    name: &'static str,
+) -> Result<Address, DemoError> {
+    let now_ms = Clock::default().now_ms();
+    talk.read(&format!("{name} in the directory"), who, move |db| {
+        let counts = |card: &agentry_sdk::Card| card.card.check_time(now_ms).is_ok();
+        Ok(read::cards_named(db, name)?
+            .into_iter()
+            .map(|announced| announced.card)
+            .find(counts)
+            .map(|card| card.address))
+    })
+    .await
+}
+
+/// A ping, its pong, and both acknowledgments of it.
+pub(super) async fn messaging(
+    talk: &mut Talk<'_, impl FnMut(Step)>,
+) -> Result<(Standing, Standing, Duration), DemoError> {
+    let ponger = named(talk, 0, "ponger").await?;
+    let ping = Payload::Text(PING.to_owned());
+    let sent = talk.say("the ping", &ponger, &ping, false).await?;
+    let ping = sent.found;
+    talk.stands("messaging: a ping stands in a block", &ping, Vec::new());
+    let is_pong = |said: &Payload| matches!(said, Payload::Text(text) if text == PONG);
+    let pong = talk.answer("the pong", &ping, is_pong).await?;
+    talk.stands(
+        "messaging: the ponger has answered by itself",
+        &pong,
+        Vec::new(),
+    );
+    acknowledged(talk, "messaging", &ping).await?;
+    let seen = talk
+        .find("the pong", 1, ping.height, |found| found.hash == pong.hash)
+        .await?;
+    let round_trip = sent.asked.elapsed();
+    if seen.block_hash != pong.block_hash {
+        return Err(DemoError::Forked {
+            height: seen.height.0,
+        });
+    }
+    let head = talk.height().await?;
+    let pongs = evidence::all(&talk.scene.nodes[0], ping.height, head, |found| {
+        found.stored.from == talk.scene.ponger
+            && is_pong(&Envelope::read(&found.stored.payload).payload)
+    })
+    .await?;
+    if pongs.len() != 1 {
+        return Err(DemoError::NotOnce {
+            what: "the pong",
+            count: pongs.len(),
+        });
+    }
+    if !pong.stored.verify(&talk.scene.ponger_key).is_valid() {
+        return Err(DemoError::NotSigned { what: "the pong" });
+    }
+    talk.step(
+        "checked: one pong, signed by the ponger, in the same block on both nodes",
+        vec![("round trip", format!("{} ms", round_trip.as_millis()))],
+    );
+    Ok(((&ping).into(), (&pong).into(), round_trip))
+}
+
+/// Waits for the ponger's word that it acted on a message.
+async fn acknowledged(
+    talk: &mut Talk<'_, impl FnMut(Step)>,
+    part: &str,
+    message: &Found,
+) -> Result<(), DemoError> {
+    for (status, word) in [
+        (AckStatus::Received, "has received it"),
+        (AckStatus::Done, "has acted on it"),
+    ] {
+        let is_ack = |said: &Payload| matches!(command(said), Some(KnownCommand::Ack(ack)) if ack.status == status);
+        let ack = talk
+            .answer(&format!("ACK {status}"), message, is_ack)
+            .await?;
+        let what = format!("{part}: ACK {status}, the ponger {word}");
+        talk.stands(&what, &ack, Vec::new());
+    }
+    Ok(())
+}
+
+/// A question about the ponger's state, and its answer as it arrived in the pinger's inbox.
+pub(super) async fn retrieval(talk: &mut Talk<'_, impl FnMut(Step)>) -> Result<(), DemoError> {
+    let ponger = named(talk, 0, "ponger").await?;
+    let question = KnownCommand::StatusReport(StatusReport::default()).to_payload();
+    let sent = talk
+        .say("the STATUS_REPORT", &ponger, &question, false)
+        .await?;
+    talk.stands(
+        "retrieval: a STATUS_REPORT is sent",
+        &sent.found,
+        Vec::new(),
+    );
+    let is_status = |said: &Payload| matches!(command(said), Some(KnownCommand::Status(_)));
+    let status = talk.answer("the STATUS", &sent.found, is_status).await?;
+    // From the pinger's own inbox: what its runtime has verified.
+    let hash = status.hash.to_string();
+    let authenticity: String = talk
+        .read("the STATUS in the pinger's inbox", 0, |db| {
+            let mut statement =
+                db.prepare("SELECT authenticity FROM inbox WHERE hash = ?1 AND state = 'handled'")?;
+            let mut rows = statement.query([&hash])?;
+            rows.next()?.map(|row| row.get(0)).transpose()
+        })
+        .await?;
+    let said = Envelope::read(&status.stored.payload).payload;
+    let details = match command(&said) {
+        Some(KnownCommand::Status(status)) => vec![
+            ("agent", or_dash(status.agent.as_ref())),
+            ("version", or_dash(status.version.as_ref())),
+            (
+                "can",
+                status
+                    .capabilities
+                    .as_slice()
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            ),
+            ("sender", authenticity),
+        ],
+        _ => Vec::new(),
+    };
+    talk.stands(
+        "retrieval: the STATUS is in the pinger's inbox",
+        &status,
+        details,
+    );
+    acknowledged(talk, "retrieval", &sent.found).await
+}
+
+fn or_dash(tag: Option<&Tag>) -> String {
+    tag.map_or_else(|| "-".to_owned(), ToString::to_string)
+}
+
+/// A task, sealed, that a program does; its result, sealed.
+pub(super) async fn task(talk: &mut Talk<'_, impl FnMut(Step)>) -> Result<(), DemoError> {
+    let ponger = named(talk, 0, "ponger").await?;
+    let refused = |error: &dyn std::fmt::Display| DemoError::Refused(error.to_string());
+    let job = ExecuteAiJob {
+        kind: "shout".parse().map_err(|error| refused(&error))?,
+        prompt: Some(PROMPT.parse().map_err(|error| refused(&error))?),
+        model: None,
+        params: None,
+        deadline: None,
+    };
+    let job = KnownCommand::ExecuteAiJob(job).to_payload();
+    let sent = talk.say("the job", &ponger, &job, true).await?;
+    talk.stands(
+        "task: a sealed job is handed over",
+        &sent.found,
+        vec![("asks", PROMPT.to_owned())],
+    );
+    let is_sealed = |said: &Payload| matches!(command(said), Some(KnownCommand::Sealed(_)));
+    let result = talk.answer("the result", &sent.found, is_sealed).await?;
+    let hash = result.hash.to_string();
+    let row: i64 = talk
+        .read("the result in the pinger's inbox", 0, |db| {
+            let mut statement = db.prepare("SELECT id FROM inbox WHERE hash = ?1")?;
+            let mut rows = statement.query([&hash])?;
+            rows.next()?.map(|row| row.get(0)).transpose()
+        })
+        .await?;
+    let opened = match talk.ask(0, &Request::Open { inbox: row }).await? {
+        Answer::Opened { payload } => payload,
+        other => return Err(DemoError::Refused(format!("{other:?}"))),
+    };
+    let text = match command(&Payload::read(&opened)) {
+        Some(KnownCommand::JobComplete(complete)) => complete.result.text().to_owned(),
+        _ => opened.to_compact(),
+    };
+    if !text.contains(&PROMPT.to_uppercase()) {
+        return Err(DemoError::Other {
+            what: "the result",
+            said: text,
+        });
+    }
+    talk.stands(
+        "task: a program has done it; its result came sealed, and the pinger opened it",
+        &result,
+        vec![("result", text.trim().to_owned())],
+    );
+    acknowledged(talk, "task", &sent.found).await
+}

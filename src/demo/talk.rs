@@ -1,0 +1,220 @@
+//! Saying something, and waiting for what it leads to.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use agentry_protocol::{
+    Address, BlockHeight, Envelope, Json, KnownCommand, Payload, TransactionHash,
+};
+use rusqlite::Connection;
+
+use super::evidence::{self, Found, Said};
+use super::scene::Scene;
+use super::{DemoError, Step, millis};
+use crate::runtime::control::{self, Answer, Request};
+use crate::runtime::send;
+use crate::store::{StoreError, open_for_reading};
+
+/// How often it is looked whether something is there by now.
+const POLL: Duration = Duration::from_millis(20);
+
+/// How long an acknowledgment may take before a message is sent again: longer than a node needs
+/// that loses a transaction.
+const ACK_WITHIN_MS: u64 = 10_000;
+
+/// How often a message is sent again.
+const RESENDS: u32 = 5;
+
+/// A conversation under way.
+pub(super) struct Talk<'a, T> {
+    pub(super) scene: &'a Scene,
+    began: Instant,
+    limit: Duration,
+    tell: T,
+    said: Vec<Said>,
+    asked: u32,
+}
+
+/// A message that was sent.
+pub(super) struct Sent {
+    /// Its transaction, as it stands in a block.
+    pub(super) found: Found,
+    /// When it was asked for.
+    pub(super) asked: Instant,
+}
+
+impl<'a, T: FnMut(Step)> Talk<'a, T> {
+    pub(super) fn new(scene: &'a Scene, began: Instant, limit: Duration, tell: T) -> Self {
+        Self {
+            scene,
+            began,
+            limit,
+            tell,
+            said: Vec::new(),
+            asked: 0,
+        }
+    }
+
+    /// What was said so far, as it stands on the chain.
+    pub(super) fn into_said(self) -> Vec<Said> {
+        self.said
+    }
+
+    fn deadline(&self) -> Instant {
+        self.began + self.limit
+    }
+
+    pub(super) fn missing(&self, what: impl Into<String>) -> DemoError {
+        DemoError::Missing {
+            what: what.into(),
+            limit: self.limit,
+        }
+    }
+
+    /// Tells that something has happened.
+    pub(super) fn step(&mut self, what: &str, details: Vec<(&'static str, String)>) {
+        (self.tell)(Step {
+            what: what.to_owned(),
+            details,
+            after: self.began.elapsed(),
+        });
+    }
+
+    /// Tells of a transaction that stands in a block, and keeps it as evidence.
+    pub(super) fn stands(&mut self, what: &str, found: &Found, more: Vec<(&'static str, String)>) {
+        let mut details = vec![
+            ("transaction", found.hash.to_string()),
+            ("height", found.height.to_string()),
+            ("block", found.block_hash.to_string()),
+        ];
+        details.extend(more);
+        self.said.push(Said {
+            what: what.to_owned(),
+            standing: found.into(),
+            after_ms: millis(self.began.elapsed()),
+        });
+        self.step(what, details);
+    }
+
+    /// The height of the node that makes blocks.
+    pub(super) async fn height(&self) -> Result<BlockHeight, DemoError> {
+        Ok(self.scene.height(self.deadline()).await?)
+    }
+
+    /// Waits for a transaction in a block, from a height on.
+    pub(super) async fn find(
+        &self,
+        what: &str,
+        node: usize,
+        from: BlockHeight,
+        wanted: impl Fn(&Found) -> bool,
+    ) -> Result<Found, DemoError> {
+        evidence::wait(&self.scene.nodes[node], from, self.deadline(), POLL, wanted)
+            .await?
+            .ok_or_else(|| self.missing(format!("{what} on {}", self.scene.nodes[node].url())))
+    }
+
+    /// Waits for the answer of the ponger to a transaction that says what is wanted.
+    pub(super) async fn answer(
+        &self,
+        what: &str,
+        to: &Found,
+        wanted: impl Fn(&Payload) -> bool,
+    ) -> Result<Found, DemoError> {
+        let ponger = &self.scene.ponger;
+        self.find(what, 0, to.height, |found| {
+            let envelope = Envelope::read(&found.stored.payload);
+            found.stored.from == *ponger
+                && envelope.header().and_then(|header| header.re) == Some(to.hash)
+                && wanted(&envelope.payload)
+        })
+        .await
+    }
+
+    /// Has the pinger say something to whoever has a name in the directory, asks for an
+    /// acknowledgment, and waits until it stands in a block.
+    pub(super) async fn say(
+        &mut self,
+        what: &str,
+        to: &Address,
+        payload: &Payload,
+        seal: bool,
+    ) -> Result<Sent, DemoError> {
+        self.asked += 1;
+        let payload = match payload {
+            Payload::Text(text) => Json::string(text.as_str()),
+            Payload::Command(command) => command.body.clone(),
+            Payload::Opaque(json) => json.clone(),
+        };
+        let from = self.height().await?;
+        let key = format!("demo/{}/{}", std::process::id(), self.asked);
+        let request = Request::Send {
+            from: "pinger".to_owned(),
+            message: Box::new(send::Request {
+                ack: Some(send::Ack {
+                    request: "done".to_owned(),
+                    within_ms: ACK_WITHIN_MS,
+                    resends: RESENDS,
+                }),
+                seal,
+                ..send::Request::new(to.clone(), payload, key)
+            }),
+        };
+        let asked = Instant::now();
+        let row = match self.ask(0, &request).await? {
+            Answer::Queued { outbox, .. } => outbox,
+            other => return Err(DemoError::Refused(format!("{other:?}"))),
+        };
+        let hash = self.signed(what, row).await?;
+        let found = self.find(what, 0, from, |found| found.hash == hash).await?;
+        Ok(Sent { found, asked })
+    }
+
+    /// The hash of a row of the pinger's outbox, once it is signed.
+    async fn signed(&self, what: &str, row: i64) -> Result<TransactionHash, DemoError> {
+        self.read(what, 0, move |db| {
+            let hash: Option<String> =
+                db.query_row("SELECT hash FROM outbox WHERE id = ?1", [row], |row| {
+                    row.get(0)
+                })?;
+            Ok(hash.and_then(|hash| hash.parse().ok()))
+        })
+        .await
+    }
+
+    /// Asks a runtime: 0 is the pinger's, 1 the ponger's.
+    pub(super) async fn ask(&self, who: usize, request: &Request) -> Result<Answer, DemoError> {
+        match control::ask(&self.scene.stores[who], request).await? {
+            Answer::Refused { reason } => Err(DemoError::Refused(reason)),
+            answer => Ok(answer),
+        }
+    }
+
+    /// Waits until a query over a runtime's store finds something.
+    pub(super) async fn read<V>(
+        &self,
+        what: &str,
+        who: usize,
+        query: impl Fn(&Connection) -> rusqlite::Result<Option<V>>,
+    ) -> Result<V, DemoError> {
+        let store: &Path = &self.scene.stores[who];
+        loop {
+            let db = open_for_reading(store)?;
+            if let Some(found) = query(&db).map_err(StoreError::from)? {
+                return Ok(found);
+            }
+            if Instant::now() >= self.deadline() {
+                return Err(self.missing(what));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+/// The command that a payload is, if agentry knows it.
+pub(super) fn command(payload: &Payload) -> Option<KnownCommand> {
+    match payload {
+        Payload::Command(command) => KnownCommand::read(command).ok().flatten(),
+        Payload::Text(_) | Payload::Opaque(_) => None,
+    }
+}
