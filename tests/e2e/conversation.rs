@@ -2,9 +2,11 @@
 //! mined once; acknowledgments, status, tasks done by real programs, and resends included.
 
 use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use agentry::runtime::kill::Point;
 use agentry_devnet::NoncePolicy;
 use agentry_protocol::command::{ExecuteAiJob, Prompt, StatusReport};
 use agentry_protocol::{
@@ -60,9 +62,14 @@ impl<'a> Conversation<'a> {
 
     /// Asks an agent something, now and then in two transactions.
     fn ask(&self, dice: &mut Dice) {
+        let question = dice.pick(&[Question::Ping, Question::Status, Question::Job]);
+        self.ask_for(question, dice);
+    }
+
+    /// As [`Self::ask`], this.
+    fn ask_for(&self, question: Question, dice: &mut Dice) {
         let agent = &self.world.agents[dice.below(self.world.agents.len())];
         let wallet = self.world.fresh();
-        let question = dice.pick(&[Question::Ping, Question::Status, Question::Job]);
         let payload = match question {
             Question::Ping => Payload::Text("ping".to_owned()),
             Question::Status => KnownCommand::StatusReport(StatusReport::default()).to_payload(),
@@ -276,6 +283,32 @@ fn every_behaviour_answers_once_through_kills_over_rpc_with_sequential_nonces() 
         NoncePolicy::Sequential,
         5,
     );
+}
+
+/// Kills at each point of a task's way, at its first and second passing.
+#[test]
+fn a_job_is_answered_once_through_kills_at_every_point_of_its_way() {
+    let test = "a_job_is_answered_once_through_kills_at_every_point_of_its_way";
+    let mut dice = Dice::new(test);
+    let world = world(test, &mut dice, Source::Db, NoncePolicy::Ignored);
+    let conversation = Conversation::with(&world);
+    for point in Point::TASKS {
+        for passing in 1..=2 {
+            let wish = format!("{}:{passing}", point.as_str());
+            let mut runtime = world.spawn(&[], &[("AGENTRY_KILL_AT", &wish)]);
+            let death = within(PATIENCE, || {
+                conversation.ask_for(Question::Job, &mut dice);
+                std::thread::sleep(world.chain.block_time());
+                runtime.ended()
+            });
+            let death = death.unwrap_or_else(|| panic!("{wish} was not reached"));
+            assert_eq!(death.signal(), Some(9), "{wish}: {death}");
+            let runtime = world.run();
+            conversation.settle();
+            runtime.kill();
+        }
+    }
+    conversation.finish(world.run());
 }
 
 #[test]

@@ -23,6 +23,9 @@ use crate::store::{Commit, StoreError};
 /// because the clock was set, or because a behaviour is back, is found then.
 const REST: Duration = Duration::from_secs(30);
 
+/// How many tasks of a lane are looked at: what more is due is found by the next look.
+const LANE: usize = 32;
+
 /// How many missed deadlines are stored at a time.
 const DEADLINES: usize = 64;
 
@@ -211,7 +214,7 @@ impl Schedule {
                 let waiting = if room == 0 {
                     Vec::new()
                 } else {
-                    read::waiting_tasks(db, now, room)?
+                    read::waiting_tasks(db, now, room.min(LANE))?
                 };
                 Ok(Look { waiting, deadlines })
             })
