@@ -7,6 +7,18 @@
 //! | `process` | [`process`] | has a program in any language decide |
 //! | `status` | [`status`] | answers `STATUS_REPORT` with how the agent is |
 //! | `tasks` | [`tasks`] | does the jobs that others ask for |
+//!
+//! | executor of `tasks` | module | what does the job |
+//! |---|---|---|
+//! | `command` | [`executors::command`] | a program |
+//! | `http` | [`executors::http`] | a model behind an OpenAI-compatible endpoint |
+//!
+//! | module | what else it holds |
+//! |---|---|
+//! | [`confine`] | running programs within limits; the helper that a binary with `command` calls |
+//! | [`units`] | lengths of time and of data in agents.toml |
+//!
+//! The keys of each are also in `docs/behaviours.md`, which is tested against them.
 
 pub mod ack;
 pub mod confine;
@@ -19,7 +31,7 @@ pub mod units;
 
 use agentry_sdk::Registry;
 
-/// Every kind of this crate: the complete list.
+/// Every kind of this crate, and every executor: the complete list.
 pub fn builtins() -> Registry {
     Registry::new()
         .with::<ack::Acknowledger>()

@@ -23,7 +23,7 @@
 //! | `answer` | what is said to whoever asked |
 //!
 //! A job that is taken becomes a task of the runtime: durable from the commit that takes it, done
-//! by the executor of its type, answered once. Its key is the hash of the
+//! by the [executor](crate::executors) of its type, answered once. Its key is the hash of the
 //! transaction that asked for it, and not the message's id: an id is public once it was sent, so
 //! another sender could use it first. What is answered names the job by its id all the same.
 //!

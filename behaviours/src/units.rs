@@ -165,6 +165,24 @@ mod tests {
         assert_eq!(Time::seconds(90).to_string(), "1m 30s");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn what_is_shown_reads_back(bytes: u64, seconds in 0..10_000_000_u64) {
+            let shown = serde_json::Value::from(Bytes(bytes).to_string());
+            proptest::prop_assert_eq!(serde_json::from_value::<Bytes>(shown).unwrap(), Bytes(bytes));
+            let time = Time::seconds(seconds);
+            let shown = serde_json::Value::from(time.to_string());
+            proptest::prop_assert_eq!(serde_json::from_value::<Time>(shown).unwrap(), time);
+        }
+
+        #[test]
+        fn no_text_is_too_odd(text: String) {
+            let value = serde_json::Value::from(text);
+            let _ = serde_json::from_value::<Bytes>(value.clone());
+            let _ = serde_json::from_value::<Time>(value);
+        }
+    }
+
     #[test]
     fn what_is_out_of_bounds_is_said_with_the_bounds() {
         let bounds = (Bytes(1), Bytes(1 << 20));

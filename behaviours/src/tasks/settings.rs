@@ -53,7 +53,7 @@ const fn default_max_jobs() -> usize {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TypeSettings {
-    /// Which executor does it.
+    /// Which [executor](crate::executors) does it.
     pub executor: String,
     /// How many run at the same time. From 1 to 1,024. Default 1.
     #[serde(default = "default_concurrency")]

@@ -17,6 +17,10 @@ pub(crate) const TESTS: &[Test] = &[
         one_that_ignores_signals_is_ended,
     ),
     (
+        "one_that_stops_its_watcher_is_ended",
+        one_that_stops_its_watcher_is_ended,
+    ),
+    (
         "what_detaches_itself_is_ended",
         what_detaches_itself_is_ended,
     ),
@@ -78,6 +82,10 @@ fn one_that_ignores_signals_is_ended() {
         "trap '' TERM INT HUP QUIT USR1; echo > mess; while true; do sleep 1; done",
         2,
     );
+}
+
+fn one_that_stops_its_watcher_is_ended() {
+    dropped("kill -STOP $PPID; while true; do sleep 1; done", 2);
 }
 
 fn what_detaches_itself_is_ended() {

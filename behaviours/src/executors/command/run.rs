@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use agentry_sdk::{Desk, Task, TaskError};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::UnixStream;
@@ -30,6 +31,17 @@ struct Running {
     /// What the watcher waits on.
     lifeline: UnixStream,
     folder: PathBuf,
+}
+
+impl Drop for Running {
+    /// A program may have stopped its watcher, which then would not see that it is over.
+    fn drop(&mut self) {
+        let watcher = self.child.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(watcher) = watcher.and_then(Pid::from_raw) {
+            // It is there for as long as the child was not waited for; the runtime does that.
+            let _ = kill_process(watcher, Signal::CONT);
+        }
+    }
 }
 
 /// Runs the program on an input; its output.
@@ -125,9 +137,9 @@ fn judge(command: &Command, output: Vec<u8>, end: End) -> Result<String, TaskErr
 }
 
 /// The signal at `RLIMIT_CPU`.
-const XCPU: i32 = rustix::process::Signal::XCPU.as_raw();
+const XCPU: i32 = Signal::XCPU.as_raw();
 /// The signal at `RLIMIT_FSIZE`.
-const XFSZ: i32 = rustix::process::Signal::XFSZ.as_raw();
+const XFSZ: i32 = Signal::XFSZ.as_raw();
 
 async fn start(command: &Command, input: Vec<u8>) -> io::Result<Running> {
     let scratch = command.scratch.clone();
@@ -172,7 +184,7 @@ fn prepare(scratch: &Path, input: &[u8]) -> io::Result<TempDir> {
 /// Does what a watcher that was ended left undone.
 async fn clean_up(task: &Task, mut running: Running) {
     let watcher = running.child.wait().await.ok();
-    let folder = running.folder;
+    let folder = std::mem::take(&mut running.folder);
     let cleaned = tokio::task::spawn_blocking(move || {
         let ended = end_orphans(&work_in(&folder));
         (ended, std::fs::remove_dir_all(&folder))
