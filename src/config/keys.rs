@@ -281,7 +281,7 @@ pub const DIRECTORY: Table = Table {
         "from",
         Holds::Integer,
         None,
-        "the height from which cards are read in a new store; default: where the store begins",
+        "the height from which cards are read, also where agents begin later; default: where the store begins",
     )],
 };
 

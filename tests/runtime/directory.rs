@@ -10,7 +10,8 @@ use agentry::runtime::directory::Registration;
 use agentry::store::list::{self, Filter};
 use agentry::store::{open_for_reading, read};
 use agentry::{Host, HostOptions};
-use agentry_devnet::Devnet;
+use agentry_chain::{NodeClient, NodeOptions};
+use agentry_devnet::{Devnet, DevnetConfig, Fault, Faults};
 use agentry_protocol::command::CARD_MAX_AHEAD_MS;
 use agentry_protocol::header::Header;
 use agentry_protocol::{
@@ -35,6 +36,11 @@ struct Neighbour {
 impl Neighbour {
     /// `chain` are further keys of `[chain]`, `more` further tables.
     fn start(stage: &Stage, chain: &str, more: &str) -> Self {
+        Self::at(&stage.devnet, chain, more)
+    }
+
+    /// On another node.
+    fn at(node: &Devnet, chain: &str, more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let text = format!(
             "[chain]\nid = \"ait-devnet\"\nrpc = \"{}\"\n{chain}\n\
@@ -42,7 +48,7 @@ impl Neighbour {
              [wallets]\nkeystore_dir = \"keystore\"\npassword_file = \"keystore/.password\"\n\
              [[agent]]\nname = \"neighbour\"\nwallet = \"nine\"\n\
              behaviours = [{{ kind = \"asker\" }}]\n{more}\n",
-            stage.devnet.url()
+            node.url()
         );
         let keystore = dir.path().join("keystore");
         agentry::wallet::ensure_password_file(&keystore.join(".password")).unwrap();
@@ -424,6 +430,50 @@ async fn old_blocks_are_read_for_their_cards_alone() {
         without.until_named(&[]).await;
         with.until_named(&all).await;
     }
+}
+
+/// A follower that lost the transactions of its blocks shows them in its database's metadata, and
+/// over RPC not at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn old_blocks_that_cannot_be_read_whole_are_reported() {
+    let stage = Stage::set("", "", "");
+    announce(&stage, 2, "old").await;
+    stage.blocks(3).await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut faults = Faults::none();
+    faults.set(Fault::ImportLosesTransactions);
+    let follower = Devnet::start(DevnetConfig {
+        dir: dir.path().join("node"),
+        block_time: Duration::from_millis(50),
+        follow: Some(stage.devnet.url()),
+        faults,
+        ..DevnetConfig::default()
+    })
+    .unwrap();
+    let node = NodeClient::new(&follower.url(), NodeOptions::default()).unwrap();
+    let goal = stage.node.head().await.unwrap().unwrap().height;
+    let deadline = Instant::now() + PATIENCE;
+    while node
+        .head()
+        .await
+        .unwrap()
+        .is_none_or(|head| head.height < goal)
+    {
+        assert!(Instant::now() < deadline, "the follower does not follow");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let from_0 = "[directory]\nfrom = 0\n";
+    let over_db = Neighbour::at(&follower, &db(&follower), from_0);
+    over_db.until_named(&["old"]).await;
+    let over_rpc = Neighbour::at(&follower, "", from_0);
+    over_rpc.until_known_from(0).await;
+    assert_eq!(over_rpc.names(), [""; 0]);
+    let gaps = |neighbour: &Neighbour| {
+        let db = open_for_reading(&neighbour.store()).unwrap();
+        read::counts(&db).unwrap().gaps
+    };
+    assert!(gaps(&over_rpc) > 0);
+    assert_eq!(gaps(&over_db), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

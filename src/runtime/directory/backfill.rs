@@ -55,6 +55,15 @@ pub struct Plan {
     cursor: Option<Cursor>,
 }
 
+#[cfg(test)]
+impl Plan {
+    /// From where to where, and how far it is.
+    pub(super) fn span(&self) -> (BlockHeight, BlockHeight, Option<BlockHeight>) {
+        let at = self.cursor.as_ref().and_then(Cursor::height);
+        (self.from, self.to, at)
+    }
+}
+
 /// Where a reading stands, as the store keeps it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Progress {

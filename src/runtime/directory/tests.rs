@@ -575,3 +575,82 @@ fn what_cannot_be_a_card_is_no_card() {
         assert_eq!(found, None);
     }
 }
+
+/// A position that has read up to `tip`, of a reading that began at `origin`.
+fn position(origin: u64, tip: Option<u64>) -> agentry_chain::Cursor {
+    let hash = format!("0x{}", "ab".repeat(32));
+    serde_json::from_value(serde_json::json!({
+        "version": 1, "kind": "db", "genesis": null,
+        "origin": { "height": origin, "lowers": true },
+        "tip": tip.map(|height| serde_json::json!({ "height": height, "hash": hash, "tx_count": 0 })),
+        "transactions": { "id": 0, "print": 0 }, "blocks": { "id": 0, "print": 0 },
+        "gaps": [], "trail": "",
+    }))
+    .unwrap()
+}
+
+#[tokio::test]
+async fn what_is_to_be_read_follows_from_what_is_known() {
+    let stage = Stage::new().await;
+    let from = |height| Some(BlockHeight(height));
+    let plan = async |wanted, watcher: &agentry_chain::Cursor| {
+        let plan = backfill::plan(&stage.store, wanted, watcher, NOW).await;
+        plan.unwrap().map(|plan| plan.span())
+    };
+    let known = async || stage.store.read(read::surveyed).await.unwrap().from;
+
+    // A new store that begins at the head, block 99.
+    let watcher = position(100, Some(99));
+    assert_eq!(plan(None, &watcher).await, None);
+    assert_eq!(known().await, from(100));
+    let (low, high) = (BlockHeight(10), BlockHeight(100));
+    assert_eq!(plan(from(10), &watcher).await, Some((low, high, None)));
+    assert_eq!(plan(from(100), &watcher).await, None);
+    // Later starts: the watcher has gone on, and what is missing is the same.
+    let watcher = position(100, Some(500));
+    assert_eq!(plan(from(10), &watcher).await, Some((low, high, None)));
+
+    // A reading that has stopped on the way goes on; one from elsewhere begins anew.
+    let at = position(10, Some(42));
+    let progress = serde_json::json!({ "from": 10, "to": 100, "cursor": at });
+    assert_eq!(
+        backfill::standing(&progress.to_string()),
+        Some(backfill::Standing {
+            from: low,
+            to: high,
+            at: from(42),
+        })
+    );
+    let survey = |known_from| {
+        Commit::Survey(Survey {
+            progress: Some(progress.clone()),
+            known_from,
+            at: NOW,
+            ..Survey::default()
+        })
+    };
+    stage.commit(survey(None)).await;
+    assert_eq!(plan(from(10), &watcher).await, Some((low, high, from(42))));
+    assert_eq!(
+        plan(from(5), &watcher).await,
+        Some((BlockHeight(5), high, None))
+    );
+    stage.commit(survey(None)).await;
+    assert_eq!(plan(None, &watcher).await, None);
+    let surveyed = stage.store.read(read::surveyed).await.unwrap();
+    assert_eq!(surveyed.progress, None, "nobody wants it any more");
+
+    // Complete, but for the blocks that are read for the case of a reorganisation.
+    stage.commit(survey(from(10))).await;
+    assert_eq!(plan(from(10), &watcher).await, Some((low, high, from(42))));
+    assert_eq!(known().await, from(10));
+    // An agent is new, and the watcher reads everything again: it knows more then.
+    let again = position(3, Some(2));
+    assert_eq!(plan(from(3), &again).await, None);
+    assert_eq!(known().await, from(3));
+    // An empty chain.
+    let stage = Stage::new().await;
+    let nothing = position(0, None);
+    let plan = backfill::plan(&stage.store, from(0), &nothing, NOW).await;
+    assert_eq!(plan.unwrap(), None);
+}
