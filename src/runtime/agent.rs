@@ -171,9 +171,6 @@ impl Work {
                     continue;
                 }
             };
-            if due.more {
-                continue;
-            }
             if due.is_empty() {
                 let paused = self.paused.values().copied().min();
                 let next_at = due.next_at.into_iter().chain(paused).min();

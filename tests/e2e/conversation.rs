@@ -334,6 +334,35 @@ fn every_behaviour_answers_once_through_faults() {
     conversation.finish(runtime);
 }
 
+#[test]
+fn every_behaviour_answers_once_through_reorganisations() {
+    let test = "every_behaviour_answers_once_through_reorganisations";
+    let mut dice = Dice::new(test);
+    let world = world(test, &mut dice, Source::Db, NoncePolicy::Ignored);
+    let conversation = Conversation::with(&world);
+    let runtime = world.run();
+    for round in 0..6 {
+        for _ in 0..5 {
+            conversation.ask(&mut dice);
+            std::thread::sleep(dice.up_to(Duration::from_millis(80)));
+        }
+        // Shallower than `final_depth`; every other time what stood there is lost.
+        let depth = 1 + dice.below(4) as u64;
+        world.chain.await_blocks(0, depth + 1);
+        world
+            .chain
+            .with(|node| {
+                if round % 2 == 0 {
+                    node.reorganise(depth)
+                } else {
+                    node.reorganise_and_drop(depth)
+                }
+            })
+            .unwrap();
+    }
+    conversation.finish(runtime);
+}
+
 /// Asks of the runtime's own, which it sends again until they are acknowledged, on a node that
 /// drops one transaction in five, through kills: the receiver acts once on each.
 #[test]

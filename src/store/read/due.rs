@@ -16,6 +16,9 @@ use crate::store::rows::{
 /// senders have to wait.
 const MAX_EXAMINED: usize = 256;
 
+/// How long it is rested when so many senders had to wait, in milliseconds.
+const PASS_PAUSE_MS: u64 = 50;
+
 /// What an agent has to do, and when there will be more.
 #[derive(Clone, Debug, Default)]
 pub struct Due {
@@ -27,8 +30,6 @@ pub struct Due {
     pub overdue: Vec<Overdue>,
     /// When to look again (milliseconds since the epoch), if something waits for its time.
     pub next_at: Option<u64>,
-    /// Whether there are senders that were not looked at: to be looked at at once.
-    pub more: bool,
 }
 
 impl Due {
@@ -161,14 +162,15 @@ impl Pull<'_> {
                 break;
             }
             if examined >= MAX_EXAMINED {
-                due.more = senders.is_empty();
                 break;
             }
         }
-        if due.more {
-            last.clone_from(&next);
-        }
         if senders.is_empty() {
+            if examined >= MAX_EXAMINED {
+                // All of these have to wait; those behind them are looked at in a moment.
+                last.clone_from(&next);
+                due.later(self.now.saturating_add(PASS_PAUSE_MS));
+            }
             return Ok(());
         }
         let share = (limit / senders.len()).max(1);
