@@ -5,7 +5,10 @@ use std::process::{Child, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
 use agentry::wallet::WalletStore;
-use agentry_protocol::{DecryptionKey, Password};
+use agentry_chain::{NodeClient, NodeOptions};
+use agentry_protocol::{
+    DecryptionKey, Header, Number, Password, Payload, Seed, SigningKey, Transaction, message,
+};
 use serde_json::Value;
 
 use crate::world::{Run, World};
@@ -290,6 +293,7 @@ fn what_never_came_is_told() {
     let told = report(&run, 75);
     assert!(run.err.contains("never came: answered"), "{run:#?}");
     assert!(run.err.contains("queue show outbox/3"), "{run:#?}");
+    assert!(run.err.contains("the runtime goes on"), "{run:#?}");
     assert_eq!(names(&told["came"]), ["sent", "accepted", "mined"]);
     assert_eq!(told["answer"], Value::Null);
     let mined = world.say_json(&["--to", &nobody, "hello", "--wait=mined"]);
@@ -364,7 +368,7 @@ fn a_sealed_ping_is_answered_sealed_and_opened() {
     let (world, host) = both();
     let sealed = ["--to", "ponger", "ping", "--seal", "--wait", "--json"];
     let run = world.say(&sealed);
-    run.failed(75, "no encryption key");
+    run.failed(75, "--recipient-key");
     for agent in ["pinger", "ponger"] {
         world
             .run(&["agent", "register", "--agent", agent, "--wait"])
@@ -549,6 +553,59 @@ fn what_comes_is_followed_and_made_printable() {
     assert!(line.contains("to") && line.ends_with("pong"), "{line}");
     drop(follower.kill());
     drop(follower.wait());
+}
+
+#[test]
+fn what_is_forged_is_kept_apart() {
+    let (world, host) = both();
+    let (one, two) = (world.address("one"), world.address("two"));
+    // In the name of the pinger, by somebody else.
+    let forger = SigningKey::from_seed(&Seed::from_bytes([9; 32]));
+    let header = Header {
+        key: Some(forger.public_key()),
+        ..Header::default()
+    };
+    let transaction = Transaction {
+        from: one.parse().unwrap(),
+        to: two.parse().unwrap(),
+        amount: Number::from(0_u64),
+        fee: Number::from(10_u64),
+        nonce: Number::from(1_u64),
+        payload: message::compose(&Payload::Text("ping".to_owned()), Some(&header)).unwrap(),
+        chain_id: "ait-devnet".parse().unwrap(),
+    };
+    // A node that is told no key checks no signature.
+    let body = transaction.sign(&forger).body();
+    let mut body: Value = serde_json::from_str(&body).unwrap();
+    body.as_object_mut().unwrap().remove("public_key").unwrap();
+    let body = body.to_string();
+    let posting = async {
+        let node = NodeClient::new(&host.node, NodeOptions::default()).unwrap();
+        node.submit(&body).await.unwrap()
+    };
+    tokio::runtime::Runtime::new().unwrap().block_on(posting);
+    let forged = world.talk_until(&["--agent", "ponger", "--forged"], |lines| {
+        !lines.is_empty()
+    });
+    assert_eq!(forged.len(), 1);
+    assert_eq!(forged[0]["authenticity"], "forged");
+    assert_eq!(
+        (&forged[0]["from"], &forged[0]["text"]),
+        (&one.into(), &"ping".into())
+    );
+    assert!(world.talk(&["--agent", "ponger"]).is_empty());
+    assert!(world.talk(&["--agent", "pinger"]).is_empty());
+    // Nor does it pass where the chain alone is read.
+    let other = BOTH.replace("agentry.db", "other.db").replace(
+        "id = \"ait-devnet\"",
+        &format!("id = \"ait-devnet\"\nrpc = \"{}\"", host.node),
+    );
+    world.private("other.toml", &other);
+    let other = ["-c", "other.toml", "--agent", "ponger"];
+    assert!(world.talk(&other).is_empty());
+    let forged = world.talk(&[&other[..], &["--forged"]].concat());
+    assert_eq!(forged.len(), 1);
+    assert_eq!(forged[0]["authenticity"], "forged");
 }
 
 #[test]

@@ -5,15 +5,19 @@
 //! | `way` | sending: through the runtime that hosts the wallet, or from here |
 //! | `watch` | where it is looked what has come of the message |
 //! | `report` | what has come, stage by stage, and what never came |
+//! | `stage` | one of them, and how it is told |
 
 mod report;
+mod stage;
 mod watch;
 mod way;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use agentry_protocol::{AckRequest, Address, EncryptionKey, KnownCommand, Payload, Thread};
+use agentry_protocol::{
+    AckRequest, Address, EncryptionKey, KnownCommand, Payload, Thread, message,
+};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
@@ -22,6 +26,7 @@ use super::super::output::printable;
 use super::super::{Context, ExitCode, Failure, runtime};
 use super::resolve;
 use crate::config::Config;
+use crate::runtime::control::socket_path;
 use report::{Report, Verdict, Wanted};
 use way::Sent;
 
@@ -123,21 +128,25 @@ impl MessageArgs {
 }
 
 pub(super) fn run(args: MessageArgs, config: &Config, context: &Context) -> Result<(), Failure> {
-    if args.command {
-        check_command(&args)?;
-    }
+    check(&args)?;
     let to = resolve(&args.to, config)?;
     runtime()?.block_on(send(args, to, config, context))
 }
 
-fn check_command(args: &MessageArgs) -> Result<(), Failure> {
-    match Payload::read(&way::payload(args)) {
+/// Whether it can be said at all.
+fn check(args: &MessageArgs) -> Result<(), Failure> {
+    let payload = Payload::read(&way::payload(args));
+    message::compose(&payload, None).map_err(|error| Failure::data(error.to_string()))?;
+    if !args.command {
+        return Ok(());
+    }
+    match payload {
         Payload::Command(command) => match KnownCommand::read(&command) {
             Ok(_) => Ok(()),
             Err(error) => Err(Failure::usage(error.to_string())),
         },
         Payload::Text(_) | Payload::Opaque(_) => Err(Failure::usage(
-            "the text is no command: that is a JSON object with a string \"cmd\" and no key twice",
+            "the text is no command: that is a JSON object with a string \"cmd\"",
         )),
     }
 }
@@ -183,22 +192,25 @@ async fn send(
             format!(
                 "the time is over; {}. {}",
                 report.summary(),
-                look_at(&sent, told["transaction"].as_str())
+                look_at(&sent, told["transaction"].as_str(), config).await
             ),
         )),
     }
 }
 
-fn look_at(sent: &Sent, hash: Option<&str>) -> String {
-    match (sent.outbox, hash) {
-        (Some(row), _) => format!(
-            "The runtime goes on with it; `agentry queue show outbox/{row}` says where it stands"
-        ),
-        (None, hash) => format!(
-            "`agentry chain transaction {}` says where it stands",
-            hash.unwrap_or_default()
-        ),
-    }
+/// Where one finds out more, and who goes on with the message.
+async fn look_at(sent: &Sent, hash: Option<&str>, config: &Config) -> String {
+    let Some(row) = sent.outbox else {
+        let hash = hash.unwrap_or_default();
+        return format!("`agentry chain transaction {hash}` says where it stands");
+    };
+    let socket = tokio::net::UnixStream::connect(socket_path(&config.store.path));
+    let goes_on = if socket.await.is_ok() {
+        "the runtime goes on with it"
+    } else {
+        "the runtime has ended since, and goes on with it when it is started again"
+    };
+    format!("`agentry queue show outbox/{row}` says where it stands; {goes_on}")
 }
 
 /// Waiting for what comes of a message.

@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use agentry_protocol::command::AckStatus;
 use agentry_protocol::{AckRequest, Address, TransactionHash};
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::super::super::ExitCode;
 use super::super::super::output::printable;
 use super::super::said::Said;
+use super::stage::Stage;
 use crate::store::list::talk::Fate;
 use crate::store::rows::ReceiptState;
 
@@ -76,68 +76,6 @@ pub(super) struct Wanted {
     pub(super) answer: bool,
 }
 
-/// Something that has happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Stage {
-    /// `sent`, `resent`, `accepted`, `mined`, `received`, `done`, `failed`, `rejected`,
-    /// `expired`, `unacknowledged`, `unsent`, `progress`, `answered`.
-    stage: &'static str,
-    /// Who says so: `runtime`, `node`, `chain`, `recipient`.
-    by: &'static str,
-    /// How long after the beginning.
-    after_ms: u64,
-    /// The transaction that was sent, or says so.
-    transaction: Option<String>,
-    /// The block that holds it.
-    height: Option<u64>,
-    /// More.
-    detail: Option<String>,
-}
-
-impl Stage {
-    /// The line for people.
-    pub(super) fn line(&self, to: &str) -> String {
-        let after = {
-            #[expect(clippy::cast_precision_loss, reason = "shown with two digits")]
-            let seconds = self.after_ms as f64 / 1000.0;
-            format!("after {seconds:.2} s")
-        };
-        let transaction = self.transaction.as_deref().unwrap_or("-");
-        let detail = self.detail.as_deref().map(|text| printable(text, 500));
-        let stage = self.stage;
-        let when = match (self.by, self.height) {
-            ("node", _) => format!("by the node {after}"),
-            ("recipient", Some(height)) if stage == "accepted" => {
-                format!("by the recipient in block {height} {after}")
-            }
-            (_, Some(height)) => format!("in block {height} {after}"),
-            (_, None) => after,
-        };
-        let mut line = match stage {
-            "sent" => format!("sent      {transaction} to {to}"),
-            "resent" => format!("resent    {transaction} {when}"),
-            _ => format!("{stage:<9} {when}"),
-        };
-        if let Some(detail) = detail {
-            line.push_str(": ");
-            line.push_str(&detail);
-        }
-        if stage == "answered" {
-            line.push_str("\n          ");
-            line.push_str(transaction);
-        }
-        line
-    }
-
-    /// Whether they tell the same.
-    fn is(&self, other: &Self) -> bool {
-        self.stage == other.stage
-            && self.by == other.by
-            && self.transaction == other.transaction
-            && (self.by != "chain" || self.height == other.height)
-    }
-}
-
 /// How waiting ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -202,6 +140,7 @@ impl Report {
             after_ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
             transaction: None,
             height: None,
+            authenticity: None,
             detail: None,
         }
     }
@@ -244,6 +183,7 @@ impl Report {
         let stage = Stage {
             transaction: Some(heard.hash.to_string()),
             height: heard.height,
+            authenticity: Some(heard.authenticity.clone()),
             detail,
             ..self.stage(stage, "recipient")
         };

@@ -70,7 +70,7 @@ pub(super) async fn through_runtime(
         Ok(Answer::Refused { reason }) if reason.ends_with("is not hosted here") => {
             return Ok(None);
         }
-        Ok(Answer::Refused { reason }) => return Err(Failure::new(ExitCode::Temporary, reason)),
+        Ok(Answer::Refused { reason }) => return Err(not_now(reason)),
         Ok(_) => return Err(Failure::internal("the runtime answered something else")),
         Err(ControlError::NotRunning { .. }) => return Ok(None),
         Err(error) => return Err(Failure::new(ExitCode::Unavailable, error.to_string())),
@@ -198,14 +198,18 @@ pub(super) async fn directly(
 }
 
 fn not_composed(error: &ComposeError) -> Failure {
-    let code = match error {
-        ComposeError::NoRecipientKey { .. } => {
-            return Failure::no_input(format!("{error}. --recipient-key gives it here"));
-        }
-        error if error.is_transient() => ExitCode::Temporary,
-        _ => ExitCode::Data,
-    };
-    Failure::new(code, error.to_string())
+    if error.is_transient() {
+        return not_now(error.to_string());
+    }
+    Failure::data(error.to_string())
+}
+
+/// It may be said later, or otherwise.
+fn not_now(mut reason: String) -> Failure {
+    if reason.contains("no encryption key") {
+        reason.push_str("; --recipient-key gives it here");
+    }
+    Failure::new(ExitCode::Temporary, reason)
 }
 
 /// What is known of an address: from the contacts, else from its card in the store, if there is

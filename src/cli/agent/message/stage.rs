@@ -1,0 +1,76 @@
+//! Something that has come of a message, and how it is told.
+
+use serde::Serialize;
+
+use super::super::super::output::printable;
+
+/// Something that has happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Stage {
+    /// What: `sent`, `resent`, `accepted`, `mined`, `received`, `done`, `failed`, `rejected`,
+    /// `expired`, `unacknowledged`, `unsent`, `progress`, `answered`.
+    pub(super) stage: &'static str,
+    /// Who says so: `runtime`, `node`, `chain`, `recipient`.
+    pub(super) by: &'static str,
+    /// How long after the beginning.
+    pub(super) after_ms: u64,
+    /// The transaction that was sent, or says so.
+    pub(super) transaction: Option<String>,
+    /// The block that holds it.
+    pub(super) height: Option<u64>,
+    /// What is known of who says so, where that is a message.
+    pub(super) authenticity: Option<String>,
+    /// More.
+    pub(super) detail: Option<String>,
+}
+
+impl Stage {
+    /// The line for people.
+    pub(super) fn line(&self, to: &str) -> String {
+        let after = {
+            #[expect(clippy::cast_precision_loss, reason = "shown with two digits")]
+            let seconds = self.after_ms as f64 / 1000.0;
+            format!("after {seconds:.2} s")
+        };
+        let transaction = self.transaction.as_deref().unwrap_or("-");
+        let detail = self.detail.as_deref().map(|text| printable(text, 500));
+        let stage = self.stage;
+        let when = match (self.by, self.height) {
+            ("node", _) => format!("by the node {after}"),
+            ("recipient", Some(height)) if stage == "accepted" => {
+                format!("by the recipient in block {height} {after}")
+            }
+            (_, Some(height)) => format!("in block {height} {after}"),
+            (_, None) => after,
+        };
+        let mut line = match stage {
+            "sent" => format!("sent      {transaction} to {to}"),
+            "resent" => format!("resent    {transaction} {when}"),
+            _ => format!("{stage:<9} {when}"),
+        };
+        if let Some(detail) = detail {
+            line.push_str(": ");
+            line.push_str(&detail);
+        }
+        if let Some(unproven) = self
+            .authenticity
+            .as_ref()
+            .filter(|word| *word != "verified")
+        {
+            line.push_str(&format!(" ({unproven})"));
+        }
+        if stage == "answered" {
+            line.push_str("\n          ");
+            line.push_str(transaction);
+        }
+        line
+    }
+
+    /// Whether they tell the same.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.stage == other.stage
+            && self.by == other.by
+            && self.transaction == other.transaction
+            && (self.by != "chain" || self.height == other.height)
+    }
+}
