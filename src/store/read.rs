@@ -36,11 +36,12 @@ pub use cards::{
 pub use dead::dead_letters;
 pub use due::{Due, Turn, agent_of, due, message_at};
 pub use origin::origin_of;
-pub use spending::{has_lapsed, holding, spending, spent};
+pub use spending::{Spending, has_lapsed, holding, spending, spent};
 pub use standing::{COUNTED_AT_MOST, standing};
 pub use talk::{Question, overdue, question, sent_message};
 pub use task::{
-    Deadlines, Lane, WaitingTasks, WorkingTask, task, waiting_deadlines, waiting_tasks, working_tasks,
+    Deadlines, Lane, WaitingTasks, WorkingTask, task, waiting_deadlines, waiting_tasks,
+    working_tasks,
 };
 
 /// What the store knows of the chain.

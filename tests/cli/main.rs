@@ -4,9 +4,14 @@
 
 mod chain;
 mod config;
+mod directory;
 mod general;
+mod host;
+mod queue;
+mod reload;
 mod run;
 mod talk;
+mod task;
 mod tx;
 mod vaults;
 mod wallet;

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::super::{Context, ExitCode, Failure, runtime};
-use super::{QueueIdArgs, Row, parse};
+use super::{DeadQueue, QueueIdArgs, Row, parse};
 use crate::config::Config;
 use crate::runtime::clock::Clock;
 use crate::runtime::control::{self, Answer, ControlError, Request};
@@ -19,7 +19,7 @@ pub(super) fn each(
 ) -> Result<(), Failure> {
     let selection = args
         .rows
-        .selection(args.queue.map(|queue| queue.kind()), config)?;
+        .selection(args.queue.map(DeadQueue::kind), config)?;
     let narrowed = selection != Selection::default();
     let targets = if args.all && narrowed {
         vec![QueueTarget::Matching(selection)]

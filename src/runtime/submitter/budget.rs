@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::store::AgentId;
+use crate::store::read::Spending;
 use crate::store::rows::{Charge, DAY_MS, Spent, day_of};
 
 /// What part of a budget answers to unproven senders may cost: one in so many.
@@ -123,7 +124,7 @@ impl Ledger {
     }
 
     /// Takes in what the store says of the days from `since` on; what is known already counts.
-    pub fn extend(&mut self, since: u64, spending: Vec<(AgentId, u64, Spent)>) {
+    pub fn extend(&mut self, since: u64, spending: Spending) {
         let known = self.since;
         for (agent, day, spent) in spending {
             if (since..known).contains(&day) {

@@ -11,7 +11,8 @@ use super::budget::Admission;
 use super::{MAX_JOBS, Submitter, nonce};
 use crate::config::NoncePolicy;
 use crate::runtime::signer::{Sign, SignError};
-use crate::store::rows::{Charge, Prepared, QueuedDraft, Spent};
+use crate::store::read::Spending;
+use crate::store::rows::{Charge, Prepared, QueuedDraft};
 use crate::store::{AgentId, Commit, OutboxId, Store, StoreError, read};
 
 /// How many drafts are prepared in one commit.
@@ -97,7 +98,7 @@ struct Page {
     /// Whether the time of some drafts is over.
     lapsed: bool,
     /// What was spent from this day on, where it was not known.
-    spending: Option<(u64, Vec<(AgentId, u64, Spent)>)>,
+    spending: Option<(u64, Spending)>,
 }
 
 /// A draft that is paid for and is to be signed.

@@ -133,7 +133,6 @@ pub(super) fn discard(
     receipt: &mut Receipt,
 ) -> Result<(), StoreError> {
     let reason = Value::Text(DROPPED.to_owned());
-    let at_value = Value::Integer(time(at));
     let id = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
     // Named, a row may still wait; of many, only what is given up is meant.
     let named = !matches!(target, QueueTarget::All | QueueTarget::Matching(_));
@@ -145,7 +144,7 @@ pub(super) fn discard(
     let sql = format!(
         "UPDATE inbox SET state = 'handled', reason = ?, settled_at = ? WHERE state IN {states}"
     );
-    let values = [reason.clone(), at_value.clone()];
+    let values = [reason.clone(), Value::Integer(time(at))];
     let messages = on_rows(db, (target, QueueKind::Inbox), (&sql, &values), "id", id)?;
     // A renewal is taken back by `agent withdraw`.
     let sql = format!("DELETE FROM event WHERE kind <> 'renewal' AND state IN {states}");

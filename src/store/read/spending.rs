@@ -5,11 +5,14 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::store::number::{integer, natural};
 use crate::store::rows::{AgentId, Spent};
 
+/// What agents have spent, with the day: days since the epoch, UTC.
+pub type Spending = Vec<(AgentId, u64, Spent)>;
+
 /// What each agent has spent on the days from `since` (days since the epoch, UTC) on.
 ///
 /// # Errors
 /// What SQLite says.
-pub fn spending(db: &Connection, since: u64) -> rusqlite::Result<Vec<(AgentId, u64, Spent)>> {
+pub fn spending(db: &Connection, since: u64) -> rusqlite::Result<Spending> {
     db.prepare_cached("SELECT agent, day, spent, unverified FROM spending WHERE day >= ?1")?
         .query_map(params![integer(since)], |row| {
             let spent = Spent {

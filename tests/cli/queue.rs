@@ -1,0 +1,341 @@
+//! `queue` on a store that no runtime has open.
+
+use agentry::store::commit::{Arrival, HostedAgent, Observation, PostResult, Step};
+use agentry::store::rows::{Draft, EventRef, Prepared, ReceiptRequest};
+use agentry::store::{AgentId, Commit, InboxId, OutboxId, Store};
+use agentry_protocol::{
+    Address, BlockHeight, ChainId, Json, Number, Seed, SignedTransaction, SigningKey, Transaction,
+};
+use agentry_sdk::Authenticity;
+use serde_json::Value;
+
+use crate::world::World;
+
+const CONFIG: &str = r#"
+[chain]
+id = "ait-devnet"
+[store]
+path = "agentry.db"
+[wallets]
+keystore_dir = "keys"
+[defaults]
+daily_budget = 200
+[[agent]]
+name = "ponger"
+[[agent]]
+name = "pinger"
+"#;
+
+fn key(byte: u8) -> SigningKey {
+    SigningKey::from_seed(&Seed::from_bytes([byte; 32]))
+}
+
+fn address(byte: u8) -> Address {
+    Address::from_public_key(&key(byte).public_key())
+}
+
+fn signed(from: u8, to: u8, text: &str, nonce: u64) -> SignedTransaction {
+    Transaction {
+        from: address(from),
+        to: address(to),
+        amount: Number::from(0_u64),
+        fee: Number::from(10_u64),
+        nonce: Number::from(nonce),
+        payload: Json::string(text),
+        chain_id: "ait-devnet".parse::<ChainId>().unwrap(),
+    }
+    .sign(&key(from))
+}
+
+fn arrival(agent: i64, from: u8, text: &str, authenticity: Authenticity) -> Step {
+    let to = u8::try_from(agent).unwrap();
+    let signed = signed(from, to, text, 1);
+    Step::Arrival(Arrival::new(
+        AgentId(agent),
+        signed.hash(),
+        &signed.stored(),
+        BlockHeight(5),
+        authenticity,
+        now(),
+    ))
+}
+
+fn now() -> u64 {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap();
+    u64::try_from(since.as_millis()).unwrap()
+}
+
+/// What two agents left behind: of `ponger` (1) a message that waits, one that is handled and a
+/// dead one, a forged one, a transaction that was paid for and waits for its acknowledgment, one
+/// that waits for a budget, one that failed; of `pinger` (2) a dead letter.
+fn left_behind() -> World {
+    let world = World::new();
+    world.private("agents.toml", CONFIG);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let store = Store::open(&world.path("agentry.db")).unwrap();
+    let commit = |commit: Commit| runtime.block_on(store.commit(commit)).unwrap();
+    let agents = [("ponger", 1), ("pinger", 2)].map(|(name, byte)| HostedAgent {
+        address: address(byte),
+        name: name.to_owned(),
+        start_height: BlockHeight(0),
+    });
+    commit(Commit::Host {
+        agents: agents.to_vec(),
+    });
+    let verified = Authenticity::Verified;
+    commit(Commit::Observe(Observation {
+        steps: vec![
+            arrival(1, 9, "waits", verified),
+            arrival(1, 9, "dies", verified),
+            arrival(1, 8, "forged", Authenticity::Forged),
+            arrival(2, 9, "dies, too", verified),
+        ],
+        cursor: Value::Null,
+        final_through: None,
+        at: now(),
+    }));
+    for row in [2, 3] {
+        commit(Commit::Failure {
+            event: EventRef::Inbox(InboxId(row)),
+            attempts: 0,
+            reason: "the printer is on fire".to_owned(),
+            retry_at: None,
+            watchers: Vec::new(),
+            at: now(),
+        });
+    }
+    let send = |origin: &str, nonce: Option<u64>, receipt| {
+        let draft = Draft {
+            receipt,
+            ..Draft::new(origin.to_owned(), address(9), 10, Json::string(origin))
+        };
+        let prepared = nonce.map(|nonce| {
+            let signed = signed(1, 9, origin, nonce);
+            Prepared {
+                nonce: i64::try_from(nonce).unwrap(),
+                hash: signed.hash(),
+                digest: signed.digest(),
+                body: signed.body(),
+                since: BlockHeight(5),
+                day: now() / (24 * 60 * 60 * 1000),
+            }
+        });
+        let agent = AgentId(1);
+        let at = now();
+        commit(Commit::Send {
+            agent,
+            draft,
+            prepared,
+            at,
+        });
+    };
+    let asked = ReceiptRequest {
+        behaviour: Some("asker".to_owned()),
+        label: Some("question".to_owned()),
+        wanted: Some("done".to_owned()),
+        within_ms: 60_000,
+        resends: 2,
+    };
+    send("inbox/1/asker/0", Some(1), Some(asked));
+    send("inbox/1/asker/1", None, None);
+    send("control/1", Some(2), None);
+    let held = vec![(OutboxId(2), "waits for the next day's budget".to_owned())];
+    commit(Commit::Hold { held });
+    commit(Commit::Post {
+        id: OutboxId(3),
+        result: PostResult::Failed {
+            reason: "the node refuses it".to_owned(),
+        },
+        at: now(),
+    });
+    world
+}
+
+fn ids(rows: &Value) -> Vec<&str> {
+    let rows = rows.as_array().unwrap();
+    rows.iter().map(|row| row["id"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn every_queue_is_listed_and_narrowed_down() {
+    let world = left_behind();
+    let list = |more: &[&str]| {
+        let mut all = vec!["queue", "list"];
+        all.extend(more);
+        world.json(&all)
+    };
+    let all = list(&[]);
+    assert_eq!(ids(&all["messages"]), ["inbox/1", "inbox/2", "inbox/3"]);
+    assert_eq!(
+        ids(&all["transactions"]),
+        ["outbox/1", "outbox/2", "outbox/3"]
+    );
+    assert_eq!(
+        (&all["counts"]["forged"], &all["waiting_for_budget"]),
+        (&1.into(), &1.into())
+    );
+    assert!(all["forged"].as_array().unwrap().is_empty());
+    let receipt = &all["transactions"][0]["receipt"];
+    assert_eq!(
+        (&receipt["wanted"], &receipt["state"]),
+        (&"done".into(), &"open".into())
+    );
+    assert_eq!(all["transactions"][1]["waits_for_budget"], true);
+
+    assert_eq!(ids(&list(&["forged"])["forged"]), ["forged/1"]);
+    let dead = list(&["dead", "--agent", "ponger"]);
+    assert_eq!(ids(&dead["messages"]), ["inbox/2"]);
+    assert_eq!(ids(&dead["transactions"]), ["outbox/3"]);
+    let sender = address(9).to_string();
+    let from = list(&["--from", &sender, "--state", "waiting,dead"]);
+    assert_eq!(ids(&from["messages"]).len(), 3);
+    assert!(ids(&from["transactions"]).is_empty());
+    let to = list(&["--to", &sender]);
+    assert_eq!(ids(&to["transactions"]).len(), 3);
+    assert!(ids(&to["messages"]).is_empty());
+    let of_asker = list(&["--behaviour", "asker"]);
+    assert_eq!(ids(&of_asker["transactions"]), ["outbox/1", "outbox/2"]);
+    assert!(ids(&list(&["--since", "2999-01-01T00:00:00Z"])["messages"]).is_empty());
+    assert_eq!(ids(&list(&["--since", "1h"])["messages"]).len(), 3);
+    assert_eq!(
+        ids(&list(&["inbox", "--limit", "1"])["messages"]),
+        ["inbox/1"]
+    );
+    // From nobody that is known.
+    world
+        .run(&["queue", "list", "--from", "nobody"])
+        .failed(65, "\"nobody\" is neither an address");
+    world
+        .run(&["queue", "list", "--state", "sleeping"])
+        .failed(64, "sleeping");
+    world
+        .run(&["queue", "list", "--since", "lately"])
+        .failed(64, "how long ago");
+
+    let text = world.run(&["queue", "list"]).good().out.clone();
+    for part in [
+        "the printer is on fire",
+        "done: open",
+        "waits for the next day's budget",
+        "1 transactions wait for a budget",
+        "forged: 1",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let nothing = world.run(&["queue", "list", "events"]).good().out.clone();
+    assert!(nothing.contains("nothing waits"), "{nothing}");
+}
+
+#[test]
+fn rows_are_shown_whole() {
+    let world = left_behind();
+    let shown = world.run(&["queue", "show", "outbox/1"]).good().out.clone();
+    for part in [
+        "inbox/1/asker/0",
+        "the budget of 20",
+        "2 left",
+        "question",
+        "acknowledgment wanted",
+    ] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    let shown = world.run(&["queue", "show", "inbox/2"]).good().out.clone();
+    assert!(shown.contains("failed attempts") && shown.contains("the printer is on fire"));
+    let shown = world.run(&["queue", "show", "forged/1"]).good().out.clone();
+    assert!(shown.contains("says it is from"), "{shown}");
+    assert_eq!(
+        world.json(&["queue", "show", "forged/1"])["from"],
+        address(8).to_string()
+    );
+    world
+        .run(&["queue", "show", "event/1"])
+        .failed(66, "there is no event/1");
+    world
+        .run(&["queue", "show", "letter/1"])
+        .failed(64, "is no id of a queue");
+}
+
+#[test]
+fn what_was_given_up_is_chosen_retried_and_dropped() {
+    let world = left_behind();
+    let changed = |arguments: &[&str]| world.json(arguments)["changed"].as_u64().unwrap();
+    assert_eq!(
+        changed(&["queue", "retry", "--all", "--agent", "pinger"]),
+        1
+    );
+    assert_eq!(
+        changed(&["queue", "retry", "--all", "--behaviour", "asker"]),
+        0
+    );
+    assert_eq!(
+        changed(&[
+            "queue", "drop", "--all", "--agent", "ponger", "--queue", "inbox"
+        ]),
+        1
+    );
+    assert_eq!(changed(&["queue", "retry", "outbox/3"]), 1);
+    // What was retried is paid for by today's budget.
+    let stats = world.json(&["queue", "stats", "--agent", "ponger"]);
+    assert_eq!(stats["agents"][0]["spent"]["all"], 20);
+    assert_eq!(changed(&["queue", "drop", "outbox/2"]), 1);
+    world
+        .run(&["queue", "drop", "forged/1"])
+        .failed(64, "nobody acts on it");
+    world
+        .run(&["queue", "retry", "inbox/1", "--agent", "ponger"])
+        .failed(64, "narrow down --all");
+    world
+        .run(&["queue", "retry", "inbox/1", "--queue", "inbox"])
+        .failed(64, "--all");
+    assert_eq!(
+        changed(&["queue", "retry", "--all", "--since", "2999-01-01T00:00:00Z"]),
+        0
+    );
+}
+
+#[test]
+fn agents_are_counted_with_what_they_spent() {
+    let world = left_behind();
+    let stats = world.json(&["queue", "stats"]);
+    let agents = stats["agents"].as_array().unwrap();
+    assert_eq!(agents.len(), 2);
+    let ponger = &agents[1];
+    assert_eq!(ponger["agent"], "ponger");
+    assert_eq!(ponger["dead_letters"], 2);
+    assert_eq!(ponger["forged"], 1);
+    assert_eq!(ponger["waiting_for_budget"], 1);
+    assert_eq!(ponger["spent"]["all"], 10);
+    assert_eq!(ponger["budget"]["daily"], 200);
+    assert_eq!(ponger["budget"]["left"], 190);
+    assert_eq!(ponger["budget"]["unverified"], 20);
+    let table = world.run(&["queue", "stats"]).good().out.clone();
+    assert!(table.contains("10 of 200 AIT, 1 wait"), "{table}");
+    let one = world
+        .run(&["queue", "stats", "--agent", "pinger"])
+        .good()
+        .out
+        .clone();
+    assert!(
+        one.contains("0 of 200 AIT") && one.contains("1 dead"),
+        "{one}"
+    );
+    world
+        .run(&["queue", "stats", "--agent", "nobody"])
+        .failed(66, "knows no agent \"nobody\"");
+}
+
+#[test]
+fn an_empty_store_says_so() {
+    let world = World::new();
+    world.private("agents.toml", CONFIG);
+    drop(Store::open(&world.path("agentry.db")).unwrap());
+    let said = |arguments: &[&str]| world.run(arguments).good().out.clone();
+    assert!(said(&["queue", "list"]).contains("nothing waits, and nothing has failed"));
+    assert!(said(&["queue", "list", "forged"]).contains("no message is forged"));
+    assert!(said(&["queue", "list", "dead"]).contains("nothing has failed"));
+    assert!(said(&["queue", "list", "--settled"]).contains("there is no such row"));
+    assert!(said(&["queue", "stats"]).contains("no agent was ever hosted"));
+}
