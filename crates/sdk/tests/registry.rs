@@ -1,7 +1,5 @@
 //! Kinds are found by their name, with settings that are checked.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
