@@ -12,6 +12,8 @@
 //! somebody up waits for nothing.
 
 pub mod backfill;
+#[cfg(test)]
+mod law;
 mod registration;
 mod seen;
 mod table;
@@ -106,6 +108,19 @@ impl Directory {
         }
         stale.clear();
         Ok(())
+    }
+
+    /// Puts a card in the place of the one that its address had, for a directory that no store
+    /// stands behind.
+    pub fn put(&self, card: Card) {
+        let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
+        table.insert(card);
+    }
+
+    /// Takes the card of an address out, for a directory that no store stands behind.
+    pub fn take_out(&self, address: &Address) {
+        let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
+        table.remove(address);
     }
 
     /// How many addresses have a card, expired ones among them.
