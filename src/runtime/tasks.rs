@@ -22,7 +22,8 @@
 //! | module | holds |
 //! |---|---|
 //! | `schedule` | which task begins when |
-//! | `attempt` | one attempt: running it, its limits, its progress |
+//! | `attempt` | one attempt: running it, and its limits |
+//! | `progress` | which reports of progress are stored, and which are told |
 //! | `verdict` | what follows from how an attempt ended |
 //!
 //! [`TaskLimits::concurrency`]: agentry_sdk::TaskLimits::concurrency
@@ -31,6 +32,7 @@
 //! [`Lane`]: crate::store::read::Lane
 
 mod attempt;
+mod progress;
 mod schedule;
 mod verdict;
 
