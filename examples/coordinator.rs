@@ -27,6 +27,7 @@ use agentry_sdk::{
     SentMessage, Setup, Timer,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// What a text begins with that is to be worked on.
 const WORK: &str = "work:\n";
@@ -362,7 +363,7 @@ impl Coordinator {
         let number = context
             .state
             .get("jobs")
-            .and_then(|jobs| jobs.as_u64())
+            .and_then(Value::as_u64)
             .unwrap_or(0)
             + 1;
         let thread = message
@@ -474,7 +475,7 @@ mod tests {
         Vec::new()
     }
 
-    fn settings() -> serde_json::Value {
+    fn settings() -> Value {
         json!({ "capability": "shout", "job_type": "text" })
     }
 

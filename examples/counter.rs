@@ -16,6 +16,7 @@ use agentry_sdk::{
     Behaviour, BehaviourError, ConfigureError, Context, Effects, Message, Setup, Timer,
 };
 use serde::Deserialize;
+use serde_json::Value;
 
 /// The one timer.
 const REPORT: &str = "report";
@@ -42,7 +43,7 @@ struct Counter {
 }
 
 fn counted(context: &Context) -> u64 {
-    let count = context.state.get("count").and_then(|count| count.as_u64());
+    let count = context.state.get("count").and_then(Value::as_u64);
     count.unwrap_or(0)
 }
 

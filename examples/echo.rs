@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use agentry_sdk::{Behaviour, BehaviourError, ConfigureError, Context, Effects, Message, Setup};
 use serde::Deserialize;
+use serde_json::Value;
 
 /// The longest text that is answered, in bytes: a stranger should not decide what is paid for.
 const LONGEST: usize = 10_000;
@@ -54,7 +55,7 @@ impl Behaviour for Echo {
         context: &Context,
     ) -> Result<Effects, BehaviourError> {
         // What it remembers is in its state, never in itself: it may be made anew at any time.
-        let spoken = context.state.get("spoken").and_then(|count| count.as_u64());
+        let spoken = context.state.get("spoken").and_then(Value::as_u64);
         let spoken = spoken.unwrap_or(0) + 1;
         let text = message.text().unwrap_or_default();
         Ok(Effects::none()

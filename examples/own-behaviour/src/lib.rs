@@ -10,7 +10,7 @@ use agentry_sdk::{
     Behaviour, BehaviourError, ConfigureError, Context, Effects, Message, Outgoing, Setup, Timer,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// What a text begins with that this behaviour takes.
 const WORD: &str = "remind ";
@@ -53,7 +53,7 @@ fn read(text: &str) -> Option<(Duration, &str)> {
 
 /// How many reminders are kept now.
 fn kept(context: &Context) -> u64 {
-    let kept = context.state.get("kept").and_then(|kept| kept.as_u64());
+    let kept = context.state.get("kept").and_then(Value::as_u64);
     kept.unwrap_or(0)
 }
 
