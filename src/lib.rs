@@ -11,6 +11,7 @@
 //! | [`config`] | agents.toml |
 //! | [`wallet`] | keystore files and vaults |
 //! | [`cli`] | the command line |
+//! | [`replay`] | trying behaviours on the chain's history |
 //! | [`demo`] | the whole conversation, replayed on two nodes |
 //!
 //! A binary of one's own adds its kinds of behaviour to the same command line:
@@ -25,6 +26,7 @@
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod replay;
 pub mod runtime;
 pub mod store;
 pub mod wallet;

@@ -15,7 +15,7 @@ use crate::wallet::{PasswordError, WalletError};
 pub enum ExitCode {
     /// All is well.
     Success = 0,
-    /// The command did its work, and what it waited for has failed.
+    /// The command did its work, and what it waited for has failed, or what it compared differs.
     Failed = 1,
     /// The command line makes no sense (`EX_USAGE`).
     Usage = 64,

@@ -7,7 +7,7 @@
 //! | [`output`] | printing for people and for programs |
 //! | [`logging`] | logs, to standard error |
 //! | `args` | values that several commands take |
-//! | [`agent`], [`chain`], [`completions`], [`config`], [`demo`], [`devnet`], [`queue`], [`reload`], [`run`], [`task`], [`tx`], [`wallet`] | one group of commands each |
+//! | [`agent`], [`chain`], [`completions`], [`config`], [`demo`], [`devnet`], [`queue`], [`reload`], [`replay`], [`run`], [`task`], [`tx`], [`wallet`] | one group of commands each |
 //!
 //! A binary with behaviours of its own is
 //! ```no_run
@@ -29,6 +29,7 @@ pub mod logging;
 pub mod output;
 pub mod queue;
 pub mod reload;
+pub mod replay;
 pub mod run;
 pub mod task;
 pub mod tx;
@@ -65,9 +66,17 @@ enum Command {
     /// added, changed and removed while the others run. If anything is wrong, or needs a restart,
     /// nothing is applied; then every reason is printed, and the exit code is 78.
     Reload(reload::ReloadArgs),
-    /// Two nodes, two agents, a ping and its pong, with evidence
+    /// Tries the configured behaviours on the chain's history, and sends nothing
+    ///
+    /// Each message to an agent is shown to its behaviours as they are configured now, by the clock
+    /// of its block. What they would send is printed beside what the agent did send: same, differs,
+    /// missing (it was not sent), extra (it would not be sent). Tasks are not done, and what comes of
+    /// them is not compared. Nothing is posted or stored. The exit code is 1 if anything is other
+    /// than it was.
+    Replay(replay::ReplayArgs),
+    /// Two agents on two nodes that find each other, talk, and hand a task over, with evidence
     Demo(demo::DemoArgs),
-    /// Messages from and to agents
+    /// Messages from and to agents, and the directory of agents
     #[command(subcommand)]
     Agent(agent::AgentCommand),
     /// Jobs that agents are asked for, and those that they do
@@ -144,6 +153,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
     match command {
         Command::Run(args) => run::run(args, context),
         Command::Reload(args) => reload::run(args, context),
+        Command::Replay(args) => replay::run(&args, context),
         Command::Demo(args) => demo::run(args, context),
         Command::Agent(command) => agent::run(command, context),
         Command::Task(command) => task::run(command, context),

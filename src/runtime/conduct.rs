@@ -9,10 +9,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agentry_sdk::{BehaviourError, Context, Effects, Event, Message, State};
+use agentry_sdk::{BehaviourError, Context, Effects, Event, Message, State, World};
 use tracing::Instrument;
 
 use super::Shared;
+use super::clock::Clock;
+use super::metrics::Metrics;
 use super::roster::Hosted;
 use crate::config::BehaviourInstance;
 
@@ -23,10 +25,34 @@ const GRACE: Duration = Duration::from_secs(2);
 /// The longest text of a panic that is kept, in characters.
 const MAX_PANIC_TEXT: usize = 500;
 
+/// What is around a behaviour that runs.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// Where it runs.
+    pub workers: tokio::runtime::Handle,
+    /// The time.
+    pub clock: Clock,
+    /// What it can look up.
+    pub world: Arc<dyn World>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl From<&Shared> for Stage {
+    fn from(shared: &Shared) -> Self {
+        Self {
+            workers: shared.workers.clone(),
+            clock: shared.clock.clone(),
+            world: Arc::clone(&shared.world),
+            metrics: Arc::clone(&shared.metrics),
+        }
+    }
+}
+
 /// The behaviours of one agent, ready to be run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Conduct<'a> {
-    shared: &'a Shared,
+    stage: Stage,
     hosted: &'a Arc<Hosted>,
 }
 
@@ -44,8 +70,13 @@ pub struct Shown<'a> {
 
 impl<'a> Conduct<'a> {
     /// The behaviours of this agent.
-    pub const fn new(shared: &'a Shared, hosted: &'a Arc<Hosted>) -> Self {
-        Self { shared, hosted }
+    pub fn new(shared: &Shared, hosted: &'a Arc<Hosted>) -> Self {
+        Self::on(Stage::from(shared), hosted)
+    }
+
+    /// The behaviours of this agent, on another stage than the runtime's own.
+    pub const fn on(stage: Stage, hosted: &'a Arc<Hosted>) -> Self {
+        Self { stage, hosted }
     }
 
     /// Asks every behaviour whose demands a message meets whether it accepts it, and whether it
@@ -116,9 +147,9 @@ impl<'a> Conduct<'a> {
             address: self.hosted.address.clone(),
             behaviour: instance.name.clone(),
             attempt: attempts.saturating_add(1),
-            now_ms: self.shared.clock.now_ms(),
+            now_ms: self.stage.clock.now_ms(),
             state,
-            world: Arc::clone(&self.shared.world),
+            world: Arc::clone(&self.stage.world),
         };
         let behaviour = Arc::clone(&instance.behaviour);
         let started = Instant::now();
@@ -134,7 +165,7 @@ impl<'a> Conduct<'a> {
             .guard(instance, run)
             .await
             .and_then(std::convert::identity);
-        self.shared
+        self.stage
             .metrics
             .behaviour_ran(&instance.kind, result.is_ok(), started.elapsed());
         result
@@ -148,7 +179,7 @@ impl<'a> Conduct<'a> {
     ) -> Result<T, BehaviourError> {
         let limit = self.hosted.config.time_limit;
         let run = self
-            .shared
+            .stage
             .workers
             .spawn(async move { tokio::time::timeout(limit, work).await }.in_current_span());
         let abort = run.abort_handle();
@@ -164,7 +195,7 @@ impl<'a> Conduct<'a> {
             })),
             Err(_elapsed) => {
                 abort.abort();
-                self.shared.metrics.behaviour_hung();
+                self.stage.metrics.behaviour_hung();
                 tracing::error!(
                     agent.name = self.hosted.config.name,
                     behaviour.name = instance.name,

@@ -212,11 +212,19 @@ impl Bench {
     }
 
     fn examine(&self, stored: &StoredTransaction) -> Finding {
-        let envelope = Envelope::read(&stored.payload);
-        let header_key = envelope.header().and_then(|header| header.key);
-        let known_key = self.key_of(&stored.from);
-        examine(stored, &self.chain, header_key.as_ref(), known_key.as_ref())
+        examine_under(stored, &self.chain, self.key_of(&stored.from))
     }
+}
+
+/// Judges who sent a transaction, where this key of his is known beside the one that it states.
+pub(crate) fn examine_under(
+    stored: &StoredTransaction,
+    chain: &ChainId,
+    known_key: Option<PublicKey>,
+) -> Finding {
+    let envelope = Envelope::read(&stored.payload);
+    let header_key = envelope.header().and_then(|header| header.key);
+    examine(stored, chain, header_key.as_ref(), known_key.as_ref())
 }
 
 /// Judges dead letters anew: keys may have become known since.

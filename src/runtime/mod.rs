@@ -29,6 +29,7 @@
 //! | `judge` | what a transaction is to the hosted wallets, and who signed it |
 //! | [`directory`] | the cards and keys of other agents, from the chain |
 //! | [`world`] | what behaviours can look up |
+//! | `reading` | what a transaction says as a message |
 //! | [`compose`] | making a transaction's payload of what is to be said: header, sealing |
 //! | [`reload`] | changing the configuration while the runtime runs |
 //! | [`send`] | sending because an operator asks for it |
@@ -48,10 +49,11 @@ pub mod control;
 pub mod directory;
 pub mod host;
 pub mod http;
-mod judge;
+pub(crate) mod judge;
 pub mod kill;
 pub mod metrics;
 pub mod rates;
+pub(crate) mod reading;
 pub mod reload;
 pub mod roster;
 pub mod router;

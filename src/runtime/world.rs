@@ -55,15 +55,12 @@ impl Surroundings {
 
     async fn status_of(&self, agent: &str) -> Status {
         let mut status = Status {
-            agent: tag(word(agent)),
-            version: tag(word(&self.version)),
             uptime_ms: Some(self.clock.now_ms().saturating_sub(self.started_at)),
-            ..Status::default()
+            ..outline(agent, &self.version, &self.roster)
         };
         let Some(hosted) = self.roster.named(agent) else {
             return status;
         };
-        status.capabilities = capabilities(&hosted);
         let id = hosted.id;
         match self.store.read(move |db| read::standing(db, id)).await {
             Ok((queue, tasks)) => {
@@ -85,17 +82,43 @@ impl World for Surroundings {
     }
 
     fn resolve(&self, name: &str, now_ms: u64) -> Result<Address, NameError> {
-        if let Some(address) = self.directory.contact(name) {
-            return Ok(address);
-        }
-        match self.roster.named(name) {
-            Some(hosted) => Ok(hosted.address.clone()),
-            None => self.directory.named(name, now_ms),
-        }
+        resolve(&self.directory, &self.roster, name, now_ms)
     }
 
     fn status<'a>(&'a self, agent: &'a str) -> Answer<'a, Status> {
         Box::pin(self.status_of(agent))
+    }
+}
+
+/// The address that a name stands for: a contact's, a hosted agent's, or else an announced one's.
+///
+/// # Errors
+/// Nobody has it, or more than one has announced it.
+pub fn resolve(
+    directory: &Directory,
+    roster: &Roster,
+    name: &str,
+    now_ms: u64,
+) -> Result<Address, NameError> {
+    if let Some(address) = directory.contact(name) {
+        return Ok(address);
+    }
+    match roster.named(name) {
+        Some(hosted) => Ok(hosted.address.clone()),
+        None => directory.named(name, now_ms),
+    }
+}
+
+/// What can be said of an agent without its store: its name, and what it can do.
+pub fn outline(agent: &str, version: &str, roster: &Roster) -> Status {
+    Status {
+        agent: tag(word(agent)),
+        version: tag(word(version)),
+        capabilities: roster
+            .named(agent)
+            .map(|hosted| capabilities(&hosted))
+            .unwrap_or_default(),
+        ..Status::default()
     }
 }
 

@@ -9,6 +9,7 @@ mod general;
 mod host;
 mod queue;
 mod reload;
+mod replay;
 mod run;
 mod talk;
 mod task;

@@ -10,6 +10,7 @@ use agentry_sdk::{Answered, BehaviourError, Event, Message};
 use super::Work;
 use super::settle::Subject;
 use crate::runtime::conduct::{Conduct, Shown};
+use crate::runtime::reading::{self, Place};
 use crate::runtime::roster::Hosted;
 use crate::runtime::signer::OpenSealed;
 use crate::store::commit::{Handled, Outcome};
@@ -174,17 +175,13 @@ impl Work {
 
     /// The message as its transaction has it.
     fn plain(&self, due: &DueMessage) -> Message {
-        let stored = &due.stored;
-        let mut message = Message::read(
-            due.hash,
-            due.digest,
-            (stored.from.clone(), stored.to.clone()),
-            &stored.payload,
-            due.height,
-            due.authenticity,
-        );
-        message.amount = stored.amount.clone();
-        message
+        let place = Place {
+            hash: due.hash,
+            digest: due.digest,
+            height: due.height,
+            authenticity: due.authenticity,
+        };
+        reading::plain(&due.stored, place)
     }
 
     /// Opens a message, and finds out what it answers.
@@ -214,25 +211,20 @@ impl Work {
             }
         }
         let question = self.question(&message).await?;
-        let command = message.command().unwrap_or_default();
-        if let Some(command) = command.filter(KnownCommand::is_answer) {
-            let Some((outbox, _)) = &question else {
-                return Ok(Read::Nothing(format!(
-                    "{} answers nothing that its sender was asked",
-                    command.name()
-                )));
+        let answer = match reading::answer(&message, question.is_some()) {
+            Ok(answer) => answer,
+            Err(reason) => return Ok(Read::Nothing(reason)),
+        };
+        if let (Some(KnownCommand::Ack(ack)), Some((outbox, _))) = (&answer, &question) {
+            let acknowledge = Commit::Acknowledge {
+                outbox: *outbox,
+                state: receipt_state(ack.status),
+                detail: ack.detail.as_ref().map(|detail| detail.as_str().to_owned()),
+                at: self.shared.clock.now_ms(),
             };
-            if let KnownCommand::Ack(ack) = &command {
-                let acknowledge = Commit::Acknowledge {
-                    outbox: *outbox,
-                    state: receipt_state(ack.status),
-                    detail: ack.detail.as_ref().map(|detail| detail.as_str().to_owned()),
-                    at: self.shared.clock.now_ms(),
-                };
-                let receipt = self.shared.store.commit(acknowledge).await?;
-                if receipt.changed > 0 {
-                    tracing::info!(ack.status = ack.status.as_str(), "acknowledged");
-                }
+            let receipt = self.shared.store.commit(acknowledge).await?;
+            if receipt.changed > 0 {
+                tracing::info!(ack.status = ack.status.as_str(), "acknowledged");
             }
         }
         message.answers = question.map(|(_, answered)| answered);
@@ -253,8 +245,7 @@ impl Work {
         &self,
         message: &Message,
     ) -> Result<Option<(OutboxId, Answered)>, StoreError> {
-        let re = message.header.as_ref().and_then(|header| header.re);
-        let Some(re) = re.filter(|_| message.authenticity == Authenticity::Verified) else {
+        let Some(re) = reading::names(message) else {
             return Ok(None);
         };
         let agent = self.id;
@@ -263,13 +254,8 @@ impl Work {
             .store
             .read(move |db| read::question(db, agent, re))
             .await?;
-        let key = message.header.as_ref().and_then(|header| header.key);
         Ok(question
-            .filter(|question| {
-                // Either form of his address is his.
-                question.recipient == message.from
-                    || key.is_some_and(|key| question.recipient.matches(&key))
-            })
+            .filter(|question| reading::is_from(message, &question.recipient))
             .map(|question| {
                 let answered = Answered {
                     transaction: re,

@@ -1,0 +1,186 @@
+//! What a run of a behaviour comes to, in a replay: nothing is sent, stored or begun.
+
+use std::sync::Arc;
+
+use agentry_protocol::{Address, Number, Seed};
+use agentry_sdk::{BehaviourError, Effect, Effects, Event, Message, Outgoing, State};
+
+use super::agenda::{Item, What};
+use super::engine::Engine;
+use super::ledger::Send;
+use super::report::Would;
+use super::said::{Said, shortened};
+use crate::config::BehaviourInstance;
+use crate::runtime::compose::{self, Author, Circumstances};
+use crate::runtime::conduct::Conduct;
+use crate::runtime::roster::Hosted;
+
+/// What a run comes to.
+#[derive(Debug, Default)]
+pub(super) struct Act {
+    pub(super) sends: Vec<Send>,
+    pub(super) notes: Vec<String>,
+    pub(super) rejected: Option<String>,
+    pub(super) tasks: u64,
+}
+
+impl Engine {
+    /// Runs a behaviour for an event that is about `message`, if it is about one. A transient
+    /// failure is tried again at once, as often as the runtime would.
+    ///
+    /// # Errors
+    /// Why the event would be a dead letter.
+    pub(super) async fn act(
+        &mut self,
+        hosted: &Arc<Hosted>,
+        instance: &BehaviourInstance,
+        event: Event,
+        message: Option<&Message>,
+    ) -> Result<Act, BehaviourError> {
+        let conduct = Conduct::on(self.stage.clone(), hosted);
+        let mut attempts = 0;
+        loop {
+            let state = State::new(self.remembered(hosted.id, &instance.name));
+            let effects = conduct.run(instance, event.clone(), attempts, state).await;
+            let effects = match effects {
+                Ok(effects) => effects,
+                Err(error) => {
+                    attempts += 1;
+                    if error.is_transient() && attempts < hosted.config.attempts {
+                        continue;
+                    }
+                    return Err(error);
+                }
+            };
+            // Where something cannot be said, nothing of it happens.
+            let sends = self.sends(hosted, instance, &effects, message)?;
+            let mut act = Act {
+                sends,
+                ..Act::default()
+            };
+            for effect in effects {
+                self.take_effect(hosted, instance, effect, &mut act);
+            }
+            return Ok(act);
+        }
+    }
+
+    fn sends(
+        &self,
+        hosted: &Hosted,
+        instance: &BehaviourInstance,
+        effects: &Effects,
+        message: Option<&Message>,
+    ) -> Result<Vec<Send>, BehaviourError> {
+        let mut sends = Vec::new();
+        for effect in effects.as_slice() {
+            let (to, outgoing, answers) = match effect {
+                Effect::Reply(outgoing) => {
+                    let Some(message) = message else {
+                        return Err(BehaviourError::permanent(
+                            "it answers a message, and the event is about none",
+                        ));
+                    };
+                    (&message.from, outgoing, Some(message))
+                }
+                Effect::Send(addressed) => (&addressed.to, &addressed.outgoing, None),
+                _ => continue,
+            };
+            sends.push(self.send(hosted, instance, to, outgoing, answers)?);
+        }
+        Ok(sends)
+    }
+
+    /// A message as the runtime would compose it.
+    fn send(
+        &self,
+        hosted: &Hosted,
+        instance: &BehaviourInstance,
+        to: &Address,
+        outgoing: &Outgoing,
+        answers: Option<&Message>,
+    ) -> Result<Send, BehaviourError> {
+        let now_ms = self.stage.clock.now_ms();
+        // The key in the header is not compared: any will do where the wallet's is not known.
+        let public_key = hosted
+            .public_key
+            .unwrap_or_else(|| Seed::from_bytes([1; 32]).public_key());
+        let draft = compose::compose(
+            outgoing,
+            Author {
+                address: &hosted.address,
+                public_key,
+                fee: hosted.config.fee,
+                behaviour: Some(&instance.name),
+            },
+            Circumstances {
+                origin: "replay",
+                to,
+                answers,
+                re: None,
+                recipient_key: self.directory.enc_key_of(to, now_ms),
+                chain_id: &self.chain_id,
+                now_ms,
+                plain: false,
+            },
+        )
+        .map_err(|error| BehaviourError::permanent(error.to_string()))?;
+        let (said, _) = Said::of(to, &Number::from(draft.amount), &draft.payload);
+        Ok(Send {
+            would: Would {
+                behaviour: instance.name.clone(),
+                said: said.showing(&outgoing.payload),
+            },
+            label: outgoing.label.clone(),
+            acknowledge: outgoing.acknowledge,
+        })
+    }
+
+    /// Whatever is not sent.
+    fn take_effect(
+        &mut self,
+        hosted: &Hosted,
+        instance: &BehaviourInstance,
+        effect: Effect,
+        act: &mut Act,
+    ) {
+        let now_ms = self.stage.clock.now_ms();
+        match effect {
+            Effect::Reply(_) | Effect::Send(_) => {}
+            Effect::SetState { key, value } => {
+                let memory = self.memory(hosted.id, &instance.name);
+                memory.insert(key, value);
+            }
+            Effect::ClearState { key } => {
+                self.memory(hosted.id, &instance.name).remove(&key);
+            }
+            Effect::Schedule { name, after, data } => {
+                let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+                self.agenda.put(Item {
+                    agent: hosted.id,
+                    behaviour: instance.name.clone(),
+                    due_ms: now_ms.saturating_add(after),
+                    what: What::Timer { name, data },
+                });
+            }
+            Effect::Unschedule { name } => {
+                self.agenda.unschedule(hosted.id, &instance.name, &name);
+            }
+            Effect::StartTask(task) => {
+                act.tasks += 1;
+                let (kind, key) = (shortened(&task.kind), shortened(&task.key));
+                act.notes
+                    .push(format!("would start task {key} of type {kind}"));
+            }
+            Effect::CancelTask { key } => {
+                act.notes
+                    .push(format!("would cancel task {}", shortened(&key)));
+            }
+            Effect::Reject { reason } => {
+                act.notes
+                    .push(format!("would reject it: {}", shortened(&reason)));
+                act.rejected = Some(reason);
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The agents of a replay: who they are, and what opens their sealed messages.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use agentry_protocol::Address;
+
+use super::{Options, ReplayError};
+use crate::config::Config;
+use crate::runtime::host::prepare::{self, Passwords};
+use crate::runtime::roster::{Hosted, Roster};
+use crate::runtime::signer::Keyring;
+use crate::store::AgentId;
+
+/// Everybody who is configured, and those who are replayed.
+#[derive(Debug)]
+pub(super) struct Cast {
+    /// All configured agents.
+    pub(super) roster: Roster,
+    /// Those who are replayed, by their addresses.
+    pub(super) players: HashMap<Address, Arc<Hosted>>,
+    /// What opens sealed messages, where that is wanted.
+    pub(super) keyring: Option<Arc<Keyring>>,
+}
+
+impl Cast {
+    /// Finds the wallets. Blocking: with passwords, a vault costs a key derivation.
+    ///
+    /// # Errors
+    /// A wallet cannot be used; nobody is called as an agent of `options` is; no behaviour is left.
+    pub(super) fn assemble(config: &Config, options: &Options) -> Result<Self, ReplayError> {
+        let mut all = Vec::new();
+        let mut nameless = Vec::new();
+        let keyring = options
+            .open_sealed
+            .then(|| Arc::new(Keyring::new(config.chain.id.clone())));
+        if let Some(keyring) = &keyring {
+            let survey = prepare::survey(config, &mut Passwords::new(options.prompt));
+            if let Some(error) = survey.errors.into_iter().next() {
+                return Err(error.into());
+            }
+            for candidate in survey.candidates {
+                let id = next_id(&all);
+                keyring.put(id, candidate.slot);
+                all.push(Arc::new(Hosted {
+                    id,
+                    address: candidate.address,
+                    public_key: candidate.public_key,
+                    config: Arc::new(candidate.config),
+                }));
+            }
+        } else {
+            for hosted in config.hosted()? {
+                let Some(info) = hosted.wallet else { continue };
+                let Some(address) = info.address else {
+                    nameless.push(hosted.agent.name);
+                    continue;
+                };
+                all.push(Arc::new(Hosted {
+                    id: next_id(&all),
+                    address,
+                    public_key: info.public_key,
+                    config: Arc::new(hosted.agent),
+                }));
+            }
+        }
+        let roster = Roster::default();
+        roster.replace(all.iter().cloned());
+        let mut players = HashMap::new();
+        let mut play = |hosted: Arc<Hosted>| players.insert(hosted.address.clone(), hosted);
+        if options.agents.is_empty() {
+            for hosted in all {
+                if !hosted.config.behaviours.is_empty() {
+                    play(hosted);
+                }
+            }
+            if let (true, Some(agent)) = (players.is_empty(), nameless.into_iter().next()) {
+                return Err(ReplayError::NoAddress { agent });
+            }
+        } else {
+            for wanted in &options.agents {
+                match roster.meant(wanted) {
+                    Some(hosted) => {
+                        play(hosted);
+                    }
+                    None if nameless.contains(wanted) => {
+                        let agent = wanted.clone();
+                        return Err(ReplayError::NoAddress { agent });
+                    }
+                    None => return Err(ReplayError::NoAgent(wanted.clone())),
+                }
+            }
+        }
+        if players
+            .values()
+            .all(|hosted| hosted.config.behaviours.is_empty())
+        {
+            return Err(ReplayError::NoBehaviours);
+        }
+        Ok(Self {
+            roster,
+            players,
+            keyring,
+        })
+    }
+}
+
+fn next_id(all: &[Arc<Hosted>]) -> AgentId {
+    AgentId(i64::try_from(all.len()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,294 @@
+//! Messages that came to agents.
+
+use std::sync::Arc;
+
+use agentry_chain::ChainTransaction;
+use agentry_protocol::command::AckStatus;
+use agentry_protocol::{
+    Authenticity, BlockHeight, KnownCommand, Payload, StoredTransaction, TransactionHash,
+};
+use agentry_sdk::{Answered, Event, Fate, Message, Settlement};
+
+use super::ReplayError;
+use super::engine::{Asked, Engine};
+use super::ledger::ReportId;
+use super::report::Cause;
+use super::said::shortened;
+use crate::config::BehaviourInstance;
+use crate::runtime::conduct::{Conduct, Shown};
+use crate::runtime::reading::{self, Place};
+use crate::runtime::roster::Hosted;
+use crate::store::commit::Arrival;
+
+impl Engine {
+    /// A message that came to an agent.
+    pub(super) async fn message(
+        &mut self,
+        hosted: &Arc<Hosted>,
+        seen: &ChainTransaction,
+        authenticity: Authenticity,
+    ) -> Result<(), ReplayError> {
+        let stored = &seen.stored;
+        let now_ms = self.stage.clock.now_ms();
+        let arrival = Arrival::new(
+            hosted.id,
+            seen.hash,
+            stored,
+            seen.height,
+            authenticity,
+            now_ms,
+        );
+        let identity = format!("{} {}", stored.from, arrival.identity);
+        let is_new = self.seen.insert((hosted.id, identity), ())
+            & self.digests.insert((hosted.id, arrival.digest), ());
+        if !is_new {
+            self.summary.repeated += 1;
+            return Ok(());
+        }
+        self.summary.messages += 1;
+        let place = Place {
+            hash: seen.hash,
+            digest: arrival.digest,
+            height: seen.height,
+            authenticity,
+        };
+        let mut message = reading::plain(stored, place);
+        let is_sealed = message.cmd() == Some("SEALED");
+        let opened = if is_sealed && arrival.refused.is_none() {
+            self.open(hosted, stored, authenticity).await?
+        } else {
+            None
+        };
+        if let Some(Ok(payload)) = &opened {
+            message.payload = payload.clone();
+            message.sealed = true;
+        }
+        let report = self.begin(hosted, &message, is_sealed);
+        if let Some(reason) = arrival.refused {
+            self.ledger
+                .note(report, format!("would be a dead letter: {reason}"));
+            return Ok(());
+        }
+        if message
+            .header
+            .as_ref()
+            .is_some_and(|header| header.is_expired(now_ms))
+        {
+            self.summary.expired += 1;
+            self.ledger.note(report, "its time was over".to_owned());
+            let message = Arc::new(message);
+            let conduct = Conduct::on(self.stage.clone(), hosted);
+            // A behaviour that cannot say whether it watches it is not told.
+            let shown = conduct.show(&message, &[]).await.unwrap_or_default();
+            self.settled(hosted, &message, &shown, &Settlement::Expired, report)
+                .await;
+            return Ok(());
+        }
+        match opened {
+            Some(Err(reason)) => {
+                self.ledger.note(report, format!("does not open: {reason}"));
+                return Ok(());
+            }
+            None if is_sealed => {
+                self.summary.closed += 1;
+                self.ledger.in_part(report);
+                self.ledger
+                    .note(report, "sealed, and not opened".to_owned());
+                return Ok(());
+            }
+            Some(Ok(_)) | None => {}
+        }
+        let question = self.question(hosted, &message)?;
+        let answer = match reading::answer(&message, question.is_some()) {
+            Ok(answer) => answer,
+            Err(reason) => {
+                self.ledger
+                    .note(report, format!("nobody acts on it: {reason}"));
+                return Ok(());
+            }
+        };
+        let (answers, named) = question.unzip();
+        message.answers = answers;
+        self.show(hosted, &Arc::new(message), report).await;
+        if let (Some(KnownCommand::Ack(ack)), Some(named)) = (answer, named) {
+            let detail = ack.detail.map(|detail| detail.as_str().to_owned());
+            self.acknowledged(hosted, named, ack.status, detail, seen.height)
+                .await;
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, hosted: &Hosted, message: &Message, sealed: bool) -> ReportId {
+        let text = match &message.payload {
+            Payload::Text(text) => Some(text.clone()),
+            Payload::Command(_) if message.cmd() == Some("SEALED") => None,
+            Payload::Command(command) => Some(command.body.to_compact()),
+            Payload::Opaque(json) => Some(json.to_compact()),
+        };
+        let cause = Cause::Message {
+            height: message.height,
+            transaction: message.transaction,
+            from: message.from.clone(),
+            text: text.as_deref().map(shortened),
+            sealed,
+            authenticity: message.authenticity.as_str(),
+        };
+        let plain = message.text().is_some() && message.header.is_none();
+        self.ledger
+            .begin(hosted.id, &hosted.config.name, cause, plain)
+    }
+
+    /// What a sealed message says, where it is to be opened; within, why it does not open.
+    async fn open(
+        &self,
+        hosted: &Hosted,
+        stored: &StoredTransaction,
+        authenticity: Authenticity,
+    ) -> Result<Option<Result<Payload, String>>, ReplayError> {
+        let Some(keyring) = self.cast.keyring.clone() else {
+            return Ok(None);
+        };
+        let (id, stored) = (hosted.id, stored.clone());
+        let open = move || keyring.open(id, &stored, authenticity);
+        let opened = self.stage.workers.spawn_blocking(open).await;
+        let opened = opened.map_err(|_| ReplayError::Panicked)?;
+        Ok(Some(opened.map_err(ReplayError::Unlock)?))
+    }
+
+    /// The agent's message that a message answers: it counts only from the one who was asked.
+    fn question(
+        &self,
+        hosted: &Hosted,
+        message: &Message,
+    ) -> Result<Option<(Answered, TransactionHash)>, ReplayError> {
+        let Some(transaction) = reading::names(message) else {
+            return Ok(None);
+        };
+        let mut asked = self.asked.get(&transaction).cloned();
+        if asked.as_ref().is_none_or(|asked| asked.behaviour.is_none())
+            && let Some(question) = self.past.question(&hosted.address, transaction)?
+        {
+            asked = Some(Asked {
+                first: asked.map_or(transaction, |asked| asked.first),
+                to: question.recipient,
+                behaviour: question.behaviour,
+                label: question.label,
+            });
+        }
+        Ok(asked
+            .filter(|asked| reading::is_from(message, &asked.to))
+            .map(|asked| {
+                let answered = Answered {
+                    transaction,
+                    behaviour: asked.behaviour,
+                    label: asked.label,
+                };
+                (answered, asked.first)
+            }))
+    }
+
+    /// The recipient of a message says what became of it.
+    async fn acknowledged(
+        &mut self,
+        hosted: &Hosted,
+        transaction: TransactionHash,
+        status: AckStatus,
+        detail: Option<String>,
+        height: BlockHeight,
+    ) {
+        let Some((item, awaited)) = self.agenda.answered(hosted.id, transaction) else {
+            return;
+        };
+        let fate = match status {
+            AckStatus::Received => Fate::Received,
+            AckStatus::Accepted => Fate::Accepted { detail },
+            AckStatus::Done => Fate::Done { detail },
+            AckStatus::Failed => Fate::Failed { detail },
+            AckStatus::Rejected => Fate::Rejected { detail },
+            AckStatus::Expired => Fate::Expired,
+        };
+        let (behaviour, sent) = (item.behaviour.clone(), awaited.sent.clone());
+        if !fate.is_last(true, awaited.done) {
+            // What is said further is waited for as long as was given.
+            self.agenda.put(item);
+        }
+        self.fate(hosted.id, &behaviour, sent, fate, height).await;
+    }
+
+    /// Shows a message to every behaviour that is to see it.
+    async fn show(&mut self, hosted: &Arc<Hosted>, message: &Arc<Message>, report: ReportId) {
+        let conduct = Conduct::on(self.stage.clone(), hosted);
+        let shown = match conduct.show(message, &[]).await {
+            Ok(shown) => shown,
+            Err((instance, error)) => {
+                return self.failed(report, instance, &error.to_string());
+            }
+        };
+        let mut settlement = None;
+        // A bystander that accepts it does not act on it.
+        let acts = |instance: &&BehaviourInstance| !shown.watchers.contains(&instance.name);
+        if !shown.accepting.iter().any(acts) {
+            settlement = Some(Settlement::Rejected {
+                reason: "no behaviour takes it".to_owned(),
+            });
+            if shown.accepting.is_empty() {
+                self.ledger.note(report, "no behaviour takes it".to_owned());
+            }
+        }
+        let mut has_tasks = false;
+        for instance in shown.accepting.clone() {
+            let event = Event::Message(Arc::clone(message));
+            match self.act(hosted, instance, event, Some(message)).await {
+                Ok(act) => {
+                    let (rejected, tasks) = self.file(report, act);
+                    has_tasks |= tasks;
+                    if let Some(reason) = rejected {
+                        settlement = Some(Settlement::Rejected { reason });
+                    }
+                }
+                Err(error) => {
+                    let reason = format!("{}: {error}", instance.name);
+                    self.failed(report, instance, &error.to_string());
+                    let failed = Settlement::Failed { reason };
+                    return self.settled(hosted, message, &shown, &failed, report).await;
+                }
+            }
+        }
+        // Where there are tasks, what becomes of the message is not known.
+        match settlement {
+            Some(settlement) => {
+                self.settled(hosted, message, &shown, &settlement, report)
+                    .await;
+            }
+            None if has_tasks => {}
+            None => {
+                self.settled(hosted, message, &shown, &Settlement::Done, report)
+                    .await;
+            }
+        }
+    }
+
+    /// Tells those who watch a message what became of it.
+    async fn settled(
+        &mut self,
+        hosted: &Arc<Hosted>,
+        message: &Arc<Message>,
+        shown: &Shown<'_>,
+        settlement: &Settlement,
+        report: ReportId,
+    ) {
+        for watcher in &shown.watchers {
+            let instances = &hosted.config.behaviours;
+            let Some(instance) = instances.iter().find(|one| one.name == *watcher) else {
+                continue;
+            };
+            let event = Event::Settled(Arc::clone(message), settlement.clone());
+            match self.act(hosted, instance, event, Some(message)).await {
+                Ok(act) => {
+                    self.file(report, act);
+                }
+                Err(error) => self.failed(report, instance, &error.to_string()),
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Transactions: cards, and what agents did send.
+
+use agentry_chain::ChainTransaction;
+use agentry_protocol::message::Envelope;
+use agentry_protocol::{Authenticity, Header, KnownCommand, Payload, StoredTransaction};
+use agentry_sdk::{Acknowledge, Card, Fate, SentMessage};
+
+use super::ReplayError;
+use super::agenda::{Awaited, Item, What};
+use super::engine::{Asked, Engine};
+use super::ledger::{Placed, Send};
+use super::report::{Cause, Compared, Did, Mark, Report};
+use super::said::Said;
+use crate::runtime::directory;
+use crate::runtime::judge::examine_under;
+use crate::runtime::roster::Hosted;
+
+impl Engine {
+    /// A transaction of the replayed blocks, or of those after them, in which only answers are
+    /// looked for.
+    pub(super) async fn transaction(
+        &mut self,
+        seen: &ChainTransaction,
+        is_after: bool,
+    ) -> Result<(), ReplayError> {
+        let stored = &seen.stored;
+        if !is_after {
+            self.card(seen);
+        }
+        let players = &self.cast.players;
+        let sender = players.get(&stored.from).cloned();
+        let recipient = players
+            .get(&stored.to)
+            .filter(|recipient| !is_after && !recipient.is_self(&stored.from))
+            .cloned();
+        if sender.is_none() && recipient.is_none() {
+            return Ok(());
+        }
+        let finding = examine_under(stored, &self.chain_id, self.key_of(&stored.from));
+        let authenticity = finding.authenticity();
+        if authenticity == Authenticity::Forged {
+            self.summary.forged += u64::from(recipient.is_some());
+            return Ok(());
+        }
+        if let Some(sender) = sender {
+            self.own(&sender, seen, is_after).await?;
+        }
+        if let Some(recipient) = recipient {
+            self.message(&recipient, seen, authenticity).await?;
+        }
+        Ok(())
+    }
+
+    fn card(&self, seen: &ChainTransaction) {
+        let stored = &seen.stored;
+        let now_ms = self.stage.clock.now_ms();
+        let card = directory::card_of(stored, seen.hash, seen.height, &self.chain_id, now_ms);
+        let Some(announced) = card else { return };
+        match command(stored) {
+            Some(KnownCommand::Announce(card)) => self.directory.put(Card {
+                address: announced.address,
+                public_key: announced.public_key,
+                card,
+                transaction: announced.hash,
+                height: announced.height,
+            }),
+            _ => self.directory.take_out(&announced.address),
+        }
+    }
+
+    /// A transaction that an agent did send.
+    async fn own(
+        &mut self,
+        sender: &Hosted,
+        seen: &ChainTransaction,
+        is_after: bool,
+    ) -> Result<(), ReplayError> {
+        let stored = &seen.stored;
+        let envelope = Envelope::read(&stored.payload);
+        if self.asked.get(&seen.hash).is_some() {
+            return Ok(());
+        }
+        let id = envelope.header().and_then(|header| header.id);
+        let sent = id.map(|id| (sender.id, id.to_string()));
+        let first = sent.as_ref().and_then(|sent| self.sent.get(sent)).copied();
+        if let Some(asked) = first.and_then(|first| self.asked.get(&first)).cloned() {
+            self.asked.insert(seen.hash, asked);
+            return Ok(());
+        }
+        if let Some(sent) = sent {
+            self.sent.insert(sent, seen.hash);
+        }
+        let (said, names) = Said::read(stored);
+        let mut asked = Asked {
+            first: seen.hash,
+            to: stored.to.clone(),
+            behaviour: None,
+            label: None,
+        };
+        // Its card is the runtime's business, not a behaviour's.
+        let is_card = matches!(
+            command(stored),
+            Some(KnownCommand::Announce(_) | KnownCommand::Withdraw)
+        );
+        if is_card && stored.from == stored.to {
+            self.asked.insert(seen.hash, asked);
+            return Ok(());
+        }
+        let by_operator = self.past.is_operators(&sender.address, seen.hash)?;
+        let did = Did {
+            height: seen.height,
+            transaction: seen.hash,
+            said,
+        };
+        let mut fate = None;
+        match self.ledger.did(sender.id, did.clone(), names, by_operator) {
+            Placed::For(send) => {
+                asked.behaviour = Some(send.would.behaviour.clone());
+                asked.label.clone_from(&send.label);
+                fate = self.mined(sender, *send, seen, envelope.header());
+            }
+            Placed::Alone => {}
+            _ if is_after => return Ok(()),
+            Placed::Outside => self.summary.outside += 1,
+            Placed::Unasked => {
+                let report = Report {
+                    agent: sender.config.name.clone(),
+                    cause: Cause::Unasked {
+                        height: seen.height,
+                    },
+                    notes: Vec::new(),
+                    sends: vec![Compared {
+                        mark: Mark::Unasked,
+                        would: None,
+                        did: Some(did),
+                    }],
+                };
+                self.conclude(report);
+            }
+        }
+        self.asked.insert(seen.hash, asked);
+        if let Some((behaviour, sent)) = fate.filter(|_| !is_after) {
+            let mined = Fate::Mined {
+                height: seen.height,
+            };
+            self.fate(sender.id, &behaviour, sent, mined, seen.height)
+                .await;
+        }
+        Ok(())
+    }
+
+    /// What would be sent stands in a block, since it was sent. Returns who is told of it.
+    fn mined(
+        &mut self,
+        sender: &Hosted,
+        send: Send,
+        seen: &ChainTransaction,
+        header: Option<&Header>,
+    ) -> Option<(String, SentMessage)> {
+        let sent = SentMessage {
+            label: send.label?,
+            to: seen.stored.to.clone(),
+            id: header.and_then(|header| header.id),
+            transaction: Some(seen.hash),
+        };
+        let behaviour = send.would.behaviour;
+        if let Some(Acknowledge {
+            request,
+            within,
+            resends,
+        }) = send.acknowledge
+        {
+            let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+            self.agenda.put(Item {
+                agent: sender.id,
+                behaviour: behaviour.clone(),
+                due_ms: self.stage.clock.now_ms().saturating_add(within_ms),
+                what: What::Overdue(Box::new(Awaited {
+                    sent: sent.clone(),
+                    transaction: seen.hash,
+                    within_ms,
+                    resends_left: resends,
+                    done: request == agentry_protocol::AckRequest::Done,
+                })),
+            });
+        }
+        Some((behaviour, sent))
+    }
+}
+
+/// The command of a transaction, if it is one that is known.
+fn command(stored: &StoredTransaction) -> Option<KnownCommand> {
+    match Envelope::read(&stored.payload).payload {
+        Payload::Command(command) => KnownCommand::read(&command).ok()?,
+        Payload::Text(_) | Payload::Opaque(_) => None,
+    }
+}

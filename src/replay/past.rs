@@ -1,0 +1,67 @@
+//! What a store tells of the past, where there is one. It is read, and nothing else.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use agentry_protocol::{Address, TransactionHash};
+use agentry_sdk::Card;
+use rusqlite::Connection;
+
+use super::ReplayError;
+use crate::store::read::{self, Question};
+use crate::store::{AgentId, StoreError, open_for_reading};
+
+/// A store, or none.
+#[derive(Debug, Default)]
+pub(super) struct Past {
+    db: Option<Connection>,
+    agents: HashMap<Address, AgentId>,
+    pub(super) cards: Vec<Card>,
+}
+
+impl Past {
+    /// The past as the store at `path` has it. Blocking.
+    ///
+    /// # Errors
+    /// There is one, and it cannot be read.
+    pub(super) fn open(path: &Path) -> Result<Self, ReplayError> {
+        let db = match open_for_reading(path) {
+            Ok(db) => db,
+            Err(StoreError::Missing { .. }) => return Ok(Self::default()),
+            Err(error) => return Err(error.into()),
+        };
+        let rows = read::agents(&db).map_err(StoreError::from)?;
+        let cards = read::cards(&db).map_err(StoreError::from)?;
+        Ok(Self {
+            db: Some(db),
+            agents: rows.into_iter().map(|row| (row.address, row.id)).collect(),
+            cards: cards.into_iter().map(|announced| announced.card).collect(),
+        })
+    }
+
+    /// The message of an agent's that a transaction carried.
+    pub(super) fn question(
+        &self,
+        agent: &Address,
+        transaction: TransactionHash,
+    ) -> Result<Option<Question>, ReplayError> {
+        let (Some(db), Some(id)) = (&self.db, self.agents.get(agent)) else {
+            return Ok(None);
+        };
+        Ok(read::question(db, *id, transaction).map_err(StoreError::from)?)
+    }
+
+    /// Whether an operator asked for a transaction of an agent's, or the agent's card did: no
+    /// behaviour.
+    pub(super) fn is_operators(
+        &self,
+        agent: &Address,
+        transaction: TransactionHash,
+    ) -> Result<bool, ReplayError> {
+        let (Some(db), Some(id)) = (&self.db, self.agents.get(agent)) else {
+            return Ok(false);
+        };
+        let origin = read::origin_of(db, *id, transaction).map_err(StoreError::from)?;
+        Ok(origin.is_some_and(|origin| origin.starts_with("control/")))
+    }
+}

@@ -1,0 +1,192 @@
+//! What is said in a message, in a form in which two can be compared.
+
+use agentry_protocol::{
+    Address, ContentHash, Envelope, Json, Number, Payload, StoredTransaction, TransactionHash,
+};
+use serde::Serialize;
+
+/// The most that is kept of a text to be shown, in characters.
+const SHOWN: usize = 2_000;
+
+/// Fields of STATUS that are other at every moment.
+const OF_THE_MOMENT: [&str; 3] = ["uptime_ms", "queue", "tasks"];
+
+/// A message that is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Said {
+    /// To whom.
+    pub to: Address,
+    /// What it transfers, in AIT, if anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amount: Option<String>,
+    /// A text, or a command as JSON without its header; at most 2,000 characters of it. None of a
+    /// sealed message that cannot be read.
+    pub text: Option<String>,
+    /// Whether only its recipient can read it.
+    pub sealed: bool,
+    #[serde(skip)]
+    sort: Sort,
+    #[serde(skip)]
+    header: Option<Shape>,
+    #[serde(skip)]
+    content: Option<ContentHash>,
+}
+
+/// What kind of message it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Sort {
+    Text,
+    Command(String),
+    Sealed,
+    Other,
+}
+
+/// What of a header does not change from one time to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Shape {
+    thread: Option<String>,
+    ack: Option<&'static str>,
+    expires: bool,
+}
+
+impl Said {
+    /// What a transaction says, and which transaction it answers.
+    pub(super) fn read(stored: &StoredTransaction) -> (Self, Option<TransactionHash>) {
+        Self::of(&stored.to, &stored.amount, &stored.payload)
+    }
+
+    /// What a payload says.
+    pub(super) fn of(
+        to: &Address,
+        amount: &Number,
+        payload: &Json,
+    ) -> (Self, Option<TransactionHash>) {
+        let envelope = Envelope::read(payload);
+        let header = envelope.header();
+        let re = header.and_then(|header| header.re);
+        let shape = header.map(|header| Shape {
+            thread: header.thread.as_ref().map(ToString::to_string),
+            ack: header.ack.map(agentry_protocol::AckRequest::as_str),
+            expires: header.exp.is_some(),
+        });
+        let (sort, text) = match &envelope.payload {
+            Payload::Text(text) => (Sort::Text, Some(text.clone())),
+            Payload::Command(command) if command.cmd == "SEALED" => (Sort::Sealed, None),
+            Payload::Command(command) => {
+                let status = command.cmd == "STATUS";
+                let is_kept = |key: &str| key != "msg" && !(status && OF_THE_MOMENT.contains(&key));
+                let entries = command.body.root().entries();
+                let kept = entries.filter(|(key, _)| is_kept(key));
+                let body = Json::object(kept.map(|(key, value)| (key, value.to_json())));
+                (Sort::Command(command.cmd.clone()), Some(body.to_compact()))
+            }
+            Payload::Opaque(json) => (Sort::Other, Some(json.to_compact())),
+        };
+        let amount = Some(amount.to_string()).filter(|amount| amount != "0");
+        let said = Self {
+            to: to.clone(),
+            amount,
+            sealed: sort == Sort::Sealed,
+            sort,
+            header: shape,
+            content: text.as_ref().map(|text| ContentHash::of(text.as_bytes())),
+            text: text.map(|text| shortened(&text)),
+        };
+        (said, re)
+    }
+
+    /// The same, with what a sealed message says to its author.
+    pub(super) fn showing(mut self, payload: &Payload) -> Self {
+        if self.sealed {
+            self.text = Some(shortened(&match payload {
+                Payload::Text(text) => text.clone(),
+                Payload::Command(command) => command.body.to_compact(),
+                Payload::Opaque(json) => json.to_compact(),
+            }));
+        }
+        self
+    }
+
+    /// Whether both say the same to the same. Of sealed messages only that is known.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        (
+            &self.to,
+            &self.amount,
+            &self.sort,
+            &self.header,
+            &self.content,
+        ) == (
+            &other.to,
+            &other.amount,
+            &other.sort,
+            &other.header,
+            &other.content,
+        )
+    }
+
+    /// Whether one may stand in the other's place: to the same, and of the same kind.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.to == other.to && self.sort == other.sort
+    }
+
+    /// Whether it is a text without a header.
+    pub(super) fn is_plain(&self) -> bool {
+        self.sort == Sort::Text && self.header.is_none()
+    }
+
+    /// About how much memory it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.text.as_ref().map_or(0, String::len) + 256
+    }
+}
+
+/// As much of a text as is shown.
+pub(super) fn shortened(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agentry_protocol::{Limits, Seed};
+
+    use super::*;
+
+    fn said(json: &str) -> Said {
+        let to = Address::from_public_key(&Seed::from_bytes([1; 32]).public_key());
+        let payload = Json::parse(json.as_bytes(), Limits::default()).unwrap();
+        Said::of(&to, &Number::from(0_u64), &payload).0
+    }
+
+    #[test]
+    fn what_changes_from_one_time_to_the_next_is_not_compared() {
+        let one = said(r#"{"text":"a","msg":{"v":1,"exp":1795000000000,"thread":"t"}}"#);
+        let other = said(r#"{"text":"a","msg":{"v":1,"exp":1795000009999,"thread":"t"}}"#);
+        assert!(one.is_same(&other));
+        for different in [
+            r#"{"text":"b","msg":{"v":1,"exp":1795000000000,"thread":"t"}}"#,
+            r#"{"text":"a","msg":{"v":1,"exp":1795000000000,"thread":"u"}}"#,
+            r#"{"text":"a","msg":{"v":1,"thread":"t"}}"#,
+            r#"{"text":"a","msg":{"v":1,"exp":1795000000000,"thread":"t","ack":"done"}}"#,
+            r#""a""#,
+        ] {
+            assert!(!one.is_same(&said(different)), "{different}");
+        }
+        let status = |uptime: u64| said(&format!(r#"{{"cmd":"STATUS","uptime_ms":{uptime}}}"#));
+        assert!(status(1).is_same(&status(2)));
+        let other = |uptime: u64| said(&format!(r#"{{"cmd":"OTHER","uptime_ms":{uptime}}}"#));
+        assert!(!other(1).is_same(&other(2)));
+    }
+
+    #[test]
+    fn long_texts_differ_though_their_beginnings_are_the_same() {
+        let long = |end: &str| said(&format!("\"{}{end}\"", "é".repeat(3_000)));
+        let (one, other) = (long("1"), long("2"));
+        assert_eq!(one.text, other.text);
+        assert_eq!(one.text.as_ref().unwrap().chars().count(), SHOWN + 1);
+        assert!(!one.is_same(&other));
+        assert!(one.is_like(&other) && one.is_same(&long("1")));
+    }
+}

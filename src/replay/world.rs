@@ -1,0 +1,33 @@
+//! What behaviours can look up in a replay.
+
+use agentry_protocol::Address;
+use agentry_protocol::command::Status;
+use agentry_sdk::directory::Answer;
+use agentry_sdk::{Card, NameError, Query, World};
+
+use crate::runtime::directory::Directory;
+use crate::runtime::roster::Roster;
+use crate::runtime::world;
+
+/// The directory as the replayed blocks make it, and the configured agents. How an agent was, its
+/// queues and tasks, is not known any more.
+#[derive(Debug)]
+pub(super) struct Then {
+    pub(super) directory: Directory,
+    pub(super) roster: Roster,
+}
+
+impl World for Then {
+    fn find(&self, query: &Query, now_ms: u64) -> Vec<Card> {
+        self.directory.find(query, now_ms)
+    }
+
+    fn resolve(&self, name: &str, now_ms: u64) -> Result<Address, NameError> {
+        world::resolve(&self.directory, &self.roster, name, now_ms)
+    }
+
+    fn status<'a>(&'a self, agent: &'a str) -> Answer<'a, Status> {
+        let status = world::outline(agent, env!("CARGO_PKG_VERSION"), &self.roster);
+        Box::pin(std::future::ready(status))
+    }
+}

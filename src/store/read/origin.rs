@@ -1,0 +1,25 @@
+//! Why a transaction was sent.
+
+use agentry_protocol::TransactionHash;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::store::rows::AgentId;
+
+/// What asked for a transaction of an agent's, or for the one that it repeats; see
+/// [`Draft::origin`](crate::store::rows::Draft::origin).
+///
+/// # Errors
+/// What SQLite says.
+pub fn origin_of(
+    db: &Connection,
+    agent: AgentId,
+    transaction: TransactionHash,
+) -> rusqlite::Result<Option<String>> {
+    db.prepare_cached(
+        "SELECT coalesce((SELECT first.origin FROM outbox first WHERE first.id = o.resend_of),
+                         o.origin)
+         FROM outbox o WHERE o.hash = ?1 AND o.agent = ?2",
+    )?
+    .query_row(params![transaction.to_string(), agent.0], |row| row.get(0))
+    .optional()
+}
