@@ -35,7 +35,8 @@ pub struct Contract {
     settings: Value,
     folder: PathBuf,
     samples: Vec<MessageBuilder>,
-    given_samples: bool,
+    /// What strangers post.
+    strange: Arc<[MessageBuilder]>,
     prepare: Option<Prepare>,
     beside: Option<Beside>,
     conversational: bool,
@@ -52,7 +53,7 @@ impl Contract {
             settings: json!({}),
             folder: PathBuf::new(),
             samples: hostile::common(),
-            given_samples: false,
+            strange: hostile::hostile().into(),
             prepare: None,
             beside: None,
             conversational: false,
@@ -89,7 +90,6 @@ impl Contract {
     #[must_use]
     pub fn samples(mut self, samples: impl IntoIterator<Item = MessageBuilder>) -> Self {
         self.samples.splice(0..0, samples);
-        self.given_samples = true;
         self
     }
 

@@ -1,9 +1,18 @@
 //! Who takes part in a simulation.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use agentry_protocol::{Address, ContentHash, DecryptionKey, EncryptionKey, PublicKey, Seed};
 use agentry_protocol::{KnownCommand, Payload};
 
 use super::MessageBuilder;
+
+/// Parties that were made before. Making keys takes a while without optimisation, and a contract
+/// makes the same few over and over.
+static KNOWN: Mutex<BTreeMap<String, Party>> = Mutex::new(BTreeMap::new());
+/// How many of them are kept.
+const KNOWN_MAX: usize = 1_000;
 
 /// One who takes part: a hosted agent, or a peer whose messages the test writes. Its keys are
 /// made from its name, so a name is the same address in every simulation.
@@ -31,6 +40,15 @@ impl Party {
     /// The party of this name.
     pub fn named(name: impl Into<String>) -> Self {
         let name = name.into();
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= KNOWN_MAX {
+            known.clear();
+        }
+        let make = || Self::make(name.clone());
+        known.entry(name.clone()).or_insert_with(make).clone()
+    }
+
+    fn make(name: String) -> Self {
         let seed = Seed::from_bytes(*ContentHash::of(name.as_bytes()).as_bytes());
         let public_key = seed.public_key();
         Self {

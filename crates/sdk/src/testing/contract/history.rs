@@ -8,7 +8,7 @@ use agentry_protocol::command::{Ack, AckStatus};
 use agentry_protocol::{AckRequest, KnownCommand, TransactionHash};
 
 use super::peers::reaction;
-use super::{Breach, Contract, caught, hostile};
+use super::{Breach, Contract, caught};
 use crate::effects::Effect;
 use crate::testing::{Disturbances, MessageBuilder, Party, Random, START_MS, Simulation};
 
@@ -67,7 +67,6 @@ pub(super) async fn compare(contract: &Contract, seed: u64) -> Result<usize, Bre
 
 fn steps(contract: &Contract, seed: u64) -> Vec<Step> {
     let mut random = Random::new(seed);
-    let strange = hostile::hostile();
     let peers = peers();
     let mut said = 0;
     (0..STEPS)
@@ -82,7 +81,7 @@ fn steps(contract: &Contract, seed: u64) -> Vec<Step> {
             kind => {
                 said += 1;
                 let peer = random.below(peers.len());
-                let message = match (kind, peers.get(peer), random.pick(&strange)) {
+                let message = match (kind, peers.get(peer), random.pick(&contract.strange)) {
                     (3, _, Some(message)) => message.clone(),
                     (_, Some(from), _) => dressed(contract, &mut random, from),
                     (_, None, _) => MessageBuilder::text("hello"),

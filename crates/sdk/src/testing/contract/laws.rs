@@ -7,7 +7,7 @@ use agentry_protocol::Authenticity;
 use agentry_protocol::command::{Tag, Tags};
 
 use super::history::examine;
-use super::{Breach, Contract, caught, hostile, words};
+use super::{Breach, Contract, caught, words};
 use crate::AnyBehaviour;
 use crate::testing::{MessageBuilder, Simulation};
 
@@ -102,7 +102,7 @@ pub(super) fn acceptance(contract: &Contract) -> Result<(), Breach> {
 
 fn everything(contract: &Contract) -> Vec<MessageBuilder> {
     let mut messages = contract.samples.clone();
-    messages.extend(hostile::hostile());
+    messages.extend(contract.strange.iter().cloned());
     messages
 }
 
