@@ -160,6 +160,8 @@ fn a_job_that_is_not_done_ends_the_wait_with_1() {
     let failed = host.run(&submit("fail", &["--wait"]));
     ended(&failed, 1, "the job is failed: exit:");
     assert!(failed.out.contains("failed in block"), "{failed:#?}");
+    let here = host.run(&["task", "wait", "task/1"]);
+    ended(&here, 1, "task/1 is failed: exit");
     let job = &host.json(&["task", "list", "--state", "failed"])[0];
     assert_eq!(text(&job["error"], "code"), "exit");
     assert_eq!(
@@ -242,6 +244,8 @@ fn a_job_shows_its_progress_and_can_be_canceled_by_either_side() {
             .len()
             == 2
     });
+    let impatient = host.run(&["task", "wait", "task/2", "--timeout", "100ms"]);
+    impatient.failed(75, "the time is over; task/2 is");
     let canceling = host.run(&["task", "cancel", "task/2"]);
     assert!(canceling.good().out.contains("canceled task/2"));
     let canceled = host.run(&["task", "wait", id]);

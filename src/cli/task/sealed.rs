@@ -51,6 +51,11 @@ impl Opener {
         }
     }
 
+    /// Whether no runtime answers.
+    pub(super) const fn is_closed(&self) -> bool {
+        self.closed.is_some()
+    }
+
     /// Asks the runtime again although it did not answer before.
     pub(super) fn again(&mut self) {
         self.closed = None;

@@ -69,8 +69,8 @@ pub struct SubmitArgs {
     /// Seals the job, and with it what is answered
     #[arg(long)]
     seal: bool,
-    /// The acknowledgment that is asked for; without one the message is sent again, up to three
-    /// times
+    /// The acknowledgment that is asked for; while none comes, the message is sent again, up to
+    /// three times
     #[arg(long, value_name = "received|done", value_parser = ack)]
     ack: Option<AckRequest>,
     /// Waits until the job has ended, and prints its result

@@ -11,8 +11,9 @@ use super::super::output::{Tone, printable};
 use super::super::{Context, ExitCode, Failure};
 use super::job::{self, Job, JobState};
 use super::sealed::Opener;
-use super::{IdArgs, open, or_dash, show, unknown};
+use super::{IdArgs, executing, open, or_dash, show, stored, unknown};
 use crate::config::Config;
+use crate::store::list::task;
 
 /// How often the store is looked at.
 const POLL: Duration = Duration::from_millis(200);
@@ -51,7 +52,9 @@ pub(super) fn wait(
     let bar = context.output.progress(1000, "submitted");
     let watched = watch(id, deadline, &db, &mut opener, &bar);
     bar.finish_and_clear();
-    let job = watched?.ok_or_else(|| unknown(id, config))?;
+    let Some(job) = watched? else {
+        return wait_here(id, deadline, &db, config, context);
+    };
     if job.state.is_open() {
         return Err(Failure::new(
             ExitCode::Temporary,
@@ -88,12 +91,47 @@ fn watch(
         }
         let note = job.note.as_deref().unwrap_or(job.state.as_str());
         bar.set_message(printable(note, 40));
-        let answers_stay_closed = job.sealed_answers > 0;
+        // One that does not open is none; but without a runtime the end may be among them.
+        let answers_stay_closed = job.sealed_answers > 0 && opener.is_closed();
         if !job.state.is_open() || answers_stay_closed || Instant::now() >= deadline {
             return Ok(Some(job));
         }
         std::thread::sleep(POLL);
     }
+}
+
+/// Waits until a task that is done here has ended, and shows it.
+fn wait_here(
+    id: &str,
+    deadline: Instant,
+    db: &Connection,
+    config: &Config,
+    context: &Context,
+) -> Result<(), Failure> {
+    let item = loop {
+        let item = executing::find(db, id)?.ok_or_else(|| unknown(id, config))?;
+        if item.ended_at.is_some() {
+            break item;
+        }
+        if Instant::now() >= deadline {
+            return Err(Failure::new(
+                ExitCode::Temporary,
+                format!("the time is over; {} is {}", item.id, item.state),
+            ));
+        }
+        std::thread::sleep(POLL);
+    };
+    let row = executing::row(&item.id).unwrap_or_default();
+    let result = stored(task::result(db, row))?;
+    executing::show(&item, result.as_deref(), config, context)?;
+    if item.state == JobState::Completed.as_str() {
+        return Ok(());
+    }
+    let why = executing::failure(&item).map_or_else(String::new, |why| format!(": {why}"));
+    Err(Failure::new(
+        ExitCode::Failed,
+        format!("{} is {}{why}", item.id, item.state),
+    ))
 }
 
 fn tell(job: &Job, context: &Context) -> Result<(), Failure> {
