@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::chain::Mined;
 use super::runtime::Runtime;
 use super::world::{Posting, World};
-use super::{PATIENCE, within};
+use super::{PATIENCE, spending, within};
 
 /// How many more blocks nothing may happen in when all is answered.
 const QUIET: u64 = 3;
@@ -149,6 +149,7 @@ impl World {
         );
         let errors = self.chain.errors();
         assert!(errors.is_empty(), "{errors:?}");
+        spending::check(&self.path().join("agentry.db"));
         let answered = self.audit().answered;
         assert!(answered > 0, "nothing was asked: the test shows nothing");
         answered

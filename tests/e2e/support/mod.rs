@@ -16,6 +16,7 @@ pub(crate) mod dice;
 pub(crate) mod flow;
 pub(crate) mod http;
 pub(crate) mod runtime;
+pub(crate) mod spending;
 pub(crate) mod world;
 
 use std::time::{Duration, Instant};

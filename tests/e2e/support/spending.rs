@@ -1,0 +1,54 @@
+//! What the store says that was spent, held against what it says of each transaction.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+/// What each budget has paid must be the sum of what it has paid for, after any number of kills:
+/// both ways, as one statement, so that a runtime may write meanwhile.
+const DIFFERENCES: &str = "
+    WITH paid AS (
+        SELECT agent, budget_day AS day, sum(amount + fee) AS spent,
+               sum(iif(answers_unverified = 1, amount + fee, 0)) AS unverified
+        FROM outbox WHERE budget_day IS NOT NULL GROUP BY agent, budget_day
+    ), known AS (
+        SELECT agent, day, spent, unverified FROM spending WHERE spent > 0
+    )
+    SELECT 'paid for', * FROM (SELECT * FROM paid EXCEPT SELECT * FROM known)
+    UNION ALL
+    SELECT 'known', * FROM (SELECT * FROM known EXCEPT SELECT * FROM paid)";
+
+/// What is signed is paid for, and nothing else is.
+const UNPAID: &str = "
+    SELECT count(*) FROM outbox
+    WHERE (budget_day IS NOT NULL) <> (state IN ('prepared', 'accepted', 'mined', 'final'))";
+
+/// Checks a store of which nothing was forgotten yet.
+pub(crate) fn check(store: &Path) {
+    if !store.exists() {
+        return;
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(store, flags).unwrap();
+    db.busy_timeout(super::PATIENCE).unwrap();
+    let mut statement = db.prepare(DIFFERENCES).unwrap();
+    let wrong: Vec<(String, i64, i64, i64, i64)> = statement
+        .query_map([], |row| {
+            Ok((
+                row.get(0)?,
+                row.get(1)?,
+                row.get(2)?,
+                row.get(3)?,
+                row.get(4)?,
+            ))
+        })
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert!(
+        wrong.is_empty(),
+        "(which, agent, day, spent, unverified): {wrong:?}"
+    );
+    let unpaid: i64 = db.query_row(UNPAID, [], |row| row.get(0)).unwrap();
+    assert_eq!(unpaid, 0, "transactions that are signed and not paid for");
+}
