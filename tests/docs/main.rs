@@ -8,4 +8,5 @@
 mod examples;
 mod links;
 mod page;
+mod protocol;
 mod references;

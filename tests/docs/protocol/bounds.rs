@@ -1,0 +1,220 @@
+//! What a parameter holds, as the page says it, and values at both sides of that.
+
+use serde_json::{Value, json};
+
+/// A number as the page spells it: with commas.
+pub(super) fn number(text: &str) -> u64 {
+    text.replace(',', "").parse().unwrap()
+}
+
+/// It so spelled.
+pub(super) fn spelled(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// The numbers in a sentence, in order.
+fn numbers(sentence: &str) -> Vec<usize> {
+    sentence
+        .split(|c: char| !c.is_ascii_digit() && c != ',')
+        .filter_map(|word| word.trim_matches(',').replace(',', "").parse().ok())
+        .collect()
+}
+
+fn words(count: usize, length: usize) -> Value {
+    Value::from(vec!["x".repeat(length); count])
+}
+
+/// An object whose compact JSON has so many bytes.
+fn of_bytes(bytes: usize) -> Value {
+    json!({ "x": "y".repeat(bytes - r#"{"x":""}"#.len()) })
+}
+
+/// An object of so many levels.
+fn of_levels(levels: usize) -> Value {
+    (1..levels).fold(json!({}), |inner, _| json!({ "x": inner }))
+}
+
+/// So many bytes, all of them 0, as base64url without padding.
+fn base64url(bytes: usize) -> Value {
+    "A".repeat((bytes * 4).div_ceil(3)).into()
+}
+
+const WORD: &str = "01a20357-9080-7c3a-9d41-5e0b7a2f6c11";
+const HASH: &str = "0xe42475e8e8f597622d5495658cc95b0d24b858c92ca372929e94cc61c8661c62";
+const KEY: &str = "d04ab232742bb4ab3a1368bd4615e4e6d0224ab71a016baf8520a332c9778737";
+
+/// Values that stand just within and just outside of what the page says, and whether they are to
+/// be taken. Every kind of sentence that the page uses is known here.
+pub(super) fn of(holds: &str) -> Vec<(Value, bool)> {
+    let numbers = numbers(holds);
+    let is = |start: &str| holds.starts_with(start);
+    if is("text of at most") {
+        let [most] = numbers.try_into().unwrap();
+        return vec![
+            ("x".repeat(most).into(), true),
+            ("x".repeat(most + 1).into(), false),
+            // Bytes count, not characters.
+            ("é".repeat(most / 2 + 1).into(), false),
+            ("".into(), true),
+            ("\u{7f}\n".into(), true),
+            (7.into(), false),
+        ];
+    }
+    if is("word of") || is("name of") {
+        let [least, most] = numbers.try_into().unwrap();
+        let mut values = vec![
+            ("x".repeat(least).into(), true),
+            ("x".repeat(most).into(), true),
+            ("x".repeat(most + 1).into(), false),
+            ("x".repeat(least - 1).into(), false),
+            ("é".into(), false),
+            ("a\u{7f}".into(), false),
+            (7.into(), false),
+        ];
+        values.push(("a ~".into(), is("word of")));
+        if is("name of") {
+            values.push(("AIT1x".into(), false));
+            values.push((".x".into(), false));
+            values.push(("0.x_y-Z".into(), true));
+        }
+        return values;
+    }
+    if is("list of at most") {
+        let [count, least, most] = numbers.try_into().unwrap();
+        return vec![
+            (words(0, 1), true),
+            (words(count, most), true),
+            (words(count + 1, 1), false),
+            (words(1, most + 1), false),
+            (words(1, least - 1), false),
+            (json!("x"), false),
+            (json!([7]), false),
+        ];
+    }
+    if is("object of at most") {
+        let [bytes, levels] = numbers.try_into().unwrap();
+        return vec![
+            (of_bytes(bytes), true),
+            (of_bytes(bytes + 1), false),
+            (of_levels(levels), true),
+            (of_levels(levels + 1), false),
+            (json!([]), false),
+        ];
+    }
+    if let Some(length) = holds.strip_prefix("base64url of ") {
+        let numbers = self::numbers(length);
+        let (least, most) = (numbers[0], numbers[numbers.len() - 1]);
+        let padded = format!("{}=", base64url(least).as_str().unwrap());
+        return vec![
+            (base64url(least), true),
+            (base64url(most), true),
+            (base64url(least - 1), false),
+            (base64url(most + 1), false),
+            (padded.into(), false),
+        ];
+    }
+    if let Some(words) = holds.strip_prefix("one of ") {
+        let words: Vec<&str> = words
+            .split(", ")
+            .map(|word| word.trim_matches('`'))
+            .collect();
+        let lower = |word: &str| {
+            if word == word.to_lowercase() {
+                word.to_uppercase()
+            } else {
+                word.to_lowercase()
+            }
+        };
+        let mut values: Vec<(Value, bool)> = vec![("other".into(), false), (7.into(), false)];
+        for word in words {
+            values.push((word.into(), true));
+            values.push((lower(word).into(), false));
+        }
+        return values;
+    }
+    match holds {
+        "`1`" => vec![
+            (1.into(), true),
+            (json!(1.0), false),
+            (2.into(), false),
+            ("1".into(), false),
+        ],
+        "count" => vec![
+            (0.into(), true),
+            (u64::MAX.into(), true),
+            (json!(-1), false),
+            (json!(1.0), false),
+            ("1".into(), false),
+        ],
+        "time" => vec![
+            (0.into(), true),
+            (agentry_protocol::header::MAX_TIME_MS.into(), true),
+            ((agentry_protocol::header::MAX_TIME_MS + 1).into(), false),
+            (json!(1.5), false),
+            (json!(-1), false),
+        ],
+        "number from 0 to 1" => vec![
+            (0.into(), true),
+            (1.into(), true),
+            (json!(0.5), true),
+            (json!(1.001), false),
+            (json!(-0.1), false),
+            ("0.5".into(), false),
+        ],
+        "object" => vec![(json!([]), false), ("x".into(), false)],
+        "UUIDv7" => vec![
+            (WORD.into(), true),
+            (WORD.to_uppercase().into(), true),
+            (WORD.replace("-7", "-4").into(), false),
+            (WORD.replace('-', "").into(), false),
+        ],
+        "transaction hash" => vec![
+            (HASH.into(), true),
+            (HASH.to_uppercase().into(), false),
+            (HASH.trim_start_matches("0x").into(), false),
+        ],
+        "job id" => vec![
+            (WORD.into(), true),
+            (HASH.into(), true),
+            ("17".into(), false),
+        ],
+        "SHA-256" => vec![
+            // Right in form; whether it fits the result is the vectors' business.
+            (KEY.to_uppercase().into(), false),
+            (HASH.into(), false),
+        ],
+        "Ed25519 key" => vec![
+            (KEY.into(), true),
+            (KEY.to_uppercase().into(), true),
+            ("00".repeat(32).into(), false),
+            (KEY[2..].into(), false),
+        ],
+        "X25519 key" => vec![
+            (KEY.into(), true),
+            (KEY.to_uppercase().into(), true),
+            (KEY[2..].into(), false),
+        ],
+        other => panic!("what {other:?} means is not known here"),
+    }
+}
+
+/// Puts a value in the place of a parameter, or takes it out.
+pub(super) fn set(object: &mut Value, name: &str, value: Option<Value>) {
+    let (object, key) = match name.rsplit_once('.') {
+        Some((outer, key)) => (&mut object[outer], key),
+        None => (object, name),
+    };
+    let object = object.as_object_mut().unwrap();
+    match value {
+        Some(value) => drop(object.insert(key.to_owned(), value)),
+        None => assert!(object.remove(key).is_some(), "the example has no {name}"),
+    }
+}

@@ -1,0 +1,114 @@
+//! The page's test vectors come out.
+
+use agentry_protocol::sealing::{Binding, open};
+use agentry_protocol::{
+    Address, Authenticity, DecryptionKey, Envelope, Finding, Json, KnownCommand, Limits, Payload,
+    Seed, SigningKey, StoredTransaction, Transaction, authenticity,
+};
+use serde_json::Value;
+
+use super::{json, page, read};
+use crate::page::top;
+
+fn vector(language: &str) -> Value {
+    let blocks = page().blocks();
+    let [block] = blocks
+        .iter()
+        .filter(|block| block.language == language)
+        .collect::<Vec<_>>()
+        .try_into()
+        .unwrap();
+    read(block)
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap()
+}
+
+fn seed(text: &str) -> Seed {
+    Seed::from_bytes(hex::decode(text).unwrap().try_into().unwrap())
+}
+
+#[test]
+fn the_transaction_comes_out() {
+    let vector = vector("json transaction");
+    let wallet = seed(text(&vector, "seed"));
+    let stated = &vector["transaction"];
+    let number = |key: &str| stated[key].as_u64().unwrap().into();
+    let payload = Json::string(text(stated, "payload"));
+    let from: Address = text(stated, "from").parse().unwrap();
+    assert_eq!(from, Address::from_public_key(&wallet.public_key()));
+    let signed = Transaction {
+        from,
+        to: text(stated, "to").parse().unwrap(),
+        amount: number("amount"),
+        fee: number("fee"),
+        nonce: number("nonce"),
+        payload: payload.clone(),
+        chain_id: text(stated, "chain_id").parse().unwrap(),
+    }
+    .sign(&SigningKey::from_seed(&wallet));
+    assert_eq!(signed.hash().to_string(), text(&vector, "transaction_hash"));
+    let kept = StoredTransaction::parse(signed.body().as_bytes(), Limits::default()).unwrap();
+    assert_eq!(kept.signature.as_deref(), vector["signature"].as_str());
+    assert_eq!(kept.digest().to_string(), text(&vector, "digest"));
+    // Who reads it finds it verified, without having known the sender.
+    let envelope = Envelope::read(&payload);
+    let key = envelope.header().unwrap().key;
+    let chain = text(stated, "chain_id").parse().unwrap();
+    let finding: Finding = authenticity::examine(&kept, &chain, key.as_ref(), None);
+    assert_eq!(finding.authenticity(), Authenticity::Verified);
+    // The payload is as it is written here.
+    assert_eq!(
+        agentry_protocol::compose(&envelope.payload, envelope.header()).unwrap(),
+        payload
+    );
+}
+
+#[test]
+fn what_is_sealed_opens() {
+    let vector = vector("json sealed");
+    // The ephemeral key is given to the sealing in that crate's own tests, for the same vectors.
+    let path = top().join("crates/protocol/tests/vectors/sealing.json");
+    let all: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let cases = all["cases"].as_array().unwrap();
+    assert!(cases.contains(&vector), "it is none of sealing.json");
+
+    let key = DecryptionKey::from_seed(&seed(text(&vector, "recipient_seed")));
+    assert_eq!(
+        key.encryption_key().to_string(),
+        text(&vector, "encryption_key")
+    );
+    let stated: [u8; 32] = hex::decode(text(&vector, "decryption_key"))
+        .unwrap()
+        .try_into()
+        .unwrap();
+    assert_eq!(
+        DecryptionKey::from_bytes(stated).encryption_key(),
+        key.encryption_key()
+    );
+    let body: Value = serde_json::from_str(text(&vector, "body")).unwrap();
+    let Payload::Command(command) = Payload::read(&json(&body)) else {
+        panic!("it is no command");
+    };
+    let Ok(Some(KnownCommand::Sealed(sealed))) = KnownCommand::read(&command) else {
+        panic!("it is not sealed");
+    };
+    let (from, to) = (
+        text(&vector, "from").parse().unwrap(),
+        text(&vector, "to").parse().unwrap(),
+    );
+    let binding = Binding {
+        chain_id: text(&vector, "chain_id"),
+        from: &from,
+        to: &to,
+    };
+    let opened = open(&sealed, &key, binding, Authenticity::Verified).unwrap();
+    let plaintext: Value = serde_json::from_str(text(&vector, "plaintext")).unwrap();
+    assert_eq!(opened, Payload::read(&json(&plaintext)));
+    let elsewhere = Binding {
+        chain_id: "ait-mainnet",
+        ..binding
+    };
+    assert!(open(&sealed, &key, elsewhere, Authenticity::Verified).is_err());
+}
