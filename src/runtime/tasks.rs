@@ -6,7 +6,7 @@
 //! - *One end.* The end of a task is one commit, guarded by the task and the number of the attempt,
 //!   so an attempt that was given up cannot end it. The news of it is one event.
 //! - *Bounds.* At most `[tasks] concurrency` attempts run at the same time, and at most
-//!   [`TaskLimits::concurrency`] of one type of one behaviour of one agent (a [lane](Lane)). Who
+//!   [`TaskLimits::concurrency`] of one type of one behaviour of one agent (a [lane][Lane]). Who
 //!   runs least has the next turn, so a full or long lane does not hold up the others. An attempt
 //!   lasts no longer than [`TaskLimits::time`], nor beyond the task's deadline.
 //! - *Attempts.* A transient failure, a panic and the time limit lead to another attempt after a
@@ -29,7 +29,7 @@
 //! [`TaskLimits::concurrency`]: agentry_sdk::TaskLimits::concurrency
 //! [`TaskLimits::time`]: agentry_sdk::TaskLimits::time
 //! [`TaskLimits::attempts`]: agentry_sdk::TaskLimits::attempts
-//! [`Lane`]: crate::store::read::Lane
+//! [Lane]: crate::store::read::Lane
 
 mod attempt;
 mod progress;
