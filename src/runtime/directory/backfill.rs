@@ -344,7 +344,7 @@ impl Run {
             if self.gaps > 0 {
                 tracing::warn!(
                     blocks = self.gaps,
-                    "blocks that could not be read whole are missing in the directory; `agentry queue stats` counts them"
+                    "blocks that could not be read whole are missing in the directory; `agentry queue list` counts them as gaps"
                 );
             }
         } else if !self.complete && self.told.elapsed() >= TELL_EVERY {
