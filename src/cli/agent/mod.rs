@@ -4,8 +4,8 @@ mod card;
 mod list;
 mod message;
 mod messages;
-mod said;
 mod register;
+mod said;
 mod show;
 mod who;
 
