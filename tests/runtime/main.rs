@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod authenticity;
+mod budget;
 mod conduct;
 mod confirmations;
 mod directory;

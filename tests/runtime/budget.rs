@@ -1,0 +1,147 @@
+//! What an agent may spend, and who is judged anew.
+
+use agentry::runtime::control::{self, Answer, Request};
+use agentry::store::commit::QueueTarget;
+use agentry::store::list::{self, Filter};
+use agentry::store::open_for_reading;
+use agentry_protocol::{ChainId, Header, Json, Number, Payload, PublicKey, Transaction, compose};
+
+use super::{Stage, address, key};
+
+const PONG: &str = r#"{ kind = "pong" }"#;
+
+/// A ping whose header proves who sent it.
+fn proven(key: PublicKey) -> Json {
+    let header = Header {
+        key: Some(key),
+        ..Header::default()
+    };
+    compose(&Payload::Text("ping".to_owned()), Some(&header)).unwrap()
+}
+
+fn held(stage: &Stage) -> usize {
+    let outbox = stage.outbox();
+    outbox.iter().filter(|item| item.waits_for_budget).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_wait_for_a_budget_across_restarts_until_it_suffices() {
+    let mut stage = Stage::set(PONG, "", "daily_budget = 300");
+    for sender in 2..7 {
+        stage.say(sender, "ping").await;
+    }
+    stage
+        .until("a tenth of the budget is spent", |stage| {
+            stage.said().len() == 3 && held(stage) == 2
+        })
+        .await;
+    let reasons: Vec<String> = stage
+        .outbox()
+        .into_iter()
+        .filter_map(|item| item.reason.filter(|_| item.waits_for_budget))
+        .collect();
+    assert!(
+        reasons.iter().all(|reason| reason.contains("30 of 30")),
+        "{reasons:?}"
+    );
+    // Who is proven is answered all the same.
+    stage.send(8, proven(key(8).public_key())).await;
+    stage
+        .until("the one who is proven is answered", |stage| {
+            stage.said().len() == 4
+        })
+        .await;
+    stage.stop();
+    stage.start();
+    stage.send(9, proven(key(9).public_key())).await;
+    stage
+        .until("another is answered", |stage| stage.said().len() == 5)
+        .await;
+    assert_eq!(held(&stage), 2, "a restart is no new day");
+    stage.stop();
+    stage.edit("daily_budget = 300", "daily_budget = 400");
+    stage.start();
+    stage
+        .until("one more can be paid for", |stage| {
+            stage.said().len() == 6 && held(stage) == 1
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_spent_of_nothing() {
+    let stage = Stage::set(PONG, "", "daily_budget = 0");
+    stage.send(2, proven(key(2).public_key())).await;
+    stage
+        .until("the answer waits", |stage| held(stage) == 1)
+        .await;
+    let reason = stage.outbox()[0].reason.clone().unwrap();
+    assert!(reason.contains("larger budget"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn before_dead_letters_are_tried_again_their_senders_are_judged_anew() {
+    let mut stage = Stage::set(r#"{ kind = "moody" }"#, "", "attempts = 1");
+    stage.say(2, "fail").await;
+    // Somebody else signs for 3, whose key nobody knows yet.
+    let signed = Transaction {
+        from: address(3),
+        to: address(1),
+        amount: Number::from(0_u64),
+        fee: Number::from(10_u64),
+        nonce: Number::from(77_u64),
+        payload: Json::string("fail"),
+        chain_id: "ait-devnet".parse::<ChainId>().unwrap(),
+    }
+    .sign(&key(4));
+    // A node that is told no key takes it.
+    let mut body: serde_json::Value = serde_json::from_str(&signed.body()).unwrap();
+    body.as_object_mut().unwrap().remove("public_key");
+    stage.node.submit(&body.to_string()).await.unwrap();
+    let dead = |stage: &Stage| {
+        let inbox = stage.inbox();
+        inbox.iter().filter(|item| item.state == "dead").count()
+    };
+    stage
+        .until("both are dead letters", |stage| dead(stage) == 2)
+        .await;
+    assert!(
+        stage
+            .inbox()
+            .iter()
+            .all(|item| item.authenticity == "unverified")
+    );
+    stage.stop();
+    let contacts: String = [2, 3]
+        .map(|byte| {
+            format!(
+                "[[contact]]\nname = \"contact-{byte}\"\naddress = \"{}\"\npublic_key = \"{}\"\n",
+                address(byte),
+                key(byte).public_key()
+            )
+        })
+        .concat();
+    stage.edit("[[agent]]", &format!("{contacts}[[agent]]"));
+    stage.start();
+    let retry = Request::Retry {
+        target: QueueTarget::All,
+    };
+    let answer = control::ask(&stage.store, &retry).await.unwrap();
+    assert!(matches!(answer, Answer::Done { changed: 1 }), "{answer:?}");
+    let forged = list::forged(
+        &open_for_reading(&stage.store).unwrap(),
+        &Filter {
+            limit: 10,
+            ..Filter::default()
+        },
+    )
+    .unwrap();
+    assert_eq!(forged.len(), 1);
+    assert_eq!(forged[0].from, address(3).to_string());
+    stage
+        .until("the other fails again, as one who is proven", |stage| {
+            let inbox = stage.inbox();
+            inbox.len() == 1 && inbox[0].state == "dead" && inbox[0].authenticity == "verified"
+        })
+        .await;
+}
