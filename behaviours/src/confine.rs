@@ -11,6 +11,7 @@
 //! | `watch` | the watcher: the parent of all that the program starts |
 //! | `tree` | the processes below another, and their memory |
 //! | `enter` | what becomes the program: sets its limits and is replaced by it |
+//! | `clear` | removing a folder that a program filled as it liked |
 //! | `orphans` | what is left where the watcher itself was killed |
 //!
 //! ```text
@@ -44,6 +45,7 @@
 //!
 //! It needs Linux, where descendants can be followed.
 
+pub(crate) mod clear;
 #[cfg(target_os = "linux")]
 mod enter;
 pub(crate) mod order;

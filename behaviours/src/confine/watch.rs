@@ -16,6 +16,7 @@ use rustix::process::{
     set_child_subreaper, wait,
 };
 
+use super::clear::clear;
 use super::order::{Limits, Order, Report, input_in, work_in};
 use super::{ENTER, Fault, OURSELVES, SUBCOMMAND, tree};
 
@@ -44,12 +45,12 @@ pub(super) fn main(mut arguments: impl Iterator<Item = OsString>) -> Result<(), 
             .arg(program)
             .args(arguments);
     });
-    // Also where the program could not be started. What it made unreadable for its own user stays.
-    let _ = fs::remove_dir_all(&order.folder);
+    // Also where the program could not be started.
+    let cleared = clear(&order.folder).map_err(Fault::system("removing the folder of the run"));
     if let Some(report) = report? {
         tell(report);
     }
-    Ok(())
+    cleared
 }
 
 /// Writes the report. Whoever should read it may be gone by now.

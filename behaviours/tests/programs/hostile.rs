@@ -48,6 +48,7 @@ pub(crate) const TESTS: &[Test] = &[
     ),
     ("cpu_time_is_bounded", cpu_time_is_bounded),
     ("the_size_of_files_is_bounded", the_size_of_files_is_bounded),
+    ("deep_folders_are_removed", deep_folders_are_removed),
     ("open_files_are_bounded", open_files_are_bounded),
     (
         "nothing_is_left_when_agentry_is_killed",
@@ -178,6 +179,13 @@ fn the_size_of_files_is_bounded() {
     let settings = json!({ "file_size": "64KiB" });
     let error = failure(&bench, "exec head -c 100000 /dev/zero > file", &settings);
     assert_eq!(error.code(), "file-limit");
+    bench.assert_nothing_is_left();
+}
+
+fn deep_folders_are_removed() {
+    let bench = Bench::new();
+    let executor = bench.role(&["dig", "20000"], &json!({}));
+    bench.run(executor.as_ref(), &task()).unwrap();
     bench.assert_nothing_is_left();
 }
 

@@ -49,6 +49,16 @@ pub(crate) fn play(arguments: impl Iterator<Item = OsString>) -> ExitCode {
                 number = std::hint::black_box(number.wrapping_mul(3));
             }
         }
+        // Makes folders within folders, and closes the last.
+        ["dig", levels] => {
+            for _ in 0..levels.parse().unwrap() {
+                std::fs::create_dir("deeper").unwrap();
+                std::env::set_current_dir("deeper").unwrap();
+            }
+            std::fs::create_dir("closed").unwrap();
+            let nothing = std::os::unix::fs::PermissionsExt::from_mode(0o000);
+            std::fs::set_permissions("closed", nothing).unwrap();
+        }
         // Is agentry with a job that never ends.
         ["host", scratch, marker] => host(scratch, marker),
         other => panic!("no such role: {other:?}"),

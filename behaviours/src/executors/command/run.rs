@@ -187,7 +187,7 @@ async fn clean_up(task: &Task, mut running: Running) {
     let folder = std::mem::take(&mut running.folder);
     let cleaned = tokio::task::spawn_blocking(move || {
         let ended = end_orphans(&work_in(&folder));
-        (ended, std::fs::remove_dir_all(&folder))
+        (ended, confine::clear::clear(&folder))
     });
     if let Ok((ended, removed)) = cleaned.await {
         tracing::warn!(

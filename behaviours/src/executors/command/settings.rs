@@ -137,6 +137,10 @@ impl CommandSettings {
         };
         let output = (Bytes(0), Bytes(MAX_OUTPUT_BYTES as u64));
         let scratch = self.scratch.map(|scratch| setup.path(scratch));
+        if let Some(scratch) = scratch.as_ref().filter(|scratch| !scratch.is_dir()) {
+            let shown = scratch.display();
+            return Err(ConfigureError(format!("`scratch`: {shown} is no folder")));
+        }
         Ok(Command {
             program,
             args: self.args,
