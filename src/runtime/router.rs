@@ -319,6 +319,7 @@ impl Handler<Route> for InboxRouter {
                     .directory
                     .refresh(&shared.store, &receipt.cards)
                     .await?;
+                shared.metrics.directory(shared.directory.len());
             }
             news.mined = receipt.mined;
             news.reopened = receipt.reopened;
