@@ -330,6 +330,40 @@ async fn who_registers_is_known_elsewhere_until_he_withdraws() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_card_is_renewed_when_its_time_has_come() {
+    let mut stage = Stage::set("", "", "");
+    let chain = db(&stage.devnet);
+    let neighbour = Neighbour::start(&stage, &chain, "");
+    register(&stage, "ponger").await;
+    neighbour.until_named(&["ponger"]).await;
+    let first = neighbour.cards().remove(0);
+    stage.stop();
+    {
+        // Two thirds of its life later.
+        let store = rusqlite::Connection::open(&stage.store).unwrap();
+        let changed = store
+            .execute("UPDATE event SET due_at = 0 WHERE kind = 'renewal'", [])
+            .unwrap();
+        assert_eq!(changed, 1);
+    }
+    stage.start();
+    let deadline = Instant::now() + PATIENCE;
+    let second = loop {
+        let card = neighbour.cards().remove(0);
+        if card.transaction != first.transaction {
+            break card;
+        }
+        assert!(Instant::now() < deadline, "it is not announced again");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    assert_eq!(second.card.name, first.card.name);
+    assert_eq!(second.card.enc_key, first.card.enc_key);
+    assert!(second.card.expires > first.card.expires);
+    stage.blocks(5).await;
+    assert_eq!(neighbour.cards(), [second], "once, not again and again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reorganisation_brings_the_earlier_card_back() {
     let stage = Stage::set("", "", "");
     let chain = db(&stage.devnet);
