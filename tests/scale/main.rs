@@ -4,9 +4,6 @@
 //!
 //! And one agent that is flooded by one sender: another's message is answered all the same.
 
-#![expect(clippy::print_stdout, reason = "timings are told")]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 #[expect(dead_code, reason = "the benchmarks' stage holds more than this needs")]
 #[path = "../../benches/stage/mod.rs"]
 mod stage;

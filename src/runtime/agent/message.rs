@@ -20,7 +20,7 @@ use crate::store::{Commit, OutboxId, StoreError, read};
 /// What a message turned out to be.
 enum Read {
     /// To be shown to the behaviours.
-    Whole(Message),
+    Whole(Box<Message>),
     /// Nothing that anybody acts on, and why.
     Nothing(String),
     /// It cannot be read now.
@@ -49,7 +49,7 @@ impl Work {
             return self.expire(&conduct, due, plain).await;
         }
         let message = match self.read(due, plain).await? {
-            Read::Whole(message) => Arc::new(message),
+            Read::Whole(message) => Arc::new(*message),
             Read::Nothing(reason) => return self.unacted(due, Vec::new(), reason, true).await,
             Read::NotNow(error) => {
                 return self
@@ -228,14 +228,14 @@ impl Work {
             }
         }
         message.answers = question.map(|(_, answered)| answered);
-        Ok(Read::Whole(message))
+        Ok(Read::Whole(Box::new(message)))
     }
 
     /// A message that an event is about, as its behaviours were shown it. What cannot be opened
     /// any more is shown closed.
     pub(super) async fn read_again(&self, due: &DueMessage) -> Result<Message, StoreError> {
         match self.read(due, self.plain(due)).await? {
-            Read::Whole(message) => Ok(message),
+            Read::Whole(message) => Ok(*message),
             Read::Nothing(_) | Read::NotNow(_) => Ok(self.plain(due)),
         }
     }

@@ -10,6 +10,7 @@ use crate::store::commit::{Receipt, TimerSetting};
 use crate::store::rows::{AgentId, EventId, EventKind, EventRef, InboxId};
 
 /// An event that is to be added.
+#[derive(Clone, Copy)]
 pub(super) struct New<'a> {
     pub(super) agent: AgentId,
     pub(super) behaviour: &'a str,
