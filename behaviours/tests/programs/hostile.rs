@@ -184,7 +184,7 @@ fn the_size_of_files_is_bounded() {
 
 fn deep_folders_are_removed() {
     let bench = Bench::new();
-    let executor = bench.role(&["dig", "5000"], &json!({}));
+    let executor = bench.role(&["dig", "2000"], &json!({}));
     bench.run(executor.as_ref(), &task()).unwrap();
     bench.assert_nothing_is_left();
 }
