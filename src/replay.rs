@@ -46,6 +46,8 @@ mod own;
 mod past;
 pub mod report;
 mod said;
+#[cfg(test)]
+mod tests;
 mod world;
 
 use std::collections::HashSet;

@@ -140,15 +140,9 @@ fn show(report: &Report, context: &Context) -> Result<(), Failure> {
             authenticity,
             ..
         } => {
-            let text = text.as_ref().map_or_else(
-                || "(sealed)".to_owned(),
-                |text| format!("{:?}", printable(text, SHOWN)),
-            );
-            let sealed = if *sealed && text != "(sealed)" {
-                ", sealed"
-            } else {
-                ""
-            };
+            let is_open = *sealed && text.is_some();
+            let text = shown(text.as_deref());
+            let sealed = if is_open { ", sealed" } else { "" };
             let from = printable(from.as_str(), 100);
             format!("{height}  {agent} ← {from}  {text}  {authenticity}{sealed}  {transaction}")
         }
@@ -213,10 +207,7 @@ fn compared(one: &Compared, context: &Context) -> Vec<String> {
 }
 
 fn said(said: &Said) -> String {
-    let text = said.text.as_ref().map_or_else(
-        || "(sealed)".to_owned(),
-        |text| format!("{:?}", printable(text, SHOWN)),
-    );
+    let text = shown(said.text.as_deref());
     let to = printable(said.to.as_str(), 100);
     let amount = said
         .amount
@@ -228,6 +219,15 @@ fn said(said: &Said) -> String {
         ""
     };
     format!("→ {to}  {text}{sealed}{amount}")
+}
+
+/// A text between quotes, a command as it is.
+fn shown(text: Option<&str>) -> String {
+    match text {
+        None => "(sealed)".to_owned(),
+        Some(text) if text.starts_with('{') => printable(text, SHOWN),
+        Some(text) => format!("\"{}\"", printable(text, SHOWN)),
+    }
 }
 
 fn conclude(summary: &Summary, context: &Context) -> Result<(), Failure> {

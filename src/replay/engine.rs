@@ -26,7 +26,7 @@ const REMEMBERED: usize = 200_000;
 
 /// How many timers run out at most between two blocks: one that is set anew for the next moment
 /// must not go on for ever.
-const TIMERS_A_BLOCK: usize = 10_000;
+const TIMERS_A_BLOCK: usize = 1_000;
 
 /// What a behaviour remembers.
 type Memory = BTreeMap<String, Value>;

@@ -13,7 +13,7 @@ use super::ReplayError;
 use super::engine::{Asked, Engine};
 use super::ledger::ReportId;
 use super::report::Cause;
-use super::said::shortened;
+use super::said::words;
 use crate::config::BehaviourInstance;
 use crate::runtime::conduct::{Conduct, Shown};
 use crate::runtime::reading::{self, Place};
@@ -119,17 +119,11 @@ impl Engine {
     }
 
     fn begin(&mut self, hosted: &Hosted, message: &Message, sealed: bool) -> ReportId {
-        let text = match &message.payload {
-            Payload::Text(text) => Some(text.clone()),
-            Payload::Command(_) if message.cmd() == Some("SEALED") => None,
-            Payload::Command(command) => Some(command.body.to_compact()),
-            Payload::Opaque(json) => Some(json.to_compact()),
-        };
         let cause = Cause::Message {
             height: message.height,
             transaction: message.transaction,
             from: message.from.clone(),
-            text: text.as_deref().map(shortened),
+            text: words(&message.payload),
             sealed,
             authenticity: message.authenticity.as_str(),
         };

@@ -1,7 +1,9 @@
 //! What is said in a message, in a form in which two can be compared.
 
+use agentry_protocol::header::HEADER_KEY;
 use agentry_protocol::{
-    Address, ContentHash, Envelope, Json, Number, Payload, StoredTransaction, TransactionHash,
+    Address, Command, ContentHash, Envelope, Json, Number, Payload, StoredTransaction,
+    TransactionHash,
 };
 use serde::Serialize;
 
@@ -98,11 +100,7 @@ impl Said {
     /// The same, with what a sealed message says to its author.
     pub(super) fn showing(mut self, payload: &Payload) -> Self {
         if self.sealed {
-            self.text = Some(shortened(&match payload {
-                Payload::Text(text) => text.clone(),
-                Payload::Command(command) => command.body.to_compact(),
-                Payload::Opaque(json) => json.to_compact(),
-            }));
+            self.text = words(payload);
         }
         self
     }
@@ -138,6 +136,25 @@ impl Said {
     pub(super) fn bytes(&self) -> usize {
         self.text.as_ref().map_or(0, String::len) + 256
     }
+}
+
+/// What a payload says, as it is shown; nothing of one that is sealed.
+pub(super) fn words(payload: &Payload) -> Option<String> {
+    Some(shortened(&match payload {
+        Payload::Text(text) => text.clone(),
+        Payload::Command(command) if command.cmd == "SEALED" => return None,
+        Payload::Command(command) => body(command),
+        Payload::Opaque(json) => json.to_compact(),
+    }))
+}
+
+/// A command without its header, and without what is other at every moment.
+fn body(command: &Command) -> String {
+    let is_status = command.cmd == "STATUS";
+    let is_kept = |key: &str| key != HEADER_KEY && !(is_status && OF_THE_MOMENT.contains(&key));
+    let entries = command.body.root().entries();
+    let kept = entries.filter(|(key, _)| is_kept(key));
+    Json::object(kept.map(|(key, value)| (key, value.to_json()))).to_compact()
 }
 
 /// As much of a text as is shown.

@@ -1,0 +1,461 @@
+//! The engine, on blocks that the tests write.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agentry_chain::ChainTransaction;
+use agentry_protocol::command::{Ack, AckStatus};
+use agentry_protocol::{
+    AckRequest, Address, BlockHash, BlockHeight, Header, Json, KnownCommand, MessageId, Number,
+    Payload, Seed, SigningKey, Transaction, TransactionHash, compose,
+};
+use agentry_sdk::{
+    Behaviour, BehaviourError, ConfigureError, Context, Effects, Fate, Message, Outgoing,
+    SentMessage, Setup, Timer,
+};
+use serde::Deserialize;
+
+use super::Told;
+use super::cast::Cast;
+use super::engine::Engine;
+use super::past::Past;
+use super::report::{Cause, Mark, Report};
+use super::world::Then;
+use crate::config::{Config, Overlay, Source};
+use crate::runtime::clock::Clock;
+use crate::runtime::conduct::Stage;
+use crate::runtime::directory::Directory;
+use crate::runtime::metrics::Metrics;
+use crate::runtime::roster::{Hosted, Roster};
+use crate::store::AgentId;
+
+/// Does whatever a text says.
+#[derive(Debug)]
+struct Puppet;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoSettings {}
+
+impl Behaviour for Puppet {
+    const KIND: &'static str = "puppet";
+    type Settings = NoSettings;
+
+    fn configure(_: NoSettings, _: &Setup<'_>) -> Result<Self, ConfigureError> {
+        Ok(Self)
+    }
+
+    fn accepts(&self, message: &Message) -> bool {
+        message.text().is_some()
+    }
+
+    async fn on_message(
+        &self,
+        message: &Message,
+        context: &Context,
+    ) -> Result<Effects, BehaviourError> {
+        let text = message.text().unwrap_or_default();
+        Ok(match text {
+            "count" => {
+                let count = context
+                    .state
+                    .get("count")
+                    .and_then(serde_json::Value::as_u64);
+                let count = count.unwrap_or(0) + 1;
+                Effects::none()
+                    .set_state("count", count)
+                    .reply(count.to_string())
+            }
+            "remind" => {
+                Effects::none().schedule("reminder", Duration::from_secs(10), message.from.as_str())
+            }
+            "forever" => Effects::none().schedule("forever", Duration::ZERO, ()),
+            "ask" => {
+                let question = Outgoing::text("really?")
+                    .acknowledged(AckRequest::Done, Duration::from_secs(5), 1)
+                    .label("question");
+                Effects::none().send_with(message.from.clone(), question)
+            }
+            "fail" => return Err(BehaviourError::transient("it is away")),
+            "panic" => panic!("on purpose"),
+            _ => match &message.answers {
+                Some(answered) => Effects::none().reply(format!("answers {:?}", answered.label)),
+                None => Effects::none(),
+            },
+        })
+    }
+
+    async fn on_timer(&self, timer: &Timer, _: &Context) -> Result<Effects, BehaviourError> {
+        Ok(match timer.name.as_str() {
+            "forever" => Effects::none().schedule("forever", Duration::ZERO, ()),
+            _ => {
+                let to = timer.data.as_str().unwrap_or_default();
+                let to = Address::from_chain(to)
+                    .map_err(|error| BehaviourError::permanent(error.to_string()))?;
+                Effects::none().send(to, "you wanted to be reminded")
+            }
+        })
+    }
+
+    async fn on_fate(
+        &self,
+        sent: &SentMessage,
+        fate: &Fate,
+        _: &Context,
+    ) -> Result<Effects, BehaviourError> {
+        let said = match fate {
+            Fate::Done { .. } => "done",
+            Fate::Unacknowledged => "unacknowledged",
+            _ => return Ok(Effects::none()),
+        };
+        Ok(Effects::none().send(sent.to.clone(), format!("{}: {said}", sent.label)))
+    }
+}
+
+const AGENT: u8 = 1;
+const PEER: u8 = 2;
+const NOW: u64 = 1_795_000_000_000;
+
+/// One agent, and somebody who speaks to it.
+struct Play {
+    engine: Engine,
+    height: u64,
+    nonce: u64,
+}
+
+impl Play {
+    fn new(behaviours: &str) -> Self {
+        let source = Source::Text {
+            path: PathBuf::from("agents.toml"),
+            text: format!(
+                "[chain]\nid = \"ait-devnet\"\n[wallets]\nkeystore_dir = \"k\"\n[[agent]]\n\
+                 name = \"puppet\"\nattempts = 2\nbehaviours = [{behaviours}]\n"
+            ),
+        };
+        let overlay = Overlay {
+            environment: Some(HashMap::new()),
+            flags: Vec::new(),
+        };
+        let registry = agentry_behaviours::builtins().with::<Puppet>();
+        let config = Config::load(&source, &overlay, &registry).unwrap();
+        let agent = key(AGENT);
+        let hosted = Arc::new(Hosted {
+            id: AgentId(0),
+            address: address(&agent),
+            public_key: Some(agent.public_key()),
+            config: Arc::new(config.agents[0].clone()),
+        });
+        let roster = Roster::default();
+        roster.replace([Arc::clone(&hosted)]);
+        let directory = Directory::default();
+        let stage = Stage {
+            workers: tokio::runtime::Handle::current(),
+            clock: Clock::held(NOW),
+            world: Arc::new(Then {
+                directory: directory.clone(),
+                roster: roster.clone(),
+            }),
+            metrics: Arc::new(Metrics::new()),
+        };
+        let cast = Cast {
+            roster,
+            players: [(hosted.address.clone(), hosted)].into(),
+            keyring: None,
+        };
+        let chain_id = config.chain.id;
+        Self {
+            engine: Engine::new(stage, directory, chain_id, cast, Past::default()),
+            height: 0,
+            nonce: 0,
+        }
+    }
+
+    /// The next block, so many seconds after the last one.
+    async fn block(&mut self, after: u64) {
+        self.height += 1;
+        let now_ms = self.engine.stage.clock.now_ms() + after * 1000;
+        self.engine.advance(now_ms, BlockHeight(self.height)).await;
+    }
+
+    fn transaction(
+        &mut self,
+        from: &SigningKey,
+        to: &SigningKey,
+        payload: Json,
+    ) -> ChainTransaction {
+        self.nonce += 1;
+        let signed = Transaction {
+            from: address(from),
+            to: address(to),
+            amount: Number::from(0_u64),
+            fee: Number::from(10_u64),
+            nonce: Number::from(self.nonce),
+            payload,
+            chain_id: "ait-devnet".parse().unwrap(),
+        }
+        .sign(from);
+        ChainTransaction {
+            hash: signed.hash(),
+            stored: signed.stored(),
+            height: BlockHeight(self.height),
+            block_hash: BlockHash::from_bytes([7; 32]),
+            late: false,
+        }
+    }
+
+    async fn seen(&mut self, transaction: &ChainTransaction) -> TransactionHash {
+        self.engine.transaction(transaction, false).await.unwrap();
+        transaction.hash
+    }
+
+    /// The peer says something to the agent.
+    async fn hears(&mut self, payload: Json) -> TransactionHash {
+        let (peer, agent) = (key(PEER), key(AGENT));
+        let transaction = self.transaction(&peer, &agent, payload);
+        self.seen(&transaction).await
+    }
+
+    /// The agent did say something to the peer.
+    async fn said(&mut self, payload: Json) -> TransactionHash {
+        let (peer, agent) = (key(PEER), key(AGENT));
+        let transaction = self.transaction(&agent, &peer, payload);
+        self.seen(&transaction).await
+    }
+
+    fn reports(&mut self) -> Vec<Report> {
+        let told = self.engine.finish().into_iter();
+        told.filter_map(|told| match told {
+            Told::Report(report) => Some(*report),
+            _ => None,
+        })
+        .collect()
+    }
+}
+
+fn key(who: u8) -> SigningKey {
+    SigningKey::from_seed(&Seed::from_bytes([who; 32]))
+}
+
+fn address(key: &SigningKey) -> Address {
+    Address::from_public_key(&key.public_key())
+}
+
+fn text(text: &str) -> Json {
+    Json::string(text)
+}
+
+/// A message with a header of an id and these fields.
+fn with(key: &SigningKey, payload: &Payload, header: Header) -> Json {
+    let header = Header {
+        id: Some(MessageId::generate(NOW).unwrap()),
+        key: Some(key.public_key()),
+        ..header
+    };
+    compose(payload, Some(&header)).unwrap()
+}
+
+fn marks(report: &Report) -> Vec<Mark> {
+    report.sends.iter().map(|one| one.mark).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_remembered_goes_from_message_to_message() {
+    let mut play = Play::new("{ kind = \"puppet\" }");
+    for count in 1..=3 {
+        play.block(2).await;
+        let asking = Payload::Text("count".to_owned());
+        let question = with(&key(PEER), &asking, Header::default());
+        let question = play.hears(question).await;
+        play.block(2).await;
+        let answer = Header {
+            re: Some(question),
+            ..Header::default()
+        };
+        let answer = with(&key(AGENT), &Payload::Text(count.to_string()), answer);
+        play.said(answer).await;
+    }
+    let reports = play.reports();
+    assert_eq!(reports.len(), 3);
+    assert!(
+        reports.iter().all(|report| marks(report) == [Mark::Same]),
+        "{reports:#?}"
+    );
+    assert!(!play.engine.summary.differs());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn timers_run_out_by_the_clock_of_the_blocks() {
+    let mut play = Play::new("{ kind = \"puppet\" }");
+    play.block(2).await;
+    let remind = with(
+        &key(PEER),
+        &Payload::Text("remind".to_owned()),
+        Header::default(),
+    );
+    play.hears(remind).await;
+    play.block(9).await;
+    play.said(text("too early")).await;
+    play.block(2).await;
+    let reminder = Payload::Text("you wanted to be reminded".to_owned());
+    let reminder = with(&key(AGENT), &reminder, Header::default());
+    play.said(reminder).await;
+    let reports = play.reports();
+    assert!(
+        matches!(&reports[0].cause, Cause::Unasked { .. }),
+        "{reports:#?}"
+    );
+    assert!(
+        matches!(&reports[1].cause, Cause::Message { .. }),
+        "{reports:#?}"
+    );
+    assert!(matches!(&reports[2].cause, Cause::Timer { height, .. } if height.0 == 3));
+    assert_eq!(marks(&reports[2]), [Mark::Same]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_timer_that_never_rests_does_not_hold_up_the_replay() {
+    let mut play = Play::new("{ kind = \"puppet\" }");
+    play.block(2).await;
+    let forever = with(
+        &key(PEER),
+        &Payload::Text("forever".to_owned()),
+        Header::default(),
+    );
+    play.hears(forever).await;
+    play.block(3600).await;
+    let count = with(
+        &key(PEER),
+        &Payload::Text("count".to_owned()),
+        Header::default(),
+    );
+    play.hears(count).await;
+    assert_eq!(marks(play.reports().last().unwrap()), [Mark::Missing]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fates_are_those_of_what_was_sent() {
+    let mut play = Play::new("{ kind = \"puppet\" }");
+    let question = || {
+        let asking = Header {
+            ack: Some(AckRequest::Done),
+            ..Header::default()
+        };
+        with(&key(AGENT), &Payload::Text("really?".to_owned()), asking)
+    };
+    for _ in 0..3 {
+        play.block(2).await;
+        let ask = with(
+            &key(PEER),
+            &Payload::Text("ask".to_owned()),
+            Header::default(),
+        );
+        play.hears(ask).await;
+    }
+    // The first is answered, the second is not, the third was never sent.
+    play.block(2).await;
+    let first = question();
+    let first = play.said(first).await;
+    let second = question();
+    play.said(second).await;
+    play.block(1).await;
+    let answering = Header {
+        re: Some(first),
+        ..Header::default()
+    };
+    let done = KnownCommand::Ack(Ack {
+        status: AckStatus::Done,
+        detail: None,
+    });
+    let done = with(&key(PEER), &done.to_payload(), answering.clone());
+    play.hears(done).await;
+    let answer = with(&key(PEER), &Payload::Text("yes".to_owned()), answering);
+    play.hears(answer).await;
+    play.block(20).await;
+    let reports = play.reports();
+    let would: Vec<(Mark, &str)> = reports
+        .iter()
+        .flat_map(|report| &report.sends)
+        .filter_map(|one| Some((one.mark, one.would.as_ref()?.said.text.as_deref()?)))
+        .collect();
+    assert_eq!(
+        would,
+        [
+            (Mark::Same, "really?"),
+            (Mark::Same, "really?"),
+            (Mark::Missing, "really?"),
+            (Mark::Missing, "question: done"),
+            (Mark::Missing, "answers Some(\"question\")"),
+            (Mark::Missing, "question: unacknowledged"),
+        ],
+        "{reports:#?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_fails_is_told_and_hides_nothing() {
+    let mut play = Play::new("{ kind = \"puppet\" }");
+    play.block(2).await;
+    for said in ["fail", "panic", "count"] {
+        let message = with(
+            &key(PEER),
+            &Payload::Text(said.to_owned()),
+            Header::default(),
+        );
+        play.hears(message).await;
+    }
+    let reports = play.reports();
+    assert!(reports[0].notes[0].contains("it is away"), "{reports:#?}");
+    assert!(
+        reports[1].notes[0].contains("panicked: on purpose"),
+        "{reports:#?}"
+    );
+    assert_eq!(marks(&reports[2]), [Mark::Missing]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_shown_what_the_runtime_shows_nobody() {
+    let mut play = Play::new("{ kind = \"ack\" }, { kind = \"puppet\" }");
+    play.block(2).await;
+    let expired = Header {
+        exp: Some(NOW - 1),
+        ack: Some(AckRequest::Received),
+        ..Header::default()
+    };
+    let expired = with(&key(PEER), &Payload::Text("count".to_owned()), expired);
+    play.hears(expired).await;
+
+    let (peer, agent) = (key(PEER), key(AGENT));
+    let count = with(&peer, &Payload::Text("count".to_owned()), Header::default());
+    // One id in two transactions, and one of them twice.
+    let once = play.transaction(&peer, &agent, count.clone());
+    let again = play.transaction(&peer, &agent, count.clone());
+    for transaction in [&once, &once, &again] {
+        play.seen(transaction).await;
+    }
+    let mut forged = play.transaction(&peer, &agent, count);
+    forged.stored.nonce = Number::from(0_u64);
+    play.seen(&forged).await;
+
+    let reports = play.reports();
+    assert_eq!(reports.len(), 2, "{reports:#?}");
+    // Of what had expired, its sender would be told.
+    assert_eq!(reports[0].notes, ["its time was over"]);
+    let told = reports[0].sends[0].would.as_ref().unwrap();
+    assert!(
+        told.said.text.as_ref().unwrap().contains("EXPIRED"),
+        "{told:?}"
+    );
+    assert_eq!(marks(&reports[1]), [Mark::Missing]);
+    let summary = &play.engine.summary;
+    assert_eq!(
+        (
+            summary.messages,
+            summary.repeated,
+            summary.expired,
+            summary.forged
+        ),
+        (2, 2, 1, 1)
+    );
+}
