@@ -2,7 +2,7 @@
 
 use agentry::cli::Cli;
 use agentry::config::{Config, Overlay, Source};
-use agentry_sdk::{Behaviour, BehaviourError, ConfigureError, Context, Effects, Message};
+use agentry_sdk::{Behaviour, BehaviourError, ConfigureError, Context, Effects, Message, Setup};
 use clap::Parser;
 
 use crate::page::{pages, top};
@@ -15,7 +15,7 @@ impl Behaviour for Tally {
     const KIND: &'static str = "tally";
     type Settings = serde_json::Map<String, serde_json::Value>;
 
-    fn configure(_: Self::Settings) -> Result<Self, ConfigureError> {
+    fn configure(_: Self::Settings, _: &Setup<'_>) -> Result<Self, ConfigureError> {
         Ok(Self)
     }
 
