@@ -1,8 +1,11 @@
 //! Accidents: crashes, losses, repetitions, reorganisations. By hand, or at random.
 
+use std::time::Duration;
+
 use agentry_protocol::TransactionHash;
 
 use super::ledger::Transaction;
+use super::outbox::after_ms;
 use super::sent::Place;
 use super::{Party, Simulation};
 
@@ -62,6 +65,13 @@ impl Simulation {
         for hosted in &mut self.hosts {
             hosted.restart();
         }
+    }
+
+    /// The process is down for a while, and begins anew. The chain stands still meanwhile; what
+    /// became due is late.
+    pub fn down_for(&mut self, time: Duration) {
+        self.now_ms = after_ms(self.now_ms, time);
+        self.restart();
     }
 
     /// The node loses what hosted agents have posted and no block holds. The runtime posts the

@@ -70,6 +70,28 @@ fn timers_run_out_in_their_order_and_once() {
 }
 
 #[test]
+fn what_became_due_while_the_process_was_down_is_late() {
+    block_on(async {
+        let mut chain = Simulation::new(1);
+        let agent = puppet(&mut chain);
+        let alice = chain.peer("alice");
+        chain.deliver(alice.text("timer b 20\ntimer a 5")).await;
+        chain.post(alice.text("stale").expires_at(START_MS + 29_999));
+        chain.post(alice.text("fresh").expires_at(START_MS + 30_000));
+        chain.down_for(Duration::from_secs(30));
+        chain.settle().await;
+        assert_eq!(
+            log(&chain, &agent)[1..],
+            [
+                r#"timer a {"of":"a"} 25000"#,
+                r#"timer b {"of":"b"} 10000"#,
+                "message fresh",
+            ]
+        );
+    });
+}
+
+#[test]
 fn what_fails_for_a_while_is_tried_again_and_lets_others_pass() {
     block_on(async {
         let mut chain = Simulation::new(1);

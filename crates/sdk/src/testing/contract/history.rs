@@ -31,6 +31,7 @@ enum Step {
         resend: bool,
     },
     Wait(Duration),
+    Down(Duration),
 }
 
 /// What a history came to.
@@ -70,10 +71,9 @@ fn steps(contract: &Contract, seed: u64) -> Vec<Step> {
     let peers = peers();
     let mut said = 0;
     (0..STEPS)
-        .map(|_| match random.below(10) {
-            0 | 1 => Step::Wait(Duration::from_secs(
-                *random.pick(&[1, 10, 60, 600, 3_600]).unwrap_or(&1),
-            )),
+        .map(|_| match random.below(12) {
+            0 | 1 => Step::Wait(some_time(&mut random)),
+            10 => Step::Down(some_time(&mut random)),
             2 if said > 0 => Step::Again {
                 of: random.below(said),
                 resend: random.chance(50),
@@ -93,6 +93,11 @@ fn steps(contract: &Contract, seed: u64) -> Vec<Step> {
             }
         })
         .collect()
+}
+
+fn some_time(random: &mut Random) -> Duration {
+    let seconds = random.pick(&[1, 10, 60, 600, 3_600]);
+    Duration::from_secs(seconds.copied().unwrap_or(1))
 }
 
 fn peers() -> Vec<Party> {
@@ -172,6 +177,7 @@ async fn play_steps(
                 }
             }
             Step::Wait(time) => chain.advance(time).await,
+            Step::Down(time) => chain.down_for(time),
         }
         chain.settle().await;
         react(&mut chain, seed, &peers, &mut answered);
