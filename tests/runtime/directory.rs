@@ -466,6 +466,40 @@ async fn old_blocks_are_read_for_their_cards_alone() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_what_strangers_send_to_themselves_is_read_past() {
+    let stage = Stage::set("", "", "");
+    announce(&stage, 2, "early").await;
+    stage.blocks(2).await;
+    for _ in 0..1_200 {
+        Said::by(10, KnownCommand::Ping).say(&stage, "a note").await;
+    }
+    announce(&stage, 3, "late").await;
+    let deadline = Instant::now() + PATIENCE;
+    while !stage.node.mempool_hashes().await.unwrap().is_empty() {
+        assert!(Instant::now() < deadline, "the node does not mine them");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stage.blocks(2).await;
+    // More than one reading, with an end in between.
+    let chain = db(&stage.devnet);
+    let mut neighbour = Neighbour::start(&stage, &chain, "[directory]\nfrom = 0\n");
+    loop {
+        let db = open_for_reading(&neighbour.store()).unwrap();
+        let surveyed = read::surveyed(&db).unwrap();
+        if surveyed.progress.is_some() || surveyed.from == Some(BlockHeight(0)) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{surveyed:?}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    neighbour.stop();
+    neighbour.go_on();
+    neighbour.until_known_from(0).await;
+    neighbour.until_named(&["early", "late"]).await;
+    assert_eq!(neighbour.replies(), [""; 0]);
+}
+
 /// A follower that lost the transactions of its blocks shows them in its database's metadata, and
 /// over RPC not at all.
 #[tokio::test(flavor = "multi_thread")]
