@@ -483,18 +483,12 @@ impl Handler<Allot> for Submitter {
         // Of each draft, what was paid for it; none, if it has to wait.
         let mut charges: Vec<Option<Charge>> = Vec::with_capacity(count);
         for draft in allot.drafts {
+            // Queued, it is given up.
             let over = draft.expires_at.is_some_and(|at| at < now);
-            let charge = match self.pay(agent, &draft, now) {
-                Admission::Paid(charge) if !over => charge,
-                Admission::Paid(charge) => {
-                    self.refund(charge);
-                    charges.push(None);
-                    continue;
-                }
-                Admission::Spent(_) | Admission::Unknown => {
-                    charges.push(None);
-                    continue;
-                }
+            let paid = (!over).then(|| self.pay(agent, &draft, now));
+            let Some(Admission::Paid(charge)) = paid else {
+                charges.push(None);
+                continue;
             };
             let nonce = self.nonces.next(agent, now);
             match self.transaction(agent, draft, nonce) {

@@ -75,7 +75,7 @@ impl Submitter {
     pub(super) fn refund(&mut self, charge: Charge) {
         self.ledger.refund(charge);
         if self.holding.contains(&charge.agent) {
-            self.refill.release();
+            self.refill.release_later();
         }
     }
 
@@ -147,7 +147,12 @@ impl Submitter {
             if today != submitter.day {
                 submitter.day = today;
                 submitter.refill.release();
+                // Whoever was to say whether they are stored has ended.
+                submitter
+                    .reserved
+                    .retain(|_, charge| charge.day.saturating_add(1) >= today);
             }
+            submitter.refill.tick();
             // What is not stored yet is known here alone.
             if submitter.reserved.is_empty() && !submitter.refill.is_running() {
                 submitter.ledger.tidy(now);

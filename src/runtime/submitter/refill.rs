@@ -36,6 +36,8 @@ pub(super) struct Refill {
     noted: bool,
     /// A budget may suffice for drafts that wait for one.
     release: bool,
+    /// The same, but not yet: looking costs more than a little where much waits.
+    release_later: bool,
     /// Some of them have their turn in this going through; there may be more.
     more: bool,
 }
@@ -48,6 +50,7 @@ impl Default for Refill {
             after: OutboxId(0),
             noted: false,
             release: true,
+            release_later: false,
             more: false,
         }
     }
@@ -63,6 +66,16 @@ impl Refill {
     /// A budget may suffice for drafts that wait for one.
     pub(super) fn release(&mut self) {
         self.release = true;
+    }
+
+    /// A little money came back.
+    pub(super) fn release_later(&mut self) {
+        self.release_later = true;
+    }
+
+    /// Some time has passed.
+    pub(super) fn tick(&mut self) {
+        self.release |= std::mem::take(&mut self.release_later);
     }
 
     /// Whether drafts may wait that go first.

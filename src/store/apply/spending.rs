@@ -124,6 +124,9 @@ pub(super) fn release(
             } else {
                 left
             };
+            if most == 0 {
+                continue;
+            }
             // Sums are fractions here, which do not overflow.
             let mut statement = db.prepare_cached(
                 "UPDATE outbox SET held = 0, reason = NULL WHERE id IN (
