@@ -155,10 +155,20 @@ pub async fn replay(
         let (config, options) = (config.clone(), options.clone());
         let assemble = move || {
             let cast = Cast::assemble(&config, &options)?;
-            Ok::<_, ReplayError>((cast, Past::open(&config.store.path)?))
+            Ok::<_, ReplayError>((cast, Past::open(&config.store.path)))
         };
         let assembled = tokio::task::spawn_blocking(assemble).await;
         assembled.map_err(|_| ReplayError::Panicked)??
+    };
+    let past = match past {
+        Ok(past) => past,
+        Err(error) => {
+            let warning = format!("the store is not made use of: {error}");
+            if tell(Told::Warning(warning)).is_break() {
+                return Ok(Summary::default());
+            }
+            Past::default()
+        }
     };
     let mut source = source(config)?;
     let head = patiently!(source.head())?

@@ -113,7 +113,7 @@ impl Engine {
         std::mem::take(&mut self.told)
     }
 
-    pub(super) fn conclude(&mut self, report: Report) {
+    fn conclude(&mut self, report: Report) {
         self.summary.count(&report);
         self.told.push(Told::Report(Box::new(report)));
     }

@@ -136,6 +136,22 @@ impl Ledger {
         }
     }
 
+    /// Puts down what was sent though nothing that was replayed asked for it.
+    pub(super) fn unasked(&mut self, agent: AgentId, name: &str, did: Did) {
+        let height = did.height;
+        let bytes = did.said.bytes();
+        let id = self.begin(agent, name, Cause::Unasked { height }, false);
+        if let Some(open) = self.open.get_mut(&id) {
+            open.bytes += bytes;
+            self.bytes += bytes;
+            open.report.sends.push(Compared {
+                mark: Mark::Unasked,
+                would: None,
+                did: Some(did),
+            });
+        }
+    }
+
     pub(super) fn note(&mut self, id: ReportId, note: String) {
         if let Some(open) = self.open.get_mut(&id) {
             open.bytes += note.len();

@@ -9,11 +9,14 @@ use super::ReplayError;
 use super::agenda::{Awaited, Item, What};
 use super::engine::{Asked, Engine};
 use super::ledger::{Placed, Send};
-use super::report::{Cause, Compared, Did, Mark, Report};
+use super::report::Did;
 use super::said::Said;
 use crate::runtime::directory;
 use crate::runtime::judge::examine_under;
 use crate::runtime::roster::Hosted;
+
+/// How many addresses' cards are kept, as in the store.
+const MAX_CARDS: usize = 100_000;
 
 impl Engine {
     /// A transaction of the replayed blocks, or of those after them, in which only answers are
@@ -57,6 +60,9 @@ impl Engine {
         let card = directory::card_of(stored, seen.hash, seen.height, &self.chain_id, now_ms);
         let Some(announced) = card else { return };
         match command(stored) {
+            Some(KnownCommand::Announce(_))
+                if self.directory.len() >= MAX_CARDS
+                    && self.directory.card(&announced.address).is_none() => {}
             Some(KnownCommand::Announce(card)) => self.directory.put(Card {
                 address: announced.address,
                 public_key: announced.public_key,
@@ -122,21 +128,7 @@ impl Engine {
             Placed::Alone => {}
             _ if is_after => return Ok(()),
             Placed::Outside => self.summary.outside += 1,
-            Placed::Unasked => {
-                let report = Report {
-                    agent: sender.config.name.clone(),
-                    cause: Cause::Unasked {
-                        height: seen.height,
-                    },
-                    notes: Vec::new(),
-                    sends: vec![Compared {
-                        mark: Mark::Unasked,
-                        would: None,
-                        did: Some(did),
-                    }],
-                };
-                self.conclude(report);
-            }
+            Placed::Unasked => self.ledger.unasked(sender.id, &sender.config.name, did),
         }
         self.asked.insert(seen.hash, asked);
         if let Some((behaviour, sent)) = fate.filter(|_| !is_after) {

@@ -23,15 +23,15 @@ impl Past {
     /// The past as the store at `path` has it. Blocking.
     ///
     /// # Errors
-    /// There is one, and it cannot be read.
-    pub(super) fn open(path: &Path) -> Result<Self, ReplayError> {
+    /// There is one, and it cannot be read: a replay can do without.
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let db = match open_for_reading(path) {
             Ok(db) => db,
             Err(StoreError::Missing { .. }) => return Ok(Self::default()),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
-        let rows = read::agents(&db).map_err(StoreError::from)?;
-        let cards = read::cards(&db).map_err(StoreError::from)?;
+        let rows = read::agents(&db)?;
+        let cards = read::cards(&db)?;
         Ok(Self {
             db: Some(db),
             agents: rows.into_iter().map(|row| (row.address, row.id)).collect(),

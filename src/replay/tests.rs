@@ -303,11 +303,11 @@ async fn timers_run_out_by_the_clock_of_the_blocks() {
     play.said(reminder).await;
     let reports = play.reports();
     assert!(
-        matches!(&reports[0].cause, Cause::Unasked { .. }),
+        matches!(&reports[0].cause, Cause::Message { .. }),
         "{reports:#?}"
     );
     assert!(
-        matches!(&reports[1].cause, Cause::Message { .. }),
+        matches!(&reports[1].cause, Cause::Unasked { .. }),
         "{reports:#?}"
     );
     assert!(matches!(&reports[2].cause, Cause::Timer { height, .. } if height.0 == 3));

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,7 @@ pub(crate) struct Host<'a> {
     child: Child,
     /// Kept open, so that the runtime can go on printing.
     _stdout: BufReader<ChildStdout>,
+    log: PathBuf,
     pub(crate) node: String,
 }
 
@@ -54,11 +56,16 @@ impl<'a> Host<'a> {
     /// Starts it in `world` with [`BASE`] and these tables.
     pub(crate) fn start(world: &'a World, tables: &[String]) -> Self {
         configure(world, tables);
-        let log = File::create(world.path("log")).unwrap();
+        Self::begin(world, "agents.toml")
+    }
+
+    /// Starts one with this configuration.
+    pub(crate) fn begin(world: &'a World, config: &str) -> Self {
+        let log = world.path(&format!("{config}.log"));
         let mut child = world
-            .command(&["run", "--json"])
+            .command(&["-c", config, "run", "--json"])
             .stdout(Stdio::piped())
-            .stderr(log)
+            .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -70,6 +77,7 @@ impl<'a> Host<'a> {
             world,
             child,
             _stdout: stdout,
+            log,
             node,
         }
     }
@@ -119,7 +127,7 @@ impl<'a> Host<'a> {
 
     /// What it has logged.
     pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.world.path("log")).unwrap()
+        fs::read_to_string(&self.log).unwrap()
     }
 
     /// Says something to somebody and waits for the answer.

@@ -234,6 +234,64 @@ fn changes_under_load_lose_nothing_and_repeat_nothing() {
     host.stop();
 }
 
+/// The source that reads a node's database sees what concerns an agent that is new, too.
+#[test]
+fn an_agent_is_added_beside_a_nodes_database() {
+    let world = World::new();
+    let silent = |name: &str, wallet: &str| agent(name, wallet, "");
+    let tables = [pinger(), silent("a", "two"), silent("b", "three")];
+    let node = Host::start(&world, &tables);
+    let write = |tables: &[String]| {
+        let text = format!(
+            "[chain]\nid = \"ait-devnet\"\nrpc = \"{}\"\ndb = \"node/chain.db\"\n[store]\n\
+             path = \"other.db\"\n[http]\nlisten = \"127.0.0.1:0\"\n[wallets]\n\
+             keystore_dir = \"keys\"\npassword_file = \"keys/.password\"\n{}",
+            node.node,
+            tables.concat()
+        );
+        world.private("other.toml", &text);
+    };
+    write(&[ponger("pong")]);
+    let host = Host::begin(&world, "other.toml");
+    assert_eq!(node.ask("one", "a", "ping"), "pong");
+    // What is said to it before it is hosted is not answered.
+    node.tell("one", "b", "hello");
+    assert_eq!(node.ask("one", "a", "ping"), "pong");
+
+    // A wallet that is not there is not made here, and its name is told.
+    write(&[ponger("pong"), greeter(), silent("none", "four")]);
+    let refused = world.run(&["-c", "other.toml", "reload"]);
+    refused.failed(78, "there is no wallet \"four\"");
+    write(&[ponger("pong"), greeter()]);
+    let applied = world.run(&["-c", "other.toml", "reload"]);
+    assert_eq!(applied.good().out.trim(), "added agent greeter");
+    assert_eq!(node.ask("one", "b", "hello"), "world");
+    let db = rusqlite::Connection::open(world.path("other.db")).unwrap();
+    let heard = "SELECT count(*) FROM inbox JOIN agent ON agent.id = agent WHERE name = 'greeter'";
+    let heard: i64 = db.query_row(heard, [], |row| row.get(0)).unwrap();
+    assert_eq!(heard, 1);
+    host.stop();
+}
+
+#[test]
+fn an_agent_that_is_given_another_wallet_is_another() {
+    let world = World::new();
+    let host = Host::start(&world, &[pinger(), ponger("pong")]);
+    assert_eq!(host.ask("one", "ponger", "ping"), "pong");
+    let moved = agent("ponger", "three", &pong("ping", "pang"));
+    let applied = host.reload(&[pinger(), moved]).json();
+    assert_eq!(
+        applied["agents"],
+        json!({ "added": ["ponger"], "changed": [], "removed": ["ponger"] })
+    );
+    assert_eq!(host.ask("one", "ponger", "ping"), "pang");
+    // Another name is the same agent.
+    let renamed = agent("ponger-2", "three", &pong("ping", "pung"));
+    let applied = host.reload(&[pinger(), renamed]).json();
+    assert_eq!(applied["agents"]["changed"], json!(["ponger-2"]));
+    assert_eq!(host.ask("one", "ponger-2", "ping"), "pung");
+}
+
 #[test]
 fn without_a_runtime_there_is_nothing_to_change() {
     let world = World::new();
