@@ -4,8 +4,11 @@
 //! A whole binary: the command line of `agentry`, with one more kind. In agents.toml:
 //!
 //! ```toml
-//! behaviours = [{ kind = "coordinator", capability = "summarize", job_type = "text" }]
+//! behaviours = [{ kind = "coordinator", capability = "task:text", job_type = "text" }]
 //! ```
+//!
+//! `task:text` is what an agent with the built-in behaviour `tasks` and a type `text` announces
+//! (`agentry agent register`); it must allow this agent.
 //!
 //! It takes a text that begins with the line `work:`, deals the lines below out in three parts, and
 //! sends each part as an EXECUTE_AI_JOB to another worker. A worker that fails, refuses, or has not
@@ -291,7 +294,7 @@ impl Behaviour for Coordinator {
                 else {
                     return Ok(Effects::none());
                 };
-                let result = complete.result.text();
+                let result = complete.result.text().trim_end();
                 let result = result.get(..result.floor_char_boundary(LONGEST_RESULT));
                 part.end = Some(End::Done(result.unwrap_or_default().to_owned()));
                 let effects = Effects::none().unschedule(place.name());
