@@ -111,7 +111,8 @@ pub(super) struct Job {
     pub(super) to: String,
     pub(super) asked: Asked,
     pub(super) asked_at: u64,
-    /// The transaction that carried it last.
+    /// The transaction by which its recipient knows it: the first that was mined; before one is,
+    /// the last that carried it.
     pub(super) transaction: Option<String>,
     /// The first block that holds it.
     pub(super) height: Option<u64>,
@@ -180,7 +181,12 @@ pub(super) fn read(
         to: item.to.clone(),
         asked,
         asked_at: item.created_at,
-        transaction: transactions.last().map(|one| one.transaction.clone()),
+        transaction: transactions
+            .iter()
+            .filter(|one| one.height.is_some())
+            .min_by_key(|one| one.height)
+            .or(transactions.last())
+            .map(|one| one.transaction.clone()),
         height: transactions.iter().find_map(|one| one.height),
         transactions,
         waits: item
