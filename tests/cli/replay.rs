@@ -156,7 +156,7 @@ fn one_agent_and_a_stretch_are_chosen() {
     assert_eq!(summary["to"].as_u64(), Some(heights[1]));
 
     // Before the conversation began.
-    let empty = with(&["--from", "0", "--to", "1", "--agent", "ponger"]);
+    let empty = with(&["--from", "0", "--to", "0", "--agent", "ponger"]);
     assert_eq!(empty.code, 0, "{empty:?}");
     let (reports, summary) = lines(&empty);
     assert!(reports.is_empty(), "{empty:?}");
