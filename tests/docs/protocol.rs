@@ -408,6 +408,8 @@ fn the_limits_are_the_code_s() {
     assert_eq!(found, expected);
     // Those that stand in sentences.
     let text = page().text;
+    let lines = text.lines().filter(|line| !line.starts_with('|'));
+    let sentences: String = lines.collect::<Vec<_>>().join("\n");
     let limits = Limits::default();
     for number in [
         limits.max_bytes as u64,
@@ -418,7 +420,7 @@ fn the_limits_are_the_code_s() {
         command::PLAINTEXT_MAX as u64,
     ] {
         let spelled = bounds::spelled(number);
-        assert!(text.contains(&spelled), "{spelled} stands nowhere");
+        assert!(sentences.contains(&spelled), "{spelled} stands nowhere");
     }
     assert!(text.contains(command::SUITE));
 }

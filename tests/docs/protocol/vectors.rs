@@ -7,7 +7,7 @@ use agentry_protocol::{
 };
 use serde_json::Value;
 
-use super::{json, page, read};
+use super::{json, page, read, section};
 use crate::page::top;
 
 fn vector(language: &str) -> Value {
@@ -88,6 +88,10 @@ fn what_is_sealed_opens() {
         key.encryption_key()
     );
     let body: Value = serde_json::from_str(text(&vector, "body")).unwrap();
+    // The command's example is this one, with a header.
+    let [mut example] = section("SEALED").examples().try_into().unwrap();
+    assert!(example.as_object_mut().unwrap().remove("msg").is_some());
+    assert_eq!(example, body);
     let Payload::Command(command) = Payload::read(&json(&body)) else {
         panic!("it is no command");
     };
