@@ -189,6 +189,15 @@ fn every_queue_is_listed_and_narrowed_down() {
     let dead = list(&["dead", "--agent", "ponger"]);
     assert_eq!(ids(&dead["messages"]), ["inbox/2"]);
     assert_eq!(ids(&dead["transactions"]), ["outbox/3"]);
+    assert_eq!(dead["spending"]["spent"]["all"], 10);
+    assert_eq!(dead["spending"]["budget"]["left"], 190);
+    assert!(all["spending"].is_null());
+    let run = world.run(&["queue", "list", "--agent", "ponger"]);
+    let text = &run.good().out;
+    assert!(
+        text.contains("ponger has spent 10 of 200 AIT today, 0 of 20 on unverified messages"),
+        "{text}"
+    );
     let sender = address(9).to_string();
     let from = list(&["--from", &sender, "--state", "waiting,dead"]);
     assert_eq!(ids(&from["messages"]).len(), 3);

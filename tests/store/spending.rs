@@ -1,10 +1,13 @@
 //! What budgets pay for, what they get back, and what waits for them.
 
-use agentry::store::commit::{Allowance, PostResult, QueueTarget, Step};
+use std::collections::BTreeMap;
+
+use agentry::store::commit::{Allowance, Observation, PostResult, QueueTarget, Step};
 use agentry::store::list::{self, Filter, OutboxItem};
 use agentry::store::rows::{DAY_MS, Draft, Prepared, Spent, day_of};
 use agentry::store::{AgentId, Commit, OutboxId, Store, read};
 use agentry_protocol::BlockHeight;
+use proptest::prelude::*;
 
 use super::{draft, observe, prepared, store};
 
@@ -290,6 +293,144 @@ async fn a_draft_whose_time_is_over_is_given_up_wherever_it_waits() {
     };
     assert_eq!(store.commit(dropped).await.unwrap().changed, 1);
     assert_eq!(spent(&store, agents[0], DAY).await, sum(0, 0));
+}
+
+/// Something that befalls one of a few transactions.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Asked { signed: bool, unverified: bool },
+    Signed,
+    Failed,
+    Renounced,
+    Seen,
+    Withdrawn,
+    Retried,
+    Dropped,
+    Held,
+}
+
+fn fates() -> impl Strategy<Value = Vec<(u8, u64, Fate)>> {
+    let fate = prop_oneof![
+        3 => (any::<bool>(), any::<bool>())
+            .prop_map(|(signed, unverified)| Fate::Asked { signed, unverified }),
+        2 => Just(Fate::Signed),
+        2 => Just(Fate::Failed),
+        1 => Just(Fate::Renounced),
+        2 => Just(Fate::Seen),
+        1 => Just(Fate::Withdrawn),
+        2 => Just(Fate::Retried),
+        1 => Just(Fate::Dropped),
+        1 => Just(Fate::Held),
+    ];
+    prop::collection::vec((0_u8..5, 0_u64..3, fate), 1..60)
+}
+
+/// The change that a fate stands for, on the transaction of this number, on a day.
+fn change(agent: AgentId, number: u8, day: u64, fate: Fate) -> Commit {
+    let at = day * DAY_MS + 1;
+    let id = OutboxId(i64::from(number) + 1);
+    let nonce = i64::from(number);
+    let plain = |unverified| {
+        costing(
+            &format!("control/{number}"),
+            10 + u64::from(number),
+            unverified,
+        )
+    };
+    let signed = paid(1, &plain(false), nonce, day);
+    match fate {
+        Fate::Asked {
+            signed: at_once,
+            unverified,
+        } => Commit::Send {
+            agent,
+            draft: plain(unverified),
+            prepared: at_once.then_some(signed),
+            at,
+        },
+        Fate::Signed => Commit::Prepare {
+            prepared: vec![(id, signed)],
+            at,
+        },
+        Fate::Failed => Commit::Post {
+            id,
+            result: PostResult::Failed {
+                reason: "no".to_owned(),
+            },
+            at,
+        },
+        Fate::Renounced => Commit::Renounce {
+            id,
+            reason: "spent".to_owned(),
+        },
+        Fate::Seen => Commit::Observe(Observation {
+            steps: vec![Step::Sighting {
+                agent,
+                hash: signed.hash,
+                digest: Some(signed.digest),
+                height: BlockHeight(8),
+                block_hash: None,
+            }],
+            cursor: serde_json::Value::Null,
+            final_through: None,
+            at,
+        }),
+        Fate::Withdrawn => observe(vec![Step::Withdrawn {
+            above: Some(BlockHeight(7)),
+        }]),
+        Fate::Retried => Commit::Retry {
+            target: QueueTarget::Outbox(id),
+            at,
+        },
+        Fate::Dropped => Commit::Drop {
+            target: QueueTarget::Outbox(id),
+            at,
+        },
+        Fate::Held => Commit::Hold {
+            held: vec![(id, "waits".to_owned())],
+        },
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// The law: what a day has paid is the sum of what it has paid for, and what is signed and not
+    /// given up is what is paid for.
+    #[test]
+    fn what_was_paid_is_what_was_paid_for(fates in fates()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (_dir, store, agents) = store(1).await;
+            for number in 0..5 {
+                let asked = Fate::Asked { signed: false, unverified: number % 2 == 0 };
+                store.commit(change(agents[0], number, DAY, asked)).await.unwrap();
+            }
+            for (number, day, fate) in fates {
+                let commit = change(agents[0], number, DAY + day, fate);
+                store.commit(commit).await.unwrap();
+                let mut sums: BTreeMap<u64, Spent> = BTreeMap::new();
+                for item in rows(&store).await {
+                    let live = ["prepared", "accepted", "mined", "final"];
+                    let signed = live.contains(&item.state.as_str());
+                    prop_assert_eq!(item.budget_day.is_some(), signed, "{:?}", item);
+                    let Some(day) = item.budget_day else { continue };
+                    let sum = sums.entry(day).or_default();
+                    let cost = item.amount + item.fee;
+                    sum.all += cost;
+                    sum.unverified += if item.answers_unverified { cost } else { 0 };
+                }
+                let known = store.read(|db| read::spending(db, 0)).await.unwrap();
+                let known: BTreeMap<u64, Spent> = known
+                    .into_iter()
+                    .map(|(_, day, spent)| (day, spent))
+                    .filter(|(_, spent)| spent.all > 0)
+                    .collect();
+                prop_assert_eq!(known, sums, "after {:?}", fate);
+            }
+            Ok(())
+        })?;
+    }
 }
 
 #[tokio::test]

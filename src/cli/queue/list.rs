@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::super::output::printable;
 use super::super::{Context, Failure};
-use super::{Queue, RowArgs, open, or_dash, stored};
+use super::{Queue, RowArgs, open, or_dash, stats, stored};
 use crate::config::Config;
 use crate::store::commit::Selection;
 use crate::store::list::{self, EventItem, Filter, ForgedItem, InboxItem, OutboxItem};
@@ -58,6 +58,10 @@ pub(super) fn run(args: &QueueListArgs, config: &Config, context: &Context) -> R
     let found = find(&db, args, &selection)?;
     let counts = stored(read::counts(&db))?;
     let halted = stored(read::identity(&db))?.halted;
+    let spending = match &selection.agent {
+        Some(agent) => stored(stats::spending(&db, agent, config))?,
+        None => None,
+    };
     let out = context.output;
     if out.is_json() {
         return out.json(&json!({
@@ -73,6 +77,7 @@ pub(super) fn run(args: &QueueListArgs, config: &Config, context: &Context) -> R
                 "gaps": counts.gaps,
             },
             "waiting_for_budget": counts.held,
+            "spending": spending.map(|(value, _)| value),
             "halted": halted,
         }));
     }
@@ -91,6 +96,9 @@ pub(super) fn run(args: &QueueListArgs, config: &Config, context: &Context) -> R
             ],
             &rows,
         )?;
+    }
+    if let Some((_, words)) = spending {
+        out.line(words)?;
     }
     if counts.held > 0 {
         out.line(format!(

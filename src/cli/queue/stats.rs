@@ -1,6 +1,7 @@
 //! `agentry queue stats`.
 
 use clap::Args;
+use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::super::{Context, Failure};
@@ -9,7 +10,8 @@ use crate::config::Config;
 use crate::runtime::clock::Clock;
 use crate::runtime::submitter::budget::{self, Budget};
 use crate::store::list::stats::{AgentStats, States, stats};
-use crate::store::rows::day_of;
+use crate::store::read;
+use crate::store::rows::{Spent, day_of};
 
 /// Arguments of `queue stats`.
 #[derive(Clone, Debug, Args)]
@@ -116,13 +118,49 @@ fn spent(agent: &AgentStats, config: &Config) -> String {
 
 fn with_budget(agent: &AgentStats, config: &Config) -> Value {
     let mut value = json!(agent);
-    let budget = limit(&agent.agent, config);
-    value["budget"] = json!({
+    value["budget"] = budget_of(&agent.agent, agent.spent, config);
+    value
+}
+
+/// The budget of an agent, what of it is for answers to unverified messages, and what is left.
+fn budget_of(agent: &str, spent: Spent, config: &Config) -> Value {
+    let budget = limit(agent, config);
+    json!({
         "daily": budget.map(|budget| budget.all),
         "unverified": budget.map(Budget::unverified),
-        "left": budget.map(|budget| budget.left(agent.spent).0),
-    });
-    value
+        "left": budget.map(|budget| budget.left(spent).0),
+    })
+}
+
+/// What the agent of a name or address has spent today: as JSON, and in words.
+pub(super) fn spending(
+    db: &Connection,
+    agent: &str,
+    config: &Config,
+) -> rusqlite::Result<Option<(Value, String)>> {
+    let known = read::agents(db)?
+        .into_iter()
+        .find(|row| row.name == agent || row.address.as_str() == agent);
+    let Some(row) = known else {
+        return Ok(None);
+    };
+    let spent = read::spent(db, row.id, day_of(Clock::default().now_ms()))?;
+    let mut value = json!({ "agent": row.name, "spent": spent });
+    value["budget"] = budget_of(&row.name, spent, config);
+    let words = limit(&row.name, config).map_or_else(
+        || format!("{} has spent {} AIT today", row.name, spent.all),
+        |budget| {
+            format!(
+                "{} has spent {} of {} AIT today, {} of {} on unverified messages",
+                row.name,
+                spent.all,
+                budget.all,
+                spent.unverified,
+                budget.unverified()
+            )
+        },
+    );
+    Ok(Some((value, words)))
 }
 
 fn fields(agent: &AgentStats, config: &Config, now_ms: u64) -> Vec<(&'static str, String)> {
