@@ -149,3 +149,65 @@ impl Interest for Roster {
         tables.by_address.contains_key(to) || tables.by_address.contains_key(from)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::path::PathBuf;
+
+    use agentry_protocol::Seed;
+
+    use super::*;
+    use crate::config::{Config, Overlay, Source};
+
+    fn hosted(n: u8) -> Arc<Hosted> {
+        let source = Source::Text {
+            path: PathBuf::from("agents.toml"),
+            text: "[chain]\nid = \"x\"\n[wallets]\nkeystore_dir = \"k\"\n[[agent]]\n\
+                   name = \"a\"\nbehaviours = []\n"
+                .to_owned(),
+        };
+        let overlay = Overlay {
+            environment: Some(HashMap::new()),
+            flags: Vec::new(),
+        };
+        let config = Config::load(&source, &overlay, &agentry_behaviours::builtins()).unwrap();
+        let public_key = Seed::from_bytes([n; 32]).public_key();
+        Arc::new(Hosted {
+            id: AgentId(i64::from(n)),
+            address: Address::from_public_key(&public_key),
+            public_key: Some(public_key),
+            config: Arc::new(config.agents[0].clone()),
+        })
+    }
+
+    #[test]
+    fn all_who_share_a_roster_see_it_replaced() {
+        let (one, two) = (hosted(1), hosted(2));
+        let roster = Roster::default();
+        let shared = roster.clone();
+        roster.replace([Arc::clone(&one)]);
+        let other = hosted(9).address.clone();
+        let wants = |address: &Address| shared.wants(other.as_str(), address.as_str());
+        assert!(wants(&one.address) && !wants(&two.address));
+        roster.replace([Arc::clone(&two)]);
+        assert!(!wants(&one.address) && wants(&two.address));
+        assert!(shared.get(one.id).is_none() && shared.at(one.address.as_str()).is_none());
+    }
+
+    #[test]
+    fn the_address_of_one_who_is_gone_is_remembered() {
+        let (one, two) = (hosted(1), hosted(2));
+        let roster = Roster::default();
+        roster.replace([Arc::clone(&one), Arc::clone(&two)]);
+        for _ in 0..2 {
+            roster.replace([Arc::clone(&two)]);
+            assert_eq!(roster.address_of(one.id), Some(one.address.clone()));
+            assert!(roster.get(one.id).is_none());
+        }
+        roster.replace([Arc::clone(&one)]);
+        assert_eq!(roster.address_of(two.id), Some(two.address.clone()));
+        assert_eq!(roster.address_of(AgentId(7)), None);
+        assert_eq!(roster.len(), 1);
+    }
+}

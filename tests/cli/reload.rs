@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::host::{Host, agent, configure, eventually, pong, sent};
+use crate::host::{BASE, Host, agent, configure, eventually, pong, sent};
 use crate::world::World;
 
 fn pinger() -> String {
@@ -231,6 +231,32 @@ fn changes_under_load_lose_nothing_and_repeat_nothing() {
     // Each answered by what held then: the later never before the earlier.
     let texts: Vec<&String> = all.iter().map(|(payload, _)| payload).collect();
     assert!(texts.is_sorted(), "{texts:?}");
+    host.stop();
+}
+
+#[test]
+fn what_was_signed_is_brought_onto_the_chain_though_its_agent_is_gone() {
+    let world = World::new();
+    // A node that forgets every other transaction.
+    let faulty = BASE.replace("port = 0", "port = 0\nfaults = [\"silent-drop=0.5\"]");
+    let write = |tables: &[String]| {
+        world.private("agents.toml", &format!("{faulty}{}", tables.concat()));
+    };
+    write(&[pinger(), ponger("pong")]);
+    let host = Host::begin(&world, "agents.toml");
+    for _ in 0..8 {
+        host.tell("one", "ponger", "ping");
+    }
+    eventually("every pong to be signed", || {
+        let all = sent(&world, "ponger");
+        all.len() == 8 && all.iter().all(|(_, state)| state != "queued")
+    });
+    write(&[pinger()]);
+    let applied = world.run(&["reload"]);
+    assert_eq!(applied.good().out.trim(), "removed agent ponger");
+    eventually("every pong in a block", || {
+        mined(&world, "ponger", "pong") == 8
+    });
     host.stop();
 }
 
