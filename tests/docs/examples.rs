@@ -4,6 +4,7 @@ use agentry::cli::Cli;
 use agentry::config::{Config, Overlay, Source};
 use agentry_sdk::{Behaviour, BehaviourError, ConfigureError, Context, Effects, Message, Setup};
 use clap::Parser;
+use clap::error::ErrorKind;
 
 use crate::page::{pages, top};
 
@@ -116,6 +117,93 @@ fn every_command_line_is_understood() {
     }
     assert!(seen > 0, "no page calls the program: the search is wrong");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The calls that a text in backticks names: `agentry queue list|show` names two.
+fn named(text: &str) -> Vec<Vec<String>> {
+    let Some(call) = text.strip_prefix("agentry ") else {
+        return Vec::new();
+    };
+    // What stands for something else.
+    let hash = format!("0x{}", "0".repeat(64));
+    let call = call.replace("HASH", &hash);
+    let mut calls = vec![vec!["agentry".to_owned()]];
+    for word in words(&call) {
+        calls = calls
+            .into_iter()
+            .flat_map(|call| {
+                word.split('|').map(move |word| {
+                    let mut call = call.clone();
+                    call.push(word.to_owned());
+                    call
+                })
+            })
+            .collect();
+    }
+    calls
+}
+
+#[test]
+fn every_command_that_is_named_exists() {
+    let mut seen = 0;
+    let mut wrong = Vec::new();
+    for page in pages() {
+        for (number, line) in page.prose() {
+            for call in line.split('`').skip(1).step_by(2).flat_map(named) {
+                seen += 1;
+                let Err(error) = Cli::try_parse_from(&call) else {
+                    continue;
+                };
+                // A command can be spoken of without all that it takes.
+                let named_alone = matches!(
+                    error.kind(),
+                    ErrorKind::MissingRequiredArgument
+                        | ErrorKind::MissingSubcommand
+                        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+                );
+                if !named_alone {
+                    let path = page.path.display();
+                    wrong.push(format!("{path}:{number}: {}\n{error}", call.join(" ")));
+                }
+            }
+        }
+    }
+    assert!(seen > 50, "no page names a command: the search is wrong");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_metric_that_is_named_exists() {
+    let text = agentry::runtime::metrics::Metrics::new().encode().unwrap();
+    // These two are not told before there is something to count.
+    let later = ["agentry_tasks_ended", "agentry_behaviour_runs"];
+    let known: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .filter_map(|line| line.split(' ').next())
+        .chain(later)
+        .collect();
+    let mut seen = 0;
+    let mut wrong = Vec::new();
+    for page in pages() {
+        for (number, line) in page.prose() {
+            for name in line.split('`').skip(1).step_by(2) {
+                let is_metric = name.starts_with("agentry_")
+                    && name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+                    && !["agentry_sdk", "agentry_behaviours"].contains(&name);
+                if !is_metric {
+                    continue;
+                }
+                seen += 1;
+                // A counter's samples have an end that its name has not.
+                if !known.contains(&name.trim_end_matches("_total")) {
+                    wrong.push(format!("{}:{number}: {name}", page.path.display()));
+                }
+            }
+        }
+    }
+    assert!(seen > 0, "no page names a metric: the search is wrong");
+    assert!(wrong.is_empty(), "no such metric:\n{}", wrong.join("\n"));
 }
 
 #[test]

@@ -366,6 +366,27 @@ fn every_bound_of_a_parameter_is_the_code_s() {
             }
         }
     }
+    // The words of an acknowledgment are all that there are.
+    let [status, _] = section("ACK").parameters("parameter").try_into().unwrap();
+    let words = status.holds.strip_prefix("one of ").unwrap().to_owned();
+    let listed: Vec<String> = words.split(", ").map(code).collect();
+    let all = command::AckStatus::ALL.into_iter();
+    let all: Vec<&str> = all
+        .map(command::AckStatus::as_str)
+        .chain(["READY"])
+        .collect();
+    assert_eq!(listed, all);
+    // Length and hash of a result that is whole are its own.
+    let [complete] = section("JOB_COMPLETE").examples().try_into().unwrap();
+    for (key, value) in [
+        ("result_sha256", Value::from("0".repeat(64))),
+        ("result_bytes", 34.into()),
+        ("result", "A fork is two blocks of one height!".into()),
+    ] {
+        let mut changed = complete.clone();
+        bounds::set(&mut changed, key, Some(value));
+        assert!(known(&changed).is_err(), "{key}");
+    }
     assert!(
         tried > 150,
         "{tried} values are too few: the search is wrong"
