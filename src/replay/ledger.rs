@@ -129,10 +129,24 @@ impl Ledger {
         id
     }
 
+    /// Reports are filled one after the other, so each list is in order.
     fn may_belong(&mut self, agent: AgentId, peer: Address, id: ReportId) {
         let reports = self.by_peer.entry((agent, peer)).or_default();
-        if !reports.contains(&id) {
+        if reports.back() != Some(&id) {
             reports.push_back(id);
+        }
+    }
+
+    fn belongs_no_more(&mut self, agent: AgentId, peer: Address, id: ReportId) {
+        let key = (agent, peer);
+        let Some(reports) = self.by_peer.get_mut(&key) else {
+            return;
+        };
+        if let Ok(index) = reports.binary_search(&id) {
+            reports.remove(index);
+        }
+        if reports.is_empty() {
+            self.by_peer.remove(&key);
         }
     }
 
@@ -249,14 +263,21 @@ impl Ledger {
         };
         let met = position(&|would| would.said.is_same(&did.said))
             .or_else(|| position(&|would| would.said.is_like(&did.said)));
+        let (agent, to) = (open.agent, did.said.to.clone());
         open.did.push(did);
-        match met.and_then(|index| open.would.get_mut(index)) {
+        let placed = match met.and_then(|index| open.would.get_mut(index)) {
             Some(pending) => {
                 pending.met = true;
                 Placed::For(Box::new(pending.send.clone()))
             }
             None => Placed::Alone,
+        };
+        // What has all that it waits for is looked at no more: an agent that answers thousands of
+        // messages of one sender must not go through all of them for each.
+        if open.would.iter().all(|one| one.met) {
+            self.belongs_no_more(agent, to, id);
         }
+        placed
     }
 
     /// The oldest reports, where too many are open.
@@ -275,14 +296,9 @@ impl Ledger {
             self.by_question.remove(&(open.agent, question));
         }
         let peers = open.would.iter().map(|one| &one.send.would.said.to);
-        for peer in peers.chain(&open.plain) {
-            let key = (open.agent, peer.clone());
-            if let Some(reports) = self.by_peer.get_mut(&key) {
-                reports.retain(|report| *report != id);
-                if reports.is_empty() {
-                    self.by_peer.remove(&key);
-                }
-            }
+        let peers: Vec<Address> = peers.chain(&open.plain).cloned().collect();
+        for peer in peers {
+            self.belongs_no_more(open.agent, peer, id);
         }
         Some(open.compared())
     }
