@@ -15,6 +15,8 @@
 //! | `post` | one POST and what its answer means |
 //! | `round` | one look at the node for what is not mined |
 //! | `refill` | drafts that were queued |
+//! | `allot` | nonces and signatures at once, where nothing has to wait |
+//! | `messages` | what it is told and asked |
 //! | `money` | paying for drafts, and letting those wait that no budget suffices for |
 //!
 //! What it holds in memory is bounded: signed bytes only of what is about to be posted
@@ -23,9 +25,11 @@
 //! does not suffice for; it takes no room from others.
 
 pub mod absence;
+mod allot;
 pub mod blocks;
 pub mod breaker;
 pub mod budget;
+mod messages;
 mod money;
 pub mod nonce;
 mod post;
@@ -46,16 +50,17 @@ use agentry_protocol::{
 
 use self::absence::Marks;
 use self::breaker::Breaker;
-use self::budget::{Admission, Ledger};
+use self::budget::Ledger;
 use self::nonce::Timestamps;
 use super::Shared;
 use super::roster::Roster;
 use super::router::WakeAgents;
 use super::signer::Sign;
 use crate::config::NoncePolicy;
-use crate::store::commit::Sent;
 use crate::store::rows::{Charge, Draft, OpenTransaction, Prepared, day_of};
 use crate::store::{AgentId, OutboxId, StoreError, read};
+
+pub use messages::{Allot, ChainNews, Connect, Drain, LookAtQueue, Resume, Stored};
 
 /// The most signed transactions that wait in memory for their POST.
 pub const MAX_JOBS: usize = 1024;
@@ -71,99 +76,6 @@ const CONCURRENT_POSTS: usize = 32;
 /// within these. A late answer costs nothing, since what may have been taken is followed; a hung
 /// node costs this long.
 const POST_LIMITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
-
-/// News from the chain.
-#[derive(Debug, Default)]
-pub struct ChainNews {
-    /// Through which block the source has read, and the store knows.
-    pub read_through: Option<BlockHeight>,
-    /// The hosted wallets' transactions that stand in a block since.
-    pub mined: Vec<(OutboxId, TransactionHash)>,
-    /// Those that must be followed (again).
-    pub reopened: Vec<OpenTransaction>,
-    /// Whether blocks were withdrawn.
-    pub withdrawn: bool,
-    /// What budgets have paid for transactions that were given up and stand in a block all the
-    /// same.
-    pub recharged: Vec<Charge>,
-    /// Why posting must stop, if it must.
-    pub halted: Option<String>,
-}
-
-impl Message for ChainNews {
-    type Result = ();
-}
-
-/// Nonces and signatures for these drafts, if they can be had at once.
-#[derive(Debug)]
-pub struct Allot {
-    /// Whose.
-    pub agent: AgentId,
-    /// The drafts.
-    pub drafts: Vec<Draft>,
-}
-
-impl Message for Allot {
-    /// In the drafts' order; `None` for one that has to be queued.
-    type Result = Vec<Option<Prepared>>;
-}
-
-/// What was allotted is stored, or is not: the commit that held it was void.
-#[derive(Debug)]
-pub struct Stored {
-    /// Whose.
-    pub agent: AgentId,
-    /// The rows, in the drafts' order; empty, if nothing was stored.
-    pub rows: Vec<Sent>,
-    /// The signed bytes, in the same order; `None` for those that are queued.
-    pub bodies: Vec<Option<Prepared>>,
-    /// What each costs, amount and fee, in AIT.
-    pub costs: Vec<u64>,
-    /// The span of the message that they answer.
-    pub span: tracing::Span,
-}
-
-impl Message for Stored {
-    type Result = ();
-}
-
-/// Whom to wake when something became of what was sent.
-#[derive(Debug)]
-pub struct Connect {
-    /// Wakes agents.
-    pub wake: Recipient<WakeAgents>,
-}
-
-impl Message for Connect {
-    type Result = ();
-}
-
-/// An operator lets posting go on.
-#[derive(Debug)]
-pub struct Resume;
-
-impl Message for Resume {
-    type Result = ();
-}
-
-/// Something was queued, or failed transactions are to be tried again, or budgets were changed.
-#[derive(Debug, Default)]
-pub struct LookAtQueue {
-    /// Those that are signed already, and paid for anew.
-    pub reopened: Vec<OpenTransaction>,
-}
-
-impl Message for LookAtQueue {
-    type Result = ();
-}
-
-/// Finish what is in hand. Answered when no POST is under way or waiting.
-#[derive(Debug)]
-pub struct Drain;
-
-impl Message for Drain {
-    type Result = ();
-}
 
 /// How the submitter is set up.
 #[derive(Debug)]
@@ -459,95 +371,6 @@ impl Actor for Submitter {
         ctx.set_mailbox_capacity(256);
         self.start_refill(ctx);
         self.watch_the_clock(ctx);
-    }
-}
-
-impl Handler<Allot> for Submitter {
-    type Result = ResponseActFuture<Self, Vec<Option<Prepared>>>;
-
-    fn handle(&mut self, allot: Allot, _: &mut Self::Context) -> Self::Result {
-        let count = allot.drafts.len();
-        let queue_all = vec![None; count];
-        // What was queued before goes first; under `sequential` the chain has to be asked.
-        let at_once = self.settings.policy == NoncePolicy::Timestamp
-            && self.has_room()
-            && !self.refill.is_pending()
-            && !self.unsignable.contains_key(&allot.agent)
-            && !self.unfunded.contains(&allot.agent);
-        if !at_once {
-            return Box::pin(actix::fut::ready(queue_all));
-        }
-        let agent = allot.agent;
-        let now = self.shared.clock.now_ms();
-        let mut transactions = Vec::with_capacity(count);
-        // Of each draft, what was paid for it; none, if it has to wait.
-        let mut charges: Vec<Option<Charge>> = Vec::with_capacity(count);
-        for draft in allot.drafts {
-            // Queued, it is given up.
-            let over = draft.expires_at.is_some_and(|at| at < now);
-            let paid = (!over).then(|| self.pay(agent, &draft, now));
-            let Some(Admission::Paid(charge)) = paid else {
-                charges.push(None);
-                continue;
-            };
-            let nonce = self.nonces.next(agent, now);
-            match self.transaction(agent, draft, nonce) {
-                Some(transaction) => {
-                    transactions.push((nonce, transaction));
-                    charges.push(Some(charge));
-                }
-                None => {
-                    self.refund(charge);
-                    charges.push(None);
-                }
-            }
-        }
-        if transactions.is_empty() {
-            return Box::pin(actix::fut::ready(queue_all));
-        }
-        let time = (self.since(), day_of(now));
-        Box::pin(
-            refill::sign(self.signer.clone(), agent, transactions, time)
-                .into_actor(self)
-                .map(move |signed, submitter, ctx| match signed {
-                    Ok(prepared) => submitter.reserve(charges, prepared),
-                    Err(error) => {
-                        for charge in charges.into_iter().flatten() {
-                            submitter.refund(charge);
-                        }
-                        submitter.cannot_sign(agent, &error, ctx);
-                        queue_all
-                    }
-                }),
-        )
-    }
-}
-
-impl Handler<Stored> for Submitter {
-    type Result = ();
-
-    fn handle(&mut self, stored: Stored, ctx: &mut Self::Context) {
-        let mut rows = stored.rows.into_iter();
-        for (prepared, cost) in stored.bodies.into_iter().zip(stored.costs) {
-            let row = rows.next();
-            let Some(prepared) = prepared else {
-                if row.is_some() {
-                    self.refill.note();
-                }
-                continue;
-            };
-            let charge = self.reserved.remove(&prepared.digest);
-            match row {
-                Some(row) if row.fresh => {
-                    let paid = (cost, charge);
-                    self.dispatch(stored.agent, row.id, prepared, paid, stored.span.clone());
-                }
-                // The store has it already, under other bytes, or took nothing.
-                _ => charge.into_iter().for_each(|charge| self.refund(charge)),
-            }
-        }
-        self.pump(ctx);
-        self.start_refill(ctx);
     }
 }
 
