@@ -125,12 +125,13 @@ impl Engine {
             },
         )
         .map_err(|error| BehaviourError::permanent(error.to_string()))?;
-        let (said, _) = Said::of(to, &Number::from(draft.amount), &draft.payload);
+        let (said, re) = Said::of(to, &Number::from(draft.amount), &draft.payload);
         Ok(Send {
             would: Would {
                 behaviour: instance.name.clone(),
                 said: said.showing(&outgoing.payload),
             },
+            re,
             label: outgoing.label.clone(),
             acknowledge: outgoing.acknowledge,
         })

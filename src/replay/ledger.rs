@@ -1,9 +1,9 @@
 //! What would be sent, beside what was: which belongs to which.
 //!
-//! A transaction of an agent's belongs to the message that it names in its header. A text without
-//! one answers a text without one, of the same address: there it takes the place of what says the
-//! same, or else of the oldest that is not answered yet. What asks for nothing of the kind was sent
-//! of the agent's own accord.
+//! A transaction of an agent's takes the place of what would be sent to the same address in answer
+//! to the same message, if possible of what says the same. What is left belongs to the message that
+//! it names in its header; a text without one, to the oldest text without one of the same address
+//! that is not answered yet. What nothing of the kind asked for was sent of the agent's own accord.
 //!
 //! Reports are open for answers as long as there is room, and are told in their order. So memory is
 //! bounded, and an answer that came thousands of messages later is not found.
@@ -30,6 +30,8 @@ pub(super) struct ReportId(u64);
 #[derive(Clone, Debug)]
 pub(super) struct Send {
     pub(super) would: Would,
+    /// The transaction that it would name.
+    pub(super) re: Option<TransactionHash>,
     pub(super) label: Option<String>,
     pub(super) acknowledge: Option<Acknowledge>,
 }
@@ -203,44 +205,33 @@ impl Ledger {
         names: Option<TransactionHash>,
         by_operator: bool,
     ) -> Placed {
-        if let Some(question) = names {
-            return match self.by_question.get(&(agent, question)).copied() {
-                Some(id) => self.place(id, did),
-                None => Placed::Outside,
-            };
-        }
         let peer = (agent, did.said.to.clone());
-        let reports: Vec<ReportId> = self
-            .by_peer
-            .get(&peer)
-            .into_iter()
-            .flatten()
-            .copied()
-            .collect();
-        let found = self.first(&reports, |open| {
-            let is_same = |one: &Pending| !one.met && one.send.would.said.is_same(&did.said);
-            open.would.iter().any(is_same)
-        });
-        let found = found.or_else(|| {
-            if by_operator {
-                return None;
-            }
+        let asked = names.and_then(|question| self.by_question.get(&(agent, question)).copied());
+        let others = self.by_peer.get(&peer).into_iter().flatten().copied();
+        let reports: Vec<ReportId> = asked.into_iter().chain(others).collect();
+        let has = |fits: &dyn Fn(&Pending) -> bool| {
             self.first(&reports, |open| {
-                let is_like = |one: &Pending| !one.met && one.send.would.said.is_like(&did.said);
-                // What answers a message with a header would have one itself.
-                (open.question.is_none() || open.plain.is_some()) && open.would.iter().any(is_like)
+                open.would
+                    .iter()
+                    .any(|one| !one.met && one.send.re == names && fits(one))
             })
-        });
-        let found = found.or_else(|| {
-            if by_operator || !did.said.is_plain() {
-                return None;
-            }
-            self.first(&reports, |open| {
-                open.plain.as_ref() == Some(&did.said.to) && open.did.is_empty()
-            })
-        });
+        };
+        let mut found = has(&|one| one.send.would.said.is_same(&did.said));
+        if found.is_none() && !by_operator {
+            found = has(&|one| one.send.would.said.is_like(&did.said)).or_else(|| {
+                if names.is_some() {
+                    return asked;
+                }
+                self.first(&reports, |open| {
+                    did.said.is_plain()
+                        && open.plain.as_ref() == Some(&did.said.to)
+                        && open.did.is_empty()
+                })
+            });
+        }
         match found {
-            Some(id) => self.place(id, did),
+            Some(id) => self.place(id, did, names),
+            None if names.is_some() && !by_operator => Placed::Outside,
             None => Placed::Unasked,
         }
     }
@@ -250,7 +241,7 @@ impl Ledger {
         reports.iter().find(fits).copied()
     }
 
-    fn place(&mut self, id: ReportId, did: Did) -> Placed {
+    fn place(&mut self, id: ReportId, did: Did, names: Option<TransactionHash>) -> Placed {
         let Some(open) = self.open.get_mut(&id) else {
             return Placed::Outside;
         };
@@ -258,7 +249,7 @@ impl Ledger {
         open.bytes += bytes;
         self.bytes += bytes;
         let position = |fits: &dyn Fn(&Would) -> bool| {
-            let fits = |one: &Pending| !one.met && fits(&one.send.would);
+            let fits = |one: &Pending| !one.met && one.send.re == names && fits(&one.send.would);
             open.would.iter().position(fits)
         };
         let met = position(&|would| would.said.is_same(&did.said))
@@ -382,6 +373,7 @@ mod tests {
                 behaviour: "b".to_owned(),
                 said: said(to, text),
             },
+            re: None,
             label: None,
             acknowledge: None,
         }
@@ -425,11 +417,24 @@ mod tests {
     #[test]
     fn what_names_its_question_belongs_there() {
         let (mut ledger, alice) = (Ledger::default(), peer(1));
-        let (first, _) = question(&mut ledger, &alice, 1);
+        let (first, early) = question(&mut ledger, &alice, 1);
         let (second, hash) = question(&mut ledger, &alice, 2);
-        ledger.would(first, send(&alice, "a"));
-        ledger.would(second, send(&alice, "a"));
-        ledger.would(second, send(&alice, "b"));
+        let naming = |hash, text| Send {
+            re: Some(hash),
+            ..send(&alice, text)
+        };
+        ledger.would(first, naming(early, "a"));
+        ledger.would(second, naming(hash, "a"));
+        ledger.would(second, naming(hash, "b"));
+        // Later, of its own accord, in answer to the first.
+        let cause = Cause::Timer {
+            height: BlockHeight(3),
+            behaviour: "b".to_owned(),
+            name: "t".to_owned(),
+        };
+        let later = ledger.begin(AGENT, "a", cause, false);
+        ledger.would(later, naming(early, "late"));
+        ledger.did(AGENT, did(&alice, "late"), Some(early), false);
         for text in ["b", "c", "d"] {
             ledger.did(AGENT, did(&alice, text), Some(hash), false);
         }
@@ -440,7 +445,8 @@ mod tests {
             marks(&mut ledger),
             [
                 vec![Mark::Missing],
-                vec![Mark::Same, Mark::Differs, Mark::Extra]
+                vec![Mark::Same, Mark::Differs, Mark::Extra],
+                vec![Mark::Same]
             ]
         );
     }
