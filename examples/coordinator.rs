@@ -16,15 +16,14 @@
 //! does is reported as such.
 //!
 //! What it knows of a job is one entry of its state, and goes with the last answer. The answer
-//! comes later and in another event than the question, so it is sent, not replied, in the
-//! question's conversation (its `thread`). It names no question, so what keeps two coordinators
-//! from working on each other's answers is the word at its beginning.
+//! comes later and in another event than the question, so it is sent, not replied: in the
+//! question's conversation (its `thread`), and naming the question, so that nobody takes it for one.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use agentry_sdk::protocol::command::{ExecuteAiJob, Tag};
-use agentry_sdk::protocol::{Address, KnownCommand, Thread};
+use agentry_sdk::protocol::{Address, KnownCommand, Thread, TransactionHash};
 use agentry_sdk::{
     Behaviour, BehaviourError, ConfigureError, Context, Effects, Fate, Message, Outgoing, Query,
     SentMessage, Setup, Timer,
@@ -75,6 +74,7 @@ struct Coordinator {
 #[derive(Debug, Serialize, Deserialize)]
 struct Job {
     asker: Address,
+    question: TransactionHash,
     thread: Option<Thread>,
     parts: Vec<Part>,
 }
@@ -229,7 +229,7 @@ fn keep(effects: Effects, number: u64, job: &Job) -> Effects {
             End::Missing(why) => format!("(part {} is missing: {why})", part + 1),
         })
         .collect();
-    let mut whole = Outgoing::text(format!("{RESULT}{}", lines.join("\n")));
+    let mut whole = Outgoing::text(format!("{RESULT}{}", lines.join("\n"))).answering(job.question);
     whole.thread = job.thread.clone();
     effects
         .clear_state(key(number))
@@ -375,6 +375,7 @@ impl Coordinator {
             .and_then(|header| header.thread.clone());
         let mut job = Job {
             asker: message.from.clone(),
+            question: message.transaction,
             thread,
             parts,
         };
@@ -507,7 +508,9 @@ mod tests {
                 assert_eq!(chain.sent_to(worker).len(), 1);
             }
             assert_eq!(answer(&chain, &alice), "result:\nA\nD\nB\nE\nC");
-            assert_eq!(chain.sent_to(&alice)[0].thread, Some(thread));
+            let sent = &chain.sent_to(&alice)[0];
+            assert_eq!(sent.thread, Some(thread));
+            assert!(sent.re.is_some(), "it names its question");
             // Nothing of it is left but the number.
             let state = chain.state(&chief, "coordinator");
             assert_eq!(state.entries().count(), 1);

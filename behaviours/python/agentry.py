@@ -297,9 +297,16 @@ class Effects:
         """Answers the sender of the message that the event is about."""
         return self._with({"do": "reply", **_outgoing(said, **options)})
 
-    def send(self, to: str, said: Union[str, Json], **options: Any) -> Effects:
-        """Sends a message to an address, or to a name that `Context.resolve` would find."""
-        return self._with({"do": "send", "to": to, **_outgoing(said, **options)})
+    def send(
+        self, to: str, said: Union[str, Json], *, re: Optional[str] = None, **options: Any
+    ) -> Effects:
+        """Sends a message to an address, or to a name that `Context.resolve` would find.
+
+        `re` is the hash of the transaction that it answers, where the question came in another
+        event.
+        """
+        outgoing = {**_outgoing(said, **options), **_without_none(re=re)}
+        return self._with({"do": "send", "to": to, **outgoing})
 
     def set_state(self, key: str, value: Any) -> Effects:
         """Remembers a JSON value, in place of what was there."""

@@ -117,7 +117,6 @@ impl Engine {
                 origin: "replay",
                 to,
                 answers,
-                re: None,
                 recipient_key: self.directory.enc_key_of(to, now_ms),
                 chain_id: &self.chain_id,
                 now_ms,

@@ -4,7 +4,7 @@ use agentry_protocol::message::{self, ComposeError as WriteError};
 use agentry_protocol::sealing::{self, Binding, SealError};
 use agentry_protocol::{
     Address, Authenticity, ChainId, EncryptionKey, Header, KnownCommand, MessageId, Payload,
-    PublicKey, TransactionHash,
+    PublicKey,
 };
 use agentry_sdk::{Message, Outgoing, Sealing};
 
@@ -32,8 +32,6 @@ pub struct Circumstances<'a> {
     pub to: &'a Address,
     /// The message that it answers.
     pub answers: Option<&'a Message>,
-    /// The transaction that it names, where it answers none: that of a job to be canceled.
-    pub re: Option<TransactionHash>,
     /// The recipient's encryption key, where it is known.
     pub recipient_key: Option<EncryptionKey>,
     /// The chain.
@@ -109,7 +107,7 @@ pub fn compose(
         && expires_at.is_none()
         && outgoing.acknowledge.is_none()
         && outgoing.label.is_none()
-        && circumstances.re.is_none()
+        && outgoing.re.is_none()
         && !sealed;
     let among_plain = match answers {
         Some(question) => question.text().is_some() && question.header.is_none(),
@@ -122,9 +120,7 @@ pub fn compose(
         let carried = answers.and_then(|question| question.header.as_ref());
         Some(Header {
             id: Some(MessageId::generate(now_ms)?),
-            re: answers
-                .map(|question| question.transaction)
-                .or(circumstances.re),
+            re: answers.map(|question| question.transaction).or(outgoing.re),
             thread: outgoing
                 .thread
                 .clone()
@@ -193,6 +189,7 @@ mod tests {
 
     use agentry_protocol::{
         AckRequest, BlockHeight, DecryptionKey, Envelope, Json, MessageDigest, Seed,
+        TransactionHash,
     };
 
     use super::*;
@@ -247,7 +244,6 @@ mod tests {
                     origin: "inbox/1/b/0",
                     to: &self.to,
                     answers,
-                    re: None,
                     recipient_key: key.then(|| self.key.encryption_key()),
                     chain_id: &self.chain,
                     now_ms: 1_795_000_000_000,

@@ -81,6 +81,7 @@ impl Request {
         Outgoing {
             amount: self.amount,
             thread: self.thread.clone(),
+            re: self.re,
             expires_in: self.expires_in_ms.map(Duration::from_millis),
             acknowledge,
             sealing: if self.seal {
@@ -167,7 +168,6 @@ pub async fn send(
             origin: &format!("control/{}", request.key),
             to: &request.to,
             answers: None,
-            re: request.re,
             recipient_key,
             chain_id: &links.chain_id,
             now_ms,

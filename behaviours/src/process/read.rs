@@ -54,6 +54,7 @@ fn add(
             command,
             amount,
             thread,
+            re,
             expires_in_ms,
             acknowledge,
             sealing,
@@ -69,7 +70,14 @@ fn add(
                 sealing,
                 label,
             };
-            let outgoing = said.outgoing().map_err(wrong)?;
+            let mut outgoing = said.outgoing().map_err(wrong)?;
+            outgoing.re = match re {
+                Some(hash) => Some(
+                    hash.parse()
+                        .map_err(|error| wrong(format!("`re`: {error}")))?,
+                ),
+                None => None,
+            };
             effects.send_with(address(&to, context, index)?, outgoing)
         }
         Effect::SetState { key, value } => effects.set_state(key, value),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use agentry_protocol::{AckRequest, Address, KnownCommand, Payload, Thread};
+use agentry_protocol::{AckRequest, Address, KnownCommand, Payload, Thread, TransactionHash};
 
 /// Whether a message is sealed, so that only its recipient can read it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +50,9 @@ pub struct Outgoing {
     pub amount: u64,
     /// The conversation that it belongs to. An answer carries on that of its question by itself.
     pub thread: Option<Thread>,
+    /// The transaction that it answers, or is about, where the event is not about that message: an
+    /// answer that comes later than its question. A reply names its question by itself.
+    pub re: Option<TransactionHash>,
     /// How long after the run it counts; then its receiver does not act on it, and it is not sent
     /// if it was not yet.
     pub expires_in: Option<Duration>,
@@ -70,6 +73,7 @@ impl Outgoing {
             payload,
             amount: 0,
             thread: None,
+            re: None,
             expires_in: None,
             acknowledge: None,
             sealing: Sealing::AsAsked,
@@ -98,6 +102,13 @@ impl Outgoing {
     #[must_use]
     pub fn thread(mut self, thread: Thread) -> Self {
         self.thread = Some(thread);
+        self
+    }
+
+    /// In answer to what this transaction said.
+    #[must_use]
+    pub const fn answering(mut self, transaction: TransactionHash) -> Self {
+        self.re = Some(transaction);
         self
     }
 

@@ -166,7 +166,6 @@ impl Work {
                 origin: &origin,
                 to: &hosted.address,
                 answers: None,
-                re: None,
                 recipient_key: None,
                 chain_id: &self.links.chain_id,
                 now_ms: now,

@@ -173,7 +173,6 @@ impl Work {
                 origin,
                 to,
                 answers,
-                re: None,
                 recipient_key: self
                     .shared
                     .directory

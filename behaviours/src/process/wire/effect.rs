@@ -54,6 +54,9 @@ pub enum Effect {
         /// The conversation that it belongs to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         thread: Option<String>,
+        /// Hash of the transaction that it answers, where its question came in another event.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        re: Option<String>,
         /// How long after the run it counts, in milliseconds; for ever if it is left out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_in_ms: Option<u64>,

@@ -47,12 +47,14 @@ impl Simulation {
         let asks = outgoing.thread.is_some()
             || outgoing.expires_in.is_some()
             || outgoing.acknowledge.is_some()
-            || outgoing.label.is_some();
+            || outgoing.label.is_some()
+            || outgoing.re.is_some();
         if asks || sealed {
             header = Some(header.unwrap_or_else(|| answer_to(about)));
         }
         if let Some(header) = &mut header {
             header.id = Some(made_id(now, origin));
+            header.re = header.re.or(outgoing.re);
             header.thread = outgoing.thread.clone().or(header.thread.take());
             header.exp = outgoing.expires_in.map(|after| after_ms(now, after));
             header.ack = outgoing.acknowledge.map(|wanted| wanted.request);
@@ -75,7 +77,7 @@ impl Simulation {
                 behaviour: name.unwrap_or_default(),
                 to,
                 payload: outgoing.payload.clone(),
-                re: about.map(|message| message.transaction),
+                re: about.map(|message| message.transaction).or(outgoing.re),
                 thread: header.as_ref().and_then(|header| header.thread.clone()),
                 header,
                 label: outgoing.label.clone(),

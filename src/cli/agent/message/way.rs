@@ -136,7 +136,6 @@ pub(super) async fn directly(
             origin: "",
             to,
             answers: None,
-            re: None,
             recipient_key: args.recipient_key.or(known.encryption),
             chain_id: &config.chain.id,
             now_ms,
