@@ -1,7 +1,7 @@
 //! `queue` on a store that no runtime has open.
 
 use agentry::store::commit::{Arrival, HostedAgent, Observation, PostResult, Step};
-use agentry::store::rows::{Draft, EventRef, Prepared, ReceiptRequest};
+use agentry::store::rows::{DAY_MS, Draft, EventRef, Prepared, ReceiptRequest, day_of};
 use agentry::store::{AgentId, Commit, InboxId, OutboxId, Store};
 use agentry_protocol::{
     Address, BlockHeight, ChainId, Json, Number, Seed, SignedTransaction, SigningKey, Transaction,
@@ -69,6 +69,10 @@ fn now() -> u64 {
 /// dead one, a forged one, a transaction that was paid for and waits for its acknowledgment, one
 /// that waits for a budget, one that failed; of `pinger` (2) a dead letter.
 fn left_behind() -> World {
+    // What is counted by day must be counted on one: none is about to end.
+    while now() % DAY_MS >= DAY_MS - 60_000 {
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    }
     let world = World::new();
     world.private("agents.toml", CONFIG);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -120,7 +124,7 @@ fn left_behind() -> World {
                 digest: signed.digest(),
                 body: signed.body(),
                 since: BlockHeight(5),
-                day: now() / (24 * 60 * 60 * 1000),
+                day: day_of(now()),
             }
         });
         let agent = AgentId(1);
