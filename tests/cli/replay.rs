@@ -241,3 +241,61 @@ fn conversations_with_headers_are_followed_over_rpc() {
     assert_eq!(reports[1]["text"], "ping");
     with(&["--open-sealed", "--password-file", "wrong"]).failed(77, "wrong password");
 }
+
+/// Statuses, jobs, and what came too late.
+#[test]
+fn what_comes_of_tasks_is_told_and_not_compared() {
+    let world = World::new();
+    let worker = agent(
+        "ponger",
+        "two",
+        "{ kind = \"ack\" }, { kind = \"status\" }, { kind = \"tasks\", allow = [\"pinger\"], \
+         types = { text = { executor = \"command\", program = \"cat\" } } }",
+    );
+    let host = Host::start(&world, &[pinger(), worker]);
+    let say = |more: &[&str]| {
+        let mut all = vec!["agent", "message", "--wallet", "one", "--to", "ponger"];
+        all.extend(more);
+        host.run(&all).good();
+    };
+    say(&["{\"cmd\":\"STATUS_REPORT\"}", "--wait"]);
+    say(&["too late", "--expires", "1ms", "--ack", "received"]);
+    let job = [
+        "task", "submit", "--wallet", "one", "--to", "ponger", "--type", "text", "--prompt",
+        "hello", "--wait",
+    ];
+    host.run(&job).good();
+    settled(&world, "ponger", 3);
+    host.stop();
+
+    let run = world.run(&["replay", "--from", "0", "--json"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    let (reports, summary) = lines(&run);
+    assert_eq!(marks(&reports), ["same", "same", "not-compared"], "{run:?}");
+    assert_eq!(reports[1]["notes"][0], "its time was over");
+    let note = reports[2]["notes"][0].as_str().unwrap();
+    assert!(
+        note.starts_with("would start task") && note.ends_with("of type text"),
+        "{note}"
+    );
+    assert_eq!(
+        (&summary["expired"], &summary["tasks"]),
+        (&1.into(), &1.into())
+    );
+
+    // The sender is not allowed any more: what was done would be refused.
+    let stricter = agent(
+        "ponger",
+        "two",
+        "{ kind = \"ack\" }, { kind = \"status\" }, { kind = \"tasks\", allow = [\"ponger\"], \
+         types = { text = { executor = \"command\", program = \"cat\" } } }",
+    );
+    configure(&world, &[pinger(), stricter]);
+    let run = world.run(&["replay", "--from", "0", "--json", "--differing"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    let (reports, summary) = lines(&run);
+    assert_eq!(reports.len(), 1, "{run:?}");
+    let did = &reports[0]["sends"][0]["did"]["text"];
+    assert!(did.as_str().unwrap().contains("JOB_COMPLETE"), "{run:?}");
+    assert_eq!(summary["tasks"], 0);
+}
