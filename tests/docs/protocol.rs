@@ -2,6 +2,7 @@
 //! under, every bound is the code's, every vector comes out.
 
 mod bounds;
+mod other_language;
 mod vectors;
 
 use std::collections::BTreeSet;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{json, page, read, section};
 use crate::page::top;
 
-fn vector(language: &str) -> Value {
+pub(super) fn vector(language: &str) -> Value {
     let blocks = page().blocks();
     let [block] = blocks
         .iter()
