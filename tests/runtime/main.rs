@@ -10,6 +10,7 @@ mod directory;
 mod conversation;
 mod isolation;
 mod kinds;
+mod reload;
 mod tasks;
 mod worker;
 
