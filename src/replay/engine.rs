@@ -55,9 +55,10 @@ pub(super) struct Engine {
     pub(super) keys: HashMap<Address, PublicKey>,
     memory: HashMap<(AgentId, String), Memory>,
     pub(super) ledger: Ledger,
-    /// Messages by their identity: those who are shown one twice act once.
-    pub(super) seen: Lately<(AgentId, String), ()>,
-    pub(super) digests: Lately<(AgentId, MessageDigest), ()>,
+    /// Messages by their identity, and in which transaction they came first: whoever is shown one
+    /// twice acts once.
+    pub(super) seen: Lately<(AgentId, String), TransactionHash>,
+    pub(super) digests: Lately<(AgentId, MessageDigest), TransactionHash>,
     /// What agents did send.
     pub(super) asked: Lately<TransactionHash, Asked>,
     /// The ids of what they did send, and in which transaction first: a resend carries the same.

@@ -39,12 +39,19 @@ impl Engine {
             now_ms,
         );
         let identity = format!("{} {}", stored.from, arrival.identity);
-        let is_new = self.seen.insert((hosted.id, identity), ())
-            & self.digests.insert((hosted.id, arrival.digest), ());
-        if !is_new {
+        let (identity, digest) = ((hosted.id, identity), (hosted.id, arrival.digest));
+        let first = self
+            .seen
+            .get(&identity)
+            .or_else(|| self.digests.get(&digest));
+        if let Some(first) = first.copied() {
+            // What answers it may name any of its transactions.
+            self.ledger.carried_again(hosted.id, first, seen.hash);
             self.summary.repeated += 1;
             return Ok(());
         }
+        self.seen.insert(identity, seen.hash);
+        self.digests.insert(digest, seen.hash);
         self.summary.messages += 1;
         let place = Place {
             hash: seen.hash,

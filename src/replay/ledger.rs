@@ -22,6 +22,9 @@ const MAX_OPEN: usize = 4_096;
 /// How much memory they take, about, in bytes.
 const MAX_BYTES: usize = 64 << 20;
 
+/// How many transactions of one message are remembered.
+const MAX_REPETITIONS: usize = 64;
+
 /// Which report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ReportId(u64);
@@ -41,8 +44,8 @@ pub(super) struct Send {
 struct Open {
     agent: AgentId,
     report: Report,
-    /// The message that is answered, where the cause is one.
-    question: Option<TransactionHash>,
+    /// The transactions of the message that is answered, where the cause is one.
+    questions: Vec<TransactionHash>,
     /// The address whose text without a header the cause is.
     plain: Option<Address>,
     would: Vec<Pending>,
@@ -94,7 +97,7 @@ impl Ledger {
     ) -> ReportId {
         let id = ReportId(self.next);
         self.next += 1;
-        let (mut question, mut peer, mut bytes) = (None, None, 512);
+        let (mut questions, mut peer, mut bytes) = (Vec::new(), None, 512);
         if let Cause::Message {
             transaction,
             from,
@@ -102,7 +105,7 @@ impl Ledger {
             ..
         } = &cause
         {
-            question = Some(*transaction);
+            questions.push(*transaction);
             self.by_question.insert((agent, *transaction), id);
             peer = plain.then(|| from.clone());
             bytes += text.as_ref().map_or(0, String::len);
@@ -117,7 +120,7 @@ impl Ledger {
         let open = Open {
             agent,
             report,
-            question,
+            questions,
             plain: peer.clone(),
             would: Vec::new(),
             did: Vec::new(),
@@ -129,6 +132,24 @@ impl Ledger {
             self.may_belong(agent, peer, id);
         }
         id
+    }
+
+    /// A message came once more, in another transaction.
+    pub(super) fn carried_again(
+        &mut self,
+        agent: AgentId,
+        first: TransactionHash,
+        again: TransactionHash,
+    ) {
+        let Some(id) = self.by_question.get(&(agent, first)).copied() else {
+            return;
+        };
+        if let Some(open) = self.open.get_mut(&id)
+            && open.questions.len() < MAX_REPETITIONS
+            && self.by_question.insert((agent, again), id).is_none()
+        {
+            open.questions.push(again);
+        }
     }
 
     /// Reports are filled one after the other, so each list is in order.
@@ -283,8 +304,8 @@ impl Ledger {
     pub(super) fn conclude(&mut self) -> Option<Report> {
         let (id, open) = self.open.pop_first()?;
         self.bytes = self.bytes.saturating_sub(open.bytes);
-        if let Some(question) = open.question {
-            self.by_question.remove(&(open.agent, question));
+        for question in &open.questions {
+            self.by_question.remove(&(open.agent, *question));
         }
         let peers = open.would.iter().map(|one| &one.send.would.said.to);
         let peers: Vec<Address> = peers.chain(&open.plain).cloned().collect();
@@ -449,6 +470,19 @@ mod tests {
                 vec![Mark::Same]
             ]
         );
+    }
+
+    #[test]
+    fn an_answer_may_name_any_transaction_of_its_question() {
+        let (mut ledger, alice) = (Ledger::default(), peer(1));
+        let (id, first) = question(&mut ledger, &alice, 1);
+        ledger.would(id, send(&alice, "x"));
+        let again = TransactionHash::of(b"again");
+        ledger.carried_again(AGENT, first, again);
+        let placed = ledger.did(AGENT, did(&alice, "y"), Some(again), false);
+        assert!(matches!(placed, Placed::Alone), "{placed:?}");
+        assert_eq!(marks(&mut ledger), [vec![Mark::Differs]]);
+        assert!(ledger.by_question.is_empty());
     }
 
     #[test]

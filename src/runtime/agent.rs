@@ -158,7 +158,10 @@ impl Work {
                     Leave::Granted => return,
                 }
             };
-            if conduct.as_ref().is_none_or(|held| !Arc::ptr_eq(held, &hosted)) {
+            if conduct
+                .as_ref()
+                .is_none_or(|held| !Arc::ptr_eq(held, &hosted))
+            {
                 // Others are over their rate now.
                 self.paused.clear();
                 conduct = Some(Arc::clone(&hosted));

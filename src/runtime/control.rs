@@ -98,7 +98,8 @@ impl Request {
             | Self::Register { .. }
             | Self::Withdraw { .. }
             | Self::Reload
-            | Self::Open { .. } | Self::CancelTask { .. } => None,
+            | Self::Open { .. }
+            | Self::CancelTask { .. } => None,
             Self::Retry { target } => Some(Commit::Retry { target, at }),
             Self::Drop { target } => Some(Commit::Drop { target, at }),
             Self::Resume => Some(Commit::Resume),

@@ -292,7 +292,7 @@ pub struct Observation {
 pub struct Survey {
     /// Cards, blocks withdrawn, and heights that could not be read whole.
     pub steps: Vec<Step>,
-    /// The last block that this reading had read before.
+    /// The last block that this reading had read before, of those below the ones that are watched.
     pub read_before: Option<BlockHeight>,
     /// Where it stands, as it wants it back; `None` ends it.
     pub progress: Option<Value>,

@@ -325,12 +325,13 @@ fn what_waits_for_its_behaviour_says_so() {
             .contains("waits: behaviour tasks of agent worker is gone"),
         "{waiting:#?}"
     );
-    let shown = host.json(&["task", "show", text(&sent, "transaction"), "--executing"]);
+    let show = || host.json(&["task", "show", text(&sent, "transaction"), "--executing"]);
+    let shown = show();
     assert!(
         text(&shown, "waits_for").contains("is gone from"),
         "{shown:#}"
     );
-    assert_eq!(shown["interrupted"], 1);
+    eventually("the interruption is counted", || show()["interrupted"] == 1);
 }
 
 #[test]

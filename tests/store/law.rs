@@ -118,8 +118,8 @@ async fn dump(store: &agentry::store::Store) -> String {
         .read(|db| {
             let mut text = String::new();
             for table in [
-                "agent", "inbox", "progress", "state", "outbox", "meta", "event", "receipt", "task",
-                "card", "spending",
+                "agent", "inbox", "progress", "state", "outbox", "meta", "event", "receipt",
+                "task", "card", "spending",
             ] {
                 let mut statement = db.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2"))?;
                 let columns = statement.column_count();

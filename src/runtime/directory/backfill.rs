@@ -276,7 +276,11 @@ impl Run {
         } = batch;
         let moved = self.plan.cursor.as_ref() != Some(&cursor);
         let read = read_through.map(|head| head.height);
-        let steps = self.judge(events).await?;
+        let mut steps = self.judge(events).await?;
+        // Those blocks are read on only to see whether they are replaced: what stands in them is
+        // told by those who watch the head.
+        let to = self.plan.to;
+        steps.retain(|step| !matches!(step, Step::Card(card) if card.height >= to));
         let is_complete = read.is_some_and(|read| read.next() >= self.plan.to);
         let goal = self.plan.to.0.saturating_add(self.final_depth);
         let is_over = read.is_some_and(|read| read.0.saturating_add(1) >= goal);
@@ -287,7 +291,9 @@ impl Run {
                 .map_err(|error| Problem::Passing(format!("writing down the position: {error}")))?;
             let survey = Survey {
                 steps,
-                read_before: before.height(),
+                read_before: before
+                    .height()
+                    .and_then(|before| Some(before.min(to.checked_sub(1)?))),
                 progress: Some(kept).filter(|_| !is_over),
                 known_from,
                 final_through: read.and_then(|read| read.checked_sub(self.final_depth)),

@@ -146,16 +146,20 @@ impl Stage {
             self.read.truncate(stands);
         }
         let end = (stands + blocks).min(goal).min(self.chain.len());
-        for block in self.chain.iter().take(end).skip(stands) {
-            steps.extend(block.cards.iter().cloned().map(Step::Card));
+        for (at, block) in self.chain.iter().enumerate().take(end).skip(stands) {
+            // Higher ones are told by those who watch the head.
+            if at < self.watched {
+                steps.extend(block.cards.iter().cloned().map(Step::Card));
+            }
             self.read.push(block.id);
         }
         self.pending.push_back(Survey {
             steps,
-            read_before: height(before),
+            read_before: height(before.min(self.watched)),
             final_through: end
                 .checked_sub(1 + DEPTH)
                 .map(|last| BlockHeight(last as u64)),
+            progress: (end < goal).then(|| serde_json::json!({ "read": end })),
             at: NOW,
             ..Survey::default()
         });

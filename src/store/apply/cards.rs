@@ -94,15 +94,23 @@ fn delete(
 
 /// After announcements were added, or blocks became final: what was superseded in a final block
 /// goes, and what is too much.
+///
+/// Not while old blocks are being read: what was read of them may be stored when the head has moved
+/// on, and come from a fork that is gone. That is known only when they are read on, and until then
+/// nothing of it may count as final.
 pub(super) fn tidy(
     db: &Connection,
     through: Option<BlockHeight>,
     receipt: &mut Receipt,
 ) -> Result<(), StoreError> {
+    let is_surveying = db
+        .prepare_cached("SELECT 1 FROM meta WHERE key = ?1")?
+        .exists(params![meta::DIRECTORY_PROGRESS])?;
     let known_final = final_through(db)?;
     // A reading of old blocks knows of fewer that are final than those who watch the head.
     let through = through.map(height).max(Some(known_final));
-    if let Some(through) = through.filter(|through| *through >= 0) {
+    let through = through.filter(|through| *through >= 0);
+    if let Some(through) = through.filter(|_| !is_surveying) {
         let mut addresses: BTreeSet<String> = receipt
             .cards
             .iter()

@@ -29,16 +29,15 @@ pub(super) fn survey(
             Step::Arrival(_) | Step::Sighting { .. } => {}
         }
     }
-    cards::tidy(db, survey.final_through, receipt)?;
     if let Some(from) = survey.known_from {
         set_meta(db, meta::DIRECTORY_FROM, &from.to_string())?;
     }
     match &survey.progress {
-        Some(progress) => set_meta(db, meta::DIRECTORY_PROGRESS, &progress.to_string()),
+        Some(progress) => set_meta(db, meta::DIRECTORY_PROGRESS, &progress.to_string())?,
         None => {
             db.prepare_cached("DELETE FROM meta WHERE key = ?1")?
                 .execute(params![meta::DIRECTORY_PROGRESS])?;
-            Ok(())
         }
     }
+    cards::tidy(db, survey.final_through, receipt)
 }
