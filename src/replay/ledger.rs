@@ -228,6 +228,9 @@ impl Ledger {
     ) -> Placed {
         let peer = (agent, did.said.to.clone());
         let asked = names.and_then(|question| self.by_question.get(&(agent, question)).copied());
+        // Whichever of its transactions is named, the message is the same.
+        let first = |id: ReportId| self.open.get(&id)?.questions.first().copied();
+        let names = asked.and_then(first).or(names);
         let others = self.by_peer.get(&peer).into_iter().flatten().copied();
         let reports: Vec<ReportId> = asked.into_iter().chain(others).collect();
         let has = |fits: &dyn Fn(&Pending) -> bool| {
@@ -476,12 +479,16 @@ mod tests {
     fn an_answer_may_name_any_transaction_of_its_question() {
         let (mut ledger, alice) = (Ledger::default(), peer(1));
         let (id, first) = question(&mut ledger, &alice, 1);
-        ledger.would(id, send(&alice, "x"));
+        let answer = Send {
+            re: Some(first),
+            ..send(&alice, "x")
+        };
+        ledger.would(id, answer);
         let again = TransactionHash::of(b"again");
         ledger.carried_again(AGENT, first, again);
-        let placed = ledger.did(AGENT, did(&alice, "y"), Some(again), false);
-        assert!(matches!(placed, Placed::Alone), "{placed:?}");
-        assert_eq!(marks(&mut ledger), [vec![Mark::Differs]]);
+        let placed = ledger.did(AGENT, did(&alice, "x"), Some(again), false);
+        assert!(matches!(placed, Placed::For(_)), "{placed:?}");
+        assert_eq!(marks(&mut ledger), [vec![Mark::Same]]);
         assert!(ledger.by_question.is_empty());
     }
 
