@@ -294,6 +294,11 @@ impl Handler<Route> for InboxRouter {
                 })?;
             let chain = rules.id.clone();
             let steps = judge(&shared, roster, chain, route.batch.events).await?;
+            if steps.is_empty() && !route.store_position {
+                // What strangers send to themselves, and is no card, is worth no durable write.
+                tell(&submitter, news).await;
+                return Ok(routed);
+            }
             if steps
                 .iter()
                 .any(|step| matches!(step, Step::Sighting { .. }))

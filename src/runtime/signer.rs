@@ -342,3 +342,66 @@ impl Handler<OpenSealed> for Signer {
             .open(open.agent, &open.stored, open.authenticity)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use agentry_protocol::{Json, Number, Seed};
+
+    use super::*;
+    use crate::wallet::WalletStore;
+
+    fn address(byte: u8) -> Address {
+        Address::from_public_key(&Seed::from_bytes([byte; 32]).public_key())
+    }
+
+    fn transaction(from: u8, chain: &str) -> Transaction {
+        Transaction {
+            from: address(from),
+            to: address(9),
+            amount: Number::from(0_u64),
+            fee: Number::from(10_u64),
+            nonce: Number::from(1_u64),
+            payload: Json::string("hello"),
+            chain_id: chain.parse().unwrap(),
+        }
+    }
+
+    /// A keyring for one wallet, of the seed 1.
+    fn keyring(dir: &std::path::Path) -> Keyring {
+        let store = WalletStore::new(Some(dir.to_owned()), None);
+        let password = Password::new("p".into());
+        let seed = Seed::from_bytes([1; 32]);
+        store
+            .add(&"one".parse().unwrap(), &seed, &address(1), &password)
+            .unwrap();
+        let wallet = store.find("one").unwrap();
+        let keyring = Keyring::new("ait-devnet".parse().unwrap());
+        let locked = LockedWallet::File(wallet, Arc::new(password));
+        let slot = Slot::new("one".to_owned(), address(1), locked);
+        keyring.put(AgentId(1), Arc::new(slot));
+        keyring
+    }
+
+    #[test]
+    fn it_signs_for_its_wallet_and_its_chain_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let keyring = keyring(dir.path());
+        let sign = |agent, one| keyring.sign(AgentId(agent), vec![one]);
+        assert!(sign(1, transaction(1, "ait-devnet")).is_ok());
+        assert!(matches!(
+            sign(1, transaction(2, "ait-devnet")),
+            Err(SignError::OtherWallet { .. })
+        ));
+        assert!(matches!(
+            sign(1, transaction(1, "ait-mainnet")),
+            Err(SignError::OtherChain { .. })
+        ));
+        assert!(matches!(
+            sign(2, transaction(1, "ait-devnet")),
+            Err(SignError::NotHosted(AgentId(2)))
+        ));
+        // One that may not be signed keeps the others from being signed.
+        let both = vec![transaction(1, "ait-devnet"), transaction(2, "ait-devnet")];
+        assert!(keyring.sign(AgentId(1), both).is_err());
+    }
+}

@@ -618,7 +618,7 @@ fn among_hostile_senders_only_the_honest_are_answered() {
             .zip(&hashes)
             .filter(|(_, hash)| chain.iter().all(|one| one.hash != **hash));
         let missing: Vec<String> = missing
-            .map(|((_, body), hash)| format!("{hash} {:.200}", body))
+            .map(|((_, body), hash)| format!("{hash} {body:.200}"))
             .collect();
         panic!("not all of it is mined: {missing:#?}");
     }

@@ -274,6 +274,7 @@ pub(super) fn query(query: wire::Query) -> sdk::Query {
         .unwrap_or(wire::MAX_CARDS)
         .clamp(1, wire::MAX_CARDS);
     sdk::Query {
+        address: None,
         name: query.name,
         capabilities: query.capabilities,
         commands: query.commands,

@@ -67,8 +67,12 @@ impl Allow {
                     address.is_ok_and(|address| same_owner(address.as_str(), message))
                 })
                 || self.capability.as_ref().is_some_and(|capability| {
-                    let cards = context.find(&Query::capability(capability.as_str()));
-                    cards
+                    let own = Query {
+                        capabilities: vec![capability.as_str().to_owned()],
+                        ..Query::address(message.from.clone())
+                    };
+                    context
+                        .find(&own)
                         .iter()
                         .any(|card| same_owner(card.address.as_str(), message))
                 }))

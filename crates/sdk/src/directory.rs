@@ -25,6 +25,9 @@ pub struct Card {
 /// Which cards are wanted. An empty query fits all that have not expired.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
+    /// Only of this address, in either of its forms. Such a query costs one look, however large
+    /// the directory is; so does one for a name.
+    pub address: Option<Address>,
     /// Only with this name, to the letter.
     pub name: Option<String>,
     /// Only with all of these capabilities.
@@ -41,6 +44,14 @@ impl Query {
     /// All cards.
     pub fn all() -> Self {
         Self::default()
+    }
+
+    /// The one of an address, in either of its forms.
+    pub fn address(address: Address) -> Self {
+        Self {
+            address: Some(address),
+            ..Self::default()
+        }
     }
 
     /// Those with a capability.
@@ -61,7 +72,12 @@ impl Query {
 
     /// Whether a card fits when the clock shows `now_ms`.
     pub fn fits(&self, card: &Card, now_ms: u64) -> bool {
+        let is_of = |address: &Address| {
+            *address == card.address
+                || (card.address.matches(&card.public_key) && address.matches(&card.public_key))
+        };
         card.card.check_time(now_ms).is_ok()
+            && self.address.as_ref().is_none_or(is_of)
             && self
                 .name
                 .as_ref()

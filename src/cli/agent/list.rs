@@ -45,6 +45,7 @@ pub struct ListArgs {
 impl ListArgs {
     fn query(&self) -> Query {
         Query {
+            address: None,
             name: self.name.clone(),
             capabilities: self.capabilities.clone(),
             commands: self.commands.clone(),

@@ -79,9 +79,10 @@ impl Table {
     /// The cards that fit, by name, then by address.
     pub(super) fn find(&self, query: &Query, now_ms: u64) -> Vec<Arc<Card>> {
         let fits = |card: &&Arc<Card>| query.fits(card, now_ms);
-        let mut found: Vec<Arc<Card>> = match &query.name {
-            // A name is looked up, whatever else is asked for.
-            Some(name) => self
+        // An address or a name is looked up, whatever else is asked for.
+        let mut found: Vec<Arc<Card>> = match (&query.address, &query.name) {
+            (Some(address), _) => self.at(address).into_iter().filter(fits).cloned().collect(),
+            (None, Some(name)) => self
                 .names
                 .get(name.as_str())
                 .into_iter()
@@ -90,7 +91,7 @@ impl Table {
                 .filter(fits)
                 .cloned()
                 .collect(),
-            None => self.cards.values().filter(fits).cloned().collect(),
+            (None, None) => self.cards.values().filter(fits).cloned().collect(),
         };
         found.sort_unstable_by(|one, other| {
             (&one.card.name, &one.address).cmp(&(&other.card.name, &other.address))

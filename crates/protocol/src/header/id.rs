@@ -14,6 +14,11 @@ pub const MAX_ID_AGE_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 /// clocks that differ.
 pub const MAX_ID_AHEAD_MS: u64 = 10 * 60 * 1000;
 
+/// Milliseconds of a minute.
+const MINUTE_MS: u64 = 60 * 1000;
+/// Milliseconds of a day.
+const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
+
 /// Where the text of a UUID has its hyphens.
 const HYPHENS: [usize; 4] = [8, 13, 18, 23];
 /// Length of the text of a UUID.
@@ -29,15 +34,15 @@ pub enum MessageIdError {
     #[error("a message id is a uuid of version 7 (RFC 9562), which this one is not")]
     Version,
     /// Its time is over 30 days ago.
-    #[error("the message id was made {age_ms} ms ago; one over 30 days old is refused")]
+    #[error("the message id was made {} days ago; one over 30 days old is refused", age_ms / DAY_MS)]
     TooOld {
         /// How long ago, in milliseconds.
         age_ms: u64,
     },
     /// Its time is more than 10 minutes ahead.
     #[error(
-        "the message id was made {ahead_ms} ms from now; more than 10 minutes ahead is refused: \
-         compare the clocks"
+        "the message id was made {} minutes from now; more than 10 minutes ahead is refused: \
+         compare the clocks", ahead_ms / MINUTE_MS
     )]
     Ahead {
         /// How far ahead, in milliseconds.
