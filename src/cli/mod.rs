@@ -7,7 +7,7 @@
 //! | [`output`] | printing for people and for programs |
 //! | [`logging`] | logs, to standard error |
 //! | `args` | values that several commands take |
-//! | [`agent`], [`chain`], [`completions`], [`config`], [`demo`], [`devnet`], [`queue`], [`reload`], [`replay`], [`run`], [`task`], [`tx`], [`wallet`] | one group of commands each |
+//! | [`agent`], [`chain`], [`completions`], [`config`], [`demo`], [`devnet`], [`doctor`], [`queue`], [`reload`], [`replay`], [`run`], [`task`], [`tx`], [`wallet`] | one group of commands each |
 //!
 //! A binary with behaviours of its own is
 //! ```no_run
@@ -23,6 +23,7 @@ pub mod completions;
 pub mod config;
 pub mod demo;
 pub mod devnet;
+pub mod doctor;
 pub mod failure;
 pub mod global;
 pub mod logging;
@@ -66,6 +67,17 @@ enum Command {
     /// added, changed and removed while the others run. If anything is wrong, or needs a restart,
     /// nothing is applied; then every reason is printed, and the exit code is 78.
     Reload(reload::ReloadArgs),
+    /// Looks at everything that a runtime needs: what is wrong, and the mend
+    ///
+    /// Configuration, nodes, chain, database, clock, wallets and their money, store: a line for each,
+    /// ✓ well, ! worth a look, ✗ wrong, - not looked at, and behind the arrow what mends it. It can
+    /// be run before the first start and beside a running runtime; it changes nothing, executes
+    /// nothing of the configuration and asks for no password. The exit code is 0 if nothing is wrong;
+    /// else the first of these that applies: 78 the configuration has mistakes, the chain is another
+    /// one or the clock is wrong; 77 a wrong password or no permission; 66 a wallet that does not
+    /// exist; 65 a file that cannot be understood; 74 reading failed; 69 a node does not answer, a
+    /// port is taken, or posting is stopped.
+    Doctor,
     /// Tries the configured behaviours on the chain's history, and sends nothing
     ///
     /// Each message to an agent is shown to its behaviours as they are configured now, by the clock
@@ -153,6 +165,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
     match command {
         Command::Run(args) => run::run(args, context),
         Command::Reload(args) => reload::run(args, context),
+        Command::Doctor => doctor::run(context),
         Command::Replay(args) => replay::run(&args, context),
         Command::Demo(args) => demo::run(args, context),
         Command::Agent(command) => agent::run(command, context),

@@ -41,6 +41,10 @@ pub use rows::{AgentId, EventId, InboxId, OutboxId, TaskId};
 /// How long a reader waits for SQLite's own locks, which only a checkpoint or a recovery holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// For connections that are used by one thread, and change nothing.
+const READ_ONLY: OpenFlags =
+    OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
+
 /// An open store, for the one process that may change it.
 ///
 /// Cheap to clone. The last clone that goes ends the writer's thread after it has carried out
@@ -129,10 +133,39 @@ pub fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
+/// As [`open_for_reading`], for a single look that leaves no trace: where nobody has the store open,
+/// SQLite makes no file beside it.
+///
+/// # Errors
+/// As [`open_for_reading`].
+pub fn open_for_a_look(path: &Path) -> Result<Connection, StoreError> {
+    if !path.exists() || with_suffix(path, "-wal").exists() {
+        return open_for_reading(path);
+    }
+    let flags = READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(immutable(path), flags)
+        .map_err(|e| StoreError::open(path, e))?;
+    schema::check(&connection, path)?;
+    Ok(connection)
+}
+
+/// The URI by which SQLite reads a file that nobody writes.
+fn immutable(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-_.".contains(byte) {
+            uri.push(char::from(*byte));
+        } else {
+            uri.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    uri + "?immutable=1"
+}
+
 fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
-        Connection::open_with_flags(path, flags).map_err(|e| StoreError::open(path, e))?;
+        Connection::open_with_flags(path, READ_ONLY).map_err(|e| StoreError::open(path, e))?;
     schema::plan_once(&connection, path)?;
     connection
         .busy_timeout(BUSY_TIMEOUT)

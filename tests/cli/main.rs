@@ -5,6 +5,7 @@
 mod chain;
 mod config;
 mod directory;
+mod doctor;
 mod general;
 mod host;
 mod queue;

@@ -226,22 +226,11 @@ async fn check_genesis(
     if genesis == genesis_hash(&chain.id) {
         return Ok(());
     }
-    let mut others: Vec<ChainId> = ["ait-mainnet", "ait-devnet", "ait-testnet"]
-        .iter()
-        .filter_map(|id| id.parse().ok())
-        .collect();
-    if let Ok(health) = nodes.read.health().await {
-        others.extend(
-            health
-                .supported_chains
-                .iter()
-                .filter_map(|id| id.parse().ok()),
-        );
-    }
-    if let Some(found) = others
-        .iter()
-        .find(|id| **id != chain.id && genesis_hash(id) == genesis)
-    {
+    let supported = match nodes.read.health().await {
+        Ok(health) => health.supported_chains,
+        Err(_) => Vec::new(),
+    };
+    if let Some(found) = chain_of(genesis, &chain.id, &supported) {
         return Err(other(
             chain,
             nodes,
@@ -254,4 +243,13 @@ async fn check_genesis(
         "block 0 does not follow from the chain's id; the store remembers it from now on"
     );
     Ok(())
+}
+
+/// Which other chain a block 0 is known to be of: a usual one, or one that the node names.
+pub(crate) fn chain_of(genesis: BlockHash, id: &ChainId, supported: &[String]) -> Option<ChainId> {
+    ["ait-mainnet", "ait-devnet", "ait-testnet"]
+        .into_iter()
+        .chain(supported.iter().map(String::as_str))
+        .filter_map(|other| other.parse().ok())
+        .find(|other| other != id && genesis_hash(other) == genesis)
 }

@@ -1,0 +1,166 @@
+//! `agentry doctor`: looks at everything that a runtime needs.
+//!
+//! | module | looks at |
+//! |---|---|
+//! | `node` | the nodes of `chain.rpc` and `chain.submit` |
+//! | `chain` | block 0: whether it is the right chain |
+//! | `database` | `chain.db` |
+//! | `wallets`, `balances` | wallets, their password, and their money |
+//! | `clock` | this machine's clock |
+//! | `store`, `queues`, `disk` | the store, what waits in it, where it lies |
+//! | `serving` | the runtime that runs, if one does |
+//! | `http` | one small request |
+//! | `report` | [`Check`]: what was found, and the mend |
+//!
+//! Nothing is changed, and nothing of the configuration is executed. Each look is bounded in time,
+//! and what does not depend on each other is looked at at once.
+
+mod balances;
+mod chain;
+mod clock;
+mod database;
+mod disk;
+mod http;
+mod node;
+mod queues;
+mod report;
+mod serving;
+mod store;
+mod wallets;
+
+use std::time::Duration;
+
+use super::{Context, ExitCode, Failure, runtime};
+use crate::config::{Config, ConfigError, masked};
+use report::Check;
+
+/// How long one look may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(super) fn run(context: &Context) -> Result<(), Failure> {
+    let (source, overlay) = context.layers();
+    let checks = match Config::load(&source, &overlay, &context.registry) {
+        Ok(config) => {
+            let runtime = runtime()?;
+            let checks = runtime.block_on(look(&config));
+            // A look that was given up is not waited for.
+            runtime.shutdown_background();
+            checks
+        }
+        Err(error) => mistakes(error),
+    };
+    report::print(&checks, context.output)?;
+    match report::worst(&checks) {
+        ExitCode::Success => Ok(()),
+        // What is wrong has been printed.
+        code => Err(Failure::new(code, "")),
+    }
+}
+
+/// Without a configuration there is nothing else to look at.
+fn mistakes(error: ConfigError) -> Vec<Check> {
+    match error {
+        ConfigError::Mistakes(mistakes) => mistakes
+            .list
+            .iter()
+            .map(|mistake| {
+                let place = mistake.origin.describe(&mistakes.file);
+                Check::wrong(
+                    "configuration",
+                    format!("{place}: {}", mistake.text),
+                    "mend it there; nothing else was looked at",
+                    ExitCode::Config,
+                )
+            })
+            .collect(),
+        error => {
+            let failure = Failure::from(error);
+            let mend = "name the right file with --config";
+            vec![Check::wrong(
+                "configuration",
+                failure.message,
+                mend,
+                failure.code,
+            )]
+        }
+    }
+}
+
+/// Everything, in the order in which it is printed.
+async fn look(config: &Config) -> Vec<Check> {
+    let (store, serving, nodes, database, wallets, queues) = tokio::join!(
+        store::look(config),
+        serving::look(config),
+        node::look(config),
+        database::look(config),
+        wallets::look(config),
+        queues::look(config),
+    );
+    let balances = balances::look(&nodes, &wallets.purses).await;
+    let mut checks = vec![configuration(config)];
+    checks.extend(node::checks(config, &nodes, store.running));
+    checks.extend(chain::checks(config, &nodes, store.identity.as_ref()));
+    checks.extend(database::checks(config, &nodes, database));
+    checks.extend(clock::checks(&nodes));
+    checks.extend(wallets.checks);
+    checks.extend(balances);
+    checks.extend(store.checks);
+    checks.push(serving.check(store.running));
+    checks.extend(queues);
+    checks.push(disk::check(config));
+    checks
+}
+
+fn configuration(config: &Config) -> Check {
+    let behaviours = config.agents.iter().map(|agent| agent.behaviours.len());
+    let of_fleets = config.fleets.iter().map(|fleet| fleet.behaviours.len());
+    Check::well(
+        "configuration",
+        format!(
+            "{}; agents: {}, fleets: {}, behaviours: {}; chain {} on {}",
+            config.file,
+            config.agents.len(),
+            config.fleets.len(),
+            behaviours.chain(of_fleets).sum::<usize>(),
+            config.chain.id,
+            masked(&config.chain.rpc),
+        ),
+    )
+}
+
+/// Runs what blocks, for as long as a look may take.
+async fn blocking<T: Send + 'static>(
+    patience: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    tokio::time::timeout(patience, tokio::task::spawn_blocking(work))
+        .await
+        .ok()?
+        .ok()
+}
+
+/// A length of time in its largest unit.
+fn about(ms: u64) -> String {
+    match ms / 1000 {
+        seconds @ 0..=119 => format!("{seconds} s"),
+        seconds @ 120..=7_199 => format!("{} min", seconds / 60),
+        seconds @ 7_200..=172_799 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn lengths_of_time_are_short() {
+        for (ms, wanted) in [
+            (0, "0 s"),
+            (119_999, "119 s"),
+            (120_000, "2 min"),
+            (7_200_000, "2 h"),
+            (172_800_000, "2 d"),
+        ] {
+            assert_eq!(super::about(ms), wanted);
+        }
+    }
+}

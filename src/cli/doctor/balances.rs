@@ -1,0 +1,128 @@
+//! Whether wallets can pay for what their agents say.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use agentry_chain::{Account, NodeClient};
+use futures_util::stream::{self, StreamExt};
+use tokio::time::{Instant, timeout_at};
+
+use super::PATIENCE;
+use super::node::Nodes;
+use super::report::Check;
+use super::wallets::Purse;
+
+/// A wallet that cannot pay for so many messages is worth a word.
+const MESSAGES: u64 = 10;
+
+/// How many accounts are asked for at a time.
+const AT_ONCE: usize = 16;
+
+/// How long all accounts together may take.
+const ALL: Duration = PATIENCE;
+
+/// Asks the node for the money of wallets: each agent's in a line, a fleet's in one.
+pub(super) async fn look(nodes: &Nodes, purses: &[Purse]) -> Vec<Check> {
+    let budgets = purses.iter().filter_map(budget);
+    let node = nodes.producing();
+    let Some(client) = node.client.as_ref().filter(|_| node.seen.is_ok()) else {
+        let away = (!purses.is_empty())
+            .then(|| Check::skipped("balances", format!("the {} does not answer", node.name)));
+        return away.into_iter().chain(budgets).collect();
+    };
+    let accounts = ask(client, purses).await;
+    let mut checks = Vec::new();
+    let mut fleets: BTreeMap<&str, Vec<(&Purse, Option<Account>)>> = BTreeMap::new();
+    for (purse, account) in purses.iter().zip(accounts) {
+        match &purse.fleet {
+            Some(fleet) => fleets.entry(fleet).or_default().push((purse, account)),
+            None => checks.push(one(purse, account.as_ref())),
+        }
+    }
+    checks.extend(fleets.iter().map(|(name, purses)| fleet(name, purses)));
+    checks.extend(budgets);
+    checks
+}
+
+/// The accounts of purses, in their order; `None` where the node did not say in time.
+async fn ask(client: &NodeClient, purses: &[Purse]) -> Vec<Option<Account>> {
+    let deadline = Instant::now() + ALL;
+    let asked = purses.iter().map(|purse| async move {
+        let account = timeout_at(deadline, client.account(&purse.address)).await;
+        account.ok()?.ok()
+    });
+    stream::iter(asked).buffered(AT_ONCE).collect().await
+}
+
+/// Whether an account can pay for some messages.
+fn suffices(purse: &Purse, account: &Account) -> bool {
+    account.balance >= i128::from(purse.fee) * i128::from(MESSAGES)
+}
+
+fn one(purse: &Purse, account: Option<&Account>) -> Check {
+    let name = format!("balance of {}", purse.agent);
+    let mend = format!("pay to {}", purse.address);
+    let fee = purse.fee;
+    match account {
+        None => Check::skipped(name, "the node does not say"),
+        Some(account) if !account.exists => {
+            Check::warning(name, "the chain has never seen its address", mend)
+        }
+        Some(account) if !suffices(purse, account) => Check::warning(
+            name,
+            format!(
+                "{} AIT do not pay for {MESSAGES} messages of {fee} AIT each",
+                account.balance
+            ),
+            mend,
+        ),
+        Some(account) => Check::well(name, format!("{} AIT, at {fee} a message", account.balance)),
+    }
+}
+
+fn fleet(name: &str, purses: &[(&Purse, Option<Account>)]) -> Check {
+    let check = format!("balance of {name}");
+    let known: Vec<(&Purse, &Account)> = purses
+        .iter()
+        .filter_map(|(purse, account)| Some((*purse, account.as_ref()?)))
+        .collect();
+    let poor: Vec<&Purse> = known
+        .iter()
+        .filter(|(purse, account)| !account.exists || !suffices(purse, account))
+        .map(|(purse, _)| *purse)
+        .collect();
+    match poor.first() {
+        None if known.is_empty() => Check::skipped(check, "the node does not say"),
+        None => Check::well(
+            check,
+            format!(
+                "each of the {} asked for can pay {MESSAGES} messages",
+                known.len()
+            ),
+        ),
+        Some(first) => Check::warning(
+            check,
+            format!(
+                "of {} asked for, {} cannot pay for {MESSAGES} messages, as {}",
+                known.len(),
+                poor.len(),
+                first.agent
+            ),
+            format!("pay to them, as to {}", first.address),
+        ),
+    }
+}
+
+/// What there is to say of a budget that does not pay for one message.
+fn budget(purse: &Purse) -> Option<Check> {
+    (purse.acts && purse.daily_budget < purse.fee).then(|| {
+        Check::warning(
+            format!("budget of {}", purse.agent),
+            format!(
+                "{} AIT a day do not pay for one message of {} AIT",
+                purse.daily_budget, purse.fee
+            ),
+            "raise its `daily_budget`, then `agentry reload`",
+        )
+    })
+}

@@ -1,0 +1,169 @@
+//! `chain.db`: whether it can be read as a runtime reads it, and whether it is the node's.
+
+use std::fs;
+use std::path::Path;
+
+use agentry_chain::{ChainDb, ChainDbOptions, ChainSource, Head, SourceError};
+use agentry_protocol::{BlockHash, ChainId};
+use rustix::fs::{Access, access};
+
+use super::super::ExitCode;
+use super::super::failure::io_code;
+use super::node::Nodes;
+use super::report::Check;
+use super::{PATIENCE, blocking};
+use crate::config::Config;
+use crate::store::with_suffix;
+
+/// How it is called in a report.
+const NAME: &str = "chain.db";
+
+/// How many blocks it may be behind the node's own word.
+const LAG: u64 = 5;
+
+/// What was found of the database.
+#[derive(Debug)]
+pub(super) enum Database {
+    /// It cannot be read.
+    Bad(Check),
+    /// It can.
+    Good {
+        /// Hash of its block 0.
+        genesis: Option<BlockHash>,
+        /// Its newest block.
+        head: Option<Head>,
+        /// What stands beside it.
+        beside: &'static str,
+    },
+}
+
+/// Looks into the database, if one is configured.
+pub(super) async fn look(config: &Config) -> Option<Database> {
+    let path = config.chain.db.clone()?;
+    let id = config.chain.id.clone();
+    let files = {
+        let path = path.clone();
+        blocking(PATIENCE, move || files(&path)).await
+    };
+    let beside = match files {
+        Some(Ok(beside)) => beside,
+        Some(Err(check)) => return Some(Database::Bad(check)),
+        None => return Some(Database::Bad(silent(&path))),
+    };
+    // What is asked first is older than what the node is asked meanwhile by a few milliseconds.
+    let read = tokio::time::timeout(PATIENCE, read(&path, &id)).await;
+    Some(match read {
+        Ok(Ok((genesis, head))) => Database::Good {
+            genesis,
+            head,
+            beside,
+        },
+        Ok(Err(error)) => Database::Bad(Check::wrong(
+            NAME,
+            error.to_string(),
+            "point `chain.db` at the database of a node, or leave it out",
+            ExitCode::Data,
+        )),
+        Err(_) => Database::Bad(silent(&path)),
+    })
+}
+
+fn silent(path: &Path) -> Check {
+    Check::wrong(
+        NAME,
+        format!("{} could not be read in 5 s", path.display()),
+        "look at the disk, or leave `chain.db` out",
+        ExitCode::Io,
+    )
+}
+
+async fn read(path: &Path, id: &ChainId) -> Result<(Option<BlockHash>, Option<Head>), SourceError> {
+    let mut source = ChainDb::open(path, id.clone(), ChainDbOptions::default())?;
+    Ok((source.genesis().await?, source.head().await?))
+}
+
+/// Whether the files can be read. They are not opened here: closing one by other means than
+/// SQLite's would drop its locks.
+fn files(path: &Path) -> Result<&'static str, Check> {
+    let wal = with_suffix(path, "-wal");
+    let shm = with_suffix(path, "-shm");
+    fs::metadata(path).map_err(|error| {
+        Check::wrong(
+            NAME,
+            format!("{}: {error}", path.display()),
+            "point `chain.db` at the node's database, and let this user into its folder",
+            io_code(error.kind()),
+        )
+    })?;
+    for file in [path, &wal, &shm] {
+        let there = file.symlink_metadata().is_ok();
+        if there && access(file, Access::READ_OK).is_err() {
+            return Err(Check::wrong(
+                NAME,
+                format!("{} cannot be read by this user", file.display()),
+                "give this user the node's group, and its group leave to read the file",
+                ExitCode::Denied,
+            ));
+        }
+    }
+    match (wal.exists(), shm.exists()) {
+        (true, true) => Ok("a node has it open, or had"),
+        // SQLite would make it, and nothing is made here.
+        (true, false) => Err(Check::warning(
+            NAME,
+            format!("{} is there without its -shm: it is a copy", wal.display()),
+            "point `chain.db` at the database of a node that runs",
+        )),
+        (false, _) => Ok("no node has it open"),
+    }
+}
+
+/// What there is to say of the database.
+pub(super) fn checks(config: &Config, nodes: &Nodes, found: Option<Database>) -> Option<Check> {
+    let (genesis, head, beside) = match found? {
+        Database::Bad(check) => return Some(check),
+        Database::Good {
+            genesis,
+            head,
+            beside,
+        } => (genesis, head, beside),
+    };
+    let id = &config.chain.id;
+    let (Some(genesis), Some(head)) = (genesis, head) else {
+        return Some(Check::wrong(
+            NAME,
+            format!("it holds no block of {id}"),
+            format!("point `chain.db` at the database of a node of {id}, or set `chain.id`"),
+            ExitCode::Config,
+        ));
+    };
+    let seen = nodes.rpc.seen();
+    if let Some(other) = seen.and_then(|seen| seen.genesis)
+        && other != genesis
+    {
+        return Some(Check::wrong(
+            NAME,
+            format!(
+                "it is of another chain than the node of rpc: their blocks 0 are {genesis} and {other}"
+            ),
+            "point `chain.db` and `chain.rpc` at one node",
+            ExitCode::Config,
+        ));
+    }
+    let height = head.height;
+    let behind = seen
+        .and_then(|seen| seen.head.as_ref())
+        .map(|newest| newest.height.0.saturating_sub(height.0));
+    Some(match behind {
+        Some(behind) if behind > LAG => Check::warning(
+            NAME,
+            format!("its head is block {height}, {behind} behind the node of rpc"),
+            "point `chain.db` at the database of the node of `chain.rpc`",
+        ),
+        Some(_) => Check::well(
+            NAME,
+            format!("its head is block {height}, as the node's; {beside}"),
+        ),
+        None => Check::well(NAME, format!("its head is block {height}; {beside}")),
+    })
+}

@@ -1,0 +1,53 @@
+//! The disk that the store lies on.
+
+use std::path::Path;
+
+use rustix::fs::{Access, access, statvfs};
+
+use super::super::ExitCode;
+use super::report::Check;
+use crate::config::Config;
+
+/// How it is called in a report.
+const NAME: &str = "disk";
+
+/// Less room than this is worth a word, in bytes.
+const LITTLE: u64 = 1_000_000_000;
+
+/// What there is to say of the disk.
+pub(super) fn check(config: &Config) -> Check {
+    let path = std::path::absolute(&config.store.path);
+    let path = path.as_deref().unwrap_or(&config.store.path);
+    // The folder need not exist before the first start.
+    let folder = path.ancestors().skip(1).find(|folder| folder.is_dir());
+    let folder = folder.unwrap_or(Path::new("/"));
+    let shown = folder.display();
+    if access(folder, Access::WRITE_OK | Access::EXEC_OK).is_err() {
+        return Check::wrong(
+            NAME,
+            format!("this user cannot write into {shown}"),
+            format!("`chown` {shown} to this user, or move `store.path`"),
+            ExitCode::Denied,
+        );
+    }
+    match statvfs(folder) {
+        Ok(stat) => {
+            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+            let found = format!("{} MB are free in {shown}", free / 1_000_000);
+            if free < LITTLE {
+                Check::warning(
+                    NAME,
+                    found,
+                    "make room, shorten `store.retention`, or move `store.path`",
+                )
+            } else {
+                Check::well(NAME, found)
+            }
+        }
+        Err(error) => Check::warning(
+            NAME,
+            format!("asking for the room in {shown}: {error}"),
+            "look at the file system, or move `store.path`",
+        ),
+    }
+}

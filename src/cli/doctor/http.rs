@@ -1,0 +1,109 @@
+//! One small request over HTTP: its status, its date, and the beginning of its answer.
+
+use std::time::SystemTime;
+
+use reqwest::{Client, redirect};
+
+use super::PATIENCE;
+
+/// The most of an answer that is read, in bytes.
+const LARGEST: usize = 64 << 10;
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    /// The HTTP status.
+    pub(super) status: u16,
+    /// The header `Date`, in milliseconds since the epoch; whole seconds.
+    pub(super) date: Option<u64>,
+    /// The local clock before it was asked, in milliseconds since the epoch.
+    pub(super) before: u64,
+    /// The local clock when the headers were there.
+    pub(super) after: u64,
+    /// The answer's text, or as much of it as is read.
+    pub(super) body: Vec<u8>,
+}
+
+/// Asks for a page; `None` where there is no answer.
+pub(super) async fn get(url: &str) -> Option<Answer> {
+    // An error says that a provider is installed already: as good.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let client = Client::builder()
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .timeout(PATIENCE)
+        .build()
+        .ok()?;
+    let before = now();
+    let mut response = client.get(url).send().await.ok()?;
+    let after = now();
+    let date = response
+        .headers()
+        .get(reqwest::header::DATE)
+        .and_then(|date| milliseconds(date.to_str().ok()?));
+    let mut answer = Answer {
+        status: response.status().as_u16(),
+        date,
+        before,
+        after,
+        body: Vec::new(),
+    };
+    while let Ok(Some(chunk)) = response.chunk().await {
+        let room = LARGEST - answer.body.len();
+        answer
+            .body
+            .extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if answer.body.len() == LARGEST {
+            break;
+        }
+    }
+    Some(answer)
+}
+
+/// The local clock, in milliseconds since the epoch.
+pub(super) fn now() -> u64 {
+    since_epoch(SystemTime::now())
+}
+
+fn since_epoch(time: SystemTime) -> u64 {
+    let since = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A date as HTTP spells it, `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7), in milliseconds
+/// since the epoch.
+fn milliseconds(date: &str) -> Option<u64> {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let mut words = date.split_once(", ")?.1.split(' ');
+    let (day, month, year) = (words.next()?, words.next()?, words.next()?);
+    let (clock, zone) = (words.next()?, words.next()?);
+    let month = MONTHS.iter().position(|known| *known == month)? + 1;
+    let text = format!("{year}-{month:02}-{day}T{clock}Z");
+    let time = humantime::parse_rfc3339(&text).ok()?;
+    (zone == "GMT").then(|| since_epoch(time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::milliseconds;
+
+    #[test]
+    fn dates_are_read_as_http_spells_them() {
+        let known = milliseconds("Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(known, Some(784_111_777_000));
+        for other in [
+            "",
+            "now",
+            "Sun, 06 Nov 1994 08:49:37 CET",
+            "Sun, 06 Nov 1994",
+            "Sun, 99 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+        ] {
+            assert_eq!(milliseconds(other), None, "{other}");
+        }
+    }
+}

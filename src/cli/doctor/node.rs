@@ -1,0 +1,254 @@
+//! The nodes of `chain.rpc` and `chain.submit`.
+
+use agentry_chain::{ChainSource, Head, NodeClient, NodeError, NodeOptions, RpcOptions, RpcSource};
+use agentry_protocol::{BlockHash, BlockHeight, ChainId};
+
+use super::super::{ExitCode, Failure};
+use super::http::{self, Answer};
+use super::report::Check;
+use super::{PATIENCE, about};
+use crate::config::Config;
+
+/// How old a newest block may be before it is worth a word, in milliseconds.
+const OLD_MS: u64 = 10 * 60 * 1000;
+
+/// How many blocks one node may be behind the other.
+const LAG: u64 = 5;
+
+/// What was found of the nodes.
+#[derive(Debug)]
+pub(super) struct Nodes {
+    /// The node of `chain.rpc`.
+    pub(super) rpc: Node,
+    /// The node of `chain.submit`, where it is another.
+    pub(super) submit: Option<Node>,
+    /// By how many blocks each is at least behind the other, where both answer: that of `rpc`, and
+    /// that of `submit`.
+    lag: (u64, u64),
+}
+
+/// What was found of one node.
+#[derive(Debug)]
+pub(super) struct Node {
+    /// How it is called in a report.
+    pub(super) name: &'static str,
+    /// The key that names it.
+    pub(super) key: &'static str,
+    /// Its client; without one, its url is no node's.
+    pub(super) client: Option<NodeClient>,
+    /// What it says, or why it does not.
+    pub(super) seen: Result<Seen, Failure>,
+}
+
+/// What a node says.
+#[derive(Debug)]
+pub(super) struct Seen {
+    /// Its newest block.
+    pub(super) head: Option<Head>,
+    /// When that was made, in milliseconds since the epoch.
+    pub(super) made_at: Option<u64>,
+    /// Whether it shows the transactions of a block; unknown where the block cannot be had.
+    shows_transactions: Option<bool>,
+    /// Hash of its block 0.
+    pub(super) genesis: Option<BlockHash>,
+    /// What it calls the chains that it serves; not to be trusted.
+    pub(super) supported_chains: Vec<String>,
+    /// Its answer to a small request, for its date.
+    pub(super) answer: Option<Answer>,
+    /// What it said last, on the local clock, in milliseconds since the epoch.
+    pub(super) at: u64,
+}
+
+impl Nodes {
+    /// The node of `chain.submit`, which may be that of `chain.rpc`.
+    pub(super) fn producing(&self) -> &Node {
+        self.submit.as_ref().unwrap_or(&self.rpc)
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Node> {
+        std::iter::once(&self.rpc).chain(&self.submit)
+    }
+}
+
+impl Node {
+    /// What it says, if it says anything.
+    pub(super) fn seen(&self) -> Option<&Seen> {
+        self.seen.as_ref().ok()
+    }
+}
+
+/// Asks the nodes.
+pub(super) async fn look(config: &Config) -> Nodes {
+    let chain = &config.chain;
+    if chain.rpc == chain.submit {
+        return Nodes {
+            rpc: ask("node", "chain.rpc", &chain.rpc, &chain.id).await,
+            submit: None,
+            lag: (0, 0),
+        };
+    }
+    let (rpc, submit) = tokio::join!(
+        ask("node of rpc", "chain.rpc", &chain.rpc, &chain.id),
+        ask("node of submit", "chain.submit", &chain.submit, &chain.id),
+    );
+    let lag = lag(&rpc, &submit).await.unwrap_or_default();
+    Nodes {
+        rpc,
+        submit: Some(submit),
+        lag,
+    }
+}
+
+/// Asks the one before and after the other, so that blocks made meanwhile are no lag.
+async fn lag(rpc: &Node, submit: &Node) -> Option<(u64, u64)> {
+    if rpc.seen.is_err() || submit.seen.is_err() {
+        return None;
+    }
+    let (rpc, submit) = (rpc.client.as_ref()?, submit.client.as_ref()?);
+    let first = submit.head().await.ok()??.height.0;
+    let read = rpc.head().await.ok()??.height.0;
+    let last = submit.head().await.ok()??.height.0;
+    Some((first.saturating_sub(read), read.saturating_sub(last)))
+}
+
+/// A client that does not wait longer than a look may take.
+pub(super) fn client(url: &str) -> Result<NodeClient, NodeError> {
+    let options = NodeOptions {
+        connect_timeout: PATIENCE,
+        timeout: PATIENCE,
+        large_timeout: PATIENCE,
+        ..NodeOptions::default()
+    };
+    NodeClient::new(url, options)
+}
+
+async fn ask(name: &'static str, key: &'static str, url: &str, chain: &ChainId) -> Node {
+    let (client, seen) = match client(url) {
+        Ok(client) => {
+            let seen = hear(&client, url, chain).await;
+            (Some(client), seen.map_err(Failure::from))
+        }
+        Err(error) => (None, Err(error.into())),
+    };
+    Node {
+        name,
+        key,
+        client,
+        seen,
+    }
+}
+
+async fn hear(client: &NodeClient, url: &str, chain: &ChainId) -> Result<Seen, NodeError> {
+    let head = client.head().await?;
+    let mut source = RpcSource::new(client.clone(), chain.clone(), RpcOptions::default());
+    let newest = async {
+        let height = head.as_ref()?.height;
+        let block = client.block(height).await.ok()??;
+        Some(block.transactions.is_some())
+    };
+    let old = async {
+        let height = head
+            .as_ref()
+            .map_or(BlockHeight(0), |head: &Head| head.height);
+        let made_at = source.time(height).await.ok().flatten();
+        (made_at, source.genesis().await.ok().flatten())
+    };
+    let health = format!("{url}/health");
+    let (shows_transactions, (made_at, genesis), health, answer) =
+        tokio::join!(newest, old, client.health(), http::get(&health));
+    Ok(Seen {
+        head: head.clone(),
+        made_at,
+        shows_transactions,
+        genesis,
+        supported_chains: health.map_or_else(|_| Vec::new(), |health| health.supported_chains),
+        answer,
+        at: http::now(),
+    })
+}
+
+/// What there is to say of the nodes; `running` is whether a runtime runs.
+pub(super) fn checks(config: &Config, nodes: &Nodes, running: bool) -> Vec<Check> {
+    let mut checks: Vec<Check> = nodes
+        .all()
+        .map(|node| check(config, node, running))
+        .collect();
+    let (rpc, submit) = nodes.lag;
+    if rpc > LAG {
+        checks.push(Check::warning(
+            "node of rpc",
+            format!("it is {rpc} blocks behind the node of submit"),
+            "wait until it has caught up, or point `chain.rpc` at a node that has",
+        ));
+    }
+    if submit > LAG {
+        checks.push(Check::warning(
+            "node of submit",
+            format!("it is {submit} blocks behind the node of rpc"),
+            "point `chain.submit` at the node that makes blocks: a follower forwards nothing",
+        ));
+    }
+    checks
+}
+
+fn check(config: &Config, node: &Node, running: bool) -> Check {
+    let seen = match &node.seen {
+        Ok(seen) => seen,
+        Err(failure) => return away(config, node, failure, running),
+    };
+    let Some(head) = &seen.head else {
+        return Check::warning(
+            node.name,
+            "it answers, and has no block yet",
+            "have it make or fetch blocks",
+        );
+    };
+    let mut check = match seen.made_at.map(|made| seen.at.saturating_sub(made)) {
+        Some(age) if age > OLD_MS => Check::warning(
+            node.name,
+            format!("its head is block {}, {} old", head.height, about(age)),
+            "look in the node's log whether it makes or fetches blocks; a quiet chain may make none",
+        ),
+        Some(age) => Check::well(
+            node.name,
+            format!(
+                "it answers; its head is block {}, {} old",
+                head.height,
+                about(age)
+            ),
+        ),
+        None => Check::well(
+            node.name,
+            format!("it answers; its head is block {}", head.height),
+        ),
+    };
+    let shows = seen.shows_transactions;
+    if node.key == "chain.rpc" && shows == Some(false) {
+        let found = "it shows no transactions of blocks: it is older than 2026-04-10";
+        let mend = "bring the node up to date, or read its database: `chain.db`";
+        check = check.and(if config.chain.db.is_some() {
+            Check::warning(node.name, found, "bring the node up to date")
+        } else {
+            Check::wrong(node.name, found, mend, ExitCode::Config)
+        });
+    }
+    check
+}
+
+fn away(config: &Config, node: &Node, failure: &Failure, running: bool) -> Check {
+    match &config.devnet {
+        Some(_) if !running => Check::skipped(
+            node.name,
+            "the embedded node, which `agentry run` starts, is not running",
+        ),
+        Some(devnet) if devnet.port == 0 => Check::skipped(
+            node.name,
+            "the embedded node is at a port of its own choice: name it with --set chain.rpc=URL",
+        ),
+        _ => {
+            let mend = format!("start the node, or point `{}` at one that runs", node.key);
+            Check::wrong(node.name, &failure.message, mend, failure.code)
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What waits in the store, what was given up, and what was spent.
+
+use agentry_protocol::BlockHeight;
+
+use super::report::Check;
+use super::store::silent;
+use super::{PATIENCE, about, blocking, http};
+use crate::config::Config;
+use crate::store::list::stats::{AgentStats, stats};
+use crate::store::rows::day_of;
+use crate::store::{StoreError, open_for_a_look, read};
+
+/// A message that has waited longer is worth a word, in milliseconds.
+const LONG_MS: u64 = 10 * 60 * 1000;
+
+/// Looks at the queues of a store that can be read.
+pub(super) async fn look(config: &Config) -> Vec<Check> {
+    let path = config.store.path.clone();
+    let now = http::now();
+    let counted = blocking(PATIENCE, move || {
+        let db = open_for_a_look(&path)?;
+        let gaps = read::gaps(&db, BlockHeight(0))?;
+        Ok::<_, StoreError>((gaps, stats(&db, None, day_of(now))?))
+    });
+    match counted.await {
+        Some(Ok((gaps, agents))) => vec![
+            letters(&agents),
+            waiting(&agents, now),
+            unread(&gaps),
+            budgets(config, &agents),
+        ],
+        // What is wrong with the store is said where it is looked at.
+        Some(Err(_)) => Vec::new(),
+        None => vec![silent("queues")],
+    }
+}
+
+fn letters(agents: &[AgentStats]) -> Check {
+    let dead: u64 = agents.iter().map(|agent| agent.dead_letters).sum();
+    if dead == 0 {
+        return Check::well("dead letters", "none");
+    }
+    let worst = agents.iter().max_by_key(|agent| agent.dead_letters);
+    let worst = worst.map_or("", |agent| agent.agent.as_str());
+    Check::warning(
+        "dead letters",
+        format!("{dead} were given up, most of {worst}"),
+        "`agentry queue list dead` has the reasons; then `agentry queue retry`, or `drop`",
+    )
+}
+
+fn waiting(agents: &[AgentStats], now: u64) -> Check {
+    let name = "waiting";
+    let oldest = agents
+        .iter()
+        .filter_map(|agent| Some((agent.oldest_waiting?, &agent.agent)))
+        .min();
+    match oldest {
+        None => Check::well(name, "no message waits"),
+        Some((at, agent)) => {
+            let age = now.saturating_sub(at);
+            let found = format!("the oldest message, to {agent}, has waited {}", about(age));
+            if age > LONG_MS {
+                let mend = "`agentry queue list inbox` has the reasons; a runtime must run";
+                Check::warning(name, found, mend)
+            } else {
+                Check::well(name, found)
+            }
+        }
+    }
+}
+
+fn unread(gaps: &[BlockHeight]) -> Check {
+    match gaps.first() {
+        None => Check::well("gaps", "every block was read whole"),
+        Some(first) => Check::warning(
+            "gaps",
+            format!("{} blocks could not be read whole, as {first}", gaps.len()),
+            "the node does not serve them; read its database: `chain.db`, or another node",
+        ),
+    }
+}
+
+fn budgets(config: &Config, agents: &[AgentStats]) -> Check {
+    let name = "budgets";
+    let spent: u64 = agents.iter().map(|agent| agent.spent.all).sum();
+    let tight: Vec<&str> = agents
+        .iter()
+        .filter(|agent| agent.waiting_for_budget > 0 || is_nearly_spent(config, agent))
+        .map(|agent| agent.agent.as_str())
+        .collect();
+    match tight.first() {
+        None => Check::well(name, format!("{spent} AIT were spent today")),
+        Some(first) => Check::warning(
+            name,
+            format!(
+                "{spent} AIT were spent today; of {} agents the budget is nearly spent, as {first}",
+                tight.len()
+            ),
+            "raise `daily_budget`, then `agentry reload`; or wait for midnight UTC",
+        ),
+    }
+}
+
+/// Whether nine tenths are spent.
+fn is_nearly_spent(config: &Config, agent: &AgentStats) -> bool {
+    let named = config.agents.iter().find(|known| known.name == agent.agent);
+    let budget = named.map(|known| known.daily_budget).or_else(|| {
+        let (fleet, _) = agent.agent.split_once('/')?;
+        let fleet = config.fleets.iter().find(|known| known.name == fleet)?;
+        Some(fleet.daily_budget)
+    });
+    let tenth = |all: u64| u128::from(all) * 10;
+    budget.is_some_and(|all| all > 0 && tenth(agent.spent.all) >= u128::from(all) * 9)
+}

@@ -1,0 +1,416 @@
+//! `doctor`: what is well, and each thing that can be wrong.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+
+use agentry_protocol::{BlockHash, ChainId, genesis_hash};
+use serde_json::Value;
+
+use crate::host::{Host, agent, pong};
+use crate::world::{Run, World};
+
+/// A configuration on a node that runs by itself.
+fn plain(world: &World, node: &str, chain: &str, more: &str) {
+    let text = format!(
+        "[chain]\nid = \"{chain}\"\nrpc = \"{node}\"\n{more}\n[store]\npath = \"agentry.db\"\n\
+         [http]\nlisten = \"127.0.0.1:0\"\n[wallets]\nkeystore_dir = \"keys\"\n\
+         password_file = \"password\"\n[[agent]]\nname = \"ponger\"\nwallet = \"one\"\n\
+         behaviours = [{{ kind = \"pong\" }}]\n"
+    );
+    world.private("plain.toml", &text);
+}
+
+fn look(world: &World) -> Report {
+    Report::of(&world.run(&["-c", "plain.toml", "doctor", "--json"]))
+}
+
+/// What it found, and what it ended with.
+#[derive(Debug)]
+struct Report {
+    code: i32,
+    whole: Value,
+}
+
+impl Report {
+    fn of(run: &Run) -> Self {
+        assert!(run.err.is_empty(), "{run:#?}");
+        assert_eq!(run.out.lines().count(), 1, "{run:#?}");
+        Self {
+            code: run.code,
+            whole: serde_json::from_str(&run.out).unwrap(),
+        }
+    }
+
+    fn checks(&self) -> &Vec<Value> {
+        self.whole["checks"].as_array().unwrap()
+    }
+
+    /// The lines of one thing in one state say this, and that of the mend.
+    fn says(&self, check: &str, state: &str, found: &str, mend: &str) -> &Self {
+        let is = |one: &Value, key: &str, part: &str| one[key].as_str().unwrap().contains(part);
+        let one = self
+            .checks()
+            .iter()
+            .find(|one| one["check"] == check && one["state"] == state && is(one, "found", found));
+        let one = one.unwrap_or_else(|| panic!("{check} {state} {found:?}: {self:#?}"));
+        match state {
+            "warning" | "error" => assert!(is(one, "mend", mend), "{mend:?}: {one:#}"),
+            _ => assert!(one["mend"].is_null(), "{one:#}"),
+        }
+        self
+    }
+
+    /// Nothing is wrong, and nothing is worth a look.
+    fn good(&self) -> &Self {
+        for check in self.checks() {
+            let state = check["state"].as_str().unwrap();
+            assert!(["ok", "skipped"].contains(&state), "{self:#?}");
+        }
+        self.ends(0)
+    }
+
+    fn ends(&self, code: i32) -> &Self {
+        assert_eq!(self.code, code, "{self:#?}");
+        assert_eq!(self.whole["ok"], code == 0);
+        self
+    }
+}
+
+/// All files below the folder.
+fn files(world: &World) -> BTreeSet<std::path::PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![world.path("")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path.clone());
+            }
+            found.insert(path);
+        }
+    }
+    found
+}
+
+/// A node that answers every request with what this gives for its path, and this date.
+fn fake(date: &'static str, answer: impl Fn(&str) -> Option<String> + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            // Whoever asked may have gone.
+            drop(stream.and_then(|stream| serve(&stream, date, &answer)));
+        }
+    });
+    url
+}
+
+fn serve(
+    mut stream: &TcpStream,
+    date: &str,
+    answer: &impl Fn(&str) -> Option<String>,
+) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    let mut first = String::new();
+    reader.read_line(&mut first)?;
+    let mut line = String::new();
+    while reader.read_line(&mut line)? > 2 {
+        line.clear();
+    }
+    let path = first.split(' ').nth(1).unwrap_or_default();
+    let (status, body) = match answer(path) {
+        Some(body) => ("200 OK", body),
+        None => ("404 Not Found", "{}".to_owned()),
+    };
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\n{date}Content-Type: application/json\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// A node with a block 0 alone. An older one shows no transactions.
+fn genesis_node(date: &'static str, genesis: BlockHash, transactions: &'static str) -> String {
+    fake(date, move |path| {
+        let block = format!(
+            "{{\"height\":0,\"hash\":\"{genesis}\",\"timestamp\":\"2026-01-01T00:00:00\",\
+             \"tx_count\":0{transactions}}}"
+        );
+        match path.split('?').next()? {
+            "/rpc/head" | "/rpc/blocks/0" => Some(block),
+            "/rpc/blocks-range" => Some(format!("{{\"success\":true,\"blocks\":[{block}]}}")),
+            "/health" => Some("{\"status\":\"ok\",\"supported_chains\":[]}".to_owned()),
+            _ => None,
+        }
+    })
+}
+
+fn id(text: &str) -> ChainId {
+    text.parse().unwrap()
+}
+
+const SHOWN: &str = ",\"transactions\":[]";
+
+#[test]
+fn an_empty_folder_lacks_nothing() {
+    let world = World::new();
+    let before = files(&world);
+    // Other ports than the usual ones, at which somebody may listen.
+    let run = world.run(&[
+        "doctor",
+        "--json",
+        "--set",
+        "devnet.port=0",
+        "--set",
+        "chain.rpc=http://127.0.0.1:1",
+        "--set",
+        "http.listen=127.0.0.1:0",
+    ]);
+    Report::of(&run)
+        .good()
+        .says("store", "ok", "there is none", "")
+        .says("node", "skipped", "not running", "")
+        .says("wallet temp-agent2", "skipped", "there is none", "");
+    assert_eq!(files(&world), before);
+}
+
+#[test]
+fn all_is_well_beside_a_runtime_and_after_it() {
+    let world = World::new();
+    let host = Host::start(&world, &[agent("ponger", "one", &pong("ping", "pong"))]);
+    let log = host.log();
+    let status = log.split("status=").nth(1).unwrap();
+    let status = format!("http.listen={}", status.split_whitespace().next().unwrap());
+    let before = files(&world);
+    let run = host.run(&["doctor", "--json", "--set", &status]);
+    Report::of(&run)
+        .good()
+        .says("node", "ok", "its head is block", "")
+        .says("chain", "ok", "is the store's", "")
+        .says("clock", "ok", "agrees", "")
+        .says("wallet one", "ok", "the password opens it", "")
+        .says("balance of ponger", "ok", "AIT", "")
+        .says("store", "ok", "agentry.db", "")
+        .says("runtime", "ok", "is ready", "")
+        .says("gaps", "ok", "", "")
+        .says("disk", "ok", "", "");
+    assert_eq!(files(&world), before);
+    // For people: a line for each.
+    let run = host.run(&["doctor"]);
+    assert!(
+        run.good()
+            .out
+            .lines()
+            .all(|line| line.starts_with(['✓', '-']))
+    );
+
+    // Another configuration may read the node's own database.
+    world.private(
+        "password",
+        &fs::read_to_string(world.path("keys/.password")).unwrap(),
+    );
+    plain(&world, &host.node, "ait-devnet", "db = \"node/chain.db\"");
+    look(&world)
+        .good()
+        .says("chain.db", "ok", "its head is block", "");
+    plain(&world, &host.node, "ait-devnet", "db = \"none/chain.db\"");
+    look(&world)
+        .ends(66)
+        .says("chain.db", "error", "none/chain.db", "`chain.db`");
+
+    host.stop();
+    let before = files(&world);
+    Report::of(&world.run(&["doctor", "--json"]))
+        .good()
+        .says("runtime", "ok", "none runs", "");
+    assert_eq!(files(&world), before);
+}
+
+#[test]
+fn a_node_that_is_away_or_silent_is_named() {
+    let world = World::new();
+    world.wallet(&["create", "one"]).good();
+    plain(&world, "http://127.0.0.1:1", "ait-devnet", "");
+    look(&world)
+        .ends(69)
+        .says("node", "error", "connecting", "`chain.rpc`")
+        .says("balances", "skipped", "does not answer", "");
+    // It takes connections, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let node = format!("http://{}", silent.local_addr().unwrap());
+    plain(&world, &node, "ait-devnet", "");
+    look(&world)
+        .ends(69)
+        .says("node", "error", "in time", "`chain.rpc`");
+}
+
+#[test]
+fn the_wrong_chain_is_named() {
+    let world = World::new();
+    world.wallet(&["create", "one"]).good();
+    let testnet = genesis_node("", genesis_hash(&id("ait-testnet")), SHOWN);
+    plain(&world, &testnet, "ait-devnet", "");
+    look(&world)
+        .ends(78)
+        .says("chain", "error", "that of ait-testnet", "`chain.id`");
+    // Some chains began otherwise.
+    let odd = genesis_node("", BlockHash::of(b"odd"), SHOWN);
+    plain(&world, &odd, "ait-devnet", "");
+    look(&world)
+        .ends(0)
+        .says("chain", "warning", "does not follow", "`chain.id`");
+    let devnet = genesis_node("", genesis_hash(&id("ait-devnet")), SHOWN);
+    let submit = format!("submit = \"{odd}\"");
+    plain(&world, &devnet, "ait-devnet", &submit);
+    look(&world)
+        .ends(78)
+        .says("chain", "error", "different chains", "`chain.submit`");
+}
+
+#[test]
+fn an_old_node_and_a_wrong_clock_are_named() {
+    let world = World::new();
+    world.wallet(&["create", "one"]).good();
+    let date = "Date: Thu, 01 Jan 2099 00:00:00 GMT\r\n";
+    let node = genesis_node(date, genesis_hash(&id("ait-devnet")), "");
+    plain(&world, &node, "ait-devnet", "");
+    look(&world)
+        .ends(78)
+        .says("node", "error", "2026-04-10", "`chain.db`")
+        .says("clock", "error", "behind", "set-ntp");
+}
+
+#[test]
+fn wallets_are_looked_at() {
+    let world = World::new();
+    let node = genesis_node("", genesis_hash(&id("ait-devnet")), SHOWN);
+    plain(&world, &node, "ait-devnet", "");
+    look(&world).ends(66).says(
+        "wallet one",
+        "error",
+        "no wallet",
+        "`agentry wallet create one`",
+    );
+    world.wallet(&["create", "one"]).good();
+    look(&world)
+        .ends(0)
+        .says("wallet one", "ok", "the password opens it", "");
+
+    let file = world.path("keys/one.json");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    look(&world).ends(0).says(
+        "wallet one",
+        "warning",
+        "mode 644",
+        "`chmod 600 keys/one.json`",
+    );
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+
+    let wrong = fs::read_to_string(world.path("wrong")).unwrap();
+    world.private("password", &wrong);
+    look(&world)
+        .ends(77)
+        .says("wallet one", "error", "wrong password", "AGENTRY_PASSWORD");
+    let file = world.path("password");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    look(&world)
+        .ends(77)
+        .says("wallet one", "error", "everybody", "mode 600");
+    fs::remove_file(file).unwrap();
+    look(&world)
+        .ends(0)
+        .says("wallet one", "ok", "not tried", "");
+    fs::write(world.path("keys/one.json"), "{}").unwrap();
+    look(&world)
+        .ends(65)
+        .says("wallet one", "error", "damaged", "backup");
+}
+
+#[test]
+fn money_is_looked_at() {
+    let world = World::new();
+    world.wallet(&["create", "one"]).good();
+    let genesis = genesis_hash(&id("ait-devnet"));
+    let node = |account: &'static str| {
+        fake("", move |path| {
+            let block = format!(
+                "{{\"height\":0,\"hash\":\"{genesis}\",\"tx_count\":0,\"transactions\":[]}}"
+            );
+            match path {
+                "/rpc/head" => Some(block),
+                path if path.starts_with("/rpc/accounts/") => Some(account.to_owned()),
+                _ => None,
+            }
+        })
+    };
+    let ask = |account| {
+        plain(&world, &node(account), "ait-devnet", "");
+        look(&world)
+    };
+    ask("{\"balance\":100,\"nonce\":0,\"exists\":true}").says("balance of ponger", "ok", "100", "");
+    ask("{\"balance\":99,\"nonce\":0,\"exists\":true}")
+        .ends(0)
+        .says("balance of ponger", "warning", "99 AIT", "pay to ait1");
+    ask("{\"balance\":0,\"nonce\":0,\"exists\":false}")
+        .ends(0)
+        .says("balance of ponger", "warning", "never seen", "pay to ait1");
+}
+
+#[test]
+fn a_store_of_another_chain_or_halted_is_named() {
+    let world = World::new();
+    Host::start(&world, &[agent("ponger", "one", &pong("ping", "pong"))]).stop();
+    world.private(
+        "password",
+        &fs::read_to_string(world.path("keys/.password")).unwrap(),
+    );
+    let node = genesis_node("", BlockHash::of(b"another"), SHOWN);
+    plain(&world, &node, "ait-devnet", "");
+    look(&world)
+        .ends(78)
+        .says("chain", "error", "the store was made with", "`store.path`");
+    plain(&world, &node, "ait-testnet", "");
+    look(&world)
+        .ends(78)
+        .says("store", "error", "of the chain ait-devnet", "`chain.id`");
+
+    let db = rusqlite::Connection::open(world.path("agentry.db")).unwrap();
+    db.execute(
+        "INSERT INTO meta (key, value) VALUES ('halted', 'a reset')",
+        [],
+    )
+    .unwrap();
+    drop(db);
+    Report::of(&world.run(&["doctor", "--json"])).ends(69).says(
+        "posting",
+        "error",
+        "a reset",
+        "`agentry queue resume`",
+    );
+    fs::write(world.path("agentry.db"), "no database at all").unwrap();
+    Report::of(&world.run(&["doctor", "--json"])).ends(65).says(
+        "store",
+        "error",
+        "agentry.db",
+        "`store.path`",
+    );
+}
+
+#[test]
+fn every_mistake_is_a_line() {
+    let world = World::new();
+    world.private("plain.toml", "[chain]\nidd = \"x\"\n[store]\npath = 7\n");
+    let report = look(&world);
+    report
+        .ends(78)
+        .says("configuration", "error", "plain.toml:2:1", "mend")
+        .says("configuration", "error", "plain.toml:4", "mend");
+    fs::remove_file(world.path("plain.toml")).unwrap();
+    look(&world)
+        .ends(66)
+        .says("configuration", "error", "plain.toml", "--config");
+}
