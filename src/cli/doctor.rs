@@ -88,11 +88,12 @@ fn mistakes(error: ConfigError) -> Vec<Check> {
 
 /// Everything, in the order in which it is printed.
 async fn look(config: &Config) -> Vec<Check> {
-    let (store, serving, nodes, database, wallets, queues) = tokio::join!(
+    // The database is read behind the node, so that blocks made meanwhile are no lag of it.
+    let chain = async { (node::look(config).await, database::look(config).await) };
+    let (store, serving, (nodes, database), wallets, queues) = tokio::join!(
         store::look(config),
         serving::look(config),
-        node::look(config),
-        database::look(config),
+        chain,
         wallets::look(config),
         queues::look(config),
     );

@@ -135,13 +135,19 @@ fn serve(
 
 /// A node with a block 0 alone. An older one shows no transactions.
 fn genesis_node(date: &'static str, genesis: BlockHash, transactions: &'static str) -> String {
+    node(date, genesis, transactions, 0)
+}
+
+/// A node that says that it has so many blocks above block 0.
+fn node(date: &'static str, genesis: BlockHash, transactions: &'static str, head: u64) -> String {
     fake(date, move |path| {
         let block = format!(
             "{{\"height\":0,\"hash\":\"{genesis}\",\"timestamp\":\"2026-01-01T00:00:00\",\
              \"tx_count\":0{transactions}}}"
         );
         match path.split('?').next()? {
-            "/rpc/head" | "/rpc/blocks/0" => Some(block),
+            "/rpc/head" => Some(block.replace("\"height\":0", &format!("\"height\":{head}"))),
+            "/rpc/blocks/0" => Some(block),
             "/rpc/blocks-range" => Some(format!("{{\"success\":true,\"blocks\":[{block}]}}")),
             "/health" => Some("{\"status\":\"ok\",\"supported_chains\":[]}".to_owned()),
             _ => None,
@@ -272,6 +278,29 @@ fn the_wrong_chain_is_named() {
 }
 
 #[test]
+fn a_node_that_lags_is_named() {
+    let world = World::new();
+    world.wallet(&["create", "one"]).good();
+    let genesis = genesis_hash(&id("ait-devnet"));
+    let (behind, ahead) = (node("", genesis, SHOWN, 100), node("", genesis, SHOWN, 106));
+    let near = node("", genesis, SHOWN, 101);
+    let with = |rpc: &str, submit: &str| {
+        plain(&world, rpc, "ait-devnet", &format!("submit = \"{submit}\""));
+        look(&world)
+    };
+    with(&behind, &ahead)
+        .ends(0)
+        .says("node of rpc", "warning", "6 blocks behind", "`chain.rpc`");
+    with(&ahead, &behind).ends(0).says(
+        "node of submit",
+        "warning",
+        "6 blocks behind",
+        "`chain.submit`",
+    );
+    with(&ahead, &near).good();
+}
+
+#[test]
 fn an_old_node_and_a_wrong_clock_are_named() {
     let world = World::new();
     world.wallet(&["create", "one"]).good();
@@ -397,6 +426,106 @@ fn a_store_of_another_chain_or_halted_is_named() {
         "error",
         "agentry.db",
         "`store.path`",
+    );
+}
+
+#[test]
+fn what_waits_and_was_given_up_is_named() {
+    let world = World::new();
+    Host::start(&world, &[agent("ponger", "one", &pong("ping", "pong"))]).stop();
+    let db = rusqlite::Connection::open(world.path("agentry.db")).unwrap();
+    let row = |state: &str| {
+        db.execute(
+            "INSERT INTO inbox (agent, digest, identity, hash, sender, height, stored, authenticity,
+                                state, seq, seen_at)
+             SELECT id, ?1, ?1, 'h', 's', 1, '{}', 'verified', ?1, 1, 1000 FROM agent",
+            [state],
+        )
+        .unwrap();
+    };
+    row("dead");
+    row("waiting");
+    db.execute_batch(
+        "INSERT INTO gap (height, reason, since) VALUES (7, 'r', 0);
+         INSERT INTO spending (agent, day, spent, unverified)
+         SELECT agent.id, unixepoch('now') / 86400 + days.value, 95, 0
+         FROM agent, json_each('[0, 1]') AS days;",
+    )
+    .unwrap();
+    drop(db);
+    let tight = ["--set", "defaults.daily_budget=100"];
+    let run = world.run(&["doctor", "--json", tight[0], tight[1]]);
+    Report::of(&run)
+        .ends(0)
+        .says(
+            "dead letters",
+            "warning",
+            "1 were given up, most of ponger",
+            "queue list dead",
+        )
+        .says("waiting", "warning", "has waited", "queue list inbox")
+        .says("gaps", "warning", "as 7", "`chain.db`")
+        .says("budgets", "warning", "as ponger", "`daily_budget`");
+    let run = world.run(&["doctor", "--json", "--set", "defaults.daily_budget=9"]);
+    Report::of(&run).ends(0).says(
+        "budget of ponger",
+        "warning",
+        "9 AIT a day",
+        "`daily_budget`",
+    );
+
+    let db = rusqlite::Connection::open(world.path("agentry.db")).unwrap();
+    db.pragma_update(None, "user_version", 1).unwrap();
+    drop(db);
+    Report::of(&world.run(&["doctor", "--json"])).ends(0).says(
+        "store",
+        "warning",
+        "version 1",
+        "agentry run",
+    );
+}
+
+#[test]
+fn a_fleet_is_one_line() {
+    let world = World::new();
+    let node = genesis_node("", genesis_hash(&id("ait-devnet")), SHOWN);
+    plain(&world, &node, "ait-devnet", "");
+    world.wallet(&["create", "one"]).good();
+    let fleet = |place: &str| {
+        let text = fs::read_to_string(world.path("plain.toml")).unwrap();
+        let text = text.split("[[fleet]]").next().unwrap();
+        let table = format!("[[fleet]]\nname = \"many\"\n{place}\npassword_file = \"password\"\n");
+        world.private("plain.toml", &format!("{text}{table}"));
+        look(&world)
+    };
+    fleet("vault = \"many.vault\"").says("fleet many", "error", "many.vault", "[wallets]");
+    fleet("keystore_dir = \"many\"").ends(66).says(
+        "fleet many",
+        "error",
+        "no folder many",
+        "keystore_dir",
+    );
+    let create = [
+        "create",
+        "worker",
+        "--count",
+        "3",
+        "--into-vault",
+        "many.vault",
+    ];
+    world.wallet(&create).good();
+    fleet("vault = \"many.vault\"").ends(0).says(
+        "fleet many",
+        "ok",
+        "3 wallets in many.vault; the password opens it",
+        "",
+    );
+    // One wallet is not two agents.
+    fleet("keystore_dir = \"keys\"").ends(78).says(
+        "wallets",
+        "error",
+        "same address",
+        "`[[agent]]`",
     );
 }
 

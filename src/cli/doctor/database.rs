@@ -50,7 +50,6 @@ pub(super) async fn look(config: &Config) -> Option<Database> {
         Some(Err(check)) => return Some(Database::Bad(check)),
         None => return Some(Database::Bad(silent(&path))),
     };
-    // What is asked first is older than what the node is asked meanwhile by a few milliseconds.
     let read = tokio::time::timeout(PATIENCE, read(&path, &id)).await;
     Some(match read {
         Ok(Ok((genesis, head))) => Database::Good {

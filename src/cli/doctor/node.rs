@@ -204,7 +204,9 @@ fn check(config: &Config, node: &Node, running: bool) -> Check {
             "have it make or fetch blocks",
         );
     };
-    let mut check = match seen.made_at.map(|made| seen.at.saturating_sub(made)) {
+    // Block 0 bears the same date on every chain.
+    let made_at = seen.made_at.filter(|_| head.height > BlockHeight(0));
+    let mut check = match made_at.map(|made| seen.at.saturating_sub(made)) {
         Some(age) if age > OLD_MS => Check::warning(
             node.name,
             format!("its head is block {}, {} old", head.height, about(age)),
