@@ -100,7 +100,12 @@ async fn look(config: &Config) -> Vec<Check> {
     let balances = balances::look(&nodes, &wallets.purses).await;
     let mut checks = vec![configuration(config)];
     checks.extend(node::checks(config, &nodes, store.running));
-    checks.extend(chain::checks(config, &nodes, store.identity.as_ref()));
+    checks.extend(chain::checks(
+        config,
+        &nodes,
+        database.as_ref(),
+        store.identity.as_ref(),
+    ));
     checks.extend(database::checks(config, &nodes, database));
     checks.extend(clock::checks(&nodes));
     checks.extend(wallets.checks);

@@ -185,6 +185,32 @@ fn an_empty_folder_lacks_nothing() {
 }
 
 #[test]
+fn a_port_that_is_taken_is_named() {
+    let world = World::new();
+    let node = genesis_node("", genesis_hash(&id("ait-devnet")), SHOWN);
+    let port = format!("devnet.port={}", node.rsplit(':').next().unwrap());
+    let rpc = format!("chain.rpc={node}");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let free = format!("http.listen={}", listener.local_addr().unwrap());
+    drop(listener);
+    let with = |listen: &str| {
+        let set = ["--set", &port, "--set", &rpc, "--set", listen];
+        Report::of(&world.run(&[&["doctor", "--json"][..], &set].concat()))
+    };
+    with(&free)
+        .ends(69)
+        .says("node", "error", "something else answers", "`devnet.port`")
+        .says("runtime", "ok", "none runs", "");
+    let taken = node.replace("http://", "http.listen=");
+    with(&taken).ends(69).says(
+        "runtime",
+        "error",
+        "something else answers",
+        "`http.listen`",
+    );
+}
+
+#[test]
 fn all_is_well_beside_a_runtime_and_after_it() {
     let world = World::new();
     let host = Host::start(&world, &[agent("ponger", "one", &pong("ping", "pong"))]);
@@ -222,7 +248,8 @@ fn all_is_well_beside_a_runtime_and_after_it() {
     plain(&world, &host.node, "ait-devnet", "db = \"node/chain.db\"");
     look(&world)
         .good()
-        .says("chain.db", "ok", "its head is block", "");
+        .says("chain.db", "ok", "its head is block", "")
+        .says("chain", "ok", "chain.db: its block 0 is the store's", "");
     plain(&world, &host.node, "ait-devnet", "db = \"none/chain.db\"");
     look(&world)
         .ends(66)

@@ -1,8 +1,9 @@
 //! Whether it is the right chain: its block 0, as a runtime judges it at its start.
 
-use agentry_protocol::genesis_hash;
+use agentry_protocol::{BlockHash, genesis_hash};
 
 use super::super::ExitCode;
+use super::database::Database;
 use super::node::{Node, Nodes};
 use super::report::Check;
 use crate::config::Config;
@@ -12,15 +13,49 @@ use crate::store::read::Identity;
 /// How it is called in a report.
 const NAME: &str = "chain";
 
+/// A block 0, and who says so.
+struct Word<'a> {
+    /// Whose word it is.
+    name: &'static str,
+    /// The key that names him.
+    key: &'static str,
+    genesis: Option<BlockHash>,
+    /// What he calls the chains that he serves.
+    supported: &'a [String],
+}
+
 /// What there is to say of the chain; `known` is what the store remembers of it.
-pub(super) fn checks(config: &Config, nodes: &Nodes, known: Option<&Identity>) -> Vec<Check> {
-    if nodes.all().all(|node| node.seen().is_none()) {
+pub(super) fn checks(
+    config: &Config,
+    nodes: &Nodes,
+    database: Option<&Database>,
+    known: Option<&Identity>,
+) -> Vec<Check> {
+    let said: Vec<Word<'_>> = nodes
+        .all()
+        .filter_map(|node| {
+            let seen = node.seen()?;
+            Some(Word {
+                name: node.name,
+                key: node.key,
+                genesis: seen.genesis,
+                supported: &seen.supported_chains,
+            })
+        })
+        .chain(database.and_then(|database| match database {
+            Database::Good { genesis, .. } => Some(Word {
+                name: "chain.db",
+                key: "chain.db",
+                genesis: Some((*genesis)?),
+                supported: &[],
+            }),
+            Database::Bad(_) => None,
+        }))
+        .collect();
+    if said.is_empty() {
         return vec![Check::skipped(NAME, "no node answers")];
     }
-    let mut checks: Vec<Check> = nodes
-        .all()
-        .filter_map(|node| one(config, node, known))
-        .collect();
+    let mut checks: Vec<Check> = said.iter().map(|word| one(config, word, known)).collect();
     let genesis = |node: Option<&Node>| node?.seen()?.genesis;
     let pair = (genesis(Some(&nodes.rpc)), genesis(nodes.submit.as_ref()));
     if let (Some(rpc), Some(submit)) = pair
@@ -38,43 +73,32 @@ pub(super) fn checks(config: &Config, nodes: &Nodes, known: Option<&Identity>) -
     checks
 }
 
-fn one(config: &Config, node: &Node, known: Option<&Identity>) -> Option<Check> {
-    let seen = node.seen()?;
+fn one(config: &Config, word: &Word<'_>, known: Option<&Identity>) -> Check {
     let id = &config.chain.id;
-    let name = node.name;
-    let Some(genesis) = seen.genesis else {
-        return Some(Check::skipped(
-            NAME,
-            format!("{name}: its block 0 cannot be had"),
-        ));
+    let Word { name, key, .. } = word;
+    let Some(genesis) = word.genesis else {
+        return Check::skipped(NAME, format!("{name}: its block 0 cannot be had"));
     };
     if let Some(stored) = known.and_then(|known| known.genesis.as_ref()) {
-        return Some(if *stored == genesis.to_string() {
+        return if *stored == genesis.to_string() {
             Check::well(NAME, format!("{name}: its block 0 is the store's, of {id}"))
         } else {
             Check::wrong(
                 NAME,
                 format!("{name}: its block 0 is {genesis}, the store was made with {stored}"),
-                "point `chain.rpc` and `chain.submit` at nodes of the store's chain, or give a \
-                 new store: `store.path`",
+                format!("point `{key}` at the store's chain, or give a new store: `store.path`"),
                 ExitCode::Config,
             )
-        });
+        };
     }
     if genesis == genesis_hash(id) {
-        return Some(Check::well(
-            NAME,
-            format!("{name}: its block 0 is that of {id}"),
-        ));
+        return Check::well(NAME, format!("{name}: its block 0 is that of {id}"));
     }
-    Some(match chain_of(genesis, id, &seen.supported_chains) {
+    match chain_of(genesis, id, word.supported) {
         Some(found) => Check::wrong(
             NAME,
             format!("{name}: its block 0 is that of {found}, not of {id}"),
-            format!(
-                "set `chain.id` to {found}, or point `{}` at a node of {id}",
-                node.key
-            ),
+            format!("set `chain.id` to {found}, or point `{key}` at {id}"),
             ExitCode::Config,
         ),
         None => Check::warning(
@@ -84,5 +108,5 @@ fn one(config: &Config, node: &Node, known: Option<&Identity>) -> Option<Check> 
             ),
             "compare `chain.id` with the node's own",
         ),
-    })
+    }
 }

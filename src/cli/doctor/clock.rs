@@ -73,7 +73,7 @@ fn judge(name: &str, off: Off) -> Check {
     let mend = "set this machine's clock, and the node's: `timedatectl set-ntp true`";
     let found = format!("it is {} {side} that of the {name}", about(by));
     if by > MAX_ID_AHEAD_MS {
-        let found = format!("{found}; ids of messages are refused when it is 10 min");
+        let found = format!("{found}; past 10 min ids of messages are refused");
         Check::wrong(NAME, found, mend, ExitCode::Config)
     } else if by > OFF_MS {
         Check::warning(NAME, found, mend)

@@ -197,6 +197,19 @@ fn check(config: &Config, node: &Node, running: bool) -> Check {
         Ok(seen) => seen,
         Err(failure) => return away(config, node, failure, running),
     };
+    if let Some(devnet) = config.devnet.as_ref().filter(|devnet| devnet.port != 0)
+        && !running
+    {
+        return Check::wrong(
+            node.name,
+            format!(
+                "the embedded node does not run, and something else answers at its port {}",
+                devnet.port
+            ),
+            "end that, choose another `devnet.port`, or take [devnet] out to use that node",
+            ExitCode::Unavailable,
+        );
+    }
     let Some(head) = &seen.head else {
         return Check::warning(
             node.name,

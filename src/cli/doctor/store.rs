@@ -123,8 +123,8 @@ fn unreadable(path: &Path, error: StoreError) -> Check {
     }
 }
 
-/// Whether a runtime has the store. Asked by a shared lock that is given back at once, so that two
-/// who ask do not stand in each other's way.
+/// Whether a runtime has the store. Asked by a shared lock that is given back at once: two who ask
+/// do not stand in each other's way, and a runtime would have to begin in that very instant.
 fn is_held(path: &Path) -> bool {
     let Ok(file) = File::open(with_suffix(path, ".lock")) else {
         return false;
