@@ -10,7 +10,7 @@
 //! | `store`, `queues`, `disk` | the store, what waits in it, where it lies |
 //! | `serving` | the runtime that runs, if one does |
 //! | `http` | one small request |
-//! | `report` | [`Check`]: what was found, and the mend |
+//! | `report` | a check: what was found, and the mend |
 //!
 //! Nothing is changed, and nothing of the configuration is executed. Each look is bounded in time,
 //! and what does not depend on each other is looked at at once.

@@ -391,6 +391,33 @@ async fn a_sender_over_his_rate_waits_and_lets_the_others_pass() {
     assert_eq!(waiting, 17, "nothing is lost");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_strangers_bring_about_is_paid_for_from_a_tenth() {
+    let asker = asker(60_000, 0).replace(
+        "wallet = \"other\"",
+        // A tenth is 50 AIT: five messages.
+        "wallet = \"other\"\ndaily_budget = 500",
+    );
+    let stage = Stage::with_tables(r#"{ kind = "counter" }"#, "", "", &asker);
+    for number in 0..8 {
+        ask(&stage, &format!("stranger {number}")).await;
+    }
+    stage
+        .until("three of eight wait for the budget", |stage| {
+            let held = |item: &agentry::store::list::OutboxItem| {
+                item.state == "queued" && item.to == address(1).to_string()
+            };
+            stage.outbox().iter().filter(|item| held(item)).count() == 3
+        })
+        .await;
+    // One who is proven is not held up by them.
+    let proven = text("proven", &header(3));
+    stage.send_to(3, address(20), proven).await;
+    stage
+        .until("his is sent", |stage| fates(stage, "proven") == ["mined"])
+        .await;
+}
+
 /// How many messages each of two agents has sent that answer whatever they are told.
 async fn chatter(keys: &str, over: impl Fn(&Stage) -> bool) -> usize {
     let other = format!(

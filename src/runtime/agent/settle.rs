@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agentry_protocol::Address;
+use agentry_protocol::{Address, Authenticity};
 use agentry_sdk::{BehaviourError, Effect, Effects, Message, Outgoing};
 
 use super::{Work, backoff};
@@ -58,6 +58,8 @@ impl Work {
         let now = self.shared.clock.now_ms();
         let event = subject.event();
         let is_handled = handled.is_some();
+        let is_unproven =
+            message.is_some_and(|message| message.authenticity != Authenticity::Verified);
         let mut outcome = Outcome {
             behaviour: Some(instance.name.clone()),
             handled,
@@ -112,7 +114,12 @@ impl Work {
                 .draft(hosted, instance, &origin, &to, &outgoing, answers)
                 .await
             {
-                Ok(draft) => drafts.push(draft),
+                Ok(mut draft) => {
+                    // Whatever follows from the message of a sender who is not proven, answer or
+                    // not, is paid for from what is set aside for such.
+                    draft.answers_unverified |= is_unproven;
+                    drafts.push(draft);
+                }
                 Err(error) => return Ok(Err(error)),
             }
         }
