@@ -61,13 +61,11 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
 fn mistakes(error: ConfigError) -> Vec<Check> {
     match error {
         ConfigError::Mistakes(mistakes) => mistakes
-            .list
-            .iter()
+            .lines()
             .map(|mistake| {
-                let place = mistake.origin.describe(&mistakes.file);
                 Check::wrong(
                     "configuration",
-                    format!("{place}: {}", mistake.text),
+                    mistake,
                     "mend it there; nothing else was looked at",
                     ExitCode::Config,
                 )

@@ -66,17 +66,20 @@ impl Mistakes {
         list.dedup();
         Self { file, list }
     }
+
+    /// Each mistake in a line: where it is, and what.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.list.iter().map(|mistake| {
+            let place = mistake.origin.describe(&self.file);
+            format!("{place}: {}", mistake.text)
+        })
+    }
 }
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for mistake in &self.list {
-            writeln!(
-                f,
-                "{}: {}",
-                mistake.origin.describe(&self.file),
-                mistake.text
-            )?;
+        for line in self.lines() {
+            writeln!(f, "{line}")?;
         }
         let count = self.list.len();
         let (noun, them) = if count == 1 {

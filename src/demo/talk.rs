@@ -213,8 +213,5 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
 
 /// The command that a payload is, if agentry knows it.
 pub(super) fn command(payload: &Payload) -> Option<KnownCommand> {
-    match payload {
-        Payload::Command(command) => KnownCommand::read(command).ok().flatten(),
-        Payload::Text(_) | Payload::Opaque(_) => None,
-    }
+    payload.command().ok().flatten()
 }

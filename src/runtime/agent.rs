@@ -281,18 +281,7 @@ impl Work {
         if let Some(keys) = self.keys {
             return Ok(keys);
         }
-        let keys = match self
-            .links
-            .signer
-            .keys
-            .send(PublicKeys { agent: self.id })
-            .await
-        {
-            Ok(keys) => keys?,
-            Err(MailboxError::Closed | MailboxError::Timeout) => {
-                return Err(SignError::NotHosted(self.id));
-            }
-        };
+        let keys = PublicKeys::of(self.id, &self.links.signer.keys).await?;
         self.keys = Some(keys);
         Ok(keys)
     }

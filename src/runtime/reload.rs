@@ -410,14 +410,7 @@ fn names<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
 /// Each mistake as a line of its own.
 fn mistakes(error: &ConfigError) -> Vec<String> {
     match error {
-        ConfigError::Mistakes(mistakes) => mistakes
-            .list
-            .iter()
-            .map(|mistake| {
-                let place = mistake.origin.describe(&mistakes.file);
-                format!("{place}: {}", mistake.text)
-            })
-            .collect(),
+        ConfigError::Mistakes(mistakes) => mistakes.lines().collect(),
         error => vec![error.to_string()],
     }
 }

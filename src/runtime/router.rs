@@ -22,7 +22,8 @@ use super::agent::{Agent, AgentLinks, Wake};
 use super::judge::judge;
 use super::kill::{self, Point};
 use super::submitter::{Allot, ChainNews, Stored};
-use crate::store::commit::{Observation, Step};
+use crate::store::commit::{Observation, Receipt, Step};
+use crate::store::rows::{Draft, Prepared};
 use crate::store::{AgentId, Commit, StoreError, read};
 
 /// What the watcher read. Answered when it is stored.
@@ -88,6 +89,59 @@ pub struct SubmitterLinks {
     pub allot: Recipient<Allot>,
     /// The outcome is stored.
     pub stored: Recipient<Stored>,
+}
+
+impl SubmitterLinks {
+    /// Nonces and signatures for drafts, where they can be had at once.
+    pub async fn prepare(
+        &self,
+        agent: AgentId,
+        drafts: Vec<Draft>,
+    ) -> Vec<(Draft, Option<Prepared>)> {
+        if drafts.is_empty() {
+            return Vec::new();
+        }
+        let count = drafts.len();
+        let allot = Allot {
+            agent,
+            drafts: drafts.clone(),
+        };
+        let prepared = match self.allot.send(allot).await {
+            Ok(prepared) if prepared.len() == count => prepared,
+            // Without a nonce they are queued, and the submitter finds them there.
+            Ok(_) | Err(_) => vec![None; count],
+        };
+        drafts.into_iter().zip(prepared).collect()
+    }
+
+    /// Tells the submitter what was stored of what it allotted.
+    pub async fn hand_over(
+        &self,
+        agent: AgentId,
+        committed: &Result<Receipt, StoreError>,
+        bodies: Vec<Option<Prepared>>,
+        costs: Vec<u64>,
+        span: &tracing::Span,
+    ) {
+        if bodies.is_empty() {
+            return;
+        }
+        let rows = committed
+            .as_ref()
+            .map(|receipt| receipt.sends.clone())
+            .unwrap_or_default();
+        let stored = Stored {
+            agent,
+            rows,
+            bodies,
+            costs,
+            span: span.clone(),
+        };
+        // A request: the submitter must learn that allotted nonces are in use, or free again.
+        if self.stored.send(stored).await.is_err() {
+            tracing::debug!("the submitter has ended; it reads the store when it is back");
+        }
+    }
 }
 
 /// The rules of the chain that the router applies.

@@ -14,7 +14,6 @@ use super::compose::{self, Author, Circumstances, ComposeError};
 use super::roster::Hosted;
 use super::router::SubmitterLinks;
 use super::signer::{PublicKeys, SignError};
-use super::submitter::{Allot, Stored};
 use crate::store::{Commit, OutboxId, StoreError};
 
 /// What an operator wants said.
@@ -143,19 +142,12 @@ pub async fn send(
     let agent = hosted.id;
     let public_key = match hosted.public_key {
         Some(key) => key,
-        None => match links.keys.send(PublicKeys { agent }).await {
-            Ok(keys) => keys?.0,
-            Err(MailboxError::Closed | MailboxError::Timeout) => {
-                return Err(SignError::NotHosted(agent).into());
-            }
-        },
+        None => PublicKeys::of(agent, &links.keys).await?.0,
     };
     let now_ms = shared.clock.now_ms();
-    let recipient_key = request.recipient_key.or_else(|| {
-        shared
-            .directory
-            .enc_key_of(&request.to, shared.clock.now_ms())
-    });
+    let recipient_key = request
+        .recipient_key
+        .or_else(|| shared.directory.enc_key_of(&request.to, now_ms));
     let draft = compose::compose(
         &request.outgoing(),
         Author {
@@ -175,43 +167,36 @@ pub async fn send(
         },
     )?;
     let id = draft.message_id;
-    let allot = Allot {
-        agent,
-        drafts: vec![draft.clone()],
+    let mut prepared = links.submitter.prepare(agent, vec![draft]).await;
+    let Some((draft, prepared)) = prepared.pop() else {
+        return Err(took_nothing().into());
     };
-    let allotted = links.submitter.allot.send(allot).await;
-    // Without a nonce it is queued, and the submitter finds it there.
-    let prepared = allotted.ok().and_then(|mut all| all.pop()).flatten();
     let (hash, costs) = (prepared.as_ref().map(|one| one.hash), vec![draft.cost()]);
+    let body = prepared.clone();
     let commit = Commit::Send {
         agent,
         draft,
-        prepared: prepared.clone(),
+        prepared,
         at: now_ms,
     };
     let receipt = shared.store.commit(commit).await;
-    let rows = receipt
-        .as_ref()
-        .map(|receipt| receipt.sends.clone())
-        .unwrap_or_default();
-    let stored = Stored {
-        agent,
-        rows,
-        bodies: vec![prepared],
-        costs,
-        span: tracing::info_span!("outgoing", agent.name = hosted.config.name),
-    };
-    if links.submitter.stored.send(stored).await.is_err() {
-        tracing::debug!("the submitter has ended; it reads the store when it is back");
-    }
+    let span = tracing::info_span!("outgoing", agent.name = hosted.config.name);
+    links
+        .submitter
+        .hand_over(agent, &receipt, vec![body], costs, &span)
+        .await;
     let sent = receipt?.sends.into_iter().next();
-    let sent = sent.ok_or_else(|| StoreError::Refused {
-        reason: "it took nothing".to_owned(),
-    })?;
+    let sent = sent.ok_or_else(took_nothing)?;
     Ok(Sent {
         outbox: sent.id,
         // Asked twice, what counts is what was stored the first time.
         hash: hash.filter(|_| sent.fresh),
         id: id.filter(|_| sent.fresh),
     })
+}
+
+fn took_nothing() -> StoreError {
+    StoreError::Refused {
+        reason: "it took nothing".to_owned(),
+    }
 }

@@ -46,6 +46,22 @@ impl Message for PublicKeys {
     type Result = Result<(PublicKey, EncryptionKey), SignError>;
 }
 
+impl PublicKeys {
+    /// Asks the signer.
+    ///
+    /// # Errors
+    /// The wallet cannot be unlocked; the signer has ended.
+    pub async fn of(
+        agent: AgentId,
+        signer: &Recipient<Self>,
+    ) -> Result<(PublicKey, EncryptionKey), SignError> {
+        match signer.send(Self { agent }).await {
+            Ok(keys) => keys,
+            Err(MailboxError::Closed | MailboxError::Timeout) => Err(SignError::NotHosted(agent)),
+        }
+    }
+}
+
 /// Open a sealed message to a wallet.
 #[derive(Debug)]
 pub struct OpenSealed {

@@ -143,24 +143,10 @@ pub fn open_for_a_look(path: &Path) -> Result<Connection, StoreError> {
         return open_for_reading(path);
     }
     let flags = READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    let connection = Connection::open_with_flags(immutable(path), flags)
+    let connection = Connection::open_with_flags(agentry_chain::db::immutable_uri(path), flags)
         .map_err(|e| StoreError::open(path, e))?;
     schema::check(&connection, path)?;
     Ok(connection)
-}
-
-/// The URI by which SQLite reads a file that nobody writes.
-fn immutable(path: &Path) -> String {
-    use std::os::unix::ffi::OsStrExt;
-    let mut uri = String::from("file:");
-    for byte in path.as_os_str().as_bytes() {
-        if byte.is_ascii_alphanumeric() || b"/-_.".contains(byte) {
-            uri.push(char::from(*byte));
-        } else {
-            uri.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    uri + "?immutable=1"
 }
 
 fn open_read_only(path: &Path) -> Result<Connection, StoreError> {

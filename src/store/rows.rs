@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use agentry_protocol::command::AckStatus;
 use agentry_protocol::{
     Address, BlockHeight, Json, MessageDigest, MessageId, StoredTransaction, TransactionHash,
 };
@@ -166,6 +167,20 @@ words!(
         Unsent = "unsent",
     }
 );
+
+impl From<AckStatus> for ReceiptState {
+    /// What is known when its recipient says this.
+    fn from(status: AckStatus) -> Self {
+        match status {
+            AckStatus::Received => Self::Received,
+            AckStatus::Accepted => Self::Accepted,
+            AckStatus::Done => Self::Done,
+            AckStatus::Failed => Self::Failed,
+            AckStatus::Rejected => Self::Rejected,
+            AckStatus::Expired => Self::Expired,
+        }
+    }
+}
 
 impl ReceiptState {
     /// How far it is: what is known never becomes less.

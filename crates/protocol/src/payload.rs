@@ -1,5 +1,6 @@
 //! How the payload of a transaction is read.
 
+use crate::command::{CommandError, KnownCommand};
 use crate::json::{Json, JsonRef, Kind, Limits};
 
 /// What a payload says. The first reading that fits counts, and every payload has one.
@@ -43,6 +44,33 @@ impl Payload {
         match root.get("text").and_then(JsonRef::as_str) {
             Some(text) => Self::Text(text.to_owned()),
             None => Self::Opaque(payload.clone()),
+        }
+    }
+
+    /// The text, if it is one.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Command(_) | Self::Opaque(_) => None,
+        }
+    }
+
+    /// The name of the command (`cmd`), if it is one, known or not.
+    pub fn cmd(&self) -> Option<&str> {
+        match self {
+            Self::Command(command) => Some(&command.cmd),
+            Self::Text(_) | Self::Opaque(_) => None,
+        }
+    }
+
+    /// The command, if it is one of those that agentry knows.
+    ///
+    /// # Errors
+    /// It is one, and its parameters are wrong.
+    pub fn command(&self) -> Result<Option<KnownCommand>, CommandError> {
+        match self {
+            Self::Command(command) => KnownCommand::read(command),
+            Self::Text(_) | Self::Opaque(_) => Ok(None),
         }
     }
 

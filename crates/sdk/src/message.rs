@@ -84,18 +84,12 @@ impl Message {
 
     /// The text, if the message is one.
     pub fn text(&self) -> Option<&str> {
-        match &self.payload {
-            Payload::Text(text) => Some(text),
-            Payload::Command(_) | Payload::Opaque(_) => None,
-        }
+        self.payload.text()
     }
 
     /// The name of the command (`cmd`), if the message is one, known or not.
     pub fn cmd(&self) -> Option<&str> {
-        match &self.payload {
-            Payload::Command(command) => Some(&command.cmd),
-            Payload::Text(_) | Payload::Opaque(_) => None,
-        }
+        self.payload.cmd()
     }
 
     /// The command, if the message is one of those that agentry knows.
@@ -103,10 +97,7 @@ impl Message {
     /// # Errors
     /// It is one, and its parameters are wrong.
     pub fn command(&self) -> Result<Option<KnownCommand>, CommandError> {
-        match &self.payload {
-            Payload::Command(command) => KnownCommand::read(command),
-            Payload::Text(_) | Payload::Opaque(_) => Ok(None),
-        }
+        self.payload.command()
     }
 
     /// Whether it says that it answers something: a behaviour that answers answers may never end.

@@ -179,7 +179,7 @@ impl Work {
                 return self.fail(hosted, subject, "", Vec::new(), &error).await;
             }
         };
-        let sends = self.allot(vec![draft]).await;
+        let sends = self.links.submitter.prepare(self.id, vec![draft]).await;
         let outcome = Outcome {
             sends,
             again_at: Some(registration.next_renewal(now)),
@@ -208,7 +208,8 @@ impl Work {
         }
         let mut draft = overdue.draft;
         draft.origin = format!("resend/{}/{}", overdue.outbox, overdue.resends_left);
-        let Some((draft, prepared)) = self.allot(vec![draft]).await.pop() else {
+        let mut prepared = self.links.submitter.prepare(self.id, vec![draft]).await;
+        let Some((draft, prepared)) = prepared.pop() else {
             return Ok(());
         };
         let (bodies, costs) = (vec![prepared.clone()], vec![draft.cost()]);
@@ -221,7 +222,10 @@ impl Work {
         };
         let span = tracing::info_span!("resend", outbox.row = %overdue.outbox);
         let committed = self.shared.store.commit(resend).await;
-        self.hand_over(&committed, bodies, costs, &span).await;
+        self.links
+            .submitter
+            .hand_over(self.id, &committed, bodies, costs, &span)
+            .await;
         if !committed?.stale {
             self.shared.metrics.resent();
             span.in_scope(|| tracing::info!("not acknowledged in time; sent again"));

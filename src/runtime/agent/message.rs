@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use actix::prelude::*;
-use agentry_protocol::command::AckStatus;
 use agentry_protocol::{Authenticity, KnownCommand, Payload};
 use agentry_sdk::{Answered, BehaviourError, Event, Message};
 
@@ -14,7 +13,7 @@ use crate::runtime::reading::{self, Place};
 use crate::runtime::roster::Hosted;
 use crate::runtime::signer::OpenSealed;
 use crate::store::commit::{Handled, Outcome};
-use crate::store::rows::{DueMessage, EventRef, ReceiptState};
+use crate::store::rows::{DueMessage, EventRef};
 use crate::store::{Commit, OutboxId, StoreError, read};
 
 /// What a message turned out to be.
@@ -218,7 +217,7 @@ impl Work {
         if let (Some(KnownCommand::Ack(ack)), Some((outbox, _))) = (&answer, &question) {
             let acknowledge = Commit::Acknowledge {
                 outbox: *outbox,
-                state: receipt_state(ack.status),
+                state: ack.status.into(),
                 detail: ack.detail.as_ref().map(|detail| detail.as_str().to_owned()),
                 at: self.shared.clock.now_ms(),
             };
@@ -311,16 +310,5 @@ impl Work {
         };
         self.shared.store.commit(Commit::Outcome(outcome)).await?;
         Ok(())
-    }
-}
-
-const fn receipt_state(status: AckStatus) -> ReceiptState {
-    match status {
-        AckStatus::Received => ReceiptState::Received,
-        AckStatus::Accepted => ReceiptState::Accepted,
-        AckStatus::Done => ReceiptState::Done,
-        AckStatus::Failed => ReceiptState::Failed,
-        AckStatus::Rejected => ReceiptState::Rejected,
-        AckStatus::Expired => ReceiptState::Expired,
     }
 }

@@ -10,7 +10,6 @@ use crate::config::BehaviourInstance;
 use crate::runtime::compose::{self, Author, Circumstances};
 use crate::runtime::kill::{self, Point};
 use crate::runtime::roster::Hosted;
-use crate::runtime::submitter::{Allot, Stored};
 use crate::store::commit::{Handled, Outcome, Receipt, TimerSetting};
 use crate::store::rows::{Draft, DueEvent, DueMessage, EventKind, EventRef, Prepared};
 use crate::store::{Commit, StoreError};
@@ -123,7 +122,7 @@ impl Work {
                 Err(error) => return Ok(Err(error)),
             }
         }
-        outcome.sends = self.allot(drafts).await;
+        outcome.sends = self.links.submitter.prepare(self.id, drafts).await;
         let state = outcome.state.clone();
         let Some(receipt) = self.commit(outcome, span).await? else {
             return Ok(Ok(false));
@@ -198,24 +197,6 @@ impl Work {
         })
     }
 
-    /// Nonces and signatures for drafts, where they can be had at once.
-    pub(super) async fn allot(&self, drafts: Vec<Draft>) -> Vec<(Draft, Option<Prepared>)> {
-        if drafts.is_empty() {
-            return Vec::new();
-        }
-        let count = drafts.len();
-        let allot = Allot {
-            agent: self.id,
-            drafts: drafts.clone(),
-        };
-        let prepared = match self.links.submitter.allot.send(allot).await {
-            Ok(prepared) if prepared.len() == count => prepared,
-            // Without a nonce they are queued, and the submitter finds them there.
-            Ok(_) | Err(_) => vec![None; count],
-        };
-        drafts.into_iter().zip(prepared).collect()
-    }
-
     /// Stores an outcome and hands over what it sends. Nothing, if it is void.
     pub(super) async fn commit(
         &self,
@@ -230,41 +211,16 @@ impl Work {
         kill::pass(Point::BeforeCommit);
         let committed = self.shared.store.commit(Commit::Outcome(outcome)).await;
         kill::pass(Point::AfterCommit);
-        self.hand_over(&committed, bodies, costs, span).await;
+        self.links
+            .submitter
+            .hand_over(self.id, &committed, bodies, costs, span)
+            .await;
         let receipt = committed?;
         if receipt.stale {
             tracing::info!("the event was withdrawn or settled meanwhile; this outcome is void");
             return Ok(None);
         }
         Ok(Some(receipt))
-    }
-
-    /// Tells the submitter what was stored of what it allotted.
-    pub(super) async fn hand_over(
-        &self,
-        committed: &Result<Receipt, StoreError>,
-        bodies: Vec<Option<Prepared>>,
-        costs: Vec<u64>,
-        span: &tracing::Span,
-    ) {
-        if bodies.is_empty() {
-            return;
-        }
-        let rows = committed
-            .as_ref()
-            .map(|receipt| receipt.sends.clone())
-            .unwrap_or_default();
-        let stored = Stored {
-            agent: self.id,
-            rows,
-            bodies,
-            costs,
-            span: span.clone(),
-        };
-        // A request: the submitter must learn that allotted nonces are in use, or free again.
-        if self.links.submitter.stored.send(stored).await.is_err() {
-            tracing::debug!("the submitter has ended; it reads the store when it is back");
-        }
     }
 
     /// A run failed: it is tried again, or the event is a dead letter. `behaviour` is empty where

@@ -220,8 +220,9 @@ impl Open {
     }
 }
 
-/// The URI under which SQLite opens a file without locks and without neighbours.
-fn immutable_uri(path: &Path) -> String {
+/// The URI under which SQLite opens a file without locks and without neighbours: one that nobody
+/// writes meanwhile.
+pub fn immutable_uri(path: &Path) -> String {
     let mut uri = String::from("file:");
     for byte in path.as_os_str().as_bytes() {
         if byte.is_ascii_alphanumeric() || b"/-_.".contains(byte) {

@@ -42,6 +42,7 @@ use self::work::Work;
 use crate::node::Head;
 use crate::source::{Batch, ChainSource, Cursor, Exemption, Interest, Nature, SourceError, Start};
 
+pub use self::file::immutable_uri;
 pub use self::work::DbWork;
 
 /// How a [`ChainDb`] reads.

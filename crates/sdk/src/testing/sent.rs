@@ -55,18 +55,12 @@ pub enum Place {
 impl Sent {
     /// The text, if it is one.
     pub fn text(&self) -> Option<&str> {
-        match &self.payload {
-            Payload::Text(text) => Some(text),
-            Payload::Command(_) | Payload::Opaque(_) => None,
-        }
+        self.payload.text()
     }
 
     /// The name of the command, if it is one, known or not.
     pub fn cmd(&self) -> Option<&str> {
-        match &self.payload {
-            Payload::Command(command) => Some(&command.cmd),
-            Payload::Text(_) | Payload::Opaque(_) => None,
-        }
+        self.payload.cmd()
     }
 
     /// The command, if it is one that agentry knows.
@@ -74,10 +68,7 @@ impl Sent {
     /// # Errors
     /// It is one, and its parameters are wrong.
     pub fn command(&self) -> Result<Option<KnownCommand>, CommandError> {
-        match &self.payload {
-            Payload::Command(command) => KnownCommand::read(command),
-            Payload::Text(_) | Payload::Opaque(_) => Ok(None),
-        }
+        self.payload.command()
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use agentry_chain::NodeClient;
 use agentry_protocol::authenticity::examine;
-use agentry_protocol::command::AckStatus;
 use agentry_protocol::sealing::{self, Binding};
 use agentry_protocol::{
     Address, Authenticity, BlockHeight, ChainId, DecryptionKey, KnownCommand, Payload, PublicKey,
@@ -174,23 +173,12 @@ fn what(said: Said, reply: &Reply, fate: Option<&Fate>) -> Option<What> {
     match known(&reply.stored.payload) {
         Some(KnownCommand::Ack(ack)) => {
             let state = fate?.state;
-            let told = state_of(ack.status);
+            let told = ReceiptState::from(ack.status);
             let counted = told == state || (told.rank() < state.rank() && !ack.status.is_last());
             let detail = ack.detail.map(|detail| detail.as_str().to_owned());
             counted.then_some(What::Ack(ack.status, detail))
         }
         _ => Some(spoken(said)),
-    }
-}
-
-const fn state_of(status: AckStatus) -> ReceiptState {
-    match status {
-        AckStatus::Received => ReceiptState::Received,
-        AckStatus::Accepted => ReceiptState::Accepted,
-        AckStatus::Done => ReceiptState::Done,
-        AckStatus::Failed => ReceiptState::Failed,
-        AckStatus::Rejected => ReceiptState::Rejected,
-        AckStatus::Expired => ReceiptState::Expired,
     }
 }
 
@@ -203,10 +191,7 @@ fn spoken(said: Said) -> What {
 }
 
 fn known(payload: &agentry_protocol::Json) -> Option<KnownCommand> {
-    match Payload::read(payload) {
-        Payload::Command(command) => KnownCommand::read(&command).ok().flatten(),
-        Payload::Text(_) | Payload::Opaque(_) => None,
-    }
+    Payload::read(payload).command().ok().flatten()
 }
 
 /// Looks at the chain: for a wallet that no runtime hosts.
