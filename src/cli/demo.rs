@@ -114,17 +114,35 @@ fn place(args: DemoArgs, context: &Context) -> Result<Place, Failure> {
 
 impl From<DemoError> for Failure {
     fn from(error: DemoError) -> Self {
-        let code = match &error {
-            DemoError::Scene(SceneError::Wallet(_) | SceneError::Password(_)) => ExitCode::Denied,
-            DemoError::Scene(SceneError::Config(_)) => ExitCode::Config,
+        let code = match error {
+            DemoError::Scene(error) => return error.into(),
+            DemoError::Control(error) => return error.into(),
+            DemoError::Node(error) => return error.into(),
+            DemoError::Store(error) => return error.into(),
+            DemoError::Missing { .. } => ExitCode::Temporary,
+            DemoError::Refused(_) => ExitCode::Data,
+            DemoError::NotOnce { .. }
+            | DemoError::NotSigned { .. }
+            | DemoError::Other { .. }
+            | DemoError::Forked { .. } => ExitCode::Failed,
             DemoError::Panicked => ExitCode::Internal,
-            _ => ExitCode::Unavailable,
         };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<SceneError> for Failure {
+    fn from(error: SceneError) -> Self {
         match error {
-            DemoError::Scene(SceneError::Wallet(error)) => error.into(),
-            DemoError::Scene(SceneError::Password(error)) => error.into(),
-            DemoError::Scene(SceneError::Host(error)) => error.into(),
-            error => Self::new(code, error.to_string()),
+            SceneError::Folder(error) => Self::io("making a folder for the demonstration", &error),
+            SceneError::Random(_) => Self::internal(error.to_string()),
+            SceneError::Devnet(error) => error.into(),
+            SceneError::Node(error) => error.into(),
+            SceneError::Wallet(error) => error.into(),
+            SceneError::Password(error) => error.into(),
+            SceneError::Keystore(_) => Self::data(error.to_string()),
+            SceneError::Config(error) => error.into(),
+            SceneError::Host(error) => error.into(),
         }
     }
 }

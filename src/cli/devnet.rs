@@ -87,7 +87,7 @@ impl From<DevnetError> for Failure {
         let code = match &error {
             DevnetError::PortInUse { .. } | DevnetError::Listen { .. } => ExitCode::Unavailable,
             DevnetError::Locked { .. } => ExitCode::Temporary,
-            DevnetError::OtherChain { .. } => ExitCode::Data,
+            DevnetError::OtherChain { .. } => ExitCode::Config,
             DevnetError::BlockTime(_)
             | DevnetError::Follower { .. }
             | DevnetError::Leader { .. } => ExitCode::Usage,

@@ -7,9 +7,13 @@ use agentry_chain::{NodeError, SubmitError};
 use agentry_protocol::{JsonError, TransactionError};
 
 use crate::config::{ConfigError, HostError};
+use crate::runtime::control::{Answer, ControlError};
 use crate::wallet::{PasswordError, WalletError};
 
 /// What a process ends with; the numbers are those of BSD's sysexits.h.
+///
+/// [`Self::word`] and [`Self::meaning`] are the table of exit codes: the help text and the
+/// documentation print it from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitCode {
@@ -19,11 +23,11 @@ pub enum ExitCode {
     Failed = 1,
     /// The command line makes no sense (`EX_USAGE`).
     Usage = 64,
-    /// Data that cannot be understood (`EX_DATAERR`).
+    /// Data that cannot be understood, or is refused (`EX_DATAERR`).
     Data = 65,
     /// Something that does not exist (`EX_NOINPUT`).
     NoInput = 66,
-    /// A node that cannot be reached (`EX_UNAVAILABLE`).
+    /// A node or a runtime that cannot be reached (`EX_UNAVAILABLE`).
     Unavailable = 69,
     /// A failure of our own (`EX_SOFTWARE`).
     Internal = 70,
@@ -37,6 +41,87 @@ pub enum ExitCode {
     Denied = 77,
     /// The configuration has mistakes (`EX_CONFIG`).
     Config = 78,
+}
+
+impl ExitCode {
+    /// All of them, by number.
+    pub const ALL: [Self; 12] = [
+        Self::Success,
+        Self::Failed,
+        Self::Usage,
+        Self::Data,
+        Self::NoInput,
+        Self::Unavailable,
+        Self::Internal,
+        Self::CannotCreate,
+        Self::Io,
+        Self::Temporary,
+        Self::Denied,
+        Self::Config,
+    ];
+
+    /// What it is called.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failed => "failed",
+            Self::Usage => "usage",
+            Self::Data => "data",
+            Self::NoInput => "no input",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+            Self::CannotCreate => "cannot create",
+            Self::Io => "input/output",
+            Self::Temporary => "temporary",
+            Self::Denied => "denied",
+            Self::Config => "configuration",
+        }
+    }
+
+    /// When a command ends with it.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Success => "done; or stopped as it was asked to",
+            Self::Failed => {
+                "a job that was waited for failed, was canceled or rejected; `replay` found a \
+                 difference; `demo` saw the chain say something else"
+            }
+            Self::Usage => {
+                "the command line makes no sense: an unknown option, a value that is none, a \
+                 mistyped address"
+            }
+            Self::Data => {
+                "a file, a text or an answer that cannot be understood; a name that means several \
+                 addresses; a message or a job that was refused"
+            }
+            Self::NoInput => {
+                "something that does not exist: a file, a store, a row, a block, a wallet, a name"
+            }
+            Self::Unavailable => {
+                "a node that cannot be reached; no runtime runs, and the command needs one; a port \
+                 that is taken"
+            }
+            Self::Internal => "a defect of agentry: please report it",
+            Self::CannotCreate => "something exists and is never overwritten",
+            Self::Io => "reading or writing failed",
+            Self::Temporary => {
+                "it may work later: a locked store, a time limit that passed, a second signal that \
+                 ended it at once"
+            }
+            Self::Denied => "a wrong password, or no permission",
+            Self::Config => "the configuration has mistakes, or the chain is another one",
+        }
+    }
+
+    /// The table of exit codes, for a help text.
+    pub fn table() -> String {
+        let mut text = String::from("Exit codes:\n");
+        for code in Self::ALL {
+            let (number, word, meaning) = (code as u8, code.word(), code.meaning());
+            text.push_str(&format!("  {number:>2}  {word}: {meaning}\n"));
+        }
+        text
+    }
 }
 
 impl From<ExitCode> for std::process::ExitCode {
@@ -193,6 +278,30 @@ impl From<SubmitError> for Failure {
             SubmitError::Busy { .. } | SubmitError::Unknown { .. } => ExitCode::Temporary,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<ControlError> for Failure {
+    fn from(error: ControlError) -> Self {
+        let code = match &error {
+            ControlError::Silent { .. } => ExitCode::Temporary,
+            _ => ExitCode::Unavailable,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+/// An answer of the runtime's that is not the one that a command asked for.
+impl From<Answer> for Failure {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Refused { reason } => Self::new(ExitCode::Temporary, reason),
+            Answer::NotHosted { who } => Self::no_input(format!(
+                "{who} is not hosted by the running runtime; `agentry queue stats` lists who is"
+            )),
+            Answer::Invalid { reason } => Self::data(reason),
+            _ => Self::internal("the runtime answered something else"),
+        }
     }
 }
 

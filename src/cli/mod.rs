@@ -7,6 +7,7 @@
 //! | [`output`] | printing for people and for programs |
 //! | [`logging`] | logs, to standard error |
 //! | `args` | values that several commands take |
+//! | `who` | whom a name or an address means |
 //! | [`agent`], [`chain`], [`completions`], [`config`], [`demo`], [`devnet`], [`doctor`], [`queue`], [`reload`], [`replay`], [`run`], [`task`], [`tx`], [`wallet`] | one group of commands each |
 //!
 //! A binary with behaviours of its own is
@@ -35,13 +36,14 @@ pub mod run;
 pub mod task;
 pub mod tx;
 pub mod wallet;
+mod who;
 
 use std::ffi::OsString;
 use std::io::Write;
 
 use agentry_behaviours::confine;
 use agentry_sdk::Registry;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use failure::{ExitCode, Failure};
 pub use global::{Context, GlobalArgs};
@@ -49,7 +51,12 @@ pub use output::Output;
 
 /// Thousands of wallet agents in one process, on an AITBC chain.
 #[derive(Debug, Parser)]
-#[command(name = "agentry", version, max_term_width = 100)]
+#[command(
+    name = "agentry",
+    version,
+    max_term_width = 100,
+    after_long_help = ExitCode::table()
+)]
 pub struct Cli {
     #[command(flatten)]
     global: GlobalArgs,
@@ -132,7 +139,7 @@ pub fn main_with(registry: Registry) -> std::process::ExitCode {
 
 /// As [`main_with`], with arguments of the caller's; the first is the program's name.
 pub fn run_with(registry: Registry, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match parse(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // A help text that nobody reads to its end is no failure.
@@ -155,6 +162,18 @@ pub fn run_with(registry: Registry, arguments: impl IntoIterator<Item = OsString
             failure.code
         }
     }
+}
+
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let mut command = args::with_negative_numbers(Cli::command());
+    command
+        .try_get_matches_from_mut(&arguments)
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+        .map_err(|mut error| {
+            args::advise(&mut error, &command, &arguments);
+            error
+        })
 }
 
 fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
@@ -197,6 +216,6 @@ mod tests {
 
     #[test]
     fn the_definitions_are_sound() {
-        super::Cli::command().debug_assert();
+        super::args::with_negative_numbers(super::Cli::command()).debug_assert();
     }
 }

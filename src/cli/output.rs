@@ -105,6 +105,8 @@ impl Output {
         let mut text = String::new();
         for (name, value) in fields {
             let name = self.tone(Tone::Faint, &format!("{name:width$}"));
+            // Further lines stand below the first one.
+            let value = value.replace('\n', &format!("\n{:width$}  ", ""));
             let _ = writeln!(text, "{name}  {value}");
         }
         self.text(&text)
@@ -152,6 +154,26 @@ impl Output {
     }
 }
 
+/// As [`printable`], with the lines of the text kept: for a text of many lines.
+pub fn printable_lines(text: &str, limit: usize) -> String {
+    let end = text.char_indices().nth(limit).map(|(end, _)| end);
+    let kept = end.and_then(|end| text.get(..end)).unwrap_or(text);
+    let line = |line: &str| {
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        let cells: Vec<String> = line
+            .split('\t')
+            .map(|cell| printable(cell, usize::MAX))
+            .collect();
+        cells.join("\t")
+    };
+    let lines: Vec<String> = kept.split('\n').map(line).collect();
+    let mut shown = lines.join("\n");
+    if end.is_some() {
+        let _ = write!(shown, "… ({} bytes)", text.len());
+    }
+    shown
+}
+
 /// A text of the chain, or of a file, as it may go to a terminal: control characters and those
 /// that change the direction of text are escaped, and past `limit` characters it is cut.
 pub fn printable(text: &str, limit: usize) -> String {
@@ -183,5 +205,13 @@ mod tests {
         assert_eq!(printable("a\u{202e}b", 80), "a\\u{202e}b");
         assert_eq!(printable("aaaa", 3), "aaa… (4 bytes)");
         assert_eq!(printable("aaa", 3), "aaa");
+    }
+
+    #[test]
+    fn lines_stay_lines() {
+        assert_eq!(printable_lines("a\nb\tc\r\n\u{1b}", 80), "a\nb\tc\n\\u{1b}");
+        assert_eq!(printable_lines("aa\nbb", 4), "aa\nb… (5 bytes)");
+        assert_eq!(printable_lines("", 3), "");
+        assert_eq!(printable_lines("aaa\n", usize::MAX), "aaa\n");
     }
 }

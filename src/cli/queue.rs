@@ -11,14 +11,14 @@ use clap::{Args, Subcommand, ValueEnum};
 use rusqlite::Connection;
 use serde_json::json;
 
-use super::agent::resolve;
+use super::who::{self, resolve};
 use super::{Context, Failure};
 use crate::config::Config;
 use crate::runtime::clock::Clock;
 use crate::runtime::control::Request;
 use crate::store::commit::{QueueKind, QueueTarget, Selection};
 use crate::store::rows::EventId;
-use crate::store::{self, InboxId, OutboxId, StoreError, open_for_reading};
+use crate::store::{InboxId, OutboxId, StoreError, open_for_reading};
 
 /// The subcommands of `queue`.
 #[derive(Clone, Debug, Subcommand)]
@@ -159,12 +159,12 @@ impl RowArgs {
     fn selection(&self, queue: Option<QueueKind>, config: &Config) -> Result<Selection, Failure> {
         let address = |who: &Option<String>| {
             who.as_deref()
-                .map(|who| self::address(who, config))
+                .map(|who| resolve(who, config).map(|address| address.to_string()))
                 .transpose()
         };
         Ok(Selection {
             queue,
-            agent: self.agent.clone(),
+            agent: self.agent(config)?,
             sender: address(&self.from)?,
             recipient: address(&self.to)?,
             behaviour: self.behaviour.clone(),
@@ -172,21 +172,18 @@ impl RowArgs {
         })
     }
 
+    /// The address of the agent that is meant.
+    fn agent(&self, config: &Config) -> Result<Option<String>, Failure> {
+        self.agent
+            .as_deref()
+            .map(|who| who::resolve_own(who, config).map(|address| address.to_string()))
+            .transpose()
+    }
+
     fn since_ms(&self) -> Option<u64> {
         self.since
             .map(|since| since.at_ms(Clock::default().now_ms()))
     }
-}
-
-/// The address that a name means; an agent that the store knows is meant by its name though
-/// agents.toml names it no more.
-fn address(who: &str, config: &Config) -> Result<String, Failure> {
-    if config.store.path.exists()
-        && let Some(address) = stored(store::list::address_of(&open(config)?, who))?
-    {
-        return Ok(address);
-    }
-    resolve(who, config).map(|address| address.to_string())
 }
 
 pub(super) fn run(command: QueueCommand, context: &Context) -> Result<(), Failure> {

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Context, ExitCode, Failure, runtime};
-use crate::runtime::control::{self, Answer, ControlError, Request};
+use crate::runtime::control::{self, Answer, Request};
 use crate::runtime::reload::Applied;
 
 /// Arguments of `reload`.
@@ -29,10 +29,8 @@ pub(super) fn run(ReloadArgs {}: ReloadArgs, context: &Context) -> Result<(), Fa
                 format!("nothing was applied\n{reasons}"),
             ))
         }
-        Ok(Answer::Refused { reason }) => Err(Failure::new(ExitCode::Temporary, reason)),
-        Ok(_) => Err(Failure::internal("the runtime answered something else")),
-        Err(error @ ControlError::NotRunning { .. }) => Err(Failure::no_input(error.to_string())),
-        Err(error) => Err(Failure::new(ExitCode::Unavailable, error.to_string())),
+        Ok(answer) => Err(answer.into()),
+        Err(error) => Err(error.into()),
     }
 }
 

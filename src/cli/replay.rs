@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::output::{Tone, printable};
-use super::{Context, ExitCode, Failure};
+use super::{Context, ExitCode, Failure, who};
 use crate::replay::report::{Cause, Compared, Mark, Report, Summary};
 use crate::replay::{Options, ReplayError, Said, Told, replay};
 
@@ -48,10 +48,19 @@ pub(super) fn run(args: &ReplayArgs, context: &Context) -> Result<(), Failure> {
         }
         config.wallets.password_file = Some(path.clone());
     }
+    let agents = args
+        .agents
+        .iter()
+        .map(|agent| {
+            // Unlocking finds out what a keystore does not say.
+            let address = who::own(agent, &config)?.address;
+            Ok(address.map_or_else(|| agent.clone(), |address| address.to_string()))
+        })
+        .collect::<Result<_, Failure>>()?;
     let options = Options {
         from: BlockHeight(args.from),
         to: args.to.map(BlockHeight),
-        agents: args.agents.clone(),
+        agents,
         open_sealed: args.open_sealed,
         prompt: std::io::IsTerminal::is_terminal(&std::io::stdin()),
     };

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `submit`, `list`, `show`, `wait`, `cancel` | one subcommand each |
 //! | `job` | a job that was asked for, read from the store alone |
+//! | `offer` | whether the one who is asked offers such a job |
 //! | `sealed` | opening sealed answers, which the running runtime alone can |
 //! | `executing` | the tasks that this runtime does |
 
@@ -12,6 +13,7 @@ mod cancel;
 mod executing;
 mod job;
 mod list;
+mod offer;
 mod sealed;
 mod show;
 mod submit;
@@ -20,7 +22,7 @@ mod wait;
 use clap::{Args, Subcommand};
 use rusqlite::Connection;
 
-use super::{Context, ExitCode, Failure};
+use super::{Context, Failure};
 use crate::config::Config;
 use crate::runtime::control::{Answer, ControlError};
 use crate::store::{StoreError, open_for_reading};
@@ -85,14 +87,8 @@ fn unknown(id: &str, config: &Config) -> Failure {
 /// What a runtime that cannot or will not do something means for a command.
 fn not_done(answer: Result<Answer, ControlError>) -> Failure {
     match answer {
-        Ok(Answer::Refused { reason }) if reason.ends_with("is not hosted here") => {
-            Failure::no_input(format!(
-                "{reason}: name an agent of agents.toml, its wallet or its address"
-            ))
-        }
-        Ok(Answer::Refused { reason }) => Failure::new(ExitCode::Temporary, reason),
-        Ok(_) => Failure::internal("the runtime answered something else"),
-        Err(error) => Failure::new(ExitCode::Unavailable, error.to_string()),
+        Ok(answer) => answer.into(),
+        Err(error) => error.into(),
     }
 }
 

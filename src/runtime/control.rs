@@ -147,10 +147,20 @@ pub enum Answer {
         /// Every reason.
         reasons: Vec<String>,
     },
-    /// Not done.
+    /// Not done now; it may be done later.
     Refused {
         /// Why.
         reason: String,
+    },
+    /// Not done, and never will be: what was asked for is not valid.
+    Invalid {
+        /// Why.
+        reason: String,
+    },
+    /// The wallet or agent is not hosted here.
+    NotHosted {
+        /// Which, as it was asked for.
+        who: String,
     },
 }
 
@@ -176,18 +186,30 @@ pub fn socket_path(store: &Path) -> PathBuf {
     with_suffix(store, ".sock")
 }
 
+/// Whether a runtime has this store open.
+///
+/// # Errors
+/// [`ControlError::NotRunning`] where none has.
+pub async fn reach(store: &Path) -> Result<(), ControlError> {
+    connect(&socket_path(store)).await.map(drop)
+}
+
+async fn connect(path: &Path) -> Result<UnixStream, ControlError> {
+    UnixStream::connect(path)
+        .await
+        .map_err(|source| ControlError::NotRunning {
+            path: path.to_owned(),
+            source,
+        })
+}
+
 /// Asks the runtime that has this store open.
 ///
 /// # Errors
 /// [`ControlError::NotRunning`] where none has, and what goes wrong on the way.
 pub async fn ask(store: &Path, request: &Request) -> Result<Answer, ControlError> {
     let path = socket_path(store);
-    let stream = UnixStream::connect(&path)
-        .await
-        .map_err(|source| ControlError::NotRunning {
-            path: path.clone(),
-            source,
-        })?;
+    let stream = connect(&path).await?;
     let exchange = async {
         let (reader, mut writer) = stream.into_split();
         let mut line = serde_json::to_string(request).map_err(std::io::Error::from)?;
@@ -339,9 +361,7 @@ async fn answer(
                         id: sent.id.map(|id| id.to_string()),
                     },
                     Err(SendError::Store(error)) => return Err(error),
-                    Err(error) => Answer::Refused {
-                        reason: error.to_string(),
-                    },
+                    Err(error) => not_sent(&error),
                 },
             )
         }
@@ -379,7 +399,16 @@ const fn refused(reason: String) -> Answer {
 }
 
 fn not_hosted(who: &str) -> Answer {
-    Answer::Refused {
-        reason: format!("{who} is not hosted here"),
+    Answer::NotHosted {
+        who: who.to_owned(),
+    }
+}
+
+/// Whether it may be sent later.
+fn not_sent(error: &SendError) -> Answer {
+    let reason = error.to_string();
+    match error {
+        SendError::Compose(error) if !error.is_transient() => Answer::Invalid { reason },
+        _ => Answer::Refused { reason },
     }
 }

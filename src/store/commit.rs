@@ -505,10 +505,8 @@ impl Outcome {
 pub struct Handled {
     /// The behaviours that watch it.
     pub watchers: Vec<String>,
-    /// Why nobody acted on it, if nobody did.
+    /// Why nobody acted on it, if nobody did: for its sender, and for an operator.
     pub unacted: Option<String>,
-    /// What an operator should know of it.
-    pub note: Option<String>,
 }
 
 /// When a timer runs out.

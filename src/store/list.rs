@@ -16,7 +16,7 @@ pub mod talk;
 pub mod task;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, Row};
 
 use super::number::{integer, natural};
 
@@ -108,15 +108,14 @@ fn conditions(filter: &Filter, columns: &Columns) -> (String, Vec<Value>) {
     (sql, values)
 }
 
-/// The address of the hosted agent of this name, if the store knows it.
+/// The addresses of the agents that had this name when they were last hosted.
 ///
 /// # Errors
 /// What SQLite says.
-pub fn address_of(db: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
-    db.query_row("SELECT address FROM agent WHERE name = ?1", [name], |row| {
-        row.get(0)
-    })
-    .optional()
+pub fn addresses_of(db: &Connection, name: &str) -> rusqlite::Result<Vec<String>> {
+    db.prepare("SELECT address FROM agent WHERE name = ?1 ORDER BY id")?
+        .query_map([name], |row| row.get(0))?
+        .collect()
 }
 
 /// Whether the store knows a hosted agent at this address.

@@ -13,6 +13,28 @@ fn slips_of_the_command_line_are_usage() {
     world
         .run(&["wallet", "create", "a", "--count", "0"])
         .failed(64, "--count");
+    let to = "ait1d04ab232742bb4ab3a1368bd4615e4e6d0224ab7";
+    let message = ["agent", "message", "--wallet", "a", "--to", to, "x"];
+    // A number below zero is a value, and the option says what it takes.
+    let negative = world.run(&[&message[..], &["--amount", "-5"]].concat());
+    negative.failed(64, "'-5' for '--amount <AIT>': an amount is a whole number");
+    assert!(!negative.err.contains("-- -5"), "{negative:#?}");
+    let hash = "0".repeat(64);
+    for option in ["--resends", "--limit", "--blocks"] {
+        let command = match option {
+            "--resends" => [&message[..], &["--ack", "done"]].concat(),
+            "--limit" => vec!["queue", "list"],
+            _ => vec!["chain", "transaction", &hash],
+        };
+        let run = world.run(&[&command[..], &[option, "-1"]].concat());
+        run.failed(64, "'-1'");
+        assert!(!run.err.contains("-- -1"), "{run:#?}");
+    }
+    // Behind `--` it would be something else than the option's value.
+    let job = ["task", "submit", "--wallet", "a", "--to", to, "--type", "t"];
+    let dash = world.run(&[&job[..], &["--prompt", "- one"]].concat());
+    dash.failed(64, "written as --prompt='- one'");
+    assert!(!dash.err.contains("-- - one"), "{dash:#?}");
     assert!(world.run(&["--help"]).good().out.contains("wallet"));
     assert!(world.run(&["--version"]).good().out.starts_with("agentry "));
 }

@@ -220,7 +220,7 @@ fn every_queue_is_listed_and_narrowed_down() {
     // From nobody that is known.
     world
         .run(&["queue", "list", "--from", "nobody"])
-        .failed(65, "\"nobody\" is neither an address");
+        .failed(66, "\"nobody\" is neither an address");
     world
         .run(&["queue", "list", "--state", "sleeping"])
         .failed(64, "sleeping");
@@ -337,7 +337,7 @@ fn agents_are_counted_with_what_they_spent() {
     );
     world
         .run(&["queue", "stats", "--agent", "nobody"])
-        .failed(66, "knows no agent \"nobody\"");
+        .failed(66, "\"nobody\" is neither an address");
 }
 
 #[test]

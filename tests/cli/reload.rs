@@ -322,5 +322,5 @@ fn an_agent_that_is_given_another_wallet_is_another() {
 fn without_a_runtime_there_is_nothing_to_change() {
     let world = World::new();
     configure(&world, &[pinger()]);
-    world.run(&["reload"]).failed(66, "start `agentry run`");
+    world.run(&["reload"]).failed(69, "start `agentry run`");
 }

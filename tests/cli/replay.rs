@@ -170,7 +170,7 @@ fn one_agent_and_a_stretch_are_chosen() {
         .failed(64, "--to 3 is below --from 9");
     world
         .run(&["replay", "--from", "0", "--agent", "nobody"])
-        .failed(66, "called \"nobody\"");
+        .failed(66, "\"nobody\" is neither an address");
 }
 
 #[test]

@@ -16,6 +16,10 @@ fn tables() -> [String; 3] {
     let types = [
         ("echo", shell("cat", "")),
         ("fail", shell("exit 3", "")),
+        (
+            "lines",
+            shell("printf 'one\\n\\ttwo\\033[31m\\r\\nthree\\n'", ""),
+        ),
         ("long", shell("yes 0123456 | head -c 100000", "")),
         (
             "slow",
@@ -173,7 +177,7 @@ fn a_job_that_is_not_done_ends_the_wait_with_1() {
     let no_result = host.run(&["task", "show", "task/1", "--result"]);
     no_result.failed(66, "has no result: it is failed");
 
-    let unknown = host.run(&submit("dance", &["--wait"]));
+    let unknown = host.run(&submit("dance", &["--anyway", "--wait"]));
     ended(&unknown, 1, "the job is rejected: unknown-type");
     let stranger = host.run(&[
         "task", "submit", "--wallet", "stranger", "--to", "worker", "--type", "echo", "--wait",
@@ -302,6 +306,58 @@ fn sealed_jobs_are_read_where_the_keys_are() {
 }
 
 #[test]
+fn a_result_of_several_lines_is_printed_as_several_lines() {
+    let world = World::new();
+    let host = Host::start(&world, &tables());
+    let run = host.run(&submit("lines", &["--wait", "--prompt", "a\nb"]));
+    let result = "one\n\ttwo\\u{1b}[31m\nthree\n";
+    assert!(run.good().out.ends_with(result), "{run:#?}");
+    for id in ["outbox/1", "task/1"] {
+        let shown = host.run(&["task", "show", id]);
+        assert!(
+            shown.good().out.trim_end().ends_with(result.trim_end()),
+            "{shown:#?}"
+        );
+    }
+    let shown = host.run(&["task", "show", "outbox/1"]);
+    let prompt = shown
+        .out
+        .lines()
+        .position(|line| line.starts_with("prompt"));
+    let below = shown.out.lines().nth(prompt.unwrap() + 1).unwrap();
+    assert_eq!(below.trim(), "b", "{shown:#?}");
+    // The result alone is what it is.
+    let whole = host.run(&["task", "show", "outbox/1", "--result"]);
+    assert_eq!(whole.good().out, "one\n\ttwo\u{1b}[31m\r\nthree\n");
+}
+
+#[test]
+fn a_job_that_nobody_offers_is_refused_before_it_is_sent() {
+    let world = World::new();
+    let host = Host::start(&world, &tables());
+    let ask = |to: &str, kind: &str, more: &[&str]| {
+        let job = [
+            "task", "submit", "--wallet", "asker", "--to", to, "--type", kind,
+        ];
+        host.run(&[&job[..], more].concat())
+    };
+    ask("stranger", "echo", &["--wait"]).failed(65, "agent stranger of agents.toml offers no jobs");
+    ask("worker", "paint", &["--wait"]).failed(65, "offers no job of type paint, but: ");
+    // Of one who is hosted elsewhere, the card says it.
+    let elsewhere = "[[contact]]\nname = \"x\"\naddress = \
+                     \"ait1d04ab232742bb4ab3a1368bd4615e4e6d0224ab7\"\n";
+    let config = std::fs::read_to_string(world.path("agents.toml")).unwrap();
+    let worker = config.rfind("[[agent]]").unwrap();
+    world.private("other.toml", &format!("{}{elsewhere}", &config[..worker]));
+    let register = ["agent", "register", "--agent", "worker", "--wait"];
+    host.run(&register).good();
+    let with_other = |kind: &str| ask("worker", kind, &["-c", "other.toml"]);
+    with_other("paint").failed(65, "the card of worker offers no job of type paint");
+    with_other("echo").good();
+    ask("stranger", "echo", &["--anyway"]).good();
+}
+
+#[test]
 fn what_waits_for_its_behaviour_says_so() {
     let world = World::new();
     let host = Host::start(&world, &tables());
@@ -367,5 +423,6 @@ fn mistakes_are_named() {
     let stranger = [
         "task", "submit", "--wallet", "nobody", "--to", to, "--type", "x",
     ];
-    host.run(&stranger).failed(66, "nobody is not hosted here");
+    host.run(&stranger)
+        .failed(66, "\"nobody\" is neither an address");
 }

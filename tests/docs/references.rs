@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::fs;
 
-use agentry::cli::Cli;
+use agentry::cli::{Cli, ExitCode};
 use agentry::config::keys::{Holds, TABLES, Table};
 use clap::{Command, CommandFactory};
 
@@ -85,6 +85,16 @@ fn describe(command: &Command, path: &mut Vec<String>, text: &mut String) {
         describe(inner, path, text);
     }
     path.pop();
+}
+
+#[test]
+fn the_table_of_exit_codes_is_current() {
+    let mut text = String::from("| code | | |\n|---|---|---|\n");
+    for code in ExitCode::ALL {
+        let (number, word, meaning) = (code as u8, code.word(), code.meaning());
+        writeln!(text, "| {number} | {word} | {meaning} |").unwrap();
+    }
+    check("docs/operating.md", &text);
 }
 
 #[test]

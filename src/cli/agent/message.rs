@@ -21,10 +21,10 @@ use agentry_protocol::{
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::super::args::duration;
+use super::super::args::{amount, duration};
 use super::super::output::printable;
+use super::super::who::{self, Own, resolve};
 use super::super::{Context, ExitCode, Failure, runtime};
-use super::resolve;
 use crate::config::Config;
 use crate::runtime::control::socket_path;
 use report::{Report, Verdict, Wanted};
@@ -41,10 +41,10 @@ mined, acknowledged, answered. It ends with 0 when what was waited for is there,
 has not come in time (with what came and what never did; the runtime goes on by itself), or the \
 message expired, and with 65 when it could not be sent, was refused or failed.")]
 pub struct MessageArgs {
-    /// The sender's wallet
-    #[arg(long, value_name = "NAME")]
+    /// The sender, one of our wallets: its name, its agent's name, or its address
+    #[arg(long, value_name = "ADDR|NAME")]
     wallet: String,
-    /// An address, or the name of an agent: of agents.toml, or one that it announced
+    /// Its recipient: an address, or a name of agents.toml, of a wallet or of the directory
     #[arg(long, value_name = "ADDR|NAME")]
     to: String,
     /// What is said; a JSON object with a `cmd` is a command
@@ -53,7 +53,7 @@ pub struct MessageArgs {
     #[arg(long)]
     command: bool,
     /// What is transferred with it, in AIT
-    #[arg(long, value_name = "AIT", default_value_t = 0)]
+    #[arg(long, value_name = "AIT", default_value_t = 0, value_parser = amount)]
     amount: u64,
     /// The conversation that it belongs to
     #[arg(long, value_name = "THREAD")]
@@ -130,7 +130,8 @@ impl MessageArgs {
 pub(super) fn run(args: MessageArgs, config: &Config, context: &Context) -> Result<(), Failure> {
     check(&args)?;
     let to = resolve(&args.to, config)?;
-    runtime()?.block_on(send(args, to, config, context))
+    let from = who::own(&args.wallet, config)?;
+    runtime()?.block_on(send(args, from, to, config, context))
 }
 
 /// Whether it can be said at all.
@@ -153,14 +154,19 @@ fn check(args: &MessageArgs) -> Result<(), Failure> {
 
 async fn send(
     args: MessageArgs,
+    from: Own,
     to: Address,
     config: &Config,
     context: &Context,
 ) -> Result<(), Failure> {
     let began = Instant::now();
-    let mut sent = match way::through_runtime(&args, &to, config).await? {
+    let hosted = match &from.address {
+        Some(address) => way::through_runtime(&args, address, &to, config).await?,
+        None => None,
+    };
+    let mut sent = match hosted {
         Some(sent) => sent,
-        None => way::directly(&args, &to, config).await?,
+        None => way::directly(&args, from, &to, config).await?,
     };
     let mut report = Report::new(began, args.wanted());
     let waiting = Waiting {
@@ -230,12 +236,21 @@ impl Waiting<'_> {
     ) -> Result<Option<Verdict>, Failure> {
         let out = self.context.output;
         let bar = out.progress(self.limit.as_secs(), "");
+        let mut told_to_wait = None;
         let verdict = loop {
             if let Some(facts) = sent.watch.look().await? {
                 for stage in report.learn(facts) {
                     if !out.is_json() {
                         bar.suspend(|| out.line(stage.line(self.to.as_str())))?;
                     }
+                }
+                let waits = report.waits().map(ToOwned::to_owned);
+                if waits != told_to_wait {
+                    if let Some(reason) = waits.as_ref().filter(|_| !out.is_json()) {
+                        let line = format!("queued    it {}", printable(reason, 300));
+                        bar.suspend(|| out.line(line))?;
+                    }
+                    told_to_wait = waits;
                 }
             }
             let verdict = report.verdict();
@@ -271,14 +286,19 @@ impl Waiting<'_> {
             if let Some(verdict @ Verdict::Over(..)) = report.verdict() {
                 return Ok(Some(verdict));
             }
-            if self.began.elapsed() >= self.limit {
+            // What is known to wait may do so for days.
+            let waits = report.waits();
+            if waits.is_some() || self.began.elapsed() >= self.limit {
                 let row = sent.outbox.unwrap_or(crate::store::OutboxId(0));
-                let why = report.waits().map_or_else(String::new, |reason| {
-                    format!(": {}", printable(reason, 300))
+                let why = waits.map_or_else(String::new, |reason| {
+                    format!(": it {}", printable(reason, 300))
                 });
                 return Ok(Some(Verdict::Over(
                     ExitCode::Temporary,
-                    format!("queued as outbox/{row}, and not signed yet{why}. It will be sent"),
+                    format!(
+                        "queued as outbox/{row}, and not signed yet{why}. The runtime sends it as \
+                         soon as it can; `agentry queue drop outbox/{row}` takes it back"
+                    ),
                 )));
             }
             tokio::time::sleep(POLL).await;

@@ -15,8 +15,8 @@ use std::time::Duration;
 use agentry_protocol::Thread;
 use clap::Args;
 
+use super::super::who::{self, resolve};
 use super::super::{Context, Failure, runtime};
-use super::resolve;
 use crate::config::Config;
 use crate::store::{StoreError, list, open_for_reading};
 use hosted::Hosted;
@@ -27,7 +27,7 @@ const POLL: Duration = Duration::from_millis(200);
 /// Arguments of `agent messages`.
 #[derive(Clone, Debug, Args)]
 pub struct MessagesArgs {
-    /// An address, or the name of an agent: of agents.toml, or one that it announced
+    /// Whose: an address, or a name of agents.toml, of a wallet or of the directory
     #[arg(long, value_name = "ADDR|NAME")]
     agent: String,
     /// Only what this agent sent
@@ -72,7 +72,7 @@ impl MessagesArgs {
 }
 
 pub(super) fn run(args: &MessagesArgs, config: &Config, context: &Context) -> Result<(), Failure> {
-    let address = resolve(&args.agent, config)?;
+    let address = who::resolve_own(&args.agent, config)?;
     let from = args
         .from
         .as_deref()

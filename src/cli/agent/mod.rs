@@ -7,7 +7,6 @@ mod messages;
 mod register;
 mod said;
 mod show;
-mod who;
 
 use agentry_chain::{NodeClient, NodeOptions};
 use clap::Subcommand;
@@ -20,7 +19,6 @@ pub use message::MessageArgs;
 pub use messages::MessagesArgs;
 pub use register::{RegisterArgs, WithdrawArgs};
 pub use show::ShowArgs;
-pub(super) use who::resolve;
 
 /// The subcommands of `agent`.
 #[derive(Clone, Debug, Subcommand)]

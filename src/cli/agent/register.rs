@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::super::args::duration;
+use super::super::who;
 use super::super::{Context, ExitCode, Failure, runtime};
 use super::card::{moment, until};
 use crate::config::Config;
@@ -26,20 +27,31 @@ const SIGNING: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Which {
-    /// The agent's name in agents.toml
-    #[arg(long, value_name = "NAME")]
+    /// A hosted agent: its name, its wallet's name, or its address
+    #[arg(long, value_name = "ADDR|NAME")]
     agent: Option<String>,
-    /// Its wallet's name
-    #[arg(long, value_name = "NAME")]
+    /// The same
+    #[arg(long, value_name = "ADDR|NAME")]
     wallet: Option<String>,
 }
 
 impl Which {
-    fn who(&self) -> String {
-        self.agent
-            .clone()
-            .or_else(|| self.wallet.clone())
-            .unwrap_or_default()
+    fn who(&self) -> &str {
+        let given = self.agent.as_deref().or(self.wallet.as_deref());
+        given.unwrap_or_default()
+    }
+
+    /// Its address. Where no runtime runs, that is said first: it makes wallets, too.
+    async fn address(&self, config: &Config) -> Result<String, Failure> {
+        match who::resolve_own(self.who(), config) {
+            Ok(address) => Ok(address.to_string()),
+            Err(failure) => {
+                control::reach(&config.store.path)
+                    .await
+                    .map_err(not_reached)?;
+                Err(failure)
+            }
+        }
     }
 }
 
@@ -93,17 +105,16 @@ pub(super) fn register(
     context: &Context,
 ) -> Result<(), Failure> {
     let given = |words: &[String]| (!words.is_empty()).then(|| words.to_vec());
-    let request = Request::Register {
-        agent: args.which.who(),
-        card: CardWanted {
-            name: args.name.clone(),
-            description: args.description.clone(),
-            capabilities: given(&args.capabilities),
-            commands: given(&args.commands),
-            ttl_ms: u64::try_from(args.expires.as_millis()).unwrap_or(u64::MAX),
-        },
+    let card = CardWanted {
+        name: args.name.clone(),
+        description: args.description.clone(),
+        capabilities: given(&args.capabilities),
+        commands: given(&args.commands),
+        ttl_ms: u64::try_from(args.expires.as_millis()).unwrap_or(u64::MAX),
     };
     runtime()?.block_on(async {
+        let agent = args.which.address(config).await?;
+        let request = Request::Register { agent, card };
         let Answer::Registered(registered) = ask(config, &request).await? else {
             return Err(Failure::internal("the runtime answered something else"));
         };
@@ -119,38 +130,37 @@ pub(super) fn withdraw(
     let mut key = [0_u8; 16];
     getrandom::fill(&mut key)
         .map_err(|error| Failure::internal(format!("making a request's key: {error}")))?;
-    let who = args.which.who();
-    let request = Request::Withdraw {
-        agent: who.clone(),
-        key: hex::encode(key),
-    };
     runtime()?.block_on(async {
+        let request = Request::Withdraw {
+            agent: args.which.address(config).await?,
+            key: hex::encode(key),
+        };
         let Answer::Queued { outbox, .. } = ask(config, &request).await? else {
             return Err(Failure::internal("the runtime answered something else"));
         };
-        withdrawn(&who, outbox, &args.waiting, config, context).await
+        withdrawn(args.which.who(), outbox, &args.waiting, config, context).await
     })
 }
 
 /// Asks the runtime that hosts the agent: it renews the card, and has the wallet's nonces.
 async fn ask(config: &Config, request: &Request) -> Result<Answer, Failure> {
     match control::ask(&config.store.path, request).await {
-        Ok(Answer::Refused { reason }) if reason.ends_with("is not hosted here") => {
-            Err(Failure::no_input(format!(
-                "{reason}: an agent is announced by the runtime that hosts it, and this one serves {}",
-                config.store.path.display()
-            )))
-        }
-        Ok(Answer::Refused { reason }) => Err(Failure::data(reason)),
-        Ok(answer) => Ok(answer),
-        Err(ControlError::NotRunning { path, .. }) => Err(Failure::new(
+        Ok(answer @ (Answer::Registered(_) | Answer::Queued { .. })) => Ok(answer),
+        Ok(answer) => Err(answer.into()),
+        Err(error) => Err(not_reached(error)),
+    }
+}
+
+fn not_reached(error: ControlError) -> Failure {
+    match error {
+        ControlError::NotRunning { path, .. } => Failure::new(
             ExitCode::Unavailable,
             format!(
                 "a card is announced, renewed and withdrawn by the runtime that hosts the agent, and none serves {}: start `agentry run` first",
                 path.display()
             ),
-        )),
-        Err(error) => Err(Failure::new(ExitCode::Unavailable, error.to_string())),
+        ),
+        error => error.into(),
     }
 }
 

@@ -5,10 +5,10 @@ use clap::Args;
 use rusqlite::Connection;
 use serde_json::json;
 
-use super::super::output::printable;
+use super::super::output::{printable, printable_lines};
+use super::super::who::resolve;
 use super::super::{Context, Failure};
 use super::card::{CardLine, knowledge, knowledge_json, moment, until};
-use super::who::resolve;
 use crate::config::Config;
 use crate::runtime::clock::Clock;
 use crate::store::read::{AnnouncedCard, Renewal};
@@ -17,8 +17,8 @@ use crate::store::{StoreError, open_for_reading, read};
 /// Arguments of `agent show`.
 #[derive(Clone, Debug, Args)]
 pub struct ShowArgs {
-    /// An address, or the name of a contact, of an agent of agents.toml, or of one in the directory
-    #[arg(value_name = "NAME|ADDR")]
+    /// An address, or a name of agents.toml, of a wallet or of the directory
+    #[arg(value_name = "ADDR|NAME")]
     who: String,
 }
 
@@ -78,7 +78,7 @@ pub(super) fn run(args: &ShowArgs, config: &Config, context: &Context) -> Result
         ),
     ];
     if let Some(description) = &line.description {
-        fields.push(("description", printable(description, 1024)));
+        fields.push(("description", printable_lines(description, 1024)));
     }
     fields.push(("capabilities", list(&line.capabilities)));
     fields.push(("commands", list(&line.commands)));

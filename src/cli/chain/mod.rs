@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 
 use super::devnet::node_url;
 use super::output::{Tone, printable};
-use super::{Context, Failure, runtime};
+use super::{Context, Failure, runtime, who};
 use crate::wallet::WalletStore;
 
 /// Arguments of `chain`.
@@ -44,8 +44,8 @@ enum ChainCommand {
     },
     /// An account's balance and counter
     Account {
-        /// Its address, or a wallet's name
-        #[arg(value_name = "ADDR|WALLET")]
+        /// An address, or a name of agents.toml, of a wallet or of the directory
+        #[arg(value_name = "ADDR|NAME")]
         account: String,
         /// A folder of keystore files, for a wallet's name
         #[arg(long, value_name = "DIR")]
@@ -103,26 +103,21 @@ fn client(url: &str) -> Result<NodeClient, Failure> {
     Ok(NodeClient::new(url, NodeOptions::default())?)
 }
 
-/// An address that was typed, or that of a wallet that was named.
+/// An address that was typed, or that a name means; with a folder, a wallet's name there. The
+/// configuration is read only for a name.
 fn address(text: &str, keystore: Option<PathBuf>, context: &Context) -> Result<Address, Failure> {
-    match text.parse::<Address>() {
-        Ok(address) => Ok(address),
-        Err(error) if text.to_ascii_lowercase().starts_with("ait1") => {
-            Err(Failure::usage(format!("{text:?} is no address: {error}")))
-        }
-        Err(_) => {
-            let store = match keystore {
-                Some(dir) => WalletStore::new(Some(dir), None),
-                None => WalletStore::from_config(&context.config()?.wallets),
-            };
-            let wallet = store.find(text)?;
-            wallet.info().address.clone().ok_or_else(|| {
-                Failure::data(format!(
-                    "the keystore of wallet {text} does not state its address; give the address"
-                ))
-            })
-        }
+    if let Some(address) = who::literal(text)? {
+        return Ok(address);
     }
+    let Some(folder) = keystore else {
+        return who::resolve(text, &context.config()?);
+    };
+    let wallet = WalletStore::new(Some(folder), None).find(text)?;
+    wallet.info().address.clone().ok_or_else(|| {
+        Failure::data(format!(
+            "the keystore of wallet {text} does not state its address; give the address"
+        ))
+    })
 }
 
 async fn head(node: &NodeClient, context: &Context) -> Result<(), Failure> {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::super::{Context, ExitCode, Failure, runtime};
+use super::super::{Context, Failure, runtime};
 use super::{DeadQueue, QueueIdArgs, Row, parse};
 use crate::config::Config;
 use crate::runtime::clock::Clock;
@@ -63,8 +63,7 @@ pub(super) fn ask(config: &Config, request: Request) -> Result<usize, Failure> {
     runtime()?.block_on(async {
         match control::ask(&store, &request).await {
             Ok(Answer::Done { changed }) => Ok(changed),
-            Ok(Answer::Refused { reason }) => Err(Failure::new(ExitCode::Temporary, reason)),
-            Ok(_) => Err(Failure::internal("the runtime answered something else")),
+            Ok(answer) => Err(answer.into()),
             Err(ControlError::NotRunning { .. }) => {
                 let store = Store::open(&store)?;
                 let Some(commit) = request.into_commit(Clock::default().now_ms()) else {
@@ -72,7 +71,7 @@ pub(super) fn ask(config: &Config, request: Request) -> Result<usize, Failure> {
                 };
                 Ok(store.commit(commit).await?.changed)
             }
-            Err(error) => Err(Failure::new(ExitCode::Unavailable, error.to_string())),
+            Err(error) => Err(error.into()),
         }
     })
 }

@@ -4,7 +4,7 @@ use clap::Args;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::super::{Context, Failure};
+use super::super::{Context, Failure, who};
 use super::{ago, open, stored};
 use crate::config::Config;
 use crate::runtime::clock::Clock;
@@ -29,7 +29,11 @@ pub(super) fn run(
     let db = open(config)?;
     let now = Clock::default().now_ms();
     let today = day_of(now);
-    let agents = stored(stats(&db, args.agent.as_deref(), today))?;
+    let agent = match &args.agent {
+        Some(agent) => Some(who::resolve_own(agent, config)?.to_string()),
+        None => None,
+    };
+    let agents = stored(stats(&db, agent.as_deref(), today))?;
     if let (Some(agent), true) = (&args.agent, agents.is_empty()) {
         return Err(Failure::no_input(format!(
             "{} knows no agent {agent:?}; `agentry queue stats` lists all that it knows",

@@ -4,7 +4,7 @@ use agentry_protocol::ContentHash;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::super::output::printable;
+use super::super::output::{printable, printable_lines};
 use super::super::{Context, Failure};
 use super::job::is_name;
 use super::{or_dash, stored, time};
@@ -152,7 +152,7 @@ pub(super) fn show(
     out.fields(&fields)?;
     if let Some(result) = result {
         out.line("")?;
-        out.line(printable(result, 2000))?;
+        out.line(printable_lines(result, 2000))?;
         if result.chars().nth(2000).is_some() {
             out.line(format!(
                 "`agentry task show {} --result` prints all of it",

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::super::output::printable;
+use super::super::output::{printable, printable_lines};
 use super::super::{Context, Failure};
 use super::job::{self, Job};
 use super::sealed::Opener;
@@ -95,7 +95,8 @@ pub(super) fn show(job: &Job, context: &Context) -> Result<(), Failure> {
     if out.is_json() {
         return out.json(job);
     }
-    let text = |text: &Option<String>| or_dash(text.as_deref().map(|text| printable(text, SHOWN)));
+    let text =
+        |text: &Option<String>| or_dash(text.as_deref().map(|text| printable_lines(text, SHOWN)));
     let mut fields = vec![
         ("id", job.id.clone()),
         ("result_id", or_dash(job.result_id.as_deref())),
@@ -162,7 +163,7 @@ pub(super) fn show(job: &Job, context: &Context) -> Result<(), Failure> {
             format!(
                 "{}: {}",
                 printable(&error.code, 64),
-                printable(message, SHOWN)
+                printable_lines(message, SHOWN)
             ),
         ));
     }
@@ -182,7 +183,7 @@ pub(super) fn show(job: &Job, context: &Context) -> Result<(), Failure> {
     out.fields(&fields)?;
     if let Some(result) = &job.result {
         out.line("")?;
-        out.line(printable(&result.text, SHOWN))?;
+        out.line(printable_lines(&result.text, SHOWN))?;
     }
     Ok(())
 }

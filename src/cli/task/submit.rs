@@ -9,12 +9,12 @@ use agentry_protocol::{AckRequest, Address, Json, KnownCommand, Limits};
 use clap::Args;
 use serde_json::json;
 
-use super::super::agent::resolve;
 use super::super::args::duration;
+use super::super::who;
 use super::super::{Context, ExitCode, Failure, runtime};
 use super::job::{self, Job};
 use super::sealed::Opener;
-use super::{not_done, open, or_dash, wait};
+use super::{not_done, offer, open, or_dash, wait};
 use crate::config::Config;
 use crate::runtime::clock::Clock;
 use crate::runtime::control::{self, Answer, Request};
@@ -39,10 +39,10 @@ const ACK_RESENDS: u32 = 3;
     failed, was canceled or rejected, with 75 when the time is over."
 )]
 pub struct SubmitArgs {
-    /// Who asks: an agent of the running runtime, its wallet or its address
-    #[arg(long, value_name = "NAME")]
+    /// Who asks, a hosted wallet: its name, its agent's name, or its address
+    #[arg(long, value_name = "ADDR|NAME")]
     wallet: String,
-    /// Who is asked: an address, or a name of agents.toml or the directory
+    /// Who is asked: an address, or a name of agents.toml, of a wallet or of the directory
     #[arg(long, value_name = "ADDR|NAME")]
     to: String,
     /// What kind of job
@@ -73,6 +73,9 @@ pub struct SubmitArgs {
     /// three times
     #[arg(long, value_name = "received|done", value_parser = ack)]
     ack: Option<AckRequest>,
+    /// Asks although its card, or agents.toml, does not offer such a job
+    #[arg(long)]
+    anyway: bool,
     /// Waits until the job has ended, and prints its result
     #[arg(long)]
     wait: bool,
@@ -96,7 +99,7 @@ fn parameter(text: &str) -> Result<(String, Json), String> {
 
 pub(super) fn run(args: &SubmitArgs, config: &Config, context: &Context) -> Result<(), Failure> {
     let began = Instant::now();
-    let to = resolve(&args.to, config)?;
+    let to = who::resolve(&args.to, config)?;
     let deadline = args.deadline.map(|after| {
         let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
         Clock::default().now_ms().saturating_add(after)
@@ -108,7 +111,11 @@ pub(super) fn run(args: &SubmitArgs, config: &Config, context: &Context) -> Resu
         params: params(args)?,
         deadline,
     };
-    let request = request(args, to.clone(), &job)?;
+    if !args.anyway {
+        offer::check(&to, args.kind.as_str(), config)?;
+    }
+    let from = from(args, config)?;
+    let request = request(args, &from, to.clone(), &job)?;
     let row = match runtime()?.block_on(control::ask(&config.store.path, &request)) {
         Ok(Answer::Queued { outbox, .. }) => outbox,
         other => return Err(not_done(other)),
@@ -144,7 +151,20 @@ fn say(sent: &Job, context: &Context) -> Result<(), Failure> {
     ])
 }
 
-fn request(args: &SubmitArgs, to: Address, job: &ExecuteAiJob) -> Result<Request, Failure> {
+/// Whose wallet asks. Where no runtime runs, that is said first: it makes wallets, too.
+fn from(args: &SubmitArgs, config: &Config) -> Result<Address, Failure> {
+    who::resolve_own(&args.wallet, config).or_else(|failure| {
+        runtime()?.block_on(control::reach(&config.store.path))?;
+        Err(failure)
+    })
+}
+
+fn request(
+    args: &SubmitArgs,
+    from: &Address,
+    to: Address,
+    job: &ExecuteAiJob,
+) -> Result<Request, Failure> {
     let command = KnownCommand::ExecuteAiJob(job.clone());
     let key = format!("task/{}/{}", random()?, args.kind);
     let ack = args.ack.map(|ack| send::Ack {
@@ -153,7 +173,7 @@ fn request(args: &SubmitArgs, to: Address, job: &ExecuteAiJob) -> Result<Request
         resends: ACK_RESENDS,
     });
     Ok(Request::Send {
-        from: args.wallet.clone(),
+        from: from.to_string(),
         message: Box::new(send::Request {
             // Past its deadline nobody needs to see it.
             expires_in_ms: args

@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 use rusqlite::Connection;
 
 use super::super::args::duration;
-use super::super::output::{Tone, printable};
+use super::super::output::{Tone, printable, printable_lines};
 use super::super::{Context, ExitCode, Failure};
 use super::job::{self, Job, JobState};
 use super::sealed::Opener;
@@ -159,7 +159,7 @@ fn tell(job: &Job, context: &Context) -> Result<(), Failure> {
                     result.sha256
                 ))?;
             }
-            out.line(printable(&result.text, usize::MAX))?;
+            out.line(printable_lines(&result.text, usize::MAX).trim_end_matches('\n'))?;
         }
     }
     if completed {

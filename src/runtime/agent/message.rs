@@ -49,7 +49,7 @@ impl Work {
         }
         let message = match self.read(due, plain).await? {
             Read::Whole(message) => Arc::new(*message),
-            Read::Nothing(reason) => return self.unacted(due, Vec::new(), reason, true).await,
+            Read::Nothing(reason) => return self.unacted(due, Vec::new(), Some(reason)).await,
             Read::NotNow(error) => {
                 return self
                     .fail(hosted, Subject::Message(due), "", Vec::new(), &error)
@@ -75,14 +75,12 @@ impl Work {
         let unacted = (!acted).then(|| "no behaviour takes it".to_owned());
         let mut left = accepting.into_iter().peekable();
         if left.peek().is_none() {
-            let reason = unacted.unwrap_or_default();
-            return self.unacted(due, watchers, reason, false).await;
+            return self.unacted(due, watchers, unacted).await;
         }
         while let Some(instance) = left.next() {
             let handled = left.peek().is_none().then(|| Handled {
                 watchers: watchers.clone(),
                 unacted: unacted.clone(),
-                note: None,
             });
             let state = self.state(&instance.name);
             let event = Event::Message(Arc::clone(&message));
@@ -284,21 +282,19 @@ impl Work {
         Ok(())
     }
 
-    /// No behaviour acts on a message.
+    /// No further behaviour acts on a message; `reason` says why none does at all.
     async fn unacted(
         &self,
         due: &DueMessage,
         watchers: Vec<String>,
-        reason: String,
-        noted: bool,
+        reason: Option<String>,
     ) -> Result<(), StoreError> {
-        if noted {
-            tracing::info!(reason, "nobody acts on the message");
+        if let Some(reason) = &reason {
+            tracing::debug!(reason, "nobody acts on the message");
         }
         let handled = Handled {
             watchers,
-            note: noted.then(|| reason.clone()),
-            unacted: Some(reason).filter(|reason| !reason.is_empty()),
+            unacted: reason,
         };
         let outcome = Outcome {
             handled: Some(handled),

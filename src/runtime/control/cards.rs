@@ -3,7 +3,7 @@
 use agentry_protocol::{Address, KnownCommand};
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, ControlLinks, not_hosted, refused};
+use super::{Answer, ControlLinks, not_hosted, not_sent, refused};
 use crate::runtime::Shared;
 use crate::runtime::directory::Registration;
 use crate::runtime::roster::{Hosted, Roster};
@@ -77,7 +77,7 @@ pub(super) async fn register(
     };
     let card = match wanted.registration(&hosted) {
         Ok(card) => card,
-        Err(reason) => return Ok(refused(reason)),
+        Err(reason) => return Ok(Answer::Invalid { reason }),
     };
     let agent = hosted.id;
     let register = Commit::Register {
@@ -130,6 +130,6 @@ pub(super) async fn withdraw(
             id: sent.id.map(|id| id.to_string()),
         }),
         Err(SendError::Store(error)) => Err(error),
-        Err(error) => Ok(refused(error.to_string())),
+        Err(error) => Ok(not_sent(&error)),
     }
 }

@@ -157,7 +157,7 @@ fn handle(
             "UPDATE inbox SET state = 'handled', reason = coalesce(rejected, ?3), settled_at = ?2
              WHERE id = ?1 RETURNING rejected",
         )?
-        .query_row(params![id.0, time(at), handled.note], |row| row.get(0))?;
+        .query_row(params![id.0, time(at), handled.unacted], |row| row.get(0))?;
     db.prepare_cached("DELETE FROM progress WHERE inbox = ?1")?
         .execute(params![id.0])?;
     let settlement = rejected

@@ -288,22 +288,17 @@ fn read_url(text: &str) -> Result<(String, String), NodeError> {
     Ok((base, shown))
 }
 
-/// What went wrong, down to its cause, without the URL (which may hold credentials).
+/// What went wrong: the innermost cause. What is around it only says that it happened in a request,
+/// which the reader knows, and may hold the URL with its credentials.
 fn reason(error: reqwest::Error) -> String {
     let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
+    let mut cause: &dyn std::error::Error = &error;
     // Causes nest a few levels deep; a bound costs nothing.
-    for _ in 0..8 {
-        let Some(inner) = cause else { break };
-        let words = inner.to_string();
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = inner.source();
+    for _ in 0..16 {
+        let Some(inner) = cause.source() else { break };
+        cause = inner;
     }
-    one_line(&text)
+    one_line(&cause.to_string())
 }
 
 /// A node's own words for a refusal: the `detail` of its JSON, else the body.

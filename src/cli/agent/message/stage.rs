@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use super::super::super::output::printable;
+use super::super::super::output::printable_lines;
+
+/// A new line, below what is said of a stage.
+const BELOW: &str = "\n          ";
 
 /// Something that has happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -33,7 +36,10 @@ impl Stage {
             format!("after {seconds:.2} s")
         };
         let transaction = self.transaction.as_deref().unwrap_or("-");
-        let detail = self.detail.as_deref().map(|text| printable(text, 500));
+        let detail = self
+            .detail
+            .as_deref()
+            .map(|text| printable_lines(text, 500));
         let stage = self.stage;
         let when = match (self.by, self.height) {
             ("node", _) => format!("by the node {after}"),
@@ -50,7 +56,11 @@ impl Stage {
         };
         if let Some(detail) = detail {
             line.push_str(": ");
-            line.push_str(&detail);
+            // A text of many lines begins on a line of its own.
+            if detail.contains('\n') {
+                line.push_str(BELOW);
+            }
+            line.push_str(&detail.replace('\n', BELOW));
         }
         if let Some(unproven) = self
             .authenticity
@@ -60,7 +70,7 @@ impl Stage {
             line.push_str(&format!(" ({unproven})"));
         }
         if stage == "answered" {
-            line.push_str("\n          ");
+            line.push_str(BELOW);
             line.push_str(transaction);
         }
         line

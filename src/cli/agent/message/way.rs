@@ -10,6 +10,7 @@ use agentry_protocol::{
 };
 use agentry_sdk::{Outgoing, Sealing};
 
+use super::super::super::who::Own;
 use super::super::super::{ExitCode, Failure};
 use super::super::client;
 use super::MessageArgs;
@@ -21,7 +22,7 @@ use crate::runtime::compose::{self, Author, Circumstances, ComposeError};
 use crate::runtime::control::{self, Answer, ControlError, Request};
 use crate::runtime::send::{self, Ack};
 use crate::store::{OutboxId, StoreError, open_for_reading, read};
-use crate::wallet::{PasswordSource, WalletStore};
+use crate::wallet::PasswordSource;
 
 /// A message that is on its way.
 #[derive(Debug)]
@@ -42,6 +43,7 @@ pub(super) fn payload(args: &MessageArgs) -> Json {
 /// Has a running runtime send it, if one hosts the wallet: its nonces are that runtime's business.
 pub(super) async fn through_runtime(
     args: &MessageArgs,
+    from: &Address,
     to: &Address,
     config: &Config,
 ) -> Result<Option<Sent>, Failure> {
@@ -49,7 +51,7 @@ pub(super) async fn through_runtime(
     getrandom::fill(&mut key)
         .map_err(|error| Failure::internal(format!("making a request's key: {error}")))?;
     let request = Request::Send {
-        from: args.wallet.clone(),
+        from: from.to_string(),
         message: Box::new(send::Request {
             amount: args.amount,
             thread: args.thread.clone(),
@@ -66,14 +68,11 @@ pub(super) async fn through_runtime(
     };
     let (row, id) = match control::ask(&config.store.path, &request).await {
         Ok(Answer::Queued { outbox, id, .. }) => (OutboxId(outbox), id),
-        // The wallet is another's: it is sent from here.
-        Ok(Answer::Refused { reason }) if reason.ends_with("is not hosted here") => {
-            return Ok(None);
-        }
+        // No runtime hosts the wallet: it is sent from here.
+        Ok(Answer::NotHosted { .. }) | Err(ControlError::NotRunning { .. }) => return Ok(None),
         Ok(Answer::Refused { reason }) => return Err(not_now(reason)),
-        Ok(_) => return Err(Failure::internal("the runtime answered something else")),
-        Err(ControlError::NotRunning { .. }) => return Ok(None),
-        Err(error) => return Err(Failure::new(ExitCode::Unavailable, error.to_string())),
+        Ok(answer) => return Err(answer.into()),
+        Err(error) => return Err(error.into()),
     };
     let watch = StoreWatch::new(&config.store.path, row, id.is_none())?;
     Ok(Some(Sent {
@@ -86,6 +85,7 @@ pub(super) async fn through_runtime(
 /// Signs it here and posts it.
 pub(super) async fn directly(
     args: &MessageArgs,
+    from: Own,
     to: &Address,
     config: &Config,
 ) -> Result<Sent, Failure> {
@@ -101,15 +101,21 @@ pub(super) async fn directly(
     let reader = client(&config.chain.rpc)?;
     let head = reader.head().await?;
     let height = head.map_or(BlockHeight(0), |head| head.height);
-    let wallet = WalletStore::from_config(&config.wallets).find(&args.wallet)?;
+    let own = from.wallet.ok_or_else(|| {
+        Failure::no_input(format!(
+            "the key of {} is not here: no keystore file or vault of {} has it, and no running \
+             runtime hosts it",
+            args.wallet, config.file
+        ))
+    })?;
     let password = PasswordSource {
         flag: args.password_file.clone(),
-        configured: config.wallets.password_file.clone(),
-        keystore_dir: config.wallets.keystore_dir.clone(),
+        configured: own.password_file,
+        keystore_dir: own.keystore_dir,
         prompt: std::io::stdin().is_terminal(),
     }
-    .password(&format!("wallet {}", args.wallet))?;
-    let unlocked = wallet.unlock(&password)?;
+    .password(&format!("wallet {}", own.wallet.info().name))?;
+    let unlocked = own.wallet.unlock(&password)?;
     let key = SigningKey::from_seed(&unlocked.seed);
     let now_ms = Clock::default().now_ms();
     let known = known_keys(to, now_ms, config)?;

@@ -1,0 +1,386 @@
+//! Whom a name or an address on the command line means. Every option that takes one asks here, so
+//! all of them take the same:
+//!
+//! | given | means |
+//! |---|---|
+//! | an address, in either form | itself; for an option that names one of our own wallets, that wallet, also by the other form of its address |
+//! | a name in agents.toml: a contact's, an agent's, a fleet agent's (`fleet/wallet`) | its address |
+//! | the name of a wallet of `[wallets]` | its address |
+//! | the name of an agent that the store remembers, though agents.toml names it no more | its address |
+//! | a name that exactly one agent has announced in the directory | that agent's address |
+//!
+//! Names of the directory count last: anybody may announce any name, and nobody can take one from
+//! the operator. A name that means several addresses is refused, and all of them are listed.
+
+use std::path::PathBuf;
+
+use agentry_protocol::{Address, PublicKey};
+use agentry_sdk::NameError;
+
+use super::Failure;
+use crate::config::{Config, did_you_mean};
+use crate::runtime::clock::Clock;
+use crate::store::{StoreError, list, open_for_reading, read};
+use crate::wallet::{Wallet, WalletError, WalletInfo, WalletStore};
+
+/// How many names a message lists.
+const LISTED: usize = 20;
+
+/// One of our own wallets.
+#[derive(Debug)]
+pub(super) struct Own {
+    /// Its address, where its file or the store says it.
+    pub(super) address: Option<Address>,
+    /// Its file; none of an agent whose wallet is gone.
+    pub(super) wallet: Option<OwnWallet>,
+}
+
+/// A wallet of ours, and where its password is.
+#[derive(Debug)]
+pub(super) struct OwnWallet {
+    pub(super) wallet: Wallet,
+    /// The password file that the configuration names for it.
+    pub(super) password_file: Option<PathBuf>,
+    /// Its folder, which may hold a `.password`.
+    pub(super) keystore_dir: Option<PathBuf>,
+}
+
+impl OwnWallet {
+    fn find(
+        store: &WalletStore,
+        name: &str,
+        password_file: Option<&PathBuf>,
+    ) -> Result<Self, WalletError> {
+        Ok(Self {
+            wallet: store.find(name)?,
+            password_file: password_file.cloned(),
+            keystore_dir: store.keystore_dir().map(ToOwned::to_owned),
+        })
+    }
+}
+
+/// Something of the operator's own that has a name.
+#[derive(Debug)]
+struct Local {
+    /// As `agent ponger`.
+    what: String,
+    address: Option<Address>,
+    wallet: Option<OwnWallet>,
+    /// Why there is no wallet, where there should be one.
+    missing: Option<WalletError>,
+    is_ours: bool,
+}
+
+/// The address that a name or an address means, whoever's it is.
+pub(super) fn resolve(text: &str, config: &Config) -> Result<Address, Failure> {
+    if let Some(address) = literal(text)? {
+        return Ok(address);
+    }
+    match local(text, config)? {
+        Some(local) => local.address(),
+        None => announced(text, config)?.ok_or_else(|| unknown(text, config)),
+    }
+}
+
+/// The address of one of our own wallets. Whether it is hosted is for the runtime, or the store, to
+/// say.
+pub(super) fn resolve_own(text: &str, config: &Config) -> Result<Address, Failure> {
+    let address = resolve(text, config)?;
+    // Reading all wallets for an address that the store knows would be for nothing.
+    if literal(text)?.is_none() || is_known(&address, config)? {
+        return Ok(address);
+    }
+    let own = wallet_at(&address, config)?;
+    Ok(own
+        .and_then(|own| own.wallet.info().address.clone())
+        .unwrap_or(address))
+}
+
+/// One of our own wallets, with its file.
+pub(super) fn own(text: &str, config: &Config) -> Result<Own, Failure> {
+    if literal(text)?.is_none() {
+        match local(text, config)? {
+            Some(Local {
+                what,
+                is_ours: false,
+                ..
+            }) => {
+                return Err(Failure::no_input(format!(
+                    "{text:?} is a {what}: nothing can be sent from it here, since its key is not here"
+                )));
+            }
+            Some(Local {
+                missing: Some(error),
+                address: None,
+                ..
+            }) => return Err(error.into()),
+            Some(local) => {
+                return Ok(Own {
+                    address: local.address,
+                    wallet: local.wallet,
+                });
+            }
+            None => {}
+        }
+    }
+    let address = match literal(text)? {
+        Some(address) => address,
+        None => announced(text, config)?.ok_or_else(|| unknown(text, config))?,
+    };
+    let wallet = wallet_at(&address, config)?;
+    let stated = wallet
+        .as_ref()
+        .and_then(|own| own.wallet.info().address.clone());
+    Ok(Own {
+        address: Some(stated.unwrap_or(address)),
+        wallet,
+    })
+}
+
+/// An address that was typed; none, if it is a name: none begins so.
+pub(super) fn literal(text: &str) -> Result<Option<Address>, Failure> {
+    let is_one = text
+        .get(..4)
+        .is_some_and(|start| start.eq_ignore_ascii_case("ait1"));
+    if !is_one {
+        return Ok(None);
+    }
+    text.parse()
+        .map(Some)
+        .map_err(|error| Failure::usage(format!("{text:?} is no address: {error}")))
+}
+
+impl Local {
+    fn of_wallet(what: String, found: Result<OwnWallet, WalletError>) -> Self {
+        let (wallet, missing) = match found {
+            Ok(wallet) => (Some(wallet), None),
+            Err(error) => (None, Some(error)),
+        };
+        Self {
+            what,
+            address: wallet
+                .as_ref()
+                .and_then(|own| own.wallet.info().address.clone()),
+            wallet,
+            missing,
+            is_ours: true,
+        }
+    }
+
+    fn address(self) -> Result<Address, Failure> {
+        match (self.address, self.missing) {
+            (Some(address), _) => Ok(address),
+            (None, Some(error)) => Err(error.into()),
+            (None, None) => Err(Failure::data(format!(
+                "the keystore of {} does not say its address; name the address instead",
+                self.what
+            ))),
+        }
+    }
+}
+
+/// What a name means among all that is the operator's own.
+fn local(text: &str, config: &Config) -> Result<Option<Local>, Failure> {
+    let mut found = Vec::new();
+    for contact in &config.contacts {
+        if contact.name.as_str() == text {
+            found.push(Local {
+                what: format!("contact {text}"),
+                address: Some(contact.address.clone()),
+                wallet: None,
+                missing: None,
+                is_ours: false,
+            });
+        }
+    }
+    let mut agent = agent(text, config);
+    if let Some(agent) = &mut agent
+        && agent.address.is_none()
+        && let [address] = remembered(text, config)?.as_slice()
+    {
+        agent.address = Some(address.clone());
+    }
+    let is_named = agent.is_some() || !found.is_empty();
+    found.extend(agent);
+    let store = WalletStore::from_config(&config.wallets);
+    let file = config.wallets.password_file.as_ref();
+    match OwnWallet::find(&store, text, file) {
+        Ok(wallet) => {
+            let what = format!("wallet {text}");
+            let mut wallet = Local::of_wallet(what, Ok(wallet));
+            // Its agent was hosted, so the store knows what the file does not say.
+            let of_agent = config.agents.iter().find(|agent| agent.wallet == text);
+            if let (None, Some(agent)) = (&wallet.address, of_agent)
+                && let [address] = remembered(&agent.name, config)?.as_slice()
+            {
+                wallet.address = Some(address.clone());
+            }
+            found.push(wallet);
+        }
+        // Something is called so, and cannot be used.
+        Err(error @ (WalletError::Damaged { .. } | WalletError::Ambiguous { .. })) if !is_named => {
+            return Err(error.into());
+        }
+        Err(_) => {}
+    }
+    if found.is_empty() {
+        for address in remembered(text, config)? {
+            found.push(Local {
+                what: format!("agent {text}, which {} names no more", config.file),
+                address: Some(address),
+                wallet: None,
+                missing: None,
+                is_ours: true,
+            });
+        }
+    }
+    one(text, found)
+}
+
+/// The agent of agents.toml that has this name.
+fn agent(text: &str, config: &Config) -> Option<Local> {
+    if let Some(agent) = config.agents.iter().find(|agent| agent.name == text) {
+        let store = WalletStore::from_config(&config.wallets);
+        let file = config.wallets.password_file.as_ref();
+        let found = OwnWallet::find(&store, &agent.wallet, file);
+        return Some(Local::of_wallet(format!("agent {text}"), found));
+    }
+    let (fleet, wallet) = text.split_once('/')?;
+    let fleet = config.fleets.iter().find(|one| one.name == fleet)?;
+    let file = fleet.password_file.as_ref();
+    let found = OwnWallet::find(&fleet.wallets.store(), wallet, file);
+    Some(Local::of_wallet(format!("agent {text}"), found))
+}
+
+/// All that a name means, if that is one address.
+fn one(text: &str, found: Vec<Local>) -> Result<Option<Local>, Failure> {
+    let mut addresses: Vec<&Address> = found
+        .iter()
+        .filter_map(|local| local.address.as_ref())
+        .collect();
+    addresses.sort();
+    addresses.dedup();
+    if addresses.len() > 1 {
+        let meanings: Vec<String> = found
+            .iter()
+            .filter_map(|local| Some(format!("{} is {}", local.what, local.address.as_ref()?)))
+            .collect();
+        return Err(Failure::data(format!(
+            "{text:?} means several addresses: {}; use the address",
+            meanings.join(", ")
+        )));
+    }
+    let mut found = found.into_iter();
+    let Some(mut first) = found.next() else {
+        return Ok(None);
+    };
+    for other in found {
+        first.address = first.address.or(other.address);
+        first.wallet = first.wallet.or(other.wallet);
+        first.is_ours |= other.is_ours;
+    }
+    Ok(Some(first))
+}
+
+/// The addresses of agents that had this name when they were last hosted. None, where there is no
+/// store yet.
+fn remembered(name: &str, config: &Config) -> Result<Vec<Address>, Failure> {
+    if !config.store.path.exists() {
+        return Ok(Vec::new());
+    }
+    let db = open_for_reading(&config.store.path)?;
+    let addresses = list::addresses_of(&db, name).map_err(StoreError::from)?;
+    Ok(addresses
+        .iter()
+        .filter_map(|address| Address::from_chain(address).ok())
+        .collect())
+}
+
+/// Whether the store knows an agent at this very address.
+fn is_known(address: &Address, config: &Config) -> Result<bool, Failure> {
+    if !config.store.path.exists() {
+        return Ok(false);
+    }
+    let db = open_for_reading(&config.store.path)?;
+    Ok(list::is_hosted(&db, address.as_str()).map_err(StoreError::from)?)
+}
+
+/// The address that has announced a name in a card that counts now. None, where there is no store
+/// yet.
+fn announced(name: &str, config: &Config) -> Result<Option<Address>, Failure> {
+    if !config.store.path.exists() {
+        return Ok(None);
+    }
+    let now_ms = Clock::default().now_ms();
+    let db = open_for_reading(&config.store.path)?;
+    let cards = read::cards_named(&db, name).map_err(StoreError::from)?;
+    let mut addresses: Vec<Address> = cards
+        .into_iter()
+        .map(|announced| announced.card)
+        .filter(|card| card.card.check_time(now_ms).is_ok())
+        .map(|card| card.address)
+        .collect();
+    match addresses.len() {
+        0 | 1 => Ok(addresses.pop()),
+        _ => {
+            let name = name.to_owned();
+            let error = NameError::Ambiguous { name, addresses };
+            Err(Failure::data(error.to_string()))
+        }
+    }
+}
+
+/// Our wallet at an address, in either of its forms.
+fn wallet_at(address: &Address, config: &Config) -> Result<Option<OwnWallet>, Failure> {
+    let store = WalletStore::from_config(&config.wallets);
+    if let Some(found) = in_store(address, &store, config.wallets.password_file.as_ref())? {
+        return Ok(Some(found));
+    }
+    for fleet in &config.fleets {
+        let file = fleet.password_file.as_ref();
+        if let Some(found) = in_store(address, &fleet.wallets.store(), file)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+fn in_store(
+    address: &Address,
+    store: &WalletStore,
+    password_file: Option<&PathBuf>,
+) -> Result<Option<OwnWallet>, Failure> {
+    let is_it = |info: &WalletInfo| {
+        info.address.as_ref() == Some(address)
+            || info
+                .public_key
+                .is_some_and(|key: PublicKey| address.matches(&key))
+    };
+    // One that is damaged hides no other.
+    let Some(info) = store.list()?.into_iter().flatten().find(is_it) else {
+        return Ok(None);
+    };
+    Ok(Some(OwnWallet::find(store, &info.name, password_file)?))
+}
+
+fn unknown(text: &str, config: &Config) -> Failure {
+    let agents = config.agents.iter().map(|agent| agent.name.as_str());
+    let contacts = config.contacts.iter().map(|contact| contact.name.as_str());
+    let names: Vec<&str> = agents.chain(contacts).collect();
+    let hint = did_you_mean(text, names.iter().copied());
+    let known = match names.len() {
+        0 => "none".to_owned(),
+        count if count > LISTED => format!(
+            "{} and {} more",
+            names.get(..LISTED).unwrap_or_default().join(", "),
+            count - LISTED
+        ),
+        _ => names.join(", "),
+    };
+    Failure::no_input(format!(
+        "{text:?} is neither an address (ait1…) nor an agent or contact of {}, which has \
+         {known}{hint}; nor is a wallet called so, nor an agent in the directory \
+         (`agentry agent list`)",
+        config.file
+    ))
+}
