@@ -202,6 +202,10 @@ impl Behaviour for Tasks {
         self.types.names().map(settings::capability).collect()
     }
 
+    fn known_senders(&self) -> Vec<String> {
+        self.allow.named()
+    }
+
     fn accepts(&self, message: &Message) -> bool {
         matches!(message.cmd(), Some(EXECUTE | CANCEL))
     }

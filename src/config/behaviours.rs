@@ -129,6 +129,7 @@ fn instance(
     Some(BehaviourInstance {
         name: name?,
         kind,
+        known_senders: behaviour.known_senders(),
         behaviour,
         written,
     })

@@ -261,6 +261,8 @@ pub struct BehaviourInstance {
     pub kind: String,
     /// The behaviour itself.
     pub behaviour: Arc<dyn AnyBehaviour>,
+    /// The senders that its settings name: addresses and names.
+    pub known_senders: Vec<String>,
     /// What it was made from.
     pub written: Written,
 }

@@ -7,7 +7,7 @@ use agentry_protocol::command::AckStatus;
 use agentry_protocol::{
     Authenticity, BlockHeight, KnownCommand, Payload, StoredTransaction, TransactionHash,
 };
-use agentry_sdk::{Answered, Event, Fate, Message, Settlement};
+use agentry_sdk::{Answered, Event, Fate, Message, Settlement, Standing};
 
 use super::ReplayError;
 use super::engine::{Asked, Engine};
@@ -60,6 +60,10 @@ impl Engine {
             authenticity,
         };
         let mut message = reading::plain(stored, place);
+        if authenticity == Authenticity::Verified {
+            // Shares do not apply here, as budgets do not.
+            message.standing = Standing::Known;
+        }
         let is_sealed = message.cmd() == Some("SEALED");
         let opened = if is_sealed && arrival.refused.is_none() {
             self.open(hosted, stored, authenticity).await?

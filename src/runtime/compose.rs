@@ -3,8 +3,7 @@
 use agentry_protocol::message::{self, ComposeError as WriteError};
 use agentry_protocol::sealing::{self, Binding, SealError};
 use agentry_protocol::{
-    Address, Authenticity, ChainId, EncryptionKey, Header, KnownCommand, MessageId, Payload,
-    PublicKey,
+    Address, ChainId, EncryptionKey, Header, KnownCommand, MessageId, Payload, PublicKey,
 };
 use agentry_sdk::{Message, Outgoing, Sealing};
 
@@ -146,8 +145,6 @@ pub fn compose(
         amount: outgoing.amount,
         message_id: header.and_then(|header| header.id),
         expires_at,
-        answers_unverified: answers
-            .is_some_and(|question| question.authenticity != Authenticity::Verified),
         receipt: receipt(outgoing, author.behaviour, answers.is_some()),
         ..Draft::new(
             circumstances.origin.to_owned(),
@@ -188,7 +185,7 @@ mod tests {
     use std::time::Duration;
 
     use agentry_protocol::{
-        AckRequest, BlockHeight, DecryptionKey, Envelope, Json, MessageDigest, Seed,
+        AckRequest, Authenticity, BlockHeight, DecryptionKey, Envelope, Json, MessageDigest, Seed,
         TransactionHash,
     };
 

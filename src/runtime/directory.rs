@@ -178,6 +178,20 @@ impl Directory {
             .map(|contact| contact.address.clone())
     }
 
+    /// Whether an address is a contact's.
+    pub fn is_contact(&self, address: &Address) -> bool {
+        self.contacts()
+            .iter()
+            .any(|contact| is_of(contact, address))
+    }
+
+    /// Whether an address, or its other form, has a card that counts at `now_ms`.
+    pub fn is_listed(&self, address: &Address, now_ms: u64) -> bool {
+        self.table()
+            .at(address)
+            .is_some_and(|card| card.card.check_time(now_ms).is_ok())
+    }
+
     /// The address of the one agent that has announced this name, in a card that counts at
     /// `now_ms`.
     ///

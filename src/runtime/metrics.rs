@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use agentry_sdk::Standing;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -10,7 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::store::rows::TaskState;
+use crate::store::rows::{Spent, TaskState};
 
 /// The bounds of the histograms, in seconds: from a local answer to a hung node.
 const SECONDS: [f64; 12] = [
@@ -21,6 +22,11 @@ const SECONDS: [f64; 12] = [
 struct Run {
     kind: String,
     outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SpentBy {
+    standing: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -53,6 +59,7 @@ pub struct Metrics {
     post_seconds: Histogram,
     reorganisations: Counter,
     budget_spent: Gauge,
+    budget_spent_by: Family<SpentBy, Gauge>,
     out_of_budget: Gauge,
     directory: Gauge,
     awake: Gauge,
@@ -172,6 +179,12 @@ impl Metrics {
             Unit::Seconds,
             post_seconds.clone(),
         );
+        let budget_spent_by = Family::default();
+        registry.register(
+            "budget_spent_by",
+            "what all agents have spent today (UTC) because of senders who are not known, in AIT",
+            budget_spent_by.clone(),
+        );
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::default();
             registry.register(name, help, gauge.clone());
@@ -226,6 +239,7 @@ impl Metrics {
             post_seconds,
             reorganisations,
             budget_spent,
+            budget_spent_by,
             out_of_budget,
             directory,
             awake,
@@ -377,9 +391,16 @@ impl Metrics {
     }
 
     /// What all agents have spent today.
-    pub(crate) fn budget_spent(&self, spent: u64) {
-        let spent = i64::try_from(spent).unwrap_or(i64::MAX);
-        self.budget_spent.set(spent);
+    pub(crate) fn budget_spent(&self, spent: &Spent) {
+        let ait = |spent| i64::try_from(spent).unwrap_or(i64::MAX);
+        self.budget_spent.set(ait(spent.all));
+        for standing in [Standing::Unverified, Standing::Stranger, Standing::Listed] {
+            let standing_label = SpentBy {
+                standing: standing.as_str(),
+            };
+            let sum = self.budget_spent_by.get_or_create(&standing_label);
+            sum.set(ait(spent.of(standing)));
+        }
     }
 
     /// Of how many agents transactions wait for a budget.

@@ -28,6 +28,7 @@
 //! | [`host`] | puts the actors together, and takes them apart when the process is asked to stop |
 //! | `judge` | what a transaction is to the hosted wallets, and who signed it |
 //! | [`directory`] | the cards and keys of other agents, from the chain |
+//! | [`standing`] | how well senders are known |
 //! | [`world`] | what behaviours can look up |
 //! | `reading` | what a transaction says as a message |
 //! | [`compose`] | making a transaction's payload of what is to be said: header, sealing |
@@ -59,6 +60,7 @@ pub mod roster;
 pub mod router;
 pub mod send;
 pub mod signer;
+pub mod standing;
 pub mod submitter;
 pub mod tasks;
 pub mod watcher;

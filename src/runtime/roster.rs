@@ -97,6 +97,17 @@ impl Roster {
         self.tables().by_address.get(address).cloned()
     }
 
+    /// Whether an address is a hosted wallet's, as it is configured or, where this key of its is
+    /// known, in the other form.
+    pub fn hosts(&self, address: &Address, key: Option<PublicKey>) -> bool {
+        let tables = self.tables();
+        let has = |address: &Address| tables.by_address.contains_key(address.as_str());
+        has(address)
+            || key.filter(|key| address.matches(key)).is_some_and(|key| {
+                has(&Address::from_public_key(&key)) || has(&Address::bech32_from_public_key(&key))
+            })
+    }
+
     /// The wallet of an agent's name.
     pub fn named(&self, name: &str) -> Option<Arc<Hosted>> {
         self.tables()

@@ -178,9 +178,7 @@ pub(super) fn apply(db: &Connection, commit: &Commit) -> Result<Receipt, StoreEr
             }
         }
         Commit::Hold { held } => receipt.changed = spending::hold(db, held)?,
-        Commit::Release { allowances, limit } => {
-            receipt.changed = spending::release(db, allowances, *limit)?;
-        }
+        Commit::Release { ids } => receipt.changed = spending::release(db, ids)?,
         Commit::Lapse { at } => outgoing::lapse(db, *at, &mut receipt)?,
         Commit::Post { id, result, at } => {
             receipt.changed = outgoing::post(db, *id, result, *at, &mut receipt)?;

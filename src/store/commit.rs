@@ -8,6 +8,7 @@ use agentry_sdk::{Authenticity, TaskOutput, TaskStart};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::cause::Cause;
 use super::rows::{
     AgentId, Charge, Draft, EventId, EventRef, InboxId, OpenTransaction, OutboxId, Prepared,
     ReceiptState, TaskId,
@@ -198,12 +199,10 @@ pub enum Commit {
         /// Which, and why.
         held: Vec<(OutboxId, String)>,
     },
-    /// Budgets suffice again: what waits for them has its turn, the oldest first.
+    /// Budgets suffice again for drafts that wait for them: they have their turn.
     Release {
-        /// What there is.
-        allowances: Vec<Allowance>,
-        /// At most so many of each agent's.
-        limit: u32,
+        /// Which.
+        ids: Vec<OutboxId>,
     },
     /// Queued transactions whose time is over are not sent any more.
     Lapse {
@@ -459,6 +458,8 @@ pub struct Outcome {
     pub attempts: u32,
     /// The behaviour, by its name in the agent; `None` where none accepts the message.
     pub behaviour: Option<String>,
+    /// Who brought it about: whose the timers and tasks are.
+    pub cause: Cause,
     /// What it sends, with the signed bytes where a nonce was free at once.
     pub sends: Vec<(Draft, Option<Prepared>)>,
     /// What it remembers (`Some`) and forgets (`None`).
@@ -487,6 +488,7 @@ impl Outcome {
             event,
             attempts,
             behaviour: None,
+            cause: Cause::Own,
             sends: Vec::new(),
             state: Vec::new(),
             timers: Vec::new(),
@@ -532,17 +534,6 @@ pub enum TaskEnd {
     },
     /// An operator or its submitter took it back.
     Canceled,
-}
-
-/// What is left of an agent's budget, in AIT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Allowance {
-    /// Whose.
-    pub agent: AgentId,
-    /// All of it.
-    pub left: u64,
-    /// Of it, what answers to senders who are not proven may cost.
-    pub left_unverified: u64,
 }
 
 /// What came of a POST.

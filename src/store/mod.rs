@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`commit`] | [`Commit`]: every durable change as one serialisable value, and its [`Receipt`] |
 //! | [`rows`] | the rows as the rest of the runtime sees them |
+//! | [`cause`] | who brought something about |
 //! | `apply` | the one place that carries a commit out |
 //! | `writer` | the writer's thread: group commit |
 //! | `readers` | the readers' threads |
@@ -17,6 +18,7 @@
 //! Readers have connections of their own and never wait for the writer (WAL).
 
 mod apply;
+pub mod cause;
 pub mod commit;
 pub mod list;
 mod meta;
@@ -35,6 +37,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+pub use cause::Cause;
 pub use commit::{Commit, Receipt};
 pub use rows::{AgentId, EventId, InboxId, OutboxId, TaskId};
 

@@ -26,6 +26,7 @@ use agentry_protocol::{Address, BlockHeight, Json, Limits, TransactionHash};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::cause::Cause;
 use super::meta;
 use super::number::{integer, natural};
 use super::rows::{AgentId, AgentRow, Charge, Draft, OpenTransaction, OutboxId, QueuedDraft};
@@ -36,7 +37,7 @@ pub use cards::{
 pub use dead::dead_letters;
 pub use due::{Due, Turn, agent_of, due, message_at};
 pub use origin::origin_of;
-pub use spending::{Spending, has_lapsed, holding, spending, spent};
+pub use spending::{Spending, has_lapsed, held, holding, spenders, spending, spent};
 pub use standing::{COUNTED_AT_MOST, standing};
 pub use talk::{Question, overdue, question, sent_message};
 pub use task::{
@@ -137,12 +138,20 @@ pub fn memory(db: &Connection, agent: AgentId) -> rusqlite::Result<Memory> {
 pub type Memory = HashMap<String, BTreeMap<String, serde_json::Value>>;
 
 const OPEN_COLUMNS: &str =
-    "id, agent, hash, nonce, amount, fee, since, budget_day, answers_unverified";
+    "id, agent, hash, nonce, amount, fee, since, budget_day, standing, sender";
 
 fn open_row(row: &Row<'_>) -> rusqlite::Result<OpenTransaction> {
     let agent = AgentId(row.get(1)?);
     let cost = natural(row.get(4)?).saturating_add(natural(row.get(5)?));
-    let unverified = row.get(8)?;
+    let charge = match row.get::<_, Option<i64>>(7)? {
+        None => None,
+        Some(day) => Some(Charge {
+            agent,
+            day: natural(day),
+            cost,
+            cause: Cause::read(row, 8)?,
+        }),
+    };
     Ok(OpenTransaction {
         id: OutboxId(row.get(0)?),
         agent,
@@ -150,12 +159,7 @@ fn open_row(row: &Row<'_>) -> rusqlite::Result<OpenTransaction> {
         nonce: row.get(3)?,
         cost,
         since: BlockHeight(row.get::<_, Option<i64>>(6)?.map_or(0, natural)),
-        charge: row.get::<_, Option<i64>>(7)?.map(|day| Charge {
-            agent,
-            day: natural(day),
-            cost,
-            unverified,
-        }),
+        charge,
     })
 }
 
@@ -231,7 +235,7 @@ pub fn queued(
 }
 
 const DRAFT_COLUMNS: &str =
-    "origin, recipient, amount, fee, payload, message_id, expires_at, answers_unverified";
+    "origin, recipient, amount, fee, payload, message_id, expires_at, standing, sender";
 
 /// The draft in [`DRAFT_COLUMNS`], of which the first is column `at`. Who wants to know of it is
 /// known to the store alone.
@@ -247,7 +251,7 @@ fn draft(row: &Row<'_>, at: usize) -> rusqlite::Result<Draft> {
         })?,
         message_id: id.and_then(|id| id.parse().ok()),
         expires_at: row.get::<_, Option<i64>>(at + 6)?.map(natural),
-        answers_unverified: row.get(at + 7)?,
+        cause: Cause::read(row, at + 7)?,
         receipt: None,
     })
 }

@@ -6,8 +6,10 @@ use agentry_protocol::command::AckStatus;
 use agentry_protocol::{
     Address, BlockHeight, Json, MessageDigest, MessageId, StoredTransaction, TransactionHash,
 };
-use agentry_sdk::Authenticity;
+use agentry_sdk::{Authenticity, Standing};
 use serde::{Deserialize, Serialize};
+
+use super::cause::Cause;
 
 macro_rules! row_id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -272,6 +274,8 @@ pub struct DueEvent {
     pub message: Option<DueMessage>,
     /// The task that it is about.
     pub task: Option<TaskRow>,
+    /// Who brought it about; of a settled message, its sender did.
+    pub cause: Cause,
     /// When it was due.
     pub due_at: u64,
     /// How many attempts have failed.
@@ -358,8 +362,8 @@ pub struct Draft {
     pub message_id: Option<MessageId>,
     /// When it stops to count (milliseconds since the epoch): then it is not signed any more.
     pub expires_at: Option<u64>,
-    /// Whether it answers a sender who is not proven: then a tenth of the budget pays for it.
-    pub answers_unverified: bool,
+    /// Who brought it about: whose share of the budget pays for it.
+    pub cause: Cause,
     /// Who wants to know what becomes of it.
     pub receipt: Option<ReceiptRequest>,
 }
@@ -375,7 +379,7 @@ impl Draft {
             payload,
             message_id: None,
             expires_at: None,
-            answers_unverified: false,
+            cause: Cause::Own,
             receipt: None,
         }
     }
@@ -412,7 +416,7 @@ pub const fn day_of(at_ms: u64) -> u64 {
 }
 
 /// What a day's budget has paid for a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Charge {
     /// Whose budget.
     pub agent: AgentId,
@@ -420,15 +424,8 @@ pub struct Charge {
     pub day: u64,
     /// Amount and fee, in AIT.
     pub cost: u64,
-    /// Whether the transaction answers a sender who is not proven.
-    pub unverified: bool,
-}
-
-impl Charge {
-    /// What of it counts against what answers to unproven senders may cost.
-    pub const fn unverified_cost(&self) -> u64 {
-        if self.unverified { self.cost } else { 0 }
-    }
+    /// Who brought the transaction about.
+    pub cause: Cause,
 }
 
 /// What an agent has spent on a day, in AIT.
@@ -436,8 +433,46 @@ impl Charge {
 pub struct Spent {
     /// All of it.
     pub all: u64,
-    /// Of it, what answers to unproven senders cost.
+    /// Of it, what verified senders have brought about who have a card in the directory.
+    pub listed: u64,
+    /// Of it, what verified senders have brought about of whom nothing else is known.
+    pub strangers: u64,
+    /// Of it, what unverified senders have brought about.
     pub unverified: u64,
+}
+
+impl Spent {
+    /// What all senders of this standing have brought about together; of known ones nothing is
+    /// summed up.
+    pub const fn of(&self, standing: Standing) -> u64 {
+        match standing {
+            Standing::Unverified => self.unverified,
+            Standing::Stranger => self.strangers,
+            Standing::Listed => self.listed,
+            Standing::Known => 0,
+        }
+    }
+
+    /// Something was paid for.
+    pub fn add(&mut self, cause: &Cause, cost: u64) {
+        self.change(cause, |sum| sum.saturating_add(cost));
+    }
+
+    /// Something was paid back.
+    pub fn subtract(&mut self, cause: &Cause, cost: u64) {
+        self.change(cause, |sum| sum.saturating_sub(cost));
+    }
+
+    fn change(&mut self, cause: &Cause, change: impl Fn(u64) -> u64) {
+        self.all = change(self.all);
+        let sum = match cause.standing() {
+            None | Some(Standing::Known) => return,
+            Some(Standing::Listed) => &mut self.listed,
+            Some(Standing::Stranger) => &mut self.strangers,
+            Some(Standing::Unverified) => &mut self.unverified,
+        };
+        *sum = change(*sum);
+    }
 }
 
 /// A row of the outbox, as the submitter follows it.
@@ -457,6 +492,21 @@ pub struct OpenTransaction {
     pub since: BlockHeight,
     /// What a budget has paid for it; nothing, where it was signed before there were budgets.
     pub charge: Option<Charge>,
+}
+
+/// A draft that waits for a budget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldDraft {
+    /// Its row.
+    pub id: OutboxId,
+    /// Who sends it.
+    pub agent: AgentId,
+    /// What it transfers, in AIT.
+    pub amount: u64,
+    /// What it pays, in AIT.
+    pub fee: u64,
+    /// Who brought it about.
+    pub cause: Cause,
 }
 
 /// A draft that waits for its nonce.

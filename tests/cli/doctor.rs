@@ -474,8 +474,8 @@ fn what_waits_and_was_given_up_is_named() {
     row("waiting");
     db.execute_batch(
         "INSERT INTO gap (height, reason, since) VALUES (7, 'r', 0);
-         INSERT INTO spending (agent, day, spent, unverified)
-         SELECT agent.id, unixepoch('now') / 86400 + days.value, 95, 0
+         INSERT INTO spending (agent, day, standing, sender, spent)
+         SELECT agent.id, unixepoch('now') / 86400 + days.value, 'own', '', 95
          FROM agent, json_each('[0, 1]') AS days;",
     )
     .unwrap();

@@ -199,7 +199,10 @@ fn every_queue_is_listed_and_narrowed_down() {
     let run = world.run(&["queue", "list", "--agent", "ponger"]);
     let text = &run.good().out;
     assert!(
-        text.contains("ponger has spent 10 of 200 AIT today, 0 of 20 on unverified messages"),
+        text.contains(
+            "ponger has spent 10 of 200 AIT today: 0 of 20 on unverified messages, 0 of 50 on \
+             strangers, 0 of 50 on listed senders"
+        ),
         "{text}"
     );
     let sender = address(9).to_string();

@@ -20,7 +20,7 @@ fn proven(key: PublicKey) -> Json {
 }
 
 /// Waits until no day is about to end: what is counted by day must be counted on one.
-async fn await_a_day() {
+pub(crate) async fn await_a_day() {
     let day = 24 * 60 * 60;
     while std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() % day >= day - 60 {
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;

@@ -8,6 +8,7 @@ mod conduct;
 mod confirmations;
 mod conversation;
 mod directory;
+mod fair;
 mod isolation;
 mod kinds;
 mod reload;

@@ -3,8 +3,11 @@
 use agentry::store::commit::{PostResult, QueueTarget, Step};
 use agentry::store::list::{self, Filter};
 use agentry::store::read::{self, Turn};
-use agentry::store::{AgentId, Commit, InboxId, OutboxId, Store, StoreError, open_for_reading};
+use agentry::store::{
+    AgentId, Cause, Commit, InboxId, OutboxId, Store, StoreError, open_for_reading,
+};
 use agentry_protocol::BlockHeight;
+use agentry_sdk::Standing;
 
 use super::{address, arrival, draft, observe, prepared};
 
@@ -139,11 +142,73 @@ async fn what_was_signed_before_there_were_budgets_costs_none() {
         at: 5,
     };
     let receipt = store.commit(retry).await.unwrap();
-    assert_eq!(receipt.reopened[0].charge.unwrap().cost, 15);
+    assert_eq!(receipt.reopened[0].charge.as_ref().unwrap().cost, 15);
     let queued = store
         .read(|db| read::queued(db, OutboxId(0), false, &[], 8))
         .await
         .unwrap();
     assert_eq!(queued.len(), 1);
-    assert!(!queued[0].draft.answers_unverified);
+    assert_eq!(queued[0].draft.cause, Cause::Own);
+}
+
+/// A store as version 2 left it.
+fn version_2() -> (tempfile::TempDir, std::path::PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("agentry.db");
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.execute_batch(include_str!("../../src/store/schema/v1.sql"))
+        .unwrap();
+    db.execute_batch(include_str!("../../src/store/schema/v2.sql"))
+        .unwrap();
+    let sql = include_str!("fixtures/v2.sql").replace("'AGENT'", &format!("'{}'", address(1)));
+    db.execute_batch(&sql.replace("'SENDER'", &format!("'{}'", address(9))))
+        .unwrap();
+    drop(db);
+    (dir, path)
+}
+
+#[tokio::test]
+async fn what_version_2_has_spent_and_begun_is_charged_to_whom_it_knew() {
+    let (_dir, path) = version_2();
+    let store = Store::open(&path).unwrap();
+    let spent = store
+        .read(|db| read::spent(db, AGENT, 20_000))
+        .await
+        .unwrap();
+    assert_eq!(
+        (spent.all, spent.unverified, spent.strangers, spent.listed),
+        (100, 10, 0, 0)
+    );
+    let spent = store
+        .read(|db| read::spent(db, AGENT, 20_001))
+        .await
+        .unwrap();
+    assert_eq!((spent.all, spent.unverified), (10, 10));
+    let held = store.read(|db| read::held(db, AGENT)).await.unwrap();
+    let causes: Vec<_> = held
+        .iter()
+        .map(|draft| (draft.id, draft.cause.clone()))
+        .collect();
+    assert_eq!(
+        causes,
+        [(OutboxId(1), Cause::Own), (OutboxId(2), Cause::Unverified)]
+    );
+    // What is paid back goes where it came from.
+    let result = PostResult::Failed {
+        reason: "no".to_owned(),
+    };
+    let (id, at) = (OutboxId(3), 5);
+    store.commit(Commit::Post { id, result, at }).await.unwrap();
+    let spent = store
+        .read(|db| read::spent(db, AGENT, 20_001))
+        .await
+        .unwrap();
+    assert_eq!((spent.all, spent.unverified), (0, 0));
+    let due = store
+        .read(|db| read::due(db, AGENT, 9_000, BlockHeight(9), &mut Turn::default(), 8))
+        .await
+        .unwrap();
+    let causes: Vec<_> = due.events.iter().map(|event| event.cause.clone()).collect();
+    let stranger = Cause::of(Standing::Stranger, &address(9));
+    assert_eq!(causes, [Cause::Own, stranger, Cause::Unverified]);
 }

@@ -2,23 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use agentry::store::commit::{Allowance, Observation, PostResult, QueueTarget, Step};
+use agentry::store::commit::{Observation, PostResult, QueueTarget, Step};
 use agentry::store::list::{self, Filter, OutboxItem};
 use agentry::store::rows::{DAY_MS, Draft, Prepared, Spent, day_of};
-use agentry::store::{AgentId, Commit, OutboxId, Store, read};
+use agentry::store::{AgentId, Cause, Commit, OutboxId, Store, read};
 use agentry_protocol::BlockHeight;
+use agentry_sdk::Standing;
 use proptest::prelude::*;
 
-use super::{draft, observe, prepared, store};
+use super::{address, draft, observe, prepared, store};
 
 const DAY: u64 = 20_000;
 const NOW: u64 = DAY * DAY_MS + 1;
 
 /// A draft that costs this much, fee included.
-fn costing(origin: &str, cost: u64, unverified: bool) -> Draft {
+fn costing(origin: &str, cost: u64, cause: Cause) -> Draft {
     Draft {
         amount: cost - 10,
-        answers_unverified: unverified,
+        cause,
         ..draft(origin, 9, "pong")
     }
 }
@@ -58,18 +59,27 @@ async fn rows(store: &Store) -> Vec<OutboxItem> {
         .unwrap()
 }
 
-const fn sum(all: u64, unverified: u64) -> Spent {
-    Spent { all, unverified }
+/// A verified sender.
+fn sender(standing: Standing, byte: u8) -> Cause {
+    Cause::of(standing, &address(byte))
+}
+
+fn sum(all: u64, unverified: u64) -> Spent {
+    Spent {
+        all,
+        unverified,
+        ..Spent::default()
+    }
 }
 
 #[tokio::test]
 async fn the_day_that_signs_pays_and_gets_back_what_fails() {
     let (_dir, store, agents) = store(2).await;
     let agent = agents[0];
-    let one = costing("control/1", 25, false);
+    let one = costing("control/1", 25, Cause::Own);
     let signed = paid(1, &one, 1, DAY);
     let id = send(&store, agent, one, Some(signed)).await;
-    let other = costing("control/2", 10, true);
+    let other = costing("control/2", 10, Cause::Unverified);
     let signed = paid(1, &other, 2, DAY);
     send(&store, agent, other, Some(signed)).await;
     assert_eq!(spent(&store, agent, DAY).await, sum(35, 10));
@@ -92,7 +102,7 @@ async fn the_day_that_signs_pays_and_gets_back_what_fails() {
         at: NOW + DAY_MS,
     };
     let receipt = store.commit(retry).await.unwrap();
-    assert_eq!(receipt.reopened[0].charge.unwrap().day, DAY + 1);
+    assert_eq!(receipt.reopened[0].charge.as_ref().unwrap().day, DAY + 1);
     assert_eq!(spent(&store, agent, DAY).await, sum(10, 10));
     assert_eq!(spent(&store, agent, DAY + 1).await, sum(25, 0));
 }
@@ -101,7 +111,7 @@ async fn the_day_that_signs_pays_and_gets_back_what_fails() {
 async fn a_draft_that_is_signed_anew_is_paid_for_once() {
     let (_dir, store, agents) = store(1).await;
     let agent = agents[0];
-    let one = costing("control/1", 10, false);
+    let one = costing("control/1", 10, Cause::Own);
     let id = send(&store, agent, one.clone(), Some(paid(1, &one, 1, DAY))).await;
     let renounce = Commit::Renounce {
         id,
@@ -124,7 +134,7 @@ async fn a_draft_that_is_signed_anew_is_paid_for_once() {
 async fn a_reorganisation_neither_pays_back_nor_pays_twice() {
     let (_dir, store, agents) = store(1).await;
     let agent = agents[0];
-    let one = costing("control/1", 10, false);
+    let one = costing("control/1", 10, Cause::Own);
     let signed = paid(1, &one, 1, DAY);
     send(&store, agent, one, Some(signed.clone())).await;
     let seen = Step::Sighting {
@@ -148,7 +158,7 @@ async fn a_reorganisation_neither_pays_back_nor_pays_twice() {
 async fn what_was_given_up_and_is_mined_all_the_same_is_paid_for() {
     let (_dir, store, agents) = store(1).await;
     let agent = agents[0];
-    let one = costing("control/1", 10, true);
+    let one = costing("control/1", 10, Cause::Unverified);
     let signed = paid(1, &one, 1, DAY);
     let id = send(&store, agent, one, Some(signed.clone())).await;
     let result = PostResult::Failed {
@@ -168,8 +178,8 @@ async fn what_was_given_up_and_is_mined_all_the_same_is_paid_for() {
         panic!("{:?}", receipt.recharged)
     };
     assert_eq!(
-        (charge.agent, charge.cost, charge.unverified),
-        (agent, 10, true)
+        (charge.agent, charge.cost, &charge.cause),
+        (agent, 10, &Cause::Unverified)
     );
     assert_eq!(spent(&store, agent, charge.day).await, sum(10, 10));
     assert_eq!(charge.day, day_of(1_000), "the day on which it was seen");
@@ -178,28 +188,31 @@ async fn what_was_given_up_and_is_mined_all_the_same_is_paid_for() {
 }
 
 #[tokio::test]
-async fn what_waits_for_a_budget_lets_the_others_pass_and_has_its_turn_in_order() {
+async fn what_waits_for_a_budget_lets_the_others_pass_and_senders_take_turns() {
     let (_dir, store, agents) = store(2).await;
     let agent = agents[0];
     let mut ids = Vec::new();
-    for (index, (cost, unverified)) in [
-        (50, false),
-        (20, true),
-        (20, false),
-        (10, true),
-        (40, false),
+    let (one, two) = (sender(Standing::Stranger, 8), sender(Standing::Known, 9));
+    for (index, cause) in [
+        &one,
+        &one,
+        &one,
+        &two,
+        &Cause::Unverified,
+        &two,
+        &Cause::Own,
     ]
     .into_iter()
     .enumerate()
     {
-        let draft = costing(&format!("control/{index}"), cost, unverified);
+        let draft = costing(&format!("control/{index}"), 20, cause.clone());
         ids.push(send(&store, agent, draft, None).await);
     }
     let other = send(&store, agents[1], draft("control/x", 9, "pong"), None).await;
     let held = ids.iter().map(|id| (*id, "waits".to_owned())).collect();
     assert_eq!(
         store.commit(Commit::Hold { held }).await.unwrap().changed,
-        5
+        7
     );
     let queued = async || {
         let page = store
@@ -216,34 +229,63 @@ async fn what_waits_for_a_budget_lets_the_others_pass_and_has_its_turn_in_order(
         (item.state.as_str(), item.reason.as_deref()),
         ("queued", Some("waits"))
     );
-    let release = |left, left_unverified, limit| Commit::Release {
-        allowances: vec![Allowance {
-            agent,
-            left,
-            left_unverified,
-        }],
-        limit,
-    };
-    // 50 does not fit; 20 and 40 do not fit together; of the answers to unproven senders the
-    // first that fits is the one for 10.
-    let receipt = store.commit(release(45, 15, 100)).await.unwrap();
-    assert_eq!(receipt.changed, 2);
-    assert_eq!(queued().await, [ids[2], ids[3], other]);
-    // Little by little.
-    let receipt = store.commit(release(1_000, 100, 1)).await.unwrap();
-    assert_eq!(receipt.changed, 2);
-    assert_eq!(queued().await, [ids[0], ids[1], ids[2], ids[3], other]);
-    let receipt = store.commit(release(1_000, 100, 1)).await.unwrap();
-    assert_eq!(receipt.changed, 1);
+    assert_eq!(
+        (item.standing.as_str(), item.brought_about_by.as_deref()),
+        ("stranger", Some(address(8).as_str()))
+    );
+    let waiting = store.read(move |db| read::held(db, agent)).await.unwrap();
+    // The oldest of each first, then the second oldest.
+    let order: Vec<_> = waiting.iter().map(|draft| draft.id).collect();
+    let turns = [3, 6, 0, 4, 5, 1, 2].map(|index| ids[index]);
+    assert_eq!(order, turns);
+    assert_eq!(waiting[0].cause, two);
+    assert_eq!((waiting[0].amount, waiting[0].fee), (10, 10));
+    let release = |ids: &[OutboxId]| Commit::Release { ids: ids.to_vec() };
+    let some = [ids[2], ids[3], other];
+    let receipt = store.commit(release(&some)).await.unwrap();
+    assert_eq!(receipt.changed, 2, "what does not wait is not released");
+    assert_eq!(queued().await, some);
+    store.commit(release(&ids)).await.unwrap();
     assert!(store.read(read::holding).await.unwrap().is_empty());
     assert!(rows(&store).await.iter().all(|item| item.reason.is_none()));
 }
 
 #[tokio::test]
+async fn however_many_wait_of_one_sender_each_sender_is_looked_at() {
+    let (_dir, store, agents) = store(1).await;
+    let agent = agents[0];
+    let mut held = Vec::new();
+    for index in 0..300 {
+        let cause = sender(Standing::Stranger, if index < 298 { 7 } else { 9 });
+        let draft = costing(&format!("control/{index}"), 20, cause);
+        held.push((send(&store, agent, draft, None).await, "waits".to_owned()));
+    }
+    store.commit(Commit::Hold { held }).await.unwrap();
+    let waiting = store.read(move |db| read::held(db, agent)).await.unwrap();
+    let of = |byte: u8| {
+        let cause = sender(Standing::Stranger, byte);
+        waiting.iter().filter(|draft| draft.cause == cause).count()
+    };
+    assert_eq!((of(7), of(9)), (64, 2));
+}
+
+#[tokio::test]
 async fn under_sequential_nonces_what_waits_for_a_budget_does_not_stop_what_does_not() {
     let (_dir, store, agents) = store(1).await;
-    let dear = send(&store, agents[0], costing("control/1", 500, false), None).await;
-    let cheap = send(&store, agents[0], costing("control/2", 10, false), None).await;
+    let dear = send(
+        &store,
+        agents[0],
+        costing("control/1", 500, Cause::Own),
+        None,
+    )
+    .await;
+    let cheap = send(
+        &store,
+        agents[0],
+        costing("control/2", 10, Cause::Own),
+        None,
+    )
+    .await;
     let held = vec![(dear, "waits".to_owned())];
     store.commit(Commit::Hold { held }).await.unwrap();
     let page = store
@@ -298,7 +340,7 @@ async fn a_draft_whose_time_is_over_is_given_up_wherever_it_waits() {
 /// Something that befalls one of a few transactions.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
-    Asked { signed: bool, unverified: bool },
+    Asked { signed: bool, cause: u8 },
     Signed,
     Failed,
     Renounced,
@@ -311,8 +353,8 @@ enum Fate {
 
 fn fates() -> impl Strategy<Value = Vec<(u8, u64, Fate)>> {
     let fate = prop_oneof![
-        3 => (any::<bool>(), any::<bool>())
-            .prop_map(|(signed, unverified)| Fate::Asked { signed, unverified }),
+        3 => (any::<bool>(), 0_u8..6)
+            .prop_map(|(signed, cause)| Fate::Asked { signed, cause }),
         2 => Just(Fate::Signed),
         2 => Just(Fate::Failed),
         1 => Just(Fate::Renounced),
@@ -325,26 +367,32 @@ fn fates() -> impl Strategy<Value = Vec<(u8, u64, Fate)>> {
     prop::collection::vec((0_u8..5, 0_u64..3, fate), 1..60)
 }
 
+/// One of a few causes.
+fn cause_of(number: u8) -> Cause {
+    match number {
+        0 => Cause::Own,
+        1 => Cause::Unverified,
+        2 => sender(Standing::Stranger, 8),
+        3 => sender(Standing::Stranger, 9),
+        4 => sender(Standing::Listed, 9),
+        _ => sender(Standing::Known, 8),
+    }
+}
+
 /// The change that a fate stands for, on the transaction of this number, on a day.
 fn change(agent: AgentId, number: u8, day: u64, fate: Fate) -> Commit {
     let at = day * DAY_MS + 1;
     let id = OutboxId(i64::from(number) + 1);
     let nonce = i64::from(number);
-    let plain = |unverified| {
-        costing(
-            &format!("control/{number}"),
-            10 + u64::from(number),
-            unverified,
-        )
-    };
-    let signed = paid(1, &plain(false), nonce, day);
+    let plain = |cause| costing(&format!("control/{number}"), 10 + u64::from(number), cause);
+    let signed = paid(1, &plain(Cause::Own), nonce, day);
     match fate {
         Fate::Asked {
             signed: at_once,
-            unverified,
+            cause,
         } => Commit::Send {
             agent,
-            draft: plain(unverified),
+            draft: plain(cause_of(cause)),
             prepared: at_once.then_some(signed),
             at,
         },
@@ -403,28 +451,30 @@ proptest! {
         runtime.block_on(async {
             let (_dir, store, agents) = store(1).await;
             for number in 0..5 {
-                let asked = Fate::Asked { signed: false, unverified: number % 2 == 0 };
+                let asked = Fate::Asked { signed: false, cause: number };
                 store.commit(change(agents[0], number, DAY, asked)).await.unwrap();
             }
             for (number, day, fate) in fates {
                 let commit = change(agents[0], number, DAY + day, fate);
                 store.commit(commit).await.unwrap();
-                let mut sums: BTreeMap<u64, Spent> = BTreeMap::new();
+                let mut sums: BTreeMap<(u64, String, Option<String>), u64> = BTreeMap::new();
                 for item in rows(&store).await {
                     let live = ["prepared", "accepted", "mined", "final"];
                     let signed = live.contains(&item.state.as_str());
                     prop_assert_eq!(item.budget_day.is_some(), signed, "{:?}", item);
                     let Some(day) = item.budget_day else { continue };
-                    let sum = sums.entry(day).or_default();
-                    let cost = item.amount + item.fee;
-                    sum.all += cost;
-                    sum.unverified += if item.answers_unverified { cost } else { 0 };
+                    let key = (day, item.standing, item.brought_about_by);
+                    *sums.entry(key).or_default() += item.amount + item.fee;
                 }
                 let known = store.read(|db| read::spending(db, 0)).await.unwrap();
-                let known: BTreeMap<u64, Spent> = known
+                let known: BTreeMap<_, u64> = known
                     .into_iter()
-                    .map(|(_, day, spent)| (day, spent))
-                    .filter(|(_, spent)| spent.all > 0)
+                    .filter(|(.., spent)| *spent > 0)
+                    .map(|(_, day, cause, spent)| {
+                        let standing = cause.standing().map_or("own", Standing::as_str);
+                        let sender = cause.sender().map(ToString::to_string);
+                        ((day, standing.to_owned(), sender), spent)
+                    })
                     .collect();
                 prop_assert_eq!(known, sums, "after {:?}", fate);
             }
@@ -438,7 +488,7 @@ async fn sums_that_no_column_holds_stay_at_the_most() {
     let (_dir, store, agents) = store(1).await;
     let most = i64::MAX.unsigned_abs();
     for index in 0..2 {
-        let dear = costing(&format!("control/{index}"), most, false);
+        let dear = costing(&format!("control/{index}"), most, Cause::Own);
         let signed = paid(1, &dear, index, DAY);
         send(&store, agents[0], dear, Some(signed)).await;
     }
@@ -451,7 +501,7 @@ async fn days_are_remembered_whatever_the_clock_said_once() {
     // Ten years ahead for a moment, and much is forgotten then.
     let days: Vec<u64> = (0..40).map(|day| DAY + day).chain([DAY + 3_650]).collect();
     for (nonce, day) in days.iter().enumerate() {
-        let one = costing(&format!("control/{nonce}"), 10, false);
+        let one = costing(&format!("control/{nonce}"), 10, Cause::Own);
         let signed = paid(1, &one, i64::try_from(nonce).unwrap(), *day);
         send(&store, agents[0], one, Some(signed)).await;
     }
@@ -461,7 +511,7 @@ async fn days_are_remembered_whatever_the_clock_said_once() {
     };
     store.commit(forget).await.unwrap();
     let known = store.read(|db| read::spending(db, 0)).await.unwrap();
-    let known: Vec<u64> = known.into_iter().map(|(_, day, _)| day).collect();
+    let known: Vec<u64> = known.into_iter().map(|(_, day, ..)| day).collect();
     assert_eq!(known, days[days.len() - 32..]);
     // What a forgotten day paid for is not paid back to a day that is not there.
     let result = PostResult::Failed {

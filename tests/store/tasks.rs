@@ -1,14 +1,17 @@
 //! Tasks: one end each, whatever happens in which order.
 
-use agentry::store::commit::{Handled, Outcome, Step, TaskEnd};
-use agentry::store::read::{self, Lane};
-use agentry::store::rows::{EventId, EventRef, TaskId, TaskRow, TaskState};
-use agentry::store::{AgentId, Commit, InboxId, Store};
-use agentry_sdk::{TaskOutput, TaskStart};
+use agentry::store::commit::{Handled, Outcome, Step, TaskEnd, TimerSetting};
+use agentry::store::read::{self, Lane, Turn};
+use agentry::store::rows::{
+    Draft, EventId, EventKind, EventRef, ReceiptRequest, TaskId, TaskRow, TaskState,
+};
+use agentry::store::{AgentId, Cause, Commit, InboxId, Store};
+use agentry_protocol::BlockHeight;
+use agentry_sdk::{Standing, TaskOutput, TaskStart};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{arrival, observe, store};
+use super::{address, arrival, draft, observe, prepared, store};
 
 /// A store with one agent and so many messages to it, in rows 1, 2, …
 async fn with_messages(count: usize) -> (tempfile::TempDir, Store, AgentId) {
@@ -227,6 +230,58 @@ async fn what_becomes_of_a_message_is_told_when_its_tasks_have_ended() {
             ("waiting", &expected)
         );
     }
+}
+
+#[tokio::test]
+async fn what_follows_from_a_message_has_its_sender_as_its_cause() {
+    let (_dir, store, agent) = with_messages(1).await;
+    let cause = Cause::of(Standing::Stranger, &address(9));
+    let asked = ReceiptRequest {
+        behaviour: Some("tasks".to_owned()),
+        label: Some("label".to_owned()),
+        wanted: None,
+        within_ms: 0,
+        resends: 0,
+    };
+    let sent = Draft {
+        cause: cause.clone(),
+        receipt: Some(asked),
+        ..draft("inbox/1/tasks/0", 9, "pong")
+    };
+    let signed = prepared(1, &sent, 1);
+    let timer = TimerSetting {
+        due_at: 2_500,
+        data: Value::Null,
+    };
+    let first = Outcome {
+        cause: cause.clone(),
+        sends: vec![(sent, Some(signed.clone()))],
+        timers: vec![("later".to_owned(), Some(timer))],
+        tasks: vec![task("a", "chat", None)],
+        ..outcome(1)
+    };
+    store.commit(Commit::Outcome(first)).await.unwrap();
+    let seen = Step::Sighting {
+        agent,
+        hash: signed.hash,
+        digest: None,
+        height: BlockHeight(8),
+        block_hash: None,
+    };
+    store.commit(observe(vec![seen])).await.unwrap();
+    store.commit(begin(1, 0)).await.unwrap();
+    store.commit(end(1, 1, completed("x"))).await.unwrap();
+    let due = store
+        .read(move |db| read::due(db, agent, 9_000, BlockHeight(9), &mut Turn::default(), 8))
+        .await
+        .unwrap();
+    let kinds: Vec<_> = due
+        .events
+        .iter()
+        .filter(|event| event.cause == cause)
+        .map(|event| event.kind)
+        .collect();
+    assert_eq!(kinds, [EventKind::Fate, EventKind::Timer, EventKind::Task]);
 }
 
 #[tokio::test]

@@ -54,6 +54,12 @@ impl Allow {
         Ok(rules)
     }
 
+    /// The senders that are named: `*` and a capability name nobody.
+    pub(super) fn named(&self) -> Vec<String> {
+        let addresses = self.addresses.iter().map(ToString::to_string);
+        addresses.chain(self.names.iter().cloned()).collect()
+    }
+
     /// Whether a rule allows the sender of a message, who must be proven.
     pub(super) fn allows(&self, message: &Message, context: &Context) -> bool {
         message.authenticity == Authenticity::Verified

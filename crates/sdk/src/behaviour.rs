@@ -63,6 +63,13 @@ pub trait Behaviour: fmt::Debug + Send + Sync + Sized + 'static {
         Vec::new()
     }
 
+    /// The senders that its settings name, as an `allow` list does: addresses, and names of
+    /// contacts, of agents of agents.toml, or of the directory. The operator has vouched for them,
+    /// so they are [known](crate::Standing::Known). Asked once, when the settings are read.
+    fn known_senders(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Whether it wants to see this message. Must be quick and must not depend on anything but
     /// the message.
     fn accepts(&self, message: &Message) -> bool;

@@ -28,6 +28,8 @@ pub trait AnyBehaviour: fmt::Debug + Send + Sync {
     fn commands(&self) -> Vec<String>;
     /// [`Behaviour::capabilities`].
     fn capabilities(&self) -> Vec<String>;
+    /// [`Behaviour::known_senders`].
+    fn known_senders(&self) -> Vec<String>;
     /// [`Behaviour::accepts`].
     fn accepts(&self, message: &Message) -> bool;
     /// [`Behaviour::watches`].
@@ -59,6 +61,10 @@ impl<B: Behaviour> AnyBehaviour for B {
 
     fn capabilities(&self) -> Vec<String> {
         Behaviour::capabilities(self)
+    }
+
+    fn known_senders(&self) -> Vec<String> {
+        Behaviour::known_senders(self)
     }
 
     fn accepts(&self, message: &Message) -> bool {

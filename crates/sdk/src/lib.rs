@@ -9,6 +9,7 @@
 //! | [`behaviour`] | the [`Behaviour`] trait and how a run may fail |
 //! | [`message`] | what a behaviour is shown of a message |
 //! | [`event`] | what else it is shown: timers, fates, settlements, news of tasks |
+//! | [`standing`] | how well an agent knows a sender, and what that sender may use |
 //! | [`effects`] | what it may ask for |
 //! | [`outgoing`] | a message that it sends |
 //! | [`task`] | work that takes long; executors |
@@ -81,6 +82,7 @@ pub mod event;
 pub mod message;
 pub mod outgoing;
 pub mod registry;
+pub mod standing;
 pub mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -94,6 +96,7 @@ pub use event::{Event, Fate, SentMessage, Settlement, TaskNews, TaskReport, Time
 pub use message::{Answered, Authenticity, Message};
 pub use outgoing::{Acknowledge, Addressed, Outgoing, Sealing};
 pub use registry::{BuildError, Registry, Setup};
+pub use standing::Standing;
 pub use task::{Desk, Executor, Task, TaskError, TaskLimits, TaskOutput, TaskStart};
 
 /// The types of the chain that messages and effects are made of.

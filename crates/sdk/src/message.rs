@@ -7,6 +7,8 @@ use agentry_protocol::{
     Number, Payload, TransactionHash,
 };
 
+use crate::Standing;
+
 /// A message that stands on the chain, addressed to the agent that is shown it.
 #[derive(Clone, Debug)]
 pub struct Message {
@@ -29,6 +31,8 @@ pub struct Message {
     pub header: Option<Header>,
     /// Whether the sender is proven.
     pub authenticity: Authenticity,
+    /// How well the agent knows the sender.
+    pub standing: Standing,
     /// Whether only the agent can read it.
     pub sealed: bool,
     /// The question that it answers: a message of the agent's to this sender. Set only where the
@@ -48,7 +52,8 @@ pub struct Answered {
 }
 
 impl Message {
-    /// A message as its transaction's payload has it: neither opened nor known as an answer.
+    /// A message as its transaction's payload has it: neither opened nor known as an answer, from
+    /// a sender of whom nothing is known but whether the signature was right.
     pub fn read(
         transaction: TransactionHash,
         digest: MessageDigest,
@@ -77,6 +82,7 @@ impl Message {
             payload: said,
             header,
             authenticity,
+            standing: Standing::unknown(authenticity),
             sealed: false,
             answers: None,
         }

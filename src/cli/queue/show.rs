@@ -96,14 +96,14 @@ fn transaction(item: &OutboxItem, context: &Context) -> Result<(), Failure> {
     if context.output.is_json() {
         return context.output.json(item);
     }
-    let paid = item.budget_day.map(|day| {
-        let part = if item.answers_unverified {
-            ", of the tenth for answers to unverified messages"
-        } else {
-            ""
-        };
-        format!("the budget of {}{part}", budget::name_of(day))
-    });
+    let paid = item
+        .budget_day
+        .map(|day| format!("the budget of {}", budget::name_of(day)));
+    let cause = match (&item.brought_about_by, item.standing.as_str()) {
+        (Some(sender), standing) => format!("{} ({standing})", printable(sender, 200)),
+        (None, "own") => "-".to_owned(),
+        (None, standing) => format!("{standing} senders"),
+    };
     let mut fields = vec![
         ("id", item.id.clone()),
         ("agent", item.agent.clone()),
@@ -116,6 +116,7 @@ fn transaction(item: &OutboxItem, context: &Context) -> Result<(), Failure> {
         ("message id", or_dash(item.message_id.as_deref())),
         ("sent again", or_dash(item.resend_of.as_deref())),
         ("asked for by", item.origin.clone()),
+        ("brought about by", cause),
         ("asked for", moment(item.created_at)),
         ("expires", or_dash(item.expires_at.map(moment))),
         ("transaction", or_dash(item.hash.as_deref())),

@@ -1,9 +1,11 @@
 //! `agentry queue stats`.
 
+use agentry_sdk::Standing;
 use clap::Args;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
+use super::super::output::printable;
 use super::super::{Context, Failure, who};
 use super::{ago, open, stored};
 use crate::config::Config;
@@ -126,13 +128,21 @@ fn with_budget(agent: &AgentStats, config: &Config) -> Value {
     value
 }
 
-/// The budget of an agent, what of it is for answers to unverified messages, and what is left.
+/// The budget of an agent, what of it senders may bring about who are not known, all of a kind
+/// together and one of them, and what is left.
 fn budget_of(agent: &str, spent: Spent, config: &Config) -> Value {
-    let budget = limit(agent, config);
+    let budget = limit(agent, config).map(|budget| budget.all);
+    let together = |standing: Standing| budget.map(|all| standing.of_all(all));
+    let one = |standing: Standing| budget.map(|all| standing.of_one(all));
     json!({
-        "daily": budget.map(|budget| budget.all),
-        "unverified": budget.map(Budget::unverified),
-        "left": budget.map(|budget| budget.left(spent).0),
+        "daily": budget,
+        "listed": together(Standing::Listed),
+        "strangers": together(Standing::Stranger),
+        "unverified": together(Standing::Unverified),
+        "one_known": one(Standing::Known),
+        "one_listed": one(Standing::Listed),
+        "one_stranger": one(Standing::Stranger),
+        "left": budget.map(|all| all.saturating_sub(spent.all)),
     })
 }
 
@@ -155,12 +165,17 @@ pub(super) fn spending(
         || format!("{} has spent {} AIT today", row.name, spent.all),
         |budget| {
             format!(
-                "{} has spent {} of {} AIT today, {} of {} on unverified messages",
+                "{} has spent {} of {} AIT today: {} of {} on unverified messages, {} of {} on \
+                 strangers, {} of {} on listed senders",
                 row.name,
                 spent.all,
                 budget.all,
                 spent.unverified,
-                budget.unverified()
+                Standing::Unverified.of_all(budget.all),
+                spent.strangers,
+                Standing::Stranger.of_all(budget.all),
+                spent.listed,
+                Standing::Listed.of_all(budget.all),
             )
         },
     );
@@ -182,10 +197,25 @@ fn fields(agent: &AgentStats, config: &Config, now_ms: u64) -> Vec<(&'static str
     let since = |at: Option<u64>| {
         at.map_or_else(|| "-".to_owned(), |at| format!("{} ago", ago(at, now_ms)))
     };
-    let tenth = limit(&agent.agent, config).map_or_else(
-        || format!("{} AIT", agent.spent.unverified),
-        |budget| format!("{} of {} AIT", agent.spent.unverified, budget.unverified()),
-    );
+    let budget = limit(&agent.agent, config);
+    let together = |standing: Standing| {
+        let spent = agent.spent.of(standing);
+        budget.map_or_else(
+            || format!("{spent} AIT"),
+            |budget| format!("{spent} of {} AIT", standing.of_all(budget.all)),
+        )
+    };
+    let most = agent.senders.first().map(|most| {
+        let of = budget.map_or_else(String::new, |budget| {
+            format!(" of {}", most.standing.of_one(budget.all))
+        });
+        format!(
+            "{}{of} AIT, {} ({})",
+            most.spent,
+            printable(&most.sender, 200),
+            most.standing.as_str()
+        )
+    });
     vec![
         ("agent", agent.agent.clone()),
         ("address", agent.address.clone()),
@@ -198,6 +228,9 @@ fn fields(agent: &AgentStats, config: &Config, now_ms: u64) -> Vec<(&'static str
         ("dead letters", agent.dead_letters.to_string()),
         ("forged", agent.forged.to_string()),
         ("spent today", spent(agent, config)),
-        ("of it, on unverified", tenth),
+        ("of it, on unverified", together(Standing::Unverified)),
+        ("of it, on strangers", together(Standing::Stranger)),
+        ("of it, on listed", together(Standing::Listed)),
+        ("most by one sender", most.unwrap_or_else(|| "-".to_owned())),
     ]
 }

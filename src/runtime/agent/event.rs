@@ -51,7 +51,7 @@ impl Work {
             return self.forget(due).await;
         };
         let message = match &due.message {
-            Some(message) => Some(Arc::new(self.read_again(message).await?)),
+            Some(message) => Some(Arc::new(self.read_again(hosted, message).await?)),
             None => None,
         };
         let Some(event) = self.event(hosted, due, message.as_ref()).await? else {

@@ -12,6 +12,7 @@ use crate::runtime::conduct::{Conduct, Shown};
 use crate::runtime::reading::{self, Place};
 use crate::runtime::roster::Hosted;
 use crate::runtime::signer::OpenSealed;
+use crate::runtime::standing::Standings;
 use crate::store::commit::{Handled, Outcome};
 use crate::store::rows::{DueMessage, EventRef};
 use crate::store::{Commit, OutboxId, StoreError, read};
@@ -39,7 +40,7 @@ impl Work {
         }
         let shared = self.shared.clone();
         let conduct = Conduct::new(&shared, hosted);
-        let plain = self.plain(due);
+        let plain = self.plain(hosted, due);
         if plain
             .header
             .as_ref()
@@ -170,15 +171,26 @@ impl Work {
         Ok(false)
     }
 
+    /// Who is known.
+    pub(super) fn standings(&self) -> Standings {
+        Standings {
+            roster: self.links.roster.clone(),
+            directory: self.shared.directory.clone(),
+        }
+    }
+
     /// The message as its transaction has it.
-    fn plain(&self, due: &DueMessage) -> Message {
+    fn plain(&self, hosted: &Hosted, due: &DueMessage) -> Message {
         let place = Place {
             hash: due.hash,
             digest: due.digest,
             height: due.height,
             authenticity: due.authenticity,
         };
-        reading::plain(&due.stored, place)
+        let mut message = reading::plain(&due.stored, place);
+        let now_ms = self.shared.clock.now_ms();
+        message.standing = self.standings().of(hosted, &message, now_ms);
+        message
     }
 
     /// Opens a message, and finds out what it answers.
@@ -230,10 +242,14 @@ impl Work {
 
     /// A message that an event is about, as its behaviours were shown it. What cannot be opened
     /// any more is shown closed.
-    pub(super) async fn read_again(&self, due: &DueMessage) -> Result<Message, StoreError> {
-        match self.read(due, self.plain(due)).await? {
+    pub(super) async fn read_again(
+        &self,
+        hosted: &Hosted,
+        due: &DueMessage,
+    ) -> Result<Message, StoreError> {
+        match self.read(due, self.plain(hosted, due)).await? {
             Read::Whole(message) => Ok(*message),
-            Read::Nothing(_) | Read::NotNow(_) => Ok(self.plain(due)),
+            Read::Nothing(_) | Read::NotNow(_) => Ok(self.plain(hosted, due)),
         }
     }
 

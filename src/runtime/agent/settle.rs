@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agentry_protocol::{Address, Authenticity};
+use agentry_protocol::Address;
 use agentry_sdk::{BehaviourError, Effect, Effects, Message, Outgoing};
 
 use super::{Work, backoff};
@@ -12,7 +12,7 @@ use crate::runtime::kill::{self, Point};
 use crate::runtime::roster::Hosted;
 use crate::store::commit::{Handled, Outcome, Receipt, TimerSetting};
 use crate::store::rows::{Draft, DueEvent, DueMessage, EventKind, EventRef, Prepared};
-use crate::store::{Commit, StoreError};
+use crate::store::{Cause, Commit, StoreError};
 
 /// What a behaviour was run for.
 #[derive(Clone, Copy, Debug)]
@@ -57,10 +57,10 @@ impl Work {
         let now = self.shared.clock.now_ms();
         let event = subject.event();
         let is_handled = handled.is_some();
-        let is_unproven =
-            message.is_some_and(|message| message.authenticity != Authenticity::Verified);
+        let cause = self.cause(hosted, subject, message, now);
         let mut outcome = Outcome {
             behaviour: Some(instance.name.clone()),
+            cause: cause.clone(),
             handled,
             ..Outcome::nothing(event, subject.attempts(), now)
         };
@@ -114,9 +114,8 @@ impl Work {
                 .await
             {
                 Ok(mut draft) => {
-                    // Whatever follows from the message of a sender who is not proven, answer or
-                    // not, is paid for from what is set aside for such.
-                    draft.answers_unverified |= is_unproven;
+                    // Whatever follows from a message, answer or not, its sender's share pays for.
+                    draft.cause = cause.clone();
                     drafts.push(draft);
                 }
                 Err(error) => return Ok(Err(error)),
@@ -146,6 +145,27 @@ impl Work {
                 .message_handled(self.shared.clock.now_ms());
         }
         Ok(Ok(true))
+    }
+
+    /// Who brought about what a behaviour is run for.
+    fn cause(
+        &self,
+        hosted: &Hosted,
+        subject: Subject<'_>,
+        message: Option<&Message>,
+        now_ms: u64,
+    ) -> Cause {
+        let of_message = |message: &Message| Cause::of(message.standing, &message.from);
+        match subject {
+            Subject::Message(_) => message.map(of_message).unwrap_or_default(),
+            Subject::Event(event) => match event.kind {
+                EventKind::Settled => message.map(of_message).unwrap_or_default(),
+                EventKind::Timer | EventKind::Fate | EventKind::Task => {
+                    self.standings().again(hosted, &event.cause, now_ms)
+                }
+                EventKind::Renewal => Cause::Own,
+            },
+        }
     }
 
     /// A draft of a message that a behaviour sends.

@@ -43,7 +43,7 @@ impl Handler<Allot> for Submitter {
                     charges.push(Some(charge));
                 }
                 None => {
-                    self.refund(charge);
+                    self.refund(&charge);
                     charges.push(None);
                 }
             }
@@ -59,7 +59,7 @@ impl Handler<Allot> for Submitter {
                     Ok(prepared) => submitter.reserve(charges, prepared),
                     Err(error) => {
                         for charge in charges.into_iter().flatten() {
-                            submitter.refund(charge);
+                            submitter.refund(&charge);
                         }
                         submitter.cannot_sign(agent, &error, ctx);
                         queue_all
@@ -89,7 +89,7 @@ impl Handler<Stored> for Submitter {
                     self.dispatch(stored.agent, row.id, prepared, paid, stored.span.clone());
                 }
                 // The store has it already, under other bytes, or took nothing.
-                _ => charge.into_iter().for_each(|charge| self.refund(charge)),
+                _ => charge.into_iter().for_each(|charge| self.refund(&charge)),
             }
         }
         self.pump(ctx);

@@ -256,7 +256,7 @@ impl Submitter {
                 hash: transaction.hash,
                 nonce: transaction.nonce,
                 cost: transaction.cost,
-                charge: transaction.charge,
+                charge: transaction.charge.clone(),
                 phase: Phase::Posted(self.posts_ended),
                 since: transaction.since,
                 stale_since: None,
@@ -392,7 +392,7 @@ impl Handler<ChainNews> for Submitter {
             self.follow(&transaction);
         }
         for charge in news.recharged {
-            self.ledger.paid(charge);
+            self.ledger.paid(&charge);
         }
         for (id, _) in news.mined {
             self.mined(id);
@@ -416,7 +416,7 @@ impl Handler<LookAtQueue> for Submitter {
     fn handle(&mut self, look: LookAtQueue, ctx: &mut Self::Context) {
         self.unsignable.clear();
         for transaction in look.reopened {
-            if let Some(charge) = transaction.charge {
+            if let Some(charge) = &transaction.charge {
                 self.ledger.paid(charge);
             }
             self.follow(&transaction);

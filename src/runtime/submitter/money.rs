@@ -5,11 +5,10 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::Submitter;
-use super::budget::{Admission, Budget};
-use super::refill::PAGE;
+use super::budget::{Admission, Budget, Cost, Short};
 use crate::runtime::router::WakeAgents;
-use crate::store::commit::{Allowance, PostResult};
-use crate::store::rows::{Charge, Draft, Prepared, Spent, day_of};
+use crate::store::commit::PostResult;
+use crate::store::rows::{Charge, Draft, HeldDraft, Prepared, day_of};
 use crate::store::{AgentId, Commit, OutboxId, Receipt, StoreError, read};
 
 /// How often the clock is looked at: so late at most does a day begin.
@@ -26,53 +25,42 @@ impl Submitter {
         })
     }
 
-    /// Pays for a draft out of its wallet's budget. The log says once a day that it does not
-    /// suffice.
+    /// Pays for a draft out of its wallet's budget. The log says once a day which part of it does
+    /// not suffice.
     pub(super) fn pay(&mut self, agent: AgentId, draft: &Draft, now_ms: u64) -> Admission {
-        let unverified = draft.answers_unverified;
         let Some(budget) = self.budget(agent) else {
             return Admission::Unknown;
         };
-        let admission = self
-            .ledger
-            .pay(agent, budget, draft.cost(), unverified, now_ms);
-        if let Admission::Spent(spent) = admission
-            && self.ledger.tell(agent, unverified, now_ms)
+        let cost = cost_of(draft);
+        let admission = self.ledger.pay(agent, budget, &draft.cause, cost, now_ms);
+        if let Admission::Short(short) = admission
+            && self.ledger.tell(agent, short.limit, now_ms)
         {
             let hosted = self.roster.get(agent);
             let name = hosted.as_ref().map(|hosted| hosted.config.name.as_str());
             tracing::warn!(
                 agent.name = name,
-                budget.daily = budget.all,
-                budget.spent = spent.all,
-                budget.spent_unverified = spent.unverified,
-                draft.cost = draft.cost(),
-                draft.answers_unverified = unverified,
-                "the day's budget does not suffice; what the agent would send waits"
+                reason = budget.reason(short, &draft.cause, cost, day_of(now_ms)),
+                "a part of the day's budget is used up; what the agent would send for it waits"
             );
         }
         admission
     }
 
-    /// Why a draft waits for which so much was spent already.
+    /// Why a draft waits for which the budget is too short.
     pub(super) fn reason(
         &self,
         agent: AgentId,
         draft: &Draft,
-        spent: Spent,
+        short: Short,
         now_ms: u64,
     ) -> String {
         let budget = self.budget(agent).unwrap_or(Budget { all: 0 });
-        budget.reason(
-            spent,
-            draft.cost(),
-            draft.answers_unverified,
-            day_of(now_ms),
-        )
+        budget.reason(short, &draft.cause, cost_of(draft), day_of(now_ms))
     }
 
     /// What was paid for is not sent. What waits for that budget may have its turn.
-    pub(super) fn refund(&mut self, charge: Charge) {
+    pub(super) fn refund(&mut self, charge: &Charge) {
         self.ledger.refund(charge);
         if self.holding.contains(&charge.agent) {
             self.refill.release_later();
@@ -92,7 +80,7 @@ impl Submitter {
             .map(|charge| {
                 let charge = charge?;
                 let Some(one) = prepared.next() else {
-                    self.refund(charge);
+                    self.refund(&charge);
                     return None;
                 };
                 self.reserved.insert(one.digest, charge);
@@ -103,29 +91,71 @@ impl Submitter {
 
     /// Has drafts their turn again that wait for a budget which suffices by now.
     pub(super) fn release(&mut self, ctx: &mut Context<Self>) {
-        let now = self.shared.clock.now_ms();
-        let today = day_of(now);
-        let allowances: Vec<Allowance> = self
+        let today = day_of(self.shared.clock.now_ms());
+        let agents: Vec<AgentId> = self
             .holding
             .iter()
-            .filter_map(|agent| {
-                let spent = self.ledger.spent(*agent, today);
-                let (left, left_unverified) = self.budget(*agent)?.left(spent);
-                (left > 0).then_some(Allowance {
-                    agent: *agent,
-                    left,
-                    left_unverified,
-                })
+            .copied()
+            .filter(|agent| {
+                let spent = self.ledger.spent(*agent, today).all;
+                self.budget(*agent).is_some_and(|budget| spent < budget.all)
             })
             .collect();
-        if allowances.is_empty() {
+        if agents.is_empty() {
             return self.released(0, ctx);
         }
         let store = self.shared.store.clone();
-        let limit = u32::try_from(PAGE).unwrap_or(u32::MAX);
+        let read = async move {
+            store
+                .read(move |db| {
+                    let mut held = Vec::new();
+                    for agent in agents {
+                        held.extend(read::held(db, agent)?);
+                    }
+                    Ok(held)
+                })
+                .await
+        };
+        ctx.spawn(
+            read.into_actor(self)
+                .map(|held, submitter, ctx| match held {
+                    Ok(held) => submitter.release_these(held, ctx),
+                    Err(error) => submitter.refill_failed(&error, ctx),
+                }),
+        );
+    }
+
+    /// Has those of these drafts their turn again that can be paid for now.
+    fn release_these(&mut self, held: Vec<HeldDraft>, ctx: &mut Context<Self>) {
+        let now = self.shared.clock.now_ms();
+        let mut ids = Vec::new();
+        let mut charges = Vec::new();
+        // They are paid for when they are signed. Here it is only tried what would be.
+        for draft in held {
+            let Some(budget) = self.budget(draft.agent) else {
+                continue;
+            };
+            let cost = Cost {
+                amount: draft.amount,
+                fee: draft.fee,
+            };
+            let admission = self
+                .ledger
+                .pay(draft.agent, budget, &draft.cause, cost, now);
+            if let Admission::Paid(charge) = admission {
+                charges.push(charge);
+                ids.push(draft.id);
+            }
+        }
+        for charge in charges {
+            self.ledger.refund(&charge);
+        }
+        if ids.is_empty() {
+            return self.released(0, ctx);
+        }
+        let store = self.shared.store.clone();
         let run = async move {
-            let commit = Commit::Release { allowances, limit };
-            let receipt = store.commit(commit).await?;
+            let receipt = store.commit(Commit::Release { ids }).await?;
             let holding = store.read(read::holding).await?;
             Ok::<_, StoreError>((receipt.changed, holding))
         };
@@ -158,7 +188,7 @@ impl Submitter {
                 submitter.ledger.tidy(now);
             }
             let metrics = &submitter.shared.metrics;
-            metrics.budget_spent(submitter.ledger.total(today));
+            metrics.budget_spent(&submitter.ledger.total(today));
             metrics.agents_out_of_budget(submitter.holding.len());
             looks = looks.wrapping_add(1);
             if looks.is_multiple_of(LAPSE_EVERY) {
@@ -222,7 +252,7 @@ impl Submitter {
                 Ok(receipt) => {
                     // As the store does: it was mined meanwhile, where nothing was changed.
                     if let Some(charge) = refund.filter(|_| receipt.changed > 0) {
-                        submitter.refund(charge);
+                        submitter.refund(&charge);
                         submitter.start_refill(ctx);
                     }
                     submitter.wake(receipt, ctx);
@@ -247,5 +277,13 @@ impl Submitter {
                 .into_actor(self)
                 .map(|_, _, _| ()),
         );
+    }
+}
+
+/// What a draft costs.
+const fn cost_of(draft: &Draft) -> Cost {
+    Cost {
+        amount: draft.amount,
+        fee: draft.fee,
     }
 }

@@ -182,7 +182,7 @@ impl Submitter {
                     "the node refuses the transaction; it failed (agentry queue show outbox/{id})"
                 );
                 submitter.shared.metrics.failed();
-                let charge = open.charge;
+                let charge = open.charge.clone();
                 submitter.give_up(id, charge, reason, ctx);
                 submitter.remove(id);
             }

@@ -194,8 +194,8 @@ impl Submitter {
             }
             match self.pay(queued.agent, &queued.draft, now) {
                 Admission::Paid(charge) => paid.push((queued, charge)),
-                Admission::Spent(spent) => {
-                    let reason = self.reason(queued.agent, &queued.draft, spent, now);
+                Admission::Short(short) => {
+                    let reason = self.reason(queued.agent, &queued.draft, short, now);
                     self.holding.insert(queued.agent);
                     held.push((queued.id, reason));
                 }
@@ -234,7 +234,7 @@ impl Submitter {
             let hosted = self.roster.get(queued.agent);
             match hosted.filter(|_| !busy.contains(&queued.agent) && asked.insert(queued.agent)) {
                 Some(hosted) => asks.push((queued, charge, hosted.address.clone())),
-                None => self.refund(charge),
+                None => self.refund(&charge),
             }
         }
         let (node, store) = (self.settings.node.clone(), self.shared.store.clone());
@@ -260,7 +260,7 @@ impl Submitter {
                 submitter.refill_later(PAUSE, ctx);
             }
             for charge in unasked {
-                submitter.refund(charge);
+                submitter.refund(&charge);
             }
             submitter.prepare(work, held, ctx);
         }));
@@ -277,7 +277,7 @@ impl Submitter {
         let mut by_agent: HashMap<AgentId, Vec<Work>> = HashMap::new();
         for (queued, charge, nonce) in work {
             let Some(transaction) = self.transaction(queued.agent, queued.draft, nonce) else {
-                self.refund(charge);
+                self.refund(&charge);
                 continue;
             };
             by_agent.entry(queued.agent).or_default().push(Work {
@@ -335,7 +335,7 @@ impl Submitter {
                 .map(|(signed, failed, stored, held), submitter, ctx| {
                     for (agent, charges, error) in failed {
                         for charge in charges {
-                            submitter.refund(charge);
+                            submitter.refund(&charge);
                         }
                         submitter.cannot_sign(agent, &error, ctx);
                     }
@@ -343,7 +343,7 @@ impl Submitter {
                         Ok(rows) => rows,
                         Err(error) => {
                             for (_, charge, _) in signed {
-                                submitter.refund(charge);
+                                submitter.refund(&charge);
                             }
                             return submitter.refill_failed(&error, ctx);
                         }
@@ -351,13 +351,14 @@ impl Submitter {
                     for ((id, charge, prepared), row) in signed.into_iter().zip(rows) {
                         if !row.fresh {
                             // An operator dropped it meanwhile, or its time was over.
-                            submitter.refund(charge);
+                            submitter.refund(&charge);
                             continue;
                         }
                         let span =
                             tracing::info_span!("outgoing", transaction.hash = %prepared.hash);
-                        let paid = (charge.cost, Some(charge));
-                        submitter.dispatch(charge.agent, id, prepared, paid, span);
+                        let (agent, cost) = (charge.agent, charge.cost);
+                        let paid = (cost, Some(charge));
+                        submitter.dispatch(agent, id, prepared, paid, span);
                     }
                     if let Err(error) = held {
                         return submitter.refill_failed(&error, ctx);

@@ -221,7 +221,7 @@ impl Submitter {
         let commit = async move { store.commit(Commit::Renounce { id, reason }).await };
         ctx.spawn(commit.into_actor(self).map(move |done, submitter, ctx| {
             match (done, open.charge) {
-                (Ok(receipt), Some(charge)) if receipt.changed > 0 => submitter.refund(charge),
+                (Ok(receipt), Some(charge)) if receipt.changed > 0 => submitter.refund(&charge),
                 (Ok(_), _) => {}
                 (Err(error), _) => tracing::error!(%error, "storing that a nonce was spent"),
             }

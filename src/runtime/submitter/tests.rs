@@ -24,7 +24,7 @@ use crate::runtime::{Confirmed, Spans};
 use crate::store::commit::HostedAgent;
 use crate::store::list::{self, Filter, OutboxItem};
 use crate::store::rows::{DAY_MS, ReceiptRequest, Spent};
-use crate::store::{Commit, Store};
+use crate::store::{Cause, Commit, Store};
 
 /// How long something may take that happens at once.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -190,9 +190,9 @@ impl Stage {
     }
 
     /// A draft of an agent's, to itself.
-    fn draft(&self, agent: AgentId, origin: &str, unverified: bool) -> Draft {
+    fn draft(&self, agent: AgentId, origin: &str, cause: Cause) -> Draft {
         Draft {
-            answers_unverified: unverified,
+            cause,
             ..Draft::new(origin.to_owned(), address(agent), 10, Json::string(origin))
         }
     }
@@ -300,14 +300,14 @@ fn past_the_budget_drafts_wait_for_the_next_day_and_delay_nobody() {
         let stage = usual(&[25, 1_000]).await;
         let submitter = stage.submitter().await;
         for index in 0..4 {
-            let draft = stage.draft(ONE, &format!("one/{index}"), false);
+            let draft = stage.draft(ONE, &format!("one/{index}"), Cause::Own);
             stage.send(&submitter, ONE, draft).await;
         }
         stage.until(&["accepted", "accepted", "held", "held"]).await;
         let reason = stage.rows().await[2].reason.clone().unwrap();
         assert!(reason.contains("20 of 25"), "{reason}");
         // Another wallet's go on, and at once: nothing waits that is not held.
-        at_once(&submitter, TWO, stage.draft(TWO, "two/0", false)).await;
+        at_once(&submitter, TWO, stage.draft(TWO, "two/0", Cause::Own)).await;
         assert_eq!(stage.spent(ONE).await.all, 20);
 
         stage.shift_days(1);
@@ -315,7 +315,7 @@ fn past_the_budget_drafts_wait_for_the_next_day_and_delay_nobody() {
         assert_eq!(stage.spent(ONE).await.all, 20);
         // The clock steps back: that day's budget is spent, and stays so.
         stage.shift_days(-1);
-        let draft = stage.draft(ONE, "one/4", false);
+        let draft = stage.draft(ONE, "one/4", Cause::Own);
         stage.send(&submitter, ONE, draft).await;
         stage
             .until(&["accepted", "accepted", "accepted", "accepted", "held"])
@@ -330,12 +330,12 @@ fn answers_to_unverified_messages_cost_a_tenth_and_hold_up_nothing() {
         let stage = usual(&[200]).await;
         let submitter = stage.submitter().await;
         for index in 0..4 {
-            let draft = stage.draft(ONE, &format!("unproven/{index}"), true);
+            let draft = stage.draft(ONE, &format!("unproven/{index}"), Cause::Unverified);
             stage.send(&submitter, ONE, draft).await;
         }
         stage.until(&["accepted", "accepted", "held", "held"]).await;
         for index in 0..18 {
-            let draft = stage.draft(ONE, &format!("proven/{index}"), false);
+            let draft = stage.draft(ONE, &format!("proven/{index}"), Cause::Own);
             stage.send(&submitter, ONE, draft).await;
         }
         let mut wanted = vec!["accepted", "accepted", "held", "held"];
@@ -344,9 +344,10 @@ fn answers_to_unverified_messages_cost_a_tenth_and_hold_up_nothing() {
         let spent = Spent {
             all: 200,
             unverified: 20,
+            ..Spent::default()
         };
         assert_eq!(stage.spent(ONE).await, spent);
-        let draft = stage.draft(ONE, "proven/18", false);
+        let draft = stage.draft(ONE, "proven/18", Cause::Own);
         stage.send(&submitter, ONE, draft).await;
         wanted.push("held");
         stage.until(&wanted).await;
@@ -359,13 +360,13 @@ fn a_restart_neither_forgets_nor_repeats_what_was_spent() {
         let stage = usual(&[20]).await;
         let submitter = stage.submitter().await;
         for index in 0..3 {
-            let draft = stage.draft(ONE, &format!("one/{index}"), false);
+            let draft = stage.draft(ONE, &format!("one/{index}"), Cause::Own);
             stage.send(&submitter, ONE, draft).await;
         }
         stage.until(&["accepted", "accepted", "held"]).await;
         drop(submitter);
         let submitter = stage.submitter().await;
-        let draft = stage.draft(ONE, "one/3", false);
+        let draft = stage.draft(ONE, "one/3", Cause::Own);
         stage.send(&submitter, ONE, draft).await;
         stage.until(&["accepted", "accepted", "held", "held"]).await;
         // The operator gives it more: one of the two can be paid for.
@@ -385,7 +386,7 @@ fn many_that_waited_go_on_little_by_little() {
         let submitter = stage.submitter().await;
         let count = 3 * refill::PAGE;
         for index in 0..count {
-            let draft = stage.draft(ONE, &format!("one/{index}"), false);
+            let draft = stage.draft(ONE, &format!("one/{index}"), Cause::Own);
             stage.send(&submitter, ONE, draft).await;
         }
         let mut wanted = vec!["accepted"];
@@ -410,7 +411,7 @@ fn what_is_not_stored_or_fails_is_paid_back() {
         let agent = ONE;
         let dear = || Draft {
             fee: 20,
-            ..stage.draft(ONE, "dear", false)
+            ..stage.draft(ONE, "dear", Cause::Own)
         };
         let allot = async || {
             let drafts = vec![dear()];
@@ -447,11 +448,11 @@ fn what_is_not_stored_or_fails_is_paid_back() {
                 within_ms: 0,
                 resends: 0,
             }),
-            ..stage.draft(ONE, "cheap/0", false)
+            ..stage.draft(ONE, "cheap/0", Cause::Own)
         };
         stage.send(&submitter, ONE, asked).await;
         for index in 1..5 {
-            let cheap = stage.draft(ONE, &format!("cheap/{index}"), false);
+            let cheap = stage.draft(ONE, &format!("cheap/{index}"), Cause::Own);
             stage.send(&submitter, ONE, cheap).await;
         }
         stage.until(&["failed"; 5]).await;
@@ -475,17 +476,17 @@ fn a_draft_whose_time_is_over_is_not_sent() {
         let now = stage.shared.clock.now_ms();
         let over = Draft {
             expires_at: Some(now - 1),
-            ..stage.draft(ONE, "over", false)
+            ..stage.draft(ONE, "over", Cause::Own)
         };
         stage.send(&submitter, ONE, over).await;
         stage.until(&["failed"]).await;
-        let draft = stage.draft(ONE, "in time", false);
+        let draft = stage.draft(ONE, "in time", Cause::Own);
         stage.send(&submitter, ONE, draft).await;
         stage.until(&["failed", "accepted"]).await;
         // Held, and then its time is over; nobody pays for it on the next day.
         let soon = Draft {
             expires_at: Some(stage.shared.clock.now_ms() + 60_000),
-            ..stage.draft(ONE, "soon", false)
+            ..stage.draft(ONE, "soon", Cause::Own)
         };
         stage.send(&submitter, ONE, soon).await;
         stage.until(&["failed", "accepted", "held"]).await;
@@ -506,12 +507,12 @@ fn under_sequential_nonces_the_budget_holds_too() {
         let submitter = stage.submitter().await;
         let dear = Draft {
             fee: 50,
-            ..stage.draft(ONE, "dear", false)
+            ..stage.draft(ONE, "dear", Cause::Own)
         };
         stage.send(&submitter, ONE, dear).await;
-        let cheap = stage.draft(ONE, "cheap", false);
+        let cheap = stage.draft(ONE, "cheap", Cause::Own);
         stage.send(&submitter, ONE, cheap).await;
-        let other = stage.draft(TWO, "other", false);
+        let other = stage.draft(TWO, "other", Cause::Own);
         stage.send(&submitter, TWO, other).await;
         stage.until(&["held", "accepted", "accepted"]).await;
         let reason = stage.rows().await[0].reason.clone().unwrap();
@@ -526,7 +527,7 @@ fn a_draft_that_is_dropped_while_it_waits_is_not_paid_for() {
         let stage = usual(&[0]).await;
         let submitter = stage.submitter().await;
         let id = stage
-            .send(&submitter, ONE, stage.draft(ONE, "one", false))
+            .send(&submitter, ONE, stage.draft(ONE, "one", Cause::Own))
             .await;
         stage.until(&["held"]).await;
         let drop = Commit::Drop {
@@ -537,7 +538,7 @@ fn a_draft_that_is_dropped_while_it_waits_is_not_paid_for() {
         stage.allow(&[100]);
         submitter.send(LookAtQueue::default()).await.unwrap();
         stage
-            .send(&submitter, ONE, stage.draft(ONE, "two", false))
+            .send(&submitter, ONE, stage.draft(ONE, "two", Cause::Own))
             .await;
         stage.until(&["failed", "accepted"]).await;
         assert_eq!(stage.spent(ONE).await.all, 10);

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::time;
 use crate::store::StoreError;
+use crate::store::cause::Cause;
 use crate::store::commit::{Receipt, TimerSetting};
 use crate::store::rows::{AgentId, EventId, EventKind, EventRef, InboxId};
 
@@ -19,13 +20,16 @@ pub(super) struct New<'a> {
     pub(super) data: &'a Value,
     pub(super) inbox: Option<InboxId>,
     pub(super) due_at: u64,
+    /// Who brought it about.
+    pub(super) cause: &'a Cause,
 }
 
 /// Adds an event.
 pub(super) fn add(db: &Connection, new: New<'_>, at: u64) -> Result<(), StoreError> {
     db.prepare_cached(
-        "INSERT INTO event (agent, behaviour, kind, name, data, inbox, due_at, made_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO event (agent, behaviour, kind, name, data, inbox, due_at, made_at, standing,
+                            sender)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?
     .execute(params![
         new.agent.0,
@@ -35,7 +39,9 @@ pub(super) fn add(db: &Connection, new: New<'_>, at: u64) -> Result<(), StoreErr
         new.data.to_string(),
         new.inbox.map(|inbox| inbox.0),
         time(new.due_at),
-        time(at)
+        time(at),
+        new.cause.standing_column(),
+        new.cause.sender_column()
     ])?;
     Ok(())
 }
@@ -46,6 +52,7 @@ pub(super) fn set_timer(
     agent: AgentId,
     behaviour: &str,
     (name, setting): (&str, Option<&TimerSetting>),
+    cause: &Cause,
     at: u64,
 ) -> Result<(), StoreError> {
     // A new row and a new id: an outcome of the old timer is not one of the new.
@@ -64,6 +71,7 @@ pub(super) fn set_timer(
         data: &setting.data,
         inbox: None,
         due_at: setting.due_at,
+        cause,
     };
     add(db, new, at)
 }
@@ -91,6 +99,8 @@ pub(super) fn settle(
             data: &data,
             inbox: Some(inbox),
             due_at: at,
+            // The message says who sent it.
+            cause: &Cause::Own,
         };
         add(db, new, at)?;
     }
@@ -167,6 +177,7 @@ pub(super) fn register(
         data: card,
         inbox: None,
         due_at,
+        cause: &Cause::Own,
     };
     add(db, new, due_at)
 }

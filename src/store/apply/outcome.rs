@@ -44,13 +44,16 @@ pub(super) fn settle(
     if let Some(behaviour) = &outcome.behaviour {
         remember(db, agent, behaviour, outcome)?;
         for (name, setting) in &outcome.timers {
-            events::set_timer(db, agent, behaviour, (name, setting.as_ref()), outcome.at)?;
+            let setting = (name.as_str(), setting.as_ref());
+            events::set_timer(db, agent, behaviour, setting, &outcome.cause, outcome.at)?;
         }
         if !outcome.timers.is_empty() {
             receipt.due.push(agent);
         }
         for task in &outcome.tasks {
-            tasks::submit(db, agent, behaviour, task, inbox, outcome.at, receipt)?;
+            let cause = &outcome.cause;
+            let owner = (agent, behaviour.as_str());
+            tasks::submit(db, owner, task, inbox, cause, outcome.at, receipt)?;
         }
         for key in &outcome.cancels {
             tasks::cancel(db, agent, behaviour, key, outcome.at, receipt)?;

@@ -23,8 +23,8 @@ pub(super) fn enqueue(
     let inserted = db
         .prepare_cached(
             "INSERT INTO outbox (agent, origin, inbox, recipient, amount, fee, payload, state,
-                                 created_at, message_id, expires_at, answers_unverified)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued', ?8, ?9, ?10, ?11)
+                                 created_at, message_id, expires_at, standing, sender)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued', ?8, ?9, ?10, ?11, ?12)
              ON CONFLICT (origin) DO NOTHING RETURNING id",
         )?
         .query_row(
@@ -39,7 +39,8 @@ pub(super) fn enqueue(
                 time(at),
                 draft.message_id.map(|id| id.to_string()),
                 draft.expires_at.map(time),
-                draft.answers_unverified
+                draft.cause.standing_column(),
+                draft.cause.sender_column()
             ],
             |row| row.get(0).map(OutboxId),
         )

@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{events, outgoing, time};
 use crate::store::StoreError;
+use crate::store::cause::Cause;
 use crate::store::commit::Receipt;
 use crate::store::number::integer;
 use crate::store::rows::{
@@ -47,14 +48,18 @@ struct Row {
     state: ReceiptState,
     within_ms: i64,
     mined: bool,
+    /// Who brought the message about.
+    cause: Cause,
 }
 
 /// The receipt of the message that this transaction carried, if anybody asked for one.
 fn find(db: &Connection, outbox: OutboxId) -> Result<Option<Row>, StoreError> {
     Ok(db
         .prepare_cached(
-            "SELECT outbox, agent, behaviour, label, wanted, state, within_ms, mined FROM receipt
-             WHERE outbox = (SELECT coalesce(resend_of, id) FROM outbox WHERE id = ?1)",
+            "SELECT r.outbox, r.agent, r.behaviour, r.label, r.wanted, r.state, r.within_ms,
+                    r.mined, o.standing, o.sender
+             FROM outbox o JOIN receipt r ON r.outbox = coalesce(o.resend_of, o.id)
+             WHERE o.id = ?1",
         )?
         .query_row(params![outbox.0], |row| {
             Ok(Row {
@@ -66,6 +71,7 @@ fn find(db: &Connection, outbox: OutboxId) -> Result<Option<Row>, StoreError> {
                 state: ReceiptState::parse(row.get_ref(5)?.as_str()?).unwrap_or(ReceiptState::Open),
                 within_ms: row.get(6)?,
                 mined: row.get(7)?,
+                cause: Cause::read(row, 8)?,
             })
         })
         .optional()?)
@@ -93,6 +99,7 @@ fn tell(
             data: &data,
             inbox: None,
             due_at: at,
+            cause: &row.cause,
         },
         at,
     )?;

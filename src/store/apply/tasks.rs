@@ -6,25 +6,26 @@ use serde_json::{Value, json};
 
 use super::{events, time};
 use crate::store::StoreError;
+use crate::store::cause::Cause;
 use crate::store::commit::{Receipt, TaskEnd};
 use crate::store::rows::{AgentId, EventKind, InboxId, TaskId};
 
 /// A behaviour starts a task. The same key is the same task.
 pub(super) fn submit(
     db: &Connection,
-    agent: AgentId,
-    behaviour: &str,
+    (agent, behaviour): (AgentId, &str),
     task: &TaskStart,
     inbox: Option<InboxId>,
+    cause: &Cause,
     at: u64,
     receipt: &mut Receipt,
 ) -> Result<(), StoreError> {
     let added = db
         .prepare_cached(
             "INSERT OR IGNORE INTO task (agent, behaviour, key, kind, input, inbox, submitter,
-                                         state, deadline, due_at, made_at)
+                                         state, deadline, due_at, made_at, standing, sender)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, (SELECT sender FROM inbox WHERE id = ?6),
-                     'submitted', ?7, ?8, ?8)",
+                     'submitted', ?7, ?8, ?8, ?9, ?10)",
         )?
         .execute(params![
             agent.0,
@@ -34,7 +35,9 @@ pub(super) fn submit(
             task.input.to_string(),
             inbox.map(|inbox| inbox.0),
             task.deadline_ms.map(time),
-            time(at)
+            time(at),
+            cause.standing_column(),
+            cause.sender_column()
         ])?;
     receipt.tasks |= added > 0;
     Ok(())
@@ -89,7 +92,12 @@ struct Owner {
     behaviour: String,
     key: String,
     inbox: Option<InboxId>,
+    /// Who brought it about.
+    cause: Cause,
 }
+
+/// The columns of [`owner`].
+const OWNER: &str = "agent, behaviour, key, inbox, standing, sender";
 
 fn owner(row: &rusqlite::Row<'_>) -> rusqlite::Result<Owner> {
     Ok(Owner {
@@ -97,6 +105,7 @@ fn owner(row: &rusqlite::Row<'_>) -> rusqlite::Result<Owner> {
         behaviour: row.get(1)?,
         key: row.get(2)?,
         inbox: row.get::<_, Option<i64>>(3)?.map(InboxId),
+        cause: Cause::read(row, 4)?,
     })
 }
 
@@ -118,6 +127,7 @@ fn tell(
         data: &data,
         inbox: owner.inbox,
         due_at: at,
+        cause: &owner.cause,
     };
     events::add(db, new, at)?;
     receipt.due.push(owner.agent);
@@ -144,11 +154,10 @@ pub(super) fn progress(
     receipt: &mut Receipt,
 ) -> Result<(), StoreError> {
     let owner = db
-        .prepare_cached(
+        .prepare_cached(&format!(
             "UPDATE task SET progress = ?3, note = ?4
-             WHERE id = ?1 AND attempts = ?2 AND state = 'working'
-             RETURNING agent, behaviour, key, inbox",
-        )?
+             WHERE id = ?1 AND attempts = ?2 AND state = 'working' RETURNING {OWNER}"
+        ))?
         .query_row(params![task.0, attempts, progress, note], owner)
         .optional()?;
     let Some(owner) = owner else {
@@ -179,12 +188,12 @@ pub(super) fn end(
         TaskEnd::Canceled => ("canceled", None, None),
     };
     let owner = db
-        .prepare_cached(
+        .prepare_cached(&format!(
             "UPDATE task SET state = ?3, result = ?4, media_type = ?5, error_code = ?6,
                              error = ?7, ended_at = ?8
              WHERE id = ?1 AND attempts = ?2 AND state IN ('submitted', 'working')
-             RETURNING agent, behaviour, key, inbox",
-        )?
+             RETURNING {OWNER}"
+        ))?
         .query_row(
             params![
                 task.0,
@@ -234,13 +243,13 @@ pub(super) fn cancel(
     receipt: &mut Receipt,
 ) -> Result<(), StoreError> {
     let found = db
-        .prepare_cached(
+        .prepare_cached(&format!(
             "UPDATE task SET state = 'canceled', ended_at = ?4, error_code = NULL, error = NULL
              WHERE agent = ?1 AND behaviour = ?2 AND key = ?3 AND state IN ('submitted', 'working')
-             RETURNING agent, behaviour, key, inbox, id",
-        )?
+             RETURNING {OWNER}, id"
+        ))?
         .query_row(params![agent.0, behaviour, key, time(at)], |row| {
-            Ok((owner(row)?, TaskId(row.get(4)?)))
+            Ok((owner(row)?, TaskId(row.get(6)?)))
         })
         .optional()?;
     if let Some((owner, task)) = found {

@@ -40,8 +40,11 @@ pub struct OutboxItem {
     pub reason: Option<String>,
     /// Whether it waits for a day's budget.
     pub waits_for_budget: bool,
-    /// Whether it answers a sender who is not proven.
-    pub answers_unverified: bool,
+    /// How well the sender is known who brought it about: `known`, `listed`, `stranger` or
+    /// `unverified`; `own`, where no sender did.
+    pub standing: String,
+    /// The verified sender who brought it about, if one did.
+    pub brought_about_by: Option<String>,
     /// The day whose budget paid for it, in days since the epoch, UTC.
     pub budget_day: Option<u64>,
     /// The block.
@@ -106,10 +109,11 @@ pub fn outbox(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<OutboxIt
             "SELECT q.id, agent.name, q.state, agent.address, q.recipient, q.amount, q.fee,
                     q.payload, q.origin, q.nonce, q.hash, q.posts, q.reason, q.height,
                     q.block_hash, q.created_at, q.prepared_at, q.accepted_at, q.mined_at,
-                    q.message_id, q.resend_of, q.held, q.answers_unverified, q.budget_day,
+                    q.message_id, q.resend_of, q.held, q.standing, q.budget_day,
                     q.expires_at, r.state, r.wanted, r.detail, r.resends_left, r.due_at,
                     r.behaviour, r.label, r.changed_at,
-                    (SELECT count(*) FROM outbox o WHERE o.resend_of = q.id)
+                    (SELECT count(*) FROM outbox o WHERE o.resend_of = q.id),
+                    nullif(q.sender, '')
              FROM outbox q JOIN agent ON agent.id = q.agent
              LEFT JOIN receipt r ON r.outbox = q.id
              WHERE {conditions} ORDER BY q.id DESC LIMIT ?"
@@ -160,7 +164,8 @@ fn item(row: &Row<'_>) -> rusqlite::Result<OutboxItem> {
             .get::<_, Option<i64>>(20)?
             .map(|row| format!("outbox/{row}")),
         waits_for_budget: row.get(21)?,
-        answers_unverified: row.get(22)?,
+        standing: row.get(22)?,
+        brought_about_by: row.get(34)?,
         budget_day: optional(row, 23)?,
         expires_at: optional(row, 24)?,
         receipt,

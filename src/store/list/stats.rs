@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use agentry_sdk::Standing;
 use rusqlite::{Connection, params};
 use serde::Serialize;
 
+use crate::store::cause::Cause;
 use crate::store::number::{integer, natural};
-use crate::store::rows::Spent;
+use crate::store::read;
+use crate::store::rows::{AgentId, Spent};
 
 /// How many rows, by state.
 pub type States = BTreeMap<String, u64>;
@@ -38,7 +41,23 @@ pub struct AgentStats {
     pub waiting_for_budget: u64,
     /// What it has spent today, in AIT.
     pub spent: Spent,
+    /// The verified senders who have brought about most of that: a few of them.
+    pub senders: Vec<SenderStats>,
 }
+
+/// What one sender has brought about today.
+#[derive(Clone, Debug, Serialize)]
+pub struct SenderStats {
+    /// Its address.
+    pub sender: String,
+    /// How well it is known.
+    pub standing: Standing,
+    /// What the agent has spent because of it, in AIT.
+    pub spent: u64,
+}
+
+/// Of how many senders the sums are told.
+const SENDERS: u32 = 5;
 
 /// How the queues stand, by agent in the order of their names; of one agent, where its name or
 /// address is given. `day` is today: days since the epoch, UTC.
@@ -102,15 +121,23 @@ pub fn stats(db: &Connection, agent: Option<&str>, day: u64) -> rusqlite::Result
         |stats, held| stats.waiting_for_budget = held,
     )?;
     let mut statement =
-        db.prepare("SELECT agent, spent, unverified FROM spending WHERE day = ?1")?;
+        db.prepare("SELECT agent, spent, standing, sender FROM spending WHERE day = ?1")?;
     let mut rows = statement.query(params![integer(day)])?;
     while let Some(row) = rows.next()? {
         if let Some(stats) = by_row.get_mut(&row.get(0)?) {
-            stats.spent = Spent {
-                all: natural(row.get(1)?),
-                unverified: natural(row.get(2)?),
-            };
+            stats.spent.add(&Cause::read(row, 2)?, natural(row.get(1)?));
         }
+    }
+    for (agent, stats) in &mut by_row {
+        let spenders = read::spenders(db, AgentId(*agent), day, SENDERS)?;
+        let sums = spenders.into_iter().filter_map(|(cause, spent)| {
+            Some(SenderStats {
+                sender: cause.sender()?.to_string(),
+                standing: cause.standing()?,
+                spent,
+            })
+        });
+        stats.senders = sums.collect();
     }
     let mut all: Vec<AgentStats> = by_row.into_values().collect();
     for stats in &mut all {

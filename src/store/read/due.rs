@@ -7,6 +7,7 @@ use agentry_sdk::Authenticity;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{talk, task, text};
+use crate::store::cause::Cause;
 use crate::store::number::{integer, natural};
 use crate::store::rows::{
     AgentId, DueEvent, DueMessage, EventId, EventKind, InboxId, Overdue, TaskId,
@@ -283,7 +284,8 @@ fn events(
     next_at: &mut Option<u64>,
 ) -> rusqlite::Result<Vec<DueEvent>> {
     let mut statement = db.prepare_cached(
-        "SELECT id, behaviour, kind, name, data, inbox, due_at, attempts FROM event
+        "SELECT id, behaviour, kind, name, data, inbox, due_at, attempts, standing, sender
+         FROM event
          WHERE agent = ?1 AND state = 'waiting' ORDER BY due_at, id LIMIT ?2",
     )?;
     let mut rows = statement.query(params![agent.0, integer(limit as u64)])?;
@@ -311,6 +313,7 @@ fn events(
                 None => None,
             },
             task,
+            cause: Cause::read(row, 8)?,
             due_at,
             attempts: row.get(7)?,
         });

@@ -1,25 +1,30 @@
-//! What agents have spent.
+//! What agents have spent, and what waits for a budget.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::store::cause::Cause;
 use crate::store::number::{integer, natural};
-use crate::store::rows::{AgentId, Spent};
+use crate::store::rows::{AgentId, HeldDraft, OutboxId, Spent};
 
-/// What agents have spent, with the day: days since the epoch, UTC.
-pub type Spending = Vec<(AgentId, u64, Spent)>;
+/// How many drafts of one cause are looked at, where few causes have any that wait.
+const OF_A_CAUSE: usize = 128;
+
+/// What an agent has spent on a day (days since the epoch, UTC), and who brought it about.
+pub type Spending = Vec<(AgentId, u64, Cause, u64)>;
 
 /// What each agent has spent on the days from `since` (days since the epoch, UTC) on.
 ///
 /// # Errors
 /// What SQLite says.
 pub fn spending(db: &Connection, since: u64) -> rusqlite::Result<Spending> {
-    db.prepare_cached("SELECT agent, day, spent, unverified FROM spending WHERE day >= ?1")?
+    db.prepare_cached("SELECT agent, day, spent, standing, sender FROM spending WHERE day >= ?1")?
         .query_map(params![integer(since)], |row| {
-            let spent = Spent {
-                all: natural(row.get(2)?),
-                unverified: natural(row.get(3)?),
-            };
-            Ok((AgentId(row.get(0)?), natural(row.get(1)?), spent))
+            Ok((
+                AgentId(row.get(0)?),
+                natural(row.get(1)?),
+                Cause::read(row, 3)?,
+                natural(row.get(2)?),
+            ))
         })?
         .collect()
 }
@@ -29,16 +34,37 @@ pub fn spending(db: &Connection, since: u64) -> rusqlite::Result<Spending> {
 /// # Errors
 /// What SQLite says.
 pub fn spent(db: &Connection, agent: AgentId, day: u64) -> rusqlite::Result<Spent> {
-    Ok(db
-        .prepare_cached("SELECT spent, unverified FROM spending WHERE agent = ?1 AND day = ?2")?
-        .query_row(params![agent.0, integer(day)], |row| {
-            Ok(Spent {
-                all: natural(row.get(0)?),
-                unverified: natural(row.get(1)?),
-            })
-        })
-        .optional()?
-        .unwrap_or_default())
+    let mut spent = Spent::default();
+    let mut statement = db.prepare_cached(
+        "SELECT spent, standing, sender FROM spending WHERE agent = ?1 AND day = ?2",
+    )?;
+    let mut rows = statement.query(params![agent.0, integer(day)])?;
+    while let Some(row) = rows.next()? {
+        spent.add(&Cause::read(row, 1)?, natural(row.get(0)?));
+    }
+    Ok(spent)
+}
+
+/// The senders who have brought about most of what an agent has spent on a day, and how much; at
+/// most `limit`.
+///
+/// # Errors
+/// What SQLite says.
+pub fn spenders(
+    db: &Connection,
+    agent: AgentId,
+    day: u64,
+    limit: u32,
+) -> rusqlite::Result<Vec<(Cause, u64)>> {
+    db.prepare_cached(
+        "SELECT spent, standing, sender FROM spending
+         WHERE agent = ?1 AND day = ?2 AND sender <> '' AND spent > 0
+         ORDER BY spent DESC, sender LIMIT ?3",
+    )?
+    .query_map(params![agent.0, integer(day), limit], |row| {
+        Ok((Cause::read(row, 1)?, natural(row.get(0)?)))
+    })?
+    .collect()
 }
 
 /// The agents of which drafts wait for a budget.
@@ -54,6 +80,61 @@ pub fn holding(db: &Connection) -> rusqlite::Result<Vec<AgentId>> {
     )?
     .query_map([], |row| row.get(0).map(AgentId))?
     .collect()
+}
+
+/// The drafts of an agent that wait for a budget: of every cause some of the oldest, the causes in
+/// turn. Costs a few seeks a cause, however many wait.
+///
+/// # Errors
+/// What SQLite says.
+pub fn held(db: &Connection, agent: AgentId) -> rusqlite::Result<Vec<HeldDraft>> {
+    let waiting = "agent = ?1 AND state = 'queued' AND held = 1";
+    let mut next = db.prepare_cached(&format!(
+        "SELECT standing, sender FROM outbox
+         WHERE {waiting} AND (standing, sender) > (?2, ?3)
+         ORDER BY standing, sender LIMIT 1"
+    ))?;
+    let mut oldest = db.prepare_cached(&format!(
+        "SELECT id, amount, fee, standing, sender FROM outbox
+         WHERE {waiting} AND standing = ?2 AND sender = ?3 ORDER BY id LIMIT ?4"
+    ))?;
+    let mut causes: Vec<(String, String)> = Vec::new();
+    loop {
+        let (standing, sender) = causes
+            .last()
+            .map_or(("", ""), |(standing, sender)| (standing, sender));
+        let found = next
+            .query_row(params![agent.0, standing, sender], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()?;
+        match found {
+            Some(cause) => causes.push(cause),
+            None => break,
+        }
+    }
+    let each = (OF_A_CAUSE / causes.len().max(1)).max(1);
+    let mut held: Vec<(usize, HeldDraft)> = Vec::new();
+    for (standing, sender) in causes {
+        let rows = oldest.query_map(
+            params![agent.0, standing, sender, integer(each as u64)],
+            |row| {
+                Ok(HeldDraft {
+                    id: OutboxId(row.get(0)?),
+                    agent,
+                    amount: natural(row.get(1)?),
+                    fee: natural(row.get(2)?),
+                    cause: Cause::read(row, 3)?,
+                })
+            },
+        )?;
+        for (place, row) in rows.enumerate() {
+            held.push((place, row?));
+        }
+    }
+    // The causes take turns: the oldest of each first, then the second oldest of each.
+    held.sort_by_key(|(place, _)| *place);
+    Ok(held.into_iter().map(|(_, draft)| draft).collect())
 }
 
 /// Whether the time of a queued draft is over at `now`.

@@ -8,11 +8,10 @@ use rusqlite::{Connection, OpenFlags};
 /// both ways, as one statement, so that a runtime may write meanwhile.
 const DIFFERENCES: &str = "
     WITH paid AS (
-        SELECT agent, budget_day AS day, sum(amount + fee) AS spent,
-               sum(iif(answers_unverified = 1, amount + fee, 0)) AS unverified
-        FROM outbox WHERE budget_day IS NOT NULL GROUP BY agent, budget_day
+        SELECT agent, budget_day AS day, standing, sender, sum(amount + fee) AS spent
+        FROM outbox WHERE budget_day IS NOT NULL GROUP BY agent, budget_day, standing, sender
     ), known AS (
-        SELECT agent, day, spent, unverified FROM spending WHERE spent > 0
+        SELECT agent, day, standing, sender, spent FROM spending WHERE spent > 0
     )
     SELECT 'paid for', * FROM (SELECT * FROM paid EXCEPT SELECT * FROM known)
     UNION ALL
@@ -32,7 +31,7 @@ pub(crate) fn check(store: &Path) {
     let db = Connection::open_with_flags(store, flags).unwrap();
     db.busy_timeout(super::PATIENCE).unwrap();
     let mut statement = db.prepare(DIFFERENCES).unwrap();
-    let wrong: Vec<(String, i64, i64, i64, i64)> = statement
+    let wrong: Vec<(String, i64, i64, String, String, i64)> = statement
         .query_map([], |row| {
             Ok((
                 row.get(0)?,
@@ -40,6 +39,7 @@ pub(crate) fn check(store: &Path) {
                 row.get(2)?,
                 row.get(3)?,
                 row.get(4)?,
+                row.get(5)?,
             ))
         })
         .unwrap()
@@ -47,7 +47,7 @@ pub(crate) fn check(store: &Path) {
         .unwrap();
     assert!(
         wrong.is_empty(),
-        "(which, agent, day, spent, unverified): {wrong:?}"
+        "(which, agent, day, standing, sender, spent): {wrong:?}"
     );
     let unpaid: i64 = db.query_row(UNPAID, [], |row| row.get(0)).unwrap();
     assert_eq!(unpaid, 0, "transactions that are signed and not paid for");

@@ -85,6 +85,7 @@ impl Simulation {
             height,
             written.authenticity.unwrap_or(known),
         );
+        message.standing = written.standing.unwrap_or(message.standing);
         message.sealed = written.sealed;
         message.amount = Number::from(written.amount);
         message

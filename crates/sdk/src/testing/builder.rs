@@ -7,7 +7,7 @@ use agentry_protocol::{
 };
 
 use super::{Party, START_MS};
-use crate::{Answered, Message};
+use crate::{Answered, Message, Standing};
 
 /// A message that a test writes, to be [posted](super::Simulation::post) in a simulation, or
 /// [built](Self::build) and shown to a handler as it is.
@@ -34,6 +34,7 @@ pub struct MessageBuilder {
     has_header: bool,
     wants_id: bool,
     authenticity: Option<Authenticity>,
+    standing: Option<Standing>,
     sealed: bool,
     amount: u64,
     answers: Option<Answered>,
@@ -54,6 +55,8 @@ pub(super) struct Written {
     pub(super) amount: u64,
     /// What the test says; else it goes by the sender.
     pub(super) authenticity: Option<Authenticity>,
+    /// As the test says; else nothing is known of the sender.
+    pub(super) standing: Option<Standing>,
     pub(super) sealed: bool,
 }
 
@@ -88,6 +91,7 @@ impl MessageBuilder {
             has_header: false,
             wants_id: false,
             authenticity: None,
+            standing: None,
             sealed: false,
             amount: 0,
             answers: None,
@@ -135,6 +139,14 @@ impl MessageBuilder {
     #[must_use]
     pub fn forged(self) -> Self {
         self.authenticity(Authenticity::Forged)
+    }
+
+    /// How well the agent knows its sender. By default it knows nothing but whether the signature
+    /// is right.
+    #[must_use]
+    pub const fn standing(mut self, standing: Standing) -> Self {
+        self.standing = Some(standing);
+        self
     }
 
     fn authenticity(mut self, authenticity: Authenticity) -> Self {
@@ -234,6 +246,7 @@ impl MessageBuilder {
             BlockHeight(1),
             written.authenticity.unwrap_or(Authenticity::Verified),
         );
+        message.standing = written.standing.unwrap_or(message.standing);
         message.sealed = written.sealed;
         message.amount = Number::from(written.amount);
         message.answers = answers;
@@ -265,6 +278,7 @@ impl MessageBuilder {
             payload,
             amount: self.amount,
             authenticity: self.authenticity,
+            standing: self.standing,
             sealed: self.sealed,
         }
     }

@@ -116,6 +116,7 @@ impl Simulation {
             payload,
             amount: sent.amount,
             authenticity: None,
+            standing: None,
             sealed: sent.sealed,
         };
         let transaction = Transaction {

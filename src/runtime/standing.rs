@@ -1,0 +1,78 @@
+//! How well senders are known.
+//!
+//! This is the one place that says so; what follows from it is in [`Standing`]. It is asked anew
+//! for each run, so a sender that becomes a contact is one from the next run on.
+
+use agentry_protocol::{Address, PublicKey};
+use agentry_sdk::{Authenticity, Message, Standing};
+
+use super::directory::Directory;
+use super::roster::{Hosted, Roster};
+use super::world;
+use crate::store::Cause;
+
+/// Who is known.
+#[derive(Clone, Debug)]
+pub struct Standings {
+    /// The wallets of this runtime.
+    pub roster: Roster,
+    /// Contacts and cards.
+    pub directory: Directory,
+}
+
+impl Standings {
+    /// How well an agent knows the sender of a message at `now_ms`.
+    pub fn of(&self, hosted: &Hosted, message: &Message, now_ms: u64) -> Standing {
+        if message.authenticity != Authenticity::Verified {
+            return Standing::unknown(message.authenticity);
+        }
+        let key = message.header.as_ref().and_then(|header| header.key);
+        // The key in a header counts where it is the address's own.
+        let key = key.filter(|key| message.from.matches(key));
+        self.of_verified(hosted, &message.from, key, now_ms)
+    }
+
+    /// Who brought something about, as well as the sender is known at `now_ms`.
+    pub fn again(&self, hosted: &Hosted, cause: &Cause, now_ms: u64) -> Cause {
+        match cause.sender() {
+            None => cause.clone(),
+            Some(sender) => Cause::of(self.of_verified(hosted, sender, None, now_ms), sender),
+        }
+    }
+
+    /// How well an agent knows a verified sender, of whom this key may be known.
+    fn of_verified(
+        &self,
+        hosted: &Hosted,
+        sender: &Address,
+        key: Option<PublicKey>,
+        now_ms: u64,
+    ) -> Standing {
+        let key = key.or_else(|| self.directory.key_of(sender));
+        // A wallet has two forms of address.
+        let is_sender = |address: &Address| {
+            address == sender
+                || key.is_some_and(|key| address.matches(&key) && sender.matches(&key))
+        };
+        let is_named = |name: &String| match name.parse::<Address>() {
+            Ok(address) => is_sender(&address),
+            Err(_) => world::resolve(&self.directory, &self.roster, name, now_ms)
+                .is_ok_and(|address| is_sender(&address)),
+        };
+        let mut named = hosted
+            .config
+            .behaviours
+            .iter()
+            .flat_map(|instance| &instance.known_senders);
+        if self.roster.hosts(sender, key)
+            || self.directory.is_contact(sender)
+            || named.any(is_named)
+        {
+            Standing::Known
+        } else if self.directory.is_listed(sender, now_ms) {
+            Standing::Listed
+        } else {
+            Standing::Stranger
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What is shared: nobody uses up what is there for the others.
+
+use agentry_protocol::{AckRequest, Header, Json, MessageId, Payload, compose};
+
+use super::{Stage, address, key};
+
+/// `pong`, and acknowledgments: an answered message costs three transactions.
+const ACKNOWLEDGED: &str = r#"{ kind = "pong" }, { kind = "ack" }"#;
+
+fn now_ms() -> u64 {
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap();
+    u64::try_from(now.as_millis()).unwrap()
+}
+
+/// A text of a verified sender who wants to know when it was acted on.
+fn asking(from: u8, text: &str) -> Json {
+    let header = Header {
+        id: Some(MessageId::generate(now_ms()).unwrap()),
+        key: Some(key(from).public_key()),
+        ack: Some(AckRequest::Done),
+        ..Header::default()
+    };
+    compose(&Payload::Text(text.to_owned()), Some(&header)).unwrap()
+}
+
+/// How many transactions to a wallet are in a block.
+fn answers(stage: &Stage, to: u8) -> usize {
+    let to = address(to).to_string();
+    let mined = |state: &str| state == "mined" || state == "final";
+    let outbox = stage.outbox();
+    outbox
+        .iter()
+        .filter(|item| item.to == to && mined(&item.state))
+        .count()
+}
+
+/// The reasons of what waits for a budget.
+fn reasons(stage: &Stage) -> Vec<String> {
+    let outbox = stage.outbox();
+    let held = outbox.into_iter().filter(|item| item.waits_for_budget);
+    held.filter_map(|item| item.reason).collect()
+}
+
+/// A contact of a wallet.
+fn contact(byte: u8) -> String {
+    format!(
+        "[[contact]]\nname = \"contact-{byte}\"\naddress = \"{}\"\n",
+        address(byte)
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_verified_stranger_spends_a_tenth_and_the_others_are_answered() {
+    super::budget::await_a_day().await;
+    let mut stage = Stage::set(ACKNOWLEDGED, "", "daily_budget = 600");
+    for _ in 0..25 {
+        stage.send(2, asking(2, "ping")).await;
+    }
+    stage
+        .until("its share is used up", |stage| {
+            answers(stage, 2) == 6 && reasons(stage).len() == 69
+        })
+        .await;
+    let reason = reasons(&stage).swap_remove(0);
+    let its_own = format!("{}, a stranger", address(2));
+    assert!(
+        reason.contains("60 of 60") && reason.contains(&its_own),
+        "{reason}"
+    );
+    // Another stranger, who is no better known, and one of whom nothing can be verified.
+    stage.send(3, asking(3, "ping")).await;
+    stage.say(4, "ping").await;
+    stage
+        .until("the others are answered", |stage| {
+            answers(stage, 3) == 3 && answers(stage, 4) == 1
+        })
+        .await;
+    // It is no new day after a restart, nor another sender.
+    stage.stop();
+    stage.start();
+    stage.send(2, asking(2, "ping")).await;
+    stage.send(5, asking(5, "ping")).await;
+    stage
+        .until("another is answered", |stage| answers(stage, 5) == 3)
+        .await;
+    stage
+        .until("the next message's answers wait", |stage| {
+            reasons(stage).len() == 72
+        })
+        .await;
+    assert_eq!(answers(&stage, 2), 6);
+    // Its operator may think better of it.
+    stage.stop();
+    stage.edit("[[agent]]", &format!("{}[[agent]]", contact(2)));
+    stage.start();
+    stage.send(2, asking(2, "ping")).await;
+    stage
+        .until("a contact has more", |stage| answers(stage, 2) == 9)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_fresh_keys_spend_a_quarter_and_contacts_are_answered() {
+    super::budget::await_a_day().await;
+    let stage = Stage::with_tables(ACKNOWLEDGED, "", "daily_budget = 400", &contact(19));
+    for sender in 2..12 {
+        for _ in 0..2 {
+            stage.send(sender, asking(sender, "ping")).await;
+        }
+    }
+    let fresh = |stage: &Stage| (2..12).map(|sender| answers(stage, sender)).sum::<usize>();
+    stage
+        .until("their part is used up", |stage| {
+            fresh(stage) == 10 && reasons(stage).len() == 50
+        })
+        .await;
+    let together = reasons(&stage)
+        .into_iter()
+        .any(|reason| reason.contains("100 of 100") && reason.contains("a quarter"));
+    assert!(together, "{:?}", reasons(&stage));
+    // 200 AIT are a contact's, which is six messages of 30 AIT.
+    for _ in 0..6 {
+        stage.send(19, asking(19, "ping")).await;
+    }
+    stage
+        .until("a contact is answered", |stage| answers(stage, 19) == 18)
+        .await;
+    assert_eq!(fresh(&stage), 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_timer_sends_is_charged_to_whose_message_set_it() {
+    let stage = Stage::set(r#"{ kind = "alarm" }"#, "", "");
+    stage.send(2, asking(2, "in 0")).await;
+    stage
+        .until("the timer has run out", |stage| answers(stage, 2) == 1)
+        .await;
+    stage.say(3, "in 0").await;
+    stage
+        .until("the timer has run out", |stage| answers(stage, 3) == 1)
+        .await;
+    let causes: Vec<_> = stage
+        .outbox()
+        .into_iter()
+        .map(|item| (item.standing, item.brought_about_by))
+        .collect();
+    let wanted = [
+        ("stranger".to_owned(), Some(address(2).to_string())),
+        ("unverified".to_owned(), None),
+    ];
+    assert_eq!(causes, wanted);
+}
