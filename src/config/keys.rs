@@ -268,8 +268,8 @@ const DAILY_BUDGET: Key = key(
     Holds::Integer,
     Some("100000"),
     "what it may spend in fees and amounts in a UTC day, in AIT; past it what it would send \
-     waits for the next day. A tenth of it at most goes to answers to unverified messages. 0 is \
-     nothing",
+     waits for the next day. Each sender may bring about a part of it: a tenth, a known one a \
+     half. 0 is nothing",
 );
 
 /// `[directory]`.

@@ -83,15 +83,34 @@ fn unread(gaps: &[BlockHeight]) -> Check {
 
 fn budgets(config: &Config, agents: &[AgentStats]) -> Check {
     let name = "budgets";
-    let spent: u64 = agents.iter().map(|agent| agent.spent.all).sum();
+    let spent = agents
+        .iter()
+        .fold(0, |sum: u64, agent| sum.saturating_add(agent.spent.all));
     let tight: Vec<&str> = agents
         .iter()
-        .filter(|agent| agent.waiting_for_budget > 0 || is_nearly_spent(config, agent))
+        .filter(|agent| is_nearly_spent(config, agent))
         .map(|agent| agent.agent.as_str())
         .collect();
-    match tight.first() {
-        None => Check::well(name, format!("{spent} AIT were spent today")),
-        Some(first) => Check::warning(
+    // Of the others, senders have used up their parts.
+    let waiting: Vec<&AgentStats> = agents
+        .iter()
+        .filter(|agent| agent.waiting_for_budget > 0)
+        .collect();
+    match (tight.first(), waiting.first()) {
+        (None, None) => Check::well(name, format!("{spent} AIT were spent today")),
+        (None, Some(first)) => Check::warning(
+            name,
+            format!(
+                "{spent} AIT were spent today; of {} agents senders have used up their parts of \
+                 the budget, as of {}, where {} transactions wait",
+                waiting.len(),
+                first.agent,
+                first.waiting_for_budget
+            ),
+            "`agentry queue list outbox` names the senders; name one in a `[[contact]]` to give \
+             it more, or raise `daily_budget`, then `agentry reload`; or wait for midnight UTC",
+        ),
+        (Some(first), _) => Check::warning(
             name,
             format!(
                 "{spent} AIT were spent today; of {} agents the budget is nearly spent, as {first}",
