@@ -14,6 +14,10 @@
 //!   acknowledged. What was not sent has no fate, and its behaviour hears nothing of it.
 //! - *Tasks* are not done. What their ends would have a behaviour say is not compared, nor is what
 //!   watchers would be told of a message that started one.
+//! - *Answers* are waited for however many messages later they come, as far as some 200,000 that wait
+//!   at the same time fit into memory. Beyond that the oldest are cut: they are not compared, and the
+//!   summary counts them. What was sent and would not be (*extra*) is found among the last 4,096
+//!   messages that wait for nothing.
 //! - *Answers* to messages of before the first block are known as such only if there is a store that
 //!   tells of them. It also tells which messages an operator asked for.
 //! - *The directory* holds the cards of the replayed blocks, and those of the store that are older.
@@ -207,6 +211,7 @@ pub async fn replay(
         engine,
         to,
         last: BlockHeight(to.0.saturating_add(AFTER).min(head.0)),
+        head,
         at: None,
     };
     reel.engine.summary.from = options.from;
@@ -229,6 +234,8 @@ struct Reel {
     to: BlockHeight,
     /// The last block in which answers are looked for.
     last: BlockHeight,
+    /// The chain's head when the replay began.
+    head: BlockHeight,
     /// The block that the clock shows.
     at: Option<BlockHeight>,
 }
@@ -277,6 +284,13 @@ impl Reel {
         }
         // What is due before the last block is over.
         self.clock(self.to).await?;
+        if self.last < self.head && self.engine.ledger.waits() {
+            self.engine.warn(format!(
+                "answers were looked for through block {}, and the chain goes on to {}: what is told \
+                 as missing now may stand there; give a later --to",
+                self.last, self.head
+            ));
+        }
         for told in self.engine.finish() {
             if tell(told).is_break() {
                 return Ok(());

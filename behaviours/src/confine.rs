@@ -11,6 +11,7 @@
 //! | `watch` | the watcher: the parent of all that the program starts |
 //! | `tree` | the processes below another, and their memory |
 //! | `enter` | what becomes the program: sets its limits and is replaced by it |
+//! | [`descriptors`] | what is open in this process, and must not be in a program |
 //! | `clear` | removing a folder that a program filled as it liked |
 //! | `orphans` | what is left where the watcher itself was killed |
 //!
@@ -32,6 +33,8 @@
 //! - *Private memory of each process* (`RLIMIT_DATA`), *CPU time of each process* (`RLIMIT_CPU`),
 //!   *the size of each file* (`RLIMIT_FSIZE`), *open files of each process* (`RLIMIT_NOFILE`): the
 //!   kernel, at once. No core files.
+//! - *Open files*: it gets the standard streams alone. What else was open when agentry was started is
+//!   closed before the program runs.
 //! - *New privileges*: none (`no_new_privs`), so a set-uid program is an ordinary one.
 //!
 //! Where the watcher itself is killed, the program is killed with it (`PR_SET_PDEATHSIG`), and then,
@@ -46,6 +49,7 @@
 //! It needs Linux, where descendants can be followed.
 
 pub(crate) mod clear;
+pub mod descriptors;
 #[cfg(target_os = "linux")]
 mod enter;
 pub(crate) mod order;

@@ -8,9 +8,9 @@ use agentry_devnet::{Devnet, DevnetConfig, DevnetError, Fault, MIN_BLOCK_TIME, N
 use agentry_protocol::{Address, ChainId};
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::duration;
+use super::interrupt::{Signals, at_once};
 use super::{Context, ExitCode, Failure, runtime};
 use crate::config::{check_url, plain_url};
 
@@ -111,7 +111,7 @@ pub(super) fn run(args: DevnetArgs, context: &Context) -> Result<(), Failure> {
     if args.block_time < MIN_BLOCK_TIME {
         return Err(DevnetError::BlockTime(args.block_time).into());
     }
-    let devnet = Devnet::start(DevnetConfig {
+    let config = DevnetConfig {
         dir: args.dir,
         port: args.port,
         chain_id: args.chain_id.clone(),
@@ -123,22 +123,40 @@ pub(super) fn run(args: DevnetArgs, context: &Context) -> Result<(), Failure> {
             Nonces::Sequential => NoncePolicy::Sequential,
         },
         ..DevnetConfig::default()
-    })?;
-    runtime()?.block_on(async {
-        // Before the url is told, so that nobody can be too early with a signal.
-        let failed = |error: std::io::Error| Failure::io("listening for signals", &error);
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-        fund(&devnet, &args.fund).await?;
-        announce(&devnet, &args.chain_id, context)?;
-        tokio::select! {
-            _ = interrupt.recv() => (),
-            _ = terminate.recv() => (),
+    };
+    let runtime = runtime()?;
+    let served = runtime.block_on(serve(config, &args.fund, &args.chain_id, context));
+    // A start that was given up is not waited for.
+    runtime.shutdown_background();
+    served
+}
+
+async fn serve(
+    config: DevnetConfig,
+    wanted: &[(Address, u64)],
+    chain_id: &ChainId,
+    context: &Context,
+) -> Result<(), Failure> {
+    // Before anything is told, so that nobody can be too early with a signal.
+    let mut signals = Signals::listen()?;
+    let starting = tokio::task::spawn_blocking(move || Devnet::start(config));
+    let devnet = tokio::select! {
+        started = starting => started.map_err(|_| Failure::internal("starting panicked"))??,
+        _ = signals.next() => return Ok(()),
+    };
+    tokio::select! {
+        funded = fund(&devnet, wanted) => {
+            funded?;
+            announce(&devnet, chain_id, context)?;
+            signals.next().await;
         }
-        Ok::<(), Failure>(())
-    })?;
-    devnet.stop();
-    Ok(())
+        _ = signals.next() => {}
+    }
+    let stopping = tokio::task::spawn_blocking(move || devnet.stop());
+    tokio::select! {
+        stopped = stopping => stopped.map_err(|_| Failure::internal("stopping panicked")),
+        _ = signals.next() => at_once(),
+    }
 }
 
 /// Tops accounts up. So the same command line can start the same chain again and again.

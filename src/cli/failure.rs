@@ -212,7 +212,7 @@ pub(super) fn wallet_code(error: &WalletError) -> ExitCode {
         WalletError::Missing { .. } => ExitCode::NoInput,
         WalletError::Ambiguous { .. } | WalletError::NoPlace => ExitCode::Config,
         WalletError::Exists(_) | WalletError::ExistsInVault { .. } => ExitCode::CannotCreate,
-        WalletError::Damaged { .. } => ExitCode::Data,
+        WalletError::Damaged { .. } | WalletError::NoAddress { .. } => ExitCode::Data,
         WalletError::WrongPassword { .. } => ExitCode::Denied,
         WalletError::Name(_) => ExitCode::Usage,
         WalletError::Io { source, .. } => io_code(source.kind()),

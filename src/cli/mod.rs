@@ -8,6 +8,8 @@
 //! | [`logging`] | logs, to standard error |
 //! | `args` | values that several commands take |
 //! | `who` | whom a name or an address means |
+//! | `guard` | what the process keeps from others on the machine |
+//! | `interrupt` | the signals that end a command |
 //! | [`agent`], [`chain`], [`completions`], [`config`], [`demo`], [`devnet`], [`doctor`], [`queue`], [`reload`], [`replay`], [`run`], [`task`], [`tx`], [`wallet`] | one group of commands each |
 //!
 //! A binary with behaviours of its own is
@@ -27,6 +29,8 @@ pub mod devnet;
 pub mod doctor;
 pub mod failure;
 pub mod global;
+mod guard;
+mod interrupt;
 pub mod logging;
 pub mod output;
 pub mod queue;
@@ -125,7 +129,8 @@ enum Command {
 ///
 /// It must be called first of all in `main`: this binary is also its own helper, which keeps the
 /// programs of tasks within their limits ([`agentry_behaviours::confine`]), and as that it needs
-/// to be alone in its process.
+/// to be alone in its process. It also guards the process: what it makes is its owner's alone, what
+/// was open before is closed in the programs that it starts, and it leaves no core file.
 pub fn main_with(registry: Registry) -> std::process::ExitCode {
     let mut arguments = std::env::args_os();
     if arguments
@@ -134,6 +139,7 @@ pub fn main_with(registry: Registry) -> std::process::ExitCode {
     {
         return confine::main(arguments);
     }
+    guard::guard();
     run_with(registry, std::env::args_os()).into()
 }
 
@@ -181,6 +187,9 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Run(_) | Command::Devnet(_) => logging::SERVING,
         _ => "warn",
     })?;
+    if !matches!(command, Command::Run(_) | Command::Devnet(_)) {
+        interrupt::watch_where_nothing_else_does();
+    }
     match command {
         Command::Run(args) => run::run(args, context),
         Command::Reload(args) => reload::run(args, context),

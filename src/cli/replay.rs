@@ -259,6 +259,10 @@ fn conclude(summary: &Summary, context: &Context) -> Result<(), Failure> {
         ("forged", summary.forged),
         ("repeated", summary.repeated),
         ("answers to older messages", summary.outside),
+        (
+            "messages cut, since too many waited for answers",
+            summary.cut,
+        ),
         ("blocks with gaps", summary.gaps),
     ];
     parts.extend(

@@ -12,12 +12,14 @@ use tokio::sync::watch;
 
 use super::args::duration;
 use super::failure::{io_code, wallet_code};
+use super::interrupt::{Signals, at_once};
 use super::{Context, ExitCode, Failure, runtime};
 use crate::config::Config;
 use crate::runtime::host::{Host, HostError, HostOptions};
 use crate::runtime::reload::Reread;
 use crate::runtime::signer::SignError;
 use crate::store::StoreError;
+use crate::wallet::prompt;
 
 /// Arguments of `run`. What it hosts is in the configuration; see also `--set`.
 #[derive(Clone, Debug, Args)]
@@ -35,15 +37,19 @@ const WATCH: Duration = Duration::from_millis(200);
 
 pub(super) fn run(args: RunArgs, context: &Context) -> Result<(), Failure> {
     let reread = reread(args.password_file, context);
-    let config = reread.read()?;
     fail_stop();
     let options = HostOptions {
         stop_limit: args.stop_limit,
         prompt: std::io::stdin().is_terminal(),
-        reread: Some(reread),
+        reread: Some(reread.clone()),
         ..HostOptions::default()
     };
-    runtime()?.block_on(serve(config, options, context))
+    let runtime = runtime()?;
+    let served = runtime.block_on(serve(reread, options, context));
+    // A start that was given up may still derive a key on a thread of its own.
+    runtime.shutdown_background();
+    prompt::restore_terminal();
+    served
 }
 
 /// Reads the configuration, now and whenever it is to be read anew.
@@ -61,29 +67,38 @@ fn reread(password_file: Option<PathBuf>, context: &Context) -> Reread {
     })
 }
 
-async fn serve(config: Config, options: HostOptions, context: &Context) -> Result<(), Failure> {
-    let failed = |error| Failure::io("listening for signals", &error);
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+async fn serve(reread: Reread, options: HostOptions, context: &Context) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
     // From here on it ends nobody; one that comes during the start is heeded after it.
-    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
+    let mut hangup = signal(SignalKind::hangup())
+        .map_err(|error| Failure::io("listening for signals", &error))?;
     let (cancel, cancelled) = watch::channel(false);
-    let mut starting = tokio::task::spawn_blocking(move || Host::start(config, options, cancelled));
-    let mut asked = false;
-    let host = loop {
-        tokio::select! {
-            started = &mut starting => break started.map_err(|_| Failure::internal("starting panicked"))?,
-            _ = terminate.recv() => asked = true,
-            _ = interrupt.recv() => asked = true,
+    let limit = options.stop_limit;
+    let mut starting = tokio::task::spawn_blocking(move || -> Result<Host, Failure> {
+        Ok(Host::start(reread.read()?, options, cancelled)?)
+    });
+    let started = tokio::select! {
+        biased;
+        _ = signals.next() => {
+            tracing::info!("asked to stop during the start");
+            // Nobody listens any more where it has just ended.
+            let _ = cancel.send(true);
+            tokio::select! {
+                started = tokio::time::timeout(limit, &mut starting) => match started {
+                    // It was quicker than the signal.
+                    Ok(Ok(Ok(host))) => return stop(host, &mut signals).await,
+                    Ok(_) => return Ok(()),
+                    Err(_) => {
+                        tracing::warn!("the start did not end in the time for stopping: it is given up");
+                        return Ok(());
+                    }
+                },
+                _ = signals.next() => at_once(),
+            }
         }
-        if asked && cancel.send(true).is_err() {
-            break Err(crate::runtime::host::HostError::Cancelled);
-        }
+        started = &mut starting => started,
     };
-    let host = match host {
-        Err(_) if asked => return Ok(()),
-        other => other?,
-    };
+    let host = started.map_err(|_| Failure::internal("starting panicked"))??;
     let started = host.started();
     if context.output.is_json() {
         context.output.json(&json!({
@@ -104,14 +119,18 @@ async fn serve(config: Config, options: HostOptions, context: &Context) -> Resul
             started.status
         ))?;
     }
-    while !asked && !host.has_ended() {
+    while !host.has_ended() {
         tokio::select! {
-            _ = terminate.recv() => asked = true,
-            _ = interrupt.recv() => asked = true,
+            _ = signals.next() => break,
             _ = hangup.recv() => host.reload(),
             () = tokio::time::sleep(WATCH) => {}
         }
     }
+    stop(host, &mut signals).await
+}
+
+/// Stops it and waits until it has; a second signal ends the process at once.
+async fn stop(host: Host, signals: &mut Signals) -> Result<(), Failure> {
     host.begin_stop();
     let mut stopping = tokio::task::spawn_blocking(move || host.stop());
     tokio::select! {
@@ -119,17 +138,8 @@ async fn serve(config: Config, options: HostOptions, context: &Context) -> Resul
             stopped.map_err(|_| Failure::internal("stopping panicked"))??;
             Ok(())
         }
-        _ = terminate.recv() => at_once(),
-        _ = interrupt.recv() => at_once(),
+        _ = signals.next() => at_once(),
     }
-}
-
-/// A second signal: nothing more is finished. The store is whole at every moment.
-fn at_once() -> Result<(), Failure> {
-    tracing::warn!(
-        "stopped at once by a second signal; what was in hand goes on at the next start"
-    );
-    std::process::exit(ExitCode::Temporary as i32)
 }
 
 /// A panic outside a behaviour is a defect, after which an actor may be missing: the process ends
@@ -173,9 +183,11 @@ impl From<StoreError> for Failure {
         let code = match &error {
             StoreError::Missing { .. } => ExitCode::NoInput,
             StoreError::Locked { .. } => ExitCode::Temporary,
-            StoreError::Newer { .. } | StoreError::Older { .. } | StoreError::Foreign { .. } => {
-                ExitCode::Config
-            }
+            StoreError::ForeignLock { .. } => ExitCode::Denied,
+            StoreError::Newer { .. }
+            | StoreError::Older { .. }
+            | StoreError::Foreign { .. }
+            | StoreError::TooLong { .. } => ExitCode::Config,
             StoreError::Damaged { .. } | StoreError::Open { .. } => ExitCode::Data,
             StoreError::Io { source, .. } => io_code(source.kind()),
             StoreError::Sqlite(_) | StoreError::Refused { .. } => ExitCode::Io,

@@ -171,10 +171,15 @@ impl Local {
         match (self.address, self.missing) {
             (Some(address), _) => Ok(address),
             (None, Some(error)) => Err(error.into()),
-            (None, None) => Err(Failure::data(format!(
-                "the keystore of {} does not say its address; name the address instead",
-                self.what
-            ))),
+            (None, None) => {
+                if let Some(own) = &self.wallet {
+                    own.wallet.info().known_address()?;
+                }
+                Err(Failure::data(format!(
+                    "the address of {} is not known; name the address instead",
+                    self.what
+                )))
+            }
         }
     }
 }

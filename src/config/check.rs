@@ -21,6 +21,7 @@ use super::model::{
     StoreConfig, TasksConfig, WalletsConfig,
 };
 use super::values::{Reader, masked_url, plain_url};
+use crate::store::place::{LONGEST_PATH, is_too_long};
 
 /// Bounds of `confirmations` and `final_depth`: a reorganisation of more is a reset.
 const DEEPEST: u64 = 10_000;
@@ -212,6 +213,14 @@ impl<'a> Check<'a> {
 
     fn store(&mut self) -> Option<StoreConfig> {
         let path = self.path(&STORE, "path");
+        if let (Some(path), Some(given)) = (&path, self.layers.get(&STORE, "path"))
+            && is_too_long(path)
+        {
+            let text = format!(
+                "`store.path` is longer than {LONGEST_PATH} bytes, which SQLite does not open"
+            );
+            self.reader.mistake(&given.origin, text);
+        }
         let hour = Duration::from_secs(60 * 60);
         let retention = self.duration(&STORE, "retention", hour..=3650 * DAY);
         Some(StoreConfig {

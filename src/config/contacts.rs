@@ -1,6 +1,6 @@
 //! Validates `[[contact]]`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use agentry_protocol::{Address, AgentName};
 use serde_json::json;
@@ -15,6 +15,8 @@ impl Check<'_> {
     pub(super) fn contacts(&mut self, agents: &[AgentConfig]) -> Vec<Contact> {
         let layers = self.layers;
         let mut names: HashMap<String, Origin> = HashMap::new();
+        let agents: HashSet<&str> = agents.iter().map(|agent| agent.name.as_str()).collect();
+        let mut addresses: HashMap<Address, AgentName> = HashMap::new();
         let mut contacts: Vec<Contact> = Vec::new();
         for table in &layers.contacts {
             for entry in &table.entries {
@@ -55,7 +57,7 @@ impl Check<'_> {
                 given.map_or(&table.origin, |given| &given.origin)
             };
             self.unique(&mut names, name.as_str(), "contacts", origin_of("name"));
-            if agents.iter().any(|agent| agent.name == name.as_str()) {
+            if agents.contains(name.as_str()) {
                 let text = format!(
                     "an agent is named {:?} too; a name is one address: rename the contact, or \
                      take it out, since hosted agents are known by their names",
@@ -63,13 +65,15 @@ impl Check<'_> {
                 );
                 self.reader.mistake(origin_of("name"), text);
             }
-            if let Some(other) = contacts.iter().find(|other| other.address == address) {
+            if let Some(other) = addresses.get(&address) {
                 let text = format!(
                     "contacts {:?} and {:?} have the same address; one address has one entry",
-                    other.name.as_str(),
+                    other.as_str(),
                     name.as_str()
                 );
                 self.reader.mistake(origin_of("address"), text);
+            } else {
+                addresses.insert(address.clone(), name.clone());
             }
             self.note(
                 called("address"),

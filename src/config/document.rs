@@ -53,28 +53,39 @@ impl Raw {
     }
 }
 
-/// Turns byte offsets into lines and columns.
-struct Places<'a> {
-    text: &'a str,
+/// Turns byte offsets into lines and columns, each in logarithmic time: thousands of values may
+/// stand in one line.
+struct Places {
+    length: usize,
     line_starts: Vec<usize>,
+    /// The bytes that begin no character. An ASCII text has none.
+    inside: Vec<usize>,
 }
 
-impl<'a> Places<'a> {
-    fn new(text: &'a str) -> Self {
+impl Places {
+    fn new(text: &str) -> Self {
         let mut line_starts = vec![0];
         line_starts.extend(text.match_indices('\n').map(|(at, _)| at + 1));
-        Self { text, line_starts }
+        let inside = text.bytes().enumerate();
+        let inside = inside.filter_map(|(at, byte)| (byte & 0xc0 == 0x80).then_some(at));
+        Self {
+            length: text.len(),
+            line_starts,
+            inside: inside.collect(),
+        }
     }
 
     fn origin(&self, offset: usize) -> Origin {
-        let offset = offset.min(self.text.len());
+        let offset = offset.min(self.length);
         let line = self.line_starts.partition_point(|start| *start <= offset);
         let start = self.line_starts[line - 1];
-        let column = self
-            .text
-            .get(start..offset)
-            .map_or(1, |before| before.chars().count() + 1);
+        let inside = self.inside_before(offset) - self.inside_before(start);
+        let column = offset - start - inside + 1;
         Origin::File { line, column }
+    }
+
+    fn inside_before(&self, offset: usize) -> usize {
+        self.inside.partition_point(|at| *at < offset)
     }
 }
 
@@ -92,7 +103,7 @@ pub(super) fn read(text: &str) -> (Vec<Entry>, Vec<Mistake>) {
     (entries(root.get_ref(), &places), mistakes)
 }
 
-fn entries(table: &DeTable<'_>, places: &Places<'_>) -> Vec<Entry> {
+fn entries(table: &DeTable<'_>, places: &Places) -> Vec<Entry> {
     let mut list: Vec<(usize, Entry)> = table
         .iter()
         .map(|(key, value)| {
@@ -108,7 +119,7 @@ fn entries(table: &DeTable<'_>, places: &Places<'_>) -> Vec<Entry> {
     list.into_iter().map(|(_, entry)| entry).collect()
 }
 
-fn given(value: &Spanned<DeValue<'_>>, places: &Places<'_>) -> Given {
+fn given(value: &Spanned<DeValue<'_>>, places: &Places) -> Given {
     let raw = match value.get_ref() {
         DeValue::String(text) => Raw::Text(text.to_string()),
         DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix())
@@ -155,6 +166,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn places_are_those_that_counting_finds(text in "[aé€𝄞\n]{0,40}") {
+            let places = Places::new(&text);
+            for (offset, _) in text.char_indices() {
+                let before = &text[..offset];
+                let line = before.matches('\n').count() + 1;
+                let column = before.rsplit('\n').next().unwrap().chars().count() + 1;
+                prop_assert_eq!(places.origin(offset), Origin::File { line, column });
+            }
+        }
+
         #[test]
         fn no_text_is_too_much(text in "[\\[\\]{}=\"'.,# \na-c0-9\\\\é-]{0,60}") {
             let _ = read(&text);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::model::{AgentConfig, Config, FleetWallets};
-use crate::wallet::{WalletError, WalletInfo, WalletStore};
+use crate::wallet::{Wallet, WalletError, WalletStore};
 
 /// An agent that shall be hosted.
 #[derive(Clone, Debug)]
@@ -13,7 +13,7 @@ pub struct HostedAgent {
     pub agent: AgentConfig,
     /// What is known of its wallet without a password; `None` if there is no such wallet yet,
     /// which happens to agents of `[[agent]]` alone.
-    pub wallet: Option<WalletInfo>,
+    pub wallet: Option<Wallet>,
     /// Where its wallet is, or would be.
     pub store: WalletStore,
     /// The file that holds the wallet's password.
@@ -56,24 +56,23 @@ impl Config {
     pub fn hosted(&self) -> Result<Vec<HostedAgent>, HostError> {
         let mut hosted = Vec::new();
         let store = WalletStore::from_config(&self.wallets);
-        for agent in &self.agents {
-            let owner = || format!("agent {}", agent.name);
-            let wallet = match store.find(&agent.wallet) {
-                Ok(wallet) => Some(wallet.info().clone()),
-                Err(WalletError::Missing { .. }) => None,
-                Err(source) => {
-                    return Err(HostError::Wallet {
-                        owner: owner(),
-                        source,
-                    });
-                }
+        if let Some(first) = self.agents.first() {
+            let failed = |agent: &AgentConfig, source| HostError::Wallet {
+                owner: format!("agent {}", agent.name),
+                source,
             };
-            hosted.push(HostedAgent {
-                agent: agent.clone(),
-                wallet,
-                store: store.clone(),
-                password_file: self.wallets.password_file.clone(),
-            });
+            let wallets = store.snapshot().map_err(|error| failed(first, error))?;
+            for agent in &self.agents {
+                let wallet = wallets
+                    .get(&agent.wallet)
+                    .map_err(|error| failed(agent, error))?;
+                hosted.push(HostedAgent {
+                    agent: agent.clone(),
+                    wallet,
+                    store: store.clone(),
+                    password_file: self.wallets.password_file.clone(),
+                });
+            }
         }
         for fleet in &self.fleets {
             let failed = |source| HostError::Wallet {
@@ -84,10 +83,11 @@ impl Config {
                 exists(directory).map_err(failed)?;
             }
             let store = fleet.wallets.store();
-            for wallet in store.list().map_err(failed)? {
+            let wallets = store.snapshot().and_then(|wallets| wallets.wallets());
+            for wallet in wallets.map_err(failed)? {
                 let wallet = wallet.map_err(failed)?;
                 hosted.push(HostedAgent {
-                    agent: fleet.agent(&wallet.name),
+                    agent: fleet.agent(&wallet.info().name),
                     wallet: Some(wallet),
                     store: store.clone(),
                     password_file: fleet.password_file.clone(),
@@ -110,6 +110,7 @@ fn check_addresses(hosted: &[HostedAgent]) -> Result<(), HostError> {
     let mut seen: HashMap<String, &str> = HashMap::new();
     for HostedAgent { agent, wallet, .. } in hosted {
         let Some(wallet) = wallet else { continue };
+        let wallet = wallet.info();
         let address = wallet.address.as_ref().map(ToString::to_string);
         let key = wallet.public_key.as_ref().map(ToString::to_string);
         for mark in [&address, &key].into_iter().flatten() {
@@ -128,6 +129,7 @@ fn check_addresses(hosted: &[HostedAgent]) -> Result<(), HostError> {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
+    use std::sync::Arc;
 
     use agentry_protocol::{AddressForm, Password, Seed};
 
@@ -179,6 +181,27 @@ mod tests {
             ("f/w-2", true, 3),
         ];
         assert_eq!(shown, wanted);
+    }
+
+    /// Reading it once for each agent made a start of thousands take minutes.
+    #[test]
+    fn all_agents_of_a_vault_share_one_reading_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = numbered(&"w".parse().unwrap(), 3).unwrap();
+        let password = Password::new("p".into());
+        create_in_vault(&dir.path().join("v"), &names, AddressForm::Hex, &password).unwrap();
+        let agents: String = names
+            .iter()
+            .map(|name| format!("[[agent]]\nname = \"{name}\"\n"))
+            .collect();
+        let text = format!("vault = \"v\"\n{agents}");
+        let hosted = config(dir.path(), &text).hosted().unwrap();
+        let vaults: Vec<_> = hosted
+            .iter()
+            .map(|one| Arc::clone(one.wallet.as_ref().unwrap().vault().unwrap()))
+            .collect();
+        assert_eq!(vaults.len(), 3);
+        assert!(vaults.iter().all(|vault| Arc::ptr_eq(vault, &vaults[0])));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Reading a configuration.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -110,7 +111,7 @@ fn parse(
         mistakes.append(&mut check.reader.missing);
     } else {
         // What a line that is no TOML was taken for is not worth a second report.
-        let lines: Vec<Option<usize>> =
+        let lines: HashSet<Option<usize>> =
             syntax.iter().map(|mistake| line(&mistake.origin)).collect();
         mistakes.retain(|mistake| !lines.contains(&line(&mistake.origin)));
         mistakes.extend(syntax);

@@ -217,7 +217,7 @@ pub struct FleetConfig {
 }
 
 /// Where a fleet's wallets are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum FleetWallets {
     /// A folder of keystore files.
     Directory(PathBuf),

@@ -1,6 +1,6 @@
 //! Validates `[[agent]]` and `[[fleet]]`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 
@@ -84,6 +84,8 @@ impl Check<'_> {
     ) -> Vec<FleetConfig> {
         let layers = self.layers;
         let mut names: HashMap<String, Origin> = HashMap::new();
+        let agents: HashSet<&str> = agents.iter().map(|agent| agent.name.as_str()).collect();
+        let mut hosts: HashMap<FleetWallets, String> = HashMap::new();
         let mut fleets: Vec<FleetConfig> = Vec::new();
         for table in &layers.fleets {
             let mut fields = Fields::read(self, table, &FLEET, defaults);
@@ -91,7 +93,7 @@ impl Check<'_> {
                 continue;
             };
             self.unique(&mut names, &name, "fleets", &fields.origin);
-            if agents.iter().any(|agent| agent.name == name) {
+            if agents.contains(name.as_str()) {
                 let text = format!("an agent is named {name:?} too; give the fleet another name");
                 self.reader.mistake(&fields.origin, text);
             }
@@ -118,12 +120,13 @@ impl Check<'_> {
                     continue;
                 }
             };
-            if let Some(other) = fleets.iter().find(|fleet| fleet.wallets == place) {
+            if let Some(other) = hosts.get(&place) {
                 let text = format!(
-                    "fleets {:?} and {name:?} host the same wallets; one wallet is one agent",
-                    other.name
+                    "fleets {other:?} and {name:?} host the same wallets; one wallet is one agent"
                 );
                 self.reader.mistake(&table.origin, text);
+            } else {
+                hosts.insert(place.clone(), name.clone());
             }
             let path = format!("fleet.{name}");
             let (key, value) = match &place {

@@ -51,8 +51,11 @@ impl Cast {
             }
         } else {
             for hosted in config.hosted()? {
-                let Some(info) = hosted.wallet else { continue };
-                let Some(address) = info.address else {
+                let Some(wallet) = hosted.wallet else {
+                    continue;
+                };
+                let info = wallet.info();
+                let Some(address) = info.address.clone() else {
                     nameless.push(hosted.agent.name);
                     continue;
                 };

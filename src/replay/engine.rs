@@ -103,6 +103,14 @@ impl Engine {
         while let Some(report) = self.ledger.overflow() {
             self.conclude(report);
         }
+        if self.summary.cut == 0 && self.ledger.cut() > 0 {
+            self.warn(
+                "more messages wait for their answers at the same time than are held in memory: the \
+                 oldest are not compared; replay fewer blocks (--to), or one agent (--agent)"
+                    .to_owned(),
+            );
+        }
+        self.summary.cut = self.ledger.cut();
         std::mem::take(&mut self.told)
     }
 

@@ -5,10 +5,12 @@
 //! it names in its header; a text without one, to the oldest text without one of the same address
 //! that is not answered yet. What nothing of the kind asked for was sent of the agent's own accord.
 //!
-//! Reports are open for answers as long as there is room, and are told in their order. So memory is
-//! bounded, and an answer that came thousands of messages later is not found.
+//! A report stays open until what would be sent for it was sent, however many messages later; told
+//! are the oldest first that wait for nothing. Memory is bounded all the same: where hundreds of
+//! thousands wait at the same time, the oldest are *cut*, which is told: they are not compared, and
+//! what answers them later is taken for nobody else's.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use agentry_protocol::{Address, TransactionHash};
 use agentry_sdk::Acknowledge;
@@ -16,11 +18,19 @@ use agentry_sdk::Acknowledge;
 use super::report::{Cause, Compared, Did, Mark, Report, Would};
 use crate::store::AgentId;
 
-/// How many reports are open for answers.
-const MAX_OPEN: usize = 4_096;
+/// How many reports are open that wait for nothing: something may still be sent that nothing would
+/// send.
+const MAX_SETTLED: usize = 4_096;
 
-/// How much memory they take, about, in bytes.
-const MAX_BYTES: usize = 64 << 20;
+/// How much memory open reports take, about, in bytes: those of 200,000 messages that wait for their
+/// answers.
+const MAX_BYTES: usize = 256 << 20;
+
+/// What a report takes beside its texts, about, in bytes.
+const REPORT: usize = 1_024;
+
+/// Of how many addresses it is remembered that answers to them were cut.
+const MAX_OVERDUE: usize = 100_000;
 
 /// How many transactions of one message are remembered.
 const MAX_REPETITIONS: usize = 64;
@@ -52,6 +62,8 @@ struct Open {
     did: Vec<Did>,
     /// What would be sent is not known whole.
     in_part: bool,
+    /// What was sent is not known whole.
+    cut: bool,
     bytes: usize,
 }
 
@@ -76,17 +88,54 @@ pub(super) enum Placed {
 }
 
 /// All open reports.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ledger {
     open: BTreeMap<ReportId, Open>,
+    /// Those that wait for nothing.
+    settled: BTreeSet<ReportId>,
     next: u64,
     bytes: usize,
+    max_bytes: usize,
+    cut: u64,
+    /// How many plain answers to an address belong to reports that were cut. They come before those
+    /// to reports that are open.
+    overdue: HashMap<(AgentId, Address), u64>,
     by_question: HashMap<(AgentId, TransactionHash), ReportId>,
     /// The reports that a transaction to this address may belong to, the oldest first.
     by_peer: HashMap<(AgentId, Address), VecDeque<ReportId>>,
 }
 
+impl Default for Ledger {
+    fn default() -> Self {
+        Self::within(MAX_BYTES)
+    }
+}
+
 impl Ledger {
+    fn within(max_bytes: usize) -> Self {
+        Self {
+            open: BTreeMap::new(),
+            settled: BTreeSet::new(),
+            next: 0,
+            bytes: 0,
+            max_bytes,
+            cut: 0,
+            overdue: HashMap::new(),
+            by_question: HashMap::new(),
+            by_peer: HashMap::new(),
+        }
+    }
+
+    /// Whether a report waits for something to be sent.
+    pub(super) fn waits(&self) -> bool {
+        self.settled.len() < self.open.len()
+    }
+
+    /// How many reports were cut.
+    pub(super) const fn cut(&self) -> u64 {
+        self.cut
+    }
+
     /// Opens a report. `plain`: its cause is a text without a header.
     pub(super) fn begin(
         &mut self,
@@ -97,7 +146,7 @@ impl Ledger {
     ) -> ReportId {
         let id = ReportId(self.next);
         self.next += 1;
-        let (mut questions, mut peer, mut bytes) = (Vec::new(), None, 512);
+        let (mut questions, mut peer, mut bytes) = (Vec::new(), None, REPORT);
         if let Cause::Message {
             transaction,
             from,
@@ -125,9 +174,11 @@ impl Ledger {
             would: Vec::new(),
             did: Vec::new(),
             in_part: false,
+            cut: false,
             bytes,
         };
         self.open.insert(id, open);
+        self.settled.insert(id);
         if let Some(peer) = peer {
             self.may_belong(agent, peer, id);
         }
@@ -214,6 +265,7 @@ impl Ledger {
         self.bytes += bytes;
         let (agent, to) = (open.agent, send.would.said.to.clone());
         open.would.push(Pending { send, met: false });
+        self.settled.remove(&id);
         self.may_belong(agent, to, id);
     }
 
@@ -227,14 +279,15 @@ impl Ledger {
         by_operator: bool,
     ) -> Placed {
         let peer = (agent, did.said.to.clone());
+        if names.is_none() && !by_operator && did.said.is_plain() && self.was_overdue(&peer) {
+            return Placed::Outside;
+        }
         let asked = names.and_then(|question| self.by_question.get(&(agent, question)).copied());
         // Whichever of its transactions is named, the message is the same.
         let first = |id: ReportId| self.open.get(&id)?.questions.first().copied();
         let names = asked.and_then(first).or(names);
-        let others = self.by_peer.get(&peer).into_iter().flatten().copied();
-        let reports: Vec<ReportId> = asked.into_iter().chain(others).collect();
         let has = |fits: &dyn Fn(&Pending) -> bool| {
-            self.first(&reports, |open| {
+            self.first(asked, &peer, |open| {
                 open.would
                     .iter()
                     .any(|one| !one.met && one.send.re == names && fits(one))
@@ -246,7 +299,7 @@ impl Ledger {
                 if names.is_some() {
                     return asked;
                 }
-                self.first(&reports, |open| {
+                self.first(None, &peer, |open| {
                     did.said.is_plain()
                         && open.plain.as_ref() == Some(&did.said.to)
                         && open.did.is_empty()
@@ -260,9 +313,28 @@ impl Ledger {
         }
     }
 
-    fn first(&self, reports: &[ReportId], fits: impl Fn(&Open) -> bool) -> Option<ReportId> {
-        let fits = |id: &&ReportId| self.open.get(id).is_some_and(&fits);
-        reports.iter().find(fits).copied()
+    /// The first report that fits: the one whose message is named, else the oldest of an address.
+    fn first(
+        &self,
+        asked: Option<ReportId>,
+        peer: &(AgentId, Address),
+        fits: impl Fn(&Open) -> bool,
+    ) -> Option<ReportId> {
+        let others = self.by_peer.get(peer).into_iter().flatten().copied();
+        let mut reports = asked.into_iter().chain(others);
+        reports.find(|id| self.open.get(id).is_some_and(&fits))
+    }
+
+    /// Whether an answer to a report that was cut was still to come; it has come now.
+    fn was_overdue(&mut self, peer: &(AgentId, Address)) -> bool {
+        let Some(count) = self.overdue.get_mut(peer) else {
+            return false;
+        };
+        *count -= 1;
+        if *count == 0 {
+            self.overdue.remove(peer);
+        }
+        true
     }
 
     fn place(&mut self, id: ReportId, did: Did, names: Option<TransactionHash>) -> Placed {
@@ -290,22 +362,48 @@ impl Ledger {
         // What has all that it waits for is looked at no more: an agent that answers thousands of
         // messages of one sender must not go through all of them for each.
         if open.would.iter().all(|one| one.met) {
+            self.settled.insert(id);
             self.belongs_no_more(agent, to, id);
         }
         placed
     }
 
-    /// The oldest reports, where too many are open.
+    /// A report that is open no more, where too many are: the oldest that waits for nothing, else
+    /// the oldest of all, which is cut.
     pub(super) fn overflow(&mut self) -> Option<Report> {
-        if self.open.len() <= MAX_OPEN && self.bytes <= MAX_BYTES {
-            return None;
+        let is_full = self.bytes > self.max_bytes;
+        if is_full || self.settled.len() > MAX_SETTLED {
+            if let Some(id) = self.settled.first().copied() {
+                return self.close(id).map(Open::compared);
+            }
         }
-        self.conclude()
+        let oldest = self.open.first_key_value().filter(|_| is_full);
+        let id = *oldest?.0;
+        let mut open = self.close(id)?;
+        self.cut += 1;
+        open.cut = true;
+        let note = "too many messages waited for their answers at the same time: what answers it is \
+                    not looked for any more";
+        open.report.notes.push(note.to_owned());
+        let unmet = open.would.iter().filter(|one| !one.met);
+        for one in unmet.filter(|one| one.send.re.is_none() && one.send.would.said.is_plain()) {
+            let peer = (open.agent, one.send.would.said.to.clone());
+            if self.overdue.len() < MAX_OVERDUE || self.overdue.contains_key(&peer) {
+                *self.overdue.entry(peer).or_default() += 1;
+            }
+        }
+        Some(open.compared())
     }
 
     /// The oldest report, which is open no more.
     pub(super) fn conclude(&mut self) -> Option<Report> {
-        let (id, open) = self.open.pop_first()?;
+        let id = *self.open.first_key_value()?.0;
+        self.close(id).map(Open::compared)
+    }
+
+    fn close(&mut self, id: ReportId) -> Option<Open> {
+        let open = self.open.remove(&id)?;
+        self.settled.remove(&id);
         self.bytes = self.bytes.saturating_sub(open.bytes);
         for question in &open.questions {
             self.by_question.remove(&(open.agent, *question));
@@ -315,7 +413,7 @@ impl Ledger {
         for peer in peers {
             self.belongs_no_more(open.agent, peer, id);
         }
-        Some(open.compared())
+        Some(open)
     }
 }
 
@@ -352,8 +450,13 @@ impl Open {
                 did: Some(did),
             });
         }
+        let mark = if self.cut {
+            Mark::NotCompared
+        } else {
+            Mark::Missing
+        };
         report.sends.extend(left.map(|would| Compared {
-            mark: Mark::Missing,
+            mark,
             would: Some(would),
             did: None,
         }));
@@ -514,20 +617,89 @@ mod tests {
         assert_eq!(marks(&mut ledger), [vec![Mark::NotCompared]]);
     }
 
+    /// Thousands of messages arrive before the first answer is mined: each answer is found.
+    #[test]
+    fn an_answer_is_found_however_many_messages_later_it_comes() {
+        for named in [false, true] {
+            let mut ledger = Ledger::default();
+            let count: u64 = 3 * MAX_SETTLED as u64;
+            let sender = |n: u64| peer(u8::try_from(n % 200).unwrap());
+            let mut told = Vec::new();
+            let mut questions = Vec::new();
+            for n in 0..count {
+                let from = sender(n);
+                let (id, hash) = question(&mut ledger, &from, n);
+                let re = named.then_some(hash);
+                ledger.would(
+                    id,
+                    Send {
+                        re,
+                        ..send(&from, "pong")
+                    },
+                );
+                questions.push(re);
+                told.extend(std::iter::from_fn(|| ledger.overflow()));
+            }
+            for (n, re) in (0..count).zip(questions) {
+                let placed = ledger.did(AGENT, did(&sender(n), "pong"), re, false);
+                assert!(matches!(placed, Placed::For(_)), "{n}: {placed:?}");
+                told.extend(std::iter::from_fn(|| ledger.overflow()));
+            }
+            assert!(ledger.settled.len() <= MAX_SETTLED && ledger.cut() == 0);
+            told.extend(std::iter::from_fn(|| ledger.conclude()));
+            let marks = told.iter().flat_map(|report| &report.sends);
+            assert_eq!(
+                marks.filter(|one| one.mark == Mark::Same).count() as u64,
+                count
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_cut_is_told_and_makes_no_difference_of_its_own() {
+        let (mut ledger, alice) = (Ledger::within(100 * REPORT), peer(1));
+        let mut told = Vec::new();
+        for n in 0..300 {
+            let (id, _) = question(&mut ledger, &alice, n);
+            ledger.would(id, send(&alice, "pong"));
+            told.extend(std::iter::from_fn(|| ledger.overflow()));
+        }
+        let cut = ledger.cut();
+        assert!(cut >= 200 && cut == told.len() as u64, "{cut}");
+        assert!(told.iter().all(|report| {
+            report.sends[0].mark == Mark::NotCompared && report.notes.len() == 1
+        }));
+        // The answers to what was cut come first, and are nobody else's.
+        for n in 0..300 {
+            let placed = ledger.did(AGENT, did(&alice, "pong"), None, false);
+            let is_overdue = matches!(placed, Placed::Outside);
+            assert_eq!(is_overdue, n < cut, "{n}: {placed:?}");
+        }
+        assert!(
+            marks(&mut ledger)
+                .iter()
+                .all(|marks| *marks == [Mark::Same])
+        );
+        assert!(ledger.overdue.is_empty());
+    }
+
     #[test]
     fn open_reports_are_bounded() {
         let (mut ledger, alice) = (Ledger::default(), peer(1));
         let mut told = 0;
         for n in 0..10_000 {
             let (id, _) = question(&mut ledger, &alice, n);
-            ledger.would(id, send(&peer(2), "x"));
+            if n % 2 == 0 {
+                ledger.would(id, send(&peer(2), "x"));
+            }
             while ledger.overflow().is_some() {
                 told += 1;
             }
         }
-        assert_eq!(told, 10_000 - MAX_OPEN);
+        assert_eq!(told, 5_000 - MAX_SETTLED);
         while ledger.conclude().is_some() {}
         assert_eq!(ledger.bytes, 0);
         assert!(ledger.by_peer.is_empty() && ledger.by_question.is_empty());
+        assert!(ledger.settled.is_empty());
     }
 }

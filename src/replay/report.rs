@@ -188,8 +188,12 @@ pub struct Summary {
     pub forged: u64,
     /// Messages that came again: nobody is shown these.
     pub repeated: u64,
-    /// Answers to messages from before the first block: nothing to compare them with.
+    /// Answers to messages from before the first block, or to messages that were cut: nothing to
+    /// compare them with.
     pub outside: u64,
+    /// Messages that were cut: so many waited for their answers at the same time that what answers
+    /// these was not looked for any more.
+    pub cut: u64,
     /// Blocks that could not be read whole.
     pub gaps: u64,
 }

@@ -5,9 +5,9 @@
 
 mod cards;
 mod retry;
+mod socket;
 mod tasks;
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use actix::prelude::*;
 use agentry_protocol::Json;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 
 use super::Shared;
 use super::reload::{Applied, Refused, Reloader};
@@ -26,12 +26,19 @@ use super::signer::OpenSealed;
 use super::submitter::{LookAtQueue, Resume};
 use crate::store::commit::QueueTarget;
 use crate::store::rows::TaskId;
-use crate::store::{Commit, InboxId, StoreError, with_suffix};
+use crate::store::{Commit, InboxId, StoreError, is_locked, place, with_suffix};
 
 pub use cards::{CardWanted, Registered};
 
 /// The longest request: a payload of the largest transaction, twice escaped.
 const MAX_LINE: u64 = 8 << 20;
+
+/// How long it is waited for the socket of a runtime that has the store and does not serve it: one
+/// that starts, or a command that changes the store for a moment.
+const REACHING: Duration = Duration::from_secs(2);
+
+/// The pause between two attempts to reach it.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// How long one side waits for the other.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -181,26 +188,40 @@ pub struct ControlLinks {
     pub send: SendLinks,
 }
 
-/// Where the socket of a store is.
+/// Where the socket of a store is; the same, by whatever path the store is named.
 pub fn socket_path(store: &Path) -> PathBuf {
-    with_suffix(store, ".sock")
+    let store = place::real_path(store).unwrap_or_else(|_| store.to_owned());
+    with_suffix(&store, ".sock")
 }
 
-/// Whether a runtime has this store open.
+/// Reaches the runtime that has this store open. That none runs is said only where the store's lock
+/// is free: whoever took a running one for ended would sign beside it.
+async fn connect(store: &Path) -> Result<(UnixStream, PathBuf), ControlError> {
+    let path = socket_path(store);
+    let until = tokio::time::Instant::now() + REACHING;
+    loop {
+        let source = match socket::connect(&path).await {
+            Ok(stream) => return Ok((stream, path)),
+            Err(source) => source,
+        };
+        match is_locked(store) {
+            Ok(false) => return Err(ControlError::NotRunning { path, source }),
+            Ok(true) if tokio::time::Instant::now() < until => tokio::time::sleep(PAUSE).await,
+            Ok(true) => return Err(ControlError::Unreachable { path, source }),
+            Err(source) => {
+                let store = store.to_owned();
+                return Err(ControlError::Unknown { store, source });
+            }
+        }
+    }
+}
+
+/// Whether a runtime has this store open, and serves it.
 ///
 /// # Errors
-/// [`ControlError::NotRunning`] where none has.
+/// [`ControlError::NotRunning`] where none has, and what goes wrong on the way.
 pub async fn reach(store: &Path) -> Result<(), ControlError> {
-    connect(&socket_path(store)).await.map(drop)
-}
-
-async fn connect(path: &Path) -> Result<UnixStream, ControlError> {
-    UnixStream::connect(path)
-        .await
-        .map_err(|source| ControlError::NotRunning {
-            path: path.to_owned(),
-            source,
-        })
+    connect(store).await.map(drop)
 }
 
 /// Asks the runtime that has this store open.
@@ -208,8 +229,7 @@ async fn connect(path: &Path) -> Result<UnixStream, ControlError> {
 /// # Errors
 /// [`ControlError::NotRunning`] where none has, and what goes wrong on the way.
 pub async fn ask(store: &Path, request: &Request) -> Result<Answer, ControlError> {
-    let path = socket_path(store);
-    let stream = connect(&path).await?;
+    let (stream, path) = connect(store).await?;
     let exchange = async {
         let (reader, mut writer) = stream.into_split();
         let mut line = serde_json::to_string(request).map_err(std::io::Error::from)?;
@@ -242,6 +262,22 @@ pub enum ControlError {
         /// What connecting to it said.
         source: std::io::Error,
     },
+    /// A runtime has the store open, and its socket cannot be reached.
+    #[error("a running agentry has the store open, and its socket {} cannot be reached: {source}. While it starts, it waits for its node and does not serve the socket yet: look at its log, then try again; nothing was sent or changed", path.display())]
+    Unreachable {
+        /// The socket.
+        path: PathBuf,
+        /// What connecting to it said.
+        source: std::io::Error,
+    },
+    /// Nobody can tell whether one has.
+    #[error("whether a running agentry has the store {} open cannot be found out: {source}. Run this as the user that it runs as; nothing was sent or changed", store.display())]
+    Unknown {
+        /// The store.
+        store: PathBuf,
+        /// What its lock said.
+        source: std::io::Error,
+    },
     /// The connection broke.
     #[error("the runtime at {} broke off: {source}", path.display())]
     Broken {
@@ -271,12 +307,7 @@ pub fn serve(
 ) -> std::io::Result<ControlSocket> {
     let path = socket_path(shared.store.path());
     // The store's lock is ours, so what lies there is left over from a runtime that was killed.
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = UnixListener::bind(&path)?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    let listener = socket::bind(&path)?;
     let task = actix_rt::spawn(async move {
         loop {
             match listener.accept().await {

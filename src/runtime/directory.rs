@@ -3,6 +3,7 @@
 //! | part | what it is for |
 //! |---|---|
 //! | `seen` | [`card_of`]: what a transaction says of a card, if it proves who sent it |
+//! | `contacts` | the contacts of agents.toml, by address and by name |
 //! | `table` | the cards in memory, by address and by name |
 //! | [`backfill`] | reading old blocks for the cards in them |
 //! | `registration` | [`Registration`]: what a hosted agent announces, and when again |
@@ -12,6 +13,7 @@
 //! somebody up waits for nothing.
 
 pub mod backfill;
+mod contacts;
 #[cfg(test)]
 mod law;
 mod registration;
@@ -28,6 +30,7 @@ use agentry_sdk::{Card, NameError, Query};
 
 use crate::config::Contact;
 use crate::store::{Store, StoreError, read};
+use contacts::Contacts;
 use table::Table;
 
 pub use registration::{MIN_TTL_MS, Registration, RegistrationError};
@@ -40,7 +43,7 @@ pub struct Directory(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     table: RwLock<Table>,
-    contacts: RwLock<Arc<[Contact]>>,
+    contacts: RwLock<Arc<Contacts>>,
     /// The addresses whose cards are to be read anew. Locked while they are: what was read first
     /// must not be put down last.
     stale: tokio::sync::Mutex<BTreeSet<Address>>,
@@ -73,7 +76,7 @@ impl Directory {
             .contacts
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        *held = contacts.into();
+        *held = Arc::new(Contacts::new(contacts));
     }
 
     /// Reads the cards of these addresses anew: after a commit whose receipt names them.
@@ -136,18 +139,15 @@ impl Directory {
     /// The key of an address, from the contacts or else from its card; also where that is the card
     /// of the other form of the address. A card that has expired still tells it.
     pub fn key_of(&self, address: &Address) -> Option<PublicKey> {
-        let of_contact = |contact: &Contact| contact.public_key.filter(|_| is_of(contact, address));
         self.contacts()
-            .iter()
-            .find_map(of_contact)
+            .key_of(address)
             .or_else(|| Some(self.table().at(address)?.public_key))
     }
 
     /// The key to seal messages to an address with: of the contacts, or else of its card, or of the
     /// card of the other form of the address, as long as it counts at `now_ms`.
     pub fn enc_key_of(&self, address: &Address, now_ms: u64) -> Option<EncryptionKey> {
-        let of_contact = |contact: &Contact| contact.enc_key.filter(|_| is_of(contact, address));
-        self.contacts().iter().find_map(of_contact).or_else(|| {
+        self.contacts().enc_key_of(address).or_else(|| {
             let table = self.table();
             let counts = |card: &&Arc<Card>| card.card.check_time(now_ms).is_ok();
             let card = table
@@ -172,10 +172,7 @@ impl Directory {
 
     /// The address that a contact's name stands for.
     pub fn contact(&self, name: &str) -> Option<Address> {
-        self.contacts()
-            .iter()
-            .find(|contact| contact.name.as_str() == name)
-            .map(|contact| contact.address.clone())
+        self.contacts().named(name).cloned()
     }
 
     /// Whether an address is a contact's.
@@ -227,7 +224,7 @@ impl Directory {
         self.0.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn contacts(&self) -> Arc<[Contact]> {
+    fn contacts(&self) -> Arc<Contacts> {
         let contacts = self
             .0
             .contacts
@@ -235,13 +232,4 @@ impl Directory {
             .unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&contacts)
     }
-}
-
-/// Whether an address is a contact's: as it stands there, or in the other form where the contact's
-/// key makes both.
-fn is_of(contact: &Contact, address: &Address) -> bool {
-    contact.address == *address
-        || contact
-            .public_key
-            .is_some_and(|key| address.matches(&key) && contact.address.matches(&key))
 }

@@ -78,8 +78,9 @@ pub struct Started {
 impl Host {
     /// Starts a runtime. Blocks until it hosts its agents, or cannot.
     ///
-    /// A node that cannot be reached is waited for, with warnings in the log, until `cancel`
-    /// becomes true.
+    /// A node that cannot be reached is waited for, with warnings in the log. When `cancel` becomes
+    /// true, the start ends, whatever it waits for; what it computes on threads of its own meanwhile,
+    /// such as a key, is left to end by itself.
     ///
     /// # Errors
     /// Whatever is wrong with wallets, store, node or ports; see [`HostError`].

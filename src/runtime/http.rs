@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpResponse, HttpServer, web};
+use agentry_devnet::check_host;
 
 use super::metrics::Metrics;
 
@@ -28,6 +30,7 @@ impl StatusServer {
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(metrics.clone())
+                .wrap(from_fn(check_host))
                 .route("/health", web::get().to(health))
                 .route("/ready", web::get().to(ready))
                 .route("/metrics", web::get().to(text))

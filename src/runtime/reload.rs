@@ -23,7 +23,7 @@
 
 mod difference;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -238,9 +238,10 @@ impl Inner {
     ) -> Result<Vec<Candidate>, Refused> {
         let mut of_missing = config.clone();
         of_missing.fleets.clear();
+        let names: HashSet<&str> = missing.iter().map(|one| one.agent.name.as_str()).collect();
         of_missing
             .agents
-            .retain(|agent| missing.iter().any(|one| one.agent.name == agent.name));
+            .retain(|agent| names.contains(agent.name.as_str()));
         let mut passwords = std::mem::take(&mut current.passwords);
         let devnet = self.links.devnet.as_ref().and_then(Weak::upgrade);
         let (provided, passwords) = self

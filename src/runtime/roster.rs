@@ -38,6 +38,7 @@ pub struct Roster(Arc<RwLock<Arc<Tables>>>);
 struct Tables {
     by_id: HashMap<AgentId, Arc<Hosted>>,
     by_address: HashMap<Box<str>, Arc<Hosted>>,
+    by_name: HashMap<Box<str>, Arc<Hosted>>,
     /// The addresses of those that were hosted before, since the runtime was started.
     departed: HashMap<AgentId, Address>,
 }
@@ -49,6 +50,9 @@ impl Tables {
             tables
                 .by_address
                 .insert(hosted.address.as_str().into(), Arc::clone(&hosted));
+            tables
+                .by_name
+                .insert(hosted.config.name.as_str().into(), Arc::clone(&hosted));
             tables.by_id.insert(hosted.id, hosted);
         }
         tables
@@ -110,11 +114,7 @@ impl Roster {
 
     /// The wallet of an agent's name.
     pub fn named(&self, name: &str) -> Option<Arc<Hosted>> {
-        self.tables()
-            .by_id
-            .values()
-            .find(|hosted| hosted.config.name == name)
-            .cloned()
+        self.tables().by_name.get(name).cloned()
     }
 
     /// The wallet that an operator means: by an agent's name, an address, or a wallet's name.

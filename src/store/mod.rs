@@ -10,6 +10,7 @@
 //! | `readers` | the readers' threads |
 //! | [`read`] | every query of the runtime |
 //! | [`list`] | the queues as operators see them |
+//! | [`place`] | where a store lies: its real path, its lock, who else can reach it |
 //! | `target` | which rows of the queues an operator means |
 //! | `schema` | the tables, and the migrations from older ones |
 //!
@@ -23,6 +24,7 @@ pub mod commit;
 pub mod list;
 mod meta;
 mod number;
+pub mod place;
 pub mod read;
 mod readers;
 pub mod rows;
@@ -39,6 +41,7 @@ use rusqlite::{Connection, OpenFlags};
 
 pub use cause::Cause;
 pub use commit::{Commit, Receipt};
+pub use place::{is_locked, with_suffix};
 pub use rows::{AgentId, EventId, InboxId, OutboxId, TaskId};
 
 /// How long a reader waits for SQLite's own locks, which only a checkpoint or a recovery holds.
@@ -71,21 +74,20 @@ impl Store {
     /// [`StoreError::Locked`] when another runtime holds it, [`StoreError::Newer`] when a later
     /// version of agentry wrote it, and what the file system or SQLite say.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        if let Some(parent) = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty())
-        {
-            std::fs::create_dir_all(parent).map_err(|source| StoreError::Io {
-                path: parent.to_owned(),
-                source,
-            })?;
+        place::prepare_folder(path)?;
+        let path = &place::real_path(path).map_err(|source| StoreError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        if place::is_too_long(path) {
+            return Err(StoreError::TooLong { path: path.clone() });
         }
-        let lock = lock(path)?;
+        let lock = place::lock(path)?;
+        place::make_private(path)?;
         let mut connection = Connection::open(path).map_err(|e| StoreError::open(path, e))?;
         connection
             .busy_timeout(BUSY_TIMEOUT)
             .map_err(|e| StoreError::open(path, e))?;
-        private(path)?;
         schema::prepare(&mut connection, path)?;
         Ok(Self(Arc::new(Inner {
             path: path.to_owned(),
@@ -162,50 +164,6 @@ fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// The file beside the store that is locked while a runtime has it open. It is not the store's
-/// own file: closing any handle on that would drop SQLite's own locks in this process.
-fn lock(path: &Path) -> Result<File, StoreError> {
-    let lock_path = with_suffix(path, ".lock");
-    let io = |source| StoreError::Io {
-        path: lock_path.clone(),
-        source,
-    };
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&lock_path)
-        .map_err(io)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::Locked {
-            path: path.to_owned(),
-        }),
-        Err(std::fs::TryLockError::Error(source)) => Err(StoreError::Io {
-            path: lock_path,
-            source,
-        }),
-    }
-}
-
-/// The path of a file that belongs to the store: its name with `suffix` after it.
-pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-/// Messages are nobody else's business: the store is readable by its owner alone.
-fn private(path: &Path) -> Result<(), StoreError> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(|source| {
-        StoreError::Io {
-            path: path.to_owned(),
-            source,
-        }
-    })
-}
-
 /// What can be wrong with a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -218,6 +176,20 @@ pub enum StoreError {
     /// Another runtime has it open.
     #[error("the store {} is in use by another agentry: stop that one, or give this one a [store] path of its own", path.display())]
     Locked {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Another user made the file that is locked.
+    #[error("the lock {} belongs to the user with the id {owner}, who could keep this runtime from starting: give the store a folder of its own (chmod 700)", path.display())]
+    ForeignLock {
+        /// The lock.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
+    /// SQLite opens no such path.
+    #[error("the path of the store {} is longer than {} bytes, which SQLite does not open: give it a shorter [store] path", path.display(), place::LONGEST_PATH)]
+    TooLong {
         /// The path.
         path: PathBuf,
     },

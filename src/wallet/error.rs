@@ -9,6 +9,10 @@ use super::password::PasswordError;
 /// How many names an error lists before it only counts the rest.
 const LISTED: usize = 12;
 
+/// With how many names a missing one is compared: a suggestion must stay cheap where thousands of
+/// wallets are missing.
+const COMPARED: usize = 1_000;
+
 /// What can go wrong with a wallet. None of these holds a secret.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -54,6 +58,17 @@ pub enum WalletError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// Its address is not known without its password.
+    #[error(
+        "the keystore file of wallet {name} {stated}; `agentry wallet show {name} --unlock` derives \
+         it from the key: give that address"
+    )]
+    NoAddress {
+        /// The wallet.
+        name: String,
+        /// What its file states.
+        stated: String,
     },
     /// The password does not open it.
     #[error("wrong password for {}; give the right one with --password-file, AGENTRY_PASSWORD or at the prompt", listed(.names))]
@@ -107,7 +122,8 @@ impl WalletError {
         let hint = if known.is_empty() {
             "; there are no wallets yet: make one with `agentry wallet create`".to_owned()
         } else {
-            let meant = crate::config::did_you_mean(name, known.iter().map(String::as_str));
+            let near = known.iter().take(COMPARED).map(String::as_str);
+            let meant = crate::config::did_you_mean(name, near);
             format!("{meant}; there are: {}", listed(known))
         };
         Self::Missing {

@@ -3,9 +3,11 @@
 //! | module | holds |
 //! |---|---|
 //! | [`store`] | [`WalletStore`]: finding, listing, making, renaming and deleting wallets |
+//! | [`snapshot`] | [`Snapshot`]: a store as it is at one moment, for looking up many wallets |
 //! | [`vault`] | [`OpenVault`] and the changes of a vault file |
 //! | [`pack`] | many keystore files into one vault, and many new wallets at once |
 //! | [`password`] | where passwords come from |
+//! | [`prompt`] | asking on the terminal, and leaving it as it was |
 //! | [`name`] | what a wallet may be called |
 //! | [`error`] | [`WalletError`] |
 //! | `files` | bounded reading, atomic writing that never overwrites |
@@ -20,6 +22,8 @@ pub mod name;
 pub mod pack;
 mod parallel;
 pub mod password;
+pub mod prompt;
+pub mod snapshot;
 pub mod store;
 pub mod vault;
 
@@ -27,5 +31,6 @@ pub use error::WalletError;
 pub use files::write_new;
 pub use name::WalletName;
 pub use password::{PasswordError, PasswordSource, ensure_password_file};
+pub use snapshot::Snapshot;
 pub use store::{Unlocked, Wallet, WalletInfo, WalletStore};
 pub use vault::OpenVault;

@@ -27,8 +27,9 @@ pub fn pack(
     if vault_file.exists() {
         return Err(WalletError::Exists(vault_file.to_owned()));
     }
+    let wallets = store.snapshot()?;
     let results = parallel::map(names, done, |name| {
-        let unlocked = store.find(name)?.unlock(password)?;
+        let unlocked = wallets.find(name)?.unlock(password)?;
         Ok((name.clone(), unlocked.address, unlocked.seed))
     });
     let mut entries = Vec::with_capacity(results.len());
@@ -85,12 +86,13 @@ pub fn create(
     password: &Password,
     done: &(dyn Fn() + Sync),
 ) -> Result<Vec<WalletInfo>, WalletError> {
+    let wallets = store.snapshot_for_new()?;
     for name in names {
-        store.free_path(name)?;
+        wallets.free_path(name)?;
     }
     parallel::map(names, done, |name| {
         let seed = generate()?;
-        store.add(name, &seed, &address_of(&seed, form), password)
+        wallets.add(name, &seed, &address_of(&seed, form), password)
     })
     .into_iter()
     .collect()

@@ -10,7 +10,7 @@ use agentry_protocol::Password;
 use zeroize::Zeroizing;
 
 use super::error::WalletError;
-use super::files;
+use super::{files, prompt};
 
 /// The environment variable that may hold the password.
 pub const VARIABLE: &str = "AGENTRY_PASSWORD";
@@ -135,14 +135,14 @@ impl PasswordSource {
         Ok(Password::new(String::clone(&*self.ask_text(prompt)?)))
     }
 
-    fn ask_text(&self, prompt: &str) -> Result<Zeroizing<String>, PasswordError> {
+    fn ask_text(&self, text: &str) -> Result<Zeroizing<String>, PasswordError> {
         // The prompt goes to the terminal itself, so that input can come through a pipe.
         if !self.prompt || !io::stderr().is_terminal() {
             let missing = |path: &PathBuf| format!(" ({} does not exist)", path.display());
             let hint = self.configured.as_ref().map(missing).unwrap_or_default();
             return Err(PasswordError::None { hint });
         }
-        rpassword::prompt_password(prompt)
+        prompt::ask(text)
             .map(Zeroizing::new)
             .map_err(PasswordError::Prompt)
     }
@@ -159,9 +159,10 @@ pub fn not_empty(password: Password) -> Result<Password, PasswordError> {
     Ok(password)
 }
 
-/// Reads a password file: one line, whose end does not count; the empty password, which AITBC's
-/// files allow, is one too. A file that everybody can read is
-/// refused; one that its group can read is warned of.
+/// Reads a password file: one line. The white space around it does not count, as AITBC's tools have
+/// it; what was encrypted under the line with its blanks opens all the same. The empty password,
+/// which AITBC's files allow, is one too. A file that everybody can read is refused; one that its
+/// group can read is warned of.
 ///
 /// # Errors
 /// See [`PasswordError`].
@@ -197,12 +198,10 @@ pub fn read(path: &Path) -> Result<Password, PasswordError> {
         return Err(unusable("is longer than 4096 bytes"));
     }
     let text = std::str::from_utf8(&bytes).map_err(|_| unusable("holds no UTF-8 text"))?;
-    let line = text.strip_suffix('\n').unwrap_or(text);
-    let line = line.strip_suffix('\r').unwrap_or(line);
-    if line.contains('\n') {
+    if text.trim().contains('\n') {
         return Err(unusable("has more than one line"));
     }
-    Ok(Password::new(line.to_owned()))
+    Ok(Password::of_file(text))
 }
 
 /// Makes a password file (mode 0600) with a random password of 256 bits unless there is a file;
@@ -259,7 +258,10 @@ mod tests {
             Err(PasswordError::Unusable { .. })
         ));
         assert!(read(&file(&dir, "\n", 0o600)).unwrap().is_empty());
-        for bad in ["a\nb\n", &"x".repeat(5000)] {
+        for good in ["\n\n", " \n", "x \n\n"] {
+            assert!(read(&file(&dir, good, 0o600)).is_ok(), "{good:?}");
+        }
+        for bad in ["a\nb\n", "\na\n\nb", &"x".repeat(5000)] {
             assert!(matches!(
                 read(&file(&dir, bad, 0o600)),
                 Err(PasswordError::Unusable { .. })

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use agentry_protocol::keystore::{Keystore, KeystoreError};
-use agentry_protocol::vault::Vault;
+use agentry_protocol::vault::{Vault, VaultEntry};
 use agentry_protocol::{Address, Password, PublicKey, Seed};
 use serde::Serialize;
 
 use super::error::WalletError;
 use super::files;
 use super::name::WalletName;
+use super::snapshot::Snapshot;
 use super::vault::{self, OpenVault};
 use crate::config::WalletsConfig;
 
@@ -31,8 +32,11 @@ pub struct WalletStore {
 pub struct WalletInfo {
     /// Its name.
     pub name: String,
-    /// Its address; some older files do not say.
+    /// Its address; some files do not state one.
     pub address: Option<Address>,
+    /// The name that its file states in the place of an address, as AITBC's fernet tool writes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stated_name: Option<String>,
     /// Its public key; some files do not say.
     pub public_key: Option<PublicKey>,
     /// How it is kept: a keystore's form, or `vault`.
@@ -41,16 +45,38 @@ pub struct WalletInfo {
     pub path: PathBuf,
 }
 
-/// A wallet that was found.
-#[derive(Debug)]
+impl WalletInfo {
+    /// Its address, for what goes without the password.
+    ///
+    /// # Errors
+    /// [`WalletError::NoAddress`].
+    pub fn known_address(&self) -> Result<&Address, WalletError> {
+        self.address.as_ref().ok_or_else(|| WalletError::NoAddress {
+            name: self.name.clone(),
+            stated: self.stated(),
+        })
+    }
+
+    /// What its file states of an address that is not known without the password, as the end of a
+    /// sentence.
+    pub fn stated(&self) -> String {
+        match &self.stated_name {
+            Some(name) => format!("states the name {name:?} instead of an address"),
+            None => "states no address".to_owned(),
+        }
+    }
+}
+
+/// A wallet that was found. Cheap to clone.
+#[derive(Clone, Debug)]
 pub struct Wallet {
-    info: WalletInfo,
+    info: Arc<WalletInfo>,
     sealed: Sealed,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Sealed {
-    File(Box<Keystore>),
+    File(Arc<Keystore>),
     Vault(Arc<Vault>),
 }
 
@@ -64,9 +90,31 @@ pub struct Unlocked {
 }
 
 impl Wallet {
+    pub(super) fn in_vault(path: &Path, vault: Arc<Vault>, entry: &VaultEntry) -> Self {
+        Self {
+            info: Arc::new(WalletInfo {
+                name: entry.name().to_owned(),
+                address: Some(entry.address().clone()),
+                stated_name: None,
+                public_key: Some(*entry.public_key()),
+                form: "vault".to_owned(),
+                path: path.to_owned(),
+            }),
+            sealed: Sealed::Vault(vault),
+        }
+    }
+
     /// What is known without the password.
     pub fn info(&self) -> &WalletInfo {
         &self.info
+    }
+
+    /// The vault that it is in, if it is in one.
+    pub fn vault(&self) -> Option<&Arc<Vault>> {
+        match &self.sealed {
+            Sealed::Vault(vault) => Some(vault),
+            Sealed::File(_) => None,
+        }
     }
 
     /// Decrypts it. This derives a key, some tens to hundreds of milliseconds of a core: not for
@@ -127,26 +175,39 @@ impl WalletStore {
         places.join(" and ")
     }
 
-    /// The names of all wallets, in order; a folder that does not exist has none.
+    /// Reads what the store holds now. For many wallets use this and not [`Self::find`], which
+    /// reads the vault each time.
     ///
     /// # Errors
-    /// A folder or vault that cannot be read.
-    pub fn names(&self) -> Result<Vec<String>, WalletError> {
-        let mut names = self.file_names()?;
-        if let Some(path) = &self.vault {
-            names.extend(
-                vault::load(path)?
-                    .wallets()
-                    .map(|entry| entry.name().to_owned()),
-            );
+    /// A vault that is missing or cannot be read.
+    pub fn snapshot(&self) -> Result<Snapshot<'_>, WalletError> {
+        let vault = match &self.vault {
+            Some(path) => Some((path.clone(), vault::load(path)?)),
+            None => None,
+        };
+        Ok(Snapshot::new(self, vault))
+    }
+
+    /// As [`Self::snapshot`], to make wallets: the vault need not exist yet.
+    ///
+    /// # Errors
+    /// A vault that cannot be read.
+    pub fn snapshot_for_new(&self) -> Result<Snapshot<'_>, WalletError> {
+        match &self.vault {
+            Some(path) if !path.exists() => Ok(Snapshot::new(self, None)),
+            _ => self.snapshot(),
         }
-        names.sort();
-        names.dedup();
-        Ok(names)
+    }
+
+    pub(super) fn has_place(&self) -> Result<(), WalletError> {
+        if self.keystore_dir.is_none() && self.vault.is_none() {
+            return Err(WalletError::NoPlace);
+        }
+        Ok(())
     }
 
     /// The wallets of the folder: files `<name>.json` that are not hidden.
-    fn file_names(&self) -> Result<Vec<String>, WalletError> {
+    pub(super) fn file_names(&self) -> Result<Vec<String>, WalletError> {
         let Some(dir) = &self.keystore_dir else {
             return Ok(Vec::new());
         };
@@ -170,47 +231,42 @@ impl WalletStore {
         Ok(names)
     }
 
-    /// Every wallet, by name; a damaged file is an error of its own and hides no other.
+    /// What is known of every wallet, by name; a damaged file is an error of its own and hides no
+    /// other.
     ///
     /// # Errors
     /// A folder or vault that cannot be read.
     pub fn list(&self) -> Result<Vec<Result<WalletInfo, WalletError>>, WalletError> {
-        let mut list: Vec<(String, Result<WalletInfo, WalletError>)> = self
-            .file_names()?
+        let wallets = self.snapshot()?.wallets()?;
+        Ok(wallets
             .into_iter()
-            .map(|name| {
-                let read = self.read_file(&name).map(|wallet| wallet.info);
-                (name, read)
-            })
-            .collect();
-        if let Some(path) = &self.vault {
-            let vault = vault::load(path)?;
-            let entries = vault.wallets();
-            list.extend(entries.map(|entry| (entry.name().to_owned(), Ok(info(path, entry)))));
-        }
-        list.sort_by(|(one, _), (other, _)| one.cmp(other));
-        Ok(list.into_iter().map(|(_, wallet)| wallet).collect())
+            .map(|wallet| wallet.map(|wallet| wallet.info().clone()))
+            .collect())
     }
 
-    fn path_of(&self, name: &str) -> Option<PathBuf> {
+    pub(super) fn path_of(&self, name: &str) -> Option<PathBuf> {
         self.keystore_dir
             .as_ref()
             .map(|dir| dir.join(format!("{name}.json")))
     }
 
-    fn read_file(&self, name: &str) -> Result<Wallet, WalletError> {
+    pub(super) fn read_file(&self, name: &str) -> Result<Wallet, WalletError> {
         let path = self.path_of(name).ok_or(WalletError::NoPlace)?;
         let keystore = read_keystore(&path)?;
         let info = WalletInfo {
             name: name.to_owned(),
-            address: keystore.address().cloned(),
+            address: keystore.address().cloned().or_else(|| {
+                let key = keystore.public_key()?;
+                Some(Address::from_public_key(key))
+            }),
+            stated_name: keystore.name().map(str::to_owned),
             public_key: keystore.public_key().copied(),
             form: keystore.form().to_string(),
             path,
         };
         Ok(Wallet {
-            info,
-            sealed: Sealed::File(Box::new(keystore)),
+            info: Arc::new(info),
+            sealed: Sealed::File(Arc::new(keystore)),
         })
     }
 
@@ -220,35 +276,8 @@ impl WalletStore {
     /// [`WalletError::Missing`], [`WalletError::Ambiguous`], [`WalletError::Damaged`],
     /// [`WalletError::Io`].
     pub fn find(&self, name: &str) -> Result<Wallet, WalletError> {
-        if self.keystore_dir.is_none() && self.vault.is_none() {
-            return Err(WalletError::NoPlace);
-        }
-        let name = name.parse::<WalletName>()?;
-        let name = name.as_str();
-        let file = self
-            .path_of(name)
-            .filter(|path| path.symlink_metadata().is_ok());
-        if let Some(path) = &self.vault {
-            let vault = vault::load(path)?;
-            if let Some(entry) = vault.get(name) {
-                if let Some(file) = file {
-                    return Err(WalletError::Ambiguous {
-                        name: name.to_owned(),
-                        one: file,
-                        other: path.clone(),
-                    });
-                }
-                let info = info(path, entry);
-                return Ok(Wallet {
-                    info,
-                    sealed: Sealed::Vault(vault),
-                });
-            }
-        }
-        match file {
-            Some(_) => self.read_file(name),
-            None => Err(WalletError::missing(name, self.place(), &self.names()?)),
-        }
+        self.has_place()?;
+        self.snapshot()?.find(name)
     }
 
     /// Opens the vault, if there is one, for all its wallets at once.
@@ -265,22 +294,9 @@ impl WalletStore {
     /// Where a new wallet of that name would be kept, if none has it.
     ///
     /// # Errors
-    /// [`WalletError::NoPlace`] without a folder; [`WalletError::Exists`] or
-    /// [`WalletError::ExistsInVault`].
+    /// As [`Snapshot::free_path`], and a vault that cannot be read.
     pub fn free_path(&self, name: &WalletName) -> Result<PathBuf, WalletError> {
-        let path = self.path_of(name.as_str()).ok_or(WalletError::NoPlace)?;
-        if path.symlink_metadata().is_ok() {
-            return Err(WalletError::Exists(path));
-        }
-        if let Some(file) = self.vault.as_ref().filter(|file| file.exists())
-            && vault::load(file)?.get(name.as_str()).is_some()
-        {
-            return Err(WalletError::ExistsInVault {
-                path: file.clone(),
-                name: name.to_string(),
-            });
-        }
-        Ok(path)
+        self.snapshot_for_new()?.free_path(name)
     }
 
     /// Keeps a seed as a new keystore file, in the clients' form, under this address.
@@ -294,11 +310,7 @@ impl WalletStore {
         address: &Address,
         password: &Password,
     ) -> Result<WalletInfo, WalletError> {
-        let path = self.free_path(name)?;
-        let text = encrypt(seed, address, password)?;
-        files::make_private_dir(files::folder(&path))?;
-        files::write_new(&path, text.as_bytes())?;
-        self.read_file(name.as_str()).map(|wallet| wallet.info)
+        self.snapshot_for_new()?.add(name, seed, address, password)
     }
 
     /// Gives a wallet another name. One in a vault is sealed anew, which takes the password.
@@ -331,7 +343,7 @@ impl WalletStore {
                 })?;
             }
         }
-        self.find(to.as_str()).map(|wallet| wallet.info)
+        self.find(to.as_str()).map(|wallet| wallet.info().clone())
     }
 
     /// Deletes a wallet; its secret is gone unless there is a copy. From a vault this takes the
@@ -350,7 +362,7 @@ impl WalletStore {
                 sealed: Sealed::File(_),
             }) => {
                 files::remove(&info.path)?;
-                Ok(info.path)
+                Ok(info.path.clone())
             }
             Ok(Wallet {
                 info,
@@ -360,7 +372,7 @@ impl WalletStore {
                     entries.retain(|(entry, _, _)| entry != name);
                     Ok(())
                 })?;
-                Ok(info.path)
+                Ok(info.path.clone())
             }
             Err(WalletError::Damaged { path, .. })
                 if Some(&path) == self.path_of(name).as_ref() =>
@@ -370,16 +382,6 @@ impl WalletStore {
             }
             Err(error) => Err(error),
         }
-    }
-}
-
-fn info(path: &Path, entry: &agentry_protocol::vault::VaultEntry) -> WalletInfo {
-    WalletInfo {
-        name: entry.name().to_owned(),
-        address: Some(entry.address().clone()),
-        public_key: Some(*entry.public_key()),
-        form: "vault".to_owned(),
-        path: path.to_owned(),
     }
 }
 

@@ -55,7 +55,11 @@ impl OpenVault {
         Self::from_vault(path, load(path)?, password)
     }
 
-    pub(super) fn from_vault(
+    /// As [`Self::open`], of a vault that was read already.
+    ///
+    /// # Errors
+    /// [`WalletError::WrongPassword`].
+    pub fn from_vault(
         path: &Path,
         vault: Arc<Vault>,
         password: &Password,

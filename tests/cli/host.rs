@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -50,6 +50,8 @@ pub(crate) struct Host<'a> {
     _stdout: BufReader<ChildStdout>,
     log: PathBuf,
     pub(crate) node: String,
+    /// The url of its status port.
+    pub(crate) status: String,
 }
 
 impl<'a> Host<'a> {
@@ -61,9 +63,13 @@ impl<'a> Host<'a> {
 
     /// Starts one with this configuration.
     pub(crate) fn begin(world: &'a World, config: &str) -> Self {
-        let log = world.path(&format!("{config}.log"));
-        let mut child = world
-            .command(&["-c", config, "run", "--json"])
+        Self::spawn(world, world.command(&["-c", config, "run", "--json"]))
+    }
+
+    /// Starts one by this command, which ends with `run --json`.
+    pub(crate) fn spawn(world: &'a World, mut command: Command) -> Self {
+        let log = world.path("agents.toml.log");
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(File::create(&log).unwrap())
             .spawn()
@@ -72,13 +78,15 @@ impl<'a> Host<'a> {
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
         let told: Value = serde_json::from_str(&line).expect("the runtime tells that it hosts");
-        let node = told["node"].as_str().unwrap().to_owned();
+        let text = |key: &str| told[key].as_str().unwrap().to_owned();
+        let (node, status) = (text("node"), text("status"));
         Self {
             world,
             child,
             _stdout: stdout,
             log,
             node,
+            status,
         }
     }
 
@@ -102,6 +110,16 @@ impl<'a> Host<'a> {
         configure(self.world, tables);
         // The same layers as the runtime's own.
         self.world.run(&["reload", "--json"])
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it has ended, and tells how.
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        self.child.wait().unwrap()
     }
 
     /// Sends it a signal.

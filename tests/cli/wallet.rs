@@ -184,6 +184,55 @@ fn every_form_of_keystore_is_taken_in() {
 }
 
 #[test]
+fn a_keystore_that_states_a_name_is_taken_in_and_the_output_says_so() {
+    let world = World::new();
+    let vectors = vectors("keystores_named_address.json");
+    let case = &vectors["cases"][0];
+    world.private("theirs.json", &case["keystore"].to_string());
+    // As AITBC's own scripts leave it behind.
+    world.private("theirs.password", "\n temp123 \n\n");
+    let import = |name: &str, more: &[&str]| {
+        let source = ["--source-password-file", "theirs.password"];
+        world.wallet(&[&["import", name, "theirs.json"][..], &source, more].concat())
+    };
+    let out = import("text", &[]).good().out.clone();
+    assert!(
+        out.contains("aitbc1genesis") && out.contains("no address"),
+        "{out}"
+    );
+    let made = import("json", &["--json"]).json();
+    assert_eq!(made["stated_name"], "aitbc1genesis");
+    let hex = made["address"].as_str().unwrap().to_owned();
+    let bech32 = import("bech32", &["--json", "--address-form", "bech32"]).json();
+    let shown = world.wallet_json(&["show", "json"]);
+    assert_eq!(shown["address_hex"], hex.as_str());
+    assert_eq!(shown["address_bech32"], bech32["address"]);
+
+    // As it is, in the folder.
+    fs::copy(world.path("theirs.json"), world.path("keys/as-it-is.json")).unwrap();
+    let shown = world.wallet_json(&["show", "as-it-is"]);
+    assert_eq!(shown["address"], serde_json::Value::Null);
+    assert_eq!(shown["stated_name"], "aitbc1genesis");
+    let listed = world.wallet(&["list"]).good().out.clone();
+    assert!(listed.contains("named aitbc1genesis"), "{listed}");
+    let error = world.run(&["chain", "account", "as-it-is", "--keystore", "keys"]);
+    error.failed(65, "aitbc1genesis").failed(65, "--unlock");
+    world.private("theirs.password", "temp123");
+    let unlocked = world.run(&[
+        "wallet",
+        "show",
+        "as-it-is",
+        "--unlock",
+        "--json",
+        "--keystore",
+        "keys",
+        "--password-file",
+        "theirs.password",
+    ]);
+    assert_eq!(unlocked.json()["address"], hex.as_str());
+}
+
+#[test]
 fn a_seed_is_taken_in_and_never_printed() {
     let world = World::new();
     let seed = "11".repeat(32);

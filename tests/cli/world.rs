@@ -63,6 +63,26 @@ impl World {
         command
     }
 
+    /// As [`Self::command`], by a shell that does something first, such as setting its umask.
+    pub(crate) fn command_after(&self, first: &str, arguments: &[&str]) -> Command {
+        let direct = self.command(arguments);
+        let mut command = Command::new("sh");
+        command
+            .arg("-c")
+            .arg(format!("{first}; exec \"$0\" \"$@\""))
+            .arg(direct.get_program())
+            .args(direct.get_args())
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null());
+        for (name, value) in direct.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command
+    }
+
     pub(crate) fn run(&self, arguments: &[&str]) -> Run {
         Run::of(self.command(arguments).output().unwrap())
     }

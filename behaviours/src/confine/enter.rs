@@ -12,9 +12,9 @@ use rustix::process::{
 };
 use rustix::thread::set_no_new_privs;
 
-use super::Fault;
 use super::order::{Limits, Order};
 use super::tree::threads_of_user;
+use super::{Fault, descriptors};
 
 /// How far the program stands back behind agentry when both want to compute.
 const NICENESS: i32 = 5;
@@ -46,6 +46,8 @@ fn confine(order: &Order, watcher: i32) -> Result<(), Fault> {
     if getppid().map(Pid::as_raw_pid) != Some(watcher) {
         return Err(Fault::Call);
     }
+    // A binary of one's own may have opened files in ways of its own.
+    descriptors::keep_from_programs();
     setsid().map_err(Fault::system("leaving the terminal"))?;
     set_no_new_privs(true).map_err(Fault::system("giving up new privileges"))?;
     umask(Mode::RWXG | Mode::RWXO);

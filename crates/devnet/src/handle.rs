@@ -1,8 +1,9 @@
 //! [`Devnet`]: a running node, in a thread of its own.
 
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
@@ -10,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use agentry_protocol::Address;
 use tokio::sync::oneshot;
@@ -20,6 +22,7 @@ use crate::config::{DevnetConfig, MIN_BLOCK_TIME};
 use crate::error::DevnetError;
 use crate::fault::FaultSwitch;
 use crate::follower::{self, Leader};
+use crate::host::check_host;
 use crate::node::Node;
 use crate::producer::MinedBlock;
 use crate::rpc;
@@ -244,8 +247,24 @@ fn lock_directory(dir: &Path) -> Result<File, DevnetError> {
         dir: dir.to_owned(),
         source,
     };
-    std::fs::create_dir_all(dir).map_err(fail)?;
-    let lock = File::create(dir.join("devnet.lock")).map_err(fail)?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(fail)?;
+    // Whoever can open the lock can hold it, and so keep the node from starting.
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(dir.join("devnet.lock"))
+        .map_err(fail)?;
+    let mode = lock.metadata().map_err(fail)?.permissions().mode();
+    if mode & 0o7777 != 0o600 {
+        lock.set_permissions(Permissions::from_mode(0o600))
+            .map_err(fail)?;
+    }
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(DevnetError::Locked {
@@ -299,7 +318,13 @@ async fn run(
     ready: mpsc::Sender<io::Result<()>>,
 ) {
     let data = web::Data::from(node.clone());
-    let server = HttpServer::new(move || App::new().app_data(data.clone()).configure(rpc::routes))
+    let app = move || {
+        App::new()
+            .app_data(data.clone())
+            .wrap(from_fn(check_host))
+            .configure(rpc::routes)
+    };
+    let server = HttpServer::new(app)
         .workers(WORKERS)
         .disable_signals()
         .keep_alive(KEEP_ALIVE)

@@ -27,6 +27,7 @@
 //! | `import` | blocks that another node made |
 //! | `follower` | following a leader, through its absences and reorganisations |
 //! | `rpc` | the HTTP calls |
+//! | `host` | whom a server on loopback answers |
 //! | `node`, `handle` | what all of these share; the thread they run in |
 //! | `sync` | copying blocks from one node to another over RPC |
 
@@ -37,6 +38,7 @@ mod error;
 mod fault;
 mod follower;
 mod handle;
+mod host;
 mod import;
 mod node;
 mod producer;
@@ -50,5 +52,6 @@ pub use config::{DevnetConfig, MIN_BLOCK_TIME, NoncePolicy};
 pub use error::DevnetError;
 pub use fault::{Fault, FaultError, FaultSwitch, Faults, Probability};
 pub use handle::Devnet;
+pub use host::check_host;
 pub use producer::MinedBlock;
 pub use sync::{SyncError, SyncProgress, SyncReport, sync};

@@ -8,7 +8,8 @@
 //! | pbkdf2-fernet | `private_key`, `crypto` or the top level | PBKDF2, else as fernet | Fernet |
 //!
 //! A file says which address and which public key it holds; a seed that does not belong to them
-//! is never handed out.
+//! is never handed out. AITBC's fernet tool writes whatever name it was given in the place of the
+//! address: such a file states no address, and the address follows from its key.
 
 use std::fmt;
 
@@ -39,6 +40,7 @@ pub const MAX_BYTES: usize = 64 << 10;
 pub struct Keystore {
     form: KeystoreForm,
     address: Option<Address>,
+    name: Option<String>,
     public_key: Option<PublicKey>,
     secret: Secret,
 }
@@ -107,6 +109,11 @@ impl Keystore {
         self.address.as_ref()
     }
 
+    /// What the file states in the place of an address, where that is a name and no address.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
     /// The public key that the file states.
     pub fn public_key(&self) -> Option<&PublicKey> {
         self.public_key.as_ref()
@@ -120,6 +127,13 @@ impl Keystore {
     /// which cannot be told from it; [`KeystoreError::Mismatch`] when the seed does not belong to
     /// the stated address or public key.
     pub fn unlock(&self, password: &Password) -> Result<Seed, KeystoreError> {
+        password.open(
+            |password| self.unlock_with(password),
+            KeystoreError::is_wrong_password,
+        )
+    }
+
+    fn unlock_with(&self, password: &Password) -> Result<Seed, KeystoreError> {
         let seed = match &self.secret {
             Secret::Gcm {
                 salt,
@@ -189,6 +203,7 @@ impl fmt::Debug for Keystore {
             .debug_struct("Keystore")
             .field("form", &self.form)
             .field("address", &self.address)
+            .field("name", &self.name)
             .field("public_key", &self.public_key)
             .finish_non_exhaustive()
     }

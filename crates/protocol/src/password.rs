@@ -5,25 +5,61 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 /// A password. It is wiped from memory when dropped, and neither `Debug` nor any error shows it.
-///
-/// The text is taken as it is: whoever reads it from a file strips the line end first.
 #[derive(Clone)]
-pub struct Password(Zeroizing<String>);
+pub struct Password {
+    text: Zeroizing<String>,
+    /// What is tried where the text does not open a wallet.
+    otherwise: Option<Box<Password>>,
+}
 
 impl Password {
-    /// The password that this text is.
+    /// The password that this text is, blanks and line ends included.
     pub fn new(text: String) -> Self {
-        Self(Zeroizing::new(text))
+        Self {
+            text: Zeroizing::new(text),
+            otherwise: None,
+        }
+    }
+
+    /// The password in a file of this text. AITBC's tools take the text without the white space
+    /// around it, so that is the password of what is encrypted with it. What is decrypted may also
+    /// have been encrypted under the whole line, blanks included: that is tried second.
+    pub fn of_file(text: &str) -> Self {
+        let line = text.strip_suffix('\n').unwrap_or(text);
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        let stripped = text.trim_matches(is_blank);
+        Self {
+            text: Zeroizing::new(stripped.to_owned()),
+            otherwise: (line != stripped).then(|| Box::new(Self::new(line.to_owned()))),
+        }
     }
 
     /// Whether it is the empty password, which AITBC's files allow.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.text.is_empty()
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
+        self.text.as_bytes()
     }
+
+    /// Opens something with it: `open` is tried with each text that it may be, until one does not
+    /// fail with `wrong`.
+    pub(crate) fn open<T, E>(
+        &self,
+        open: impl Fn(&Self) -> Result<T, E>,
+        wrong: impl Fn(&E) -> bool,
+    ) -> Result<T, E> {
+        match (open(self), &self.otherwise) {
+            (Err(error), Some(otherwise)) if wrong(&error) => open(otherwise),
+            (opened, _) => opened,
+        }
+    }
+}
+
+/// What Python's `str.strip` takes for white space. Unlike Rust it counts four separators in.
+fn is_blank(character: char) -> bool {
+    character.is_whitespace() || matches!(character, '\u{1c}'..='\u{1f}')
 }
 
 impl fmt::Debug for Password {

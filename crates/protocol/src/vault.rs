@@ -213,12 +213,15 @@ impl Vault {
     /// # Errors
     /// [`VaultError::WrongPassword`], also when salt, rounds or check value were altered.
     pub fn open(&self, password: &Password) -> Result<VaultKey, VaultError> {
-        let key = crypto::pbkdf2(password, &self.salt, self.rounds);
-        if crypto::tag_is_right(&key, &self.check_nonce, CHECK, &self.check_tag) {
-            Ok(VaultKey(key))
-        } else {
-            Err(VaultError::WrongPassword)
-        }
+        let open = |password: &Password| {
+            let key = crypto::pbkdf2(password, &self.salt, self.rounds);
+            if crypto::tag_is_right(&key, &self.check_nonce, CHECK, &self.check_tag) {
+                Ok(VaultKey(key))
+            } else {
+                Err(VaultError::WrongPassword)
+            }
+        };
+        password.open(open, |error| *error == VaultError::WrongPassword)
     }
 
     /// Decrypts one seed.

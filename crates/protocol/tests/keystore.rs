@@ -428,6 +428,96 @@ fn pbkdf2_fernet_is_read_wherever_it_stands() {
     );
 }
 
+/// AITBC's fernet tool writes the name that its user gave into the address field.
+#[test]
+fn a_name_in_the_place_of_the_address_is_no_damage() {
+    for form in FORMS {
+        let (text, right, seed) = cheap(form);
+        let json: Json = text.parse().unwrap();
+        let address = json.root().get("address").unwrap().as_str().unwrap();
+        let with = |stated: &str| {
+            let text = text.replace(
+                &format!("\"{address}\""),
+                &Json::string(stated).to_compact(),
+            );
+            Keystore::parse(text.as_bytes())
+        };
+        for name in [
+            "aitbc1genesis",
+            "ait1genesis",
+            "treasury",
+            "mein Konto ü",
+            "x",
+        ] {
+            let keystore = with(name).unwrap();
+            assert_eq!((keystore.address(), keystore.name()), (None, Some(name)));
+            assert_eq!(keystore.unlock(&right).unwrap().expose().as_slice(), seed);
+        }
+        let stated = with(address).unwrap();
+        assert!(stated.address().is_some() && stated.name().is_none());
+        // What has the look of an address is a damaged one.
+        for damaged in [
+            &address.replacen("ait1", "bit1", 1),
+            &address[..address.len() - 1],
+            &format!("{address}0"),
+            &address.to_uppercase(),
+            &"x".repeat(129),
+            "a\u{7}b",
+        ] {
+            let error = with(damaged).unwrap_err();
+            assert!(
+                matches!(error, KeystoreError::Address(_)),
+                "{damaged}: {error}"
+            );
+        }
+    }
+    let (fernet, ..) = cheap("fernet");
+    let json: Json = fernet.parse().unwrap();
+    let address = json.root().get("address").unwrap().as_str().unwrap();
+    let empty = Keystore::parse(fernet.replace(address, "").as_bytes()).unwrap();
+    assert!(empty.address().is_none() && empty.name().is_none());
+}
+
+/// AITBC strips the white space around a password file's text, as Python's `str.strip` does.
+#[test]
+fn white_space_around_a_password_file_is_no_part_of_it() {
+    let (text, _, seed) = cheap("fernet");
+    let seed = Seed::from_bytes(seed.try_into().unwrap());
+    let address = Address::from_public_key(&seed.public_key());
+    assert!(Keystore::parse(text.as_bytes()).is_ok());
+    let under = |password: Password| {
+        let text = Keystore::encrypt(&seed, &password, &address).unwrap();
+        Keystore::parse(text.as_bytes()).unwrap()
+    };
+    let stripped = under(password("temp 123"));
+    for file in [
+        "temp 123",
+        "temp 123\n",
+        "temp 123\r\n\n",
+        " \ttemp 123 \n\n",
+        "\n\u{1c}\u{a0}temp 123\u{1f}\u{85}\n",
+    ] {
+        assert!(
+            stripped.unlock(&Password::of_file(file)).is_ok(),
+            "{file:?}"
+        );
+        assert!(
+            under(Password::of_file(file))
+                .unlock(&password("temp 123"))
+                .is_ok(),
+            "{file:?}"
+        );
+    }
+    // What was encrypted under a line with its blanks opens all the same.
+    let exact = under(password(" temp 123 "));
+    assert!(exact.unlock(&Password::of_file(" temp 123 \n")).is_ok());
+    for wrong in ["temp 123\n", " temp 123\n", "temp  123", ""] {
+        let error = exact.unlock(&Password::of_file(wrong)).unwrap_err();
+        assert!(error.is_wrong_password(), "{wrong:?}");
+    }
+    assert!(Password::of_file(" \n\n").is_empty());
+}
+
 #[test]
 fn sizes_are_bounded() {
     let huge = format!("{{\"x\":\"{}\"}}", "x".repeat(1 << 20));

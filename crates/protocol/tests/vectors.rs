@@ -50,6 +50,22 @@ fn canonical_json() {
 }
 
 #[test]
+fn keystores_that_state_a_name() {
+    let cases = cases("keystores_named_address");
+    for case in cases.root().items() {
+        let keystore = case.get("keystore").unwrap();
+        let read = Keystore::parse(keystore.to_spaced().as_bytes()).unwrap();
+        assert_eq!(read.address(), None);
+        assert_eq!(read.name(), Some(text(keystore, "address")));
+        let password = Password::new(text(case, "password").to_owned());
+        assert_eq!(
+            read.unlock(&password).unwrap().expose(),
+            seed(case).expose()
+        );
+    }
+}
+
+#[test]
 fn floats_as_cpython_spells_them() {
     let cases = cases("floats");
     assert_eq!(cases.root().len(), 600);

@@ -26,7 +26,7 @@ use super::super::output::printable;
 use super::super::who::{self, Own, resolve};
 use super::super::{Context, ExitCode, Failure, runtime};
 use crate::config::Config;
-use crate::runtime::control::socket_path;
+use crate::store::is_locked;
 use report::{Report, Verdict, Wanted};
 use way::Sent;
 
@@ -198,20 +198,19 @@ async fn send(
             format!(
                 "the time is over; {}. {}",
                 report.summary(),
-                look_at(&sent, told["transaction"].as_str(), config).await
+                look_at(&sent, told["transaction"].as_str(), config)
             ),
         )),
     }
 }
 
 /// Where one finds out more, and who goes on with the message.
-async fn look_at(sent: &Sent, hash: Option<&str>, config: &Config) -> String {
+fn look_at(sent: &Sent, hash: Option<&str>, config: &Config) -> String {
     let Some(row) = sent.outbox else {
         let hash = hash.unwrap_or_default();
         return format!("`agentry chain transaction {hash}` says where it stands");
     };
-    let socket = tokio::net::UnixStream::connect(socket_path(&config.store.path));
-    let goes_on = if socket.await.is_ok() {
+    let goes_on = if is_locked(&config.store.path).unwrap_or(false) {
         "the runtime goes on with it"
     } else {
         "the runtime has ended since, and goes on with it when it is started again"

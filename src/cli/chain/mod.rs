@@ -113,11 +113,7 @@ fn address(text: &str, keystore: Option<PathBuf>, context: &Context) -> Result<A
         return who::resolve(text, &context.config()?);
     };
     let wallet = WalletStore::new(Some(folder), None).find(text)?;
-    wallet.info().address.clone().ok_or_else(|| {
-        Failure::data(format!(
-            "the keystore of wallet {text} does not state its address; give the address"
-        ))
-    })
+    Ok(wallet.info().known_address()?.clone())
 }
 
 async fn head(node: &NodeClient, context: &Context) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
 //! The store: whether it can be used, and whether a runtime has it.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::report::Check;
 use super::{PATIENCE, blocking};
 use crate::config::Config;
 use crate::store::read::{self, Identity};
-use crate::store::{StoreError, open_for_a_look, with_suffix};
+use crate::store::{StoreError, is_locked, open_for_a_look, place};
 
 /// How it is called in a report.
 const NAME: &str = "store";
@@ -48,7 +48,7 @@ pub(super) fn silent(name: &str) -> Check {
 
 fn found(path: &Path, id: &str) -> Found {
     let mut found = Found {
-        running: is_held(path),
+        running: is_locked(path).unwrap_or(false),
         ..Found::default()
     };
     let read = open_for_a_look(path).and_then(|db| Ok(read::identity(&db)?));
@@ -86,7 +86,7 @@ fn found(path: &Path, id: &str) -> Found {
 fn usable(path: &Path) -> Check {
     let shown = path.display();
     let mode = fs::metadata(path).map_or(0o600, |data| data.permissions().mode() & 0o777);
-    if mode & 0o077 == 0 {
+    let check = if mode & 0o077 == 0 {
         Check::well(NAME, format!("{shown} can be read"))
     } else {
         Check::warning(
@@ -94,18 +94,38 @@ fn usable(path: &Path) -> Check {
             format!("{shown} is not its owner's alone (mode {mode:03o})"),
             format!("chmod 600 {shown}"),
         )
-    }
+    };
+    shared_folder(path).into_iter().fold(check, Check::and)
+}
+
+/// What there is to say of a folder in which others can make files.
+fn shared_folder(path: &Path) -> Option<Check> {
+    let real = place::real_path(path).ok()?;
+    let folder = real.parent()?;
+    let mode = place::shared(folder).ok()??;
+    let shown = folder.display();
+    Some(Check::warning(
+        NAME,
+        format!("others can make files in its folder {shown} (mode {mode:04o})"),
+        format!("give it a folder of its own, or `chmod go-w {shown}`"),
+    ))
 }
 
 fn unreadable(path: &Path, error: StoreError) -> Check {
     match error {
-        StoreError::Missing { .. } => Check::well(
-            NAME,
-            format!(
-                "there is none at {}; `agentry run` makes it",
-                path.display()
-            ),
-        ),
+        StoreError::Missing { .. } if place::is_too_long(path) => {
+            let error = StoreError::TooLong {
+                path: path.to_owned(),
+            };
+            let failure = Failure::from(error);
+            Check::wrong(NAME, failure.message, "set `store.path`", failure.code)
+        }
+        StoreError::Missing { .. } => {
+            let shown = path.display();
+            let check = format!("there is none at {shown}; `agentry run` makes it");
+            let check = Check::well(NAME, check);
+            shared_folder(path).into_iter().fold(check, Check::and)
+        }
         StoreError::Older { found, known, .. } => Check::warning(
             NAME,
             format!("it has version {found}, this agentry writes {known}"),
@@ -121,13 +141,4 @@ fn unreadable(path: &Path, error: StoreError) -> Check {
             Check::wrong(NAME, failure.message, mend, failure.code)
         }
     }
-}
-
-/// Whether a runtime has the store. Asked by a shared lock that is given back at once: two who ask
-/// do not stand in each other's way, and a runtime would have to begin in that very instant.
-fn is_held(path: &Path) -> bool {
-    let Ok(file) = File::open(with_suffix(path, ".lock")) else {
-        return false;
-    };
-    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentry_protocol::{Address, Password};
@@ -14,7 +15,7 @@ use super::report::Check;
 use super::{PATIENCE, blocking};
 use crate::config::{AgentConfig, Config, FleetConfig, FleetWallets, HostError};
 use crate::wallet::{
-    OpenVault, PasswordError, PasswordSource, Wallet, WalletError, WalletInfo, WalletStore,
+    OpenVault, PasswordError, PasswordSource, Snapshot, Wallet, WalletError, WalletStore,
 };
 
 /// How many keystore files are opened to try their password: as many as at a start.
@@ -91,8 +92,9 @@ impl Survey {
     fn all(mut self, config: &Config) -> Wallets {
         let store = WalletStore::from_config(&config.wallets);
         let password = password(config.wallets.password_file.as_deref(), &store);
+        let wallets = store.snapshot();
         for agent in &config.agents {
-            let check = self.agent(config, agent, &store, &password);
+            let check = self.agent(config, agent, wallets.as_ref(), &password);
             self.found.checks.push(check);
         }
         for fleet in &config.fleets {
@@ -117,23 +119,35 @@ impl Survey {
         &mut self,
         config: &Config,
         agent: &AgentConfig,
-        store: &WalletStore,
+        wallets: Result<&Snapshot<'_>, &WalletError>,
         password: &AtHand,
     ) -> Check {
         let name = format!("wallet {}", agent.wallet);
-        let wallet = match store.find(&agent.wallet) {
-            Ok(wallet) => wallet,
-            Err(WalletError::Missing { .. }) if config.devnet.is_some() => {
+        let refused = |error: &WalletError| refused(&name, error, Some(&agent.wallet));
+        let wallets = match wallets {
+            Ok(wallets) => wallets,
+            Err(error) => return refused(error),
+        };
+        let wallet = match wallets.get(&agent.wallet) {
+            Ok(Some(wallet)) => wallet,
+            Ok(None) if config.devnet.is_some() => {
                 return Check::skipped(name, "there is none; `agentry run` makes it");
             }
-            Err(error) => return refused(&name, &error, Some(&agent.wallet)),
+            // It says which wallets there are.
+            Ok(None) => match wallets.find(&agent.wallet) {
+                Ok(wallet) => wallet,
+                Err(error) => return refused(&error),
+            },
+            Err(error) => return refused(&error),
         };
         let info = wallet.info();
         if let Some(address) = &info.address {
             self.found.purses.push(purse(agent, None, address));
         }
-        let address = info.address.as_ref();
-        let address = address.map_or("its file does not state its address", Address::as_str);
+        let address = match &info.address {
+            Some(address) => address.to_string(),
+            None => format!("its file {}", info.stated()),
+        };
         let there = Check::well(&name, format!("{address}, in {}", info.path.display()));
         let there = private(&name, &info.path)
             .into_iter()
@@ -150,12 +164,12 @@ impl Survey {
             let mend = "make its wallets: `agentry wallet create`, or mend `keystore_dir`";
             return Check::wrong(name, error, mend, ExitCode::NoInput);
         }
-        let list = match store.list() {
+        let list = match store.snapshot().and_then(|wallets| wallets.wallets()) {
             Ok(list) => list,
             Err(error) => return refused(&name, &error, None),
         };
         let (good, bad): (Vec<_>, Vec<_>) = list.into_iter().partition(Result::is_ok);
-        let good: Vec<WalletInfo> = good.into_iter().flatten().collect();
+        let good: Vec<Wallet> = good.into_iter().flatten().collect();
         let mut check = Check::well(
             &name,
             format!("{} wallets in {}", good.len(), store.place()),
@@ -163,9 +177,11 @@ impl Survey {
         if let Some(Err(error)) = bad.first() {
             check = check.and(refused(&name, error, None));
         }
-        let public = good.iter().find_map(|info| private(&name, &info.path));
+        let public = good
+            .iter()
+            .find_map(|wallet| private(&name, &wallet.info().path));
         check = public.into_iter().fold(check, Check::and);
-        for info in good.iter().take(ASKED) {
+        for info in good.iter().take(ASKED).map(Wallet::info) {
             if let Some(address) = &info.address {
                 let agent = fleet.agent(&info.name);
                 self.found
@@ -174,9 +190,8 @@ impl Survey {
             }
         }
         // They have one password.
-        match good.first().map(|info| store.find(&info.name)) {
-            Some(Ok(wallet)) => check.and(self.open(&name, &wallet, password)),
-            Some(Err(error)) => check.and(refused(&name, &error, None)),
+        match good.first() {
+            Some(wallet) => check.and(self.open(&name, wallet, password)),
             None => check,
         }
     }
@@ -192,9 +207,9 @@ impl Survey {
         };
         let opens = || Check::well(name, "the password opens it");
         let info = wallet.info();
-        if info.form == "vault" {
+        if let Some(vault) = wallet.vault() {
             let opened = self.vaults.entry(info.path.clone()).or_insert_with(|| {
-                OpenVault::open(&info.path, password)
+                OpenVault::from_vault(&info.path, Arc::clone(vault), password)
                     .map(drop)
                     .map_err(|error| refused(name, &error, None))
             });

@@ -64,8 +64,9 @@ pub(super) fn create(args: &CreateArgs, context: &Context) -> Result<(), Failure
         many::create_in_vault(vault, &names, args.address_form.into(), &password)?
     } else {
         // Before a person has typed a password twice.
+        let wallets = store.snapshot_for_new()?;
         for name in &names {
-            store.free_path(name)?;
+            wallets.free_path(name)?;
         }
         let what = if names.len() == 1 {
             "the wallet"
@@ -110,7 +111,7 @@ fn summary(wallets: &[WalletInfo], context: &Context) -> Result<(), Failure> {
 pub(super) fn pack(args: &PackArgs, context: &Context) -> Result<(), Failure> {
     let (store, passwords) = args.place.resolve(context)?;
     let names = if args.names.is_empty() {
-        store.names()?
+        store.snapshot()?.names()?.to_vec()
     } else {
         args.names.clone()
     };

@@ -9,7 +9,7 @@ use agentry_protocol::{Address, AddressForm};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use super::output::Tone;
+use super::output::{Tone, printable};
 use super::{Context, Failure};
 use crate::wallet::{PasswordSource, WalletError, WalletInfo, WalletName, WalletStore};
 
@@ -33,6 +33,9 @@ pub enum WalletCommand {
     /// Packs keystore files into one vault under one password
     Pack(create::PackArgs),
 }
+
+/// How much of a name that a file states is shown, in characters.
+const SHOWN: usize = 64;
 
 /// Where wallets are.
 #[derive(Clone, Debug, Args)]
@@ -179,8 +182,11 @@ fn list(args: &ListArgs, context: &Context) -> Result<(), Failure> {
     for wallet in wallets {
         match wallet {
             Ok(wallet) => {
-                let address = wallet.address.as_ref().map(ToString::to_string);
-                let address = address.unwrap_or_else(|| "(not stated)".to_owned());
+                let address = match (&wallet.address, &wallet.stated_name) {
+                    (Some(address), _) => address.to_string(),
+                    (None, Some(name)) => format!("(named {})", printable(name, SHOWN)),
+                    (None, None) => "(not stated)".to_owned(),
+                };
                 rows.push(vec![wallet.name, address, wallet.form]);
             }
             Err(error) => damaged.push(error.to_string()),
@@ -220,6 +226,7 @@ fn show(args: &ShowArgs, context: &Context) -> Result<(), Failure> {
             "address_bech32": forms.as_ref().map(|(_, bech32)| bech32),
             "public_key": info.public_key,
             "form": info.form,
+            "stated_name": info.stated_name,
             "path": info.path,
             "unlocked": args.unlock,
         }));
@@ -242,6 +249,9 @@ fn show(args: &ShowArgs, context: &Context) -> Result<(), Failure> {
         ("kept as", info.form),
         ("path", info.path.display().to_string()),
     ];
+    if let Some(name) = &info.stated_name {
+        fields.push(("its file says", stated_name(name)));
+    }
     if args.unlock {
         fields.push(("password", out.tone(Tone::Good, "right")));
     }
@@ -288,6 +298,12 @@ fn delete(args: &DeleteArgs, context: &Context) -> Result<(), Failure> {
     ))
 }
 
+/// That the address is not what the file says.
+fn stated_name(name: &str) -> String {
+    let name = printable(name, SHOWN);
+    format!("the name {name}, which is no address; the address follows from the key")
+}
+
 /// Tells of a wallet that was made or taken in.
 pub(super) fn made(wallet: &WalletInfo, context: &Context) -> Result<(), Failure> {
     let out = context.output;
@@ -299,9 +315,13 @@ pub(super) fn made(wallet: &WalletInfo, context: &Context) -> Result<(), Failure
         .as_ref()
         .map(ToString::to_string)
         .unwrap_or_default();
-    out.fields(&[
+    let mut fields = vec![
         ("name", wallet.name.clone()),
         ("address", out.tone(Tone::Strong, &address)),
         ("path", wallet.path.display().to_string()),
-    ])
+    ];
+    if let Some(name) = &wallet.stated_name {
+        fields.push(("its file says", stated_name(name)));
+    }
+    out.fields(&fields)
 }

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::super::{Context, Failure};
 use super::{Form, PlaceArgs, made, other_passwords};
 use crate::wallet::password::not_empty;
-use crate::wallet::{WalletError, WalletName, pack, store, write_new};
+use crate::wallet::{WalletError, WalletInfo, WalletName, pack, store, write_new};
 
 /// The largest file that is imported, in bytes.
 const LARGEST: u64 = 64 << 10;
@@ -55,8 +55,8 @@ pub(super) fn import(args: &ImportArgs, context: &Context) -> Result<(), Failure
     let shown = args.file.display().to_string();
     let bytes = read(&args.file)?;
     let what = format!("wallet {}", args.name);
-    let (seed, address, password) = if let Some(seed) = seed(&bytes) {
-        (seed, None, passwords.new_password(&what)?)
+    let (seed, address, stated_name, password) = if let Some(seed) = seed(&bytes) {
+        (seed, None, None, passwords.new_password(&what)?)
     } else {
         let damaged = |error: &KeystoreError| {
             Failure::from(WalletError::Damaged {
@@ -79,13 +79,22 @@ pub(super) fn import(args: &ImportArgs, context: &Context) -> Result<(), Failure
             .into(),
             error => damaged(&error),
         })?;
-        (seed, keystore.address().cloned(), own)
+        let name = keystore.name().map(str::to_owned);
+        (seed, keystore.address().cloned(), name, own)
     };
     let address = match address {
         Some(address) => address,
         None => pack::address_of(&seed, args.address_form.into()),
     };
-    made(&store.add(&args.name, &seed, &address, &password)?, context)
+    let wallet = store.add(&args.name, &seed, &address, &password)?;
+    // What the source says: the new file states the address.
+    made(
+        &WalletInfo {
+            stated_name,
+            ..wallet
+        },
+        context,
+    )
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {

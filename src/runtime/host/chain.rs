@@ -7,7 +7,6 @@ use agentry_chain::{
     SourceError, Start,
 };
 use agentry_protocol::{BlockHash, BlockHeight, ChainId, genesis_hash};
-use tokio::sync::watch;
 
 use super::HostError;
 use crate::config::{ChainConfig, masked};
@@ -108,7 +107,6 @@ pub(super) async fn begin(
     nodes: &Nodes,
     known: &Identity,
     new_agents: bool,
-    cancel: &mut watch::Receiver<bool>,
 ) -> Result<Beginning, HostError> {
     let mut failures = 0_u32;
     loop {
@@ -118,18 +116,7 @@ pub(super) async fn begin(
             Err(Problem::Final(error)) => return Err(error),
             Err(Problem::Passing(reason)) => wait_told(&mut failures, &nodes.name, &reason),
         }
-        tokio::select! {
-            () = tokio::time::sleep(PAUSE) => {}
-            changed = cancel.changed() => {
-                // A sender that is gone cannot cancel any more: the wait goes on.
-                if changed.is_err() {
-                    tokio::time::sleep(PAUSE).await;
-                }
-            }
-        }
-        if *cancel.borrow() {
-            return Err(HostError::Cancelled);
-        }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! Wallets before they are hosted: found, provided where the embedded node is used, and unlocked.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -95,26 +95,34 @@ pub(crate) fn survey(config: &Config, passwords: &mut Passwords) -> Survey {
         }
     };
     let mut vaults = HashMap::new();
-    let mut seen: HashSet<Address> = HashSet::new();
+    // Both forms of an address are one wallet, so the keys are compared as well.
+    let mut seen: HashMap<String, String> = HashMap::new();
     for agent in hosted {
         if agent.wallet.is_none() {
             survey.missing.push(agent);
             continue;
         }
         match candidate(&agent, passwords, &mut vaults) {
-            Ok(Some(candidate)) if seen.contains(&candidate.address) => {
-                let same = |one: &&Candidate| one.address == candidate.address;
-                let one = survey.candidates.iter().find(same);
-                let error = AgentsError::SameAddress {
-                    one: one.map_or_else(String::new, |one| one.config.name.clone()),
-                    other: agent.agent.name.clone(),
-                    address: candidate.address.to_string(),
-                };
-                survey.errors.push(error.into());
-            }
             Ok(Some(candidate)) => {
-                seen.insert(candidate.address.clone());
-                survey.candidates.push(candidate);
+                let key = candidate.public_key.as_ref().map(ToString::to_string);
+                let marks = [Some(candidate.address.to_string()), key];
+                let name = &candidate.config.name;
+                let one = marks
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|mark| seen.insert(mark, name.clone()))
+                    .next();
+                match one {
+                    Some(one) => survey.errors.push(
+                        AgentsError::SameAddress {
+                            one,
+                            other: name.clone(),
+                            address: candidate.address.to_string(),
+                        }
+                        .into(),
+                    ),
+                    None => survey.candidates.push(candidate),
+                }
             }
             Ok(None) => {}
             Err(error) => survey.errors.push(error),
@@ -131,19 +139,21 @@ fn candidate(
     passwords: &mut Passwords,
     vaults: &mut HashMap<PathBuf, Arc<OpenVault>>,
 ) -> Result<Option<Candidate>, HostError> {
-    let Some(info) = agent.wallet.as_ref() else {
+    let Some(wallet) = &agent.wallet else {
         return Ok(None);
     };
+    let info = wallet.info();
     let failed = |source| HostError::Wallet {
         wallet: agent.agent.wallet.clone(),
         source,
     };
-    let locked = if info.form == "vault" {
+    let locked = if let Some(locked) = wallet.vault() {
         let vault = match vaults.get(&info.path) {
             Some(vault) => Arc::clone(vault),
             None => {
                 let password = passwords.of(agent, &format!("vault {}", info.path.display()))?;
-                let vault = Arc::new(OpenVault::open(&info.path, &password).map_err(failed)?);
+                let vault = OpenVault::from_vault(&info.path, Arc::clone(locked), &password);
+                let vault = Arc::new(vault.map_err(failed)?);
                 vaults.insert(info.path.clone(), Arc::clone(&vault));
                 vault
             }
@@ -151,17 +161,18 @@ fn candidate(
         LockedWallet::Vault(vault, agent.agent.wallet.clone())
     } else {
         let password = passwords.of(agent, &format!("wallet {}", agent.agent.wallet))?;
-        let wallet = agent.store.find(&agent.agent.wallet).map_err(failed)?;
-        LockedWallet::File(wallet, password)
+        LockedWallet::File(wallet.clone(), password)
     };
-    let address = match (&info.address, &locked) {
-        (Some(address), _) => address.clone(),
-        // An older file that does not say whose it is: unlocked once, to find out.
+    let (address, public_key) = match (&info.address, &locked) {
+        (Some(address), _) => (address.clone(), info.public_key),
+        // A file that does not say whose it is: unlocked once, to find out.
         (None, LockedWallet::File(wallet, password)) => {
-            wallet.unlock(password).map_err(failed)?.address
+            let unlocked = wallet.unlock(password).map_err(failed)?;
+            (unlocked.address, Some(unlocked.seed.public_key()))
         }
         (None, LockedWallet::Vault(vault, name)) => {
-            Address::from_public_key(&vault.seed(name).map_err(failed)?.public_key())
+            let key = vault.seed(name).map_err(failed)?.public_key();
+            (Address::from_public_key(&key), Some(key))
         }
     };
     Ok(Some(Candidate {
@@ -172,7 +183,7 @@ fn candidate(
         )),
         config: agent.agent.clone(),
         address,
-        public_key: info.public_key,
+        public_key,
     }))
 }
 
@@ -182,6 +193,17 @@ pub(in crate::runtime) fn create_missing(
     passwords: &mut Passwords,
 ) -> Result<Vec<Address>, HostError> {
     let mut created = Vec::new();
+    let Some(first) = missing.first() else {
+        return Ok(created);
+    };
+    // Wallets are created for `[[agent]]` alone, which all have one store.
+    let wallets = first
+        .store
+        .snapshot_for_new()
+        .map_err(|source| HostError::Wallet {
+            wallet: first.agent.wallet.clone(),
+            source,
+        })?;
     for agent in missing {
         let name = &agent.agent.wallet;
         let failed = |source| HostError::Wallet {
@@ -204,8 +226,7 @@ pub(in crate::runtime) fn create_missing(
             reason: error.to_string(),
         })?;
         let address = Address::from_public_key(&seed.public_key());
-        let info = agent
-            .store
+        let info = wallets
             .add(&wallet, &seed, &address, &password)
             .map_err(failed)?;
         tracing::info!(
@@ -345,5 +366,63 @@ pub(in crate::runtime) fn check_passwords(
         Ok(())
     } else {
         Err(errors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::config::{Overlay, Source};
+
+    /// A keystore of AITBC's fernet tool states a name; its address is known once it is unlocked.
+    #[test]
+    fn a_wallet_that_states_a_name_is_hosted_at_the_address_of_its_key() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/crates/protocol/tests/vectors/keystores_named_address.json"
+        );
+        let vectors: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let keystore = vectors["cases"][0]["keystore"].to_string();
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a", "b"] {
+            std::fs::write(dir.path().join(format!("{name}.json")), &keystore).unwrap();
+        }
+        std::fs::write(dir.path().join("password"), "temp123\n").unwrap();
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(dir.path().join("password"), private).unwrap();
+        let survey = |agents: &str| {
+            let source = Source::Text {
+                path: dir.path().join("agents.toml"),
+                text: format!(
+                    "[chain]\nid = \"x\"\n[wallets]\nkeystore_dir = \".\"\n\
+                     password_file = \"password\"\n{agents}"
+                ),
+            };
+            let overlay = Overlay {
+                environment: Some(HashMap::new()),
+                flags: Vec::new(),
+            };
+            let config = Config::load(&source, &overlay, &agentry_behaviours::builtins()).unwrap();
+            super::survey(&config, &mut Passwords::new(false))
+        };
+        let found = survey("[[agent]]\nname = \"a\"\n");
+        let seed = hex::decode(vectors["cases"][0]["seed"].as_str().unwrap()).unwrap();
+        let key = Seed::from_bytes(seed.try_into().unwrap()).public_key();
+        assert!(found.errors.is_empty(), "{:?}", found.errors);
+        assert_eq!(found.candidates[0].address, Address::from_public_key(&key));
+        assert_eq!(found.candidates[0].public_key, Some(key));
+        // The key is one agent's, also where only unlocking shows whose it is.
+        let found = survey("[[agent]]\nname = \"a\"\n[[agent]]\nname = \"b\"\n");
+        assert!(
+            matches!(
+                found.errors.as_slice(),
+                [HostError::Agents(AgentsError::SameAddress { .. })]
+            ),
+            "{:?}",
+            found.errors
+        );
     }
 }

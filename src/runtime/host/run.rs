@@ -1,5 +1,6 @@
 //! The life of a runtime's thread: prepare, start the actors, wait, stop them.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -65,10 +66,26 @@ pub(super) fn run(
         .build()
         .map_err(HostError::Thread)?;
     let handle = workers.handle().clone();
-    let result = System::new().block_on(host(config, options, handle, signals, ready));
+    let cancel = signals.cancel.clone();
+    let result = System::new().block_on(async move {
+        let beyond_recall = Cell::new(false);
+        let host = host(config, options, handle, signals, ready, &beyond_recall);
+        tokio::select! {
+            result = host => result,
+            () = cancelled(cancel, &beyond_recall) => Err(HostError::Cancelled),
+        }
+    });
     // Runs that do not yield are left behind.
     workers.shutdown_timeout(Duration::from_millis(200));
     result
+}
+
+/// Waits until the start is called off; for ever, once its actors run: they are stopped as ever.
+async fn cancelled(mut cancel: watch::Receiver<bool>, beyond_recall: &Cell<bool>) {
+    // A sender that is gone cannot cancel any more.
+    if cancel.wait_for(|cancelled| *cancelled).await.is_err() || beyond_recall.get() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// What a runtime's thread is told from outside.
@@ -88,11 +105,12 @@ async fn host(
     workers: tokio::runtime::Handle,
     signals: Signals,
     ready: SyncSender<Started>,
+    beyond_recall: &Cell<bool>,
 ) -> Result<(), HostError> {
     let Signals {
         mut stopping,
-        mut cancel,
         mut reload,
+        cancel: _,
     } = signals;
     let loaded = config.clone();
     let metrics = Arc::new(Metrics::new());
@@ -172,7 +190,6 @@ async fn host(
         &nodes,
         &identity,
         new_agents,
-        &mut cancel,
     )
     .await?;
     store
@@ -246,6 +263,8 @@ async fn host(
         allot: submitter.clone().recipient(),
         stored: submitter.clone().recipient(),
     };
+    // What follows is quick, and starts threads that only a stop ends.
+    beyond_recall.set(true);
     let arbiters: Vec<Arbiter> = (0..cores().min(MAX_ARBITERS))
         .map(|_| Arbiter::new())
         .collect();

@@ -1,7 +1,9 @@
 //! One run of a program: starting it, reading what it writes, what came of it.
 
+use std::fs::Permissions;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -171,10 +173,11 @@ async fn start(command: &Command, input: Vec<u8>) -> io::Result<Running> {
     })
 }
 
-/// Makes the folder of a run, with its input and an empty folder to work in.
+/// Makes the folder of a run, for its owner alone, with its input and an empty folder to work in.
 fn prepare(scratch: &Path, input: &[u8]) -> io::Result<TempDir> {
     let folder = tempfile::Builder::new()
         .prefix("agentry-")
+        .permissions(Permissions::from_mode(0o700))
         .tempdir_in(scratch)?;
     std::fs::write(input_in(folder.path()), input)?;
     std::fs::create_dir(work_in(folder.path()))?;

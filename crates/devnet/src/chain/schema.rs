@@ -1,6 +1,8 @@
 //! The tables, exactly as AITBC's node makes them (PROTOCOL.md, "chain.db"), and two of our own
 //! beside them, whose names begin with `devnet_`: readers of the chain never look at those.
 
+use std::fs::{OpenOptions, Permissions};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -120,7 +122,19 @@ CREATE INDEX IF NOT EXISTS idx_mempool_fee ON mempool (fee DESC);
 /// How long a statement waits for another program that holds the database.
 const BUSY: Duration = Duration::from_secs(5);
 
+/// Makes a database's file for its owner alone, if there is none; SQLite gives the files beside it
+/// the same mode. Where that fails, SQLite says why.
+fn make_private(path: &Path) {
+    let mut options = OpenOptions::new();
+    let made = options.write(true).create_new(true).mode(0o600).open(path);
+    if let Ok(file) = made {
+        // A umask may have taken away what its owner needs.
+        let _ = file.set_permissions(Permissions::from_mode(0o600));
+    }
+}
+
 fn open(path: &Path, ddl: &str) -> Result<Connection, ChainError> {
+    make_private(path);
     let db = Connection::open(path).doing("opening the database")?;
     db.busy_timeout(BUSY)
         .doing("setting the database's patience")?;

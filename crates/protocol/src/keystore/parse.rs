@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{Keystore, KeystoreError, KeystoreForm, MAX_BYTES, MAX_ROUNDS, Secret};
-use crate::address::Address;
+use crate::address::{Address, AddressError};
 use crate::fernet::{Token, TokenFault};
 use crate::json::{Json, JsonRef, Limits};
 
@@ -12,6 +12,13 @@ use crate::json::{Json, JsonRef, Limits};
 const MAX_DEPTH: usize = 16;
 /// Longest salt, in bytes. Real ones have 16 or 32.
 const MAX_SALT: usize = 1024;
+/// How many characters the two forms of an address have.
+const ADDRESS_LENGTHS: [usize; 2] = [44, 62];
+/// Longest name in the place of an address, in characters.
+const MAX_NAME: usize = 128;
+/// Longest name that begins as addresses do, in characters: what is longer was an address, and is
+/// cut or torn.
+const MAX_SHORT_NAME: usize = 32;
 /// The one algorithm that a pbkdf2-fernet file names.
 const PBKDF2_FERNET: &str = "PBKDF2-SHA256-Fernet";
 
@@ -31,13 +38,9 @@ pub(super) fn parse(text: &[u8]) -> Result<Keystore, KeystoreError> {
         return Err(KeystoreError::NotAnObject);
     }
     check_constants(root)?;
-    let address = match root.get("address") {
-        None => None,
-        Some(value) => {
-            let text = as_text(value, "address")?;
-            // The checksum of a damaged address is wrong; so the strict reading.
-            Some(text.parse::<Address>().map_err(KeystoreError::Address)?)
-        }
+    let (address, name) = match root.get("address") {
+        None => (None, None),
+        Some(value) => stated(as_text(value, "address")?)?,
     };
     let public_key = match root.get("public_key") {
         None => None,
@@ -47,15 +50,36 @@ pub(super) fn parse(text: &[u8]) -> Result<Keystore, KeystoreError> {
         }
     };
     let (form, secret) = read_secret(root)?;
-    if matches!(form, KeystoreForm::Client | KeystoreForm::Node) && address.is_none() {
+    let has_address = address.is_some() || name.is_some();
+    if matches!(form, KeystoreForm::Client | KeystoreForm::Node) && !has_address {
         return Err(KeystoreError::Missing { field: "address" });
     }
     Ok(Keystore {
         form,
         address,
+        name,
         public_key,
         secret,
     })
+}
+
+/// What stands in the place of the address: an address, or a name, as AITBC's fernet tool takes it
+/// from its user (`aitbc1genesis`). An address is read strictly, since its checksum finds damage;
+/// what has the look of one and is none is damage, too, and no name.
+fn stated(text: &str) -> Result<(Option<Address>, Option<String>), KeystoreError> {
+    match text.parse::<Address>() {
+        Ok(address) => Ok((Some(address), None)),
+        Err(AddressError::Empty) => Ok((None, None)),
+        Err(_) if is_name(text) => Ok((None, Some(text.to_owned()))),
+        Err(error) => Err(KeystoreError::Address(error)),
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let length = text.chars().count();
+    let looks_like_an_address =
+        ADDRESS_LENGTHS.contains(&length) || (text.starts_with("ait1") && length > MAX_SHORT_NAME);
+    length <= MAX_NAME && !looks_like_an_address && !text.chars().any(char::is_control)
 }
 
 /// What is the same in every file, where it stands at all.

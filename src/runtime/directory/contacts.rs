@@ -1,0 +1,69 @@
+//! The contacts of agents.toml, by what they are looked up by.
+
+use std::collections::HashMap;
+
+use agentry_protocol::{Address, EncryptionKey, PublicKey};
+
+use crate::config::Contact;
+
+/// The contacts, indexed: a message is looked up in the same time however many there are.
+#[derive(Debug, Default)]
+pub(super) struct Contacts {
+    names: HashMap<Box<str>, Address>,
+    keys: HashMap<Address, PublicKey>,
+    enc_keys: HashMap<Address, EncryptionKey>,
+}
+
+impl Contacts {
+    /// Where two contacts speak of one address, the first counts.
+    pub(super) fn new(contacts: Vec<Contact>) -> Self {
+        let mut index = Self::default();
+        for contact in contacts {
+            for address in addresses(&contact) {
+                if let Some(key) = contact.public_key {
+                    index.keys.entry(address.clone()).or_insert(key);
+                }
+                if let Some(key) = contact.enc_key {
+                    index.enc_keys.entry(address).or_insert(key);
+                }
+            }
+            index
+                .names
+                .entry(contact.name.as_str().into())
+                .or_insert(contact.address);
+        }
+        index
+    }
+
+    /// The address that a contact's name stands for.
+    pub(super) fn named(&self, name: &str) -> Option<&Address> {
+        self.names.get(name)
+    }
+
+    /// The key under which a contact's signatures count.
+    pub(super) fn key_of(&self, address: &Address) -> Option<PublicKey> {
+        self.keys.get(address).copied()
+    }
+
+    /// The key to which messages to a contact are sealed.
+    pub(super) fn enc_key_of(&self, address: &Address) -> Option<EncryptionKey> {
+        self.enc_keys.get(address).copied()
+    }
+}
+
+/// The addresses of a contact: the one that stands there, and both forms where the contact's key
+/// makes it.
+fn addresses(contact: &Contact) -> Vec<Address> {
+    let mut addresses = vec![contact.address.clone()];
+    if let Some(key) = contact
+        .public_key
+        .filter(|key| contact.address.matches(key))
+    {
+        let forms = [
+            Address::from_public_key(&key),
+            Address::bech32_from_public_key(&key),
+        ];
+        addresses.extend(forms.into_iter().filter(|form| *form != contact.address));
+    }
+    addresses
+}
