@@ -177,9 +177,7 @@ impl Directory {
 
     /// Whether an address is a contact's.
     pub fn is_contact(&self, address: &Address) -> bool {
-        self.contacts()
-            .iter()
-            .any(|contact| is_of(contact, address))
+        self.contacts().has(address)
     }
 
     /// Whether an address, or its other form, has a card that counts at `now_ms`.

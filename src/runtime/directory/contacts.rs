@@ -1,6 +1,6 @@
 //! The contacts of agents.toml, by what they are looked up by.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use agentry_protocol::{Address, EncryptionKey, PublicKey};
 
@@ -10,6 +10,7 @@ use crate::config::Contact;
 #[derive(Debug, Default)]
 pub(super) struct Contacts {
     names: HashMap<Box<str>, Address>,
+    addresses: HashSet<Address>,
     keys: HashMap<Address, PublicKey>,
     enc_keys: HashMap<Address, EncryptionKey>,
 }
@@ -24,8 +25,9 @@ impl Contacts {
                     index.keys.entry(address.clone()).or_insert(key);
                 }
                 if let Some(key) = contact.enc_key {
-                    index.enc_keys.entry(address).or_insert(key);
+                    index.enc_keys.entry(address.clone()).or_insert(key);
                 }
+                index.addresses.insert(address);
             }
             index
                 .names
@@ -38,6 +40,11 @@ impl Contacts {
     /// The address that a contact's name stands for.
     pub(super) fn named(&self, name: &str) -> Option<&Address> {
         self.names.get(name)
+    }
+
+    /// Whether an address is a contact's.
+    pub(super) fn has(&self, address: &Address) -> bool {
+        self.addresses.contains(address)
     }
 
     /// The key under which a contact's signatures count.
