@@ -372,10 +372,10 @@ impl Ledger {
     /// the oldest of all, which is cut.
     pub(super) fn overflow(&mut self) -> Option<Report> {
         let is_full = self.bytes > self.max_bytes;
-        if is_full || self.settled.len() > MAX_SETTLED {
-            if let Some(id) = self.settled.first().copied() {
-                return self.close(id).map(Open::compared);
-            }
+        if (is_full || self.settled.len() > MAX_SETTLED)
+            && let Some(id) = self.settled.first().copied()
+        {
+            return self.close(id).map(Open::compared);
         }
         let oldest = self.open.first_key_value().filter(|_| is_full);
         let id = *oldest?.0;
