@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::output::{Tone, printable};
+use super::output::{GivesWay, Row, Tone, printable};
 use super::{Context, Failure};
 use crate::config::{Config, masked};
+
+/// How wide the configuration is shown at most on a terminal, in characters.
+const WIDTH: usize = 100;
 
 /// The subcommands of `config`.
 #[derive(Debug, Subcommand)]
@@ -82,20 +85,23 @@ fn show(config: &Config, context: &Context) -> Result<(), Failure> {
             .collect();
         return out.json(&json!({ "file": config.file, "settings": settings }));
     }
-    let rows: Vec<Vec<String>> = config
+    // Where it lies is told once, above.
+    let file = config.file.rsplit('/').next().unwrap_or(&config.file);
+    let rows = config
         .settings
         .iter()
         .map(|setting| {
             let value = match &setting.value {
                 serde_json::Value::Null => "-".to_owned(),
-                value => printable(&value.to_string(), 200),
+                value => printable(&value.to_string(), usize::MAX),
             };
-            vec![
+            Row::from(vec![
                 setting.key.clone(),
                 value,
-                setting.origin.describe(&config.file),
-            ]
+                setting.origin.describe(file),
+            ])
         })
         .collect();
-    out.table(&["KEY", "VALUE", "FROM"], &rows)
+    out.line(&config.file)?;
+    out.listing(&["KEY", "VALUE", "FROM"], rows, GivesWay::Wrap(1, WIDTH))
 }

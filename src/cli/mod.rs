@@ -7,7 +7,7 @@
 //! | [`output`] | printing for people and for programs |
 //! | [`logging`] | logs, to standard error |
 //! | `args` | values that several commands take |
-//! | `who` | whom a name or an address means |
+//! | `who`, `names` | whom a name or an address means; what an address is called |
 //! | `guard` | what the process keeps from others on the machine |
 //! | `interrupt` | the signals that end a command |
 //! | [`agent`], [`chain`], [`completions`], [`config`], [`demo`], [`devnet`], [`doctor`], [`queue`], [`reload`], [`replay`], [`run`], [`task`], [`tx`], [`wallet`] | one group of commands each |
@@ -32,6 +32,7 @@ pub mod global;
 mod guard;
 mod interrupt;
 pub mod logging;
+mod names;
 pub mod output;
 pub mod queue;
 pub mod reload;

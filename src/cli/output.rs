@@ -2,13 +2,17 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use clap::builder::styling::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::failure::Failure;
+
+pub use table::{GivesWay, Row};
+
+mod table;
 
 /// Standard output, as the command line wants it.
 #[derive(Clone, Copy, Debug)]
@@ -117,26 +121,27 @@ impl Output {
     /// # Errors
     /// When they cannot be written; see [`Failure::io`].
     pub fn table(self, headings: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
-        let mut widths: Vec<usize> = headings.iter().map(|heading| heading.len()).collect();
-        for row in rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
-            }
-        }
-        let line = |cells: &[String]| {
-            let mut line = String::new();
-            for (cell, width) in cells.iter().zip(&widths) {
-                let _ = write!(line, "{cell:width$}  ");
-            }
-            line.trim_end().to_owned()
-        };
-        let headings: Vec<String> = headings
-            .iter()
-            .map(|heading| (*heading).to_owned())
-            .collect();
-        let mut text = format!("{}\n", self.tone(Tone::Faint, &line(&headings)));
-        for row in rows {
-            let _ = writeln!(text, "{}", line(row));
+        let rows = rows.iter().cloned().map(Row::from).collect();
+        self.listing(headings, rows, GivesWay::None)
+    }
+
+    /// As [`Self::table`]. Where the table is wider than the terminal, a column gives way.
+    ///
+    /// # Errors
+    /// When they cannot be written; see [`Failure::io`].
+    pub fn listing(
+        self,
+        headings: &[&str],
+        rows: Vec<Row>,
+        gives_way: GivesWay,
+    ) -> Result<(), Failure> {
+        let mut lines = table::layout(headings, rows, gives_way, width()).into_iter();
+        let mut text = lines
+            .next()
+            .map_or_else(String::new, |line| self.tone(Tone::Faint, &line));
+        text.push('\n');
+        for line in lines {
+            let _ = writeln!(text, "{line}");
         }
         self.text(&text)
     }
@@ -152,6 +157,40 @@ impl Output {
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
     }
+}
+
+/// A time of milliseconds since the epoch, as `2026-11-22T12:00:00Z`.
+pub fn moment(at_ms: u64) -> String {
+    let at = UNIX_EPOCH.checked_add(Duration::from_millis(at_ms));
+    at.filter(|_| at_ms <= agentry_protocol::header::MAX_TIME_MS)
+        .map_or_else(
+            || format!("{at_ms} ms"),
+            |at| humantime::format_rfc3339_seconds(at).to_string(),
+        )
+}
+
+/// How many columns there are to print in: those of the terminal, or what `COLUMNS` says. Unlimited
+/// where neither is known: what is written to a file or a pipe is whole.
+fn width() -> Option<usize> {
+    let set = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let asked = || {
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+        Some(usize::from(size.ws_col))
+    };
+    set.or_else(asked).filter(|width| *width > 0)
+}
+
+/// The first line of a text, as [`printable`]; that there are more is shown by its end.
+pub fn first_line(text: &str, limit: usize) -> String {
+    let mut lines = text.trim_start().lines();
+    let first = lines.next().unwrap_or_default();
+    let has_more = lines.any(|line| !line.trim().is_empty());
+    let cut = first.chars().count() > limit;
+    let kept: String = first.chars().take(limit).collect();
+    let end = if cut || has_more { "…" } else { "" };
+    format!("{}{end}", printable(&kept, usize::MAX))
 }
 
 /// As [`printable`], with the lines of the text kept: for a text of many lines.
@@ -205,6 +244,23 @@ mod tests {
         assert_eq!(printable("a\u{202e}b", 80), "a\\u{202e}b");
         assert_eq!(printable("aaaa", 3), "aaa… (4 bytes)");
         assert_eq!(printable("aaa", 3), "aaa");
+    }
+
+    #[test]
+    fn of_many_lines_the_first_is_shown() {
+        assert_eq!(first_line("one", 80), "one");
+        assert_eq!(first_line("\n one \ntwo", 80), "one …");
+        assert_eq!(first_line("one\n\n", 80), "one");
+        assert_eq!(first_line("a\tb\u{1b}", 80), "a\\tb\\u{1b}");
+        assert_eq!(first_line("aaaa", 3), "aaa…");
+        assert_eq!(first_line("", 3), "");
+    }
+
+    #[test]
+    fn times_are_told_in_utc() {
+        assert_eq!(moment(0), "1970-01-01T00:00:00Z");
+        assert_eq!(moment(253_402_300_799_999), "9999-12-31T23:59:59Z");
+        assert_eq!(moment(u64::MAX), format!("{} ms", u64::MAX));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod change;
 mod list;
+mod rows;
 mod show;
 mod stats;
 
@@ -248,15 +249,6 @@ fn parse(id: &str) -> Result<Row, Failure> {
         "forged" => Row::Forged(row),
         _ => return Err(wrong()),
     })
-}
-
-/// A time as a person reads it.
-fn moment(at_ms: u64) -> String {
-    let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(at_ms));
-    at.map_or_else(
-        || at_ms.to_string(),
-        |at| humantime::format_rfc3339_seconds(at).to_string(),
-    )
 }
 
 /// How long ago a time was, in its two largest units.

@@ -92,16 +92,6 @@ fn not_done(answer: Result<Answer, ControlError>) -> Failure {
     }
 }
 
-/// A time of the store, as people read it.
-fn time(ms: u64) -> String {
-    let time = std::time::UNIX_EPOCH.checked_add(std::time::Duration::from_millis(ms));
-    time.filter(|_| ms <= agentry_protocol::header::MAX_TIME_MS)
-        .map_or_else(
-            || format!("{ms} ms"),
-            |time| humantime::format_rfc3339_seconds(time).to_string(),
-        )
-}
-
 fn or_dash(text: Option<impl ToString>) -> String {
     text.map_or_else(|| "-".to_owned(), |text| text.to_string())
 }

@@ -23,6 +23,8 @@ pub struct Found {
     pub height: BlockHeight,
     /// The block's hash.
     pub block_hash: BlockHash,
+    /// When the block was made, as the node says, in milliseconds since the epoch.
+    pub made_at: Option<u64>,
 }
 
 /// Where a transaction stands.
@@ -97,6 +99,7 @@ pub async fn all(
             .blocks_range(BlockHeight(start), BlockHeight(end))
             .await?
         {
+            let made_at = block.made_at_ms();
             for transaction in block.transactions.into_iter().flatten() {
                 // What cannot be read is nothing that was said here.
                 let (Some(hash), Ok(stored)) = (transaction.hash, transaction.stored) else {
@@ -107,6 +110,7 @@ pub async fn all(
                     stored,
                     height: block.height,
                     block_hash: block.hash,
+                    made_at,
                 };
                 if wanted(&one) {
                     found.push(one);

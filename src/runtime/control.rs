@@ -7,7 +7,9 @@ mod cards;
 mod retry;
 mod socket;
 mod tasks;
+mod waits;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,6 +31,7 @@ use crate::store::rows::TaskId;
 use crate::store::{Commit, InboxId, StoreError, is_locked, place, with_suffix};
 
 pub use cards::{CardWanted, Registered};
+pub use waits::AT_MOST as WAITS_AT_MOST;
 
 /// The longest request: a payload of the largest transaction, twice escaped.
 const MAX_LINE: u64 = 8 << 20;
@@ -95,6 +98,13 @@ pub enum Request {
         /// The row of the inbox.
         inbox: i64,
     },
+    /// Say why rows wait, as far as only the runtime knows it.
+    Waits {
+        /// Rows of the inbox; the first [`WAITS_AT_MOST`] are looked at.
+        inbox: Vec<i64>,
+        /// Rows of the outbox; the same.
+        outbox: Vec<i64>,
+    },
 }
 
 impl Request {
@@ -106,6 +116,7 @@ impl Request {
             | Self::Withdraw { .. }
             | Self::Reload
             | Self::Open { .. }
+            | Self::Waits { .. }
             | Self::CancelTask { .. } => None,
             Self::Retry { target } => Some(Commit::Retry { target, at }),
             Self::Drop { target } => Some(Commit::Drop { target, at }),
@@ -141,6 +152,11 @@ pub enum Answer {
     Opened {
         /// Its payload, as an unsealed message would carry it.
         payload: Json,
+    },
+    /// Why rows wait.
+    Waits {
+        /// By id, as `inbox/12`. A row that waits for its turn alone is not among them.
+        reasons: BTreeMap<String, String>,
     },
     /// Done.
     Done {
@@ -422,6 +438,7 @@ async fn answer(
             Err(Refused(reasons)) => Answer::NotReloaded { reasons },
         }),
         Request::Open { inbox } => tasks::open(InboxId(inbox), shared, links).await,
+        Request::Waits { inbox, outbox } => waits::waits(inbox, outbox, shared, roster).await,
     }
 }
 

@@ -45,9 +45,6 @@ impl Rates {
         rate: Rate,
         now_ms: u64,
     ) -> Result<(), u64> {
-        let count = f64::from(rate.count.max(1));
-        let period = rate.per.as_millis() as f64;
-        let each = period / count;
         let now = now_ms as f64;
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         buckets.prune(now);
@@ -55,13 +52,46 @@ impl Rates {
             .of
             .entry((agent, sender.map(Into::into)))
             .or_insert(Bucket { full_at: now });
-        // A clock that was set back must not close the bucket for longer than the rate's time.
-        let full_at = bucket.full_at.clamp(now, now + period);
-        if full_at + each > now + period + f64::EPSILON * now {
-            let wait = full_at + each - (now + period);
+        bucket.take(rate, now_ms)
+    }
+}
+
+impl Rates {
+    /// When the next token for this sender is there, in milliseconds since the epoch; `None`, if
+    /// one is there now. Takes none.
+    pub fn until(
+        &self,
+        agent: AgentId,
+        sender: Option<&str>,
+        rate: Rate,
+        now_ms: u64,
+    ) -> Option<u64> {
+        let lane = (agent, sender.map(Into::into));
+        let buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bucket = *buckets.of.get(&lane)?;
+        drop(buckets);
+        bucket.take(rate, now_ms).err()
+    }
+}
+
+impl Bucket {
+    /// Takes a token.
+    ///
+    /// # Errors
+    /// There is none; when the next one will be there.
+    fn take(&mut self, rate: Rate, now_ms: u64) -> Result<(), u64> {
+        let count = f64::from(rate.count.max(1));
+        let period = rate.per.as_millis() as f64;
+        let each = period / count;
+        let now = now_ms as f64;
+        // Neither a rate that has changed nor a time that goes back may close the bucket for longer
+        // than the rate's time.
+        self.full_at = self.full_at.clamp(now, now + period);
+        if self.full_at + each > now + period + f64::EPSILON * now {
+            let wait = self.full_at + each - (now + period);
             return Err(now_ms.saturating_add(wait.ceil().max(1.0) as u64));
         }
-        bucket.full_at = full_at + each;
+        self.full_at += each;
         Ok(())
     }
 }
@@ -106,6 +136,22 @@ mod tests {
         assert_eq!(rates.take(AgentId(2), Some("a"), rate, now), Ok(()));
         assert_eq!(rates.take(agent, Some("a"), rate, now + 1000), Ok(()));
         assert!(rates.take(agent, Some("a"), rate, now + 1000).is_err());
+    }
+
+    #[test]
+    fn asking_when_a_token_is_there_takes_none() {
+        let rates = Rates::default();
+        let (agent, rate, now) = (AgentId(1), rate(2, 60), 1_795_000_000_000);
+        assert_eq!(rates.until(agent, Some("a"), rate, now), None);
+        for _ in 0..2 {
+            assert_eq!(rates.until(agent, Some("a"), rate, now), None);
+            rates.take(agent, Some("a"), rate, now).unwrap();
+        }
+        let until = Some(now + 30_000);
+        assert_eq!(rates.until(agent, Some("a"), rate, now), until);
+        assert_eq!(rates.until(agent, Some("a"), rate, now), until);
+        assert_eq!(rates.until(agent, Some("a"), rate, now + 30_000), None);
+        assert_eq!(rates.until(agent, None, rate, now), None);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! | `standing` | how an agent is |
 //! | `talk` | what answers and receipts refer to |
 //! | `task` | tasks |
+//! | `waits` | rows that wait |
 
 mod cards;
 mod dead;
@@ -19,6 +20,7 @@ mod spending;
 mod standing;
 mod talk;
 mod task;
+mod waits;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -44,6 +46,7 @@ pub use task::{
     Deadlines, Lane, WaitingTasks, WorkingTask, task, waiting_deadlines, waiting_tasks,
     working_tasks,
 };
+pub use waits::{WaitingMessage, waiting_message, waiting_transaction};
 
 /// What the store knows of the chain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -103,6 +103,29 @@ fn each_value_is_shown_with_its_origin() {
     );
     let table = world.run(&["config", "show"]);
     assert!(table.good().out.contains("agents.toml:2:6"), "{table:?}");
+    // In a deep folder, and with a long value, too.
+    let deep = world.path(&"folder/".repeat(20));
+    std::fs::create_dir_all(&deep).unwrap();
+    let long = "x".repeat(150);
+    let file = deep.join("agents.toml");
+    let behaviour = format!("[{{ kind = \"pong\", reply = \"{long}\" }}]");
+    let config = format!(
+        "[chain]\nid = \"x\"\n[wallets]\nkeystore_dir = \"k\"\n[[agent]]\nname = \"a\"\n\
+         behaviours = {behaviour}\n"
+    );
+    std::fs::write(&file, config).unwrap();
+    let mut command = world.command(&["config", "show", "-c", file.to_str().unwrap()]);
+    let shown = String::from_utf8(command.env("COLUMNS", "180").output().unwrap().stdout).unwrap();
+    let mut lines = shown.lines();
+    assert_eq!(lines.next(), file.to_str());
+    for line in lines {
+        assert!(line.chars().count() <= 100, "{line}");
+    }
+    // Nothing of a value is lost, there or in a pipe.
+    let joined: String = shown.split_whitespace().collect();
+    assert!(joined.matches('x').count() >= 150, "{shown}");
+    let piped = world.run(&["config", "show", "-c", file.to_str().unwrap()]);
+    assert!(piped.good().out.contains(&long), "{piped:#?}");
 }
 
 #[test]

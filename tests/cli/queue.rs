@@ -9,7 +9,8 @@ use agentry_protocol::{
 use agentry_sdk::Authenticity;
 use serde_json::Value;
 
-use crate::world::World;
+use crate::host::{Host, agent, eventually, pong};
+use crate::world::{Run, World};
 
 const CONFIG: &str = r#"
 [chain]
@@ -178,7 +179,10 @@ fn every_queue_is_listed_and_narrowed_down() {
         ["outbox/1", "outbox/2", "outbox/3"]
     );
     assert_eq!(
-        (&all["counts"]["forged"], &all["waiting_for_budget"]),
+        (
+            &all["counts"]["forged"],
+            &all["counts"]["waiting_for_budget"]
+        ),
         (&1.into(), &1.into())
     );
     assert!(all["forged"].as_array().unwrap().is_empty());
@@ -231,8 +235,35 @@ fn every_queue_is_listed_and_narrowed_down() {
         .run(&["queue", "list", "--since", "lately"])
         .failed(64, "how long ago");
 
+    let newest = list(&["inbox", "--settled", "--limit", "1"]);
+    assert_eq!(
+        (&newest["more"], &all["more"]),
+        (&true.into(), &false.into())
+    );
+    assert_eq!(all["messages"][0]["waits"], "no runtime is running");
+    assert_eq!(
+        all["transactions"][1]["waits"],
+        "waits for the next day's budget"
+    );
+    assert!(all["messages"][0]["text"].is_string(), "{all:#}");
+    let narrow = world
+        .command(&["queue", "list"])
+        .env("COLUMNS", "100")
+        .output()
+        .unwrap();
+    let narrow = Run::of(narrow);
+    let rows = narrow
+        .good()
+        .out
+        .lines()
+        .filter(|line| line.contains("box/"));
+    for row in rows {
+        assert!(row.chars().count() <= 100, "{row}");
+    }
     let text = world.run(&["queue", "list"]).good().out.clone();
+    assert!(!text.contains("bytes)"), "{text}");
     for part in [
+        "no runtime is running",
         "the printer is on fire",
         "done: open",
         "waits for the next day's budget",
@@ -354,4 +385,39 @@ fn an_empty_store_says_so() {
     assert!(said(&["queue", "list", "dead"]).contains("nothing has failed"));
     assert!(said(&["queue", "list", "--settled"]).contains("there is no such row"));
     assert!(said(&["queue", "stats"]).contains("no agent was ever hosted"));
+}
+
+#[test]
+fn a_message_that_waits_for_its_senders_rate_says_so() {
+    let world = World::new();
+    let slow = format!(
+        "{}per_sender_rate = \"1/min\"\n",
+        agent("slow", "slow", &pong("ping", "pong"))
+    );
+    let tables = [agent("asker", "w-asker", &pong("hello", "hi")), slow];
+    let host = Host::start(&world, &tables);
+    assert_eq!(host.ask("asker", "slow", "ping"), "pong");
+    host.tell("asker", "slow", "ping\nand more");
+    let waiting =
+        || host.json(&["queue", "list", "inbox", "--agent", "slow"])["messages"][0].clone();
+    eventually("the second message waits", || waiting()["id"].is_string());
+    let over = "its sender is over per_sender_rate = 1/min; the next message of its sender is \
+                handled in ";
+    eventually("the reason is its sender's rate", || {
+        waiting()["waits"]
+            .as_str()
+            .is_some_and(|why| why.starts_with(over))
+    });
+    let message = waiting();
+    assert_eq!(message["from_name"], "asker");
+    assert_eq!(message["text"], "ping\nand more");
+    let listed = host.run(&["queue", "list"]);
+    for part in [over, "from asker", "ping…"] {
+        assert!(listed.good().out.contains(part), "{listed:#?}");
+    }
+    let shown = host.run(&["queue", "show", message["id"].as_str().unwrap()]);
+    assert!(shown.good().out.contains(over), "{shown:#?}");
+    host.stop();
+    let left = world.json(&["queue", "list", "inbox"]);
+    assert_eq!(left["messages"][0]["waits"], "no runtime is running");
 }

@@ -133,8 +133,9 @@ fn a_ping_is_sent_answered_and_looked_up() {
     assert_eq!(listed["transactions"].as_array().unwrap().len(), 2);
     let shown = with(&["queue", "show", "outbox/2"]);
     assert_eq!(shown["payload"], "\"pong\"");
-    assert_eq!(shown["hash"], answered["answer"]["transaction"]);
+    assert_eq!(shown["transaction"], answered["answer"]["transaction"]);
     let heard = with(&["agent", "messages", "--agent", "ponger", "--received"]);
+    let heard = &heard["messages"][0];
     assert_eq!(
         (&heard["text"], &heard["transaction"]),
         (&"ping".into(), &answered["transaction"])

@@ -105,12 +105,8 @@ impl World {
     fn talk(&self, arguments: &[&str]) -> Vec<Value> {
         let mut all = vec!["agent", "messages", "--json"];
         all.extend(arguments);
-        let run = self.run(&all);
-        run.good();
-        let lines = run.out.lines();
-        lines
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
+        let listed = self.run(&all).json();
+        listed["messages"].as_array().unwrap().clone()
     }
 
     /// Lists until what is listed fits.
@@ -240,8 +236,26 @@ fn an_acknowledgment_is_awaited_stage_by_stage() {
     assert_eq!(heard[0]["state"], "handled");
     assert_eq!(world.talk(&["--agent", "ponger", "--limit", "1"]).len(), 1);
     assert!(world.talk(&["--agent", "ponger", "--forged"]).is_empty());
+    assert_eq!(
+        (&lines[0]["from_name"], &lines[0]["to_name"]),
+        (&"pinger".into(), &"ponger".into())
+    );
+    assert!(
+        lines
+            .iter()
+            .all(|line| line["seen_at"].as_u64() > Some(1_700_000_000_000))
+    );
+    assert_eq!(lines[0]["amount"], 0);
+    let newest = world.run(&[
+        "agent", "messages", "--agent", "pinger", "--limit", "1", "--json",
+    ]);
+    assert_eq!(newest.json()["more"], true);
     let shown = world.run(&["agent", "messages", "--agent", "pinger", "--thread", "t1"]);
     let text = &shown.good().out;
+    // When, and to and from whom, by name.
+    let first = text.lines().next().unwrap();
+    assert!(first.starts_with("20") && first.contains("Z  "), "{text}");
+    assert!(first.contains("to   ponger  ping"), "{text}");
     assert!(
         text.contains("asks for done") && text.contains("receipt done"),
         "{text}"

@@ -1,6 +1,6 @@
 //! A card, as it is printed.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use agentry_protocol::command::Tags;
 use serde::Serialize;
@@ -66,12 +66,6 @@ pub(super) fn until(at_ms: u64, now_ms: u64) -> String {
     }
 }
 
-/// A time, as `2026-11-22T12:00:00Z`.
-pub(super) fn moment(at_ms: u64) -> String {
-    let at: SystemTime = UNIX_EPOCH + Duration::from_millis(at_ms);
-    humantime::format_rfc3339_seconds(at).to_string()
-}
-
 /// What part of the chain the directory was read from, as a sentence.
 pub(super) fn knowledge(surveyed: &Surveyed) -> String {
     let Some(from) = surveyed.from else {
@@ -125,7 +119,5 @@ mod tests {
         assert_eq!(until(7 * day + 5_000, 0), "in 7days 5s");
         assert_eq!(until(0, 3 * 60 * 60 * 1000 + 61_000), "3h 1m ago");
         assert_eq!(until(1_000, 1_000), "in 0s");
-        assert_eq!(moment(0), "1970-01-01T00:00:00Z");
-        assert_eq!(moment(253_402_300_799_999), "9999-12-31T23:59:59Z");
     }
 }

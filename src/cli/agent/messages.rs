@@ -12,14 +12,18 @@ mod line;
 
 use std::time::Duration;
 
-use agentry_protocol::Thread;
+use agentry_protocol::{Address, Thread};
 use clap::Args;
+use serde::Serialize;
 
+use super::super::names::Names;
+use super::super::output::Tone;
 use super::super::who::{self, resolve};
 use super::super::{Context, Failure, runtime};
 use crate::config::Config;
 use crate::store::{StoreError, list, open_for_reading};
 use hosted::Hosted;
+use line::Line;
 
 /// How often it is looked whether there is something new.
 const POLL: Duration = Duration::from_millis(200);
@@ -53,6 +57,50 @@ pub struct MessagesArgs {
     follow: bool,
 }
 
+/// Prints messages.
+struct Printer<'a> {
+    names: Names<'a>,
+    /// Whether more will come: then each is a line of JSON of its own.
+    follow: bool,
+    context: &'a Context,
+}
+
+impl Printer<'_> {
+    /// Prints the newest messages; `more` is whether there are older ones.
+    fn list(&self, lines: Vec<Line>, more: bool, of: &Address) -> Result<(), Failure> {
+        let out = self.context.output;
+        if out.is_json() && !self.follow {
+            let messages: Vec<Line> = lines
+                .into_iter()
+                .map(|line| line.named(&self.names))
+                .collect();
+            return out.json(&List { messages, more });
+        }
+        if lines.is_empty() && !self.follow {
+            return out.line(format!("there are no such messages of {of}"));
+        }
+        for line in lines {
+            self.line(line)?;
+        }
+        if more && !self.follow {
+            out.line(out.tone(Tone::Faint, "there are older ones; see --limit"))?;
+        }
+        Ok(())
+    }
+
+    /// Prints one that has come.
+    fn line(&self, line: Line) -> Result<(), Failure> {
+        line.named(&self.names).print(&self.names, self.context)
+    }
+}
+
+/// The newest messages.
+#[derive(Debug, Serialize)]
+struct List {
+    messages: Vec<Line>,
+    more: bool,
+}
+
 /// Which way messages go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Direction {
@@ -83,8 +131,13 @@ pub(super) fn run(args: &MessagesArgs, config: &Config, context: &Context) -> Re
         .exists()
         .then(|| open_for_reading(store))
         .transpose()?;
-    if let Some(db) = db
-        && list::is_hosted(&db, address.as_str()).map_err(StoreError::from)?
+    let printer = Printer {
+        names: Names::new(config, db.as_ref())?,
+        follow: args.follow,
+        context,
+    };
+    if let Some(db) = &db
+        && list::is_hosted(db, address.as_str()).map_err(StoreError::from)?
     {
         let hosted = Hosted {
             db,
@@ -92,7 +145,7 @@ pub(super) fn run(args: &MessagesArgs, config: &Config, context: &Context) -> Re
             args,
             address: &address,
             from: from.as_ref(),
-            context,
+            printer: &printer,
         };
         return runtime()?.block_on(hosted.print());
     }
@@ -101,6 +154,6 @@ pub(super) fn run(args: &MessagesArgs, config: &Config, context: &Context) -> Re
         &address,
         from.as_ref(),
         config,
-        context,
+        &printer,
     ))
 }

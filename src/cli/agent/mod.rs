@@ -5,7 +5,7 @@ mod list;
 mod message;
 mod messages;
 mod register;
-mod said;
+pub(super) mod said;
 mod show;
 
 use agentry_chain::{NodeClient, NodeOptions};

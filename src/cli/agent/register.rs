@@ -7,9 +7,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::super::args::duration;
+use super::super::output::moment;
 use super::super::who;
 use super::super::{Context, ExitCode, Failure, runtime};
-use super::card::{moment, until};
+use super::card::until;
 use crate::config::Config;
 use crate::runtime::clock::Clock;
 use crate::runtime::control::{self, Answer, CardWanted, ControlError, Registered, Request};
@@ -268,9 +269,12 @@ async fn withdrawn(
         Ok(list::outbox(&db, &filter).map_err(StoreError::from)?.pop())
     };
     let signed = until_some(signing(waiting, began), || {
-        Ok(look()?.filter(|item| item.hash.is_some()))
+        Ok(look()?.filter(|item| item.transaction.is_some()))
     });
-    let Some((hash, address)) = signed.await?.and_then(|item| Some((item.hash?, item.from))) else {
+    let Some((hash, address)) = signed
+        .await?
+        .and_then(|item| Some((item.transaction?, item.from)))
+    else {
         return Err(Failure::new(
             ExitCode::Temporary,
             format!(

@@ -9,25 +9,25 @@ use crate::runtime::control::{self, Answer, ControlError, Request};
 
 /// A payload, taken apart.
 #[derive(Clone, Debug)]
-pub(super) struct Said {
+pub(in crate::cli) struct Said {
     /// The text; of a command its JSON, without the header. None of what is sealed and was not
     /// opened.
-    pub(super) text: Option<String>,
+    pub(in crate::cli) text: Option<String>,
     /// The name of the command, if it is one and can be read.
-    pub(super) cmd: Option<String>,
+    pub(in crate::cli) cmd: Option<String>,
     /// The header.
-    pub(super) header: Option<Header>,
+    pub(in crate::cli) header: Option<Header>,
     /// Why its header cannot be read.
-    pub(super) damage: Option<String>,
+    pub(in crate::cli) damage: Option<String>,
     /// Whether it is sealed.
-    pub(super) sealed: bool,
+    pub(in crate::cli) sealed: bool,
     /// Why it was not opened.
-    pub(super) closed: Option<String>,
+    pub(in crate::cli) closed: Option<String>,
 }
 
 impl Said {
     /// What a transaction's payload says.
-    pub(super) fn read(payload: &Json) -> Self {
+    pub(in crate::cli) fn read(payload: &Json) -> Self {
         let Envelope {
             payload: read,
             header,
@@ -45,7 +45,7 @@ impl Said {
     }
 
     /// What the sealed message turned out to say, or why it did not open.
-    pub(super) fn open(&mut self, opened: Result<&Payload, &str>) {
+    pub(in crate::cli) fn open(&mut self, opened: Result<&Payload, &str>) {
         match opened {
             Ok(payload) => {
                 self.text = Some(text(payload));
@@ -79,7 +79,7 @@ fn text(payload: &Payload) -> String {
 }
 
 /// Has the runtime open a sealed message to a wallet that it hosts; or says why it did not.
-pub(super) async fn opened(store: &Path, inbox: i64) -> Result<Payload, String> {
+pub(in crate::cli) async fn opened(store: &Path, inbox: i64) -> Result<Payload, String> {
     match control::ask(store, &Request::Open { inbox }).await {
         Ok(Answer::Opened { payload }) => Ok(Payload::read(&payload)),
         Ok(Answer::Refused { reason }) => Err(reason),

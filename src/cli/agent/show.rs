@@ -5,10 +5,10 @@ use clap::Args;
 use rusqlite::Connection;
 use serde_json::json;
 
-use super::super::output::{printable, printable_lines};
+use super::super::output::{moment, printable, printable_lines};
 use super::super::who::resolve;
 use super::super::{Context, Failure};
-use super::card::{CardLine, knowledge, knowledge_json, moment, until};
+use super::card::{CardLine, knowledge, knowledge_json, until};
 use crate::config::Config;
 use crate::runtime::clock::Clock;
 use crate::store::read::{AnnouncedCard, Renewal};

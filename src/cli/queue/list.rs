@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use serde_json::json;
+use serde::Serialize;
+use serde_json::Value;
 
-use super::super::output::printable;
+use super::super::names::Names;
+use super::super::output::{GivesWay, Row, Tone, printable};
 use super::super::{Context, Failure};
+use super::rows::{EventRow, ForgedRow, MessageRow, TransactionRow, Waits};
 use super::{Queue, RowArgs, open, or_dash, stats, stored};
 use crate::config::Config;
+use crate::runtime::clock::Clock;
 use crate::store::commit::Selection;
 use crate::store::list::{self, EventItem, Filter, ForgedItem, InboxItem, OutboxItem};
 use crate::store::read;
@@ -43,13 +47,41 @@ fn states() -> Vec<&'static str> {
     inbox.chain(outbox).collect()
 }
 
-/// What is listed.
+/// What is listed, as the store has it.
 #[derive(Debug, Default)]
 struct Found {
     messages: Vec<InboxItem>,
     events: Vec<EventItem>,
     transactions: Vec<OutboxItem>,
     forged: Vec<ForgedItem>,
+    /// Whether there is more of something than was asked for.
+    more: bool,
+}
+
+/// What is listed.
+#[derive(Debug, Serialize)]
+struct Listed {
+    messages: Vec<MessageRow>,
+    events: Vec<EventRow>,
+    transactions: Vec<TransactionRow>,
+    forged: Vec<ForgedRow>,
+    more: bool,
+    counts: Counts,
+    /// What the agent has spent today that the list was narrowed down to.
+    spending: Option<Value>,
+    /// Why posting is stopped.
+    halted: Option<String>,
+}
+
+/// How many rows there are in all.
+#[derive(Debug, Serialize)]
+struct Counts {
+    inbox: BTreeMap<String, u64>,
+    events: BTreeMap<String, u64>,
+    outbox: BTreeMap<String, u64>,
+    forged: u64,
+    gaps: u64,
+    waiting_for_budget: u64,
 }
 
 pub(super) fn run(args: &QueueListArgs, config: &Config, context: &Context) -> Result<(), Failure> {
@@ -58,52 +90,71 @@ pub(super) fn run(args: &QueueListArgs, config: &Config, context: &Context) -> R
     let found = find(&db, args, &selection)?;
     let counts = stored(read::counts(&db))?;
     let halted = stored(read::identity(&db))?.halted;
-    let spending = match &selection.agent {
-        Some(agent) => stored(stats::spending(&db, agent, config))?,
-        None => None,
+    let (spending, spent) = match &selection.agent {
+        Some(agent) => stored(stats::spending(&db, agent, config))?.unzip(),
+        None => (None, None),
+    };
+    let names = Names::new(config, Some(&db))?;
+    let waits = Waits::ask(&found.messages, &found.transactions, config)?;
+    let now = Clock::default().now_ms();
+    let messages = found.messages.into_iter();
+    let transactions = found.transactions.into_iter();
+    let listed = Listed {
+        messages: messages
+            .map(|item| MessageRow::new(item, &names, &waits))
+            .collect(),
+        events: found
+            .events
+            .into_iter()
+            .map(|item| EventRow::new(item, now, &waits))
+            .collect(),
+        transactions: transactions
+            .map(|item| TransactionRow::new(item, &names, &waits))
+            .collect(),
+        forged: found
+            .forged
+            .into_iter()
+            .map(|item| ForgedRow::new(item, &names))
+            .collect(),
+        more: found.more,
+        counts: Counts {
+            inbox: counts.inbox,
+            events: counts.events,
+            outbox: counts.outbox,
+            forged: counts.forged,
+            gaps: counts.gaps,
+            waiting_for_budget: counts.held,
+        },
+        spending,
+        halted,
     };
     let out = context.output;
     if out.is_json() {
-        return out.json(&json!({
-            "messages": found.messages,
-            "events": found.events,
-            "transactions": found.transactions,
-            "forged": found.forged,
-            "counts": {
-                "inbox": counts.inbox,
-                "events": counts.events,
-                "outbox": counts.outbox,
-                "forged": counts.forged,
-                "gaps": counts.gaps,
-            },
-            "waiting_for_budget": counts.held,
-            "spending": spending.map(|(value, _)| value),
-            "halted": halted,
-        }));
+        return out.json(&listed);
     }
-    if let Some(reason) = halted {
+    if let Some(reason) = &listed.halted {
         out.line(format!(
             "posting is stopped: {reason}; `agentry queue resume` lets it go on"
         ))?;
     }
-    let rows = lines(&found);
+    let rows = lines(&listed, &names);
     if rows.is_empty() {
         out.line(nothing(args, &selection))?;
     } else {
-        out.table(
-            &[
-                "ID", "STATE", "AGENT", "WHAT", "HEIGHT", "TRIES", "ACK", "REASON",
-            ],
-            &rows,
-        )?;
+        out.listing(&HEADINGS, rows, GivesWay::Cut(TEXT))?;
     }
-    if let Some((_, words)) = spending {
+    if listed.more {
+        let text = format!("there are more than {} of a queue; see --limit", args.limit);
+        out.line(out.tone(Tone::Faint, &text))?;
+    }
+    if let Some(words) = spent {
         out.line(words)?;
     }
-    if counts.held > 0 {
+    let counts = &listed.counts;
+    if counts.waiting_for_budget > 0 {
         out.line(format!(
             "{} transactions wait for a budget; `agentry queue stats` shows what was spent",
-            counts.held
+            counts.waiting_for_budget
         ))?;
     }
     out.line(format!(
@@ -157,7 +208,8 @@ fn find(
         } else {
             args.state.clone()
         },
-        limit: args.limit,
+        // One more tells whether there is more.
+        limit: args.limit.saturating_add(1),
         ..Filter::default()
     };
     let (sender, recipient) = (&selection.sender, &selection.recipient);
@@ -168,21 +220,37 @@ fn find(
     let mut found = Found::default();
     if wanted(Queue::Inbox) && incoming {
         let filter = filter(&["waiting", "withdrawn"], sender);
-        found.messages = stored(list::inbox(db, &filter))?;
+        found.messages = newest(
+            stored(list::inbox(db, &filter))?,
+            args.limit,
+            &mut found.more,
+        );
     }
     if wanted(Queue::Events) && !either {
-        found.events = stored(list::events(db, &filter(&["waiting"], &None)))?;
+        found.events = newest(
+            stored(list::events(db, &filter(&["waiting"], &None)))?,
+            args.limit,
+            &mut found.more,
+        );
     }
     if wanted(Queue::Outbox) && outgoing {
         let filter = filter(&["queued", "prepared", "accepted", "mined"], recipient);
-        found.transactions = stored(list::outbox(db, &filter))?;
+        found.transactions = newest(
+            stored(list::outbox(db, &filter))?,
+            args.limit,
+            &mut found.more,
+        );
     }
     if args.queue == Some(Queue::Forged) && incoming {
         let filter = Filter {
             states: Vec::new(),
             ..filter(&[], sender)
         };
-        found.forged = stored(list::forged(db, &filter))?;
+        found.forged = newest(
+            stored(list::forged(db, &filter))?,
+            args.limit,
+            &mut found.more,
+        );
     }
     // Where states are named, or all are meant, what was given up is listed already.
     let unnamed = args.queue.is_none() && !args.settled && args.state.is_empty();
@@ -192,75 +260,129 @@ fn find(
             ..filter(&[], other)
         };
         if incoming {
-            let dead = stored(list::inbox(db, &of_state("dead", sender)))?;
+            let dead = newest(
+                stored(list::inbox(db, &of_state("dead", sender)))?,
+                args.limit,
+                &mut found.more,
+            );
             found.messages.extend(dead);
         }
         if !either {
-            let dead = stored(list::events(db, &of_state("dead", &None)))?;
+            let dead = newest(
+                stored(list::events(db, &of_state("dead", &None)))?,
+                args.limit,
+                &mut found.more,
+            );
             found.events.extend(dead);
         }
         if outgoing {
-            let failed = stored(list::outbox(db, &of_state("failed", recipient)))?;
+            let failed = newest(
+                stored(list::outbox(db, &of_state("failed", recipient)))?,
+                args.limit,
+                &mut found.more,
+            );
             found.transactions.extend(failed);
         }
     }
     Ok(found)
 }
 
-fn lines(found: &Found) -> Vec<Vec<String>> {
-    let messages = found.messages.iter().map(|item| {
-        vec![
-            item.id.clone(),
-            item.state.clone(),
-            item.agent.clone(),
-            format!("from {}", short(&item.from)),
-            or_dash(item.height),
-            item.attempts.to_string(),
-            String::new(),
-            reason(item.reason.as_deref()),
-        ]
+/// The newest rows of a query, as many as were asked for; notes that there are more.
+fn newest<T>(mut rows: Vec<T>, limit: u64, more: &mut bool) -> Vec<T> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let over = rows.len().saturating_sub(limit);
+    *more |= over > 0;
+    rows.split_off(over)
+}
+
+/// Above the rows.
+const HEADINGS: [&str; 8] = [
+    "ID", "STATE", "AGENT", "WHAT", "BLOCK", "TRIES", "ACK", "TEXT",
+];
+
+/// The column of the text.
+const TEXT: usize = 7;
+
+/// How much of a text a row shows, in characters.
+const SHOWN: usize = 60;
+
+/// How much of a reason is shown, in characters.
+const REASON: usize = 300;
+
+fn lines(listed: &Listed, names: &Names<'_>) -> Vec<Row> {
+    let messages = listed.messages.iter().map(|row| {
+        let MessageRow { item, words, .. } = row;
+        Row {
+            cells: vec![
+                item.id.clone(),
+                item.state.clone(),
+                item.agent.clone(),
+                format!("from {}", names.shown(&item.from)),
+                or_dash(item.height),
+                item.attempts.to_string(),
+                String::new(),
+                words.line(SHOWN),
+            ],
+            below: below(item.reason.as_deref(), row.waits.as_deref()),
+        }
     });
-    let events = found.events.iter().map(|item| {
-        vec![
-            item.id.clone(),
-            item.state.clone(),
-            item.agent.clone(),
-            event(item),
+    let events = listed.events.iter().map(|row| Row {
+        cells: vec![
+            row.item.id.clone(),
+            row.item.state.clone(),
+            row.item.agent.clone(),
+            event(&row.item),
             String::new(),
-            item.attempts.to_string(),
+            row.item.attempts.to_string(),
             String::new(),
-            reason(item.reason.as_deref()),
-        ]
+            String::new(),
+        ],
+        below: below(row.item.reason.as_deref(), row.waits.as_deref()),
     });
-    let transactions = found.transactions.iter().map(|item| {
-        vec![
-            item.id.clone(),
-            item.state.clone(),
-            item.agent.clone(),
-            format!("to {}", short(&item.to)),
-            or_dash(item.height),
-            item.posts.to_string(),
-            acknowledgment(item),
-            reason(item.reason.as_deref()),
-        ]
+    let transactions = listed.transactions.iter().map(|row| {
+        let TransactionRow { item, words, .. } = row;
+        Row {
+            cells: vec![
+                item.id.clone(),
+                item.state.clone(),
+                item.agent.clone(),
+                format!("to {}", names.shown(&item.to)),
+                or_dash(item.height),
+                item.posts.to_string(),
+                acknowledgment(item),
+                words.line(SHOWN),
+            ],
+            below: below(item.reason.as_deref(), row.waits.as_deref()),
+        }
     });
-    let forged = found.forged.iter().map(|item| {
-        vec![
+    let forged = listed.forged.iter().map(|row| {
+        let ForgedRow { item, words, .. } = row;
+        Row::from(vec![
             item.id.clone(),
             "forged".to_owned(),
             item.agent.clone(),
-            format!("from {}", short(&item.from)),
+            format!("from {}?", names.shown(&item.from)),
             item.height.to_string(),
             String::new(),
             String::new(),
-            String::new(),
-        ]
+            words.line(SHOWN),
+        ])
     });
     messages
         .chain(events)
         .chain(transactions)
         .chain(forged)
         .collect()
+}
+
+/// What went wrong, and why it waits.
+fn below(reason: Option<&str>, waits: Option<&str>) -> Vec<String> {
+    let mut parts: Vec<&str> = reason.into_iter().collect();
+    parts.extend(waits.filter(|waits| reason != Some(waits)));
+    if parts.is_empty() {
+        return Vec::new();
+    }
+    vec![printable(&parts.join("; "), REASON)]
 }
 
 /// What an event is, and whose.
@@ -282,12 +404,4 @@ fn acknowledgment(item: &OutboxItem) -> String {
         Some(wanted) => format!("{wanted}: {}", receipt.state),
         None => receipt.state.clone(),
     }
-}
-
-fn reason(reason: Option<&str>) -> String {
-    reason.map_or_else(String::new, |reason| printable(reason, 80))
-}
-
-fn short(address: &str) -> String {
-    printable(address, 24)
 }

@@ -1,13 +1,15 @@
 //! `agentry queue show`.
 
-use super::super::output::printable;
+use super::super::names::Names;
+use super::super::output::{moment, printable, printable_lines};
 use super::super::{Context, Failure};
 use super::list::event;
-use super::{Row, moment, open, or_dash, parse, stored};
+use super::rows::{EventRow, ForgedRow, MessageRow, TransactionRow, Waits, Words};
+use super::{Row, open, or_dash, parse, stored};
 use crate::config::Config;
-use crate::runtime::submitter::budget;
+use crate::runtime::clock::Clock;
 use crate::store::commit::QueueTarget;
-use crate::store::list::{self, EventItem, Filter, ForgedItem, InboxItem, OutboxItem};
+use crate::store::list::{self, Filter};
 use crate::store::{InboxId, OutboxId};
 
 pub(super) fn run(id: &str, config: &Config, context: &Context) -> Result<(), Failure> {
@@ -24,22 +26,31 @@ pub(super) fn run(id: &str, config: &Config, context: &Context) -> Result<(), Fa
             config.store.path.display()
         ))
     };
+    let names = Names::new(config, Some(&db))?;
     match row {
         Row::Queue(QueueTarget::Inbox(InboxId(row))) => {
             let item = stored(list::inbox(&db, &one(row)))?.pop();
-            message(&item.ok_or_else(missing)?, context)
+            let item = item.ok_or_else(missing)?;
+            let waits = Waits::ask(std::slice::from_ref(&item), &[], config)?;
+            message(&MessageRow::new(item, &names, &waits), context)
         }
         Row::Queue(QueueTarget::Outbox(OutboxId(row))) => {
             let item = stored(list::outbox(&db, &one(row)))?.pop();
-            transaction(&item.ok_or_else(missing)?, context)
+            let item = item.ok_or_else(missing)?;
+            let waits = Waits::ask(&[], std::slice::from_ref(&item), config)?;
+            transaction(&TransactionRow::new(item, &names, &waits), context)
         }
         Row::Queue(QueueTarget::Event(row)) => {
             let item = stored(list::events(&db, &one(row.0)))?.pop();
-            show_event(&item.ok_or_else(missing)?, context)
+            let item = item.ok_or_else(missing)?;
+            let waits = Waits::ask(&[], &[], config)?;
+            let now = Clock::default().now_ms();
+            show_event(&EventRow::new(item, now, &waits), context)
         }
         Row::Forged(row) => {
             let item = stored(list::forged(&db, &one(row)))?.pop();
-            forged(&item.ok_or_else(missing)?, context)
+            let item = item.ok_or_else(missing)?;
+            forged(&ForgedRow::new(item, &names), context)
         }
         Row::Queue(QueueTarget::All | QueueTarget::Matching(_)) => Err(missing()),
     }
@@ -49,25 +60,39 @@ fn reason(reason: Option<&str>) -> String {
     or_dash(reason.map(|text| printable(text, 500)))
 }
 
-/// When something is due; 0 is at once.
-fn due(at_ms: u64) -> String {
-    if at_ms == 0 {
-        "at once".to_owned()
-    } else {
-        moment(at_ms)
+/// When something is due.
+fn due(at_ms: Option<u64>) -> String {
+    at_ms.map_or_else(|| "at once".to_owned(), moment)
+}
+
+/// An address, with its name here.
+fn named(address: &str, name: Option<&str>) -> String {
+    let address = printable(address, 200);
+    match name {
+        Some(name) => format!("{address} ({})", printable(name, 80)),
+        None => address,
     }
 }
 
-fn message(item: &InboxItem, context: &Context) -> Result<(), Failure> {
-    if context.output.is_json() {
-        return context.output.json(item);
+fn says(words: &Words) -> String {
+    match &words.text {
+        Some(text) => printable_lines(text, 2000),
+        None => words.line(80),
     }
+}
+
+fn message(row: &MessageRow, context: &Context) -> Result<(), Failure> {
+    if context.output.is_json() {
+        return context.output.json(row);
+    }
+    let item = &row.item;
     context.output.fields(&[
         ("id", item.id.clone()),
         ("agent", item.agent.clone()),
         ("state", item.state.clone()),
-        ("from", printable(&item.from, 200)),
+        ("from", named(&item.from, row.from_name.as_deref())),
         ("to", item.to.clone()),
+        ("says", says(&row.words)),
         ("authenticity", item.authenticity.clone()),
         (
             "identity",
@@ -80,25 +105,28 @@ fn message(item: &InboxItem, context: &Context) -> Result<(), Failure> {
         ("answers", or_dash(item.re.as_deref())),
         ("urgent", if item.urgent { "yes" } else { "no" }.to_owned()),
         ("expires", or_dash(item.expires_at.map(moment))),
-        ("transaction", item.hash.clone()),
+        ("transaction", item.transaction.clone()),
         ("height", or_dash(item.height)),
         ("seen", moment(item.seen_at)),
         ("due", due(item.due_at)),
+        ("waits", reason(row.waits.as_deref())),
         ("settled", or_dash(item.settled_at.map(moment))),
         ("failed attempts", item.attempts.to_string()),
         ("reason", reason(item.reason.as_deref())),
         ("rejected", reason(item.rejected.as_deref())),
-        ("stored form", printable(&item.transaction, 2000)),
+        ("stored form", printable(&item.stored, 2000)),
     ])
 }
 
-fn transaction(item: &OutboxItem, context: &Context) -> Result<(), Failure> {
+fn transaction(row: &TransactionRow, context: &Context) -> Result<(), Failure> {
     if context.output.is_json() {
-        return context.output.json(item);
+        return context.output.json(row);
     }
-    let paid = item
+    let item = &row.item;
+    let paid = row
         .budget_day
-        .map(|day| format!("the budget of {}", budget::name_of(day)));
+        .as_ref()
+        .map(|day| format!("the budget of {day}"));
     let cause = match (&item.brought_about_by, item.standing.as_str()) {
         (Some(sender), standing) => format!("{} ({standing})", printable(sender, 200)),
         (None, "own") => "-".to_owned(),
@@ -109,7 +137,8 @@ fn transaction(item: &OutboxItem, context: &Context) -> Result<(), Failure> {
         ("agent", item.agent.clone()),
         ("state", item.state.clone()),
         ("from", item.from.clone()),
-        ("to", printable(&item.to, 200)),
+        ("to", named(&item.to, row.to_name.as_deref())),
+        ("says", says(&row.words)),
         ("amount", item.amount.to_string()),
         ("fee", item.fee.to_string()),
         ("payload", printable(&item.payload, 2000)),
@@ -119,7 +148,7 @@ fn transaction(item: &OutboxItem, context: &Context) -> Result<(), Failure> {
         ("brought about by", cause),
         ("asked for", moment(item.created_at)),
         ("expires", or_dash(item.expires_at.map(moment))),
-        ("transaction", or_dash(item.hash.as_deref())),
+        ("transaction", or_dash(item.transaction.as_deref())),
         ("nonce", or_dash(item.nonce)),
         ("signed", or_dash(item.prepared_at.map(moment))),
         ("paid by", or_dash(paid)),
@@ -127,6 +156,7 @@ fn transaction(item: &OutboxItem, context: &Context) -> Result<(), Failure> {
         ("mined", or_dash(item.mined_at.map(moment))),
         ("height", or_dash(item.height)),
         ("reason", reason(item.reason.as_deref())),
+        ("waits", reason(row.waits.as_deref())),
     ];
     if let Some(receipt) = &item.receipt {
         let detail = receipt
@@ -152,10 +182,11 @@ fn transaction(item: &OutboxItem, context: &Context) -> Result<(), Failure> {
     context.output.fields(&fields)
 }
 
-fn show_event(item: &EventItem, context: &Context) -> Result<(), Failure> {
+fn show_event(row: &EventRow, context: &Context) -> Result<(), Failure> {
     if context.output.is_json() {
-        return context.output.json(item);
+        return context.output.json(row);
     }
+    let item = &row.item;
     context.output.fields(&[
         ("id", item.id.clone()),
         ("agent", item.agent.clone()),
@@ -164,24 +195,30 @@ fn show_event(item: &EventItem, context: &Context) -> Result<(), Failure> {
         ("message", or_dash(item.message.as_deref())),
         ("made", moment(item.made_at)),
         ("due", due(item.due_at)),
+        ("waits", reason(row.waits.as_deref())),
         ("failed attempts", item.attempts.to_string()),
         ("reason", reason(item.reason.as_deref())),
         ("data", printable(&item.data, 2000)),
     ])
 }
 
-fn forged(item: &ForgedItem, context: &Context) -> Result<(), Failure> {
+fn forged(row: &ForgedRow, context: &Context) -> Result<(), Failure> {
     if context.output.is_json() {
-        return context.output.json(item);
+        return context.output.json(row);
     }
+    let item = &row.item;
     context.output.fields(&[
         ("id", item.id.clone()),
         ("agent", item.agent.clone()),
-        ("says it is from", printable(&item.from, 200)),
+        (
+            "says it is from",
+            named(&item.from, row.from_name.as_deref()),
+        ),
         ("to", item.to.clone()),
-        ("transaction", item.hash.clone()),
+        ("says", says(&row.words)),
+        ("transaction", item.transaction.clone()),
         ("height", item.height.to_string()),
         ("seen", moment(item.seen_at)),
-        ("stored form", printable(&item.transaction, 2000)),
+        ("stored form", printable(&item.stored, 2000)),
     ])
 }

@@ -4,10 +4,10 @@ use agentry_protocol::ContentHash;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::super::output::{printable, printable_lines};
+use super::super::output::{moment, printable, printable_lines};
 use super::super::{Context, Failure};
 use super::job::is_name;
-use super::{or_dash, stored, time};
+use super::{or_dash, stored};
 use crate::config::Config;
 use crate::store::list::task::{self, ExecutingFilter, ExecutingItem};
 
@@ -116,10 +116,10 @@ pub(super) fn show(
         ("type", printable(&item.kind, 64)),
         ("submitter", or_dash(item.submitter.as_deref())),
         ("asked for by", or_dash(item.transaction.as_deref())),
-        ("accepted", time(item.made_at)),
-        ("began", or_dash(item.started_at.map(time))),
-        ("deadline", or_dash(item.deadline.map(time))),
-        ("ended", or_dash(item.ended_at.map(time))),
+        ("accepted", moment(item.made_at)),
+        ("began", or_dash(item.started_at.map(moment))),
+        ("deadline", or_dash(item.deadline.map(moment))),
+        ("ended", or_dash(item.ended_at.map(moment))),
         (
             "attempts",
             match item.interrupted {
@@ -133,7 +133,7 @@ pub(super) fn show(
     if let Some(waits) = waits_for(item, config) {
         fields.push(("waits", waits));
     } else if item.state == "submitted" && item.attempts > 0 {
-        fields.push(("again at", time(item.due_at)));
+        fields.push(("again at", moment(item.due_at)));
     }
     if let Some(failure) = failure(item) {
         fields.push(("failure", failure));

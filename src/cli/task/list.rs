@@ -3,7 +3,8 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::super::output::printable;
+use super::super::names::Names;
+use super::super::output::{first_line, printable};
 use super::super::{Context, Failure};
 use super::job::{self, Job, JobState};
 use super::sealed::Opener;
@@ -62,7 +63,8 @@ pub(super) fn run(args: &ListArgs, config: &Config, context: &Context) -> Result
             Some(state) => format!("no job is {}", state.as_str()),
         });
     }
-    let rows: Vec<Vec<String>> = jobs.iter().map(line).collect();
+    let names = Names::new(config, Some(&db))?;
+    let rows: Vec<Vec<String>> = jobs.iter().map(|job| line(job, &names)).collect();
     out.table(
         &[
             "ID", "STATE", "AGENT", "TO", "TYPE", "BLOCK", "ENDED", "OUTCOME",
@@ -76,12 +78,12 @@ pub(super) fn run(args: &ListArgs, config: &Config, context: &Context) -> Result
     }
 }
 
-fn line(job: &Job) -> Vec<String> {
+fn line(job: &Job, names: &Names<'_>) -> Vec<String> {
     vec![
         job.id.clone(),
         job.state.as_str().to_owned(),
         job.agent.clone(),
-        printable(&job.to, 24),
+        names.shown(&job.to),
         job.asked
             .kind
             .as_deref()
@@ -95,7 +97,7 @@ fn line(job: &Job) -> Vec<String> {
 /// What there is to say of it, on one line.
 fn outcome(job: &Job) -> String {
     if let Some(result) = &job.result {
-        return format!("{} bytes: {}", result.bytes, printable(&result.text, 40));
+        return format!("{} bytes: {}", result.bytes, first_line(&result.text, 40));
     }
     if let Some(error) = &job.error {
         let message = error.message.as_deref().unwrap_or_default();
@@ -137,6 +139,7 @@ fn list_executing(args: &ListArgs, config: &Config, context: &Context) -> Result
             Some(state) => format!("no task is {} here", state.as_str()),
         });
     }
+    let names = Names::new(config, Some(&db))?;
     let rows: Vec<Vec<String>> = items
         .iter()
         .map(|item| {
@@ -148,7 +151,7 @@ fn list_executing(args: &ListArgs, config: &Config, context: &Context) -> Result
                 printable(&item.kind, 20),
                 item.submitter
                     .as_deref()
-                    .map_or_else(|| "-".to_owned(), |address| printable(address, 24)),
+                    .map_or_else(|| "-".to_owned(), |address| names.shown(address)),
                 item.attempts.to_string(),
                 executing::progress(item),
                 executing::waits_for(item, config)

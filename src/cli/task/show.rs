@@ -2,11 +2,11 @@
 
 use clap::Args;
 
-use super::super::output::{printable, printable_lines};
+use super::super::output::{moment, printable, printable_lines};
 use super::super::{Context, Failure};
 use super::job::{self, Job};
 use super::sealed::Opener;
-use super::{IdArgs, executing, open, or_dash, stored, time, unknown};
+use super::{IdArgs, executing, open, or_dash, stored, unknown};
 use crate::config::Config;
 use crate::store::list::task;
 
@@ -116,9 +116,9 @@ pub(super) fn show(job: &Job, context: &Context) -> Result<(), Failure> {
         fields.push(("model", text(&job.asked.model)));
         let params = job.asked.params.as_ref().map(ToString::to_string);
         fields.push(("params", text(&params)));
-        fields.push(("deadline", or_dash(job.asked.deadline.map(time))));
+        fields.push(("deadline", or_dash(job.asked.deadline.map(moment))));
     }
-    fields.push(("asked at", time(job.asked_at)));
+    fields.push(("asked at", moment(job.asked_at)));
     for carrier in &job.transactions {
         let place = match carrier.height {
             Some(height) => format!("block {height}"),
@@ -150,7 +150,7 @@ pub(super) fn show(job: &Job, context: &Context) -> Result<(), Failure> {
             "ended",
             format!(
                 "{}, in block {}{sealed}",
-                time(ended.at),
+                moment(ended.at),
                 or_dash(ended.height)
             ),
         ));

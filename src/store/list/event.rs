@@ -24,8 +24,8 @@ pub struct EventItem {
     pub data: String,
     /// The message that it is about: `inbox/` and its row.
     pub message: Option<String>,
-    /// When it is due (milliseconds since the epoch).
-    pub due_at: u64,
+    /// When it is due (milliseconds since the epoch); `null` at once.
+    pub due_at: Option<u64>,
     /// How many attempts have failed.
     pub attempts: u64,
     /// Of the last failure.
@@ -65,7 +65,7 @@ pub fn events(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<EventIte
                 name: row.get(5)?,
                 data: row.get(6)?,
                 message: optional(row, 7)?.map(|row| format!("inbox/{row}")),
-                due_at: required(row, 8)?,
+                due_at: optional(row, 8)?.filter(|at| *at > 0),
                 attempts: required(row, 9)?,
                 reason: row.get(10)?,
                 made_at: required(row, 11)?,

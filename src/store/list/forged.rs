@@ -17,13 +17,13 @@ pub struct ForgedItem {
     /// To whom: the agent's address.
     pub to: String,
     /// Hash of the transaction.
-    pub hash: String,
+    pub transaction: String,
     /// The block.
     pub height: u64,
     /// When it was first seen (milliseconds since the epoch).
     pub seen_at: u64,
     /// The transaction as the chain keeps it, JSON.
-    pub transaction: String,
+    pub stored: String,
 }
 
 const COLUMNS: Columns = Columns {
@@ -53,10 +53,10 @@ pub fn forged(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<ForgedIt
                 agent: row.get(1)?,
                 from: row.get(2)?,
                 to: row.get(3)?,
-                hash: row.get(4)?,
+                transaction: row.get(4)?,
                 height: required(row, 5)?,
                 seen_at: required(row, 6)?,
-                transaction: row.get(7)?,
+                stored: row.get(7)?,
             })
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;

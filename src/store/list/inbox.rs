@@ -21,11 +21,11 @@ pub struct InboxItem {
     /// `verified` or `unverified`.
     pub authenticity: String,
     /// Hash of the transaction.
-    pub hash: String,
+    pub transaction: String,
     /// The message's identity among all.
     pub digest: String,
-    /// Its identity among those of its sender: its id, if he is proven and gave it one, else the
-    /// digest.
+    /// Its identity among those of its sender: its id, if they are verified and gave it one, else
+    /// the digest.
     pub identity: Option<String>,
     /// The conversation that it belongs to.
     pub thread: Option<String>,
@@ -45,12 +45,12 @@ pub struct InboxItem {
     pub rejected: Option<String>,
     /// When it was first seen (milliseconds since the epoch).
     pub seen_at: u64,
-    /// When it is due; 0 at once.
-    pub due_at: u64,
+    /// When it is due (milliseconds since the epoch); `null` at once.
+    pub due_at: Option<u64>,
     /// When it was settled.
     pub settled_at: Option<u64>,
     /// The transaction as the chain keeps it, JSON.
-    pub transaction: String,
+    pub stored: String,
 }
 
 const COLUMNS: Columns = Columns {
@@ -83,15 +83,15 @@ pub fn inbox(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<InboxItem
                 from: row.get(3)?,
                 to: row.get(4)?,
                 authenticity: row.get(5)?,
-                hash: row.get(6)?,
+                transaction: row.get(6)?,
                 digest: row.get(7)?,
                 height: optional(row, 8)?,
                 attempts: required(row, 9)?,
                 reason: row.get(10)?,
                 seen_at: required(row, 11)?,
-                due_at: required(row, 12)?,
+                due_at: optional(row, 12)?.filter(|at| *at > 0),
                 settled_at: optional(row, 13)?,
-                transaction: row.get(14)?,
+                stored: row.get(14)?,
                 identity: row.get(15)?,
                 thread: row.get(16)?,
                 re: row.get(17)?,

@@ -32,8 +32,8 @@ pub struct OutboxItem {
     pub resend_of: Option<String>,
     /// Its nonce.
     pub nonce: Option<i64>,
-    /// Its hash.
-    pub hash: Option<String>,
+    /// Its hash, once it is signed.
+    pub transaction: Option<String>,
     /// How often it was posted.
     pub posts: u64,
     /// Why it waits or failed.
@@ -46,6 +46,7 @@ pub struct OutboxItem {
     /// The verified sender who brought it about, if one did.
     pub brought_about_by: Option<String>,
     /// The day whose budget paid for it, in days since the epoch, UTC.
+    #[serde(skip)]
     pub budget_day: Option<u64>,
     /// The block.
     pub height: Option<u64>,
@@ -150,7 +151,7 @@ fn item(row: &Row<'_>) -> rusqlite::Result<OutboxItem> {
         payload: row.get(7)?,
         origin: row.get(8)?,
         nonce: row.get(9)?,
-        hash: row.get(10)?,
+        transaction: row.get(10)?,
         posts: required(row, 11)?,
         reason: row.get(12)?,
         height: optional(row, 13)?,

@@ -41,6 +41,9 @@ pub struct Told {
     pub state: String,
     /// Why it waits, failed or was refused.
     pub reason: Option<String>,
+    /// When it was seen in a block, or, of what was sent and stands in none, when it was asked for
+    /// (milliseconds since the epoch).
+    pub seen_at: u64,
     /// The row of the outbox whose message this carries again.
     pub resend_of: Option<i64>,
     /// What is known of its fate, where somebody asked.
@@ -124,7 +127,7 @@ impl Selection {
 pub fn received(db: &Connection, selection: &Selection) -> rusqlite::Result<Vec<Told>> {
     let mut statement = db.prepare_cached(
         "SELECT q.id, q.height, q.hash, q.sender, agent.address, q.stored, q.state,
-                coalesce(q.reason, q.rejected), q.authenticity
+                q.seen_at, coalesce(q.reason, q.rejected), q.authenticity
          FROM inbox q JOIN agent ON agent.id = q.agent
          WHERE agent.address = ?1 AND q.id > ?2 AND (?3 IS NULL OR q.sender = ?3)
            AND (?4 IS NULL OR q.thread = ?4)
@@ -141,8 +144,8 @@ pub fn received(db: &Connection, selection: &Selection) -> rusqlite::Result<Vec<
         |row| {
             Ok(Told {
                 state: row.get(6)?,
-                reason: row.get(7)?,
-                authenticity: row.get(8)?,
+                reason: row.get(8)?,
+                authenticity: row.get(9)?,
                 ..heard(row, Place::Inbox(row.get(0)?))?
             })
         },
@@ -156,7 +159,7 @@ pub fn received(db: &Connection, selection: &Selection) -> rusqlite::Result<Vec<
 /// What SQLite says.
 pub fn forged(db: &Connection, selection: &Selection) -> rusqlite::Result<Vec<Told>> {
     let mut statement = db.prepare_cached(
-        "SELECT q.rowid, q.height, q.hash, q.sender, agent.address, q.stored
+        "SELECT q.rowid, q.height, q.hash, q.sender, agent.address, q.stored, 'forged', q.seen_at
          FROM forged q JOIN agent ON agent.id = q.agent
          WHERE agent.address = ?1 AND q.rowid > ?2 AND (?3 IS NULL OR q.sender = ?3)
          ORDER BY q.rowid DESC",
@@ -183,6 +186,7 @@ fn heard(row: &Row<'_>, place: Place) -> rusqlite::Result<Told> {
         authenticity: Some("forged".to_owned()),
         state: "forged".to_owned(),
         reason: None,
+        seen_at: required(row, 7)?,
         resend_of: None,
         receipt: None,
     })
@@ -193,7 +197,8 @@ fn stored(text: &str) -> Option<StoredTransaction> {
 }
 
 const SENT: &str = "SELECT q.id, q.height, q.hash, agent.address, q.recipient, q.amount, q.payload,
-        q.state, q.reason, q.resend_of, r.wanted, r.state, r.detail, r.resends_left
+        q.state, q.reason, q.resend_of, r.wanted, r.state, r.detail, r.resends_left,
+        coalesce(q.mined_at, q.created_at)
      FROM outbox q JOIN agent ON agent.id = q.agent
      LEFT JOIN receipt r ON r.outbox = coalesce(q.resend_of, q.id)";
 
@@ -236,6 +241,7 @@ fn ours(row: &Row<'_>) -> rusqlite::Result<Told> {
         authenticity: None,
         state: row.get(7)?,
         reason: row.get(8)?,
+        seen_at: required(row, 14)?,
         resend_of: row.get(9)?,
         receipt: state.map(|state| Fate {
             wanted,

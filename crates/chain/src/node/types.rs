@@ -35,6 +35,14 @@ pub struct Block {
     pub transactions: Option<Vec<BlockTransaction>>,
 }
 
+impl Block {
+    /// When it was made, in milliseconds since the epoch; none, where the node's time is none.
+    #[must_use]
+    pub fn made_at_ms(&self) -> Option<u64> {
+        crate::source::milliseconds(&self.timestamp)
+    }
+}
+
 /// One transaction of a [`Block`].
 #[derive(Debug, Clone)]
 pub struct BlockTransaction {

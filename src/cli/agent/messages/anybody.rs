@@ -3,10 +3,10 @@
 use agentry_protocol::authenticity::examine;
 use agentry_protocol::{Address, Authenticity, Envelope, PublicKey};
 
-use super::super::super::{Context, Failure};
+use super::super::super::Failure;
 use super::super::client;
 use super::line::Line;
-use super::{Direction, MessagesArgs, POLL};
+use super::{Direction, MessagesArgs, POLL, Printer};
 use crate::config::Config;
 use crate::demo::evidence::{self, Found};
 
@@ -19,7 +19,7 @@ pub(super) async fn print(
     address: &Address,
     from: Option<&Address>,
     config: &Config,
-    context: &Context,
+    printer: &Printer<'_>,
 ) -> Result<(), Failure> {
     let node = client(&config.chain.rpc)?;
     // What is forged is kept apart.
@@ -28,9 +28,10 @@ pub(super) async fn print(
             && (authenticity(found, config) == Authenticity::Forged) == args.forged
     };
     let Some(head) = node.head().await? else {
-        return context.output.line("the chain has no blocks yet");
+        return printer.list(Vec::new(), false, address);
     };
-    let bar = context
+    let bar = printer
+        .context
         .output
         .progress(head.height.0 + 1, "reading the chain backwards");
     let mut found: Vec<Found> = Vec::new();
@@ -46,18 +47,9 @@ pub(super) async fn print(
     }
     bar.finish_and_clear();
     let skipped = found.len().saturating_sub(enough);
-    if found.is_empty() && !args.follow && !context.output.is_json() {
-        return context
-            .output
-            .line(format!("there are no such messages of {address}"));
-    }
-    let tell = |one: &Found| {
-        let authenticity = authenticity(one, config);
-        Line::of_chain(one, address, authenticity).print(context)
-    };
-    for one in found.iter().skip(skipped) {
-        tell(one)?;
-    }
+    let line = |one: &Found| Line::of_chain(one, address, authenticity(one, config));
+    let lines = found.iter().skip(skipped).map(line).collect();
+    printer.list(lines, skipped > 0 || end.is_some(), address)?;
     if !args.follow {
         return Ok(());
     }
@@ -71,7 +63,7 @@ pub(super) async fn print(
             Err(error) => return Err(error.into()),
         };
         for one in evidence::all(&node, next, head, wanted).await? {
-            tell(&one)?;
+            printer.line(line(&one))?;
         }
         next = head.next();
     }

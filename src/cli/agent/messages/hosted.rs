@@ -6,22 +6,22 @@ use std::path::Path;
 use agentry_protocol::Address;
 use rusqlite::Connection;
 
-use super::super::super::{Context, Failure};
+use super::super::super::Failure;
 use super::super::said::{self, Said};
 use super::line::Line;
-use super::{Direction, MessagesArgs, POLL};
+use super::{Direction, MessagesArgs, POLL, Printer};
 use crate::store::StoreError;
 use crate::store::list::talk::{self, Place, Selection, Told};
 use crate::store::rows::OutboxState;
 
 /// Reads the messages of one hosted agent.
 pub(super) struct Hosted<'a> {
-    pub(super) db: Connection,
+    pub(super) db: &'a Connection,
     pub(super) store: &'a Path,
     pub(super) args: &'a MessagesArgs,
     pub(super) address: &'a Address,
     pub(super) from: Option<&'a Address>,
-    pub(super) context: &'a Context,
+    pub(super) printer: &'a Printer<'a>,
 }
 
 /// How far it was read.
@@ -38,32 +38,30 @@ impl Hosted<'_> {
     pub(super) async fn print(&self) -> Result<(), Failure> {
         let mut read = Read::default();
         let limit = usize::try_from(self.args.limit).unwrap_or(usize::MAX);
-        let mut version = talk::version(&self.db).map_err(StoreError::from)?;
-        let mut told = self.untold(&mut read, limit)?;
-        if told.is_empty() && !self.args.follow && !self.context.output.is_json() {
-            return self
-                .context
-                .output
-                .line(format!("there are no such messages of {}", self.address));
+        let mut version = talk::version(self.db).map_err(StoreError::from)?;
+        // One more tells whether there is more.
+        let mut told = self.untold(&mut read, limit.saturating_add(1))?;
+        let older = told.len().saturating_sub(limit);
+        let mut lines = Vec::new();
+        for one in told.split_off(older) {
+            lines.push(self.line(one).await);
+        }
+        self.printer.list(lines, older > 0, self.address)?;
+        if !self.args.follow {
+            return Ok(());
         }
         loop {
-            // What is older than the newest so many is not told.
-            let skipped = told.len().saturating_sub(limit);
-            for one in told.into_iter().skip(skipped) {
-                self.tell(one).await?;
-            }
-            if !self.args.follow {
-                return Ok(());
-            }
             loop {
                 tokio::time::sleep(POLL).await;
-                let now = talk::version(&self.db).map_err(StoreError::from)?;
+                let now = talk::version(self.db).map_err(StoreError::from)?;
                 if now != version {
                     version = now;
                     break;
                 }
             }
-            told = self.untold(&mut read, usize::MAX)?;
+            for one in self.untold(&mut read, usize::MAX)? {
+                self.printer.line(self.line(one).await)?;
+            }
         }
     }
 
@@ -90,21 +88,21 @@ impl Hosted<'_> {
             })
         };
         if self.args.forged {
-            let rows = talk::forged(&self.db, &selection(read.forged))?;
+            let rows = talk::forged(self.db, &selection(read.forged))?;
             read.forged = highest(&rows, read.forged);
             told.extend(rows);
         } else if self.args.direction() != Direction::Sent {
-            let rows = talk::received(&self.db, &selection(read.inbox))?;
+            let rows = talk::received(self.db, &selection(read.inbox))?;
             read.inbox = highest(&rows, read.inbox);
             told.extend(rows);
         }
         // What comes from somebody else was not sent from here.
         let ours = self.from.is_none_or(|from| from == self.address);
         if !self.args.forged && ours && self.args.direction() != Direction::Received {
-            let mut rows = talk::sent(&self.db, &selection(read.outbox))?;
+            let mut rows = talk::sent(self.db, &selection(read.outbox))?;
             read.outbox = highest(&rows, read.outbox);
             for row in &read.open {
-                rows.extend(talk::sent_at(&self.db, *row)?);
+                rows.extend(talk::sent_at(self.db, *row)?);
             }
             read.open.clear();
             if self.args.follow {
@@ -122,7 +120,7 @@ impl Hosted<'_> {
         Ok(told)
     }
 
-    async fn tell(&self, told: Told) -> Result<(), Failure> {
+    async fn line(&self, told: Told) -> Line {
         let mut said = told.payload.as_ref().map(Said::read);
         if let (Some(said), Place::Inbox(row)) = (&mut said, told.place)
             && said.sealed
@@ -130,7 +128,7 @@ impl Hosted<'_> {
             let opened = said::opened(self.store, row).await;
             said.open(opened.as_ref().map_err(String::as_str));
         }
-        Line::of_store(told, said).print(self.context)
+        Line::of_store(told, said)
     }
 }
 

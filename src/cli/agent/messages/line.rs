@@ -2,8 +2,10 @@
 
 use agentry_protocol::{Address, Authenticity};
 use serde::Serialize;
+use serde_json::value::RawValue;
 
-use super::super::super::output::{Tone, printable};
+use super::super::super::names::Names;
+use super::super::super::output::{Tone, moment, printable};
 use super::super::super::{Context, Failure};
 use super::super::said::Said;
 use crate::demo::evidence::Found;
@@ -17,11 +19,18 @@ pub(super) struct Line {
     /// Its row, as `queue show` takes it; unknown where the chain alone was read.
     id: Option<String>,
     height: Option<u64>,
+    /// When it was seen in a block, or, of what was sent and stands in none, when it was asked for;
+    /// of what was read from the chain alone, when its block was made.
+    seen_at: Option<u64>,
     transaction: Option<String>,
     from: String,
+    /// What its sender is called here.
+    from_name: Option<String>,
     to: String,
+    /// What its recipient is called here.
+    to_name: Option<String>,
     /// What it transfers, in AIT.
-    amount: String,
+    amount: Option<Box<RawValue>>,
     /// What it says, without its header; `null`, if it is sealed and was not opened.
     text: Option<String>,
     /// The name of the command, if it is one.
@@ -52,6 +61,11 @@ pub(super) struct Line {
     receipt: Option<Receipt>,
 }
 
+/// A number as it is written, with all its digits; none, if it is none.
+fn number(text: String) -> Option<Box<RawValue>> {
+    RawValue::from_string(text).ok()
+}
+
 /// What is known of the fate of a message.
 #[derive(Clone, Debug, Serialize)]
 struct Receipt {
@@ -73,10 +87,13 @@ impl Line {
             direction,
             id,
             height: told.height,
+            seen_at: Some(told.seen_at),
             transaction: told.hash,
             from: told.from,
+            from_name: None,
             to: told.to,
-            amount: told.amount,
+            to_name: None,
+            amount: number(told.amount),
             text: None,
             cmd: None,
             message_id: None,
@@ -115,10 +132,13 @@ impl Line {
             direction: if is_sent { "sent" } else { "received" },
             id: None,
             height: Some(found.height.0),
+            seen_at: found.made_at,
             transaction: Some(found.hash.to_string()),
             from: stored.from.to_string(),
+            from_name: None,
             to: stored.to.to_string(),
-            amount: stored.amount.to_string(),
+            to_name: None,
+            amount: number(stored.amount.to_string()),
             text: None,
             cmd: None,
             message_id: None,
@@ -155,9 +175,16 @@ impl Line {
         }
     }
 
+    /// With the names of both sides.
+    pub(super) fn named(mut self, names: &Names<'_>) -> Self {
+        self.from_name = names.name(&self.from);
+        self.to_name = names.name(&self.to);
+        self
+    }
+
     /// Prints it: JSON on one line, or two lines, the second with all that is known beside what
     /// was said.
-    pub(super) fn print(&self, context: &Context) -> Result<(), Failure> {
+    pub(super) fn print(&self, names: &Names<'_>, context: &Context) -> Result<(), Failure> {
         let out = context.output;
         if out.is_json() {
             return out.json(self);
@@ -178,20 +205,24 @@ impl Line {
             None if self.sealed => out.tone(Tone::Faint, "(sealed)"),
             None => out.tone(Tone::Faint, "(unreadable)"),
         };
+        let time = self.seen_at.map_or_else(|| "-".to_owned(), moment);
         out.line(format!(
-            "{height:>9}  {way} {}  {text}",
-            printable(other, 72)
+            "{time:<20}  {height:>9}  {way} {}  {text}",
+            names.shown(other)
         ))?;
         let notes = out.tone(Tone::Faint, &self.notes().join(", "));
-        out.line(format!("{:>9}  {notes}", ""))
+        out.line(format!("{:>31}  {notes}", ""))
     }
 
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         notes.extend(self.transaction.clone());
-        if self.amount != "0" && !self.amount.is_empty() {
-            notes.push(format!("{} AIT", printable(&self.amount, 40)));
-        }
+        let amount = self.amount.as_ref().map(|amount| amount.get());
+        notes.extend(
+            amount
+                .filter(|amount| *amount != "0")
+                .map(|amount| format!("{} AIT", printable(amount, 40))),
+        );
         let named = |what: &str, value: Option<&str>| {
             value.map(|value| format!("{what} {}", printable(value, 128)))
         };
@@ -199,10 +230,7 @@ impl Line {
         notes.extend(named("thread", self.thread.as_deref()));
         notes.extend(named("re", self.re.as_deref()));
         notes.extend(self.ack.map(|asked| format!("asks for {asked}")));
-        notes.extend(self.expires_at.map(|at| {
-            let time = std::time::UNIX_EPOCH + std::time::Duration::from_millis(at);
-            format!("expires {}", humantime::format_rfc3339_seconds(time))
-        }));
+        notes.extend(self.expires_at.map(|at| format!("expires {}", moment(at))));
         notes.extend(named("header unreadable:", self.damage.as_deref()));
         if self.sealed {
             notes.push("sealed".to_owned());

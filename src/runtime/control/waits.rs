@@ -1,0 +1,103 @@
+//! Why rows of the queues wait, as far as only the running runtime knows it: rates, confirmations,
+//! the node that is posted to.
+
+use std::collections::BTreeMap;
+
+use super::Answer;
+use crate::runtime::Shared;
+use crate::runtime::roster::Roster;
+use crate::store::read::{self, WaitingMessage};
+use crate::store::{StoreError, rows::OutboxState};
+
+/// The most rows of each queue that are looked at for one request.
+pub const AT_MOST: usize = 1_000;
+
+/// Says why each of these rows waits, by its id as `queue list` prints it. A row that waits for
+/// nothing but its turn is not among them.
+pub(super) async fn waits(
+    inbox: Vec<i64>,
+    outbox: Vec<i64>,
+    shared: &Shared,
+    roster: &Roster,
+) -> Result<Answer, StoreError> {
+    let (messages, transactions) = shared
+        .store
+        .read(move |db| {
+            let mut messages = Vec::new();
+            for row in inbox.into_iter().take(AT_MOST) {
+                messages.extend(read::waiting_message(db, row)?.map(|found| (row, found)));
+            }
+            let mut transactions = Vec::new();
+            for row in outbox.into_iter().take(AT_MOST) {
+                transactions.extend(read::waiting_transaction(db, row)?.map(|found| (row, found)));
+            }
+            Ok((messages, transactions))
+        })
+        .await?;
+    let mut reasons = BTreeMap::new();
+    for (row, waiting) in messages {
+        if let Some(reason) = message(&waiting, shared, roster) {
+            reasons.insert(format!("inbox/{row}"), reason);
+        }
+    }
+    let condition = shared.metrics.condition();
+    for (row, (state, stored)) in transactions {
+        let is_posted = state == OutboxState::Accepted.as_str();
+        let reason = if is_posted || stored.is_some() {
+            None
+        } else if !condition.posting {
+            Some("posting is stopped; `agentry queue resume` lets it go on")
+        } else if !condition.node_up {
+            Some("the node that is posted to does not answer")
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            reasons.insert(format!("outbox/{row}"), reason.to_owned());
+        }
+    }
+    Ok(Answer::Waits { reasons })
+}
+
+fn message(waiting: &WaitingMessage, shared: &Shared, roster: &Roster) -> Option<String> {
+    if waiting.withdrawn {
+        return Some("a reorganisation withdrew it; it waits to be mined again".to_owned());
+    }
+    let Some(hosted) = roster.get(waiting.agent) else {
+        let name = &waiting.agent_name;
+        return Some(format!("agent {name} is not hosted any more"));
+    };
+    let confirmed = shared.confirmed.get().0;
+    if let Some(height) = waiting.height.filter(|height| *height > confirmed) {
+        return Some(format!(
+            "its block {height} is not confirmed yet: blocks up to {confirmed} are"
+        ));
+    }
+    let now = shared.clock.now_ms();
+    if waiting.due_at > now {
+        return Some(format!(
+            "it is tried again in {}",
+            seconds(waiting.due_at - now)
+        ));
+    }
+    let rate = hosted.config.per_sender_rate?;
+    // Its token was taken at its first attempt.
+    if waiting.attempts > 0 || waiting.begun {
+        return None;
+    }
+    let sender = waiting.verified.then_some(waiting.sender.as_str());
+    let until = shared.rates.until(waiting.agent, sender, rate, now)?;
+    let (who, whose) = match sender {
+        Some(_) => ("its sender is", "of its sender"),
+        None => ("unverified senders, who share one rate, are", "of them"),
+    };
+    Some(format!(
+        "{who} over per_sender_rate = {rate}; the next message {whose} is handled in {}",
+        seconds(until.saturating_sub(now))
+    ))
+}
+
+/// A length of time in whole seconds, at least one.
+fn seconds(ms: u64) -> String {
+    format!("{} s", ms.div_ceil(1_000).max(1))
+}

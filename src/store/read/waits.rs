@@ -1,0 +1,73 @@
+//! Rows of the queues that wait, for whoever asks why.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::super::number::natural;
+use super::super::rows::AgentId;
+
+/// A message that is not handled yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingMessage {
+    /// Whose it is.
+    pub agent: AgentId,
+    /// That agent's name, when it was last hosted.
+    pub agent_name: String,
+    /// Its sender's address.
+    pub sender: String,
+    /// Whether its sender is verified.
+    pub verified: bool,
+    /// Whether a reorganisation has withdrawn it.
+    pub withdrawn: bool,
+    /// The block that holds it.
+    pub height: Option<u64>,
+    /// How many attempts have failed.
+    pub attempts: u64,
+    /// Whether a behaviour is done with it.
+    pub begun: bool,
+    /// When it is due (milliseconds since the epoch); 0 is at once.
+    pub due_at: u64,
+}
+
+/// A message, if it waits.
+///
+/// # Errors
+/// What SQLite says.
+pub fn waiting_message(db: &Connection, row: i64) -> rusqlite::Result<Option<WaitingMessage>> {
+    db.prepare_cached(
+        "SELECT q.agent, agent.name, q.sender, q.authenticity = 'verified', q.state = 'withdrawn',
+                q.height, q.attempts, q.due_at,
+                EXISTS (SELECT 1 FROM progress WHERE progress.inbox = q.id)
+         FROM inbox q JOIN agent ON agent.id = q.agent
+         WHERE q.id = ?1 AND q.state IN ('waiting', 'withdrawn')",
+    )?
+    .query_row(params![row], |row| {
+        Ok(WaitingMessage {
+            agent: AgentId(row.get(0)?),
+            agent_name: row.get(1)?,
+            sender: row.get(2)?,
+            verified: row.get(3)?,
+            withdrawn: row.get(4)?,
+            height: row.get::<_, Option<i64>>(5)?.map(natural),
+            attempts: natural(row.get(6)?),
+            due_at: natural(row.get(7)?),
+            begun: row.get(8)?,
+        })
+    })
+    .optional()
+}
+
+/// Where a transaction stands that is not in a block, and why it waits, as the store knows it.
+///
+/// # Errors
+/// What SQLite says.
+pub fn waiting_transaction(
+    db: &Connection,
+    row: i64,
+) -> rusqlite::Result<Option<(String, Option<String>)>> {
+    db.prepare_cached(
+        "SELECT state, reason FROM outbox
+         WHERE id = ?1 AND state IN ('queued', 'prepared', 'accepted')",
+    )?
+    .query_row(params![row], |row| Ok((row.get(0)?, row.get(1)?)))
+    .optional()
+}
