@@ -36,7 +36,7 @@
 //! | `unknown-type` | there is no such type of job here |
 //! | `deadline` | its deadline is over |
 //! | `too-large` | prompt and parameters do not fit in a task |
-//! | `busy` | `max_jobs` wait or run already |
+//! | `busy` | `max_jobs` wait or run already, or the part of them that is the sender's |
 //!
 //! `CANCEL_JOB` is heeded from the one who asked for the job; then, if the job had not ended, it is
 //! answered with `JOB_FAILED` and the code `canceled`. One agent has one behaviour of this kind:
@@ -112,17 +112,17 @@ impl Tasks {
         if job.deadline.is_some_and(|last| context.now_ms >= last) {
             return Err(("deadline", "its deadline was over when it came".to_owned()));
         }
-        let jobs = context.state.entries();
-        if jobs.filter(|(name, _)| name.starts_with(JOB)).count() >= self.max_jobs {
-            let reason = "this agent has as many jobs as it takes; ask again later";
-            return Err(("busy", reason.to_owned()));
-        }
+        self.room_for(message, context)?;
         let input = input(&job).map_err(|reason| ("bad-parameters", reason))?;
         if input.to_string().len() > MAX_STATE_VALUE_BYTES {
             return Err(("too-large", "prompt and params are too long".to_owned()));
         }
         let key = message.transaction.to_string();
-        let known = json!({ "id": id.to_string(), "from": message.from.as_str() });
+        let known = json!({
+            "id": id.to_string(),
+            "from": message.from.as_str(),
+            "standing": message.standing,
+        });
         Ok(Effects::none()
             .set_state(format!("{JOB}{key}"), known)
             .start_task(TaskStart {
@@ -131,6 +131,35 @@ impl Tasks {
                 input,
                 deadline_ms: job.deadline,
             }))
+    }
+}
+
+impl Tasks {
+    /// Whether there is room for one more job of a sender, who may have a part of it.
+    fn room_for(&self, message: &Message, context: &Context) -> Result<(), Refusal> {
+        let jobs = context.state.entries();
+        let jobs: Vec<&Value> = jobs
+            .filter(|(name, _)| name.starts_with(JOB))
+            .map(|(_, job)| job)
+            .collect();
+        let having = |key: &str, value: &str| {
+            let has = |job: &&&Value| job.get(key).and_then(Value::as_str) == Some(value);
+            jobs.iter().filter(has).count()
+        };
+        let standing = message.standing;
+        let whole = u64::try_from(self.max_jobs).unwrap_or(u64::MAX);
+        let part = |part: u64| usize::try_from(part).unwrap_or(usize::MAX).max(1);
+        let reason = if jobs.len() >= self.max_jobs {
+            "this agent has as many jobs as it takes; ask again later"
+        } else if having("from", message.from.as_str()) >= part(standing.of_one(whole)) {
+            "this agent has as many jobs of yours as of one sender; ask again when one has ended"
+        } else if having("standing", standing.as_str()) >= part(standing.of_all(whole)) {
+            "this agent has as many jobs of senders that it does not know as it takes; ask again \
+             later"
+        } else {
+            return Ok(());
+        };
+        Err(("busy", reason.to_owned()))
     }
 }
 

@@ -191,6 +191,7 @@ impl From<StoreError> for Failure {
             StoreError::Damaged { .. } | StoreError::Open { .. } => ExitCode::Data,
             StoreError::Io { source, .. } => io_code(source.kind()),
             StoreError::Sqlite(_) | StoreError::Refused { .. } => ExitCode::Io,
+            StoreError::Full { .. } => ExitCode::Temporary,
             StoreError::Closed => ExitCode::Internal,
         };
         Self::new(code, error.to_string())

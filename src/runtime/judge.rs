@@ -17,6 +17,7 @@ use agentry_protocol::{
 use super::Shared;
 use super::directory::{self, Directory};
 use super::roster::Roster;
+use super::standing::Standings;
 use crate::store::commit::{Arrival, Step};
 use crate::store::{InboxId, StoreError, read};
 
@@ -33,6 +34,10 @@ pub(super) async fn judge(
 ) -> Result<Vec<Step>, StoreError> {
     let bench = Arc::new(Bench {
         known: known_hashes(shared, &roster, &events).await?,
+        standings: Standings {
+            roster: roster.clone(),
+            directory: shared.directory.clone(),
+        },
         roster,
         directory: shared.directory.clone(),
         chain,
@@ -117,6 +122,7 @@ async fn known_hashes(
 struct Bench {
     roster: Roster,
     directory: Directory,
+    standings: Standings,
     chain: ChainId,
     /// The hosted wallets' transactions that the outbox knows.
     known: HashSet<TransactionHash>,
@@ -199,14 +205,21 @@ impl Bench {
             });
         }
         if let (Some(recipient), Some(authenticity)) = (recipient, authenticity) {
-            steps.push(Step::Arrival(Arrival::new(
+            let mut arrival = Arrival::new(
                 recipient.id,
                 seen.hash,
                 stored,
                 seen.height,
                 authenticity,
                 self.now_ms,
-            )));
+            );
+            arrival.standing = self.standings.of_sender(
+                &recipient,
+                (authenticity, &stored.from),
+                None,
+                self.now_ms,
+            );
+            steps.push(Step::Arrival(arrival));
         }
         steps
     }
@@ -237,6 +250,10 @@ pub(super) async fn rejudge(
     let bench = Bench {
         roster: roster.clone(),
         directory: shared.directory.clone(),
+        standings: Standings {
+            roster: roster.clone(),
+            directory: shared.directory.clone(),
+        },
         chain: chain.clone(),
         known: HashSet::new(),
         now_ms: shared.clock.now_ms(),

@@ -41,6 +41,7 @@ pub struct Metrics {
     arrived: Counter,
     repeated: Counter,
     forged: Counter,
+    refused: Counter,
     handled: Counter,
     dead_letters: Counter,
     expired: Counter,
@@ -116,6 +117,10 @@ impl Metrics {
         let forged = counter(
             "messages_forged",
             "messages whose named sender did not sign them",
+        );
+        let refused = counter(
+            "messages_refused",
+            "messages that were not kept whole, because their senders have no more room",
         );
         let handled = counter(
             "messages_handled",
@@ -221,6 +226,7 @@ impl Metrics {
             arrived,
             repeated,
             forged,
+            refused,
             handled,
             dead_letters,
             expired,
@@ -311,6 +317,11 @@ impl Metrics {
 
     pub(crate) fn forged(&self) {
         self.forged.inc();
+    }
+
+    /// Messages were refused, because there is no more room for their senders.
+    pub(crate) fn refused(&self, count: usize) {
+        self.refused.inc_by(count as u64);
     }
 
     pub(crate) fn message_handled(&self, now_ms: u64) {

@@ -372,6 +372,14 @@ impl Handler<Route> for InboxRouter {
             if arrivals {
                 kill::pass(Point::AfterInbox);
             }
+            if receipt.refused > 0 {
+                shared.metrics.refused(receipt.refused);
+                tracing::warn!(
+                    messages = receipt.refused,
+                    "messages are dead letters without their contents: their senders have no \
+                     more room (agentry queue list dead)"
+                );
+            }
             if !receipt.cards.is_empty() {
                 // Before agents are woken: what they answer may need a key of these.
                 shared

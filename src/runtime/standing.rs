@@ -23,13 +23,24 @@ pub struct Standings {
 impl Standings {
     /// How well an agent knows the sender of a message at `now_ms`.
     pub fn of(&self, hosted: &Hosted, message: &Message, now_ms: u64) -> Standing {
-        if message.authenticity != Authenticity::Verified {
-            return Standing::unknown(message.authenticity);
-        }
         let key = message.header.as_ref().and_then(|header| header.key);
         // The key in a header counts where it is the address's own.
         let key = key.filter(|key| message.from.matches(key));
-        self.of_verified(hosted, &message.from, key, now_ms)
+        self.of_sender(hosted, (message.authenticity, &message.from), key, now_ms)
+    }
+
+    /// How well an agent knows a sender at `now_ms`, of whom this key may be known.
+    pub fn of_sender(
+        &self,
+        hosted: &Hosted,
+        (authenticity, sender): (Authenticity, &Address),
+        key: Option<PublicKey>,
+        now_ms: u64,
+    ) -> Standing {
+        match authenticity {
+            Authenticity::Verified => self.of_verified(hosted, sender, key, now_ms),
+            Authenticity::Unverified | Authenticity::Forged => Standing::unknown(authenticity),
+        }
     }
 
     /// Who brought something about, as well as the sender is known at `now_ms`.

@@ -10,6 +10,7 @@ mod receipts;
 mod spending;
 mod survey;
 mod tasks;
+mod usage;
 
 use agentry_protocol::BlockHeight;
 use rusqlite::{Connection, params};

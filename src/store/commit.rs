@@ -4,7 +4,7 @@ use agentry_protocol::{
     Address, BlockHash, BlockHeight, ChainId, Envelope, MessageDigest, Payload, PublicKey,
     StoredTransaction, TransactionHash,
 };
-use agentry_sdk::{Authenticity, TaskOutput, TaskStart};
+use agentry_sdk::{Authenticity, Standing, TaskOutput, TaskStart};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -359,6 +359,8 @@ pub struct Arrival {
     pub stored: String,
     /// What is known of the sender.
     pub authenticity: Authenticity,
+    /// How well the agent knows the sender.
+    pub standing: Standing,
     /// What identifies it among the messages of its sender: see
     /// [`Envelope::identity`](agentry_protocol::Envelope::identity).
     pub identity: String,
@@ -401,6 +403,7 @@ impl Arrival {
             height,
             stored: stored.stored_text(),
             authenticity,
+            standing: Standing::unknown(authenticity),
             identity: envelope.identity(digest, authenticity).to_string(),
             re: header.and_then(|header| header.re),
             thread: header.and_then(|header| header.thread.as_ref().map(ToString::to_string)),
@@ -649,6 +652,8 @@ pub struct Receipt {
     pub agents: Vec<AgentId>,
     /// New messages.
     pub arrived: usize,
+    /// New messages that were refused, because there is no more room for their senders.
+    pub refused: usize,
     /// Messages that were already known.
     pub repeated: usize,
     /// Whether there are tasks that were not there before.

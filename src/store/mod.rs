@@ -252,6 +252,12 @@ pub enum StoreError {
         /// What SQLite says.
         reason: String,
     },
+    /// Somebody would use more of what is shared than there is for them.
+    #[error("{reason}")]
+    Full {
+        /// Who, and of what.
+        reason: String,
+    },
     /// The writer has ended, so nothing can be changed any more.
     #[error("the store is closed")]
     Closed,

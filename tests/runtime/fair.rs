@@ -1,7 +1,10 @@
 //! What is shared: nobody uses up what is there for the others.
 
+use agentry::store::list::{self, Filter};
+use agentry::store::open_for_reading;
 use agentry_protocol::{AckRequest, Header, Json, MessageId, Payload, compose};
 
+use super::worker::Bench;
 use super::{Stage, address, key};
 
 /// `pong`, and acknowledgments: an answered message costs three transactions.
@@ -149,4 +152,59 @@ async fn what_a_timer_sends_is_charged_to_whose_message_set_it() {
         ("unverified".to_owned(), None),
     ];
     assert_eq!(causes, wanted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timer_that_sets_itself_again_rests_between() {
+    let stage = Stage::set(r#"{ kind = "restless" }"#, "", "");
+    stage.say(2, "go").await;
+    let again = |stage: &Stage| {
+        let filter = Filter {
+            limit: 10,
+            ..Filter::default()
+        };
+        let db = open_for_reading(&stage.store).unwrap();
+        let events = list::events(&db, &filter).unwrap();
+        events.into_iter().find(|event| event.data != "0")
+    };
+    stage
+        .until("it was set again", |stage| again(stage).is_some())
+        .await;
+    let event = again(&stage).unwrap();
+    assert!(event.due_at >= event.made_at + 1_000, "{event:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tasks_of_one_sender_let_those_of_another_pass() {
+    let bench = Bench::named("turns");
+    let stage = Stage::set(r#"{ kind = "worker", bench = "turns" }"#, "", "");
+    let open_tasks = |stage: &Stage| {
+        let db = open_for_reading(&stage.store).unwrap();
+        list::stats::stats(&db, None, 0).unwrap()[0]
+            .tasks
+            .values()
+            .sum::<u64>()
+    };
+    for key in ["a", "b", "c", "d", "e"] {
+        stage.send(2, asking(2, &format!("{key} chat gate"))).await;
+    }
+    stage
+        .until("all are taken", |stage| open_tasks(stage) == 5)
+        .await;
+    stage.send(3, asking(3, "other chat gate")).await;
+    stage
+        .until("the other is taken", |stage| open_tasks(stage) == 6)
+        .await;
+    bench.open();
+    stage
+        .until("all are done", |stage| {
+            answers(stage, 2) == 5 && answers(stage, 3) == 1
+        })
+        .await;
+    // What ran when it came is done first.
+    let outbox = stage.outbox();
+    let place = outbox
+        .iter()
+        .position(|item| item.to == address(3).to_string());
+    assert!(place.is_some_and(|place| place <= 1), "{outbox:#?}");
 }

@@ -22,6 +22,7 @@ pub(crate) fn registry() -> Registry {
         .with::<super::worker::Worker>()
         .with::<Asker>()
         .with::<Alarm>()
+        .with::<Restless>()
         .with::<Confidant>()
         .with::<Chatterbox>()
 }
@@ -214,6 +215,36 @@ impl Behaviour for Alarm {
     async fn on_timer(&self, timer: &Timer, _: &Context) -> Result<Effects, BehaviourError> {
         let whom: Address = timer.data.as_str().unwrap_or_default().parse().unwrap();
         Ok(Effects::none().send(whom, "it is time"))
+    }
+}
+
+/// Once it is told something, sets a timer that sets itself again at once, without end.
+#[derive(Debug)]
+pub(crate) struct Restless;
+
+impl Behaviour for Restless {
+    const KIND: &'static str = "restless";
+    type Settings = NoSettings;
+
+    fn configure(_: NoSettings, _: &Setup<'_>) -> Result<Self, ConfigureError> {
+        Ok(Self)
+    }
+
+    fn demands(&self) -> Authenticity {
+        Authenticity::Unverified
+    }
+
+    fn accepts(&self, message: &Message) -> bool {
+        message.text().is_some()
+    }
+
+    async fn on_message(&self, _: &Message, _: &Context) -> Result<Effects, BehaviourError> {
+        Ok(Effects::none().schedule("again", Duration::ZERO, 0))
+    }
+
+    async fn on_timer(&self, timer: &Timer, _: &Context) -> Result<Effects, BehaviourError> {
+        let times = timer.data.as_u64().unwrap_or_default() + 1;
+        Ok(Effects::none().schedule("again", Duration::ZERO, times))
     }
 }
 

@@ -119,7 +119,7 @@ async fn dump(store: &agentry::store::Store) -> String {
             let mut text = String::new();
             for table in [
                 "agent", "inbox", "progress", "state", "outbox", "meta", "event", "receipt",
-                "task", "card", "spending",
+                "task", "card", "spending", "usage",
             ] {
                 let mut statement = db.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2"))?;
                 let columns = statement.column_count();
@@ -160,6 +160,8 @@ proptest! {
                 }
             }
             prop_assert_eq!(dump(&first).await, dump(&second).await);
+            let (known, counted) = super::usage::usage(&first).await;
+            prop_assert_eq!(known, counted);
             Ok(())
         })?;
     }

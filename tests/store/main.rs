@@ -9,6 +9,7 @@ mod queues;
 mod retention;
 mod spending;
 mod tasks;
+mod usage;
 mod versions;
 
 use agentry::store::commit::{Arrival, Handled, HostedAgent, Observation, Outcome, Step};

@@ -383,6 +383,7 @@ async fn lanes_show_what_is_due_first_come_first() {
         agent,
         behaviour: "tasks".to_owned(),
         kind: kind.to_owned(),
+        cause: Cause::Own,
     };
     let look = async |now, limit| {
         let found = store

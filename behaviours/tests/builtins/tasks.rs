@@ -16,7 +16,7 @@ use agentry_sdk::protocol::{
 };
 use agentry_sdk::{
     AnyBehaviour, Authenticity, BuildError, Card, ConfigureError, Context, Desk, Effect, Effects,
-    Event, Executor, Message, Outgoing, Sealing, Setup, State, Task, TaskError, TaskNews,
+    Event, Executor, Message, Outgoing, Sealing, Setup, Standing, State, Task, TaskError, TaskNews,
     TaskOutput, TaskReport, TaskStart,
 };
 use serde::Deserialize;
@@ -345,6 +345,45 @@ async fn no_more_jobs_are_taken_than_allowed() {
     .await;
     let free = after(&full, &ended);
     started(&shown(tasks.as_ref(), asking(job("say"), &with_id()), &free).await);
+}
+
+#[tokio::test]
+async fn one_sender_cannot_have_all_the_jobs() {
+    let tasks = tasks(&json!({ "max_jobs": 20 }));
+    let mut context = context();
+    let mut asked = 0_u8;
+    let mut ask = async |from: &str, standing| {
+        let from = address(from);
+        asked += 1;
+        let message = Message {
+            from,
+            standing,
+            transaction: TransactionHash::of(&[asked]),
+            ..asking(job("say"), &with_id())
+        };
+        let effects = shown(tasks.as_ref(), message, &context).await;
+        let busy = effects
+            .as_slice()
+            .iter()
+            .any(|effect| matches!(effect, Effect::Reject { .. }));
+        if !busy {
+            context = after(&context, &effects);
+        }
+        !busy
+    };
+    // A tenth each, a quarter together; a known sender has the half.
+    assert!(ask("ait1one", Standing::Stranger).await);
+    assert!(ask("ait1one", Standing::Stranger).await);
+    assert!(!ask("ait1one", Standing::Stranger).await);
+    for from in ["ait1two", "ait1three", "ait1four"] {
+        assert!(ask(from, Standing::Stranger).await, "{from}");
+    }
+    assert!(!ask("ait1five", Standing::Stranger).await);
+    for _ in 0..10 {
+        assert!(ask("ait1known", Standing::Known).await);
+    }
+    assert!(!ask("ait1known", Standing::Known).await);
+    assert!(ask("ait1other", Standing::Known).await);
 }
 
 fn key(byte: u8) -> PublicKey {

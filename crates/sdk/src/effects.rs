@@ -17,6 +17,9 @@ pub const MAX_EFFECTS: usize = 256;
 /// The largest payload of one effect, in bytes of its compact JSON.
 pub use agentry_protocol::message::MAX_PAYLOAD_BYTES;
 
+/// The most that the effects of one run may hold together, in bytes of their JSON.
+pub const MAX_EFFECTS_BYTES: usize = 16 << 20;
+
 /// The largest value of a state entry, a timer or a task's input, in bytes of its JSON.
 pub const MAX_STATE_VALUE_BYTES: usize = 1_000_000;
 /// The longest name of a state entry, a timer, a task or a label, in bytes.
@@ -122,7 +125,8 @@ impl Effects {
     }
 
     /// Has [`Behaviour::on_timer`](crate::Behaviour::on_timer) run after a while. A timer of the
-    /// same name is replaced.
+    /// same name is replaced. The runtime lets a timer that a timer, or news of a task, has set
+    /// rest for a second at least.
     pub fn schedule(
         self,
         name: impl Into<String>,
@@ -177,22 +181,23 @@ impl Effects {
         if self.0.len() > MAX_EFFECTS {
             return Err(EffectsError::TooMany(self.0.len()));
         }
+        let mut bytes: usize = 0;
         for (index, effect) in self.0.iter().enumerate() {
             match effect {
                 Effect::Reply(outgoing) | Effect::Send(Addressed { outgoing, .. }) => {
-                    check_outgoing(index, outgoing)?;
+                    bytes = bytes.saturating_add(check_outgoing(index, outgoing)?);
                 }
                 Effect::SetState { key, value } => {
-                    check_value(key, value)?;
+                    bytes = bytes.saturating_add(check_value(key, value)?);
                     check_key(key)?;
                 }
                 Effect::Schedule { name, after, data } => {
-                    check_value(name, data)?;
+                    bytes = bytes.saturating_add(check_value(name, data)?);
                     check_key(name)?;
                     check_ahead(index, *after)?;
                 }
                 Effect::StartTask(task) => {
-                    check_value(&task.key, &task.input)?;
+                    bytes = bytes.saturating_add(check_value(&task.key, &task.input)?);
                     check_key(&task.key)?;
                     check_key(&task.kind)?;
                 }
@@ -201,12 +206,16 @@ impl Effects {
                 Effect::Reject { .. } => {}
             }
         }
+        if bytes > MAX_EFFECTS_BYTES {
+            return Err(EffectsError::TooLarge(bytes));
+        }
         Ok(())
     }
 }
 
-fn check_outgoing(index: usize, outgoing: &Outgoing) -> Result<(), EffectsError> {
-    compose(&outgoing.payload, None).map_err(|error| EffectsError::Payload {
+/// Returns how many bytes the payload has.
+fn check_outgoing(index: usize, outgoing: &Outgoing) -> Result<usize, EffectsError> {
+    let payload = compose(&outgoing.payload, None).map_err(|error| EffectsError::Payload {
         index,
         reason: error.to_string(),
     })?;
@@ -219,7 +228,7 @@ fn check_outgoing(index: usize, outgoing: &Outgoing) -> Result<(), EffectsError>
     if let Some(acknowledge) = outgoing.acknowledge {
         check_ahead(index, acknowledge.within)?;
     }
-    Ok(())
+    Ok(payload.to_compact().len())
 }
 
 fn check_ahead(index: usize, after: Duration) -> Result<(), EffectsError> {
@@ -229,7 +238,8 @@ fn check_ahead(index: usize, after: Duration) -> Result<(), EffectsError> {
     Ok(())
 }
 
-fn check_value(key: &str, value: &Value) -> Result<(), EffectsError> {
+/// Returns how many bytes the value has.
+fn check_value(key: &str, value: &Value) -> Result<usize, EffectsError> {
     let bytes = value.to_string().len();
     if bytes > MAX_STATE_VALUE_BYTES {
         return Err(EffectsError::ValueTooLarge {
@@ -237,7 +247,7 @@ fn check_value(key: &str, value: &Value) -> Result<(), EffectsError> {
             bytes,
         });
     }
-    Ok(())
+    Ok(bytes)
 }
 
 fn check_key(key: &str) -> Result<(), EffectsError> {
@@ -262,6 +272,11 @@ pub enum EffectsError {
     /// More effects than one run may return.
     #[error("the run returned {0} effects; at most {MAX_EFFECTS} are allowed, split the work")]
     TooMany(usize),
+    /// More bytes than one run may return.
+    #[error(
+        "the run returned effects of {0} bytes; at most {MAX_EFFECTS_BYTES} are allowed, split the work"
+    )]
+    TooLarge(usize),
     /// A payload that cannot be sent.
     #[error("effect {index} has a payload that cannot be sent: {reason}")]
     Payload {

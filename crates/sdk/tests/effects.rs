@@ -73,6 +73,18 @@ fn too_many_effects_are_refused() {
 }
 
 #[test]
+fn the_effects_of_a_run_have_a_size_together() {
+    let value = "x".repeat(900_000);
+    let some = |count: usize| {
+        (0..count).fold(Effects::none(), |effects, index| {
+            effects.set_state(format!("key-{index}"), value.as_str())
+        })
+    };
+    assert_eq!(some(18).check(), Ok(()));
+    assert!(matches!(some(19).check(), Err(EffectsError::TooLarge(_))));
+}
+
+#[test]
 fn what_cannot_be_sent_is_refused_by_its_place() {
     let fits = Effects::none().reply("x".repeat(MAX_PAYLOAD_BYTES - 2));
     fits.check().unwrap();

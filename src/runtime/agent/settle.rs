@@ -1,6 +1,7 @@
 //! Effects become drafts, and all of an outcome one commit.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use agentry_protocol::Address;
 use agentry_sdk::{BehaviourError, Effect, Effects, Message, Outgoing};
@@ -14,6 +15,9 @@ use crate::store::commit::{Handled, Outcome, Receipt, TimerSetting};
 use crate::store::rows::{Draft, DueEvent, DueMessage, EventKind, EventRef, Prepared};
 use crate::store::{Cause, Commit, StoreError};
 
+/// The least time until a timer that a timer, or news of a task, has set.
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
+
 /// What a behaviour was run for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Subject<'a> {
@@ -26,6 +30,17 @@ impl Subject<'_> {
         match self {
             Self::Message(message) => EventRef::Inbox(message.id),
             Self::Event(event) => EventRef::Event(event.id),
+        }
+    }
+
+    /// How soon a timer may come that is set now. What timers and tasks lead to, nobody asks for
+    /// anew each time: without a pause it could go round without end.
+    fn least_pause(self) -> Duration {
+        match self {
+            Self::Event(event) if matches!(event.kind, EventKind::Timer | EventKind::Task) => {
+                LEAST_PAUSE
+            }
+            Self::Message(_) | Self::Event(_) => Duration::ZERO,
         }
     }
 
@@ -85,6 +100,7 @@ impl Work {
                     continue;
                 }
                 Effect::Schedule { name, after, data } => {
+                    let after = after.max(subject.least_pause());
                     let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
                     let due_at = now.saturating_add(after);
                     let setting = TimerSetting { due_at, data };
@@ -123,8 +139,14 @@ impl Work {
         }
         outcome.sends = self.links.submitter.prepare(self.id, drafts).await;
         let state = outcome.state.clone();
-        let Some(receipt) = self.commit(outcome, span).await? else {
-            return Ok(Ok(false));
+        let receipt = match self.commit(outcome, span).await {
+            Ok(Some(receipt)) => receipt,
+            Ok(None) => return Ok(Ok(false)),
+            // Nothing of it was stored. There may be room later.
+            Err(StoreError::Full { reason }) => {
+                return Ok(Err(BehaviourError::transient(reason)));
+            }
+            Err(error) => return Err(error),
         };
         if receipt.tasks {
             self.shared.pool.wake();

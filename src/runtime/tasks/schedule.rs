@@ -255,8 +255,9 @@ impl Schedule {
         })
     }
 
-    /// Picks as many tasks as there is room for: the turn is always that of the agent, and of its
-    /// lanes the one, for which the fewest run; among equals they take turns.
+    /// Picks as many tasks as there is room for: the turn is always that of the agent, of its
+    /// senders the one, and of the lanes of that one, for which the fewest run; among equals they
+    /// take turns.
     fn pick(
         &mut self,
         lanes: &mut [(WaitingTasks, Doer)],
@@ -264,20 +265,28 @@ impl Schedule {
     ) -> Vec<(TaskId, Lane, Doer)> {
         let mut in_lane = self.running.clone();
         let mut of_agent = HashMap::new();
+        let mut of_sender = HashMap::new();
         for (lane, count) in &in_lane {
             *of_agent.entry(lane.agent).or_insert(0) += count;
+            let sender = (lane.agent, lane.cause.clone());
+            *of_sender.entry(sender).or_insert(0) += count;
         }
         let mut picked = Vec::new();
         while picked.len() < room {
             let turn = lanes
                 .iter_mut()
                 .filter(|(waiting, doer)| {
-                    let running = in_lane.get(&waiting.lane).copied().unwrap_or(0);
+                    let of_type = in_lane
+                        .iter()
+                        .filter(|(lane, _)| lane.is_of_type(&waiting.lane));
+                    let running = of_type.map(|(_, count)| count).sum::<usize>();
                     !waiting.due.is_empty() && running < doer.limits.concurrency
                 })
                 .min_by_key(|(waiting, _)| {
+                    let sender = (waiting.lane.agent, waiting.lane.cause.clone());
                     (
                         of_agent.get(&waiting.lane.agent).copied().unwrap_or(0),
+                        of_sender.get(&sender).copied().unwrap_or(0),
                         in_lane.get(&waiting.lane).copied().unwrap_or(0),
                     )
                 });
@@ -287,6 +296,8 @@ impl Schedule {
             let task = waiting.due.remove(0);
             *in_lane.entry(waiting.lane.clone()).or_insert(0) += 1;
             *of_agent.entry(waiting.lane.agent).or_insert(0) += 1;
+            let sender = (waiting.lane.agent, waiting.lane.cause.clone());
+            *of_sender.entry(sender).or_insert(0) += 1;
             self.last = Some(waiting.lane.clone());
             picked.push((task, waiting.lane.clone(), doer.clone()));
         }

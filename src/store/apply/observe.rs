@@ -3,7 +3,8 @@
 use agentry_protocol::{BlockHeight, MessageDigest, TransactionHash};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{cards, height, receipts, set_meta, spending, time};
+use super::{cards, height, receipts, set_meta, spending, time, usage};
+use crate::store::cause::Cause;
 use crate::store::commit::{Arrival, Observation, Receipt, Step};
 use crate::store::rows::{AgentId, OutboxId, day_of};
 use crate::store::{StoreError, meta, read};
@@ -138,7 +139,7 @@ fn arrive(
                 arrival.stored,
                 time(at)
             ])?;
-        return Ok(());
+        return usage::bound_forged(db, arrival.agent);
     }
     // By its digest, too: a sender who became proven since is known under it.
     let known = db
@@ -158,13 +159,19 @@ fn arrive(
         .optional()?;
     match known {
         None => {
+            let cause = Cause::of(arrival.standing, &arrival.sender);
+            let bytes = arrival.stored.len() as u64;
+            let full = usage::make_room(db, arrival.agent, &cause, bytes)?;
+            let stored = if full.is_some() { "" } else { &arrival.stored };
+            receipt.refused += usize::from(full.is_some());
+            let refused = full.or_else(|| arrival.refused.clone());
             db.prepare_cached(
                 "INSERT INTO inbox (agent, digest, hash, sender, height, stored, authenticity,
                                     state, seq, seen_at, identity, re, thread, expires_at,
-                                    priority, reason, settled_at)
+                                    priority, reason, settled_at, standing)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, iif(?14 IS NULL, 'waiting', 'dead'),
                          (SELECT coalesce(max(id), 0) + 1 FROM inbox), ?8, ?9, ?10, ?11, ?12, ?13,
-                         ?14, iif(?14 IS NULL, NULL, ?8))",
+                         ?14, iif(?14 IS NULL, NULL, ?8), ?15)",
             )?
             .execute(params![
                 arrival.agent.0,
@@ -172,7 +179,7 @@ fn arrive(
                 arrival.hash.to_string(),
                 arrival.sender.as_str(),
                 height(arrival.height),
-                arrival.stored,
+                stored,
                 arrival.authenticity.as_str(),
                 time(at),
                 arrival.identity,
@@ -180,10 +187,11 @@ fn arrive(
                 arrival.thread,
                 arrival.expires_at.map(time),
                 arrival.urgent,
-                arrival.refused
+                refused,
+                arrival.standing.as_str()
             ])?;
             receipt.arrived += 1;
-            if arrival.refused.is_none() {
+            if refused.is_none() {
                 receipt.due.push(arrival.agent);
             }
         }

@@ -1,7 +1,7 @@
 //! What an operator, or time, does to the queues.
 
 use agentry_protocol::header::{MAX_ID_AGE_MS, MAX_ID_AHEAD_MS};
-use agentry_sdk::Authenticity;
+use agentry_sdk::{Authenticity, Standing};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params, params_from_iter};
 
@@ -49,7 +49,7 @@ pub(super) fn retry(
         (
             "UPDATE inbox SET due_at = 0, settled_at = NULL, attempts = attempts + 1,
                     state = CASE WHEN height IS NULL THEN 'withdrawn' ELSE 'waiting' END
-             WHERE state = 'dead'",
+             WHERE state = 'dead' AND stored <> ''",
             &[],
         ),
         "agent",
@@ -112,14 +112,16 @@ pub(super) fn rejudge(db: &Connection, judged: &[Rejudged], at: u64) -> Result<u
         } else {
             changed += db
                 .prepare_cached(
-                    "UPDATE OR IGNORE inbox SET authenticity = ?2, identity = ?3, priority = ?4
+                    "UPDATE OR IGNORE inbox SET authenticity = ?2, identity = ?3, priority = ?4,
+                            standing = ?5
                      WHERE id = ?1 AND state = 'dead'",
                 )?
                 .execute(params![
                     one.id.0,
                     one.authenticity.as_str(),
                     one.identity,
-                    one.urgent
+                    one.urgent,
+                    Standing::unknown(one.authenticity).as_str()
                 ])?;
         }
     }

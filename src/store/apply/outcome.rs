@@ -4,7 +4,7 @@ use agentry_protocol::Address;
 use agentry_sdk::Settlement;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{events, outgoing, tasks, time};
+use super::{events, outgoing, tasks, time, usage};
 use crate::store::StoreError;
 use crate::store::commit::{Handled, Outcome, Receipt};
 use crate::store::rows::{AgentId, EventId, EventRef, InboxId};
@@ -63,6 +63,7 @@ pub(super) fn settle(
         let sent = outgoing::enqueue(db, agent, inbox, draft, prepared.as_ref(), outcome.at)?;
         receipt.sends.push(sent);
     }
+    usage::check(db, agent, outcome)?;
     if let EventRef::Inbox(id) = outcome.event {
         if let Some(reason) = &outcome.rejected {
             db.prepare_cached("UPDATE inbox SET rejected = coalesce(rejected, ?2) WHERE id = ?1")?

@@ -27,7 +27,7 @@ pub fn dead_letters(
         .extend([after.0, integer(limit.into())].map(Value::Integer));
     let rows: Vec<InboxId> = db
         .prepare(&format!(
-            "SELECT id FROM inbox WHERE state = 'dead' AND {} AND id > ? ORDER BY id LIMIT ?",
+            "SELECT id FROM inbox WHERE state = 'dead' AND stored <> '' AND {} AND id > ? ORDER BY id LIMIT ?",
             meant.sql
         ))?
         .query_map(params_from_iter(meant.values), |row| {

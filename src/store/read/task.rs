@@ -4,6 +4,7 @@ use agentry_protocol::Address;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::text;
+use crate::store::cause::Cause;
 use crate::store::number::{integer, natural};
 use crate::store::rows::{AgentId, TaskId, TaskRow, TaskState};
 
@@ -42,8 +43,9 @@ pub fn task(db: &Connection, id: TaskId) -> rusqlite::Result<Option<TaskRow>> {
         .optional()
 }
 
-/// The tasks that share a limit on how many of them run at the same time: those of one type, of
-/// one behaviour of one agent.
+/// The tasks that take turns with others: those of one type, of one behaviour of one agent, that
+/// the same sender brought about. Those of one type share a limit on how many of them run at the
+/// same time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Lane {
     /// Who does them.
@@ -52,6 +54,15 @@ pub struct Lane {
     pub behaviour: String,
     /// Their type.
     pub kind: String,
+    /// Who brought them about.
+    pub cause: Cause,
+}
+
+impl Lane {
+    /// Whether another lane is of the same type.
+    pub fn is_of_type(&self, other: &Self) -> bool {
+        (self.agent, &self.behaviour, &self.kind) == (other.agent, &other.behaviour, &other.kind)
+    }
 }
 
 /// What waits in a lane.
@@ -76,26 +87,36 @@ pub fn waiting_tasks(
     limit: usize,
 ) -> rusqlite::Result<Vec<WaitingTasks>> {
     let mut after = db.prepare_cached(
-        "SELECT agent, behaviour, kind FROM task
-         WHERE state = 'submitted' AND (agent, behaviour, kind) > (?1, ?2, ?3)
-         ORDER BY agent, behaviour, kind LIMIT 1",
+        "SELECT agent, behaviour, kind, standing, sender FROM task
+         WHERE state = 'submitted'
+           AND (agent, behaviour, kind, standing, sender) > (?1, ?2, ?3, ?4, ?5)
+         ORDER BY agent, behaviour, kind, standing, sender LIMIT 1",
     )?;
     let mut first = db.prepare_cached(
         "SELECT id, due_at FROM task
          WHERE state = 'submitted' AND agent = ?1 AND behaviour = ?2 AND kind = ?3
-         ORDER BY due_at, id LIMIT ?4",
+           AND standing = ?4 AND sender = ?5
+         ORDER BY due_at, id LIMIT ?6",
     )?;
     let mut waiting = Vec::new();
-    let mut last = (i64::MIN, String::new(), String::new());
+    let mut last: Option<Lane> = None;
     loop {
+        let behind = last.as_ref().map_or((i64::MIN, "", "", "", ""), |lane| {
+            let (standing, sender) = (lane.cause.standing_column(), lane.cause.sender_column());
+            (lane.agent.0, &lane.behaviour, &lane.kind, standing, sender)
+        });
         let lane = after
-            .query_row(params![last.0, last.1, last.2], |row| {
-                Ok(Lane {
-                    agent: AgentId(row.get(0)?),
-                    behaviour: row.get(1)?,
-                    kind: row.get(2)?,
-                })
-            })
+            .query_row(
+                params![behind.0, behind.1, behind.2, behind.3, behind.4],
+                |row| {
+                    Ok(Lane {
+                        agent: AgentId(row.get(0)?),
+                        behaviour: row.get(1)?,
+                        kind: row.get(2)?,
+                        cause: Cause::read(row, 3)?,
+                    })
+                },
+            )
             .optional()?;
         let Some(lane) = lane else {
             return Ok(waiting);
@@ -106,6 +127,8 @@ pub fn waiting_tasks(
             lane.agent.0,
             lane.behaviour,
             lane.kind,
+            lane.cause.standing_column(),
+            lane.cause.sender_column(),
             integer(limit as u64)
         ])?;
         while let Some(row) = rows.next()? {
@@ -116,7 +139,7 @@ pub fn waiting_tasks(
             }
             due.push(TaskId(row.get(0)?));
         }
-        last = (lane.agent.0, lane.behaviour.clone(), lane.kind.clone());
+        last = Some(lane.clone());
         waiting.push(WaitingTasks { lane, due, next_at });
     }
 }

@@ -1,0 +1,285 @@
+//! How much of what an agent has only so much of somebody may use.
+//!
+//! The table `usage` says how much is in use, and by whom: triggers keep it. The parts are those of
+//! [`Standing`].
+
+use agentry_sdk::Standing;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::store::StoreError;
+use crate::store::cause::Cause;
+use crate::store::commit::Outcome;
+use crate::store::number::natural;
+use crate::store::rows::AgentId;
+
+/// What is shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Messages that are kept.
+    Message,
+    /// Timers that are set.
+    Timer,
+    /// Tasks that have not ended.
+    Task,
+    /// Transactions that wait for a nonce or a budget.
+    Queued,
+}
+
+/// So many things, of so many bytes together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Amount {
+    items: u64,
+    bytes: u64,
+}
+
+const MIB: u64 = 1 << 20;
+
+impl Kind {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Timer => "timer",
+            Self::Task => "task",
+            Self::Queued => "queued",
+        }
+    }
+
+    const fn plural(self) -> &'static str {
+        match self {
+            Self::Message => "messages that are kept",
+            Self::Timer => "timers",
+            Self::Task => "open tasks",
+            Self::Queued => "queued transactions",
+        }
+    }
+
+    /// How much of it one agent has room for.
+    const fn capacity(self) -> Amount {
+        match self {
+            // The node takes messages of 1 MB for a fee of 10 AIT.
+            Self::Message => Amount {
+                items: u64::MAX,
+                bytes: 1024 * MIB,
+            },
+            Self::Timer | Self::Task => Amount {
+                items: 10_000,
+                bytes: 256 * MIB,
+            },
+            // What a node that is away for hours lets pile up.
+            Self::Queued => Amount {
+                items: 200_000,
+                bytes: 1024 * MIB,
+            },
+        }
+    }
+}
+
+impl Amount {
+    /// A part of it; of what is counted, at least one.
+    fn part(self, part: impl Fn(u64) -> u64) -> Self {
+        Self {
+            items: part(self.items).max(1),
+            bytes: part(self.bytes),
+        }
+    }
+
+    const fn holds(self, used: Self) -> bool {
+        used.items <= self.items && used.bytes <= self.bytes
+    }
+}
+
+/// What is in use of a kind: by one sender, or by all of a standing where `sender` is empty.
+fn used(
+    db: &Connection,
+    agent: AgentId,
+    kind: Kind,
+    (standing, sender): (&str, &str),
+) -> Result<Amount, StoreError> {
+    let found = db
+        .prepare_cached(
+            "SELECT items, bytes FROM usage
+             WHERE agent = ?1 AND kind = ?2 AND standing = ?3 AND sender = ?4",
+        )?
+        .query_row(params![agent.0, kind.word(), standing, sender], |row| {
+            Ok(Amount {
+                items: natural(row.get(0)?),
+                bytes: natural(row.get(1)?),
+            })
+        })
+        .optional()?;
+    Ok(found.unwrap_or_default())
+}
+
+/// Why it is too much, if `bytes` more are kept of a kind because of somebody; nothing, if there is
+/// room.
+pub(super) fn excess(
+    db: &Connection,
+    agent: AgentId,
+    kind: Kind,
+    cause: &Cause,
+    bytes: u64,
+) -> Result<Option<String>, StoreError> {
+    let capacity = kind.capacity();
+    let with = |used: Amount| Amount {
+        bytes: used.bytes.saturating_add(bytes),
+        ..used
+    };
+    let too_much = |whose: &str, used: Amount, part: Amount| {
+        let what = if used.items > part.items {
+            format!("{} of {}", used.items, part.items)
+        } else {
+            format!("{} of {} bytes", used.bytes, part.bytes)
+        };
+        Ok(Some(format!(
+            "{whose} would have {what} for {}; try again when there are fewer",
+            kind.plural()
+        )))
+    };
+    if let Some(standing) = cause.standing() {
+        let word = standing.as_str();
+        if let Some(sender) = cause.sender() {
+            let one = with(used(db, agent, kind, (word, sender.as_str()))?);
+            let part = capacity.part(|whole| standing.of_one(whole));
+            if !part.holds(one) {
+                return too_much(sender.as_str(), one, part);
+            }
+        }
+        let all = with(used(db, agent, kind, (word, ""))?);
+        let part = capacity.part(|whole| standing.of_all(whole));
+        if !part.holds(all) {
+            return too_much(&format!("{word} senders together"), all, part);
+        }
+    }
+    let mut whole = with(used(db, agent, kind, (Cause::Own.standing_column(), ""))?);
+    for standing in Standing::ALL {
+        let used = used(db, agent, kind, (standing.as_str(), ""))?;
+        whole.items = whole.items.saturating_add(used.items);
+        whole.bytes = whole.bytes.saturating_add(used.bytes);
+    }
+    if capacity.holds(whole) {
+        Ok(None)
+    } else {
+        too_much("the agent", whole, capacity)
+    }
+}
+
+/// Refuses an outcome after which somebody uses too much, so that it is undone.
+pub(super) fn check(db: &Connection, agent: AgentId, outcome: &Outcome) -> Result<(), StoreError> {
+    let queued = outcome
+        .sends
+        .iter()
+        .find(|(_, prepared)| prepared.is_none())
+        .map(|(draft, _)| &draft.cause);
+    let sets_timers = outcome.timers.iter().any(|(_, setting)| setting.is_some());
+    let kinds = [
+        (Kind::Timer, sets_timers.then_some(&outcome.cause)),
+        (
+            Kind::Task,
+            (!outcome.tasks.is_empty()).then_some(&outcome.cause),
+        ),
+        (Kind::Queued, queued),
+    ];
+    for (kind, cause) in kinds {
+        if let Some(cause) = cause
+            && let Some(reason) = excess(db, agent, kind, cause, 0)?
+        {
+            return Err(StoreError::Full { reason });
+        }
+    }
+    Ok(())
+}
+
+/// How many messages are pruned at a time.
+const PRUNED: u32 = 64;
+
+/// The most rows of forged messages of an agent that are kept, and their bytes.
+const FORGED: (u64, u64) = (10_000, 64 * MIB);
+
+/// Makes room for a message of so many bytes: what is settled of its sender, or of whoever of its
+/// standing has most, is kept without its transaction. Returns why there is no room, if there is
+/// none.
+pub(super) fn make_room(
+    db: &Connection,
+    agent: AgentId,
+    cause: &Cause,
+    bytes: u64,
+) -> Result<Option<String>, StoreError> {
+    loop {
+        let Some(reason) = excess(db, agent, Kind::Message, cause, bytes)? else {
+            return Ok(None);
+        };
+        let word = cause.standing_column();
+        let most: Option<String> = db
+            .prepare_cached(
+                "SELECT sender FROM usage
+                 WHERE agent = ?1 AND kind = 'message' AND standing = ?2 AND sender <> ''
+                 ORDER BY bytes DESC LIMIT 1",
+            )?
+            .query_row(params![agent.0, word], |row| row.get(0))
+            .optional()?;
+        let freed = prune(
+            db,
+            agent,
+            word,
+            cause.sender().map(agentry_protocol::Address::as_str),
+        )?;
+        if freed == 0 && (most.is_none() || prune(db, agent, word, most.as_deref())? == 0) {
+            return Ok(Some(format!("refused, and not kept whole: {reason}")));
+        }
+    }
+}
+
+/// Keeps settled messages without their transactions: what identifies them stays, so that none is
+/// acted on again. Those of which something is still to be told, and dead letters, stay whole.
+fn prune(
+    db: &Connection,
+    agent: AgentId,
+    standing: &str,
+    sender: Option<&str>,
+) -> Result<usize, StoreError> {
+    let of_sender = if sender.is_some() {
+        "sender = ?3"
+    } else {
+        "?3 IS NULL"
+    };
+    Ok(db
+        .prepare_cached(&format!(
+            "UPDATE inbox SET stored = '' WHERE id IN (
+                 SELECT id FROM inbox
+                 WHERE agent = ?1 AND standing = ?2 AND {of_sender} AND settled_at IS NOT NULL
+                   AND stored <> '' AND state <> 'dead'
+                   AND NOT EXISTS (SELECT 1 FROM event WHERE event.inbox = inbox.id)
+                   AND NOT EXISTS (SELECT 1 FROM task
+                                   WHERE task.inbox = inbox.id AND ended_at IS NULL)
+                 ORDER BY sender, settled_at LIMIT ?4)"
+        ))?
+        .execute(params![agent.0, standing, sender, PRUNED])?)
+}
+
+/// Deletes the oldest forged messages of an agent beyond those that are kept.
+pub(super) fn bound_forged(db: &Connection, agent: AgentId) -> Result<(), StoreError> {
+    loop {
+        let used = db
+            .prepare_cached(
+                "SELECT items, bytes FROM usage
+                 WHERE agent = ?1 AND kind = 'forged' AND standing = 'unverified' AND sender = ''",
+            )?
+            .query_row(params![agent.0], |row| {
+                Ok((natural(row.get(0)?), natural(row.get(1)?)))
+            })
+            .optional()?;
+        let (items, bytes) = used.unwrap_or_default();
+        if items <= FORGED.0 && bytes <= FORGED.1 {
+            return Ok(());
+        }
+        let deleted = db
+            .prepare_cached(
+                "DELETE FROM forged WHERE rowid IN (
+                     SELECT rowid FROM forged WHERE agent = ?1 ORDER BY seen_at, rowid LIMIT 1)",
+            )?
+            .execute(params![agent.0])?;
+        if deleted == 0 {
+            return Ok(());
+        }
+    }
+}
