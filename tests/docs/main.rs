@@ -7,6 +7,7 @@
 
 mod examples;
 mod links;
+mod own_behaviour;
 mod page;
 mod protocol;
 mod references;

@@ -104,6 +104,8 @@ fn every_command_is_cargo_s() {
                 "cargo test",
                 "cargo run -- ",
                 "cd own-behaviour",
+                "git clone https://github.com/agentry/agentry",
+                "sh agentry/examples/own-behaviour/copy-to own-behaviour",
             ];
             assert!(known.iter().any(|start| line.starts_with(start)), "{line}");
         }
