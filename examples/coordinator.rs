@@ -460,6 +460,7 @@ mod tests {
             result: JobResult::cut(&prompt.to_uppercase(), 1_000),
             media_type: None,
             duration_ms: None,
+            incomplete: None,
         });
         vec![MessageBuilder::command(&complete).answering(sent.transaction)]
     }

@@ -47,6 +47,7 @@ __all__ = [
     "Message",
     "Output",
     "Permanent",
+    "Reject",
     "Report",
     "Sent",
     "Settlement",
@@ -62,21 +63,43 @@ __all__ = [
 PROTOCOL = 1
 """The version of the protocol that is spoken here."""
 
+_LONGEST_TRACE = 8000
+"""How much of the end of a traceback is sent, in characters."""
+
 Json = Dict[str, Any]
 """A JSON object."""
 
 
-class Transient(Exception):
-    """A failure that another attempt may mend. So is every exception that is not `Permanent`."""
+class _Failure(Exception):
+    """A failure with a message for the operator, and perhaps one for others."""
+
+    def __init__(self, message: str = "", *, public: Optional[str] = None) -> None:
+        super().__init__(message)
+        self.public = public
 
 
-class Permanent(Exception):
-    """A failure that no repetition mends: the event becomes a dead letter."""
+class Transient(_Failure):
+    """A failure that another attempt may mend. So is every exception that has no class here.
+
+    The message goes into agentry's log and to the dead letter, and to nobody else. `public` is what
+    the sender of the message, or whoever asked for the task, may be told: it can end up on the
+    chain, for all to read.
+    """
+
+
+class Permanent(_Failure):
+    """A failure that no repetition mends: the event becomes a dead letter. For `public` see
+    `Transient`."""
+
+
+class Reject(Exception):
+    """The message will not be acted on. The reason may be told to its sender, and can end up on the
+    chain: no secrets. `Effects.reject` says the same where other effects are to happen too."""
 
 
 class TaskFailed(Exception):
-    """A task failed for good. `code` is a word for programs, and the message goes to whoever asked
-    for the task: no secrets."""
+    """A task failed for good. `code` is a word for programs. Both go to whoever asked for the task,
+    and can end up on the chain: no secrets."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -119,6 +142,7 @@ class Message:
     verified: bool
     sealed: bool
     amount: Optional[int] = None
+    amount_text: Optional[str] = None
     text: Optional[str] = None
     command: Optional[Json] = None
     opaque: Optional[str] = None
@@ -142,6 +166,7 @@ class Message:
             verified=line["authenticity"] == "verified",
             sealed=line["sealed"],
             amount=line.get("amount"),
+            amount_text=line.get("amount_text"),
             text=line.get("text"),
             command=line.get("command"),
             opaque=line.get("opaque"),
@@ -190,10 +215,11 @@ class Settlement:
 
 @dataclass(frozen=True)
 class Output:
-    """What came out of a task."""
+    """What came out of a task. `incomplete` is a word for why it is not all that it could be."""
 
     text: str
     media_type: Optional[str] = None
+    incomplete: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -464,15 +490,28 @@ def _answer(behaviour: Behaviour, wire: _Wire, line: Json) -> Json:
         # What is no JSON is found here, where it can still be said of which event it is.
         json.dumps(asked, allow_nan=False)
         return {"type": "effects", "id": line["id"], "effects": asked}
+    except Reject as error:
+        effects = Effects().reject(str(error)).to_list()
+        return {"type": "effects", "id": line["id"], "effects": effects}
     except Exception as error:
-        if not isinstance(error, (Transient, Permanent)):
-            traceback.print_exc(file=sys.stderr)
-        return {
-            "type": "error",
-            "id": line["id"],
-            "message": f"{type(error).__name__}: {error}",
-            "transient": not isinstance(error, Permanent),
-        }
+        return {"type": "error", "id": line["id"], **_failure(error)}
+
+
+def _failure(error: Exception) -> Json:
+    """What is said of a failure: to the operator all of it, to others what is meant for them."""
+    expected = isinstance(error, (Transient, Permanent, TaskFailed))
+    failure = {
+        "message": f"{type(error).__name__}: {error}",
+        "transient": not isinstance(error, (Permanent, TaskFailed)),
+    }
+    if not expected or error.__cause__ is not None:
+        failure["trace"] = "".join(
+            traceback.format_exception(type(error), error, error.__traceback__)
+        )[-_LONGEST_TRACE:]
+    public = str(error) if isinstance(error, TaskFailed) else getattr(error, "public", None)
+    if expected and public is not None:
+        failure["public"] = str(public)
+    return failure
 
 
 def _handle(behaviour: Behaviour, event: Json, context: Context) -> Optional[Effects]:
@@ -505,13 +544,13 @@ def _work(
         output = behaviour.execute(_known(Task, line["task"]), desk)
         if isinstance(output, str):
             output = Output(output)
-        answer.update(_without_none(type="output", text=output.text, media_type=output.media_type))
+        parts = {key: getattr(output, key) for key in Output.__dataclass_fields__}
+        answer.update(_without_none(type="output", **parts))
+        # What is no JSON is found here, where it can still be said of which task it is.
+        json.dumps(answer, allow_nan=False)
     except Exception as error:
-        final = isinstance(error, (TaskFailed, Permanent))
         code = error.code if isinstance(error, TaskFailed) else "failed"
-        if not final and not isinstance(error, Transient):
-            traceback.print_exc(file=sys.stderr)
-        answer.update(type="error", message=str(error), transient=not final, code=code)
+        answer = {"id": line["id"], "type": "error", "code": code, **_failure(error)}
     finally:
         desks.pop(line["id"], None)
     try:

@@ -39,6 +39,7 @@ mod lines;
 mod read;
 mod session;
 mod show;
+mod watch;
 
 pub mod error;
 pub mod settings;
@@ -49,7 +50,7 @@ pub use settings::ProcessSettings;
 
 use keeper::Keeper;
 use launch::Launch;
-use session::{Answer, Subject, View};
+use session::{About, Answer, Subject, View};
 use wire::{Event, ToProgram};
 
 /// The name of the kind.
@@ -100,9 +101,18 @@ impl Process {
             taken: Instant::now(),
         };
         let shown = show::context(context);
+        let subject = Subject::Event {
+            about: About {
+                agent: context.agent.clone(),
+                behaviour: Some(context.behaviour.clone()),
+                event: show::name_of(&event),
+            },
+            view,
+            _permit,
+        };
         let answer = self
             .keeper
-            .ask(Subject::Event { view, _permit }, |id| ToProgram::Event {
+            .ask(subject, |id| ToProgram::Event {
                 id,
                 event: Box::new(event),
                 context: shown,
@@ -219,12 +229,17 @@ impl Behaviour for Process {
 
     async fn execute(&self, task: &Task, desk: &Desk) -> Result<TaskOutput, TaskError> {
         let shown = show::task(task);
+        let subject = Subject::Task {
+            about: About {
+                agent: task.agent.clone(),
+                behaviour: None,
+                event: format!("execute {:?}", task.key),
+            },
+            desk: desk.clone(),
+        };
         let answer = self
             .keeper
-            .ask(Subject::Task(desk.clone()), |id| ToProgram::Execute {
-                id,
-                task: shown,
-            })
+            .ask(subject, |id| ToProgram::Execute { id, task: shown })
             .await?;
         match answer {
             Answer::Output(output) => Ok(output),

@@ -45,7 +45,7 @@
 use std::sync::Arc;
 
 use agentry_sdk::effects::MAX_STATE_VALUE_BYTES;
-use agentry_sdk::protocol::command::{ExecuteAiJob, JobId};
+use agentry_sdk::protocol::command::{ExecuteAiJob, JobError, JobId};
 use agentry_sdk::protocol::{KnownCommand, TransactionHash};
 use agentry_sdk::task::TaskLimits;
 use agentry_sdk::{
@@ -194,8 +194,8 @@ fn input(job: &ExecuteAiJob) -> Result<Value, String> {
         input.insert("model".to_owned(), model.as_str().into());
     }
     if let Some(params) = &job.params {
-        let params = serde_json::from_str(&params.as_json().to_compact());
-        let params: Value = params.map_err(|error| format!("params cannot be read: {error}"))?;
+        let params = params.as_json().root().decode();
+        let params: Value = params.map_err(|error| format!("params: {error}"))?;
         input.insert("params".to_owned(), params);
     }
     Ok(Value::Object(input))
@@ -252,13 +252,19 @@ impl Behaviour for Tasks {
 
     async fn execute(&self, task: &Task, desk: &Desk) -> Result<TaskOutput, TaskError> {
         let Some(executor) = self.types.get(&task.kind) else {
-            return Err(TaskError::permanent(
-                "unknown-type",
-                "this agent does no jobs of this type any more",
-            ));
+            let reason = "this agent does no jobs of this type any more";
+            return Err(TaskError::permanent("type-removed", reason).with_public(reason));
         };
         let executor: &Arc<dyn AnyExecutor> = &executor.executor;
-        executor.execute(task, desk).await
+        let done = executor.execute(task, desk).await;
+        // The job was taken: what went wrong then is told by no code that says otherwise.
+        done.map_err(|error| match error.code() {
+            code if JobError::is_reserved(code) => {
+                let code = format!("executor-{code}");
+                error.with_code(code)
+            }
+            _ => error,
+        })
     }
 
     fn task_limits(&self, kind: &str) -> TaskLimits {

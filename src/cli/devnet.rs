@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use agentry_chain::{NodeClient, NodeOptions};
 use agentry_devnet::{Devnet, DevnetConfig, DevnetError, Fault, MIN_BLOCK_TIME, NoncePolicy};
+use agentry_protocol::transaction::AMOUNT_MAX;
 use agentry_protocol::{Address, ChainId};
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -77,8 +78,10 @@ fn allocation(text: &str) -> Result<(Address, u64), String> {
         .replace('_', "")
         .parse()
         .ok()
-        .filter(|amount| *amount > 0)
-        .ok_or_else(|| format!("{amount:?} is no amount; write a whole number of AIT, from 1"))?;
+        .filter(|amount| (1..=AMOUNT_MAX).contains(amount))
+        .ok_or_else(|| {
+            format!("{amount:?} is no amount; write a whole number of AIT, from 1 to {AMOUNT_MAX}")
+        })?;
     Ok((address, amount))
 }
 

@@ -9,11 +9,19 @@ use crate::runtime::reload::Applied;
 
 /// Arguments of `reload`.
 #[derive(Clone, Debug, Args)]
-pub struct ReloadArgs {}
+pub struct ReloadArgs {
+    /// An agent or a fleet whose behaviours begin again, whether they have changed or not: a
+    /// program of a `process` behaviour is started again. May be given several times
+    #[arg(long, value_name = "AGENT")]
+    restart: Vec<String>,
+}
 
-pub(super) fn run(ReloadArgs {}: ReloadArgs, context: &Context) -> Result<(), Failure> {
+pub(super) fn run(args: ReloadArgs, context: &Context) -> Result<(), Failure> {
     let store = context.config()?.store.path;
-    let answer = runtime()?.block_on(control::ask(&store, &Request::Reload));
+    let request = Request::Reload {
+        restart: args.restart,
+    };
+    let answer = runtime()?.block_on(control::ask(&store, &request));
     match answer {
         Ok(Answer::Reloaded(applied)) => show(&applied, context),
         Ok(Answer::NotReloaded { reasons }) => {
@@ -39,6 +47,7 @@ fn show(applied: &Applied, context: &Context) -> Result<(), Failure> {
         return context.output.json(&json!({
             "applied": true,
             "agents": applied.agents,
+            "restarted": applied.restarted,
             "contacts": applied.contacts,
         }));
     }

@@ -252,9 +252,10 @@ impl Engine {
                     }
                 }
                 Err(error) => {
-                    let reason = format!("{}: {error}", instance.name);
                     self.failed(report, instance, &error.to_string());
-                    let failed = Settlement::Failed { reason };
+                    let failed = Settlement::Failed {
+                        reason: error.public().to_owned(),
+                    };
                     return self.settled(hosted, message, &shown, &failed, report).await;
                 }
             }

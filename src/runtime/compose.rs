@@ -2,6 +2,7 @@
 
 use agentry_protocol::message::{self, ComposeError as WriteError};
 use agentry_protocol::sealing::{self, Binding, SealError};
+use agentry_protocol::transaction::AMOUNT_MAX;
 use agentry_protocol::{
     Address, ChainId, EncryptionKey, Header, KnownCommand, MessageId, Payload, PublicKey,
 };
@@ -59,6 +60,17 @@ pub enum ComposeError {
         /// The recipient.
         to: Address,
     },
+    /// More than a transaction can transfer.
+    #[error(
+        "an amount of {amount} AIT with a fee of {fee} is more than a transaction can transfer; \
+         the most is {AMOUNT_MAX} together"
+    )]
+    Amount {
+        /// What would be transferred.
+        amount: u64,
+        /// What it would cost.
+        fee: u64,
+    },
     /// An id could not be made.
     #[error(transparent)]
     Id(#[from] agentry_protocol::header::MessageIdError),
@@ -93,6 +105,10 @@ pub fn compose(
         now_ms,
         ..
     } = circumstances;
+    let (amount, fee) = (outgoing.amount, author.fee);
+    if amount.checked_add(fee).is_none_or(|cost| cost > AMOUNT_MAX) {
+        return Err(ComposeError::Amount { amount, fee });
+    }
     let sealed = match outgoing.sealing {
         Sealing::AsAsked => answers.is_some_and(|message| message.sealed),
         Sealing::Never => false,
@@ -142,16 +158,11 @@ pub fn compose(
         message::compose(&outgoing.payload, header.as_ref())?
     };
     Ok(Draft {
-        amount: outgoing.amount,
+        amount,
         message_id: header.and_then(|header| header.id),
         expires_at,
         receipt: receipt(outgoing, author.behaviour, answers.is_some()),
-        ..Draft::new(
-            circumstances.origin.to_owned(),
-            to.clone(),
-            author.fee,
-            payload,
-        )
+        ..Draft::new(circumstances.origin.to_owned(), to.clone(), fee, payload)
     })
 }
 
@@ -247,6 +258,22 @@ mod tests {
                     plain,
                 },
             )
+        }
+    }
+
+    #[test]
+    fn an_amount_that_no_transaction_can_transfer_is_refused_by_name() {
+        let world = world();
+        let compose = |amount| {
+            let outgoing = Outgoing::new(Payload::Text("rich".to_owned())).amount(amount);
+            world.compose(&outgoing, None, false, true)
+        };
+        let most = AMOUNT_MAX - 10;
+        assert_eq!(compose(most).unwrap().amount, most);
+        for amount in [most + 1, AMOUNT_MAX, AMOUNT_MAX + 1, u64::MAX] {
+            let error = compose(amount).unwrap_err();
+            assert!(!error.is_transient());
+            assert!(error.to_string().contains(&amount.to_string()), "{error}");
         }
     }
 

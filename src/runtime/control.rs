@@ -73,7 +73,10 @@ pub enum Request {
     /// Let posting go on.
     Resume,
     /// Read the configuration anew, and apply what changed.
-    Reload,
+    Reload {
+        /// The agents and fleets whose behaviours begin again, whether they have changed or not.
+        restart: Vec<String>,
+    },
     /// Announce a hosted agent in the directory, now and again and again.
     Register {
         /// The agent's name, its wallet's name, or its address.
@@ -114,7 +117,7 @@ impl Request {
             Self::Send { .. }
             | Self::Register { .. }
             | Self::Withdraw { .. }
-            | Self::Reload
+            | Self::Reload { .. }
             | Self::Open { .. }
             | Self::Waits { .. }
             | Self::CancelTask { .. } => None,
@@ -127,7 +130,7 @@ impl Request {
     /// How long the asker waits for the answer.
     const fn patience(&self) -> Duration {
         match self {
-            Self::Reload => RELOAD_PATIENCE,
+            Self::Reload { .. } => RELOAD_PATIENCE,
             _ => PATIENCE,
         }
     }
@@ -433,7 +436,7 @@ async fn answer(
             cards::withdraw(&agent, key, shared, roster, links).await
         }
         Request::CancelTask { task } => tasks::cancel(TaskId(task), shared, links).await,
-        Request::Reload => Ok(match links.reload.reload().await {
+        Request::Reload { restart } => Ok(match links.reload.reload(restart).await {
             Ok(applied) => Answer::Reloaded(applied),
             Err(Refused(reasons)) => Answer::NotReloaded { reasons },
         }),

@@ -15,7 +15,8 @@
 //!
 //! An agent is its address: under another name it is the same agent, changed; with another wallet
 //! it is another. Behaviours of agents that are the same are left alone, also if a file which
-//! they read at the start is not the same any more.
+//! they read at the start is not the same any more; unless it is asked that they begin again
+//! (`--restart`).
 //!
 //! | part | what it does |
 //! |---|---|
@@ -148,15 +149,17 @@ impl Reloader {
         }))
     }
 
-    /// Reads the configuration anew and applies what changed, or refuses it whole. Must be called
-    /// within an actix system. It is carried out to its end also if the asker goes.
+    /// Reads the configuration anew and applies what changed, or refuses it whole. The behaviours of
+    /// the agents and fleets in `restart` begin again also if nothing of them has changed: what
+    /// they keep outside of their state, such as a running program, is new. Must be called within
+    /// an actix system. It is carried out to its end also if the asker goes.
     ///
     /// # Errors
     /// Every reason why nothing was applied.
-    pub async fn reload(&self) -> Result<Applied, Refused> {
+    pub async fn reload(&self, restart: Vec<String>) -> Result<Applied, Refused> {
         let this = self.clone();
         let task = actix_rt::spawn(async move {
-            let result = this.0.reload().await;
+            let result = this.0.reload(&restart).await;
             match &result {
                 Ok(applied) if applied.is_nothing() => {
                     tracing::info!("the configuration was read anew: nothing has changed");
@@ -182,7 +185,7 @@ impl Reloader {
 }
 
 impl Inner {
-    async fn reload(&self) -> Result<Applied, Refused> {
+    async fn reload(&self, restart: &[String]) -> Result<Applied, Refused> {
         let mut current = self.current.lock().await;
         let Some(reread) = self.reread.clone() else {
             return Err(Refused::because(
@@ -204,7 +207,7 @@ impl Inner {
         if !reasons.is_empty() {
             return Err(Refused(reasons));
         }
-        let plan = self.plan(found.candidates);
+        let plan = self.plan(found.candidates, restart)?;
         let mut plan = self.check_passwords(plan).await?;
         let are_new = !plan.added.is_empty() || !found.missing.is_empty();
         let first_height = self.first_height(are_new).await?;
@@ -215,9 +218,20 @@ impl Inner {
         let applied = Applied {
             agents: Difference {
                 added: names(plan.added.iter().map(|one| &one.config.name)),
-                changed: names(plan.changed.iter().map(|(_, one)| &one.config.name)),
+                changed: names(
+                    plan.changed
+                        .iter()
+                        .filter(|(before, one)| *before.config != one.config)
+                        .map(|(_, one)| &one.config.name),
+                ),
                 removed: names(plan.removed.iter().map(|one| &one.config.name)),
             },
+            restarted: names(
+                plan.changed
+                    .iter()
+                    .filter(|(before, one)| *before.config == one.config)
+                    .map(|(_, one)| &one.config.name),
+            ),
             contacts: Difference::of_contacts(&current.config.contacts, &config.contacts),
         };
         self.apply(plan, first_height).await?;
@@ -268,8 +282,21 @@ impl Inner {
         Ok(found)
     }
 
-    /// Compares who is hosted with who shall be.
-    fn plan(&self, candidates: Vec<Candidate>) -> Plan {
+    /// Compares who is hosted with who shall be. Who is to begin again counts as changed.
+    fn plan(&self, candidates: Vec<Candidate>, restart: &[String]) -> Result<Plan, Refused> {
+        let unknown: Vec<String> = restart
+            .iter()
+            .filter(|name| {
+                !candidates
+                    .iter()
+                    .any(|one| is_meant(name, &one.config.name))
+            })
+            .map(|name| format!("no agent and no fleet is called {name:?}, so none can restart"))
+            .collect();
+        if !unknown.is_empty() {
+            return Err(Refused(unknown));
+        }
+        let restarts = |name: &str| restart.iter().any(|asked| is_meant(asked, name));
         let mut hosted: HashMap<Address, Arc<Hosted>> = self
             .links
             .roster
@@ -281,18 +308,22 @@ impl Inner {
         for candidate in candidates {
             match hosted.remove(&candidate.address) {
                 None => added.push(candidate),
-                Some(before) if *before.config == candidate.config => kept.push(before),
+                Some(before)
+                    if *before.config == candidate.config && !restarts(&candidate.config.name) =>
+                {
+                    kept.push(before);
+                }
                 Some(before) => changed.push((before, candidate)),
             }
         }
         let mut removed: Vec<_> = hosted.into_values().collect();
         removed.sort_by(|one, other| one.config.name.cmp(&other.config.name));
-        Plan {
+        Ok(Plan {
             kept,
             changed,
             added,
             removed,
-        }
+        })
     }
 
     /// Checks the passwords of the wallets that are new.
@@ -402,6 +433,12 @@ fn provide(
         }
     }
     Ok(())
+}
+
+/// Whether an agent is the one of this name, or of the fleet of this name.
+fn is_meant(asked: &str, name: &str) -> bool {
+    name.strip_prefix(asked)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn names<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {

@@ -45,8 +45,10 @@ pub enum Commit {
         event: EventRef,
         /// How many attempts had failed before this one.
         attempts: u32,
-        /// What went wrong.
+        /// What went wrong, for the operator.
         reason: String,
+        /// What the sender of the message may be told of it.
+        public: String,
         /// When to try again; never, where `None`.
         retry_at: Option<u64>,
         /// The behaviours that watch the message.
@@ -532,8 +534,10 @@ pub enum TaskEnd {
     Failed {
         /// A word for programs.
         code: String,
-        /// A sentence.
+        /// A sentence, for the operator.
         message: String,
+        /// What whoever asked for the task may be told.
+        public: String,
     },
     /// An operator or its submitter took it back.
     Canceled,

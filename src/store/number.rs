@@ -1,7 +1,31 @@
 //! Natural numbers as SQLite keeps them: its integers have 64 bits with a sign.
 
-/// A number for SQLite. A height, a time or an amount beyond its range cannot occur on a chain that
-/// exists; it is kept as the largest.
+use rusqlite::ToSql;
+use rusqlite::types::{ToSqlOutput, Value};
+
+/// A number that is stored as it is: one that a column cannot hold is refused by name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Exact(pub(super) u64);
+
+/// A number that no column can hold.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is more than the store can hold; the most is {most}", most = i64::MAX)]
+pub(super) struct TooLarge(u64);
+
+impl ToSql for Exact {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        match i64::try_from(self.0) {
+            Ok(value) => Ok(ToSqlOutput::Owned(Value::Integer(value))),
+            Err(_) => {
+                let error = Box::new(TooLarge(self.0));
+                Err(rusqlite::Error::ToSqlConversionFailure(error))
+            }
+        }
+    }
+}
+
+/// A time, a height, or a bound for a comparison: a larger one than a column holds means the same
+/// as the largest. (No higher height comes from a source.) What must keep its digits is [`Exact`].
 pub(super) fn integer(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -9,4 +33,28 @@ pub(super) fn integer(value: u64) -> i64 {
 /// A number from SQLite. None that is kept is negative; one that were would read as 0.
 pub(super) fn natural(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::{Connection, params};
+
+    use super::*;
+
+    #[test]
+    fn a_number_is_stored_as_it_is_or_refused_by_name() {
+        let db = Connection::open_in_memory().unwrap();
+        let kept = |value: u64| {
+            db.query_row("SELECT ?1", params![Exact(value)], |row| {
+                row.get(0).map(natural)
+            })
+        };
+        for value in [0, 1, u64::from(u32::MAX), i64::MAX.unsigned_abs()] {
+            assert_eq!(kept(value).unwrap(), value);
+        }
+        for value in [1 << 63, u64::MAX] {
+            let error = kept(value).unwrap_err().to_string();
+            assert!(error.contains(&value.to_string()), "{error}");
+        }
+    }
 }

@@ -16,6 +16,7 @@ mod queue;
 mod reload;
 mod replay;
 mod run;
+mod secrets;
 mod talk;
 mod task;
 mod tx;

@@ -107,6 +107,7 @@ fn left_behind() -> World {
             event: EventRef::Inbox(InboxId(row)),
             attempts: 0,
             reason: "the printer is on fire".to_owned(),
+            public: "acting on it failed".to_owned(),
             retry_at: None,
             watchers: Vec::new(),
             at: now(),

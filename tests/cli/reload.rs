@@ -133,6 +133,47 @@ fn what_is_wrong_is_told_whole_and_nothing_is_applied() {
 }
 
 #[test]
+fn a_program_that_was_changed_is_started_again_when_that_is_asked_for() {
+    let world = World::new();
+    let helper = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("behaviours/python");
+    let write = |text: &str| {
+        let program = format!(
+            "import agentry\n\
+             class Answers(agentry.Behaviour):\n    \
+                 def on_message(self, message, context):\n        \
+                     return agentry.Effects().reply({text:?})\n\
+             agentry.run(Answers())\n"
+        );
+        fs::write(world.path("bot.py"), program).unwrap();
+    };
+    let bot = format!(
+        "{{ kind = \"process\", program = \"python3\", args = [\"bot.py\"], \
+         env = {{ PYTHONPATH = {:?}, PYTHONDONTWRITEBYTECODE = \"1\" }} }}",
+        helper.display().to_string()
+    );
+    write("one");
+    let host = Host::start(&world, &[pinger(), agent("bot", "two", &bot)]);
+    assert_eq!(host.ask("one", "bot", "hello"), "one");
+    write("two");
+    let nothing = world.run(&["reload"]);
+    assert_eq!(nothing.good().out.trim(), "nothing has changed");
+    assert_eq!(host.ask("one", "bot", "hello"), "one");
+
+    let unknown = world.run(&["reload", "--restart", "bo"]);
+    unknown.failed(78, "no agent and no fleet is called \"bo\"");
+    let applied = world.run(&["reload", "--restart", "bot", "--json"]).json();
+    assert_eq!(applied["restarted"], json!(["bot"]));
+    assert_eq!(
+        applied["agents"],
+        json!({ "added": [], "changed": [], "removed": [] })
+    );
+    assert_eq!(host.ask("one", "bot", "hello"), "two");
+    let again = world.run(&["reload", "--restart", "bot"]);
+    assert_eq!(again.good().out.trim(), "restarted bot");
+    host.stop();
+}
+
+#[test]
 fn who_is_removed_acts_no_more_and_may_come_back() {
     let world = World::new();
     let host = Host::start(&world, &[pinger(), ponger("pong"), greeter()]);

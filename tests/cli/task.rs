@@ -158,6 +158,67 @@ fn a_job_is_asked_for_done_and_shown() {
 }
 
 #[test]
+fn numbers_keep_their_digits_or_are_refused_by_name() {
+    let world = World::new();
+    let host = Host::start(&world, &tables());
+    // What a job says, its executor is told, digit by digit, and what comes back is shown so.
+    let kept = [
+        ("most", "18446744073709551615"),
+        ("least", "-9223372036854775808"),
+        ("past", "9223372036854775808"),
+        ("sum", "0.30000000000000004"),
+        ("small", "5e-324"),
+        ("large", "1.7976931348623157e+308"),
+        ("odd", "2.2250738585072011e-308"),
+        ("one", "1.0"),
+        ("minus", "-0.0"),
+        ("text", "\"1000000000000000000001\""),
+    ];
+    let params: Vec<String> = kept
+        .iter()
+        .map(|(name, value)| format!("--param={name}={value}"))
+        .collect();
+    let mut arguments = submit("echo", &["--wait"]);
+    arguments.extend(params.iter().map(String::as_str));
+    let job = host.json(&arguments);
+    let echoed: Value = serde_json::from_str(text(&job["result"], "text")).unwrap();
+    for (name, value) in kept {
+        let expected: Value = serde_json::from_str(value).unwrap();
+        for found in [&echoed["params"][name], &job["asked"]["params"][name]] {
+            assert_eq!(found.to_string(), expected.to_string(), "{name}");
+        }
+    }
+
+    for (value, path) in [
+        ("1000000000000000000001", "amount"),
+        ("18446744073709551616", "amount"),
+        ("-9223372036854775809", "amount"),
+        ("[0,{\"b\":99999999999999999999}]", "amount[1].b"),
+    ] {
+        let param = format!("amount={value}");
+        let refused = host.run(&submit("echo", &["--wait", "--param", &param]));
+        ended(&refused, 1, "the job is rejected: bad-parameters");
+        assert!(
+            refused.err.contains(&format!("at `{path}`")),
+            "{refused:#?}"
+        );
+        let digits: String = value.chars().filter(char::is_ascii_digit).collect();
+        let digits = digits.trim_start_matches('0');
+        assert!(refused.err.contains(digits), "{refused:#?}");
+    }
+    // On the chain it has all its digits, and so it is shown.
+    let job = &host.json(&["task", "list", "--state", "rejected"])[0];
+    let shown = host.run(&["task", "show", text(job, "id")]);
+    assert!(
+        shown.good().out.contains("99999999999999999999"),
+        "{shown:#?}"
+    );
+
+    let refused = host.run(&submit("echo", &["--param", "amount=1e400"]));
+    refused.failed(64, "beyond the range of a double");
+}
+
+#[test]
 fn a_job_that_is_not_done_ends_the_wait_with_1() {
     let world = World::new();
     let host = Host::start(&world, &tables());

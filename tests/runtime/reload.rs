@@ -126,9 +126,14 @@ impl Changing {
             assert_ne!(*text, edited);
             *text = edited;
         }
-        match control::ask(&self.stage.store, &Request::Reload)
-            .await
-            .unwrap()
+        match control::ask(
+            &self.stage.store,
+            &Request::Reload {
+                restart: Vec::new(),
+            },
+        )
+        .await
+        .unwrap()
         {
             Answer::Reloaded(applied) => {
                 let agents = applied.agents;
@@ -202,7 +207,15 @@ async fn who_is_removed_finishes_what_is_in_hand_and_nothing_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_runtime_that_was_given_its_configuration_keeps_it() {
     let stage = Stage::set(r#"{ kind = "counter" }"#, "", "");
-    match control::ask(&stage.store, &Request::Reload).await.unwrap() {
+    match control::ask(
+        &stage.store,
+        &Request::Reload {
+            restart: Vec::new(),
+        },
+    )
+    .await
+    .unwrap()
+    {
         Answer::NotReloaded { reasons } => {
             assert!(
                 reasons[0].contains("not started from a file"),

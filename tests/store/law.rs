@@ -89,6 +89,7 @@ fn commit(event: &Event) -> Commit {
             event: EventRef::Inbox(InboxId(*row)),
             attempts: *attempts,
             reason: "no".to_owned(),
+            public: "acting on it failed".to_owned(),
             retry_at: again.then_some(5),
             watchers: Vec::new(),
             at: 3,

@@ -78,6 +78,7 @@ fn failed() -> TaskEnd {
     TaskEnd::Failed {
         code: "no".to_owned(),
         message: "it cannot be done".to_owned(),
+        public: "no".to_owned(),
     }
 }
 
@@ -211,7 +212,7 @@ async fn what_becomes_of_a_message_is_told_when_its_tasks_have_ended() {
         (completed("b"), json!({ "settlement": "done" })),
         (
             failed(),
-            json!({ "settlement": "failed", "reason": "it cannot be done" }),
+            json!({ "settlement": "failed", "reason": "its task failed: no" }),
         ),
     ] {
         let (_dir, store, _) = with_messages(1).await;
@@ -318,6 +319,7 @@ async fn a_failure_that_was_told_already_waits_for_no_task() {
         event: EventRef::Inbox(InboxId(1)),
         attempts: 0,
         reason: "no".to_owned(),
+        public: "acting on it failed".to_owned(),
         retry_at: None,
         watchers: vec!["ack".to_owned()],
         at: 2_500,

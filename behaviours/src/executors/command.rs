@@ -140,6 +140,7 @@ impl Executor for Command {
     async fn execute(&self, task: &Task, desk: &Desk) -> Result<TaskOutput, TaskError> {
         let text = run::run(self, task, input(task), desk).await?;
         Ok(TaskOutput {
+            incomplete: None,
             text,
             media_type: Some(self.media_type.clone()),
         })

@@ -18,8 +18,9 @@
 //! | `key` | the secret that the service asks for |
 //! | `request` | what the service is asked |
 //! | `exchange` | asking it: bounded in size and time |
-//! | `answer` | what it says: one JSON object, or a stream of them |
-//! | `lines` | the lines of a stream |
+//! | `pause` | how long a busy service asks to be left alone |
+//! | `answer` | what it says: one JSON object, or a stream of them; whether it is an answer |
+//! | `lines` | the events or lines of a stream |
 //! | `failure` | what may go wrong, and what the asker is told of it |
 //!
 //! The job's `prompt` becomes the user's message, behind the operator's `system` one. A `model` of
@@ -34,21 +35,31 @@
 //!
 //! | code | meaning | again? |
 //! |---|---|---|
-//! | `bad-parameters` | no prompt, or `params` that are not allowed | no |
+//! | `bad-request` | no prompt, or `params` that are not allowed | no |
 //! | `model-not-allowed` | the job names a model that is not allowed | no |
 //! | `no-key` | the secret cannot be read | no |
 //! | `unreachable` | there was no connection | yes |
 //! | `silent` | nothing came for `idle_timeout` | yes |
-//! | `interrupted` | the connection broke within the answer | yes |
-//! | `busy` | status 429 or 503 | yes |
+//! | `connection-lost` | the connection broke within the answer | yes |
+//! | `rate-limited` | status 429 for longer than `idle_timeout` | yes |
+//! | `unavailable` | status 503 or 529 for longer than `idle_timeout` | yes |
 //! | `service-error` | another status from 500, 408, or an error in the answer | yes |
+//! | `aborted` | the service gave the answer up | yes |
+//! | `empty` | the answer has no text | yes |
 //! | `refused` | any other status that is not 200 | no |
 //! | `bad-answer` | it is no chat completion | no |
 //! | `too-long` | it is longer than `max_response_bytes`, or never ends | no |
+//! | `length` | the model had more to say than it was allowed, and `on_length` is `fail` | no |
+//! | `filtered` | a content filter stepped in | no |
+//! | `refusal` | the model refused | no |
+//! | `tool-call` | the model asked for a tool in place of an answer | no |
 //!
-//! Of a service that is busy and says for how long (`Retry-After`, in seconds), nothing is asked
-//! before, by any job of this type; where that is longer than `retry_after_max`, the attempt
-//! fails and the runtime's own pauses hold.
+//! None of these is a code with a meaning of its own in the protocol: by then the job was taken.
+//!
+//! A service that is busy, or still loads its model (429, 503, 529), is asked again within the
+//! attempt: after the pause that it asks for, at most `retry_after_max`; where it asks for none,
+//! after pauses that grow from half a second to half a minute. Meanwhile no job of this type asks
+//! it. It is given up after `idle_timeout`.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -62,16 +73,24 @@ mod exchange;
 mod failure;
 mod key;
 mod lines;
+mod pause;
 mod request;
 mod settings;
 
-pub use settings::HttpSettings;
+pub use settings::{HttpSettings, OnLength};
 
-use failure::Failure;
+use answer::Whole;
+use failure::{Failure, LENGTH};
 use settings::Service;
 
-/// How often one attempt asks a service that is busy and says for how long.
-const ASKS: usize = 3;
+/// The pause before a busy service that asks for none is asked again; it doubles each time.
+const MIN_PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest pause before a busy service that asks for none is asked again.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// The shortest pause: that a service asks for none at all is no reason to flood it.
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Has a model behind an OpenAI-compatible endpoint do jobs.
 #[derive(Debug)]
@@ -115,25 +134,37 @@ impl Http {
         *not_before = (*not_before).max(Some(until));
     }
 
-    async fn ask(&self, task: &Task, desk: &Desk) -> Result<String, Failure> {
+    async fn ask(&self, task: &Task, desk: &Desk) -> Result<Whole, Failure> {
         let service = &self.service;
         let body = request::body(service, task)?;
         let key = service.key.read().await?;
         let client = self.client()?;
-        let mut asked = 1;
+        let mut own_pause = MIN_PAUSE;
+        let mut busy_since = None;
         loop {
             if let Some(then) = self.not_before() {
                 tokio::time::sleep_until(then).await;
             }
             let answer = exchange::ask(&client, service, &body, key.as_ref(), desk).await;
             let Err(failure) = answer else { return answer };
-            match failure.pause() {
-                Some(pause) if asked < ASKS && pause <= service.retry_after_max => {
-                    self.leave_alone(pause);
-                    asked += 1;
-                }
-                _ => return Err(failure),
+            let longest = service.retry_after_max;
+            let Some(asked) = failure.busy().filter(|_| !longest.is_zero()) else {
+                return Err(failure);
+            };
+            let pause = asked.unwrap_or(own_pause).min(longest).max(LEAST_PAUSE);
+            own_pause = (own_pause * 2).min(MAX_PAUSE);
+            // The next attempt keeps to it too.
+            self.leave_alone(pause);
+            let now = Instant::now();
+            let since = *busy_since.get_or_insert(now);
+            if now + pause > since + service.idle_timeout {
+                return Err(failure);
             }
+            tracing::debug!(
+                agent = %task.agent, kind = %task.kind, task = %task.key, host = service.host(),
+                pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+                "a service is busy and is asked again: {failure}"
+            );
         }
     }
 }
@@ -151,14 +182,20 @@ impl Executor for Http {
     }
 
     async fn execute(&self, task: &Task, desk: &Desk) -> Result<TaskOutput, TaskError> {
-        let answer = self.ask(task, desk).await;
-        answer.map(TaskOutput::text).map_err(|failure| {
-            tracing::warn!(
-                agent = %task.agent, kind = %task.kind, task = %task.key, host = self.service.host(),
-                attempt = task.attempt, code = failure.code(), again = failure.is_transient(),
-                "a service gave no answer: {failure}"
-            );
-            failure.for_asker()
-        })
+        match self.ask(task, desk).await {
+            Ok(answer) => {
+                let mut output = TaskOutput::text(answer.text);
+                output.incomplete = answer.is_cut.then(|| LENGTH.to_owned());
+                Ok(output)
+            }
+            Err(failure) => {
+                tracing::warn!(
+                    agent = %task.agent, kind = %task.kind, task = %task.key, host = self.service.host(),
+                    attempt = task.attempt, code = failure.code(), again = failure.is_transient(),
+                    "a service gave no answer: {failure}"
+                );
+                Err(failure.into_task_error())
+            }
+        }
     }
 }

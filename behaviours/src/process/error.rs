@@ -67,6 +67,8 @@ pub enum ProcessError {
         message: String,
         /// Whether another attempt may succeed.
         transient: bool,
+        /// What others may be told.
+        public: Option<String>,
         /// Of a task: a word for programs.
         code: Option<String>,
     },
@@ -112,10 +114,18 @@ impl ProcessError {
 
 impl From<ProcessError> for BehaviourError {
     fn from(error: ProcessError) -> Self {
-        if error.is_transient() {
-            Self::transient(error.to_string())
+        let reason = error.to_string();
+        let failed = if error.is_transient() {
+            Self::transient(reason)
         } else {
-            Self::permanent(error.to_string())
+            Self::permanent(reason)
+        };
+        match error {
+            ProcessError::Failed {
+                public: Some(public),
+                ..
+            } => failed.with_public(public),
+            _ => failed,
         }
     }
 }
@@ -129,15 +139,18 @@ impl From<ProcessError> for TaskError {
             ProcessError::Failed { .. } => "failed".to_owned(),
             _ => "program".to_owned(),
         };
-        // What is wrong with the program is for the operator, not for whoever asked for the task.
-        let message = match &error {
-            ProcessError::Failed { message, .. } => message.clone(),
-            _ => "the program that does this task failed".to_owned(),
-        };
-        if error.is_transient() {
-            Self::transient(code, message)
+        let reason = error.to_string();
+        let failed = if error.is_transient() {
+            Self::transient(code, reason)
         } else {
-            Self::permanent(code, message)
+            Self::permanent(code, reason)
+        };
+        match error {
+            ProcessError::Failed {
+                public: Some(public),
+                ..
+            } => failed.with_public(public),
+            _ => failed.with_public("the program that does this task failed"),
         }
     }
 }

@@ -8,10 +8,13 @@ use tokio::io::AsyncRead;
 use tokio::time::Instant;
 
 use super::lines::{Found, Lines, Overlong};
+use super::session::About;
 use super::wire::Level;
 
 /// The longest text of one entry, in bytes.
 const MAX_TEXT: usize = 2_000;
+/// How much of the end of a traceback is kept, in bytes.
+const MAX_TRACE: usize = 8_000;
 /// How many entries a program may write at once.
 const BURST: u32 = 200;
 /// How long it takes until it may write one more.
@@ -34,19 +37,11 @@ impl Journal {
 
     /// Writes an entry, unless there were too many.
     pub(super) fn say(&mut self, level: Level, text: &str) {
-        let Some(missed) = self.allowance.take(Instant::now()) else {
+        if !self.is_allowed() {
             return;
-        };
+        }
         let kind = super::KIND;
         let program = self.program.as_str();
-        if missed > 0 {
-            tracing::warn!(
-                kind,
-                program,
-                missed,
-                "the program wrote too much for the log"
-            );
-        }
         let text = printable(text);
         match level {
             Level::Error => tracing::error!(kind, program, "{text}"),
@@ -54,6 +49,38 @@ impl Journal {
             Level::Info => tracing::info!(kind, program, "{text}"),
             Level::Debug => tracing::debug!(kind, program, "{text}"),
         }
+    }
+
+    /// Writes where a run of the program failed, and for whom it ran.
+    pub(super) fn trace(&mut self, about: &About, trace: &str) {
+        if !self.is_allowed() {
+            return;
+        }
+        tracing::warn!(
+            kind = super::KIND,
+            program = self.program,
+            agent.name = about.agent,
+            behaviour.name = about.behaviour,
+            event = about.event,
+            "a run of the program failed:{}",
+            lines(trace)
+        );
+    }
+
+    /// Whether one more entry may be written. It tells how many could not be before.
+    fn is_allowed(&mut self) -> bool {
+        let Some(missed) = self.allowance.take(Instant::now()) else {
+            return false;
+        };
+        if missed > 0 {
+            tracing::warn!(
+                kind = super::KIND,
+                program = self.program,
+                missed,
+                "the program wrote too much for the log"
+            );
+        }
+        true
     }
 
     /// Writes every line of a stream, to its end.
@@ -97,6 +124,19 @@ impl Allowance {
         self.left -= 1;
         Some(std::mem::take(&mut self.missed))
     }
+}
+
+/// The end of a text of several lines, each marked, so that none of them is taken for an entry of
+/// the log.
+fn lines(text: &str) -> String {
+    let from = text.ceil_char_boundary(text.len().saturating_sub(MAX_TRACE));
+    let text = text.get(from..).unwrap_or_default();
+    let mut shown = String::with_capacity(text.len());
+    for line in text.trim_end().lines() {
+        shown.push_str("\n    | ");
+        shown.push_str(&printable(line));
+    }
+    shown
 }
 
 /// A text on one line, of bounded length, in which what is not printable is escaped.

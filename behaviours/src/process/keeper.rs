@@ -14,6 +14,7 @@ use super::error::{End, ProcessError};
 use super::launch::Launch;
 use super::session::{Answer, Ask, Subject, Times, live, to_line};
 use super::settings::ProcessSettings;
+use super::watch::Watch;
 use super::wire::{MAX_EVENT_BYTES, PROTOCOL, ToProgram};
 
 /// A pause that is longer than this is not waited for: the run fails at once and says why, and the
@@ -41,6 +42,8 @@ pub(super) struct Keeper {
     /// It has no bound of its own: events are bounded by their permits, tasks by the runtime's
     /// pool, and each is given up once.
     line: Mutex<Option<mpsc::UnboundedSender<Control>>>,
+    /// The program's files, where a change of them is to end it.
+    watch: Option<Watch>,
 }
 
 impl Keeper {
@@ -51,6 +54,7 @@ impl Keeper {
             settings: settings.settings.clone(),
         };
         Self {
+            watch: settings.restart_on_change.then(|| launch.watch()),
             launch: Arc::new(launch),
             hello: to_line(&hello).unwrap_or_default().into(),
             times: Times {
@@ -108,6 +112,15 @@ impl Keeper {
     /// runtime that it was on is gone.
     fn line(&self) -> Result<mpsc::UnboundedSender<Control>, ProcessError> {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.watch.as_ref().is_some_and(Watch::has_changed) && line.take().is_some() {
+            // It answers what it has in hand, and then finds that its input has ended.
+            let (kind, program) = (super::KIND, self.launch.name());
+            tracing::info!(
+                kind,
+                program,
+                "the program has changed; it is started again"
+            );
+        }
         if let Some(sender) = line.as_ref().filter(|sender| !sender.is_closed()) {
             return Ok(sender.clone());
         }

@@ -16,6 +16,7 @@ use super::error::End;
 use super::journal::Journal;
 use super::lines::{Lines, Overlong};
 use super::settings::ProcessSettings;
+use super::watch::Watch;
 use super::wire::MAX_LINE_BYTES;
 
 /// What a program gets of agentry's environment.
@@ -90,6 +91,11 @@ impl Launch {
             directory,
             env,
         })
+    }
+
+    /// Watches the program's files.
+    pub(super) fn watch(&self) -> Watch {
+        Watch::new(&self.program, &self.args, &self.directory)
     }
 
     /// The program's name in the log.

@@ -172,34 +172,9 @@ fn read_command(command: Map<String, Value>) -> Result<Payload, String> {
     };
     let cmd = cmd.to_owned();
     let command = Value::Object(command);
-    if holds_rounded(&command) {
-        return Err(
-            "a `command` holds a whole number of more than 64 bits, which would be rounded: send \
-             it as a text"
-                .to_owned(),
-        );
-    }
     let body = Json::from_serialize(&command).map_err(|error| format!("`command`: {error}"))?;
     Ok(Payload::Command(agentry_sdk::protocol::payload::Command {
         cmd,
         body,
     }))
-}
-
-/// Whether a number is a float that may have been a larger integer. Its depth is bounded by that of
-/// the line it was read from, which serde_json bounds by 128.
-fn holds_rounded(value: &Value) -> bool {
-    /// 2⁶³: below it whole numbers are read as integers.
-    const LARGE: f64 = 9_223_372_036_854_775_808.0;
-    match value {
-        Value::Number(number) => {
-            number.is_f64()
-                && number
-                    .as_f64()
-                    .is_some_and(|float| float.fract() == 0.0 && float.abs() >= LARGE)
-        }
-        Value::Array(items) => items.iter().any(holds_rounded),
-        Value::Object(entries) => entries.values().any(holds_rounded),
-        Value::Null | Value::Bool(_) | Value::String(_) => false,
-    }
 }

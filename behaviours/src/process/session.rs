@@ -50,17 +50,36 @@ pub(super) struct Ask {
     pub(super) answer: oneshot::Sender<Result<Answer, ProcessError>>,
 }
 
+/// For whom the program runs, and because of what: for the log.
+#[derive(Clone, Debug)]
+pub(super) struct About {
+    pub(super) agent: String,
+    /// The behaviour's name within the agent, where it is known.
+    pub(super) behaviour: Option<String>,
+    /// The event, such as `message 0x…`.
+    pub(super) event: String,
+}
+
 /// What it is about.
 #[derive(Debug)]
 pub(super) enum Subject {
     /// An event, with what can be looked up.
     Event {
+        about: About,
         view: View,
         /// Held until the program has answered, even if nobody waits for that any more.
         _permit: OwnedSemaphorePermit,
     },
     /// A task, with who is told of its progress.
-    Task(Desk),
+    Task { about: About, desk: Desk },
+}
+
+impl Subject {
+    const fn about(&self) -> &About {
+        match self {
+            Self::Event { about, .. } | Self::Task { about, .. } => about,
+        }
+    }
 }
 
 /// What can be looked up, as of some time.

@@ -78,6 +78,10 @@ pub struct ProcessSettings {
     /// The longest pause before a restart. Default `"30s"`.
     #[serde(default = "thirty_seconds")]
     pub restart_max: Time,
+    /// Whether it is started again when its file has changed, or another beside it that ends
+    /// alike: for writing it. It is looked for before each event. Default: no.
+    #[serde(default)]
+    pub restart_on_change: bool,
     /// How many events it may have in hand at the same time: 1 to 256. What is more waits. Default
     /// 16.
     #[serde(default = "sixteen")]

@@ -18,6 +18,10 @@ pub(super) fn message(message: &sdk::Message) -> wire::Message {
         from: message.from.to_string(),
         to: message.to.to_string(),
         amount: message.amount.as_u64(),
+        amount_text: match message.amount.as_u64() {
+            Some(_) => None,
+            None => Some(message.amount.to_string()),
+        },
         height: message.height.0,
         authenticity: match message.authenticity {
             sdk::Authenticity::Verified => wire::Authenticity::Verified,
@@ -162,6 +166,17 @@ pub(super) fn settled(shown: &sdk::Message, settlement: &sdk::Settlement) -> wir
     }
 }
 
+/// What an event is called in the log.
+pub(super) fn name_of(event: &wire::Event) -> String {
+    match event {
+        wire::Event::Message { message } => format!("message {}", message.transaction),
+        wire::Event::Timer { name, .. } => format!("timer {name:?}"),
+        wire::Event::Fate { sent, .. } => format!("fate of {:?}", sent.label),
+        wire::Event::Settled { message, .. } => format!("settled {}", message.transaction),
+        wire::Event::Task { task, .. } => format!("task {:?}", task.key),
+    }
+}
+
 /// A task.
 pub(super) fn task(task: &sdk::Task) -> wire::Task {
     wire::Task {
@@ -200,6 +215,7 @@ pub(super) fn report(report: &sdk::TaskReport) -> wire::Event {
             event.output = Some(wire::Output {
                 text: output.text.clone(),
                 media_type: output.media_type.clone(),
+                incomplete: output.incomplete.clone(),
             });
             event.duration_ms = Some(*duration_ms);
         }

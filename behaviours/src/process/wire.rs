@@ -120,13 +120,24 @@ pub enum FromProgram {
         /// What it is; `text/plain; charset=utf-8` if it is left out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         media_type: Option<String>,
+        /// Why it is not all that it could be, as a word for programs, such as `length`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        incomplete: Option<String>,
     },
     /// A run, or an attempt at a task, failed.
     Error {
         /// The id of the event or the task.
         id: u64,
-        /// Why, for people. That of a task goes to whoever asked for it.
+        /// Why, for the operator: it is logged, kept with the dead letter, and told to nobody.
         message: String,
+        /// What the sender of the message, or whoever asked for the task, may be told. It can end
+        /// up on the chain, for all to read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        public: Option<String>,
+        /// Where in the program it happened: several lines for the log, of which the last 8,000
+        /// bytes are kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trace: Option<String>,
         /// Whether another attempt may succeed. If not, the event is a dead letter, and the task
         /// has failed.
         #[serde(default = "yes")]

@@ -41,6 +41,8 @@ impl Answers {
     pub(super) fn complete(&self, id: JobId, output: &TaskOutput, duration_ms: u64) -> Outgoing {
         let media_type = output.media_type.as_ref();
         let media_type = media_type.and_then(|media_type| media_type.parse().ok());
+        let incomplete = output.incomplete.as_ref();
+        let incomplete = incomplete.and_then(|why| why.parse().ok());
         let mut limit = self.inline_limit;
         loop {
             let complete = KnownCommand::JobComplete(JobComplete {
@@ -48,6 +50,7 @@ impl Answers {
                 result: JobResult::cut(&output.text, limit),
                 media_type: media_type.clone(),
                 duration_ms: Some(duration_ms),
+                incomplete: incomplete.clone(),
             });
             if limit == 0 || fits(&complete) {
                 return Outgoing::command(&complete).sealing(self.sealing);

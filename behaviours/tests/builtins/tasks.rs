@@ -594,7 +594,8 @@ async fn the_executor_of_the_type_does_the_task() {
         ..task
     };
     let error = tasks.execute(&gone, &desk).await.unwrap_err();
-    assert_eq!(error.code(), "unknown-type");
+    // It was taken: it is not rejected.
+    assert_eq!(error.code(), "type-removed");
     assert!(!error.is_transient());
 }
 

@@ -93,18 +93,16 @@ async fn every_usual_form_of_an_answer_is_understood() {
     let usage = "data: {\"choices\":[],\"usage\":{\"total_tokens\":5}}\n\n";
     let other = "data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"no\"}}]}\n\n";
     let ended =
-        "data: {\"choices\":[{\"delta\":{\"content\":\"!\"},\"finish_reason\":\"length\"}]}\n\n";
+        "data: {\"choices\":[{\"delta\":{\"content\":\"!\"},\"finish_reason\":\"stop\"}]}\n\n";
     let crlf = format!("{}{END}", piece("hello")).replace('\n', "\r\n");
     for (reply, expected) in [
         (whole("hello"), "hello"),
-        (whole(""), ""),
         (
             stream(&format!("{role}{}{usage}{END}", piece("hello"))),
             "hello",
         ),
         (stream(&format!("{}{other}{END}", piece("hello"))), "hello"),
         (stream(&crlf), "hello"),
-        (stream(END), ""),
         // No [DONE], but an end all the same; also one without a line end.
         (stream(&format!("{}{ended}", piece("hello"))), "hello!"),
         (
@@ -140,8 +138,8 @@ async fn what_a_job_may_not_ask_is_not_asked() {
     let server = Server::start([whole("yes")]).await;
     let executor = executor(&server, &json!({ "params": ["seed", "max_tokens"] }));
     for (input, code, told) in [
-        (json!({}), "bad-parameters", "needs a prompt"),
-        (json!({ "prompt": 5 }), "bad-parameters", "needs a prompt"),
+        (json!({}), "bad-request", "needs a prompt"),
+        (json!({ "prompt": 5 }), "bad-request", "needs a prompt"),
         (
             json!({ "prompt": "x", "model": "large" }),
             "model-not-allowed",
@@ -149,19 +147,19 @@ async fn what_a_job_may_not_ask_is_not_asked() {
         ),
         (
             json!({ "prompt": "x", "params": { "seed": 1, "tools": [] } }),
-            "bad-parameters",
+            "bad-request",
             "\"tools\" cannot be set",
         ),
         (
             json!({ "prompt": "x", "params": { "max_tokens": -1 } }),
-            "bad-parameters",
+            "bad-request",
             "max_tokens",
         ),
     ] {
         let error = run_input(executor.as_ref(), input).await.unwrap_err();
         assert_eq!(error.code(), code);
         assert!(
-            !error.is_transient() && error.message().contains(told),
+            !error.is_transient() && error.public().contains(told),
             "{error}"
         );
     }

@@ -5,4 +5,5 @@
 mod answers;
 mod bench;
 mod failures;
+mod forms;
 mod secrets;

@@ -10,5 +10,6 @@ mod log;
 mod lookups;
 mod page;
 mod python;
+mod restart;
 mod support;
 mod tasks;

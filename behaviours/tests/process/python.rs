@@ -208,6 +208,8 @@ async fn exceptions_are_failures_of_one_run() {
 class Fails(agentry.Behaviour):
     def on_message(self, message, context):
         if message.text == 'permanent': raise agentry.Permanent('never')
+        if message.text == 'public': raise agentry.Transient('key s3cret', public='come back later')
+        if message.text == 'reject': raise agentry.Reject('ask me nicely')
         if message.text == 'transient': raise agentry.Transient('not now')
         if message.text == 'bug': return 1 / 0
         if message.text == 'nan': return agentry.Effects().set_state('k', float('nan'))
@@ -218,6 +220,7 @@ agentry.run(Fails())",
     for (said, transient, expected) in [
         ("permanent", false, "Permanent: never"),
         ("transient", true, "Transient: not now"),
+        ("public", true, "Transient: key s3cret"),
         ("bug", true, "ZeroDivisionError: division by zero"),
         ("nan", true, "ValueError: Out of range float"),
         ("object", true, "TypeError: Object of type object"),
@@ -225,7 +228,97 @@ agentry.run(Fails())",
         let error = ask(&behaviour, said).await.unwrap_err();
         assert_eq!(error.is_transient(), transient, "{error}");
         assert!(error.to_string().starts_with(expected), "{error}");
+        // What the sender is told, the author has said on purpose.
+        let public = match said {
+            "public" => "come back later",
+            _ => "acting on it failed",
+        };
+        assert_eq!(error.public(), public);
         assert_eq!(reply(&ask(&behaviour, "hello").await.unwrap()), "well");
+    }
+    let rejected = Effects::none().reject("ask me nicely");
+    assert_eq!(ask(&behaviour, "reject").await.unwrap(), rejected);
+}
+
+#[tokio::test]
+async fn numbers_come_and_go_with_all_their_digits_or_are_refused_by_name() {
+    let behaviour = build(&python_program(
+        "import agentry, json
+class Keeps(agentry.Behaviour):
+    def on_message(self, message, context):
+        value = json.loads(message.text)
+        return (agentry.Effects().set_state('k', {'deep': [value]}).schedule('t', 1, value)
+            .start_task('t', 'k', value).send('ait1other', {'cmd': 'X', 'n': value}))
+agentry.run(Keeps())",
+    ));
+    for value in [
+        "18446744073709551615",
+        "-9223372036854775808",
+        "9007199254740993",
+        "0.30000000000000004",
+        "5e-324",
+        "1.7976931348623157e308",
+        "1.0",
+        "-0.0",
+    ] {
+        let effects = ask(&behaviour, value).await.unwrap();
+        let expected: Value = serde_json::from_str(value).unwrap();
+        let [
+            Effect::SetState { value: kept, .. },
+            Effect::Schedule { data, .. },
+            Effect::StartTask(task),
+            Effect::Send(sent),
+        ] = effects.as_slice()
+        else {
+            panic!("{effects:?}");
+        };
+        let Payload::Command(command) = &sent.outgoing.payload else {
+            panic!("{sent:?}");
+        };
+        let said = command.body.root().get("n").unwrap().to_compact();
+        let said: Value = serde_json::from_str(&said).unwrap();
+        for found in [&kept["deep"][0], data, &task.input, &said] {
+            assert_eq!(found.to_string(), expected.to_string(), "{value}");
+        }
+    }
+    for value in [
+        "18446744073709551616",
+        "-9223372036854775809",
+        "1000000000000000000001",
+    ] {
+        let error = ask(&behaviour, value).await.unwrap_err();
+        assert!(!error.is_transient());
+        let told = format!("the integer {value} at `effects[0].value.deep[0]`");
+        assert!(error.to_string().contains(&told), "{error}");
+    }
+    // The program is none the worse for it.
+    ask(&behaviour, "1").await.unwrap();
+}
+
+#[tokio::test]
+async fn an_amount_that_is_no_number_of_64_bits_is_shown_as_a_text() {
+    let behaviour = build(&python_program(
+        "import agentry
+class Tells(agentry.Behaviour):
+    def on_message(self, message, context):
+        return agentry.Effects().reply(f'{message.amount} {message.amount_text}')
+agentry.run(Tells())",
+    ));
+    for (amount, told) in [
+        ("0", "0 None"),
+        ("9223372036854775808", "9223372036854775808 None"),
+        ("18446744073709551615", "18446744073709551615 None"),
+        ("18446744073709551616", "None 18446744073709551616"),
+        ("-1", "None -1"),
+        ("1.5", "None 1.5"),
+    ] {
+        let mut message = crate::support::message("\"hello\"");
+        message.amount = amount.parse().unwrap();
+        let effects = behaviour
+            .on_event(&Event::Message(Arc::new(message)), &context())
+            .await
+            .unwrap();
+        assert_eq!(reply(&effects), told);
     }
 }
 

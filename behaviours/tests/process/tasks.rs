@@ -76,15 +76,25 @@ async fn a_program_does_tasks() {
                 .unwrap_err()
         }
     };
-    assert_eq!(
-        failed("transient").await,
-        TaskError::transient("failed", "not now")
-    );
-    assert_eq!(failed("bug").await, TaskError::transient("failed", "oops"));
-    assert_eq!(
-        failed("unknown").await,
-        TaskError::permanent("no-executor", "this behaviour executes no tasks")
-    );
+    let away = "the program that does this task failed";
+    let none = "this behaviour executes no tasks";
+    for (kind, expected) in [
+        (
+            "transient",
+            TaskError::transient("failed", "Transient: not now").with_public(away),
+        ),
+        // Of an exception nothing is told.
+        (
+            "bug",
+            TaskError::transient("failed", "ValueError: oops").with_public(away),
+        ),
+        (
+            "unknown",
+            TaskError::permanent("no-executor", format!("TaskFailed: {none}")).with_public(none),
+        ),
+    ] {
+        assert_eq!(failed(kind).await, expected);
+    }
 }
 
 #[tokio::test]
@@ -135,9 +145,8 @@ async fn who_asked_for_a_task_learns_nothing_of_the_programs_troubles() {
     ));
     let error = behaviour.execute(&task("x"), &no_desk()).await.unwrap_err();
     assert!(error.is_transient());
-    assert_eq!(
-        error.to_string(),
-        "program: the program that does this task failed"
-    );
+    assert_eq!(error.code(), "program");
+    assert_eq!(error.public(), "the program that does this task failed");
+    assert!(error.message().contains("the secret is 42"), "{error}");
     gone(&lines(&file, 1).await[0]).await;
 }

@@ -11,6 +11,11 @@ mod signed;
 mod stored;
 mod unsigned;
 
+/// The most that can be transferred, fee included: what a node's database keeps in one column of
+/// 64 bits with a sign. A stranger's transaction can say more, and a node may take it; nothing of
+/// ours does.
+pub const AMOUNT_MAX: u64 = i64::MAX.unsigned_abs();
+
 pub use error::TransactionError;
 pub use signed::SignedTransaction;
 pub use stored::{StoredTransaction, Verification};

@@ -502,6 +502,7 @@ fn job() -> impl Strategy<Value = KnownCommand> {
                 result: JobResult::cut(&whole, limit),
                 media_type: media_type.map(|text| text.parse().unwrap()),
                 duration_ms,
+                incomplete: None,
             })
         });
     let failed = (job_id(), word(), detail()).prop_map(|(result_id, code, message)| {

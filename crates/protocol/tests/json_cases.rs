@@ -379,3 +379,45 @@ fn integers_of_any_length_are_kept() {
         2 * digits.len() + 5
     );
 }
+
+#[test]
+fn an_integer_of_more_than_64_bits_is_not_decoded_and_named() {
+    for (text, path, digits) in [
+        ("18446744073709551616", "", "18446744073709551616"),
+        ("-9223372036854775809", "", "-9223372036854775809"),
+        (
+            r#"{"a":1,"b":[0,{"c":1000000000000000000001}],"d":2}"#,
+            "b[1].c",
+            "1000000000000000000001",
+        ),
+        (
+            r#"[[],[1,99999999999999999999]]"#,
+            "[1][1]",
+            "99999999999999999999",
+        ),
+    ] {
+        let json: Json = text.parse().unwrap();
+        let error = json.root().decode::<serde_json::Value>().unwrap_err();
+        let expected = JsonError::IntegerRange {
+            path: path.to_owned(),
+            digits: digits.to_owned(),
+        };
+        assert_eq!(error, expected, "{text}");
+    }
+    for text in [
+        "[18446744073709551615,-9223372036854775808,9007199254740993]",
+        "[0.30000000000000004,5e-324,1.0,-0.0,2.2250738585072011e-308]",
+    ] {
+        let json: Json = text.parse().unwrap();
+        let value: serde_json::Value = json.root().decode().unwrap();
+        assert_eq!(Json::from_serialize(&value).unwrap(), json, "{text}");
+    }
+    // A hostile path is shown with an end.
+    let long = format!(
+        "{{\"{}\":99999999999999999999}}",
+        "é\n".replace('\n', "\\n").repeat(5_000)
+    );
+    let json: Json = long.parse().unwrap();
+    let error = json.root().decode::<serde_json::Value>().unwrap_err();
+    assert!(error.to_string().len() < 1_000 && !error.to_string().contains('\n'));
+}

@@ -182,10 +182,16 @@ pub trait Behaviour: fmt::Debug + Send + Sync + Sized + 'static {
 }
 
 /// Why a run failed.
+///
+/// The reason is for the operator: it is logged and kept with the dead letter. It can hold
+/// anything that an error of a library says, a URL with a key too, so nothing of it is sent to
+/// anybody. What the sender of the message may be told is said on purpose, with
+/// [`with_public`](Self::with_public).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct BehaviourError {
     reason: String,
+    public: Option<String>,
     transient: bool,
 }
 
@@ -194,6 +200,7 @@ impl BehaviourError {
     pub fn transient(reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
+            public: None,
             transient: true,
         }
     }
@@ -202,8 +209,23 @@ impl BehaviourError {
     pub fn permanent(reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
+            public: None,
             transient: false,
         }
+    }
+
+    /// The same failure, of which the sender of the message may be told this. It can end up on
+    /// the chain, for all to read: no secrets.
+    #[must_use]
+    pub fn with_public(mut self, text: impl Into<String>) -> Self {
+        self.public = Some(text.into());
+        self
+    }
+
+    /// What the sender of the message may be told: what the author said for that purpose, else
+    /// one text for all failures.
+    pub fn public(&self) -> &str {
+        self.public.as_deref().unwrap_or("acting on it failed")
     }
 
     /// Whether another attempt may succeed.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use agentry_protocol::header::MAX_TIME_MS;
 use agentry_protocol::message::compose;
+use agentry_protocol::transaction::AMOUNT_MAX;
 use agentry_protocol::{Address, KnownCommand};
 use serde_json::Value;
 
@@ -200,6 +202,11 @@ impl Effects {
                     bytes = bytes.saturating_add(check_value(&task.key, &task.input)?);
                     check_key(&task.key)?;
                     check_key(&task.kind)?;
+                    if let Some(deadline_ms) = task.deadline_ms
+                        && deadline_ms > MAX_TIME_MS
+                    {
+                        return Err(EffectsError::Deadline { index, deadline_ms });
+                    }
                 }
                 Effect::ClearState { key } | Effect::CancelTask { key } => check_key(key)?,
                 Effect::Unschedule { name } => check_key(name)?,
@@ -215,6 +222,12 @@ impl Effects {
 
 /// Returns how many bytes the payload has.
 fn check_outgoing(index: usize, outgoing: &Outgoing) -> Result<usize, EffectsError> {
+    if outgoing.amount > AMOUNT_MAX {
+        return Err(EffectsError::Amount {
+            index,
+            amount: outgoing.amount,
+        });
+    }
     let payload = compose(&outgoing.payload, None).map_err(|error| EffectsError::Payload {
         index,
         reason: error.to_string(),
@@ -285,11 +298,30 @@ pub enum EffectsError {
         /// Why.
         reason: String,
     },
+    /// An amount that no transaction can transfer.
+    #[error("effect {index} transfers {amount} AIT; the most is {AMOUNT_MAX}, with the fee")]
+    Amount {
+        /// Which effect, from 0.
+        index: usize,
+        /// How much.
+        amount: u64,
+    },
     /// A timer or an expiry beyond the bound.
     #[error("effect {index} lies more than ten years ahead")]
     TooFarAhead {
         /// Which effect, from 0.
         index: usize,
+    },
+    /// A deadline that is no time.
+    #[error(
+        "effect {index} has the deadline {deadline_ms}; it is a time in milliseconds since the \
+         epoch, {MAX_TIME_MS} at most"
+    )]
+    Deadline {
+        /// Which effect, from 0.
+        index: usize,
+        /// What stands there.
+        deadline_ms: u64,
     },
     /// A value over the bound.
     #[error("the value under {key:?} has {bytes} bytes; at most {MAX_STATE_VALUE_BYTES} are kept")]

@@ -120,7 +120,8 @@ pub enum Settlement {
     Done,
     /// Acting on it was given up: it is a dead letter, or its task failed.
     Failed {
-        /// Why.
+        /// What its sender may be told of why. What else is known is in the log and with the
+        /// dead letter.
         reason: String,
     },
     /// No behaviour takes it, or one refused it.
@@ -130,6 +131,22 @@ pub enum Settlement {
     },
     /// It came, or its turn came, after its time.
     Expired,
+}
+
+impl Settlement {
+    /// What becomes of a message whose task failed with this code.
+    pub fn of_failed_task(code: &str) -> Self {
+        Self::Failed {
+            reason: format!("its task failed: {code}"),
+        }
+    }
+
+    /// What becomes of a message whose task was canceled.
+    pub fn of_canceled_task() -> Self {
+        Self::Failed {
+            reason: "its task was canceled".to_owned(),
+        }
+    }
 }
 
 /// News of a task.
@@ -163,7 +180,9 @@ pub enum TaskNews {
     Failed {
         /// A word for programs, such as `timeout`.
         code: String,
-        /// A sentence for people.
+        /// What whoever asked for the task may be told: [`TaskError::public`].
+        ///
+        /// [`TaskError::public`]: crate::TaskError::public
         message: String,
     },
     /// It was canceled before it was done.

@@ -27,6 +27,9 @@ use crate::registry::Setup;
 /// The longest result of a task, in bytes.
 pub const MAX_OUTPUT_BYTES: usize = 16 << 20;
 
+/// What whoever asked for a task is told where the author says nothing of the failure.
+pub const TASK_FAILED: &str = "the task failed";
+
 /// What should be done.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskStart {
@@ -67,6 +70,10 @@ pub struct TaskOutput {
     pub text: String,
     /// What it is, such as `text/plain`.
     pub media_type: Option<String>,
+    /// Why it is not all that it could be, as a word for programs: `length`, where a model had
+    /// more to say than it was allowed. None, where nothing is missing.
+    #[serde(default)]
+    pub incomplete: Option<String>,
 }
 
 impl TaskOutput {
@@ -75,16 +82,23 @@ impl TaskOutput {
         Self {
             text: text.into(),
             media_type: Some("text/plain; charset=utf-8".to_owned()),
+            incomplete: None,
         }
     }
 }
 
 /// Why a task, or an attempt at it, failed.
+///
+/// The code goes to whoever asked for the task. The message is for the operator: it is logged and
+/// shown by `agentry task show`, and sent to nobody, for it can hold anything that an error of a
+/// library says. What the asker may be told besides is said on purpose, with
+/// [`with_public`](Self::with_public).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{code}: {message}")]
 pub struct TaskError {
     code: String,
     message: String,
+    public: Option<String>,
     transient: bool,
 }
 
@@ -94,6 +108,7 @@ impl TaskError {
         Self {
             code: code.into(),
             message: message.into(),
+            public: None,
             transient: true,
         }
     }
@@ -103,8 +118,24 @@ impl TaskError {
         Self {
             code: code.into(),
             message: message.into(),
+            public: None,
             transient: false,
         }
+    }
+
+    /// The same failure, of which whoever asked for the task is told this. It can end up on the
+    /// chain, for all to read: no secrets.
+    #[must_use]
+    pub fn with_public(mut self, text: impl Into<String>) -> Self {
+        self.public = Some(text.into());
+        self
+    }
+
+    /// The same failure under another code.
+    #[must_use]
+    pub fn with_code(mut self, code: impl Into<String>) -> Self {
+        self.code = code.into();
+        self
     }
 
     /// The word for programs.
@@ -112,9 +143,15 @@ impl TaskError {
         &self.code
     }
 
-    /// The sentence for people. It goes to whoever asked for the task: no secrets.
+    /// The sentence for the operator.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// The sentence for whoever asked for the task: what the author said for that purpose, else
+    /// one text for all failures.
+    pub fn public(&self) -> &str {
+        self.public.as_deref().unwrap_or(TASK_FAILED)
     }
 
     /// Whether another attempt may succeed.

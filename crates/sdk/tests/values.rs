@@ -162,6 +162,13 @@ fn failures_say_whether_to_try_again() {
     let never = BehaviourError::permanent("never");
     assert!(!never.is_transient());
     assert_eq!(never.to_string(), "never");
+    // What is told is said on purpose.
+    assert_eq!(never.public(), "acting on it failed");
+    let told = never.with_public("the almanac is away");
+    assert_eq!(
+        (told.to_string().as_str(), told.public()),
+        ("never", "the almanac is away")
+    );
     let error = TaskError::transient("busy", "try again");
     assert!(error.is_transient());
     assert_eq!((error.code(), error.message()), ("busy", "try again"));

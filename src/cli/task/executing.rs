@@ -66,6 +66,7 @@ pub(super) fn as_json(item: &ExecutingItem, config: &Config) -> Result<Value, Fa
     if let Some(object) = value.as_object_mut() {
         let input = serde_json::from_str(&item.input).unwrap_or(Value::Null);
         object.insert("input".to_owned(), input);
+        object.insert("incomplete".to_owned(), json!(incomplete(item)));
         object.insert("waits_for".to_owned(), json!(waits_for(item, config)));
     }
     Ok(value)
@@ -80,14 +81,24 @@ pub(super) fn progress(item: &ExecutingItem) -> String {
     }
 }
 
-/// What went wrong with it, or with its last attempt.
-pub(super) fn failure(item: &ExecutingItem) -> Option<String> {
+/// Why its result is not all that it could be, as a word.
+fn incomplete(item: &ExecutingItem) -> Option<&str> {
+    item.error_code
+        .as_deref()
+        .filter(|_| item.state == "completed")
+}
+
+/// What went wrong with it, or with its last attempt, for the operator; at most so many characters.
+pub(super) fn failure(item: &ExecutingItem, most: usize) -> Option<String> {
     let code = item.error_code.as_deref()?;
+    if incomplete(item).is_some() {
+        return None;
+    }
     let sentence = item.error.as_deref().unwrap_or_default();
     Some(format!(
         "{}: {}",
         printable(code, 64),
-        printable(sentence, 300)
+        printable(sentence, most)
     ))
 }
 
@@ -135,14 +146,17 @@ pub(super) fn show(
     } else if item.state == "submitted" && item.attempts > 0 {
         fields.push(("again at", moment(item.due_at)));
     }
-    if let Some(failure) = failure(item) {
+    if let Some(failure) = failure(item, 4096) {
         fields.push(("failure", failure));
     }
     if let (Some(result), Some(sha256)) = (result, sha256) {
+        let incomplete = incomplete(item).map_or_else(String::new, |why| {
+            format!(", incomplete: {}", printable(why, 64))
+        });
         fields.push((
             "result",
             format!(
-                "{} bytes, {}",
+                "{} bytes, {}{incomplete}",
                 result.len(),
                 or_dash(item.media_type.as_deref())
             ),

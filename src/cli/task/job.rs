@@ -16,15 +16,6 @@ use super::sealed::Opener;
 use super::stored;
 use crate::store::list::task::{self, AnswerItem, AskedItem, Carrier, OPERATORS_JOBS};
 
-/// Codes of JOB_FAILED by which a job is refused before it begins.
-const REFUSALS: [&str; 5] = [
-    "not-allowed",
-    "bad-parameters",
-    "unknown-type",
-    "too-large",
-    "busy",
-];
-
 /// Where a job stands, in A2A's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -91,6 +82,8 @@ pub(super) struct Outcome {
     pub(super) sha256: String,
     pub(super) media_type: Option<String>,
     pub(super) duration_ms: Option<u64>,
+    /// Why it is not all that it could be.
+    pub(super) incomplete: Option<String>,
 }
 
 /// Why there is no result.
@@ -242,10 +235,16 @@ fn open_job(job: &ExecuteAiJob) -> Asked {
         params: job
             .params
             .as_ref()
-            .and_then(|params| serde_json::from_str(&params.as_json().to_compact()).ok()),
+            .map(|params| shown_params(params.as_json())),
         deadline: job.deadline,
         sealed: false,
     }
+}
+
+/// The parameters of a job; where a number of theirs would lose digits, as the text that they are.
+fn shown_params(params: &Json) -> serde_json::Value {
+    let value = params.root().decode();
+    value.unwrap_or_else(|_| params.to_compact().into())
 }
 
 impl Job {
@@ -312,19 +311,21 @@ impl Job {
             sha256: complete.result.sha256().to_string(),
             media_type: complete.media_type.as_ref().map(ToString::to_string),
             duration_ms: complete.duration_ms,
+            incomplete: complete.incomplete.as_ref().map(ToString::to_string),
         });
     }
 
     fn fail(&mut self, failed: &JobFailed, ended: Ended) {
-        let code = failed.error.code.to_string();
-        self.state = match code.as_str() {
-            "canceled" => JobState::Canceled,
-            code if REFUSALS.contains(&code) => JobState::Rejected,
-            _ => JobState::Failed,
+        self.state = if failed.error.is_canceled() {
+            JobState::Canceled
+        } else if failed.error.is_refusal() {
+            JobState::Rejected
+        } else {
+            JobState::Failed
         };
         self.ended = Some(ended);
         self.error = Some(Reason {
-            code,
+            code: failed.error.code.to_string(),
             message: failed.error.message.as_ref().map(ToString::to_string),
         });
     }

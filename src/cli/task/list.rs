@@ -143,7 +143,7 @@ fn list_executing(args: &ListArgs, config: &Config, context: &Context) -> Result
     let rows: Vec<Vec<String>> = items
         .iter()
         .map(|item| {
-            let failure = executing::failure(item);
+            let failure = executing::failure(item, 300);
             vec![
                 item.id.clone(),
                 item.state.clone(),

@@ -176,6 +176,9 @@ pub(super) fn show(job: &Job, context: &Context) -> Result<(), Failure> {
         let kind = or_dash(result.media_type.as_deref());
         fields.push(("result", format!("{} bytes, {cut}, {kind}", result.bytes)));
         fields.push(("sha256", result.sha256.clone()));
+        if let Some(why) = &result.incomplete {
+            fields.push(("incomplete", printable(why, 64)));
+        }
         if let Some(ms) = result.duration_ms {
             fields.push(("took", format!("{ms} ms")));
         }

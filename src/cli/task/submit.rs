@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use agentry_protocol::command::{ExecuteAiJob, Model, Params, Prompt, Tag};
-use agentry_protocol::{AckRequest, Address, Json, KnownCommand, Limits};
+use agentry_protocol::{AckRequest, Address, Json, JsonError, KnownCommand, Limits};
 use clap::Args;
 use serde_json::json;
 
@@ -92,8 +92,16 @@ fn parameter(text: &str) -> Result<(String, Json), String> {
     let (key, value) = text
         .split_once('=')
         .ok_or_else(|| "there is no `=`; write KEY=VALUE".to_owned())?;
-    let value =
-        Json::parse(value.as_bytes(), Limits::default()).unwrap_or_else(|_| Json::string(value));
+    let value = match Json::parse(value.as_bytes(), Limits::default()) {
+        Ok(value) => value,
+        // A number that cannot be sent does not become a text without a word.
+        Err(error @ JsonError::FloatRange { .. }) => {
+            return Err(format!(
+                "{error}; write it as a text, {key}='\"{value}\"', if that will do"
+            ));
+        }
+        Err(_) => Json::string(value),
+    };
     Ok((key.trim().to_owned(), value))
 }
 

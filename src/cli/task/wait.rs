@@ -127,7 +127,7 @@ fn wait_here(
     if item.state == JobState::Completed.as_str() {
         return Ok(());
     }
-    let why = executing::failure(&item).map_or_else(String::new, |why| format!(": {why}"));
+    let why = executing::failure(&item, 300).map_or_else(String::new, |why| format!(": {why}"));
     Err(Failure::new(
         ExitCode::Failed,
         format!("{} is {}{why}", item.id, item.state),

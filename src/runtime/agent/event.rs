@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use agentry_protocol::KnownCommand;
+use agentry_sdk::task::TASK_FAILED;
 use agentry_sdk::{
     BehaviourError, Event, Fate, Message, Settlement, Task, TaskNews, TaskOutput, TaskReport, Timer,
 };
@@ -249,12 +250,18 @@ fn report(hosted: &Hosted, row: &TaskRow, news: &Value) -> Option<TaskReport> {
             output: TaskOutput {
                 text: row.result.clone()?,
                 media_type: row.media_type.clone(),
+                incomplete: row.error_code.clone(),
             },
             duration_ms,
         },
         "failed" => TaskNews::Failed {
             code: row.error_code.clone()?,
-            message: row.error.clone().unwrap_or_default(),
+            // What the row holds is for the operator.
+            message: news
+                .get("message")
+                .and_then(Value::as_str)
+                .unwrap_or(TASK_FAILED)
+                .to_owned(),
         },
         "canceled" => TaskNews::Canceled,
         _ => return None,

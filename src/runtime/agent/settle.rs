@@ -315,6 +315,7 @@ impl Work {
                 event,
                 attempts,
                 reason,
+                public: error.public().to_owned(),
                 retry_at,
                 watchers,
                 at: now,

@@ -378,7 +378,7 @@ async fn host(
             Ok(()) = reload.changed() => {
                 let reloader = reloader.clone();
                 // What comes of it is in the log.
-                actix_rt::spawn(async move { drop(reloader.reload().await) });
+                actix_rt::spawn(async move { drop(reloader.reload(Vec::new()).await) });
             }
         }
     }

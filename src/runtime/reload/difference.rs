@@ -26,6 +26,9 @@ const MOST_NAMES: usize = 10;
 pub struct Applied {
     /// Agents, those of fleets among them, by their names.
     pub agents: Difference,
+    /// Agents that are as they were, and whose behaviours were begun again because that was asked
+    /// for.
+    pub restarted: Vec<String>,
     /// Contacts, by their names.
     pub contacts: Difference,
 }
@@ -44,7 +47,7 @@ pub struct Difference {
 impl Applied {
     /// Whether all is as it was.
     pub fn is_nothing(&self) -> bool {
-        self.agents.is_nothing() && self.contacts.is_nothing()
+        self.agents.is_nothing() && self.contacts.is_nothing() && self.restarted.is_empty()
     }
 }
 
@@ -95,6 +98,9 @@ impl fmt::Display for Applied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut words = self.agents.words("agent", "agents");
         words.extend(self.contacts.words("contact", "contacts"));
+        if !self.restarted.is_empty() {
+            words.push(format!("restarted {}", listed(&self.restarted)));
+        }
         if words.is_empty() {
             return f.write_str("nothing has changed");
         }

@@ -15,8 +15,9 @@ use crate::runtime::kill::{self, Point};
 use crate::store::OutboxId;
 use crate::store::commit::PostResult;
 
-/// The longest `Retry-After` that is obeyed to the letter.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+/// The longest pause that a node may ask for with 429. One answer with a huge value must not stop
+/// all posting: after this the node is probed, and posting goes on if it answers.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// What an answer means for the transaction.
 #[derive(Debug, PartialEq, Eq)]

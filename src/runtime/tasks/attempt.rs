@@ -292,7 +292,7 @@ async fn sleep_until(until: Option<Instant>) {
 fn say(commit: &Commit) -> impl FnOnce() + use<> {
     let (failed, again, reason) = match commit {
         Commit::TaskEnd {
-            end: TaskEnd::Failed { code, message },
+            end: TaskEnd::Failed { code, message, .. },
             ..
         } => (true, false, format!("{code}: {message}")),
         Commit::TaskRetry {

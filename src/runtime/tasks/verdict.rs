@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use agentry_protocol::command::{DETAIL_MAX, Detail};
+use agentry_protocol::command::Detail;
 use agentry_sdk::task::MAX_OUTPUT_BYTES;
 use agentry_sdk::{TaskError, TaskLimits, TaskOutput};
 
@@ -18,6 +18,9 @@ const MAX_BACKOFF: Duration = Duration::from_secs(300);
 
 /// The longest word for programs that is kept of a failure, in bytes.
 const CODE_MAX: usize = 64;
+
+/// The longest sentence for the operator that is kept of a failure, in bytes.
+const MESSAGE_MAX: usize = 4 << 10;
 
 /// How an attempt ended.
 #[derive(Debug)]
@@ -43,13 +46,11 @@ pub(super) fn verdict(
 ) -> Commit {
     let error = match ended {
         Ended::Returned(Ok(output)) if output.text.len() > MAX_OUTPUT_BYTES => {
-            TaskError::permanent(
-                "output-too-large",
-                format!(
-                    "the result has {} bytes, over the limit of {MAX_OUTPUT_BYTES}",
-                    output.text.len()
-                ),
-            )
+            let reason = format!(
+                "the result has {} bytes, over the limit of {MAX_OUTPUT_BYTES}",
+                output.text.len()
+            );
+            TaskError::permanent("output-too-large", reason.clone()).with_public(reason)
         }
         Ended::Returned(Ok(output)) => {
             return end(row, TaskEnd::Completed(output), took, now);
@@ -62,7 +63,8 @@ pub(super) fn verdict(
                 "took longer than its limit of {}",
                 humantime::format_duration(limits.time)
             ),
-        ),
+        )
+        .with_public("an attempt took longer than it may"),
         Ended::Deadline => missed_deadline(),
     };
     let failed = row.attempts.saturating_sub(row.interrupted);
@@ -71,7 +73,10 @@ pub(super) fn verdict(
         return Commit::TaskRetry {
             task: row.id,
             attempts: row.attempts,
-            error: kept(&error),
+            error: (
+                cut(error.code(), CODE_MAX),
+                cut(error.message(), MESSAGE_MAX),
+            ),
             due_at: now.saturating_add(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)),
         };
     }
@@ -80,7 +85,8 @@ pub(super) fn verdict(
 
 /// The end of a task that waited until its deadline.
 pub(super) fn missed_deadline() -> TaskError {
-    TaskError::permanent("deadline", "its deadline came before it was done")
+    let reason = "its deadline came before it was done";
+    TaskError::permanent("deadline", reason).with_public(reason)
 }
 
 /// The end of a task whose attempts end with the process time and again.
@@ -89,12 +95,17 @@ pub(super) fn interrupted(times: u32) -> TaskError {
         "interrupted",
         format!("the runtime ended {times} times while it ran"),
     )
+    .with_public("what did it kept being brought down")
 }
 
 /// A failure for good.
 pub(super) fn failure(error: &TaskError) -> TaskEnd {
-    let (code, message) = kept(error);
-    TaskEnd::Failed { code, message }
+    TaskEnd::Failed {
+        code: cut(error.code(), CODE_MAX),
+        message: cut(error.message(), MESSAGE_MAX),
+        // As much as an answer can say.
+        public: Detail::cut(error.public()).as_str().to_owned(),
+    }
 }
 
 fn end(row: &TaskRow, end: TaskEnd, took: Duration, now: u64) -> Commit {
@@ -107,15 +118,10 @@ fn end(row: &TaskRow, end: TaskEnd, took: Duration, now: u64) -> Commit {
     }
 }
 
-/// What is kept of a failure: as much as an answer can say.
-fn kept(error: &TaskError) -> (String, String) {
-    const { assert!(DETAIL_MAX >= CODE_MAX) };
-    let code = error.code();
-    let end = code.floor_char_boundary(CODE_MAX);
-    (
-        code.get(..end).unwrap_or_default().to_owned(),
-        Detail::cut(error.message()).as_str().to_owned(),
-    )
+/// The beginning of a text, at most so many bytes.
+fn cut(text: &str, max: usize) -> String {
+    let end = text.floor_char_boundary(max);
+    text.get(..end).unwrap_or_default().to_owned()
 }
 
 /// The pause before the next attempt, after so many have failed.
@@ -128,6 +134,9 @@ fn backoff(failed: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use agentry_protocol::command::DETAIL_MAX;
+    use agentry_sdk::task::TASK_FAILED;
+
     use super::*;
     use crate::store::AgentId;
     use crate::store::rows::{TaskId, TaskState};
@@ -228,11 +237,51 @@ mod tests {
 
     #[test]
     fn what_is_kept_of_a_failure_is_bounded() {
-        let error = TaskError::permanent("ü".repeat(1000), "ä".repeat(10_000));
-        let TaskEnd::Failed { code, message } = failure(&error) else {
+        let error = TaskError::permanent("ü".repeat(1000), "ä".repeat(10_000))
+            .with_public("ö".repeat(10_000));
+        let TaskEnd::Failed {
+            code,
+            message,
+            public,
+        } = failure(&error)
+        else {
             panic!("a failure is a failure");
         };
-        assert!(code.len() <= CODE_MAX && message.len() <= DETAIL_MAX);
-        assert!(message.starts_with('ä'));
+        assert!(code.len() <= CODE_MAX && message.len() <= MESSAGE_MAX);
+        assert!(public.len() <= DETAIL_MAX);
+        assert!(message.starts_with('ä') && public.starts_with('ö'));
+    }
+
+    #[test]
+    fn nothing_of_a_panic_or_an_error_is_told_unless_it_is_said_on_purpose() {
+        let secret = "https://db.internal/?key=s3cret";
+        let told = |ended| match verdict(
+            &row(3, 0),
+            &TaskLimits::default(),
+            ended,
+            Duration::ZERO,
+            NOW,
+        ) {
+            Commit::TaskEnd {
+                end: TaskEnd::Failed {
+                    message, public, ..
+                },
+                ..
+            } => (message, public),
+            other => panic!("{other:?}"),
+        };
+        let error = || TaskError::transient("away", secret);
+        assert_eq!(
+            told(Ended::Panicked(format!("panicked: {secret}"))),
+            (format!("panicked: {secret}"), TASK_FAILED.to_owned())
+        );
+        assert_eq!(
+            told(Ended::Returned(Err(error()))),
+            (secret.to_owned(), TASK_FAILED.to_owned())
+        );
+        assert_eq!(
+            told(Ended::Returned(Err(error().with_public("come back later")))),
+            (secret.to_owned(), "come back later".to_owned())
+        );
     }
 }

@@ -135,21 +135,24 @@ pub(super) fn release(db: &Connection, inbox: InboxId, at: u64) -> Result<(), St
     let mut open = false;
     let mut failed = None;
     let mut statement = db.prepare_cached(
-        "SELECT state, coalesce(error, 'the task was canceled') FROM task
-         WHERE inbox = ?1 ORDER BY id",
+        "SELECT state, coalesce(error_code, '') FROM task WHERE inbox = ?1 ORDER BY id",
     )?;
     let mut rows = statement.query(params![inbox.0])?;
     while let Some(row) = rows.next()? {
         match row.get::<_, String>(0)?.as_str() {
             "submitted" | "working" => open = true,
-            "failed" | "canceled" if failed.is_none() => failed = Some(row.get::<_, String>(1)?),
+            // What is in `error` is for the operator; the code is for all.
+            "failed" if failed.is_none() => {
+                failed = Some(Settlement::of_failed_task(&row.get::<_, String>(1)?));
+            }
+            "canceled" if failed.is_none() => failed = Some(Settlement::of_canceled_task()),
             _ => {}
         }
     }
     if open {
         return Ok(());
     }
-    let settlement = failed.map_or(Settlement::Done, |reason| Settlement::Failed { reason });
+    let settlement = failed.unwrap_or(Settlement::Done);
     db.prepare_cached(&format!(
         "UPDATE event SET state = 'waiting', data = ?2, due_at = ?3 WHERE {held}"
     ))?

@@ -179,7 +179,7 @@ pub(super) fn fail(
     db: &Connection,
     event: EventRef,
     attempts: u32,
-    reason: &str,
+    (reason, public): (&str, &str),
     retry_at: Option<u64>,
     watchers: &[String],
     at: u64,
@@ -217,7 +217,7 @@ pub(super) fn fail(
     };
     if retry_at.is_none() {
         let settlement = Settlement::Failed {
-            reason: reason.to_owned(),
+            reason: public.to_owned(),
         };
         events::settle(db, (agent, id), watchers, &settlement, at, receipt)?;
     }

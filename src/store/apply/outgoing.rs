@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{height, receipts, spending, time};
 use crate::store::StoreError;
 use crate::store::commit::{PostResult, Receipt, Sent};
-use crate::store::number::integer;
+use crate::store::number::Exact;
 use crate::store::rows::{AgentId, Draft, InboxId, OutboxId, Prepared, ReceiptState};
 
 /// Why a draft whose time was over was given up.
@@ -33,8 +33,8 @@ pub(super) fn enqueue(
                 draft.origin,
                 message.map(|message| message.0),
                 draft.recipient.as_str(),
-                integer(draft.amount),
-                integer(draft.fee),
+                Exact(draft.amount),
+                Exact(draft.fee),
                 draft.payload.to_compact(),
                 time(at),
                 draft.message_id.map(|id| id.to_string()),

@@ -182,11 +182,21 @@ pub(super) fn end(
     at: u64,
     receipt: &mut Receipt,
 ) -> Result<(), StoreError> {
-    let (state, output, error) = match end {
-        TaskEnd::Completed(output) => ("completed", Some(output), None),
-        TaskEnd::Failed { code, message } => ("failed", None, Some((code, message))),
-        TaskEnd::Canceled => ("canceled", None, None),
+    let mut news = json!({ "duration_ms": duration_ms });
+    let (state, output, code, error) = match end {
+        // Of a result that is not whole, the code says why.
+        TaskEnd::Completed(output) => ("completed", Some(output), output.incomplete.as_ref(), None),
+        TaskEnd::Failed {
+            code,
+            message,
+            public,
+        } => {
+            news["message"] = public.as_str().into();
+            ("failed", None, Some(code), Some(message))
+        }
+        TaskEnd::Canceled => ("canceled", None, None, None),
     };
+    news["news"] = state.into();
     let owner = db
         .prepare_cached(&format!(
             "UPDATE task SET state = ?3, result = ?4, media_type = ?5, error_code = ?6,
@@ -201,8 +211,8 @@ pub(super) fn end(
                 state,
                 output.map(|output| &output.text),
                 output.and_then(|output| output.media_type.as_ref()),
-                error.map(|(code, _)| code),
-                error.map(|(_, message)| message),
+                code,
+                error,
                 time(at)
             ],
             owner,
@@ -212,7 +222,6 @@ pub(super) fn end(
         receipt.stale = true;
         return Ok(());
     };
-    let news = json!({ "news": state, "duration_ms": duration_ms });
     ended(db, task, &owner, &news, at, receipt)
 }
 

@@ -4,6 +4,8 @@ use agentry_sdk::Desk;
 use agentry_sdk::protocol::command::Detail;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
+use super::run::BYTE_ORDER_MARK;
+
 /// How much of the end is kept, in bytes.
 const TAIL: usize = 2 << 10;
 
@@ -54,6 +56,7 @@ impl Notes {
 
 /// What a line such as `progress 0.5 half of it` reports.
 fn read_progress(line: &str) -> Option<(f64, Option<String>)> {
+    let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
     let rest = line.strip_prefix(PROGRESS)?.trim();
     let (part, note) = rest.split_once(' ').unwrap_or((rest, ""));
     let part: f64 = part.parse().ok()?;
@@ -95,6 +98,7 @@ mod tests {
             ("progress 0.5\n", Some((0.5, None))),
             ("progress 1 ", Some((1.0, None))),
             ("progress 0", Some((0.0, None))),
+            ("\u{feff}progress 0.5", Some((0.5, None))),
             ("progress 1.5", None),
             ("progress -1", None),
             ("progress NaN", None),

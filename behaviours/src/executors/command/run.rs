@@ -22,6 +22,9 @@ use crate::confine::order::{Order, Report, input_in, work_in};
 /// The exit code that asks for another attempt: `EX_TEMPFAIL` of sysexits.
 const TEMPORARY: i32 = 75;
 
+/// What some programs write before everything else.
+pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// The longest report of the watcher, in bytes.
 const REPORT: u64 = 1 << 10;
 
@@ -58,7 +61,8 @@ pub(super) async fn run(
             agent = %task.agent, kind = %task.kind, task = %task.key, program = %command.program.display(),
             %error, "a program cannot be run"
         );
-        TaskError::transient("not-started", "the program could not be started")
+        let public = "the program could not be started";
+        TaskError::transient("not-started", format!("{public}: {error}")).with_public(public)
     })?;
     let ended = follow(&mut running, command.max_output, desk).await;
     // Dropping what runs ends it.
@@ -70,14 +74,29 @@ pub(super) async fn run(
         clean_up(task, running).await;
     }
     let result = judge(command, output, end);
-    if let Err(error) = &result {
+    result.map_err(|error| {
         tracing::warn!(
             agent = %task.agent, kind = %task.kind, task = %task.key, program = %command.program.display(),
             attempt = task.attempt, code = error.code(), again = error.is_transient(),
             stderr = ?notes, "a program failed: {}", error.message()
         );
-    }
-    result
+        for_operator(&error, &notes)
+    })
+}
+
+/// A failure with the end of standard error, which the operator sees and the asker does not.
+fn for_operator(error: &TaskError, notes: &str) -> TaskError {
+    let public = error.message();
+    let reason = match notes {
+        "" => public.to_owned(),
+        notes => format!("{public}; it wrote: {notes}"),
+    };
+    let failed = if error.is_transient() {
+        TaskError::transient(error.code(), reason)
+    } else {
+        TaskError::permanent(error.code(), reason)
+    };
+    failed.with_public(public)
 }
 
 /// How a run ended.
@@ -98,8 +117,19 @@ fn judge(command: &Command, output: Vec<u8>, end: End) -> Result<String, TaskErr
         Err(TaskError::permanent(code, message))
     };
     match end {
-        End::Reported(Report::Exited(0)) => String::from_utf8(output)
-            .map_err(|_| TaskError::permanent("bad-output", "the program's output is no UTF-8")),
+        End::Reported(Report::Exited(0)) => match String::from_utf8(output) {
+            Ok(mut output) => {
+                // It says that the output is UTF-8, and is no part of the result.
+                if output.starts_with(BYTE_ORDER_MARK) {
+                    output.drain(..BYTE_ORDER_MARK.len_utf8());
+                }
+                Ok(output)
+            }
+            Err(_) => Err(TaskError::permanent(
+                "bad-output",
+                "the program's output is no UTF-8",
+            )),
+        },
         End::Reported(Report::Exited(TEMPORARY)) => Err(TaskError::transient(
             "temporary",
             "the program asks to be tried again",
@@ -132,7 +162,7 @@ fn judge(command: &Command, output: Vec<u8>, end: End) -> Result<String, TaskErr
             format!("it wrote more than {} bytes", command.max_output),
         ),
         End::Interrupted => Err(TaskError::transient(
-            "interrupted",
+            "watcher-lost",
             "the program was ended from outside, with its watcher",
         )),
     }

@@ -1,16 +1,17 @@
 //! Asking a service: bounded in size and time.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use agentry_sdk::Desk;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, Response, StatusCode};
 
-use super::answer::{Answer, DETAIL};
+use super::answer::{Answer, DETAIL, Whole};
 use super::failure::Failure;
 use super::key::Key;
-use super::lines::{Data, Lines};
+use super::lines::{BYTE_ORDER_MARK, Data, Form, Lines};
+use super::pause;
 use super::settings::Service;
 
 /// How many bytes one byte of text takes at most as JSON: `\u001f`.
@@ -34,7 +35,7 @@ pub(super) async fn ask(
     body: &[u8],
     key: Option<&Key>,
     desk: &Desk,
-) -> Result<String, Failure> {
+) -> Result<Whole, Failure> {
     let mut request = client
         .post(service.url.clone())
         .header(CONTENT_TYPE, "application/json")
@@ -51,16 +52,17 @@ pub(super) async fn ask(
     }
     let kind = content_type(response.headers());
     let answer = match kind.as_str() {
-        "text/event-stream" => stream(&mut response, service, desk).await,
+        "text/event-stream" => stream(Form::Events, &mut response, service, desk).await,
+        // Ollama's own API.
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
+            stream(Form::Lines, &mut response, service, desk).await
+        }
         kind if kind == "application/json" || kind.ends_with("+json") => {
             whole(&mut response, service).await
         }
         other => Err(Failure::BadAnswer(format!("its type is {other:?}"))),
     };
-    answer.map_err(|failure| match failure {
-        Failure::Told(detail) => Failure::Told(shown(&detail, key)),
-        other => other,
-    })
+    answer.map_err(|failure| failure.map_text(|text| shown(text, key)))
 }
 
 /// Waits for the service, but not for ever.
@@ -87,7 +89,7 @@ fn content_type(headers: &HeaderMap) -> String {
 }
 
 /// An answer in one object.
-async fn whole(response: &mut Response, service: &Service) -> Result<String, Failure> {
+async fn whole(response: &mut Response, service: &Service) -> Result<Whole, Failure> {
     let max = service.max_response_bytes;
     let mut body = Vec::new();
     while let Some(chunk) = chunk(response, service.idle_timeout).await? {
@@ -98,26 +100,35 @@ async fn whole(response: &mut Response, service: &Service) -> Result<String, Fai
         body.extend_from_slice(chunk);
     }
     let mut answer = Answer::new(max);
-    answer.take(&body)?;
-    answer.whole()
+    answer.take(body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&body))?;
+    answer.whole(service.on_length)
 }
 
 /// An answer in pieces.
 async fn stream(
+    form: Form,
     response: &mut Response,
     service: &Service,
     desk: &Desk,
-) -> Result<String, Failure> {
+) -> Result<Whole, Failure> {
     let max = service.max_response_bytes;
-    let mut lines = Lines::new(max.saturating_mul(ESCAPED).saturating_add(ENVELOPE));
+    let mut lines = Lines::new(form, max.saturating_mul(ESCAPED).saturating_add(ENVELOPE));
     let mut left = max.saturating_mul(STREAMED).saturating_add(ENVELOPE);
     let mut answer = Answer::new(max);
-    while let Some(chunk) = chunk(response, service.idle_timeout).await? {
+    loop {
+        let chunk = match chunk(response, service.idle_timeout).await {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => break,
+            // What is missing behind the end of the answer is not missed.
+            Err(_) if answer.has_ended() => break,
+            Err(failure) => return Err(failure),
+        };
         let chunk = chunk.as_ref();
         left = left.checked_sub(chunk.len()).ok_or(Failure::TooLong(max))?;
         for data in lines.take(chunk)? {
             match data {
-                Data::Done => return answer.streamed(true),
+                Data::Done => return answer.streamed(true, service.on_length),
+                Data::Error(text) => return Err(told(&text)),
                 Data::Object(object) => {
                     if answer.take(&object)? {
                         report(&answer, service, desk);
@@ -126,17 +137,26 @@ async fn stream(
             }
         }
     }
-    let done = match lines.last() {
-        Some(Data::Done) => true,
-        // Without its line end it may be cut off, and be no object for that reason.
-        Some(Data::Object(object)) => match answer.take(&object) {
-            Ok(_) => false,
-            Err(Failure::BadAnswer(reason)) => return Err(Failure::Interrupted(reason)),
-            Err(failure) => return Err(failure),
-        },
-        None => false,
-    };
-    answer.streamed(done)
+    let mut done = false;
+    for data in lines.last() {
+        match data {
+            Data::Done => done = true,
+            Data::Error(text) => return Err(told(&text)),
+            // Without its end it may be cut off, and be no object for that reason.
+            Data::Object(object) => match answer.take(&object) {
+                Ok(_) => {}
+                Err(Failure::BadAnswer(_)) if answer.has_ended() => {}
+                Err(Failure::BadAnswer(reason)) => return Err(Failure::Interrupted(reason)),
+                Err(failure) => return Err(failure),
+            },
+        }
+    }
+    answer.streamed(done, service.on_length)
+}
+
+/// An error that a stream tells of.
+fn told(text: &[u8]) -> Failure {
+    Failure::Told(String::from_utf8_lossy(text).into_owned())
 }
 
 fn report(answer: &Answer, service: &Service, desk: &Desk) {
@@ -152,8 +172,7 @@ fn report(answer: &Answer, service: &Service, desk: &Desk) {
 /// Why a service did not answer with 200.
 async fn refusal(mut response: Response, key: Option<&Key>, idle: Duration) -> Failure {
     let status = response.status();
-    let retry_after = response.headers().get(RETRY_AFTER);
-    let retry_after = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let retry_after = pause::asked(response.headers(), SystemTime::now());
     let mut body = Vec::new();
     // What is missing of it is missing in the log alone.
     while let Ok(Some(chunk)) = chunk(&mut response, idle).await {
@@ -165,7 +184,7 @@ async fn refusal(mut response: Response, key: Option<&Key>, idle: Duration) -> F
     }
     Failure::Status {
         status,
-        retry_after: retry_after.map(Duration::from_secs),
+        retry_after,
         detail: shown(&String::from_utf8_lossy(&body), key),
     }
 }

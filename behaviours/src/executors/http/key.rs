@@ -52,7 +52,8 @@ impl KeySource {
                     .map_err(|_| Failure::NoKey(format!("the variable {name} holds no text")))?,
             ),
         };
-        let key = text.trim();
+        // An editor may have put a byte order mark before it.
+        let key = text.trim_start_matches('\u{feff}').trim();
         let fits =
             !key.is_empty() && key.len() <= KEY_MAX && key.chars().all(|c| c.is_ascii_graphic());
         if !fits {

@@ -14,13 +14,13 @@ pub(super) fn body(service: &Service, task: &Task) -> Result<Vec<u8>, Failure> {
     let field = |name| task.input.get(name);
     let Some(prompt) = field("prompt").and_then(Value::as_str) else {
         let reason = "a job of this type needs a prompt".to_owned();
-        return Err(Failure::BadParameters(reason));
+        return Err(Failure::BadRequest(reason));
     };
     let mut body = Map::new();
     if let Some(params) = field("params").and_then(Value::as_object) {
         if let Some(name) = params.keys().find(|name| !service.params.contains(name)) {
             let reason = format!("params: {name:?} cannot be set here");
-            return Err(Failure::BadParameters(reason));
+            return Err(Failure::BadRequest(reason));
         }
         body.extend(params.clone());
     }
@@ -60,7 +60,7 @@ fn max_tokens(service: &Service, asked: Option<&Value>) -> Result<Option<u32>, F
     let asked = asked.as_u64().and_then(|asked| u32::try_from(asked).ok());
     let Some(asked @ 1..) = asked else {
         let reason = "params: \"max_tokens\" is no positive integer of 32 bits".to_owned();
-        return Err(Failure::BadParameters(reason));
+        return Err(Failure::BadRequest(reason));
     };
     Ok(Some(
         service.max_tokens.map_or(asked, |most| most.min(asked)),

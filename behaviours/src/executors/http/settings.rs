@@ -62,16 +62,32 @@ pub struct HttpSettings {
     /// How long connecting may take. Default 10 s.
     #[serde(default = "default_connect_timeout")]
     pub connect_timeout: Time,
-    /// How long the service may be silent: before the first piece of an answer, which a model
-    /// that is still being loaded needs time for, and between two. Default 5 min.
+    /// How long the service may give nothing: silent before the first piece of an answer or
+    /// between two, or saying that it is busy or still loading its model. Default 5 min.
     #[serde(default = "default_idle_timeout")]
     pub idle_timeout: Time,
-    /// The longest pause that a busy service may ask for within an attempt. Default 1 min.
+    /// The longest pause after which a busy service is asked again, whatever it asks for. With 0
+    /// it is not asked again within an attempt. Default 1 min.
     #[serde(default = "default_retry_after_max")]
     pub retry_after_max: Time,
     /// Whether the answer is asked for as a stream, which progress needs. Default `true`.
     #[serde(default = "default_stream")]
     pub stream: bool,
+    /// What becomes of an answer that the model had to cut off, because it was allowed no more
+    /// tokens. Default: the job fails.
+    #[serde(default)]
+    pub on_length: OnLength,
+}
+
+/// What becomes of an answer that was cut off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnLength {
+    /// The job fails, with the code `length`.
+    #[default]
+    Fail,
+    /// The job is completed with what there is, marked as incomplete.
+    Cut,
 }
 
 const fn default_max_response_bytes() -> Bytes {
@@ -110,6 +126,7 @@ pub(super) struct Service {
     pub(super) idle_timeout: Duration,
     pub(super) retry_after_max: Duration,
     pub(super) stream: bool,
+    pub(super) on_length: OnLength,
 }
 
 impl Service {
@@ -177,6 +194,7 @@ impl HttpSettings {
             idle_timeout: idle.0,
             retry_after_max: within("retry_after_max", self.retry_after_max, pause)?.0,
             stream: self.stream,
+            on_length: self.on_length,
         })
     }
 }

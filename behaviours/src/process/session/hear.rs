@@ -1,6 +1,7 @@
 //! What a program says, taken in.
 
 use agentry_sdk::TaskOutput;
+use agentry_sdk::protocol::{Json, JsonRef, Limits};
 use tokio::time::Instant;
 
 use super::super::error::{End, ProcessError};
@@ -9,12 +10,24 @@ use super::super::show;
 use super::super::wire::{self, FromProgram, Level, PROTOCOL, ToProgram};
 use super::{Answer, Asked, Session, State, Subject};
 
+/// How much of a line is read as JSON. Lines are bounded where they are put together; levels as
+/// serde bounds them.
+const LIMITS: Limits = Limits {
+    max_bytes: wire::MAX_LINE_BYTES,
+    max_depth: 128,
+};
+
+/// What says that a text is UTF-8, and is no part of it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// How much of a line that is none is shown in an error, in bytes.
 const EXCERPT: usize = 200;
 
 impl Session {
     /// Takes in a line of the program's.
     pub(super) fn hear(&mut self, line: &[u8]) -> Result<(), End> {
+        // Some languages write one before the first line, or before each.
+        let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
         if line.iter().all(u8::is_ascii_whitespace) {
             return Ok(());
         }
@@ -22,16 +35,16 @@ impl Session {
             reason,
             line: excerpt(line),
         };
-        let value: serde_json::Value =
-            serde_json::from_slice(line).map_err(|error| garbage(error.to_string()))?;
+        let json = Json::parse(line, LIMITS).map_err(|error| garbage(error.to_string()))?;
         // An answer with a mistake in it is the failure of one run; anything else that is wrong
         // means that nothing from this program can be relied on.
-        let answers = value
-            .get("type")
-            .and_then(|word| word.as_str())
+        let field = |name| json.root().get(name);
+        let answers = field("type")
+            .and_then(JsonRef::as_str)
             .is_some_and(|word| matches!(word, "effects" | "output" | "error" | "progress"));
-        let id = value.get("id").and_then(serde_json::Value::as_u64);
-        match serde_json::from_value::<FromProgram>(value) {
+        let id = field("id").and_then(JsonRef::as_u64);
+        // Where a number would lose digits, this names it.
+        match json.root().decode::<FromProgram>() {
             Ok(said) => self.take_in(said, garbage),
             Err(error) => match id {
                 Some(id) if answers => {
@@ -69,29 +82,37 @@ impl Session {
                 id,
                 text,
                 media_type,
+                incomplete,
             } => {
                 let mut output = TaskOutput::text(text);
                 if media_type.is_some() {
                     output.media_type = media_type;
                 }
+                output.incomplete = incomplete;
                 self.answered(id, Ok(Answer::Output(output)));
             }
             FromProgram::Error {
                 id,
                 message,
+                public,
+                trace,
                 transient,
                 code,
-            } => self.answered(
-                id,
-                Err(ProcessError::Failed {
+            } => {
+                if let (Some(trace), Some(asked)) = (trace, self.asked.get(&id)) {
+                    self.journal.trace(asked.subject.about(), &trace);
+                }
+                let failed = ProcessError::Failed {
                     message,
                     transient,
+                    public,
                     code,
-                }),
-            ),
+                };
+                self.answered(id, Err(failed));
+            }
             FromProgram::Progress { id, progress, note } => {
                 if let Some(Asked {
-                    subject: Subject::Task(desk),
+                    subject: Subject::Task { desk, .. },
                     given_up: None,
                     ..
                 }) = self.asked.get(&id)
@@ -117,9 +138,9 @@ impl Session {
         let fits = match (&asked.subject, &answer) {
             (_, Err(_))
             | (Subject::Event { .. }, Ok(Answer::Effects(_)))
-            | (Subject::Task(_), Ok(Answer::Output(_))) => true,
+            | (Subject::Task { .. }, Ok(Answer::Output(_))) => true,
             (Subject::Event { .. }, Ok(Answer::Output(_)))
-            | (Subject::Task(_), Ok(Answer::Effects(_))) => false,
+            | (Subject::Task { .. }, Ok(Answer::Effects(_))) => false,
         };
         asked.give(if fits {
             answer

@@ -71,7 +71,7 @@ pub enum Event {
         /// Of `failed`: a word for programs.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<String>,
-        /// Of `failed`: a sentence for people.
+        /// Of `failed`: what whoever asked for it may be told.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,
     },
@@ -105,9 +105,13 @@ pub struct Message {
     pub from: String,
     /// The agent's own address.
     pub to: String,
-    /// What was transferred with it, in AIT; left out if that is no whole number of 64 bits.
+    /// What was transferred with it, in AIT; left out if that is no whole number from 0 to
+    /// 2^64 - 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amount: Option<u64>,
+    /// What was transferred with it, with all its digits, where `amount` is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount_text: Option<String>,
     /// The block that holds it.
     pub height: u64,
     /// Whether its sender is proven.
@@ -272,4 +276,7 @@ pub struct Output {
     /// What it is, such as `text/plain`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
+    /// Why it is not all that it could be, as a word for programs, such as `length`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incomplete: Option<String>,
 }

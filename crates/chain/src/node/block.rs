@@ -75,8 +75,10 @@ impl RawBlock {
 
 /// The fields that every block has.
 pub(super) fn head(object: &Object<'_>) -> Result<Head, BlockError> {
+    // A higher one is no height that a node's database, or ours, can hold.
     let height = object
         .unsigned("height")
+        .filter(|height| i64::try_from(*height).is_ok())
         .ok_or(BlockError::Lacks("height"))?;
     let hash = object.string("hash").ok_or(BlockError::Lacks("hash"))?;
     Ok(Head {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, Method, StatusCode, Url, redirect, retry};
@@ -16,6 +16,21 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3_600);
 /// The most idle connections that are kept: more than a caller has calls under way at a time (the
 /// runtime posts 32), or each burst would end in closing connections that the next one has to make.
 const MAX_IDLE: usize = 64;
+
+/// How long a node asks us to wait: a number of seconds, or a date (RFC 9110, section 10.2.3).
+fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
+    let asked = match text.parse::<f64>() {
+        // What is too large for a time is as long as can be; NaN is no number.
+        Ok(seconds) if !seconds.is_nan() => {
+            Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
+        }
+        _ => httpdate::parse_http_date(text)
+            .ok()?
+            .duration_since(now)
+            .unwrap_or_default(),
+    };
+    Some(asked.min(LONGEST_RETRY_AFTER))
+}
 
 /// Limits of a [`NodeClient`].
 #[derive(Debug, Clone)]
@@ -191,8 +206,7 @@ impl NodeClient {
         let retry_after = response
             .headers()
             .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-            .map(|seconds| Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER));
+            .and_then(|value| retry_after(value.to_str().ok()?.trim(), SystemTime::now()));
         let mut bytes = Vec::new();
         let body = loop {
             match response.chunk().await {

@@ -271,6 +271,9 @@ pub struct JobComplete {
     pub media_type: Option<MediaType>,
     /// How long it took, in milliseconds.
     pub duration_ms: Option<u64>,
+    /// Why the result is not all that it could be, as a word for programs: `length`, where a
+    /// model had more to say than it was allowed.
+    pub incomplete: Option<Tag>,
 }
 
 impl JobComplete {
@@ -280,6 +283,7 @@ impl JobComplete {
             result: JobResult::read(fields)?,
             media_type: fields.optional("media_type", parsed)?,
             duration_ms: fields.optional("duration_ms", count)?,
+            incomplete: fields.optional("incomplete", parsed)?,
         })
     }
 
@@ -290,8 +294,24 @@ impl JobComplete {
         entries.text("result_sha256", &self.result.sha256);
         entries.optional_text("media_type", self.media_type.as_ref());
         entries.count("duration_ms", self.duration_ms);
+        entries.optional_text("incomplete", self.incomplete.as_ref());
     }
 }
+
+/// Codes of [`JobError`] which say that a job was not taken.
+const REFUSALS: [&str; 5] = [
+    "not-allowed",
+    "bad-parameters",
+    "unknown-type",
+    "too-large",
+    "busy",
+];
+
+/// The other codes of [`JobError`] that mean the same whoever says them.
+const ENDS: [&str; 4] = ["deadline", "timeout", "interrupted", CANCELED];
+
+/// The code which says that a job was taken back.
+const CANCELED: &str = "canceled";
 
 /// Why a job has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -300,6 +320,24 @@ pub struct JobError {
     pub code: Tag,
     /// More, for a person.
     pub message: Option<Detail>,
+}
+
+impl JobError {
+    /// Whether this says that the job was not taken.
+    pub fn is_refusal(&self) -> bool {
+        REFUSALS.contains(&self.code.as_str())
+    }
+
+    /// Whether this says that the job was taken back.
+    pub fn is_canceled(&self) -> bool {
+        self.code.as_str() == CANCELED
+    }
+
+    /// Whether a code has a meaning of its own in the protocol, so that what does a job cannot use
+    /// it for something else.
+    pub fn is_reserved(code: &str) -> bool {
+        REFUSALS.contains(&code) || ENDS.contains(&code)
+    }
 }
 
 /// The parameters of JOB_FAILED.

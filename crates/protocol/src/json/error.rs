@@ -82,6 +82,18 @@ pub enum JsonError {
     /// A float to be written is NaN or infinite.
     #[error("json cannot hold a float that is not finite")]
     NotFinite,
+    /// An integer for which 64 bits do not suffice, on its way into a type that would make a float
+    /// of it and lose digits.
+    #[error(
+        "the integer {digits} at `{path}` has more than 64 bits, and would lose digits; write it \
+         as a text"
+    )]
+    IntegerRange {
+        /// Where it is, such as `params.amounts[2]`.
+        path: String,
+        /// The integer, or how it begins.
+        digits: String,
+    },
     /// Serde could not convert a value.
     #[error("could not convert between json and a typed value: {reason}")]
     Convert {

@@ -8,6 +8,7 @@ use super::number::Number;
 use super::walk::{Event, Walk};
 use super::write::{Style, write_value};
 use super::{Json, JsonError};
+use crate::bounded::cut;
 
 /// What a value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -230,14 +231,88 @@ impl<'a> JsonRef<'a> {
 
     /// Reads the value into a type of serde's, such as the parameters of a command.
     ///
+    /// Integers have at most 64 bits here: most types of serde's make a float of a longer one, and
+    /// lose digits without a word. [`JsonRef::as_number`] has them all.
+    ///
     /// # Errors
+    /// [`JsonError::IntegerRange`] names the first integer that is longer.
     /// [`JsonError::Convert`] with serde's reason: a missing field, another type, or nesting
     /// deeper than serde_json's 128 levels.
     pub fn decode<T: serde::de::DeserializeOwned>(self) -> Result<T, JsonError> {
+        self.check_integers()?;
         serde_json::from_str(&self.to_compact()).map_err(|error| JsonError::Convert {
             reason: error.to_string(),
         })
     }
+
+    /// Whether each integer has at most 64 bits: from -2^63 to 2^64 - 1.
+    fn check_integers(self) -> Result<(), JsonError> {
+        let mut path: Vec<Step<'_>> = Vec::new();
+        for event in self.walk() {
+            match event {
+                Event::Key(key) => {
+                    if let Some(step) = path.last_mut() {
+                        *step = Step::Key(key);
+                    }
+                    continue;
+                }
+                Event::EndArray | Event::EndObject(_) => {
+                    path.pop();
+                    continue;
+                }
+                _ => {}
+            }
+            if let Some(Step::Item(index)) = path.last_mut() {
+                *index += 1;
+            }
+            match event {
+                Event::BeginArray => path.push(Step::Item(0)),
+                Event::BeginObject => path.push(Step::Key("")),
+                Event::BigInteger(digits) if digits.parse::<u64>().is_err() => {
+                    return Err(JsonError::IntegerRange {
+                        path: shown(&path),
+                        digits: cut(digits, SHOWN_DIGITS).to_owned(),
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many digits of an integer an error shows.
+const SHOWN_DIGITS: usize = 80;
+
+/// How many bytes of a path an error shows.
+const SHOWN_PATH: usize = 200;
+
+/// One level of the way to a value.
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    /// A field of an object.
+    Key(&'a str),
+    /// An item of an array, counted from 1.
+    Item(usize),
+}
+
+/// A way as people write it: `params.amounts[2]`, with indices from 0.
+fn shown(path: &[Step<'_>]) -> String {
+    let mut text = String::new();
+    for step in path {
+        match step {
+            Step::Key(key) if text.is_empty() => text.push_str(key),
+            Step::Key(key) => {
+                text.push('.');
+                text.push_str(key);
+            }
+            Step::Item(number) => text.push_str(&format!("[{}]", number.saturating_sub(1))),
+        }
+        if text.len() > SHOWN_PATH {
+            break;
+        }
+    }
+    cut(&text, SHOWN_PATH).escape_debug().to_string()
 }
 
 impl PartialEq for JsonRef<'_> {

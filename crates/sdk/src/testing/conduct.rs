@@ -138,12 +138,12 @@ impl Simulation {
             }
             Outcome::Again => self.put_back(host, item, position),
             Outcome::Failed { retry: true, .. } => self.retry(host, item, position),
-            Outcome::Failed { reason, .. } => {
+            Outcome::Failed { reason, public, .. } => {
                 if let Some(row) = self.received(host, row) {
                     row.handled = true;
                 }
-                self.dead_letters.push((event, reason.clone()));
-                self.settle_as(host, row, &Settlement::Failed { reason });
+                self.dead_letters.push((event, reason));
+                self.settle_as(host, row, &Settlement::Failed { reason: public });
             }
         }
         true
@@ -211,6 +211,7 @@ impl Simulation {
                 Outcome::Failed {
                     retry: error.is_transient() && item.attempt < attempts,
                     reason: format!("{}: {error}", instance.name),
+                    public: error.public().to_owned(),
                 }
             }
         }
@@ -284,5 +285,11 @@ enum Outcome {
     /// The process ended before they could.
     Again,
     /// It failed.
-    Failed { retry: bool, reason: String },
+    Failed {
+        retry: bool,
+        /// What is kept with the dead letter.
+        reason: String,
+        /// What the sender may be told.
+        public: String,
+    },
 }

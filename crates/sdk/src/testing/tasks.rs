@@ -155,7 +155,7 @@ impl Simulation {
             {
                 let news = TaskNews::Failed {
                     code: "deadline".to_owned(),
-                    message: "the deadline has passed".to_owned(),
+                    message: "its deadline came before it was done".to_owned(),
                 };
                 self.end_task(host, task, news);
             } else if row.limit_ms.is_some_and(|limit| limit <= now) {
@@ -263,7 +263,7 @@ impl Simulation {
         }
         let news = TaskNews::Failed {
             code: error.code().to_owned(),
-            message: error.message().to_owned(),
+            message: error.public().to_owned(),
         };
         self.end_task(host, task, news);
     }
@@ -315,15 +315,11 @@ impl Simulation {
         for row in tasks.iter().filter_map(|task| rows.get(*task)) {
             match &row.state {
                 TaskState::Submitted | TaskState::Working => return None,
-                TaskState::Ended(TaskNews::Failed { message, .. }) => {
-                    settlement = Settlement::Failed {
-                        reason: message.clone(),
-                    };
+                TaskState::Ended(TaskNews::Failed { code, .. }) => {
+                    settlement = Settlement::of_failed_task(code);
                 }
                 TaskState::Ended(TaskNews::Canceled) => {
-                    settlement = Settlement::Failed {
-                        reason: "its task was canceled".to_owned(),
-                    };
+                    settlement = Settlement::of_canceled_task();
                 }
                 TaskState::Ended(TaskNews::Completed { .. } | TaskNews::Progress { .. }) => {}
             }

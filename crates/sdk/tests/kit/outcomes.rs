@@ -123,7 +123,7 @@ fn what_always_fails_is_given_up() {
         chain.advance(Duration::from_secs(3_600)).await;
         let attempts: Vec<u32> = chain.runs().iter().map(|run| run.attempt).collect();
         assert_eq!(attempts, [1, 2, 3]);
-        let reason = "puppet: not now".to_owned();
+        let reason = "acting on it failed".to_owned();
         assert_eq!(chain.settlement(hash), Some(Settlement::Failed { reason }));
         assert!(
             chain

@@ -73,7 +73,7 @@ fn what_hangs_is_ended_by_its_limits() {
             [TaskState::Working, TaskState::Working, TaskState::Submitted]
         );
         chain.advance(Duration::from_secs(5)).await;
-        let reason = "the deadline has passed".to_owned();
+        let reason = "its task failed: deadline".to_owned();
         assert_eq!(
             chain.settlement(urgent),
             Some(Settlement::Failed { reason })

@@ -60,6 +60,7 @@ fn job_ends(sent: &Sent, random: &mut Random) -> Option<KnownCommand> {
             result: JobResult::cut("done", 1_000),
             media_type: None,
             duration_ms: Some(1),
+            incomplete: None,
         }));
     }
     let error = JobError {
