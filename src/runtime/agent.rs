@@ -50,6 +50,9 @@ const MAX_BACKOFF: Duration = Duration::from_secs(300);
 /// The pause after the store refused something.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
+/// The pause after many senders were looked at of whom nothing is due, before the others are.
+const PASS_PAUSE: Duration = Duration::from_millis(50);
+
 /// There is, or may be, something to do.
 #[derive(Debug)]
 pub struct Wake;
@@ -148,13 +151,18 @@ struct Work {
 impl Work {
     async fn run(mut self) {
         let mut conduct: Option<Arc<Hosted>> = None;
+        // As they were when it began to look at all senders, which can take several pulls.
+        let mut wakes = self.wakes.get();
+        let mut next_at = None;
         while !self.shared.is_stopping() {
-            let wakes = self.wakes.get();
             // Anew each time: the configuration may have been read anew.
             let Some(hosted) = self.links.roster.get(self.id) else {
                 match self.leave(wakes, None).await {
                     // It may be hosted again.
-                    Leave::LookAgain => continue,
+                    Leave::LookAgain => {
+                        wakes = self.wakes.get();
+                        continue;
+                    }
                     Leave::Granted => return,
                 }
             };
@@ -175,15 +183,27 @@ impl Work {
                 }
             };
             if due.is_empty() {
-                let paused = self.paused.values().copied().min();
-                let next_at = due.next_at.into_iter().chain(paused).min();
-                match self.leave(wakes, next_at).await {
-                    Leave::LookAgain => continue,
-                    Leave::Granted => return,
+                next_at = due.next_at.into_iter().chain(next_at).min();
+                if due.is_cut {
+                    tokio::time::sleep(PASS_PAUSE).await;
+                    if self.wakes.get() != wakes {
+                        self.turn.start_over();
+                        wakes = self.wakes.get();
+                        next_at = None;
+                    }
+                    continue;
                 }
+                let paused = self.paused.values().copied().min();
+                let next_at = next_at.into_iter().chain(paused).min();
+                if let Leave::Granted = self.leave(wakes, next_at).await {
+                    return;
+                }
+            } else {
+                let _at_work = self.shared.in_hand.begin();
+                self.work_off(&hosted, due).await;
             }
-            let _at_work = self.shared.in_hand.begin();
-            self.work_off(&hosted, due).await;
+            wakes = self.wakes.get();
+            next_at = None;
         }
     }
 
@@ -254,6 +274,7 @@ impl Work {
         self.paused.retain(|_, until| *until > now);
         turn.paused = self.paused.keys().flatten().cloned().collect();
         turn.unverified_paused = self.paused.contains_key(&None);
+        turn.doubted = self.shared.clock.confirmed_ms()..self.shared.clock.local_ms();
         let (due, memory, turn) = self
             .shared
             .store

@@ -1,50 +1,398 @@
 //! The time, as the runtime reads it.
+//!
+//! The local clock can be wrong: it is set back, it jumps, a machine boots with a time of its own.
+//! So there is not one time, but three, and each question has one that answers it:
+//!
+//! | question | asks | which is |
+//! |---|---|---|
+//! | when something happened; when a wait ends | [`now_ms`](Clock::now_ms) | the runtime's own time: it never goes back, and runs as the monotonic clock does |
+//! | what others compare with their clocks: ids, expiries, cards, nonces, days | [`local_ms`](Clock::local_ms) | the local clock |
+//! | what can never be undone: pruning, expiring, missing a deadline | [`confirmed_ms`](Clock::confirmed_ms) | the earlier one of the local clock and what the chain's blocks say |
+//!
+//! The runtime's own time goes on where the store's last runtime left it
+//! ([`resume`](Clock::resume)). It jumps ahead, over the time in which the process was down or the
+//! machine slept, only as far as the local clock *and* the blocks say that this time has passed. So
+//! a wait never becomes longer because the local clock was set back, and none ends early because it
+//! jumped.
+//!
+//! Blocks can lie, too: their times count only up to the local clock.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// The local clock. Tests shift it, as an administrator or NTP does to a real one; a replay holds
-/// one that shows the times of blocks.
+use agentry_protocol::header::MAX_TIME_MS;
+
+/// The clocks of one runtime. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Clock {
-    shift_ms: Arc<AtomicI64>,
+pub struct Clock(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// When the clock was made.
+    began: Instant,
+    /// By how much tests have set the local clock.
+    shift_ms: AtomicI64,
+    /// How much time tests have let pass at once.
+    passed_ms: AtomicU64,
     /// What it shows, if it does not go by itself.
-    held_at: Option<Arc<AtomicU64>>,
+    held_at: Option<AtomicU64>,
+    times: Mutex<Times>,
+}
+
+/// Two times at a reading of the monotonic clock; both run on from there.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    /// The runtime's own time.
+    own: Running,
+    /// That of the newest block.
+    block: Option<Running>,
+}
+
+/// A time that runs as the monotonic clock does. All in milliseconds.
+#[derive(Clone, Copy, Debug)]
+struct Running {
+    time_ms: u64,
+    /// The reading of the monotonic clock at which it was this time.
+    at: u64,
+}
+
+impl Running {
+    const fn at(self, monotonic: u64) -> u64 {
+        self.time_ms
+            .saturating_add(monotonic.saturating_sub(self.at))
+    }
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self::new(None)
+    }
+}
+
+impl Inner {
+    fn new(held_at: Option<u64>) -> Self {
+        Self {
+            began: Instant::now(),
+            shift_ms: AtomicI64::new(0),
+            passed_ms: AtomicU64::new(0),
+            held_at: held_at.map(AtomicU64::new),
+            times: Mutex::new(Times {
+                own: Running {
+                    time_ms: system_ms(),
+                    at: 0,
+                },
+                block: None,
+            }),
+        }
+    }
+
+    fn held(&self) -> Option<u64> {
+        let held_at = self.held_at.as_ref()?;
+        Some(held_at.load(Ordering::Relaxed))
+    }
+
+    fn local(&self) -> u64 {
+        self.held().unwrap_or_else(|| {
+            system_ms()
+                .saturating_add(self.passed_ms.load(Ordering::Relaxed))
+                .saturating_add_signed(self.shift_ms.load(Ordering::Relaxed))
+        })
+    }
+
+    fn monotonic(&self) -> u64 {
+        let elapsed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        elapsed.saturating_add(self.passed_ms.load(Ordering::Relaxed))
+    }
+
+    /// The runtime's own time, what blocks say, and the local clock.
+    fn read(&self) -> (u64, Option<u64>, u64) {
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        let (monotonic, local) = (self.monotonic(), self.local());
+        let own = times.own.at(monotonic);
+        let block = times.block.map(|block| block.at(monotonic));
+        let confirmed = block.map_or(0, |block| block.min(local));
+        if confirmed > own {
+            times.own = Running {
+                time_ms: confirmed,
+                at: monotonic,
+            };
+        }
+        (own.max(confirmed), block, local)
+    }
 }
 
 impl Clock {
     /// A clock that shows this, in milliseconds since the Unix epoch, until it is
-    /// [set](Self::set).
+    /// [set](Self::set). All its times are the same.
     pub fn held(now_ms: u64) -> Self {
-        Self {
-            held_at: Some(Arc::new(AtomicU64::new(now_ms))),
-            ..Self::default()
-        }
+        Self(Arc::new(Inner::new(Some(now_ms))))
     }
 
     /// Sets a held clock; one that goes by itself stays as it is.
     pub fn set(&self, now_ms: u64) {
-        if let Some(held_at) = &self.held_at {
+        if let Some(held_at) = &self.0.held_at {
             held_at.store(now_ms, Ordering::Relaxed);
         }
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// The runtime's own time, in milliseconds since the Unix epoch: when something happens, and
+    /// when a wait ends. It never goes back.
     pub fn now_ms(&self) -> u64 {
-        if let Some(held_at) = &self.held_at {
-            return held_at.load(Ordering::Relaxed);
-        }
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| {
-                u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-            });
-        now.saturating_add_signed(self.shift_ms.load(Ordering::Relaxed))
+        self.0.held().unwrap_or_else(|| self.0.read().0)
     }
 
-    /// Sets the clock forward, or back where `by_ms` is negative.
+    /// What the local clock shows, in milliseconds since the Unix epoch.
+    pub fn local_ms(&self) -> u64 {
+        self.0.local()
+    }
+
+    /// A time that is certainly over, in milliseconds since the Unix epoch: the local clock has
+    /// passed it, and so have the chain's blocks. While no block has told its time, the runtime's
+    /// own time stands in for theirs.
+    pub fn confirmed_ms(&self) -> u64 {
+        if let Some(held) = self.0.held() {
+            return held;
+        }
+        let (own, block, local) = self.0.read();
+        block.unwrap_or(own).min(local)
+    }
+
+    /// The latest time that it may be, in milliseconds since the Unix epoch: the local clock's, or
+    /// the runtime's own where the local clock was set back.
+    pub fn latest_ms(&self) -> u64 {
+        if let Some(held) = self.0.held() {
+            return held;
+        }
+        let (own, _, local) = self.0.read();
+        own.max(local)
+    }
+
+    /// How far the local clock is ahead of what blocks confirm, in milliseconds.
+    pub fn unconfirmed_ms(&self) -> u64 {
+        self.local_ms().saturating_sub(self.confirmed_ms())
+    }
+
+    /// Goes on from the time up to which the store's last runtime had come. Before anything waits.
+    ///
+    /// Returns by how much the local clock is behind that time.
+    pub fn resume(&self, noted_ms: u64) -> u64 {
+        // What no clock shows is damage.
+        if noted_ms > MAX_TIME_MS {
+            return 0;
+        }
+        let local = self.0.local();
+        let mut times = self.0.times.lock().unwrap_or_else(PoisonError::into_inner);
+        times.own = Running {
+            time_ms: noted_ms,
+            at: self.0.monotonic(),
+        };
+        noted_ms.saturating_sub(local)
+    }
+
+    /// A block of the chain was made at this time, it says: milliseconds since the Unix epoch.
+    pub fn block_made_at(&self, time_ms: u64) {
+        let local = self.0.local();
+        let mut times = self.0.times.lock().unwrap_or_else(PoisonError::into_inner);
+        let monotonic = self.0.monotonic();
+        // What it says of the future must not confirm a clock that jumps there later.
+        let time_ms = time_ms.min(local);
+        if times
+            .block
+            .is_none_or(|known| known.at(monotonic) < time_ms)
+        {
+            times.block = Some(Running {
+                time_ms,
+                at: monotonic,
+            });
+        }
+    }
+
+    /// Sets the local clock forward, or back where `by_ms` is negative, as an administrator or NTP
+    /// does: no time passes.
     pub fn shift(&self, by_ms: i64) {
-        self.shift_ms.fetch_add(by_ms, Ordering::Relaxed);
+        self.0.shift_ms.fetch_add(by_ms, Ordering::Relaxed);
+    }
+
+    /// Lets time pass at once, by all clocks.
+    pub fn pass(&self, by_ms: u64) {
+        self.0.passed_ms.fetch_add(by_ms, Ordering::Relaxed);
+    }
+}
+
+fn system_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HOUR: u64 = 60 * 60 * 1000;
+    const DAY: u64 = 24 * HOUR;
+    /// How long a test may take between two readings.
+    const SLACK: u64 = 60_000;
+
+    fn signed(ms: u64) -> i64 {
+        i64::try_from(ms).unwrap()
+    }
+
+    fn about(found: u64, wanted: u64) -> bool {
+        found.abs_diff(wanted) < SLACK
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_stops_no_wait() {
+        let clock = Clock::default();
+        let before = clock.now_ms();
+        clock.shift(-signed(40 * DAY));
+        clock.pass(HOUR);
+        assert!(about(clock.now_ms(), before + HOUR));
+        assert!(about(clock.local_ms(), before + HOUR - 40 * DAY));
+        assert!(about(clock.latest_ms(), before + HOUR));
+        assert!(about(clock.confirmed_ms(), before + HOUR - 40 * DAY));
+    }
+
+    #[test]
+    fn a_jump_ends_no_wait_and_confirms_nothing() {
+        let clock = Clock::default();
+        let before = clock.now_ms();
+        clock.block_made_at(before);
+        clock.shift(signed(40 * DAY));
+        assert!(about(clock.now_ms(), before));
+        assert!(about(clock.confirmed_ms(), before));
+        assert!(about(clock.unconfirmed_ms(), 40 * DAY));
+        assert!(about(clock.latest_ms(), before + 40 * DAY));
+        // A block of that time says that it was none.
+        clock.block_made_at(before + 40 * DAY);
+        assert!(about(clock.now_ms(), before + 40 * DAY));
+        assert!(about(clock.confirmed_ms(), before + 40 * DAY));
+        assert!(clock.unconfirmed_ms() < SLACK);
+    }
+
+    #[test]
+    fn a_block_of_the_future_confirms_no_more_than_the_local_clock() {
+        let clock = Clock::default();
+        let before = clock.local_ms();
+        clock.block_made_at(u64::MAX);
+        assert!(about(clock.now_ms(), before));
+        assert!(about(clock.confirmed_ms(), before));
+        clock.shift(signed(40 * DAY));
+        assert!(about(clock.now_ms(), before), "not even a later one");
+        assert!(about(clock.confirmed_ms(), before));
+    }
+
+    #[test]
+    fn the_time_in_which_the_process_was_down_counts_once_blocks_confirm_it() {
+        let clock = Clock::default();
+        let local = clock.local_ms();
+        assert_eq!(clock.resume(local - DAY), 0);
+        assert!(about(clock.now_ms(), local - DAY));
+        assert!(about(clock.confirmed_ms(), local - DAY));
+        clock.block_made_at(local - HOUR);
+        assert!(about(clock.now_ms(), local - HOUR));
+        clock.block_made_at(local - 2 * HOUR);
+        assert!(about(clock.now_ms(), local - HOUR), "it never goes back");
+    }
+
+    #[test]
+    fn a_runtime_goes_on_from_its_time_although_the_clock_was_set_back() {
+        let clock = Clock::default();
+        let local = clock.local_ms();
+        assert!(about(clock.resume(local + DAY), DAY));
+        clock.pass(HOUR);
+        assert!(about(clock.now_ms(), local + DAY + HOUR));
+        assert_eq!(clock.resume(u64::MAX), 0, "damage is not believed");
+        assert!(about(clock.now_ms(), local + DAY + HOUR));
+    }
+
+    #[test]
+    fn a_held_clock_shows_one_time() {
+        let clock = Clock::held(5);
+        clock.set(7);
+        clock.block_made_at(9);
+        let all = [
+            clock.now_ms(),
+            clock.local_ms(),
+            clock.confirmed_ms(),
+            clock.latest_ms(),
+        ];
+        assert_eq!((all, clock.unconfirmed_ms()), ([7; 4], 0));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// The local clock is set.
+        Set(i64),
+        /// Time passes.
+        Pass(u64),
+        /// A block says that it was made so long after the true time.
+        Block(i64),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let days = signed(60 * DAY);
+        let step = prop_oneof![
+            (-days..days).prop_map(Step::Set),
+            (0..2 * DAY).prop_map(Step::Pass),
+            (-days..days).prop_map(Step::Block),
+        ];
+        prop::collection::vec(step, 0..40)
+    }
+
+    proptest! {
+        /// Whatever is done to the local clock, and whatever blocks say.
+        #[test]
+        fn no_wait_grows_and_nothing_is_confirmed_that_the_local_clock_has_not_passed(steps in steps()) {
+            let clock = Clock::default();
+            let start = clock.local_ms();
+            let mut passed = 0;
+            for step in steps {
+                let before = clock.now_ms();
+                let this = if let Step::Pass(by) = step { by } else { 0 };
+                match step {
+                    Step::Set(by) => clock.shift(by),
+                    Step::Pass(by) => clock.pass(by),
+                    Step::Block(off) => {
+                        clock.block_made_at((start + passed).saturating_add_signed(off));
+                    }
+                }
+                passed += this;
+                let now = clock.now_ms();
+                prop_assert!(now >= before + this, "it runs at least as time does");
+                prop_assert!(clock.confirmed_ms() <= clock.local_ms());
+                prop_assert!(clock.latest_ms() >= now);
+            }
+        }
+
+        /// With blocks that tell the truth.
+        #[test]
+        fn nothing_ends_early_whatever_is_done_to_the_local_clock(steps in steps()) {
+            let clock = Clock::default();
+            let start = clock.local_ms();
+            clock.block_made_at(start);
+            let mut passed = 0;
+            for step in steps {
+                match step {
+                    Step::Set(by) => clock.shift(by),
+                    Step::Pass(by) => {
+                        clock.pass(by);
+                        passed += by;
+                    }
+                    Step::Block(late) => {
+                        let late = u64::try_from(late.max(0)).unwrap();
+                        clock.block_made_at((start + passed).saturating_sub(late));
+                    }
+                }
+                prop_assert!(clock.now_ms() <= start + passed + SLACK);
+                prop_assert!(clock.confirmed_ms() <= start + passed + SLACK);
+            }
+        }
     }
 }

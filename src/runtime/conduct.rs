@@ -147,7 +147,7 @@ impl<'a> Conduct<'a> {
             address: self.hosted.address.clone(),
             behaviour: instance.name.clone(),
             attempt: attempts.saturating_add(1),
-            now_ms: self.stage.clock.now_ms(),
+            now_ms: self.stage.clock.local_ms(),
             state,
             world: Arc::clone(&self.stage.world),
         };

@@ -19,6 +19,7 @@ use std::time::Duration;
 use agentry_devnet::DevnetError;
 use tokio::sync::watch;
 
+use super::clock::Clock;
 use super::metrics::Metrics;
 use super::reload::Reread;
 use super::signer::SignError;
@@ -38,6 +39,8 @@ pub struct HostOptions {
     pub prompt: bool,
     /// How the configuration is read anew; without it, it cannot be changed while the runtime runs.
     pub reread: Option<Reread>,
+    /// The clock that it goes by.
+    pub clock: Clock,
 }
 
 impl Default for HostOptions {
@@ -47,6 +50,7 @@ impl Default for HostOptions {
             embedded_node: true,
             prompt: false,
             reread: None,
+            clock: Clock::default(),
         }
     }
 }

@@ -18,7 +18,7 @@ use super::Shared;
 use super::directory::{self, Directory};
 use super::roster::Roster;
 use super::standing::Standings;
-use crate::store::commit::{Arrival, Step};
+use crate::store::commit::{Arrival, Now, Step};
 use crate::store::{InboxId, StoreError, read};
 
 /// From how many signatures on the judging is shared among threads.
@@ -41,7 +41,7 @@ pub(super) async fn judge(
         roster,
         directory: shared.directory.clone(),
         chain,
-        now_ms: shared.clock.now_ms(),
+        now: now(shared),
     });
     let parts = if events.len() >= PARALLEL_FROM {
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
@@ -126,7 +126,15 @@ struct Bench {
     chain: ChainId,
     /// The hosted wallets' transactions that the outbox knows.
     known: HashSet<TransactionHash>,
-    now_ms: u64,
+    now: Now,
+}
+
+/// What time it may be. A wrong clock must not have refused for good what is well.
+fn now(shared: &Shared) -> Now {
+    Now {
+        earliest: shared.clock.confirmed_ms(),
+        latest: shared.clock.latest_ms(),
+    }
 }
 
 impl Bench {
@@ -177,7 +185,8 @@ impl Bench {
         let mut steps = Vec::new();
         if stored.from == stored.to {
             let (hash, height) = (seen.hash, seen.height);
-            let card = directory::card_of(stored, hash, height, &self.chain, self.now_ms);
+            let now_ms = self.now.latest;
+            let card = directory::card_of(stored, hash, height, &self.chain, now_ms);
             steps.extend(card.map(Step::Card));
         }
         let sender = self.roster.at(stored.from.as_str());
@@ -211,13 +220,13 @@ impl Bench {
                 stored,
                 seen.height,
                 authenticity,
-                self.now_ms,
+                self.now,
             );
             arrival.standing = self.standings.of_sender(
                 &recipient,
                 (authenticity, &stored.from),
                 None,
-                self.now_ms,
+                self.now.latest,
             );
             steps.push(Step::Arrival(arrival));
         }
@@ -256,7 +265,7 @@ pub(super) async fn rejudge(
         },
         chain: chain.clone(),
         known: HashSet::new(),
-        now_ms: shared.clock.now_ms(),
+        now: now(shared),
     };
     let judge = move || {
         dead.into_iter()

@@ -66,6 +66,7 @@ pub struct Metrics {
     awake: Gauge,
     open: Gauge,
     block_height: Gauge,
+    clock_ahead: Gauge,
     directory_left: Gauge,
     source_up_gauge: Gauge,
     breaker_gauge: Gauge,
@@ -210,6 +211,10 @@ impl Metrics {
         );
         let directory = gauge("directory_agents", "agents that the directory knows");
         let block_height = gauge("block_height", "the last block that was read");
+        let clock_ahead = gauge(
+            "clock_ahead_seconds",
+            "how far the local clock is ahead of what blocks confirm",
+        );
         let directory_left = gauge(
             "directory_blocks_left",
             "old blocks that are still to be read for the directory",
@@ -251,6 +256,7 @@ impl Metrics {
             awake,
             open,
             block_height,
+            clock_ahead,
             directory_left,
             source_up_gauge,
             breaker_gauge,
@@ -436,6 +442,11 @@ impl Metrics {
         let height = i64::try_from(height).unwrap_or(i64::MAX);
         self.block_height.set(height);
         self.height.store(height, Ordering::Relaxed);
+    }
+
+    pub(crate) fn clock_ahead(&self, ahead_ms: u64) {
+        let seconds = i64::try_from(ahead_ms / 1000).unwrap_or(i64::MAX);
+        self.clock_ahead.set(seconds);
     }
 
     pub(crate) fn directory_left(&self, blocks: u64) {

@@ -155,6 +155,26 @@ mod tests {
     }
 
     #[test]
+    fn a_time_that_goes_back_closes_a_bucket_no_longer_than_the_rates_time() {
+        let rates = Rates::default();
+        let rate = rate(60, 60);
+        let now = 1_795_000_000_000;
+        for back in [60 * 60 * 1000, 40 * 24 * 60 * 60 * 1000] {
+            assert_eq!(rates.take(AgentId(1), Some("a"), rate, now), Ok(()));
+            let earlier = now - back;
+            let until = rates
+                .take(AgentId(1), Some("a"), rate, earlier)
+                .unwrap_err();
+            assert!(until <= earlier + 60_000);
+            assert_eq!(rates.take(AgentId(1), Some("a"), rate, until), Ok(()));
+            let full = earlier + 60_000 + 2_000;
+            for _ in 0..60 {
+                assert_eq!(rates.take(AgentId(1), Some("a"), rate, full), Ok(()));
+            }
+        }
+    }
+
+    #[test]
     fn full_buckets_are_forgotten() {
         let rates = Rates::default();
         let now = 1_795_000_000_000;

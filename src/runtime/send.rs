@@ -144,7 +144,7 @@ pub async fn send(
         Some(key) => key,
         None => PublicKeys::of(agent, &links.keys).await?.0,
     };
-    let now_ms = shared.clock.now_ms();
+    let now_ms = shared.clock.local_ms();
     let recipient_key = request
         .recipient_key
         .or_else(|| shared.directory.enc_key_of(&request.to, now_ms));
@@ -177,7 +177,7 @@ pub async fn send(
         agent,
         draft,
         prepared,
-        at: now_ms,
+        at: shared.clock.now_ms(),
     };
     let receipt = shared.store.commit(commit).await;
     let span = tracing::info_span!("outgoing", agent.name = hosted.config.name);

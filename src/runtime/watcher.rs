@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use agentry_chain::{Batch, ChainSource, Cursor, Interest, SourceError};
+use agentry_protocol::BlockHeight;
+use agentry_protocol::header::MAX_ID_AHEAD_MS;
 
 use super::Shared;
 use super::roster::Roster;
@@ -37,6 +39,16 @@ const MIN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The longest that a reading over the network may take.
 const MAX_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often the time of the newest block is read while it agrees with the local clock: the clock runs
+/// on from there.
+const TIME_EVERY: Duration = Duration::from_secs(60);
+
+/// The bounds of the pause between two such readings while the local clock is ahead: it doubles.
+const TIME_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+/// How far the local clock may be ahead of a block that was just made, in milliseconds.
+const CLOCK_AHEAD_MS: u64 = 2_000;
 
 /// The actor.
 pub struct ChainWatcher {
@@ -93,6 +105,7 @@ impl Actor for ChainWatcher {
             stored: Instant::now(),
             pause: MIN_PAUSE,
             patience: self.networked.then_some(MIN_PATIENCE),
+            time: TimeReading::default(),
         };
         ctx.spawn(watch.run().into_actor(self).map(|(), _, ctx| ctx.stop()));
     }
@@ -109,6 +122,31 @@ struct Watch {
     pause: Duration,
     /// How long a reading may take; however long it takes, where `None`.
     patience: Option<Duration>,
+    time: TimeReading,
+}
+
+/// The last reading of a block's time.
+#[derive(Debug)]
+struct TimeReading {
+    /// Of which block.
+    of: Option<BlockHeight>,
+    /// When.
+    at: Option<Instant>,
+    /// The pause before the next one.
+    pause: Duration,
+    /// The log was told that the local clock is ahead.
+    told: bool,
+}
+
+impl Default for TimeReading {
+    fn default() -> Self {
+        Self {
+            of: None,
+            at: None,
+            pause: TIME_PAUSE.0,
+            told: false,
+        }
+    }
 }
 
 impl Watch {
@@ -123,6 +161,10 @@ impl Watch {
                     self.pause = MIN_PAUSE;
                     self.shared.metrics.source_up(true);
                     let more = batch.more;
+                    if let Some(head) = &batch.read_through {
+                        // First: what is judged and expires by it comes with the batch.
+                        self.read_time(head.height, more).await;
+                    }
                     if !self.hand_over(batch).await {
                         continue;
                     }
@@ -179,6 +221,46 @@ impl Watch {
             MIN_PATIENCE
         });
         None
+    }
+
+    /// Tells the clock when the newest block that was read was made: often while that confirms less
+    /// than the local clock shows.
+    async fn read_time(&mut self, height: BlockHeight, more: bool) {
+        let clock = &self.shared.clock;
+        let is_ahead = clock.unconfirmed_ms() > CLOCK_AHEAD_MS;
+        let pause = if is_ahead {
+            self.time.pause
+        } else {
+            TIME_EVERY
+        };
+        let is_early = self.time.at.is_some_and(|at| at.elapsed() < pause);
+        if is_early || self.time.of == Some(height) {
+            return;
+        }
+        self.time.of = Some(height);
+        self.time.at = Some(Instant::now());
+        match tokio::time::timeout(MIN_PATIENCE, self.source.time(height)).await {
+            Ok(Ok(Some(made_at))) => clock.block_made_at(made_at),
+            Ok(Ok(None)) => tracing::debug!(block.height = height.0, "a block tells no time"),
+            Ok(Err(error)) => tracing::debug!(%error, "reading the time of a block"),
+            Err(_) => tracing::debug!("reading the time of a block: no answer in time"),
+        }
+        let ahead = clock.unconfirmed_ms();
+        self.shared.metrics.clock_ahead(ahead);
+        self.time.pause = if ahead > CLOCK_AHEAD_MS {
+            (self.time.pause * 2).min(TIME_PAUSE.1)
+        } else {
+            TIME_PAUSE.0
+        };
+        if ahead > MAX_ID_AHEAD_MS && !more && !self.time.told {
+            self.time.told = true;
+            tracing::warn!(
+                ahead.ms = ahead,
+                "the local clock is ahead of the chain's blocks: nothing is pruned, and nothing expires, that blocks do not confirm"
+            );
+        } else if ahead <= CLOCK_AHEAD_MS && std::mem::take(&mut self.time.told) {
+            tracing::info!("the local clock agrees with the chain's blocks again");
+        }
     }
 
     /// Gives a reading to the router and waits until it is stored. Returns whether it is; if not,

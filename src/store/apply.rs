@@ -23,6 +23,9 @@ use super::{StoreError, meta};
 /// Carries out a commit. On an error the caller undoes what was begun.
 pub(super) fn apply(db: &Connection, commit: &Commit) -> Result<Receipt, StoreError> {
     let mut receipt = Receipt::default();
+    if let Some(at) = commit.runtime_time() {
+        note_time(db, at)?;
+    }
     match commit {
         Commit::Identify { chain_id, genesis } => {
             set_meta(db, meta::CHAIN_ID, chain_id.as_str())?;
@@ -199,6 +202,20 @@ pub(super) fn apply(db: &Connection, commit: &Commit) -> Result<Receipt, StoreEr
         Commit::Forget { before, at } => operate::forget(db, *before, *at, &mut receipt)?,
     }
     Ok(receipt)
+}
+
+/// By how much the noted time may be behind, in milliseconds: it is written once in that time.
+const NOTE_EVERY_MS: i64 = 1000;
+
+/// Notes how far the runtime's own time has come, together with what waits by that time.
+fn note_time(db: &Connection, at: u64) -> Result<(), StoreError> {
+    db.prepare_cached(
+        "INSERT INTO meta (key, value) VALUES (?1, ?2)
+         ON CONFLICT (key) DO UPDATE SET value = excluded.value
+         WHERE CAST(value AS INTEGER) + ?3 <= CAST(excluded.value AS INTEGER)",
+    )?
+    .execute(params![meta::TIME, time(at).to_string(), NOTE_EVERY_MS])?;
+    Ok(())
 }
 
 fn set_meta(db: &Connection, key: &str, value: &str) -> Result<(), StoreError> {

@@ -255,13 +255,55 @@ pub enum Commit {
     },
     /// An operator lets posting go on.
     Resume,
-    /// What was settled before this time is forgotten.
+    /// What was settled before `before` is pruned, and so are ids that are refused at `at`. Neither
+    /// time may be one that is not certainly over: what is pruned is not known when it comes again.
     Forget {
         /// Milliseconds since the epoch.
         before: u64,
         /// When.
         at: u64,
     },
+}
+
+impl Commit {
+    /// When it happened by the runtime's own time, of what happens while a runtime works.
+    pub(super) const fn runtime_time(&self) -> Option<u64> {
+        match self {
+            Self::Observe(Observation { at, .. })
+            | Self::Survey(Survey { at, .. })
+            | Self::Outcome(Outcome { at, .. })
+            | Self::Failure { at, .. }
+            | Self::Expire { at, .. }
+            | Self::Overwait { at, .. }
+            | Self::Acknowledge { at, .. }
+            | Self::Resend { at, .. }
+            | Self::Unacknowledged { at, .. }
+            | Self::TaskBegin { at, .. }
+            | Self::TaskProgress { at, .. }
+            | Self::TaskEnd { at, .. }
+            | Self::Send { at, .. }
+            | Self::Prepare { at, .. }
+            | Self::Post { at, .. } => Some(*at),
+            // An operator's, who may have no runtime; what is over by the time that blocks confirm;
+            // and what says no time.
+            Self::Retry { .. }
+            | Self::Rejudge { .. }
+            | Self::Drop { .. }
+            | Self::Lapse { .. }
+            | Self::Forget { .. }
+            | Self::Identify { .. }
+            | Self::Host { .. }
+            | Self::TaskRetry { .. }
+            | Self::TaskInterrupt { .. }
+            | Self::Register { .. }
+            | Self::Unregister { .. }
+            | Self::Hold { .. }
+            | Self::Release { .. }
+            | Self::Renounce { .. }
+            | Self::Halt { .. }
+            | Self::Resume => None,
+        }
+    }
 }
 
 /// A wallet that is hosted from now on.
@@ -378,16 +420,35 @@ pub struct Arrival {
     pub refused: Option<String>,
 }
 
+/// What time it may be, in milliseconds since the epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// It is certainly not before.
+    pub earliest: u64,
+    /// It is certainly not after.
+    pub latest: u64,
+}
+
+impl From<u64> for Now {
+    fn from(now_ms: u64) -> Self {
+        Self {
+            earliest: now_ms,
+            latest: now_ms,
+        }
+    }
+}
+
 impl Arrival {
-    /// An arrival of a transaction at the time `now_ms`.
+    /// An arrival of a transaction at the time `now`.
     pub fn new(
         agent: AgentId,
         hash: TransactionHash,
         stored: &StoredTransaction,
         height: BlockHeight,
         authenticity: Authenticity,
-        now_ms: u64,
+        now: impl Into<Now>,
     ) -> Self {
+        let now = now.into();
         let envelope = Envelope::read(&stored.payload);
         let digest = stored.digest();
         let header = envelope.header();
@@ -396,7 +457,7 @@ impl Arrival {
         let refused = header
             .and_then(|header| header.id)
             .filter(|_| proven)
-            .and_then(|id| id.check(now_ms).err());
+            .and_then(|id| id.check_between(now.earliest, now.latest).err());
         Self {
             agent,
             hash,

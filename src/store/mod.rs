@@ -32,6 +32,9 @@ mod schema;
 mod target;
 mod writer;
 
+#[cfg(test)]
+use apply::apply as apply_to;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -37,7 +37,8 @@ pub use cards::{
     AnnouncedCard, Renewal, Surveyed, announcement, card, cards, cards_named, renewal, surveyed,
 };
 pub use dead::dead_letters;
-pub use due::{Due, Turn, agent_of, due, message_at};
+pub(super) use due::overwaiting;
+pub use due::{Due, Turn, agent_of, due, message_at, overwaited};
 pub use origin::origin_of;
 pub use spending::{Spending, has_lapsed, held, holding, spenders, spending, spent};
 pub use standing::{COUNTED_AT_MOST, standing};
@@ -76,6 +77,19 @@ pub fn identity(db: &Connection) -> rusqlite::Result<Identity> {
     })
 }
 
+/// How far the runtime's own time had come when something was stored last, in milliseconds since the
+/// epoch.
+///
+/// # Errors
+/// What SQLite says.
+pub fn noted_time(db: &Connection) -> rusqlite::Result<Option<u64>> {
+    let noted: Option<String> = db
+        .prepare_cached("SELECT value FROM meta WHERE key = ?1")?
+        .query_row(params![meta::TIME], |row| row.get(0))
+        .optional()?;
+    Ok(noted.and_then(|noted| noted.parse().ok()))
+}
+
 /// All wallets that were ever hosted.
 pub fn agents(db: &Connection) -> rusqlite::Result<Vec<AgentRow>> {
     db.prepare("SELECT id, address, name, last_nonce FROM agent ORDER BY id")?
@@ -102,6 +116,38 @@ pub fn agents_with_waiting(db: &Connection) -> rusqlite::Result<Vec<AgentId>> {
     )?
     .query_map([], |row| row.get(0).map(AgentId))?
     .collect()
+}
+
+/// The agents for which messages wait, or something else is due at `now`. A few seeks for each of
+/// those for which anything waits, however much it is and however many others there are.
+///
+/// # Errors
+/// What SQLite says.
+pub fn agents_due(db: &Connection, now: u64) -> rusqlite::Result<Vec<AgentId>> {
+    let mut agents = Vec::new();
+    for (from, has_time) in [
+        // How the times of messages and the rates of senders go together, a pull finds out.
+        ("inbox WHERE state = 'waiting'", false),
+        ("event WHERE state = 'waiting'", true),
+        ("receipt WHERE due_at IS NOT NULL", true),
+    ] {
+        let mut next = db.prepare_cached(&format!(
+            "SELECT agent FROM {from} AND agent > ?1 ORDER BY agent LIMIT 1"
+        ))?;
+        let mut due = db.prepare_cached(&format!(
+            "SELECT 1 FROM {from} AND agent = ?1 AND due_at <= ?2 LIMIT 1"
+        ))?;
+        let mut last = i64::MIN;
+        while let Some(agent) = next.query_row([last], |row| row.get(0)).optional()? {
+            last = agent;
+            if !has_time || due.exists(params![agent, integer(now)])? {
+                agents.push(AgentId(agent));
+            }
+        }
+    }
+    agents.sort_unstable();
+    agents.dedup();
+    Ok(agents)
 }
 
 /// The agents for which messages of these heights wait.

@@ -13,6 +13,7 @@ mod isolation;
 mod kinds;
 mod reload;
 mod tasks;
+mod time;
 mod worker;
 
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use agentry::config::{Config, Overlay, Source};
+use agentry::runtime::clock::Clock;
 use agentry::store::list::{self, Filter, InboxItem, OutboxItem};
 use agentry::store::open_for_reading;
 use agentry::{Host, HostOptions};
@@ -52,6 +54,8 @@ pub(crate) struct Stage {
     pub(crate) host: Option<Host>,
     pub(crate) node: NodeClient,
     pub(crate) store: PathBuf,
+    /// The clock of the runtime, from its start on.
+    pub(crate) clock: Clock,
     text: String,
     dir: tempfile::TempDir,
 }
@@ -102,6 +106,7 @@ impl Stage {
             host: None,
             node,
             store,
+            clock: Clock::default(),
             text,
             dir,
         };
@@ -111,6 +116,13 @@ impl Stage {
 
     /// Starts the runtime (again).
     pub(crate) fn start(&mut self) {
+        self.start_off(0);
+    }
+
+    /// Starts it while the local clock is off by so much.
+    pub(crate) fn start_off(&mut self, by_ms: i64) {
+        self.clock = Clock::default();
+        self.clock.shift(by_ms);
         let registry: Registry = kinds::registry();
         let source = Source::Text {
             path: self.dir.path().join("agents.toml"),
@@ -122,7 +134,11 @@ impl Stage {
         };
         let config = Config::load(&source, &overlay, &registry).unwrap();
         let (_keep, cancel) = watch::channel(false);
-        self.host = Some(Host::start(config, HostOptions::default(), cancel).unwrap());
+        let options = HostOptions {
+            clock: self.clock.clone(),
+            ..HostOptions::default()
+        };
+        self.host = Some(Host::start(config, options, cancel).unwrap());
     }
 
     /// Has the next start host another wallet in place of the first.

@@ -212,3 +212,35 @@ async fn what_version_2_has_spent_and_begun_is_charged_to_whom_it_knew() {
     let stranger = Cause::of(Standing::Stranger, &address(9));
     assert_eq!(causes, [Cause::Own, stranger, Cause::Unverified]);
 }
+
+#[test]
+fn a_store_of_version_4_is_brought_up_to_date() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("agentry.db");
+    let db = rusqlite::Connection::open(&path).unwrap();
+    for step in [
+        include_str!("../../src/store/schema/v1.sql"),
+        include_str!("../../src/store/schema/v2.sql"),
+        include_str!("../../src/store/schema/v3.sql"),
+        include_str!("../../src/store/schema/v4.sql"),
+    ] {
+        db.execute_batch(step).unwrap();
+    }
+    db.execute_batch("PRAGMA user_version = 4; PRAGMA application_id = 0x61677472;")
+        .unwrap();
+    drop(db);
+    assert!(matches!(
+        open_for_reading(&path),
+        Err(StoreError::Older { found: 4, .. })
+    ));
+    drop(Store::open(&path).unwrap());
+    let db = open_for_reading(&path).unwrap();
+    let indices: i64 = db
+        .query_row(
+            "SELECT count(*) FROM sqlite_schema WHERE name = 'inbox_unverified'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(indices, 1);
+}

@@ -5,7 +5,7 @@ use agentry::store::list::{self, Filter};
 use agentry::store::read::{self, Due, Turn};
 use agentry::store::rows::EventRef;
 use agentry::store::{AgentId, Commit, InboxId, OutboxId, Store};
-use agentry_protocol::BlockHeight;
+use agentry_protocol::{Address, BlockHeight};
 
 use super::{arrival, draft, observe, outcome, prepared, store};
 
@@ -13,10 +13,8 @@ const NOW: u64 = 10_000;
 
 /// What is due; of the proven senders, `after` had the last turn.
 async fn due(store: &Store, agent: AgentId, after: Option<&str>, limit: usize) -> Due {
-    let mut turn = Turn {
-        verified: after.unwrap_or_default().to_owned(),
-        ..Turn::default()
-    };
+    let mut turn = Turn::default();
+    after.unwrap_or_default().clone_into(&mut turn.verified);
     store
         .read(move |db| read::due(db, agent, NOW, BlockHeight(100), &mut turn, limit))
         .await
@@ -50,8 +48,16 @@ async fn a_message_seen_twice_is_one_message() {
         .await
         .unwrap();
     assert_eq!((receipt.arrived, receipt.repeated), (0, 1));
-    assert!(receipt.due.is_empty());
+    assert_eq!(receipt.due, agents, "it still waits, perhaps forgotten");
     assert_eq!(due(&store, agents[0], None, 8).await.messages.len(), 1);
+    let outcome = Commit::Outcome(outcome(InboxId(1), 0, 9, "pong"));
+    store.commit(outcome).await.unwrap();
+    let again = arrival(agents[0], 1, 9, "ping", 5);
+    let receipt = store
+        .commit(observe(vec![Step::Arrival(again)]))
+        .await
+        .unwrap();
+    assert!(receipt.due.is_empty(), "it is handled");
 }
 
 #[tokio::test]
@@ -374,4 +380,178 @@ async fn forged_messages_are_kept_apart() {
         .unwrap();
     assert_eq!(receipt.due, agents);
     assert_eq!(store.read(read::counts).await.unwrap().forged, 1);
+}
+
+/// Has a message of each of these senders fail, so that it is due again at `again`.
+async fn failing(store: &Store, agent: AgentId, senders: std::ops::Range<u8>, again: u64) {
+    let steps = senders
+        .clone()
+        .map(|sender| Step::Arrival(arrival(agent, 1, sender, "it fails", 5)))
+        .collect();
+    store.commit(observe(steps)).await.unwrap();
+    for row in 1..=i64::from(senders.end - senders.start) {
+        let failure = Commit::Failure {
+            event: EventRef::Inbox(InboxId(row)),
+            attempts: 0,
+            reason: "later".to_owned(),
+            retry_at: Some(again),
+            watchers: Vec::new(),
+            at: NOW,
+        };
+        assert!(!store.commit(failure).await.unwrap().stale);
+    }
+}
+
+#[tokio::test]
+async fn who_has_nothing_due_takes_no_place_from_others() {
+    let (_dir, store, agents) = store(1).await;
+    failing(&store, agents[0], 10..40, NOW + 5).await;
+    for sender in 40..43 {
+        let seen = arrival(agents[0], 1, sender, "in time", 5);
+        store
+            .commit(observe(vec![Step::Arrival(seen)]))
+            .await
+            .unwrap();
+    }
+    let found = due(&store, agents[0], None, 8).await;
+    assert_eq!(found.messages.len(), 3, "also behind 30 who have to wait");
+    assert!(!found.is_cut);
+}
+
+#[tokio::test]
+async fn many_who_have_nothing_due_are_looked_at_in_several_pulls() {
+    let (_dir, store, agents) = store(1).await;
+    let agent = agents[0];
+    // 300 senders who have to wait: more than one pull looks at.
+    let steps = (0..300)
+        .map(|sender| {
+            let mut seen = arrival(agent, 1, 9, &format!("message {sender}"), 5);
+            seen.sender = Address::from_chain(&format!("sender-{sender}")).unwrap();
+            Step::Arrival(seen)
+        })
+        .collect();
+    store.commit(observe(steps)).await.unwrap();
+    for row in 1..=300 {
+        let failure = Commit::Failure {
+            event: EventRef::Inbox(InboxId(row)),
+            attempts: 0,
+            reason: "later".to_owned(),
+            retry_at: Some(NOW + 1_000 - u64::try_from(row).unwrap()),
+            watchers: Vec::new(),
+            at: NOW,
+        };
+        store.commit(failure).await.unwrap();
+    }
+    let mut turn = Turn::default();
+    let (mut pulls, mut next_at) = (0, None);
+    loop {
+        let mut at = turn.clone();
+        let (found, at) = store
+            .read(move |db| {
+                let due = read::due(db, agent, NOW, BlockHeight(100), &mut at, 8)?;
+                Ok((due, at))
+            })
+            .await
+            .unwrap();
+        turn = at;
+        assert!(found.is_empty());
+        pulls += 1;
+        next_at = found.next_at.into_iter().chain(next_at).min();
+        if !found.is_cut {
+            break;
+        }
+    }
+    assert_eq!(pulls, 2, "all were looked at once");
+    assert_eq!(next_at, Some(NOW + 700), "of all of them the first");
+}
+
+#[tokio::test]
+async fn what_has_expired_by_the_local_clock_alone_is_left_and_holds_nobody_up() {
+    let (_dir, store, agents) = store(1).await;
+    let agent = agents[0];
+    let with_exp = |text: &str, exp| {
+        let mut seen = arrival(agent, 1, 9, text, 5);
+        seen.expires_at = exp;
+        Step::Arrival(seen)
+    };
+    let steps = vec![
+        with_exp("over", Some(NOW - 101)),
+        with_exp("over by the local clock", Some(NOW - 50)),
+        with_exp("in time", Some(NOW + 1)),
+        with_exp("without", None),
+    ];
+    store.commit(observe(steps)).await.unwrap();
+    let found = store
+        .read(move |db| {
+            let mut turn = Turn::default();
+            turn.doubted = NOW - 100..NOW;
+            read::due(db, agent, NOW, BlockHeight(100), &mut turn, 8)
+        })
+        .await
+        .unwrap();
+    let ids: Vec<i64> = found.messages.iter().map(|message| message.id.0).collect();
+    assert_eq!(ids, [1, 3, 4]);
+    assert_eq!(found.next_at, Some(NOW + 51), "then it is certain");
+}
+
+#[tokio::test]
+async fn whoever_has_something_due_is_found() {
+    let (_dir, store, agents) = store(3).await;
+    let found = |store: Store, now| async move {
+        store
+            .read(move |db| read::agents_due(db, now))
+            .await
+            .unwrap()
+    };
+    assert!(found(store.clone(), NOW).await.is_empty());
+    let register = Commit::Register {
+        agent: agents[2],
+        card: serde_json::json!({}),
+        due_at: NOW,
+    };
+    store.commit(register).await.unwrap();
+    assert!(found(store.clone(), NOW - 1).await.is_empty());
+    assert_eq!(found(store.clone(), NOW).await, [agents[2]]);
+    let seen = arrival(agents[1], 2, 9, "ping", 5);
+    store
+        .commit(observe(vec![Step::Arrival(seen)]))
+        .await
+        .unwrap();
+    assert_eq!(found(store.clone(), NOW).await, [agents[1], agents[2]]);
+    let outcome = Commit::Outcome(outcome(InboxId(1), 0, 9, "pong"));
+    store.commit(outcome).await.unwrap();
+    assert_eq!(found(store, NOW).await, [agents[2]]);
+}
+
+#[tokio::test]
+async fn the_store_notes_how_far_the_runtimes_time_has_come() {
+    let (_dir, store, agents) = store(1).await;
+    let noted = || store.read(read::noted_time);
+    assert_eq!(noted().await.unwrap(), None);
+    let send = |at| Commit::Send {
+        agent: agents[0],
+        draft: draft(&format!("control/{at}"), 9, "pong"),
+        prepared: None,
+        at,
+    };
+    for (at, wanted) in [(5_000, 5_000), (5_500, 5_000), (6_000, 6_000), (100, 6_000)] {
+        store.commit(send(at)).await.unwrap();
+        assert_eq!(noted().await.unwrap(), Some(wanted), "{at}");
+    }
+    // What an operator does by another clock, and what blocks confirm, is not the runtime's.
+    let later = 1_000_000;
+    for commit in [
+        Commit::Lapse { at: later },
+        Commit::Forget {
+            before: 0,
+            at: later,
+        },
+        Commit::Retry {
+            target: QueueTarget::All,
+            at: later,
+        },
+    ] {
+        store.commit(commit).await.unwrap();
+        assert_eq!(noted().await.unwrap(), Some(6_000));
+    }
 }

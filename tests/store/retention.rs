@@ -1,6 +1,7 @@
 //! What is forgotten, and what is remembered for as long as it can come again.
 
-use agentry::store::commit::{Arrival, Observation, Step};
+use agentry::store::commit::{Arrival, Now, Observation, Step};
+use agentry::store::list::{self, Filter};
 use agentry::store::{AgentId, Commit, InboxId, Store};
 use agentry_protocol::header::{MAX_ID_AGE_MS, MAX_ID_AHEAD_MS};
 use agentry_protocol::{
@@ -78,4 +79,65 @@ async fn an_id_is_remembered_for_as_long_as_it_counts() {
     // Once no message with that id would be taken any more, it is forgotten.
     let late = NOW + MAX_ID_AGE_MS + MAX_ID_AHEAD_MS + 1;
     assert_eq!(store.commit(forget(late)).await.unwrap().changed, 1);
+    // And stays refused, should a clock say again that it is not as old.
+    let again = with_id(agents[0], id, "once");
+    assert_eq!(again.refused, None);
+    let receipt = store.commit(seen(again, NOW)).await.unwrap();
+    assert!(receipt.due.is_empty(), "nobody acts on it");
+    let items = store
+        .read(|db| {
+            let filter = Filter {
+                limit: 10,
+                ..Filter::default()
+            };
+            list::inbox(db, &filter)
+        })
+        .await
+        .unwrap();
+    assert_eq!(items.len(), 1);
+    assert_eq!(items[0].state, "dead");
+    let reason = items[0].reason.clone().unwrap();
+    assert!(reason.contains("pruned"), "{reason}");
+    // One that was made since is taken.
+    let fresh = MessageId::new(late - MAX_ID_AGE_MS, [8; 10]);
+    let mut fresh = with_id(agents[0], fresh, "another");
+    fresh.refused = None;
+    let receipt = store.commit(seen(fresh, late)).await.unwrap();
+    assert_eq!(receipt.due, agents);
+}
+
+#[tokio::test]
+async fn an_id_is_remembered_by_its_own_time_whatever_the_clock_showed_when_it_came() {
+    let (_dir, store, agents) = store(1).await;
+    let id = MessageId::new(NOW, [7; 10]);
+    let first = with_id(agents[0], id, "once");
+    // It came while the local clock was 20 days behind.
+    let behind = NOW - 20 * 24 * 60 * 60 * 1000;
+    store.commit(seen(first, behind)).await.unwrap();
+    handle(&store, 1).await;
+    let at = NOW + MAX_ID_AGE_MS;
+    let forget = Commit::Forget { before: at, at };
+    assert_eq!(store.commit(forget).await.unwrap().changed, 0);
+}
+
+#[test]
+fn a_wrong_clock_has_no_id_refused() {
+    let agent = AgentId(1);
+    let id = MessageId::new(NOW, [7; 10]);
+    let arrival = with_id(agent, id, "once");
+    let stored = agentry_protocol::StoredTransaction::parse(
+        arrival.stored.as_bytes(),
+        agentry_protocol::Limits::default(),
+    )
+    .unwrap();
+    let refused = |earliest, latest| {
+        let now = Now { earliest, latest };
+        let (hash, height) = (arrival.hash, arrival.height);
+        Arrival::new(agent, hash, &stored, height, Authenticity::Verified, now).refused
+    };
+    let day = 24 * 60 * 60 * 1000;
+    assert_eq!(refused(NOW, NOW + 40 * day), None, "40 days ahead");
+    assert_eq!(refused(NOW - 40 * day, NOW), None, "40 days behind");
+    assert!(refused(NOW + 31 * day, NOW + 40 * day).is_some());
+    assert!(refused(NOW - 40 * day, NOW - day).is_some());
 }

@@ -140,7 +140,7 @@ impl Work {
         due: &DueEvent,
         span: &tracing::Span,
     ) -> Result<(), StoreError> {
-        let now = self.shared.clock.now_ms();
+        let (now, local) = (self.shared.clock.now_ms(), self.shared.clock.local_ms());
         let Ok(registration) = Registration::read(&due.data) else {
             return self.forget(due).await;
         };
@@ -152,7 +152,7 @@ impl Work {
                 return self.fail(hosted, subject, "", Vec::new(), &error).await;
             }
         };
-        let announce = KnownCommand::Announce(registration.announce(now, enc_key));
+        let announce = KnownCommand::Announce(registration.announce(local, enc_key));
         // The row comes again and again: the attempts tell its announcements apart.
         let origin = format!("event/{}/{}", due.id, due.attempts);
         let draft = compose::compose(
@@ -169,7 +169,7 @@ impl Work {
                 answers: None,
                 recipient_key: None,
                 chain_id: &self.links.chain_id,
-                now_ms: now,
+                now_ms: local,
                 plain: false,
             },
         );
@@ -197,7 +197,9 @@ impl Work {
     /// Sends a message again that was not acknowledged in time, or gives up.
     pub(super) async fn handle_overdue(&mut self, overdue: Overdue) -> Result<(), StoreError> {
         let now = self.shared.clock.now_ms();
-        let lapsed = overdue.draft.expires_at.is_some_and(|at| at < now);
+        // One that is over by the local clock alone is queued, and waits there until that is certain.
+        let confirmed = self.shared.clock.confirmed_ms();
+        let lapsed = overdue.draft.expires_at.is_some_and(|at| at < confirmed);
         if overdue.resends_left == 0 || lapsed {
             tracing::warn!(outbox.row = %overdue.outbox, "a message was not acknowledged in time");
             let unacknowledged = Commit::Unacknowledged {

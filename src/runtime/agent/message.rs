@@ -41,12 +41,16 @@ impl Work {
         let shared = self.shared.clone();
         let conduct = Conduct::new(&shared, hosted);
         let plain = self.plain(hosted, due);
-        if plain
-            .header
-            .as_ref()
-            .is_some_and(|header| header.is_expired(self.shared.clock.now_ms()))
-        {
+        let is_over = |now| {
+            let header = plain.header.as_ref();
+            header.is_some_and(|header| header.is_expired(now))
+        };
+        if is_over(self.shared.clock.confirmed_ms()) {
             return self.expire(&conduct, due, plain).await;
+        }
+        // Over by the local clock alone: not acted on, and not given up. The next pull leaves it.
+        if is_over(self.shared.clock.local_ms()) {
+            return Ok(());
         }
         let message = match self.read(due, plain).await? {
             Read::Whole(message) => Arc::new(*message),
@@ -148,8 +152,18 @@ impl Work {
         self.paused.insert(lane, until);
         let max_wait = hosted.config.max_wait;
         let before = now.saturating_sub(u64::try_from(max_wait.as_millis()).unwrap_or(u64::MAX));
+        let (agent, of_sender) = (self.id, sender.map(ToOwned::to_owned));
+        // A seek: what waits in time costs nothing, however much it is.
+        let overwaited = self
+            .shared
+            .store
+            .read(move |db| read::overwaited(db, agent, of_sender.as_deref(), before))
+            .await?;
+        if !overwaited {
+            return Ok(false);
+        }
         let overwait = Commit::Overwait {
-            agent: self.id,
+            agent,
             sender: proven.then(|| due.stored.from.clone()),
             before,
             reason: format!(

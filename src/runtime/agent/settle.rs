@@ -208,7 +208,7 @@ impl Work {
                 keys.0
             }
         };
-        let now_ms = self.shared.clock.now_ms();
+        let now_ms = self.shared.clock.local_ms();
         let composed = compose::compose(
             outgoing,
             Author {
@@ -221,10 +221,7 @@ impl Work {
                 origin,
                 to,
                 answers,
-                recipient_key: self
-                    .shared
-                    .directory
-                    .enc_key_of(to, self.shared.clock.now_ms()),
+                recipient_key: self.shared.directory.enc_key_of(to, now_ms),
                 chain_id: &self.links.chain_id,
                 now_ms,
                 plain: false,

@@ -323,7 +323,7 @@ impl Run {
         if events.is_empty() {
             return Ok(Vec::new());
         }
-        let (chain, now_ms) = (self.chain.clone(), self.shared.clock.now_ms());
+        let (chain, now_ms) = (self.chain.clone(), self.shared.clock.latest_ms());
         self.shared
             .workers
             .spawn_blocking(move || {

@@ -13,7 +13,8 @@ use crate::store::commit::CardSeen;
 /// ANNOUNCE or WITHDRAW from an address to itself, verified under the key in its header, which
 /// makes that address.
 ///
-/// `now_ms` is the reader's clock, also when the block is old. A card that expires more than 30
+/// `now_ms` is the reader's clock, also when the block is old; the latest time that it may be, where
+/// the reader is not sure: a card that is passed over never comes again. A card that expires more than 30
 /// days from then is as if it had never been announced; so is one that expires that long after the
 /// time in its message's id, so that who reads it a month later refuses it, too. One that has
 /// expired is kept: as the latest it takes back the ones before it.

@@ -120,6 +120,23 @@ pub(super) async fn begin(
     }
 }
 
+/// How long it may take to read the time of the newest block.
+const TIME_PATIENCE: Duration = Duration::from_secs(5);
+
+/// When the newest block was made, as it says.
+pub(super) async fn newest_time(source: &mut dyn ChainSource) -> Result<Option<u64>, String> {
+    let read = async {
+        match source.head().await? {
+            Some(head) => source.time(head.height).await,
+            None => Ok(None),
+        }
+    };
+    match tokio::time::timeout(TIME_PATIENCE, read).await {
+        Ok(time) => time.map_err(|error: SourceError| error.to_string()),
+        Err(_) => Err("the node does not answer".to_owned()),
+    }
+}
+
 fn wait_told(failures: &mut u32, node: &str, reason: &str) {
     if (*failures).is_multiple_of(TELL_EVERY) {
         tracing::warn!(node, reason, "waiting for the node");

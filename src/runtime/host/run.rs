@@ -8,7 +8,9 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
+use agentry_chain::ChainSource;
 use agentry_devnet::{Devnet, DevnetConfig, Faults};
+use agentry_protocol::header::MAX_ID_AHEAD_MS;
 use agentry_protocol::{Address, BlockHeight};
 use tokio::sync::watch;
 
@@ -213,7 +215,8 @@ async fn host(
     }));
 
     let in_hand = InHand::default();
-    let clock = Clock::default();
+    let clock = options.clock.clone();
+    set_clock(&clock, &store, source.as_mut()).await?;
     let directory = Directory::load(&store, config.contacts.clone()).await?;
     metrics.directory(directory.len());
     let world = Arc::new(Surroundings::new(
@@ -400,6 +403,29 @@ async fn host(
     Ok(())
 }
 
+/// Has the clock go on where the last runtime of this store left it, as far as blocks confirm the time
+/// since. Before anything waits or is pruned.
+async fn set_clock(
+    clock: &Clock,
+    store: &Store,
+    source: &mut dyn ChainSource,
+) -> Result<(), StoreError> {
+    let noted = store.read(read::noted_time).await?;
+    let behind = clock.resume(noted.unwrap_or_else(|| clock.local_ms()));
+    if behind > MAX_ID_AHEAD_MS {
+        tracing::warn!(
+            behind.ms = behind,
+            "the local clock is behind the time up to which this store was used; what waits goes on by that time"
+        );
+    }
+    match chain::newest_time(source).await {
+        Ok(Some(made_at)) => clock.block_made_at(made_at),
+        Ok(None) => tracing::warn!("the newest block does not tell its time"),
+        Err(reason) => tracing::warn!(reason, "reading the time of the newest block"),
+    }
+    Ok(())
+}
+
 fn table_port(config: &Config) -> Option<u16> {
     config.devnet.as_ref().map(|table| table.port)
 }
@@ -498,7 +524,8 @@ fn has_chain(dir: &Path) -> bool {
 async fn forget(shared: Shared, retention: Duration) {
     let retention = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
     loop {
-        let at = shared.clock.now_ms();
+        // Not by the local clock alone: what is pruned is acted on once more when it comes again.
+        let at = shared.clock.confirmed_ms();
         let before = at.saturating_sub(retention);
         let forgotten = async {
             let receipt = shared.store.commit(Commit::Forget { before, at }).await?;

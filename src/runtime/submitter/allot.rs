@@ -24,7 +24,7 @@ impl Handler<Allot> for Submitter {
             return Box::pin(actix::fut::ready(queue_all));
         }
         let agent = allot.agent;
-        let now = self.shared.clock.now_ms();
+        let now = self.shared.clock.local_ms();
         let mut transactions = Vec::with_capacity(count);
         // Of each draft, what was paid for it; none, if it has to wait.
         let mut charges: Vec<Option<Charge>> = Vec::with_capacity(count);

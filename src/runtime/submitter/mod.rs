@@ -180,7 +180,7 @@ impl Submitter {
         settings: SubmitterSettings,
         signer: Recipient<Sign>,
     ) -> Result<Self, StoreError> {
-        let now = shared.clock.now_ms();
+        let now = shared.clock.local_ms();
         let since = budget::first_day(now);
         let (identity, agents, open, spending, holding) = shared
             .store

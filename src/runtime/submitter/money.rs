@@ -91,7 +91,7 @@ impl Submitter {
 
     /// Has drafts their turn again that wait for a budget which suffices by now.
     pub(super) fn release(&mut self, ctx: &mut Context<Self>) {
-        let today = day_of(self.shared.clock.now_ms());
+        let today = day_of(self.shared.clock.local_ms());
         let agents: Vec<AgentId> = self
             .holding
             .iter()
@@ -127,7 +127,7 @@ impl Submitter {
 
     /// Has those of these drafts their turn again that can be paid for now.
     fn release_these(&mut self, held: Vec<HeldDraft>, ctx: &mut Context<Self>) {
-        let now = self.shared.clock.now_ms();
+        let now = self.shared.clock.local_ms();
         let mut ids = Vec::new();
         let mut charges = Vec::new();
         // They are paid for when they are signed. Here it is only tried what would be.
@@ -172,7 +172,7 @@ impl Submitter {
     pub(super) fn watch_the_clock(&self, ctx: &mut Context<Self>) {
         let mut looks: u32 = 0;
         ctx.run_interval(TICK, move |submitter, ctx| {
-            let now = submitter.shared.clock.now_ms();
+            let now = submitter.shared.clock.local_ms();
             let today = day_of(now);
             if today != submitter.day {
                 submitter.day = today;
@@ -192,18 +192,19 @@ impl Submitter {
             metrics.agents_out_of_budget(submitter.holding.len());
             looks = looks.wrapping_add(1);
             if looks.is_multiple_of(LAPSE_EVERY) {
-                submitter.lapse(now, ctx);
+                submitter.lapse(ctx);
+                submitter.refill.slow_tick();
             }
             submitter.start_refill(ctx);
         });
     }
 
     /// Gives up queued drafts whose time is over, if there are any.
-    pub(super) fn lapse(&self, now_ms: u64, ctx: &mut Context<Self>) {
-        let store = self.shared.store.clone();
+    pub(super) fn lapse(&self, ctx: &mut Context<Self>) {
+        let (store, at) = (self.shared.store.clone(), self.shared.clock.confirmed_ms());
         let run = async move {
-            if store.read(move |db| read::has_lapsed(db, now_ms)).await? {
-                store.commit(Commit::Lapse { at: now_ms }).await.map(Some)
+            if store.read(move |db| read::has_lapsed(db, at)).await? {
+                store.commit(Commit::Lapse { at }).await.map(Some)
             } else {
                 Ok(None)
             }

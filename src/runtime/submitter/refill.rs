@@ -40,6 +40,8 @@ pub(super) struct Refill {
     release_later: bool,
     /// Some of them have their turn in this going through; there may be more.
     more: bool,
+    /// Some were passed over that have expired by the local clock alone, which may be set right.
+    doubted: bool,
 }
 
 impl Default for Refill {
@@ -52,6 +54,7 @@ impl Default for Refill {
             release: true,
             release_later: false,
             more: false,
+            doubted: false,
         }
     }
 }
@@ -76,6 +79,13 @@ impl Refill {
     /// Some time has passed.
     pub(super) fn tick(&mut self) {
         self.release |= std::mem::take(&mut self.release_later);
+    }
+
+    /// More time has passed.
+    pub(super) fn slow_tick(&mut self) {
+        if std::mem::take(&mut self.doubted) {
+            self.note();
+        }
     }
 
     /// Whether drafts may wait that go first.
@@ -133,8 +143,8 @@ impl Submitter {
             return;
         }
         self.refill.running = true;
-        let now_ms = self.shared.clock.now_ms();
-        let missing = self.ledger.missing(now_ms);
+        let missing = self.ledger.missing(self.shared.clock.local_ms());
+        let confirmed = self.shared.clock.confirmed_ms();
         if release && missing.is_none() {
             self.refill.release = false;
             return self.release(ctx);
@@ -155,7 +165,7 @@ impl Submitter {
                     let spending = missing.map(|since| read::spending(db, since));
                     Ok(Page {
                         drafts: read::queued(db, after, one_each, &passed_over, PAGE)?,
-                        lapsed: read::has_lapsed(db, now_ms)?,
+                        lapsed: read::has_lapsed(db, confirmed)?,
                         spending: missing.zip(spending.transpose()?),
                     })
                 })
@@ -172,12 +182,12 @@ impl Submitter {
     }
 
     fn page(&mut self, page: Page, ctx: &mut Context<Self>) {
-        let now = self.shared.clock.now_ms();
+        let now = self.shared.clock.local_ms();
         if let Some((since, spending)) = page.spending {
             self.ledger.extend(since, spending);
         }
         if page.lapsed {
-            self.lapse(now, ctx);
+            self.lapse(ctx);
         }
         let Some(last) = page.drafts.last().map(|draft| draft.id) else {
             // The end of the queue. What was queued behind our back is found from the start again.
@@ -188,8 +198,9 @@ impl Submitter {
         let mut held = Vec::new();
         let mut paid = Vec::new();
         for queued in page.drafts {
-            // Those whose time is over are given up.
+            // Those that have expired are given up, once that is certain.
             if queued.draft.expires_at.is_some_and(|at| at < now) {
+                self.refill.doubted = true;
                 continue;
             }
             match self.pay(queued.agent, &queued.draft, now) {
@@ -382,6 +393,8 @@ impl Submitter {
         ctx.run_later(PAUSE, |submitter, ctx| {
             submitter.refill.running = false;
             submitter.refill.note();
+            // It may have been what waits for a budget that could not have its turn.
+            submitter.refill.release();
             submitter.start_refill(ctx);
         });
     }

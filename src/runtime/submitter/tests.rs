@@ -27,7 +27,7 @@ use crate::store::rows::{DAY_MS, ReceiptRequest, Spent};
 use crate::store::{Cause, Commit, Store};
 
 /// How long something may take that happens at once.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn key(agent: AgentId) -> SigningKey {
     let byte = u8::try_from(agent.0).unwrap();
@@ -106,8 +106,9 @@ impl Stage {
         assert_eq!(store.commit(host).await.unwrap().agents, agents);
         let clock = Clock::default();
         // At noon: no day ends while a test runs, unless it says so.
-        let today = clock.now_ms() % DAY_MS;
+        let today = clock.local_ms() % DAY_MS;
         clock.shift(i64::try_from(DAY_MS / 2).unwrap() - i64::try_from(today).unwrap());
+        clock.resume(clock.local_ms());
         let roster = Roster::default();
         let directory = Directory::load(&store, Vec::new()).await.unwrap();
         let world = Surroundings::new(
@@ -257,7 +258,7 @@ impl Stage {
     }
 
     async fn spent(&self, agent: AgentId) -> Spent {
-        let day = day_of(self.shared.clock.now_ms());
+        let day = day_of(self.shared.clock.local_ms());
         let read = move |db: &rusqlite::Connection| read::spent(db, agent, day);
         self.shared.store.read(read).await.unwrap()
     }
@@ -473,7 +474,7 @@ fn a_draft_whose_time_is_over_is_not_sent() {
     on_stage(async || {
         let stage = usual(&[10]).await;
         let submitter = stage.submitter().await;
-        let now = stage.shared.clock.now_ms();
+        let now = stage.shared.clock.confirmed_ms();
         let over = Draft {
             expires_at: Some(now - 1),
             ..stage.draft(ONE, "over", Cause::Own)
@@ -490,9 +491,29 @@ fn a_draft_whose_time_is_over_is_not_sent() {
         };
         stage.send(&submitter, ONE, soon).await;
         stage.until(&["failed", "accepted", "held"]).await;
-        stage.shift_days(1);
+        stage.shared.clock.pass(DAY_MS);
         stage.until(&["failed", "accepted", "failed"]).await;
         assert_eq!(stage.spent(ONE).await.all, 0);
+    });
+}
+
+#[test]
+fn a_draft_that_has_expired_by_a_wrong_clock_alone_waits_for_the_right_time() {
+    on_stage(async || {
+        let stage = usual(&[100]).await;
+        let submitter = stage.submitter().await;
+        let draft = Draft {
+            expires_at: Some(stage.shared.clock.now_ms() + 3_600_000),
+            ..stage.draft(ONE, "soon", false)
+        };
+        stage.shift_days(1);
+        stage.send(&submitter, ONE, draft).await;
+        // It was looked at: what was queued behind it is sent.
+        let other = stage.draft(ONE, "other", false);
+        stage.send(&submitter, ONE, other).await;
+        stage.until(&["queued", "accepted"]).await;
+        stage.shift_days(-1);
+        stage.until(&["accepted", "accepted"]).await;
     });
 }
 

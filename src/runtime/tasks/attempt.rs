@@ -26,7 +26,7 @@ use crate::store::{AgentId, Commit, Receipt, StoreError};
 /// stopped, it is left behind.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How long a clock may stand still or jump before a deadline is looked at again.
+/// How long it takes at most until it is seen that a deadline is over: the machine may have slept.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// The pause after the store refused something.
@@ -146,6 +146,8 @@ impl Attempt {
         let (reports, mut reported) = watch::channel::<Option<Report>>(None);
         let mut run = self.start(reports);
         let until = Instant::now().checked_add(self.limits.time);
+        let deadline = self.deadline();
+        tokio::pin!(deadline);
         let mut progress = Progress::new(self.limits.progress_every);
         let mut open = true;
         let ended = loop {
@@ -157,7 +159,7 @@ impl Attempt {
                 }
                 result = &mut run.handle => return returned(result),
                 () = sleep_until(until) => break Some(Ended::TimedOut),
-                () = self.deadline() => break Some(Ended::Deadline),
+                () = &mut deadline => break Some(Ended::Deadline),
                 changed = reported.changed(), if open => {
                     open = changed.is_ok();
                     if let Some(report) = reported.borrow_and_update().clone() {
@@ -206,13 +208,19 @@ impl Attempt {
         let Some(deadline) = self.row.deadline else {
             return std::future::pending().await;
         };
+        let clock = &self.links.shared.clock;
+        let left = || Duration::from_millis(deadline.saturating_sub(clock.confirmed_ms()));
+        // As long as it is now, also if the clock is set back.
+        let until = Instant::now().checked_add(left());
         loop {
-            let left = deadline.saturating_sub(self.links.shared.clock.now_ms());
-            if left == 0 {
+            let rest = until.map_or(LOOK_AGAIN, |until| {
+                until.saturating_duration_since(Instant::now())
+            });
+            let rest = rest.min(left()).min(LOOK_AGAIN);
+            if rest.is_zero() {
                 return;
             }
-            // The clock may be set meanwhile.
-            tokio::time::sleep(Duration::from_millis(left).min(LOOK_AGAIN)).await;
+            tokio::time::sleep(rest).await;
         }
     }
 

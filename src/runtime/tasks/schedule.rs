@@ -94,18 +94,15 @@ impl Schedule {
             tokio::time::sleep(STORE_PAUSE).await;
         }
         loop {
-            let next_at = match self.begin_what_is_due().await {
-                Ok(next_at) => next_at,
+            let next = match self.begin_what_is_due().await {
+                Ok(next) => next,
                 Err(error) => {
                     tracing::error!(%error, "looking for tasks");
                     tokio::time::sleep(STORE_PAUSE).await;
                     continue;
                 }
             };
-            let now = self.links.shared.clock.now_ms();
-            let rest = next_at.map_or(REST, |at| {
-                Duration::from_millis(at.saturating_sub(now)).min(REST)
-            });
+            let rest = next.map_or(REST, |next| next.min(REST));
             let pool = self.links.shared.pool.clone();
             tokio::select! {
                 () = pool.0.wake.notified() => {}
@@ -163,13 +160,15 @@ impl Schedule {
         Ok(())
     }
 
-    /// Begins as much as there is room for. Returns when the next task is due, or the next
-    /// deadline of one that waits.
-    async fn begin_what_is_due(&mut self) -> Result<Option<u64>, StoreError> {
+    /// Begins as much as there is room for. Returns how long it is until the next task is due, or
+    /// until the next deadline of one that waits.
+    async fn begin_what_is_due(&mut self) -> Result<Option<Duration>, StoreError> {
         loop {
-            let now = self.links.shared.clock.now_ms();
+            let clock = self.links.shared.clock.clone();
+            // A wrong clock must end no task: a deadline is over when that is certain.
+            let (now, confirmed) = (clock.now_ms(), clock.confirmed_ms());
             let room = self.concurrency.saturating_sub(self.attempts.len());
-            let look = self.look(now, room).await?;
+            let look = self.look(now, confirmed, room).await?;
             let more_missed = look.deadlines.missed.len() == DEADLINES;
             for (task, attempts) in look.deadlines.missed {
                 let commit = Commit::TaskEnd {
@@ -186,18 +185,18 @@ impl Schedule {
                 continue;
             }
             let mut lanes = self.served(look.waiting);
-            let mut next_at = look.deadlines.next;
-            if room > 0 {
-                // Without room, the end of an attempt is what is waited for.
-                for (waiting, _) in &lanes {
-                    if let Some(at) = waiting.next_at {
-                        next_at = Some(next_at.map_or(at, |next| next.min(at)));
-                    }
-                }
-            }
+            let deadline = look.deadlines.next.map(|at| at.saturating_sub(confirmed));
+            // Without room, the end of an attempt is what is waited for.
+            let due = lanes
+                .iter()
+                .filter_map(|(waiting, _)| waiting.next_at)
+                .min()
+                .filter(|_| room > 0)
+                .map(|at| at.saturating_sub(now));
             let picked = self.pick(&mut lanes, room);
             if picked.is_empty() {
-                return Ok(next_at);
+                let next = due.into_iter().chain(deadline).min();
+                return Ok(next.map(Duration::from_millis));
             }
             for (task, lane, doer) in picked {
                 self.begin(task, lane, doer).await?;
@@ -205,12 +204,12 @@ impl Schedule {
         }
     }
 
-    async fn look(&self, now: u64, room: usize) -> Result<Look, StoreError> {
+    async fn look(&self, now: u64, confirmed: u64, room: usize) -> Result<Look, StoreError> {
         self.links
             .shared
             .store
             .read(move |db| {
-                let deadlines = read::waiting_deadlines(db, now, DEADLINES)?;
+                let deadlines = read::waiting_deadlines(db, confirmed, DEADLINES)?;
                 let waiting = if room == 0 {
                     Vec::new()
                 } else {

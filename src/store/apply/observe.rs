@@ -164,7 +164,10 @@ fn arrive(
             let full = usage::make_room(db, arrival.agent, &cause, bytes)?;
             let stored = if full.is_some() { "" } else { &arrival.stored };
             receipt.refused += usize::from(full.is_some());
-            let refused = full.or_else(|| arrival.refused.clone());
+            let refused = match full.or_else(|| arrival.refused.clone()) {
+                None => is_forgotten(db, arrival)?,
+                refused => refused,
+            };
             db.prepare_cached(
                 "INSERT INTO inbox (agent, digest, hash, sender, height, stored, authenticity,
                                     state, seq, seen_at, identity, re, thread, expires_at,
@@ -209,12 +212,26 @@ fn arrive(
                 arrival.hash.to_string()
             ])?;
             receipt.repeated += 1;
-            if state == "withdrawn" {
+            // One that waits, too: nobody may have been woken for it where the chain is read again.
+            if state == "withdrawn" || state == "waiting" {
                 receipt.due.push(arrival.agent);
             }
         }
     }
     Ok(())
+}
+
+/// Why a message is refused whose id may have been known once: it is as old as ids that were
+/// pruned, whatever a clock says now.
+fn is_forgotten(db: &Connection, arrival: &Arrival) -> Result<Option<String>, StoreError> {
+    if arrival.identity == arrival.digest.to_string() {
+        return Ok(None);
+    }
+    let forgotten = db
+        .prepare_cached("SELECT 1 FROM meta WHERE key = ?1 AND value > ?2")?
+        .exists(params![meta::IDS_FROM, arrival.identity])?;
+    Ok(forgotten
+        .then(|| "its id is so old that it may have been acted on, and pruned since".to_owned()))
 }
 
 fn withdraw(

@@ -1,6 +1,7 @@
 //! What an operator, or time, does to the queues.
 
-use agentry_protocol::header::{MAX_ID_AGE_MS, MAX_ID_AHEAD_MS};
+use agentry_protocol::MessageId;
+use agentry_protocol::header::MAX_ID_AGE_MS;
 use agentry_sdk::{Authenticity, Standing};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params, params_from_iter};
@@ -9,7 +10,7 @@ use super::{cards, receipts, spending, time};
 use crate::store::commit::{QueueKind, QueueTarget, Receipt, Rejudged};
 use crate::store::rows::{AgentId, OutboxId, ReceiptState, day_of};
 use crate::store::target::condition;
-use crate::store::{StoreError, read};
+use crate::store::{StoreError, meta, read};
 
 /// Why a row was given up that an operator gave up.
 const DROPPED: &str = "dropped by the operator";
@@ -174,22 +175,36 @@ pub(super) fn discard(
     Ok(())
 }
 
+/// Sets a value that never becomes less. Returns what it is.
+fn raise(db: &Connection, key: &str, value: &str) -> Result<String, StoreError> {
+    Ok(db
+        .prepare_cached(
+            "INSERT INTO meta (key, value) VALUES (?1, ?2)
+             ON CONFLICT (key) DO UPDATE SET value = max(value, excluded.value)
+             RETURNING value",
+        )?
+        .query_row(params![key, value], |row| row.get(0))?)
+}
+
+/// Prunes what was settled before `before`, as it is certain at `at`.
 pub(super) fn forget(
     db: &Connection,
     before: u64,
     at: u64,
     receipt: &mut Receipt,
 ) -> Result<(), StoreError> {
-    // An id is remembered for as long as it is taken, whatever the retention.
-    let ids_before = at.saturating_sub(MAX_ID_AGE_MS + MAX_ID_AHEAD_MS);
+    // An id is remembered for as long as it is taken, whatever the retention. Ids begin with the
+    // time at which they were made, so they are in the order of their times, as texts too.
+    let ids_from = MessageId::new(at.saturating_sub(MAX_ID_AGE_MS), [0; 10]).to_string();
+    let ids_from = raise(db, meta::IDS_FROM, &ids_from)?;
     let before = time(before);
     receipt.changed += db.execute(
-        "DELETE FROM inbox WHERE settled_at < ?1 AND (identity = digest OR seen_at < ?2)
+        "DELETE FROM inbox WHERE settled_at < ?1 AND (identity = digest OR identity < ?2)
            AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.inbox = inbox.id
                            AND outbox.state NOT IN ('final', 'failed'))
            AND NOT EXISTS (SELECT 1 FROM task WHERE task.inbox = inbox.id AND ended_at IS NULL)
            AND NOT EXISTS (SELECT 1 FROM event WHERE event.inbox = inbox.id)",
-        params![before, time(ids_before)],
+        params![before, ids_from],
     )?;
     // Its result is kept until its behaviour, which may be away, was told.
     receipt.changed += db.execute(

@@ -5,9 +5,9 @@ use agentry_sdk::Settlement;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{events, outgoing, tasks, time, usage};
-use crate::store::StoreError;
 use crate::store::commit::{Handled, Outcome, Receipt};
 use crate::store::rows::{AgentId, EventId, EventRef, InboxId};
+use crate::store::{StoreError, read};
 
 /// One behaviour is done with an event, or none is concerned.
 pub(super) fn settle(
@@ -249,7 +249,11 @@ pub(super) fn expire(
     Ok(1)
 }
 
-/// Messages have waited for longer than they may.
+/// How many messages that have waited for too long are given up in one commit.
+const OVERWAIT_PAGE: i64 = 256;
+
+/// Messages have waited for longer than they may: the first of them, those behind have their turn
+/// at the next look.
 pub(super) fn overwait(
     db: &Connection,
     agent: AgentId,
@@ -258,22 +262,17 @@ pub(super) fn overwait(
     reason: &str,
     at: u64,
 ) -> Result<usize, StoreError> {
-    let of_sender = if sender.is_some() {
-        "authenticity = 'verified' AND sender = ?5"
-    } else {
-        "authenticity = 'unverified' AND ?5 IS NULL"
-    };
-    Ok(db
-        .prepare_cached(&format!(
-            "UPDATE inbox SET state = 'dead', reason = ?3, settled_at = ?4
-             WHERE agent = ?1 AND state = 'waiting' AND attempts = 0 AND seen_at < ?2
-               AND {of_sender}"
-        ))?
-        .execute(params![
-            agent.0,
-            time(before),
-            reason,
-            time(at),
-            sender.map(Address::as_str)
-        ])?)
+    let sql = format!(
+        "UPDATE inbox SET state = 'dead', reason = ?5, settled_at = ?6
+         WHERE id IN ({})",
+        read::overwaiting(sender.is_some())
+    );
+    Ok(db.prepare_cached(&sql)?.execute(params![
+        agent.0,
+        time(before),
+        OVERWAIT_PAGE,
+        sender.map(Address::as_str),
+        reason,
+        time(at)
+    ])?)
 }

@@ -1,24 +1,20 @@
 //! What an agent has to do.
 
-use std::collections::HashSet;
+mod lanes;
+#[cfg(test)]
+mod tests;
 
 use agentry_protocol::{BlockHeight, Limits, MessageDigest, StoredTransaction, TransactionHash};
 use agentry_sdk::Authenticity;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+pub use self::lanes::Turn;
 use super::{talk, task, text};
 use crate::store::cause::Cause;
 use crate::store::number::{integer, natural};
 use crate::store::rows::{
     AgentId, DueEvent, DueMessage, EventId, EventKind, InboxId, Overdue, TaskId,
 };
-
-/// The most senders that are looked at in one pull, so that a pull costs little however many
-/// senders have to wait.
-const MAX_EXAMINED: usize = 256;
-
-/// How long it is rested when so many senders had to wait, in milliseconds.
-const PASS_PAUSE_MS: u64 = 50;
 
 /// What an agent has to do, and when there will be more.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +27,9 @@ pub struct Due {
     pub overdue: Vec<Overdue>,
     /// When to look again (milliseconds since the epoch), if something waits for its time.
     pub next_at: Option<u64>,
+    /// Nothing is due of the senders that were looked at, and there are others: the next pull goes on
+    /// with them.
+    pub is_cut: bool,
 }
 
 impl Due {
@@ -43,36 +42,6 @@ impl Due {
         self.next_at = Some(self.next_at.map_or(due_at, |next| next.min(due_at)));
     }
 }
-
-/// Whose turn it is with an agent.
-#[derive(Clone, Debug, Default)]
-pub struct Turn {
-    /// The sender who had the last turn, of the urgent messages.
-    pub urgent: String,
-    /// Of the proven senders.
-    pub verified: String,
-    /// Of the others.
-    pub unverified: String,
-    /// The proven senders who have to wait.
-    pub paused: HashSet<String>,
-    /// Whether all who are not proven have to wait.
-    pub unverified_paused: bool,
-}
-
-/// The rows of one kind of messages, and how its index is walked.
-struct Lane {
-    condition: &'static str,
-}
-
-const URGENT: Lane = Lane {
-    condition: "priority > 0",
-};
-const VERIFIED: Lane = Lane {
-    condition: "authenticity = 'verified'",
-};
-const UNVERIFIED: Lane = Lane {
-    condition: "authenticity = 'unverified'",
-};
 
 /// What an agent has to do at `now`: messages in blocks up to `through`, events, and what is
 /// overdue; of each at most `limit`.
@@ -91,138 +60,57 @@ pub fn due(
     limit: usize,
 ) -> rusqlite::Result<Due> {
     let mut due = Due::default();
-    let Turn {
-        urgent,
-        verified,
-        unverified,
-        paused,
-        unverified_paused,
-    } = turn;
-    let mut pull = Pull {
-        db,
-        agent,
-        now,
-        through,
-        paused,
-    };
-    // Half of the places at most: who sends urgent messages without end delays the others, and
-    // does not stop them.
-    pull.lane(&URGENT, urgent, limit.div_ceil(2), &mut due)?;
-    pull.lane(&VERIFIED, verified, limit, &mut due)?;
-    if !*unverified_paused {
-        pull.lane(&UNVERIFIED, unverified, limit.div_ceil(2), &mut due)?;
-    }
+    lanes::messages(db, agent, (now, through), turn, limit, &mut due)?;
     due.events = events(db, agent, now, limit, &mut due.next_at)?;
     due.overdue = talk::overdue(db, agent, now, limit)?;
     if let Some(at) = next_receipt(db, agent, now)? {
         due.later(at);
     }
+    due.is_cut = due.is_empty() && turn.is_cut();
+    if !due.is_cut {
+        turn.start_over();
+    }
     Ok(due)
 }
 
-struct Pull<'a> {
-    db: &'a Connection,
+/// Whether messages of a sender, or of all who are not verified, have waited for their first attempt
+/// since before this time. A seek, however many wait.
+///
+/// # Errors
+/// What SQLite says.
+pub fn overwaited(
+    db: &Connection,
     agent: AgentId,
-    now: u64,
-    through: BlockHeight,
-    paused: &'a HashSet<String>,
+    sender: Option<&str>,
+    before: u64,
+) -> rusqlite::Result<bool> {
+    let before = integer(before);
+    match sender {
+        Some(sender) => db
+            .prepare_cached(&format!("SELECT 1 FROM ({}) LIMIT 1", overwaiting(true)))?
+            .exists(params![agent.0, before, 1, sender]),
+        None => db
+            .prepare_cached(&format!("SELECT 1 FROM ({}) LIMIT 1", overwaiting(false)))?
+            .exists(params![agent.0, before, 1]),
+    }
 }
 
-impl Pull<'_> {
-    /// Adds the due messages of a lane; the turns go on behind `last`, which is moved.
-    fn lane(
-        &mut self,
-        lane: &Lane,
-        last: &mut String,
-        limit: usize,
-        due: &mut Due,
-    ) -> rusqlite::Result<()> {
-        let began = last.clone();
-        let mut wrapped = began.is_empty();
-        let mut senders = Vec::new();
-        let mut examined = 0;
-        let mut next = began.clone();
-        loop {
-            let sender = self.sender_after(lane, &next)?;
-            match sender {
-                Some(sender) if !wrapped || began.is_empty() || sender <= began => {
-                    examined += 1;
-                    next.clone_from(&sender);
-                    if !self.paused.contains(&sender) {
-                        senders.push(sender);
-                    }
-                }
-                None if !wrapped => {
-                    wrapped = true;
-                    next.clear();
-                    continue;
-                }
-                _ => break,
-            }
-            if senders.len() >= limit {
-                break;
-            }
-            if examined >= MAX_EXAMINED {
-                break;
-            }
-        }
-        if senders.is_empty() {
-            if examined >= MAX_EXAMINED {
-                // All of these have to wait; those behind them are looked at in a moment.
-                last.clone_from(&next);
-                due.later(self.now.saturating_add(PASS_PAUSE_MS));
-            }
-            return Ok(());
-        }
-        let share = (limit / senders.len()).max(1);
-        for sender in senders {
-            last.clone_from(&sender);
-            self.of_sender(lane, &sender, share, due)?;
-        }
-        Ok(())
-    }
-
-    fn sender_after(&self, lane: &Lane, after: &str) -> rusqlite::Result<Option<String>> {
-        self.db
-            .prepare_cached(&format!(
-                "SELECT sender FROM inbox
-                 WHERE agent = ?1 AND state = 'waiting' AND {} AND sender > ?2
-                 ORDER BY sender LIMIT 1",
-                lane.condition
-            ))?
-            .query_row(params![self.agent.0, after], |row| row.get(0))
-            .optional()
-    }
-
-    fn of_sender(
-        &self,
-        lane: &Lane,
-        sender: &str,
-        share: usize,
-        due: &mut Due,
-    ) -> rusqlite::Result<()> {
-        let mut statement = self.db.prepare_cached(&format!(
-            "SELECT {MESSAGE_COLUMNS}, due_at FROM inbox
-             WHERE agent = ?1 AND sender = ?2 AND state = 'waiting' AND {}
-             ORDER BY due_at, seq LIMIT ?3",
-            lane.condition
-        ))?;
-        let mut rows = statement.query(params![self.agent.0, sender, integer(share as u64)])?;
-        while let Some(row) = rows.next()? {
-            let due_at = natural(row.get(MESSAGE_COLUMN_COUNT)?);
-            if due_at > self.now {
-                due.later(due_at);
-                break;
-            }
-            let message = message(self.db, row)?;
-            if message.height > self.through {
-                break;
-            }
-            if due.messages.iter().all(|other| other.id != message.id) {
-                due.messages.push(message);
-            }
-        }
-        Ok(())
+/// The query of the messages that have waited for their first attempt since before `?2`, of those
+/// that came first: at most `?3` are looked at. Of the agent `?1`, and of the sender `?4` or of all
+/// who are not verified.
+pub(in crate::store) const fn overwaiting(of_sender: bool) -> &'static str {
+    if of_sender {
+        "SELECT id FROM (
+             SELECT id, seen_at FROM inbox
+             WHERE agent = ?1 AND authenticity = 'verified' AND sender = ?4 AND state = 'waiting'
+               AND due_at = 0 AND attempts = 0
+             ORDER BY seq LIMIT ?3)
+         WHERE seen_at < ?2"
+    } else {
+        "SELECT id FROM inbox
+         WHERE agent = ?1 AND authenticity = 'unverified' AND state = 'waiting' AND attempts = 0
+           AND seen_at < ?2
+         ORDER BY seen_at LIMIT ?3"
     }
 }
 

@@ -112,11 +112,20 @@ impl MessageId {
     /// # Errors
     /// [`MessageIdError::TooOld`] and [`MessageIdError::Ahead`].
     pub fn check(&self, now_ms: u64) -> Result<(), MessageIdError> {
-        let age_ms = now_ms.saturating_sub(self.time_ms());
+        self.check_between(now_ms, now_ms)
+    }
+
+    /// Whether a receiver takes it who knows only that it is not before `earliest_ms` and not after
+    /// `latest_ms`: what is refused is too old, or too far ahead, at every time in between.
+    ///
+    /// # Errors
+    /// [`MessageIdError::TooOld`] and [`MessageIdError::Ahead`].
+    pub fn check_between(&self, earliest_ms: u64, latest_ms: u64) -> Result<(), MessageIdError> {
+        let age_ms = earliest_ms.saturating_sub(self.time_ms());
         if age_ms > MAX_ID_AGE_MS {
             return Err(MessageIdError::TooOld { age_ms });
         }
-        let ahead_ms = self.time_ms().saturating_sub(now_ms);
+        let ahead_ms = self.time_ms().saturating_sub(latest_ms);
         if ahead_ms > MAX_ID_AHEAD_MS {
             return Err(MessageIdError::Ahead { ahead_ms });
         }
@@ -232,6 +241,18 @@ mod tests {
             })
         );
         assert!(id.check(0).is_err() && id.check(u64::MAX).is_err());
+    }
+
+    #[test]
+    fn who_does_not_know_the_time_refuses_what_is_certainly_out_of_it() {
+        let made = 1_795_000_000_000;
+        let id = MessageId::new(made, [0; 10]);
+        let day = 24 * 60 * 60 * 1000;
+        // A clock that is 40 days ahead, and one that is a day behind.
+        assert_eq!(id.check_between(made, made + 40 * day), Ok(()));
+        assert_eq!(id.check_between(made - day, made), Ok(()));
+        assert!(id.check_between(made + 31 * day, made + 40 * day).is_err());
+        assert!(id.check_between(made - 2 * day, made - day).is_err());
     }
 
     #[test]

@@ -1,0 +1,305 @@
+//! Messages by their senders, who take turns.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use agentry_protocol::BlockHeight;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{Due, MESSAGE_COLUMN_COUNT, MESSAGE_COLUMNS, message};
+use crate::store::number::natural;
+use crate::store::rows::AgentId;
+
+/// The most senders that are looked at in one pull, so that a pull costs little however many
+/// senders have to wait.
+const MAX_EXAMINED: usize = 256;
+
+/// How soon a message that has expired by the local clock alone is looked at again, in
+/// milliseconds.
+const DOUBT_MS: Range<u64> = 50..5_000;
+
+/// Whose turn it is with an agent.
+#[derive(Clone, Debug, Default)]
+pub struct Turn {
+    /// The sender who had the last turn, of the urgent messages.
+    pub urgent: String,
+    /// Of the proven senders.
+    pub verified: String,
+    /// Of the others.
+    pub unverified: String,
+    /// The proven senders who have to wait.
+    pub paused: HashSet<String>,
+    /// Whether all who are not proven have to wait.
+    pub unverified_paused: bool,
+    /// Messages whose `exp` lies here are left where they are: it is over by the local clock alone.
+    pub doubted: Range<u64>,
+    /// How far each lane is in looking once at all of its senders.
+    rounds: [Round; 3],
+}
+
+impl Turn {
+    /// Looks at all senders again, from where the turns are: there may be something new of those that
+    /// were looked at.
+    pub fn start_over(&mut self) {
+        self.rounds = Default::default();
+    }
+
+    /// Whether there are senders that were not looked at.
+    pub(super) fn is_cut(&self) -> bool {
+        self.rounds
+            .iter()
+            .any(|round| matches!(round, Round::At(_)))
+    }
+}
+
+/// How far looking once at all senders of a lane is, which can take several pulls.
+#[derive(Clone, Debug, Default)]
+enum Round {
+    #[default]
+    New,
+    At(Circle),
+    /// Nothing of them is due.
+    Done,
+}
+
+/// Going around the senders of a lane.
+#[derive(Clone, Debug)]
+struct Circle {
+    /// Behind whom it began.
+    began: String,
+    /// The last of all senders was passed.
+    wrapped: bool,
+}
+
+impl Circle {
+    fn behind(sender: &str) -> Self {
+        Self {
+            began: sender.to_owned(),
+            wrapped: sender.is_empty(),
+        }
+    }
+
+    /// Whether the circle ends before this sender.
+    fn ends_before(&self, sender: &str) -> bool {
+        self.wrapped && !self.began.is_empty() && sender > self.began.as_str()
+    }
+}
+
+/// The rows of one kind of messages, and how its index is walked.
+struct Lane {
+    condition: &'static str,
+    /// Its place among the [rounds](Turn::rounds).
+    index: usize,
+}
+
+const URGENT: Lane = Lane {
+    condition: "priority > 0",
+    index: 0,
+};
+const VERIFIED: Lane = Lane {
+    condition: "authenticity = 'verified'",
+    index: 1,
+};
+const UNVERIFIED: Lane = Lane {
+    condition: "authenticity = 'unverified'",
+    index: 2,
+};
+
+/// Adds the messages that are due: urgent ones first, then the senders in turn.
+pub(super) fn messages(
+    db: &Connection,
+    agent: AgentId,
+    (now, through): (u64, BlockHeight),
+    turn: &mut Turn,
+    limit: usize,
+    due: &mut Due,
+) -> rusqlite::Result<()> {
+    let Turn {
+        urgent,
+        verified,
+        unverified,
+        paused,
+        unverified_paused,
+        doubted,
+        rounds,
+    } = turn;
+    if let (true, Some(round)) = (*unverified_paused, rounds.get_mut(UNVERIFIED.index)) {
+        *round = Round::Done;
+    }
+    let mut pull = Pull {
+        db,
+        agent,
+        now,
+        through,
+        paused,
+        doubted,
+        rounds,
+    };
+    // Half of the places at most: who sends urgent messages without end delays the others, and
+    // does not stop them.
+    pull.lane(&URGENT, urgent, limit.div_ceil(2), due)?;
+    pull.lane(&VERIFIED, verified, limit, due)?;
+    pull.lane(&UNVERIFIED, unverified, limit.div_ceil(2), due)
+}
+
+struct Pull<'a> {
+    db: &'a Connection,
+    agent: AgentId,
+    now: u64,
+    through: BlockHeight,
+    paused: &'a HashSet<String>,
+    doubted: &'a Range<u64>,
+    rounds: &'a mut [Round; 3],
+}
+
+/// Whether a message is to be acted on.
+enum Ready {
+    Yes,
+    /// Not yet; those behind it may be.
+    NotIt,
+    /// Neither it nor those behind it.
+    NoneFromHere,
+}
+
+impl Pull<'_> {
+    /// Adds the due messages of a lane; the turns go on behind `last`, which is moved.
+    fn lane(
+        &mut self,
+        lane: &Lane,
+        last: &mut String,
+        limit: usize,
+        due: &mut Due,
+    ) -> rusqlite::Result<()> {
+        let Some(round) = self.rounds.get_mut(lane.index) else {
+            return Ok(());
+        };
+        let mut circle = match std::mem::replace(round, Round::Done) {
+            Round::New => Circle::behind(last),
+            Round::At(circle) => circle,
+            Round::Done => return Ok(()),
+        };
+        let mut senders = Vec::new();
+        let mut examined = 0;
+        let mut next = last.clone();
+        while senders.len() < limit {
+            if examined == MAX_EXAMINED {
+                if senders.is_empty() {
+                    *last = next;
+                    if let Some(round) = self.rounds.get_mut(lane.index) {
+                        *round = Round::At(circle);
+                    }
+                }
+                break;
+            }
+            match self.sender_after(lane, &next)? {
+                Some(sender) if circle.ends_before(&sender) => break,
+                Some(sender) => {
+                    examined += 1;
+                    next.clone_from(&sender);
+                    // Who has nothing that is due takes no place from the others.
+                    if !self.paused.contains(&sender) && self.has_due(lane, &sender, due)? {
+                        senders.push(sender);
+                    }
+                }
+                None if circle.wrapped => break,
+                None => {
+                    circle.wrapped = true;
+                    next.clear();
+                }
+            }
+        }
+        let share = (limit / senders.len().max(1)).max(1);
+        for sender in senders {
+            last.clone_from(&sender);
+            self.of_sender(lane, &sender, share, due)?;
+        }
+        Ok(())
+    }
+
+    fn sender_after(&self, lane: &Lane, after: &str) -> rusqlite::Result<Option<String>> {
+        self.db
+            .prepare_cached(&format!(
+                "SELECT sender FROM inbox
+                 WHERE agent = ?1 AND state = 'waiting' AND {} AND sender > ?2
+                 ORDER BY sender LIMIT 1",
+                lane.condition
+            ))?
+            .query_row(params![self.agent.0, after], |row| row.get(0))
+            .optional()
+    }
+
+    /// Whether a sender has a message that is due; if not, when there will be one.
+    fn has_due(&self, lane: &Lane, sender: &str, due: &mut Due) -> rusqlite::Result<bool> {
+        let mut statement = self.db.prepare_cached(&format!(
+            "SELECT due_at, coalesce(height, 0), expires_at FROM inbox
+             WHERE agent = ?1 AND sender = ?2 AND state = 'waiting' AND {}
+             ORDER BY due_at, seq",
+            lane.condition
+        ))?;
+        let mut rows = statement.query(params![self.agent.0, sender])?;
+        while let Some(row) = rows.next()? {
+            match self.ready(row, 0, due)? {
+                Ready::Yes => return Ok(true),
+                Ready::NotIt => {}
+                Ready::NoneFromHere => break,
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a message is to be acted on: when it is due, the block, and when it expires are the
+    /// columns from `at` on.
+    fn ready(&self, row: &Row<'_>, at: usize, due: &mut Due) -> rusqlite::Result<Ready> {
+        let due_at = natural(row.get(at)?);
+        if due_at > self.now {
+            due.later(due_at);
+            return Ok(Ready::NoneFromHere);
+        }
+        if BlockHeight(natural(row.get(at + 1)?)) > self.through {
+            return Ok(Ready::NoneFromHere);
+        }
+        let expires_at: Option<i64> = row.get(at + 2)?;
+        match expires_at.map(natural) {
+            Some(exp) if self.doubted.contains(&exp) => {
+                let certain_in = exp.saturating_sub(self.doubted.start).saturating_add(1);
+                let look_in = certain_in.clamp(DOUBT_MS.start, DOUBT_MS.end);
+                due.later(self.now.saturating_add(look_in));
+                Ok(Ready::NotIt)
+            }
+            _ => Ok(Ready::Yes),
+        }
+    }
+
+    fn of_sender(
+        &self,
+        lane: &Lane,
+        sender: &str,
+        share: usize,
+        due: &mut Due,
+    ) -> rusqlite::Result<()> {
+        // Without a limit: what is passed over takes no place.
+        let mut statement = self.db.prepare_cached(&format!(
+            "SELECT {MESSAGE_COLUMNS}, due_at, coalesce(height, 0), expires_at FROM inbox
+             WHERE agent = ?1 AND sender = ?2 AND state = 'waiting' AND {}
+             ORDER BY due_at, seq",
+            lane.condition
+        ))?;
+        let mut rows = statement.query(params![self.agent.0, sender])?;
+        let mut taken = 0;
+        while taken < share {
+            let Some(row) = rows.next()? else { break };
+            match self.ready(row, MESSAGE_COLUMN_COUNT, due)? {
+                Ready::Yes => {
+                    taken += 1;
+                    let message = message(self.db, row)?;
+                    if due.messages.iter().all(|other| other.id != message.id) {
+                        due.messages.push(message);
+                    }
+                }
+                Ready::NotIt => {}
+                Ready::NoneFromHere => break,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,140 @@
+//! Clocks that are set back, jump, or are wrong at a start.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use agentry_protocol::{AckRequest, Header, Json, MessageId, Payload, TransactionHash, compose};
+
+use super::{Stage, key};
+
+const HOUR: i64 = 60 * 60 * 1000;
+const DAY: i64 = 24 * HOUR;
+
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    u64::try_from(now.as_millis()).unwrap()
+}
+
+fn header(from: u8) -> Header {
+    Header {
+        id: Some(MessageId::generate(now_ms()).unwrap()),
+        key: Some(key(from).public_key()),
+        ..Header::default()
+    }
+}
+
+fn text(text: &str, header: &Header) -> Json {
+    compose(&Payload::Text(text.to_owned()), Some(header)).unwrap()
+}
+
+async fn answered(stage: &Stage, count: usize) {
+    stage
+        .until(&format!("{count} answers"), |stage| {
+            stage.said().len() == count
+        })
+        .await;
+}
+
+fn state_of(stage: &Stage, hash: TransactionHash) -> Option<String> {
+    let mut inbox = stage.inbox().into_iter();
+    let item = inbox.find(|item| item.hash == hash.to_string())?;
+    Some(item.state)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_back_silences_nobody() {
+    let stage = Stage::set(
+        r#"{ kind = "counter" }"#,
+        "",
+        r#"per_sender_rate = "60/min""#,
+    );
+    stage.say(2, "one").await;
+    answered(&stage, 1).await;
+    for (by, count) in [(-HOUR, 2), (-40 * DAY, 3), (41 * DAY, 4), (-DAY, 5)] {
+        stage.clock.shift(by);
+        stage.say(2, "one more").await;
+        answered(&stage, count).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_while_the_clock_is_set_back_waits_no_longer() {
+    let mut stage = Stage::set(r#"{ kind = "moody" }, { kind = "alarm" }"#, "", "");
+    // Retries with pauses of half a second and a second, and a timer.
+    stage.say(2, "fail 2 times").await;
+    stage.say(3, "in 2000").await;
+    stage
+        .until("the first attempt and the timer", |stage| {
+            let is_set = stage.inbox().iter().any(|item| item.state == "handled");
+            is_set && stage.inbox().iter().any(|item| item.attempts > 0)
+        })
+        .await;
+    stage.clock.shift(-HOUR);
+    stage
+        .until("both come", |stage| {
+            let said = stage.said();
+            said.contains(&r#""did: fail 2 times""#.to_owned())
+                && said.contains(&r#""it is time""#.to_owned())
+        })
+        .await;
+    // Also where it is set back between two runs.
+    stage.say(3, "in 3000").await;
+    stage
+        .until("the timer is set", |stage| {
+            stage.inbox().iter().all(|item| item.state == "handled") && stage.inbox().len() == 3
+        })
+        .await;
+    stage.stop();
+    stage.start_off(-40 * DAY);
+    stage
+        .until("it comes again", |stage| {
+            let times = |said: &String| said.contains("it is time");
+            stage.said().into_iter().filter(times).count() == 2
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_with_a_clock_far_ahead_makes_nobody_act_twice_and_loses_nothing() {
+    let mut stage = Stage::set(
+        r#"{ kind = "ack" }, { kind = "counter" }"#,
+        "",
+        r#"per_sender_rate = "60/min""#,
+    );
+    let first = header(2);
+    stage.send(2, text("once", &first)).await;
+    answered(&stage, 1).await;
+    stage.stop();
+    // Forty days: whatever is kept for thirty would be pruned, and everything has expired.
+    stage.start_off(40 * DAY);
+    stage.send(3, text("fresh", &header(3))).await;
+    answered(&stage, 2).await;
+    let soon = Header {
+        exp: Some(now_ms() + 600_000),
+        ack: Some(AckRequest::Done),
+        ..header(4)
+    };
+    let soon = stage.send(4, text("in ten minutes", &soon)).await;
+    stage
+        .until("it is seen", |stage| state_of(stage, soon).is_some())
+        .await;
+    // Others pass; by the local clock it is over, which nothing confirms.
+    stage.say(5, "plain").await;
+    answered(&stage, 3).await;
+    stage.blocks(3).await;
+    assert_eq!(state_of(&stage, soon).unwrap(), "waiting");
+    stage.stop();
+    stage.start();
+    stage
+        .until("it is acted on", |stage| {
+            state_of(stage, soon).unwrap() == "handled"
+        })
+        .await;
+    // The answer, and two acknowledgments.
+    answered(&stage, 6).await;
+    stage.send(2, text("once", &first)).await;
+    stage.say(6, "the last").await;
+    answered(&stage, 7).await;
+    stage.blocks(3).await;
+    assert_eq!(stage.said().len(), 7, "the first was not answered again");
+    assert_eq!(stage.inbox().len(), 5);
+}
