@@ -418,6 +418,9 @@ async fn answer(
         Request::Retry { target } => retry::retry(target, shared, roster, links).await,
         Request::Drop { target } => {
             let receipt = shared.store.commit(Commit::Drop { target, at }).await?;
+            // Who sent what was dropped is told; the router looks at the store when it is back,
+            // should it have ended.
+            let _ = links.wake.send(WakeAgents(receipt.due)).await;
             Ok(Answer::Done {
                 changed: receipt.changed,
             })

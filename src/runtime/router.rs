@@ -2,7 +2,8 @@
 //!
 //! It judges what the watcher read (whose message is it, did its sender sign it, is it one of our
 //! own transactions), has it stored together with the position, and wakes the agents that have
-//! something to do. It promises to drop nothing, and that an agent with something due is awake.
+//! something to do. It promises to drop nothing, and that an agent with something due is awake: at
+//! once as a rule, and within [`LOOK_EVERY`] whatever became of its wake-up.
 //!
 //! Mailboxes carry wake-ups alone; an agent pulls its messages from the store. So a backlog waits
 //! in the store, and an agent that leaves loses nothing. It leaves only when the router confirms
@@ -25,6 +26,10 @@ use super::submitter::{Allot, ChainNews, Stored};
 use crate::store::commit::{Observation, Receipt, Step};
 use crate::store::rows::{Draft, Prepared};
 use crate::store::{AgentId, Commit, StoreError, read};
+
+/// How often it is looked whether an agent sleeps that has something due. Whoever makes something due
+/// wakes its agent; this holds where a wake-up was lost, and where the machine slept.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// What the watcher read. Answered when it is stored.
 #[derive(Debug)]
@@ -231,6 +236,23 @@ impl InboxRouter {
         self.shared.metrics.agents_awake(self.awake.len());
     }
 
+    /// Wakes the agents that sleep although they have something due.
+    fn wake_sleepers(&self, ctx: &mut Context<Self>) {
+        let (store, now) = (self.shared.store.clone(), self.shared.clock.now_ms());
+        let find = async move { store.read(move |db| read::agents_due(db, now)).await };
+        ctx.spawn(find.into_actor(self).map(|due, router, ctx| match due {
+            Ok(due) => {
+                for agent in due {
+                    let is_up = |awake: &Awake| awake.wake.connected();
+                    if !router.awake.get(&agent).is_some_and(is_up) {
+                        router.wake(agent, ctx);
+                    }
+                }
+            }
+            Err(error) => tracing::error!(%error, "looking for agents with something due"),
+        }));
+    }
+
     /// Acts on what was stored: wakes agents.
     fn stored(&mut self, routed: Routed, ctx: &mut Context<Self>) {
         self.shared
@@ -287,6 +309,7 @@ impl Actor for InboxRouter {
     /// Wakes the agents for whom messages wait since the last run.
     fn started(&mut self, ctx: &mut Self::Context) {
         self.wake_found(read::agents_with_waiting, ctx);
+        ctx.run_interval(LOOK_EVERY, |router, ctx| router.wake_sleepers(ctx));
     }
 }
 

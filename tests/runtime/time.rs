@@ -1,10 +1,11 @@
-//! Clocks that are set back, jump, or are wrong at a start.
+//! Clocks that are set back, jump, or are wrong at a start; and wake-ups that are lost.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use agentry_protocol::{AckRequest, Header, Json, MessageId, Payload, TransactionHash, compose};
+use rusqlite::Connection;
 
-use super::{Stage, key};
+use super::{PATIENCE, Stage, key};
 
 const HOUR: i64 = 60 * 60 * 1000;
 const DAY: i64 = 24 * HOUR;
@@ -38,6 +39,17 @@ fn state_of(stage: &Stage, hash: TransactionHash) -> Option<String> {
     let mut inbox = stage.inbox().into_iter();
     let item = inbox.find(|item| item.hash == hash.to_string())?;
     Some(item.state)
+}
+
+fn states(stage: &Stage) -> Vec<String> {
+    stage.inbox().into_iter().map(|item| item.state).collect()
+}
+
+/// Another writer of the store, to whom the runtime does not listen.
+fn behind_its_back(stage: &Stage, sql: &str) {
+    let db = Connection::open(&stage.store).unwrap();
+    db.busy_timeout(PATIENCE).unwrap();
+    assert_eq!(db.execute(sql, []).unwrap(), 1, "{sql}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,4 +149,61 @@ async fn a_start_with_a_clock_far_ahead_makes_nobody_act_twice_and_loses_nothing
     stage.blocks(3).await;
     assert_eq!(stage.said().len(), 7, "the first was not answered again");
     assert_eq!(stage.inbox().len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_wake_up_delays_what_is_due_and_no_more() {
+    let stage = Stage::set(r#"{ kind = "counter" }, { kind = "alarm" }"#, "", "");
+    let one = stage.say(2, "one").await;
+    answered(&stage, 1).await;
+    stage.say(3, "in 3600000").await;
+    stage
+        .until("the timer is set", |stage| {
+            stage.inbox().iter().all(|item| item.state == "handled") && stage.inbox().len() == 2
+        })
+        .await;
+    // The agent sleeps, and nobody wakes it.
+    behind_its_back(&stage, "UPDATE event SET due_at = 0 WHERE kind = 'timer'");
+    stage
+        .until("the timer comes", |stage| {
+            stage.said().contains(&r#""it is time""#.to_owned())
+        })
+        .await;
+    let sql = "UPDATE inbox SET state = 'waiting', settled_at = NULL, attempts = 1 WHERE id = 1";
+    behind_its_back(&stage, sql);
+    stage
+        .until("the message is seen to", |stage| {
+            state_of(stage, one).unwrap() == "handled"
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_goes_on_after_a_start_that_reads_the_chain_again() {
+    let mut stage = Stage::set(
+        r#"{ kind = "counter" }"#,
+        "",
+        r#"per_sender_rate = "1/min""#,
+    );
+    stage.say(2, "one").await;
+    stage.say(2, "two").await;
+    stage
+        .until("one is answered, the other waits", |stage| {
+            stage.said().len() == 1 && states(stage).contains(&"waiting".to_owned())
+        })
+        .await;
+    stage.stop();
+    // A new agent has the chain read again from its beginning. The rates are full again.
+    stage.edit(
+        "[[agent]]\nname = \"agent\"",
+        "[[agent]]\nname = \"new\"\nwallet = \"other\"\nbehaviours = [{ kind = \"pong\" }]\n\
+         [[agent]]\nname = \"agent\"",
+    );
+    stage.devnet.pause_mining();
+    stage.start();
+    stage
+        .until("the other is answered", |stage| {
+            states(stage) == ["handled", "handled"]
+        })
+        .await;
 }
