@@ -504,12 +504,12 @@ fn a_draft_that_has_expired_by_a_wrong_clock_alone_waits_for_the_right_time() {
         let submitter = stage.submitter().await;
         let draft = Draft {
             expires_at: Some(stage.shared.clock.now_ms() + 3_600_000),
-            ..stage.draft(ONE, "soon", false)
+            ..stage.draft(ONE, "soon", Cause::Own)
         };
         stage.shift_days(1);
         stage.send(&submitter, ONE, draft).await;
         // It was looked at: what was queued behind it is sent.
-        let other = stage.draft(ONE, "other", false);
+        let other = stage.draft(ONE, "other", Cause::Own);
         stage.send(&submitter, ONE, other).await;
         stage.until(&["queued", "accepted"]).await;
         stage.shift_days(-1);
