@@ -313,10 +313,15 @@ impl Reel {
                 }
                 Ok(())
             }
-            ChainEvent::Undecodable { height, reason, .. } => {
+            ChainEvent::Undecodable {
+                height,
+                count,
+                first,
+            } => {
                 if height <= self.to {
+                    let reason = first.first().map_or("", |row| row.reason.as_str());
                     self.engine.warn(format!(
-                        "block {height}: a transaction cannot be read: {reason}"
+                        "block {height}: {count} transactions cannot be decoded; the first: {reason}"
                     ));
                 }
                 Ok(())

@@ -2,12 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use agentry_chain::{NodeClient, NodeError};
+use agentry_chain::{BlockWalk, NodeClient, NodeError};
 use agentry_protocol::{BlockHash, BlockHeight, StoredTransaction, TransactionHash};
 use serde::Serialize;
-
-/// How many blocks are asked for at a time.
-const PAGE: u64 = 50;
 
 /// How long a look may take before the node is asked again.
 const LOOK: Duration = Duration::from_secs(2);
@@ -81,7 +78,8 @@ pub struct Evidence {
     pub total_ms: u64,
 }
 
-/// All transactions in blocks `from ..= to` that `wanted` picks.
+/// All transactions in blocks `from ..= to` that `wanted` picks. Blocks that the node cannot serve are
+/// passed over.
 ///
 /// # Errors
 /// The node cannot be asked.
@@ -91,33 +89,38 @@ pub async fn all(
     to: BlockHeight,
     wanted: impl Fn(&Found) -> bool,
 ) -> Result<Vec<Found>, NodeError> {
+    stretch(&mut BlockWalk::new(node), from, to, wanted).await
+}
+
+/// The same as a part of a longer walk, which remembers what was passed over.
+///
+/// # Errors
+/// The node cannot be asked.
+pub async fn stretch(
+    walk: &mut BlockWalk<'_>,
+    from: BlockHeight,
+    to: BlockHeight,
+    wanted: impl Fn(&Found) -> bool,
+) -> Result<Vec<Found>, NodeError> {
     let mut found = Vec::new();
-    let mut start = from.0;
-    while start <= to.0 {
-        let end = to.0.min(start + PAGE - 1);
-        for block in node
-            .blocks_range(BlockHeight(start), BlockHeight(end))
-            .await?
-        {
-            let made_at = block.made_at_ms();
-            for transaction in block.transactions.into_iter().flatten() {
-                // What cannot be read is nothing that was said here.
-                let (Some(hash), Ok(stored)) = (transaction.hash, transaction.stored) else {
-                    continue;
-                };
-                let one = Found {
-                    hash,
-                    stored,
-                    height: block.height,
-                    block_hash: block.hash,
-                    made_at,
-                };
-                if wanted(&one) {
-                    found.push(one);
-                }
+    for block in walk.stretch(from, to).await? {
+        let made_at = block.made_at_ms();
+        for transaction in block.transactions.into_iter().flatten() {
+            // What cannot be read is nothing that was said here.
+            let (Some(hash), Ok(stored)) = (transaction.hash, transaction.stored) else {
+                continue;
+            };
+            let one = Found {
+                hash,
+                stored,
+                height: block.height,
+                block_hash: block.hash,
+                made_at,
+            };
+            if wanted(&one) {
+                found.push(one);
             }
         }
-        start = end + 1;
     }
     Ok(found)
 }

@@ -16,6 +16,7 @@ use agentry_protocol::{
 
 use super::Shared;
 use super::directory::{self, Directory};
+use super::metrics::Metrics;
 use super::roster::Roster;
 use super::standing::Standings;
 use crate::store::commit::{Arrival, Now, Step};
@@ -40,6 +41,7 @@ pub(super) async fn judge(
         },
         roster,
         directory: shared.directory.clone(),
+        metrics: Arc::clone(&shared.metrics),
         chain,
         now: now(shared),
     });
@@ -123,6 +125,7 @@ struct Bench {
     roster: Roster,
     directory: Directory,
     standings: Standings,
+    metrics: Arc<Metrics>,
     chain: ChainId,
     /// The hosted wallets' transactions that the outbox knows.
     known: HashSet<TransactionHash>,
@@ -144,14 +147,17 @@ impl Bench {
             ChainEvent::Withdrawn { above, .. } => vec![Step::Withdrawn { above }],
             ChainEvent::Undecodable {
                 height,
-                hash,
-                reason,
+                count,
+                first,
             } => {
+                self.metrics.undecodable(count);
+                let first = first.first();
                 tracing::warn!(
                     block.height = height.0,
-                    transaction.hash = hash.map(|hash| hash.to_string()),
-                    reason,
-                    "a transaction cannot be read; its neighbours can"
+                    transactions = count,
+                    first.hash = first.and_then(|row| row.hash).map(|hash| hash.to_string()),
+                    first.reason = first.map(|row| row.reason.as_str()),
+                    "transactions of a block cannot be decoded; the others are read"
                 );
                 Vec::new()
             }
@@ -263,6 +269,7 @@ pub(super) async fn rejudge(
             roster: roster.clone(),
             directory: shared.directory.clone(),
         },
+        metrics: Arc::clone(&shared.metrics),
         chain: chain.clone(),
         known: HashSet::new(),
         now: now(shared),

@@ -42,6 +42,7 @@ pub struct Metrics {
     repeated: Counter,
     forged: Counter,
     refused: Counter,
+    undecodable: Counter,
     handled: Counter,
     dead_letters: Counter,
     expired: Counter,
@@ -67,12 +68,15 @@ pub struct Metrics {
     open: Gauge,
     block_height: Gauge,
     clock_ahead: Gauge,
+    blocks_behind: Gauge,
     directory_left: Gauge,
     source_up_gauge: Gauge,
     breaker_gauge: Gauge,
     halted_gauge: Gauge,
     source_up: AtomicBool,
     read_once: AtomicBool,
+    caught_up: AtomicBool,
+    behind: AtomicU64,
     breaker_open: AtomicBool,
     is_halted: AtomicBool,
     height: AtomicI64,
@@ -91,6 +95,11 @@ pub struct Condition {
     pub node_up: bool,
     /// Posting is not stopped.
     pub posting: bool,
+    /// The node that is read is not behind what was read of its chain before, or has not been for
+    /// long.
+    pub caught_up: bool,
+    /// By how many blocks it is.
+    pub behind: u64,
     /// The last block that was read; none yet, where `null`.
     pub height: Option<i64>,
 }
@@ -122,6 +131,10 @@ impl Metrics {
         let refused = counter(
             "messages_refused",
             "messages that were not kept whole, because their senders have no more room",
+        );
+        let undecodable = counter(
+            "transactions_undecodable",
+            "transactions on the chain that cannot be decoded",
         );
         let handled = counter(
             "messages_handled",
@@ -215,6 +228,10 @@ impl Metrics {
             "clock_ahead_seconds",
             "how far the local clock is ahead of what blocks confirm",
         );
+        let blocks_behind = gauge(
+            "blocks_behind",
+            "how many blocks the node is behind what was read of its chain before",
+        );
         let directory_left = gauge(
             "directory_blocks_left",
             "old blocks that are still to be read for the directory",
@@ -232,6 +249,7 @@ impl Metrics {
             repeated,
             forged,
             refused,
+            undecodable,
             handled,
             dead_letters,
             expired,
@@ -257,12 +275,15 @@ impl Metrics {
             open,
             block_height,
             clock_ahead,
+            blocks_behind,
             directory_left,
             source_up_gauge,
             breaker_gauge,
             halted_gauge,
             source_up: AtomicBool::new(true),
             read_once: AtomicBool::new(false),
+            caught_up: AtomicBool::new(true),
+            behind: AtomicU64::new(0),
             breaker_open: AtomicBool::new(false),
             is_halted: AtomicBool::new(false),
             height: AtomicI64::new(-1),
@@ -288,11 +309,14 @@ impl Metrics {
             self.source_up.load(Ordering::Relaxed) && self.read_once.load(Ordering::Relaxed);
         let node_up = !self.breaker_open.load(Ordering::Relaxed);
         let posting = !self.is_halted.load(Ordering::Relaxed);
+        let caught_up = self.caught_up.load(Ordering::Relaxed);
         Condition {
-            ready: source_up && node_up && posting,
+            ready: source_up && node_up && posting && caught_up,
             source_up,
             node_up,
             posting,
+            caught_up,
+            behind: self.behind.load(Ordering::Relaxed),
             height: (height >= 0).then_some(height),
         }
     }
@@ -314,6 +338,19 @@ impl Metrics {
         }
         self.source_up_gauge.set(i64::from(up));
         self.source_up.swap(up, Ordering::Relaxed) != up
+    }
+
+    /// How many blocks the node is behind what was read of it, and whether that is tolerable yet.
+    pub(crate) fn behind(&self, blocks: u64, is_tolerable: bool) {
+        self.blocks_behind
+            .set(i64::try_from(blocks).unwrap_or(i64::MAX));
+        self.behind.store(blocks, Ordering::Relaxed);
+        self.caught_up.store(is_tolerable, Ordering::Relaxed);
+    }
+
+    /// Transactions of a block cannot be decoded.
+    pub(crate) fn undecodable(&self, count: u64) {
+        self.undecodable.inc_by(count);
     }
 
     pub(crate) fn messages(&self, arrived: usize, repeated: usize) {

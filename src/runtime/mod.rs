@@ -40,6 +40,7 @@
 //! | [`control`] | the socket through which commands reach a running runtime |
 //! | [`http`] | `/health`, `/ready`, `/metrics` |
 //! | [`metrics`] | what is counted |
+//! | `lag` | whether the chain is behind what was read of it |
 //! | [`kill`] | the named points at which tests kill the process |
 
 pub mod agent;
@@ -52,6 +53,7 @@ pub mod host;
 pub mod http;
 pub(crate) mod judge;
 pub mod kill;
+mod lag;
 pub mod metrics;
 pub mod rates;
 pub(crate) mod reading;

@@ -13,6 +13,7 @@ use agentry_protocol::BlockHeight;
 use agentry_protocol::header::MAX_ID_AHEAD_MS;
 
 use super::Shared;
+use super::lag::Lag;
 use super::roster::Roster;
 use super::router::Route;
 use super::submitter::ChainNews;
@@ -32,13 +33,9 @@ const MIN_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause after readings that failed: what a recovery may take longer than the node's.
 const MAX_PAUSE: Duration = Duration::from_millis(500);
 
-/// How long a reading over the network may take at first. One that takes longer is begun anew, and
-/// with twice the time where the node answers at all: so a hung socket costs this long, and a slow
-/// node is still read.
-const MIN_PATIENCE: Duration = Duration::from_secs(1);
-
-/// The longest that a reading over the network may take.
-const MAX_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a reading may take before the chain counts as one that cannot be read. The source goes
+/// on waiting: it knows whether its node is slow or away.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often the time of the newest block is read while it agrees with the local clock: the clock runs
 /// on from there.
@@ -57,7 +54,6 @@ pub struct ChainWatcher {
     router: Recipient<Route>,
     submitter: Recipient<ChainNews>,
     state: Option<(Box<dyn ChainSource>, Cursor)>,
-    networked: bool,
 }
 
 impl std::fmt::Debug for ChainWatcher {
@@ -67,7 +63,7 @@ impl std::fmt::Debug for ChainWatcher {
 }
 
 impl ChainWatcher {
-    /// A watcher that reads on from `cursor`. A source that is `networked` can hang.
+    /// A watcher that reads on from `cursor`.
     pub fn new(
         shared: Shared,
         roster: Roster,
@@ -75,7 +71,6 @@ impl ChainWatcher {
         submitter: Recipient<ChainNews>,
         source: Box<dyn ChainSource>,
         cursor: Cursor,
-        networked: bool,
     ) -> Self {
         Self {
             shared,
@@ -83,7 +78,6 @@ impl ChainWatcher {
             router,
             submitter,
             state: Some((source, cursor)),
-            networked,
         }
     }
 }
@@ -104,8 +98,8 @@ impl Actor for ChainWatcher {
             cursor,
             stored: Instant::now(),
             pause: MIN_PAUSE,
-            patience: self.networked.then_some(MIN_PATIENCE),
             time: TimeReading::default(),
+            lag: Lag::default(),
         };
         ctx.spawn(watch.run().into_actor(self).map(|(), _, ctx| ctx.stop()));
     }
@@ -120,9 +114,8 @@ struct Watch {
     cursor: Cursor,
     stored: Instant,
     pause: Duration,
-    /// How long a reading may take; however long it takes, where `None`.
-    patience: Option<Duration>,
     time: TimeReading,
+    lag: Lag,
 }
 
 /// The last reading of a block's time.
@@ -160,6 +153,8 @@ impl Watch {
                 Ok(batch) => {
                     self.pause = MIN_PAUSE;
                     self.shared.metrics.source_up(true);
+                    let (now, metrics) = (Instant::now(), &self.shared.metrics);
+                    self.lag.saw(batch.behind, now, metrics);
                     let more = batch.more;
                     if let Some(head) = &batch.read_through {
                         // First: what is judged and expires by it comes with the batch.
@@ -192,35 +187,23 @@ impl Watch {
         }
     }
 
-    /// Reads on. `None`, if that took too long: then it is begun anew, with more patience.
+    /// Reads on. `None`: the process was asked to stop.
     async fn read(&mut self) -> Option<Result<Batch, SourceError>> {
+        let mut stopping = self.shared.stopping.clone();
         let reading = self
             .source
             .read(&self.cursor, &self.roster as &dyn Interest, BATCH);
-        let Some(patience) = self.patience else {
-            return Some(reading.await);
-        };
-        let began = Instant::now();
-        if let Ok(read) = tokio::time::timeout(patience, reading).await {
-            if read.is_ok() {
-                // Several times what it took: a long stretch is followed by others as long.
-                self.patience = Some((began.elapsed() * 4).clamp(MIN_PATIENCE, MAX_PATIENCE));
-            }
+        let mut reading = std::pin::pin!(reading);
+        if let Ok(read) = tokio::time::timeout(PATIENCE, reading.as_mut()).await {
             return Some(read);
         }
         if self.shared.metrics.source_up(false) {
-            tracing::warn!(?patience, "the node does not answer; trying again");
+            tracing::warn!(?PATIENCE, "the node does not answer; waiting for it");
         }
-        // More patience is for a node that is slow, not for one that hangs: what is given to that
-        // one is how much later than the node the runtime is well again.
-        let head = tokio::time::timeout(MIN_PATIENCE, self.source.head()).await;
-        let is_slow = matches!(head, Ok(Ok(_)));
-        self.patience = Some(if is_slow {
-            (patience * 2).min(MAX_PATIENCE)
-        } else {
-            MIN_PATIENCE
-        });
-        None
+        tokio::select! {
+            read = reading => Some(read),
+            _ = stopping.wait_for(|stopping| *stopping) => None,
+        }
     }
 
     /// Tells the clock when the newest block that was read was made: often while that confirms less
@@ -239,7 +222,7 @@ impl Watch {
         }
         self.time.of = Some(height);
         self.time.at = Some(Instant::now());
-        match tokio::time::timeout(MIN_PATIENCE, self.source.time(height)).await {
+        match tokio::time::timeout(PATIENCE, self.source.time(height)).await {
             Ok(Ok(Some(made_at))) => clock.block_made_at(made_at),
             Ok(Ok(None)) => tracing::debug!(block.height = height.0, "a block tells no time"),
             Ok(Err(error)) => tracing::debug!(%error, "reading the time of a block"),

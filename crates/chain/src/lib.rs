@@ -13,10 +13,11 @@
 //! a source cannot see by its nature it names in [`Nature::exemptions`]. One suite of laws
 //! (`tests/laws`) runs over all of them.
 //!
-//! The chain's content is hostile: answers are bounded, JSON is cut up without recursion
-//! (`raw`), and what cannot be decoded becomes an event of its own and never hides its neighbours.
+//! The chain's content is hostile: an answer is looked at while it arrives (`list`) and only what is
+//! wanted of it is kept, JSON is cut up without recursion (`raw`), and what cannot be decoded becomes an event of its own and never hides its neighbours.
 
 pub mod db;
+mod list;
 pub mod node;
 mod raw;
 mod row;
@@ -25,11 +26,11 @@ pub mod source;
 
 pub use db::{ChainDb, ChainDbOptions, DbWork};
 pub use node::{
-    Account, Block, BlockTransaction, FoundTransaction, Head, Health, ImportOutcome, Mempool,
-    NodeClient, NodeError, NodeOptions, SubmitError,
+    Account, Block, BlockTransaction, BlockWalk, FoundTransaction, Head, Health, ImportOutcome,
+    Mempool, NodeClient, NodeError, NodeOptions, SubmitError,
 };
 pub use rpc::{RpcOptions, RpcSource};
 pub use source::{
     Batch, ChainEvent, ChainSource, ChainTransaction, Cursor, Everything, Exemption, Interest,
-    Nature, SourceError, Start,
+    Nature, SourceError, Start, Undecodable,
 };

@@ -20,21 +20,61 @@ pub(crate) struct RawError {
     at: usize,
 }
 
-/// The items of an array.
-pub(crate) fn items(text: &[u8]) -> Result<Vec<&[u8]>, RawError> {
-    let mut scan = Scan { text, at: 0 };
-    let mut items = Vec::new();
-    scan.expect(b'[', "an array was expected")?;
-    if !scan.close(b']') {
-        loop {
-            items.push(scan.value()?);
-            if !scan.comma_or(b']')? {
-                break;
-            }
-        }
+/// The items of an array, one by one. After an error there are no more.
+pub(crate) fn each(text: &[u8]) -> Each<'_> {
+    Each {
+        scan: Scan { text, at: 0 },
+        next: Next::First,
     }
-    scan.end()?;
-    Ok(items)
+}
+
+/// The items of a short array.
+pub(crate) fn items(text: &[u8]) -> Result<Vec<&[u8]>, RawError> {
+    each(text).collect()
+}
+
+/// See [`each`].
+#[derive(Debug)]
+pub(crate) struct Each<'a> {
+    scan: Scan<'a>,
+    next: Next,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    First,
+    Another,
+    Nothing,
+}
+
+impl<'a> Each<'a> {
+    fn item(&mut self) -> Result<Option<&'a [u8]>, RawError> {
+        let is_first = self.next == Next::First;
+        if is_first {
+            self.scan.expect(b'[', "an array was expected")?;
+        }
+        if is_first && self.scan.close(b']') || !is_first && !self.scan.comma_or(b']')? {
+            self.scan.end()?;
+            return Ok(None);
+        }
+        self.next = Next::Another;
+        self.scan.value().map(Some)
+    }
+}
+
+impl<'a> Iterator for Each<'a> {
+    type Item = Result<&'a [u8], RawError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next == Next::Nothing {
+            return None;
+        }
+        let item = self.item().transpose();
+        if !matches!(item, Some(Ok(_))) {
+            self.next = Next::Nothing;
+        }
+        item
+    }
 }
 
 /// The texts of a key and of its value.
@@ -110,6 +150,7 @@ pub(crate) fn string(text: &[u8]) -> Option<Cow<'_, str>> {
     json.root().as_str().map(|text| Cow::Owned(text.to_owned()))
 }
 
+#[derive(Debug)]
 struct Scan<'a> {
     text: &'a [u8],
     at: usize,

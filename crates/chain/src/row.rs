@@ -4,6 +4,8 @@
 //! metadata of a follower's blocks: `{tx_hash, sender, recipient, payload: stored form, …}`), or as
 //! the stored form itself with a `tx_hash` added (blocks/{height}).
 
+use std::borrow::Cow;
+
 use agentry_protocol::json::Limits;
 use agentry_protocol::{StoredTransaction, TransactionHash};
 
@@ -12,24 +14,24 @@ use crate::raw;
 
 /// A transaction that has been cut out of its surroundings but not parsed.
 #[derive(Debug, Clone)]
-pub(crate) struct Row {
+pub(crate) struct Row<'a> {
     /// The chain's `tx_hash`, where it is well formed.
     pub(crate) hash: Option<TransactionHash>,
     /// Sender and recipient as the row's columns name them. None: a column is missing or empty, and
     /// the truth is in the stored form.
-    pub(crate) pair: Option<(String, String)>,
+    pub(crate) pair: Option<(Cow<'a, str>, Cow<'a, str>)>,
     /// The text of the stored form.
-    pub(crate) text: Vec<u8>,
+    pub(crate) text: Cow<'a, [u8]>,
 }
 
-impl Row {
+impl<'a> Row<'a> {
     /// Cuts a row out of a JSON text.
-    pub(crate) fn cut(text: &[u8]) -> Self {
+    pub(crate) fn cut(text: &'a [u8]) -> Self {
         let Ok(object) = raw::Object::parse(text) else {
             return Self {
                 hash: None,
                 pair: None,
-                text: text.to_vec(),
+                text: text.into(),
             };
         };
         let hash = object.string("tx_hash").and_then(|text| text.parse().ok());
@@ -43,15 +45,16 @@ impl Row {
         };
         let column = |key| object.string(key).filter(|text| !text.is_empty());
         let pair = match (column(from), column(to)) {
-            (Some(from), Some(to)) => Some((from.into_owned(), to.into_owned())),
+            (Some(from), Some(to)) => Some((from, to)),
             _ => None,
         };
         let text = match object.get("payload") {
             Some(payload) if !stored => match raw::string(payload) {
-                Some(inner) => inner.into_owned().into_bytes(),
-                None => payload.to_vec(),
+                Some(Cow::Borrowed(inner)) => inner.as_bytes().into(),
+                Some(Cow::Owned(inner)) => inner.into_bytes().into(),
+                None => payload.into(),
             },
-            _ => text.to_vec(),
+            _ => text.into(),
         };
         Self { hash, pair, text }
     }

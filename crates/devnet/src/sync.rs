@@ -18,7 +18,7 @@ pub struct SyncProgress {
 }
 
 /// What a [`sync`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncReport {
     /// The first height that was missing; `None` where nothing was.
     pub from: Option<BlockHeight>,
@@ -28,6 +28,9 @@ pub struct SyncReport {
     pub imported: u64,
     /// How many transactions those blocks count.
     pub transactions: u64,
+    /// The blocks of which the one node could not write the transactions: they were imported without
+    /// them.
+    pub without_transactions: Vec<BlockHeight>,
 }
 
 /// Why a [`sync`] stopped.
@@ -60,7 +63,39 @@ pub enum SyncError {
         /// What failed.
         source: NodeError,
     },
-    /// The nodes are on different chains or branches.
+    /// The nodes are on different chains.
+    #[error(
+        "{from} and {to} are on different chains: block 0 of the one is {theirs}, of the other {ours}. Nothing was imported"
+    )]
+    OtherChain {
+        /// The URL that is read from.
+        from: String,
+        /// Its block 0.
+        theirs: String,
+        /// The URL that is written to.
+        to: String,
+        /// Its block 0.
+        ours: String,
+    },
+    /// A block that the one node cannot write, and without which the other takes none above it.
+    #[error(
+        "{from} cannot serve block {height}: {source}; and {to} does not take it without its transactions: {refused}. {imported} blocks were imported before it; copy the chain's database instead"
+    )]
+    Unservable {
+        /// The URL that is read from.
+        from: String,
+        /// The block.
+        height: BlockHeight,
+        /// Why it cannot be had.
+        source: NodeError,
+        /// The URL that is written to.
+        to: String,
+        /// Why it was not taken.
+        refused: NodeError,
+        /// How many blocks were imported before.
+        imported: u64,
+    },
+    /// The nodes are on different branches of a chain.
     #[error(
         "fork at height {height}: {from} has block {theirs}, {to} has {ours}; {imported} blocks were imported before it. Nothing above can be imported: reset the one that is wrong"
     )]
@@ -103,7 +138,11 @@ impl SyncError {
             SyncError::From { source, .. }
             | SyncError::To { source, .. }
             | SyncError::ToHead { source, .. } => source.is_transient(),
-            SyncError::Fork { .. } | SyncError::Block { .. } | SyncError::Missing { .. } => false,
+            SyncError::Fork { .. }
+            | SyncError::OtherChain { .. }
+            | SyncError::Unservable { .. }
+            | SyncError::Block { .. }
+            | SyncError::Missing { .. } => false,
         }
     }
 }
@@ -112,9 +151,12 @@ impl SyncError {
 /// written into each posted block as `chainId`: AITBC's importBlock files a block without it under
 /// `ait-mainnet`.
 ///
+/// A block that `from` cannot write with its transactions is imported without them, if `to` takes it so,
+/// and named in the report.
+///
 /// # Errors
-/// A failing node, or a fork: a height at which both have a block, and not the same. What was
-/// imported before stays.
+/// A failing node, another chain, or a fork: a height at which both have a block, and not the same. What
+/// was imported before stays.
 pub async fn sync(
     from: &NodeClient,
     to: &NodeClient,
@@ -130,6 +172,7 @@ pub async fn sync(
         through: None,
         imported: 0,
         transactions: 0,
+        without_transactions: Vec::new(),
     };
     let Some(target) = from.head().await.map_err(reading)? else {
         return Ok(report);
@@ -139,15 +182,40 @@ pub async fn sync(
         source,
     })?;
     let mut next = BlockHeight(0);
+    let mut size = PAGE;
     if let Some(ours) = ours {
         let common = ours.height.min(target.height);
+        compare_chains(from, to).await?;
         compare(from, to, common).await?;
         report.through = Some(common);
         next = ours.height.next();
     }
     while next <= target.height {
-        let end = BlockHeight(next.0.saturating_add(PAGE - 1)).min(target.height);
-        let blocks = from.blocks_range_raw(next, end).await.map_err(reading)?;
+        let end = BlockHeight(next.0.saturating_add(size - 1)).min(target.height);
+        let blocks = match from.blocks_range_raw(next, end).await {
+            Ok(blocks) => blocks,
+            // One block that cannot be written makes the range fail.
+            Err(error) if may_be_one_block(&error) && next < end => {
+                size = (size / 2).max(1);
+                continue;
+            }
+            Err(error) if may_be_one_block(&error) => {
+                bare(from, to, next, chain_id, error, &report).await?;
+                report.from.get_or_insert(next);
+                report.through = Some(next);
+                report.imported += 1;
+                report.without_transactions.push(next);
+                progress(SyncProgress {
+                    height: next,
+                    target: target.height,
+                    imported: report.imported,
+                });
+                next = next.next();
+                continue;
+            }
+            Err(error) => return Err(reading(error)),
+        };
+        size = (size * 2).min(PAGE);
         if blocks.is_empty() {
             return Err(SyncError::Missing {
                 node: from.url().to_owned(),
@@ -198,18 +266,84 @@ pub async fn sync(
     Ok(report)
 }
 
+/// Imports a block that the one node cannot write, without its transactions. `error`: why it cannot.
+async fn bare(
+    from: &NodeClient,
+    to: &NodeClient,
+    height: BlockHeight,
+    chain_id: &agentry_protocol::ChainId,
+    error: NodeError,
+    report: &SyncReport,
+) -> Result<(), SyncError> {
+    let failed = |source| SyncError::From {
+        node: from.url().to_owned(),
+        source,
+    };
+    let headers = from.headers_raw(height, height).await;
+    let Some(text) = headers.ok().and_then(|headers| headers.into_iter().next()) else {
+        return Err(failed(error));
+    };
+    let block = Outgoing::read(&text, chain_id).map_err(|reason| SyncError::Block {
+        node: from.url().to_owned(),
+        reason,
+    })?;
+    match to.import_block(&block.body).await {
+        Ok(_) => Ok(()),
+        Err(refused) => Err(SyncError::Unservable {
+            from: from.url().to_owned(),
+            height,
+            source: error,
+            to: to.url().to_owned(),
+            refused,
+            imported: report.imported,
+        }),
+    }
+}
+
+/// Whether a failure may be the fault of one block, or of the range's size.
+fn may_be_one_block(error: &NodeError) -> bool {
+    error.is_server_error() || matches!(error, NodeError::TooLarge { .. })
+}
+
+/// Makes sure that both nodes have the same block 0.
+async fn compare_chains(from: &NodeClient, to: &NodeClient) -> Result<(), SyncError> {
+    let genesis = |blocks: Vec<agentry_chain::Block>| blocks.first().map(|block| block.hash);
+    let first = BlockHeight(0);
+    let theirs = from.headers(first, first).await;
+    let theirs = theirs.map(genesis).map_err(|source| SyncError::From {
+        node: from.url().to_owned(),
+        source,
+    })?;
+    let ours = to.headers(first, first).await;
+    let ours = ours.map(genesis).map_err(|source| SyncError::ToHead {
+        node: to.url().to_owned(),
+        source,
+    })?;
+    match (theirs, ours) {
+        (Some(theirs), Some(ours)) if theirs != ours => Err(SyncError::OtherChain {
+            from: from.url().to_owned(),
+            theirs: theirs.to_string(),
+            to: to.url().to_owned(),
+            ours: ours.to_string(),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Makes sure that both nodes have the same block at a height that both have.
 async fn compare(from: &NodeClient, to: &NodeClient, height: BlockHeight) -> Result<(), SyncError> {
     let reading = |source| SyncError::From {
         node: from.url().to_owned(),
         source,
     };
-    let theirs = from.block(height).await.map_err(reading)?;
-    let ours = to.block(height).await.map_err(|source| SyncError::ToHead {
+    // Without their transactions, which a node may be unable to write.
+    let theirs = from.headers(height, height).await.map_err(reading)?;
+    let ours = to.headers(height, height).await;
+    let ours = ours.map_err(|source| SyncError::ToHead {
         node: to.url().to_owned(),
         source,
     })?;
-    match (theirs, ours) {
+    match (theirs.first(), ours.first()) {
         (Some(theirs), Some(ours)) if theirs.hash != ours.hash => Err(SyncError::Fork {
             height,
             from: from.url().to_owned(),

@@ -71,7 +71,12 @@ pub(super) fn run(args: &ChainArgs, context: &Context) -> Result<(), Failure> {
                 block(&node(Which::Reading)?, BlockHeight(*height), context).await
             }
             ChainCommand::Transaction(wanted) => {
-                transaction::run(&node(Which::Reading)?, wanted, context).await
+                // The database is the configured node's.
+                let chain = match &args.node {
+                    Some(_) => None,
+                    None => Some(context.config()?.chain),
+                };
+                transaction::run(&node(Which::Reading)?, chain.as_ref(), wanted, context).await
             }
             ChainCommand::Mempool { limit } => {
                 mempool(&node(Which::Producing)?, *limit, context).await

@@ -61,12 +61,26 @@ pub(super) async fn run(
     bar.finish_and_clear();
     let report = report?;
     let height = |height: Option<BlockHeight>| height.map(|height| height.0);
+    let bare: Vec<u64> = report
+        .without_transactions
+        .iter()
+        .map(|height| height.0)
+        .collect();
+    if let Some(first) = bare.first() {
+        tracing::warn!(
+            blocks = bare.len(),
+            first.height = first,
+            "{} cannot write the transactions of these blocks; they were copied without them",
+            from.url()
+        );
+    }
     if out.is_json() {
         return out.json(&json!({
             "from_height": height(report.from),
             "through_height": height(report.through),
             "imported": report.imported,
             "transactions": report.transactions,
+            "without_transactions": bare,
         }));
     }
     match report.through {

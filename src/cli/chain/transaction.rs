@@ -1,15 +1,18 @@
 //! `agentry chain transaction`: later nodes look one up; older ones have to be searched.
 
-use agentry_chain::{Block, NodeClient, NodeError};
+use agentry_chain::{BlockWalk, Everything, NodeClient, NodeError};
 use agentry_protocol::{BlockHeight, Json, StoredTransaction, TransactionHash};
 use clap::Args;
 
 use super::super::output::printable;
-use super::super::{Context, Failure};
+use super::super::search::{self, Downward};
+use super::super::{Context, ExitCode, Failure};
 use super::{hash, show};
+use crate::config::ChainConfig;
+use crate::demo::evidence;
 
-/// How many blocks are read at once while searching.
-const PAGE: u64 = 100;
+/// How many pending transactions are looked through.
+const PENDING: u64 = 10_000;
 
 /// Arguments of `chain transaction`.
 #[derive(Debug, Args)]
@@ -31,6 +34,7 @@ struct Found {
 
 pub(super) async fn run(
     node: &NodeClient,
+    chain: Option<&ChainConfig>,
     args: &TransactionArgs,
     context: &Context,
 ) -> Result<(), Failure> {
@@ -40,8 +44,8 @@ pub(super) async fn run(
             height: found.height,
             stored: found.stored,
         }),
-        Ok(None) => in_mempool(node, &args.hash).await?,
-        Err(NodeError::Unsupported { .. }) => search(node, args, context).await?,
+        Ok(None) => in_mempool(node, &args.hash).await,
+        Err(NodeError::Unsupported { .. }) => search(node, chain, args, context).await?,
         Err(error) => return Err(error.into()),
     };
     let Some(found) = found else {
@@ -59,76 +63,103 @@ fn status(said: Option<String>, height: Option<BlockHeight>) -> String {
     said.unwrap_or_else(|| if height.is_some() { "mined" } else { "pending" }.to_owned())
 }
 
-async fn in_mempool(node: &NodeClient, hash: &TransactionHash) -> Result<Option<Found>, Failure> {
-    let mempool = node.mempool(10_000).await?;
-    let stored = mempool
-        .transactions
-        .into_iter()
-        .find(|stored| stored.hash() == *hash);
-    Ok(stored.map(|stored| Found {
+/// Looks in the mempool. One that the node cannot show (a payload that it cannot write makes it fail
+/// for ever) hides nothing that is mined.
+async fn in_mempool(node: &NodeClient, hash: &TransactionHash) -> Option<Found> {
+    let pending = node.find_pending(hash, PENDING).await;
+    let stored = pending.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the mempool could not be searched");
+        None
+    });
+    stored.map(|stored| Found {
         status: "pending".to_owned(),
         height: None,
         stored: Some(stored),
-    }))
+    })
 }
 
 /// Looks in the mempool and then through the newest blocks, newest first: in that order, a
 /// transaction that is mined meanwhile is not missed.
 async fn search(
     node: &NodeClient,
+    chain: Option<&ChainConfig>,
     args: &TransactionArgs,
     context: &Context,
 ) -> Result<Option<Found>, Failure> {
-    if let Some(found) = in_mempool(node, &args.hash).await? {
+    if let Some(found) = in_mempool(node, &args.hash).await {
         return Ok(Some(found));
     }
-    let Some(head) = node.head().await? else {
+    let Some(head) = node.head().await?.filter(|_| args.blocks > 0) else {
         return Ok(None);
     };
-    let lowest = head.height.saturating_sub(args.blocks.saturating_sub(1));
+    let lowest = head.height.saturating_sub(args.blocks - 1);
+    if let Some(chain) = chain.filter(|chain| chain.db.is_some()) {
+        match in_db(chain, lowest, &args.hash).await {
+            Ok(Some(found)) => return Ok(Some(found)),
+            // It may be behind the node.
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "the node's database could not be searched"),
+        }
+    }
     let bar = context.output.progress(
         (head.height.0 - lowest.0).saturating_add(1),
         "searching blocks",
     );
-    let mut end = Some(head.height).filter(|_| args.blocks > 0);
+    let mut walk = BlockWalk::new(node);
+    let mut downward = Downward::new(head.height, lowest);
     let mut found = None;
-    while let Some(high) = end.filter(|high| found.is_none() && *high >= lowest) {
-        let low = high.saturating_sub(PAGE - 1).max(lowest);
-        for block in node.blocks_range(low, high).await? {
-            if let Some(stored) = look(node, block, &args.hash).await? {
-                found = Some(stored);
-            }
+    while found.is_none()
+        && let Some((from, to)) = downward.next(&walk)
+    {
+        for block in walk.stretch(from, to).await? {
+            let transactions = block.transactions.unwrap_or_default();
+            let here = transactions
+                .into_iter()
+                .find(|transaction| transaction.hash == Some(args.hash));
+            found = found.or(here.map(|transaction| Found {
+                status: "mined".to_owned(),
+                height: Some(block.height),
+                stored: transaction.stored.ok(),
+            }));
         }
-        bar.inc(high.0 - low.0 + 1);
-        end = low.checked_sub(1);
+        bar.inc(to.0 - from.0 + 1);
     }
     bar.finish_and_clear();
-    Ok(found)
+    if found.is_some() {
+        return Ok(found);
+    }
+    if let Some(missing) = search::missing(&walk) {
+        tracing::warn!("{missing}");
+    }
+    match downward.left() {
+        Some(left) => Err(Failure::new(
+            ExitCode::Temporary,
+            format!(
+                "{} was not found within a minute, in which the blocks above {left} were searched; \
+                 set [chain] db to search the node's database instead",
+                args.hash
+            ),
+        )),
+        None => Ok(None),
+    }
 }
 
-async fn look(
-    node: &NodeClient,
-    block: Block,
+async fn in_db(
+    chain: &ChainConfig,
+    lowest: BlockHeight,
     hash: &TransactionHash,
-) -> Result<Option<Found>, Failure> {
-    let height = block.height;
-    let transactions = match block.transactions {
-        Some(transactions) => transactions,
-        // Older nodes show transactions only in single blocks.
-        None if block.tx_count > 0 => node
-            .block(height)
-            .await?
-            .and_then(|block| block.transactions)
-            .unwrap_or_default(),
-        None => Vec::new(),
-    };
-    let found = transactions
-        .into_iter()
-        .find(|transaction| transaction.hash == Some(*hash));
-    Ok(found.map(|transaction| Found {
+) -> Result<Option<Found>, agentry_chain::SourceError> {
+    let mut found: Option<evidence::Found> = None;
+    search::in_db(chain, lowest, &Everything, |one| {
+        if one.hash == *hash {
+            found = Some(one);
+        }
+    })
+    .await?;
+    Ok(found.map(|found| Found {
         status: "mined".to_owned(),
-        height: Some(height),
-        stored: transaction.stored.ok(),
+        height: Some(found.height),
+        stored: Some(found.stored),
     }))
 }
 

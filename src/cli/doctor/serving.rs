@@ -66,6 +66,10 @@ fn condition(at: &str, answer: &Answer) -> Check {
         ("source_up", "the chain cannot be read"),
         ("node_up", "the node that is posted to does not answer"),
         ("posting", "posting is stopped"),
+        (
+            "caught_up",
+            "the node is behind what was read of its chain before",
+        ),
     ]
     .into_iter()
     .filter(|(key, _)| says[*key] == false)

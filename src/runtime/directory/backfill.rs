@@ -3,7 +3,7 @@
 //! Agents begin at the head, so that old messages are not answered unasked. A directory that begins
 //! there, too, knows an agent only once his card is renewed. With `[directory] from` the blocks from
 //! that height on are read by a source of their own, beside the watcher and behind it: it rests
-//! at least as long as it reads, and looks at what addresses sent to themselves alone.
+//! much longer than it reads, and looks at what addresses sent to themselves alone.
 //!
 //! What it finds is stored together with where it stands, so a restart goes on there. It reads
 //! `final_depth` blocks further than where the watcher began, so that a reorganisation of the blocks
@@ -25,10 +25,15 @@ use crate::store::{Commit, Store, StoreError, read};
 const BATCH: usize = 500;
 
 /// How long a reading may take. A node that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The bounds of a rest between two readings: it is twice as long as the reading took.
-const REST: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(2));
+/// The bounds of a rest between two readings.
+const REST: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
+
+/// How many times as long as a reading took the rest after it is. Over RPC the reading takes the
+/// node's time, of which this may take a small part only, beside the watcher's; of a database it takes
+/// none.
+const RESTS: (u32, u32) = (32, 2);
 
 /// The bounds of a pause after a reading that failed; it doubles.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
@@ -224,7 +229,7 @@ impl Run {
                 }
                 Ok(Next::More) => {
                     pause = PAUSE.0;
-                    Some((reading.elapsed() * 2).clamp(REST.0, REST.1))
+                    Some((reading.elapsed() * self.rests()).clamp(REST.0, REST.1))
                 }
                 Ok(Next::Wait) => {
                     pause = PAUSE.0;
@@ -258,6 +263,15 @@ impl Run {
         }
     }
 
+    /// How many times as long as a reading the rest after it is.
+    fn rests(&self) -> u32 {
+        if self.source.nature().is_networked {
+            RESTS.0
+        } else {
+            RESTS.1
+        }
+    }
+
     /// One reading, stored.
     async fn step(&mut self) -> Result<Next, Problem> {
         let before = match &self.plan.cursor {
@@ -273,6 +287,7 @@ impl Run {
             cursor,
             read_through,
             more,
+            behind: _,
         } = batch;
         let moved = self.plan.cursor.as_ref() != Some(&cursor);
         let read = read_through.map(|head| head.height);

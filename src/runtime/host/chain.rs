@@ -15,8 +15,8 @@ use crate::store::read::Identity;
 /// The pause between attempts to reach the node at the start.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// How often a node on this machine is asked for its head. Others are asked as the source does by
-/// default, well below the 5,000 requests a minute that a node allows.
+/// How often a node on this machine is asked for its head while a block is due. Others are asked as
+/// the source does by default, well below the 5,000 requests a minute that a node allows.
 const LOCAL_POLL: Duration = Duration::from_millis(50);
 
 /// After how many failed attempts the log is told again.
@@ -69,11 +69,12 @@ pub(crate) fn source(
             if is_local(&chain.rpc) {
                 options.poll = LOCAL_POLL;
             }
-            Ok(Box::new(RpcSource::new(
-                nodes.read.clone(),
-                chain.id.clone(),
-                options,
-            )))
+            let mut source = RpcSource::new(nodes.read.clone(), chain.id.clone(), options);
+            if chain.submit != chain.rpc {
+                // A follower may lack what the node that is posted to has.
+                source = source.completed_from(nodes.submit.clone());
+            }
+            Ok(Box::new(source))
         }
     }
 }

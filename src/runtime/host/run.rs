@@ -353,7 +353,6 @@ async fn host(
         submitter.clone().recipient(),
         source,
         beginning.cursor,
-        config.chain.db.is_none(),
     )
     .start();
     let forgetting = actix_rt::spawn(forget(shared.clone(), config.store.retention));

@@ -15,6 +15,9 @@ use agentry_protocol::{BlockHash, BlockHeight, TransactionHash};
 /// what came late. Below it only the source's gaps are in doubt.
 const WINDOW: u64 = 64;
 
+/// How many of them are asked for at a time.
+const PIECE: u64 = 8;
+
 /// What the blocks of the posting node show.
 #[derive(Debug, Default)]
 pub struct Blocks {
@@ -44,26 +47,30 @@ impl Blocks {
             .into_iter()
             .filter(|gap| (since.next()..start).contains(gap));
         let mut single: BTreeSet<BlockHeight> = below.collect();
-        match node.blocks_range(start, head).await {
-            Ok(range) => {
-                single.extend((start.0..=head.0).map(BlockHeight));
-                for block in range {
-                    if blocks.take(&block) {
-                        single.remove(&block.height);
+        single.extend((start.0..=head.0).map(BlockHeight));
+        let mut next = start;
+        while next <= head {
+            // A few at a time: a node with one thread keeps all others waiting meanwhile.
+            let end = BlockHeight(next.0.saturating_add(PIECE - 1)).min(head);
+            match node.blocks_range(next, end).await {
+                Ok(range) => {
+                    for block in range {
+                        if blocks.take(&block) {
+                            single.remove(&block.height);
+                        }
                     }
                 }
+                // One block that cannot be written, or is too large, makes the range fail.
+                Err(error) if error.is_server_error() || is_too_large(&error) => {}
+                Err(error) => return Err(error),
             }
-            // One block that cannot be written makes the range fail.
-            Err(error) if error.is_server_error() => {
-                single.extend((start.0..=head.0).map(BlockHeight));
-            }
-            Err(error) => return Err(error),
+            next = end.next();
         }
         for height in single {
             let whole = match node.block(height).await {
                 Ok(Some(block)) => blocks.take(&block),
                 Ok(None) => false,
-                Err(error) if error.is_server_error() => false,
+                Err(error) if error.is_server_error() || is_too_large(&error) => false,
                 Err(error) => return Err(error),
             };
             if !whole {
@@ -79,7 +86,7 @@ impl Blocks {
         let place = (block.height, block.hash);
         self.standing
             .extend(shown.iter().filter_map(|one| Some((one.hash?, place))));
-        shown.len() as u64 >= block.tx_count
+        block.is_whole()
     }
 
     /// The block in which a transaction stands, if it is shown in one.
@@ -92,6 +99,10 @@ impl Blocks {
     pub fn lack(&self, hash: TransactionHash, since: BlockHeight) -> bool {
         !self.standing.contains_key(&hash) && self.doubtful.range(since.next()..).next().is_none()
     }
+}
+
+fn is_too_large(error: &NodeError) -> bool {
+    matches!(error, NodeError::TooLarge { .. })
 }
 
 #[cfg(test)]
@@ -117,6 +128,7 @@ mod tests {
                 };
                 hashes.iter().map(one).collect()
             }),
+            unlisted: 0,
         }
     }
 

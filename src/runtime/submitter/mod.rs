@@ -115,6 +115,8 @@ pub struct Submitter {
     /// Counts POSTs that ended, so that a round knows which ended before it began.
     posts_ended: u64,
     round_running: bool,
+    /// Before then the node's mempool is not asked for again.
+    look_rests_until: Option<Instant>,
     refill: refill::Refill,
     /// Wallets whose transactions cannot be signed, until when they are let be.
     unsignable: HashMap<AgentId, Instant>,
@@ -222,6 +224,7 @@ impl Submitter {
             posting: 0,
             posts_ended: 0,
             round_running: false,
+            look_rests_until: None,
             refill: refill::Refill::default(),
             unsignable: HashMap::new(),
             unfunded: HashSet::new(),

@@ -1,5 +1,7 @@
 //! One look at the node for what is signed and not mined.
 
+use std::time::{Duration, Instant};
+
 use actix::prelude::*;
 use agentry_chain::{Account, NodeError};
 use agentry_protocol::{Address, BlockHeight, TransactionHash};
@@ -15,6 +17,13 @@ use crate::store::{AgentId, Commit, OutboxId, read};
 /// The most accounts that are asked for at a block. Further wallets that wait for money have
 /// their turn at the next one.
 const ACCOUNTS_A_BLOCK: usize = 64;
+
+/// How many times as long as a look takes the rest after it is: a mempool is asked for whole, and a
+/// node with one thread serves nobody else meanwhile.
+const LOOK_RESTS: u32 = 10;
+
+/// The longest of these rests.
+const LONGEST_REST: Duration = Duration::from_secs(30);
 
 /// The most transactions that are posted again after one look.
 const REPOSTS_A_ROUND: usize = 512;
@@ -32,7 +41,15 @@ impl Submitter {
         if self.round_running || !any || self.halted.is_some() || self.breaker.is_open() {
             return;
         }
+        // The next block brings the next look.
+        if self
+            .look_rests_until
+            .is_some_and(|until| Instant::now() < until)
+        {
+            return;
+        }
         self.round_running = true;
+        let asked = Instant::now();
         let began = self.posts_ended;
         let node = self.settings.node.clone();
         // A look that takes longer than this is worth less than the next one.
@@ -46,6 +63,8 @@ impl Submitter {
         };
         ctx.spawn(look.into_actor(self).map(move |answer, submitter, ctx| {
             submitter.round_running = false;
+            let rest = (asked.elapsed() * LOOK_RESTS).min(LONGEST_REST);
+            submitter.look_rests_until = Some(Instant::now() + rest);
             match answer {
                 Ok(Ok(Some((mempool, head)))) => {
                     submitter.looked(

@@ -88,7 +88,7 @@ fn sparse(window: u64, tip: u64) -> Vec<u64> {
         heights.push((tip - age) / step * step);
         age = age.saturating_mul(2);
     }
-    heights.push(0);
+    heights.extend([0, 1]);
     heights.retain(|height| *height < window);
     heights.sort_unstable();
     heights.dedup();

@@ -1,20 +1,29 @@
 //! The transactions of one block: out of the table, and out of the block's metadata, where a follower
 //! keeps them (hazard 4 of PROTOCOL.md).
+//!
+//! Rows are looked at a few at a time, so a block takes no more memory than what is wanted of it.
 
 use std::collections::HashSet;
 
-use agentry_protocol::TransactionHash;
+use agentry_protocol::{StoredTransaction, TransactionHash};
 
 use super::filter::{Abandoned, Filter};
 use super::query::{BlockRow, Query, Summary, TransactionRow};
 use super::work::Work;
-use crate::node::Head;
+use crate::node::{Head, LISTED_UNREADABLE, MOST_KEPT_OF_A_BLOCK};
 use crate::raw::{self, Object};
 use crate::row::{self, Row};
-use crate::source::{ChainEvent, ChainTransaction, Mark};
+use crate::source::{ChainEvent, ChainTransaction, Mark, Undecodable};
 
 /// As long as `{"transactions": []}`: metadata no longer than this holds no transaction.
 const EMPTY_METADATA: i64 = 20;
+
+/// How many rows are looked at together.
+const CHUNK: usize = 500;
+
+/// How many hashes of a block are remembered, so that what stands in the table and in the metadata
+/// comes once: two hundred times what a block holds. Beyond it some come twice.
+const HASHES: usize = 100_000;
 
 /// Why a read ends early.
 #[derive(Debug)]
@@ -55,107 +64,181 @@ pub(super) struct Contents<'a> {
     pub(super) work: &'a Work,
 }
 
+/// A block that is being read.
+struct Reading<'a> {
+    head: &'a Head,
+    late: bool,
+    /// What was found of it. None: nobody needs to know.
+    hashes: Option<HashSet<TransactionHash>>,
+    /// How long the texts were that were kept of it.
+    bytes: usize,
+    undecodable: u64,
+    first_undecodable: Vec<Undecodable>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(head: &'a Head, late: bool) -> Self {
+        Self {
+            head,
+            late,
+            hashes: None,
+            bytes: 0,
+            undecodable: 0,
+            first_undecodable: Vec::new(),
+        }
+    }
+
+    fn found(&mut self, hash: Option<TransactionHash>) {
+        if let Some(hashes) = &mut self.hashes
+            && hashes.len() < HASHES
+        {
+            hashes.extend(hash);
+        }
+    }
+
+    fn knows(&self, hash: Option<TransactionHash>) -> bool {
+        let hashes = self.hashes.as_ref();
+        hashes.is_some_and(|hashes| hash.is_some_and(|hash| hashes.contains(&hash)))
+    }
+
+    fn undecodable(&mut self, hash: Option<TransactionHash>, reason: String) {
+        self.undecodable += 1;
+        if self.first_undecodable.len() < LISTED_UNREADABLE {
+            self.first_undecodable.push(Undecodable { hash, reason });
+        }
+    }
+}
+
 impl Contents<'_> {
     /// Everything wanted of a block.
     pub(super) fn block(&mut self, block: &BlockRow, late: bool) -> Result<Content, Stop> {
-        let rows = self.query.transactions(block.height())?;
+        let summary = self.query.summary(block.height())?;
         let mut content = Content {
-            rows: rows.len(),
+            summary,
             ..Content::default()
         };
-        for row in &rows {
-            content.summary.add(row.id);
-            content.last = row.mark;
-        }
-        self.work.count_rows(rows.len());
-        let mut hashes = HashSet::new();
-        self.rows(&rows, &block.head, late, &mut hashes)?;
+        let mut reading = Reading::new(&block.head, late);
         // A table that holds all that the block counts leaves nothing to look for in the metadata.
-        let complete = !rows.is_empty() && rows.len() as u64 >= block.head.tx_count;
-        if !complete && block.metadata_bytes > EMPTY_METADATA {
-            hashes.extend(rows.iter().filter_map(|row| row.hash));
-            content.rows += self.metadata(block, late, &hashes)?;
+        let is_complete = summary.count() > 0 && summary.count() >= block.head.tx_count;
+        let has_more = !is_complete && block.metadata_bytes > EMPTY_METADATA;
+        reading.hashes = has_more.then(HashSet::new);
+        let mut after = i64::MIN;
+        loop {
+            let rows = self.query.transactions(block.height(), after, CHUNK)?;
+            let Some(last) = rows.last() else { break };
+            (after, content.last) = (last.id, last.mark);
+            content.rows += rows.len();
+            self.work.count_rows(rows.len());
+            self.rows(&rows, &mut reading)?;
         }
+        if has_more {
+            content.rows += self.metadata(block, &mut reading)?;
+        }
+        self.finish(reading);
         Ok(content)
     }
 
     /// One row of the table, which came late.
     pub(super) fn late_row(&mut self, row: TransactionRow, head: &Head) -> Result<(), Stop> {
-        self.rows(&[row], head, true, &mut HashSet::new())
+        let mut reading = Reading::new(head, true);
+        self.rows(&[row], &mut reading)?;
+        self.finish(reading);
+        Ok(())
     }
 
-    fn rows(
-        &mut self,
-        rows: &[TransactionRow],
-        head: &Head,
-        late: bool,
-        hashes: &mut HashSet<TransactionHash>,
-    ) -> Result<(), Stop> {
+    fn finish(&mut self, reading: Reading<'_>) {
+        if reading.undecodable > 0 {
+            self.events.push(ChainEvent::Undecodable {
+                height: reading.head.height,
+                count: reading.undecodable,
+                first: reading.first_undecodable,
+            });
+        }
+    }
+
+    fn rows(&mut self, rows: &[TransactionRow], reading: &mut Reading<'_>) -> Result<(), Stop> {
         // A row without its columns is parsed whatever happens: the truth is in the payload.
         let named = |row: &TransactionRow| !row.sender.is_empty() && !row.recipient.is_empty();
         let pairs = rows.iter().filter(|row| named(row));
         let pairs = pairs.map(|row| (row.sender.as_str(), row.recipient.as_str()));
         let mut wanted = self.filter.wants(pairs)?.into_iter();
         for row in rows {
+            reading.found(row.hash);
             let named = named(row);
             if named && !wanted.next().unwrap_or(false) {
                 continue;
             }
             self.work.count_payload();
-            let found = match self.query.payload(row.id)? {
-                Some(text) => {
-                    self.bytes = self.bytes.saturating_add(text.len());
-                    row::decode(row.hash, &text)
+            let (found, bytes) = match self.query.payload(row.id)? {
+                Some(text) => (row::decode(row.hash, &text), text.len()),
+                None => {
+                    let reason = "its payload is no text, or longer than 4 MiB";
+                    (Err(reason.to_owned()), 0)
                 }
-                None => Err("its payload is no text, or longer than 4 MiB".to_owned()),
             };
-            hashes.extend(found.as_ref().ok().map(|(hash, _)| *hash));
-            self.found(row.hash, named, found, head, late)?;
+            reading.found(found.as_ref().ok().map(|(hash, _)| *hash));
+            self.found(row.hash, named, found, bytes, reading)?;
         }
         Ok(())
     }
 
     /// The transactions in a block's metadata that the table does not have.
-    fn metadata(
-        &mut self,
-        block: &BlockRow,
-        late: bool,
-        known: &HashSet<TransactionHash>,
-    ) -> Result<usize, Stop> {
-        let list = match self.query.metadata(block.id)? {
-            Some(text) => cut_metadata(&text),
-            None => Err("the block's metadata is no text, or longer than 64 MiB".to_owned()),
+    fn metadata(&mut self, block: &BlockRow, reading: &mut Reading<'_>) -> Result<usize, Stop> {
+        let Some(text) = self.query.metadata(block.id)? else {
+            let reason = "the block's metadata is no text, or longer than 16 MiB";
+            reading.undecodable(None, reason.to_owned());
+            return Ok(0);
         };
-        let rows = match list {
-            Ok(rows) => rows,
-            Err(reason) => {
-                let height = block.head.height;
-                self.events.push(ChainEvent::Undecodable {
-                    height,
-                    hash: None,
-                    reason,
-                });
-                return Ok(0);
+        let inner = raw::string(&text).map(|text| text.into_owned().into_bytes());
+        // A JSON column may hold JSON in a string.
+        let text = inner.as_deref().unwrap_or(&text);
+        let mut count = 0;
+        let mut chunk: Vec<Row<'_>> = Vec::with_capacity(CHUNK);
+        let damaged = |error| format!("the block's metadata is malformed: {error}");
+        let mut problem = None;
+        match list_in(text) {
+            Ok(None) => {}
+            Ok(Some(list)) => {
+                for item in raw::each(list) {
+                    match item {
+                        Ok(item) => chunk.push(Row::cut(item)),
+                        Err(error) => problem = Some(damaged(error)),
+                    }
+                    if chunk.len() == CHUNK {
+                        count += chunk.len();
+                        self.metadata_rows(&chunk, reading)?;
+                        chunk.clear();
+                    }
+                }
             }
-        };
+            Err(error) => problem = Some(damaged(error)),
+        }
+        count += chunk.len();
+        self.metadata_rows(&chunk, reading)?;
+        if let Some(reason) = problem {
+            reading.undecodable(None, reason);
+        }
+        Ok(count)
+    }
+
+    fn metadata_rows(&mut self, rows: &[Row<'_>], reading: &mut Reading<'_>) -> Result<(), Stop> {
         self.work.count_rows(rows.len());
         let pairs = rows.iter().filter_map(|row| row.pair.as_ref());
-        let pairs = pairs.map(|(from, to)| (from.as_str(), to.as_str()));
+        let pairs = pairs.map(|(from, to)| (from.as_ref(), to.as_ref()));
         let mut wanted = self.filter.wants(pairs)?.into_iter();
-        for row in &rows {
+        for row in rows {
             let unwanted = row.pair.is_some() && !wanted.next().unwrap_or(false);
-            if unwanted || row.hash.is_some_and(|hash| known.contains(&hash)) {
+            if unwanted || reading.knows(row.hash) {
                 continue;
             }
             self.work.count_payload();
-            self.bytes = self.bytes.saturating_add(row.text.len());
             let found = row.decode();
-            if found.as_ref().is_ok_and(|(hash, _)| known.contains(hash)) {
+            if reading.knows(found.as_ref().ok().map(|(hash, _)| *hash)) {
                 continue;
             }
-            self.found(row.hash, row.pair.is_some(), found, &block.head, late)?;
+            self.found(row.hash, row.pair.is_some(), found, row.text.len(), reading)?;
         }
-        Ok(rows.len())
+        Ok(())
     }
 
     /// Makes an event of what was read, if it is wanted. `asked`: it is known to be.
@@ -163,62 +246,44 @@ impl Contents<'_> {
         &mut self,
         named: Option<TransactionHash>,
         asked: bool,
-        found: Result<(TransactionHash, agentry_protocol::StoredTransaction), String>,
-        head: &Head,
-        late: bool,
+        found: Result<(TransactionHash, StoredTransaction), String>,
+        bytes: usize,
+        reading: &mut Reading<'_>,
     ) -> Result<(), Stop> {
-        let (height, block_hash) = (head.height, head.hash);
-        match found {
-            Ok((hash, stored)) => {
-                let wanted = asked
-                    || self
-                        .filter
-                        .wants_one(stored.from.as_str(), stored.to.as_str())?;
-                if wanted {
-                    let found = ChainTransaction {
-                        hash,
-                        stored,
-                        height,
-                        block_hash,
-                        late,
-                    };
-                    self.events.push(ChainEvent::Transaction(found));
-                }
-            }
+        self.bytes = self.bytes.saturating_add(bytes);
+        let (hash, stored) = match found {
+            Ok(found) => found,
             Err(reason) => {
-                self.events.push(ChainEvent::Undecodable {
-                    height,
-                    hash: named,
-                    reason,
-                });
+                reading.undecodable(named, reason);
+                return Ok(());
             }
+        };
+        let (from, to) = (stored.from.as_str(), stored.to.as_str());
+        if !asked && !self.filter.wants_one(from, to)? {
+            return Ok(());
         }
+        if reading.bytes.saturating_add(bytes) > MOST_KEPT_OF_A_BLOCK {
+            let reason = "its block holds more than 16 MiB of transactions";
+            reading.undecodable(Some(hash), reason.to_owned());
+            return Ok(());
+        }
+        reading.bytes += bytes;
+        self.events.push(ChainEvent::Transaction(ChainTransaction {
+            hash,
+            stored,
+            height: reading.head.height,
+            block_hash: reading.head.hash,
+            late: reading.late,
+        }));
         Ok(())
     }
 }
 
-/// The rows in a block's metadata; none if it has no such list.
-fn cut_metadata(text: &[u8]) -> Result<Vec<Row>, String> {
-    let inner;
-    let text = match raw::string(text) {
-        // A JSON column may hold JSON in a string.
-        Some(string) => {
-            inner = string.into_owned();
-            inner.as_bytes()
-        }
-        None => text,
-    };
+/// The list of rows in a block's metadata, if it has one.
+fn list_in(text: &[u8]) -> Result<Option<&[u8]>, raw::RawError> {
     if text.trim_ascii() == b"null" {
-        return Ok(Vec::new());
+        return Ok(None);
     }
-    let damaged = |error| format!("the block's metadata is malformed: {error}");
-    let object = Object::parse(text).map_err(damaged)?;
-    match object.get("transactions") {
-        None | Some(b"null") => Ok(Vec::new()),
-        Some(list) => Ok(raw::items(list)
-            .map_err(damaged)?
-            .into_iter()
-            .map(Row::cut)
-            .collect()),
-    }
+    let object = Object::parse(text)?;
+    Ok(object.get("transactions").filter(|list| *list != b"null"))
 }

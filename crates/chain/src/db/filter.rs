@@ -19,12 +19,17 @@ pub(super) struct Question {
     pub(super) answer: answer::SyncSender<Vec<bool>>,
 }
 
+/// How many pairs are remembered. A chain on which every transaction is between two others fills no
+/// memory.
+const REMEMBERED: usize = 50_000;
+
 /// Remembers which pairs of addresses are wanted, and asks about each only once in a read: a million
 /// transactions between the same two cost one question.
 #[derive(Debug)]
 pub(super) struct Filter {
     questions: mpsc::Sender<Question>,
     known: HashMap<String, HashMap<String, bool>>,
+    count: usize,
 }
 
 impl Filter {
@@ -32,6 +37,7 @@ impl Filter {
         Self {
             questions,
             known: HashMap::new(),
+            count: 0,
         }
     }
 
@@ -44,6 +50,10 @@ impl Filter {
         &mut self,
         pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone,
     ) -> Result<Vec<bool>, Abandoned> {
+        if self.count > REMEMBERED {
+            self.known.clear();
+            self.count = 0;
+        }
         let mut unknown: Vec<Pair> = Vec::new();
         for (from, to) in pairs.clone() {
             if self.known(from, to).is_none() {
@@ -53,6 +63,7 @@ impl Filter {
                     .or_default()
                     .insert(to.to_owned(), false);
                 unknown.push((from.to_owned(), to.to_owned()));
+                self.count += 1;
             }
         }
         if !unknown.is_empty() {

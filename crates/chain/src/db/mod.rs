@@ -159,6 +159,7 @@ impl ChainSource for ChainDb {
     fn nature(&self) -> Nature {
         Nature {
             name: "chain.db",
+            is_networked: false,
             exemptions: &[Exemption::RewrittenMetadataBelowWindow],
         }
     }

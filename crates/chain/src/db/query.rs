@@ -15,8 +15,46 @@ use crate::source::{HashPrint, Mark};
 
 /// The largest stored form that is loaded: the chain's limit is 1 MB.
 const LARGEST_PAYLOAD: i64 = 4 << 20;
-/// The largest metadata that is loaded. A block holds at most 1 MB of transactions.
-const LARGEST_METADATA: i64 = 64 << 20;
+/// The largest metadata that is loaded. A block holds at most 1 MB of transactions, which columns
+/// beside them and JSON make a few.
+const LARGEST_METADATA: i64 = 16 << 20;
+
+/// A column that is loaded only if it is as short as hashes, addresses and numbers are: SQLite holds
+/// up to 2 GB in any of them, whatever its type. A longer one counts as empty.
+macro_rules! short {
+    ($column:literal) => {
+        concat!(
+            "CASE WHEN octet_length(",
+            $column,
+            ") <= 256 THEN ",
+            $column,
+            " END"
+        )
+    };
+}
+
+/// What is loaded of a block, its metadata by length alone.
+const BLOCK: &str = concat!(
+    "id, ",
+    short!("height"),
+    ", ",
+    short!("hash"),
+    ", ",
+    short!("tx_count"),
+    ", octet_length(block_metadata)"
+);
+
+/// What is loaded of a transaction, without its payload.
+const TRANSACTION: &str = concat!(
+    "id, ",
+    short!("block_height"),
+    ", ",
+    short!("tx_hash"),
+    ", ",
+    short!("sender"),
+    ", ",
+    short!("recipient")
+);
 
 /// A row of `block`, its metadata by length alone.
 #[derive(Debug, Clone)]
@@ -73,6 +111,11 @@ impl Summary {
         self.highest = self.highest.max(id);
         self.total += id as f64;
         self.count += 1;
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> u64 {
+        self.count.unsigned_abs()
     }
 
     pub(super) fn highest_id(&self) -> Option<i64> {
@@ -141,9 +184,11 @@ impl<'a> Query<'a> {
 
     /// The blocks from one height to another, ascending.
     pub(super) fn blocks(&self, from: u64, to: u64, limit: usize) -> Answer<Vec<BlockRow>> {
-        let sql = "SELECT id, height, hash, tx_count, octet_length(block_metadata) FROM block \
-                   WHERE chain_id = ?1 AND height BETWEEN ?2 AND ?3 ORDER BY height LIMIT ?4";
-        let mut statement = self.prepare(sql)?;
+        let sql = format!(
+            "SELECT {BLOCK} FROM block \
+             WHERE chain_id = ?1 AND height BETWEEN ?2 AND ?3 ORDER BY height LIMIT ?4"
+        );
+        let mut statement = self.prepare(&sql)?;
         let limit = to_sql(limit as u64);
         let rows = statement.query(params![self.chain, to_sql(from), to_sql(to), limit])?;
         collect(rows, block_row)
@@ -151,7 +196,11 @@ impl<'a> Query<'a> {
 
     /// When the block of a height was made, as the node spells it.
     pub(super) fn time(&self, height: u64) -> Answer<Option<String>> {
-        let sql = "SELECT timestamp FROM block WHERE chain_id = ?1 AND height = ?2";
+        let sql = concat!(
+            "SELECT ",
+            short!("timestamp"),
+            " FROM block WHERE chain_id = ?1 AND height = ?2"
+        );
         self.prepare(sql)?
             .query_row(params![self.chain, to_sql(height)], |row| {
                 Ok(text(row.get_ref(0)?))
@@ -161,9 +210,11 @@ impl<'a> Query<'a> {
 
     /// At most `limit` blocks at or below a height, descending.
     pub(super) fn blocks_down_from(&self, height: u64, limit: usize) -> Answer<Vec<BlockRow>> {
-        let sql = "SELECT id, height, hash, tx_count, octet_length(block_metadata) FROM block \
-                   WHERE chain_id = ?1 AND height BETWEEN 0 AND ?2 ORDER BY height DESC LIMIT ?3";
-        let mut statement = self.prepare(sql)?;
+        let sql = format!(
+            "SELECT {BLOCK} FROM block \
+             WHERE chain_id = ?1 AND height BETWEEN 0 AND ?2 ORDER BY height DESC LIMIT ?3"
+        );
+        let mut statement = self.prepare(&sql)?;
         let rows = statement.query(params![self.chain, to_sql(height), to_sql(limit as u64)])?;
         collect(rows, block_row)
     }
@@ -174,9 +225,9 @@ impl<'a> Query<'a> {
         id: i64,
         limit: usize,
     ) -> Answer<Vec<(i64, Option<BlockRow>)>> {
-        let sql = "SELECT id, height, hash, tx_count, octet_length(block_metadata), chain_id = ?1 \
-                   FROM block WHERE id > ?2 ORDER BY id LIMIT ?3";
-        let mut statement = self.prepare(sql)?;
+        let sql =
+            format!("SELECT {BLOCK}, chain_id = ?1 FROM block WHERE id > ?2 ORDER BY id LIMIT ?3");
+        let mut statement = self.prepare(&sql)?;
         let rows = statement.query(params![self.chain, id, to_sql(limit as u64)])?;
         collect(rows, |row| {
             let ours = integer(row.get_ref(5)?) == Some(1);
@@ -189,7 +240,13 @@ impl<'a> Query<'a> {
 
     /// The mark of the block row with this id.
     pub(super) fn block_mark(&self, id: i64) -> Answer<Option<Mark>> {
-        let sql = "SELECT height, hash FROM block WHERE id = ?1";
+        let sql = concat!(
+            "SELECT ",
+            short!("height"),
+            ", ",
+            short!("hash"),
+            " FROM block WHERE id = ?1"
+        );
         let mark = self.prepare(sql)?.query_row([id], |row| {
             let height = unsigned(row.get_ref(0)?).unwrap_or(u64::MAX);
             let hash = block_identity(&text(row.get_ref(1)?));
@@ -218,23 +275,30 @@ impl<'a> Query<'a> {
         Ok(found.flatten())
     }
 
-    /// The transactions of a height, in order, each handed to `take`.
-    pub(super) fn transactions(&self, height: u64) -> Answer<Vec<TransactionRow>> {
-        let sql = "SELECT id, block_height, tx_hash, sender, recipient FROM \"transaction\" \
-                   WHERE block_height = ?1 AND +chain_id = ?2 ORDER BY id";
-        let mut statement = self.prepare(sql)?;
+    /// At most `limit` transactions of a height, in order, those with row ids above `after`.
+    pub(super) fn transactions(
+        &self,
+        height: u64,
+        after: i64,
+        limit: usize,
+    ) -> Answer<Vec<TransactionRow>> {
+        let sql = format!(
+            "SELECT {TRANSACTION} FROM \"transaction\" \
+             WHERE block_height = ?1 AND id > ?2 AND +chain_id = ?3 ORDER BY id LIMIT ?4"
+        );
+        let mut statement = self.prepare(&sql)?;
+        let limit = to_sql(limit as u64);
         collect(
-            statement.query(params![to_sql(height), self.chain])?,
+            statement.query(params![to_sql(height), after, self.chain, limit])?,
             transaction_row,
         )
     }
 
     /// One transaction by its row id.
     pub(super) fn transaction(&self, id: i64) -> Answer<Option<TransactionRow>> {
-        let sql = "SELECT id, block_height, tx_hash, sender, recipient FROM \"transaction\" \
-                   WHERE id = ?1";
+        let sql = format!("SELECT {TRANSACTION} FROM \"transaction\" WHERE id = ?1");
         Ok(self
-            .prepare(sql)?
+            .prepare(&sql)?
             .query_row([id], transaction_row)
             .optional()?
             .flatten())
@@ -247,8 +311,11 @@ impl<'a> Query<'a> {
         id: i64,
         limit: usize,
     ) -> Answer<Vec<(i64, Option<u64>)>> {
-        let sql = "SELECT id, block_height, chain_id = ?1 FROM \"transaction\" \
-                   WHERE id > ?2 ORDER BY id LIMIT ?3";
+        let sql = concat!(
+            "SELECT id, ",
+            short!("block_height"),
+            ", chain_id = ?1 FROM \"transaction\" WHERE id > ?2 ORDER BY id LIMIT ?3"
+        );
         let mut statement = self.prepare(sql)?;
         let rows = statement.query(params![self.chain, id, to_sql(limit as u64)])?;
         collect(rows, |row| {
@@ -260,9 +327,8 @@ impl<'a> Query<'a> {
 
     /// The highest row id of transactions, of any chain, with its height.
     pub(super) fn last_transaction(&self) -> Answer<Option<(Mark, u64)>> {
-        let sql = "SELECT id, block_height, tx_hash, sender, recipient FROM \"transaction\" \
-                   ORDER BY id DESC LIMIT 1";
-        let mut statement = self.prepare(sql)?;
+        let sql = format!("SELECT {TRANSACTION} FROM \"transaction\" ORDER BY id DESC LIMIT 1");
+        let mut statement = self.prepare(&sql)?;
         let found = statement.query_row([], |row| {
             let height = unsigned(row.get_ref(1)?).unwrap_or(u64::MAX);
             Ok(transaction_row(row)?.map(|row| (row.mark, height)))
@@ -409,7 +475,7 @@ mod tests {
             assert!(query.block_mark(30_000).unwrap().is_some());
             assert!(query.metadata(30_000).unwrap().is_some());
             assert_eq!(query.blocks_after_id(49_990, 100).unwrap().len(), 10);
-            assert_eq!(query.transactions(25_000).unwrap().len(), 1);
+            assert_eq!(query.transactions(25_000, 0, 500).unwrap().len(), 1);
             assert!(query.transaction(25_000).unwrap().is_some());
             assert_eq!(query.transactions_after_id(49_990, 100).unwrap().len(), 10);
             assert_eq!(query.last_transaction().unwrap().unwrap().1, 49_999);
@@ -432,7 +498,7 @@ mod tests {
             chain: "ait-test",
         };
         let mut summary = Summary::default();
-        for row in query.transactions(1).unwrap() {
+        for row in query.transactions(1, 0, 500).unwrap() {
             summary.add(row.id);
         }
         assert_eq!(query.summary(1).unwrap(), summary);

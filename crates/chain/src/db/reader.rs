@@ -34,6 +34,7 @@ struct Last {
     data_version: i64,
     cursor: Cursor,
     more: bool,
+    behind: u64,
     /// All that was late at that state has been delivered.
     late_is_done: bool,
 }
@@ -103,8 +104,8 @@ impl Reader {
         filter: &dyn Fn() -> Filter,
         limit: usize,
     ) -> Result<Batch, SourceError> {
-        if self.nothing_new(cursor)? {
-            return Ok(batch(Vec::new(), cursor.clone(), false));
+        if let Some(behind) = self.nothing_new(cursor)? {
+            return Ok(batch(Vec::new(), cursor.clone(), false, behind));
         }
         let known = self.last.take();
         let budget = self.options.rows_per_read;
@@ -123,26 +124,28 @@ impl Reader {
             }
         })?;
         let Some((outcome, opening, data_version)) = read else {
-            return Ok(self::batch(Vec::new(), cursor.clone(), false));
+            let behind = cursor.next_height();
+            return Ok(self::batch(Vec::new(), cursor.clone(), false, behind));
         };
         let Outcome {
             batch,
             late_is_done,
         } = outcome;
-        let (cursor, more) = (batch.cursor.clone(), batch.more);
+        let (cursor, more, behind) = (batch.cursor.clone(), batch.more, batch.behind);
         self.last = Some(Last {
             opening,
             data_version,
             cursor,
             more,
+            behind,
             late_is_done,
         });
         Ok(batch)
     }
 
-    /// Whether a read of `cursor` would find what the last one left. It looks at the file, and asks
-    /// for its version, and no more.
-    fn nothing_new(&mut self, cursor: &Cursor) -> Result<bool, SourceError> {
+    /// Whether a read of `cursor` would find what the last one left, and how far the chain is behind
+    /// it then. It looks at the file, and asks for its version, and no more.
+    fn nothing_new(&mut self, cursor: &Cursor) -> Result<Option<u64>, SourceError> {
         let fate = self.look()?;
         let known = self
             .last
@@ -152,19 +155,19 @@ impl Reader {
             if fate == Fate::Touched {
                 self.close();
             }
-            return Ok(false);
+            return Ok(None);
         };
         let query = Query {
             connection: &open.connection,
             chain: self.chain.as_str(),
         };
         match query.data_version() {
-            Ok(version) if version != last.data_version => Ok(false),
-            Ok(_) if fate == Fate::Same => Ok(true),
+            Ok(version) if version != last.data_version => Ok(None),
+            Ok(_) if fate == Fate::Same => Ok(Some(last.behind)),
             Ok(_) => {
                 // Written to, but not by a commit: SQLite's cached pages may be another database's.
                 self.close();
-                Ok(false)
+                Ok(None)
             }
             Err(error) => Err(self.failed("asking for its version", error)),
         }
@@ -257,11 +260,17 @@ impl Reader {
     }
 }
 
-pub(super) fn batch(events: Vec<crate::source::ChainEvent>, cursor: Cursor, more: bool) -> Batch {
+pub(super) fn batch(
+    events: Vec<crate::source::ChainEvent>,
+    cursor: Cursor,
+    more: bool,
+    behind: u64,
+) -> Batch {
     Batch {
         events,
         read_through: cursor.tip.clone(),
         cursor,
         more,
+        behind,
     }
 }

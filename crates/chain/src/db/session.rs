@@ -88,7 +88,11 @@ impl<'a> Session<'a> {
             }
             self.all()?
         };
-        let batch = reader::batch(self.contents.events, self.cursor, part != Part::Done);
+        let head = self.query.head()?.map(|head| head.height());
+        let next = head.map_or(0, |head| head.saturating_add(1));
+        let behind = self.cursor.next_height().saturating_sub(next);
+        let is_more = part != Part::Done;
+        let batch = reader::batch(self.contents.events, self.cursor, is_more, behind);
         Ok(Ok(Outcome {
             batch,
             late_is_done: part != Part::MoreLate,

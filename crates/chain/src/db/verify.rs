@@ -58,6 +58,7 @@ pub(super) fn verify(
 
 /// What of the cursor's chain still stands.
 enum Standing {
+    /// No block is another one. The chain may be shorter than it was.
     Whole,
     /// Everything through this block.
     Through(Head),
@@ -65,45 +66,58 @@ enum Standing {
     Nothing,
 }
 
+/// Where a block is another one than was read. Blocks that are merely not there say nothing: the file
+/// may be an older copy, or the node on its way to where it was.
 fn fork(query: Query<'_>, cursor: &Cursor, tip: &Head) -> rusqlite::Result<Standing> {
     let start = Trail::window_start(tip.height.0);
-    let blocks = query.blocks(start, tip.height.0, usize::MAX)?;
-    let stands = |entry: &Entry| -> Option<&BlockRow> {
+    let blocks = query.blocks(start, tip.height.0, WINDOW as usize)?;
+    let in_window = |entry: &Entry| -> Option<&BlockRow> {
         let at = blocks
             .binary_search_by_key(&entry.height, BlockRow::height)
             .ok()?;
-        blocks.get(at).filter(|block| block.print() == entry.hash)
+        blocks.get(at)
     };
-    let mut window: Vec<&Entry> = cursor
-        .trail
-        .newest_first()
-        .take_while(|entry| entry.height >= start)
-        .collect();
-    window.reverse();
-    // A block that is gone in the middle takes what is above it along: it belongs to the same branch.
-    let standing: Vec<&BlockRow> = window.iter().map_while(|entry| stands(entry)).collect();
-    if standing.len() == window.len() {
-        return Ok(Standing::Whole);
-    }
-    if let Some(block) = standing.last() {
-        return Ok(Standing::Through(block.head.clone()));
+    let is_other = |entry: &Entry, block: &BlockRow| block.print() != entry.hash;
+    let window = || {
+        cursor
+            .trail
+            .newest_first()
+            .take_while(|entry| entry.height >= start)
+    };
+    let mut conflict = window()
+        .filter(|entry| in_window(entry).is_some_and(|block| is_other(entry, block)))
+        .map(|entry| entry.height)
+        .min();
+    // What stands above a block that is another one belongs to the same branch as that.
+    let above =
+        |entry: &Entry, conflict: Option<u64>| conflict.is_some_and(|at| entry.height >= at);
+    if let Some(block) = window()
+        .filter(|entry| !above(entry, conflict))
+        .find_map(in_window)
+    {
+        return Ok(match conflict {
+            Some(_) => Standing::Through(block.head.clone()),
+            None => Standing::Whole,
+        });
     }
     for entry in cursor
         .trail
         .newest_first()
         .filter(|entry| entry.height < start)
     {
-        let found = query
-            .block(entry.height)?
-            .filter(|block| block.print() == entry.hash);
-        match found {
+        match query.block(entry.height)? {
+            None => {}
+            Some(block) if is_other(entry, &block) => conflict = Some(entry.height),
+            Some(_) if conflict.is_none() => return Ok(Standing::Whole),
             // Only block 0 is the same, far below the window: another run of the same chain.
             Some(block) if block.head.height == BlockHeight(0) => return Ok(Standing::Nothing),
             Some(block) => return Ok(Standing::Through(block.head)),
-            None => {}
         }
     }
-    Ok(Standing::Nothing)
+    Ok(match conflict {
+        Some(_) => Standing::Nothing,
+        None => Standing::Whole,
+    })
 }
 
 /// After a fork the window lies lower, where the trail has thinned out: what is there now is what

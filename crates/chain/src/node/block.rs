@@ -1,20 +1,61 @@
 //! Blocks, out of whatever form a node shows them in.
+//!
+//! What a block shows can be of any length, and anybody can fill it. So its rows are looked at one
+//! by one, and only those that somebody wants are kept.
 
 use agentry_protocol::{BlockHash, BlockHeight};
+use sha2::{Digest as _, Sha256};
 
+use crate::list::Item;
 use crate::node::{Block, BlockTransaction, Head};
 use crate::raw::{self, Object, RawError};
 use crate::row::Row;
+use crate::source::Interest;
 
-/// A block whose transactions have been cut out but not parsed.
+/// How many bytes of the transactions of one block are kept. A block of a real chain holds 1 MB.
+pub(crate) const MOST_KEPT_OF_A_BLOCK: usize = 16 << 20;
+
+/// How many rows of a block that cannot be read are listed; the others are counted. A block of a
+/// real chain holds as many transactions.
+pub(crate) const LISTED_UNREADABLE: usize = 500;
+
+/// A block of which the rows have been looked at.
 #[derive(Debug, Clone)]
 pub(crate) struct RawBlock {
     pub(crate) head: Head,
     pub(crate) parent_hash: Option<BlockHash>,
     pub(crate) proposer: String,
     pub(crate) timestamp: String,
-    /// None: the node sent no such field.
-    pub(crate) rows: Option<Vec<Row>>,
+    /// None: the node sent no such field, or nobody asked for it.
+    pub(crate) rows: Option<Rows>,
+    /// It was asked for by itself: no other call shows more of it.
+    pub(crate) is_alone: bool,
+}
+
+/// The rows of a block.
+#[derive(Debug, Clone)]
+pub(crate) struct Rows {
+    /// How many there are.
+    pub(crate) shown: u64,
+    /// A fingerprint of all of them, by their hashes and in order.
+    pub(crate) print: u32,
+    /// Those that were wanted, in order, and the first ones that cannot be read.
+    pub(crate) list: Vec<BlockTransaction>,
+    /// How many more cannot be read.
+    pub(crate) unlisted: u64,
+    /// How many were wanted, could be read, and are beyond what is kept of one block.
+    pub(crate) left_out: u64,
+    /// How long the texts were of which `list` was made.
+    pub(crate) bytes: usize,
+}
+
+/// Which rows are wanted.
+#[derive(Clone, Copy)]
+pub(crate) enum Wanted<'a> {
+    /// None: they are not even looked at.
+    Headers,
+    /// Those between addresses that this wants.
+    Rows(&'a dyn Interest),
 }
 
 /// Why a block's own fields cannot be read.
@@ -27,13 +68,23 @@ pub(crate) enum BlockError {
 }
 
 impl RawBlock {
-    pub(crate) fn cut(text: &[u8]) -> Result<Self, BlockError> {
+    /// Cuts a block out of its text.
+    pub(crate) fn cut(text: &[u8], wanted: Wanted<'_>) -> Result<Self, BlockError> {
         let object = Object::parse(text)?;
-        let head = head(&object)?;
-        let rows = match object.get("transactions") {
-            None | Some(b"null") => None,
-            Some(list) => Some(raw::items(list)?.into_iter().map(Row::cut).collect()),
-        };
+        let mut block = Self::fields(&object)?;
+        let list = object.get("transactions").filter(|list| *list != b"null");
+        if let (Some(list), Wanted::Rows(interest)) = (list, wanted) {
+            let mut rows = RowsBuilder::new(interest);
+            for item in raw::each(list) {
+                rows.take(Item::Text(item?));
+            }
+            block.rows = Some(rows.finish());
+        }
+        Ok(block)
+    }
+
+    /// A block's own fields.
+    pub(crate) fn fields(object: &Object<'_>) -> Result<Self, BlockError> {
         let text = |key| {
             object
                 .string(key)
@@ -41,26 +92,32 @@ impl RawBlock {
                 .unwrap_or_default()
         };
         Ok(Self {
+            head: head(object)?,
             parent_hash: text("parent_hash").parse().ok(),
             proposer: text("proposer"),
             timestamp: text("timestamp"),
-            head,
-            rows,
+            rows: None,
+            is_alone: false,
         })
     }
 
-    /// Reads its transactions, each on its own.
-    pub(crate) fn decode(self) -> Block {
-        let decode = |row: Row| match row.decode() {
-            Ok((hash, stored)) => BlockTransaction {
-                hash: Some(hash),
-                stored: Ok(stored),
-            },
-            Err(reason) => BlockTransaction {
-                hash: row.hash,
-                stored: Err(reason),
-            },
-        };
+    /// Whether it shows fewer transactions than it counts.
+    pub(crate) fn is_short(&self) -> bool {
+        let all = |rows: &Rows| rows.left_out == 0 && rows.shown >= self.head.tx_count;
+        !self.rows.as_ref().map_or(self.head.tx_count == 0, all)
+    }
+
+    /// How many rows of it are to be had.
+    pub(crate) fn shown(&self) -> u64 {
+        self.rows.as_ref().map_or(0, |rows| rows.shown)
+    }
+
+    /// The block as a caller of the node sees it.
+    pub(crate) fn into_block(self) -> Block {
+        let (unlisted, left_out) = self
+            .rows
+            .as_ref()
+            .map_or((0, 0), |rows| (rows.unlisted, rows.left_out));
         Block {
             height: self.head.height,
             hash: self.head.hash,
@@ -68,8 +125,103 @@ impl RawBlock {
             proposer: self.proposer,
             timestamp: self.timestamp,
             tx_count: self.head.tx_count,
-            transactions: self.rows.map(|rows| rows.into_iter().map(decode).collect()),
+            transactions: self.rows.map(|rows| rows.list),
+            unlisted: unlisted.saturating_add(left_out),
         }
+    }
+}
+
+/// Looks at rows one by one.
+pub(crate) struct RowsBuilder<'a> {
+    interest: &'a dyn Interest,
+    hasher: Sha256,
+    unreadable: u64,
+    rows: Rows,
+}
+
+impl<'a> RowsBuilder<'a> {
+    pub(crate) fn new(interest: &'a dyn Interest) -> Self {
+        Self {
+            interest,
+            hasher: Sha256::new(),
+            unreadable: 0,
+            rows: Rows {
+                shown: 0,
+                print: 0,
+                list: Vec::new(),
+                unlisted: 0,
+                left_out: 0,
+                bytes: 0,
+            },
+        }
+    }
+
+    /// The next row.
+    pub(crate) fn take(&mut self, item: Item<'_>) {
+        self.rows.shown += 1;
+        let text = match item {
+            Item::Text(text) => text,
+            Item::TooLong => {
+                self.hasher.update([0; 32]);
+                return self.unreadable(None, || "it is longer than a transaction may be".into());
+            }
+        };
+        let row = Row::cut(text);
+        let is_wanted = row
+            .pair
+            .as_ref()
+            .map(|(from, to)| self.interest.wants(from, to));
+        // One that does not name its addresses is read to learn them.
+        let decoded = (is_wanted != Some(false) || row.hash.is_none()).then(|| row.decode());
+        let by_content = decoded.as_ref().and_then(|row| Some(row.as_ref().ok()?.0));
+        let hash = row.hash.or(by_content);
+        // What identifies it, in whatever form it is shown.
+        self.hasher
+            .update(hash.map_or([0; 32], |hash| *hash.as_bytes()));
+        match decoded {
+            _ if is_wanted == Some(false) => {}
+            None => {}
+            Some(Err(reason)) => self.unreadable(row.hash, || reason),
+            Some(Ok((hash, stored))) => {
+                let (from, to) = (stored.from.as_str(), stored.to.as_str());
+                if is_wanted.is_none() && !self.interest.wants(from, to) {
+                    return;
+                }
+                if self.rows.bytes.saturating_add(text.len()) > MOST_KEPT_OF_A_BLOCK {
+                    self.rows.left_out += 1;
+                    return;
+                }
+                self.rows.bytes += text.len();
+                self.rows.list.push(BlockTransaction {
+                    hash: Some(hash),
+                    stored: Ok(stored),
+                });
+            }
+        }
+    }
+
+    fn unreadable(
+        &mut self,
+        hash: Option<agentry_protocol::TransactionHash>,
+        reason: impl FnOnce() -> String,
+    ) {
+        self.unreadable += 1;
+        if self.unreadable > LISTED_UNREADABLE as u64 {
+            self.rows.unlisted += 1;
+            return;
+        }
+        self.rows.list.push(BlockTransaction {
+            hash,
+            stored: Err(reason()),
+        });
+    }
+
+    /// There are no more.
+    pub(crate) fn finish(mut self) -> Rows {
+        let mut first = [0; 4];
+        first.copy_from_slice(&self.hasher.finalize()[..4]);
+        self.rows.print = u32::from_be_bytes(first);
+        self.rows
     }
 }
 

@@ -3,13 +3,26 @@
 use agentry_protocol::json::{Json, Limits};
 use agentry_protocol::{Address, BlockHeight, TransactionHash};
 
-use crate::node::block::{RawBlock, head};
-use crate::node::client::{NodeClient, Size};
+use crate::list::Item;
+use crate::node::block::{RawBlock, RowsBuilder, Wanted, head};
+use crate::node::client::{List, NodeClient};
 use crate::node::{
     Account, Block, FoundTransaction, Head, Health, ImportOutcome, NodeError, one_line,
 };
 use crate::raw::{self, Object};
 use crate::row::Row;
+use crate::source::{Everything, Interest};
+
+/// The longest block of a range that is looked at. A block of a real chain holds 1 MB of
+/// transactions, which columns beside them and JSON make a few. A longer one is missing from the
+/// range: asked for by itself it is looked at row by row.
+const LONGEST_BLOCK: usize = 16 << 20;
+
+/// The longest row that is looked at: twice the longest transaction that is read.
+const LONGEST_ROW: usize = 8 << 20;
+
+/// The most that is kept of one range, in bytes of its text. Blocks beyond it are left out.
+const MOST_OF_A_RANGE: usize = 16 << 20;
 
 impl NodeClient {
     /// The newest block. None: the chain has no block yet.
@@ -18,7 +31,7 @@ impl NodeClient {
     /// A failed call or an unreadable answer.
     pub async fn head(&self) -> Result<Option<Head>, NodeError> {
         let path = "/rpc/head";
-        let body = match self.get(path, Size::Small).await {
+        let body = match self.get(path).await {
             Ok(body) => body,
             Err(error) if absent(&error) => return Ok(None),
             Err(error) => return Err(error),
@@ -35,28 +48,44 @@ impl NodeClient {
     /// A failed call or an unreadable answer. A node answers 5xx for ever to a block that holds a
     /// payload it cannot write (hazard 6 of PROTOCOL.md).
     pub async fn block(&self, height: BlockHeight) -> Result<Option<Block>, NodeError> {
-        Ok(self.raw_block(height).await?.map(RawBlock::decode))
+        let block = self.raw_block(height, &Everything).await?;
+        Ok(block.map(RawBlock::into_block))
     }
 
     pub(crate) async fn raw_block(
         &self,
         height: BlockHeight,
+        interest: &dyn Interest,
     ) -> Result<Option<RawBlock>, NodeError> {
         let path = format!("/rpc/blocks/{height}");
-        let body = match self.get(&path, Size::Large).await {
-            Ok(body) => body,
+        let list = List {
+            key: "transactions",
+            longest_item: LONGEST_ROW,
+        };
+        let mut rows = RowsBuilder::new(interest);
+        let rest = match self.get_list(&path, list, &mut |row| rows.take(row)).await {
+            Ok(rest) => rest,
             Err(error) if absent(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let block = RawBlock::cut(&body).map_err(|error| self.unreadable(&path, error))?;
+        let object = Object::parse(&rest).map_err(|error| self.unreadable(&path, error))?;
+        let mut block = RawBlock::fields(&object).map_err(|error| self.unreadable(&path, error))?;
         if block.head.height != height {
             return Err(self.unreadable(&path, "it is another block than the one asked for"));
         }
+        if object
+            .get("transactions")
+            .is_some_and(|list| list != b"null")
+        {
+            block.rows = Some(rows.finish());
+        }
+        block.is_alone = true;
         Ok(Some(block))
     }
 
     /// The blocks of a range of heights, both ends included, with their transactions, in ascending
-    /// order. Heights that the node does not have are missing from it.
+    /// order. Heights that the node does not have are missing from it; so are blocks beyond 16 MiB
+    /// of transactions, and ones that are longer than that by themselves.
     ///
     /// # Errors
     /// A failed call or an unreadable answer. One block that the node cannot write makes the whole
@@ -66,28 +95,60 @@ impl NodeClient {
         start: BlockHeight,
         end: BlockHeight,
     ) -> Result<Vec<Block>, NodeError> {
-        let blocks = self.raw_blocks(start, end, true).await?;
-        Ok(blocks.into_iter().map(RawBlock::decode).collect())
+        let blocks = self
+            .raw_blocks(start, end, Wanted::Rows(&Everything))
+            .await?;
+        Ok(blocks.into_iter().map(RawBlock::into_block).collect())
+    }
+
+    /// The same without their transactions. Some nodes show those all the same; they are passed over.
+    ///
+    /// # Errors
+    /// A failed call or an unreadable answer.
+    pub async fn headers(
+        &self,
+        start: BlockHeight,
+        end: BlockHeight,
+    ) -> Result<Vec<Block>, NodeError> {
+        let blocks = self.raw_blocks(start, end, Wanted::Headers).await?;
+        Ok(blocks.into_iter().map(RawBlock::into_block).collect())
     }
 
     pub(crate) async fn raw_blocks(
         &self,
         start: BlockHeight,
         end: BlockHeight,
-        transactions: bool,
+        wanted: Wanted<'_>,
     ) -> Result<Vec<RawBlock>, NodeError> {
-        let (path, body) = self.range(start, end, transactions).await?;
-        let list = block_list(&body).map_err(|error| self.unreadable(&path, error))?;
-        let blocks: Result<Vec<_>, _> = list.into_iter().map(RawBlock::cut).collect();
-        let mut blocks = blocks.map_err(|error| self.unreadable(&path, error))?;
-        blocks.retain(|block| (start..=end).contains(&block.head.height));
+        let mut blocks: Vec<RawBlock> = Vec::new();
+        let mut kept = 0_usize;
+        let mut broken = None;
+        let path = self
+            .range(start, end, matches!(wanted, Wanted::Rows(_)), &mut |text| {
+                if kept > MOST_OF_A_RANGE {
+                    return;
+                }
+                match RawBlock::cut(text, wanted) {
+                    Ok(block) if (start..=end).contains(&block.head.height) => {
+                        kept += block.rows.as_ref().map_or(0, |rows| rows.bytes);
+                        blocks.push(block);
+                    }
+                    Ok(_) => {}
+                    Err(error) => broken = broken.take().or(Some(error)),
+                }
+            })
+            .await?;
+        if let Some(error) = broken {
+            return Err(self.unreadable(&path, error));
+        }
         blocks.sort_by_key(|block| block.head.height);
         blocks.dedup_by_key(|block| block.head.height);
         Ok(blocks)
     }
 
     /// The blocks of a range of heights as the node writes them: one JSON text each, in the node's
-    /// order. They can be given to [`import_block`](Self::import_block) of another node.
+    /// order. They can be given to [`import_block`](Self::import_block) of another node. Blocks beyond
+    /// 16 MiB are left out, as are ones that are longer than that by themselves.
     ///
     /// # Errors
     /// A failed call or an unreadable answer.
@@ -96,25 +157,75 @@ impl NodeClient {
         start: BlockHeight,
         end: BlockHeight,
     ) -> Result<Vec<String>, NodeError> {
-        let (path, body) = self.range(start, end, true).await?;
-        let list = block_list(&body).map_err(|error| self.unreadable(&path, error))?;
-        let text = |bytes: &[u8]| {
-            std::str::from_utf8(bytes)
-                .map(str::to_owned)
-                .map_err(|error| self.unreadable(&path, error))
-        };
-        list.into_iter().map(text).collect()
+        self.raw_texts(start, end, true).await
     }
 
+    /// The same without their transactions.
+    ///
+    /// # Errors
+    /// A failed call or an unreadable answer.
+    pub async fn headers_raw(
+        &self,
+        start: BlockHeight,
+        end: BlockHeight,
+    ) -> Result<Vec<String>, NodeError> {
+        self.raw_texts(start, end, false).await
+    }
+
+    async fn raw_texts(
+        &self,
+        start: BlockHeight,
+        end: BlockHeight,
+        transactions: bool,
+    ) -> Result<Vec<String>, NodeError> {
+        let mut texts: Vec<String> = Vec::new();
+        let mut kept = 0_usize;
+        let mut broken = None;
+        let path = self
+            .range(start, end, transactions, &mut |text| {
+                if kept > MOST_OF_A_RANGE {
+                    return;
+                }
+                kept += text.len();
+                match std::str::from_utf8(text) {
+                    Ok(text) => texts.push(text.to_owned()),
+                    Err(error) => broken = broken.take().or(Some(error)),
+                }
+            })
+            .await?;
+        match broken {
+            Some(error) => Err(self.unreadable(&path, error)),
+            None => Ok(texts),
+        }
+    }
+
+    /// Hands the text of each block of a range to `take`. The answer is the path that was asked.
     async fn range(
         &self,
         start: BlockHeight,
         end: BlockHeight,
         transactions: bool,
-    ) -> Result<(String, Vec<u8>), NodeError> {
+        take: &mut (dyn FnMut(&[u8]) + Send),
+    ) -> Result<String, NodeError> {
         let path = format!("/rpc/blocks-range?start={start}&end={end}&include_tx={transactions}");
-        let body = self.get(&path, Size::Large).await?;
-        Ok((path, body))
+        let list = List {
+            key: "blocks",
+            longest_item: LONGEST_BLOCK,
+        };
+        let mut each = |item: Item<'_>| {
+            if let Item::Text(text) = item {
+                take(text);
+            }
+        };
+        let rest = self.get_list(&path, list, &mut each).await?;
+        let object = Object::parse(&rest).map_err(|error| self.unreadable(&path, error))?;
+        if object.boolean("success") == Some(false) {
+            return Err(self.unreadable(&path, "it says that the call did not succeed"));
+        }
+        if object.get("blocks") != Some(b"[]") {
+            return Err(self.unreadable(&path, "it has no list of blocks"));
+        }
+        Ok(path)
     }
 
     /// An account's balance and counter. An unknown one has 0 of both.
@@ -123,7 +234,7 @@ impl NodeClient {
     /// A failed call or an unreadable answer.
     pub async fn account(&self, address: &Address) -> Result<Account, NodeError> {
         let path = format!("/rpc/accounts/{}", segment(address.as_str()));
-        let body = self.get(&path, Size::Small).await?;
+        let body = self.get(&path).await?;
         let object = Object::parse(&body).map_err(|error| self.unreadable(&path, error))?;
         let named = object.string("address");
         if named.is_some_and(|named| named != address.as_str()) {
@@ -148,7 +259,7 @@ impl NodeClient {
         hash: &TransactionHash,
     ) -> Result<Option<FoundTransaction>, NodeError> {
         let path = format!("/rpc/transaction/{hash}");
-        let body = match self.get(&path, Size::Large).await {
+        let body = match self.get_up_to(&path, LONGEST_ROW).await {
             Ok(body) => body,
             Err(error) if route_absent(&error) => return Err(self.unsupported(&path)),
             Err(error) if error.is_not_found() => return Ok(None),
@@ -216,7 +327,7 @@ impl NodeClient {
     /// A failed call or an unreadable answer.
     pub async fn health(&self) -> Result<Health, NodeError> {
         let path = "/health";
-        let body = self.get(path, Size::Small).await?;
+        let body = self.get(path).await?;
         let object = Object::parse(&body).map_err(|error| self.unreadable(path, error))?;
         let word = |text: &[u8]| raw::string(text).map(|text| one_line(&text));
         let chains = object
@@ -242,16 +353,6 @@ fn absent(error: &NodeError) -> bool {
 /// 404 from its web framework: the call itself is not there.
 fn route_absent(error: &NodeError) -> bool {
     matches!(error, NodeError::Status { status: 404, detail, .. } if detail == "Not Found")
-}
-
-/// The blocks in an answer of blocks-range.
-fn block_list(body: &[u8]) -> Result<Vec<&[u8]>, String> {
-    let object = Object::parse(body).map_err(|error| error.to_string())?;
-    if object.boolean("success") == Some(false) {
-        return Err("it says that the call did not succeed".to_owned());
-    }
-    let list = object.get("blocks").ok_or("it has no blocks")?;
-    raw::items(list).map_err(|error| error.to_string())
 }
 
 /// A number of any size, cut to 128 bits; a float loses its fraction.

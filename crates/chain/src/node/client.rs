@@ -1,12 +1,16 @@
 //! [`NodeClient`]: one HTTP exchange with a node, bounded in size and time.
+//!
+//! A small answer is read whole. A large one is a list: its items are looked at as they arrive, and
+//! are not kept.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
-use reqwest::{Client, Method, StatusCode, Url, redirect, retry};
+use reqwest::{Client, Method, Response, StatusCode, Url, redirect, retry};
 
+use crate::list::{Item, ListCutter, ListError};
 use crate::node::{NodeError, one_line};
 use crate::raw;
 
@@ -41,10 +45,11 @@ pub struct NodeOptions {
     pub timeout: Duration,
     /// The same for calls with large answers (mempool, blocks-range). Default 60 s.
     pub large_timeout: Duration,
-    /// The largest answer that is read, in bytes. Default 1 MiB. A single block counts as large.
+    /// The largest answer that is read whole, in bytes. Default 1 MiB.
     pub max_body_bytes: usize,
-    /// The same for calls with large answers. Default 64 MiB.
-    pub max_large_body_bytes: usize,
+    /// The same for lists: blocks and their transactions, the mempool. They are looked at as they
+    /// arrive, and not kept. Default 256 MiB.
+    pub max_list_bytes: usize,
     /// How many pending transactions [`NodeClient::mempool_hashes`] asks for at first. Default
     /// 20,000: a node keeps 10,000 by default.
     pub mempool_limit: u64,
@@ -57,7 +62,7 @@ impl Default for NodeOptions {
             timeout: Duration::from_secs(15),
             large_timeout: Duration::from_secs(60),
             max_body_bytes: 1 << 20,
-            max_large_body_bytes: 64 << 20,
+            max_list_bytes: 256 << 20,
             mempool_limit: 20_000,
         }
     }
@@ -98,12 +103,17 @@ pub(super) struct Answer {
     pub(super) body: Result<Vec<u8>, NodeError>,
 }
 
-/// How large an answer may be, and how long it may take.
+/// A list within an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Size {
-    Small,
-    Large,
+pub(super) struct List {
+    /// Its key.
+    pub(super) key: &'static str,
+    /// The longest item of it that is looked at, in bytes.
+    pub(super) longest_item: usize,
 }
+
+/// The most that an answer may hold beside its list, in bytes.
+const LONGEST_REST: usize = 1 << 20;
 
 impl NodeClient {
     /// A client for the node at `url`, such as `http://127.0.0.1:8006`. Nothing is sent yet.
@@ -149,16 +159,56 @@ impl NodeClient {
     }
 
     /// A GET whose answer must be a success.
-    pub(super) async fn get(&self, path: &str, size: Size) -> Result<Vec<u8>, NodeError> {
-        let answer = self.exchange(Method::GET, path, None, size).await?;
-        self.success(&call_name(&Method::GET, path), answer)
+    pub(super) async fn get(&self, path: &str) -> Result<Vec<u8>, NodeError> {
+        self.get_up_to(path, self.node.options.max_body_bytes).await
+    }
+
+    /// The same for an answer of at most so many bytes.
+    pub(super) async fn get_up_to(&self, path: &str, limit: usize) -> Result<Vec<u8>, NodeError> {
+        let call = call_name(&Method::GET, path);
+        let timeout = self.node.options.timeout;
+        let response = self.send(Method::GET, path, None, timeout).await?;
+        let answer = self.answer(&call, response, limit).await;
+        self.success(&call, answer)
+    }
+
+    /// The same for an answer that is a list. Each of its items is handed to `take` as it arrives;
+    /// what comes back is the answer with an empty list.
+    pub(super) async fn get_list(
+        &self,
+        path: &str,
+        list: List,
+        take: &mut (dyn FnMut(Item<'_>) + Send),
+    ) -> Result<Vec<u8>, NodeError> {
+        let call = call_name(&Method::GET, path);
+        let timeout = self.node.options.large_timeout;
+        let mut response = self.send(Method::GET, path, None, timeout).await?;
+        if !response.status().is_success() {
+            let limit = self.node.options.max_body_bytes;
+            let answer = self.answer(&call, response, limit).await;
+            return self.success(&call, answer);
+        }
+        let limit = self.node.options.max_list_bytes;
+        let mut cutter = ListCutter::new(list.key, list.longest_item, LONGEST_REST);
+        let unreadable = |error: ListError| self.unreadable(path, error);
+        let mut left = limit;
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) => {
+                    left = left
+                        .checked_sub(chunk.len())
+                        .ok_or_else(|| self.too_large(&call, limit))?;
+                    cutter.feed(&chunk, take).map_err(unreadable)?;
+                }
+                Ok(None) => return cutter.finish().map_err(unreadable),
+                Err(error) => return Err(self.failure(&call, error)),
+            }
+        }
     }
 
     /// A POST of JSON whose answer must be a success.
     pub(super) async fn post(&self, path: &str, body: &str) -> Result<Vec<u8>, NodeError> {
-        let answer = self
-            .exchange(Method::POST, path, Some(body), Size::Small)
-            .await?;
+        let answer = self.exchange(Method::POST, path, Some(body)).await?;
         self.success(&call_name(&Method::POST, path), answer)
     }
 
@@ -175,20 +225,29 @@ impl NodeClient {
         })
     }
 
-    /// Sends one request. An error says that no status came back; a broken body is the answer's.
+    /// Sends one request and reads a small answer. An error says that no status came back; a broken
+    /// body is the answer's.
     pub(super) async fn exchange(
         &self,
         method: Method,
         path: &str,
         body: Option<&str>,
-        size: Size,
     ) -> Result<Answer, NodeError> {
         let call = call_name(&method, path);
-        let options = &self.node.options;
-        let (limit, timeout) = match size {
-            Size::Small => (options.max_body_bytes, options.timeout),
-            Size::Large => (options.max_large_body_bytes, options.large_timeout),
-        };
+        let timeout = self.node.options.timeout;
+        let response = self.send(method, path, body, timeout).await?;
+        let limit = self.node.options.max_body_bytes;
+        Ok(self.answer(&call, response, limit).await)
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&str>,
+        timeout: Duration,
+    ) -> Result<Response, NodeError> {
+        let call = call_name(&method, path);
         let mut request = self
             .client
             .request(method, format!("{}{path}", self.node.base))
@@ -198,10 +257,13 @@ impl NodeClient {
                 .header(CONTENT_TYPE, "application/json")
                 .body(body.to_owned());
         }
-        let mut response = request
+        request
             .send()
             .await
-            .map_err(|error| self.failure(&call, error))?;
+            .map_err(|error| self.failure(&call, error))
+    }
+
+    async fn answer(&self, call: &str, mut response: Response, limit: usize) -> Answer {
         let status = response.status();
         let retry_after = response
             .headers()
@@ -213,22 +275,24 @@ impl NodeClient {
                 Ok(Some(chunk)) if chunk.len() <= limit - bytes.len() => {
                     bytes.extend_from_slice(&chunk);
                 }
-                Ok(Some(_)) => {
-                    break Err(NodeError::TooLarge {
-                        call,
-                        node: self.node.shown.clone(),
-                        limit,
-                    });
-                }
+                Ok(Some(_)) => break Err(self.too_large(call, limit)),
                 Ok(None) => break Ok(bytes),
-                Err(error) => break Err(self.failure(&call, error)),
+                Err(error) => break Err(self.failure(call, error)),
             }
         };
-        Ok(Answer {
+        Answer {
             status,
             retry_after,
             body,
-        })
+        }
+    }
+
+    fn too_large(&self, call: &str, limit: usize) -> NodeError {
+        NodeError::TooLarge {
+            call: call.to_owned(),
+            node: self.node.shown.clone(),
+            limit,
+        }
     }
 
     fn failure(&self, call: &str, error: reqwest::Error) -> NodeError {

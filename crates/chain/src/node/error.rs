@@ -49,7 +49,7 @@ pub enum NodeError {
         reason: String,
     },
     /// The answer is larger than we read.
-    #[error("{call}: the answer of {node} is larger than {limit} bytes")]
+    #[error("{call}: the answer of {node} is larger than {limit} bytes; no more of it is read")]
     TooLarge {
         /// The call, as method and path.
         call: String,

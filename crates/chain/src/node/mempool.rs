@@ -1,68 +1,94 @@
 //! The mempool, and the proof that it was read whole.
+//!
+//! Anybody can fill a mempool, and its answer is as long as they like: it is looked at transaction by
+//! transaction while it arrives, and only what is asked for is kept.
 
 use std::collections::HashSet;
 
-use agentry_protocol::TransactionHash;
+use agentry_protocol::{StoredTransaction, TransactionHash};
 
-use crate::node::client::{NodeClient, Size};
+use crate::list::Item;
+use crate::node::client::{List, NodeClient};
 use crate::node::{Mempool, NodeError};
-use crate::raw::{self, Object};
+use crate::raw::Object;
 use crate::row::Row;
 
 /// How often the limit is raised before giving up: by 4 each time, 4^8 times the first one.
 const RAISES: u32 = 8;
 
+/// The longest pending transaction that is looked at. A node mines none above 1 MB, which JSON may
+/// spell in more bytes than it counts.
+const LONGEST_TRANSACTION: usize = 4 << 20;
+
+/// How many bytes of pending transactions are kept for who asks for them.
+const MOST_KEPT: usize = 64 << 20;
+
+/// How many hashes are kept: a hundred times what a node's mempool takes. Two for each
+/// transaction: under which the node names it, and which its content gives.
+const MOST_HASHES: usize = 2_000_000;
+
+/// What there is to say of a mempool beside its transactions.
+#[derive(Debug, Clone, Copy)]
+struct Count {
+    count: u64,
+    undecodable: u64,
+}
+
 impl NodeClient {
     /// At most `limit` pending transactions, highest fee first.
     ///
     /// # Errors
-    /// A failed call, an unreadable answer, or one whose `count` is not the length of its list. One
-    /// undecodable transaction is no error: it is counted.
+    /// A failed call, an unreadable answer, one whose `count` is not the length of its list, or more
+    /// than 64 MiB of transactions. One undecodable transaction is no error: it is counted.
     pub async fn mempool(&self, limit: u64) -> Result<Mempool, NodeError> {
-        let path = format!("/rpc/mempool?limit={limit}");
-        let body = self.get(&path, Size::Large).await?;
-        let unreadable = |reason: &str| self.unreadable(&path, reason);
-        let object = Object::parse(&body).map_err(|error| self.unreadable(&path, error))?;
-        if object.boolean("success") == Some(false) {
-            return Err(unreadable("it says that the call did not succeed"));
-        }
-        let list = object
-            .get("transactions")
-            .ok_or_else(|| unreadable("it has no list"))?;
-        let items = raw::items(list).map_err(|error| self.unreadable(&path, error))?;
-        let count = object
-            .unsigned("count")
-            .ok_or_else(|| unreadable("it has no count"))?;
-        if usize::try_from(count) != Ok(items.len()) {
-            let reason = format!("it counts {count} transactions and lists {}", items.len());
-            return Err(unreadable(&reason));
-        }
-        let mut mempool = Mempool {
-            transactions: Vec::with_capacity(items.len()),
-            hashes: HashSet::with_capacity(items.len()),
-            count,
-            undecodable: 0,
-            complete: count < limit,
-        };
-        for item in items {
-            let row = Row::cut(item);
-            mempool.hashes.extend(row.hash);
-            match row.decode() {
-                Ok((_, stored)) => {
-                    mempool.hashes.insert(stored.hash());
-                    mempool.transactions.push(stored);
+        let (mut transactions, mut hashes) = (Vec::new(), HashSet::new());
+        let mut kept = 0_usize;
+        let counted = self
+            .pending(limit, &mut |named, stored, bytes| {
+                kept = kept.saturating_add(bytes);
+                if kept <= MOST_KEPT {
+                    hashes.extend(named);
+                    if let Some(stored) = stored {
+                        hashes.insert(stored.hash());
+                        transactions.push(stored);
+                    }
                 }
-                Err(reason) => {
-                    mempool.undecodable += 1;
-                    tracing::debug!(
-                        chain.node = self.url(),
-                        reason,
-                        "a pending transaction cannot be decoded"
-                    );
-                }
+            })
+            .await?;
+        if kept > MOST_KEPT {
+            return Err(NodeError::TooLarge {
+                call: "GET /rpc/mempool".to_owned(),
+                node: self.url().to_owned(),
+                limit: MOST_KEPT,
+            });
+        }
+        Ok(Mempool {
+            transactions,
+            hashes,
+            count: counted.count,
+            undecodable: counted.undecodable,
+            complete: counted.count < limit,
+        })
+    }
+
+    /// A pending transaction by its hash, looked for among the `limit` with the highest fees.
+    ///
+    /// # Errors
+    /// As [`mempool`](Self::mempool), however large the mempool is.
+    pub async fn find_pending(
+        &self,
+        hash: &TransactionHash,
+        limit: u64,
+    ) -> Result<Option<StoredTransaction>, NodeError> {
+        let mut found = None;
+        self.pending(limit, &mut |named, stored, _| {
+            let is_it = |stored: &StoredTransaction| named == Some(*hash) || stored.hash() == *hash;
+            if found.is_none() {
+                found = stored.filter(is_it);
             }
-        }
-        Ok(mempool)
+        })
+        .await?;
+        Ok(found)
     }
 
     /// The hashes of the whole mempool: the limit is raised until fewer transactions come than were
@@ -70,19 +96,94 @@ impl NodeClient {
     ///
     /// # Errors
     /// Whenever completeness cannot be shown: a failed call, an unreadable or truncated answer, or
-    /// [`NodeError::Incomplete`] when raising the limit does not help.
+    /// [`NodeError::Incomplete`] when raising the limit does not help, or when there are more than a
+    /// million transactions.
     pub async fn mempool_hashes(&self) -> Result<HashSet<TransactionHash>, NodeError> {
         let mut limit = self.options().mempool_limit.max(1);
-        for _ in 0..=RAISES {
-            let mempool = self.mempool(limit).await?;
-            if mempool.complete {
-                return Ok(mempool.hashes);
-            }
-            limit = limit.saturating_mul(4).max(mempool.count.saturating_add(1));
-        }
-        Err(NodeError::Incomplete {
+        let incomplete = |reason: String| NodeError::Incomplete {
             node: self.url().to_owned(),
-            reason: format!("it still fills the limit at {} transactions", limit / 4),
-        })
+            reason,
+        };
+        for _ in 0..=RAISES {
+            let mut hashes = HashSet::new();
+            let counted = self
+                .pending(limit, &mut |named, stored, _| {
+                    if hashes.len() <= MOST_HASHES {
+                        hashes.extend(named);
+                        hashes.extend(stored.map(|stored| stored.hash()));
+                    }
+                })
+                .await?;
+            if hashes.len() > MOST_HASHES {
+                let count = counted.count;
+                return Err(incomplete(format!("it holds {count} transactions")));
+            }
+            if counted.count < limit {
+                return Ok(hashes);
+            }
+            limit = limit.saturating_mul(4).max(counted.count.saturating_add(1));
+        }
+        let reason = format!("it still fills the limit at {} transactions", limit / 4);
+        Err(incomplete(reason))
+    }
+
+    /// Hands the pending transactions to `take`, one by one: the hash under which the node names it,
+    /// the transaction if it can be decoded, and the length of its text.
+    async fn pending(
+        &self,
+        limit: u64,
+        take: &mut (dyn FnMut(Option<TransactionHash>, Option<StoredTransaction>, usize) + Send),
+    ) -> Result<Count, NodeError> {
+        let path = format!("/rpc/mempool?limit={limit}");
+        let list = List {
+            key: "transactions",
+            longest_item: LONGEST_TRANSACTION,
+        };
+        let (mut listed, mut undecodable) = (0_u64, 0_u64);
+        let mut first_reason = None;
+        let rest = self
+            .get_list(&path, list, &mut |item| {
+                listed += 1;
+                let Item::Text(text) = item else {
+                    undecodable += 1;
+                    return;
+                };
+                let row = Row::cut(text);
+                match row.decode() {
+                    Ok((_, stored)) => take(row.hash, Some(stored), text.len()),
+                    Err(reason) => {
+                        undecodable += 1;
+                        first_reason = first_reason.take().or(Some(reason));
+                        if row.hash.is_some() {
+                            take(row.hash, None, text.len());
+                        }
+                    }
+                }
+            })
+            .await?;
+        if undecodable > 0 {
+            tracing::debug!(
+                chain.node = self.url(),
+                transactions = undecodable,
+                reason = first_reason,
+                "pending transactions cannot be decoded"
+            );
+        }
+        let unreadable = |reason: &str| self.unreadable(&path, reason);
+        let object = Object::parse(&rest).map_err(|error| self.unreadable(&path, error))?;
+        if object.boolean("success") == Some(false) {
+            return Err(unreadable("it says that the call did not succeed"));
+        }
+        if object.get("transactions") != Some(b"[]") {
+            return Err(unreadable("it has no list"));
+        }
+        let count = object
+            .unsigned("count")
+            .ok_or_else(|| unreadable("it has no count"))?;
+        if count != listed {
+            let reason = format!("it counts {count} transactions and lists {listed}");
+            return Err(unreadable(&reason));
+        }
+        Ok(Count { count, undecodable })
     }
 }

@@ -6,6 +6,7 @@
 //! | `calls` | the reading calls |
 //! | `mempool` | the mempool, and the proof that it was read whole |
 //! | `submit` | posting a transaction, and what is known of its fate |
+//! | `walk` | going through blocks, around those that a node cannot serve |
 //! | `block` | blocks and their transactions, out of whatever form a node shows them in |
 
 mod block;
@@ -16,11 +17,13 @@ mod mempool;
 mod submit;
 mod text;
 mod types;
+mod walk;
 
-pub(crate) use block::{RawBlock, block_identity};
+pub(crate) use block::{LISTED_UNREADABLE, MOST_KEPT_OF_A_BLOCK, RawBlock, Wanted, block_identity};
 pub use client::{NodeClient, NodeOptions};
 pub use error::{NodeError, SubmitError};
 pub(crate) use text::one_line;
 pub use types::{
     Account, Block, BlockTransaction, FoundTransaction, Head, Health, ImportOutcome, Mempool,
 };
+pub use walk::BlockWalk;

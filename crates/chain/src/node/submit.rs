@@ -3,7 +3,7 @@
 use agentry_protocol::TransactionHash;
 use reqwest::Method;
 
-use crate::node::client::{Size, detail};
+use crate::node::client::detail;
 use crate::node::{NodeClient, NodeError, SubmitError};
 use crate::raw;
 
@@ -18,10 +18,7 @@ impl NodeClient {
     /// [`SubmitError::Unknown`]: the transaction counts as taken until its absence is shown. A
     /// dropped future leaves the same doubt.
     pub async fn submit(&self, body: &str) -> Result<TransactionHash, SubmitError> {
-        let answer = match self
-            .exchange(Method::POST, PATH, Some(body), Size::Small)
-            .await
-        {
+        let answer = match self.exchange(Method::POST, PATH, Some(body)).await {
             Ok(answer) => answer,
             Err(error @ NodeError::Connect { .. }) => {
                 return Err(SubmitError::NotSent {

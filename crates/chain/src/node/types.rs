@@ -33,6 +33,18 @@ pub struct Block {
     pub tx_count: u64,
     /// The transactions that the node shows. None: it sent no such field (nodes before 2026-04-10).
     pub transactions: Option<Vec<BlockTransaction>>,
+    /// How many more it shows that are not listed here: ones that cannot be read beyond the first
+    /// 500, and all beyond 16 MiB.
+    pub unlisted: u64,
+}
+
+impl Block {
+    /// Whether the node shows all transactions that the block counts, and all are listed here.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let listed = self.transactions.as_ref().map_or(0, Vec::len) as u64;
+        self.unlisted == 0 && listed >= self.tx_count
+    }
 }
 
 impl Block {

@@ -2,18 +2,26 @@
 //!
 //! | module | what it is for |
 //! |---|---|
-//! | `fetch` | fetching blocks from a node that may refuse some of them |
-//! | `turn` | one read: verify, deliver what is new, try the gaps again |
-//! | `window` | checking the last blocks that were read: forks, and what came late to them |
-//! | `gaps` | blocks that could not be read, and when to try them again |
+//! | `fetch` | fetching blocks from a node that may be slow, and may refuse some of them |
+//! | `meter`, `pace` | what requests cost the node, and how much may be asked; when to ask for the head |
+//! | `turn` | one read: deliver what is new, try the gaps again |
+//! | `fork` | where the chain parts from what was read |
+//! | `sweep`, `digest` | what came late to the last blocks that were read |
+//! | `gaps`, `second` | blocks that could not be read: when to try them again, and another node that may have them |
 //!
-//! A read costs one small request while nothing changes. When the head has changed it costs one call
-//! more, of the last 64 blocks and what is new.
+//! A read costs one small request while nothing changes, and one more, of the new block alone, when the
+//! head has moved on by one. Old blocks are looked at now and then, and only while all requests have
+//! taken less than a sixteenth of the node's time.
 
+mod digest;
 mod fetch;
+mod fork;
 mod gaps;
+mod meter;
+mod pace;
+mod second;
+mod sweep;
 mod turn;
-mod window;
 
 use std::time::Duration;
 
@@ -21,10 +29,14 @@ use agentry_protocol::{BlockHash, BlockHeight, ChainId};
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep_until};
 
-use self::fetch::Fetch;
+use self::digest::{HEADER, entry};
+use self::fetch::{Fetch, RawBlock};
 use self::gaps::Gaps;
-use self::turn::{Part, Turn, UNREAD, digest, entry};
-use crate::node::{Head, NodeClient, RawBlock};
+use self::pace::Pace;
+use self::second::Second;
+use self::sweep::Sweep;
+use self::turn::{Part, Read, Turn};
+use crate::node::{Head, NodeClient};
 use crate::source::{
     Batch, ChainEvent, ChainSource, Cursor, Exemption, Interest, Kind, Nature, Origin, SourceError,
     Start, Trail,
@@ -33,17 +45,25 @@ use crate::source::{
 /// How an [`RpcSource`] reads.
 #[derive(Debug, Clone)]
 pub struct RpcOptions {
-    /// How often [`changed`](ChainSource::changed) has the head asked for. Default 250 ms.
+    /// How often the head is asked for at most, and is while a block is due; at other times it is
+    /// asked for less often, at least every 500 ms. Default 250 ms.
     pub poll: Duration,
-    /// How many new blocks are asked for at a time, at least 1. Default 64.
+    /// How many new blocks are asked for at a time at most, at least 1: as many as keep the node
+    /// busy for a quarter of a second. Default 64.
     pub page: u64,
     /// How often a block must fail, while others are served, before it becomes a gap. Default 3.
     pub tries: u32,
     /// How long a new gap waits before it is tried again; each wait is twice the one before.
-    /// Default 5 s.
+    /// Default 1 s.
     pub gap_wait: Duration,
     /// The longest of these waits. Default 10 minutes.
     pub longest_gap_wait: Duration,
+    /// How much time lies between the beginnings of two passes over the last 64 blocks, in which late
+    /// transactions are looked for. Default 2 s. A pass takes longer on a slow node.
+    pub sweep_every: Duration,
+    /// Passes, and gaps that are tried again, wait while all requests have taken more than one part in
+    /// so many of the node's time. Default 16; 1: they never wait.
+    pub share: u32,
 }
 
 impl Default for RpcOptions {
@@ -52,8 +72,10 @@ impl Default for RpcOptions {
             poll: Duration::from_millis(250),
             page: 64,
             tries: 3,
-            gap_wait: Duration::from_secs(5),
+            gap_wait: Duration::from_secs(1),
             longest_gap_wait: Duration::from_secs(600),
+            sweep_every: Duration::from_secs(2),
+            share: 16,
         }
     }
 }
@@ -62,10 +84,13 @@ impl Default for RpcOptions {
 #[derive(Debug)]
 pub struct RpcSource {
     fetch: Fetch,
+    second: Option<Second>,
     chain: ChainId,
     options: RpcOptions,
     gaps: Gaps,
-    /// The position that was returned last, and the head that it was read under.
+    sweep: Sweep,
+    pace: Pace,
+    /// The position that was returned last, and what is known of it.
     last: Option<Last>,
     /// Block 0 has been compared with the cursor's.
     genesis_is_known: bool,
@@ -76,8 +101,9 @@ pub struct RpcSource {
 struct Last {
     head: Head,
     cursor: Cursor,
-    /// What of that read is left: Done is nothing, More only new blocks.
-    part: Part,
+    /// All that was new under that head has been read.
+    is_done: bool,
+    behind: u64,
     /// Blocks that were fetched and not yet delivered.
     ahead: Vec<RawBlock>,
 }
@@ -88,14 +114,25 @@ impl RpcSource {
     pub fn new(node: NodeClient, chain: ChainId, mut options: RpcOptions) -> Self {
         options.page = options.page.clamp(1, 10_000);
         Self {
-            fetch: Fetch::new(node),
+            fetch: Fetch::new(node, options.share, options.page),
+            second: None,
             chain,
             gaps: Gaps::new(options.gap_wait, options.longest_gap_wait),
+            sweep: Sweep::new(),
+            pace: Pace::new(options.poll),
             options,
             last: None,
             genesis_is_known: false,
             next_poll: Instant::now(),
         }
+    }
+
+    /// Has blocks that the node does not show whole completed from another node, where that one is on
+    /// the same chain (its block 0 says so) and has a block of the same hash.
+    #[must_use]
+    pub fn completed_from(mut self, node: NodeClient) -> Self {
+        self.second = Some(Second::new(node));
+        self
     }
 
     /// The node.
@@ -117,6 +154,11 @@ impl RpcSource {
         self.fetch.requests()
     }
 
+    fn set_next_poll(&mut self) {
+        let now = Instant::now();
+        self.next_poll = now + self.pace.wait(self.fetch.meter().small(), now);
+    }
+
     async fn block_0(&self) -> Result<Option<BlockHash>, SourceError> {
         Ok(self.fetch.hash(0).await?)
     }
@@ -127,6 +169,7 @@ impl ChainSource for RpcSource {
     fn nature(&self) -> Nature {
         Nature {
             name: "rpc",
+            is_networked: true,
             exemptions: &[Exemption::LateRowsBelowWindow, Exemption::Gaps],
         }
     }
@@ -165,25 +208,14 @@ impl ChainSource for RpcSource {
             return Ok(cursor);
         };
         let window = Trail::window_start(below);
-        if let Some(hash) = cursor.genesis.filter(|_| window > 0) {
-            let height = BlockHeight(0);
-            cursor.trail.push(entry(
-                &Head {
-                    height,
-                    hash,
-                    tx_count: 0,
-                },
-                UNREAD,
-            ));
-        }
-        let range = self.fetch.all_somehow(window, below, &[]).await?;
-        for block in range.blocks {
-            let digest = if range.with_rows {
-                digest(&block)
-            } else {
-                UNREAD
-            };
-            cursor.trail.push(entry(&block.head, digest));
+        // The first blocks tell another run of the chain from this one.
+        let first = match window.min(2).checked_sub(1) {
+            Some(last) => self.fetch.headers(0, last, &[]).await?.blocks,
+            None => Vec::new(),
+        };
+        let range = self.fetch.headers(window, below, &[]).await?;
+        for block in first.into_iter().chain(range.blocks) {
+            cursor.trail.push(entry(&block.head, HEADER));
             cursor.tip = Some(block.head);
         }
         Ok(cursor)
@@ -195,21 +227,34 @@ impl ChainSource for RpcSource {
         interest: &dyn Interest,
         limit: usize,
     ) -> Result<Batch, SourceError> {
+        let before = cursor;
         let mut cursor = cursor.clone();
-        let Some(head) = self.fetch.head().await? else {
+        let head = self.fetch.head().await?;
+        self.pace
+            .saw(head.as_ref().map(|head| head.height), Instant::now());
+        self.set_next_poll();
+        let Some(head) = head else {
             // No block yet, or none any more: what stands on the chain will be known with the first.
-            return Ok(batch(Vec::new(), cursor, false));
+            let behind = cursor.next_height();
+            return Ok(batch(Vec::new(), cursor, false, behind));
         };
         if !self.genesis_is_known {
             compare_genesis(&mut cursor, self.block_0().await?)?;
             self.genesis_is_known = true;
         }
-        let last = self.last.take();
-        let last = last.filter(|last| last.cursor == cursor && last.head == head);
-        let (left, ahead) = last.map(|last| (last.part, last.ahead)).unzip();
-        cursor.kind = Kind::Rpc;
+        if cursor.kind != Kind::Rpc {
+            cursor.kind = Kind::Rpc;
+            cursor.trail.set_digests(HEADER);
+        }
+        let last = self.last.take().filter(|last| last.cursor == *before);
+        let is_settled = last
+            .as_ref()
+            .is_some_and(|last| last.is_done && last.head == head);
+        let behind = last.as_ref().map_or(0, |last| last.behind);
+        let ahead = last.filter(|last| last.head.height <= head.height);
         let mut turn = Turn {
             fetch: &self.fetch,
+            second: &mut self.second,
             gaps: &mut self.gaps,
             options: &self.options,
             interest,
@@ -218,38 +263,37 @@ impl ChainSource for RpcSource {
             cursor,
             events: Vec::new(),
             bytes: 0,
-            ahead: ahead.unwrap_or_default(),
+            ahead: ahead.map(|last| last.ahead).unwrap_or_default(),
+            behind,
+            began: Instant::now(),
         };
-        let mut part = Part::Done;
-        let mut verified = true;
-        if left.is_none_or(|left| left == Part::Waiting) {
-            part = turn.verify().await?;
-            verified = part == Part::Done;
-        }
-        if part == Part::Done && left != Some(Part::Done) {
-            part = turn.fresh().await?;
-        }
-        turn.retry().await?;
+        let read = turn.read(is_settled, &mut self.sweep).await;
         let Turn {
             events,
             cursor,
             ahead,
+            behind,
             ..
         } = turn;
-        if verified {
-            self.last = Some(Last {
-                head,
-                cursor: cursor.clone(),
-                part,
-                ahead,
-            });
-        }
-        Ok(batch(events, cursor, part == Part::More))
+        let (part, more) = match read {
+            Ok(Read { part, more }) => (part, more),
+            // What was read is kept; the error will come again if it is one that stays.
+            Err(_) if cursor != *before || !events.is_empty() => (Part::Waiting, true),
+            Err(error) => return Err(error),
+        };
+        self.last = Some(Last {
+            head,
+            cursor: cursor.clone(),
+            is_done: part == Part::Done,
+            behind,
+            ahead,
+        });
+        Ok(batch(events, cursor, more, behind))
     }
 
     async fn changed(&mut self) {
         sleep_until(self.next_poll).await;
-        self.next_poll = Instant::now() + self.options.poll;
+        self.set_next_poll();
     }
 }
 
@@ -265,11 +309,12 @@ fn compare_genesis(cursor: &mut Cursor, now: Option<BlockHash>) -> Result<(), So
     Ok(())
 }
 
-fn batch(events: Vec<ChainEvent>, cursor: Cursor, more: bool) -> Batch {
+fn batch(events: Vec<ChainEvent>, cursor: Cursor, more: bool, behind: u64) -> Batch {
     Batch {
         events,
         read_through: cursor.tip.clone(),
         cursor,
         more,
+        behind,
     }
 }

@@ -1,27 +1,31 @@
 //! One read over RPC, once the head is known.
 //!
-//! 1. *Verify* (`window`): the blocks of the window are fetched again, in one call with what is new.
-//!    Where their hashes are others, the chain has forked; where their content is, they are
-//!    delivered again.
-//! 2. *New*: the blocks above the position, a page at a time, each page overlapping the last block by
-//!    one, so that a page from another branch is noticed.
-//! 3. *Gaps* are tried again when their time has come.
+//! 1. *Place*: is the head where it was, above it, or below it? A head below what was read is a node
+//!    that is behind, unless it shows another block.
+//! 2. *New*: the blocks above the position, as many at a time as keep the node busy for a moment only.
+//!    One block by itself names the one before it; a range begins with the last block that was read.
+//!    So blocks of another branch are noticed, and then `fork` finds where it parted.
+//! 3. *Gaps* are tried again when their time has come, and `sweep` looks at old blocks.
 
-use agentry_protocol::BlockHeight;
-use sha2::{Digest as _, Sha256};
+use agentry_protocol::{BlockHash, BlockHeight};
+use tokio::time::Instant;
 
 use super::RpcOptions;
-use super::fetch::{Fetch, may_be_one_block};
+use super::digest::{UNREAD, digest, entry};
+use super::fetch::{Fetch, RawBlock, may_be_one_block};
 use super::gaps::Gaps;
-use crate::node::{Head, NodeError, RawBlock, one_line};
-use crate::row::Row;
+use super::second::Second;
+use super::sweep::Sweep;
+use crate::node::{Head, NodeError, one_line};
 use crate::source::{
     BYTES_PER_READ, ChainEvent, ChainTransaction, Cursor, Entry, HashPrint, Interest, SourceError,
+    Undecodable,
 };
 
 /// One read.
 pub(super) struct Turn<'a> {
     pub(super) fetch: &'a Fetch,
+    pub(super) second: &'a mut Option<Second>,
     pub(super) gaps: &'a mut Gaps,
     pub(super) options: &'a RpcOptions,
     pub(super) interest: &'a dyn Interest,
@@ -33,50 +37,45 @@ pub(super) struct Turn<'a> {
     pub(super) bytes: usize,
     /// What was fetched of the blocks above the position.
     pub(super) ahead: Vec<RawBlock>,
+    /// How many blocks the node is behind the position.
+    pub(super) behind: u64,
+    pub(super) began: Instant,
 }
 
 /// How many pages of new blocks one read fetches at most, however little is wanted of them: so a
 /// read over a long chain ends, and its position can be stored.
 const PAGES_PER_READ: u32 = 16;
 
+/// After this long a read begins no further page, for the same reason.
+const LONG: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// How a part of a read ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     Done,
-    /// The limit was reached.
+    /// There is more to read at once.
     More,
     /// A block cannot be had now; it will be asked for again.
     Waiting,
 }
 
-/// The digest of a block whose content is not known: it differs from every other.
-pub(super) const UNREAD: u64 = 0;
-
-/// The digest by which a block that was filled later is noticed: of what blocks-range shows.
-pub(super) fn digest(block: &RawBlock) -> u64 {
-    let mut hasher = Sha256::new();
-    hasher.update(block.head.tx_count.to_be_bytes());
-    for row in block.rows.as_deref().unwrap_or_default() {
-        match &row.hash {
-            Some(hash) => hasher.update(hash.as_bytes()),
-            None => hasher.update(Sha256::digest(&row.text)),
-        }
-    }
-    let mut first = [0; 8];
-    first.copy_from_slice(&hasher.finalize()[..8]);
-    u64::from_be_bytes(first).max(1)
+/// What came of a read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Read {
+    /// How reading what is new ended.
+    pub(super) part: Part,
+    /// There is more to read at once, new or old.
+    pub(super) more: bool,
 }
 
-/// The trail's entry of a block.
-pub(super) fn entry(head: &Head, digest: u64) -> Entry {
-    Entry {
-        height: head.height.0,
-        hash: HashPrint::from(&head.hash),
-        digest,
-        tx_id: 0,
-        tx_print: 0,
-        block_id: 0,
-    }
+/// The next blocks.
+enum Page {
+    Blocks(Vec<RawBlock>),
+    /// The node shows another block at this height than was read.
+    Fork(u64),
+    /// The node does not have the last block that was read: it is behind, or the head was another
+    /// node's.
+    Behind,
 }
 
 impl Turn<'_> {
@@ -84,21 +83,82 @@ impl Turn<'_> {
         self.events.len() >= self.limit || self.bytes >= BYTES_PER_READ
     }
 
+    /// Whether the read has taken long enough.
+    pub(super) fn is_long(&self) -> bool {
+        self.began.elapsed() >= LONG
+    }
+
+    /// Delivers a block at a height that was passed.
     pub(super) fn late_block(&mut self, block: &RawBlock) {
         let height = block.head.height;
         self.deliver(block, true);
-        if is_short(block) {
+        if block.is_short() {
             self.gap(height.0, &short(block));
         } else if self.gaps.close(&mut self.cursor, height.0) {
             self.events.push(ChainEvent::GapFilled { height });
         }
     }
 
+    /// Does it. `is_settled`: all that is new under this head has been read.
+    pub(super) async fn read(
+        &mut self,
+        is_settled: bool,
+        sweep: &mut Sweep,
+    ) -> Result<Read, SourceError> {
+        let part = if is_settled {
+            Part::Done
+        } else {
+            self.forward().await?
+        };
+        let mut more = part == Part::More;
+        if part != Part::More {
+            self.retry().await?;
+        }
+        if part == Part::Done && self.behind == 0 {
+            more = self.sweep(sweep).await? == Part::More;
+        }
+        Ok(Read { part, more })
+    }
+
+    /// Finds out where the head is, and reads what is above the position.
+    async fn forward(&mut self) -> Result<Part, SourceError> {
+        if let Some(height) = self.conflict_below().await? {
+            self.part(height).await?;
+        }
+        let next = self.cursor.next_height();
+        self.behind = next.saturating_sub(self.head.height.0.saturating_add(1));
+        self.fresh().await
+    }
+
+    /// Where the head, or what is known below it, is another block than was read.
+    async fn conflict_below(&self) -> Result<Option<u64>, SourceError> {
+        let head = self.head.height.0;
+        if head >= self.cursor.next_height() {
+            return Ok(None);
+        }
+        let Some(known) = self.cursor.trail.at_or_below(head).copied() else {
+            return Ok(None);
+        };
+        let now = if known.height == head {
+            Some(self.head.hash)
+        } else if head.saturating_add(1) == self.cursor.next_height() {
+            // It is the last one that was read, whose hash was not to be had.
+            None
+        } else {
+            match self.fetch.hash(known.height).await {
+                Err(error) if may_be_one_block(&error) => None,
+                hash => hash?,
+            }
+        };
+        let differs = now.is_some_and(|hash| HashPrint::from(&hash) != known.hash);
+        Ok(differs.then_some(known.height))
+    }
+
     /// Reads on above the position.
-    pub(super) async fn fresh(&mut self) -> Result<Part, SourceError> {
+    async fn fresh(&mut self) -> Result<Part, SourceError> {
         let mut pages = 0;
         while self.cursor.next_height() <= self.head.height.0 {
-            if self.full() || pages == PAGES_PER_READ {
+            if self.full() || pages == PAGES_PER_READ || pages > 0 && self.is_long() {
                 return Ok(Part::More);
             }
             let next = self.cursor.next_height();
@@ -106,9 +166,12 @@ impl Turn<'_> {
             if blocks.is_empty() {
                 pages += 1;
                 blocks = match self.page(next).await {
-                    Ok(Some(blocks)) => blocks,
-                    // The page is from another branch than what was read: verify first.
-                    Ok(None) => return Ok(Part::Waiting),
+                    Ok(Page::Blocks(blocks)) => blocks,
+                    Ok(Page::Fork(height)) => {
+                        self.part(height).await?;
+                        continue;
+                    }
+                    Ok(Page::Behind) => return Ok(Part::Waiting),
                     Err(error) if may_be_one_block(&error) => Vec::new(),
                     Err(error) => return Err(error.into()),
                 };
@@ -129,24 +192,66 @@ impl Turn<'_> {
     }
 
     /// A page from `next` on, if it continues what was read.
-    async fn page(&self, next: u64) -> Result<Option<Vec<RawBlock>>, NodeError> {
-        let to = next
-            .saturating_add(self.options.page - 1)
-            .min(self.head.height.0);
-        let last = self.cursor.trail.last();
-        let last = last.filter(|last| last.height.checked_add(1) == Some(next));
-        let Some(last) = last.filter(|last| last.digest != UNREAD) else {
-            return self.fetch.first_of(next, to).await.map(Some);
+    async fn page(&self, next: u64) -> Result<Page, NodeError> {
+        let to = self.head.height.0;
+        let Some(last) = self.cursor.trail.last().copied() else {
+            let blocks = self.fetch.first_of(next, to, self.interest).await?;
+            return Ok(Page::Blocks(blocks));
         };
-        let mut blocks = self.fetch.first_of(last.height, to).await?;
-        let fits = blocks.first().is_some_and(|block| {
-            block.head.height.0 == last.height && HashPrint::from(&block.head.hash) == last.hash
-        });
-        if !fits {
-            return Ok(None);
+        let is_tip = last.height.checked_add(1) == Some(next);
+        if is_tip && next == to && self.fetch.links() {
+            match self.linked(next).await? {
+                Some(page) => return Ok(page),
+                None => self.fetch.has_no_links(),
+            }
         }
-        blocks.remove(0);
-        Ok(Some(blocks))
+        if is_tip && last.digest != UNREAD {
+            let mut blocks = self.fetch.first_of(last.height, to, self.interest).await?;
+            if blocks
+                .first()
+                .is_some_and(|block| block.head.height.0 == last.height)
+            {
+                let first = blocks.remove(0);
+                return Ok(match HashPrint::from(&first.head.hash) == last.hash {
+                    true => Page::Blocks(blocks),
+                    false => Page::Fork(last.height),
+                });
+            }
+        }
+        // The last block that is known cannot be part of a page: it is asked for by itself.
+        match self.fetch.hash(last.height).await {
+            Ok(None) => return Ok(Page::Behind),
+            Ok(Some(hash)) if HashPrint::from(&hash) != last.hash => {
+                return Ok(Page::Fork(last.height));
+            }
+            Ok(Some(_)) => {}
+            // Of a block that the node cannot show at all, nothing says that it has changed.
+            Err(error) if may_be_one_block(&error) => {}
+            Err(error) => return Err(error),
+        }
+        let blocks = self.fetch.first_of(next, to, self.interest).await?;
+        Ok(Page::Blocks(blocks))
+    }
+
+    /// The one new block by itself. None: it does not name the one before it.
+    async fn linked(&self, next: u64) -> Result<Option<Page>, NodeError> {
+        let Some(block) = self.fetch.block(next, self.interest).await? else {
+            return Ok(Some(Page::Behind));
+        };
+        let Some(parent) = block.parent_hash else {
+            return Ok(None);
+        };
+        Ok(Some(match self.is_fork(&parent, next) {
+            Some(height) => Page::Fork(height),
+            None => Page::Blocks(vec![block]),
+        }))
+    }
+
+    /// Whether a block names another one before it than the one that was read: at which height.
+    fn is_fork(&self, parent: &BlockHash, height: u64) -> Option<u64> {
+        let before = height.checked_sub(1)?;
+        let known = self.cursor.trail.get(before)?;
+        (HashPrint::from(parent) != known.hash).then_some(before)
     }
 
     /// Blocks in sequence, the first one being the next.
@@ -179,11 +284,19 @@ impl Turn<'_> {
 
     /// The next block by itself, when a range does not give it.
     async fn single(&mut self, height: u64) -> Result<Part, SourceError> {
-        match self.fetch.block(height).await {
+        let may_pass = |turn: &Self, error: &NodeError| {
+            may_be_one_block(error) || turn.fetch.was_patient(error)
+        };
+        match self.fetch.block(height, self.interest).await {
             Ok(Some(block)) => {
-                let digest = digest(&block);
-                self.fresh_block(&block, digest);
-                Ok(Part::Done)
+                if let Some(fork) = block
+                    .parent_hash
+                    .and_then(|parent| self.is_fork(&parent, height))
+                {
+                    self.part(fork).await?;
+                    return Ok(Part::Done);
+                }
+                self.blocks(vec![block]).await
             }
             Ok(None) => {
                 let error = NodeError::Unreadable {
@@ -193,7 +306,7 @@ impl Turn<'_> {
                 };
                 self.unservable(height, &error, None).await
             }
-            Err(error) if may_be_one_block(&error) => self.unservable(height, &error, None).await,
+            Err(error) if may_pass(self, &error) => self.unservable(height, &error, None).await,
             Err(error) => Err(error.into()),
         }
     }
@@ -202,7 +315,7 @@ impl Turn<'_> {
         let height = block.head.height.0;
         if height >= self.cursor.origin.height {
             self.deliver(block, false);
-            if is_short(block) {
+            if block.is_short() {
                 self.gap(height, &short(block));
             }
         }
@@ -219,7 +332,7 @@ impl Turn<'_> {
     }
 
     /// The next block has failed once more. When it has done so often enough, and the node serves
-    /// others, it becomes a gap.
+    /// others, it becomes a gap, unless the second node has it.
     async fn unservable(
         &mut self,
         height: u64,
@@ -230,14 +343,11 @@ impl Turn<'_> {
             return Ok(Part::Waiting);
         }
         // A node that serves nothing is ill; that is no reason to pass over its blocks.
-        let known = self
-            .cursor
-            .trail
-            .newest_first()
-            .find(|entry| entry.digest != UNREAD);
+        let is_read = |entry: &&Entry| entry.digest != UNREAD;
+        let known = self.cursor.trail.newest_first().find(is_read);
         let probe = known.map_or(0, |entry| entry.height);
-        if probe != height {
-            self.fetch.block(probe).await?;
+        if probe != height && self.fetch.block(probe, self.interest).await?.is_none() {
+            return Ok(Part::Waiting);
         }
         let head = match head {
             Some(head) => Some(head),
@@ -247,18 +357,23 @@ impl Turn<'_> {
                 Err(error) => return Err(error.into()),
             },
         };
+        let head = head.or_else(|| Some(self.head.clone()).filter(|head| head.height.0 == height));
+        if let Some(head) = &head
+            && let Some(block) = self.by_second(head).await
+        {
+            self.fresh_block(&block, UNREAD);
+            return Ok(Part::Done);
+        }
         if height >= self.cursor.origin.height {
             self.gap(height, &error.to_string());
         }
         match head {
             Some(head) => self.pass(&head, UNREAD),
-            None if self.head.height.0 == height => self.pass(&self.head.clone(), UNREAD),
             // Not even its hash is known: the trail goes on without it.
             None => {
-                let hash = agentry_protocol::BlockHash::from_bytes([0; 32]);
                 self.cursor.tip = Some(Head {
                     height: BlockHeight(height),
-                    hash,
+                    hash: BlockHash::from_bytes([0; 32]),
                     tx_count: 0,
                 });
             }
@@ -266,30 +381,49 @@ impl Turn<'_> {
         Ok(Part::Done)
     }
 
-    /// A block with all the transactions that the node has: where a range shows none, or fewer than
-    /// the block counts, the block is asked for by itself.
-    pub(super) async fn content(&self, block: RawBlock) -> Result<RawBlock, NodeError> {
+    /// A block with all the transactions that are to be had: where a range shows none, or fewer than
+    /// the block counts, the block is asked for by itself, and then of the second node.
+    pub(super) async fn content(&mut self, block: RawBlock) -> Result<RawBlock, NodeError> {
         let height = block.head.height.0;
-        if height < self.cursor.origin.height || !is_short(&block) {
+        if height < self.cursor.origin.height || !block.is_short() {
             return Ok(block);
         }
-        let single = match self.fetch.block(height).await {
-            Ok(Some(single)) => single,
-            // What is shown is delivered, and the rest is a gap.
-            Ok(None) => return Ok(block),
-            Err(error) if may_be_one_block(&error) && block.rows.is_some() => return Ok(block),
-            Err(error) => return Err(error),
-        };
-        let shown = |block: &RawBlock| block.rows.as_ref().map_or(0, Vec::len);
-        let better = single.head.hash == block.head.hash && shown(&single) > shown(&block);
-        Ok(if better {
-            RawBlock {
-                rows: single.rows,
-                ..block
+        let better = |one: RawBlock, other: RawBlock| {
+            let same = other.head.hash == one.head.hash;
+            if same && (other.shown() > one.shown() || one.rows.is_none()) {
+                RawBlock {
+                    rows: other.rows,
+                    ..one
+                }
+            } else {
+                one
             }
-        } else {
-            block
+        };
+        let mut block = block;
+        if !block.is_alone {
+            block = match self.fetch.block(height, self.interest).await {
+                Ok(Some(single)) => better(block, single),
+                // What is shown is delivered, and the rest is a gap.
+                Ok(None) => block,
+                Err(error) if may_be_one_block(&error) && block.rows.is_some() => block,
+                Err(error) => return Err(error),
+            };
+        }
+        if !block.is_short() {
+            return Ok(block);
+        }
+        let head = block.head.clone();
+        Ok(match self.by_second(&head).await {
+            Some(second) => better(block, second),
+            None => block,
         })
+    }
+
+    /// A block as the second node shows it, if there is one, on the same chain, and it has it.
+    async fn by_second(&mut self, head: &Head) -> Option<RawBlock> {
+        let genesis = self.cursor.genesis?;
+        let second = self.second.as_mut()?;
+        second.block(head, &genesis, self.interest).await
     }
 
     pub(super) fn gap(&mut self, height: u64, reason: &str) {
@@ -305,24 +439,36 @@ impl Turn<'_> {
     /// Tries again what could not be read.
     pub(super) async fn retry(&mut self) -> Result<(), SourceError> {
         for height in self.gaps.due(&self.cursor) {
-            if self.full() {
+            if self.full() || self.is_long() || self.fetch.meter().spare(Instant::now()) == 0 {
                 return Ok(());
             }
-            let block = match self.fetch.block(height).await {
+            let known = self.cursor.trail.get(height).map(|entry| entry.hash);
+            let block = match self.fetch.block(height, self.interest).await {
                 Ok(block) => block,
                 Err(error) if may_be_one_block(&error) => None,
                 Err(error) => return Err(error.into()),
             };
-            let known = self.cursor.trail.get(height).map(|entry| entry.hash);
             let same = |block: &RawBlock| {
                 known.is_none_or(|known| HashPrint::from(&block.head.hash) == known)
             };
-            match block.filter(same) {
-                Some(block) if !is_short(&block) => {
+            let mut block = block.filter(same);
+            let now = block.as_ref().map(digest);
+            let head = match &block {
+                Some(block) if !block.is_short() => None,
+                Some(block) => Some(block.head.clone()),
+                None => self.fetch.header(height).await.ok().flatten(),
+            };
+            if let Some(head) =
+                head.filter(|head| known.is_none_or(|known| HashPrint::from(&head.hash) == known))
+                && let Some(second) = self.by_second(&head).await
+            {
+                block = Some(second);
+            }
+            match block {
+                Some(block) if !block.is_short() => {
                     self.late_block(&block);
-                    let digest = digest(&block);
-                    if let Some(entry) = self.cursor.trail.get_mut(height) {
-                        entry.digest = digest;
+                    if let (Some(entry), Some(now)) = (self.cursor.trail.get_mut(height), now) {
+                        entry.digest = now;
                     }
                 }
                 _ => self.gaps.postpone(height),
@@ -333,67 +479,43 @@ impl Turn<'_> {
 
     /// Makes events of what is wanted of a block.
     pub(super) fn deliver(&mut self, block: &RawBlock, late: bool) {
+        let Some(rows) = &block.rows else { return };
         let height = block.head.height;
-        for row in block.rows.as_deref().unwrap_or_default() {
-            match self.wanted(row) {
-                None => {}
-                Some(Ok((hash, stored))) => {
-                    self.bytes = self.bytes.saturating_add(row.text.len());
-                    let block_hash = block.head.hash;
-                    let found = ChainTransaction {
+        self.bytes = self.bytes.saturating_add(rows.bytes);
+        let mut first = Vec::new();
+        for row in &rows.list {
+            match (&row.stored, row.hash) {
+                (Ok(stored), Some(hash)) => {
+                    self.events.push(ChainEvent::Transaction(ChainTransaction {
                         hash,
-                        stored,
+                        stored: stored.clone(),
                         height,
-                        block_hash,
+                        block_hash: block.head.hash,
                         late,
-                    };
-                    self.events.push(ChainEvent::Transaction(found));
+                    }));
                 }
-                Some(Err(reason)) => {
-                    self.events.push(ChainEvent::Undecodable {
-                        height,
-                        hash: row.hash,
-                        reason,
-                    });
-                }
+                (Ok(_), None) => {}
+                (Err(reason), hash) => first.push(Undecodable {
+                    hash,
+                    reason: reason.clone(),
+                }),
             }
         }
-    }
-
-    /// A row read, if it is wanted. One without addresses is read to learn them.
-    fn wanted(
-        &self,
-        row: &Row,
-    ) -> Option<
-        Result<
-            (
-                agentry_protocol::TransactionHash,
-                agentry_protocol::StoredTransaction,
-            ),
-            String,
-        >,
-    > {
-        let wants = |from: &str, to: &str| self.interest.wants(from, to);
-        if let Some((from, to)) = &row.pair {
-            return wants(from, to).then(|| row.decode());
-        }
-        let decoded = row.decode();
-        match &decoded {
-            Ok((_, stored)) if !wants(stored.from.as_str(), stored.to.as_str()) => None,
-            _ => Some(decoded),
+        if !first.is_empty() {
+            let count = (first.len() as u64).saturating_add(rows.unlisted);
+            self.events.push(ChainEvent::Undecodable {
+                height,
+                count,
+                first,
+            });
         }
     }
 }
 
-/// Whether a block shows fewer transactions than it counts.
-fn is_short(block: &RawBlock) -> bool {
-    (block.rows.as_ref().map_or(0, Vec::len) as u64) < block.head.tx_count
-}
-
-fn short(block: &RawBlock) -> String {
-    let shown = block.rows.as_ref().map_or(0, Vec::len);
-    format!(
-        "the block counts {} transactions and the node shows {shown}",
-        block.head.tx_count
-    )
+pub(super) fn short(block: &RawBlock) -> String {
+    let (counted, shown) = (block.head.tx_count, block.shown());
+    match block.rows.as_ref().map_or(0, |rows| rows.left_out) {
+        0 => format!("the block counts {counted} transactions and the node shows {shown}"),
+        more => format!("the block is too large: {more} of its {shown} transactions were left out"),
+    }
 }

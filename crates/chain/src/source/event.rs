@@ -21,6 +21,10 @@ pub struct Batch {
     pub read_through: Option<Head>,
     /// There is more to read at once.
     pub more: bool,
+    /// How many blocks the chain that was read now is shorter than what was read of it before,
+    /// although no block of it is another: a node that is behind, or one that was restored from an
+    /// older copy. What was read stays read; reading goes on when the node has caught up.
+    pub behind: u64,
 }
 
 /// Something that happened on the chain.
@@ -32,22 +36,23 @@ pub struct Batch {
 pub enum ChainEvent {
     /// A transaction that the interest wants. It may come again: (hash, height) tells.
     Transaction(ChainTransaction),
-    /// Every transaction reported at a height above `above` is no longer on the chain; what stands
-    /// there now follows.
+    /// Every transaction reported at a height above `above` is no longer on the chain: another block
+    /// stands where one of those was that had been read. What stands there now follows. A chain that
+    /// is merely shorter withdraws nothing; see [`Batch::behind`].
     Withdrawn {
         /// The highest block that still stands. None: none does, the chain was reset.
         above: Option<BlockHeight>,
         /// How many heights that had been read were withdrawn.
         depth: u64,
     },
-    /// A transaction that cannot be decoded. Its neighbours go on.
+    /// Transactions of a block that cannot be decoded. Their neighbours go on.
     Undecodable {
-        /// The block that holds it.
+        /// The block that holds them.
         height: BlockHeight,
-        /// Its hash, where the chain names one.
-        hash: Option<TransactionHash>,
-        /// What is wrong with it: one line, bounded.
-        reason: String,
+        /// How many there are.
+        count: u64,
+        /// The first ones: at least one, at most 500.
+        first: Vec<Undecodable>,
     },
     /// A block that the source could not be given whole. Reading goes on; it is tried again.
     Gap {
@@ -61,6 +66,15 @@ pub enum ChainEvent {
         /// Which block.
         height: BlockHeight,
     },
+}
+
+/// A transaction that cannot be decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undecodable {
+    /// Its hash, where the chain names one.
+    pub hash: Option<TransactionHash>,
+    /// What is wrong with it: one line, bounded.
+    pub reason: String,
 }
 
 /// A transaction and where it stands.

@@ -16,7 +16,7 @@ pub use cursor::Cursor;
 pub(crate) use cursor::{Kind, Mark, Origin};
 pub use error::SourceError;
 pub(crate) use event::BYTES_PER_READ;
-pub use event::{Batch, ChainEvent, ChainTransaction};
+pub use event::{Batch, ChainEvent, ChainTransaction, Undecodable};
 pub(crate) use time::milliseconds;
 pub(crate) use trail::{Entry, HashPrint, Trail, WINDOW};
 
@@ -32,6 +32,8 @@ pub(crate) use trail::{Entry, HashPrint, Trail, WINDOW};
 /// 3. What a reorganisation or reset took off the chain is announced by
 ///    [`ChainEvent::Withdrawn`] before what stands there now is delivered.
 /// 4. The cost of a read follows what is new since the cursor, not what the chain holds.
+/// 5. A chain that is shorter than what was read of it, and shows no other block in the place of one
+///    that was read, is *behind*: nothing is withdrawn, and [`Batch::behind`] says by how much.
 ///
 /// What a source cannot keep of them by its nature stands in [`Nature::exemptions`].
 #[async_trait]
@@ -117,6 +119,8 @@ pub enum Start {
 pub struct Nature {
     /// A short name for logs and metrics.
     pub name: &'static str,
+    /// Reading it takes the time of a node that serves others, too.
+    pub is_networked: bool,
     /// The laws that it cannot keep.
     pub exemptions: &'static [Exemption],
 }
@@ -124,7 +128,9 @@ pub struct Nature {
 /// What a source cannot see by its nature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Exemption {
-    /// Transactions added to a height more than 64 blocks below the position are not seen.
+    /// Transactions added to a height more than 64 blocks below the position are not seen. Those
+    /// added within these 64 blocks are looked for again and again, a few blocks at a time, and are
+    /// seen only if they are there before their block has fallen out of them.
     LateRowsBelowWindow,
     /// A block more than 64 blocks below the position whose own row is rewritten in place (same row
     /// id, same hash, other metadata) is not seen. It matters for followers alone, whose

@@ -1,8 +1,9 @@
 //! The trail: what a cursor remembers of the blocks it has read, to find where a chain forked.
 //!
 //! The last [`WINDOW`] heights are remembered one by one. Of older ones ever fewer are kept, about
-//! two for each doubling of the age, and block 0: so a fork deeper than the window is still found to
-//! within a factor of two of its depth, with a trail of a few kilobytes.
+//! four for each doubling of the age, and blocks 0 and 1: so a fork deeper than the window is still
+//! found to within a factor of two of its depth, and a chain that began again from the same block 0 by
+//! its first block, with a trail of a few kilobytes.
 
 use std::fmt::Write as _;
 
@@ -63,6 +64,18 @@ impl Trail {
             .binary_search_by_key(&height, |entry| entry.height)
             .ok()?;
         self.0.get_mut(at)
+    }
+
+    /// The newest block at or below a height.
+    pub(crate) fn at_or_below(&self, height: u64) -> Option<&Entry> {
+        self.newest_first().find(|entry| entry.height <= height)
+    }
+
+    /// Gives every block the same digest: what the others say means nothing here.
+    pub(crate) fn set_digests(&mut self, digest: u64) {
+        for entry in &mut self.0 {
+            entry.digest = digest;
+        }
     }
 
     /// From the newest to the oldest.
@@ -161,14 +174,14 @@ impl Trail {
     }
 }
 
-/// Whether a block is remembered when the newest is `tip`: all of the window, block 0, and of an
-/// older one of age `a` those whose height a power of two between `a`/4 and `a`/2 divides.
+/// Whether a block is remembered when the newest is `tip`: all of the window, blocks 0 and 1, and of
+/// an older one of age `a` those whose height a power of two between `a`/8 and `a`/4 divides.
 fn keeps(height: u64, tip: u64) -> bool {
     let age = tip.saturating_sub(height);
-    if age < WINDOW || height == 0 {
+    if age < WINDOW || height <= 1 {
         return true;
     }
-    let step = 1_u64 << (age.ilog2() - 1);
+    let step = 1_u64 << (age.ilog2() - 2);
     height.is_multiple_of(step)
 }
 
@@ -197,9 +210,10 @@ mod tests {
         for height in Trail::window_start(tip)..=tip {
             assert!(trail.get(height).is_some());
         }
-        assert!(trail.get(0).is_some());
+        assert!(trail.get(0).is_some() && trail.get(1).is_some());
+        assert_eq!(trail.at_or_below(2).unwrap().height, 1);
         let count = trail.newest_first().count();
-        assert!((64 + 14..140).contains(&count), "{count} entries");
+        assert!((64 + 28..150).contains(&count), "{count} entries");
         // However deep a fork is, the trail knows a block at most twice as deep.
         for depth in [65, 100, 1_000, 30_000, 400_000] {
             let fork = tip - depth;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,6 +18,9 @@ pub(crate) enum Reply {
     Raw(Vec<u8>),
     /// Nothing, and the connection stays open.
     Silence,
+    /// Another answer, after the node's one thread has worked on it for so long: other answers of
+    /// this sort wait for it, and it works on although nobody waits any more.
+    Worked(Duration, Box<Reply>),
 }
 
 type Script = dyn Fn(&str, &str, &str) -> Reply + Send + Sync;
@@ -25,7 +29,17 @@ type Script = dyn Fn(&str, &str, &str) -> Reply + Send + Sync;
 pub(crate) struct HttpNode {
     pub(crate) url: String,
     requests: Arc<AtomicU64>,
+    most_at_once: Arc<AtomicU64>,
     task: JoinHandle<()>,
+}
+
+/// What the connections of a node share.
+#[derive(Clone, Default)]
+struct Shared {
+    requests: Arc<AtomicU64>,
+    at_once: Arc<AtomicU64>,
+    most_at_once: Arc<AtomicU64>,
+    thread: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Drop for HttpNode {
@@ -40,21 +54,27 @@ impl HttpNode {
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let requests = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&requests);
+        let shared = Shared::default();
+        let (requests, most_at_once) = (shared.requests.clone(), shared.most_at_once.clone());
         let script: Arc<Script> = Arc::new(script);
         let task = tokio::spawn(async move {
             // Its connections end with it.
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                connections.spawn(serve(stream, Arc::clone(&script), Arc::clone(&count)));
+                connections.spawn(serve(stream, Arc::clone(&script), shared.clone()));
             }
         });
         Self {
             url,
             requests,
+            most_at_once,
             task,
         }
+    }
+
+    /// How many requests were worked on or waited for that at the same time, at most.
+    pub(crate) fn most_at_once(&self) -> u64 {
+        self.most_at_once.load(Ordering::SeqCst)
     }
 
     pub(crate) fn requests(&self) -> u64 {
@@ -63,7 +83,7 @@ impl HttpNode {
 }
 
 /// None: the peer has gone.
-async fn serve(stream: TcpStream, script: Arc<Script>, count: Arc<AtomicU64>) -> Option<()> {
+async fn serve(stream: TcpStream, script: Arc<Script>, shared: Shared) -> Option<()> {
     let mut stream = BufReader::new(stream);
     loop {
         let mut line = String::new();
@@ -85,8 +105,22 @@ async fn serve(stream: TcpStream, script: Arc<Script>, count: Arc<AtomicU64>) ->
         }
         let mut body = vec![0; length];
         stream.read_exact(&mut body).await.ok()?;
-        count.fetch_add(1, Ordering::SeqCst);
-        let (status, header, body) = match script(&method, &path, &String::from_utf8_lossy(&body)) {
+        shared.requests.fetch_add(1, Ordering::SeqCst);
+        let mut reply = script(&method, &path, &String::from_utf8_lossy(&body));
+        if let Reply::Worked(took, answer) = reply {
+            let shared = shared.clone();
+            let work = tokio::spawn(async move {
+                let now = shared.at_once.fetch_add(1, Ordering::SeqCst) + 1;
+                shared.most_at_once.fetch_max(now, Ordering::SeqCst);
+                let thread = shared.thread.lock().await;
+                tokio::time::sleep(took).await;
+                drop(thread);
+                shared.at_once.fetch_sub(1, Ordering::SeqCst);
+            });
+            work.await.ok()?;
+            reply = *answer;
+        }
+        let (status, header, body) = match reply {
             Reply::Json(status, body) => (status, String::new(), body),
             Reply::With(status, header, body) => (status, format!("{header}\r\n"), body),
             Reply::Raw(bytes) => {
@@ -98,6 +132,7 @@ async fn serve(stream: TcpStream, script: Arc<Script>, count: Arc<AtomicU64>) ->
                 let _ = stream.read_u8().await;
                 return None;
             }
+            Reply::Worked(..) => return None,
         };
         let answer = format!(
             "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n{header}content-length: {}\r\n\r\n{body}",

@@ -16,7 +16,7 @@ fn client(url: &str) -> NodeClient {
 fn patient_for(timeout: Duration, url: &str) -> NodeClient {
     let options = NodeOptions {
         max_body_bytes: 1_000,
-        max_large_body_bytes: 20_000,
+        max_list_bytes: 20_000,
         timeout,
         large_timeout: timeout,
         mempool_limit: 4,

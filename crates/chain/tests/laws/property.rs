@@ -113,6 +113,11 @@ async fn play(kind: Kind, start: Start, before: u8, ops: Vec<Op>) {
     }
     stage.append(&[Sort::Mine]);
     follower.catch_up(&mut *source, 10).await;
+    // A chain that became much shorter is told from one that is behind when it has grown again.
+    while follower.behind > 0 {
+        stage.append(&[Sort::Mine]);
+        follower.catch_up(&mut *source, 10).await;
+    }
 
     let model = stage.model.lock().unwrap().clone();
     let all = model.wanted(0);
@@ -190,12 +195,19 @@ async fn happen(
             if height > head {
                 return;
             }
-            let window = follower
-                .cursor()
-                .height()
-                .map_or(0, |read| read.0.saturating_sub(63));
-            let deep = height < window;
+            // Over RPC it is looked for in the last blocks of the chain as it is read then.
+            let read = follower.cursor().height().map_or(0, |read| read.0);
+            let read = if stage.is_file() {
+                read
+            } else {
+                read.max(head + 1)
+            };
+            let deep = height < read.saturating_sub(63);
             stage.late(height, sort, recount, anew);
+            if !stage.is_file() {
+                stage.append(&[]);
+                follower.catch_up(&mut **source, 10).await;
+            }
             // Below the window, RPC sees nothing, and a follower's file only new rows.
             if deep && (!stage.is_file() || (kind == Kind::Follower && !anew)) {
                 let hash = stage

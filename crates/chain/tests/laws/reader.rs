@@ -25,6 +25,8 @@ pub(crate) struct Follower {
     /// How many transactions were delivered, repeats included.
     pub(crate) delivered: usize,
     pub(crate) gaps: BTreeSet<u64>,
+    /// How many blocks the source was behind at the last read.
+    pub(crate) behind: u64,
     /// The last height that was delivered in order.
     last: u64,
 }
@@ -39,6 +41,7 @@ impl Follower {
             log: Vec::new(),
             delivered: 0,
             gaps: BTreeSet::new(),
+            behind: 0,
             last: 0,
         }
     }
@@ -61,9 +64,10 @@ impl Follower {
             batch.cursor.height(),
             batch.read_through.map(|head| head.height)
         );
+        self.behind = batch.behind;
         self.stored = serde_json::to_string(&batch.cursor).unwrap();
         assert!(
-            self.stored.len() < 12_000,
+            self.stored.len() < 14_000,
             "a cursor of {} bytes",
             self.stored.len()
         );
@@ -112,11 +116,14 @@ impl Follower {
             }
             ChainEvent::Undecodable {
                 height,
-                hash,
-                reason,
+                count,
+                first,
             } => {
-                assert!(!reason.is_empty());
-                self.bad.insert(hash.unwrap(), height.0);
+                assert_eq!(first.len() as u64, count);
+                for bad in first {
+                    assert!(!bad.reason.is_empty());
+                    self.bad.insert(bad.hash.unwrap(), height.0);
+                }
             }
             ChainEvent::Gap { height, reason } => {
                 assert!(!reason.is_empty());

@@ -39,6 +39,17 @@ pub(crate) struct Ills {
     pub(crate) cap: usize,
     /// A block that ranges leave out.
     pub(crate) left_out: Option<u64>,
+    /// By how many blocks every second answer is behind.
+    pub(crate) lags: Option<u64>,
+    pub(crate) answers: u64,
+    /// How long the node's one thread works on each block of an answer.
+    pub(crate) a_block_takes: Duration,
+    /// How many blocks it has worked on.
+    pub(crate) worked: u64,
+    /// How many requests for blocks are not answered at all from now on.
+    pub(crate) silent: u64,
+    /// No request is.
+    pub(crate) hangs: bool,
 }
 
 pub(crate) struct Stage {
@@ -125,7 +136,28 @@ impl Stage {
             let (model, ills) = (Arc::clone(&stage.model), Arc::clone(&stage.ills));
             let old = kind == Kind::OldRpc;
             let script = move |_: &str, path: &str, _: &str| {
-                answer(&model.lock().unwrap(), &ills.lock().unwrap(), old, path)
+                let (model, mut ills) = (model.lock().unwrap(), ills.lock().unwrap());
+                ills.answers += 1;
+                let blocks = blocks_of(path);
+                ills.worked += blocks;
+                if ills.hangs {
+                    return Reply::Silence;
+                }
+                if blocks > 0 && ills.silent > 0 {
+                    ills.silent -= 1;
+                    return Reply::Silence;
+                }
+                if !ills.a_block_takes.is_zero() {
+                    let takes = ills.a_block_takes * u32::try_from(blocks).unwrap();
+                    let reply = answer(&model, &ills, old, path);
+                    return Reply::Worked(takes, Box::new(reply));
+                }
+                if let Some(lag) = ills.lags.filter(|_| ills.answers.is_multiple_of(2)) {
+                    let mut other = model.clone();
+                    other.rewind(lag);
+                    return answer(&other, &ills, old, path);
+                }
+                answer(&model, &ills, old, path)
             };
             stage.node = Some(HttpNode::start(script).await);
         }
@@ -148,6 +180,15 @@ impl Stage {
         self.node.as_ref().unwrap().requests()
     }
 
+    pub(crate) fn most_at_once(&self) -> u64 {
+        self.node.as_ref().unwrap().most_at_once()
+    }
+
+    /// How many blocks the node has worked on.
+    pub(crate) fn worked(&self) -> u64 {
+        self.ills.lock().unwrap().worked
+    }
+
     pub(crate) fn db(&self) -> ChainDb {
         ChainDb::open(self.path(), chain_id(), ChainDbOptions::default()).unwrap()
     }
@@ -155,20 +196,31 @@ impl Stage {
     pub(crate) fn rpc(&self) -> RpcSource {
         let url = &self.node.as_ref().unwrap().url;
         let node = NodeClient::new(url, NodeOptions::default()).unwrap();
-        // Gaps are tried again at every read.
+        // Gaps are tried again, and late rows looked for, at every read.
         let options = RpcOptions {
             gap_wait: Duration::ZERO,
+            longest_gap_wait: Duration::ZERO,
+            sweep_every: Duration::ZERO,
+            share: 1,
             page: 16,
             ..RpcOptions::default()
         };
-        RpcSource::new(
-            node,
-            chain_id(),
-            RpcOptions {
-                longest_gap_wait: Duration::ZERO,
-                ..options
-            },
-        )
+        RpcSource::new(node, chain_id(), options)
+    }
+
+    /// The source as it is by default.
+    pub(crate) fn usual_rpc(&self) -> RpcSource {
+        let options = RpcOptions {
+            poll: Duration::from_millis(50),
+            ..RpcOptions::default()
+        };
+        RpcSource::new(self.client(), chain_id(), options)
+    }
+
+    /// The node that is asked over RPC.
+    pub(crate) fn client(&self) -> NodeClient {
+        let url = &self.node.as_ref().unwrap().url;
+        NodeClient::new(url, NodeOptions::default()).unwrap()
     }
 
     pub(crate) fn source(&self) -> Box<dyn ChainSource> {
@@ -210,6 +262,19 @@ impl Stage {
                     [head],
                 )
                 .unwrap();
+            commit.commit().unwrap();
+        }
+    }
+
+    /// Puts blocks there that were taken away before.
+    pub(crate) fn put_back(&mut self, blocks: &[Block]) {
+        let mut model = self.model.lock().unwrap();
+        model.blocks.extend_from_slice(blocks);
+        if let Some(writer) = &mut self.writer {
+            let commit = writer.transaction().unwrap();
+            for block in blocks {
+                write_block(&commit, self.kind, block);
+            }
             commit.commit().unwrap();
         }
     }
@@ -368,6 +433,18 @@ fn write_block(writer: &Connection, kind: Kind, block: &Block) {
         block.height,
         &Tx::new(crate::model::Sort::Mine, 1 << 40),
     );
+}
+
+/// How many blocks an answer shows.
+fn blocks_of(path: &str) -> u64 {
+    let value = |name: &str| -> Option<u64> {
+        let (_, after) = path.split_once(name)?;
+        after.split('&').next()?.parse().ok()
+    };
+    match (value("start="), value("end=")) {
+        (Some(start), Some(end)) => end - start + 1,
+        _ => u64::from(path.starts_with("/rpc/blocks/")),
+    }
 }
 
 /// The node's answers.

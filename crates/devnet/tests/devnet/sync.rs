@@ -53,6 +53,23 @@ async fn missing_blocks_are_imported() {
 }
 
 #[tokio::test]
+async fn another_chain_is_named_and_is_no_fork() {
+    let from = source(3).await;
+    let other = Node::start(agentry_devnet::DevnetConfig {
+        chain_id: "ait-testnet".parse().unwrap(),
+        ..crate::common::manual()
+    });
+    other.devnet().mine().unwrap();
+    let error = sync(&from.client(), &other.client(), &chain(), |_| {})
+        .await
+        .unwrap_err();
+    assert!(matches!(error, SyncError::OtherChain { .. }), "{error}");
+    assert!(error.to_string().contains("different chains"), "{error}");
+    assert!(!error.is_transient());
+    assert_eq!(other.height().await, 1);
+}
+
+#[tokio::test]
 async fn a_fork_stops_it() {
     let from = source(3).await;
     let to = Node::manual();

@@ -1,19 +1,22 @@
 //! What the chain shows of anybody's messages.
 
+use std::collections::VecDeque;
+
+use agentry_chain::{BlockWalk, Interest};
+use agentry_protocol::BlockHeight;
 use agentry_protocol::authenticity::examine;
 use agentry_protocol::{Address, Authenticity, Envelope, PublicKey};
 
 use super::super::super::Failure;
+use super::super::super::search::{self, Downward};
 use super::super::client;
 use super::line::Line;
 use super::{Direction, MessagesArgs, POLL, Printer};
 use crate::config::Config;
 use crate::demo::evidence::{self, Found};
 
-/// How many blocks are read at a time on the way back through a chain.
-const STRETCH: u64 = 500;
-
-/// Prints them: read from the chain's head backwards until there are enough.
+/// Prints them: out of the node's database where it is configured, else read from the chain's head
+/// backwards until there are enough.
 pub(super) async fn print(
     args: &MessagesArgs,
     address: &Address,
@@ -30,26 +33,60 @@ pub(super) async fn print(
     let Some(head) = node.head().await? else {
         return printer.list(Vec::new(), false, address);
     };
-    let bar = printer
-        .context
-        .output
-        .progress(head.height.0 + 1, "reading the chain backwards");
-    let mut found: Vec<Found> = Vec::new();
-    let mut end = Some(head.height);
     let enough = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    while let Some(to) = end.filter(|_| found.len() < enough) {
-        let start = to.saturating_sub(STRETCH - 1);
-        let mut stretch = evidence::all(&node, start, to, wanted).await?;
-        stretch.append(&mut found);
-        found = stretch;
-        bar.inc(to.0 - start.0 + 1);
-        end = start.checked_sub(1);
+    let mut found: VecDeque<Found> = VecDeque::new();
+    let (interest, mut has_older) = (Of(address), false);
+    let in_db = search::in_db(&config.chain, BlockHeight(0), &interest, |one| {
+        if wanted(&one) && one.height <= head.height {
+            found.push_back(one);
+            if found.len() > enough {
+                found.pop_front();
+                has_older = true;
+            }
+        }
+    });
+    let through = in_db.await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the node's database could not be read; reading over RPC");
+        None
+    });
+    let lowest = match through {
+        Some(through) => through.next(),
+        None => {
+            found.clear();
+            BlockHeight(0)
+        }
+    };
+    let bar = printer.context.output.progress(
+        (head.height.0 + 1).saturating_sub(lowest.0),
+        "reading the chain backwards",
+    );
+    let mut walk = BlockWalk::new(&node);
+    let mut downward = Downward::new(head.height, lowest);
+    let mut newer: Vec<Found> = Vec::new();
+    while newer.len() < enough
+        && let Some((from, to)) = downward.next(&walk)
+    {
+        let mut stretch = evidence::stretch(&mut walk, from, to, wanted).await?;
+        stretch.append(&mut newer);
+        newer = stretch;
+        bar.inc(to.0 - from.0 + 1);
     }
     bar.finish_and_clear();
+    if let Some(missing) = search::missing(&walk) {
+        tracing::warn!("{missing}");
+    }
+    if let Some(left) = downward.left().filter(|_| newer.len() < enough) {
+        tracing::warn!(
+            "the blocks through {left} were not read within a minute; set [chain] db to read the \
+             node's database instead"
+        );
+    }
+    let found: Vec<Found> = found.into_iter().chain(newer).collect();
     let skipped = found.len().saturating_sub(enough);
     let line = |one: &Found| Line::of_chain(one, address, authenticity(one, config));
     let lines = found.iter().skip(skipped).map(line).collect();
-    printer.list(lines, skipped > 0 || end.is_some(), address)?;
+    let has_older = has_older || skipped > 0 || downward.left().is_some();
+    printer.list(lines, has_older, address)?;
     if !args.follow {
         return Ok(());
     }
@@ -66,6 +103,15 @@ pub(super) async fn print(
             printer.line(line(&one))?;
         }
         next = head.next();
+    }
+}
+
+/// The interest in what an address sent or received.
+struct Of<'a>(&'a Address);
+
+impl Interest for Of<'_> {
+    fn wants(&self, from: &str, to: &str) -> bool {
+        from == self.0.as_str() || to == self.0.as_str()
     }
 }
 

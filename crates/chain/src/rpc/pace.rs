@@ -1,0 +1,108 @@
+//! When to ask for the head again.
+//!
+//! Blocks come at a steady pace, so the next one is expected: each wait is half of what is left
+//! until then, and half of what it is late by afterwards. A chain with a block every two seconds is
+//! asked some eight times for each, most of them just before it comes.
+
+use std::time::Duration;
+
+use agentry_protocol::BlockHeight;
+use tokio::time::Instant;
+
+/// How far apart the blocks of a real node come.
+const USUAL: Duration = Duration::from_secs(2);
+
+/// The longest wait: a chain that has stopped is noticed as late as this when it goes on.
+const LONGEST: Duration = Duration::from_millis(500);
+
+/// Beside the shortest wait that is configured, one is this many times as long as an answer takes.
+const TIMES_AN_ANSWER: u32 = 5;
+
+/// The pace of a chain's blocks, as seen here.
+#[derive(Debug)]
+pub(super) struct Pace {
+    shortest: Duration,
+    last: Option<(BlockHeight, Instant)>,
+    interval: Duration,
+}
+
+impl Pace {
+    pub(super) fn new(shortest: Duration) -> Self {
+        Self {
+            shortest,
+            last: None,
+            interval: USUAL,
+        }
+    }
+
+    /// The head was seen at this height.
+    pub(super) fn saw(&mut self, height: Option<BlockHeight>, now: Instant) {
+        let Some(height) = height else { return };
+        match self.last {
+            Some((before, _)) if before == height => return,
+            Some((before, then)) if before < height => {
+                let blocks = u32::try_from(height.0 - before.0).unwrap_or(u32::MAX);
+                let one = now.saturating_duration_since(then) / blocks;
+                // A moving average: half of it is the last block's.
+                self.interval = (self.interval + one) / 2;
+            }
+            _ => {}
+        }
+        self.last = Some((height, now));
+    }
+
+    /// How long to wait before the head is asked for again, where an answer takes so long.
+    pub(super) fn wait(&self, answer: Duration, now: Instant) -> Duration {
+        let shortest = self.shortest.max(answer * TIMES_AN_ANSWER);
+        let Some((_, last)) = self.last else {
+            return shortest;
+        };
+        let since = now.saturating_duration_since(last);
+        let away = self.interval.abs_diff(since);
+        (away / 2).clamp(shortest, shortest.max(LONGEST))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn the_head_is_asked_for_a_few_times_a_block_and_just_before_it_comes() {
+        let mut pace = Pace::new(50 * MS);
+        let began = Instant::now();
+        let (mut now, mut asked, mut late) = (began, 0, Duration::ZERO);
+        for number in 0..100_u32 {
+            let due = began + number * 2_000 * MS;
+            while now < due {
+                now += pace.wait(2 * MS, now);
+                asked += 1;
+            }
+            late = late.max(now.duration_since(due));
+            pace.saw(Some(BlockHeight(number.into())), now);
+        }
+        assert!(asked <= 1_000, "{asked} in 200 s");
+        assert!(late <= 60 * MS, "{late:?}");
+        // A chain that has stopped is asked for seldom, and no more seldom than that.
+        assert_eq!(pace.wait(2 * MS, now + 60_000 * MS), LONGEST);
+        // One whose answers take long is asked for more seldom.
+        assert_eq!(pace.wait(200 * MS, now + 2_000 * MS), 1_000 * MS);
+    }
+
+    #[test]
+    fn fast_blocks_are_followed() {
+        let mut pace = Pace::new(50 * MS);
+        let began = Instant::now();
+        for number in 0..50_u32 {
+            let at = began + number * 100 * MS;
+            pace.saw(Some(BlockHeight(number.into())), at);
+        }
+        let last = began + 4_900 * MS;
+        assert_eq!(pace.wait(MS, last), 50 * MS);
+        // A withdrawal is no pace.
+        pace.saw(Some(BlockHeight(3)), last + 100 * MS);
+        assert_eq!(pace.wait(MS, last + 100 * MS), 50 * MS);
+    }
+}
