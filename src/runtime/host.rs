@@ -244,7 +244,7 @@ pub enum HostError {
     },
     /// The node serves another chain.
     #[error(
-        "the node {node} does not serve chain {configured}: {why}. Correct [chain] id, rpc or db in agents.toml"
+        "the node {node} does not serve chain {configured}: {why}. Correct [chain] id, rpc, submit or db in agents.toml"
     )]
     OtherChain {
         /// The node, or its database.

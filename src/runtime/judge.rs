@@ -4,23 +4,26 @@
 //! Signatures are verified on threads for blocking work, many at a time, each by strict
 //! verification: batch verification accepts what strict verification refuses.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use actix::Recipient;
 use agentry_chain::{ChainEvent, ChainTransaction};
 use agentry_protocol::authenticity::{Finding, examine};
 use agentry_protocol::message::Envelope;
 use agentry_protocol::{
-    Address, Authenticity, ChainId, PublicKey, StoredTransaction, TransactionHash,
+    Address, Authenticity, ChainId, PublicKey, SignedTransaction, StoredTransaction,
+    TransactionHash, Verification,
 };
 
 use super::Shared;
 use super::directory::{self, Directory};
 use super::metrics::Metrics;
 use super::roster::Roster;
+use super::signer::PublicKeys;
 use super::standing::Standings;
-use crate::store::commit::{Arrival, Now, Step};
-use crate::store::{InboxId, StoreError, read};
+use crate::store::commit::{Arrival, Now, OwnTransaction, Step};
+use crate::store::{AgentId, InboxId, StoreError, read};
 
 /// From how many signatures on the judging is shared among threads.
 const PARALLEL_FROM: usize = 64;
@@ -31,10 +34,13 @@ pub(super) async fn judge(
     shared: &Shared,
     roster: Roster,
     chain: ChainId,
+    keys: &Recipient<PublicKeys>,
     events: Vec<ChainEvent>,
 ) -> Result<Vec<Step>, StoreError> {
+    let known = known_hashes(shared, &roster, &events).await?;
     let bench = Arc::new(Bench {
-        known: known_hashes(shared, &roster, &events).await?,
+        keys: own_keys(&roster, &known, keys, &events).await,
+        known,
         standings: Standings {
             roster: roster.clone(),
             directory: shared.directory.clone(),
@@ -120,9 +126,43 @@ async fn known_hashes(
         .await
 }
 
+/// The keys of hosted wallets whose files do not state them, where one seems to have sent something
+/// that the outbox does not know.
+async fn own_keys(
+    roster: &Roster,
+    known: &HashSet<TransactionHash>,
+    signer: &Recipient<PublicKeys>,
+    events: &[ChainEvent],
+) -> HashMap<AgentId, PublicKey> {
+    let mut keys = HashMap::new();
+    let mut asked = HashSet::new();
+    for event in events {
+        let ChainEvent::Transaction(seen) = event else {
+            continue;
+        };
+        let Some(hosted) = roster.at(seen.stored.from.as_str()) else {
+            continue;
+        };
+        if hosted.public_key.is_some() || known.contains(&seen.hash) || !asked.insert(hosted.id) {
+            continue;
+        }
+        match PublicKeys::of(hosted.id, signer).await {
+            Ok((key, _)) => {
+                keys.insert(hosted.id, key);
+            }
+            Err(error) => {
+                tracing::warn!(agent.name = hosted.config.name, %error, "the wallet's own transactions cannot be told from forged ones");
+            }
+        }
+    }
+    keys
+}
+
 /// What a judgement rests on.
 struct Bench {
     roster: Roster,
+    /// Keys of hosted wallets that the roster does not know.
+    keys: HashMap<AgentId, PublicKey>,
     directory: Directory,
     standings: Standings,
     metrics: Arc<Metrics>,
@@ -181,8 +221,12 @@ impl Bench {
 
     /// The key under which a sender's signature is judged, where one is known.
     fn key_of(&self, address: &Address) -> Option<PublicKey> {
-        self.roster
-            .key_of(address)
+        let hosted = self.roster.at(address.as_str());
+        hosted
+            .and_then(|hosted| {
+                let found = self.keys.get(&hosted.id).copied();
+                hosted.public_key.or(found)
+            })
             .or_else(|| self.directory.key_of(address))
     }
 
@@ -209,12 +253,13 @@ impl Bench {
         let finding = (recipient.is_some() || !is_known).then(|| self.examine(stored));
         let authenticity = finding.map(Finding::authenticity);
         if let Some(sender) = sender {
-            // Under a hash that the outbox does not know it may still be one of ours, respelled.
-            let respelled = !is_known && authenticity == Some(Authenticity::Verified);
+            // Under a hash that the outbox does not know it may still be one of ours: respelled, or
+            // forgotten.
+            let is_own = !is_known && authenticity == Some(Authenticity::Verified);
             steps.push(Step::Sighting {
                 agent: sender.id,
                 hash: seen.hash,
-                digest: respelled.then(|| stored.digest()),
+                own: is_own.then(|| self.own(stored)).flatten(),
                 height: seen.height,
                 block_hash: Some(seen.block_hash),
             });
@@ -237,6 +282,19 @@ impl Bench {
             steps.push(Step::Arrival(arrival));
         }
         steps
+    }
+
+    /// A transaction that a hosted wallet has signed, as it was posted. What only the older client
+    /// signs, over seven keys, is none of ours.
+    fn own(&self, stored: &StoredTransaction) -> Option<Box<OwnTransaction>> {
+        let envelope = Envelope::read(&stored.payload);
+        let stated = envelope.header().and_then(|header| header.key);
+        let key = stated
+            .into_iter()
+            .chain(self.key_of(&stored.from))
+            .find(|key| stored.verify(key) == Verification::Valid)?;
+        let signed = SignedTransaction::from_stored(stored, key).ok()?;
+        Some(Box::new(OwnTransaction::from(&signed)))
     }
 
     fn examine(&self, stored: &StoredTransaction) -> Finding {
@@ -271,6 +329,7 @@ pub(super) async fn rejudge(
         },
         metrics: Arc::clone(&shared.metrics),
         chain: chain.clone(),
+        keys: HashMap::new(),
         known: HashSet::new(),
         now: now(shared),
     };

@@ -73,12 +73,16 @@ pub struct Metrics {
     source_up_gauge: Gauge,
     breaker_gauge: Gauge,
     halted_gauge: Gauge,
+    catching_up_gauge: Gauge,
+    overdue: Gauge,
+    mempool_unreadable: Gauge,
     source_up: AtomicBool,
     read_once: AtomicBool,
     caught_up: AtomicBool,
     behind: AtomicU64,
     breaker_open: AtomicBool,
     is_halted: AtomicBool,
+    catching_up: AtomicBool,
     height: AtomicI64,
     last_handled_ms: AtomicU64,
     last_accepted_ms: AtomicU64,
@@ -95,6 +99,8 @@ pub struct Condition {
     pub node_up: bool,
     /// Posting is not stopped.
     pub posting: bool,
+    /// The chain is read up to where it stood at the start, so that agents act.
+    pub acting: bool,
     /// The node that is read is not behind what was read of its chain before, or has not been for
     /// long.
     pub caught_up: bool,
@@ -242,6 +248,18 @@ impl Metrics {
             "posting_halted",
             "1 while posting is stopped until an operator resumes it",
         );
+        let catching_up_gauge = gauge(
+            "catching_up",
+            "1 while agents do not act, since the chain is being read up to its head at the start",
+        );
+        let overdue = gauge(
+            "transactions_overdue",
+            "transactions that the node accepted and that are in no block after ten",
+        );
+        let mempool_unreadable = gauge(
+            "mempool_unreadable",
+            "1 while the node's mempool cannot be read, so that nothing it drops is posted again",
+        );
         source_up_gauge.set(1);
         Self {
             registry,
@@ -280,12 +298,16 @@ impl Metrics {
             source_up_gauge,
             breaker_gauge,
             halted_gauge,
+            catching_up_gauge,
+            overdue,
+            mempool_unreadable,
             source_up: AtomicBool::new(true),
             read_once: AtomicBool::new(false),
             caught_up: AtomicBool::new(true),
             behind: AtomicU64::new(0),
             breaker_open: AtomicBool::new(false),
             is_halted: AtomicBool::new(false),
+            catching_up: AtomicBool::new(false),
             height: AtomicI64::new(-1),
             last_handled_ms: AtomicU64::new(0),
             last_accepted_ms: AtomicU64::new(0),
@@ -309,12 +331,14 @@ impl Metrics {
             self.source_up.load(Ordering::Relaxed) && self.read_once.load(Ordering::Relaxed);
         let node_up = !self.breaker_open.load(Ordering::Relaxed);
         let posting = !self.is_halted.load(Ordering::Relaxed);
+        let acting = !self.catching_up.load(Ordering::Relaxed);
         let caught_up = self.caught_up.load(Ordering::Relaxed);
         Condition {
-            ready: source_up && node_up && posting && caught_up,
+            ready: source_up && node_up && posting && acting && caught_up,
             source_up,
             node_up,
             posting,
+            acting,
             caught_up,
             behind: self.behind.load(Ordering::Relaxed),
             height: (height >= 0).then_some(height),
@@ -494,6 +518,20 @@ impl Metrics {
     pub(crate) fn breaker(&self, open: bool) {
         self.breaker_gauge.set(i64::from(open));
         self.breaker_open.store(open, Ordering::Relaxed);
+    }
+
+    /// How many transactions are accepted, and in no block after many.
+    pub(crate) fn transactions_overdue(&self, count: usize) {
+        self.overdue.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn mempool_unreadable(&self, unreadable: bool) {
+        self.mempool_unreadable.set(i64::from(unreadable));
+    }
+
+    pub(crate) fn catching_up(&self, catching_up: bool) {
+        self.catching_up_gauge.set(i64::from(catching_up));
+        self.catching_up.store(catching_up, Ordering::Relaxed);
     }
 
     pub(crate) fn halted(&self, halted: bool) {

@@ -26,6 +26,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`host`] | puts the actors together, and takes them apart when the process is asked to stop |
+//! | [`catch_up`] | reading up to the head of the start before anybody acts |
 //! | `judge` | what a transaction is to the hosted wallets, and who signed it |
 //! | [`directory`] | the cards and keys of other agents, from the chain |
 //! | [`standing`] | how well senders are known |
@@ -44,6 +45,7 @@
 //! | [`kill`] | the named points at which tests kill the process |
 
 pub mod agent;
+pub mod catch_up;
 pub mod clock;
 pub mod compose;
 pub mod conduct;
@@ -106,6 +108,8 @@ pub struct Shared {
     pub pool: tasks::Pool,
     /// How many messages of each sender are acted on.
     pub rates: rates::Rates,
+    /// Whether the chain is read up to where it stood at the start: before that nobody acts.
+    pub catch_up: catch_up::CatchUp,
 }
 
 impl Shared {

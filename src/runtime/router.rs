@@ -131,15 +131,14 @@ impl SubmitterLinks {
         if bodies.is_empty() {
             return;
         }
-        let rows = committed
-            .as_ref()
-            .map(|receipt| receipt.sends.clone())
-            .unwrap_or_default();
+        let receipt = committed.as_ref().ok();
         let stored = Stored {
             agent,
-            rows,
+            rows: receipt.map_or_else(Vec::new, |receipt| receipt.sends.clone()),
             bodies,
             costs,
+            recharged: receipt.map_or_else(Vec::new, |receipt| receipt.recharged.clone()),
+            reopened: receipt.map_or_else(Vec::new, |receipt| receipt.reopened.clone()),
             span: span.clone(),
         };
         // A request: the submitter must learn that allotted nonces are in use, or free again.
@@ -198,7 +197,8 @@ impl InboxRouter {
     }
 
     fn wake(&mut self, id: AgentId, ctx: &mut Context<Self>) {
-        if self.shared.is_stopping() {
+        // Who has something to do is found when the chain is read up to the head of the start.
+        if self.shared.is_stopping() || !self.shared.catch_up.is_done() {
             return;
         }
         if let Some(awake) = self.awake.get_mut(&id) {
@@ -306,9 +306,13 @@ impl InboxRouter {
 impl Actor for InboxRouter {
     type Context = Context<Self>;
 
-    /// Wakes the agents for whom messages wait since the last run.
+    /// Wakes the agents for whom messages wait since the last run, once they may act.
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.wake_found(read::agents_with_waiting, ctx);
+        let catch_up = self.shared.catch_up.clone();
+        let caught_up = async move { catch_up.done().await };
+        ctx.spawn(caught_up.into_actor(self).map(|(), router, ctx| {
+            router.wake_found(read::agents_with_waiting, ctx);
+        }));
         ctx.run_interval(LOOK_EVERY, |router, ctx| router.wake_sleepers(ctx));
     }
 }
@@ -321,6 +325,7 @@ impl Handler<Route> for InboxRouter {
         let roster = self.agents.roster.clone();
         let rules = self.rules.clone();
         let submitter = self.agents.submitter.news.clone();
+        let keys = self.agents.signer.keys.clone();
         let work = async move {
             let read_through = route.batch.read_through.as_ref().map(|head| head.height);
             let (mut halt, mut halted) = (None, None);
@@ -370,7 +375,7 @@ impl Handler<Route> for InboxRouter {
                     reason: error.to_string(),
                 })?;
             let chain = rules.id.clone();
-            let steps = judge(&shared, roster, chain, route.batch.events).await?;
+            let steps = judge(&shared, roster, chain, &keys, route.batch.events).await?;
             if steps.is_empty() && !route.store_position {
                 // What strangers send to themselves, and is no card, is worth no durable write.
                 tell(&submitter, news).await;
@@ -389,6 +394,7 @@ impl Handler<Route> for InboxRouter {
                     steps,
                     cursor,
                     final_through: read_through.and_then(|h| h.checked_sub(rules.final_depth)),
+                    catching_up: shared.catch_up.mark(),
                     at: shared.clock.now_ms(),
                 }))
                 .await?;
@@ -414,6 +420,7 @@ impl Handler<Route> for InboxRouter {
             news.mined = receipt.mined;
             news.reopened = receipt.reopened;
             news.recharged = receipt.recharged;
+            news.nonces = receipt.nonces;
             // Before the next reading: news must not overtake each other.
             tell(&submitter, news).await;
             routed.due = receipt.due;

@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use agentry_chain::{Batch, ChainSource, Cursor, Interest, SourceError};
+use agentry_chain::{Batch, ChainEvent, ChainSource, Cursor, Interest, SourceError};
 use agentry_protocol::BlockHeight;
 use agentry_protocol::header::MAX_ID_AHEAD_MS;
 
@@ -156,13 +156,19 @@ impl Watch {
                     let (now, metrics) = (Instant::now(), &self.shared.metrics);
                     self.lag.saw(batch.behind, now, metrics);
                     let more = batch.more;
-                    if let Some(head) = &batch.read_through {
+                    let read = batch.read_through.as_ref().map(|head| head.height);
+                    let withdrawn = batch
+                        .events
+                        .iter()
+                        .any(|event| matches!(event, ChainEvent::Withdrawn { .. }));
+                    if let Some(height) = read {
                         // First: what is judged and expires by it comes with the batch.
-                        self.read_time(head.height, more).await;
+                        self.read_time(height, more).await;
                     }
                     if !self.hand_over(batch).await {
                         continue;
                     }
+                    self.shared.catch_up.read(read, withdrawn, more);
                     more
                 }
                 Err(error) => {

@@ -1,12 +1,14 @@
 //! The one place that carries a commit out.
 
 mod cards;
+mod claims;
 mod events;
 mod observe;
 mod operate;
 mod outcome;
 mod outgoing;
 mod receipts;
+mod sightings;
 mod spending;
 mod survey;
 mod tasks;
@@ -15,7 +17,7 @@ mod usage;
 use agentry_protocol::BlockHeight;
 use rusqlite::{Connection, params};
 
-use super::commit::{Commit, Receipt, Sent};
+use super::commit::{Commit, Receipt};
 use super::number::integer;
 use super::rows::{AgentId, ReceiptState};
 use super::{StoreError, meta};
@@ -81,6 +83,11 @@ pub(super) fn apply(db: &Connection, commit: &Commit) -> Result<Receipt, StoreEr
             receipt.changed = outcome::expire(db, *message, watchers, *at, &mut receipt)?;
             receipt.stale = receipt.changed == 0;
         }
+        Commit::Postpone {
+            message,
+            until,
+            reason,
+        } => receipt.changed = outcome::postpone(db, *message, *until, reason)?,
         Commit::Overwait {
             agent,
             sender,
@@ -96,7 +103,8 @@ pub(super) fn apply(db: &Connection, commit: &Commit) -> Result<Receipt, StoreEr
             prepared,
             at,
         } => {
-            let sent = outgoing::enqueue(db, *agent, None, draft, prepared.as_ref(), *at)?;
+            let prepared = prepared.as_ref();
+            let sent = outgoing::enqueue(db, (*agent, None), draft, prepared, *at, &mut receipt)?;
             receipt.sends.push(sent);
         }
         Commit::Acknowledge {
@@ -174,12 +182,9 @@ pub(super) fn apply(db: &Connection, commit: &Commit) -> Result<Receipt, StoreEr
         Commit::Unregister { agent } => receipt.changed = events::unregister(db, *agent)?,
         Commit::Prepare { prepared, at } => {
             for (id, prepared) in prepared {
-                let changed = outgoing::prepare(db, *id, prepared, *at)?;
-                receipt.changed += changed;
-                receipt.sends.push(Sent {
-                    id: *id,
-                    fresh: changed > 0,
-                });
+                let sent = outgoing::prepare(db, *id, prepared, *at, &mut receipt)?;
+                receipt.changed += usize::from(sent.fresh);
+                receipt.sends.push(sent);
             }
         }
         Commit::Hold { held } => receipt.changed = spending::hold(db, held)?,
@@ -188,6 +193,8 @@ pub(super) fn apply(db: &Connection, commit: &Commit) -> Result<Receipt, StoreEr
         Commit::Post { id, result, at } => {
             receipt.changed = outgoing::post(db, *id, result, *at, &mut receipt)?;
         }
+        Commit::Explain { ids, reason } => receipt.changed = outgoing::explain(db, ids, reason)?,
+        Commit::MempoolShown { key } => set_meta(db, meta::MEMPOOL, key)?,
         Commit::Renounce { id, reason } => {
             receipt.changed = outgoing::renounce(db, *id, reason)?;
         }

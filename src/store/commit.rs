@@ -2,13 +2,14 @@
 
 use agentry_protocol::{
     Address, BlockHash, BlockHeight, ChainId, Envelope, MessageDigest, Payload, PublicKey,
-    StoredTransaction, TransactionHash,
+    SignedTransaction, StoredTransaction, TransactionHash,
 };
 use agentry_sdk::{Authenticity, Standing, TaskOutput, TaskStart};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::cause::Cause;
+use super::fingerprint::Fingerprint;
 use super::rows::{
     AgentId, Charge, Draft, EventId, EventRef, InboxId, OpenTransaction, OutboxId, Prepared,
     ReceiptState, TaskId,
@@ -64,6 +65,15 @@ pub enum Commit {
         watchers: Vec<String>,
         /// When.
         at: u64,
+    },
+    /// A message has to wait: it answers one of ours that is not rebuilt yet.
+    Postpone {
+        /// The message.
+        message: InboxId,
+        /// Until when, in milliseconds since the epoch.
+        until: u64,
+        /// Why.
+        reason: String,
     },
     /// Messages of a sender have waited for longer than they may.
     Overwait {
@@ -220,6 +230,18 @@ pub enum Commit {
         /// When.
         at: u64,
     },
+    /// Transactions were accepted, and are in no block after many.
+    Explain {
+        /// Which.
+        ids: Vec<OutboxId>,
+        /// Why, as far as it is known.
+        reason: String,
+    },
+    /// The node's mempool.db has shown what was posted to the node.
+    MempoolShown {
+        /// Which file, and which node.
+        key: String,
+    },
     /// A signed transaction's nonce is spent by another: it must be signed anew (`sequential`).
     Renounce {
         /// Which.
@@ -326,6 +348,10 @@ pub struct Observation {
     pub cursor: Value,
     /// Mined transactions in blocks up to this one are final.
     pub final_through: Option<BlockHeight>,
+    /// Where agents do not act yet, since the chain is being read up to where it stood at the
+    /// start: the last row of the outbox then. What is seen of the wallets themselves may be what
+    /// this store has forgotten.
+    pub catching_up: Option<OutboxId>,
     /// When.
     pub at: u64,
 }
@@ -358,8 +384,8 @@ pub enum Step {
         agent: AgentId,
         /// Its hash, as the node spells the transaction.
         hash: TransactionHash,
-        /// The message's identity, where the signature is the wallet's own.
-        digest: Option<MessageDigest>,
+        /// What it is, where the wallet has signed it and no transaction of this hash was known.
+        own: Option<Box<OwnTransaction>>,
         /// The block's height.
         height: BlockHeight,
         /// The block's hash.
@@ -384,6 +410,45 @@ pub enum Step {
         /// Which.
         height: BlockHeight,
     },
+}
+
+/// A transaction that a hosted wallet has signed, and that its store may not know.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OwnTransaction {
+    /// The message's identity.
+    pub digest: MessageDigest,
+    /// Its nonce, where it is one that this runtime could give.
+    pub nonce: Option<i64>,
+    /// To whom.
+    pub recipient: Address,
+    /// What it transfers, in AIT, where that is a whole number.
+    pub amount: Option<u64>,
+    /// What it pays, in AIT.
+    pub fee: Option<u64>,
+    /// What it says, as far as another run would say the same.
+    pub says: Fingerprint,
+    /// As it was posted.
+    pub body: String,
+}
+
+/// The highest nonce that is taken for one of ours: 2^53, which no clock shows. Nonces go on above
+/// those that the chain shows; one beyond this would leave no room above it.
+const MAX_NONCE: i64 = 1 << 53;
+
+impl From<&SignedTransaction> for OwnTransaction {
+    fn from(signed: &SignedTransaction) -> Self {
+        let transaction = signed.transaction();
+        let nonce = transaction.nonce.as_i64();
+        Self {
+            digest: signed.digest(),
+            nonce: nonce.filter(|nonce| (0..=MAX_NONCE).contains(nonce)),
+            recipient: transaction.to.clone(),
+            amount: transaction.amount.as_u64(),
+            fee: transaction.fee.as_u64(),
+            says: Fingerprint::of(&transaction.payload),
+            body: signed.body(),
+        }
+    }
 }
 
 /// A message to a hosted wallet, seen on the chain.
@@ -695,6 +760,8 @@ pub struct Sent {
     pub id: OutboxId,
     /// Whether the request made it; otherwise it was there before, with other signed bytes.
     pub fresh: bool,
+    /// Whether the chain shows it already: then nothing that was signed for it is posted.
+    pub standing: bool,
 }
 
 /// What a commit changed, for those who must act on it.
@@ -727,7 +794,10 @@ pub struct Receipt {
     pub canceled: Vec<TaskId>,
     /// The addresses whose cards may have changed.
     pub cards: Vec<Address>,
-    /// What budgets have paid for transactions that were given up and stand in a block all the
-    /// same.
+    /// What budgets have paid for transactions that stand on the chain, and for which nobody had
+    /// asked them: those that were given up and are mined all the same, and those that this store
+    /// had forgotten.
     pub recharged: Vec<Charge>,
+    /// The nonces of hosted wallets' transactions that were not known.
+    pub nonces: Vec<(AgentId, i64)>,
 }

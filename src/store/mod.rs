@@ -5,6 +5,7 @@
 //! | [`commit`] | [`Commit`]: every durable change as one serialisable value, and its [`Receipt`] |
 //! | [`rows`] | the rows as the rest of the runtime sees them |
 //! | [`cause`] | who brought something about |
+//! | [`fingerprint`] | what two runs of a behaviour agree about in what they say |
 //! | `apply` | the one place that carries a commit out |
 //! | `writer` | the writer's thread: group commit |
 //! | `readers` | the readers' threads |
@@ -21,6 +22,7 @@
 mod apply;
 pub mod cause;
 pub mod commit;
+pub mod fingerprint;
 pub mod list;
 mod meta;
 mod number;

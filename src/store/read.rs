@@ -42,7 +42,7 @@ pub use due::{Due, Turn, agent_of, due, message_at, overwaited};
 pub use origin::origin_of;
 pub use spending::{Spending, has_lapsed, held, holding, spenders, spending, spent};
 pub use standing::{COUNTED_AT_MOST, standing};
-pub use talk::{Question, overdue, question, sent_message};
+pub use talk::{Question, is_being_rebuilt, overdue, question, sent_message};
 pub use task::{
     Deadlines, Lane, WaitingTasks, WorkingTask, task, waiting_deadlines, waiting_tasks,
     working_tasks,
@@ -88,6 +88,42 @@ pub fn noted_time(db: &Connection) -> rusqlite::Result<Option<u64>> {
         .query_row(params![meta::TIME], |row| row.get(0))
         .optional()?;
     Ok(noted.and_then(|noted| noted.parse().ok()))
+}
+
+/// Which mempool.db has shown what was posted to which node.
+pub fn mempool_shown(db: &Connection) -> rusqlite::Result<Option<String>> {
+    db.prepare_cached("SELECT value FROM meta WHERE key = ?1")?
+        .query_row(params![meta::MEMPOOL], |row| row.get(0))
+        .optional()
+}
+
+/// The transactions that a node has accepted and that are in no block.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unmined {
+    /// How many there are.
+    pub count: u64,
+    /// When the oldest was accepted, in milliseconds since the epoch.
+    pub oldest_at: Option<u64>,
+    /// Why the oldest is in no block, where that is known.
+    pub reason: Option<String>,
+}
+
+/// The transactions that were accepted before this time (milliseconds since the epoch), and are in
+/// no block.
+pub fn unmined(db: &Connection, before: u64) -> rusqlite::Result<Unmined> {
+    // Of several rows the other columns are those of the one with the minimum.
+    db.query_row(
+        "SELECT count(*), min(accepted_at), reason FROM outbox
+         WHERE state = 'accepted' AND accepted_at < ?1",
+        params![integer(before)],
+        |row| {
+            Ok(Unmined {
+                count: natural(row.get(0)?),
+                oldest_at: row.get::<_, Option<i64>>(1)?.map(natural),
+                reason: row.get(2)?,
+            })
+        },
+    )
 }
 
 /// All wallets that were ever hosted.
@@ -212,6 +248,13 @@ fn open_row(row: &Row<'_>) -> rusqlite::Result<OpenTransaction> {
     })
 }
 
+/// The last row of the outbox; 0, where there is none.
+pub fn last_outbox(db: &Connection) -> rusqlite::Result<OutboxId> {
+    db.query_row("SELECT coalesce(max(id), 0) FROM outbox", [], |row| {
+        row.get(0).map(OutboxId)
+    })
+}
+
 /// All transactions that are signed and not in a block.
 pub fn open_transactions(db: &Connection) -> rusqlite::Result<Vec<OpenTransaction>> {
     db.prepare(&format!(
@@ -305,13 +348,28 @@ fn draft(row: &Row<'_>, at: usize) -> rusqlite::Result<Draft> {
     })
 }
 
-/// The highest nonce of a wallet that stands in a block.
-pub fn last_mined_nonce(db: &Connection, agent: AgentId) -> rusqlite::Result<Option<i64>> {
+/// The highest nonce of a wallet that stands in a block, of those from `counter` on that a node
+/// which is behind may not have counted yet. One far above it was none of a counter's: it was given
+/// under the policy `timestamp`.
+pub fn last_mined_nonce(
+    db: &Connection,
+    agent: AgentId,
+    counter: u64,
+) -> rusqlite::Result<Option<i64>> {
     db.prepare_cached(
-        "SELECT max(nonce) FROM outbox WHERE agent = ?1 AND state IN ('mined', 'final')",
+        "SELECT max(nonce) FROM (
+             SELECT nonce FROM outbox WHERE agent = ?1 AND state IN ('mined', 'final')
+             UNION ALL SELECT nonce FROM sighting WHERE agent = ?1 AND height IS NOT NULL)
+         WHERE nonce >= ?2 AND nonce < ?2 + ?3",
     )?
-    .query_row(params![agent.0], |row| row.get(0))
+    .query_row(params![agent.0, integer(counter), COUNTER_LAG], |row| {
+        row.get(0)
+    })
 }
+
+/// How many of a wallet's mined transactions a node may not have counted yet: as many as are
+/// followed.
+const COUNTER_LAG: i64 = 20_000;
 
 /// Which of these hashes are those of transactions in the outbox.
 pub fn known_hashes(

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 
+use agentry_devnet::{Devnet, DevnetConfig};
 use agentry_protocol::{BlockHash, ChainId, genesis_hash};
 use serde_json::Value;
 
@@ -150,6 +151,7 @@ fn node(date: &'static str, genesis: BlockHash, transactions: &'static str, head
             "/rpc/blocks/0" => Some(block),
             "/rpc/blocks-range" => Some(format!("{{\"success\":true,\"blocks\":[{block}]}}")),
             "/health" => Some("{\"status\":\"ok\",\"supported_chains\":[]}".to_owned()),
+            "/rpc/mempool" => Some("{\"success\":true,\"transactions\":[],\"count\":0}".to_owned()),
             _ => None,
         }
     })
@@ -479,6 +481,12 @@ fn what_waits_and_was_given_up_is_named() {
          FROM agent, json_each('[0, 1]') AS days;",
     )
     .unwrap();
+    db.execute_batch(
+        "INSERT INTO outbox (agent, origin, recipient, amount, fee, payload, state, created_at,
+                             accepted_at, reason)
+         SELECT id, 'o', 'r', 0, 10, '1', 'accepted', 0, 1000, 'the node forgot it' FROM agent;",
+    )
+    .unwrap();
     drop(db);
     let tight = ["--set", "defaults.daily_budget=100"];
     let run = world.run(&["doctor", "--json", tight[0], tight[1]]);
@@ -491,6 +499,12 @@ fn what_waits_and_was_given_up_is_named() {
             "queue list dead",
         )
         .says("waiting", "warning", "has waited", "queue list inbox")
+        .says(
+            "accepted",
+            "warning",
+            "the node forgot it",
+            "queue list outbox",
+        )
         .says("gaps", "warning", "as 7", "`chain.db`")
         .says("budgets", "warning", "as ponger", "`daily_budget`");
     let run = world.run(&["doctor", "--json", "--set", "defaults.daily_budget=9"]);
@@ -510,6 +524,28 @@ fn what_waits_and_was_given_up_is_named() {
         "version 1",
         "agentry run",
     );
+}
+
+#[test]
+fn a_mempool_that_cannot_be_read_is_named() {
+    let world = World::new();
+    world.wallet(&["create", "one"]).good();
+    let node = Devnet::start(DevnetConfig {
+        dir: world.path("node"),
+        faults: ["mempool-unreadable".parse().unwrap()]
+            .into_iter()
+            .collect(),
+        ..DevnetConfig::default()
+    })
+    .unwrap();
+    plain(&world, &node.url(), "ait-devnet", "");
+    look(&world)
+        .ends(0)
+        .says("mempool", "warning", "503", "`chain.db`");
+    plain(&world, &node.url(), "ait-devnet", "db = \"node/chain.db\"");
+    look(&world)
+        .ends(0)
+        .says("mempool", "ok", "mempool.db can be", "");
 }
 
 #[test]

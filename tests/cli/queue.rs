@@ -99,6 +99,7 @@ fn left_behind() -> World {
             arrival(2, 9, "dies, too", verified),
         ],
         cursor: Value::Null,
+        catching_up: None,
         final_through: None,
         at: now(),
     }));

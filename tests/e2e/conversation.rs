@@ -16,7 +16,7 @@ use agentry_protocol::{
 
 use crate::support::dice::Dice;
 use crate::support::world::{Setup, Source, Wallet, World};
-use crate::support::{PATIENCE, within};
+use crate::support::{PATIENCE, until, within};
 
 /// What every agent does in these tests. The program takes a moment, so that kills come in its
 /// middle.
@@ -362,6 +362,142 @@ fn every_behaviour_answers_once_through_reorganisations() {
             })
             .unwrap();
     }
+    conversation.finish(runtime);
+}
+
+/// The files of a store.
+const STORE: [&str; 3] = ["agentry.db", "agentry.db-wal", "agentry.db-shm"];
+
+/// Keeps a copy of the store of a runtime that has ended, in whatever way.
+fn copy_store(world: &World, name: &str) {
+    let copy = world.path().join(name);
+    std::fs::create_dir_all(&copy).unwrap();
+    // What else lies there is made anew from these two.
+    for file in &STORE[..2] {
+        let from = world.path().join(file);
+        if from.exists() {
+            std::fs::copy(&from, copy.join(file)).unwrap();
+        }
+    }
+}
+
+/// Puts a copy back in place of the store; where there is no such copy, the store is lost.
+fn restore_store(world: &World, name: &str) {
+    for file in STORE {
+        let store = world.path().join(file);
+        if store.exists() {
+            std::fs::remove_file(&store).unwrap();
+        }
+        let copy = world.path().join(name).join(file);
+        if copy.exists() {
+            std::fs::copy(&copy, &store).unwrap();
+        }
+    }
+}
+
+/// The store is put back from older copies, and lost, between messages.
+fn restored(test: &str, source: Source, nonces: NoncePolicy) {
+    let mut dice = Dice::new(test);
+    let world = world(test, &mut dice, source, nonces);
+    let conversation = Conversation::with(&world);
+    for round in 0..5 {
+        let runtime = world.run();
+        for _ in 0..4 {
+            conversation.ask(&mut dice);
+            std::thread::sleep(dice.up_to(Duration::from_millis(120)));
+        }
+        conversation.settle();
+        if dice.below(2) == 0 {
+            runtime.kill();
+        } else {
+            runtime.stop();
+        }
+        copy_store(&world, &format!("copy-{round}"));
+        // One of the copies, or none: of the last round there is none yet.
+        restore_store(&world, &format!("copy-{}", dice.below(round + 2)));
+    }
+    restore_store(&world, "copy-0");
+    conversation.finish(world.run());
+}
+
+#[test]
+fn every_behaviour_answers_once_though_the_store_is_restored_or_lost() {
+    restored(
+        "every_behaviour_answers_once_though_the_store_is_restored_or_lost",
+        Source::Db,
+        NoncePolicy::Ignored,
+    );
+}
+
+#[test]
+fn every_behaviour_answers_once_though_the_store_is_restored_over_rpc_with_sequential_nonces() {
+    restored(
+        "every_behaviour_answers_once_though_the_store_is_restored_over_rpc_with_sequential_nonces",
+        Source::Rpc,
+        NoncePolicy::Sequential,
+    );
+}
+
+/// A job that the chain shows as ended is not done again: neither one that a copy of the store does
+/// not know, nor one that was being done when the copy was made.
+#[test]
+fn a_job_that_has_ended_is_not_done_again_from_a_restored_store() {
+    let test = "a_job_that_has_ended_is_not_done_again_from_a_restored_store";
+    let mut dice = Dice::new(test);
+    let desk = tempfile::tempdir().unwrap();
+    let (runs, gate) = (desk.path().join("runs"), desk.path().join("gate"));
+    let behaviours = format!(
+        r#"{{ kind = "ack" }}, {{ kind = "tasks", allow = ["*"], types = {{ shout = {{
+           executor = "command", program = "sh", attempts = 100, args = ["-c",
+           "echo run >> {}; while [ ! -e {} ]; do sleep 0.02; done; tr a-z A-Z"] }} }} }}"#,
+        runs.display(),
+        gate.display()
+    );
+    let setup = Setup {
+        agents: 1,
+        // A test leaks a line.
+        behaviours: Box::leak(behaviours.into_boxed_str()),
+        ..Setup::default()
+    };
+    let world = World::new(test, &mut dice, setup);
+    let conversation = Conversation::with(&world);
+    let done = || {
+        let text = std::fs::read_to_string(&runs).unwrap_or_default();
+        text.lines().count()
+    };
+    std::fs::write(&gate, "").unwrap();
+    world.run().stop();
+    copy_store(&world, "empty");
+    let runtime = world.run();
+    conversation.ask_for(Question::Job, &mut dice);
+    conversation.settle();
+    assert_eq!(done(), 1);
+    runtime.stop();
+    for copy in ["empty", "none"] {
+        restore_store(&world, copy);
+        let runtime = world.run();
+        conversation.ask_for(Question::Job, &mut dice);
+        conversation.settle();
+        runtime.stop();
+    }
+    assert_eq!(done(), 3, "each of three jobs once");
+
+    std::fs::remove_file(&gate).unwrap();
+    let runtime = world.run();
+    conversation.ask_for(Question::Job, &mut dice);
+    until("it is being done", || done() == 4);
+    runtime.kill();
+    copy_store(&world, "busy");
+    std::fs::write(&gate, "").unwrap();
+    let runtime = world.run();
+    conversation.settle();
+    assert_eq!(done(), 5, "the end of the process has interrupted it once");
+    runtime.stop();
+    restore_store(&world, "busy");
+    let runtime = world.run();
+    conversation.ask_for(Question::Job, &mut dice);
+    conversation.settle();
+    assert_eq!(done(), 6, "the new one alone");
     conversation.finish(runtime);
 }
 

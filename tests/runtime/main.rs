@@ -12,6 +12,8 @@ mod fair;
 mod isolation;
 mod kinds;
 mod reload;
+mod restore;
+mod submit;
 mod tasks;
 mod time;
 mod worker;
@@ -24,7 +26,7 @@ use agentry::config::{Config, Overlay, Source};
 use agentry::runtime::clock::Clock;
 use agentry::store::list::{self, Filter, InboxItem, OutboxItem};
 use agentry::store::open_for_reading;
-use agentry::{Host, HostOptions};
+use agentry::{Host, HostError, HostOptions};
 use agentry_chain::{NodeClient, NodeOptions};
 use agentry_devnet::{Devnet, DevnetConfig};
 use agentry_protocol::{
@@ -121,6 +123,11 @@ impl Stage {
 
     /// Starts it while the local clock is off by so much.
     pub(crate) fn start_off(&mut self, by_ms: i64) {
+        self.try_start(by_ms).unwrap();
+    }
+
+    /// Starts it, if it can be.
+    pub(crate) fn try_start(&mut self, by_ms: i64) -> Result<(), HostError> {
         self.clock = Clock::default();
         self.clock.shift(by_ms);
         let registry: Registry = kinds::registry();
@@ -138,12 +145,18 @@ impl Stage {
             clock: self.clock.clone(),
             ..HostOptions::default()
         };
-        self.host = Some(Host::start(config, options, cancel).unwrap());
+        self.host = Some(Host::start(config, options, cancel)?);
+        Ok(())
     }
 
     /// Has the next start host another wallet in place of the first.
     pub(crate) fn replace_agent(&mut self) {
         self.text = self.text.replace("wallet = \"one\"", "wallet = \"other\"");
+    }
+
+    /// The folder of it all.
+    pub(crate) fn dir(&self) -> &std::path::Path {
+        self.dir.path()
     }
 
     /// Has the next start find another text in agents.toml.

@@ -6,7 +6,7 @@ use agentry::store::{Commit, InboxId, OutboxId};
 use agentry_protocol::BlockHeight;
 use proptest::prelude::*;
 
-use super::{arrival, draft, observe, outcome, prepared, store};
+use super::{arrival, draft, observe, outcome, own, prepared, store};
 
 /// One thing that happens, small enough that the same messages and rows meet again and again.
 #[derive(Clone, Debug)]
@@ -105,7 +105,7 @@ fn commit(event: &Event) -> Commit {
             observe(vec![Step::Sighting {
                 agent,
                 hash: signed.hash,
-                digest: Some(signed.digest),
+                own: Some(own(&signed)),
                 height: BlockHeight(*height),
                 block_hash: None,
             }])
@@ -120,7 +120,7 @@ async fn dump(store: &agentry::store::Store) -> String {
             let mut text = String::new();
             for table in [
                 "agent", "inbox", "progress", "state", "outbox", "meta", "event", "receipt",
-                "task", "card", "spending", "usage",
+                "task", "card", "spending", "usage", "sighting",
             ] {
                 let mut statement = db.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2"))?;
                 let columns = statement.column_count();

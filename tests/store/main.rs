@@ -2,21 +2,26 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod claims;
 mod law;
 mod migration;
 mod operate;
 mod queues;
 mod retention;
+mod sightings;
 mod spending;
 mod tasks;
 mod usage;
 mod versions;
 
-use agentry::store::commit::{Arrival, Handled, HostedAgent, Observation, Outcome, Step};
+use agentry::store::commit::{
+    Arrival, Handled, HostedAgent, Observation, Outcome, OwnTransaction, Step,
+};
 use agentry::store::rows::{Draft, EventRef, Prepared};
 use agentry::store::{AgentId, Commit, InboxId, Store};
 use agentry_protocol::{
-    Address, BlockHeight, ChainId, Json, Number, Seed, SigningKey, Transaction,
+    Address, BlockHeight, ChainId, Json, Limits, Number, Seed, SignedTransaction, SigningKey,
+    Transaction,
 };
 use agentry_sdk::Authenticity;
 
@@ -73,6 +78,7 @@ pub(crate) fn observe(steps: Vec<Step>) -> Commit {
         steps,
         cursor: serde_json::json!({ "height": 1 }),
         final_through: None,
+        catching_up: None,
         at: 1_000,
     })
 }
@@ -90,6 +96,12 @@ pub(crate) fn outcome(message: InboxId, attempts: u32, to: u8, reply: &str) -> O
 /// A draft.
 pub(crate) fn draft(origin: &str, to: u8, text: &str) -> Draft {
     Draft::new(origin.to_owned(), address(to), 10, Json::string(text))
+}
+
+/// What the chain shows of signed bytes.
+pub(crate) fn own(prepared: &Prepared) -> Box<OwnTransaction> {
+    let signed = SignedTransaction::from_body(prepared.body.as_bytes(), Limits::default());
+    Box::new(OwnTransaction::from(&signed.unwrap()))
 }
 
 /// A draft's signed bytes.

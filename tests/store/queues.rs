@@ -7,7 +7,7 @@ use agentry::store::rows::EventRef;
 use agentry::store::{AgentId, Commit, InboxId, OutboxId, Store};
 use agentry_protocol::{Address, BlockHeight};
 
-use super::{arrival, draft, observe, outcome, prepared, store};
+use super::{arrival, draft, observe, outcome, own, prepared, store};
 
 const NOW: u64 = 10_000;
 
@@ -194,7 +194,7 @@ async fn a_mined_reply_that_is_withdrawn_is_followed_again() {
     let sighting = Step::Sighting {
         agent: agents[0],
         hash: signed.hash,
-        digest: Some(signed.digest),
+        own: None,
         height: BlockHeight(8),
         block_hash: None,
     };
@@ -226,7 +226,7 @@ async fn a_reply_is_known_by_what_was_signed_even_under_another_hash() {
     let respelled = Step::Sighting {
         agent: agents[0],
         hash: format!("0x{}", "ab".repeat(32)).parse().unwrap(),
-        digest: Some(signed.digest),
+        own: Some(own(&signed)),
         height: BlockHeight(8),
         block_hash: None,
     };

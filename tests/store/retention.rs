@@ -45,6 +45,7 @@ fn seen(arrival: Arrival, at: u64) -> Commit {
         steps: vec![Step::Arrival(arrival)],
         cursor: serde_json::Value::Null,
         final_through: None,
+        catching_up: None,
         at,
     })
 }

@@ -140,7 +140,7 @@ async fn a_reorganisation_neither_pays_back_nor_pays_twice() {
     let seen = Step::Sighting {
         agent,
         hash: signed.hash,
-        digest: Some(signed.digest),
+        own: None,
         height: BlockHeight(8),
         block_hash: None,
     };
@@ -169,7 +169,7 @@ async fn what_was_given_up_and_is_mined_all_the_same_is_paid_for() {
     let seen = Step::Sighting {
         agent,
         hash: signed.hash,
-        digest: Some(signed.digest),
+        own: None,
         height: BlockHeight(8),
         block_hash: None,
     };
@@ -415,12 +415,13 @@ fn change(agent: AgentId, number: u8, day: u64, fate: Fate) -> Commit {
             steps: vec![Step::Sighting {
                 agent,
                 hash: signed.hash,
-                digest: Some(signed.digest),
+                own: None,
                 height: BlockHeight(8),
                 block_hash: None,
             }],
             cursor: serde_json::Value::Null,
             final_through: None,
+            catching_up: None,
             at,
         }),
         Fate::Withdrawn => observe(vec![Step::Withdrawn {

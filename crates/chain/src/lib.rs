@@ -24,7 +24,7 @@ mod row;
 pub mod rpc;
 pub mod source;
 
-pub use db::{ChainDb, ChainDbOptions, DbWork};
+pub use db::{ChainDb, ChainDbOptions, DbWork, MempoolDb};
 pub use node::{
     Account, Block, BlockTransaction, BlockWalk, FoundTransaction, Head, Health, ImportOutcome,
     Mempool, NodeClient, NodeError, NodeOptions, SubmitError,

@@ -80,13 +80,16 @@ pub enum Fault {
     LateRows,
     /// `no-transaction-endpoints`: `/rpc/transactions` and `/rpc/transaction/{hash}` are absent.
     NoTransactionEndpoints,
+    /// `mempool-unreadable`: `/rpc/mempool` answers 503, as the real node does while it holds a
+    /// payload that it cannot write, which may be for ever.
+    MempoolUnreadable,
     /// `no-forward`: a follower keeps what is posted to it pending for ever, as the real one does.
     NoForward,
 }
 
 impl Fault {
     /// Every name, for help texts and error messages.
-    pub const NAMES: [&'static str; 14] = [
+    pub const NAMES: [&'static str; 15] = [
         "silent-drop",
         "replay-destroys-block",
         "import-loses-transactions",
@@ -100,6 +103,7 @@ impl Fault {
         "no-signature-check",
         "late-rows",
         "no-transaction-endpoints",
+        "mempool-unreadable",
         "no-forward",
     ];
 
@@ -119,6 +123,7 @@ impl Fault {
             Fault::NoSignatureCheck => "no-signature-check",
             Fault::LateRows => "late-rows",
             Fault::NoTransactionEndpoints => "no-transaction-endpoints",
+            Fault::MempoolUnreadable => "mempool-unreadable",
             Fault::NoForward => "no-forward",
         }
     }
@@ -227,6 +232,7 @@ impl FromStr for Fault {
             "no-signature-check" => plain(Fault::NoSignatureCheck),
             "late-rows" => plain(Fault::LateRows),
             "no-transaction-endpoints" => plain(Fault::NoTransactionEndpoints),
+            "mempool-unreadable" => plain(Fault::MempoolUnreadable),
             "no-forward" => plain(Fault::NoForward),
             _ => Err(FaultError::Unknown {
                 name: name.to_owned(),
@@ -361,6 +367,7 @@ mod tests {
             "no-signature-check",
             "late-rows",
             "no-transaction-endpoints",
+            "mempool-unreadable",
             "no-forward",
         ] {
             let fault: Fault = text.parse().unwrap();

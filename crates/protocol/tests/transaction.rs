@@ -229,6 +229,7 @@ proptest! {
         // A node takes the body and keeps the stored form of it.
         let kept = StoredTransaction::parse(body.as_bytes(), Limits::default()).unwrap();
         prop_assert_eq!(&kept, &signed.stored());
+        prop_assert_eq!(&SignedTransaction::from_stored(&kept, *signed.public_key()).unwrap(), &signed);
         prop_assert_eq!(kept.hash(), signed.hash());
         prop_assert_eq!(kept.digest(), unsigned.digest());
         prop_assert_eq!(kept.verify(signed.public_key()), Verification::Valid);

@@ -258,7 +258,10 @@ impl Waiting<'_> {
                 break verdict;
             }
             bar.set_position(waited.as_secs());
-            bar.set_message(format!("waiting {}", report.next()));
+            let why = report.waits().map_or_else(String::new, |reason| {
+                format!(": {}", printable(reason, 120))
+            });
+            bar.set_message(format!("waiting {}{why}", report.next()));
             tokio::time::sleep(POLL).await;
         };
         bar.finish_and_clear();

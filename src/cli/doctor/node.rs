@@ -1,13 +1,14 @@
 //! The nodes of `chain.rpc` and `chain.submit`.
 
 use agentry_chain::{ChainSource, Head, NodeClient, NodeError, NodeOptions, RpcOptions, RpcSource};
-use agentry_protocol::{BlockHash, BlockHeight, ChainId};
+use agentry_protocol::{BlockHash, BlockHeight, ChainId, TransactionHash};
 
 use super::super::{ExitCode, Failure};
 use super::http::{self, Answer};
 use super::report::Check;
 use super::{PATIENCE, about};
 use crate::config::Config;
+use crate::runtime::host;
 
 /// How old a newest block may be before it is worth a word, in milliseconds.
 const OLD_MS: u64 = 10 * 60 * 1000;
@@ -49,6 +50,8 @@ pub(super) struct Seen {
     pub(super) made_at: Option<u64>,
     /// Whether it shows the transactions of a block; unknown where the block cannot be had.
     shows_transactions: Option<bool>,
+    /// Why its mempool cannot be read, if it cannot.
+    mempool: Option<String>,
     /// Hash of its block 0.
     pub(super) genesis: Option<BlockHash>,
     /// What it calls the chains that it serves; not to be trusted.
@@ -155,12 +158,14 @@ async fn hear(client: &NodeClient, url: &str, chain: &ChainId) -> Result<Seen, N
         (made_at, source.genesis().await.ok().flatten())
     };
     let health = format!("{url}/health");
-    let (shows_transactions, (made_at, genesis), health, answer) =
-        tokio::join!(newest, old, client.health(), http::get(&health));
+    let mempool = async { client.mempool_hashes().await.err() };
+    let (shows_transactions, (made_at, genesis), health, answer, mempool) =
+        tokio::join!(newest, old, client.health(), http::get(&health), mempool);
     Ok(Seen {
         head: head.clone(),
         made_at,
         shows_transactions,
+        mempool: mempool.map(|error| error.to_string()),
         genesis,
         supported_chains: health.map_or_else(|_| Vec::new(), |health| health.supported_chains),
         answer,
@@ -189,7 +194,31 @@ pub(super) fn checks(config: &Config, nodes: &Nodes, running: bool) -> Vec<Check
             "point `chain.submit` at the node that makes blocks: a follower forwards nothing",
         ));
     }
+    let mempool = nodes
+        .producing()
+        .seen()
+        .and_then(|seen| seen.mempool.as_ref());
+    if let Some(reason) = mempool {
+        checks.push(unreadable_mempool(config, reason));
+    }
     checks
+}
+
+/// The mempool of the node that is posted to cannot be read over its RPC.
+fn unreadable_mempool(config: &Config, reason: &str) -> Check {
+    let name = "mempool";
+    let beside = host::chain::mempool(&config.chain);
+    // A hash that nobody has: whether it can be looked for at all.
+    let nobody = TransactionHash::from_bytes([0; 32]);
+    if beside.is_some_and(|db| db.pending(&[nobody]).is_ok()) {
+        let found = format!("it cannot be read over RPC ({reason}); mempool.db can be");
+        return Check::well(name, found);
+    }
+    Check::warning(
+        name,
+        format!("it cannot be read ({reason}): what the node drops is not posted again"),
+        "read the node's database, `chain.db`, beside which its mempool.db lies; or have the transaction taken out of the mempool that the node cannot write",
+    )
 }
 
 fn check(config: &Config, node: &Node, running: bool) -> Check {

@@ -7,11 +7,16 @@ use super::store::silent;
 use super::{PATIENCE, about, blocking, http};
 use crate::config::Config;
 use crate::store::list::stats::{AgentStats, stats};
+use crate::store::read::Unmined;
 use crate::store::rows::day_of;
 use crate::store::{StoreError, open_for_a_look, read};
 
 /// A message that has waited longer is worth a word, in milliseconds.
 const LONG_MS: u64 = 10 * 60 * 1000;
+
+/// A transaction that was accepted longer ago than this is worth a word, in milliseconds: blocks come
+/// every few seconds.
+const UNMINED_MS: u64 = 60 * 1000;
 
 /// Looks at the queues of a store that can be read.
 pub(super) async fn look(config: &Config) -> Vec<Check> {
@@ -20,12 +25,14 @@ pub(super) async fn look(config: &Config) -> Vec<Check> {
     let counted = blocking(PATIENCE, move || {
         let db = open_for_a_look(&path)?;
         let gaps = read::gaps(&db, BlockHeight(0))?;
-        Ok::<_, StoreError>((gaps, stats(&db, None, day_of(now))?))
+        let unmined = read::unmined(&db, now.saturating_sub(UNMINED_MS))?;
+        Ok::<_, StoreError>((gaps, unmined, stats(&db, None, day_of(now))?))
     });
     match counted.await {
-        Some(Ok((gaps, agents))) => vec![
+        Some(Ok((gaps, unmined, agents))) => vec![
             letters(&agents),
             waiting(&agents, now),
+            accepted(&unmined, now),
             unread(&gaps),
             budgets(config, &agents),
         ],
@@ -68,6 +75,24 @@ fn waiting(agents: &[AgentStats], now: u64) -> Check {
             }
         }
     }
+}
+
+fn accepted(unmined: &Unmined, now: u64) -> Check {
+    let name = "accepted";
+    let Some(at) = unmined.oldest_at else {
+        return Check::well(name, "what the node has accepted is in a block");
+    };
+    let reason = unmined.reason.as_deref();
+    Check::warning(
+        name,
+        format!(
+            "{} transactions were accepted and are in no block, the oldest since {}: {}",
+            unmined.count,
+            about(now.saturating_sub(at)),
+            reason.unwrap_or("the reason is not known; a runtime must run to find it"),
+        ),
+        "`agentry queue list outbox --state accepted` lists them; `chain.submit` must name the node that makes blocks; the wallets need money",
+    )
 }
 
 fn unread(gaps: &[BlockHeight]) -> Check {

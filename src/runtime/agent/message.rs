@@ -25,7 +25,12 @@ enum Read {
     Nothing(String),
     /// It cannot be read now.
     NotNow(BehaviourError),
+    /// It answers a message of ours that is not rebuilt yet.
+    Early,
 }
+
+/// How long such an answer waits before it is looked at again, in milliseconds.
+const EARLY_MS: u64 = 200;
 
 impl Work {
     /// Shows a message to every behaviour that is to see it.
@@ -55,6 +60,7 @@ impl Work {
         let message = match self.read(due, plain).await? {
             Read::Whole(message) => Arc::new(*message),
             Read::Nothing(reason) => return self.unacted(due, Vec::new(), Some(reason)).await,
+            Read::Early => return self.postpone(due).await,
             Read::NotNow(error) => {
                 return self
                     .fail(hosted, Subject::Message(due), "", Vec::new(), &error)
@@ -234,6 +240,9 @@ impl Work {
             }
         }
         let question = self.question(&message).await?;
+        if question.is_none() && self.is_early(due, &message).await? {
+            return Ok(Read::Early);
+        }
         let answer = match reading::answer(&message, question.is_some()) {
             Ok(answer) => answer,
             Err(reason) => return Ok(Read::Nothing(reason)),
@@ -263,7 +272,7 @@ impl Work {
     ) -> Result<Message, StoreError> {
         match self.read(due, self.plain(hosted, due)).await? {
             Read::Whole(message) => Ok(*message),
-            Read::Nothing(_) | Read::NotNow(_) => Ok(self.plain(hosted, due)),
+            Read::Nothing(_) | Read::NotNow(_) | Read::Early => Ok(self.plain(hosted, due)),
         }
     }
 
@@ -291,6 +300,29 @@ impl Work {
                 };
                 (question.outbox, answered)
             }))
+    }
+
+    /// Whether a message answers one of ours that the chain shows, and that this store has forgotten
+    /// and is rebuilding.
+    async fn is_early(&self, due: &DueMessage, message: &Message) -> Result<bool, StoreError> {
+        let Some(re) = reading::names(message) else {
+            return Ok(false);
+        };
+        let (agent, id, now) = (self.id, due.id, self.shared.clock.now_ms());
+        self.shared
+            .store
+            .read(move |db| read::is_being_rebuilt(db, agent, re, id, now))
+            .await
+    }
+
+    async fn postpone(&self, due: &DueMessage) -> Result<(), StoreError> {
+        let postpone = Commit::Postpone {
+            message: due.id,
+            until: self.shared.clock.now_ms().saturating_add(EARLY_MS),
+            reason: "waits: it answers a message of ours that this store has forgotten, and that what came before it may bring back".to_owned(),
+        };
+        self.shared.store.commit(postpone).await?;
+        Ok(())
     }
 
     async fn expire(

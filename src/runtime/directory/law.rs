@@ -122,6 +122,7 @@ impl Stage {
         self.commit(Commit::Observe(Observation {
             steps,
             cursor: serde_json::json!({}),
+            catching_up: None,
             final_through: head.checked_sub(DEPTH as u64).map(BlockHeight),
             at: NOW,
         }))

@@ -141,6 +141,7 @@ impl Stage {
         self.commit(Commit::Observe(Observation {
             steps,
             cursor: serde_json::json!({}),
+            catching_up: None,
             final_through: through.map(BlockHeight),
             at: NOW,
         }))
@@ -342,6 +343,7 @@ async fn the_directory_holds_a_hundred_thousand_and_the_oldest_goes() {
         Commit::Observe(Observation {
             steps,
             cursor: serde_json::json!({}),
+            catching_up: None,
             final_through: None,
             at: NOW,
         })

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use agentry_chain::{
-    ChainDb, ChainDbOptions, ChainSource, Cursor, NodeClient, NodeOptions, RpcOptions, RpcSource,
-    SourceError, Start,
+    ChainDb, ChainDbOptions, ChainSource, Cursor, MempoolDb, NodeClient, NodeOptions, RpcOptions,
+    RpcSource, SourceError, Start,
 };
 use agentry_protocol::{BlockHash, BlockHeight, ChainId, genesis_hash};
 
@@ -18,6 +18,10 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// How often a node on this machine is asked for its head while a block is due. Others are asked as
 /// the source does by default, well below the 5,000 requests a minute that a node allows.
 const LOCAL_POLL: Duration = Duration::from_millis(50);
+
+/// How long a node that is only posted to may take to say which chain it serves. One that does not
+/// holds up no start: it is asked again before the first POST.
+const SUBMIT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// After how many failed attempts the log is told again.
 const TELL_EVERY: u32 = 40;
@@ -79,6 +83,13 @@ pub(crate) fn source(
     }
 }
 
+/// The `mempool.db` beside the configured database, where that is said to be the database of the node
+/// that is posted to.
+pub(crate) fn mempool(chain: &ChainConfig) -> Option<MempoolDb> {
+    let db = chain.db.as_ref().filter(|_| chain.rpc == chain.submit)?;
+    Some(MempoolDb::beside(db, chain.id.clone()))
+}
+
 /// Whether a node is on this machine: it counts no requests of ours, and an answer costs little.
 fn is_local(url: &str) -> bool {
     ["http://127.0.0.1", "http://localhost", "http://[::1]"]
@@ -98,6 +109,11 @@ pub(super) struct Beginning {
     pub(super) cursor: Cursor,
     /// The first height that is the business of an agent that the store does not know.
     pub(super) first_height: BlockHeight,
+    /// The highest block that a node has shown: what the wallets have said up to there is to be
+    /// known before they say more.
+    pub(super) head: BlockHeight,
+    /// Whether the node that is posted to has shown that it serves this chain.
+    pub(super) submit_is_known: bool,
 }
 
 /// Finds out whether the source has the right chain, and where to go on or begin. Waits for a
@@ -173,16 +189,17 @@ async fn try_begin(
         Err(error) => return Err(error.into()),
     };
     check_genesis(chain, nodes, known, genesis).await?;
+    let others = others(chain, nodes, genesis).await?;
+    let Some(head) = source.head().await? else {
+        return Ok(None);
+    };
     let stored: Option<Cursor> = known
         .cursor
         .as_deref()
         .and_then(|cursor| serde_json::from_str(cursor).ok());
     let first = match chain.start {
         Start::Height(height) => height,
-        Start::Head => match source.head().await? {
-            Some(head) => head.height.next(),
-            None => return Ok(None),
-        },
+        Start::Head => head.height.next(),
     };
     let cursor = match stored {
         // A new agent that begins below the position has the chain read again from there; what
@@ -201,7 +218,77 @@ async fn try_begin(
         genesis,
         cursor,
         first_height: first,
+        head: others
+            .head
+            .map_or(head.height, |other| other.max(head.height)),
+        submit_is_known: others.submit_is_known,
     }))
+}
+
+/// What the nodes say that are configured beside the one that is read.
+struct Others {
+    /// The head of the node that is posted to.
+    head: Option<BlockHeight>,
+    submit_is_known: bool,
+}
+
+/// Asks the nodes beside the one that is read whether they serve the same chain: that of `submit`,
+/// and where a database is read that of `rpc`. One that does not answer is no reason to wait.
+async fn others(chain: &ChainConfig, nodes: &Nodes, genesis: BlockHash) -> Result<Others, Problem> {
+    let reads_rpc = chain.db.is_none();
+    let same_url = chain.rpc == chain.submit;
+    let mut found = Others {
+        head: None,
+        submit_is_known: reads_rpc && same_url,
+    };
+    if !found.submit_is_known {
+        let submit = &nodes.submit;
+        found.submit_is_known = serves(chain, nodes, submit, genesis).await?;
+        if found.submit_is_known {
+            let head = tokio::time::timeout(SUBMIT_PATIENCE, submit.head()).await;
+            found.head = head
+                .ok()
+                .and_then(Result::ok)
+                .flatten()
+                .map(|head| head.height);
+        } else {
+            tracing::warn!(
+                node.url = submit.url(),
+                "the node that is posted to does not say which chain it serves; nothing is posted before it does"
+            );
+        }
+    }
+    if !reads_rpc && !same_url {
+        serves(chain, nodes, &nodes.read, genesis).await?;
+    }
+    Ok(found)
+}
+
+/// Whether a node serves the chain with this block 0; unknown where it does not answer, or has no
+/// block yet.
+async fn serves(
+    chain: &ChainConfig,
+    nodes: &Nodes,
+    node: &NodeClient,
+    genesis: BlockHash,
+) -> Result<bool, Problem> {
+    let ask = node.block_hash(BlockHeight(0));
+    match tokio::time::timeout(SUBMIT_PATIENCE, ask).await {
+        Ok(Ok(Some(found))) if found == genesis => Ok(true),
+        Ok(Ok(Some(found))) => Err(Problem::Final(HostError::OtherChain {
+            node: node.url().to_owned(),
+            configured: chain.id.to_string(),
+            why: format!(
+                "its block 0 is {found}, that of {} is {genesis}",
+                nodes.name
+            ),
+        })),
+        Ok(Ok(None)) | Err(_) => Ok(false),
+        Ok(Err(error)) => {
+            tracing::debug!(node.url = node.url(), %error, "asking for block 0");
+            Ok(false)
+        }
+    }
 }
 
 fn other(chain: &ChainConfig, nodes: &Nodes, why: &str) -> Problem {

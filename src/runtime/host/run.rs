@@ -18,6 +18,7 @@ use super::prepare::{self, Candidate, ENDOWMENT, Passwords, Wallets};
 use super::{HostError, HostOptions, InHand, Started, chain};
 use crate::config::{Config, DevnetTable};
 use crate::runtime::agent::{AgentLinks, SignerLinks};
+use crate::runtime::catch_up::{self, CatchUp};
 use crate::runtime::clock::Clock;
 use crate::runtime::control::{self, ControlLinks, socket_path};
 use crate::runtime::directory::{Directory, backfill};
@@ -240,6 +241,7 @@ async fn host(
         world,
         pool: Pool::default(),
         rates: Rates::default(),
+        catch_up: CatchUp::to(beginning.head, store.read(read::last_outbox).await?),
     };
     // Until the first reading, the position says what may be acted on.
     if let Some(height) = beginning.cursor.height() {
@@ -254,6 +256,9 @@ async fn host(
         SubmitterSettings {
             chain_id: config.chain.id.clone(),
             node: nodes.submit.clone(),
+            mempool: chain::mempool(&config.chain),
+            genesis: beginning.genesis,
+            node_is_known: beginning.submit_is_known,
             policy: config.chain.nonce,
             final_depth: config.chain.final_depth,
         },
@@ -355,6 +360,7 @@ async fn host(
         beginning.cursor,
     )
     .start();
+    let catching_up = actix_rt::spawn(catch_up::report(shared.clone()));
     let forgetting = actix_rt::spawn(forget(shared.clone(), config.store.retention));
     let started = Started {
         status: status.address(),
@@ -386,6 +392,7 @@ async fn host(
     }
     stop(&in_hand, &submitter, options.stop_limit).await;
     forgetting.abort();
+    catching_up.abort();
     drop(backfill);
     drop(serving);
     drop(socket);

@@ -73,17 +73,20 @@ impl Handler<Stored> for Submitter {
     type Result = ();
 
     fn handle(&mut self, stored: Stored, ctx: &mut Self::Context) {
+        self.recognised(&stored.recharged, &stored.reopened);
         let mut rows = stored.rows.into_iter();
         for (prepared, cost) in stored.bodies.into_iter().zip(stored.costs) {
             let row = rows.next();
             let Some(prepared) = prepared else {
-                if row.is_some() {
+                if row.is_some_and(|row| !row.standing) {
                     self.refill.note();
                 }
                 continue;
             };
             let charge = self.reserved.remove(&prepared.digest);
             match row {
+                // It is paid for, and the chain has it.
+                Some(row) if row.standing => {}
                 Some(row) if row.fresh => {
                     let paid = (cost, charge);
                     self.dispatch(stored.agent, row.id, prepared, paid, stored.span.clone());

@@ -22,6 +22,8 @@ pub struct ChainNews {
     /// What budgets have paid for transactions that were given up and stand in a block all the
     /// same.
     pub recharged: Vec<Charge>,
+    /// The nonces of hosted wallets' transactions that were not known.
+    pub nonces: Vec<(AgentId, i64)>,
     /// Why posting must stop, if it must.
     pub halted: Option<String>,
 }
@@ -55,6 +57,10 @@ pub struct Stored {
     pub bodies: Vec<Option<Prepared>>,
     /// What each costs, amount and fee, in AIT.
     pub costs: Vec<u64>,
+    /// What the chain showed already of what was to be sent: budgets have paid for it.
+    pub recharged: Vec<Charge>,
+    /// Of it, what is in no block yet, and is followed.
+    pub reopened: Vec<OpenTransaction>,
     /// The span of the message that they answer.
     pub span: tracing::Span,
 }

@@ -13,7 +13,10 @@
 //! | [`breaker`] | when the node is let be |
 //! | [`budget`] | what each wallet may spend in a day |
 //! | `post` | one POST and what its answer means |
+//! | `probe` | whether the node answers again, and serves the right chain |
 //! | `round` | one look at the node for what is not mined |
+//! | `mempool` | where it is looked what the node has pending |
+//! | `overdue` | telling of what is accepted and not mined |
 //! | `refill` | drafts that were queued |
 //! | `allot` | nonces and signatures at once, where nothing has to wait |
 //! | `messages` | what it is told and asked |
@@ -29,10 +32,13 @@ mod allot;
 pub mod blocks;
 pub mod breaker;
 pub mod budget;
+mod mempool;
 mod messages;
 mod money;
 pub mod nonce;
+mod overdue;
 mod post;
+mod probe;
 mod refill;
 mod round;
 #[cfg(test)]
@@ -43,15 +49,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use agentry_chain::NodeClient;
+use agentry_chain::{MempoolDb, NodeClient};
 use agentry_protocol::{
-    Address, BlockHeight, ChainId, MessageDigest, Number, Transaction, TransactionHash,
+    Address, BlockHash, BlockHeight, ChainId, MessageDigest, Number, Transaction, TransactionHash,
 };
 
 use self::absence::Marks;
 use self::breaker::Breaker;
 use self::budget::Ledger;
 use self::nonce::Timestamps;
+use self::overdue::{Delay, Overdue};
 use super::Shared;
 use super::roster::Roster;
 use super::router::WakeAgents;
@@ -84,6 +91,12 @@ pub struct SubmitterSettings {
     pub chain_id: ChainId,
     /// The node that is posted to.
     pub node: NodeClient,
+    /// The node's `mempool.db`, where one is configured that may be its.
+    pub mempool: Option<MempoolDb>,
+    /// Hash of the chain's block 0, by which the node's chain is known.
+    pub genesis: BlockHash,
+    /// Whether the node has shown that it serves this chain.
+    pub node_is_known: bool,
     /// How nonces are found.
     pub policy: NoncePolicy,
     /// How deep a block must be before its nonces count as spent (`sequential`).
@@ -102,6 +115,8 @@ pub struct Submitter {
     nonces: Timestamps,
     halted: Option<String>,
     breaker: Breaker,
+    /// The block 0 that the node shows, where that is another chain's.
+    other_chain: Option<BlockHash>,
     read_through: Option<BlockHeight>,
     interval: BlockInterval,
     /// What is signed and not mined.
@@ -109,6 +124,8 @@ pub struct Submitter {
     /// How many of them each wallet has.
     open_of: HashMap<AgentId, u32>,
     marks: Marks,
+    mempool: mempool::Mempool,
+    overdue: Overdue,
     /// What waits for its POST.
     jobs: VecDeque<Job>,
     posting: usize,
@@ -149,7 +166,49 @@ struct Open {
     since: BlockHeight,
     /// Since which block the chain's counter is past its nonce (`sequential`).
     stale_since: Option<BlockHeight>,
+    /// Through which block the source had read when the node had it at the latest.
+    accepted_through: Option<BlockHeight>,
+    /// Whether the blocks in which it may stand could not be looked through.
+    is_doubtful: bool,
+    /// How often it was dropped and posted again, and before which block it is not once more.
+    reposts: u32,
+    rest_until: BlockHeight,
+    /// Why it is overdue, as its row says.
+    delay: Option<Delay>,
     span: tracing::Span,
+}
+
+impl Open {
+    /// A transaction that is followed from now on.
+    fn new(
+        (agent, hash, nonce): (AgentId, TransactionHash, i64),
+        (cost, charge): (u64, Option<Charge>),
+        phase: Phase,
+        since: BlockHeight,
+        span: tracing::Span,
+    ) -> Self {
+        Self {
+            agent,
+            hash,
+            nonce,
+            cost,
+            charge,
+            phase,
+            since,
+            stale_since: None,
+            accepted_through: None,
+            is_doubtful: false,
+            reposts: 0,
+            rest_until: BlockHeight(0),
+            delay: None,
+            span,
+        }
+    }
+
+    /// Whether it was dropped so often that it is not posted again for now.
+    fn is_resting(&self, through: BlockHeight) -> bool {
+        self.rest_until > through
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,7 +243,7 @@ impl Submitter {
     ) -> Result<Self, StoreError> {
         let now = shared.clock.local_ms();
         let since = budget::first_day(now);
-        let (identity, agents, open, spending, holding) = shared
+        let (identity, agents, open, spending, holding, shown) = shared
             .store
             .read(move |db| {
                 Ok((
@@ -193,6 +252,7 @@ impl Submitter {
                     read::open_transactions(db)?,
                     read::spending(db, since)?,
                     read::holding(db)?,
+                    read::mempool_shown(db)?,
                 ))
             })
             .await?;
@@ -201,6 +261,8 @@ impl Submitter {
                 .iter()
                 .filter_map(|row| Some((row.id, row.last_nonce?))),
         );
+        let db = settings.mempool.clone();
+        let mempool = mempool::Mempool::new(db, &settings.node, shown.as_deref());
         let departed = agents
             .into_iter()
             .filter(|row| roster.get(row.id).is_none())
@@ -215,11 +277,14 @@ impl Submitter {
             nonces,
             halted: identity.halted,
             breaker: Breaker::default(),
+            other_chain: None,
             read_through: None,
             interval: BlockInterval::default(),
             open: HashMap::new(),
             open_of: HashMap::new(),
             marks: Marks::default(),
+            mempool,
+            overdue: Overdue::default(),
             jobs: VecDeque::new(),
             posting: 0,
             posts_ended: 0,
@@ -242,6 +307,10 @@ impl Submitter {
             );
             submitter.shared.metrics.halted(true);
         }
+        if !submitter.settings.node_is_known {
+            submitter.breaker.trip();
+            submitter.shared.metrics.breaker(true);
+        }
         // The last process may have posted any of them: they are followed as if it had.
         for transaction in open {
             submitter.follow(&transaction);
@@ -252,20 +321,16 @@ impl Submitter {
     /// Follows a transaction that the node may have.
     fn follow(&mut self, transaction: &OpenTransaction) {
         let span = tracing::info_span!("outgoing", transaction.hash = %transaction.hash);
-        self.insert(
-            transaction.id,
-            Open {
-                agent: transaction.agent,
-                hash: transaction.hash,
-                nonce: transaction.nonce,
-                cost: transaction.cost,
-                charge: transaction.charge.clone(),
-                phase: Phase::Posted(self.posts_ended),
-                since: transaction.since,
-                stale_since: None,
-                span,
-            },
+        let mut open = Open::new(
+            (transaction.agent, transaction.hash, transaction.nonce),
+            (transaction.cost, transaction.charge.clone()),
+            Phase::Posted(self.posts_ended),
+            transaction.since,
+            span,
         );
+        // Of one that was claimed from the chain nobody knows since when.
+        open.accepted_through = Some(transaction.since).filter(|since| since.0 > 0);
+        self.insert(transaction.id, open);
     }
 
     fn insert(&mut self, id: OutboxId, open: Open) {
@@ -306,10 +371,12 @@ impl Submitter {
         }
     }
 
-    /// Whether drafts can get nonces now.
+    /// Whether drafts can get nonces now. Before the chain is read up to its head at the start,
+    /// they may be on it already, and so may their nonces.
     fn has_room(&self) -> bool {
         self.halted.is_none()
             && !self.breaker.is_open()
+            && self.shared.catch_up.is_done()
             && self.jobs.len() < MAX_JOBS
             && self.open.len() < MAX_OPEN
     }
@@ -333,24 +400,14 @@ impl Submitter {
         agent: AgentId,
         id: OutboxId,
         prepared: Prepared,
-        (cost, charge): (u64, Option<Charge>),
+        paid: (u64, Option<Charge>),
         span: tracing::Span,
     ) {
-        self.insert(
-            id,
-            Open {
-                agent,
-                hash: prepared.hash,
-                nonce: prepared.nonce,
-                cost,
-                charge,
-                phase: Phase::Posting,
-                // Blocks may have been withdrawn since it was signed.
-                since: prepared.since.min(self.since()),
-                stale_since: None,
-                span,
-            },
-        );
+        // Blocks may have been withdrawn since it was signed.
+        let since = prepared.since.min(self.since());
+        let which = (agent, prepared.hash, prepared.nonce);
+        let open = Open::new(which, paid, Phase::Posting, since, span);
+        self.insert(id, open);
         self.jobs.push_back(Job {
             id,
             body: prepared.body.into(),
@@ -374,6 +431,13 @@ impl Actor for Submitter {
         ctx.set_mailbox_capacity(256);
         self.start_refill(ctx);
         self.watch_the_clock(ctx);
+        self.watch_the_node(ctx);
+        let catch_up = self.shared.catch_up.clone();
+        let caught_up = async move { catch_up.done().await };
+        ctx.spawn(caught_up.into_actor(self).map(|(), submitter, ctx| {
+            submitter.start_refill(ctx);
+            submitter.start_round(ctx);
+        }));
     }
 }
 
@@ -396,6 +460,9 @@ impl Handler<ChainNews> for Submitter {
         }
         for charge in news.recharged {
             self.ledger.paid(&charge);
+        }
+        for (agent, nonce) in news.nonces {
+            self.nonces.spent(agent, nonce);
         }
         for (id, _) in news.mined {
             self.mined(id);

@@ -8,7 +8,7 @@ use super::Submitter;
 use super::budget::{Admission, Budget, Cost, Short};
 use crate::runtime::router::WakeAgents;
 use crate::store::commit::PostResult;
-use crate::store::rows::{Charge, Draft, HeldDraft, Prepared, day_of};
+use crate::store::rows::{Charge, Draft, HeldDraft, OpenTransaction, Prepared, day_of};
 use crate::store::{AgentId, Commit, OutboxId, Receipt, StoreError, read};
 
 /// How often the clock is looked at: so late at most does a day begin.
@@ -264,6 +264,17 @@ impl Submitter {
                 }
             }
         }));
+    }
+
+    /// What was to be sent turned out to be on the chain: it is paid for, and what is in no block
+    /// is followed.
+    pub(super) fn recognised(&mut self, paid: &[Charge], pending: &[OpenTransaction]) {
+        for charge in paid {
+            self.ledger.paid(charge);
+        }
+        for transaction in pending {
+            self.follow(transaction);
+        }
     }
 
     /// Wakes the agents for which a change has made something to do.

@@ -27,6 +27,12 @@ impl Timestamps {
         }
     }
 
+    /// The chain shows a nonce of a wallet: later ones are above it.
+    pub fn spent(&mut self, agent: AgentId, nonce: i64) {
+        let last = self.last.entry(agent).or_insert(i64::MIN);
+        *last = nonce.max(*last);
+    }
+
     /// The next nonce of a wallet, at the time `now_ms`.
     pub fn next(&mut self, agent: AgentId, now_ms: u64) -> i64 {
         let now = i64::try_from(now_ms).unwrap_or(i64::MAX);
@@ -55,16 +61,24 @@ mod tests {
     proptest! {
         #[test]
         fn timestamps_rise_for_each_wallet_whatever_the_clock_does(
-            times in prop::collection::vec((0_i64..4, 0_u64..1_000_000), 1..200),
+            times in prop::collection::vec((0_i64..4, 0_u64..1_000_000, any::<bool>()), 1..200),
             restart_at in 0_usize..200,
         ) {
             let mut nonces = Timestamps::default();
             let mut last: HashMap<AgentId, i64> = HashMap::new();
-            for (index, (agent, now)) in times.into_iter().enumerate() {
+            for (index, (agent, now, is_seen)) in times.into_iter().enumerate() {
                 if index == restart_at {
                     nonces = Timestamps::new(last.clone());
                 }
                 let agent = AgentId(agent);
+                if is_seen {
+                    // On the chain, and forgotten here.
+                    let nonce = i64::try_from(now).unwrap();
+                    nonces.spent(agent, nonce);
+                    let before = last.entry(agent).or_insert(nonce);
+                    *before = nonce.max(*before);
+                    continue;
+                }
                 let nonce = nonces.next(agent, now);
                 prop_assert!(nonce >= i64::try_from(now).unwrap());
                 if let Some(before) = last.insert(agent, nonce) {

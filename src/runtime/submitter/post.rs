@@ -15,10 +15,6 @@ use crate::runtime::kill::{self, Point};
 use crate::store::OutboxId;
 use crate::store::commit::PostResult;
 
-/// The longest pause that a node may ask for with 429. One answer with a huge value must not stop
-/// all posting: after this the node is probed, and posting goes on if it answers.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
-
 /// What an answer means for the transaction.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
@@ -121,11 +117,16 @@ impl Submitter {
                 }
                 tracing::info!(transaction.hash = %open.hash, "accepted");
                 open.phase = Phase::Posted(self.posts_ended);
+                // The row says nothing of it any more.
+                open.delay = None;
+                let hash = open.hash;
                 self.shared.metrics.accepted(self.shared.clock.now_ms());
                 self.save(id, PostResult::Accepted, ctx);
+                self.try_mempool_db(hash, ctx);
             }
             Verdict::MayBeAccepted => {
                 open.phase = Phase::Posted(self.posts_ended);
+                open.delay = None;
                 if let Err(error) = answer {
                     tracing::warn!(%error, "the node may have taken the transaction, or not; it is followed");
                 }
@@ -220,56 +221,6 @@ impl Submitter {
                 Verdict::MayBeAccepted
             }
         }
-    }
-
-    fn node_answered(&mut self) {
-        if self.breaker.succeeded() {
-            tracing::info!(
-                node.url = self.settings.node.url(),
-                "the node answers again"
-            );
-            self.shared.metrics.breaker(false);
-        }
-    }
-
-    /// Asks the node for its head after a pause; posting goes on when it answers.
-    fn probe_later(
-        &mut self,
-        opened: bool,
-        retry_after: Option<Duration>,
-        ctx: &mut Context<Self>,
-    ) {
-        if !opened {
-            return;
-        }
-        tracing::warn!(
-            node.url = self.settings.node.url(),
-            "the node does not answer as it should; posting waits for it"
-        );
-        self.shared.metrics.breaker(true);
-        let pause = retry_after.map(|pause| pause.min(MAX_RETRY_AFTER));
-        self.probe(pause, ctx);
-    }
-
-    fn probe(&mut self, pause: Option<Duration>, ctx: &mut Context<Self>) {
-        let pause = pause.unwrap_or_else(|| self.breaker.next_pause());
-        let (node, limit) = (self.settings.node.clone(), self.interval.post_limit());
-        let ask = async move {
-            tokio::time::sleep(pause).await;
-            tokio::time::timeout(limit, node.head()).await
-        };
-        ctx.spawn(
-            ask.into_actor(self)
-                .map(|answer, submitter, ctx| match answer {
-                    Ok(Ok(_)) => {
-                        submitter.node_answered();
-                        submitter.pump(ctx);
-                        submitter.start_refill(ctx);
-                        submitter.start_round(ctx);
-                    }
-                    Ok(Err(_)) | Err(_) => submitter.probe(None, ctx),
-                }),
-        );
     }
 }
 

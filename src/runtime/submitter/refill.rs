@@ -13,7 +13,7 @@ use crate::config::NoncePolicy;
 use crate::runtime::signer::{Sign, SignError};
 use crate::store::read::Spending;
 use crate::store::rows::{Charge, Prepared, QueuedDraft};
-use crate::store::{AgentId, Commit, OutboxId, Store, StoreError, read};
+use crate::store::{AgentId, Commit, OutboxId, Receipt, Store, StoreError, read};
 
 /// How many drafts are prepared in one commit.
 pub(super) const PAGE: usize = 128;
@@ -335,9 +335,9 @@ impl Submitter {
                 _ => store.commit(held).await.map(|_| ()),
             };
             let stored = if signed.is_empty() {
-                Ok(Vec::new())
+                Ok(Receipt::default())
             } else {
-                store.commit(prepare).await.map(|receipt| receipt.sends)
+                store.commit(prepare).await
             };
             (signed, failed, stored, held)
         };
@@ -350,8 +350,8 @@ impl Submitter {
                         }
                         submitter.cannot_sign(agent, &error, ctx);
                     }
-                    let rows = match stored {
-                        Ok(rows) => rows,
+                    let receipt = match stored {
+                        Ok(receipt) => receipt,
                         Err(error) => {
                             for (_, charge, _) in signed {
                                 submitter.refund(&charge);
@@ -359,10 +359,17 @@ impl Submitter {
                             return submitter.refill_failed(&error, ctx);
                         }
                     };
+                    submitter.recognised(&receipt.recharged, &receipt.reopened);
+                    let rows = receipt.sends.clone();
+                    submitter.wake(receipt, ctx);
                     for ((id, charge, prepared), row) in signed.into_iter().zip(rows) {
                         if !row.fresh {
                             // An operator dropped it meanwhile, or its time was over.
                             submitter.refund(&charge);
+                            continue;
+                        }
+                        if row.standing {
+                            // It is paid for, and the chain has it.
                             continue;
                         }
                         let span =
@@ -439,8 +446,9 @@ async fn counter(
             return None;
         }
     };
+    let counter = account.nonce;
     match store
-        .read(move |db| read::last_mined_nonce(db, agent))
+        .read(move |db| read::last_mined_nonce(db, agent, counter))
         .await
     {
         Ok(last_mined) => Some(nonce::sequential(account.nonce, last_mined)),

@@ -1,15 +1,17 @@
 //! One look at the node for what is signed and not mined.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use agentry_chain::{Account, NodeError};
+use agentry_chain::Account;
 use agentry_protocol::{Address, BlockHeight, TransactionHash};
 use tracing::Instrument;
 
 use super::absence::Look;
 use super::blocks::Blocks;
-use super::{Job, Phase, Submitter};
+use super::overdue::rest_until;
+use super::{Job, Open, Phase, Submitter};
 use crate::config::NoncePolicy;
 use crate::store::commit::PostResult;
 use crate::store::{AgentId, Commit, OutboxId, read};
@@ -34,11 +36,18 @@ impl Submitter {
         let Some(read_through) = self.read_through else {
             return;
         };
-        let any = self
+        let asked: Vec<(OutboxId, TransactionHash)> = self
             .open
-            .values()
-            .any(|open| matches!(open.phase, Phase::Posted(_)));
-        if self.round_running || !any || self.halted.is_some() || self.breaker.is_open() {
+            .iter()
+            .filter(|(_, open)| matches!(open.phase, Phase::Posted(_)))
+            .map(|(id, open)| (*id, open.hash))
+            .collect();
+        if asked.is_empty() && !self.round_running {
+            return self.review(&HashSet::new(), ctx);
+        }
+        let may_post =
+            self.halted.is_none() && !self.breaker.is_open() && self.shared.catch_up.is_done();
+        if self.round_running || !may_post {
             return;
         }
         // The next block brings the next look.
@@ -49,37 +58,49 @@ impl Submitter {
             return;
         }
         self.round_running = true;
-        let asked = Instant::now();
+        let asked_at = Instant::now();
         let began = self.posts_ended;
         let node = self.settings.node.clone();
         // A look that takes longer than this is worth less than the next one.
         let limit = self.interval.post_limit() * 2;
+        let hashes = asked.iter().map(|(_, hash)| *hash).collect();
+        let mempool = self.mempool.look(&node, &self.shared.workers, hashes);
         let look = async move {
             let look = async {
-                let mempool = node.mempool_hashes().await?;
-                Ok::<_, NodeError>(node.head().await?.map(|head| (mempool, head.height)))
+                let mempool = mempool.await?;
+                let head = node.head().await;
+                if let Err(error) = &head {
+                    tracing::debug!(%error, "asking for the head after the mempool");
+                }
+                Ok::<_, String>((mempool, head.ok().flatten()))
             };
-            tokio::time::timeout(limit, look).await
+            let in_time = tokio::time::timeout(limit, look).await;
+            in_time.unwrap_or_else(|_| Err(format!("it does not come within {limit:?}")))
         };
         ctx.spawn(look.into_actor(self).map(move |answer, submitter, ctx| {
             submitter.round_running = false;
-            let rest = (asked.elapsed() * LOOK_RESTS).min(LONGEST_REST);
+            let rest = (asked_at.elapsed() * LOOK_RESTS).min(LONGEST_REST);
             submitter.look_rests_until = Some(Instant::now() + rest);
             match answer {
-                Ok(Ok(Some((mempool, head)))) => {
-                    submitter.looked(
-                        &Look {
+                Ok((mempool, head)) => {
+                    submitter.mempool_read(None);
+                    let is_pending = |one: &&(_, TransactionHash)| mempool.contains(&one.1);
+                    let pending = asked.iter().filter(is_pending).map(|(id, _)| *id).collect();
+                    if let Some(head) = head {
+                        let look = Look {
                             mempool,
-                            head,
+                            head: head.height,
                             read_through,
-                        },
-                        began,
-                        ctx,
-                    );
+                        };
+                        submitter.looked(&look, began, &asked, ctx);
+                    }
+                    submitter.review(&pending, ctx);
                 }
-                Ok(Ok(None)) => {}
-                Ok(Err(error)) => tracing::debug!(%error, "looking at the node's mempool"),
-                Err(_) => tracing::debug!(?limit, "the node's mempool did not come in time"),
+                Err(failure) => {
+                    tracing::debug!(failure, "looking at the node's mempool");
+                    submitter.mempool_read(Some(failure));
+                    submitter.review(&HashSet::new(), ctx);
+                }
             }
             // Blocks came while it looked: what it marked may be proven by now.
             if submitter.read_through.is_some_and(|now| now > read_through) {
@@ -88,12 +109,22 @@ impl Submitter {
         }));
     }
 
-    fn looked(&mut self, look: &Look, began: u64, ctx: &mut Context<Self>) {
-        let posted: Vec<(OutboxId, TransactionHash)> = self
-            .open
+    /// Takes in a look that was begun when so many POSTs had ended; it was `asked` for these.
+    fn looked(
+        &mut self,
+        look: &Look,
+        began: u64,
+        asked: &[(OutboxId, TransactionHash)],
+        ctx: &mut Context<Self>,
+    ) {
+        let is_posted = |open: &Open| {
+            matches!(open.phase, Phase::Posted(ended) if ended <= began)
+                && !open.is_resting(look.read_through)
+        };
+        let posted: Vec<(OutboxId, TransactionHash)> = asked
             .iter()
-            .filter(|(_, open)| matches!(open.phase, Phase::Posted(ended) if ended <= began))
-            .map(|(id, open)| (*id, open.hash))
+            .filter(|(id, _)| self.open.get(id).is_some_and(is_posted))
+            .copied()
             .collect();
         let mut absent = self.marks.look(look, posted);
         absent.sort_unstable();
@@ -144,6 +175,7 @@ impl Submitter {
                 if open.phase != Phase::Doubted {
                     continue;
                 }
+                open.is_doubtful = true;
                 let Some(blocks) = &blocks else {
                     submitter.wait_for_look(id);
                     continue;
@@ -154,6 +186,7 @@ impl Submitter {
                     submitter.mined(id);
                 } else if blocks.lack(open.hash, open.since) {
                     open.since = head;
+                    open.is_doubtful = false;
                     submitter.lost(id, ctx);
                 } else {
                     submitter.wait_for_look(id);
@@ -213,6 +246,9 @@ impl Submitter {
             }
         }
         if can_pay(account, open.cost) {
+            open.reposts = open.reposts.saturating_add(1);
+            let through = self.read_through.unwrap_or(open.since);
+            open.rest_until = rest_until(through, open.reposts);
             self.post_again(id, ctx);
         } else {
             let reason = unfunded(account, open.cost);

@@ -6,11 +6,12 @@ use std::time::Duration;
 use actix::prelude::*;
 use agentry_chain::{NodeClient, NodeOptions};
 use agentry_devnet::{Devnet, DevnetConfig};
-use agentry_protocol::{Address, ChainId, Json, Seed, SigningKey};
+use agentry_protocol::{Address, ChainId, Json, Seed, SigningKey, genesis_hash};
 use tokio::sync::watch;
 
 use super::*;
 use crate::config::AgentConfig;
+use crate::runtime::catch_up::CatchUp;
 use crate::runtime::clock::Clock;
 use crate::runtime::directory::Directory;
 use crate::runtime::host::InHand;
@@ -133,6 +134,7 @@ impl Stage {
             world: Arc::new(world),
             pool: Pool::default(),
             rates: Rates::default(),
+            catch_up: CatchUp::default(),
         };
         let stage = Self {
             _dir: dir,
@@ -172,14 +174,24 @@ impl Stage {
         self.roster.replace(hosted);
     }
 
-    /// Starts a submitter, as after a restart of the process.
-    async fn submitter(&self) -> Addr<Submitter> {
-        let settings = SubmitterSettings {
+    fn settings(&self) -> SubmitterSettings {
+        SubmitterSettings {
             chain_id: "ait-devnet".parse::<ChainId>().unwrap(),
             node: NodeClient::new(&self.devnet.url(), NodeOptions::default()).unwrap(),
+            mempool: None,
+            genesis: genesis_hash(&"ait-devnet".parse().unwrap()),
+            node_is_known: true,
             policy: self.policy,
             final_depth: 10,
-        };
+        }
+    }
+
+    /// Starts a submitter, as after a restart of the process.
+    async fn submitter(&self) -> Addr<Submitter> {
+        self.submitter_with(self.settings()).await
+    }
+
+    async fn submitter_with(&self, settings: SubmitterSettings) -> Addr<Submitter> {
         let (shared, roster) = (self.shared.clone(), self.roster.clone());
         let submitter = Submitter::load(shared, roster, settings, self.pen.clone().recipient())
             .await
@@ -217,6 +229,8 @@ impl Stage {
             rows,
             bodies: vec![prepared],
             costs,
+            recharged: Vec::new(),
+            reopened: Vec::new(),
             span: tracing::Span::none(),
         };
         submitter.send(stored).await.unwrap();
@@ -427,6 +441,8 @@ fn what_is_not_stored_or_fails_is_paid_back() {
             rows: Vec::new(),
             bodies: vec![Some(first)],
             costs: vec![20],
+            recharged: Vec::new(),
+            reopened: Vec::new(),
             span: tracing::Span::none(),
         };
         submitter.send(stored).await.unwrap();
@@ -437,6 +453,8 @@ fn what_is_not_stored_or_fails_is_paid_back() {
             rows: Vec::new(),
             bodies: vec![again],
             costs: vec![20],
+            recharged: Vec::new(),
+            reopened: Vec::new(),
             span: tracing::Span::none(),
         };
         submitter.send(stored).await.unwrap();
@@ -563,5 +581,81 @@ fn a_draft_that_is_dropped_while_it_waits_is_not_paid_for() {
             .await;
         stage.until(&["failed", "accepted"]).await;
         assert_eq!(stage.spent(ONE).await.all, 10);
+    });
+}
+
+#[test]
+fn a_nonce_that_the_chain_shows_is_given_to_nothing_else() {
+    on_stage(async || {
+        let stage = usual(&[1_000]).await;
+        let submitter = stage.submitter().await;
+        let first = at_once(&submitter, ONE, stage.draft(ONE, "one", false)).await;
+        let ahead = first.nonce + 40 * i64::try_from(DAY_MS).unwrap();
+        let news = ChainNews {
+            nonces: vec![(ONE, ahead)],
+            ..ChainNews::default()
+        };
+        submitter.send(news).await.unwrap();
+        let next = at_once(&submitter, ONE, stage.draft(ONE, "two", false)).await;
+        assert_eq!(next.nonce, ahead + 1);
+    });
+}
+
+#[test]
+fn nothing_is_signed_before_the_chain_is_read() {
+    on_stage(async || {
+        let mut stage = usual(&[1_000]).await;
+        stage.shared.catch_up = CatchUp::to(BlockHeight(7), OutboxId(0));
+        let submitter = stage.submitter().await;
+        let draft = stage.draft(ONE, "one", false);
+        stage.send(&submitter, ONE, draft).await;
+        let drafts = vec![stage.draft(ONE, "two", false)];
+        let allot = Allot { agent: ONE, drafts };
+        assert_eq!(submitter.send(allot).await.unwrap(), [None]);
+        stage.until(&["queued"]).await;
+        stage
+            .shared
+            .catch_up
+            .read(Some(BlockHeight(7)), false, false);
+        stage.until(&["accepted"]).await;
+    });
+}
+
+#[test]
+fn nothing_is_posted_to_a_node_of_another_chain() {
+    on_stage(async || {
+        let mut stage = usual(&[1_000]).await;
+        let other = Devnet::start(DevnetConfig {
+            dir: stage._dir.path().join("other"),
+            chain_id: "ait-other".parse().unwrap(),
+            block_time: Duration::from_millis(50),
+            ..DevnetConfig::default()
+        })
+        .unwrap();
+        let right = std::mem::replace(&mut stage.devnet, other);
+        let settings = SubmitterSettings {
+            node_is_known: false,
+            ..stage.settings()
+        };
+        let submitter = stage.submitter_with(settings).await;
+        let draft = stage.draft(ONE, "one", false);
+        stage.send(&submitter, ONE, draft).await;
+        let node = NodeClient::new(&stage.devnet.url(), NodeOptions::default()).unwrap();
+        let began = Instant::now();
+        while node.head().await.unwrap().unwrap().height < BlockHeight(30) {
+            assert!(began.elapsed() < PATIENCE, "the node makes no blocks");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(stage.states().await, ["queued"]);
+        assert!(!stage.shared.metrics.condition().node_up);
+        drop(submitter);
+        stage.devnet = right;
+        let settings = SubmitterSettings {
+            node_is_known: false,
+            ..stage.settings()
+        };
+        let _submitter = stage.submitter_with(settings).await;
+        stage.until(&["accepted"]).await;
+        assert!(stage.shared.metrics.condition().node_up);
     });
 }

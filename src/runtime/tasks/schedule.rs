@@ -89,6 +89,8 @@ impl Schedule {
     }
 
     async fn work(&mut self) {
+        // What the chain shows as done is not done again.
+        self.links.shared.catch_up.done().await;
         while let Err(error) = self.take_up().await {
             tracing::error!(%error, "taking up the tasks that the last process left");
             tokio::time::sleep(STORE_PAUSE).await;

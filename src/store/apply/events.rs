@@ -1,10 +1,11 @@
 //! The events that are no messages: timers, fates, settlements, news of tasks, renewals.
 
+use agentry_protocol::BlockHeight;
 use agentry_sdk::Settlement;
 use rusqlite::{Connection, params};
 use serde_json::Value;
 
-use super::time;
+use super::{height, time};
 use crate::store::StoreError;
 use crate::store::cause::Cause;
 use crate::store::commit::{Receipt, TimerSetting};
@@ -46,13 +47,13 @@ pub(super) fn add(db: &Connection, new: New<'_>, at: u64) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Sets a timer in place of one of the same name, or forgets it.
+/// Sets a timer in place of one of the same name, or deletes it. `anchor` is the block of the message
+/// that has set it, where one has.
 pub(super) fn set_timer(
     db: &Connection,
-    agent: AgentId,
-    behaviour: &str,
+    (agent, behaviour): (AgentId, &str),
     (name, setting): (&str, Option<&TimerSetting>),
-    cause: &Cause,
+    (cause, anchor): (&Cause, Option<BlockHeight>),
     at: u64,
 ) -> Result<(), StoreError> {
     // A new row and a new id: an outcome of the old timer is not one of the new.
@@ -73,7 +74,15 @@ pub(super) fn set_timer(
         due_at: setting.due_at,
         cause,
     };
-    add(db, new, at)
+    add(db, new, at)?;
+    if let Some(anchor) = anchor {
+        db.prepare_cached(
+            "UPDATE event SET anchor = ?4
+             WHERE agent = ?1 AND behaviour = ?2 AND name = ?3 AND kind = 'timer'",
+        )?
+        .execute(params![agent.0, behaviour, name, height(anchor)])?;
+    }
+    Ok(())
 }
 
 /// Tells the behaviours that watch a message what became of it. While tasks that it started are

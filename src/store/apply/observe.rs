@@ -1,11 +1,12 @@
 //! What was seen on the chain: messages, one's own transactions, blocks withdrawn.
 
-use agentry_protocol::{BlockHeight, MessageDigest, TransactionHash};
+use agentry_protocol::{BlockHash, BlockHeight, MessageDigest, TransactionHash};
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::sightings::{self, Seen};
 use super::{cards, height, receipts, set_meta, spending, time, usage};
 use crate::store::cause::Cause;
-use crate::store::commit::{Arrival, Observation, Receipt, Step};
+use crate::store::commit::{Arrival, Observation, OwnTransaction, Receipt, Step};
 use crate::store::rows::{AgentId, OutboxId, day_of};
 use crate::store::{StoreError, meta, read};
 
@@ -21,39 +22,16 @@ pub(super) fn observe(
             Step::Sighting {
                 agent,
                 hash,
-                digest,
-                height: at_height,
+                own,
+                height,
                 block_hash,
             } => {
-                let block_hash = block_hash.map(|hash| hash.to_string());
-                // A transaction that was given up can be mined all the same: the chain decides.
-                let seen = |key: &str, value: String| -> Result<Vec<OutboxId>, StoreError> {
-                    let sql = format!(
-                        "UPDATE outbox SET state = CASE state WHEN 'final' THEN state ELSE 'mined' END,
-                                height = ?3, block_hash = ?4, reason = NULL, settled_at = NULL,
-                                accepted_at = coalesce(accepted_at, ?5), mined_at = coalesce(mined_at, ?5)
-                         WHERE {key} = ?1 AND agent = ?2 RETURNING id"
-                    );
-                    let mut statement = db.prepare_cached(&sql)?;
-                    let rows = statement.query_map(
-                        params![value, agent.0, height(*at_height), block_hash, time(at)],
-                        |row| row.get(0).map(OutboxId),
-                    )?;
-                    Ok(rows.collect::<Result<_, _>>()?)
+                let seen = Seen {
+                    block: Some((*height, *block_hash)),
+                    mark: observation.catching_up,
+                    at,
                 };
-                let given_up = given_up(db, *agent, *hash, *digest)?;
-                let mut ids = seen("hash", hash.to_string())?;
-                if let (true, Some(digest)) = (ids.is_empty(), digest) {
-                    ids = seen("digest", digest.to_string())?;
-                }
-                for id in ids {
-                    if given_up.contains(&id) {
-                        let paid = spending::charge_again(db, id, day_of(at))?;
-                        receipt.recharged.extend(paid);
-                    }
-                    receipts::mined(db, id, *at_height, at, receipt)?;
-                    receipt.mined.push((id, *hash));
-                }
+                sighted(db, (*agent, *hash), own.as_deref(), seen, receipt)?;
             }
             Step::Card(card) => cards::seen(db, card, receipt)?,
             Step::Withdrawn { above } => withdraw(db, *above, receipt)?,
@@ -70,6 +48,69 @@ pub(super) fn observe(
         .execute(params![height(through), time(at)])?;
     }
     set_meta(db, meta::CURSOR, &observation.cursor.to_string())
+}
+
+/// A hosted wallet's transaction stands in a block.
+fn sighted(
+    db: &Connection,
+    (agent, hash): (AgentId, TransactionHash),
+    own: Option<&OwnTransaction>,
+    seen: Seen,
+    receipt: &mut Receipt,
+) -> Result<(), StoreError> {
+    let at = seen.at;
+    let Some((at_height, block_hash)) = seen.block else {
+        return Ok(());
+    };
+    let digest = own.map(|own| own.digest);
+    let given_up = given_up(db, agent, hash, digest)?;
+    let mut ids = mined(
+        db,
+        agent,
+        ("hash", hash.to_string()),
+        (at_height, block_hash),
+        at,
+    )?;
+    if let (true, Some(digest)) = (ids.is_empty(), digest) {
+        let key = ("digest", digest.to_string());
+        ids = mined(db, agent, key, (at_height, block_hash), at)?;
+    }
+    if let (true, Some(own)) = (ids.is_empty(), own) {
+        return sightings::keep(db, agent, hash, own, seen, receipt);
+    }
+    for id in ids {
+        if given_up.contains(&id) {
+            let paid = spending::charge_again(db, id, day_of(at))?;
+            receipt.recharged.extend(paid);
+        }
+        receipts::mined(db, id, at_height, at, receipt)?;
+        receipt.mined.push((id, hash));
+    }
+    Ok(())
+}
+
+/// The rows of the outbox with this hash or digest are mined. One that was given up can be mined
+/// all the same: the chain decides.
+fn mined(
+    db: &Connection,
+    agent: AgentId,
+    (key, value): (&str, String),
+    (at_height, block_hash): (BlockHeight, Option<BlockHash>),
+    at: u64,
+) -> Result<Vec<OutboxId>, StoreError> {
+    let sql = format!(
+        "UPDATE outbox SET state = CASE state WHEN 'final' THEN state ELSE 'mined' END,
+                height = ?3, block_hash = ?4, reason = NULL, settled_at = NULL,
+                accepted_at = coalesce(accepted_at, ?5), mined_at = coalesce(mined_at, ?5)
+         WHERE {key} = ?1 AND agent = ?2 RETURNING id"
+    );
+    let mut statement = db.prepare_cached(&sql)?;
+    let block_hash = block_hash.map(|hash| hash.to_string());
+    let rows = statement.query_map(
+        params![value, agent.0, height(at_height), block_hash, time(at)],
+        |row| row.get(0).map(OutboxId),
+    )?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// The rows of a transaction that was given up, and paid back.
@@ -248,6 +289,7 @@ fn withdraw(
         params![above],
     )?;
     cards::withdraw(db, from, receipt)?;
+    sightings::withdraw(db, above)?;
     db.execute("DELETE FROM gap WHERE height > ?1", params![above])?;
     // What stands in the blocks that follow is new, also to an agent that began above them.
     db.execute(

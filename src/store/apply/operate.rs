@@ -6,7 +6,7 @@ use agentry_sdk::{Authenticity, Standing};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params, params_from_iter};
 
-use super::{cards, receipts, spending, time};
+use super::{cards, receipts, sightings, spending, time};
 use crate::store::commit::{QueueKind, QueueTarget, Receipt, Rejudged};
 use crate::store::rows::{AgentId, OutboxId, ReceiptState, day_of};
 use crate::store::target::condition;
@@ -217,5 +217,6 @@ pub(super) fn forget(
     receipt.changed += spending::forget(db)?;
     receipt.changed += db.execute("DELETE FROM outbox WHERE settled_at < ?1", params![before])?;
     receipt.changed += db.execute("DELETE FROM forged WHERE seen_at < ?1", params![before])?;
+    receipt.changed += sightings::forget(db, before)?;
     cards::forget(db, at, receipt)
 }

@@ -4,6 +4,7 @@ use agentry_protocol::Address;
 use agentry_sdk::Settlement;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::claims::{self, Anchor};
 use super::{events, outgoing, tasks, time, usage};
 use crate::store::commit::{Handled, Outcome, Receipt};
 use crate::store::rows::{AgentId, EventId, EventRef, InboxId};
@@ -26,6 +27,7 @@ pub(super) fn settle(
         receipt.stale = true;
         return Ok(());
     };
+    let anchor = claims::anchor(db, outcome.event)?;
     match (outcome.event, &outcome.behaviour) {
         (EventRef::Inbox(id), Some(behaviour)) => {
             let recorded = db
@@ -44,8 +46,9 @@ pub(super) fn settle(
     if let Some(behaviour) = &outcome.behaviour {
         remember(db, agent, behaviour, outcome)?;
         for (name, setting) in &outcome.timers {
-            let setting = (name.as_str(), setting.as_ref());
-            events::set_timer(db, agent, behaviour, setting, &outcome.cause, outcome.at)?;
+            let timer = (name.as_str(), setting.as_ref());
+            let from = (&outcome.cause, anchor.and_then(Anchor::block));
+            events::set_timer(db, (agent, behaviour), timer, from, outcome.at)?;
         }
         if !outcome.timers.is_empty() {
             receipt.due.push(agent);
@@ -59,10 +62,9 @@ pub(super) fn settle(
             tasks::cancel(db, agent, behaviour, key, outcome.at, receipt)?;
         }
     }
-    for (draft, prepared) in &outcome.sends {
-        let sent = outgoing::enqueue(db, agent, inbox, draft, prepared.as_ref(), outcome.at)?;
-        receipt.sends.push(sent);
-    }
+    let from = (agent, inbox);
+    let sends = outgoing::send_all(db, from, anchor, &outcome.sends, outcome.at, receipt)?;
+    receipt.sends.extend(sends);
     usage::check(db, agent, outcome)?;
     if let EventRef::Inbox(id) = outcome.event {
         if let Some(reason) = &outcome.rejected {
@@ -247,6 +249,20 @@ pub(super) fn expire(
         .execute(params![id.0])?;
     events::settle(db, (agent, id), watchers, &Settlement::Expired, at, receipt)?;
     Ok(1)
+}
+
+/// A message waits. That is no attempt.
+pub(super) fn postpone(
+    db: &Connection,
+    id: InboxId,
+    until: u64,
+    reason: &str,
+) -> Result<usize, StoreError> {
+    Ok(db
+        .prepare_cached(
+            "UPDATE inbox SET due_at = ?2, reason = ?3 WHERE id = ?1 AND state = 'waiting'",
+        )?
+        .execute(params![id.0, time(until), reason])?)
 }
 
 /// How many messages that have waited for too long are given up in one commit.

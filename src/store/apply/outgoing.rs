@@ -2,7 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{height, receipts, spending, time};
+use super::claims::{self, Anchor, Stored};
+use super::{height, receipts, sightings, spending, time};
 use crate::store::StoreError;
 use crate::store::commit::{PostResult, Receipt, Sent};
 use crate::store::number::Exact;
@@ -11,13 +12,60 @@ use crate::store::rows::{AgentId, Draft, InboxId, OutboxId, Prepared, ReceiptSta
 /// Why a draft whose time was over was given up.
 const LAPSED: &str = "its time was over before it could be sent";
 
-/// Adds a transaction to the outbox. The same origin is the same request: its first row stays.
+/// Adds a transaction to the outbox, and what was signed for it. The same origin is the same
+/// request: its first row stays.
 pub(super) fn enqueue(
     db: &Connection,
-    agent: AgentId,
-    message: Option<InboxId>,
+    from: (AgentId, Option<InboxId>),
     draft: &Draft,
     prepared: Option<&Prepared>,
+    at: u64,
+    receipt: &mut Receipt,
+) -> Result<Sent, StoreError> {
+    let sent = add(db, from, draft, at)?;
+    match prepared {
+        Some(prepared) if sent.fresh => prepare(db, sent.id, prepared, at, receipt),
+        _ => Ok(sent),
+    }
+}
+
+/// Adds what an outcome sends. What the chain shows as sent is not sent again.
+pub(super) fn send_all(
+    db: &Connection,
+    from: (AgentId, Option<InboxId>),
+    anchor: Option<Anchor>,
+    sends: &[(Draft, Option<Prepared>)],
+    at: u64,
+    receipt: &mut Receipt,
+) -> Result<Vec<Sent>, StoreError> {
+    let mut rows = Vec::with_capacity(sends.len());
+    let mut fresh = Vec::with_capacity(sends.len());
+    for (draft, prepared) in sends {
+        let sent = add(db, from, draft, at)?;
+        if sent.fresh {
+            fresh.push(Stored {
+                id: sent.id,
+                draft,
+                prepared: prepared.as_ref(),
+            });
+        }
+        rows.push(sent);
+    }
+    let claimed = claims::claim(db, from.0, anchor, &fresh, at, receipt)?;
+    for (row, (_, prepared)) in rows.iter_mut().zip(sends) {
+        if claimed.contains(&row.id) {
+            row.standing = true;
+        } else if let Some(prepared) = prepared.as_ref().filter(|_| row.fresh) {
+            *row = prepare(db, row.id, prepared, at, receipt)?;
+        }
+    }
+    Ok(rows)
+}
+
+fn add(
+    db: &Connection,
+    (agent, message): (AgentId, Option<InboxId>),
+    draft: &Draft,
     at: u64,
 ) -> Result<Sent, StoreError> {
     let inserted = db
@@ -45,19 +93,21 @@ pub(super) fn enqueue(
             |row| row.get(0).map(OutboxId),
         )
         .optional()?;
-    let Some(id) = inserted else {
-        let id = db
+    let fresh = inserted.is_some();
+    let id = match inserted {
+        Some(id) => id,
+        None => db
             .prepare_cached("SELECT id FROM outbox WHERE origin = ?1")?
-            .query_row(params![draft.origin], |row| row.get(0).map(OutboxId))?;
-        return Ok(Sent { id, fresh: false });
+            .query_row(params![draft.origin], |row| row.get(0).map(OutboxId))?,
     };
-    if let Some(request) = &draft.receipt {
+    if let (true, Some(request)) = (fresh, &draft.receipt) {
         receipts::open(db, id, agent, request, at)?;
     }
-    if let Some(prepared) = prepared {
-        prepare(db, id, prepared, at)?;
-    }
-    Ok(Sent { id, fresh: true })
+    Ok(Sent {
+        id,
+        fresh,
+        standing: false,
+    })
 }
 
 /// Stores a draft's nonce and signed bytes; the day's budget pays for it.
@@ -66,31 +116,49 @@ pub(super) fn prepare(
     id: OutboxId,
     prepared: &Prepared,
     at: u64,
-) -> Result<usize, StoreError> {
-    let changed = db
+    receipt: &mut Receipt,
+) -> Result<Sent, StoreError> {
+    if claims::claim_queued(db, id, prepared, at, receipt)? {
+        return Ok(Sent {
+            id,
+            fresh: true,
+            standing: true,
+        });
+    }
+    let digest = prepared.digest.to_string();
+    let agent = db
         .prepare_cached(
             "UPDATE outbox SET state = 'prepared', reason = NULL, nonce = ?2, hash = ?3,
                                digest = ?4, body = ?5, prepared_at = ?6, since = ?7
-             WHERE id = ?1 AND state = 'queued'",
+             WHERE id = ?1 AND state = 'queued' RETURNING agent",
         )?
-        .execute(params![
-            id.0,
-            prepared.nonce,
-            prepared.hash.to_string(),
-            prepared.digest.to_string(),
-            prepared.body,
-            time(at),
-            height(prepared.since)
-        ])?;
-    if changed > 0 {
-        db.prepare_cached(
-            "UPDATE agent SET last_nonce = max(coalesce(last_nonce, ?2), ?2)
-             WHERE id = (SELECT agent FROM outbox WHERE id = ?1)",
-        )?
-        .execute(params![id.0, prepared.nonce])?;
-        spending::charge(db, id, prepared.day)?;
-    }
-    Ok(changed)
+        .query_row(
+            params![
+                id.0,
+                prepared.nonce,
+                prepared.hash.to_string(),
+                digest,
+                prepared.body,
+                time(at),
+                height(prepared.since)
+            ],
+            |row| row.get(0).map(AgentId),
+        )
+        .optional()?;
+    let Some(agent) = agent else {
+        return Ok(Sent {
+            id,
+            fresh: false,
+            standing: false,
+        });
+    };
+    sightings::spent(db, agent, prepared.nonce)?;
+    spending::charge(db, id, prepared.day)?;
+    Ok(Sent {
+        id,
+        fresh: true,
+        standing: sightings::same_bytes(db, id, (agent, &digest), at, receipt)?,
+    })
 }
 
 /// Queued drafts whose time is over are not sent any more.
@@ -166,6 +234,22 @@ pub(super) fn post(
             )?
             .execute(params![id.0, reason])?,
     };
+    Ok(changed)
+}
+
+/// Transactions wait for a block, and this is why.
+pub(super) fn explain(
+    db: &Connection,
+    ids: &[OutboxId],
+    reason: &str,
+) -> Result<usize, StoreError> {
+    let mut statement = db.prepare_cached(
+        "UPDATE outbox SET reason = ?2 WHERE id = ?1 AND state IN ('prepared', 'accepted')",
+    )?;
+    let mut changed = 0;
+    for id in ids {
+        changed += statement.execute(params![id.0, reason])?;
+    }
     Ok(changed)
 }
 

@@ -210,7 +210,7 @@ pub(super) fn resend(
         receipt.stale = true;
         return Ok(());
     };
-    let sent = outgoing::enqueue(db, agent, None, draft, prepared, at)?;
+    let sent = outgoing::enqueue(db, (agent, None), draft, prepared, at, receipt)?;
     db.prepare_cached("UPDATE outbox SET resend_of = ?2 WHERE id = ?1")?
         .execute(params![sent.id.0, integer(outbox.0.unsigned_abs())])?;
     receipt.sends.push(sent);

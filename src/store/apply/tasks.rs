@@ -4,7 +4,7 @@ use agentry_sdk::TaskStart;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Value, json};
 
-use super::{events, time};
+use super::{claims, events, time};
 use crate::store::StoreError;
 use crate::store::cause::Cause;
 use crate::store::commit::{Receipt, TaskEnd};
@@ -20,26 +20,42 @@ pub(super) fn submit(
     at: u64,
     receipt: &mut Receipt,
 ) -> Result<(), StoreError> {
-    let added = db
+    let id = db
         .prepare_cached(
             "INSERT OR IGNORE INTO task (agent, behaviour, key, kind, input, inbox, submitter,
                                          state, deadline, due_at, made_at, standing, sender)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, (SELECT sender FROM inbox WHERE id = ?6),
-                     'submitted', ?7, ?8, ?8, ?9, ?10)",
+                     'submitted', ?7, ?8, ?8, ?9, ?10)
+             RETURNING id",
         )?
-        .execute(params![
-            agent.0,
-            behaviour,
-            task.key,
-            task.kind,
-            task.input.to_string(),
-            inbox.map(|inbox| inbox.0),
-            task.deadline_ms.map(time),
-            time(at),
-            cause.standing_column(),
-            cause.sender_column()
-        ])?;
-    receipt.tasks |= added > 0;
+        .query_row(
+            params![
+                agent.0,
+                behaviour,
+                task.key,
+                task.kind,
+                task.input.to_string(),
+                inbox.map(|inbox| inbox.0),
+                task.deadline_ms.map(time),
+                time(at),
+                cause.standing_column(),
+                cause.sender_column()
+            ],
+            |row| row.get(0).map(TaskId),
+        )
+        .optional()?;
+    let Some(id) = id else {
+        return Ok(());
+    };
+    receipt.tasks = true;
+    let done = match inbox {
+        Some(inbox) => claims::job_end(db, agent, inbox, &task.key)?,
+        None => None,
+    };
+    // The chain shows its end: the work is not done again.
+    if let Some((job_end, duration_ms)) = done {
+        end(db, id, 0, &job_end, duration_ms, at, receipt)?;
+    }
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{DRAFT_COLUMNS, draft, text};
 use crate::store::number::integer;
-use crate::store::rows::{AgentId, OutboxId, Overdue};
+use crate::store::rows::{AgentId, InboxId, OutboxId, Overdue};
 
 /// A message of a hosted wallet's that may be answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,43 @@ pub fn question(
     .optional()
 }
 
+/// Whether the message that a transaction carried, one of ours, is on the chain and may still be
+/// rebuilt: the store has forgotten it, and shows its behaviours again what came before the answer.
+///
+/// # Errors
+/// What SQLite says.
+pub fn is_being_rebuilt(
+    db: &Connection,
+    agent: AgentId,
+    transaction: TransactionHash,
+    answer: InboxId,
+    now: u64,
+) -> rusqlite::Result<bool> {
+    let forgotten = db
+        .prepare_cached(
+            "SELECT 1 FROM sighting
+             WHERE agent = ?1 AND hash = ?2 AND mark IS NOT NULL AND seen_at > ?3",
+        )?
+        .exists(params![
+            agent.0,
+            transaction.to_string(),
+            integer(now.saturating_sub(REBUILT_WITHIN_MS))
+        ])?;
+    if !forgotten {
+        return Ok(false);
+    }
+    db.prepare_cached(
+        "SELECT 1 FROM inbox WHERE agent = ?1 AND state = 'waiting' AND id < ?2
+         UNION ALL SELECT 1 FROM event WHERE agent = ?1 AND state = 'waiting' AND due_at <= ?3
+         LIMIT 1",
+    )?
+    .exists(params![agent.0, answer.0, integer(now)])
+}
+
+/// For how long an answer waits for its question to be rebuilt, after the chain was read: what came
+/// before it may wait for its sender's rate.
+const REBUILT_WITHIN_MS: u64 = 10 * 60 * 1000;
+
 /// What a behaviour is told of a message that it sent, whose first transaction this is.
 ///
 /// # Errors
@@ -74,7 +111,8 @@ pub fn sent_message(
     .optional()
 }
 
-/// The messages of an agent that were not acknowledged in time.
+/// The messages of an agent that were not acknowledged in time. One whose answer is there already,
+/// and waits for its turn, may be acknowledged by that.
 ///
 /// # Errors
 /// What SQLite says.
@@ -87,7 +125,13 @@ pub fn overdue(
     db.prepare_cached(&format!(
         "SELECT r.outbox, r.resends_left, {DRAFT_COLUMNS}
          FROM receipt r JOIN outbox ON outbox.id = r.outbox
-         WHERE r.agent = ?1 AND r.due_at <= ?2 ORDER BY r.due_at LIMIT ?3"
+         WHERE r.agent = ?1 AND r.due_at <= ?2
+           AND NOT EXISTS (
+               SELECT 1 FROM outbox sent JOIN inbox ON inbox.re = sent.hash
+               WHERE (sent.id = r.outbox OR sent.resend_of = r.outbox)
+                 AND inbox.agent = r.agent AND inbox.sender = outbox.recipient
+                 AND inbox.authenticity = 'verified' AND inbox.state = 'waiting')
+         ORDER BY r.due_at LIMIT ?3"
     ))?
     .query_map(
         params![agent.0, integer(now), integer(limit as u64)],

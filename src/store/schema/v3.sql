@@ -46,3 +46,36 @@ INSERT INTO spending
     SELECT agent, day, 'own', '', spent - unverified FROM spending_before
     WHERE spent > unverified;
 DROP TABLE spending_before;
+
+-- What the chain shows of hosted wallets, and the outbox does not know: transactions that this store
+-- forgot, or never knew, as after it was restored from a copy; and those of other programs that sign
+-- with the same wallet. The outbox claims a row when it comes to send the same.
+CREATE TABLE sighting (
+    id         INTEGER PRIMARY KEY,
+    agent      INTEGER NOT NULL REFERENCES agent (id),
+    digest     TEXT    NOT NULL,             -- SHA-256 of the signing text
+    hash       TEXT    NOT NULL,
+    nonce      INTEGER,                      -- NULL where it fits no column
+    recipient  TEXT    NOT NULL,
+    amount     INTEGER,                      -- NULL where it fits no column
+    fee        INTEGER,
+    kind       TEXT    NOT NULL,             -- see store/fingerprint.rs
+    content    TEXT    NOT NULL,
+    message_id TEXT,                         -- the id in its header
+    re         TEXT,                         -- the transaction that it answers
+    body       TEXT    NOT NULL,             -- as it was posted
+    height     INTEGER,                      -- NULL while it is in no block
+    block_hash TEXT,
+    mark       INTEGER,                      -- seen before agents acted: the highest id of the outbox
+                                             -- then; NULL: seen later, and claimed by its bytes alone
+    seen_at    INTEGER NOT NULL,
+    UNIQUE (agent, digest)
+) STRICT;
+-- The block of the message that set a timer, where one did.
+ALTER TABLE event ADD COLUMN anchor INTEGER;
+CREATE INDEX sighting_hash    ON sighting (agent, hash);
+CREATE INDEX sighting_height  ON sighting (height);
+CREATE INDEX sighting_seen    ON sighting (seen_at);
+CREATE INDEX sighting_message ON sighting (agent, message_id) WHERE message_id IS NOT NULL;
+CREATE INDEX sighting_claim   ON sighting (agent, recipient, kind, height, id) WHERE mark IS NOT NULL;
+CREATE INDEX sighting_re      ON sighting (agent, re) WHERE re IS NOT NULL AND mark IS NOT NULL;

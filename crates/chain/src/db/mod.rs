@@ -10,6 +10,7 @@
 //! | `query`, `value` | every statement that is ever run; column values of whatever type |
 //! | `watch` | when to read again |
 //! | `work` | what reading has cost |
+//! | `mempool` | the node's `mempool.db` beside it: which transactions are pending |
 //!
 //! It stands in nobody's way: read-only, in short read transactions, with a small time limit, and
 //! without an index of its own, though the node has none on `recipient`.
@@ -18,6 +19,7 @@ mod begin;
 mod content;
 mod file;
 mod filter;
+mod mempool;
 mod query;
 mod reader;
 mod session;
@@ -43,6 +45,7 @@ use crate::node::Head;
 use crate::source::{Batch, ChainSource, Cursor, Exemption, Interest, Nature, SourceError, Start};
 
 pub use self::file::immutable_uri;
+pub use self::mempool::MempoolDb;
 pub use self::work::DbWork;
 
 /// How a [`ChainDb`] reads.

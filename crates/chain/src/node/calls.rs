@@ -1,7 +1,7 @@
 //! The reading calls, and the import of a block.
 
 use agentry_protocol::json::{Json, Limits};
-use agentry_protocol::{Address, BlockHeight, TransactionHash};
+use agentry_protocol::{Address, BlockHash, BlockHeight, TransactionHash};
 
 use crate::list::Item;
 use crate::node::block::{RawBlock, RowsBuilder, Wanted, head};
@@ -50,6 +50,15 @@ impl NodeClient {
     pub async fn block(&self, height: BlockHeight) -> Result<Option<Block>, NodeError> {
         let block = self.raw_block(height, &Everything).await?;
         Ok(block.map(RawBlock::into_block))
+    }
+
+    /// The hash of a block, asked for without its transactions. None: there is no such block.
+    ///
+    /// # Errors
+    /// A failed call or an unreadable answer.
+    pub async fn block_hash(&self, height: BlockHeight) -> Result<Option<BlockHash>, NodeError> {
+        let blocks = self.headers(height, height).await?;
+        Ok(blocks.into_iter().next().map(|block| block.hash))
     }
 
     pub(crate) async fn raw_block(

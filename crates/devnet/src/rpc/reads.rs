@@ -175,6 +175,9 @@ pub(crate) async fn mempool(node: web::Data<Node>, request: HttpRequest) -> Http
     either(
         async {
             let limit = Parameters::of(&request).integer("limit", Some(100))?;
+            if node.faults.is_set("mempool-unreadable") {
+                return Err(answer::detail(503, "Internal server error").into());
+            }
             let limit = usize::try_from(limit).unwrap_or(0);
             // The writer's lock: between its draining and its commit a block would hide transactions.
             let pending = blocking(&node, move |node| {

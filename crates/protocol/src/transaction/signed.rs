@@ -99,6 +99,29 @@ impl SignedTransaction {
         })
     }
 
+    /// Puts together again what was posted, from what a node keeps of it and the key that it
+    /// leaves out. The signature is read, not verified.
+    ///
+    /// # Errors
+    /// [`TransactionError`]: the chain id or the signature is not one that a wallet writes.
+    pub fn from_stored(
+        stored: &StoredTransaction,
+        public_key: PublicKey,
+    ) -> Result<Self, TransactionError> {
+        let signature = stored.signature.as_deref();
+        let signature = signature.ok_or(TransactionError::Missing { field: "signature" })?;
+        let transaction = Transaction {
+            from: stored.from.clone(),
+            to: stored.to.clone(),
+            amount: stored.amount.clone(),
+            fee: stored.fee.clone(),
+            nonce: stored.nonce.clone(),
+            payload: stored.payload.clone(),
+            chain_id: stored.chain_id.parse()?,
+        };
+        Ok(Self::new(transaction, signature.parse()?, public_key))
+    }
+
     /// What a node will keep of it.
     pub fn stored(&self) -> StoredTransaction {
         let Transaction {

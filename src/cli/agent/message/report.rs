@@ -302,9 +302,10 @@ impl Report {
         self.facts.carriers.first().and_then(|one| one.hash)
     }
 
-    /// Why the message is not with the node yet, if that is known.
+    /// Why the message is not in a block yet, if that is known.
     pub(super) fn waits(&self) -> Option<&str> {
-        let first = self.facts.carriers.first().filter(|one| !one.accepted)?;
+        let first = self.facts.carriers.first();
+        let first = first.filter(|one| one.height.is_none())?;
         first.reason.as_deref()
     }
 

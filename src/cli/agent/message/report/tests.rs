@@ -171,3 +171,23 @@ fn an_answer_is_printable_and_progress_is_none() {
     assert_eq!(report.verdict(), Some(Verdict::Complete));
     assert_eq!(report.json(true)["answer"]["sealed"], true);
 }
+
+#[test]
+fn what_is_accepted_and_not_mined_says_why() {
+    let mut report = Report::new(Instant::now(), DONE);
+    let stuck = Carrier {
+        reason: Some("its mempool cannot be read".to_owned()),
+        ..carrier("a", None)
+    };
+    report.learn(Facts {
+        carriers: vec![stuck],
+        ..Facts::default()
+    });
+    assert_eq!(report.next(), "to be mined");
+    assert!(report.summary().contains("its mempool cannot be read"));
+    report.learn(Facts {
+        carriers: vec![carrier("a", Some(7))],
+        ..Facts::default()
+    });
+    assert_eq!(report.waits(), None);
+}

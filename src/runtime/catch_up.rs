@@ -1,0 +1,191 @@
+//! Reading the chain up to where it stood at the start, before anything is done.
+//!
+//! A store may be older than what the chain shows of its own wallets: it was restored from a copy,
+//! or it is new. So agents do not act, tasks do not run and nothing is signed or posted until the
+//! chain is read up to its head at the start. Then what the wallets have said is known, and is not
+//! said again. After an ordinary stop that takes as long as reading the blocks that were missed.
+//!
+//! The head is that of the start, so waiting ends however fast the chain grows. It ends as well when
+//! the source shows nothing more for [`STALL`] and does not get there: it has lost the blocks, or
+//! follows another node that stands still.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use agentry_protocol::BlockHeight;
+use tokio::sync::watch;
+
+use super::Shared;
+use crate::store::OutboxId;
+
+/// For how long a source may show nothing new below the head of the start.
+const STALL: Duration = Duration::from_secs(60);
+
+/// How long waiting is no news.
+const QUIET: Duration = Duration::from_secs(3);
+
+/// How often the log is told that it still goes on.
+const TELL_EVERY: Duration = Duration::from_secs(30);
+
+/// Whether the chain is read up to where it stood at the start. By default it is. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct CatchUp(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    done: watch::Sender<bool>,
+    /// The height up to which the chain is to be read.
+    target: AtomicU64,
+    /// Through which height it is read.
+    read: AtomicU64,
+    /// The last row of the outbox at the start.
+    mark: OutboxId,
+    stalled: Mutex<Option<Instant>>,
+}
+
+impl Default for CatchUp {
+    fn default() -> Self {
+        let caught_up = Self::to(BlockHeight(0), OutboxId(0));
+        caught_up.finish();
+        caught_up
+    }
+}
+
+impl CatchUp {
+    /// Waits until the chain is read up to `target`. `mark` is the last row of the outbox.
+    pub fn to(target: BlockHeight, mark: OutboxId) -> Self {
+        Self(Arc::new(Inner {
+            done: watch::Sender::new(false),
+            target: AtomicU64::new(target.0),
+            read: AtomicU64::new(0),
+            mark,
+            stalled: Mutex::default(),
+        }))
+    }
+
+    /// Whether agents may act.
+    pub fn is_done(&self) -> bool {
+        *self.0.done.borrow()
+    }
+
+    /// Returns when agents may act.
+    pub async fn done(&self) {
+        // The sender lives as long as this.
+        let _ = self.0.done.subscribe().wait_for(|done| *done).await;
+    }
+
+    /// The last row of the outbox at the start, while agents may not act.
+    pub fn mark(&self) -> Option<OutboxId> {
+        (!self.is_done()).then_some(self.0.mark)
+    }
+
+    /// Up to where the chain is to be read, and up to where it is.
+    pub fn position(&self) -> (BlockHeight, BlockHeight) {
+        let height = |height: &AtomicU64| BlockHeight(height.load(Ordering::Relaxed));
+        (height(&self.0.target), height(&self.0.read))
+    }
+
+    /// What was read is stored: through this block, of which some were `withdrawn`; `more` is to be
+    /// read.
+    pub(super) fn read(&self, through: Option<BlockHeight>, withdrawn: bool, more: bool) {
+        if self.is_done() {
+            return;
+        }
+        let height = through.map_or(0, |height| height.0);
+        let advanced = self.0.read.swap(height, Ordering::Relaxed) < height;
+        if withdrawn {
+            // The head of the start is on the chain no more, and may never be reached.
+            self.0.target.fetch_min(height, Ordering::Relaxed);
+        }
+        if height >= self.0.target.load(Ordering::Relaxed) {
+            return self.finish();
+        }
+        let mut stalled = self
+            .0
+            .stalled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if more || advanced {
+            *stalled = None;
+        } else if stalled.get_or_insert_with(Instant::now).elapsed() >= STALL {
+            let (target, read) = self.position();
+            tracing::warn!(
+                block.height = read.0,
+                head.height = target.0,
+                "the source shows no more blocks, and its head was higher at the start; agents act"
+            );
+            self.finish();
+        }
+    }
+
+    fn finish(&self) {
+        self.0.done.send_replace(true);
+    }
+}
+
+/// Tells the log and the metrics while agents wait, and when they do not any more.
+pub(super) async fn report(shared: Shared) {
+    let catch_up = shared.catch_up.clone();
+    shared.metrics.catching_up(!catch_up.is_done());
+    let mut patience = QUIET;
+    while tokio::time::timeout(patience, catch_up.done())
+        .await
+        .is_err()
+    {
+        let (target, read) = catch_up.position();
+        tracing::warn!(
+            block.height = read.0,
+            head.height = target.0,
+            "agents do not act yet: the chain is being read up to where it stood at the start"
+        );
+        patience = TELL_EVERY;
+    }
+    shared.metrics.catching_up(false);
+    if patience != QUIET {
+        tracing::info!("the chain is read up to where it stood at the start; agents act");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(height: u64) -> Option<BlockHeight> {
+        Some(BlockHeight(height))
+    }
+
+    #[test]
+    fn by_default_agents_act() {
+        let catch_up = CatchUp::default();
+        assert!(catch_up.is_done());
+        assert_eq!(catch_up.mark(), None);
+    }
+
+    #[tokio::test]
+    async fn agents_act_when_the_head_of_the_start_is_read() {
+        let catch_up = CatchUp::to(BlockHeight(10), OutboxId(7));
+        let waiting = tokio::spawn({
+            let catch_up = catch_up.clone();
+            async move { catch_up.done().await }
+        });
+        for (through, more) in [(None, false), (at(5), true), (at(9), false)] {
+            catch_up.read(through, false, more);
+            assert!(!catch_up.is_done());
+            assert_eq!(catch_up.mark(), Some(OutboxId(7)));
+        }
+        catch_up.read(at(12), false, true);
+        assert!(catch_up.is_done());
+        assert_eq!(catch_up.mark(), None);
+        waiting.await.unwrap();
+    }
+
+    #[test]
+    fn blocks_that_were_withdrawn_are_not_waited_for() {
+        let catch_up = CatchUp::to(BlockHeight(10), OutboxId(0));
+        catch_up.read(at(9), false, false);
+        assert!(!catch_up.is_done());
+        catch_up.read(at(4), true, false);
+        assert!(catch_up.is_done());
+    }
+}

@@ -1,0 +1,189 @@
+//! What the node has accepted and does not mine: whatever the cause, somebody is to know it.
+//!
+//! After so many blocks a transaction that was accepted is *overdue*. Its row gets the reason, the
+//! metrics count it, and the log tells each reason once, until no transaction has it any more.
+
+use std::collections::{BTreeMap, HashSet};
+
+use actix::prelude::*;
+use agentry_protocol::BlockHeight;
+
+use super::{Phase, Submitter};
+use crate::store::{Commit, OutboxId};
+
+/// After how many blocks a transaction that was accepted is overdue. The next block holds it as a
+/// rule; a few may be full.
+pub(super) const AFTER: u64 = 10;
+
+/// How many rows get a reason after one look. Others have their turn at the next block.
+const ROWS_A_LOOK: usize = 1_000;
+
+/// How many looks at the mempool may fail in a row before somebody is told.
+const FAILURES: u32 = 3;
+
+/// Why a transaction is in no block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Delay {
+    /// The mempool cannot be read, so that nobody knows whether the node still has it.
+    Unreadable,
+    /// The node has it, and mines others, or nothing.
+    Pending,
+    /// Neither the mempool nor the blocks have it for certain: the node does not show them whole.
+    Doubtful,
+    /// The node has dropped it again and again.
+    Dropped,
+    /// It is neither pending nor in the blocks that were read; others have to be read first.
+    Unproven,
+}
+
+/// What was told of overdue transactions.
+#[derive(Debug, Default)]
+pub(super) struct Overdue {
+    /// The causes that the log was told of.
+    told: BTreeMap<Delay, usize>,
+    /// Why the last looks at the mempool have failed, and how many they were.
+    failures: (u32, String),
+    told_unreadable: bool,
+}
+
+impl Overdue {
+    /// Why the mempool cannot be read, where that is not one failed call.
+    fn unreadable(&self) -> Option<&str> {
+        (self.failures.0 >= FAILURES).then_some(self.failures.1.as_str())
+    }
+
+    /// For people.
+    fn reason(&self, delay: Delay) -> String {
+        match delay {
+            Delay::Unreadable => format!(
+                "accepted, and in no block yet; whether the node still has it cannot be known, since its mempool cannot be read ({}), so it is not posted again",
+                self.failures.1
+            ),
+            Delay::Pending => "accepted, and in no block yet: the node has it pending, and mines those with higher fees first, and never what is over 1 MB; a node that follows another mines nothing".to_owned(),
+            Delay::Doubtful => "accepted, and in no block yet; whether it is in one cannot be known, since the node does not show its blocks whole, so it is not posted again".to_owned(),
+            Delay::Unproven => "accepted, and neither pending nor in the blocks that were read so far; it is posted again once it is proven to be in none".to_owned(),
+            Delay::Dropped => "the node accepts it and drops it again and again; it is posted again ever more rarely".to_owned(),
+        }
+    }
+}
+
+impl Submitter {
+    /// The mempool was read, or could not be.
+    pub(super) fn mempool_read(&mut self, failure: Option<String>) {
+        let Some(failure) = failure else {
+            self.overdue.failures = (0, String::new());
+            if std::mem::take(&mut self.overdue.told_unreadable) {
+                tracing::info!(
+                    node.url = self.settings.node.url(),
+                    "the node's mempool can be read again"
+                );
+                self.shared.metrics.mempool_unreadable(false);
+            }
+            return;
+        };
+        self.overdue.failures.0 = self.overdue.failures.0.saturating_add(1);
+        self.overdue.failures.1 = failure;
+        if self.overdue.unreadable().is_some() && !self.overdue.told_unreadable {
+            self.overdue.told_unreadable = true;
+            tracing::warn!(
+                node.url = self.settings.node.url(),
+                reason = self.overdue.failures.1,
+                "the node's mempool cannot be read: what the node drops is not posted again before it can be (where the node runs on this machine, [chain] db avoids it)"
+            );
+            self.shared.metrics.mempool_unreadable(true);
+        }
+    }
+
+    /// Looks which transactions are overdue, and has their rows say why.
+    pub(super) fn review(&mut self, pending: &HashSet<OutboxId>, ctx: &mut Context<Self>) {
+        let Some(through) = self.read_through else {
+            return;
+        };
+        let unreadable = self.overdue.unreadable().is_some();
+        let mut counts: BTreeMap<Delay, usize> = BTreeMap::new();
+        let mut news: BTreeMap<Delay, Vec<OutboxId>> = BTreeMap::new();
+        let mut left = ROWS_A_LOOK;
+        for (id, open) in &mut self.open {
+            if !matches!(open.phase, Phase::Posted(_) | Phase::Doubted) {
+                continue;
+            }
+            let accepted = open.accepted_through.get_or_insert(through);
+            if through.0 < accepted.0.saturating_add(AFTER) {
+                continue;
+            }
+            let delay = if unreadable {
+                Delay::Unreadable
+            } else if pending.contains(id) {
+                Delay::Pending
+            } else if open.is_resting(through) {
+                Delay::Dropped
+            } else if open.is_doubtful {
+                Delay::Doubtful
+            } else {
+                Delay::Unproven
+            };
+            *counts.entry(delay).or_default() += 1;
+            if open.delay != Some(delay) && left > 0 {
+                open.delay = Some(delay);
+                left -= 1;
+                news.entry(delay).or_default().push(*id);
+            }
+        }
+        self.shared
+            .metrics
+            .transactions_overdue(counts.values().sum());
+        for (delay, count) in &counts {
+            if self.overdue.told.insert(*delay, *count).is_none() {
+                let reason = self.overdue.reason(*delay);
+                tracing::warn!(
+                    transactions = count,
+                    after.blocks = AFTER,
+                    reason,
+                    "transactions are overdue (agentry queue list outbox --state accepted)"
+                );
+            }
+        }
+        self.overdue
+            .told
+            .retain(|delay, _| counts.contains_key(delay));
+        for (delay, ids) in news {
+            self.explain(ids, self.overdue.reason(delay), ctx);
+        }
+    }
+
+    fn explain(&self, ids: Vec<OutboxId>, reason: String, ctx: &mut Context<Self>) {
+        let store = self.shared.store.clone();
+        let commit = async move { store.commit(Commit::Explain { ids, reason }).await };
+        ctx.spawn(commit.into_actor(self).map(|done, _, _| {
+            if let Err(error) = done {
+                tracing::error!(%error, "storing why transactions are overdue");
+            }
+        }));
+    }
+}
+
+/// After how many blocks a transaction that was dropped so often is posted again: the first times
+/// at once, then after pauses that double, up to about a minute of the real node's blocks.
+pub(super) fn rest(reposts: u32) -> u64 {
+    match reposts {
+        0..=2 => 0,
+        more => 1 << (more - 2).min(5),
+    }
+}
+
+/// Where a transaction rests after it was posted again so often.
+pub(super) fn rest_until(through: BlockHeight, reposts: u32) -> BlockHeight {
+    BlockHeight(through.0.saturating_add(rest(reposts)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dropped_again_and_again_rests_ever_longer() {
+        let rests: Vec<u64> = (0..10).map(rest).collect();
+        assert_eq!(rests, [0, 0, 0, 2, 4, 8, 16, 32, 32, 32]);
+        assert_eq!(rest_until(BlockHeight(7), 3), BlockHeight(9));
+    }
+}
