@@ -3,7 +3,8 @@
 use agentry_chain::{ChainSource, Head, NodeClient, NodeError, NodeOptions, RpcOptions, RpcSource};
 use agentry_protocol::{BlockHash, BlockHeight, ChainId, TransactionHash};
 
-use super::super::{ExitCode, Failure};
+use super::super::ExitCode;
+use super::super::failure::node_code;
 use super::http::{self, Answer};
 use super::report::Check;
 use super::{PATIENCE, about};
@@ -38,7 +39,7 @@ pub(super) struct Node {
     /// Its client; without one, its url is no node's.
     pub(super) client: Option<NodeClient>,
     /// What it says, or why it does not.
-    pub(super) seen: Result<Seen, Failure>,
+    pub(super) seen: Result<Seen, NodeError>,
 }
 
 /// What a node says.
@@ -130,9 +131,9 @@ async fn ask(name: &'static str, key: &'static str, url: &str, chain: &ChainId) 
     let (client, seen) = match client(url) {
         Ok(client) => {
             let seen = hear(&client, url, chain).await;
-            (Some(client), seen.map_err(Failure::from))
+            (Some(client), seen)
         }
-        Err(error) => (None, Err(error.into())),
+        Err(error) => (None, Err(error)),
     };
     Node {
         name,
@@ -224,7 +225,7 @@ fn unreadable_mempool(config: &Config, reason: &str) -> Check {
 fn check(config: &Config, node: &Node, running: bool) -> Check {
     let seen = match &node.seen {
         Ok(seen) => seen,
-        Err(failure) => return away(config, node, failure, running),
+        Err(error) => return away(config, node, error, running),
     };
     if let Some(devnet) = config.devnet.as_ref().filter(|devnet| devnet.port != 0)
         && !running
@@ -280,7 +281,7 @@ fn check(config: &Config, node: &Node, running: bool) -> Check {
     check
 }
 
-fn away(config: &Config, node: &Node, failure: &Failure, running: bool) -> Check {
+fn away(config: &Config, node: &Node, error: &NodeError, running: bool) -> Check {
     match &config.devnet {
         Some(_) if !running => Check::skipped(
             node.name,
@@ -291,8 +292,11 @@ fn away(config: &Config, node: &Node, failure: &Failure, running: bool) -> Check
             "the embedded node is at a port of its own choice: name it with --set chain.rpc=URL",
         ),
         _ => {
-            let mend = format!("start the node, or point `{}` at one that runs", node.key);
-            Check::wrong(node.name, &failure.message, mend, failure.code)
+            let mend = error.fix().map_or_else(
+                || format!("start the node, or point `{}` at one that runs", node.key),
+                str::to_owned,
+            );
+            Check::wrong(node.name, error.to_string(), mend, node_code(error))
         }
     }
 }

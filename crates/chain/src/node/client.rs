@@ -11,6 +11,7 @@ use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, Method, Response, StatusCode, Url, redirect, retry};
 
 use crate::list::{Item, ListCutter, ListError};
+use crate::node::tls::{self, Trouble};
 use crate::node::{NodeError, one_line};
 use crate::raw;
 
@@ -298,7 +299,14 @@ impl NodeClient {
     fn failure(&self, call: &str, error: reqwest::Error) -> NodeError {
         let (call, node) = (call.to_owned(), self.node.shown.clone());
         // The order matters: a time-out while connecting has sent nothing.
-        if error.is_connect() || error.is_builder() {
+        if let Some(Trouble { reason, fix }) = tls::trouble(&error) {
+            NodeError::Tls {
+                call,
+                node,
+                reason: one_line(&reason),
+                fix,
+            }
+        } else if error.is_connect() || error.is_builder() {
             NodeError::Connect {
                 call,
                 node,

@@ -30,6 +30,18 @@ pub enum NodeError {
         /// What the system says.
         reason: String,
     },
+    /// No connection, because TLS did not come about: nothing was sent.
+    #[error("{call}: connecting to {node}: {reason}; {fix}")]
+    Tls {
+        /// The call, as method and path.
+        call: String,
+        /// The node's URL.
+        node: String,
+        /// What is wrong.
+        reason: String,
+        /// What to do about it.
+        fix: &'static str,
+    },
     /// The answer took too long.
     #[error("{call}: {node} did not answer in time")]
     Timeout {
@@ -106,6 +118,7 @@ impl NodeError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Connect { .. }
+            | Self::Tls { .. }
             | Self::Timeout { .. }
             | Self::Transport { .. }
             | Self::Incomplete { .. }
@@ -130,10 +143,19 @@ impl NodeError {
         matches!(self, Self::Status { status: 500.., .. })
     }
 
+    /// What to do about it, where more is known than the error's text says of the node.
+    #[must_use]
+    pub fn fix(&self) -> Option<&'static str> {
+        match self {
+            Self::Tls { fix, .. } => Some(fix),
+            _ => None,
+        }
+    }
+
     /// Whether the node was not reached at all: nothing was sent.
     #[must_use]
     pub fn is_connect(&self) -> bool {
-        matches!(self, Self::Connect { .. })
+        matches!(self, Self::Connect { .. } | Self::Tls { .. })
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `mempool` | the mempool, and the proof that it was read whole |
 //! | `submit` | posting a transaction, and what is known of its fate |
 //! | `walk` | going through blocks, around those that a node cannot serve |
+//! | `tls` | what is wrong with TLS when no connection comes about |
 //! | `block` | blocks and their transactions, out of whatever form a node shows them in |
 
 mod block;
@@ -16,6 +17,7 @@ mod error;
 mod mempool;
 mod submit;
 mod text;
+mod tls;
 mod types;
 mod walk;
 

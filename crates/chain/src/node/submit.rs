@@ -4,7 +4,7 @@ use agentry_protocol::TransactionHash;
 use reqwest::Method;
 
 use crate::node::client::detail;
-use crate::node::{NodeClient, NodeError, SubmitError};
+use crate::node::{NodeClient, SubmitError};
 use crate::raw;
 
 const PATH: &str = "/rpc/transaction";
@@ -20,7 +20,7 @@ impl NodeClient {
     pub async fn submit(&self, body: &str) -> Result<TransactionHash, SubmitError> {
         let answer = match self.exchange(Method::POST, PATH, Some(body)).await {
             Ok(answer) => answer,
-            Err(error @ NodeError::Connect { .. }) => {
+            Err(error) if error.is_connect() => {
                 return Err(SubmitError::NotSent {
                     reason: error.to_string(),
                 });
