@@ -10,6 +10,7 @@
 //! | [`store`] | what must survive a crash |
 //! | [`config`] | agents.toml |
 //! | [`wallet`] | keystore files and vaults |
+//! | [`text`] | text of others, as it may be shown |
 //! | [`cli`] | the command line |
 //! | [`replay`] | trying behaviours on the chain's history |
 //! | [`demo`] | the whole conversation, replayed on two nodes |
@@ -29,6 +30,7 @@ pub mod demo;
 pub mod replay;
 pub mod runtime;
 pub mod store;
+pub mod text;
 pub mod wallet;
 
 pub use agentry_behaviours::builtins;

@@ -11,6 +11,8 @@ use super::devnet::node_url;
 use super::output::Tone;
 use super::{Context, ExitCode, Failure, runtime};
 use crate::demo::{self, DemoError, Place, SceneError};
+use crate::runtime::host::HostError;
+use crate::runtime::limits::{self, Needs};
 use crate::wallet::{PasswordSource, WalletStore};
 
 /// Arguments of `demo`.
@@ -40,6 +42,11 @@ pub(super) fn run(args: DemoArgs, context: &Context) -> Result<(), Failure> {
     let out = context.output;
     let limit = args.timeout;
     let place = place(args, context)?;
+    let needs = Needs {
+        embedded_nodes: 2,
+        ..Needs::default()
+    };
+    limits::prepare(&needs).map_err(HostError::from)?;
     let evidence = runtime()?.block_on(demo::run(place, limit, |step| {
         if !out.is_json() {
             let after = out.tone(Tone::Faint, &format!("{:6.2} s", step.after.as_secs_f64()));

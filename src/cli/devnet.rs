@@ -14,6 +14,8 @@ use super::args::duration;
 use super::interrupt::{Signals, at_once};
 use super::{Context, ExitCode, Failure, runtime};
 use crate::config::{check_url, plain_url};
+use crate::runtime::host::HostError;
+use crate::runtime::limits::{self, Needs};
 
 /// Arguments of `devnet`.
 #[derive(Debug, Args)]
@@ -114,6 +116,11 @@ pub(super) fn run(args: DevnetArgs, context: &Context) -> Result<(), Failure> {
     if args.block_time < MIN_BLOCK_TIME {
         return Err(DevnetError::BlockTime(args.block_time).into());
     }
+    let needs = Needs {
+        embedded_nodes: 1,
+        ..Needs::default()
+    };
+    limits::prepare(&needs).map_err(HostError::from)?;
     let config = DevnetConfig {
         dir: args.dir,
         port: args.port,
@@ -150,7 +157,7 @@ async fn serve(
     tokio::select! {
         funded = fund(&devnet, wanted) => {
             funded?;
-            announce(&devnet, chain_id, context)?;
+            announce(&devnet, chain_id, context);
             signals.next().await;
         }
         _ = signals.next() => {}
@@ -177,21 +184,26 @@ async fn fund(devnet: &Devnet, wanted: &[(Address, u64)]) -> Result<(), Failure>
     Ok(())
 }
 
-fn announce(devnet: &Devnet, chain_id: &ChainId, context: &Context) -> Result<(), Failure> {
+/// Tells where it serves. A node whose standard output is closed or full serves all the same.
+fn announce(devnet: &Devnet, chain_id: &ChainId, context: &Context) {
     let out = context.output;
     let (dir, chain_db) = (devnet.dir().display(), devnet.chain_db());
-    if out.is_json() {
-        return out.json(&json!({
+    let told = if out.is_json() {
+        out.json(&json!({
             "url": devnet.url(),
             "chain_id": chain_id,
             "dir": dir.to_string(),
             "chain_db": chain_db,
-        }));
+        }))
+    } else {
+        out.fields(&[
+            ("url", devnet.url()),
+            ("chain id", chain_id.to_string()),
+            ("chain.db", chain_db.display().to_string()),
+            ("stop", "Ctrl-C".to_owned()),
+        ])
+    };
+    if let Err(failure) = told {
+        tracing::debug!(%failure, "nobody is told where the node serves");
     }
-    out.fields(&[
-        ("url", devnet.url()),
-        ("chain id", chain_id.to_string()),
-        ("chain.db", chain_db.display().to_string()),
-        ("stop", "Ctrl-C".to_owned()),
-    ])
 }

@@ -31,6 +31,8 @@ pub enum ExitCode {
     Unavailable = 69,
     /// A failure of our own (`EX_SOFTWARE`).
     Internal = 70,
+    /// The system does not allow what is needed (`EX_OSERR`).
+    System = 71,
     /// Something that exists and is never overwritten (`EX_CANTCREAT`).
     CannotCreate = 73,
     /// Reading or writing failed (`EX_IOERR`).
@@ -45,7 +47,7 @@ pub enum ExitCode {
 
 impl ExitCode {
     /// All of them, by number.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Success,
         Self::Failed,
         Self::Usage,
@@ -53,6 +55,7 @@ impl ExitCode {
         Self::NoInput,
         Self::Unavailable,
         Self::Internal,
+        Self::System,
         Self::CannotCreate,
         Self::Io,
         Self::Temporary,
@@ -70,6 +73,7 @@ impl ExitCode {
             Self::NoInput => "no input",
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",
+            Self::System => "system",
             Self::CannotCreate => "cannot create",
             Self::Io => "input/output",
             Self::Temporary => "temporary",
@@ -102,6 +106,10 @@ impl ExitCode {
                  that is taken"
             }
             Self::Internal => "a defect of agentry: please report it",
+            Self::System => {
+                "the system does not allow enough open files, threads or memory; the message says \
+                 how many are needed"
+            }
             Self::CannotCreate => "something exists and is never overwritten",
             Self::Io => "reading or writing failed",
             Self::Temporary => {
@@ -257,16 +265,19 @@ impl From<HostError> for Failure {
     }
 }
 
+pub(super) fn node_code(error: &NodeError) -> ExitCode {
+    match error {
+        NodeError::Url { .. } => ExitCode::Usage,
+        NodeError::Client { .. } => ExitCode::Internal,
+        NodeError::TooLarge { .. } | NodeError::Unreadable { .. } => ExitCode::Data,
+        error if error.is_not_found() => ExitCode::NoInput,
+        _ => ExitCode::Unavailable,
+    }
+}
+
 impl From<NodeError> for Failure {
     fn from(error: NodeError) -> Self {
-        let code = match &error {
-            NodeError::Url { .. } => ExitCode::Usage,
-            NodeError::Client { .. } => ExitCode::Internal,
-            NodeError::TooLarge { .. } | NodeError::Unreadable { .. } => ExitCode::Data,
-            error if error.is_not_found() => ExitCode::NoInput,
-            _ => ExitCode::Unavailable,
-        };
-        Self::new(code, error.to_string())
+        Self::new(node_code(&error), error.to_string())
     }
 }
 

@@ -5,14 +5,20 @@ use std::sync::mpsc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{ExitCode, Failure};
+use super::{ExitCode, Failure, logging};
 use crate::wallet::prompt;
+
+/// Sent to whoever lets a file grow beyond the limit.
+const XFSZ: rustix::process::Signal = rustix::process::Signal::XFSZ;
 
 /// SIGTERM and SIGINT, from when this is made on: they end nothing by themselves any more.
 #[derive(Debug)]
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Held, so that a file which may not grow further is an error of whoever writes it, and not the
+    /// end.
+    _too_large: Signal,
 }
 
 impl Signals {
@@ -25,6 +31,7 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).map_err(failed)?,
             interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
+            _too_large: signal(SignalKind::from_raw(XFSZ.as_raw())).map_err(failed)?,
         })
     }
 
@@ -44,6 +51,7 @@ pub(super) fn at_once() -> ! {
         "stopped at once by a second signal; what was in hand goes on at the next start"
     );
     prompt::restore_terminal();
+    logging::flush();
     std::process::exit(ExitCode::Temporary as i32)
 }
 

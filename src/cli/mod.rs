@@ -10,6 +10,7 @@
 //! | `who`, `names` | whom a name or an address means; what an address is called |
 //! | `guard` | what the process keeps from others on the machine |
 //! | `interrupt` | the signals that end a command |
+//! | `init` | being the first process of a container |
 //! | [`agent`], [`chain`], [`completions`], [`config`], [`demo`], [`devnet`], [`doctor`], [`queue`], [`reload`], [`replay`], [`run`], [`task`], [`tx`], [`wallet`] | one group of commands each |
 //!
 //! A binary with behaviours of its own is
@@ -31,6 +32,7 @@ pub mod failure;
 pub mod global;
 mod guard;
 mod interrupt;
+mod init;
 pub mod logging;
 mod names;
 pub mod output;
@@ -50,6 +52,8 @@ use std::io::Write;
 use agentry_behaviours::confine;
 use agentry_sdk::Registry;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::text::escaped;
 
 pub use failure::{ExitCode, Failure};
 pub use global::{Context, GlobalArgs};
@@ -132,7 +136,8 @@ enum Command {
 /// It must be called first of all in `main`: this binary is also its own helper, which keeps the
 /// programs of tasks within their limits ([`agentry_behaviours::confine`]), and as that it needs
 /// to be alone in its process. It also guards the process: what it makes is its owner's alone, what
-/// was open before is closed in the programs that it starts, and it leaves no core file.
+/// was open before is closed in the programs that it starts, and it leaves no core file. As
+/// the first process of a container it runs the command in a child and looks after orphans.
 pub fn main_with(registry: Registry) -> std::process::ExitCode {
     let mut arguments = std::env::args_os();
     if arguments
@@ -142,6 +147,17 @@ pub fn main_with(registry: Registry) -> std::process::ExitCode {
         return confine::main(arguments);
     }
     guard::guard();
+    if init::is_first() {
+        return match init::supervise(std::env::args_os()) {
+            Ok(code) => code,
+            Err(error) => {
+                let failure =
+                    Failure::io("starting agentry as the container's first process", &error);
+                drop(writeln!(std::io::stderr(), "agentry: {failure}"));
+                failure.code.into()
+            }
+        };
+    }
     run_with(registry, std::env::args_os()).into()
 }
 
@@ -160,12 +176,16 @@ pub fn run_with(registry: Registry, arguments: impl IntoIterator<Item = OsString
         }
     };
     let context = Context::new(cli.global, registry);
-    match dispatch(cli.command, &context) {
+    let done = dispatch(cli.command, &context);
+    // What was logged comes before what the command says last.
+    logging::flush();
+    match done {
         Ok(()) => ExitCode::Success,
         Err(failure) => {
             if !failure.message.is_empty() {
                 // Where standard error is closed, the exit code alone tells.
-                drop(writeln!(std::io::stderr(), "agentry: {failure}"));
+                let message = escaped(&failure.message);
+                drop(writeln!(std::io::stderr(), "agentry: {message}"));
             }
             failure.code
         }
@@ -218,7 +238,10 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::internal(format!("starting the asynchronous runtime: {error}")))
+        .map_err(|error| {
+            let message = format!("starting the asynchronous runtime: {error}");
+            Failure::new(ExitCode::System, message)
+        })
 }
 
 #[cfg(test)]

@@ -9,6 +9,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::failure::Failure;
+use crate::text::{escaped, json_escaped, styled};
+
+pub use crate::text::printable;
 
 pub use table::{GivesWay, Row};
 
@@ -70,12 +73,30 @@ impl Output {
         self.text(&format!("{}\n", text.as_ref()))
     }
 
-    /// Prints a text as it is.
+    /// Prints a text; hidden characters are escaped, but for the ends of lines, tabs, and the styles
+    /// of [`Output::tone`].
     ///
     /// # Errors
     /// When it cannot be written; see [`Failure::io`].
     pub fn text(self, text: &str) -> Result<(), Failure> {
-        self.bytes(text.as_bytes())
+        let shown = if self.colours {
+            styled(text)
+        } else {
+            escaped(text)
+        };
+        self.bytes(shown.as_bytes())
+    }
+
+    /// Prints a text to a file or a pipe as it is, and to a terminal as [`Output::text`] does.
+    ///
+    /// # Errors
+    /// When it cannot be written; see [`Failure::io`].
+    pub fn exact(self, text: &str) -> Result<(), Failure> {
+        if io::stdout().is_terminal() {
+            self.text(text)
+        } else {
+            self.bytes(text.as_bytes())
+        }
     }
 
     /// Prints bytes as they are.
@@ -90,14 +111,15 @@ impl Output {
             .map_err(|error| Failure::io("writing to standard output", &error))
     }
 
-    /// Prints a value as one line of JSON.
+    /// Prints a value as one line of JSON; in its strings, hidden characters are escaped.
     ///
     /// # Errors
     /// When it cannot be written; see [`Failure::io`].
     pub fn json(self, value: &impl Serialize) -> Result<(), Failure> {
-        let text = serde_json::to_string(value)
+        let mut text = serde_json::to_string(value)
             .map_err(|error| Failure::internal(format!("writing json: {error}")))?;
-        self.line(text)
+        text.push('\n');
+        self.bytes(json_escaped(&text).as_bytes())
     }
 
     /// Prints `name  value` lines, the values aligned.
@@ -213,31 +235,12 @@ pub fn printable_lines(text: &str, limit: usize) -> String {
     shown
 }
 
-/// A text of the chain, or of a file, as it may go to a terminal: control characters and those
-/// that change the direction of text are escaped, and past `limit` characters it is cut.
-pub fn printable(text: &str, limit: usize) -> String {
-    let mut shown = String::new();
-    for (index, character) in text.chars().enumerate() {
-        if index == limit {
-            let _ = write!(shown, "… ({} bytes)", text.len());
-            break;
-        }
-        let hidden = character.is_control()
-            || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-        if hidden {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+<<<<<<< HEAD
     fn nothing_of_the_chain_steers_the_terminal() {
         assert_eq!(printable("ping é 😀", 80), "ping é 😀");
         assert_eq!(printable("\u{1b}[31mred\r\n", 80), "\\u{1b}[31mred\\r\\n");
@@ -264,6 +267,8 @@ mod tests {
     }
 
     #[test]
+=======
+>>>>>>> d53af36 (Let no reader, limit or orphan end or spoil a runtime)
     fn lines_stay_lines() {
         assert_eq!(printable_lines("a\nb\tc\r\n\u{1b}", 80), "a\nb\tc\n\\u{1b}");
         assert_eq!(printable_lines("aa\nbb", 4), "aa\nb… (5 bytes)");

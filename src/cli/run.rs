@@ -13,9 +13,9 @@ use tokio::sync::watch;
 use super::args::duration;
 use super::failure::{io_code, wallet_code};
 use super::interrupt::{Signals, at_once};
-use super::{Context, ExitCode, Failure, runtime};
+use super::{Context, ExitCode, Failure, logging, runtime};
 use crate::config::Config;
-use crate::runtime::host::{Host, HostError, HostOptions};
+use crate::runtime::host::{Host, HostError, HostOptions, Started};
 use crate::runtime::reload::Reread;
 use crate::runtime::signer::SignError;
 use crate::store::StoreError;
@@ -99,26 +99,7 @@ async fn serve(reread: Reread, options: HostOptions, context: &Context) -> Resul
         started = &mut starting => started,
     };
     let host = started.map_err(|_| Failure::internal("starting panicked"))??;
-    let started = host.started();
-    if context.output.is_json() {
-        context.output.json(&json!({
-            "agents": started.agents,
-            "node": started.node,
-            "status": format!("http://{}", started.status),
-        }))?;
-    } else {
-        context.output.line(format!(
-            "hosting {} {} on {}; status on http://{}/ready; Ctrl-C stops",
-            started.agents,
-            if started.agents == 1 {
-                "agent"
-            } else {
-                "agents"
-            },
-            started.node,
-            started.status
-        ))?;
-    }
+    announce(host.started(), context);
     while !host.has_ended() {
         tokio::select! {
             _ = signals.next() => break,
@@ -142,6 +123,33 @@ async fn stop(host: Host, signals: &mut Signals) -> Result<(), Failure> {
     }
 }
 
+/// Tells that it hosts. That is for whoever waits for it: a runtime whose standard output is closed or
+/// full runs all the same.
+fn announce(started: &Started, context: &Context) {
+    let told = if context.output.is_json() {
+        context.output.json(&json!({
+            "agents": started.agents,
+            "node": started.node,
+            "status": format!("http://{}", started.status),
+        }))
+    } else {
+        context.output.line(format!(
+            "hosting {} {} on {}; status on http://{}/ready; Ctrl-C stops",
+            started.agents,
+            if started.agents == 1 {
+                "agent"
+            } else {
+                "agents"
+            },
+            started.node,
+            started.status
+        ))
+    };
+    if let Err(failure) = told {
+        tracing::debug!(%failure, "nobody is told that it hosts");
+    }
+}
+
 /// A panic outside a behaviour is a defect, after which an actor may be missing: the process ends
 /// there, since its store is whole at every moment, and whatever supervises it starts it anew.
 fn fail_stop() {
@@ -152,6 +160,7 @@ fn fail_stop() {
             .name()
             .is_some_and(|name| name == "agentry-worker");
         if !caught {
+            logging::flush();
             std::process::exit(ExitCode::Internal as i32);
         }
     }));
@@ -172,7 +181,8 @@ impl From<HostError> for Failure {
             HostError::Node { .. } | HostError::Listen { .. } => ExitCode::Unavailable,
             HostError::Socket { .. } => ExitCode::Io,
             HostError::Cancelled => ExitCode::Temporary,
-            HostError::Thread(_) | HostError::Panicked => ExitCode::Internal,
+            HostError::Limits(_) | HostError::Thread(_) => ExitCode::System,
+            HostError::Panicked => ExitCode::Internal,
         };
         Self::new(code, error.to_string())
     }

@@ -19,11 +19,15 @@ use std::time::Duration;
 use agentry_devnet::DevnetError;
 use tokio::sync::watch;
 
+<<<<<<< HEAD
 use super::clock::Clock;
+=======
+use super::limits::{self, LimitError, Needs};
+>>>>>>> d53af36 (Let no reader, limit or orphan end or spoil a runtime)
 use super::metrics::Metrics;
 use super::reload::Reread;
 use super::signer::SignError;
-use crate::config::{Config, HostError as AgentsError};
+use crate::config::{BehaviourInstance, Config, HostError as AgentsError};
 use crate::store::StoreError;
 use crate::wallet::{PasswordError, WalletError};
 
@@ -93,6 +97,7 @@ impl Host {
         options: HostOptions,
         cancel: watch::Receiver<bool>,
     ) -> Result<Self, HostError> {
+        prepare_limits(&config, &options)?;
         let (stop, stopping) = watch::channel(false);
         let (reload, reloads) = watch::channel(0);
         let signals = run::Signals {
@@ -168,6 +173,22 @@ impl Drop for Host {
             tracing::error!(%error, "stopping the runtime");
         }
     }
+}
+
+/// Checks that the system allows what a runtime of this configuration needs, and raises what may be
+/// raised.
+fn prepare_limits(config: &Config, options: &HostOptions) -> Result<(), LimitError> {
+    let programs = |behaviours: &[BehaviourInstance]| {
+        let is_program = |one: &&BehaviourInstance| one.kind == "process";
+        behaviours.iter().filter(is_program).count()
+    };
+    let agents = config.agents.iter().map(|agent| &agent.behaviours);
+    let fleets = config.fleets.iter().map(|fleet| &fleet.behaviours);
+    limits::prepare(&Needs {
+        tasks: config.tasks.concurrency,
+        programs: agents.chain(fleets).map(|all| programs(all)).sum(),
+        embedded_nodes: usize::from(options.embedded_node && config.devnet.is_some()),
+    })
 }
 
 /// Counts the agents that have a message in hand, so that stopping can wait for them.
@@ -265,6 +286,9 @@ pub enum HostError {
     /// The embedded node cannot run.
     #[error("the embedded node: {0}")]
     Devnet(#[from] DevnetError),
+    /// The system does not allow what is needed.
+    #[error(transparent)]
+    Limits(#[from] LimitError),
     /// The status port cannot be listened on.
     #[error(
         "listening on {listen}: {source}. Another process has the port; give [http] another `listen`, or port 0 for any free one"

@@ -1,11 +1,12 @@
-//! `/health`, `/ready` and `/metrics`, on loopback.
+//! `/health`, `/ready` and `/metrics`, on loopback. They are read with GET or HEAD.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use actix_web::dev::ServerHandle;
+use actix_web::http::{Method, header};
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpResponse, HttpServer, Resource, Route, guard, web};
 use agentry_devnet::check_host;
 
 use super::metrics::Metrics;
@@ -31,9 +32,9 @@ impl StatusServer {
             App::new()
                 .app_data(metrics.clone())
                 .wrap(from_fn(check_host))
-                .route("/health", web::get().to(health))
-                .route("/ready", web::get().to(ready))
-                .route("/metrics", web::get().to(text))
+                .service(page("/health", reading().to(health)))
+                .service(page("/ready", reading().to(ready)))
+                .service(page("/metrics", reading().to(text)))
         })
         .workers(1)
         .disable_signals()
@@ -57,6 +58,29 @@ impl StatusServer {
     }
 }
 
+/// A page, and what is answered to those who do not read it.
+fn page(path: &str, route: Route) -> Resource {
+    web::resource(path)
+        .route(route)
+        .default_service(web::to(only_read))
+}
+
+/// GET, and HEAD, to which actix answers the same without the body.
+fn reading() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
+async fn only_read(method: Method) -> HttpResponse {
+    let mut answer = if method == Method::OPTIONS {
+        HttpResponse::NoContent()
+    } else {
+        HttpResponse::MethodNotAllowed()
+    };
+    answer
+        .insert_header((header::ALLOW, "GET, HEAD, OPTIONS"))
+        .finish()
+}
+
 async fn health() -> HttpResponse {
     HttpResponse::Ok().json(serde_json::json!({
         "status": "ok",
@@ -77,5 +101,58 @@ async fn text(metrics: web::Data<Metrics>) -> HttpResponse {
     match metrics.encode() {
         Ok(text) => HttpResponse::Ok().content_type(OPEN_METRICS).body(text),
         Err(error) => HttpResponse::InternalServerError().body(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use super::*;
+
+    /// What is answered to a request without a body: its first line, its headers, and its body.
+    fn ask(address: SocketAddr, method: &str, path: &str) -> (String, String, String) {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let (status, headers) = head.split_once("\r\n").unwrap();
+        (status.to_owned(), headers.to_lowercase(), body.to_owned())
+    }
+
+    #[actix_rt::test]
+    async fn pages_are_read_with_get_and_head_and_not_otherwise() {
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let server = StatusServer::start(listen, Arc::new(Metrics::new())).unwrap();
+        let address = server.address();
+        let asked = actix_rt::task::spawn_blocking(move || {
+            for (path, status) in [("/health", "200"), ("/ready", "503"), ("/metrics", "200")] {
+                let got = ask(address, "GET", path);
+                assert!(got.0.contains(status) && !got.2.is_empty(), "{got:?}");
+                let length = format!("content-length: {}", got.2.len());
+                let head = ask(address, "HEAD", path);
+                assert!(head.0.contains(status), "{head:?}");
+                assert!(head.1.contains(&length), "as GET would answer: {head:?}");
+                assert_eq!(head.2, "");
+                for method in ["POST", "PUT", "DELETE", "PATCH", "TRACE", "BREW"] {
+                    let refused = ask(address, method, path);
+                    assert!(refused.0.contains("405"), "{method}: {refused:?}");
+                    assert!(refused.1.contains("allow: get, head"), "{refused:?}");
+                }
+                let options = ask(address, "OPTIONS", path);
+                assert!(
+                    options.0.contains("204") && options.1.contains("allow: "),
+                    "{options:?}"
+                );
+            }
+            assert!(ask(address, "GET", "/other").0.contains("404"));
+            assert!(ask(address, "HEAD", "/").0.contains("404"));
+        });
+        asked.await.unwrap();
+        server.stop().await;
     }
 }

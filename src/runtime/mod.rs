@@ -42,6 +42,7 @@
 //! | [`http`] | `/health`, `/ready`, `/metrics` |
 //! | [`metrics`] | what is counted |
 //! | `lag` | whether the chain is behind what was read of it |
+//! | [`limits`] | what the system must allow |
 //! | [`kill`] | the named points at which tests kill the process |
 
 pub mod agent;
@@ -56,6 +57,7 @@ pub mod http;
 pub(crate) mod judge;
 pub mod kill;
 mod lag;
+pub mod limits;
 pub mod metrics;
 pub mod rates;
 pub(crate) mod reading;

@@ -10,12 +10,13 @@ use super::super::{ExitCode, Failure};
 const SHOWN: usize = 600;
 
 /// Which exit code counts where several things are wrong: the first of these that applies.
-const WORST_FIRST: [ExitCode; 9] = [
+const WORST_FIRST: [ExitCode; 10] = [
     ExitCode::Config,
     ExitCode::Denied,
     ExitCode::NoInput,
     ExitCode::Data,
     ExitCode::Io,
+    ExitCode::System,
     ExitCode::CannotCreate,
     ExitCode::Unavailable,
     ExitCode::Temporary,

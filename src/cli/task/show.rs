@@ -46,7 +46,7 @@ pub(super) fn run(args: &ShowArgs, config: &Config, context: &Context) -> Result
     let result = stored(task::result(&db, row))?;
     if args.result {
         return match result {
-            Some(result) => context.output.text(&result),
+            Some(result) => context.output.exact(&result),
             None => Err(Failure::no_input(format!(
                 "{} has no result: it is {}",
                 item.id, item.state
@@ -67,7 +67,7 @@ fn print_result(job: &Job, context: &Context) -> Result<(), Failure> {
                     job.to
                 );
             }
-            context.output.text(&result.text)
+            context.output.exact(&result.text)
         }
         None => Err(Failure::no_input(format!(
             "{} has no result: it is {}{}",
