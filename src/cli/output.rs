@@ -240,16 +240,6 @@ mod tests {
     use super::*;
 
     #[test]
-<<<<<<< HEAD
-    fn nothing_of_the_chain_steers_the_terminal() {
-        assert_eq!(printable("ping é 😀", 80), "ping é 😀");
-        assert_eq!(printable("\u{1b}[31mred\r\n", 80), "\\u{1b}[31mred\\r\\n");
-        assert_eq!(printable("a\u{202e}b", 80), "a\\u{202e}b");
-        assert_eq!(printable("aaaa", 3), "aaa… (4 bytes)");
-        assert_eq!(printable("aaa", 3), "aaa");
-    }
-
-    #[test]
     fn of_many_lines_the_first_is_shown() {
         assert_eq!(first_line("one", 80), "one");
         assert_eq!(first_line("\n one \ntwo", 80), "one …");
@@ -267,8 +257,6 @@ mod tests {
     }
 
     #[test]
-=======
->>>>>>> d53af36 (Let no reader, limit or orphan end or spoil a runtime)
     fn lines_stay_lines() {
         assert_eq!(printable_lines("a\nb\tc\r\n\u{1b}", 80), "a\nb\tc\n\\u{1b}");
         assert_eq!(printable_lines("aa\nbb", 4), "aa\nb… (5 bytes)");

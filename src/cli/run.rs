@@ -198,9 +198,11 @@ impl From<StoreError> for Failure {
             | StoreError::Older { .. }
             | StoreError::Foreign { .. }
             | StoreError::TooLong { .. } => ExitCode::Config,
-            StoreError::Damaged { .. } | StoreError::Open { .. } => ExitCode::Data,
+            StoreError::Broken { .. } | StoreError::Value(_) | StoreError::Open { .. } => {
+                ExitCode::Data
+            }
             StoreError::Io { source, .. } => io_code(source.kind()),
-            StoreError::Sqlite(_) | StoreError::Refused { .. } => ExitCode::Io,
+            StoreError::Sqlite(_) | StoreError::Refused(_) => ExitCode::Io,
             StoreError::Full { .. } => ExitCode::Temporary,
             StoreError::Closed => ExitCode::Internal,
         };

@@ -417,7 +417,7 @@ async fn answer(
         }
         Request::Retry { target } => retry::retry(target, shared, roster, links).await,
         Request::Drop { target } => {
-            let receipt = shared.store.commit(Commit::Drop { target, at }).await?;
+            let receipt = shared.store.commit_now(Commit::Drop { target, at }).await?;
             // Who sent what was dropped is told; the router looks at the store when it is back,
             // should it have ended.
             let _ = links.wake.send(WakeAgents(receipt.due)).await;
@@ -426,7 +426,7 @@ async fn answer(
             })
         }
         Request::Resume => {
-            let receipt = shared.store.commit(Commit::Resume).await?;
+            let receipt = shared.store.commit_now(Commit::Resume).await?;
             let _ = links.resume.send(Resume).await;
             Ok(Answer::Done {
                 changed: receipt.changed,

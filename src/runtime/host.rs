@@ -19,11 +19,8 @@ use std::time::Duration;
 use agentry_devnet::DevnetError;
 use tokio::sync::watch;
 
-<<<<<<< HEAD
 use super::clock::Clock;
-=======
 use super::limits::{self, LimitError, Needs};
->>>>>>> d53af36 (Let no reader, limit or orphan end or spoil a runtime)
 use super::metrics::Metrics;
 use super::reload::Reread;
 use super::signer::SignError;

@@ -1,6 +1,7 @@
 //! What is counted, as Prometheus reads it.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use agentry_sdk::Standing;
@@ -11,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::store::Condition as StoreCondition;
 use crate::store::rows::{Spent, TaskState};
 
 /// The bounds of the histograms, in seconds: from a local answer to a hung node.
@@ -76,6 +78,9 @@ pub struct Metrics {
     catching_up_gauge: Gauge,
     overdue: Gauge,
     mempool_unreadable: Gauge,
+    store_gauge: Gauge,
+    store_refusals: Counter,
+    store: Mutex<StoreCondition>,
     source_up: AtomicBool,
     read_once: AtomicBool,
     caught_up: AtomicBool,
@@ -106,6 +111,10 @@ pub struct Condition {
     pub caught_up: bool,
     /// By how many blocks it is.
     pub behind: u64,
+    /// Changes are stored, and what is stored can be read.
+    pub store_up: bool,
+    /// What is wrong with the store, if anything is.
+    pub reason: Option<String>,
     /// The last block that was read; none yet, where `null`.
     pub height: Option<i64>,
 }
@@ -178,6 +187,10 @@ impl Metrics {
         );
         let posts_failed = counter("posts_failed", "POSTs without a good answer");
         let reorganisations = counter("reorganisations", "times that blocks were withdrawn");
+        let store_refusals = counter(
+            "store_refusals",
+            "times that the store began to take no changes, as on a full disk",
+        );
         let lapsed = counter(
             "transactions_lapsed",
             "transactions whose time was over before they were signed",
@@ -260,7 +273,12 @@ impl Metrics {
             "mempool_unreadable",
             "1 while the node's mempool cannot be read, so that nothing it drops is posted again",
         );
+        let store_gauge = gauge(
+            "store_up",
+            "1 while changes are stored and what is stored can be read",
+        );
         source_up_gauge.set(1);
+        store_gauge.set(1);
         Self {
             registry,
             arrived,
@@ -301,6 +319,9 @@ impl Metrics {
             catching_up_gauge,
             overdue,
             mempool_unreadable,
+            store_gauge,
+            store_refusals,
+            store: Mutex::default(),
             source_up: AtomicBool::new(true),
             read_once: AtomicBool::new(false),
             caught_up: AtomicBool::new(true),
@@ -333,14 +354,19 @@ impl Metrics {
         let posting = !self.is_halted.load(Ordering::Relaxed);
         let acting = !self.catching_up.load(Ordering::Relaxed);
         let caught_up = self.caught_up.load(Ordering::Relaxed);
+        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let reason = store.reason().map(str::to_owned);
+        let store_up = reason.is_none();
         Condition {
-            ready: source_up && node_up && posting && acting && caught_up,
+            ready: source_up && node_up && posting && acting && caught_up && store_up,
             source_up,
             node_up,
             posting,
             acting,
             caught_up,
             behind: self.behind.load(Ordering::Relaxed),
+            store_up,
+            reason,
             height: (height >= 0).then_some(height),
         }
     }
@@ -532,6 +558,17 @@ impl Metrics {
     pub(crate) fn catching_up(&self, catching_up: bool) {
         self.catching_up_gauge.set(i64::from(catching_up));
         self.catching_up.store(catching_up, Ordering::Relaxed);
+    }
+
+    /// How the store is.
+    pub(crate) fn store(&self, condition: &StoreCondition) {
+        self.store_gauge
+            .set(i64::from(condition.reason().is_none()));
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(condition, StoreCondition::Refusing(_)) && *store != *condition {
+            self.store_refusals.inc();
+        }
+        store.clone_from(condition);
     }
 
     pub(crate) fn halted(&self, halted: bool) {

@@ -369,11 +369,8 @@ impl Handler<Route> for InboxRouter {
                 .events
                 .iter()
                 .any(|e| matches!(e, ChainEvent::Withdrawn { .. }));
-            let cursor =
-                serde_json::to_value(&route.batch.cursor).map_err(|error| StoreError::Damaged {
-                    what: "position",
-                    reason: error.to_string(),
-                })?;
+            let cursor = serde_json::to_value(&route.batch.cursor)
+                .map_err(|error| StoreError::Value(format!("the position: {error}")))?;
             let chain = rules.id.clone();
             let steps = judge(&shared, roster, chain, &keys, route.batch.events).await?;
             if steps.is_empty() && !route.store_position {

@@ -179,7 +179,7 @@ pub async fn send(
         prepared,
         at: shared.clock.now_ms(),
     };
-    let receipt = shared.store.commit(commit).await;
+    let receipt = shared.store.commit_now(commit).await;
     let span = tracing::info_span!("outgoing", agent.name = hosted.config.name);
     links
         .submitter
@@ -196,7 +196,5 @@ pub async fn send(
 }
 
 fn took_nothing() -> StoreError {
-    StoreError::Refused {
-        reason: "it took nothing".to_owned(),
-    }
+    StoreError::Refused("it took nothing".to_owned())
 }

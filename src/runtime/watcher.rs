@@ -296,10 +296,11 @@ impl Watch {
             Err(error) => return tracing::error!(%error, "reading whether posting is stopped"),
         }
         let reason = error.to_string();
+        // At once: posting must not go on while the store is waited for.
         if let Err(error) = self
             .shared
             .store
-            .commit(Commit::Halt {
+            .commit_now(Commit::Halt {
                 reason: reason.clone(),
             })
             .await

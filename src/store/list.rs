@@ -15,10 +15,10 @@ pub mod stats;
 pub mod talk;
 pub mod task;
 
+use rusqlite::Connection;
 use rusqlite::types::Value;
-use rusqlite::{Connection, Row};
 
-use super::number::{integer, natural};
+use super::number::integer;
 
 pub use event::{EventItem, events};
 pub use forged::{ForgedItem, forged};
@@ -129,13 +129,4 @@ pub fn is_hosted(db: &Connection, address: &str) -> rusqlite::Result<bool> {
         |row| row.get::<_, i64>(0),
     )
     .map(|count| count > 0)
-}
-
-fn required(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
-    row.get(column).map(natural)
-}
-
-fn optional(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
-    row.get::<_, Option<i64>>(column)
-        .map(|value| value.and_then(|value| u64::try_from(value).ok()))
 }

@@ -1,4 +1,10 @@
-//! The keys of the table `meta`.
+//! The table `meta`: single values, by key.
+
+use std::convert::Infallible;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::column::text;
 
 pub(super) const CHAIN_ID: &str = "chain_id";
 pub(super) const GENESIS: &str = "genesis";
@@ -12,3 +18,19 @@ pub(super) const DIRECTORY_PROGRESS: &str = "directory_progress";
 pub(super) const TIME: &str = "time";
 /// Messages with ids below this one are not known any more.
 pub(super) const IDS_FROM: &str = "ids_from";
+
+/// Reads a value, if there is one.
+pub(super) fn read<T, E: std::fmt::Display>(
+    db: &Connection,
+    key: &str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> rusqlite::Result<Option<T>> {
+    db.prepare_cached("SELECT value FROM meta WHERE key = ?1")?
+        .query_row(params![key], |row| text(row, 0, parse))
+        .optional()
+}
+
+/// For values that are texts.
+pub(super) fn as_it_is(value: &str) -> Result<String, Infallible> {
+    Ok(value.to_owned())
+}

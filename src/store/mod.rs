@@ -12,6 +12,10 @@
 //! | [`read`] | every query of the runtime |
 //! | [`list`] | the queues as operators see them |
 //! | [`place`] | where a store lies: its real path, its lock, who else can reach it |
+//! | [`check`] | whether a store is as it was written |
+//! | `log`, `sums` | whether its write-ahead log is whole; sums of its pages while it is closed |
+//! | `health`, `error` | how the store is; what can go wrong |
+//! | `column` | a column's value as what it must be |
 //! | `target` | which rows of the queues an operator means |
 //! | `schema` | the tables, and the migrations from older ones |
 //!
@@ -21,9 +25,14 @@
 
 mod apply;
 pub mod cause;
+pub mod check;
+mod column;
 pub mod commit;
+mod error;
 pub mod fingerprint;
+mod health;
 pub mod list;
+mod log;
 mod meta;
 mod number;
 pub mod place;
@@ -31,6 +40,7 @@ pub mod read;
 mod readers;
 pub mod rows;
 mod schema;
+mod sums;
 mod target;
 mod writer;
 
@@ -43,9 +53,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
+use tokio::sync::watch;
+
+use self::check::{Depth, Seen};
+use self::health::Health;
+use self::writer::Haste;
 
 pub use cause::Cause;
 pub use commit::{Commit, Receipt};
+pub use error::StoreError;
+pub use health::Condition;
 pub use place::{is_locked, with_suffix};
 pub use rows::{AgentId, EventId, InboxId, OutboxId, TaskId};
 
@@ -69,6 +86,7 @@ struct Inner {
     // The readers go first: the last connection to close, the writer's, then checkpoints.
     readers: readers::Readers,
     writer: writer::Writer,
+    health: Health,
     _lock: File,
 }
 
@@ -79,6 +97,26 @@ impl Store {
     /// [`StoreError::Locked`] when another runtime holds it, [`StoreError::Newer`] when a later
     /// version of agentry wrote it, and what the file system or SQLite say.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_after(path, |_| Ok(())).map(|(store, ())| store)
+    }
+
+    /// As [`open`](Self::open), after the store was looked through for damage, for no longer than
+    /// `limit`.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and [`StoreError::Broken`].
+    pub fn open_checked(path: &Path, limit: Duration) -> Result<(Self, Seen), StoreError> {
+        Self::open_after(path, |path| {
+            let db = open_read_only(path)?;
+            schema::version(&db, path)?;
+            check::check(&db, path, Depth::Open, limit)
+        })
+    }
+
+    fn open_after<T: Default>(
+        path: &Path,
+        look: impl FnOnce(&Path) -> Result<T, StoreError>,
+    ) -> Result<(Self, T), StoreError> {
         place::prepare_folder(path)?;
         let path = &place::real_path(path).map_err(|source| StoreError::Io {
             path: path.to_owned(),
@@ -88,18 +126,37 @@ impl Store {
             return Err(StoreError::TooLong { path: path.clone() });
         }
         let lock = place::lock(path)?;
+        check::at_rest(path)?;
+        let seen = if path.exists() {
+            look(path)?
+        } else {
+            schema::create(path)?;
+            T::default()
+        };
+        sums::remove(path).map_err(|source| StoreError::Io {
+            path: sums::at(path),
+            source,
+        })?;
         place::make_private(path)?;
         let mut connection = Connection::open(path).map_err(|e| StoreError::open(path, e))?;
         connection
             .busy_timeout(BUSY_TIMEOUT)
             .map_err(|e| StoreError::open(path, e))?;
         schema::prepare(&mut connection, path)?;
-        Ok(Self(Arc::new(Inner {
+        let health = Health::default();
+        let store = Self(Arc::new(Inner {
             path: path.to_owned(),
-            writer: writer::Writer::spawn(connection)?,
-            readers: readers::Readers::spawn(path)?,
+            writer: writer::Writer::spawn(connection, path, health.clone())?,
+            readers: readers::Readers::spawn(path, health.clone())?,
+            health,
             _lock: lock,
-        })))
+        }));
+        Ok((store, seen))
+    }
+
+    /// How it is, now and whenever that changes.
+    pub fn condition(&self) -> watch::Receiver<Condition> {
+        self.0.health.watch()
     }
 
     /// Where the store's file is.
@@ -107,12 +164,22 @@ impl Store {
         &self.0.path
     }
 
-    /// Makes a change durable. When this returns `Ok`, it is on the disk.
+    /// Makes a change durable. When this returns `Ok`, it is on the disk. Where the system refuses
+    /// for now, as on a full disk, this waits until it does not any more.
     ///
     /// # Errors
-    /// The change was not made: SQLite refused it, or the writer has ended.
+    /// The change was not made: it cannot be, the store is damaged, or the writer has ended.
     pub async fn commit(&self, commit: Commit) -> Result<Receipt, StoreError> {
-        self.0.writer.submit(commit).await
+        self.0.writer.submit(commit, Haste::None).await
+    }
+
+    /// As [`commit`](Self::commit), and waits for no system that refuses: for those who can tell
+    /// somebody.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit), and [`StoreError::Refused`].
+    pub async fn commit_now(&self, commit: Commit) -> Result<Receipt, StoreError> {
+        self.0.writer.submit(commit, Haste::AtOnce).await
     }
 
     /// Runs a query on a connection of its own, on a thread of its own.
@@ -167,112 +234,4 @@ fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
         .busy_timeout(BUSY_TIMEOUT)
         .map_err(|e| StoreError::open(path, e))?;
     Ok(connection)
-}
-
-/// What can be wrong with a store.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// There is no store at the path.
-    #[error("there is no store at {}: start `agentry run` first, or name the right agents.toml with -c", path.display())]
-    Missing {
-        /// The path.
-        path: PathBuf,
-    },
-    /// Another runtime has it open.
-    #[error("the store {} is in use by another agentry: stop that one, or give this one a [store] path of its own", path.display())]
-    Locked {
-        /// The path.
-        path: PathBuf,
-    },
-    /// Another user made the file that is locked.
-    #[error("the lock {} belongs to the user with the id {owner}, who could keep this runtime from starting: give the store a folder of its own (chmod 700)", path.display())]
-    ForeignLock {
-        /// The lock.
-        path: PathBuf,
-        /// Whose it is.
-        owner: u32,
-    },
-    /// SQLite opens no such path.
-    #[error("the path of the store {} is longer than {} bytes, which SQLite does not open: give it a shorter [store] path", path.display(), place::LONGEST_PATH)]
-    TooLong {
-        /// The path.
-        path: PathBuf,
-    },
-    /// A later version of agentry wrote it.
-    #[error("the store {} has version {found}, this agentry knows versions up to {known}: use a newer agentry; the store was not touched", path.display())]
-    Newer {
-        /// The path.
-        path: PathBuf,
-        /// Its version.
-        found: i64,
-        /// The latest this binary knows.
-        known: i64,
-    },
-    /// An earlier version wrote it, and it was opened for reading only.
-    #[error("the store {} has version {found}, this agentry reads version {known}: `agentry run` brings it up to date", path.display())]
-    Older {
-        /// The path.
-        path: PathBuf,
-        /// Its version.
-        found: i64,
-        /// The version this binary reads.
-        known: i64,
-    },
-    /// The file is not one of ours.
-    #[error("{} is an SQLite file of another program: give agentry a [store] path of its own", path.display())]
-    Foreign {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The file could not be opened as a database.
-    #[error("opening the store {}: {source}", path.display())]
-    Open {
-        /// The path.
-        path: PathBuf,
-        /// What SQLite says.
-        source: rusqlite::Error,
-    },
-    /// The file system refused.
-    #[error("the store's file {}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What it says.
-        source: std::io::Error,
-    },
-    /// SQLite refused a query or a change.
-    #[error("the store: {0}")]
-    Sqlite(#[from] rusqlite::Error),
-    /// A value in the store cannot be read back.
-    #[error("the store holds a damaged {what}: {reason}")]
-    Damaged {
-        /// Which value.
-        what: &'static str,
-        /// Why.
-        reason: String,
-    },
-    /// SQLite refused the transaction that held the change.
-    #[error("the store refused the change: {reason}")]
-    Refused {
-        /// What SQLite says.
-        reason: String,
-    },
-    /// Somebody would use more of what is shared than there is for them.
-    #[error("{reason}")]
-    Full {
-        /// Who, and of what.
-        reason: String,
-    },
-    /// The writer has ended, so nothing can be changed any more.
-    #[error("the store is closed")]
-    Closed,
-}
-
-impl StoreError {
-    fn open(path: &Path, source: rusqlite::Error) -> Self {
-        Self::Open {
-            path: path.to_owned(),
-            source,
-        }
-    }
 }

@@ -30,11 +30,6 @@ pub(super) fn integer(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// A number from SQLite. None that is kept is negative; one that were would read as 0.
-pub(super) fn natural(value: i64) -> u64 {
-    u64::try_from(value).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use rusqlite::{Connection, params};
@@ -46,7 +41,7 @@ mod tests {
         let db = Connection::open_in_memory().unwrap();
         let kept = |value: u64| {
             db.query_row("SELECT ?1", params![Exact(value)], |row| {
-                row.get(0).map(natural)
+                super::super::column::natural(row, 0)
             })
         };
         for value in [0, 1, u64::from(u32::MAX), i64::MAX.unsigned_abs()] {

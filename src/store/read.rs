@@ -25,20 +25,21 @@ mod waits;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use agentry_protocol::{Address, BlockHeight, Json, Limits, TransactionHash};
-use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::cause::Cause;
+use super::column::{natural, optional_natural, optional_text, text};
 use super::meta;
-use super::number::{integer, natural};
+use super::number::integer;
 use super::rows::{AgentId, AgentRow, Charge, Draft, OpenTransaction, OutboxId, QueuedDraft};
 
+pub(super) use cards::announce;
 pub use cards::{
     AnnouncedCard, Renewal, Surveyed, announcement, card, cards, cards_named, renewal, surveyed,
 };
 pub use dead::dead_letters;
-pub(super) use due::overwaiting;
 pub use due::{Due, Turn, agent_of, due, message_at, overwaited};
+pub(super) use due::{authenticity, overwaiting};
 pub use origin::origin_of;
 pub use spending::{Spending, has_lapsed, held, holding, spenders, spending, spent};
 pub use standing::{COUNTED_AT_MOST, standing};
@@ -64,11 +65,7 @@ pub struct Identity {
 
 /// What the store knows of the chain.
 pub fn identity(db: &Connection) -> rusqlite::Result<Identity> {
-    let get = |key: &str| {
-        db.prepare_cached("SELECT value FROM meta WHERE key = ?1")?
-            .query_row(params![key], |row| row.get(0))
-            .optional()
-    };
+    let get = |key: &str| meta::read(db, key, meta::as_it_is);
     Ok(Identity {
         chain_id: get(meta::CHAIN_ID)?,
         genesis: get(meta::GENESIS)?,
@@ -83,11 +80,7 @@ pub fn identity(db: &Connection) -> rusqlite::Result<Identity> {
 /// # Errors
 /// What SQLite says.
 pub fn noted_time(db: &Connection) -> rusqlite::Result<Option<u64>> {
-    let noted: Option<String> = db
-        .prepare_cached("SELECT value FROM meta WHERE key = ?1")?
-        .query_row(params![meta::TIME], |row| row.get(0))
-        .optional()?;
-    Ok(noted.and_then(|noted| noted.parse().ok()))
+    meta::read(db, meta::TIME, str::parse)
 }
 
 /// Which mempool.db has shown what was posted to which node.
@@ -227,12 +220,12 @@ const OPEN_COLUMNS: &str =
 
 fn open_row(row: &Row<'_>) -> rusqlite::Result<OpenTransaction> {
     let agent = AgentId(row.get(1)?);
-    let cost = natural(row.get(4)?).saturating_add(natural(row.get(5)?));
-    let charge = match row.get::<_, Option<i64>>(7)? {
+    let cost = natural(row, 4)?.saturating_add(natural(row, 5)?);
+    let charge = match optional_natural(row, 7)? {
         None => None,
         Some(day) => Some(Charge {
             agent,
-            day: natural(day),
+            day,
             cost,
             cause: Cause::read(row, 8)?,
         }),
@@ -243,7 +236,7 @@ fn open_row(row: &Row<'_>) -> rusqlite::Result<OpenTransaction> {
         hash: text(row, 2, str::parse)?,
         nonce: row.get(3)?,
         cost,
-        since: BlockHeight(row.get::<_, Option<i64>>(6)?.map_or(0, natural)),
+        since: BlockHeight(optional_natural(row, 6)?.unwrap_or(0)),
         charge,
     })
 }
@@ -332,17 +325,16 @@ const DRAFT_COLUMNS: &str =
 /// The draft in [`DRAFT_COLUMNS`], of which the first is column `at`. Who wants to know of it is
 /// known to the store alone.
 fn draft(row: &Row<'_>, at: usize) -> rusqlite::Result<Draft> {
-    let id: Option<String> = row.get(at + 5)?;
     Ok(Draft {
         origin: row.get(at)?,
         recipient: text(row, at + 1, Address::from_chain)?,
-        amount: natural(row.get(at + 2)?),
-        fee: natural(row.get(at + 3)?),
+        amount: natural(row, at + 2)?,
+        fee: natural(row, at + 3)?,
         payload: text(row, at + 4, |json| {
             Json::parse(json.as_bytes(), Limits::default())
         })?,
-        message_id: id.and_then(|id| id.parse().ok()),
-        expires_at: row.get::<_, Option<i64>>(at + 6)?.map(natural),
+        message_id: optional_text(row, at + 5, str::parse)?,
+        expires_at: optional_natural(row, at + 6)?,
         cause: Cause::read(row, at + 7)?,
         receipt: None,
     })
@@ -390,7 +382,7 @@ pub fn known_hashes(
 pub fn gaps(db: &Connection, above: BlockHeight) -> rusqlite::Result<Vec<BlockHeight>> {
     db.prepare_cached("SELECT height FROM gap WHERE height > ?1 ORDER BY height")?
         .query_map(params![integer(above.0)], |row| {
-            Ok(BlockHeight(natural(row.get(0)?)))
+            Ok(BlockHeight(natural(row, 0)?))
         })?
         .collect()
 }
@@ -418,14 +410,13 @@ pub fn counts(db: &Connection) -> rusqlite::Result<Counts> {
         db.prepare(&format!(
             "SELECT state, count(*) FROM {table} GROUP BY state"
         ))?
-        .query_map([], |row| Ok((row.get(0)?, natural(row.get(1)?))))?
+        .query_map([], |row| Ok((row.get(0)?, natural(row, 1)?)))?
         .collect()
     };
     let all = |table: &str| -> rusqlite::Result<u64> {
         db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
-            row.get(0)
+            natural(row, 0)
         })
-        .map(natural)
     };
     Ok(Counts {
         inbox: by_state("inbox")?,
@@ -434,17 +425,5 @@ pub fn counts(db: &Connection) -> rusqlite::Result<Counts> {
         held: all("outbox WHERE state = 'queued' AND held = 1")?,
         forged: all("forged")?,
         gaps: all("gap")?,
-    })
-}
-
-/// Reads a column's text as something else; what cannot be read is an error that names the column.
-fn text<T, E: std::error::Error + Send + Sync + 'static>(
-    row: &Row<'_>,
-    column: usize,
-    parse: impl FnOnce(&str) -> Result<T, E>,
-) -> rusqlite::Result<T> {
-    let value = row.get_ref(column)?.as_str()?;
-    parse(value).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
     })
 }

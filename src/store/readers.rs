@@ -8,6 +8,8 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::error::Trouble;
+use super::health::Health;
 use super::{StoreError, open_read_only};
 
 /// How many threads read. Reads are index seeks of some ten microseconds; more threads than cores
@@ -21,10 +23,11 @@ type Job = Box<dyn FnOnce(&Connection) + Send>;
 pub(super) struct Readers {
     jobs: Option<mpsc::Sender<Job>>,
     threads: Vec<JoinHandle<()>>,
+    health: Health,
 }
 
 impl Readers {
-    pub(super) fn spawn(path: &Path) -> Result<Self, StoreError> {
+    pub(super) fn spawn(path: &Path, health: Health) -> Result<Self, StoreError> {
         let (jobs, queue) = mpsc::channel();
         let queue = Arc::new(Mutex::new(queue));
         let mut threads = Vec::with_capacity(READERS);
@@ -43,6 +46,7 @@ impl Readers {
         Ok(Self {
             jobs: Some(jobs),
             threads,
+            health,
         })
     }
 
@@ -57,7 +61,14 @@ impl Readers {
         });
         let jobs = self.jobs.as_ref().ok_or(StoreError::Closed)?;
         jobs.send(job).map_err(|_| StoreError::Closed)?;
-        Ok(answered.await.map_err(|_| StoreError::Closed)??)
+        let answer = answered.await.map_err(|_| StoreError::Closed)?;
+        // A refusal is told by the writer, who also knows when it is over.
+        if let Some(trouble @ (Trouble::Value(_) | Trouble::Pages(_))) =
+            answer.as_ref().err().and_then(Trouble::of)
+        {
+            self.health.met(&trouble);
+        }
+        Ok(answer?)
     }
 }
 

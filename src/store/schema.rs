@@ -1,11 +1,13 @@
 //! The tables, and the migrations from older ones.
 
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::StoreError;
+use super::{StoreError, place, with_suffix};
 
 /// Marks the file as ours (`PRAGMA application_id`): "agtr".
 const APPLICATION_ID: i64 = 0x6167_7472;
@@ -20,6 +22,10 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/v4.sql"),
     include_str!("schema/v5.sql"),
 ];
+
+/// How large the write-ahead log stays when it is empty again, in bytes: what SQLite lets it grow to
+/// between two checkpoints.
+const LOG_LIMIT: i64 = 4 << 20;
 
 /// How many prepared statements a connection keeps: more than there are different ones.
 const STATEMENTS: usize = 128;
@@ -40,6 +46,11 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), St
         .map_err(open)?;
     connection
         .pragma_update(None, "foreign_keys", true)
+        .map_err(open)?;
+    // The log is cut to this once a checkpoint has emptied it: a reader that was long at it is the
+    // reason why it grew.
+    connection
+        .pragma_update(None, "journal_size_limit", LOG_LIMIT)
         .map_err(open)?;
     for step in found..VERSION {
         let transaction = connection
@@ -62,16 +73,68 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), St
     Ok(())
 }
 
+/// A database in memory with the tables of a version, as this binary makes them.
+pub(super) fn made_anew(version: i64) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_in_memory()?;
+    for sql in MIGRATIONS
+        .iter()
+        .take(usize::try_from(version).unwrap_or(0))
+    {
+        connection.execute_batch(sql)?;
+    }
+    Ok(connection)
+}
+
 /// Has each statement planned once, whatever values are bound to it. SQLite would otherwise look at
 /// the values of those with `ORDER BY … LIMIT`, and prepare them anew at every run: half of what a
 /// read costs.
 pub(super) fn plan_once(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let open = |e| StoreError::open(path, e);
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // What is sorted fits into memory, and needs no folder that may be full or missing.
+    connection
+        .pragma_update(None, "temp_store", "memory")
+        .map_err(open)?;
+    // A page is looked at as a whole when it is read: a damaged one is found before it is used.
+    connection
+        .pragma_update(None, "cell_size_check", true)
+        .map_err(open)?;
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
         .map_err(open)?;
     Ok(())
+}
+
+/// Makes a new store at `path`. It is there whole, or not at all: a file without tables is one that was
+/// damaged, however early a process was killed.
+pub(super) fn create(path: &Path) -> Result<(), StoreError> {
+    let made = with_suffix(path, ".new");
+    let io = |source| StoreError::Io {
+        path: made.clone(),
+        source,
+    };
+    for left in ["", "-journal", "-wal", "-shm"] {
+        match fs::remove_file(with_suffix(&made, left)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
+            _ => {}
+        }
+    }
+    let open = |e| StoreError::open(path, e);
+    place::make_private(&made)?;
+    let mut connection = Connection::open(&made).map_err(open)?;
+    prepare(&mut connection, &made)?;
+    // Closing empties the write-ahead log into the file, and removes it.
+    connection.close().map_err(|(_, error)| open(error))?;
+    let folder = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    File::open(&made)
+        .and_then(|file| file.sync_all())
+        .map_err(io)?;
+    fs::rename(&made, path).map_err(io)?;
+    File::open(folder.unwrap_or(Path::new(".")))
+        .and_then(|folder| folder.sync_all())
+        .map_err(io)
 }
 
 /// Checks that the tables are those that this binary reads.
@@ -88,7 +151,7 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StoreErr
 }
 
 /// The version of the file; 0 for an empty one.
-fn version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
+pub(super) fn version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
     let pragma = |name: &str| -> Result<i64, StoreError> {
         connection
             .pragma_query_value(None, name, |row| row.get(0))

@@ -18,11 +18,8 @@ mod queue;
 mod reload;
 mod replay;
 mod run;
-<<<<<<< HEAD
 mod secrets;
-=======
 mod streams;
->>>>>>> d53af36 (Let no reader, limit or orphan end or spoil a runtime)
 mod talk;
 mod task;
 mod tx;

@@ -8,6 +8,7 @@
 //! | [`nodes`] | the same while nodes go away, follow, reorganise deeply, or wallets cannot pay |
 //! | [`hostile`] | the same among transactions that nobody should have let in |
 //! | [`stop`] | what SIGTERM finishes, and what it leaves for the next start |
+//! | [`store`] | a store that the system refuses to write, or that is damaged under a runtime |
 //! | [`support`] | a chain with wallets, the binary, whoever pings, and who checks |
 //!
 //! | variable | meaning |
@@ -30,4 +31,5 @@ mod hostile;
 mod kill;
 mod nodes;
 mod stop;
+mod store;
 mod support;

@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod claims;
+mod damage;
 mod law;
 mod migration;
 mod operate;
 mod queues;
+mod refusal;
 mod retention;
 mod sightings;
 mod spending;

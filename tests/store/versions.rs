@@ -81,7 +81,7 @@ fn a_store_is_its_owners_alone() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_closed_is_one_file() {
+async fn a_store_that_is_closed_is_one_file_and_the_sums_of_its_pages() {
     let (dir, store, _) = super::store(3).await;
     store.read(agentry::store::read::agents).await.unwrap();
     drop(store);
@@ -90,5 +90,5 @@ async fn a_store_that_is_closed_is_one_file() {
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
         .collect();
     left.sort();
-    assert_eq!(left, ["agentry.db", "agentry.db.lock"]);
+    assert_eq!(left, ["agentry.db", "agentry.db.lock", "agentry.db.sums"]);
 }

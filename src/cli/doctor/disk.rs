@@ -14,6 +14,10 @@ const NAME: &str = "disk";
 /// Less room than this is worth a word, in bytes.
 const LITTLE: u64 = 1_000_000_000;
 
+/// With less room than this a store can be refused any change, in bytes: the largest commits take
+/// some megabytes.
+const TOO_LITTLE: u64 = 8_000_000;
+
 /// What there is to say of the disk.
 pub(super) fn check(config: &Config) -> Check {
     let path = std::path::absolute(&config.store.path);
@@ -34,7 +38,21 @@ pub(super) fn check(config: &Config) -> Check {
         Ok(stat) => {
             let free = stat.f_bavail.saturating_mul(stat.f_frsize);
             let found = format!("{} MB are free in {shown}", free / 1_000_000);
-            if free < LITTLE {
+            if free < TOO_LITTLE {
+                Check::wrong(
+                    NAME,
+                    format!("{found}: the store cannot grow"),
+                    "make room, or move `store.path`; a runtime goes on by itself then",
+                    ExitCode::Io,
+                )
+            } else if stat.f_files > 0 && stat.f_favail == 0 {
+                Check::wrong(
+                    NAME,
+                    format!("no further file can be made in {shown}: its inodes are used up"),
+                    "remove files there, or move `store.path`",
+                    ExitCode::Io,
+                )
+            } else if free < LITTLE {
                 Check::warning(
                     NAME,
                     found,

@@ -70,16 +70,20 @@ fn condition(at: &str, answer: &Answer) -> Check {
             "caught_up",
             "the node is behind what was read of its chain before",
         ),
+        ("store_up", "the store cannot be used"),
     ]
     .into_iter()
     .filter(|(key, _)| says[*key] == false)
     .map(|(_, text)| text)
     .collect();
-    let why = if lacks.is_empty() {
+    let mut why = if lacks.is_empty() {
         format!("{at} answers {}", answer.status)
     } else {
         lacks.join(", ")
     };
+    if let Some(reason) = says["reason"].as_str() {
+        why = format!("{why}: {reason}");
+    }
     Check::wrong(
         NAME,
         format!("it runs and is not ready: {why}"),

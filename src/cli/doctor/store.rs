@@ -3,11 +3,15 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{Access, access};
 
 use super::super::{ExitCode, Failure};
 use super::report::Check;
 use super::{PATIENCE, blocking};
 use crate::config::Config;
+use crate::store::check::{Depth, Seen, at_rest, check};
 use crate::store::read::{self, Identity};
 use crate::store::{StoreError, is_locked, open_for_a_look, place};
 
@@ -25,11 +29,14 @@ pub(super) struct Found {
     pub(super) checks: Vec<Check>,
 }
 
+/// How long it is looked through for damage: some gigabytes.
+const LOOK_THROUGH: Duration = Duration::from_secs(60);
+
 /// Looks at the store.
 pub(super) async fn look(config: &Config) -> Found {
     let path = config.store.path.clone();
     let id = config.chain.id.to_string();
-    blocking(PATIENCE, move || found(&path, &id))
+    blocking(LOOK_THROUGH + PATIENCE, move || found(&path, &id))
         .await
         .unwrap_or_else(|| Found {
             checks: vec![silent(NAME)],
@@ -51,9 +58,14 @@ fn found(path: &Path, id: &str) -> Found {
         running: is_locked(path).unwrap_or(false),
         ..Found::default()
     };
-    let read = open_for_a_look(path).and_then(|db| Ok(read::identity(&db)?));
-    let identity = match read {
-        Ok(identity) => identity,
+    // What a runtime has open changes all the time.
+    let at_rest = if found.running { Ok(()) } else { at_rest(path) };
+    let read = at_rest.and_then(|()| open_for_a_look(path)).and_then(|db| {
+        let seen = check(&db, path, Depth::All, LOOK_THROUGH)?;
+        Ok((read::identity(&db)?, seen))
+    });
+    let (identity, seen) = match read {
+        Ok(read) => read,
         Err(error) => {
             found.checks.push(unreadable(path, error));
             return found;
@@ -69,7 +81,7 @@ fn found(path: &Path, id: &str) -> Found {
             "set `chain.id` as it was, or give this chain a store of its own: `store.path`",
             ExitCode::Config,
         ),
-        _ => usable(path),
+        _ => usable(path, seen),
     });
     if let Some(reason) = &identity.halted {
         found.checks.push(Check::wrong(
@@ -83,11 +95,30 @@ fn found(path: &Path, id: &str) -> Found {
     found
 }
 
-fn usable(path: &Path) -> Check {
+fn usable(path: &Path, seen: Seen) -> Check {
     let shown = path.display();
+    // Without a runtime nobody would notice before its next start.
+    if let Err(error) = access(path, Access::WRITE_OK) {
+        return Check::wrong(
+            NAME,
+            format!("this user cannot write {shown}: {error}"),
+            format!("`chown` and `chmod 600` {shown}, or mount its file system writable"),
+            ExitCode::Denied,
+        );
+    }
     let mode = fs::metadata(path).map_or(0o600, |data| data.permissions().mode() & 0o777);
     let check = if mode & 0o077 == 0 {
-        Check::well(NAME, format!("{shown} can be read"))
+        match seen {
+            Seen::Whole => Check::well(NAME, format!("{shown} is whole")),
+            Seen::Part => Check::warning(
+                NAME,
+                format!(
+                    "of {shown} only a part was looked through in {} s",
+                    LOOK_THROUGH.as_secs()
+                ),
+                "on a copy of it: `sqlite3 COPY 'PRAGMA integrity_check'`",
+            ),
+        }
     } else {
         Check::warning(
             NAME,
@@ -135,7 +166,10 @@ fn unreadable(path: &Path, error: StoreError) -> Check {
             let mend = match &error {
                 StoreError::Newer { .. } => "use the newer agentry that wrote it",
                 StoreError::Foreign { .. } => "give agentry a `store.path` of its own",
-                _ => "see that this user can read it; else put a backup back, or move `store.path`",
+                StoreError::Broken { .. } | StoreError::Value(_) => {
+                    "stop the runtime, put a backup back; without one, move the file away, and a new store begins as `chain.start` says"
+                }
+                _ => "see that this user can read and write it, or move `store.path`",
             };
             let failure = Failure::from(error);
             Check::wrong(NAME, failure.message, mend, failure.code)

@@ -69,7 +69,7 @@ pub(super) fn ask(config: &Config, request: Request) -> Result<usize, Failure> {
                 let Some(commit) = request.into_commit(Clock::default().now_ms()) else {
                     return Err(Failure::internal("this request needs a running runtime"));
                 };
-                Ok(store.commit(commit).await?.changed)
+                Ok(store.commit_now(commit).await?.changed)
             }
             Err(error) => Err(error.into()),
         }

@@ -85,7 +85,7 @@ pub(super) async fn register(
         card: card.to_value(),
         due_at: shared.clock.now_ms(),
     };
-    let receipt = shared.store.commit(register).await?;
+    let receipt = shared.store.commit_now(register).await?;
     let renewal = shared
         .store
         .read(move |db| read::renewal(db, agent))
@@ -119,7 +119,7 @@ pub(super) async fn withdraw(
     // First, so that no renewal comes after it.
     shared
         .store
-        .commit(Commit::Unregister { agent: hosted.id })
+        .commit_now(Commit::Unregister { agent: hosted.id })
         .await?;
     let body = KnownCommand::Withdraw.body();
     let message = send::Request::new(hosted.address.clone(), body, key);

@@ -26,7 +26,10 @@ pub(super) async fn retry(
 ) -> Result<Answer, StoreError> {
     rejudge(&target, shared, roster, links).await?;
     let at = shared.clock.now_ms();
-    let receipt = shared.store.commit(Commit::Retry { target, at }).await?;
+    let receipt = shared
+        .store
+        .commit_now(Commit::Retry { target, at })
+        .await?;
     let look = LookAtQueue {
         reopened: receipt.reopened,
     };
@@ -87,7 +90,10 @@ async fn rejudge(
             })
             .collect();
         if !judged.is_empty() {
-            shared.store.commit(Commit::Rejudge { judged, at }).await?;
+            shared
+                .store
+                .commit_now(Commit::Rejudge { judged, at })
+                .await?;
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) async fn cancel(
         };
         let receipt = shared
             .store
-            .commit(Commit::TaskEnd {
+            .commit_now(Commit::TaskEnd {
                 task,
                 attempts: row.attempts,
                 end: TaskEnd::Canceled,

@@ -119,7 +119,9 @@ pub async fn plan(
     let stored: Option<Progress> = surveyed
         .progress
         .as_deref()
-        .and_then(|progress| serde_json::from_str(progress).ok());
+        .map(serde_json::from_str)
+        .transpose()
+        .map_err(|error| StoreError::value("meta", "directory_progress", &error))?;
     let plan = match (wanted, stored) {
         (Some(wanted), Some(stored)) if stored.from == wanted => Some(Plan {
             from: wanted,

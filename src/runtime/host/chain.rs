@@ -10,6 +10,7 @@ use agentry_protocol::{BlockHash, BlockHeight, ChainId, genesis_hash};
 
 use super::HostError;
 use crate::config::{ChainConfig, masked};
+use crate::store::StoreError;
 use crate::store::read::Identity;
 
 /// The pause between attempts to reach the node at the start.
@@ -196,7 +197,10 @@ async fn try_begin(
     let stored: Option<Cursor> = known
         .cursor
         .as_deref()
-        .and_then(|cursor| serde_json::from_str(cursor).ok());
+        .map(serde_json::from_str)
+        .transpose()
+        .map_err(|error| StoreError::value("meta", "cursor", &error))
+        .map_err(|error| Problem::Final(HostError::Store(error)))?;
     let first = match chain.start {
         Start::Height(height) => height,
         Start::Head => head.height.next(),

@@ -35,11 +35,16 @@ use crate::runtime::tasks::{self, Pool};
 use crate::runtime::watcher::ChainWatcher;
 use crate::runtime::world::Surroundings;
 use crate::runtime::{Confirmed, Shared, Spans};
+use crate::store::check::Seen;
 use crate::store::commit::HostedAgent;
-use crate::store::{Commit, Store, StoreError, read};
+use crate::store::{Commit, Condition, Store, StoreError, read};
 
 /// How often what is older than `retention` is forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
+
+/// How long the store is looked through for damage at the start: some hundred megabytes. A larger one
+/// is used without its whole having been seen.
+const LOOK_THROUGH: Duration = Duration::from_secs(15);
 
 /// How often a stopping runtime looks whether its agents are done.
 const STOP_POLL: Duration = Duration::from_millis(10);
@@ -119,7 +124,16 @@ async fn host(
     let metrics = Arc::new(Metrics::new());
     let store_path = config.store.path.clone();
     // The lock comes first: two runtimes on one store must not get as far as the node.
-    let store = blocking(&workers, move || Store::open(&store_path)).await??;
+    let opened = blocking(&workers, move || {
+        Store::open_checked(&store_path, LOOK_THROUGH)
+    });
+    let (store, seen) = opened.await??;
+    if seen == Seen::Part {
+        tracing::warn!(
+            path = %config.store.path.display(),
+            "the store is large, and only a part of it was looked through for damage; `agentry doctor` looks longer"
+        );
+    }
     let identity = store.read(read::identity).await?;
     if let Some(stored) = identity
         .chain_id
@@ -196,7 +210,7 @@ async fn host(
     )
     .await?;
     store
-        .commit(Commit::Identify {
+        .commit_now(Commit::Identify {
             chain_id: config.chain.id.clone(),
             genesis: beginning.genesis,
         })
@@ -378,11 +392,21 @@ async fn host(
     );
     let unheard = ready.send(started).is_err();
 
+    let mut condition = store.condition();
+    let mut broken = None;
     while !unheard && !*stopping.borrow() {
+        let now = condition.borrow_and_update().clone();
+        shared.metrics.store(&now);
+        if let Condition::Broken(found) = now {
+            broken = Some(found);
+            break;
+        }
         tokio::select! {
             changed = stopping.changed() => if changed.is_err() {
                 break;
             },
+            // It does not end before the store.
+            _ = condition.changed() => {}
             Ok(()) = reload.changed() => {
                 let reloader = reloader.clone();
                 // What comes of it is in the log.
@@ -406,7 +430,13 @@ async fn host(
     }
     drop(devnet);
     tracing::info!("stopped");
-    Ok(())
+    match broken {
+        Some(found) => Err(HostError::Store(StoreError::Broken {
+            path: store.path().to_owned(),
+            found,
+        })),
+        None => Ok(()),
+    }
 }
 
 /// Has the clock go on where the last runtime of this store left it, as far as blocks confirm the time
@@ -471,7 +501,7 @@ pub(in crate::runtime) async fn enrol(
             start_height: first_height,
         })
         .collect();
-    let receipt = store.commit(Commit::Host { agents }).await?;
+    let receipt = store.commit_now(Commit::Host { agents }).await?;
     let hosted = candidates
         .into_iter()
         .zip(receipt.agents)

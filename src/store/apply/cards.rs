@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use agentry_protocol::command::CARD_MAX_AHEAD_MS;
 use agentry_protocol::{Address, BlockHeight};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::{height, set_meta, time};
 use crate::store::commit::{CardSeen, Receipt};
@@ -188,11 +188,7 @@ pub(super) fn forget(db: &Connection, at: u64, receipt: &mut Receipt) -> Result<
 
 /// The height up to which superseded announcements have been taken out.
 fn final_through(db: &Connection) -> Result<i64, StoreError> {
-    let stored: Option<String> = db
-        .prepare_cached("SELECT value FROM meta WHERE key = ?1")?
-        .query_row(params![meta::CARDS_FINAL], |row| row.get(0))
-        .optional()?;
-    Ok(stored.and_then(|height| height.parse().ok()).unwrap_or(-1))
+    Ok(meta::read(db, meta::CARDS_FINAL, str::parse)?.unwrap_or(-1))
 }
 
 fn known(addresses: &[String]) -> impl Iterator<Item = Address> {

@@ -8,8 +8,9 @@ use serde_json::Value;
 use super::{height, time};
 use crate::store::StoreError;
 use crate::store::cause::Cause;
+use crate::store::column::word;
 use crate::store::commit::{Receipt, TimerSetting};
-use crate::store::rows::{AgentId, EventId, EventKind, EventRef, InboxId};
+use crate::store::rows::{AgentId, EventId, EventKind, EventRef, InboxId, TaskState};
 
 /// An event that is to be added.
 #[derive(Clone, Copy)]
@@ -148,14 +149,16 @@ pub(super) fn release(db: &Connection, inbox: InboxId, at: u64) -> Result<(), St
     )?;
     let mut rows = statement.query(params![inbox.0])?;
     while let Some(row) = rows.next()? {
-        match row.get::<_, String>(0)?.as_str() {
-            "submitted" | "working" => open = true,
+        match word(row, 0, TaskState::parse)? {
+            TaskState::Submitted | TaskState::Working => open = true,
             // What is in `error` is for the operator; the code is for all.
-            "failed" if failed.is_none() => {
+            TaskState::Failed if failed.is_none() => {
                 failed = Some(Settlement::of_failed_task(&row.get::<_, String>(1)?));
             }
-            "canceled" if failed.is_none() => failed = Some(Settlement::of_canceled_task()),
-            _ => {}
+            TaskState::Canceled if failed.is_none() => {
+                failed = Some(Settlement::of_canceled_task())
+            }
+            TaskState::Failed | TaskState::Canceled | TaskState::Completed => {}
         }
     }
     if open {

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{events, outgoing, time};
 use crate::store::StoreError;
 use crate::store::cause::Cause;
+use crate::store::column::word;
 use crate::store::commit::Receipt;
 use crate::store::number::integer;
 use crate::store::rows::{
@@ -68,7 +69,7 @@ fn find(db: &Connection, outbox: OutboxId) -> Result<Option<Row>, StoreError> {
                 behaviour: row.get(2)?,
                 label: row.get(3)?,
                 wanted: row.get(4)?,
-                state: ReceiptState::parse(row.get_ref(5)?.as_str()?).unwrap_or(ReceiptState::Open),
+                state: word(row, 5, ReceiptState::parse)?,
                 within_ms: row.get(6)?,
                 mined: row.get(7)?,
                 cause: Cause::read(row, 8)?,

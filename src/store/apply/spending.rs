@@ -5,7 +5,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::time;
 use crate::store::StoreError;
 use crate::store::cause::Cause;
-use crate::store::number::{integer, natural};
+use crate::store::column::natural;
+use crate::store::number::integer;
 use crate::store::rows::{AgentId, Charge, OutboxId};
 
 /// Of how many days an agent's spending is remembered: those on which it last spent. A clock that
@@ -19,7 +20,7 @@ fn charge_of(row: &Row<'_>, day: u64) -> rusqlite::Result<Charge> {
     Ok(Charge {
         agent: AgentId(row.get(0)?),
         day,
-        cost: natural(row.get(1)?).saturating_add(natural(row.get(2)?)),
+        cost: natural(row, 1)?.saturating_add(natural(row, 2)?),
         cause: Cause::read(row, 3)?,
     })
 }
@@ -54,7 +55,7 @@ pub(super) fn refund(db: &Connection, id: OutboxId) -> Result<(), StoreError> {
         .prepare_cached(&format!(
             "SELECT {CHARGE}, budget_day FROM outbox WHERE id = ?1 AND budget_day IS NOT NULL"
         ))?
-        .query_row(params![id.0], |row| charge_of(row, natural(row.get(5)?)))
+        .query_row(params![id.0], |row| charge_of(row, natural(row, 5)?))
         .optional()?;
     let Some(paid) = paid else {
         return Ok(());

@@ -8,8 +8,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::store::StoreError;
 use crate::store::cause::Cause;
+use crate::store::column::natural;
 use crate::store::commit::Outcome;
-use crate::store::number::natural;
 use crate::store::rows::AgentId;
 
 /// What is shared.
@@ -102,8 +102,8 @@ fn used(
         )?
         .query_row(params![agent.0, kind.word(), standing, sender], |row| {
             Ok(Amount {
-                items: natural(row.get(0)?),
-                bytes: natural(row.get(1)?),
+                items: natural(row, 0)?,
+                bytes: natural(row, 1)?,
             })
         })
         .optional()?;
@@ -265,7 +265,7 @@ pub(super) fn bound_forged(db: &Connection, agent: AgentId) -> Result<(), StoreE
                  WHERE agent = ?1 AND kind = 'forged' AND standing = 'unverified' AND sender = ''",
             )?
             .query_row(params![agent.0], |row| {
-                Ok((natural(row.get(0)?), natural(row.get(1)?)))
+                Ok((natural(row, 0)?, natural(row, 1)?))
             })
             .optional()?;
         let (items, bytes) = used.unwrap_or_default();

@@ -3,7 +3,8 @@
 use rusqlite::{Connection, params_from_iter};
 use serde::Serialize;
 
-use super::{Columns, Filter, conditions, optional, required};
+use super::{Columns, Filter, conditions};
+use crate::store::column::{natural, optional_natural};
 
 /// A timer, a fate, a settlement, news of a task, or the renewal of a card.
 #[derive(Clone, Debug, Serialize)]
@@ -64,11 +65,11 @@ pub fn events(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<EventIte
                 behaviour: row.get(4)?,
                 name: row.get(5)?,
                 data: row.get(6)?,
-                message: optional(row, 7)?.map(|row| format!("inbox/{row}")),
-                due_at: optional(row, 8)?.filter(|at| *at > 0),
-                attempts: required(row, 9)?,
+                message: optional_natural(row, 7)?.map(|row| format!("inbox/{row}")),
+                due_at: optional_natural(row, 8)?.filter(|at| *at > 0),
+                attempts: natural(row, 9)?,
                 reason: row.get(10)?,
-                made_at: required(row, 11)?,
+                made_at: natural(row, 11)?,
             })
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;

@@ -3,7 +3,8 @@
 use rusqlite::{Connection, params_from_iter};
 use serde::Serialize;
 
-use super::{Columns, Filter, conditions, required};
+use super::{Columns, Filter, conditions};
+use crate::store::column::natural;
 
 /// A forged message. No behaviour has seen it, and none will.
 #[derive(Clone, Debug, Serialize)]
@@ -54,8 +55,8 @@ pub fn forged(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<ForgedIt
                 from: row.get(2)?,
                 to: row.get(3)?,
                 transaction: row.get(4)?,
-                height: required(row, 5)?,
-                seen_at: required(row, 6)?,
+                height: natural(row, 5)?,
+                seen_at: natural(row, 6)?,
                 stored: row.get(7)?,
             })
         })?

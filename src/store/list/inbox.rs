@@ -3,7 +3,8 @@
 use rusqlite::{Connection, params_from_iter};
 use serde::Serialize;
 
-use super::{Columns, Filter, conditions, optional, required};
+use super::{Columns, Filter, conditions};
+use crate::store::column::{natural, optional_natural};
 
 /// A row of the inbox.
 #[derive(Clone, Debug, Serialize)]
@@ -85,18 +86,18 @@ pub fn inbox(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<InboxItem
                 authenticity: row.get(5)?,
                 transaction: row.get(6)?,
                 digest: row.get(7)?,
-                height: optional(row, 8)?,
-                attempts: required(row, 9)?,
+                height: optional_natural(row, 8)?,
+                attempts: natural(row, 9)?,
                 reason: row.get(10)?,
-                seen_at: required(row, 11)?,
-                due_at: optional(row, 12)?.filter(|at| *at > 0),
-                settled_at: optional(row, 13)?,
+                seen_at: natural(row, 11)?,
+                due_at: optional_natural(row, 12)?.filter(|at| *at > 0),
+                settled_at: optional_natural(row, 13)?,
                 stored: row.get(14)?,
                 identity: row.get(15)?,
                 thread: row.get(16)?,
                 re: row.get(17)?,
                 urgent: row.get(18)?,
-                expires_at: optional(row, 19)?,
+                expires_at: optional_natural(row, 19)?,
                 rejected: row.get(20)?,
             })
         })?

@@ -3,7 +3,8 @@
 use rusqlite::{Connection, Row, params_from_iter};
 use serde::Serialize;
 
-use super::{Columns, Filter, conditions, optional, required};
+use super::{Columns, Filter, conditions};
+use crate::store::column::{natural, optional_natural};
 
 /// A row of the outbox.
 #[derive(Clone, Debug, Serialize)]
@@ -132,12 +133,12 @@ fn item(row: &Row<'_>) -> rusqlite::Result<OutboxItem> {
             state,
             wanted: row.get(26)?,
             detail: row.get(27)?,
-            resends_left: required(row, 28)?,
-            due_at: optional(row, 29)?,
+            resends_left: natural(row, 28)?,
+            due_at: optional_natural(row, 29)?,
             behaviour: row.get(30)?,
             label: row.get(31)?,
-            changed_at: required(row, 32)?,
-            resends: required(row, 33)?,
+            changed_at: natural(row, 32)?,
+            resends: natural(row, 33)?,
         }),
     };
     Ok(OutboxItem {
@@ -146,20 +147,20 @@ fn item(row: &Row<'_>) -> rusqlite::Result<OutboxItem> {
         state: row.get(2)?,
         from: row.get(3)?,
         to: row.get(4)?,
-        amount: required(row, 5)?,
-        fee: required(row, 6)?,
+        amount: natural(row, 5)?,
+        fee: natural(row, 6)?,
         payload: row.get(7)?,
         origin: row.get(8)?,
         nonce: row.get(9)?,
         transaction: row.get(10)?,
-        posts: required(row, 11)?,
+        posts: natural(row, 11)?,
         reason: row.get(12)?,
-        height: optional(row, 13)?,
+        height: optional_natural(row, 13)?,
         block_hash: row.get(14)?,
-        created_at: required(row, 15)?,
-        prepared_at: optional(row, 16)?,
-        accepted_at: optional(row, 17)?,
-        mined_at: optional(row, 18)?,
+        created_at: natural(row, 15)?,
+        prepared_at: optional_natural(row, 16)?,
+        accepted_at: optional_natural(row, 17)?,
+        mined_at: optional_natural(row, 18)?,
         message_id: row.get(19)?,
         resend_of: row
             .get::<_, Option<i64>>(20)?
@@ -167,8 +168,8 @@ fn item(row: &Row<'_>) -> rusqlite::Result<OutboxItem> {
         waits_for_budget: row.get(21)?,
         standing: row.get(22)?,
         brought_about_by: row.get(34)?,
-        budget_day: optional(row, 23)?,
-        expires_at: optional(row, 24)?,
+        budget_day: optional_natural(row, 23)?,
+        expires_at: optional_natural(row, 24)?,
         receipt,
     })
 }

@@ -7,7 +7,8 @@ use rusqlite::{Connection, params};
 use serde::Serialize;
 
 use crate::store::cause::Cause;
-use crate::store::number::{integer, natural};
+use crate::store::column::natural;
+use crate::store::number::integer;
 use crate::store::read;
 use crate::store::rows::{AgentId, Spent};
 
@@ -93,7 +94,7 @@ pub fn stats(db: &Connection, agent: Option<&str>, day: u64) -> rusqlite::Result
                 "outbox" => &mut stats.outbox,
                 _ => &mut stats.tasks,
             };
-            states.insert(row.get(1)?, natural(row.get(2)?));
+            states.insert(row.get(1)?, natural(row, 2)?);
         }
     }
     single(
@@ -125,7 +126,7 @@ pub fn stats(db: &Connection, agent: Option<&str>, day: u64) -> rusqlite::Result
     let mut rows = statement.query(params![integer(day)])?;
     while let Some(row) = rows.next()? {
         if let Some(stats) = by_row.get_mut(&row.get(0)?) {
-            stats.spent.add(&Cause::read(row, 2)?, natural(row.get(1)?));
+            stats.spent.add(&Cause::read(row, 2)?, natural(row, 1)?);
         }
     }
     for (agent, stats) in &mut by_row {
@@ -163,7 +164,7 @@ fn single(
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         if let Some(stats) = by_row.get_mut(&row.get(0)?) {
-            set(stats, natural(row.get(1)?));
+            set(stats, natural(row, 1)?);
         }
     }
     Ok(())

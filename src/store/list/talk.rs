@@ -1,9 +1,12 @@
 //! What was said to and by hosted wallets, and what came of what was said.
 
-use agentry_protocol::{Address, Envelope, Json, Limits, StoredTransaction, TransactionHash};
+use agentry_protocol::{
+    Address, Envelope, Json, Limits, StoredTransaction, TransactionError, TransactionHash,
+};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{optional, required};
+use crate::store::column::{natural, optional_natural, optional_text, text, word};
 use crate::store::number::integer;
 use crate::store::rows::{AgentId, OutboxId, ReceiptState};
 
@@ -172,10 +175,10 @@ pub fn forged(db: &Connection, selection: &Selection) -> rusqlite::Result<Vec<To
 }
 
 fn heard(row: &Row<'_>, place: Place) -> rusqlite::Result<Told> {
-    let stored = stored(row.get_ref(5)?.as_str()?);
+    let stored = text(row, 5, stored)?;
     Ok(Told {
         place,
-        height: optional(row, 1)?,
+        height: optional_natural(row, 1)?,
         hash: row.get(2)?,
         from: row.get(3)?,
         to: row.get(4)?,
@@ -186,14 +189,18 @@ fn heard(row: &Row<'_>, place: Place) -> rusqlite::Result<Told> {
         authenticity: Some("forged".to_owned()),
         state: "forged".to_owned(),
         reason: None,
-        seen_at: required(row, 7)?,
+        seen_at: natural(row, 7)?,
         resend_of: None,
         receipt: None,
     })
 }
 
-fn stored(text: &str) -> Option<StoredTransaction> {
-    StoredTransaction::parse(text.as_bytes(), Limits::default()).ok()
+/// A transaction; none, where it was pruned: then the text is empty.
+fn stored(text: &str) -> Result<Option<StoredTransaction>, TransactionError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    StoredTransaction::parse(text.as_bytes(), Limits::default()).map(Some)
 }
 
 const SENT: &str = "SELECT q.id, q.height, q.hash, agent.address, q.recipient, q.amount, q.payload,
@@ -225,27 +232,31 @@ pub fn sent_at(db: &Connection, outbox: i64) -> rusqlite::Result<Option<Told>> {
 }
 
 fn ours(row: &Row<'_>) -> rusqlite::Result<Told> {
-    let payload = row.get_ref(6)?.as_str()?;
-    let state: Option<String> = row.get(11)?;
+    let state = match row.get_ref(11)? {
+        ValueRef::Null => None,
+        _ => Some(word(row, 11, ReceiptState::parse)?),
+    };
     let wanted = row.get(10)?;
     let detail = row.get(12)?;
-    let resends_left = row.get::<_, Option<i64>>(13)?.unwrap_or(0).unsigned_abs();
+    let resends_left = optional_natural(row, 13)?.unwrap_or(0);
     Ok(Told {
         place: Place::Outbox(row.get(0)?),
-        height: optional(row, 1)?,
+        height: optional_natural(row, 1)?,
         hash: row.get(2)?,
         from: row.get(3)?,
         to: row.get(4)?,
-        amount: required(row, 5)?.to_string(),
-        payload: Json::parse(payload.as_bytes(), Limits::default()).ok(),
+        amount: natural(row, 5)?.to_string(),
+        payload: Some(text(row, 6, |payload| {
+            Json::parse(payload.as_bytes(), Limits::default())
+        })?),
         authenticity: None,
         state: row.get(7)?,
         reason: row.get(8)?,
-        seen_at: required(row, 14)?,
+        seen_at: natural(row, 14)?,
         resend_of: row.get(9)?,
         receipt: state.map(|state| Fate {
             wanted,
-            state: ReceiptState::parse(&state).unwrap_or(ReceiptState::Open),
+            state,
             detail,
             resends_left,
         }),
@@ -298,13 +309,12 @@ pub fn progress(db: &Connection, outbox: OutboxId) -> rusqlite::Result<Option<Pr
              WHERE id = ?1 OR resend_of = ?1 ORDER BY id",
         )?
         .query_map(params![outbox.0], |row| {
-            let hash: Option<String> = row.get(2)?;
             Ok(Carrier {
                 outbox: OutboxId(row.get(0)?),
                 state: row.get(1)?,
-                hash: hash.and_then(|hash| hash.parse().ok()),
+                hash: optional_text(row, 2, str::parse)?,
                 accepted: row.get(3)?,
-                height: optional(row, 4)?,
+                height: optional_natural(row, 4)?,
                 reason: row.get(5)?,
             })
         })?
@@ -359,10 +369,10 @@ pub fn replies(
     for hash in asked {
         let mut statement = db.prepare_cached(
             "SELECT id, hash, height, authenticity, state, stored FROM inbox
-             WHERE re = ?1 AND agent = ?2",
+             WHERE re = ?1 AND agent = ?2 AND stored <> ''",
         )?;
         for one in statement.query_map(params![hash.to_string(), agent.0], reply)? {
-            replies.extend(one?);
+            replies.push(one?);
         }
     }
     replies.sort_by_key(|reply| reply.inbox);
@@ -382,29 +392,24 @@ pub fn remarks(
 ) -> rusqlite::Result<Vec<Reply>> {
     let mut statement = db.prepare_cached(
         "SELECT id, hash, height, authenticity, state, stored FROM inbox
-         WHERE height >= ?3 AND agent = ?1 AND sender = ?2 AND re IS NULL ORDER BY id",
+         WHERE height >= ?3 AND agent = ?1 AND sender = ?2 AND re IS NULL AND stored <> ''
+         ORDER BY id",
     )?;
     let rows = statement.query_map(params![agent.0, sender.as_str(), integer(from)], reply)?;
-    let found: Vec<Option<Reply>> = rows.collect::<rusqlite::Result<_>>()?;
-    Ok(found.into_iter().flatten().collect())
+    rows.collect()
 }
 
-/// One that cannot be read back is no reply.
-fn reply(row: &Row<'_>) -> rusqlite::Result<Option<Reply>> {
-    let Some(stored) = stored(row.get_ref(5)?.as_str()?) else {
-        return Ok(None);
-    };
-    let hash = row.get_ref(1)?.as_str()?.parse().ok();
-    let (inbox, height) = (row.get(0)?, optional(row, 2)?);
-    let (authenticity, state) = (row.get(3)?, row.get(4)?);
-    Ok(hash.map(|hash| Reply {
-        inbox,
-        hash,
-        height,
-        authenticity,
-        state,
-        stored,
-    }))
+fn reply(row: &Row<'_>) -> rusqlite::Result<Reply> {
+    Ok(Reply {
+        inbox: row.get(0)?,
+        hash: text(row, 1, str::parse)?,
+        height: optional_natural(row, 2)?,
+        authenticity: row.get(3)?,
+        state: row.get(4)?,
+        stored: text(row, 5, |text| {
+            StoredTransaction::parse(text.as_bytes(), Limits::default())
+        })?,
+    })
 }
 
 /// A number that changes whenever another connection changes the store.

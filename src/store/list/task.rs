@@ -4,7 +4,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use serde::Serialize;
 
-use super::{optional, required};
+use crate::store::column::{natural, optional_natural};
 use crate::store::number::integer;
 
 /// What the [origin](super::OutboxItem::origin) of a job begins with that an operator asked for.
@@ -138,7 +138,7 @@ fn asked_item(row: &Row<'_>) -> rusqlite::Result<AskedItem> {
         message_id: row.get(7)?,
         state: row.get(8)?,
         reason: row.get(9)?,
-        created_at: required(row, 10)?,
+        created_at: natural(row, 10)?,
         receipt: row.get(11)?,
         receipt_detail: row.get(12)?,
     })
@@ -197,8 +197,8 @@ pub fn carriers(db: &Connection, row: i64) -> rusqlite::Result<Vec<Carrier>> {
         Ok(Carrier {
             transaction: row.get(0)?,
             state: row.get(1)?,
-            height: optional(row, 2)?,
-            mined_at: optional(row, 3)?,
+            height: optional_natural(row, 2)?,
+            mined_at: optional_natural(row, 3)?,
         })
     })?
     .collect()
@@ -224,8 +224,8 @@ pub fn answers(
             row: row.get(0)?,
             hash: row.get(1)?,
             from: row.get(2)?,
-            height: optional(row, 3)?,
-            seen_at: required(row, 4)?,
+            height: optional_natural(row, 3)?,
+            seen_at: natural(row, 4)?,
             transaction: row.get(5)?,
         })
     })?
@@ -296,16 +296,16 @@ pub fn executing(
                 submitter: row.get(6)?,
                 transaction: row.get(7)?,
                 input: row.get(8)?,
-                attempts: required(row, 9)?,
-                interrupted: required(row, 10)?,
+                attempts: natural(row, 9)?,
+                interrupted: natural(row, 10)?,
                 progress: row.get(11)?,
                 note: row.get(12)?,
-                made_at: required(row, 13)?,
-                due_at: required(row, 14)?,
-                started_at: optional(row, 15)?,
-                deadline: optional(row, 16)?,
-                ended_at: optional(row, 17)?,
-                result_bytes: optional(row, 18)?,
+                made_at: natural(row, 13)?,
+                due_at: natural(row, 14)?,
+                started_at: optional_natural(row, 15)?,
+                deadline: optional_natural(row, 16)?,
+                ended_at: optional_natural(row, 17)?,
+                result_bytes: optional_natural(row, 18)?,
                 media_type: row.get(19)?,
                 error_code: row.get(20)?,
                 error: row.get(21)?,

@@ -5,12 +5,11 @@ use agentry_protocol::{
     Address, BlockHeight, Json, KnownCommand, Limits, Payload, TransactionHash, command,
 };
 use agentry_sdk::Card;
-use rusqlite::types::Type;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::text;
+use crate::store::column::{natural, optional_text, text};
 use crate::store::meta;
-use crate::store::number::natural;
 use crate::store::rows::{AgentId, EventId, EventRef, OutboxId};
 
 /// A card in the store.
@@ -65,8 +64,8 @@ pub fn card(db: &Connection, address: &Address) -> rusqlite::Result<Option<Annou
     ))?;
     let mut rows = statement.query(params![address.as_str()])?;
     match rows.next()? {
-        Some(row) if row.get_ref(2)? != rusqlite::types::ValueRef::Null => announced(row).map(Some),
-        _ => Ok(None),
+        Some(row) if row.get_ref(2)? != ValueRef::Null => announced(row).map(Some),
+        Some(_) | None => Ok(None),
     }
 }
 
@@ -84,16 +83,9 @@ pub struct Surveyed {
 /// # Errors
 /// What SQLite says.
 pub fn surveyed(db: &Connection) -> rusqlite::Result<Surveyed> {
-    let get = |key: &str| -> rusqlite::Result<Option<String>> {
-        db.prepare_cached("SELECT value FROM meta WHERE key = ?1")?
-            .query_row(params![key], |row| row.get(0))
-            .optional()
-    };
     Ok(Surveyed {
-        from: get(meta::DIRECTORY_FROM)?
-            .and_then(|height| height.parse().ok())
-            .map(BlockHeight),
-        progress: get(meta::DIRECTORY_PROGRESS)?,
+        from: meta::read(db, meta::DIRECTORY_FROM, str::parse)?.map(BlockHeight),
+        progress: meta::read(db, meta::DIRECTORY_PROGRESS, meta::as_it_is)?,
     })
 }
 
@@ -104,26 +96,22 @@ fn announced(row: &Row<'_>) -> rusqlite::Result<AnnouncedCard> {
             public_key: text(row, 1, str::parse)?,
             card: text(row, 2, announce)?,
             transaction: text(row, 3, str::parse)?,
-            height: BlockHeight(natural(row.get(4)?)),
+            height: BlockHeight(natural(row, 4)?),
         },
-        announced_at: natural(row.get(5)?),
+        announced_at: natural(row, 5)?,
     })
 }
 
 /// Reads back what was stored of an ANNOUNCE.
-fn announce(stored: &str) -> Result<command::Announce, rusqlite::Error> {
-    let damaged = |error: Box<dyn std::error::Error + Send + Sync>| {
-        rusqlite::Error::FromSqlConversionFailure(2, Type::Text, error)
-    };
-    let json = Json::parse(stored.as_bytes(), Limits::default())
-        .map_err(|error| damaged(Box::new(error)))?;
+pub(in crate::store) fn announce(stored: &str) -> Result<command::Announce, String> {
+    let json = Json::parse(stored.as_bytes(), Limits::default()).map_err(|e| e.to_string())?;
     let Payload::Command(command) = Envelope::read(&json).payload else {
-        return Err(damaged("no command".into()));
+        return Err("it is no command".to_owned());
     };
     match KnownCommand::read(&command) {
         Ok(Some(KnownCommand::Announce(card))) => Ok(card),
-        Ok(_) => Err(damaged("no ANNOUNCE".into())),
-        Err(error) => Err(damaged(Box::new(error))),
+        Ok(_) => Err("it is no ANNOUNCE".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -152,7 +140,7 @@ pub fn renewal(db: &Connection, agent: AgentId) -> rusqlite::Result<Option<Renew
         Ok(Renewal {
             event: EventId(row.get(0)?),
             card: row.get(1)?,
-            due_at: natural(row.get(2)?),
+            due_at: natural(row, 2)?,
             reason: row.get(3)?,
         })
     })
@@ -174,11 +162,7 @@ pub fn announcement(
          ORDER BY id DESC LIMIT 1",
     )?
     .query_row(params![EventRef::Event(event).to_string()], |row| {
-        let hash: Option<String> = row.get(1)?;
-        Ok((
-            OutboxId(row.get(0)?),
-            hash.and_then(|hash| hash.parse().ok()),
-        ))
+        Ok((OutboxId(row.get(0)?), optional_text(row, 1, str::parse)?))
     })
     .optional()
 }

@@ -9,9 +9,10 @@ use agentry_sdk::Authenticity;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 pub use self::lanes::Turn;
-use super::{talk, task, text};
+use super::{talk, task};
 use crate::store::cause::Cause;
-use crate::store::number::{integer, natural};
+use crate::store::column::{natural, optional_natural, text, word};
+use crate::store::number::integer;
 use crate::store::rows::{
     AgentId, DueEvent, DueMessage, EventId, EventKind, InboxId, Overdue, TaskId,
 };
@@ -131,15 +132,19 @@ fn message(db: &Connection, row: &Row<'_>) -> rusqlite::Result<DueMessage> {
         stored: text(row, 3, |stored| {
             StoredTransaction::parse(stored.as_bytes(), Limits::default())
         })?,
-        height: BlockHeight(natural(row.get(4)?)),
-        authenticity: match row.get_ref(5)?.as_str()? {
-            "verified" => Authenticity::Verified,
-            _ => Authenticity::Unverified,
-        },
+        height: BlockHeight(natural(row, 4)?),
+        authenticity: word(row, 5, authenticity)?,
         attempts: row.get(6)?,
         done,
         rejected: row.get(7)?,
     })
+}
+
+/// What is known of the sender of a message that reaches behaviours.
+pub(in crate::store) fn authenticity(word: &str) -> Option<Authenticity> {
+    [Authenticity::Verified, Authenticity::Unverified]
+        .into_iter()
+        .find(|known| known.as_str() == word)
 }
 
 /// A message, in whatever state.
@@ -179,7 +184,7 @@ fn events(
     let mut rows = statement.query(params![agent.0, integer(limit as u64)])?;
     let mut events = Vec::new();
     while let Some(row) = rows.next()? {
-        let due_at = natural(row.get(6)?);
+        let due_at = natural(row, 6)?;
         if due_at > now {
             *next_at = Some(next_at.map_or(due_at, |next: u64| next.min(due_at)));
             break;
@@ -193,7 +198,7 @@ fn events(
         events.push(DueEvent {
             id: EventId(row.get(0)?),
             behaviour: row.get(1)?,
-            kind: EventKind::parse(row.get_ref(2)?.as_str()?).unwrap_or(EventKind::Timer),
+            kind: word(row, 2, EventKind::parse)?,
             name: row.get(3)?,
             data,
             message: match inbox {
@@ -212,6 +217,6 @@ fn events(
 fn next_receipt(db: &Connection, agent: AgentId, now: u64) -> rusqlite::Result<Option<u64>> {
     db.prepare_cached("SELECT min(due_at) FROM receipt WHERE agent = ?1 AND due_at > ?2")?
         .query_row(params![agent.0, integer(now)], |row| {
-            Ok(row.get::<_, Option<i64>>(0)?.map(natural))
+            optional_natural(row, 0)
         })
 }

@@ -3,7 +3,8 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::store::cause::Cause;
-use crate::store::number::{integer, natural};
+use crate::store::column::natural;
+use crate::store::number::integer;
 use crate::store::rows::{AgentId, HeldDraft, OutboxId, Spent};
 
 /// How many drafts of one cause are looked at, where few causes have any that wait.
@@ -21,9 +22,9 @@ pub fn spending(db: &Connection, since: u64) -> rusqlite::Result<Spending> {
         .query_map(params![integer(since)], |row| {
             Ok((
                 AgentId(row.get(0)?),
-                natural(row.get(1)?),
+                natural(row, 1)?,
                 Cause::read(row, 3)?,
-                natural(row.get(2)?),
+                natural(row, 2)?,
             ))
         })?
         .collect()
@@ -40,7 +41,7 @@ pub fn spent(db: &Connection, agent: AgentId, day: u64) -> rusqlite::Result<Spen
     )?;
     let mut rows = statement.query(params![agent.0, integer(day)])?;
     while let Some(row) = rows.next()? {
-        spent.add(&Cause::read(row, 1)?, natural(row.get(0)?));
+        spent.add(&Cause::read(row, 1)?, natural(row, 0)?);
     }
     Ok(spent)
 }
@@ -62,7 +63,7 @@ pub fn spenders(
          ORDER BY spent DESC, sender LIMIT ?3",
     )?
     .query_map(params![agent.0, integer(day), limit], |row| {
-        Ok((Cause::read(row, 1)?, natural(row.get(0)?)))
+        Ok((Cause::read(row, 1)?, natural(row, 0)?))
     })?
     .collect()
 }
@@ -122,8 +123,8 @@ pub fn held(db: &Connection, agent: AgentId) -> rusqlite::Result<Vec<HeldDraft>>
                 Ok(HeldDraft {
                     id: OutboxId(row.get(0)?),
                     agent,
-                    amount: natural(row.get(1)?),
-                    fee: natural(row.get(2)?),
+                    amount: natural(row, 1)?,
+                    fee: natural(row, 2)?,
                     cause: Cause::read(row, 3)?,
                 })
             },

@@ -3,7 +3,7 @@
 use agentry_protocol::command::{QueueCounts, TaskCounts};
 use rusqlite::{Connection, params};
 
-use crate::store::number::natural;
+use crate::store::column::natural;
 use crate::store::rows::AgentId;
 
 /// Up to how many rows of a kind are counted, so that asking an agent with a million waiting
@@ -19,8 +19,7 @@ pub fn standing(db: &Connection, agent: AgentId) -> rusqlite::Result<(QueueCount
         db.prepare_cached(&format!(
             "SELECT count(*) FROM (SELECT 1 FROM {from} LIMIT {COUNTED_AT_MOST})"
         ))?
-        .query_row(params![agent.0], |row| row.get(0))
-        .map(natural)
+        .query_row(params![agent.0], |row| natural(row, 0))
     };
     let queue = QueueCounts {
         inbox: count("inbox WHERE agent = ?1 AND state = 'waiting'")?,

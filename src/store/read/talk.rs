@@ -4,7 +4,8 @@ use agentry_protocol::{Address, TransactionHash};
 use agentry_sdk::SentMessage;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{DRAFT_COLUMNS, draft, text};
+use super::{DRAFT_COLUMNS, draft};
+use crate::store::column::{optional_text, text};
 use crate::store::number::integer;
 use crate::store::rows::{AgentId, InboxId, OutboxId, Overdue};
 
@@ -99,13 +100,11 @@ pub fn sent_message(
          FROM outbox WHERE id = ?1",
     )?
     .query_row(params![outbox.0], |row| {
-        let id: Option<String> = row.get(1)?;
-        let hash: Option<String> = row.get(2)?;
         Ok(SentMessage {
             label: label.to_owned(),
             to: text(row, 0, Address::from_chain)?,
-            id: id.and_then(|id| id.parse().ok()),
-            transaction: hash.and_then(|hash| hash.parse().ok()),
+            id: optional_text(row, 1, str::parse)?,
+            transaction: optional_text(row, 2, str::parse)?,
         })
     })
     .optional()

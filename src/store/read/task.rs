@@ -3,16 +3,15 @@
 use agentry_protocol::Address;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::text;
 use crate::store::cause::Cause;
-use crate::store::number::{integer, natural};
+use crate::store::column::{natural, optional_natural, optional_text, text, word};
+use crate::store::number::integer;
 use crate::store::rows::{AgentId, TaskId, TaskRow, TaskState};
 
 const COLUMNS: &str = "id, agent, behaviour, key, kind, input, submitter, state, attempts, due_at,
      deadline, result, media_type, error_code, error, interrupted";
 
 fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
-    let submitter: Option<String> = row.get(6)?;
     Ok(TaskRow {
         id: TaskId(row.get(0)?),
         agent: AgentId(row.get(1)?),
@@ -20,11 +19,11 @@ fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         key: row.get(3)?,
         kind: row.get(4)?,
         input: text(row, 5, |input| serde_json::from_str(input))?,
-        submitter: submitter.and_then(|address| Address::from_chain(&address).ok()),
-        state: TaskState::parse(row.get_ref(7)?.as_str()?).unwrap_or(TaskState::Failed),
+        submitter: optional_text(row, 6, Address::from_chain)?,
+        state: word(row, 7, TaskState::parse)?,
         attempts: row.get(8)?,
-        due_at: natural(row.get(9)?),
-        deadline: row.get::<_, Option<i64>>(10)?.map(natural),
+        due_at: natural(row, 9)?,
+        deadline: optional_natural(row, 10)?,
         result: row.get(11)?,
         media_type: row.get(12)?,
         error_code: row.get(13)?,
@@ -132,7 +131,7 @@ pub fn waiting_tasks(
             integer(limit as u64)
         ])?;
         while let Some(row) = rows.next()? {
-            let due_at = natural(row.get(1)?);
+            let due_at = natural(row, 1)?;
             if due_at > now {
                 next_at = Some(due_at);
                 break;
@@ -172,9 +171,7 @@ pub fn waiting_deadlines(db: &Connection, now: u64, limit: usize) -> rusqlite::R
         .prepare_cached(&format!(
             "SELECT min(deadline) FROM task WHERE {waiting} AND deadline > ?1"
         ))?
-        .query_row(params![integer(now)], |row| {
-            Ok(row.get::<_, Option<i64>>(0)?.map(natural))
-        })?;
+        .query_row(params![integer(now)], |row| optional_natural(row, 0))?;
     Ok(Deadlines { missed, next })
 }
 

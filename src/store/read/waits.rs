@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::super::number::natural;
+use super::super::column::{natural, optional_natural};
 use super::super::rows::AgentId;
 
 /// A message that is not handled yet.
@@ -47,9 +47,9 @@ pub fn waiting_message(db: &Connection, row: i64) -> rusqlite::Result<Option<Wai
             sender: row.get(2)?,
             verified: row.get(3)?,
             withdrawn: row.get(4)?,
-            height: row.get::<_, Option<i64>>(5)?.map(natural),
-            attempts: natural(row.get(6)?),
-            due_at: natural(row.get(7)?),
+            height: optional_natural(row, 5)?,
+            attempts: natural(row, 6)?,
+            due_at: natural(row, 7)?,
             begun: row.get(8)?,
         })
     })

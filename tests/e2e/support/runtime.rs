@@ -124,10 +124,14 @@ impl Runtime {
         within(PATIENCE, || self.ended()).unwrap_or_else(|| panic!("waited in vain: {what}"))
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().try_into().unwrap()).unwrap()
+    }
+
     /// SIGTERM.
     pub(crate) fn terminate(&self) {
-        let pid = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
-        kill_process(pid, Signal::TERM).unwrap();
+        kill_process(self.pid(), Signal::TERM).unwrap();
     }
 
     /// Stops it as an operator does; it must end well.

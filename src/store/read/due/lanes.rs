@@ -7,7 +7,7 @@ use agentry_protocol::BlockHeight;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Due, MESSAGE_COLUMN_COUNT, MESSAGE_COLUMNS, message};
-use crate::store::number::natural;
+use crate::store::column::{natural, optional_natural};
 use crate::store::rows::AgentId;
 
 /// The most senders that are looked at in one pull, so that a pull costs little however many
@@ -250,16 +250,15 @@ impl Pull<'_> {
     /// Whether a message is to be acted on: when it is due, the block, and when it expires are the
     /// columns from `at` on.
     fn ready(&self, row: &Row<'_>, at: usize, due: &mut Due) -> rusqlite::Result<Ready> {
-        let due_at = natural(row.get(at)?);
+        let due_at = natural(row, at)?;
         if due_at > self.now {
             due.later(due_at);
             return Ok(Ready::NoneFromHere);
         }
-        if BlockHeight(natural(row.get(at + 1)?)) > self.through {
+        if BlockHeight(natural(row, at + 1)?) > self.through {
             return Ok(Ready::NoneFromHere);
         }
-        let expires_at: Option<i64> = row.get(at + 2)?;
-        match expires_at.map(natural) {
+        match optional_natural(row, at + 2)? {
             Some(exp) if self.doubted.contains(&exp) => {
                 let certain_in = exp.saturating_sub(self.doubted.start).saturating_add(1);
                 let look_in = certain_in.clamp(DOUBT_MS.start, DOUBT_MS.end);

@@ -1,0 +1,136 @@
+//! How the store is, told once to everybody who wants to know.
+
+use tokio::sync::watch;
+
+use super::error::Trouble;
+
+/// How a store is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Condition {
+    /// Changes are stored.
+    #[default]
+    Well,
+    /// The system refuses to store them, for now. They wait, and are stored when it does not any more.
+    Refusing(String),
+    /// A value in it could not be read back. What does not need that value goes on.
+    Spoiled(String),
+    /// Its pages are damaged. Nothing is stored any more, and nothing that is read can be relied on.
+    Broken(String),
+}
+
+impl Condition {
+    /// What is wrong, if anything is.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Well => None,
+            Self::Refusing(reason) | Self::Spoiled(reason) | Self::Broken(reason) => Some(reason),
+        }
+    }
+
+    /// How bad it is: one that is worse is not forgotten for one that is less so.
+    const fn rank(&self) -> u8 {
+        match self {
+            Self::Well => 0,
+            Self::Refusing(_) => 1,
+            Self::Spoiled(_) => 2,
+            Self::Broken(_) => 3,
+        }
+    }
+}
+
+/// How the store is. Cheap to clone: all clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Health(watch::Sender<Condition>);
+
+impl Health {
+    /// Whoever wants to know.
+    pub(super) fn watch(&self) -> watch::Receiver<Condition> {
+        self.0.subscribe()
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        matches!(*self.0.borrow(), Condition::Broken(_))
+    }
+
+    /// Something is wrong. It is logged when it begins, not each time that it is met.
+    pub(super) fn met(&self, trouble: &Trouble) {
+        let next = match trouble.clone() {
+            Trouble::Refusal(reason) => Condition::Refusing(reason),
+            Trouble::Value(what) => Condition::Spoiled(what),
+            Trouble::Pages(what) => Condition::Broken(what),
+        };
+        let changed = self.0.send_if_modified(|now| {
+            let worse = next.rank() > now.rank();
+            if worse {
+                *now = next.clone();
+            }
+            worse
+        });
+        if !changed {
+            return;
+        }
+        match next {
+            Condition::Well => {}
+            Condition::Refusing(reason) => tracing::error!(
+                reason,
+                "the store takes no changes; they wait, and it is tried again and again"
+            ),
+            Condition::Spoiled(what) => tracing::error!(
+                what,
+                "a value in the store cannot be read back; what does not need it goes on (agentry doctor)"
+            ),
+            Condition::Broken(what) => tracing::error!(
+                what,
+                "the store is damaged; nothing is stored in it any more (agentry doctor)"
+            ),
+        }
+    }
+
+    /// Changes were stored.
+    pub(super) fn stored(&self) {
+        let changed = self.0.send_if_modified(|now| {
+            let refused = matches!(now, Condition::Refusing(_));
+            if refused {
+                *now = Condition::Well;
+            }
+            refused
+        });
+        if changed {
+            tracing::info!("the store takes changes again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_passes_and_damage_stays() {
+        let health = Health::default();
+        let seen = health.watch();
+        let met = |trouble| {
+            health.met(&trouble);
+            seen.borrow().clone()
+        };
+        let text = |text: &str| text.to_owned();
+        assert_eq!(
+            met(Trouble::Refusal(text("full"))),
+            Condition::Refusing(text("full"))
+        );
+        health.stored();
+        assert_eq!(*seen.borrow(), Condition::Well);
+        assert_eq!(
+            met(Trouble::Value(text("x"))),
+            Condition::Spoiled(text("x"))
+        );
+        health.stored();
+        assert_eq!(
+            met(Trouble::Refusal(text("full"))),
+            Condition::Spoiled(text("x"))
+        );
+        assert_eq!(met(Trouble::Pages(text("y"))), Condition::Broken(text("y")));
+        assert_eq!(met(Trouble::Value(text("x"))), Condition::Broken(text("y")));
+        assert!(health.is_broken());
+    }
+}
