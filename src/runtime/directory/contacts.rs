@@ -21,6 +21,7 @@ impl Contacts {
         let mut index = Self::default();
         for contact in contacts {
             for address in addresses(&contact) {
+                index.addresses.insert(address.clone());
                 if let Some(key) = contact.public_key {
                     index.keys.entry(address.clone()).or_insert(key);
                 }
