@@ -164,8 +164,9 @@ fn opened(path: &Path) -> Result<(), StoreError> {
     match (start, doctor) {
         (Ok(_), Ok(())) => Ok(()),
         (Err(start), doctor) => {
-            // Whether a start finds it or not, doctor looks at no less.
-            assert!(doctor.is_err(), "doctor finds nothing: {start}");
+            // Whatever damage a start finds, doctor does.
+            let damaged = matches!(start, StoreError::Broken { .. } | StoreError::Value(_));
+            assert!(doctor.is_err() || !damaged, "doctor finds nothing: {start}");
             assert!(
                 start.to_string().contains("agentry.db"),
                 "it is named: {start}"
@@ -283,7 +284,7 @@ async fn a_value_that_cannot_be_is_named_by_table_row_and_column() {
         ),
         (
             "UPDATE inbox SET sender = 'nobody' WHERE id = 31",
-            "inbox 31: column \"sender\"",
+            "inbox 31: column \"stored\" is from",
         ),
         (
             "UPDATE inbox SET due_at = -1 WHERE id = 31",
@@ -416,7 +417,7 @@ async fn a_value_that_cannot_be_is_an_error_wherever_it_is_read() {
     let (_dir, path) = rich().await;
     let db = Connection::open(&path).unwrap();
     db.execute_batch(
-        "UPDATE inbox SET authenticity = 'proven' WHERE agent = 1;
+        "UPDATE inbox SET stored = '{' WHERE agent = 1;
          UPDATE event SET kind = 'timber' WHERE agent = 2;
          UPDATE task SET state = 'done';
          UPDATE outbox SET message_id = 'x' WHERE state = 'queued'",
@@ -437,10 +438,10 @@ async fn a_value_that_cannot_be_is_an_error_wherever_it_is_read() {
         assert!(matches!(error, StoreError::Value(_)), "{error}");
         assert!(error.to_string().contains(part), "{error}");
     };
-    value(store.read(due(1)).await.err(), "authenticity");
+    value(store.read(due(1)).await.err(), "stored");
     let reason = condition.borrow().clone();
     assert!(
-        matches!(&reason, Condition::Spoiled(what) if what.contains("authenticity")),
+        matches!(&reason, Condition::Spoiled(what) if what.contains("stored")),
         "{reason:?}"
     );
     value(
@@ -624,7 +625,7 @@ async fn what_was_done_on_purpose_is_no_damage() {
     for change in [
         "VACUUM",
         "UPDATE agent SET name = 'other' WHERE id = 1",
-        "PRAGMA user_version = 2",
+        "ANALYZE",
     ] {
         let db = Connection::open(&path).unwrap();
         db.execute_batch(change).unwrap();
