@@ -53,7 +53,7 @@ async fn a_reply_that_is_withdrawn_is_mined_again_and_never_signed_again() {
     stage
         .until("the reply is mined", |stage| stage.said().len() == 1)
         .await;
-    let first = stage.outbox()[0].hash.clone().unwrap();
+    let first = stage.outbox()[0].transaction.clone().unwrap();
     let reply = |found: &Found| found.hash.to_string() == first;
     stage.devnet.pause_mining();
     let head = stage.node.head().await.unwrap().unwrap().height;
@@ -138,7 +138,7 @@ async fn what_a_wallet_signed_is_mined_although_it_is_hosted_no_more() {
             stage.outbox().iter().any(|item| item.state == "accepted")
         })
         .await;
-    let hash = stage.outbox()[0].hash.clone().unwrap();
+    let hash = stage.outbox()[0].transaction.clone().unwrap();
     stage.stop();
     // The node loses it, and the wallet is taken out of agents.toml.
     stage.devnet.faults().set("silent-drop".parse().unwrap());

@@ -231,7 +231,7 @@ async fn an_acknowledgment_counts_only_from_the_one_who_was_asked() {
         })
         .await;
     let question = stage.outbox().pop().unwrap();
-    let re = Some(question.hash.unwrap().parse().unwrap());
+    let re = Some(question.transaction.unwrap().parse().unwrap());
     let done = KnownCommand::Ack(Ack {
         status: AckStatus::Done,
         detail: None,
