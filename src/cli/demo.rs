@@ -127,6 +127,7 @@ impl From<DemoError> for Failure {
             DemoError::Node(error) => return error.into(),
             DemoError::Store(error) => return error.into(),
             DemoError::Missing { .. } => ExitCode::Temporary,
+            DemoError::Bare { .. } => ExitCode::Unavailable,
             DemoError::Refused(_) => ExitCode::Data,
             DemoError::NotOnce { .. }
             | DemoError::NotSigned { .. }

@@ -87,7 +87,11 @@ fn mistakes(error: ConfigError) -> Vec<Check> {
 /// Everything, in the order in which it is printed.
 async fn look(config: &Config) -> Vec<Check> {
     // The database is read behind the node, so that blocks made meanwhile are no lag of it.
-    let chain = async { (node::look(config).await, database::look(config).await) };
+    let chain = async {
+        let nodes = node::look(config).await;
+        let database = database::look(config, &nodes).await;
+        (nodes, database)
+    };
     let (store, serving, (nodes, database), wallets, queues) = tokio::join!(
         store::look(config),
         serving::look(config),

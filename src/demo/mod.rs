@@ -77,6 +77,7 @@ pub async fn run(
             ("ponger", scene.ponger.to_string()),
         ],
     );
+    talk.second_shows_transactions().await?;
     modules::registration(&mut talk).await?;
     let (ping, pong, round_trip) = modules::messaging(&mut talk).await?;
     modules::retrieval(&mut talk).await?;
@@ -130,6 +131,17 @@ pub enum DemoError {
         what: String,
         /// How long.
         limit: Duration,
+    },
+    /// The second node shows blocks without their transactions.
+    #[error(
+        "{node} shows block {height} without its transactions, so an agent there hears nothing: it \
+         follows by importing blocks, and lost them. Give a second node that shows them"
+    )]
+    Bare {
+        /// The node's URL.
+        node: String,
+        /// Which block.
+        height: u64,
     },
     /// Something was said more than once.
     #[error("{what} stands {count} times on the chain")]

@@ -46,6 +46,7 @@ pub(super) async fn registration(talk: &mut Talk<'_, impl FnMut(Step)>) -> Resul
                     && matches!(command(&said), Some(KnownCommand::Announce(_)))
             })
             .await?;
+        talk.reaches_second(&announced).await?;
         // The other's runtime has it from its own node.
         let other = 1 - who;
         let found = named(talk, other, name).await?;

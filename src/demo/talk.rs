@@ -18,6 +18,15 @@ use crate::store::{StoreError, open_for_reading};
 /// How often it is looked whether something is there by now.
 const POLL: Duration = Duration::from_millis(20);
 
+/// How many of the second node's newest blocks are looked at for their transactions.
+const RECENT: u64 = 50;
+
+/// How long one look at a node may take.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// How long a follower may have a block without what is in it.
+const FILLS_WITHIN: Duration = Duration::from_secs(5);
+
 /// How long an acknowledgment may take before a message is sent again: longer than a node needs
 /// that loses a transaction.
 const ACK_WITHIN_MS: u64 = 10_000;
@@ -112,6 +121,66 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
         evidence::wait(&self.scene.nodes[node], from, self.deadline(), POLL, wanted)
             .await?
             .ok_or_else(|| self.missing(format!("{what} on {}", self.scene.nodes[node].url())))
+    }
+
+    /// Whether the second node shows the transactions of its newest blocks. One that does not shows
+    /// so at once, if there were any.
+    pub(super) async fn second_shows_transactions(&self) -> Result<(), DemoError> {
+        let node = &self.scene.nodes[1];
+        let Ok(Some(head)) = node.head().await else {
+            return Ok(());
+        };
+        let low = head.height.saturating_sub(RECENT - 1);
+        let Ok(blocks) = node.blocks_range(low, head.height).await else {
+            return Ok(());
+        };
+        // The newest may fill up yet.
+        let bare = blocks
+            .iter()
+            .filter(|block| block.height < head.height)
+            .find(|block| {
+                block.tx_count > 0 && block.transactions.as_ref().is_none_or(Vec::is_empty)
+            });
+        match bare {
+            Some(block) => Err(self.bare(block.height)),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the second node shows a transaction of the first one's. It may have the block
+    /// before it has what is in it, for a moment.
+    pub(super) async fn reaches_second(&self, found: &Found) -> Result<(), DemoError> {
+        let node = &self.scene.nodes[1];
+        let mut since: Option<Instant> = None;
+        loop {
+            let block = tokio::time::timeout(LOOK, node.block(found.height)).await;
+            if let Ok(Ok(Some(block))) = block {
+                let shown = block.transactions.iter().flatten();
+                if shown
+                    .into_iter()
+                    .any(|transaction| transaction.hash == Some(found.hash))
+                {
+                    return Ok(());
+                }
+                if since.get_or_insert_with(Instant::now).elapsed() > FILLS_WITHIN {
+                    return Err(self.bare(found.height));
+                }
+            }
+            if Instant::now() >= self.deadline() {
+                return Err(match since {
+                    Some(_) => self.bare(found.height),
+                    None => self.missing(format!("block {} on {}", found.height, node.url())),
+                });
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    fn bare(&self, height: BlockHeight) -> DemoError {
+        DemoError::Bare {
+            node: self.scene.nodes[1].url().to_owned(),
+            height: height.0,
+        }
     }
 
     /// Waits for the answer of the ponger to a transaction that says what is wanted.

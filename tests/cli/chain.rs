@@ -200,6 +200,56 @@ fn an_older_node_is_searched_and_a_chain_is_copied() {
 }
 
 #[test]
+fn a_demonstration_on_a_follower_without_transactions_says_why_it_fails() {
+    let world = World::new();
+    let mut leads = Vec::new();
+    for name in ["a", "b"] {
+        let made = world.wallet_json(&["create", name]);
+        let address = made["address"].as_str().unwrap();
+        leads.extend(["--fund".to_owned(), format!("{address}=10000")]);
+    }
+    let leads: Vec<&str> = leads.iter().map(String::as_str).collect();
+    let leader = Node::start(&world, "leader", &leads);
+    let bare = [
+        "--follow",
+        &leader.url,
+        "--fault",
+        "import-loses-transactions",
+    ];
+    let follower = Node::start(&world, "follower", &bare);
+    world.private(
+        "agents.toml",
+        "[chain]\nid = \"ait-devnet\"\n[wallets]\nkeystore_dir = \"keys\"\n",
+    );
+    let demo = [
+        "demo",
+        "--node",
+        &leader.url,
+        "--node",
+        &follower.url,
+        "--wallet",
+        "a",
+        "--wallet",
+        "b",
+        "--password-file",
+        "password",
+        "--timeout",
+        "10m",
+    ];
+    let run = world.run(&demo);
+    assert_eq!(run.code, 69, "{run:#?}");
+    assert!(
+        run.err.contains(&format!("{} shows block ", follower.url)),
+        "{run:#?}"
+    );
+    assert!(run.err.contains("without its transactions"), "{run:#?}");
+    // The next time the first look tells it.
+    let again = world.run(&demo);
+    assert_eq!(again.code, 69, "{again:#?}");
+    assert!(!again.out.contains("is announced"), "{again:#?}");
+}
+
+#[test]
 fn typing_errors_are_told_before_anybody_is_asked() {
     let world = World::new();
     let chain = |arguments: &[&str]| {

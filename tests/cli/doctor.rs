@@ -10,7 +10,7 @@ use agentry_devnet::{Devnet, DevnetConfig};
 use agentry_protocol::{BlockHash, ChainId, genesis_hash};
 use serde_json::Value;
 
-use crate::host::{Host, agent, pong};
+use crate::host::{Host, agent, eventually, pong};
 use crate::world::{Run, World};
 
 /// A configuration on a node that runs by itself.
@@ -329,6 +329,107 @@ fn a_node_that_lags_is_named() {
     with(&ahead, &near).good();
 }
 
+/// A node at block 500 whose blocks say this of their makers, and that knows this of accounts.
+fn at_500(makers: &'static str, account: &'static str) -> String {
+    let genesis = genesis_hash(&id("ait-devnet"));
+    fake("", move |path| {
+        let block = |height: u64| {
+            format!(
+                "{{\"height\":{height},\"hash\":\"{genesis}\",\"tx_count\":0,\"transactions\":[]\
+                 {makers}}}"
+            )
+        };
+        match path {
+            "/rpc/head" => Some(block(500)),
+            path if path.starts_with("/rpc/accounts/") => Some(account.to_owned()),
+            path => Some(block(path.strip_prefix("/rpc/blocks/")?.parse().ok()?)),
+        }
+    })
+}
+
+#[test]
+fn a_follower_that_is_posted_to_is_named() {
+    let world = World::new();
+    world.wallet(&["create", "one"]).good();
+    let follower = at_500(
+        ",\"proposer\":\"\",\"parent_hash\":\"\"",
+        "{\"balance\":0,\"nonce\":0,\"exists\":false}",
+    );
+    let producer = at_500(
+        ",\"proposer\":\"p\",\"parent_hash\":\"\"",
+        "{\"balance\":5000,\"nonce\":0,\"exists\":true}",
+    );
+    plain(&world, &follower, "ait-devnet", "");
+    let report = look(&world);
+    report
+        .ends(0)
+        .says(
+            "node",
+            "warning",
+            "it follows another node",
+            "`chain.submit`",
+        )
+        .says("balances", "skipped", "has no accounts", "");
+    assert!(!format!("{report:?}").contains("never seen"), "{report:#?}");
+    // Where the other node has accounts, it is asked.
+    plain(
+        &world,
+        &producer,
+        "ait-devnet",
+        &format!("submit = \"{follower}\""),
+    );
+    look(&world)
+        .says(
+            "node of submit",
+            "warning",
+            "it follows another node",
+            "`chain.submit`",
+        )
+        .says("balance of ponger", "ok", "5000 AIT", "");
+    plain(
+        &world,
+        &follower,
+        "ait-devnet",
+        &format!("submit = \"{producer}\""),
+    );
+    look(&world)
+        .good()
+        .says("balance of ponger", "ok", "5000 AIT", "");
+}
+
+#[test]
+fn another_run_of_the_same_chain_is_named() {
+    let tables = [agent("ponger", "one", &pong("ping", "pong"))];
+    let (one, other) = (World::new(), World::new());
+    let first = Host::start(&one, &tables);
+    let second = Host::start(&other, &tables);
+    one.private(
+        "password",
+        &fs::read_to_string(one.path("keys/.password")).unwrap(),
+    );
+    // Above what a reorganisation changes, in both.
+    for host in [&first, &second] {
+        eventually("twelve blocks", || {
+            host.json(&["chain", "head"])["height"].as_u64() > Some(12)
+        });
+    }
+    plain(&one, &second.node, "ait-devnet", "db = \"node/chain.db\"");
+    look(&one).ends(78).says(
+        "chain.db",
+        "error",
+        "of another run of the chain than the node of rpc: their blocks",
+        "`chain.db`",
+    );
+    let submit = format!("submit = \"{}\"", second.node);
+    plain(&one, &first.node, "ait-devnet", &submit);
+    look(&one).ends(78).says(
+        "node of submit",
+        "error",
+        "another chain than the node of rpc: their blocks",
+        "`chain.submit`",
+    );
+}
+
 #[test]
 fn an_old_node_and_a_wrong_clock_are_named() {
     let world = World::new();
@@ -505,6 +606,7 @@ fn what_waits_and_was_given_up_is_named() {
             "the node forgot it",
             "queue list outbox",
         )
+        .says("waiting", "warning", "no runtime is running", "")
         .says("gaps", "warning", "as 7", "`chain.db`")
         .says("budgets", "warning", "as ponger", "`daily_budget`");
     let run = world.run(&["doctor", "--json", "--set", "defaults.daily_budget=9"]);

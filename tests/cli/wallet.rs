@@ -351,3 +351,30 @@ fn the_configuration_says_where_wallets_are() {
         .run(&["wallet", "show", "a", "--keystore", "there"])
         .good();
 }
+
+#[test]
+fn a_wrong_password_of_what_is_imported_names_its_own_flag() {
+    let world = World::new();
+    world.wallet(&["create", "a"]).good();
+    world
+        .wallet(&["export", "a", "--output", "theirs.json"])
+        .good();
+    let own_flag = [
+        "import",
+        "b",
+        "theirs.json",
+        "--source-password-file",
+        "wrong",
+    ];
+    let run = world.wallet(&own_flag);
+    run.failed(
+        77,
+        "wrong password for theirs.json: wrong holds another one",
+    );
+    assert!(run.err.contains("--source-password-file"), "{run:#?}");
+    assert!(!run.err.contains("AGENTRY_PASSWORD"), "{run:#?}");
+    let shared = ["import", "b", "theirs.json", "--password-file", "wrong"];
+    let run = world.wallet(&shared);
+    run.failed(77, "--source-password-file names a file that holds its own");
+    assert!(!world.path("keys/b.json").exists());
+}

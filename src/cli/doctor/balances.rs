@@ -8,7 +8,7 @@ use futures_util::stream::{self, StreamExt};
 use tokio::time::{Instant, timeout_at};
 
 use super::PATIENCE;
-use super::node::Nodes;
+use super::node::{Node, Nodes};
 use super::report::Check;
 use super::wallets::Purse;
 
@@ -24,13 +24,25 @@ const ALL: Duration = PATIENCE;
 /// Asks the node for the money of wallets: each agent's in a line, a fleet's in one.
 pub(super) async fn look(nodes: &Nodes, purses: &[Purse]) -> Vec<Check> {
     let budgets = purses.iter().filter_map(budget);
-    let node = nodes.producing();
+    // A follower that was fed by imports has no accounts.
+    let follows = |node: &Node| node.seen().is_some_and(|seen| seen.follows);
+    let producing = nodes.producing();
+    let node = match follows(producing) && !follows(&nodes.rpc) {
+        true => &nodes.rpc,
+        false => producing,
+    };
     let Some(client) = node.client.as_ref().filter(|_| node.seen.is_ok()) else {
         let away = (!purses.is_empty())
             .then(|| Check::skipped("balances", format!("the {} does not answer", node.name)));
         return away.into_iter().chain(budgets).collect();
     };
     let accounts = ask(client, purses).await;
+    let known = accounts.iter().flatten().any(|account| account.exists);
+    if follows(node) && !known {
+        let why = format!("the {} follows another one and has no accounts", node.name);
+        let skipped = (!purses.is_empty()).then(|| Check::skipped("balances", why));
+        return skipped.into_iter().chain(budgets).collect();
+    }
     let mut checks = Vec::new();
     let mut fleets: BTreeMap<&str, Vec<(&Purse, Option<Account>)>> = BTreeMap::new();
     for (purse, account) in purses.iter().zip(accounts) {

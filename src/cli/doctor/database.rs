@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use agentry_chain::{ChainDb, ChainDbOptions, ChainSource, Head, SourceError};
-use agentry_protocol::{BlockHash, ChainId};
+use agentry_chain::{ChainDb, ChainDbOptions, ChainSource, Head, NodeClient, SourceError};
+use agentry_protocol::{BlockHash, BlockHeight, ChainId};
 use rustix::fs::{Access, access};
 
 use super::super::ExitCode;
 use super::super::failure::io_code;
-use super::node::Nodes;
+use super::node::{Nodes, common_height};
 use super::report::Check;
 use super::{PATIENCE, blocking};
 use crate::config::Config;
@@ -34,11 +34,23 @@ pub(super) enum Database {
         head: Option<Head>,
         /// What stands beside it.
         beside: &'static str,
+        /// How it compares with the node of `chain.rpc`, where that answers.
+        compared: Option<Compared>,
     },
 }
 
+/// How the database compares with a node that was asked after it.
+#[derive(Debug)]
+pub(super) struct Compared {
+    /// The node's newest block.
+    newest: BlockHeight,
+    /// The hashes of a block that both have, below what a reorganisation changes: the database's,
+    /// and the node's.
+    hashes: Option<(BlockHeight, BlockHash, BlockHash)>,
+}
+
 /// Looks into the database, if one is configured.
-pub(super) async fn look(config: &Config) -> Option<Database> {
+pub(super) async fn look(config: &Config, nodes: &Nodes) -> Option<Database> {
     let path = config.chain.db.clone()?;
     let id = config.chain.id.clone();
     let files = {
@@ -50,12 +62,15 @@ pub(super) async fn look(config: &Config) -> Option<Database> {
         Some(Err(check)) => return Some(Database::Bad(check)),
         None => return Some(Database::Bad(silent(&path))),
     };
-    let read = tokio::time::timeout(PATIENCE, read(&path, &id)).await;
+    let node = nodes.rpc.client.as_ref().filter(|_| nodes.rpc.seen.is_ok());
+    let depth = config.chain.final_depth;
+    let read = tokio::time::timeout(PATIENCE, read(&path, &id, node, depth)).await;
     Some(match read {
-        Ok(Ok((genesis, head))) => Database::Good {
+        Ok(Ok((genesis, head, compared))) => Database::Good {
             genesis,
             head,
             beside,
+            compared,
         },
         Ok(Err(error)) => Database::Bad(Check::wrong(
             NAME,
@@ -76,9 +91,44 @@ fn silent(path: &Path) -> Check {
     )
 }
 
-async fn read(path: &Path, id: &ChainId) -> Result<(Option<BlockHash>, Option<Head>), SourceError> {
+/// Block 0, the head, and how they compare with the node's blocks.
+type Read = (Option<BlockHash>, Option<Head>, Option<Compared>);
+
+async fn read(
+    path: &Path,
+    id: &ChainId,
+    node: Option<&NodeClient>,
+    depth: u64,
+) -> Result<Read, SourceError> {
     let mut source = ChainDb::open(path, id.clone(), ChainDbOptions::default())?;
-    Ok((source.genesis().await?, source.head().await?))
+    let (genesis, head) = (source.genesis().await?, source.head().await?);
+    let compared = match (node, &head) {
+        (Some(node), Some(head)) => compare(&mut source, head, node, depth).await?,
+        _ => None,
+    };
+    Ok((genesis, head, compared))
+}
+
+/// Compares a block that both have. The node is asked last, so that blocks made meanwhile do not
+/// put the database ahead of it.
+async fn compare(
+    source: &mut ChainDb,
+    head: &Head,
+    node: &NodeClient,
+    depth: u64,
+) -> Result<Option<Compared>, SourceError> {
+    let Ok(Some(newest)) = node.head().await else {
+        return Ok(None);
+    };
+    let common = common_height(head.height, newest.height, depth);
+    let theirs = node.block(common).await.ok().flatten();
+    let ours = source.hash(common).await?;
+    Ok(Some(Compared {
+        newest: newest.height,
+        hashes: ours
+            .zip(theirs)
+            .map(|(ours, theirs)| (common, ours, theirs.hash)),
+    }))
 }
 
 /// Whether the files can be read. They are not opened here: closing one by other means than
@@ -119,13 +169,14 @@ fn files(path: &Path) -> Result<&'static str, Check> {
 
 /// What there is to say of the database.
 pub(super) fn checks(config: &Config, nodes: &Nodes, found: Option<Database>) -> Option<Check> {
-    let (genesis, head, beside) = match found? {
+    let (genesis, head, beside, compared) = match found? {
         Database::Bad(check) => return Some(check),
         Database::Good {
             genesis,
             head,
             beside,
-        } => (genesis, head, beside),
+            compared,
+        } => (genesis, head, beside, compared),
     };
     let id = &config.chain.id;
     let (Some(genesis), Some(head)) = (genesis, head) else {
@@ -150,19 +201,41 @@ pub(super) fn checks(config: &Config, nodes: &Nodes, found: Option<Database>) ->
         ));
     }
     let height = head.height;
-    let behind = seen
-        .and_then(|seen| seen.head.as_ref())
-        .map(|newest| newest.height.0.saturating_sub(height.0));
-    Some(match behind {
-        Some(behind) if behind > LAG => Check::warning(
+    let Some(compared) = compared else {
+        return Some(Check::well(
             NAME,
-            format!("its head is block {height}, {behind} behind the node of rpc"),
+            format!("its head is block {height}; {beside}"),
+        ));
+    };
+    if let Some((common, ours, theirs)) = compared.hashes
+        && ours != theirs
+    {
+        return Some(Check::wrong(
+            NAME,
+            format!(
+                "it is of another run of the chain than the node of rpc: their blocks {common} are \
+                 {ours} and {theirs}; its head is block {height}, the node's is {}",
+                compared.newest
+            ),
             "point `chain.db` at the database of the node of `chain.rpc`",
-        ),
-        Some(_) => Check::well(
+            ExitCode::Config,
+        ));
+    }
+    let (behind, ahead) = (
+        compared.newest.0.saturating_sub(height.0),
+        height.0.saturating_sub(compared.newest.0),
+    );
+    let other = "point `chain.db` at the database of the node of `chain.rpc`";
+    Some(if behind > LAG {
+        let found = format!("its head is block {height}, {behind} behind the node of rpc");
+        Check::warning(NAME, found, other)
+    } else if ahead > LAG {
+        let found = format!("its head is block {height}, {ahead} ahead of the node of rpc");
+        Check::warning(NAME, found, other)
+    } else {
+        Check::well(
             NAME,
             format!("its head is block {height}, as the node's; {beside}"),
-        ),
-        None => Check::well(NAME, format!("its head is block {height}; {beside}")),
+        )
     })
 }

@@ -27,6 +27,9 @@ pub(super) struct Nodes {
     /// By how many blocks each is at least behind the other, where both answer: that of `rpc`, and
     /// that of `submit`.
     lag: (u64, u64),
+    /// A block that both have, and its hashes, where these differ: that of `rpc`, and that of
+    /// `submit`.
+    parted: Option<(BlockHeight, BlockHash, BlockHash)>,
 }
 
 /// What was found of one node.
@@ -53,6 +56,9 @@ pub(super) struct Seen {
     shows_transactions: Option<bool>,
     /// Why its mempool cannot be read, if it cannot.
     mempool: Option<String>,
+    /// Whether its newest block names neither its proposer nor its parent: it was imported, and
+    /// the node follows another.
+    pub(super) follows: bool,
     /// Hash of its block 0.
     pub(super) genesis: Option<BlockHash>,
     /// What it calls the chains that it serves; not to be trusted.
@@ -90,6 +96,7 @@ pub(super) async fn look(config: &Config) -> Nodes {
             rpc: ask("node", "chain.rpc", &chain.rpc, &chain.id).await,
             submit: None,
             lag: (0, 0),
+            parted: None,
         };
     }
     let (rpc, submit) = tokio::join!(
@@ -97,11 +104,37 @@ pub(super) async fn look(config: &Config) -> Nodes {
         ask("node of submit", "chain.submit", &chain.submit, &chain.id),
     );
     let lag = lag(&rpc, &submit).await.unwrap_or_default();
+    let parted = parted(&rpc, &submit, chain.final_depth).await;
     Nodes {
         rpc,
         submit: Some(submit),
         lag,
+        parted,
     }
+}
+
+/// A block that two have with these heads: below what a reorganisation changes, if there is any
+/// above block 0.
+pub(super) fn common_height(one: BlockHeight, other: BlockHeight, depth: u64) -> BlockHeight {
+    let lowest = one.min(other);
+    match lowest.0.saturating_sub(depth) {
+        0 => lowest,
+        settled => BlockHeight(settled),
+    }
+}
+
+/// A block that both have and that differs.
+async fn parted(
+    rpc: &Node,
+    submit: &Node,
+    depth: u64,
+) -> Option<(BlockHeight, BlockHash, BlockHash)> {
+    let heads = (rpc.seen()?.head.as_ref()?, submit.seen()?.head.as_ref()?);
+    let height = common_height(heads.0.height, heads.1.height, depth);
+    let (one, other) = (rpc.client.as_ref()?, submit.client.as_ref()?);
+    let (one, other) = tokio::join!(one.block(height), other.block(height));
+    let (one, other) = (one.ok()??.hash, other.ok()??.hash);
+    (one != other).then_some((height, one, other))
 }
 
 /// Asks the one before and after the other, so that blocks made meanwhile are no lag.
@@ -149,7 +182,9 @@ async fn hear(client: &NodeClient, url: &str, chain: &ChainId) -> Result<Seen, N
     let newest = async {
         let height = head.as_ref()?.height;
         let block = client.block(height).await.ok()??;
-        Some(block.transactions.is_some())
+        // The parent of block 0 is none, and its proposer anybody.
+        let follows = height.0 > 0 && block.proposer.is_empty() && block.parent_hash.is_none();
+        Some((block.transactions.is_some(), follows))
     };
     let old = async {
         let height = head
@@ -160,13 +195,15 @@ async fn hear(client: &NodeClient, url: &str, chain: &ChainId) -> Result<Seen, N
     };
     let health = format!("{url}/health");
     let mempool = async { client.mempool_hashes().await.err() };
-    let (shows_transactions, (made_at, genesis), health, answer, mempool) =
+    let (newest, (made_at, genesis), health, answer, mempool) =
         tokio::join!(newest, old, client.health(), http::get(&health), mempool);
+    let (shows_transactions, follows) = newest.unzip();
     Ok(Seen {
         head: head.clone(),
         made_at,
         shows_transactions,
         mempool: mempool.map(|error| error.to_string()),
+        follows: follows.unwrap_or(false),
         genesis,
         supported_chains: health.map_or_else(|_| Vec::new(), |health| health.supported_chains),
         answer,
@@ -180,6 +217,26 @@ pub(super) fn checks(config: &Config, nodes: &Nodes, running: bool) -> Vec<Check
         .all()
         .map(|node| check(config, node, running))
         .collect();
+    let producing = nodes.producing();
+    if producing.seen().is_some_and(|seen| seen.follows) {
+        checks.push(Check::warning(
+            producing.name,
+            "it follows another node: its newest block names no proposer and no parent; what is \
+             posted to it is never mined",
+            "point `chain.submit` at the node that makes blocks: a follower forwards nothing",
+        ));
+    }
+    if let Some((height, one, other)) = nodes.parted {
+        checks.push(Check::wrong(
+            "node of submit",
+            format!(
+                "it has another chain than the node of rpc: their blocks {height} are {other} and \
+                 {one}"
+            ),
+            "point `chain.rpc` and `chain.submit` at nodes of one chain",
+            ExitCode::Config,
+        ));
+    }
     let (rpc, submit) = nodes.lag;
     if rpc > LAG {
         checks.push(Check::warning(

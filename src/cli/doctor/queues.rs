@@ -6,12 +6,13 @@ use super::report::Check;
 use super::store::silent;
 use super::{PATIENCE, about, blocking, http};
 use crate::config::Config;
-use crate::store::list::stats::{AgentStats, stats};
+use crate::runtime::control::{self, Answer, ControlError, Request};
+use crate::store::list::stats::{AgentStats, Oldest, oldest_waiting, stats};
 use crate::store::read::Unmined;
 use crate::store::rows::day_of;
 use crate::store::{StoreError, open_for_a_look, read};
 
-/// A message that has waited longer is worth a word, in milliseconds.
+/// A message that has waited longer is worth a warning, in milliseconds.
 const LONG_MS: u64 = 10 * 60 * 1000;
 
 /// A transaction that was accepted longer ago than this is worth a word, in milliseconds: blocks come
@@ -26,16 +27,24 @@ pub(super) async fn look(config: &Config) -> Vec<Check> {
         let db = open_for_a_look(&path)?;
         let gaps = read::gaps(&db, BlockHeight(0))?;
         let unmined = read::unmined(&db, now.saturating_sub(UNMINED_MS))?;
-        Ok::<_, StoreError>((gaps, unmined, stats(&db, None, day_of(now))?))
+        let waiting = oldest_waiting(&db, now.saturating_sub(LONG_MS))?;
+        let agents = stats(&db, None, day_of(now))?;
+        Ok::<_, StoreError>((gaps, unmined, waiting, agents))
     });
     match counted.await {
-        Some(Ok((gaps, unmined, agents))) => vec![
-            letters(&agents),
-            waiting(&agents, now),
-            accepted(&unmined, now),
-            unread(&gaps),
-            budgets(config, &agents),
-        ],
+        Some(Ok((gaps, unmined, old, agents))) => {
+            let reason = match &old {
+                Some(old) => why(old, config).await,
+                None => None,
+            };
+            vec![
+                letters(&agents),
+                waiting(&agents, old.as_ref(), reason, now),
+                accepted(&unmined, now),
+                unread(&gaps),
+                budgets(config, &agents),
+            ]
+        }
         // What is wrong with the store is said where it is looked at.
         Some(Err(_)) => Vec::new(),
         None => vec![silent("queues")],
@@ -56,24 +65,55 @@ fn letters(agents: &[AgentStats]) -> Check {
     )
 }
 
-fn waiting(agents: &[AgentStats], now: u64) -> Check {
+/// Why a message waits: as the store knows it, else as the running runtime does.
+async fn why(old: &Oldest, config: &Config) -> Option<String> {
+    if old.reason.is_some() {
+        return old.reason.clone();
+    }
+    let row = old.id.split_once('/')?.1.parse().ok()?;
+    let request = Request::Waits {
+        inbox: vec![row],
+        outbox: Vec::new(),
+    };
+    let asked = control::ask(&config.store.path, &request);
+    match tokio::time::timeout(PATIENCE, asked).await.ok()? {
+        Ok(Answer::Waits { mut reasons }) => reasons.remove(&old.id),
+        Err(ControlError::NotRunning { .. }) => Some("no runtime is running".to_owned()),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+fn waiting(agents: &[AgentStats], old: Option<&Oldest>, reason: Option<String>, now: u64) -> Check {
     let name = "waiting";
+    if let Some(old) = old {
+        let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+        return Check::warning(
+            name,
+            format!(
+                "the oldest message, {} to {}, has waited {}{reason}; {} have waited as long as \
+                 {} or longer",
+                old.id,
+                old.agent,
+                about(now.saturating_sub(old.since)),
+                old.count,
+                about(LONG_MS)
+            ),
+            "`agentry queue list inbox` has the reasons; a runtime must run",
+        );
+    }
     let oldest = agents
         .iter()
         .filter_map(|agent| Some((agent.oldest_waiting?, &agent.agent)))
         .min();
     match oldest {
         None => Check::well(name, "no message waits"),
-        Some((at, agent)) => {
-            let age = now.saturating_sub(at);
-            let found = format!("the oldest message, to {agent}, has waited {}", about(age));
-            if age > LONG_MS {
-                let mend = "`agentry queue list inbox` has the reasons; a runtime must run";
-                Check::warning(name, found, mend)
-            } else {
-                Check::well(name, found)
-            }
-        }
+        Some((at, agent)) => Check::well(
+            name,
+            format!(
+                "the oldest message, to {agent}, has waited {}",
+                about(now.saturating_sub(at))
+            ),
+        ),
     }
 }
 

@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::super::{Context, Failure};
+use super::super::{Context, ExitCode, Failure};
 use super::{Form, PlaceArgs, made, other_passwords};
 use crate::wallet::password::not_empty;
 use crate::wallet::{WalletError, WalletInfo, WalletName, pack, store, write_new};
@@ -73,10 +73,7 @@ pub(super) fn import(args: &ImportArgs, context: &Context) -> Result<(), Failure
             }
         };
         let seed = keystore.unlock(&source).map_err(|error| match error {
-            KeystoreError::WrongPassword => WalletError::WrongPassword {
-                names: vec![shown.clone()],
-            }
-            .into(),
+            KeystoreError::WrongPassword => wrong_source(&shown, args),
             error => damaged(&error),
         })?;
         let name = keystore.name().map(str::to_owned);
@@ -94,6 +91,26 @@ pub(super) fn import(args: &ImportArgs, context: &Context) -> Result<(), Failure
             ..wallet
         },
         context,
+    )
+}
+
+/// The password of the file that is imported is wrong. It has a flag of its own; without it, the
+/// password is that of the wallets here.
+fn wrong_source(shown: &str, args: &ImportArgs) -> Failure {
+    let fix = match &args.source_password_file {
+        Some(file) => format!(
+            "{} holds another one: name the right file with --source-password-file",
+            file.display()
+        ),
+        None => {
+            "it was tried with the password of the wallets here; --source-password-file names a \
+             file that holds its own"
+                .to_owned()
+        }
+    };
+    Failure::new(
+        ExitCode::Denied,
+        format!("wrong password for {shown}: {fix}"),
     )
 }
 

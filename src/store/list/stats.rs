@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use agentry_sdk::Standing;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
 use crate::store::cause::Cause;
@@ -168,4 +168,43 @@ fn single(
         }
     }
     Ok(())
+}
+
+/// A row that has stood long where it is, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Oldest {
+    /// As `inbox/12`.
+    pub id: String,
+    /// Its agent's name.
+    pub agent: String,
+    /// Since when (milliseconds since the epoch).
+    pub since: u64,
+    /// Why, as far as the store knows it.
+    pub reason: Option<String>,
+    /// How many there are that stand there as long as was asked for.
+    pub count: u64,
+}
+
+/// The message that has waited longest, of those that have since before a time (milliseconds since
+/// the epoch).
+///
+/// # Errors
+/// What SQLite says.
+pub fn oldest_waiting(db: &Connection, before: u64) -> rusqlite::Result<Option<Oldest>> {
+    db.query_row(
+        "SELECT 'inbox/' || q.id, agent.name, q.seen_at, q.reason, count(*) OVER ()
+         FROM inbox q JOIN agent ON agent.id = q.agent
+         WHERE q.state = 'waiting' AND q.seen_at < ?1 ORDER BY q.seen_at, q.id LIMIT 1",
+        params![integer(before)],
+        |row| {
+            Ok(Oldest {
+                id: row.get(0)?,
+                agent: row.get(1)?,
+                since: natural(row, 2)?,
+                reason: row.get(3)?,
+                count: natural(row, 4)?,
+            })
+        },
+    )
+    .optional()
 }

@@ -157,6 +157,16 @@ impl ChainDb {
     }
 }
 
+impl ChainDb {
+    /// The hash of the block of a height; none, if there is no such block.
+    ///
+    /// # Errors
+    /// When the database cannot be read; see [`SourceError::is_transient`].
+    pub async fn hash(&mut self, height: BlockHeight) -> Result<Option<BlockHash>, SourceError> {
+        self.run(move |reader| reader.hash(height.0)).await
+    }
+}
+
 #[async_trait]
 impl ChainSource for ChainDb {
     fn nature(&self) -> Nature {
@@ -168,7 +178,7 @@ impl ChainSource for ChainDb {
     }
 
     async fn genesis(&mut self) -> Result<Option<BlockHash>, SourceError> {
-        self.run(Reader::genesis).await
+        self.hash(BlockHeight(0)).await
     }
 
     async fn head(&mut self) -> Result<Option<Head>, SourceError> {

@@ -69,9 +69,9 @@ impl Reader {
         }
     }
 
-    pub(super) fn genesis(&mut self) -> Result<Option<BlockHash>, SourceError> {
-        self.snapshot("reading block 0", |query, _| {
-            Ok(query.block(0)?.map(|block| block.head.hash))
+    pub(super) fn hash(&mut self, height: u64) -> Result<Option<BlockHash>, SourceError> {
+        self.snapshot("reading a block's hash", |query, _| {
+            Ok(query.block(height)?.map(|block| block.head.hash))
         })
         .map(Option::flatten)
     }
