@@ -322,6 +322,9 @@ impl Commit {
             | Self::Hold { .. }
             | Self::Release { .. }
             | Self::Renounce { .. }
+            | Self::Postpone { .. }
+            | Self::Explain { .. }
+            | Self::MempoolShown { .. }
             | Self::Halt { .. }
             | Self::Resume => None,
         }
