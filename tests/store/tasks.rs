@@ -265,7 +265,7 @@ async fn what_follows_from_a_message_has_its_sender_as_its_cause() {
     let seen = Step::Sighting {
         agent,
         hash: signed.hash,
-        digest: None,
+        own: None,
         height: BlockHeight(8),
         block_hash: None,
     };
