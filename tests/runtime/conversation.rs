@@ -180,7 +180,7 @@ async fn ask(stage: &Stage, text: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_sender_learns_each_fate_of_a_message_in_turn() {
+async fn the_sender_learns_each_stage_of_a_message_once_and_in_order() {
     let behaviours = r#"{ kind = "ack" }, { kind = "counter" }"#;
     let stage = Stage::with_tables(behaviours, "", "", &asker(60_000, 3));
     ask(&stage, "well").await;
@@ -191,7 +191,13 @@ async fn the_sender_learns_each_fate_of_a_message_in_turn() {
                 .is_some_and(|fate| fate == "done")
         })
         .await;
-    assert_eq!(fates(&stage, "well"), ["mined", "received", "done"]);
+    // Acknowledgments are transactions, and a block may hold DONE before RECEIVED: what comes too
+    // late is not told.
+    let known = fates(&stage, "well");
+    assert!(
+        known == ["mined", "received", "done"] || known == ["mined", "done"],
+        "{known:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
