@@ -111,8 +111,8 @@ pub fn unmined(db: &Connection, before: u64) -> rusqlite::Result<Unmined> {
         params![integer(before)],
         |row| {
             Ok(Unmined {
-                count: natural(row.get(0)?),
-                oldest_at: row.get::<_, Option<i64>>(1)?.map(natural),
+                count: natural(row, 0)?,
+                oldest_at: optional_natural(row, 1)?,
                 reason: row.get(2)?,
             })
         },

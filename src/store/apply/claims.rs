@@ -318,6 +318,7 @@ pub(super) fn ended(body: &str) -> Option<(TaskEnd, u64)> {
             let output = TaskOutput {
                 text: job.result.text().to_owned(),
                 media_type: job.media_type.map(|media_type| media_type.to_string()),
+                incomplete: job.incomplete.map(|word| word.to_string()),
             };
             let took = job.duration_ms.unwrap_or(0);
             Some((TaskEnd::Completed(output), took))
@@ -327,9 +328,11 @@ pub(super) fn ended(body: &str) -> Option<(TaskEnd, u64)> {
         }
         Ok(Some(KnownCommand::JobFailed(job))) => {
             let message = job.error.message;
+            let told = message.map_or_else(String::new, |text| text.as_str().to_owned());
             let end = TaskEnd::Failed {
                 code: job.error.code.to_string(),
-                message: message.map_or_else(String::new, |text| text.as_str().to_owned()),
+                message: told.clone(),
+                public: told,
             };
             Some((end, 0))
         }

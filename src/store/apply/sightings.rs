@@ -9,9 +9,10 @@ use agentry_protocol::{BlockHash, BlockHeight, Limits, SignedTransaction, Transa
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{claims, height, receipts, spending, tasks, time};
+use crate::store::column::optional_natural;
 use crate::store::commit::{OwnTransaction, Receipt};
 use crate::store::fingerprint::JOB_END;
-use crate::store::number::{integer, natural};
+use crate::store::number::integer;
 use crate::store::rows::{AgentId, OutboxId, TaskId, day_of};
 use crate::store::{StoreError, read};
 
@@ -141,7 +142,7 @@ pub(super) fn sighting(row: &Row<'_>) -> rusqlite::Result<Sighting> {
         message_id: row.get(4)?,
         fee: row.get(5)?,
         body: row.get(6)?,
-        height: row.get::<_, Option<i64>>(7)?.map(natural),
+        height: optional_natural(row, 7)?,
         block_hash: row.get(8)?,
     })
 }
