@@ -140,6 +140,7 @@ mod tests {
             result_id,
             result: JobResult::cut("forty-two", 100),
             media_type: None,
+            incomplete: None,
             duration_ms: Some(7),
         });
         let failed = KnownCommand::JobFailed(JobFailed {

@@ -37,7 +37,7 @@ async fn answered(stage: &Stage, count: usize) {
 
 fn state_of(stage: &Stage, hash: TransactionHash) -> Option<String> {
     let mut inbox = stage.inbox().into_iter();
-    let item = inbox.find(|item| item.hash == hash.to_string())?;
+    let item = inbox.find(|item| item.transaction == hash.to_string())?;
     Some(item.state)
 }
 

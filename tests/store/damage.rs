@@ -78,6 +78,7 @@ async fn fill(store: &Store, agents: &[AgentId]) {
         steps,
         cursor: cursor(),
         final_through: None,
+        catching_up: None,
         at: 1_000,
     }))
     .await;

@@ -91,7 +91,7 @@ async fn what_stands_in_a_block_when_it_is_signed_is_mined_and_paid_for_once() {
         );
         let row = rows(&store).await.remove(0);
         assert_eq!((row.state.as_str(), row.height), ("mined", Some(5)));
-        assert_eq!(row.hash, Some(signed.hash.to_string()));
+        assert_eq!(row.transaction, Some(signed.hash.to_string()));
         assert!(
             store
                 .read(read::open_transactions)

@@ -589,14 +589,14 @@ fn a_nonce_that_the_chain_shows_is_given_to_nothing_else() {
     on_stage(async || {
         let stage = usual(&[1_000]).await;
         let submitter = stage.submitter().await;
-        let first = at_once(&submitter, ONE, stage.draft(ONE, "one", false)).await;
+        let first = at_once(&submitter, ONE, stage.draft(ONE, "one", Cause::Own)).await;
         let ahead = first.nonce + 40 * i64::try_from(DAY_MS).unwrap();
         let news = ChainNews {
             nonces: vec![(ONE, ahead)],
             ..ChainNews::default()
         };
         submitter.send(news).await.unwrap();
-        let next = at_once(&submitter, ONE, stage.draft(ONE, "two", false)).await;
+        let next = at_once(&submitter, ONE, stage.draft(ONE, "two", Cause::Own)).await;
         assert_eq!(next.nonce, ahead + 1);
     });
 }
@@ -607,9 +607,9 @@ fn nothing_is_signed_before_the_chain_is_read() {
         let mut stage = usual(&[1_000]).await;
         stage.shared.catch_up = CatchUp::to(BlockHeight(7), OutboxId(0));
         let submitter = stage.submitter().await;
-        let draft = stage.draft(ONE, "one", false);
+        let draft = stage.draft(ONE, "one", Cause::Own);
         stage.send(&submitter, ONE, draft).await;
-        let drafts = vec![stage.draft(ONE, "two", false)];
+        let drafts = vec![stage.draft(ONE, "two", Cause::Own)];
         let allot = Allot { agent: ONE, drafts };
         assert_eq!(submitter.send(allot).await.unwrap(), [None]);
         stage.until(&["queued"]).await;
@@ -638,7 +638,7 @@ fn nothing_is_posted_to_a_node_of_another_chain() {
             ..stage.settings()
         };
         let submitter = stage.submitter_with(settings).await;
-        let draft = stage.draft(ONE, "one", false);
+        let draft = stage.draft(ONE, "one", Cause::Own);
         stage.send(&submitter, ONE, draft).await;
         let node = NodeClient::new(&stage.devnet.url(), NodeOptions::default()).unwrap();
         let began = Instant::now();
