@@ -62,7 +62,7 @@ fn a_disk_that_takes_no_more() {
     assert_eq!(doctor.status.code(), Some(69), "{doctor:?}");
     // Who asks for a change is told, and does not wait for ever.
     let asked = world.command(&["queue", "resume"]).output().unwrap();
-    assert_eq!(asked.status.code(), Some(74), "{asked:?}");
+    assert_eq!(asked.status.code(), Some(75), "{asked:?}");
     // Blocks and pings go on to come; each of them is tried in vain.
     std::thread::sleep(Duration::from_secs(3));
     assert!(
