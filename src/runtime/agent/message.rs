@@ -30,7 +30,7 @@ enum Read {
 }
 
 /// How long such an answer waits before it is looked at again, in milliseconds.
-const EARLY_MS: u64 = 200;
+const EARLY_MS: u64 = 1_000;
 
 impl Work {
     /// Shows a message to every behaviour that is to see it.
