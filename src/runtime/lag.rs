@@ -83,11 +83,11 @@ mod tests {
         lag.saw(0, began, &metrics);
         assert_eq!(ready(&metrics), (true, 0));
         // Two nodes take turns.
-        for second in 1..60 {
+        for second in 1..=60 {
             lag.saw(if second % 2 == 0 { 0 } else { 3 }, after(second), &metrics);
             assert!(ready(&metrics).0);
         }
-        for (second, is_ready) in [(60, true), (69, true), (70, false), (700, false)] {
+        for (second, is_ready) in [(61, true), (70, true), (71, false), (700, false)] {
             lag.saw(14, after(second), &metrics);
             assert_eq!(ready(&metrics), (is_ready, 14), "{second}");
         }

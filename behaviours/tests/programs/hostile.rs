@@ -226,7 +226,7 @@ fn nothing_is_left_when_the_watcher_is_killed() {
         "(setsid sleep 1000 &); kill -KILL $PPID; sleep 1000",
         &json!({}),
     );
-    assert_eq!(error.code(), "interrupted");
+    assert_eq!(error.code(), "watcher-lost");
     assert!(error.is_transient());
     bench.assert_nothing_is_left();
 }

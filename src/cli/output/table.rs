@@ -127,8 +127,8 @@ mod tests {
         assert_eq!(
             cut,
             [
-                "ID       TEXT                       BLOCK",
-                "inbox/1  a text that is longer th…  3",
+                "ID       TEXT                      BLOCK",
+                "inbox/1  a text that is longer t…  3",
                 "    it waits",
                 "inbox/2  short                     4",
             ]

@@ -18,6 +18,10 @@ use crate::source::{HashPrint, SourceError, Trail};
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
 /// Where a pass over the window is.
+///
+/// One block may always be looked at for each new one, whatever the share allows: so each block is
+/// looked at again before it leaves the window, also where blocks come faster than a busy node can
+/// be asked.
 #[derive(Debug)]
 pub(super) struct Sweep {
     /// The head under which it began.
@@ -26,6 +30,8 @@ pub(super) struct Sweep {
     next: Option<u64>,
     began: Option<Instant>,
     looked: Instant,
+    /// The head under which a block was last looked at.
+    looked_under: Option<BlockHash>,
 }
 
 impl Sweep {
@@ -35,6 +41,7 @@ impl Sweep {
             next: None,
             began: None,
             looked: Instant::now(),
+            looked_under: None,
         }
     }
 }
@@ -71,13 +78,15 @@ impl Turn<'_> {
                 return Ok(Part::More);
             }
             let mut size = self.fetch.meter().spare(Instant::now());
-            if size == 0 && sweep.looked.elapsed() >= LONGEST_REST {
+            let rested = sweep.looked.elapsed() >= LONGEST_REST;
+            if size == 0 && (rested || sweep.looked_under != Some(self.head.hash)) {
                 size = 1;
             }
             if size == 0 {
                 break;
             }
             sweep.looked = Instant::now();
+            sweep.looked_under = Some(self.head.hash);
             // A block that the node cannot show spoils the range that it is in.
             let mut low = high;
             while low > start && high - low + 1 < size && !self.is_hidden(low - 1) {

@@ -92,7 +92,12 @@ async fn the_fate_of_a_posted_transaction_is_told_as_far_as_it_is_known() {
     for (header, expected) in [
         ("retry-after: 7", Some(Duration::from_secs(7))),
         ("retry-after: 999999999", Some(Duration::from_secs(3_600))),
-        ("retry-after: Wed, 21 Oct 2026 07:28:00 GMT", None),
+        // A date that is over: at once.
+        (
+            "retry-after: Wed, 21 Oct 2015 07:28:00 GMT",
+            Some(Duration::ZERO),
+        ),
+        ("retry-after: soon", None),
         ("x-other: 1", None),
     ] {
         let (_node, client) = always(Reply::With(429, header, "{}".into())).await;
