@@ -208,7 +208,7 @@ impl Work {
             authenticity: due.authenticity,
         };
         let mut message = reading::plain(&due.stored, place);
-        let now_ms = self.shared.clock.now_ms();
+        let now_ms = self.shared.clock.local_ms();
         message.standing = self.standings().of(hosted, &message, now_ms);
         message
     }
