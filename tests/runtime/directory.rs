@@ -326,7 +326,7 @@ async fn who_registers_is_known_elsewhere_until_he_withdraws() {
         },
     };
     let answer = control::ask(&stage.store, &who).await.unwrap();
-    assert!(matches!(answer, Answer::Refused { .. }), "{answer:?}");
+    assert!(matches!(answer, Answer::NotHosted { .. }), "{answer:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

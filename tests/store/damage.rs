@@ -250,7 +250,7 @@ async fn a_file_that_is_no_store_is_refused_and_named() {
         assert!(opened(&path).is_err(), "cut to {length} bytes");
     }
     fs::write(&sums, kept).unwrap();
-    for (at, byte) in [(0, b'X'), (16, 3), (18, 9), (28, 1), (44, 9), (100, 7)] {
+    for (at, byte) in [(0, b'X'), (16, 3), (18, 9), (28, 1), (47, 9), (100, 7)] {
         let mut bytes = whole.clone();
         bytes[at] = byte;
         write(&bytes);
@@ -301,7 +301,7 @@ async fn a_value_that_cannot_be_is_named_by_table_row_and_column() {
         ),
         (
             "UPDATE outbox SET recipient = 'x' WHERE id = 4",
-            "outbox 4: column \"recipient\"",
+            "outbox 4: column \"body\" says otherwise than column \"recipient\"",
         ),
         (
             "UPDATE outbox SET amount = -5 WHERE id = 4",

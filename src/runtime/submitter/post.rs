@@ -161,7 +161,9 @@ impl Submitter {
             };
             let span = open.span.clone();
             let _entered = span.enter();
-            let other_nonce = i64::try_from(account.nonce).unwrap_or(i64::MAX) != open.nonce;
+            // What the node says of a nonce was so before the account was asked: a block may lie between.
+            let of_nonce = reason.to_ascii_lowercase().contains("nonce")
+                || i64::try_from(account.nonce).unwrap_or(i64::MAX) != open.nonce;
             if !can_pay(&account, open.cost.saturating_add(pending)) {
                 tracing::warn!(
                     reason,
@@ -170,7 +172,7 @@ impl Submitter {
                 open.phase = Phase::Unfunded;
                 submitter.unfunded.insert(agent);
                 submitter.save(id, PostResult::Waiting { reason }, ctx);
-            } else if submitter.settings.policy == NoncePolicy::Sequential && other_nonce {
+            } else if submitter.settings.policy == NoncePolicy::Sequential && of_nonce {
                 tracing::info!(
                     reason,
                     account.nonce,

@@ -112,7 +112,7 @@ impl Turn<'_> {
         };
         let mut more = part == Part::More;
         if part != Part::More {
-            self.retry().await?;
+            self.retry(!is_settled).await?;
         }
         if part == Part::Done && self.behind == 0 {
             more = self.sweep(sweep).await? == Part::More;
@@ -437,9 +437,14 @@ impl Turn<'_> {
     }
 
     /// Tries again what could not be read.
-    pub(super) async fn retry(&mut self) -> Result<(), SourceError> {
-        for height in self.gaps.due(&self.cursor) {
-            if self.full() || self.is_long() || self.fetch.meter().spare(Instant::now()) == 0 {
+    ///
+    /// One is tried under each new head, whatever the share allows: how long each has to wait
+    /// bounds what that costs.
+    pub(super) async fn retry(&mut self, is_new_head: bool) -> Result<(), SourceError> {
+        for (index, height) in self.gaps.due(&self.cursor).into_iter().enumerate() {
+            let is_free = is_new_head && index == 0;
+            let may_ask = is_free || self.fetch.meter().spare(Instant::now()) > 0;
+            if self.full() || self.is_long() || !may_ask {
                 return Ok(());
             }
             let known = self.cursor.trail.get(height).map(|entry| entry.hash);
