@@ -93,7 +93,10 @@ fn a_runtime_outlives_those_who_read_what_it_says() {
             let text = pong("ping", &format!("pong {turn}"));
             configure(&world, &[agent("ponger", "two", &text)]);
             let applied = world.json(&["reload"]);
-            assert_eq!(applied["agents"]["changed"][0], "ponger", "{what}: {applied}");
+            assert_eq!(
+                applied["agents"]["changed"][0], "ponger",
+                "{what}: {applied}"
+            );
         }
         let pid = runtime.0.id().to_string();
         let sent = std::process::Command::new("kill")
