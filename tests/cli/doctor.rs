@@ -7,7 +7,9 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 
 use agentry_devnet::{Devnet, DevnetConfig};
-use agentry_protocol::{BlockHash, ChainId, genesis_hash};
+use agentry_protocol::{
+    Address, BlockHash, ChainId, Json, Number, Seed, SigningKey, Transaction, genesis_hash,
+};
 use serde_json::Value;
 
 use crate::host::{Host, agent, eventually, pong};
@@ -341,6 +343,9 @@ fn at_500(makers: &'static str, account: &'static str) -> String {
         };
         match path {
             "/rpc/head" => Some(block(500)),
+            path if path.starts_with("/rpc/mempool") => {
+                Some("{\"success\":true,\"transactions\":[],\"count\":0}".to_owned())
+            }
             path if path.starts_with("/rpc/accounts/") => Some(account.to_owned()),
             path => Some(block(path.strip_prefix("/rpc/blocks/")?.parse().ok()?)),
         }
@@ -555,8 +560,41 @@ fn a_store_of_another_chain_or_halted_is_named() {
         "store",
         "error",
         "agentry.db",
-        "`store.path`",
+        "put a backup back",
     );
+}
+
+/// A signed transaction, as rows of a store have it.
+struct SignedRow {
+    from: String,
+    hash: String,
+    digest: String,
+    stored: String,
+    body: String,
+}
+
+impl SignedRow {
+    fn new(text: &str) -> Self {
+        let key = SigningKey::from_seed(&Seed::from_bytes([7; 32]));
+        let from = Address::from_public_key(&key.public_key());
+        let signed = Transaction {
+            from: from.clone(),
+            to: from.clone(),
+            amount: Number::from(0_u64),
+            fee: Number::from(10_u64),
+            nonce: Number::from(1_u64),
+            payload: Json::string(text),
+            chain_id: id("ait-devnet"),
+        }
+        .sign(&key);
+        Self {
+            from: from.to_string(),
+            hash: signed.hash().to_string(),
+            digest: signed.digest().to_string(),
+            stored: signed.stored().stored_text(),
+            body: signed.body(),
+        }
+    }
 }
 
 #[test]
@@ -565,11 +603,18 @@ fn what_waits_and_was_given_up_is_named() {
     Host::start(&world, &[agent("ponger", "one", &pong("ping", "pong"))]).stop();
     let db = rusqlite::Connection::open(world.path("agentry.db")).unwrap();
     let row = |state: &str| {
+        let signed = SignedRow::new(state);
         db.execute(
             "INSERT INTO inbox (agent, digest, identity, hash, sender, height, stored, authenticity,
                                 state, seq, seen_at)
-             SELECT id, ?1, ?1, 'h', 's', 1, '{}', 'verified', ?1, 1, 1000 FROM agent",
-            [state],
+             SELECT id, ?2, ?2, ?3, ?4, 1, ?5, 'verified', ?1, 1, 1000 FROM agent",
+            [
+                state,
+                &signed.digest,
+                &signed.hash,
+                &signed.from,
+                &signed.stored,
+            ],
         )
         .unwrap();
     };
@@ -582,10 +627,13 @@ fn what_waits_and_was_given_up_is_named() {
          FROM agent, json_each('[0, 1]') AS days;",
     )
     .unwrap();
-    db.execute_batch(
+    let signed = SignedRow::new("accepted");
+    db.execute(
         "INSERT INTO outbox (agent, origin, recipient, amount, fee, payload, state, created_at,
-                             accepted_at, reason)
-         SELECT id, 'o', 'r', 0, 10, '1', 'accepted', 0, 1000, 'the node forgot it' FROM agent;",
+                             accepted_at, reason, nonce, hash, digest, body)
+         SELECT id, 'control/o', ?1, 0, 10, '\"accepted\"', 'accepted', 0, 1000,
+                'the node forgot it', 1, ?2, ?3, ?4 FROM agent",
+        [&signed.from, &signed.hash, &signed.digest, &signed.body],
     )
     .unwrap();
     drop(db);

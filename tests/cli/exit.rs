@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use agentry::cli::ExitCode;
 
@@ -89,6 +89,13 @@ fn every_code_of_the_table_is_what_a_command_ends_with() {
     let mut completions = world.command(&["completions", "bash"]);
     let written = completions.stdout(Stdio::from(full)).output().unwrap();
     ends(ExitCode::Io, Run::of(written));
+    let binary = world.command(&["run"]);
+    let limited = Command::new("sh")
+        .args(["-c", "ulimit -n 64 && exec \"$0\" run"])
+        .arg(binary.get_program())
+        .current_dir(world.path("."))
+        .output();
+    ends(ExitCode::System, Run::of(limited.unwrap()));
     let node = format!("http://127.0.0.1:{}", closed_port());
     let away = world.run(&["chain", "head", "--node", &node]);
     // One cause, and what was asked for.
