@@ -4,13 +4,14 @@
 //! had been written so. Therefore whoever closes a store leaves `<store>.sums`, and whoever opens it
 //! next compares. While a store is open there are none, and after a process that was killed neither.
 //!
-//! The sums are those of one state of the file, which the change counter in its header names. A store
-//! that is closed is in SQLite's rollback mode, in which every change by any program counts; so a copy
-//! that was put back, or a store that somebody changed by `sqlite3`, has another counter, and the sums
-//! say nothing about it.
+//! The sums are those of one state of the file, which the change counter in its header names. Whoever
+//! closes a store sets that counter at random, since a copy that was put back and used has been changed
+//! as often as the store that it replaced. A store that is closed is in SQLite's rollback mode, in which
+//! every change by any program counts. So a copy that was put back, or a store that somebody changed by
+//! `sqlite3`, has another counter, and the sums say nothing about it.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -40,13 +41,26 @@ struct Sums {
 /// Leaves the sums of a store that was just closed. Where that fails there are none, as after a
 /// process that was killed.
 pub(super) fn leave(store: &Path) {
-    let left = Sums::of(store).and_then(|sums| match sums {
+    let left = renumber(store).and_then(|()| Sums::of(store));
+    let left = left.and_then(|sums| match sums {
         Some(sums) => sums.write(&at(store)),
         None => Ok(()),
     });
     if let Err(error) = left {
         tracing::debug!(%error, path = %store.display(), "no sums of the store's pages were left");
     }
+}
+
+/// Gives a closed store a random change counter, in the two places of its header that hold it
+/// (<https://www.sqlite.org/fileformat2.html#file_change_counter>).
+fn renumber(store: &Path) -> io::Result<()> {
+    let counter = getrandom::u32().map_err(io::Error::other)?.to_be_bytes();
+    let mut file = File::options().write(true).open(store)?;
+    for at in [24, 92] {
+        file.seek(SeekFrom::Start(at))?;
+        file.write_all(&counter)?;
+    }
+    file.sync_data()
 }
 
 /// The pages, from 1, that are not as they were when the store was closed; none where that is not
