@@ -352,7 +352,7 @@ async fn a_value_that_cannot_be_is_named_by_table_row_and_column() {
             "task 2: column \"input\"",
         ),
         (
-            "UPDATE task SET submitter = 'x' WHERE id = 2",
+            "UPDATE task SET submitter = '' WHERE id = 2",
             "task 2: column \"submitter\"",
         ),
         ("UPDATE receipt SET state = 'maybe'", "column \"state\""),
@@ -362,7 +362,7 @@ async fn a_value_that_cannot_be_is_named_by_table_row_and_column() {
             "state 1/pong/key 9: column \"value\"",
         ),
         (
-            "UPDATE agent SET address = 'x' WHERE id = 2",
+            "UPDATE agent SET address = '' WHERE id = 2",
             "agent 2: column \"address\"",
         ),
         (

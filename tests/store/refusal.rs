@@ -95,11 +95,15 @@ async fn the_log_shrinks_when_a_long_reader_has_gone() {
     };
     for _ in 0..24 {
         store.commit(large()).await.unwrap();
+        // The first reason stays until posting goes on.
+        store.commit(Commit::Resume).await.unwrap();
     }
     assert!(length() > 20_000_000, "{}", length());
     reader.execute_batch("COMMIT").unwrap();
     drop(reader);
     for _ in 0..3 {
+        let reason = "short".to_owned();
+        store.commit(Commit::Halt { reason }).await.unwrap();
         store.commit(Commit::Resume).await.unwrap();
     }
     assert!(length() <= 4 << 20, "{}", length());

@@ -135,8 +135,8 @@ mod tests {
         );
         assert!(cut.iter().all(|line| line.chars().count() <= 40));
         let wrapped = shown(GivesWay::Wrap(1, 40), Some(500));
-        assert_eq!(wrapped[1], "inbox/1  a text that is longer tha  3");
-        assert_eq!(wrapped[2], "         n what is left for it");
+        assert_eq!(wrapped[1], "inbox/1  a text that is longer th  3");
+        assert_eq!(wrapped[2], "         an what is left for it");
         assert_eq!(wrapped.len(), 5);
         // Never less than can be read.
         let narrow = shown(GivesWay::Cut(1), Some(5));
