@@ -156,7 +156,7 @@ pub(super) fn release(db: &Connection, inbox: InboxId, at: u64) -> Result<(), St
                 failed = Some(Settlement::of_failed_task(&row.get::<_, String>(1)?));
             }
             TaskState::Canceled if failed.is_none() => {
-                failed = Some(Settlement::of_canceled_task())
+                failed = Some(Settlement::of_canceled_task());
             }
             TaskState::Failed | TaskState::Canceled | TaskState::Completed => {}
         }

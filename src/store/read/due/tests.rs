@@ -1,7 +1,5 @@
 //! What looking costs, in steps of SQLite's machine: not what waits, but what is found.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use rusqlite::{Connection, StatementStatus, params};
 
 use super::*;
