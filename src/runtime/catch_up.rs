@@ -6,7 +6,7 @@
 //! said again. After an ordinary stop that takes as long as reading the blocks that were missed.
 //!
 //! The head is that of the start, so waiting ends however fast the chain grows. It ends as well when
-//! the source shows nothing more for [`STALL`] and does not get there: it has lost the blocks, or
+//! the source shows nothing more for `STALL` and does not get there: it has lost the blocks, or
 //! follows another node that stands still.
 
 use std::sync::atomic::{AtomicU64, Ordering};

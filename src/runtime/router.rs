@@ -3,7 +3,7 @@
 //! It judges what the watcher read (whose message is it, did its sender sign it, is it one of our
 //! own transactions), has it stored together with the position, and wakes the agents that have
 //! something to do. It promises to drop nothing, and that an agent with something due is awake: at
-//! once as a rule, and within [`LOOK_EVERY`] whatever became of its wake-up.
+//! once as a rule, and within `LOOK_EVERY` whatever became of its wake-up.
 //!
 //! Mailboxes carry wake-ups alone; an agent pulls its messages from the store. So a backlog waits
 //! in the store, and an agent that leaves loses nothing. It leaves only when the router confirms
