@@ -79,7 +79,7 @@ class _Failure(Exception):
 
 
 class Transient(_Failure):
-    """A failure that another attempt may mend. So is every exception that has no class here.
+    """A failure that another attempt may fix. So is every exception that has no class here.
 
     The message goes into agentry's log and to the dead letter, and to nobody else. `public` is what
     the sender of the message, or whoever asked for the task, may be told: it can end up on the
@@ -88,7 +88,7 @@ class Transient(_Failure):
 
 
 class Permanent(_Failure):
-    """A failure that no repetition mends: the event becomes a dead letter. For `public` see
+    """A failure that no repetition fixes: the event becomes a dead letter. For `public` see
     `Transient`."""
 
 
