@@ -6,6 +6,7 @@
 //! | `dead` | dead letters, to be judged anew |
 //! | `due` | what an agent has to do |
 //! | `origin` | why a transaction was sent |
+//! | `queued` | drafts that wait for a nonce |
 //! | `spending` | what agents have spent |
 //! | `standing` | how an agent is |
 //! | `talk` | what answers and receipts refer to |
@@ -16,6 +17,7 @@ mod cards;
 mod dead;
 mod due;
 mod origin;
+mod queued;
 mod spending;
 mod standing;
 mod talk;
@@ -31,7 +33,7 @@ use super::cause::Cause;
 use super::column::{natural, optional_natural, optional_text, text};
 use super::meta;
 use super::number::integer;
-use super::rows::{AgentId, AgentRow, Charge, Draft, OpenTransaction, OutboxId, QueuedDraft};
+use super::rows::{AgentId, AgentRow, Charge, Draft, OpenTransaction, OutboxId};
 
 pub(super) use cards::announce;
 pub use cards::{
@@ -41,6 +43,7 @@ pub use dead::dead_letters;
 pub use due::{Due, Turn, agent_of, due, message_at, overwaited};
 pub(super) use due::{authenticity, overwaiting};
 pub use origin::origin_of;
+pub use queued::{QueueTurn, queued};
 pub use spending::{Spending, has_lapsed, held, holding, spenders, spending, spent};
 pub use standing::{COUNTED_AT_MOST, standing};
 pub use talk::{Question, is_being_rebuilt, overdue, question, sent_message};
@@ -277,46 +280,6 @@ pub fn body(db: &Connection, id: OutboxId) -> rusqlite::Result<Option<String>> {
     .query_row(params![id.0], |row| row.get(0))
     .optional()
     .map(Option::flatten)
-}
-
-/// The drafts that wait for a nonce, oldest first; those of the agents `passed_over`, and those
-/// that wait for a budget, are left out.
-///
-/// With `one_each`, only the oldest of a wallet that has nothing signed and unmined: what a node
-/// that demands sequential nonces can take next.
-pub fn queued(
-    db: &Connection,
-    after: OutboxId,
-    one_each: bool,
-    passed_over: &[AgentId],
-    limit: usize,
-) -> rusqlite::Result<Vec<QueuedDraft>> {
-    let passed_over: Vec<String> = passed_over.iter().map(ToString::to_string).collect();
-    let passed_over = format!("[{}]", passed_over.join(","));
-    let condition = if one_each {
-        "AND NOT EXISTS (SELECT 1 FROM outbox open WHERE open.agent = outbox.agent
-                         AND open.state IN ('prepared', 'accepted'))
-         AND NOT EXISTS (SELECT 1 FROM outbox older WHERE older.agent = outbox.agent
-                         AND older.state = 'queued' AND older.held = 0 AND older.id < outbox.id)"
-    } else {
-        ""
-    };
-    db.prepare_cached(&format!(
-        "SELECT id, agent, {DRAFT_COLUMNS} FROM outbox
-         WHERE state = 'queued' AND held = 0 AND id > ?1
-           AND agent NOT IN (SELECT value FROM json_each(?3)) {condition} ORDER BY id LIMIT ?2"
-    ))?
-    .query_map(
-        params![after.0, integer(limit as u64), passed_over],
-        |row| {
-            Ok(QueuedDraft {
-                id: OutboxId(row.get(0)?),
-                agent: AgentId(row.get(1)?),
-                draft: draft(row, 2)?,
-            })
-        },
-    )?
-    .collect()
 }
 
 const DRAFT_COLUMNS: &str =

@@ -452,7 +452,7 @@ async fn a_value_that_cannot_be_is_an_error_wherever_it_is_read() {
             .err(),
         "state",
     );
-    let queued = |db: &Connection| read::queued(db, agentry::store::OutboxId(0), false, &[], 9);
+    let queued = |db: &Connection| read::queued(db, &read::QueueTurn::default(), false, &[], 9);
     value(store.read(queued).await.err(), "message_id");
     // What does not need it goes on.
     store.commit(Commit::Resume).await.unwrap();

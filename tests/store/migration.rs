@@ -2,7 +2,7 @@
 
 use agentry::store::commit::{PostResult, QueueTarget, Step};
 use agentry::store::list::{self, Filter};
-use agentry::store::read::{self, Turn};
+use agentry::store::read::{self, QueueTurn, Turn};
 use agentry::store::{
     AgentId, Cause, Commit, InboxId, OutboxId, Store, StoreError, open_for_reading,
 };
@@ -144,7 +144,7 @@ async fn what_was_signed_before_there_were_budgets_costs_none() {
     let receipt = store.commit(retry).await.unwrap();
     assert_eq!(receipt.reopened[0].charge.as_ref().unwrap().cost, 15);
     let queued = store
-        .read(|db| read::queued(db, OutboxId(0), false, &[], 8))
+        .read(|db| read::queued(db, &QueueTurn::default(), false, &[], 8))
         .await
         .unwrap();
     assert_eq!(queued.len(), 1);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use agentry::store::commit::{Observation, PostResult, QueueTarget, Step};
 use agentry::store::list::{self, Filter, OutboxItem};
+use agentry::store::read::QueueTurn;
 use agentry::store::rows::{DAY_MS, Draft, Prepared, Spent, day_of};
 use agentry::store::{AgentId, Cause, Commit, OutboxId, Store, read};
 use agentry_protocol::BlockHeight;
@@ -216,7 +217,7 @@ async fn what_waits_for_a_budget_lets_the_others_pass_and_senders_take_turns() {
     );
     let queued = async || {
         let page = store
-            .read(|db| read::queued(db, OutboxId(0), false, &[], 100))
+            .read(|db| read::queued(db, &QueueTurn::default(), false, &[], 100))
             .await
             .unwrap();
         page.iter().map(|draft| draft.id).collect::<Vec<_>>()
@@ -270,6 +271,48 @@ async fn however_many_wait_of_one_sender_each_sender_is_looked_at() {
 }
 
 #[tokio::test]
+async fn the_many_drafts_of_one_agent_do_not_delay_the_few_of_another() {
+    let (_dir, store, agents) = store(3).await;
+    let mut sent = Vec::new();
+    for (index, agent) in [0, 0, 0, 0, 0, 0, 1, 0, 2, 0].into_iter().enumerate() {
+        let draft = draft(&format!("control/{index}"), 9, "pong");
+        sent.push(send(&store, agents[agent], draft, None).await);
+    }
+    let mut turn = QueueTurn::default();
+    let mut seen = Vec::new();
+    loop {
+        let (now, passed_over) = (turn.clone(), [agents[2]]);
+        let page = store
+            .read(move |db| read::queued(db, &now, false, &passed_over, 4))
+            .await
+            .unwrap();
+        if page.is_empty() {
+            break;
+        }
+        turn.read(&page);
+        let ids: Vec<_> = page.iter().map(|draft| draft.id).collect();
+        if seen.is_empty() {
+            assert_eq!(ids, [sent[0], sent[1], sent[6]], "both have a turn");
+        }
+        seen.extend(ids);
+    }
+    // Each was seen once, those of one agent in their order, and none of one that is passed over.
+    let of_one: Vec<_> = seen.iter().filter(|id| **id != sent[6]).copied().collect();
+    assert_eq!(of_one, [0, 1, 2, 3, 4, 5, 7, 9].map(|index| sent[index]));
+    assert_eq!(seen.len(), 9);
+    turn.ended();
+    let page = store
+        .read(move |db| read::queued(db, &turn, false, &[], 9))
+        .await
+        .unwrap();
+    assert_eq!(
+        page.len(),
+        5,
+        "three of the first, and one of each of the others"
+    );
+}
+
+#[tokio::test]
 async fn under_sequential_nonces_what_waits_for_a_budget_does_not_stop_what_does_not() {
     let (_dir, store, agents) = store(1).await;
     let dear = send(
@@ -289,7 +332,7 @@ async fn under_sequential_nonces_what_waits_for_a_budget_does_not_stop_what_does
     let held = vec![(dear, "waits".to_owned())];
     store.commit(Commit::Hold { held }).await.unwrap();
     let page = store
-        .read(|db| read::queued(db, OutboxId(0), true, &[], 100))
+        .read(|db| read::queued(db, &QueueTurn::default(), true, &[], 100))
         .await
         .unwrap();
     assert_eq!(page.len(), 1);

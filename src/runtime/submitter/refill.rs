@@ -30,8 +30,8 @@ pub(super) struct Refill {
     /// Something may be queued. So it is at the start: nobody has looked yet.
     pending: bool,
     running: bool,
-    /// The last row that was looked at; those behind it come next.
-    after: OutboxId,
+    /// How far it has come.
+    turn: read::QueueTurn,
     /// Something was queued since this going through began.
     noted: bool,
     /// A budget may suffice for drafts that wait for one.
@@ -49,7 +49,7 @@ impl Default for Refill {
         Self {
             pending: true,
             running: false,
-            after: OutboxId(0),
+            turn: read::QueueTurn::default(),
             noted: false,
             release: true,
             release_later: false,
@@ -108,7 +108,7 @@ impl Refill {
     /// The end of the queue was reached.
     fn ended(&mut self) {
         self.running = false;
-        self.after = OutboxId(0);
+        self.turn.ended();
         self.pending = std::mem::take(&mut self.noted);
         self.release |= std::mem::take(&mut self.more);
     }
@@ -149,7 +149,7 @@ impl Submitter {
             self.refill.release = false;
             return self.release(ctx);
         }
-        let (store, after) = (self.shared.store.clone(), self.refill.after);
+        let (store, turn) = (self.shared.store.clone(), self.refill.turn.clone());
         let one_each = self.settings.policy == NoncePolicy::Sequential;
         let now = Instant::now();
         self.unsignable.retain(|_, until| *until > now);
@@ -164,7 +164,7 @@ impl Submitter {
                 .read(move |db| {
                     let spending = missing.map(|since| read::spending(db, since));
                     Ok(Page {
-                        drafts: read::queued(db, after, one_each, &passed_over, PAGE)?,
+                        drafts: read::queued(db, &turn, one_each, &passed_over, PAGE)?,
                         lapsed: read::has_lapsed(db, confirmed)?,
                         spending: missing.zip(spending.transpose()?),
                     })
@@ -189,12 +189,12 @@ impl Submitter {
         if page.lapsed {
             self.lapse(ctx);
         }
-        let Some(last) = page.drafts.last().map(|draft| draft.id) else {
+        if page.drafts.is_empty() {
             // The end of the queue. What was queued behind our back is found from the start again.
             self.refill.ended();
             return self.start_refill(ctx);
-        };
-        self.refill.after = last;
+        }
+        self.refill.turn.read(&page.drafts);
         let mut held = Vec::new();
         let mut paid = Vec::new();
         for queued in page.drafts {
