@@ -19,6 +19,7 @@
 //! | `request` | what the service is asked |
 //! | `exchange` | asking it: bounded in size and time |
 //! | `pause` | how long a busy service asks to be left alone |
+//! | `refused` | whether it refuses for good |
 //! | `answer` | what it says: one JSON object, or a stream of them; whether it is an answer |
 //! | `lines` | the events or lines of a stream |
 //! | `failure` | what may go wrong, and what the asker is told of it |
@@ -43,6 +44,8 @@
 //! | `connection-lost` | the connection broke within the answer | yes |
 //! | `rate-limited` | status 429 for longer than `idle_timeout` | yes |
 //! | `unavailable` | status 503 or 529 for longer than `idle_timeout` | yes |
+//! | `quota-exhausted` | status 402, or an error that says that credit or quota are used up | no |
+//! | `model-not-found` | an error that says that there is no such model | no |
 //! | `service-error` | another status from 500, 408, or an error in the answer | yes |
 //! | `aborted` | the service gave the answer up | yes |
 //! | `empty` | the answer has no text | yes |
@@ -74,6 +77,7 @@ mod failure;
 mod key;
 mod lines;
 mod pause;
+mod refused;
 mod request;
 mod settings;
 

@@ -51,6 +51,46 @@ async fn a_status_says_whether_to_try_again() {
 }
 
 #[tokio::test]
+async fn a_refusal_that_waiting_does_not_help_against_is_final_at_once() {
+    let quota = r#"{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#;
+    let model =
+        r#"{"error":{"code":"model_not_found","message":"No available channel for model m"}}"#;
+    let json = |status: &str, body: &str| {
+        let kind = "application/json\r\nRetry-After: 1";
+        response(status, kind, body)
+    };
+    for (reply, code) in [
+        (json("429 Too Many Requests", quota), "quota-exhausted"),
+        (json("402 Payment Required", "{}"), "quota-exhausted"),
+        (json("503 Service Unavailable", model), "model-not-found"),
+        (json("404 Not Found", model), "model-not-found"),
+        (json("200 OK", quota), "quota-exhausted"),
+        (
+            stream(&format!("{}data: {quota}\n\n", piece("hello"))),
+            "quota-exhausted",
+        ),
+        (
+            stream(&format!("event: error\ndata: {quota}\n\n")),
+            "quota-exhausted",
+        ),
+    ] {
+        let server = Server::start([reply, whole("yes")]).await;
+        let service = executor(&server, &json!({}));
+        let run = run_input(service.as_ref(), json!({ "prompt": "hello" }));
+        let error = run.await.unwrap_err();
+        assert_eq!((error.code(), error.is_transient()), (code, false));
+        assert_eq!(server.requests().len(), 1, "it is not asked again");
+        assert!(!error.public().contains("exceeded"), "{}", error.public());
+    }
+    // A limit that passes is waited for, whatever words it shares with one that does not.
+    let passes = r#"[{"error":{"code":429,"message":"You exceeded your current quota","status":"RESOURCE_EXHAUSTED"}}]"#;
+    let server = Server::start([json("429 Too Many Requests", passes), whole("yes")]).await;
+    let service = executor(&server, &json!({}));
+    let run = run_input(service.as_ref(), json!({ "prompt": "hello" }));
+    assert_eq!(run.await.unwrap().text, "yes");
+}
+
+#[tokio::test]
 async fn a_redirection_is_not_followed() {
     let elsewhere = Server::start([whole("stolen")]).await;
     let moved = status(

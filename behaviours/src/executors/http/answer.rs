@@ -229,7 +229,7 @@ impl Answer {
         let sent: Sent =
             serde_json::from_slice(object).map_err(|error| not_a_completion(&error))?;
         if let Some(told) = sent.told() {
-            return Err(Failure::Told(told));
+            return Err(Failure::told(object, told));
         }
         let mut more = false;
         for choice in sent.choices()? {

@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::key::Key;
 use super::lines::{BYTE_ORDER_MARK, Data, Form, Lines};
 use super::pause;
+use super::refused::Refused;
 use super::settings::Service;
 
 /// How many bytes one byte of text takes at most as JSON: `\u001f`.
@@ -26,7 +27,7 @@ const ENVELOPE: usize = 64 << 10;
 const STREAMED: usize = 256;
 
 /// How much is read of the body of a refusal, in bytes.
-const REFUSAL: usize = 4 << 10;
+const REFUSAL: usize = 16 << 10;
 
 /// Sends a request and reads the answer.
 pub(super) async fn ask(
@@ -156,7 +157,7 @@ async fn stream(
 
 /// An error that a stream tells of.
 fn told(text: &[u8]) -> Failure {
-    Failure::Told(String::from_utf8_lossy(text).into_owned())
+    Failure::told(text, String::from_utf8_lossy(text).into_owned())
 }
 
 fn report(answer: &Answer, service: &Service, desk: &Desk) {
@@ -174,7 +175,7 @@ async fn refusal(mut response: Response, key: Option<&Key>, idle: Duration) -> F
     let status = response.status();
     let retry_after = pause::asked(response.headers(), SystemTime::now());
     let mut body = Vec::new();
-    // What is missing of it is missing in the log alone.
+    // Without its end it is not understood: then the status says what it means.
     while let Ok(Some(chunk)) = chunk(&mut response, idle).await {
         let room = REFUSAL.saturating_sub(body.len());
         if room == 0 {
@@ -182,10 +183,17 @@ async fn refusal(mut response: Response, key: Option<&Key>, idle: Duration) -> F
         }
         body.extend(chunk.as_ref().iter().take(room));
     }
-    Failure::Status {
-        status,
-        retry_after,
-        detail: shown(&String::from_utf8_lossy(&body), key),
+    let detail = shown(&String::from_utf8_lossy(&body), key);
+    match Refused::with_status(status, &body) {
+        Some(refused) => Failure::Refused {
+            refused,
+            detail: format!("status {}: {detail}", status.as_u16()),
+        },
+        None => Failure::Status {
+            status,
+            retry_after,
+            detail,
+        },
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 use agentry_sdk::TaskError;
 use reqwest::StatusCode;
 
+use super::refused::Refused;
+
 /// The model had more to say than it was allowed: the code of a failure, or the mark of a result.
 pub(super) const LENGTH: &str = "length";
 
@@ -40,6 +42,9 @@ pub(super) enum Failure {
         retry_after: Option<Duration>,
         detail: String,
     },
+    /// The service refuses for good, whatever its status says.
+    #[error("{}: {detail:?}", refused.public())]
+    Refused { refused: Refused, detail: String },
     /// The answer tells of an error.
     #[error("it tells of an error: {0:?}")]
     Told(String),
@@ -89,10 +94,22 @@ impl Failure {
         Self::Interrupted(reasons(error))
     }
 
+    /// An answer, or a part of one, tells of an error: `body` is what came, `detail` what it says.
+    pub(super) fn told(body: &[u8], detail: String) -> Self {
+        match Refused::in_body(body) {
+            Some(refused) => Self::Refused { refused, detail },
+            None => Self::Told(detail),
+        }
+    }
+
     /// The same failure, with what the service's own words become.
     pub(super) fn map_text(self, shown: impl Fn(&str) -> String) -> Self {
         match self {
             Self::Told(text) => Self::Told(shown(&text)),
+            Self::Refused { refused, detail } => Self::Refused {
+                refused,
+                detail: shown(&detail),
+            },
             Self::BadAnswer(text) => Self::BadAnswer(shown(&text)),
             Self::Interrupted(text) => Self::Interrupted(shown(&text)),
             Self::Aborted(text) => Self::Aborted(shown(&text)),
@@ -115,6 +132,7 @@ impl Failure {
             Self::Status { status, .. } if is_busy(*status) => "unavailable",
             Self::Status { status, .. } if is_transient(*status) => "service-error",
             Self::Status { .. } => "refused",
+            Self::Refused { refused, .. } => refused.code(),
             Self::Told(_) => "service-error",
             Self::BadAnswer(_) => "bad-answer",
             Self::TooLong(_) => "too-long",
@@ -134,6 +152,7 @@ impl Failure {
             | Self::ModelNotAllowed(_)
             | Self::NoKey(_)
             | Self::Client(_)
+            | Self::Refused { .. }
             | Self::BadAnswer(_)
             | Self::TooLong(_)
             | Self::Length
@@ -174,6 +193,7 @@ impl Failure {
             Self::Silent(_) => "the service was silent for too long".to_owned(),
             Self::Interrupted(_) => "the connection to the service broke".to_owned(),
             Self::Status { status, .. } => format!("the service answered with status {status}"),
+            Self::Refused { refused, .. } => refused.public().to_owned(),
             Self::Told(_) => "the service reported an error".to_owned(),
             Self::BadAnswer(_) => "the service's answer is no chat completion".to_owned(),
             Self::TooLong(limit) => format!("the service's answer is longer than {limit} bytes"),
