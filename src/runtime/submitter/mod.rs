@@ -13,6 +13,7 @@
 //! | [`breaker`] | when the node is let be |
 //! | [`budget`] | what each wallet may spend in a day |
 //! | `post` | one POST and what its answer means |
+//! | `refusal` | what a node means by the words of a refusal |
 //! | `probe` | whether the node answers again, and serves the right chain |
 //! | `round` | one look at the node for what is not mined |
 //! | `mempool` | where it is looked what the node has pending |
@@ -40,6 +41,7 @@ mod overdue;
 mod post;
 mod probe;
 mod refill;
+mod refusal;
 mod round;
 #[cfg(test)]
 mod tests;

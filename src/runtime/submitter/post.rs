@@ -8,6 +8,7 @@ use agentry_chain::SubmitError;
 use agentry_protocol::TransactionHash;
 use tracing::Instrument;
 
+use super::refusal::Refusal;
 use super::round::can_pay;
 use super::{CONCURRENT_POSTS, Job, Phase, Submitter};
 use crate::config::NoncePolicy;
@@ -16,7 +17,7 @@ use crate::store::OutboxId;
 use crate::store::commit::PostResult;
 
 /// What an answer means for the transaction.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Verdict {
     /// The node has it.
     Accepted,
@@ -24,27 +25,8 @@ enum Verdict {
     MayBeAccepted,
     /// It never left, or was turned away unread: the same bytes may go out again at once.
     NotTaken,
-    /// The node does not want it, and says why in words.
-    Refused(String),
-}
-
-/// Reads a refusal. What a node says of bytes that it has already is certain in every dialect;
-/// whether the others can pay is better seen from the account than from the words.
-fn refusal(detail: &str) -> Verdict {
-    let words = detail.to_ascii_lowercase();
-    if [
-        "duplicate",
-        "already pending",
-        "already mined",
-        "already in",
-    ]
-    .iter()
-    .any(|word| words.contains(word))
-    {
-        Verdict::Accepted
-    } else {
-        Verdict::Refused(detail.to_owned())
-    }
+    /// The node does not want it, and says why in words: this is what they are about.
+    Refused { reason: String, about: Refusal },
 }
 
 fn no_answer(limit: Duration) -> SubmitError {
@@ -138,12 +120,12 @@ impl Submitter {
                 }
                 self.jobs.push_front(job);
             }
-            Verdict::Refused(reason) => self.refused(id, reason, ctx),
+            Verdict::Refused { reason, about } => self.refused(id, reason, about, ctx),
         }
     }
 
     /// The node refuses a transaction: the account says whether that can change.
-    fn refused(&self, id: OutboxId, reason: String, ctx: &mut Context<Self>) {
+    fn refused(&self, id: OutboxId, reason: String, about: Refusal, ctx: &mut Context<Self>) {
         let Some(agent) = self.open.get(&id).map(|open| open.agent) else {
             return;
         };
@@ -162,7 +144,7 @@ impl Submitter {
             let span = open.span.clone();
             let _entered = span.enter();
             // What the node says of a nonce was so before the account was asked: a block may lie between.
-            let of_nonce = reason.to_ascii_lowercase().contains("nonce")
+            let of_nonce = about == Refusal::Nonce
                 || i64::try_from(account.nonce).unwrap_or(i64::MAX) != open.nonce;
             if !can_pay(&account, open.cost.saturating_add(pending)) {
                 tracing::warn!(
@@ -205,7 +187,13 @@ impl Submitter {
             }
             Err(SubmitError::Rejected { detail, .. }) => {
                 self.node_answered();
-                refusal(detail)
+                match Refusal::read(detail) {
+                    Refusal::Known => Verdict::Accepted,
+                    about => Verdict::Refused {
+                        reason: detail.clone(),
+                        about,
+                    },
+                }
             }
             Err(SubmitError::NotSent { .. }) => {
                 let opened = self.breaker.trip();
@@ -222,33 +210,6 @@ impl Submitter {
                 self.probe_later(opened, None, ctx);
                 Verdict::MayBeAccepted
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_that_the_node_has_already_count_as_accepted() {
-        for detail in [
-            "Failed to submit transaction: duplicate: transaction 0xab is already mined",
-            "Failed to submit transaction: duplicate: the same signed content is already pending as 0xcd",
-            "Transaction already in mempool",
-        ] {
-            assert_eq!(refusal(detail), Verdict::Accepted, "{detail}");
-        }
-        for detail in [
-            "Fee 1 below minimum 10",
-            "the nonce is 3, and the account's next is 4",
-            "",
-        ] {
-            assert_eq!(
-                refusal(detail),
-                Verdict::Refused(detail.to_owned()),
-                "{detail}"
-            );
         }
     }
 }

@@ -1,5 +1,8 @@
 //! The submitter with a real store and a real node: what budgets let pass.
 
+mod busy;
+mod turns;
+
 use std::sync::Arc;
 use std::time::Duration;
 
