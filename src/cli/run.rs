@@ -203,7 +203,7 @@ impl From<StoreError> for Failure {
             }
             StoreError::Io { source, .. } => io_code(source.kind()),
             StoreError::Sqlite(_) | StoreError::Refused(_) => ExitCode::Io,
-            StoreError::Full { .. } => ExitCode::Temporary,
+            StoreError::Full { .. } | StoreError::TooMuch { .. } => ExitCode::Temporary,
             StoreError::Closed => ExitCode::Internal,
         };
         Self::new(code, error.to_string())

@@ -84,10 +84,10 @@ pub(super) fn apply(db: &Connection, commit: &Commit) -> Result<Receipt, StoreEr
             receipt.stale = receipt.changed == 0;
         }
         Commit::Postpone {
-            message,
+            event,
             until,
             reason,
-        } => receipt.changed = outcome::postpone(db, *message, *until, reason)?,
+        } => receipt.changed = outcome::postpone(db, *event, *until, reason)?,
         Commit::Overwait {
             agent,
             sender,

@@ -66,10 +66,10 @@ pub enum Commit {
         /// When.
         at: u64,
     },
-    /// A message has to wait: it answers one of ours that is not rebuilt yet.
+    /// An event has to wait. That is no attempt.
     Postpone {
-        /// The message.
-        message: InboxId,
+        /// The event.
+        event: EventRef,
         /// Until when, in milliseconds since the epoch.
         until: u64,
         /// Why.
@@ -602,6 +602,8 @@ pub struct Outcome {
     pub timers: Vec<(String, Option<TimerSetting>)>,
     /// The tasks that it starts.
     pub tasks: Vec<TaskStart>,
+    /// Before when they do not begin (milliseconds since the epoch), and nothing is told of them.
+    pub tasks_from: u64,
     /// The tasks that it cancels, by their keys.
     pub cancels: Vec<String>,
     /// Why it refuses the message.
@@ -627,6 +629,7 @@ impl Outcome {
             state: Vec::new(),
             timers: Vec::new(),
             tasks: Vec::new(),
+            tasks_from: 0,
             cancels: Vec::new(),
             rejected: None,
             handled: None,

@@ -95,9 +95,15 @@ pub enum StoreError {
     /// SQLite refused a query or a change.
     #[error("the store: {0}")]
     Sqlite(rusqlite::Error),
-    /// Somebody would use more of what is shared than there is for them.
+    /// Somebody would use more of what is shared than there is for them now.
     #[error("{reason}")]
     Full {
+        /// Who, and of what.
+        reason: String,
+    },
+    /// Somebody would use more of what is shared at once than there ever is for them.
+    #[error("{reason}")]
+    TooMuch {
         /// Who, and of what.
         reason: String,
     },

@@ -175,6 +175,67 @@ async fn a_timer_that_sets_itself_again_rests_between() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_the_end_of_a_task_starts_rests_before() {
+    let stage = Stage::set(r#"{ kind = "treadmill" }"#, "", "");
+    stage.say(2, "go").await;
+    let rests = |stage: &Stage| {
+        let db = open_for_reading(&stage.store).unwrap();
+        let of = "SELECT due_at - made_at FROM task WHERE attempts = 0 OR state = 'completed'
+                  ORDER BY id";
+        let mut rows = db.prepare(of).unwrap();
+        let rests = rows.query_map([], |row| row.get::<_, i64>(0)).unwrap();
+        rests.collect::<Result<Vec<_>, _>>().unwrap()
+    };
+    stage
+        .until("it goes round", |stage| rests(stage).len() >= 3)
+        .await;
+    let rests = rests(&stage);
+    // What a message asks for begins at once.
+    assert_eq!(rests[0], 0);
+    assert!(rests[1..].iter().all(|rest| *rest == 1_000), "{rests:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_used_its_part_waits_for_room_and_loses_nothing() {
+    let stage = Stage::set(r#"{ kind = "hoarder" }"#, "", "attempts = 1");
+    let reason = |stage: &Stage, place: usize| {
+        let inbox = stage.inbox();
+        let item = inbox.get(place)?;
+        (item.state == "waiting" && item.attempts == 0).then(|| item.reason.clone())?
+    };
+    let handled = |stage: &Stage, count: usize| {
+        let inbox = stage.inbox();
+        inbox.iter().filter(|item| item.state == "handled").count() == count
+    };
+    // A stranger has room for a thousand timers.
+    for name in ["a", "b", "c", "d"] {
+        stage.send(2, asking(2, &format!("keep 250 {name}"))).await;
+    }
+    stage
+        .until("the room is used up", |stage| handled(stage, 4))
+        .await;
+    stage.send(2, asking(2, "keep 1 more")).await;
+    stage
+        .until("it waits", |stage| reason(stage, 4).is_some())
+        .await;
+    let reason = reason(&stage, 4).unwrap();
+    assert!(
+        reason.starts_with("waits for room: ") && reason.contains("1001 of 1000 for timers"),
+        "{reason}"
+    );
+    // Others are not concerned.
+    stage.send(3, asking(3, "keep 1 other")).await;
+    stage
+        .until("another is served", |stage| handled(stage, 5))
+        .await;
+    // What makes room is handled, and so is what has waited for it.
+    stage.send(2, asking(2, "drop 250 a")).await;
+    stage
+        .until("what waited is handled", |stage| handled(stage, 7))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_tasks_of_one_sender_let_those_of_another_pass() {
     let bench = Bench::named("turns");
     let stage = Stage::set(r#"{ kind = "worker", bench = "turns" }"#, "", "");

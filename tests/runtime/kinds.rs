@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use agentry_sdk::protocol::{AckRequest, Address};
 use agentry_sdk::{
-    Authenticity, Behaviour, BehaviourError, ConfigureError, Context, Effects, Fate, Message,
-    Outgoing, Registry, SentMessage, Setup, Timer,
+    Authenticity, Behaviour, BehaviourError, ConfigureError, Context, Desk, Effects, Fate, Message,
+    Outgoing, Registry, SentMessage, Setup, Task, TaskError, TaskOutput, TaskReport, TaskStart,
+    Timer,
 };
 use serde::Deserialize;
 
@@ -23,6 +24,8 @@ pub(crate) fn registry() -> Registry {
         .with::<Asker>()
         .with::<Alarm>()
         .with::<Restless>()
+        .with::<Treadmill>()
+        .with::<Hoarder>()
         .with::<Confidant>()
         .with::<Chatterbox>()
 }
@@ -245,6 +248,80 @@ impl Behaviour for Restless {
     async fn on_timer(&self, timer: &Timer, _: &Context) -> Result<Effects, BehaviourError> {
         let times = timer.data.as_u64().unwrap_or_default() + 1;
         Ok(Effects::none().schedule("again", Duration::ZERO, times))
+    }
+}
+
+/// Once it is told something, starts a task, the end of which starts the next one, without end.
+#[derive(Debug)]
+pub(crate) struct Treadmill;
+
+impl Treadmill {
+    fn task(number: u64) -> Effects {
+        Effects::none().start_task(TaskStart {
+            key: number.to_string(),
+            kind: "step".to_owned(),
+            input: number.into(),
+            deadline_ms: None,
+        })
+    }
+}
+
+impl Behaviour for Treadmill {
+    const KIND: &'static str = "treadmill";
+    type Settings = NoSettings;
+
+    fn configure(_: NoSettings, _: &Setup<'_>) -> Result<Self, ConfigureError> {
+        Ok(Self)
+    }
+
+    fn demands(&self) -> Authenticity {
+        Authenticity::Unverified
+    }
+
+    fn accepts(&self, message: &Message) -> bool {
+        message.text().is_some()
+    }
+
+    async fn on_message(&self, _: &Message, _: &Context) -> Result<Effects, BehaviourError> {
+        Ok(Self::task(0))
+    }
+
+    async fn execute(&self, _: &Task, _: &Desk) -> Result<TaskOutput, TaskError> {
+        Ok(TaskOutput::text(""))
+    }
+
+    async fn on_task(&self, report: &TaskReport, _: &Context) -> Result<Effects, BehaviourError> {
+        Ok(Self::task(report.task.input.as_u64().unwrap() + 1))
+    }
+}
+
+/// Keeps so many timers for a text `keep COUNT NAME`, and forgets them at `drop COUNT NAME`.
+#[derive(Debug)]
+pub(crate) struct Hoarder;
+
+impl Behaviour for Hoarder {
+    const KIND: &'static str = "hoarder";
+    type Settings = NoSettings;
+
+    fn configure(_: NoSettings, _: &Setup<'_>) -> Result<Self, ConfigureError> {
+        Ok(Self)
+    }
+
+    fn accepts(&self, message: &Message) -> bool {
+        message.text().is_some()
+    }
+
+    async fn on_message(&self, message: &Message, _: &Context) -> Result<Effects, BehaviourError> {
+        let words: Vec<&str> = message.text().unwrap().split(' ').collect();
+        let [verb, count, name] = words[..] else {
+            return Err(BehaviourError::permanent("keep or drop what?"));
+        };
+        let day = Duration::from_secs(24 * 60 * 60);
+        let names = (0..count.parse().unwrap()).map(|index: u32| format!("{name}/{index}"));
+        Ok(names.fold(Effects::none(), |effects, name| match verb {
+            "keep" => effects.schedule(name, day, 0),
+            _ => effects.unschedule(name),
+        }))
     }
 }
 

@@ -110,6 +110,48 @@ async fn events(store: &Store, kind: &'static str) -> Vec<(String, String, Value
 }
 
 #[tokio::test]
+async fn a_task_begins_no_sooner_than_it_may_and_its_end_is_not_told_before() {
+    let (_dir, store, agent) = with_messages(2).await;
+    let deadline = Some(2_500);
+    let first = Outcome {
+        tasks: vec![task("a", "chat", None), task("b", "chat", deadline)],
+        tasks_from: 9_000,
+        ..outcome(1)
+    };
+    store.commit(Commit::Outcome(first)).await.unwrap();
+    let due = async |now| {
+        let waiting = store.read(move |db| read::waiting_tasks(db, now, 9)).await;
+        waiting
+            .unwrap()
+            .iter()
+            .map(|lane| lane.due.len())
+            .sum::<usize>()
+    };
+    assert_eq!((due(8_999).await, due(9_000).await), (0, 2));
+    // Taken back at once, or too late at once: a behaviour that starts the next one then does not go
+    // round without a pause.
+    let cancel = Outcome {
+        cancels: vec!["a".to_owned()],
+        ..outcome(2)
+    };
+    store.commit(Commit::Outcome(cancel)).await.unwrap();
+    store.commit(end(2, 0, failed())).await.unwrap();
+    let events = async |now| {
+        let read = move |db: &_| {
+            let through = BlockHeight(9);
+            read::due(db, agent, now, through, &mut Turn::default(), 9)
+        };
+        let due = store.read(read).await.unwrap();
+        let of_tasks = due
+            .events
+            .iter()
+            .filter(|event| event.kind == EventKind::Task);
+        of_tasks.count()
+    };
+    assert_eq!((events(8_999).await, events(9_000).await), (0, 2));
+}
+
+#[tokio::test]
 async fn the_same_key_is_the_same_task() {
     let (_dir, store, agent) = with_messages(2).await;
     let receipt = store

@@ -144,6 +144,26 @@ async fn first_timer(store: &Store) -> EventId {
 }
 
 #[tokio::test]
+async fn what_there_never_is_room_for_is_refused_for_good() {
+    let (_dir, store, agents) = store(1).await;
+    messages(&store, agents[0], 2).await;
+    let stranger = sender(Standing::Stranger, 2);
+    let set = async |message, count| {
+        let outcome = Outcome {
+            timers: timers(&format!("{message}/"), count),
+            ..asking(message, stranger.clone())
+        };
+        store.commit(Commit::Outcome(outcome)).await
+    };
+    let error = set(1, 1_001).await.unwrap_err();
+    assert!(matches!(error, StoreError::TooMuch { .. }), "{error}");
+    set(1, 1_000).await.unwrap();
+    let error = set(2, 1_000).await.unwrap_err();
+    assert!(matches!(error, StoreError::Full { .. }), "{error}");
+    check(&store).await;
+}
+
+#[tokio::test]
 async fn one_sender_cannot_have_all_tasks_nor_the_outbox() {
     let (_dir, store, agents) = store(1).await;
     messages(&store, agents[0], 4).await;

@@ -317,7 +317,7 @@ impl Work {
 
     async fn postpone(&self, due: &DueMessage) -> Result<(), StoreError> {
         let postpone = Commit::Postpone {
-            message: due.id,
+            event: EventRef::Inbox(due.id),
             until: self.shared.clock.now_ms().saturating_add(EARLY_MS),
             reason: "waits: it answers a message of ours that this store has forgotten, and that what came before it may bring back".to_owned(),
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentry_protocol::Address;
-use agentry_sdk::{BehaviourError, Effect, Effects, Message, Outgoing};
+use agentry_sdk::{Authenticity, BehaviourError, Effect, Effects, Message, Outgoing};
 
 use super::{Work, backoff};
 use crate::config::BehaviourInstance;
@@ -15,8 +15,11 @@ use crate::store::commit::{Handled, Outcome, Receipt, TimerSetting};
 use crate::store::rows::{Draft, DueEvent, DueMessage, EventKind, EventRef, Prepared};
 use crate::store::{Cause, Commit, StoreError};
 
-/// The least time until a timer that a timer, or news of a task, has set.
+/// The least time until a timer comes, or a task begins, that a timer or news of a task has led to.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long somebody who uses all that there is for them waits before they are looked at again.
+const ROOM_PAUSE: Duration = Duration::from_secs(5);
 
 /// What a behaviour was run for.
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +36,8 @@ impl Subject<'_> {
         }
     }
 
-    /// How soon a timer may come that is set now. What timers and tasks lead to, nobody asks for
-    /// anew each time: without a pause it could go round without end.
+    /// How soon a timer may come, or a task begin, that is set or started now. What timers and
+    /// tasks lead to, nobody asks for each time: without a pause it could go round without end.
     fn least_pause(self) -> Duration {
         match self {
             Self::Event(event) if matches!(event.kind, EventKind::Timer | EventKind::Task) => {
@@ -79,6 +82,7 @@ impl Work {
             handled,
             ..Outcome::nothing(event, subject.attempts(), now)
         };
+        outcome.tasks_from = after(now, subject.least_pause());
         let mut drafts = Vec::new();
         for (index, effect) in effects.into_iter().enumerate() {
             let (to, outgoing, answers) = match effect {
@@ -99,10 +103,12 @@ impl Work {
                     outcome.state.push((key, None));
                     continue;
                 }
-                Effect::Schedule { name, after, data } => {
-                    let after = after.max(subject.least_pause());
-                    let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-                    let due_at = now.saturating_add(after);
+                Effect::Schedule {
+                    name,
+                    after: pause,
+                    data,
+                } => {
+                    let due_at = after(now, pause.max(subject.least_pause()));
                     let setting = TimerSetting { due_at, data };
                     outcome.timers.push((name, Some(setting)));
                     continue;
@@ -142,9 +148,13 @@ impl Work {
         let receipt = match self.commit(outcome, span).await {
             Ok(Some(receipt)) => receipt,
             Ok(None) => return Ok(Ok(false)),
-            // Nothing of it was stored. There may be room later.
+            // Nothing of it was stored.
             Err(StoreError::Full { reason }) => {
-                return Ok(Err(BehaviourError::transient(reason)));
+                self.wait_for_room(hosted, subject, reason).await?;
+                return Ok(Ok(false));
+            }
+            Err(StoreError::TooMuch { reason }) => {
+                return Ok(Err(BehaviourError::permanent(reason)));
             }
             Err(error) => return Err(error),
         };
@@ -262,6 +272,37 @@ impl Work {
         Ok(Some(receipt))
     }
 
+    /// There is no room for what came of a run: the event waits until there is some, and so does what
+    /// else its sender has sent. That is no failure, and no attempt.
+    async fn wait_for_room(
+        &mut self,
+        hosted: &Hosted,
+        subject: Subject<'_>,
+        reason: String,
+    ) -> Result<(), StoreError> {
+        let until = after(self.shared.clock.now_ms(), ROOM_PAUSE);
+        let event = subject.event();
+        if let Subject::Message(message) = subject {
+            let verified = message.authenticity == Authenticity::Verified;
+            let lane = verified.then(|| message.stored.from.to_string());
+            self.paused.insert(lane, until);
+        }
+        tracing::debug!(
+            agent.name = hosted.config.name,
+            reason,
+            "{event} waits: there is no room for what it leads to"
+        );
+        self.shared
+            .store
+            .commit(Commit::Postpone {
+                event,
+                until,
+                reason: format!("waits for room: {reason}"),
+            })
+            .await?;
+        Ok(())
+    }
+
     /// A run failed: it is tried again, or the event is a dead letter. `behaviour` is empty where
     /// it failed before any was asked.
     pub(super) async fn fail(
@@ -279,10 +320,7 @@ impl Work {
         let unlimited =
             matches!(subject, Subject::Event(event) if event.kind == EventKind::Renewal);
         let again = error.is_transient() && (unlimited || attempt < hosted.config.attempts);
-        let retry_at = again.then(|| {
-            let pause = backoff(attempts);
-            now.saturating_add(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX))
-        });
+        let retry_at = again.then(|| after(now, backoff(attempts)));
         if again {
             tracing::warn!(
                 agent.name = hosted.config.name,
@@ -320,4 +358,9 @@ impl Work {
             .await?;
         Ok(())
     }
+}
+
+/// The time so long after another, in milliseconds since the epoch.
+fn after(now_ms: u64, pause: Duration) -> u64 {
+    now_ms.saturating_add(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX))
 }

@@ -65,9 +65,9 @@ pub(super) fn anchor(db: &Connection, event: EventRef) -> Result<Option<Anchor>,
     };
     let row = db
         .prepare_cached(
-            // A run that failed has moved the time.
+            // A run that failed, or has to wait, has moved the time.
             "SELECT kind, inbox, json_extract(data, '$.outbox'), made_at,
-                    iif(attempts = 0, due_at, made_at), anchor
+                    iif(attempts = 0 AND reason IS NULL, due_at, made_at), anchor
              FROM event WHERE id = ?1",
         )?
         .query_row(params![id.0], |row| {

@@ -56,7 +56,8 @@ pub(super) fn settle(
         for task in &outcome.tasks {
             let cause = &outcome.cause;
             let owner = (agent, behaviour.as_str());
-            tasks::submit(db, owner, task, inbox, cause, outcome.at, receipt)?;
+            let times = (outcome.at, outcome.tasks_from);
+            tasks::submit(db, owner, task, inbox, cause, times, receipt)?;
         }
         for key in &outcome.cancels {
             tasks::cancel(db, agent, behaviour, key, outcome.at, receipt)?;
@@ -251,18 +252,22 @@ pub(super) fn expire(
     Ok(1)
 }
 
-/// A message waits. That is no attempt.
+/// An event waits. That is no attempt.
 pub(super) fn postpone(
     db: &Connection,
-    id: InboxId,
+    event: EventRef,
     until: u64,
     reason: &str,
 ) -> Result<usize, StoreError> {
+    let (table, id) = match event {
+        EventRef::Inbox(id) => ("inbox", id.0),
+        EventRef::Event(id) => ("event", id.0),
+    };
+    let sql =
+        format!("UPDATE {table} SET due_at = ?2, reason = ?3 WHERE id = ?1 AND state = 'waiting'");
     Ok(db
-        .prepare_cached(
-            "UPDATE inbox SET due_at = ?2, reason = ?3 WHERE id = ?1 AND state = 'waiting'",
-        )?
-        .execute(params![id.0, time(until), reason])?)
+        .prepare_cached(&sql)?
+        .execute(params![id, time(until), reason])?)
 }
 
 /// How many messages that have waited for too long are given up in one commit.

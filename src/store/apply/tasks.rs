@@ -7,17 +7,19 @@ use serde_json::{Value, json};
 use super::{claims, events, time};
 use crate::store::StoreError;
 use crate::store::cause::Cause;
+use crate::store::column::natural;
 use crate::store::commit::{Receipt, TaskEnd};
 use crate::store::rows::{AgentId, EventKind, InboxId, TaskId};
 
-/// A behaviour starts a task. The same key is the same task.
+/// A behaviour starts a task, which does not begin before the time `from`. The same key is the same
+/// task.
 pub(super) fn submit(
     db: &Connection,
     (agent, behaviour): (AgentId, &str),
     task: &TaskStart,
     inbox: Option<InboxId>,
     cause: &Cause,
-    at: u64,
+    (at, from): (u64, u64),
     receipt: &mut Receipt,
 ) -> Result<(), StoreError> {
     let id = db
@@ -25,7 +27,7 @@ pub(super) fn submit(
             "INSERT OR IGNORE INTO task (agent, behaviour, key, kind, input, inbox, submitter,
                                          state, deadline, due_at, made_at, standing, sender)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, (SELECT sender FROM inbox WHERE id = ?6),
-                     'submitted', ?7, ?8, ?8, ?9, ?10)
+                     'submitted', ?7, ?8, ?9, ?10, ?11)
              RETURNING id",
         )?
         .query_row(
@@ -37,6 +39,7 @@ pub(super) fn submit(
                 task.input.to_string(),
                 inbox.map(|inbox| inbox.0),
                 task.deadline_ms.map(time),
+                time(at.max(from)),
                 time(at),
                 cause.standing_column(),
                 cause.sender_column()
@@ -110,10 +113,12 @@ struct Owner {
     inbox: Option<InboxId>,
     /// Who brought it about.
     cause: Cause,
+    /// When its first attempt is due, if there was none.
+    begins_at: u64,
 }
 
 /// The columns of [`owner`].
-const OWNER: &str = "agent, behaviour, key, inbox, standing, sender";
+const OWNER: &str = "agent, behaviour, key, inbox, standing, sender, iif(attempts = 0, due_at, 0)";
 
 fn owner(row: &rusqlite::Row<'_>) -> rusqlite::Result<Owner> {
     Ok(Owner {
@@ -122,6 +127,7 @@ fn owner(row: &rusqlite::Row<'_>) -> rusqlite::Result<Owner> {
         key: row.get(2)?,
         inbox: row.get::<_, Option<i64>>(3)?.map(InboxId),
         cause: Cause::read(row, 4)?,
+        begins_at: natural(row, 6)?,
     })
 }
 
@@ -142,7 +148,8 @@ fn tell(
         name: &owner.key,
         data: &data,
         inbox: owner.inbox,
-        due_at: at,
+        // A task that ends before it was to begin brings its behaviour back no sooner.
+        due_at: at.max(owner.begins_at),
         cause: &owner.cause,
     };
     events::add(db, new, at)?;
@@ -274,7 +281,7 @@ pub(super) fn cancel(
              RETURNING {OWNER}, id"
         ))?
         .query_row(params![agent.0, behaviour, key, time(at)], |row| {
-            Ok((owner(row)?, TaskId(row.get(6)?)))
+            Ok((owner(row)?, TaskId(row.get(7)?)))
         })
         .optional()?;
     if let Some((owner, task)) = found {

@@ -10,7 +10,7 @@ use crate::store::StoreError;
 use crate::store::cause::Cause;
 use crate::store::column::natural;
 use crate::store::commit::Outcome;
-use crate::store::rows::AgentId;
+use crate::store::rows::{AgentId, Draft};
 
 /// What is shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,27 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// The most of it that there is for somebody.
+    fn part(self, cause: &Cause) -> Amount {
+        let capacity = self.capacity();
+        match (cause.standing(), cause.sender()) {
+            (None, _) => capacity,
+            (Some(standing), None) => capacity.part(|whole| standing.of_all(whole)),
+            (Some(standing), Some(_)) => capacity.part(|whole| standing.of_one(whole)),
+        }
+    }
+}
+
 impl Amount {
+    /// As many things as there are numbers of bytes.
+    fn sum(bytes: impl Iterator<Item = usize>) -> Self {
+        bytes.fold(Self::default(), |sum, bytes| Self {
+            items: sum.items.saturating_add(1),
+            bytes: sum.bytes.saturating_add(bytes as u64),
+        })
+    }
+
     /// A part of it; of what is counted, at least one.
     fn part(self, part: impl Fn(u64) -> u64) -> Self {
         Self {
@@ -163,27 +183,39 @@ pub(super) fn excess(
     }
 }
 
-/// Refuses an outcome after which somebody uses too much, so that it is undone.
+/// Refuses an outcome after which somebody uses too much, so that it is undone. One that is too much
+/// by itself is refused for good.
 pub(super) fn check(db: &Connection, agent: AgentId, outcome: &Outcome) -> Result<(), StoreError> {
-    let queued = outcome
-        .sends
-        .iter()
-        .find(|(_, prepared)| prepared.is_none())
-        .map(|(draft, _)| &draft.cause);
-    let sets_timers = outcome.timers.iter().any(|(_, setting)| setting.is_some());
+    let set = outcome.timers.iter().filter_map(|(_, set)| set.as_ref());
+    let timers = Amount::sum(set.map(|set| set.data.to_string().len()));
+    let tasks = Amount::sum(
+        outcome
+            .tasks
+            .iter()
+            .map(|task| task.input.to_string().len()),
+    );
+    let queued = outcome.sends.iter().filter(|(_, signed)| signed.is_none());
+    let payload = |(draft, _): &(Draft, _)| draft.payload.to_compact().len();
+    let first = queued.clone().next();
     let kinds = [
-        (Kind::Timer, sets_timers.then_some(&outcome.cause)),
+        (Kind::Timer, &outcome.cause, timers),
+        (Kind::Task, &outcome.cause, tasks),
         (
-            Kind::Task,
-            (!outcome.tasks.is_empty()).then_some(&outcome.cause),
+            Kind::Queued,
+            first.map_or(&outcome.cause, |(draft, _)| &draft.cause),
+            Amount::sum(queued.map(payload)),
         ),
-        (Kind::Queued, queued),
     ];
-    for (kind, cause) in kinds {
-        if let Some(cause) = cause
-            && let Some(reason) = excess(db, agent, kind, cause, 0)?
-        {
-            return Err(StoreError::Full { reason });
+    for (kind, cause, more) in kinds {
+        if more.items == 0 {
+            continue;
+        }
+        if let Some(reason) = excess(db, agent, kind, cause, 0)? {
+            return Err(if kind.part(cause).holds(more) {
+                StoreError::Full { reason }
+            } else {
+                StoreError::TooMuch { reason }
+            });
         }
     }
     Ok(())
