@@ -37,20 +37,14 @@ pub(super) async fn judge(
     keys: &Recipient<PublicKeys>,
     events: Vec<ChainEvent>,
 ) -> Result<Vec<Step>, StoreError> {
-    let known = known_hashes(shared, &roster, &events).await?;
-    let bench = Arc::new(Bench {
-        keys: own_keys(&roster, &known, keys, &events).await,
-        known,
-        standings: Standings {
-            roster: roster.clone(),
-            directory: shared.directory.clone(),
-        },
-        roster,
-        directory: shared.directory.clone(),
-        metrics: Arc::clone(&shared.metrics),
-        chain,
-        now: now(shared),
-    });
+    let seen: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            ChainEvent::Transaction(seen) => Some((&seen.stored, seen.hash)),
+            _ => None,
+        })
+        .collect();
+    let bench = Arc::new(bench(shared, roster, chain, keys, &seen).await?);
     let parts = if events.len() >= PARALLEL_FROM {
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
     } else {
@@ -101,21 +95,64 @@ pub(super) async fn judge(
     Ok(steps)
 }
 
+/// Says what these pending transactions are to the hosted wallets that have sent them.
+pub(super) async fn judge_pending(
+    shared: &Shared,
+    roster: Roster,
+    chain: ChainId,
+    keys: &Recipient<PublicKeys>,
+    transactions: Vec<StoredTransaction>,
+) -> Result<Vec<Step>, StoreError> {
+    let seen: Vec<_> = transactions
+        .iter()
+        .map(|stored| (stored, stored.hash()))
+        .collect();
+    let bench = bench(shared, roster, chain, keys, &seen).await?;
+    shared
+        .workers
+        .spawn_blocking(move || {
+            let step = |stored: &StoredTransaction| bench.of_pending(stored);
+            transactions.iter().filter_map(step).collect()
+        })
+        .await
+        .map_err(|_| StoreError::Closed)
+}
+
+/// What a judgement of these transactions rests on.
+async fn bench(
+    shared: &Shared,
+    roster: Roster,
+    chain: ChainId,
+    keys: &Recipient<PublicKeys>,
+    seen: &[(&StoredTransaction, TransactionHash)],
+) -> Result<Bench, StoreError> {
+    let known = known_hashes(shared, &roster, seen).await?;
+    Ok(Bench {
+        keys: own_keys(&roster, &known, keys, seen).await,
+        known,
+        standings: Standings {
+            roster: roster.clone(),
+            directory: shared.directory.clone(),
+        },
+        roster,
+        directory: shared.directory.clone(),
+        metrics: Arc::clone(&shared.metrics),
+        chain,
+        now: now(shared),
+    })
+}
+
 /// The hashes of hosted wallets' transactions among these that the outbox knows: what they are is
 /// certain without a look at their signatures.
 async fn known_hashes(
     shared: &Shared,
     roster: &Roster,
-    events: &[ChainEvent],
+    seen: &[(&StoredTransaction, TransactionHash)],
 ) -> Result<HashSet<TransactionHash>, StoreError> {
-    let hashes: Vec<TransactionHash> = events
+    let hashes: Vec<TransactionHash> = seen
         .iter()
-        .filter_map(|event| match event {
-            ChainEvent::Transaction(seen) => {
-                roster.at(seen.stored.from.as_str()).map(|_| seen.hash)
-            }
-            _ => None,
-        })
+        .filter(|(stored, _)| roster.at(stored.from.as_str()).is_some())
+        .map(|(_, hash)| *hash)
         .collect();
     if hashes.is_empty() {
         return Ok(HashSet::new());
@@ -132,18 +169,15 @@ async fn own_keys(
     roster: &Roster,
     known: &HashSet<TransactionHash>,
     signer: &Recipient<PublicKeys>,
-    events: &[ChainEvent],
+    seen: &[(&StoredTransaction, TransactionHash)],
 ) -> HashMap<AgentId, PublicKey> {
     let mut keys = HashMap::new();
     let mut asked = HashSet::new();
-    for event in events {
-        let ChainEvent::Transaction(seen) = event else {
+    for (stored, hash) in seen {
+        let Some(hosted) = roster.at(stored.from.as_str()) else {
             continue;
         };
-        let Some(hosted) = roster.at(seen.stored.from.as_str()) else {
-            continue;
-        };
-        if hosted.public_key.is_some() || known.contains(&seen.hash) || !asked.insert(hosted.id) {
+        if hosted.public_key.is_some() || known.contains(hash) || !asked.insert(hosted.id) {
             continue;
         }
         match PublicKeys::of(hosted.id, signer).await {
@@ -282,6 +316,25 @@ impl Bench {
             steps.push(Step::Arrival(arrival));
         }
         steps
+    }
+
+    /// A pending transaction of a hosted wallet: one that it has signed.
+    fn of_pending(&self, stored: &StoredTransaction) -> Option<Step> {
+        let sender = self.roster.at(stored.from.as_str())?;
+        let hash = stored.hash();
+        let own = if self.known.contains(&hash) {
+            None
+        } else if self.examine(stored).authenticity() == Authenticity::Verified {
+            Some(self.own(stored)?)
+        } else {
+            return None;
+        };
+        Some(Step::Pending {
+            agent: sender.id,
+            hash,
+            own,
+            latest: self.now.latest,
+        })
     }
 
     /// A transaction that a hosted wallet has signed, as it was posted. What only the older client

@@ -222,7 +222,9 @@ impl Watch {
         } else {
             TIME_EVERY
         };
-        let is_early = self.time.at.is_some_and(|at| at.elapsed() < pause);
+        // What is seen while the chain is caught up with is told from what comes later by its time.
+        let is_urgent = is_ahead && !self.shared.catch_up.is_done();
+        let is_early = !is_urgent && self.time.at.is_some_and(|at| at.elapsed() < pause);
         if is_early || self.time.of == Some(height) {
             return;
         }

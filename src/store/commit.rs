@@ -394,6 +394,18 @@ pub enum Step {
         /// The block's hash.
         block_hash: Option<BlockHash>,
     },
+    /// A transaction from a hosted wallet that the node has pending.
+    Pending {
+        /// Who sent it.
+        agent: AgentId,
+        /// Its hash.
+        hash: TransactionHash,
+        /// What it is, where no transaction of this hash was known.
+        own: Option<Box<OwnTransaction>>,
+        /// The latest time that it may be now, in milliseconds since the epoch: no block tells when it
+        /// was sent.
+        latest: u64,
+    },
     /// Blocks were withdrawn.
     Withdrawn {
         /// What is higher is no longer on the chain; all of it, where `None`.

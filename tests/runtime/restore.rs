@@ -290,6 +290,65 @@ async fn what_a_timer_has_sent_is_not_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_timer_has_sent_is_not_sent_again_however_long_the_catching_up_takes() {
+    let mut stage = Stage::set(r#"{ kind = "alarm" }"#, "", "");
+    stage.say(2, "in 1000").await;
+    stage
+        .until("it is set", |stage| {
+            let inbox = stage.inbox();
+            inbox.len() == 1 && inbox[0].state == "handled"
+        })
+        .await;
+    stage.stop();
+    stage.copy_store();
+    // More than one reading brings, before the timer runs out and after.
+    let noise = async |stage: &Stage| {
+        for _ in 0..300 {
+            stage.say(3, "noise").await;
+        }
+        stage.blocks(2).await;
+    };
+    noise(&stage).await;
+    stage.start();
+    stage.done(301).await;
+    noise(&stage).await;
+    stage.done(601).await;
+    assert_eq!(stage.sent().await.len(), 1);
+    stage.nothing_is_said_again(false, 601).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_node_has_pending_is_not_said_again() {
+    for is_lost in [false, true] {
+        let mut stage = Stage::set(r#"{ kind = "counter" }"#, "", "");
+        stage.stop();
+        stage.copy_store();
+        stage.say(2, "ping").await;
+        stage.blocks(2).await;
+        stage.devnet.pause_mining();
+        stage.start();
+        let accepted = |stage: &Stage| {
+            let outbox = stage.outbox();
+            outbox.len() == 1 && outbox[0].state == "accepted"
+        };
+        stage.until("it is answered", accepted).await;
+        stage.stop();
+        if is_lost {
+            stage.lose_store();
+        } else {
+            stage.restore_store();
+        }
+        stage.start();
+        stage.until("the answer is known", accepted).await;
+        assert_eq!(stage.outbox()[0].posts, 0, "it is not posted again");
+        stage.devnet.resume_mining();
+        stage.done(1).await;
+        stage.blocks(3).await;
+        assert_eq!(stage.sent().await.len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_asked_and_acknowledged_is_not_asked_again() {
     let keys = "[[agent]]\nname = \"other\"\nwallet = \"other\"\n\
                 behaviours = [{ kind = \"ack\" }, { kind = \"counter\" }]";

@@ -6,10 +6,11 @@ use agentry_chain::{
     ChainDb, ChainDbOptions, ChainSource, Cursor, MempoolDb, NodeClient, NodeOptions, RpcOptions,
     RpcSource, SourceError, Start,
 };
-use agentry_protocol::{BlockHash, BlockHeight, ChainId, genesis_hash};
+use agentry_protocol::{BlockHash, BlockHeight, ChainId, StoredTransaction, genesis_hash};
 
 use super::HostError;
 use crate::config::{ChainConfig, masked};
+use crate::runtime::roster::Roster;
 use crate::store::StoreError;
 use crate::store::read::Identity;
 
@@ -153,6 +154,39 @@ pub(super) async fn newest_time(source: &mut dyn ChainSource) -> Result<Option<u
         Ok(time) => time.map_err(|error: SourceError| error.to_string()),
         Err(_) => Err("the node does not answer".to_owned()),
     }
+}
+
+/// How long it may take to read what the node has pending.
+const PENDING_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What these wallets have pending at the node that is posted to; nothing, where it does not say.
+pub(super) async fn pending(node: &NodeClient, roster: &Roster) -> Vec<StoredTransaction> {
+    let own = |stored: &StoredTransaction| roster.at(stored.from.as_str()).is_some();
+    let read = tokio::time::timeout(PENDING_PATIENCE, node.pending_that(own)).await;
+    let reason = match read {
+        Ok(Ok(pending)) => return pending,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the node does not answer in time".to_owned(),
+    };
+    tracing::warn!(
+        node.url = node.url(),
+        reason,
+        "what the hosted wallets have pending cannot be read: if this store was restored from a copy, it may be sent again"
+    );
+    Vec::new()
+}
+
+/// The highest block that the nodes show now.
+pub(super) async fn head(source: &mut dyn ChainSource, nodes: &Nodes) -> Option<BlockHeight> {
+    let read = tokio::time::timeout(SUBMIT_PATIENCE, source.head()).await;
+    let read = read.ok().and_then(Result::ok).flatten();
+    let submit = tokio::time::timeout(SUBMIT_PATIENCE, nodes.submit.head()).await;
+    let submit = submit.ok().and_then(Result::ok).flatten();
+    let heights = read.map(|head| head.height);
+    heights
+        .into_iter()
+        .chain(submit.map(|head| head.height))
+        .max()
 }
 
 fn wait_told(failures: &mut u32, node: &str, reason: &str) {

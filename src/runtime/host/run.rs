@@ -23,6 +23,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::control::{self, ControlLinks, socket_path};
 use crate::runtime::directory::{Directory, backfill};
 use crate::runtime::http::StatusServer;
+use crate::runtime::judge::judge_pending;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::rates::Rates;
 use crate::runtime::reload::{ReloadLinks, Reloader};
@@ -36,7 +37,7 @@ use crate::runtime::watcher::ChainWatcher;
 use crate::runtime::world::Surroundings;
 use crate::runtime::{Confirmed, Shared, Spans};
 use crate::store::check::Seen;
-use crate::store::commit::HostedAgent;
+use crate::store::commit::{HostedAgent, Observation};
 use crate::store::{Commit, Condition, Store, StoreError, read};
 
 /// How often what is older than `retention` is forgotten.
@@ -229,6 +230,15 @@ async fn host(
         hosted
     }));
 
+    // First what is pending and then the head: what is not pending any more is in a block up to there.
+    let pending = chain::pending(&nodes.submit, &roster).await;
+    let head = if beginning.submit_is_known {
+        chain::head(source.as_mut(), &nodes).await
+    } else {
+        None
+    };
+    let head = head.map_or(beginning.head, |head| head.max(beginning.head));
+
     let in_hand = InHand::default();
     let clock = options.clock.clone();
     set_clock(&clock, &store, source.as_mut()).await?;
@@ -255,7 +265,7 @@ async fn host(
         world,
         pool: Pool::default(),
         rates: Rates::default(),
-        catch_up: CatchUp::to(beginning.head, store.read(read::last_outbox).await?),
+        catch_up: CatchUp::to(head, store.read(read::last_outbox).await?),
     };
     // Until the first reading, the position says what may be acted on.
     if let Some(height) = beginning.cursor.height() {
@@ -264,6 +274,22 @@ async fn host(
             .set(height.saturating_sub(config.chain.confirmations));
     }
     let signer = Signer::start(Arc::clone(&keyring));
+    let keys = signer.clone().recipient();
+    let chain_id = config.chain.id.clone();
+    let steps = judge_pending(&shared, roster.clone(), chain_id, &keys, pending).await?;
+    if !steps.is_empty() {
+        let cursor = serde_json::to_value(&beginning.cursor)
+            .map_err(|error| StoreError::Value(format!("the position: {error}")))?;
+        let at = shared.clock.now_ms();
+        let observation = Observation {
+            steps,
+            cursor,
+            final_through: None,
+            catching_up: shared.catch_up.mark(),
+            at,
+        };
+        store.commit_now(Commit::Observe(observation)).await?;
+    }
     let submitter = Submitter::load(
         shared.clone(),
         roster.clone(),

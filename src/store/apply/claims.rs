@@ -160,6 +160,10 @@ fn may_be_seen(db: &Connection, agent: AgentId, recipient: &str) -> Result<bool,
         .exists(params![agent.0, recipient])?)
 }
 
+/// How much later than seen a timer may have been due whose message was seen, in milliseconds: the
+/// time of seeing is that of blocks, and the clock of the node that made them may be behind.
+const SKEW_MS: i64 = 10_000;
+
 fn find(
     db: &Connection,
     agent: AgentId,
@@ -186,7 +190,7 @@ fn find(
         optional(block.map(height)),
         content.unwrap_or(Value::Null),
         optional(times.map(|(made, _)| made)),
-        optional(times.map(|(_, due)| due)),
+        optional(times.map(|(_, due)| due.saturating_sub(SKEW_MS))),
     ];
     Ok(db
         .prepare_cached(&format!(

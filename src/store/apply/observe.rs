@@ -30,8 +30,23 @@ pub(super) fn observe(
                     block: Some((*height, *block_hash)),
                     mark: observation.catching_up,
                     at,
+                    latest: at,
                 };
                 sighted(db, (*agent, *hash), own.as_deref(), seen, receipt)?;
+            }
+            Step::Pending {
+                agent,
+                hash,
+                own,
+                latest,
+            } => {
+                let seen = Seen {
+                    block: None,
+                    mark: observation.catching_up,
+                    at,
+                    latest: *latest,
+                };
+                pending(db, (*agent, *hash), own.as_deref(), seen, receipt)?;
             }
             Step::Card(card) => cards::seen(db, card, receipt)?,
             Step::Withdrawn { above } => withdraw(db, *above, receipt)?,
@@ -87,6 +102,30 @@ fn sighted(
         receipt.mined.push((id, hash));
     }
     Ok(())
+}
+
+/// The node has a hosted wallet's transaction. One that is not known to have been posted is not posted
+/// any more.
+fn pending(
+    db: &Connection,
+    (agent, hash): (AgentId, TransactionHash),
+    own: Option<&OwnTransaction>,
+    seen: Seen,
+    receipt: &mut Receipt,
+) -> Result<(), StoreError> {
+    let digest = own.map(|own| own.digest.to_string());
+    db.prepare_cached(
+        "UPDATE outbox SET state = 'accepted', accepted_at = coalesce(accepted_at, ?4)
+         WHERE (hash = ?2 OR digest = ?3) AND +agent = ?1 AND +state = 'prepared'",
+    )?
+    .execute(params![agent.0, hash.to_string(), digest, time(seen.at)])?;
+    let is_known = db
+        .prepare_cached("SELECT 1 FROM outbox WHERE (hash = ?2 OR digest = ?3) AND +agent = ?1")?
+        .exists(params![agent.0, hash.to_string(), digest])?;
+    match own {
+        Some(own) if !is_known => sightings::keep(db, agent, hash, own, seen, receipt),
+        _ => Ok(()),
+    }
 }
 
 /// The rows of the outbox with this hash or digest are mined. One that was given up can be mined

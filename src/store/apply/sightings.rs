@@ -24,6 +24,8 @@ pub(super) struct Seen {
     /// The last row of the outbox at the start, where agents do not act yet.
     pub(super) mark: Option<OutboxId>,
     pub(super) at: u64,
+    /// No timer has sent it that was due later than this.
+    pub(super) latest: u64,
 }
 
 /// Keeps a transaction that matches no row of the outbox.
@@ -62,7 +64,7 @@ pub(super) fn keep(
             .and_then(|(_, hash)| hash)
             .map(|hash| hash.to_string()),
         seen.mark.map(|row| row.0),
-        time(seen.at)
+        time(seen.latest)
     ])?;
     if let Some(nonce) = own.nonce {
         spent(db, agent, nonce)?;

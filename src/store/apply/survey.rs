@@ -26,7 +26,7 @@ pub(super) fn survey(
             Step::Gap { height, reason } => observe::gap(db, *height, reason, survey.at)?,
             Step::GapFilled { height } => observe::gap_filled(db, *height)?,
             // These are the business of those who watch the chain's head.
-            Step::Arrival(_) | Step::Sighting { .. } => {}
+            Step::Arrival(_) | Step::Sighting { .. } | Step::Pending { .. } => {}
         }
     }
     if let Some(from) = survey.known_from {

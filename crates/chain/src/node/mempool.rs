@@ -27,6 +27,10 @@ const MOST_KEPT: usize = 64 << 20;
 /// transaction: under which the node names it, and which its content gives.
 const MOST_HASHES: usize = 2_000_000;
 
+/// How many pending transactions are asked for where those of some senders are looked for: as many as
+/// are ever looked at.
+const ALL: u64 = 1_000_000;
+
 /// What there is to say of a mempool beside its transactions.
 #[derive(Debug, Clone, Copy)]
 struct Count {
@@ -88,6 +92,36 @@ impl NodeClient {
             }
         })
         .await?;
+        Ok(found)
+    }
+
+    /// The pending transactions that are `wanted`. The whole mempool is looked through, and nothing
+    /// else of it is kept.
+    ///
+    /// # Errors
+    /// As [`mempool`](Self::mempool), where the limit in bytes is that of what is wanted.
+    pub async fn pending_that(
+        &self,
+        wanted: impl Fn(&StoredTransaction) -> bool + Send + Sync,
+    ) -> Result<Vec<StoredTransaction>, NodeError> {
+        let mut found = Vec::new();
+        let mut kept = 0_usize;
+        self.pending(ALL, &mut |_, stored, bytes| {
+            if let Some(stored) = stored.filter(|stored| wanted(stored)) {
+                kept = kept.saturating_add(bytes);
+                if kept <= MOST_KEPT {
+                    found.push(stored);
+                }
+            }
+        })
+        .await?;
+        if kept > MOST_KEPT {
+            return Err(NodeError::TooLarge {
+                call: "GET /rpc/mempool".to_owned(),
+                node: self.url().to_owned(),
+                limit: MOST_KEPT,
+            });
+        }
         Ok(found)
     }
 
