@@ -24,6 +24,9 @@ pub(crate) const FEW_ROUNDS: u32 = 1_000;
 /// Limits that nothing here reaches.
 const UNLIMITED: &str = "per_sender_rate = \"unlimited\"\ndaily_budget = 1_000_000_000";
 
+/// What every agent does.
+const PONG: &str = "behaviours = [{ kind = \"pong\", trigger = \"ping\", reply = \"pong\" }]\n";
+
 /// Wallets, and the folder with their vault.
 pub(crate) struct Fleet {
     dir: PathBuf,
@@ -45,7 +48,7 @@ impl Fleet {
             .into_iter()
             .zip(&addresses)
             .enumerate()
-            .map(|(number, (seed, address))| (format!("w{number:05}"), address.clone(), seed));
+            .map(|(number, (seed, address))| (wallet_name(number), address.clone(), seed));
         let password = Password::new(PASSWORD.to_owned());
         let vault = Vault::pack_with_rounds(entries, &password, rounds)?;
         fs::write(dir.join("fleet.vault"), vault.to_text())?;
@@ -88,7 +91,36 @@ impl Fleet {
     }
 
     /// As [`configure`](Self::configure), with these keys of `[defaults]`.
-    fn configure_with(&self, name: &str, place: &Place, defaults: &str) -> anyhow::Result<PathBuf> {
+    pub(crate) fn configure_with(
+        &self,
+        name: &str,
+        place: &Place,
+        defaults: &str,
+    ) -> anyhow::Result<PathBuf> {
+        let fleet = "[[fleet]]\nname = \"fleet\"\nvault = \"fleet.vault\"\n\
+                     password_file = \".password\"\n";
+        let fleet = format!("{fleet}{PONG}");
+        self.write(name, place, defaults, &fleet)
+    }
+
+    /// Writes agents.toml with a table for each of them, for a runtime with a store of its own.
+    pub(crate) fn configure_tables(&self, name: &str, place: &Place) -> anyhow::Result<PathBuf> {
+        let mut tables =
+            "[wallets]\nvault = \"fleet.vault\"\npassword_file = \".password\"\n".to_owned();
+        for number in 0..self.len() {
+            let wallet = wallet_name(number);
+            tables += &format!("[[agent]]\nname = {wallet:?}\nwallet = {wallet:?}\n{PONG}");
+        }
+        self.write(name, place, UNLIMITED, &tables)
+    }
+
+    fn write(
+        &self,
+        name: &str,
+        place: &Place,
+        defaults: &str,
+        agents: &str,
+    ) -> anyhow::Result<PathBuf> {
         let db = match &place.db {
             Some(path) => format!("db = {:?}\n", path.display().to_string()),
             None => String::new(),
@@ -96,9 +128,7 @@ impl Fleet {
         let text = format!(
             "[chain]\nid = \"{}\"\nrpc = \"{}\"\nsubmit = \"{}\"\n{db}start = {}\n\
              [store]\npath = \"{name}.db\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
-             [defaults]\n{defaults}\n\
-             [[fleet]]\nname = \"fleet\"\nvault = \"fleet.vault\"\npassword_file = \".password\"\n\
-             behaviours = [{{ kind = \"pong\", trigger = \"ping\", reply = \"pong\" }}]\n",
+             [defaults]\n{defaults}\n{agents}",
             chain_id(),
             place.node,
             place.submit,
@@ -163,6 +193,10 @@ impl Place {
             ..Self::db(Path::new(""), node)
         }
     }
+}
+
+fn wallet_name(number: usize) -> String {
+    format!("w{number:05}")
 }
 
 fn seed(number: u64) -> Seed {

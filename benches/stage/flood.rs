@@ -92,12 +92,12 @@ pub(crate) fn weather(flood: usize) -> anyhow::Result<Weathered> {
     })
 }
 
-fn wallet(byte: u8) -> SigningKey {
+pub(crate) fn wallet(byte: u8) -> SigningKey {
     SigningKey::from_seed(&Seed::from_bytes([byte; 32]))
 }
 
 /// A ping whose sender states his key.
-fn proven(from: &SigningKey, to: &Address, number: u64) -> StoredTransaction {
+pub(crate) fn proven(from: &SigningKey, to: &Address, number: u64) -> StoredTransaction {
     let header = Header {
         key: Some(from.public_key()),
         ..Header::default()
@@ -117,13 +117,16 @@ fn proven(from: &SigningKey, to: &Address, number: u64) -> StoredTransaction {
     .stored()
 }
 
-fn arrived(store: &std::path::Path) -> anyhow::Result<usize> {
+pub(crate) fn arrived(store: &std::path::Path) -> anyhow::Result<usize> {
     let db = agentry::store::open_for_reading(store)?;
     let count: i64 = db.query_row("SELECT count(*) FROM inbox", [], |row| row.get(0))?;
     Ok(usize::try_from(count)?)
 }
 
-fn until(what: &str, mut so: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+pub(crate) fn until(
+    what: &str,
+    mut so: impl FnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
     let began = Instant::now();
     while !so()? {
         anyhow::ensure!(began.elapsed() < LIMIT, "waited in vain: {what}");

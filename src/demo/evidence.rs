@@ -1,8 +1,9 @@
 //! What is looked for on the chain, and what was found.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use agentry_chain::{BlockWalk, NodeClient, NodeError};
+use agentry_chain::{BlockWalk, HeadPoll, NodeClient, NodeError};
 use agentry_protocol::{BlockHash, BlockHeight, StoredTransaction, TransactionHash};
 use serde::Serialize;
 
@@ -133,35 +134,71 @@ pub async fn wait(
     node: &NodeClient,
     from: BlockHeight,
     deadline: Instant,
-    poll: Duration,
     wanted: impl Fn(&Found) -> bool,
 ) -> Result<Option<Found>, NodeError> {
-    let mut next = from;
+    let mut follow = Follow::new(node.clone(), from);
     while Instant::now() < deadline {
-        match tokio::time::timeout(LOOK, look(node, next, &wanted)).await {
-            Ok(Ok((Some(found), _))) => return Ok(Some(found)),
-            // The last block is looked at again: a follower's fills up.
-            Ok(Ok((None, head))) => next = head,
-            Ok(Err(error)) if !error.is_transient() => return Err(error),
-            // The node is away, or hangs: it is asked again.
-            Ok(Err(_)) | Err(_) => {}
+        if let Some(found) = follow.look(&wanted).await?.into_iter().next() {
+            return Ok(Some(found));
         }
-        tokio::time::sleep(poll).await;
+        follow.wait().await;
     }
     Ok(None)
 }
 
-async fn look(
-    node: &NodeClient,
-    from: BlockHeight,
-    wanted: impl Fn(&Found) -> bool,
-) -> Result<(Option<Found>, BlockHeight), NodeError> {
-    let Some(head) = node.head().await? else {
-        return Ok((None, from));
-    };
-    if head.height < from {
-        return Ok((None, from));
+/// Follows a chain as its blocks come, from one block on. A node has to serve others, too: it is asked
+/// as often as its blocks come, and for what may have come late only while it has time to spare.
+#[derive(Debug)]
+pub struct Follow {
+    poll: HeadPoll,
+    /// The block that is looked at next.
+    next: BlockHeight,
+    /// What was found in it already.
+    known: HashSet<TransactionHash>,
+}
+
+impl Follow {
+    /// One that has looked at nothing yet.
+    #[must_use]
+    pub fn new(node: NodeClient, from: BlockHeight) -> Self {
+        Self {
+            poll: HeadPoll::new(node),
+            next: from,
+            known: HashSet::new(),
+        }
     }
-    let found = all(node, from, head.height, wanted).await?;
-    Ok((found.into_iter().next(), head.height))
+
+    /// The transactions that `wanted` picks, and that were not found before. A node that is away, or
+    /// hangs, shows none; it is asked again.
+    ///
+    /// # Errors
+    /// The node cannot be asked, for a reason that does not pass.
+    pub async fn look(&mut self, wanted: impl Fn(&Found) -> bool) -> Result<Vec<Found>, NodeError> {
+        match tokio::time::timeout(LOOK, self.blocks(wanted)).await {
+            Ok(Err(error)) if !error.is_transient() => Err(error),
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(_)) | Err(_) => Ok(Vec::new()),
+        }
+    }
+
+    async fn blocks(&mut self, wanted: impl Fn(&Found) -> bool) -> Result<Vec<Found>, NodeError> {
+        let head = self.poll.head().await?;
+        let Some(head) = head.filter(|head| head.height >= self.next) else {
+            return Ok(Vec::new());
+        };
+        let mut found = all(self.poll.node(), self.next, head.height, wanted).await?;
+        self.poll.read(&head);
+        // The last block is looked at again: a follower's fills up.
+        self.next = head.height;
+        let in_last = found.iter().filter(|one| one.height == head.height);
+        let last = in_last.map(|one| one.hash).collect();
+        found.retain(|one| !self.known.contains(&one.hash));
+        self.known = last;
+        Ok(found)
+    }
+
+    /// Waits until there may be more.
+    pub async fn wait(&self) {
+        self.poll.wait().await;
+    }
 }

@@ -24,6 +24,9 @@ const RECENT: u64 = 50;
 /// How long one look at a node may take.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// How many times as long as a look at a block took the rest after it is.
+const RESTS: u32 = 10;
+
 /// How long a follower may have a block without what is in it.
 const FILLS_WITHIN: Duration = Duration::from_secs(5);
 
@@ -118,7 +121,7 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
         from: BlockHeight,
         wanted: impl Fn(&Found) -> bool,
     ) -> Result<Found, DemoError> {
-        evidence::wait(&self.scene.nodes[node], from, self.deadline(), POLL, wanted)
+        evidence::wait(&self.scene.nodes[node], from, self.deadline(), wanted)
             .await?
             .ok_or_else(|| self.missing(format!("{what} on {}", self.scene.nodes[node].url())))
     }
@@ -153,7 +156,9 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
         let node = &self.scene.nodes[1];
         let mut since: Option<Instant> = None;
         loop {
+            let asked = Instant::now();
             let block = tokio::time::timeout(LOOK, node.block(found.height)).await;
+            let took = asked.elapsed();
             if let Ok(Ok(Some(block))) = block {
                 let shown = block.transactions.iter().flatten();
                 if shown
@@ -172,7 +177,8 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
                     None => self.missing(format!("block {} on {}", found.height, node.url())),
                 });
             }
-            tokio::time::sleep(POLL).await;
+            // The node serves others, too.
+            tokio::time::sleep(POLL.max(took * RESTS)).await;
         }
     }
 

@@ -104,13 +104,13 @@ pub struct Unmined {
     pub reason: Option<String>,
 }
 
-/// The transactions that were accepted before this time (milliseconds since the epoch), and are in
-/// no block.
+/// The transactions that are in no block and were accepted before this time (milliseconds since the
+/// epoch), or of which the runtime has said why.
 pub fn unmined(db: &Connection, before: u64) -> rusqlite::Result<Unmined> {
     // Of several rows the other columns are those of the one with the minimum.
     db.query_row(
         "SELECT count(*), min(accepted_at), reason FROM outbox
-         WHERE state = 'accepted' AND accepted_at < ?1",
+         WHERE state = 'accepted' AND (accepted_at < ?1 OR reason IS NOT NULL)",
         params![integer(before)],
         |row| {
             Ok(Unmined {

@@ -7,6 +7,7 @@
 //! | [`conversation`] | both for every behaviour: acknowledgments, tasks, what is sent again |
 //! | [`nodes`] | the same while nodes go away, follow, reorganise deeply, or wallets cannot pay |
 //! | [`hostile`] | the same among transactions that nobody should have let in |
+//! | [`slow`] | a node that takes its time keeps it for others |
 //! | [`stop`] | what SIGTERM finishes, and what it leaves for the next start |
 //! | [`store`] | a store that the system refuses to write, or that is damaged under a runtime |
 //! | [`support`] | a chain with wallets, the binary, whoever pings, and who checks |
@@ -30,6 +31,7 @@ mod faults;
 mod hostile;
 mod kill;
 mod nodes;
+mod slow;
 mod stop;
 mod store;
 mod support;

@@ -14,7 +14,7 @@ use crate::support::world::{Setup, Source, World};
 const PACE: Duration = Duration::from_millis(60);
 
 /// A port that the system gives to nobody who asks for any: below those that Linux hands out.
-fn own_port(dice: &mut Dice) -> u16 {
+pub(crate) fn own_port(dice: &mut Dice) -> u16 {
     loop {
         let port = u16::try_from(15_000 + dice.below(15_000)).unwrap();
         if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {

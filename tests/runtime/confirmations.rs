@@ -1,6 +1,6 @@
 //! `confirmations`, `final_depth`, and blocks that are withdrawn.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use agentry::demo::evidence::{self, Found};
 use agentry::store::{open_for_reading, read};
@@ -72,15 +72,9 @@ async fn a_reply_that_is_withdrawn_is_mined_again_and_never_signed_again() {
     );
     stage.devnet.resume_mining();
     let deadline = Instant::now() + PATIENCE;
-    let again = evidence::wait(
-        &stage.node,
-        BlockHeight(0),
-        deadline,
-        Duration::from_millis(10),
-        reply,
-    )
-    .await
-    .unwrap();
+    let again = evidence::wait(&stage.node, BlockHeight(0), deadline, reply)
+        .await
+        .unwrap();
     assert!(again.is_some(), "the same bytes are mined again");
     stage.blocks(3).await;
     let head = stage.node.head().await.unwrap().unwrap().height;
@@ -148,13 +142,9 @@ async fn what_a_wallet_signed_is_mined_although_it_is_hosted_no_more() {
     stage.start();
     stage.devnet.resume_mining();
     let deadline = Instant::now() + PATIENCE;
-    let mined = evidence::wait(
-        &stage.node,
-        BlockHeight(0),
-        deadline,
-        Duration::from_millis(10),
-        |found| found.hash.to_string() == hash,
-    )
+    let mined = evidence::wait(&stage.node, BlockHeight(0), deadline, |found| {
+        found.hash.to_string() == hash
+    })
     .await
     .unwrap();
     assert!(mined.is_some(), "the reply that was signed is mined");

@@ -26,8 +26,8 @@ pub mod source;
 
 pub use db::{ChainDb, ChainDbOptions, DbWork, MempoolDb};
 pub use node::{
-    Account, Block, BlockTransaction, BlockWalk, FoundTransaction, Head, Health, ImportOutcome,
-    Mempool, NodeClient, NodeError, NodeOptions, SubmitError,
+    Account, Block, BlockTransaction, BlockWalk, FoundTransaction, Head, HeadPoll, Health,
+    ImportOutcome, Mempool, NodeClient, NodeError, NodeOptions, SubmitError,
 };
 pub use rpc::{RpcOptions, RpcSource};
 pub use source::{

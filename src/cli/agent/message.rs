@@ -30,9 +30,6 @@ use crate::store::is_locked;
 use report::{Report, Verdict, Wanted};
 use way::Sent;
 
-/// How often it is looked what has come of the message.
-const POLL: Duration = Duration::from_millis(50);
-
 /// Arguments of `agent message`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
@@ -262,7 +259,7 @@ impl Waiting<'_> {
                 format!(": {}", printable(reason, 120))
             });
             bar.set_message(format!("waiting {}{why}", report.next()));
-            tokio::time::sleep(POLL).await;
+            sent.watch.wait(self.limit.saturating_sub(waited)).await;
         };
         bar.finish_and_clear();
         Ok(verdict)
@@ -303,7 +300,8 @@ impl Waiting<'_> {
                     ),
                 )));
             }
-            tokio::time::sleep(POLL).await;
+            let left = self.limit.saturating_sub(self.began.elapsed());
+            sent.watch.wait(left).await;
         }
     }
 }

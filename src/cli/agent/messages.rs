@@ -25,7 +25,7 @@ use crate::store::{StoreError, list, open_for_reading};
 use hosted::Hosted;
 use line::Line;
 
-/// How often it is looked whether there is something new.
+/// How often the store is looked at for something new.
 const POLL: Duration = Duration::from_millis(200);
 
 /// Arguments of `agent messages`.

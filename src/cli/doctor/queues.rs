@@ -120,7 +120,10 @@ fn waiting(agents: &[AgentStats], old: Option<&Oldest>, reason: Option<String>, 
 fn accepted(unmined: &Unmined, now: u64) -> Check {
     let name = "accepted";
     let Some(at) = unmined.oldest_at else {
-        return Check::well(name, "what the node has accepted is in a block");
+        return Check::well(
+            name,
+            "nothing that the node has accepted waits longer than usual for its block",
+        );
     };
     let reason = unmined.reason.as_deref();
     Check::warning(

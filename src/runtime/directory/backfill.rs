@@ -31,9 +31,20 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const REST: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
 
 /// How many times as long as a reading took the rest after it is. Over RPC the reading takes the
-/// node's time, of which this may take a small part only, beside the watcher's; of a database it takes
-/// none.
-const RESTS: (u32, u32) = (32, 2);
+/// node's time, of which this may take a small part only, and a smaller one while others take more
+/// than their share; of a database it takes none.
+const RESTS: Rests = Rests {
+    database: 2,
+    node: 32,
+    busy_node: 64,
+};
+
+/// The rests after readings.
+struct Rests {
+    database: u32,
+    node: u32,
+    busy_node: u32,
+}
 
 /// The bounds of a pause after a reading that failed; it doubles.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
@@ -267,10 +278,10 @@ impl Run {
 
     /// How many times as long as a reading the rest after it is.
     fn rests(&self) -> u32 {
-        if self.source.nature().is_networked {
-            RESTS.0
-        } else {
-            RESTS.1
+        match self.source.nature().is_networked {
+            true if self.source.is_over_its_share() => RESTS.busy_node,
+            true => RESTS.node,
+            false => RESTS.database,
         }
     }
 

@@ -51,11 +51,13 @@ pub(crate) fn nodes(chain: &ChainConfig) -> Result<Nodes, HostError> {
         Some(path) => path.display().to_string(),
         None => masked(&chain.rpc),
     };
-    Ok(Nodes {
-        submit: client(&chain.submit)?,
-        read: client(&chain.rpc)?,
-        name,
-    })
+    let submit = client(&chain.submit)?;
+    // One client for one node: what is asked of it adds up.
+    let read = match chain.rpc == chain.submit {
+        true => submit.clone(),
+        false => client(&chain.rpc)?,
+    };
+    Ok(Nodes { submit, read, name })
 }
 
 /// What the configured chain is read from.

@@ -136,6 +136,9 @@ pub struct Submitter {
     round_running: bool,
     /// Before then the node's mempool is not asked for again.
     look_rests_until: Option<Instant>,
+    looking_for_funds: bool,
+    /// The wallet that was last asked for whether it can pay by now.
+    funds_asked_of: Option<AgentId>,
     refill: refill::Refill,
     /// Wallets whose transactions cannot be signed, until when they are let be.
     unsignable: HashMap<AgentId, Instant>,
@@ -292,6 +295,8 @@ impl Submitter {
             posts_ended: 0,
             round_running: false,
             look_rests_until: None,
+            looking_for_funds: false,
+            funds_asked_of: None,
             refill: refill::Refill::default(),
             unsignable: HashMap::new(),
             unfunded: HashSet::new(),

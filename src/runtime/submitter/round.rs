@@ -17,12 +17,13 @@ use crate::store::commit::PostResult;
 use crate::store::{AgentId, Commit, OutboxId, read};
 
 /// The most accounts that are asked for at a block. Further wallets that wait for money have
-/// their turn at the next one.
+/// their turn at later ones.
 const ACCOUNTS_A_BLOCK: usize = 64;
 
 /// How many times as long as a look takes the rest after it is: a mempool is asked for whole, and a
-/// node with one thread serves nobody else meanwhile.
-const LOOK_RESTS: u32 = 10;
+/// node with one thread serves nobody else meanwhile. The second is for a node of whose time more is
+/// taken than should be.
+const LOOK_RESTS: (u32, u32) = (10, 20);
 
 /// The longest of these rests.
 const LONGEST_REST: Duration = Duration::from_secs(30);
@@ -79,8 +80,7 @@ impl Submitter {
         };
         ctx.spawn(look.into_actor(self).map(move |answer, submitter, ctx| {
             submitter.round_running = false;
-            let rest = (asked_at.elapsed() * LOOK_RESTS).min(LONGEST_REST);
-            submitter.look_rests_until = Some(Instant::now() + rest);
+            submitter.rest_from_looking(asked_at.elapsed());
             match answer {
                 Ok((mempool, head)) => {
                     submitter.mempool_read(None);
@@ -107,6 +107,15 @@ impl Submitter {
                 submitter.start_round(ctx);
             }
         }));
+    }
+
+    /// Lets the node work for others after a look that took so long.
+    fn rest_from_looking(&mut self, took: Duration) {
+        let times = match self.settings.node.spare_time().is_zero() {
+            true => LOOK_RESTS.1,
+            false => LOOK_RESTS.0,
+        };
+        self.look_rests_until = Some(Instant::now() + (took * times).min(LONGEST_REST));
     }
 
     /// Takes in a look that was begun when so many POSTs had ended; it was `asked` for these.
@@ -146,6 +155,7 @@ impl Submitter {
         }
         let (node, store) = (self.settings.node.clone(), self.shared.store.clone());
         let limit = self.interval.post_limit() * 2;
+        let asked_at = Instant::now();
         let look = async move {
             let gaps = match store.read(move |db| read::gaps(db, since)).await {
                 Ok(gaps) => gaps,
@@ -167,6 +177,7 @@ impl Submitter {
             }
         };
         ctx.spawn(look.into_actor(self).map(move |blocks, submitter, ctx| {
+            submitter.rest_from_looking(asked_at.elapsed());
             for id in ids {
                 let Some(open) = submitter.open.get_mut(&id) else {
                     continue;
@@ -315,32 +326,46 @@ impl Submitter {
         );
     }
 
-    /// Looks whether wallets that could not pay can now.
+    /// Looks whether wallets that could not pay can now: one after the other, as many as the node has
+    /// time to spare for, and one in any case.
     pub(super) fn look_for_funds(&mut self, ctx: &mut Context<Self>) {
-        if self.halted.is_some() || self.breaker.is_open() {
+        if self.halted.is_some() || self.breaker.is_open() || self.looking_for_funds {
             return;
         }
         let mut wallets: Vec<AgentId> = self.unfunded.iter().copied().collect();
         wallets.sort_unstable();
-        // All have their turn: the window moves on with the chain.
-        let height = self.read_through.map_or(0, |height| height.0);
-        let windows = wallets.len().div_ceil(ACCOUNTS_A_BLOCK).max(1) as u64;
-        let window = usize::try_from(height % windows).unwrap_or(0);
-        for agent in wallets
+        // All have their turn.
+        let turn = wallets.partition_point(|agent| Some(*agent) <= self.funds_asked_of);
+        wallets.rotate_left(turn);
+        let asks: Vec<_> = wallets
             .into_iter()
-            .skip(window * ACCOUNTS_A_BLOCK)
             .take(ACCOUNTS_A_BLOCK)
-        {
-            let Some(address) = self.address(agent) else {
-                continue;
-            };
-            let ask = self.ask_account(address);
-            ctx.spawn(ask.into_actor(self).map(move |account, submitter, ctx| {
+            .filter_map(|agent| Some((agent, self.ask_account(self.address(agent)?))))
+            .collect();
+        if asks.is_empty() {
+            return;
+        }
+        self.looking_for_funds = true;
+        let node = self.settings.node.clone();
+        let look = async move {
+            let mut answers = Vec::new();
+            for (agent, ask) in asks {
+                if !answers.is_empty() && node.spare_time().is_zero() {
+                    break;
+                }
+                answers.push((agent, ask.await));
+            }
+            answers
+        };
+        ctx.spawn(look.into_actor(self).map(|answers, submitter, ctx| {
+            submitter.looking_for_funds = false;
+            submitter.funds_asked_of = answers.last().map(|(agent, _)| *agent);
+            for (agent, account) in answers {
                 if let Some(account) = account {
                     submitter.funded(agent, &account, ctx);
                 }
-            }));
-        }
+            }
+        }));
     }
 
     fn funded(&mut self, agent: AgentId, account: &Account, ctx: &mut Context<Self>) {

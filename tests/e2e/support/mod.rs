@@ -8,6 +8,7 @@
 //! | [`flow`] | whoever pings, and sees to it that pings are mined |
 //! | [`audit`] | who checks that every ping was answered once |
 //! | [`http`] | a POST, by hand |
+//! | [`proxy`] | what makes a node slow |
 //! | [`dice`] | seeds |
 
 pub(crate) mod audit;
@@ -15,6 +16,7 @@ pub(crate) mod chain;
 pub(crate) mod dice;
 pub(crate) mod flow;
 pub(crate) mod http;
+pub(crate) mod proxy;
 pub(crate) mod runtime;
 pub(crate) mod spending;
 pub(crate) mod world;

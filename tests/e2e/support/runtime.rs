@@ -92,16 +92,24 @@ impl Runtime {
     /// Waits until it hosts its agents; false, if it ended before.
     pub(crate) fn ready(&mut self) -> bool {
         match self.lines.recv_timeout(PATIENCE) {
-            Ok(line) => {
-                let told: serde_json::Value = serde_json::from_str(&line).unwrap();
-                let url = told["status"].as_str().unwrap();
-                let (_, port) = url.rsplit_once(':').unwrap();
-                self.status = Some(port.parse().unwrap());
-                true
-            }
+            Ok(line) => self.hosts(&line),
             Err(RecvTimeoutError::Disconnected) => false,
             Err(RecvTimeoutError::Timeout) => panic!("the runtime does not get ready"),
         }
+    }
+
+    /// Whether it has said by now that it hosts its agents.
+    pub(crate) fn told(&mut self) -> bool {
+        let line = self.lines.try_recv();
+        line.is_ok_and(|line| self.hosts(&line))
+    }
+
+    fn hosts(&mut self, line: &str) -> bool {
+        let told: serde_json::Value = serde_json::from_str(line).unwrap();
+        let url = told["status"].as_str().unwrap();
+        let (_, port) = url.rsplit_once(':').unwrap();
+        self.status = Some(port.parse().unwrap());
+        true
     }
 
     /// How it ended, if it did.

@@ -51,6 +51,8 @@ pub(crate) struct Setup {
     pub(crate) port: u16,
     /// The faults that the node begins with.
     pub(crate) faults: &'static [&'static str],
+    /// The port of something that stands before the node, for all that the runtime asks of it.
+    pub(crate) front: Option<u16>,
     /// The port of something else than the node that the runtime posts to.
     pub(crate) submit: Option<u16>,
     /// What every hosted wallet does.
@@ -71,6 +73,7 @@ impl Default for Setup {
             port: 0,
             // The trap that every test sets: whoever posts carelessly destroys a block.
             faults: &["replay-destroys-block"],
+            front: None,
             submit: None,
             behaviours: "{ kind = \"pong\" }",
         }
@@ -207,7 +210,9 @@ impl World {
             NoncePolicy::Ignored => "timestamp",
             NoncePolicy::Sequential => "sequential",
         };
-        let submit = self.setup.submit.unwrap_or(self.chain.port());
+        let front = self.setup.front;
+        let url = front.map_or(url, |port| format!("http://127.0.0.1:{port}"));
+        let submit = self.setup.submit.or(front).unwrap_or(self.chain.port());
         format!(
             "[chain]\nid = \"ait-devnet\"\nrpc = \"{url}\"\nsubmit = \"http://127.0.0.1:{submit}\"\n\
              {db}nonce = \"{nonce}\"\nfinal_depth = {}\nstart = 0\n\

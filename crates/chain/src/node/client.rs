@@ -4,15 +4,16 @@
 //! are not kept.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, Method, Response, StatusCode, Url, redirect, retry};
+use tokio::time::Instant;
 
 use crate::list::{Item, ListCutter, ListError};
 use crate::node::tls::{self, Trouble};
-use crate::node::{NodeError, one_line};
+use crate::node::{Budget, NodeError, one_line};
 use crate::raw;
 
 /// The longest wait that a node may ask for; longer ones are cut to it.
@@ -54,6 +55,9 @@ pub struct NodeOptions {
     /// How many pending transactions [`NodeClient::mempool_hashes`] asks for at first. Default
     /// 20,000: a node keeps 10,000 by default.
     pub mempool_limit: u64,
+    /// What can wait does so while all requests have taken more than one part in so many of the
+    /// node's time. Default 16; 1: it never waits.
+    pub share: u32,
 }
 
 impl Default for NodeOptions {
@@ -65,11 +69,13 @@ impl Default for NodeOptions {
             max_body_bytes: 1 << 20,
             max_list_bytes: 256 << 20,
             mempool_limit: 20_000,
+            share: 16,
         }
     }
 }
 
-/// A client of one node's RPC. Cheap to clone: clones share one pool of connections.
+/// A client of one node's RPC. Cheap to clone: clones share one pool of connections, and one budget
+/// of the node's time.
 ///
 /// It takes no proxy from the environment, follows no redirect and repeats no request: what is sent
 /// is sent once, to the node that was named.
@@ -85,6 +91,23 @@ struct Node {
     /// Without credentials, for people.
     shown: String,
     options: NodeOptions,
+    budget: Mutex<Budget>,
+}
+
+impl Node {
+    fn budget<T>(&self, reckon: impl FnOnce(&mut Budget, Instant) -> T) -> T {
+        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        reckon(&mut budget, Instant::now())
+    }
+}
+
+/// A request that is under way, until this is dropped.
+struct UnderWay(Arc<Node>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.budget(Budget::end);
+    }
 }
 
 impl fmt::Debug for NodeClient {
@@ -144,6 +167,7 @@ impl NodeClient {
             node: Arc::new(Node {
                 base,
                 shown,
+                budget: Mutex::new(Budget::new(options.share, Instant::now())),
                 options,
             }),
         })
@@ -153,6 +177,18 @@ impl NodeClient {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.node.shown
+    }
+
+    /// How much of the node's time may be taken now by what can wait: less than nothing is not told.
+    /// What all clones of this client ask for counts.
+    #[must_use]
+    pub fn spare_time(&self) -> Duration {
+        self.node.budget(Budget::spare)
+    }
+
+    fn under_way(&self) -> UnderWay {
+        self.node.budget(Budget::begin);
+        UnderWay(Arc::clone(&self.node))
     }
 
     pub(super) fn options(&self) -> &NodeOptions {
@@ -166,6 +202,7 @@ impl NodeClient {
 
     /// The same for an answer of at most so many bytes.
     pub(super) async fn get_up_to(&self, path: &str, limit: usize) -> Result<Vec<u8>, NodeError> {
+        let _under_way = self.under_way();
         let call = call_name(&Method::GET, path);
         let timeout = self.node.options.timeout;
         let response = self.send(Method::GET, path, None, timeout).await?;
@@ -181,6 +218,7 @@ impl NodeClient {
         list: List,
         take: &mut (dyn FnMut(Item<'_>) + Send),
     ) -> Result<Vec<u8>, NodeError> {
+        let _under_way = self.under_way();
         let call = call_name(&Method::GET, path);
         let timeout = self.node.options.large_timeout;
         let mut response = self.send(Method::GET, path, None, timeout).await?;
@@ -234,6 +272,7 @@ impl NodeClient {
         path: &str,
         body: Option<&str>,
     ) -> Result<Answer, NodeError> {
+        let _under_way = self.under_way();
         let call = call_name(&method, path);
         let timeout = self.node.options.timeout;
         let response = self.send(method, path, body, timeout).await?;

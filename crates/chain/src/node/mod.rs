@@ -3,18 +3,24 @@
 //! | module | what it is for |
 //! |---|---|
 //! | `client` | [`NodeClient`] itself: one HTTP exchange, bounded in size and time |
+//! | `budget` | how much of the node's time is taken, and how much is left for what can wait |
 //! | `calls` | the reading calls |
 //! | `mempool` | the mempool, and the proof that it was read whole |
 //! | `submit` | posting a transaction, and what is known of its fate |
+//! | `poll` | asking for the head again and again |
+//! | `pace` | when to ask for it again |
 //! | `walk` | going through blocks, around those that a node cannot serve |
 //! | `tls` | what is wrong with TLS when no connection comes about |
 //! | `block` | blocks and their transactions, out of whatever form a node shows them in |
 
 mod block;
+mod budget;
 mod calls;
 mod client;
 mod error;
 mod mempool;
+mod pace;
+mod poll;
 mod submit;
 mod text;
 mod tls;
@@ -22,8 +28,11 @@ mod types;
 mod walk;
 
 pub(crate) use block::{LISTED_UNREADABLE, MOST_KEPT_OF_A_BLOCK, RawBlock, Wanted, block_identity};
+pub(crate) use budget::Budget;
 pub use client::{NodeClient, NodeOptions};
 pub use error::{NodeError, SubmitError};
+pub(crate) use pace::Pace;
+pub use poll::HeadPoll;
 pub(crate) use text::one_line;
 pub use types::{
     Account, Block, BlockTransaction, FoundTransaction, Head, Health, ImportOutcome, Mempool,

@@ -7,7 +7,7 @@ use agentry_protocol::BlockHeight;
 use crate::node::{Block, NodeClient, NodeError};
 
 /// How long one request should take: no one else is kept waiting for longer.
-const TARGET: Duration = Duration::from_millis(500);
+const TARGET: Duration = Duration::from_millis(250);
 
 /// The most blocks of one request.
 const MOST: u64 = 100;

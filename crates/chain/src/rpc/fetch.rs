@@ -12,7 +12,7 @@ use std::time::Duration;
 use agentry_protocol::{BlockHash, BlockHeight};
 use tokio::time::{Instant, timeout};
 
-use super::meter::{Cost, MAX_PATIENCE, Meter};
+use super::meter::{Cost, MAX_PATIENCE, Meter, Rest};
 use crate::node::{Head, NodeClient, NodeError, Wanted};
 use crate::source::{Interest, milliseconds};
 
@@ -54,11 +54,11 @@ impl Headers {
 }
 
 impl Fetch {
-    pub(super) fn new(node: NodeClient, share: u32, page: u64) -> Self {
+    pub(super) fn new(node: NodeClient, page: u64) -> Self {
         Self {
             node,
             requests: AtomicU64::new(0),
-            meter: Mutex::new(Meter::new(share, page, Instant::now())),
+            meter: Mutex::new(Meter::new(page)),
             links: AtomicBool::new(true),
         }
     }
@@ -73,6 +73,12 @@ impl Fetch {
 
     pub(super) fn meter(&self) -> MutexGuard<'_, Meter> {
         self.meter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many old blocks may be asked for now, by one sort of look at them; 0: none.
+    pub(super) fn old_blocks(&self, rest: &mut Rest, head: BlockHash) -> u64 {
+        let fits = self.meter().fits(self.node.spare_time());
+        rest.allows(fits, head, Instant::now())
     }
 
     /// Whether a block by itself names the one before it. A follower's do not.
@@ -116,8 +122,7 @@ impl Fetch {
                 Ok(Err(_)) | Err(_) => false,
             };
             if answers {
-                let now = Instant::now();
-                self.meter().lost(cost, now.duration_since(began), now);
+                self.meter().lost(cost);
                 return Err(NodeError::Timeout {
                     call: call.to_owned(),
                     node: self.node.url().to_owned(),
@@ -126,14 +131,10 @@ impl Fetch {
             patience = pause;
             pause = (pause * 2).min(PROBE.1);
         };
-        let now = Instant::now();
-        let took = now.duration_since(began);
         match &answer {
-            Ok(_) => self.meter().answered(cost, took, now),
-            Err(error) => {
-                let is_too_large = matches!(error, NodeError::TooLarge { .. });
-                self.meter().refused(cost, took, is_too_large, now);
-            }
+            Ok(_) => self.meter().answered(cost, began.elapsed()),
+            Err(NodeError::TooLarge { .. }) => self.meter().too_large(cost),
+            Err(_) => {}
         }
         answer
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::meter::Rest;
 use crate::source::Cursor;
 
 /// How many gaps a cursor remembers. A chain with more of them is one to be read from its database.
@@ -20,6 +21,8 @@ pub(super) struct Gaps {
     longest_wait: Duration,
     waits: HashMap<u64, (Instant, Duration)>,
     failures: HashMap<u64, u32>,
+    /// When one was last tried again.
+    pub(super) rest: Rest,
 }
 
 impl Gaps {
@@ -30,6 +33,7 @@ impl Gaps {
             longest_wait,
             waits: HashMap::new(),
             failures: HashMap::new(),
+            rest: Rest::new(),
         }
     }
 

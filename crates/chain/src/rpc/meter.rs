@@ -1,12 +1,17 @@
-//! What requests cost the node: how large the next one may be, and how much may be asked at all.
+//! What requests cost the node: how large the next one may be, and how many old blocks may be asked for.
 //!
 //! A real node answers with one thread, and takes 5 to 55 ms for each block of a range, the more the
 //! longer its chain is. So the answers are timed. A range is only as long as keeps the node busy for a
-//! quarter of a second. New blocks are always asked for; all other blocks wait while the requests
-//! of this source have taken more than a sixteenth of the node's time.
+//! quarter of a second. New blocks are always asked for; old blocks wait while all requests of the
+//! process have taken more than their share of the node's time ([`NodeClient::spare_time`]). But one
+//! may be asked for under each new head, whatever the share allows: so each block is looked at again
+//! before it leaves the window, also where blocks come faster than a busy node can be asked.
+//!
+//! [`NodeClient::spare_time`]: crate::NodeClient::spare_time
 
 use std::time::Duration;
 
+use agentry_protocol::BlockHash;
 use tokio::time::Instant;
 
 /// How long one request should keep the node busy: others wait that long behind it.
@@ -21,12 +26,8 @@ pub(super) const MIN_PATIENCE: Duration = Duration::from_secs(1);
 /// The longest that patience grows.
 pub(super) const MAX_PATIENCE: Duration = Duration::from_secs(60);
 
-/// The most time that is saved up for old blocks while nothing is asked.
-const MOST_SAVED: i64 = 500_000;
-
-/// The most time that is owed, however much new blocks took: a long catching up is not followed by
-/// an hour in which nothing old is looked at.
-const MOST_OWED: i64 = -10_000_000;
+/// How long nothing old is asked for, at most, while the head stays: then one block is.
+const LONGEST_REST: Duration = Duration::from_secs(60);
 
 /// What a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,16 +43,11 @@ pub(super) enum Cost {
 /// What was measured.
 #[derive(Debug)]
 pub(super) struct Meter {
-    /// Old blocks may take one part in so many of the node's time.
-    share: u32,
     page: u64,
     rows: Rate,
     headers: Rate,
     small: Duration,
     patience: Duration,
-    /// The time, in microseconds, that old blocks may take now; negative while it is owed.
-    credit: i64,
-    accrued: Instant,
 }
 
 /// What a block costs, and how many are asked for at a time.
@@ -88,22 +84,18 @@ impl Rate {
 }
 
 impl Meter {
-    pub(super) fn new(share: u32, page: u64, now: Instant) -> Self {
+    pub(super) fn new(page: u64) -> Self {
         Self {
-            share: share.max(1),
             page,
             rows: Rate::NEW,
             headers: Rate::NEW,
             small: Duration::ZERO,
             patience: MIN_PATIENCE,
-            credit: 0,
-            accrued: now,
         }
     }
 
     /// A request was answered well.
-    pub(super) fn answered(&mut self, cost: Cost, took: Duration, now: Instant) {
-        self.spend(took, now);
+    pub(super) fn answered(&mut self, cost: Cost, took: Duration) {
         // Several times what it took: a long answer is followed by others as long.
         self.patience = (took * 4).clamp(MIN_PATIENCE, MAX_PATIENCE);
         match cost {
@@ -119,21 +111,14 @@ impl Meter {
         }
     }
 
-    /// A request was refused, or its answer is of no use.
-    pub(super) fn refused(&mut self, cost: Cost, took: Duration, is_too_large: bool, now: Instant) {
-        self.spend(took, now);
-        if is_too_large {
-            self.halve(cost);
-        }
-    }
-
     /// A request was given up: the node answers others. It is asked for less, and waited for longer.
-    pub(super) fn lost(&mut self, cost: Cost, took: Duration, now: Instant) {
-        self.refused(cost, took, true, now);
+    pub(super) fn lost(&mut self, cost: Cost) {
+        self.too_large(cost);
         self.patience = (self.patience * 2).min(MAX_PATIENCE);
     }
 
-    fn halve(&mut self, cost: Cost) {
+    /// A request brought more than it may: the next one asks for less.
+    pub(super) fn too_large(&mut self, cost: Cost) {
         match cost {
             Cost::Small => {}
             Cost::Rows(blocks) => self.rows.size = (blocks.min(self.rows.size) / 2).max(1),
@@ -162,34 +147,48 @@ impl Meter {
         self.small
     }
 
-    /// How many blocks with their transactions may be read now that are not new; 0: none.
-    pub(super) fn spare(&mut self, now: Instant) -> u64 {
-        if self.share == 1 {
-            return self.rows.size;
+    /// How many blocks with their transactions fit into so much of the node's time, as one range.
+    pub(super) fn fits(&self, spare: Duration) -> u64 {
+        let blocks = spare.as_micros() / self.rows.cost.as_micros().max(1);
+        u64::try_from(blocks)
+            .unwrap_or(u64::MAX)
+            .min(self.rows.size)
+    }
+}
+
+/// When a look at old blocks of one sort was last allowed.
+#[derive(Debug)]
+pub(super) struct Rest {
+    /// Under which head.
+    head: Option<BlockHash>,
+    since: Instant,
+}
+
+impl Rest {
+    pub(super) fn new() -> Self {
+        Self {
+            head: None,
+            since: Instant::now(),
         }
-        self.accrue(now);
-        let cost = i64::try_from(self.rows.cost.as_micros()).unwrap_or(i64::MAX);
-        let blocks = self.credit.max(0) / cost.max(1);
-        u64::try_from(blocks).unwrap_or(0).min(self.rows.size)
     }
 
-    fn spend(&mut self, took: Duration, now: Instant) {
-        self.accrue(now);
-        let took = i64::try_from(took.as_micros()).unwrap_or(i64::MAX);
-        self.credit = self.credit.saturating_sub(took).max(MOST_OWED);
-    }
-
-    fn accrue(&mut self, now: Instant) {
-        let earned = now.saturating_duration_since(self.accrued) / self.share;
-        self.accrued = self.accrued.max(now);
-        let earned = i64::try_from(earned.as_micros()).unwrap_or(i64::MAX);
-        self.credit = self.credit.saturating_add(earned).min(MOST_SAVED);
+    /// How many blocks may be looked at, where so many fit into what the node has to spare. Under each
+    /// new head, and after a long rest, one may be in any case.
+    pub(super) fn allows(&mut self, fits: u64, head: BlockHash, now: Instant) -> u64 {
+        let has_rested = now.saturating_duration_since(self.since) >= LONGEST_REST;
+        if fits == 0 && self.head == Some(head) && !has_rested {
+            return 0;
+        }
+        self.head = Some(head);
+        self.since = now;
+        fits.max(1)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::Budget;
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -197,73 +196,94 @@ mod tests {
     struct Clock {
         now: Instant,
         busy: Duration,
+        budget: Budget,
+        meter: Meter,
     }
 
     impl Clock {
-        fn ask(&mut self, meter: &mut Meter, cost: Cost, took: Duration) {
+        fn ask(&mut self, cost: Cost, took: Duration) {
+            self.budget.begin(self.now);
             self.now += took;
             self.busy += took;
-            meter.answered(cost, took, self.now);
+            self.budget.end(self.now);
+            self.meter.answered(cost, took);
         }
+
+        /// Looks at old blocks as far as that is allowed; how many they were.
+        fn look(&mut self, rest: &mut Rest, head: u64, block: Duration) -> u64 {
+            let fits = self.meter.fits(self.budget.spare(self.now));
+            let allowed = rest.allows(fits, hash(head), self.now);
+            if allowed > 0 {
+                let took = block * u32::try_from(allowed).unwrap();
+                self.ask(Cost::Rows(allowed), took);
+            }
+            allowed
+        }
+    }
+
+    fn hash(number: u64) -> BlockHash {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&number.to_le_bytes());
+        BlockHash::from_bytes(bytes)
     }
 
     /// An hour of a chain with a block every two seconds.
     fn an_hour(block: Duration) -> (f64, u64) {
+        let now = Instant::now();
         let mut clock = Clock {
-            now: Instant::now(),
+            now,
             busy: Duration::ZERO,
+            budget: Budget::new(16, now),
+            meter: Meter::new(64),
         };
-        let began = clock.now;
-        let mut meter = Meter::new(16, 64, clock.now);
-        let mut old = 0;
+        let (mut sweep, mut old) = (Rest::new(), 0);
         for _ in 0..64 {
-            clock.ask(&mut meter, Cost::Headers(1), block);
+            clock.ask(Cost::Headers(1), block);
         }
         for number in 1..=1_800 {
-            let due = began + Duration::from_secs(2) * number;
+            let due = now + Duration::from_secs(2) * number;
             clock.now = clock.now.max(due);
+            clock.ask(Cost::Rows(1), block);
             for _ in 0..8 {
-                clock.ask(&mut meter, Cost::Small, MS);
-                let spare = meter.spare(clock.now);
-                if spare > 0 {
-                    clock.ask(
-                        &mut meter,
-                        Cost::Rows(spare),
-                        block * u32::try_from(spare).unwrap(),
-                    );
-                    old += spare;
-                }
+                clock.ask(Cost::Small, MS);
+                old += clock.look(&mut sweep, number.into(), block);
                 clock.now += 200 * MS;
             }
-            clock.ask(&mut meter, Cost::Rows(1), block);
         }
-        let all = clock.now.duration_since(began);
+        let all = clock.now.duration_since(now);
         (clock.busy.as_secs_f64() / all.as_secs_f64(), old)
     }
 
     #[test]
     fn less_than_a_tenth_of_the_nodes_time_is_taken() {
-        for block in [MS, 5 * MS, 25 * MS, 55 * MS, 150 * MS] {
+        for block in [MS, 5 * MS, 25 * MS, 55 * MS, 90 * MS] {
             let (share, old) = an_hour(block);
             assert!(share < 0.1, "{block:?}: {share}");
-            // The window of 64 blocks is looked through again and again.
-            let passes = old / 64;
-            assert!(
-                passes >= if block > 100 * MS { 0 } else { 30 },
-                "{block:?}: {passes}"
-            );
+            // Each block is looked at again before it leaves the window.
+            assert!(old >= 1_800, "{block:?}: {old}");
         }
+    }
+
+    #[test]
+    fn one_old_block_is_looked_at_under_each_new_head_whatever_the_share_allows() {
+        let now = Instant::now();
+        let mut rest = Rest::new();
+        assert_eq!(rest.allows(0, hash(1), now), 1);
+        assert_eq!(rest.allows(0, hash(1), now), 0);
+        assert_eq!(rest.allows(3, hash(1), now), 3);
+        assert_eq!(rest.allows(0, hash(2), now), 1);
+        assert_eq!(rest.allows(0, hash(2), now + LONGEST_REST), 1);
     }
 
     #[test]
     fn a_range_takes_a_quarter_of_a_second_at_most_once_the_cost_is_known() {
         for (block, size) in [(MS, 64), (10 * MS, 25), (55 * MS, 4), (400 * MS, 1)] {
-            let mut meter = Meter::new(16, 64, Instant::now());
+            let mut meter = Meter::new(64);
             for _ in 0..10 {
                 let asked = meter.size(true);
                 assert!(asked <= FIRST_SIZE || block * u32::try_from(asked).unwrap() <= TARGET);
                 let took = block * u32::try_from(asked).unwrap();
-                meter.answered(Cost::Rows(asked), took, Instant::now());
+                meter.answered(Cost::Rows(asked), took);
             }
             assert_eq!(meter.size(true), size, "{block:?}");
             assert_eq!(meter.size(false), FIRST_SIZE);
@@ -272,13 +292,13 @@ mod tests {
 
     #[test]
     fn patience_grows_while_requests_are_lost_and_ranges_shrink() {
-        let mut meter = Meter::new(16, 64, Instant::now());
+        let mut meter = Meter::new(64);
         for expected in [2, 4, 8, 16, 32, 60, 60] {
-            meter.lost(Cost::Rows(4), meter.patience(), Instant::now());
+            meter.lost(Cost::Rows(4));
             assert_eq!(meter.patience(), Duration::from_secs(expected));
         }
         assert_eq!(meter.size(true), 1);
-        meter.answered(Cost::Rows(1), Duration::from_secs(3), Instant::now());
+        meter.answered(Cost::Rows(1), Duration::from_secs(3));
         assert_eq!(meter.patience(), Duration::from_secs(12));
     }
 }

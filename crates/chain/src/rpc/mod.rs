@@ -3,22 +3,21 @@
 //! | module | what it is for |
 //! |---|---|
 //! | `fetch` | fetching blocks from a node that may be slow, and may refuse some of them |
-//! | `meter`, `pace` | what requests cost the node, and how much may be asked; when to ask for the head |
+//! | `meter` | what requests cost the node, and how many old blocks may be asked for |
 //! | `turn` | one read: deliver what is new, try the gaps again |
 //! | `fork` | where the chain parts from what was read |
 //! | `sweep`, `digest` | what came late to the last blocks that were read |
 //! | `gaps`, `second` | blocks that could not be read: when to try them again, and another node that may have them |
 //!
 //! A read costs one small request while nothing changes, and one more, of the new block alone, when the
-//! head has moved on by one. Old blocks are looked at now and then, and only while all requests have
-//! taken less than a sixteenth of the node's time.
+//! head has moved on by one. Old blocks are looked at now and then, and only while all requests of the
+//! process have taken less than a sixteenth of the node's time; one under each new head all the same.
 
 mod digest;
 mod fetch;
 mod fork;
 mod gaps;
 mod meter;
-mod pace;
 mod second;
 mod sweep;
 mod turn;
@@ -32,11 +31,10 @@ use tokio::time::{Instant, sleep_until};
 use self::digest::{HEADER, entry};
 use self::fetch::{Fetch, RawBlock};
 use self::gaps::Gaps;
-use self::pace::Pace;
 use self::second::Second;
 use self::sweep::Sweep;
 use self::turn::{Part, Read, Turn};
-use crate::node::{Head, NodeClient};
+use crate::node::{Head, NodeClient, Pace};
 use crate::source::{
     Batch, ChainEvent, ChainSource, Cursor, Exemption, Interest, Kind, Nature, Origin, SourceError,
     Start, Trail,
@@ -61,9 +59,6 @@ pub struct RpcOptions {
     /// How much time lies between the beginnings of two passes over the last 64 blocks, in which late
     /// transactions are looked for. Default 2 s. A pass takes longer on a slow node.
     pub sweep_every: Duration,
-    /// Passes, and gaps that are tried again, wait while all requests have taken more than one part in
-    /// so many of the node's time. Default 16; 1: they never wait.
-    pub share: u32,
 }
 
 impl Default for RpcOptions {
@@ -75,7 +70,6 @@ impl Default for RpcOptions {
             gap_wait: Duration::from_secs(1),
             longest_gap_wait: Duration::from_secs(600),
             sweep_every: Duration::from_secs(2),
-            share: 16,
         }
     }
 }
@@ -114,7 +108,7 @@ impl RpcSource {
     pub fn new(node: NodeClient, chain: ChainId, mut options: RpcOptions) -> Self {
         options.page = options.page.clamp(1, 10_000);
         Self {
-            fetch: Fetch::new(node, options.share, options.page),
+            fetch: Fetch::new(node, options.page),
             second: None,
             chain,
             gaps: Gaps::new(options.gap_wait, options.longest_gap_wait),
@@ -289,6 +283,10 @@ impl ChainSource for RpcSource {
             ahead,
         });
         Ok(batch(events, cursor, more, behind))
+    }
+
+    fn is_over_its_share(&self) -> bool {
+        self.node().spare_time().is_zero()
     }
 
     async fn changed(&mut self) {

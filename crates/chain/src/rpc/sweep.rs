@@ -4,24 +4,16 @@
 //! window are read again, from the newest down: a few at a time, when nothing is new, and only
 //! within the share of the node's time that this may take. A pass begins after the head has changed.
 
-use std::time::Duration;
-
 use agentry_protocol::BlockHash;
 use tokio::time::Instant;
 
 use super::digest::{UNREAD, digest, is_same};
 use super::fetch::{RawBlock, may_be_one_block};
+use super::meter::Rest;
 use super::turn::{Part, Turn};
 use crate::source::{HashPrint, SourceError, Trail};
 
-/// How long nothing is looked at, at most, however slow the node is: then one block is.
-const LONGEST_REST: Duration = Duration::from_secs(60);
-
 /// Where a pass over the window is.
-///
-/// One block may always be looked at for each new one, whatever the share allows: so each block is
-/// looked at again before it leaves the window, also where blocks come faster than a busy node can
-/// be asked.
 #[derive(Debug)]
 pub(super) struct Sweep {
     /// The head under which it began.
@@ -29,9 +21,7 @@ pub(super) struct Sweep {
     /// The highest block that it has still to look at. None: it is over.
     next: Option<u64>,
     began: Option<Instant>,
-    looked: Instant,
-    /// The head under which a block was last looked at.
-    looked_under: Option<BlockHash>,
+    rest: Rest,
 }
 
 impl Sweep {
@@ -40,8 +30,7 @@ impl Sweep {
             head: None,
             next: None,
             began: None,
-            looked: Instant::now(),
-            looked_under: None,
+            rest: Rest::new(),
         }
     }
 }
@@ -77,16 +66,10 @@ impl Turn<'_> {
             if self.full() || self.is_long() {
                 return Ok(Part::More);
             }
-            let mut size = self.fetch.meter().spare(Instant::now());
-            let rested = sweep.looked.elapsed() >= LONGEST_REST;
-            if size == 0 && (rested || sweep.looked_under != Some(self.head.hash)) {
-                size = 1;
-            }
+            let size = self.fetch.old_blocks(&mut sweep.rest, self.head.hash);
             if size == 0 {
                 break;
             }
-            sweep.looked = Instant::now();
-            sweep.looked_under = Some(self.head.hash);
             // A block that the node cannot show spoils the range that it is in.
             let mut low = high;
             while low > start && high - low + 1 < size && !self.is_hidden(low - 1) {

@@ -112,7 +112,7 @@ impl Turn<'_> {
         };
         let mut more = part == Part::More;
         if part != Part::More {
-            self.retry(!is_settled).await?;
+            self.retry().await?;
         }
         if part == Part::Done && self.behind == 0 {
             more = self.sweep(sweep).await? == Part::More;
@@ -438,13 +438,13 @@ impl Turn<'_> {
 
     /// Tries again what could not be read.
     ///
-    /// One is tried under each new head, whatever the share allows: how long each has to wait
-    /// bounds what that costs.
-    pub(super) async fn retry(&mut self, is_new_head: bool) -> Result<(), SourceError> {
-        for (index, height) in self.gaps.due(&self.cursor).into_iter().enumerate() {
-            let is_free = is_new_head && index == 0;
-            let may_ask = is_free || self.fetch.meter().spare(Instant::now()) > 0;
-            if self.full() || self.is_long() || !may_ask {
+    /// How long each has to wait bounds what that costs.
+    pub(super) async fn retry(&mut self) -> Result<(), SourceError> {
+        for height in self.gaps.due(&self.cursor) {
+            if self.full() || self.is_long() {
+                return Ok(());
+            }
+            if self.fetch.old_blocks(&mut self.gaps.rest, self.head.hash) == 0 {
                 return Ok(());
             }
             let known = self.cursor.trail.get(height).map(|entry| entry.hash);

@@ -82,6 +82,12 @@ pub trait ChainSource: Send {
         limit: usize,
     ) -> Result<Batch, SourceError>;
 
+    /// Whether this process has taken more of the node's time than it should: then what can wait
+    /// does. A source that takes none of it never has.
+    fn is_over_its_share(&self) -> bool {
+        false
+    }
+
     /// Resolves when something may be new, however that is known. Cancel-safe.
     async fn changed(&mut self);
 }

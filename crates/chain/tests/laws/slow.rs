@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use agentry_chain::{ChainSource, RpcSource, Start};
+use agentry_chain::{ChainSource, HeadPoll, RpcSource, Start};
 use agentry_protocol::BlockHeight;
 
 use crate::model::Sort;
@@ -81,6 +81,33 @@ async fn a_node_is_left_nine_tenths_of_its_time() {
     })
     .await;
     assert_eq!(follower.seen, stage.model.lock().unwrap().wanted(301));
+}
+
+/// Who waits for a block, and reads the last one again meanwhile, does so while the node has time to spare.
+#[tokio::test]
+async fn a_wait_for_a_block_leaves_the_node_its_time() {
+    const COST: Duration = Duration::from_millis(100);
+    let mut stage = Stage::new(Kind::Rpc).await;
+    stage.append(&[Sort::Mine]);
+    stage.ills.lock().unwrap().a_block_takes = COST;
+    let mut poll = HeadPoll::new(stage.client());
+    let read = async |poll: &mut HeadPoll| {
+        let head = poll.head().await.unwrap()?;
+        let block = poll.node().block(head.height).await.unwrap().unwrap();
+        poll.read(&head);
+        Some(block.height)
+    };
+    assert_eq!(read(&mut poll).await, Some(BlockHeight(1)));
+    let (began, mut again) = (Instant::now(), 0);
+    while began.elapsed() < Duration::from_secs(3) {
+        poll.wait().await;
+        again += u32::from(read(&mut poll).await.is_some());
+    }
+    let all = began.elapsed();
+    assert!(COST * again * 10 < all, "{again} times in {all:?}");
+    // A new block is read in any case.
+    stage.append(&[Sort::Mine]);
+    assert_eq!(read(&mut poll).await, Some(BlockHeight(2)));
 }
 
 /// The longest that a block of a real node takes: reading from the first one on is no more than

@@ -195,16 +195,19 @@ impl Stage {
 
     pub(crate) fn rpc(&self) -> RpcSource {
         let url = &self.node.as_ref().unwrap().url;
-        let node = NodeClient::new(url, NodeOptions::default()).unwrap();
         // Gaps are tried again, and late rows looked for, at every read.
         let options = RpcOptions {
             gap_wait: Duration::ZERO,
             longest_gap_wait: Duration::ZERO,
             sweep_every: Duration::ZERO,
-            share: 1,
             page: 16,
             ..RpcOptions::default()
         };
+        let share = NodeOptions {
+            share: 1,
+            ..NodeOptions::default()
+        };
+        let node = NodeClient::new(url, share).unwrap();
         RpcSource::new(node, chain_id(), options)
     }
 

@@ -5,11 +5,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agentry_chain::NodeClient;
 use agentry_protocol::authenticity::examine;
 use agentry_protocol::sealing::{self, Binding};
 use agentry_protocol::{
-    Address, Authenticity, BlockHeight, ChainId, DecryptionKey, KnownCommand, Payload, PublicKey,
+    Address, Authenticity, ChainId, DecryptionKey, KnownCommand, Payload, PublicKey,
     TransactionHash,
 };
 use rusqlite::Connection;
@@ -17,13 +16,13 @@ use rusqlite::Connection;
 use super::super::super::Failure;
 use super::super::said::{self, Said};
 use super::report::{Carrier, Facts, Heard, What};
-use crate::demo::evidence::{self, Found};
+use crate::demo::evidence::{Follow, Found};
 use crate::store::list::talk::{self, Fate, Reply};
 use crate::store::rows::{OutboxState, ReceiptState};
 use crate::store::{OutboxId, StoreError, open_for_reading};
 
-/// How long a look at the chain may take before the node is asked again.
-const LOOK: Duration = Duration::from_secs(2);
+/// How often a store is looked at.
+const POLL: Duration = Duration::from_millis(50);
 
 /// Where it is looked.
 #[derive(Debug)]
@@ -40,6 +39,15 @@ impl Watch {
         match self {
             Self::Store(watch) => watch.look().await,
             Self::Chain(watch) => watch.look().await,
+        }
+    }
+
+    /// Waits until there may be news, at most so long.
+    pub(super) async fn wait(&self, limit: Duration) {
+        match self {
+            Self::Store(_) => tokio::time::sleep(POLL.min(limit)).await,
+            // An error says that the time is over, which the caller sees.
+            Self::Chain(watch) => drop(tokio::time::timeout(limit, watch.follow.wait()).await),
         }
     }
 }
@@ -196,7 +204,7 @@ fn known(payload: &agentry_protocol::Json) -> Option<KnownCommand> {
 
 /// Looks at the chain: for a wallet that no runtime hosts.
 pub(super) struct ChainWatch {
-    pub(super) node: NodeClient,
+    pub(super) follow: Follow,
     pub(super) chain: ChainId,
     /// The transaction.
     pub(super) hash: TransactionHash,
@@ -210,8 +218,8 @@ pub(super) struct ChainWatch {
     pub(super) key: Option<PublicKey>,
     /// Opens what is sealed.
     pub(super) decryption: DecryptionKey,
-    /// The block that is looked at next.
-    pub(super) next: BlockHeight,
+    /// Whether what was known at first has been told.
+    pub(super) was_told: bool,
     /// What was found so far.
     pub(super) facts: Facts,
 }
@@ -220,39 +228,25 @@ impl std::fmt::Debug for ChainWatch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ChainWatch")
             .field("hash", &self.hash)
-            .field("next", &self.next)
+            .field("follow", &self.follow)
             .finish_non_exhaustive()
     }
 }
 
 impl ChainWatch {
     async fn look(&mut self) -> Result<Option<Facts>, Failure> {
-        let looked = tokio::time::timeout(LOOK, self.blocks());
-        let (found, head) = match looked.await {
-            Ok(Ok(found)) => found,
-            Ok(Err(error)) if !error.is_transient() => return Err(error.into()),
-            // The node is away, or hangs: it is asked again.
-            Ok(Err(_)) | Err(_) => return Ok(None),
+        let (hash, own) = (self.hash, self.from.clone());
+        let wanted = |found: &Found| {
+            found.hash == hash || (found.stored.to == own && found.stored.from != own)
         };
+        let found = self.follow.look(wanted).await?;
+        if found.is_empty() && std::mem::replace(&mut self.was_told, true) {
+            return Ok(None);
+        }
         for one in found {
             self.take(&one);
         }
-        // The last block is looked at again: a follower's fills up.
-        self.next = head;
         Ok(Some(self.facts.clone()))
-    }
-
-    async fn blocks(&self) -> Result<(Vec<Found>, BlockHeight), agentry_chain::NodeError> {
-        let head = self.node.head().await?;
-        let Some(head) = head.filter(|head| head.height >= self.next) else {
-            return Ok((Vec::new(), self.next));
-        };
-        let wanted = |found: &Found| {
-            found.hash == self.hash
-                || (found.stored.to == self.from && found.stored.from != self.from)
-        };
-        let found = evidence::all(&self.node, self.next, head.height, wanted).await?;
-        Ok((found, head.height))
     }
 
     fn take(&mut self, found: &Found) {

@@ -17,6 +17,7 @@ use super::MessageArgs;
 use super::report::{Carrier, Facts};
 use super::watch::{ChainWatch, StoreWatch, Watch};
 use crate::config::{Config, NoncePolicy};
+use crate::demo::evidence::Follow;
 use crate::runtime::clock::Clock;
 use crate::runtime::compose::{self, Author, Circumstances, ComposeError};
 use crate::runtime::control::{self, Answer, ControlError, Request};
@@ -184,7 +185,8 @@ pub(super) async fn directly(
         outbox: None,
         id: draft.message_id.as_ref().map(MessageId::to_string),
         watch: Watch::Chain(Box::new(ChainWatch {
-            node: reader,
+            follow: Follow::new(reader, height),
+            was_told: false,
             chain: config.chain.id.clone(),
             hash,
             plain: draft.message_id.is_none(),
@@ -192,7 +194,6 @@ pub(super) async fn directly(
             to: to.clone(),
             key: known.public,
             decryption: DecryptionKey::from_seed(&unlocked.seed),
-            next: height,
             facts: Facts {
                 from: Some(unlocked.address),
                 carriers: vec![carrier],

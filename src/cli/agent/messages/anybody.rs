@@ -11,9 +11,9 @@ use super::super::super::Failure;
 use super::super::super::search::{self, Downward};
 use super::super::client;
 use super::line::Line;
-use super::{Direction, MessagesArgs, POLL, Printer};
+use super::{Direction, MessagesArgs, Printer};
 use crate::config::Config;
-use crate::demo::evidence::{self, Found};
+use crate::demo::evidence::{self, Follow, Found};
 
 /// Prints them: out of the node's database where it is configured, else read from the chain's head
 /// backwards until there are enough.
@@ -90,19 +90,12 @@ pub(super) async fn print(
     if !args.follow {
         return Ok(());
     }
-    let mut next = head.height.next();
+    let mut follow = Follow::new(node.clone(), head.height.next());
     loop {
-        tokio::time::sleep(POLL).await;
-        let head = match node.head().await {
-            Ok(Some(head)) if head.height >= next => head.height,
-            Ok(_) => continue,
-            Err(error) if error.is_transient() => continue,
-            Err(error) => return Err(error.into()),
-        };
-        for one in evidence::all(&node, next, head, wanted).await? {
+        follow.wait().await;
+        for one in follow.look(wanted).await? {
             printer.line(line(&one))?;
         }
-        next = head.next();
     }
 }
 

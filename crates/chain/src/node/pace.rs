@@ -20,14 +20,14 @@ const TIMES_AN_ANSWER: u32 = 5;
 
 /// The pace of a chain's blocks, as seen here.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     shortest: Duration,
     last: Option<(BlockHeight, Instant)>,
     interval: Duration,
 }
 
 impl Pace {
-    pub(super) fn new(shortest: Duration) -> Self {
+    pub(crate) fn new(shortest: Duration) -> Self {
         Self {
             shortest,
             last: None,
@@ -36,7 +36,7 @@ impl Pace {
     }
 
     /// The head was seen at this height.
-    pub(super) fn saw(&mut self, height: Option<BlockHeight>, now: Instant) {
+    pub(crate) fn saw(&mut self, height: Option<BlockHeight>, now: Instant) {
         let Some(height) = height else { return };
         match self.last {
             Some((before, _)) if before == height => return,
@@ -52,7 +52,7 @@ impl Pace {
     }
 
     /// How long to wait before the head is asked for again, where an answer takes so long.
-    pub(super) fn wait(&self, answer: Duration, now: Instant) -> Duration {
+    pub(crate) fn wait(&self, answer: Duration, now: Instant) -> Duration {
         let shortest = self.shortest.max(answer * TIMES_AN_ANSWER);
         let Some((_, last)) = self.last else {
             return shortest;

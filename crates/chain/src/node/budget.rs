@@ -1,0 +1,124 @@
+//! How much of a node's time this process has taken, and how much is left for what can wait.
+//!
+//! A node answers with one thread: while it works for us, others wait. So the time in which at least
+//! one request is under way counts as taken, whoever in the process has sent it. All clones of a
+//! [`NodeClient`](super::NodeClient) share one budget: what is needed at once is asked for at once,
+//! and what can wait does so until the time that was taken is paid for.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The most time that is saved up, in microseconds, while nothing is asked.
+const MOST_SAVED: i64 = 500_000;
+
+/// The most time that is owed, however much was taken: a long catching up is not followed by an hour
+/// in which nothing is looked at that can wait.
+const MOST_OWED: i64 = -10_000_000;
+
+/// The budget of one node.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    /// One part in so many of the node's time may be taken.
+    share: u32,
+    /// The time, in microseconds, that may be taken now; negative while it is owed.
+    credit: i64,
+    /// Until when it was reckoned up.
+    reckoned: Instant,
+    under_way: u32,
+}
+
+impl Budget {
+    pub(crate) fn new(share: u32, now: Instant) -> Self {
+        Self {
+            share: share.max(1),
+            credit: 0,
+            reckoned: now,
+            under_way: 0,
+        }
+    }
+
+    /// A request is sent.
+    pub(crate) fn begin(&mut self, now: Instant) {
+        self.reckon(now);
+        self.under_way = self.under_way.saturating_add(1);
+    }
+
+    /// A request was answered, or nobody waits for its answer any more.
+    pub(crate) fn end(&mut self, now: Instant) {
+        self.reckon(now);
+        self.under_way = self.under_way.saturating_sub(1);
+    }
+
+    /// How much of the node's time may be taken now by what can wait.
+    pub(crate) fn spare(&mut self, now: Instant) -> Duration {
+        if self.share == 1 {
+            return Duration::MAX;
+        }
+        self.reckon(now);
+        Duration::from_micros(u64::try_from(self.credit).unwrap_or(0))
+    }
+
+    fn reckon(&mut self, now: Instant) {
+        let past = now.saturating_duration_since(self.reckoned);
+        self.reckoned = self.reckoned.max(now);
+        let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+        let mut credit = self.credit.saturating_add(micros(past / self.share));
+        if self.under_way > 0 {
+            credit = credit.saturating_sub(micros(past));
+        }
+        self.credit = credit.clamp(MOST_OWED, MOST_SAVED);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn requests_at_the_same_time_take_the_nodes_time_once() {
+        let start = Instant::now();
+        let mut budget = Budget::new(10, start);
+        for _ in 0..32 {
+            budget.begin(start);
+        }
+        for _ in 0..32 {
+            budget.end(start + 100 * MS);
+        }
+        // 90 ms are owed, which are earned in 900 ms.
+        assert_eq!(budget.spare(start + 1_000 * MS), Duration::ZERO);
+        assert_eq!(budget.spare(start + 1_010 * MS), MS);
+    }
+
+    #[test]
+    fn a_request_that_is_under_way_counts() {
+        let start = Instant::now();
+        let mut budget = Budget::new(10, start);
+        assert_eq!(budget.spare(start + 100 * MS), 10 * MS);
+        budget.begin(start + 100 * MS);
+        assert_eq!(budget.spare(start + 200 * MS), Duration::ZERO);
+    }
+
+    #[test]
+    fn neither_savings_nor_debts_grow_without_end() {
+        let start = Instant::now();
+        let hour = Duration::from_secs(3_600);
+        let mut budget = Budget::new(16, start);
+        assert_eq!(budget.spare(start + hour), 500 * MS);
+        budget.begin(start + hour);
+        budget.end(start + 2 * hour);
+        let paid = start + 2 * hour + Duration::from_secs(16 * 10);
+        assert_eq!(budget.spare(paid), Duration::ZERO);
+        assert_eq!(budget.spare(paid + 16 * MS), MS);
+    }
+
+    #[test]
+    fn a_share_of_one_is_no_bound() {
+        let start = Instant::now();
+        let mut budget = Budget::new(1, start);
+        budget.begin(start);
+        assert_eq!(budget.spare(start + MS), Duration::MAX);
+    }
+}
