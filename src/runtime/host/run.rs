@@ -76,7 +76,8 @@ pub(super) fn run(
         .map_err(HostError::Thread)?;
     let handle = workers.handle().clone();
     let cancel = signals.cancel.clone();
-    let result = System::new().block_on(async move {
+    let system = System::new();
+    let result = system.block_on(async move {
         let beyond_recall = Cell::new(false);
         let host = host(config, options, handle, signals, ready, &beyond_recall);
         tokio::select! {
@@ -84,6 +85,11 @@ pub(super) fn run(
             () = cancelled(cancel, &beyond_recall) => Err(HostError::Cancelled),
         }
     });
+    {
+        // Requests that are still under way let go of their connections here, for which they spawn.
+        let _workers = workers.enter();
+        drop(system);
+    }
     // Runs that do not yield are left behind.
     workers.shutdown_timeout(Duration::from_millis(200));
     result
