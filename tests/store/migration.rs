@@ -244,3 +244,12 @@ fn a_store_of_version_4_is_brought_up_to_date() {
         .unwrap();
     assert_eq!(indices, 1);
 }
+
+#[tokio::test]
+async fn what_an_older_store_holds_is_counted() {
+    let (_dir, path) = version_1();
+    let store = Store::open(&path).unwrap();
+    let (known, counted) = super::usage::usage(&store).await;
+    assert!(!counted.is_empty());
+    assert_eq!(known, counted);
+}

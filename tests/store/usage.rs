@@ -1,12 +1,13 @@
 //! How much of what is shared somebody may use.
 
-use agentry::store::commit::{Arrival, Outcome, QueueTarget, Step, TimerSetting};
-use agentry::store::rows::EventRef;
+use agentry::store::commit::{Arrival, Outcome, QueueTarget, Step, TaskEnd, TimerSetting};
+use agentry::store::rows::{EventRef, TaskId};
 use agentry::store::{AgentId, Cause, Commit, EventId, InboxId, Store, StoreError};
-use agentry_sdk::{Authenticity, Standing, TaskStart};
+use agentry_protocol::BlockHeight;
+use agentry_sdk::{Authenticity, Standing, TaskOutput, TaskStart};
 use serde_json::Value;
 
-use super::{address, arrival, draft, observe, outcome, store};
+use super::{address, arrival, draft, observe, outcome, prepared, store};
 
 fn sender(standing: Standing, byte: u8) -> Cause {
     Cause::of(standing, &address(byte))
@@ -43,6 +44,13 @@ pub(crate) async fn usage(store: &Store) -> (Vec<String>, Vec<String>) {
                          FROM task WHERE ended_at IS NULL
                      UNION ALL SELECT agent, 'queued', standing, sender, octet_length(payload)
                          FROM outbox WHERE state = 'queued'
+                     UNION ALL SELECT agent, 'ended', standing, sender,
+                             octet_length(input) + coalesce(octet_length(result), 0)
+                                 + coalesce(octet_length(error), 0)
+                         FROM task WHERE ended_at IS NOT NULL
+                     UNION ALL SELECT agent, 'settled', standing, sender,
+                             octet_length(payload) + coalesce(octet_length(body), 0)
+                         FROM outbox WHERE settled_at IS NOT NULL
                  )
                  SELECT agent, kind, standing, '' AS sender, count(*), sum(bytes) FROM one
                  GROUP BY agent, kind, standing
@@ -265,6 +273,125 @@ async fn row(store: &Store, id: i64) -> (String, Option<String>, i64) {
         })
         .await
         .unwrap()
+}
+
+#[tokio::test]
+async fn of_the_results_of_a_senders_tasks_the_newest_are_kept() {
+    let (_dir, store, agents) = store(1).await;
+    messages(&store, agents[0], 9).await;
+    let stranger = sender(Standing::Stranger, 2);
+    let done = async |number: usize, bytes: usize, told: bool, cause: &Cause| {
+        let message = i64::try_from(number).unwrap();
+        let start = Outcome {
+            tasks: vec![TaskStart {
+                key: format!("task-{number}"),
+                kind: "chat".to_owned(),
+                input: Value::Null,
+                deadline_ms: None,
+            }],
+            ..asking(message, cause.clone())
+        };
+        store.commit(Commit::Outcome(start)).await.unwrap();
+        let task = TaskId(message);
+        let output = TaskOutput::text("x".repeat(bytes));
+        let end = Commit::TaskEnd {
+            task,
+            attempts: 0,
+            end: TaskEnd::Completed(output),
+            duration_ms: 1,
+            at: 3_000 + number as u64,
+        };
+        store.commit(end).await.unwrap();
+        if told {
+            let event: EventId = store
+                .read(|db| {
+                    let sql = "SELECT max(id) FROM event WHERE kind = 'task'";
+                    db.query_row(sql, [], |row| row.get(0).map(EventId))
+                })
+                .await
+                .unwrap();
+            let told = Outcome::nothing(EventRef::Event(event), 0, 4_000);
+            store.commit(Commit::Outcome(told)).await.unwrap();
+        }
+    };
+    let kept = async || {
+        store
+            .read(|db| {
+                db.prepare("SELECT key, state, error_code FROM task ORDER BY id")?
+                    .query_map([], |row| {
+                        let code: Option<String> = row.get(2)?;
+                        let (key, state): (String, String) = (row.get(0)?, row.get(1)?);
+                        Ok(format!("{key} {state} {}", code.unwrap_or_default()))
+                    })?
+                    .collect::<rusqlite::Result<Vec<_>>>()
+            })
+            .await
+            .unwrap()
+    };
+    // A stranger has a tenth of 1 GiB, which is 107 MB.
+    done(1, 50 * MB, true, &stranger).await;
+    done(2, 50 * MB, true, &stranger).await;
+    done(3, 50 * MB, false, &stranger).await;
+    assert_eq!(kept().await, ["task-2 completed ", "task-3 completed "]);
+    check(&store).await;
+    // What was not told yet is kept, and what there is no room for fails.
+    done(4, 50 * MB, false, &stranger).await;
+    done(5, 50 * MB, true, &stranger).await;
+    done(6, 50 * MB, true, &sender(Standing::Stranger, 3)).await;
+    let left = [
+        "task-3 completed ",
+        "task-4 completed ",
+        "task-5 failed no-room",
+        "task-6 completed ",
+    ];
+    assert_eq!(kept().await, left);
+    check(&store).await;
+}
+
+#[tokio::test]
+async fn of_what_a_sender_had_sent_the_newest_are_kept() {
+    let (_dir, store, agents) = store(1).await;
+    messages(&store, agents[0], 9).await;
+    let large = "x".repeat(30 * MB);
+    let settled = async |message: i64, height: u64, cause: Cause| {
+        let mut draft = draft(&format!("inbox/{message}/0"), 2, &large);
+        draft.cause = cause.clone();
+        let signed = prepared(1, &draft, message);
+        let hash = signed.hash;
+        let outcome = Outcome {
+            sends: vec![(draft, Some(signed))],
+            ..asking(message, cause)
+        };
+        store.commit(Commit::Outcome(outcome)).await.unwrap();
+        let mined = Step::Sighting {
+            agent: agents[0],
+            hash,
+            own: None,
+            height: BlockHeight(height),
+            block_hash: None,
+        };
+        let mut seen = observe(vec![mined]);
+        if let Commit::Observe(observation) = &mut seen {
+            observation.final_through = Some(BlockHeight(height));
+        }
+        store.commit(seen).await.unwrap();
+    };
+    for message in 1..=3 {
+        let stranger = sender(Standing::Stranger, 2);
+        settled(message, 10 + message.unsigned_abs(), stranger).await;
+    }
+    settled(4, 20, sender(Standing::Stranger, 3)).await;
+    let kept = store
+        .read(|db| {
+            db.prepare("SELECT origin FROM outbox ORDER BY id")?
+                .query_map([], |row| row.get::<_, String>(0))?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        })
+        .await
+        .unwrap();
+    // Each takes twice its length: as a text, and signed.
+    assert_eq!(kept, ["inbox/3/0", "inbox/4/0"]);
+    check(&store).await;
 }
 
 #[tokio::test]

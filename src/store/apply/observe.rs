@@ -1,9 +1,12 @@
 //! What was seen on the chain: messages, one's own transactions, blocks withdrawn.
 
+use std::collections::BTreeSet;
+
 use agentry_protocol::{BlockHash, BlockHeight, MessageDigest, TransactionHash};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::sightings::{self, Seen};
+use super::usage::Kind;
 use super::{cards, height, receipts, set_meta, spending, time, usage};
 use crate::store::cause::Cause;
 use crate::store::commit::{Arrival, Observation, OwnTransaction, Receipt, Step};
@@ -56,11 +59,18 @@ pub(super) fn observe(
     }
     cards::tidy(db, observation.final_through, receipt)?;
     if let Some(through) = observation.final_through {
-        db.prepare_cached(
-            "UPDATE outbox SET state = 'final', settled_at = ?2
-             WHERE state = 'mined' AND height <= ?1",
-        )?
-        .execute(params![height(through), time(at)])?;
+        let settled: BTreeSet<(AgentId, Cause)> = db
+            .prepare_cached(
+                "UPDATE outbox SET state = 'final', settled_at = ?2
+                 WHERE state = 'mined' AND height <= ?1 RETURNING agent, standing, sender",
+            )?
+            .query_map(params![height(through), time(at)], |row| {
+                Ok((AgentId(row.get(0)?), Cause::read(row, 1)?))
+            })?
+            .collect::<Result<_, _>>()?;
+        for (agent, cause) in settled {
+            usage::make_room(db, agent, Kind::Settled, &cause, 0)?;
+        }
     }
     set_meta(db, meta::CURSOR, &observation.cursor.to_string())
 }
@@ -241,7 +251,8 @@ fn arrive(
         None => {
             let cause = Cause::of(arrival.standing, &arrival.sender);
             let bytes = arrival.stored.len() as u64;
-            let full = usage::make_room(db, arrival.agent, &cause, bytes)?;
+            let full = usage::make_room(db, arrival.agent, Kind::Message, &cause, bytes)?
+                .map(|reason| format!("refused, and not kept whole: {reason}"));
             let stored = if full.is_some() { "" } else { &arrival.stored };
             receipt.refused += usize::from(full.is_some());
             let refused = match full.or_else(|| arrival.refused.clone()) {

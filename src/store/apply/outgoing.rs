@@ -1,10 +1,14 @@
 //! What hosted wallets send.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::claims::{self, Anchor, Stored};
+use super::usage::{self, Kind};
 use super::{height, receipts, sightings, spending, time};
 use crate::store::StoreError;
+use crate::store::cause::Cause;
 use crate::store::commit::{PostResult, Receipt, Sent};
 use crate::store::number::Exact;
 use crate::store::rows::{AgentId, Draft, InboxId, OutboxId, Prepared, ReceiptState};
@@ -165,14 +169,22 @@ pub(super) fn prepare(
 pub(super) fn lapse(db: &Connection, at: u64, receipt: &mut Receipt) -> Result<(), StoreError> {
     let mut statement = db.prepare_cached(
         "UPDATE outbox SET state = 'failed', reason = ?2, settled_at = ?1, held = 0
-         WHERE state = 'queued' AND expires_at < ?1 RETURNING id",
+         WHERE state = 'queued' AND expires_at < ?1 RETURNING id, agent, standing, sender",
     )?;
-    let ids: Vec<OutboxId> = statement
-        .query_map(params![time(at), LAPSED], |row| row.get(0).map(OutboxId))?
+    let rows: Vec<(OutboxId, AgentId, Cause)> = statement
+        .query_map(params![time(at), LAPSED], |row| {
+            let cause = Cause::read(row, 2)?;
+            Ok((OutboxId(row.get(0)?), AgentId(row.get(1)?), cause))
+        })?
         .collect::<Result<_, _>>()?;
-    receipt.changed = ids.len();
-    for id in ids {
+    receipt.changed = rows.len();
+    let mut settled = BTreeSet::new();
+    for (id, agent, cause) in rows {
         receipts::acknowledge(db, id, ReceiptState::Expired, None, at, receipt)?;
+        settled.insert((agent, cause));
+    }
+    for (agent, cause) in settled {
+        usage::make_room(db, agent, Kind::Settled, &cause, 0)?;
     }
     Ok(())
 }
@@ -194,17 +206,22 @@ pub(super) fn post(
             )?
             .execute(params![id.0, time(at)])?,
         PostResult::Failed { reason } => {
-            let changed = db
+            let failed = db
                 .prepare_cached(
                     "UPDATE outbox SET state = 'failed', reason = ?2, settled_at = ?3
-                     WHERE id = ?1 AND state IN ('prepared', 'accepted')",
+                     WHERE id = ?1 AND state IN ('prepared', 'accepted')
+                     RETURNING agent, standing, sender",
                 )?
-                .execute(params![id.0, reason, time(at)])?;
-            if changed > 0 {
+                .query_row(params![id.0, reason, time(at)], |row| {
+                    Ok((AgentId(row.get(0)?), Cause::read(row, 1)?))
+                })
+                .optional()?;
+            if let Some((agent, cause)) = &failed {
                 spending::refund(db, id)?;
                 receipts::acknowledge(db, id, ReceiptState::Unsent, Some(reason), at, receipt)?;
+                usage::make_room(db, *agent, Kind::Settled, cause, 0)?;
             }
-            changed
+            usize::from(failed.is_some())
         }
         PostResult::Standing {
             height: at_height,

@@ -4,12 +4,16 @@ use agentry_sdk::TaskStart;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Value, json};
 
+use super::usage::{self, Kind};
 use super::{claims, events, time};
 use crate::store::StoreError;
 use crate::store::cause::Cause;
 use crate::store::column::natural;
 use crate::store::commit::{Receipt, TaskEnd};
 use crate::store::rows::{AgentId, EventKind, InboxId, TaskId};
+
+/// The code of a task whose result there is no room for.
+const NO_ROOM: &str = "no-room";
 
 /// A behaviour starts a task, which does not begin before the time `from`. The same key is the same
 /// task.
@@ -195,6 +199,42 @@ pub(super) fn progress(
     Ok(())
 }
 
+/// Makes room for what is kept of a task that has ended. Where there is none for its result, it has
+/// failed in this way.
+fn room_for(
+    db: &Connection,
+    task: TaskId,
+    attempts: u32,
+    end: &TaskEnd,
+) -> Result<Option<TaskEnd>, StoreError> {
+    let found = db
+        .prepare_cached(&format!(
+            "SELECT {OWNER}, octet_length(input) FROM task
+             WHERE id = ?1 AND attempts = ?2 AND state IN ('submitted', 'working')"
+        ))?
+        .query_row(params![task.0, attempts], |row| {
+            Ok((owner(row)?, natural(row, 7)?))
+        })
+        .optional()?;
+    let Some((owner, input)) = found else {
+        return Ok(None);
+    };
+    let result = match end {
+        TaskEnd::Completed(output) => output.text.len() as u64,
+        TaskEnd::Failed { message, .. } => message.len() as u64,
+        TaskEnd::Canceled => 0,
+    };
+    let bytes = input.saturating_add(result);
+    let full = usage::make_room(db, owner.agent, Kind::Ended, &owner.cause, bytes)?;
+    Ok(full
+        .filter(|_| matches!(end, TaskEnd::Completed(_)))
+        .map(|reason| TaskEnd::Failed {
+            code: NO_ROOM.to_owned(),
+            message: format!("its result is not kept: {reason}"),
+            public: "there is no room for its result".to_owned(),
+        }))
+}
+
 /// A task has ended.
 pub(super) fn end(
     db: &Connection,
@@ -205,6 +245,8 @@ pub(super) fn end(
     at: u64,
     receipt: &mut Receipt,
 ) -> Result<(), StoreError> {
+    let no_room = room_for(db, task, attempts, end)?;
+    let end = no_room.as_ref().unwrap_or(end);
     let mut news = json!({ "duration_ms": duration_ms });
     let (state, output, code, error) = match end {
         // Of a result that is not whole, the code says why.

@@ -23,6 +23,10 @@ pub(super) enum Kind {
     Task,
     /// Transactions that wait for a nonce or a budget.
     Queued,
+    /// Tasks that have ended, with their results.
+    Ended,
+    /// Transactions that are final or have failed.
+    Settled,
 }
 
 /// So many things, of so many bytes together.
@@ -41,6 +45,8 @@ impl Kind {
             Self::Timer => "timer",
             Self::Task => "task",
             Self::Queued => "queued",
+            Self::Ended => "ended",
+            Self::Settled => "settled",
         }
     }
 
@@ -50,14 +56,16 @@ impl Kind {
             Self::Timer => "timers",
             Self::Task => "open tasks",
             Self::Queued => "queued transactions",
+            Self::Ended => "results of tasks",
+            Self::Settled => "settled transactions",
         }
     }
 
     /// How much of it one agent has room for.
     const fn capacity(self) -> Amount {
         match self {
-            // The node takes messages of 1 MB for a fee of 10 AIT.
-            Self::Message => Amount {
+            // The node takes messages of 1 MB for a fee of 10 AIT. A result has 16 MiB at most.
+            Self::Message | Self::Ended | Self::Settled => Amount {
                 items: u64::MAX,
                 bytes: 1024 * MIB,
             },
@@ -221,71 +229,118 @@ pub(super) fn check(db: &Connection, agent: AgentId, outcome: &Outcome) -> Resul
     Ok(())
 }
 
-/// How many messages are pruned at a time.
+/// How much is pruned at a time at most.
 const PRUNED: u32 = 64;
 
 /// The most rows of forged messages of an agent that are kept, and their bytes.
 const FORGED: (u64, u64) = (10_000, 64 * MIB);
 
-/// Makes room for a message of so many bytes: what is settled of its sender, or of whoever of its
-/// standing has most, is kept without its transaction. Returns why there is no room, if there is
-/// none.
+/// Makes room for so many bytes more: what is settled of its sender, or of whoever of its standing has
+/// most, is pruned. Returns why there is no room, if there is none.
 pub(super) fn make_room(
     db: &Connection,
     agent: AgentId,
+    kind: Kind,
     cause: &Cause,
     bytes: u64,
 ) -> Result<Option<String>, StoreError> {
+    // A few at first, lest much more be pruned than is needed.
+    let mut count = 1;
     loop {
-        let Some(reason) = excess(db, agent, Kind::Message, cause, bytes)? else {
+        let Some(reason) = excess(db, agent, kind, cause, bytes)? else {
             return Ok(None);
         };
-        let word = cause.standing_column();
+        let standing = cause.standing_column();
         let most: Option<String> = db
             .prepare_cached(
                 "SELECT sender FROM usage
-                 WHERE agent = ?1 AND kind = 'message' AND standing = ?2 AND sender <> ''
+                 WHERE agent = ?1 AND kind = ?2 AND standing = ?3 AND sender <> ''
                  ORDER BY bytes DESC LIMIT 1",
             )?
-            .query_row(params![agent.0, word], |row| row.get(0))
+            .query_row(params![agent.0, kind.word(), standing], |row| row.get(0))
             .optional()?;
-        let freed = prune(
-            db,
-            agent,
-            word,
-            cause.sender().map(agentry_protocol::Address::as_str),
-        )?;
-        if freed == 0 && (most.is_none() || prune(db, agent, word, most.as_deref())? == 0) {
-            return Ok(Some(format!("refused, and not kept whole: {reason}")));
+        let its_own = cause.sender_column();
+        if prune(db, (agent, kind), (standing, its_own), count)? == 0
+            && (most.is_none()
+                || prune(
+                    db,
+                    (agent, kind),
+                    (standing, most.as_deref().unwrap_or_default()),
+                    count,
+                )? == 0)
+        {
+            return Ok(Some(reason));
         }
+        count = (count * 2).min(PRUNED);
     }
 }
 
-/// Keeps settled messages without their transactions: what identifies them stays, so that none is
-/// acted on again. Those of which something is still to be told, and dead letters, stay whole.
+/// Prunes what is settled of a sender, or of a standing where `sender` is empty: the oldest first, at
+/// most `count`. Returns how many were.
 fn prune(
     db: &Connection,
-    agent: AgentId,
-    standing: &str,
-    sender: Option<&str>,
+    (agent, kind): (AgentId, Kind),
+    (standing, sender): (&str, &str),
+    count: u32,
 ) -> Result<usize, StoreError> {
-    let of_sender = if sender.is_some() {
-        "sender = ?3"
-    } else {
-        "?3 IS NULL"
+    let pruned = |sql: &str| -> Result<usize, StoreError> {
+        Ok(db
+            .prepare_cached(sql)?
+            .execute(params![agent.0, standing, sender, count])?)
     };
-    Ok(db
-        .prepare_cached(&format!(
-            "UPDATE inbox SET stored = '' WHERE id IN (
-                 SELECT id FROM inbox
-                 WHERE agent = ?1 AND standing = ?2 AND {of_sender} AND settled_at IS NOT NULL
-                   AND stored <> '' AND state <> 'dead'
-                   AND NOT EXISTS (SELECT 1 FROM event WHERE event.inbox = inbox.id)
-                   AND NOT EXISTS (SELECT 1 FROM task
-                                   WHERE task.inbox = inbox.id AND ended_at IS NULL)
-                 ORDER BY sender, settled_at LIMIT ?4)"
-        ))?
-        .execute(params![agent.0, standing, sender, PRUNED])?)
+    match kind {
+        // What identifies them stays, so that none is acted on again. Those of which something is
+        // still to be told, and dead letters, stay whole.
+        Kind::Message => {
+            let of_sender = if sender.is_empty() {
+                "?3 = ''"
+            } else {
+                "sender = ?3"
+            };
+            pruned(&format!(
+                "UPDATE inbox SET stored = '' WHERE id IN (
+                     SELECT id FROM inbox
+                     WHERE agent = ?1 AND standing = ?2 AND {of_sender} AND settled_at IS NOT NULL
+                       AND stored <> '' AND state <> 'dead'
+                       AND NOT EXISTS (SELECT 1 FROM event WHERE event.inbox = inbox.id)
+                       AND NOT EXISTS (SELECT 1 FROM task
+                                       WHERE task.inbox = inbox.id AND ended_at IS NULL)
+                     ORDER BY sender, settled_at LIMIT ?4)"
+            ))
+        }
+        // Of those that stay something is still to be told.
+        Kind::Ended => pruned(
+            "DELETE FROM task WHERE id IN (
+                 SELECT id FROM task
+                 WHERE agent = ?1 AND standing = ?2 AND sender = ?3 AND ended_at IS NOT NULL
+                   AND NOT EXISTS (SELECT 1 FROM event
+                                   WHERE event.agent = task.agent
+                                     AND event.behaviour = task.behaviour
+                                     AND event.name = task.key AND event.kind = 'task')
+                   AND NOT EXISTS (SELECT 1 FROM event WHERE event.inbox = task.inbox)
+                 ORDER BY ended_at, id LIMIT ?4)",
+        ),
+        // Those that failed wait for an operator, so they go last.
+        Kind::Settled => {
+            let of_state = |state: &str| {
+                pruned(&format!(
+                    "DELETE FROM outbox WHERE id IN (
+                         SELECT id FROM outbox
+                         WHERE agent = ?1 AND standing = ?2 AND sender = ?3 AND state = '{state}'
+                           AND settled_at IS NOT NULL
+                           AND NOT EXISTS (SELECT 1 FROM receipt
+                                           WHERE receipt.outbox = outbox.id
+                                             AND receipt.due_at IS NOT NULL)
+                         ORDER BY settled_at, id LIMIT ?4)"
+                ))
+            };
+            match of_state("final")? {
+                0 => of_state("failed"),
+                some => Ok(some),
+            }
+        }
+        Kind::Timer | Kind::Task | Kind::Queued => Ok(0),
+    }
 }
 
 /// Deletes the oldest forged messages of an agent beyond those that are kept.
