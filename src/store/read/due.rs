@@ -96,8 +96,8 @@ pub fn overwaited(
     }
 }
 
-/// The query of the messages that have waited for their first attempt since before `?2`, of those
-/// that came first: at most `?3` are looked at. Of the agent `?1`, and of the sender `?4` or of all
+/// The query of the messages that have waited for their first attempt since before `?2`, for no other
+/// reason than the rate, of those that came first: at most `?3` are looked at. Of the agent `?1`, and of the sender `?4` or of all
 /// who are not verified.
 pub(in crate::store) const fn overwaiting(of_sender: bool) -> &'static str {
     if of_sender {
@@ -110,7 +110,7 @@ pub(in crate::store) const fn overwaiting(of_sender: bool) -> &'static str {
     } else {
         "SELECT id FROM inbox
          WHERE agent = ?1 AND authenticity = 'unverified' AND state = 'waiting' AND attempts = 0
-           AND seen_at < ?2
+           AND seen_at < ?2 AND due_at = 0
          ORDER BY seen_at LIMIT ?3"
     }
 }
