@@ -26,9 +26,13 @@ pub(super) fn run(args: ReloadArgs, context: &Context) -> Result<(), Failure> {
         Ok(Answer::Reloaded(applied)) => show(&applied, context),
         Ok(Answer::NotReloaded { reasons }) => {
             if context.output.is_json() {
-                context
-                    .output
-                    .json(&json!({ "applied": false, "reasons": reasons }))?;
+                context.output.json(&json!({
+                    "applied": false,
+                    "agents": null,
+                    "restarted": [],
+                    "contacts": null,
+                    "reasons": reasons,
+                }))?;
                 return Err(Failure::new(ExitCode::Config, ""));
             }
             let reasons = reasons.join("\n");
@@ -49,6 +53,7 @@ fn show(applied: &Applied, context: &Context) -> Result<(), Failure> {
             "agents": applied.agents,
             "restarted": applied.restarted,
             "contacts": applied.contacts,
+            "reasons": [],
         }));
     }
     context.output.line(applied.to_string())

@@ -16,7 +16,6 @@ pub struct Report {
     #[serde(flatten)]
     pub cause: Cause,
     /// What else is to be said of it, such as that it had expired.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// What would be sent beside what was.
     pub sends: Vec<Compared>,

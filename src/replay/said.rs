@@ -6,6 +6,7 @@ use agentry_protocol::{
     TransactionHash,
 };
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 /// The most that is kept of a text to be shown, in characters.
 const SHOWN: usize = 2_000;
@@ -18,8 +19,8 @@ const OF_THE_MOMENT: [&str; 3] = ["uptime_ms", "queue", "tasks"];
 pub struct Said {
     /// To whom.
     pub to: Address,
-    /// What it transfers, in AIT, if anything.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// What it transfers, in AIT, if anything; written as a number.
+    #[serde(serialize_with = "exact_number")]
     pub amount: Option<String>,
     /// A text, or a command as JSON without its header; at most 2,000 characters of it. None of a
     /// sealed message that cannot be read.
@@ -32,6 +33,16 @@ pub struct Said {
     header: Option<Shape>,
     #[serde(skip)]
     content: Option<ContentHash>,
+}
+
+/// Writes a number as it is written on the chain, with all its digits.
+fn exact_number<S: serde::Serializer>(
+    number: &Option<String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let text = number.as_deref().unwrap_or("0");
+    let raw = RawValue::from_string(text.to_owned()).map_err(serde::ser::Error::custom)?;
+    raw.serialize(serializer)
 }
 
 /// What kind of message it is.

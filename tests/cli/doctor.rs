@@ -60,8 +60,8 @@ impl Report {
             .find(|one| one["check"] == check && one["state"] == state && is(one, "found", found));
         let one = one.unwrap_or_else(|| panic!("{check} {state} {found:?}: {self:#?}"));
         match state {
-            "warning" | "error" => assert!(is(one, "mend", mend), "{mend:?}: {one:#}"),
-            _ => assert!(one["mend"].is_null(), "{one:#}"),
+            "warning" | "error" => assert!(is(one, "fix", mend), "{mend:?}: {one:#}"),
+            _ => assert!(one["fix"].is_null(), "{one:#}"),
         }
         self
     }

@@ -78,6 +78,7 @@ impl<'a> Host<'a> {
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
         let told: Value = serde_json::from_str(&line).expect("the runtime tells that it hosts");
+        crate::forms::check(&["run"], &told);
         let text = |key: &str| told[key].as_str().unwrap().to_owned();
         let (node, status) = (text("node"), text("status"));
         Self {
@@ -102,7 +103,9 @@ impl<'a> Host<'a> {
     pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let mut all = arguments.to_vec();
         all.push("--json");
-        self.run(&all).json()
+        let printed = self.run(&all).json();
+        crate::forms::check(&all, &printed);
+        printed
     }
 
     /// Writes another configuration, and has it applied by command.

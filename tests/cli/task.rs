@@ -136,11 +136,12 @@ fn a_job_is_asked_for_done_and_shown() {
     let listed = host.run(&["task", "list"]);
     assert!(listed.good().out.contains(id) && listed.out.contains("completed"));
     let listed = host.json(&["task", "list", "--state", "completed"]);
-    assert_eq!(listed.as_array().unwrap().len(), 1);
+    assert_eq!(listed["jobs"].as_array().unwrap().len(), 1);
     let none = host.run(&["task", "list", "--state", "rejected"]);
     assert!(none.good().out.contains("no job is rejected"));
 
     let doing = host.json(&["task", "list", "--executing"]);
+    let doing = &doing["tasks"];
     assert_eq!(doing.as_array().unwrap().len(), 1);
     assert_eq!(doing[0]["transaction"], sent["transaction"]);
     assert_eq!(doing[0]["waits_for"], Value::Null);
@@ -207,7 +208,7 @@ fn numbers_keep_their_digits_or_are_refused_by_name() {
         assert!(refused.err.contains(digits), "{refused:#?}");
     }
     // On the chain it has all its digits, and so it is shown.
-    let job = &host.json(&["task", "list", "--state", "rejected"])[0];
+    let job = &host.json(&["task", "list", "--state", "rejected"])["jobs"][0];
     let shown = host.run(&["task", "show", text(job, "id")]);
     assert!(
         shown.good().out.contains("99999999999999999999"),
@@ -227,7 +228,7 @@ fn a_job_that_is_not_done_ends_the_wait_with_1() {
     assert!(failed.out.contains("failed in block"), "{failed:#?}");
     let here = host.run(&["task", "wait", "task/1"]);
     ended(&here, 1, "task/1 is failed: exit");
-    let job = &host.json(&["task", "list", "--state", "failed"])[0];
+    let job = &host.json(&["task", "list", "--state", "failed"])["jobs"][0];
     assert_eq!(text(&job["error"], "code"), "exit");
     assert_eq!(
         text(&host.json(&["task", "show", "task/1"]), "error_code"),
@@ -246,7 +247,7 @@ fn a_job_that_is_not_done_ends_the_wait_with_1() {
     ended(&stranger, 1, "the job is rejected: not-allowed");
     // Without its JOB_FAILED, the acknowledgment alone would say so.
     let rejected = host.json(&["task", "list", "--state", "rejected"]);
-    assert_eq!(rejected.as_array().unwrap().len(), 2);
+    assert_eq!(rejected["jobs"].as_array().unwrap().len(), 2);
 }
 
 #[test]
@@ -259,7 +260,7 @@ fn a_result_that_was_cut_is_kept_where_it_was_made() {
         waited.good().out.contains("1024 of 100000 bytes came"),
         "{waited:#?}"
     );
-    let job = &host.json(&["task", "list"])[0];
+    let job = &host.json(&["task", "list"])["jobs"][0];
     assert_eq!(job["result"]["whole"], false);
     assert_eq!(job["result"]["bytes"], 100_000);
     let hash = text(job, "transaction");
@@ -288,7 +289,7 @@ fn a_job_shows_its_progress_and_can_be_canceled_by_either_side() {
     );
     let impatient = host.run(&["task", "wait", id, "--timeout", "100ms"]);
     impatient.failed(75, "the time is over; the job is working");
-    let doing = &host.json(&["task", "list", "--executing", "--state", "working"])[0];
+    let doing = &host.json(&["task", "list", "--executing", "--state", "working"])["tasks"][0];
     assert_eq!(doing["progress"], 0.5);
 
     let canceling = host.run(&["task", "cancel", id]);
@@ -303,7 +304,7 @@ fn a_job_shows_its_progress_and_can_be_canceled_by_either_side() {
     let sent = host.json(&submit("slow", &[]));
     let id = text(&sent, "id");
     eventually("the second task", || {
-        host.json(&["task", "list", "--executing"])
+        host.json(&["task", "list", "--executing"])["tasks"]
             .as_array()
             .unwrap()
             .len()
@@ -424,7 +425,7 @@ fn what_waits_for_its_behaviour_says_so() {
     let host = Host::start(&world, &tables());
     let sent = host.json(&submit("slow", &[]));
     eventually("its beginning", || {
-        host.json(&["task", "list", "--executing", "--state", "working"])
+        host.json(&["task", "list", "--executing", "--state", "working"])["tasks"]
             .as_array()
             .unwrap()
             .len()

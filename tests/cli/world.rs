@@ -102,11 +102,13 @@ impl World {
         Run::of(child.wait_with_output().unwrap())
     }
 
-    /// Runs with `--json` and gives what was printed.
+    /// Runs with `--json` and gives what was printed, which is as its page says.
     pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let mut all = arguments.to_vec();
         all.push("--json");
-        self.run(&all).json()
+        let printed = self.run(&all).json();
+        crate::forms::check(&all, &printed);
+        printed
     }
 
     /// A wallet command on the folder `keys`.

@@ -19,10 +19,12 @@ pub(super) struct CardLine {
     pub(super) capabilities: Vec<String>,
     pub(super) commands: Vec<String>,
     /// Milliseconds since the epoch.
+    #[serde(rename = "expires_at")]
     pub(super) expires: u64,
     /// It does not count any more.
     pub(super) expired: bool,
     /// Milliseconds since the epoch.
+    #[serde(rename = "announced_at")]
     pub(super) announced: u64,
     pub(super) height: u64,
     pub(super) transaction: String,

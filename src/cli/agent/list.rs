@@ -90,7 +90,7 @@ pub(super) fn run(args: &ListArgs, config: &Config, context: &Context) -> Result
     if out.is_json() {
         return out.json(&json!({
             "agents": lines,
-            "fitting": fitting,
+            "more": fitting > found.len(),
             "directory": knowledge_json(&surveyed),
         }));
     }

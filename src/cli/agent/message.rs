@@ -179,9 +179,6 @@ async fn send(
     };
     let mut told = report.json(verdict == Some(Verdict::Complete));
     if context.output.is_json() && (args.wait.is_some() || verdict == Some(Verdict::Complete)) {
-        if args.wait.is_none() {
-            told = json!({ "transaction": told["transaction"], "from": told["from"] });
-        }
         told["to"] = json!(to);
         told["outbox"] = json!(sent.outbox);
         told["message_id"] = json!(sent.id);

@@ -51,7 +51,7 @@ pub(super) fn run(args: &ShowArgs, config: &Config, context: &Context) -> Result
             "card": line,
             "contact": contact,
             "hosted": hosted_as.map(|agent| &agent.name),
-            "renewed": renewal.map(|renewal| renewal.due_at),
+            "renews_at": renewal.map(|renewal| renewal.due_at),
             "same_name": others,
             "directory": knowledge_json(&surveyed),
         }));

@@ -47,6 +47,7 @@ pub(super) struct Check {
     /// What was found.
     found: String,
     /// What to do about it: a command, or a key of agents.toml.
+    #[serde(rename = "fix")]
     mend: Option<String>,
     #[serde(skip)]
     code: ExitCode,

@@ -63,7 +63,9 @@ pub(super) fn run(args: &CancelArgs, config: &Config, context: &Context) -> Resu
     if out.is_json() {
         return out.json(&json!({
             "id": job.id,
-            "canceling": { "outbox": format!("outbox/{outbox}"), "transaction": hash },
+            "state": job.state,
+            "outbox": outbox,
+            "transaction": hash,
         }));
     }
     out.line(format!(
@@ -91,9 +93,12 @@ fn end(
         ))),
         Ok(Answer::Done { .. }) => {
             if context.output.is_json() {
-                return context
-                    .output
-                    .json(&json!({ "id": item.id, "state": "canceled" }));
+                return context.output.json(&json!({
+                    "id": item.id,
+                    "state": "canceled",
+                    "outbox": null,
+                    "transaction": null,
+                }));
             }
             context.output.line(format!("canceled {}", item.id))
         }

@@ -59,6 +59,7 @@ pub(super) struct Asked {
     pub(super) prompt: Option<String>,
     pub(super) model: Option<String>,
     pub(super) params: Option<serde_json::Value>,
+    #[serde(rename = "deadline_at")]
     pub(super) deadline: Option<u64>,
     /// Whether it was sealed: then its type is known, where `task submit` sent it, and no more.
     pub(super) sealed: bool,
@@ -69,6 +70,8 @@ pub(super) struct Asked {
 pub(super) struct Ended {
     pub(super) transaction: String,
     pub(super) height: Option<u64>,
+    /// When it was seen.
+    #[serde(rename = "seen_at")]
     pub(super) at: u64,
     pub(super) sealed: bool,
 }

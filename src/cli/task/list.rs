@@ -1,7 +1,7 @@
 //! `agentry task list`.
 
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::names::Names;
 use super::super::output::{first_line, printable};
@@ -38,7 +38,8 @@ pub(super) fn run(args: &ListArgs, config: &Config, context: &Context) -> Result
     let enough = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let mut jobs: Vec<Job> = Vec::new();
     let mut before = i64::MAX;
-    while jobs.len() < enough {
+    // One more tells whether there is more.
+    while jobs.len() <= enough {
         let page = stored(task::asked(&db, before, PAGE))?;
         let Some(last) = page.last() else {
             break;
@@ -48,14 +49,16 @@ pub(super) fn run(args: &ListArgs, config: &Config, context: &Context) -> Result
             let Some(job) = job::read(&db, &item, &mut opener)? else {
                 continue;
             };
-            if jobs.len() < enough && args.state.is_none_or(|state| job.state == state) {
+            if jobs.len() <= enough && args.state.is_none_or(|state| job.state == state) {
                 jobs.push(job);
             }
         }
     }
+    let more = jobs.len() > enough;
+    jobs.truncate(enough);
     let out = context.output;
     if out.is_json() {
-        return out.json(&jobs);
+        return out.json(&json!({ "jobs": jobs, "more": more }));
     }
     if jobs.is_empty() {
         return out.line(match args.state {
@@ -121,17 +124,20 @@ fn list_executing(args: &ListArgs, config: &Config, context: &Context) -> Result
             .map(|state| state.as_str().to_owned())
             .into_iter()
             .collect(),
-        limit: args.limit,
+        limit: args.limit.saturating_add(1),
         ..ExecutingFilter::default()
     };
-    let items = stored(task::executing(&db, &filter))?;
+    let mut items = stored(task::executing(&db, &filter))?;
+    let enough = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let more = items.len() > enough;
+    items.truncate(enough);
     let out = context.output;
     if out.is_json() {
         let items: Vec<Value> = items
             .iter()
             .map(|item| executing::as_json(item, config))
             .collect::<Result<_, _>>()?;
-        return out.json(&items);
+        return out.json(&json!({ "tasks": items, "more": more }));
     }
     if items.is_empty() {
         return out.line(match args.state {

@@ -35,8 +35,10 @@ pub struct AgentStats {
     /// Forged messages.
     pub forged: u64,
     /// When the message was first seen that has waited longest (milliseconds since the epoch).
+    #[serde(rename = "oldest_waiting_at")]
     pub oldest_waiting: Option<u64>,
     /// When the transaction was asked for that has waited longest for its nonce.
+    #[serde(rename = "oldest_queued_at")]
     pub oldest_queued: Option<u64>,
     /// How many transactions wait for a day's budget.
     pub waiting_for_budget: u64,

@@ -109,6 +109,7 @@ pub struct ExecutingItem {
     /// When its last attempt began.
     pub started_at: Option<u64>,
     /// Until when its result is of use.
+    #[serde(rename = "deadline_at")]
     pub deadline: Option<u64>,
     /// When it ended.
     pub ended_at: Option<u64>,

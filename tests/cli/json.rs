@@ -1,0 +1,179 @@
+//! What `--json` prints, against the page that says its form. The other tests of the command line
+//! hold theirs against it, too: see `World::json`.
+
+use std::collections::BTreeSet;
+
+use agentry::cli::Cli;
+use clap::{Command, CommandFactory};
+use serde_json::Value;
+
+use crate::forms::{check, fits, forms, section};
+use crate::host::{Host, agent, pong};
+use crate::world::World;
+
+/// The words of every command that does something.
+fn leaves(command: &Command, words: &str, found: &mut BTreeSet<String>) {
+    let words = format!("{words} {}", command.get_name()).trim().to_owned();
+    let mut inner = command
+        .get_subcommands()
+        .filter(|inner| inner.get_name() != "help")
+        .peekable();
+    if inner.peek().is_none() {
+        found.insert(words);
+        return;
+    }
+    for one in inner {
+        leaves(one, &words, found);
+    }
+}
+
+#[test]
+fn every_command_has_its_form_and_every_field_its_kind() {
+    let mut commands = BTreeSet::new();
+    leaves(&Cli::command(), "", &mut commands);
+    // A shell's script is no JSON.
+    commands.remove("agentry completions");
+    for command in &commands {
+        assert!(
+            forms().contains_key(command),
+            "{command} is not in docs/json.md"
+        );
+    }
+    for (heading, form) in forms() {
+        for (name, holds) in &form.fields {
+            let name = name.trim_end_matches('?');
+            let is_time = holds.starts_with("time");
+            assert_eq!(
+                name.ends_with("_at"),
+                is_time,
+                "{heading}: {name} holds {holds}"
+            );
+            assert!(
+                !name.ends_with("_ms") || holds == "integer",
+                "{heading}: {name}"
+            );
+            let is_money = ["amount", "fee", "balance"].contains(&name);
+            assert!(!is_money || holds.starts_with("AIT"), "{heading}: {name}");
+        }
+        // Whatever is named is there.
+        if heading.starts_with("agentry ") && !form.fields.is_empty() {
+            assert!(fits(heading, &Value::Null).is_err(), "{heading}");
+        }
+    }
+}
+
+#[test]
+fn every_command_prints_what_the_page_says() {
+    let world = World::new();
+    let cat = "{ kind = \"tasks\", allow = [\"asker\"], types = { cat = { executor = \"command\", \
+               program = \"cat\" }, slow = { executor = \"command\", program = \"sleep\", args = \
+               [\"600\"] } } }, { kind = \"ack\" }, { kind = \"pong\" }";
+    let tables = [
+        agent("asker", "asker", &pong("ping", "pong")),
+        agent("worker", "worker", cat),
+    ];
+    let host = Host::start(&world, &tables);
+    let mut seen: BTreeSet<&str> = ["agentry run", "agentry demo", "agentry devnet"].into();
+    // Each is held against the page where it is asked for.
+    let mut ask = |arguments: &[&str]| {
+        seen.insert(section(arguments).unwrap());
+        host.json(arguments)
+    };
+    let to = [
+        "agent", "message", "--wallet", "asker", "--to", "worker", "ping",
+    ];
+    ask(&to);
+    ask(&["agent", "register", "--agent", "worker", "--wait"]);
+    ask(&[
+        &to[..],
+        &["--ack", "done", "--thread", "t", "--wait=answer"],
+    ]
+    .concat());
+    let job = [
+        "task", "submit", "--wallet", "asker", "--to", "worker", "--type",
+    ];
+    let sent = ask(&[&job[..], &["cat", "--prompt", "hi", "--deadline", "1h"]].concat());
+    let id = sent["id"].as_str().unwrap().to_owned();
+    ask(&["task", "wait", &id]);
+    ask(&["task", "show", &id]);
+    let done = ask(&["task", "list", "--executing"]);
+    let task = done["tasks"][0]["id"].as_str().unwrap().to_owned();
+    ask(&["task", "show", &task]);
+    ask(&["task", "list"]);
+    let slow = ask(&[&job[..], &["slow"]].concat());
+    ask(&["task", "cancel", slow["id"].as_str().unwrap()]);
+    ask(&["agent", "list"]);
+    ask(&["agent", "show", "worker"]);
+    let said = ask(&["agent", "messages", "--agent", "asker", "--sent"]);
+    ask(&["queue", "list", "--settled", "--agent", "asker"]);
+    for row in ["inbox/1", "outbox/1"] {
+        ask(&["queue", "show", row]);
+    }
+    ask(&["queue", "stats"]);
+    ask(&["queue", "retry", "--all"]);
+    ask(&["queue", "drop", "--all"]);
+    ask(&["queue", "resume"]);
+    ask(&["chain", "head"]);
+    ask(&["chain", "block", "1"]);
+    ask(&["chain", "mempool"]);
+    ask(&["chain", "account", "asker"]);
+    ask(&[
+        "chain",
+        "transaction",
+        said["messages"][0]["transaction"].as_str().unwrap(),
+    ]);
+    let node = host.node.clone();
+    ask(&["chain", "sync", "--from", &node, "--to", &node]);
+    ask(&["config", "check"]);
+    ask(&["config", "show"]);
+    ask(&["doctor"]);
+    ask(&["agent", "withdraw", "--agent", "worker", "--wait"]);
+    let reloaded = host.reload(&tables).json();
+    check(&["reload"], &reloaded);
+    seen.insert("agentry reload");
+    // One object a line.
+    let replayed = host.run(&["replay", "--from", "0", "--agent", "worker", "--json"]);
+    let mut lines: Vec<Value> = replayed
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    check(&["replay"], &lines.pop().unwrap());
+    assert!(!lines.is_empty());
+    for line in &lines {
+        fits("replayed event", line).unwrap_or_else(|wrong| panic!("{wrong}: {line:#}"));
+    }
+    seen.insert("agentry replay");
+    for message in said["messages"].as_array().unwrap() {
+        check(&["agent", "messages", "--follow"], message);
+    }
+    seen.insert("agentry agent messages --follow");
+    // Without a runtime.
+    let stored = r#"{"amount":1,"chain_id":"c","fee":1,"from":"a","nonce":1,"payload":"x","signature":null,"to":"b"}"#;
+    world.private("transaction.json", stored);
+    let mut alone = |arguments: &[&str]| {
+        seen.insert(section(arguments).unwrap());
+        match arguments[0] {
+            "wallet" => world.wallet_json(&arguments[1..]),
+            _ => world.json(arguments),
+        }
+    };
+    alone(&["tx", "inspect", "transaction.json"]);
+    let keys = ["--keystore", "other"];
+    let wallet = |words: &[&'static str]| [&["wallet"], words, &keys[..]].concat();
+    alone(&wallet(&["create", "a"]));
+    alone(&wallet(&["create", "b", "--count", "2"]));
+    alone(&wallet(&["rename", "a", "c"]));
+    alone(&wallet(&["show", "c"]));
+    alone(&wallet(&["list"]));
+    alone(&wallet(&["export", "c", "--output", "c.json"]));
+    alone(&wallet(&["import", "d", "c.json"]));
+    alone(&wallet(&["pack", "vault"]));
+    alone(&wallet(&["delete", "d", "--yes"]));
+    let all: BTreeSet<&str> = forms()
+        .keys()
+        .map(String::as_str)
+        .filter(|heading| heading.starts_with("agentry "))
+        .collect();
+    assert_eq!(seen, all);
+}
