@@ -204,6 +204,11 @@ pub(in crate::runtime) fn create_missing(
             wallet: first.agent.wallet.clone(),
             source,
         })?;
+    // All of them get one password, which is asked for once.
+    let what = match missing {
+        [one] => format!("wallet {}", one.agent.wallet),
+        _ => format!("{} new wallets", missing.len()),
+    };
     for agent in missing {
         let name = &agent.agent.wallet;
         let failed = |source| HostError::Wallet {
@@ -216,7 +221,7 @@ pub(in crate::runtime) fn create_missing(
         {
             tracing::info!(path = %path.display(), "made a password for the wallets of the embedded node");
         }
-        let password = passwords.for_new(agent, &format!("wallet {name}"))?;
+        let password = passwords.for_new(agent, &what)?;
         let wallet: WalletName = name.parse().map_err(|error| HostError::Node {
             node: format!("agent {}", agent.agent.name),
             reason: format!("wallet name {name:?}: {error}"),
@@ -267,37 +272,32 @@ impl Passwords {
         self.earlier.extend(self.known.drain());
     }
 
+    /// The password of a wallet that is there.
     fn of(&mut self, agent: &HostedAgent, what: &str) -> Result<Arc<Password>, HostError> {
-        let place = place(agent);
-        if let Some(password) = self.known.get(&place) {
-            return Ok(Arc::clone(password));
-        }
-        let password = match self.source(agent).password(what) {
-            Ok(password) => Arc::new(password),
-            Err(PasswordError::None { hint }) => match self.earlier.get(&place) {
-                Some(password) => Arc::clone(password),
-                None => return Err(PasswordError::None { hint }.into()),
-            },
-            Err(error) => return Err(error.into()),
-        };
-        self.known.insert(place, Arc::clone(&password));
-        Ok(password)
+        self.once(agent, |source| source.password(what))
     }
 
     /// The password of a wallet that is made now.
-    fn for_new(&self, agent: &HostedAgent, what: &str) -> Result<Arc<Password>, HostError> {
+    fn for_new(&mut self, agent: &HostedAgent, what: &str) -> Result<Arc<Password>, HostError> {
+        self.once(agent, |source| source.new_password(what))
+    }
+
+    fn once(
+        &mut self,
+        agent: &HostedAgent,
+        find: impl FnOnce(&PasswordSource) -> Result<Password, PasswordError>,
+    ) -> Result<Arc<Password>, HostError> {
         let place = place(agent);
         if let Some(password) = self.known.get(&place) {
             return Ok(Arc::clone(password));
         }
-        match self.source(agent).new_password(what) {
-            Ok(password) => Ok(Arc::new(password)),
-            Err(PasswordError::None { hint }) => match self.earlier.get(&place) {
-                Some(password) => Ok(Arc::clone(password)),
-                None => Err(PasswordError::None { hint }.into()),
-            },
-            Err(error) => Err(error.into()),
-        }
+        let password = match (find(&self.source(agent)), self.earlier.get(&place)) {
+            (Ok(password), _) => Arc::new(password),
+            (Err(PasswordError::None { .. }), Some(password)) => Arc::clone(password),
+            (Err(error), _) => return Err(error.into()),
+        };
+        self.known.insert(place, Arc::clone(&password));
+        Ok(password)
     }
 
     fn source(&self, agent: &HostedAgent) -> PasswordSource {
@@ -424,5 +424,35 @@ mod tests {
             "{:?}",
             found.errors
         );
+    }
+
+    /// A prompt would ask as often as this looks for one.
+    #[test]
+    fn the_password_of_new_wallets_is_found_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let password = dir.path().join("password");
+        std::fs::write(&password, "temp123\n").unwrap();
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&password, private).unwrap();
+        let source = Source::Text {
+            path: dir.path().join("agents.toml"),
+            text: "[chain]\nid = \"x\"\n[wallets]\nkeystore_dir = \".\"\npassword_file = \"password\"\n\
+                   [[agent]]\nname = \"a\"\n[[agent]]\nname = \"b\"\n"
+                .to_owned(),
+        };
+        let overlay = Overlay {
+            environment: Some(HashMap::new()),
+            flags: Vec::new(),
+        };
+        let config = Config::load(&source, &overlay, &agentry_behaviours::builtins()).unwrap();
+        let mut passwords = Passwords::new(false);
+        let missing = super::survey(&config, &mut passwords).missing;
+        assert_eq!(missing.len(), 2);
+        let first = passwords.for_new(&missing[0], "2 new wallets").unwrap();
+        std::fs::write(&password, "another\n").unwrap();
+        let second = passwords.for_new(&missing[1], "2 new wallets").unwrap();
+        assert!(Arc::ptr_eq(&first, &second));
+        let later = passwords.of(&missing[1], "wallet b").unwrap();
+        assert!(Arc::ptr_eq(&first, &later));
     }
 }
