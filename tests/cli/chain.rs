@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use agentry_devnet::{Devnet, DevnetConfig};
 use agentry_protocol::{
     Address, ChainId, Json, Number, Seed, SignedTransaction, SigningKey, Transaction,
 };
@@ -41,6 +42,7 @@ impl Node {
             .read_line(&mut line)
             .unwrap();
         let told: Value = serde_json::from_str(&line).expect("the node tells its url");
+        crate::forms::check(&["devnet"], &told);
         Self {
             child,
             url: told["url"].as_str().unwrap().to_owned(),
@@ -197,6 +199,78 @@ fn an_older_node_is_searched_and_a_chain_is_copied() {
     assert!(report["transactions"].as_u64() >= Some(1), "{report}");
     let found = world.json(&["chain", "transaction", &hash, "--node", &copy.url]);
     assert_eq!(found["status"], "mined", "{found}");
+}
+
+/// A block that the node cannot write is answered 503 for ever.
+#[test]
+fn a_block_that_the_node_cannot_serve_hides_no_other() {
+    let world = World::new();
+    let node = Devnet::start(DevnetConfig {
+        dir: world.path("node"),
+        faults: ["no-transaction-endpoints", "unreadable-block=2"]
+            .map(|fault| fault.parse().unwrap())
+            .into_iter()
+            .collect(),
+        automatic: false,
+        ..DevnetConfig::default()
+    })
+    .unwrap();
+    let mut hashes = Vec::new();
+    for nonce in 1..=3 {
+        let (address, transaction) = signed(nonce);
+        node.fund(&address, 1_000).unwrap();
+        post(&node.url(), &transaction.body());
+        assert_eq!(node.mine().unwrap().height.0, nonce);
+        hashes.push(transaction.hash().to_string());
+    }
+    let (address, _) = signed(1);
+    let base = format!("[chain]\nid = \"ait-devnet\"\nrpc = \"{}\"\n", node.url());
+    world.private("agents.toml", &base);
+    world.private("db.toml", &format!("{base}db = \"node/chain.db\"\n"));
+    let skipped = "cannot serve 1 of the blocks whole: 2";
+
+    for (hash, height) in [(&hashes[0], 1), (&hashes[2], 3)] {
+        let found = world.json(&["chain", "transaction", hash]);
+        assert_eq!(found["height"], height, "{found}");
+    }
+    let hidden = world.run(&["chain", "transaction", &hashes[1]]);
+    hidden.failed(66, skipped);
+    let found = world.json(&["-c", "db.toml", "chain", "transaction", &hashes[1]]);
+    assert_eq!(found["height"], 2, "{found}");
+
+    let heights = |listed: &Value| -> Vec<u64> {
+        let messages = listed["messages"].as_array().unwrap();
+        messages
+            .iter()
+            .map(|message| message["height"].as_u64().unwrap())
+            .collect()
+    };
+    let talk = ["agent", "messages", "--agent", address.as_str(), "--json"];
+    let listed = world.run(&talk);
+    assert_eq!(heights(&listed.json()), [1, 3], "{listed:?}");
+    assert!(listed.err.contains(skipped), "{listed:?}");
+    let listed = world.run(&[&["-c", "db.toml"], &talk[..]].concat());
+    assert_eq!(heights(&listed.json()), [1, 2, 3], "{listed:?}");
+    assert!(!listed.err.contains("cannot serve"), "{listed:?}");
+
+    // Its header can be had.
+    let block = world.json(&["chain", "block", "2"]);
+    assert_eq!(block["tx_count"], 1, "{block}");
+    assert_eq!(block["transactions"], Value::Null, "{block}");
+    let block = world.run(&["chain", "block", "2"]);
+    assert!(block.good().out.contains("cannot show"), "{block:?}");
+
+    let copy = Node::start(&world, "copy", &["--follow", "http://127.0.0.1:9"]);
+    // The other node takes no block that lacks transactions.
+    let sync = ["chain", "sync", "--from", &node.url(), "--to", &copy.url];
+    let copied = world.run(&sync);
+    copied.failed(65, "cannot serve block 2");
+    assert!(
+        copied.err.contains("copy the chain's database instead"),
+        "{copied:?}"
+    );
+    node.faults().clear("unreadable-block");
+    assert_eq!(world.json(&sync)["through_height"], 3);
 }
 
 #[test]

@@ -83,13 +83,17 @@ pub enum Fault {
     /// `mempool-unreadable`: `/rpc/mempool` answers 503, as the real node does while it holds a
     /// payload that it cannot write, which may be for ever.
     MempoolUnreadable,
+    /// `unreadable-block=HEIGHT`: the block of this height, and every range that holds it, is
+    /// answered 503 with its transactions, as the real node does for a payload that it cannot write,
+    /// which is for ever. Its header can be read.
+    UnreadableBlock(u64),
     /// `no-forward`: a follower keeps what is posted to it pending for ever, as the real one does.
     NoForward,
 }
 
 impl Fault {
     /// Every name, for help texts and error messages.
-    pub const NAMES: [&'static str; 15] = [
+    pub const NAMES: [&'static str; 16] = [
         "silent-drop",
         "replay-destroys-block",
         "import-loses-transactions",
@@ -104,6 +108,7 @@ impl Fault {
         "late-rows",
         "no-transaction-endpoints",
         "mempool-unreadable",
+        "unreadable-block",
         "no-forward",
     ];
 
@@ -124,6 +129,7 @@ impl Fault {
             Fault::LateRows => "late-rows",
             Fault::NoTransactionEndpoints => "no-transaction-endpoints",
             Fault::MempoolUnreadable => "mempool-unreadable",
+            Fault::UnreadableBlock(_) => "unreadable-block",
             Fault::NoForward => "no-forward",
         }
     }
@@ -145,6 +151,7 @@ impl fmt::Display for Fault {
             Fault::Reorganise { depth, at } | Fault::ReorganiseDrop { depth, at } => {
                 write!(f, "={depth}@{at}")
             }
+            Fault::UnreadableBlock(height) => write!(f, "={height}"),
             _ => Ok(()),
         }
     }
@@ -173,6 +180,12 @@ pub enum FaultError {
     /// The value is not `DEPTH@HEIGHT`.
     #[error("fault {name}: give DEPTH@HEIGHT with a depth from 1 to the height, as in {name}=3@40")]
     Place {
+        /// The fault.
+        name: String,
+    },
+    /// The value is no height.
+    #[error("fault {name}: give the height of a block, as in {name}=7")]
+    Height {
         /// The fault.
         name: String,
     },
@@ -212,6 +225,13 @@ impl FromStr for Fault {
                     name: name.to_owned(),
                 })
         };
+        let height = || {
+            value
+                .and_then(|value| value.parse().ok())
+                .ok_or_else(|| FaultError::Height {
+                    name: name.to_owned(),
+                })
+        };
         let plain = |fault| match value {
             None => Ok(fault),
             Some(_) => Err(FaultError::NoValue {
@@ -233,6 +253,7 @@ impl FromStr for Fault {
             "late-rows" => plain(Fault::LateRows),
             "no-transaction-endpoints" => plain(Fault::NoTransactionEndpoints),
             "mempool-unreadable" => plain(Fault::MempoolUnreadable),
+            "unreadable-block" => height().map(Fault::UnreadableBlock),
             "no-forward" => plain(Fault::NoForward),
             _ => Err(FaultError::Unknown {
                 name: name.to_owned(),
@@ -368,6 +389,7 @@ mod tests {
             "late-rows",
             "no-transaction-endpoints",
             "mempool-unreadable",
+            "unreadable-block=7",
             "no-forward",
         ] {
             let fault: Fault = text.parse().unwrap();
@@ -389,6 +411,8 @@ mod tests {
             ("reorganise", "DEPTH@HEIGHT"),
             ("reorganise=0@3", "DEPTH@HEIGHT"),
             ("reorganise=4@3", "DEPTH@HEIGHT"),
+            ("unreadable-block", "the height of a block"),
+            ("unreadable-block=-1", "the height of a block"),
             ("late-rows=1", "takes no value"),
         ] {
             let error = text.parse::<Fault>().unwrap_err().to_string();

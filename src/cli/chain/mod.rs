@@ -52,6 +52,10 @@ enum ChainCommand {
         keystore: Option<PathBuf>,
     },
     /// Copies the blocks that one node has and another lacks
+    ///
+    /// It reads over RPC alone. A block that the one node cannot serve whole is copied without its
+    /// transactions if the other node takes it so. Otherwise copying ends there, and the chain's
+    /// database has to be copied instead.
     Sync(sync::SyncArgs),
 }
 
@@ -150,7 +154,15 @@ async fn head(node: &NodeClient, context: &Context) -> Result<(), Failure> {
 }
 
 async fn block(node: &NodeClient, height: BlockHeight, context: &Context) -> Result<(), Failure> {
-    let Some(block) = node.block(height).await? else {
+    let block = match node.block(height).await {
+        // It may be unable to write the block's transactions alone.
+        Err(error) if error.is_server_error() => match node.headers(height, height).await {
+            Ok(headers) => headers.into_iter().next(),
+            Err(_) => return Err(error.into()),
+        },
+        block => block?,
+    };
+    let Some(block) = block else {
         let head = node.head().await?;
         let head = head.map_or_else(
             || "it has none".to_owned(),
@@ -179,7 +191,9 @@ async fn block(node: &NodeClient, height: BlockHeight, context: &Context) -> Res
     let transactions = block.transactions.unwrap_or_default();
     if transactions.is_empty() {
         if block.tx_count > 0 {
-            out.line("the node does not show the transactions of this block; ask another")?;
+            out.line(
+                "the node cannot show the transactions of this block; ask another with --node",
+            )?;
         }
         return Ok(());
     }

@@ -3,10 +3,11 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use agentry_protocol::isoformat;
 
-use super::answer::{self, blocking, either, reading};
+use super::answer::{self, Early, blocking, either, reading};
 use super::query::Parameters;
 use crate::chain::accounts;
 use crate::chain::blocks::{self, BlockRow, Page, TransactionRow};
+use crate::fault::Fault;
 use crate::node::Node;
 use crate::text::{ObjectText, quoted, with_member};
 
@@ -60,6 +61,7 @@ pub(crate) async fn block(node: web::Data<Node>, height: web::Path<String>) -> H
             })
             .await?;
             let (block, rows) = found.ok_or_else(not_found)?;
+            refuse_unreadable(&node, height, height)?;
             Ok(answer::json(
                 ObjectText::new()
                     .plain("height", block.height)
@@ -103,6 +105,9 @@ pub(crate) async fn blocks_range(node: web::Data<Node>, request: HttpRequest) ->
             if end - start > MAX_RANGE.cast_unsigned() {
                 return refuse("range cannot exceed 1000 blocks");
             }
+            if include {
+                refuse_unreadable(&node, start, end)?;
+            }
             let texts = reading(&node, move |db, chain| {
                 let mut texts = Vec::new();
                 let mut bytes = 0;
@@ -131,6 +136,16 @@ pub(crate) async fn blocks_range(node: web::Data<Node>, request: HttpRequest) ->
         }
         .await,
     )
+}
+
+/// Refuses a range that holds the block which this node cannot write.
+fn refuse_unreadable(node: &Node, start: u64, end: u64) -> Result<(), Early> {
+    match node.faults.current().get("unreadable-block") {
+        Some(Fault::UnreadableBlock(height)) if (start..=end).contains(&height) => {
+            Err(answer::detail(503, "Internal server error").into())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn block_text(chain: &str, block: &BlockRow, rows: Option<&[TransactionRow]>) -> String {

@@ -15,6 +15,27 @@ fn with(fault: &str) -> (Node, Wallet, Wallet) {
 }
 
 #[tokio::test]
+async fn an_unreadable_block_fails_every_range_that_holds_it_with_its_transactions() {
+    let (node, alice, bob) = with("unreadable-block=2");
+    for nonce in 1..=3 {
+        node.submit(&alice.pay(&bob, 1, 1, nonce)).await;
+        node.devnet().mine().unwrap();
+    }
+    for (path, status) in [
+        ("blocks/1", 200),
+        ("blocks/2", 503),
+        ("blocks-range?start=1&end=3", 503),
+        ("blocks-range?start=3&end=3", 200),
+        ("blocks-range?start=1&end=3&include_tx=false", 200),
+    ] {
+        let (answered, text) = node.get_text(&format!("/rpc/{path}")).await;
+        assert_eq!(answered, status, "{path}: {text}");
+    }
+    assert!(node.devnet().faults().clear("unreadable-block"));
+    assert_eq!(node.get_text("/rpc/blocks/2").await.0, 200);
+}
+
+#[tokio::test]
 async fn silent_drop_accepts_and_drops() {
     let (node, alice, bob) = with("silent-drop");
     let hash = node.submit(&alice.pay(&bob, 1, 10, 1)).await;
