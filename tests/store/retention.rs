@@ -2,6 +2,7 @@
 
 use agentry::store::commit::{Arrival, Now, Observation, Step};
 use agentry::store::list::{self, Filter};
+use agentry::store::rows::ReceiptRequest;
 use agentry::store::{AgentId, Commit, InboxId, Store};
 use agentry_protocol::header::{MAX_ID_AGE_MS, MAX_ID_AHEAD_MS};
 use agentry_protocol::{
@@ -9,7 +10,7 @@ use agentry_protocol::{
 };
 use agentry_sdk::Authenticity;
 
-use super::{address, arrival, key, outcome, store};
+use super::{address, arrival, draft, key, observe, outcome, prepared, store};
 
 const NOW: u64 = 1_795_300_000_000;
 
@@ -141,4 +142,68 @@ fn a_wrong_clock_has_no_id_refused() {
     assert_eq!(refused(NOW - 40 * day, NOW), None, "40 days behind");
     assert!(refused(NOW + 31 * day, NOW + 40 * day).is_some());
     assert!(refused(NOW - 40 * day, NOW - day).is_some());
+}
+
+#[tokio::test]
+async fn a_final_transaction_that_is_seen_again_is_still_pruned() {
+    let (_dir, store, agents) = store(1).await;
+    let draft = draft("operator/1", 2, "hello");
+    let signed = prepared(1, &draft, 1);
+    let sighting = Step::Sighting {
+        agent: agents[0],
+        hash: signed.hash,
+        own: None,
+        height: BlockHeight(5),
+        block_hash: None,
+    };
+    let send = Commit::Send {
+        agent: agents[0],
+        draft,
+        prepared: Some(signed),
+        at: NOW,
+    };
+    store.commit(send).await.unwrap();
+    let mut seen = observe(vec![sighting]);
+    if let Commit::Observe(observation) = &mut seen {
+        observation.final_through = Some(BlockHeight(5));
+        observation.at = NOW;
+    }
+    for _ in 0..2 {
+        store.commit(seen.clone()).await.unwrap();
+    }
+    let at = NOW + 1;
+    let forget = Commit::Forget { before: at, at };
+    assert_eq!(store.commit(forget).await.unwrap().changed, 1);
+}
+
+/// What is not sent costs nothing: told at once, a behaviour that sends it again runs in a loop.
+#[tokio::test]
+async fn that_a_message_was_not_sent_is_told_after_a_pause() {
+    let (_dir, store, agents) = store(1).await;
+    let mut draft = draft("operator/1", 2, "hello");
+    draft.expires_at = Some(NOW - 1);
+    draft.receipt = Some(ReceiptRequest {
+        behaviour: Some("pong".to_owned()),
+        label: Some("greeting".to_owned()),
+        wanted: None,
+        within_ms: 0,
+        resends: 0,
+    });
+    let send = Commit::Send {
+        agent: agents[0],
+        draft,
+        prepared: None,
+        at: NOW,
+    };
+    store.commit(send).await.unwrap();
+    let expired = store.commit(Commit::Lapse { at: NOW }).await.unwrap();
+    assert_eq!(expired.changed, 1 + 1, "the transaction and its receipt");
+    let due_at: i64 = store
+        .read(|db| {
+            let sql = "SELECT due_at FROM event WHERE kind = 'fate' AND name = 'greeting'";
+            db.query_row(sql, [], |row| row.get(0))
+        })
+        .await
+        .unwrap();
+    assert_eq!(due_at.unsigned_abs(), NOW + 1_000);
 }

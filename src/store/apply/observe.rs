@@ -149,7 +149,8 @@ fn mined(
 ) -> Result<Vec<OutboxId>, StoreError> {
     let sql = format!(
         "UPDATE outbox SET state = CASE state WHEN 'final' THEN state ELSE 'mined' END,
-                height = ?3, block_hash = ?4, reason = NULL, settled_at = NULL,
+                height = ?3, block_hash = ?4, reason = NULL,
+                settled_at = iif(state = 'final', settled_at, NULL),
                 accepted_at = coalesce(accepted_at, ?5), mined_at = coalesce(mined_at, ?5)
          WHERE {key} = ?1 AND agent = ?2 RETURNING id"
     );

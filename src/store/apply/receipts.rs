@@ -78,6 +78,10 @@ fn find(db: &Connection, outbox: OutboxId) -> Result<Option<Row>, StoreError> {
         .optional()?)
 }
 
+/// How long a behaviour waits before it is told that a message was not sent, in milliseconds. What
+/// is not sent costs nothing: a behaviour that sends it again at once would run without a pause.
+const UNSENT_PAUSE_MS: u64 = 1000;
+
 /// Tells the behaviour that sent a message under a label of a fate of it.
 fn tell(
     db: &Connection,
@@ -90,6 +94,10 @@ fn tell(
         return Ok(());
     };
     let data = serde_json::json!({ "outbox": row.outbox, "fate": fate });
+    let pause = match fate {
+        Fate::Unsent { .. } | Fate::Expired if !row.mined => UNSENT_PAUSE_MS,
+        _ => 0,
+    };
     events::add(
         db,
         events::New {
@@ -99,7 +107,7 @@ fn tell(
             name: label,
             data: &data,
             inbox: None,
-            due_at: at,
+            due_at: at.saturating_add(pause),
             cause: &row.cause,
         },
         at,
