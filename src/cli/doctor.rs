@@ -110,6 +110,7 @@ async fn look(config: &Config) -> Vec<Check> {
     ));
     checks.extend(database::checks(config, &nodes, database));
     checks.extend(clock::checks(&nodes));
+    checks.extend(clock::noted(store.noted, http::now()));
     checks.extend(wallets.checks);
     checks.extend(balances);
     checks.extend(store.checks);

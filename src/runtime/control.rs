@@ -108,6 +108,8 @@ pub enum Request {
         /// Rows of the outbox; the same.
         outbox: Vec<i64>,
     },
+    /// Say whether everything is well, as `/ready` does.
+    Condition,
 }
 
 impl Request {
@@ -120,6 +122,7 @@ impl Request {
             | Self::Reload { .. }
             | Self::Open { .. }
             | Self::Waits { .. }
+            | Self::Condition
             | Self::CancelTask { .. } => None,
             Self::Retry { target } => Some(Commit::Retry { target, at }),
             Self::Drop { target } => Some(Commit::Drop { target, at }),
@@ -160,6 +163,11 @@ pub enum Answer {
     Waits {
         /// By id, as `inbox/12`. A row that waits for its turn alone is not among them.
         reasons: BTreeMap<String, String>,
+    },
+    /// Whether everything is well.
+    Condition {
+        /// What `/ready` answers.
+        says: serde_json::Value,
     },
     /// Done.
     Done {
@@ -445,6 +453,10 @@ async fn answer(
         }),
         Request::Open { inbox } => tasks::open(InboxId(inbox), shared, links).await,
         Request::Waits { inbox, outbox } => waits::waits(inbox, outbox, shared, roster).await,
+        Request::Condition => Ok(match serde_json::to_value(shared.metrics.condition()) {
+            Ok(says) => Answer::Condition { says },
+            Err(error) => refused(error.to_string()),
+        }),
     }
 }
 

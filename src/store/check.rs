@@ -6,7 +6,7 @@
 //! | what | how | finds |
 //! |---|---|---|
 //! | its file | `stat` | a folder, an empty file, a log whose store is gone |
-//! | its write-ahead log (`log`) | SQLite's own checksums | a log that is cut off before its end |
+//! | its write-ahead log (`log`) | SQLite's own checksums | a log that is cut off before its end, or another store's |
 //! | its pages' sums (`sums`) | those that were left when it was closed | any byte that changed since |
 //! | its tables | against those that this version makes | a definition that changed |
 //! | its rows (`rows`) | each column read as what it must be, and messages held against their digests | a value that cannot be, also where its page is whole |
@@ -22,11 +22,10 @@ mod rows;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode};
+use agentry_chain::db::within;
+use rusqlite::Connection;
 
 use super::error::Trouble;
 use super::{StoreError, log, schema, sums, with_suffix};
@@ -101,14 +100,18 @@ pub fn at_rest(path: &Path) -> Result<(), StoreError> {
     if !path.exists() {
         return Ok(());
     }
-    if let Some(cut) = log::look(path).map_err(io)? {
+    if let Some(fault) = log::look(path).map_err(io)? {
         let log = with_suffix(path, "-wal");
-        return broken(format!(
-            "its write-ahead log {} is damaged at frame {}, and {} committed changes behind it would be lost",
-            log.display(),
-            cut.frame,
-            cut.lost
-        ));
+        let log = log.display();
+        return broken(match fault {
+            log::Fault::Cut(cut) => format!(
+                "its write-ahead log {log} is damaged at frame {}, and {} committed changes behind it would be lost",
+                cut.frame, cut.lost
+            ),
+            log::Fault::Foreign => format!(
+                "the write-ahead log {log} is not this file's, but another store's or an earlier one's: put the file back to which it belongs, or move the log away"
+            ),
+        });
     }
     let changed = sums::changed(path).map_err(io)?;
     if changed.is_empty() {
@@ -157,34 +160,17 @@ pub fn check(
     depth: Depth,
     limit: Duration,
 ) -> Result<Seen, StoreError> {
-    let (done, ended) = mpsc::channel::<()>();
-    let interrupt = db.get_interrupt_handle();
-    let watch = move || {
-        if ended.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
-            interrupt.interrupt();
-        }
-    };
-    let watch = thread::Builder::new()
-        .name("agentry-check".to_owned())
-        .spawn(watch)
-        .map_err(|source| StoreError::Io {
-            path: "thread agentry-check".into(),
-            source,
-        })?;
-    let found = look(db, depth);
-    drop(done);
-    // It does nothing but wait, so it has not panicked.
-    drop(watch.join());
+    let found = within(db, limit, || look(db, depth)).map_err(|source| StoreError::Io {
+        path: "a thread that ends the check in time".into(),
+        source,
+    })??;
     match found {
-        Ok(found) if found.is_empty() => Ok(Seen::Whole),
-        Ok(found) => Err(StoreError::Broken {
+        Some(found) if found.is_empty() => Ok(Seen::Whole),
+        Some(found) => Err(StoreError::Broken {
             path: path.to_owned(),
             found: found.join("; "),
         }),
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
-            Ok(Seen::Part)
-        }
-        Err(error) => Err(error.into()),
+        None => Ok(Seen::Part),
     }
 }
 

@@ -52,6 +52,11 @@ impl Health {
         matches!(*self.0.borrow(), Condition::Broken(_))
     }
 
+    /// Whether the system refused to store something, and nothing was stored since.
+    pub(super) fn is_refusing(&self) -> bool {
+        matches!(*self.0.borrow(), Condition::Refusing(_))
+    }
+
     /// Something is wrong. It is logged when it begins, not each time that it is met.
     pub(super) fn met(&self, trouble: &Trouble) {
         let next = match trouble.clone() {

@@ -5,6 +5,11 @@
 //! committed behind it would be lost without a word: what was answered would be answered again. A
 //! crash leaves one unfinished transaction at most, for each is on the disk before the next begins. So
 //! where two or more were committed behind a frame that does not fit, the log is damaged.
+//!
+//! SQLite does not know whose log it is, either: that of another store, as after a copy that was put
+//! back without the log beside it, would be mixed into this one. The header of a file counts its changes,
+//! and a store begins, and goes on after it was closed, with a random count. Its first page in a log of
+//! its own has nearly the same.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -18,8 +23,24 @@ const HEADER: usize = 32;
 /// The length of a frame's header.
 const FRAME: usize = 24;
 
+/// Where the header of a database counts its changes.
+const COUNTED: usize = 24;
+
 /// What a log begins with, but for the last bit: in which order its sums read their words.
 const MAGIC: u32 = 0x377f_0682;
+
+/// Between the count of changes in a file and in a log of its own there are less than this: each
+/// takes a frame of that log.
+const FRAMES: u32 = 1 << 20;
+
+/// What is wrong with a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It is damaged.
+    Cut(Cut),
+    /// It is of another database.
+    Foreign,
+}
 
 /// A log is cut off from here on, though more was committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,15 +55,31 @@ pub(super) struct Cut {
 ///
 /// # Errors
 /// It cannot be read.
-pub(super) fn look(store: &Path) -> io::Result<Option<Cut>> {
-    match File::open(with_suffix(store, "-wal")) {
-        Ok(file) => cut(&mut BufReader::with_capacity(1 << 16, file)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+pub(super) fn look(store: &Path) -> io::Result<Option<Fault>> {
+    let file = match File::open(with_suffix(store, "-wal")) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut counted = None;
+    let cut = cut(&mut BufReader::with_capacity(1 << 16, file), &mut counted)?;
+    let mut header = [0; COUNTED + 4];
+    let foreign = match counted {
+        Some(counted) if fill(&mut File::open(store)?, &mut header)? => {
+            let ours = word(&header, COUNTED);
+            counted.wrapping_sub(ours).min(ours.wrapping_sub(counted)) > FRAMES
+        }
+        _ => false,
+    };
+    Ok(if foreign {
+        Some(Fault::Foreign)
+    } else {
+        cut.map(Fault::Cut)
+    })
 }
 
-fn cut(log: &mut impl Read) -> io::Result<Option<Cut>> {
+/// Where a log is cut off, and the count of changes in its last first page, if it has one.
+fn cut(log: &mut impl Read, counted: &mut Option<u32>) -> io::Result<Option<Cut>> {
     let mut header = [0; HEADER];
     if !fill(log, &mut header)? {
         return Ok(None);
@@ -85,6 +122,8 @@ fn cut(log: &mut impl Read) -> io::Result<Option<Cut>> {
                     frame: number,
                     lost: 0,
                 });
+            } else if word(&frame, 0) == 1 {
+                *counted = Some(word(&frame, FRAME + COUNTED));
             }
         }
         let commits = word(&frame, 4) != 0;

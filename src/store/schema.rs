@@ -126,6 +126,7 @@ pub(super) fn create(path: &Path) -> Result<(), StoreError> {
     prepare(&mut connection, &made)?;
     // Closing empties the write-ahead log into the file, and removes it.
     connection.close().map_err(|(_, error)| open(error))?;
+    super::sums::renumber(&made).map_err(io)?;
     let folder = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());

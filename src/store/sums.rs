@@ -51,9 +51,12 @@ pub(super) fn leave(store: &Path) {
     }
 }
 
-/// Gives a closed store a random change counter, in the two places of its header that hold it
+/// Gives a closed store, or a new one, a random change counter, in the two places of its header that hold it
 /// (<https://www.sqlite.org/fileformat2.html#file_change_counter>).
-fn renumber(store: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// It cannot be written, or the system has no random number.
+pub(super) fn renumber(store: &Path) -> io::Result<()> {
     let counter = getrandom::u32().map_err(io::Error::other)?.to_be_bytes();
     let mut file = File::options().write(true).open(store)?;
     for at in [24, 92] {

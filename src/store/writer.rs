@@ -76,6 +76,11 @@ impl Writer {
         health: Health,
     ) -> Result<Self, StoreError> {
         let (jobs, queue) = mpsc::channel();
+        let mut connection = connection;
+        // So that the log can be told from another store's. Where that is refused, changes are, too.
+        if let Err(trouble) = write_something(&mut connection) {
+            health.met(&trouble);
+        }
         let mut work = Work {
             connection,
             file: OpenFile::at(path)?,
@@ -179,10 +184,17 @@ impl Work {
         }
     }
 
-    /// Whether the file is still the one that is open. While nothing is to be stored, nothing else
-    /// tells.
-    fn look(&self) {
-        match self.file.check() {
+    /// Whether the file is still the one that is open, and after a refusal, whether it can be written
+    /// again. While nothing is to be stored, nothing else tells.
+    fn look(&mut self) {
+        let looked = self.file.check().and_then(|()| {
+            if self.health.is_refusing() {
+                write_something(&mut self.connection)
+            } else {
+                Ok(())
+            }
+        });
+        match looked {
             Ok(()) => self.health.stored(),
             Err(trouble) => self.health.met(&trouble),
         }
@@ -254,6 +266,25 @@ fn text(row: &rusqlite::Row<'_>) -> rusqlite::Result<String> {
     row.get(0)
 }
 
+/// Writes a page, and changes nothing: what can only be read would not tell that it can be written.
+fn write_something(connection: &mut Connection) -> Result<(), Trouble> {
+    let mut written = || {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Setting this writes the first page, also where the value is the same.
+        let version: i64 =
+            transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        transaction.pragma_update(None, "user_version", version)?;
+        transaction.commit()
+    };
+    written().map_err(failed)
+}
+
+/// Any error but that of one change keeps all changes from being stored.
+#[expect(clippy::needless_pass_by_value, reason = "it is passed to map_err")]
+fn failed(error: rusqlite::Error) -> Trouble {
+    Trouble::of(&error).unwrap_or_else(|| Trouble::Refusal(error.to_string()))
+}
+
 /// Carries commits out in one SQLite transaction.
 ///
 /// # Errors
@@ -262,9 +293,6 @@ fn carry_out(
     connection: &mut Connection,
     group: &[Job],
 ) -> Result<Vec<Result<Receipt, StoreError>>, Trouble> {
-    let failed = |error: rusqlite::Error| {
-        Trouble::of(&error).unwrap_or_else(|| Trouble::Refusal(error.to_string()))
-    };
     let mut answers = Vec::with_capacity(group.len());
     let mut transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use agentry_devnet::{Devnet, DevnetConfig};
 use agentry_protocol::{
@@ -235,6 +236,13 @@ fn all_is_well_beside_a_runtime_and_after_it() {
         .says("gaps", "ok", "", "")
         .says("disk", "ok", "", "");
     assert_eq!(files(&world), before);
+    // A port that the runtime chose itself is asked of it.
+    Report::of(&host.run(&["doctor", "--json"])).good().says(
+        "runtime",
+        "ok",
+        "is ready; it has read block",
+        "",
+    );
     // For people: a line for each.
     let run = host.run(&["doctor"]);
     assert!(
@@ -253,7 +261,30 @@ fn all_is_well_beside_a_runtime_and_after_it() {
     look(&world)
         .good()
         .says("chain.db", "ok", "its head is block", "")
+        .says("chain.db", "ok", "its pages are whole", "")
         .says("chain", "ok", "chain.db: its block 0 is the store's", "");
+    // A page that neither the head nor block 0 is read from.
+    let copy = world.path("copy.db");
+    let node = rusqlite::Connection::open(world.path("node/chain.db")).unwrap();
+    node.execute("VACUUM INTO ?1", [copy.to_str().unwrap()])
+        .unwrap();
+    drop(node);
+    let page: u32 = rusqlite::Connection::open(&copy)
+        .unwrap()
+        .query_row(
+            "SELECT pageno FROM dbstat WHERE name = 'account' ORDER BY pageno LIMIT 1",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    let file = fs::OpenOptions::new().write(true).open(&copy).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0xa5; 512], u64::from(page - 1) * 4096)
+        .unwrap();
+    drop(file);
+    plain(&world, &host.node, "ait-devnet", "db = \"copy.db\"");
+    look(&world)
+        .ends(65)
+        .says("chain.db", "error", "copy.db", "over RPC");
     plain(&world, &host.node, "ait-devnet", "db = \"none/chain.db\"");
     look(&world)
         .ends(66)
@@ -554,6 +585,19 @@ fn a_store_of_another_chain_or_halted_is_named() {
         "error",
         "a reset",
         "`agentry queue resume`",
+    );
+    let db = rusqlite::Connection::open(world.path("agentry.db")).unwrap();
+    let ahead = std::time::SystemTime::now() + Duration::from_secs(40 * 86_400 + 600);
+    let ahead = ahead.duration_since(std::time::UNIX_EPOCH).unwrap();
+    let time = ahead.as_millis().to_string();
+    db.execute("REPLACE INTO meta (key, value) VALUES ('time', ?1)", [time])
+        .unwrap();
+    drop(db);
+    Report::of(&world.run(&["doctor", "--json"])).says(
+        "stored time",
+        "warning",
+        "40 d ahead of this machine's clock",
+        "set-ntp",
     );
     fs::write(world.path("agentry.db"), "no database at all").unwrap();
     Report::of(&world.run(&["doctor", "--json"])).ends(65).says(

@@ -43,6 +43,20 @@ fn refuses(runtime: &Runtime, why: &str) {
     );
 }
 
+/// doctor says so, too, though nobody told it the port of the runtime.
+fn doctor_sees(world: &World, why: &str) {
+    let doctor = world.command(&["doctor"]).output().unwrap();
+    assert!(!doctor.status.success(), "{doctor:?}");
+    let report: serde_json::Value = serde_json::from_slice(&doctor.stdout).unwrap();
+    let checks = report["checks"].as_array().unwrap();
+    let runtime = checks.iter().find(|check| check["check"] == "runtime");
+    let found = runtime.unwrap()["found"].as_str().unwrap();
+    assert!(
+        found.contains("the store cannot be used") && found.contains(why),
+        "{found}"
+    );
+}
+
 fn limit_files(runtime: &Runtime, bytes: Option<u64>) {
     let limit = Rlimit {
         current: bytes,
@@ -57,6 +71,7 @@ fn a_disk_that_takes_no_more() {
     let (world, runtime, flow) = begin("a_disk_that_takes_no_more");
     limit_files(&runtime, Some(16 << 10));
     refuses(&runtime, "disk I/O error");
+    doctor_sees(&world, "disk I/O error");
     let answered = world.audit().answered;
     // Who asks for a change is told, and does not wait for ever.
     let asked = world.command(&["queue", "resume"]).output().unwrap();
@@ -78,6 +93,131 @@ fn a_disk_that_takes_no_more() {
         world.audit().answered > answered + 8
     });
     flow.stop();
+    world.finish(runtime, &HashSet::new());
+}
+
+/// The same where nothing waits to be stored: that the file is still there does not mean that it can be
+/// written.
+#[test]
+fn a_disk_that_takes_no_more_of_an_idle_runtime() {
+    let (world, runtime, flow) = begin("a_disk_that_takes_no_more_of_an_idle_runtime");
+    flow.stop();
+    until("all is answered", || world.audit().unmined.is_empty());
+    limit_files(&runtime, Some(4 << 10));
+    let asked = world.command(&["queue", "resume"]).output().unwrap();
+    assert_eq!(asked.status.code(), Some(75), "{asked:?}");
+    let deadline = std::time::Instant::now() + Duration::from_secs(8);
+    while std::time::Instant::now() < deadline {
+        let (status, says) = runtime.get("/ready");
+        assert_eq!(status, 503, "{says}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    refuses(&runtime, "disk I/O error");
+    limit_files(&runtime, None);
+    until("it is ready again", || runtime.get("/ready").0 == 200);
+    world.finish(runtime, &HashSet::new());
+}
+
+/// A file system that really is full, where this user may mount one.
+#[test]
+fn a_file_system_that_is_full() {
+    let mut dice = Dice::new("a_file_system_that_is_full");
+    let world = Arc::new(World::new("full", &mut dice, Setup::default()));
+    let disk = world.path().join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let Some(_mounted) = Mounted::at(&disk) else {
+        eprintln!("skipped: this user may mount no tmpfs");
+        return;
+    };
+    let text = std::fs::read_to_string(world.config()).unwrap();
+    let text = text.replace("\"agentry.db\"", "\"disk/store/agentry.db\"");
+    std::fs::write(world.config(), text).unwrap();
+    let mut runtime = world.spawn(&[], &[("AGENTRY_LOG", "agentry=warn")]);
+    assert!(runtime.ready());
+    until("it is ready", || runtime.get("/ready").0 == 200);
+    let filler = disk.join("filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    while std::io::Write::write_all(&mut file, &[0; 4096]).is_ok() {}
+    drop(file);
+    refuses(&runtime, "there is no room on its disk");
+    doctor_sees(&world, "there is no room on its disk");
+    // What is stored can be read.
+    world.ask(&["queue", "stats"]);
+    std::fs::remove_file(&filler).unwrap();
+    until("it is ready again", || runtime.get("/ready").0 == 200);
+    runtime.stop();
+    // No second one begins without room.
+    let mut file = std::fs::File::create(&filler).unwrap();
+    while std::io::Write::write_all(&mut file, &[0; 4096]).is_ok() {}
+    drop(file);
+    let mut full = world.spawn(&[], &[]);
+    assert!(!full.ready(), "it started without room");
+    assert_eq!(
+        full.wait("it is refused").code(),
+        Some(74),
+        "{}",
+        full.log()
+    );
+    assert!(
+        full.log().contains("there is no room on its disk"),
+        "{}",
+        full.log()
+    );
+}
+
+/// A small file system; it is gone with this.
+struct Mounted<'a>(&'a std::path::Path);
+
+impl<'a> Mounted<'a> {
+    fn at(folder: &'a std::path::Path) -> Option<Self> {
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs"]);
+        let output = mount.arg(folder).output().ok()?;
+        output.status.success().then_some(Self(folder))
+    }
+}
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        // Lazily: whoever still has a file there keeps it.
+        let unmounted = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(self.0)
+            .status();
+        drop(unmounted);
+    }
+}
+
+/// Whoever has used up the files that can be watched does not keep a runtime from reading the chain.
+#[test]
+fn no_file_can_be_watched() {
+    /// A user namespace has limits of its own.
+    const LIMITED: &str = "echo 0 > /proc/sys/user/max_inotify_instances && exec \"$@\"";
+    let limited = |program: &std::ffi::OsStr| {
+        let mut command = std::process::Command::new("unshare");
+        command
+            .args(["-Ur", "sh", "-c", LIMITED, "sh"])
+            .arg(program);
+        command
+    };
+    let tried = limited("true".as_ref()).output();
+    if !tried.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: this user may make no user namespace");
+        return;
+    }
+    let mut dice = Dice::new("no_file_can_be_watched");
+    let world = Arc::new(World::new("unwatched", &mut dice, Setup::default()));
+    let run = world.command(&["run"]);
+    let mut command = limited(run.get_program());
+    command.args(run.get_args()).current_dir(world.path());
+    let mut runtime = world.spawn_as(command, &[], &[("AGENTRY_LOG", "warn")]);
+    assert!(runtime.ready(), "{}", runtime.log());
+    let flow = world.flow(dice.fork(), Duration::from_millis(20));
+    until("pings are answered", || world.audit().answered > 5);
+    flow.stop();
+    let log = runtime.log();
+    let told = "the chain database's directory cannot be watched; it is polled instead";
+    assert_eq!(log.matches(told).count(), 1, "{log}");
     world.finish(runtime, &HashSet::new());
 }
 

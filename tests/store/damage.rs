@@ -607,6 +607,55 @@ async fn a_damaged_log_is_found_and_a_torn_one_is_not() {
     drop(dir);
 }
 
+/// The log of one store beside another's file: SQLite would mix them.
+#[tokio::test]
+async fn a_log_of_another_store_is_refused() {
+    let laid = async |messages: u8| {
+        let (dir, store, agents) = super::store(3).await;
+        fill(&store, &agents).await;
+        let path = store.path().to_owned();
+        drop(store);
+        let closed = fs::read(&path).unwrap();
+        let store = Store::open(&path).unwrap();
+        for message in 0..messages {
+            let arrival = arrival(agents[0], 1, 50, &format!("later {message}"), 90);
+            let steps = vec![Step::Arrival(arrival)];
+            let seen = Commit::Observe(Observation {
+                steps,
+                cursor: cursor(),
+                final_through: None,
+                catching_up: None,
+                at: 1_000,
+            });
+            store.commit(seen).await.unwrap();
+        }
+        let (main, log) = (
+            fs::read(&path).unwrap(),
+            fs::read(path.with_extension("db-wal")).unwrap(),
+        );
+        drop(store);
+        drop(dir);
+        (closed, main, log)
+    };
+    let (one, other) = (laid(3).await, laid(5).await);
+    let copy = tempfile::tempdir().unwrap();
+    let path = copy.path().join("agentry.db");
+    let lay = |main: &[u8], log: &[u8]| {
+        for file in fs::read_dir(copy.path()).unwrap() {
+            fs::remove_file(file.unwrap().path()).unwrap();
+        }
+        fs::write(&path, main).unwrap();
+        fs::write(path.with_extension("db-wal"), log).unwrap();
+    };
+    // As after a kill.
+    lay(&one.1, &one.2);
+    opened(&path).unwrap();
+    for main in [&other.1, &other.0] {
+        lay(main, &one.2);
+        broken(&path, "agentry.db-wal is not this file's");
+    }
+}
+
 /// A copy that is put back, and a store that somebody changed by SQLite, are no damage.
 #[tokio::test]
 async fn what_was_done_on_purpose_is_no_damage() {

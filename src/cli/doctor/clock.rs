@@ -1,6 +1,6 @@
 //! This machine's clock, against the nodes'.
 
-use agentry_protocol::header::MAX_ID_AHEAD_MS;
+use agentry_protocol::header::{MAX_ID_AHEAD_MS, MAX_TIME_MS};
 
 use super::super::ExitCode;
 use super::about;
@@ -9,6 +9,9 @@ use super::report::Check;
 
 /// How it is called in a report.
 const NAME: &str = "clock";
+
+/// The same, of the time that the store notes.
+const STORED: &str = "stored time";
 
 /// How far a clock may be off before it is worth a word, in milliseconds.
 const OFF_MS: u64 = 10 * 1000;
@@ -82,6 +85,33 @@ fn judge(name: &str, off: Off) -> Check {
     }
 }
 
+/// What there is to say of the time up to which the store was used, where that lies ahead of the local
+/// clock.
+pub(super) fn noted(noted: Option<u64>, now: u64) -> Option<Check> {
+    let ahead = noted?.saturating_sub(now);
+    if ahead <= OFF_MS {
+        return None;
+    }
+    if noted > Some(MAX_TIME_MS) {
+        return Some(Check::warning(
+            STORED,
+            "the store notes a time that no clock shows; it is passed over at the next start",
+            "start the runtime: it notes its own time then",
+        ));
+    }
+    Some(Check::warning(
+        STORED,
+        format!(
+            "the store was used up to a time that is {} ahead of this machine's clock: what waits \
+             goes on by that time, and until the clock has caught up, the time in which no runtime \
+             runs does not count",
+            about(ahead)
+        ),
+        "if the clock is behind now, set it: `timedatectl set-ntp true`; if it was ahead then, leave \
+         the runtime running",
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::report::State;
@@ -95,6 +125,28 @@ mod tests {
         // A slow answer says less.
         assert_eq!(between(1_000, 5_000, 6_000), Off::Behind(1_000));
         assert_eq!(between(1_000, 9_000, 6_000), Off::Behind(0));
+    }
+
+    #[test]
+    fn a_stored_time_of_the_future_is_told() {
+        let now = 1_800_000_000_000;
+        for (time, wanted) in [
+            (None, None),
+            (Some(0), None),
+            (Some(now + 10_000), None),
+            (Some(now + 3_600_000), Some("60 min ahead")),
+            (Some(now + 40 * 86_400_000), Some("40 d ahead")),
+            (Some(MAX_TIME_MS + 1), Some("no clock shows")),
+            (Some(u64::MAX), Some("no clock shows")),
+        ] {
+            let check = noted(time, now).map(|check| serde_json::to_value(check).unwrap());
+            let found = check.as_ref().map(|check| check["found"].as_str().unwrap());
+            assert_eq!(found.is_some(), wanted.is_some(), "{time:?}: {found:?}");
+            assert!(
+                found.unwrap_or("").contains(wanted.unwrap_or("")),
+                "{found:?}"
+            );
+        }
     }
 
     #[test]

@@ -21,6 +21,10 @@ const NAME: &str = "chain.db";
 /// How many blocks it may be behind the node's own word.
 const LAG: u64 = 5;
 
+/// What to do about one that is damaged.
+const REPAIR: &str = "leave `chain.db` out meanwhile: blocks are read over RPC then; stop the node, and put \
+                      a backup of its database back or have it synchronised again";
+
 /// What was found of the database.
 #[derive(Debug)]
 pub(super) enum Database {
@@ -34,6 +38,8 @@ pub(super) enum Database {
         head: Option<Head>,
         /// What stands beside it.
         beside: &'static str,
+        /// Whether all its pages were looked at.
+        whole: bool,
         /// How it compares with the node of `chain.rpc`, where that answers.
         compared: Option<Compared>,
     },
@@ -66,20 +72,48 @@ pub(super) async fn look(config: &Config, nodes: &Nodes) -> Option<Database> {
     let depth = config.chain.final_depth;
     let read = tokio::time::timeout(PATIENCE, read(&path, &id, node, depth)).await;
     Some(match read {
-        Ok(Ok((genesis, head, compared))) => Database::Good {
-            genesis,
-            head,
-            beside,
-            compared,
+        Ok(Ok((genesis, head, compared))) => match damage(&path, &id).await {
+            Ok(whole) => Database::Good {
+                genesis,
+                head,
+                beside,
+                whole,
+                compared,
+            },
+            Err(check) => Database::Bad(check),
         },
-        Ok(Err(error)) => Database::Bad(Check::wrong(
-            NAME,
-            error.to_string(),
-            "point `chain.db` at the database of a node, or leave it out",
-            ExitCode::Data,
-        )),
+        Ok(Err(error)) => Database::Bad(unreadable(&error)),
         Err(_) => Database::Bad(silent(&path)),
     })
+}
+
+/// Whether all pages are whole; false: not all of them were looked at.
+async fn damage(path: &Path, id: &ChainId) -> Result<bool, Check> {
+    let looked = async {
+        let mut source = ChainDb::open(path, id.clone(), ChainDbOptions::default())?;
+        source.damage(PATIENCE).await
+    };
+    match tokio::time::timeout(PATIENCE * 2, looked).await {
+        Ok(Ok(Some(found))) if found.is_empty() => Ok(true),
+        Ok(Ok(Some(found))) => Err(Check::wrong(
+            NAME,
+            format!("{} is damaged: {}", path.display(), found.join("; ")),
+            REPAIR,
+            ExitCode::Data,
+        )),
+        Ok(Ok(None)) => Ok(false),
+        Ok(Err(error)) => Err(unreadable(&error)),
+        Err(_) => Err(silent(path)),
+    }
+}
+
+fn unreadable(error: &SourceError) -> Check {
+    let mend = if error.is_damage() {
+        REPAIR
+    } else {
+        "point `chain.db` at the database of a node, or leave it out"
+    };
+    Check::wrong(NAME, error.to_string(), mend, ExitCode::Data)
 }
 
 fn silent(path: &Path) -> Check {
@@ -169,14 +203,15 @@ fn files(path: &Path) -> Result<&'static str, Check> {
 
 /// What there is to say of the database.
 pub(super) fn checks(config: &Config, nodes: &Nodes, found: Option<Database>) -> Option<Check> {
-    let (genesis, head, beside, compared) = match found? {
+    let (genesis, head, beside, whole, compared) = match found? {
         Database::Bad(check) => return Some(check),
         Database::Good {
             genesis,
             head,
             beside,
+            whole,
             compared,
-        } => (genesis, head, beside, compared),
+        } => (genesis, head, beside, whole, compared),
     };
     let id = &config.chain.id;
     let (Some(genesis), Some(head)) = (genesis, head) else {
@@ -201,10 +236,15 @@ pub(super) fn checks(config: &Config, nodes: &Nodes, found: Option<Database>) ->
         ));
     }
     let height = head.height;
+    let pages = if whole {
+        "its pages are whole"
+    } else {
+        "its pages were not all looked at in 5 s"
+    };
     let Some(compared) = compared else {
         return Some(Check::well(
             NAME,
-            format!("its head is block {height}; {beside}"),
+            format!("its head is block {height}; {beside}; {pages}"),
         ));
     };
     if let Some((common, ours, theirs)) = compared.hashes
@@ -235,7 +275,7 @@ pub(super) fn checks(config: &Config, nodes: &Nodes, found: Option<Database>) ->
     } else {
         Check::well(
             NAME,
-            format!("its head is block {height}, as the node's; {beside}"),
+            format!("its head is block {height}, as the node's; {beside}; {pages}"),
         )
     })
 }

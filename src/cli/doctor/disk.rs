@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use rustix::fs::{Access, access, statvfs};
+use rustix::io::Errno;
 
 use super::super::ExitCode;
 use super::report::Check;
@@ -26,13 +27,14 @@ pub(super) fn check(config: &Config) -> Check {
     let folder = path.ancestors().skip(1).find(|folder| folder.is_dir());
     let folder = folder.unwrap_or(Path::new("/"));
     let shown = folder.display();
-    if access(folder, Access::WRITE_OK | Access::EXEC_OK).is_err() {
-        return Check::wrong(
-            NAME,
-            format!("this user cannot write into {shown}"),
-            format!("`chown` {shown} to this user, or move `store.path`"),
-            ExitCode::Denied,
-        );
+    if let Err(error) = access(folder, Access::WRITE_OK | Access::EXEC_OK) {
+        let mend = if error == Errno::ROFS {
+            "mount its file system writable, or move `store.path`".to_owned()
+        } else {
+            format!("`chown` {shown} to this user, or move `store.path`")
+        };
+        let found = format!("this user cannot write into {shown}: {error}");
+        return Check::wrong(NAME, found, mend, ExitCode::Denied);
     }
     match statvfs(folder) {
         Ok(stat) => {

@@ -1,83 +1,106 @@
 //! The runtime that has the store, by its own word.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::ExitCode;
-use super::http::{self, Answer};
 use super::report::Check;
+use super::{PATIENCE, http};
 use crate::config::Config;
+use crate::runtime::control::{self, Answer, Request};
+use crate::store::is_locked;
 
 /// How it is called in a report.
 const NAME: &str = "runtime";
 
+/// What a runtime needs to be ready: how it is called in the answer, and what is wrong without it.
+const NEEDS: [(&str, &str); 6] = [
+    ("source_up", "the chain cannot be read"),
+    ("node_up", "the node that is posted to does not answer"),
+    ("posting", "posting is stopped"),
+    (
+        "acting",
+        "agents do not act before the chain is read up to where it stood at the start",
+    ),
+    (
+        "caught_up",
+        "the node is behind what was read of its chain before",
+    ),
+    ("store_up", "the store cannot be used"),
+];
+
 /// What is known of it.
 #[derive(Debug)]
 pub(super) struct Serving {
-    /// Where it should answer; `None`, where it chooses a port itself.
-    at: Option<String>,
-    answer: Option<Answer>,
+    /// Where it was asked.
+    at: String,
+    /// What it says of itself.
+    says: Option<Value>,
 }
 
-/// Asks whether it is ready.
+/// Asks whether it is ready: at its port, or through the store's socket where it chose the port
+/// itself.
 pub(super) async fn look(config: &Config) -> Serving {
     let listen = config.http.listen;
-    let at = (listen.port() != 0).then(|| format!("http://{listen}/ready"));
-    let answer = match &at {
-        Some(at) => http::get(at).await,
-        None => None,
+    if listen.port() != 0 {
+        let at = format!("http://{listen}/ready");
+        let says = http::get(&at).await.map(|answer| {
+            let other = json!({ "reason": format!("it answers {}", answer.status) });
+            serde_json::from_slice(&answer.body).unwrap_or(other)
+        });
+        return Serving { at, says };
+    }
+    let store = &config.store.path;
+    let at = control::socket_path(store).display().to_string();
+    // Nobody listens there without one, and a runtime that begins is waited for.
+    let says = if is_locked(store).unwrap_or(false) {
+        let asked = control::ask(store, &Request::Condition);
+        match tokio::time::timeout(PATIENCE, asked).await {
+            Ok(Ok(Answer::Condition { says })) => Some(says),
+            Ok(Ok(_) | Err(_)) | Err(_) => None,
+        }
+    } else {
+        None
     };
-    Serving { at, answer }
+    Serving { at, says }
 }
 
 impl Serving {
     /// What there is to say of it; `running` is whether a runtime has the store.
     pub(super) fn check(&self, running: bool) -> Check {
-        match (running, &self.at, &self.answer) {
-            (true, None, _) => Check::well(NAME, "it runs, at a port of its own choice"),
-            (true, Some(at), None) => Check::warning(
+        let at = &self.at;
+        match (running, &self.says) {
+            (true, None) => Check::warning(
                 NAME,
                 format!("it runs, and nothing answers at {at}"),
                 "it may be starting, and wait for its node: its log says so",
             ),
-            (true, Some(at), Some(answer)) => condition(at, answer),
-            (false, Some(at), Some(_)) => Check::wrong(
+            (true, Some(says)) => condition(at, says),
+            (false, Some(_)) => Check::wrong(
                 NAME,
                 format!("none has the store, and something else answers at {at}"),
                 "choose another `http.listen`, or name the configuration of that runtime with -c",
                 ExitCode::Unavailable,
             ),
-            (false, _, None) | (false, None, Some(_)) => {
-                Check::well(NAME, "none runs; `agentry run` starts it")
-            }
+            (false, None) => Check::well(NAME, "none runs; `agentry run` starts it"),
         }
     }
 }
 
-fn condition(at: &str, answer: &Answer) -> Check {
-    let says: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    if answer.status == 200 && says["ready"] == true {
+fn condition(at: &str, says: &Value) -> Check {
+    if says["ready"] == true {
         let read = says["height"].as_i64();
         let read = read.map_or_else(String::new, |height| {
             format!("; it has read block {height}")
         });
         return Check::well(NAME, format!("it runs and is ready{read}"));
     }
-    let lacks: Vec<&str> = [
-        ("source_up", "the chain cannot be read"),
-        ("node_up", "the node that is posted to does not answer"),
-        ("posting", "posting is stopped"),
-        (
-            "caught_up",
-            "the node is behind what was read of its chain before",
-        ),
-        ("store_up", "the store cannot be used"),
-    ]
-    .into_iter()
-    .filter(|(key, _)| says[*key] == false)
-    .map(|(_, text)| text)
-    .collect();
+    let lacks: Vec<&str> = NEEDS
+        .into_iter()
+        .filter(|(key, _)| says[*key] == false)
+        .map(|(_, text)| text)
+        .collect();
     let mut why = if lacks.is_empty() {
-        format!("{at} answers {}", answer.status)
+        format!("{at} does not say why")
     } else {
         lacks.join(", ")
     };
@@ -90,4 +113,34 @@ fn condition(at: &str, answer: &Answer) -> Check {
         "see the other lines; else its log",
         ExitCode::Unavailable,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::metrics::Metrics;
+
+    #[test]
+    fn every_condition_that_is_not_met_is_named() {
+        let says = serde_json::to_value(Metrics::new().condition()).unwrap();
+        let keys = says.as_object().unwrap().iter();
+        let mut conditions: Vec<&str> = keys
+            .filter(|(key, value)| value.is_boolean() && *key != "ready")
+            .map(|(key, _)| key.as_str())
+            .collect();
+        let mut known: Vec<&str> = NEEDS.iter().map(|(key, _)| *key).collect();
+        conditions.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(conditions, known);
+        for (key, text) in NEEDS {
+            let mut says = says.clone();
+            for (other, _) in NEEDS {
+                says[other] = (other != key).into();
+            }
+            says["ready"] = false.into();
+            let check = serde_json::to_value(condition("/ready", &says)).unwrap();
+            let found = check["found"].as_str().unwrap();
+            assert!(found.ends_with(text), "{key}: {found}");
+        }
+    }
 }

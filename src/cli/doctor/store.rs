@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{Access, access};
+use rustix::io::Errno;
 
 use super::super::{ExitCode, Failure};
 use super::report::Check;
@@ -23,6 +24,8 @@ const NAME: &str = "store";
 pub(super) struct Found {
     /// What it remembers of the chain, where there is a store.
     pub(super) identity: Option<Identity>,
+    /// How far the time of its runtime had come, in milliseconds since the epoch.
+    pub(super) noted: Option<u64>,
     /// Whether a runtime has it.
     pub(super) running: bool,
     /// What there is to say.
@@ -62,9 +65,9 @@ fn found(path: &Path, id: &str) -> Found {
     let at_rest = if found.running { Ok(()) } else { at_rest(path) };
     let read = at_rest.and_then(|()| open_for_a_look(path)).and_then(|db| {
         let seen = check(&db, path, Depth::All, LOOK_THROUGH)?;
-        Ok((read::identity(&db)?, seen))
+        Ok((read::identity(&db)?, read::noted_time(&db)?, seen))
     });
-    let (identity, seen) = match read {
+    let (identity, noted, seen) = match read {
         Ok(read) => read,
         Err(error) => {
             found.checks.push(unreadable(path, error));
@@ -92,6 +95,7 @@ fn found(path: &Path, id: &str) -> Found {
         ));
     }
     found.identity = Some(identity);
+    found.noted = noted;
     found
 }
 
@@ -99,12 +103,13 @@ fn usable(path: &Path, seen: Seen) -> Check {
     let shown = path.display();
     // Without a runtime nobody would notice before its next start.
     if let Err(error) = access(path, Access::WRITE_OK) {
-        return Check::wrong(
-            NAME,
-            format!("this user cannot write {shown}: {error}"),
-            format!("`chown` and `chmod 600` {shown}, or mount its file system writable"),
-            ExitCode::Denied,
-        );
+        let mend = if error == Errno::ROFS {
+            "mount its file system writable, or move `store.path`".to_owned()
+        } else {
+            format!("`chown` and `chmod 600` {shown}")
+        };
+        let found = format!("this user cannot write {shown}: {error}");
+        return Check::wrong(NAME, found, mend, ExitCode::Denied);
     }
     let mode = fs::metadata(path).map_or(0o600, |data| data.permissions().mode() & 0o777);
     let check = if mode & 0o077 == 0 {

@@ -31,8 +31,17 @@ impl World {
 
     /// Starts a runtime with further arguments and variables; it may not be ready yet.
     pub(crate) fn spawn(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Runtime {
+        self.spawn_as(self.command(&["run"]), arguments, variables)
+    }
+
+    /// The same by another command.
+    pub(crate) fn spawn_as(
+        &self,
+        mut command: Command,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Runtime {
         let log = self.next_log();
-        let mut command = self.command(&["run"]);
         command
             .args(arguments)
             .env("AGENTRY_LOG", "agentry=debug")

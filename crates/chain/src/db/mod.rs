@@ -9,6 +9,7 @@
 //! | `filter` | asking the reader's interest from the database's thread |
 //! | `query`, `value` | every statement that is ever run; column values of whatever type |
 //! | `watch` | when to read again |
+//! | `check` | whether the pages are damaged |
 //! | `work` | what reading has cost |
 //! | `mempool` | the node's `mempool.db` beside it: which transactions are pending |
 //!
@@ -16,6 +17,7 @@
 //! without an index of its own, though the node has none on `recipient`.
 
 mod begin;
+mod check;
 mod content;
 mod file;
 mod filter;
@@ -44,6 +46,7 @@ use self::work::Work;
 use crate::node::Head;
 use crate::source::{Batch, ChainSource, Cursor, Exemption, Interest, Nature, SourceError, Start};
 
+pub use self::check::within;
 pub use self::file::immutable_uri;
 pub use self::mempool::MempoolDb;
 pub use self::work::DbWork;
@@ -164,6 +167,15 @@ impl ChainDb {
     /// When the database cannot be read; see [`SourceError::is_transient`].
     pub async fn hash(&mut self, height: BlockHeight) -> Result<Option<BlockHash>, SourceError> {
         self.run(move |reader| reader.hash(height.0)).await
+    }
+
+    /// What is wrong with the database's pages: nothing, if it is whole. `None`: not all of them were
+    /// looked through within `limit`. The node cannot reset its WAL meanwhile.
+    ///
+    /// # Errors
+    /// When the database cannot be read, which damage can cause, too.
+    pub async fn damage(&mut self, limit: Duration) -> Result<Option<Vec<String>>, SourceError> {
+        self.run(move |reader| reader.damage(limit)).await
     }
 }
 

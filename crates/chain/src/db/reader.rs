@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agentry_protocol::{BlockHash, ChainId};
 
 use super::ChainDbOptions;
+use super::check;
 use super::content::Stop;
 use super::file::{Fate, Open};
 use super::filter::Filter;
@@ -88,6 +90,22 @@ impl Reader {
             query.time(height).map_err(Failure::from)
         })?;
         Ok(text.flatten().and_then(|text| milliseconds(&text)))
+    }
+
+    pub(super) fn damage(&mut self, limit: Duration) -> Result<Option<Vec<String>>, SourceError> {
+        let path = self.path.clone();
+        let looked = self.snapshot("looking for damage", |query, _| {
+            let db = query.connection;
+            let pages = check::within(db, limit, || check::pages(db)).map_err(|error| {
+                Failure::Source(SourceError::File {
+                    path: path.clone(),
+                    error,
+                })
+            })?;
+            pages.map_err(Failure::from)
+        })?;
+        // Without tables there is nothing to be damaged.
+        Ok(looked.unwrap_or_else(|| Some(Vec::new())))
     }
 
     pub(super) fn begin(&mut self, start: Start) -> Result<Cursor, SourceError> {

@@ -117,7 +117,7 @@ impl Watch {
                     tracing::warn!(
                         chain.directory = %directory.display(),
                         %error,
-                        "the chain database's directory cannot be watched; it is polled instead"
+                        "the chain database's directory cannot be watched; it is polled instead (if a limit is reached: fs.inotify.max_user_instances, fs.inotify.max_user_watches)"
                     );
                 }
             }

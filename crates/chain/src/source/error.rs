@@ -65,6 +65,14 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// Whether the database is damaged, or none.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        matches!(self, Self::Database { error, .. }
+            if matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase)))
+    }
+
     /// Whether the same read may succeed later without anyone's doing.
     #[must_use]
     pub fn is_transient(&self) -> bool {
