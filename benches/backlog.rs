@@ -114,7 +114,7 @@ fn pending(node: &Path, from: &Address) -> anyhow::Result<usize> {
     let db = Connection::open(node.join("mempool.db"))?;
     db.busy_timeout(WHILE)?;
     let count: i64 = db.query_row(
-        "SELECT count(*) FROM mempool WHERE content LIKE '%\"from\": \"' || ?1 || '\"%'",
+        "SELECT count(*) FROM mempool WHERE content LIKE '%\"from\":\"' || ?1 || '\"%'",
         [from.as_str()],
         |row| row.get(0),
     )?;
