@@ -1,6 +1,8 @@
 //! Values on the command line that several commands take, and what they may begin with.
 
+use std::error::Error as _;
 use std::ffi::OsString;
+use std::num::ParseIntError;
 use std::time::Duration;
 
 use clap::Command;
@@ -35,7 +37,20 @@ pub(super) fn with_negative_numbers(command: Command) -> Command {
 
 /// Where a value of an option begins with `-`, clap advises to put it behind `--`, which makes it
 /// something else than that option's value. Says what helps.
+/// Says also what a number must be, where one cannot be read.
 pub(super) fn advise(error: &mut clap::Error, command: &Command, arguments: &[OsString]) {
+    if error.kind() == ErrorKind::ValueValidation {
+        let number = error
+            .source()
+            .and_then(|e| e.downcast_ref::<ParseIntError>());
+        if number.is_some() {
+            suggest(
+                error,
+                "the value is a whole number that is not negative".to_owned(),
+            );
+        }
+        return;
+    }
     if error.kind() != ErrorKind::UnknownArgument {
         return;
     }
@@ -55,9 +70,13 @@ pub(super) fn advise(error: &mut clap::Error, command: &Command, arguments: &[Os
     };
     if takes_value(command, option) {
         let tip = format!("a value that begins with '-' is written as {option}='{value}'");
-        let tips = vec![StyledStr::from(tip)];
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+        suggest(error, tip);
     }
+}
+
+fn suggest(error: &mut clap::Error, tip: String) {
+    let tips = vec![StyledStr::from(tip)];
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
 }
 
 /// Whether an option of this name takes a value, in a command or one of its subcommands.

@@ -28,6 +28,8 @@ fn slips_of_the_command_line_are_usage() {
         };
         let run = world.run(&[&command[..], &[option, "-1"]].concat());
         run.failed(64, "'-1'");
+        let says_why = ["is not in 0..", "a whole number that is not negative"];
+        assert!(says_why.iter().any(|why| run.err.contains(why)), "{run:#?}");
         assert!(!run.err.contains("-- -1"), "{run:#?}");
     }
     // Behind `--` it would be something else than the option's value.
