@@ -1,6 +1,6 @@
-//! `cargo bench --bench tables`: how long a start and a reload take with a `[[agent]]` table for each
-//! agent, whose wallets are in one vault, and with a `[[fleet]]` of as many. `AGENTRY_SCALE_AGENTS` adds a number of agents to
-//! the usual ones.
+//! `cargo bench --bench tables`: how long a start and a reload take with a `[[agent]]` table for
+//! each agent, whose wallets are in one vault, and with a `[[fleet]]` of as many.
+//! `AGENTRY_SCALE_AGENTS` adds a number of agents to the usual ones.
 
 #[expect(
     dead_code,
