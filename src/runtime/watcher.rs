@@ -243,11 +243,12 @@ impl Watch {
         } else {
             TIME_PAUSE.0
         };
-        if ahead > MAX_ID_AHEAD_MS && !more && !self.time.told {
+        // The time of block 0 was fixed with the chain, however much later that began.
+        if ahead > MAX_ID_AHEAD_MS && !more && height.0 > 0 && !self.time.told {
             self.time.told = true;
             tracing::warn!(
                 ahead.ms = ahead,
-                "the local clock is ahead of the chain's blocks: nothing is pruned, and nothing expires, that blocks do not confirm"
+                "the local clock is ahead of the chain's blocks: nothing is pruned or expires before blocks confirm the time"
             );
         } else if ahead <= CLOCK_AHEAD_MS && std::mem::take(&mut self.time.told) {
             tracing::info!("the local clock agrees with the chain's blocks again");

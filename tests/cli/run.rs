@@ -6,6 +6,7 @@ use std::process::{Child, ChildStdout, Stdio};
 
 use serde_json::Value;
 
+use crate::host::{Host, agent, pong};
 use crate::world::World;
 
 /// A configuration on an embedded node at any free port. The agents find the node by `[devnet]`;
@@ -156,6 +157,20 @@ fn a_ping_is_sent_answered_and_looked_up() {
     // The ping; and the pong, if the pinger came to look at it before the end.
     let handled = &world.json(&["queue", "list"])["counts"]["inbox"]["handled"];
     assert!(handled.as_u64() >= Some(1), "{handled}");
+}
+
+#[test]
+fn a_first_start_on_a_new_chain_warns_of_nothing() {
+    let world = World::new();
+    let agents = [
+        agent("pinger", "one", ""),
+        agent("ponger", "two", &pong("ping", "pong")),
+    ];
+    let host = Host::start(&world, &agents);
+    assert_eq!(host.ask("one", "ponger", "ping"), "pong");
+    let log = host.log();
+    assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
+    host.stop();
 }
 
 #[test]
