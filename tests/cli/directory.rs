@@ -6,7 +6,7 @@ use crate::host::{Host, agent, configure, pong};
 use crate::world::World;
 
 /// How long a test waits for what must come.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(180);
 
 fn tables() -> [String; 2] {
     [

@@ -219,9 +219,7 @@ fn a_port_that_is_taken_is_named() {
 fn all_is_well_beside_a_runtime_and_after_it() {
     let world = World::new();
     let host = Host::start(&world, &[agent("ponger", "one", &pong("ping", "pong"))]);
-    let log = host.log();
-    let status = log.split("status=").nth(1).unwrap();
-    let status = format!("http.listen={}", status.split_whitespace().next().unwrap());
+    let status = format!("http.listen={}", host.status.trim_start_matches("http://"));
     let before = files(&world);
     let run = host.run(&["doctor", "--json", "--set", &status]);
     Report::of(&run)

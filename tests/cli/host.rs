@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::world::{Run, World};
 
 /// How long a test waits for what must come.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(180);
 
 /// What every configuration here begins with: an embedded node at any free port, and its wallets.
 pub(crate) const BASE: &str = r#"

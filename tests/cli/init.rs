@@ -9,7 +9,7 @@ use crate::host::{agent, configure, pong};
 use crate::world::World;
 
 /// How long a test waits for what must come.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(180);
 
 /// The processes that this one started and that have not been asked for, with their states.
 fn children(pid: u32) -> Vec<(u32, String)> {

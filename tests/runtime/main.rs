@@ -38,7 +38,7 @@ use tokio::sync::watch;
 
 /// How long anything may take before a test gives up: far above what it takes, since machines are
 /// shared.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A wallet that sends, whose seed is this byte.
 pub(crate) fn key(byte: u8) -> SigningKey {

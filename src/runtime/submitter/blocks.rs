@@ -24,6 +24,7 @@ pub struct Blocks {
     standing: HashMap<TransactionHash, (BlockHeight, BlockHash)>,
     /// Those that it does not show whole.
     doubtful: BTreeSet<BlockHeight>,
+    requests: u32,
 }
 
 impl Blocks {
@@ -52,6 +53,7 @@ impl Blocks {
         while next <= head {
             // A few at a time: a node with one thread keeps all others waiting meanwhile.
             let end = BlockHeight(next.0.saturating_add(PIECE - 1)).min(head);
+            blocks.requests += 1;
             match node.blocks_range(next, end).await {
                 Ok(range) => {
                     for block in range {
@@ -67,6 +69,7 @@ impl Blocks {
             next = end.next();
         }
         for height in single {
+            blocks.requests += 1;
             let whole = match node.block(height).await {
                 Ok(Some(block)) => blocks.take(&block),
                 Ok(None) => false,
@@ -87,6 +90,11 @@ impl Blocks {
         self.standing
             .extend(shown.iter().filter_map(|one| Some((one.hash?, place))));
         block.is_whole()
+    }
+
+    /// In how many requests they were read.
+    pub const fn requests(&self) -> u32 {
+        self.requests
     }
 
     /// The block in which a transaction stands, if it is shown in one.

@@ -136,6 +136,8 @@ pub struct Submitter {
     round_running: bool,
     /// Before then the node's mempool is not asked for again.
     look_rests_until: Option<Instant>,
+    /// How long the node takes to answer what costs it nothing.
+    round_trip: Duration,
     looking_for_funds: bool,
     /// The wallet that was last asked for whether it can pay by now.
     funds_asked_of: Option<AgentId>,
@@ -295,6 +297,7 @@ impl Submitter {
             posts_ended: 0,
             round_running: false,
             look_rests_until: None,
+            round_trip: Duration::ZERO,
             looking_for_funds: false,
             funds_asked_of: None,
             refill: refill::Refill::default(),

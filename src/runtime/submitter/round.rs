@@ -20,9 +20,9 @@ use crate::store::{AgentId, Commit, OutboxId, read};
 /// their turn at later ones.
 const ACCOUNTS_A_BLOCK: usize = 64;
 
-/// How many times as long as a look takes the rest after it is: a mempool is asked for whole, and a
-/// node with one thread serves nobody else meanwhile. The second is for a node of whose time more is
-/// taken than should be.
+/// How many times as long as the node works for a look the rest after it is: a mempool is asked for
+/// whole, and a node with one thread serves nobody else meanwhile. The second is for a node of whose
+/// time more is taken than should be.
 const LOOK_RESTS: (u32, u32) = (10, 20);
 
 /// The longest of these rests.
@@ -69,20 +69,22 @@ impl Submitter {
         let look = async move {
             let look = async {
                 let mempool = mempool.await?;
+                let shown_at = Instant::now();
                 let head = node.head().await;
                 if let Err(error) = &head {
                     tracing::debug!(%error, "asking for the head after the mempool");
                 }
-                Ok::<_, String>((mempool, head.ok().flatten()))
+                Ok::<_, String>((mempool, head.ok().flatten(), shown_at))
             };
             let in_time = tokio::time::timeout(limit, look).await;
             in_time.unwrap_or_else(|_| Err(format!("it does not come within {limit:?}")))
         };
         ctx.spawn(look.into_actor(self).map(move |answer, submitter, ctx| {
             submitter.round_running = false;
-            submitter.rest_from_looking(asked_at.elapsed());
             match answer {
-                Ok((mempool, head)) => {
+                Ok((mempool, head, shown_at)) => {
+                    submitter.round_trip = shown_at.elapsed();
+                    submitter.rest_from_looking(shown_at - asked_at, 1);
                     submitter.mempool_read(None);
                     let is_pending = |one: &&(_, TransactionHash)| mempool.contains(&one.1);
                     let pending = asked.iter().filter(is_pending).map(|(id, _)| *id).collect();
@@ -97,6 +99,7 @@ impl Submitter {
                     submitter.review(&pending, ctx);
                 }
                 Err(failure) => {
+                    submitter.rest_from_looking(asked_at.elapsed(), 1);
                     tracing::debug!(failure, "looking at the node's mempool");
                     submitter.mempool_read(Some(failure));
                     submitter.review(&HashSet::new(), ctx);
@@ -109,13 +112,17 @@ impl Submitter {
         }));
     }
 
-    /// Lets the node work for others after a look that took so long.
-    fn rest_from_looking(&mut self, took: Duration) {
+    /// Lets the node work for others after a look that took so long, in so many requests. What each
+    /// takes that costs the node nothing, as asking for its head does, is the way there and back, or
+    /// how busy this machine is.
+    fn rest_from_looking(&mut self, took: Duration, requests: u32) {
+        let worked = took.saturating_sub(self.round_trip.saturating_mul(requests));
         let times = match self.settings.node.spare_time().is_zero() {
             true => LOOK_RESTS.1,
             false => LOOK_RESTS.0,
         };
-        self.look_rests_until = Some(Instant::now() + (took * times).min(LONGEST_REST));
+        let rest = worked.saturating_mul(times).min(LONGEST_REST);
+        self.look_rests_until = Some(Instant::now() + rest);
     }
 
     /// Takes in a look that was begun when so many POSTs had ended; it was `asked` for these.
@@ -177,7 +184,8 @@ impl Submitter {
             }
         };
         ctx.spawn(look.into_actor(self).map(move |blocks, submitter, ctx| {
-            submitter.rest_from_looking(asked_at.elapsed());
+            let requests = blocks.as_ref().map_or(1, Blocks::requests);
+            submitter.rest_from_looking(asked_at.elapsed(), requests);
             for id in ids {
                 let Some(open) = submitter.open.get_mut(&id) else {
                     continue;

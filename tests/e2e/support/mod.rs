@@ -24,7 +24,7 @@ pub(crate) mod world;
 use std::time::{Duration, Instant};
 
 /// How long a condition may take before a test gives up: far more than any takes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(10);
