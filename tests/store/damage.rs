@@ -301,7 +301,7 @@ async fn a_value_that_cannot_be_is_named_by_table_row_and_column() {
         ),
         (
             "UPDATE outbox SET recipient = 'x' WHERE id = 4",
-            "outbox 4: column \"body\" says otherwise than column \"recipient\"",
+            "outbox 4: column \"body\" differs from column \"recipient\"",
         ),
         (
             "UPDATE outbox SET amount = -5 WHERE id = 4",
@@ -309,11 +309,11 @@ async fn a_value_that_cannot_be_is_named_by_table_row_and_column() {
         ),
         (
             "UPDATE outbox SET amount = 7 WHERE id = 4",
-            "outbox 4: column \"body\" says otherwise than column \"amount\"",
+            "outbox 4: column \"body\" differs from column \"amount\"",
         ),
         (
             "UPDATE outbox SET payload = '\"other\"' WHERE id = 4",
-            "outbox 4: column \"body\" says otherwise than column \"payload\"",
+            "outbox 4: column \"body\" differs from column \"payload\"",
         ),
         (
             "UPDATE outbox SET body = replace(body, 'reply 4', 'reply 5') WHERE id = 4",
@@ -388,15 +388,15 @@ async fn a_value_that_cannot_be_is_named_by_table_row_and_column() {
         ),
         (
             "DROP INDEX inbox_due",
-            "index inbox_due is not as it was made",
+            "index inbox_due differs from its definition",
         ),
         (
             "PRAGMA foreign_keys = OFF; DELETE FROM agent WHERE id = 3",
-            "names a row of agent that is not there",
+            "refers to a missing row of agent",
         ),
         (
             "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, '''waiting''', '''waitinh''') WHERE name = 'inbox_due'",
-            "index inbox_due is not as it was made",
+            "index inbox_due differs from its definition",
         ),
     ] {
         let (_dir, path) = rich().await;
@@ -652,7 +652,7 @@ async fn a_log_of_another_store_is_refused() {
     opened(&path).unwrap();
     for main in [&other.1, &other.0] {
         lay(main, &one.2);
-        broken(&path, "agentry.db-wal is not this file's");
+        broken(&path, "agentry.db-wal belongs to another store");
     }
 }
 

@@ -26,7 +26,7 @@ async fn changes_wait_until_the_system_takes_them() {
     let refused = store.commit_now(Commit::Resume).await.unwrap_err();
     assert!(matches!(refused, StoreError::Refused(_)), "{refused}");
     assert!(
-        refused.to_string().contains("cannot be found any more"),
+        refused.to_string().contains("can no longer be found"),
         "{refused}"
     );
     let refusing = condition.wait_for(|now| matches!(now, Condition::Refusing(_)));
