@@ -1,7 +1,7 @@
 //! Checks a store for damage.
 //!
-//! SQLite reads a damaged file for as long as it can, and a runtime would act on what it reads. So a
-//! store is checked before it is used, and by `agentry doctor`:
+//! SQLite reads a damaged file for as long as it can, and a runtime would act on what it reads. So
+//! a store is checked before it is used, and by `agentry doctor`:
 //!
 //! | part | check | finds |
 //! |---|---|---|
@@ -12,11 +12,11 @@
 //! | its rows (`rows`) | each column is read as its type, and messages are compared with their digests | an impossible value, even on an intact page |
 //! | its pages | `PRAGMA integrity_check`, `foreign_key_check` | pages, cells, indexes and references that do not fit together |
 //!
-//! The check reads the file once and, for the indexes, seeks each entry: about a second for 100 MB. It
-//! has a time limit, and reports whether it was complete.
+//! The check reads the file once and, for the indexes, seeks each entry: about a second for 100 MB.
+//! It has a time limit, and reports whether it was complete.
 //!
-//! What it cannot find: a changed byte within a text or a number without a digest, in a store without
-//! checksums, as after a killed process.
+//! What it cannot find: a changed byte within a text or a number without a digest, in a store
+//! without checksums, as after a killed process.
 
 mod rows;
 
@@ -52,8 +52,8 @@ pub enum Seen {
     Part,
 }
 
-/// Checks the file without opening it, for what SQLite would turn into a new store or refuse without
-/// a reason.
+/// Checks the file without opening it, for what SQLite would turn into a new store or refuse
+/// without a reason.
 fn file(path: &Path) -> Result<(), StoreError> {
     let broken = |found: &str| StoreError::Broken {
         path: path.to_owned(),
@@ -152,8 +152,8 @@ fn owners(path: &Path, pages: &[String]) -> rusqlite::Result<Vec<String>> {
 /// Checks an open store for no longer than `limit`.
 ///
 /// # Errors
-/// [`StoreError::Broken`] names the damage: for a value, its table, row and column. Other errors say
-/// why the store cannot be read.
+/// [`StoreError::Broken`] names the damage: for a value, its table, row and column. Other errors
+/// say why the store cannot be read.
 pub fn check(
     db: &Connection,
     path: &Path,
@@ -217,8 +217,8 @@ fn definitions(db: &Connection) -> rusqlite::Result<Definitions> {
         .collect()
 }
 
-/// Checks that the tables and indexes are those that this version creates. What an operator added is
-/// not damage.
+/// Checks that the tables and indexes are those that this version creates. What an operator added
+/// is not damage.
 fn tables(db: &Connection) -> rusqlite::Result<Vec<String>> {
     let meant = definitions(&schema::in_memory(version(db)?)?)?;
     let found = definitions(db)?;

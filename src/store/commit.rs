@@ -388,7 +388,8 @@ pub enum Step {
         agent: AgentId,
         /// The hash of the transaction as the node spells it.
         hash: TransactionHash,
-        /// The transaction, if the wallet has signed it and no transaction with this hash was known.
+        /// The transaction, if the wallet has signed it and no transaction with this hash was
+        /// known.
         own: Option<Box<OwnTransaction>>,
         /// The block's height.
         height: BlockHeight,
@@ -403,8 +404,8 @@ pub enum Step {
         hash: TransactionHash,
         /// The transaction, if no transaction with this hash was known.
         own: Option<Box<OwnTransaction>>,
-        /// The latest possible current time, in milliseconds since the epoch: no block tells when the
-        /// transaction was sent.
+        /// The latest possible current time, in milliseconds since the epoch: no block tells when
+        /// the transaction was sent.
         latest: u64,
     },
     /// Blocks were withdrawn.
@@ -615,8 +616,8 @@ pub struct Outcome {
     pub timers: Vec<(String, Option<TimerSetting>)>,
     /// The tasks that it starts.
     pub tasks: Vec<TaskStart>,
-    /// The time before which they do not start and no task updates are delivered (milliseconds since
-    /// the epoch).
+    /// The time before which they do not start and no task updates are delivered (milliseconds
+    /// since the epoch).
     pub tasks_from: u64,
     /// The tasks that it cancels, by their keys.
     pub cancels: Vec<String>,
@@ -737,12 +738,13 @@ pub enum QueueKind {
     Inbox,
     /// Transactions.
     Outbox,
-    /// Other events of an agent: timers, delivery updates, outcomes of watched messages, task updates.
+    /// Other events of an agent: timers, delivery updates, outcomes of watched messages, task
+    /// updates.
     Events,
 }
 
-/// The conditions that select rows; `None` is no condition. A condition on a property that a queue's
-/// rows do not have matches none of them: events have no sender.
+/// The conditions that select rows; `None` is no condition. A condition on a property that a
+/// queue's rows do not have matches none of them: events have no sender.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Selection {

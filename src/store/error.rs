@@ -101,7 +101,8 @@ pub enum StoreError {
         /// Whose share is exceeded, and of what.
         reason: String,
     },
-    /// A single request exceeds the whole share of a resource that its sender or agent can ever have.
+    /// A single request exceeds the whole share of a resource that its sender or agent can ever
+    /// have.
     #[error("{reason}")]
     TooMuch {
         /// Whose share is exceeded, and of what.

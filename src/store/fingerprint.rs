@@ -6,16 +6,16 @@ use agentry_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The longest command name that is kept whole, in bytes. A longer name is cut to this length, which
-/// only makes more messages count as the same kind.
+/// The longest command name that is kept whole, in bytes. A longer name is cut to this length,
+/// which only makes more messages count as the same kind.
 const KIND_MAX: usize = 64;
 
 /// What is compared when a message is searched for among those on the chain: another run gives the
 /// message another id, and perhaps another text, but the same recipient, question and kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
-    /// The kind of the message. Answers that exclude each other have the same kind: a message has one
-    /// final acknowledgment, and a job ends once.
+    /// The kind of the message. Answers that exclude each other have the same kind: a message has
+    /// one final acknowledgment, and a job ends once.
     pub kind: String,
     /// SHA-256 of the content without the header. No two ciphertexts are equal, so only the length
     /// of a sealed message counts, which is part of the kind.

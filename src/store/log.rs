@@ -1,15 +1,16 @@
 //! Checks the write-ahead log of a store.
 //!
-//! SQLite reads a log up to the first invalid frame, because a crash may have cut the last transaction
-//! short. A changed byte in the middle of the log looks the same, and everything that was committed
-//! after it would be lost silently: answered messages would be answered again. A crash leaves at most
-//! one unfinished transaction, because each is on the disk before the next one starts. So if two or
-//! more transactions were committed after an invalid frame, the log is damaged.
+//! SQLite reads a log up to the first invalid frame, because a crash may have cut the last
+//! transaction short. A changed byte in the middle of the log looks the same, and everything that
+//! was committed after it would be lost silently: answered messages would be answered again. A
+//! crash leaves at most one unfinished transaction, because each is on the disk before the next one
+//! starts. So if two or more transactions were committed after an invalid frame, the log is
+//! damaged.
 //!
 //! SQLite does not check which file a log belongs to, either: the log of another store, as after a
-//! backup was restored without replacing the log beside it, would be mixed into this one. The header
-//! of a file holds a change counter, and a store starts, and continues after it was closed, with a
-//! random counter. The first page in the store's own log has nearly the same counter.
+//! backup was restored without replacing the log beside it, would be mixed into this one. The
+//! header of a file holds a change counter, and a store starts, and continues after it was closed,
+//! with a random counter. The first page in the store's own log has nearly the same counter.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};

@@ -100,7 +100,8 @@ impl Store {
         Self::open_after(path, |_| Ok(())).map(|(store, ())| store)
     }
 
-    /// Like [`open`](Self::open), but checks the store for damage first, for no longer than `limit`.
+    /// Like [`open`](Self::open), but checks the store for damage first, for no longer than
+    /// `limit`.
     ///
     /// # Errors
     /// As [`open`](Self::open), and [`StoreError::Broken`].

@@ -25,8 +25,8 @@ impl ToSql for Exact {
 }
 
 /// A time, a height, or a bound for a comparison: a value that is too large for a column means the
-/// same as the largest one. (No source reports a higher height.) Use [`Exact`] for a number that must
-/// be stored exactly.
+/// same as the largest one. (No source reports a higher height.) Use [`Exact`] for a number that
+/// must be stored exactly.
 pub(super) fn integer(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -90,8 +90,8 @@ pub(super) fn prepare_folder(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The mode of a folder in which users other than its owner can create files; `None` if no other user
-/// can.
+/// The mode of a folder in which users other than its owner can create files; `None` if no other
+/// user can.
 ///
 /// # Errors
 /// The folder's metadata cannot be read.

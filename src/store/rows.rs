@@ -58,7 +58,8 @@ pub enum EventRef {
 }
 
 impl fmt::Display for EventRef {
-    /// The name that operators use. The origin of everything that the event leads to begins with it.
+    /// The name that operators use. The origin of everything that the event leads to begins with
+    /// it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Inbox(id) => write!(f, "inbox/{id}"),

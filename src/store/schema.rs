@@ -14,9 +14,9 @@ const APPLICATION_ID: i64 = 0x6167_7472;
 
 /// One step from each version to the next. The first creates version 1.
 ///
-/// A released step never changes, except for comments between its statements: SQLite stores the text
-/// of the statements themselves, and a store is checked against it. The tests keep a file of earlier
-/// versions.
+/// A released step never changes, except for comments between its statements: SQLite stores the
+/// text of the statements themselves, and a store is checked against it. The tests keep a file of
+/// earlier versions.
 const MIGRATIONS: &[&str] = &[
     include_str!("schema/v1.sql"),
     include_str!("schema/v2.sql"),
@@ -26,8 +26,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/v6.sql"),
 ];
 
-/// The size to which the write-ahead log is cut after a checkpoint, in bytes: what SQLite lets it grow
-/// to between two checkpoints.
+/// The size to which the write-ahead log is cut after a checkpoint, in bytes: what SQLite lets it
+/// grow to between two checkpoints.
 const LOG_LIMIT: i64 = 4 << 20;
 
 /// How many prepared statements a connection caches: more than there are different ones.
@@ -87,9 +87,9 @@ pub(super) fn in_memory(version: i64) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Makes SQLite plan each statement once, whatever values are bound to it. Otherwise SQLite would use
-/// the values of statements with `ORDER BY … LIMIT`, and prepare those again on every run: half of the
-/// cost of a read.
+/// Makes SQLite plan each statement once, whatever values are bound to it. Otherwise SQLite would
+/// use the values of statements with `ORDER BY … LIMIT`, and prepare those again on every run: half
+/// of the cost of a read.
 pub(super) fn plan_once(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let open = |e| StoreError::open(path, e);
     connection.set_prepared_statement_cache_capacity(STATEMENTS);

@@ -1,14 +1,14 @@
 //! Checksums of a store's pages, in a file beside the store while it is closed.
 //!
-//! SQLite keeps no checksums of pages: a changed byte within a text or a number is read as if it had
-//! been written that way. So closing a store writes `<store>.sums`, and the next opening compares. The
-//! file does not exist while a store is open, nor after its process was killed.
+//! SQLite keeps no checksums of pages: a changed byte within a text or a number is read as if it
+//! had been written that way. So closing a store writes `<store>.sums`, and the next opening
+//! compares. The file does not exist while a store is open, nor after its process was killed.
 //!
 //! The checksums belong to one state of the file, identified by the change counter in its header.
 //! Closing a store sets that counter at random, because a restored and used backup may have been
 //! changed as often as the store that it replaced. A closed store is in SQLite's rollback mode, in
-//! which every change by any program increments the counter. So a restored backup, or a store that was
-//! changed with `sqlite3`, has another counter, and the checksums do not apply to it.
+//! which every change by any program increments the counter. So a restored backup, or a store that
+//! was changed with `sqlite3`, has another counter, and the checksums do not apply to it.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
@@ -51,8 +51,8 @@ pub(super) fn leave(store: &Path) {
     }
 }
 
-/// Gives a closed store, or a new one, a random change counter, in the two places of its header that hold it
-/// (<https://www.sqlite.org/fileformat2.html#file_change_counter>).
+/// Gives a closed store, or a new one, a random change counter, in the two places of its header
+/// that hold it (<https://www.sqlite.org/fileformat2.html#file_change_counter>).
 ///
 /// # Errors
 /// The store cannot be written, or the system provides no random number.

@@ -1,8 +1,8 @@
 //! The writer's thread: group commit, and waiting while the system refuses to write.
 //!
-//! If the disk is full, the file system is read-only or the file is gone, changes wait here. Only this
-//! thread retries and logs; the callers wait for their changes. Callers with [`Haste::AtOnce`] get an
-//! error instead.
+//! If the disk is full, the file system is read-only or the file is gone, changes wait here. Only
+//! this thread retries and logs; the callers wait for their changes. Callers with [`Haste::AtOnce`]
+//! get an error instead.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -21,8 +21,8 @@ use super::{Commit, Condition, Receipt, StoreError, apply, sums};
 /// delay the first of their commits.
 const MAX_GROUP: usize = 512;
 
-/// The most commits that wait for the writer. A caller that submits another one waits for room in the
-/// queue: backpressure starts here.
+/// The most commits that wait for the writer. A caller that submits another one waits for room in
+/// the queue: backpressure starts here.
 const QUEUE: usize = 4096;
 
 /// The first pause after the system refused; it doubles up to [`MAX_PAUSE`].
@@ -124,7 +124,8 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
-            // The thread ends by itself, because its queue is closed. A panic in it was already reported.
+            // The thread ends by itself, because its queue is closed. A panic in it was already
+            // reported.
             let _ = thread.join();
         }
     }
@@ -201,8 +202,8 @@ impl Work {
         }
     }
 
-    /// Applies a group in one SQLite transaction and answers its callers. A failed commit is rolled back
-    /// alone. If the store as a whole refuses, the group is returned.
+    /// Applies a group in one SQLite transaction and answers its callers. A failed commit is rolled
+    /// back alone. If the store as a whole refuses, the group is returned.
     fn store(&mut self, group: Vec<Job>) -> Result<(), (Vec<Job>, Trouble)> {
         if self.health.is_broken() {
             let reason = "it is damaged, and changes would damage it further".to_owned();
@@ -229,8 +230,8 @@ impl Work {
         }
     }
 
-    /// After a refusal: callers with [`Haste::AtOnce`] get an error, the others wait, and so does this
-    /// thread. Returns false if the store was closed.
+    /// After a refusal: callers with [`Haste::AtOnce`] get an error, the others wait, and so does
+    /// this thread. Returns false if the store was closed.
     fn refused(&mut self, group: Vec<Job>, trouble: &Trouble, queue: &mpsc::Receiver<Job>) -> bool {
         self.health.met(trouble);
         let passes = matches!(trouble, Trouble::Refusal(_));
@@ -312,8 +313,8 @@ fn carry_out(
     Ok(answers)
 }
 
-/// The identity of the open file. SQLite keeps writing to a file that was deleted, moved or replaced,
-/// and all of that is lost when the process ends.
+/// The identity of the open file. SQLite keeps writing to a file that was deleted, moved or
+/// replaced, and all of that is lost when the process ends.
 #[derive(Debug)]
 struct OpenFile {
     path: PathBuf,

@@ -94,22 +94,23 @@ fn delete(
 /// Deletes the announcements that were superseded in a final block, and those beyond the limit.
 /// Called after announcements were added or blocks became final.
 ///
-/// It deletes no superseded announcement during a directory backfill: what the backfill has read may
-/// be stored after the head has moved on, and may come from a fork that no longer exists. The
-/// backfill notices that only when it reads on, and until then nothing that it read counts as final.
+/// It deletes no superseded announcement during a directory backfill: what the backfill has read
+/// may be stored after the head has moved on, and may come from a fork that no longer exists. The
+/// backfill notices that only when it reads on, and until then nothing that it read counts as
+/// final.
 pub(super) fn tidy(
     db: &Connection,
     through: Option<BlockHeight>,
     receipt: &mut Receipt,
 ) -> Result<(), StoreError> {
-    let is_surveying = db
+    let is_backfilling = db
         .prepare_cached("SELECT 1 FROM meta WHERE key = ?1")?
         .exists(params![meta::DIRECTORY_PROGRESS])?;
     let known_final = final_through(db)?;
     // The backfill knows of fewer final blocks than the watcher of the head.
     let through = through.map(height).max(Some(known_final));
     let through = through.filter(|through| *through >= 0);
-    if let Some(through) = through.filter(|_| !is_surveying) {
+    if let Some(through) = through.filter(|_| !is_backfilling) {
         let mut addresses: BTreeSet<String> = receipt
             .cards
             .iter()

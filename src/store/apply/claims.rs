@@ -13,9 +13,9 @@
 //! | has an id that is on the chain | that message: it was sent again |
 //!
 //! A sighting is claimed only if it was seen before agents acted, only once, and only if it is not
-//! older than what the draft follows from: what an agent says later is new, however much it resembles
-//! an earlier message. What an operator sends matches a transaction on the chain only by the same id
-//! or the same bytes.
+//! older than what the draft follows from: what an agent says later is new, however much it
+//! resembles an earlier message. What an operator sends matches a transaction on the chain only by
+//! the same id or the same bytes.
 
 use agentry_protocol::{BlockHeight, Json, KnownCommand, Limits, Payload, SignedTransaction};
 use agentry_sdk::TaskOutput;
@@ -35,9 +35,9 @@ use crate::store::rows::{AgentId, Draft, EventKind, EventRef, InboxId, OutboxId,
 pub(super) enum Anchor {
     /// Something in a block at this height.
     Block(BlockHeight),
-    /// A timer. A timer that was set before the chain was read up to its head has either fired before
-    /// that or has sent nothing yet. A timer that was set later was set again, by a message in a
-    /// block, if that block is known.
+    /// A timer. A timer that was set before the chain was read up to its head has either fired
+    /// before that or has sent nothing yet. A timer that was set later was set again, by a message
+    /// in a block, if that block is known.
     Timer {
         /// When it was set, and when it was due, in milliseconds since the epoch.
         times: (i64, i64),
@@ -51,8 +51,8 @@ impl Anchor {
     pub(super) const fn block(self) -> Option<BlockHeight> {
         match self {
             Self::Block(height) => Some(height),
-            // A timer that a timer sets is new. Otherwise timers that set themselves again would stay
-            // silent for as long as the store is old.
+            // A timer that a timer sets is new. Otherwise timers that set themselves again would
+            // stay silent for as long as the store is old.
             Self::Timer { .. } => None,
         }
     }
@@ -161,8 +161,9 @@ fn may_be_seen(db: &Connection, agent: AgentId, recipient: &str) -> Result<bool,
         .exists(params![agent.0, recipient])?)
 }
 
-/// How much later than a message was seen the timer that sent it may have been due, in milliseconds:
-/// the time of a sighting is that of blocks, and the clock of the node that made them may be behind.
+/// How much later than a message was seen the timer that sent it may have been due, in
+/// milliseconds: the time of a sighting is that of blocks, and the clock of the node that made them
+/// may be behind.
 const SKEW_MS: i64 = 10_000;
 
 fn find(
@@ -295,8 +296,8 @@ fn take(
     sightings::take_over(db, id, found, at, receipt)
 }
 
-/// How a job ended, if the chain shows that it has, and how long it took, in milliseconds. The job is
-/// given by the message that asked for it and the key of its task, which is the hash of that
+/// How a job ended, if the chain shows that it has, and how long it took, in milliseconds. The job
+/// is given by the message that asked for it and the key of its task, which is the hash of that
 /// message's transaction.
 pub(super) fn job_end(
     db: &Connection,

@@ -49,8 +49,8 @@ pub(super) fn add(db: &Connection, new: New<'_>, at: u64) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Sets a timer, replacing one of the same name, or deletes it. `anchor` is the block of the message
-/// that set it, if a message did.
+/// Sets a timer, replacing one of the same name, or deletes it. `anchor` is the block of the
+/// message that set it, if a message did.
 pub(super) fn set_timer(
     db: &Connection,
     (agent, behaviour): (AgentId, &str),

@@ -88,7 +88,7 @@ fn sighted(
         return Ok(());
     };
     let digest = own.map(|own| own.digest);
-    let given_up = given_up(db, agent, hash, digest)?;
+    let failed_rows = failed_rows(db, agent, hash, digest)?;
     let mut ids = mined(
         db,
         agent,
@@ -104,7 +104,7 @@ fn sighted(
         return sightings::keep(db, agent, hash, own, seen, receipt);
     }
     for id in ids {
-        if given_up.contains(&id) {
+        if failed_rows.contains(&id) {
             let paid = spending::charge_again(db, id, day_of(at))?;
             receipt.recharged.extend(paid);
         }
@@ -138,8 +138,8 @@ fn pending(
     }
 }
 
-/// Marks the rows of the outbox with this hash or digest as mined. A failed transaction can be mined
-/// nevertheless: the chain decides.
+/// Marks the rows of the outbox with this hash or digest as mined. A failed transaction can be
+/// mined nevertheless: the chain decides.
 fn mined(
     db: &Connection,
     agent: AgentId,
@@ -164,7 +164,7 @@ fn mined(
 }
 
 /// The rows of a transaction that failed and was refunded.
-fn given_up(
+fn failed_rows(
     db: &Connection,
     agent: AgentId,
     hash: TransactionHash,

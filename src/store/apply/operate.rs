@@ -15,8 +15,8 @@ use crate::store::{StoreError, meta, read};
 /// The reason of a row that an operator dropped.
 const DROPPED: &str = "dropped by the operator";
 
-/// Runs a statement on the rows of a queue that the target selects. `sql` ends before the condition on
-/// the rows, which comes before `returning`; its own question marks are bound to `values`.
+/// Runs a statement on the rows of a queue that the target selects. `sql` ends before the condition
+/// on the rows, which comes before `returning`; its own question marks are bound to `values`.
 fn on_rows<T>(
     db: &Connection,
     (target, queue): (&QueueTarget, QueueKind),
@@ -95,8 +95,8 @@ pub(super) fn retry(
     Ok(())
 }
 
-/// Applies the results of verifying dead letters again. One that turns out to be forged moves to the
-/// forged messages. One whose new identity is already known stays unchanged.
+/// Applies the results of verifying dead letters again. One that turns out to be forged moves to
+/// the forged messages. One whose new identity is already known stays unchanged.
 pub(super) fn rejudge(db: &Connection, judged: &[Rejudged], at: u64) -> Result<usize, StoreError> {
     let mut changed = 0;
     for one in judged {
@@ -137,7 +137,8 @@ pub(super) fn discard(
 ) -> Result<(), StoreError> {
     let reason = Value::Text(DROPPED.to_owned());
     let id = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
-    // A row that is named may still be waiting; a selection means dead letters and failed rows only.
+    // A row that is named may still be waiting; a selection means dead letters and failed rows
+    // only.
     let named = !matches!(target, QueueTarget::All | QueueTarget::Matching(_));
     let states = if named {
         "('waiting', 'withdrawn', 'dead')"

@@ -271,11 +271,12 @@ pub(super) fn postpone(
         .execute(params![id, time(until), reason])?)
 }
 
-/// How many messages beyond the rate-limit timeout are moved to the dead-letter queue in one commit.
+/// How many messages beyond the rate-limit timeout are moved to the dead-letter queue in one
+/// commit.
 const OVERWAIT_PAGE: i64 = 256;
 
-/// Moves messages beyond the rate-limit timeout to the dead-letter queue: the first of them now, the
-/// others with the next commits.
+/// Moves messages beyond the rate-limit timeout to the dead-letter queue: the first of them now,
+/// the others with the next commits.
 pub(super) fn overwait(
     db: &Connection,
     agent: AgentId,

@@ -270,7 +270,8 @@ pub(super) fn explain(
     Ok(changed)
 }
 
-/// Another transaction has spent a signed transaction's nonce: it will be re-signed and paid for again.
+/// Another transaction has spent a signed transaction's nonce: it will be re-signed and paid for
+/// again.
 pub(super) fn renounce(db: &Connection, id: OutboxId, reason: &str) -> Result<usize, StoreError> {
     let changed = db
         .prepare_cached(

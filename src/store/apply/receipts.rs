@@ -79,7 +79,8 @@ fn find(db: &Connection, outbox: OutboxId) -> Result<Option<Row>, StoreError> {
 }
 
 /// How long a behaviour waits before it is told that a message was not sent, in milliseconds. An
-/// unsent message costs nothing: a behaviour that sends it again at once would loop without a pause.
+/// unsent message costs nothing: a behaviour that sends it again at once would loop without a
+/// pause.
 const UNSENT_PAUSE_MS: u64 = 1000;
 
 /// Sends a delivery update to the behaviour that sent a message under a label.

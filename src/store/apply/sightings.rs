@@ -1,9 +1,9 @@
 //! Transactions of hosted wallets on the chain that the outbox does not know.
 //!
-//! A store that was restored from a backup does not know what was signed after the backup, and a new
-//! store never knew it. So a hosted wallet's transaction that matches no row of the outbox is kept:
-//! its nonce counts as spent, and the same bytes count as mined when they are signed again, whichever
-//! of the two happens first. What agents would send again [claims](super::claims) it.
+//! A store that was restored from a backup does not know what was signed after the backup, and a
+//! new store never knew it. So a hosted wallet's transaction that matches no row of the outbox is
+//! kept: its nonce counts as spent, and the same bytes count as mined when they are signed again,
+//! whichever of the two happens first. What agents would send again [claims](super::claims) it.
 
 use agentry_protocol::{BlockHash, BlockHeight, Limits, SignedTransaction, TransactionHash};
 use rusqlite::{Connection, OptionalExtension, Row, params};

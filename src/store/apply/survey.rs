@@ -14,8 +14,8 @@ pub(super) fn survey(
     for step in &survey.steps {
         match step {
             Step::Card(card) => cards::seen(db, card, receipt)?,
-            // Cards above the backfill's position were seen by the watcher of the head, perhaps after
-            // the reorganisation. The watcher withdraws them itself.
+            // Cards above the backfill's position were seen by the watcher of the head, perhaps
+            // after the reorganisation. The watcher withdraws them itself.
             Step::Withdrawn { above } => {
                 if let Some(read) = survey.read_before {
                     cards::withdraw_between(db, *above, read, receipt)?;

@@ -15,8 +15,8 @@ use crate::store::rows::{AgentId, EventKind, InboxId, TaskId};
 /// The error code of a task whose result there is no room for.
 const NO_ROOM: &str = "no-room";
 
-/// Adds a task of a behaviour, which does not start before the time `from`. The same key is the same
-/// task.
+/// Adds a task of a behaviour, which does not start before the time `from`. The same key is the
+/// same task.
 pub(super) fn submit(
     db: &Connection,
     (agent, behaviour): (AgentId, &str),

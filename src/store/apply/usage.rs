@@ -1,7 +1,7 @@
 //! Limits on how much of an agent's shared resources each sender may use.
 //!
-//! The table `usage` holds how much is in use, and by whom; triggers maintain it. [`Standing`] defines
-//! the shares.
+//! The table `usage` holds how much is in use, and by whom; triggers maintain it. [`Standing`]
+//! defines the shares.
 
 use agentry_sdk::Standing;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -138,7 +138,8 @@ fn used(
     Ok(found.unwrap_or_default())
 }
 
-/// Why storing `bytes` more of a kind would exceed the share of this cause; `None` if there is room.
+/// Why storing `bytes` more of a kind would exceed the share of this cause; `None` if there is
+/// room.
 pub(super) fn excess(
     db: &Connection,
     agent: AgentId,
@@ -274,8 +275,8 @@ pub(super) fn make_room(
     }
 }
 
-/// Prunes settled rows of a sender, or of a standing if `sender` is empty: the oldest first, at most
-/// `count`. Returns how many were pruned.
+/// Prunes settled rows of a sender, or of a standing if `sender` is empty: the oldest first, at
+/// most `count`. Returns how many were pruned.
 fn prune(
     db: &Connection,
     (agent, kind): (AgentId, Kind),
@@ -288,8 +289,8 @@ fn prune(
             .execute(params![agent.0, standing, sender, count])?)
     };
     match kind {
-        // What identifies them stays, so that none is acted on again. Dead letters, and messages with
-        // undelivered events, stay complete.
+        // What identifies them stays, so that none is acted on again. Dead letters, and messages
+        // with undelivered events, stay complete.
         Kind::Message => {
             let of_sender = if sender.is_empty() {
                 "?3 = ''"

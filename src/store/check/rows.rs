@@ -285,7 +285,8 @@ const TABLES: &[Table] = &[
     },
 ];
 
-/// Reads the rows of all tables. A value that cannot be read back is named by table, row and column.
+/// Reads the rows of all tables. A value that cannot be read back is named by table, row and
+/// column.
 pub(super) fn look(db: &Connection, depth: Depth) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for table in TABLES {

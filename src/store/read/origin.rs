@@ -9,7 +9,7 @@ use crate::store::rows::AgentId;
 /// [`Draft::origin`](crate::store::rows::Draft::origin).
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn origin_of(
     db: &Connection,
     agent: AgentId,
