@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_that_nobody_wrote_is_an_error() {
+    fn an_impossible_cause_is_an_error() {
         for (standing, sender) in [
             ("", ""),
             ("Own", ""),

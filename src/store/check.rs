@@ -161,7 +161,7 @@ pub fn check(
     limit: Duration,
 ) -> Result<Seen, StoreError> {
     let found = within(db, limit, || look(db, depth)).map_err(|source| StoreError::Io {
-        path: "the thread that limits the time of the check".into(),
+        path: "a time-limit thread".into(),
         source,
     })??;
     match found {

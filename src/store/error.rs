@@ -70,7 +70,7 @@ pub enum StoreError {
         source: rusqlite::Error,
     },
     /// The file system returned an error.
-    #[error("accessing the store's file {}: {source}", path.display())]
+    #[error("using {} for the store: {source}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_system_refuses_is_no_damage_and_the_other_way_round() {
+    fn refusals_and_damage_are_told_apart() {
         for code in [
             ffi::SQLITE_FULL,
             ffi::SQLITE_IOERR_WRITE,

@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_passes_and_damage_stays() {
+    fn a_refusal_ends_and_damage_stays() {
         let health = Health::default();
         let seen = health.watch();
         let met = |trouble| {

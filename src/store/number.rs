@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_stored_as_it_is_or_refused_by_name() {
+    fn a_number_is_stored_exactly_or_refused_by_name() {
         let db = Connection::open_in_memory().unwrap();
         let kept = |value: u64| {
             db.query_row("SELECT ?1", params![Exact(value)], |row| {

@@ -83,8 +83,9 @@ pub(super) fn prepare_folder(path: &Path) -> Result<(), StoreError> {
         tracing::warn!(
             folder = %folder.display(),
             mode = format!("{mode:04o}"),
-            "other users can create files in the folder of the store: they can keep agentry from starting \
-             and, without the sticky bit, replace the store; give it a folder of its own (chmod 700)"
+            "other users can create files in the folder of the store: they can keep agentry from \
+             starting and, without the sticky bit, replace the store; give it a folder of its own \
+             (chmod 700)"
         );
     }
     Ok(())

@@ -72,20 +72,20 @@ async fn an_id_is_kept_for_as_long_as_it_is_accepted() {
     handle(&store, 1).await;
     handle(&store, 2).await;
     // Both were settled long before the retention; the one with an id may arrive again.
-    let forget = |at| Commit::Forget { before: at, at };
+    let prune = |at| Commit::Forget { before: at, at };
     let soon = NOW + MAX_ID_AGE_MS;
-    assert_eq!(store.commit(forget(soon)).await.unwrap().changed, 1);
+    assert_eq!(store.commit(prune(soon)).await.unwrap().changed, 1);
     let again = with_id(agents[0], id, "the same id, other words");
     let receipt = store.commit(seen(again, soon)).await.unwrap();
     assert_eq!((receipt.arrived, receipt.repeated), (0, 1));
     // It is pruned once no message with that id would be accepted.
     let late = NOW + MAX_ID_AGE_MS + MAX_ID_AHEAD_MS + 1;
-    assert_eq!(store.commit(forget(late)).await.unwrap().changed, 1);
+    assert_eq!(store.commit(prune(late)).await.unwrap().changed, 1);
     // It stays refused, even if a clock later says that it is younger.
     let again = with_id(agents[0], id, "once");
     assert_eq!(again.refused, None);
     let receipt = store.commit(seen(again, NOW)).await.unwrap();
-    assert!(receipt.due.is_empty(), "nobody acts on it");
+    assert!(receipt.due.is_empty(), "no agent acts on it");
     let items = store
         .read(|db| {
             let filter = Filter {
@@ -118,8 +118,8 @@ async fn an_id_is_kept_by_its_own_time_whatever_the_clock_showed_on_arrival() {
     store.commit(seen(first, behind)).await.unwrap();
     handle(&store, 1).await;
     let at = NOW + MAX_ID_AGE_MS;
-    let forget = Commit::Forget { before: at, at };
-    assert_eq!(store.commit(forget).await.unwrap().changed, 0);
+    let prune = Commit::Forget { before: at, at };
+    assert_eq!(store.commit(prune).await.unwrap().changed, 0);
 }
 
 #[test]
@@ -172,8 +172,8 @@ async fn a_final_transaction_that_is_seen_again_is_still_pruned() {
         store.commit(seen.clone()).await.unwrap();
     }
     let at = NOW + 1;
-    let forget = Commit::Forget { before: at, at };
-    assert_eq!(store.commit(forget).await.unwrap().changed, 1);
+    let prune = Commit::Forget { before: at, at };
+    assert_eq!(store.commit(prune).await.unwrap().changed, 1);
 }
 
 /// An unsent message costs nothing: a behaviour that is told at once and sends it again would loop.

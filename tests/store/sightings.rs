@@ -144,7 +144,7 @@ async fn under_sequential_nonces_what_is_mined_is_counted() {
     assert_eq!(
         last(6).await,
         None,
-        "the node has counted them, and the last is no counter's"
+        "the node has counted them, and no counter assigned the last one"
     );
     let withdrawn = Step::Withdrawn {
         above: Some(BlockHeight(5)),
@@ -161,7 +161,7 @@ async fn old_sightings_are_pruned() {
         .commit(observe(vec![sighting(&signed, 5)]))
         .await
         .unwrap();
-    let forget = |before| Commit::Forget { before, at: before };
-    assert_eq!(store.commit(forget(1_000)).await.unwrap().changed, 0);
-    assert_eq!(store.commit(forget(1_001)).await.unwrap().changed, 1);
+    let prune = |before| Commit::Forget { before, at: before };
+    assert_eq!(store.commit(prune(1_000)).await.unwrap().changed, 0);
+    assert_eq!(store.commit(prune(1_001)).await.unwrap().changed, 1);
 }

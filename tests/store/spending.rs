@@ -120,13 +120,13 @@ async fn a_re_signed_draft_is_charged_once() {
     };
     store.commit(renounce).await.unwrap();
     assert_eq!(spent(&store, agent, DAY).await, sum(0, 0));
-    let anew = Commit::Prepare {
+    let re_signed = Commit::Prepare {
         prepared: vec![(id, paid(1, &one, 2, DAY + 1))],
         at: NOW,
     };
-    let receipt = store.commit(anew.clone()).await.unwrap();
+    let receipt = store.commit(re_signed.clone()).await.unwrap();
     assert!(receipt.sends[0].fresh);
-    assert!(!store.commit(anew).await.unwrap().sends[0].fresh);
+    assert!(!store.commit(re_signed).await.unwrap().sends[0].fresh);
     assert_eq!(spent(&store, agent, DAY).await, sum(0, 0));
     assert_eq!(spent(&store, agent, DAY + 1).await, sum(10, 0));
 }
@@ -549,11 +549,11 @@ async fn days_are_kept_despite_a_wrong_clock() {
         let signed = paid(1, &one, i64::try_from(nonce).unwrap(), *day);
         send(&store, agents[0], one, Some(signed)).await;
     }
-    let forget = Commit::Forget {
+    let prune = Commit::Forget {
         before: (DAY + 3_600) * DAY_MS,
         at: (DAY + 3_650) * DAY_MS,
     };
-    store.commit(forget).await.unwrap();
+    store.commit(prune).await.unwrap();
     let known = store.read(|db| read::spending(db, 0)).await.unwrap();
     let known: Vec<u64> = known.into_iter().map(|(_, day, ..)| day).collect();
     assert_eq!(known, days[days.len() - 32..]);

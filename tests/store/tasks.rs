@@ -381,11 +381,11 @@ async fn a_task_is_pruned_after_its_behaviour_was_told() {
         .unwrap();
     store.commit(begin(1, 0)).await.unwrap();
     store.commit(end(1, 1, completed("x"))).await.unwrap();
-    let forget = Commit::Forget {
+    let prune = Commit::Forget {
         before: 5_000,
         at: 5_000,
     };
-    store.commit(forget.clone()).await.unwrap();
+    store.commit(prune.clone()).await.unwrap();
     assert_eq!(row(&store, 1).await.result.as_deref(), Some("x"));
     let told: i64 = store
         .read(|db| {
@@ -400,7 +400,7 @@ async fn a_task_is_pruned_after_its_behaviour_was_told() {
         ..Outcome::nothing(EventRef::Event(EventId(told)), 0, 6_000)
     };
     assert!(!store.commit(Commit::Outcome(outcome)).await.unwrap().stale);
-    store.commit(forget).await.unwrap();
+    store.commit(prune).await.unwrap();
     let found = store.read(|db| read::task(db, TaskId(1))).await.unwrap();
     assert!(found.is_none());
 }

@@ -238,7 +238,7 @@ async fn large_messages_of_one_sender_leave_room_for_the_others() {
     assert_eq!(arrive(2, "two").await.refused, 0);
     let receipt = arrive(2, "three").await;
     assert_eq!((receipt.arrived, receipt.refused), (1, 1));
-    assert!(receipt.due.is_empty(), "nobody acts on it");
+    assert!(receipt.due.is_empty(), "no agent acts on it");
     let (state, reason, bytes) = row(&store, 3).await;
     assert_eq!((state.as_str(), bytes), ("dead", 0));
     assert!(reason.unwrap().contains(address(2).as_str()));

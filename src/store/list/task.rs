@@ -47,7 +47,7 @@ pub struct AskedItem {
 pub struct Carrier {
     /// Its hash.
     pub transaction: String,
-    /// Where it stands.
+    /// Its state.
     pub state: String,
     /// The block.
     pub height: Option<u64>,
@@ -77,7 +77,7 @@ pub struct AnswerItem {
 pub struct ExecutingItem {
     /// `task/` and the row.
     pub id: String,
-    /// Where it stands.
+    /// Its state.
     pub state: String,
     /// The agent's name.
     pub agent: String,

@@ -106,11 +106,11 @@ fn announced(row: &Row<'_>) -> rusqlite::Result<AnnouncedCard> {
 pub(in crate::store) fn announce(stored: &str) -> Result<command::Announce, String> {
     let json = Json::parse(stored.as_bytes(), Limits::default()).map_err(|e| e.to_string())?;
     let Payload::Command(command) = Envelope::read(&json).payload else {
-        return Err("it is no command".to_owned());
+        return Err("it is not a command".to_owned());
     };
     match KnownCommand::read(&command) {
         Ok(Some(KnownCommand::Announce(card))) => Ok(card),
-        Ok(_) => Err("it is no ANNOUNCE".to_owned()),
+        Ok(_) => Err("it is not an ANNOUNCE".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -59,7 +59,7 @@ pub fn is_being_rebuilt(
     answer: InboxId,
     now: u64,
 ) -> rusqlite::Result<bool> {
-    let forgotten = db
+    let lost = db
         .prepare_cached(
             "SELECT 1 FROM sighting
              WHERE agent = ?1 AND hash = ?2 AND mark IS NOT NULL AND seen_at > ?3",
@@ -69,7 +69,7 @@ pub fn is_being_rebuilt(
             transaction.to_string(),
             integer(now.saturating_sub(REBUILT_WITHIN_MS))
         ])?;
-    if !forgotten {
+    if !lost {
         return Ok(false);
     }
     db.prepare_cached(

@@ -60,7 +60,7 @@ fn steps(db: &Connection, sender: Option<&str>, before: u64) -> i32 {
 }
 
 #[test]
-fn to_see_that_nothing_waits_for_too_long_costs_the_same_however_much_waits() {
+fn checking_the_rate_limit_timeout_costs_the_same_however_many_wait() {
     let (_few, few) = backlog(100);
     let (_many, many) = backlog(5_000);
     for sender in [Some("one"), None] {
@@ -71,7 +71,7 @@ fn to_see_that_nothing_waits_for_too_long_costs_the_same_however_much_waits() {
 }
 
 #[test]
-fn what_waits_for_too_long_is_given_up_a_page_at_a_time() {
+fn messages_beyond_the_rate_limit_timeout_are_moved_a_page_at_a_time() {
     let (_dir, db) = backlog(1_000);
     for (sender, authenticity) in [(Some(()), "verified"), (None, "unverified")] {
         let overwait = |before| Commit::Overwait {
@@ -103,7 +103,7 @@ fn what_waits_for_too_long_is_given_up_a_page_at_a_time() {
 }
 
 #[test]
-fn to_see_who_has_something_due_costs_nothing_for_those_who_do_not() {
+fn finding_agents_with_due_work_costs_nothing_for_the_others() {
     let (_few, few) = backlog(100);
     let (_many, many) = backlog(5_000);
     let plan = |db: &Connection| -> Vec<String> {
