@@ -10,7 +10,7 @@
 //! | the checksums of its pages (`sums`) | comparison with those written when it was closed | any byte that changed since |
 //! | its tables | comparison with those that this version creates | a definition that changed |
 //! | its rows (`rows`) | each column is read as its type, and messages are compared with their digests | an impossible value, even on an intact page |
-//! | its pages | `PRAGMA integrity_check`, `foreign_key_check` | pages, cells, indexes and references that do not fit together |
+//! | its pages | `PRAGMA integrity_check`, `foreign_key_check` | pages, cells, indexes and references that are inconsistent |
 //!
 //! The check reads the file once and, for the indexes, seeks each entry: about a second for 100 MB.
 //! It has a time limit, and reports whether it was complete.
@@ -33,7 +33,7 @@ use super::{StoreError, log, schema, sums, with_suffix};
 /// How many faults are named: damage often causes many.
 const NAMED: usize = 10;
 
-/// Which rows are read.
+/// The rows to check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
     /// The rows that will be acted on.

@@ -70,7 +70,7 @@ pub enum Commit {
     Postpone {
         /// The event.
         event: EventRef,
-        /// Until when, in milliseconds since the epoch.
+        /// The time until which it waits, in milliseconds since the epoch.
         until: u64,
         /// The reason.
         reason: String,
@@ -105,7 +105,7 @@ pub enum Commit {
         outbox: OutboxId,
         /// How many resends were left before this one.
         resends_left: u32,
-        /// The same message.
+        /// The message, unchanged.
         draft: Draft,
         /// The signed bytes, if a nonce was free at once.
         prepared: Option<Prepared>,
@@ -132,7 +132,7 @@ pub enum Commit {
     TaskProgress {
         /// The task.
         task: TaskId,
-        /// How many attempts were begun.
+        /// How many attempts were started.
         attempts: u32,
         /// The progress, from 0 to 1.
         progress: f64,
@@ -147,7 +147,7 @@ pub enum Commit {
     TaskRetry {
         /// The task.
         task: TaskId,
-        /// How many attempts were begun.
+        /// How many attempts were started.
         attempts: u32,
         /// Why: a code for programs, and a message for people.
         error: (String, String),
@@ -158,14 +158,14 @@ pub enum Commit {
     TaskInterrupt {
         /// The task.
         task: TaskId,
-        /// How many attempts were begun.
+        /// How many attempts were started.
         attempts: u32,
     },
     /// A task has ended.
     TaskEnd {
         /// The task.
         task: TaskId,
-        /// How many attempts were begun.
+        /// How many attempts were started.
         attempts: u32,
         /// How it ended.
         end: TaskEnd,
@@ -239,7 +239,7 @@ pub enum Commit {
     },
     /// The node's mempool.db has shown a transaction that was posted to the node.
     MempoolShown {
-        /// Which file, and which node.
+        /// The key of the mempool.db and the node.
         key: String,
     },
     /// Another transaction has spent a signed transaction's nonce: it must be re-signed
@@ -281,7 +281,7 @@ pub enum Commit {
     /// Prunes rows that were settled before `before`, and ids that are refused at `at`. Both times
     /// must certainly have passed: a pruned message is not recognised when it arrives again.
     Forget {
-        /// Milliseconds since the epoch.
+        /// The end of the retention, in milliseconds since the epoch.
         before: u64,
         /// The time of the change.
         at: u64,

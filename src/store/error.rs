@@ -24,13 +24,13 @@ pub enum StoreError {
     /// Another user owns the lock file.
     #[error("the lock file {} belongs to the user with the id {owner}, who could keep this runtime from starting: give the store a folder of its own (chmod 700)", path.display())]
     ForeignLock {
-        /// The lock.
+        /// The lock file.
         path: PathBuf,
         /// The id of the user that owns it.
         owner: u32,
     },
     /// The path is longer than SQLite supports.
-    #[error("the path of the store {} is longer than {} bytes, the most that SQLite opens: set a shorter [store] path", path.display(), place::LONGEST_PATH)]
+    #[error("the path of the store {} is longer than {} bytes, which SQLite cannot open: set a shorter [store] path", path.display(), place::LONGEST_PATH)]
     TooLong {
         /// The path.
         path: PathBuf,
@@ -92,7 +92,7 @@ pub enum StoreError {
     /// have to act.
     #[error("the store cannot be used: {0}")]
     Refused(String),
-    /// SQLite refused a query or a change.
+    /// A query or a change failed in SQLite.
     #[error("running a statement on the store: {0}")]
     Sqlite(rusqlite::Error),
     /// A sender or the agent would exceed its share of a resource for now.

@@ -19,7 +19,7 @@ pub enum Condition {
 }
 
 impl Condition {
-    /// What is wrong, if anything is.
+    /// The reason, unless the store is well.
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Well => None,

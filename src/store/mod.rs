@@ -3,7 +3,7 @@
 //! | module | content |
 //! |---|---|
 //! | [`commit`] | [`Commit`]: every durable change as one serialisable value, and its [`Receipt`] |
-//! | [`rows`] | the rows as the rest of the runtime sees them |
+//! | [`rows`] | the row types, as the rest of the runtime sees them |
 //! | [`cause`] | who caused something |
 //! | [`fingerprint`] | how the same message of two runs of a behaviour is recognised |
 //! | `apply` | the one place that applies a commit to the tables |
@@ -17,7 +17,7 @@
 //! | `health`, `error` | the store's condition; its errors |
 //! | `column` | reads a column's value as its type |
 //! | `target` | the rows of the queues that an operator selects |
-//! | `schema` | the tables, and the migrations from older ones |
+//! | `schema` | the tables, and the migrations from older versions |
 //!
 //! All changes go through one thread. It applies the waiting commits together in one SQLite
 //! transaction with `synchronous=FULL`: an acknowledged commit is on the disk. Readers have their
@@ -159,7 +159,7 @@ impl Store {
         self.0.health.watch()
     }
 
-    /// Where the store's file is.
+    /// The path of the store's file.
     pub fn path(&self) -> &Path {
         &self.0.path
     }

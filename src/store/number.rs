@@ -1,4 +1,4 @@
-//! Natural numbers as SQLite keeps them: its integers have 64 bits with a sign.
+//! Natural numbers in SQLite, whose integers have 64 bits and a sign.
 
 use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, Value};

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use super::StoreError;
 
-/// The longest path of a store, in bytes. SQLite opens none of 512 bytes and more, and the names of
-/// its own files beside the store are eight bytes longer.
+/// The longest path of a store, in bytes. SQLite opens no path of 512 bytes or more, and the names
+/// of its own files beside the store are eight bytes longer.
 pub const LONGEST_PATH: usize = 503;
 
 /// The most symbolic links that are followed to a store that does not exist yet.
@@ -21,7 +21,7 @@ const MOST_LINKS: usize = 40;
 /// holds it for some microseconds.
 const TRIES: usize = 5;
 
-/// The pause between two tries.
+/// The pause between two attempts to lock.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The path of a file that belongs to the store: its name with `suffix` after it.

@@ -4,10 +4,10 @@
 //! |---|---|
 //! | `cards` | the directory |
 //! | `dead` | dead letters to verify again |
-//! | `due` | what an agent has to do |
+//! | `due` | the work that is due for an agent |
 //! | `origin` | why a transaction was sent |
 //! | `queued` | drafts that wait for a nonce |
-//! | `spending` | what agents have spent |
+//! | `spending` | what agents have spent, and what waits for a budget |
 //! | `standing` | the load of an agent |
 //! | `talk` | the messages that answers and receipts refer to |
 //! | `task` | tasks |

@@ -12,8 +12,8 @@ use super::error::Trouble;
 use super::health::Health;
 use super::{StoreError, open_read_only};
 
-/// How many threads read. Reads are index seeks of some ten microseconds; more threads than cores
-/// gain nothing.
+/// The number of threads. A read is a few index seeks of about ten microseconds; more threads than
+/// cores gain nothing.
 const READERS: usize = 4;
 
 type Job = Box<dyn FnOnce(&Connection) + Send>;

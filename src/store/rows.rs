@@ -1,4 +1,4 @@
-//! The rows as the rest of the runtime sees them.
+//! The row types of the store, as the rest of the runtime sees them.
 
 use std::fmt;
 
@@ -81,14 +81,14 @@ macro_rules! words {
             /// All variants.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
-            /// The word for it in the store, in tables and in JSON.
+            /// Its word in the store, in tables and in JSON.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $word,)+
                 }
             }
 
-            /// Reads the word.
+            /// The variant with this word.
             pub fn parse(word: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|one| one.as_str() == word)
             }
@@ -120,7 +120,7 @@ words!(
         Queued = "queued",
         /// Signed and stored; its bytes may be posted from now on.
         Prepared = "prepared",
-        /// The node has it, or may have it.
+        /// The node has accepted it, or may have accepted it.
         Accepted = "accepted",
         /// It is included in a block.
         Mined = "mined",
@@ -162,7 +162,7 @@ words!(
         Failed = "failed",
         /// The recipient will not act on it.
         Rejected = "rejected",
-        /// It expired before the recipient acted on it.
+        /// It expired before the recipient acted on it, or before it was sent.
         Expired = "expired",
         /// The requested acknowledgment did not arrive in time.
         Unacknowledged = "unacknowledged",
@@ -248,7 +248,7 @@ pub struct DueMessage {
     pub stored: StoredTransaction,
     /// The block that holds it.
     pub height: BlockHeight,
-    /// What is known of its sender.
+    /// Whether its sender is verified.
     pub authenticity: Authenticity,
     /// How many attempts have failed.
     pub attempts: u32,
@@ -408,7 +408,7 @@ pub struct Prepared {
     pub day: u64,
 }
 
-/// Milliseconds of a day.
+/// The number of milliseconds in a day.
 pub const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// The day of a time in milliseconds since the epoch: days since the epoch, UTC.

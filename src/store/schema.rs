@@ -1,4 +1,4 @@
-//! The tables, and the migrations from older ones.
+//! The tables, and the migrations from older versions.
 
 use std::fs::{self, File};
 use std::io;

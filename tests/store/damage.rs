@@ -647,7 +647,7 @@ async fn a_log_of_another_store_is_refused() {
         fs::write(&path, main).unwrap();
         fs::write(path.with_extension("db-wal"), log).unwrap();
     };
-    // As after a kill.
+    // The files as after a killed process.
     lay(&one.1, &one.2);
     opened(&path).unwrap();
     for main in [&other.1, &other.0] {

@@ -13,8 +13,8 @@ use super::{address, arrival, draft, observe, prepared, store};
 
 const NOW: u64 = 5_000;
 
-/// Two agents, each with a dead letter of the senders 8 and 9, and two failed transactions, one of
-/// them requested by `pong`.
+/// Two agents, each with a dead letter from each of the senders 8 and 9, and two failed
+/// transactions, one of them requested by `pong`.
 async fn dead_letters() -> (tempfile::TempDir, Store, Vec<AgentId>) {
     let (dir, store, agents) = store(2).await;
     let mut steps = Vec::new();

@@ -382,7 +382,7 @@ async fn an_expired_draft_fails_wherever_it_waits() {
 
 /// Something that happens to one of a few transactions.
 #[derive(Clone, Copy, Debug)]
-enum Fate {
+enum Event {
     Asked { signed: bool, cause: u8 },
     Signed,
     Failed,
@@ -394,20 +394,20 @@ enum Fate {
     Held,
 }
 
-fn fates() -> impl Strategy<Value = Vec<(u8, u64, Fate)>> {
-    let fate = prop_oneof![
+fn events() -> impl Strategy<Value = Vec<(u8, u64, Event)>> {
+    let event = prop_oneof![
         3 => (any::<bool>(), 0_u8..6)
-            .prop_map(|(signed, cause)| Fate::Asked { signed, cause }),
-        2 => Just(Fate::Signed),
-        2 => Just(Fate::Failed),
-        1 => Just(Fate::Renounced),
-        2 => Just(Fate::Seen),
-        1 => Just(Fate::Withdrawn),
-        2 => Just(Fate::Retried),
-        1 => Just(Fate::Dropped),
-        1 => Just(Fate::Held),
+            .prop_map(|(signed, cause)| Event::Asked { signed, cause }),
+        2 => Just(Event::Signed),
+        2 => Just(Event::Failed),
+        1 => Just(Event::Renounced),
+        2 => Just(Event::Seen),
+        1 => Just(Event::Withdrawn),
+        2 => Just(Event::Retried),
+        1 => Just(Event::Dropped),
+        1 => Just(Event::Held),
     ];
-    prop::collection::vec((0_u8..5, 0_u64..3, fate), 1..60)
+    prop::collection::vec((0_u8..5, 0_u64..3, event), 1..60)
 }
 
 /// One of a few causes.
@@ -422,15 +422,15 @@ fn cause_of(number: u8) -> Cause {
     }
 }
 
-/// The commit of this fate for the transaction with this number, on a day.
-fn change(agent: AgentId, number: u8, day: u64, fate: Fate) -> Commit {
+/// The commit of this event for the transaction with this number, on a day.
+fn change(agent: AgentId, number: u8, day: u64, event: Event) -> Commit {
     let at = day * DAY_MS + 1;
     let id = OutboxId(i64::from(number) + 1);
     let nonce = i64::from(number);
     let plain = |cause| costing(&format!("control/{number}"), 10 + u64::from(number), cause);
     let signed = paid(1, &plain(Cause::Own), nonce, day);
-    match fate {
-        Fate::Asked {
+    match event {
+        Event::Asked {
             signed: at_once,
             cause,
         } => Commit::Send {
@@ -439,22 +439,22 @@ fn change(agent: AgentId, number: u8, day: u64, fate: Fate) -> Commit {
             prepared: at_once.then_some(signed),
             at,
         },
-        Fate::Signed => Commit::Prepare {
+        Event::Signed => Commit::Prepare {
             prepared: vec![(id, signed)],
             at,
         },
-        Fate::Failed => Commit::Post {
+        Event::Failed => Commit::Post {
             id,
             result: PostResult::Failed {
                 reason: "no".to_owned(),
             },
             at,
         },
-        Fate::Renounced => Commit::Renounce {
+        Event::Renounced => Commit::Renounce {
             id,
             reason: "spent".to_owned(),
         },
-        Fate::Seen => Commit::Observe(Observation {
+        Event::Seen => Commit::Observe(Observation {
             steps: vec![Step::Sighting {
                 agent,
                 hash: signed.hash,
@@ -467,18 +467,18 @@ fn change(agent: AgentId, number: u8, day: u64, fate: Fate) -> Commit {
             catching_up: None,
             at,
         }),
-        Fate::Withdrawn => observe(vec![Step::Withdrawn {
+        Event::Withdrawn => observe(vec![Step::Withdrawn {
             above: Some(BlockHeight(7)),
         }]),
-        Fate::Retried => Commit::Retry {
+        Event::Retried => Commit::Retry {
             target: QueueTarget::Outbox(id),
             at,
         },
-        Fate::Dropped => Commit::Drop {
+        Event::Dropped => Commit::Drop {
             target: QueueTarget::Outbox(id),
             at,
         },
-        Fate::Held => Commit::Hold {
+        Event::Held => Commit::Hold {
             held: vec![(id, "waits".to_owned())],
         },
     }
@@ -490,16 +490,16 @@ proptest! {
     /// The law: a day has paid the sum of its charges, and exactly the signed transactions that
     /// have not failed are paid for.
     #[test]
-    fn the_sum_paid_equals_the_charges(fates in fates()) {
+    fn the_sum_paid_equals_the_charges(events in events()) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let (_dir, store, agents) = store(1).await;
             for number in 0..5 {
-                let asked = Fate::Asked { signed: false, cause: number };
+                let asked = Event::Asked { signed: false, cause: number };
                 store.commit(change(agents[0], number, DAY, asked)).await.unwrap();
             }
-            for (number, day, fate) in fates {
-                let commit = change(agents[0], number, DAY + day, fate);
+            for (number, day, event) in events {
+                let commit = change(agents[0], number, DAY + day, event);
                 store.commit(commit).await.unwrap();
                 let mut sums: BTreeMap<(u64, String, Option<String>), u64> = BTreeMap::new();
                 for item in rows(&store).await {
@@ -520,7 +520,7 @@ proptest! {
                         ((day, standing.to_owned(), sender), spent)
                     })
                     .collect();
-                prop_assert_eq!(known, sums, "after {:?}", fate);
+                prop_assert_eq!(known, sums, "after {:?}", event);
             }
             Ok(())
         })?;

@@ -466,7 +466,7 @@ async fn lanes_list_due_tasks_in_order_of_arrival() {
 /// How many messages a history may use for cancellations.
 const CANCELS: usize = 6;
 
-/// One thing that happens to one of two tasks.
+/// Something that happens to one of two tasks.
 #[derive(Clone, Debug)]
 enum Happens {
     Begin {

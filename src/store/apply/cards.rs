@@ -1,4 +1,4 @@
-//! The directory's announcements.
+//! Applies announcements and withdrawals of cards to the directory.
 //!
 //! The latest row of each address counts: the one with the highest (height, id). Earlier rows are
 //! kept until a later one is final, so that a reorganisation restores the earlier card. A

@@ -5,7 +5,7 @@
 //! outcome's draft claims the [sighting](super::sightings) that is the same message: the draft
 //! becomes that transaction, already mined, and is neither signed nor posted.
 //!
-//! | a draft that | claims |
+//! | a draft that … | claims … |
 //! |---|---|
 //! | names what it answers (`re`) | an answer to the same message, to the same recipient, of the same kind |
 //! | is a text without a header, and an answer | the first such text to the same recipient, from the question's block on; an identical text is preferred |
@@ -41,7 +41,7 @@ pub(super) enum Anchor {
     Timer {
         /// When it was set, and when it was due, in milliseconds since the epoch.
         times: (i64, i64),
-        /// What set it.
+        /// The block of the message that set it, if it is known.
         block: Option<BlockHeight>,
     },
 }

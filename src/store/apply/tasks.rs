@@ -235,7 +235,7 @@ fn room_for(
         }))
 }
 
-/// A task has ended.
+/// Ends a task, and tells its behaviour.
 pub(super) fn end(
     db: &Connection,
     task: TaskId,

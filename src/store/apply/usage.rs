@@ -15,15 +15,15 @@ use crate::store::rows::{AgentId, Draft};
 /// A shared resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Messages that are kept.
+    /// Stored messages.
     Message,
-    /// Timers that are set.
+    /// Set timers.
     Timer,
-    /// Tasks that have not ended.
+    /// Open tasks.
     Task,
     /// Transactions that wait for a nonce or a budget.
     Queued,
-    /// Tasks that have ended, with their results.
+    /// Ended tasks, with their results.
     Ended,
     /// Transactions that are final or have failed.
     Settled,
@@ -64,7 +64,7 @@ impl Kind {
     /// The capacity of one agent.
     const fn capacity(self) -> Amount {
         match self {
-            // The node takes messages of 1 MB for a fee of 10 AIT. A result has 16 MiB at most.
+            // The node accepts messages of 1 MB for a fee of 10 AIT. A result has at most 16 MiB.
             Self::Message | Self::Ended | Self::Settled => Amount {
                 items: u64::MAX,
                 bytes: 1024 * MIB,

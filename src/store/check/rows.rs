@@ -59,7 +59,7 @@ const JSON: Form =
 const PAYLOAD: Form = |row, column| text(row, column, parse_json).map(drop);
 const STORED: Form = |row, column| text(row, column, parse_stored).map(drop);
 
-/// Two columns: this one, and `sender` behind it.
+/// Two columns: this one, and `sender` after it.
 const CAUSE: Form = |row, column| Cause::read(row, column).map(drop);
 
 const TABLES: &[Table] = &[

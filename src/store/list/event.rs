@@ -32,7 +32,7 @@ pub struct EventItem {
     pub attempts: u64,
     /// The reason of the last failure.
     pub reason: Option<String>,
-    /// When it was made.
+    /// When it was created.
     pub made_at: u64,
 }
 

@@ -179,7 +179,7 @@ pub struct Oldest {
     pub id: String,
     /// Its agent's name.
     pub agent: String,
-    /// Since when (milliseconds since the epoch).
+    /// The time since when (milliseconds since the epoch).
     pub since: u64,
     /// Why, as far as the store knows it.
     pub reason: Option<String>,

@@ -355,8 +355,8 @@ pub struct Reply {
     pub stored: StoredTransaction,
 }
 
-/// The messages to a wallet that say they answer one of these transactions, in the order in which
-/// they came.
+/// The messages to a wallet that name one of these transactions as what they answer, in order of
+/// arrival.
 ///
 /// # Errors
 /// Any error of SQLite.
@@ -379,7 +379,7 @@ pub fn replies(
     Ok(replies)
 }
 
-/// The messages to a wallet from a sender, in blocks from this height on, that do not say what
+/// The messages to a wallet from a sender, in blocks from this height on, that do not name what
 /// they answer.
 ///
 /// # Errors

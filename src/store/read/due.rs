@@ -20,7 +20,7 @@ use crate::store::rows::{
 /// The work that is due for an agent, and when there will be more.
 #[derive(Clone, Debug, Default)]
 pub struct Due {
-    /// Messages: urgent ones first, then the senders in turn.
+    /// Messages: urgent ones first, then by sender in turn.
     pub messages: Vec<DueMessage>,
     /// Timers, delivery updates, outcomes of watched messages, task updates: oldest first.
     pub events: Vec<DueEvent>,

@@ -1,4 +1,4 @@
-//! Tasks.
+//! Tasks: single ones, lanes, deadlines and running attempts.
 
 use agentry_protocol::Address;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -32,7 +32,7 @@ fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
     })
 }
 
-/// A task.
+/// A task, by its row.
 ///
 /// # Errors
 /// Any error of SQLite.

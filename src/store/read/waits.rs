@@ -10,7 +10,7 @@ use super::super::rows::AgentId;
 pub struct WaitingMessage {
     /// The agent that it was sent to.
     pub agent: AgentId,
-    /// That agent's name, when it was last hosted.
+    /// The agent's name, when it was last hosted.
     pub agent_name: String,
     /// Its sender's address.
     pub sender: String,
@@ -24,7 +24,7 @@ pub struct WaitingMessage {
     pub attempts: u64,
     /// Whether a behaviour has handled it.
     pub begun: bool,
-    /// When it is due (milliseconds since the epoch); 0 is at once.
+    /// When it is due (milliseconds since the epoch); 0 means at once.
     pub due_at: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Messages by their senders, who take turns.
+//! Due messages by sender: the senders take turns.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -67,7 +67,7 @@ enum Round {
 struct Circle {
     /// The sender after which it started.
     began: String,
-    /// The last of all senders was passed.
+    /// Whether the round has passed the last sender.
     wrapped: bool,
 }
 
@@ -105,7 +105,7 @@ const UNVERIFIED: Lane = Lane {
     index: 2,
 };
 
-/// Adds the messages that are due: urgent ones first, then the senders in turn.
+/// Adds the due messages: urgent ones first, then by sender in turn.
 pub(super) fn messages(
     db: &Connection,
     agent: AgentId,
