@@ -52,7 +52,7 @@ impl Kind {
 
     const fn plural(self) -> &'static str {
         match self {
-            Self::Message => "messages that are kept",
+            Self::Message => "stored messages",
             Self::Timer => "timers",
             Self::Task => "open tasks",
             Self::Queued => "queued transactions",
