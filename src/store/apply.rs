@@ -1,4 +1,4 @@
-//! The one place that carries a commit out.
+//! Applies a commit to the tables. No other module changes them.
 
 mod cards;
 mod claims;
@@ -22,7 +22,7 @@ use super::number::integer;
 use super::rows::{AgentId, ReceiptState};
 use super::{StoreError, meta};
 
-/// Carries out a commit. On an error the caller undoes what was begun.
+/// Applies a commit. On an error the caller rolls back what was changed so far.
 pub(super) fn apply(db: &Connection, commit: &Commit) -> Result<Receipt, StoreError> {
     let mut receipt = Receipt::default();
     if let Some(at) = commit.runtime_time() {
@@ -211,10 +211,11 @@ pub(super) fn apply(db: &Connection, commit: &Commit) -> Result<Receipt, StoreEr
     Ok(receipt)
 }
 
-/// By how much the noted time may be behind, in milliseconds: it is written once in that time.
+/// How far the stored time may lag, in milliseconds: it is written at most once in this interval.
 const NOTE_EVERY_MS: i64 = 1000;
 
-/// Notes how far the runtime's own time has come, together with what waits by that time.
+/// Stores how far the runtime's own time has come, in the same transaction as the rows that wait
+/// by that time.
 fn note_time(db: &Connection, at: u64) -> Result<(), StoreError> {
     db.prepare_cached(
         "INSERT INTO meta (key, value) VALUES (?1, ?2)

@@ -1,8 +1,9 @@
-//! Who brought something about: whose share of an agent's resources it uses.
+//! Who caused something: whose share of an agent's resources it uses.
 //!
-//! Whatever follows from a message, however many steps later (answers, acknowledgments, timers,
-//! tasks, what those send), has its sender as its cause. Rows hold it in two columns: `standing`,
-//! and `sender`, which is empty where nobody in particular is meant.
+//! Everything that follows from a message, however many steps later (answers, acknowledgments,
+//! timers, tasks, and what those send), has the message's sender as its cause. Rows hold the cause
+//! in two columns: `standing`, and `sender`, which is empty for the agent itself and for unverified
+//! senders.
 
 use std::fmt;
 
@@ -12,24 +13,25 @@ use rusqlite::Row;
 use rusqlite::types::Type;
 use serde::{Deserialize, Serialize};
 
-/// The word for what no sender brought about.
+/// The `standing` of what no sender caused.
 const OWN: &str = "own";
 
-/// Who brought something about.
+/// Who caused something.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cause {
     /// The operator, or the agent on its own: messages sent by hand, cards that are renewed.
     #[default]
     Own,
-    /// Senders that could not be verified. Anybody can invent them, so they count as one.
+    /// Senders that could not be verified. Anyone can invent their addresses, so all count as one.
     Unverified,
-    /// A verified sender, and how well it was known then.
+    /// A verified sender, and how well it was known at the time.
     Sender(Standing, Address),
 }
 
 impl Cause {
-    /// The sender of a message, which was verified unless its standing says otherwise.
+    /// The cause of what follows from a message of this sender. The sender is verified unless its
+    /// standing says otherwise.
     pub fn of(standing: Standing, sender: &Address) -> Self {
         match standing {
             Standing::Unverified => Self::Unverified,
@@ -39,7 +41,7 @@ impl Cause {
         }
     }
 
-    /// How well the sender is known; none, where there is no sender.
+    /// How well the sender is known; `None` if no sender is the cause.
     pub const fn standing(&self) -> Option<Standing> {
         match self {
             Self::Own => None,
@@ -48,7 +50,7 @@ impl Cause {
         }
     }
 
-    /// The one sender whose share it uses; none, where nobody in particular is meant.
+    /// The one sender whose share it uses; `None` for the agent itself and for unverified senders.
     pub const fn sender(&self) -> Option<&Address> {
         match self {
             Self::Own | Self::Unverified => None,
@@ -56,17 +58,17 @@ impl Cause {
         }
     }
 
-    /// What stands in the column `standing`.
+    /// The value of the column `standing`.
     pub(super) fn standing_column(&self) -> &'static str {
         self.standing().map_or(OWN, Standing::as_str)
     }
 
-    /// What stands in the column `sender`.
+    /// The value of the column `sender`.
     pub(super) fn sender_column(&self) -> &str {
         self.sender().map_or("", Address::as_str)
     }
 
-    /// Reads the two columns, of which `standing` is column `at` and `sender` the next.
+    /// Reads the two columns: `standing` at index `at`, and `sender` after it.
     pub(super) fn read(row: &Row<'_>, at: usize) -> rusqlite::Result<Self> {
         let standing = row.get_ref(at)?.as_str()?;
         let sender = row.get_ref(at + 1)?.as_str()?;
@@ -97,9 +99,9 @@ impl fmt::Display for Cause {
     }
 }
 
-/// A row names a cause that there is none of.
+/// A row holds an impossible cause.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is no standing, or no sender of that standing")]
+#[error("{0:?} is not a standing, or not a sender of that standing")]
 struct UnknownCause(String);
 
 #[cfg(test)]
@@ -127,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_that_nobody_wrote_is_an_error() {
+    fn an_impossible_cause_is_an_error() {
         for (standing, sender) in [
             ("", ""),
             ("Own", ""),

@@ -1,22 +1,22 @@
-//! Whether a store is as it was written.
+//! Checks a store for damage.
 //!
-//! SQLite reads a damaged file for as long as it can, and a runtime would act on what it reads. So a
-//! store is looked through before it is used, and by `agentry doctor`:
+//! SQLite reads a damaged file for as long as it can, and a runtime would act on what it reads. So
+//! a store is checked before it is used, and by `agentry doctor`:
 //!
-//! | what | how | finds |
+//! | part | check | finds |
 //! |---|---|---|
-//! | its file | `stat` | a folder, an empty file, a log whose store is gone |
-//! | its write-ahead log (`log`) | SQLite's own checksums | a log that is cut off before its end, or another store's |
-//! | its pages' sums (`sums`) | those that were left when it was closed | any byte that changed since |
-//! | its tables | against those that this version makes | a definition that changed |
-//! | its rows (`rows`) | each column read as what it must be, and messages held against their digests | a value that cannot be, also where its page is whole |
-//! | its pages | `PRAGMA integrity_check`, `foreign_key_check` | pages, cells, indexes and references that do not fit together |
+//! | its file | `stat` | a folder, an empty file, a log without its store |
+//! | its write-ahead log (`log`) | SQLite's own checksums | a log that is cut off before its end, or belongs to another store |
+//! | the checksums of its pages (`sums`) | comparison with those written when it was closed | any byte that changed since |
+//! | its tables | comparison with those that this version creates | a definition that changed |
+//! | its rows (`rows`) | each column is read as its type, and messages are compared with their digests | an impossible value, even on an intact page |
+//! | its pages | `PRAGMA integrity_check`, `foreign_key_check` | pages, cells, indexes and references that are inconsistent |
 //!
-//! It costs one reading of the file and, for the indexes, a seek for each entry: about a second for
-//! 100 MB. It is bounded in time: what is not looked at by then is told.
+//! The check reads the file once and, for the indexes, seeks each entry: about a second for 100 MB.
+//! It has a time limit, and reports whether it was complete.
 //!
-//! What cannot be told: a byte that was changed within a text or a number of which no digest is kept, in
-//! a store that no sums were left of, as after a process that was killed.
+//! What it cannot find: a changed byte within a text or a number without a digest, in a store
+//! without checksums, as after a killed process.
 
 mod rows;
 
@@ -30,30 +30,30 @@ use rusqlite::Connection;
 use super::error::Trouble;
 use super::{StoreError, log, schema, sums, with_suffix};
 
-/// How many faults are named: one that is found has others beside it.
+/// How many faults are named: damage often causes many.
 const NAMED: usize = 10;
 
-/// Which rows are read.
+/// The rows to check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// Those that will be acted on.
+    /// The rows that will be acted on.
     Open,
-    /// All.
+    /// All rows.
     All,
 }
 
-/// What came of looking through a store that is not damaged, so far as was seen.
+/// How much of a store was checked without finding damage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Seen {
-    /// All of it was looked at.
+    /// All of it.
     #[default]
     Whole,
-    /// The time was over before.
+    /// Only a part: the time limit was reached.
     Part,
 }
 
-/// Looks at the file without opening it: what SQLite would make a new store of, or refuse without a
-/// reason.
+/// Checks the file without opening it, for what SQLite would turn into a new store or refuse
+/// without a reason.
 fn file(path: &Path) -> Result<(), StoreError> {
     let broken = |found: &str| StoreError::Broken {
         path: path.to_owned(),
@@ -65,14 +65,14 @@ fn file(path: &Path) -> Result<(), StoreError> {
     };
     match std::fs::metadata(path) {
         Ok(data) if data.is_dir() => Err(io(std::io::ErrorKind::IsADirectory.into())),
-        Ok(data) if !data.is_file() => Err(io(std::io::Error::other("it is no file"))),
+        Ok(data) if !data.is_file() => Err(io(std::io::Error::other("it is not a regular file"))),
         Ok(data) if data.len() == 0 => Err(broken("its file is empty")),
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let log = std::fs::metadata(with_suffix(path, "-wal"));
             if log.is_ok_and(|log| log.len() > 0) {
                 return Err(broken(
-                    "its file is gone, and its write-ahead log is still there",
+                    "its file is gone, but its write-ahead log still exists",
                 ));
             }
             Ok(())
@@ -81,10 +81,10 @@ fn file(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Looks at a store that nobody has open: its file, its log, and the sums of its pages.
+/// Checks a store that no process has open: its file, its log, and the checksums of its pages.
 ///
 /// # Errors
-/// [`StoreError::Broken`] names what is damaged. Else what keeps the files from being read.
+/// [`StoreError::Broken`] names the damage. Other errors say why the files cannot be read.
 pub fn at_rest(path: &Path) -> Result<(), StoreError> {
     file(path)?;
     let broken = |found: String| {
@@ -105,11 +105,11 @@ pub fn at_rest(path: &Path) -> Result<(), StoreError> {
         let log = log.display();
         return broken(match fault {
             log::Fault::Cut(cut) => format!(
-                "its write-ahead log {log} is damaged at frame {}, and {} committed changes behind it would be lost",
+                "its write-ahead log {log} is damaged at frame {}, and {} committed changes after it would be lost",
                 cut.frame, cut.lost
             ),
             log::Fault::Foreign => format!(
-                "the write-ahead log {log} is not this file's, but another store's or an earlier one's: put the file back to which it belongs, or move the log away"
+                "the write-ahead log {log} belongs to another store or to an earlier copy of this one: restore the file that it belongs to, or move the log away"
             ),
         });
     }
@@ -124,7 +124,7 @@ pub fn at_rest(path: &Path) -> Result<(), StoreError> {
         .collect();
     let owners = owners(path, &pages).unwrap_or_default();
     broken(format!(
-        "since it was closed {} of its pages were changed, and not by SQLite: {}{}. If that was done on purpose, remove {}",
+        "{} of its pages were changed after it was closed, and not by SQLite: {}{}. If this was intended, remove {}",
         changed.len(),
         pages.join(", "),
         if owners.is_empty() {
@@ -136,7 +136,7 @@ pub fn at_rest(path: &Path) -> Result<(), StoreError> {
     ))
 }
 
-/// The tables and indexes that pages belong to, so far as that can be read.
+/// The tables and indexes that these pages belong to, as far as that can be read.
 fn owners(path: &Path, pages: &[String]) -> rusqlite::Result<Vec<String>> {
     let uri = agentry_chain::db::immutable_uri(path);
     let flags = super::READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_URI;
@@ -149,11 +149,11 @@ fn owners(path: &Path, pages: &[String]) -> rusqlite::Result<Vec<String>> {
     .collect()
 }
 
-/// Looks through an open store for no longer than `limit`.
+/// Checks an open store for no longer than `limit`.
 ///
 /// # Errors
-/// [`StoreError::Broken`] names what is damaged: table, row and column, where it is a value. Else what
-/// keeps the store from being read.
+/// [`StoreError::Broken`] names the damage: for a value, its table, row and column. Other errors
+/// say why the store cannot be read.
 pub fn check(
     db: &Connection,
     path: &Path,
@@ -161,7 +161,7 @@ pub fn check(
     limit: Duration,
 ) -> Result<Seen, StoreError> {
     let found = within(db, limit, || look(db, depth)).map_err(|source| StoreError::Io {
-        path: "a thread that ends the check in time".into(),
+        path: "a time-limit thread".into(),
         source,
     })??;
     match found {
@@ -174,18 +174,18 @@ pub fn check(
     }
 }
 
-/// Looks at one thing, and names what is damaged of it.
+/// One check, which returns the damage that it finds.
 type Look = fn(&Connection, Depth) -> rusqlite::Result<Vec<String>>;
 
-/// Everything, until something is found: what is damaged in one way is so in others.
+/// Runs the checks until one finds damage: the same damage would show up in the others, too.
 fn look(db: &Connection, depth: Depth) -> rusqlite::Result<Vec<String>> {
-    // A page is looked at as a whole when it is read.
+    // SQLite checks a page as a whole when it reads it.
     db.pragma_update(None, "cell_size_check", true)?;
     let looks: [Look; 4] = [
         |db, _| tables(db),
         |db, depth| match version(db)? {
             schema::VERSION => rows::look(db, depth),
-            // They are looked at once they have been brought up to date.
+            // The rows of an older version are checked after the migration.
             _ => Ok(Vec::new()),
         },
         |db, _| pages(db),
@@ -206,7 +206,7 @@ fn look(db: &Connection, depth: Depth) -> rusqlite::Result<Vec<String>> {
     Ok(Vec::new())
 }
 
-/// What is defined in a database: type, name and table, with the words of the definition.
+/// What a database defines: type, name and table, with the SQL of the definition.
 type Definitions = BTreeMap<(String, String, String), Option<String>>;
 
 fn definitions(db: &Connection) -> rusqlite::Result<Definitions> {
@@ -217,15 +217,15 @@ fn definitions(db: &Connection) -> rusqlite::Result<Definitions> {
         .collect()
 }
 
-/// Whether the tables and indexes are those that this version makes. What an operator added is no
-/// damage.
+/// Checks that the tables and indexes are those that this version creates. What an operator added
+/// is not damage.
 fn tables(db: &Connection) -> rusqlite::Result<Vec<String>> {
-    let meant = definitions(&schema::made_anew(version(db)?)?)?;
+    let meant = definitions(&schema::in_memory(version(db)?)?)?;
     let found = definitions(db)?;
     Ok(meant
         .into_iter()
         .filter(|(what, sql)| found.get(what) != Some(sql))
-        .map(|((kind, name, _), _)| format!("{kind} {name} is not as it was made"))
+        .map(|((kind, name, _), _)| format!("{kind} {name} differs from its definition"))
         .take(NAMED)
         .collect())
 }
@@ -249,9 +249,7 @@ fn references(db: &Connection) -> rusqlite::Result<Vec<String>> {
         let (table, id, parent): (String, Option<i64>, String) =
             (row.get(0)?, row.get(1)?, row.get(2)?);
         let id = id.map_or_else(String::new, |id| format!(" {id}"));
-        Ok(format!(
-            "{table}{id} names a row of {parent} that is not there"
-        ))
+        Ok(format!("{table}{id} refers to a missing row of {parent}"))
     })?;
     dangling.collect()
 }

@@ -1,15 +1,15 @@
-//! Reading a column's value as what it must be. A value that it cannot be is an error which names the
-//! column: it is never read as something else, since a store that was damaged would be acted on.
+//! Reads a column's value as its type. An impossible value is an error that names the column. It is
+//! never read as something else, because the runtime would act on a damaged store.
 
 use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Error, Result, Row};
 
 use crate::text::printable;
 
-/// How much of a value is shown, in characters.
+/// How much of a value an error shows, in characters.
 const SHOWN: usize = 40;
 
-/// A column holds what it cannot.
+/// A column holds an impossible value.
 #[derive(Debug, thiserror::Error)]
 #[error("column {column:?} {what}")]
 pub(super) struct Undecodable {
@@ -17,7 +17,7 @@ pub(super) struct Undecodable {
     what: String,
 }
 
-/// The error for column `column` of a row, of which `what` is wrong.
+/// The error for a column of a row; `what` says what is wrong with its value.
 pub(super) fn undecodable(row: &Row<'_>, column: usize, what: String) -> Error {
     let (name, kind) = (row.as_ref().column_name(column), row.get_ref(column));
     let column_name = name.map_or_else(|_| column.to_string(), str::to_owned);
@@ -29,7 +29,7 @@ pub(super) fn undecodable(row: &Row<'_>, column: usize, what: String) -> Error {
     Error::FromSqlConversionFailure(column, kind, Box::new(error))
 }
 
-/// A text, read as something else.
+/// A text, parsed.
 pub(super) fn text<T, E: std::fmt::Display>(
     row: &Row<'_>,
     column: usize,
@@ -37,9 +37,9 @@ pub(super) fn text<T, E: std::fmt::Display>(
 ) -> Result<T> {
     let value = match row.get_ref(column)? {
         ValueRef::Text(bytes) => std::str::from_utf8(bytes)
-            .map_err(|error| undecodable(row, column, format!("is no text: {error}")))?,
+            .map_err(|error| undecodable(row, column, format!("is not a text: {error}")))?,
         other => {
-            let what = format!("holds {:?} instead of a text", other.data_type());
+            let what = format!("holds {:?}, not a text", other.data_type());
             return Err(undecodable(row, column, what));
         }
     };
@@ -52,7 +52,7 @@ pub(super) fn text<T, E: std::fmt::Display>(
     })
 }
 
-/// As [`text`], where there may be none.
+/// Like [`text`], for a column that may be NULL.
 pub(super) fn optional_text<T, E: std::fmt::Display>(
     row: &Row<'_>,
     column: usize,
@@ -64,24 +64,25 @@ pub(super) fn optional_text<T, E: std::fmt::Display>(
     }
 }
 
-/// One of several words.
+/// A word of a fixed set.
 pub(super) fn word<T>(
     row: &Row<'_>,
     column: usize,
     parse: impl FnOnce(&str) -> Option<T>,
 ) -> Result<T> {
     text(row, column, |word| {
-        parse(word).ok_or_else(|| format!("{:?} is none of its words", printable(word, SHOWN)))
+        parse(word).ok_or_else(|| format!("{:?} is not one of its words", printable(word, SHOWN)))
     })
 }
 
-/// A number that is not negative.
+/// A non-negative number.
 pub(super) fn natural(row: &Row<'_>, column: usize) -> Result<u64> {
     let value: i64 = row.get(column)?;
-    u64::try_from(value).map_err(|_| undecodable(row, column, format!("holds {value}, below 0")))
+    u64::try_from(value)
+        .map_err(|_| undecodable(row, column, format!("holds {value}, which is negative")))
 }
 
-/// As [`natural`], where there may be none.
+/// Like [`natural`], for a column that may be NULL.
 pub(super) fn optional_natural(row: &Row<'_>, column: usize) -> Result<Option<u64>> {
     match row.get_ref(column)? {
         ValueRef::Null => Ok(None),

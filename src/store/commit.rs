@@ -15,30 +15,30 @@ use super::rows::{
     ReceiptState, TaskId,
 };
 
-/// One atomic change: all of it is in the store, or nothing.
+/// One atomic change: the store holds all of it or none of it.
 ///
 /// A commit says *what* happened and when (`at`: milliseconds since the epoch), never how the
-/// tables change; that is `apply`'s business alone. It can be carried out twice: what is already
-/// so stays so.
+/// tables change; only `apply` knows that. A commit is idempotent: applying it a second time
+/// changes nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Commit {
-    /// The runtime starts: this is its chain.
+    /// The runtime starts and reports its chain.
     Identify {
         /// The chain's id.
         chain_id: ChainId,
         /// Hash of its block 0.
         genesis: BlockHash,
     },
-    /// The runtime starts: these are its agents.
+    /// The runtime starts and reports its agents.
     Host {
-        /// All of them.
+        /// All agents.
         agents: Vec<HostedAgent>,
     },
-    /// The chain was read on.
+    /// The chain was read further.
     Observe(Observation),
-    /// Blocks below those that are watched were read for the cards in them.
+    /// The directory backfill read blocks below the watched ones for the cards in them.
     Survey(Survey),
-    /// A behaviour is done with a message.
+    /// A behaviour has handled an event.
     Outcome(Outcome),
     /// A run for an event failed.
     Failure {
@@ -48,247 +48,248 @@ pub enum Commit {
         attempts: u32,
         /// What went wrong, for the operator.
         reason: String,
-        /// What the sender of the message may be told of it.
+        /// What the sender of the message may be told about it.
         public: String,
-        /// When to try again; never, where `None`.
+        /// When to try again; never if `None`.
         retry_at: Option<u64>,
         /// The behaviours that watch the message.
         watchers: Vec<String>,
         /// When it failed.
         at: u64,
     },
-    /// A message's time was over before its turn came.
+    /// A message expired before its turn came.
     Expire {
         /// The message.
         message: InboxId,
         /// The behaviours that watch it.
         watchers: Vec<String>,
-        /// When.
+        /// The time of the change.
         at: u64,
     },
-    /// An event has to wait. That is no attempt.
+    /// An event has to wait. This does not count as an attempt.
     Postpone {
         /// The event.
         event: EventRef,
-        /// Until when, in milliseconds since the epoch.
+        /// The time until which it waits, in milliseconds since the epoch.
         until: u64,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Messages of a sender have waited for longer than they may.
+    /// Messages of a sender exceeded the rate-limit timeout.
     Overwait {
-        /// Whose they are.
+        /// The agent that they were sent to.
         agent: AgentId,
-        /// Their sender; every one that is not proven, where `None`.
+        /// Their sender; all unverified senders if `None`.
         sender: Option<Address>,
-        /// What was seen before this time.
+        /// Only messages seen before this time are meant.
         before: u64,
-        /// Why they are given up.
+        /// Why they are moved to the dead-letter queue.
         reason: String,
-        /// When.
+        /// The time of the change.
         at: u64,
     },
-    /// The recipient of a message says what became of it.
+    /// The recipient of a message acknowledges it.
     Acknowledge {
         /// The message's first transaction.
         outbox: OutboxId,
-        /// What.
+        /// The acknowledged state.
         state: ReceiptState,
-        /// In his words.
+        /// The recipient's explanation.
         detail: Option<String>,
-        /// When.
+        /// The time of the change.
         at: u64,
     },
     /// A message was not acknowledged in time: it is sent again.
     Resend {
         /// Its first transaction.
         outbox: OutboxId,
-        /// How often it could be sent again before this.
+        /// How many resends were left before this one.
         resends_left: u32,
-        /// The same message.
+        /// The message, unchanged.
         draft: Draft,
-        /// The signed bytes, where a nonce was free at once.
+        /// The signed bytes, if a nonce was free at once.
         prepared: Option<Prepared>,
-        /// When.
+        /// The time of the change.
         at: u64,
     },
-    /// A message was not acknowledged in time, for the last time.
+    /// A message was not acknowledged in time, and no resends are left.
     Unacknowledged {
         /// Its first transaction.
         outbox: OutboxId,
-        /// When.
+        /// The time of the change.
         at: u64,
     },
-    /// An attempt at a task begins.
+    /// An attempt at a task starts.
     TaskBegin {
-        /// Which.
+        /// The task.
         task: TaskId,
-        /// How many were begun before.
+        /// How many attempts were started before.
         attempts: u32,
-        /// When.
+        /// The time of the change.
         at: u64,
     },
-    /// A task reports how far it is.
+    /// A task reports its progress.
     TaskProgress {
-        /// Which.
+        /// The task.
         task: TaskId,
-        /// How many attempts were begun.
+        /// How many attempts were started.
         attempts: u32,
-        /// How far, from 0 to 1.
+        /// The progress, from 0 to 1.
         progress: f64,
-        /// In words.
+        /// A note for people.
         note: Option<String>,
         /// Whether the behaviour is told.
         tell: bool,
-        /// When.
+        /// The time of the change.
         at: u64,
     },
-    /// An attempt at a task failed; there will be another.
+    /// An attempt at a task failed and will be retried.
     TaskRetry {
-        /// Which.
+        /// The task.
         task: TaskId,
-        /// How many attempts were begun.
+        /// How many attempts were started.
         attempts: u32,
-        /// Why: a word for programs, and a sentence.
+        /// Why: a code for programs, and a message for people.
         error: (String, String),
         /// When to try again.
         due_at: u64,
     },
     /// An attempt at a task ended with the process, or with the pool that ran it.
     TaskInterrupt {
-        /// Which.
+        /// The task.
         task: TaskId,
-        /// How many attempts were begun.
+        /// How many attempts were started.
         attempts: u32,
     },
     /// A task has ended.
     TaskEnd {
-        /// Which.
+        /// The task.
         task: TaskId,
-        /// How many attempts were begun.
+        /// How many attempts were started.
         attempts: u32,
-        /// How.
+        /// How it ended.
         end: TaskEnd,
         /// How long the last attempt took, in milliseconds.
         duration_ms: u64,
-        /// When.
+        /// The time of the change.
         at: u64,
     },
-    /// An agent's card is announced from now on, and renewed.
+    /// An agent's card is announced and renewed from now on.
     Register {
-        /// Whose.
+        /// The agent.
         agent: AgentId,
-        /// What the renewal needs to know.
+        /// The data that the renewal needs.
         card: Value,
-        /// When it is announced (first, or anew).
+        /// When it is announced next, for the first time or again.
         due_at: u64,
     },
-    /// An agent's card is renewed no more.
+    /// An agent's card is no longer renewed.
     Unregister {
-        /// Whose.
+        /// The agent.
         agent: AgentId,
     },
-    /// Somebody asks to send from a hosted wallet.
+    /// A transaction from a hosted wallet is requested.
     Send {
-        /// Which wallet.
+        /// The wallet that sends it.
         agent: AgentId,
-        /// What to say.
+        /// The content of the transaction.
         draft: Draft,
-        /// The signed bytes, where a nonce was free at once.
+        /// The signed bytes, if a nonce was free at once.
         prepared: Option<Prepared>,
-        /// When.
+        /// The time of the change.
         at: u64,
     },
-    /// Queued transactions were given nonces and signed.
+    /// Queued transactions received nonces and were signed.
     Prepare {
-        /// Which, and what came of it.
+        /// The transactions, each with its nonce and signed bytes.
         prepared: Vec<(OutboxId, Prepared)>,
-        /// When.
+        /// The time of the change.
         at: u64,
     },
-    /// A day's budget does not suffice for queued transactions: they wait.
+    /// A day's budget is too small for queued transactions: they are held.
     Hold {
-        /// Which, and why.
+        /// The transactions, each with the reason.
         held: Vec<(OutboxId, String)>,
     },
-    /// Budgets suffice again for drafts that wait for them: they have their turn.
+    /// Budgets suffice again for held drafts: they are released.
     Release {
-        /// Which.
+        /// The transactions.
         ids: Vec<OutboxId>,
     },
-    /// Queued transactions whose time is over are not sent any more.
+    /// Queued transactions that have expired are no longer sent.
     Lapse {
-        /// When.
+        /// The time of the change.
         at: u64,
     },
-    /// A transaction was posted, or cannot be.
+    /// A transaction was posted, or cannot be posted.
     Post {
-        /// Which.
+        /// The transaction.
         id: OutboxId,
-        /// What came of it.
+        /// The result of the POST.
         result: PostResult,
-        /// When.
+        /// The time of the change.
         at: u64,
     },
-    /// Transactions were accepted, and are in no block after many.
+    /// Transactions were accepted, but are still in no block after many blocks.
     Explain {
-        /// Which.
+        /// The transactions.
         ids: Vec<OutboxId>,
-        /// Why, as far as it is known.
+        /// Why, as far as that is known.
         reason: String,
     },
-    /// The node's mempool.db has shown what was posted to the node.
+    /// The node's mempool.db has shown a transaction that was posted to the node.
     MempoolShown {
-        /// Which file, and which node.
+        /// The key of the mempool.db and the node.
         key: String,
     },
-    /// A signed transaction's nonce is spent by another: it must be signed anew (`sequential`).
+    /// Another transaction has spent a signed transaction's nonce: it must be re-signed
+    /// (`sequential`).
     Renounce {
-        /// Which.
+        /// The transaction.
         id: OutboxId,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// An operator wants dead letters or failed transactions tried again.
+    /// An operator retries dead letters or failed transactions.
     Retry {
-        /// Which.
+        /// The rows that are meant.
         target: QueueTarget,
-        /// When.
+        /// The time of the change.
         at: u64,
     },
-    /// Dead letters were judged anew, before they are tried again: keys have become known since.
+    /// Dead letters were verified again before they are retried: keys may have become known since.
     Rejudge {
-        /// What was found out.
+        /// The results.
         judged: Vec<Rejudged>,
-        /// When.
+        /// The time of the change.
         at: u64,
     },
-    /// An operator wants a message not handled, or a transaction not sent.
+    /// An operator drops a message or event, or a transaction before it is sent.
     Drop {
-        /// Which.
+        /// The rows that are meant.
         target: QueueTarget,
-        /// When.
+        /// The time of the change.
         at: u64,
     },
-    /// Posting stops until an operator resumes it.
+    /// Posting is halted until an operator resumes it.
     Halt {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// An operator lets posting go on.
+    /// An operator resumes posting.
     Resume,
-    /// What was settled before `before` is pruned, and so are ids that are refused at `at`. Neither
-    /// time may be one that is not certainly over: what is pruned is not known when it comes again.
+    /// Prunes rows that were settled before `before`, and ids that are refused at `at`. Both times
+    /// must certainly have passed: a pruned message is not recognised when it arrives again.
     Forget {
-        /// Milliseconds since the epoch.
+        /// The end of the retention, in milliseconds since the epoch.
         before: u64,
-        /// When.
+        /// The time of the change.
         at: u64,
     },
 }
 
 impl Commit {
-    /// When it happened by the runtime's own time, of what happens while a runtime works.
+    /// The time of the commit by the runtime's own clock; `None` for commits that do not carry it.
     pub(super) const fn runtime_time(&self) -> Option<u64> {
         match self {
             Self::Observe(Observation { at, .. })
@@ -306,8 +307,8 @@ impl Commit {
             | Self::Send { at, .. }
             | Self::Prepare { at, .. }
             | Self::Post { at, .. } => Some(*at),
-            // An operator's, who may have no runtime; what is over by the time that blocks confirm;
-            // and what says no time.
+            // Commits of an operator, who may run no runtime; those that use the time that blocks
+            // confirm; and those without a time.
             Self::Retry { .. }
             | Self::Rejudge { .. }
             | Self::Drop { .. }
@@ -338,41 +339,41 @@ pub struct HostedAgent {
     pub address: Address,
     /// Its name in agents.toml.
     pub name: String,
-    /// Where it begins, if the store does not know it yet: lower blocks are not its business.
+    /// The first block that it reads, if the store does not know it yet; lower blocks are ignored.
     pub start_height: BlockHeight,
 }
 
-/// What one reading of the chain brought, in the chain's order.
+/// The result of one read of the chain, in the chain's order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Observation {
-    /// What was seen.
+    /// What was seen on the chain.
     pub steps: Vec<Step>,
-    /// The source's position after them, as it wants it back.
+    /// The source's position after them, in the form in which the source wants it back.
     pub cursor: Value,
     /// Mined transactions in blocks up to this one are final.
     pub final_through: Option<BlockHeight>,
-    /// Where agents do not act yet, since the chain is being read up to where it stood at the
-    /// start: the last row of the outbox then. What is seen of the wallets themselves may be what
-    /// this store has forgotten.
+    /// Set while agents do not act yet, because the chain is still being read up to its head at the
+    /// start: the last row of the outbox at the start. Transactions of the hosted wallets that are
+    /// seen now may be ones that this store has lost.
     pub catching_up: Option<OutboxId>,
-    /// When.
+    /// The time of the change.
     pub at: u64,
 }
 
-/// What reading blocks for the cards in them brought, in the chain's order.
+/// The result of one step of the directory backfill, in the chain's order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Survey {
-    /// Cards, blocks withdrawn, and heights that could not be read whole.
+    /// Cards, withdrawn blocks, and heights that could not be read completely.
     pub steps: Vec<Step>,
-    /// The last block that this reading had read before, of those below the ones that are watched.
+    /// The last block that the backfill had read before, below the watched ones.
     pub read_before: Option<BlockHeight>,
-    /// Where it stands, as it wants it back; `None` ends it.
+    /// The backfill's position, in the form in which it wants it back; `None` ends the backfill.
     pub progress: Option<Value>,
-    /// From this block on the directory is whole, where that is news.
+    /// The directory is complete from this block on, if that has changed.
     pub known_from: Option<BlockHeight>,
     /// Blocks up to this one are final.
     pub final_through: Option<BlockHeight>,
-    /// When.
+    /// The time of the change.
     pub at: u64,
 }
 
@@ -383,11 +384,12 @@ pub enum Step {
     Arrival(Arrival),
     /// A transaction from a hosted wallet, in a block.
     Sighting {
-        /// Who sent it.
+        /// The wallet that sent it.
         agent: AgentId,
-        /// Its hash, as the node spells the transaction.
+        /// The hash of the transaction as the node spells it.
         hash: TransactionHash,
-        /// What it is, where the wallet has signed it and no transaction of this hash was known.
+        /// The transaction, if the wallet has signed it and no transaction with this hash was
+        /// known.
         own: Option<Box<OwnTransaction>>,
         /// The block's height.
         height: BlockHeight,
@@ -396,58 +398,58 @@ pub enum Step {
     },
     /// A transaction from a hosted wallet that the node has pending.
     Pending {
-        /// Who sent it.
+        /// The wallet that sent it.
         agent: AgentId,
         /// Its hash.
         hash: TransactionHash,
-        /// What it is, where no transaction of this hash was known.
+        /// The transaction, if no transaction with this hash was known.
         own: Option<Box<OwnTransaction>>,
-        /// The latest time that it may be now, in milliseconds since the epoch: no block tells when it
-        /// was sent.
+        /// The latest possible current time, in milliseconds since the epoch: no block tells when
+        /// the transaction was sent.
         latest: u64,
     },
     /// Blocks were withdrawn.
     Withdrawn {
-        /// What is higher is no longer on the chain; all of it, where `None`.
+        /// Blocks above this height are no longer on the chain; all blocks if `None`.
         above: Option<BlockHeight>,
     },
     /// An agent announced its card, or withdrew it.
     Card(CardSeen),
-    /// A height could not be read whole.
+    /// A height could not be read completely.
     Gap {
-        /// Which.
+        /// The height.
         height: BlockHeight,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// It could, later.
+    /// A height that was a gap was read completely.
     GapFilled {
-        /// Which.
+        /// The height.
         height: BlockHeight,
     },
 }
 
-/// A transaction that a hosted wallet has signed, and that its store may not know.
+/// A transaction that a hosted wallet has signed and that the store may not know.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OwnTransaction {
     /// The message's identity.
     pub digest: MessageDigest,
-    /// Its nonce, where it is one that this runtime could give.
+    /// Its nonce, if this runtime could have assigned it.
     pub nonce: Option<i64>,
-    /// To whom.
+    /// The recipient.
     pub recipient: Address,
-    /// What it transfers, in AIT, where that is a whole number.
+    /// The amount that it transfers, in AIT, if that is a whole number.
     pub amount: Option<u64>,
-    /// What it pays, in AIT.
+    /// The fee that it pays, in AIT, if that is a whole number.
     pub fee: Option<u64>,
-    /// What it says, as far as another run would say the same.
+    /// The fingerprint of its message, which another run would reproduce.
     pub says: Fingerprint,
-    /// As it was posted.
+    /// Its bytes, as posted.
     pub body: String,
 }
 
-/// The highest nonce that is taken for one of ours: 2^53, which no clock shows. Nonces go on above
-/// those that the chain shows; one beyond this would leave no room above it.
+/// The highest nonce that counts as one of this runtime's: 2^53, which no clock reaches. New nonces
+/// are higher than those on the chain; a nonce beyond this limit would leave no room for them.
 const MAX_NONCE: i64 = 1 << 53;
 
 impl From<&SignedTransaction> for OwnTransaction {
@@ -469,19 +471,19 @@ impl From<&SignedTransaction> for OwnTransaction {
 /// A message to a hosted wallet, seen on the chain.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Arrival {
-    /// To whom.
+    /// The agent that it is for.
     pub agent: AgentId,
     /// Hash of the transaction that carries it.
     pub hash: TransactionHash,
     /// Its identity.
     pub digest: MessageDigest,
-    /// Who it says it is from.
+    /// The sender that it names.
     pub sender: Address,
     /// The block.
     pub height: BlockHeight,
     /// The transaction as the chain keeps it, canonical JSON.
     pub stored: String,
-    /// What is known of the sender.
+    /// Whether the sender is verified.
     pub authenticity: Authenticity,
     /// How well the agent knows the sender.
     pub standing: Standing,
@@ -492,20 +494,20 @@ pub struct Arrival {
     pub re: Option<TransactionHash>,
     /// The conversation that it belongs to.
     pub thread: Option<String>,
-    /// When it stops to count, in milliseconds since the epoch.
+    /// When it expires, in milliseconds since the epoch.
     pub expires_at: Option<u64>,
-    /// Whether it goes before the others.
+    /// Whether it takes priority over other messages.
     pub urgent: bool,
-    /// Why it is not acted on, if that is certain already: it is a dead letter at once.
+    /// Why it is not acted on, if that is already certain: it becomes a dead letter at once.
     pub refused: Option<String>,
 }
 
-/// What time it may be, in milliseconds since the epoch.
+/// The possible range of the current time, in milliseconds since the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
-    /// It is certainly not before.
+    /// It is certainly not earlier than this.
     pub earliest: u64,
-    /// It is certainly not after.
+    /// It is certainly not later than this.
     pub latest: u64,
 }
 
@@ -519,7 +521,7 @@ impl From<u64> for Now {
 }
 
 impl Arrival {
-    /// An arrival of a transaction at the time `now`.
+    /// An arrival of this transaction at the time `now`.
     pub fn new(
         agent: AgentId,
         hash: TransactionHash,
@@ -532,11 +534,11 @@ impl Arrival {
         let envelope = Envelope::read(&stored.payload);
         let digest = stored.digest();
         let header = envelope.header();
-        // An id counts only from a proven sender; so does what it says about it.
-        let proven = authenticity == Authenticity::Verified;
+        // Only an id of a verified sender counts, and so does the time in it.
+        let verified = authenticity == Authenticity::Verified;
         let refused = header
             .and_then(|header| header.id)
-            .filter(|_| proven)
+            .filter(|_| verified)
             .and_then(|id| id.check_between(now.earliest, now.latest).err());
         Self {
             agent,
@@ -551,14 +553,14 @@ impl Arrival {
             re: header.and_then(|header| header.re),
             thread: header.and_then(|header| header.thread.as_ref().map(ToString::to_string)),
             expires_at: header.and_then(|header| header.exp),
-            urgent: proven && is_urgent(&envelope),
+            urgent: verified && is_urgent(&envelope),
             refused: refused.map(|error| error.to_string()),
         }
     }
 }
 
-/// Whether a message goes before the others: questions about the agent itself, what takes work
-/// back, and answers, which end conversations. A sealed one does not tell.
+/// Whether a message takes priority: questions about the agent itself, cancellations, and answers,
+/// which end conversations. A sealed message does not show what it is, so it is never urgent.
 fn is_urgent(envelope: &Envelope) -> bool {
     match &envelope.payload {
         Payload::Command(command) => matches!(
@@ -578,7 +580,7 @@ fn is_urgent(envelope: &Envelope) -> bool {
 /// A verified ANNOUNCE or WITHDRAW.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CardSeen {
-    /// Whose.
+    /// The agent's address.
     pub address: Address,
     /// The transaction that carried it.
     pub hash: TransactionHash,
@@ -586,51 +588,52 @@ pub struct CardSeen {
     pub height: BlockHeight,
     /// The key that signed it.
     pub public_key: PublicKey,
-    /// The parameters of ANNOUNCE, JSON; none for WITHDRAW.
+    /// The parameters of ANNOUNCE, JSON; `None` for WITHDRAW.
     pub card: Option<String>,
-    /// Until when it counts, in milliseconds since the epoch; of WITHDRAW 0.
+    /// When it expires, in milliseconds since the epoch; 0 for WITHDRAW.
     pub expires_at: u64,
-    /// When it was announced, in milliseconds since the epoch: as the message's id says, else
-    /// when it was seen.
+    /// When it was announced, in milliseconds since the epoch: the time in the message's id, or
+    /// when it was seen if it has no id.
     pub announced_at: u64,
 }
 
-/// What came of one behaviour's run for an event.
+/// The result of one behaviour's run for an event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The event.
     pub event: EventRef,
     /// How many attempts had failed before this one: an outcome of an older attempt is stale.
     pub attempts: u32,
-    /// The behaviour, by its name in the agent; `None` where none accepts the message.
+    /// The behaviour, by its name in the agent; `None` if no behaviour accepts the message.
     pub behaviour: Option<String>,
-    /// Who brought it about: whose the timers and tasks are.
+    /// Who caused it: whose share the timers and tasks use.
     pub cause: Cause,
-    /// What it sends, with the signed bytes where a nonce was free at once.
+    /// What it sends, with the signed bytes if a nonce was free at once.
     pub sends: Vec<(Draft, Option<Prepared>)>,
-    /// What it remembers (`Some`) and forgets (`None`).
+    /// The state that it sets (`Some`) and deletes (`None`).
     pub state: Vec<(String, Option<Value>)>,
-    /// The timers that it sets (`Some`) and forgets (`None`).
+    /// The timers that it sets (`Some`) and deletes (`None`).
     pub timers: Vec<(String, Option<TimerSetting>)>,
     /// The tasks that it starts.
     pub tasks: Vec<TaskStart>,
-    /// Before when they do not begin (milliseconds since the epoch), and nothing is told of them.
+    /// The time before which they do not start and no task updates are delivered (milliseconds
+    /// since the epoch).
     pub tasks_from: u64,
     /// The tasks that it cancels, by their keys.
     pub cancels: Vec<String>,
-    /// Why it refuses the message.
+    /// Why it rejects the message.
     pub rejected: Option<String>,
-    /// No other behaviour is to see the message; who watches it is told. An event that is no
-    /// message has one behaviour, so it is handled at once.
+    /// Set if no other behaviour is to see the message: its watchers are told. An event other than
+    /// a message has one behaviour, so it is handled at once.
     pub handled: Option<Handled>,
-    /// The event comes again at this time (milliseconds since the epoch): a renewal.
+    /// The time at which the event is due again (milliseconds since the epoch): a renewal.
     pub again_at: Option<u64>,
-    /// When.
+    /// The time of the change.
     pub at: u64,
 }
 
 impl Outcome {
-    /// An outcome in which nothing happens.
+    /// An outcome without effects.
     pub const fn nothing(event: EventRef, attempts: u32, at: u64) -> Self {
         Self {
             event,
@@ -651,21 +654,21 @@ impl Outcome {
     }
 }
 
-/// A message is handled.
+/// How a message was handled.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handled {
     /// The behaviours that watch it.
     pub watchers: Vec<String>,
-    /// Why nobody acted on it, if nobody did: for its sender, and for an operator.
+    /// Why no behaviour acted on it, if none did: for its sender and for an operator.
     pub unacted: Option<String>,
 }
 
-/// When a timer runs out.
+/// When a timer fires, and with what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimerSetting {
-    /// Milliseconds since the epoch.
+    /// When it fires, in milliseconds since the epoch.
     pub due_at: u64,
-    /// What comes with it.
+    /// The data that its event carries.
     pub data: Value,
 }
 
@@ -674,39 +677,39 @@ pub struct TimerSetting {
 pub enum TaskEnd {
     /// With a result.
     Completed(TaskOutput),
-    /// Without.
+    /// Without a result.
     Failed {
-        /// A word for programs.
+        /// A code for programs.
         code: String,
-        /// A sentence, for the operator.
+        /// A message for the operator.
         message: String,
-        /// What whoever asked for the task may be told.
+        /// What the requester of the task may be told.
         public: String,
     },
-    /// An operator or its submitter took it back.
+    /// An operator or its submitter canceled it.
     Canceled,
 }
 
-/// What came of a POST.
+/// The result of a POST.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PostResult {
-    /// The node took it, or may have taken it.
+    /// The node accepted it, or may have accepted it.
     Accepted,
-    /// The node refuses it for good.
+    /// The node refuses it permanently.
     Failed {
-        /// In its words.
+        /// The node's reason.
         reason: String,
     },
-    /// It stands in a block of the node that is posted to, which the source cannot show.
+    /// It is in a block of the node that is posted to, and the source cannot show that block.
     Standing {
         /// The block's height.
         height: BlockHeight,
         /// The block's hash.
         block_hash: BlockHash,
     },
-    /// It waits for something that may come; it is not with the node.
+    /// It waits for something that may still happen; the node does not have it.
     Waiting {
-        /// For what.
+        /// What it waits for.
         reason: String,
     },
 }
@@ -719,11 +722,11 @@ pub enum QueueTarget {
     Inbox(InboxId),
     /// A transaction.
     Outbox(OutboxId),
-    /// An event that is no message.
+    /// An event other than a message.
     Event(EventId),
     /// All dead letters and all failed transactions.
     All,
-    /// The dead letters and failed transactions of which all of this is true.
+    /// The dead letters and failed transactions that match every condition.
     Matching(Selection),
 }
 
@@ -735,87 +738,87 @@ pub enum QueueKind {
     Inbox,
     /// Transactions.
     Outbox,
-    /// What else waits for an agent: timers, fates, settlements, news of tasks.
+    /// Other events of an agent: timers, delivery updates, outcomes of watched messages, task
+    /// updates.
     Events,
 }
 
-/// What is true of the rows that are meant. What a queue's rows do not have (an event no sender),
-/// none of them matches.
+/// The conditions that select rows; `None` is no condition. A condition on a property that a
+/// queue's rows do not have matches none of them: events have no sender.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Selection {
-    /// They stand in this queue.
+    /// The rows are in this queue.
     pub queue: Option<QueueKind>,
-    /// They are those of the agent of this name or address.
+    /// The rows belong to the agent with this name or address.
     pub agent: Option<String>,
     /// The messages are from this address.
     pub sender: Option<String>,
     /// The transactions are to this address.
     pub recipient: Option<String>,
-    /// They are this behaviour's: its events, and what it sent.
+    /// The rows belong to this behaviour: its events, and what it sent.
     pub behaviour: Option<String>,
-    /// They are not older than this, in milliseconds since the epoch.
+    /// The rows are not older than this time, in milliseconds since the epoch.
     pub since: Option<u64>,
 }
 
-/// What was found out about a dead letter that was judged anew.
+/// The result of verifying a dead letter again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejudged {
     /// The message.
     pub id: InboxId,
-    /// What is known of its sender.
+    /// Whether its sender is verified.
     pub authenticity: Authenticity,
-    /// What identifies it among his messages.
+    /// What identifies it among the sender's messages.
     pub identity: String,
-    /// Whether it goes before the others.
+    /// Whether it takes priority over other messages.
     pub urgent: bool,
 }
 
-/// The row of something that was asked to be sent.
+/// The row of a requested transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {
     /// The row.
     pub id: OutboxId,
-    /// Whether the request made it; otherwise it was there before, with other signed bytes.
+    /// Whether the request created the row; otherwise it existed before, with other signed bytes.
     pub fresh: bool,
-    /// Whether the chain shows it already: then nothing that was signed for it is posted.
+    /// Whether the chain already shows it: then nothing that was signed for it is posted.
     pub standing: bool,
 }
 
-/// What a commit changed, for those who must act on it.
+/// What a commit changed, for the parts of the runtime that must act on it.
 #[derive(Clone, Debug, Default)]
 pub struct Receipt {
-    /// The commit came too late: the message was withdrawn, settled or tried again since. Nothing
-    /// was changed.
+    /// The commit came too late: the message was withdrawn, settled or retried in the meantime.
+    /// Nothing was changed.
     pub stale: bool,
-    /// How many rows it changed that the commit was about.
+    /// How many of the rows that the commit targets were changed.
     pub changed: usize,
     /// The agents that have something to do now.
     pub due: Vec<AgentId>,
-    /// The rows of what was asked to be sent, in the order of the request.
+    /// The rows of the requested transactions, in the order of the request.
     pub sends: Vec<Sent>,
-    /// The transactions that stand in a block since.
+    /// The transactions that were mined.
     pub mined: Vec<(OutboxId, TransactionHash)>,
-    /// The transactions that must be followed (again): signed, and in no block.
+    /// The transactions that must be followed, possibly again: signed, and in no block.
     pub reopened: Vec<OpenTransaction>,
     /// The rows of the hosted wallets, in the order of the request.
     pub agents: Vec<AgentId>,
     /// New messages.
     pub arrived: usize,
-    /// New messages that were refused, because there is no more room for their senders.
+    /// New messages that were refused because their senders' share is used up.
     pub refused: usize,
     /// Messages that were already known.
     pub repeated: usize,
-    /// Whether there are tasks that were not there before.
+    /// Whether there are new tasks.
     pub tasks: bool,
-    /// The tasks that were taken back.
+    /// The tasks that were canceled.
     pub canceled: Vec<TaskId>,
     /// The addresses whose cards may have changed.
     pub cards: Vec<Address>,
-    /// What budgets have paid for transactions that stand on the chain, and for which nobody had
-    /// asked them: those that were given up and are mined all the same, and those that this store
-    /// had forgotten.
+    /// What budgets have paid, without having been asked first, for transactions that are on the
+    /// chain: failed ones that were mined nevertheless, and ones that this store had lost.
     pub recharged: Vec<Charge>,
-    /// The nonces of hosted wallets' transactions that were not known.
+    /// The nonces of hosted wallets' transactions that the store did not know.
     pub nonces: Vec<(AgentId, i64)>,
 }

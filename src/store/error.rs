@@ -1,4 +1,4 @@
-//! What can go wrong with a store, and whether it concerns one query or the store as a whole.
+//! The errors of a store, and whether an error affects one query or the whole store.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use rusqlite::ffi;
 
 use super::place;
 
-/// What can be wrong with a store.
+/// An error of a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// There is no store at the path.
@@ -21,32 +21,32 @@ pub enum StoreError {
         /// The path.
         path: PathBuf,
     },
-    /// Another user made the file that is locked.
-    #[error("the lock {} belongs to the user with the id {owner}, who could keep this runtime from starting: give the store a folder of its own (chmod 700)", path.display())]
+    /// Another user owns the lock file.
+    #[error("the lock file {} belongs to the user with the id {owner}, who could keep this runtime from starting: give the store a folder of its own (chmod 700)", path.display())]
     ForeignLock {
-        /// The lock.
+        /// The lock file.
         path: PathBuf,
-        /// Whose it is.
+        /// The id of the user that owns it.
         owner: u32,
     },
-    /// SQLite opens no such path.
-    #[error("the path of the store {} is longer than {} bytes, which SQLite does not open: give it a shorter [store] path", path.display(), place::LONGEST_PATH)]
+    /// The path is longer than SQLite supports.
+    #[error("the path of the store {} is longer than {} bytes, which SQLite cannot open: set a shorter [store] path", path.display(), place::LONGEST_PATH)]
     TooLong {
         /// The path.
         path: PathBuf,
     },
     /// A later version of agentry wrote it.
-    #[error("the store {} has version {found}, this agentry knows versions up to {known}: use a newer agentry; the store was not touched", path.display())]
+    #[error("the store {} has version {found}, but this agentry supports versions up to {known} only: use a newer agentry; the store was not changed", path.display())]
     Newer {
         /// The path.
         path: PathBuf,
         /// Its version.
         found: i64,
-        /// The latest this binary knows.
+        /// The latest version that this binary supports.
         known: i64,
     },
     /// An earlier version wrote it, and it was opened for reading only.
-    #[error("the store {} has version {found}, this agentry reads version {known}: `agentry run` brings it up to date", path.display())]
+    #[error("the store {} has version {found}, but this agentry reads version {known}: `agentry run` migrates it", path.display())]
     Older {
         /// The path.
         path: PathBuf,
@@ -55,7 +55,7 @@ pub enum StoreError {
         /// The version this binary reads.
         known: i64,
     },
-    /// The file is not one of ours.
+    /// The file is an SQLite database of another program.
     #[error("{} is an SQLite file of another program: give agentry a [store] path of its own", path.display())]
     Foreign {
         /// The path.
@@ -66,48 +66,49 @@ pub enum StoreError {
     Open {
         /// The path.
         path: PathBuf,
-        /// What SQLite says.
+        /// The error of SQLite.
         source: rusqlite::Error,
     },
-    /// The file system refused.
-    #[error("the store's file {}: {source}", path.display())]
+    /// The file system returned an error.
+    #[error("using {} for the store: {source}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What it says.
+        /// The error of the file system.
         source: std::io::Error,
     },
-    /// It is not what was written: the file, its pages, or values in it.
-    #[error("the store {} is damaged: {found}. Put a backup back, or look for what is left with `sqlite3` on a copy; a new store begins where [chain] start says", path.display())]
+    /// The file, its pages, or values in it are not what was written.
+    #[error("the store {} is damaged: {found}. Restore a backup, or recover what is left with `sqlite3` on a copy; a new store begins where [chain] start says", path.display())]
     Broken {
         /// The path.
         path: PathBuf,
-        /// What was found, in the order in which it was.
+        /// The damage, in the order in which it was found.
         found: String,
     },
     /// A value in the store cannot be read back.
-    #[error("the store holds a damaged value: {0}; `agentry doctor` looks for others")]
+    #[error("the store holds a damaged value: {0}; run `agentry doctor` to find others")]
     Value(String),
-    /// The system refuses to read or write the store. It may pass by itself, or by an operator's
-    /// doing.
+    /// The system refuses to read or write the store. It may recover by itself, or an operator may
+    /// have to act.
     #[error("the store cannot be used: {0}")]
     Refused(String),
-    /// SQLite refused a query or a change.
-    #[error("the store: {0}")]
+    /// A query or a change failed in SQLite.
+    #[error("running a statement on the store: {0}")]
     Sqlite(rusqlite::Error),
-    /// Somebody would use more of what is shared than there is for them now.
+    /// A sender or the agent would exceed its share of a resource for now.
     #[error("{reason}")]
     Full {
-        /// Who, and of what.
+        /// Whose share is exceeded, and of what.
         reason: String,
     },
-    /// Somebody would use more of what is shared at once than there ever is for them.
+    /// A single request exceeds the whole share of a resource that its sender or agent can ever
+    /// have.
     #[error("{reason}")]
     TooMuch {
-        /// Who, and of what.
+        /// Whose share is exceeded, and of what.
         reason: String,
     },
-    /// The writer has ended, so nothing can be changed any more.
+    /// The writer has ended, so nothing can be changed.
     #[error("the store is closed")]
     Closed,
 }
@@ -129,12 +130,12 @@ impl StoreError {
         }
     }
 
-    /// That a value of a table, under a key, cannot be read back.
+    /// The error for a value of a table, under a key, that cannot be read back.
     pub(crate) fn value(table: &str, key: &str, why: &impl std::fmt::Display) -> Self {
         Self::Value(format!("{table}, {key}: {why}"))
     }
 
-    /// What is wrong with the store as a whole; nothing, where only a query or a change failed.
+    /// What is wrong with the store as a whole; `None` if only a query or a change failed.
     pub(super) fn trouble(&self) -> Option<Trouble> {
         match self {
             Self::Sqlite(error) => Trouble::of(error),
@@ -161,9 +162,9 @@ impl From<rusqlite::Error> for StoreError {
 pub(super) enum Trouble {
     /// The system refuses to read or write, for now.
     Refusal(String),
-    /// A value cannot be read back. Others can.
+    /// A value cannot be read back. Others can be.
     Value(String),
-    /// Its pages are not as SQLite left them: nothing of it can be relied on.
+    /// Its pages are not as SQLite left them: nothing in it can be relied on.
     Pages(String),
 }
 
@@ -180,7 +181,7 @@ impl Trouble {
                 "column {column} holds {value}, which is out of range"
             ))),
             Error::Utf8Error(column, why) => {
-                Some(Self::Value(format!("column {column} is no text: {why}")))
+                Some(Self::Value(format!("column {column} is not a text: {why}")))
             }
             _ => None,
         }
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_system_refuses_is_no_damage_and_the_other_way_round() {
+    fn refusals_and_damage_are_told_apart() {
         for code in [
             ffi::SQLITE_FULL,
             ffi::SQLITE_IOERR_WRITE,

@@ -1,4 +1,4 @@
-//! What a message says, as far as two runs of the same behaviour agree about it.
+//! The fingerprint of a message: what two runs of the same behaviour reproduce of it.
 
 use agentry_protocol::command::AckStatus;
 use agentry_protocol::{
@@ -6,19 +6,19 @@ use agentry_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The longest name of a command that is kept as it is, in bytes. A longer one is known by its
-/// beginning, which only makes more messages count as of the same kind.
+/// The longest command name that is kept whole, in bytes. A longer name is cut to this length,
+/// which only makes more messages count as the same kind.
 const KIND_MAX: usize = 64;
 
-/// What is compared when a message is looked for among those that the chain shows: another run
-/// gives it another id, and perhaps other words, but the same recipient, question and kind.
+/// What is compared when a message is searched for among those on the chain: another run gives the
+/// message another id, and perhaps another text, but the same recipient, question and kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
-    /// What kind of message it is. Of answers that exclude each other all are of one kind: a
-    /// message is acknowledged in the end once, and a job ends once.
+    /// The kind of the message. Answers that exclude each other have the same kind: a message has
+    /// one final acknowledgment, and a job ends once.
     pub kind: String,
-    /// SHA-256 of what it says, without its header. No two ciphertexts are the same, so of a sealed
-    /// message nothing counts but its length, which is part of the kind.
+    /// SHA-256 of the content without the header. No two ciphertexts are equal, so only the length
+    /// of a sealed message counts, which is part of the kind.
     pub content: ContentHash,
     /// The id in its header.
     pub id: Option<MessageId>,
@@ -27,7 +27,7 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// Of the payload of a transaction.
+    /// The fingerprint of a transaction's payload.
     pub fn of(payload: &Json) -> Self {
         let envelope = Envelope::read(payload);
         let header = envelope.header();
@@ -58,13 +58,13 @@ impl Fingerprint {
         }
     }
 
-    /// Whether it is a text without a header, which names no question.
+    /// Whether the message is a text without a header, which names no question.
     pub fn is_plain(&self) -> bool {
         self.kind == "plain"
     }
 }
 
-/// The kind of what ends a job.
+/// The kind of a message that ends a job.
 pub(super) const JOB_END: &str = "JOB end";
 
 fn ack_kind(status: AckStatus) -> String {
@@ -75,7 +75,7 @@ fn ack_kind(status: AckStatus) -> String {
     }
 }
 
-/// A command without its header.
+/// A command without its header, as JSON text.
 fn body(command: &Json) -> String {
     let said = command.root().entries();
     let said = said.filter(|(key, _)| *key != agentry_protocol::header::HEADER_KEY);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn two_runs_agree_about_everything_but_the_id() {
+    fn two_runs_agree_on_everything_but_the_id() {
         for payload in [
             Payload::Text("pong".to_owned()),
             KnownCommand::Pong.to_payload(),
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_excludes_each_other_is_of_one_kind() {
+    fn answers_that_exclude_each_other_have_one_kind() {
         let kind = |payload: Payload| told(&payload, 0).kind;
         assert_eq!(kind(ack(AckStatus::Done)), kind(ack(AckStatus::Expired)));
         assert_ne!(kind(ack(AckStatus::Done)), kind(ack(AckStatus::Received)));
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_text_is_not_one_with_a_header() {
+    fn a_plain_text_differs_from_a_text_with_a_header() {
         let plain = Fingerprint::of(&Json::string("pong"));
         assert!(plain.is_plain() && plain.re.is_none());
         let text = told(&Payload::Text("pong".to_owned()), 0);

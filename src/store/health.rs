@@ -1,25 +1,25 @@
-//! How the store is, told once to everybody who wants to know.
+//! The store's condition, published to every subscriber.
 
 use tokio::sync::watch;
 
 use super::error::Trouble;
 
-/// How a store is.
+/// The condition of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Condition {
     /// Changes are stored.
     #[default]
     Well,
-    /// The system refuses to store them, for now. They wait, and are stored when it does not any more.
+    /// The system refuses to write for now. Changes wait, and are stored once writing works again.
     Refusing(String),
-    /// A value in it could not be read back. What does not need that value goes on.
+    /// A value in it could not be read back. What does not need that value continues.
     Spoiled(String),
-    /// Its pages are damaged. Nothing is stored any more, and nothing that is read can be relied on.
+    /// Its pages are damaged. Nothing more is stored, and nothing that is read can be relied on.
     Broken(String),
 }
 
 impl Condition {
-    /// What is wrong, if anything is.
+    /// The reason, unless the store is well.
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Well => None,
@@ -27,7 +27,7 @@ impl Condition {
         }
     }
 
-    /// How bad it is: one that is worse is not forgotten for one that is less so.
+    /// The severity: a condition is not replaced by a less severe one.
     const fn rank(&self) -> u8 {
         match self {
             Self::Well => 0,
@@ -38,12 +38,12 @@ impl Condition {
     }
 }
 
-/// How the store is. Cheap to clone: all clones are the same.
+/// The published condition of a store. Cheap to clone; all clones share one condition.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Health(watch::Sender<Condition>);
 
 impl Health {
-    /// Whoever wants to know.
+    /// The channel to the subscribers.
     pub(super) fn watch(&self) -> watch::Receiver<Condition> {
         self.0.subscribe()
     }
@@ -52,12 +52,12 @@ impl Health {
         matches!(*self.0.borrow(), Condition::Broken(_))
     }
 
-    /// Whether the system refused to store something, and nothing was stored since.
+    /// Whether the system refused to store a change, and nothing was stored since.
     pub(super) fn is_refusing(&self) -> bool {
         matches!(*self.0.borrow(), Condition::Refusing(_))
     }
 
-    /// Something is wrong. It is logged when it begins, not each time that it is met.
+    /// Reports trouble. It is logged when the condition changes, not on each occurrence.
     pub(super) fn met(&self, trouble: &Trouble) {
         let next = match trouble.clone() {
             Trouble::Refusal(reason) => Condition::Refusing(reason),
@@ -78,20 +78,20 @@ impl Health {
             Condition::Well => {}
             Condition::Refusing(reason) => tracing::error!(
                 reason,
-                "the store takes no changes; they wait, and it is tried again and again"
+                "the store accepts no changes; they wait and are retried"
             ),
             Condition::Spoiled(what) => tracing::error!(
                 what,
-                "a value in the store cannot be read back; what does not need it goes on (agentry doctor)"
+                "a value in the store cannot be read back; work that does not need it continues; run agentry doctor"
             ),
             Condition::Broken(what) => tracing::error!(
                 what,
-                "the store is damaged; nothing is stored in it any more (agentry doctor)"
+                "the store is damaged; nothing more is stored in it; run agentry doctor"
             ),
         }
     }
 
-    /// Changes were stored.
+    /// Reports that changes were stored.
     pub(super) fn stored(&self) {
         let changed = self.0.send_if_modified(|now| {
             let refused = matches!(now, Condition::Refusing(_));
@@ -101,7 +101,7 @@ impl Health {
             refused
         });
         if changed {
-            tracing::info!("the store takes changes again");
+            tracing::info!("the store accepts changes again");
         }
     }
 }
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_passes_and_damage_stays() {
+    fn a_refusal_ends_and_damage_stays() {
         let health = Health::default();
         let seen = health.watch();
         let met = |trouble| {

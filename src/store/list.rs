@@ -1,10 +1,10 @@
 //! The queues as operators see them.
 //!
-//! | part | what it lists |
+//! | part | content |
 //! |---|---|
 //! | `inbox`, `outbox`, `event`, `forged` | the rows of the queues |
-//! | [`stats`] | how many rows stand where, and what was spent |
-//! | [`talk`] | what was said to and by hosted wallets |
+//! | [`stats`] | the number of rows by state, and what was spent |
+//! | [`talk`] | the messages to and from hosted wallets |
 //! | [`task`] | tasks |
 
 mod event;
@@ -25,28 +25,28 @@ pub use forged::{ForgedItem, forged};
 pub use inbox::{InboxItem, inbox};
 pub use outbox::{OutboxItem, ReceiptItem, outbox};
 
-/// Which rows are listed.
+/// The rows to list.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Only of the agent of this name or address.
+    /// Only those of the agent with this name or address.
     pub agent: Option<String>,
-    /// Only from, or to, this address; events have no other side.
+    /// Only those from, or to, this address; events have no other side.
     pub other: Option<String>,
-    /// Only this behaviour's: its events, and what it sent; messages are nobody's.
+    /// Only those of this behaviour: its events, and what it sent; messages belong to no behaviour.
     pub behaviour: Option<String>,
-    /// Only in these states; in any, where empty.
+    /// Only those in these states; in any state if empty.
     pub states: Vec<String>,
-    /// Only what is not older than this, in milliseconds since the epoch.
+    /// Only those that are not older than this, in milliseconds since the epoch.
     pub since: Option<u64>,
     /// Only this row.
     pub row: Option<i64>,
-    /// Only rows behind this one.
+    /// Only rows after this one.
     pub after: i64,
-    /// At most so many, the newest.
+    /// At most this many, the newest.
     pub limit: u64,
 }
 
-/// What the columns of a queue's table are called that a [`Filter`] speaks of.
+/// The columns of a queue's table that a [`Filter`] refers to.
 struct Columns {
     /// The row's number.
     id: &'static str,
@@ -54,14 +54,14 @@ struct Columns {
     other: Option<&'static str>,
     /// A condition on a behaviour, with one question mark.
     behaviour: Option<&'static str>,
-    /// Where it stands.
+    /// The column of its state.
     state: Option<&'static str>,
-    /// How old it is.
+    /// The column of its time.
     at: &'static str,
 }
 
-/// Builds `WHERE` from a filter, with the limit bound behind it. `agent` is the table of agents.
-/// What a queue's rows do not have, none of them matches.
+/// Builds `WHERE` from a filter, with the limit bound last. `agent` is the table of agents. A
+/// condition on a column that a queue does not have matches none of its rows.
 fn conditions(filter: &Filter, columns: &Columns) -> (String, Vec<Value>) {
     let id = columns.id;
     let mut sql = format!("{id} > ?");
@@ -111,7 +111,7 @@ fn conditions(filter: &Filter, columns: &Columns) -> (String, Vec<Value>) {
 /// The addresses of the agents that had this name when they were last hosted.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn addresses_of(db: &Connection, name: &str) -> rusqlite::Result<Vec<String>> {
     db.prepare("SELECT address FROM agent WHERE name = ?1 ORDER BY id")?
         .query_map([name], |row| row.get(0))?
@@ -121,7 +121,7 @@ pub fn addresses_of(db: &Connection, name: &str) -> rusqlite::Result<Vec<String>
 /// Whether the store knows a hosted agent at this address.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn is_hosted(db: &Connection, address: &str) -> rusqlite::Result<bool> {
     db.query_row(
         "SELECT count(*) FROM agent WHERE address = ?1",

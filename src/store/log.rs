@@ -1,15 +1,16 @@
-//! Whether the write-ahead log of a store is whole.
+//! Checks the write-ahead log of a store.
 //!
-//! SQLite reads a log up to the first frame that does not fit, since a crash may have cut the last
-//! transaction short. A byte that changed in the middle of it looks the same, and all that was
-//! committed behind it would be lost without a word: what was answered would be answered again. A
-//! crash leaves one unfinished transaction at most, for each is on the disk before the next begins. So
-//! where two or more were committed behind a frame that does not fit, the log is damaged.
+//! SQLite reads a log up to the first invalid frame, because a crash may have cut the last
+//! transaction short. A changed byte in the middle of the log looks the same, and everything that
+//! was committed after it would be lost silently: answered messages would be answered again. A
+//! crash leaves at most one unfinished transaction, because each is on the disk before the next one
+//! starts. So if two or more transactions were committed after an invalid frame, the log is
+//! damaged.
 //!
-//! SQLite does not know whose log it is, either: that of another store, as after a copy that was put
-//! back without the log beside it, would be mixed into this one. The header of a file counts its changes,
-//! and a store begins, and goes on after it was closed, with a random count. Its first page in a log of
-//! its own has nearly the same.
+//! SQLite does not check which file a log belongs to, either: the log of another store, as after a
+//! backup was restored without replacing the log beside it, would be mixed into this one. The
+//! header of a file holds a change counter, and a store starts, and continues after it was closed,
+//! with a random counter. The first page in the store's own log has nearly the same counter.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -23,38 +24,38 @@ const HEADER: usize = 32;
 /// The length of a frame's header.
 const FRAME: usize = 24;
 
-/// Where the header of a database counts its changes.
+/// The offset of the change counter in the header of a database.
 const COUNTED: usize = 24;
 
-/// What a log begins with, but for the last bit: in which order its sums read their words.
+/// The magic number of a log without its last bit, which is the byte order of the checksums.
 const MAGIC: u32 = 0x377f_0682;
 
-/// Between the count of changes in a file and in a log of its own there are less than this: each
-/// takes a frame of that log.
+/// The change counters in a file and in its own log differ by less than this: each change takes a
+/// frame of that log.
 const FRAMES: u32 = 1 << 20;
 
 /// What is wrong with a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// It is damaged.
+    /// The log is damaged.
     Cut(Cut),
-    /// It is of another database.
+    /// The log belongs to another database.
     Foreign,
 }
 
-/// A log is cut off from here on, though more was committed.
+/// The place at which a log is cut off, although more was committed after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cut {
-    /// The frame that does not fit, from 1.
+    /// The invalid frame, counted from 1.
     pub(super) frame: u64,
-    /// How many transactions were committed behind it.
+    /// How many transactions were committed after it.
     pub(super) lost: u64,
 }
 
-/// Looks through the log of the store at `store`, if it has one.
+/// Checks the log of the store at `store`, if it has one.
 ///
 /// # Errors
-/// It cannot be read.
+/// The log cannot be read.
 pub(super) fn look(store: &Path) -> io::Result<Option<Fault>> {
     let file = match File::open(with_suffix(store, "-wal")) {
         Ok(file) => file,
@@ -78,20 +79,20 @@ pub(super) fn look(store: &Path) -> io::Result<Option<Fault>> {
     })
 }
 
-/// Where a log is cut off, and the count of changes in its last first page, if it has one.
+/// Where a log is cut off, and the change counter in the last copy of page 1 in it, if it has one.
 fn cut(log: &mut impl Read, counted: &mut Option<u32>) -> io::Result<Option<Cut>> {
     let mut header = [0; HEADER];
     if !fill(log, &mut header)? {
         return Ok(None);
     }
-    // A crash can leave a log without content, whose header never reached the disk.
+    // A crash can leave a log whose header never reached the disk.
     if header == [0; HEADER] {
         return Ok(None);
     }
     let magic = word(&header, 0);
     let little = match magic & !1 {
         MAGIC => magic & 1 == 0,
-        // Nothing of it will be read.
+        // SQLite will read nothing of it.
         _ => return Ok(Some(Cut { frame: 0, lost: 0 })),
     };
     let salts = &header[16..24];
@@ -112,7 +113,7 @@ fn cut(log: &mut impl Read, counted: &mut Option<u32>) -> io::Result<Option<Cut>
     let mut found: Option<Cut> = None;
     while fill(log, &mut frame)? {
         number += 1;
-        // Those of an earlier log, which this one has not reached yet, have other salts.
+        // Frames of an earlier log that this one has not overwritten yet have other salts.
         let ours = &frame[8..16] == salts;
         if found.is_none() {
             sums.add(&frame[..8]);
@@ -159,13 +160,13 @@ impl Sums {
     }
 }
 
-/// Four bytes, the highest first; 0 beyond the end.
+/// Four bytes, big-endian; 0 beyond the end.
 fn word(bytes: &[u8], at: usize) -> u32 {
     let bytes = bytes.get(at..at + 4).and_then(|four| four.try_into().ok());
     u32::from_be_bytes(bytes.unwrap_or_default())
 }
 
-/// Reads as many bytes as there is room for; false, if there are no more so many.
+/// Fills the buffer; false if fewer bytes are left.
 fn fill(from: &mut impl Read, room: &mut [u8]) -> io::Result<bool> {
     match from.read_exact(room) {
         Ok(()) => Ok(true),

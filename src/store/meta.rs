@@ -16,7 +16,7 @@ pub(super) const DIRECTORY_FROM: &str = "directory_from";
 pub(super) const DIRECTORY_PROGRESS: &str = "directory_progress";
 /// How far the runtime's own time had come, in milliseconds since the epoch.
 pub(super) const TIME: &str = "time";
-/// Messages with ids below this one are not known any more.
+/// Messages with ids below this one may have been pruned.
 pub(super) const IDS_FROM: &str = "ids_from";
 
 /// Reads a value, if there is one.
@@ -30,7 +30,7 @@ pub(super) fn read<T, E: std::fmt::Display>(
         .optional()
 }
 
-/// For values that are texts.
+/// Parses a value that is a plain text.
 pub(super) fn as_it_is(value: &str) -> Result<String, Infallible> {
     Ok(value.to_owned())
 }

@@ -1,27 +1,27 @@
-//! What must survive a crash: one SQLite file, one writer.
+//! The durable state of the runtime: one SQLite file with one writer.
 //!
-//! | module | holds |
+//! | module | content |
 //! |---|---|
 //! | [`commit`] | [`Commit`]: every durable change as one serialisable value, and its [`Receipt`] |
-//! | [`rows`] | the rows as the rest of the runtime sees them |
-//! | [`cause`] | who brought something about |
-//! | [`fingerprint`] | what two runs of a behaviour agree about in what they say |
-//! | `apply` | the one place that carries a commit out |
+//! | [`rows`] | the row types, as the rest of the runtime sees them |
+//! | [`cause`] | who caused something |
+//! | [`fingerprint`] | how the same message of two runs of a behaviour is recognised |
+//! | `apply` | the one place that applies a commit to the tables |
 //! | `writer` | the writer's thread: group commit |
 //! | `readers` | the readers' threads |
 //! | [`read`] | every query of the runtime |
 //! | [`list`] | the queues as operators see them |
-//! | [`place`] | where a store lies: its real path, its lock, who else can reach it |
-//! | [`check`] | whether a store is as it was written |
-//! | `log`, `sums` | whether its write-ahead log is whole; sums of its pages while it is closed |
-//! | `health`, `error` | how the store is; what can go wrong |
-//! | `column` | a column's value as what it must be |
-//! | `target` | which rows of the queues an operator means |
-//! | `schema` | the tables, and the migrations from older ones |
+//! | [`place`] | the location of a store: its real path, its lock, who else can access it |
+//! | [`check`] | checks a store for damage |
+//! | `log`, `sums` | checks the write-ahead log; checksums of the pages while the store is closed |
+//! | `health`, `error` | the store's condition; its errors |
+//! | `column` | reads a column's value as its type |
+//! | `target` | the rows of the queues that an operator selects |
+//! | `schema` | the tables, and the migrations from older versions |
 //!
-//! All changes go through one thread, which carries out as many commits as are waiting in one
-//! SQLite transaction with `synchronous=FULL`: a commit that was acknowledged is on the disk.
-//! Readers have connections of their own and never wait for the writer (WAL).
+//! All changes go through one thread. It applies the waiting commits together in one SQLite
+//! transaction with `synchronous=FULL`: an acknowledged commit is on the disk. Readers have their
+//! own connections and never wait for the writer (WAL).
 
 mod apply;
 pub mod cause;
@@ -66,24 +66,24 @@ pub use health::Condition;
 pub use place::{is_locked, with_suffix};
 pub use rows::{AgentId, EventId, InboxId, OutboxId, TaskId};
 
-/// How long a reader waits for SQLite's own locks, which only a checkpoint or a recovery holds.
+/// How long a connection waits for SQLite's own locks, which only a checkpoint or a recovery holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// For connections that are used by one thread, and change nothing.
+/// The flags of a connection that one thread uses and that changes nothing.
 const READ_ONLY: OpenFlags =
     OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 
 /// An open store, for the one process that may change it.
 ///
-/// Cheap to clone. The last clone that goes ends the writer's thread after it has carried out
-/// what was handed to it, and releases the lock.
+/// Cheap to clone. Dropping the last clone lets the writer's thread finish the submitted commits,
+/// ends it, and releases the lock.
 #[derive(Clone, Debug)]
 pub struct Store(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
-    // The readers go first: the last connection to close, the writer's, then checkpoints.
+    // Dropped before the writer: the last connection to close is the writer's, which checkpoints.
     readers: readers::Readers,
     writer: writer::Writer,
     health: Health,
@@ -91,16 +91,16 @@ struct Inner {
 }
 
 impl Store {
-    /// Opens the store at `path`, or makes it, and locks every other runtime out.
+    /// Opens the store at `path`, or creates it, and locks out every other runtime.
     ///
     /// # Errors
     /// [`StoreError::Locked`] when another runtime holds it, [`StoreError::Newer`] when a later
-    /// version of agentry wrote it, and what the file system or SQLite say.
+    /// version of agentry wrote it, and any error of the file system or of SQLite.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         Self::open_after(path, |_| Ok(())).map(|(store, ())| store)
     }
 
-    /// As [`open`](Self::open), after the store was looked through for damage, for no longer than
+    /// Like [`open`](Self::open), but checks the store for damage first, for no longer than
     /// `limit`.
     ///
     /// # Errors
@@ -154,27 +154,27 @@ impl Store {
         Ok((store, seen))
     }
 
-    /// How it is, now and whenever that changes.
+    /// The store's condition, now and on every change.
     pub fn condition(&self) -> watch::Receiver<Condition> {
         self.0.health.watch()
     }
 
-    /// Where the store's file is.
+    /// The path of the store's file.
     pub fn path(&self) -> &Path {
         &self.0.path
     }
 
-    /// Makes a change durable. When this returns `Ok`, it is on the disk. Where the system refuses
-    /// for now, as on a full disk, this waits until it does not any more.
+    /// Makes a change durable. When this returns `Ok`, the change is on the disk. While the system
+    /// refuses to write, as on a full disk, this waits until writing works again.
     ///
     /// # Errors
-    /// The change was not made: it cannot be, the store is damaged, or the writer has ended.
+    /// The change was not made: it is impossible, the store is damaged, or the writer has ended.
     pub async fn commit(&self, commit: Commit) -> Result<Receipt, StoreError> {
         self.0.writer.submit(commit, Haste::None).await
     }
 
-    /// As [`commit`](Self::commit), and waits for no system that refuses: for those who can tell
-    /// somebody.
+    /// Like [`commit`](Self::commit), but returns an error instead of waiting while the system
+    /// refuses to write: for callers that can report it.
     ///
     /// # Errors
     /// As [`commit`](Self::commit), and [`StoreError::Refused`].
@@ -182,10 +182,10 @@ impl Store {
         self.0.writer.submit(commit, Haste::AtOnce).await
     }
 
-    /// Runs a query on a connection of its own, on a thread of its own.
+    /// Runs a query on one of the readers' threads, with that thread's connection.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// Any error of SQLite.
     pub async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -194,11 +194,11 @@ impl Store {
     }
 }
 
-/// Opens a store for reading alone, beside whoever writes it.
+/// Opens a store for reading only, while another process may write it.
 ///
 /// # Errors
-/// [`StoreError::Missing`] where there is none, [`StoreError::Newer`] or [`StoreError::Older`]
-/// where its version is not this binary's.
+/// [`StoreError::Missing`] if there is none, [`StoreError::Newer`] or [`StoreError::Older`] if its
+/// version is not this binary's.
 pub fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
     if !path.exists() {
         return Err(StoreError::Missing {
@@ -210,8 +210,8 @@ pub fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// As [`open_for_reading`], for a single look that leaves no trace: where nobody has the store open,
-/// SQLite makes no file beside it.
+/// Like [`open_for_reading`], for a single read that leaves no trace: if no process has the store
+/// open, SQLite creates no file beside it.
 ///
 /// # Errors
 /// As [`open_for_reading`].

@@ -1,13 +1,13 @@
-//! Natural numbers as SQLite keeps them: its integers have 64 bits with a sign.
+//! Natural numbers in SQLite, whose integers have 64 bits and a sign.
 
 use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, Value};
 
-/// A number that is stored as it is: one that a column cannot hold is refused by name.
+/// A number that is stored exactly: one that a column cannot hold is an error.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Exact(pub(super) u64);
 
-/// A number that no column can hold.
+/// A number is too large for a column.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} is more than the store can hold; the most is {most}", most = i64::MAX)]
 pub(super) struct TooLarge(u64);
@@ -24,8 +24,9 @@ impl ToSql for Exact {
     }
 }
 
-/// A time, a height, or a bound for a comparison: a larger one than a column holds means the same
-/// as the largest. (No higher height comes from a source.) What must keep its digits is [`Exact`].
+/// A time, a height, or a bound for a comparison: a value that is too large for a column means the
+/// same as the largest one. (No source reports a higher height.) Use [`Exact`] for a number that
+/// must be stored exactly.
 pub(super) fn integer(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -37,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_stored_as_it_is_or_refused_by_name() {
+    fn a_number_is_stored_exactly_or_refused_by_name() {
         let db = Connection::open_in_memory().unwrap();
         let kept = |value: u64| {
             db.query_row("SELECT ?1", params![Exact(value)], |row| {

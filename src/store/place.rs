@@ -1,4 +1,4 @@
-//! Where a store lies: its real path, its lock, and who else can reach it.
+//! The location of a store: its real path, its lock, and who else can access it.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
@@ -10,18 +10,18 @@ use std::time::Duration;
 
 use super::StoreError;
 
-/// The longest path of a store, in bytes. SQLite opens none of 512 bytes and more, and the names of
-/// its own files beside the store are eight bytes longer.
+/// The longest path of a store, in bytes. SQLite opens no path of 512 bytes or more, and the names
+/// of its own files beside the store are eight bytes longer.
 pub const LONGEST_PATH: usize = 503;
 
-/// How many symbolic links are followed to a store that does not exist yet.
+/// The most symbolic links that are followed to a store that does not exist yet.
 const MOST_LINKS: usize = 40;
 
-/// How often a lock that is held is tried again. Whoever only looks whether it is held has it for
-/// some microseconds.
+/// How many times a held lock is tried again. A process that only tests whether the lock is held
+/// holds it for some microseconds.
 const TRIES: usize = 5;
 
-/// The pause between two tries.
+/// The pause between two attempts to lock.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The path of a file that belongs to the store: its name with `suffix` after it.
@@ -31,11 +31,11 @@ pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The path of a store without symbolic links, from the root. By whatever path a store is named,
-/// this is the same one, so that everybody finds the same lock and the same socket beside it.
+/// The absolute path of a store without symbolic links. It is the same for every path to the same
+/// store, so all processes use the same lock and the same socket beside it.
 ///
 /// # Errors
-/// The links lead in a circle, or a folder cannot be looked through.
+/// The links form a loop, or a folder cannot be read.
 pub fn real_path(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MOST_LINKS {
@@ -43,16 +43,16 @@ pub fn real_path(path: &Path) -> io::Result<PathBuf> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             found => return found,
         }
-        // It does not exist yet, or is a link to what does not: SQLite makes what that names.
+        // It does not exist yet, or is a link to a file that does not: SQLite creates that file.
         match fs::read_link(&path) {
             Ok(target) => path = folder(&path).join(target),
             Err(_) => return absolute(&path),
         }
     }
-    Err(io::Error::other("its symbolic links lead in a circle"))
+    Err(io::Error::other("its symbolic links form a loop"))
 }
 
-/// The path of a file that does not exist, in the real folder where there is one.
+/// The path of a file that does not exist, in its real folder if that exists.
 fn absolute(path: &Path) -> io::Result<PathBuf> {
     match (fs::canonicalize(folder(path)), path.file_name()) {
         (Ok(folder), Some(name)) => Ok(folder.join(name)),
@@ -69,8 +69,8 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-/// Makes the folder of a store, for its owner alone, if there is none; else warns where others
-/// could put another file in the place of the store's.
+/// Creates the folder of a store for its owner alone, if there is none. Otherwise warns if others
+/// could replace the store's file.
 pub(super) fn prepare_folder(path: &Path) -> Result<(), StoreError> {
     let folder = folder(path);
     let failed = |source| io_error(folder, source);
@@ -83,24 +83,26 @@ pub(super) fn prepare_folder(path: &Path) -> Result<(), StoreError> {
         tracing::warn!(
             folder = %folder.display(),
             mode = format!("{mode:04o}"),
-            "others can make files in the folder of the store: they can keep it from starting, and \
-             without the sticky bit replace it; give it a folder of its own (chmod 700)"
+            "other users can create files in the folder of the store: they can keep agentry from \
+             starting and, without the sticky bit, replace the store; give it a folder of its own \
+             (chmod 700)"
         );
     }
     Ok(())
 }
 
-/// The mode of a folder in which others than its owner can make files; none, where nobody else can.
+/// The mode of a folder in which users other than its owner can create files; `None` if no other
+/// user can.
 ///
 /// # Errors
-/// The folder cannot be looked at.
+/// The folder's metadata cannot be read.
 pub fn shared(folder: &Path) -> io::Result<Option<u32>> {
     let mode = fs::metadata(folder)?.permissions().mode() & 0o7777;
     Ok((mode & 0o022 != 0).then_some(mode))
 }
 
-/// Makes the store's file, if there is none, and takes from it and its companions whatever others
-/// may do with them. SQLite gives the files that it makes the mode of the store's.
+/// Creates the store's file, if there is none, and removes all permissions of other users from it
+/// and the files beside it. SQLite gives the files that it creates the mode of the store's file.
 pub(super) fn make_private(path: &Path) -> Result<(), StoreError> {
     let made = OpenOptions::new()
         .write(true)
@@ -108,7 +110,7 @@ pub(super) fn make_private(path: &Path) -> Result<(), StoreError> {
         .mode(0o600)
         .open(path);
     match made {
-        // A umask may have taken away what its owner needs.
+        // A umask may have removed permissions that the owner needs.
         Ok(file) => file
             .set_permissions(private())
             .map_err(|source| io_error(path, source))?,
@@ -137,13 +139,13 @@ fn io_error(path: &Path, source: io::Error) -> StoreError {
 }
 
 /// The file beside the store that is locked while a runtime has it open. It is not the store's own
-/// file: closing any handle on that would drop SQLite's own locks in this process. Others cannot
-/// open it, since whoever can open a file can lock it.
+/// file: closing any handle on that would drop SQLite's own locks in this process. Other users
+/// cannot open it, because a user who can open a file can lock it.
 fn lock_path(real: &Path) -> PathBuf {
     with_suffix(real, ".lock")
 }
 
-/// Locks every other runtime out of the store at this real path.
+/// Locks the store at this real path, so that no other runtime can open it.
 pub(super) fn lock(real: &Path) -> Result<File, StoreError> {
     let path = lock_path(real);
     let failed = |source| io_error(&path, source);
@@ -155,7 +157,7 @@ pub(super) fn lock(real: &Path) -> Result<File, StoreError> {
         .open(&path)
         .map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
-    // Whoever made it can lock it. In a folder of everybody's that may be anybody.
+    // The user who created it can lock it. In a shared folder that may be any user.
     let owner_of_folder = fs::metadata(folder(real)).map_err(failed)?.uid();
     let ours = rustix::process::geteuid().as_raw();
     if ![ours, owner_of_folder, 0].contains(&metadata.uid()) {
@@ -164,7 +166,7 @@ pub(super) fn lock(real: &Path) -> Result<File, StoreError> {
             owner: metadata.uid(),
         });
     }
-    // Earlier versions left it readable to everybody, and a umask may take away too much.
+    // Earlier versions left it readable for all users, and a umask may remove too much.
     let is_private = metadata.permissions().mode() & 0o7777 == 0o600;
     if !is_private && [metadata.uid(), 0].contains(&ours) {
         file.set_permissions(private()).map_err(failed)?;
@@ -184,11 +186,11 @@ pub(super) fn lock(real: &Path) -> Result<File, StoreError> {
     Ok(file)
 }
 
-/// Whether somebody has the store open to change it: a runtime, or for a moment a command. Asked by
-/// a shared lock that is given back at once: two who ask do not stand in each other's way.
+/// Whether a process has the store open for writing: a runtime, or briefly a command. This takes a
+/// shared lock and releases it at once, so that two tests do not block each other.
 ///
 /// # Errors
-/// It cannot be found out, as where the lock is another user's.
+/// The lock cannot be tested, for example because another user owns it.
 pub fn is_locked(path: &Path) -> io::Result<bool> {
     let file = match File::open(lock_path(&real_path(path)?)) {
         Ok(file) => file,
@@ -202,7 +204,7 @@ pub fn is_locked(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Whether SQLite can open a store at this path, as far as its length goes.
+/// Whether this path is too long for SQLite.
 pub fn is_too_long(path: &Path) -> bool {
     let length = |path: &OsStr| path.as_bytes().len() > LONGEST_PATH;
     std::path::absolute(path).is_ok_and(|path| length(path.as_os_str()))

@@ -1,17 +1,17 @@
-//! Every query.
+//! The queries of the runtime.
 //!
-//! | part | what it reads |
+//! | part | content |
 //! |---|---|
 //! | `cards` | the directory |
-//! | `dead` | dead letters, to be judged anew |
-//! | `due` | what an agent has to do |
+//! | `dead` | dead letters to verify again |
+//! | `due` | the work that is due for an agent |
 //! | `origin` | why a transaction was sent |
 //! | `queued` | drafts that wait for a nonce |
-//! | `spending` | what agents have spent |
-//! | `standing` | how an agent is |
-//! | `talk` | what answers and receipts refer to |
+//! | `spending` | what agents have spent, and what waits for a budget |
+//! | `standing` | the load of an agent |
+//! | `talk` | the messages that answers and receipts refer to |
 //! | `task` | tasks |
-//! | `waits` | rows that wait |
+//! | `waits` | waiting rows |
 
 mod cards;
 mod dead;
@@ -53,20 +53,20 @@ pub use task::{
 };
 pub use waits::{WaitingMessage, waiting_message, waiting_transaction};
 
-/// What the store knows of the chain.
+/// What the store knows about the chain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The chain's id.
     pub chain_id: Option<String>,
     /// Hash of its block 0.
     pub genesis: Option<String>,
-    /// The source's position, as it was given.
+    /// The source's position, as the source gave it.
     pub cursor: Option<String>,
-    /// Why posting is stopped, if it is.
+    /// Why posting is halted, if it is.
     pub halted: Option<String>,
 }
 
-/// What the store knows of the chain.
+/// Reads what the store knows about the chain.
 pub fn identity(db: &Connection) -> rusqlite::Result<Identity> {
     let get = |key: &str| meta::read(db, key, meta::as_it_is);
     Ok(Identity {
@@ -77,16 +77,16 @@ pub fn identity(db: &Connection) -> rusqlite::Result<Identity> {
     })
 }
 
-/// How far the runtime's own time had come when something was stored last, in milliseconds since the
-/// epoch.
+/// The runtime's own time at the last stored change, in milliseconds since the epoch.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn noted_time(db: &Connection) -> rusqlite::Result<Option<u64>> {
     meta::read(db, meta::TIME, str::parse)
 }
 
-/// Which mempool.db has shown what was posted to which node.
+/// The key of the last mempool.db and node: that mempool.db has shown a transaction posted to that
+/// node.
 pub fn mempool_shown(db: &Connection) -> rusqlite::Result<Option<String>> {
     db.prepare_cached("SELECT value FROM meta WHERE key = ?1")?
         .query_row(params![meta::MEMPOOL], |row| row.get(0))
@@ -100,14 +100,14 @@ pub struct Unmined {
     pub count: u64,
     /// When the oldest was accepted, in milliseconds since the epoch.
     pub oldest_at: Option<u64>,
-    /// Why the oldest is in no block, where that is known.
+    /// Why the oldest is in no block, if that is known.
     pub reason: Option<String>,
 }
 
 /// The transactions that are in no block and were accepted before this time (milliseconds since the
-/// epoch), or of which the runtime has said why.
+/// epoch), or for which the runtime has stored the reason.
 pub fn unmined(db: &Connection, before: u64) -> rusqlite::Result<Unmined> {
-    // Of several rows the other columns are those of the one with the minimum.
+    // SQLite takes the other columns from the row with the minimum.
     db.query_row(
         "SELECT count(*), min(accepted_at), reason FROM outbox
          WHERE state = 'accepted' AND (accepted_at < ?1 OR reason IS NOT NULL)",
@@ -136,9 +136,9 @@ pub fn agents(db: &Connection) -> rusqlite::Result<Vec<AgentRow>> {
         .collect()
 }
 
-/// The agents for which something waits that is due now, or will be.
+/// The agents for which something waits that is due now or later.
 pub fn agents_with_waiting(db: &Connection) -> rusqlite::Result<Vec<AgentId>> {
-    // A seek or two an agent, however long its queue is.
+    // One or two seeks per agent, however long its queue is.
     db.prepare(
         "SELECT id FROM agent
          WHERE EXISTS (SELECT 1 FROM inbox WHERE inbox.agent = agent.id AND inbox.state = 'waiting')
@@ -150,15 +150,15 @@ pub fn agents_with_waiting(db: &Connection) -> rusqlite::Result<Vec<AgentId>> {
     .collect()
 }
 
-/// The agents for which messages wait, or something else is due at `now`. A few seeks for each of
-/// those for which anything waits, however much it is and however many others there are.
+/// The agents for which messages wait, or something else is due at `now`. Costs a few seeks for
+/// each agent for which anything waits, however much waits and however many other agents there are.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn agents_due(db: &Connection, now: u64) -> rusqlite::Result<Vec<AgentId>> {
     let mut agents = Vec::new();
     for (from, has_time) in [
-        // How the times of messages and the rates of senders go together, a pull finds out.
+        // A pull finds out whether the due times and the rates of senders allow a message now.
         ("inbox WHERE state = 'waiting'", false),
         ("event WHERE state = 'waiting'", true),
         ("receipt WHERE due_at IS NOT NULL", true),
@@ -182,7 +182,7 @@ pub fn agents_due(db: &Connection, now: u64) -> rusqlite::Result<Vec<AgentId>> {
     Ok(agents)
 }
 
-/// The agents for which messages of these heights wait.
+/// The agents for which messages in blocks at these heights wait.
 pub fn agents_waiting_at(
     db: &Connection,
     after: Option<BlockHeight>,
@@ -199,7 +199,7 @@ pub fn agents_waiting_at(
     .collect()
 }
 
-/// What the behaviours of an agent remember, by their names in the agent.
+/// The state of an agent's behaviours, by the behaviours' names in the agent.
 pub fn memory(db: &Connection, agent: AgentId) -> rusqlite::Result<Memory> {
     let mut memory = Memory::new();
     let mut statement =
@@ -215,7 +215,7 @@ pub fn memory(db: &Connection, agent: AgentId) -> rusqlite::Result<Memory> {
     Ok(memory)
 }
 
-/// What the behaviours of an agent remember: values by key, by behaviour.
+/// The state of an agent's behaviours: values by key, by behaviour.
 pub type Memory = HashMap<String, BTreeMap<String, serde_json::Value>>;
 
 const OPEN_COLUMNS: &str =
@@ -244,7 +244,7 @@ fn open_row(row: &Row<'_>) -> rusqlite::Result<OpenTransaction> {
     })
 }
 
-/// The last row of the outbox; 0, where there is none.
+/// The last row of the outbox; 0 if there is none.
 pub fn last_outbox(db: &Connection) -> rusqlite::Result<OutboxId> {
     db.query_row("SELECT coalesce(max(id), 0) FROM outbox", [], |row| {
         row.get(0).map(OutboxId)
@@ -260,7 +260,7 @@ pub fn open_transactions(db: &Connection) -> rusqlite::Result<Vec<OpenTransactio
     .collect()
 }
 
-/// One of them.
+/// A transaction, if it is signed and not in a block.
 pub fn open_transaction(
     db: &Connection,
     id: OutboxId,
@@ -285,8 +285,8 @@ pub fn body(db: &Connection, id: OutboxId) -> rusqlite::Result<Option<String>> {
 const DRAFT_COLUMNS: &str =
     "origin, recipient, amount, fee, payload, message_id, expires_at, standing, sender";
 
-/// The draft in [`DRAFT_COLUMNS`], of which the first is column `at`. Who wants to know of it is
-/// known to the store alone.
+/// The draft in [`DRAFT_COLUMNS`], of which the first is column `at`. Its receipt request is not
+/// read.
 fn draft(row: &Row<'_>, at: usize) -> rusqlite::Result<Draft> {
     Ok(Draft {
         origin: row.get(at)?,
@@ -303,9 +303,9 @@ fn draft(row: &Row<'_>, at: usize) -> rusqlite::Result<Draft> {
     })
 }
 
-/// The highest nonce of a wallet that stands in a block, of those from `counter` on that a node
-/// which is behind may not have counted yet. One far above it was none of a counter's: it was given
-/// under the policy `timestamp`.
+/// The highest mined nonce of a wallet, of those from `counter` on that a node which is behind may
+/// not have counted yet. A nonce far above it does not come from a counter: it was assigned under
+/// the policy `timestamp`.
 pub fn last_mined_nonce(
     db: &Connection,
     agent: AgentId,
@@ -322,11 +322,11 @@ pub fn last_mined_nonce(
     })
 }
 
-/// How many of a wallet's mined transactions a node may not have counted yet: as many as are
+/// The most mined transactions of a wallet that a node may not have counted yet: as many as are
 /// followed.
 const COUNTER_LAG: i64 = 20_000;
 
-/// Which of these hashes are those of transactions in the outbox.
+/// The hashes, of these, of transactions in the outbox.
 pub fn known_hashes(
     db: &Connection,
     hashes: &[TransactionHash],
@@ -341,7 +341,7 @@ pub fn known_hashes(
     Ok(known)
 }
 
-/// The blocks above a height that could not be read whole, by ascending height.
+/// The blocks above a height that could not be read completely, by ascending height.
 pub fn gaps(db: &Connection, above: BlockHeight) -> rusqlite::Result<Vec<BlockHeight>> {
     db.prepare_cached("SELECT height FROM gap WHERE height > ?1 ORDER BY height")?
         .query_map(params![integer(above.0)], |row| {
@@ -350,24 +350,24 @@ pub fn gaps(db: &Connection, above: BlockHeight) -> rusqlite::Result<Vec<BlockHe
         .collect()
 }
 
-/// How many rows stand in each state of the queues, for metrics and `queue list`.
+/// The number of rows in each state of the queues, for metrics and `queue list`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Messages, by state.
     pub inbox: BTreeMap<String, u64>,
-    /// Events that are no messages, by state.
+    /// Events other than messages, by state.
     pub events: BTreeMap<String, u64>,
     /// Transactions, by state.
     pub outbox: BTreeMap<String, u64>,
-    /// Transactions that wait for a day's budget.
+    /// Transactions that are held by a day's budget.
     pub held: u64,
     /// Forged messages.
     pub forged: u64,
-    /// Heights that could not be read whole.
+    /// Heights that could not be read completely.
     pub gaps: u64,
 }
 
-/// How many rows stand in each state of the queues. Reads every row: not for a hot path.
+/// Counts the rows in each state of the queues. Reads every row, so it is not for a hot path.
 pub fn counts(db: &Connection) -> rusqlite::Result<Counts> {
     let by_state = |table: &str| -> rusqlite::Result<BTreeMap<String, u64>> {
         db.prepare(&format!(

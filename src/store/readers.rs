@@ -1,4 +1,4 @@
-//! The readers' threads: a connection each, one queue for all.
+//! The readers' threads: one connection each, and one queue for all.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -12,8 +12,8 @@ use super::error::Trouble;
 use super::health::Health;
 use super::{StoreError, open_read_only};
 
-/// How many threads read. Reads are index seeks of some ten microseconds; more threads than cores
-/// gain nothing.
+/// The number of threads. A read is a few index seeks of about ten microseconds; more threads than
+/// cores gain nothing.
 const READERS: usize = 4;
 
 type Job = Box<dyn FnOnce(&Connection) + Send>;
@@ -56,13 +56,13 @@ impl Readers {
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
-            // Who asked may have gone.
+            // The caller may have stopped waiting.
             let _ = answer.send(query(connection));
         });
         let jobs = self.jobs.as_ref().ok_or(StoreError::Closed)?;
         jobs.send(job).map_err(|_| StoreError::Closed)?;
         let answer = answered.await.map_err(|_| StoreError::Closed)?;
-        // A refusal is told by the writer, who also knows when it is over.
+        // The writer reports refusals, because it also knows when they end.
         if let Some(trouble @ (Trouble::Value(_) | Trouble::Pages(_))) =
             answer.as_ref().err().and_then(Trouble::of)
         {
@@ -76,7 +76,7 @@ impl Drop for Readers {
     fn drop(&mut self) {
         self.jobs = None;
         for thread in self.threads.drain(..) {
-            // They end by themselves: their queue is closed.
+            // The threads end by themselves, because their queue is closed.
             let _ = thread.join();
         }
     }
@@ -86,7 +86,7 @@ fn work(connection: &Connection, queue: &Mutex<mpsc::Receiver<Job>>) {
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
-        // A query that panics has told so; its asker learns that there is no answer.
+        // A panic in a query was already reported; its caller gets an error.
         let _ = catch_unwind(AssertUnwindSafe(|| job(connection)));
     }
 }

@@ -1,4 +1,4 @@
-//! The rows as the rest of the runtime sees them.
+//! The row types of the store, as the rest of the runtime sees them.
 
 use std::fmt;
 
@@ -27,38 +27,39 @@ macro_rules! row_id {
 }
 
 row_id!(
-    /// A hosted wallet, in this store.
+    /// The row id of a hosted wallet.
     AgentId
 );
 row_id!(
-    /// A message to a hosted wallet, in this store.
+    /// The row id of a message to a hosted wallet.
     InboxId
 );
 row_id!(
-    /// A transaction that a hosted wallet sends, in this store.
+    /// The row id of a transaction that a hosted wallet sends.
     OutboxId
 );
 row_id!(
-    /// An event that is no message, in this store.
+    /// The row id of an event other than a message.
     EventId
 );
 row_id!(
-    /// A task, in this store.
+    /// The row id of a task.
     TaskId
 );
 
-/// What a behaviour is run for.
+/// What a behaviour runs for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EventRef {
     /// A message.
     Inbox(InboxId),
-    /// A timer, a fate, a settlement, news of a task.
+    /// A timer, a delivery update, the outcome of a watched message, or a task update.
     Event(EventId),
 }
 
 impl fmt::Display for EventRef {
-    /// As operators name it, and as it begins the origin of what it leads to.
+    /// The name that operators use. The origin of everything that the event leads to begins with
+    /// it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Inbox(id) => write!(f, "inbox/{id}"),
@@ -77,17 +78,17 @@ macro_rules! words {
         }
 
         impl $name {
-            /// Every one.
+            /// All variants.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
-            /// The word for it in the store, in tables and in JSON.
+            /// Its word in the store, in tables and in JSON.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $word,)+
                 }
             }
 
-            /// Reads the word.
+            /// The variant with this word.
             pub fn parse(word: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|one| one.as_str() == word)
             }
@@ -96,74 +97,74 @@ macro_rules! words {
 }
 
 words!(
-    /// Where a message to a hosted wallet stands.
+    /// The state of a message to a hosted wallet.
     InboxState {
-        /// A behaviour has still to see it.
+        /// At least one behaviour has not handled it yet.
         Waiting = "waiting",
-        /// A reorganisation took it off the chain before it was handled; it waits to be seen
-        /// again.
+        /// A reorganisation removed it from the chain before it was handled. It waits to be
+        /// seen again.
         Withdrawn = "withdrawn",
-        /// Every behaviour that accepts it is done.
+        /// Every behaviour that accepts it has handled it.
         Handled = "handled",
-        /// Its time was over before its turn came.
+        /// It expired before its turn came.
         Expired = "expired",
-        /// A dead letter: attempts were given up, for the reason that stands beside it.
+        /// A dead letter: it is no longer retried, for the reason in the same row.
         Dead = "dead",
     }
 );
 
 words!(
-    /// Where a transaction that a hosted wallet sends stands.
+    /// The state of a transaction that a hosted wallet sends.
     OutboxState {
-        /// Asked for; it has no nonce yet.
+        /// Requested; it has no nonce yet.
         Queued = "queued",
         /// Signed and stored; its bytes may be posted from now on.
         Prepared = "prepared",
-        /// The node has it, or may have it.
+        /// The node has accepted it, or may have accepted it.
         Accepted = "accepted",
-        /// It stands in a block.
+        /// It is included in a block.
         Mined = "mined",
         /// The block that holds it is `final_depth` deep.
         Final = "final",
-        /// It was refused or dropped for good.
+        /// It was refused or dropped permanently.
         Failed = "failed",
     }
 );
 
 words!(
-    /// What kind of event it is that is no message.
+    /// The kind of an event other than a message.
     EventKind {
         /// A timer of a behaviour.
         Timer = "timer",
-        /// What became of a message that a behaviour sent.
+        /// A delivery update on a message that a behaviour sent.
         Fate = "fate",
-        /// What became of a message that a behaviour watches.
+        /// The outcome of a message that a behaviour watches.
         Settled = "settled",
-        /// News of a task.
+        /// A task update.
         Task = "task",
-        /// The agent's card must be announced again. The runtime's own.
+        /// The agent's card must be announced again. The runtime handles this one itself.
         Renewal = "renewal",
     }
 );
 
 words!(
-    /// What is known of a message that was sent.
+    /// What is known about the delivery of a sent message.
     ReceiptState {
-        /// Nothing yet, beyond where its transaction stands.
+        /// Nothing yet, apart from the state of its transaction.
         Open = "open",
-        /// Its recipient has it.
+        /// The recipient has received it.
         Received = "received",
-        /// He will act on it.
+        /// The recipient will act on it.
         Accepted = "accepted",
-        /// He acted on it.
+        /// The recipient acted on it.
         Done = "done",
-        /// Acting on it failed.
+        /// The recipient acted on it and failed.
         Failed = "failed",
-        /// He will not act on it.
+        /// The recipient will not act on it.
         Rejected = "rejected",
-        /// Its time was over.
+        /// It expired before the recipient acted on it, or before it was sent.
         Expired = "expired",
-        /// The acknowledgment that was asked for never came.
+        /// The requested acknowledgment did not arrive in time.
         Unacknowledged = "unacknowledged",
         /// It was not sent.
         Unsent = "unsent",
@@ -171,7 +172,7 @@ words!(
 );
 
 impl From<AckStatus> for ReceiptState {
-    /// What is known when its recipient says this.
+    /// The state that follows from a recipient's acknowledgment.
     fn from(status: AckStatus) -> Self {
         match status {
             AckStatus::Received => Self::Received,
@@ -185,13 +186,13 @@ impl From<AckStatus> for ReceiptState {
 }
 
 impl ReceiptState {
-    /// How far it is: what is known never becomes less.
+    /// The order of the states: a receipt never moves to a lower rank.
     pub const fn rank(self) -> u8 {
         match self {
             Self::Open => 0,
             Self::Received => 1,
             Self::Accepted => 2,
-            // What the recipient says in the end counts more than that he was silent for long.
+            // A late final acknowledgment replaces "unacknowledged".
             Self::Unacknowledged => 3,
             Self::Done | Self::Failed | Self::Rejected | Self::Expired | Self::Unsent => 4,
         }
@@ -199,17 +200,17 @@ impl ReceiptState {
 }
 
 words!(
-    /// Where a task stands, in A2A's words. A task that is `rejected` there is none here.
+    /// The state of a task, in A2A's terms. A task that A2A calls `rejected` is not stored.
     TaskState {
-        /// Accepted and not begun.
+        /// Accepted and not started.
         Submitted = "submitted",
-        /// Being worked on.
+        /// An attempt is running.
         Working = "working",
-        /// Done.
+        /// Finished with a result.
         Completed = "completed",
-        /// Given up.
+        /// Failed, and no longer retried.
         Failed = "failed",
-        /// Taken back by its submitter.
+        /// Canceled by its submitter.
         Canceled = "canceled",
     }
 );
@@ -224,20 +225,20 @@ impl TaskState {
 /// A hosted wallet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentRow {
-    /// Its row.
+    /// Its row id.
     pub id: AgentId,
     /// Its address.
     pub address: Address,
     /// Its name in agents.toml, when it was last hosted.
     pub name: String,
-    /// The highest nonce that was ever allotted to it.
+    /// The highest nonce ever assigned to it.
     pub last_nonce: Option<i64>,
 }
 
 /// A message that waits for its agent.
 #[derive(Clone, Debug)]
 pub struct DueMessage {
-    /// Its row.
+    /// Its row id.
     pub id: InboxId,
     /// Hash of the transaction that carried it.
     pub hash: TransactionHash,
@@ -247,34 +248,34 @@ pub struct DueMessage {
     pub stored: StoredTransaction,
     /// The block that holds it.
     pub height: BlockHeight,
-    /// What is known of its sender.
+    /// Whether its sender is verified.
     pub authenticity: Authenticity,
     /// How many attempts have failed.
     pub attempts: u32,
-    /// The behaviours that are done with it.
+    /// The behaviours that have handled it.
     pub done: Vec<String>,
-    /// Whether one of them refused it.
+    /// Whether one of them rejected it.
     pub rejected: bool,
 }
 
-/// An event that is no message, and is due.
+/// An event other than a message that is due.
 #[derive(Clone, Debug)]
 pub struct DueEvent {
-    /// Its row.
+    /// Its row id.
     pub id: EventId,
-    /// Whose it is; empty: the runtime's own.
+    /// The behaviour that it is for; empty for the runtime itself.
     pub behaviour: String,
-    /// What kind.
+    /// Its kind.
     pub kind: EventKind,
-    /// The timer's name, the label, the task's key.
+    /// The timer's name, the message's label, or the task's key.
     pub name: String,
-    /// More of it.
+    /// Data that depends on the kind.
     pub data: serde_json::Value,
     /// The message that it is about.
     pub message: Option<DueMessage>,
     /// The task that it is about.
     pub task: Option<TaskRow>,
-    /// Who brought it about; of a settled message, its sender did.
+    /// Who caused it; for a watched message, its sender.
     pub cause: Cause,
     /// When it was due.
     pub due_at: u64,
@@ -282,94 +283,94 @@ pub struct DueEvent {
     pub attempts: u32,
 }
 
-/// A message that was sent and is not acknowledged in time.
+/// A sent message that was not acknowledged in time.
 #[derive(Clone, Debug)]
 pub struct Overdue {
-    /// Its first transaction.
+    /// The first transaction that carried it.
     pub outbox: OutboxId,
-    /// How often it may be sent again.
+    /// How many more times it may be sent again.
     pub resends_left: u32,
-    /// What it said.
+    /// The message, to be sent again.
     pub draft: Draft,
 }
 
 /// A task.
 #[derive(Clone, Debug)]
 pub struct TaskRow {
-    /// Its row.
+    /// Its row id.
     pub id: TaskId,
-    /// Who does it.
+    /// The agent that runs it.
     pub agent: AgentId,
-    /// Whose it is.
+    /// The behaviour that started it.
     pub behaviour: String,
-    /// What the behaviour calls it.
+    /// The key that the behaviour gave it.
     pub key: String,
     /// Its type.
     pub kind: String,
-    /// What the behaviour gave it.
+    /// The input that the behaviour gave it.
     pub input: serde_json::Value,
-    /// Who sent the message that started it.
+    /// The sender of the message that started it.
     pub submitter: Option<Address>,
-    /// Where it stands.
+    /// Its state.
     pub state: TaskState,
-    /// How many attempts were begun.
+    /// How many attempts were started.
     pub attempts: u32,
-    /// How many of them ended with the process: they do not count as failed.
+    /// How many of them ended with the process. They do not count as failed.
     pub interrupted: u32,
-    /// When it may be begun.
+    /// When it may start.
     pub due_at: u64,
-    /// Until when its result is of use.
+    /// The time after which its result is of no use.
     pub deadline: Option<u64>,
-    /// Its result, as it was.
+    /// Its result, as the behaviour returned it.
     pub result: Option<String>,
-    /// What the result is.
+    /// The media type of the result.
     pub media_type: Option<String>,
-    /// Why it failed: a word for programs.
+    /// Why it failed: a code for programs.
     pub error_code: Option<String>,
-    /// Why it failed: a sentence.
+    /// Why it failed: a message for people.
     pub error: Option<String>,
 }
 
-/// That somebody wants to know what becomes of a message.
+/// A request for delivery updates on a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiptRequest {
-    /// The behaviour that is told; nobody is, where there is none.
+    /// The behaviour that is told; `None` if nobody is told.
     pub behaviour: Option<String>,
-    /// Under which name.
+    /// The label under which the behaviour is told.
     pub label: Option<String>,
-    /// What acknowledgment the message asks for: `received` or `done`.
+    /// The acknowledgment that the message requests: `received` or `done`.
     pub wanted: Option<String>,
-    /// How long it may take to come once the message is mined, in milliseconds.
+    /// How long it may take to arrive after the message is mined, in milliseconds.
     pub within_ms: u64,
-    /// How often the message is sent again.
+    /// How many times the message is sent again.
     pub resends: u32,
 }
 
-/// What a transaction is to say; it has neither nonce nor signature yet.
+/// The content of a transaction that has neither nonce nor signature yet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Draft {
-    /// What asked for it. The same origin is the same request, and becomes one row.
+    /// What requested it. Requests with the same origin are the same request and become one row.
     pub origin: String,
-    /// To whom.
+    /// Its recipient.
     pub recipient: Address,
-    /// What it transfers, in AIT.
+    /// The amount that it transfers, in AIT.
     pub amount: u64,
-    /// What it pays, in AIT.
+    /// The fee that it pays, in AIT.
     pub fee: u64,
     /// The message.
     pub payload: Json,
     /// The id in its header.
     pub message_id: Option<MessageId>,
-    /// When it stops to count (milliseconds since the epoch): then it is not signed any more.
+    /// When it expires (milliseconds since the epoch): it is not signed after that.
     pub expires_at: Option<u64>,
-    /// Who brought it about: whose share of the budget pays for it.
+    /// Who caused it: whose share of the budget pays for it.
     pub cause: Cause,
-    /// Who wants to know what becomes of it.
+    /// Who receives delivery updates on it.
     pub receipt: Option<ReceiptRequest>,
 }
 
 impl Draft {
-    /// A draft of a message that transfers nothing and that nobody asks after.
+    /// A draft of a message that transfers nothing and requests no delivery updates.
     pub fn new(origin: String, recipient: Address, fee: u64, payload: Json) -> Self {
         Self {
             origin,
@@ -384,13 +385,13 @@ impl Draft {
         }
     }
 
-    /// What the wallet needs to pay for it: amount and fee, in AIT.
+    /// What the wallet pays for it: amount and fee, in AIT.
     pub const fn cost(&self) -> u64 {
         self.amount.saturating_add(self.fee)
     }
 }
 
-/// A draft's nonce, and the signed bytes that were made of it.
+/// A draft's nonce and its signed bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prepared {
     /// The nonce.
@@ -399,15 +400,15 @@ pub struct Prepared {
     pub hash: TransactionHash,
     /// The message's identity.
     pub digest: MessageDigest,
-    /// What is posted, byte for byte, however often.
+    /// The bytes that are posted, identical on every post.
     pub body: String,
-    /// The last block that had been read when it was signed: it stands in none up to there.
+    /// The last block that had been read when it was signed: it is in no block up to that one.
     pub since: BlockHeight,
     /// The day whose budget pays for it, in days since the epoch, UTC.
     pub day: u64,
 }
 
-/// Milliseconds of a day.
+/// The number of milliseconds in a day.
 pub const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// The day of a time in milliseconds since the epoch: days since the epoch, UTC.
@@ -415,35 +416,35 @@ pub const fn day_of(at_ms: u64) -> u64 {
     at_ms / DAY_MS
 }
 
-/// What a day's budget has paid for a transaction.
+/// A day's budget's payment for a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Charge {
-    /// Whose budget.
+    /// The agent whose budget paid.
     pub agent: AgentId,
-    /// Which day's: days since the epoch, UTC.
+    /// The day whose budget paid: days since the epoch, UTC.
     pub day: u64,
     /// Amount and fee, in AIT.
     pub cost: u64,
-    /// Who brought the transaction about.
+    /// Who caused the transaction.
     pub cause: Cause,
 }
 
 /// What an agent has spent on a day, in AIT.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Spent {
-    /// All of it.
+    /// The total.
     pub all: u64,
-    /// Of it, what verified senders have brought about who have a card in the directory.
+    /// The part caused by verified senders that have a card in the directory.
     pub listed: u64,
-    /// Of it, what verified senders have brought about of whom nothing else is known.
+    /// The part caused by verified senders about which nothing else is known.
     pub strangers: u64,
-    /// Of it, what unverified senders have brought about.
+    /// The part caused by unverified senders.
     pub unverified: u64,
 }
 
 impl Spent {
-    /// What all senders of this standing have brought about together; of known ones nothing is
-    /// summed up.
+    /// The part caused by all senders of this standing together. It is 0 for known senders, whose
+    /// spending is not summed.
     pub const fn of(&self, standing: Standing) -> u64 {
         match standing {
             Standing::Unverified => self.unverified,
@@ -453,12 +454,12 @@ impl Spent {
         }
     }
 
-    /// Something was paid for.
+    /// Adds a payment.
     pub fn add(&mut self, cause: &Cause, cost: u64) {
         self.change(cause, |sum| sum.saturating_add(cost));
     }
 
-    /// Something was paid back.
+    /// Subtracts a refund.
     pub fn subtract(&mut self, cause: &Cause, cost: u64) {
         self.change(cause, |sum| sum.saturating_sub(cost));
     }
@@ -475,47 +476,47 @@ impl Spent {
     }
 }
 
-/// A row of the outbox, as the submitter follows it.
+/// A row of the outbox that the submitter follows.
 #[derive(Clone, Debug)]
 pub struct OpenTransaction {
-    /// Its row.
+    /// Its row id.
     pub id: OutboxId,
-    /// Who sends it.
+    /// The agent that sends it.
     pub agent: AgentId,
     /// Its hash.
     pub hash: TransactionHash,
     /// Its nonce.
     pub nonce: i64,
-    /// What the wallet needs to pay for it: amount and fee, in AIT.
+    /// What the wallet pays for it: amount and fee, in AIT.
     pub cost: u64,
-    /// It stands in no block up to this one.
+    /// It is in no block up to this one.
     pub since: BlockHeight,
-    /// What a budget has paid for it; nothing, where it was signed before there were budgets.
+    /// What a budget has paid for it; `None` if it was signed before budgets existed.
     pub charge: Option<Charge>,
 }
 
 /// A draft that waits for a budget.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldDraft {
-    /// Its row.
+    /// Its row id.
     pub id: OutboxId,
-    /// Who sends it.
+    /// The agent that sends it.
     pub agent: AgentId,
-    /// What it transfers, in AIT.
+    /// The amount that it transfers, in AIT.
     pub amount: u64,
-    /// What it pays, in AIT.
+    /// The fee that it pays, in AIT.
     pub fee: u64,
-    /// Who brought it about.
+    /// Who caused it.
     pub cause: Cause,
 }
 
 /// A draft that waits for its nonce.
 #[derive(Clone, Debug)]
 pub struct QueuedDraft {
-    /// Its row.
+    /// Its row id.
     pub id: OutboxId,
-    /// Who sends it.
+    /// The agent that sends it.
     pub agent: AgentId,
-    /// What it is to say.
+    /// Its content.
     pub draft: Draft,
 }

@@ -1,4 +1,4 @@
-//! The tables, and the migrations from older ones.
+//! The tables, and the migrations from older versions.
 
 use std::fs::{self, File};
 use std::io;
@@ -9,12 +9,14 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::{StoreError, place, with_suffix};
 
-/// Marks the file as ours (`PRAGMA application_id`): "agtr".
+/// Marks the file as a store of agentry (`PRAGMA application_id`): "agtr".
 const APPLICATION_ID: i64 = 0x6167_7472;
 
-/// One step from each version to the next: the first makes version 1 from nothing.
+/// One step from each version to the next. The first creates version 1.
 ///
-/// A step is never changed once it was released; tests hold a file of every version.
+/// A released step never changes, except for comments between its statements: SQLite stores the
+/// text of the statements themselves, and a store is checked against it. The tests keep a file of
+/// earlier versions.
 const MIGRATIONS: &[&str] = &[
     include_str!("schema/v1.sql"),
     include_str!("schema/v2.sql"),
@@ -24,17 +26,17 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/v6.sql"),
 ];
 
-/// How large the write-ahead log stays when it is empty again, in bytes: what SQLite lets it grow to
-/// between two checkpoints.
+/// The size to which the write-ahead log is cut after a checkpoint, in bytes: what SQLite lets it
+/// grow to between two checkpoints.
 const LOG_LIMIT: i64 = 4 << 20;
 
-/// How many prepared statements a connection keeps: more than there are different ones.
+/// How many prepared statements a connection caches: more than there are different ones.
 const STATEMENTS: usize = 128;
 
 /// The version that this binary writes.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 
-/// Makes the tables or brings them up to date, and sets the connection up for writing.
+/// Creates or migrates the tables, and sets up the connection for writing.
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let open = |e| StoreError::open(path, e);
     let found = version(connection, path)?;
@@ -48,8 +50,7 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), St
     connection
         .pragma_update(None, "foreign_keys", true)
         .map_err(open)?;
-    // The log is cut to this once a checkpoint has emptied it: a reader that was long at it is the
-    // reason why it grew.
+    // The log is cut to this size after a checkpoint has emptied it: a long read lets it grow.
     connection
         .pragma_update(None, "journal_size_limit", LOG_LIMIT)
         .map_err(open)?;
@@ -74,8 +75,8 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), St
     Ok(())
 }
 
-/// A database in memory with the tables of a version, as this binary makes them.
-pub(super) fn made_anew(version: i64) -> rusqlite::Result<Connection> {
+/// A database in memory with the tables of a version, as this binary creates them.
+pub(super) fn in_memory(version: i64) -> rusqlite::Result<Connection> {
     let connection = Connection::open_in_memory()?;
     for sql in MIGRATIONS
         .iter()
@@ -86,17 +87,17 @@ pub(super) fn made_anew(version: i64) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Has each statement planned once, whatever values are bound to it. SQLite would otherwise look at
-/// the values of those with `ORDER BY … LIMIT`, and prepare them anew at every run: half of what a
-/// read costs.
+/// Makes SQLite plan each statement once, whatever values are bound to it. Otherwise SQLite would
+/// use the values of statements with `ORDER BY … LIMIT`, and prepare those again on every run: half
+/// of the cost of a read.
 pub(super) fn plan_once(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let open = |e| StoreError::open(path, e);
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    // What is sorted fits into memory, and needs no folder that may be full or missing.
+    // Sorted rows fit into memory, and a temporary folder may be full or missing.
     connection
         .pragma_update(None, "temp_store", "memory")
         .map_err(open)?;
-    // A page is looked at as a whole when it is read: a damaged one is found before it is used.
+    // SQLite checks a page as a whole when it reads it: a damaged one is found before it is used.
     connection
         .pragma_update(None, "cell_size_check", true)
         .map_err(open)?;
@@ -106,8 +107,8 @@ pub(super) fn plan_once(connection: &Connection, path: &Path) -> Result<(), Stor
     Ok(())
 }
 
-/// Makes a new store at `path`. It is there whole, or not at all: a file without tables is one that was
-/// damaged, however early a process was killed.
+/// Creates a new store at `path`. The file appears complete or not at all, even if the process is
+/// killed: a file without tables is always a damaged one.
 pub(super) fn create(path: &Path) -> Result<(), StoreError> {
     let made = with_suffix(path, ".new");
     let io = |source| StoreError::Io {
@@ -139,7 +140,7 @@ pub(super) fn create(path: &Path) -> Result<(), StoreError> {
         .map_err(io)
 }
 
-/// Checks that the tables are those that this binary reads.
+/// Checks that the tables have the version that this binary reads.
 pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let found = version(connection, path)?;
     if found < VERSION {

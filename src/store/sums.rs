@@ -1,14 +1,14 @@
-//! Sums of a store's pages, beside it while it is closed.
+//! Checksums of a store's pages, in a file beside the store while it is closed.
 //!
-//! SQLite keeps no checksum of a page: a byte that changed within a text or a number is read as if it
-//! had been written so. Therefore whoever closes a store leaves `<store>.sums`, and whoever opens it
-//! next compares. While a store is open there are none, and after a process that was killed neither.
+//! SQLite keeps no checksums of pages: a changed byte within a text or a number is read as if it
+//! had been written that way. So closing a store writes `<store>.sums`, and the next opening
+//! compares. The file does not exist while a store is open, nor after its process was killed.
 //!
-//! The sums are those of one state of the file, which the change counter in its header names. Whoever
-//! closes a store sets that counter at random, since a copy that was put back and used has been changed
-//! as often as the store that it replaced. A store that is closed is in SQLite's rollback mode, in which
-//! every change by any program counts. So a copy that was put back, or a store that somebody changed by
-//! `sqlite3`, has another counter, and the sums say nothing about it.
+//! The checksums belong to one state of the file, identified by the change counter in its header.
+//! Closing a store sets that counter at random, because a restored and used backup may have been
+//! changed as often as the store that it replaced. A closed store is in SQLite's rollback mode, in
+//! which every change by any program increments the counter. So a restored backup, or a store that
+//! was changed with `sqlite3`, has another counter, and the checksums do not apply to it.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
@@ -18,19 +18,19 @@ use sha2::{Digest, Sha256};
 
 use super::with_suffix;
 
-/// What the file begins with.
+/// The magic bytes at the start of the file.
 const MAGIC: &[u8] = b"agentry sums 1\n";
 
-/// A store of more bytes gets no sums: closing it must not take long.
+/// A larger store gets no checksums, in bytes: closing it must not take long.
 const LARGEST: u64 = 1 << 30;
 
 /// How many bytes of a page's digest are kept.
 const SUM: usize = 8;
 
-/// Where SQLite's header ends.
+/// The length of SQLite's header.
 const HEADER: usize = 100;
 
-/// The sums of a file's pages.
+/// The checksums of a file's pages.
 #[derive(Debug, PartialEq, Eq)]
 struct Sums {
     counter: u32,
@@ -38,8 +38,8 @@ struct Sums {
     pages: Vec<[u8; SUM]>,
 }
 
-/// Leaves the sums of a store that was just closed. Where that fails there are none, as after a
-/// process that was killed.
+/// Writes the checksums of a store that was just closed. If that fails there are none, as after a
+/// killed process.
 pub(super) fn leave(store: &Path) {
     let left = renumber(store).and_then(|()| Sums::of(store));
     let left = left.and_then(|sums| match sums {
@@ -47,15 +47,15 @@ pub(super) fn leave(store: &Path) {
         None => Ok(()),
     });
     if let Err(error) = left {
-        tracing::debug!(%error, path = %store.display(), "no sums of the store's pages were left");
+        tracing::debug!(%error, path = %store.display(), "the checksums of the store's pages were not written");
     }
 }
 
-/// Gives a closed store, or a new one, a random change counter, in the two places of its header that hold it
-/// (<https://www.sqlite.org/fileformat2.html#file_change_counter>).
+/// Gives a closed store, or a new one, a random change counter, in the two places of its header
+/// that hold it (<https://www.sqlite.org/fileformat2.html#file_change_counter>).
 ///
 /// # Errors
-/// It cannot be written, or the system has no random number.
+/// The store cannot be written, or the system provides no random number.
 pub(super) fn renumber(store: &Path) -> io::Result<()> {
     let counter = getrandom::u32().map_err(io::Error::other)?.to_be_bytes();
     let mut file = File::options().write(true).open(store)?;
@@ -66,8 +66,7 @@ pub(super) fn renumber(store: &Path) -> io::Result<()> {
     file.sync_data()
 }
 
-/// The pages, from 1, that are not as they were when the store was closed; none where that is not
-/// known.
+/// The pages, counted from 1, that changed after the store was closed; none if that is not known.
 ///
 /// # Errors
 /// The store cannot be read.
@@ -86,10 +85,10 @@ pub(super) fn changed(store: &Path) -> io::Result<Vec<usize>> {
         .collect())
 }
 
-/// Takes the sums away: the store is about to change.
+/// Removes the checksums: the store is about to change.
 ///
 /// # Errors
-/// They are there and cannot be removed.
+/// The file exists and cannot be removed.
 pub(super) fn remove(store: &Path) -> io::Result<()> {
     match fs::remove_file(at(store)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -97,13 +96,13 @@ pub(super) fn remove(store: &Path) -> io::Result<()> {
     }
 }
 
-/// Where the sums of a store are.
+/// The path of the checksums of a store.
 pub(super) fn at(store: &Path) -> PathBuf {
     with_suffix(store, ".sums")
 }
 
 impl Sums {
-    /// Those of a file as it is; none, where it is too large or no database.
+    /// The checksums of a file as it is; `None` if it is too large or not a database.
     fn of(store: &Path) -> io::Result<Option<Self>> {
         let file = File::open(store)?;
         let length = file.metadata()?.len();
@@ -155,14 +154,14 @@ impl Sums {
         let folder = path
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
-        // Its mode is 0600.
+        // The file's mode is 0600.
         let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
         file.write_all(&text)?;
         file.persist(path).map_err(|error| error.error)?;
         Ok(())
     }
 
-    /// Those that were left; none, where there are none, or they are not whole.
+    /// The checksums written on closing; `None` if there are none, or the file is incomplete.
     fn read(path: &Path) -> Option<Self> {
         let text = fs::read(path).ok()?;
         let (text, digest) = text.split_at_checked(text.len().checked_sub(32)?)?;

@@ -1,17 +1,17 @@
-//! Which rows of the queues an operator means, as SQL conditions.
+//! The rows of the queues that an operator selects, as SQL conditions.
 
 use rusqlite::types::Value;
 
 use super::commit::{QueueKind, QueueTarget, Selection};
 
-/// A condition on a row of one queue's table, and what is bound to its question marks.
+/// A condition on the rows of one queue's table, and the values of its question marks.
 #[derive(Clone, Debug)]
 pub(super) struct Condition {
     pub(super) sql: String,
     pub(super) values: Vec<Value>,
 }
 
-/// The rows of a queue that a target names; `None` where it names none of that queue.
+/// The rows of a queue that a target selects; `None` if it selects none of that queue.
 pub(super) fn condition(target: &QueueTarget, queue: QueueKind) -> Option<Condition> {
     let row = |id: i64| Condition {
         sql: "id = ?".to_owned(),
@@ -54,7 +54,7 @@ fn selected(selection: &Selection, queue: QueueKind) -> Option<Condition> {
             Value::Text(agent.clone()),
         );
     }
-    // What a queue does not know, none of its rows has.
+    // A condition on a column that a queue does not have matches none of its rows.
     if let Some(sender) = sender {
         match queue {
             QueueKind::Inbox => and("sender = ?", Value::Text(sender.clone())),
@@ -69,7 +69,7 @@ fn selected(selection: &Selection, queue: QueueKind) -> Option<Condition> {
     }
     if let Some(behaviour) = behaviour {
         match queue {
-            // The origin of what a behaviour sends names it between what it acted on and a number.
+            // The origin of what a behaviour sends holds its name between the event and a number.
             QueueKind::Outbox => and(
                 "origin GLOB '*/' || ? || '/*'",
                 Value::Text(behaviour.clone()),

@@ -1,8 +1,8 @@
-//! The writer's thread: group commit, and waiting for a system that refuses.
+//! The writer's thread: group commit, and waiting while the system refuses to write.
 //!
-//! Where the disk is full, the file system read-only or the file gone, changes wait here, and the one
-//! who waits for room is this thread: those who asked for a change wait for it, so that nobody else
-//! has to try again, or to log. Only who asked with [`Haste::AtOnce`] is told.
+//! If the disk is full, the file system is read-only or the file is gone, changes wait here. Only
+//! this thread retries and logs; the callers wait for their changes. Callers with [`Haste::AtOnce`]
+//! get an error instead.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -17,29 +17,29 @@ use super::error::Trouble;
 use super::health::Health;
 use super::{Commit, Condition, Receipt, StoreError, apply, sums};
 
-/// The most commits in one SQLite transaction: what one fsync is shared by. Larger groups gain
-/// little and delay the first of them.
+/// The most commits in one SQLite transaction, which share one fsync. Larger groups gain little and
+/// delay the first of their commits.
 const MAX_GROUP: usize = 512;
 
-/// The most commits that wait for the writer. Whoever submits one more waits himself: this is
-/// where backpressure begins.
+/// The most commits that wait for the writer. A caller that submits another one waits for room in
+/// the queue: backpressure starts here.
 const QUEUE: usize = 4096;
 
 /// The first pause after the system refused; it doubles up to [`MAX_PAUSE`].
 const MIN_PAUSE: Duration = Duration::from_millis(50);
 
-/// The longest pause: how much later than there is room changes may be stored.
+/// The longest pause: how long changes may wait after writing works again.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
-/// How often a writer that has nothing to do looks whether its file is still there.
+/// How often an idle writer checks that its file still exists.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What becomes of a change that the system refuses.
+/// What happens to a change that the system refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Haste {
-    /// It waits until the system takes it.
+    /// It waits until the system accepts it.
     None,
-    /// Who asked for it is told.
+    /// The caller gets an error.
     AtOnce,
 }
 
@@ -56,7 +56,7 @@ impl Job {
             Trouble::Refusal(reason) | Trouble::Pages(reason) => StoreError::Refused(reason),
             Trouble::Value(what) => StoreError::Value(what),
         };
-        // Who asked may have gone.
+        // The caller may have stopped waiting.
         let _ = self.answer.send(Err(error));
     }
 }
@@ -77,7 +77,8 @@ impl Writer {
     ) -> Result<Self, StoreError> {
         let (jobs, queue) = mpsc::channel();
         let mut connection = connection;
-        // So that the log can be told from another store's. Where that is refused, changes are, too.
+        // A random change counter distinguishes the log from another store's. If the system refuses
+        // this, it refuses changes, too.
         if let Err(trouble) = write_something(&mut connection) {
             health.met(&trouble);
         }
@@ -123,20 +124,21 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
-            // It ends by itself: its queue is closed. A panic in it was already reported.
+            // The thread ends by itself, because its queue is closed. A panic in it was already
+            // reported.
             let _ = thread.join();
         }
     }
 }
 
-/// The writer at work.
+/// The state of the writer's thread.
 struct Work {
     connection: Connection,
     file: OpenFile,
     health: Health,
-    /// What is to be carried out, oldest first.
+    /// The commits to apply, oldest first.
     waiting: Vec<Job>,
-    /// How long is waited after the next refusal.
+    /// The pause after the next refusal.
     pause: Duration,
 }
 
@@ -165,8 +167,8 @@ impl Work {
         }
     }
 
-    /// Closes the store. Nobody else has it open, unless it is read right now: then it stays as SQLite
-    /// leaves it, and no sums of its pages are left.
+    /// Closes the store. No other process has it open, except for reading: then it stays as SQLite
+    /// leaves it, and no checksums of its pages are written.
     fn close(self) {
         let Self {
             connection,
@@ -184,8 +186,8 @@ impl Work {
         }
     }
 
-    /// Whether the file is still the one that is open, and after a refusal, whether it can be written
-    /// again. While nothing is to be stored, nothing else tells.
+    /// Checks that the file is still the one that is open and, after a refusal, whether it can be
+    /// written again. While there is nothing to store, nothing else detects this.
     fn look(&mut self) {
         let looked = self.file.check().and_then(|()| {
             if self.health.is_refusing() {
@@ -200,8 +202,8 @@ impl Work {
         }
     }
 
-    /// Carries a group out in one SQLite transaction and answers. A commit that fails is undone
-    /// alone; when the store as a whole refuses, the group comes back.
+    /// Applies a group in one SQLite transaction and answers its callers. A failed commit is rolled
+    /// back alone. If the store as a whole refuses, the group is returned.
     fn store(&mut self, group: Vec<Job>) -> Result<(), (Vec<Job>, Trouble)> {
         if self.health.is_broken() {
             let reason = "it is damaged, and changes would damage it further".to_owned();
@@ -219,7 +221,7 @@ impl Work {
                     if let Some(trouble) = answer.as_ref().err().and_then(StoreError::trouble) {
                         self.health.met(&trouble);
                     }
-                    // Who asked may have gone; the change stands all the same.
+                    // The caller may have stopped waiting; the change is stored nevertheless.
                     let _ = job.answer.send(answer);
                 }
                 Ok(())
@@ -228,8 +230,8 @@ impl Work {
         }
     }
 
-    /// After a refusal: those that are in haste are told, the others wait, and so does this thread.
-    /// False: nobody waits any more.
+    /// After a refusal: callers with [`Haste::AtOnce`] get an error, the others wait, and so does
+    /// this thread. Returns false if the store was closed.
     fn refused(&mut self, group: Vec<Job>, trouble: &Trouble, queue: &mpsc::Receiver<Job>) -> bool {
         self.health.met(trouble);
         let passes = matches!(trouble, Trouble::Refusal(_));
@@ -266,11 +268,11 @@ fn text(row: &rusqlite::Row<'_>) -> rusqlite::Result<String> {
     row.get(0)
 }
 
-/// Writes a page, and changes nothing: what can only be read would not tell that it can be written.
+/// Writes a page without changing anything: only a write shows that the file can be written.
 fn write_something(connection: &mut Connection) -> Result<(), Trouble> {
     let mut written = || {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        // Setting this writes the first page, also where the value is the same.
+        // Setting this writes the first page, even if the value is the same.
         let version: i64 =
             transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
         transaction.pragma_update(None, "user_version", version)?;
@@ -279,16 +281,16 @@ fn write_something(connection: &mut Connection) -> Result<(), Trouble> {
     written().map_err(failed)
 }
 
-/// Any error but that of one change keeps all changes from being stored.
+/// Maps an error that affects more than one change, and so keeps all changes from being stored.
 #[expect(clippy::needless_pass_by_value, reason = "it is passed to map_err")]
 fn failed(error: rusqlite::Error) -> Trouble {
     Trouble::of(&error).unwrap_or_else(|| Trouble::Refusal(error.to_string()))
 }
 
-/// Carries commits out in one SQLite transaction.
+/// Applies commits in one SQLite transaction.
 ///
 /// # Errors
-/// The store as a whole refuses: none of them was carried out.
+/// The store as a whole refuses: none of the commits was applied.
 fn carry_out(
     connection: &mut Connection,
     group: &[Job],
@@ -311,8 +313,8 @@ fn carry_out(
     Ok(answers)
 }
 
-/// Which file is open. SQLite goes on writing to one that was deleted, moved or replaced, and all of it
-/// is lost with the process.
+/// The identity of the open file. SQLite keeps writing to a file that was deleted, moved or
+/// replaced, and all of that is lost when the process ends.
 #[derive(Debug)]
 struct OpenFile {
     path: PathBuf,
@@ -333,16 +335,16 @@ impl OpenFile {
         })
     }
 
-    /// Whether it is still there.
+    /// Checks that the file at the path is still the open one.
     fn check(&self) -> Result<(), Trouble> {
         let path = self.path.display();
         match std::fs::metadata(&self.path) {
             Ok(data) if (data.dev(), data.ino()) == (self.device, self.inode) => Ok(()),
             Ok(_) => Err(Trouble::Refusal(format!(
-                "{path} is another file than the one that was opened: put that one back, or stop and start"
+                "{path} was replaced by another file: restore the original file, or restart agentry"
             ))),
             Err(error) => Err(Trouble::Refusal(format!(
-                "{path} cannot be found any more ({error}): put it back, or stop and start"
+                "{path} can no longer be found ({error}): put it back, or restart agentry"
             ))),
         }
     }

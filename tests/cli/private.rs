@@ -196,7 +196,7 @@ fn a_folder_in_which_others_can_write_is_warned_of() {
     fs::set_permissions(world.path("open"), open).unwrap();
     let host = Host::begin(&world, "agents.toml");
     assert!(
-        host.log().contains("others can make files"),
+        host.log().contains("other users can create files"),
         "{}",
         host.log()
     );

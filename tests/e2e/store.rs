@@ -37,7 +37,7 @@ fn refuses(runtime: &Runtime, why: &str) {
     );
     let log = runtime.log();
     assert_eq!(
-        log.matches("the store takes no changes").count(),
+        log.matches("the store accepts no changes").count(),
         1,
         "{log}"
     );
@@ -228,7 +228,7 @@ fn a_store_that_is_not_there_any_more() {
     let store = world.path().join("agentry.db");
     let away = world.path().join("away.db");
     std::fs::rename(&store, &away).unwrap();
-    refuses(&runtime, "cannot be found any more");
+    refuses(&runtime, "can no longer be found");
     std::fs::rename(&away, &store).unwrap();
     until("it is ready again", || runtime.get("/ready").0 == 200);
     flow.stop();

@@ -1,4 +1,4 @@
-//! What a restored store would say again, and the chain shows already.
+//! Messages that a restored store would send again and that the chain already shows.
 
 use agentry::store::commit::{Observation, Outcome, Step, TimerSetting};
 use agentry::store::list::{self, Filter, OutboxItem};
@@ -13,10 +13,10 @@ use super::{address, arrival, draft, outcome, own, prepared, store};
 
 const AGENT: AgentId = AgentId(1);
 
-/// When what is seen here was seen.
+/// When the transactions of these tests were seen.
 const SEEN: u64 = 1_000;
 
-/// A commit of what is read before agents act; the outbox had `mark` rows then.
+/// A commit of what is read before agents act, when the outbox has `mark` rows.
 fn read_back(steps: Vec<Step>, mark: i64) -> Commit {
     Commit::Observe(Observation {
         steps,
@@ -32,7 +32,7 @@ fn says(origin: &str, payload: Json) -> Draft {
     Draft::new(origin.to_owned(), address(9), 10, payload)
 }
 
-/// Signed bytes of a draft in a block.
+/// A sighting of a draft's signed bytes in a block.
 fn seen(draft: &Draft, nonce: i64, height: u64) -> Step {
     let signed = prepared(1, draft, nonce);
     Step::Sighting {
@@ -50,7 +50,7 @@ fn question(text: &str, height: u64) -> (Step, TransactionHash) {
     (Step::Arrival(arrival), hash)
 }
 
-/// A message with a header, as two runs make it: with another id each.
+/// A message with a header. Two runs of a behaviour give it different ids.
 fn answer(payload: &Payload, re: Option<TransactionHash>, id: u64) -> Json {
     let header = Header {
         id: Some(MessageId::generate(1_795_000_000_000 + id).unwrap()),
@@ -65,7 +65,7 @@ fn ack(status: AckStatus) -> Payload {
     KnownCommand::Ack(Ack { status, detail }).to_payload()
 }
 
-/// A behaviour has acted on a message.
+/// Commits a behaviour's outcome for a message.
 async fn act(store: &Store, inbox: i64, sends: Vec<(Draft, Option<Prepared>)>) -> Receipt {
     let outcome = Outcome {
         sends,
@@ -114,7 +114,7 @@ async fn plain_texts_are_recognised_by_their_order_and_once() {
         [(Some(71), Some(6)), (Some(72), Some(8)), (None, None)],
         "the third was never answered"
     );
-    // What was spent then counts today.
+    // What was spent counts against today's budget.
     let spent = store.read(|db| read::spending(db, 0)).await.unwrap();
     assert_eq!(spent[0].3, 20);
 }
@@ -151,7 +151,7 @@ async fn another_answer_to_the_same_question_is_the_same_answer() {
 }
 
 #[tokio::test]
-async fn of_several_answers_each_finds_its_own_and_what_is_missing_is_sent() {
+async fn each_of_several_answers_finds_its_own_and_missing_ones_are_sent() {
     let (_dir, store, _) = store(1).await;
     let (asked, re) = question("both", 5);
     let text = |text: &str, id| answer(&Payload::Text(text.to_owned()), Some(re), id);
@@ -178,20 +178,20 @@ async fn of_several_answers_each_finds_its_own_and_what_is_missing_is_sent() {
 }
 
 #[tokio::test]
-async fn a_message_is_acknowledged_in_the_end_once() {
+async fn a_message_has_one_final_acknowledgment() {
     let (_dir, store, _) = store(1).await;
     let (asked, re) = question("do it", 5);
     let done = answer(&ack(AckStatus::Done), Some(re), 1);
     let steps = vec![asked, seen(&says("x", done), 71, 6)];
     store.commit(read_back(steps, 0)).await.unwrap();
-    // Its time is over by now, say.
+    // A run after the restore answers that the message has expired.
     let expired = answer(&ack(AckStatus::Expired), Some(re), 2);
     let sends = vec![(says("inbox/1/ack/0", expired), None)];
     assert_eq!(standing(&act(&store, 1, sends).await), [true]);
 }
 
 #[tokio::test]
-async fn answers_to_others_and_with_other_money_are_not_the_same() {
+async fn answers_to_other_recipients_or_with_other_amounts_differ() {
     let (_dir, store, _) = store(1).await;
     let (asked, re) = question("pay me", 5);
     let (_, other) = question("another", 5);
@@ -224,7 +224,7 @@ async fn what_is_seen_while_agents_act_is_claimed_by_its_bytes_alone() {
     assert_eq!(standing(&receipt), [false]);
 }
 
-/// A timer of a behaviour, set at one time by a message in block 5, and due at another. It is event 1.
+/// Sets a timer of a behaviour by a message in block 5. The timer is event 1.
 async fn timer(store: &Store, set_at: u64, due_at: u64) {
     let (asked, _) = question("wake me", 5);
     store.commit(super::observe(vec![asked])).await.unwrap();
@@ -239,12 +239,12 @@ async fn timer(store: &Store, set_at: u64, due_at: u64) {
 }
 
 #[tokio::test]
-async fn what_a_timer_sends_is_recognised_if_it_ran_out_then() {
+async fn what_a_timer_sends_is_recognised_if_the_timer_fired_before() {
     for (set_at, due_at, height, recognised) in [
-        // It was in the copy, and ran out before the chain was read again, or did not.
+        // It was in the backup, and fired before the chain was read again, or did not.
         (SEEN - 2, SEEN - 1, 6, true),
         (SEEN - 2, SEEN + 10_001, 6, false),
-        // The node's clock is a little behind.
+        // The node's clock is slightly behind.
         (SEEN - 2, SEEN + 9_000, 6, true),
         // The message that set it was read again.
         (SEEN + 1, SEEN + 9, 6, true),
@@ -274,7 +274,7 @@ async fn what_a_timer_sends_is_recognised_if_it_ran_out_then() {
 }
 
 #[tokio::test]
-async fn what_was_queued_in_the_copy_and_sent_since_is_recognised_when_it_is_signed() {
+async fn a_draft_queued_in_the_backup_and_sent_later_is_recognised_on_signing() {
     let (_dir, store, _) = store(1).await;
     let with_id = Draft {
         message_id: Some(MessageId::generate(1_795_000_000_000).unwrap()),
@@ -305,7 +305,7 @@ async fn what_was_queued_in_the_copy_and_sent_since_is_recognised_when_it_is_sig
         seen(&plain, 73, 7),
     ];
     store.commit(read_back(steps, 2)).await.unwrap();
-    // Asked for after the start: the operator wants it sent once more.
+    // Requested after the start: the operator wants it sent once more.
     send(&later).await;
     let prepared = [(1, &with_id), (2, &plain), (3, &later)]
         .map(|(row, draft)| (OutboxId(row), prepared(1, draft, 90 + row)));

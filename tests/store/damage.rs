@@ -1,4 +1,4 @@
-//! Damaged stores: found when they are opened, and named; never read as something else.
+//! Damaged stores: the damage is found on opening and named, and never read as something else.
 
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -21,12 +21,12 @@ use serde_json::json;
 
 use super::{address, arrival, draft, key, prepared};
 
-/// How long looking through one of these stores may take: far more than it does.
+/// How long checking one of these stores may take: far longer than it does.
 const LIMIT: Duration = Duration::from_secs(60);
 
 const AGENT: AgentId = AgentId(1);
 
-/// A store in which every table has rows, closed.
+/// A closed store in which every table has rows.
 async fn rich() -> (tempfile::TempDir, PathBuf) {
     let (dir, store, agents) = super::store(3).await;
     let path = store.path().to_owned();
@@ -120,7 +120,7 @@ async fn fill(store: &Store, agents: &[AgentId]) {
     }
 }
 
-/// A position, as the watcher stores it.
+/// A position in the form in which the watcher stores it.
 fn cursor() -> serde_json::Value {
     json!({
         "version": 1, "kind": "rpc", "genesis": null, "tip": null, "trail": "", "gaps": [],
@@ -130,7 +130,7 @@ fn cursor() -> serde_json::Value {
     })
 }
 
-/// Everything that a store holds, table by table.
+/// The whole content of a store, table by table.
 fn dump(db: &Connection) -> rusqlite::Result<String> {
     let mut text = String::new();
     let mut tables =
@@ -153,7 +153,7 @@ fn dump(db: &Connection) -> rusqlite::Result<String> {
     Ok(text)
 }
 
-/// What opening it says, as a start and as `doctor` does.
+/// The result of opening a store, as a start and as `doctor` open it.
 fn opened(path: &Path) -> Result<(), StoreError> {
     let doctor = at_rest(path).and_then(|()| {
         let db = open_for_a_look(path)?;
@@ -165,7 +165,7 @@ fn opened(path: &Path) -> Result<(), StoreError> {
     match (start, doctor) {
         (Ok(_), Ok(())) => Ok(()),
         (Err(start), doctor) => {
-            // Whatever damage a start finds, doctor does.
+            // `doctor` finds every damage that a start finds.
             let damaged = matches!(start, StoreError::Broken { .. } | StoreError::Value(_));
             assert!(doctor.is_err() || !damaged, "doctor finds nothing: {start}");
             assert!(
@@ -196,10 +196,10 @@ fn broken(path: &Path, part: &str) {
 }
 
 #[tokio::test]
-async fn a_whole_store_is_found_whole() {
+async fn an_undamaged_store_passes_the_check() {
     let (_dir, path) = rich().await;
     opened(&path).unwrap();
-    // Opened and closed, again and again, and read meanwhile.
+    // Opened and closed several times, and read in between.
     let db = open_for_reading(&path).unwrap();
     opened(&path).unwrap();
     drop(db);
@@ -207,7 +207,7 @@ async fn a_whole_store_is_found_whole() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_store_is_refused_and_named() {
+async fn a_file_that_is_not_a_store_is_refused_and_named() {
     let (dir, path) = rich().await;
     let whole = fs::read(&path).unwrap();
     let sums = dir.path().join("agentry.db.sums");
@@ -234,7 +234,7 @@ async fn a_file_that_is_no_store_is_refused_and_named() {
         write(&whole[..length]);
         assert!(opened(&path).is_err(), "cut to {length} bytes");
     }
-    // Without the sums of its pages, too.
+    // The same without the checksums of its pages.
     let kept = fs::read(&sums).unwrap();
     fs::remove_file(&sums).unwrap();
     for length in [
@@ -265,7 +265,7 @@ async fn a_file_that_is_no_store_is_refused_and_named() {
 }
 
 #[tokio::test]
-async fn a_value_that_cannot_be_is_named_by_table_row_and_column() {
+async fn an_impossible_value_is_named_by_table_row_and_column() {
     for (change, named) in [
         (
             "UPDATE inbox SET state = 'waitinh' WHERE id = 3",
@@ -301,7 +301,7 @@ async fn a_value_that_cannot_be_is_named_by_table_row_and_column() {
         ),
         (
             "UPDATE outbox SET recipient = 'x' WHERE id = 4",
-            "outbox 4: column \"body\" says otherwise than column \"recipient\"",
+            "outbox 4: column \"body\" differs from column \"recipient\"",
         ),
         (
             "UPDATE outbox SET amount = -5 WHERE id = 4",
@@ -309,11 +309,11 @@ async fn a_value_that_cannot_be_is_named_by_table_row_and_column() {
         ),
         (
             "UPDATE outbox SET amount = 7 WHERE id = 4",
-            "outbox 4: column \"body\" says otherwise than column \"amount\"",
+            "outbox 4: column \"body\" differs from column \"amount\"",
         ),
         (
             "UPDATE outbox SET payload = '\"other\"' WHERE id = 4",
-            "outbox 4: column \"body\" says otherwise than column \"payload\"",
+            "outbox 4: column \"body\" differs from column \"payload\"",
         ),
         (
             "UPDATE outbox SET body = replace(body, 'reply 4', 'reply 5') WHERE id = 4",
@@ -388,15 +388,15 @@ async fn a_value_that_cannot_be_is_named_by_table_row_and_column() {
         ),
         (
             "DROP INDEX inbox_due",
-            "index inbox_due is not as it was made",
+            "index inbox_due differs from its definition",
         ),
         (
             "PRAGMA foreign_keys = OFF; DELETE FROM agent WHERE id = 3",
-            "names a row of agent that is not there",
+            "refers to a missing row of agent",
         ),
         (
             "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, '''waiting''', '''waitinh''') WHERE name = 'inbox_due'",
-            "index inbox_due is not as it was made",
+            "index inbox_due differs from its definition",
         ),
     ] {
         let (_dir, path) = rich().await;
@@ -412,9 +412,9 @@ async fn a_value_that_cannot_be_is_named_by_table_row_and_column() {
     }
 }
 
-/// A runtime that comes across such a value is told so, and does not take it for another.
+/// A runtime that reads an impossible value gets an error instead of another value.
 #[tokio::test]
-async fn a_value_that_cannot_be_is_an_error_wherever_it_is_read() {
+async fn an_impossible_value_is_an_error_wherever_it_is_read() {
     let (_dir, path) = rich().await;
     let db = Connection::open(&path).unwrap();
     db.execute_batch(
@@ -454,16 +454,16 @@ async fn a_value_that_cannot_be_is_an_error_wherever_it_is_read() {
     );
     let queued = |db: &Connection| read::queued(db, &read::QueueTurn::default(), false, &[], 9);
     value(store.read(queued).await.err(), "message_id");
-    // What does not need it goes on.
+    // What does not need the value continues.
     store.commit(Commit::Resume).await.unwrap();
     store.read(read::agents).await.unwrap();
     assert!(matches!(&*condition.borrow(), Condition::Spoiled(_)));
 }
 
-/// Bytes are flipped, zeroed, swapped and cut off at random places. Whatever is not found has changed
-/// nothing of what the store says.
+/// Bytes are flipped, zeroed, swapped and cut off at random places. Damage that is not found has
+/// not changed the content of the store.
 #[tokio::test]
-async fn whatever_is_damaged_is_found_or_changes_nothing() {
+async fn damage_is_found_or_changes_nothing() {
     let seed = std::env::var("AGENTRY_TEST_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok())
@@ -496,8 +496,8 @@ async fn whatever_is_damaged_is_found_or_changes_nothing() {
     assert!(found > 100, "{found} of 150 were found");
 }
 
-/// The same without the sums of its pages, as after a process that was killed: it answers, and what it
-/// takes for whole can be read as what it must be.
+/// The same without the checksums of the pages, as after a killed process: opening returns, and
+/// every value of a store that is found undamaged can be read as its type.
 #[tokio::test]
 async fn a_damaged_store_without_sums_is_named_or_can_be_read() {
     let seed = rand::rng().next_u64();
@@ -530,7 +530,7 @@ async fn a_damaged_store_without_sums_is_named_or_can_be_read() {
     println!("{found} were found, {left} can be read");
 }
 
-/// Does some harm to the bytes of a file, and says what.
+/// Damages the bytes of a file, and returns a description of the damage.
 fn harm(bytes: &mut Vec<u8>, dice: &mut SmallRng) -> String {
     let at = dice.random_range(0..bytes.len());
     match dice.random_range(0..10) {
@@ -566,13 +566,13 @@ fn harm(bytes: &mut Vec<u8>, dice: &mut SmallRng) -> String {
     }
 }
 
-/// A log that is cut off in the middle would take back what was stored.
+/// A log that is cut off in the middle would undo stored changes.
 #[tokio::test]
 async fn a_damaged_log_is_found_and_a_torn_one_is_not() {
     let (dir, store, agents) = super::store(3).await;
     let path = store.path().to_owned();
     fill(&store, &agents).await;
-    // As a process leaves them that was killed.
+    // The files as a killed process leaves them.
     let (main, log) = (
         fs::read(&path).unwrap(),
         fs::read(path.with_extension("db-wal")).unwrap(),
@@ -590,7 +590,7 @@ async fn a_damaged_log_is_found_and_a_torn_one_is_not() {
     };
     lay(&log);
     opened(&path).unwrap();
-    // A last transaction that did not reach the disk whole.
+    // A last transaction that did not reach the disk completely.
     lay(&log[..log.len() - 1_000]);
     opened(&path).unwrap();
     for at in [3, 20, 40, 5_000, log.len() / 2] {
@@ -607,7 +607,7 @@ async fn a_damaged_log_is_found_and_a_torn_one_is_not() {
     drop(dir);
 }
 
-/// The log of one store beside another's file: SQLite would mix them.
+/// The log of one store beside the file of another: SQLite would mix them.
 #[tokio::test]
 async fn a_log_of_another_store_is_refused() {
     let laid = async |messages: u8| {
@@ -647,18 +647,18 @@ async fn a_log_of_another_store_is_refused() {
         fs::write(&path, main).unwrap();
         fs::write(path.with_extension("db-wal"), log).unwrap();
     };
-    // As after a kill.
+    // The files as after a killed process.
     lay(&one.1, &one.2);
     opened(&path).unwrap();
     for main in [&other.1, &other.0] {
         lay(main, &one.2);
-        broken(&path, "agentry.db-wal is not this file's");
+        broken(&path, "agentry.db-wal belongs to another store");
     }
 }
 
-/// A copy that is put back, and a store that somebody changed by SQLite, are no damage.
+/// A restored backup, and a store that was changed with SQLite, are not damaged.
 #[tokio::test]
-async fn what_was_done_on_purpose_is_no_damage() {
+async fn intended_changes_are_not_damage() {
     let (dir, path) = rich().await;
     let copy = fs::read(&path).unwrap();
     let store = Store::open(&path).unwrap();

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::{arrival, draft, observe, outcome, own, prepared, store};
 
-/// One thing that happens, small enough that the same messages and rows meet again and again.
+/// One step of a history. The values are few, so that the same messages and rows recur.
 #[derive(Clone, Debug)]
 enum Event {
     Arrive {
@@ -113,7 +113,7 @@ fn commit(event: &Event) -> Commit {
     }
 }
 
-/// Everything in the tables that matters, as text.
+/// The relevant content of the tables, as text.
 async fn dump(store: &agentry::store::Store) -> String {
     store
         .read(|db| {
@@ -141,8 +141,8 @@ async fn dump(store: &agentry::store::Store) -> String {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// A history that is written down and read back makes the same store, and what was carried
-    /// out once changes nothing when it is carried out again at once.
+    /// A serialised and deserialised history produces the same store, and a commit that is applied
+    /// twice in a row changes nothing the second time.
     #[test]
     fn commits_are_values(events in prop::collection::vec(event(), 1..40)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -199,7 +199,7 @@ proptest! {
                 })
                 .await
                 .unwrap();
-            prop_assert_eq!(unsigned, 0, "what has left `queued` has its signed bytes");
+            prop_assert_eq!(unsigned, 0, "rows after `queued` have their signed bytes");
             Ok(())
         })?;
     }

@@ -1,4 +1,4 @@
-//! The store's promises, on real files.
+//! The store's guarantees, on real files.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -27,12 +27,12 @@ use agentry_protocol::{
 };
 use agentry_sdk::Authenticity;
 
-/// A wallet whose seed is this byte.
+/// The wallet with this byte as its seed.
 pub(crate) fn key(byte: u8) -> SigningKey {
     SigningKey::from_seed(&Seed::from_bytes([byte; 32]))
 }
 
-/// Its address.
+/// The address of the wallet with this byte as its seed.
 pub(crate) fn address(byte: u8) -> Address {
     Address::from_public_key(&key(byte).public_key())
 }
@@ -74,7 +74,7 @@ pub(crate) fn arrival(agent: AgentId, to: u8, sender: u8, text: &str, height: u6
     )
 }
 
-/// A commit that has seen these things.
+/// A commit of what was seen on the chain.
 pub(crate) fn observe(steps: Vec<Step>) -> Commit {
     Commit::Observe(Observation {
         steps,
@@ -95,12 +95,12 @@ pub(crate) fn outcome(message: InboxId, attempts: u32, to: u8, reply: &str) -> O
     }
 }
 
-/// A draft.
+/// A draft with this origin.
 pub(crate) fn draft(origin: &str, to: u8, text: &str) -> Draft {
     Draft::new(origin.to_owned(), address(to), 10, Json::string(text))
 }
 
-/// What the chain shows of signed bytes.
+/// The transaction of signed bytes, as the chain shows it.
 pub(crate) fn own(prepared: &Prepared) -> Box<OwnTransaction> {
     let signed = SignedTransaction::from_body(prepared.body.as_bytes(), Limits::default());
     Box::new(OwnTransaction::from(&signed.unwrap()))

@@ -1,4 +1,4 @@
-//! A store of an earlier version, brought up to date.
+//! Migrations of stores of earlier versions.
 
 use agentry::store::commit::{PostResult, QueueTarget, Step};
 use agentry::store::list::{self, Filter};
@@ -13,7 +13,7 @@ use super::{address, arrival, draft, observe, prepared};
 
 const AGENT: AgentId = AgentId(1);
 
-/// A store as version 1 left it, in `fixtures/v1.sql`; its messages are real ones.
+/// A store of version 1, from `fixtures/v1.sql`, with real messages.
 fn version_1() -> (tempfile::TempDir, std::path::PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("agentry.db");
@@ -41,13 +41,13 @@ fn version_1() -> (tempfile::TempDir, std::path::PathBuf) {
     (dir, path)
 }
 
-/// The message that stands in a row of the fixture.
+/// The message in a row of the fixture.
 fn message(row: u64) -> agentry::store::commit::Arrival {
     arrival(AGENT, 1, 9, &format!("message {row}"), row + 4)
 }
 
 #[test]
-fn a_store_of_version_1_is_not_read_before_it_is_brought_up_to_date() {
+fn a_store_of_version_1_is_not_read_before_its_migration() {
     let (_dir, path) = version_1();
     assert!(matches!(
         open_for_reading(&path),
@@ -58,7 +58,7 @@ fn a_store_of_version_1_is_not_read_before_it_is_brought_up_to_date() {
 }
 
 #[tokio::test]
-async fn what_version_1_left_goes_on() {
+async fn a_store_of_version_1_continues() {
     let (_dir, path) = version_1();
     let store = Store::open(&path).unwrap();
     let filter = Filter {
@@ -83,7 +83,7 @@ async fn what_version_1_left_goes_on() {
         .collect();
     assert_eq!(states, ["queued", "accepted", "mined", "failed"]);
     assert_eq!(forged.len(), 1);
-    // Who had no id is known by his digest.
+    // A message without an id is identified by its digest.
     assert!(
         messages
             .iter()
@@ -101,11 +101,11 @@ async fn what_version_1_left_goes_on() {
     let memory = store.read(|db| read::memory(db, AGENT)).await.unwrap();
     assert_eq!(memory["counter"]["count"], 3);
 
-    // What was seen then is known now.
+    // Messages that were seen before are recognised.
     let steps = (1..=3).map(|row| Step::Arrival(message(row))).collect();
     let receipt = store.commit(observe(steps)).await.unwrap();
     assert_eq!((receipt.arrived, receipt.repeated), (0, 3));
-    // So is what was sent.
+    // So are sent transactions.
     let again = Commit::Send {
         agent: AGENT,
         draft: draft("inbox/2/pong/0", 9, "pong"),
@@ -117,7 +117,7 @@ async fn what_version_1_left_goes_on() {
 }
 
 #[tokio::test]
-async fn what_was_signed_before_there_were_budgets_costs_none() {
+async fn what_was_signed_before_budgets_existed_is_not_charged() {
     let (_dir, path) = version_1();
     let store = Store::open(&path).unwrap();
     let open = store.read(read::open_transactions).await.unwrap();
@@ -136,7 +136,7 @@ async fn what_was_signed_before_there_were_budgets_costs_none() {
             .unwrap()
             .is_empty()
     );
-    // Tried again, it is paid for as anything else.
+    // When it is retried, a budget pays for it as for any other.
     let retry = Commit::Retry {
         target: QueueTarget::Outbox(OutboxId(4)),
         at: 5,
@@ -151,7 +151,7 @@ async fn what_was_signed_before_there_were_budgets_costs_none() {
     assert_eq!(queued[0].draft.cause, Cause::Own);
 }
 
-/// A store as version 2 left it.
+/// A store of version 2, from `fixtures/v2.sql`.
 fn version_2() -> (tempfile::TempDir, std::path::PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("agentry.db");
@@ -168,7 +168,7 @@ fn version_2() -> (tempfile::TempDir, std::path::PathBuf) {
 }
 
 #[tokio::test]
-async fn what_version_2_has_spent_and_begun_is_charged_to_whom_it_knew() {
+async fn spending_and_tasks_of_version_2_keep_the_causes_it_knew() {
     let (_dir, path) = version_2();
     let store = Store::open(&path).unwrap();
     let spent = store
@@ -193,7 +193,7 @@ async fn what_version_2_has_spent_and_begun_is_charged_to_whom_it_knew() {
         causes,
         [(OutboxId(1), Cause::Own), (OutboxId(2), Cause::Unverified)]
     );
-    // What is paid back goes where it came from.
+    // A refund goes to the cause that paid.
     let result = PostResult::Failed {
         reason: "no".to_owned(),
     };
@@ -214,7 +214,7 @@ async fn what_version_2_has_spent_and_begun_is_charged_to_whom_it_knew() {
 }
 
 #[test]
-fn a_store_of_version_4_is_brought_up_to_date() {
+fn a_store_of_version_4_is_migrated() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("agentry.db");
     let db = rusqlite::Connection::open(&path).unwrap();
@@ -246,7 +246,7 @@ fn a_store_of_version_4_is_brought_up_to_date() {
 }
 
 #[tokio::test]
-async fn what_an_older_store_holds_is_counted() {
+async fn the_rows_of_an_older_store_are_counted() {
     let (_dir, path) = version_1();
     let store = Store::open(&path).unwrap();
     let (known, counted) = super::usage::usage(&store).await;

@@ -1,4 +1,4 @@
-//! What operators choose, retry, drop and count.
+//! What operators select, retry, drop and count.
 
 use agentry::store::commit::{
     Arrival, PostResult, QueueKind, QueueTarget, Rejudged, Selection, Step,
@@ -13,9 +13,9 @@ use super::{address, arrival, draft, observe, prepared, store};
 
 const NOW: u64 = 5_000;
 
-/// Two agents, each with a dead letter of the senders 8 and 9, and two failed transactions, one of
-/// them asked for by `pong`.
-async fn given_up() -> (tempfile::TempDir, Store, Vec<AgentId>) {
+/// Two agents, each with a dead letter from each of the senders 8 and 9, and two failed
+/// transactions, one of them requested by `pong`.
+async fn dead_letters() -> (tempfile::TempDir, Store, Vec<AgentId>) {
     let (dir, store, agents) = store(2).await;
     let mut steps = Vec::new();
     for (index, agent) in agents.iter().enumerate() {
@@ -61,7 +61,7 @@ async fn given_up() -> (tempfile::TempDir, Store, Vec<AgentId>) {
 }
 
 async fn retried(selection: Selection) -> (usize, Vec<AgentId>, usize) {
-    let (_dir, store, _) = given_up().await;
+    let (_dir, store, _) = dead_letters().await;
     let retry = Commit::Retry {
         target: QueueTarget::Matching(selection),
         at: NOW,
@@ -71,7 +71,7 @@ async fn retried(selection: Selection) -> (usize, Vec<AgentId>, usize) {
 }
 
 #[tokio::test]
-async fn what_is_retried_can_be_chosen() {
+async fn rows_to_retry_can_be_selected() {
     let (one, two) = (AgentId(1), AgentId(2));
     let all = Selection::default();
     assert_eq!(retried(all.clone()).await, (8, vec![one, two], 4));
@@ -114,8 +114,8 @@ async fn what_is_retried_can_be_chosen() {
 }
 
 #[tokio::test]
-async fn what_is_dropped_can_be_chosen() {
-    let (_dir, store, _) = given_up().await;
+async fn rows_to_drop_can_be_selected() {
+    let (_dir, store, _) = dead_letters().await;
     let target = QueueTarget::Matching(Selection {
         agent: Some("agent-1".to_owned()),
         ..Selection::default()
@@ -126,7 +126,7 @@ async fn what_is_dropped_can_be_chosen() {
     let counts = store.read(read::counts).await.unwrap();
     assert_eq!((counts.inbox["dead"], counts.inbox["handled"]), (2, 2));
     assert_eq!(counts.outbox["failed"], 2);
-    // The messages are known all the same: seen again, they are not new.
+    // The messages are still known: seen again, they are not new.
     let again = arrival(AgentId(1), 1, 8, "to 1", 7);
     let receipt = store
         .commit(observe(vec![Step::Arrival(again)]))
@@ -136,7 +136,7 @@ async fn what_is_dropped_can_be_chosen() {
 }
 
 #[tokio::test]
-async fn of_many_only_what_was_given_up_is_dropped() {
+async fn a_selection_drops_only_dead_letters_and_failed_transactions() {
     let (_dir, store, agents) = store(1).await;
     let waiting = arrival(agents[0], 1, 9, "ping", 5);
     store
@@ -157,16 +157,16 @@ async fn of_many_only_what_was_given_up_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_dead_letter_is_judged_anew() {
+async fn a_dead_letter_is_verified_again() {
     let (_dir, store, agents) = store(1).await;
-    let unproven = |sender, text: &str| Arrival {
+    let unverified = |sender, text: &str| Arrival {
         authenticity: Authenticity::Unverified,
         ..arrival(agents[0], 1, sender, text, 5)
     };
     let steps = vec![
-        Step::Arrival(unproven(8, "from 8")),
-        Step::Arrival(unproven(9, "from 9")),
-        Step::Arrival(unproven(9, "waits")),
+        Step::Arrival(unverified(8, "from 8")),
+        Step::Arrival(unverified(9, "from 9")),
+        Step::Arrival(unverified(9, "waits")),
     ];
     store.commit(observe(steps)).await.unwrap();
     for row in [1, 2] {
@@ -243,7 +243,7 @@ async fn a_dead_letter_is_judged_anew() {
 
 #[tokio::test]
 async fn counts_are_by_agent() {
-    let (_dir, store, agents) = given_up().await;
+    let (_dir, store, agents) = dead_letters().await;
     let forged = Arrival {
         authenticity: Authenticity::Forged,
         ..arrival(agents[1], 2, 7, "not from 7", 6)
@@ -296,8 +296,8 @@ async fn counts_are_by_agent() {
 }
 
 #[tokio::test]
-async fn rows_are_found_by_what_is_true_of_them() {
-    let (_dir, store, _) = given_up().await;
+async fn rows_are_found_by_their_properties() {
+    let (_dir, store, _) = dead_letters().await;
     let count = async |filter: Filter| {
         let filter = Filter {
             limit: 100,

@@ -1,4 +1,4 @@
-//! What becomes of messages and of what is sent.
+//! The queues of messages and of transactions.
 
 use agentry::store::commit::{PostResult, QueueTarget, Step};
 use agentry::store::list::{self, Filter};
@@ -11,7 +11,7 @@ use super::{arrival, draft, observe, outcome, own, prepared, store};
 
 const NOW: u64 = 10_000;
 
-/// What is due; of the proven senders, `after` had the last turn.
+/// What is due when the verified sender `after` had the last turn.
 async fn due(store: &Store, agent: AgentId, after: Option<&str>, limit: usize) -> Due {
     let mut turn = Turn::default();
     after.unwrap_or_default().clone_into(&mut turn.verified);
@@ -48,7 +48,10 @@ async fn a_message_seen_twice_is_one_message() {
         .await
         .unwrap();
     assert_eq!((receipt.arrived, receipt.repeated), (0, 1));
-    assert_eq!(receipt.due, agents, "it still waits, perhaps forgotten");
+    assert_eq!(
+        receipt.due, agents,
+        "it still waits, and its agent may not have been woken"
+    );
     assert_eq!(due(&store, agents[0], None, 8).await.messages.len(), 1);
     let outcome = Commit::Outcome(outcome(InboxId(1), 0, 9, "pong"));
     store.commit(outcome).await.unwrap();
@@ -61,7 +64,7 @@ async fn a_message_seen_twice_is_one_message() {
 }
 
 #[tokio::test]
-async fn an_outcome_is_carried_out_once() {
+async fn an_outcome_is_applied_once() {
     let (_dir, store, agents) = store(1).await;
     store
         .commit(observe(vec![Step::Arrival(arrival(
@@ -77,7 +80,7 @@ async fn an_outcome_is_carried_out_once() {
 }
 
 #[tokio::test]
-async fn an_outcome_of_an_older_attempt_is_void() {
+async fn an_outcome_of_an_older_attempt_is_ignored() {
     let (_dir, store, agents) = store(1).await;
     store
         .commit(observe(vec![Step::Arrival(arrival(
@@ -265,7 +268,7 @@ async fn senders_take_turns() {
     assert_eq!(senders.len(), 3, "each sender has one of three places");
     let last = first[0].stored.from.to_string();
     let next = due(&store, agents[0], Some(&last), 1).await.messages;
-    assert_ne!(next[0].stored.from.to_string(), last, "the turn goes on");
+    assert_ne!(next[0].stored.from.to_string(), last, "the turns continue");
 }
 
 #[tokio::test]
@@ -372,7 +375,7 @@ async fn forged_messages_are_kept_apart() {
         .await
         .unwrap();
     assert!(receipt.due.is_empty());
-    // The forgery has the same identity as the true message, which must still get through.
+    // The forged message has the same identity as the genuine one, which must still be accepted.
     let genuine = arrival(agents[0], 1, 9, "ping", 6);
     let receipt = store
         .commit(observe(vec![Step::Arrival(genuine)]))
@@ -382,7 +385,7 @@ async fn forged_messages_are_kept_apart() {
     assert_eq!(store.read(read::counts).await.unwrap().forged, 1);
 }
 
-/// Has a message of each of these senders fail, so that it is due again at `again`.
+/// Fails a message of each of these senders, so that it is due again at `again`.
 async fn failing(store: &Store, agent: AgentId, senders: std::ops::Range<u8>, again: u64) {
     let steps = senders
         .clone()
@@ -404,7 +407,7 @@ async fn failing(store: &Store, agent: AgentId, senders: std::ops::Range<u8>, ag
 }
 
 #[tokio::test]
-async fn who_has_nothing_due_takes_no_place_from_others() {
+async fn a_sender_with_nothing_due_takes_no_place_from_others() {
     let (_dir, store, agents) = store(1).await;
     failing(&store, agents[0], 10..40, NOW + 5).await;
     for sender in 40..43 {
@@ -415,15 +418,19 @@ async fn who_has_nothing_due_takes_no_place_from_others() {
             .unwrap();
     }
     let found = due(&store, agents[0], None, 8).await;
-    assert_eq!(found.messages.len(), 3, "also behind 30 who have to wait");
+    assert_eq!(
+        found.messages.len(),
+        3,
+        "also after 30 senders that have to wait"
+    );
     assert!(!found.is_cut);
 }
 
 #[tokio::test]
-async fn many_who_have_nothing_due_are_looked_at_in_several_pulls() {
+async fn many_senders_with_nothing_due_are_examined_in_several_pulls() {
     let (_dir, store, agents) = store(1).await;
     let agent = agents[0];
-    // 300 senders who have to wait: more than one pull looks at.
+    // 300 senders that have to wait: more than one pull examines.
     let steps = (0..300)
         .map(|sender| {
             let mut seen = arrival(agent, 1, 9, &format!("message {sender}"), 5);
@@ -463,12 +470,12 @@ async fn many_who_have_nothing_due_are_looked_at_in_several_pulls() {
             break;
         }
     }
-    assert_eq!(pulls, 2, "all were looked at once");
-    assert_eq!(next_at, Some(NOW + 700), "of all of them the first");
+    assert_eq!(pulls, 2, "all were examined once");
+    assert_eq!(next_at, Some(NOW + 700), "the earliest of all");
 }
 
 #[tokio::test]
-async fn what_has_expired_by_the_local_clock_alone_is_left_and_holds_nobody_up() {
+async fn a_message_expired_only_by_the_local_clock_waits_and_delays_no_other() {
     let (_dir, store, agents) = store(1).await;
     let agent = agents[0];
     let with_exp = |text: &str, exp| {
@@ -497,7 +504,7 @@ async fn what_has_expired_by_the_local_clock_alone_is_left_and_holds_nobody_up()
 }
 
 #[tokio::test]
-async fn whoever_has_something_due_is_found() {
+async fn every_agent_with_something_due_is_found() {
     let (_dir, store, agents) = store(3).await;
     let found = |store: Store, now| async move {
         store
@@ -526,7 +533,7 @@ async fn whoever_has_something_due_is_found() {
 }
 
 #[tokio::test]
-async fn the_store_notes_how_far_the_runtimes_time_has_come() {
+async fn the_store_keeps_the_latest_runtime_time() {
     let (_dir, store, agents) = store(1).await;
     let noted = || store.read(read::noted_time);
     assert_eq!(noted().await.unwrap(), None);
@@ -540,7 +547,7 @@ async fn the_store_notes_how_far_the_runtimes_time_has_come() {
         store.commit(send(at)).await.unwrap();
         assert_eq!(noted().await.unwrap(), Some(wanted), "{at}");
     }
-    // What an operator does by another clock, and what blocks confirm, is not the runtime's.
+    // An operator's clock and the time that blocks confirm are not the runtime's time.
     let later = 1_000_000;
     for commit in [
         Commit::Lapse { at: later },

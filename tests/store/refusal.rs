@@ -1,4 +1,4 @@
-//! A system that refuses to write the store: changes wait, and are stored when it does not any more.
+//! A system that refuses to write the store: changes wait, and are stored once writing works again.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ fn halt() -> Commit {
 }
 
 #[tokio::test]
-async fn changes_wait_until_the_system_takes_them() {
+async fn changes_wait_until_the_system_accepts_them() {
     let (dir, store, _) = super::store(1).await;
     let mut condition = store.condition();
     let away = dir.path().join("away");
     std::fs::rename(store.path(), &away).unwrap();
-    // A change that can wait does, and one that cannot is refused with the reason.
+    // A change that can wait waits, and one that cannot is refused with the reason.
     let waiting = tokio::spawn({
         let store = store.clone();
         async move { store.commit(halt()).await }
@@ -26,7 +26,7 @@ async fn changes_wait_until_the_system_takes_them() {
     let refused = store.commit_now(Commit::Resume).await.unwrap_err();
     assert!(matches!(refused, StoreError::Refused(_)), "{refused}");
     assert!(
-        refused.to_string().contains("cannot be found any more"),
+        refused.to_string().contains("can no longer be found"),
         "{refused}"
     );
     let refusing = condition.wait_for(|now| matches!(now, Condition::Refusing(_)));
@@ -57,7 +57,7 @@ async fn an_idle_store_notices_that_it_is_gone() {
     becomes(|now| *now == Condition::Well).await;
 }
 
-/// A store that is closed while the system refuses is closed all the same.
+/// A store can be closed while the system refuses to write.
 #[tokio::test]
 async fn closing_waits_for_no_system_that_refuses() {
     let (dir, store, _) = super::store(1).await;
@@ -68,7 +68,7 @@ async fn closing_waits_for_no_system_that_refuses() {
     });
     let refused = store.commit_now(Commit::Resume).await;
     assert!(refused.is_err());
-    // Who waits goes, and the last handle with it.
+    // The waiting caller is dropped, and the last handle with it.
     waiting.abort();
     drop(waiting.await);
     let closed = tokio::task::spawn_blocking(move || drop(store));
@@ -78,7 +78,7 @@ async fn closing_waits_for_no_system_that_refuses() {
         .unwrap();
 }
 
-/// Its log grew while somebody read for long; when they are gone, it becomes small again.
+/// The log grows during a long read, and shrinks after the reader has gone.
 #[tokio::test]
 async fn the_log_shrinks_when_a_long_reader_has_gone() {
     let (dir, store, _) = super::store(1).await;
@@ -95,7 +95,7 @@ async fn the_log_shrinks_when_a_long_reader_has_gone() {
     };
     for _ in 0..24 {
         store.commit(large()).await.unwrap();
-        // The first reason stays until posting goes on.
+        // The first reason stays until posting resumes.
         store.commit(Commit::Resume).await.unwrap();
     }
     assert!(length() > 20_000_000, "{}", length());

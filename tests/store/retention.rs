@@ -1,4 +1,4 @@
-//! What is forgotten, and what is remembered for as long as it can come again.
+//! What is pruned, and what is kept for as long as it can arrive again.
 
 use agentry::store::commit::{Arrival, Now, Observation, Step};
 use agentry::store::list::{self, Filter};
@@ -59,7 +59,7 @@ async fn handle(store: &Store, id: i64) {
 }
 
 #[tokio::test]
-async fn an_id_is_remembered_for_as_long_as_it_counts() {
+async fn an_id_is_kept_for_as_long_as_it_is_accepted() {
     let (_dir, store, agents) = store(1).await;
     let id = MessageId::new(NOW, [7; 10]);
     let first = with_id(agents[0], id, "once");
@@ -71,21 +71,21 @@ async fn an_id_is_remembered_for_as_long_as_it_counts() {
         .unwrap();
     handle(&store, 1).await;
     handle(&store, 2).await;
-    // Both were settled long before what is kept; the one with an id may come again.
-    let forget = |at| Commit::Forget { before: at, at };
+    // Both were settled long before the retention; the one with an id may arrive again.
+    let prune = |at| Commit::Forget { before: at, at };
     let soon = NOW + MAX_ID_AGE_MS;
-    assert_eq!(store.commit(forget(soon)).await.unwrap().changed, 1);
+    assert_eq!(store.commit(prune(soon)).await.unwrap().changed, 1);
     let again = with_id(agents[0], id, "the same id, other words");
     let receipt = store.commit(seen(again, soon)).await.unwrap();
     assert_eq!((receipt.arrived, receipt.repeated), (0, 1));
-    // Once no message with that id would be taken any more, it is forgotten.
+    // It is pruned once no message with that id would be accepted.
     let late = NOW + MAX_ID_AGE_MS + MAX_ID_AHEAD_MS + 1;
-    assert_eq!(store.commit(forget(late)).await.unwrap().changed, 1);
-    // And stays refused, should a clock say again that it is not as old.
+    assert_eq!(store.commit(prune(late)).await.unwrap().changed, 1);
+    // It stays refused, even if a clock later says that it is younger.
     let again = with_id(agents[0], id, "once");
     assert_eq!(again.refused, None);
     let receipt = store.commit(seen(again, NOW)).await.unwrap();
-    assert!(receipt.due.is_empty(), "nobody acts on it");
+    assert!(receipt.due.is_empty(), "no agent acts on it");
     let items = store
         .read(|db| {
             let filter = Filter {
@@ -100,7 +100,7 @@ async fn an_id_is_remembered_for_as_long_as_it_counts() {
     assert_eq!(items[0].state, "dead");
     let reason = items[0].reason.clone().unwrap();
     assert!(reason.contains("pruned"), "{reason}");
-    // One that was made since is taken.
+    // A newer id is accepted.
     let fresh = MessageId::new(late - MAX_ID_AGE_MS, [8; 10]);
     let mut fresh = with_id(agents[0], fresh, "another");
     fresh.refused = None;
@@ -109,21 +109,21 @@ async fn an_id_is_remembered_for_as_long_as_it_counts() {
 }
 
 #[tokio::test]
-async fn an_id_is_remembered_by_its_own_time_whatever_the_clock_showed_when_it_came() {
+async fn an_id_is_kept_by_its_own_time_whatever_the_clock_showed_on_arrival() {
     let (_dir, store, agents) = store(1).await;
     let id = MessageId::new(NOW, [7; 10]);
     let first = with_id(agents[0], id, "once");
-    // It came while the local clock was 20 days behind.
+    // It arrived while the local clock was 20 days behind.
     let behind = NOW - 20 * 24 * 60 * 60 * 1000;
     store.commit(seen(first, behind)).await.unwrap();
     handle(&store, 1).await;
     let at = NOW + MAX_ID_AGE_MS;
-    let forget = Commit::Forget { before: at, at };
-    assert_eq!(store.commit(forget).await.unwrap().changed, 0);
+    let prune = Commit::Forget { before: at, at };
+    assert_eq!(store.commit(prune).await.unwrap().changed, 0);
 }
 
 #[test]
-fn a_wrong_clock_has_no_id_refused() {
+fn a_wrong_clock_causes_no_id_to_be_refused() {
     let agent = AgentId(1);
     let id = MessageId::new(NOW, [7; 10]);
     let arrival = with_id(agent, id, "once");
@@ -172,13 +172,13 @@ async fn a_final_transaction_that_is_seen_again_is_still_pruned() {
         store.commit(seen.clone()).await.unwrap();
     }
     let at = NOW + 1;
-    let forget = Commit::Forget { before: at, at };
-    assert_eq!(store.commit(forget).await.unwrap().changed, 1);
+    let prune = Commit::Forget { before: at, at };
+    assert_eq!(store.commit(prune).await.unwrap().changed, 1);
 }
 
-/// What is not sent costs nothing: told at once, a behaviour that sends it again runs in a loop.
+/// An unsent message costs nothing: a behaviour that is told at once and sends it again would loop.
 #[tokio::test]
-async fn that_a_message_was_not_sent_is_told_after_a_pause() {
+async fn an_unsent_message_is_reported_after_a_pause() {
     let (_dir, store, agents) = store(1).await;
     let mut draft = draft("operator/1", 2, "hello");
     draft.expires_at = Some(NOW - 1);

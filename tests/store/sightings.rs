@@ -1,4 +1,4 @@
-//! What the chain shows of hosted wallets, and the outbox does not know.
+//! Transactions of hosted wallets on the chain that the outbox does not know.
 
 use agentry::store::commit::Step;
 use agentry::store::list::{self, Filter, OutboxItem};
@@ -46,7 +46,7 @@ async fn last_nonce(store: &Store) -> Option<i64> {
 }
 
 #[tokio::test]
-async fn the_nonce_of_a_forgotten_transaction_is_spent() {
+async fn the_nonce_of_a_lost_transaction_is_spent() {
     let (_dir, store, _) = store(1).await;
     let signed = prepared(1, &draft("x", 9, "hello"), 77);
     let receipt = store
@@ -55,7 +55,7 @@ async fn the_nonce_of_a_forgotten_transaction_is_spent() {
         .unwrap();
     assert_eq!(receipt.nonces, [(AGENT, 77)]);
     assert_eq!(last_nonce(&store).await, Some(77));
-    // A lower one does not take it back, and what no clock shows is none of ours.
+    // A lower nonce does not lower it, and a nonce that no clock reaches does not count.
     for nonce in [3, i64::MAX] {
         let signed = prepared(1, &draft("x", 9, "hello"), nonce);
         let seen = observe(vec![sighting(&signed, 6)]);
@@ -65,7 +65,7 @@ async fn the_nonce_of_a_forgotten_transaction_is_spent() {
 }
 
 #[tokio::test]
-async fn what_stands_in_a_block_when_it_is_signed_is_mined_and_paid_for_once() {
+async fn a_transaction_in_a_block_when_it_is_signed_is_mined_and_charged_once() {
     for at_once in [true, false] {
         let (_dir, store, _) = store(1).await;
         let signed = prepared(1, &draft("control/1", 9, "hello"), 77);
@@ -101,14 +101,14 @@ async fn what_stands_in_a_block_when_it_is_signed_is_mined_and_paid_for_once() {
         );
         let spent = store.read(|db| read::spending(db, 0)).await.unwrap();
         assert_eq!(spent[0].3, 10);
-        // Seen again, it is the row that is mined.
+        // Seen again, it is recognised as the mined row.
         let again = observe(vec![sighting(&signed, 5)]);
         assert_eq!(store.commit(again).await.unwrap().mined.len(), 1);
     }
 }
 
 #[tokio::test]
-async fn what_was_withdrawn_meanwhile_is_followed() {
+async fn a_sighting_withdrawn_before_its_claim_is_followed() {
     let (_dir, store, _) = store(1).await;
     let signed = prepared(1, &draft("control/1", 9, "hello"), 77);
     let withdrawn = Step::Withdrawn {
@@ -144,7 +144,7 @@ async fn under_sequential_nonces_what_is_mined_is_counted() {
     assert_eq!(
         last(6).await,
         None,
-        "the node has counted them, and the last is no counter's"
+        "the node has counted them, and no counter assigned the last one"
     );
     let withdrawn = Step::Withdrawn {
         above: Some(BlockHeight(5)),
@@ -154,14 +154,14 @@ async fn under_sequential_nonces_what_is_mined_is_counted() {
 }
 
 #[tokio::test]
-async fn what_was_seen_long_ago_is_forgotten() {
+async fn old_sightings_are_pruned() {
     let (_dir, store, _) = store(1).await;
     let signed = prepared(1, &draft("x", 9, "hello"), 77);
     store
         .commit(observe(vec![sighting(&signed, 5)]))
         .await
         .unwrap();
-    let forget = |before| Commit::Forget { before, at: before };
-    assert_eq!(store.commit(forget(1_000)).await.unwrap().changed, 0);
-    assert_eq!(store.commit(forget(1_001)).await.unwrap().changed, 1);
+    let prune = |before| Commit::Forget { before, at: before };
+    assert_eq!(store.commit(prune(1_000)).await.unwrap().changed, 0);
+    assert_eq!(store.commit(prune(1_001)).await.unwrap().changed, 1);
 }

@@ -1,4 +1,4 @@
-//! What budgets pay for, what they get back, and what waits for them.
+//! What budgets pay for, their refunds, and the drafts that wait for them.
 
 use std::collections::BTreeMap;
 
@@ -74,7 +74,7 @@ fn sum(all: u64, unverified: u64) -> Spent {
 }
 
 #[tokio::test]
-async fn the_day_that_signs_pays_and_gets_back_what_fails() {
+async fn the_day_of_signing_pays_and_is_refunded_on_failure() {
     let (_dir, store, agents) = store(2).await;
     let agent = agents[0];
     let one = costing("control/1", 25, Cause::Own);
@@ -94,10 +94,10 @@ async fn the_day_that_signs_pays_and_gets_back_what_fails() {
     };
     store.commit(failed.clone()).await.unwrap();
     assert_eq!(spent(&store, agent, DAY).await, sum(10, 10));
-    // It fails once.
+    // It fails.
     store.commit(failed).await.unwrap();
     assert_eq!(spent(&store, agent, DAY).await, sum(10, 10));
-    // An operator has it posted again: the day on which he does pays.
+    // An operator has it posted again: the day of the retry pays.
     let retry = Commit::Retry {
         target: QueueTarget::Outbox(id),
         at: NOW + DAY_MS,
@@ -109,7 +109,7 @@ async fn the_day_that_signs_pays_and_gets_back_what_fails() {
 }
 
 #[tokio::test]
-async fn a_draft_that_is_signed_anew_is_paid_for_once() {
+async fn a_re_signed_draft_is_charged_once() {
     let (_dir, store, agents) = store(1).await;
     let agent = agents[0];
     let one = costing("control/1", 10, Cause::Own);
@@ -120,19 +120,19 @@ async fn a_draft_that_is_signed_anew_is_paid_for_once() {
     };
     store.commit(renounce).await.unwrap();
     assert_eq!(spent(&store, agent, DAY).await, sum(0, 0));
-    let anew = Commit::Prepare {
+    let re_signed = Commit::Prepare {
         prepared: vec![(id, paid(1, &one, 2, DAY + 1))],
         at: NOW,
     };
-    let receipt = store.commit(anew.clone()).await.unwrap();
+    let receipt = store.commit(re_signed.clone()).await.unwrap();
     assert!(receipt.sends[0].fresh);
-    assert!(!store.commit(anew).await.unwrap().sends[0].fresh);
+    assert!(!store.commit(re_signed).await.unwrap().sends[0].fresh);
     assert_eq!(spent(&store, agent, DAY).await, sum(0, 0));
     assert_eq!(spent(&store, agent, DAY + 1).await, sum(10, 0));
 }
 
 #[tokio::test]
-async fn a_reorganisation_neither_pays_back_nor_pays_twice() {
+async fn a_reorganisation_neither_refunds_nor_charges_twice() {
     let (_dir, store, agents) = store(1).await;
     let agent = agents[0];
     let one = costing("control/1", 10, Cause::Own);
@@ -156,7 +156,7 @@ async fn a_reorganisation_neither_pays_back_nor_pays_twice() {
 }
 
 #[tokio::test]
-async fn what_was_given_up_and_is_mined_all_the_same_is_paid_for() {
+async fn a_failed_transaction_that_is_mined_nevertheless_is_charged() {
     let (_dir, store, agents) = store(1).await;
     let agent = agents[0];
     let one = costing("control/1", 10, Cause::Unverified);
@@ -185,11 +185,11 @@ async fn what_was_given_up_and_is_mined_all_the_same_is_paid_for() {
     assert_eq!(spent(&store, agent, charge.day).await, sum(10, 10));
     assert_eq!(charge.day, day_of(1_000), "the day on which it was seen");
     let receipt = store.commit(observe(vec![seen])).await.unwrap();
-    assert!(receipt.recharged.is_empty(), "it is paid for once");
+    assert!(receipt.recharged.is_empty(), "it is charged once");
 }
 
 #[tokio::test]
-async fn what_waits_for_a_budget_lets_the_others_pass_and_senders_take_turns() {
+async fn held_drafts_let_others_pass_and_senders_take_turns() {
     let (_dir, store, agents) = store(2).await;
     let agent = agents[0];
     let mut ids = Vec::new();
@@ -235,7 +235,7 @@ async fn what_waits_for_a_budget_lets_the_others_pass_and_senders_take_turns() {
         ("stranger", Some(address(8).as_str()))
     );
     let waiting = store.read(move |db| read::held(db, agent)).await.unwrap();
-    // The oldest of each first, then the second oldest.
+    // First the oldest draft of each, then the second oldest.
     let order: Vec<_> = waiting.iter().map(|draft| draft.id).collect();
     let turns = [3, 6, 0, 4, 5, 1, 2].map(|index| ids[index]);
     assert_eq!(order, turns);
@@ -244,7 +244,7 @@ async fn what_waits_for_a_budget_lets_the_others_pass_and_senders_take_turns() {
     let release = |ids: &[OutboxId]| Commit::Release { ids: ids.to_vec() };
     let some = [ids[2], ids[3], other];
     let receipt = store.commit(release(&some)).await.unwrap();
-    assert_eq!(receipt.changed, 2, "what does not wait is not released");
+    assert_eq!(receipt.changed, 2, "only waiting drafts are released");
     assert_eq!(queued().await, some);
     store.commit(release(&ids)).await.unwrap();
     assert!(store.read(read::holding).await.unwrap().is_empty());
@@ -252,7 +252,7 @@ async fn what_waits_for_a_budget_lets_the_others_pass_and_senders_take_turns() {
 }
 
 #[tokio::test]
-async fn however_many_wait_of_one_sender_each_sender_is_looked_at() {
+async fn many_drafts_of_one_sender_hide_no_other_sender() {
     let (_dir, store, agents) = store(1).await;
     let agent = agents[0];
     let mut held = Vec::new();
@@ -296,7 +296,7 @@ async fn the_many_drafts_of_one_agent_do_not_delay_the_few_of_another() {
         }
         seen.extend(ids);
     }
-    // Each was seen once, those of one agent in their order, and none of one that is passed over.
+    // Each draft was read once, those of one agent in order, and none of a skipped agent.
     let of_one: Vec<_> = seen.iter().filter(|id| **id != sent[6]).copied().collect();
     assert_eq!(of_one, [0, 1, 2, 3, 4, 5, 7, 9].map(|index| sent[index]));
     assert_eq!(seen.len(), 9);
@@ -313,7 +313,7 @@ async fn the_many_drafts_of_one_agent_do_not_delay_the_few_of_another() {
 }
 
 #[tokio::test]
-async fn under_sequential_nonces_what_waits_for_a_budget_does_not_stop_what_does_not() {
+async fn under_sequential_nonces_held_drafts_do_not_block_others() {
     let (_dir, store, agents) = store(1).await;
     let dear = send(
         &store,
@@ -340,7 +340,7 @@ async fn under_sequential_nonces_what_waits_for_a_budget_does_not_stop_what_does
 }
 
 #[tokio::test]
-async fn a_draft_whose_time_is_over_is_given_up_wherever_it_waits() {
+async fn an_expired_draft_fails_wherever_it_waits() {
     let (_dir, store, agents) = store(1).await;
     let until = |origin: &str, at| Draft {
         expires_at: at,
@@ -371,7 +371,7 @@ async fn a_draft_whose_time_is_over_is_given_up_wherever_it_waits() {
         .collect();
     let wanted = ["failed", "failed", "queued", "queued"].map(|state| (state.to_owned(), false));
     assert_eq!(states, wanted);
-    // Nothing was paid for it, so nothing is paid back when it is dropped.
+    // Nothing was paid for it, so dropping it refunds nothing.
     let dropped = Commit::Drop {
         target: QueueTarget::Outbox(late),
         at: NOW,
@@ -380,9 +380,9 @@ async fn a_draft_whose_time_is_over_is_given_up_wherever_it_waits() {
     assert_eq!(spent(&store, agents[0], DAY).await, sum(0, 0));
 }
 
-/// Something that befalls one of a few transactions.
+/// Something that happens to one of a few transactions.
 #[derive(Clone, Copy, Debug)]
-enum Fate {
+enum Event {
     Asked { signed: bool, cause: u8 },
     Signed,
     Failed,
@@ -394,20 +394,20 @@ enum Fate {
     Held,
 }
 
-fn fates() -> impl Strategy<Value = Vec<(u8, u64, Fate)>> {
-    let fate = prop_oneof![
+fn events() -> impl Strategy<Value = Vec<(u8, u64, Event)>> {
+    let event = prop_oneof![
         3 => (any::<bool>(), 0_u8..6)
-            .prop_map(|(signed, cause)| Fate::Asked { signed, cause }),
-        2 => Just(Fate::Signed),
-        2 => Just(Fate::Failed),
-        1 => Just(Fate::Renounced),
-        2 => Just(Fate::Seen),
-        1 => Just(Fate::Withdrawn),
-        2 => Just(Fate::Retried),
-        1 => Just(Fate::Dropped),
-        1 => Just(Fate::Held),
+            .prop_map(|(signed, cause)| Event::Asked { signed, cause }),
+        2 => Just(Event::Signed),
+        2 => Just(Event::Failed),
+        1 => Just(Event::Renounced),
+        2 => Just(Event::Seen),
+        1 => Just(Event::Withdrawn),
+        2 => Just(Event::Retried),
+        1 => Just(Event::Dropped),
+        1 => Just(Event::Held),
     ];
-    prop::collection::vec((0_u8..5, 0_u64..3, fate), 1..60)
+    prop::collection::vec((0_u8..5, 0_u64..3, event), 1..60)
 }
 
 /// One of a few causes.
@@ -422,15 +422,15 @@ fn cause_of(number: u8) -> Cause {
     }
 }
 
-/// The change that a fate stands for, on the transaction of this number, on a day.
-fn change(agent: AgentId, number: u8, day: u64, fate: Fate) -> Commit {
+/// The commit of this event for the transaction with this number, on a day.
+fn change(agent: AgentId, number: u8, day: u64, event: Event) -> Commit {
     let at = day * DAY_MS + 1;
     let id = OutboxId(i64::from(number) + 1);
     let nonce = i64::from(number);
     let plain = |cause| costing(&format!("control/{number}"), 10 + u64::from(number), cause);
     let signed = paid(1, &plain(Cause::Own), nonce, day);
-    match fate {
-        Fate::Asked {
+    match event {
+        Event::Asked {
             signed: at_once,
             cause,
         } => Commit::Send {
@@ -439,22 +439,22 @@ fn change(agent: AgentId, number: u8, day: u64, fate: Fate) -> Commit {
             prepared: at_once.then_some(signed),
             at,
         },
-        Fate::Signed => Commit::Prepare {
+        Event::Signed => Commit::Prepare {
             prepared: vec![(id, signed)],
             at,
         },
-        Fate::Failed => Commit::Post {
+        Event::Failed => Commit::Post {
             id,
             result: PostResult::Failed {
                 reason: "no".to_owned(),
             },
             at,
         },
-        Fate::Renounced => Commit::Renounce {
+        Event::Renounced => Commit::Renounce {
             id,
             reason: "spent".to_owned(),
         },
-        Fate::Seen => Commit::Observe(Observation {
+        Event::Seen => Commit::Observe(Observation {
             steps: vec![Step::Sighting {
                 agent,
                 hash: signed.hash,
@@ -467,18 +467,18 @@ fn change(agent: AgentId, number: u8, day: u64, fate: Fate) -> Commit {
             catching_up: None,
             at,
         }),
-        Fate::Withdrawn => observe(vec![Step::Withdrawn {
+        Event::Withdrawn => observe(vec![Step::Withdrawn {
             above: Some(BlockHeight(7)),
         }]),
-        Fate::Retried => Commit::Retry {
+        Event::Retried => Commit::Retry {
             target: QueueTarget::Outbox(id),
             at,
         },
-        Fate::Dropped => Commit::Drop {
+        Event::Dropped => Commit::Drop {
             target: QueueTarget::Outbox(id),
             at,
         },
-        Fate::Held => Commit::Hold {
+        Event::Held => Commit::Hold {
             held: vec![(id, "waits".to_owned())],
         },
     }
@@ -487,19 +487,19 @@ fn change(agent: AgentId, number: u8, day: u64, fate: Fate) -> Commit {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// The law: what a day has paid is the sum of what it has paid for, and what is signed and not
-    /// given up is what is paid for.
+    /// The law: a day has paid the sum of its charges, and exactly the signed transactions that
+    /// have not failed are paid for.
     #[test]
-    fn what_was_paid_is_what_was_paid_for(fates in fates()) {
+    fn the_sum_paid_equals_the_charges(events in events()) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let (_dir, store, agents) = store(1).await;
             for number in 0..5 {
-                let asked = Fate::Asked { signed: false, cause: number };
+                let asked = Event::Asked { signed: false, cause: number };
                 store.commit(change(agents[0], number, DAY, asked)).await.unwrap();
             }
-            for (number, day, fate) in fates {
-                let commit = change(agents[0], number, DAY + day, fate);
+            for (number, day, event) in events {
+                let commit = change(agents[0], number, DAY + day, event);
                 store.commit(commit).await.unwrap();
                 let mut sums: BTreeMap<(u64, String, Option<String>), u64> = BTreeMap::new();
                 for item in rows(&store).await {
@@ -520,7 +520,7 @@ proptest! {
                         ((day, standing.to_owned(), sender), spent)
                     })
                     .collect();
-                prop_assert_eq!(known, sums, "after {:?}", fate);
+                prop_assert_eq!(known, sums, "after {:?}", event);
             }
             Ok(())
         })?;
@@ -528,7 +528,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn sums_that_no_column_holds_stay_at_the_most() {
+async fn sums_saturate_at_the_largest_column_value() {
     let (_dir, store, agents) = store(1).await;
     let most = i64::MAX.unsigned_abs();
     for index in 0..2 {
@@ -540,24 +540,24 @@ async fn sums_that_no_column_holds_stay_at_the_most() {
 }
 
 #[tokio::test]
-async fn days_are_remembered_whatever_the_clock_said_once() {
+async fn days_are_kept_despite_a_wrong_clock() {
     let (_dir, store, agents) = store(1).await;
-    // Ten years ahead for a moment, and much is forgotten then.
+    // The clock is ten years ahead for a moment, and much is pruned then.
     let days: Vec<u64> = (0..40).map(|day| DAY + day).chain([DAY + 3_650]).collect();
     for (nonce, day) in days.iter().enumerate() {
         let one = costing(&format!("control/{nonce}"), 10, Cause::Own);
         let signed = paid(1, &one, i64::try_from(nonce).unwrap(), *day);
         send(&store, agents[0], one, Some(signed)).await;
     }
-    let forget = Commit::Forget {
+    let prune = Commit::Forget {
         before: (DAY + 3_600) * DAY_MS,
         at: (DAY + 3_650) * DAY_MS,
     };
-    store.commit(forget).await.unwrap();
+    store.commit(prune).await.unwrap();
     let known = store.read(|db| read::spending(db, 0)).await.unwrap();
     let known: Vec<u64> = known.into_iter().map(|(_, day, ..)| day).collect();
     assert_eq!(known, days[days.len() - 32..]);
-    // What a forgotten day paid for is not paid back to a day that is not there.
+    // A charge of a pruned day is not refunded.
     let result = PostResult::Failed {
         reason: "no".to_owned(),
     };

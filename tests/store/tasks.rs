@@ -1,4 +1,4 @@
-//! Tasks: one end each, whatever happens in which order.
+//! Tasks: each ends once, in any order of events.
 
 use agentry::store::commit::{Handled, Outcome, Step, TaskEnd, TimerSetting};
 use agentry::store::read::{self, Lane, Turn};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{address, arrival, draft, observe, prepared, store};
 
-/// A store with one agent and so many messages to it, in rows 1, 2, …
+/// A store with one agent and this many messages to it, in rows 1, 2, …
 async fn with_messages(count: usize) -> (tempfile::TempDir, Store, AgentId) {
     let (dir, store, agents) = store(1).await;
     let agent = agents[0];
@@ -110,7 +110,7 @@ async fn events(store: &Store, kind: &'static str) -> Vec<(String, String, Value
 }
 
 #[tokio::test]
-async fn a_task_begins_no_sooner_than_it_may_and_its_end_is_not_told_before() {
+async fn a_task_starts_no_sooner_than_allowed_and_its_end_is_not_reported_before() {
     let (_dir, store, agent) = with_messages(2).await;
     let deadline = Some(2_500);
     let first = Outcome {
@@ -128,8 +128,8 @@ async fn a_task_begins_no_sooner_than_it_may_and_its_end_is_not_told_before() {
             .sum::<usize>()
     };
     assert_eq!((due(8_999).await, due(9_000).await), (0, 2));
-    // Taken back at once, or too late at once: a behaviour that starts the next one then does not go
-    // round without a pause.
+    // Canceled at once, or past its deadline at once: a behaviour that then starts the next one
+    // does not loop without a pause.
     let cancel = Outcome {
         cancels: vec!["a".to_owned()],
         ..outcome(2)
@@ -170,7 +170,7 @@ async fn the_same_key_is_the_same_task() {
 }
 
 #[tokio::test]
-async fn an_attempt_that_was_given_up_cannot_end_its_task() {
+async fn an_abandoned_attempt_cannot_end_its_task() {
     let (_dir, store, _) = with_messages(1).await;
     store
         .commit(start(1, vec![task("a", "chat", None)]))
@@ -193,7 +193,7 @@ async fn an_attempt_that_was_given_up_cannot_end_its_task() {
     assert_eq!(receipt.due, [AgentId(1)]);
     let row = row(&store, 1).await;
     assert_eq!(row.result.as_deref(), Some("right"));
-    assert_eq!(row.error_code, None, "what went wrong before is forgotten");
+    assert_eq!(row.error_code, None, "the earlier error is cleared");
     assert_eq!(events(&store, "task").await.len(), 1);
 }
 
@@ -221,7 +221,7 @@ async fn an_attempt_that_ended_with_the_process_is_counted_apart() {
 }
 
 #[tokio::test]
-async fn later_news_takes_the_place_of_progress_that_was_not_told() {
+async fn a_later_update_replaces_undelivered_progress() {
     let (_dir, store, _) = with_messages(1).await;
     store
         .commit(start(1, vec![task("a", "chat", None)]))
@@ -249,7 +249,7 @@ async fn later_news_takes_the_place_of_progress_that_was_not_told() {
 }
 
 #[tokio::test]
-async fn what_becomes_of_a_message_is_told_when_its_tasks_have_ended() {
+async fn the_outcome_of_a_message_is_reported_when_its_tasks_have_ended() {
     for (last, expected) in [
         (completed("b"), json!({ "settlement": "done" })),
         (
@@ -276,7 +276,7 @@ async fn what_becomes_of_a_message_is_told_when_its_tasks_have_ended() {
 }
 
 #[tokio::test]
-async fn what_follows_from_a_message_has_its_sender_as_its_cause() {
+async fn everything_that_follows_from_a_message_has_its_sender_as_cause() {
     let (_dir, store, agent) = with_messages(1).await;
     let cause = Cause::of(Standing::Stranger, &address(9));
     let asked = ReceiptRequest {
@@ -328,7 +328,7 @@ async fn what_follows_from_a_message_has_its_sender_as_its_cause() {
 }
 
 #[tokio::test]
-async fn a_task_that_ended_before_its_message_was_handled_holds_nothing_up() {
+async fn a_task_that_ended_before_its_message_was_handled_delays_nothing() {
     let (_dir, store, _) = with_messages(1).await;
     let first = Outcome {
         tasks: vec![task("a", "chat", None)],
@@ -349,7 +349,7 @@ async fn a_task_that_ended_before_its_message_was_handled_holds_nothing_up() {
 }
 
 #[tokio::test]
-async fn a_failure_that_was_told_already_waits_for_no_task() {
+async fn a_reported_failure_waits_for_no_task() {
     let (_dir, store, _) = with_messages(1).await;
     let first = Outcome {
         tasks: vec![task("a", "chat", None)],
@@ -373,7 +373,7 @@ async fn a_failure_that_was_told_already_waits_for_no_task() {
 }
 
 #[tokio::test]
-async fn a_task_is_forgotten_when_its_behaviour_was_told() {
+async fn a_task_is_pruned_after_its_behaviour_was_told() {
     let (_dir, store, _) = with_messages(1).await;
     store
         .commit(start(1, vec![task("a", "chat", None)]))
@@ -381,11 +381,11 @@ async fn a_task_is_forgotten_when_its_behaviour_was_told() {
         .unwrap();
     store.commit(begin(1, 0)).await.unwrap();
     store.commit(end(1, 1, completed("x"))).await.unwrap();
-    let forget = Commit::Forget {
+    let prune = Commit::Forget {
         before: 5_000,
         at: 5_000,
     };
-    store.commit(forget.clone()).await.unwrap();
+    store.commit(prune.clone()).await.unwrap();
     assert_eq!(row(&store, 1).await.result.as_deref(), Some("x"));
     let told: i64 = store
         .read(|db| {
@@ -400,13 +400,13 @@ async fn a_task_is_forgotten_when_its_behaviour_was_told() {
         ..Outcome::nothing(EventRef::Event(EventId(told)), 0, 6_000)
     };
     assert!(!store.commit(Commit::Outcome(outcome)).await.unwrap().stale);
-    store.commit(forget).await.unwrap();
+    store.commit(prune).await.unwrap();
     let found = store.read(|db| read::task(db, TaskId(1))).await.unwrap();
     assert!(found.is_none());
 }
 
 #[tokio::test]
-async fn lanes_show_what_is_due_first_come_first() {
+async fn lanes_list_due_tasks_in_order_of_arrival() {
     let (_dir, store, agent) = with_messages(1).await;
     let tasks = vec![
         task("a", "chat", None),
@@ -463,10 +463,10 @@ async fn lanes_show_what_is_due_first_come_first() {
     assert_eq!(missed(5_000).await, (vec![(TaskId(4), 0)], None));
 }
 
-/// How many messages a history may spend on cancellations.
+/// How many messages a history may use for cancellations.
 const CANCELS: usize = 6;
 
-/// One thing that happens to one of two tasks.
+/// Something that happens to one of two tasks.
 #[derive(Clone, Debug)]
 enum Happens {
     Begin {
@@ -516,7 +516,7 @@ fn happens() -> impl Strategy<Value = Happens> {
     ]
 }
 
-/// The commit for it; `cancels` counts the messages that were spent.
+/// The commit for it; `cancels` counts the messages that were used.
 fn commit(happens: &Happens, cancels: &mut usize) -> Option<Commit> {
     Some(match *happens {
         Happens::Begin { task, attempts } => begin(task, attempts),
@@ -569,9 +569,9 @@ fn is_open(state: TaskState) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
-    /// Whatever happens in which order: a task ends at most once and stays as it ended, there is
-    /// one event of that and none of progress beside it, and the message is settled when and as
-    /// all its tasks have ended.
+    /// In any order of events: a task ends at most once and stays as it ended. There is one event
+    /// for its end and none for its progress beside it. The message is settled when all of its
+    /// tasks have ended, and as they have ended.
     #[test]
     fn a_task_has_one_end(history in prop::collection::vec(happens(), 1..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -1,4 +1,4 @@
-//! How much of what is shared somebody may use.
+//! Limits on how much of the shared resources each sender may use.
 
 use agentry::store::commit::{Arrival, Outcome, QueueTarget, Step, TaskEnd, TimerSetting};
 use agentry::store::rows::{EventRef, TaskId};
@@ -13,7 +13,7 @@ fn sender(standing: Standing, byte: u8) -> Cause {
     Cause::of(standing, &address(byte))
 }
 
-/// The table as it stands, and as it would be if it were counted.
+/// The content of the table, and the result of counting the rows.
 pub(crate) async fn usage(store: &Store) -> (Vec<String>, Vec<String>) {
     store
         .read(|db| {
@@ -70,7 +70,7 @@ async fn check(store: &Store) {
     assert_eq!(known, counted);
 }
 
-/// The outcome of a message of which nothing is said that a test does not say.
+/// The outcome for a message, without effects; tests add their own.
 fn asking(message: i64, cause: Cause) -> Outcome {
     Outcome {
         behaviour: Some(format!("behaviour-{message}")),
@@ -117,20 +117,20 @@ async fn one_sender_cannot_have_all_timers() {
         "{error}"
     );
     check(&store).await;
-    // The others are not concerned, until all strangers together have theirs.
+    // Other senders are unaffected until all strangers together have used their share.
     set(3, stranger(3), 1_000).await.unwrap();
     set(4, stranger(4), 500).await.unwrap();
     let error = set(5, stranger(5), 1).await.unwrap_err();
     assert!(error.to_string().contains("2501 of 2500"), "{error}");
     set(6, sender(Standing::Known, 6), 5_000).await.unwrap();
-    // In place of one that it has, a sender may set another.
+    // A sender may replace one of its timers.
     let again = Outcome {
         timers: timers("1/", 1_000),
         behaviour: Some("behaviour-1".to_owned()),
         ..asking(7, stranger(2))
     };
     store.commit(Commit::Outcome(again)).await.unwrap();
-    // One that has run out makes room.
+    // A timer that has fired makes room.
     let ran_out = Outcome {
         behaviour: Some("behaviour-1".to_owned()),
         cause: stranger(2),
@@ -152,7 +152,7 @@ async fn first_timer(store: &Store) -> EventId {
 }
 
 #[tokio::test]
-async fn what_there_never_is_room_for_is_refused_for_good() {
+async fn a_request_beyond_the_whole_share_is_refused_permanently() {
     let (_dir, store, agents) = store(1).await;
     messages(&store, agents[0], 2).await;
     let stranger = sender(Standing::Stranger, 2);
@@ -215,7 +215,7 @@ async fn one_sender_cannot_have_all_tasks_nor_the_outbox() {
     check(&store).await;
 }
 
-/// A message with so many bytes.
+/// A message of this many bytes.
 fn large(agent: AgentId, from: u8, text: &str, bytes: usize) -> Arrival {
     Arrival {
         stored: "x".repeat(bytes),
@@ -238,13 +238,13 @@ async fn large_messages_of_one_sender_leave_room_for_the_others() {
     assert_eq!(arrive(2, "two").await.refused, 0);
     let receipt = arrive(2, "three").await;
     assert_eq!((receipt.arrived, receipt.refused), (1, 1));
-    assert!(receipt.due.is_empty(), "nobody acts on it");
+    assert!(receipt.due.is_empty(), "no agent acts on it");
     let (state, reason, bytes) = row(&store, 3).await;
     assert_eq!((state.as_str(), bytes), ("dead", 0));
     assert!(reason.unwrap().contains(address(2).as_str()));
-    // Another has as much.
+    // Another sender has the same share.
     assert_eq!(arrive(3, "one").await.refused, 0);
-    // It is known all the same, and an operator cannot have it acted on.
+    // It is known nevertheless, and an operator cannot retry it.
     assert_eq!(arrive(2, "three").await.repeated, 1);
     let retry = Commit::Retry {
         target: QueueTarget::All,
@@ -253,7 +253,7 @@ async fn large_messages_of_one_sender_leave_room_for_the_others() {
     assert_eq!(store.commit(retry).await.unwrap().changed, 0);
     check(&store).await;
 
-    // What is settled makes room, and stays known.
+    // Settled messages make room, and stay known.
     let mut done = outcome(InboxId(1), 0, 2, "pong");
     done.sends.clear();
     store.commit(Commit::Outcome(done)).await.unwrap();
@@ -264,7 +264,7 @@ async fn large_messages_of_one_sender_leave_room_for_the_others() {
     check(&store).await;
 }
 
-/// The state of a message, the reason, and how many bytes of it are kept.
+/// The state of a message, its reason, and how many bytes of it are stored.
 async fn row(store: &Store, id: i64) -> (String, Option<String>, i64) {
     store
         .read(move |db| {
@@ -276,7 +276,7 @@ async fn row(store: &Store, id: i64) -> (String, Option<String>, i64) {
 }
 
 #[tokio::test]
-async fn of_the_results_of_a_senders_tasks_the_newest_are_kept() {
+async fn the_newest_results_of_a_senders_tasks_are_kept() {
     let (_dir, store, agents) = store(1).await;
     messages(&store, agents[0], 9).await;
     let stranger = sender(Standing::Stranger, 2);
@@ -334,7 +334,7 @@ async fn of_the_results_of_a_senders_tasks_the_newest_are_kept() {
     done(3, 50 * MB, false, &stranger).await;
     assert_eq!(kept().await, ["task-2 completed ", "task-3 completed "]);
     check(&store).await;
-    // What was not told yet is kept, and what there is no room for fails.
+    // A result that was not delivered yet is kept, and a task without room for its result fails.
     done(4, 50 * MB, false, &stranger).await;
     done(5, 50 * MB, true, &stranger).await;
     done(6, 50 * MB, true, &sender(Standing::Stranger, 3)).await;
@@ -349,7 +349,7 @@ async fn of_the_results_of_a_senders_tasks_the_newest_are_kept() {
 }
 
 #[tokio::test]
-async fn of_what_a_sender_had_sent_the_newest_are_kept() {
+async fn the_newest_transactions_of_a_sender_are_kept() {
     let (_dir, store, agents) = store(1).await;
     messages(&store, agents[0], 9).await;
     let large = "x".repeat(30 * MB);
@@ -389,13 +389,13 @@ async fn of_what_a_sender_had_sent_the_newest_are_kept() {
         })
         .await
         .unwrap();
-    // Each takes twice its length: as a text, and signed.
+    // Each takes twice its length: as a payload and as signed bytes.
     assert_eq!(kept, ["inbox/3/0", "inbox/4/0"]);
     check(&store).await;
 }
 
 #[tokio::test]
-async fn of_forged_messages_the_newest_are_kept() {
+async fn the_newest_forged_messages_are_kept() {
     let (_dir, store, agents) = store(1).await;
     for index in 0..5 {
         let forged = Arrival {

@@ -1,4 +1,4 @@
-//! Which files a store opens.
+//! The files that can be opened as a store.
 
 use agentry::store::{Store, StoreError, open_for_reading};
 
@@ -45,7 +45,7 @@ fn another_programs_database_is_left_alone() {
 }
 
 #[test]
-fn a_file_that_is_no_database_is_an_error() {
+fn a_file_that_is_not_a_database_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("agentry.db");
     std::fs::write(
@@ -58,7 +58,7 @@ fn a_file_that_is_no_database_is_an_error() {
 }
 
 #[test]
-fn reading_a_store_that_does_not_exist_makes_none() {
+fn reading_a_missing_store_creates_none() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("agentry.db");
     assert!(matches!(
@@ -69,7 +69,7 @@ fn reading_a_store_that_does_not_exist_makes_none() {
 }
 
 #[test]
-fn a_store_is_its_owners_alone() {
+fn a_store_is_accessible_to_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("agentry.db");
@@ -81,7 +81,7 @@ fn a_store_is_its_owners_alone() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_closed_is_one_file_and_the_sums_of_its_pages() {
+async fn a_closed_store_is_one_file_and_the_checksums_of_its_pages() {
     let (dir, store, _) = super::store(3).await;
     store.read(agentry::store::read::agents).await.unwrap();
     drop(store);

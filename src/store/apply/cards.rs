@@ -1,8 +1,8 @@
-//! The directory's announcements.
+//! Applies announcements and withdrawals of cards to the directory.
 //!
-//! Of each address the latest row counts: the one with the highest (height, id). Those before it
-//! are kept until a later one is final, so that a reorganisation brings the earlier card back.
-//! A withdrawal is a row without a card. Rows that are over are kept for 30 days more: an older
+//! The latest row of each address counts: the one with the highest (height, id). Earlier rows are
+//! kept until a later one is final, so that a reorganisation restores the earlier card. A
+//! withdrawal is a row without a card. Expired rows are kept for another 30 days: an older
 //! announcement that is read later, from a part of the chain that was not read before, must not
 //! count again.
 
@@ -17,10 +17,10 @@ use crate::store::commit::{CardSeen, Receipt};
 use crate::store::number::integer;
 use crate::store::{StoreError, meta};
 
-/// How many addresses the directory holds at most.
+/// The maximum number of addresses in the directory.
 pub(in crate::store) const MAX_ADDRESSES: u64 = 100_000;
 
-/// An agent announced its card, or withdrew it.
+/// Stores the announcement or withdrawal of a card.
 pub(super) fn seen(
     db: &Connection,
     card: &CardSeen,
@@ -46,15 +46,15 @@ pub(super) fn seen(
     if added == 0 {
         return Ok(());
     }
-    // Of one block only the last counts: a reorganisation takes all of them or none. It also
-    // keeps the order right when a block is read again whose earlier rows are gone.
+    // Only the last announcement in a block counts: a reorganisation removes all of them or none.
+    // This also keeps the order right when a block is read again whose earlier rows are gone.
     db.prepare_cached("DELETE FROM card WHERE address = ?1 AND height = ?2 AND hash <> ?3")?
         .execute(params![address, height(card.height), card.hash.to_string()])?;
     receipt.cards.push(card.address.clone());
     Ok(())
 }
 
-/// Blocks were withdrawn, and the announcements in them with them.
+/// Deletes the announcements in withdrawn blocks.
 pub(super) fn withdraw(
     db: &Connection,
     above: Option<BlockHeight>,
@@ -67,8 +67,7 @@ pub(super) fn withdraw(
     delete(db, (above, i64::MAX), receipt)
 }
 
-/// Blocks were withdrawn, and with them the announcements in those of them that lie at `through` or
-/// below.
+/// Deletes the announcements in withdrawn blocks at `through` or below.
 pub(super) fn withdraw_between(
     db: &Connection,
     above: Option<BlockHeight>,
@@ -92,25 +91,26 @@ fn delete(
     Ok(())
 }
 
-/// After announcements were added, or blocks became final: what was superseded in a final block
-/// goes, and what is too much.
+/// Deletes the announcements that were superseded in a final block, and those beyond the limit.
+/// Called after announcements were added or blocks became final.
 ///
-/// Not while old blocks are being read: what was read of them may be stored when the head has moved
-/// on, and come from a fork that is gone. That is known only when they are read on, and until then
-/// nothing of it may count as final.
+/// It deletes no superseded announcement during a directory backfill: what the backfill has read
+/// may be stored after the head has moved on, and may come from a fork that no longer exists. The
+/// backfill notices that only when it reads on, and until then nothing that it read counts as
+/// final.
 pub(super) fn tidy(
     db: &Connection,
     through: Option<BlockHeight>,
     receipt: &mut Receipt,
 ) -> Result<(), StoreError> {
-    let is_surveying = db
+    let is_backfilling = db
         .prepare_cached("SELECT 1 FROM meta WHERE key = ?1")?
         .exists(params![meta::DIRECTORY_PROGRESS])?;
     let known_final = final_through(db)?;
-    // A reading of old blocks knows of fewer that are final than those who watch the head.
+    // The backfill knows of fewer final blocks than the watcher of the head.
     let through = through.map(height).max(Some(known_final));
     let through = through.filter(|through| *through >= 0);
-    if let Some(through) = through.filter(|_| !is_surveying) {
+    if let Some(through) = through.filter(|_| !is_backfilling) {
         let mut addresses: BTreeSet<String> = receipt
             .cards
             .iter()
@@ -139,9 +139,9 @@ pub(super) fn tidy(
     bound(db, MAX_ADDRESSES, receipt)
 }
 
-/// Lets the addresses whose latest announcements are the oldest go, so that at most `most` stay.
+/// Deletes the addresses whose latest announcements are the oldest, so that at most `most` stay.
 fn bound(db: &Connection, most: u64, receipt: &mut Receipt) -> Result<(), StoreError> {
-    // An upper bound that costs two seeks, before what costs a look at every row.
+    // An upper bound that costs two seeks, before the count that reads every row.
     let most_rows: i64 = db
         .prepare_cached("SELECT coalesce(max(id) - min(id) + 1, 0) FROM card")?
         .query_row([], |row| row.get(0))?;
@@ -172,8 +172,8 @@ fn bound(db: &Connection, most: u64, receipt: &mut Receipt) -> Result<(), StoreE
     Ok(())
 }
 
-/// What has been over for so long that no announcement before it can still count is forgotten.
-pub(super) fn forget(db: &Connection, at: u64, receipt: &mut Receipt) -> Result<(), StoreError> {
+/// Deletes rows that expired so long ago that no earlier announcement can still count.
+pub(super) fn prune(db: &Connection, at: u64, receipt: &mut Receipt) -> Result<(), StoreError> {
     let before = time(at.saturating_sub(CARD_MAX_AHEAD_MS));
     let mut statement = db.prepare_cached(
         "DELETE FROM card WHERE expires_at < ?1 AND announced_at < ?1 RETURNING address",
@@ -186,7 +186,7 @@ pub(super) fn forget(db: &Connection, at: u64, receipt: &mut Receipt) -> Result<
     Ok(())
 }
 
-/// The height up to which superseded announcements have been taken out.
+/// The height up to which superseded announcements have been deleted.
 fn final_through(db: &Connection) -> Result<i64, StoreError> {
     Ok(meta::read(db, meta::CARDS_FINAL, str::parse)?.unwrap_or(-1))
 }

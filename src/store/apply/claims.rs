@@ -1,20 +1,21 @@
-//! What would be said again, and the chain shows already.
+//! Recognises messages that would be sent again and that the chain already shows.
 //!
-//! A store that was restored from a copy, or begins anew, shows its behaviours again what they have
-//! acted on since. That rebuilds what they remember; what they say to it stands on the chain. So an
-//! outcome's draft claims the [sighting](super::sightings) that is the same message: it becomes that
-//! transaction, mined already, and is neither signed nor posted.
+//! After a restore from a backup, or with a new store, behaviours see messages again that they have
+//! already acted on. That rebuilds their state, but their replies are already on the chain. So an
+//! outcome's draft claims the [sighting](super::sightings) that is the same message: the draft
+//! becomes that transaction, already mined, and is neither signed nor posted.
 //!
-//! | a draft that | claims |
+//! | a draft that … | claims … |
 //! |---|---|
-//! | names what it answers (`re`) | what answered the same, to the same recipient, and is of the same kind |
-//! | is a text without a header, and an answer | the first such text to the same recipient, from the question's block on; one that says the same goes first |
-//! | answers nothing | what says the same, to the same recipient |
-//! | has an id that stands on the chain | that message: it was sent again |
+//! | names what it answers (`re`) | an answer to the same message, to the same recipient, of the same kind |
+//! | is a text without a header, and an answer | the first such text to the same recipient, from the question's block on; an identical text is preferred |
+//! | answers nothing | a message with the same content, to the same recipient |
+//! | has an id that is on the chain | that message: it was sent again |
 //!
-//! Only what was seen before agents acted is claimed, once, and not what is older than what the
-//! draft follows from: what an agent says later is new, however much it resembles what it said before. What
-//! an operator sends is never taken for what stands on the chain, but for the same id or bytes.
+//! A sighting is claimed only if it was seen before agents acted, only once, and only if it is not
+//! older than what the draft follows from: what an agent says later is new, however much it
+//! resembles an earlier message. What an operator sends matches a transaction on the chain only by
+//! the same id or the same bytes.
 
 use agentry_protocol::{BlockHeight, Json, KnownCommand, Limits, Payload, SignedTransaction};
 use agentry_sdk::TaskOutput;
@@ -29,35 +30,35 @@ use crate::store::fingerprint::{Fingerprint, JOB_END};
 use crate::store::number::integer;
 use crate::store::rows::{AgentId, Draft, EventKind, EventRef, InboxId, OutboxId, Prepared};
 
-/// What a draft follows from: nothing older is the same message.
+/// What a draft follows from. Nothing older is the same message.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Anchor {
-    /// Something that stands in a block of this height.
+    /// Something in a block at this height.
     Block(BlockHeight),
-    /// A timer. One that was set before the chain was read up to its head has run out before that,
-    /// or has sent nothing yet. One that was set since was set again, by what stands in a block, if
-    /// that is known.
+    /// A timer. A timer that was set before the chain was read up to its head has either fired
+    /// before that or has sent nothing yet. A timer that was set later was set again, by a message
+    /// in a block, if that block is known.
     Timer {
         /// When it was set, and when it was due, in milliseconds since the epoch.
         times: (i64, i64),
-        /// What set it.
+        /// The block of the message that set it, if it is known.
         block: Option<BlockHeight>,
     },
 }
 
 impl Anchor {
-    /// The block that holds what it all follows from, where one is known.
+    /// The block of the message that everything follows from, if it is known.
     pub(super) const fn block(self) -> Option<BlockHeight> {
         match self {
             Self::Block(height) => Some(height),
-            // What a timer sets is new, or timers that set themselves would be silent for as long as
-            // the store is old.
+            // A timer that a timer sets is new. Otherwise timers that set themselves again would
+            // stay silent for as long as the store is old.
             Self::Timer { .. } => None,
         }
     }
 }
 
-/// What the drafts of an event follow from; nothing that is known, where `None`.
+/// What the drafts of an event follow from; `None` if that is not known.
 pub(super) fn anchor(db: &Connection, event: EventRef) -> Result<Option<Anchor>, StoreError> {
     let id = match event {
         EventRef::Inbox(id) => return in_block(db, "inbox", id.0),
@@ -65,7 +66,7 @@ pub(super) fn anchor(db: &Connection, event: EventRef) -> Result<Option<Anchor>,
     };
     let row = db
         .prepare_cached(
-            // A run that failed, or has to wait, has moved the time.
+            // A failed or postponed run has moved the time.
             "SELECT kind, inbox, json_extract(data, '$.outbox'), made_at,
                     iif(attempts = 0 AND reason IS NULL, due_at, made_at), anchor
              FROM event WHERE id = ?1",
@@ -110,7 +111,7 @@ pub(super) struct Stored<'a> {
     pub(super) prepared: Option<&'a Prepared>,
 }
 
-/// Claims what of these drafts of one outcome stands on the chain. Returns their rows.
+/// Claims the drafts of one outcome that are on the chain already. Returns their rows.
 pub(super) fn claim(
     db: &Connection,
     agent: AgentId,
@@ -129,7 +130,7 @@ pub(super) fn claim(
             left.push((*stored, Fingerprint::of(&stored.draft.payload)));
         }
     }
-    // Those that say the very same first: of several answers each is to find its own.
+    // Identical ones first: each of several answers must find its own.
     for exact in [true, false] {
         for (stored, says) in &left {
             if claimed.contains(&stored.id) || !(exact || is_answer(says, anchor)) {
@@ -145,12 +146,12 @@ pub(super) fn claim(
     Ok(claimed)
 }
 
-/// Whether a draft is an answer, which is the same whatever it says.
+/// Whether a draft is an answer: answers to the same question match whatever they say.
 fn is_answer(says: &Fingerprint, anchor: Anchor) -> bool {
     says.re.is_some() || (says.is_plain() && matches!(anchor, Anchor::Block(_)))
 }
 
-/// Whether anything was seen that a message to this recipient might claim.
+/// Whether there is a sighting that a message to this recipient might claim.
 fn may_be_seen(db: &Connection, agent: AgentId, recipient: &str) -> Result<bool, StoreError> {
     Ok(db
         .prepare_cached(
@@ -160,8 +161,9 @@ fn may_be_seen(db: &Connection, agent: AgentId, recipient: &str) -> Result<bool,
         .exists(params![agent.0, recipient])?)
 }
 
-/// How much later than seen a timer may have been due whose message was seen, in milliseconds: the
-/// time of seeing is that of blocks, and the clock of the node that made them may be behind.
+/// How much later than a message was seen the timer that sent it may have been due, in
+/// milliseconds: the time of a sighting is that of blocks, and the clock of the node that made them
+/// may be behind.
 const SKEW_MS: i64 = 10_000;
 
 fn find(
@@ -203,9 +205,9 @@ fn find(
         .optional()?)
 }
 
-/// What a row of the outbox that is about to be signed was sent as before: with the id in its
-/// header, or, where it has none and was queued already before this store knew what the chain
-/// shows, in the same words. Returns whether it was.
+/// Looks for an earlier transaction of a row of the outbox that is about to be signed: one with the
+/// id in its header or, if it has no id and was queued before this store knew what the chain shows,
+/// one with the same content. Returns whether there was one.
 pub(super) fn claim_queued(
     db: &Connection,
     id: OutboxId,
@@ -278,8 +280,8 @@ pub(super) fn claim_queued(
     Ok(true)
 }
 
-/// A row of the outbox becomes what was seen. Where something was signed for it, it was paid for,
-/// and what was signed is forgotten.
+/// Turns a row of the outbox into a sighting. If something was signed for the row, it was paid for,
+/// and what was signed is discarded.
 fn take(
     db: &Connection,
     id: OutboxId,
@@ -294,8 +296,9 @@ fn take(
     sightings::take_over(db, id, found, at, receipt)
 }
 
-/// How a job ended that the chain shows as ended: the message that asked for it, and the key of its
-/// task, which is the hash of that message's transaction. And how long it took, in milliseconds.
+/// How a job ended, if the chain shows that it has, and how long it took, in milliseconds. The job
+/// is given by the message that asked for it and the key of its task, which is the hash of that
+/// message's transaction.
 pub(super) fn job_end(
     db: &Connection,
     agent: AgentId,
@@ -314,7 +317,7 @@ pub(super) fn job_end(
     Ok(body.as_deref().and_then(ended))
 }
 
-/// How a job ended, in the words of the transaction that told it.
+/// How a job ended, as the transaction that reported it says.
 pub(super) fn ended(body: &str) -> Option<(TaskEnd, u64)> {
     let signed = SignedTransaction::from_body(body.as_bytes(), Limits::default()).ok()?;
     match Payload::read(&signed.transaction().payload).command() {

@@ -1,4 +1,5 @@
-//! The events that are no messages: timers, fates, settlements, news of tasks, renewals.
+//! The events other than messages: timers, delivery updates, outcomes of watched messages, task
+//! updates and card renewals.
 
 use agentry_protocol::BlockHeight;
 use agentry_sdk::Settlement;
@@ -12,7 +13,7 @@ use crate::store::column::word;
 use crate::store::commit::{Receipt, TimerSetting};
 use crate::store::rows::{AgentId, EventId, EventKind, EventRef, InboxId, TaskState};
 
-/// An event that is to be added.
+/// An event to add.
 #[derive(Clone, Copy)]
 pub(super) struct New<'a> {
     pub(super) agent: AgentId,
@@ -22,7 +23,7 @@ pub(super) struct New<'a> {
     pub(super) data: &'a Value,
     pub(super) inbox: Option<InboxId>,
     pub(super) due_at: u64,
-    /// Who brought it about.
+    /// Who caused it.
     pub(super) cause: &'a Cause,
 }
 
@@ -48,8 +49,8 @@ pub(super) fn add(db: &Connection, new: New<'_>, at: u64) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Sets a timer in place of one of the same name, or deletes it. `anchor` is the block of the message
-/// that has set it, where one has.
+/// Sets a timer, replacing one of the same name, or deletes it. `anchor` is the block of the
+/// message that set it, if a message did.
 pub(super) fn set_timer(
     db: &Connection,
     (agent, behaviour): (AgentId, &str),
@@ -57,7 +58,7 @@ pub(super) fn set_timer(
     (cause, anchor): (&Cause, Option<BlockHeight>),
     at: u64,
 ) -> Result<(), StoreError> {
-    // A new row and a new id: an outcome of the old timer is not one of the new.
+    // A new row has a new id: an outcome of the old timer does not count for the new one.
     db.prepare_cached(
         "DELETE FROM event WHERE agent = ?1 AND behaviour = ?2 AND name = ?3 AND kind = 'timer'",
     )?
@@ -86,8 +87,8 @@ pub(super) fn set_timer(
     Ok(())
 }
 
-/// Tells the behaviours that watch a message what became of it. While tasks that it started are
-/// open, they have to wait.
+/// Tells the behaviours that watch a message its outcome. The events are held while tasks that the
+/// message started are open.
 pub(super) fn settle(
     db: &Connection,
     (agent, inbox): (AgentId, InboxId),
@@ -109,7 +110,7 @@ pub(super) fn settle(
             data: &data,
             inbox: Some(inbox),
             due_at: at,
-            // The message says who sent it.
+            // The message itself names its sender.
             cause: &Cause::Own,
         };
         add(db, new, at)?;
@@ -122,7 +123,7 @@ pub(super) fn settle(
     Ok(())
 }
 
-/// Lets these settlements of a message wait for its tasks.
+/// Holds the outcome events of a message until its tasks have ended.
 fn hold(db: &Connection, inbox: InboxId, settlement: &Value) -> Result<(), StoreError> {
     db.prepare_cached(
         "UPDATE event SET state = 'held'
@@ -133,7 +134,7 @@ fn hold(db: &Connection, inbox: InboxId, settlement: &Value) -> Result<(), Store
     Ok(())
 }
 
-/// Tells those who wait for the tasks of a message, if all of them have ended.
+/// Releases the held outcome events of a message if all of its tasks have ended.
 pub(super) fn release(db: &Connection, inbox: InboxId, at: u64) -> Result<(), StoreError> {
     let held = "inbox = ?1 AND kind = 'settled' AND state = 'held'";
     let waits = db
@@ -151,7 +152,7 @@ pub(super) fn release(db: &Connection, inbox: InboxId, at: u64) -> Result<(), St
     while let Some(row) = rows.next()? {
         match word(row, 0, TaskState::parse)? {
             TaskState::Submitted | TaskState::Working => open = true,
-            // What is in `error` is for the operator; the code is for all.
+            // `error` is for the operator only; the code is public.
             TaskState::Failed if failed.is_none() => {
                 failed = Some(Settlement::of_failed_task(&row.get::<_, String>(1)?));
             }
@@ -176,7 +177,7 @@ pub(super) fn release(db: &Connection, inbox: InboxId, at: u64) -> Result<(), St
     Ok(())
 }
 
-/// An agent's card is announced at `due_at`, and renewed.
+/// Announces an agent's card at `due_at`, and renews it from then on.
 pub(super) fn register(
     db: &Connection,
     agent: AgentId,
@@ -197,15 +198,15 @@ pub(super) fn register(
     add(db, new, due_at)
 }
 
-/// An agent's card is renewed no more. Returns how many were. An announcement that is not signed
-/// yet is not sent: it would come after what takes it back.
+/// Stops renewing an agent's card. Returns how many renewals were deleted. An announcement that is
+/// not signed yet is deleted, too: otherwise it would be sent after the withdrawal.
 pub(super) fn unregister(db: &Connection, agent: AgentId) -> Result<usize, StoreError> {
     let events: Vec<EventId> = db
         .prepare_cached("DELETE FROM event WHERE agent = ?1 AND kind = 'renewal' RETURNING id")?
         .query_map(params![agent.0], |row| row.get(0).map(EventId))?
         .collect::<Result<_, _>>()?;
     for event in &events {
-        // `0` follows `/`: all origins that begin with the event's.
+        // `0` follows `/`, so this matches all origins that begin with the event's.
         db.prepare_cached(
             "DELETE FROM outbox WHERE origin > ?1 || '/' AND origin < ?1 || '0'
                AND state = 'queued'",

@@ -1,4 +1,4 @@
-//! What was seen on the chain: messages, one's own transactions, blocks withdrawn.
+//! Applies what was seen on the chain: messages, transactions of hosted wallets, withdrawn blocks.
 
 use std::collections::BTreeSet;
 
@@ -75,7 +75,7 @@ pub(super) fn observe(
     set_meta(db, meta::CURSOR, &observation.cursor.to_string())
 }
 
-/// A hosted wallet's transaction stands in a block.
+/// A hosted wallet's transaction is included in a block.
 fn sighted(
     db: &Connection,
     (agent, hash): (AgentId, TransactionHash),
@@ -88,7 +88,7 @@ fn sighted(
         return Ok(());
     };
     let digest = own.map(|own| own.digest);
-    let given_up = given_up(db, agent, hash, digest)?;
+    let failed_rows = failed_rows(db, agent, hash, digest)?;
     let mut ids = mined(
         db,
         agent,
@@ -104,7 +104,7 @@ fn sighted(
         return sightings::keep(db, agent, hash, own, seen, receipt);
     }
     for id in ids {
-        if given_up.contains(&id) {
+        if failed_rows.contains(&id) {
             let paid = spending::charge_again(db, id, day_of(at))?;
             receipt.recharged.extend(paid);
         }
@@ -114,8 +114,8 @@ fn sighted(
     Ok(())
 }
 
-/// The node has a hosted wallet's transaction. One that is not known to have been posted is not posted
-/// any more.
+/// The node has a hosted wallet's transaction pending. If the transaction is not known to have been
+/// posted, it is no longer posted.
 fn pending(
     db: &Connection,
     (agent, hash): (AgentId, TransactionHash),
@@ -138,8 +138,8 @@ fn pending(
     }
 }
 
-/// The rows of the outbox with this hash or digest are mined. One that was given up can be mined
-/// all the same: the chain decides.
+/// Marks the rows of the outbox with this hash or digest as mined. A failed transaction can be
+/// mined nevertheless: the chain decides.
 fn mined(
     db: &Connection,
     agent: AgentId,
@@ -163,8 +163,8 @@ fn mined(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The rows of a transaction that was given up, and paid back.
-fn given_up(
+/// The rows of a transaction that failed and was refunded.
+fn failed_rows(
     db: &Connection,
     agent: AgentId,
     hash: TransactionHash,
@@ -182,7 +182,7 @@ fn given_up(
         .collect::<Result<_, _>>()?)
 }
 
-/// A height could not be read whole.
+/// A height could not be read completely.
 pub(super) fn gap(
     db: &Connection,
     at_height: BlockHeight,
@@ -197,7 +197,7 @@ pub(super) fn gap(
     Ok(())
 }
 
-/// It could, later.
+/// A height that was a gap was read completely.
 pub(super) fn gap_filled(db: &Connection, at_height: BlockHeight) -> Result<(), StoreError> {
     db.prepare_cached("DELETE FROM gap WHERE height = ?1")?
         .execute(params![height(at_height)])?;
@@ -232,7 +232,7 @@ fn arrive(
             ])?;
         return usage::bound_forged(db, arrival.agent);
     }
-    // By its digest, too: a sender who became proven since is known under it.
+    // Also by its digest: it identifies a message whose sender was verified only later.
     let known = db
         .prepare_cached(
             "SELECT id, state FROM inbox WHERE agent = ?1 AND sender = ?2 AND identity = ?3
@@ -253,11 +253,11 @@ fn arrive(
             let cause = Cause::of(arrival.standing, &arrival.sender);
             let bytes = arrival.stored.len() as u64;
             let full = usage::make_room(db, arrival.agent, Kind::Message, &cause, bytes)?
-                .map(|reason| format!("refused, and not kept whole: {reason}"));
+                .map(|reason| format!("refused, and its content was not stored: {reason}"));
             let stored = if full.is_some() { "" } else { &arrival.stored };
             receipt.refused += usize::from(full.is_some());
             let refused = match full.or_else(|| arrival.refused.clone()) {
-                None => is_forgotten(db, arrival)?,
+                None => pruned_id_refusal(db, arrival)?,
                 refused => refused,
             };
             db.prepare_cached(
@@ -291,8 +291,8 @@ fn arrive(
             }
         }
         Some((id, state)) => {
-            // The same message again: after a reorganisation, respelled, or replayed. Where it
-            // stands now matters only if it stands nowhere else.
+            // The same message again: after a reorganisation, respelled, or replayed. Its new place
+            // matters only if it is in no other block.
             db.prepare_cached(
                 "UPDATE inbox SET height = ?2, hash = ?3, seq = (SELECT max(id) FROM inbox),
                         state = CASE state WHEN 'withdrawn' THEN 'waiting' ELSE state END
@@ -304,7 +304,8 @@ fn arrive(
                 arrival.hash.to_string()
             ])?;
             receipt.repeated += 1;
-            // One that waits, too: nobody may have been woken for it where the chain is read again.
+            // A waiting one counts, too: when the chain is read again, no agent may have been woken
+            // for it.
             if state == "withdrawn" || state == "waiting" {
                 receipt.due.push(arrival.agent);
             }
@@ -313,17 +314,17 @@ fn arrive(
     Ok(())
 }
 
-/// Why a message is refused whose id may have been known once: it is as old as ids that were
-/// pruned, whatever a clock says now.
-fn is_forgotten(db: &Connection, arrival: &Arrival) -> Result<Option<String>, StoreError> {
+/// Why a message is refused whose id may have been known before: the id is as old as ids that were
+/// pruned, whatever the clock says now.
+fn pruned_id_refusal(db: &Connection, arrival: &Arrival) -> Result<Option<String>, StoreError> {
     if arrival.identity == arrival.digest.to_string() {
         return Ok(None);
     }
-    let forgotten = db
+    let pruned = db
         .prepare_cached("SELECT 1 FROM meta WHERE key = ?1 AND value > ?2")?
         .exists(params![meta::IDS_FROM, arrival.identity])?;
-    Ok(forgotten
-        .then(|| "its id is so old that it may have been acted on, and pruned since".to_owned()))
+    Ok(pruned
+        .then(|| "its id is so old that the message may have been handled and pruned".to_owned()))
 }
 
 fn withdraw(
@@ -342,7 +343,7 @@ fn withdraw(
     cards::withdraw(db, from, receipt)?;
     sightings::withdraw(db, above)?;
     db.execute("DELETE FROM gap WHERE height > ?1", params![above])?;
-    // What stands in the blocks that follow is new, also to an agent that began above them.
+    // What the following blocks hold is new, also for an agent that started above them.
     db.execute(
         "UPDATE agent SET start_height = ?1 + 1 WHERE start_height > ?1 + 1",
         params![above],

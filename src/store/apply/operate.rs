@@ -1,4 +1,4 @@
-//! What an operator, or time, does to the queues.
+//! Changes to the queues by operators and by the passing of time: retry, drop, prune.
 
 use agentry_protocol::MessageId;
 use agentry_protocol::header::MAX_ID_AGE_MS;
@@ -12,11 +12,11 @@ use crate::store::rows::{AgentId, OutboxId, ReceiptState, day_of};
 use crate::store::target::condition;
 use crate::store::{StoreError, meta, read};
 
-/// Why a row was given up that an operator gave up.
+/// The reason of a row that an operator dropped.
 const DROPPED: &str = "dropped by the operator";
 
-/// Runs a statement on the rows of a queue that are meant. `sql` ends before the condition on the
-/// rows, which comes before `returning`; its own question marks are bound to `values`.
+/// Runs a statement on the rows of a queue that the target selects. `sql` ends before the condition
+/// on the rows, which comes before `returning`; its own question marks are bound to `values`.
 fn on_rows<T>(
     db: &Connection,
     (target, queue): (&QueueTarget, QueueKind),
@@ -43,7 +43,7 @@ pub(super) fn retry(
     receipt: &mut Receipt,
 ) -> Result<(), StoreError> {
     let agent = |row: &rusqlite::Row<'_>| row.get(0).map(AgentId);
-    // The attempts are counted on, so that no outcome of an older attempt passes for a new one.
+    // The attempts are not reset, so that no outcome of an older attempt counts for a new one.
     let messages = on_rows(
         db,
         (target, QueueKind::Inbox),
@@ -87,7 +87,7 @@ pub(super) fn retry(
     for (id, signed) in transactions {
         receipts::reopen(db, id)?;
         if signed {
-            // The operator says that it shall be sent: today's budget pays, whatever is left.
+            // The operator decides to send it: today's budget pays, whatever is left of it.
             spending::charge(db, id, day_of(at))?;
             receipt.reopened.extend(read::open_transaction(db, id)?);
         }
@@ -95,8 +95,8 @@ pub(super) fn retry(
     Ok(())
 }
 
-/// Dead letters were judged anew. One that nobody signed goes to the forged ones; one that is
-/// known by the identity which it has now stays what it is.
+/// Applies the results of verifying dead letters again. One that turns out to be forged moves to
+/// the forged messages. One whose new identity is already known stays unchanged.
 pub(super) fn rejudge(db: &Connection, judged: &[Rejudged], at: u64) -> Result<usize, StoreError> {
     let mut changed = 0;
     for one in judged {
@@ -137,7 +137,8 @@ pub(super) fn discard(
 ) -> Result<(), StoreError> {
     let reason = Value::Text(DROPPED.to_owned());
     let id = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
-    // Named, a row may still wait; of many, only what is given up is meant.
+    // A row that is named may still be waiting; a selection means dead letters and failed rows
+    // only.
     let named = !matches!(target, QueueTarget::All | QueueTarget::Matching(_));
     let states = if named {
         "('waiting', 'withdrawn', 'dead')"
@@ -149,11 +150,11 @@ pub(super) fn discard(
     );
     let values = [reason.clone(), Value::Integer(time(at))];
     let messages = on_rows(db, (target, QueueKind::Inbox), (&sql, &values), "id", id)?;
-    // A renewal is taken back by `agent withdraw`.
+    // `agent withdraw` is what ends a renewal.
     let sql = format!("DELETE FROM event WHERE kind <> 'renewal' AND state IN {states}");
     let events = on_rows(db, (target, QueueKind::Events), (&sql, &[]), "id", id)?;
     receipt.changed += messages.len() + events.len();
-    // What was signed may be with the node: only what was not can be taken back.
+    // The node may have what was signed: only what was not signed can be dropped.
     if named {
         let sql = "UPDATE outbox SET state = 'failed', reason = ?, settled_at = ?, held = 0
                    WHERE state = 'queued'";
@@ -162,7 +163,7 @@ pub(super) fn discard(
         receipt.changed += dropped.len();
         for id in dropped {
             let (id, unsent) = (OutboxId(id), ReceiptState::Unsent);
-            // Who is told of it is not another row that was changed.
+            // The receipt does not count as another changed row.
             let changed = receipt.changed;
             receipts::acknowledge(db, id, unsent, Some(DROPPED), at, receipt)?;
             receipt.changed = changed;
@@ -170,12 +171,12 @@ pub(super) fn discard(
     }
     let sql = "DELETE FROM outbox WHERE state = 'failed' AND reason IS NOT ?";
     let queue = (target, QueueKind::Outbox);
-    let forgotten = on_rows(db, queue, (sql, &[reason]), "id", id)?;
-    receipt.changed += forgotten.len();
+    let deleted = on_rows(db, queue, (sql, &[reason]), "id", id)?;
+    receipt.changed += deleted.len();
     Ok(())
 }
 
-/// Sets a value that never becomes less. Returns what it is.
+/// Sets a value that never decreases. Returns the current value.
 fn raise(db: &Connection, key: &str, value: &str) -> Result<String, StoreError> {
     Ok(db
         .prepare_cached(
@@ -186,15 +187,15 @@ fn raise(db: &Connection, key: &str, value: &str) -> Result<String, StoreError> 
         .query_row(params![key, value], |row| row.get(0))?)
 }
 
-/// Prunes what was settled before `before`, as it is certain at `at`.
+/// Prunes what was settled before `before`, and ids that are certainly refused at `at`.
 pub(super) fn forget(
     db: &Connection,
     before: u64,
     at: u64,
     receipt: &mut Receipt,
 ) -> Result<(), StoreError> {
-    // An id is remembered for as long as it is taken, whatever the retention. Ids begin with the
-    // time at which they were made, so they are in the order of their times, as texts too.
+    // An id is kept for as long as it would be accepted, whatever the retention. Ids begin with the
+    // time at which they were made, so they sort by time, also as texts.
     let ids_from = MessageId::new(at.saturating_sub(MAX_ID_AGE_MS), [0; 10]).to_string();
     let ids_from = raise(db, meta::IDS_FROM, &ids_from)?;
     let before = time(before);
@@ -206,7 +207,7 @@ pub(super) fn forget(
            AND NOT EXISTS (SELECT 1 FROM event WHERE event.inbox = inbox.id)",
         params![before, ids_from],
     )?;
-    // Its result is kept until its behaviour, which may be away, was told.
+    // A result is kept until its behaviour was told, even if that behaviour is not configured now.
     receipt.changed += db.execute(
         "DELETE FROM task WHERE ended_at < ?1
            AND NOT EXISTS (SELECT 1 FROM event WHERE event.agent = task.agent
@@ -214,9 +215,9 @@ pub(super) fn forget(
                            AND event.kind = 'task')",
         params![before],
     )?;
-    receipt.changed += spending::forget(db)?;
+    receipt.changed += spending::prune(db)?;
     receipt.changed += db.execute("DELETE FROM outbox WHERE settled_at < ?1", params![before])?;
     receipt.changed += db.execute("DELETE FROM forged WHERE seen_at < ?1", params![before])?;
-    receipt.changed += sightings::forget(db, before)?;
-    cards::forget(db, at, receipt)
+    receipt.changed += sightings::prune(db, before)?;
+    cards::prune(db, at, receipt)
 }

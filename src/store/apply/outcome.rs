@@ -1,4 +1,4 @@
-//! What came of a behaviour's run, or of there being none.
+//! Applies the result of a behaviour's run, or handles an event that no behaviour runs for.
 
 use agentry_protocol::Address;
 use agentry_sdk::Settlement;
@@ -10,7 +10,7 @@ use crate::store::commit::{Handled, Outcome, Receipt};
 use crate::store::rows::{AgentId, EventId, EventRef, InboxId};
 use crate::store::{StoreError, read};
 
-/// One behaviour is done with an event, or none is concerned.
+/// One behaviour has handled an event, or no behaviour accepts it.
 pub(super) fn settle(
     db: &Connection,
     outcome: &Outcome,
@@ -80,7 +80,7 @@ pub(super) fn settle(
     Ok(())
 }
 
-/// The agent of a message, if an outcome of this attempt still counts.
+/// The agent of a message, or `None` if an outcome of this attempt is stale.
 fn current_message(
     db: &Connection,
     id: InboxId,
@@ -94,7 +94,8 @@ fn current_message(
         .optional()?)
 }
 
-/// The agent of an event, and the message that it is about.
+/// The agent of an event, and the message that it is about; `None` if an outcome of this attempt is
+/// stale.
 fn current_event(
     db: &Connection,
     id: EventId,
@@ -111,13 +112,13 @@ fn current_event(
         .optional()?)
 }
 
-/// Forgets an event that was handled, or lets it come again.
+/// Deletes an event that was handled, or makes it due again at `again_at`.
 fn done_with(db: &Connection, id: EventId, again_at: Option<u64>) -> Result<(), StoreError> {
     match again_at {
         None => db
             .prepare_cached("DELETE FROM event WHERE id = ?1")?
             .execute(params![id.0])?,
-        // Counted as an attempt, so that no outcome of this time passes for one of the next.
+        // Counted as an attempt, so that no outcome of this run counts for the next one.
         Some(due_at) => db
             .prepare_cached(
                 "UPDATE event SET due_at = ?2, attempts = attempts + 1, reason = NULL WHERE id = ?1",
@@ -151,7 +152,7 @@ fn remember(
     Ok(())
 }
 
-/// Every behaviour is done with a message.
+/// Every behaviour has handled a message.
 fn handle(
     db: &Connection,
     (agent, id): (AgentId, InboxId),
@@ -173,7 +174,7 @@ fn handle(
     events::settle(db, (agent, id), &handled.watchers, &settlement, at, receipt)
 }
 
-/// A run failed.
+/// A run failed: the event is retried or becomes a dead letter.
 #[expect(
     clippy::too_many_arguments,
     reason = "they are the fields of one commit"
@@ -227,7 +228,7 @@ pub(super) fn fail(
     Ok(1)
 }
 
-/// A message's time was over before its turn came.
+/// A message expired before its turn came.
 pub(super) fn expire(
     db: &Connection,
     id: InboxId,
@@ -252,7 +253,7 @@ pub(super) fn expire(
     Ok(1)
 }
 
-/// An event waits. That is no attempt.
+/// An event is postponed. This does not count as an attempt.
 pub(super) fn postpone(
     db: &Connection,
     event: EventRef,
@@ -270,11 +271,12 @@ pub(super) fn postpone(
         .execute(params![id, time(until), reason])?)
 }
 
-/// How many messages that have waited for too long are given up in one commit.
+/// How many messages beyond the rate-limit timeout are moved to the dead-letter queue in one
+/// commit.
 const OVERWAIT_PAGE: i64 = 256;
 
-/// Messages have waited for longer than they may: the first of them, those behind have their turn
-/// at the next look.
+/// Moves messages beyond the rate-limit timeout to the dead-letter queue: the first of them now,
+/// the others with the next commits.
 pub(super) fn overwait(
     db: &Connection,
     agent: AgentId,

@@ -1,4 +1,4 @@
-//! What hosted wallets send.
+//! The transactions that hosted wallets send.
 
 use std::collections::BTreeSet;
 
@@ -13,11 +13,11 @@ use crate::store::commit::{PostResult, Receipt, Sent};
 use crate::store::number::Exact;
 use crate::store::rows::{AgentId, Draft, InboxId, OutboxId, Prepared, ReceiptState};
 
-/// Why a draft whose time was over was given up.
-const LAPSED: &str = "its time was over before it could be sent";
+/// The reason of a draft that expired before it was signed.
+const EXPIRED: &str = "it expired before it could be sent";
 
-/// Adds a transaction to the outbox, and what was signed for it. The same origin is the same
-/// request: its first row stays.
+/// Adds a transaction and its signed bytes to the outbox. The same origin is the same request: its
+/// first row stays.
 pub(super) fn enqueue(
     db: &Connection,
     from: (AgentId, Option<InboxId>),
@@ -33,7 +33,7 @@ pub(super) fn enqueue(
     }
 }
 
-/// Adds what an outcome sends. What the chain shows as sent is not sent again.
+/// Adds what an outcome sends. What the chain already shows is not sent again.
 pub(super) fn send_all(
     db: &Connection,
     from: (AgentId, Option<InboxId>),
@@ -165,14 +165,14 @@ pub(super) fn prepare(
     })
 }
 
-/// Queued drafts whose time is over are not sent any more.
+/// Queued drafts that have expired are no longer sent.
 pub(super) fn lapse(db: &Connection, at: u64, receipt: &mut Receipt) -> Result<(), StoreError> {
     let mut statement = db.prepare_cached(
         "UPDATE outbox SET state = 'failed', reason = ?2, settled_at = ?1, held = 0
          WHERE state = 'queued' AND expires_at < ?1 RETURNING id, agent, standing, sender",
     )?;
     let rows: Vec<(OutboxId, AgentId, Cause)> = statement
-        .query_map(params![time(at), LAPSED], |row| {
+        .query_map(params![time(at), EXPIRED], |row| {
             let cause = Cause::read(row, 2)?;
             Ok((OutboxId(row.get(0)?), AgentId(row.get(1)?), cause))
         })?
@@ -189,7 +189,7 @@ pub(super) fn lapse(db: &Connection, at: u64, receipt: &mut Receipt) -> Result<(
     Ok(())
 }
 
-/// What came of a POST.
+/// Applies the result of a POST.
 pub(super) fn post(
     db: &Connection,
     id: OutboxId,
@@ -254,7 +254,7 @@ pub(super) fn post(
     Ok(changed)
 }
 
-/// Transactions wait for a block, and this is why.
+/// Stores why transactions wait for a block.
 pub(super) fn explain(
     db: &Connection,
     ids: &[OutboxId],
@@ -270,7 +270,8 @@ pub(super) fn explain(
     Ok(changed)
 }
 
-/// A signed transaction's nonce is spent by another: it will be signed, and paid for, anew.
+/// Another transaction has spent a signed transaction's nonce: it will be re-signed and paid for
+/// again.
 pub(super) fn renounce(db: &Connection, id: OutboxId, reason: &str) -> Result<usize, StoreError> {
     let changed = db
         .prepare_cached(

@@ -1,4 +1,4 @@
-//! What is known of messages that were sent, and who is told of it.
+//! The receipts of sent messages: what is known about their delivery, and who is told.
 
 use agentry_protocol::BlockHeight;
 use agentry_sdk::Fate;
@@ -14,7 +14,7 @@ use crate::store::rows::{
     AgentId, Draft, EventKind, OutboxId, Prepared, ReceiptRequest, ReceiptState,
 };
 
-/// Somebody wants to know what becomes of a message.
+/// Adds the receipt of a message, if delivery updates were requested.
 pub(super) fn open(
     db: &Connection,
     outbox: OutboxId,
@@ -49,11 +49,11 @@ struct Row {
     state: ReceiptState,
     within_ms: i64,
     mined: bool,
-    /// Who brought the message about.
+    /// Who caused the message.
     cause: Cause,
 }
 
-/// The receipt of the message that this transaction carried, if anybody asked for one.
+/// The receipt of the message that this transaction carried, if there is one.
 fn find(db: &Connection, outbox: OutboxId) -> Result<Option<Row>, StoreError> {
     Ok(db
         .prepare_cached(
@@ -78,11 +78,12 @@ fn find(db: &Connection, outbox: OutboxId) -> Result<Option<Row>, StoreError> {
         .optional()?)
 }
 
-/// How long a behaviour waits before it is told that a message was not sent, in milliseconds. What
-/// is not sent costs nothing: a behaviour that sends it again at once would run without a pause.
+/// How long a behaviour waits before it is told that a message was not sent, in milliseconds. An
+/// unsent message costs nothing: a behaviour that sends it again at once would loop without a
+/// pause.
 const UNSENT_PAUSE_MS: u64 = 1000;
 
-/// Tells the behaviour that sent a message under a label of a fate of it.
+/// Sends a delivery update to the behaviour that sent a message under a label.
 fn tell(
     db: &Connection,
     row: &Row,
@@ -116,7 +117,7 @@ fn tell(
     Ok(())
 }
 
-/// A transaction stands in a block. The time for an acknowledgment begins.
+/// A transaction is mined: the time limit for an acknowledgment starts.
 pub(super) fn mined(
     db: &Connection,
     outbox: OutboxId,
@@ -136,7 +137,7 @@ pub(super) fn mined(
         let due_at = time(at).saturating_add(row.within_ms);
         db.prepare_cached("UPDATE receipt SET due_at = ?2 WHERE outbox = ?1")?
             .execute(params![row.outbox.0, due_at])?;
-        // Its agent looks when that is.
+        // The agent reads the due time.
         receipt.due.push(row.agent);
     }
     if !row.mined {
@@ -147,7 +148,7 @@ pub(super) fn mined(
     Ok(())
 }
 
-/// Something became of a message. What is known never becomes less.
+/// Advances the state of a receipt. It never moves to a lower rank.
 pub(super) fn acknowledge(
     db: &Connection,
     outbox: OutboxId,
@@ -162,7 +163,7 @@ pub(super) fn acknowledge(
     if state.rank() <= row.state.rank() {
         return Ok(());
     }
-    // Its copies may still be on their way: one that is not sent says nothing of the others.
+    // Other transactions may still carry the message: one that is not sent says nothing about them.
     if state == ReceiptState::Unsent && row.outbox != outbox {
         return Ok(());
     }
@@ -198,7 +199,7 @@ pub(super) fn acknowledge(
     tell(db, &row, &fate, at, receipt)
 }
 
-/// Sends a message again that was not acknowledged in time.
+/// Sends a message again because it was not acknowledged in time.
 pub(super) fn resend(
     db: &Connection,
     outbox: OutboxId,
@@ -227,7 +228,7 @@ pub(super) fn resend(
     Ok(())
 }
 
-/// Blocks were withdrawn: what was mined in them waits to be mined again.
+/// Blocks were withdrawn: the receipts of messages in them wait for the messages to be mined again.
 pub(super) fn withdrawn(db: &Connection, outbox: OutboxId) -> Result<(), StoreError> {
     db.prepare_cached(
         "UPDATE receipt SET due_at = NULL
@@ -237,7 +238,7 @@ pub(super) fn withdrawn(db: &Connection, outbox: OutboxId) -> Result<(), StoreEr
     Ok(())
 }
 
-/// An operator has a message that was not sent tried again.
+/// An operator retries a message that was not sent.
 pub(super) fn reopen(db: &Connection, outbox: OutboxId) -> Result<(), StoreError> {
     db.prepare_cached(
         "UPDATE receipt SET state = 'open', detail = NULL

@@ -1,9 +1,9 @@
-//! What the chain shows of hosted wallets, and the outbox does not know.
+//! Transactions of hosted wallets on the chain that the outbox does not know.
 //!
-//! A store that was restored from a copy has forgotten what was signed since, and a new one never
-//! knew it. So a wallet's own transaction that matches no row of the outbox is kept: its nonce is
-//! spent, and the same bytes count as mined when they come to be signed again, whichever of the two
-//! happens first. What agents would say again [claims](super::claims) it.
+//! A store that was restored from a backup does not know what was signed after the backup, and a
+//! new store never knew it. So a hosted wallet's transaction that matches no row of the outbox is
+//! kept: its nonce counts as spent, and the same bytes count as mined when they are signed again,
+//! whichever of the two happens first. What agents would send again [claims](super::claims) it.
 
 use agentry_protocol::{BlockHash, BlockHeight, Limits, SignedTransaction, TransactionHash};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -19,12 +19,12 @@ use crate::store::{StoreError, read};
 /// When and how a transaction was seen.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
-    /// The block that holds it; none, where it is pending.
+    /// The block that holds it; `None` while it is pending.
     pub(super) block: Option<(BlockHeight, Option<BlockHash>)>,
-    /// The last row of the outbox at the start, where agents do not act yet.
+    /// The last row of the outbox at the start, while agents do not act yet.
     pub(super) mark: Option<OutboxId>,
     pub(super) at: u64,
-    /// No timer has sent it that was due later than this.
+    /// No timer that was due later than this has sent it.
     pub(super) latest: u64,
 }
 
@@ -76,7 +76,7 @@ pub(super) fn keep(
     Ok(())
 }
 
-/// A job that is to be done has ended, as this transaction tells: the work is not done again.
+/// Ends an open job whose end this transaction reports: the work is not done again.
 fn end_job(
     db: &Connection,
     agent: AgentId,
@@ -105,7 +105,7 @@ fn end_job(
     Ok(())
 }
 
-/// A nonce of a wallet is spent: it is given to nothing else.
+/// Marks a nonce of a wallet as spent: it is assigned to no other transaction.
 pub(super) fn spent(db: &Connection, agent: AgentId, nonce: i64) -> Result<(), StoreError> {
     db.prepare_cached(
         "UPDATE agent SET last_nonce = max(coalesce(last_nonce, ?2), ?2) WHERE id = ?1",
@@ -118,7 +118,7 @@ fn column(value: u64) -> Option<i64> {
     i64::try_from(value).ok()
 }
 
-/// A row, as the outbox takes it over.
+/// A sighting that a row of the outbox takes over.
 #[derive(Debug)]
 pub(super) struct Sighting {
     id: i64,
@@ -149,8 +149,8 @@ pub(super) fn sighting(row: &Row<'_>) -> rusqlite::Result<Sighting> {
     })
 }
 
-/// The bytes that were just signed for a row of the outbox may stand on the chain already. Returns
-/// whether they do.
+/// Looks for a sighting of the bytes that were just signed for a row of the outbox. Returns whether
+/// there is one.
 pub(super) fn same_bytes(
     db: &Connection,
     outbox: OutboxId,
@@ -171,7 +171,7 @@ pub(super) fn same_bytes(
     }
 }
 
-/// A row of the outbox is this transaction, which is mined, or pending.
+/// Turns a row of the outbox into this transaction, which is mined or pending.
 pub(super) fn take_over(
     db: &Connection,
     outbox: OutboxId,
@@ -206,7 +206,7 @@ pub(super) fn take_over(
     ])?;
     db.prepare_cached("DELETE FROM sighting WHERE id = ?1")?
         .execute(params![sighting.id])?;
-    // It was spent, whatever the budget.
+    // The money was spent, whatever the budget says.
     let paid = spending::charge_again(db, outbox, day_of(at))?;
     receipt.recharged.extend(paid);
     match sighting.height {
@@ -218,14 +218,14 @@ pub(super) fn take_over(
     }
 }
 
-/// Blocks were withdrawn: what stood in them is pending, or lost.
+/// Blocks were withdrawn: the transactions in them are pending or lost.
 pub(super) fn withdraw(db: &Connection, above: i64) -> Result<(), StoreError> {
     db.prepare_cached("UPDATE sighting SET height = NULL, block_hash = NULL WHERE height > ?1")?
         .execute(params![above])?;
     Ok(())
 }
 
-/// What was seen before this time is forgotten.
-pub(super) fn forget(db: &Connection, before: i64) -> Result<usize, StoreError> {
+/// Deletes what was seen before this time.
+pub(super) fn prune(db: &Connection, before: i64) -> Result<usize, StoreError> {
     Ok(db.execute("DELETE FROM sighting WHERE seen_at < ?1", params![before])?)
 }

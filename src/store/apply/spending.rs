@@ -1,4 +1,4 @@
-//! What agents spend of a day's budget, and what waits for one.
+//! What agents spend from a day's budget, and the drafts that wait for one.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -9,11 +9,11 @@ use crate::store::column::natural;
 use crate::store::number::integer;
 use crate::store::rows::{AgentId, Charge, OutboxId};
 
-/// Of how many days an agent's spending is remembered: those on which it last spent. A clock that
-/// was set wrong and is set back finds what was spent on the days that come again.
+/// For how many days an agent's spending is kept: the latest days on which it spent. After a wrong
+/// clock is set back, the spending of the days that come again is still there.
 const DAYS_KEPT: u32 = 32;
 
-/// What is read of a transaction that is paid for or paid back.
+/// The columns of a transaction that is paid for or refunded.
 const CHARGE: &str = "agent, amount, fee, standing, sender";
 
 fn charge_of(row: &Row<'_>, day: u64) -> rusqlite::Result<Charge> {
@@ -25,14 +25,14 @@ fn charge_of(row: &Row<'_>, day: u64) -> rusqlite::Result<Charge> {
     })
 }
 
-/// The budget of a day pays for a transaction that was signed. Returns what was paid.
+/// Charges a signed transaction to the budget of a day. Returns the charge.
 pub(super) fn charge(db: &Connection, id: OutboxId, day: u64) -> Result<Charge, StoreError> {
     let charge = db
         .prepare_cached(&format!(
             "UPDATE outbox SET budget_day = ?2 WHERE id = ?1 RETURNING {CHARGE}"
         ))?
         .query_row(params![id.0, time(day)], |row| charge_of(row, day))?;
-    // Sums beyond what a column holds stay at the most that it holds.
+    // Sums saturate at the largest value that a column holds.
     db.prepare_cached(
         "INSERT INTO spending (agent, day, standing, sender, spent) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (agent, day, standing, sender) DO UPDATE
@@ -49,7 +49,7 @@ pub(super) fn charge(db: &Connection, id: OutboxId, day: u64) -> Result<Charge, 
     Ok(charge)
 }
 
-/// What was paid for a transaction that is not sent goes back to the day that paid.
+/// Refunds a transaction that is not sent to the day that paid for it.
 pub(super) fn refund(db: &Connection, id: OutboxId) -> Result<(), StoreError> {
     let paid = db
         .prepare_cached(&format!(
@@ -60,7 +60,7 @@ pub(super) fn refund(db: &Connection, id: OutboxId) -> Result<(), StoreError> {
     let Some(paid) = paid else {
         return Ok(());
     };
-    // A day that was pruned is paid nothing back.
+    // A pruned day gets no refund.
     db.prepare_cached(
         "UPDATE spending SET spent = max(spent - ?5, 0)
          WHERE agent = ?1 AND day = ?2 AND standing = ?3 AND sender = ?4",
@@ -77,7 +77,7 @@ pub(super) fn refund(db: &Connection, id: OutboxId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A transaction that was given up, and so paid back, stands in a block all the same.
+/// Charges a transaction that failed, and so was refunded, but was mined nevertheless.
 pub(super) fn charge_again(
     db: &Connection,
     id: OutboxId,
@@ -93,7 +93,7 @@ pub(super) fn charge_again(
     }
 }
 
-/// Drafts for which the budget does not suffice wait, and say so.
+/// Holds drafts for which the budget is too small, with the reason.
 pub(super) fn hold(db: &Connection, held: &[(OutboxId, String)]) -> Result<usize, StoreError> {
     let mut changed = 0;
     for (id, reason) in held {
@@ -106,7 +106,7 @@ pub(super) fn hold(db: &Connection, held: &[(OutboxId, String)]) -> Result<usize
     Ok(changed)
 }
 
-/// Drafts for which a budget suffices by now have their turn again.
+/// Releases held drafts for which the budget suffices now.
 pub(super) fn release(db: &Connection, ids: &[OutboxId]) -> Result<usize, StoreError> {
     let mut changed = 0;
     for id in ids {
@@ -120,8 +120,8 @@ pub(super) fn release(db: &Connection, ids: &[OutboxId]) -> Result<usize, StoreE
     Ok(changed)
 }
 
-/// Old days are pruned.
-pub(super) fn forget(db: &Connection) -> Result<usize, StoreError> {
+/// Prunes old days.
+pub(super) fn prune(db: &Connection) -> Result<usize, StoreError> {
     Ok(db.execute(
         "DELETE FROM spending WHERE day < (
              SELECT DISTINCT day FROM spending newer WHERE newer.agent = spending.agent

@@ -1,4 +1,4 @@
-//! What was seen of cards in blocks below those that are watched.
+//! Applies a step of the directory backfill: cards in blocks below the watched ones.
 
 use rusqlite::{Connection, params};
 
@@ -14,8 +14,8 @@ pub(super) fn survey(
     for step in &survey.steps {
         match step {
             Step::Card(card) => cards::seen(db, card, receipt)?,
-            // What stands higher than this reading had come was seen by those who watch the chain's
-            // head, perhaps after the reorganisation: that is theirs to take back.
+            // Cards above the backfill's position were seen by the watcher of the head, perhaps
+            // after the reorganisation. The watcher withdraws them itself.
             Step::Withdrawn { above } => {
                 if let Some(read) = survey.read_before {
                     cards::withdraw_between(db, *above, read, receipt)?;
@@ -25,7 +25,7 @@ pub(super) fn survey(
             }
             Step::Gap { height, reason } => observe::gap(db, *height, reason, survey.at)?,
             Step::GapFilled { height } => observe::gap_filled(db, *height)?,
-            // These are the business of those who watch the chain's head.
+            // The watcher of the head handles these steps.
             Step::Arrival(_) | Step::Sighting { .. } | Step::Pending { .. } => {}
         }
     }

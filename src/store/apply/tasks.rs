@@ -1,4 +1,4 @@
-//! The work that behaviours have done.
+//! Applies changes to the tasks of behaviours.
 
 use agentry_sdk::TaskStart;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -12,11 +12,11 @@ use crate::store::column::natural;
 use crate::store::commit::{Receipt, TaskEnd};
 use crate::store::rows::{AgentId, EventKind, InboxId, TaskId};
 
-/// The code of a task whose result there is no room for.
+/// The error code of a task whose result there is no room for.
 const NO_ROOM: &str = "no-room";
 
-/// A behaviour starts a task, which does not begin before the time `from`. The same key is the same
-/// task.
+/// Adds a task of a behaviour, which does not start before the time `from`. The same key is the
+/// same task.
 pub(super) fn submit(
     db: &Connection,
     (agent, behaviour): (AgentId, &str),
@@ -59,14 +59,14 @@ pub(super) fn submit(
         Some(inbox) => claims::job_end(db, agent, inbox, &task.key)?,
         None => None,
     };
-    // The chain shows its end: the work is not done again.
+    // The chain shows that it has ended: the work is not done again.
     if let Some((job_end, duration_ms)) = done {
         end(db, id, 0, &job_end, duration_ms, at, receipt)?;
     }
     Ok(())
 }
 
-/// An attempt begins.
+/// An attempt starts.
 pub(super) fn begin(
     db: &Connection,
     task: TaskId,
@@ -82,7 +82,7 @@ pub(super) fn begin(
         .execute(params![task.0, attempts, time(at)])?)
 }
 
-/// An attempt failed; there will be another.
+/// An attempt failed and will be retried.
 pub(super) fn retry(
     db: &Connection,
     task: TaskId,
@@ -98,7 +98,7 @@ pub(super) fn retry(
         .execute(params![task.0, attempts, code, message, time(due_at)])?)
 }
 
-/// An attempt ended with the process: the task waits as it did before it.
+/// An attempt ended with the process: the task waits again as before the attempt.
 pub(super) fn interrupt(db: &Connection, task: TaskId, attempts: u32) -> Result<usize, StoreError> {
     Ok(db
         .prepare_cached(
@@ -109,15 +109,15 @@ pub(super) fn interrupt(db: &Connection, task: TaskId, attempts: u32) -> Result<
         .execute(params![task.0, attempts])?)
 }
 
-/// Whose a task is.
+/// The owner of a task, and what its updates need.
 struct Owner {
     agent: AgentId,
     behaviour: String,
     key: String,
     inbox: Option<InboxId>,
-    /// Who brought it about.
+    /// Who caused it.
     cause: Cause,
-    /// When its first attempt is due, if there was none.
+    /// When its first attempt is due; 0 if it has started.
     begins_at: u64,
 }
 
@@ -135,7 +135,7 @@ fn owner(row: &rusqlite::Row<'_>) -> rusqlite::Result<Owner> {
     })
 }
 
-/// Tells the behaviour news of its task. What the task holds itself is not repeated.
+/// Sends a behaviour an update on its task. What the task row holds is not repeated.
 fn tell(
     db: &Connection,
     task: TaskId,
@@ -152,7 +152,7 @@ fn tell(
         name: &owner.key,
         data: &data,
         inbox: owner.inbox,
-        // A task that ends before it was to begin brings its behaviour back no sooner.
+        // A task that ends before its start is reported no sooner than it could have started.
         due_at: at.max(owner.begins_at),
         cause: &owner.cause,
     };
@@ -161,7 +161,7 @@ fn tell(
     Ok(())
 }
 
-/// Forgets the progress of a task that its behaviour was not told yet: there is later news.
+/// Deletes a progress update that its behaviour has not received yet: a later update replaces it.
 fn supersede(db: &Connection, owner: &Owner) -> Result<(), StoreError> {
     db.prepare_cached(
         "DELETE FROM event WHERE agent = ?1 AND behaviour = ?2 AND name = ?3 AND kind = 'task'
@@ -171,7 +171,7 @@ fn supersede(db: &Connection, owner: &Owner) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A task reports how far it is.
+/// A task reports its progress.
 pub(super) fn progress(
     db: &Connection,
     (task, attempts): (TaskId, u32),
@@ -199,8 +199,8 @@ pub(super) fn progress(
     Ok(())
 }
 
-/// Makes room for what is kept of a task that has ended. Where there is none for its result, it has
-/// failed in this way.
+/// Makes room for what is kept of an ended task. If there is no room for its result, returns the
+/// failure with which the task ends instead.
 fn room_for(
     db: &Connection,
     task: TaskId,
@@ -230,12 +230,12 @@ fn room_for(
         .filter(|_| matches!(end, TaskEnd::Completed(_)))
         .map(|reason| TaskEnd::Failed {
             code: NO_ROOM.to_owned(),
-            message: format!("its result is not kept: {reason}"),
+            message: format!("its result was not stored: {reason}"),
             public: "there is no room for its result".to_owned(),
         }))
 }
 
-/// A task has ended.
+/// Ends a task, and tells its behaviour.
 pub(super) fn end(
     db: &Connection,
     task: TaskId,
@@ -249,7 +249,7 @@ pub(super) fn end(
     let end = no_room.as_ref().unwrap_or(end);
     let mut news = json!({ "duration_ms": duration_ms });
     let (state, output, code, error) = match end {
-        // Of a result that is not whole, the code says why.
+        // The code says why a result is incomplete.
         TaskEnd::Completed(output) => ("completed", Some(output), output.incomplete.as_ref(), None),
         TaskEnd::Failed {
             code,
@@ -307,7 +307,7 @@ fn ended(
     Ok(())
 }
 
-/// A behaviour takes a task back. One that has ended stays as it is.
+/// A behaviour cancels a task. An ended task stays unchanged.
 pub(super) fn cancel(
     db: &Connection,
     agent: AgentId,

@@ -1,7 +1,7 @@
-//! How much of what an agent has only so much of somebody may use.
+//! Limits on how much of an agent's shared resources each sender may use.
 //!
-//! The table `usage` says how much is in use, and by whom: triggers keep it. The parts are those of
-//! [`Standing`].
+//! The table `usage` holds how much is in use, and by whom; triggers maintain it. [`Standing`]
+//! defines the shares.
 
 use agentry_sdk::Standing;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -12,24 +12,24 @@ use crate::store::column::natural;
 use crate::store::commit::Outcome;
 use crate::store::rows::{AgentId, Draft};
 
-/// What is shared.
+/// A shared resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Messages that are kept.
+    /// Stored messages.
     Message,
-    /// Timers that are set.
+    /// Set timers.
     Timer,
-    /// Tasks that have not ended.
+    /// Open tasks.
     Task,
     /// Transactions that wait for a nonce or a budget.
     Queued,
-    /// Tasks that have ended, with their results.
+    /// Ended tasks, with their results.
     Ended,
     /// Transactions that are final or have failed.
     Settled,
 }
 
-/// So many things, of so many bytes together.
+/// A number of items, and their size in bytes together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Amount {
     items: u64,
@@ -52,7 +52,7 @@ impl Kind {
 
     const fn plural(self) -> &'static str {
         match self {
-            Self::Message => "messages that are kept",
+            Self::Message => "stored messages",
             Self::Timer => "timers",
             Self::Task => "open tasks",
             Self::Queued => "queued transactions",
@@ -61,10 +61,10 @@ impl Kind {
         }
     }
 
-    /// How much of it one agent has room for.
+    /// The capacity of one agent.
     const fn capacity(self) -> Amount {
         match self {
-            // The node takes messages of 1 MB for a fee of 10 AIT. A result has 16 MiB at most.
+            // The node accepts messages of 1 MB for a fee of 10 AIT. A result has at most 16 MiB.
             Self::Message | Self::Ended | Self::Settled => Amount {
                 items: u64::MAX,
                 bytes: 1024 * MIB,
@@ -73,7 +73,7 @@ impl Kind {
                 items: 10_000,
                 bytes: 256 * MIB,
             },
-            // What a node that is away for hours lets pile up.
+            // What accumulates while the node is down for hours.
             Self::Queued => Amount {
                 items: 200_000,
                 bytes: 1024 * MIB,
@@ -83,7 +83,7 @@ impl Kind {
 }
 
 impl Kind {
-    /// The most of it that there is for somebody.
+    /// The largest share that this cause can have.
     fn part(self, cause: &Cause) -> Amount {
         let capacity = self.capacity();
         match (cause.standing(), cause.sender()) {
@@ -95,7 +95,7 @@ impl Kind {
 }
 
 impl Amount {
-    /// As many things as there are numbers of bytes.
+    /// The amount of items with these sizes.
     fn sum(bytes: impl Iterator<Item = usize>) -> Self {
         bytes.fold(Self::default(), |sum, bytes| Self {
             items: sum.items.saturating_add(1),
@@ -103,7 +103,7 @@ impl Amount {
         })
     }
 
-    /// A part of it; of what is counted, at least one.
+    /// A share of it, of at least one item.
     fn part(self, part: impl Fn(u64) -> u64) -> Self {
         Self {
             items: part(self.items).max(1),
@@ -116,7 +116,7 @@ impl Amount {
     }
 }
 
-/// What is in use of a kind: by one sender, or by all of a standing where `sender` is empty.
+/// How much of a kind is in use: by one sender, or by all of a standing if `sender` is empty.
 fn used(
     db: &Connection,
     agent: AgentId,
@@ -138,7 +138,7 @@ fn used(
     Ok(found.unwrap_or_default())
 }
 
-/// Why it is too much, if `bytes` more are kept of a kind because of somebody; nothing, if there is
+/// Why storing `bytes` more of a kind would exceed the share of this cause; `None` if there is
 /// room.
 pub(super) fn excess(
     db: &Connection,
@@ -159,7 +159,7 @@ pub(super) fn excess(
             format!("{} of {} bytes", used.bytes, part.bytes)
         };
         Ok(Some(format!(
-            "{whose} would have {what} for {}; try again when there are fewer",
+            "{whose} would exceed the limit on {} ({what}); try again when fewer are in use",
             kind.plural()
         )))
     };
@@ -191,8 +191,8 @@ pub(super) fn excess(
     }
 }
 
-/// Refuses an outcome after which somebody uses too much, so that it is undone. One that is too much
-/// by itself is refused for good.
+/// Refuses an outcome after which a share is exceeded, so that it is rolled back. An outcome that
+/// exceeds the whole share by itself is refused permanently.
 pub(super) fn check(db: &Connection, agent: AgentId, outcome: &Outcome) -> Result<(), StoreError> {
     let set = outcome.timers.iter().filter_map(|(_, set)| set.as_ref());
     let timers = Amount::sum(set.map(|set| set.data.to_string().len()));
@@ -229,14 +229,14 @@ pub(super) fn check(db: &Connection, agent: AgentId, outcome: &Outcome) -> Resul
     Ok(())
 }
 
-/// How much is pruned at a time at most.
+/// The most rows that are pruned at a time.
 const PRUNED: u32 = 64;
 
-/// The most rows of forged messages of an agent that are kept, and their bytes.
+/// The most forged messages of an agent that are kept, and the most bytes of them.
 const FORGED: (u64, u64) = (10_000, 64 * MIB);
 
-/// Makes room for so many bytes more: what is settled of its sender, or of whoever of its standing has
-/// most, is pruned. Returns why there is no room, if there is none.
+/// Makes room for `bytes` more: prunes settled rows of the sender, or of the sender of its standing
+/// that uses most. Returns why there is no room, if there is none.
 pub(super) fn make_room(
     db: &Connection,
     agent: AgentId,
@@ -244,7 +244,7 @@ pub(super) fn make_room(
     cause: &Cause,
     bytes: u64,
 ) -> Result<Option<String>, StoreError> {
-    // A few at first, lest much more be pruned than is needed.
+    // A few at first, so that not much more is pruned than needed.
     let mut count = 1;
     loop {
         let Some(reason) = excess(db, agent, kind, cause, bytes)? else {
@@ -275,8 +275,8 @@ pub(super) fn make_room(
     }
 }
 
-/// Prunes what is settled of a sender, or of a standing where `sender` is empty: the oldest first, at
-/// most `count`. Returns how many were.
+/// Prunes settled rows of a sender, or of a standing if `sender` is empty: the oldest first, at
+/// most `count`. Returns how many were pruned.
 fn prune(
     db: &Connection,
     (agent, kind): (AgentId, Kind),
@@ -289,8 +289,8 @@ fn prune(
             .execute(params![agent.0, standing, sender, count])?)
     };
     match kind {
-        // What identifies them stays, so that none is acted on again. Those of which something is
-        // still to be told, and dead letters, stay whole.
+        // What identifies them stays, so that none is acted on again. Dead letters, and messages
+        // with undelivered events, stay complete.
         Kind::Message => {
             let of_sender = if sender.is_empty() {
                 "?3 = ''"
@@ -308,7 +308,7 @@ fn prune(
                      ORDER BY sender, settled_at LIMIT ?4)"
             ))
         }
-        // Of those that stay something is still to be told.
+        // Tasks with undelivered updates stay.
         Kind::Ended => pruned(
             "DELETE FROM task WHERE id IN (
                  SELECT id FROM task
@@ -320,7 +320,7 @@ fn prune(
                    AND NOT EXISTS (SELECT 1 FROM event WHERE event.inbox = task.inbox)
                  ORDER BY ended_at, id LIMIT ?4)",
         ),
-        // Those that failed wait for an operator, so they go last.
+        // Failed ones may wait for an operator, so they are deleted last.
         Kind::Settled => {
             let of_state = |state: &str| {
                 pruned(&format!(
@@ -343,7 +343,7 @@ fn prune(
     }
 }
 
-/// Deletes the oldest forged messages of an agent beyond those that are kept.
+/// Deletes the oldest forged messages of an agent beyond the limit.
 pub(super) fn bound_forged(db: &Connection, agent: AgentId) -> Result<(), StoreError> {
     loop {
         let used = db

@@ -1,4 +1,4 @@
-//! Whether each row can be read back, and says what it said when it was written.
+//! Checks that each row can be read back and is what was written.
 
 use agentry_chain::Cursor;
 use agentry_protocol::{
@@ -16,17 +16,17 @@ use crate::store::meta;
 use crate::store::read::{announce, authenticity};
 use crate::store::rows::{EventKind, InboxState, OutboxState, ReceiptState, TaskState};
 
-/// How a column, or a row from that column on, is read.
+/// Reads a column, or a row from that column on.
 type Form = fn(&Row<'_>, usize) -> Result<()>;
 
-/// How the rows of a table are read.
+/// How the rows of a table are checked.
 struct Table {
     name: &'static str,
-    /// What names a row.
+    /// The SQL expression that identifies a row.
     key: &'static str,
-    /// Which rows will be acted on.
+    /// The SQL condition on the rows that will be acted on.
     open: &'static str,
-    /// Of each column what it holds.
+    /// The columns, each with its type.
     columns: &'static [(&'static str, Form)],
 }
 
@@ -59,7 +59,7 @@ const JSON: Form =
 const PAYLOAD: Form = |row, column| text(row, column, parse_json).map(drop);
 const STORED: Form = |row, column| text(row, column, parse_stored).map(drop);
 
-/// Two columns: this one, and `sender` behind it.
+/// Two columns: this one, and `sender` after it.
 const CAUSE: Form = |row, column| Cause::read(row, column).map(drop);
 
 const TABLES: &[Table] = &[
@@ -211,7 +211,7 @@ const TABLES: &[Table] = &[
             ("wanted", |row, column| {
                 let known = |word: &str| match word {
                     "received" | "done" => Ok(()),
-                    other => Err(format!("{other:?} is no acknowledgment")),
+                    other => Err(format!("{other:?} is not an acknowledgment")),
                 };
                 optional_text(row, column, known).map(drop)
             }),
@@ -285,7 +285,8 @@ const TABLES: &[Table] = &[
     },
 ];
 
-/// Reads the rows of all tables; what cannot be read back is named by table, row and column.
+/// Reads the rows of all tables. A value that cannot be read back is named by table, row and
+/// column.
 pub(super) fn look(db: &Connection, depth: Depth) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for table in TABLES {
@@ -323,7 +324,7 @@ pub(super) fn look(db: &Connection, depth: Depth) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// What names a row, in whatever form it is.
+/// The key of a row as text, whatever its type.
 fn key(row: &Row<'_>, column: usize) -> String {
     match row.get::<_, rusqlite::types::Value>(column) {
         Ok(rusqlite::types::Value::Integer(id)) => id.to_string(),
@@ -342,7 +343,7 @@ fn parse_stored(
     StoredTransaction::parse(text.as_bytes(), Limits::default())
 }
 
-/// A value of `meta`, by the key before it.
+/// A value of `meta`, read as the key in the column before it requires.
 fn meta_value(row: &Row<'_>, column: usize) -> Result<()> {
     let key: String = row.get(column - 1)?;
     match key.as_str() {
@@ -356,9 +357,9 @@ fn meta_value(row: &Row<'_>, column: usize) -> Result<()> {
     }
 }
 
-/// The transaction of a message, against the digest and the sender in the columns before it.
+/// The transaction of a message, compared with the digest and the sender in the columns before it.
 fn arrived(row: &Row<'_>, column: usize) -> Result<()> {
-    // Of a settled message that was pruned, what it said is gone.
+    // The content of a pruned message is empty.
     if row.get_ref(column)?.as_str().is_ok_and(str::is_empty) {
         return Ok(());
     }
@@ -376,7 +377,7 @@ fn arrived(row: &Row<'_>, column: usize) -> Result<()> {
     Ok(())
 }
 
-/// The signed bytes of a transaction, against the columns before it that say what was signed.
+/// The signed bytes of a transaction, compared with the columns before it that say what was signed.
 fn signed(row: &Row<'_>, column: usize) -> Result<()> {
     let parse = |body: &str| SignedTransaction::from_body(body.as_bytes(), Limits::default());
     let Some(signed) = optional_text(row, column, parse)? else {
@@ -405,7 +406,7 @@ fn signed(row: &Row<'_>, column: usize) -> Result<()> {
     match says.into_iter().find(|(_, same)| !same) {
         None => Ok(()),
         Some((name, _)) => {
-            let what = format!("says otherwise than column {name:?}");
+            let what = format!("differs from column {name:?}");
             Err(undecodable(row, column, what))
         }
     }

@@ -1,4 +1,4 @@
-//! What waits for agents and is no message.
+//! Events of agents other than messages.
 
 use rusqlite::{Connection, params_from_iter};
 use serde::Serialize;
@@ -6,32 +6,33 @@ use serde::Serialize;
 use super::{Columns, Filter, conditions};
 use crate::store::column::{natural, optional_natural};
 
-/// A timer, a fate, a settlement, news of a task, or the renewal of a card.
+/// A timer, a delivery update, the outcome of a watched message, a task update, or the renewal of a
+/// card.
 #[derive(Clone, Debug, Serialize)]
 pub struct EventItem {
     /// `event/` and the row.
     pub id: String,
     /// The agent's name.
     pub agent: String,
-    /// `waiting` or `dead`. What is handled is gone.
+    /// `waiting` or `dead`. A handled event is deleted.
     pub state: String,
     /// `timer`, `fate`, `settled`, `task` or `renewal`.
     pub kind: String,
-    /// Whose it is; empty: the runtime's own.
+    /// The behaviour that it is for; empty for the runtime itself.
     pub behaviour: String,
-    /// The timer's name, the label of what was sent, the task's key.
+    /// The timer's name, the label of the sent message, or the task's key.
     pub name: String,
-    /// More of it, JSON.
+    /// Data that depends on the kind, JSON.
     pub data: String,
     /// The message that it is about: `inbox/` and its row.
     pub message: Option<String>,
-    /// When it is due (milliseconds since the epoch); `null` at once.
+    /// When it is due (milliseconds since the epoch); `null` means at once.
     pub due_at: Option<u64>,
     /// How many attempts have failed.
     pub attempts: u64,
-    /// Of the last failure.
+    /// The reason of the last failure.
     pub reason: Option<String>,
-    /// When it was made.
+    /// When it was created.
     pub made_at: u64,
 }
 
@@ -43,10 +44,10 @@ const COLUMNS: Columns = Columns {
     at: "q.made_at",
 };
 
-/// Events, oldest of the newest first.
+/// The newest events, oldest first.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn events(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<EventItem>> {
     let (conditions, values) = conditions(filter, &COLUMNS);
     let mut items = db

@@ -1,4 +1,4 @@
-//! Messages that name a sender who did not sign them.
+//! Messages that name a sender that did not sign them.
 
 use rusqlite::{Connection, params_from_iter};
 use serde::Serialize;
@@ -13,9 +13,9 @@ pub struct ForgedItem {
     pub id: String,
     /// The agent's name.
     pub agent: String,
-    /// Who it says it is from.
+    /// The sender that it names.
     pub from: String,
-    /// To whom: the agent's address.
+    /// The recipient: the agent's address.
     pub to: String,
     /// Hash of the transaction.
     pub transaction: String,
@@ -35,10 +35,10 @@ const COLUMNS: Columns = Columns {
     at: "q.seen_at",
 };
 
-/// Forged messages, oldest of the newest first.
+/// The newest forged messages, oldest first.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn forged(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<ForgedItem>> {
     let (conditions, values) = conditions(filter, &COLUMNS);
     let mut items = db

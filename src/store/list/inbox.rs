@@ -15,40 +15,40 @@ pub struct InboxItem {
     pub agent: String,
     /// `waiting`, `withdrawn`, `handled`, `expired` or `dead`.
     pub state: String,
-    /// Who it says it is from.
+    /// The sender that it names.
     pub from: String,
-    /// To whom: the agent's address.
+    /// The recipient: the agent's address.
     pub to: String,
     /// `verified` or `unverified`.
     pub authenticity: String,
     /// Hash of the transaction.
     pub transaction: String,
-    /// The message's identity among all.
+    /// The message's identity among all messages.
     pub digest: String,
-    /// Its identity among those of its sender: its id, if they are verified and gave it one, else
-    /// the digest.
+    /// Its identity among the messages of its sender: its id, if the sender is verified and gave it
+    /// one, or else the digest.
     pub identity: Option<String>,
     /// The conversation that it belongs to.
     pub thread: Option<String>,
     /// The transaction that it answers.
     pub re: Option<String>,
-    /// Whether it goes before the others.
+    /// Whether it takes priority over other messages.
     pub urgent: bool,
-    /// When it stops to count (milliseconds since the epoch).
+    /// When it expires (milliseconds since the epoch).
     pub expires_at: Option<u64>,
     /// The block; `null` while a reorganisation has withdrawn it.
     pub height: Option<u64>,
     /// How many attempts have failed.
     pub attempts: u64,
-    /// Of the last failure.
+    /// The reason of the last failure.
     pub reason: Option<String>,
-    /// Why a behaviour refused it.
+    /// Why a behaviour rejected it.
     pub rejected: Option<String>,
     /// When it was first seen (milliseconds since the epoch).
     pub seen_at: u64,
-    /// When it is due (milliseconds since the epoch); `null` at once.
+    /// When it is due (milliseconds since the epoch); `null` means at once.
     pub due_at: Option<u64>,
-    /// When it was settled.
+    /// When it was handled, expired or became a dead letter.
     pub settled_at: Option<u64>,
     /// The transaction as the chain keeps it, JSON.
     pub stored: String,
@@ -62,10 +62,10 @@ const COLUMNS: Columns = Columns {
     at: "q.seen_at",
 };
 
-/// Messages, oldest of the newest first.
+/// The newest messages, oldest first.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn inbox(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<InboxItem>> {
     let (conditions, values) = conditions(filter, &COLUMNS);
     let mut items = db

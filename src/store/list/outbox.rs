@@ -17,15 +17,15 @@ pub struct OutboxItem {
     pub state: String,
     /// The agent's address.
     pub from: String,
-    /// To whom.
+    /// The recipient.
     pub to: String,
-    /// What it transfers, in AIT.
+    /// The amount that it transfers, in AIT.
     pub amount: u64,
-    /// What it pays, in AIT.
+    /// The fee that it pays, in AIT.
     pub fee: u64,
-    /// What it says, JSON.
+    /// The message, JSON.
     pub payload: String,
-    /// What asked for it.
+    /// What requested it.
     pub origin: String,
     /// The id in its header.
     pub message_id: Option<String>,
@@ -35,16 +35,16 @@ pub struct OutboxItem {
     pub nonce: Option<i64>,
     /// Its hash, once it is signed.
     pub transaction: Option<String>,
-    /// How often it was posted.
+    /// How many times it was posted.
     pub posts: u64,
     /// Why it waits or failed.
     pub reason: Option<String>,
-    /// Whether it waits for a day's budget.
+    /// Whether it is held by a day's budget.
     pub waits_for_budget: bool,
-    /// How well the sender is known who brought it about: `known`, `listed`, `stranger` or
-    /// `unverified`; `own`, where no sender did.
+    /// How well the sender that caused it is known: `known`, `listed`, `stranger` or `unverified`;
+    /// `own` if no sender caused it.
     pub standing: String,
-    /// The verified sender who brought it about, if one did.
+    /// The verified sender that caused it, if one did.
     pub brought_about_by: Option<String>,
     /// The day whose budget paid for it, in days since the epoch, UTC.
     #[serde(skip)]
@@ -53,9 +53,9 @@ pub struct OutboxItem {
     pub height: Option<u64>,
     /// The block's hash.
     pub block_hash: Option<String>,
-    /// When it stops to count (milliseconds since the epoch): then it is not signed any more.
+    /// When it expires (milliseconds since the epoch): it is not signed after that.
     pub expires_at: Option<u64>,
-    /// When it was asked for.
+    /// When it was requested.
     pub created_at: u64,
     /// When it was signed.
     pub prepared_at: Option<u64>,
@@ -63,32 +63,32 @@ pub struct OutboxItem {
     pub accepted_at: Option<u64>,
     /// When it was seen in a block.
     pub mined_at: Option<u64>,
-    /// What is known of its fate, where somebody asked.
+    /// What is known about its delivery, if delivery updates were requested.
     pub receipt: Option<ReceiptItem>,
 }
 
-/// What is known of the fate of a message that was sent.
+/// What is known about the delivery of a sent message.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReceiptItem {
-    /// What acknowledgment it asks for: `received` or `done`; none, where `null`.
+    /// The acknowledgment that it requests: `received` or `done`; `null` if it requests none.
     pub wanted: Option<String>,
     /// `open`, `received`, `accepted`, `done`, `failed`, `rejected`, `expired`, `unacknowledged`
     /// or `unsent`.
     pub state: String,
-    /// In the recipient's words.
+    /// The recipient's explanation.
     pub detail: Option<String>,
-    /// How often it can be sent again.
+    /// How many more times it can be sent again.
     pub resends_left: u64,
-    /// How often it was sent again.
+    /// How many times it was sent again.
     pub resends: u64,
-    /// When its acknowledgment is overdue (milliseconds since the epoch); `null` before it was
-    /// mined, and when none is awaited.
+    /// When its acknowledgment is overdue (milliseconds since the epoch); `null` before it is
+    /// mined, and if none is expected.
     pub due_at: Option<u64>,
     /// The behaviour that is told.
     pub behaviour: Option<String>,
-    /// Under which label.
+    /// The label under which the behaviour is told.
     pub label: Option<String>,
-    /// When something became known.
+    /// When the state last changed.
     pub changed_at: u64,
 }
 
@@ -100,10 +100,10 @@ const COLUMNS: Columns = Columns {
     at: "q.created_at",
 };
 
-/// Transactions, oldest of the newest first.
+/// The newest transactions, oldest first.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn outbox(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<OutboxItem>> {
     let (conditions, values) = conditions(filter, &COLUMNS);
     let mut items = db

@@ -1,4 +1,4 @@
-//! How many rows stand where, and what was spent.
+//! The number of rows by state, and what was spent.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use crate::store::number::integer;
 use crate::store::read;
 use crate::store::rows::{AgentId, Spent};
 
-/// How many rows, by state.
+/// The number of rows, by state.
 pub type States = BTreeMap<String, u64>;
 
-/// How the queues of one agent stand.
+/// The queues of one agent.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct AgentStats {
     /// Its name, when it was last hosted.
@@ -24,31 +24,31 @@ pub struct AgentStats {
     pub address: String,
     /// Messages, by state.
     pub inbox: States,
-    /// Events that are no messages, by state.
+    /// Events other than messages, by state.
     pub events: States,
     /// Transactions, by state.
     pub outbox: States,
     /// Tasks, by state.
     pub tasks: States,
-    /// What was given up: messages and events that are dead, and transactions that failed.
+    /// Dead letters: dead messages and events, and failed transactions.
     pub dead_letters: u64,
     /// Forged messages.
     pub forged: u64,
-    /// When the message was first seen that has waited longest (milliseconds since the epoch).
+    /// When the message that has waited longest was first seen (milliseconds since the epoch).
     #[serde(rename = "oldest_waiting_at")]
     pub oldest_waiting: Option<u64>,
-    /// When the transaction was asked for that has waited longest for its nonce.
+    /// When the transaction that has waited longest for its nonce was requested.
     #[serde(rename = "oldest_queued_at")]
     pub oldest_queued: Option<u64>,
-    /// How many transactions wait for a day's budget.
+    /// How many transactions are held by a day's budget.
     pub waiting_for_budget: u64,
     /// What it has spent today, in AIT.
     pub spent: Spent,
-    /// The verified senders who have brought about most of that: a few of them.
+    /// The few verified senders that caused most of that.
     pub senders: Vec<SenderStats>,
 }
 
-/// What one sender has brought about today.
+/// The spending that one sender caused today.
 #[derive(Clone, Debug, Serialize)]
 pub struct SenderStats {
     /// Its address.
@@ -59,16 +59,16 @@ pub struct SenderStats {
     pub spent: u64,
 }
 
-/// Of how many senders the sums are told.
+/// How many senders are listed with their sums.
 const SENDERS: u32 = 5;
 
-/// How the queues stand, by agent in the order of their names; of one agent, where its name or
-/// address is given. `day` is today: days since the epoch, UTC.
+/// The queues of all agents, ordered by the agents' names, or of one agent if its name or address
+/// is given. `day` is today: days since the epoch, UTC.
 ///
 /// Reads every row of the queues.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn stats(db: &Connection, agent: Option<&str>, day: u64) -> rusqlite::Result<Vec<AgentStats>> {
     let mut by_row: BTreeMap<i64, AgentStats> = db
         .prepare("SELECT id, name, address FROM agent WHERE ?1 IS NULL OR ?1 IN (name, address)")?
@@ -144,18 +144,18 @@ pub fn stats(db: &Connection, agent: Option<&str>, day: u64) -> rusqlite::Result
     }
     let mut all: Vec<AgentStats> = by_row.into_values().collect();
     for stats in &mut all {
-        let given_up = [
+        let dead = [
             stats.inbox.get("dead"),
             stats.events.get("dead"),
             stats.outbox.get("failed"),
         ];
-        stats.dead_letters = given_up.into_iter().flatten().sum();
+        stats.dead_letters = dead.into_iter().flatten().sum();
     }
     all.sort_by(|one, other| one.agent.cmp(&other.agent));
     Ok(all)
 }
 
-/// Sets one number of each agent.
+/// Sets one number for each agent.
 fn single(
     db: &Connection,
     sql: &str,
@@ -172,26 +172,26 @@ fn single(
     Ok(())
 }
 
-/// A row that has stood long where it is, and why.
+/// A row that has been in its state for long, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Oldest {
-    /// As `inbox/12`.
+    /// The row, in the form `inbox/12`.
     pub id: String,
     /// Its agent's name.
     pub agent: String,
-    /// Since when (milliseconds since the epoch).
+    /// The time since when (milliseconds since the epoch).
     pub since: u64,
     /// Why, as far as the store knows it.
     pub reason: Option<String>,
-    /// How many there are that stand there as long as was asked for.
+    /// How many rows have been in that state for at least the given time.
     pub count: u64,
 }
 
-/// The message that has waited longest, of those that have since before a time (milliseconds since
+/// The message that has waited longest, if it has waited since before a time (milliseconds since
 /// the epoch).
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn oldest_waiting(db: &Connection, before: u64) -> rusqlite::Result<Option<Oldest>> {
     db.query_row(
         "SELECT 'inbox/' || q.id, agent.name, q.seen_at, q.reason, count(*) OVER ()

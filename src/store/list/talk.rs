@@ -1,4 +1,4 @@
-//! What was said to and by hosted wallets, and what came of what was said.
+//! The messages to and from hosted wallets, and what is known about their delivery.
 
 use agentry_protocol::{
     Address, Envelope, Json, Limits, StoredTransaction, TransactionError, TransactionHash,
@@ -10,52 +10,52 @@ use crate::store::column::{natural, optional_natural, optional_text, text, word}
 use crate::store::number::integer;
 use crate::store::rows::{AgentId, OutboxId, ReceiptState};
 
-/// Where a message stands in the store.
+/// The row of the store that holds a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
-    /// It came to a hosted wallet.
+    /// The message was sent to a hosted wallet.
     Inbox(i64),
-    /// It names a sender who did not sign it.
+    /// The message names a sender that did not sign it.
     Forged(i64),
-    /// A hosted wallet sent it.
+    /// A hosted wallet sent the message.
     Outbox(i64),
 }
 
 /// A message to or from a hosted wallet.
 #[derive(Clone, Debug)]
 pub struct Told {
-    /// Where it stands.
+    /// The row that holds it.
     pub place: Place,
-    /// The block; none while it stands in none.
+    /// The block; `None` while it is in no block.
     pub height: Option<u64>,
-    /// Hash of the transaction; none before it is signed.
+    /// Hash of the transaction; `None` before it is signed.
     pub hash: Option<String>,
-    /// Who sent it, or says so.
+    /// The sender that it names.
     pub from: String,
-    /// To whom.
+    /// The recipient.
     pub to: String,
-    /// What it transfers, in AIT, as it is written there.
+    /// The amount that it transfers, in AIT, as the transaction spells it.
     pub amount: String,
-    /// What it says; none, where the row cannot be read back.
+    /// The message; `None` if the row cannot be read back.
     pub payload: Option<Json>,
-    /// What is known of the sender; nothing needs to be of a wallet of our own.
+    /// Whether the sender is verified; `None` for a hosted wallet.
     pub authenticity: Option<String>,
-    /// Where it stands with its agent, or on its way.
+    /// Its state in the inbox or the outbox.
     pub state: String,
     /// Why it waits, failed or was refused.
     pub reason: Option<String>,
-    /// When it was seen in a block, or, of what was sent and stands in none, when it was asked for
-    /// (milliseconds since the epoch).
+    /// When it was seen in a block or, for a sent message that is in no block, when it was
+    /// requested (milliseconds since the epoch).
     pub seen_at: u64,
     /// The row of the outbox whose message this carries again.
     pub resend_of: Option<i64>,
-    /// What is known of its fate, where somebody asked.
+    /// What is known about its delivery, if delivery updates were requested.
     pub receipt: Option<Fate>,
 }
 
 impl Told {
-    /// What orders a conversation as the chain does: what stands in no block comes last. In one
-    /// block, what came goes before what was sent.
+    /// The key that orders a conversation as the chain does. Messages in no block come last. Within
+    /// a block, received messages come before sent ones.
     pub const fn turn(&self) -> (u64, bool, i64) {
         let height = match self.height {
             Some(height) => height,
@@ -78,37 +78,37 @@ impl Told {
     }
 }
 
-/// What is known of the fate of a message that was sent.
+/// What is known about the delivery of a sent message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fate {
-    /// What acknowledgment was asked for: `received` or `done`.
+    /// The requested acknowledgment: `received` or `done`.
     pub wanted: Option<String>,
-    /// How far it is.
+    /// Its state.
     pub state: ReceiptState,
-    /// More, in the recipient's words.
+    /// The recipient's explanation.
     pub detail: Option<String>,
-    /// How often it may still be sent again.
+    /// How many more times it may be sent again.
     pub resends_left: u64,
 }
 
-/// Which messages are listed.
+/// The messages to list.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Of the hosted wallet at this address.
+    /// Only those of the hosted wallet at this address.
     pub agent: String,
-    /// Only from this sender.
+    /// Only those from this sender.
     pub from: Option<String>,
-    /// Only of this conversation.
+    /// Only those of this conversation.
     pub thread: Option<String>,
-    /// Only rows behind this one.
+    /// Only rows after this one.
     pub after: i64,
-    /// At most so many, the newest.
+    /// At most this many, the newest.
     pub limit: usize,
 }
 
 impl Selection {
-    /// The rows of a query, newest first, that belong to the conversation. Those of a table
-    /// without a column for it are read one by one.
+    /// The rows of a query that belong to the conversation, newest first. Rows of a table without a
+    /// column for the conversation are filtered one by one.
     fn pick(
         &self,
         rows: rusqlite::MappedRows<'_, impl FnMut(&Row<'_>) -> rusqlite::Result<Told>>,
@@ -123,10 +123,10 @@ impl Selection {
     }
 }
 
-/// The newest messages that came to a wallet, newest first.
+/// The newest messages to a wallet, newest first.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn received(db: &Connection, selection: &Selection) -> rusqlite::Result<Vec<Told>> {
     let mut statement = db.prepare_cached(
         "SELECT q.id, q.height, q.hash, q.sender, agent.address, q.stored, q.state,
@@ -156,10 +156,10 @@ pub fn received(db: &Connection, selection: &Selection) -> rusqlite::Result<Vec<
     rows.collect()
 }
 
-/// The newest messages to a wallet that name a sender who did not sign them, newest first.
+/// The newest messages to a wallet that name a sender that did not sign them, newest first.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn forged(db: &Connection, selection: &Selection) -> rusqlite::Result<Vec<Told>> {
     let mut statement = db.prepare_cached(
         "SELECT q.rowid, q.height, q.hash, q.sender, agent.address, q.stored, 'forged', q.seen_at
@@ -195,7 +195,7 @@ fn heard(row: &Row<'_>, place: Place) -> rusqlite::Result<Told> {
     })
 }
 
-/// A transaction; none, where it was pruned: then the text is empty.
+/// A stored transaction; `None` if it was pruned, which leaves an empty text.
 fn stored(text: &str) -> Result<Option<StoredTransaction>, TransactionError> {
     if text.is_empty() {
         return Ok(None);
@@ -212,7 +212,7 @@ const SENT: &str = "SELECT q.id, q.height, q.hash, agent.address, q.recipient, q
 /// The newest messages that a wallet sent, newest first.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn sent(db: &Connection, selection: &Selection) -> rusqlite::Result<Vec<Told>> {
     let mut statement = db.prepare_cached(&format!(
         "{SENT} WHERE agent.address = ?1 AND q.id > ?2 ORDER BY q.id DESC"
@@ -221,10 +221,10 @@ pub fn sent(db: &Connection, selection: &Selection) -> rusqlite::Result<Vec<Told
     selection.pick(rows)
 }
 
-/// A message that a hosted wallet sent, by its row.
+/// The message in a row of the outbox.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn sent_at(db: &Connection, outbox: i64) -> rusqlite::Result<Option<Told>> {
     db.prepare_cached(&format!("{SENT} WHERE q.id = ?1"))?
         .query_row(params![outbox], ours)
@@ -268,11 +268,11 @@ fn ours(row: &Row<'_>) -> rusqlite::Result<Told> {
 pub struct Carrier {
     /// Its row.
     pub outbox: OutboxId,
-    /// Where it stands: a word of [`OutboxState`](crate::store::rows::OutboxState).
+    /// Its state: a word of [`OutboxState`](crate::store::rows::OutboxState).
     pub state: String,
     /// Its hash, once it is signed.
     pub hash: Option<TransactionHash>,
-    /// Whether the node has taken it.
+    /// Whether the node has accepted it.
     pub accepted: bool,
     /// The block that holds it.
     pub height: Option<u64>,
@@ -280,25 +280,25 @@ pub struct Carrier {
     pub reason: Option<String>,
 }
 
-/// What has come of a message that was sent.
+/// A sent message and its delivery so far.
 #[derive(Clone, Debug)]
 pub struct Progress {
-    /// Who sent it.
+    /// The agent that sent it.
     pub agent: AgentId,
-    /// His address.
+    /// The sender's address.
     pub from: Address,
-    /// To whom.
+    /// The recipient.
     pub to: Address,
     /// The first transaction that carries it, then the others.
     pub carriers: Vec<Carrier>,
-    /// What is known of its fate, where somebody asked.
+    /// What is known about its delivery, if delivery updates were requested.
     pub fate: Option<Fate>,
 }
 
-/// What has come of a message that was sent.
+/// Reads a sent message and its delivery so far.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn progress(db: &Connection, outbox: OutboxId) -> rusqlite::Result<Option<Progress>> {
     let Some(first) = sent_at(db, outbox.0)? else {
         return Ok(None);
@@ -346,20 +346,20 @@ pub struct Reply {
     pub hash: TransactionHash,
     /// The block that holds it.
     pub height: Option<u64>,
-    /// What is known of its sender.
+    /// Whether its sender is verified.
     pub authenticity: String,
-    /// Where it stands with its agent: a word of
+    /// Its state: a word of
     /// [`InboxState`](crate::store::rows::InboxState).
     pub state: String,
     /// The transaction.
     pub stored: StoredTransaction,
 }
 
-/// The messages to a wallet that say they answer one of these transactions, in the order in which
-/// they came.
+/// The messages to a wallet that name one of these transactions as what they answer, in order of
+/// arrival.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn replies(
     db: &Connection,
     agent: AgentId,
@@ -379,11 +379,11 @@ pub fn replies(
     Ok(replies)
 }
 
-/// The messages to a wallet from a sender, in blocks from this height on, that do not say what
+/// The messages to a wallet from a sender, in blocks from this height on, that do not name what
 /// they answer.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn remarks(
     db: &Connection,
     agent: AgentId,
@@ -415,7 +415,7 @@ fn reply(row: &Row<'_>) -> rusqlite::Result<Reply> {
 /// A number that changes whenever another connection changes the store.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn version(db: &Connection) -> rusqlite::Result<i64> {
     db.query_row("PRAGMA data_version", [], |row| row.get(0))
 }

@@ -1,4 +1,4 @@
-//! Tasks as operators see them: those that were asked for from here, and those that are done here.
+//! Tasks as operators see them: those that hosted wallets request, and those that they run.
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
@@ -7,11 +7,11 @@ use serde::Serialize;
 use crate::store::column::{natural, optional_natural};
 use crate::store::number::integer;
 
-/// What the [origin](super::OutboxItem::origin) of a job begins with that an operator asked for.
-/// A random word follows, and the job's type.
+/// The prefix of the [origin](super::OutboxItem::origin) of a job that an operator requested. A
+/// random word and the job's type follow.
 pub const OPERATORS_JOBS: &str = "control/task/";
 
-/// A message that asks for a job, or may: its payload says.
+/// A message that may request a job: its payload tells.
 #[derive(Clone, Debug)]
 pub struct AskedItem {
     /// Its row in the outbox.
@@ -22,23 +22,23 @@ pub struct AskedItem {
     pub agent: String,
     /// The agent's address.
     pub from: String,
-    /// To whom.
+    /// The recipient.
     pub to: String,
-    /// What it says, JSON.
+    /// The message, JSON.
     pub payload: String,
-    /// What asked for it.
+    /// What requested it.
     pub origin: String,
     /// The id in its header.
     pub message_id: Option<String>,
-    /// Where its first transaction stands.
+    /// The state of its first transaction.
     pub state: String,
-    /// Why that waits or failed.
+    /// Why its first transaction waits or failed.
     pub reason: Option<String>,
-    /// When it was asked for (milliseconds since the epoch).
+    /// When it was requested (milliseconds since the epoch).
     pub created_at: u64,
-    /// What is known of the message's fate, where somebody wants to know.
+    /// What is known about the message's delivery, if delivery updates were requested.
     pub receipt: Option<String>,
-    /// In its recipient's words.
+    /// The recipient's explanation.
     pub receipt_detail: Option<String>,
 }
 
@@ -47,7 +47,7 @@ pub struct AskedItem {
 pub struct Carrier {
     /// Its hash.
     pub transaction: String,
-    /// Where it stands.
+    /// Its state.
     pub state: String,
     /// The block.
     pub height: Option<u64>,
@@ -55,7 +55,7 @@ pub struct Carrier {
     pub mined_at: Option<u64>,
 }
 
-/// A message that names one of our transactions.
+/// A message that names a transaction of a hosted wallet.
 #[derive(Clone, Debug)]
 pub struct AnswerItem {
     /// Its row in the inbox.
@@ -72,54 +72,54 @@ pub struct AnswerItem {
     pub transaction: String,
 }
 
-/// A task that is done here.
+/// A task that a hosted wallet runs.
 #[derive(Clone, Debug, Serialize)]
 pub struct ExecutingItem {
     /// `task/` and the row.
     pub id: String,
-    /// Where it stands.
+    /// Its state.
     pub state: String,
     /// The agent's name.
     pub agent: String,
-    /// Whose it is.
+    /// The behaviour that started it.
     pub behaviour: String,
-    /// What the behaviour calls it.
+    /// The key that the behaviour gave it.
     pub key: String,
     /// Its type.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Who asked for it.
+    /// Who requested it.
     pub submitter: Option<String>,
-    /// Hash of the transaction that asked for it.
+    /// Hash of the transaction that requested it.
     pub transaction: Option<String>,
-    /// What is to be done, JSON.
+    /// Its input, JSON.
     pub input: String,
-    /// How many attempts were begun.
+    /// How many attempts were started.
     pub attempts: u64,
     /// How many of them ended with the process.
     pub interrupted: u64,
-    /// How far it is, from 0 to 1.
+    /// Its progress, from 0 to 1.
     pub progress: Option<f64>,
-    /// In words.
+    /// The note of the last progress report.
     pub note: Option<String>,
     /// When it was accepted (milliseconds since the epoch).
     pub made_at: u64,
-    /// When it may begin.
+    /// When it may start.
     pub due_at: u64,
-    /// When its last attempt began.
+    /// When its last attempt started.
     pub started_at: Option<u64>,
-    /// Until when its result is of use.
+    /// The time after which its result is of no use.
     #[serde(rename = "deadline_at")]
     pub deadline: Option<u64>,
     /// When it ended.
     pub ended_at: Option<u64>,
     /// Length of its result, in bytes.
     pub result_bytes: Option<u64>,
-    /// What the result is.
+    /// The media type of the result.
     pub media_type: Option<String>,
-    /// Why it, or its last attempt, failed: a word for programs.
+    /// Why it, or its last attempt, failed: a code for programs.
     pub error_code: Option<String>,
-    /// A sentence.
+    /// Why it, or its last attempt, failed: a message for people.
     pub error: Option<String>,
 }
 
@@ -145,11 +145,11 @@ fn asked_item(row: &Row<'_>) -> rusqlite::Result<AskedItem> {
     })
 }
 
-/// The messages that ask for jobs, newest first; those behind the row `before`, at most `limit`.
-/// A message that only mentions the command is among them.
+/// The messages that request jobs, newest first; those older than the row `before`, at most
+/// `limit`. Messages that only mention the command are included.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn asked(db: &Connection, before: i64, limit: u64) -> rusqlite::Result<Vec<AskedItem>> {
     db.prepare(&format!(
         "{ASKED} WHERE q.id < ?1 AND q.resend_of IS NULL
@@ -161,10 +161,10 @@ pub fn asked(db: &Connection, before: i64, limit: u64) -> rusqlite::Result<Vec<A
     .collect()
 }
 
-/// The message of a row of the outbox, whatever it says; of a repetition the first.
+/// The message of a row of the outbox, whatever its content; for a resend, the first transaction's.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn asked_at(db: &Connection, row: i64) -> rusqlite::Result<Option<AskedItem>> {
     db.prepare(&format!(
         "{ASKED} WHERE q.id = (SELECT coalesce(resend_of, id) FROM outbox WHERE id = ?1)"
@@ -173,10 +173,10 @@ pub fn asked_at(db: &Connection, row: i64) -> rusqlite::Result<Option<AskedItem>
     .optional()
 }
 
-/// The row of the outbox whose transaction has this hash, or whose message this id; the newest.
+/// The newest row of the outbox whose transaction has this hash or whose message has this id.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn row_of(db: &Connection, name: &str) -> rusqlite::Result<Option<i64>> {
     db.query_row(
         "SELECT max(id) FROM outbox WHERE hash = ?1 OR message_id = ?1",
@@ -188,7 +188,7 @@ pub fn row_of(db: &Connection, name: &str) -> rusqlite::Result<Option<i64>> {
 /// The signed transactions that carried the message of a row, oldest first.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn carriers(db: &Connection, row: i64) -> rusqlite::Result<Vec<Carrier>> {
     db.prepare(
         "SELECT hash, state, height, mined_at FROM outbox
@@ -205,11 +205,11 @@ pub fn carriers(db: &Connection, row: i64) -> rusqlite::Result<Vec<Carrier>> {
     .collect()
 }
 
-/// The proven messages to an agent that name this transaction and stand in a block, in the chain's
+/// The verified messages to an agent that name this transaction and are in a block, in the chain's
 /// order.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn answers(
     db: &Connection,
     agent_row: i64,
@@ -233,25 +233,25 @@ pub fn answers(
     .collect()
 }
 
-/// Which tasks are listed.
+/// The tasks to list.
 #[derive(Clone, Debug, Default)]
 pub struct ExecutingFilter {
-    /// Only of the agent of this name or address.
+    /// Only those of the agent with this name or address.
     pub agent: Option<String>,
-    /// Only in these states; in any, where empty.
+    /// Only those in these states; in any state if empty.
     pub states: Vec<String>,
     /// Only this row.
     pub row: Option<i64>,
-    /// Only the one that this transaction, or the message of this id, asked for.
+    /// Only the one that this transaction, or the message with this id, requested.
     pub asked_by: Option<String>,
-    /// At most so many, the newest.
+    /// At most this many, the newest.
     pub limit: u64,
 }
 
-/// The tasks that are done here, newest first.
+/// The tasks of hosted wallets, newest first.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn executing(
     db: &Connection,
     filter: &ExecutingFilter,
@@ -315,10 +315,10 @@ pub fn executing(
         .collect()
 }
 
-/// The whole result of a task that is done here.
+/// The whole result of a task.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn result(db: &Connection, row: i64) -> rusqlite::Result<Option<String>> {
     db.query_row("SELECT result FROM task WHERE id = ?1", [row], |row| {
         row.get(0)

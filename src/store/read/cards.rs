@@ -1,4 +1,4 @@
-//! The directory: of each address the announcement that counts.
+//! The directory: the announcement of each address that counts.
 
 use agentry_protocol::message::Envelope;
 use agentry_protocol::{
@@ -17,17 +17,17 @@ use crate::store::rows::{AgentId, EventId, EventRef, OutboxId};
 pub struct AnnouncedCard {
     /// The card.
     pub card: Card,
-    /// When it was announced (milliseconds since the epoch): as the message's id says, else when
-    /// it was seen.
+    /// When it was announced (milliseconds since the epoch): the time in the message's id, or when
+    /// it was seen if it has no id.
     pub announced_at: u64,
 }
 
 const COLUMNS: &str = "address, public_key, card, hash, height, announced_at";
 
-/// The cards that count of all addresses, by address; also those that have expired.
+/// The current cards of all addresses, by address, including expired ones.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn cards(db: &Connection) -> rusqlite::Result<Vec<AnnouncedCard>> {
     db.prepare(&format!(
         "SELECT {COLUMNS} FROM card WHERE card IS NOT NULL AND NOT EXISTS
@@ -39,10 +39,10 @@ pub fn cards(db: &Connection) -> rusqlite::Result<Vec<AnnouncedCard>> {
     .collect()
 }
 
-/// Those of them that state this name, by address; also those that have expired.
+/// The current cards with this name, by address, including expired ones.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn cards_named(db: &Connection, name: &str) -> rusqlite::Result<Vec<AnnouncedCard>> {
     db.prepare(&format!(
         "SELECT {COLUMNS} FROM card WHERE card ->> '$.name' = ?1 AND NOT EXISTS
@@ -54,10 +54,10 @@ pub fn cards_named(db: &Connection, name: &str) -> rusqlite::Result<Vec<Announce
     .collect()
 }
 
-/// The card of an address that counts, also if it has expired; none after a withdrawal.
+/// The current card of an address, even if it has expired; `None` after a withdrawal.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn card(db: &Connection, address: &Address) -> rusqlite::Result<Option<AnnouncedCard>> {
     let mut statement = db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM card WHERE address = ?1 ORDER BY height DESC, id DESC LIMIT 1"
@@ -69,19 +69,19 @@ pub fn card(db: &Connection, address: &Address) -> rusqlite::Result<Option<Annou
     }
 }
 
-/// What part of the chain the directory was read from.
+/// The part of the chain that the directory was read from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surveyed {
-    /// All cards in this block and those above it are known; `None` before a runtime ran.
+    /// All cards in this block and above are known; `None` if no runtime has run yet.
     pub from: Option<BlockHeight>,
-    /// Where a reading of lower blocks stands, as it was given.
+    /// The position of the directory backfill, as the backfill gave it.
     pub progress: Option<String>,
 }
 
-/// What part of the chain the directory was read from.
+/// Reads which part of the chain the directory was read from.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn surveyed(db: &Connection) -> rusqlite::Result<Surveyed> {
     Ok(Surveyed {
         from: meta::read(db, meta::DIRECTORY_FROM, str::parse)?.map(BlockHeight),
@@ -102,23 +102,23 @@ fn announced(row: &Row<'_>) -> rusqlite::Result<AnnouncedCard> {
     })
 }
 
-/// Reads back what was stored of an ANNOUNCE.
+/// Reads back the stored parameters of an ANNOUNCE.
 pub(in crate::store) fn announce(stored: &str) -> Result<command::Announce, String> {
     let json = Json::parse(stored.as_bytes(), Limits::default()).map_err(|e| e.to_string())?;
     let Payload::Command(command) = Envelope::read(&json).payload else {
-        return Err("it is no command".to_owned());
+        return Err("it is not a command".to_owned());
     };
     match KnownCommand::read(&command) {
         Ok(Some(KnownCommand::Announce(card))) => Ok(card),
-        Ok(_) => Err("it is no ANNOUNCE".to_owned()),
+        Ok(_) => Err("it is not an ANNOUNCE".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }
 
-/// That an agent is announced, again and again.
+/// The recurring announcement of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Renewal {
-    /// The row of its event.
+    /// The row of its renewal event.
     pub event: EventId,
     /// What is announced, JSON.
     pub card: String,
@@ -128,10 +128,10 @@ pub struct Renewal {
     pub reason: Option<String>,
 }
 
-/// That an agent is announced, if it is.
+/// The recurring announcement of an agent, if it has one.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn renewal(db: &Connection, agent: AgentId) -> rusqlite::Result<Option<Renewal>> {
     db.prepare_cached(
         "SELECT id, data, due_at, reason FROM event WHERE agent = ?1 AND kind = 'renewal'",
@@ -147,16 +147,16 @@ pub fn renewal(db: &Connection, agent: AgentId) -> rusqlite::Result<Option<Renew
     .optional()
 }
 
-/// The last transaction of an agent's announcements: the row of the outbox, and its hash where it is
+/// The last transaction of an agent's announcements: the row of the outbox, and the hash if it is
 /// signed.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn announcement(
     db: &Connection,
     event: EventId,
 ) -> rusqlite::Result<Option<(OutboxId, Option<TransactionHash>)>> {
-    // `0` follows `/`: all origins that begin with the event's, by the index on them.
+    // `0` follows `/`, so this matches all origins that begin with the event's, by their index.
     db.prepare_cached(
         "SELECT id, hash FROM outbox WHERE origin > ?1 || '/' AND origin < ?1 || '0'
          ORDER BY id DESC LIMIT 1",

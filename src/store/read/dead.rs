@@ -1,4 +1,4 @@
-//! Dead letters, to be judged anew.
+//! Dead letters to verify again.
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
@@ -9,10 +9,10 @@ use crate::store::number::integer;
 use crate::store::rows::{DueMessage, InboxId};
 use crate::store::target::condition;
 
-/// The dead letters behind `after` that are meant; at most `limit`.
+/// The dead letters after the row `after` that the target selects; at most `limit`.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn dead_letters(
     db: &Connection,
     target: &QueueTarget,

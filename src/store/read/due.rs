@@ -1,4 +1,4 @@
-//! What an agent has to do.
+//! The work that is due for an agent.
 
 mod lanes;
 #[cfg(test)]
@@ -17,19 +17,19 @@ use crate::store::rows::{
     AgentId, DueEvent, DueMessage, EventId, EventKind, InboxId, Overdue, TaskId,
 };
 
-/// What an agent has to do, and when there will be more.
+/// The work that is due for an agent, and when there will be more.
 #[derive(Clone, Debug, Default)]
 pub struct Due {
-    /// Messages: urgent ones first, then the senders in turn.
+    /// Messages: urgent ones first, then by sender in turn.
     pub messages: Vec<DueMessage>,
-    /// Timers, fates, settlements, news of tasks: oldest first.
+    /// Timers, delivery updates, outcomes of watched messages, task updates: oldest first.
     pub events: Vec<DueEvent>,
     /// Sent messages that were not acknowledged in time.
     pub overdue: Vec<Overdue>,
-    /// When to look again (milliseconds since the epoch), if something waits for its time.
+    /// When to read again (milliseconds since the epoch), if something waits for its time.
     pub next_at: Option<u64>,
-    /// Nothing is due of the senders that were looked at, and there are others: the next pull goes on
-    /// with them.
+    /// Nothing is due from the senders that were examined, and there are others: the next pull
+    /// continues with them.
     pub is_cut: bool,
 }
 
@@ -44,14 +44,14 @@ impl Due {
     }
 }
 
-/// What an agent has to do at `now`: messages in blocks up to `through`, events, and what is
-/// overdue; of each at most `limit`.
+/// The work that is due for an agent at `now`: messages in blocks up to `through`, events, and
+/// overdue messages; at most `limit` of each.
 ///
-/// The senders take turns, and `turn` is moved on. Of each sender come first attempts in the
-/// chain's order, then retries. The cost is a few seeks a sender, however many messages wait.
+/// The senders take turns, and `turn` advances. For each sender, first attempts come in the chain's
+/// order, then retries. The cost is a few seeks per sender, however many messages wait.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn due(
     db: &Connection,
     agent: AgentId,
@@ -74,11 +74,11 @@ pub fn due(
     Ok(due)
 }
 
-/// Whether messages of a sender, or of all who are not verified, have waited for their first attempt
-/// since before this time. A seek, however many wait.
+/// Whether messages of a sender, or of all unverified senders, have waited for their first attempt
+/// since before this time. Costs one seek, however many wait.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn overwaited(
     db: &Connection,
     agent: AgentId,
@@ -96,9 +96,9 @@ pub fn overwaited(
     }
 }
 
-/// The query of the messages that have waited for their first attempt since before `?2`, for no other
-/// reason than the rate, of those that came first: at most `?3` are looked at. Of the agent `?1`, and of the sender `?4` or of all
-/// who are not verified.
+/// The query of the messages that have waited for their first attempt since before `?2`, only
+/// because of the rate limit. It examines the first `?3` messages to the agent `?1`, from the
+/// sender `?4` or from all unverified senders.
 pub(in crate::store) const fn overwaiting(of_sender: bool) -> &'static str {
     if of_sender {
         "SELECT id FROM (
@@ -140,17 +140,17 @@ fn message(db: &Connection, row: &Row<'_>) -> rusqlite::Result<DueMessage> {
     })
 }
 
-/// What is known of the sender of a message that reaches behaviours.
+/// Reads whether the sender of a message that reaches behaviours is verified.
 pub(in crate::store) fn authenticity(word: &str) -> Option<Authenticity> {
     [Authenticity::Verified, Authenticity::Unverified]
         .into_iter()
         .find(|known| known.as_str() == word)
 }
 
-/// A message, in whatever state.
+/// A message, in any state.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn message_at(db: &Connection, id: InboxId) -> rusqlite::Result<Option<DueMessage>> {
     db.prepare_cached(&format!(
         "SELECT {MESSAGE_COLUMNS} FROM inbox WHERE id = ?1"
@@ -159,10 +159,10 @@ pub fn message_at(db: &Connection, id: InboxId) -> rusqlite::Result<Option<DueMe
     .optional()
 }
 
-/// Whose a message is.
+/// The agent that a message was sent to.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn agent_of(db: &Connection, id: InboxId) -> rusqlite::Result<Option<AgentId>> {
     db.prepare_cached("SELECT agent FROM inbox WHERE id = ?1")?
         .query_row(params![id.0], |row| row.get(0).map(AgentId))

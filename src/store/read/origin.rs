@@ -5,11 +5,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::store::rows::AgentId;
 
-/// What asked for a transaction of an agent's, or for the one that it repeats; see
+/// What requested an agent's transaction, or the first one if it is a resend; see
 /// [`Draft::origin`](crate::store::rows::Draft::origin).
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn origin_of(
     db: &Connection,
     agent: AgentId,

@@ -8,17 +8,17 @@ use super::{DRAFT_COLUMNS, draft};
 use crate::store::number::integer;
 use crate::store::rows::{AgentId, OutboxId, QueuedDraft};
 
-/// How far a walk through the queue has come.
+/// The progress of a walk through the queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueTurn {
     /// The agent that had the last turn.
     last: Option<AgentId>,
-    /// Of each agent the last draft that was read in this walk.
+    /// The last draft of each agent that was read in this walk.
     after: HashMap<AgentId, OutboxId>,
 }
 
 impl QueueTurn {
-    /// These drafts were read.
+    /// Notes that these drafts were read.
     pub fn read(&mut self, drafts: &[QueuedDraft]) {
         for draft in drafts {
             self.last = Some(draft.agent);
@@ -26,22 +26,22 @@ impl QueueTurn {
         }
     }
 
-    /// The end of the queue was reached: the next walk begins with the oldest drafts, and with
-    /// the agent whose turn it is.
+    /// Notes that the end of the queue was reached: the next walk starts with the oldest drafts,
+    /// and with the agent whose turn it is.
     pub fn ended(&mut self) {
         self.after.clear();
     }
 }
 
-/// The next drafts that wait for a nonce. The agents take turns, and of each come the oldest
-/// first, so the thousands of one do not delay the few of another. Those of the agents
-/// `passed_over`, and those that wait for a budget, are left out.
+/// The next drafts that wait for a nonce. The agents take turns, and each agent's oldest drafts
+/// come first, so thousands of drafts of one agent do not delay a few of another. Drafts of the
+/// agents in `passed_over`, and those that are held by a budget, are left out.
 ///
-/// With `one_each`, only the oldest of a wallet that has nothing signed and unmined: what a node
-/// that demands sequential nonces can take next.
+/// With `one_each`, returns only the oldest draft of each wallet that has nothing signed and
+/// unmined: what a node that requires sequential nonces can accept next.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn queued(
     db: &Connection,
     turn: &QueueTurn,
@@ -93,8 +93,8 @@ impl QueueTurn {
     }
 }
 
-/// The agents whose turn is next, of those that have drafts which were not read in this walk; at
-/// most `limit`. Costs a seek or two an agent.
+/// The agents whose turn is next, of those with drafts that were not read in this walk; at most
+/// `limit`. Costs one or two seeks per agent.
 fn agents(
     db: &Connection,
     turn: &QueueTurn,

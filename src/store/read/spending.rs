@@ -1,4 +1,4 @@
-//! What agents have spent, and what waits for a budget.
+//! What agents have spent, and the drafts that wait for a budget.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -7,16 +7,16 @@ use crate::store::column::natural;
 use crate::store::number::integer;
 use crate::store::rows::{AgentId, HeldDraft, OutboxId, Spent};
 
-/// How many drafts of one cause are looked at, where few causes have any that wait.
+/// How many drafts of one cause are read when few causes have waiting ones.
 const OF_A_CAUSE: usize = 128;
 
-/// What an agent has spent on a day (days since the epoch, UTC), and who brought it about.
+/// What an agent has spent on a day (days since the epoch, UTC), by cause.
 pub type Spending = Vec<(AgentId, u64, Cause, u64)>;
 
 /// What each agent has spent on the days from `since` (days since the epoch, UTC) on.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn spending(db: &Connection, since: u64) -> rusqlite::Result<Spending> {
     db.prepare_cached("SELECT agent, day, spent, standing, sender FROM spending WHERE day >= ?1")?
         .query_map(params![integer(since)], |row| {
@@ -33,7 +33,7 @@ pub fn spending(db: &Connection, since: u64) -> rusqlite::Result<Spending> {
 /// What an agent has spent on a day.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn spent(db: &Connection, agent: AgentId, day: u64) -> rusqlite::Result<Spent> {
     let mut spent = Spent::default();
     let mut statement = db.prepare_cached(
@@ -46,11 +46,11 @@ pub fn spent(db: &Connection, agent: AgentId, day: u64) -> rusqlite::Result<Spen
     Ok(spent)
 }
 
-/// The senders who have brought about most of what an agent has spent on a day, and how much; at
-/// most `limit`.
+/// The senders that have caused most of an agent's spending on a day, and how much; at most
+/// `limit`.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn spenders(
     db: &Connection,
     agent: AgentId,
@@ -68,12 +68,12 @@ pub fn spenders(
     .collect()
 }
 
-/// The agents of which drafts wait for a budget.
+/// The agents with drafts that wait for a budget.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn holding(db: &Connection) -> rusqlite::Result<Vec<AgentId>> {
-    // A seek an agent, however many wait.
+    // One seek per agent, however many wait.
     db.prepare_cached(
         "SELECT id FROM agent WHERE EXISTS (
              SELECT 1 FROM outbox
@@ -83,11 +83,11 @@ pub fn holding(db: &Connection) -> rusqlite::Result<Vec<AgentId>> {
     .collect()
 }
 
-/// The drafts of an agent that wait for a budget: of every cause some of the oldest, the causes in
-/// turn. Costs a few seeks a cause, however many wait.
+/// The drafts of an agent that wait for a budget: some of the oldest of every cause, with the
+/// causes taking turns. Costs a few seeks per cause, however many wait.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn held(db: &Connection, agent: AgentId) -> rusqlite::Result<Vec<HeldDraft>> {
     let waiting = "agent = ?1 AND state = 'queued' AND held = 1";
     let mut next = db.prepare_cached(&format!(
@@ -133,15 +133,15 @@ pub fn held(db: &Connection, agent: AgentId) -> rusqlite::Result<Vec<HeldDraft>>
             held.push((place, row?));
         }
     }
-    // The causes take turns: the oldest of each first, then the second oldest of each.
+    // The causes take turns: first the oldest draft of each, then the second oldest of each.
     held.sort_by_key(|(place, _)| *place);
     Ok(held.into_iter().map(|(_, draft)| draft).collect())
 }
 
-/// Whether the time of a queued draft is over at `now`.
+/// Whether a queued draft has expired at `now`.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn has_lapsed(db: &Connection, now: u64) -> rusqlite::Result<bool> {
     db.prepare_cached("SELECT 1 FROM outbox WHERE state = 'queued' AND expires_at < ?1 LIMIT 1")?
         .exists(params![integer(now)])

@@ -1,4 +1,4 @@
-//! How an agent is.
+//! The load of an agent.
 
 use agentry_protocol::command::{QueueCounts, TaskCounts};
 use rusqlite::{Connection, params};
@@ -6,14 +6,14 @@ use rusqlite::{Connection, params};
 use crate::store::column::natural;
 use crate::store::rows::AgentId;
 
-/// Up to how many rows of a kind are counted, so that asking an agent with a million waiting
-/// messages how it is costs little. What is more is told as this.
+/// The most rows of a kind that are counted, so that the status of an agent with a million waiting
+/// messages costs little. A larger number is reported as this one.
 pub const COUNTED_AT_MOST: u32 = 100_000;
 
 /// How many messages, transactions and tasks of an agent are open.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn standing(db: &Connection, agent: AgentId) -> rusqlite::Result<(QueueCounts, TaskCounts)> {
     let count = |from: &str| -> rusqlite::Result<u64> {
         db.prepare_cached(&format!(

@@ -1,4 +1,4 @@
-//! What answers and receipts refer to.
+//! The messages that answers and receipts refer to.
 
 use agentry_protocol::{Address, TransactionHash};
 use agentry_sdk::SentMessage;
@@ -9,23 +9,23 @@ use crate::store::column::{optional_text, text};
 use crate::store::number::integer;
 use crate::store::rows::{AgentId, InboxId, OutboxId, Overdue};
 
-/// A message of a hosted wallet's that may be answered.
+/// A message of a hosted wallet that may be answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
-    /// Its first transaction.
+    /// The first transaction that carried it.
     pub outbox: OutboxId,
-    /// Who was asked.
+    /// The recipient of the message.
     pub recipient: Address,
-    /// The behaviour that asked, if one did.
+    /// The behaviour that sent it, if one did.
     pub behaviour: Option<String>,
     /// The label that it gave the message.
     pub label: Option<String>,
 }
 
-/// The message of an agent's that a transaction carried.
+/// The agent's message that a transaction carried.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn question(
     db: &Connection,
     agent: AgentId,
@@ -47,11 +47,11 @@ pub fn question(
     .optional()
 }
 
-/// Whether the message that a transaction carried, one of ours, is on the chain and may still be
-/// rebuilt: the store has forgotten it, and shows its behaviours again what came before the answer.
+/// Whether a hosted wallet's message that a transaction carried is on the chain and may still be
+/// rebuilt: the store has lost it, and behaviours see again what came before the answer.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn is_being_rebuilt(
     db: &Connection,
     agent: AgentId,
@@ -59,7 +59,7 @@ pub fn is_being_rebuilt(
     answer: InboxId,
     now: u64,
 ) -> rusqlite::Result<bool> {
-    let forgotten = db
+    let lost = db
         .prepare_cached(
             "SELECT 1 FROM sighting
              WHERE agent = ?1 AND hash = ?2 AND mark IS NOT NULL AND seen_at > ?3",
@@ -69,7 +69,7 @@ pub fn is_being_rebuilt(
             transaction.to_string(),
             integer(now.saturating_sub(REBUILT_WITHIN_MS))
         ])?;
-    if !forgotten {
+    if !lost {
         return Ok(false);
     }
     db.prepare_cached(
@@ -80,14 +80,14 @@ pub fn is_being_rebuilt(
     .exists(params![agent.0, answer.0, integer(now)])
 }
 
-/// For how long an answer waits for its question to be rebuilt, after the chain was read: what came
-/// before it may wait for its sender's rate.
+/// How long an answer waits for its question to be rebuilt after the chain was read: earlier
+/// messages may wait because of their sender's rate limit.
 const REBUILT_WITHIN_MS: u64 = 10 * 60 * 1000;
 
-/// What a behaviour is told of a message that it sent, whose first transaction this is.
+/// What a behaviour is told about a message that it sent, given by the message's first transaction.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn sent_message(
     db: &Connection,
     outbox: OutboxId,
@@ -110,11 +110,11 @@ pub fn sent_message(
     .optional()
 }
 
-/// The messages of an agent that were not acknowledged in time. One whose answer is there already,
-/// and waits for its turn, may be acknowledged by that.
+/// The messages of an agent that were not acknowledged in time. A message whose answer has arrived
+/// and waits for its turn is left out, because the answer may acknowledge it.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn overdue(
     db: &Connection,
     agent: AgentId,

@@ -1,4 +1,4 @@
-//! Tasks.
+//! Tasks: single ones, lanes, deadlines and running attempts.
 
 use agentry_protocol::Address;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -32,28 +32,28 @@ fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
     })
 }
 
-/// A task.
+/// A task, by its row.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn task(db: &Connection, id: TaskId) -> rusqlite::Result<Option<TaskRow>> {
     db.prepare_cached(&format!("SELECT {COLUMNS} FROM task WHERE id = ?1"))?
         .query_row(params![id.0], task_row)
         .optional()
 }
 
-/// The tasks that take turns with others: those of one type, of one behaviour of one agent, that
-/// the same sender brought about. Those of one type share a limit on how many of them run at the
+/// A lane of tasks that takes turns with other lanes: the tasks of one type, of one behaviour of
+/// one agent, with the same cause. All lanes of a type share a limit on how many tasks run at the
 /// same time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Lane {
-    /// Who does them.
+    /// The agent that runs them.
     pub agent: AgentId,
-    /// Whose they are.
+    /// The behaviour that started them.
     pub behaviour: String,
     /// Their type.
     pub kind: String,
-    /// Who brought them about.
+    /// Who caused them.
     pub cause: Cause,
 }
 
@@ -64,22 +64,22 @@ impl Lane {
     }
 }
 
-/// What waits in a lane.
+/// The tasks that wait in a lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitingTasks {
     /// The lane.
     pub lane: Lane,
-    /// The tasks that may begin, first come first.
+    /// The tasks that may start, first come first.
     pub due: Vec<TaskId>,
-    /// When the next of them may begin, if not more are due than were asked for.
+    /// When the next of them may start, if no more are due than were requested.
     pub next_at: Option<u64>,
 }
 
-/// What waits in every lane at `now`; of each at most `limit` tasks that may begin. Costs a few
-/// seeks a lane, however many tasks wait.
+/// The tasks that wait in every lane at `now`; at most `limit` of each that may start. Costs a few
+/// seeks per lane, however many tasks wait.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn waiting_tasks(
     db: &Connection,
     now: u64,
@@ -143,19 +143,19 @@ pub fn waiting_tasks(
     }
 }
 
-/// The deadlines of the tasks that wait.
+/// The deadlines of the waiting tasks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deadlines {
-    /// The tasks whose deadline is over, and how many attempts at each were begun.
+    /// The tasks whose deadline has passed, and how many attempts at each were started.
     pub missed: Vec<(TaskId, u32)>,
-    /// When the next one is.
+    /// The next deadline.
     pub next: Option<u64>,
 }
 
-/// The deadlines of the tasks that wait, as they are at `now`; at most `limit` that are over.
+/// The deadlines of the waiting tasks at `now`; at most `limit` that have passed.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn waiting_deadlines(db: &Connection, now: u64, limit: usize) -> rusqlite::Result<Deadlines> {
     let waiting = "state = 'submitted' AND deadline IS NOT NULL";
     let missed = db
@@ -175,23 +175,23 @@ pub fn waiting_deadlines(db: &Connection, now: u64, limit: usize) -> rusqlite::R
     Ok(Deadlines { missed, next })
 }
 
-/// A task whose attempt was under way.
+/// A task with a running attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkingTask {
-    /// Which.
+    /// The task.
     pub id: TaskId,
-    /// How many attempts were begun.
+    /// How many attempts were started.
     pub attempts: u32,
     /// How many of them ended with the process.
     pub interrupted: u32,
 }
 
-/// The tasks that are being worked on, or were when the process ended.
+/// The tasks with a running attempt, including those that were running when the process ended.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn working_tasks(db: &Connection) -> rusqlite::Result<Vec<WorkingTask>> {
-    // The index of the open ones holds no others.
+    // The index on open tasks holds no others.
     db.prepare(
         "SELECT id, attempts, interrupted FROM task
          WHERE state IN ('submitted', 'working') AND state = 'working' ORDER BY due_at, id",

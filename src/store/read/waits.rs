@@ -1,16 +1,16 @@
-//! Rows of the queues that wait, for whoever asks why.
+//! Waiting rows of the queues, to explain why they wait.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::column::{natural, optional_natural};
 use super::super::rows::AgentId;
 
-/// A message that is not handled yet.
+/// A message that has not been handled yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitingMessage {
-    /// Whose it is.
+    /// The agent that it was sent to.
     pub agent: AgentId,
-    /// That agent's name, when it was last hosted.
+    /// The agent's name, when it was last hosted.
     pub agent_name: String,
     /// Its sender's address.
     pub sender: String,
@@ -22,16 +22,16 @@ pub struct WaitingMessage {
     pub height: Option<u64>,
     /// How many attempts have failed.
     pub attempts: u64,
-    /// Whether a behaviour is done with it.
+    /// Whether a behaviour has handled it.
     pub begun: bool,
-    /// When it is due (milliseconds since the epoch); 0 is at once.
+    /// When it is due (milliseconds since the epoch); 0 means at once.
     pub due_at: u64,
 }
 
 /// A message, if it waits.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn waiting_message(db: &Connection, row: i64) -> rusqlite::Result<Option<WaitingMessage>> {
     db.prepare_cached(
         "SELECT q.agent, agent.name, q.sender, q.authenticity = 'verified', q.state = 'withdrawn',
@@ -56,10 +56,10 @@ pub fn waiting_message(db: &Connection, row: i64) -> rusqlite::Result<Option<Wai
     .optional()
 }
 
-/// Where a transaction stands that is not in a block, and why it waits, as the store knows it.
+/// The state of a transaction that is not in a block, and why it waits, as far as the store knows.
 ///
 /// # Errors
-/// What SQLite says.
+/// Any error of SQLite.
 pub fn waiting_transaction(
     db: &Connection,
     row: i64,

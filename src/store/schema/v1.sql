@@ -1,4 +1,4 @@
--- What is known of the chain and of this store: chain_id, genesis, cursor, halted.
+-- Single values on the chain and on this store, by key: chain_id, genesis, cursor, halted.
 CREATE TABLE meta (
     key   TEXT NOT NULL PRIMARY KEY,
     value TEXT NOT NULL
@@ -37,7 +37,7 @@ CREATE INDEX inbox_height  ON inbox (height);
 CREATE INDEX inbox_settled ON inbox (settled_at) WHERE settled_at IS NOT NULL;
 CREATE INDEX inbox_dead    ON inbox (agent, id)  WHERE state = 'dead';
 
--- Which behaviours are done with a message that is not yet handled.
+-- The behaviours that have handled a message which others have still to handle.
 CREATE TABLE progress (
     inbox     INTEGER NOT NULL REFERENCES inbox (id) ON DELETE CASCADE,
     behaviour TEXT    NOT NULL,
@@ -56,7 +56,7 @@ CREATE TABLE forged (
 ) STRICT;
 CREATE INDEX forged_seen ON forged (seen_at);
 
--- What behaviours remember.
+-- The state of behaviours.
 CREATE TABLE state (
     agent     INTEGER NOT NULL REFERENCES agent (id),
     behaviour TEXT    NOT NULL,
@@ -100,7 +100,7 @@ CREATE INDEX        outbox_mined   ON outbox (height) WHERE state = 'mined';
 CREATE INDEX        outbox_settled ON outbox (settled_at) WHERE settled_at IS NOT NULL;
 CREATE INDEX        outbox_inbox   ON outbox (inbox)  WHERE inbox IS NOT NULL;
 
--- Heights that the source could not show whole.
+-- Heights that the source could not read completely.
 CREATE TABLE gap (
     height INTEGER PRIMARY KEY,
     reason TEXT    NOT NULL,

@@ -1,6 +1,8 @@
--- Conversations: ids, answers, expiry, priorities; timers, fates and tasks; the directory; budgets.
+-- Conversations: ids, answers, expiry, priorities; timers, delivery updates and tasks; the directory;
+-- budgets.
 
--- A message is the same if its proven sender gave it the same id; without one, if its digest is.
+-- Two messages are the same if their verified sender gave them the same id or, without an id, if they
+-- have the same digest.
 ALTER TABLE inbox ADD COLUMN identity   TEXT;
 ALTER TABLE inbox ADD COLUMN re         TEXT;                       -- the transaction that it answers
 ALTER TABLE inbox ADD COLUMN thread     TEXT;
@@ -10,13 +12,13 @@ ALTER TABLE inbox ADD COLUMN rejected   TEXT;                       -- why a beh
 UPDATE inbox SET identity = digest;
 CREATE UNIQUE INDEX inbox_identity ON inbox (agent, sender, identity);
 CREATE INDEX inbox_re ON inbox (re) WHERE re IS NOT NULL;
--- Senders take turns: the proven ones each for himself, the others in a lane of their own.
+-- Senders take turns: each verified sender has a lane, and all others share one.
 DROP INDEX inbox_due;
 CREATE INDEX inbox_due    ON inbox (agent, authenticity, sender, due_at, seq) WHERE state = 'waiting';
 CREATE INDEX inbox_urgent ON inbox (agent, sender, due_at, seq)
     WHERE state = 'waiting' AND priority > 0;
 
--- What else waits for an agent. A row goes when it is handled.
+-- Events other than messages. A row is deleted when it is handled.
 CREATE TABLE event (
     id        INTEGER PRIMARY KEY AUTOINCREMENT, -- never given out twice: outbox.origin names it
     agent     INTEGER NOT NULL REFERENCES agent (id),
@@ -54,7 +56,7 @@ CREATE INDEX outbox_expiry ON outbox (expires_at) WHERE state = 'queued' AND exp
 CREATE INDEX outbox_failed ON outbox (agent, id)  WHERE state = 'failed';
 CREATE INDEX outbox_resend ON outbox (resend_of) WHERE resend_of IS NOT NULL;
 
--- What is known of the fate of a message that was sent, where somebody wants to know.
+-- What is known about the delivery of a sent message, if delivery updates were requested.
 CREATE TABLE receipt (
     outbox       INTEGER PRIMARY KEY REFERENCES outbox (id) ON DELETE CASCADE, -- its first transaction
     agent        INTEGER NOT NULL REFERENCES agent (id),
@@ -72,7 +74,7 @@ CREATE TABLE receipt (
 ) STRICT;
 CREATE INDEX receipt_due ON receipt (agent, due_at) WHERE due_at IS NOT NULL;
 
--- Work that behaviours have done.
+-- The tasks of behaviours.
 CREATE TABLE task (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
     agent      INTEGER NOT NULL REFERENCES agent (id),
@@ -104,8 +106,8 @@ CREATE INDEX task_deadline ON task (deadline) WHERE state = 'submitted' AND dead
 CREATE INDEX task_inbox ON task (inbox) WHERE inbox IS NOT NULL;
 CREATE INDEX task_ended ON task (ended_at) WHERE ended_at IS NOT NULL;
 
--- The announcements on the chain: of each address the latest counts, the others for the case that
--- a reorganisation takes it back.
+-- The announcements on the chain. The latest one of each address counts; the others are kept in case a
+-- reorganisation removes it.
 CREATE TABLE card (
     id         INTEGER PRIMARY KEY AUTOINCREMENT, -- in the chain's order within a block
     address    TEXT    NOT NULL,
@@ -121,7 +123,7 @@ CREATE INDEX card_latest  ON card (address, height, id);
 CREATE INDEX card_height  ON card (height);
 CREATE INDEX card_expires ON card (expires_at);
 
--- What agents have spent of a day's budget, in AIT.
+-- What agents have spent from a day's budget, in AIT.
 CREATE TABLE spending (
     agent      INTEGER NOT NULL REFERENCES agent (id),
     day        INTEGER NOT NULL,            -- days since the epoch, UTC

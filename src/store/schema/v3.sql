@@ -1,6 +1,6 @@
--- Whose share of an agent's resources something uses: who brought it about, and how well that
--- sender was known then. `standing` is own, known, listed, stranger or unverified; `sender` is empty
--- for own and unverified.
+-- Whose share of an agent's resources something uses: who caused it, and how well that sender was known
+-- at the time. `standing` is own, known, listed, stranger or unverified; `sender` is empty for own and
+-- unverified.
 
 ALTER TABLE outbox ADD COLUMN standing TEXT NOT NULL DEFAULT 'own';
 ALTER TABLE outbox ADD COLUMN sender   TEXT NOT NULL DEFAULT '';
@@ -10,7 +10,7 @@ ALTER TABLE outbox DROP COLUMN answers_unverified;
 CREATE INDEX outbox_held ON outbox (agent, standing, sender, id)
     WHERE state = 'queued' AND held = 1;
 
--- Of timers, fates and news of tasks. The sender of a settled message is the message's.
+-- For timers, delivery updates and task updates. The cause of a settled message is the message's sender.
 ALTER TABLE event ADD COLUMN standing TEXT NOT NULL DEFAULT 'own';
 ALTER TABLE event ADD COLUMN sender   TEXT NOT NULL DEFAULT '';
 
@@ -30,7 +30,7 @@ UPDATE event SET (standing, sender) = (
         WHERE task.agent = event.agent AND task.behaviour = event.behaviour
           AND task.key = event.name);
 
--- What agents have spent of a day's budget, in AIT, by who brought it about.
+-- What agents have spent from a day's budget, in AIT, by cause.
 ALTER TABLE spending RENAME TO spending_before;
 CREATE TABLE spending (
     agent    INTEGER NOT NULL REFERENCES agent (id),
@@ -47,9 +47,9 @@ INSERT INTO spending
     WHERE spent > unverified;
 DROP TABLE spending_before;
 
--- What the chain shows of hosted wallets, and the outbox does not know: transactions that this store
--- forgot, or never knew, as after it was restored from a copy; and those of other programs that sign
--- with the same wallet. The outbox claims a row when it comes to send the same.
+-- Transactions of hosted wallets on the chain that the outbox does not know: those that this store lost
+-- or never knew, as after a restore from a backup, and those of other programs that sign with the same
+-- wallet. The outbox claims a row when it is about to send the same message.
 CREATE TABLE sighting (
     id         INTEGER PRIMARY KEY,
     agent      INTEGER NOT NULL REFERENCES agent (id),

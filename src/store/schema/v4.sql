@@ -1,6 +1,6 @@
--- How much of what is shared is in use, by who brought it about: messages that are kept, timers,
--- open tasks, transactions that are queued, forged messages. Kept by the triggers below, so that
--- whoever changes a row need not think of it.
+-- How much of the shared resources is in use, by cause: stored messages, timers, open tasks, queued
+-- transactions, forged messages. The triggers below maintain it, so that code that changes a row does
+-- not have to.
 CREATE TABLE usage (
     agent    INTEGER NOT NULL REFERENCES agent (id),
     kind     TEXT    NOT NULL,                -- message | timer | task | queued | forged
@@ -11,7 +11,7 @@ CREATE TABLE usage (
     PRIMARY KEY (agent, kind, standing, sender)
 ) STRICT, WITHOUT ROWID;
 
--- A change of it is inserted here: so many items and bytes more, or less.
+-- An insert here changes the table: by so many items and bytes, which may be negative.
 CREATE VIEW usage_change AS SELECT agent, kind, standing, sender, items, bytes FROM usage;
 CREATE TRIGGER usage_changes INSTEAD OF INSERT ON usage_change BEGIN
     INSERT INTO usage (agent, kind, standing, sender, items, bytes)
@@ -31,10 +31,10 @@ END;
 -- How well the sender of a message was known when it arrived.
 ALTER TABLE inbox ADD COLUMN standing TEXT NOT NULL DEFAULT 'unverified';
 UPDATE inbox SET standing = 'stranger' WHERE authenticity = 'verified';
--- Settled messages whose transaction is still kept, the oldest first.
+-- Settled messages whose transaction is still stored, the oldest first.
 CREATE INDEX inbox_prunable ON inbox (agent, standing, sender, settled_at, id)
     WHERE settled_at IS NOT NULL AND stored <> '';
--- Written out, since every message passes here: the way through the view costs three times as much.
+-- Written out because it runs for every message: going through the view costs three times as much.
 CREATE TRIGGER inbox_kept AFTER INSERT ON inbox BEGIN
     INSERT INTO usage (agent, kind, standing, sender, items, bytes)
         VALUES (NEW.agent, 'message', NEW.standing, '', 1, octet_length(NEW.stored))
@@ -112,7 +112,7 @@ CREATE TRIGGER outbox_gone AFTER DELETE ON outbox WHEN OLD.state = 'queued' BEGI
         OLD.agent, 'queued', OLD.standing, OLD.sender, -1, -octet_length(OLD.payload));
 END;
 
--- What is there already.
+-- Count the existing rows.
 INSERT INTO usage_change SELECT agent, 'message', standing,
     iif(standing = 'unverified', '', sender), 1, octet_length(stored) FROM inbox;
 INSERT INTO usage_change SELECT agent, 'forged', 'unverified', '', 1, octet_length(stored)

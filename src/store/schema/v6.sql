@@ -1,5 +1,5 @@
--- What tasks that have ended hold, and transactions that are settled: each sender has a part of the room
--- for them, past which the oldest are deleted before their retention ends.
+-- The size of ended tasks and of settled transactions: each sender has a share of the room for them.
+-- Beyond that share the oldest are deleted before their retention ends.
 CREATE TRIGGER task_ended_kept AFTER UPDATE OF ended_at ON task
     WHEN OLD.ended_at IS NULL AND NEW.ended_at IS NOT NULL BEGIN
     INSERT INTO usage_change VALUES (
@@ -36,7 +36,7 @@ END;
 CREATE INDEX outbox_prunable ON outbox (agent, standing, sender, state, settled_at, id)
     WHERE settled_at IS NOT NULL;
 
--- What is there already.
+-- Count the existing rows.
 INSERT INTO usage_change SELECT agent, 'ended', standing, sender, 1,
     octet_length(input) + coalesce(octet_length(result), 0) + coalesce(octet_length(error), 0)
     FROM task WHERE ended_at IS NOT NULL;

@@ -1,4 +1,4 @@
-//! Messages by their senders, who take turns.
+//! Due messages by sender: the senders take turns.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -10,41 +10,41 @@ use super::{Due, MESSAGE_COLUMN_COUNT, MESSAGE_COLUMNS, message};
 use crate::store::column::{natural, optional_natural};
 use crate::store::rows::AgentId;
 
-/// The most senders that are looked at in one pull, so that a pull costs little however many
-/// senders have to wait.
+/// The most senders that are examined in one pull, so that a pull costs little however many senders
+/// have to wait.
 const MAX_EXAMINED: usize = 256;
 
-/// How soon a message that has expired by the local clock alone is looked at again, in
-/// milliseconds.
+/// How soon a message that has expired only by the local clock is examined again, in milliseconds.
 const DOUBT_MS: Range<u64> = 50..5_000;
 
-/// Whose turn it is with an agent.
+/// The senders whose turn it is with an agent.
 #[derive(Clone, Debug, Default)]
 pub struct Turn {
-    /// The sender who had the last turn, of the urgent messages.
+    /// The sender of urgent messages that had the last turn.
     pub urgent: String,
-    /// Of the proven senders.
+    /// The verified sender that had the last turn.
     pub verified: String,
-    /// Of the others.
+    /// The unverified sender that had the last turn.
     pub unverified: String,
-    /// The proven senders who have to wait.
+    /// The verified senders that have to wait.
     pub paused: HashSet<String>,
-    /// Whether all who are not proven have to wait.
+    /// Whether all unverified senders have to wait.
     pub unverified_paused: bool,
-    /// Messages whose `exp` lies here are left where they are: it is over by the local clock alone.
+    /// Messages with an `exp` in this range are left alone: they have expired only by the local
+    /// clock.
     pub doubted: Range<u64>,
-    /// How far each lane is in looking once at all of its senders.
+    /// The progress of each lane in examining all of its senders once.
     rounds: [Round; 3],
 }
 
 impl Turn {
-    /// Looks at all senders again, from where the turns are: there may be something new of those that
-    /// were looked at.
+    /// Examines all senders again, starting at the current turns: senders that were examined before
+    /// may have something new.
     pub fn start_over(&mut self) {
         self.rounds = Default::default();
     }
 
-    /// Whether there are senders that were not looked at.
+    /// Whether there are senders that were not examined.
     pub(super) fn is_cut(&self) -> bool {
         self.rounds
             .iter()
@@ -52,22 +52,22 @@ impl Turn {
     }
 }
 
-/// How far looking once at all senders of a lane is, which can take several pulls.
+/// The progress of examining all senders of a lane once, which can take several pulls.
 #[derive(Clone, Debug, Default)]
 enum Round {
     #[default]
     New,
     At(Circle),
-    /// Nothing of them is due.
+    /// Nothing from them is due.
     Done,
 }
 
-/// Going around the senders of a lane.
+/// One round through the senders of a lane.
 #[derive(Clone, Debug)]
 struct Circle {
-    /// Behind whom it began.
+    /// The sender after which it started.
     began: String,
-    /// The last of all senders was passed.
+    /// Whether the round has passed the last sender.
     wrapped: bool,
 }
 
@@ -79,13 +79,13 @@ impl Circle {
         }
     }
 
-    /// Whether the circle ends before this sender.
+    /// Whether the round ends before this sender.
     fn ends_before(&self, sender: &str) -> bool {
         self.wrapped && !self.began.is_empty() && sender > self.began.as_str()
     }
 }
 
-/// The rows of one kind of messages, and how its index is walked.
+/// The rows of one kind of messages, and how their index is walked.
 struct Lane {
     condition: &'static str,
     /// Its place among the [rounds](Turn::rounds).
@@ -105,7 +105,7 @@ const UNVERIFIED: Lane = Lane {
     index: 2,
 };
 
-/// Adds the messages that are due: urgent ones first, then the senders in turn.
+/// Adds the due messages: urgent ones first, then by sender in turn.
 pub(super) fn messages(
     db: &Connection,
     agent: AgentId,
@@ -135,8 +135,8 @@ pub(super) fn messages(
         doubted,
         rounds,
     };
-    // Half of the places at most: who sends urgent messages without end delays the others, and
-    // does not stop them.
+    // At most half of the places: a sender of endless urgent messages delays the others but does
+    // not stop them.
     pull.lane(&URGENT, urgent, limit.div_ceil(2), due)?;
     pull.lane(&VERIFIED, verified, limit, due)?;
     pull.lane(&UNVERIFIED, unverified, limit.div_ceil(2), due)
@@ -152,17 +152,17 @@ struct Pull<'a> {
     rounds: &'a mut [Round; 3],
 }
 
-/// Whether a message is to be acted on.
+/// Whether a message is due.
 enum Ready {
     Yes,
-    /// Not yet; those behind it may be.
+    /// Not yet; those after it may be.
     NotIt,
-    /// Neither it nor those behind it.
+    /// Neither it nor those after it.
     NoneFromHere,
 }
 
 impl Pull<'_> {
-    /// Adds the due messages of a lane; the turns go on behind `last`, which is moved.
+    /// Adds the due messages of a lane. The turns continue after `last`, which advances.
     fn lane(
         &mut self,
         lane: &Lane,
@@ -196,7 +196,7 @@ impl Pull<'_> {
                 Some(sender) => {
                     examined += 1;
                     next.clone_from(&sender);
-                    // Who has nothing that is due takes no place from the others.
+                    // A sender with nothing due takes no place from the others.
                     if !self.paused.contains(&sender) && self.has_due(lane, &sender, due)? {
                         senders.push(sender);
                     }
@@ -228,7 +228,7 @@ impl Pull<'_> {
             .optional()
     }
 
-    /// Whether a sender has a message that is due; if not, when there will be one.
+    /// Whether a sender has a due message; if not, when it will have one.
     fn has_due(&self, lane: &Lane, sender: &str, due: &mut Due) -> rusqlite::Result<bool> {
         let mut statement = self.db.prepare_cached(&format!(
             "SELECT due_at, coalesce(height, 0), expires_at FROM inbox
@@ -247,8 +247,8 @@ impl Pull<'_> {
         Ok(false)
     }
 
-    /// Whether a message is to be acted on: when it is due, the block, and when it expires are the
-    /// columns from `at` on.
+    /// Whether a message is due. The columns from `at` on are its due time, its block and its
+    /// expiry.
     fn ready(&self, row: &Row<'_>, at: usize, due: &mut Due) -> rusqlite::Result<Ready> {
         let due_at = natural(row, at)?;
         if due_at > self.now {
@@ -276,7 +276,7 @@ impl Pull<'_> {
         share: usize,
         due: &mut Due,
     ) -> rusqlite::Result<()> {
-        // Without a limit: what is passed over takes no place.
+        // Without a limit, because skipped messages take no place.
         let mut statement = self.db.prepare_cached(&format!(
             "SELECT {MESSAGE_COLUMNS}, due_at, coalesce(height, 0), expires_at FROM inbox
              WHERE agent = ?1 AND sender = ?2 AND state = 'waiting' AND {}

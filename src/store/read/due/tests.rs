@@ -1,4 +1,5 @@
-//! What looking costs, in steps of SQLite's machine: not what waits, but what is found.
+//! The cost of queries, in steps of SQLite's virtual machine: it depends on the rows that are
+//! found, not on the rows that wait.
 
 use rusqlite::{Connection, StatementStatus, params};
 
@@ -8,10 +9,11 @@ use crate::store::apply_to;
 use crate::store::commit::Commit;
 
 const AGENT: i64 = 1;
-/// When those messages were seen.
+/// When the messages were seen.
 const SEEN: u64 = 1_000_000;
 
-/// A store in which so many messages wait, of one verified sender and of as many others.
+/// A store in which so many messages of one verified sender wait, and as many of unverified
+/// senders.
 fn backlog(messages: u32) -> (tempfile::TempDir, Connection) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("agentry.db");
@@ -44,7 +46,7 @@ fn backlog(messages: u32) -> (tempfile::TempDir, Connection) {
     (dir, db)
 }
 
-/// How many steps it took to see whether messages wait since before this time.
+/// How many steps it takes to check whether messages have waited since before this time.
 fn steps(db: &Connection, sender: Option<&str>, before: u64) -> i32 {
     let mut statement = db.prepare(overwaiting(sender.is_some())).unwrap();
     let before = integer(before);
@@ -58,7 +60,7 @@ fn steps(db: &Connection, sender: Option<&str>, before: u64) -> i32 {
 }
 
 #[test]
-fn to_see_that_nothing_waits_for_too_long_costs_the_same_however_much_waits() {
+fn checking_the_rate_limit_timeout_costs_the_same_however_many_wait() {
     let (_few, few) = backlog(100);
     let (_many, many) = backlog(5_000);
     for sender in [Some("one"), None] {
@@ -69,7 +71,7 @@ fn to_see_that_nothing_waits_for_too_long_costs_the_same_however_much_waits() {
 }
 
 #[test]
-fn what_waits_for_too_long_is_given_up_a_page_at_a_time() {
+fn messages_beyond_the_rate_limit_timeout_are_moved_a_page_at_a_time() {
     let (_dir, db) = backlog(1_000);
     for (sender, authenticity) in [(Some(()), "verified"), (None, "unverified")] {
         let overwait = |before| Commit::Overwait {
@@ -79,11 +81,11 @@ fn what_waits_for_too_long_is_given_up_a_page_at_a_time() {
             reason: "too long".to_owned(),
             at: SEEN + 5,
         };
-        let given_up = |before| apply_to(&db, &overwait(before)).unwrap().changed;
-        assert_eq!(given_up(SEEN), 0);
+        let moved = |before| apply_to(&db, &overwait(before)).unwrap().changed;
+        assert_eq!(moved(SEEN), 0);
         let mut pages = Vec::new();
         loop {
-            match given_up(SEEN + 1) {
+            match moved(SEEN + 1) {
                 0 => break,
                 page => pages.push(page),
             }
@@ -101,7 +103,7 @@ fn what_waits_for_too_long_is_given_up_a_page_at_a_time() {
 }
 
 #[test]
-fn to_see_who_has_something_due_costs_nothing_for_those_who_do_not() {
+fn finding_agents_with_due_work_costs_nothing_for_the_others() {
     let (_few, few) = backlog(100);
     let (_many, many) = backlog(5_000);
     let plan = |db: &Connection| -> Vec<String> {
