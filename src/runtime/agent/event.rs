@@ -1,4 +1,5 @@
-//! Timers, fates, settlements, news of tasks, renewals; and what was not acknowledged in time.
+//! Timers, delivery updates, settlements, news of tasks, renewals, and messages that were not
+//! acknowledged in time.
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use crate::store::commit::Outcome;
 use crate::store::rows::{DueEvent, EventKind, EventRef, Overdue, TaskRow};
 use crate::store::{Commit, OutboxId, StoreError, read};
 
-/// What a fate's row holds.
+/// The contents of a delivery update's row.
 #[derive(Deserialize)]
 struct FateData {
     outbox: OutboxId,
@@ -28,7 +29,7 @@ struct FateData {
 }
 
 impl Work {
-    /// Shows an event to the behaviour whose it is.
+    /// Shows an event to the behaviour that it belongs to.
     pub(super) async fn handle_event(
         &mut self,
         hosted: &Arc<Hosted>,
@@ -47,7 +48,7 @@ impl Work {
             tracing::warn!(
                 agent.name = hosted.config.name,
                 behaviour.name = due.behaviour,
-                "an event of a behaviour that is not configured any more; it is forgotten"
+                "deleting an event of a behaviour that is not configured any more"
             );
             return self.forget(due).await;
         };
@@ -56,7 +57,7 @@ impl Work {
             None => None,
         };
         let Some(event) = self.event(hosted, due, message.as_ref()).await? else {
-            tracing::warn!("what the event is about was forgotten since; so is the event");
+            tracing::warn!("deleting an event whose subject was pruned since");
             return self.forget(due).await;
         };
         let shared = self.shared.clone();
@@ -98,7 +99,7 @@ impl Work {
         Ok(())
     }
 
-    /// What the behaviour is shown; nothing, if it cannot be read any more.
+    /// The event as the behaviour sees it; none, if it cannot be read any more.
     async fn event(
         &self,
         hosted: &Hosted,
@@ -133,7 +134,7 @@ impl Work {
         })
     }
 
-    /// Announces the agent's card, and sees to it that it is announced again in time.
+    /// Announces the agent's card, and schedules its next announcement.
     async fn renew(
         &mut self,
         hosted: &Arc<Hosted>,
@@ -153,7 +154,7 @@ impl Work {
             }
         };
         let announce = KnownCommand::Announce(registration.announce(local, enc_key));
-        // The row comes again and again: the attempts tell its announcements apart.
+        // The row is reused for each renewal: the attempts distinguish its announcements.
         let origin = format!("event/{}/{}", due.id, due.attempts);
         let draft = compose::compose(
             &agentry_sdk::Outgoing::command(&announce),
@@ -194,10 +195,11 @@ impl Work {
         Ok(())
     }
 
-    /// Sends a message again that was not acknowledged in time, or gives up.
+    /// Resends a message that was not acknowledged in time, or stops retrying.
     pub(super) async fn handle_overdue(&mut self, overdue: Overdue) -> Result<(), StoreError> {
         let now = self.shared.clock.now_ms();
-        // One that is over by the local clock alone is queued, and waits there until that is certain.
+        // A message that has expired by the local clock alone is queued, and waits until that is
+        // certain.
         let confirmed = self.shared.clock.confirmed_ms();
         let lapsed = overdue.draft.expires_at.is_some_and(|at| at < confirmed);
         if overdue.resends_left == 0 || lapsed {
@@ -237,7 +239,7 @@ impl Work {
     }
 }
 
-/// What is new of a task, with what the task holds itself.
+/// The news of a task, completed with the data in the task's own row.
 fn report(hosted: &Hosted, row: &TaskRow, news: &Value) -> Option<TaskReport> {
     let duration_ms = news.get("duration_ms").and_then(Value::as_u64).unwrap_or(0);
     let news = match news.get("news")?.as_str()? {
@@ -258,7 +260,7 @@ fn report(hosted: &Hosted, row: &TaskRow, news: &Value) -> Option<TaskReport> {
         },
         "failed" => TaskNews::Failed {
             code: row.error_code.clone()?,
-            // What the row holds is for the operator.
+            // The row's text is for the operator only.
             message: news
                 .get("message")
                 .and_then(Value::as_str)

@@ -1,4 +1,4 @@
-//! One look at the node for what is signed and not mined.
+//! One round of queries to the node about transactions that are signed and not mined.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -16,23 +16,23 @@ use crate::config::NoncePolicy;
 use crate::store::commit::PostResult;
 use crate::store::{AgentId, Commit, OutboxId, read};
 
-/// The most accounts that are asked for at a block. Further wallets that wait for money have
-/// their turn at later ones.
+/// The most accounts that are queried at a block. Further wallets that wait for money have their
+/// turn at later blocks.
 const ACCOUNTS_A_BLOCK: usize = 64;
 
-/// How many times as long as a look takes the rest after it is: a mempool is asked for whole, and a
-/// node with one thread serves nobody else meanwhile. The second is for a node of whose time more is
-/// taken than should be.
+/// The pause after a round, as a multiple of the round's duration: a mempool is fetched whole, and
+/// a node with one thread serves nobody else meanwhile. The second value applies to a node whose
+/// time is taken by more than should be.
 const LOOK_RESTS: (u32, u32) = (10, 20);
 
-/// The longest of these rests.
+/// The longest of these pauses.
 const LONGEST_REST: Duration = Duration::from_secs(30);
 
-/// The most transactions that are posted again after one look.
+/// The most transactions that are posted again after one round.
 const REPOSTS_A_ROUND: usize = 512;
 
 impl Submitter {
-    /// Begins a look at the node, unless one is under way or there is nothing to look for.
+    /// Begins a round, unless one is under way or there is nothing to look for.
     pub(super) fn start_round(&mut self, ctx: &mut Context<Self>) {
         let Some(read_through) = self.read_through else {
             return;
@@ -51,7 +51,7 @@ impl Submitter {
         if self.round_running || !may_post {
             return;
         }
-        // The next block brings the next look.
+        // The next block starts the next round.
         if self
             .look_rests_until
             .is_some_and(|until| Instant::now() < until)
@@ -62,7 +62,7 @@ impl Submitter {
         let asked_at = Instant::now();
         let began = self.posts_ended;
         let node = self.settings.node.clone();
-        // A look that takes longer than this is worth less than the next one.
+        // A round that takes longer than this is worth less than the next one.
         let limit = self.interval.post_limit() * 2;
         let hashes = asked.iter().map(|(_, hash)| *hash).collect();
         let mempool = self.mempool.look(&node, &self.shared.workers, hashes);
@@ -76,7 +76,7 @@ impl Submitter {
                 Ok::<_, String>((mempool, head.ok().flatten()))
             };
             let in_time = tokio::time::timeout(limit, look).await;
-            in_time.unwrap_or_else(|_| Err(format!("it does not come within {limit:?}")))
+            in_time.unwrap_or_else(|_| Err(format!("no answer within {limit:?}")))
         };
         ctx.spawn(look.into_actor(self).map(move |answer, submitter, ctx| {
             submitter.round_running = false;
@@ -102,14 +102,15 @@ impl Submitter {
                     submitter.review(&HashSet::new(), ctx);
                 }
             }
-            // Blocks came while it looked: what it marked may be proven by now.
+            // Blocks came during the round: the transactions that it marked may be verifiably
+            // absent by now.
             if submitter.read_through.is_some_and(|now| now > read_through) {
                 submitter.start_round(ctx);
             }
         }));
     }
 
-    /// Lets the node work for others after a look that took so long.
+    /// Lets the node do other work after a round that took this long.
     fn rest_from_looking(&mut self, took: Duration) {
         let times = match self.settings.node.spare_time().is_zero() {
             true => LOOK_RESTS.1,
@@ -118,7 +119,8 @@ impl Submitter {
         self.look_rests_until = Some(Instant::now() + (took * times).min(LONGEST_REST));
     }
 
-    /// Takes in a look that was begun when so many POSTs had ended; it was `asked` for these.
+    /// Processes a round that began when this many POSTs had ended; it `asked` about these
+    /// transactions.
     fn looked(
         &mut self,
         look: &Look,
@@ -143,8 +145,8 @@ impl Submitter {
         }
     }
 
-    /// Looks for transactions, which neither the mempool nor the source has shown, in the blocks
-    /// themselves.
+    /// Looks in the blocks themselves for transactions that neither the mempool nor the source has
+    /// shown.
     fn look_into_blocks(&mut self, ids: Vec<OutboxId>, head: BlockHeight, ctx: &mut Context<Self>) {
         let mut since = head;
         for id in &ids {
@@ -167,11 +169,11 @@ impl Submitter {
             match tokio::time::timeout(limit, Blocks::read(&node, since, head, gaps)).await {
                 Ok(Ok(blocks)) => Some(blocks),
                 Ok(Err(error)) => {
-                    tracing::debug!(%error, "looking through the node's blocks");
+                    tracing::debug!(%error, "examining the node's blocks");
                     None
                 }
                 Err(_) => {
-                    tracing::debug!(?limit, "the node's blocks did not come in time");
+                    tracing::debug!(?limit, "examining the node's blocks: timed out");
                     None
                 }
             }
@@ -182,7 +184,7 @@ impl Submitter {
                 let Some(open) = submitter.open.get_mut(&id) else {
                     continue;
                 };
-                // Withdrawn meanwhile, it is followed anew.
+                // Its block was withdrawn meanwhile, so it is followed again.
                 if open.phase != Phase::Doubted {
                     continue;
                 }
@@ -213,7 +215,7 @@ impl Submitter {
         };
         open.phase = Phase::Posting;
         open.span
-            .in_scope(|| tracing::warn!(transaction.hash = %open.hash, "lost by the node"));
+            .in_scope(|| tracing::warn!(transaction.hash = %open.hash, "the node dropped the transaction"));
         self.shared.metrics.lost();
         let agent = open.agent;
         let Some(address) = self.address(agent) else {
@@ -229,7 +231,7 @@ impl Submitter {
         );
     }
 
-    /// Follows a transaction on as one that the node may have: the proof begins anew.
+    /// Follows a transaction again as one that the node may have: its proof of absence starts over.
     pub(super) fn wait_for_look(&mut self, id: OutboxId) {
         if let Some(open) = self.open.get_mut(&id) {
             open.phase = Phase::Posted(self.posts_ended);
@@ -275,14 +277,15 @@ impl Submitter {
         }
     }
 
-    /// The nonce is spent by something else, deep enough to be sure: the draft is signed anew.
+    /// The nonce is spent by another transaction, in a block deep enough to be certain: the draft
+    /// is signed again.
     fn renounce(&mut self, id: OutboxId, counter: u64, ctx: &mut Context<Self>) {
         let Some(open) = self.remove(id) else { return };
         let reason = format!(
-            "nonce {} was spent by another transaction (the account's counter is {counter}); signed anew",
+            "nonce {} was spent by another transaction (the account's counter is {counter}); the draft is signed again",
             open.nonce
         );
-        open.span.in_scope(|| tracing::warn!(reason, "renounced"));
+        open.span.in_scope(|| tracing::warn!(reason, "the signed transaction is discarded, and its draft signed again"));
         let store = self.shared.store.clone();
         let commit = async move { store.commit(Commit::Renounce { id, reason }).await };
         ctx.spawn(commit.into_actor(self).map(move |done, submitter, ctx| {
@@ -296,7 +299,7 @@ impl Submitter {
         }));
     }
 
-    /// Posts the stored bytes of a transaction that is certainly not with the node.
+    /// Posts the stored bytes of a transaction that the node certainly does not have.
     fn post_again(&mut self, id: OutboxId, ctx: &mut Context<Self>) {
         let Some(open) = self.open.get_mut(&id) else {
             return;
@@ -326,15 +329,15 @@ impl Submitter {
         );
     }
 
-    /// Looks whether wallets that could not pay can now: one after the other, as many as the node has
-    /// time to spare for, and one in any case.
+    /// Checks whether wallets that could not pay can pay now: one after the other, as many as the
+    /// node has time for, and at least one.
     pub(super) fn look_for_funds(&mut self, ctx: &mut Context<Self>) {
         if self.halted.is_some() || self.breaker.is_open() || self.looking_for_funds {
             return;
         }
         let mut wallets: Vec<AgentId> = self.unfunded.iter().copied().collect();
         wallets.sort_unstable();
-        // All have their turn.
+        // Every wallet has its turn.
         let turn = wallets.partition_point(|agent| Some(*agent) <= self.funds_asked_of);
         wallets.rotate_left(turn);
         let asks: Vec<_> = wallets
@@ -386,17 +389,17 @@ impl Submitter {
             left -= i128::from(cost);
             if let Some(open) = self.open.get(&id) {
                 open.span
-                    .in_scope(|| tracing::info!("the wallet was funded; posting"));
+                    .in_scope(|| tracing::info!("the wallet was funded; posting its transactions"));
             }
             self.post_again(id, ctx);
         }
-        // All that was signed can be paid: what was queued behind it has its turn again.
+        // All signed transactions can be paid: the drafts queued behind them can be signed.
         self.unfunded.remove(&agent);
         self.refill.note();
         self.start_refill(ctx);
     }
 
-    /// What a wallet's transactions will cost that the node has, or may have.
+    /// The cost of a wallet's transactions that the node has, or may have.
     pub(super) fn pending_cost(&self, agent: AgentId) -> u64 {
         self.open
             .values()
@@ -406,7 +409,7 @@ impl Submitter {
             .fold(0, |sum, open| sum.saturating_add(open.cost))
     }
 
-    /// Asks the node for an account; none, if it does not answer well and in time.
+    /// Queries the node for an account; none, if there is no valid answer in time.
     pub(super) fn ask_account(
         &self,
         address: Address,
@@ -416,11 +419,11 @@ impl Submitter {
             match tokio::time::timeout(limit, node.account(&address)).await {
                 Ok(Ok(account)) => Some(account),
                 Ok(Err(error)) => {
-                    tracing::debug!(%error, "asking for an account");
+                    tracing::debug!(%error, "querying an account");
                     None
                 }
                 Err(_) => {
-                    tracing::debug!(?limit, "asking for an account: no answer in time");
+                    tracing::debug!(?limit, "querying an account: no answer in time");
                     None
                 }
             }
