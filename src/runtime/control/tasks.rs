@@ -71,6 +71,6 @@ pub(super) async fn open(
         },
         Ok(Ok(Err(reason))) => refused(reason),
         Ok(Err(error)) => refused(error.to_string()),
-        Err(_) => refused("the runtime is ending".to_owned()),
+        Err(_) => refused("the runtime is stopping".to_owned()),
     })
 }

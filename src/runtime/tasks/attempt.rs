@@ -141,7 +141,7 @@ impl Attempt {
     }
 
     /// Runs the behaviour's code under all its limits. `None`: nothing is to be stored, because the
-    /// task was canceled or the runtime is ending.
+    /// task was canceled or the runtime is stopping.
     async fn work(&self) -> Option<Ended> {
         let (reports, mut reported) = watch::channel::<Option<Report>>(None);
         let mut run = self.start(reports);
@@ -260,7 +260,7 @@ fn returned(result: Result<Result<TaskOutput, TaskError>, JoinError>) -> Option<
         Ok(result) => Some(Ended::Returned(result)),
         Err(ended) => match ended.try_into_panic() {
             Ok(panic) => Some(Ended::Panicked(panic_text(&*panic))),
-            // The runtime is ending.
+            // The runtime is stopping.
             Err(_) => None,
         },
     }
