@@ -57,7 +57,7 @@ pub struct Metrics {
     mined: Counter,
     lost: Counter,
     failed: Counter,
-    lapsed: Counter,
+    transactions_expired: Counter,
     tasks: Family<Ended, Counter>,
     posts_failed: Counter,
     post_seconds: Histogram,
@@ -154,7 +154,10 @@ impl Metrics {
             "messages_handled",
             "messages that at least one behaviour handled and that every behaviour has completed",
         );
-        let dead_letters = counter("dead_letters", "messages that were given up");
+        let dead_letters = counter(
+            "dead_letters",
+            "messages that were moved to the dead-letter queue",
+        );
         let expired = counter(
             "messages_expired",
             "messages that expired before their turn came",
@@ -182,20 +185,24 @@ impl Metrics {
         );
         let failed = counter(
             "transactions_failed",
-            "transactions that the node refused for good",
+            "transactions that the node refused permanently",
         );
-        let posts_failed = counter("posts_failed", "POSTs without a good answer");
+        let posts_failed = counter("posts_failed", "POSTs without a valid answer");
         let reorganisations = counter("reorganisations", "times that blocks were withdrawn");
         let store_refusals = counter(
             "store_refusals",
             "times that the store stopped accepting changes, as on a full disk",
         );
-        let lapsed = counter(
+        let transactions_expired = counter(
             "transactions_lapsed",
             "transactions that expired before they were signed",
         );
         let tasks = Family::default();
-        registry.register("tasks_ended", "tasks that ended, by final state", tasks.clone());
+        registry.register(
+            "tasks_ended",
+            "tasks that ended, by final state",
+            tasks.clone(),
+        );
         let runs = Family::default();
         registry.register(
             "behaviour_runs",
@@ -227,7 +234,7 @@ impl Metrics {
             registry.register(name, help, gauge.clone());
             gauge
         };
-        let awake = gauge("agents_awake", "agents that have something to do");
+        let awake = gauge("agents_awake", "agents that have work to do");
         let open = gauge(
             "transactions_open",
             "transactions that are signed and in no block",
@@ -240,8 +247,8 @@ impl Metrics {
             "agents_out_of_budget",
             "agents with transactions that wait for a budget",
         );
-        let directory = gauge("directory_agents", "agents that the directory knows");
-        let block_height = gauge("block_height", "the last block that was read");
+        let directory = gauge("directory_agents", "agents with a card in the directory");
+        let block_height = gauge("block_height", "height of the last block that was read");
         let clock_ahead = gauge(
             "clock_ahead_seconds",
             "how far the local clock is ahead of the time that blocks confirm",
@@ -255,7 +262,10 @@ impl Metrics {
             "old blocks that the directory backfill still has to read",
         );
         let source_up_gauge = gauge("source_up", "1 while the chain can be read");
-        let breaker_gauge = gauge("breaker_open", "1 while the node is let be");
+        let breaker_gauge = gauge(
+            "breaker_open",
+            "1 while the circuit breaker for the node is open",
+        );
         let halted_gauge = gauge(
             "posting_halted",
             "1 while posting is stopped until an operator resumes it",
@@ -297,7 +307,7 @@ impl Metrics {
             mined,
             lost,
             failed,
-            lapsed,
+            transactions_expired,
             tasks,
             posts_failed,
             post_seconds,
@@ -479,8 +489,8 @@ impl Metrics {
     }
 
     /// Drafts expired before they were signed.
-    pub(crate) fn lapsed(&self, count: usize) {
-        self.lapsed.inc_by(count as u64);
+    pub(crate) fn transactions_expired(&self, count: usize) {
+        self.transactions_expired.inc_by(count as u64);
     }
 
     /// A task has ended in this state.

@@ -195,9 +195,9 @@ impl Inner {
         let config = self
             .blocking(move || reread.read())
             .await?
-            .map_err(|error| Refused(mistakes(&error)))?;
+            .map_err(|error| Refused(lines_of(&error)))?;
         let mut reasons = difference::needs_restart(&current.config, &config);
-        current.passwords.anew();
+        current.passwords.search_again();
         let found = self.look(&config, &mut current).await?;
         reasons.extend(found.errors.iter().map(ToString::to_string));
         if self.links.devnet.is_none() {
@@ -446,9 +446,9 @@ fn names<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
 }
 
 /// Each error on its own line.
-fn mistakes(error: &ConfigError) -> Vec<String> {
+fn lines_of(error: &ConfigError) -> Vec<String> {
     match error {
-        ConfigError::Mistakes(mistakes) => mistakes.lines().collect(),
+        ConfigError::Mistakes(errors) => errors.lines().collect(),
         error => vec![error.to_string()],
     }
 }

@@ -40,7 +40,7 @@ struct Tables {
     by_address: HashMap<Box<str>, Arc<Hosted>>,
     by_name: HashMap<Box<str>, Arc<Hosted>>,
     /// The addresses of the wallets that were hosted earlier in this run of the runtime.
-    departed: HashMap<AgentId, Address>,
+    removed: HashMap<AgentId, Address>,
 }
 
 impl Tables {
@@ -70,12 +70,12 @@ impl Roster {
     pub fn replace(&self, hosted: impl IntoIterator<Item = Arc<Hosted>>) {
         let mut tables = Tables::new(hosted);
         let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        tables.departed.clone_from(&held.departed);
+        tables.removed.clone_from(&held.removed);
         for (id, before) in &held.by_id {
-            tables.departed.insert(*id, before.address.clone());
+            tables.removed.insert(*id, before.address.clone());
         }
         let by_id = &tables.by_id;
-        tables.departed.retain(|id, _| !by_id.contains_key(id));
+        tables.removed.retain(|id, _| !by_id.contains_key(id));
         *held = Arc::new(tables);
     }
 
@@ -93,7 +93,7 @@ impl Roster {
     pub fn address_of(&self, id: AgentId) -> Option<Address> {
         let tables = self.tables();
         let hosted = tables.by_id.get(&id).map(|hosted| &hosted.address);
-        hosted.or_else(|| tables.departed.get(&id)).cloned()
+        hosted.or_else(|| tables.removed.get(&id)).cloned()
     }
 
     /// The wallet at an address.

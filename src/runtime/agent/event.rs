@@ -50,7 +50,7 @@ impl Work {
                 behaviour.name = due.behaviour,
                 "deleting an event of a behaviour that is not configured any more"
             );
-            return self.forget(due).await;
+            return self.delete(due).await;
         };
         let message = match &due.message {
             Some(message) => Some(Arc::new(self.read_again(hosted, message).await?)),
@@ -58,7 +58,7 @@ impl Work {
         };
         let Some(event) = self.event(hosted, due, message.as_ref()).await? else {
             tracing::warn!("deleting an event whose subject was pruned since");
-            return self.forget(due).await;
+            return self.delete(due).await;
         };
         let shared = self.shared.clone();
         let state = self.state(&instance.name);
@@ -92,7 +92,7 @@ impl Work {
         }
     }
 
-    async fn forget(&self, due: &DueEvent) -> Result<(), StoreError> {
+    async fn delete(&self, due: &DueEvent) -> Result<(), StoreError> {
         let at = self.shared.clock.now_ms();
         let outcome = Outcome::nothing(EventRef::Event(due.id), due.attempts, at);
         self.shared.store.commit(Commit::Outcome(outcome)).await?;
@@ -143,7 +143,7 @@ impl Work {
     ) -> Result<(), StoreError> {
         let (now, local) = (self.shared.clock.now_ms(), self.shared.clock.local_ms());
         let Ok(registration) = Registration::read(&due.data) else {
-            return self.forget(due).await;
+            return self.delete(due).await;
         };
         let subject = Subject::Event(due);
         let (public_key, enc_key) = match self.keys().await {
@@ -201,8 +201,8 @@ impl Work {
         // A message that has expired by the local clock alone is queued, and waits until that is
         // certain.
         let confirmed = self.shared.clock.confirmed_ms();
-        let lapsed = overdue.draft.expires_at.is_some_and(|at| at < confirmed);
-        if overdue.resends_left == 0 || lapsed {
+        let expired = overdue.draft.expires_at.is_some_and(|at| at < confirmed);
+        if overdue.resends_left == 0 || expired {
             tracing::warn!(outbox.row = %overdue.outbox, "a message was not acknowledged in time");
             let unacknowledged = Commit::Unacknowledged {
                 outbox: overdue.outbox,

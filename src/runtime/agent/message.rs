@@ -140,8 +140,8 @@ impl Work {
         if due.attempts > 0 || !due.done.is_empty() {
             return Ok(true);
         }
-        let proven = due.authenticity == Authenticity::Verified;
-        let sender = proven.then(|| due.stored.from.as_str());
+        let verified = due.authenticity == Authenticity::Verified;
+        let sender = verified.then(|| due.stored.from.as_str());
         let lane = sender.map(ToOwned::to_owned);
         if self.paused.contains_key(&lane) {
             return Ok(false);
@@ -171,7 +171,7 @@ impl Work {
         }
         let overwait = Commit::Overwait {
             agent,
-            sender: proven.then(|| due.stored.from.clone()),
+            sender: verified.then(|| due.stored.from.clone()),
             before,
             reason: format!(
                 "waited for longer than max_wait = {}: its sender is over per_sender_rate = {rate}",

@@ -60,10 +60,7 @@ impl Work {
     /// Stores an outcome, together with the signed messages if nonces were free. Returns whether
     /// the event is still this agent's to continue with; the inner error says why the effects
     /// cannot be carried out.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "it combines all parts of a run"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "it combines all parts of a run")]
     pub(super) async fn settle(
         &mut self,
         hosted: &Arc<Hosted>,
@@ -269,7 +266,9 @@ impl Work {
             .await;
         let receipt = committed?;
         if receipt.stale {
-            tracing::info!("the event was withdrawn or completed meanwhile; this outcome is discarded");
+            tracing::info!(
+                "the event was withdrawn or completed meanwhile; this outcome is discarded"
+            );
             return Ok(None);
         }
         Ok(Some(receipt))

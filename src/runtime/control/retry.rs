@@ -80,12 +80,12 @@ async fn rejudge(
                 }
                 let agent = AgentId(0);
                 let (stored, height) = (&message.stored, message.height);
-                let anew = Arrival::new(agent, message.hash, stored, height, authenticity, at);
+                let again = Arrival::new(agent, message.hash, stored, height, authenticity, at);
                 Some(Rejudged {
                     id,
                     authenticity,
-                    identity: anew.identity,
-                    urgent: anew.urgent,
+                    identity: again.identity,
+                    urgent: again.urgent,
                 })
             })
             .collect();

@@ -317,7 +317,7 @@ impl Run {
             let (found, gaps) = counts(&steps);
             let kept = progress(self.plan.from, self.plan.to, cursor.clone())
                 .map_err(|error| Problem::Passing(format!("storing the position: {error}")))?;
-            let survey = Survey {
+            let note = Survey {
                 steps,
                 read_before: before
                     .height()
@@ -327,7 +327,7 @@ impl Run {
                 final_through: read.and_then(|read| read.checked_sub(self.final_depth)),
                 at: self.shared.clock.now_ms(),
             };
-            let receipt = self.shared.store.commit(Commit::Survey(survey)).await?;
+            let receipt = self.shared.store.commit(Commit::Survey(note)).await?;
             self.shared
                 .directory
                 .refresh(&self.shared.store, &receipt.cards)

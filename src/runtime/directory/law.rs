@@ -130,7 +130,7 @@ impl Stage {
     }
 
     /// Reads further old blocks, after withdrawing those that are no longer on the chain.
-    fn survey(&mut self, blocks: usize) {
+    fn backfill(&mut self, blocks: usize) {
         let goal = self.watched + DEPTH;
         let before = self.read.len();
         let stands = self
@@ -167,8 +167,8 @@ impl Stage {
     }
 
     async fn store_pending(&mut self) {
-        while let Some(survey) = self.pending.pop_front() {
-            self.commit(Commit::Survey(survey)).await;
+        while let Some(note) = self.pending.pop_front() {
+            self.commit(Commit::Survey(note)).await;
         }
     }
 
@@ -195,7 +195,7 @@ impl Stage {
             Event::Read(blocks) => {
                 // One reading at a time.
                 self.store_pending().await;
-                self.survey(*blocks);
+                self.backfill(*blocks);
             }
             Event::Store => self.store_pending().await,
             Event::Again => {

@@ -267,7 +267,7 @@ impl Passwords {
     }
 
     /// Looks for all of them again, without asking anybody.
-    pub(in crate::runtime) fn anew(&mut self) {
+    pub(in crate::runtime) fn search_again(&mut self) {
         self.prompt = false;
         self.earlier.extend(self.known.drain());
     }

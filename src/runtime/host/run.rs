@@ -409,7 +409,7 @@ async fn host(
     )
     .start();
     let catching_up = actix_rt::spawn(catch_up::report(shared.clone()));
-    let forgetting = actix_rt::spawn(forget(shared.clone(), config.store.retention));
+    let pruning = actix_rt::spawn(prune(shared.clone(), config.store.retention));
     let started = Started {
         status: status.address(),
         agents: roster.len(),
@@ -449,7 +449,7 @@ async fn host(
         }
     }
     stop(&in_hand, &submitter, options.stop_limit).await;
-    forgetting.abort();
+    pruning.abort();
     catching_up.abort();
     drop(backfill);
     drop(serving);
@@ -591,21 +591,23 @@ fn has_chain(dir: &Path) -> bool {
     dir.join("chain.db").exists()
 }
 
-async fn forget(shared: Shared, retention: Duration) {
+async fn prune(shared: Shared, retention: Duration) {
     let retention = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
     loop {
         // Not by the local clock alone: a message whose row is pruned would be handled again if it
         // came again.
         let at = shared.clock.confirmed_ms();
         let before = at.saturating_sub(retention);
-        let forgotten = async {
+        let pruned = async {
             let receipt = shared.store.commit(Commit::Forget { before, at }).await?;
             let cards = shared.directory.refresh(&shared.store, &receipt.cards);
             cards.await.map(|()| receipt.changed)
         };
-        match forgotten.await {
+        match pruned.await {
             Ok(0) => {}
-            Ok(rows) => tracing::info!(rows, "pruned rows that were completed before the retention"),
+            Ok(rows) => {
+                tracing::info!(rows, "pruned rows that were completed before the retention")
+            }
             Err(error) => tracing::error!(%error, "pruning rows older than the retention"),
         }
         tokio::time::sleep(FORGET_EVERY).await;

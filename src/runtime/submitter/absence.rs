@@ -60,12 +60,12 @@ impl Marks {
     }
 
     /// The transaction needs no proof any more: it was mined, failed, or is posted again.
-    pub fn forget(&mut self, id: OutboxId) {
+    pub fn remove(&mut self, id: OutboxId) {
         self.0.remove(&id);
     }
 
     /// Blocks were withdrawn: the blocks that were read are no longer the canonical ones.
-    pub fn forget_all(&mut self) {
+    pub fn clear(&mut self) {
         self.0.clear();
     }
 }
@@ -123,7 +123,7 @@ mod tests {
         let one = [(OutboxId(1), hash(1))];
         let mut marks = Marks::default();
         marks.look(&look(&[], 9, 9), one);
-        marks.forget_all();
+        marks.clear();
         assert!(marks.look(&look(&[], 10, 10), one).is_empty());
     }
 

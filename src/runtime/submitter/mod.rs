@@ -112,7 +112,7 @@ pub struct Submitter {
     roster: Roster,
     /// Wallets that are no longer hosted: their signed transactions are still brought onto the
     /// chain.
-    departed: HashMap<AgentId, Address>,
+    removed: HashMap<AgentId, Address>,
     settings: SubmitterSettings,
     signer: Recipient<Sign>,
     nonces: Timestamps,
@@ -269,7 +269,7 @@ impl Submitter {
         );
         let db = settings.mempool.clone();
         let mempool = mempool::Mempool::new(db, &settings.node, shown.as_deref());
-        let departed = agents
+        let removed = agents
             .into_iter()
             .filter(|row| roster.get(row.id).is_none())
             .map(|row| (row.id, row.address))
@@ -277,7 +277,7 @@ impl Submitter {
         let mut submitter = Self {
             shared,
             roster,
-            departed,
+            removed,
             settings,
             signer,
             nonces,
@@ -351,7 +351,7 @@ impl Submitter {
     }
 
     fn remove(&mut self, id: OutboxId) -> Option<Open> {
-        self.marks.forget(id);
+        self.marks.remove(id);
         let open = self.open.remove(&id)?;
         if let Some(count) = self.open_of.get_mut(&open.agent) {
             *count -= 1;
@@ -458,7 +458,7 @@ impl Handler<ChainNews> for Submitter {
             self.halt(reason);
         }
         if news.withdrawn {
-            self.marks.forget_all();
+            self.marks.clear();
             // Posted transactions may be in the blocks that replaced the withdrawn ones.
             for open in self.open.values_mut() {
                 open.since = BlockHeight(0);

@@ -193,7 +193,7 @@ impl Submitter {
             metrics.agents_out_of_budget(submitter.holding.len());
             looks = looks.wrapping_add(1);
             if looks.is_multiple_of(EXPIRE_EVERY) {
-                submitter.lapse(ctx);
+                submitter.expire_queued(ctx);
                 submitter.refill.slow_tick();
             }
             submitter.start_refill(ctx);
@@ -201,7 +201,7 @@ impl Submitter {
     }
 
     /// Expires queued drafts that are past their expiry, if there are any.
-    pub(super) fn lapse(&self, ctx: &mut Context<Self>) {
+    pub(super) fn expire_queued(&self, ctx: &mut Context<Self>) {
         let (store, at) = (self.shared.store.clone(), self.shared.clock.confirmed_ms());
         let run = async move {
             if store.read(move |db| read::has_lapsed(db, at)).await? {
@@ -216,7 +216,10 @@ impl Submitter {
                     transactions = receipt.changed,
                     "queued messages expired before they could be sent"
                 );
-                submitter.shared.metrics.lapsed(receipt.changed);
+                submitter
+                    .shared
+                    .metrics
+                    .transactions_expired(receipt.changed);
                 submitter.wake(receipt, ctx);
             }
             Ok(None) => {}
@@ -230,7 +233,7 @@ impl Submitter {
     }
 
     /// A transaction failed permanently: its charge is refunded.
-    pub(super) fn give_up(
+    pub(super) fn fail(
         &self,
         id: OutboxId,
         charge: Option<Charge>,

@@ -171,7 +171,7 @@ impl Submitter {
                 );
                 submitter.shared.metrics.failed();
                 let charge = open.charge.clone();
-                submitter.give_up(id, charge, reason, ctx);
+                submitter.fail(id, charge, reason, ctx);
                 submitter.remove(id);
             }
         }));

@@ -119,7 +119,7 @@ impl Refill {
 struct Page {
     drafts: Vec<QueuedDraft>,
     /// Whether some drafts have expired.
-    lapsed: bool,
+    expired: bool,
     /// The spending from this day on, if it was not known.
     spending: Option<(u64, Spending)>,
 }
@@ -165,7 +165,7 @@ impl Submitter {
                     let spending = missing.map(|since| read::spending(db, since));
                     Ok(Page {
                         drafts: read::queued(db, &turn, one_each, &passed_over, PAGE)?,
-                        lapsed: read::has_lapsed(db, confirmed)?,
+                        expired: read::has_lapsed(db, confirmed)?,
                         spending: missing.zip(spending.transpose()?),
                     })
                 })
@@ -186,8 +186,8 @@ impl Submitter {
         if let Some((since, spending)) = page.spending {
             self.ledger.extend(since, spending);
         }
-        if page.lapsed {
-            self.lapse(ctx);
+        if page.expired {
+            self.expire_queued(ctx);
         }
         if page.drafts.is_empty() {
             // The end of the queue. Drafts that were queued behind the pass are found from the

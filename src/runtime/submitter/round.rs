@@ -214,8 +214,9 @@ impl Submitter {
             return;
         };
         open.phase = Phase::Posting;
-        open.span
-            .in_scope(|| tracing::warn!(transaction.hash = %open.hash, "the node dropped the transaction"));
+        open.span.in_scope(
+            || tracing::warn!(transaction.hash = %open.hash, "the node dropped the transaction"),
+        );
         self.shared.metrics.lost();
         let agent = open.agent;
         let Some(address) = self.address(agent) else {
@@ -252,7 +253,7 @@ impl Submitter {
                 (true, Some(since), Some(through))
                     if through.0 >= since.0.saturating_add(self.settings.final_depth) =>
                 {
-                    return self.renounce(id, account.nonce, ctx);
+                    return self.sign_again(id, account.nonce, ctx);
                 }
                 (true, Some(_), _) => return self.wait_for_look(id),
                 (false, ..) => open.stale_since = None,
@@ -279,13 +280,18 @@ impl Submitter {
 
     /// The nonce is spent by another transaction, in a block deep enough to be certain: the draft
     /// is signed again.
-    fn renounce(&mut self, id: OutboxId, counter: u64, ctx: &mut Context<Self>) {
+    fn sign_again(&mut self, id: OutboxId, counter: u64, ctx: &mut Context<Self>) {
         let Some(open) = self.remove(id) else { return };
         let reason = format!(
             "nonce {} was spent by another transaction (the account's counter is {counter}); the draft is signed again",
             open.nonce
         );
-        open.span.in_scope(|| tracing::warn!(reason, "the signed transaction is discarded, and its draft signed again"));
+        open.span.in_scope(|| {
+            tracing::warn!(
+                reason,
+                "the signed transaction is discarded, and its draft signed again"
+            )
+        });
         let store = self.shared.store.clone();
         let commit = async move { store.commit(Commit::Renounce { id, reason }).await };
         ctx.spawn(commit.into_actor(self).map(move |done, submitter, ctx| {
@@ -432,7 +438,7 @@ impl Submitter {
 
     pub(super) fn address(&self, agent: AgentId) -> Option<Address> {
         let hosted = self.roster.address_of(agent);
-        hosted.or_else(|| self.departed.get(&agent).cloned())
+        hosted.or_else(|| self.removed.get(&agent).cloned())
     }
 }
 

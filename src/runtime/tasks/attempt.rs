@@ -69,7 +69,9 @@ impl Links {
 
     async fn wake(&self, agents: Vec<AgentId>) {
         if !agents.is_empty() && self.router.send(WakeAgents(agents)).await.is_err() {
-            tracing::debug!("the router has ended; it wakes the agents that have news when it restarts");
+            tracing::debug!(
+                "the router has ended; it wakes the agents that have news when it restarts"
+            );
         }
     }
 
@@ -133,7 +135,9 @@ impl Attempt {
         let said = say(&commit);
         if let Some(receipt) = self.links.insist(commit).await {
             if receipt.stale {
-                tracing::info!("the task has ended meanwhile; the result of this attempt is discarded");
+                tracing::info!(
+                    "the task has ended meanwhile; the result of this attempt is discarded"
+                );
             } else {
                 said();
             }
@@ -174,7 +178,9 @@ impl Attempt {
         run.abort.abort();
         if tokio::time::timeout(GRACE, &mut run.handle).await.is_err() {
             self.links.shared.metrics.behaviour_hung();
-            tracing::error!("a task blocks its thread and cannot be stopped; the thread is left behind");
+            tracing::error!(
+                "a task blocks its thread and cannot be stopped; the thread is left behind"
+            );
         }
         ended
     }
