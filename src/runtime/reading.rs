@@ -53,7 +53,7 @@ pub(crate) fn answer(message: &Message, is_asked: bool) -> Result<Option<KnownCo
     };
     if !is_asked {
         return Err(format!(
-            "{cmd} answers no question that its sender was asked"
+            "{cmd} answers nothing that its sender was asked"
         ));
     }
     message.command().map_err(|error| error.to_string())
