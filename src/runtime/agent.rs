@@ -178,7 +178,7 @@ impl Work {
             let due = match self.pull().await {
                 Ok(due) => due,
                 Err(error) => {
-                    tracing::error!(agent.name = hosted.config.name, %error, "pulling events");
+                    tracing::error!(agent.name = hosted.config.name, %error, "cannot pull events");
                     tokio::time::sleep(STORE_PAUSE).await;
                     continue;
                 }
@@ -252,7 +252,7 @@ impl Work {
             let span = self.shared.spans.take(message.digest).unwrap_or_else(|| {
                 tracing::info_span!("message", message.digest = %message.digest, message.from = %message.stored.from)
             });
-            span.in_scope(|| tracing::trace!(agent.name = hosted.config.name, "pulled"));
+            span.in_scope(|| tracing::trace!(agent.name = hosted.config.name, "pulled a message"));
             let handled = self
                 .handle_message(hosted, &message, &span)
                 .instrument(span.clone())
@@ -264,7 +264,7 @@ impl Work {
     /// Pauses for a moment after the store refused something.
     async fn rest(&self, hosted: &Hosted, handled: Result<(), StoreError>) {
         if let Err(error) = handled {
-            tracing::error!(agent.name = hosted.config.name, %error, "storing the outcome of an event");
+            tracing::error!(agent.name = hosted.config.name, %error, "cannot store the outcome of an event");
             tokio::time::sleep(STORE_PAUSE).await;
         }
     }

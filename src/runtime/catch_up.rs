@@ -113,7 +113,7 @@ impl CatchUp {
             tracing::warn!(
                 block.height = read.0,
                 head.height = target.0,
-                "the source shows no more blocks, and its head was higher at the start; agents act"
+                "the source shows no more blocks, although its head was higher at startup; agents act"
             );
             self.finish();
         }

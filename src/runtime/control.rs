@@ -298,7 +298,7 @@ pub enum ControlError {
         source: std::io::Error,
     },
     /// Whether a runtime has the store open cannot be determined.
-    #[error("whether a running agentry has the store {} open cannot be found out: {source}. Run this as the user that it runs as; nothing was sent or changed", store.display())]
+    #[error("whether a running agentry has the store {} open cannot be determined: {source}. Run this as the user that it runs as; nothing was sent or changed", store.display())]
     Unknown {
         /// The store.
         store: PathBuf,
@@ -306,7 +306,7 @@ pub enum ControlError {
         source: std::io::Error,
     },
     /// The connection broke.
-    #[error("the runtime at {} broke off: {source}", path.display())]
+    #[error("the connection to the runtime at {} broke: {source}", path.display())]
     Broken {
         /// The socket.
         path: PathBuf,
@@ -314,7 +314,7 @@ pub enum ControlError {
         source: std::io::Error,
     },
     /// It did not answer.
-    #[error("the runtime at {} did not answer within {waited:?}; whether it did what was asked is unknown", path.display())]
+    #[error("the runtime at {} did not answer within {waited:?}; whether it carried out the request is unknown", path.display())]
     Silent {
         /// The socket.
         path: PathBuf,
@@ -350,7 +350,7 @@ pub fn serve(
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "accepting a control connection");
+                    tracing::warn!(%error, "cannot accept a control connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }

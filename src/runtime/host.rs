@@ -166,7 +166,7 @@ impl Drop for Host {
     fn drop(&mut self) {
         self.begin_stop();
         if let Err(error) = self.join() {
-            tracing::error!(%error, "stopping the runtime");
+            tracing::error!(%error, "the runtime ended with an error");
         }
     }
 }
@@ -250,7 +250,7 @@ pub enum HostError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The store belongs to another chain.
-    #[error("the store {} belongs to chain {stored}, agents.toml says {configured}: give each chain a [store] path of its own", path.display())]
+    #[error("the store {} belongs to chain {stored}, agents.toml says {configured}: give each chain its own [store] path", path.display())]
     OtherChainId {
         /// The store.
         path: PathBuf,
@@ -307,7 +307,7 @@ pub enum HostError {
     #[error("starting a thread: {0}")]
     Thread(std::io::Error),
     /// The runtime was asked to stop before it had started.
-    #[error("stopped before it had started")]
+    #[error("the runtime was stopped before it had started")]
     Cancelled,
     /// A defect: the runtime's thread panicked.
     #[error("the runtime's thread panicked; that is a defect, please report it with the log")]

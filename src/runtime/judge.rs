@@ -82,7 +82,7 @@ pub(super) async fn judge(
                     agent.row = %arrival.agent,
                     message.authenticity = arrival.authenticity.as_str(),
                     block.height = arrival.height.0,
-                    "arrived"
+                    "a message arrived"
                 );
             });
             if arrival.authenticity == Authenticity::Forged {

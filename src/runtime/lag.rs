@@ -46,8 +46,8 @@ impl Lag {
             self.told = Told::Behind;
             tracing::warn!(
                 behind.blocks = behind,
-                "the node's chain is shorter than the part already read, with no differing block; waiting \
-                 until it has caught up"
+                "the node's chain is shorter than the part already read, with no differing block; \
+                 waiting until it has caught up"
             );
         }
         if lasts >= LONG && self.told < Told::Long {

@@ -82,7 +82,7 @@ pub enum LimitError {
     },
     /// The limit on threads.
     #[error(
-        "the system gives this process {started} further threads, and it needs {needed} ({source}): raise the limit on this user's processes (`ulimit -u`), TasksMax= of the systemd unit, or the container's limit on processes"
+        "this process can start {started} more threads, and needs {needed} ({source}): raise the limit on this user's processes (`ulimit -u`), TasksMax= of the systemd unit, or the container's limit on processes"
     )]
     Threads {
         /// The number of threads that could be started.

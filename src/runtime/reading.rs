@@ -52,9 +52,7 @@ pub(crate) fn answer(message: &Message, is_asked: bool) -> Result<Option<KnownCo
         return Ok(None);
     };
     if !is_asked {
-        return Err(format!(
-            "{cmd} answers nothing that its sender was asked"
-        ));
+        return Err(format!("{cmd} answers nothing that its sender was asked"));
     }
     message.command().map_err(|error| error.to_string())
 }

@@ -399,7 +399,7 @@ impl Inner {
         let _ = links.look.send(LookAtQueue::default()).await;
         let due = links.shared.store.read(read::agents_with_waiting).await;
         let due = due.unwrap_or_else(|error| {
-            tracing::error!(%error, "finding agents with something due");
+            tracing::error!(%error, "cannot find agents with something due");
             waiting.clone()
         });
         waiting.sort_unstable();

@@ -251,7 +251,7 @@ impl InboxRouter {
                     }
                 }
             }
-            Err(error) => tracing::error!(%error, "finding agents with something due"),
+            Err(error) => tracing::error!(%error, "cannot find agents with something due"),
         }));
     }
 
@@ -299,7 +299,7 @@ impl InboxRouter {
                             router.wake(agent, ctx);
                         }
                     }
-                    Err(error) => tracing::error!(%error, "finding agents with messages"),
+                    Err(error) => tracing::error!(%error, "cannot find agents with messages"),
                 }),
         );
     }
@@ -406,8 +406,7 @@ impl Handler<Route> for InboxRouter {
                 tracing::warn!(
                     messages = receipt.refused,
                     "messages were moved to the dead-letter queue without their contents: \
-                     their senders have no \
-                     more room (agentry queue list dead)"
+                     their senders have no more room (agentry queue list dead)"
                 );
             }
             if !receipt.cards.is_empty() {

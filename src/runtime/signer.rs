@@ -93,7 +93,7 @@ pub enum SignError {
         wallet: String,
     },
     /// The transaction is for another chain.
-    #[error("the transaction is for chain {found}, this runtime signs for {configured} alone")]
+    #[error("the transaction is for chain {found}, this runtime signs only for {configured}")]
     OtherChain {
         /// The chain id that the transaction states.
         found: String,
@@ -109,7 +109,7 @@ pub enum SignError {
         source: WalletError,
     },
     /// The key is not that of the wallet's address.
-    #[error("wallet {wallet}: its key belongs to another address than {address}")]
+    #[error("wallet {wallet}: its key belongs to an address other than {address}")]
     WrongKey {
         /// The wallet.
         wallet: String,

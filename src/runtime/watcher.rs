@@ -235,8 +235,8 @@ impl Watch {
         match tokio::time::timeout(PATIENCE, self.source.time(height)).await {
             Ok(Ok(Some(made_at))) => clock.block_made_at(made_at),
             Ok(Ok(None)) => tracing::debug!(block.height = height.0, "a block states no time"),
-            Ok(Err(error)) => tracing::debug!(%error, "reading the time of a block"),
-            Err(_) => tracing::debug!("reading the time of a block: timed out"),
+            Ok(Err(error)) => tracing::debug!(%error, "cannot read the time of a block"),
+            Err(_) => tracing::debug!("cannot read the time of a block: no answer in time"),
         }
         let ahead = clock.unconfirmed_ms();
         self.shared.metrics.clock_ahead(ahead);
@@ -298,7 +298,7 @@ impl Watch {
         match self.shared.store.read(read::identity).await {
             Ok(identity) if identity.halted.is_some() => return,
             Ok(_) => {}
-            Err(error) => return tracing::error!(%error, "reading whether posting is stopped"),
+            Err(error) => return tracing::error!(%error, "cannot read whether posting is stopped"),
         }
         let reason = error.to_string();
         // Immediately: posting must not continue while the store is busy.
@@ -310,7 +310,7 @@ impl Watch {
             })
             .await
         {
-            tracing::error!(%error, "storing that posting is stopped");
+            tracing::error!(%error, "cannot store that posting is stopped");
         }
         let news = ChainNews {
             halted: Some(reason),

@@ -69,7 +69,7 @@ impl Surroundings {
             }
             // Unknown values are left out; the answer is correct without them.
             Err(error) => {
-                tracing::error!(agent.name = agent, %error, "counting the events that wait for an agent");
+                tracing::error!(agent.name = agent, %error, "cannot count the events that wait for an agent");
             }
         }
         status

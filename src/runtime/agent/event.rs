@@ -233,7 +233,9 @@ impl Work {
             .await;
         if !committed?.stale {
             self.shared.metrics.resent();
-            span.in_scope(|| tracing::info!("not acknowledged in time; sent again"));
+            span.in_scope(|| {
+                tracing::info!("the message was not acknowledged in time; resending it")
+            });
         }
         Ok(())
     }

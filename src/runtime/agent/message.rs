@@ -257,7 +257,10 @@ impl Work {
             };
             let receipt = self.shared.store.commit(acknowledge).await?;
             if receipt.changed > 0 {
-                tracing::info!(ack.status = ack.status.as_str(), "acknowledged");
+                tracing::info!(
+                    ack.status = ack.status.as_str(),
+                    "an acknowledgment of a sent message arrived"
+                );
             }
         }
         message.answers = question.map(|(_, answered)| answered);

@@ -292,7 +292,7 @@ impl Work {
         tracing::debug!(
             agent.name = hosted.config.name,
             reason,
-            "{event} waits: there is no room for what it leads to"
+            "{event} waits: there is no room for its effects"
         );
         self.shared
             .store

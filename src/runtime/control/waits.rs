@@ -48,7 +48,7 @@ pub(super) async fn waits(
         } else if !condition.posting {
             Some("posting is stopped; `agentry queue resume` resumes it")
         } else if !condition.node_up {
-            Some("the node that is posted to does not answer")
+            Some("the node that transactions are posted to does not answer")
         } else {
             None
         };

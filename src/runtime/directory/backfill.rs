@@ -256,7 +256,7 @@ impl Run {
                     tracing::warn!(
                         reason,
                         ?pause,
-                        "reading old blocks for the directory; trying again"
+                        "cannot read old blocks for the directory; trying again"
                     );
                     let this = pause;
                     pause = (pause * 2).min(PAUSE.1);

@@ -55,11 +55,11 @@ pub enum RegistrationError {
         reason: String,
     },
     /// There are too many capabilities or commands.
-    #[error("the list of what is announced as a {what} is too long: {reason}")]
+    #[error("the card lists too many {what} entries: {reason}")]
     TooMany {
         /// `capability` or `command`.
         what: &'static str,
-        /// The number given.
+        /// The problem with the list.
         reason: String,
     },
     /// The card's life is too short.

@@ -296,7 +296,7 @@ async fn others(chain: &ChainConfig, nodes: &Nodes, genesis: BlockHash) -> Resul
         } else {
             tracing::warn!(
                 node.url = submit.url(),
-                "the node that is posted to does not say which chain it serves; nothing is posted before it does"
+                "the node that transactions are posted to does not identify its chain; nothing is posted until it does"
             );
         }
     }
@@ -327,7 +327,7 @@ async fn serves(
         })),
         Ok(Ok(None)) | Err(_) => Ok(false),
         Ok(Err(error)) => {
-            tracing::debug!(node.url = node.url(), %error, "asking for block 0");
+            tracing::debug!(node.url = node.url(), %error, "cannot query block 0");
             Ok(false)
         }
     }

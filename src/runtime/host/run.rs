@@ -463,7 +463,7 @@ async fn host(
         let _ = arbiter.join();
     }
     drop(devnet);
-    tracing::info!("stopped");
+    tracing::info!("the runtime has stopped");
     match broken {
         Some(found) => Err(HostError::Store(StoreError::Broken {
             path: store.path().to_owned(),
@@ -491,7 +491,7 @@ async fn set_clock(
     match chain::newest_time(source).await {
         Ok(Some(made_at)) => clock.block_made_at(made_at),
         Ok(None) => tracing::warn!("the newest block does not state its time"),
-        Err(reason) => tracing::warn!(reason, "reading the time of the newest block"),
+        Err(reason) => tracing::warn!(reason, "cannot read the time of the newest block"),
     }
     Ok(())
 }
@@ -608,7 +608,7 @@ async fn prune(shared: Shared, retention: Duration) {
             Ok(rows) => {
                 tracing::info!(rows, "pruned rows that were completed before the retention")
             }
-            Err(error) => tracing::error!(%error, "pruning rows older than the retention"),
+            Err(error) => tracing::error!(%error, "cannot prune rows older than the retention"),
         }
         tokio::time::sleep(FORGET_EVERY).await;
     }

@@ -51,8 +51,8 @@ impl Mempool {
             if let Some(db) = db {
                 match workers.spawn_blocking(move || db.pending(&hashes)).await {
                     Ok(Ok(found)) => return Ok(found),
-                    Ok(Err(error)) => tracing::debug!(%error, "reading the node's mempool.db"),
-                    Err(error) => tracing::debug!(%error, "reading the node's mempool.db"),
+                    Ok(Err(error)) => tracing::debug!(%error, "cannot read the node's mempool.db"),
+                    Err(error) => tracing::debug!(%error, "cannot read the node's mempool.db"),
                 }
             }
             let found = node.mempool_hashes().await;
@@ -90,7 +90,7 @@ impl Submitter {
                 );
                 let commit = Commit::MempoolShown { key };
                 if let Err(error) = store.commit(commit).await {
-                    tracing::error!(%error, "storing that mempool.db belongs to the node");
+                    tracing::error!(%error, "cannot store that mempool.db belongs to the node");
                 }
             }
             shows

@@ -371,8 +371,9 @@ impl Submitter {
     /// A transaction is in a block.
     fn mined(&mut self, id: OutboxId) {
         if let Some(open) = self.remove(id) {
-            open.span
-                .in_scope(|| tracing::info!(transaction.hash = %open.hash, "mined"));
+            open.span.in_scope(
+                || tracing::info!(transaction.hash = %open.hash, "the transaction was mined"),
+            );
             self.shared.metrics.mined();
         }
         if self.settings.policy == NoncePolicy::Sequential {

@@ -223,7 +223,7 @@ impl Submitter {
                 submitter.wake(receipt, ctx);
             }
             Ok(None) => {}
-            Err(error) => tracing::error!(%error, "expiring queued messages"),
+            Err(error) => tracing::error!(%error, "cannot expire queued messages"),
         }));
     }
 
@@ -264,7 +264,7 @@ impl Submitter {
                 }
                 // The row stays as it was: it is incomplete, but not wrong.
                 Err(error) => {
-                    tracing::error!(%error, outbox.row = %id, "storing the result of a POST");
+                    tracing::error!(%error, outbox.row = %id, "cannot store the result of a POST");
                 }
             }
         }));

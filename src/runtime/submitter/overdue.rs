@@ -158,7 +158,7 @@ impl Submitter {
         let commit = async move { store.commit(Commit::Explain { ids, reason }).await };
         ctx.spawn(commit.into_actor(self).map(|done, _, _| {
             if let Err(error) = done {
-                tracing::error!(%error, "storing why transactions are overdue");
+                tracing::error!(%error, "cannot store why transactions are overdue");
             }
         }));
     }

@@ -98,7 +98,7 @@ impl Submitter {
                     tracing::warn!(node.hash = %hash, transaction.hash = %open.hash,
                         "the node computes a different hash; the transaction is identified by its signing text");
                 }
-                tracing::info!(transaction.hash = %open.hash, "accepted");
+                tracing::info!(transaction.hash = %open.hash, "the node accepted the transaction");
                 open.phase = Phase::Posted(self.posts_ended);
                 // The row no longer shows a reason.
                 open.delay = None;

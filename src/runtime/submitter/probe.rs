@@ -105,7 +105,7 @@ impl Submitter {
                 node.url = self.settings.node.url(),
                 node.genesis = %found,
                 chain.genesis = %self.settings.genesis,
-                "the node that is posted to serves another chain; nothing is posted to it (correct [chain] submit in agents.toml)"
+                "the node that transactions are posted to serves another chain; nothing is posted to it (correct [chain] submit in agents.toml)"
             );
         }
     }

@@ -397,7 +397,7 @@ impl Submitter {
     }
 
     pub(super) fn refill_failed(&mut self, error: &StoreError, ctx: &mut Context<Self>) {
-        tracing::error!(%error, "preparing queued transactions");
+        tracing::error!(%error, "cannot prepare queued transactions");
         ctx.run_later(PAUSE, |submitter, ctx| {
             submitter.refill.running = false;
             submitter.refill.note();
@@ -443,7 +443,7 @@ async fn counter(
     let account = match node.account(address).await {
         Ok(account) => account,
         Err(error) => {
-            tracing::debug!(%error, "querying an account's counter");
+            tracing::debug!(%error, "cannot query an account's counter");
             return None;
         }
     };
@@ -454,7 +454,7 @@ async fn counter(
     {
         Ok(last_mined) => Some(nonce::sequential(account.nonce, last_mined)),
         Err(error) => {
-            tracing::error!(%error, "reading the last mined nonce");
+            tracing::error!(%error, "cannot read the last mined nonce");
             None
         }
     }

@@ -71,7 +71,7 @@ impl Submitter {
                 let mempool = mempool.await?;
                 let head = node.head().await;
                 if let Err(error) = &head {
-                    tracing::debug!(%error, "asking for the head after the mempool");
+                    tracing::debug!(%error, "cannot query the head after the mempool");
                 }
                 Ok::<_, String>((mempool, head.ok().flatten()))
             };
@@ -97,7 +97,7 @@ impl Submitter {
                     submitter.review(&pending, ctx);
                 }
                 Err(failure) => {
-                    tracing::debug!(failure, "looking at the node's mempool");
+                    tracing::debug!(failure, "cannot read the node's mempool");
                     submitter.mempool_read(Some(failure));
                     submitter.review(&HashSet::new(), ctx);
                 }
@@ -162,18 +162,21 @@ impl Submitter {
             let gaps = match store.read(move |db| read::gaps(db, since)).await {
                 Ok(gaps) => gaps,
                 Err(error) => {
-                    tracing::error!(%error, "reading the gaps");
+                    tracing::error!(%error, "cannot read the gaps");
                     return None;
                 }
             };
             match tokio::time::timeout(limit, Blocks::read(&node, since, head, gaps)).await {
                 Ok(Ok(blocks)) => Some(blocks),
                 Ok(Err(error)) => {
-                    tracing::debug!(%error, "examining the node's blocks");
+                    tracing::debug!(%error, "cannot examine the node's blocks");
                     None
                 }
                 Err(_) => {
-                    tracing::debug!(?limit, "examining the node's blocks: timed out");
+                    tracing::debug!(
+                        ?limit,
+                        "cannot examine the node's blocks: no answer in time"
+                    );
                     None
                 }
             }
@@ -298,7 +301,7 @@ impl Submitter {
             match (done, open.charge) {
                 (Ok(receipt), Some(charge)) if receipt.changed > 0 => submitter.refund(&charge),
                 (Ok(_), _) => {}
-                (Err(error), _) => tracing::error!(%error, "storing that a nonce was spent"),
+                (Err(error), _) => tracing::error!(%error, "cannot store that a nonce was spent"),
             }
             submitter.refill.note();
             submitter.start_refill(ctx);
@@ -328,7 +331,7 @@ impl Submitter {
                         submitter.remove(id);
                     }
                     Err(error) => {
-                        tracing::error!(%error, "reading signed bytes");
+                        tracing::error!(%error, "cannot read signed bytes");
                         submitter.wait_for_look(id);
                     }
                 }),
@@ -425,11 +428,11 @@ impl Submitter {
             match tokio::time::timeout(limit, node.account(&address)).await {
                 Ok(Ok(account)) => Some(account),
                 Ok(Err(error)) => {
-                    tracing::debug!(%error, "querying an account");
+                    tracing::debug!(%error, "cannot query an account");
                     None
                 }
                 Err(_) => {
-                    tracing::debug!(?limit, "querying an account: no answer in time");
+                    tracing::debug!(?limit, "cannot query an account: no answer in time");
                     None
                 }
             }

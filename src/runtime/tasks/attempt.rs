@@ -81,7 +81,7 @@ impl Links {
             match self.commit(commit.clone()).await {
                 Ok(receipt) => return Some(receipt),
                 Err(error) => {
-                    tracing::error!(%error, "storing the result of a task");
+                    tracing::error!(%error, "cannot store the result of a task");
                     tokio::time::sleep(STORE_PAUSE).await;
                 }
             }
@@ -125,7 +125,7 @@ impl Attempt {
 
     async fn conduct(self) {
         let began = Instant::now();
-        tracing::debug!("begun");
+        tracing::debug!("the attempt at the task has begun");
         let Some(ended) = self.work().await else {
             return;
         };
@@ -158,7 +158,7 @@ impl Attempt {
             tokio::select! {
                 biased;
                 () = self.place.canceled() => {
-                    tracing::info!("canceled");
+                    tracing::info!("the task was canceled");
                     break None;
                 }
                 result = &mut run.handle => return returned(result),
@@ -244,7 +244,7 @@ impl Attempt {
         };
         // A progress report may be lost.
         if let Err(error) = self.links.commit(commit).await {
-            tracing::warn!(%error, "storing the progress of a task");
+            tracing::warn!(%error, "cannot store the progress of a task");
         }
     }
 }
@@ -316,6 +316,6 @@ fn say(commit: &Commit) -> impl FnOnce() + use<> {
     move || match (failed, again) {
         (true, true) => tracing::warn!(reason, "an attempt at a task failed; another one follows"),
         (true, false) => tracing::error!(reason, "a task failed"),
-        (false, _) => tracing::debug!("completed"),
+        (false, _) => tracing::debug!("the task has completed"),
     }
 }

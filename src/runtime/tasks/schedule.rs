@@ -92,14 +92,14 @@ impl Schedule {
         // Work that the chain shows as done is not done again.
         self.links.shared.catch_up.done().await;
         while let Err(error) = self.take_up().await {
-            tracing::error!(%error, "resuming the tasks of the previous process");
+            tracing::error!(%error, "cannot resume the tasks of the previous process");
             tokio::time::sleep(STORE_PAUSE).await;
         }
         loop {
             let next = match self.begin_what_is_due().await {
                 Ok(next) => next,
                 Err(error) => {
-                    tracing::error!(%error, "looking for tasks");
+                    tracing::error!(%error, "cannot look for tasks");
                     tokio::time::sleep(STORE_PAUSE).await;
                     continue;
                 }
@@ -157,7 +157,7 @@ impl Schedule {
                 }
             };
             self.links.commit(commit).await?;
-            tracing::info!(task.id = %task.id, times, "a task was interrupted by the end of the last process");
+            tracing::info!(task.id = %task.id, times, "a task was interrupted by the end of the previous process");
         }
         Ok(())
     }
