@@ -206,8 +206,8 @@ struct Bench {
     now: Now,
 }
 
-/// The latest possible current time. A wrong clock must not cause a valid message to be refused
-/// permanently.
+/// The earliest and the latest possible current time. A wrong clock must not cause a valid message
+/// to be refused permanently.
 fn now(shared: &Shared) -> Now {
     Now {
         earliest: shared.clock.confirmed_ms(),

@@ -46,7 +46,7 @@ fn states(stage: &Stage) -> Vec<String> {
 }
 
 /// Another writer of the store, whose changes the runtime is not told of.
-fn behind_its_back(stage: &Stage, sql: &str) {
+fn write_unnoticed(stage: &Stage, sql: &str) {
     let db = Connection::open(&stage.store).unwrap();
     db.busy_timeout(PATIENCE).unwrap();
     assert_eq!(db.execute(sql, []).unwrap(), 1, "{sql}");
@@ -163,14 +163,14 @@ async fn a_lost_wake_up_only_delays_what_is_due() {
         })
         .await;
     // The agent sleeps, and nothing wakes it.
-    behind_its_back(&stage, "UPDATE event SET due_at = 0 WHERE kind = 'timer'");
+    write_unnoticed(&stage, "UPDATE event SET due_at = 0 WHERE kind = 'timer'");
     stage
         .until("the timer comes", |stage| {
             stage.said().contains(&r#""it is time""#.to_owned())
         })
         .await;
     let sql = "UPDATE inbox SET state = 'waiting', settled_at = NULL, attempts = 1 WHERE id = 1";
-    behind_its_back(&stage, sql);
+    write_unnoticed(&stage, sql);
     stage
         .until("the message is handled", |stage| {
             state_of(stage, one).unwrap() == "handled"

@@ -37,8 +37,8 @@ impl Subject<'_> {
         }
     }
 
-    /// The earliest time for a timer or a task that is set or started now. Nobody requests each run
-    /// that timers and tasks cause: without a pause they could loop without end.
+    /// The least delay of a timer or a task that is set or started now. Timers and news of tasks
+    /// are not requested one by one: without a pause they could loop without end.
     fn least_pause(self) -> Duration {
         match self {
             Self::Event(event) if matches!(event.kind, EventKind::Timer | EventKind::Task) => {

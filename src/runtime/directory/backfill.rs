@@ -2,8 +2,8 @@
 //!
 //! Agents begin at the head, so that old messages are not answered unasked. A directory that also
 //! begins there learns of an agent only when the agent's card is renewed. With `[directory] from`
-//! the blocks from that height on are read by a separate source, beside the watcher and at a lower
-//! rate: it pauses much longer than it reads, and examines only self-sent transactions.
+//! the blocks from that height on are read by a separate source, beside the watcher and with lower
+//! priority: it pauses much longer than it reads, and examines only self-sent transactions.
 //! The results are stored together with the position, so a restart continues there. The backfill
 //! reads `final_depth` blocks further than the point where the watcher began, so that one of the
 //! two sees a reorganisation of the blocks between them, whenever it happens.
@@ -120,8 +120,8 @@ pub async fn plan(
     now_ms: u64,
 ) -> Result<Option<Plan>, StoreError> {
     let surveyed = store.read(read::surveyed).await?;
-    // The watcher continues here. Whether an earlier version has read the blocks before for cards
-    // is unknown.
+    // The watcher continues here. Whether an earlier version read the blocks before it for cards is
+    // unknown.
     let goes_on = watcher
         .height()
         .map_or(BlockHeight(0), BlockHeight::next)

@@ -136,12 +136,12 @@ impl Budget {
         let part = match limit {
             Limit::Whole => format!("daily_budget is {all}"),
             Limit::Together(standing) => format!(
-                "daily_budget is {all}, of which {} is reserved for what {} cause",
+                "daily_budget is {all}, of which at most {} may be caused by {}",
                 part_of(share, standing.of_all(all), of_all(standing)),
                 all_of(standing)
             ),
             Limit::One(standing) => format!(
-                "daily_budget is {all}, of which {} is reserved for what {cause}, {}, causes",
+                "daily_budget is {all}, of which at most {} may be caused by {cause}, {}",
                 part_of(share, standing.of_one(all), of_one(standing)),
                 one_of(standing)
             ),

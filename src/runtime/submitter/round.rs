@@ -21,8 +21,8 @@ use crate::store::{AgentId, Commit, OutboxId, read};
 const ACCOUNTS_A_BLOCK: usize = 64;
 
 /// The pause after a round, as a multiple of the round's duration: a mempool is fetched whole, and
-/// a node with one thread serves nobody else meanwhile. The second value applies to a node whose
-/// time is taken by more than should be.
+/// a node with one thread serves nobody else meanwhile. The second value applies when the node's
+/// share of time for our requests is used up.
 const LOOK_RESTS: (u32, u32) = (10, 20);
 
 /// The longest of these pauses.

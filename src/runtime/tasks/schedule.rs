@@ -96,7 +96,7 @@ impl Schedule {
             tokio::time::sleep(STORE_PAUSE).await;
         }
         loop {
-            let next = match self.begin_what_is_due().await {
+            let next = match self.begin_due().await {
                 Ok(next) => next,
                 Err(error) => {
                     tracing::error!(%error, "cannot look for tasks");
@@ -164,7 +164,7 @@ impl Schedule {
 
     /// Begins as many tasks as there is room for. Returns the time until the next task is due, or
     /// until the next deadline of a waiting task.
-    async fn begin_what_is_due(&mut self) -> Result<Option<Duration>, StoreError> {
+    async fn begin_due(&mut self) -> Result<Option<Duration>, StoreError> {
         loop {
             let clock = self.links.shared.clock.clone();
             // A wrong clock must not end a task: a deadline has passed only when that is certain.
