@@ -172,7 +172,8 @@ struct Open {
     since: BlockHeight,
     /// Since which block the chain's counter is past its nonce (`sequential`).
     stale_since: Option<BlockHeight>,
-    /// The last block that the source had read when the node was last known to have the transaction.
+    /// An upper bound on the last block that the source had read when the node accepted the
+    /// transaction.
     accepted_through: Option<BlockHeight>,
     /// Whether the blocks that may contain it could not be examined.
     is_doubtful: bool,
