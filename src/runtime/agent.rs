@@ -1,20 +1,21 @@
 //! Agent: one wallet's conversation.
 //!
-//! Messages, timers, the fates of what it sent and news of its tasks are events of one queue. An
-//! agent is an actor only while there is something to do. It pulls what is due from the store, a
-//! few events at a time, senders in turn; runs each behaviour that accepts the event, in the
-//! configured order; and has each outcome stored as one commit. It promises that an event is acted
-//! on once: an outcome is stored together with the event's progress, so whatever was not stored is
-//! done again, and what was stored is not.
+//! Messages, timers, delivery updates of sent messages, and news of tasks are events of one queue.
+//! An agent is an actor only while it has work. It pulls due events from the store, a few at a
+//! time, with senders taking turns; runs each behaviour that accepts the event, in the configured
+//! order; and has each outcome stored as one commit. It guarantees that an event takes effect once:
+//! an outcome is stored together with the event's progress, so whatever was not stored is done
+//! again, and whatever was stored is not.
 //!
 //! | part | what it does |
 //! |---|---|
-//! | `message` | a message: its expiry, its seal, what it answers, who acts on it |
-//! | `event` | timers, fates, settlements, news of tasks, renewals; what is overdue |
-//! | `settle` | effects become drafts, and all of an outcome one commit |
+//! | `message` | a message: its expiry, its seal, the message that it answers, the behaviours that handle it |
+//! | `event` | timers, delivery updates, settlements, news of tasks, renewals; overdue acknowledgments |
+//! | `settle` | turning effects into drafts, and an outcome into one commit |
 //!
-//! Behaviours run apart from the arbiters ([`conduct`](super::conduct)). A failure is retried with
-//! growing pauses; after the last attempt the event is a dead letter, with the reason.
+//! Behaviours are isolated from the arbiters ([`conduct`](super::conduct)). A failure is retried
+//! with growing pauses; after the last attempt the event is moved to the dead-letter queue, with
+//! the reason.
 
 mod event;
 mod message;
@@ -38,10 +39,10 @@ use super::signer::{OpenSealed, PublicKeys, SignError};
 use crate::store::read::{Due, Memory, Turn};
 use crate::store::{AgentId, StoreError, read};
 
-/// How many events of each sort an agent pulls at a time.
+/// How many events of each kind an agent pulls at a time.
 const PULL: usize = 8;
 
-/// The pause after a first failed attempt; it doubles with each further one.
+/// The pause after the first failed attempt; it doubles with each further one.
 const MIN_BACKOFF: Duration = Duration::from_millis(500);
 
 /// The longest pause between attempts.
@@ -50,10 +51,10 @@ const MAX_BACKOFF: Duration = Duration::from_secs(300);
 /// The pause after the store refused something.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
-/// The pause after many senders were looked at of whom nothing is due, before the others are.
+/// The pause after checking many senders that have nothing due, before the others are checked.
 const PASS_PAUSE: Duration = Duration::from_millis(50);
 
-/// There is, or may be, something to do.
+/// There is, or may be, work.
 #[derive(Debug)]
 pub struct Wake;
 
@@ -61,29 +62,29 @@ impl Message for Wake {
     type Result = ();
 }
 
-/// What an agent asks of the signer, beside signatures.
+/// The requests that an agent makes of the signer, beside signatures.
 #[derive(Clone, Debug)]
 pub struct SignerLinks {
-    /// What others may know of a wallet's keys.
+    /// The public keys of a wallet.
     pub keys: Recipient<PublicKeys>,
-    /// What a sealed message says.
+    /// The content of a sealed message.
     pub open: Recipient<OpenSealed>,
 }
 
-/// Whom an agent turns to.
+/// The actors and tables that an agent uses.
 #[derive(Clone, Debug)]
 pub struct AgentLinks {
-    /// Who is hosted, and how he conducts himself.
+    /// The hosted wallets and their configuration.
     pub roster: Roster,
     /// The chain.
     pub chain_id: ChainId,
     /// The private keys.
     pub signer: SignerLinks,
-    /// Nonces, and the way out.
+    /// Allots nonces and sends the stored transactions.
     pub submitter: SubmitterLinks,
 }
 
-/// The actor.
+/// The actor; see the module documentation.
 #[derive(Debug)]
 pub struct Agent {
     work: Option<Work>,
@@ -91,7 +92,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// An agent for a hosted wallet. It starts to work at once, and leaves when idle.
+    /// An agent for a hosted wallet. It starts to work immediately, and leaves when idle.
     pub fn new(shared: Shared, id: AgentId, links: AgentLinks, router: Recipient<Idle>) -> Self {
         let wakes = Rc::new(Cell::new(0));
         let work = Work {
@@ -137,25 +138,25 @@ struct Work {
     links: AgentLinks,
     router: Recipient<Idle>,
     wakes: Rc<Cell<u64>>,
-    /// Whose turn it is.
+    /// The sender whose turn it is.
     turn: Turn,
-    /// Senders over their rate, and until when (`None`: all who are not proven).
+    /// Senders over their rate, and until when (`None`: all unverified senders).
     paused: HashMap<Option<String>, u64>,
-    /// What the behaviours remember, as of the last pull and the outcomes since: nobody else
-    /// writes it.
+    /// The state of the behaviours, as of the last pull and the outcomes since: nothing else writes
+    /// it.
     memory: Memory,
-    /// What others may know of the wallet's keys, once it was asked for.
+    /// The wallet's public keys, once they were requested.
     keys: Option<(PublicKey, EncryptionKey)>,
 }
 
 impl Work {
     async fn run(mut self) {
         let mut conduct: Option<Arc<Hosted>> = None;
-        // As they were when it began to look at all senders, which can take several pulls.
+        // The values at the start of the pass over all senders, which can take several pulls.
         let mut wakes = self.wakes.get();
         let mut next_at = None;
         while !self.shared.is_stopping() {
-            // Anew each time: the configuration may have been read anew.
+            // Read each time: the configuration may have been reloaded.
             let Some(hosted) = self.links.roster.get(self.id) else {
                 match self.leave(wakes, None).await {
                     // It may be hosted again.
@@ -170,14 +171,14 @@ impl Work {
                 .as_ref()
                 .is_none_or(|held| !Arc::ptr_eq(held, &hosted))
             {
-                // Others are over their rate now.
+                // Other senders are over their rate now.
                 self.paused.clear();
                 conduct = Some(Arc::clone(&hosted));
             }
             let due = match self.pull().await {
                 Ok(due) => due,
                 Err(error) => {
-                    tracing::error!(agent.name = hosted.config.name, %error, "pulling events");
+                    tracing::error!(agent.name = hosted.config.name, %error, "cannot pull events");
                     tokio::time::sleep(STORE_PAUSE).await;
                     continue;
                 }
@@ -217,14 +218,14 @@ impl Work {
         self.router.send(idle).await.unwrap_or(Leave::Granted)
     }
 
-    /// Whether what was pulled is left to later: the process is asked to stop, or the agent
-    /// conducts itself otherwise from now on, or is not hosted any more.
+    /// Whether the pulled events are left for later: the process is asked to stop, or the agent's
+    /// configuration has changed, or the agent is not hosted any more.
     fn is_over(&self, hosted: &Arc<Hosted>) -> bool {
         let stays = |now: Arc<Hosted>| Arc::ptr_eq(&now, hosted);
         self.shared.is_stopping() || !self.links.roster.get(self.id).is_some_and(stays)
     }
 
-    /// Handles what was pulled, until it [is over](Self::is_over).
+    /// Handles the pulled events, until it [is over](Self::is_over).
     async fn work_off(&mut self, hosted: &Arc<Hosted>, due: Due) {
         for event in due.events {
             if self.is_over(hosted) {
@@ -251,7 +252,7 @@ impl Work {
             let span = self.shared.spans.take(message.digest).unwrap_or_else(|| {
                 tracing::info_span!("message", message.digest = %message.digest, message.from = %message.stored.from)
             });
-            span.in_scope(|| tracing::trace!(agent.name = hosted.config.name, "pulled"));
+            span.in_scope(|| tracing::trace!(agent.name = hosted.config.name, "pulled a message"));
             let handled = self
                 .handle_message(hosted, &message, &span)
                 .instrument(span.clone())
@@ -260,10 +261,10 @@ impl Work {
         }
     }
 
-    /// After the store refused something, it is let be for a moment.
+    /// Pauses for a moment after the store refused something.
     async fn rest(&self, hosted: &Hosted, handled: Result<(), StoreError>) {
         if let Err(error) = handled {
-            tracing::error!(agent.name = hosted.config.name, %error, "storing what came of an event");
+            tracing::error!(agent.name = hosted.config.name, %error, "cannot store the outcome of an event");
             tokio::time::sleep(STORE_PAUSE).await;
         }
     }
@@ -297,7 +298,7 @@ impl Work {
         State::new(self.memory.get(behaviour).cloned().unwrap_or_default())
     }
 
-    /// What others may know of the wallet's keys.
+    /// The wallet's public keys.
     async fn keys(&mut self) -> Result<(PublicKey, EncryptionKey), SignError> {
         if let Some(keys) = self.keys {
             return Ok(keys);
@@ -308,7 +309,7 @@ impl Work {
     }
 }
 
-/// The pause before the next attempt, after so many failed ones.
+/// The pause before the next attempt, after this many failed ones.
 pub(super) fn backoff(failed_before: u32) -> Duration {
     MIN_BACKOFF
         .saturating_mul(1_u32.checked_shl(failed_before.min(16)).unwrap_or(u32::MAX))

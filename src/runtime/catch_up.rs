@@ -1,13 +1,13 @@
-//! Reading the chain up to where it stood at the start, before anything is done.
+//! Reading the chain up to the head seen at startup, before agents act.
 //!
 //! A store may be older than what the chain shows of its own wallets: it was restored from a copy,
-//! or it is new. So agents do not act, tasks do not run and nothing is signed or posted until the
-//! chain is read up to its head at the start. Then what the wallets have said is known, and is not
-//! said again. After an ordinary stop that takes as long as reading the blocks that were missed.
+//! or it is new. So agents do not act, tasks do not run, and nothing is signed or posted until the
+//! chain is read up to its head at startup. Then every message that the wallets have sent is known,
+//! and is not sent again. After an ordinary stop this takes as long as reading the missed blocks.
 //!
-//! The head is that of the start, so waiting ends however fast the chain grows. It ends as well when
-//! the source shows nothing more for `STALL` and does not get there: it has lost the blocks, or
-//! follows another node that stands still.
+//! The head is the one seen at startup, so the wait ends however fast the chain grows. It also ends
+//! when the source shows no new block below that head for `STALL`: the source has lost the blocks,
+//! or follows another node that makes no progress.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,27 +19,27 @@ use tokio::sync::watch;
 use super::Shared;
 use crate::store::OutboxId;
 
-/// For how long a source may show nothing new below the head of the start.
+/// For how long a source may show nothing new below the head seen at startup.
 const STALL: Duration = Duration::from_secs(60);
 
-/// How long waiting is no news.
+/// How long the wait lasts before the log reports it.
 const QUIET: Duration = Duration::from_secs(3);
 
-/// How often the log is told that it still goes on.
+/// How often the log repeats that the wait continues.
 const TELL_EVERY: Duration = Duration::from_secs(30);
 
-/// Whether the chain is read up to where it stood at the start. By default it is. Cheap to clone.
+/// Whether the chain is read up to the head seen at startup. By default it is. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct CatchUp(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     done: watch::Sender<bool>,
-    /// The height up to which the chain is to be read.
+    /// The height up to which the chain must be read.
     target: AtomicU64,
-    /// Through which height it is read.
+    /// The height through which it is read.
     read: AtomicU64,
-    /// The last row of the outbox at the start.
+    /// The last row of the outbox at startup.
     mark: OutboxId,
     stalled: Mutex<Option<Instant>>,
 }
@@ -71,22 +71,22 @@ impl CatchUp {
 
     /// Returns when agents may act.
     pub async fn done(&self) {
-        // The sender lives as long as this.
+        // The sender lives as long as `self`.
         let _ = self.0.done.subscribe().wait_for(|done| *done).await;
     }
 
-    /// The last row of the outbox at the start, while agents may not act.
+    /// The last row of the outbox at startup, while agents may not act.
     pub fn mark(&self) -> Option<OutboxId> {
         (!self.is_done()).then_some(self.0.mark)
     }
 
-    /// Up to where the chain is to be read, and up to where it is.
+    /// The height up to which the chain must be read, and the height through which it is read.
     pub fn position(&self) -> (BlockHeight, BlockHeight) {
         let height = |height: &AtomicU64| BlockHeight(height.load(Ordering::Relaxed));
         (height(&self.0.target), height(&self.0.read))
     }
 
-    /// What was read is stored: through this block, of which some were `withdrawn`; `more` is to be
+    /// A reading is stored through this block, with this many blocks `withdrawn`; `more` is to be
     /// read.
     pub(super) fn read(&self, through: Option<BlockHeight>, withdrawn: bool, more: bool) {
         if self.is_done() {
@@ -95,7 +95,7 @@ impl CatchUp {
         let height = through.map_or(0, |height| height.0);
         let advanced = self.0.read.swap(height, Ordering::Relaxed) < height;
         if withdrawn {
-            // The head of the start is on the chain no more, and may never be reached.
+            // The head seen at startup is no longer on the chain, and may never be reached again.
             self.0.target.fetch_min(height, Ordering::Relaxed);
         }
         if height >= self.0.target.load(Ordering::Relaxed) {
@@ -113,7 +113,7 @@ impl CatchUp {
             tracing::warn!(
                 block.height = read.0,
                 head.height = target.0,
-                "the source shows no more blocks, and its head was higher at the start; agents act"
+                "the source shows no more blocks, although its head was higher at startup; agents act"
             );
             self.finish();
         }
@@ -124,7 +124,7 @@ impl CatchUp {
     }
 }
 
-/// Tells the log and the metrics while agents wait, and when they do not any more.
+/// Updates the log and the metrics while agents wait, and when the wait ends.
 pub(super) async fn report(shared: Shared) {
     let catch_up = shared.catch_up.clone();
     shared.metrics.catching_up(!catch_up.is_done());
@@ -137,13 +137,13 @@ pub(super) async fn report(shared: Shared) {
         tracing::warn!(
             block.height = read.0,
             head.height = target.0,
-            "agents do not act yet: the chain is being read up to where it stood at the start"
+            "agents do not act yet: the chain is being read up to its head at startup"
         );
         patience = TELL_EVERY;
     }
     shared.metrics.catching_up(false);
     if patience != QUIET {
-        tracing::info!("the chain is read up to where it stood at the start; agents act");
+        tracing::info!("the chain is read up to its head at startup; agents act");
     }
 }
 
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn agents_act_when_the_head_of_the_start_is_read() {
+    async fn agents_act_when_the_head_at_startup_is_read() {
         let catch_up = CatchUp::to(BlockHeight(10), OutboxId(7));
         let waiting = tokio::spawn({
             let catch_up = catch_up.clone();
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_that_were_withdrawn_are_not_waited_for() {
+    fn withdrawn_blocks_are_not_waited_for() {
         let catch_up = CatchUp::to(BlockHeight(10), OutboxId(0));
         catch_up.read(at(9), false, false);
         assert!(!catch_up.is_done());

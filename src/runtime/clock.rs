@@ -1,21 +1,21 @@
-//! The time, as the runtime reads it.
+//! The runtime's sources of time.
 //!
-//! The local clock can be wrong: it is set back, it jumps, a machine boots with a time of its own.
-//! So there is not one time, but three, and each question has one that answers it:
+//! The local clock can be wrong: it is set back, it jumps, a machine boots with a wrong time. So
+//! there are three times, and each question is answered by one of them:
 //!
-//! | question | asks | which is |
+//! | question | method | meaning |
 //! |---|---|---|
 //! | when something happened; when a wait ends | [`now_ms`](Clock::now_ms) | the runtime's own time: it never goes back, and runs as the monotonic clock does |
-//! | what others compare with their clocks: ids, expiries, cards, nonces, days | [`local_ms`](Clock::local_ms) | the local clock |
-//! | what can never be undone: pruning, expiring, missing a deadline | [`confirmed_ms`](Clock::confirmed_ms) | the earlier one of the local clock and what the chain's blocks say |
+//! | values that other machines compare with their clocks: ids, expiries, cards, nonces, days | [`local_ms`](Clock::local_ms) | the local clock |
+//! | irreversible decisions: pruning, expiring, missing a deadline | [`confirmed_ms`](Clock::confirmed_ms) | the earlier of the local clock and the time of the chain's blocks |
 //!
-//! The runtime's own time goes on where the store's last runtime left it
+//! The runtime's own time continues where the store's last runtime left it
 //! ([`resume`](Clock::resume)). It jumps ahead, over the time in which the process was down or the
-//! machine slept, only as far as the local clock *and* the blocks say that this time has passed. So
-//! a wait never becomes longer because the local clock was set back, and none ends early because it
-//! jumped.
+//! machine was suspended, only as far as the local clock *and* the blocks say that this time has
+//! passed. So a wait never becomes longer because the local clock was set back, and none ends early
+//! because it jumped.
 //!
-//! Blocks can lie, too: their times count only up to the local clock.
+//! Blocks can show a wrong time, too: their times count only up to the local clock.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +23,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use agentry_protocol::header::MAX_TIME_MS;
 
-/// The clocks of one runtime. Clones are the same.
+/// The clocks of one runtime. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Arc<Inner>);
 
@@ -31,29 +31,29 @@ pub struct Clock(Arc<Inner>);
 struct Inner {
     /// When the clock was made.
     began: Instant,
-    /// By how much tests have set the local clock.
+    /// By how much tests have shifted the local clock.
     shift_ms: AtomicI64,
-    /// How much time tests have let pass at once.
+    /// How much time tests have added at once.
     passed_ms: AtomicU64,
-    /// What it shows, if it does not go by itself.
+    /// The time of a held clock, which does not advance by itself.
     held_at: Option<AtomicU64>,
     times: Mutex<Times>,
 }
 
-/// Two times at a reading of the monotonic clock; both run on from there.
+/// Two times at one reading of the monotonic clock; both advance from there.
 #[derive(Clone, Copy, Debug)]
 struct Times {
     /// The runtime's own time.
     own: Running,
-    /// That of the newest block.
+    /// The time of the newest block.
     block: Option<Running>,
 }
 
-/// A time that runs as the monotonic clock does. All in milliseconds.
+/// A time that advances with the monotonic clock. All fields are in milliseconds.
 #[derive(Clone, Copy, Debug)]
 struct Running {
     time_ms: u64,
-    /// The reading of the monotonic clock at which it was this time.
+    /// The reading of the monotonic clock at `time_ms`.
     at: u64,
 }
 
@@ -105,7 +105,7 @@ impl Inner {
         elapsed.saturating_add(self.passed_ms.load(Ordering::Relaxed))
     }
 
-    /// The runtime's own time, what blocks say, and the local clock.
+    /// The runtime's own time, the blocks' time, and the local clock.
     fn read(&self) -> (u64, Option<u64>, u64) {
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         let (monotonic, local) = (self.monotonic(), self.local());
@@ -123,33 +123,33 @@ impl Inner {
 }
 
 impl Clock {
-    /// A clock that shows this, in milliseconds since the Unix epoch, until it is
+    /// A clock that shows this time, in milliseconds since the Unix epoch, until it is
     /// [set](Self::set). All its times are the same.
     pub fn held(now_ms: u64) -> Self {
         Self(Arc::new(Inner::new(Some(now_ms))))
     }
 
-    /// Sets a held clock; one that goes by itself stays as it is.
+    /// Sets a held clock; a clock that advances by itself is unchanged.
     pub fn set(&self, now_ms: u64) {
         if let Some(held_at) = &self.0.held_at {
             held_at.store(now_ms, Ordering::Relaxed);
         }
     }
 
-    /// The runtime's own time, in milliseconds since the Unix epoch: when something happens, and
-    /// when a wait ends. It never goes back.
+    /// The runtime's own time, in milliseconds since the Unix epoch: for the time of an event, and
+    /// for the end of a wait. It never goes back.
     pub fn now_ms(&self) -> u64 {
         self.0.held().unwrap_or_else(|| self.0.read().0)
     }
 
-    /// What the local clock shows, in milliseconds since the Unix epoch.
+    /// The local clock's time, in milliseconds since the Unix epoch.
     pub fn local_ms(&self) -> u64 {
         self.0.local()
     }
 
-    /// A time that is certainly over, in milliseconds since the Unix epoch: the local clock has
-    /// passed it, and so have the chain's blocks. While no block has told its time, the runtime's
-    /// own time stands in for theirs.
+    /// A time that has certainly passed, in milliseconds since the Unix epoch: the local clock has
+    /// passed it, and so have the chain's blocks. Until a block has shown its time, the runtime's
+    /// own time stands in for the blocks'.
     pub fn confirmed_ms(&self) -> u64 {
         if let Some(held) = self.0.held() {
             return held;
@@ -158,8 +158,8 @@ impl Clock {
         block.unwrap_or(own).min(local)
     }
 
-    /// The latest time that it may be, in milliseconds since the Unix epoch: the local clock's, or
-    /// the runtime's own where the local clock was set back.
+    /// The latest possible current time, in milliseconds since the Unix epoch: the local clock's,
+    /// or the runtime's own if the local clock was set back.
     pub fn latest_ms(&self) -> u64 {
         if let Some(held) = self.0.held() {
             return held;
@@ -168,16 +168,17 @@ impl Clock {
         own.max(local)
     }
 
-    /// How far the local clock is ahead of what blocks confirm, in milliseconds.
+    /// How far the local clock is ahead of the time that blocks confirm, in milliseconds.
     pub fn unconfirmed_ms(&self) -> u64 {
         self.local_ms().saturating_sub(self.confirmed_ms())
     }
 
-    /// Goes on from the time up to which the store's last runtime had come. Before anything waits.
+    /// Continues from the latest time that the store's last runtime reached. Called before anything
+    /// waits.
     ///
     /// Returns by how much the local clock is behind that time.
     pub fn resume(&self, noted_ms: u64) -> u64 {
-        // What no clock shows is damage.
+        // A time that no clock can show means damage.
         if noted_ms > MAX_TIME_MS {
             return 0;
         }
@@ -190,12 +191,12 @@ impl Clock {
         noted_ms.saturating_sub(local)
     }
 
-    /// A block of the chain was made at this time, it says: milliseconds since the Unix epoch.
+    /// Records the time of a block, as the block states it, in milliseconds since the Unix epoch.
     pub fn block_made_at(&self, time_ms: u64) {
         let local = self.0.local();
         let mut times = self.0.times.lock().unwrap_or_else(PoisonError::into_inner);
         let monotonic = self.0.monotonic();
-        // What it says of the future must not confirm a clock that jumps there later.
+        // A block's time in the future must not confirm a clock that jumps there later.
         let time_ms = time_ms.min(local);
         if times
             .block
@@ -208,13 +209,13 @@ impl Clock {
         }
     }
 
-    /// Sets the local clock forward, or back where `by_ms` is negative, as an administrator or NTP
+    /// Sets the local clock forward, or back if `by_ms` is negative, as an administrator or NTP
     /// does: no time passes.
     pub fn shift(&self, by_ms: i64) {
         self.0.shift_ms.fetch_add(by_ms, Ordering::Relaxed);
     }
 
-    /// Lets time pass at once, by all clocks.
+    /// Lets time pass at once, on all clocks.
     pub fn pass(&self, by_ms: u64) {
         self.0.passed_ms.fetch_add(by_ms, Ordering::Relaxed);
     }
@@ -236,7 +237,7 @@ mod tests {
 
     const HOUR: u64 = 60 * 60 * 1000;
     const DAY: u64 = 24 * HOUR;
-    /// How long a test may take between two readings.
+    /// The most time that a test may take between two readings.
     const SLACK: u64 = 60_000;
 
     fn signed(ms: u64) -> i64 {
@@ -269,7 +270,7 @@ mod tests {
         assert!(about(clock.confirmed_ms(), before));
         assert!(about(clock.unconfirmed_ms(), 40 * DAY));
         assert!(about(clock.latest_ms(), before + 40 * DAY));
-        // A block of that time says that it was none.
+        // A block of that time shows that no time has passed.
         clock.block_made_at(before + 40 * DAY);
         assert!(about(clock.now_ms(), before + 40 * DAY));
         assert!(about(clock.confirmed_ms(), before + 40 * DAY));
@@ -332,7 +333,7 @@ mod tests {
         Set(i64),
         /// Time passes.
         Pass(u64),
-        /// A block says that it was made so long after the true time.
+        /// A block states that it was made this long after the true time.
         Block(i64),
     }
 
@@ -347,7 +348,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is done to the local clock, and whatever blocks say.
+        /// Holds whatever happens to the local clock, and whatever blocks state.
         #[test]
         fn no_wait_grows_and_nothing_is_confirmed_that_the_local_clock_has_not_passed(steps in steps()) {
             let clock = Clock::default();
@@ -365,13 +366,13 @@ mod tests {
                 }
                 passed += this;
                 let now = clock.now_ms();
-                prop_assert!(now >= before + this, "it runs at least as time does");
+                prop_assert!(now >= before + this, "it advances at least as fast as time does");
                 prop_assert!(clock.confirmed_ms() <= clock.local_ms());
                 prop_assert!(clock.latest_ms() >= now);
             }
         }
 
-        /// With blocks that tell the truth.
+        /// Holds if blocks state the true time.
         #[test]
         fn nothing_ends_early_whatever_is_done_to_the_local_clock(steps in steps()) {
             let clock = Clock::default();

@@ -1,4 +1,4 @@
-//! Making a draft of what somebody wants to say: header, sealing, receipt.
+//! Making a draft of an outgoing message: header, sealing, receipt.
 
 use agentry_protocol::message::{self, ComposeError as WriteError};
 use agentry_protocol::sealing::{self, Binding, SealError};
@@ -10,49 +10,49 @@ use agentry_sdk::{Message, Outgoing, Sealing};
 
 use crate::store::rows::{Draft, ReceiptRequest};
 
-/// Who says it.
+/// The author of a message.
 #[derive(Clone, Copy, Debug)]
 pub struct Author<'a> {
     /// The wallet's address.
     pub address: &'a Address,
     /// Its public key.
     pub public_key: PublicKey,
-    /// What it pays for a transaction, in AIT.
+    /// The fee that it pays for a transaction, in AIT.
     pub fee: u64,
-    /// The behaviour that says it, by its name in the agent; none, if an operator does.
+    /// The behaviour that sends the message, by its name in the agent; none, if an operator does.
     pub behaviour: Option<&'a str>,
 }
 
-/// To whom, and under what circumstances.
+/// The recipient of a message and the data that depends on the moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Circumstances<'a> {
-    /// What asks for it; see [`Draft::origin`].
+    /// The cause of the message; see [`Draft::origin`].
     pub origin: &'a str,
-    /// To whom.
+    /// The recipient's address.
     pub to: &'a Address,
     /// The message that it answers.
     pub answers: Option<&'a Message>,
-    /// The recipient's encryption key, where it is known.
+    /// The recipient's encryption key, if it is known.
     pub recipient_key: Option<EncryptionKey>,
-    /// The chain.
+    /// The chain's id.
     pub chain_id: &'a ChainId,
-    /// Milliseconds since the epoch.
+    /// The current time, in milliseconds since the epoch.
     pub now_ms: u64,
-    /// Whether a text that asks for nothing goes out as it is, without a header, so that every
+    /// Whether a text that asks for nothing is sent as it is, without a header, so that every
     /// client can read it.
     pub plain: bool,
 }
 
-/// Why something cannot be said.
+/// Why a message cannot be composed.
 #[derive(Debug, thiserror::Error)]
 pub enum ComposeError {
     /// The payload cannot be sent.
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// It cannot be sealed.
+    /// The message cannot be sealed.
     #[error(transparent)]
     Seal(#[from] SealError),
-    /// Nobody knows the recipient's encryption key.
+    /// The recipient's encryption key is not known.
     #[error(
         "the message must be sealed, and no encryption key of {to} is known: it has no card in the directory, and no [[contact]] gives one"
     )]
@@ -60,24 +60,24 @@ pub enum ComposeError {
         /// The recipient.
         to: Address,
     },
-    /// More than a transaction can transfer.
+    /// The amount and the fee exceed what a transaction can transfer.
     #[error(
         "an amount of {amount} AIT with a fee of {fee} is more than a transaction can transfer; \
          the most is {AMOUNT_MAX} together"
     )]
     Amount {
-        /// What would be transferred.
+        /// The amount to transfer.
         amount: u64,
-        /// What it would cost.
+        /// The fee.
         fee: u64,
     },
-    /// An id could not be made.
+    /// The message's id could not be made.
     #[error(transparent)]
     Id(#[from] agentry_protocol::header::MessageIdError),
 }
 
 impl ComposeError {
-    /// Whether another attempt may succeed: a card may come, and so may random bytes.
+    /// Whether a retry may succeed: a card may arrive, and random bytes may become available.
     pub const fn is_transient(&self) -> bool {
         matches!(
             self,
@@ -88,7 +88,7 @@ impl ComposeError {
 
 /// Makes a draft of a message.
 ///
-/// A text that answers a text without a header, and asks for nothing itself, has none either;
+/// A text that answers a text without a header, and asks for nothing itself, has no header either;
 /// every other message has one, with a new id and the author's key.
 ///
 /// # Errors
@@ -166,8 +166,8 @@ pub fn compose(
     })
 }
 
-/// Who wants to know what becomes of a message: who asked for an acknowledgment or gave it a
-/// label, and a behaviour that asks somebody of its own accord.
+/// The request for delivery updates: set for a message that asks for an acknowledgment or has a
+/// label, and for one that a behaviour sends on its own initiative.
 fn receipt(
     outgoing: &Outgoing,
     behaviour: Option<&str>,
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn what_asks_for_something_has_a_header() {
+    fn a_message_that_asks_for_something_has_a_header() {
         let world = world();
         let plain = world
             .compose(&Outgoing::text("hi"), None, false, true)

@@ -1,8 +1,8 @@
-//! Running behaviours: code that is not ours, and may fail, panic or hang.
+//! The behaviour runner: behaviours are not the runtime's own code, and may fail, panic or hang.
 //!
-//! All of it runs on the tokio runtime with several threads, apart from the arbiters, under the
-//! agent's time limit and with panics caught. What comes of it is an answer or a
-//! [`BehaviourError`], never a lost actor.
+//! Every behaviour runs on the multi-threaded tokio runtime, isolated from the arbiters, under the
+//! agent's time limit and with panics caught. The result is an answer or a [`BehaviourError`],
+//! never a lost actor.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,23 +18,23 @@ use super::metrics::Metrics;
 use super::roster::Hosted;
 use crate::config::BehaviourInstance;
 
-/// How much longer than its time limit a run may take before it is given up: a future that does
-/// not yield cannot be stopped, it is left behind.
+/// How much longer than its time limit a run may take before it is abandoned: a future that does
+/// not yield cannot be stopped, so its thread is left behind.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// The longest text of a panic that is kept, in characters.
 const MAX_PANIC_TEXT: usize = 500;
 
-/// What is around a behaviour that runs.
+/// The environment of a running behaviour.
 #[derive(Clone, Debug)]
 pub struct Stage {
-    /// Where it runs.
+    /// The tokio runtime on which it runs.
     pub workers: tokio::runtime::Handle,
-    /// The time.
+    /// The source of time.
     pub clock: Clock,
-    /// What it can look up.
+    /// The runtime queries that it can make.
     pub world: Arc<dyn World>,
-    /// What is counted.
+    /// Counters and gauges.
     pub metrics: Arc<Metrics>,
 }
 
@@ -59,12 +59,12 @@ pub struct Conduct<'a> {
 /// Which behaviour failed, and how.
 pub type Failed<'a> = (&'a BehaviourInstance, BehaviourError);
 
-/// Who takes a message.
+/// The behaviours that accept a message.
 #[derive(Clone, Debug, Default)]
 pub struct Shown<'a> {
-    /// The behaviours that have still to see it, in the configured order.
+    /// The behaviours that still have to see it, in the configured order.
     pub accepting: Vec<&'a BehaviourInstance>,
-    /// The names of those that want to know what becomes of it.
+    /// The names of the behaviours that watch the message's outcome.
     pub watchers: Vec<String>,
 }
 
@@ -74,13 +74,13 @@ impl<'a> Conduct<'a> {
         Self::on(Stage::from(shared), hosted)
     }
 
-    /// The behaviours of this agent, on another stage than the runtime's own.
+    /// The behaviours of this agent, in an environment other than the runtime's own.
     pub const fn on(stage: Stage, hosted: &'a Arc<Hosted>) -> Self {
         Self { stage, hosted }
     }
 
     /// Asks every behaviour whose demands a message meets whether it accepts it, and whether it
-    /// watches it. Those that are `done` with it are not asked whether they accept it.
+    /// watches it. The behaviours in `done` are not asked whether they accept it.
     ///
     /// # Errors
     /// The first behaviour that panicked or did not return.
@@ -155,7 +155,7 @@ impl<'a> Conduct<'a> {
         let started = Instant::now();
         let run = async move {
             let effects = behaviour.on_event(&event, &context).await?;
-            // What it asks for is checked where it ran: a large answer costs time, too.
+            // Its effects are checked on the worker: a large answer takes time, too.
             effects
                 .check()
                 .map_err(|error| BehaviourError::permanent(error.to_string()))?;
@@ -171,7 +171,8 @@ impl<'a> Conduct<'a> {
         result
     }
 
-    /// Runs code that is not ours, apart from the arbiters, under the agent's time limit.
+    /// Runs code that is not the runtime's own, isolated from the arbiters, under the agent's time
+    /// limit.
     async fn guard<T: Send + 'static>(
         &self,
         instance: &BehaviourInstance,
@@ -191,7 +192,7 @@ impl<'a> Conduct<'a> {
             ))),
             Ok(Err(ended)) => Err(BehaviourError::transient(match ended.try_into_panic() {
                 Ok(panic) => panic_text(&*panic),
-                Err(_) => "was stopped: the runtime is ending".to_owned(),
+                Err(_) => "was stopped: the runtime is stopping".to_owned(),
             })),
             Err(_elapsed) => {
                 abort.abort();
@@ -200,7 +201,7 @@ impl<'a> Conduct<'a> {
                     agent.name = self.hosted.config.name,
                     behaviour.name = instance.name,
                     behaviour.kind = instance.kind,
-                    "a behaviour blocks its thread and cannot be stopped; it is left behind"
+                    "a behaviour blocks its thread and cannot be stopped; the thread is left behind"
                 );
                 Err(BehaviourError::transient(format!(
                     "did not yield within its time_limit of {spelled}; blocking work belongs on \
@@ -211,8 +212,7 @@ impl<'a> Conduct<'a> {
     }
 }
 
-/// What a panic left to say. The text is the behaviour's own; the hook has logged where it came
-/// from.
+/// The text of a panic. It is the behaviour's own; the panic hook has logged the location.
 pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic
         .downcast_ref::<&str>()

@@ -1,7 +1,7 @@
 //! The socket through which commands reach a running runtime.
 //!
-//! A runtime serves `<store>.sock` (mode 0600): who may write there owns the store. One request
-//! and one answer are one line of JSON each.
+//! A runtime serves `<store>.sock` (mode 0600): only the store's owner may write to it. A request
+//! and its answer are one line of JSON each.
 
 mod cards;
 mod retry;
@@ -36,20 +36,20 @@ pub use waits::AT_MOST as WAITS_AT_MOST;
 /// The longest request: a payload of the largest transaction, twice escaped.
 const MAX_LINE: u64 = 8 << 20;
 
-/// How long it is waited for the socket of a runtime that has the store and does not serve it: one
-/// that starts, or a command that changes the store for a moment.
+/// How long to wait for the socket of a runtime that has the store open and does not serve it: a
+/// runtime that is starting, or a command that changes the store for a moment.
 const REACHING: Duration = Duration::from_secs(2);
 
 /// The pause between two attempts to reach it.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// How long one side waits for the other.
+/// How long each side waits for the other.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long reading the configuration anew may take: new wallets are unlocked for it.
+/// How long reloading the configuration may take: new wallets are unlocked for it.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(120);
 
-/// What a command asks of the runtime.
+/// A command's request to the runtime.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "request")]
 pub enum Request {
@@ -60,60 +60,60 @@ pub enum Request {
         /// The message.
         message: Box<send::Request>,
     },
-    /// Try dead letters and failed transactions again.
+    /// Retry dead letters and failed transactions.
     Retry {
-        /// Which.
+        /// The rows to retry.
         target: QueueTarget,
     },
-    /// Give something up.
+    /// Drop a row: it is not retried.
     Drop {
-        /// Which.
+        /// The row to drop.
         target: QueueTarget,
     },
-    /// Let posting go on.
+    /// Resume posting.
     Resume,
-    /// Read the configuration anew, and apply what changed.
+    /// Reload the configuration, and apply the changes.
     Reload {
-        /// The agents and fleets whose behaviours begin again, whether they have changed or not.
+        /// The agents and fleets whose behaviours are restarted, whether they have changed or not.
         restart: Vec<String>,
     },
-    /// Announce a hosted agent in the directory, now and again and again.
+    /// Announce a hosted agent in the directory, now and at each renewal.
     Register {
         /// The agent's name, its wallet's name, or its address.
         agent: String,
-        /// What is announced.
+        /// The card to announce.
         card: CardWanted,
     },
-    /// Take an agent's card back, and announce it no more.
+    /// Withdraw an agent's card, and stop announcing it.
     Withdraw {
         /// The agent's name, its wallet's name, or its address.
         agent: String,
-        /// Made up by the asker: the same request asked twice is carried out once.
+        /// Chosen by the client: the same request sent twice is carried out once.
         key: String,
     },
-    /// End a task that is done here.
+    /// End a task that is running or waiting here.
     CancelTask {
         /// The row of the task.
         task: i64,
     },
-    /// Say what a sealed message says.
+    /// Return the content of a sealed message.
     Open {
         /// The row of the inbox.
         inbox: i64,
     },
-    /// Say why rows wait, as far as only the runtime knows it.
+    /// Return why rows wait, as far as only the runtime knows it.
     Waits {
-        /// Rows of the inbox; the first [`WAITS_AT_MOST`] are looked at.
+        /// Rows of the inbox; the first [`WAITS_AT_MOST`] are examined.
         inbox: Vec<i64>,
         /// Rows of the outbox; the same.
         outbox: Vec<i64>,
     },
-    /// Say whether everything is well, as `/ready` does.
+    /// Return whether the runtime is ready, as `/ready` does.
     Condition,
 }
 
 impl Request {
-    /// The change that a request about the queues stands for; none, for others.
+    /// The change that a request about the queues stands for; none, for other requests.
     pub fn into_commit(self, at: u64) -> Option<Commit> {
         match self {
             Self::Send { .. }
@@ -130,7 +130,7 @@ impl Request {
         }
     }
 
-    /// How long the asker waits for the answer.
+    /// How long the client waits for the answer.
     const fn patience(&self) -> Duration {
         match self {
             Self::Reload { .. } => RELOAD_PATIENCE,
@@ -139,7 +139,7 @@ impl Request {
     }
 }
 
-/// What the runtime answers.
+/// The runtime's answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "answer")]
 pub enum Answer {
@@ -147,26 +147,26 @@ pub enum Answer {
     Queued {
         /// The row of the outbox.
         outbox: i64,
-        /// The transaction's hash, where it is signed already.
+        /// The transaction's hash, if it is signed already.
         hash: Option<String>,
         /// The id in its header.
         id: Option<String>,
     },
     /// It is stored, and will be announced.
     Registered(Registered),
-    /// What a sealed message says.
+    /// The content of a sealed message.
     Opened {
         /// Its payload, as an unsealed message would carry it.
         payload: Json,
     },
     /// Why rows wait.
     Waits {
-        /// By id, as `inbox/12`. A row that waits for its turn alone is not among them.
+        /// By id, as `inbox/12`. A row that waits only for its turn is not included.
         reasons: BTreeMap<String, String>,
     },
-    /// Whether everything is well.
+    /// Whether the runtime is ready.
     Condition {
-        /// What `/ready` answers.
+        /// The answer of `/ready`.
         says: serde_json::Value,
     },
     /// Done.
@@ -174,55 +174,55 @@ pub enum Answer {
         /// How many rows were changed.
         changed: usize,
     },
-    /// The configuration was read anew.
+    /// The configuration was reloaded.
     Reloaded(Applied),
-    /// It was, and nothing of it is applied.
+    /// The configuration was read and not applied.
     NotReloaded {
         /// Every reason.
         reasons: Vec<String>,
     },
     /// Not done now; it may be done later.
     Refused {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Not done, and never will be: what was asked for is not valid.
+    /// Not done, and never will be: the request is not valid.
     Invalid {
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// The wallet or agent is not hosted here.
     NotHosted {
-        /// Which, as it was asked for.
+        /// The name, as it was requested.
         who: String,
     },
 }
 
-/// Whom the socket passes requests on to.
+/// The handlers of the socket's requests.
 #[derive(Clone, Debug)]
 pub struct ControlLinks {
     /// Wakes agents.
     pub wake: Recipient<WakeAgents>,
-    /// Posting goes on.
+    /// Resumes posting.
     pub resume: Recipient<Resume>,
-    /// Something was queued.
+    /// Learns that something was queued.
     pub look: Recipient<LookAtQueue>,
     /// Opens sealed messages.
     pub open: Recipient<OpenSealed>,
-    /// Reads the configuration anew.
+    /// Reloads the configuration.
     pub reload: Reloader,
-    /// What sending needs.
+    /// The parts that sending needs.
     pub send: SendLinks,
 }
 
-/// Where the socket of a store is; the same, by whatever path the store is named.
+/// The path of a store's socket; the same for every path that names the store.
 pub fn socket_path(store: &Path) -> PathBuf {
     let store = place::real_path(store).unwrap_or_else(|_| store.to_owned());
     with_suffix(&store, ".sock")
 }
 
-/// Reaches the runtime that has this store open. That none runs is said only where the store's lock
-/// is free: whoever took a running one for ended would sign beside it.
+/// Connects to the runtime that has this store open. It reports that none runs only if the store's
+/// lock is free: a client that took a running runtime for ended would sign beside it.
 async fn connect(store: &Path) -> Result<(UnixStream, PathBuf), ControlError> {
     let path = socket_path(store);
     let until = tokio::time::Instant::now() + REACHING;
@@ -246,15 +246,15 @@ async fn connect(store: &Path) -> Result<(UnixStream, PathBuf), ControlError> {
 /// Whether a runtime has this store open, and serves it.
 ///
 /// # Errors
-/// [`ControlError::NotRunning`] where none has, and what goes wrong on the way.
+/// [`ControlError::NotRunning`] if none has; otherwise, the failure to reach it.
 pub async fn reach(store: &Path) -> Result<(), ControlError> {
     connect(store).await.map(drop)
 }
 
-/// Asks the runtime that has this store open.
+/// Sends a request to the runtime that has this store open.
 ///
 /// # Errors
-/// [`ControlError::NotRunning`] where none has, and what goes wrong on the way.
+/// [`ControlError::NotRunning`] if none has; otherwise, the failure to reach it.
 pub async fn ask(store: &Path, request: &Request) -> Result<Answer, ControlError> {
     let (stream, path) = connect(store).await?;
     let exchange = async {
@@ -278,7 +278,7 @@ pub async fn ask(store: &Path, request: &Request) -> Result<Answer, ControlError
     }
 }
 
-/// Why a running runtime could not be asked.
+/// Why a running runtime could not be queried.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// No runtime serves the socket.
@@ -286,7 +286,7 @@ pub enum ControlError {
     NotRunning {
         /// The socket.
         path: PathBuf,
-        /// What connecting to it said.
+        /// The error from connecting to it.
         source: std::io::Error,
     },
     /// A runtime has the store open, and its socket cannot be reached.
@@ -294,19 +294,19 @@ pub enum ControlError {
     Unreachable {
         /// The socket.
         path: PathBuf,
-        /// What connecting to it said.
+        /// The error from connecting to it.
         source: std::io::Error,
     },
-    /// Nobody can tell whether one has.
-    #[error("whether a running agentry has the store {} open cannot be found out: {source}. Run this as the user that it runs as; nothing was sent or changed", store.display())]
+    /// Whether a runtime has the store open cannot be determined.
+    #[error("whether a running agentry has the store {} open cannot be determined: {source}. Run this as the user that it runs as; nothing was sent or changed", store.display())]
     Unknown {
         /// The store.
         store: PathBuf,
-        /// What its lock said.
+        /// The error from its lock.
         source: std::io::Error,
     },
     /// The connection broke.
-    #[error("the runtime at {} broke off: {source}", path.display())]
+    #[error("the connection to the runtime at {} broke: {source}", path.display())]
     Broken {
         /// The socket.
         path: PathBuf,
@@ -314,16 +314,16 @@ pub enum ControlError {
         source: std::io::Error,
     },
     /// It did not answer.
-    #[error("the runtime at {} did not answer within {waited:?}; whether it did what was asked is unknown", path.display())]
+    #[error("the runtime at {} did not answer within {waited:?}; whether it carried out the request is unknown", path.display())]
     Silent {
         /// The socket.
         path: PathBuf,
-        /// How long was waited.
+        /// How long the client waited.
         waited: Duration,
     },
 }
 
-/// Serves the socket until the returned guard goes. Must be called within an actix system.
+/// Serves the socket until the returned guard is dropped. Must be called within an actix system.
 ///
 /// # Errors
 /// The socket cannot be made.
@@ -333,7 +333,7 @@ pub fn serve(
     links: ControlLinks,
 ) -> std::io::Result<ControlSocket> {
     let path = socket_path(shared.store.path());
-    // The store's lock is ours, so what lies there is left over from a runtime that was killed.
+    // The store's lock is ours, so an existing socket is left over from a killed runtime.
     let listener = socket::bind(&path)?;
     let task = actix_rt::spawn(async move {
         loop {
@@ -350,7 +350,7 @@ pub fn serve(
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "accepting a control connection");
+                    tracing::warn!(%error, "cannot accept a control connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }
@@ -359,7 +359,7 @@ pub fn serve(
     Ok(ControlSocket { path, task })
 }
 
-/// A served socket; it ends with this.
+/// A served socket; dropping it stops serving.
 #[derive(Debug)]
 pub struct ControlSocket {
     path: PathBuf,
@@ -369,7 +369,7 @@ pub struct ControlSocket {
 impl Drop for ControlSocket {
     fn drop(&mut self) {
         self.task.abort();
-        // If it is gone already, all the better.
+        // It may be gone already.
         let _ = std::fs::remove_file(&self.path);
     }
 }
@@ -426,8 +426,8 @@ async fn answer(
         Request::Retry { target } => retry::retry(target, shared, roster, links).await,
         Request::Drop { target } => {
             let receipt = shared.store.commit_now(Commit::Drop { target, at }).await?;
-            // Who sent what was dropped is told; the router looks at the store when it is back,
-            // should it have ended.
+            // The senders of dropped rows are notified; a router that has ended reads the store
+            // when it restarts.
             let _ = links.wake.send(WakeAgents(receipt.due)).await;
             Ok(Answer::Done {
                 changed: receipt.changed,
@@ -470,7 +470,7 @@ fn not_hosted(who: &str) -> Answer {
     }
 }
 
-/// Whether it may be sent later.
+/// Whether sending may succeed later.
 fn not_sent(error: &SendError) -> Answer {
     let reason = error.to_string();
     match error {

@@ -1,16 +1,16 @@
-//! The directory: who announced himself on the chain, and with which card.
+//! The directory: which agents have announced themselves on the chain, and with which card.
 //!
 //! | part | what it is for |
 //! |---|---|
-//! | `seen` | [`card_of`]: what a transaction says of a card, if it proves who sent it |
+//! | `seen` | [`card_of`]: the card that a transaction announces or withdraws, if its sender is verified |
 //! | `contacts` | the contacts of agents.toml, by address and by name |
 //! | `table` | the cards in memory, by address and by name |
-//! | [`backfill`] | reading old blocks for the cards in them |
-//! | `registration` | [`Registration`]: what a hosted agent announces, and when again |
+//! | [`backfill`] | the directory backfill: reading old blocks for their cards |
+//! | `registration` | [`Registration`]: a hosted agent's announcement, and its renewal |
 //!
-//! The store holds every announcement that may still count; of each address the latest on the chain
-//! does. This handle holds those in memory, beside the contacts of agents.toml, so that looking
-//! somebody up waits for nothing.
+//! The store holds every announcement that may still count; the latest one on the chain counts for
+//! each address. This handle keeps those in memory, beside the contacts of agents.toml, so that a
+//! lookup never waits.
 
 pub mod backfill;
 mod contacts;
@@ -36,7 +36,7 @@ use table::Table;
 pub use registration::{MIN_TTL_MS, Registration, RegistrationError};
 pub use seen::card_of;
 
-/// Contacts and cards, in memory. Clones are the same directory.
+/// Contacts and cards, in memory. Clones share one directory.
 #[derive(Clone, Debug, Default)]
 pub struct Directory(Arc<Inner>);
 
@@ -44,8 +44,8 @@ pub struct Directory(Arc<Inner>);
 struct Inner {
     table: RwLock<Table>,
     contacts: RwLock<Arc<Contacts>>,
-    /// The addresses whose cards are to be read anew. Locked while they are: what was read first
-    /// must not be put down last.
+    /// The addresses whose cards must be read again. Locked during the reading: an older reading
+    /// must not overwrite a newer one.
     stale: tokio::sync::Mutex<BTreeSet<Address>>,
 }
 
@@ -69,7 +69,7 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Takes these contacts in the place of the former ones.
+    /// Replaces the contacts.
     pub fn set_contacts(&self, contacts: Vec<Contact>) {
         let mut held = self
             .0
@@ -79,10 +79,10 @@ impl Directory {
         *held = Arc::new(Contacts::new(contacts));
     }
 
-    /// Reads the cards of these addresses anew: after a commit whose receipt names them.
+    /// Reads the cards of these addresses again: after a commit whose receipt names them.
     ///
     /// # Errors
-    /// The store cannot be read; the directory is as it was, and the next refresh reads these
+    /// The store cannot be read; the directory is unchanged, and the next refresh reads these
     /// addresses, too.
     pub async fn refresh(&self, store: &Store, addresses: &[Address]) -> Result<(), StoreError> {
         let mut stale = self.0.stale.lock().await;
@@ -113,20 +113,19 @@ impl Directory {
         Ok(())
     }
 
-    /// Puts a card in the place of the one that its address had, for a directory that no store
-    /// stands behind.
+    /// Replaces the card of its address, for a directory without a store.
     pub fn put(&self, card: Card) {
         let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
         table.insert(card);
     }
 
-    /// Takes the card of an address out, for a directory that no store stands behind.
+    /// Removes the card of an address, for a directory without a store.
     pub fn take_out(&self, address: &Address) {
         let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
         table.remove(address);
     }
 
-    /// How many addresses have a card, expired ones among them.
+    /// The number of addresses that have a card, including expired cards.
     pub fn len(&self) -> usize {
         self.table().len()
     }
@@ -136,16 +135,16 @@ impl Directory {
         self.len() == 0
     }
 
-    /// The key of an address, from the contacts or else from its card; also where that is the card
-    /// of the other form of the address. A card that has expired still tells it.
+    /// The key of an address: from the contacts, or else from its card or the card of the address's
+    /// other form. An expired card still provides it.
     pub fn key_of(&self, address: &Address) -> Option<PublicKey> {
         self.contacts()
             .key_of(address)
             .or_else(|| Some(self.table().at(address)?.public_key))
     }
 
-    /// The key to seal messages to an address with: of the contacts, or else of its card, or of the
-    /// card of the other form of the address, as long as it counts at `now_ms`.
+    /// The key for sealing messages to an address: from the contacts, or else from its card or the
+    /// card of the address's other form, as long as the card is valid at `now_ms`.
     pub fn enc_key_of(&self, address: &Address, now_ms: u64) -> Option<EncryptionKey> {
         self.contacts().enc_key_of(address).or_else(|| {
             let table = self.table();
@@ -158,14 +157,14 @@ impl Directory {
         })
     }
 
-    /// The card of an address, also if it has expired.
+    /// The card of an address, even if it has expired.
     pub fn card(&self, address: &Address) -> Option<Card> {
         self.table().of(address).map(|card| Card::clone(card))
     }
 
-    /// The cards that fit at `now_ms`, by name, then by address.
+    /// The cards that match at `now_ms`, by name, then by address.
     pub fn find(&self, query: &Query, now_ms: u64) -> Vec<Card> {
-        // Copied outside the lock: refreshes do not wait for a large answer.
+        // Copied outside the lock: refreshes do not wait for a large result.
         let found = self.table().find(query, now_ms);
         found.iter().map(|card| Card::clone(card)).collect()
     }
@@ -175,23 +174,23 @@ impl Directory {
         self.contacts().named(name).cloned()
     }
 
-    /// Whether an address is a contact's.
+    /// Whether an address belongs to a contact.
     pub fn is_contact(&self, address: &Address) -> bool {
         self.contacts().has(address)
     }
 
-    /// Whether an address, or its other form, has a card that counts at `now_ms`.
+    /// Whether an address, or its other form, has a card that is valid at `now_ms`.
     pub fn is_listed(&self, address: &Address, now_ms: u64) -> bool {
         self.table()
             .at(address)
             .is_some_and(|card| card.card.check_time(now_ms).is_ok())
     }
 
-    /// The address of the one agent that has announced this name, in a card that counts at
+    /// The address of the one agent that has announced this name, in a card that is valid at
     /// `now_ms`.
     ///
     /// # Errors
-    /// Nobody has it, or more than one has.
+    /// No agent has the name, or more than one has.
     pub fn named(&self, name: &str, now_ms: u64) -> Result<Address, NameError> {
         let mut addresses = self.table().named(name, now_ms);
         match (addresses.pop(), addresses.is_empty()) {
@@ -207,10 +206,10 @@ impl Directory {
         }
     }
 
-    /// The address that a name stands for: a contact's, or else an announced one's.
+    /// The address that a name stands for: a contact's, or else that of an announced agent.
     ///
     /// # Errors
-    /// Nobody has it, or more than one has announced it.
+    /// No agent has announced the name, or more than one has.
     pub fn resolve(&self, name: &str, now_ms: u64) -> Result<Address, NameError> {
         match self.contact(name) {
             Some(address) => Ok(address),

@@ -1,7 +1,7 @@
-//! Puts the actors together, and takes them apart when the process is asked to stop.
+//! Starts the actors, and stops them when the process is asked to stop.
 //!
-//! A [`Host`] is a runtime on a thread of its own: it is started with a configuration, and stopped
-//! by [`Host::stop`]. Starting checks everything that can be checked before the first message is
+//! A [`Host`] is a runtime on its own thread: it is started with a configuration, and stopped by
+//! [`Host::stop`]. The start checks everything that can be checked before the first message is
 //! read: the wallets and their password, the store and its lock, the node and its chain.
 
 pub(crate) mod chain;
@@ -28,19 +28,19 @@ use crate::config::{BehaviourInstance, Config, HostError as AgentsError};
 use crate::store::StoreError;
 use crate::wallet::{PasswordError, WalletError};
 
-/// How a host is run.
+/// The options of a host.
 #[derive(Clone, Debug)]
 pub struct HostOptions {
-    /// How long stopping may take: what is in hand is finished within it.
+    /// How long stopping may take: the work in progress is finished within it.
     pub stop_limit: Duration,
-    /// Whether the embedded node, wallets that do not exist and their money are provided, where
-    /// the configuration has a `[devnet]` table.
+    /// Whether the embedded node, missing wallets and their funds are provided, if the
+    /// configuration has a `[devnet]` table.
     pub embedded_node: bool,
     /// Whether a password may be asked for on the terminal.
     pub prompt: bool,
-    /// How the configuration is read anew; without it, it cannot be changed while the runtime runs.
+    /// How the configuration is reloaded; without it, it cannot be changed while the runtime runs.
     pub reread: Option<Reread>,
-    /// The clock that it goes by.
+    /// The clock that the runtime uses.
     pub clock: Clock,
 }
 
@@ -56,7 +56,7 @@ impl Default for HostOptions {
     }
 }
 
-/// A runtime on a thread of its own. It stops when this is dropped, too.
+/// A runtime on its own thread. Dropping it stops the runtime, too.
 #[derive(Debug)]
 pub struct Host {
     stop: watch::Sender<bool>,
@@ -65,30 +65,30 @@ pub struct Host {
     started: Started,
 }
 
-/// What a host found out while it started.
+/// The facts that a host learned while it started.
 #[derive(Clone, Debug)]
 pub struct Started {
-    /// Where `/health`, `/ready` and `/metrics` are served.
+    /// The address on which `/health`, `/ready` and `/metrics` are served.
     pub status: SocketAddr,
-    /// How many wallets are hosted.
+    /// The number of hosted wallets.
     pub agents: usize,
     /// The node that is read and posted to.
     pub node: String,
     /// The folder of the embedded node, if there is one.
     pub devnet: Option<PathBuf>,
-    /// What is counted.
+    /// Counters and gauges.
     pub metrics: Arc<Metrics>,
 }
 
 impl Host {
-    /// Starts a runtime. Blocks until it hosts its agents, or cannot.
+    /// Starts a runtime. Blocks until it hosts its agents, or fails.
     ///
     /// A node that cannot be reached is waited for, with warnings in the log. When `cancel` becomes
-    /// true, the start ends, whatever it waits for; what it computes on threads of its own meanwhile,
-    /// such as a key, is left to end by itself.
+    /// true, the start ends, whatever it is waiting for; computations on other threads, such as a
+    /// key derivation, are left to end by themselves.
     ///
     /// # Errors
-    /// Whatever is wrong with wallets, store, node or ports; see [`HostError`].
+    /// Any error in wallets, store, node or ports; see [`HostError`].
     pub fn start(
         config: Config,
         options: HostOptions,
@@ -114,7 +114,7 @@ impl Host {
                 thread: Some(thread),
                 started,
             }),
-            // It ended before it was ready: its result says why.
+            // It ended before it was ready: its result gives the reason.
             Err(_) => match thread.join() {
                 Ok(Err(error)) => Err(error),
                 Ok(Ok(())) => Err(HostError::Cancelled),
@@ -123,19 +123,18 @@ impl Host {
         }
     }
 
-    /// What it found out while it started.
+    /// The facts learned while it started.
     pub const fn started(&self) -> &Started {
         &self.started
     }
 
-    /// Asks it to stop: what is in hand is finished, nothing new is begun.
+    /// Asks the runtime to stop: work in progress is finished, no new work starts.
     pub fn begin_stop(&self) {
-        // Nobody listens any more if it has stopped by itself.
+        // A runtime that has ended by itself no longer listens.
         let _ = self.stop.send(true);
     }
 
-    /// Has the configuration read anew, as [`reload`](super::reload) describes. What comes of it is
-    /// in the log.
+    /// Reloads the configuration, as [`reload`](super::reload) describes. The result is in the log.
     pub fn reload(&self) {
         self.reload.send_modify(|times| *times += 1);
     }
@@ -145,10 +144,10 @@ impl Host {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Stops it and waits until it has.
+    /// Stops the runtime and waits until it has ended.
     ///
     /// # Errors
-    /// What went wrong while it ran.
+    /// The error that ended the runtime.
     pub fn stop(mut self) -> Result<(), HostError> {
         self.begin_stop();
         self.join()
@@ -167,13 +166,13 @@ impl Drop for Host {
     fn drop(&mut self) {
         self.begin_stop();
         if let Err(error) = self.join() {
-            tracing::error!(%error, "stopping the runtime");
+            tracing::error!(%error, "the runtime ended with an error");
         }
     }
 }
 
-/// Checks that the system allows what a runtime of this configuration needs, and raises what may be
-/// raised.
+/// Checks that the system allows what a runtime of this configuration needs, and raises the limits
+/// that may be raised.
 fn prepare_limits(config: &Config, options: &HostOptions) -> Result<(), LimitError> {
     let programs = |behaviours: &[BehaviourInstance]| {
         let is_program = |one: &&BehaviourInstance| one.kind == "process";
@@ -188,7 +187,7 @@ fn prepare_limits(config: &Config, options: &HostOptions) -> Result<(), LimitErr
     })
 }
 
-/// Counts the agents that have a message in hand, so that stopping can wait for them.
+/// Counts the agents that are handling an event, so that stopping can wait for them.
 #[derive(Clone, Debug, Default)]
 pub struct InHand(Arc<AtomicUsize>);
 
@@ -197,13 +196,13 @@ pub struct InHand(Arc<AtomicUsize>);
 pub struct AtWork(Arc<AtomicUsize>);
 
 impl InHand {
-    /// Counts one more until the returned guard goes.
+    /// Counts one more until the returned guard is dropped.
     pub fn begin(&self) -> AtWork {
         self.0.fetch_add(1, Ordering::AcqRel);
         AtWork(Arc::clone(&self.0))
     }
 
-    /// How many there are.
+    /// The number of agents at work.
     pub fn count(&self) -> usize {
         self.0.load(Ordering::Acquire)
     }
@@ -223,22 +222,22 @@ pub enum HostError {
     Agents(#[from] AgentsError),
     /// An agent's wallet does not exist, on a real node.
     #[error(
-        "agent {agent}: there is no wallet {wallet:?} in {place}; make it with `agentry wallet create {wallet}`, or import it"
+        "agent {agent}: there is no wallet {wallet:?} in {place}; create it with `agentry wallet create {wallet}`, or import it"
     )]
     NoWallet {
         /// The agent.
         agent: String,
         /// Its wallet.
         wallet: String,
-        /// Where it was looked for.
+        /// The folder or vault that was searched.
         place: String,
     },
     /// A wallet's file cannot be used.
     #[error("wallet {wallet}: {source}")]
     Wallet {
-        /// Which.
+        /// The path of the file.
         wallet: String,
-        /// Why.
+        /// The reason.
         source: WalletError,
     },
     /// There is no password.
@@ -251,13 +250,13 @@ pub enum HostError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The store belongs to another chain.
-    #[error("the store {} belongs to chain {stored}, agents.toml says {configured}: give each chain a [store] path of its own", path.display())]
+    #[error("the store {} belongs to chain {stored}, agents.toml says {configured}: give each chain its own [store] path", path.display())]
     OtherChainId {
         /// The store.
         path: PathBuf,
         /// Its chain.
         stored: String,
-        /// The configured one.
+        /// The configured chain.
         configured: String,
     },
     /// The node serves another chain.
@@ -269,7 +268,7 @@ pub enum HostError {
         node: String,
         /// The configured chain.
         configured: String,
-        /// How that is known.
+        /// The evidence.
         why: String,
     },
     /// The node's address or database cannot be used.
@@ -277,23 +276,23 @@ pub enum HostError {
     Node {
         /// The node, or its database.
         node: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// The embedded node cannot run.
     #[error("the embedded node: {0}")]
     Devnet(#[from] DevnetError),
-    /// The system does not allow what is needed.
+    /// A system limit is too low for the runtime.
     #[error(transparent)]
     Limits(#[from] LimitError),
     /// The status port cannot be listened on.
     #[error(
-        "listening on {listen}: {source}. Another process has the port; give [http] another `listen`, or port 0 for any free one"
+        "listening on {listen}: {source}. Another process has the port; set [http] listen to another address, or to port 0 for any free one"
     )]
     Listen {
         /// The address.
         listen: SocketAddr,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
     /// The control socket cannot be made.
@@ -301,14 +300,14 @@ pub enum HostError {
     Socket {
         /// The socket.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
     /// A thread could not be started.
     #[error("starting a thread: {0}")]
     Thread(std::io::Error),
-    /// It was asked to stop before it had started.
-    #[error("stopped before it had started")]
+    /// The runtime was asked to stop before it had started.
+    #[error("the runtime was stopped before it had started")]
     Cancelled,
     /// A defect: the runtime's thread panicked.
     #[error("the runtime's thread panicked; that is a defect, please report it with the log")]

@@ -1,4 +1,4 @@
-//! `/health`, `/ready` and `/metrics`, on loopback. They are read with GET or HEAD.
+//! `/health`, `/ready` and `/metrics`, on loopback. They accept GET and HEAD.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::metrics::Metrics;
 /// The media type of Prometheus' text format (OpenMetrics 1.0).
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// A server that runs.
+/// A running server.
 #[derive(Debug)]
 pub struct StatusServer {
     handle: ServerHandle,
@@ -22,10 +22,10 @@ pub struct StatusServer {
 }
 
 impl StatusServer {
-    /// Begins to serve. Must be called within an actix system.
+    /// Starts serving. Must be called within an actix system.
     ///
     /// # Errors
-    /// The address cannot be listened on; most often another process does.
+    /// The address cannot be listened on; most often another process already listens there.
     pub fn start(listen: SocketAddr, metrics: Arc<Metrics>) -> std::io::Result<Self> {
         let metrics = web::Data::from(metrics);
         let server = HttpServer::new(move || {
@@ -47,7 +47,7 @@ impl StatusServer {
         Ok(Self { handle, address })
     }
 
-    /// Where it listens; the port is the one that was found, where 0 was asked for.
+    /// The address that it listens on, with the actual port if 0 was configured.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
@@ -58,7 +58,7 @@ impl StatusServer {
     }
 }
 
-/// A page, and what is answered to those who do not read it.
+/// A page, with the answer to any other method.
 fn page(path: &str, route: Route) -> Resource {
     web::resource(path)
         .route(route)
@@ -111,7 +111,7 @@ mod tests {
 
     use super::*;
 
-    /// What is answered to a request without a body: its first line, its headers, and its body.
+    /// The answer to a request without a body: its status line, its headers, and its body.
     fn ask(address: SocketAddr, method: &str, path: &str) -> (String, String, String) {
         let mut stream = TcpStream::connect(address).unwrap();
         let request =

@@ -1,5 +1,5 @@
-//! What a transaction on the chain is to the hosted wallets: a message, its sender proven or not,
-//! or one of their own.
+//! What a transaction on the chain means for the hosted wallets: a message, with its sender
+//! verified or not, or a transaction of their own.
 //!
 //! Signatures are verified on threads for blocking work, many at a time, each by strict
 //! verification: batch verification accepts what strict verification refuses.
@@ -25,10 +25,10 @@ use super::standing::Standings;
 use crate::store::commit::{Arrival, Now, OwnTransaction, Step};
 use crate::store::{AgentId, InboxId, StoreError, read};
 
-/// From how many signatures on the judging is shared among threads.
+/// The number of signatures from which verification is shared among threads.
 const PARALLEL_FROM: usize = 64;
 
-/// Says of each event what it is to the hosted wallets. Signatures are verified on threads for
+/// Determines what each event means for the hosted wallets. Signatures are verified on threads for
 /// blocking work, many at a time.
 pub(super) async fn judge(
     shared: &Shared,
@@ -82,7 +82,7 @@ pub(super) async fn judge(
                     agent.row = %arrival.agent,
                     message.authenticity = arrival.authenticity.as_str(),
                     block.height = arrival.height.0,
-                    "arrived"
+                    "a message arrived"
                 );
             });
             if arrival.authenticity == Authenticity::Forged {
@@ -95,7 +95,7 @@ pub(super) async fn judge(
     Ok(steps)
 }
 
-/// Says what these pending transactions are to the hosted wallets that have sent them.
+/// Determines which hosted wallets sent these pending transactions.
 pub(super) async fn judge_pending(
     shared: &Shared,
     roster: Roster,
@@ -118,7 +118,7 @@ pub(super) async fn judge_pending(
         .map_err(|_| StoreError::Closed)
 }
 
-/// What a judgement of these transactions rests on.
+/// The data needed to examine these transactions.
 async fn bench(
     shared: &Shared,
     roster: Roster,
@@ -142,8 +142,8 @@ async fn bench(
     })
 }
 
-/// The hashes of hosted wallets' transactions among these that the outbox knows: what they are is
-/// certain without a look at their signatures.
+/// The hashes among these that the outbox knows as hosted wallets' transactions: they are certain
+/// without verifying their signatures.
 async fn known_hashes(
     shared: &Shared,
     roster: &Roster,
@@ -163,7 +163,7 @@ async fn known_hashes(
         .await
 }
 
-/// The keys of hosted wallets whose files do not state them, where one seems to have sent something
+/// The keys of hosted wallets whose files do not state them, if one seems to have sent something
 /// that the outbox does not know.
 async fn own_keys(
     roster: &Roster,
@@ -185,17 +185,17 @@ async fn own_keys(
                 keys.insert(hosted.id, key);
             }
             Err(error) => {
-                tracing::warn!(agent.name = hosted.config.name, %error, "the wallet's own transactions cannot be told from forged ones");
+                tracing::warn!(agent.name = hosted.config.name, %error, "the wallet's own transactions cannot be distinguished from forged ones");
             }
         }
     }
     keys
 }
 
-/// What a judgement rests on.
+/// The data needed to examine transactions.
 struct Bench {
     roster: Roster,
-    /// Keys of hosted wallets that the roster does not know.
+    /// Keys of hosted wallets that the agent registry does not have.
     keys: HashMap<AgentId, PublicKey>,
     directory: Directory,
     standings: Standings,
@@ -206,7 +206,8 @@ struct Bench {
     now: Now,
 }
 
-/// What time it may be. A wrong clock must not have refused for good what is well.
+/// The earliest and the latest possible current time. A wrong clock must not cause a valid message
+/// to be refused permanently.
 fn now(shared: &Shared) -> Now {
     Now {
         earliest: shared.clock.confirmed_ms(),
@@ -231,7 +232,7 @@ impl Bench {
                     transactions = count,
                     first.hash = first.and_then(|row| row.hash).map(|hash| hash.to_string()),
                     first.reason = first.map(|row| row.reason.as_str()),
-                    "transactions of a block cannot be decoded; the others are read"
+                    "some transactions of a block cannot be decoded; the others are read"
                 );
                 Vec::new()
             }
@@ -239,21 +240,21 @@ impl Bench {
                 tracing::warn!(
                     block.height = height.0,
                     reason,
-                    "a block cannot be read whole"
+                    "a block cannot be read completely"
                 );
                 vec![Step::Gap { height, reason }]
             }
             ChainEvent::GapFilled { height } => {
                 tracing::info!(
                     block.height = height.0,
-                    "a block that could not be read now can"
+                    "a block that could not be read before can be read now"
                 );
                 vec![Step::GapFilled { height }]
             }
         }
     }
 
-    /// The key under which a sender's signature is judged, where one is known.
+    /// The key for verifying a sender's signature, if one is known.
     fn key_of(&self, address: &Address) -> Option<PublicKey> {
         let hosted = self.roster.at(address.as_str());
         hosted
@@ -283,12 +284,12 @@ impl Bench {
             return steps;
         }
         let is_known = self.known.contains(&seen.hash);
-        // A signature is verified where something depends on it: once, whoever asks.
+        // A signature is verified if anything depends on it, and only once.
         let finding = (recipient.is_some() || !is_known).then(|| self.examine(stored));
         let authenticity = finding.map(Finding::authenticity);
         if let Some(sender) = sender {
-            // Under a hash that the outbox does not know it may still be one of ours: respelled, or
-            // forgotten.
+            // A transaction whose hash the outbox does not know may still be one of ours:
+            // respelled, or pruned.
             let is_own = !is_known && authenticity == Some(Authenticity::Verified);
             steps.push(Step::Sighting {
                 agent: sender.id,
@@ -337,8 +338,8 @@ impl Bench {
         })
     }
 
-    /// A transaction that a hosted wallet has signed, as it was posted. What only the older client
-    /// signs, over seven keys, is none of ours.
+    /// A transaction that a hosted wallet has signed, as it was posted. A signature of the older
+    /// client form, over seven keys, is not one of ours.
     fn own(&self, stored: &StoredTransaction) -> Option<Box<OwnTransaction>> {
         let envelope = Envelope::read(&stored.payload);
         let stated = envelope.header().and_then(|header| header.key);
@@ -355,7 +356,7 @@ impl Bench {
     }
 }
 
-/// Judges who sent a transaction, where this key of his is known beside the one that it states.
+/// Verifies the sender of a transaction, given the key that is known beside the one that it states.
 pub(crate) fn examine_under(
     stored: &StoredTransaction,
     chain: &ChainId,
@@ -366,7 +367,7 @@ pub(crate) fn examine_under(
     examine(stored, chain, header_key.as_ref(), known_key.as_ref())
 }
 
-/// Judges dead letters anew: keys may have become known since.
+/// Verifies dead letters again: keys may have become known since.
 pub(super) async fn rejudge(
     shared: &Shared,
     roster: &Roster,

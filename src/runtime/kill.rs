@@ -1,34 +1,34 @@
-//! The named points at which tests kill the process.
+//! Named points at which tests kill the process.
 //!
-//! A build with debug assertions reads `AGENTRY_KILL_AT=POINT` or `POINT:N` once: the process
-//! sends itself SIGKILL when it reaches that point for the Nth time. A release build has none of
-//! it.
+//! A build with debug assertions reads `AGENTRY_KILL_AT=POINT` or `POINT:N` once: the process sends
+//! itself SIGKILL when it reaches that point for the Nth time. A release build contains none of
+//! this.
 
-/// A moment in the way of a message, or of a task.
+/// A point in the handling of a message or a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
-    /// A message's inbox row is stored, its agent is not awake.
+    /// A message's inbox row is stored; its agent is not awake yet.
     AfterInbox,
-    /// A behaviour has returned its effects, nothing of it is stored.
+    /// A behaviour has returned its effects; none of them is stored.
     BeforeCommit,
-    /// The outcome is stored, nothing was posted.
+    /// The outcome is stored; nothing was posted.
     AfterCommit,
-    /// The signed bytes are about to leave.
+    /// The signed bytes are about to be posted.
     BeforePost,
-    /// The node has answered, the answer is not stored.
+    /// The node has answered; the answer is not stored.
     AfterPost,
-    /// A reply was seen in a block, that is not stored.
+    /// A reply was seen in a block; the block is not stored.
     BeforeMined,
-    /// An attempt at a task is stored as begun, nothing of it runs.
+    /// An attempt at a task is stored as begun; it is not running yet.
     AfterTaskBegin,
-    /// An attempt at a task has ended, what came of it is not stored.
+    /// An attempt at a task has ended; its result is not stored.
     BeforeTaskEnd,
-    /// The end of an attempt is stored, nobody knows of it.
+    /// The end of an attempt is stored; nothing has been notified of it.
     AfterTaskEnd,
 }
 
 impl Point {
-    /// Those that every message passes which is answered.
+    /// The points that every answered message passes.
     pub const ALL: [Self; 6] = [
         Self::AfterInbox,
         Self::BeforeCommit,
@@ -38,14 +38,14 @@ impl Point {
         Self::BeforeMined,
     ];
 
-    /// Those that every task passes which ends.
+    /// The points that every completed task passes.
     pub const TASKS: [Self; 3] = [
         Self::AfterTaskBegin,
         Self::BeforeTaskEnd,
         Self::AfterTaskEnd,
     ];
 
-    /// Its name in the environment variable.
+    /// The name used in the environment variable.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AfterInbox => "after-inbox",
@@ -61,7 +61,7 @@ impl Point {
     }
 }
 
-/// Passes a point; kills the process if a test asked for that.
+/// Passes a point; kills the process if a test asked for it.
 #[cfg(debug_assertions)]
 pub fn pass(point: Point) {
     use std::sync::OnceLock;
@@ -78,13 +78,13 @@ pub fn pass(point: Point) {
         && left.fetch_sub(1, Ordering::SeqCst) == 1
     {
         let own = rustix::process::getpid();
-        // If it fails there is nothing left to do but to end as abruptly.
+        // If this fails, the only remaining option is an abort.
         let _ = rustix::process::kill_process(own, rustix::process::Signal::KILL);
         std::process::abort();
     }
 }
 
-/// Passes a point.
+/// Passes a point; a release build does nothing.
 #[cfg(not(debug_assertions))]
 #[inline]
 pub fn pass(_: Point) {}

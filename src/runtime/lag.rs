@@ -1,18 +1,18 @@
-//! Whether the chain, as it is read now, is behind what was read of it before.
+//! Detects a chain that is behind the blocks already read.
 //!
-//! Several nodes behind one address, or a node that was restored from an older copy, show a shorter
-//! chain without any other block. That is waited out: nothing is withdrawn, posting goes on, and
-//! messages are read on once the node has caught up. It is told only when it lasts, since nodes of
-//! different heights take turns in answering.
+//! Several nodes behind one address, or a node that was restored from an older copy, can show a
+//! shorter chain without any differing block. The runtime waits: nothing is withdrawn, posting
+//! continues, and reading resumes once the node has caught up. The log reports it only when it
+//! lasts, since nodes of different heights may answer in turn.
 
 use std::time::{Duration, Instant};
 
 use super::metrics::Metrics;
 
-/// How long the node may be behind before it is told of, and the runtime is not ready.
+/// How long the node may be behind before the log reports it and the runtime is not ready.
 const TOLERATED: Duration = Duration::from_secs(10);
 
-/// After so long it is told of again, as what it most likely is by then.
+/// After this long the log reports it again, with the most likely cause.
 const LONG: Duration = Duration::from_secs(600);
 
 /// How far behind the node is, and since when.
@@ -31,11 +31,11 @@ enum Told {
 }
 
 impl Lag {
-    /// The chain was read, and is so many blocks behind; 0: it is not.
+    /// The chain was read and is this many blocks behind; 0 means that it is not behind.
     pub(super) fn saw(&mut self, behind: u64, now: Instant, metrics: &Metrics) {
         if behind == 0 {
             if self.told > Told::Nothing {
-                tracing::info!("the node has caught up with what was read of its chain before");
+                tracing::info!("the node has caught up with the blocks already read");
             }
             *self = Self::default();
             metrics.behind(0, true);
@@ -46,15 +46,15 @@ impl Lag {
             self.told = Told::Behind;
             tracing::warn!(
                 behind.blocks = behind,
-                "the node shows a shorter chain than was read before, and no other block; waiting \
-                 until it has caught up"
+                "the node's chain is shorter than the part already read, with no differing block; \
+                 waiting until it has caught up"
             );
         }
         if lasts >= LONG && self.told < Told::Long {
             self.told = Told::Long;
             tracing::error!(
                 behind.blocks = behind,
-                "the node has been behind what was read of its chain for ten minutes; was it restored \
+                "the node has been behind the blocks already read for ten minutes; was it restored \
                  from an old copy, or does it not follow its leader? Nothing that is new is read \
                  until it has caught up, or shows other blocks"
             );
@@ -75,14 +75,14 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_is_behind_for_long_is_told_of_and_a_short_lag_is_not() {
+    fn a_long_lag_is_reported_and_a_short_one_is_not() {
         let metrics = Metrics::new();
         let mut lag = Lag::default();
         let began = Instant::now();
         let after = |seconds| began + Duration::from_secs(seconds);
         lag.saw(0, began, &metrics);
         assert_eq!(ready(&metrics), (true, 0));
-        // Two nodes take turns.
+        // Two nodes answer in turn.
         for second in 1..=60 {
             lag.saw(if second % 2 == 0 { 0 } else { 3 }, after(second), &metrics);
             assert!(ready(&metrics).0);

@@ -1,48 +1,49 @@
-//! What the system must allow this process, looked at before anything is begun: a runtime that gets
-//! half of what it needs would fail later, at some place that cannot tell why.
+//! The operating-system limits that the process needs, checked before anything starts: a runtime
+//! that gets less would fail later, in a place that cannot name the cause.
 
 use std::sync::mpsc;
 use std::thread;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Open files of a runtime by itself: its store and its readers, sockets, its threads' queues, 64
+/// The open files of a runtime itself: its store and its readers, sockets, its threads' queues, 64
 /// connections to each of two nodes, some to its status port.
 const FILES: u64 = 256;
 
-/// Open files of a task, or of a behaviour that is a program: its pipes, its folder, its service.
+/// The open files of a task, or of a behaviour that is a program: its pipes, its folder, its
+/// service.
 const FILES_EACH: u64 = 8;
 
-/// Open files of an embedded node.
+/// The open files of an embedded node.
 const FILES_OF_A_NODE: u64 = 128;
 
-/// The soft limit on open files is raised up to this, not to whatever the hard one may be: there are
-/// programs that close each file that they might have, and children inherit the limit.
+/// The soft limit on open files is raised up to this value, not to the hard limit: some programs
+/// close every file descriptor up to the limit, and children inherit it.
 const FILES_ENOUGH: u64 = 8_192;
 
-/// Threads of a runtime, beside those that there are for each core.
+/// The threads of a runtime, beside those per core.
 const THREADS: usize = 24;
 
-/// Threads for each core: workers, arbiters, those of HTTP servers.
+/// The threads per core: workers, arbiters, threads of HTTP servers.
 const THREADS_A_CORE: usize = 3;
 
-/// The address space that a runtime needs at least, in bytes: the stacks of its threads and what
-/// they allocate. One that holds less ends at the first allocation that fails.
+/// The least address space that a runtime needs, in bytes: the stacks of its threads, and their
+/// allocations. A runtime that gets less aborts at the first failing allocation.
 const ADDRESS_SPACE: u64 = 768 << 20;
 
-/// What is about to run.
+/// What the process is about to run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// Tasks that may run at a time.
+    /// The number of tasks that may run at a time.
     pub tasks: usize,
-    /// Behaviours that are programs.
+    /// The number of behaviours that are programs.
     pub programs: usize,
-    /// Embedded nodes in this process.
+    /// The number of embedded nodes in this process.
     pub embedded_nodes: usize,
 }
 
 impl Needs {
-    /// How many files may have to be open.
+    /// The number of files that may have to be open.
     pub fn files(&self) -> u64 {
         let each = self.tasks.saturating_add(self.programs) as u64;
         let nodes = (self.embedded_nodes as u64).saturating_mul(FILES_OF_A_NODE);
@@ -52,25 +53,25 @@ impl Needs {
     }
 }
 
-/// What the system does not allow.
+/// A system limit that is too low.
 #[derive(Debug, thiserror::Error)]
 pub enum LimitError {
-    /// Too few open files.
+    /// The limit on open files.
     #[error(
         "this process may have {limit} files open at a time, and needs {needed}: raise the limit, as with `ulimit -n {needed}`, LimitNOFILE={needed} of a systemd unit, or --ulimit nofile={needed} of a container"
     )]
     Files {
         /// The hard limit.
         limit: u64,
-        /// What is needed.
+        /// The number needed.
         needed: u64,
     },
-    /// Too little memory that may be asked for.
+    /// The limit on memory.
     #[error(
         "this process may use {limit} MB of {what}, and needs {needed} MB: raise the limit (`ulimit {flag}`), or bound its memory otherwise, as with MemoryMax= of a systemd unit"
     )]
     Memory {
-        /// What is limited.
+        /// The limited resource.
         what: &'static str,
         /// The option of the shell's `ulimit`.
         flag: &'static str,
@@ -79,24 +80,24 @@ pub enum LimitError {
         /// What is needed, in MB.
         needed: u64,
     },
-    /// Too few threads.
+    /// The limit on threads.
     #[error(
-        "the system gives this process {started} further threads, and it needs {needed} ({source}): raise the limit on this user's processes (`ulimit -u`), TasksMax= of the systemd unit, or the container's limit on processes"
+        "this process can start {started} more threads, and needs {needed} ({source}): raise the limit on this user's processes (`ulimit -u`), TasksMax= of the systemd unit, or the container's limit on processes"
     )]
     Threads {
-        /// How many could be started.
+        /// The number of threads that could be started.
         started: usize,
-        /// How many are needed.
+        /// The number needed.
         needed: usize,
-        /// Why no more.
+        /// Why no more could be started.
         source: std::io::Error,
     },
 }
 
-/// Checks that there is what is needed, and raises what may be raised.
+/// Checks the limits, and raises those that may be raised.
 ///
 /// # Errors
-/// What is missing, how much of it is needed, and how to get it.
+/// A limit that is too low, the value needed, and how to raise it.
 pub fn prepare(needs: &Needs) -> Result<(), LimitError> {
     files(needs.files())?;
     memory(Resource::As, "address space", "-v")?;
@@ -146,15 +147,15 @@ fn threads_needed() -> usize {
     cores.saturating_mul(THREADS_A_CORE).saturating_add(THREADS)
 }
 
-/// Starts so many threads at a time and lets them go: the libraries that start them later panic where
-/// they get none.
+/// Starts this many threads at a time and ends them: the libraries that start threads later panic
+/// if they get none.
 fn threads(needed: usize) -> Result<(), LimitError> {
     let mut started = Vec::with_capacity(needed);
     let mut refused = None;
     for _ in 0..needed {
         let (hold, held) = mpsc::channel::<()>();
         let wait = move || {
-            // It ends when the other side goes.
+            // The thread ends when the other side is dropped.
             let _ = held.recv();
         };
         match thread::Builder::new().spawn(wait) {
@@ -168,7 +169,7 @@ fn threads(needed: usize) -> Result<(), LimitError> {
     let count = started.len();
     for (hold, thread) in started {
         drop(hold);
-        // It does nothing but wait, so it has not panicked.
+        // The thread only waits, so it has not panicked.
         drop(thread.join());
     }
     match refused {

@@ -1,4 +1,4 @@
-//! What is counted, as Prometheus reads it.
+//! Counters and gauges, in the format that Prometheus reads.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::store::Condition as StoreCondition;
 use crate::store::rows::{Spent, TaskState};
 
-/// The bounds of the histograms, in seconds: from a local answer to a hung node.
+/// The bounds of the histograms, in seconds: from a local answer to a node that hangs.
 const SECONDS: [f64; 12] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 ];
@@ -57,7 +57,7 @@ pub struct Metrics {
     mined: Counter,
     lost: Counter,
     failed: Counter,
-    lapsed: Counter,
+    transactions_expired: Counter,
     tasks: Family<Ended, Counter>,
     posts_failed: Counter,
     post_seconds: Histogram,
@@ -93,29 +93,28 @@ pub struct Metrics {
     last_accepted_ms: AtomicU64,
 }
 
-/// How a runtime is, for `/ready`.
+/// The state of a runtime, for `/ready`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Condition {
-    /// Everything below is well.
+    /// Whether all conditions below hold.
     pub ready: bool,
     /// The chain can be read.
     pub source_up: bool,
-    /// The node that is posted to answers.
+    /// The posting node answers.
     pub node_up: bool,
     /// Posting is not stopped.
     pub posting: bool,
-    /// The chain is read up to where it stood at the start, so that agents act.
+    /// The chain is read up to the head seen at startup, so that agents act.
     pub acting: bool,
-    /// The node that is read is not behind what was read of its chain before, or has not been for
-    /// long.
+    /// The source node is not behind the blocks already read, or has not been for long.
     pub caught_up: bool,
-    /// By how many blocks it is.
+    /// The number of blocks by which it is behind.
     pub behind: u64,
-    /// Changes are stored, and what is stored can be read.
+    /// Changes are stored, and stored data can be read.
     pub store_up: bool,
-    /// What is wrong with the store, if anything is.
+    /// The problem with the store, if there is one.
     pub reason: Option<String>,
-    /// The last block that was read; none yet, where `null`.
+    /// The last block that was read; `null` if none was read yet.
     pub height: Option<i64>,
 }
 
@@ -126,7 +125,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// All at zero.
+    /// All values are zero.
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("agentry");
         let mut counter = |name: &str, help: &str| {
@@ -137,15 +136,15 @@ impl Metrics {
         let arrived = counter("messages_arrived", "messages to hosted wallets, first seen");
         let repeated = counter(
             "messages_repeated",
-            "messages seen again: reorganised, respelled or replayed",
+            "messages seen again because of a reorganisation, a respelled signature or a replay",
         );
         let forged = counter(
             "messages_forged",
-            "messages whose named sender did not sign them",
+            "messages that their stated sender did not sign",
         );
         let refused = counter(
             "messages_refused",
-            "messages that were not kept whole, because their senders have no more room",
+            "messages whose contents were not kept, because their senders have no more room",
         );
         let undecodable = counter(
             "transactions_undecodable",
@@ -153,16 +152,19 @@ impl Metrics {
         );
         let handled = counter(
             "messages_handled",
-            "messages that every behaviour is done with and that were acted on",
+            "messages that at least one behaviour handled and that every behaviour has completed",
         );
-        let dead_letters = counter("dead_letters", "messages that were given up");
+        let dead_letters = counter(
+            "dead_letters",
+            "messages that were moved to the dead-letter queue",
+        );
         let expired = counter(
             "messages_expired",
-            "messages whose time was over before their turn came",
+            "messages that expired before their turn came",
         );
         let resent = counter(
             "messages_resent",
-            "messages sent again because no acknowledgment came in time",
+            "messages resent because no acknowledgment arrived in time",
         );
         let rate_paused = counter(
             "rate_pauses",
@@ -170,7 +172,7 @@ impl Metrics {
         );
         let hung = counter(
             "behaviours_hung",
-            "runs that blocked a thread and were left behind",
+            "behaviour runs that blocked a thread and were left behind",
         );
         let accepted = counter(
             "transactions_accepted",
@@ -183,20 +185,24 @@ impl Metrics {
         );
         let failed = counter(
             "transactions_failed",
-            "transactions that the node refused for good",
+            "transactions that the node refused permanently",
         );
-        let posts_failed = counter("posts_failed", "POSTs without a good answer");
+        let posts_failed = counter("posts_failed", "POSTs without a valid answer");
         let reorganisations = counter("reorganisations", "times that blocks were withdrawn");
         let store_refusals = counter(
             "store_refusals",
-            "times that the store began to take no changes, as on a full disk",
+            "times that the store stopped accepting changes, as on a full disk",
         );
-        let lapsed = counter(
+        let transactions_expired = counter(
             "transactions_lapsed",
-            "transactions whose time was over before they were signed",
+            "transactions that expired before they were signed",
         );
         let tasks = Family::default();
-        registry.register("tasks_ended", "tasks that ended, by how", tasks.clone());
+        registry.register(
+            "tasks_ended",
+            "tasks that ended, by final state",
+            tasks.clone(),
+        );
         let runs = Family::default();
         registry.register(
             "behaviour_runs",
@@ -206,21 +212,21 @@ impl Metrics {
         let run_seconds = Histogram::new(SECONDS);
         registry.register_with_unit(
             "behaviour_run",
-            "how long runs of behaviours took",
+            "duration of behaviour runs",
             Unit::Seconds,
             run_seconds.clone(),
         );
         let post_seconds = Histogram::new(SECONDS);
         registry.register_with_unit(
             "post",
-            "how long POSTs took",
+            "duration of transaction POSTs to the node",
             Unit::Seconds,
             post_seconds.clone(),
         );
         let budget_spent_by = Family::default();
         registry.register(
             "budget_spent_by",
-            "what all agents have spent today (UTC) because of senders who are not known, in AIT",
+            "spending of all agents today (UTC) caused by senders that are not known, in AIT",
             budget_spent_by.clone(),
         );
         let mut gauge = |name: &str, help: &str| {
@@ -228,54 +234,57 @@ impl Metrics {
             registry.register(name, help, gauge.clone());
             gauge
         };
-        let awake = gauge("agents_awake", "agents that have something to do");
+        let awake = gauge("agents_awake", "agents that have work to do");
         let open = gauge(
             "transactions_open",
             "transactions that are signed and in no block",
         );
         let budget_spent = gauge(
             "budget_spent",
-            "what all agents have spent today (UTC) of their budgets, in AIT",
+            "spending of all agents today (UTC) from their budgets, in AIT",
         );
         let out_of_budget = gauge(
             "agents_out_of_budget",
-            "agents of which transactions wait for a budget",
+            "agents with transactions that wait for a budget",
         );
-        let directory = gauge("directory_agents", "agents that the directory knows");
-        let block_height = gauge("block_height", "the last block that was read");
+        let directory = gauge("directory_agents", "agents with a card in the directory");
+        let block_height = gauge("block_height", "height of the last block that was read");
         let clock_ahead = gauge(
             "clock_ahead_seconds",
-            "how far the local clock is ahead of what blocks confirm",
+            "how far the local clock is ahead of the time that blocks confirm",
         );
         let blocks_behind = gauge(
             "blocks_behind",
-            "how many blocks the node is behind what was read of its chain before",
+            "number of blocks by which the node is behind the blocks already read",
         );
         let directory_left = gauge(
             "directory_blocks_left",
-            "old blocks that are still to be read for the directory",
+            "old blocks that the directory backfill still has to read",
         );
         let source_up_gauge = gauge("source_up", "1 while the chain can be read");
-        let breaker_gauge = gauge("breaker_open", "1 while the node is let be");
+        let breaker_gauge = gauge(
+            "breaker_open",
+            "1 while the circuit breaker for the node is open",
+        );
         let halted_gauge = gauge(
             "posting_halted",
             "1 while posting is stopped until an operator resumes it",
         );
         let catching_up_gauge = gauge(
             "catching_up",
-            "1 while agents do not act, since the chain is being read up to its head at the start",
+            "1 while agents do not act because the chain is being read up to its head at startup",
         );
         let overdue = gauge(
             "transactions_overdue",
-            "transactions that the node accepted and that are in no block after ten",
+            "transactions that the node accepted and that are in no block ten blocks later",
         );
         let mempool_unreadable = gauge(
             "mempool_unreadable",
-            "1 while the node's mempool cannot be read, so that nothing it drops is posted again",
+            "1 while the node's mempool cannot be read, so that dropped transactions are not posted again",
         );
         let store_gauge = gauge(
             "store_up",
-            "1 while changes are stored and what is stored can be read",
+            "1 while changes are stored and stored data can be read",
         );
         source_up_gauge.set(1);
         store_gauge.set(1);
@@ -298,7 +307,7 @@ impl Metrics {
             mined,
             lost,
             failed,
-            lapsed,
+            transactions_expired,
             tasks,
             posts_failed,
             post_seconds,
@@ -335,7 +344,7 @@ impl Metrics {
         }
     }
 
-    /// The text that Prometheus reads.
+    /// The text in the format that Prometheus reads.
     ///
     /// # Errors
     /// Formatting failed, which it does not for a `String`.
@@ -345,7 +354,7 @@ impl Metrics {
         Ok(text)
     }
 
-    /// How the runtime is.
+    /// The state of the runtime.
     pub fn condition(&self) -> Condition {
         let height = self.height.load(Ordering::Relaxed);
         let source_up =
@@ -371,7 +380,7 @@ impl Metrics {
         }
     }
 
-    /// How many transactions the node accepted.
+    /// The number of transactions that the node accepted.
     pub fn accepted_count(&self) -> u64 {
         self.accepted.get()
     }
@@ -381,7 +390,7 @@ impl Metrics {
         self.last_accepted_ms.load(Ordering::Relaxed)
     }
 
-    /// The chain was read, or could not be. Returns whether that is a change.
+    /// Records whether the chain could be read. Returns whether that is a change.
     pub(crate) fn source_up(&self, up: bool) -> bool {
         if up {
             self.read_once.store(true, Ordering::Relaxed);
@@ -390,7 +399,8 @@ impl Metrics {
         self.source_up.swap(up, Ordering::Relaxed) != up
     }
 
-    /// How many blocks the node is behind what was read of it, and whether that is tolerable yet.
+    /// Records by how many blocks the node is behind the blocks already read, and whether that is
+    /// tolerable yet.
     pub(crate) fn behind(&self, blocks: u64, is_tolerable: bool) {
         self.blocks_behind
             .set(i64::try_from(blocks).unwrap_or(i64::MAX));
@@ -412,7 +422,7 @@ impl Metrics {
         self.forged.inc();
     }
 
-    /// Messages were refused, because there is no more room for their senders.
+    /// Messages were refused because their senders have no more room.
     pub(crate) fn refused(&self, count: usize) {
         self.refused.inc_by(count as u64);
     }
@@ -478,9 +488,9 @@ impl Metrics {
         self.failed.inc();
     }
 
-    /// Drafts were given up because their time was over.
-    pub(crate) fn lapsed(&self, count: usize) {
-        self.lapsed.inc_by(count as u64);
+    /// Drafts expired before they were signed.
+    pub(crate) fn transactions_expired(&self, count: usize) {
+        self.transactions_expired.inc_by(count as u64);
     }
 
     /// A task has ended in this state.
@@ -489,12 +499,12 @@ impl Metrics {
         self.tasks.get_or_create(&Ended { state }).inc();
     }
 
-    /// How many agents the directory knows.
+    /// The number of agents in the directory.
     pub(crate) fn directory(&self, size: usize) {
         self.directory.set(i64::try_from(size).unwrap_or(i64::MAX));
     }
 
-    /// What all agents have spent today.
+    /// The spending of all agents today.
     pub(crate) fn budget_spent(&self, spent: &Spent) {
         let ait = |spent| i64::try_from(spent).unwrap_or(i64::MAX);
         self.budget_spent.set(ait(spent.all));
@@ -507,7 +517,7 @@ impl Metrics {
         }
     }
 
-    /// Of how many agents transactions wait for a budget.
+    /// The number of agents with transactions that wait for a budget.
     pub(crate) fn agents_out_of_budget(&self, count: usize) {
         self.out_of_budget
             .set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -546,7 +556,7 @@ impl Metrics {
         self.breaker_open.store(open, Ordering::Relaxed);
     }
 
-    /// How many transactions are accepted, and in no block after many.
+    /// The number of transactions that are accepted and overdue.
     pub(crate) fn transactions_overdue(&self, count: usize) {
         self.overdue.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
@@ -560,7 +570,7 @@ impl Metrics {
         self.catching_up.store(catching_up, Ordering::Relaxed);
     }
 
-    /// How the store is.
+    /// Records the state of the store.
     pub(crate) fn store(&self, condition: &StoreCondition) {
         self.store_gauge
             .set(i64::from(condition.reason().is_none()));

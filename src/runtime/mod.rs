@@ -1,4 +1,4 @@
-//! The actors, and what each of them promises.
+//! The actors, and what each of them guarantees.
 //!
 //! ```text
 //! node ─ chain.db / RPC ─▶ ChainWatcher ─▶ InboxRouter ─▶ Agent (one per wallet) ─▶ Behaviour
@@ -13,37 +13,37 @@
 //! | InboxRouter | [`router`] | the table of hosted addresses; authenticity; who is awake |
 //! | Agent | [`agent`] | one wallet's conversation |
 //! | Signer | [`signer`] | private keys |
-//! | Submitter | [`submitter`] | nonces, the outbox, the node that is posted to |
+//! | Submitter | [`submitter`] | nonces, the outbox, the connection to the node |
 //!
-//! A message between actors is either a *request* that is answered (`send().await`, so a full
-//! mailbox makes the asker wait) or a *hint* (`try_send`), which may be lost without harm because
-//! the store remembers what it was about. Nothing that must not be lost travels in a mailbox
+//! A message between actors is either a *request*, which is answered (`send().await`, so a full
+//! mailbox makes the sender wait), or a *hint* (`try_send`), which may be lost without harm because
+//! the store holds the state it refers to. Nothing that must not be lost travels in a mailbox
 //! alone.
 //!
-//! The actors live on actix arbiters, which never block: SQLite, Ed25519 and key derivation run on
-//! threads of their own, behaviours on a tokio runtime with several threads. Beside them:
+//! The actors run on actix arbiters, which never block: SQLite, Ed25519 and key derivation run on
+//! their own threads, behaviours on a multi-threaded tokio runtime. The other modules:
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`host`] | puts the actors together, and takes them apart when the process is asked to stop |
-//! | [`catch_up`] | reading up to the head of the start before anybody acts |
-//! | `judge` | what a transaction is to the hosted wallets, and who signed it |
+//! | [`host`] | starts the actors, and stops them when the process is asked to stop |
+//! | [`catch_up`] | reading the chain up to the head seen at startup before any agent acts |
+//! | `judge` | what a transaction means for the hosted wallets, and who signed it |
 //! | [`directory`] | the cards and keys of other agents, from the chain |
-//! | [`standing`] | how well senders are known |
-//! | [`world`] | what behaviours can look up |
-//! | `reading` | what a transaction says as a message |
-//! | [`compose`] | making a transaction's payload of what is to be said: header, sealing |
-//! | [`reload`] | changing the configuration while the runtime runs |
-//! | [`send`] | sending because an operator asks for it |
-//! | [`rates`] | how many messages of each sender are acted on |
-//! | [`tasks`] | the pool in which tasks are done |
-//! | [`conduct`] | running behaviours: code that is not ours |
+//! | [`standing`] | the standing of senders: how well each is known |
+//! | [`world`] | the runtime queries that behaviours can make |
+//! | `reading` | interpreting a transaction as a message |
+//! | [`compose`] | building the payload of an outgoing message: header, sealing |
+//! | [`reload`] | changing the configuration while the runtime is running |
+//! | [`send`] | sending messages at an operator's request |
+//! | [`rates`] | rate limits: how many messages of each sender are handled |
+//! | [`tasks`] | the pool that runs tasks |
+//! | [`conduct`] | the behaviour runner: it isolates the runtime from behaviour code |
 //! | [`control`] | the socket through which commands reach a running runtime |
 //! | [`http`] | `/health`, `/ready`, `/metrics` |
-//! | [`metrics`] | what is counted |
-//! | `lag` | whether the chain is behind what was read of it |
-//! | [`limits`] | what the system must allow |
-//! | [`kill`] | the named points at which tests kill the process |
+//! | [`metrics`] | the counters and gauges |
+//! | `lag` | detecting a node that is behind the blocks already read |
+//! | [`limits`] | the operating-system limits that the runtime needs |
+//! | [`kill`] | named points at which tests kill the process |
 
 pub mod agent;
 pub mod catch_up;
@@ -83,34 +83,34 @@ use crate::store::Store;
 use clock::Clock;
 use metrics::Metrics;
 
-/// What every actor needs.
+/// The handles that every actor needs.
 #[derive(Clone, Debug)]
 pub struct Shared {
-    /// What must survive a crash.
+    /// State that must survive a crash.
     pub store: Store,
-    /// The time.
+    /// The source of time.
     pub clock: Clock,
-    /// What is counted.
+    /// Counters and gauges.
     pub metrics: Arc<Metrics>,
-    /// Where behaviours and blocking work run.
+    /// The tokio runtime on which behaviours and blocking work run.
     pub workers: tokio::runtime::Handle,
-    /// Whether the process was asked to stop: what is in hand is finished, nothing is begun.
+    /// Whether the process was asked to stop: work in progress is finished, no new work starts.
     pub stopping: watch::Receiver<bool>,
-    /// The highest block whose messages may be acted on.
+    /// The highest block whose messages may be handled.
     pub confirmed: Confirmed,
     /// The spans of messages that have arrived and were not pulled yet.
     pub spans: Spans,
-    /// The agents that have a message in hand.
+    /// The number of agents that are handling a message.
     pub in_hand: host::InHand,
     /// The cards and keys of other agents.
     pub directory: directory::Directory,
-    /// What behaviours can look up.
+    /// The runtime queries that behaviours can make.
     pub world: Arc<dyn agentry_sdk::World>,
-    /// Where tasks are done.
+    /// The pool that runs tasks.
     pub pool: tasks::Pool,
-    /// How many messages of each sender are acted on.
+    /// Rate limits: how many messages of each sender are handled.
     pub rates: rates::Rates,
-    /// Whether the chain is read up to where it stood at the start: before that nobody acts.
+    /// Whether the chain is read up to the head seen at startup; no agent acts before that.
     pub catch_up: catch_up::CatchUp,
 }
 
@@ -121,35 +121,35 @@ impl Shared {
     }
 }
 
-/// The highest block whose messages may be acted on: `confirmations` below the head.
+/// The highest block whose messages may be handled: `confirmations` below the head.
 #[derive(Clone, Debug, Default)]
 pub struct Confirmed(Arc<AtomicU64>);
 
 impl Confirmed {
-    /// It, as it stands now.
+    /// The current value.
     pub fn get(&self) -> BlockHeight {
         BlockHeight(self.0.load(Ordering::Acquire))
     }
 
-    /// Moves it; a reorganisation can move it back.
+    /// Sets the height. A reorganisation can lower it.
     pub fn set(&self, height: BlockHeight) {
         self.0.store(height.0, Ordering::Release);
     }
 }
 
-/// The most spans that are kept between a message's arrival and its agent. The oldest make room:
-/// their agents open spans of their own, and the log loses a link, nothing else.
+/// The most spans kept between a message's arrival and its agent. Beyond it the oldest are dropped:
+/// their agents open new spans, and the log loses a link but nothing else.
 const MAX_SPANS: usize = 10_000;
 
-/// The spans of messages on their way from the router to their agents, so that one span holds
-/// all that is logged of a message.
+/// The spans of messages on their way from the router to their agents, so that one span holds all
+/// log lines of a message.
 #[derive(Clone, Debug, Default)]
 pub struct Spans(Arc<Mutex<WaitingSpans>>);
 
 #[derive(Debug, Default)]
 struct WaitingSpans {
     by_digest: HashMap<MessageDigest, tracing::Span>,
-    /// In the order of arrival; those that were taken stand here, too, until their turn.
+    /// In the order of arrival. Spans that were already taken stay in this queue until their turn.
     order: VecDeque<MessageDigest>,
 }
 

@@ -1,8 +1,8 @@
-//! How many messages of one sender an agent acts on in a time.
+//! Rate limits: how many messages of one sender an agent handles in a period.
 //!
-//! A bucket a sender holds as many tokens as the rate allows in its time, and fills evenly
-//! ([token bucket](https://en.wikipedia.org/wiki/Token_bucket)). Senders who are not proven share
-//! one: anyone can invent as many of them as he likes. Buckets live in memory; a restart fills
+//! Each sender has a [token bucket](https://en.wikipedia.org/wiki/Token_bucket), which holds as
+//! many tokens as the rate allows in its period, and fills evenly. Unverified senders share one
+//! bucket: anyone can invent as many of them as they like. Buckets live in memory; a restart fills
 //! them.
 
 use std::collections::HashMap;
@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::config::Rate;
 use crate::store::AgentId;
 
-/// From how many buckets on the full ones are forgotten: a full bucket is as good as none.
+/// The number of buckets from which full ones are dropped: a full bucket is the same as none.
 const PRUNE_AT: usize = 65_536;
 
-/// Who shares a bucket: a proven sender, or all others.
+/// The key of a bucket: a verified sender, or all others.
 type Lane = (AgentId, Option<Box<str>>);
 
 /// The buckets of all senders of all agents.
@@ -34,10 +34,11 @@ struct Bucket {
 }
 
 impl Rates {
-    /// Takes a token for a message of this sender (`None`: of one who is not proven).
+    /// Takes a token for a message of this sender (`None`: of an unverified sender).
     ///
     /// # Errors
-    /// There is none; when the next one will be there, in milliseconds since the epoch.
+    /// There is no token; the error says when the next one is available, in milliseconds since the
+    /// epoch.
     pub fn take(
         &self,
         agent: AgentId,
@@ -57,8 +58,8 @@ impl Rates {
 }
 
 impl Rates {
-    /// When the next token for this sender is there, in milliseconds since the epoch; `None`, if
-    /// one is there now. Takes none.
+    /// When the next token for this sender is available, in milliseconds since the epoch; `None`,
+    /// if one is available now. Takes none.
     pub fn until(
         &self,
         agent: AgentId,
@@ -78,14 +79,14 @@ impl Bucket {
     /// Takes a token.
     ///
     /// # Errors
-    /// There is none; when the next one will be there.
+    /// There is no token; the error says when the next one is available.
     fn take(&mut self, rate: Rate, now_ms: u64) -> Result<(), u64> {
         let count = f64::from(rate.count.max(1));
         let period = rate.per.as_millis() as f64;
         let each = period / count;
         let now = now_ms as f64;
-        // Neither a rate that has changed nor a time that goes back may close the bucket for longer
-        // than the rate's time.
+        // Neither a changed rate nor a time that goes back may close the bucket for longer than the
+        // rate's period.
         self.full_at = self.full_at.clamp(now, now + period);
         if self.full_at + each > now + period + f64::EPSILON * now {
             let wait = self.full_at + each - (now + period);
@@ -102,7 +103,7 @@ impl Buckets {
             return;
         }
         self.of.retain(|_, bucket| bucket.full_at > now);
-        // Those that are left are in use: look again when there are twice as many.
+        // The remaining ones are in use: check again when there are twice as many.
         self.prune_at = self.of.len() * 2;
     }
 }
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn full_buckets_are_forgotten() {
+    fn full_buckets_are_dropped() {
         let rates = Rates::default();
         let now = 1_795_000_000_000;
         for sender in 0..PRUNE_AT {
@@ -205,7 +206,7 @@ mod tests {
                     Ok(()) => passed += 1,
                     Err(until) => prop_assert!(until > now && until <= now + seconds * 1000),
                 }
-                // A full bucket at the start, and what has flowed in since.
+                // A full bucket at the start, plus the tokens since.
                 let allowed = u64::from(count) + (now - began) * u64::from(count) / (seconds * 1000);
                 prop_assert!(passed <= allowed + 1, "{passed} of {allowed}");
             }

@@ -1,4 +1,4 @@
-//! What a transaction says as a message, before anybody acts on it.
+//! Interpreting a transaction as a message, before anything acts on it.
 
 use agentry_protocol::{
     Address, Authenticity, BlockHeight, KnownCommand, MessageDigest, StoredTransaction,
@@ -6,20 +6,20 @@ use agentry_protocol::{
 };
 use agentry_sdk::Message;
 
-/// Where a message stands on the chain, and who it is.
+/// Where a message is on the chain, and its sender's standing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     /// Hash of the transaction that carries it.
     pub(crate) hash: TransactionHash,
-    /// Its identity.
+    /// The message's identity.
     pub(crate) digest: MessageDigest,
-    /// The block.
+    /// The block that contains it.
     pub(crate) height: BlockHeight,
-    /// What is known of its sender.
+    /// What is known about its sender.
     pub(crate) authenticity: Authenticity,
 }
 
-/// The message as its transaction has it: neither opened, nor known as an answer.
+/// The message as its transaction carries it: neither opened nor matched to a question.
 pub(crate) fn plain(stored: &StoredTransaction, place: Place) -> Message {
     let mut message = Message::read(
         place.hash,
@@ -33,20 +33,20 @@ pub(crate) fn plain(stored: &StoredTransaction, place: Place) -> Message {
     message
 }
 
-/// The transaction that a message says it answers, if that counts: an answer is its sender's word.
+/// The transaction that a message says it answers. It counts only if the sender is verified.
 pub(crate) fn names(message: &Message) -> Option<TransactionHash> {
     let re = message.header.as_ref().and_then(|header| header.re);
     re.filter(|_| message.authenticity == Authenticity::Verified)
 }
 
-/// Whether a message is from the one who was asked: either form of his address is his.
+/// Whether a message is from the wallet that was asked: both forms of its address count.
 pub(crate) fn is_from(message: &Message, asked: &Address) -> bool {
     let key = message.header.as_ref().and_then(|header| header.key);
     *asked == message.from || key.is_some_and(|key| asked.matches(&key))
 }
 
-/// The command of a message, if it is one that answers; or why it counts as nothing: it answers
-/// nothing that its sender was asked, or cannot be read.
+/// The command of a message, if the message is an answer; otherwise the reason why it does not
+/// count: it answers nothing that its sender was asked, or it cannot be read.
 pub(crate) fn answer(message: &Message, is_asked: bool) -> Result<Option<KnownCommand>, String> {
     let Some(cmd) = message.cmd().filter(|cmd| KnownCommand::names_answer(cmd)) else {
         return Ok(None);

@@ -1,26 +1,26 @@
 //! Changing the configuration while the runtime runs.
 //!
 //! On SIGHUP, or when `agentry reload` asks for it, agents.toml and its layers are read and
-//! validated anew, whole. If anything is wrong, if a wallet or its password is missing, or if
-//! something was changed that only a restart can change, nothing is applied, and every reason is in
-//! the log and in the answer. Else the difference is applied, between two events of each agent:
+//! validated again as a whole. If anything is invalid, if a wallet or its password is missing, or
+//! if a changed value needs a restart, nothing is applied, and every reason is in the log and in
+//! the answer. Otherwise the difference is applied, between two events of each agent:
 //!
-//! - An agent that was *added* is given its row and its keys, and acts on what is mined from then
-//!   on: it begins above the head of the chain, so old messages are not answered. What waits in the
-//!   store for a wallet that was hosted before is worked off.
-//! - One that was *changed* finishes the event in hand as it was, and goes on as it is now.
-//! - One that was *removed* finishes the event in hand and ends. What it has signed is still
-//!   brought onto the chain; what was not signed yet, and what waits for it, stays in the store
+//! - An agent that was *added* gets its row and its keys, and handles messages mined from then on:
+//!   it begins above the head of the chain, so old messages are not answered. The rows that wait in
+//!   the store for a wallet that was hosted before are processed.
+//! - An agent that was *changed* finishes its current event with the old configuration, and
+//!   continues with the new one.
+//! - An agent that was *removed* finishes its current event and ends. Its signed transactions are
+//!   still brought onto the chain; its unsigned drafts and its waiting messages stay in the store
 //!   until it is hosted again.
 //!
-//! An agent is its address: under another name it is the same agent, changed; with another wallet
-//! it is another. Behaviours of agents that are the same are left alone, also if a file which
-//! they read at the start is not the same any more; unless it is asked that they begin again
-//! (`--restart`).
+//! An agent is identified by its address: under another name it is the same agent, changed; with
+//! another wallet it is another agent. Behaviours of unchanged agents are left alone, even if a
+//! file that they read at startup has changed, unless a restart is requested (`--restart`).
 //!
 //! | part | what it does |
 //! |---|---|
-//! | `difference` | what changed, and what of it needs a restart |
+//! | `difference` | the changes, and which of them need a restart |
 
 mod difference;
 
@@ -46,20 +46,20 @@ use crate::store::{AgentId, read};
 
 pub use difference::{Applied, Difference};
 
-/// How long the chain may take to say where its head is.
+/// How long the chain may take to answer where its head is.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Reads the configuration anew: the same file, environment and flags.
+/// Reads the configuration again: the same file, environment and flags.
 #[derive(Clone)]
 pub struct Reread(Arc<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>);
 
 impl Reread {
-    /// It is read so. Blocking.
+    /// A reader that calls this function, which may block.
     pub fn new(read: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static) -> Self {
         Self(Arc::new(read))
     }
 
-    /// Reads it.
+    /// Reads the configuration.
     ///
     /// # Errors
     /// As [`Config::load`].
@@ -85,26 +85,26 @@ impl Refused {
     }
 }
 
-/// Whom a reload changes.
+/// The parts of the runtime that a reload changes.
 #[derive(Debug)]
 pub struct ReloadLinks {
     /// The store, the clock, the directory.
     pub shared: Shared,
-    /// Who is hosted.
+    /// The hosted wallets.
     pub roster: Roster,
     /// Their keys.
     pub keyring: Arc<Keyring>,
     /// Wakes agents.
     pub wake: Recipient<WakeAgents>,
-    /// What was queued may be sent now.
+    /// Learns that queued messages may be sendable now.
     pub look: Recipient<LookAtQueue>,
-    /// The chain, as it is read.
+    /// The source of the chain.
     pub chain: ChainConfig,
-    /// The embedded node, where there is one.
+    /// The embedded node, if there is one.
     pub devnet: Option<Weak<Devnet>>,
 }
 
-/// Applies what changed in the configuration. Clones are the same.
+/// Applies changes of the configuration. Clones share one state.
 #[derive(Clone, Debug)]
 pub struct Reloader(Arc<Inner>);
 
@@ -112,29 +112,29 @@ pub struct Reloader(Arc<Inner>);
 struct Inner {
     reread: Option<Reread>,
     links: ReloadLinks,
-    /// One at a time.
+    /// One reload at a time.
     current: Mutex<Current>,
 }
 
-/// What holds now.
+/// The current configuration.
 #[derive(Debug)]
 struct Current {
     config: Config,
     passwords: Passwords,
 }
 
-/// What is to be applied; nothing of it can be refused any more.
+/// The changes to apply; none of them can be refused any more.
 struct Plan {
-    /// Those who stay as they are.
+    /// The agents that stay as they are.
     kept: Vec<Arc<Hosted>>,
-    /// Who they were, and what they will be.
+    /// The changed agents, before and after.
     changed: Vec<(Arc<Hosted>, Candidate)>,
     added: Vec<Candidate>,
     removed: Vec<Arc<Hosted>>,
 }
 
 impl Reloader {
-    /// A runtime was started with `config`, and these passwords.
+    /// A reloader for a runtime that was started with `config` and these passwords.
     pub(super) fn new(
         reread: Option<Reread>,
         config: Config,
@@ -149,10 +149,10 @@ impl Reloader {
         }))
     }
 
-    /// Reads the configuration anew and applies what changed, or refuses it whole. The behaviours of
-    /// the agents and fleets in `restart` begin again also if nothing of them has changed: what
-    /// they keep outside of their state, such as a running program, is new. Must be called within
-    /// an actix system. It is carried out to its end also if the asker goes.
+    /// Reads the configuration again and applies the changes, or refuses it as a whole. The
+    /// behaviours of the agents and fleets in `restart` are restarted even if nothing of them has
+    /// changed, so that what they keep outside of their state, such as a running program, is new.
+    /// Must be called within an actix system. The reload completes even if the caller is dropped.
     ///
     /// # Errors
     /// Every reason why nothing was applied.
@@ -162,16 +162,16 @@ impl Reloader {
             let result = this.0.reload(&restart).await;
             match &result {
                 Ok(applied) if applied.is_nothing() => {
-                    tracing::info!("the configuration was read anew: nothing has changed");
+                    tracing::info!("the configuration was reloaded: nothing has changed");
                 }
-                Ok(applied) => tracing::info!("the configuration was read anew: {applied}"),
+                Ok(applied) => tracing::info!("the configuration was reloaded: {applied}"),
                 Err(Refused(reasons)) => {
                     for reason in reasons {
                         tracing::error!("the configuration cannot be applied: {reason}");
                     }
                     tracing::error!(
                         reasons = reasons.len(),
-                        "the configuration was read anew and refused; the runtime goes on as it was"
+                        "the configuration was read and not applied; the runtime continues with the previous one"
                     );
                 }
             }
@@ -179,7 +179,7 @@ impl Reloader {
         });
         match task.await {
             Ok(result) => result,
-            Err(_) => Err(Refused::because("the runtime is ending")),
+            Err(_) => Err(Refused::because("the runtime is stopping")),
         }
     }
 }
@@ -195,9 +195,9 @@ impl Inner {
         let config = self
             .blocking(move || reread.read())
             .await?
-            .map_err(|error| Refused(mistakes(&error)))?;
+            .map_err(|error| Refused(lines_of(&error)))?;
         let mut reasons = difference::needs_restart(&current.config, &config);
-        current.passwords.anew();
+        current.passwords.search_again();
         let found = self.look(&config, &mut current).await?;
         reasons.extend(found.errors.iter().map(ToString::to_string));
         if self.links.devnet.is_none() {
@@ -243,7 +243,7 @@ impl Inner {
         Ok(applied)
     }
 
-    /// Has the embedded node provide wallets that do not exist, and their money.
+    /// Has the embedded node create missing wallets and fund them.
     async fn provide(
         &self,
         missing: Vec<HostedAgent>,
@@ -282,7 +282,7 @@ impl Inner {
         Ok(found)
     }
 
-    /// Compares who is hosted with who shall be. Who is to begin again counts as changed.
+    /// Compares the hosted agents with the configured ones. An agent to restart counts as changed.
     fn plan(&self, candidates: Vec<Candidate>, restart: &[String]) -> Result<Plan, Refused> {
         let unknown: Vec<String> = restart
             .iter()
@@ -340,7 +340,7 @@ impl Inner {
         }
     }
 
-    /// The first block that is the business of agents that are new: above the chain's head.
+    /// The first block that concerns new agents: the one above the chain's head.
     async fn first_height(&self, are_new: bool) -> Result<BlockHeight, Refused> {
         if !are_new {
             return Ok(BlockHeight(0));
@@ -350,7 +350,7 @@ impl Inner {
         let mut source = open().map_err(Refused::because)?;
         let failed = |reason: String| {
             Refused::because(format!(
-                "agents that are new begin at the chain's head, which cannot be read now: {reason}"
+                "new agents begin at the chain's head, which cannot be read now: {reason}"
             ))
         };
         match tokio::time::timeout(PATIENCE, source.head()).await {
@@ -376,14 +376,14 @@ impl Inner {
             candidates.push(candidate);
         }
         candidates.extend(added);
-        // The one step that can fail, and it happens whole or not at all.
+        // This is the only step that can fail, and it is atomic.
         let renewed = run::enrol(&links.shared.store, candidates, first_height)
             .await
             .map_err(Refused::because)?;
         let mut waiting: Vec<AgentId> = Vec::with_capacity(renewed.len());
         let mut hosted = kept;
         for (index, (one, slot)) in renewed.into_iter().enumerate() {
-            // Of a wallet that was hosted before, the key that is unlocked already serves on.
+            // For a wallet that was hosted before, the key that is already unlocked is kept.
             if !keep_keys.get(index).copied().unwrap_or(false) {
                 links.keyring.put(one.id, slot);
             }
@@ -395,11 +395,11 @@ impl Inner {
             links.keyring.remove(one.id);
         }
         links.shared.pool.wake();
-        // Both look at the store when they are back, should they have ended.
+        // If the router or the submitter has ended, it reads the store when it restarts.
         let _ = links.look.send(LookAtQueue::default()).await;
         let due = links.shared.store.read(read::agents_with_waiting).await;
         let due = due.unwrap_or_else(|error| {
-            tracing::error!(%error, "looking for agents with something due");
+            tracing::error!(%error, "cannot find agents with something due");
             waiting.clone()
         });
         waiting.sort_unstable();
@@ -435,7 +435,7 @@ fn provide(
     Ok(())
 }
 
-/// Whether an agent is the one of this name, or of the fleet of this name.
+/// Whether an agent has this name, or belongs to the fleet of this name.
 fn is_meant(asked: &str, name: &str) -> bool {
     name.strip_prefix(asked)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -445,10 +445,10 @@ fn names<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
     names.cloned().collect()
 }
 
-/// Each mistake as a line of its own.
-fn mistakes(error: &ConfigError) -> Vec<String> {
+/// Each error on its own line.
+fn lines_of(error: &ConfigError) -> Vec<String> {
     match error {
-        ConfigError::Mistakes(mistakes) => mistakes.lines().collect(),
+        ConfigError::Mistakes(errors) => errors.lines().collect(),
         error => vec![error.to_string()],
     }
 }

@@ -1,4 +1,4 @@
-//! The hosted wallets: who is who.
+//! The agent registry: the hosted wallets.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -9,14 +9,14 @@ use agentry_protocol::{Address, PublicKey};
 use crate::config::AgentConfig;
 use crate::store::AgentId;
 
-/// A hosted wallet and how it conducts itself.
+/// A hosted wallet and its configuration.
 #[derive(Debug)]
 pub struct Hosted {
     /// Its row in the store.
     pub id: AgentId,
-    /// Its address: the keystore's.
+    /// Its address, as the keystore states it.
     pub address: Address,
-    /// Its public key, where the keystore states it or the wallet was unlocked.
+    /// Its public key, if the keystore states it or the wallet was unlocked.
     pub public_key: Option<PublicKey>,
     /// Its table in agents.toml.
     pub config: Arc<AgentConfig>,
@@ -29,8 +29,8 @@ impl Hosted {
     }
 }
 
-/// All hosted wallets, by row and by address. Clones share one table, which is replaced as a
-/// whole when the configuration is read anew: what was taken out of it stays as it was.
+/// All hosted wallets, by row and by address. Clones share one table, which is replaced as a whole
+/// when the configuration is reloaded: a [`Hosted`] taken from it before does not change.
 #[derive(Clone, Debug, Default)]
 pub struct Roster(Arc<RwLock<Arc<Tables>>>);
 
@@ -39,8 +39,8 @@ struct Tables {
     by_id: HashMap<AgentId, Arc<Hosted>>,
     by_address: HashMap<Box<str>, Arc<Hosted>>,
     by_name: HashMap<Box<str>, Arc<Hosted>>,
-    /// The addresses of those that were hosted before, since the runtime was started.
-    departed: HashMap<AgentId, Address>,
+    /// The addresses of the wallets that were hosted earlier in this run of the runtime.
+    removed: HashMap<AgentId, Address>,
 }
 
 impl Tables {
@@ -60,22 +60,22 @@ impl Tables {
 }
 
 impl Roster {
-    /// A roster of these wallets.
+    /// A registry of these wallets.
     pub fn new(hosted: impl IntoIterator<Item = Hosted>) -> Self {
         let tables = Tables::new(hosted.into_iter().map(Arc::new));
         Self(Arc::new(RwLock::new(Arc::new(tables))))
     }
 
-    /// Hosts these wallets instead, for all who share this roster.
+    /// Hosts these wallets instead, for all clones of this registry.
     pub fn replace(&self, hosted: impl IntoIterator<Item = Arc<Hosted>>) {
         let mut tables = Tables::new(hosted);
         let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        tables.departed.clone_from(&held.departed);
+        tables.removed.clone_from(&held.removed);
         for (id, before) in &held.by_id {
-            tables.departed.insert(*id, before.address.clone());
+            tables.removed.insert(*id, before.address.clone());
         }
         let by_id = &tables.by_id;
-        tables.departed.retain(|id, _| !by_id.contains_key(id));
+        tables.removed.retain(|id, _| !by_id.contains_key(id));
         *held = Arc::new(tables);
     }
 
@@ -88,12 +88,12 @@ impl Roster {
         self.tables().by_id.get(&id).cloned()
     }
 
-    /// The address of a wallet that is hosted, or was since the runtime was started: what it has
-    /// signed is still brought onto the chain.
+    /// The address of a wallet that is hosted, or was hosted earlier in this run: its signed
+    /// transactions are still brought onto the chain.
     pub fn address_of(&self, id: AgentId) -> Option<Address> {
         let tables = self.tables();
         let hosted = tables.by_id.get(&id).map(|hosted| &hosted.address);
-        hosted.or_else(|| tables.departed.get(&id)).cloned()
+        hosted.or_else(|| tables.removed.get(&id)).cloned()
     }
 
     /// The wallet at an address.
@@ -101,8 +101,8 @@ impl Roster {
         self.tables().by_address.get(address).cloned()
     }
 
-    /// Whether an address is a hosted wallet's, as it is configured or, where this key of its is
-    /// known, in the other form.
+    /// Whether an address is a hosted wallet's, either as configured or, if its key is known, in
+    /// the other form.
     pub fn hosts(&self, address: &Address, key: Option<PublicKey>) -> bool {
         let tables = self.tables();
         let has = |address: &Address| tables.by_address.contains_key(address.as_str());
@@ -112,12 +112,12 @@ impl Roster {
             })
     }
 
-    /// The wallet of an agent's name.
+    /// The wallet of the agent with this name.
     pub fn named(&self, name: &str) -> Option<Arc<Hosted>> {
         self.tables().by_name.get(name).cloned()
     }
 
-    /// The wallet that an operator means: by an agent's name, an address, or a wallet's name.
+    /// The wallet that an operator names: by an agent's name, an address, or a wallet's name.
     pub fn meant(&self, who: &str) -> Option<Arc<Hosted>> {
         self.named(who).or_else(|| self.at(who)).or_else(|| {
             self.tables()
@@ -128,22 +128,22 @@ impl Roster {
         })
     }
 
-    /// All of them, in no order.
+    /// All hosted wallets, in no particular order.
     pub fn all(&self) -> Vec<Arc<Hosted>> {
         self.tables().by_id.values().cloned().collect()
     }
 
-    /// How many they are.
+    /// The number of hosted wallets.
     pub fn len(&self) -> usize {
         self.tables().by_id.len()
     }
 
-    /// Whether there are none.
+    /// Whether no wallet is hosted.
     pub fn is_empty(&self) -> bool {
         self.tables().by_id.is_empty()
     }
 
-    /// The key under which a sender's signature is judged, where one is known.
+    /// The key for verifying a sender's signature, if one is known.
     pub fn key_of(&self, address: &Address) -> Option<PublicKey> {
         self.at(address.as_str())
             .and_then(|hosted| hosted.public_key)
@@ -151,7 +151,8 @@ impl Roster {
 }
 
 impl Interest for Roster {
-    /// What concerns a hosted wallet, and what anybody sends to himself: that may be his card.
+    /// Matches transactions that concern a hosted wallet, and all self-sent ones, which may be
+    /// cards.
     fn wants(&self, from: &str, to: &str) -> bool {
         if from == to {
             return true;
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn all_who_share_a_roster_see_it_replaced() {
+    fn all_clones_of_a_roster_see_it_replaced() {
         let (one, two) = (hosted(1), hosted(2));
         let roster = Roster::default();
         let shared = roster.clone();
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_of_one_who_is_gone_is_remembered() {
+    fn the_address_of_a_removed_wallet_is_kept() {
         let (one, two) = (hosted(1), hosted(2));
         let roster = Roster::default();
         roster.replace([Arc::clone(&one), Arc::clone(&two)]);

@@ -1,13 +1,14 @@
 //! InboxRouter: the table of hosted addresses.
 //!
-//! It judges what the watcher read (whose message is it, did its sender sign it, is it one of our
-//! own transactions), has it stored together with the position, and wakes the agents that have
-//! something to do. It promises to drop nothing, and that an agent with something due is awake: at
-//! once as a rule, and within `LOOK_EVERY` whatever became of its wake-up.
+//! The router examines each transaction that the watcher read (which wallet it concerns, whether
+//! its sender signed it, whether it is one of our own), has it stored together with the position,
+//! and wakes the agents that have work to do. It guarantees that nothing is dropped, and that an
+//! agent with something due is awake: immediately as a rule, and within `LOOK_EVERY` even if a
+//! wake-up is lost.
 //!
-//! Mailboxes carry wake-ups alone; an agent pulls its messages from the store. So a backlog waits
-//! in the store, and an agent that leaves loses nothing. It leaves only when the router confirms
-//! that no wake-up came since it last looked.
+//! Mailboxes carry wake-ups only; an agent pulls its messages from the store. So a backlog waits in
+//! the store, and an agent that leaves loses nothing. An agent leaves only when the router confirms
+//! that no wake-up came since the agent last looked.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -27,16 +28,16 @@ use crate::store::commit::{Observation, Receipt, Step};
 use crate::store::rows::{Draft, Prepared};
 use crate::store::{AgentId, Commit, StoreError, read};
 
-/// How often it is looked whether an agent sleeps that has something due. Whoever makes something due
-/// wakes its agent; this holds where a wake-up was lost, and where the machine slept.
+/// How often the router looks for sleeping agents that have something due. Code that makes
+/// something due wakes its agent; this covers a lost wake-up, and a machine that was suspended.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// What the watcher read. Answered when it is stored.
+/// A reading of the watcher. Answered when it is stored.
 #[derive(Debug)]
 pub struct Route {
     /// The reading.
     pub batch: Batch,
-    /// Whether the position is to be stored although nothing of interest was read.
+    /// Whether the position must be stored although nothing of interest was read.
     pub store_position: bool,
 }
 
@@ -44,14 +45,14 @@ impl Message for Route {
     type Result = Result<(), StoreError>;
 }
 
-/// An agent has nothing to do and would leave.
+/// An agent has no work and asks to leave.
 #[derive(Debug)]
 pub struct Idle {
-    /// Which.
+    /// The row of the agent's wallet.
     pub agent: AgentId,
-    /// How many wake-ups it had received when it last looked.
+    /// How many wake-ups the agent had received when it last looked.
     pub wakes: u64,
-    /// When its next message is due, if one waits for its time (milliseconds since the epoch).
+    /// When its next message is due, if one is waiting for its time (milliseconds since the epoch).
     pub next_at: Option<u64>,
 }
 
@@ -62,22 +63,22 @@ impl Message for Idle {
 /// Whether an agent may leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leave {
-    /// Nothing came since: the router forgets it.
+    /// No wake-up came since: the router drops the agent.
     Granted,
-    /// Something came: it has to look again.
+    /// A wake-up came: the agent has to look again.
     LookAgain,
 }
 
 impl<A: Actor, M: Message<Result = Self>> MessageResponse<A, M> for Leave {
     fn handle(self, _: &mut A::Context, sender: Option<OneshotSender<Self>>) {
         if let Some(sender) = sender {
-            // Who asked may have gone.
+            // The asking agent may have ended.
             let _ = sender.send(self);
         }
     }
 }
 
-/// These agents have something to do.
+/// Wakes these agents: each has something to do.
 #[derive(Debug)]
 pub struct WakeAgents(pub Vec<AgentId>);
 
@@ -85,19 +86,19 @@ impl Message for WakeAgents {
     type Result = ();
 }
 
-/// What the router tells the submitter, and agents ask of it.
+/// What the router tells the submitter, and what agents ask of the submitter.
 #[derive(Clone, Debug)]
 pub struct SubmitterLinks {
-    /// News from the chain.
+    /// New blocks of the chain.
     pub news: Recipient<ChainNews>,
-    /// Nonces and signatures for an outcome's drafts.
+    /// A request for nonces and signatures for an outcome's drafts.
     pub allot: Recipient<Allot>,
     /// The outcome is stored.
     pub stored: Recipient<Stored>,
 }
 
 impl SubmitterLinks {
-    /// Nonces and signatures for drafts, where they can be had at once.
+    /// Asks for nonces and signatures for drafts that can get them immediately.
     pub async fn prepare(
         &self,
         agent: AgentId,
@@ -113,13 +114,13 @@ impl SubmitterLinks {
         };
         let prepared = match self.allot.send(allot).await {
             Ok(prepared) if prepared.len() == count => prepared,
-            // Without a nonce they are queued, and the submitter finds them there.
+            // A draft without a nonce is queued, and the submitter finds it in the queue.
             Ok(_) | Err(_) => vec![None; count],
         };
         drafts.into_iter().zip(prepared).collect()
     }
 
-    /// Tells the submitter what was stored of what it allotted.
+    /// Tells the submitter which of its allotted transactions were stored.
     pub async fn hand_over(
         &self,
         agent: AgentId,
@@ -141,9 +142,9 @@ impl SubmitterLinks {
             reopened: receipt.map_or_else(Vec::new, |receipt| receipt.reopened.clone()),
             span: span.clone(),
         };
-        // A request: the submitter must learn that allotted nonces are in use, or free again.
+        // A request: the submitter must learn whether allotted nonces are in use or free again.
         if self.stored.send(stored).await.is_err() {
-            tracing::debug!("the submitter has ended; it reads the store when it is back");
+            tracing::debug!("the submitter has ended; it reads the store when it restarts");
         }
     }
 }
@@ -151,9 +152,9 @@ impl SubmitterLinks {
 /// The rules of the chain that the router applies.
 #[derive(Clone, Debug)]
 pub struct ChainRules {
-    /// The chain's id; a transaction of another is forged.
+    /// The chain's id; a transaction of another chain is forged.
     pub id: ChainId,
-    /// How many blocks below the head a message must be to be acted on.
+    /// How many blocks below the head a message must be before it is handled.
     pub confirmations: u64,
     /// How many blocks below the head a mined transaction is final.
     pub final_depth: u64,
@@ -165,7 +166,7 @@ struct Awake {
     wakes: u64,
 }
 
-/// The actor.
+/// The actor; see the module documentation.
 #[derive(Debug)]
 pub struct InboxRouter {
     shared: Shared,
@@ -178,7 +179,7 @@ pub struct InboxRouter {
 }
 
 impl InboxRouter {
-    /// A router for these wallets, whose agents live on these arbiters.
+    /// A router for these wallets, whose agents run on these arbiters.
     pub fn new(
         shared: Shared,
         agents: AgentLinks,
@@ -197,7 +198,7 @@ impl InboxRouter {
     }
 
     fn wake(&mut self, id: AgentId, ctx: &mut Context<Self>) {
-        // Who has something to do is found when the chain is read up to the head of the start.
+        // Agents with work are found once the chain is read up to the head seen at startup.
         if self.shared.is_stopping() || !self.shared.catch_up.is_done() {
             return;
         }
@@ -207,10 +208,11 @@ impl InboxRouter {
                     awake.wakes += 1;
                     return;
                 }
-                // A full mailbox holds wake-ups that it has not seen: one more says nothing new.
+                // A full mailbox already holds wake-ups that the agent has not seen: another adds
+                // nothing.
                 Err(SendError::Full(_)) => return,
                 Err(SendError::Closed(_)) => {
-                    tracing::error!(agent.row = %id, "an agent's actor is gone without leave; starting another");
+                    tracing::error!(agent.row = %id, "an agent's actor ended unexpectedly; starting another");
                     self.awake.remove(&id);
                 }
             }
@@ -236,7 +238,7 @@ impl InboxRouter {
         self.shared.metrics.agents_awake(self.awake.len());
     }
 
-    /// Wakes the agents that sleep although they have something due.
+    /// Wakes sleeping agents that have something due.
     fn wake_sleepers(&self, ctx: &mut Context<Self>) {
         let (store, now) = (self.shared.store.clone(), self.shared.clock.now_ms());
         let find = async move { store.read(move |db| read::agents_due(db, now)).await };
@@ -249,11 +251,11 @@ impl InboxRouter {
                     }
                 }
             }
-            Err(error) => tracing::error!(%error, "looking for agents with something due"),
+            Err(error) => tracing::error!(%error, "cannot find agents with something due"),
         }));
     }
 
-    /// Acts on what was stored: wakes agents.
+    /// Wakes the agents concerned by what was stored.
     fn stored(&mut self, routed: Routed, ctx: &mut Context<Self>) {
         self.shared
             .metrics
@@ -266,7 +268,7 @@ impl InboxRouter {
         }
     }
 
-    /// Moves the height up to which messages may be acted on, and wakes those who waited for it.
+    /// Sets the height up to which messages may be handled, and wakes the agents waiting for it.
     fn confirm(&mut self, head: BlockHeight, ctx: &mut Context<Self>) {
         let confirmed = head.saturating_sub(self.rules.confirmations);
         let before = self.shared.confirmed.get();
@@ -297,7 +299,7 @@ impl InboxRouter {
                             router.wake(agent, ctx);
                         }
                     }
-                    Err(error) => tracing::error!(%error, "looking for agents with messages"),
+                    Err(error) => tracing::error!(%error, "cannot find agents with messages"),
                 }),
         );
     }
@@ -306,7 +308,7 @@ impl InboxRouter {
 impl Actor for InboxRouter {
     type Context = Context<Self>;
 
-    /// Wakes the agents for whom messages wait since the last run, once they may act.
+    /// Wakes the agents whose messages have waited since the last run, once agents may act.
     fn started(&mut self, ctx: &mut Self::Context) {
         let catch_up = self.shared.catch_up.clone();
         let caught_up = async move { catch_up.done().await };
@@ -374,7 +376,8 @@ impl Handler<Route> for InboxRouter {
             let chain = rules.id.clone();
             let steps = judge(&shared, roster, chain, &keys, route.batch.events).await?;
             if steps.is_empty() && !route.store_position {
-                // What strangers send to themselves, and is no card, is worth no durable write.
+                // Self-sent transactions of strangers that are no cards do not justify a durable
+                // write.
                 tell(&submitter, news).await;
                 return Ok(routed);
             }
@@ -402,12 +405,12 @@ impl Handler<Route> for InboxRouter {
                 shared.metrics.refused(receipt.refused);
                 tracing::warn!(
                     messages = receipt.refused,
-                    "messages are dead letters without their contents: their senders have no \
-                     more room (agentry queue list dead)"
+                    "messages were moved to the dead-letter queue without their contents: \
+                     their senders have no more room (agentry queue list dead)"
                 );
             }
             if !receipt.cards.is_empty() {
-                // Before agents are woken: what they answer may need a key of these.
+                // Before agents are woken: their answers may need a key from one of these cards.
                 shared
                     .directory
                     .refresh(&shared.store, &receipt.cards)
@@ -418,7 +421,7 @@ impl Handler<Route> for InboxRouter {
             news.reopened = receipt.reopened;
             news.recharged = receipt.recharged;
             news.nonces = receipt.nonces;
-            // Before the next reading: news must not overtake each other.
+            // Before the next reading: notifications must not overtake each other.
             tell(&submitter, news).await;
             routed.due = receipt.due;
             routed.arrived = receipt.arrived;
@@ -435,7 +438,7 @@ impl Handler<Route> for InboxRouter {
     }
 }
 
-/// What came of a reading.
+/// The result of storing a reading.
 #[derive(Debug, Default)]
 struct Routed {
     read_through: Option<BlockHeight>,
@@ -444,16 +447,16 @@ struct Routed {
     repeated: usize,
 }
 
-/// Tells the submitter, and waits until it knows: it must not miss that something was mined.
+/// Tells the submitter and waits for its answer: it must not miss that a transaction was mined.
 async fn tell(submitter: &Recipient<ChainNews>, news: ChainNews) {
     if submitter.send(news).await.is_err() {
-        tracing::debug!("the submitter has ended; it reads the store when it is back");
+        tracing::debug!("the submitter has ended; it reads the store when it restarts");
     }
 }
 
 fn halt_reason(reset: bool, depth: u64, final_depth: u64) -> String {
     if reset {
-        "the chain was reset: none of the blocks that were read is on it any more".to_owned()
+        "the chain was reset: it contains none of the blocks already read".to_owned()
     } else {
         format!("{depth} blocks were withdrawn, more than final_depth = {final_depth}")
     }

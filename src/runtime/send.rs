@@ -1,4 +1,4 @@
-//! Sending from a hosted wallet because an operator asks for it.
+//! Sending from a hosted wallet at an operator's request.
 
 use std::time::Duration;
 
@@ -16,44 +16,44 @@ use super::router::SubmitterLinks;
 use super::signer::{PublicKeys, SignError};
 use crate::store::{Commit, OutboxId, StoreError};
 
-/// What an operator wants said.
+/// The message that an operator sends.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Request {
-    /// To whom.
+    /// The recipient.
     pub to: Address,
-    /// What: a text, or a command (a string that holds JSON, or an object).
+    /// The content: a text, or a command (a string that holds JSON, or an object).
     pub payload: Json,
-    /// What it transfers, in AIT.
+    /// The amount that it transfers, in AIT.
     pub amount: u64,
     /// The conversation that it belongs to.
     pub thread: Option<Thread>,
-    /// How long it counts, in milliseconds.
+    /// How long it is valid, in milliseconds.
     pub expires_in_ms: Option<u64>,
-    /// What acknowledgment is asked for.
+    /// The acknowledgment that it asks for.
     pub ack: Option<Ack>,
     /// Whether it is sealed.
     pub seal: bool,
-    /// The key to seal it with, in place of the directory's.
+    /// The key to seal it with, instead of the directory's.
     pub recipient_key: Option<EncryptionKey>,
-    /// The transaction that it names: that of a job to be canceled.
+    /// The transaction that it refers to: that of a job to be canceled.
     pub re: Option<TransactionHash>,
-    /// Made up by the asker: the same request asked twice is carried out once.
+    /// Chosen by the client: the same request sent twice is carried out once.
     pub key: String,
 }
 
-/// What acknowledgment is asked for.
+/// The acknowledgment that a message asks for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Ack {
     /// `received` or `done`.
     pub request: String,
-    /// How long it may take to come once the message is mined, in milliseconds.
+    /// How long it may take to arrive once the message is mined, in milliseconds.
     pub within_ms: u64,
-    /// How often the message is sent again.
+    /// How often the message is resent.
     pub resends: u32,
 }
 
 impl Request {
-    /// A message that asks for nothing.
+    /// A message that asks for no acknowledgment.
     pub fn new(to: Address, payload: Json, key: String) -> Self {
         Self {
             to,
@@ -93,12 +93,12 @@ impl Request {
     }
 }
 
-/// What was sent.
+/// The message that was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
     /// The row of the outbox.
     pub outbox: OutboxId,
-    /// The transaction's hash, where it is signed already.
+    /// The transaction's hash, if it is signed already.
     pub hash: Option<TransactionHash>,
     /// The id in its header.
     pub id: Option<MessageId>,
@@ -107,7 +107,7 @@ pub struct Sent {
 /// Why nothing was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// It cannot be said.
+    /// The message cannot be composed.
     #[error(transparent)]
     Compose(#[from] ComposeError),
     /// The wallet cannot be unlocked.
@@ -118,14 +118,14 @@ pub enum SendError {
     Store(#[from] StoreError),
 }
 
-/// Whom sending needs.
+/// The parts that sending needs.
 #[derive(Clone, Debug)]
 pub struct SendLinks {
     /// The chain.
     pub chain_id: ChainId,
     /// The wallets' public keys.
     pub keys: Recipient<PublicKeys>,
-    /// Nonces, signatures and the way out.
+    /// Allots nonces and signatures, and sends.
     pub submitter: SubmitterLinks,
 }
 
@@ -189,12 +189,12 @@ pub async fn send(
     let sent = sent.ok_or_else(took_nothing)?;
     Ok(Sent {
         outbox: sent.id,
-        // Asked twice, what counts is what was stored the first time.
+        // If the request was sent twice, the result stored the first time counts.
         hash: hash.filter(|_| sent.fresh),
         id: id.filter(|_| sent.fresh),
     })
 }
 
 fn took_nothing() -> StoreError {
-    StoreError::Refused("it took nothing".to_owned())
+    StoreError::Refused("the store recorded no message".to_owned())
 }

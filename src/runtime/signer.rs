@@ -1,9 +1,9 @@
 //! Signer: private keys.
 //!
-//! It alone holds them. It checks the password when the runtime starts, unlocks a wallet at its
-//! first use, zeroes what it unlocked when it goes, and signs nothing but a transaction of a
-//! hosted wallet with the configured chain id. It runs on threads of its own: a signature costs
-//! some ten microseconds, a derivation some ten milliseconds.
+//! Only the signer holds private keys. It checks the password when the runtime starts, unlocks a
+//! wallet at its first use, zeroes unlocked keys when they are dropped, and signs nothing but a
+//! transaction of a hosted wallet with the configured chain id. It runs on its own threads: a
+//! signature costs some ten microseconds, a key derivation some ten milliseconds.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -18,15 +18,15 @@ use agentry_protocol::{
 use crate::store::AgentId;
 use crate::wallet::{OpenVault, Wallet, WalletError};
 
-/// How many threads sign.
+/// The number of threads that sign.
 pub const THREADS: usize = 2;
 
-/// Sign this.
+/// A request to sign transactions.
 #[derive(Debug)]
 pub struct Sign {
-    /// Whose wallet.
+    /// The row of the signing wallet.
     pub agent: AgentId,
-    /// What.
+    /// The transactions.
     pub transactions: Vec<Transaction>,
 }
 
@@ -34,20 +34,20 @@ impl Message for Sign {
     type Result = Result<Vec<SignedTransaction>, SignError>;
 }
 
-/// What others may know of a wallet's keys.
+/// A request for a wallet's public keys.
 #[derive(Clone, Copy, Debug)]
 pub struct PublicKeys {
-    /// Whose.
+    /// The row of the wallet.
     pub agent: AgentId,
 }
 
 impl Message for PublicKeys {
-    /// The key that its signatures verify under, and the key to seal messages to it with.
+    /// A wallet's public keys: one to verify its signatures, and one to seal messages to it.
     type Result = Result<(PublicKey, EncryptionKey), SignError>;
 }
 
 impl PublicKeys {
-    /// Asks the signer.
+    /// Requests the keys from the signer.
     ///
     /// # Errors
     /// The wallet cannot be unlocked; the signer has ended.
@@ -62,10 +62,10 @@ impl PublicKeys {
     }
 }
 
-/// Open a sealed message to a wallet.
+/// A request to open a sealed message to a wallet.
 #[derive(Debug)]
 pub struct OpenSealed {
-    /// Whose.
+    /// The row of the wallet.
     pub agent: AgentId,
     /// The transaction that carried it.
     pub stored: Box<StoredTransaction>,
@@ -74,7 +74,7 @@ pub struct OpenSealed {
 }
 
 impl Message for OpenSealed {
-    /// What was said; or why it does not open, which another attempt does not mend.
+    /// The content; or why it does not open, which a retry does not change.
     type Result = Result<Result<Payload, String>, SignError>;
 }
 
@@ -87,15 +87,15 @@ pub enum SignError {
     /// The transaction is from another wallet.
     #[error("the transaction is from {from}, the wallet is {wallet}")]
     OtherWallet {
-        /// What it says.
+        /// The sender that the transaction states.
         from: String,
-        /// Whose key would sign.
+        /// The wallet whose key would sign.
         wallet: String,
     },
     /// The transaction is for another chain.
-    #[error("the transaction is for chain {found}, this runtime signs for {configured} alone")]
+    #[error("the transaction is for chain {found}, this runtime signs only for {configured}")]
     OtherChain {
-        /// What it says.
+        /// The chain id that the transaction states.
         found: String,
         /// The configured one.
         configured: String,
@@ -103,27 +103,27 @@ pub enum SignError {
     /// The wallet could not be unlocked.
     #[error("unlocking wallet {wallet}: {source}")]
     Locked {
-        /// Which.
+        /// The wallet.
         wallet: String,
-        /// Why.
+        /// The reason.
         source: WalletError,
     },
     /// The key is not that of the wallet's address.
-    #[error("wallet {wallet}: its key belongs to another address than {address}")]
+    #[error("wallet {wallet}: its key belongs to an address other than {address}")]
     WrongKey {
-        /// Which.
+        /// The wallet.
         wallet: String,
         /// The address it states.
         address: String,
     },
 }
 
-/// A wallet as it lies on the disk.
+/// A wallet as it is stored on disk.
 #[derive(Debug)]
 pub enum LockedWallet {
     /// A keystore file, and its password.
     File(Wallet, Arc<Password>),
-    /// An entry of a vault, by its name. The vault's password was checked, its seeds are sealed.
+    /// An entry of a vault, by its name. The vault's password was checked; its seeds are sealed.
     Vault(Arc<OpenVault>, String),
 }
 
@@ -136,7 +136,7 @@ pub struct Slot {
     key: Mutex<Option<Arc<Unlocked>>>,
 }
 
-/// The keys of a wallet. Both wipe themselves.
+/// The keys of a wallet. Both zero themselves when dropped.
 struct Unlocked {
     signing: SigningKey,
     decryption: DecryptionKey,
@@ -148,7 +148,7 @@ impl std::fmt::Debug for Unlocked {
     }
 }
 
-/// The wallets that may sign, locked until they do. It grows and shrinks while the signer runs.
+/// The wallets that may sign, locked until first used. The set changes while the signer runs.
 #[derive(Debug)]
 pub struct Keyring {
     chain_id: ChainId,
@@ -164,7 +164,7 @@ impl Keyring {
         }
     }
 
-    /// Puts a wallet where its agent's was.
+    /// Adds a wallet, replacing its agent's previous one.
     pub fn put(&self, agent: AgentId, slot: Arc<Slot>) {
         self.slots
             .write()
@@ -172,7 +172,7 @@ impl Keyring {
             .insert(agent, slot);
     }
 
-    /// Takes a wallet out: it signs no more, and its key is wiped once nobody uses it.
+    /// Removes a wallet: it signs no more, and its key is zeroed once nothing uses it.
     pub fn remove(&self, agent: AgentId) {
         self.slots
             .write()
@@ -219,7 +219,7 @@ impl Keyring {
             .collect())
     }
 
-    /// The public keys of a wallet, which is unlocked for it.
+    /// The public keys of a wallet, which is unlocked to get them.
     ///
     /// # Errors
     /// The wallet cannot be unlocked.
@@ -229,7 +229,7 @@ impl Keyring {
         Ok((key.signing.public_key(), key.decryption.encryption_key()))
     }
 
-    /// What a sealed message to a wallet says; within, why it does not open.
+    /// The content of a sealed message to a wallet; the inner error says why it does not open.
     ///
     /// # Errors
     /// The wallet cannot be unlocked.
@@ -248,7 +248,7 @@ impl Keyring {
             Ok(_) => return Ok(Err("it is no sealed message".to_owned())),
             Err(error) => return Ok(Err(error.to_string())),
         };
-        // Before the wallet is unlocked for it: anyone can send what is not verified.
+        // Before the wallet is unlocked: anyone can send an unverified message.
         if authenticity != Authenticity::Verified {
             return Ok(Err(OpenError::NotVerified(authenticity).to_string()));
         }
@@ -279,7 +279,7 @@ impl Slot {
         matches!(self.locked, LockedWallet::File(..))
     }
 
-    /// The wallet's public key; it is unlocked for it.
+    /// The wallet's public key; the wallet is unlocked to get it.
     ///
     /// # Errors
     /// It cannot be unlocked.
@@ -416,7 +416,7 @@ mod tests {
             sign(2, transaction(1, "ait-devnet")),
             Err(SignError::NotHosted(AgentId(2)))
         ));
-        // One that may not be signed keeps the others from being signed.
+        // A transaction that may not be signed prevents signing the others.
         let both = vec![transaction(1, "ait-devnet"), transaction(2, "ait-devnet")];
         assert!(keyring.sign(AgentId(1), both).is_err());
     }

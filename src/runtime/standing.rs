@@ -1,7 +1,8 @@
-//! How well senders are known.
+//! The standing of senders: how well each is known.
 //!
-//! This is the one place that says so; what follows from it is in [`Standing`]. It is asked anew
-//! for each run, so a sender that becomes a contact is one from the next run on.
+//! Only this module decides a sender's standing; [`Standing`] describes the consequences. The
+//! standing is computed for each run, so a sender that becomes a contact counts as one from the
+//! next run on.
 
 use agentry_protocol::{Address, PublicKey};
 use agentry_sdk::{Authenticity, Message, Standing};
@@ -11,7 +12,7 @@ use super::roster::{Hosted, Roster};
 use super::world;
 use crate::store::Cause;
 
-/// Who is known.
+/// The tables of known senders.
 #[derive(Clone, Debug)]
 pub struct Standings {
     /// The wallets of this runtime.
@@ -24,12 +25,12 @@ impl Standings {
     /// How well an agent knows the sender of a message at `now_ms`.
     pub fn of(&self, hosted: &Hosted, message: &Message, now_ms: u64) -> Standing {
         let key = message.header.as_ref().and_then(|header| header.key);
-        // The key in a header counts where it is the address's own.
+        // A header's key counts if the sender's address is derived from it.
         let key = key.filter(|key| message.from.matches(key));
         self.of_sender(hosted, (message.authenticity, &message.from), key, now_ms)
     }
 
-    /// How well an agent knows a sender at `now_ms`, of whom this key may be known.
+    /// How well an agent knows a sender at `now_ms`, given the key that may be known of it.
     pub fn of_sender(
         &self,
         hosted: &Hosted,
@@ -43,7 +44,7 @@ impl Standings {
         }
     }
 
-    /// Who brought something about, as well as the sender is known at `now_ms`.
+    /// The sender that caused something, with its standing at `now_ms`.
     pub fn again(&self, hosted: &Hosted, cause: &Cause, now_ms: u64) -> Cause {
         match cause.sender() {
             None => cause.clone(),
@@ -51,7 +52,7 @@ impl Standings {
         }
     }
 
-    /// How well an agent knows a verified sender, of whom this key may be known.
+    /// How well an agent knows a verified sender, given the key that may be known of it.
     fn of_verified(
         &self,
         hosted: &Hosted,

@@ -1,30 +1,33 @@
-//! The pool: the tasks that behaviours have started.
+//! The pool that runs the tasks that behaviours have started.
 //!
-//! A task is a row of the store from the moment it is accepted; the pool takes what is due from
-//! there, runs `Behaviour::execute` on the workers, and stores what came of it. It promises:
+//! A task is a row of the store from the moment it is accepted. The pool takes due tasks from the
+//! store, runs `Behaviour::execute` on the workers, and stores the results. It guarantees:
 //!
-//! - *One end.* The end of a task is one commit, guarded by the task and the number of the attempt,
-//!   so an attempt that was given up cannot end it. The news of it is one event.
+//! - *One end.* A task ends in one commit, guarded by the task and the number of the attempt, so an
+//!   abandoned attempt cannot end it. The end is reported as one event.
 //! - *Bounds.* At most `[tasks] concurrency` attempts run at the same time, and at most
-//!   [`TaskLimits::concurrency`] of one type of one behaviour of one agent (a [lane][Lane]). Who
-//!   runs least has the next turn, so a full or long lane does not hold up the others. An attempt
-//!   lasts no longer than [`TaskLimits::time`], nor beyond the task's deadline.
+//!   [`TaskLimits::concurrency`] of one type of one behaviour of one agent (a [lane][Lane]). The
+//!   one with the fewest running attempts has the next turn, so a full or long lane does not hold
+//!   up the others. An attempt lasts no longer than [`TaskLimits::time`], and ends at the task's
+//!   deadline at the latest.
 //! - *Attempts.* A transient failure, a panic and the time limit lead to another attempt after a
-//!   pause, until [`TaskLimits::attempts`] have failed. An attempt that ended with the process,
-//!   whether that was asked to stop or was killed, is not one of them: the task is run again at the
-//!   next start. After [`MAX_INTERRUPTIONS`] of these it fails with the code `interrupted`, so that
-//!   a task which brings the process down does not do so for ever.
-//! - *Ends from outside.* A deadline ends a task with the code `deadline`, also while it waits. What
-//!   was canceled is in the store before [`Pool::cancel`] is called; its future is dropped at once.
+//!   pause, until [`TaskLimits::attempts`] have failed. An attempt that was interrupted because the
+//!   process stopped or was killed does not count: the task runs again at the next start. After
+//!   [`MAX_INTERRUPTIONS`] interruptions it fails with the code `interrupted`, so that a task that
+//!   crashes the process does not do so for ever.
+//! - *Ends from outside.* A deadline ends a task with the code `deadline`, also while the task
+//!   waits. A cancellation is in the store before [`Pool::cancel`] is called; the task's future is
+//!   dropped immediately.
 //!
-//! Tasks whose agent or behaviour is gone from agents.toml wait for it, up to their deadline.
+//! Tasks whose agent or behaviour was removed from agents.toml wait for its return, up to their
+//! deadline.
 //!
 //! | module | holds |
 //! |---|---|
-//! | `schedule` | which task begins when |
+//! | `schedule` | choosing which task begins next |
 //! | `attempt` | one attempt: running it, and its limits |
-//! | `progress` | which reports of progress are stored, and which are told |
-//! | `verdict` | what follows from how an attempt ended |
+//! | `progress` | choosing which progress reports are stored, and which are delivered |
+//! | `verdict` | deciding how a task continues after an attempt |
 //!
 //! [`TaskLimits::concurrency`]: agentry_sdk::TaskLimits::concurrency
 //! [`TaskLimits::time`]: agentry_sdk::TaskLimits::time
@@ -49,29 +52,30 @@ use super::router::WakeAgents;
 use crate::config::TasksConfig;
 use crate::store::rows::TaskId;
 
-/// How many attempts at one task may end with the process before it has failed.
+/// How many attempts at one task may be interrupted by the end of the process before the task
+/// fails.
 pub const MAX_INTERRUPTIONS: u32 = 20;
 
-/// The handle through which the rest of the runtime speaks to the pool. Cheap to clone; works
-/// before [`serve`] was called, and after it has ended.
+/// The handle through which the rest of the runtime uses the pool. Cheap to clone; works before
+/// [`serve`] is called, and after the pool has ended.
 #[derive(Clone, Debug, Default)]
 pub struct Pool(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// There may be something to begin.
+    /// Signals that there may be a task to begin.
     wake: Notify,
-    /// The attempts that run, and what drops each.
+    /// The running attempts, and the handle that drops each.
     running: Mutex<HashMap<TaskId, Arc<Notify>>>,
 }
 
 impl Pool {
-    /// Tells that there are tasks which were not there before, or behaviours that do them.
+    /// Notifies the pool of new tasks, or of behaviours that can run waiting ones.
     pub fn wake(&self) {
         self.0.wake.notify_one();
     }
 
-    /// Drops what runs for these tasks. That they are canceled is in the store already.
+    /// Drops the running attempts of these tasks, which the store already records as canceled.
     pub fn cancel(&self, tasks: &[TaskId]) {
         let running = self
             .0
@@ -85,7 +89,7 @@ impl Pool {
         }
     }
 
-    /// How many attempts run.
+    /// The number of running attempts.
     pub fn running(&self) -> usize {
         self.0
             .running
@@ -94,7 +98,7 @@ impl Pool {
             .len()
     }
 
-    /// Counts an attempt as running until the returned place goes.
+    /// Counts an attempt as running until the returned place is dropped.
     fn place(&self, task: TaskId) -> Place {
         let cancel = Arc::new(Notify::new());
         self.0
@@ -133,7 +137,7 @@ impl Drop for Place {
             .running
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        // It may be the next attempt's already.
+        // It may belong to the next attempt already.
         if running
             .get(&self.task)
             .is_some_and(|cancel| Arc::ptr_eq(cancel, &self.cancel))
@@ -145,10 +149,10 @@ impl Drop for Place {
     }
 }
 
-/// Runs the tasks of these agents until the returned guard goes, or the process is asked to stop:
-/// then what runs is dropped, and runs again at the next start. Must be called once.
+/// Runs the tasks of these agents until the returned guard is dropped or the process is asked to
+/// stop. Running tasks are dropped then, and run again at the next start. Must be called once.
 ///
-/// Who has news of a task is woken through `router`.
+/// The agents that have news of a task are woken through `router`.
 pub fn serve(
     shared: Shared,
     roster: Roster,
@@ -160,7 +164,7 @@ pub fn serve(
     Serving(workers.spawn(schedule.run()))
 }
 
-/// The pool at work; it ends with this, and so does what runs in it.
+/// The running pool; dropping it ends the pool and everything that runs in it.
 #[derive(Debug)]
 pub struct Serving(JoinHandle<()>);
 

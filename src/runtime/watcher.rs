@@ -1,9 +1,10 @@
 //! ChainWatcher: the position on the chain.
 //!
-//! It promises that every transaction of the canonical chain that concerns a hosted wallet is
-//! handed to the router at least once and in order, and that its stored position moves only
-//! together with what was found on the way. It has one reading in hand at a time: while the router
-//! and the store are busy, nothing more is read, so a long chain never fills the memory.
+//! The watcher guarantees that every transaction of the canonical chain that concerns a hosted
+//! wallet is handed to the router at least once and in order, and that its stored position moves
+//! only together with the transactions found before it. It has one reading in progress at a time:
+//! while the router and the store are busy, nothing more is read, so a long chain never fills the
+//! memory.
 
 use std::time::{Duration, Instant};
 
@@ -19,26 +20,27 @@ use super::router::Route;
 use super::submitter::ChainNews;
 use crate::store::{Commit, read};
 
-/// How many transactions one reading may bring. It bounds the memory that a reading takes
-/// (transactions of at most 1 MB, and far below that as a rule) and the size of a commit.
+/// The most transactions that one reading may return. It bounds the memory for a reading (a
+/// transaction has at most 1 MB, and normally far less) and the size of a commit.
 const BATCH: usize = 500;
 
-/// How long a position that moved over nothing of interest may stay unstored. A crash costs
-/// reading those blocks again, a commit costs an fsync for every block of a quiet chain.
+/// How long a position that moved over nothing of interest may stay unstored. A crash costs reading
+/// those blocks again; a commit costs an fsync for every block of a quiet chain.
 const POSITION_LAG: Duration = Duration::from_secs(1);
 
-/// The first pause after a reading that failed; it doubles up to [`MAX_PAUSE`].
+/// The first pause after a failed reading; it doubles up to [`MAX_PAUSE`].
 const MIN_PAUSE: Duration = Duration::from_millis(50);
 
-/// The longest pause after readings that failed: what a recovery may take longer than the node's.
+/// The longest pause after failed readings: the most by which the watcher recovers later than the
+/// node.
 const MAX_PAUSE: Duration = Duration::from_millis(500);
 
-/// How long a reading may take before the chain counts as one that cannot be read. The source goes
-/// on waiting: it knows whether its node is slow or away.
+/// How long a reading may take before the chain counts as unreadable. The source continues to wait:
+/// it can tell a slow node from one that is down.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often the time of the newest block is read while it agrees with the local clock: the clock runs
-/// on from there.
+/// How often the time of the newest block is read while it agrees with the local clock: the clock
+/// advances by itself in between.
 const TIME_EVERY: Duration = Duration::from_secs(60);
 
 /// The bounds of the pause between two such readings while the local clock is ahead: it doubles.
@@ -47,7 +49,7 @@ const TIME_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::
 /// How far the local clock may be ahead of a block that was just made, in milliseconds.
 const CLOCK_AHEAD_MS: u64 = 2_000;
 
-/// The actor.
+/// The actor; see the module documentation.
 pub struct ChainWatcher {
     shared: Shared,
     roster: Roster,
@@ -63,7 +65,7 @@ impl std::fmt::Debug for ChainWatcher {
 }
 
 impl ChainWatcher {
-    /// A watcher that reads on from `cursor`.
+    /// A watcher that continues reading from `cursor`.
     pub fn new(
         shared: Shared,
         roster: Roster,
@@ -121,13 +123,13 @@ struct Watch {
 /// The last reading of a block's time.
 #[derive(Debug)]
 struct TimeReading {
-    /// Of which block.
+    /// The height of that block.
     of: Option<BlockHeight>,
-    /// When.
+    /// When it was read.
     at: Option<Instant>,
-    /// The pause before the next one.
+    /// The pause before the next reading.
     pause: Duration,
-    /// The log was told that the local clock is ahead.
+    /// Whether the log has reported that the local clock is ahead.
     told: bool,
 }
 
@@ -162,7 +164,7 @@ impl Watch {
                         .iter()
                         .any(|event| matches!(event, ChainEvent::Withdrawn { .. }));
                     if let Some(height) = read {
-                        // First: what is judged and expires by it comes with the batch.
+                        // First: messages in this batch are examined, and may expire, by that time.
                         self.read_time(height, more).await;
                     }
                     if !self.hand_over(batch).await {
@@ -193,7 +195,7 @@ impl Watch {
         }
     }
 
-    /// Reads on. `None`: the process was asked to stop.
+    /// Reads the next batch. `None`: the process was asked to stop.
     async fn read(&mut self) -> Option<Result<Batch, SourceError>> {
         let mut stopping = self.shared.stopping.clone();
         let reading = self
@@ -212,8 +214,8 @@ impl Watch {
         }
     }
 
-    /// Tells the clock when the newest block that was read was made: often while that confirms less
-    /// than the local clock shows.
+    /// Reports the time of the newest block to the clock: often while it confirms less than the
+    /// local clock shows.
     async fn read_time(&mut self, height: BlockHeight, more: bool) {
         let clock = &self.shared.clock;
         let is_ahead = clock.unconfirmed_ms() > CLOCK_AHEAD_MS;
@@ -222,7 +224,7 @@ impl Watch {
         } else {
             TIME_EVERY
         };
-        // What is seen while the chain is caught up with is told from what comes later by its time.
+        // During catch-up, transactions are distinguished from later ones by their time.
         let is_urgent = is_ahead && !self.shared.catch_up.is_done();
         let is_early = !is_urgent && self.time.at.is_some_and(|at| at.elapsed() < pause);
         if is_early || self.time.of == Some(height) {
@@ -232,9 +234,9 @@ impl Watch {
         self.time.at = Some(Instant::now());
         match tokio::time::timeout(PATIENCE, self.source.time(height)).await {
             Ok(Ok(Some(made_at))) => clock.block_made_at(made_at),
-            Ok(Ok(None)) => tracing::debug!(block.height = height.0, "a block tells no time"),
-            Ok(Err(error)) => tracing::debug!(%error, "reading the time of a block"),
-            Err(_) => tracing::debug!("reading the time of a block: no answer in time"),
+            Ok(Ok(None)) => tracing::debug!(block.height = height.0, "a block states no time"),
+            Ok(Err(error)) => tracing::debug!(%error, "cannot read the time of a block"),
+            Err(_) => tracing::debug!("cannot read the time of a block: no answer in time"),
         }
         let ahead = clock.unconfirmed_ms();
         self.shared.metrics.clock_ahead(ahead);
@@ -243,7 +245,7 @@ impl Watch {
         } else {
             TIME_PAUSE.0
         };
-        // The time of block 0 was fixed with the chain, however much later that began.
+        // The time of block 0 was fixed with the chain, however much later the chain began.
         if ahead > MAX_ID_AHEAD_MS && !more && height.0 > 0 && !self.time.told {
             self.time.told = true;
             tracing::warn!(
@@ -255,8 +257,8 @@ impl Watch {
         }
     }
 
-    /// Gives a reading to the router and waits until it is stored. Returns whether it is; if not,
-    /// the same stretch is read again.
+    /// Gives a reading to the router and waits until it is stored. Returns whether it was stored;
+    /// if not, the same blocks are read again.
     async fn hand_over(&mut self, batch: Batch) -> bool {
         let moved = batch.cursor != self.cursor;
         if !moved && batch.events.is_empty() {
@@ -278,7 +280,7 @@ impl Watch {
                 true
             }
             Ok(Err(error)) => {
-                tracing::error!(%error, "what was read from the chain could not be stored; it is read again");
+                tracing::error!(%error, "blocks read from the chain could not be stored; reading them again");
                 tokio::time::sleep(self.pause).await;
                 self.pause = (self.pause * 2).min(MAX_PAUSE);
                 false
@@ -290,16 +292,16 @@ impl Watch {
         }
     }
 
-    /// The chain was replaced by another: nothing is posted to that one, until an operator has
-    /// looked into it.
+    /// The chain was replaced by another: nothing is posted to the new one until an operator
+    /// resumes posting.
     async fn halt(&self, error: &SourceError) {
         match self.shared.store.read(read::identity).await {
             Ok(identity) if identity.halted.is_some() => return,
             Ok(_) => {}
-            Err(error) => return tracing::error!(%error, "reading whether posting is stopped"),
+            Err(error) => return tracing::error!(%error, "cannot read whether posting is stopped"),
         }
         let reason = error.to_string();
-        // At once: posting must not go on while the store is waited for.
+        // Immediately: posting must not continue while the store is busy.
         if let Err(error) = self
             .shared
             .store
@@ -308,18 +310,18 @@ impl Watch {
             })
             .await
         {
-            tracing::error!(%error, "storing that posting is stopped");
+            tracing::error!(%error, "cannot store that posting is stopped");
         }
         let news = ChainNews {
             halted: Some(reason),
             ..ChainNews::default()
         };
         if self.submitter.send(news).await.is_err() {
-            tracing::debug!("the submitter has ended; it reads the store when it is back");
+            tracing::debug!("the submitter has ended; it reads the store when it restarts");
         }
     }
 
-    /// Logs a failed reading: the first of a row as a warning, what follows quietly.
+    /// Logs a failed reading: the first of a series as a warning, the others at debug level.
     fn report(&self, error: &SourceError) {
         if self.shared.metrics.source_up(false) {
             tracing::warn!(%error, "the chain cannot be read; trying again");

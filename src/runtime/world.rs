@@ -1,4 +1,4 @@
-//! What behaviours can look up.
+//! The runtime queries that behaviours can make.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use super::directory::Directory;
 use super::roster::{Hosted, Roster};
 use crate::store::{Store, read};
 
-/// The [`World`] of the runtime: its directory, its roster, its store.
+/// The [`World`] of the runtime, backed by its directory, its agent registry and its store.
 #[derive(Clone)]
 pub struct Surroundings {
     store: Store,
@@ -33,8 +33,8 @@ impl fmt::Debug for Surroundings {
 }
 
 impl Surroundings {
-    /// The surroundings of a runtime of this version that was started at `started_at`
-    /// (milliseconds since the epoch).
+    /// The environment of a runtime of this version that was started at `started_at` (milliseconds
+    /// since the epoch).
     pub fn new(
         store: Store,
         directory: Directory,
@@ -67,9 +67,9 @@ impl Surroundings {
                 status.queue = Some(queue);
                 status.tasks = Some(tasks);
             }
-            // What is not known is left out; the answer is true without it.
+            // Unknown values are left out; the answer is correct without them.
             Err(error) => {
-                tracing::error!(agent.name = agent, %error, "counting what waits for an agent");
+                tracing::error!(agent.name = agent, %error, "cannot count the events that wait for an agent");
             }
         }
         status
@@ -90,10 +90,11 @@ impl World for Surroundings {
     }
 }
 
-/// The address that a name stands for: a contact's, a hosted agent's, or else an announced one's.
+/// The address that a name stands for: a contact's, a hosted agent's, or else that of an announced
+/// agent.
 ///
 /// # Errors
-/// Nobody has it, or more than one has announced it.
+/// No agent has the name, or more than one has announced it.
 pub fn resolve(
     directory: &Directory,
     roster: &Roster,
@@ -109,7 +110,7 @@ pub fn resolve(
     }
 }
 
-/// What can be said of an agent without its store: its name, and what it can do.
+/// The part of an agent's status that needs no store: its name and its capabilities.
 pub fn outline(agent: &str, version: &str, roster: &Roster) -> Status {
     Status {
         agent: tag(word(agent)),
@@ -122,7 +123,7 @@ pub fn outline(agent: &str, version: &str, roster: &Roster) -> Status {
     }
 }
 
-/// What the behaviours of an agent say that it can do, each once.
+/// The capabilities that the behaviours of an agent declare, each once.
 pub fn capabilities(hosted: &Hosted) -> Tags {
     let all = hosted.config.behaviours.iter();
     bounded(all.flat_map(|instance| instance.behaviour.capabilities()))
@@ -134,7 +135,7 @@ pub fn commands(hosted: &Hosted) -> Tags {
     bounded(all.flat_map(|instance| instance.behaviour.commands()))
 }
 
-/// The words that can stand in a card, in their order, each once; no more than fit.
+/// The words that are valid in a card, in their order, each once; at most as many as a card holds.
 fn bounded(words: impl Iterator<Item = String>) -> Tags {
     let mut tags: Vec<Tag> = Vec::new();
     for tag in words.filter_map(|word| word.parse().ok()) {
@@ -145,7 +146,7 @@ fn bounded(words: impl Iterator<Item = String>) -> Tags {
     Tags::new(tags).unwrap_or_default()
 }
 
-/// As much of a text as a tag holds.
+/// The beginning of a text that fits into a tag.
 fn word(text: &str) -> &str {
     let end = text.floor_char_boundary(agentry_protocol::command::WORD_MAX);
     text.get(..end).unwrap_or_default()

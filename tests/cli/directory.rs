@@ -162,7 +162,8 @@ fn what_cannot_be_announced_is_refused_with_what_to_do() {
     register(&["--agent", "ponger", "--wallet", "two"]).failed(64, "cannot be used with");
     register(&["--agent", "nobody"]).failed(66, "is neither an address");
     register(&["--agent", "ponger", "--name", "ait1x"]).failed(65, "choose another with --name");
-    register(&["--agent", "ponger", "--expires", "1s"]).failed(65, "let it live for a minute");
+    register(&["--agent", "ponger", "--expires", "1s"])
+        .failed(65, "the shortest life is one minute");
     register(&["--agent", "ponger", "--expires", "40d"]).failed(65, "within 30 days");
     register(&["--agent", "ponger", "--capability", "é"]).failed(65, "as a capability");
     register(&["--agent", "ponger", "--expires", "soon"]).failed(64, "write one such as");

@@ -67,7 +67,7 @@ fn what_is_wrong_is_told_whole_and_nothing_is_applied() {
         &[good.clone(), bad, "[tasks]\nconcurrency = 0\n".to_owned()],
     );
     host.signal("-HUP");
-    host.logged("the runtime goes on as it was", 1);
+    host.logged("the runtime continues with the previous one", 1);
     let log = host.log();
     assert!(
         log.contains("unknown kind \\\"ponk\\\"") || log.contains("unknown kind \"ponk\""),
@@ -95,7 +95,7 @@ fn what_is_wrong_is_told_whole_and_nothing_is_applied() {
         "{told}"
     );
     assert!(reason(1).contains("fleet crew"), "{told}");
-    host.logged("the runtime goes on as it was", 2);
+    host.logged("the runtime continues with the previous one", 2);
     let shown = world.run(&["reload"]);
     shown.failed(78, "nothing was applied");
     assert!(shown.err.contains("tasks.concurrency"), "{shown:?}");
@@ -257,7 +257,7 @@ fn changes_under_load_lose_nothing_and_repeat_nothing() {
         }
         configure(&world, &tables);
         host.signal("-HUP");
-        host.logged("the configuration was read anew", round);
+        host.logged("the configuration was reloaded", round);
     }
     eventually("an answer to every ping", || {
         let all = sent(&world, "ponger");

@@ -75,7 +75,7 @@ fn a_second_signal_stops_at_once() {
     until("it is stopping", || {
         runtime
             .log()
-            .contains("stopping: what is in hand is finished")
+            .contains("stopping: finishing the work in progress")
     });
     assert_eq!(
         runtime.ended(),

@@ -1,4 +1,4 @@
-//! Who is believed.
+//! Which senders are verified.
 
 use agentry::store::{open_for_reading, read};
 use agentry_protocol::header::Header;
@@ -17,11 +17,11 @@ fn stating(text: &str, key: PublicKey) -> Json {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sender_is_believed_who_states_the_key_of_his_address() {
+async fn a_sender_that_states_the_key_of_its_address_is_verified() {
     let stage = Stage::set(r#"{ kind = "strict" }"#, "", "");
-    // Nobody knows this sender's key.
+    // This sender's key is not known.
     stage.say(2, "without a key").await;
-    // Another's key does not belong to this address.
+    // Another sender's key does not belong to this address.
     stage
         .send(3, stating("with a stolen key", key(2).public_key()))
         .await;
@@ -29,7 +29,7 @@ async fn a_sender_is_believed_who_states_the_key_of_his_address() {
         .send(4, stating("with a key", key(4).public_key()))
         .await;
     stage
-        .until("the one who is proven is answered", |stage| {
+        .until("the verified sender is answered", |stage| {
             stage.said() == [r#""I believe you: with a key""#]
         })
         .await;

@@ -1,4 +1,4 @@
-//! What an agent may spend, and who is judged anew.
+//! Spending limits of an agent, and senders that are verified again.
 
 use agentry::runtime::control::{self, Answer, Request};
 use agentry::store::commit::QueueTarget;
@@ -10,8 +10,8 @@ use super::{Stage, address, key};
 
 const PONG: &str = r#"{ kind = "pong" }"#;
 
-/// A ping whose header proves who sent it.
-fn proven(key: PublicKey) -> Json {
+/// A ping whose header verifies its sender.
+fn verified_ping(key: PublicKey) -> Json {
     let header = Header {
         key: Some(key),
         ..Header::default()
@@ -19,7 +19,7 @@ fn proven(key: PublicKey) -> Json {
     compose(&Payload::Text("ping".to_owned()), Some(&header)).unwrap()
 }
 
-/// Waits until no day is about to end: what is counted by day must be counted on one.
+/// Waits until no day is about to end: amounts counted by day must fall on one day.
 pub(crate) async fn await_a_day() {
     let day = 24 * 60 * 60;
     while std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() % day >= day - 60 {
@@ -53,16 +53,16 @@ async fn answers_wait_for_a_budget_across_restarts_until_it_suffices() {
         reasons.iter().all(|reason| reason.contains("30 of 30")),
         "{reasons:?}"
     );
-    // Who is proven is answered all the same.
-    stage.send(8, proven(key(8).public_key())).await;
+    // A verified sender is answered all the same.
+    stage.send(8, verified_ping(key(8).public_key())).await;
     stage
-        .until("the one who is proven is answered", |stage| {
+        .until("the verified sender is answered", |stage| {
             stage.said().len() == 4
         })
         .await;
     stage.stop();
     stage.start();
-    stage.send(9, proven(key(9).public_key())).await;
+    stage.send(9, verified_ping(key(9).public_key())).await;
     stage
         .until("another is answered", |stage| stage.said().len() == 5)
         .await;
@@ -78,9 +78,9 @@ async fn answers_wait_for_a_budget_across_restarts_until_it_suffices() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_spent_of_nothing() {
+async fn an_empty_budget_pays_nothing() {
     let stage = Stage::set(PONG, "", "daily_budget = 0");
-    stage.send(2, proven(key(2).public_key())).await;
+    stage.send(2, verified_ping(key(2).public_key())).await;
     stage
         .until("the answer waits", |stage| held(stage) == 1)
         .await;
@@ -89,10 +89,10 @@ async fn nothing_is_spent_of_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn before_dead_letters_are_tried_again_their_senders_are_judged_anew() {
+async fn dead_letters_are_verified_again_before_a_retry() {
     let mut stage = Stage::set(r#"{ kind = "moody" }"#, "", "attempts = 1");
     stage.say(2, "fail").await;
-    // Somebody else signs for 3, whose key nobody knows yet.
+    // Another wallet signs for 3, whose key is not known yet.
     let signed = Transaction {
         from: address(3),
         to: address(1),
@@ -103,7 +103,7 @@ async fn before_dead_letters_are_tried_again_their_senders_are_judged_anew() {
         chain_id: "ait-devnet".parse::<ChainId>().unwrap(),
     }
     .sign(&key(4));
-    // A node that is told no key takes it.
+    // A node that gets no key accepts it.
     let mut body: serde_json::Value = serde_json::from_str(&signed.body()).unwrap();
     body.as_object_mut().unwrap().remove("public_key");
     stage.node.submit(&body.to_string()).await.unwrap();
@@ -148,7 +148,7 @@ async fn before_dead_letters_are_tried_again_their_senders_are_judged_anew() {
     assert_eq!(forged.len(), 1);
     assert_eq!(forged[0].from, address(3).to_string());
     stage
-        .until("the other fails again, as one who is proven", |stage| {
+        .until("the other fails again, now verified", |stage| {
             let inbox = stage.inbox();
             inbox.len() == 1 && inbox[0].state == "dead" && inbox[0].authenticity == "verified"
         })

@@ -1,4 +1,4 @@
-//! What an agent does with its messages.
+//! How an agent handles its messages.
 
 use super::Stage;
 
@@ -23,7 +23,7 @@ async fn each_message_is_answered_once_in_order_also_across_restarts() {
     assert_eq!(
         stage.said(),
         expected,
-        "its state went on, and nothing was answered twice"
+        "its state was kept, and nothing was answered twice"
     );
 }
 
@@ -45,7 +45,7 @@ async fn several_behaviours_see_a_message_in_the_configured_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_accepts_is_handled_without_an_answer() {
+async fn a_message_that_no_behaviour_accepts_is_handled_without_an_answer() {
     let stage = Stage::set(r#"{ kind = "pong" }"#, "", "");
     stage.say(2, "good morning").await;
     stage
@@ -57,7 +57,7 @@ async fn what_nobody_accepts_is_handled_without_an_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transient_failure_is_tried_again_and_a_permanent_one_is_a_dead_letter() {
+async fn a_transient_failure_is_retried_and_a_permanent_one_is_a_dead_letter() {
     let stage = Stage::set(r#"{ kind = "moody" }"#, "", "");
     stage.say(2, "fail 2 times").await;
     stage.say(3, "fail").await;

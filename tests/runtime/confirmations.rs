@@ -1,4 +1,4 @@
-//! `confirmations`, `final_depth`, and blocks that are withdrawn.
+//! `confirmations`, `final_depth`, and withdrawn blocks.
 
 use std::time::Instant;
 
@@ -122,7 +122,7 @@ async fn another_chain_in_place_of_the_known_one_stops_posting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_wallet_signed_is_mined_although_it_is_hosted_no_more() {
+async fn signed_transactions_of_a_removed_wallet_are_mined() {
     let mut stage = Stage::set(r#"{ kind = "pong" }"#, "", "");
     stage.devnet.pause_mining();
     stage.say(2, "ping").await;
@@ -134,7 +134,7 @@ async fn what_a_wallet_signed_is_mined_although_it_is_hosted_no_more() {
         .await;
     let hash = stage.outbox()[0].transaction.clone().unwrap();
     stage.stop();
-    // The node loses it, and the wallet is taken out of agents.toml.
+    // The node drops it, and the wallet is removed from agents.toml.
     stage.devnet.faults().set("silent-drop".parse().unwrap());
     stage.devnet.mine().unwrap();
     stage.devnet.faults().clear_all();

@@ -1,4 +1,4 @@
-//! Messages with headers: what is acted on once, when, and what their sender learns.
+//! Messages with headers: how often and when they are handled, and what their sender learns.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -18,7 +18,7 @@ fn now_ms() -> u64 {
     u64::try_from(now.as_millis()).unwrap()
 }
 
-/// The header of a proven message of a wallet.
+/// The header of a verified message of a wallet.
 fn header(from: u8) -> Header {
     Header {
         id: Some(MessageId::generate(now_ms()).unwrap()),
@@ -39,7 +39,7 @@ fn db(stage: &Stage) -> Connection {
     open_for_reading(&stage.store).unwrap()
 }
 
-/// What the asker knows of a message's fates.
+/// The delivery updates of a message that the asker has recorded.
 fn fates(stage: &Stage, label: &str) -> Vec<String> {
     let db = db(stage);
     let agents = read::agents(&db).unwrap();
@@ -54,7 +54,7 @@ fn fates(stage: &Stage, label: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_id_is_acted_on_once_however_often_it_comes() {
+async fn an_id_is_handled_once_however_often_it_arrives() {
     let stage = Stage::set(r#"{ kind = "counter" }"#, "", "");
     let header = header(2);
     stage.send(2, text("one", &header)).await;
@@ -62,7 +62,7 @@ async fn an_id_is_acted_on_once_however_often_it_comes() {
     stage
         .send(2, text("the same id with another text", &header))
         .await;
-    // Another's message of the same id is another message.
+    // Another sender's message with the same id is another message.
     let foreign = Header {
         key: Some(key(3).public_key()),
         ..header.clone()
@@ -98,7 +98,7 @@ async fn an_answer_names_its_question_and_carries_its_thread_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_comes_after_its_time_is_not_acted_on_and_its_sender_is_told() {
+async fn an_expired_message_is_not_handled_and_its_sender_is_told() {
     let stage = Stage::set(r#"{ kind = "ack" }, { kind = "counter" }"#, "", "");
     let late = Header {
         exp: Some(now_ms() - 1),
@@ -115,7 +115,7 @@ async fn what_comes_after_its_time_is_not_acted_on_and_its_sender_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_asks_is_told_that_it_came_and_what_became_of_it() {
+async fn a_sender_that_asks_is_told_of_receipt_and_outcome() {
     let stage = Stage::set(r#"{ kind = "ack" }, { kind = "moody" }"#, "", "");
     let asking = |ack| Header {
         ack: Some(ack),
@@ -142,7 +142,7 @@ async fn who_asks_is_told_that_it_came_and_what_became_of_it() {
             stage.said().iter().any(|said| said.contains("FAILED"))
         })
         .await;
-    // Who asked for the receipt alone is not told the rest.
+    // A sender that asked only for receipt is not told the rest.
     let before = stage.said().len();
     stage
         .send(
@@ -165,7 +165,7 @@ async fn who_asks_is_told_that_it_came_and_what_became_of_it() {
     assert_eq!(stage.said().len(), before + 2);
 }
 
-/// A second agent that asks the first one.
+/// A second agent, which asks the first one.
 fn asker(within_ms: u64, resends: u32) -> String {
     format!(
         "[[agent]]\nname = \"asker\"\nwallet = \"other\"\nbehaviours = [{{ kind = \"asker\", \
@@ -191,8 +191,8 @@ async fn the_sender_learns_each_stage_of_a_message_once_and_in_order() {
                 .is_some_and(|fate| fate == "done")
         })
         .await;
-    // Acknowledgments are transactions, and a block may hold DONE before RECEIVED: what comes too
-    // late is not told.
+    // Acknowledgments are transactions, and a block may contain DONE before RECEIVED: an update
+    // that arrives too late is not delivered.
     let known = fates(&stage, "well");
     assert!(
         known == ["mined", "received", "done"] || known == ["mined", "done"],
@@ -201,11 +201,11 @@ async fn the_sender_learns_each_stage_of_a_message_once_and_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_without_acknowledgment_is_sent_again_and_acted_on_once() {
+async fn an_unacknowledged_message_is_resent_and_handled_once() {
     let stage = Stage::with_tables(r#"{ kind = "counter" }"#, "", "", &asker(300, 2));
     ask(&stage, "hello?").await;
     stage
-        .until("it is given up", |stage| {
+        .until("it is no longer retried", |stage| {
             fates(stage, "hello?")
                 .last()
                 .is_some_and(|fate| fate == "unacknowledged")
@@ -228,7 +228,7 @@ async fn a_message_without_acknowledgment_is_sent_again_and_acted_on_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_acknowledgment_counts_only_from_the_one_who_was_asked() {
+async fn an_acknowledgment_counts_only_from_the_recipient() {
     let stage = Stage::with_tables("", "", "", &asker(60_000, 0));
     ask(&stage, "to whom?").await;
     stage
@@ -246,7 +246,7 @@ async fn an_acknowledgment_counts_only_from_the_one_who_was_asked() {
     let lie = compose(&done.to_payload(), Some(&Header { re, ..header(3) })).unwrap();
     stage.send_to(3, address(20), lie).await;
     stage
-        .until("the lie is dealt with", |stage| {
+        .until("the false acknowledgment is handled", |stage| {
             stage.inbox().iter().any(|item| {
                 item.state == "handled"
                     && item
@@ -260,7 +260,7 @@ async fn an_acknowledgment_counts_only_from_the_one_who_was_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_timer_comes_once_also_when_the_runtime_was_down() {
+async fn a_timer_fires_once_even_if_the_runtime_was_down() {
     let mut stage = Stage::set(r#"{ kind = "alarm" }"#, "", "");
     stage.say(2, "in 86400000").await;
     stage
@@ -268,7 +268,7 @@ async fn a_timer_comes_once_also_when_the_runtime_was_down() {
             stage.inbox().iter().any(|item| item.state == "handled")
         })
         .await;
-    // Set anew under the same name, the first is forgotten.
+    // Set again under the same name, it replaces the first timer.
     stage.say(2, "in 1500").await;
     stage
         .until("it was heard again", |stage| {
@@ -306,7 +306,7 @@ fn sealed(from: u8, secret: &str, to: &EncryptionKey) -> Json {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sealed_message_is_answered_under_seal_and_nobody_else_can_use_it() {
+async fn a_sealed_message_is_answered_under_seal_and_no_other_sender_can_use_it() {
     let contact = format!(
         "[[contact]]\nname = \"friend\"\naddress = \"{}\"\nenc_key = \"{}\"",
         address(2),
@@ -314,7 +314,7 @@ async fn a_sealed_message_is_answered_under_seal_and_nobody_else_can_use_it() {
     );
     let stage = Stage::with_tables(r#"{ kind = "confidant" }"#, "", "", &contact);
     let secret = sealed(2, "the cellar", &decryption(1).encryption_key());
-    // Somebody posts the ciphertext as his own, under his own key.
+    // Another sender posts the ciphertext under its own key.
     let stolen = {
         let Payload::Command(command) = Envelope::read(&secret).payload else {
             panic!("it is a command");
@@ -324,7 +324,7 @@ async fn a_sealed_message_is_answered_under_seal_and_nobody_else_can_use_it() {
     stage.send(3, stolen).await;
     stage.send(2, Json::string("not sealed")).await;
     stage
-        .send(2, text("proven, and not sealed", &header(2)))
+        .send(2, text("verified, and not sealed", &header(2)))
         .await;
     let asked = stage.send(2, secret).await;
     stage
@@ -365,7 +365,7 @@ async fn a_sealed_message_is_answered_under_seal_and_nobody_else_can_use_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sender_over_his_rate_waits_and_lets_the_others_pass() {
+async fn a_sender_over_its_rate_waits_and_lets_the_others_pass() {
     let stage = Stage::set(
         r#"{ kind = "strict" }"#,
         "",
@@ -398,7 +398,7 @@ async fn a_sender_over_his_rate_waits_and_lets_the_others_pass() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_strangers_bring_about_is_paid_for_from_a_tenth() {
+async fn unverified_senders_spend_at_most_a_tenth() {
     let asker = asker(60_000, 0).replace(
         "wallet = \"other\"",
         // A tenth is 50 AIT: five messages.
@@ -416,15 +416,17 @@ async fn what_strangers_bring_about_is_paid_for_from_a_tenth() {
             stage.outbox().iter().filter(|item| held(item)).count() == 3
         })
         .await;
-    // One who is proven is not held up by them.
-    let proven = text("proven", &header(3));
-    stage.send_to(3, address(20), proven).await;
+    // A verified sender is not held up by them.
+    let verified = text("verified", &header(3));
+    stage.send_to(3, address(20), verified).await;
     stage
-        .until("his is sent", |stage| fates(stage, "proven") == ["mined"])
+        .until("the verified sender's is sent", |stage| {
+            fates(stage, "verified") == ["mined"]
+        })
         .await;
 }
 
-/// How many messages each of two agents has sent that answer whatever they are told.
+/// The number of messages that each of two agents has sent, where both answer every message.
 async fn chatter(keys: &str, over: impl Fn(&Stage) -> bool) -> usize {
     let other = format!(
         "[[agent]]\nname = \"other\"\nwallet = \"other\"\n{keys}\n\
@@ -435,7 +437,8 @@ async fn chatter(keys: &str, over: impl Fn(&Stage) -> bool) -> usize {
         key: Some(key(20).public_key()),
         ..header(20)
     };
-    // In the other's name, and signed by him: the agent answers him, he answers the agent, …
+    // Sent in the other agent's name, with its signature: the agent answers it, it answers the
+    // agent, …
     stage.send(20, text("nice weather", &first)).await;
     stage.until("they have talked", over).await;
     stage.blocks(10).await;
@@ -447,7 +450,7 @@ async fn chatter(keys: &str, over: impl Fn(&Stage) -> bool) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_agents_that_answer_everything_are_ended_by_the_budget() {
+async fn two_agents_that_answer_everything_are_stopped_by_the_budget() {
     // 100 AIT are ten messages of each.
     let sent = chatter("daily_budget = 100", |stage| {
         let waits = |item: &agentry::store::list::OutboxItem| item.state == "queued";

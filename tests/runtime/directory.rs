@@ -1,4 +1,4 @@
-//! The directory: who announces himself on the chain is known to every runtime that reads it.
+//! The directory: every runtime that reads the chain knows the agents announced on it.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -96,7 +96,7 @@ impl Neighbour {
         cards.into_iter().map(|announced| announced.card).collect()
     }
 
-    /// What its agent has answered, oldest first.
+    /// The answers of its agent, oldest first.
     fn replies(&self) -> Vec<String> {
         let db = open_for_reading(&self.store()).unwrap();
         let filter = Filter {
@@ -107,7 +107,7 @@ impl Neighbour {
         sent.iter()
             .map(|item| {
                 let payload: serde_json::Value = serde_json::from_str(&item.payload).unwrap();
-                // A text that could be taken for a command stands in an object.
+                // A text that could be taken for a command is wrapped in an object.
                 let text = payload.get("text").unwrap_or(&payload);
                 text.as_str().unwrap().to_owned()
             })
@@ -129,14 +129,14 @@ impl Neighbour {
         while self.names() != wanted {
             assert!(
                 Instant::now() < deadline,
-                "the directory never came to hold {wanted:?}, but {:#?}",
+                "timed out waiting for the directory to hold {wanted:?}; it holds {:#?}",
                 self.cards()
             );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
-    /// Waits until the directory knows the chain from this height on.
+    /// Waits until the directory covers the chain from this height on.
     async fn until_known_from(&self, height: u64) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -151,7 +151,7 @@ impl Neighbour {
     }
 }
 
-/// Answers what it finds: `who NAME`, `find CAPABILITY`, `status`.
+/// Answers with what it finds: `who NAME`, `find CAPABILITY`, `status`.
 #[derive(Debug)]
 struct Asker;
 
@@ -255,7 +255,7 @@ impl Said {
             chain_id: "ait-devnet".parse::<ChainId>().unwrap(),
         }
         .sign(&self.signer);
-        // Without the key beside it a node takes whatever it is given.
+        // A node accepts any transaction that comes without a key.
         let body = signed.stored().stored_text();
         stage.node.submit(&body).await.unwrap()
     }
@@ -285,7 +285,7 @@ async fn register(stage: &Stage, name: &str) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_registers_is_known_elsewhere_until_he_withdraws() {
+async fn a_registered_agent_is_known_elsewhere_until_it_withdraws() {
     let stage = Stage::set(r#"{ kind = "pong" }"#, "", "");
     let chain = db(&stage.devnet);
     let mut neighbour = Neighbour::start(&stage, &chain, "");
@@ -301,7 +301,7 @@ async fn who_registers_is_known_elsewhere_until_he_withdraws() {
     assert!(card.card.capabilities.contains("pong"));
     assert!(card.card.commands.contains("PING"), "what pong declares");
 
-    // Registered anew: the later card counts, here and there.
+    // Registered again: the later card counts, here and there.
     register(&stage, "renamed").await;
     neighbour.until_named(&["renamed"]).await;
     neighbour.stop();
@@ -330,7 +330,7 @@ async fn who_registers_is_known_elsewhere_until_he_withdraws() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_card_is_renewed_when_its_time_has_come() {
+async fn a_card_is_renewed_when_it_is_due() {
     let mut stage = Stage::set("", "", "");
     let chain = db(&stage.devnet);
     let neighbour = Neighbour::start(&stage, &chain, "");
@@ -364,7 +364,7 @@ async fn a_card_is_renewed_when_its_time_has_come() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reorganisation_brings_the_earlier_card_back() {
+async fn a_reorganisation_restores_the_earlier_card() {
     let stage = Stage::set("", "", "");
     let chain = db(&stage.devnet);
     let neighbour = Neighbour::start(&stage, &chain, "");
@@ -386,14 +386,14 @@ async fn a_reorganisation_brings_the_earlier_card_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_proven_is_never_in() {
+async fn an_unverified_card_is_never_in_the_directory() {
     let stage = Stage::set("", "", "");
     let chain = db(&stage.devnet);
     let neighbour = Neighbour::start(&stage, &chain, "");
     announce(&stage, 2, "real").await;
     neighbour.until_named(&["real"]).await;
 
-    // Somebody else in the name of 2, with the keys that he knows.
+    // Another wallet in the name of 2, with the keys that it knows.
     for claimed in [Some(key(2).public_key()), Some(key(3).public_key()), None] {
         for command in [card("forged"), KnownCommand::Withdraw] {
             let mut said = Said::by(3, command);
@@ -401,7 +401,7 @@ async fn what_is_not_proven_is_never_in() {
             said.post(&stage).await;
         }
     }
-    // Himself, to somebody else, without his key, and for too long.
+    // Wallet 4 itself: to another address, without its key, and with too late an expiry.
     let mut said = Said::by(4, card("elsewhere"));
     said.to = address(5);
     said.post(&stage).await;
@@ -423,7 +423,7 @@ async fn what_is_not_proven_is_never_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn old_blocks_are_read_for_their_cards_alone() {
+async fn old_blocks_are_read_only_for_their_cards() {
     let stage = Stage::set("", "", "");
     let mut all = Vec::new();
     for byte in 2..8 {
@@ -432,7 +432,7 @@ async fn old_blocks_are_read_for_their_cards_alone() {
         all.push(name);
         stage.blocks(3).await;
     }
-    // A message to the neighbour that is older than he is.
+    // A message to the neighbour that was sent before the neighbour began.
     let mut said = Said::by(8, KnownCommand::Ping);
     said.to = address(9);
     said.post(&stage).await;
@@ -443,7 +443,7 @@ async fn old_blocks_are_read_for_their_cards_alone() {
     for chain in [db(&stage.devnet), String::new()] {
         let without = Neighbour::start(&stage, &chain, "");
         let mut with = Neighbour::start(&stage, &chain, "[directory]\nfrom = 0\n");
-        // However often it is stopped on the way.
+        // However often the backfill is interrupted.
         for _ in 0..3 {
             with.stop();
             with.go_on();
@@ -459,7 +459,10 @@ async fn old_blocks_are_read_for_their_cards_alone() {
         let inbox: u32 = db
             .query_row("SELECT count(*) FROM inbox", [], |row| row.get(0))
             .unwrap();
-        assert_eq!(inbox, 0, "what was said before him is not his business");
+        assert_eq!(
+            inbox, 0,
+            "messages sent before the agent began do not concern it"
+        );
         Said::by(8, KnownCommand::Withdraw).post(&stage).await;
         without.until_named(&[]).await;
         with.until_named(&all).await;
@@ -467,7 +470,7 @@ async fn old_blocks_are_read_for_their_cards_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_what_strangers_send_to_themselves_is_read_past() {
+async fn a_flood_of_self_sent_transactions_does_not_stop_the_backfill() {
     let stage = Stage::set("", "", "");
     announce(&stage, 2, "early").await;
     stage.blocks(2).await;
@@ -481,7 +484,7 @@ async fn a_flood_of_what_strangers_send_to_themselves_is_read_past() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     stage.blocks(2).await;
-    // More than one reading, with an end in between.
+    // More than one reading, with an interruption in between.
     let chain = db(&stage.devnet);
     let mut neighbour = Neighbour::start(&stage, &chain, "[directory]\nfrom = 0\n");
     loop {
@@ -501,9 +504,9 @@ async fn a_flood_of_what_strangers_send_to_themselves_is_read_past() {
 }
 
 /// A follower that lost the transactions of its blocks shows them in its database's metadata, and
-/// over RPC not at all.
+/// not at all over RPC.
 #[tokio::test(flavor = "multi_thread")]
-async fn old_blocks_that_cannot_be_read_whole_are_reported() {
+async fn incompletely_readable_old_blocks_are_reported() {
     let stage = Stage::set("", "", "");
     announce(&stage, 2, "old").await;
     stage.blocks(3).await;
@@ -614,7 +617,7 @@ async fn behaviours_look_others_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_payload_that_is_no_message_passes() {
+async fn an_invalid_payload_is_skipped() {
     let stage = Stage::set("", "", "");
     let chain = db(&stage.devnet);
     let neighbour = Neighbour::start(&stage, &chain, "");

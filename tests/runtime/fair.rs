@@ -1,4 +1,4 @@
-//! What is shared: nobody uses up what is there for the others.
+//! Fair sharing: no sender uses up the part of the others.
 
 use agentry::store::list::{self, Filter};
 use agentry::store::open_for_reading;
@@ -15,7 +15,7 @@ fn now_ms() -> u64 {
     u64::try_from(now.as_millis()).unwrap()
 }
 
-/// A text of a verified sender who wants to know when it was acted on.
+/// A text of a verified sender that asks for an acknowledgment when it was handled.
 fn asking(from: u8, text: &str) -> Json {
     let header = Header {
         id: Some(MessageId::generate(now_ms()).unwrap()),
@@ -26,7 +26,7 @@ fn asking(from: u8, text: &str) -> Json {
     compose(&Payload::Text(text.to_owned()), Some(&header)).unwrap()
 }
 
-/// How many transactions to a wallet are in a block.
+/// The number of transactions to a wallet that are in a block.
 fn answers(stage: &Stage, to: u8) -> usize {
     let to = address(to).to_string();
     let mined = |state: &str| state == "mined" || state == "final";
@@ -37,7 +37,7 @@ fn answers(stage: &Stage, to: u8) -> usize {
         .count()
 }
 
-/// The reasons of what waits for a budget.
+/// The reasons of the drafts that wait for a budget.
 fn reasons(stage: &Stage) -> Vec<String> {
     let outbox = stage.outbox();
     let held = outbox.into_iter().filter(|item| item.waits_for_budget);
@@ -70,7 +70,7 @@ async fn one_verified_stranger_spends_a_tenth_and_the_others_are_answered() {
         reason.contains("60 of 60") && reason.contains(&its_own),
         "{reason}"
     );
-    // Another stranger, who is no better known, and one of whom nothing can be verified.
+    // Another stranger with the same standing, and a sender that cannot be verified.
     stage.send(3, asking(3, "ping")).await;
     stage.say(4, "ping").await;
     stage
@@ -78,7 +78,7 @@ async fn one_verified_stranger_spends_a_tenth_and_the_others_are_answered() {
             answers(stage, 3) == 3 && answers(stage, 4) == 1
         })
         .await;
-    // It is no new day after a restart, nor another sender.
+    // A restart begins neither a new day nor a new sender.
     stage.stop();
     stage.start();
     stage.send(2, asking(2, "ping")).await;
@@ -92,7 +92,7 @@ async fn one_verified_stranger_spends_a_tenth_and_the_others_are_answered() {
         })
         .await;
     assert_eq!(answers(&stage, 2), 6);
-    // Its operator may think better of it.
+    // The operator may raise the sender's standing.
     stage.stop();
     stage.edit("[[agent]]", &format!("{}[[agent]]", contact(2)));
     stage.start();
@@ -121,7 +121,7 @@ async fn many_fresh_keys_spend_a_quarter_and_contacts_are_answered() {
         .into_iter()
         .any(|reason| reason.contains("100 of 100") && reason.contains("a quarter"));
     assert!(together, "{:?}", reasons(&stage));
-    // 200 AIT are a contact's, which is six messages of 30 AIT.
+    // 200 AIT are reserved for a contact: six messages of 30 AIT.
     for _ in 0..6 {
         stage.send(19, asking(19, "ping")).await;
     }
@@ -132,7 +132,7 @@ async fn many_fresh_keys_spend_a_quarter_and_contacts_are_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_timer_sends_is_charged_to_whose_message_set_it() {
+async fn a_timers_messages_are_charged_to_the_sender_that_caused_it() {
     let stage = Stage::set(r#"{ kind = "alarm" }"#, "", "");
     stage.send(2, asking(2, "in 0")).await;
     stage
@@ -155,7 +155,7 @@ async fn what_a_timer_sends_is_charged_to_whose_message_set_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_timer_that_sets_itself_again_rests_between() {
+async fn a_timer_that_sets_itself_again_pauses_in_between() {
     let stage = Stage::set(r#"{ kind = "restless" }"#, "", "");
     stage.say(2, "go").await;
     let again = |stage: &Stage| {
@@ -175,7 +175,7 @@ async fn a_timer_that_sets_itself_again_rests_between() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_that_the_end_of_a_task_starts_rests_before() {
+async fn a_task_started_by_the_end_of_a_task_pauses_first() {
     let stage = Stage::set(r#"{ kind = "treadmill" }"#, "", "");
     stage.say(2, "go").await;
     let rests = |stage: &Stage| {
@@ -190,13 +190,13 @@ async fn a_task_that_the_end_of_a_task_starts_rests_before() {
         .until("it goes round", |stage| rests(stage).len() >= 3)
         .await;
     let rests = rests(&stage);
-    // What a message asks for begins at once.
+    // A task that a message asks for begins immediately.
     assert_eq!(rests[0], 0);
     assert!(rests[1..].iter().all(|rest| *rest == 1_000), "{rests:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_used_its_part_waits_for_room_and_loses_nothing() {
+async fn a_sender_that_has_used_its_part_waits_for_room_and_loses_nothing() {
     let stage = Stage::set(r#"{ kind = "hoarder" }"#, "", "attempts = 1");
     let reason = |stage: &Stage, place: usize| {
         let inbox = stage.inbox();
@@ -223,12 +223,12 @@ async fn who_has_used_its_part_waits_for_room_and_loses_nothing() {
         reason.starts_with("waits for room: ") && reason.contains("1001 of 1000 for timers"),
         "{reason}"
     );
-    // Others are not concerned.
+    // Other senders are not affected.
     stage.send(3, asking(3, "keep 1 other")).await;
     stage
         .until("another is served", |stage| handled(stage, 5))
         .await;
-    // What makes room is handled, and so is what has waited for it.
+    // A message that makes room is handled, and so is the one that waited for it.
     stage.send(2, asking(2, "drop 250 a")).await;
     stage
         .until("what waited is handled", |stage| handled(stage, 7))
@@ -236,7 +236,7 @@ async fn who_has_used_its_part_waits_for_room_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_tasks_of_one_sender_let_those_of_another_pass() {
+async fn one_senders_tasks_let_another_senders_pass() {
     let bench = Bench::named("turns");
     let stage = Stage::set(r#"{ kind = "worker", bench = "turns" }"#, "", "");
     let open_tasks = |stage: &Stage| {
@@ -262,7 +262,7 @@ async fn the_tasks_of_one_sender_let_those_of_another_pass() {
             answers(stage, 2) == 5 && answers(stage, 3) == 1
         })
         .await;
-    // What ran when it came is done first.
+    // The task that was running then is done first.
     let outbox = stage.outbox();
     let place = outbox
         .iter()

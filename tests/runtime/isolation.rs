@@ -1,4 +1,4 @@
-//! A behaviour that misbehaves harms its own message alone.
+//! A behaviour that misbehaves affects only its own message.
 
 use super::Stage;
 
@@ -24,12 +24,12 @@ async fn a_panic_is_a_failed_attempt() {
         .unwrap();
     assert_eq!(
         dead.reason.as_deref(),
-        Some("moody: panicked: as I was told")
+        Some("moody: panicked: as requested")
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_while_it_is_asked_whether_it_accepts_is_a_failed_attempt() {
+async fn a_panic_in_accepts_is_a_failed_attempt() {
     let stage = Stage::set(
         r#"{ kind = "pong" }, { kind = "moody" }"#,
         "",
@@ -74,7 +74,7 @@ async fn a_run_that_takes_too_long_is_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_blocks_its_thread_is_left_behind_and_its_outcome_is_void() {
+async fn a_run_that_blocks_its_thread_is_left_behind_and_its_outcome_discarded() {
     let stage = Stage::set(
         r#"{ kind = "moody" }"#,
         "",

@@ -63,7 +63,8 @@ impl Behaviour for Counter {
     }
 }
 
-/// Does what the text tells it to: `panic`, `panic at the door`, `block`, `sleep`, `fail`, `fail 2 times`, or `say …`.
+/// Does what the text says: `panic`, `panic at the door`, `block`, `sleep`, `fail`, `fail 2 times`,
+/// or `say …`.
 #[derive(Debug)]
 pub(crate) struct Moody;
 
@@ -80,7 +81,7 @@ impl Behaviour for Moody {
     }
 
     fn accepts(&self, message: &Message) -> bool {
-        assert_ne!(message.text(), Some("panic at the door"), "as I was told");
+        assert_ne!(message.text(), Some("panic at the door"), "as requested");
         message.text().is_some()
     }
 
@@ -91,7 +92,7 @@ impl Behaviour for Moody {
     ) -> Result<Effects, BehaviourError> {
         let text = message.text().unwrap_or_default();
         match text {
-            "panic" => panic!("as I was told"),
+            "panic" => panic!("as requested"),
             "block" => {
                 std::thread::sleep(Duration::from_secs(6));
                 Ok(Effects::none().reply("too late"))
@@ -107,7 +108,7 @@ impl Behaviour for Moody {
     }
 }
 
-/// Answers every text of a sender who is proven.
+/// Answers every text of a verified sender.
 #[derive(Debug)]
 pub(crate) struct Strict;
 
@@ -133,16 +134,16 @@ impl Behaviour for Strict {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AskerSettings {
-    /// Whom it asks.
+    /// The agent that it asks.
     to: Address,
     /// How long it waits for an acknowledgment, in milliseconds.
     within_ms: u64,
-    /// How often it asks again.
+    /// How often it resends.
     resends: u32,
 }
 
-/// Passes each text on to another agent, asks to be told when that has acted on it, and keeps what
-/// became of it in its state.
+/// Passes each text on to another agent, asks for an acknowledgment, and keeps the delivery updates
+/// in its state.
 #[derive(Debug)]
 pub(crate) struct Asker(AskerSettings);
 
@@ -188,7 +189,7 @@ impl Behaviour for Asker {
     }
 }
 
-/// Answers a text a little later: `in MILLISECONDS`. A second one before that puts the first off.
+/// Answers a text after a delay: `in MILLISECONDS`. A second text before that replaces the first.
 #[derive(Debug)]
 pub(crate) struct Alarm;
 
@@ -221,7 +222,7 @@ impl Behaviour for Alarm {
     }
 }
 
-/// Once it is told something, sets a timer that sets itself again at once, without end.
+/// On the first message, sets a timer that sets itself again immediately, without end.
 #[derive(Debug)]
 pub(crate) struct Restless;
 
@@ -251,7 +252,7 @@ impl Behaviour for Restless {
     }
 }
 
-/// Once it is told something, starts a task, the end of which starts the next one, without end.
+/// On the first message, starts a task, the end of which starts the next one, without end.
 #[derive(Debug)]
 pub(crate) struct Treadmill;
 
@@ -295,7 +296,7 @@ impl Behaviour for Treadmill {
     }
 }
 
-/// Keeps so many timers for a text `keep COUNT NAME`, and forgets them at `drop COUNT NAME`.
+/// Sets this many timers for a text `keep COUNT NAME`, and cancels them at `drop COUNT NAME`.
 #[derive(Debug)]
 pub(crate) struct Hoarder;
 
@@ -325,7 +326,7 @@ impl Behaviour for Hoarder {
     }
 }
 
-/// Repeats what it is told under seal, and hears nothing else.
+/// Answers a sealed message with its own text, sealed, and accepts no other.
 #[derive(Debug)]
 pub(crate) struct Confidant;
 
@@ -350,7 +351,7 @@ impl Behaviour for Confidant {
     }
 }
 
-/// Answers whatever it is told, answers included.
+/// Answers every message, answers included.
 #[derive(Debug)]
 pub(crate) struct Chatterbox;
 

@@ -36,11 +36,10 @@ use agentry_protocol::{
 use agentry_sdk::Registry;
 use tokio::sync::watch;
 
-/// How long anything may take before a test gives up: far above what it takes, since machines are
-/// shared.
+/// How long a test waits for anything: far more than it takes, since machines are shared.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
-/// A wallet that sends, whose seed is this byte.
+/// A sending wallet whose seed is this byte.
 pub(crate) fn key(byte: u8) -> SigningKey {
     SigningKey::from_seed(&Seed::from_bytes([byte; 32]))
 }
@@ -63,8 +62,8 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// `behaviours` is the array of agents.toml; `more` further keys of `[chain]`; `keys` further
-    /// keys of the agent.
+    /// `behaviours` is the array of agents.toml; `more` are further keys of `[chain]`; `keys` are
+    /// further keys of the agent.
     pub(crate) fn set(behaviours: &str, more: &str, keys: &str) -> Self {
         Self::with_tables(behaviours, more, keys, "")
     }
@@ -121,12 +120,12 @@ impl Stage {
         self.start_off(0);
     }
 
-    /// Starts it while the local clock is off by so much.
+    /// Starts it while the local clock is off by this much.
     pub(crate) fn start_off(&mut self, by_ms: i64) {
         self.try_start(by_ms).unwrap();
     }
 
-    /// Starts it, if it can be.
+    /// Starts it, or returns why it cannot start.
     pub(crate) fn try_start(&mut self, by_ms: i64) -> Result<(), HostError> {
         self.clock = Clock::default();
         self.clock.shift(by_ms);
@@ -149,17 +148,17 @@ impl Stage {
         Ok(())
     }
 
-    /// Has the next start host another wallet in place of the first.
+    /// Makes the next start host another wallet in place of the first.
     pub(crate) fn replace_agent(&mut self) {
         self.text = self.text.replace("wallet = \"one\"", "wallet = \"other\"");
     }
 
-    /// The folder of it all.
+    /// The folder of the stage.
     pub(crate) fn dir(&self) -> &std::path::Path {
         self.dir.path()
     }
 
-    /// Has the next start find another text in agents.toml.
+    /// Changes agents.toml for the next start.
     pub(crate) fn edit(&mut self, from: &str, to: &str) {
         assert!(self.text.contains(from), "{from:?} is not in {}", self.text);
         self.text = self.text.replace(from, to);
@@ -219,8 +218,8 @@ impl Stage {
         .unwrap()
     }
 
-    /// What the agent has said in blocks, as far as its runtime has seen it: a text in quotes, or
-    /// the body of a command; without their headers.
+    /// What the agent has sent that is in blocks, as far as its runtime has seen it: a text in
+    /// quotes, or the body of a command; without their headers.
     pub(crate) fn said(&self) -> Vec<String> {
         let mined = |item: &OutboxItem| item.state == "mined" || item.state == "final";
         self.outbox()
@@ -230,13 +229,13 @@ impl Stage {
             .collect()
     }
 
-    /// Waits until something is so.
+    /// Waits until a condition holds.
     pub(crate) async fn until(&self, what: &str, mut so: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !so(self) {
             assert!(
                 Instant::now() < deadline,
-                "{what} did not come about; inbox {:#?}, outbox {:#?}",
+                "timed out waiting for: {what}; inbox {:#?}, outbox {:#?}",
                 self.inbox(),
                 self.outbox()
             );
@@ -244,7 +243,7 @@ impl Stage {
         }
     }
 
-    /// Waits until the chain has grown by so many blocks.
+    /// Waits until the chain has grown by this many blocks.
     pub(crate) async fn blocks(&self, count: u64) {
         let height = || async { self.node.head().await.unwrap().unwrap().height.0 };
         let goal = height().await + count;
@@ -256,14 +255,14 @@ impl Stage {
     }
 }
 
-/// A number that was not given out before.
+/// A number that was not returned before.
 fn unique() -> u64 {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// What a payload says, without its header.
+/// A payload's content without its header.
 pub(crate) fn words(payload: &str) -> String {
     let payload = Json::parse(payload.as_bytes(), Limits::default()).unwrap();
     match Payload::read(&payload) {

@@ -1,4 +1,4 @@
-//! Changing the configuration while an agent has a message in hand.
+//! Changing the configuration while an agent is handling a message.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::{Stage, kinds};
 
-/// Answers once a file is there; another file says that it has begun.
+/// Answers once a file exists; another file shows that it has begun.
 #[derive(Debug)]
 struct Patient(PatientSettings);
 
@@ -62,7 +62,7 @@ struct Changing {
 }
 
 impl Changing {
-    /// One whose agent answers so.
+    /// A runtime whose agent answers with this text.
     fn start(reply: &str) -> Self {
         let mut stage = Stage::set(r#"{ kind = "counter" }"#, "", "");
         stage.stop();
@@ -107,7 +107,7 @@ impl Changing {
         }
     }
 
-    /// Says something, and waits until the agent has it in hand.
+    /// Posts a message, and waits until the agent is handling it.
     async fn in_hand(&self) {
         self.stage.say(2, "take your time").await;
         let begun = self.begun.clone();
@@ -118,7 +118,7 @@ impl Changing {
         std::fs::write(&self.gate, "").unwrap();
     }
 
-    /// Applies a change of the text; says who was added, changed and removed.
+    /// Applies a change of the text; returns what was added, changed and removed.
     async fn change(&self, edit: impl FnOnce(&str) -> String) -> [usize; 3] {
         {
             let mut text = self.text.lock().unwrap();
@@ -145,10 +145,10 @@ impl Changing {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_in_hand_is_finished_as_it_was_begun() {
+async fn a_running_event_finishes_with_its_old_configuration() {
     let changing = Changing::start("old");
     changing.in_hand().await;
-    // It is applied at once, and does not wait for the run.
+    // It is applied immediately, and does not wait for the run.
     assert_eq!(
         changing.change(|text| text.replace("old", "new")).await,
         [0, 1, 0]
@@ -168,7 +168,7 @@ async fn what_is_in_hand_is_finished_as_it_was_begun() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_removed_finishes_what_is_in_hand_and_nothing_more() {
+async fn a_removed_agent_finishes_its_current_event_and_nothing_more() {
     let changing = Changing::start("old");
     changing.in_hand().await;
     let agent = |text: &str| text[text.find("[[agent]]").unwrap()..].to_owned();
@@ -186,11 +186,11 @@ async fn who_is_removed_finishes_what_is_in_hand_and_nothing_more() {
         .stage
         .until("the first to be handled", handled)
         .await;
-    // What it would answer waits for its key, which is gone.
+    // Its answer waits for its key, which was removed.
     let outbox = changing.stage.outbox();
     assert_eq!((outbox.len(), outbox[0].state.as_str()), (1, "queued"));
 
-    // Back again, it says what it had decided, and hears what is new.
+    // Hosted again, it sends the pending answer and receives new messages.
     assert_eq!(
         changing.change(|text| format!("{text}{table}")).await,
         [1, 0, 0]

@@ -1,4 +1,5 @@
-//! A store that is put back from a copy, or lost: what the chain shows of its wallets is knowledge.
+//! A store that is restored from a copy, or lost: the runtime rebuilds its knowledge from the
+//! chain.
 
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -18,18 +19,18 @@ use super::{Stage, address, key};
 const FORTY_DAYS: i64 = 40 * 24 * 60 * 60 * 1000;
 
 impl Stage {
-    /// Keeps a copy of the store of a runtime that is stopped.
+    /// Keeps a copy of the store of a stopped runtime.
     fn copy_store(&self) {
         std::fs::copy(&self.store, self.dir().join("copy.db")).unwrap();
     }
 
-    /// Puts it back.
+    /// Restores the copy.
     fn restore_store(&self) {
         self.lose_store();
         std::fs::copy(self.dir().join("copy.db"), &self.store).unwrap();
     }
 
-    /// The store is gone.
+    /// Deletes the store.
     fn lose_store(&self) {
         for suffix in ["", "-wal", "-shm"] {
             let path = agentry::store::with_suffix(&self.store, suffix);
@@ -50,7 +51,7 @@ impl Stage {
         assert!(matches!(answer, Answer::Queued { .. }), "{answer:?}");
     }
 
-    /// What the agent has sent that is in a block.
+    /// The agent's messages that are in a block.
     async fn sent(&self) -> Vec<Found> {
         let head = self.node.head().await.unwrap().unwrap().height;
         let is_own = |found: &Found| found.stored.from == address(1);
@@ -59,7 +60,7 @@ impl Stage {
             .unwrap()
     }
 
-    /// Waits until the outbox is mined, and looks whether anything was posted again.
+    /// Waits until the outbox is mined, and asserts that nothing was posted again.
     async fn settle(&self) {
         self.until("everything is mined", |stage| {
             let mined = |state: &str| state == "mined" || state == "final";
@@ -73,7 +74,7 @@ impl Stage {
     }
 }
 
-/// No nonce stands on the chain twice.
+/// Asserts that every nonce on the chain is unique.
 fn assert_unique(sent: &[Found]) {
     let mut nonces = HashMap::new();
     for found in sent {
@@ -100,7 +101,7 @@ fn clock_was_ahead(stage: &Stage) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_text_sent_from_a_restored_store_is_another_transaction() {
     let mut stage = Stage::set(r#"{ kind = "pong" }"#, "", "");
-    // Whoever posts what is mined destroys a block.
+    // Posting a mined transaction again destroys a block.
     let faults = stage.devnet.faults().clone();
     faults.set("replay-destroys-block".parse().unwrap());
     stage.blocks(2).await;
@@ -119,14 +120,14 @@ async fn the_same_text_sent_from_a_restored_store_is_another_transaction() {
     let sent = stage.sent().await;
     assert_eq!(sent.len(), 2, "{sent:#?}");
     assert_unique(&sent);
-    // And so on, from whatever copy.
+    // The same holds for any later copy.
     stage.order("hello", "third").await;
     stage.settle().await;
     assert_unique(&stage.sent().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_store_gives_no_nonce_twice() {
+async fn a_lost_store_issues_no_nonce_twice() {
     let mut stage = Stage::set("", "", "");
     stage.stop();
     clock_was_ahead(&stage);
@@ -143,7 +144,7 @@ async fn a_lost_store_gives_no_nonce_twice() {
     assert_unique(&sent);
 }
 
-/// A message with a header, as a wallet that can be verified sends it.
+/// A message with a header, as a verifiable wallet sends it.
 fn verified(from: u8, payload: &Payload, ack: Option<AckRequest>) -> Json {
     let header = Header {
         id: Some(MessageId::generate(now_ms()).unwrap()),
@@ -160,7 +161,7 @@ fn asking(from: u8, text: &str) -> Json {
 }
 
 impl Stage {
-    /// Waits until the runtime has done with everything that it was shown.
+    /// Waits until the runtime has completed every message that it was shown.
     async fn done(&self, messages: usize) {
         self.until("every message is handled", |stage| {
             let inbox = stage.inbox();
@@ -178,8 +179,8 @@ impl Stage {
         self.settle().await;
     }
 
-    /// Puts the copy back (or nothing), starts, and expects that everything is known from the chain:
-    /// so many messages, and nothing more of ours.
+    /// Restores the copy (or nothing), starts, and expects that the chain provides everything: this
+    /// many messages, and no further ones of ours.
     async fn nothing_is_said_again(&mut self, is_lost: bool, messages: usize) {
         let before = self.sent().await;
         self.stop();
@@ -216,7 +217,7 @@ async fn plain_texts_are_not_answered_again() {
             stage.done(messages).await;
         }
         stage.nothing_is_said_again(is_lost, 3).await;
-        // What it remembers is what it would be, and what is new is answered.
+        // Its state is complete, and a new message is answered.
         stage.say(3, "ping").await;
         stage.done(4).await;
         assert!(stage.said().contains(&"\"count 4\"".to_owned()));
@@ -226,7 +227,7 @@ async fn plain_texts_are_not_answered_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn acknowledgments_and_answers_are_not_given_again() {
+async fn acknowledgments_and_answers_are_not_sent_again() {
     for is_lost in [false, true] {
         let behaviours = r#"{ kind = "ack" }, { kind = "moody" }, { kind = "status" }"#;
         let mut stage = Stage::set(behaviours, "", "");
@@ -245,7 +246,7 @@ async fn acknowledgments_and_answers_are_not_given_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_what_the_chain_lacks_is_said() {
+async fn only_messages_missing_from_the_chain_are_sent() {
     let mut stage = Stage::set(r#"{ kind = "pong" }"#, "", "");
     stage.stop();
     stage.copy_store();
@@ -253,7 +254,7 @@ async fn only_what_the_chain_lacks_is_said() {
     stage.say(2, "ping").await;
     stage.done(1).await;
     stage.stop();
-    // Nobody hears this one.
+    // The runtime is down and misses this one until it is restored.
     stage.say(3, "ping").await;
     stage.blocks(2).await;
     stage.restore_store();
@@ -266,7 +267,7 @@ async fn only_what_the_chain_lacks_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_timer_has_sent_is_not_sent_again() {
+async fn a_timers_message_is_not_sent_again() {
     let mut stage = Stage::set(r#"{ kind = "alarm" }"#, "", "");
     stage.say(2, "in 1000").await;
     stage
@@ -275,7 +276,7 @@ async fn what_a_timer_has_sent_is_not_sent_again() {
             inbox.len() == 1 && inbox[0].state == "handled"
         })
         .await;
-    // The timer is in the copy, and has not run out.
+    // The timer is in the copy, and has not fired.
     stage.stop();
     stage.copy_store();
     stage.start();
@@ -283,14 +284,14 @@ async fn what_a_timer_has_sent_is_not_sent_again() {
     assert_eq!(stage.sent().await.len(), 1);
     stage.nothing_is_said_again(false, 1).await;
     stage.nothing_is_said_again(true, 1).await;
-    // One that runs out later says the same, and is another.
+    // A later timer sends the same text, which is another message.
     stage.say(2, "in 100").await;
     stage.done(2).await;
     assert_eq!(stage.sent().await.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_timer_has_sent_is_not_sent_again_however_long_the_catching_up_takes() {
+async fn a_timers_message_is_not_sent_again_however_long_the_catch_up_takes() {
     let mut stage = Stage::set(r#"{ kind = "alarm" }"#, "", "");
     stage.say(2, "in 1000").await;
     stage
@@ -301,7 +302,7 @@ async fn what_a_timer_has_sent_is_not_sent_again_however_long_the_catching_up_ta
         .await;
     stage.stop();
     stage.copy_store();
-    // More than one reading brings, before the timer runs out and after.
+    // More than one reading returns, before the timer fires and after.
     let noise = async |stage: &Stage| {
         for _ in 0..300 {
             stage.say(3, "noise").await;
@@ -318,7 +319,7 @@ async fn what_a_timer_has_sent_is_not_sent_again_however_long_the_catching_up_ta
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_node_has_pending_is_not_said_again() {
+async fn pending_messages_are_not_sent_again() {
     for is_lost in [false, true] {
         let mut stage = Stage::set(r#"{ kind = "counter" }"#, "", "");
         stage.stop();
@@ -349,7 +350,7 @@ async fn what_the_node_has_pending_is_not_said_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_asked_and_acknowledged_is_not_asked_again() {
+async fn an_acknowledged_question_is_not_asked_again() {
     let keys = "[[agent]]\nname = \"other\"\nwallet = \"other\"\n\
                 behaviours = [{ kind = \"ack\" }, { kind = \"counter\" }]";
     let asker = format!(
@@ -386,7 +387,7 @@ async fn what_was_asked_and_acknowledged_is_not_asked_again() {
         stage.start();
         stage.until("it is acknowledged", acknowledged).await;
         stage.done(5).await;
-        // Longer than an acknowledgment may take.
+        // Longer than the acknowledgment timeout.
         stage.blocks(50).await;
         assert_eq!(said(&stage).await, 4);
     }

@@ -1,5 +1,5 @@
-//! The node that is posted to: whether it serves the chain that is read, and what becomes of what it
-//! has accepted and does not mine.
+//! The posting node: whether it serves the chain that is read, and the transactions that it has
+//! accepted and does not mine.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use agentry_protocol::BlockHeight;
 
 use super::{PATIENCE, Stage, address};
 
-/// A port that nobody listens on: below those that Linux hands out.
+/// A port on which nothing listens: below the ones that Linux assigns.
 fn own_port() -> u16 {
     let first = 15_000 + u16::try_from(std::process::id() % 10_000).unwrap();
     (first..)
@@ -30,7 +30,7 @@ fn other_chain(stage: &Stage, port: u16) -> Devnet {
     .unwrap()
 }
 
-/// A node of the right chain, which hands on to the other what is posted to it.
+/// A node of the right chain that follows the stage's node and forwards posted transactions to it.
 fn right_chain(stage: &Stage, port: u16) -> Devnet {
     Devnet::start(DevnetConfig {
         dir: stage.dir().join("follower"),
@@ -42,7 +42,7 @@ fn right_chain(stage: &Stage, port: u16) -> Devnet {
     .unwrap()
 }
 
-/// Waits for so many blocks of a node, and asserts that none holds anything.
+/// Waits for this many blocks of a node, and asserts that none contains anything.
 async fn assert_untouched(devnet: &Devnet, blocks: u64) {
     let node = NodeClient::new(&devnet.url(), NodeOptions::default()).unwrap();
     let head = async || node.head().await.unwrap().unwrap().height;
@@ -78,7 +78,7 @@ async fn a_node_of_another_chain_is_not_posted_to() {
         text.contains(&other.url()) && text.contains("submit"),
         "{text}"
     );
-    // Nor is the database of one chain read and the RPC of another.
+    // Reading the database of one chain and the RPC of another is refused, too.
     let (right, wrong) = (stage.devnet.url(), other.url());
     stage.edit(&submit, "start = 0\n");
     stage.edit(&right, &wrong);
@@ -87,13 +87,13 @@ async fn a_node_of_another_chain_is_not_posted_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_was_away_is_asked_for_its_chain_before_it_is_posted_to() {
+async fn a_node_that_was_down_is_asked_for_its_chain_before_posting() {
     let mut stage = Stage::set(r#"{ kind = "pong" }"#, "", "");
     stage.stop();
     let port = own_port();
     let submit = format!("start = 0\nsubmit = \"http://127.0.0.1:{port}\"\n");
     stage.edit("start = 0\n", &submit);
-    // Nobody is there: that holds up no start.
+    // Nothing listens there: that does not delay the start.
     stage.start();
     stage.say(2, "ping").await;
     stage
@@ -120,7 +120,7 @@ async fn a_node_that_was_away_is_asked_for_its_chain_before_it_is_posted_to() {
     }
 }
 
-/// What is counted.
+/// The value of a metric.
 fn metric(stage: &Stage, name: &str) -> i64 {
     let host = stage.host.as_ref().unwrap();
     let text = host.started().metrics.encode().unwrap();
@@ -149,7 +149,7 @@ async fn lose_an_answer(stage: &Stage) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mempool_that_cannot_be_read_is_told_and_what_was_dropped_waits() {
+async fn an_unreadable_mempool_is_reported_and_dropped_transactions_wait() {
     let mut stage = Stage::set(r#"{ kind = "pong" }"#, "", "");
     stage.stop();
     stage.edit("db = \"node/chain.db\"\n", "");
@@ -182,7 +182,7 @@ async fn a_mempool_that_cannot_be_read_is_told_and_what_was_dropped_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_mempool_s_database_proves_what_was_dropped() {
+async fn the_mempools_database_proves_what_was_dropped() {
     let mut stage = Stage::set(r#"{ kind = "pong" }"#, "", "");
     stage
         .devnet
@@ -193,7 +193,7 @@ async fn the_mempool_s_database_proves_what_was_dropped() {
         .until("it is mined", |stage| stage.said().len() == 1)
         .await;
     assert_eq!(stage.outbox()[0].posts, 2);
-    // The store remembers that it is the node's.
+    // The store remembers that the database belongs to the node.
     lose_an_answer(&stage).await;
     stage.stop();
     stage.start();
@@ -204,7 +204,7 @@ async fn the_mempool_s_database_proves_what_was_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_node_keeps_pending_is_told() {
+async fn transactions_that_stay_pending_are_reported() {
     let mut stage = Stage::set(r#"{ kind = "pong" }"#, "", "");
     stage.stop();
     let follower = right_chain(&stage, 0);

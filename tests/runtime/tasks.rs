@@ -1,4 +1,4 @@
-//! The pool in which tasks are done.
+//! The pool that runs tasks.
 
 use agentry::runtime::control::{self, Answer, Request};
 use agentry::store::list::task::{self, ExecutingFilter, ExecutingItem};
@@ -7,8 +7,8 @@ use agentry::store::open_for_reading;
 use super::Stage;
 use super::worker::Bench;
 
-/// A runtime whose agent has tasks done, and the bench where it does them. `keys` are further keys
-/// of the behaviour.
+/// A runtime whose agent starts tasks, and the bench that controls them. `keys` are further keys of
+/// the behaviour.
 fn workshop(test: &str, keys: &str, tables: &str) -> (Stage, std::sync::Arc<Bench>) {
     let behaviour = format!(r#"{{ kind = "worker", bench = "{test}"{keys} }}"#);
     (Stage::set(&behaviour, tables, ""), Bench::named(test))
@@ -36,7 +36,7 @@ fn said(stage: &Stage, text: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_is_done_and_its_end_is_told_once() {
+async fn a_task_is_done_and_its_end_is_reported_once() {
     let (mut stage, bench) = workshop("done", "", "");
     stage.say(2, "a chat say").await;
     stage
@@ -89,7 +89,7 @@ async fn a_panic_is_a_failed_attempt() {
         .until("it fails", |stage| said(stage, "a failed: panic"))
         .await;
     let error = task(&stage, "a").unwrap().error;
-    assert_eq!(error.as_deref(), Some("panicked: as I was told"));
+    assert_eq!(error.as_deref(), Some("panicked: as requested"));
     stage.say(3, "b chat say").await;
     stage
         .until("another is done", |stage| {
@@ -109,7 +109,7 @@ async fn an_attempt_that_takes_too_long_is_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deadline_ends_what_runs_and_what_waits() {
+async fn a_deadline_ends_running_and_waiting_tasks() {
     let (stage, bench) = workshop("deadline", "", "");
     stage.say(2, "a chat hang by 3000").await;
     stage.until("the first runs", |_| bench.begun() == 1).await;
@@ -127,7 +127,7 @@ async fn a_deadline_ends_what_runs_and_what_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_canceled_is_dropped_at_once() {
+async fn a_canceled_task_is_dropped_immediately() {
     let (stage, bench) = workshop("cancel", "", "");
     stage.say(2, "a chat hang").await;
     stage.until("it runs", |_| bench.begun() == 1).await;
@@ -146,7 +146,7 @@ async fn what_is_canceled_is_dropped_at_once() {
     assert_eq!(
         bench.begun(),
         1,
-        "what was canceled before it began does not begin"
+        "a task that was canceled before it began does not begin"
     );
 }
 
@@ -204,7 +204,7 @@ async fn a_full_lane_does_not_hold_up_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_more_run_than_the_pool_holds() {
+async fn the_pool_limits_concurrency() {
     let (stage, bench) = workshop("pool", ", concurrency = 8", "[tasks]\nconcurrency = 2");
     for key in ["a", "b", "c", "d"] {
         stage.say(2, &format!("{key} {key} gate")).await;
@@ -232,7 +232,7 @@ async fn a_task_goes_on_after_a_restart_and_is_answered_once() {
     assert_eq!(
         bench.dropped(),
         1,
-        "what runs is dropped when the runtime stops"
+        "a running task is dropped when the runtime stops"
     );
     stage.start();
     stage.until("it runs again", |_| bench.begun() == 2).await;
@@ -250,11 +250,11 @@ async fn a_task_goes_on_after_a_restart_and_is_answered_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn progress_is_stored_and_told() {
+async fn progress_is_stored_and_delivered() {
     let (stage, bench) = workshop("progress", ", progress_ms = 0", "");
     stage.say(2, "a chat report").await;
     stage
-        .until("progress is told", |stage| {
+        .until("progress is delivered", |stage| {
             said(stage, "a is at 0.5: half of it")
         })
         .await;
@@ -270,7 +270,7 @@ async fn progress_is_stored_and_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn progress_is_not_told_where_nobody_asks() {
+async fn progress_is_not_delivered_unasked() {
     let (stage, bench) = workshop("quiet", "", "");
     stage.say(2, "a chat report").await;
     stage

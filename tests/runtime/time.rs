@@ -1,4 +1,4 @@
-//! Clocks that are set back, jump, or are wrong at a start; and wake-ups that are lost.
+//! Clocks that are set back, jump, or are wrong at startup; and wake-ups that are lost.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -45,15 +45,15 @@ fn states(stage: &Stage) -> Vec<String> {
     stage.inbox().into_iter().map(|item| item.state).collect()
 }
 
-/// Another writer of the store, to whom the runtime does not listen.
-fn behind_its_back(stage: &Stage, sql: &str) {
+/// Another writer of the store, whose changes the runtime is not told of.
+fn write_unnoticed(stage: &Stage, sql: &str) {
     let db = Connection::open(&stage.store).unwrap();
     db.busy_timeout(PATIENCE).unwrap();
     assert_eq!(db.execute(sql, []).unwrap(), 1, "{sql}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_is_set_back_silences_nobody() {
+async fn a_clock_that_is_set_back_delays_no_sender() {
     let stage = Stage::set(
         r#"{ kind = "counter" }"#,
         "",
@@ -69,7 +69,7 @@ async fn a_clock_that_is_set_back_silences_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_waits_while_the_clock_is_set_back_waits_no_longer() {
+async fn a_wait_is_not_extended_by_setting_the_clock_back() {
     let mut stage = Stage::set(r#"{ kind = "moody" }, { kind = "alarm" }"#, "", "");
     // Retries with pauses of half a second and a second, and a timer.
     stage.say(2, "fail 2 times").await;
@@ -88,7 +88,7 @@ async fn what_waits_while_the_clock_is_set_back_waits_no_longer() {
                 && said.contains(&r#""it is time""#.to_owned())
         })
         .await;
-    // Also where it is set back between two runs.
+    // Also if it is set back between two runs.
     stage.say(3, "in 3000").await;
     stage
         .until("the timer is set", |stage| {
@@ -106,7 +106,7 @@ async fn what_waits_while_the_clock_is_set_back_waits_no_longer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_with_a_clock_far_ahead_makes_nobody_act_twice_and_loses_nothing() {
+async fn a_start_with_a_clock_far_ahead_repeats_and_loses_nothing() {
     let mut stage = Stage::set(
         r#"{ kind = "ack" }, { kind = "counter" }"#,
         "",
@@ -116,7 +116,7 @@ async fn a_start_with_a_clock_far_ahead_makes_nobody_act_twice_and_loses_nothing
     stage.send(2, text("once", &first)).await;
     answered(&stage, 1).await;
     stage.stop();
-    // Forty days: whatever is kept for thirty would be pruned, and everything has expired.
+    // Forty days: rows kept for thirty would be pruned, and everything has expired.
     stage.start_off(40 * DAY);
     stage.send(3, text("fresh", &header(3))).await;
     answered(&stage, 2).await;
@@ -129,7 +129,7 @@ async fn a_start_with_a_clock_far_ahead_makes_nobody_act_twice_and_loses_nothing
     stage
         .until("it is seen", |stage| state_of(stage, soon).is_some())
         .await;
-    // Others pass; by the local clock it is over, which nothing confirms.
+    // Other messages pass it; by the local clock it has expired, which nothing confirms.
     stage.say(5, "plain").await;
     answered(&stage, 3).await;
     stage.blocks(3).await;
@@ -137,7 +137,7 @@ async fn a_start_with_a_clock_far_ahead_makes_nobody_act_twice_and_loses_nothing
     stage.stop();
     stage.start();
     stage
-        .until("it is acted on", |stage| {
+        .until("it is handled", |stage| {
             state_of(stage, soon).unwrap() == "handled"
         })
         .await;
@@ -152,7 +152,7 @@ async fn a_start_with_a_clock_far_ahead_makes_nobody_act_twice_and_loses_nothing
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_wake_up_delays_what_is_due_and_no_more() {
+async fn a_lost_wake_up_only_delays_what_is_due() {
     let stage = Stage::set(r#"{ kind = "counter" }, { kind = "alarm" }"#, "", "");
     let one = stage.say(2, "one").await;
     answered(&stage, 1).await;
@@ -162,24 +162,24 @@ async fn a_lost_wake_up_delays_what_is_due_and_no_more() {
             stage.inbox().iter().all(|item| item.state == "handled") && stage.inbox().len() == 2
         })
         .await;
-    // The agent sleeps, and nobody wakes it.
-    behind_its_back(&stage, "UPDATE event SET due_at = 0 WHERE kind = 'timer'");
+    // The agent sleeps, and nothing wakes it.
+    write_unnoticed(&stage, "UPDATE event SET due_at = 0 WHERE kind = 'timer'");
     stage
         .until("the timer comes", |stage| {
             stage.said().contains(&r#""it is time""#.to_owned())
         })
         .await;
     let sql = "UPDATE inbox SET state = 'waiting', settled_at = NULL, attempts = 1 WHERE id = 1";
-    behind_its_back(&stage, sql);
+    write_unnoticed(&stage, sql);
     stage
-        .until("the message is seen to", |stage| {
+        .until("the message is handled", |stage| {
             state_of(stage, one).unwrap() == "handled"
         })
         .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_waits_goes_on_after_a_start_that_reads_the_chain_again() {
+async fn waiting_messages_continue_after_a_start_that_reads_the_chain_again() {
     let mut stage = Stage::set(
         r#"{ kind = "counter" }"#,
         "",
@@ -193,7 +193,7 @@ async fn what_waits_goes_on_after_a_start_that_reads_the_chain_again() {
         })
         .await;
     stage.stop();
-    // A new agent has the chain read again from its beginning. The rates are full again.
+    // For a new agent the chain is read again from its beginning. The rate buckets are full again.
     stage.edit(
         "[[agent]]\nname = \"agent\"",
         "[[agent]]\nname = \"new\"\nwallet = \"other\"\nbehaviours = [{ kind = \"pong\" }]\n\

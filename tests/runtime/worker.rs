@@ -1,4 +1,4 @@
-//! A behaviour that has tasks done, as its messages say.
+//! A behaviour that starts tasks as its messages say.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-/// Where a test and the tasks that it has done meet.
+/// Where a test controls the tasks that it has started.
 #[derive(Debug)]
 pub(crate) struct Bench {
     begun: AtomicUsize,
@@ -24,7 +24,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// The bench of this name.
+    /// The bench with this name.
     pub(crate) fn named(name: &str) -> Arc<Self> {
         static BENCHES: LazyLock<Mutex<HashMap<String, Arc<Bench>>>> =
             LazyLock::new(Mutex::default);
@@ -41,22 +41,22 @@ impl Bench {
         Arc::clone(bench)
     }
 
-    /// How many attempts have begun.
+    /// The number of attempts that have begun.
     pub(crate) fn begun(&self) -> usize {
         self.begun.load(Ordering::SeqCst)
     }
 
-    /// How many ran at the same time at most.
+    /// The most attempts that ran at the same time.
     pub(crate) fn most(&self) -> usize {
         self.most.load(Ordering::SeqCst)
     }
 
-    /// How many were dropped before they returned.
+    /// The number of attempts that were dropped before they returned.
     pub(crate) fn dropped(&self) -> usize {
         self.dropped.load(Ordering::SeqCst)
     }
 
-    /// Lets go on what waits at the gate, now and later.
+    /// Opens the gate for attempts that wait there, now and later.
     pub(crate) fn open(&self) {
         self.gate.send_replace(true);
     }
@@ -86,7 +86,7 @@ impl Drop for Attempt {
     }
 }
 
-/// Its keys.
+/// The keys of the worker.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WorkerSettings {
@@ -108,11 +108,11 @@ const fn minute() -> u64 {
     60_000
 }
 
-/// `KEY KIND ACTION` has a task done and says what became of it; `KEY KIND ACTION by MS` gives it
-/// a deadline; `cancel KEY` takes it back.
+/// `KEY KIND ACTION` starts a task and reports its news; `KEY KIND ACTION by MS` gives it a
+/// deadline; `cancel KEY` cancels it.
 ///
 /// Actions: `say`, `fail`, `away/N` (fails N times), `panic`, `hang`, `gate` (until the bench
-/// opens), `huge`, `report` (says that it is half done, and then `gate`).
+/// opens), `huge`, `report` (reports that it is half done, and then acts as `gate`).
 #[derive(Debug)]
 pub(crate) struct Worker {
     bench: Arc<Bench>,
@@ -181,7 +181,7 @@ impl Behaviour for Worker {
                 Err(TaskError::transient("away", "nobody answers"))
             }
             ("away", _) => Ok(TaskOutput::text(format!("at attempt {}", task.attempt))),
-            ("panic", _) => panic!("as I was told"),
+            ("panic", _) => panic!("as requested"),
             ("huge", _) => Ok(TaskOutput::text("x".repeat((16 << 20) + 1))),
             ("hang", _) => std::future::pending().await,
             ("gate" | "report", _) => {
@@ -209,7 +209,7 @@ impl Behaviour for Worker {
             TaskNews::Failed { code, .. } => format!("{key} failed: {code}"),
             TaskNews::Canceled => format!("{key} canceled"),
         };
-        // What it remembers counts how often it was told.
+        // Its state counts how often it was told.
         Ok(Effects::none()
             .set_state(format!("told {key}"), Value::Bool(true))
             .reply(said))

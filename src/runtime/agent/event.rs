@@ -1,4 +1,5 @@
-//! Timers, fates, settlements, news of tasks, renewals; and what was not acknowledged in time.
+//! Timers, delivery updates, settlements, news of tasks, renewals, and messages that were not
+//! acknowledged in time.
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use crate::store::commit::Outcome;
 use crate::store::rows::{DueEvent, EventKind, EventRef, Overdue, TaskRow};
 use crate::store::{Commit, OutboxId, StoreError, read};
 
-/// What a fate's row holds.
+/// The contents of a delivery update's row.
 #[derive(Deserialize)]
 struct FateData {
     outbox: OutboxId,
@@ -28,7 +29,7 @@ struct FateData {
 }
 
 impl Work {
-    /// Shows an event to the behaviour whose it is.
+    /// Shows an event to the behaviour that it belongs to.
     pub(super) async fn handle_event(
         &mut self,
         hosted: &Arc<Hosted>,
@@ -47,17 +48,17 @@ impl Work {
             tracing::warn!(
                 agent.name = hosted.config.name,
                 behaviour.name = due.behaviour,
-                "an event of a behaviour that is not configured any more; it is forgotten"
+                "deleting an event of a behaviour that is not configured any more"
             );
-            return self.forget(due).await;
+            return self.delete(due).await;
         };
         let message = match &due.message {
             Some(message) => Some(Arc::new(self.read_again(hosted, message).await?)),
             None => None,
         };
         let Some(event) = self.event(hosted, due, message.as_ref()).await? else {
-            tracing::warn!("what the event is about was forgotten since; so is the event");
-            return self.forget(due).await;
+            tracing::warn!("deleting an event whose subject was pruned since");
+            return self.delete(due).await;
         };
         let shared = self.shared.clone();
         let state = self.state(&instance.name);
@@ -91,14 +92,14 @@ impl Work {
         }
     }
 
-    async fn forget(&self, due: &DueEvent) -> Result<(), StoreError> {
+    async fn delete(&self, due: &DueEvent) -> Result<(), StoreError> {
         let at = self.shared.clock.now_ms();
         let outcome = Outcome::nothing(EventRef::Event(due.id), due.attempts, at);
         self.shared.store.commit(Commit::Outcome(outcome)).await?;
         Ok(())
     }
 
-    /// What the behaviour is shown; nothing, if it cannot be read any more.
+    /// The event as the behaviour sees it; none, if it cannot be read any more.
     async fn event(
         &self,
         hosted: &Hosted,
@@ -133,7 +134,7 @@ impl Work {
         })
     }
 
-    /// Announces the agent's card, and sees to it that it is announced again in time.
+    /// Announces the agent's card, and schedules its next announcement.
     async fn renew(
         &mut self,
         hosted: &Arc<Hosted>,
@@ -142,7 +143,7 @@ impl Work {
     ) -> Result<(), StoreError> {
         let (now, local) = (self.shared.clock.now_ms(), self.shared.clock.local_ms());
         let Ok(registration) = Registration::read(&due.data) else {
-            return self.forget(due).await;
+            return self.delete(due).await;
         };
         let subject = Subject::Event(due);
         let (public_key, enc_key) = match self.keys().await {
@@ -153,7 +154,7 @@ impl Work {
             }
         };
         let announce = KnownCommand::Announce(registration.announce(local, enc_key));
-        // The row comes again and again: the attempts tell its announcements apart.
+        // The row is reused for each renewal: the attempts distinguish its announcements.
         let origin = format!("event/{}/{}", due.id, due.attempts);
         let draft = compose::compose(
             &agentry_sdk::Outgoing::command(&announce),
@@ -194,13 +195,14 @@ impl Work {
         Ok(())
     }
 
-    /// Sends a message again that was not acknowledged in time, or gives up.
+    /// Resends a message that was not acknowledged in time, or stops retrying.
     pub(super) async fn handle_overdue(&mut self, overdue: Overdue) -> Result<(), StoreError> {
         let now = self.shared.clock.now_ms();
-        // One that is over by the local clock alone is queued, and waits there until that is certain.
+        // A message that has expired by the local clock alone is queued, and waits until that is
+        // certain.
         let confirmed = self.shared.clock.confirmed_ms();
-        let lapsed = overdue.draft.expires_at.is_some_and(|at| at < confirmed);
-        if overdue.resends_left == 0 || lapsed {
+        let expired = overdue.draft.expires_at.is_some_and(|at| at < confirmed);
+        if overdue.resends_left == 0 || expired {
             tracing::warn!(outbox.row = %overdue.outbox, "a message was not acknowledged in time");
             let unacknowledged = Commit::Unacknowledged {
                 outbox: overdue.outbox,
@@ -231,13 +233,15 @@ impl Work {
             .await;
         if !committed?.stale {
             self.shared.metrics.resent();
-            span.in_scope(|| tracing::info!("not acknowledged in time; sent again"));
+            span.in_scope(|| {
+                tracing::info!("the message was not acknowledged in time; resending it")
+            });
         }
         Ok(())
     }
 }
 
-/// What is new of a task, with what the task holds itself.
+/// The news of a task, completed with the data in the task's own row.
 fn report(hosted: &Hosted, row: &TaskRow, news: &Value) -> Option<TaskReport> {
     let duration_ms = news.get("duration_ms").and_then(Value::as_u64).unwrap_or(0);
     let news = match news.get("news")?.as_str()? {
@@ -258,7 +262,7 @@ fn report(hosted: &Hosted, row: &TaskRow, news: &Value) -> Option<TaskReport> {
         },
         "failed" => TaskNews::Failed {
             code: row.error_code.clone()?,
-            // What the row holds is for the operator.
+            // The row's text is for the operator only.
             message: news
                 .get("message")
                 .and_then(Value::as_str)

@@ -1,4 +1,4 @@
-//! A message: its expiry, its seal, what it answers, and who acts on it.
+//! A message: its expiry, its seal, the message that it answers, and the behaviours that handle it.
 
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ use crate::store::commit::{Handled, Outcome};
 use crate::store::rows::{DueMessage, EventRef};
 use crate::store::{Commit, OutboxId, StoreError, read};
 
-/// What a message turned out to be.
+/// The kind of a message after it was examined.
 enum Read {
     /// To be shown to the behaviours.
     Whole(Box<Message>),
-    /// Nothing that anybody acts on, and why.
+    /// Nothing handles the message; the reason.
     Nothing(String),
     /// It cannot be read now.
     NotNow(BehaviourError),
@@ -29,11 +29,11 @@ enum Read {
     Early,
 }
 
-/// How long such an answer waits before it is looked at again, in milliseconds.
+/// How long such an answer waits before it is checked again, in milliseconds.
 const EARLY_MS: u64 = 1_000;
 
 impl Work {
-    /// Shows a message to every behaviour that is to see it.
+    /// Shows a message to every behaviour that has to see it.
     pub(super) async fn handle_message(
         &mut self,
         hosted: &Arc<Hosted>,
@@ -53,7 +53,7 @@ impl Work {
         if is_over(self.shared.clock.confirmed_ms()) {
             return self.expire(&conduct, due, plain).await;
         }
-        // Over by the local clock alone: not acted on, and not given up. The next pull leaves it.
+        // Expired by the local clock alone: neither handled nor dropped. The next pull skips it.
         if is_over(self.shared.clock.local_ms()) {
             return Ok(());
         }
@@ -79,7 +79,7 @@ impl Work {
                     .await;
             }
         };
-        // A bystander that accepts it does not act on it.
+        // A bystander that accepts a message does not handle it.
         let acts = |name: &String| !watchers.contains(name);
         let acted =
             due.done.iter().any(acts) || accepting.iter().any(|instance| acts(&instance.name));
@@ -129,8 +129,9 @@ impl Work {
         Ok(())
     }
 
-    /// Whether a message may be acted on by the rate of its sender. One that may not stays where
-    /// it is, and its sender has to wait; what has waited for too long is given up.
+    /// Whether a message may be handled by the rate of its sender. If not, it stays in the queue,
+    /// and its sender has to wait; a message that has waited too long is moved to the dead-letter
+    /// queue.
     async fn admit(&mut self, hosted: &Hosted, due: &DueMessage) -> Result<bool, StoreError> {
         let Some(rate) = hosted.config.per_sender_rate else {
             return Ok(true);
@@ -139,8 +140,8 @@ impl Work {
         if due.attempts > 0 || !due.done.is_empty() {
             return Ok(true);
         }
-        let proven = due.authenticity == Authenticity::Verified;
-        let sender = proven.then(|| due.stored.from.as_str());
+        let verified = due.authenticity == Authenticity::Verified;
+        let sender = verified.then(|| due.stored.from.as_str());
         let lane = sender.map(ToOwned::to_owned);
         if self.paused.contains_key(&lane) {
             return Ok(false);
@@ -151,15 +152,15 @@ impl Work {
         };
         tracing::debug!(
             agent.name = hosted.config.name,
-            message.from = sender.unwrap_or("unproven senders"),
-            "over the rate; the messages wait"
+            message.from = sender.unwrap_or("unverified senders"),
+            "the sender is over its rate; its messages wait"
         );
         self.shared.metrics.rate_paused();
         self.paused.insert(lane, until);
         let max_wait = hosted.config.max_wait;
         let before = now.saturating_sub(u64::try_from(max_wait.as_millis()).unwrap_or(u64::MAX));
         let (agent, of_sender) = (self.id, sender.map(ToOwned::to_owned));
-        // A seek: what waits in time costs nothing, however much it is.
+        // A seek: messages that still have time cost nothing, however many they are.
         let overwaited = self
             .shared
             .store
@@ -170,7 +171,7 @@ impl Work {
         }
         let overwait = Commit::Overwait {
             agent,
-            sender: proven.then(|| due.stored.from.clone()),
+            sender: verified.then(|| due.stored.from.clone()),
             before,
             reason: format!(
                 "waited for longer than max_wait = {}: its sender is over per_sender_rate = {rate}",
@@ -183,15 +184,15 @@ impl Work {
             self.shared.metrics.dead_letters(given_up);
             tracing::warn!(
                 agent.name = hosted.config.name,
-                message.from = sender.unwrap_or("unproven senders"),
+                message.from = sender.unwrap_or("unverified senders"),
                 messages = given_up,
-                "waited for longer than max_wait, and are dead letters"
+                "messages waited for longer than max_wait and were moved to the dead-letter queue"
             );
         }
         Ok(false)
     }
 
-    /// Who is known.
+    /// The known senders.
     pub(super) fn standings(&self) -> Standings {
         Standings {
             roster: self.links.roster.clone(),
@@ -199,7 +200,7 @@ impl Work {
         }
     }
 
-    /// The message as its transaction has it.
+    /// The message as its transaction carries it.
     fn plain(&self, hosted: &Hosted, due: &DueMessage) -> Message {
         let place = Place {
             hash: due.hash,
@@ -213,7 +214,7 @@ impl Work {
         message
     }
 
-    /// Opens a message, and finds out what it answers.
+    /// Opens a message, and finds the message that it answers.
     async fn read(&self, due: &DueMessage, mut message: Message) -> Result<Read, StoreError> {
         if let Payload::Command(command) = &message.payload
             && command.cmd == "SEALED"
@@ -256,15 +257,18 @@ impl Work {
             };
             let receipt = self.shared.store.commit(acknowledge).await?;
             if receipt.changed > 0 {
-                tracing::info!(ack.status = ack.status.as_str(), "acknowledged");
+                tracing::info!(
+                    ack.status = ack.status.as_str(),
+                    "an acknowledgment of a sent message arrived"
+                );
             }
         }
         message.answers = question.map(|(_, answered)| answered);
         Ok(Read::Whole(Box::new(message)))
     }
 
-    /// A message that an event is about, as its behaviours were shown it. What cannot be opened
-    /// any more is shown closed.
+    /// The message that an event is about, as its behaviours saw it. A message that cannot be
+    /// opened any more is shown sealed.
     pub(super) async fn read_again(
         &self,
         hosted: &Hosted,
@@ -276,7 +280,8 @@ impl Work {
         }
     }
 
-    /// The question of ours that a message answers: it counts only from the one who was asked.
+    /// The question of ours that a message answers: it counts only if the answer is from the wallet
+    /// that was asked.
     async fn question(
         &self,
         message: &Message,
@@ -302,8 +307,8 @@ impl Work {
             }))
     }
 
-    /// Whether a message answers one of ours that the chain shows, and that this store has forgotten
-    /// and is rebuilding.
+    /// Whether a message answers one of ours that the chain shows, and that this store has lost and
+    /// is rebuilding.
     async fn is_early(&self, due: &DueMessage, message: &Message) -> Result<bool, StoreError> {
         let Some(re) = reading::names(message) else {
             return Ok(false);
@@ -319,7 +324,7 @@ impl Work {
         let postpone = Commit::Postpone {
             event: EventRef::Inbox(due.id),
             until: self.shared.clock.now_ms().saturating_add(EARLY_MS),
-            reason: "waits: it answers a message of ours that this store has forgotten, and that what came before it may bring back".to_owned(),
+            reason: "waits: it answers a message of ours that this store does not have, and that earlier blocks may restore".to_owned(),
         };
         self.shared.store.commit(postpone).await?;
         Ok(())
@@ -331,7 +336,7 @@ impl Work {
         due: &DueMessage,
         message: Message,
     ) -> Result<(), StoreError> {
-        // A behaviour that cannot say whether it watches it is not told.
+        // A behaviour that fails to say whether it watches the message is not told.
         let shown = conduct.show(&Arc::new(message), &due.done).await;
         let expire = Commit::Expire {
             message: due.id,
@@ -340,11 +345,11 @@ impl Work {
         };
         self.shared.store.commit(expire).await?;
         self.shared.metrics.expired();
-        tracing::info!("the message's time was over before its turn came");
+        tracing::info!("the message expired before its turn came");
         Ok(())
     }
 
-    /// No further behaviour acts on a message; `reason` says why none does at all.
+    /// No further behaviour handles a message; `reason` says why none does at all.
     async fn unacted(
         &self,
         due: &DueMessage,
@@ -352,7 +357,7 @@ impl Work {
         reason: Option<String>,
     ) -> Result<(), StoreError> {
         if let Some(reason) = &reason {
-            tracing::debug!(reason, "nobody acts on the message");
+            tracing::debug!(reason, "no behaviour handles the message");
         }
         let handled = Handled {
             watchers,

@@ -1,4 +1,4 @@
-//! Effects become drafts, and all of an outcome one commit.
+//! Turning effects into drafts, and an outcome into one commit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +15,14 @@ use crate::store::commit::{Handled, Outcome, Receipt, TimerSetting};
 use crate::store::rows::{Draft, DueEvent, DueMessage, EventKind, EventRef, Prepared};
 use crate::store::{Cause, Commit, StoreError};
 
-/// The least time until a timer comes, or a task begins, that a timer or news of a task has led to.
+/// The least time until a timer fires, or a task begins, that was set or started by a timer or by
+/// news of a task.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long somebody who uses all that there is for them waits before they are looked at again.
+/// How long a sender that has used up its room waits before it is checked again.
 const ROOM_PAUSE: Duration = Duration::from_secs(5);
 
-/// What a behaviour was run for.
+/// The cause of a behaviour's run.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Subject<'a> {
     Message(&'a DueMessage),
@@ -36,8 +37,8 @@ impl Subject<'_> {
         }
     }
 
-    /// How soon a timer may come, or a task begin, that is set or started now. What timers and
-    /// tasks lead to, nobody asks for each time: without a pause it could go round without end.
+    /// The least delay of a timer or a task that is set or started now. Timers and news of tasks
+    /// are not requested one by one: without a pause they could loop without end.
     fn least_pause(self) -> Duration {
         match self {
             Self::Event(event) if matches!(event.kind, EventKind::Timer | EventKind::Task) => {
@@ -56,12 +57,10 @@ impl Subject<'_> {
 }
 
 impl Work {
-    /// Stores an outcome; with it the signed messages, where nonces were free. Returns whether the
-    /// event is still this agent's to go on with; within, why the effects cannot be carried out.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "it is where all of a run comes together"
-    )]
+    /// Stores an outcome, together with the signed messages if nonces were free. Returns whether
+    /// the event is still this agent's to continue with; the inner error says why the effects
+    /// cannot be carried out.
+    #[expect(clippy::too_many_arguments, reason = "it combines all parts of a run")]
     pub(super) async fn settle(
         &mut self,
         hosted: &Arc<Hosted>,
@@ -136,7 +135,8 @@ impl Work {
                 .await
             {
                 Ok(mut draft) => {
-                    // Whatever follows from a message, answer or not, its sender's share pays for.
+                    // The sender's share pays for everything that follows from its message, answer
+                    // or not.
                     draft.cause = cause.clone();
                     drafts.push(draft);
                 }
@@ -148,7 +148,7 @@ impl Work {
         let receipt = match self.commit(outcome, span).await {
             Ok(Some(receipt)) => receipt,
             Ok(None) => return Ok(Ok(false)),
-            // Nothing of it was stored.
+            // None of it was stored.
             Err(StoreError::Full { reason }) => {
                 self.wait_for_room(hosted, subject, reason).await?;
                 return Ok(Ok(false));
@@ -179,7 +179,7 @@ impl Work {
         Ok(Ok(true))
     }
 
-    /// Who brought about what a behaviour is run for.
+    /// The sender that caused a behaviour's run.
     fn cause(
         &self,
         hosted: &Hosted,
@@ -246,7 +246,7 @@ impl Work {
         })
     }
 
-    /// Stores an outcome and hands over what it sends. Nothing, if it is void.
+    /// Stores an outcome and hands over what it sends. Does nothing if the outcome is void.
     pub(super) async fn commit(
         &self,
         outcome: Outcome,
@@ -266,14 +266,16 @@ impl Work {
             .await;
         let receipt = committed?;
         if receipt.stale {
-            tracing::info!("the event was withdrawn or settled meanwhile; this outcome is void");
+            tracing::info!(
+                "the event was withdrawn or completed meanwhile; this outcome is discarded"
+            );
             return Ok(None);
         }
         Ok(Some(receipt))
     }
 
-    /// There is no room for what came of a run: the event waits until there is some, and so does what
-    /// else its sender has sent. That is no failure, and no attempt.
+    /// There is no room for the outcome of a run: the event waits until there is, and so do the
+    /// sender's other events. This is neither a failure nor an attempt.
     async fn wait_for_room(
         &mut self,
         hosted: &Hosted,
@@ -290,7 +292,7 @@ impl Work {
         tracing::debug!(
             agent.name = hosted.config.name,
             reason,
-            "{event} waits: there is no room for what it leads to"
+            "{event} waits: there is no room for its effects"
         );
         self.shared
             .store
@@ -303,8 +305,8 @@ impl Work {
         Ok(())
     }
 
-    /// A run failed: it is tried again, or the event is a dead letter. `behaviour` is empty where
-    /// it failed before any was asked.
+    /// A run failed: it is retried, or the event is moved to the dead-letter queue. `behaviour` is
+    /// empty if the run failed before any behaviour was called.
     pub(super) async fn fail(
         &self,
         hosted: &Hosted,
@@ -316,7 +318,7 @@ impl Work {
         let now = self.shared.clock.now_ms();
         let (event, attempts) = (subject.event(), subject.attempts());
         let attempt = attempts.saturating_add(1);
-        // A card is announced again and again, and every time counts as an attempt.
+        // A card is announced repeatedly, and every announcement counts as an attempt.
         let unlimited =
             matches!(subject, Subject::Event(event) if event.kind == EventKind::Renewal);
         let again = error.is_transient() && (unlimited || attempt < hosted.config.attempts);
@@ -327,7 +329,7 @@ impl Work {
                 behaviour.name = behaviour,
                 attempt,
                 %error,
-                "a run failed; it is tried again"
+                "a run failed; it is retried"
             );
         } else {
             self.shared.metrics.dead_letters(1);
@@ -336,7 +338,7 @@ impl Work {
                 behaviour.name = behaviour,
                 attempt,
                 %error,
-                "a run failed for good; the event is a dead letter (agentry queue show {event})"
+                "a run failed permanently; the event was moved to the dead-letter queue (agentry queue show {event})"
             );
         }
         let reason = if behaviour.is_empty() {
@@ -360,7 +362,7 @@ impl Work {
     }
 }
 
-/// The time so long after another, in milliseconds since the epoch.
+/// The time this long after another, in milliseconds since the epoch.
 fn after(now_ms: u64, pause: Duration) -> u64 {
     now_ms.saturating_add(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX))
 }

@@ -1,4 +1,4 @@
-//! Announcing hosted agents, and taking their cards back, because an operator asks for it.
+//! Announcing hosted agents, and withdrawing their cards, at an operator's request.
 
 use agentry_protocol::{Address, KnownCommand};
 use serde::{Deserialize, Serialize};
@@ -12,18 +12,18 @@ use crate::runtime::send::{self, SendError};
 use crate::runtime::world;
 use crate::store::{Commit, StoreError, read};
 
-/// What an operator wants announced of a hosted agent.
+/// The card that an operator announces for a hosted agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CardWanted {
-    /// What it calls itself; its name in agents.toml where none is given.
+    /// The announced name; the name in agents.toml if none is given.
     pub name: Option<String>,
-    /// What it says of itself.
+    /// The description.
     pub description: Option<String>,
-    /// What it can do; what its behaviours declare where none is given.
+    /// The capabilities; those that its behaviours declare if none are given.
     pub capabilities: Option<Vec<String>>,
-    /// The commands that it takes; what its behaviours declare where none is given.
+    /// The commands; those that its behaviours declare if none are given.
     pub commands: Option<Vec<String>>,
-    /// How long a card counts, in milliseconds.
+    /// How long a card is valid, in milliseconds.
     pub ttl_ms: u64,
 }
 
@@ -32,7 +32,7 @@ impl CardWanted {
         let words = |given: &Option<Vec<String>>, declared: fn(&Hosted) -> Vec<String>| {
             given.clone().unwrap_or_else(|| declared(hosted))
         };
-        // An agent of a fleet is called `fleet/wallet`, which no card can say.
+        // An agent of a fleet is called `fleet/wallet`, which is not a valid name in a card.
         let own = hosted.config.name.rsplit('/').next().unwrap_or_default();
         Registration::new(
             self.name.as_deref().unwrap_or(own),
@@ -51,20 +51,20 @@ fn spelled(tags: &agentry_protocol::command::Tags) -> Vec<String> {
     tags.as_slice().iter().map(ToString::to_string).collect()
 }
 
-/// What was registered.
+/// The registration as it was stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registered {
     /// The agent's name in agents.toml.
     pub agent: String,
     /// Its address.
     pub address: Address,
-    /// What it is announced as.
+    /// The name under which it is announced.
     pub card: Registration,
     /// The row of the event that announces it, and begins the origin of each announcement.
     pub event: i64,
 }
 
-/// Has an agent announced, now and again and again.
+/// Has an agent announced, now and at each renewal.
 pub(super) async fn register(
     who: &str,
     wanted: &CardWanted,
@@ -90,7 +90,7 @@ pub(super) async fn register(
         .store
         .read(move |db| read::renewal(db, agent))
         .await?;
-    // Should the router have ended, it looks at the store when it is back.
+    // If the router has ended, it reads the store when it restarts.
     let _ = links.wake.send(WakeAgents(receipt.due)).await;
     let Some(renewal) = renewal else {
         return Ok(refused(format!(
@@ -105,7 +105,7 @@ pub(super) async fn register(
     }))
 }
 
-/// Has an agent's card taken back, and announced no more.
+/// Has an agent's card withdrawn, and no longer announced.
 pub(super) async fn withdraw(
     who: &str,
     key: String,
@@ -116,7 +116,7 @@ pub(super) async fn withdraw(
     let Some(hosted) = roster.meant(who) else {
         return Ok(not_hosted(who));
     };
-    // First, so that no renewal comes after it.
+    // Before the withdrawal, so that no renewal comes after it.
     shared
         .store
         .commit_now(Commit::Unregister { agent: hosted.id })

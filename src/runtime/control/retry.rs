@@ -1,4 +1,4 @@
-//! Trying dead letters and failed transactions again.
+//! Retrying dead letters and failed transactions.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use crate::store::commit::{Arrival, QueueTarget, Rejudged};
 use crate::store::rows::DueMessage;
 use crate::store::{AgentId, Commit, InboxId, StoreError, read};
 
-/// How many dead letters are judged at a time: each may be as large as a transaction can be.
+/// How many dead letters are verified at a time: each may be as large as a transaction can be.
 const PAGE: u32 = 32;
 
 /// Has them handled, or posted, once more.
@@ -33,7 +33,7 @@ pub(super) async fn retry(
     let look = LookAtQueue {
         reopened: receipt.reopened,
     };
-    // Both look at the store when they are back, should they have ended.
+    // If the router or the submitter has ended, it reads the store when it restarts.
     let _ = links.look.send(look).await;
     let _ = links.wake.send(WakeAgents(receipt.due)).await;
     Ok(Answer::Done {
@@ -41,8 +41,8 @@ pub(super) async fn retry(
     })
 }
 
-/// Judges anew who sent the dead letters that are meant: a key may have become known since, which
-/// proves the sender, or shows that it was not he.
+/// Verifies the senders of these dead letters again: a key may have become known since, which
+/// verifies the sender, or shows that the sender did not sign.
 async fn rejudge(
     target: &QueueTarget,
     shared: &Shared,
@@ -74,18 +74,18 @@ async fn rejudge(
             .into_iter()
             .filter_map(|(id, authenticity)| {
                 let message = of_row.remove(&id)?;
-                // What was found out before stands where nothing has changed.
+                // Earlier findings are kept if nothing has changed.
                 if authenticity == message.authenticity {
                     return None;
                 }
                 let agent = AgentId(0);
                 let (stored, height) = (&message.stored, message.height);
-                let anew = Arrival::new(agent, message.hash, stored, height, authenticity, at);
+                let again = Arrival::new(agent, message.hash, stored, height, authenticity, at);
                 Some(Rejudged {
                     id,
                     authenticity,
-                    identity: anew.identity,
-                    urgent: anew.urgent,
+                    identity: again.identity,
+                    urgent: again.urgent,
                 })
             })
             .collect();

@@ -1,7 +1,8 @@
-//! The socket beside a store: made for its owner alone, and found whatever the length of its path.
+//! The socket beside a store: accessible to its owner alone, and reachable whatever the length of
+//! its path.
 //!
-//! The system takes a socket's path of 107 bytes at most. A longer one is reached by a short name:
-//! that of an open file, under `/proc/self/fd`.
+//! The system limits a socket's path to 107 bytes. A longer one is reached by a short name: that of
+//! an open file, under `/proc/self/fd`.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -16,8 +17,8 @@ use tokio::net::{UnixListener, UnixStream};
 /// The longest path that a socket's address holds, in bytes.
 const LONGEST: usize = 107;
 
-/// Makes the socket, mode 0600, in the place of one that is left over. At no moment can others
-/// connect to it, whatever the umask: it is made in a folder of our own and moved when it is ready.
+/// Makes the socket, mode 0600, replacing one that is left over. Other users can never connect to
+/// it, whatever the umask: it is made in a private folder and moved when it is ready.
 ///
 /// # Errors
 /// The folder cannot be written, or the socket not be made.
@@ -26,7 +27,7 @@ pub(super) fn bind(path: &Path) -> io::Result<UnixListener> {
         .prefix(".agentry-")
         .permissions(Permissions::from_mode(0o700))
         .tempdir_in(path.parent().unwrap_or(Path::new("/")))?;
-    // A umask may have taken away what its owner needs.
+    // The umask may have removed permissions that the owner needs.
     fs::set_permissions(folder.path(), Permissions::from_mode(0o700))?;
     let made = folder.path().join("s");
     let listener = if is_short(&made) {
@@ -43,7 +44,7 @@ pub(super) fn bind(path: &Path) -> io::Result<UnixListener> {
 /// Connects to the socket.
 ///
 /// # Errors
-/// There is none, nobody serves it, or it is another user's.
+/// There is no socket, nothing serves it, or it belongs to another user.
 pub(super) async fn connect(path: &Path) -> io::Result<UnixStream> {
     if is_short(path) {
         return UnixStream::connect(path).await;
@@ -56,7 +57,7 @@ fn is_short(path: &Path) -> bool {
     path.as_os_str().as_bytes().len() <= LONGEST
 }
 
-/// Opens what is at a path for its place alone, which no permission on the thing itself hinders.
+/// Opens a path only to refer to it (`O_PATH`), which needs no permission on the file itself.
 fn open(path: &Path, flags: OFlags) -> io::Result<impl AsRawFd + use<>> {
     #[cfg(target_os = "linux")]
     let flags = flags | OFlags::PATH;
@@ -97,7 +98,7 @@ mod tests {
             accepted.unwrap();
             let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
             assert_eq!(mode, 0o600);
-            // One that is left over is replaced.
+            // A leftover socket is replaced.
             drop(listener);
             let refused = connect(&path).await.unwrap_err();
             assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);

@@ -1,4 +1,4 @@
-//! Ending tasks, and opening what is answered to those that were asked for.
+//! Ending tasks, and opening sealed messages for the operator.
 
 use agentry_protocol::message;
 
@@ -10,7 +10,7 @@ use crate::store::commit::TaskEnd;
 use crate::store::rows::TaskId;
 use crate::store::{Commit, InboxId, StoreError, read};
 
-/// Ends a task that is done here. Nothing is changed, where there is none or it has ended.
+/// Ends a task of this runtime. Nothing changes if there is none or it has ended.
 pub(super) async fn cancel(
     task: TaskId,
     shared: &Shared,
@@ -31,18 +31,18 @@ pub(super) async fn cancel(
                 at: shared.clock.now_ms(),
             })
             .await?;
-        // Another attempt began meanwhile, or it has ended.
+        // Another attempt began meanwhile, or the task has ended.
         if receipt.stale {
             continue;
         }
         shared.pool.cancel(&[task]);
-        // The router looks at the store when it is back, should it have ended.
+        // If the router has ended, it reads the store when it restarts.
         let _ = links.wake.send(WakeAgents(receipt.due)).await;
         return Ok(Answer::Done { changed: 1 });
     }
 }
 
-/// What a sealed message says.
+/// Returns the content of a sealed message.
 pub(super) async fn open(
     inbox: InboxId,
     shared: &Shared,
@@ -71,6 +71,6 @@ pub(super) async fn open(
         },
         Ok(Ok(Err(reason))) => refused(reason),
         Ok(Err(error)) => refused(error.to_string()),
-        Err(_) => refused("the runtime is ending".to_owned()),
+        Err(_) => refused("the runtime is stopping".to_owned()),
     })
 }

@@ -1,5 +1,5 @@
 //! Why rows of the queues wait, as far as only the running runtime knows it: rates, confirmations,
-//! the node that is posted to.
+//! the state of the posting node.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use crate::runtime::roster::Roster;
 use crate::store::read::{self, WaitingMessage};
 use crate::store::{StoreError, rows::OutboxState};
 
-/// The most rows of each queue that are looked at for one request.
+/// The most rows of each queue that are examined for one request.
 pub const AT_MOST: usize = 1_000;
 
-/// Says why each of these rows waits, by its id as `queue list` prints it. A row that waits for
-/// nothing but its turn is not among them.
+/// Returns why each of these rows waits, by its id as `queue list` prints it. A row that waits only
+/// for its turn is not included.
 pub(super) async fn waits(
     inbox: Vec<i64>,
     outbox: Vec<i64>,
@@ -46,9 +46,9 @@ pub(super) async fn waits(
         let reason = if is_posted || stored.is_some() {
             None
         } else if !condition.posting {
-            Some("posting is stopped; `agentry queue resume` lets it go on")
+            Some("posting is stopped; `agentry queue resume` resumes it")
         } else if !condition.node_up {
-            Some("the node that is posted to does not answer")
+            Some("the node that transactions are posted to does not answer")
         } else {
             None
         };
@@ -76,7 +76,7 @@ fn message(waiting: &WaitingMessage, shared: &Shared, roster: &Roster) -> Option
     let now = shared.clock.now_ms();
     if waiting.due_at > now {
         return Some(format!(
-            "it is tried again in {}",
+            "it is retried in {}",
             seconds(waiting.due_at - now)
         ));
     }
@@ -97,7 +97,7 @@ fn message(waiting: &WaitingMessage, shared: &Shared, roster: &Roster) -> Option
     ))
 }
 
-/// A length of time in whole seconds, at least one.
+/// A duration in whole seconds, at least one.
 fn seconds(ms: u64) -> String {
     format!("{} s", ms.div_ceil(1_000).max(1))
 }

@@ -1,13 +1,12 @@
-//! Reading the part of the chain that lies below what is watched, for the cards in it.
+//! The directory backfill: reading the part of the chain below the watched one for its cards.
 //!
-//! Agents begin at the head, so that old messages are not answered unasked. A directory that begins
-//! there, too, knows an agent only once his card is renewed. With `[directory] from` the blocks from
-//! that height on are read by a source of their own, beside the watcher and behind it: it rests
-//! much longer than it reads, and looks at what addresses sent to themselves alone.
-//!
-//! What it finds is stored together with where it stands, so a restart goes on there. It reads
-//! `final_depth` blocks further than where the watcher began, so that a reorganisation of the blocks
-//! between them is seen by one of the two whenever it comes.
+//! Agents begin at the head, so that old messages are not answered unasked. A directory that also
+//! begins there learns of an agent only when the agent's card is renewed. With `[directory] from`
+//! the blocks from that height on are read by a separate source, beside the watcher and with lower
+//! priority: it pauses much longer than it reads, and examines only self-sent transactions.
+//! The results are stored together with the position, so a restart continues there. The backfill
+//! reads `final_depth` blocks further than the point where the watcher began, so that one of the
+//! two sees a reorganisation of the blocks between them, whenever it happens.
 
 use std::time::{Duration, Instant};
 
@@ -21,38 +20,38 @@ use crate::runtime::Shared;
 use crate::store::commit::{Step, Survey};
 use crate::store::{Commit, Store, StoreError, read};
 
-/// How many of what addresses sent to themselves one reading may bring.
+/// The most self-sent transactions that one reading may return.
 const BATCH: usize = 500;
 
-/// How long a reading may take. A node that takes longer hangs.
+/// The time limit of a reading. A node that takes longer is considered hung.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The bounds of a rest between two readings.
+/// The bounds of a pause between two readings.
 const REST: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
 
-/// How many times as long as a reading took the rest after it is. Over RPC the reading takes the
-/// node's time, of which this may take a small part only, and a smaller one while others take more
-/// than their share; of a database it takes none.
+/// The pause after a reading, as a multiple of the reading's duration. Over RPC a reading takes the
+/// node's time, of which the backfill may take only a small part, and a smaller one while others
+/// take more than their share; reading a database takes none.
 const RESTS: Rests = Rests {
     database: 2,
     node: 32,
     busy_node: 64,
 };
 
-/// The rests after readings.
+/// The pauses between readings.
 struct Rests {
     database: u32,
     node: u32,
     busy_node: u32,
 }
 
-/// The bounds of a pause after a reading that failed; it doubles.
+/// The bounds of a pause after a failed reading; it doubles.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
-/// How often the log is told how far it is.
+/// How often the log reports the progress.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// What is wanted of the chain: what anybody sends to himself.
+/// The transactions of interest: those that an address sent to itself.
 #[derive(Debug, Clone, Copy)]
 pub struct SelfSent;
 
@@ -62,7 +61,7 @@ impl Interest for SelfSent {
     }
 }
 
-/// A part of the chain that is to be read for its cards.
+/// A part of the chain whose cards have to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     from: BlockHeight,
@@ -73,14 +72,14 @@ pub struct Plan {
 
 #[cfg(test)]
 impl Plan {
-    /// From where to where, and how far it is.
+    /// The range of blocks, and the progress in it.
     pub(super) fn span(&self) -> (BlockHeight, BlockHeight, Option<BlockHeight>) {
         let at = self.cursor.as_ref().and_then(Cursor::height);
         (self.from, self.to, at)
     }
 }
 
-/// Where a reading stands, as the store keeps it.
+/// The progress of the backfill, as the store keeps it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Progress {
     from: BlockHeight,
@@ -88,18 +87,18 @@ struct Progress {
     cursor: Cursor,
 }
 
-/// How far a reading of lower blocks is.
+/// The progress in a range of lower blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
     /// Its first block.
     pub from: BlockHeight,
-    /// The block before which it ends.
+    /// The first block after the range.
     pub to: BlockHeight,
-    /// The last block that it has read.
+    /// The last block that was read.
     pub at: Option<BlockHeight>,
 }
 
-/// How far a reading is, as the store keeps it.
+/// The progress of the backfill, as the store keeps it.
 pub fn standing(progress: &str) -> Option<Standing> {
     let progress: Progress = serde_json::from_str(progress).ok()?;
     Some(Standing {
@@ -109,8 +108,8 @@ pub fn standing(progress: &str) -> Option<Standing> {
     })
 }
 
-/// Notes from where on the watcher reads cards, and says what else is to be read: where `wanted`
-/// lies lower. `watcher` is the position from which the watcher goes on.
+/// Records the height from which the watcher reads cards, and returns the range that remains to be
+/// read, if `wanted` is lower. `watcher` is the position from which the watcher continues.
 ///
 /// # Errors
 /// The store cannot be read or written.
@@ -121,7 +120,8 @@ pub async fn plan(
     now_ms: u64,
 ) -> Result<Option<Plan>, StoreError> {
     let surveyed = store.read(read::surveyed).await?;
-    // Where the watcher goes on. What it read before this version looked for cards is not known.
+    // The watcher continues here. Whether an earlier version read the blocks before it for cards is
+    // unknown.
     let goes_on = watcher
         .height()
         .map_or(BlockHeight(0), BlockHeight::next)
@@ -170,7 +170,7 @@ fn progress(
     serde_json::to_value(Progress { from, to, cursor })
 }
 
-/// A reading in the background; it ends with this.
+/// A backfill in the background; dropping it ends the backfill.
 #[derive(Debug)]
 pub struct Backfill(JoinHandle<()>);
 
@@ -180,7 +180,7 @@ impl Drop for Backfill {
     }
 }
 
-/// Begins to read, on the workers. What is `final_depth` blocks deep is final.
+/// Starts the backfill on the workers. A block `final_depth` deep is final.
 pub fn serve(
     shared: Shared,
     plan: Plan,
@@ -212,7 +212,7 @@ struct Run {
     cards: usize,
     gaps: usize,
     told: Instant,
-    /// All blocks of the plan were read; what follows is for the case of a reorganisation.
+    /// All blocks of the plan were read; the following ones are read in case of a reorganisation.
     complete: bool,
 }
 
@@ -230,14 +230,14 @@ impl Run {
                 .as_ref()
                 .and_then(Cursor::height)
                 .map(|at| at.0),
-            "reading the chain below what is watched, for the directory"
+            "reading the blocks below the watched ones for the directory"
         );
         while !self.shared.is_stopping() {
             let reading = Instant::now();
             let rest = match self.step().await {
                 Ok(Next::Over) => {
                     self.shared.metrics.directory_left(0);
-                    tracing::debug!(took = ?began.elapsed(), "the directory needs no more old blocks");
+                    tracing::debug!(took = ?began.elapsed(), "the directory backfill is complete");
                     return;
                 }
                 Ok(Next::More) => {
@@ -249,14 +249,14 @@ impl Run {
                     None
                 }
                 Err(Problem::Final(error)) => {
-                    tracing::error!(%error, "the directory's old blocks are not read any further");
+                    tracing::error!(%error, "the directory backfill stopped");
                     return;
                 }
                 Err(Problem::Passing(reason)) => {
                     tracing::warn!(
                         reason,
                         ?pause,
-                        "reading old blocks for the directory; trying again"
+                        "cannot read old blocks for the directory; trying again"
                     );
                     let this = pause;
                     pause = (pause * 2).min(PAUSE.1);
@@ -276,7 +276,7 @@ impl Run {
         }
     }
 
-    /// How many times as long as a reading the rest after it is.
+    /// The pause after a reading, as a multiple of the reading's duration.
     fn rests(&self) -> u32 {
         match self.source.nature().is_networked {
             true if self.source.is_over_its_share() => RESTS.busy_node,
@@ -285,7 +285,7 @@ impl Run {
         }
     }
 
-    /// One reading, stored.
+    /// Performs one reading and stores it.
     async fn step(&mut self) -> Result<Next, Problem> {
         let before = match &self.plan.cursor {
             Some(cursor) => cursor.clone(),
@@ -305,8 +305,8 @@ impl Run {
         let moved = self.plan.cursor.as_ref() != Some(&cursor);
         let read = read_through.map(|head| head.height);
         let mut steps = self.judge(events).await?;
-        // Those blocks are read on only to see whether they are replaced: what stands in them is
-        // told by those who watch the head.
+        // These blocks are read only to notice whether they are replaced: the watcher reports their
+        // contents.
         let to = self.plan.to;
         steps.retain(|step| !matches!(step, Step::Card(card) if card.height >= to));
         let is_complete = read.is_some_and(|read| read.next() >= self.plan.to);
@@ -316,8 +316,8 @@ impl Run {
         if !steps.is_empty() || moved || known_from.is_some() {
             let (found, gaps) = counts(&steps);
             let kept = progress(self.plan.from, self.plan.to, cursor.clone())
-                .map_err(|error| Problem::Passing(format!("writing down the position: {error}")))?;
-            let survey = Survey {
+                .map_err(|error| Problem::Passing(format!("storing the position: {error}")))?;
+            let note = Survey {
                 steps,
                 read_before: before
                     .height()
@@ -327,7 +327,7 @@ impl Run {
                 final_through: read.and_then(|read| read.checked_sub(self.final_depth)),
                 at: self.shared.clock.now_ms(),
             };
-            let receipt = self.shared.store.commit(Commit::Survey(survey)).await?;
+            let receipt = self.shared.store.commit(Commit::Survey(note)).await?;
             self.shared
                 .directory
                 .refresh(&self.shared.store, &receipt.cards)
@@ -373,12 +373,12 @@ impl Run {
             tracing::info!(
                 from.height = self.plan.from.0,
                 cards = self.cards,
-                "the directory knows the chain from here on"
+                "the directory covers the chain from here on"
             );
             if self.gaps > 0 {
                 tracing::warn!(
                     blocks = self.gaps,
-                    "blocks that could not be read whole are missing in the directory; `agentry queue list` counts them as gaps"
+                    "blocks that could not be read completely are missing from the directory; `agentry queue list` counts them as gaps"
                 );
             }
         } else if !self.complete && self.told.elapsed() >= TELL_EVERY {
@@ -394,22 +394,22 @@ impl Run {
     }
 }
 
-/// What comes after a reading.
+/// The next step after a reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
-    /// There is more to be read at once.
+    /// More blocks can be read immediately.
     More,
-    /// There will be, with the next block.
+    /// More blocks follow with the next block of the chain.
     Wait,
-    /// Nothing.
+    /// The backfill is complete.
     Over,
 }
 
 /// Why a reading failed.
 enum Problem {
-    /// It may succeed later.
+    /// A retry may succeed.
     Passing(String),
-    /// It never will.
+    /// A retry never succeeds.
     Final(SourceError),
 }
 
@@ -446,17 +446,17 @@ fn step_of(event: ChainEvent, chain: &ChainId, now_ms: u64) -> Option<Step> {
             tracing::warn!(
                 block.height = height.0,
                 reason,
-                "an old block cannot be read whole"
+                "an old block cannot be read completely"
             );
             Some(Step::Gap { height, reason })
         }
         ChainEvent::GapFilled { height } => Some(Step::GapFilled { height }),
-        // Whatever it is, it is no card.
+        // Whatever it is, it is not a card.
         ChainEvent::Undecodable { .. } => None,
     }
 }
 
-/// How many cards and how many gaps are among these.
+/// The number of cards and the number of gaps among these.
 fn counts(steps: &[Step]) -> (usize, usize) {
     let cards = steps.iter().filter(|step| matches!(step, Step::Card(_)));
     let gaps = steps.iter().filter(|step| matches!(step, Step::Gap { .. }));

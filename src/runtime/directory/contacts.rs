@@ -1,4 +1,4 @@
-//! The contacts of agents.toml, by what they are looked up by.
+//! The contacts of agents.toml, indexed by address and name.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,7 +6,7 @@ use agentry_protocol::{Address, EncryptionKey, PublicKey};
 
 use crate::config::Contact;
 
-/// The contacts, indexed: a message is looked up in the same time however many there are.
+/// The contacts, indexed: a lookup takes the same time however many there are.
 #[derive(Debug, Default)]
 pub(super) struct Contacts {
     names: HashMap<Box<str>, Address>,
@@ -16,7 +16,7 @@ pub(super) struct Contacts {
 }
 
 impl Contacts {
-    /// Where two contacts speak of one address, the first counts.
+    /// If two contacts state the same address, the first counts.
     pub(super) fn new(contacts: Vec<Contact>) -> Self {
         let mut index = Self::default();
         for contact in contacts {
@@ -43,24 +43,23 @@ impl Contacts {
         self.names.get(name)
     }
 
-    /// Whether an address is a contact's.
+    /// Whether an address belongs to a contact.
     pub(super) fn has(&self, address: &Address) -> bool {
         self.addresses.contains(address)
     }
 
-    /// The key under which a contact's signatures count.
+    /// The key that verifies a contact's signatures.
     pub(super) fn key_of(&self, address: &Address) -> Option<PublicKey> {
         self.keys.get(address).copied()
     }
 
-    /// The key to which messages to a contact are sealed.
+    /// The key for sealing messages to a contact.
     pub(super) fn enc_key_of(&self, address: &Address) -> Option<EncryptionKey> {
         self.enc_keys.get(address).copied()
     }
 }
 
-/// The addresses of a contact: the one that stands there, and both forms where the contact's key
-/// makes it.
+/// The addresses of a contact: the stated one, and both forms if the contact's key produces it.
 fn addresses(contact: &Contact) -> Vec<Address> {
     let mut addresses = vec![contact.address.clone()];
     if let Some(key) = contact

@@ -1,5 +1,5 @@
 //! The law of the directory: however the chain forks, and in whatever order old and new blocks are
-//! read, what counts in the end is the latest of each address on the chain.
+//! read, the latest card of each address on the chain counts in the end.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,14 +12,14 @@ use crate::store::{Commit, Store};
 
 const NOW: u64 = 1_800_000_000_000;
 
-/// Blocks this deep are final; no fork goes deeper.
+/// Blocks this deep are final; no fork is deeper.
 const DEPTH: usize = 3;
 
-/// What an address says of itself in a block.
+/// The announcement or withdrawal of an address in a block.
 #[derive(Clone, Copy, Debug)]
 struct Said {
     byte: u8,
-    /// A withdrawal, where it says nothing.
+    /// Whether the address announces a card; otherwise it withdraws its card.
     announces: bool,
 }
 
@@ -27,13 +27,13 @@ struct Said {
 enum Event {
     /// The chain grows by a block.
     Block(Vec<Said>),
-    /// The last blocks are replaced, by one more than they were.
+    /// The last blocks are replaced by one block more than there were.
     Fork(usize, Vec<Said>),
-    /// So many old blocks are read.
+    /// This many old blocks are read.
     Read(usize),
-    /// What was read of them is stored, perhaps after a fork.
+    /// The result of that reading is stored, perhaps after a fork.
     Store,
-    /// The watcher reads the last blocks once more.
+    /// The watcher reads the last blocks again.
     Again,
 }
 
@@ -55,7 +55,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// A block, and an id that tells it from others of its height.
+/// A block, and an id that distinguishes it from others of its height.
 #[derive(Clone, Debug)]
 struct Block {
     id: u64,
@@ -68,9 +68,9 @@ struct Stage {
     chain: Vec<Block>,
     /// The first block that the watcher reads.
     watched: usize,
-    /// The blocks that the reading of old ones has read.
+    /// The old blocks that the backfill has read.
     read: Vec<u64>,
-    /// What it has read and not stored.
+    /// The results that the backfill has not stored yet.
     pending: VecDeque<Survey>,
     next_id: u64,
     _dir: tempfile::TempDir,
@@ -129,8 +129,8 @@ impl Stage {
         .await;
     }
 
-    /// Reads old blocks on, after taking back what is no longer on the chain.
-    fn survey(&mut self, blocks: usize) {
+    /// Reads further old blocks, after withdrawing those that are no longer on the chain.
+    fn backfill(&mut self, blocks: usize) {
         let goal = self.watched + DEPTH;
         let before = self.read.len();
         let stands = self
@@ -148,7 +148,7 @@ impl Stage {
         }
         let end = (stands + blocks).min(goal).min(self.chain.len());
         for (at, block) in self.chain.iter().enumerate().take(end).skip(stands) {
-            // Higher ones are told by those who watch the head.
+            // The watcher reports the higher blocks.
             if at < self.watched {
                 steps.extend(block.cards.iter().cloned().map(Step::Card));
             }
@@ -167,8 +167,8 @@ impl Stage {
     }
 
     async fn store_pending(&mut self) {
-        while let Some(survey) = self.pending.pop_front() {
-            self.commit(Commit::Survey(survey)).await;
+        while let Some(note) = self.pending.pop_front() {
+            self.commit(Commit::Survey(note)).await;
         }
     }
 
@@ -195,7 +195,7 @@ impl Stage {
             Event::Read(blocks) => {
                 // One reading at a time.
                 self.store_pending().await;
-                self.survey(*blocks);
+                self.backfill(*blocks);
             }
             Event::Store => self.store_pending().await,
             Event::Again => {
@@ -206,7 +206,7 @@ impl Stage {
         }
     }
 
-    /// What counts: by address, the name.
+    /// The cards that count: by address, the name.
     fn expected(&self) -> BTreeMap<Address, TransactionHash> {
         let mut latest = BTreeMap::new();
         for card in self.chain.iter().flat_map(|block| &block.cards) {

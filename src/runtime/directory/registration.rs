@@ -1,4 +1,4 @@
-//! What a hosted agent announces, and when again.
+//! A hosted agent's announcement, and its renewal.
 
 use agentry_protocol::command::{Announce, CARD_MAX_AHEAD_MS, Description, Tag, Tags};
 use agentry_protocol::header::MAX_ID_AHEAD_MS;
@@ -7,84 +7,84 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The shortest life of a card, in milliseconds: a minute. Each announcement costs a fee, and it
-/// must be mined before it is over.
+/// must be mined before the card expires.
 pub const MIN_TTL_MS: u64 = 60 * 1000;
 
-/// The longest life of a card, in milliseconds. It leaves room for readers whose clocks are behind:
-/// they would refuse a card that is 30 days ahead of ours.
+/// The longest life of a card, in milliseconds. It leaves a margin for readers whose clocks are
+/// behind: they would refuse a card that expires more than 30 days ahead of their clock.
 const MAX_TTL_MS: u64 = CARD_MAX_AHEAD_MS - MAX_ID_AHEAD_MS;
 
-/// What a hosted agent says of itself, again and again, before its last card expires.
+/// The announcement of a hosted agent, renewed before its last card expires.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub struct Registration {
-    /// What it calls itself.
+    /// The agent's announced name.
     pub name: AgentName,
-    /// What it says of itself.
+    /// The agent's description.
     pub description: Option<Description>,
-    /// What it can do.
+    /// The agent's capabilities.
     pub capabilities: Tags,
-    /// The commands that it takes.
+    /// The commands that the agent takes.
     pub commands: Tags,
-    /// How long a card counts, in milliseconds.
+    /// How long a card is valid, in milliseconds.
     pub ttl_ms: u64,
 }
 
-/// Why something cannot be announced.
+/// Why a card cannot be announced.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RegistrationError {
-    /// The name is none.
+    /// The name is not valid.
     #[error("{name:?} cannot be announced as a name: {reason}; choose another with --name")]
     Name {
-        /// What was given.
+        /// The name as given.
         name: String,
-        /// What is wrong with it.
+        /// The problem with it.
         reason: String,
     },
     /// The description is too long.
     #[error("the description cannot be announced: {0}")]
     Description(String),
-    /// A capability or command is no tag.
+    /// A capability or command is not a valid tag.
     #[error("{word:?} cannot be announced as a {what}: {reason}")]
     Tag {
         /// `capability` or `command`.
         what: &'static str,
-        /// What was given.
+        /// The word as given.
         word: String,
-        /// What is wrong with it.
+        /// The problem with it.
         reason: String,
     },
     /// There are too many capabilities or commands.
-    #[error("the list of what is announced as a {what} is too long: {reason}")]
+    #[error("the card lists too many {what} entries: {reason}")]
     TooMany {
         /// `capability` or `command`.
         what: &'static str,
-        /// How many there are.
+        /// The problem with the list.
         reason: String,
     },
     /// The card's life is too short.
     #[error(
-        "a card that expires after {ttl_ms} ms would be over before anyone reads it; let it live for a minute at least"
+        "a card that expires after {ttl_ms} ms would expire before anyone reads it; the shortest life is one minute"
     )]
     TooShort {
-        /// What was given.
+        /// The life as given, in milliseconds.
         ttl_ms: u64,
     },
-    /// It would live too long.
+    /// The card's life is too long.
     #[error(
-        "a card expires within 30 days, and {ttl_ms} ms are more; it is renewed by itself, so 7d does as well"
+        "a card must expire within 30 days, and {ttl_ms} ms is longer; the card is renewed automatically, so 7d is enough"
     )]
     TooLong {
-        /// What was given.
+        /// The life as given, in milliseconds.
         ttl_ms: u64,
     },
 }
 
 impl Registration {
-    /// A registration of these words. A capability or command that is named twice counts once.
+    /// A registration with these texts. A capability or command that is given twice counts once.
     ///
     /// # Errors
-    /// [`RegistrationError`] says which word cannot be announced.
+    /// [`RegistrationError`] names the text that cannot be announced.
     pub fn new(
         name: &str,
         description: Option<&str>,
@@ -118,15 +118,15 @@ impl Registration {
         })
     }
 
-    /// Reads what the event of a renewal carries.
+    /// Reads the data of a renewal event.
     ///
     /// # Errors
-    /// It is none; what the store holds of it is damaged.
+    /// The data is not a registration, or is damaged in the store.
     pub fn read(data: &Value) -> Result<Self, serde_json::Error> {
         Self::deserialize(data)
     }
 
-    /// What the event of a renewal carries.
+    /// The data for a renewal event.
     pub fn to_value(&self) -> Value {
         serde_json::json!(self)
     }
@@ -143,13 +143,13 @@ impl Registration {
         }
     }
 
-    /// When the card that is announced at `now_ms` is announced again: after two thirds of its
-    /// life, so that a third is left for a node that is away.
+    /// When the card that is announced at `now_ms` is renewed: after two thirds of its life, so
+    /// that a third remains as a margin for a node that is down.
     pub fn next_renewal(&self, now_ms: u64) -> u64 {
         now_ms.saturating_add(self.life_ms() / 3 * 2)
     }
 
-    /// How long a card counts.
+    /// How long a card is valid.
     fn life_ms(&self) -> u64 {
         self.ttl_ms.clamp(MIN_TTL_MS, MAX_TTL_MS)
     }
@@ -177,7 +177,7 @@ fn tags(what: &'static str, words: &[String]) -> Result<Tags, RegistrationError>
     })
 }
 
-/// How a registration is written.
+/// The form of a registration in the store.
 #[derive(Serialize, Deserialize)]
 struct Written {
     name: String,

@@ -1,4 +1,4 @@
-//! What a transaction says of a card.
+//! Reading the card in a transaction.
 
 use agentry_protocol::authenticity::{Authenticity, examine};
 use agentry_protocol::command::CardTimeError;
@@ -9,15 +9,15 @@ use agentry_protocol::{
 
 use crate::store::commit::CardSeen;
 
-/// The card that a transaction announces or takes back, if it proves that its sender does so: an
-/// ANNOUNCE or WITHDRAW from an address to itself, verified under the key in its header, which
-/// makes that address.
+/// The card that a transaction announces or withdraws, if its sender is verified: an ANNOUNCE or
+/// WITHDRAW from an address to itself, verified under the key in its header, from which that
+/// address is derived.
 ///
-/// `now_ms` is the reader's clock, also when the block is old; the latest time that it may be, where
-/// the reader is not sure: a card that is passed over never comes again. A card that expires more than 30
-/// days from then is as if it had never been announced; so is one that expires that long after the
-/// time in its message's id, so that who reads it a month later refuses it, too. One that has
-/// expired is kept: as the latest it takes back the ones before it.
+/// `now_ms` is the reader's clock, also for an old block; it is the latest possible time if the
+/// reader is not sure, because a card that is skipped never comes again. A card that expires more
+/// than 30 days after `now_ms` counts as never announced. So does a card that expires more than 30
+/// days after the time in its message's id, so that a reader a month later refuses it, too. A card
+/// that has expired is kept: as the latest card of its address it replaces the ones before it.
 pub fn card_of(
     stored: &StoredTransaction,
     hash: TransactionHash,
@@ -25,7 +25,8 @@ pub fn card_of(
     chain: &ChainId,
     now_ms: u64,
 ) -> Option<CardSeen> {
-    // Cheap questions first: most of what comes here are other people's transfers to themselves.
+    // Cheap checks first: most transactions here are transfers of unrelated addresses to
+    // themselves.
     if stored.from != stored.to {
         return None;
     }
@@ -42,7 +43,7 @@ pub fn card_of(
     let announced_at = header.id.map_or(now_ms, |id| id.time_ms().min(now_ms));
     let (card, expires_at) = match &known {
         KnownCommand::Announce(card) => {
-            // The sender read his clock twice, and it may differ from ours.
+            // The sender read its clock twice, and that clock may differ from ours.
             let latest = announced_at.saturating_add(MAX_ID_AHEAD_MS).min(now_ms);
             if let Err(CardTimeError::TooFarAhead { .. }) = card.check_time(latest) {
                 return None;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use agentry_protocol::Address;
 use agentry_sdk::{Card, Query};
 
-/// The cards, of each address one; by name and by the other form of the address, too.
+/// The cards, one for each address; also indexed by name and by the other form of the address.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     cards: HashMap<Address, Arc<Card>>,
@@ -16,7 +16,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Puts a card in the place of the one that its address had.
+    /// Replaces the card of its address.
     pub(super) fn insert(&mut self, card: Card) {
         self.remove(&card.address);
         let address = card.address.clone();
@@ -30,7 +30,7 @@ impl Table {
         self.cards.insert(address, Arc::new(card));
     }
 
-    /// Takes the card of an address out.
+    /// Removes the card of an address.
     pub(super) fn remove(&mut self, address: &Address) {
         let Some(card) = self.cards.remove(address) else {
             return;
@@ -56,13 +56,13 @@ impl Table {
         self.cards.get(address)
     }
 
-    /// The card of this address; else that of its other form.
+    /// The card of this address, or else that of its other form.
     pub(super) fn at(&self, address: &Address) -> Option<&Arc<Card>> {
         self.of(address)
             .or_else(|| self.of(self.others.get(address)?))
     }
 
-    /// Who has announced this name in a card that counts, by address.
+    /// The agents that have announced this name in a valid card, by address.
     pub(super) fn named(&self, name: &str, now_ms: u64) -> Vec<Address> {
         self.names
             .get(name)
@@ -76,10 +76,10 @@ impl Table {
             .collect()
     }
 
-    /// The cards that fit, by name, then by address.
+    /// The matching cards, by name, then by address.
     pub(super) fn find(&self, query: &Query, now_ms: u64) -> Vec<Arc<Card>> {
         let fits = |card: &&Arc<Card>| query.fits(card, now_ms);
-        // An address or a name is looked up, whatever else is asked for.
+        // A query with an address or a name uses the index, whatever else it asks for.
         let mut found: Vec<Arc<Card>> = match (&query.address, &query.name) {
             (Some(address), _) => self.at(address).into_iter().filter(fits).cloned().collect(),
             (None, Some(name)) => self

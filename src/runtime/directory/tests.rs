@@ -127,7 +127,7 @@ impl Stage {
             .refresh(&self.store, &receipt.cards)
             .await
             .unwrap();
-        // What is kept up to date is what would be loaded.
+        // The refreshed directory equals a newly loaded one.
         let loaded = Directory::load(&self.store, Vec::new()).await.unwrap();
         let (one, other) = (self.all(), loaded.find(&Query::all(), NOW));
         assert_eq!(one, other);
@@ -148,7 +148,7 @@ impl Stage {
         .await;
     }
 
-    async fn survey(&self, steps: Vec<Step>, read_before: Option<u64>) {
+    async fn backfill(&self, steps: Vec<Step>, read_before: Option<u64>) {
         self.commit(Commit::Survey(Survey {
             steps,
             read_before: read_before.map(BlockHeight),
@@ -176,7 +176,7 @@ impl Stage {
 }
 
 #[test]
-fn only_who_proves_himself_to_himself_is_believed() {
+fn only_verified_self_sent_announcements_count() {
     let announce = KnownCommand::Announce(card("ponger", NOW + DAY));
     let good = Said::new(1, &announce);
     let seen = good.seen(7).unwrap();
@@ -208,10 +208,10 @@ fn only_who_proves_himself_to_himself_is_believed() {
     let expired = KnownCommand::Announce(card("ponger", NOW - 1));
     assert!(
         Said::new(1, &expired).seen(7).is_some(),
-        "it takes back what was before it"
+        "it replaces the card before it"
     );
 
-    // A signature that does not count, and a payload that is no command.
+    // An invalid signature, and a payload that is not a command.
     let mut stored = good.signed().stored();
     stored.signature = stored.signature.map(|text| text.to_uppercase());
     let hash = stored.hash();
@@ -234,7 +234,7 @@ fn the_time_of_an_announcement_is_its_ids_but_never_ahead() {
 }
 
 #[test]
-fn what_was_too_far_ahead_once_stays_so() {
+fn a_card_once_too_far_ahead_stays_refused() {
     let announced = NOW - 20 * DAY;
     let mut said = Said::new(1, &KnownCommand::Announce(card("ponger", NOW + 10 * DAY)));
     said.id = Some(MessageId::generate(announced).unwrap());
@@ -245,7 +245,7 @@ fn what_was_too_far_ahead_once_stays_so() {
 }
 
 #[tokio::test]
-async fn the_latest_counts_and_a_reorganisation_brings_the_one_before_back() {
+async fn the_latest_card_counts_and_a_reorganisation_restores_the_one_before() {
     let stage = Stage::new().await;
     stage.observe(vec![announced(1, "first", 5)]).await;
     stage
@@ -265,7 +265,7 @@ async fn the_latest_counts_and_a_reorganisation_brings_the_one_before_back() {
 }
 
 #[tokio::test]
-async fn what_is_read_again_changes_nothing() {
+async fn reading_the_same_blocks_again_changes_nothing() {
     let stage = Stage::new().await;
     let steps = vec![
         announced(1, "first", 5),
@@ -284,7 +284,7 @@ async fn what_is_read_again_changes_nothing() {
 }
 
 #[tokio::test]
-async fn superseded_announcements_go_once_that_is_final() {
+async fn superseded_announcements_are_pruned_once_final() {
     let stage = Stage::new().await;
     stage
         .observe_final(vec![announced(1, "first", 5)], Some(0))
@@ -301,18 +301,18 @@ async fn superseded_announcements_go_once_that_is_final() {
 }
 
 #[tokio::test]
-async fn what_is_over_is_forgotten_when_nothing_older_can_count() {
+async fn expired_cards_are_pruned_once_nothing_older_can_count() {
     let stage = Stage::new().await;
     stage
         .observe(vec![announced(1, "gone", 5), withdrawn(2, 5)])
         .await;
-    let forget = |at| Commit::Forget { before: 0, at };
-    stage.store.commit(forget(NOW + 2 * DAY)).await.unwrap();
+    let prune = |at| Commit::Forget { before: 0, at };
+    stage.store.commit(prune(NOW + 2 * DAY)).await.unwrap();
     assert_eq!(stage.rows().await, 2);
     let over = NOW + CARD_MAX_AHEAD_MS + 1;
-    let receipt = stage.store.commit(forget(over)).await.unwrap();
+    let receipt = stage.store.commit(prune(over)).await.unwrap();
     assert_eq!(receipt.cards, [address(2)]);
-    let receipt = stage.store.commit(forget(over + DAY)).await.unwrap();
+    let receipt = stage.store.commit(prune(over + DAY)).await.unwrap();
     assert_eq!(receipt.cards, [address(1)]);
     assert_eq!(stage.rows().await, 0);
     stage
@@ -324,10 +324,10 @@ async fn what_is_over_is_forgotten_when_nothing_older_can_count() {
 }
 
 #[tokio::test]
-async fn the_directory_holds_a_hundred_thousand_and_the_oldest_goes() {
+async fn the_directory_holds_a_hundred_thousand_cards_and_drops_the_oldest() {
     let stage = Stage::new().await;
     let Step::Card(model) = announced(1, "one", 1) else {
-        panic!("no card");
+        panic!("not a card");
     };
     let other = |index: u64, height: u64| {
         let mut bytes = [0; 32];
@@ -358,9 +358,9 @@ async fn the_directory_holds_a_hundred_thousand_and_the_oldest_goes() {
             .unwrap();
     }
     assert_eq!(stage.directory.len(), 100_000);
-    // The oldest announces himself anew: he is among the youngest then.
+    // The oldest agent announces itself again: it is among the newest then.
     let Step::Card(again) = other(0, 30) else {
-        panic!("no card");
+        panic!("not a card");
     };
     let again = CardSeen {
         hash: agentry_protocol::TransactionHash::from_bytes([9; 32]),
@@ -373,13 +373,13 @@ async fn the_directory_holds_a_hundred_thousand_and_the_oldest_goes() {
     assert!(stage.directory.card(&address(1)).is_some());
     assert!(stage.directory.card(&again.address).is_some());
     let Step::Card(oldest) = other(1, 10) else {
-        panic!("no card");
+        panic!("not a card");
     };
     assert_eq!(stage.directory.card(&oldest.address), None);
 }
 
 #[tokio::test]
-async fn a_name_of_two_is_nobodys_and_contacts_come_first() {
+async fn an_ambiguous_name_resolves_to_nothing_and_contacts_come_first() {
     let stage = Stage::new().await;
     let resolve = |name: &str| stage.directory.resolve(name, NOW);
     assert_eq!(resolve("twin"), Err(NameError::Unknown("twin".into())));
@@ -393,7 +393,7 @@ async fn a_name_of_two_is_nobodys_and_contacts_come_first() {
         resolve("twin"),
         Err(NameError::Ambiguous { name, addresses })
     );
-    // In a card that has expired a name is free again.
+    // A name in an expired card is free again.
     assert!(stage.directory.named("twin", NOW + 2 * DAY).is_err());
     stage.observe(vec![withdrawn(2, 7)]).await;
     assert_eq!(resolve("twin"), Ok(address(1)));
@@ -422,7 +422,7 @@ async fn keys_are_found_under_both_forms_of_an_address() {
         assert_eq!(stage.directory.enc_key_of(form, NOW + 2 * DAY), None);
     }
     assert_eq!(stage.directory.key_of(&address(2)), None);
-    // The operator's word counts more.
+    // The operator's contact takes precedence.
     stage.directory.set_contacts(vec![Contact {
         name: "mine".parse().unwrap(),
         address: other.clone(),
@@ -436,13 +436,13 @@ async fn keys_are_found_under_both_forms_of_an_address() {
 }
 
 #[tokio::test]
-async fn old_blocks_do_not_bring_back_what_was_taken_back_since() {
+async fn old_blocks_do_not_restore_a_card_withdrawn_since() {
     let stage = Stage::new().await;
     stage
         .observe_final(vec![withdrawn(1, 100), announced(2, "new", 100)], Some(200))
         .await;
     stage
-        .survey(
+        .backfill(
             vec![
                 announced(1, "old", 50),
                 announced(2, "old", 50),
@@ -453,14 +453,14 @@ async fn old_blocks_do_not_bring_back_what_was_taken_back_since() {
         .await;
     assert_eq!(stage.names(), ["found", "new"]);
     assert_eq!(stage.rows().await, 3, "what a final one supersedes is gone");
-    // A reorganisation that this reading noticed takes back what it had read, and no more.
+    // A reorganisation that this reading noticed withdraws its own findings, and no others.
     let above = Some(BlockHeight(40));
     stage
-        .survey(vec![Step::Withdrawn { above }], Some(60))
+        .backfill(vec![Step::Withdrawn { above }], Some(60))
         .await;
     assert_eq!(stage.names(), ["new"]);
     stage
-        .survey(vec![announced(3, "again", 45)], Some(40))
+        .backfill(vec![announced(3, "again", 45)], Some(40))
         .await;
     assert_eq!(stage.names(), ["again", "new"]);
 }
@@ -486,7 +486,7 @@ fn a_registration_is_renewed_in_time_and_reads_back() {
     assert_eq!(card.check_time(NOW), Ok(()));
     assert_eq!(registration.next_renewal(NOW), NOW + 2 * DAY);
 
-    // The longest is taken also by those whose clocks are ten minutes behind.
+    // Readers whose clocks are ten minutes behind also accept the longest life.
     let longest = Registration::new("a", None, &[], &[], CARD_MAX_AHEAD_MS).unwrap();
     let card = longest.announce(NOW, None);
     assert_eq!(card.check_time(NOW - 10 * 60 * 1000), Ok(()));
@@ -553,8 +553,8 @@ async fn queries_choose_by_name_and_words() {
 }
 
 #[test]
-fn what_cannot_be_a_card_is_no_card() {
-    // Bounded time and no panic for whatever a chain carries.
+fn an_invalid_card_is_ignored() {
+    // Bounded time and no panic for any payload on a chain.
     let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
     for payload in [
         Json::null(),
@@ -592,7 +592,7 @@ fn position(origin: u64, tip: Option<u64>) -> agentry_chain::Cursor {
 }
 
 #[tokio::test]
-async fn what_is_to_be_read_follows_from_what_is_known() {
+async fn the_plan_covers_only_unknown_blocks() {
     let stage = Stage::new().await;
     let from = |height| Some(BlockHeight(height));
     let plan = async |wanted, watcher: &agentry_chain::Cursor| {
@@ -608,11 +608,11 @@ async fn what_is_to_be_read_follows_from_what_is_known() {
     let (low, high) = (BlockHeight(10), BlockHeight(100));
     assert_eq!(plan(from(10), &watcher).await, Some((low, high, None)));
     assert_eq!(plan(from(100), &watcher).await, None);
-    // Later starts: the watcher has gone on, and what is missing is the same.
+    // Later starts: the watcher has advanced, and the missing blocks are the same.
     let watcher = position(100, Some(500));
     assert_eq!(plan(from(10), &watcher).await, Some((low, high, None)));
 
-    // A reading that has stopped on the way goes on; one from elsewhere begins anew.
+    // An interrupted reading continues; one from another height starts over.
     let at = position(10, Some(42));
     let progress = serde_json::json!({ "from": 10, "to": 100, "cursor": at });
     assert_eq!(
@@ -623,7 +623,7 @@ async fn what_is_to_be_read_follows_from_what_is_known() {
             at: from(42),
         })
     );
-    let survey = |known_from| {
+    let note = |known_from| {
         Commit::Survey(Survey {
             progress: Some(progress.clone()),
             known_from,
@@ -631,19 +631,19 @@ async fn what_is_to_be_read_follows_from_what_is_known() {
             ..Survey::default()
         })
     };
-    stage.commit(survey(None)).await;
+    stage.commit(note(None)).await;
     assert_eq!(plan(from(10), &watcher).await, Some((low, high, from(42))));
     assert_eq!(
         plan(from(5), &watcher).await,
         Some((BlockHeight(5), high, None))
     );
-    stage.commit(survey(None)).await;
+    stage.commit(note(None)).await;
     assert_eq!(plan(None, &watcher).await, None);
     let surveyed = stage.store.read(read::surveyed).await.unwrap();
-    assert_eq!(surveyed.progress, None, "nobody wants it any more");
+    assert_eq!(surveyed.progress, None, "no backfill is wanted any more");
 
-    // Complete, but for the blocks that are read for the case of a reorganisation.
-    stage.commit(survey(from(10))).await;
+    // Complete, except for the blocks that are read in case of a reorganisation.
+    stage.commit(note(from(10))).await;
     assert_eq!(plan(from(10), &watcher).await, Some((low, high, from(42))));
     assert_eq!(known().await, from(10));
     // An agent is new, and the watcher reads everything again: it knows more then.

@@ -1,4 +1,4 @@
-//! The chain of a start: the source, whether it is the right chain, and where to begin.
+//! The chain at startup: the source, its identity, and the position to begin at.
 
 use std::time::Duration;
 
@@ -14,28 +14,28 @@ use crate::runtime::roster::Roster;
 use crate::store::StoreError;
 use crate::store::read::Identity;
 
-/// The pause between attempts to reach the node at the start.
+/// The pause between attempts to reach the node at startup.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// How often a node on this machine is asked for its head while a block is due. Others are asked as
-/// the source does by default, well below the 5,000 requests a minute that a node allows.
+/// How often a node on this machine is asked for its head while a block is due. Other nodes are
+/// asked at the source's default rate, well below the 5,000 requests a minute that a node allows.
 const LOCAL_POLL: Duration = Duration::from_millis(50);
 
-/// How long a node that is only posted to may take to say which chain it serves. One that does not
-/// holds up no start: it is asked again before the first POST.
+/// How long a node that is only posted to may take to say which chain it serves. A slower one does
+/// not delay the start: it is asked again before the first POST.
 const SUBMIT_PATIENCE: Duration = Duration::from_secs(2);
 
-/// After how many failed attempts the log is told again.
+/// The number of failed attempts after which the log repeats the warning.
 const TELL_EVERY: u32 = 40;
 
-/// The clients of a start.
+/// The clients of the configured nodes.
 #[derive(Debug)]
 pub(crate) struct Nodes {
-    /// The node that is posted to.
+    /// The node to which transactions are posted.
     pub(crate) submit: NodeClient,
-    /// The node that is read where no database is given.
+    /// The node that is read if no database is configured.
     pub(crate) read: NodeClient,
-    /// How what is read is called in messages.
+    /// The name of the source in log messages and errors.
     pub(crate) name: String,
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn nodes(chain: &ChainConfig) -> Result<Nodes, HostError> {
         None => masked(&chain.rpc),
     };
     let submit = client(&chain.submit)?;
-    // One client for one node: what is asked of it adds up.
+    // One client for one node, so that its limits cover all requests.
     let read = match chain.rpc == chain.submit {
         true => submit.clone(),
         false => client(&chain.rpc)?,
@@ -60,7 +60,7 @@ pub(crate) fn nodes(chain: &ChainConfig) -> Result<Nodes, HostError> {
     Ok(Nodes { submit, read, name })
 }
 
-/// What the configured chain is read from.
+/// The source of the configured chain.
 pub(crate) fn source(
     chain: &ChainConfig,
     nodes: &Nodes,
@@ -79,7 +79,7 @@ pub(crate) fn source(
             }
             let mut source = RpcSource::new(nodes.read.clone(), chain.id.clone(), options);
             if chain.submit != chain.rpc {
-                // A follower may lack what the node that is posted to has.
+                // A follower may lack transactions that the posting node has.
                 source = source.completed_from(nodes.submit.clone());
             }
             Ok(Box::new(source))
@@ -87,14 +87,15 @@ pub(crate) fn source(
     }
 }
 
-/// The `mempool.db` beside the configured database, where that is said to be the database of the node
-/// that is posted to.
+/// The `mempool.db` beside the configured database, if the configuration says that the database
+/// belongs to the posting node.
 pub(crate) fn mempool(chain: &ChainConfig) -> Option<MempoolDb> {
     let db = chain.db.as_ref().filter(|_| chain.rpc == chain.submit)?;
     Some(MempoolDb::beside(db, chain.id.clone()))
 }
 
-/// Whether a node is on this machine: it counts no requests of ours, and an answer costs little.
+/// Whether a node is on this machine: it does not rate-limit our requests, and an answer costs
+/// little.
 fn is_local(url: &str) -> bool {
     ["http://127.0.0.1", "http://localhost", "http://[::1]"]
         .iter()
@@ -104,24 +105,24 @@ fn is_local(url: &str) -> bool {
         })
 }
 
-/// Where reading begins.
+/// The point where reading begins.
 #[derive(Debug)]
 pub(super) struct Beginning {
     /// Hash of block 0.
     pub(super) genesis: BlockHash,
-    /// The position.
+    /// The position of the source.
     pub(super) cursor: Cursor,
-    /// The first height that is the business of an agent that the store does not know.
+    /// The first height whose messages concern an agent that is new to the store.
     pub(super) first_height: BlockHeight,
-    /// The highest block that a node has shown: what the wallets have said up to there is to be
-    /// known before they say more.
+    /// The highest block that a node has shown: the wallets' messages up to there must be known
+    /// before the wallets send more.
     pub(super) head: BlockHeight,
-    /// Whether the node that is posted to has shown that it serves this chain.
+    /// Whether the posting node has shown that it serves this chain.
     pub(super) submit_is_known: bool,
 }
 
-/// Finds out whether the source has the right chain, and where to go on or begin. Waits for a
-/// node that cannot be reached.
+/// Checks that the source has the right chain, and finds the position to begin at. Waits for a node
+/// that cannot be reached.
 pub(super) async fn begin(
     source: &mut dyn ChainSource,
     chain: &ChainConfig,
@@ -141,10 +142,10 @@ pub(super) async fn begin(
     }
 }
 
-/// How long it may take to read the time of the newest block.
+/// How long reading the time of the newest block may take.
 const TIME_PATIENCE: Duration = Duration::from_secs(5);
 
-/// When the newest block was made, as it says.
+/// The time of the newest block, as the block states it.
 pub(super) async fn newest_time(source: &mut dyn ChainSource) -> Result<Option<u64>, String> {
     let read = async {
         match source.head().await? {
@@ -158,10 +159,11 @@ pub(super) async fn newest_time(source: &mut dyn ChainSource) -> Result<Option<u
     }
 }
 
-/// How long it may take to read what the node has pending.
+/// How long reading the node's pending transactions may take.
 const PENDING_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What these wallets have pending at the node that is posted to; nothing, where it does not say.
+/// The pending transactions of these wallets at the posting node; none, if the node does not
+/// answer.
 pub(super) async fn pending(node: &NodeClient, roster: &Roster) -> Vec<StoredTransaction> {
     let own = |stored: &StoredTransaction| roster.at(stored.from.as_str()).is_some();
     let read = tokio::time::timeout(PENDING_PATIENCE, node.pending_that(own)).await;
@@ -173,7 +175,7 @@ pub(super) async fn pending(node: &NodeClient, roster: &Roster) -> Vec<StoredTra
     tracing::warn!(
         node.url = node.url(),
         reason,
-        "what the hosted wallets have pending cannot be read: if this store was restored from a copy, it may be sent again"
+        "the pending transactions of the hosted wallets cannot be read: if this store was restored from a copy, their messages may be sent again"
     );
     Vec::new()
 }
@@ -205,7 +207,7 @@ enum Problem {
 
 impl From<SourceError> for Problem {
     fn from(error: SourceError) -> Self {
-        // Whatever a source cannot do now it may be able to do when its node is well again.
+        // A source that fails now may succeed when its node has recovered.
         Self::Passing(error.to_string())
     }
 }
@@ -242,8 +244,8 @@ async fn try_begin(
         Start::Head => head.height.next(),
     };
     let cursor = match stored {
-        // A new agent that begins below the position has the chain read again from there; what
-        // the others find there they know already.
+        // If a new agent begins below the position, the chain is read again from there; the other
+        // agents already know the messages in those blocks.
         Some(stored)
             if new_agents
                 && matches!(chain.start, Start::Height(_))
@@ -265,15 +267,15 @@ async fn try_begin(
     }))
 }
 
-/// What the nodes say that are configured beside the one that is read.
+/// The answers of the nodes that are configured beside the source.
 struct Others {
-    /// The head of the node that is posted to.
+    /// The head of the posting node.
     head: Option<BlockHeight>,
     submit_is_known: bool,
 }
 
-/// Asks the nodes beside the one that is read whether they serve the same chain: that of `submit`,
-/// and where a database is read that of `rpc`. One that does not answer is no reason to wait.
+/// Asks the nodes beside the source whether they serve the same chain: `submit`, and `rpc` if a
+/// database is read. A node that does not answer does not delay the start.
 async fn others(chain: &ChainConfig, nodes: &Nodes, genesis: BlockHash) -> Result<Others, Problem> {
     let reads_rpc = chain.db.is_none();
     let same_url = chain.rpc == chain.submit;
@@ -294,7 +296,7 @@ async fn others(chain: &ChainConfig, nodes: &Nodes, genesis: BlockHash) -> Resul
         } else {
             tracing::warn!(
                 node.url = submit.url(),
-                "the node that is posted to does not say which chain it serves; nothing is posted before it does"
+                "the node that transactions are posted to does not identify its chain; nothing is posted until it does"
             );
         }
     }
@@ -304,7 +306,7 @@ async fn others(chain: &ChainConfig, nodes: &Nodes, genesis: BlockHash) -> Resul
     Ok(found)
 }
 
-/// Whether a node serves the chain with this block 0; unknown where it does not answer, or has no
+/// Whether a node serves the chain with this block 0; unknown if it does not answer, or has no
 /// block yet.
 async fn serves(
     chain: &ChainConfig,
@@ -325,7 +327,7 @@ async fn serves(
         })),
         Ok(Ok(None)) | Err(_) => Ok(false),
         Ok(Err(error)) => {
-            tracing::debug!(node.url = node.url(), %error, "asking for block 0");
+            tracing::debug!(node.url = node.url(), %error, "cannot query block 0");
             Ok(false)
         }
     }
@@ -339,9 +341,9 @@ fn other(chain: &ChainConfig, nodes: &Nodes, why: &str) -> Problem {
     })
 }
 
-/// A chain is known by its block 0: the one that the store remembers; else, at the first start,
-/// the one that follows from the id. Some chains began otherwise: that is worth a warning, unless
-/// the block is known to be another chain's.
+/// A chain is identified by its block 0: the one that the store remembers, or, at the first start,
+/// the one that is derived from the chain's id. Some chains began with another block 0: that causes
+/// a warning, unless the block is known to be another chain's.
 async fn check_genesis(
     chain: &ChainConfig,
     nodes: &Nodes,
@@ -372,12 +374,12 @@ async fn check_genesis(
     tracing::warn!(
         block.hash = %genesis,
         chain.id = %chain.id,
-        "block 0 does not follow from the chain's id; the store remembers it from now on"
+        "block 0 is not the one derived from the chain's id; the store identifies the chain by it from now on"
     );
     Ok(())
 }
 
-/// Which other chain a block 0 is known to be of: a usual one, or one that the node names.
+/// The other chain that a block 0 is known to belong to: a common one, or one that the node names.
 pub(crate) fn chain_of(genesis: BlockHash, id: &ChainId, supported: &[String]) -> Option<ChainId> {
     ["ait-mainnet", "ait-devnet", "ait-testnet"]
         .into_iter()

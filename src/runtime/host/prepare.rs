@@ -1,4 +1,4 @@
-//! Wallets before they are hosted: found, provided where the embedded node is used, and unlocked.
+//! Wallets before they are hosted: found, created for the embedded node, and unlocked.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,15 +12,15 @@ use crate::config::{AgentConfig, Config, HostError as AgentsError, HostedAgent};
 use crate::runtime::signer::{LockedWallet, SignError, Slot};
 use crate::wallet::{OpenVault, PasswordError, PasswordSource, WalletName, ensure_password_file};
 
-/// What a wallet is given on a new embedded node, in AIT.
+/// The initial funds of a wallet on a new embedded node, in AIT.
 pub(in crate::runtime) const ENDOWMENT: u64 = 1_000_000;
 
-/// How many keystore files are unlocked at the start to check their password. Each costs a key
-/// derivation; a fleet of more is checked at first use, or better kept in a vault, which needs one
-/// derivation for all.
+/// How many keystore files are unlocked at startup to check their password. Each costs a key
+/// derivation; the files of a larger fleet are checked at first use. A vault needs one derivation
+/// for all.
 const CHECKED_AT_START: usize = 32;
 
-/// After how many wallets that cannot be used it is not looked for more.
+/// The number of unusable wallets after which the check stops.
 const MAX_ERRORS: usize = 20;
 
 /// An agent with its wallet, before it has a row in the store.
@@ -32,26 +32,26 @@ pub(crate) struct Candidate {
     pub(crate) slot: Arc<Slot>,
 }
 
-/// The wallets of a start.
+/// The wallets of this start.
 #[derive(Debug)]
 pub(super) struct Wallets {
     pub(super) candidates: Vec<Candidate>,
-    /// The addresses of those that did not exist before.
+    /// The addresses of the wallets that were created now.
     pub(super) created: Vec<Address>,
 }
 
-/// What is found of the configured wallets.
+/// The configured wallets, by what was found of them.
 #[derive(Debug, Default)]
 pub(crate) struct Survey {
-    /// Those that are there, in the configured order.
+    /// The wallets that exist, in the configured order.
     pub(crate) candidates: Vec<Candidate>,
-    /// Those that are not.
+    /// The wallets that do not exist.
     pub(crate) missing: Vec<HostedAgent>,
-    /// What keeps the others from being hosted.
+    /// The errors that keep the others from being hosted.
     pub(crate) errors: Vec<HostError>,
 }
 
-/// Finds every wallet. On the embedded node, those of `[[agent]]` that do not exist are created.
+/// Finds every wallet. For the embedded node, missing wallets of `[[agent]]` tables are created.
 pub(super) fn wallets(
     config: &Config,
     passwords: &mut Passwords,
@@ -75,7 +75,7 @@ pub(super) fn wallets(
     }
 }
 
-/// That an agent's wallet does not exist, on a node where none is created.
+/// The error that an agent's wallet does not exist, on a node where none is created.
 pub(in crate::runtime) fn no_wallet(missing: &HostedAgent) -> HostError {
     HostError::NoWallet {
         agent: missing.agent.name.clone(),
@@ -165,7 +165,7 @@ fn candidate(
     };
     let (address, public_key) = match (&info.address, &locked) {
         (Some(address), _) => (address.clone(), info.public_key),
-        // A file that does not say whose it is: unlocked once, to find out.
+        // A file that does not state its address is unlocked once, to find it out.
         (None, LockedWallet::File(wallet, password)) => {
             let unlocked = wallet.unlock(password).map_err(failed)?;
             (unlocked.address, Some(unlocked.seed.public_key()))
@@ -187,7 +187,7 @@ fn candidate(
     }))
 }
 
-/// Creates the wallets that do not exist, with a password that is made up if there is none yet.
+/// Creates the missing wallets, with a generated password if there is none yet.
 pub(in crate::runtime) fn create_missing(
     missing: &[HostedAgent],
     passwords: &mut Passwords,
@@ -219,7 +219,7 @@ pub(in crate::runtime) fn create_missing(
             && std::env::var_os("AGENTRY_PASSWORD").is_none()
             && ensure_password_file(path).map_err(failed)?
         {
-            tracing::info!(path = %path.display(), "made a password for the wallets of the embedded node");
+            tracing::info!(path = %path.display(), "generated a password for the wallets of the embedded node");
         }
         let password = passwords.for_new(agent, &what)?;
         let wallet: WalletName = name.parse().map_err(|error| HostError::Node {
@@ -245,7 +245,7 @@ pub(in crate::runtime) fn create_missing(
     Ok(created)
 }
 
-/// Where a password is looked for: its file, and the folder of its wallets.
+/// The sources of a password: its file, and the folder of its wallets.
 type Place = (Option<PathBuf>, Option<PathBuf>);
 
 /// The passwords of the configured wallets: each is found, or asked for, once.
@@ -253,12 +253,12 @@ type Place = (Option<PathBuf>, Option<PathBuf>);
 pub(crate) struct Passwords {
     prompt: bool,
     known: HashMap<Place, Arc<Password>>,
-    /// Those of earlier: they serve where none is found any more, since nobody is asked twice.
+    /// The passwords found earlier: used if none is found any more, since nobody is asked twice.
     earlier: HashMap<Place, Arc<Password>>,
 }
 
 impl Passwords {
-    /// None yet. With `prompt`, a person may be asked.
+    /// No passwords yet. With `prompt`, a person may be asked.
     pub(crate) fn new(prompt: bool) -> Self {
         Self {
             prompt,
@@ -266,18 +266,18 @@ impl Passwords {
         }
     }
 
-    /// Looks for all of them anew, without asking anybody.
-    pub(in crate::runtime) fn anew(&mut self) {
+    /// Looks for all of them again, without asking anybody.
+    pub(in crate::runtime) fn search_again(&mut self) {
         self.prompt = false;
         self.earlier.extend(self.known.drain());
     }
 
-    /// The password of a wallet that is there.
+    /// The password of an existing wallet.
     fn of(&mut self, agent: &HostedAgent, what: &str) -> Result<Arc<Password>, HostError> {
         self.once(agent, |source| source.password(what))
     }
 
-    /// The password of a wallet that is made now.
+    /// The password of a wallet that is created now.
     fn for_new(&mut self, agent: &HostedAgent, what: &str) -> Result<Arc<Password>, HostError> {
         self.once(agent, |source| source.new_password(what))
     }
@@ -317,8 +317,8 @@ fn place(agent: &HostedAgent) -> Place {
     )
 }
 
-/// Checks the password of the first wallets that are files, and learns their public keys on the
-/// way. Blocking: each costs a key derivation.
+/// Checks the password of the first wallets that are files, and learns their public keys from it.
+/// Blocking: each costs a key derivation.
 ///
 /// # Errors
 /// Each wallet that cannot be unlocked.
@@ -414,7 +414,7 @@ mod tests {
         assert!(found.errors.is_empty(), "{:?}", found.errors);
         assert_eq!(found.candidates[0].address, Address::from_public_key(&key));
         assert_eq!(found.candidates[0].public_key, Some(key));
-        // The key is one agent's, also where only unlocking shows whose it is.
+        // Two agents cannot share a key, even if only unlocking shows whose it is.
         let found = survey("[[agent]]\nname = \"a\"\n[[agent]]\nname = \"b\"\n");
         assert!(
             matches!(
@@ -426,7 +426,7 @@ mod tests {
         );
     }
 
-    /// A prompt would ask as often as this looks for one.
+    /// A prompt would be shown as often as this looks for a password.
     #[test]
     fn the_password_of_new_wallets_is_found_once() {
         let dir = tempfile::tempdir().unwrap();

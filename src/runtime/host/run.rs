@@ -40,28 +40,28 @@ use crate::store::check::Seen;
 use crate::store::commit::{HostedAgent, Observation};
 use crate::store::{Commit, Condition, Store, StoreError, read};
 
-/// How often what is older than `retention` is forgotten.
+/// How often rows older than `retention` are pruned.
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
 
-/// How long the store is looked through for damage at the start: some hundred megabytes. A larger one
-/// is used without its whole having been seen.
+/// How long the store is checked for damage at startup: enough for some hundred megabytes. A larger
+/// store is used without a complete check.
 const LOOK_THROUGH: Duration = Duration::from_secs(15);
 
-/// How often a stopping runtime looks whether its agents are done.
+/// How often a stopping runtime checks whether its agents are done.
 const STOP_POLL: Duration = Duration::from_millis(10);
 
-/// How many threads run behaviours at least: one that blocks its thread against the rules must not
-/// stop all others on a small machine.
+/// The least number of threads that run behaviours: a behaviour that blocks its thread against the
+/// rules must not stop all others on a small machine.
 const MIN_WORKERS: usize = 4;
 
-/// How many arbiters the agents live on at most. They pass messages; the work is done elsewhere.
+/// The most arbiters that agents run on. They only pass messages; the work is done elsewhere.
 const MAX_ARBITERS: usize = 4;
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// Everything that a runtime's thread does.
+/// The whole life of a runtime's thread.
 pub(super) fn run(
     config: Config,
     options: HostOptions,
@@ -86,7 +86,7 @@ pub(super) fn run(
         }
     });
     {
-        // Requests that are still under way let go of their connections here, for which they spawn.
+        // Pending requests release their connections here, which needs a runtime to spawn on.
         let _workers = workers.enter();
         drop(system);
     }
@@ -95,22 +95,23 @@ pub(super) fn run(
     result
 }
 
-/// Waits until the start is called off; for ever, once its actors run: they are stopped as ever.
+/// Waits until the start is canceled; for ever, once the actors run: then the ordinary stop
+/// applies.
 async fn cancelled(mut cancel: watch::Receiver<bool>, beyond_recall: &Cell<bool>) {
-    // A sender that is gone cannot cancel any more.
+    // A dropped sender cannot cancel any more.
     if cancel.wait_for(|cancelled| *cancelled).await.is_err() || beyond_recall.get() {
         std::future::pending::<()>().await;
     }
 }
 
-/// What a runtime's thread is told from outside.
+/// The signals that reach a runtime's thread from outside.
 #[derive(Debug)]
 pub(super) struct Signals {
-    /// It is to stop.
+    /// The runtime has to stop.
     pub(super) stopping: watch::Receiver<bool>,
-    /// It is not to start after all.
+    /// The start is canceled.
     pub(super) cancel: watch::Receiver<bool>,
-    /// It is to read its configuration anew; counts how often.
+    /// The configuration has to be reloaded; counts the requests.
     pub(super) reload: watch::Receiver<u64>,
 }
 
@@ -138,7 +139,7 @@ async fn host(
     if seen == Seen::Part {
         tracing::warn!(
             path = %config.store.path.display(),
-            "the store is large, and only a part of it was looked through for damage; `agentry doctor` looks longer"
+            "the store is large, and only a part of it was checked for damage; `agentry doctor` checks more of it"
         );
     }
     let identity = store.read(read::identity).await?;
@@ -186,7 +187,7 @@ async fn host(
                 start_devnet(&table, id, &addresses, &created)
             })
             .await??;
-            // Any free port was asked for, or the usual one: the node says which it is.
+            // Any free port was requested, or the default one: the node reports the actual port.
             let url = devnet.url();
             if table_port(&config) == Some(0) {
                 config.chain.submit.clone_from(&url);
@@ -236,7 +237,8 @@ async fn host(
         hosted
     }));
 
-    // First what is pending and then the head: what is not pending any more is in a block up to there.
+    // First the pending transactions and then the head: a transaction that is no longer pending is
+    // in a block up to that head.
     let pending = chain::pending(&nodes.submit, &roster).await;
     let head = if beginning.submit_is_known {
         chain::head(source.as_mut(), &nodes).await
@@ -273,7 +275,7 @@ async fn host(
         rates: Rates::default(),
         catch_up: CatchUp::to(head, store.read(read::last_outbox).await?),
     };
-    // Until the first reading, the position says what may be acted on.
+    // Until the first reading, the position says which messages may be handled.
     if let Some(height) = beginning.cursor.height() {
         shared
             .confirmed
@@ -317,7 +319,7 @@ async fn host(
         allot: submitter.clone().recipient(),
         stored: submitter.clone().recipient(),
     };
-    // What follows is quick, and starts threads that only a stop ends.
+    // The rest is quick, and starts threads that only a stop ends.
     beyond_recall.set(true);
     let arbiters: Vec<Arbiter> = (0..cores().min(MAX_ARBITERS))
         .map(|_| Arbiter::new())
@@ -407,7 +409,7 @@ async fn host(
     )
     .start();
     let catching_up = actix_rt::spawn(catch_up::report(shared.clone()));
-    let forgetting = actix_rt::spawn(forget(shared.clone(), config.store.retention));
+    let pruning = actix_rt::spawn(prune(shared.clone(), config.store.retention));
     let started = Started {
         status: status.address(),
         agents: roster.len(),
@@ -437,17 +439,17 @@ async fn host(
             changed = stopping.changed() => if changed.is_err() {
                 break;
             },
-            // It does not end before the store.
+            // It must not end before the store.
             _ = condition.changed() => {}
             Ok(()) = reload.changed() => {
                 let reloader = reloader.clone();
-                // What comes of it is in the log.
+                // The result is in the log.
                 actix_rt::spawn(async move { drop(reloader.reload(Vec::new()).await) });
             }
         }
     }
     stop(&in_hand, &submitter, options.stop_limit).await;
-    forgetting.abort();
+    pruning.abort();
     catching_up.abort();
     drop(backfill);
     drop(serving);
@@ -461,7 +463,7 @@ async fn host(
         let _ = arbiter.join();
     }
     drop(devnet);
-    tracing::info!("stopped");
+    tracing::info!("the runtime has stopped");
     match broken {
         Some(found) => Err(HostError::Store(StoreError::Broken {
             path: store.path().to_owned(),
@@ -471,8 +473,8 @@ async fn host(
     }
 }
 
-/// Has the clock go on where the last runtime of this store left it, as far as blocks confirm the time
-/// since. Before anything waits or is pruned.
+/// Continues the clock where the last runtime of this store left it, as far as blocks confirm the
+/// time since. Called before anything waits or is pruned.
 async fn set_clock(
     clock: &Clock,
     store: &Store,
@@ -483,13 +485,13 @@ async fn set_clock(
     if behind > MAX_ID_AHEAD_MS {
         tracing::warn!(
             behind.ms = behind,
-            "the local clock is behind the time up to which this store was used; what waits goes on by that time"
+            "the local clock is behind the time up to which this store was used; waits continue from that time"
         );
     }
     match chain::newest_time(source).await {
         Ok(Some(made_at)) => clock.block_made_at(made_at),
-        Ok(None) => tracing::warn!("the newest block does not tell its time"),
-        Err(reason) => tracing::warn!(reason, "reading the time of the newest block"),
+        Ok(None) => tracing::warn!("the newest block does not state its time"),
+        Err(reason) => tracing::warn!(reason, "cannot read the time of the newest block"),
     }
     Ok(())
 }
@@ -498,12 +500,12 @@ fn table_port(config: &Config) -> Option<u16> {
     config.devnet.as_ref().map(|table| table.port)
 }
 
-/// Finishes what is in hand: agents their message, the submitter its POSTs.
+/// Finishes the work in progress: agents their event, the submitter its POSTs.
 async fn stop(in_hand: &InHand, submitter: &Addr<Submitter>, limit: Duration) {
     let deadline = Instant::now() + limit;
     tracing::info!(
         in_hand = in_hand.count(),
-        "stopping: what is in hand is finished"
+        "stopping: finishing the work in progress"
     );
     while in_hand.count() > 0 && Instant::now() < deadline {
         tokio::time::sleep(STOP_POLL).await;
@@ -513,13 +515,13 @@ async fn stop(in_hand: &InHand, submitter: &Addr<Submitter>, limit: Duration) {
     if in_hand.count() > 0 || drained.is_err() {
         tracing::warn!(
             in_hand = in_hand.count(),
-            "the time for stopping is over; what is left goes on at the next start"
+            "the time limit for stopping is reached; the remaining work continues at the next start"
         );
     }
 }
 
-/// Gives wallets their rows in the store; each comes back with its key. Blocks below
-/// `first_height` are not the business of those that the store does not know.
+/// Gives wallets their rows in the store, each with its key. Blocks below `first_height` do not
+/// concern wallets that are new to the store.
 pub(in crate::runtime) async fn enrol(
     store: &Store,
     candidates: Vec<Candidate>,
@@ -549,8 +551,8 @@ pub(in crate::runtime) async fn enrol(
     Ok(hosted.collect())
 }
 
-/// Starts the embedded node. Its chain begins with money for the hosted wallets; wallets that
-/// were created for a chain that is older than they are get theirs from its faucet.
+/// Starts the embedded node. Its chain begins with funds for the hosted wallets; wallets that were
+/// created after their chain began are funded by its faucet.
 fn start_devnet(
     table: &DevnetTable,
     chain_id: agentry_protocol::ChainId,
@@ -575,7 +577,7 @@ fn start_devnet(
         ..DevnetConfig::default()
     })?;
     if is_new {
-        tracing::info!(wallets = hosted.len(), amount = ENDOWMENT, dir = %table.dir.display(), "began a chain with money for the hosted wallets");
+        tracing::info!(wallets = hosted.len(), amount = ENDOWMENT, dir = %table.dir.display(), "began a chain with funds for the hosted wallets");
     } else {
         for address in created {
             devnet.fund(address, ENDOWMENT)?;
@@ -589,21 +591,24 @@ fn has_chain(dir: &Path) -> bool {
     dir.join("chain.db").exists()
 }
 
-async fn forget(shared: Shared, retention: Duration) {
+async fn prune(shared: Shared, retention: Duration) {
     let retention = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
     loop {
-        // Not by the local clock alone: what is pruned is acted on once more when it comes again.
+        // Not by the local clock alone: a message whose row is pruned would be handled again if it
+        // came again.
         let at = shared.clock.confirmed_ms();
         let before = at.saturating_sub(retention);
-        let forgotten = async {
+        let pruned = async {
             let receipt = shared.store.commit(Commit::Forget { before, at }).await?;
             let cards = shared.directory.refresh(&shared.store, &receipt.cards);
             cards.await.map(|()| receipt.changed)
         };
-        match forgotten.await {
+        match pruned.await {
             Ok(0) => {}
-            Ok(rows) => tracing::info!(rows, "forgot what was settled before the retention"),
-            Err(error) => tracing::error!(%error, "forgetting what is older than the retention"),
+            Ok(rows) => {
+                tracing::info!(rows, "pruned rows that were completed before the retention")
+            }
+            Err(error) => tracing::error!(%error, "cannot prune rows older than the retention"),
         }
         tokio::time::sleep(FORGET_EVERY).await;
     }

@@ -1,4 +1,4 @@
-//! What changed in a configuration, and what of it needs a restart.
+//! The changes of a configuration, and which of them need a restart.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Contact};
 
-/// The tables that hold from a start to the next.
+/// The tables whose values are fixed until the next start.
 const FIXED: [&str; 7] = [
     "chain.",
     "store.",
@@ -18,41 +18,40 @@ const FIXED: [&str; 7] = [
     "tasks.",
 ];
 
-/// How many names a line tells.
+/// The most names that a line lists.
 const MOST_NAMES: usize = 10;
 
-/// What a reload has changed.
+/// The changes of a reload.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Applied {
     /// Agents, those of fleets among them, by their names.
     pub agents: Difference,
-    /// Agents that are as they were, and whose behaviours were begun again because that was asked
-    /// for.
+    /// Agents that are unchanged, and whose behaviours were restarted on request.
     pub restarted: Vec<String>,
     /// Contacts, by their names.
     pub contacts: Difference,
 }
 
-/// What is other than it was.
+/// The entries that differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
-    /// New.
+    /// Entries that are new.
     pub added: Vec<String>,
-    /// There before, and not the same.
+    /// Entries that existed before and have changed.
     pub changed: Vec<String>,
-    /// Gone.
+    /// Entries that were removed.
     pub removed: Vec<String>,
 }
 
 impl Applied {
-    /// Whether all is as it was.
+    /// Whether nothing has changed.
     pub fn is_nothing(&self) -> bool {
         self.agents.is_nothing() && self.contacts.is_nothing() && self.restarted.is_empty()
     }
 }
 
 impl Difference {
-    /// Whether all is as it was.
+    /// Whether nothing has changed.
     pub fn is_nothing(&self) -> bool {
         self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty()
     }
@@ -77,7 +76,7 @@ impl Difference {
         difference
     }
 
-    /// Its parts as words, such as `added agents a, b`.
+    /// The parts in words, such as `added agents a, b`.
     fn words(&self, one: &str, many: &str) -> Vec<String> {
         [
             ("added", &self.added),
@@ -108,7 +107,7 @@ impl fmt::Display for Applied {
     }
 }
 
-/// The first names, and how many more there are.
+/// The first names, and the number of the others.
 fn listed(names: &[String]) -> String {
     let mut text = names
         .get(..MOST_NAMES)
@@ -119,7 +118,7 @@ fn listed(names: &[String]) -> String {
     text
 }
 
-/// Each key whose change needs a restart.
+/// Each changed key that needs a restart.
 pub(super) fn needs_restart(before: &Config, now: &Config) -> Vec<String> {
     let fixed = |config: &Config| -> BTreeMap<String, String> {
         config
@@ -148,7 +147,7 @@ pub(super) fn needs_restart(before: &Config, now: &Config) -> Vec<String> {
             told(key, was, is);
         }
     }
-    // What is masked where it is shown.
+    // These values are masked when shown.
     let masked = [
         ("chain.rpc", &before.chain.rpc, &now.chain.rpc),
         ("chain.submit", &before.chain.submit, &now.chain.submit),

@@ -1,13 +1,13 @@
 //! When a transaction may be posted again.
 //!
-//! A replay of a mined transaction destroys a block of the real node, so bytes go out a second
-//! time only when they are *absent* (PROTOCOL.md, hazard 2): the posting node's whole mempool
-//! lacks them; its head, read afterwards, is h; the source has read the canonical chain through
-//! h + 1 without them; and the mempool still lacks them. Between draining the mempool and
-//! committing the block a transaction is in neither place; the second look is for that.
+//! Posting a mined transaction again destroys a block of a real node (docs/hazards.md#hazard-2). So
+//! bytes are posted a second time only when they are *absent*: the posting node's whole mempool
+//! lacks them; its head, read afterwards, is h; the source has read the canonical chain through h +
+//! 1 without them; and the mempool still lacks them. Between draining the mempool and committing
+//! the block a transaction is in neither place; the second look covers that interval.
 //!
-//! The looks are rounds: one whole mempool and one head each. A round's look at the mempool is
-//! the second of those transactions that an earlier round marked, and the first of others.
+//! A look is a round: one whole mempool and one head. A round's look at the mempool is the second
+//! look for transactions that an earlier round marked, and the first for all others.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,24 +15,25 @@ use agentry_protocol::{BlockHeight, TransactionHash};
 
 use crate::store::OutboxId;
 
-/// One look at the posting node.
+/// One look at the node to which transactions are posted.
 #[derive(Debug)]
 pub struct Look {
     /// Every transaction in its mempool.
     pub mempool: HashSet<TransactionHash>,
-    /// Its head, read after the mempool.
+    /// The node's head, read after the mempool.
     pub head: BlockHeight,
-    /// Through which block the source had read *before* the mempool was asked for.
+    /// The last block that the source had read *before* the mempool was queried.
     pub read_through: BlockHeight,
 }
 
-/// The marks of transactions that were not seen in the mempool: since which head.
+/// The marks of transactions that were not seen in the mempool, each with the head since which it
+/// is missing.
 #[derive(Debug, Default)]
 pub struct Marks(HashMap<OutboxId, BlockHeight>);
 
 impl Marks {
-    /// Takes in one look. `posted` are the transactions whose POST had ended before it began.
-    /// Returns those that are absent; their marks are gone.
+    /// Processes one look. `posted` are the transactions whose POST had ended before the look
+    /// began. Returns the transactions that are absent, and removes their marks.
     pub fn look(
         &mut self,
         look: &Look,
@@ -59,12 +60,12 @@ impl Marks {
     }
 
     /// The transaction needs no proof any more: it was mined, failed, or is posted again.
-    pub fn forget(&mut self, id: OutboxId) {
+    pub fn remove(&mut self, id: OutboxId) {
         self.0.remove(&id);
     }
 
-    /// Blocks were withdrawn: what was read through is not what is canonical now.
-    pub fn forget_all(&mut self) {
+    /// Blocks were withdrawn: the blocks that were read are no longer the canonical ones.
+    pub fn clear(&mut self) {
         self.0.clear();
     }
 }
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn being_seen_in_the_mempool_begins_the_proof_anew() {
+    fn being_seen_in_the_mempool_restarts_the_proof() {
         let one = [(OutboxId(1), hash(1))];
         let mut marks = Marks::default();
         marks.look(&look(&[], 9, 9), one);
@@ -118,11 +119,11 @@ mod tests {
     }
 
     #[test]
-    fn a_withdrawal_begins_every_proof_anew() {
+    fn a_withdrawal_restarts_every_proof() {
         let one = [(OutboxId(1), hash(1))];
         let mut marks = Marks::default();
         marks.look(&look(&[], 9, 9), one);
-        marks.forget_all();
+        marks.clear();
         assert!(marks.look(&look(&[], 10, 10), one).is_empty());
     }
 

@@ -1,4 +1,4 @@
-//! Nonces and signatures at once, where nothing has to wait.
+//! Immediate nonces and signatures, where nothing has to wait.
 
 use actix::prelude::*;
 
@@ -14,7 +14,7 @@ impl Handler<Allot> for Submitter {
     fn handle(&mut self, allot: Allot, _: &mut Self::Context) -> Self::Result {
         let count = allot.drafts.len();
         let queue_all = vec![None; count];
-        // What was queued before goes first; under `sequential` the chain has to be asked.
+        // Drafts that were queued earlier go first; under `sequential` the chain has to be queried.
         let at_once = self.settings.policy == NoncePolicy::Timestamp
             && self.has_room()
             && !self.refill.is_pending()
@@ -26,10 +26,10 @@ impl Handler<Allot> for Submitter {
         let agent = allot.agent;
         let now = self.shared.clock.local_ms();
         let mut transactions = Vec::with_capacity(count);
-        // Of each draft, what was paid for it; none, if it has to wait.
+        // What was paid for each draft; none, if it has to wait.
         let mut charges: Vec<Option<Charge>> = Vec::with_capacity(count);
         for draft in allot.drafts {
-            // Queued, it is given up.
+            // An expired draft is queued, and expired from there.
             let over = draft.expires_at.is_some_and(|at| at < now);
             let paid = (!over).then(|| self.pay(agent, &draft, now));
             let Some(Admission::Paid(charge)) = paid else {
@@ -91,7 +91,7 @@ impl Handler<Stored> for Submitter {
                     let paid = (cost, charge);
                     self.dispatch(stored.agent, row.id, prepared, paid, stored.span.clone());
                 }
-                // The store has it already, under other bytes, or took nothing.
+                // The store has it already, with other bytes, or stored nothing.
                 _ => charge.into_iter().for_each(|charge| self.refund(&charge)),
             }
         }

@@ -1,38 +1,39 @@
-//! The last look before bytes go out again: at the blocks themselves.
+//! The last check before bytes are posted again: the blocks themselves.
 //!
-//! A source passes over blocks that it was not given whole: a node may count transactions in a
-//! block whose rows it writes later or has lost (PROTOCOL.md, hazards 4 and 5). A transaction in
-//! such a block was neither seen by the source nor is it in the mempool, and is mined all the
-//! same. So the node that is posted to is asked for the blocks in which it may stand, and it counts
-//! as absent only if each of them shows as many transactions as it counts.
+//! A source skips blocks that it could not read whole: a node may count transactions in a block
+//! whose rows it writes later or has lost (docs/hazards.md#hazard-4, docs/hazards.md#hazard-5). The
+//! source has not seen a transaction in such a block, and the mempool does not contain it, although
+//! it is mined. So the posting node is asked for the blocks that may contain it, and the
+//! transaction counts as absent only if each of these blocks shows as many transactions as it
+//! counts.
 
 use std::collections::{BTreeSet, HashMap};
 
 use agentry_chain::{Block, NodeClient, NodeError};
 use agentry_protocol::{BlockHash, BlockHeight, TransactionHash};
 
-/// How many blocks below the head are looked through: the depth to which every source notices
-/// what came late. Below it only the source's gaps are in doubt.
+/// How many blocks below the head are examined: the depth to which every source notices late rows.
+/// Below it only the source's gaps are in doubt.
 const WINDOW: u64 = 64;
 
-/// How many of them are asked for at a time.
+/// How many blocks are requested at a time.
 const PIECE: u64 = 8;
 
-/// What the blocks of the posting node show.
+/// The transactions that the posting node's blocks show.
 #[derive(Debug, Default)]
 pub struct Blocks {
     standing: HashMap<TransactionHash, (BlockHeight, BlockHash)>,
-    /// Those that it does not show whole.
+    /// The blocks that the node does not show whole.
     doubtful: BTreeSet<BlockHeight>,
     requests: u32,
 }
 
 impl Blocks {
-    /// Reads the blocks above `since` through `head`: the last 64 of them, and of those below
-    /// the ones that the source knows as gaps.
+    /// Reads the blocks above `since` through `head`: the last 64 of them, and below these the ones
+    /// that the source knows as gaps.
     ///
     /// # Errors
-    /// The node cannot be asked at all.
+    /// The node cannot be queried at all.
     pub async fn read(
         node: &NodeClient,
         since: BlockHeight,
@@ -51,7 +52,7 @@ impl Blocks {
         single.extend((start.0..=head.0).map(BlockHeight));
         let mut next = start;
         while next <= head {
-            // A few at a time: a node with one thread keeps all others waiting meanwhile.
+            // A few at a time: a node with one thread serves nobody else meanwhile.
             let end = BlockHeight(next.0.saturating_add(PIECE - 1)).min(head);
             blocks.requests += 1;
             match node.blocks_range(next, end).await {
@@ -62,7 +63,7 @@ impl Blocks {
                         }
                     }
                 }
-                // One block that cannot be written, or is too large, makes the range fail.
+                // One block that cannot be serialised, or is too large, makes the range fail.
                 Err(error) if error.is_server_error() || is_too_large(&error) => {}
                 Err(error) => return Err(error),
             }
@@ -83,7 +84,7 @@ impl Blocks {
         Ok(blocks)
     }
 
-    /// Takes in what a block shows. Returns whether that is all that it counts.
+    /// Adds a block's transactions. Returns whether the block shows all that it counts.
     fn take(&mut self, block: &Block) -> bool {
         let shown = block.transactions.as_deref().unwrap_or_default();
         let place = (block.height, block.hash);
@@ -97,12 +98,12 @@ impl Blocks {
         self.requests
     }
 
-    /// The block in which a transaction stands, if it is shown in one.
+    /// The block that contains a transaction, if one shows it.
     pub fn place(&self, hash: TransactionHash) -> Option<(BlockHeight, BlockHash)> {
         self.standing.get(&hash).copied()
     }
 
-    /// Whether a transaction that was signed when the head was at `since` certainly is in none of
+    /// Whether a transaction that was signed when the head was at `since` is certainly in none of
     /// the blocks.
     pub fn lack(&self, hash: TransactionHash, since: BlockHeight) -> bool {
         !self.standing.contains_key(&hash) && self.doubtful.range(since.next()..).next().is_none()
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_counts_when_it_shows_all_that_it_counts() {
+    fn a_block_is_whole_when_it_shows_all_that_it_counts() {
         let mut blocks = Blocks::default();
         assert!(blocks.take(&block(1, 0, None)));
         assert!(blocks.take(&block(2, 1, Some(&[1]))));
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_doubtful_block_counts_for_what_may_stand_in_it() {
+    fn a_doubtful_block_keeps_its_possible_transactions_in_doubt() {
         let blocks = Blocks {
             doubtful: [BlockHeight(7)].into(),
             ..Blocks::default()

@@ -1,18 +1,18 @@
-//! The breaker: while the node is down, it is not asked for everything at once.
+//! The circuit breaker: it limits requests to a node that is down.
 
 use std::time::Duration;
 
 /// The pause before the first probe. It doubles with each probe that fails.
 const MIN_PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest pause between probes: how much later than the node the runtime recovers.
+/// The longest pause between probes: the most by which the runtime recovers later than the node.
 const MAX_PAUSE: Duration = Duration::from_millis(500);
 
-/// How many answers in a row may fail before the breaker opens. One failed answer of a node that
+/// How many consecutive answers may fail before the breaker opens. One failed answer of a node that
 /// otherwise works is no reason to stop.
 const TOLERATED: u32 = 3;
 
-/// Open while the node is down: nothing is posted then but a probe.
+/// Open while the node is down: only probes are sent then, and nothing is posted.
 #[derive(Debug)]
 pub struct Breaker {
     failures: u32,
@@ -31,25 +31,26 @@ impl Default for Breaker {
 }
 
 impl Breaker {
-    /// Whether nothing may be posted.
+    /// Whether the breaker is open, so that nothing may be posted.
     pub const fn is_open(&self) -> bool {
         self.open
     }
 
-    /// The node answered. Returns whether that closed the breaker.
+    /// Records that the node answered. Returns whether that closed the breaker.
     pub fn succeeded(&mut self) -> bool {
         self.failures = 0;
         self.pause = MIN_PAUSE;
         std::mem::take(&mut self.open)
     }
 
-    /// The node did not answer, or not well. Returns whether that opened the breaker.
+    /// Records a missing or bad answer of the node. Returns whether that opened the breaker.
     pub fn failed(&mut self) -> bool {
         self.failures = self.failures.saturating_add(1);
         self.failures >= TOLERATED && self.trip()
     }
 
-    /// The node cannot be reached, or asks for a pause. Returns whether that opened the breaker.
+    /// Records that the node is unreachable or asks for a pause. Returns whether that opened the
+    /// breaker.
     pub fn trip(&mut self) -> bool {
         !std::mem::replace(&mut self.open, true)
     }
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_grow_to_a_bound_and_begin_anew() {
+    fn pauses_grow_to_a_bound_and_reset() {
         let mut breaker = Breaker::default();
         breaker.trip();
         let pauses: Vec<u128> = (0..5).map(|_| breaker.next_pause().as_millis()).collect();

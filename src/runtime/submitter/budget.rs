@@ -1,16 +1,17 @@
-//! Budgets: what each wallet may spend in a day, and who may bring how much of it about.
+//! Budgets: how much each wallet may spend in a day, and how much of it each sender may cause.
 //!
-//! A wallet's `daily_budget` pays for amounts and fees, each UTC day anew. What is signed is paid
-//! for at once, by the day on which it is signed, and paid back to that day if it fails.
+//! A wallet's `daily_budget` pays for amounts and fees, and is renewed each UTC day. A transaction
+//! is charged when it is signed, to the day on which it is signed, and refunded to that day if it
+//! fails.
 //!
-//! Whatever follows from a message is charged to its sender: answers, acknowledgments, what timers
-//! and tasks send later. No sender may bring about more than a part of the budget, nor may all
-//! senders of one [standing](Standing) together who are not known to the operator: so whoever makes
-//! up senders, or keys, or cards, cannot spend what is there for the others. What goes beyond a
-//! part waits for the next day, and nothing else does.
+//! Everything that follows from a message is charged to its sender: answers, acknowledgments, and
+//! whatever timers and tasks send later. No sender may cause more than its part of the budget, nor
+//! may all senders of one [standing](Standing) together, if they are not known to the operator. So
+//! inventing senders, keys or cards does not let anybody spend the others' part. Only the
+//! transactions that exceed a part wait for the next day.
 //!
-//! Days are told apart by their numbers, so a clock that steps back finds the day that it was
-//! before with what was spent on it.
+//! Days are identified by their numbers, so a clock that steps back to an earlier day finds that
+//! day's spending.
 
 #[cfg(test)]
 mod tests;
@@ -24,61 +25,61 @@ use crate::store::read::Spending;
 use crate::store::rows::{Charge, DAY_MS, Spent, day_of};
 use crate::store::{AgentId, Cause};
 
-/// What may be spent in a day.
+/// The limits on a day's spending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// All of it, in AIT.
+    /// The whole budget, in AIT.
     pub all: u64,
 }
 
-/// What a transaction costs, in AIT.
+/// The cost of a transaction, in AIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cost {
-    /// What it transfers.
+    /// The amount that it transfers.
     pub amount: u64,
-    /// What it pays.
+    /// The fee that it pays.
     pub fee: u64,
 }
 
 impl Cost {
-    /// Both.
+    /// The amount and the fee together.
     pub const fn all(self) -> u64 {
         self.amount.saturating_add(self.fee)
     }
 }
 
-/// Which limit is reached.
+/// The limit that is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Limit {
     /// The whole budget.
     Whole,
-    /// What all senders of this standing may bring about together.
+    /// The part of all senders of this standing together.
     Together(Standing),
-    /// What one sender of this standing may bring about.
+    /// The part of one sender of this standing.
     One(Standing),
 }
 
-/// A budget does not suffice.
+/// The budget is exhausted for this transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Short {
-    /// For what it does not suffice.
+    /// The limit that is exceeded.
     pub limit: Limit,
-    /// How much that is, in AIT.
+    /// The size of that limit, in AIT.
     pub share: u64,
     /// How much of it is spent.
     pub spent: u64,
 }
 
 impl Budget {
-    /// What all senders of a standing may bring about together, where a transaction pays this fee.
+    /// The part of all senders of a standing together, for a transaction with this fee.
     ///
-    /// Of a small budget it is one transaction at least. Unverified senders, whom anybody can
-    /// invent without a key, never have more than their tenth.
+    /// A small budget allows one transaction at least. Unverified senders, whom anybody can invent
+    /// without a key, never have more than their tenth.
     pub fn of_all(self, standing: Standing, fee: u64) -> u64 {
         self.at_least(standing, standing.of_all(self.all), fee)
     }
 
-    /// What one sender of a standing may bring about, where a transaction pays this fee.
+    /// The part of one sender of a standing, for a transaction with this fee.
     pub fn of_one(self, standing: Standing, fee: u64) -> u64 {
         self.at_least(standing, standing.of_one(self.all), fee)
     }
@@ -90,10 +91,10 @@ impl Budget {
         }
     }
 
-    /// Whether the budget suffices for a transaction that somebody brought about, when so much was
-    /// spent in all, and so much because of this sender.
+    /// Whether the budget suffices for a transaction that somebody caused, given the spending in
+    /// all and the spending because of this sender.
     ///
-    /// # Errors
+    /// The budget does not suffice; the error names the limit that leaves least.
     /// It does not: the limit that leaves least.
     pub fn check(
         self,
@@ -124,7 +125,7 @@ impl Budget {
         }
     }
 
-    /// Why a transaction waits for which the budget of a day does not suffice.
+    /// Why a transaction that exceeds the day's budget waits.
     pub fn reason(self, short: Short, cause: &Cause, cost: Cost, day: u64) -> String {
         let all = self.all;
         let Short {
@@ -135,12 +136,12 @@ impl Budget {
         let part = match limit {
             Limit::Whole => format!("daily_budget is {all}"),
             Limit::Together(standing) => format!(
-                "daily_budget is {all}, of which {} is for what {} bring about",
+                "daily_budget is {all}, of which at most {} may be caused by {}",
                 part_of(share, standing.of_all(all), of_all(standing)),
                 all_of(standing)
             ),
             Limit::One(standing) => format!(
-                "daily_budget is {all}, of which {} is for what {cause}, {}, brings about",
+                "daily_budget is {all}, of which at most {} may be caused by {cause}, {}",
                 part_of(share, standing.of_one(all), of_one(standing)),
                 one_of(standing)
             ),
@@ -158,7 +159,7 @@ impl Budget {
     }
 }
 
-/// The name of a part, where it is that part and not the fee of one transaction.
+/// The name of a part, if the limit is that part and not the fee of one transaction.
 fn part_of(share: u64, part: u64, name: &'static str) -> &'static str {
     if share == part {
         name
@@ -187,7 +188,7 @@ pub const fn all_of(standing: Standing) -> &'static str {
     match standing {
         Standing::Unverified => "unverified messages",
         Standing::Stranger => "senders in no directory, contact or allow list",
-        Standing::Listed => "senders of whom nothing but their cards is known",
+        Standing::Listed => "senders known only by their cards",
         Standing::Known => "known senders",
     }
 }
@@ -202,7 +203,7 @@ const fn one_of(standing: Standing) -> &'static str {
     }
 }
 
-/// A day as people write it, `2026-11-22`.
+/// A day in the form `2026-11-22`.
 pub fn name_of(day: u64) -> String {
     let at = std::time::Duration::from_millis(day.saturating_mul(DAY_MS));
     std::time::UNIX_EPOCH.checked_add(at).map_or_else(
@@ -214,23 +215,23 @@ pub fn name_of(day: u64) -> String {
     )
 }
 
-/// What came of asking for money.
+/// The result of a charge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// It is paid for.
+    /// The charge is made.
     Paid(Charge),
     /// The budget does not suffice.
     Short(Short),
-    /// What was spent on that day is not known: it must be read from the store first.
+    /// The spending of that day is not known: it must be read from the store first.
     Unknown,
 }
 
-/// What one wallet has spent on one day.
+/// The spending of one wallet on one day.
 #[derive(Clone, Debug, Default)]
 struct OfDay {
     sums: Spent,
-    /// Because of each verified sender. It has no more entries than the budget has paid for
-    /// transactions.
+    /// The spending because of each verified sender. The map has no more entries than the budget
+    /// has paid for transactions.
     senders: HashMap<Address, u64>,
 }
 
@@ -265,13 +266,14 @@ impl OfDay {
     }
 }
 
-/// What each wallet has spent on the last days, with what is being signed and not stored yet.
+/// The spending of each wallet on the last days, including transactions that are being signed and
+/// not stored yet.
 #[derive(Debug)]
 pub struct Ledger {
     /// The first day that is known.
     since: u64,
     days: BTreeMap<u64, HashMap<AgentId, OfDay>>,
-    /// Who was told of on which day, so that the log says it once.
+    /// The limits already reported, with their day, so that the log reports each once.
     told: HashSet<(AgentId, Limit, u64)>,
 }
 
@@ -293,13 +295,13 @@ impl Ledger {
         self.days.entry(day).or_default().entry(agent).or_default()
     }
 
-    /// The first day to read from the store, if what was spent at this time is not known.
+    /// The first day to read from the store, if the spending at this time is not known.
     pub fn missing(&self, now_ms: u64) -> Option<u64> {
         let first = first_day(now_ms);
         (day_of(now_ms) < self.since).then_some(first)
     }
 
-    /// Takes in what the store says of the days from `since` on; what is known already counts.
+    /// Adds the store's data for the days from `since` on; known data is kept.
     pub fn extend(&mut self, since: u64, spending: Spending) {
         let known = self.since;
         for (agent, day, cause, spent) in spending {
@@ -321,13 +323,13 @@ impl Ledger {
         self.told.retain(|(_, _, day)| *day == today);
     }
 
-    /// What a wallet has spent on a day.
+    /// The spending of a wallet on a day.
     pub fn spent(&self, agent: AgentId, day: u64) -> Spent {
         let of_day = self.days.get(&day).and_then(|days| days.get(&agent));
         of_day.map(|of_day| of_day.sums).unwrap_or_default()
     }
 
-    /// What all wallets together have spent on a day.
+    /// The spending of all wallets together on a day.
     pub fn total(&self, day: u64) -> Spent {
         let mut total = Spent::default();
         for sums in self.days.get(&day).into_iter().flat_map(HashMap::values) {
@@ -340,7 +342,7 @@ impl Ledger {
         total
     }
 
-    /// Pays for what somebody brought about, if the budget suffices.
+    /// Charges a transaction that somebody caused, if the budget suffices.
     pub fn pay(
         &mut self,
         agent: AgentId,
@@ -370,7 +372,7 @@ impl Ledger {
         Admission::Paid(charge)
     }
 
-    /// Something was paid for, whatever the budget.
+    /// Records a charge, whatever the budget.
     pub fn paid(&mut self, charge: &Charge) {
         if charge.day < self.since {
             return;
@@ -379,7 +381,7 @@ impl Ledger {
             .add(&charge.cause, charge.cost);
     }
 
-    /// What was paid for is not sent.
+    /// Refunds a charge whose transaction is not sent.
     pub fn refund(&mut self, charge: &Charge) {
         let days = self.days.get_mut(&charge.day);
         if let Some(of_day) = days.and_then(|days| days.get_mut(&charge.agent)) {
@@ -387,13 +389,14 @@ impl Ledger {
         }
     }
 
-    /// Whether the log has still to say that a limit of a wallet's budget is reached on this day.
+    /// Whether the log still has to report that a limit of a wallet's budget is reached on this
+    /// day.
     pub fn tell(&mut self, agent: AgentId, limit: Limit, now_ms: u64) -> bool {
         self.told.insert((agent, limit, day_of(now_ms)))
     }
 }
 
-/// The first day that is of interest: yesterday, since what was signed then may fail today.
+/// The first day of interest: yesterday, since a transaction signed then may fail today.
 pub(super) const fn first_day(now_ms: u64) -> u64 {
     day_of(now_ms).saturating_sub(1)
 }

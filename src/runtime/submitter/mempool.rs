@@ -1,9 +1,9 @@
-//! Where it is looked what the node has pending: over its RPC, or in its `mempool.db`.
+//! The source of the node's pending transactions: its RPC, or its `mempool.db`.
 //!
-//! The database has every hash, whatever else is pending, and costs the node nothing. It proves
-//! something only if it is that of the node that is posted to: whoever has configured the database of
-//! another must not have his transactions posted twice. So it counts once it has shown a transaction
-//! that the node had just accepted; the store remembers that it has.
+//! The database has every hash, however many are pending, and reading it costs the node nothing. It
+//! proves something only if it belongs to the posting node: an operator who configures another
+//! node's database must not have transactions posted twice. So the database counts only once it has
+//! shown a transaction that the node had just accepted; the store remembers that it has.
 
 use std::collections::HashSet;
 
@@ -14,18 +14,18 @@ use agentry_protocol::TransactionHash;
 use super::Submitter;
 use crate::store::Commit;
 
-/// What is known of the node's `mempool.db`.
+/// The state of the node's `mempool.db`.
 #[derive(Debug, Default)]
 pub(super) struct Mempool {
-    /// The file, where one is configured.
+    /// The file, if one is configured.
     db: Option<MempoolDb>,
-    /// Whether it has shown what was posted.
+    /// Whether it has shown a posted transaction.
     counts: bool,
     looking: bool,
 }
 
 impl Mempool {
-    /// `shown` names the file, and the node, that have been found to belong together.
+    /// `shown` names the file and the node that have been found to belong together.
     pub(super) fn new(db: Option<MempoolDb>, node: &NodeClient, shown: Option<&str>) -> Self {
         let counts = db
             .as_ref()
@@ -37,8 +37,8 @@ impl Mempool {
         }
     }
 
-    /// Which of these are pending; with others, where the node tells all. What cannot be known is
-    /// an error, in words.
+    /// Which of these are pending; the answer includes others if the node lists all. If this cannot
+    /// be known, the error says why.
     pub(super) fn look(
         &self,
         node: &NodeClient,
@@ -51,8 +51,8 @@ impl Mempool {
             if let Some(db) = db {
                 match workers.spawn_blocking(move || db.pending(&hashes)).await {
                     Ok(Ok(found)) => return Ok(found),
-                    Ok(Err(error)) => tracing::debug!(%error, "looking at the node's mempool.db"),
-                    Err(error) => tracing::debug!(%error, "looking at the node's mempool.db"),
+                    Ok(Err(error)) => tracing::debug!(%error, "cannot read the node's mempool.db"),
+                    Err(error) => tracing::debug!(%error, "cannot read the node's mempool.db"),
                 }
             }
             let found = node.mempool_hashes().await;
@@ -66,7 +66,7 @@ fn name(db: &MempoolDb, node: &NodeClient) -> String {
 }
 
 impl Submitter {
-    /// The node has just accepted this: its database shows it, if it is that node's.
+    /// The node has just accepted this transaction: the database shows it, if it is that node's.
     pub(super) fn try_mempool_db(&mut self, hash: TransactionHash, ctx: &mut Context<Self>) {
         let mempool = &mut self.mempool;
         let Some(db) = mempool
@@ -86,11 +86,11 @@ impl Submitter {
             if shows {
                 tracing::info!(
                     mempool.db = %path.display(),
-                    "the node's mempool.db shows what is posted; it is read in place of the RPC's mempool"
+                    "the node's mempool.db shows posted transactions; it is read in place of the RPC's mempool"
                 );
                 let commit = Commit::MempoolShown { key };
                 if let Err(error) = store.commit(commit).await {
-                    tracing::error!(%error, "storing that mempool.db is the node's");
+                    tracing::error!(%error, "cannot store that mempool.db belongs to the node");
                 }
             }
             shows

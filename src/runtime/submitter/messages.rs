@@ -1,4 +1,4 @@
-//! What the submitter is told and asked.
+//! The messages that the submitter receives.
 
 use actix::prelude::*;
 use agentry_protocol::{BlockHeight, TransactionHash};
@@ -8,21 +8,21 @@ use crate::store::commit::Sent;
 use crate::store::rows::{Charge, Draft, OpenTransaction, Prepared};
 use crate::store::{AgentId, OutboxId};
 
-/// News from the chain.
+/// New blocks of the chain.
 #[derive(Debug, Default)]
 pub struct ChainNews {
-    /// Through which block the source has read, and the store knows.
+    /// The last block that the source has read and the store has recorded.
     pub read_through: Option<BlockHeight>,
-    /// The hosted wallets' transactions that stand in a block since.
+    /// The hosted wallets' transactions that were included in a block since.
     pub mined: Vec<(OutboxId, TransactionHash)>,
-    /// Those that must be followed (again).
+    /// The transactions that must be followed (again).
     pub reopened: Vec<OpenTransaction>,
     /// Whether blocks were withdrawn.
     pub withdrawn: bool,
-    /// What budgets have paid for transactions that were given up and stand in a block all the
-    /// same.
+    /// What budgets have paid for transactions that are no longer retried and are in a block
+    /// nevertheless.
     pub recharged: Vec<Charge>,
-    /// The nonces of hosted wallets' transactions that were not known.
+    /// The nonces of hosted wallets' transactions that were not known before.
     pub nonces: Vec<(AgentId, i64)>,
     /// Why posting must stop, if it must.
     pub halted: Option<String>,
@@ -32,34 +32,34 @@ impl Message for ChainNews {
     type Result = ();
 }
 
-/// Nonces and signatures for these drafts, if they can be had at once.
+/// Asks for nonces and signatures for these drafts, if they can be had immediately.
 #[derive(Debug)]
 pub struct Allot {
-    /// Whose.
+    /// The row of the sending wallet.
     pub agent: AgentId,
     /// The drafts.
     pub drafts: Vec<Draft>,
 }
 
 impl Message for Allot {
-    /// In the drafts' order; `None` for one that has to be queued.
+    /// In the drafts' order; `None` for a draft that has to be queued.
     type Result = Vec<Option<Prepared>>;
 }
 
-/// What was allotted is stored, or is not: the commit that held it was void.
+/// The allotted transactions are stored, or are not, because the commit that held them was void.
 #[derive(Debug)]
 pub struct Stored {
-    /// Whose.
+    /// The row of the sending wallet.
     pub agent: AgentId,
     /// The rows, in the drafts' order; empty, if nothing was stored.
     pub rows: Vec<Sent>,
-    /// The signed bytes, in the same order; `None` for those that are queued.
+    /// The signed bytes, in the same order; `None` for drafts that are queued.
     pub bodies: Vec<Option<Prepared>>,
-    /// What each costs, amount and fee, in AIT.
+    /// The cost of each, amount and fee, in AIT.
     pub costs: Vec<u64>,
-    /// What the chain showed already of what was to be sent: budgets have paid for it.
+    /// The drafts that the chain already shows as sent: budgets have paid for them.
     pub recharged: Vec<Charge>,
-    /// Of it, what is in no block yet, and is followed.
+    /// Those of them that are in no block yet, and are followed.
     pub reopened: Vec<OpenTransaction>,
     /// The span of the message that they answer.
     pub span: tracing::Span,
@@ -69,7 +69,7 @@ impl Message for Stored {
     type Result = ();
 }
 
-/// Whom to wake when something became of what was sent.
+/// Which agents to wake when the state of a sent transaction changes.
 #[derive(Debug)]
 pub struct Connect {
     /// Wakes agents.
@@ -80,7 +80,7 @@ impl Message for Connect {
     type Result = ();
 }
 
-/// An operator lets posting go on.
+/// An operator resumes posting.
 #[derive(Debug)]
 pub struct Resume;
 
@@ -88,10 +88,10 @@ impl Message for Resume {
     type Result = ();
 }
 
-/// Something was queued, or failed transactions are to be tried again, or budgets were changed.
+/// Something was queued, failed transactions are to be retried, or budgets were changed.
 #[derive(Debug, Default)]
 pub struct LookAtQueue {
-    /// Those that are signed already, and paid for anew.
+    /// The transactions that are signed already, and paid for again.
     pub reopened: Vec<OpenTransaction>,
 }
 
@@ -99,7 +99,7 @@ impl Message for LookAtQueue {
     type Result = ();
 }
 
-/// Finish what is in hand. Answered when no POST is under way or waiting.
+/// Finish the POSTs in progress. Answered when no POST is under way or waiting.
 #[derive(Debug)]
 pub struct Drain;
 

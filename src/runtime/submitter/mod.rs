@@ -1,32 +1,32 @@
-//! Submitter: nonces, the outbox, and the node that is posted to.
+//! Submitter: nonces, the outbox, and the node to which transactions are posted.
 //!
-//! It gives a draft its nonce, has it signed, and has the *signed bytes* stored before the first
-//! POST. It follows each transaction until it is in a block, posts the same bytes again only when
-//! they are [absent](absence), and lets the node be while it is down. Under `timestamp` a reply is
-//! never signed twice; under `sequential` only when a block `final_depth` deep shows that its
-//! nonce was spent by something else.
+//! The submitter gives a draft its nonce, has it signed, and has the *signed bytes* stored before
+//! the first POST. It follows each transaction until it is in a block, posts the same bytes again
+//! only when they are [absent](absence), and opens a circuit breaker while the node is down. Under
+//! `timestamp` a reply is never signed twice; under `sequential` it is signed again only when a
+//! block `final_depth` deep shows that its nonce was spent by another transaction.
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`nonce`] | the two nonce policies |
 //! | [`absence`], [`blocks`] | when a transaction may be posted again |
-//! | [`breaker`] | when the node is let be |
+//! | [`breaker`] | the circuit breaker for a node that is down |
 //! | [`budget`] | what each wallet may spend in a day |
 //! | `post` | one POST and what its answer means |
-//! | `refusal` | what a node means by the words of a refusal |
+//! | `refusal` | classifying the text of a node's refusal |
 //! | `probe` | whether the node answers again, and serves the right chain |
-//! | `round` | one look at the node for what is not mined |
-//! | `mempool` | where it is looked what the node has pending |
-//! | `overdue` | telling of what is accepted and not mined |
-//! | `refill` | drafts that were queued |
-//! | `allot` | nonces and signatures at once, where nothing has to wait |
-//! | `messages` | what it is told and asked |
-//! | `money` | paying for drafts, and letting those wait that no budget suffices for |
+//! | `round` | one round of queries to the node about unmined transactions |
+//! | `mempool` | the source of the node's pending transactions |
+//! | `overdue` | reporting transactions that are accepted and not mined |
+//! | `refill` | signing queued drafts |
+//! | `allot` | immediate nonces and signatures, where nothing has to wait |
+//! | `messages` | the messages that the submitter receives |
+//! | `money` | charging drafts to budgets, and holding those that exceed their budget |
 //!
-//! What it holds in memory is bounded: signed bytes only of what is about to be posted
-//! ([`MAX_JOBS`]), a few words for each transaction that is signed and not mined ([`MAX_OPEN`]).
-//! What goes beyond waits in the store as *queued*, without a nonce. So does what a day's budget
-//! does not suffice for; it takes no room from others.
+//! The submitter's memory is bounded: it holds signed bytes only of transactions that are about to
+//! be posted ([`MAX_JOBS`]), and a small record of each transaction that is signed and not mined
+//! ([`MAX_OPEN`]). Drafts beyond these limits wait in the store as *queued*, without a nonce. So do
+//! drafts that exceed a day's budget; they take no room from others.
 
 pub mod absence;
 mod allot;
@@ -74,86 +74,87 @@ pub use messages::{Allot, ChainNews, Connect, Drain, LookAtQueue, Resume, Stored
 /// The most signed transactions that wait in memory for their POST.
 pub const MAX_JOBS: usize = 1024;
 
-/// The most transactions that are followed at a time: twice what a node's mempool takes.
+/// The most transactions that are followed at a time: twice the capacity of a node's mempool.
 pub const MAX_OPEN: usize = 20_000;
 
-/// The most POSTs at the same time. The node handles them one after the other; more would only
-/// wait there, where they cannot be taken back.
+/// The most concurrent POSTs. The node handles them one after the other; more would only wait
+/// there, where they cannot be taken back.
 const CONCURRENT_POSTS: usize = 32;
 
-/// The bounds of how long a POST may take before its fate counts as unknown: one block interval,
-/// within these. A late answer costs nothing, since what may have been taken is followed; a hung
-/// node costs this long.
+/// The bounds on a POST's time limit, after which its outcome counts as unknown. The limit is one
+/// block interval, clamped to these bounds. A late answer costs nothing, since a transaction that
+/// the node may have accepted is followed; a node that hangs costs this long.
 const POST_LIMITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
-/// How the submitter is set up.
+/// The submitter's settings.
 #[derive(Debug)]
 pub struct SubmitterSettings {
     /// The chain that transactions are signed for.
     pub chain_id: ChainId,
-    /// The node that is posted to.
+    /// The node to which transactions are posted.
     pub node: NodeClient,
-    /// The node's `mempool.db`, where one is configured that may be its.
+    /// The configured `mempool.db`, if it may be this node's.
     pub mempool: Option<MempoolDb>,
-    /// Hash of the chain's block 0, by which the node's chain is known.
+    /// Hash of the chain's block 0, which identifies the node's chain.
     pub genesis: BlockHash,
     /// Whether the node has shown that it serves this chain.
     pub node_is_known: bool,
-    /// How nonces are found.
+    /// How nonces are chosen.
     pub policy: NoncePolicy,
     /// How deep a block must be before its nonces count as spent (`sequential`).
     pub final_depth: u64,
 }
 
-/// The actor.
+/// The actor; see the module documentation.
 #[derive(Debug)]
 pub struct Submitter {
     shared: Shared,
     roster: Roster,
-    /// Wallets that are hosted no more: what they have signed is still brought onto the chain.
-    departed: HashMap<AgentId, Address>,
+    /// Wallets that are no longer hosted: their signed transactions are still brought onto the
+    /// chain.
+    removed: HashMap<AgentId, Address>,
     settings: SubmitterSettings,
     signer: Recipient<Sign>,
     nonces: Timestamps,
     halted: Option<String>,
     breaker: Breaker,
-    /// The block 0 that the node shows, where that is another chain's.
+    /// The block 0 that the node shows, if it is another chain's.
     other_chain: Option<BlockHash>,
     read_through: Option<BlockHeight>,
     interval: BlockInterval,
-    /// What is signed and not mined.
+    /// Transactions that are signed and not mined.
     open: HashMap<OutboxId, Open>,
-    /// How many of them each wallet has.
+    /// The number of open transactions of each wallet.
     open_of: HashMap<AgentId, u32>,
     marks: Marks,
     mempool: mempool::Mempool,
     overdue: Overdue,
-    /// What waits for its POST.
+    /// Signed bytes that wait for their POST.
     jobs: VecDeque<Job>,
     posting: usize,
-    /// Counts POSTs that ended, so that a round knows which ended before it began.
+    /// The number of POSTs that have ended, so that a round knows which ended before it began.
     posts_ended: u64,
     round_running: bool,
-    /// Before then the node's mempool is not asked for again.
+    /// The node's mempool is not queried again before then.
     look_rests_until: Option<Instant>,
     /// How long the node takes to answer what costs it nothing.
     round_trip: Duration,
     looking_for_funds: bool,
-    /// The wallet that was last asked for whether it can pay by now.
+    /// The wallet that was last checked for sufficient money.
     funds_asked_of: Option<AgentId>,
     refill: refill::Refill,
-    /// Wallets whose transactions cannot be signed, until when they are let be.
+    /// Wallets whose transactions cannot be signed, and until when they are left alone.
     unsignable: HashMap<AgentId, Instant>,
-    /// Wallets that cannot pay for what is signed already: nothing more of theirs is signed, so
+    /// Wallets that cannot pay for what is signed already: no more of their drafts are signed, so
     /// that they take no room from others.
     unfunded: HashSet<AgentId>,
-    /// What each wallet has spent.
+    /// The spending of each wallet.
     ledger: Ledger,
-    /// What is paid for, signed, and not known to be stored.
+    /// Charges for transactions that are signed and not known to be stored.
     reserved: HashMap<MessageDigest, Charge>,
-    /// The wallets of which drafts wait for a budget.
+    /// The wallets with drafts that wait for a budget.
     holding: HashSet<AgentId>,
-    /// The day at the last look at the clock.
+    /// The day at the last check of the clock.
     day: u64,
     wake: Option<Recipient<WakeAgents>>,
     drained: Vec<tokio::sync::oneshot::Sender<()>>,
@@ -166,18 +167,19 @@ struct Open {
     hash: TransactionHash,
     nonce: i64,
     cost: u64,
-    /// What a budget has paid for it.
+    /// The amount that a budget has paid for it.
     charge: Option<Charge>,
     phase: Phase,
-    /// The block below which, and in which, it certainly does not stand.
+    /// The transaction is certainly in no block up to and including this one.
     since: BlockHeight,
     /// Since which block the chain's counter is past its nonce (`sequential`).
     stale_since: Option<BlockHeight>,
-    /// Through which block the source had read when the node had it at the latest.
+    /// An upper bound on the last block that the source had read when the node accepted the
+    /// transaction.
     accepted_through: Option<BlockHeight>,
-    /// Whether the blocks in which it may stand could not be looked through.
+    /// Whether the blocks that may contain it could not be examined.
     is_doubtful: bool,
-    /// How often it was dropped and posted again, and before which block it is not once more.
+    /// How often it was dropped and posted again, and before which block it is not posted again.
     reposts: u32,
     rest_until: BlockHeight,
     /// Why it is overdue, as its row says.
@@ -186,7 +188,7 @@ struct Open {
 }
 
 impl Open {
-    /// A transaction that is followed from now on.
+    /// A newly followed transaction.
     fn new(
         (agent, hash, nonce): (AgentId, TransactionHash, i64),
         (cost, charge): (u64, Option<Charge>),
@@ -220,13 +222,13 @@ impl Open {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Its bytes wait to be posted, or are on their way.
+    /// Its bytes wait to be posted, or are being posted.
     Posting,
-    /// The node has it, or may have it; the count of ended POSTs then.
+    /// The node has it, or may have it; the number of ended POSTs at that time.
     Posted(u64),
-    /// It was missed in the mempool and by the source; the blocks themselves are looked through.
+    /// Neither the mempool nor the source showed it; the blocks themselves are being examined.
     Doubted,
-    /// It is certainly not with the node, and waits for its wallet to be funded.
+    /// The node certainly does not have it; it waits for its wallet to be funded.
     Unfunded,
 }
 
@@ -238,7 +240,7 @@ struct Job {
 }
 
 impl Submitter {
-    /// A submitter that goes on where the store's last one stopped.
+    /// A submitter that continues where the store's last one stopped.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -270,7 +272,7 @@ impl Submitter {
         );
         let db = settings.mempool.clone();
         let mempool = mempool::Mempool::new(db, &settings.node, shown.as_deref());
-        let departed = agents
+        let removed = agents
             .into_iter()
             .filter(|row| roster.get(row.id).is_none())
             .map(|row| (row.id, row.address))
@@ -278,7 +280,7 @@ impl Submitter {
         let mut submitter = Self {
             shared,
             roster,
-            departed,
+            removed,
             settings,
             signer,
             nonces,
@@ -313,7 +315,7 @@ impl Submitter {
         if let Some(reason) = &submitter.halted {
             tracing::error!(
                 reason,
-                "posting is stopped; look into it, then `agentry queue resume`"
+                "posting is stopped; investigate the cause, then run `agentry queue resume`"
             );
             submitter.shared.metrics.halted(true);
         }
@@ -321,7 +323,8 @@ impl Submitter {
             submitter.breaker.trip();
             submitter.shared.metrics.breaker(true);
         }
-        // The last process may have posted any of them: they are followed as if it had.
+        // The previous process may have posted any of them: each is followed as if it had been
+        // posted.
         for transaction in open {
             submitter.follow(&transaction);
         }
@@ -338,7 +341,7 @@ impl Submitter {
             transaction.since,
             span,
         );
-        // Of one that was claimed from the chain nobody knows since when.
+        // The posting time of a transaction that was recovered from the chain is unknown.
         open.accepted_through = Some(transaction.since).filter(|since| since.0 > 0);
         self.insert(transaction.id, open);
     }
@@ -352,7 +355,7 @@ impl Submitter {
     }
 
     fn remove(&mut self, id: OutboxId) -> Option<Open> {
-        self.marks.forget(id);
+        self.marks.remove(id);
         let open = self.open.remove(&id)?;
         if let Some(count) = self.open_of.get_mut(&open.agent) {
             *count -= 1;
@@ -364,16 +367,17 @@ impl Submitter {
         Some(open)
     }
 
-    /// The last block that was read: what is signed now stands in none up to there.
+    /// The last block that was read: a transaction signed now is in no block up to this one.
     fn since(&self) -> BlockHeight {
         self.read_through.unwrap_or(BlockHeight(0))
     }
 
-    /// A transaction stands in a block.
+    /// A transaction is in a block.
     fn mined(&mut self, id: OutboxId) {
         if let Some(open) = self.remove(id) {
-            open.span
-                .in_scope(|| tracing::info!(transaction.hash = %open.hash, "mined"));
+            open.span.in_scope(
+                || tracing::info!(transaction.hash = %open.hash, "the transaction was mined"),
+            );
             self.shared.metrics.mined();
         }
         if self.settings.policy == NoncePolicy::Sequential {
@@ -381,8 +385,8 @@ impl Submitter {
         }
     }
 
-    /// Whether drafts can get nonces now. Before the chain is read up to its head at the start,
-    /// they may be on it already, and so may their nonces.
+    /// Whether drafts can get nonces now. Until the chain is read up to the head seen at startup,
+    /// the drafts may already be on it, and so may their nonces.
     fn has_room(&self) -> bool {
         self.halted.is_none()
             && !self.breaker.is_open()
@@ -404,7 +408,7 @@ impl Submitter {
         })
     }
 
-    /// Has signed bytes posted, and follows them.
+    /// Posts signed bytes and follows their transactions.
     fn dispatch(
         &mut self,
         agent: AgentId,
@@ -427,7 +431,7 @@ impl Submitter {
     fn halt(&mut self, reason: String) {
         tracing::error!(
             reason,
-            "posting is stopped; look into it, then `agentry queue resume`"
+            "posting is stopped; investigate the cause, then run `agentry queue resume`"
         );
         self.shared.metrics.halted(true);
         self.halted = Some(reason);
@@ -459,8 +463,8 @@ impl Handler<ChainNews> for Submitter {
             self.halt(reason);
         }
         if news.withdrawn {
-            self.marks.forget_all();
-            // What was posted may stand in the blocks that came instead.
+            self.marks.clear();
+            // Posted transactions may be in the blocks that replaced the withdrawn ones.
             for open in self.open.values_mut() {
                 open.since = BlockHeight(0);
             }
@@ -520,7 +524,7 @@ impl Handler<Resume> for Submitter {
 
     fn handle(&mut self, _: Resume, ctx: &mut Self::Context) {
         if let Some(reason) = self.halted.take() {
-            tracing::info!(reason, "posting goes on: an operator resumed it");
+            tracing::info!(reason, "posting continues: an operator resumed it");
         }
         self.shared.metrics.halted(false);
         self.refill.note();
@@ -537,7 +541,7 @@ impl Handler<Drain> for Submitter {
         self.drained.push(done);
         self.answer_drained();
         Box::pin(async move {
-            // An ended submitter is drained, too.
+            // A submitter that has ended is drained, too.
             let _ = drained.await;
         })
     }
@@ -561,7 +565,7 @@ impl Submitter {
     }
 }
 
-/// How far apart blocks come, as seen here.
+/// The observed interval between blocks.
 #[derive(Debug)]
 struct BlockInterval {
     last: Option<(BlockHeight, Instant)>,
@@ -570,7 +574,7 @@ struct BlockInterval {
 
 impl Default for BlockInterval {
     fn default() -> Self {
-        // The real node's.
+        // The real node's block interval.
         Self {
             last: None,
             interval: Duration::from_secs(2),
@@ -585,14 +589,14 @@ impl BlockInterval {
             let blocks = u32::try_from(height.0.saturating_sub(before.0)).unwrap_or(u32::MAX);
             if blocks > 0 {
                 let one = now.duration_since(then) / blocks;
-                // A moving average: half of it is the last block's.
+                // A moving average: the last interval counts for half.
                 self.interval = (self.interval + one) / 2;
             }
         }
         self.last = Some((height, now));
     }
 
-    /// How long a POST may take before its fate counts as unknown.
+    /// How long a POST may take before its outcome counts as unknown.
     fn post_limit(&self) -> Duration {
         self.interval.clamp(POST_LIMITS.0, POST_LIMITS.1)
     }

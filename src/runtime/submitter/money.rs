@@ -1,4 +1,4 @@
-//! Paying for drafts, and letting those wait that no budget suffices for.
+//! Charging drafts to budgets, and holding those that exceed their budget.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use crate::store::commit::PostResult;
 use crate::store::rows::{Charge, Draft, HeldDraft, OpenTransaction, Prepared, day_of};
 use crate::store::{AgentId, Commit, OutboxId, Receipt, StoreError, read};
 
-/// How often the clock is looked at: so late at most does a day begin.
+/// How often the clock is checked: the most by which the start of a day is noticed late.
 const TICK: Duration = Duration::from_secs(1);
 
-/// At every how-many-th look, drafts are looked for whose time is over.
-const LAPSE_EVERY: u32 = 10;
+/// Expired drafts are looked for at every n-th check.
+const EXPIRE_EVERY: u32 = 10;
 
 impl Submitter {
     fn budget(&self, agent: AgentId) -> Option<Budget> {
@@ -25,8 +25,8 @@ impl Submitter {
         })
     }
 
-    /// Pays for a draft out of its wallet's budget. The log says once a day which part of it does
-    /// not suffice.
+    /// Charges a draft to its wallet's budget. The log reports once a day which part of it is
+    /// exhausted.
     pub(super) fn pay(&mut self, agent: AgentId, draft: &Draft, now_ms: u64) -> Admission {
         let Some(budget) = self.budget(agent) else {
             return Admission::Unknown;
@@ -41,13 +41,13 @@ impl Submitter {
             tracing::warn!(
                 agent.name = name,
                 reason = budget.reason(short, &draft.cause, cost, day_of(now_ms)),
-                "a part of the day's budget is used up; what the agent would send for it waits"
+                "a part of the day's budget is exhausted; the agent's messages charged to it wait"
             );
         }
         admission
     }
 
-    /// Why a draft waits for which the budget is too short.
+    /// Why a draft that exceeds its budget waits.
     pub(super) fn reason(
         &self,
         agent: AgentId,
@@ -59,7 +59,8 @@ impl Submitter {
         budget.reason(short, &draft.cause, cost_of(draft), day_of(now_ms))
     }
 
-    /// What was paid for is not sent. What waits for that budget may have its turn.
+    /// Refunds a charge whose transaction is not sent. Drafts that wait for that budget may be
+    /// released.
     pub(super) fn refund(&mut self, charge: &Charge) {
         self.ledger.refund(charge);
         if self.holding.contains(&charge.agent) {
@@ -67,8 +68,8 @@ impl Submitter {
         }
     }
 
-    /// Remembers what was paid for signed bytes until it is known whether they are stored.
-    /// `charges` has one for each of `prepared`, and none for each draft that has to wait.
+    /// Remembers the charges of signed bytes until it is known whether they are stored. `charges`
+    /// has one for each of `prepared`, and none for each draft that has to wait.
     pub(super) fn reserve(
         &mut self,
         charges: Vec<Option<Charge>>,
@@ -89,7 +90,7 @@ impl Submitter {
             .collect()
     }
 
-    /// Has drafts their turn again that wait for a budget which suffices by now.
+    /// Releases drafts that waited for a budget which suffices by now.
     pub(super) fn release(&mut self, ctx: &mut Context<Self>) {
         let today = day_of(self.shared.clock.local_ms());
         let agents: Vec<AgentId> = self
@@ -125,12 +126,12 @@ impl Submitter {
         );
     }
 
-    /// Has those of these drafts their turn again that can be paid for now.
+    /// Releases those of these drafts that can be paid for now.
     fn release_these(&mut self, held: Vec<HeldDraft>, ctx: &mut Context<Self>) {
         let now = self.shared.clock.local_ms();
         let mut ids = Vec::new();
         let mut charges = Vec::new();
-        // They are paid for when they are signed. Here it is only tried what would be.
+        // They are charged when they are signed. This only tries out the charges.
         for draft in held {
             let Some(budget) = self.budget(draft.agent) else {
                 continue;
@@ -168,7 +169,7 @@ impl Submitter {
         }));
     }
 
-    /// Looks at the clock from time to time: each day has a budget of its own.
+    /// Checks the clock from time to time: each day has its own budget.
     pub(super) fn watch_the_clock(&self, ctx: &mut Context<Self>) {
         let mut looks: u32 = 0;
         ctx.run_interval(TICK, move |submitter, ctx| {
@@ -177,13 +178,13 @@ impl Submitter {
             if today != submitter.day {
                 submitter.day = today;
                 submitter.refill.release();
-                // Whoever was to say whether they are stored has ended.
+                // The handler that was to report whether they are stored has ended.
                 submitter
                     .reserved
                     .retain(|_, charge| charge.day.saturating_add(1) >= today);
             }
             submitter.refill.tick();
-            // What is not stored yet is known here alone.
+            // Charges that are not stored yet are known only here.
             if submitter.reserved.is_empty() && !submitter.refill.is_running() {
                 submitter.ledger.tidy(now);
             }
@@ -191,16 +192,16 @@ impl Submitter {
             metrics.budget_spent(&submitter.ledger.total(today));
             metrics.agents_out_of_budget(submitter.holding.len());
             looks = looks.wrapping_add(1);
-            if looks.is_multiple_of(LAPSE_EVERY) {
-                submitter.lapse(ctx);
+            if looks.is_multiple_of(EXPIRE_EVERY) {
+                submitter.expire_queued(ctx);
                 submitter.refill.slow_tick();
             }
             submitter.start_refill(ctx);
         });
     }
 
-    /// Gives up queued drafts whose time is over, if there are any.
-    pub(super) fn lapse(&self, ctx: &mut Context<Self>) {
+    /// Expires queued drafts that are past their expiry, if there are any.
+    pub(super) fn expire_queued(&self, ctx: &mut Context<Self>) {
         let (store, at) = (self.shared.store.clone(), self.shared.clock.confirmed_ms());
         let run = async move {
             if store.read(move |db| read::has_lapsed(db, at)).await? {
@@ -213,23 +214,26 @@ impl Submitter {
             Ok(Some(receipt)) => {
                 tracing::info!(
                     transactions = receipt.changed,
-                    "given up: their time was over before they could be sent"
+                    "queued messages expired before they could be sent"
                 );
-                submitter.shared.metrics.lapsed(receipt.changed);
+                submitter
+                    .shared
+                    .metrics
+                    .transactions_expired(receipt.changed);
                 submitter.wake(receipt, ctx);
             }
             Ok(None) => {}
-            Err(error) => tracing::error!(%error, "giving up what is over"),
+            Err(error) => tracing::error!(%error, "cannot expire queued messages"),
         }));
     }
 
-    /// Stores what came of a POST, and tells whom it concerns.
+    /// Stores the result of a POST, and notifies whoever it concerns.
     pub(super) fn save(&self, id: OutboxId, result: PostResult, ctx: &mut Context<Self>) {
         self.store_post(id, result, None, ctx);
     }
 
-    /// A transaction failed for good: what was paid for it is paid back.
-    pub(super) fn give_up(
+    /// A transaction failed permanently: its charge is refunded.
+    pub(super) fn fail(
         &self,
         id: OutboxId,
         charge: Option<Charge>,
@@ -251,23 +255,23 @@ impl Submitter {
         ctx.spawn(commit.into_actor(self).map(move |done, submitter, ctx| {
             match done {
                 Ok(receipt) => {
-                    // As the store does: it was mined meanwhile, where nothing was changed.
+                    // As the store does: if nothing was changed, it was mined meanwhile.
                     if let Some(charge) = refund.filter(|_| receipt.changed > 0) {
                         submitter.refund(&charge);
                         submitter.start_refill(ctx);
                     }
                     submitter.wake(receipt, ctx);
                 }
-                // The row stays as it was, which says less than is known and nothing wrong.
+                // The row stays as it was: it is incomplete, but not wrong.
                 Err(error) => {
-                    tracing::error!(%error, outbox.row = %id, "storing what came of a POST");
+                    tracing::error!(%error, outbox.row = %id, "cannot store the result of a POST");
                 }
             }
         }));
     }
 
-    /// What was to be sent turned out to be on the chain: it is paid for, and what is in no block
-    /// is followed.
+    /// The chain already shows what was to be sent: it is charged, and the transactions that are in
+    /// no block yet are followed.
     pub(super) fn recognised(&mut self, paid: &[Charge], pending: &[OpenTransaction]) {
         for charge in paid {
             self.ledger.paid(charge);
@@ -277,13 +281,13 @@ impl Submitter {
         }
     }
 
-    /// Wakes the agents for which a change has made something to do.
+    /// Wakes the agents that have work because of a change.
     pub(super) fn wake(&self, receipt: Receipt, ctx: &mut Context<Self>) {
         let Some(wake) = self.wake.as_ref().filter(|_| !receipt.due.is_empty()) else {
             return;
         };
         let send = wake.send(WakeAgents(receipt.due));
-        // A router that has ended reads the store when it is back.
+        // A router that has ended reads the store when it restarts.
         ctx.spawn(
             async move { send.await.is_ok() }
                 .into_actor(self)
@@ -292,7 +296,7 @@ impl Submitter {
     }
 }
 
-/// What a draft costs.
+/// The cost of a draft.
 const fn cost_of(draft: &Draft) -> Cost {
     Cost {
         amount: draft.amount,

@@ -1,19 +1,19 @@
-//! Nonces: the two policies.
+//! The two nonce policies.
 //!
 //! | policy | the next nonce | fails when |
 //! |---|---|---|
-//! | [`timestamp`](Timestamps) | milliseconds since the epoch, but above every earlier one | the node demands consecutive ones |
-//! | [`sequential`] | the account's counter on the chain | two programs send from one wallet at the same time; then one of two is lost and signed anew |
+//! | [`timestamp`](Timestamps) | milliseconds since the epoch, and always above every earlier one | the node demands consecutive ones |
+//! | [`sequential`] | the account's counter on the chain | two programs send from one wallet at the same time; then one of the two is lost and signed again |
 
 use std::collections::HashMap;
 
 use crate::store::AgentId;
 
-/// The policy `timestamp`: unique and rising for a wallet, across restarts and clocks that step
-/// back, without asking the node.
+/// The policy `timestamp`: nonces that are unique and rising for a wallet, across restarts and
+/// clocks that step back, without querying the node.
 ///
-/// The highest nonce ever stored is the floor, so a nonce is never given out twice for stored
-/// bytes; one that was given out and not stored is forgotten with the process.
+/// The highest nonce ever stored is the floor, so no nonce of stored bytes is issued twice. A nonce
+/// that was issued and not stored is lost when the process ends.
 #[derive(Debug, Default)]
 pub struct Timestamps {
     last: HashMap<AgentId, i64>,
@@ -27,13 +27,13 @@ impl Timestamps {
         }
     }
 
-    /// The chain shows a nonce of a wallet: later ones are above it.
+    /// The chain shows a nonce of a wallet: later nonces are above it.
     pub fn spent(&mut self, agent: AgentId, nonce: i64) {
         let last = self.last.entry(agent).or_insert(i64::MIN);
         *last = nonce.max(*last);
     }
 
-    /// The next nonce of a wallet, at the time `now_ms`.
+    /// The next nonce of a wallet at the time `now_ms`.
     pub fn next(&mut self, agent: AgentId, now_ms: u64) -> i64 {
         let now = i64::try_from(now_ms).unwrap_or(i64::MAX);
         let last = self.last.entry(agent).or_insert(i64::MIN);
@@ -42,11 +42,11 @@ impl Timestamps {
     }
 }
 
-/// The policy `sequential`: the account's counter on the chain is the floor; a wallet whose last
-/// mined transaction the answering node has not counted yet goes on behind that.
+/// The policy `sequential`: the account's counter on the chain is the floor. If the answering node
+/// has not yet counted the wallet's last mined transaction, the nonce follows that one.
 ///
-/// It is asked only while nothing signed of the wallet is unmined, so there is no gap to leave
-/// and none to fill.
+/// The counter is queried only while no signed transaction of the wallet is unmined, so there is no
+/// gap to leave and none to fill.
 pub fn sequential(counter: u64, last_mined: Option<i64>) -> i64 {
     let counter = i64::try_from(counter).unwrap_or(i64::MAX);
     last_mined.map_or(counter, |mined| counter.max(mined.saturating_add(1)))
@@ -72,7 +72,7 @@ mod tests {
                 }
                 let agent = AgentId(agent);
                 if is_seen {
-                    // On the chain, and forgotten here.
+                    // On the chain, and unknown to this policy.
                     let nonce = i64::try_from(now).unwrap();
                     nonces.spent(agent, nonce);
                     let before = last.entry(agent).or_insert(nonce);

@@ -1,7 +1,8 @@
-//! What the node has accepted and does not mine: whatever the cause, somebody is to know it.
+//! Reports transactions that the node has accepted and does not mine, whatever the cause.
 //!
-//! After so many blocks a transaction that was accepted is *overdue*. Its row gets the reason, the
-//! metrics count it, and the log tells each reason once, until no transaction has it any more.
+//! A transaction is *overdue* a fixed number of blocks after it was accepted. Its row gets the
+//! reason, the metrics count it, and the log reports each reason once, until no transaction has
+//! that reason any more.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -11,64 +12,65 @@ use agentry_protocol::BlockHeight;
 use super::{Phase, Submitter};
 use crate::store::{Commit, OutboxId};
 
-/// After how many blocks a transaction that was accepted is overdue. The next block holds it as a
-/// rule; a few may be full.
+/// The number of blocks after which an accepted transaction is overdue. Normally the next block
+/// contains it; a few blocks may be full.
 pub(super) const AFTER: u64 = 10;
 
-/// How many rows get a reason after one look. Others have their turn at the next block.
+/// The most rows that get a reason in one pass. The others have their turn at the next block.
 const ROWS_A_LOOK: usize = 1_000;
 
-/// How many looks at the mempool may fail in a row before somebody is told.
+/// The number of consecutive failures to read the mempool before the log reports it.
 const FAILURES: u32 = 3;
 
 /// Why a transaction is in no block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Delay {
-    /// The mempool cannot be read, so that nobody knows whether the node still has it.
+    /// The mempool cannot be read, so it is unknown whether the node still has the transaction.
     Unreadable,
-    /// The node has it, and mines others, or nothing.
+    /// The node has the transaction, and mines others or nothing.
     Pending,
-    /// Neither the mempool nor the blocks have it for certain: the node does not show them whole.
+    /// Neither the mempool nor the blocks certainly have it: the node does not show its blocks
+    /// whole.
     Doubtful,
-    /// The node has dropped it again and again.
+    /// The node has dropped it repeatedly.
     Dropped,
-    /// It is neither pending nor in the blocks that were read; others have to be read first.
+    /// It is neither pending nor in the blocks read so far; more blocks have to be read first.
     Unproven,
 }
 
-/// What was told of overdue transactions.
+/// The reports made about overdue transactions.
 #[derive(Debug, Default)]
 pub(super) struct Overdue {
-    /// The causes that the log was told of.
+    /// The causes that the log has reported.
     told: BTreeMap<Delay, usize>,
-    /// Why the last looks at the mempool have failed, and how many they were.
+    /// Why the latest attempts to read the mempool failed, and how many they were.
     failures: (u32, String),
     told_unreadable: bool,
 }
 
 impl Overdue {
-    /// Why the mempool cannot be read, where that is not one failed call.
+    /// Why the mempool cannot be read, unless only one call failed.
     fn unreadable(&self) -> Option<&str> {
         (self.failures.0 >= FAILURES).then_some(self.failures.1.as_str())
     }
 
-    /// For people.
+    /// The reason as shown to operators.
     fn reason(&self, delay: Delay) -> String {
         match delay {
             Delay::Unreadable => format!(
                 "accepted, and in no block yet; whether the node still has it cannot be known, since its mempool cannot be read ({}), so it is not posted again",
                 self.failures.1
             ),
-            Delay::Pending => "accepted, and in no block yet: the node has it pending, and mines those with higher fees first, and never what is over 1 MB; a node that follows another mines nothing".to_owned(),
-            Delay::Doubtful => "accepted, and in no block yet; whether it is in one cannot be known, since the node does not show its blocks whole, so it is not posted again".to_owned(),
-            Delay::Unproven => "accepted, and neither pending nor in the blocks that were read so far; it is posted again once it is proven to be in none".to_owned(),
-            Delay::Dropped => "the node accepts it and drops it again and again; it is posted again ever more rarely".to_owned(),
+            Delay::Pending => "accepted, and in no block yet: the node has it pending; it mines transactions with higher fees first and never mines one over 1 MB; a node that follows another mines nothing".to_owned(),
+            Delay::Doubtful => "accepted, and in no block yet; whether a block contains it cannot be known, since the node does not show its blocks whole, so it is not posted again".to_owned(),
+            Delay::Unproven => "accepted, and neither pending nor in the blocks that were read so far; it is posted again once it is verified to be in none".to_owned(),
+            Delay::Dropped => "the node accepts it and drops it repeatedly; it is posted again at growing intervals".to_owned(),
         }
     }
 }
 
 impl Submitter {
-    /// The mempool was read, or could not be.
+    /// The mempool was read, or could not be read.
     pub(super) fn mempool_read(&mut self, failure: Option<String>) {
         let Some(failure) = failure else {
             self.overdue.failures = (0, String::new());
@@ -88,13 +90,13 @@ impl Submitter {
             tracing::warn!(
                 node.url = self.settings.node.url(),
                 reason = self.overdue.failures.1,
-                "the node's mempool cannot be read: what the node drops is not posted again before it can be (where the node runs on this machine, [chain] db avoids it)"
+                "the node's mempool cannot be read: transactions that the node drops are not posted again until it can be (if the node runs on this machine, set [chain] db to avoid this)"
             );
             self.shared.metrics.mempool_unreadable(true);
         }
     }
 
-    /// Looks which transactions are overdue, and has their rows say why.
+    /// Finds overdue transactions and stores the reason in their rows.
     pub(super) fn review(&mut self, pending: &HashSet<OutboxId>, ctx: &mut Context<Self>) {
         let Some(through) = self.read_through else {
             return;
@@ -156,14 +158,15 @@ impl Submitter {
         let commit = async move { store.commit(Commit::Explain { ids, reason }).await };
         ctx.spawn(commit.into_actor(self).map(|done, _, _| {
             if let Err(error) = done {
-                tracing::error!(%error, "storing why transactions are overdue");
+                tracing::error!(%error, "cannot store why transactions are overdue");
             }
         }));
     }
 }
 
-/// After how many blocks a transaction that was dropped so often is posted again: the first times
-/// at once, then after pauses that double, up to about a minute of the real node's blocks.
+/// The number of blocks after which a transaction that was dropped this often is posted again: the
+/// first times immediately, then after pauses that double, up to about a minute of the real node's
+/// blocks.
 pub(super) fn rest(reposts: u32) -> u64 {
     match reposts {
         0..=2 => 0,
@@ -171,7 +174,8 @@ pub(super) fn rest(reposts: u32) -> u64 {
     }
 }
 
-/// Where a transaction rests after it was posted again so often.
+/// The block before which a transaction that was posted again this often is not posted once
+/// more.
 pub(super) fn rest_until(through: BlockHeight, reposts: u32) -> BlockHeight {
     BlockHeight(through.0.saturating_add(rest(reposts)))
 }
@@ -181,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_dropped_again_and_again_rests_ever_longer() {
+    fn a_repeatedly_dropped_transaction_waits_longer_each_time() {
         let rests: Vec<u64> = (0..10).map(rest).collect();
         assert_eq!(rests, [0, 0, 0, 2, 4, 8, 16, 32, 32, 32]);
         assert_eq!(rest_until(BlockHeight(7), 3), BlockHeight(9));

@@ -1,4 +1,4 @@
-//! One POST and what its answer means.
+//! One POST and the meaning of its answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +23,10 @@ enum Verdict {
     Accepted,
     /// The node may have it.
     MayBeAccepted,
-    /// It never left, or was turned away unread: the same bytes may go out again at once.
+    /// It never left, or the node rejected it unread: the same bytes may be posted again
+    /// immediately.
     NotTaken,
-    /// The node does not want it, and says why in words: this is what they are about.
+    /// The node refuses the transaction with a reason; this is the kind of the reason.
     Refused { reason: String, about: Refusal },
 }
 
@@ -36,14 +37,14 @@ fn no_answer(limit: Duration) -> SubmitError {
 }
 
 impl Submitter {
-    /// Posts what waits, as many at a time as the node is asked to bear.
+    /// Posts waiting transactions, up to the limit of concurrent POSTs.
     pub(super) fn pump(&mut self, ctx: &mut Context<Self>) {
         while self.posting < CONCURRENT_POSTS
             && self.halted.is_none()
             && !self.breaker.is_open()
             && let Some(job) = self.jobs.pop_front()
         {
-            // It may have been mined meanwhile: somebody else posted the same bytes.
+            // It may have been mined meanwhile: another program posted the same bytes.
             let Some(open) = self.open.get(&job.id) else {
                 continue;
             };
@@ -95,11 +96,11 @@ impl Submitter {
                     && hash != open.hash
                 {
                     tracing::warn!(node.hash = %hash, transaction.hash = %open.hash,
-                        "the node computes another hash; the transaction is known by its signing text");
+                        "the node computes a different hash; the transaction is identified by its signing text");
                 }
-                tracing::info!(transaction.hash = %open.hash, "accepted");
+                tracing::info!(transaction.hash = %open.hash, "the node accepted the transaction");
                 open.phase = Phase::Posted(self.posts_ended);
-                // The row says nothing of it any more.
+                // The row no longer shows a reason.
                 open.delay = None;
                 let hash = open.hash;
                 self.shared.metrics.accepted(self.shared.clock.now_ms());
@@ -110,13 +111,13 @@ impl Submitter {
                 open.phase = Phase::Posted(self.posts_ended);
                 open.delay = None;
                 if let Err(error) = answer {
-                    tracing::warn!(%error, "the node may have taken the transaction, or not; it is followed");
+                    tracing::warn!(%error, "it is unknown whether the node accepted the transaction; following it");
                 }
                 self.save(id, PostResult::Accepted, ctx);
             }
             Verdict::NotTaken => {
                 if let Err(error) = answer {
-                    tracing::debug!(%error, "not posted; it waits for the node");
+                    tracing::debug!(%error, "not posted; the transaction waits for the node");
                 }
                 self.jobs.push_front(job);
             }
@@ -124,7 +125,7 @@ impl Submitter {
         }
     }
 
-    /// The node refuses a transaction: the account says whether that can change.
+    /// The node refuses a transaction: the account shows whether that can change.
     fn refused(&self, id: OutboxId, reason: String, about: Refusal, ctx: &mut Context<Self>) {
         let Some(agent) = self.open.get(&id).map(|open| open.agent) else {
             return;
@@ -143,7 +144,8 @@ impl Submitter {
             };
             let span = open.span.clone();
             let _entered = span.enter();
-            // What the node says of a nonce was so before the account was asked: a block may lie between.
+            // The node judged the nonce before the account was queried: a block may have come in
+            // between.
             let of_nonce = about == Refusal::Nonce
                 || i64::try_from(account.nonce).unwrap_or(i64::MAX) != open.nonce;
             if !can_pay(&account, open.cost.saturating_add(pending)) {
@@ -158,18 +160,18 @@ impl Submitter {
                 tracing::info!(
                     reason,
                     account.nonce,
-                    "the node refuses the nonce; the chain will tell"
+                    "the node refuses the nonce; the chain will show whether the transaction was mined"
                 );
                 submitter.wait_for_look(id);
                 submitter.save(id, PostResult::Waiting { reason }, ctx);
             } else {
                 tracing::error!(
                     reason,
-                    "the node refuses the transaction; it failed (agentry queue show outbox/{id})"
+                    "the node refused the transaction, so it failed (agentry queue show outbox/{id})"
                 );
                 submitter.shared.metrics.failed();
                 let charge = open.charge.clone();
-                submitter.give_up(id, charge, reason, ctx);
+                submitter.fail(id, charge, reason, ctx);
                 submitter.remove(id);
             }
         }));

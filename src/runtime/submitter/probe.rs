@@ -1,8 +1,8 @@
-//! Whether the node answers again, and serves the right chain.
+//! Probing whether the node answers again, and serves the right chain.
 //!
-//! A chain is known by its block 0. The node that is posted to is asked for it before the first
-//! POST, whenever it was away, since another may have taken its place, and from time to time. While
-//! it shows another chain's nothing is posted to it.
+//! A chain is identified by its block 0. The posting node is asked for it before the first POST,
+//! after every outage, since another node may have taken its place, and from time to time. While it
+//! shows another chain's block 0, nothing is posted to it.
 
 use std::time::Duration;
 
@@ -12,27 +12,27 @@ use agentry_protocol::{BlockHash, BlockHeight};
 
 use super::Submitter;
 
-/// The longest pause that a node may ask for with 429. One answer with a huge value must not stop
-/// all posting: after this the node is probed, and posting goes on if it answers.
+/// The longest pause that a node may request with 429. One answer with a huge value must not stop
+/// all posting: after this pause the node is probed, and posting continues if it answers.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// How often a node that answers is asked which chain it serves: for so long at most something is
-/// posted to one that took its place unnoticed. It is one small request.
+/// How often an answering node is asked which chain it serves: the longest time for which
+/// transactions may be posted to a node that took its place unnoticed. It is one small request.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 
-/// What a probe has found.
+/// The result of a probe.
 enum Found {
     /// A node of our chain.
     Ours,
     /// A node of another chain, with this block 0.
     Other(BlockHash),
-    /// Nothing that answers as it should, or no block yet.
+    /// No valid answer, or no block yet.
     Nothing,
 }
 
 impl Submitter {
-    /// The node answered a POST. While the breaker is open, that was one from before: what closes
-    /// it is a probe, which has seen which chain the node serves.
+    /// The node answered a POST. While the breaker is open, that POST was sent before it opened.
+    /// Only a probe closes the breaker, since a probe has seen which chain the node serves.
     pub(super) fn node_answered(&mut self) {
         if !self.breaker.is_open() {
             self.breaker.succeeded();
@@ -49,7 +49,7 @@ impl Submitter {
         }
     }
 
-    /// Asks the node for its chain after a pause; posting goes on when it answers.
+    /// Asks the node for its chain after a pause; posting continues when it answers.
     pub(super) fn probe_later(
         &mut self,
         opened: bool,
@@ -61,7 +61,7 @@ impl Submitter {
         }
         tracing::warn!(
             node.url = self.settings.node.url(),
-            "the node does not answer as it should; posting waits for it"
+            "the node gives no valid answer; posting waits for it"
         );
         self.shared.metrics.breaker(true);
         let pause = retry_after.map(|pause| pause.min(MAX_RETRY_AFTER));
@@ -98,20 +98,20 @@ impl Submitter {
         }));
     }
 
-    /// Says so once.
+    /// Logs once that the node serves another chain.
     fn is_of_other_chain(&mut self, found: BlockHash) {
         if self.other_chain.replace(found) != Some(found) {
             tracing::error!(
                 node.url = self.settings.node.url(),
                 node.genesis = %found,
                 chain.genesis = %self.settings.genesis,
-                "the node that is posted to serves another chain; nothing is posted to it (correct [chain] submit in agents.toml)"
+                "the node that transactions are posted to serves another chain; nothing is posted to it (correct [chain] submit in agents.toml)"
             );
         }
     }
 
-    /// Asks the node from time to time which chain it serves. One that could not be asked at the
-    /// start is probed from now on.
+    /// Asks the node from time to time which chain it serves. A node that could not be asked at
+    /// startup is probed from now on.
     pub(super) fn watch_the_node(&mut self, ctx: &mut Context<Self>) {
         if self.breaker.is_open() {
             self.probe(Some(Duration::ZERO), ctx);
@@ -141,7 +141,8 @@ impl Submitter {
                     self.probe(None, ctx);
                 }
             }
-            // It is away. What takes its place is asked before anything is posted to it.
+            // The node is down. A node that takes its place is asked before anything is posted to
+            // it.
             Err(NodeError::Connect { .. }) => {
                 let opened = self.breaker.trip();
                 self.probe_later(opened, None, ctx);

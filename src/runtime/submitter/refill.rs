@@ -1,4 +1,4 @@
-//! Drafts that were queued get their nonces when there is room.
+//! Signing queued drafts when there is room.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -18,29 +18,29 @@ use crate::store::{AgentId, Commit, OutboxId, Receipt, Store, StoreError, read};
 /// How many drafts are prepared in one commit.
 pub(super) const PAGE: usize = 128;
 
-/// How long a wallet that cannot be unlocked is let be.
+/// How long a wallet that cannot be unlocked is left alone.
 const UNSIGNABLE_PAUSE: Duration = Duration::from_secs(30);
 
 /// The pause after the store or the node refused.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Where the going through of queued drafts stands.
+/// The progress of the pass through the queued drafts.
 #[derive(Debug)]
 pub(super) struct Refill {
-    /// Something may be queued. So it is at the start: nobody has looked yet.
+    /// There may be queued drafts. This is the state at startup: nothing was checked yet.
     pending: bool,
     running: bool,
-    /// How far it has come.
+    /// How far the pass has come.
     turn: read::QueueTurn,
-    /// Something was queued since this going through began.
+    /// Something was queued since this pass began.
     noted: bool,
     /// A budget may suffice for drafts that wait for one.
     release: bool,
-    /// The same, but not yet: looking costs more than a little where much waits.
+    /// The same, but deferred: checking is expensive where many drafts wait.
     release_later: bool,
-    /// Some of them have their turn in this going through; there may be more.
+    /// Some of them were released in this pass; there may be more.
     more: bool,
-    /// Some were passed over that have expired by the local clock alone, which may be set right.
+    /// Some drafts were skipped that have expired by the local clock alone, which may be corrected.
     doubted: bool,
 }
 
@@ -60,7 +60,7 @@ impl Default for Refill {
 }
 
 impl Refill {
-    /// Something was queued, or can be prepared now that could not.
+    /// Something was queued, or a draft can be prepared now that could not before.
     pub(super) fn note(&mut self) {
         self.pending = true;
         self.noted = true;
@@ -71,7 +71,7 @@ impl Refill {
         self.release = true;
     }
 
-    /// A little money came back.
+    /// A small amount was refunded.
     pub(super) fn release_later(&mut self) {
         self.release_later = true;
     }
@@ -88,7 +88,7 @@ impl Refill {
         }
     }
 
-    /// Whether drafts may wait that go first.
+    /// Whether queued drafts may wait that go first.
     pub(super) const fn is_pending(&self) -> bool {
         self.pending
     }
@@ -114,17 +114,17 @@ impl Refill {
     }
 }
 
-/// A page of queued drafts, and what is read with it.
+/// A page of queued drafts, and the data read with it.
 #[derive(Debug)]
 struct Page {
     drafts: Vec<QueuedDraft>,
-    /// Whether the time of some drafts is over.
-    lapsed: bool,
-    /// What was spent from this day on, where it was not known.
+    /// Whether some drafts have expired.
+    expired: bool,
+    /// The spending from this day on, if it was not known.
     spending: Option<(u64, Spending)>,
 }
 
-/// A draft that is paid for and is to be signed.
+/// A draft that is charged and about to be signed.
 #[derive(Debug)]
 struct Work {
     id: OutboxId,
@@ -165,7 +165,7 @@ impl Submitter {
                     let spending = missing.map(|since| read::spending(db, since));
                     Ok(Page {
                         drafts: read::queued(db, &turn, one_each, &passed_over, PAGE)?,
-                        lapsed: read::has_lapsed(db, confirmed)?,
+                        expired: read::has_lapsed(db, confirmed)?,
                         spending: missing.zip(spending.transpose()?),
                     })
                 })
@@ -186,11 +186,12 @@ impl Submitter {
         if let Some((since, spending)) = page.spending {
             self.ledger.extend(since, spending);
         }
-        if page.lapsed {
-            self.lapse(ctx);
+        if page.expired {
+            self.expire_queued(ctx);
         }
         if page.drafts.is_empty() {
-            // The end of the queue. What was queued behind our back is found from the start again.
+            // The end of the queue. Drafts that were queued behind the pass are found from the
+            // start again.
             self.refill.ended();
             return self.start_refill(ctx);
         }
@@ -198,7 +199,7 @@ impl Submitter {
         let mut held = Vec::new();
         let mut paid = Vec::new();
         for queued in page.drafts {
-            // Those that have expired are given up, once that is certain.
+            // Drafts past their expiry are expired once that is certain.
             if queued.draft.expires_at.is_some_and(|at| at < now) {
                 self.refill.doubted = true;
                 continue;
@@ -210,7 +211,7 @@ impl Submitter {
                     self.holding.insert(queued.agent);
                     held.push((queued.id, reason));
                 }
-                // The clock has been set back since: the next time it is known.
+                // The clock was set back since: the spending is known at the next pass.
                 Admission::Unknown if self.roster.get(queued.agent).is_some() => self.refill.note(),
                 Admission::Unknown => {}
             }
@@ -231,7 +232,7 @@ impl Submitter {
         }
     }
 
-    /// Asks the chain for the counters of these wallets; each is given the nonce for one draft.
+    /// Queries the chain for the counters of these wallets; each gets the nonce for one draft.
     fn ask_counters(
         &mut self,
         paid: Vec<(QueuedDraft, Charge)>,
@@ -253,7 +254,7 @@ impl Submitter {
             let mut work = Vec::with_capacity(asks.len());
             let mut unasked = Vec::new();
             for (queued, charge, address) in asks {
-                // Where one is not answered, the others are not asked.
+                // If one query is not answered, the others are not sent.
                 let nonce = if unasked.is_empty() {
                     counter(&node, &store, queued.agent, &address).await
                 } else {
@@ -277,8 +278,8 @@ impl Submitter {
         }));
     }
 
-    /// Signs drafts that are paid for, has the signed bytes stored, and posts them; those that
-    /// are `held` are stored as such.
+    /// Signs charged drafts, has the signed bytes stored, and posts them; drafts that are `held`
+    /// are stored as held.
     fn prepare(
         &mut self,
         work: Vec<(QueuedDraft, Charge, i64)>,
@@ -364,12 +365,12 @@ impl Submitter {
                     submitter.wake(receipt, ctx);
                     for ((id, charge, prepared), row) in signed.into_iter().zip(rows) {
                         if !row.fresh {
-                            // An operator dropped it meanwhile, or its time was over.
+                            // An operator dropped it meanwhile, or it expired.
                             submitter.refund(&charge);
                             continue;
                         }
                         if row.standing {
-                            // It is paid for, and the chain has it.
+                            // It is charged, and the chain has it.
                             continue;
                         }
                         let span =
@@ -388,7 +389,7 @@ impl Submitter {
         );
     }
 
-    /// Drafts that waited for a budget have their turn again: so many.
+    /// This many drafts that waited for a budget were released.
     pub(super) fn released(&mut self, changed: usize, ctx: &mut Context<Self>) {
         self.refill.running = false;
         self.refill.released(changed);
@@ -396,17 +397,17 @@ impl Submitter {
     }
 
     pub(super) fn refill_failed(&mut self, error: &StoreError, ctx: &mut Context<Self>) {
-        tracing::error!(%error, "preparing queued transactions");
+        tracing::error!(%error, "cannot prepare queued transactions");
         ctx.run_later(PAUSE, |submitter, ctx| {
             submitter.refill.running = false;
             submitter.refill.note();
-            // It may have been what waits for a budget that could not have its turn.
+            // It may have included drafts that waited for a budget and could not be released.
             submitter.refill.release();
             submitter.start_refill(ctx);
         });
     }
 
-    /// Goes through the queue again after a pause: something in it could not be prepared.
+    /// Passes through the queue again after a pause: something in it could not be prepared.
     fn refill_later(&self, pause: Duration, ctx: &mut Context<Self>) {
         ctx.run_later(pause, |submitter, ctx| {
             submitter.refill.note();
@@ -414,7 +415,7 @@ impl Submitter {
         });
     }
 
-    /// A wallet cannot sign: what it is to send stays queued, and it is asked again later.
+    /// A wallet cannot sign: its drafts stay queued, and the wallet is tried again later.
     pub(super) fn cannot_sign(
         &mut self,
         agent: AgentId,
@@ -425,14 +426,14 @@ impl Submitter {
             .roster
             .get(agent)
             .map(|hosted| hosted.config.name.clone());
-        tracing::error!(agent.name = name, %error, "a wallet cannot sign; what it is to send waits");
+        tracing::error!(agent.name = name, %error, "a wallet cannot sign; its queued messages wait");
         self.unsignable
             .insert(agent, Instant::now() + UNSIGNABLE_PAUSE);
         self.refill_later(UNSIGNABLE_PAUSE, ctx);
     }
 }
 
-/// The next nonce of a wallet under `sequential`; none, if the chain cannot be asked.
+/// The next nonce of a wallet under `sequential`; none, if the chain cannot be queried.
 async fn counter(
     node: &NodeClient,
     store: &Store,
@@ -442,7 +443,7 @@ async fn counter(
     let account = match node.account(address).await {
         Ok(account) => account,
         Err(error) => {
-            tracing::debug!(%error, "asking for an account's counter");
+            tracing::debug!(%error, "cannot query an account's counter");
             return None;
         }
     };
@@ -453,14 +454,14 @@ async fn counter(
     {
         Ok(last_mined) => Some(nonce::sequential(account.nonce, last_mined)),
         Err(error) => {
-            tracing::error!(%error, "reading the last mined nonce");
+            tracing::error!(%error, "cannot read the last mined nonce");
             None
         }
     }
 }
 
-/// Has transactions of one wallet signed, when the chain had been read through `since`, on a day
-/// whose budget pays for them.
+/// Signs transactions of one wallet, with the chain read through `since`, on a day whose budget
+/// pays for them.
 pub(super) async fn sign(
     signer: Recipient<Sign>,
     agent: AgentId,

@@ -1,24 +1,24 @@
-//! What a node means by the words of a refusal.
+//! Classifying the text of a node's refusal.
 //!
-//! A refusal is told in words alone. They are read here and nowhere else, and only as far as nothing
-//! else tells: whether a wallet can pay is seen from its account. What the node quotes of the
-//! transaction must not pass for its own words.
+//! A node explains a refusal only in prose. The text is interpreted here and nowhere else, and only
+//! where there is no other source: whether a wallet can pay is read from its account. Text that the
+//! node quotes from the transaction must not be taken for the node's own words.
 
-/// What a refusal is about.
+/// The kind of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// The node has the transaction already, or the chain has.
+    /// The node has the transaction already, or the chain has it.
     Known,
-    /// Its nonce is not the account's next one.
+    /// The transaction's nonce is not the account's next one.
     Nonce,
-    /// Anything else.
+    /// Any other reason.
     Other,
 }
 
-/// What a node puts before its reason.
+/// The prefix of a node's reason.
 const PREFIX: &str = "failed to submit transaction:";
 
-/// What is said of bytes that are there already, in every dialect.
+/// How nodes of every dialect report bytes that they already have.
 const KNOWN: [&str; 4] = [
     "duplicate",
     "already pending",
@@ -26,8 +26,8 @@ const KNOWN: [&str; 4] = [
     "already in",
 ];
 
-/// What is said of a nonce that is not the next one. That a nonce is no number, or negative, is said
-/// in other words, and does not change.
+/// How nodes report a nonce that is not the next one. A nonce that is no number, or negative, is
+/// reported in other words, and a retry does not help.
 const NONCE: [&str; 8] = [
     "invalid nonce",
     "the nonce is ",
@@ -40,12 +40,12 @@ const NONCE: [&str; 8] = [
 ];
 
 impl Refusal {
-    /// Reads what a node answered.
+    /// Classifies a node's answer.
     pub(super) fn read(detail: &str) -> Self {
         let words = detail.to_ascii_lowercase();
         let words = words.trim_start();
         let reason = words.strip_prefix(PREFIX).unwrap_or(words).trim_start();
-        // What is quoted stands behind the words that say what is wrong.
+        // Quoted text comes after the words that name the problem.
         let reason = reason.split(['\'', '"']).next().unwrap_or_default();
         let says = |phrases: &[&str]| phrases.iter().any(|phrase| reason.contains(phrase));
         if says(&KNOWN) {
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nodes_say_is_understood() {
+    fn refusals_of_known_nodes_are_classified() {
         for (detail, refusal) in [
             // The embedded node.
             (

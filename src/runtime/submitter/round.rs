@@ -1,4 +1,4 @@
-//! One look at the node for what is signed and not mined.
+//! One round of queries to the node about transactions that are signed and not mined.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -16,23 +16,23 @@ use crate::config::NoncePolicy;
 use crate::store::commit::PostResult;
 use crate::store::{AgentId, Commit, OutboxId, read};
 
-/// The most accounts that are asked for at a block. Further wallets that wait for money have
-/// their turn at later ones.
+/// The most accounts that are queried at a block. Further wallets that wait for money have their
+/// turn at later blocks.
 const ACCOUNTS_A_BLOCK: usize = 64;
 
-/// How many times as long as the node works for a look the rest after it is: a mempool is asked for
-/// whole, and a node with one thread serves nobody else meanwhile. The second is for a node of whose
-/// time more is taken than should be.
+/// The pause after a round, as a multiple of how long the node worked for it: a mempool is fetched whole, and
+/// a node with one thread serves nobody else meanwhile. The second value applies when the node's
+/// share of time for our requests is used up.
 const LOOK_RESTS: (u32, u32) = (10, 20);
 
-/// The longest of these rests.
+/// The longest of these pauses.
 const LONGEST_REST: Duration = Duration::from_secs(30);
 
-/// The most transactions that are posted again after one look.
+/// The most transactions that are posted again after one round.
 const REPOSTS_A_ROUND: usize = 512;
 
 impl Submitter {
-    /// Begins a look at the node, unless one is under way or there is nothing to look for.
+    /// Begins a round, unless one is under way or there is nothing to look for.
     pub(super) fn start_round(&mut self, ctx: &mut Context<Self>) {
         let Some(read_through) = self.read_through else {
             return;
@@ -51,7 +51,7 @@ impl Submitter {
         if self.round_running || !may_post {
             return;
         }
-        // The next block brings the next look.
+        // The next block starts the next round.
         if self
             .look_rests_until
             .is_some_and(|until| Instant::now() < until)
@@ -62,7 +62,7 @@ impl Submitter {
         let asked_at = Instant::now();
         let began = self.posts_ended;
         let node = self.settings.node.clone();
-        // A look that takes longer than this is worth less than the next one.
+        // A round that takes longer than this is worth less than the next one.
         let limit = self.interval.post_limit() * 2;
         let hashes = asked.iter().map(|(_, hash)| *hash).collect();
         let mempool = self.mempool.look(&node, &self.shared.workers, hashes);
@@ -72,12 +72,12 @@ impl Submitter {
                 let shown_at = Instant::now();
                 let head = node.head().await;
                 if let Err(error) = &head {
-                    tracing::debug!(%error, "asking for the head after the mempool");
+                    tracing::debug!(%error, "cannot query the head after the mempool");
                 }
                 Ok::<_, String>((mempool, head.ok().flatten(), shown_at))
             };
             let in_time = tokio::time::timeout(limit, look).await;
-            in_time.unwrap_or_else(|_| Err(format!("it does not come within {limit:?}")))
+            in_time.unwrap_or_else(|_| Err(format!("no answer within {limit:?}")))
         };
         ctx.spawn(look.into_actor(self).map(move |answer, submitter, ctx| {
             submitter.round_running = false;
@@ -100,21 +100,22 @@ impl Submitter {
                 }
                 Err(failure) => {
                     submitter.rest_from_looking(asked_at.elapsed(), 1);
-                    tracing::debug!(failure, "looking at the node's mempool");
+                    tracing::debug!(failure, "cannot read the node's mempool");
                     submitter.mempool_read(Some(failure));
                     submitter.review(&HashSet::new(), ctx);
                 }
             }
-            // Blocks came while it looked: what it marked may be proven by now.
+            // Blocks came during the round: the transactions that it marked may be verifiably
+            // absent by now.
             if submitter.read_through.is_some_and(|now| now > read_through) {
                 submitter.start_round(ctx);
             }
         }));
     }
 
-    /// Lets the node work for others after a look that took so long, in so many requests. What each
-    /// takes that costs the node nothing, as asking for its head does, is the way there and back, or
-    /// how busy this machine is.
+    /// Lets the node do other work after a round that took this long, in this many requests. A request
+    /// that costs the node nothing, such as one for its head, takes a round trip, which is longer on a
+    /// busy machine; that is not the node's work.
     fn rest_from_looking(&mut self, took: Duration, requests: u32) {
         let worked = took.saturating_sub(self.round_trip.saturating_mul(requests));
         let times = match self.settings.node.spare_time().is_zero() {
@@ -125,7 +126,8 @@ impl Submitter {
         self.look_rests_until = Some(Instant::now() + rest);
     }
 
-    /// Takes in a look that was begun when so many POSTs had ended; it was `asked` for these.
+    /// Processes a round that began when this many POSTs had ended; it `asked` about these
+    /// transactions.
     fn looked(
         &mut self,
         look: &Look,
@@ -150,8 +152,8 @@ impl Submitter {
         }
     }
 
-    /// Looks for transactions, which neither the mempool nor the source has shown, in the blocks
-    /// themselves.
+    /// Looks in the blocks themselves for transactions that neither the mempool nor the source has
+    /// shown.
     fn look_into_blocks(&mut self, ids: Vec<OutboxId>, head: BlockHeight, ctx: &mut Context<Self>) {
         let mut since = head;
         for id in &ids {
@@ -167,18 +169,21 @@ impl Submitter {
             let gaps = match store.read(move |db| read::gaps(db, since)).await {
                 Ok(gaps) => gaps,
                 Err(error) => {
-                    tracing::error!(%error, "reading the gaps");
+                    tracing::error!(%error, "cannot read the gaps");
                     return None;
                 }
             };
             match tokio::time::timeout(limit, Blocks::read(&node, since, head, gaps)).await {
                 Ok(Ok(blocks)) => Some(blocks),
                 Ok(Err(error)) => {
-                    tracing::debug!(%error, "looking through the node's blocks");
+                    tracing::debug!(%error, "cannot examine the node's blocks");
                     None
                 }
                 Err(_) => {
-                    tracing::debug!(?limit, "the node's blocks did not come in time");
+                    tracing::debug!(
+                        ?limit,
+                        "cannot examine the node's blocks: no answer in time"
+                    );
                     None
                 }
             }
@@ -190,7 +195,7 @@ impl Submitter {
                 let Some(open) = submitter.open.get_mut(&id) else {
                     continue;
                 };
-                // Withdrawn meanwhile, it is followed anew.
+                // Its block was withdrawn meanwhile, so it is followed again.
                 if open.phase != Phase::Doubted {
                     continue;
                 }
@@ -220,8 +225,9 @@ impl Submitter {
             return;
         };
         open.phase = Phase::Posting;
-        open.span
-            .in_scope(|| tracing::warn!(transaction.hash = %open.hash, "lost by the node"));
+        open.span.in_scope(
+            || tracing::warn!(transaction.hash = %open.hash, "the node dropped the transaction"),
+        );
         self.shared.metrics.lost();
         let agent = open.agent;
         let Some(address) = self.address(agent) else {
@@ -237,7 +243,7 @@ impl Submitter {
         );
     }
 
-    /// Follows a transaction on as one that the node may have: the proof begins anew.
+    /// Follows a transaction again as one that the node may have: its proof of absence starts over.
     pub(super) fn wait_for_look(&mut self, id: OutboxId) {
         if let Some(open) = self.open.get_mut(&id) {
             open.phase = Phase::Posted(self.posts_ended);
@@ -258,7 +264,7 @@ impl Submitter {
                 (true, Some(since), Some(through))
                     if through.0 >= since.0.saturating_add(self.settings.final_depth) =>
                 {
-                    return self.renounce(id, account.nonce, ctx);
+                    return self.sign_again(id, account.nonce, ctx);
                 }
                 (true, Some(_), _) => return self.wait_for_look(id),
                 (false, ..) => open.stale_since = None,
@@ -283,28 +289,34 @@ impl Submitter {
         }
     }
 
-    /// The nonce is spent by something else, deep enough to be sure: the draft is signed anew.
-    fn renounce(&mut self, id: OutboxId, counter: u64, ctx: &mut Context<Self>) {
+    /// The nonce is spent by another transaction, in a block deep enough to be certain: the draft
+    /// is signed again.
+    fn sign_again(&mut self, id: OutboxId, counter: u64, ctx: &mut Context<Self>) {
         let Some(open) = self.remove(id) else { return };
         let reason = format!(
-            "nonce {} was spent by another transaction (the account's counter is {counter}); signed anew",
+            "nonce {} was spent by another transaction (the account's counter is {counter}); the draft is signed again",
             open.nonce
         );
-        open.span.in_scope(|| tracing::warn!(reason, "renounced"));
+        open.span.in_scope(|| {
+            tracing::warn!(
+                reason,
+                "the signed transaction is discarded, and its draft signed again"
+            )
+        });
         let store = self.shared.store.clone();
         let commit = async move { store.commit(Commit::Renounce { id, reason }).await };
         ctx.spawn(commit.into_actor(self).map(move |done, submitter, ctx| {
             match (done, open.charge) {
                 (Ok(receipt), Some(charge)) if receipt.changed > 0 => submitter.refund(&charge),
                 (Ok(_), _) => {}
-                (Err(error), _) => tracing::error!(%error, "storing that a nonce was spent"),
+                (Err(error), _) => tracing::error!(%error, "cannot store that a nonce was spent"),
             }
             submitter.refill.note();
             submitter.start_refill(ctx);
         }));
     }
 
-    /// Posts the stored bytes of a transaction that is certainly not with the node.
+    /// Posts the stored bytes of a transaction that the node certainly does not have.
     fn post_again(&mut self, id: OutboxId, ctx: &mut Context<Self>) {
         let Some(open) = self.open.get_mut(&id) else {
             return;
@@ -327,22 +339,22 @@ impl Submitter {
                         submitter.remove(id);
                     }
                     Err(error) => {
-                        tracing::error!(%error, "reading signed bytes");
+                        tracing::error!(%error, "cannot read signed bytes");
                         submitter.wait_for_look(id);
                     }
                 }),
         );
     }
 
-    /// Looks whether wallets that could not pay can now: one after the other, as many as the node has
-    /// time to spare for, and one in any case.
+    /// Checks whether wallets that could not pay can pay now: one after the other, as many as the
+    /// node has time for, and at least one.
     pub(super) fn look_for_funds(&mut self, ctx: &mut Context<Self>) {
         if self.halted.is_some() || self.breaker.is_open() || self.looking_for_funds {
             return;
         }
         let mut wallets: Vec<AgentId> = self.unfunded.iter().copied().collect();
         wallets.sort_unstable();
-        // All have their turn.
+        // Every wallet has its turn.
         let turn = wallets.partition_point(|agent| Some(*agent) <= self.funds_asked_of);
         wallets.rotate_left(turn);
         let asks: Vec<_> = wallets
@@ -394,17 +406,17 @@ impl Submitter {
             left -= i128::from(cost);
             if let Some(open) = self.open.get(&id) {
                 open.span
-                    .in_scope(|| tracing::info!("the wallet was funded; posting"));
+                    .in_scope(|| tracing::info!("the wallet was funded; posting its transactions"));
             }
             self.post_again(id, ctx);
         }
-        // All that was signed can be paid: what was queued behind it has its turn again.
+        // All signed transactions can be paid: the drafts queued behind them can be signed.
         self.unfunded.remove(&agent);
         self.refill.note();
         self.start_refill(ctx);
     }
 
-    /// What a wallet's transactions will cost that the node has, or may have.
+    /// The cost of a wallet's transactions that the node has, or may have.
     pub(super) fn pending_cost(&self, agent: AgentId) -> u64 {
         self.open
             .values()
@@ -414,7 +426,7 @@ impl Submitter {
             .fold(0, |sum, open| sum.saturating_add(open.cost))
     }
 
-    /// Asks the node for an account; none, if it does not answer well and in time.
+    /// Queries the node for an account; none, if there is no valid answer in time.
     pub(super) fn ask_account(
         &self,
         address: Address,
@@ -424,11 +436,11 @@ impl Submitter {
             match tokio::time::timeout(limit, node.account(&address)).await {
                 Ok(Ok(account)) => Some(account),
                 Ok(Err(error)) => {
-                    tracing::debug!(%error, "asking for an account");
+                    tracing::debug!(%error, "cannot query an account");
                     None
                 }
                 Err(_) => {
-                    tracing::debug!(?limit, "asking for an account: no answer in time");
+                    tracing::debug!(?limit, "cannot query an account: no answer in time");
                     None
                 }
             }
@@ -437,7 +449,7 @@ impl Submitter {
 
     pub(super) fn address(&self, agent: AgentId) -> Option<Address> {
         let hosted = self.roster.address_of(agent);
-        hosted.or_else(|| self.departed.get(&agent).cloned())
+        hosted.or_else(|| self.removed.get(&agent).cloned())
     }
 }
 

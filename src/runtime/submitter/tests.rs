@@ -1,4 +1,4 @@
-//! The submitter with a real store and a real node: what budgets let pass.
+//! The submitter with a real store and a real node, under budgets.
 
 mod busy;
 mod turns;
@@ -30,7 +30,7 @@ use crate::store::list::{self, Filter, OutboxItem};
 use crate::store::rows::{DAY_MS, ReceiptRequest, Spent};
 use crate::store::{Cause, Commit, Store};
 
-/// How long something may take that happens at once.
+/// How long an immediate change may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn key(agent: AgentId) -> SigningKey {
@@ -42,7 +42,7 @@ fn address(agent: AgentId) -> Address {
     Address::from_public_key(&key(agent).public_key())
 }
 
-/// Signs what it is given.
+/// Signs every transaction it is given.
 struct Pen;
 
 impl Actor for Pen {
@@ -59,7 +59,7 @@ impl Handler<Sign> for Pen {
     }
 }
 
-/// Remembers who was woken.
+/// Records which agents were woken.
 #[derive(Default)]
 struct Bell(Arc<std::sync::Mutex<Vec<AgentId>>>);
 
@@ -109,7 +109,7 @@ impl Stage {
         };
         assert_eq!(store.commit(host).await.unwrap().agents, agents);
         let clock = Clock::default();
-        // At noon: no day ends while a test runs, unless it says so.
+        // At noon: no day ends during a test, unless the test moves the clock.
         let today = clock.local_ms() % DAY_MS;
         clock.shift(i64::try_from(DAY_MS / 2).unwrap() - i64::try_from(today).unwrap());
         clock.resume(clock.local_ms());
@@ -213,7 +213,7 @@ impl Stage {
         }
     }
 
-    /// As an agent does: asks for nonces, stores, and says what was stored.
+    /// Does what an agent does: asks for nonces, stores, and reports what was stored.
     async fn send(&self, submitter: &Addr<Submitter>, agent: AgentId, draft: Draft) -> OutboxId {
         let drafts = vec![draft.clone()];
         let mut prepared = submitter.send(Allot { agent, drafts }).await.unwrap();
@@ -261,7 +261,7 @@ impl Stage {
         self.rows().await.into_iter().map(state).collect()
     }
 
-    /// Waits until the rows stand so.
+    /// Waits until the rows have these states.
     async fn until(&self, wanted: &[&str]) {
         let began = Instant::now();
         loop {
@@ -287,7 +287,7 @@ impl Stage {
     }
 }
 
-/// Signed bytes of a draft that need not be queued, as soon as nothing waits that goes first.
+/// The signed bytes of a draft that need not be queued, as soon as no queued draft goes first.
 async fn at_once(submitter: &Addr<Submitter>, agent: AgentId, draft: Draft) -> Prepared {
     let began = Instant::now();
     loop {
@@ -296,7 +296,10 @@ async fn at_once(submitter: &Addr<Submitter>, agent: AgentId, draft: Draft) -> P
         if let Some(prepared) = prepared.pop().unwrap() {
             return prepared;
         }
-        assert!(began.elapsed() < PATIENCE, "it is not signed at once");
+        assert!(
+            began.elapsed() < PATIENCE,
+            "the draft is not signed immediately"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -313,7 +316,7 @@ async fn usual(budgets: &[u64]) -> Stage {
 }
 
 #[test]
-fn past_the_budget_drafts_wait_for_the_next_day_and_delay_nobody() {
+fn drafts_over_budget_wait_for_the_next_day_and_delay_no_others() {
     on_stage(async || {
         let stage = usual(&[25, 1_000]).await;
         let submitter = stage.submitter().await;
@@ -324,14 +327,14 @@ fn past_the_budget_drafts_wait_for_the_next_day_and_delay_nobody() {
         stage.until(&["accepted", "accepted", "held", "held"]).await;
         let reason = stage.rows().await[2].reason.clone().unwrap();
         assert!(reason.contains("20 of 25"), "{reason}");
-        // Another wallet's go on, and at once: nothing waits that is not held.
+        // Another wallet's drafts are sent, and immediately: only held drafts wait.
         at_once(&submitter, TWO, stage.draft(TWO, "two/0", Cause::Own)).await;
         assert_eq!(stage.spent(ONE).await.all, 20);
 
         stage.shift_days(1);
         stage.until(&["accepted"; 4]).await;
         assert_eq!(stage.spent(ONE).await.all, 20);
-        // The clock steps back: that day's budget is spent, and stays so.
+        // The clock steps back: that day's budget is spent already.
         stage.shift_days(-1);
         let draft = stage.draft(ONE, "one/4", Cause::Own);
         stage.send(&submitter, ONE, draft).await;
@@ -343,17 +346,17 @@ fn past_the_budget_drafts_wait_for_the_next_day_and_delay_nobody() {
 }
 
 #[test]
-fn answers_to_unverified_messages_cost_a_tenth_and_hold_up_nothing() {
+fn answers_to_unverified_messages_cost_a_tenth_and_delay_nothing() {
     on_stage(async || {
         let stage = usual(&[200]).await;
         let submitter = stage.submitter().await;
         for index in 0..4 {
-            let draft = stage.draft(ONE, &format!("unproven/{index}"), Cause::Unverified);
+            let draft = stage.draft(ONE, &format!("unverified/{index}"), Cause::Unverified);
             stage.send(&submitter, ONE, draft).await;
         }
         stage.until(&["accepted", "accepted", "held", "held"]).await;
         for index in 0..18 {
-            let draft = stage.draft(ONE, &format!("proven/{index}"), Cause::Own);
+            let draft = stage.draft(ONE, &format!("verified/{index}"), Cause::Own);
             stage.send(&submitter, ONE, draft).await;
         }
         let mut wanted = vec!["accepted", "accepted", "held", "held"];
@@ -365,7 +368,7 @@ fn answers_to_unverified_messages_cost_a_tenth_and_hold_up_nothing() {
             ..Spent::default()
         };
         assert_eq!(stage.spent(ONE).await, spent);
-        let draft = stage.draft(ONE, "proven/18", Cause::Own);
+        let draft = stage.draft(ONE, "verified/18", Cause::Own);
         stage.send(&submitter, ONE, draft).await;
         wanted.push("held");
         stage.until(&wanted).await;
@@ -373,7 +376,7 @@ fn answers_to_unverified_messages_cost_a_tenth_and_hold_up_nothing() {
 }
 
 #[test]
-fn a_restart_neither_forgets_nor_repeats_what_was_spent() {
+fn a_restart_neither_loses_nor_repeats_spending() {
     on_stage(async || {
         let stage = usual(&[20]).await;
         let submitter = stage.submitter().await;
@@ -387,7 +390,7 @@ fn a_restart_neither_forgets_nor_repeats_what_was_spent() {
         let draft = stage.draft(ONE, "one/3", Cause::Own);
         stage.send(&submitter, ONE, draft).await;
         stage.until(&["accepted", "accepted", "held", "held"]).await;
-        // The operator gives it more: one of the two can be paid for.
+        // The operator raises the budget: one of the two can be paid for.
         stage.allow(&[35]);
         submitter.send(LookAtQueue::default()).await.unwrap();
         stage
@@ -398,7 +401,7 @@ fn a_restart_neither_forgets_nor_repeats_what_was_spent() {
 }
 
 #[test]
-fn many_that_waited_go_on_little_by_little() {
+fn many_held_drafts_are_released_gradually() {
     on_stage(async || {
         let stage = usual(&[10]).await;
         let submitter = stage.submitter().await;
@@ -418,7 +421,7 @@ fn many_that_waited_go_on_little_by_little() {
 }
 
 #[test]
-fn what_is_not_stored_or_fails_is_paid_back() {
+fn a_charge_that_is_not_stored_or_fails_is_refunded() {
     on_stage(async || {
         let node = DevnetConfig {
             min_fee: 20,
@@ -438,7 +441,7 @@ fn what_is_not_stored_or_fails_is_paid_back() {
         };
         // The commit that held it was void.
         let first = at_once(&submitter, ONE, dear()).await;
-        assert!(allot().await.is_none(), "it is reserved");
+        assert!(allot().await.is_none(), "the money is reserved");
         let stored = Stored {
             agent,
             rows: Vec::new(),
@@ -450,7 +453,7 @@ fn what_is_not_stored_or_fails_is_paid_back() {
         };
         submitter.send(stored).await.unwrap();
         let again = allot().await;
-        assert!(again.is_some(), "it is given back");
+        assert!(again.is_some(), "the money is refunded");
         let stored = Stored {
             agent,
             rows: Vec::new(),
@@ -461,7 +464,7 @@ fn what_is_not_stored_or_fails_is_paid_back() {
             span: tracing::Span::none(),
         };
         submitter.send(stored).await.unwrap();
-        // The node refuses these: each is paid for, fails, and its money pays for the next.
+        // The node refuses these: each is paid for, fails, and its refund pays for the next.
         let asked = Draft {
             receipt: Some(ReceiptRequest {
                 behaviour: Some("pong".to_owned()),
@@ -485,13 +488,13 @@ fn what_is_not_stored_or_fails_is_paid_back() {
         assert_eq!(stage.spent(ONE).await.all, 20);
         assert!(
             stage.woken.lock().unwrap().contains(&ONE),
-            "who asked is told that it was not sent"
+            "the behaviour is told that its message was not sent"
         );
     });
 }
 
 #[test]
-fn a_draft_whose_time_is_over_is_not_sent() {
+fn an_expired_draft_is_not_sent() {
     on_stage(async || {
         let stage = usual(&[10]).await;
         let submitter = stage.submitter().await;
@@ -505,7 +508,7 @@ fn a_draft_whose_time_is_over_is_not_sent() {
         let draft = stage.draft(ONE, "in time", Cause::Own);
         stage.send(&submitter, ONE, draft).await;
         stage.until(&["failed", "accepted"]).await;
-        // Held, and then its time is over; nobody pays for it on the next day.
+        // Held until it expires; it is not charged on the next day.
         let soon = Draft {
             expires_at: Some(stage.shared.clock.now_ms() + 60_000),
             ..stage.draft(ONE, "soon", Cause::Own)
@@ -529,7 +532,7 @@ fn a_draft_that_has_expired_by_a_wrong_clock_alone_waits_for_the_right_time() {
         };
         stage.shift_days(1);
         stage.send(&submitter, ONE, draft).await;
-        // It was looked at: what was queued behind it is sent.
+        // It was examined: the draft queued behind it is sent.
         let other = stage.draft(ONE, "other", Cause::Own);
         stage.send(&submitter, ONE, other).await;
         stage.until(&["queued", "accepted"]).await;
@@ -539,7 +542,7 @@ fn a_draft_that_has_expired_by_a_wrong_clock_alone_waits_for_the_right_time() {
 }
 
 #[test]
-fn under_sequential_nonces_the_budget_holds_too() {
+fn budgets_hold_under_sequential_nonces_too() {
     on_stage(async || {
         let node = DevnetConfig {
             account_nonces: agentry_devnet::NoncePolicy::Sequential,
@@ -564,7 +567,7 @@ fn under_sequential_nonces_the_budget_holds_too() {
 }
 
 #[test]
-fn a_draft_that_is_dropped_while_it_waits_is_not_paid_for() {
+fn a_draft_dropped_while_it_waits_is_not_charged() {
     on_stage(async || {
         let stage = usual(&[0]).await;
         let submitter = stage.submitter().await;
@@ -588,7 +591,7 @@ fn a_draft_that_is_dropped_while_it_waits_is_not_paid_for() {
 }
 
 #[test]
-fn a_nonce_that_the_chain_shows_is_given_to_nothing_else() {
+fn a_nonce_that_the_chain_shows_is_not_reused() {
     on_stage(async || {
         let stage = usual(&[1_000]).await;
         let submitter = stage.submitter().await;

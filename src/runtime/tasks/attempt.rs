@@ -22,11 +22,11 @@ use crate::store::commit::TaskEnd;
 use crate::store::rows::{TaskRow, TaskState};
 use crate::store::{AgentId, Commit, Receipt, StoreError};
 
-/// How long a future may take to go once it was dropped: one that blocks its thread cannot be
-/// stopped, it is left behind.
+/// How long a dropped future may take to end. A future that blocks its thread cannot be stopped;
+/// its thread is left behind.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How long it takes at most until it is seen that a deadline is over: the machine may have slept.
+/// The most by which a missed deadline is noticed late: the machine may have been suspended.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// The pause after the store refused something.
@@ -35,7 +35,7 @@ const STORE_PAUSE: Duration = Duration::from_millis(500);
 /// The longest text of a panic that is kept, in characters.
 const MAX_PANIC_TEXT: usize = 500;
 
-/// Where attempts store what comes of them, and whom they wake.
+/// Where attempts store their results, and which agents they wake.
 #[derive(Clone, Debug)]
 pub(super) struct Links {
     pub(super) shared: Shared,
@@ -43,7 +43,7 @@ pub(super) struct Links {
 }
 
 impl Links {
-    /// Makes a change about a task, and wakes who has news of it.
+    /// Commits a change to a task, and wakes the agents that have news of it.
     ///
     /// # Errors
     /// The store refuses it.
@@ -69,7 +69,9 @@ impl Links {
 
     async fn wake(&self, agents: Vec<AgentId>) {
         if !agents.is_empty() && self.router.send(WakeAgents(agents)).await.is_err() {
-            tracing::debug!("the router has ended; it wakes who has news when it is back");
+            tracing::debug!(
+                "the router has ended; it wakes the agents that have news when it restarts"
+            );
         }
     }
 
@@ -79,7 +81,7 @@ impl Links {
             match self.commit(commit.clone()).await {
                 Ok(receipt) => return Some(receipt),
                 Err(error) => {
-                    tracing::error!(%error, "storing what came of a task");
+                    tracing::error!(%error, "cannot store the result of a task");
                     tokio::time::sleep(STORE_PAUSE).await;
                 }
             }
@@ -95,11 +97,11 @@ impl Links {
 pub(super) struct Attempt {
     /// Where it reports.
     pub(super) links: Links,
-    /// The task, as it is since the attempt began.
+    /// The task, as of the start of the attempt.
     pub(super) row: TaskRow,
     /// The agent's name.
     pub(super) agent: String,
-    /// Who does it.
+    /// The behaviour that runs it.
     pub(super) behaviour: Arc<dyn AnyBehaviour>,
     /// Its limits.
     pub(super) limits: TaskLimits,
@@ -108,7 +110,7 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    /// Runs it to its end, and stores that.
+    /// Runs the attempt to its end, and stores the result.
     pub(super) async fn run(self) {
         let span = tracing::info_span!(
             "task",
@@ -123,7 +125,7 @@ impl Attempt {
 
     async fn conduct(self) {
         let began = Instant::now();
-        tracing::debug!("begun");
+        tracing::debug!("the attempt at the task has begun");
         let Some(ended) = self.work().await else {
             return;
         };
@@ -133,15 +135,17 @@ impl Attempt {
         let said = say(&commit);
         if let Some(receipt) = self.links.insist(commit).await {
             if receipt.stale {
-                tracing::info!("the task has ended meanwhile; what came of this attempt is void");
+                tracing::info!(
+                    "the task has ended meanwhile; the result of this attempt is discarded"
+                );
             } else {
                 said();
             }
         }
     }
 
-    /// Runs the behaviour's code under all its limits. None: nothing is to be stored, because it
-    /// was canceled or the runtime ends.
+    /// Runs the behaviour's code under all its limits. `None`: nothing is to be stored, because the
+    /// task was canceled or the runtime is stopping.
     async fn work(&self) -> Option<Ended> {
         let (reports, mut reported) = watch::channel::<Option<Report>>(None);
         let mut run = self.start(reports);
@@ -154,7 +158,7 @@ impl Attempt {
             tokio::select! {
                 biased;
                 () = self.place.canceled() => {
-                    tracing::info!("canceled");
+                    tracing::info!("the task was canceled");
                     break None;
                 }
                 result = &mut run.handle => return returned(result),
@@ -174,12 +178,14 @@ impl Attempt {
         run.abort.abort();
         if tokio::time::timeout(GRACE, &mut run.handle).await.is_err() {
             self.links.shared.metrics.behaviour_hung();
-            tracing::error!("a task blocks its thread and cannot be stopped; it is left behind");
+            tracing::error!(
+                "a task blocks its thread and cannot be stopped; the thread is left behind"
+            );
         }
         ended
     }
 
-    /// Starts the behaviour's code, apart from everything of ours.
+    /// Starts the behaviour's code, isolated from the runtime's own.
     fn start(&self, reports: watch::Sender<Option<Report>>) -> Run {
         let behaviour = Arc::clone(&self.behaviour);
         let task = Task {
@@ -203,14 +209,14 @@ impl Attempt {
         }
     }
 
-    /// Returns when the task's deadline has come; never, where it has none.
+    /// Returns when the task's deadline is reached; never, if the task has none.
     async fn deadline(&self) {
         let Some(deadline) = self.row.deadline else {
             return std::future::pending().await;
         };
         let clock = &self.links.shared.clock;
         let left = || Duration::from_millis(deadline.saturating_sub(clock.confirmed_ms()));
-        // As long as it is now, also if the clock is set back.
+        // The duration is fixed now, so setting the clock back does not extend it.
         let until = Instant::now().checked_add(left());
         loop {
             let rest = until.map_or(LOOK_AGAIN, |until| {
@@ -236,14 +242,14 @@ impl Attempt {
             tell,
             at: self.links.shared.clock.now_ms(),
         };
-        // What is reported may be lost.
+        // A progress report may be lost.
         if let Err(error) = self.links.commit(commit).await {
-            tracing::warn!(%error, "storing the progress of a task");
+            tracing::warn!(%error, "cannot store the progress of a task");
         }
     }
 }
 
-/// The behaviour's code; it ends with this.
+/// The running behaviour code; dropping this ends it.
 struct Run {
     handle: JoinHandle<Result<TaskOutput, TaskError>>,
     abort: AbortHandle,
@@ -260,14 +266,13 @@ fn returned(result: Result<Result<TaskOutput, TaskError>, JoinError>) -> Option<
         Ok(result) => Some(Ended::Returned(result)),
         Err(ended) => match ended.try_into_panic() {
             Ok(panic) => Some(Ended::Panicked(panic_text(&*panic))),
-            // The runtime is ending.
+            // The runtime is stopping.
             Err(_) => None,
         },
     }
 }
 
-/// What a panic left to say. The text is the behaviour's own; the hook has logged where it came
-/// from.
+/// The text of a panic. It is the behaviour's own; the panic hook has logged the location.
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic
         .downcast_ref::<&str>()
@@ -278,8 +283,7 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     format!("panicked: {text}")
 }
 
-/// The limits of tasks of one type; those of a behaviour that panics when asked are the usual
-/// ones.
+/// The limits of tasks of one type. A behaviour that panics when asked for them gets the defaults.
 pub(super) fn limits(behaviour: &dyn AnyBehaviour, kind: &str) -> TaskLimits {
     let mut limits =
         catch_unwind(AssertUnwindSafe(|| behaviour.task_limits(kind))).unwrap_or_default();
@@ -288,7 +292,7 @@ pub(super) fn limits(behaviour: &dyn AnyBehaviour, kind: &str) -> TaskLimits {
     limits
 }
 
-/// Sleeps until then; for ever, where there is no such time.
+/// Sleeps until then; for ever, if there is no such time.
 async fn sleep_until(until: Option<Instant>) {
     match until {
         Some(until) => tokio::time::sleep_until(until).await,
@@ -296,7 +300,7 @@ async fn sleep_until(until: Option<Instant>) {
     }
 }
 
-/// What the log says of a commit once it is stored.
+/// The log line for a commit once it is stored.
 fn say(commit: &Commit) -> impl FnOnce() + use<> {
     let (failed, again, reason) = match commit {
         Commit::TaskEnd {
@@ -310,8 +314,8 @@ fn say(commit: &Commit) -> impl FnOnce() + use<> {
         _ => (false, false, String::new()),
     };
     move || match (failed, again) {
-        (true, true) => tracing::warn!(reason, "an attempt at a task failed; there is another"),
+        (true, true) => tracing::warn!(reason, "an attempt at a task failed; another one follows"),
         (true, false) => tracing::error!(reason, "a task failed"),
-        (false, _) => tracing::debug!("completed"),
+        (false, _) => tracing::debug!("the task has completed"),
     }
 }

@@ -1,4 +1,4 @@
-//! Which reports of progress are stored, and which are told.
+//! Choosing which progress reports are stored, and which are delivered to the behaviour.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use tokio::time::Instant;
 /// The least time between two records of a task's progress.
 const RECORD_EVERY: Duration = Duration::from_secs(1);
 
-/// How far a task is, and where, in words.
+/// How far a task is, and a note in words.
 pub(super) type Report = (f64, Option<String>);
 
-/// The reports of a running attempt: which are stored, and which are told.
+/// The reports of a running attempt: which are stored, and which are delivered.
 #[derive(Debug)]
 pub(super) struct Progress {
     tell_every: Option<Duration>,
     latest: Option<Report>,
-    /// Whether the latest is stored.
+    /// Whether the latest report is stored.
     stored: bool,
-    /// Whether the behaviour was told the latest.
+    /// Whether the latest report was delivered to the behaviour.
     told: bool,
     reported_at: Option<Instant>,
     stored_at: Option<Instant>,
@@ -25,7 +25,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Nothing is reported yet; the behaviour is told at most every so often.
+    /// No report yet; the behaviour gets one report per interval at most.
     pub(super) const fn new(tell_every: Option<Duration>) -> Self {
         Self {
             tell_every,
@@ -38,7 +38,7 @@ impl Progress {
         }
     }
 
-    /// There is a report.
+    /// Records a report.
     pub(super) fn report(&mut self, report: Report, now: Instant) {
         if self.latest.as_ref() != Some(&report) {
             self.latest = Some(report);
@@ -48,7 +48,7 @@ impl Progress {
         }
     }
 
-    /// When the latest is to be stored or told; none, where it was.
+    /// When the latest report is to be stored or delivered; none, if it was already.
     pub(super) fn due(&self) -> Option<Instant> {
         let tell_at = || {
             let every = self.tell_every.filter(|_| !self.told)?;
@@ -58,7 +58,7 @@ impl Progress {
         let store_at = self
             .stored_at
             .map_or(self.reported_at, |stored| stored.checked_add(RECORD_EVERY));
-        // Telling is storing, too.
+        // A delivery is stored, too.
         if self.stored {
             tell_at().max(store_at).filter(|_| tell_at().is_some())
         } else {
@@ -66,7 +66,7 @@ impl Progress {
         }
     }
 
-    /// The latest, to be stored now, and whether it is to be told.
+    /// The latest report, to be stored now, and whether it is to be delivered.
     pub(super) fn take(&mut self, now: Instant) -> Option<(Report, bool)> {
         let report = self.latest.clone()?;
         let tell = self.tell_every.is_some_and(|every| {
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_is_stored_once_a_second_and_told_as_often_as_asked() {
+    fn progress_is_stored_once_a_second_and_delivered_as_often_as_asked() {
         let mut progress = Progress::new(Some(Duration::from_secs(10)));
         assert_eq!(progress.due(), None);
         let began = Instant::now();
@@ -114,11 +114,11 @@ mod tests {
     }
 
     #[test]
-    fn the_last_report_is_told_although_no_other_follows() {
+    fn the_last_report_is_delivered_although_no_other_follows() {
         let mut progress = Progress::new(Some(Duration::from_secs(10)));
         let began = Instant::now();
         progress.report((0.1, None), began);
-        assert!(progress.take(began).unwrap().1, "the first is told");
+        assert!(progress.take(began).unwrap().1, "the first is delivered");
         progress.report((0.2, None), at(began, 2_000));
         assert_eq!(progress.due(), Some(at(began, 1_000)));
         let early = progress.take(at(began, 2_000)).unwrap();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_told_where_nobody_asked_and_nothing_twice() {
+    fn nothing_is_delivered_unasked_or_twice() {
         let mut progress = Progress::new(None);
         let began = Instant::now();
         progress.report((0.5, None), began);

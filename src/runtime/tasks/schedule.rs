@@ -1,4 +1,4 @@
-//! Which task begins when.
+//! Choosing which task begins next.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use crate::store::read::{self, Deadlines, Lane, WaitingTasks};
 use crate::store::rows::{TaskId, TaskRow};
 use crate::store::{Commit, StoreError};
 
-/// How long the pool rests when nothing is known to come. A wake-up ends it; what is due again
-/// because the clock was set, or because a behaviour is back, is found then.
+/// How long the pool sleeps when no task is scheduled. A wake-up ends the sleep. Tasks that become
+/// due because the clock was set, or because a behaviour was added back, are found after it.
 const REST: Duration = Duration::from_secs(30);
 
-/// How many tasks of a lane are looked at: what more is due is found by the next look.
+/// How many tasks of a lane are read at a time; the next look finds further due tasks.
 const LANE: usize = 32;
 
 /// How many missed deadlines are stored at a time.
@@ -32,21 +32,21 @@ const DEADLINES: usize = 64;
 /// The pause after the store refused something.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
-/// The pool at work.
+/// The running pool.
 #[derive(Debug)]
 pub(super) struct Schedule {
     links: Links,
     roster: Roster,
     concurrency: usize,
-    /// What runs; it ends with this.
+    /// The running attempts; dropping this ends them.
     attempts: JoinSet<Lane>,
-    /// How many attempts run in each lane where any does.
+    /// The number of running attempts in each lane that has any.
     running: HashMap<Lane, usize>,
     /// The lane that had the last turn.
     last: Option<Lane>,
 }
 
-/// Who does a task, and under which limits.
+/// The behaviour that runs a task, and the task's limits.
 #[derive(Clone, Debug)]
 struct Doer {
     agent: String,
@@ -54,7 +54,7 @@ struct Doer {
     limits: TaskLimits,
 }
 
-/// What a look into the store has shown.
+/// The result of a look into the store.
 #[derive(Debug)]
 struct Look {
     waiting: Vec<WaitingTasks>,
@@ -78,7 +78,7 @@ impl Schedule {
         }
     }
 
-    /// Works until the process is asked to stop. What runs then is dropped.
+    /// Works until the process is asked to stop, and then drops the running attempts.
     pub(super) async fn run(mut self) {
         let mut stopping = self.links.shared.stopping.clone();
         tokio::select! {
@@ -89,17 +89,17 @@ impl Schedule {
     }
 
     async fn work(&mut self) {
-        // What the chain shows as done is not done again.
+        // Work that the chain shows as done is not done again.
         self.links.shared.catch_up.done().await;
         while let Err(error) = self.take_up().await {
-            tracing::error!(%error, "taking up the tasks that the last process left");
+            tracing::error!(%error, "cannot resume the tasks of the previous process");
             tokio::time::sleep(STORE_PAUSE).await;
         }
         loop {
-            let next = match self.begin_what_is_due().await {
+            let next = match self.begin_due().await {
                 Ok(next) => next,
                 Err(error) => {
-                    tracing::error!(%error, "looking for tasks");
+                    tracing::error!(%error, "cannot look for tasks");
                     tokio::time::sleep(STORE_PAUSE).await;
                     continue;
                 }
@@ -128,8 +128,8 @@ impl Schedule {
                 }
             }
             Err(error) => {
-                // A defect of ours. Which lane it was is lost: count anew when nothing runs.
-                tracing::error!(%error, "an attempt at a task ended without leave");
+                // A defect in the pool. The lane is unknown: reset the counts once nothing runs.
+                tracing::error!(%error, "an attempt at a task ended unexpectedly");
                 if self.attempts.is_empty() {
                     self.running.clear();
                 }
@@ -137,7 +137,7 @@ impl Schedule {
         }
     }
 
-    /// What was being worked on when the last process ended waits again.
+    /// Requeues the tasks that were running when the previous process ended.
     async fn take_up(&self) -> Result<(), StoreError> {
         let left = self.links.shared.store.read(read::working_tasks).await?;
         for task in left {
@@ -157,17 +157,17 @@ impl Schedule {
                 }
             };
             self.links.commit(commit).await?;
-            tracing::info!(task.id = %task.id, times, "a task was interrupted by the end of the last process");
+            tracing::info!(task.id = %task.id, times, "a task was interrupted by the end of the previous process");
         }
         Ok(())
     }
 
-    /// Begins as much as there is room for. Returns how long it is until the next task is due, or
-    /// until the next deadline of one that waits.
-    async fn begin_what_is_due(&mut self) -> Result<Option<Duration>, StoreError> {
+    /// Begins as many tasks as there is room for. Returns the time until the next task is due, or
+    /// until the next deadline of a waiting task.
+    async fn begin_due(&mut self) -> Result<Option<Duration>, StoreError> {
         loop {
             let clock = self.links.shared.clock.clone();
-            // A wrong clock must end no task: a deadline is over when that is certain.
+            // A wrong clock must not end a task: a deadline has passed only when that is certain.
             let (now, confirmed) = (clock.now_ms(), clock.confirmed_ms());
             let room = self.concurrency.saturating_sub(self.attempts.len());
             let look = self.look(now, confirmed, room).await?;
@@ -188,7 +188,7 @@ impl Schedule {
             }
             let mut lanes = self.served(look.waiting);
             let deadline = look.deadlines.next.map(|at| at.saturating_sub(confirmed));
-            // Without room, the end of an attempt is what is waited for.
+            // Without room, the pool waits for an attempt to end.
             let due = lanes
                 .iter()
                 .filter_map(|(waiting, _)| waiting.next_at)
@@ -222,8 +222,8 @@ impl Schedule {
             .await
     }
 
-    /// The lanes whose behaviour is here, in the order of their turns. The tasks of others wait
-    /// for it.
+    /// The lanes whose behaviour is configured, in the order of their turns. The tasks of other
+    /// lanes wait for their behaviour.
     fn served(&self, waiting: Vec<WaitingTasks>) -> Vec<(WaitingTasks, Doer)> {
         let mut lanes: Vec<_> = waiting
             .into_iter()
@@ -256,9 +256,9 @@ impl Schedule {
         })
     }
 
-    /// Picks as many tasks as there is room for: the turn is always that of the agent, of its
-    /// senders the one, and of the lanes of that one, for which the fewest run; among equals they
-    /// take turns.
+    /// Picks as many tasks as there is room for. The turn goes to the agent with the fewest running
+    /// attempts, among its senders to the one with the fewest, and likewise among that sender's
+    /// lanes; equals take turns.
     fn pick(
         &mut self,
         lanes: &mut [(WaitingTasks, Doer)],
@@ -306,7 +306,7 @@ impl Schedule {
     }
 
     async fn begin(&mut self, task: TaskId, lane: Lane, doer: Doer) -> Result<(), StoreError> {
-        // Before the commit: whoever cancels the task after it finds what to drop.
+        // Before the commit: a cancellation after the commit finds the attempt that it has to drop.
         let place = self.links.shared.pool.place(task);
         let Some(row) = self.begun(task).await? else {
             return Ok(());
@@ -331,7 +331,7 @@ impl Schedule {
         Ok(())
     }
 
-    /// Stores that an attempt begins. None: the task has ended meanwhile.
+    /// Stores that an attempt begins. `None`: the task has ended meanwhile.
     async fn begun(&self, task: TaskId) -> Result<Option<TaskRow>, StoreError> {
         let found = self
             .links

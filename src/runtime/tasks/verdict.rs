@@ -1,4 +1,4 @@
-//! What follows from how an attempt ended.
+//! Deciding how a task continues after an attempt.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use crate::store::Commit;
 use crate::store::commit::TaskEnd;
 use crate::store::rows::TaskRow;
 
-/// The pause after a first failed attempt; it doubles with each further one.
+/// The pause after the first failed attempt; it doubles with each further one.
 const MIN_BACKOFF: Duration = Duration::from_millis(500);
 
 /// The longest pause between attempts.
 const MAX_BACKOFF: Duration = Duration::from_secs(300);
 
-/// The longest word for programs that is kept of a failure, in bytes.
+/// The longest failure code that is kept, in bytes.
 const CODE_MAX: usize = 64;
 
-/// The longest sentence for the operator that is kept of a failure, in bytes.
+/// The longest failure message for the operator that is kept, in bytes.
 const MESSAGE_MAX: usize = 4 << 10;
 
 /// How an attempt ended.
@@ -29,14 +29,14 @@ pub(super) enum Ended {
     Returned(Result<TaskOutput, TaskError>),
     /// It panicked, with this text.
     Panicked(String),
-    /// It took longer than it may.
+    /// It exceeded its time limit.
     TimedOut,
-    /// The task's deadline came.
+    /// The task's deadline was reached.
     Deadline,
 }
 
-/// The commit that says what came of an attempt at a task, whose row is as it was when the attempt
-/// had begun. `took` is how long it ran.
+/// The commit that stores the result of an attempt at a task, whose row is as of the start of the
+/// attempt. `took` is how long the attempt ran.
 pub(super) fn verdict(
     row: &TaskRow,
     limits: &TaskLimits,
@@ -64,7 +64,7 @@ pub(super) fn verdict(
                 humantime::format_duration(limits.time)
             ),
         )
-        .with_public("an attempt took longer than it may"),
+        .with_public("an attempt exceeded its time limit"),
         Ended::Deadline => missed_deadline(),
     };
     let failed = row.attempts.saturating_sub(row.interrupted);
@@ -83,27 +83,27 @@ pub(super) fn verdict(
     end(row, failure(&error), took, now)
 }
 
-/// The end of a task that waited until its deadline.
+/// The end of a task whose deadline passed while it waited.
 pub(super) fn missed_deadline() -> TaskError {
-    let reason = "its deadline came before it was done";
+    let reason = "its deadline passed before it was done";
     TaskError::permanent("deadline", reason).with_public(reason)
 }
 
-/// The end of a task whose attempts end with the process time and again.
+/// The end of a task whose attempts were interrupted too often by the end of the process.
 pub(super) fn interrupted(times: u32) -> TaskError {
     TaskError::permanent(
         "interrupted",
         format!("the runtime ended {times} times while it ran"),
     )
-    .with_public("what did it kept being brought down")
+    .with_public("the process that ran it ended repeatedly")
 }
 
-/// A failure for good.
+/// A permanent failure.
 pub(super) fn failure(error: &TaskError) -> TaskEnd {
     TaskEnd::Failed {
         code: cut(error.code(), CODE_MAX),
         message: cut(error.message(), MESSAGE_MAX),
-        // As much as an answer can say.
+        // The most that an answer can hold.
         public: Detail::cut(error.public()).as_str().to_owned(),
     }
 }
@@ -118,13 +118,13 @@ fn end(row: &TaskRow, end: TaskEnd, took: Duration, now: u64) -> Commit {
     }
 }
 
-/// The beginning of a text, at most so many bytes.
+/// The beginning of a text, at most this many bytes.
 fn cut(text: &str, max: usize) -> String {
     let end = text.floor_char_boundary(max);
     text.get(..end).unwrap_or_default().to_owned()
 }
 
-/// The pause before the next attempt, after so many have failed.
+/// The pause before the next attempt, after this many have failed.
 fn backoff(failed: u32) -> Duration {
     let doublings = failed.saturating_sub(1).min(16);
     MIN_BACKOFF
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn attempts_that_ended_with_the_process_do_not_count_as_failed() {
+    fn interrupted_attempts_do_not_count_as_failed() {
         assert_eq!(due_at(&judge(&row(9, 8), away())), Some(NOW + 500));
         assert_eq!(code(&judge(&row(11, 8), away())).as_deref(), Some("away"));
     }
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_of_a_failure_is_bounded() {
+    fn the_stored_text_of_a_failure_is_bounded() {
         let error = TaskError::permanent("ü".repeat(1000), "ä".repeat(10_000))
             .with_public("ö".repeat(10_000));
         let TaskEnd::Failed {
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_a_panic_or_an_error_is_told_unless_it_is_said_on_purpose() {
+    fn a_panic_or_an_error_is_disclosed_only_on_purpose() {
         let secret = "https://db.internal/?key=s3cret";
         let told = |ended| match verdict(
             &row(3, 0),

@@ -155,7 +155,7 @@ impl Simulation {
             {
                 let news = TaskNews::Failed {
                     code: "deadline".to_owned(),
-                    message: "its deadline came before it was done".to_owned(),
+                    message: "its deadline passed before it was done".to_owned(),
                 };
                 self.end_task(host, task, news);
             } else if row.limit_ms.is_some_and(|limit| limit <= now) {

@@ -1,4 +1,4 @@
-//! What budgets let pass.
+//! The spending that budgets allow.
 
 use proptest::prelude::*;
 
@@ -27,7 +27,7 @@ fn own(all: u64) -> Spent {
     }
 }
 
-/// How many transactions of 10 AIT are paid for.
+/// The number of transactions of 10 AIT that are paid for.
 fn bought(ledger: &mut Ledger, budget: Budget, cause: &Cause) -> u64 {
     (0..1_000)
         .take_while(|_| paid(&ledger.pay(AGENT, budget, cause, fee(10), NOON)))
@@ -50,12 +50,12 @@ fn a_budget_pays_until_it_is_spent_and_again_the_next_day() {
     assert!(paid(&pay(AGENT, 5, NOON)));
     assert!(paid(&pay(AgentId(2), 25, NOON)));
     assert!(paid(&pay(AGENT, 25, NOON + DAY_MS)));
-    // The clock steps back: nothing is left of that day.
+    // The clock steps back: that day's budget is spent.
     assert!(!paid(&pay(AGENT, 1, NOON)));
 }
 
 #[test]
-fn nothing_is_paid_of_nothing() {
+fn an_empty_budget_pays_nothing() {
     let mut ledger = Ledger::new(day_of(NOON), Vec::new());
     for cause in [
         Cause::Own,
@@ -65,7 +65,7 @@ fn nothing_is_paid_of_nothing() {
         let nothing = Budget { all: 0 };
         assert!(!paid(&ledger.pay(AGENT, nothing, &cause, fee(1), NOON)));
     }
-    // A tenth of less than ten is nothing, too.
+    // A tenth of less than ten is zero, too.
     let little = Budget { all: 9 };
     assert!(!paid(&ledger.pay(
         AGENT,
@@ -77,7 +77,7 @@ fn nothing_is_paid_of_nothing() {
 }
 
 #[test]
-fn one_sender_cannot_spend_what_is_there_for_the_others() {
+fn one_sender_cannot_spend_the_part_of_the_others() {
     let budget = Budget { all: 1_000 };
     for (standing, each) in [
         (Standing::Unverified, 10),
@@ -109,18 +109,18 @@ fn any_number_of_fresh_keys_share_one_part() {
         }
     }
     assert_eq!(sums, [10, 25, 25]);
-    // Two fifths are left for whom the operator knows, and for the operator.
+    // Two fifths are left for senders known to the operator, and for the operator.
     assert_eq!(bought(&mut ledger, budget, &by(Standing::Known, 1)), 40);
 }
 
 #[test]
-fn of_a_small_budget_everybody_gets_one_answer_while_there_is_one() {
+fn a_small_budget_pays_one_answer_for_each_sender_while_it_lasts() {
     let budget = Budget { all: 30 };
     for standing in [Standing::Stranger, Standing::Listed, Standing::Known] {
         let mut ledger = Ledger::new(day_of(NOON), Vec::new());
         assert_eq!(bought(&mut ledger, budget, &by(standing, 1)), 1);
     }
-    // An amount is no answer.
+    // An amount is not an answer.
     let mut ledger = Ledger::new(day_of(NOON), Vec::new());
     let cost = Cost { amount: 1, fee: 10 };
     let stranger = by(Standing::Stranger, 1);
@@ -128,7 +128,7 @@ fn of_a_small_budget_everybody_gets_one_answer_while_there_is_one() {
 }
 
 #[test]
-fn what_is_paid_back_can_be_spent_again_by_the_same_sender() {
+fn a_refund_can_be_spent_again_by_the_same_sender() {
     let budget = Budget { all: 100 };
     let mut ledger = Ledger::new(day_of(NOON), Vec::new());
     let cause = by(Standing::Stranger, 1);
@@ -142,7 +142,7 @@ fn what_is_paid_back_can_be_spent_again_by_the_same_sender() {
 }
 
 #[test]
-fn a_day_before_those_that_are_known_is_read_first() {
+fn a_day_before_the_known_ones_is_read_first() {
     let today = day_of(NOON);
     let mut ledger = Ledger::new(today, Vec::new());
     let before = NOON - 5 * DAY_MS;
@@ -153,7 +153,7 @@ fn a_day_before_those_that_are_known_is_read_first() {
     );
     let since = ledger.missing(before).unwrap();
     ledger.pay(AGENT, budget, &Cause::Own, fee(2), NOON);
-    // What is known of today is newer than what the store said.
+    // The known spending of today is newer than the store's.
     ledger.extend(
         since,
         vec![
@@ -167,7 +167,7 @@ fn a_day_before_those_that_are_known_is_read_first() {
 }
 
 #[test]
-fn the_log_says_it_once_a_day() {
+fn the_log_reports_a_limit_once_a_day() {
     let mut ledger = Ledger::new(day_of(NOON), Vec::new());
     assert!(ledger.tell(AGENT, Limit::Whole, NOON));
     assert!(!ledger.tell(AGENT, Limit::Whole, NOON + 1));
@@ -177,7 +177,7 @@ fn the_log_says_it_once_a_day() {
 }
 
 #[test]
-fn reasons_say_what_is_missing() {
+fn reasons_name_the_exhausted_part() {
     let budget = Budget { all: 100 };
     let spent = Spent {
         all: 95,
@@ -217,7 +217,7 @@ fn reasons_say_what_is_missing() {
     );
 }
 
-/// What happens to a ledger.
+/// An event in the life of a ledger.
 #[derive(Clone, Debug)]
 enum Event {
     Pay {
@@ -225,11 +225,11 @@ enum Event {
         cause: Cause,
         cost: u64,
     },
-    /// One of those that were paid for fails.
+    /// One of the charged transactions fails.
     Fail(usize),
-    /// The clock moves, forth or back.
+    /// The clock moves forward or back.
     Clock(i64),
-    /// The process starts again: what is stored counts.
+    /// The process restarts: stored charges count.
     Restart,
     Tidy,
 }
@@ -255,14 +255,14 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 }
 
 proptest! {
-    /// The law: on no day is more paid for than the budget, nor because of one sender, nor of
-    /// all of a standing, than their parts, whatever the clock does and however often the
-    /// process starts.
+    /// The law: on no day do the charges exceed the budget, nor do those of one sender, or of all
+    /// senders of a standing, exceed their parts, whatever the clock does and however often the
+    /// process restarts.
     #[test]
     fn no_day_costs_more_than_its_budget(all in 0_u64..500, events in events()) {
         let budget = Budget { all };
         let mut now = NOON;
-        // What the store would hold.
+        // The charges that the store would hold.
         let mut stored: Vec<Charge> = Vec::new();
         let of_store = |stored: &[Charge], since: u64| -> Spending {
             let mut sums: BTreeMap<(AgentId, u64, Cause), u64> = BTreeMap::new();
@@ -273,7 +273,7 @@ proptest! {
             sums.into_iter().map(|((agent, day, cause), spent)| (agent, day, cause, spent)).collect()
         };
         let mut ledger = Ledger::new(first_day(now), Vec::new());
-        // Of one cost: a small part is that of the dearest transaction that was paid for.
+        // A small part is as large as the dearest transaction that was charged.
         let mut dearest = 0;
         for event in events {
             match event {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::*;
 
-/// A proxy before the node, which answers the first POST of a transaction with 429.
+/// A proxy in front of the node, which answers the first POST of a transaction with 429.
 struct Proxy {
     url: String,
     refused: Arc<AtomicUsize>,
@@ -33,7 +33,7 @@ impl Proxy {
                     return;
                 }
                 let (node, refused) = (node.clone(), Arc::clone(&refused));
-                // A connection that breaks is the client's to notice.
+                // The client notices a broken connection.
                 std::thread::spawn(move || pass_on(stream?, &node, retry_after, &refused));
             }
         });
@@ -44,7 +44,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
-        // It wakes up once more.
+        // Wakes the listener once more.
         let _ = TcpStream::connect(self.url.trim_start_matches("http://"));
     }
 }
@@ -92,7 +92,7 @@ fn pass_on(
 }
 
 #[test]
-fn no_pause_that_a_node_asks_for_stops_posting_for_long() {
+fn no_requested_pause_stops_posting_for_long() {
     on_stage(async || {
         for retry_after in [
             "86400",

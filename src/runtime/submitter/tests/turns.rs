@@ -1,9 +1,9 @@
-//! Agents take turns with what they have queued.
+//! Agents take turns with their queued drafts.
 
 use super::*;
 
 #[test]
-fn the_many_queued_drafts_of_one_agent_do_not_delay_the_one_of_another() {
+fn many_queued_drafts_of_one_agent_do_not_delay_another_agents_draft() {
     on_stage(async || {
         let mut stage = usual(&[100_000, 1_000]).await;
         stage.shared.catch_up = CatchUp::to(BlockHeight(7), OutboxId(0));
