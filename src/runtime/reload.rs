@@ -448,7 +448,7 @@ fn names<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
 /// Each mistake as a line of its own.
 fn mistakes(error: &ConfigError) -> Vec<String> {
     match error {
-        ConfigError::Mistakes(mistakes) => mistakes.lines().collect(),
+        ConfigError::Invalid(issues) => issues.lines().collect(),
         error => vec![error.to_string()],
     }
 }
