@@ -1,9 +1,9 @@
-//! What was seen lately, within bounds.
+//! A map with a bounded number of recent entries.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
-/// A map that forgets its oldest entries.
+/// A map that evicts its oldest entries.
 #[derive(Debug)]
 pub(super) struct Lately<K, V> {
     entries: HashMap<K, V>,
@@ -12,7 +12,7 @@ pub(super) struct Lately<K, V> {
 }
 
 impl<K: Clone + Eq + Hash, V> Lately<K, V> {
-    /// A map that holds at most so many.
+    /// A map of at most `most` entries.
     pub(super) fn new(most: usize) -> Self {
         Self {
             entries: HashMap::new(),
@@ -21,7 +21,7 @@ impl<K: Clone + Eq + Hash, V> Lately<K, V> {
         }
     }
 
-    /// Puts an entry in; false, if there was one under this key.
+    /// Inserts an entry; false if the key was already there.
     pub(super) fn insert(&mut self, key: K, value: V) -> bool {
         if self.entries.insert(key.clone(), value).is_some() {
             return false;
@@ -45,7 +45,7 @@ mod tests {
     use super::Lately;
 
     #[test]
-    fn the_oldest_are_forgotten() {
+    fn the_oldest_are_evicted() {
         let mut lately = Lately::new(2);
         assert!(lately.insert(1, 'a'));
         assert!(!lately.insert(1, 'b'));

@@ -1,4 +1,4 @@
-//! The agents of a replay: who they are, and what opens their sealed messages.
+//! The agents of a replay, and the keys that open their sealed messages.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,22 +12,22 @@ use crate::runtime::roster::{Hosted, Roster};
 use crate::runtime::signer::Keyring;
 use crate::store::AgentId;
 
-/// Everybody who is configured, and those who are replayed.
+/// All configured agents, and the replayed ones.
 #[derive(Debug)]
 pub(super) struct Cast {
     /// All configured agents.
     pub(super) roster: Roster,
-    /// Those who are replayed, by their addresses.
+    /// The replayed agents, by address.
     pub(super) players: HashMap<Address, Arc<Hosted>>,
-    /// What opens sealed messages, where that is wanted.
+    /// The keys that open sealed messages, if they are to be opened.
     pub(super) keyring: Option<Arc<Keyring>>,
 }
 
 impl Cast {
-    /// Finds the wallets. Blocking: with passwords, a vault costs a key derivation.
+    /// Finds the wallets. Blocking: with passwords, a vault needs a key derivation.
     ///
     /// # Errors
-    /// A wallet cannot be used; nobody is called as an agent of `options` is; no behaviour is left.
+    /// A wallet cannot be used; an agent of `options` does not exist; no agent has behaviours.
     pub(super) fn assemble(config: &Config, options: &Options) -> Result<Self, ReplayError> {
         let mut all = Vec::new();
         let mut nameless = Vec::new();

@@ -1,14 +1,15 @@
-//! What would be sent, beside what was: which belongs to which.
+//! Matches what would be sent with what was sent.
 //!
-//! A transaction of an agent's takes the place of what would be sent to the same address in answer
-//! to the same message, if possible of what says the same. What is left belongs to the message that
-//! it names in its header; a text without one, to the oldest text without one of the same address
-//! that is not answered yet. What nothing of the kind asked for was sent of the agent's own accord.
+//! An agent's transaction is matched with a message that would be sent to the same address in answer
+//! to the same message, preferably one with the same content. Otherwise it belongs to the message
+//! named in its header; a text without a header belongs to the oldest text without a header from the
+//! same address that has no answer yet. A transaction that matches nothing was sent on the agent's
+//! own initiative.
 //!
-//! A report stays open until what would be sent for it was sent, however many messages later; told
-//! are the oldest first that wait for nothing. Memory is bounded all the same: where hundreds of
-//! thousands wait at the same time, the oldest are *cut*, which is told: they are not compared, and
-//! what answers them later is taken for nobody else's.
+//! A report stays open until everything that would be sent for it was sent, however many messages
+//! later. The reports that wait for nothing are reported first, the oldest first. Memory is bounded:
+//! if hundreds of thousands wait at the same time, the oldest are *cut*. They are reported as not
+//! compared, and later answers to them are not matched with other messages.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -18,28 +19,27 @@ use agentry_sdk::Acknowledge;
 use super::report::{Cause, Compared, Did, Mark, Report, Would};
 use crate::store::AgentId;
 
-/// How many reports are open that wait for nothing: something may still be sent that nothing would
-/// send.
+/// How many reports that wait for nothing stay open: the agent may have sent more than the
+/// behaviours would.
 const MAX_SETTLED: usize = 4_096;
 
-/// How much memory open reports take, about, in bytes: those of 200,000 messages that wait for their
-/// answers.
+/// About how many bytes open reports may take: enough for 200,000 messages that wait for answers.
 const MAX_BYTES: usize = 256 << 20;
 
-/// What a report takes beside its texts, about, in bytes.
+/// The approximate size of a report without its texts, in bytes.
 const REPORT: usize = 1_024;
 
-/// Of how many addresses it is remembered that answers to them were cut.
+/// For how many addresses the answers to cut reports are counted.
 const MAX_OVERDUE: usize = 100_000;
 
-/// How many transactions of one message are remembered.
+/// How many transactions of one message are kept.
 const MAX_REPETITIONS: usize = 64;
 
-/// Which report.
+/// The number of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ReportId(u64);
 
-/// A message that would be sent, and what its sender wants to know of it.
+/// A message that would be sent, and the acknowledgment that its sender wants.
 #[derive(Clone, Debug)]
 pub(super) struct Send {
     pub(super) would: Would,
@@ -49,20 +49,20 @@ pub(super) struct Send {
     pub(super) acknowledge: Option<Acknowledge>,
 }
 
-/// A report that is open.
+/// An open report.
 #[derive(Debug)]
 struct Open {
     agent: AgentId,
     report: Report,
-    /// The transactions of the message that is answered, where the cause is one.
+    /// The transactions of the message, if the cause is a message.
     questions: Vec<TransactionHash>,
-    /// The address whose text without a header the cause is.
+    /// The sender, if the cause is a text without a header.
     plain: Option<Address>,
     would: Vec<Pending>,
     did: Vec<Did>,
-    /// What would be sent is not known whole.
+    /// What would be sent is only partly known.
     in_part: bool,
-    /// What was sent is not known whole.
+    /// What was sent is only partly known.
     cut: bool,
     bytes: usize,
 }
@@ -70,20 +70,20 @@ struct Open {
 #[derive(Debug)]
 struct Pending {
     send: Send,
-    /// Something that was sent is taken for it.
+    /// It is matched with a sent message.
     met: bool,
 }
 
-/// Where a transaction belongs.
+/// The match of a transaction.
 #[derive(Debug)]
 pub(super) enum Placed {
-    /// It is taken for this message.
+    /// It is matched with this message.
     For(Box<Send>),
-    /// It has its place in a report; nothing that would be sent is like it.
+    /// It belongs to a report, but matches nothing that would be sent.
     Alone,
-    /// It answers what was not replayed.
+    /// It answers a message that was not replayed.
     Outside,
-    /// Nothing asked for it.
+    /// No replayed event caused it.
     Unasked,
 }
 
@@ -91,17 +91,17 @@ pub(super) enum Placed {
 #[derive(Debug)]
 pub(super) struct Ledger {
     open: BTreeMap<ReportId, Open>,
-    /// Those that wait for nothing.
+    /// The reports that wait for nothing.
     settled: BTreeSet<ReportId>,
     next: u64,
     bytes: usize,
     max_bytes: usize,
     cut: u64,
-    /// How many plain answers to an address belong to reports that were cut. They come before those
-    /// to reports that are open.
+    /// How many plain answers to an address belong to reports that were cut. They come before the
+    /// answers of open reports.
     overdue: HashMap<(AgentId, Address), u64>,
     by_question: HashMap<(AgentId, TransactionHash), ReportId>,
-    /// The reports that a transaction to this address may belong to, the oldest first.
+    /// The reports that a transaction to an address may belong to, the oldest first.
     by_peer: HashMap<(AgentId, Address), VecDeque<ReportId>>,
 }
 
@@ -185,7 +185,7 @@ impl Ledger {
         id
     }
 
-    /// A message came once more, in another transaction.
+    /// Records that another transaction carried a message again.
     pub(super) fn carried_again(
         &mut self,
         agent: AgentId,
@@ -203,7 +203,7 @@ impl Ledger {
         }
     }
 
-    /// Reports are filled one after the other, so each list is in order.
+    /// Adds a report to the list of an address. Reports are filled in order, so each list is sorted.
     fn may_belong(&mut self, agent: AgentId, peer: Address, id: ReportId) {
         let reports = self.by_peer.entry((agent, peer)).or_default();
         if reports.back() != Some(&id) {
@@ -224,7 +224,7 @@ impl Ledger {
         }
     }
 
-    /// Puts down what was sent though nothing that was replayed asked for it.
+    /// Records a sent message that no replayed event caused.
     pub(super) fn unasked(&mut self, agent: AgentId, name: &str, did: Did) {
         let height = did.height;
         let bytes = did.said.bytes();
@@ -248,14 +248,14 @@ impl Ledger {
         }
     }
 
-    /// What would be sent for this report is not known whole.
+    /// Marks a report whose messages that would be sent are only partly known.
     pub(super) fn in_part(&mut self, id: ReportId) {
         if let Some(open) = self.open.get_mut(&id) {
             open.in_part = true;
         }
     }
 
-    /// Something would be sent.
+    /// Records a message that would be sent.
     pub(super) fn would(&mut self, id: ReportId, send: Send) {
         let Some(open) = self.open.get_mut(&id) else {
             return;
@@ -269,8 +269,8 @@ impl Ledger {
         self.may_belong(agent, to, id);
     }
 
-    /// Something was sent. `names`: the transaction that it answers; `by_operator`: an operator
-    /// asked for it.
+    /// Records a message that was sent. `names` is the transaction that it answers; `by_operator` is
+    /// whether an operator sent it.
     pub(super) fn did(
         &mut self,
         agent: AgentId,
@@ -283,7 +283,7 @@ impl Ledger {
             return Placed::Outside;
         }
         let asked = names.and_then(|question| self.by_question.get(&(agent, question)).copied());
-        // Whichever of its transactions is named, the message is the same.
+        // Every transaction of a message stands for the same message.
         let first = |id: ReportId| self.open.get(&id)?.questions.first().copied();
         let names = asked.and_then(first).or(names);
         let has = |fits: &dyn Fn(&Pending) -> bool| {
@@ -313,7 +313,7 @@ impl Ledger {
         }
     }
 
-    /// The first report that fits: the one whose message is named, else the oldest of an address.
+    /// The first report that fits: the one whose message is named, else the oldest of the address.
     fn first(
         &self,
         asked: Option<ReportId>,
@@ -325,7 +325,7 @@ impl Ledger {
         reports.find(|id| self.open.get(id).is_some_and(&fits))
     }
 
-    /// Whether an answer to a report that was cut was still to come; it has come now.
+    /// Takes an answer to a cut report off the count; false if none was pending.
     fn was_overdue(&mut self, peer: &(AgentId, Address)) -> bool {
         let Some(count) = self.overdue.get_mut(peer) else {
             return false;
@@ -359,8 +359,8 @@ impl Ledger {
             }
             None => Placed::Alone,
         };
-        // What has all that it waits for is looked at no more: an agent that answers thousands of
-        // messages of one sender must not go through all of them for each.
+        // A report that waits for nothing leaves the list of its address: an agent that answers
+        // thousands of messages of one sender must not search all of them for each answer.
         if open.would.iter().all(|one| one.met) {
             self.settled.insert(id);
             self.belongs_no_more(agent, to, id);
@@ -368,8 +368,8 @@ impl Ledger {
         placed
     }
 
-    /// A report that is open no more, where too many are: the oldest that waits for nothing, else
-    /// the oldest of all, which is cut.
+    /// If too many reports are open, closes one: the oldest that waits for nothing, else the oldest
+    /// of all, which is cut.
     pub(super) fn overflow(&mut self) -> Option<Report> {
         let is_full = self.bytes > self.max_bytes;
         if (is_full || self.settled.len() > MAX_SETTLED)
@@ -382,8 +382,8 @@ impl Ledger {
         let mut open = self.close(id)?;
         self.cut += 1;
         open.cut = true;
-        let note = "too many messages waited for their answers at the same time: what answers it is \
-                    not looked for any more";
+        let note = "too many messages waited for answers at the same time: the answers to this one \
+                    are no longer searched for";
         open.report.notes.push(note.to_owned());
         let unmet = open.would.iter().filter(|one| !one.met);
         for one in unmet.filter(|one| one.send.re.is_none() && one.send.would.said.is_plain()) {
@@ -395,7 +395,7 @@ impl Ledger {
         Some(open.compared())
     }
 
-    /// The oldest report, which is open no more.
+    /// Closes the oldest report.
     pub(super) fn conclude(&mut self) -> Option<Report> {
         let id = *self.open.first_key_value()?.0;
         self.close(id).map(Open::compared)
@@ -418,8 +418,8 @@ impl Ledger {
 }
 
 impl Open {
-    /// The report, with what would be sent beside what was: the same beside the same first, then
-    /// the rest in order.
+    /// The report, with what would be sent compared with what was sent: first the pairs with the
+    /// same content, then the rest in order.
     fn compared(self) -> Report {
         let mut would: Vec<Option<Would>> = self
             .would
@@ -521,7 +521,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_answers_go_to_the_oldest_that_says_the_same() {
+    fn plain_answers_match_the_oldest_with_the_same_content() {
         let (mut ledger, alice, bob) = (Ledger::default(), peer(1), peer(2));
         for (n, from) in [(1, &alice), (2, &bob), (3, &alice)] {
             let (id, _) = question(&mut ledger, from, n);
@@ -542,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_its_question_belongs_there() {
+    fn an_answer_that_names_its_question_belongs_to_it() {
         let (mut ledger, alice) = (Ledger::default(), peer(1));
         let (first, early) = question(&mut ledger, &alice, 1);
         let (second, hash) = question(&mut ledger, &alice, 2);
@@ -553,7 +553,7 @@ mod tests {
         ledger.would(first, naming(early, "a"));
         ledger.would(second, naming(hash, "a"));
         ledger.would(second, naming(hash, "b"));
-        // Later, of its own accord, in answer to the first.
+        // Later, from a timer, in answer to the first.
         let cause = Cause::Timer {
             height: BlockHeight(3),
             behaviour: "b".to_owned(),
@@ -596,7 +596,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_operator_asked_for_is_no_answer() {
+    fn a_message_of_an_operator_is_not_an_answer() {
         let (mut ledger, alice) = (Ledger::default(), peer(1));
         question(&mut ledger, &alice, 1);
         let placed = ledger.did(AGENT, did(&alice, "ping"), None, true);
@@ -609,7 +609,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_in_part_is_not_held_against_it() {
+    fn a_partly_known_report_is_not_compared() {
         let (mut ledger, alice) = (Ledger::default(), peer(1));
         let (id, hash) = question(&mut ledger, &alice, 1);
         ledger.in_part(id);
@@ -656,7 +656,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_is_told_and_makes_no_difference_of_its_own() {
+    fn cut_reports_are_reported_and_cause_no_difference() {
         let (mut ledger, alice) = (Ledger::within(100 * REPORT), peer(1));
         let mut told = Vec::new();
         for n in 0..300 {
@@ -669,7 +669,7 @@ mod tests {
         assert!(told.iter().all(|report| {
             report.sends[0].mark == Mark::NotCompared && report.notes.len() == 1
         }));
-        // The answers to what was cut come first, and are nobody else's.
+        // The answers to cut reports come first and match no other report.
         for n in 0..300 {
             let placed = ledger.did(AGENT, did(&alice, "pong"), None, false);
             let is_overdue = matches!(placed, Placed::Outside);
