@@ -69,7 +69,7 @@ use self::cast::Cast;
 use self::engine::Engine;
 use self::past::Past;
 use self::report::{Report, Summary};
-use self::world::Then;
+use self::world::ReplayWorld;
 use crate::config::{Config, HostError as AgentsError};
 use crate::runtime::clock::Clock;
 use crate::runtime::conduct::Stage;
@@ -94,7 +94,7 @@ const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// Retries an operation that fails while the node is temporarily unavailable.
-macro_rules! patiently {
+macro_rules! retrying {
     ($attempt:expr) => {{
         let mut tries = 1;
         loop {
@@ -109,6 +109,7 @@ macro_rules! patiently {
         }
     }};
 }
+
 /// What to replay.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -134,7 +135,7 @@ pub enum Told {
         /// The last block.
         to: BlockHeight,
     },
-    /// The chain was read through this block.
+    /// The chain has been read through this block.
     ReadThrough(BlockHeight),
     /// What would be sent because of an event, compared with what was sent.
     Report(Box<Report>),
@@ -176,7 +177,7 @@ pub async fn replay(
         }
     };
     let mut source = source(config)?;
-    let head = patiently!(source.head())?
+    let head = retrying!(source.head())?
         .ok_or(ReplayError::NoBlock)?
         .height;
     if options.from > head {
@@ -192,7 +193,7 @@ pub async fn replay(
         }
     }
     let interest = Wanted(
-        cast.players
+        cast.replayed
             .keys()
             .map(|address| address.as_str().to_owned())
             .collect(),
@@ -200,14 +201,14 @@ pub async fn replay(
     let stage = Stage {
         workers: tokio::runtime::Handle::current(),
         clock: Clock::held(0),
-        world: Arc::new(Then {
+        world: Arc::new(ReplayWorld {
             directory: directory.clone(),
             roster: cast.roster.clone(),
         }),
         metrics: Arc::new(Metrics::new()),
     };
     let engine = Engine::new(stage, directory, config.chain.id.clone(), cast, past);
-    let mut reel = Reel {
+    let mut replayer = Replayer {
         source,
         engine,
         to,
@@ -215,21 +216,21 @@ pub async fn replay(
         head,
         at: None,
     };
-    reel.engine.summary.from = options.from;
-    reel.engine.summary.to = to;
+    replayer.engine.summary.from = options.from;
+    replayer.engine.summary.to = to;
     if tell(Told::Begins {
         from: options.from,
         to,
     })
     .is_continue()
     {
-        reel.run(options.from, &interest, tell).await?;
+        replayer.run(options.from, &interest, tell).await?;
     }
-    Ok(reel.engine.summary)
+    Ok(replayer.engine.summary)
 }
 
 /// The reader of the chain, which drives the engine.
-struct Reel {
+struct Replayer {
     source: Box<dyn ChainSource>,
     engine: Engine,
     to: BlockHeight,
@@ -241,7 +242,7 @@ struct Reel {
     at: Option<BlockHeight>,
 }
 
-impl Reel {
+impl Replayer {
     async fn run(
         &mut self,
         from: BlockHeight,
@@ -249,10 +250,10 @@ impl Reel {
         tell: &mut dyn FnMut(Told) -> ControlFlow<()>,
     ) -> Result<(), ReplayError> {
         let start = Start::Height(from);
-        let mut cursor = patiently!(self.source.begin(start))?;
+        let mut cursor = retrying!(self.source.begin(start))?;
         let mut idle = 0;
         loop {
-            let batch = patiently!(self.source.read(&cursor, interest, BATCH))?;
+            let batch = retrying!(self.source.read(&cursor, interest, BATCH))?;
             let through = batch.read_through.as_ref().map(|head| head.height);
             let moved = batch.cursor != cursor;
             cursor = batch.cursor;
@@ -346,7 +347,7 @@ impl Reel {
             return Ok(());
         }
         self.at = Some(height);
-        let time = patiently!(self.source.time(height))?;
+        let time = retrying!(self.source.time(height))?;
         let now_ms = time.unwrap_or_else(|| self.engine.stage.clock.now_ms());
         self.engine.advance(now_ms, height).await;
         Ok(())
@@ -427,7 +428,7 @@ pub enum ReplayError {
     /// No agent has behaviours to replay.
     #[error("no agent to replay has both behaviours and a wallet; see `agentry config show`")]
     NoBehaviours,
-    /// The agents and their wallets do not fit together.
+    /// The agents and their wallets cannot be hosted together.
     #[error(transparent)]
     Agents(#[from] AgentsError),
     /// A wallet or the node cannot be used.

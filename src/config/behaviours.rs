@@ -49,7 +49,8 @@ pub(super) fn read(
 ) -> (Vec<BehaviourInstance>, Value) {
     let Raw::List(items) = &given.raw else {
         let text = format!(
-            "`behaviours` of {owner} must be a list of tables, for example [{{ kind = \"pong\" }}], not {}",
+            "`behaviours` of {owner} must be a list of tables, for example \
+             [{{ kind = \"pong\" }}], not {}",
             given.raw.what()
         );
         reader.report(&given.origin, text);
@@ -231,12 +232,12 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 
 fn to_json(raw: &Raw) -> Result<Value, String> {
     Ok(match raw {
-        Raw::Text(text) | Raw::Moment(text) => json!(text),
+        Raw::Text(text) | Raw::DateTime(text) => json!(text),
         Raw::Integer(integer) => json!(integer),
         Raw::Boolean(boolean) => json!(boolean),
         Raw::Float(float) if float.is_finite() => json!(float),
         Raw::Float(_) => return Err("must be a finite number".to_owned()),
-        Raw::Vast(digits) => return Err(format!("is too large: {digits}")),
+        Raw::TooLarge(digits) => return Err(format!("is too large: {digits}")),
         Raw::List(items) => Value::Array(
             items
                 .iter()

@@ -56,7 +56,7 @@ impl<'a> Check<'a> {
         let chain = self.chain();
         let store = self.store();
         let http = self.http();
-        let devnet = if self.layers.speaks_of(&DEVNET) {
+        let devnet = if self.layers.has_table(&DEVNET) {
             self.devnet(chain.as_ref())
         } else {
             None
@@ -77,10 +77,10 @@ impl<'a> Check<'a> {
             }
             chain.rpc = url;
         }
-        self.follows("chain.rpc", json!(super::masked(&chain.rpc)));
-        self.follows("chain.submit", json!(super::masked(&chain.submit)));
+        self.derived("chain.rpc", json!(super::masked(&chain.rpc)));
+        self.derived("chain.submit", json!(super::masked(&chain.submit)));
         if let Some(devnet) = &devnet {
-            self.follows("devnet.port", json!(devnet.port));
+            self.derived("devnet.port", json!(devnet.port));
         }
         Some(Config {
             file: file.to_owned(),
@@ -124,10 +124,10 @@ impl<'a> Check<'a> {
     }
 
     /// Shows a value derived from other values, unless the key is set.
-    fn follows(&mut self, key: &str, value: Value) {
-        let unsaid =
+    fn derived(&mut self, key: &str, value: Value) {
+        let is_unset =
             |setting: &&mut Setting| setting.key == key && setting.origin == Origin::Default;
-        if let Some(setting) = self.settings.iter_mut().find(unsaid) {
+        if let Some(setting) = self.settings.iter_mut().find(is_unset) {
             setting.value = value;
         }
     }
@@ -271,8 +271,8 @@ impl<'a> Check<'a> {
                 .filter(|given| given.origin != Origin::Default)
         };
         if let Some(given) = said("db") {
-            let text = "`chain.db` is the database of another node; the embedded one keeps its own in \
-                        `devnet.dir`: remove [devnet] or this key";
+            let text = "`chain.db` is the database of another node; the embedded one keeps its own \
+                        in `devnet.dir`: remove [devnet] or this key";
             self.reader.report(&given.origin, text);
         }
         if let Some(given) = said("submit").filter(|given| match &given.raw {

@@ -24,9 +24,9 @@ pub(super) enum Raw {
     List(Vec<Given>),
     Table(Vec<Entry>),
     /// An integer that does not fit in 64 bits.
-    Vast(String),
+    TooLarge(String),
     /// A date or a time, which no key accepts.
-    Moment(String),
+    DateTime(String),
 }
 
 /// One key of a table.
@@ -43,12 +43,12 @@ impl Raw {
     pub(super) fn what(&self) -> &'static str {
         match self {
             Self::Text(_) => "a text",
-            Self::Integer(_) | Self::Vast(_) => "an integer",
+            Self::Integer(_) | Self::TooLarge(_) => "an integer",
             Self::Float(_) => "a fraction",
             Self::Boolean(_) => "true or false",
             Self::List(_) => "a list",
             Self::Table(_) => "a table",
-            Self::Moment(_) => "a date or time",
+            Self::DateTime(_) => "a date or time",
         }
     }
 }
@@ -123,12 +123,12 @@ fn given(value: &Spanned<DeValue<'_>>, places: &Places) -> Given {
     let raw = match value.get_ref() {
         DeValue::String(text) => Raw::Text(text.to_string()),
         DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix())
-            .map_or_else(|_| Raw::Vast(digits.to_string()), Raw::Integer),
+            .map_or_else(|_| Raw::TooLarge(digits.to_string()), Raw::Integer),
         // The parser has checked the form. What it accepts and `f64` refuses reads as NaN,
         // which every reader rejects.
         DeValue::Float(digits) => Raw::Float(digits.as_str().parse().unwrap_or(f64::NAN)),
         DeValue::Boolean(yes) => Raw::Boolean(*yes),
-        DeValue::Datetime(moment) => Raw::Moment(moment.to_string()),
+        DeValue::Datetime(moment) => Raw::DateTime(moment.to_string()),
         DeValue::Array(items) => Raw::List(items.iter().map(|item| given(item, places)).collect()),
         DeValue::Table(table) => Raw::Table(entries(table, places)),
     };

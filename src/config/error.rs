@@ -11,7 +11,7 @@ use serde::Serialize;
 pub enum Origin {
     /// The default in the code.
     Default,
-    /// A place in the file, both counted from 1; the column counts characters.
+    /// A location in the file. Line and column are counted from 1; the column counts characters.
     File {
         /// The line.
         line: usize,
@@ -20,12 +20,12 @@ pub enum Origin {
     },
     /// An environment variable of this name.
     Environment {
-        /// The name, as `AGENTRY__CHAIN__RPC`.
+        /// The name, for example `AGENTRY__CHAIN__RPC`.
         variable: String,
     },
     /// A command-line flag, as written.
     Flag {
-        /// The flag, as `--set chain.rpc`.
+        /// The flag, for example `--set chain.rpc`.
         flag: String,
     },
 }

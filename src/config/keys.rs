@@ -425,7 +425,7 @@ mod tests {
         for table in TABLES {
             let names: HashSet<_> = table.names().collect();
             assert_eq!(names.len(), table.keys.len(), "{}", table.name);
-            // The environment and `--set` write `table.key`, so neither may hold a dot or `__`.
+            // The environment and `--set` write `table.key`, so neither may contain a dot or `__`.
             for name in names {
                 assert!(
                     name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),

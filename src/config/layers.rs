@@ -54,7 +54,7 @@ impl Layers {
     }
 
     /// Whether any layer above the defaults has the table.
-    pub(super) fn speaks_of(&self, table: &Table) -> bool {
+    pub(super) fn has_table(&self, table: &Table) -> bool {
         self.headers.contains_key(table.name)
             || self
                 .values
@@ -230,7 +230,7 @@ fn known_key(
             origin: entry.origin,
             text,
         });
-    } else if let Raw::Vast(text) | Raw::Moment(text) = &entry.value.raw {
+    } else if let Raw::TooLarge(text) | Raw::DateTime(text) = &entry.value.raw {
         let text = format!("`{}.{}` cannot be {text}", table.name, entry.key);
         issues.push(ConfigIssue {
             origin: entry.value.origin,
@@ -432,9 +432,9 @@ mod tests {
     #[test]
     fn a_table_is_present_when_any_layer_sets_a_key() {
         let devnet = keys::table("devnet").unwrap();
-        assert!(!merged("", &overlay(&[], &[])).0.speaks_of(devnet));
-        assert!(merged("[devnet]\n", &overlay(&[], &[])).0.speaks_of(devnet));
+        assert!(!merged("", &overlay(&[], &[])).0.has_table(devnet));
+        assert!(merged("[devnet]\n", &overlay(&[], &[])).0.has_table(devnet));
         let over = overlay(&[], &[("devnet.dir", "x")]);
-        assert!(merged("", &over).0.speaks_of(devnet));
+        assert!(merged("", &over).0.has_table(devnet));
     }
 }

@@ -13,12 +13,12 @@ use super::error::{ConfigError, ConfigIssue, ConfigIssues, Origin};
 use super::layers::{self, Overlay};
 use super::model::Config;
 
-/// The default configuration: the agents.toml at the top of the source.
+/// The default configuration: the agents.toml at the top of the repository.
 pub const BUILT_IN: &str = include_str!("../../agents.toml");
 
 /// The default name of the file, in the working directory.
-const CUSTOMARY: &str = "agents.toml";
-/// The largest file, in bytes: 10,000 agents written one by one take less than 2 MiB.
+const DEFAULT_FILE: &str = "agents.toml";
+/// The largest file, in bytes: 10,000 `[[agent]]` tables take less than 2 MiB.
 const LARGEST: u64 = 16 << 20;
 
 /// Where the configuration is read from.
@@ -51,13 +51,13 @@ impl Config {
         let (name, folder, text) = match source {
             Source::File(path) => (display(path), folder(path), read(path)?),
             Source::Text { path, text } => (display(path), folder(path), text.clone()),
-            Source::Customary => match read(Path::new(CUSTOMARY)) {
-                Ok(text) => (CUSTOMARY.to_owned(), PathBuf::new(), text),
+            Source::Customary => match read(Path::new(DEFAULT_FILE)) {
+                Ok(text) => (DEFAULT_FILE.to_owned(), PathBuf::new(), text),
                 Err(ConfigError::Read { source, .. })
                     if source.kind() == io::ErrorKind::NotFound =>
                 {
                     (
-                        format!("built-in {CUSTOMARY}"),
+                        format!("built-in {DEFAULT_FILE}"),
                         PathBuf::new(),
                         BUILT_IN.to_owned(),
                     )

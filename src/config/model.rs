@@ -162,7 +162,7 @@ pub struct AgentDefaults {
     pub attempts: u32,
     /// How many messages of one sender are handled per length of time; `None` is no limit.
     pub per_sender_rate: Option<Rate>,
-    /// A message that has waited longer than this for its sender's rate is a dead letter.
+    /// A message that has waited longer than this for its sender's rate becomes a dead letter.
     pub max_wait: Duration,
     /// What it may spend in fees and amounts in a UTC day, in AIT; 0 is nothing.
     pub daily_budget: u64,
@@ -183,7 +183,7 @@ pub struct AgentConfig {
     pub attempts: u32,
     /// How many messages of one sender are handled per length of time; `None` is no limit.
     pub per_sender_rate: Option<Rate>,
-    /// A message that has waited longer than this for its sender's rate is a dead letter.
+    /// A message that has waited longer than this for its sender's rate becomes a dead letter.
     pub max_wait: Duration,
     /// What it may spend in fees and amounts in a UTC day, in AIT; 0 is nothing.
     pub daily_budget: u64,
@@ -208,7 +208,7 @@ pub struct FleetConfig {
     pub attempts: u32,
     /// How many messages of one sender are handled per length of time; `None` is no limit.
     pub per_sender_rate: Option<Rate>,
-    /// A message that has waited longer than this for its sender's rate is a dead letter.
+    /// A message that has waited longer than this for its sender's rate becomes a dead letter.
     pub max_wait: Duration,
     /// What it may spend in fees and amounts in a UTC day, in AIT; 0 is nothing.
     pub daily_budget: u64,

@@ -6,7 +6,7 @@ const LONGEST: usize = 64;
 /// Checks that a name is 1 to 64 of `[A-Za-z0-9._-]` and begins with a letter or digit.
 ///
 /// # Errors
-/// The reason, to follow "the name".
+/// The reason, to be appended to "the name".
 pub(crate) fn check_name(name: &str) -> Result<(), String> {
     if name.is_empty() || name.len() > LONGEST {
         return Err(format!(

@@ -63,7 +63,7 @@ impl Check<'_> {
         {
             let text = "`wallets.keystore_dir` or `wallets.vault` must be set: it holds the keys of \
                         the agents, as in `[wallets]` `keystore_dir = \"keystore\"`";
-            let origin = if layers.speaks_of(&WALLETS) {
+            let origin = if layers.has_table(&WALLETS) {
                 layers.header(&WALLETS)
             } else {
                 first.origin.clone()

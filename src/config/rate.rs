@@ -31,16 +31,16 @@ pub struct Rate {
     pub per: Duration,
 }
 
-/// A text is not a rate.
+/// The error for a text that is not a rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "is not a rate; write one such as \"60/min\" (a whole number from 1 to {MAX_COUNT}, then s, min, \
-     h or day), or \"{UNLIMITED}\""
+    "is not a rate; write one such as \"60/min\" (a whole number from 1 to {MAX_COUNT}, then s, \
+     min, h or day), or \"{UNLIMITED}\""
 )]
 pub struct RateError;
 
 impl Rate {
-    /// A rate, or `None` where the text is `unlimited`.
+    /// A rate, or `None` if the text is `unlimited`.
     ///
     /// # Errors
     /// [`RateError`] if it is neither.
@@ -51,7 +51,7 @@ impl Rate {
         text.parse().map(Some)
     }
 
-    /// How a rate, or the lack of one, is written.
+    /// The text of a rate, or of no limit.
     pub fn show(rate: Option<Self>) -> String {
         rate.map_or_else(|| UNLIMITED.to_owned(), |rate| rate.to_string())
     }
@@ -63,7 +63,7 @@ impl FromStr for Rate {
     fn from_str(text: &str) -> Result<Self, RateError> {
         let (count, unit) = text.split_once('/').ok_or(RateError)?;
         let digits = count.trim().replace('_', "");
-        // `parse` would take a sign as well.
+        // `parse` would also accept a sign.
         if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(RateError);
         }

@@ -49,7 +49,7 @@ fn to_value(given: Given, origins: &mut Vec<Origin>) -> Value {
                 .collect(),
         ),
         // No key accepts any of these. Each becomes NaN, which every reader rejects.
-        Raw::Table(_) | Raw::Vast(_) | Raw::Moment(_) => ValueKind::Float(f64::NAN),
+        Raw::Table(_) | Raw::TooLarge(_) | Raw::DateTime(_) => ValueKind::Float(f64::NAN),
     };
     Value::new(Some(&number), kind)
 }

@@ -390,7 +390,7 @@ fn contacts_are_names_for_addresses() {
     assert_eq!(adviser.name.as_str(), "adviser");
     assert_eq!(adviser.address, address);
     assert_eq!((adviser.public_key, adviser.enc_key), (None, None));
-    // The operator vouches for a key that is not the address's own.
+    // The operator vouches for a key that the address is not made from.
     assert_eq!(clerk.public_key, Some(key));
     assert_eq!(clerk.enc_key.unwrap().to_string(), sealing);
     assert_eq!(origin_of(&config, "contact.clerk.public_key"), "f:9:14");

@@ -51,7 +51,7 @@ impl Reader {
         }
     }
 
-    /// A text of a type that parses itself.
+    /// A value of a type that parses itself from text.
     pub(super) fn parsed<T>(&mut self, name: &str, given: &Given) -> Option<T>
     where
         T: std::str::FromStr<Err: std::fmt::Display>,
@@ -75,7 +75,7 @@ impl Reader {
             Raw::Text(text) if !matches!(given.origin, Origin::File { .. }) => {
                 text.replace('_', "").parse().ok()
             }
-            Raw::Vast(_) => None,
+            Raw::TooLarge(_) => None,
             _ => {
                 self.wrong(name, given, &wanted);
                 return None;
@@ -85,7 +85,7 @@ impl Reader {
         if number.is_none() {
             let found = match &given.raw {
                 Raw::Integer(integer) => integer.to_string(),
-                Raw::Text(text) | Raw::Vast(text) => text.clone(),
+                Raw::Text(text) | Raw::TooLarge(text) => text.clone(),
                 other => other.what().to_owned(),
             };
             self.report(
@@ -120,8 +120,8 @@ impl Reader {
             }
             Err(error) => {
                 let text = format!(
-                    "`{name}` {text:?} is not a length of time ({error}); write one such as \"500ms\", \
-                     \"30s\", \"5m\", \"2h\" or \"30d\""
+                    "`{name}` {text:?} is not a length of time ({error}); write one such as \
+                     \"500ms\", \"30s\", \"5m\", \"2h\" or \"30d\""
                 );
                 self.report(&given.origin, text);
                 None
@@ -129,7 +129,7 @@ impl Reader {
         }
     }
 
-    /// A rate, or none where it is unlimited.
+    /// A rate, or none if it is unlimited.
     pub(super) fn rate(&mut self, name: &str, given: &Given) -> Option<Option<Rate>> {
         let Raw::Text(text) = &given.raw else {
             self.wrong(name, given, "a rate such as \"60/min\", or \"unlimited\"");
@@ -283,7 +283,7 @@ mod tests {
             file(Raw::Integer(0)),
             file(Raw::Integer(-7)),
             file(Raw::Integer(10)),
-            file(Raw::Vast("99999999999999999999".into())),
+            file(Raw::TooLarge("99999999999999999999".into())),
             file(Raw::Boolean(true)),
             flag("seven"),
             flag("-7"),

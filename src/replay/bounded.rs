@@ -5,13 +5,13 @@ use std::hash::Hash;
 
 /// A map that evicts its oldest entries.
 #[derive(Debug)]
-pub(super) struct Lately<K, V> {
+pub(super) struct Recent<K, V> {
     entries: HashMap<K, V>,
     order: VecDeque<K>,
     most: usize,
 }
 
-impl<K: Clone + Eq + Hash, V> Lately<K, V> {
+impl<K: Clone + Eq + Hash, V> Recent<K, V> {
     /// A map of at most `most` entries.
     pub(super) fn new(most: usize) -> Self {
         Self {
@@ -42,16 +42,16 @@ impl<K: Clone + Eq + Hash, V> Lately<K, V> {
 
 #[cfg(test)]
 mod tests {
-    use super::Lately;
+    use super::Recent;
 
     #[test]
     fn the_oldest_are_evicted() {
-        let mut lately = Lately::new(2);
-        assert!(lately.insert(1, 'a'));
-        assert!(!lately.insert(1, 'b'));
-        assert!(lately.insert(2, 'c') && lately.insert(3, 'd'));
+        let mut recent = Recent::new(2);
+        assert!(recent.insert(1, 'a'));
+        assert!(!recent.insert(1, 'b'));
+        assert!(recent.insert(2, 'c') && recent.insert(3, 'd'));
         assert_eq!(
-            (lately.get(&1), lately.get(&2), lately.get(&3)),
+            (recent.get(&1), recent.get(&2), recent.get(&3)),
             (None, Some(&'c'), Some(&'d'))
         );
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Told;
 use super::act::Act;
 use super::agenda::{Agenda, Item, What};
-use super::bounded::Lately;
+use super::bounded::Recent;
 use super::cast::Cast;
 use super::ledger::{Ledger, ReportId};
 use super::past::Past;
@@ -57,12 +57,12 @@ pub(super) struct Engine {
     pub(super) ledger: Ledger,
     /// Messages by their identity, with the first transaction that carried each: a repeated message
     /// is acted on once.
-    pub(super) seen: Lately<(AgentId, String), TransactionHash>,
-    pub(super) digests: Lately<(AgentId, MessageDigest), TransactionHash>,
+    pub(super) seen: Recent<(AgentId, String), TransactionHash>,
+    pub(super) digests: Recent<(AgentId, MessageDigest), TransactionHash>,
     /// The messages that agents sent.
-    pub(super) asked: Lately<TransactionHash, Asked>,
+    pub(super) asked: Recent<TransactionHash, Asked>,
     /// The ids of those messages, with their first transaction: a resend has the same id.
-    pub(super) sent: Lately<(AgentId, String), TransactionHash>,
+    pub(super) sent: Recent<(AgentId, String), TransactionHash>,
     told: Vec<Told>,
 }
 
@@ -90,10 +90,10 @@ impl Engine {
             summary: Summary::default(),
             memory: HashMap::new(),
             ledger: Ledger::default(),
-            seen: Lately::new(REMEMBERED),
-            digests: Lately::new(REMEMBERED),
-            asked: Lately::new(REMEMBERED),
-            sent: Lately::new(REMEMBERED),
+            seen: Recent::new(REMEMBERED),
+            digests: Recent::new(REMEMBERED),
+            asked: Recent::new(REMEMBERED),
+            sent: Recent::new(REMEMBERED),
             told: Vec::new(),
         }
     }

@@ -43,7 +43,7 @@ pub(super) struct ReportId(u64);
 #[derive(Clone, Debug)]
 pub(super) struct Send {
     pub(super) would: Would,
-    /// The transaction that it would name.
+    /// The transaction that its header would name.
     pub(super) re: Option<TransactionHash>,
     pub(super) label: Option<String>,
     pub(super) acknowledge: Option<Acknowledge>,

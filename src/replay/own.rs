@@ -30,9 +30,9 @@ impl Engine {
         if !is_after {
             self.card(seen);
         }
-        let players = &self.cast.players;
-        let sender = players.get(&stored.from).cloned();
-        let recipient = players
+        let replayed = &self.cast.replayed;
+        let sender = replayed.get(&stored.from).cloned();
+        let recipient = replayed
             .get(&stored.to)
             .filter(|recipient| !is_after && !recipient.is_self(&stored.from))
             .cloned();

@@ -112,7 +112,7 @@ pub struct Did {
     pub said: Said,
 }
 
-/// How what would be sent compares with what was.
+/// How what would be sent compares with what was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mark {
@@ -193,7 +193,7 @@ pub struct Summary {
     /// Messages that were cut: too many waited for answers at the same time, so the answers to these
     /// were not searched for any longer.
     pub cut: u64,
-    /// Blocks that could not be read whole.
+    /// Blocks that could not be read completely.
     pub gaps: u64,
 }
 

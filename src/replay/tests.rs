@@ -22,7 +22,7 @@ use super::cast::Cast;
 use super::engine::Engine;
 use super::past::Past;
 use super::report::{Cause, Mark, Report};
-use super::world::Then;
+use super::world::ReplayWorld;
 use crate::config::{Config, Overlay, Source};
 use crate::runtime::clock::Clock;
 use crate::runtime::conduct::Stage;
@@ -153,7 +153,7 @@ impl Play {
         let stage = Stage {
             workers: tokio::runtime::Handle::current(),
             clock: Clock::held(NOW),
-            world: Arc::new(Then {
+            world: Arc::new(ReplayWorld {
                 directory: directory.clone(),
                 roster: roster.clone(),
             }),
@@ -161,7 +161,7 @@ impl Play {
         };
         let cast = Cast {
             roster,
-            players: [(hosted.address.clone(), hosted)].into(),
+            replayed: [(hosted.address.clone(), hosted)].into(),
             keyring: None,
         };
         let chain_id = config.chain.id;

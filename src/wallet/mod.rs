@@ -6,7 +6,7 @@
 //! | [`snapshot`] | [`Snapshot`]: a store at one moment, for looking up many wallets |
 //! | [`vault`] | [`OpenVault`], and changing a vault file |
 //! | [`pack`] | packing keystore files into a vault, and creating many wallets at once |
-//! | [`password`] | where passwords come from |
+//! | [`password`] | sources of passwords |
 //! | [`prompt`] | asking on the terminal, and restoring it |
 //! | [`name`] | [`WalletName`]: a valid wallet name |
 //! | [`error`] | [`WalletError`] |

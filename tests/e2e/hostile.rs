@@ -13,7 +13,7 @@ use crate::support::world::{Setup, Source, World};
 /// The longest pause between pings.
 const PACE: Duration = Duration::from_millis(40);
 
-/// How often each hostile transaction is posted in another form.
+/// How many variants of each hostile transaction are posted.
 const ROUNDS: u64 = 6;
 
 /// A body with these fields; the caller leaves out values that are not JSON.

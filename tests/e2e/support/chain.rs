@@ -148,7 +148,7 @@ impl Chain {
     /// Starts the node again on the same port.
     pub(crate) fn start_node(&self) {
         let _beat = lock(&self.shared.beat);
-        // Allocations are credited once, when a chain begins.
+        // Allocations are credited once, when a chain is created.
         let started = super::within(super::PATIENCE, || {
             match Devnet::start(self.shared.config.clone()) {
                 Ok(node) => Some(node),

@@ -27,7 +27,7 @@ pub(crate) struct Flow {
 }
 
 impl World {
-    /// Begins to ping agents picked at random, with random pauses of up to `longest`.
+    /// Starts to ping agents picked at random, with random pauses of up to `longest`.
     pub(crate) fn flow(self: &Arc<Self>, mut dice: Dice, longest: Duration) -> Flow {
         let end = Arc::new(AtomicBool::new(false));
         let (world, ended) = (Arc::clone(self), Arc::clone(&end));
@@ -90,7 +90,7 @@ impl World {
 }
 
 impl Flow {
-    /// Ends it, and waits until it has.
+    /// Stops the flow, and waits until it has ended.
     pub(crate) fn stop(mut self) {
         self.end.store(true, Ordering::SeqCst);
         self.thread.take().unwrap().join().unwrap();
