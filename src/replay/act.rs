@@ -9,7 +9,7 @@ use super::agenda::{Item, What};
 use super::engine::Engine;
 use super::ledger::Send;
 use super::report::Would;
-use super::said::{Said, shortened};
+use super::said::{Said, truncated};
 use crate::config::BehaviourInstance;
 use crate::runtime::compose::{self, Author, Circumstances};
 use crate::runtime::conduct::Conduct;
@@ -128,7 +128,7 @@ impl Engine {
         Ok(Send {
             would: Would {
                 behaviour: instance.name.clone(),
-                said: said.showing(&outgoing.payload),
+                said: said.with_text(&outgoing.payload),
             },
             re,
             label: outgoing.label.clone(),
@@ -168,17 +168,17 @@ impl Engine {
             }
             Effect::StartTask(task) => {
                 act.tasks += 1;
-                let (kind, key) = (shortened(&task.kind), shortened(&task.key));
+                let (kind, key) = (truncated(&task.kind), truncated(&task.key));
                 act.notes
                     .push(format!("would start task {key} of type {kind}"));
             }
             Effect::CancelTask { key } => {
                 act.notes
-                    .push(format!("would cancel task {}", shortened(&key)));
+                    .push(format!("would cancel task {}", truncated(&key)));
             }
             Effect::Reject { reason } => {
                 act.notes
-                    .push(format!("would reject it: {}", shortened(&reason)));
+                    .push(format!("would reject it: {}", truncated(&reason)));
                 act.rejected = Some(reason);
             }
         }

@@ -170,7 +170,7 @@ impl Engine {
                     data,
                     due_ms: item.due_ms,
                 });
-                self.happens(item.agent, &item.behaviour, event, cause)
+                self.deliver(item.agent, &item.behaviour, event, cause)
                     .await;
             }
             What::Overdue(mut awaited) if awaited.resends_left > 0 => {
@@ -211,13 +211,13 @@ impl Engine {
             label: sent.label.clone(),
             fate: word(&fate).to_owned(),
         };
-        self.happens(agent, behaviour, Event::Fate(sent, fate), cause)
+        self.deliver(agent, behaviour, Event::Fate(sent, fate), cause)
             .await;
     }
 
     /// Passes a behaviour an event that is not about a message. The event is reported only if it has
     /// effects to report.
-    async fn happens(&mut self, agent: AgentId, behaviour: &str, event: Event, cause: Cause) {
+    async fn deliver(&mut self, agent: AgentId, behaviour: &str, event: Event, cause: Cause) {
         let Some(hosted) = self.cast.roster.get(agent) else {
             return;
         };
@@ -235,7 +235,7 @@ impl Engine {
         let report = self.ledger.begin(agent, &hosted.config.name, cause, false);
         match acted {
             Ok(act) => {
-                self.file(report, act);
+                self.record(report, act);
             }
             Err(error) => self.failed(report, instance, &error.to_string()),
         }
@@ -243,11 +243,11 @@ impl Engine {
 
     /// Records the result of a run. Returns the reason if it rejected the message, and whether it
     /// started tasks.
-    pub(super) fn file(&mut self, report: ReportId, act: Act) -> (Option<String>, bool) {
+    pub(super) fn record(&mut self, report: ReportId, act: Act) -> (Option<String>, bool) {
         let tasks = act.tasks > 0;
         if tasks {
             self.summary.tasks += act.tasks;
-            self.ledger.in_part(report);
+            self.ledger.mark_incomplete(report);
         }
         for note in act.notes {
             self.ledger.note(report, note);

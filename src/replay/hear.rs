@@ -13,7 +13,7 @@ use super::ReplayError;
 use super::engine::{Asked, Engine};
 use super::ledger::ReportId;
 use super::report::Cause;
-use super::said::words;
+use super::said::display_text;
 use crate::config::BehaviourInstance;
 use crate::runtime::conduct::{Conduct, Shown};
 use crate::runtime::reading::{self, Place};
@@ -46,7 +46,7 @@ impl Engine {
             .or_else(|| self.digests.get(&digest));
         if let Some(first) = first.copied() {
             // An answer may name any transaction of the message.
-            self.ledger.carried_again(hosted.id, first, seen.hash);
+            self.ledger.record_repetition(hosted.id, first, seen.hash);
             self.summary.repeated += 1;
             return Ok(());
         }
@@ -103,7 +103,7 @@ impl Engine {
             }
             None if is_sealed => {
                 self.summary.closed += 1;
-                self.ledger.in_part(report);
+                self.ledger.mark_incomplete(report);
                 self.ledger.note(report, "sealed and not opened".to_owned());
                 return Ok(());
             }
@@ -134,7 +134,7 @@ impl Engine {
             height: message.height,
             transaction: message.transaction,
             from: message.from.clone(),
-            text: words(&message.payload),
+            text: display_text(&message.payload),
             sealed,
             authenticity: message.authenticity.as_str(),
         };
@@ -245,7 +245,7 @@ impl Engine {
             let event = Event::Message(Arc::clone(message));
             match self.act(hosted, instance, event, Some(message)).await {
                 Ok(act) => {
-                    let (rejected, tasks) = self.file(report, act);
+                    let (rejected, tasks) = self.record(report, act);
                     has_tasks |= tasks;
                     if let Some(reason) = rejected {
                         settlement = Some(Settlement::Rejected { reason });
@@ -291,7 +291,7 @@ impl Engine {
             let event = Event::Settled(Arc::clone(message), settlement.clone());
             match self.act(hosted, instance, event, Some(message)).await {
                 Ok(act) => {
-                    self.file(report, act);
+                    self.record(report, act);
                 }
                 Err(error) => self.failed(report, instance, &error.to_string()),
             }

@@ -61,7 +61,7 @@ struct Open {
     would: Vec<Pending>,
     did: Vec<Did>,
     /// What would be sent is only partly known.
-    in_part: bool,
+    incomplete: bool,
     /// What was sent is only partly known.
     cut: bool,
     bytes: usize,
@@ -71,7 +71,7 @@ struct Open {
 struct Pending {
     send: Send,
     /// It is matched with a sent message.
-    met: bool,
+    matched: bool,
 }
 
 /// The match of a transaction.
@@ -173,20 +173,20 @@ impl Ledger {
             plain: peer.clone(),
             would: Vec::new(),
             did: Vec::new(),
-            in_part: false,
+            incomplete: false,
             cut: false,
             bytes,
         };
         self.open.insert(id, open);
         self.settled.insert(id);
         if let Some(peer) = peer {
-            self.may_belong(agent, peer, id);
+            self.add_candidate(agent, peer, id);
         }
         id
     }
 
     /// Records that another transaction carried a message again.
-    pub(super) fn carried_again(
+    pub(super) fn record_repetition(
         &mut self,
         agent: AgentId,
         first: TransactionHash,
@@ -204,14 +204,14 @@ impl Ledger {
     }
 
     /// Adds a report to the list of an address. Reports are filled in order, so each list is sorted.
-    fn may_belong(&mut self, agent: AgentId, peer: Address, id: ReportId) {
+    fn add_candidate(&mut self, agent: AgentId, peer: Address, id: ReportId) {
         let reports = self.by_peer.entry((agent, peer)).or_default();
         if reports.back() != Some(&id) {
             reports.push_back(id);
         }
     }
 
-    fn belongs_no_more(&mut self, agent: AgentId, peer: Address, id: ReportId) {
+    fn remove_candidate(&mut self, agent: AgentId, peer: Address, id: ReportId) {
         let key = (agent, peer);
         let Some(reports) = self.by_peer.get_mut(&key) else {
             return;
@@ -249,9 +249,9 @@ impl Ledger {
     }
 
     /// Marks a report whose messages that would be sent are only partly known.
-    pub(super) fn in_part(&mut self, id: ReportId) {
+    pub(super) fn mark_incomplete(&mut self, id: ReportId) {
         if let Some(open) = self.open.get_mut(&id) {
-            open.in_part = true;
+            open.incomplete = true;
         }
     }
 
@@ -264,9 +264,12 @@ impl Ledger {
         open.bytes += bytes;
         self.bytes += bytes;
         let (agent, to) = (open.agent, send.would.said.to.clone());
-        open.would.push(Pending { send, met: false });
+        open.would.push(Pending {
+            send,
+            matched: false,
+        });
         self.settled.remove(&id);
-        self.may_belong(agent, to, id);
+        self.add_candidate(agent, to, id);
     }
 
     /// Records a message that was sent. `names` is the transaction that it answers; `by_operator` is
@@ -279,7 +282,7 @@ impl Ledger {
         by_operator: bool,
     ) -> Placed {
         let peer = (agent, did.said.to.clone());
-        if names.is_none() && !by_operator && did.said.is_plain() && self.was_overdue(&peer) {
+        if names.is_none() && !by_operator && did.said.is_plain() && self.take_overdue(&peer) {
             return Placed::Outside;
         }
         let asked = names.and_then(|question| self.by_question.get(&(agent, question)).copied());
@@ -290,7 +293,7 @@ impl Ledger {
             self.first(asked, &peer, |open| {
                 open.would
                     .iter()
-                    .any(|one| !one.met && one.send.re == names && fits(one))
+                    .any(|one| !one.matched && one.send.re == names && fits(one))
             })
         };
         let mut found = has(&|one| one.send.would.said.is_same(&did.said));
@@ -326,7 +329,7 @@ impl Ledger {
     }
 
     /// Takes an answer to a cut report off the count; false if none was pending.
-    fn was_overdue(&mut self, peer: &(AgentId, Address)) -> bool {
+    fn take_overdue(&mut self, peer: &(AgentId, Address)) -> bool {
         let Some(count) = self.overdue.get_mut(peer) else {
             return false;
         };
@@ -345,25 +348,26 @@ impl Ledger {
         open.bytes += bytes;
         self.bytes += bytes;
         let position = |fits: &dyn Fn(&Would) -> bool| {
-            let fits = |one: &Pending| !one.met && one.send.re == names && fits(&one.send.would);
+            let fits =
+                |one: &Pending| !one.matched && one.send.re == names && fits(&one.send.would);
             open.would.iter().position(fits)
         };
-        let met = position(&|would| would.said.is_same(&did.said))
+        let matched = position(&|would| would.said.is_same(&did.said))
             .or_else(|| position(&|would| would.said.is_like(&did.said)));
         let (agent, to) = (open.agent, did.said.to.clone());
         open.did.push(did);
-        let placed = match met.and_then(|index| open.would.get_mut(index)) {
+        let placed = match matched.and_then(|index| open.would.get_mut(index)) {
             Some(pending) => {
-                pending.met = true;
+                pending.matched = true;
                 Placed::For(Box::new(pending.send.clone()))
             }
             None => Placed::Alone,
         };
         // A report that waits for nothing leaves the list of its address: an agent that answers
         // thousands of messages of one sender must not search all of them for each answer.
-        if open.would.iter().all(|one| one.met) {
+        if open.would.iter().all(|one| one.matched) {
             self.settled.insert(id);
-            self.belongs_no_more(agent, to, id);
+            self.remove_candidate(agent, to, id);
         }
         placed
     }
@@ -385,8 +389,8 @@ impl Ledger {
         let note = "too many messages waited for answers at the same time: the answers to this one \
                     are no longer searched for";
         open.report.notes.push(note.to_owned());
-        let unmet = open.would.iter().filter(|one| !one.met);
-        for one in unmet.filter(|one| one.send.re.is_none() && one.send.would.said.is_plain()) {
+        let unmatched = open.would.iter().filter(|one| !one.matched);
+        for one in unmatched.filter(|one| one.send.re.is_none() && one.send.would.said.is_plain()) {
             let peer = (open.agent, one.send.would.said.to.clone());
             if self.overdue.len() < MAX_OVERDUE || self.overdue.contains_key(&peer) {
                 *self.overdue.entry(peer).or_default() += 1;
@@ -411,7 +415,7 @@ impl Ledger {
         let peers = open.would.iter().map(|one| &one.send.would.said.to);
         let peers: Vec<Address> = peers.chain(&open.plain).cloned().collect();
         for peer in peers {
-            self.belongs_no_more(open.agent, peer, id);
+            self.remove_candidate(open.agent, peer, id);
         }
         Some(open)
     }
@@ -440,7 +444,7 @@ impl Open {
                 Some(would) => (Mark::Same, Some(would)),
                 None => match left.next() {
                     Some(would) => (Mark::Differs, Some(would)),
-                    None if self.in_part => (Mark::NotCompared, None),
+                    None if self.incomplete => (Mark::NotCompared, None),
                     None => (Mark::Extra, None),
                 },
             };
@@ -588,7 +592,7 @@ mod tests {
         };
         ledger.would(id, answer);
         let again = TransactionHash::of(b"again");
-        ledger.carried_again(AGENT, first, again);
+        ledger.record_repetition(AGENT, first, again);
         let placed = ledger.did(AGENT, did(&alice, "x"), Some(again), false);
         assert!(matches!(placed, Placed::For(_)), "{placed:?}");
         assert_eq!(marks(&mut ledger), [vec![Mark::Same]]);
@@ -612,7 +616,7 @@ mod tests {
     fn a_partly_known_report_is_not_compared() {
         let (mut ledger, alice) = (Ledger::default(), peer(1));
         let (id, hash) = question(&mut ledger, &alice, 1);
-        ledger.in_part(id);
+        ledger.mark_incomplete(id);
         ledger.did(AGENT, did(&alice, "done"), Some(hash), false);
         assert_eq!(marks(&mut ledger), [vec![Mark::NotCompared]]);
     }

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 const SHOWN: usize = 2_000;
 
 /// Fields of STATUS that change all the time.
-const OF_THE_MOMENT: [&str; 3] = ["uptime_ms", "queue", "tasks"];
+const VOLATILE: [&str; 3] = ["uptime_ms", "queue", "tasks"];
 
 /// A sent message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -87,7 +87,7 @@ impl Said {
             Payload::Command(command) if command.cmd == "SEALED" => (Sort::Sealed, None),
             Payload::Command(command) => {
                 let status = command.cmd == "STATUS";
-                let is_kept = |key: &str| key != "msg" && !(status && OF_THE_MOMENT.contains(&key));
+                let is_kept = |key: &str| key != "msg" && !(status && VOLATILE.contains(&key));
                 let entries = command.body.root().entries();
                 let kept = entries.filter(|(key, _)| is_kept(key));
                 let body = Json::object(kept.map(|(key, value)| (key, value.to_json())));
@@ -103,15 +103,15 @@ impl Said {
             sort,
             header: shape,
             content: text.as_ref().map(|text| ContentHash::of(text.as_bytes())),
-            text: text.map(|text| shortened(&text)),
+            text: text.map(|text| truncated(&text)),
         };
         (said, re)
     }
 
     /// The same, with the text of a sealed message from its plain payload.
-    pub(super) fn showing(mut self, payload: &Payload) -> Self {
+    pub(super) fn with_text(mut self, payload: &Payload) -> Self {
         if self.sealed {
-            self.text = words(payload);
+            self.text = display_text(payload);
         }
         self
     }
@@ -150,8 +150,8 @@ impl Said {
 }
 
 /// A payload as text for display; `None` if it is sealed.
-pub(super) fn words(payload: &Payload) -> Option<String> {
-    Some(shortened(&match payload {
+pub(super) fn display_text(payload: &Payload) -> Option<String> {
+    Some(truncated(&match payload {
         Payload::Text(text) => text.clone(),
         Payload::Command(command) if command.cmd == "SEALED" => return None,
         Payload::Command(command) => body(command),
@@ -162,14 +162,14 @@ pub(super) fn words(payload: &Payload) -> Option<String> {
 /// A command without its header, and without fields that change all the time.
 fn body(command: &Command) -> String {
     let is_status = command.cmd == "STATUS";
-    let is_kept = |key: &str| key != HEADER_KEY && !(is_status && OF_THE_MOMENT.contains(&key));
+    let is_kept = |key: &str| key != HEADER_KEY && !(is_status && VOLATILE.contains(&key));
     let entries = command.body.root().entries();
     let kept = entries.filter(|(key, _)| is_kept(key));
     Json::object(kept.map(|(key, value)| (key, value.to_json()))).to_compact()
 }
 
 /// A text, cut to the length that is shown.
-pub(super) fn shortened(text: &str) -> String {
+pub(super) fn truncated(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
