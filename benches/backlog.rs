@@ -1,12 +1,9 @@
-//! `cargo bench --bench backlog`: what a backlog over its sender's rate costs. One agent has 100,000
-//! messages of one sender that wait for the rate; the processor time of the runtime, a process of its
-//! own, and how long another agent takes to answer another sender. `AGENTRY_BENCH_BACKLOG` changes the
-//! number.
+//! `cargo bench --bench backlog`: the cost of a backlog over its sender's rate. One agent has 100,000
+//! messages of one sender that wait for the rate. Measured are the processor time of the runtime, in
+//! its own process, and how long another agent takes to answer another sender.
+//! `AGENTRY_BENCH_BACKLOG` changes the number.
 
-#[expect(
-    dead_code,
-    reason = "each benchmark takes what it needs of the common stage"
-)]
+#[expect(dead_code, reason = "each benchmark uses a part of the common stage")]
 mod stage;
 
 use std::path::Path;
@@ -17,17 +14,17 @@ use agentry_protocol::{Address, StoredTransaction};
 use rusqlite::Connection;
 use stage::chain::Blocks;
 use stage::fleet::{FEW_ROUNDS, Fleet, Place};
-use stage::flood::{arrived, proven, until, wallet};
+use stage::flood::{arrived, until, verified, wallet};
 use stage::process::Running;
 use stage::report;
 
 /// How long the processor time is measured.
 const WHILE: Duration = Duration::from_secs(20);
 
-/// How many messages of others are answered meanwhile.
+/// How many messages of other senders are answered meanwhile.
 const OTHERS: u8 = 250;
 
-/// What the rate allows at once has been answered by then.
+/// After this time, the burst that the rate allows has been answered.
 const SETTLE: Duration = Duration::from_secs(5);
 
 fn main() -> anyhow::Result<()> {
@@ -61,11 +58,11 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What was seen.
+/// The results.
 struct Seen {
-    /// Of one core, while nothing else came.
+    /// The share of one core while no other message came.
     busy: f64,
-    /// From the block of another's message until the node had the answer.
+    /// The time from the block of another sender's message until the node had the answer.
     answers: Vec<Duration>,
 }
 
@@ -87,7 +84,7 @@ fn measure(waiting: usize, rate: &str) -> anyhow::Result<Seen> {
     let mut blocks = Blocks::open(devnet.dir())?;
     let flooder = wallet(0xf1);
     let messages: Vec<StoredTransaction> = (0..waiting as u64)
-        .map(|number| proven(&flooder, flooded, number))
+        .map(|number| verified(&flooder, flooded, number))
         .collect();
     blocks.add(messages)?;
     let store = dir.path().join("fleet/backlog.db");
@@ -98,10 +95,13 @@ fn measure(waiting: usize, rate: &str) -> anyhow::Result<Seen> {
     let busy = (running.cpu()? - before).as_secs_f64() / began.elapsed().as_secs_f64();
     let mut answers = Vec::new();
     for number in 0..OTHERS {
-        let asked = blocks.add([proven(&wallet(number), other, 0)])?;
+        let asked = blocks.add([verified(&wallet(number), other, 0)])?;
         let wanted = usize::from(number) + 1;
         while pending(devnet.dir(), other)? < wanted {
-            anyhow::ensure!(asked.elapsed() < WHILE, "the other is not answered");
+            anyhow::ensure!(
+                asked.elapsed() < WHILE,
+                "the other sender's message is not answered"
+            );
             std::thread::sleep(Duration::from_micros(500));
         }
         answers.push(asked.elapsed());
@@ -109,7 +109,7 @@ fn measure(waiting: usize, rate: &str) -> anyhow::Result<Seen> {
     Ok(Seen { busy, answers })
 }
 
-/// How many transactions of an address the node has pending.
+/// How many pending transactions of an address the node has.
 fn pending(node: &Path, from: &Address) -> anyhow::Result<usize> {
     let db = Connection::open(node.join("mempool.db"))?;
     db.busy_timeout(WHILE)?;

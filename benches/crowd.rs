@@ -1,10 +1,7 @@
-//! `cargo bench --bench crowd`: 10,000 agents in one process answer one ping each; none is
-//! missing, none stands on the chain twice. `AGENTRY_SCALE_AGENTS` changes the number.
+//! `cargo bench --bench crowd`: 10,000 agents in one process answer one ping each. Every answer is on
+//! the chain exactly once. `AGENTRY_SCALE_AGENTS` changes the number.
 
-#[expect(
-    dead_code,
-    reason = "each benchmark takes what it needs of the common stage"
-)]
+#[expect(dead_code, reason = "each benchmark uses a part of the common stage")]
 mod stage;
 
 use std::time::Duration;
@@ -30,12 +27,12 @@ fn main() -> anyhow::Result<()> {
             ],
             vec![
                 agents.to_string(),
-                "the last answer stands in a block (500 answers each, every 500 ms)".to_owned(),
+                "the last answer is in a block (500 answers each, every 500 ms)".to_owned(),
                 report::time(took.mined),
                 report::rate(agents, took.mined),
             ],
         ],
     );
-    report::line("Checked: every agent's answer stands on the chain, none stands there twice.");
+    report::line("Checked: every agent's answer is on the chain exactly once.");
     Ok(())
 }

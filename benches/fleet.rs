@@ -1,12 +1,9 @@
-//! `cargo bench --bench fleet`: what a fleet costs that has nothing to do. Resident memory of a
-//! process `agentry run` that hosts 10,000 wallets of a vault, less that of one that hosts a
-//! single wallet; and the time from its start to the line that says that it hosts.
+//! `cargo bench --bench fleet`: the cost of an idle fleet. Measured are the resident memory of an
+//! `agentry run` process that hosts 10,000 wallets of a vault, minus that of a process that hosts a
+//! single wallet, and the time from its start to the line that reports that it hosts.
 //! `AGENTRY_SCALE_AGENTS` changes the number.
 
-#[expect(
-    dead_code,
-    reason = "each benchmark takes what it needs of the common stage"
-)]
+#[expect(dead_code, reason = "each benchmark uses a part of the common stage")]
 mod stage;
 
 use std::hint::black_box;
@@ -27,7 +24,7 @@ const STARTS: usize = 5;
 /// How long a runtime is left alone before its memory is read.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// How long the answers may take before something must be wrong.
+/// The timeout for the answers.
 const LIMIT: Duration = Duration::from_secs(180);
 
 fn main() -> anyhow::Result<()> {
@@ -35,7 +32,7 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let many = report::setting("AGENTRY_SCALE_AGENTS", 10_000)?;
-    report::header("A fleet with nothing to do: start-up and memory")?;
+    report::header("An idle fleet: start-up and memory")?;
     let dir = tempfile::tempdir()?;
     let mut starts = Vec::new();
     let mut idle = Vec::new();
@@ -99,7 +96,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts runtimes with a new store each, then one store again and again; the memory of the last.
+/// Starts runtimes with a new store each, then with one store repeatedly; returns the last's memory.
 fn start_up(dir: &Path, fleet: &Fleet, rows: &mut Vec<Vec<String>>) -> anyhow::Result<u64> {
     let place = Place::db(&dir.join("node"), "http://127.0.0.1:9");
     let agents = fleet.len();
@@ -128,7 +125,7 @@ fn start_up(dir: &Path, fleet: &Fleet, rows: &mut Vec<Vec<String>>) -> anyhow::R
     running.memory()
 }
 
-/// The part of a start that guards the vault's password.
+/// The part of a start that derives the key of the vault.
 fn derivation() -> anyhow::Result<Vec<String>> {
     let password = Password::new("of no importance".to_owned());
     let vault = Vault::pack_with_rounds([], &password, ROUNDS)?;
@@ -145,8 +142,8 @@ fn derivation() -> anyhow::Result<Vec<String>> {
     ])
 }
 
-/// The memory of a runtime whose agents have together answered this many pings and are idle again;
-/// and once more after as many again, which must not make it grow.
+/// The memory of a runtime whose agents have together answered this many pings and are idle again,
+/// and its memory after as many further pings, which must not have grown.
 fn after_work(dir: &Path, agents: usize, count: usize) -> anyhow::Result<[u64; 2]> {
     let fleet = Fleet::make(&dir.join("fleet"), agents, ROUNDS)?;
     let devnet = Devnet::start(DevnetConfig {

@@ -1,15 +1,12 @@
-//! `cargo bench --bench latency`: from the commit of the block that holds a ping to the moment
-//! when the node has accepted the reply, one ping at a time; for a runtime that reads chain.db,
-//! and for one that reads over RPC. `AGENTRY_BENCH_PINGS` changes how many (default 500).
+//! `cargo bench --bench latency`: the time from the commit of the block that contains a ping until
+//! the node has accepted the reply, one ping at a time; for a runtime that reads chain.db, and for
+//! one that reads over RPC. `AGENTRY_BENCH_PINGS` changes how many (default 500).
 //!
-//! The node, the runtime and the clock are in one process. The node's block is committed within
-//! `Devnet::mine`, and both its call and its return are taken as the beginning: the truth lies
-//! between. The end is when the runtime has the node's HTTP 200 in hand.
+//! The node, the runtime and the clock are in one process. The node commits the block within
+//! `Devnet::mine`. The latency is measured from both the call of `mine` and its return; the true
+//! value is in between. The end is when the runtime has received the node's HTTP 200.
 
-#[expect(
-    dead_code,
-    reason = "each benchmark takes what it needs of the common stage"
-)]
+#[expect(dead_code, reason = "each benchmark uses a part of the common stage")]
 mod stage;
 
 use std::path::Path;
@@ -21,14 +18,14 @@ use agentry_protocol::Address;
 use stage::fleet::{FEW_ROUNDS, Fleet, Place};
 use stage::{cost, pings, report};
 
-/// The pings before those that count: connections are made, pages are cached.
+/// The pings of the warm-up, which opens connections and fills caches.
 const WARM_UP: usize = 20;
 
-/// How long one answer may take before something must be wrong.
+/// The timeout for one answer.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// The pings of a run are spread evenly over this, a multiple of the 50 ms after which a node on this
-/// machine is asked for its head: none of them profits from its moment.
+/// The pings of a run are spread evenly over this time, a multiple of the 50 ms interval at which a
+/// local node is polled for its head, so that they cover all phases of the interval.
 const SPREAD_MS: usize = 250;
 
 struct Latency {
@@ -94,7 +91,7 @@ fn measure(dir: &Path, count: usize, from_db: bool) -> anyhow::Result<Latency> {
         automatic: false,
         ..DevnetConfig::default()
     })?;
-    // `automatic` is what makes blocks by itself; here they come at our word alone.
+    // Without `automatic`, only the benchmark makes blocks.
     devnet.pause_mining();
     let place = if from_db {
         Place::db(devnet.dir(), &devnet.url())
@@ -116,7 +113,7 @@ fn measure(dir: &Path, count: usize, from_db: bool) -> anyhow::Result<Latency> {
         let posting = Instant::now();
         runtime.block_on(node.submit(&ping.body()))?;
         let post = posting.elapsed();
-        // 97 and 250 have no common divisor: all moments of the interval come up.
+        // 97 and 250 are coprime, so all phases of the interval occur.
         let pause = number * 97 % SPREAD_MS;
         let pause = if from_db { pause / 5 } else { pause };
         std::thread::sleep(Duration::from_millis(pause as u64));

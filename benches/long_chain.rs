@@ -1,13 +1,10 @@
-//! `cargo bench --bench long_chain`: what a chain.db of one million foreign transactions costs an
-//! idle runtime, beside an empty chain in the same run: processor time of the start, of 30 s while
-//! nothing happens, and of 30 s with an empty block every 500 ms. And, for the number's sake, of
-//! reading the whole chain from block 0. `AGENTRY_BENCH_ROWS` and `AGENTRY_BENCH_SECONDS` change
-//! the numbers.
+//! `cargo bench --bench long_chain`: the cost of a chain.db of one million foreign transactions for
+//! an idle runtime, compared with an empty chain in the same run. Measured is the processor time of
+//! the start, of 30 s in which nothing happens, and of 30 s with an empty block every 500 ms; and of
+//! reading the whole chain from block 0. `AGENTRY_BENCH_ROWS` and `AGENTRY_BENCH_SECONDS` change the
+//! numbers.
 
-#[expect(
-    dead_code,
-    reason = "each benchmark takes what it needs of the common stage"
-)]
+#[expect(dead_code, reason = "each benchmark uses a part of the common stage")]
 mod stage;
 
 use std::path::Path;
@@ -24,7 +21,7 @@ const AGENTS: usize = 100;
 /// The time between blocks.
 const BLOCK_TIME: Duration = Duration::from_millis(500);
 
-/// How long the catch-up may take before something must be wrong.
+/// The timeout for the catch-up.
 const LIMIT: Duration = Duration::from_secs(600);
 
 fn main() -> anyhow::Result<()> {
@@ -34,7 +31,7 @@ fn main() -> anyhow::Result<()> {
     let rows = report::setting("AGENTRY_BENCH_ROWS", 1_000_000)?;
     let seconds = report::setting("AGENTRY_BENCH_SECONDS", 30)?;
     let period = Duration::from_secs(seconds as u64);
-    report::header("A long chain that is nobody's business here")?;
+    report::header("A long chain of foreign transactions")?;
     let dir = tempfile::tempdir()?;
     let mut table = Vec::new();
     for rows in [0, rows] {

@@ -1,11 +1,8 @@
-//! `cargo bench --bench tables`: how long a start and a reload take with a `[[agent]]` table for
-//! each agent, whose wallets are in one vault, and with a `[[fleet]]` of as many.
-//! `AGENTRY_SCALE_AGENTS` adds a number of agents to the usual ones.
+//! `cargo bench --bench tables`: how long a start and a reload take with one `[[agent]]` table per
+//! agent, whose wallets are in one vault, and with a `[[fleet]]` of the same size.
+//! `AGENTRY_SCALE_AGENTS` adds another number of agents.
 
-#[expect(
-    dead_code,
-    reason = "each benchmark takes what it needs of the common stage"
-)]
+#[expect(dead_code, reason = "each benchmark uses a part of the common stage")]
 mod stage;
 
 use std::path::Path;
@@ -16,17 +13,17 @@ use stage::fleet::{Fleet, Place, ROUNDS};
 use stage::process::Running;
 use stage::{chain, report};
 
-/// How often each is done.
+/// How often each is repeated.
 const TIMES: usize = 5;
 
-/// How many agents.
+/// The numbers of agents.
 const USUAL: [usize; 2] = [2_000, 10_000];
 
 fn main() -> anyhow::Result<()> {
     if !report::is_asked_for() {
         return Ok(());
     }
-    report::header("A table for each agent: start and reload")?;
+    report::header("One table per agent: start and reload")?;
     let more = report::setting("AGENTRY_SCALE_AGENTS", USUAL[0])?;
     let mut rows = Vec::new();
     for agents in USUAL
@@ -81,7 +78,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// From the start of the command until it has ended.
+/// The time from the start of the command to its end.
 fn reload(config: &Path) -> anyhow::Result<Duration> {
     let began = Instant::now();
     let status = Command::new(env!("CARGO_BIN_EXE_agentry"))

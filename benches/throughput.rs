@@ -1,15 +1,12 @@
-//! `cargo bench --bench throughput`: how many messages are answered in a second, when 10,000 pings
+//! `cargo bench --bench throughput`: how many messages are answered per second when 10,000 pings
 //! wait in blocks of chain.db: with a sink in place of the node, and with the embedded node, which
-//! checks, keeps and mines every answer on the same cores. Beside it: what one Ed25519 signature
-//! and one strict verification cost at that moment. `AGENTRY_BENCH_PINGS` changes how many, `AGENTRY_BENCH_RUN`
-//! takes one of the runs alone.
+//! checks, stores and mines every answer on the same cores. For comparison, the cost of one Ed25519
+//! signature and of one strict verification is measured in the same run. `AGENTRY_BENCH_PINGS`
+//! changes the number of pings, `AGENTRY_BENCH_RUN` selects a single run.
 //!
 //! The senders are hosted wallets, whose keys are known: every ping's signature is verified.
 
-#[expect(
-    dead_code,
-    reason = "each benchmark takes what it needs of the common stage"
-)]
+#[expect(dead_code, reason = "each benchmark uses a part of the common stage")]
 mod stage;
 
 use std::path::Path;
@@ -22,13 +19,13 @@ use stage::fleet::{FEW_ROUNDS, Fleet, Place};
 use stage::sink::Sink;
 use stage::{cost, pings, process, report};
 
-/// How many of the hosted wallets ping.
+/// How many of the hosted wallets send pings.
 const SENDERS: usize = 10;
 
-/// How long all of it may take before something must be wrong.
+/// The timeout for a run.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// A run: what is posted to, how many agents answer, and their share of the pings.
+/// A run: the target of posts, how many agents answer, and their share of the pings.
 const RUNS: [(&str, usize, usize); 5] = [
     ("sink", 1, 5),
     ("sink", 100, 1),
@@ -37,7 +34,7 @@ const RUNS: [(&str, usize, usize); 5] = [
     ("node", 1_000, 1),
 ];
 
-/// What a run came to.
+/// The results of a run.
 struct Run {
     took: Duration,
     cpu: Duration,
@@ -48,11 +45,11 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let count = report::setting("AGENTRY_BENCH_PINGS", 10_000)?;
-    report::header("Throughput: messages answered in a second")?;
+    report::header("Throughput: messages answered per second")?;
     let before = cost::costs();
     let dir = tempfile::tempdir()?;
     let mut rows = Vec::new();
-    // For a profile of one of them: AGENTRY_BENCH_RUN=1
+    // To profile one of them: AGENTRY_BENCH_RUN=1
     let only = report::setting("AGENTRY_BENCH_RUN", usize::MAX)?;
     let runs = RUNS
         .into_iter()
@@ -87,7 +84,7 @@ fn main() -> anyhow::Result<()> {
             "pings",
             "until the last answer is accepted",
             "messages",
-            "processor time a message (sink or node included)",
+            "processor time per message (sink or node included)",
         ],
         &rows,
     );
@@ -112,7 +109,7 @@ fn main() -> anyhow::Result<()> {
         &[
             "for comparison, on one core, in the same run",
             "time",
-            "a second",
+            "per second",
         ],
         &rows,
     );
@@ -141,7 +138,7 @@ fn with_sink(dir: &Path, agents: usize, count: usize) -> anyhow::Result<Run> {
     let cpu = process::own_cpu()?;
     let began = blocks.add(messages)?;
     let run = wait(&host, count, began, cpu)?;
-    // More than the runtime posts at a time would say that it throws connections away.
+    // More connections than the runtime's concurrent posts would mean that it does not reuse them.
     let connections = sink.connections();
     anyhow::ensure!(connections <= 64, "{connections} connections were made");
     anyhow::ensure!(

@@ -1,6 +1,6 @@
 //! agentry: a runtime that hosts many wallet agents in one process.
 //!
-//! It watches an AITBC chain, gives every agent a mailbox and pluggable behaviours, and answers on
+//! It watches an AITBC chain, gives every agent a mailbox and pluggable behaviours, and replies on
 //! chain: each message is acted on once and each reply is mined once, through crashes,
 //! reorganisations and nodes that lose transactions.
 //!
@@ -10,16 +10,16 @@
 //! | [`store`] | what must survive a crash |
 //! | [`config`] | agents.toml |
 //! | [`wallet`] | keystore files and vaults |
-//! | [`text`] | text of others, as it may be shown |
+//! | [`text`] | showing untrusted text safely |
 //! | [`cli`] | the command line |
-//! | [`replay`] | trying behaviours on the chain's history |
+//! | [`replay`] | running behaviours on the chain's history |
 //! | [`demo`] | the whole conversation, replayed on two nodes |
 //!
-//! A binary of one's own adds its kinds of behaviour to the same command line:
+//! Your own binary can add its kinds of behaviour to the same command line:
 //!
 //! ```no_run
 //! fn main() -> std::process::ExitCode {
-//!     // `.with::<MyBehaviour>()` for each kind of one's own
+//!     // `.with::<MyBehaviour>()` for each of your own kinds
 //!     agentry::cli::main_with(agentry::builtins())
 //! }
 //! ```

@@ -1,4 +1,4 @@
-//! The command line `agentry`, with the behaviours that it brings along.
+//! The `agentry` command line with its built-in behaviours.
 
 use std::process::ExitCode;
 

@@ -1,43 +1,44 @@
-//! Trying behaviours on the chain's history: what they would send, beside what was sent.
+//! Running behaviours on the chain's history: compares what they would send with what was sent.
 //!
-//! The configured behaviours are shown the messages of some blocks, as the runtime would show them,
-//! and nothing of what they ask for is done. A message is judged, opened, expired and answered by
-//! the runtime's own code; the clock is that of the blocks; what behaviours remember begins empty
+//! The configured behaviours receive the messages of a range of blocks as they would from the
+//! runtime, but none of their effects is carried out. The runtime's own code verifies, opens,
+//! expires and answers messages. The clock follows the blocks. The state of behaviours starts empty
 //! and stays in memory.
 //!
-//! What is other than in the runtime, since the past cannot be asked:
+//! A replay differs from the runtime in these points:
 //!
-//! - *Rates, budgets and priorities* do not apply: messages are shown in the order of the chain. A
-//!   failure is tried again at once.
-//! - *Fates* are those of what was sent: where a message that would be sent was sent (the same, or
-//!   one of its kind in its place), its behaviour is told that it was mined and how it was
-//!   acknowledged. What was not sent has no fate, and its behaviour hears nothing of it.
-//! - *Tasks* are not done. What their ends would have a behaviour say is not compared, nor is what
-//!   watchers would be told of a message that started one.
-//! - *Answers* are waited for however many messages later they come, as far as some 200,000 that wait
-//!   at the same time fit into memory. Beyond that the oldest are cut: they are not compared, and the
-//!   summary counts them. What was sent and would not be (*extra*) is found among the last 4,096
-//!   messages that wait for nothing.
-//! - *Answers* to messages of before the first block are known as such only if there is a store that
-//!   tells of them. It also tells which messages an operator asked for.
-//! - *The directory* holds the cards of the replayed blocks, and those of the store that are older.
-//!   To judge signatures, later cards' keys serve, too.
-//! - *Status*: an agent's queues and tasks of then are not known; where a STATUS is compared they
-//!   do not count.
+//! - *Rates, budgets and priorities* do not apply: messages are delivered in the order of the chain.
+//!   A failure is retried at once.
+//! - *Delivery updates* come from what was sent. If a message that would be sent was sent (the same
+//!   message, or one of the same kind in its place), its behaviour learns that it was mined and how
+//!   it was acknowledged. For a message that was not sent, its behaviour gets no update.
+//! - *Tasks* are not run. What a behaviour would send after a task ends is not compared, nor is what
+//!   watchers would be told of a message that started a task.
+//! - *Answers* are matched however many messages later they come, as long as the messages that wait
+//!   for answers fit into memory: about 200,000. Beyond that, the oldest are cut: they are not
+//!   compared, and the summary counts them. Messages that were sent and would not be (*extra*) are
+//!   found among the last 4,096 messages that wait for nothing.
+//! - *Answers* to messages from before the first block are recognised only if the store has those
+//!   messages. The store also has which messages an operator sent.
+//! - *The directory* holds the cards of the replayed blocks, and older ones from the store. To verify
+//!   signatures, the keys of later cards are used, too.
+//! - *Status*: the past state of an agent's queues and tasks is unknown; the comparison of a STATUS
+//!   ignores them.
 //!
-//! Handlers run for real: one that touches the world by itself, which it must not, does so here.
+//! Handlers really run: a handler with side effects of its own, which it must not have, has them
+//! here, too.
 //!
 //! | part | what it does |
 //! |---|---|
-//! | [`report`] | what is told |
+//! | [`report`] | the results |
 //! | `engine` | the state of a replay, and its clock |
-//! | `hear`, `own` | a message that came; a transaction that was sent |
-//! | `act` | what a run of a behaviour comes to |
-//! | `agenda` | timers, and acknowledgments that are waited for |
-//! | `ledger` | which transaction belongs to which message |
+//! | `hear`, `own` | a received message; a sent transaction |
+//! | `act` | the result of a behaviour's run |
+//! | `agenda` | timers, and pending acknowledgments |
+//! | `ledger` | matching transactions to messages |
 //! | `said` | comparing two messages |
 //! | `cast`, `past`, `world` | the agents; the store; what behaviours look up |
-//! | `bounded` | what is remembered, within bounds |
+//! | `bounded` | a map with a bounded number of entries |
 
 mod act;
 mod agenda;
@@ -68,7 +69,7 @@ use self::cast::Cast;
 use self::engine::Engine;
 use self::past::Past;
 use self::report::{Report, Summary};
-use self::world::Then;
+use self::world::ReplayWorld;
 use crate::config::{Config, HostError as AgentsError};
 use crate::runtime::clock::Clock;
 use crate::runtime::conduct::Stage;
@@ -80,26 +81,26 @@ use crate::store::StoreError;
 
 pub use self::said::Said;
 
-/// How many transactions are read at a time.
+/// How many transactions are read in one batch.
 const BATCH: usize = 500;
 
-/// In how many blocks after the last one answers are still looked for.
+/// How many blocks after the last one are searched for answers.
 const AFTER: u64 = 64;
 
-/// How often reading is tried before it is given up.
+/// How many attempts to read are made before the replay fails.
 const TRIES: u32 = 10;
 
-/// The pause after a failed reading.
+/// The pause after a failed read.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// Tries something that may fail because of a node that is away for a moment.
-macro_rules! patiently {
+/// Retries an operation that fails while the node is temporarily unavailable.
+macro_rules! retrying {
     ($attempt:expr) => {{
         let mut tries = 1;
         loop {
             match $attempt.await {
                 Err(error) if error.is_transient() && tries < TRIES => {
-                    tracing::debug!(%error, "reading the chain; trying again");
+                    tracing::debug!(%error, "reading the chain failed; retrying");
                     tries += 1;
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -108,41 +109,42 @@ macro_rules! patiently {
         }
     }};
 }
-/// What is to be replayed.
+
+/// What to replay.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The first block.
     pub from: BlockHeight,
-    /// The last block; the chain's head, where `None`, or where the head is lower.
+    /// The last block; the chain's head if `None` or if the head is lower.
     pub to: Option<BlockHeight>,
-    /// The agents, by name, wallet or address; all that have behaviours, where there are none.
+    /// The agents, by name, wallet or address; if empty, all agents that have behaviours.
     pub agents: Vec<String>,
-    /// Whether sealed messages are opened, which takes the wallets' passwords.
+    /// Whether to open sealed messages, which needs the wallets' passwords.
     pub open_sealed: bool,
-    /// Whether a password may be asked for on the terminal.
+    /// Whether to ask for a password on the terminal.
     pub prompt: bool,
 }
 
-/// What a replay tells while it goes on.
+/// An event of a running replay.
 #[derive(Clone, Debug)]
 pub enum Told {
-    /// The blocks that are replayed: the first and the last.
+    /// The replay begins, with these blocks.
     Begins {
-        /// The first.
+        /// The first block.
         from: BlockHeight,
-        /// The last.
+        /// The last block.
         to: BlockHeight,
     },
-    /// The chain was read through this block.
+    /// The chain has been read through this block.
     ReadThrough(BlockHeight),
-    /// What would be sent because of a message, beside what was.
+    /// What would be sent because of an event, compared with what was sent.
     Report(Box<Report>),
-    /// Something that makes the result worth less.
+    /// Something that makes the result less reliable.
     Warning(String),
 }
 
-/// Replays part of the chain and tells of it, in order; the one who is told may have it end. Must
-/// be called within a tokio runtime with several threads: behaviours run there.
+/// Replays part of the chain and reports the results in order; `tell` may end the replay. Must be
+/// called within a multi-threaded tokio runtime, on which the behaviours run.
 ///
 /// # Errors
 /// [`ReplayError`].
@@ -167,7 +169,7 @@ pub async fn replay(
     let past = match past {
         Ok(past) => past,
         Err(error) => {
-            let warning = format!("the store is not made use of: {error}");
+            let warning = format!("the store cannot be read and is not used: {error}");
             if tell(Told::Warning(warning)).is_break() {
                 return Ok(Summary::default());
             }
@@ -175,7 +177,7 @@ pub async fn replay(
         }
     };
     let mut source = source(config)?;
-    let head = patiently!(source.head())?
+    let head = retrying!(source.head())?
         .ok_or(ReplayError::NoBlock)?
         .height;
     if options.from > head {
@@ -191,7 +193,7 @@ pub async fn replay(
         }
     }
     let interest = Wanted(
-        cast.players
+        cast.replayed
             .keys()
             .map(|address| address.as_str().to_owned())
             .collect(),
@@ -199,14 +201,14 @@ pub async fn replay(
     let stage = Stage {
         workers: tokio::runtime::Handle::current(),
         clock: Clock::held(0),
-        world: Arc::new(Then {
+        world: Arc::new(ReplayWorld {
             directory: directory.clone(),
             roster: cast.roster.clone(),
         }),
         metrics: Arc::new(Metrics::new()),
     };
     let engine = Engine::new(stage, directory, config.chain.id.clone(), cast, past);
-    let mut reel = Reel {
+    let mut replayer = Replayer {
         source,
         engine,
         to,
@@ -214,33 +216,33 @@ pub async fn replay(
         head,
         at: None,
     };
-    reel.engine.summary.from = options.from;
-    reel.engine.summary.to = to;
+    replayer.engine.summary.from = options.from;
+    replayer.engine.summary.to = to;
     if tell(Told::Begins {
         from: options.from,
         to,
     })
     .is_continue()
     {
-        reel.run(options.from, &interest, tell).await?;
+        replayer.run(options.from, &interest, tell).await?;
     }
-    Ok(reel.engine.summary)
+    Ok(replayer.engine.summary)
 }
 
-/// The chain as it runs past.
-struct Reel {
+/// The reader of the chain, which drives the engine.
+struct Replayer {
     source: Box<dyn ChainSource>,
     engine: Engine,
     to: BlockHeight,
-    /// The last block in which answers are looked for.
+    /// The last block that is searched for answers.
     last: BlockHeight,
     /// The chain's head when the replay began.
     head: BlockHeight,
-    /// The block that the clock shows.
+    /// The block whose time the clock has.
     at: Option<BlockHeight>,
 }
 
-impl Reel {
+impl Replayer {
     async fn run(
         &mut self,
         from: BlockHeight,
@@ -248,10 +250,10 @@ impl Reel {
         tell: &mut dyn FnMut(Told) -> ControlFlow<()>,
     ) -> Result<(), ReplayError> {
         let start = Start::Height(from);
-        let mut cursor = patiently!(self.source.begin(start))?;
+        let mut cursor = retrying!(self.source.begin(start))?;
         let mut idle = 0;
         loop {
-            let batch = patiently!(self.source.read(&cursor, interest, BATCH))?;
+            let batch = retrying!(self.source.read(&cursor, interest, BATCH))?;
             let through = batch.read_through.as_ref().map(|head| head.height);
             let moved = batch.cursor != cursor;
             cursor = batch.cursor;
@@ -272,7 +274,7 @@ impl Reel {
             if is_over {
                 break;
             }
-            // A block that the node cannot give at once is asked for again.
+            // A block that the node cannot deliver at once is requested again.
             idle = if moved || batch.more { 0 } else { idle + 1 };
             if idle > TRIES {
                 let (at, to) = (through.unwrap_or_default(), self.last);
@@ -282,12 +284,12 @@ impl Reel {
                 tokio::time::sleep(PAUSE).await;
             }
         }
-        // What is due before the last block is over.
+        // Items that are due by the time of the last block.
         self.clock(self.to).await?;
         if self.last < self.head && self.engine.ledger.waits() {
             self.engine.warn(format!(
-                "answers were looked for through block {}, and the chain goes on to {}: what is told \
-                 as missing now may stand there; give a later --to",
+                "answers were searched for through block {}, but the chain continues to block {}: \
+                 messages reported as missing from here on may be there; give a later --to",
                 self.last, self.head
             ));
         }
@@ -338,21 +340,21 @@ impl Reel {
         }
     }
 
-    /// Sets the clock to the time of a block. One that does not tell its time counts as of the one
-    /// before it.
+    /// Sets the clock to the time of a block. A block without a time counts as having the time of
+    /// the block before it.
     async fn clock(&mut self, height: BlockHeight) -> Result<(), ReplayError> {
         if self.at.is_some_and(|at| at >= height) {
             return Ok(());
         }
         self.at = Some(height);
-        let time = patiently!(self.source.time(height))?;
+        let time = retrying!(self.source.time(height))?;
         let now_ms = time.unwrap_or_else(|| self.engine.stage.clock.now_ms());
         self.engine.advance(now_ms, height).await;
         Ok(())
     }
 }
 
-/// What is read: what the configuration names, or the embedded node's own database.
+/// The source of blocks: the configured one, or the embedded node's database.
 fn source(config: &Config) -> Result<Box<dyn ChainSource>, ReplayError> {
     let Some(table) = &config.devnet else {
         return Ok(chain::source(&config.chain, &chain::nodes(&config.chain)?)?);
@@ -366,7 +368,7 @@ fn source(config: &Config) -> Result<Box<dyn ChainSource>, ReplayError> {
     Ok(Box::new(source.map_err(ReplayError::Source)?))
 }
 
-/// What concerns the agents, and what anybody sends to himself: that may be his card.
+/// The agents' transactions, and every transaction from an address to itself, which may be a card.
 struct Wanted(HashSet<String>);
 
 impl Interest for Wanted {
@@ -375,7 +377,7 @@ impl Interest for Wanted {
     }
 }
 
-/// Why nothing can be replayed.
+/// Why a replay fails.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// The chain ends before the first block.
@@ -402,33 +404,31 @@ pub enum ReplayError {
     /// The chain changed while it was read.
     #[error("the chain was reorganised while it was read; replay it again")]
     Reorganised,
-    /// The node does not give the blocks that it has.
+    /// The node does not deliver all of its blocks.
     #[error(
-        "the chain could be read through block {at} only, and not through {to}; try again when the node is well"
+        "the chain could be read only through block {at}, and not through {to}; try again when the node is healthy"
     )]
     Stuck {
-        /// How far it was read.
+        /// The last block that was read.
         at: BlockHeight,
-        /// How far it goes.
+        /// The last block to read.
         to: BlockHeight,
     },
-    /// Nobody is called so.
-    #[error("no agent of the configuration is called {0:?}, or it has no wallet yet")]
+    /// There is no such agent.
+    #[error("the configuration has no agent named {0:?}, or the agent has no wallet yet")]
     NoAgent(String),
     /// A wallet's address is not known without its password.
     #[error(
         "the wallet of agent {agent} does not state its address: replay it with --open-sealed, which unlocks it"
     )]
     NoAddress {
-        /// Whose.
+        /// The agent.
         agent: String,
     },
-    /// There is nothing to try.
-    #[error(
-        "there is no agent with behaviours and a wallet to be replayed; see `agentry config show`"
-    )]
+    /// No agent has behaviours to replay.
+    #[error("no agent to replay has both behaviours and a wallet; see `agentry config show`")]
     NoBehaviours,
-    /// The agents and their wallets do not fit together.
+    /// The agents and their wallets cannot be hosted together.
     #[error(transparent)]
     Agents(#[from] AgentsError),
     /// A wallet or the node cannot be used.
@@ -443,7 +443,7 @@ pub enum ReplayError {
     /// The chain cannot be read.
     #[error(transparent)]
     Source(SourceError),
-    /// A defect: a thread panicked.
-    #[error("a thread of the replay panicked; that is a defect, please report it")]
+    /// A thread panicked, which is a bug.
+    #[error("a thread of the replay panicked; this is a bug, please report it")]
     Panicked,
 }

@@ -1,22 +1,22 @@
-//! Text of others as it may be shown: nothing in it steers a terminal, hides, or turns what stands
-//! beside it around.
+//! Showing untrusted text safely: nothing in it controls a terminal, hides, or reverses the text
+//! next to it.
 //!
-//! What comes from a chain, a node, a model or a file is a stranger's. Three places show it, and each
-//! escapes the same [hidden](is_hidden) characters in its own spelling: a table or a sentence as
+//! Text from a chain, a node, a model or a file is untrusted. It is shown in three places, and each
+//! escapes the same [hidden](is_hidden) characters in its own notation: a table or a sentence as
 //! `\u{202e}` ([`escaped`], [`printable`]), JSON as `\u202e` ([`json_escaped`]), and the log as
 //! either.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Begins a control sequence of a terminal.
+/// Starts a control sequence of a terminal.
 const ESCAPE: char = '\u{1b}';
 
-/// Whether a character has no shape of its own and changes how its neighbours are shown: control
-/// characters (C0, DEL and C1), separators of lines and paragraphs, the controls of direction, joiners,
-/// fillers and other characters without width, and tags.
+/// Whether a character is invisible and changes how its neighbours are shown: control characters
+/// (C0, DEL and C1), line and paragraph separators, direction controls, joiners, fillers and other
+/// zero-width characters, and tags.
 ///
-/// Variation selectors 1 to 16 are not among them: emoji carry them.
+/// Variation selectors 1 to 16 are not among them, since emoji use them.
 pub fn is_hidden(character: char) -> bool {
     character.is_control()
         || matches!(
@@ -40,7 +40,7 @@ pub fn is_hidden(character: char) -> bool {
         )
 }
 
-/// A text on one line: hidden characters are escaped, and past `limit` characters it is cut.
+/// A text on one line, with hidden characters escaped, cut after `limit` characters.
 pub fn printable(text: &str, limit: usize) -> String {
     let mut shown = String::new();
     for (index, character) in text.chars().enumerate() {
@@ -53,13 +53,13 @@ pub fn printable(text: &str, limit: usize) -> String {
     shown
 }
 
-/// A text of several lines: hidden characters are escaped, but for the ends of lines and tabs.
+/// A text of several lines, with hidden characters escaped except newlines and tabs.
 pub fn escaped(text: &str) -> Cow<'_, str> {
     let hidden = |character| is_hidden(character) && !matches!(character, '\n' | '\t');
     replaced(text, hidden, push)
 }
 
-/// As [`escaped`]; the sequences that give a terminal's text a colour or a weight pass, too.
+/// As [`escaped`], but keeps the terminal sequences for colour and weight.
 pub fn styled(text: &str) -> Cow<'_, str> {
     if !text.contains(ESCAPE) {
         return escaped(text);
@@ -79,17 +79,17 @@ pub fn styled(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Where a style ends that begins a text: after `[`, digits and semicolons, and `m`.
+/// The end of a style sequence at the start of a text: `[`, digits and semicolons, then `m`.
 fn style_end(text: &str) -> Option<usize> {
     let parameters = text.strip_prefix('[')?;
     let end = parameters.find(|c: char| !c.is_ascii_digit() && c != ';')?;
     parameters.get(end..)?.starts_with('m').then_some(end + 2)
 }
 
-/// A JSON document whose strings hold no hidden character: each is written as `\uXXXX`, which means
-/// the same. What stands outside of strings is left as it is.
+/// A JSON document with the hidden characters in its strings written as `\uXXXX`, which means the
+/// same. Everything outside of strings is unchanged.
 pub fn json_escaped(json: &str) -> Cow<'_, str> {
-    // Outside of strings JSON has spaces and ends of lines; within them its writer escapes C0.
+    // Outside of strings, JSON has spaces and newlines; within them, its writer escapes C0.
     let hidden = |character: char| is_hidden(character) && character >= '\u{7f}';
     replaced(json, hidden, |text, character| {
         for unit in character.encode_utf16(&mut [0; 2]) {

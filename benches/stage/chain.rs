@@ -11,10 +11,10 @@ use agentry_protocol::{
 use anyhow::Context;
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// How many transactions a node puts in a block at most.
+/// The most transactions that a node puts in a block.
 pub(crate) const BLOCK: usize = 500;
 
-/// The indexes that are rebuilt rather than kept while a million rows come in.
+/// The indexes that are rebuilt after a million rows are inserted.
 const INDEXES: [(&str, &str); 4] = [
     ("ix_transaction_created_at", "created_at"),
     ("ix_transaction_tx_hash", "tx_hash"),
@@ -27,7 +27,7 @@ pub(crate) fn chain_id() -> ChainId {
     DevnetConfig::default().chain_id
 }
 
-/// Makes a node's databases with block 0 and these accounts, and leaves them.
+/// Creates a node's databases with block 0 and these accounts.
 pub(crate) fn make(dir: &Path, allocations: Vec<(Address, u64)>) -> anyhow::Result<()> {
     let config = DevnetConfig {
         dir: dir.to_owned(),
@@ -39,7 +39,7 @@ pub(crate) fn make(dir: &Path, allocations: Vec<(Address, u64)>) -> anyhow::Resu
     Ok(())
 }
 
-/// Writes blocks on top of a chain that nobody else writes to meanwhile.
+/// Writes blocks on top of a chain that has no other writer meanwhile.
 pub(crate) struct Blocks {
     db: Connection,
     chain: ChainId,
@@ -63,17 +63,17 @@ impl Blocks {
         })
     }
 
-    /// The height of the last block that was written here.
+    /// The height of the last block that this writer wrote.
     pub(crate) fn height(&self) -> u64 {
         self.height
     }
 
-    /// The height of the head now, whoever wrote it.
+    /// The current height of the head, whoever wrote it.
     pub(crate) fn head(&self) -> anyhow::Result<u64> {
         Ok(head(&self.db, &self.chain)?.0)
     }
 
-    /// How many `pong`s to an address stand on the chain, and from how many senders.
+    /// How many `pong`s to an address are on the chain, and from how many senders.
     pub(crate) fn answers(&self, to: &Address) -> anyhow::Result<(usize, usize)> {
         let sql = "SELECT count(*), count(DISTINCT sender) FROM \"transaction\"
                    WHERE recipient = ?1 AND payload LIKE '%\"pong\"%'";
@@ -83,7 +83,7 @@ impl Blocks {
         Ok((usize::try_from(answers)?, usize::try_from(senders)?))
     }
 
-    /// Adds these transactions in full blocks, all in one commit, and says when that was done.
+    /// Adds these transactions in full blocks, all in one commit, and returns the time of the commit.
     pub(crate) fn add(
         &mut self,
         transactions: impl IntoIterator<Item = StoredTransaction>,
@@ -110,7 +110,7 @@ impl Blocks {
         Ok(())
     }
 
-    /// Adds very many: with the indexes built afterwards, and nothing durable on the way.
+    /// Adds very many transactions: without durability, and with the indexes built afterwards.
     pub(crate) fn add_in_bulk(
         &mut self,
         transactions: impl IntoIterator<Item = StoredTransaction>,
@@ -190,8 +190,8 @@ fn insert(
     Ok(hash)
 }
 
-/// Transactions between strangers: true to form, each with a hash of its own, and signatures that
-/// nobody has to check.
+/// Transactions between unrelated addresses: in the usual form, each with its own hash, and with
+/// signatures that are never verified.
 pub(crate) fn foreign(count: usize) -> impl Iterator<Item = StoredTransaction> {
     let strangers: Vec<SigningKey> = (0..64_u8)
         .map(|byte| SigningKey::from_seed(&Seed::from_bytes([byte ^ 0x5a; 32])))

@@ -1,5 +1,5 @@
-//! What the parts cost of which an answer is made, on this machine and at this moment: what the
-//! runtime's numbers are compared with.
+//! The cost of the parts of an answer on this machine, measured in the same run: the runtime's
+//! numbers are compared with it.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use super::chain::chain_id;
 
-/// How often each is done.
+/// How often each is repeated.
 const TIMES: u32 = 2_000;
 
 /// The costs.
@@ -55,7 +55,7 @@ fn each(mut once: impl FnMut()) -> Duration {
 }
 
 /// The times of durable commits of one small row each, by SQLite as the store sets it up (WAL,
-/// `synchronous=FULL`): one fsync each. Nothing durable can be answered faster than this.
+/// `synchronous=FULL`): one fsync each. No durable answer can be faster than this.
 pub(crate) fn durable_commits(dir: &Path, count: usize) -> anyhow::Result<Vec<Duration>> {
     let db = Connection::open(dir.join("durable.db"))?;
     db.pragma_update(None, "journal_mode", "wal")?;

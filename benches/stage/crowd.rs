@@ -1,4 +1,4 @@
-//! Many agents in one process that answer one ping each.
+//! Many agents in one process, each of which answers one ping.
 
 use std::time::{Duration, Instant};
 
@@ -9,20 +9,20 @@ use super::chain::Blocks;
 use super::fleet::{FEW_ROUNDS, Fleet, Place};
 use super::pings;
 
-/// How long all of it may take before something must be wrong.
+/// The timeout for all answers.
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// How long it took from the commit of the pings' blocks.
+/// The times from the commit of the pings' blocks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Took {
     /// Until the node had accepted the last answer.
     pub(crate) accepted: Duration,
-    /// Until the last answer stood in a block.
+    /// Until the last answer was in a block.
     pub(crate) mined: Duration,
 }
 
-/// Hosts this many agents on an embedded node, pings each of them once, and waits until each
-/// ping's answer stands on the chain. Then checks that none is missing and none stands twice.
+/// Hosts this many agents on an embedded node, pings each of them once, and waits until every
+/// answer is on the chain. Then checks that none is missing and none is there twice.
 pub(crate) fn answer(agents: usize, block_time: Duration) -> anyhow::Result<Took> {
     let dir = tempfile::tempdir()?;
     let fleet = Fleet::make(&dir.path().join("fleet"), agents, FEW_ROUNDS)?;
@@ -50,7 +50,7 @@ pub(crate) fn answer(agents: usize, block_time: Duration) -> anyhow::Result<Took
     let accepted = pings::wait_accepted(metrics, agents as u64, LIMIT)? - began;
     let mined = wait_mined(&blocks, &stranger, agents, began)?;
 
-    // Whatever would answer twice has the time of some blocks to do so.
+    // A second answer would appear within a few blocks.
     let height = blocks.height();
     while blocks.head()? < height + 3 {
         std::thread::sleep(Duration::from_millis(10));

@@ -12,16 +12,16 @@ use anyhow::Context;
 
 use super::chain::chain_id;
 
-/// What protects the vaults of benchmarks.
+/// The password of the benchmarks' vaults.
 const PASSWORD: &str = "of no importance";
 
-/// The key derivation of a vault as `agentry wallet pack` makes it.
+/// The rounds of key derivation of a vault made by `agentry wallet pack`.
 pub(crate) const ROUNDS: u32 = agentry_protocol::vault::ROUNDS;
 
-/// The key derivation of a vault that only has to be a vault.
+/// The rounds of a vault in benchmarks that do not measure key derivation.
 pub(crate) const FEW_ROUNDS: u32 = 1_000;
 
-/// Limits that nothing here reaches.
+/// Limits that no benchmark reaches.
 const UNLIMITED: &str = "per_sender_rate = \"unlimited\"\ndaily_budget = 1_000_000_000";
 
 /// What every agent does.
@@ -35,7 +35,7 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Makes wallets, always the same ones, and packs them.
+    /// Creates wallets, always the same ones, and packs them into a vault.
     pub(crate) fn make(dir: &Path, count: usize, rounds: u32) -> anyhow::Result<Self> {
         fs::create_dir_all(dir)?;
         let seeds: Vec<Seed> = (0..count).map(|number| seed(number as u64)).collect();
@@ -77,7 +77,7 @@ impl Fleet {
         &self.addresses
     }
 
-    /// Money for each of them.
+    /// An allocation for each of them.
     pub(crate) fn allocations(&self) -> Vec<(Address, u64)> {
         self.addresses
             .iter()
@@ -85,7 +85,7 @@ impl Fleet {
             .collect()
     }
 
-    /// Writes agents.toml for a runtime that hosts all of them as `pong`, with a store of its own.
+    /// Writes agents.toml for a runtime with its own store that hosts all of them as `pong`.
     pub(crate) fn configure(&self, name: &str, place: &Place) -> anyhow::Result<PathBuf> {
         self.configure_with(name, place, UNLIMITED)
     }
@@ -103,7 +103,7 @@ impl Fleet {
         self.write(name, place, defaults, &fleet)
     }
 
-    /// Writes agents.toml with a table for each of them, for a runtime with a store of its own.
+    /// Writes agents.toml with a table for each of them, for a runtime with its own store.
     pub(crate) fn configure_tables(&self, name: &str, place: &Place) -> anyhow::Result<PathBuf> {
         let mut tables =
             "[wallets]\nvault = \"fleet.vault\"\npassword_file = \".password\"\n".to_owned();
@@ -162,16 +162,16 @@ impl Fleet {
     }
 }
 
-/// Where a runtime reads, and where it posts.
+/// Where a runtime reads and posts.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     /// The node's URL.
     pub(crate) node: String,
-    /// Where it posts.
+    /// The URL that it posts to.
     pub(crate) submit: String,
-    /// The node's database, where that is read and not the node.
+    /// The node's database, if that is read instead of the node.
     pub(crate) db: Option<PathBuf>,
-    /// Where a new store begins, as agents.toml says it.
+    /// Where a new store begins, as written in agents.toml.
     pub(crate) start: &'static str,
 }
 

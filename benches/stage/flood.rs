@@ -1,4 +1,4 @@
-//! One sender's flood, and another's single message.
+//! One sender's flood, and another sender's single message.
 
 use std::time::{Duration, Instant};
 
@@ -11,28 +11,28 @@ use super::chain::{Blocks, chain_id};
 use super::fleet::{FEW_ROUNDS, Fleet, Place};
 use super::pings;
 
-/// How long any part of it may take before something must be wrong.
+/// The timeout for each part.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// The limits that agents.toml has by default.
+/// The default limits of agents.toml.
 const DEFAULTS: &str = "per_sender_rate = \"60/min\"\ndaily_budget = 100_000";
 
-/// How many of a flood an agent answers at once: what the rate allows in a minute. Another comes
-/// with every second that passes.
+/// How many messages of a flood an agent answers at once: what the rate allows in a minute. Each
+/// further second allows one more.
 const BURST: usize = 60;
 
-/// What came of it.
+/// The results.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Weathered {
-    /// How long it took to read, judge and store the flood.
+    /// How long it took to read, verify and store the flood.
     pub(crate) stored: Duration,
-    /// How long another's message then took, from its block to the block of its answer.
+    /// The time from the block of another sender's message to the block of its answer.
     pub(crate) answered: Duration,
-    /// How many of the flood were answered by then.
+    /// How many messages of the flood were answered by then.
     pub(crate) of_flood: usize,
 }
 
-/// Sends an agent this many proven messages of one sender, and then one of another's.
+/// Sends an agent this many verified messages of one sender, and then one of another sender.
 pub(crate) fn weather(flood: usize) -> anyhow::Result<Weathered> {
     let dir = tempfile::tempdir()?;
     let fleet = Fleet::make(&dir.path().join("fleet"), 1, FEW_ROUNDS)?;
@@ -51,7 +51,7 @@ pub(crate) fn weather(flood: usize) -> anyhow::Result<Weathered> {
     let host = fleet.host_with("flood", &place, DEFAULTS)?;
     let (flooder, other) = (wallet(0xf1), wallet(0x0e));
     let messages: Vec<StoredTransaction> = (0..flood as u64)
-        .map(|number| proven(&flooder, &agent, number))
+        .map(|number| verified(&flooder, &agent, number))
         .collect();
     let mut blocks = Blocks::open(devnet.dir())?;
     devnet.pause_mining();
@@ -63,10 +63,10 @@ pub(crate) fn weather(flood: usize) -> anyhow::Result<Weathered> {
     let stored = began.elapsed();
 
     devnet.pause_mining();
-    let asked = blocks.add([proven(&other, &agent, 0)])?;
+    let asked = blocks.add([verified(&other, &agent, 0)])?;
     devnet.resume_mining();
     let address = |key: &SigningKey| Address::from_public_key(&key.public_key());
-    until("the other is answered", || {
+    until("the other sender is answered", || {
         Ok(blocks.answers(&address(&other))?.0 > 0)
     })?;
     let answered = asked.elapsed();
@@ -74,16 +74,16 @@ pub(crate) fn weather(flood: usize) -> anyhow::Result<Weathered> {
     let allowed = BURST + usize::try_from(began.elapsed().as_secs())? + 1;
     anyhow::ensure!(
         of_flood <= allowed,
-        "{of_flood} of the flood are answered, {allowed} are allowed"
+        "{of_flood} messages of the flood were answered, {allowed} are allowed"
     );
-    // Nothing of it is lost, and the other is answered once.
+    // No message is lost, and the other sender is answered once.
     while blocks.head()? < blocks.height() + 3 {
         std::thread::sleep(Duration::from_millis(10));
     }
     let (answers, _) = blocks.answers(&address(&other))?;
     anyhow::ensure!(answers == 1, "{answers} answers to one message");
     let kept = arrived(&dir.path().join("fleet/flood.db"))?;
-    anyhow::ensure!(kept == flood + 1, "{kept} messages are kept");
+    anyhow::ensure!(kept == flood + 1, "{kept} messages are stored");
     host.stop()?;
     Ok(Weathered {
         stored,
@@ -96,8 +96,8 @@ pub(crate) fn wallet(byte: u8) -> SigningKey {
     SigningKey::from_seed(&Seed::from_bytes([byte; 32]))
 }
 
-/// A ping whose sender states his key.
-pub(crate) fn proven(from: &SigningKey, to: &Address, number: u64) -> StoredTransaction {
+/// A ping whose sender states its key.
+pub(crate) fn verified(from: &SigningKey, to: &Address, number: u64) -> StoredTransaction {
     let header = Header {
         key: Some(from.public_key()),
         ..Header::default()
@@ -129,7 +129,7 @@ pub(crate) fn until(
 ) -> anyhow::Result<()> {
     let began = Instant::now();
     while !so()? {
-        anyhow::ensure!(began.elapsed() < LIMIT, "waited in vain: {what}");
+        anyhow::ensure!(began.elapsed() < LIMIT, "timed out: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())

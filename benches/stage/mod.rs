@@ -1,16 +1,16 @@
-//! What the benchmarks, and the tests of scale, have in common.
+//! The common code of the benchmarks and the scale tests.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`chain`] | a chain.db that is written to directly, by the thousand |
-//! | [`cost`] | what a signature, a verification, a durable write and the like cost here |
+//! | [`chain`] | a chain.db that is written to directly, thousands of rows at once |
+//! | [`cost`] | the cost of a signature, a verification and a durable write on this machine |
 //! | [`crowd`] | many agents that answer one ping each |
 //! | [`fleet`] | wallets in a vault, and runtimes that host them |
-//! | [`flood`] | one sender's flood, and another's single message |
-//! | [`pings`] | messages to be answered, and whether they were |
-//! | [`process`] | a runtime as a process of its own, its memory and its time |
+//! | [`flood`] | one sender's flood, and another sender's single message |
+//! | [`pings`] | messages to answer, and waiting for the answers |
+//! | [`process`] | a runtime in its own process, its memory and its processor time |
 //! | [`report`] | the machine, and tables |
-//! | [`sink`] | a node that takes everything at once |
+//! | [`sink`] | a node that accepts everything at once |
 
 pub(crate) mod chain;
 pub(crate) mod cost;

@@ -1,4 +1,4 @@
-//! Messages to be answered, and whether they were.
+//! Messages to answer, and waiting for the answers.
 
 use std::time::{Duration, Instant};
 
@@ -9,15 +9,15 @@ use agentry_protocol::{
 
 use super::chain::chain_id;
 
-/// How often it is looked whether the answers are there.
+/// The interval between two checks for answers.
 const POLL: Duration = Duration::from_micros(100);
 
-/// A wallet that is not hosted, to ping from.
+/// A wallet that is not hosted, which sends pings.
 pub(crate) fn stranger() -> SigningKey {
     SigningKey::from_seed(&Seed::from_bytes([0x99; 32]))
 }
 
-/// A signed ping; `number` makes it another one than every other.
+/// A signed ping; `number` makes it unique.
 pub(crate) fn ping(from: &SigningKey, to: &Address, number: u64) -> SignedTransaction {
     Transaction {
         from: Address::from_public_key(&from.public_key()),
@@ -31,7 +31,7 @@ pub(crate) fn ping(from: &SigningKey, to: &Address, number: u64) -> SignedTransa
     .sign(from)
 }
 
-/// `count` pings as a node keeps them: to these recipients in turn, from these senders in turn.
+/// `count` pings as a node stores them: to these recipients in turn, from these senders in turn.
 pub(crate) fn pings(count: usize, from: &[SigningKey], to: &[Address]) -> Vec<StoredTransaction> {
     (0..count)
         .map(|number| {
@@ -41,7 +41,7 @@ pub(crate) fn pings(count: usize, from: &[SigningKey], to: &[Address]) -> Vec<St
         .collect()
 }
 
-/// Waits until the node has accepted `count` answers, and says when that was.
+/// Waits until the node has accepted `count` answers, and returns the time.
 pub(crate) fn wait_accepted(
     metrics: &Metrics,
     count: u64,

@@ -1,4 +1,4 @@
-//! A runtime as a process of its own, its memory and its time.
+//! A runtime in its own process, its memory and its processor time.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-/// `agentry run`. It is killed when this goes.
+/// `agentry run`. The process is killed when this is dropped.
 pub(crate) struct Running {
     child: Child,
-    /// Kept open, lest the process be told that nobody reads it.
+    /// Kept open, so that the process can keep writing.
     _output: BufReader<ChildStdout>,
     status: String,
-    /// From the start of the process to the line that says that it hosts.
+    /// The time from the start of the process to the line that reports that it hosts.
     pub(crate) start_up: Duration,
 }
 
@@ -42,7 +42,7 @@ impl Running {
             .and_then(|(_, rest)| rest.split_once('/'))
             .map(|(address, _)| address.to_owned());
         let Some(status) = status else {
-            // It has ended, or never will say anything sensible.
+            // It has ended, or its output is not as expected.
             let _ = child.kill();
             anyhow::bail!("agentry did not start: {line:?}");
         };
@@ -69,12 +69,12 @@ impl Running {
         Ok(kib * 1024)
     }
 
-    /// The processor time that it has used so far, by itself and in the kernel.
+    /// The processor time that it has used so far, user and system.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
         cpu(&self.child.id().to_string())
     }
 
-    /// A number out of `/metrics`.
+    /// A value from `/metrics`.
     pub(crate) fn metric(&self, name: &str) -> anyhow::Result<u64> {
         let mut stream = TcpStream::connect(&self.status)?;
         stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
@@ -91,7 +91,7 @@ impl Running {
         Ok(value.parse()?)
     }
 
-    /// Waits until a number out of `/metrics` is at least this.
+    /// Waits until a value from `/metrics` is at least this.
     pub(crate) fn wait_metric(
         &self,
         name: &str,
@@ -115,7 +115,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -128,10 +128,10 @@ pub(crate) fn own_cpu() -> anyhow::Result<Duration> {
 
 fn cpu(process: &str) -> anyhow::Result<Duration> {
     let text = fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // The second field is a name that may hold anything; utime and stime are the 14th and 15th.
+    // The second field is a name with arbitrary characters; utime and stime are the 14th and 15th.
     let (_, rest) = text.rsplit_once(") ").context("no name")?;
     let fields: Vec<&str> = rest.split(' ').collect();
     let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-    // Linux counts in hundredths of a second here, whatever its timer does (man 5 proc).
+    // Linux counts in hundredths of a second here, independent of its timer (man 5 proc).
     Ok(Duration::from_millis(ticks * 10))
 }

@@ -1,15 +1,12 @@
-//! The machine that a number was taken on, and tables of numbers.
+//! A description of the machine, and tables of numbers.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "the tables are what a benchmark is run for"
-)]
+#![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 
 use std::fs;
 use std::time::Duration;
 
 /// Whether the program was started by `cargo bench`. `cargo test --all-targets` starts it too, and
-/// shall not wait for numbers.
+/// must not wait for a benchmark.
 pub(crate) fn is_asked_for() -> bool {
     std::env::args().any(|argument| argument == "--bench")
 }
@@ -19,7 +16,7 @@ pub(crate) fn line(text: impl std::fmt::Display) {
     println!("{text}");
 }
 
-/// Says what is measured, where and when. Every benchmark begins with it.
+/// Prints what is measured, where and when. Every benchmark begins with it.
 pub(crate) fn header(title: &str) -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism()?;
     let cpu = field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned());
@@ -35,7 +32,7 @@ pub(crate) fn header(title: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How busy the machine is: what else runs on it spoils every number.
+/// The load of the machine: other processes distort every number.
 pub(crate) fn load() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().unwrap_or("unknown").to_owned()
@@ -66,7 +63,7 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
     println!();
 }
 
-/// A time, with three digits that count.
+/// A time, with three significant digits.
 pub(crate) fn time(time: Duration) -> String {
     let micros = time.as_secs_f64() * 1e6;
     match micros {
@@ -77,7 +74,7 @@ pub(crate) fn time(time: Duration) -> String {
     }
 }
 
-/// How many a second.
+/// A count per second.
 pub(crate) fn rate(count: usize, time: Duration) -> String {
     format!("{:.0}/s", count as f64 / time.as_secs_f64())
 }
@@ -95,7 +92,7 @@ pub(crate) fn setting(name: &str, default: usize) -> anyhow::Result<usize> {
         Ok(text) => text
             .replace('_', "")
             .parse()
-            .map_err(|_| anyhow::anyhow!("{name}={text}: no number")),
+            .map_err(|_| anyhow::anyhow!("{name}={text}: not a number")),
         Err(_) => Ok(default),
     }
 }

@@ -1,5 +1,5 @@
-//! A node that takes everything at once: it reads a POST, answers 200 with the hash, and keeps
-//! nothing but the count. What is left is the runtime's own work, HTTP included.
+//! A node that accepts everything at once: it reads a POST, answers 200 with the hash, and stores
+//! only the count. What remains is the runtime's own work, HTTP included.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(crate) struct Sink {
     address: SocketAddr,
     taken: Arc<AtomicU64>,
     connections: Arc<AtomicU64>,
-    /// Ends with this.
+    /// Dropped, and so ended, with the sink.
     _runtime: Runtime,
 }
 
@@ -59,13 +59,13 @@ impl Sink {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// How many transactions it took.
+    /// How many transactions it accepted.
     pub(crate) fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
     }
 }
 
-/// Serves one connection until it is closed, or says something that is no request.
+/// Serves one connection until it is closed, or sends something that is not a request.
 async fn serve(mut stream: TcpStream, taken: Arc<AtomicU64>) -> Option<()> {
     stream.set_nodelay(true).ok()?;
     let mut buffer = vec![0; LONGEST];
@@ -101,7 +101,7 @@ async fn serve(mut stream: TcpStream, taken: Arc<AtomicU64>) -> Option<()> {
     }
 }
 
-/// The lengths of a whole request's head and body; none while it is not whole.
+/// The lengths of the head and body of a complete request; none while it is incomplete.
 fn request(bytes: &[u8]) -> Option<(usize, usize)> {
     let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let text = std::str::from_utf8(&bytes[..head]).ok()?;

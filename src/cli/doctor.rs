@@ -60,7 +60,7 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
 /// Without a configuration there is nothing else to look at.
 fn mistakes(error: ConfigError) -> Vec<Check> {
     match error {
-        ConfigError::Mistakes(mistakes) => mistakes
+        ConfigError::Invalid(issues) => issues
             .lines()
             .map(|mistake| {
                 Check::wrong(

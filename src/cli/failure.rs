@@ -209,7 +209,7 @@ impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         let code = match &error {
             ConfigError::Read { source, .. } => io_code(source.kind()),
-            ConfigError::Mistakes(_) => ExitCode::Config,
+            ConfigError::Invalid(_) => ExitCode::Config,
         };
         Self::new(code, error.to_string())
     }

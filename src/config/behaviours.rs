@@ -8,12 +8,12 @@ use agentry_sdk::{AnyBehaviour, BuildError, Registry};
 use serde_json::{Map, Value, json};
 
 use super::document::{Entry, Given, Raw};
-use super::mistake::{Origin, did_you_mean};
+use super::error::{Origin, did_you_mean};
 use super::model::{BehaviourInstance, Written};
 use super::names::check_name;
 use super::values::Reader;
 
-/// Parts of a key's name that say that its value is a secret.
+/// Parts of a key's name that mark its value as a secret.
 const SECRET: [&str; 6] = [
     "password",
     "secret",
@@ -23,7 +23,7 @@ const SECRET: [&str; 6] = [
     "authorization",
 ];
 
-/// The kinds that the binary knows, and the folder from which paths in their keys begin.
+/// The registered kinds, and the folder that relative paths in their keys start from.
 #[derive(Clone, Copy)]
 pub(super) struct Kinds<'a> {
     pub(super) registry: &'a Registry,
@@ -40,7 +40,7 @@ impl Kinds<'_> {
     }
 }
 
-/// The instances, and how `config show` shows them. `owner` is as `agent "ponger"`.
+/// The instances, and their form in `config show`. `owner` is, for example, `agent "ponger"`.
 pub(super) fn read(
     owner: &str,
     given: &Given,
@@ -49,10 +49,11 @@ pub(super) fn read(
 ) -> (Vec<BehaviourInstance>, Value) {
     let Raw::List(items) = &given.raw else {
         let text = format!(
-            "`behaviours` of {owner} must be a list of tables, as [{{ kind = \"pong\" }}], not {}",
+            "`behaviours` of {owner} must be a list of tables, for example \
+             [{{ kind = \"pong\" }}], not {}",
             given.raw.what()
         );
-        reader.mistake(&given.origin, text);
+        reader.report(&given.origin, text);
         return (Vec::new(), Value::Null);
     };
     let mut instances = Vec::new();
@@ -61,10 +62,10 @@ pub(super) fn read(
     for item in items {
         let Raw::Table(entries) = &item.raw else {
             let text = format!(
-                "a behaviour of {owner} must be a table, as {{ kind = \"pong\" }}, not {}",
+                "a behaviour of {owner} must be a table, for example {{ kind = \"pong\" }}, not {}",
                 item.raw.what()
             );
-            reader.mistake(&item.origin, text);
+            reader.report(&item.origin, text);
             continue;
         };
         let Some(instance) = instance(owner, &item.origin, entries, kinds, reader) else {
@@ -75,7 +76,7 @@ pub(super) fn read(
                 "{owner} has two behaviours named {:?}; give one of them another `name`",
                 instance.name
             );
-            reader.mistake(&item.origin, text);
+            reader.report(&item.origin, text);
         }
         shown.push(show(&instance, entries));
         instances.push(instance);
@@ -97,7 +98,7 @@ fn instance(
             "a behaviour of {owner} has no `kind`; known kinds: {}",
             known.join(", ")
         );
-        reader.mistake(origin, text);
+        reader.report(origin, text);
         return None;
     };
     let kind = reader.text("kind", &kind_entry.value)?;
@@ -107,14 +108,14 @@ fn instance(
             did_you_mean(&kind, known.iter().copied()),
             known.join(", ")
         );
-        reader.mistake(&kind_entry.value.origin, text);
+        reader.report(&kind_entry.value.origin, text);
         return None;
     }
     let name = match find("name") {
         None => Some(kind.clone()),
         Some(entry) => reader.text("name", &entry.value).and_then(|name| {
             check_name(&name)
-                .map_err(|reason| reader.mistake(&entry.value.origin, format!("`name` {reason}")))
+                .map_err(|reason| reader.report(&entry.value.origin, format!("`name` {reason}")))
                 .ok()
                 .map(|()| name)
         }),
@@ -145,7 +146,7 @@ fn settings(place: &str, entries: &[Entry], reader: &mut Reader) -> Option<Map<S
                 settings.insert(entry.key.clone(), value);
             }
             Err(reason) => {
-                reader.mistake(
+                reader.report(
                     &entry.value.origin,
                     format!("`{}` of {place} {reason}", entry.key),
                 );
@@ -160,8 +161,8 @@ fn is_ours(key: &str) -> bool {
     matches!(key, "kind" | "name")
 }
 
-/// Builds the behaviour. Each mistake is told at the key that makes it; that key is then left out
-/// and the rest is tried again, so that all mistakes are found.
+/// Builds the behaviour. Each error is reported at the key that causes it; the build is then
+/// tried again without that key, so that all errors are found.
 fn build(
     place: &str,
     kind: &str,
@@ -180,7 +181,7 @@ fn build(
         let text = error.to_string();
         let named = quoted(&text).next().unwrap_or_default();
         if left_out.iter().any(|key| key == named) {
-            return None; // It is missed only because it was left out.
+            return None; // Reported as missing only because it was left out.
         }
         let culprit = if settings.contains_key(named) {
             Some(named.to_owned())
@@ -199,14 +200,14 @@ fn build(
         } else {
             String::new()
         };
-        reader.mistake(at, format!("{place}{key}: {text}{hint}"));
+        reader.report(at, format!("{place}{key}: {text}{hint}"));
         let culprit = culprit?;
         settings.remove(&culprit);
         left_out.push(culprit);
     }
 }
 
-/// The one key without which the error is another: serde does not say where a wrong type stands.
+/// The one key whose removal changes the error: serde does not say where a wrong type is.
 fn culprit(
     kind: &str,
     settings: &Map<String, Value>,
@@ -224,19 +225,19 @@ fn culprit(
     }
 }
 
-/// What stands between backticks.
+/// The parts of a text between backticks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
 fn to_json(raw: &Raw) -> Result<Value, String> {
     Ok(match raw {
-        Raw::Text(text) | Raw::Moment(text) => json!(text),
+        Raw::Text(text) | Raw::DateTime(text) => json!(text),
         Raw::Integer(integer) => json!(integer),
         Raw::Boolean(boolean) => json!(boolean),
         Raw::Float(float) if float.is_finite() => json!(float),
         Raw::Float(_) => return Err("must be a finite number".to_owned()),
-        Raw::Vast(digits) => return Err(format!("is too large: {digits}")),
+        Raw::TooLarge(digits) => return Err(format!("is too large: {digits}")),
         Raw::List(items) => Value::Array(
             items
                 .iter()
@@ -265,7 +266,7 @@ fn show(instance: &BehaviourInstance, entries: &[Entry]) -> Value {
     Value::Object(shown)
 }
 
-/// Hides what a key's name calls a secret, and passwords in urls.
+/// Masks values whose key names a secret, and passwords in URLs.
 fn mask(key: &str, value: &mut Value) {
     let key = key.to_ascii_lowercase();
     if SECRET.iter().any(|part| key.contains(part)) && !key.ends_with("_file") {

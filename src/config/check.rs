@@ -1,4 +1,4 @@
-//! Validates everything in one pass: the tables that stand once. See `owners` for the others.
+//! Validates the tables that occur once, all in one pass. See `owners` for the others.
 
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -13,9 +13,9 @@ use url::Url;
 
 use super::common::Common;
 use super::document::{Given, Raw};
+use super::error::{ConfigIssue, Origin};
 use super::keys::{CHAIN, DEFAULTS, DEVNET, DIRECTORY, HTTP, STORE, TASKS, Table, WALLETS};
 use super::layers::Layers;
-use super::mistake::{Mistake, Origin};
 use super::model::{
     ChainConfig, Config, DevnetTable, DirectoryConfig, HttpConfig, NoncePolicy, Setting,
     StoreConfig, TasksConfig, WalletsConfig,
@@ -23,15 +23,15 @@ use super::model::{
 use super::values::{Reader, masked_url, plain_url};
 use crate::store::place::{LONGEST_PATH, is_too_long};
 
-/// Bounds of `confirmations` and `final_depth`: a reorganisation of more is a reset.
+/// Upper bound of `confirmations` and `final_depth`: a deeper reorganisation is a reset.
 const DEEPEST: u64 = 10_000;
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// What TOML's integers hold.
+/// The non-negative integers of TOML.
 pub(super) const FEES: RangeInclusive<u64> = 0..=i64::MAX.unsigned_abs();
-/// Tasks that run at a time.
+/// Bounds of the number of tasks that run at the same time.
 const CONCURRENCY: RangeInclusive<u64> = 1..=1_024;
 
-/// Reads a configuration out of its layers.
+/// Validates a configuration from its layers.
 pub(super) struct Check<'a> {
     pub(super) reader: Reader,
     pub(super) layers: &'a Layers,
@@ -51,12 +51,12 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// The configuration, and whatever is wrong in [`Self::reader`]; `None` only if something is.
+    /// The configuration; errors are in [`Self::reader`]. `None` only if there is an error.
     pub(super) fn run(&mut self, file: &str) -> Option<Config> {
         let chain = self.chain();
         let store = self.store();
         let http = self.http();
-        let devnet = if self.layers.speaks_of(&DEVNET) {
+        let devnet = if self.layers.has_table(&DEVNET) {
             self.devnet(chain.as_ref())
         } else {
             None
@@ -69,7 +69,7 @@ impl<'a> Check<'a> {
         let fleets = self.fleets(&wallets, &defaults, &agents);
         let contacts = self.contacts(&agents);
         let mut chain = chain?;
-        // Where nobody names the node, the embedded one is meant.
+        // Unless `chain.rpc` is set, the node is the embedded one.
         if let Some(devnet) = devnet.as_ref().filter(|_| self.is_default(&CHAIN, "rpc")) {
             let url = format!("http://127.0.0.1:{}", devnet.port);
             if self.layers.get(&CHAIN, "submit").is_none() {
@@ -77,10 +77,10 @@ impl<'a> Check<'a> {
             }
             chain.rpc = url;
         }
-        self.follows("chain.rpc", json!(super::masked(&chain.rpc)));
-        self.follows("chain.submit", json!(super::masked(&chain.submit)));
+        self.derived("chain.rpc", json!(super::masked(&chain.rpc)));
+        self.derived("chain.submit", json!(super::masked(&chain.submit)));
         if let Some(devnet) = &devnet {
-            self.follows("devnet.port", json!(devnet.port));
+            self.derived("devnet.port", json!(devnet.port));
         }
         Some(Config {
             file: file.to_owned(),
@@ -123,11 +123,11 @@ impl<'a> Check<'a> {
         Some(value)
     }
 
-    /// Shows what follows from other values where nobody says otherwise.
-    fn follows(&mut self, key: &str, value: Value) {
-        let unsaid =
+    /// Shows a value derived from other values, unless the key is set.
+    fn derived(&mut self, key: &str, value: Value) {
+        let is_unset =
             |setting: &&mut Setting| setting.key == key && setting.origin == Origin::Default;
-        if let Some(setting) = self.settings.iter_mut().find(unsaid) {
+        if let Some(setting) = self.settings.iter_mut().find(is_unset) {
             setting.value = value;
         }
     }
@@ -183,7 +183,7 @@ impl<'a> Check<'a> {
         if self.layers.get(&CHAIN, "id").is_none() {
             let text = "`chain.id` must be set: the chain's id, as in `id = \"ait-mainnet\"`";
             let origin = self.layers.header(&CHAIN);
-            self.reader.missing.push(Mistake {
+            self.reader.missing.push(ConfigIssue {
                 origin,
                 text: text.to_owned(),
             });
@@ -219,7 +219,7 @@ impl<'a> Check<'a> {
             let text = format!(
                 "`store.path` is longer than {LONGEST_PATH} bytes, which SQLite does not open"
             );
-            self.reader.mistake(&given.origin, text);
+            self.reader.report(&given.origin, text);
         }
         let hour = Duration::from_secs(60 * 60);
         let retention = self.duration(&STORE, "retention", hour..=3650 * DAY);
@@ -263,7 +263,7 @@ impl<'a> Check<'a> {
         })
     }
 
-    /// What `[chain]` must not say when the node is embedded. `url` is that of `chain.rpc`.
+    /// Reports the keys of `[chain]` that conflict with an embedded node. `url` is `chain.rpc`.
     fn embedded(&mut self, url: &Url, port: Option<u16>) {
         let said = |key| {
             self.layers
@@ -271,26 +271,26 @@ impl<'a> Check<'a> {
                 .filter(|given| given.origin != Origin::Default)
         };
         if let Some(given) = said("db") {
-            let text = "`chain.db` is another node's; the embedded one keeps its own in \
-                        `devnet.dir`: take [devnet] out, or this";
-            self.reader.mistake(&given.origin, text);
+            let text = "`chain.db` is the database of another node; the embedded one keeps its own \
+                        in `devnet.dir`: remove [devnet] or this key";
+            self.reader.report(&given.origin, text);
         }
         if let Some(given) = said("submit").filter(|given| match &given.raw {
             Raw::Text(text) => Url::parse(text).is_ok_and(|submit| submit != *url),
             _ => false,
         }) {
-            let text = "`chain.submit` is not the embedded node: take [devnet] out, or this";
-            self.reader.mistake(&given.origin, text);
+            let text = "`chain.submit` is not the embedded node: remove [devnet] or this key";
+            self.reader.report(&given.origin, text);
         }
         let Some(given) = said("rpc") else { return };
         let local = matches!(url.host_str(), Some("127.0.0.1" | "localhost"));
         if !local || url.scheme() != "http" {
             let text = format!(
                 "`chain.rpc` {} is not the embedded node, which listens on http://127.0.0.1 \
-                 alone; take [devnet] out, or point `rpc` at it",
+                 only; remove [devnet], or point `rpc` at it",
                 masked_url(url)
             );
-            self.reader.mistake(&given.origin, text);
+            self.reader.report(&given.origin, text);
         } else if let (Some(port), Some(rpc_port)) = (port, url.port_or_known_default())
             && port != rpc_port
         {
@@ -299,10 +299,9 @@ impl<'a> Check<'a> {
                 .get(&DEVNET, "port")
                 .map(|given| given.origin.clone());
             let text = format!(
-                "`devnet.port` {port} is not the port of `chain.rpc`, {rpc_port}; leave one out"
+                "`devnet.port` {port} is not the port of `chain.rpc`, {rpc_port}; remove one"
             );
-            self.reader
-                .mistake(&origin.unwrap_or(Origin::Default), text);
+            self.reader.report(&origin.unwrap_or(Origin::Default), text);
         }
     }
 
@@ -325,8 +324,8 @@ impl<'a> Check<'a> {
         Some(TasksConfig { concurrency })
     }
 
-    /// What `[defaults]` says. What is wrong there is reported; then the code's own defaults let
-    /// the check go on.
+    /// The values of `[defaults]`. An error there is reported, and the check continues with the
+    /// code's own default.
     fn defaults(&mut self) -> Common {
         let layers = self.layers;
         let read = |key| layers.get(&DEFAULTS, key);
@@ -344,7 +343,7 @@ fn nonce_policy(reader: &mut Reader, name: &str, given: &Given) -> Option<NonceP
         "sequential" => Some(NoncePolicy::Sequential),
         other => {
             let text = format!("`{name}` must be \"timestamp\" or \"sequential\", not {other:?}");
-            reader.mistake(&given.origin, text);
+            reader.report(&given.origin, text);
             None
         }
     }
@@ -355,7 +354,7 @@ fn start(reader: &mut Reader, name: &str, given: &Given) -> Option<Start> {
         Raw::Text(text) if text == "head" => Some(Start::Head),
         Raw::Text(text) if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) => {
             let text = format!("`{name}` must be \"head\" or a height, not {text:?}");
-            reader.mistake(&given.origin, text);
+            reader.report(&given.origin, text);
             None
         }
         _ => reader

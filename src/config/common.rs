@@ -7,19 +7,19 @@ use serde_json::{Value, json};
 
 use super::check::{DAY, FEES};
 use super::document::Given;
-use super::mistake::Origin;
+use super::error::Origin;
 use super::model::AgentDefaults;
 use super::rate::Rate;
 use super::values::Reader;
 
-/// One run of a behaviour.
+/// Bounds of `time_limit`.
 const TIME_LIMITS: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
-/// Runs of a behaviour.
+/// Bounds of `attempts`.
 const ATTEMPTS: RangeInclusive<u64> = 1..=1_000;
-/// What a message may wait before it is a dead letter.
+/// Bounds of `max_wait`.
 const WAITS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(365 * 86_400);
 
-/// What the keys hold, and where each value comes from.
+/// The values of the keys, and where each comes from.
 #[derive(Clone, Debug)]
 pub(super) struct Common {
     pub(super) values: AgentDefaults,
@@ -27,7 +27,7 @@ pub(super) struct Common {
 }
 
 impl Default for Common {
-    /// What the code says; as the defaults of [`super::keys`], which are laid under the file.
+    /// The same values as the defaults in [`super::keys`], which are the layer below the file.
     fn default() -> Self {
         Self {
             values: AgentDefaults {
@@ -47,8 +47,8 @@ impl Default for Common {
 }
 
 impl Common {
-    /// Lays what `given` says over these values; what is wrong is reported and left as it was.
-    /// `path` is before the keys' names in messages, as `agent.ponger`.
+    /// Overlays the values of `given`. A wrong value is reported and changes nothing.
+    /// `path` precedes the keys' names in messages, for example `agent.ponger`.
     pub(super) fn overlaid<'a>(
         &self,
         path: &str,
@@ -93,7 +93,7 @@ impl Common {
         overlay.result
     }
 
-    /// Each key with its value as `config show` has it, and its origin.
+    /// Each key with its value as `config show` prints it, and its origin.
     pub(super) fn shown(&self) -> [(&'static str, Value, Origin); 6] {
         let duration = |duration| json!(humantime::format_duration(duration).to_string());
         let values = &self.values;

@@ -6,9 +6,9 @@ use agentry_protocol::{Address, AgentName};
 use serde_json::json;
 
 use super::check::Check;
+use super::error::{ConfigIssue, Origin};
 use super::keys::CONTACT;
 use super::layers::unknown_key;
-use super::mistake::{Mistake, Origin};
 use super::model::{AgentConfig, Contact};
 
 impl Check<'_> {
@@ -22,14 +22,14 @@ impl Check<'_> {
             for entry in &table.entries {
                 if CONTACT.key(&entry.key).is_none() {
                     let text = unknown_key(&entry.key, "[[contact]]", CONTACT.names());
-                    self.reader.mistake(&entry.origin, text);
+                    self.reader.report(&entry.origin, text);
                 }
             }
             for key in ["name", "address"] {
                 if table.get(key).is_none() {
                     let text =
                         format!("this contact has no `{key}`; each [[contact]] must have one");
-                    self.reader.missing.push(Mistake {
+                    self.reader.missing.push(ConfigIssue {
                         origin: table.origin.clone(),
                         text,
                     });
@@ -59,11 +59,11 @@ impl Check<'_> {
             self.unique(&mut names, name.as_str(), "contacts", origin_of("name"));
             if agents.contains(name.as_str()) {
                 let text = format!(
-                    "an agent is named {:?} too; a name is one address: rename the contact, or \
-                     take it out, since hosted agents are known by their names",
+                    "an agent is also named {:?}; a name has one address: rename the contact, or \
+                     remove it, since hosted agents are known by their names",
                     name.as_str()
                 );
-                self.reader.mistake(origin_of("name"), text);
+                self.reader.report(origin_of("name"), text);
             }
             if let Some(other) = addresses.get(&address) {
                 let text = format!(
@@ -71,7 +71,7 @@ impl Check<'_> {
                     other.as_str(),
                     name.as_str()
                 );
-                self.reader.mistake(origin_of("address"), text);
+                self.reader.report(origin_of("address"), text);
             } else {
                 addresses.insert(address.clone(), name.clone());
             }
@@ -80,7 +80,7 @@ impl Check<'_> {
                 json!(address.to_string()),
                 origin_of("address").clone(),
             );
-            // A key that is wrong is reported; then nothing is loaded at all.
+            // A wrong key is reported above; the load then fails as a whole.
             let (public_key, enc_key) = (public_key.flatten(), enc_key.flatten());
             if let Some(key) = public_key {
                 let origin = origin_of("public_key").clone();

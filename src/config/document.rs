@@ -1,20 +1,20 @@
-//! The file as a tree in which every key and value knows its line and column.
+//! The file as a tree in which every key and value has its line and column.
 
 use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::mistake::{Mistake, Origin};
+use super::error::{ConfigIssue, Origin};
 
-/// A value that somebody gave, and where.
+/// A value from any layer, and its origin.
 #[derive(Clone, Debug)]
 pub(super) struct Given {
     pub(super) raw: Raw,
     pub(super) origin: Origin,
 }
 
-/// A value before it is understood.
+/// A value before validation.
 #[derive(Clone, Debug)]
 pub(super) enum Raw {
     Text(String),
@@ -23,42 +23,42 @@ pub(super) enum Raw {
     Boolean(bool),
     List(Vec<Given>),
     Table(Vec<Entry>),
-    /// An integer that 64 bits do not hold.
-    Vast(String),
-    /// A date or a time, which no key holds.
-    Moment(String),
+    /// An integer that does not fit in 64 bits.
+    TooLarge(String),
+    /// A date or a time, which no key accepts.
+    DateTime(String),
 }
 
-/// One line of a table.
+/// One key of a table.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) key: String,
-    /// Where the key stands.
+    /// Where the key is.
     pub(super) origin: Origin,
     pub(super) value: Given,
 }
 
 impl Raw {
-    /// What it is, with an article.
+    /// The name of its type, with an article.
     pub(super) fn what(&self) -> &'static str {
         match self {
             Self::Text(_) => "a text",
-            Self::Integer(_) | Self::Vast(_) => "an integer",
+            Self::Integer(_) | Self::TooLarge(_) => "an integer",
             Self::Float(_) => "a fraction",
             Self::Boolean(_) => "true or false",
             Self::List(_) => "a list",
             Self::Table(_) => "a table",
-            Self::Moment(_) => "a date or time",
+            Self::DateTime(_) => "a date or time",
         }
     }
 }
 
-/// Turns byte offsets into lines and columns, each in logarithmic time: thousands of values may
-/// stand in one line.
+/// Turns byte offsets into lines and columns, each in logarithmic time, since one line may hold
+/// thousands of values.
 struct Places {
     length: usize,
     line_starts: Vec<usize>,
-    /// The bytes that begin no character. An ASCII text has none.
+    /// Offsets of the bytes that do not start a character. An ASCII text has none.
     inside: Vec<usize>,
 }
 
@@ -89,18 +89,18 @@ impl Places {
     }
 }
 
-/// Reads a file's text. What is no TOML is reported, and the rest is read all the same.
-pub(super) fn read(text: &str) -> (Vec<Entry>, Vec<Mistake>) {
+/// Reads a file's text. Invalid TOML is reported, and the rest is still read.
+pub(super) fn read(text: &str) -> (Vec<Entry>, Vec<ConfigIssue>) {
     let places = Places::new(text);
     let (root, errors) = DeTable::parse_recoverable(text);
-    let mistakes = errors
+    let issues = errors
         .into_iter()
-        .map(|error| Mistake {
+        .map(|error| ConfigIssue {
             origin: places.origin(error.span().map_or(0, |Range { start, .. }| start)),
             text: format!("not TOML: {}", error.message().replace('\n', ", ")),
         })
         .collect();
-    (entries(root.get_ref(), &places), mistakes)
+    (entries(root.get_ref(), &places), issues)
 }
 
 fn entries(table: &DeTable<'_>, places: &Places) -> Vec<Entry> {
@@ -123,12 +123,12 @@ fn given(value: &Spanned<DeValue<'_>>, places: &Places) -> Given {
     let raw = match value.get_ref() {
         DeValue::String(text) => Raw::Text(text.to_string()),
         DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix())
-            .map_or_else(|_| Raw::Vast(digits.to_string()), Raw::Integer),
-        // The parser has seen to the form; what it let through and `f64` refuses reads as NaN,
-        // which every reader refuses.
+            .map_or_else(|_| Raw::TooLarge(digits.to_string()), Raw::Integer),
+        // The parser has checked the form. What it accepts and `f64` refuses reads as NaN,
+        // which every reader rejects.
         DeValue::Float(digits) => Raw::Float(digits.as_str().parse().unwrap_or(f64::NAN)),
         DeValue::Boolean(yes) => Raw::Boolean(*yes),
-        DeValue::Datetime(moment) => Raw::Moment(moment.to_string()),
+        DeValue::Datetime(moment) => Raw::DateTime(moment.to_string()),
         DeValue::Array(items) => Raw::List(items.iter().map(|item| given(item, places)).collect()),
         DeValue::Table(table) => Raw::Table(entries(table, places)),
     };
@@ -145,8 +145,8 @@ mod tests {
 
     #[test]
     fn places_count_characters_from_one() {
-        let (root, mistakes) = read("# é\n[chain]\n  id = \"x\" # ä\n");
-        assert!(mistakes.is_empty());
+        let (root, issues) = read("# é\n[chain]\n  id = \"x\" # ä\n");
+        assert!(issues.is_empty());
         assert_eq!(root[0].origin, Origin::File { line: 2, column: 2 });
         let Raw::Table(chain) = &root[0].value.raw else {
             panic!("{root:?}")
@@ -157,17 +157,14 @@ mod tests {
 
     #[test]
     fn all_syntax_errors_are_reported() {
-        let (_, mistakes) = read("a = \nb = 1\nb = 2\nc = [1,\n");
-        let lines: Vec<_> = mistakes
-            .iter()
-            .map(|mistake| mistake.origin.clone())
-            .collect();
-        assert!(lines.len() >= 3, "{mistakes:?}");
+        let (_, issues) = read("a = \nb = 1\nb = 2\nc = [1,\n");
+        let lines: Vec<_> = issues.iter().map(|issue| issue.origin.clone()).collect();
+        assert!(lines.len() >= 3, "{issues:?}");
     }
 
     proptest! {
         #[test]
-        fn places_are_those_that_counting_finds(text in "[aé€𝄞\n]{0,40}") {
+        fn places_match_a_naive_count(text in "[aé€𝄞\n]{0,40}") {
             let places = Places::new(&text);
             for (offset, _) in text.char_indices() {
                 let before = &text[..offset];
@@ -178,7 +175,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_is_too_much(text in "[\\[\\]{}=\"'.,# \na-c0-9\\\\é-]{0,60}") {
+        fn no_text_panics(text in "[\\[\\]{}=\"'.,# \na-c0-9\\\\é-]{0,60}") {
             let _ = read(&text);
         }
     }

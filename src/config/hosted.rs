@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use super::model::{AgentConfig, Config, FleetWallets};
 use crate::wallet::{Wallet, WalletError, WalletStore};
 
-/// An agent that shall be hosted.
+/// An agent to host.
 #[derive(Clone, Debug)]
 pub struct HostedAgent {
-    /// What it does.
+    /// Its configuration.
     pub agent: AgentConfig,
-    /// What is known of its wallet without a password; `None` if there is no such wallet yet,
-    /// which happens to agents of `[[agent]]` alone.
+    /// Its wallet, still locked; `None` if there is no such wallet yet, which is possible only for
+    /// an agent of `[[agent]]`.
     pub wallet: Option<Wallet>,
-    /// Where its wallet is, or would be.
+    /// The store that holds its wallet, or would hold it.
     pub store: WalletStore,
     /// The file that holds the wallet's password.
     pub password_file: Option<PathBuf>,
@@ -27,15 +27,15 @@ pub enum HostError {
     /// A wallet, folder or vault that cannot be used.
     #[error("the wallet of {owner}: {source}")]
     Wallet {
-        /// As `agent ponger`.
+        /// The owner, for example `agent ponger`.
         owner: String,
         /// What is wrong.
         source: WalletError,
     },
-    /// Two agents would act for one address.
+    /// Two agents have one address.
     #[error(
         "agents {one:?} and {other:?} have the same address {address}; one wallet is one agent: \
-         take one of them out of agents.toml"
+         remove one of them from agents.toml"
     )]
     SameAddress {
         /// One agent.
@@ -48,8 +48,8 @@ pub enum HostError {
 }
 
 impl Config {
-    /// Every agent that shall be hosted, fleets resolved: those of `[[agent]]` first, then each
-    /// fleet's by wallet name. Reads the wallets' files and needs no password. Blocking.
+    /// Every agent to host, with fleets resolved: those of `[[agent]]` first, then each fleet's by
+    /// wallet name. Reads the wallet files; needs no password. Blocking.
     ///
     /// # Errors
     /// A damaged wallet; a fleet's folder or vault that is missing; two agents with one address.
@@ -106,7 +106,7 @@ fn exists(directory: &Path) -> Result<(), WalletError> {
 }
 
 fn check_addresses(hosted: &[HostedAgent]) -> Result<(), HostError> {
-    // Both forms of an address are one account's owner, so the public key is compared as well.
+    // Both forms of an address belong to one key, so the public key is compared as well.
     let mut seen: HashMap<String, &str> = HashMap::new();
     for HostedAgent { agent, wallet, .. } in hosted {
         let Some(wallet) = wallet else { continue };
@@ -183,9 +183,9 @@ mod tests {
         assert_eq!(shown, wanted);
     }
 
-    /// Reading it once for each agent made a start of thousands take minutes.
+    /// Reading the vault once per agent made a start with thousands of agents take minutes.
     #[test]
-    fn all_agents_of_a_vault_share_one_reading_of_it() {
+    fn all_agents_of_a_vault_share_one_read() {
         let dir = tempfile::tempdir().unwrap();
         let names = numbered(&"w".parse().unwrap(), 3).unwrap();
         let password = Password::new("p".into());

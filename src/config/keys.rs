@@ -1,21 +1,21 @@
-//! The keys of agents.toml: the one table that validation, layering and the reference read.
+//! The keys of agents.toml, the one list that validation, layering and the reference use.
 
-/// What a key holds.
+/// The type of a key's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holds {
     /// Any text.
     Text,
     /// A whole number from 0.
     Integer,
-    /// A length of time, as `"30s"`.
+    /// A length of time, for example `"30s"`.
     Duration,
     /// An `http` or `https` address.
     Url,
-    /// A path; in the file relative to the file's folder, elsewhere to the working directory.
+    /// A path, relative to the file's folder if it is in the file, else to the working directory.
     Path,
-    /// A list of texts; in the environment and in flags separated by commas.
+    /// A list of texts, separated by commas in the environment and in flags.
     List,
-    /// One of a few words, or as its description says.
+    /// One of a few words; see its description.
     Word,
     /// A list of tables.
     Tables,
@@ -26,11 +26,11 @@ pub enum Holds {
 pub struct Key {
     /// Its name.
     pub name: &'static str,
-    /// What it holds.
+    /// The type of its value.
     pub holds: Holds,
-    /// What holds when nobody sets it, as it would be written; `None`: nothing, or it must be set.
+    /// Its default, as written in the file; `None`: it has none, or must be set.
     pub default: Option<&'static str>,
-    /// What it is for.
+    /// Its description in the reference.
     pub about: &'static str,
 }
 
@@ -39,11 +39,11 @@ pub struct Key {
 pub struct Table {
     /// Its name.
     pub name: &'static str,
-    /// Whether it is written `[[name]]`, once for each thing.
+    /// Whether it is written `[[name]]` and may occur several times.
     pub repeated: bool,
     /// Its keys.
     pub keys: &'static [Key],
-    /// What it is for.
+    /// Its description in the reference.
     pub about: &'static str,
 }
 
@@ -152,7 +152,7 @@ pub const STORE: Table = Table {
             "retention",
             Holds::Duration,
             Some("30d"),
-            "settled messages are forgotten after this; 1h to 10 years",
+            "completed messages are deleted after this; 1h to 10 years",
         ),
     ],
 };
@@ -166,7 +166,7 @@ pub const HTTP: Table = Table {
         "listen",
         Holds::Text,
         Some("127.0.0.1:8070"),
-        "where they are served; a loopback address and a port",
+        "where they are served: a loopback address and a port",
     )],
 };
 
@@ -198,7 +198,7 @@ pub const DEVNET: Table = Table {
             "faults",
             Holds::List,
             Some(""),
-            "faults of a real node that it shall have",
+            "faults of a real node to reproduce",
         ),
     ],
 };
@@ -253,8 +253,8 @@ const PER_SENDER_RATE: Key = key(
     "per_sender_rate",
     Holds::Word,
     Some("60/min"),
-    "messages of one sender past which the others of his wait: a count, `/`, and s, min, h or \
-     day; or \"unlimited\"",
+    "how many messages of one sender are handled per length of time; the rest wait. A count, \
+     `/`, and s, min, h or day; or \"unlimited\"",
 );
 const MAX_WAIT: Key = key(
     "max_wait",
@@ -267,9 +267,9 @@ const DAILY_BUDGET: Key = key(
     "daily_budget",
     Holds::Integer,
     Some("100000"),
-    "what it may spend in fees and amounts in a UTC day, in AIT; past it what it would send \
-     waits for the next day. Each sender may bring about a part of it: a tenth, a known one a \
-     half. 0 is nothing",
+    "what it may spend in fees and amounts in a UTC day, in AIT; past it, what it sends waits \
+     for the next day. Each sender may cause a part of it: a tenth, or a half if it is known. \
+     0 is nothing",
 );
 
 /// `[directory]`.
@@ -281,7 +281,7 @@ pub const DIRECTORY: Table = Table {
         "from",
         Holds::Integer,
         None,
-        "the height from which cards are read, also where agents begin later; default: where the store begins",
+        "the height from which cards are read, even where agents begin later; default: where the store begins",
     )],
 };
 
@@ -294,7 +294,7 @@ pub const TASKS: Table = Table {
         "concurrency",
         Holds::Integer,
         Some("4"),
-        "tasks that run at a time, of all agents together; 1 to 1,024",
+        "tasks that run at the same time, of all agents together; 1 to 1,024",
     )],
 };
 
@@ -351,7 +351,7 @@ pub const FLEET: Table = Table {
             "name",
             Holds::Text,
             None,
-            "before each agent's name: name/wallet; must be set",
+            "its name, unique; its agents are named name/wallet; must be set",
         ),
         key(
             "keystore_dir",
@@ -403,7 +403,7 @@ pub const CONTACT: Table = Table {
             "public_key",
             Holds::Text,
             None,
-            "the key under which its signatures count, 64 hexadecimal digits; it need not be \
+            "the key that verifies its signatures, 64 hexadecimal digits; it need not be \
              the one that the address is made from",
         ),
         key(
@@ -425,7 +425,7 @@ mod tests {
         for table in TABLES {
             let names: HashSet<_> = table.names().collect();
             assert_eq!(names.len(), table.keys.len(), "{}", table.name);
-            // The environment and `--set` write `table.key`, so neither may hold a dot or `__`.
+            // The environment and `--set` write `table.key`, so neither may contain a dot or `__`.
             for name in names {
                 assert!(
                     name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),

@@ -1,24 +1,23 @@
-//! Lays defaults, file, environment and flags over one another; the last that speaks wins.
+//! Merges defaults, file, environment and flags; the last layer that sets a key wins.
 //!
-//! The tables that stand once (`[chain]` …) are layered by the `config` crate, key by key, so
-//! that each value keeps its origin. Agents, fleets and contacts
-//! stand in the file alone.
+//! The tables that occur once (`[chain]` …) are layered by the `config` crate, key by key, so
+//! that each value keeps its origin. Agents, fleets and contacts are only in the file.
 
 use std::collections::HashMap;
 
 use config::{Config as Stack, Environment, Map, Source, ValueKind};
 
 use super::document::{Entry, Given, Raw};
+use super::error::{ConfigError, ConfigIssue, ConfigIssues, Origin, did_you_mean};
 use super::keys::{self, TABLES, Table};
-use super::mistake::{ConfigError, Mistake, Mistakes, Origin, did_you_mean};
 use super::stack::{Layer, from_value};
 
-/// Before each variable's name.
+/// The prefix of each variable's name.
 const PREFIX: &str = "AGENTRY";
-/// Between the parts of a variable's name; keys hold single underscores.
+/// The separator in a variable's name; keys contain single underscores.
 const SEPARATOR: &str = "__";
 
-/// A table that stands `[[so]]`, with the place of its header.
+/// A repeated table (`[[agent]]` …), with the location of its header.
 #[derive(Debug)]
 pub(super) struct Repeated {
     pub(super) origin: Origin,
@@ -26,18 +25,18 @@ pub(super) struct Repeated {
 }
 
 impl Repeated {
-    /// What is said of a key.
+    /// The value of a key.
     pub(super) fn get(&self, key: &str) -> Option<&Given> {
         let entry = self.entries.iter().find(|entry| entry.key == key);
         entry.map(|entry| &entry.value)
     }
 }
 
-/// What all layers together say.
+/// All layers, merged.
 #[derive(Debug)]
 pub(super) struct Layers {
     values: HashMap<(&'static str, &'static str), Given>,
-    /// Where each table that stands in the file begins.
+    /// Where each table of the file begins.
     headers: HashMap<&'static str, Origin>,
     /// The `[[agent]]` tables.
     pub(super) agents: Vec<Repeated>,
@@ -48,14 +47,14 @@ pub(super) struct Layers {
 }
 
 impl Layers {
-    /// What is said of a key.
+    /// The value of a key.
     pub(super) fn get(&self, table: &Table, key: &str) -> Option<&Given> {
         let key = table.key(key)?.name;
         self.values.get(&(table.name, key))
     }
 
-    /// Whether anybody but the defaults says anything of the table.
-    pub(super) fn speaks_of(&self, table: &Table) -> bool {
+    /// Whether any layer above the defaults has the table.
+    pub(super) fn has_table(&self, table: &Table) -> bool {
         self.headers.contains_key(table.name)
             || self
                 .values
@@ -63,7 +62,7 @@ impl Layers {
                 .any(|((name, _), given)| *name == table.name && given.origin != Origin::Default)
     }
 
-    /// Where to say that something is missing from a table.
+    /// Where to report a key that is missing from a table.
     pub(super) fn header(&self, table: &Table) -> Origin {
         self.headers
             .get(table.name)
@@ -72,23 +71,23 @@ impl Layers {
     }
 }
 
-/// What is laid over the file.
+/// The layers above the file.
 #[derive(Clone, Debug, Default)]
 pub struct Overlay {
-    /// The environment to read instead of the process's own; for tests.
+    /// The environment to read instead of the process's; for tests.
     pub environment: Option<HashMap<String, String>>,
-    /// `table.key` and its value, each as a flag of the command line gave it; the last wins.
+    /// `table.key` and its value, as given by command-line flags; the last wins.
     pub flags: Vec<(String, String)>,
 }
 
-/// Merges everything; unknown tables and keys are reported.
+/// Merges all layers. Unknown tables and keys are reported.
 ///
 /// # Errors
-/// Only when the `config` crate itself fails, as on a variable that is not Unicode.
+/// Only when the `config` crate itself fails, for example on a variable that is not Unicode.
 pub(super) fn merge(
     root: Vec<Entry>,
     overlay: &Overlay,
-    mistakes: &mut Vec<Mistake>,
+    issues: &mut Vec<ConfigIssue>,
 ) -> Result<Layers, ConfigError> {
     let mut origins = Vec::new();
     let mut layers = Layers {
@@ -99,9 +98,9 @@ pub(super) fn merge(
         contacts: Vec::new(),
     };
     let defaults = defaults(&mut origins);
-    let file = file(root, &mut layers, &mut origins, mistakes);
-    let environment = environment(overlay, &mut origins, mistakes)?;
-    let flags = flags(overlay, &mut origins, mistakes);
+    let file = file(root, &mut layers, &mut origins, issues);
+    let environment = environment(overlay, &mut origins, issues)?;
+    let flags = flags(overlay, &mut origins, issues);
     let merged = Stack::builder()
         .add_source(defaults)
         .add_source(file)
@@ -127,13 +126,13 @@ pub(super) fn merge(
 }
 
 fn crate_failed(error: impl std::fmt::Display) -> ConfigError {
-    let mistake = Mistake {
+    let issue = ConfigIssue {
         origin: Origin::Environment {
             variable: format!("{PREFIX}{SEPARATOR}…"),
         },
         text: error.to_string(),
     };
-    ConfigError::Mistakes(Mistakes::new(String::new(), vec![mistake]))
+    ConfigError::Invalid(ConfigIssues::new(String::new(), vec![issue]))
 }
 
 fn defaults(origins: &mut Vec<Origin>) -> Layer {
@@ -156,12 +155,12 @@ fn file(
     root: Vec<Entry>,
     layers: &mut Layers,
     origins: &mut Vec<Origin>,
-    mistakes: &mut Vec<Mistake>,
+    issues: &mut Vec<ConfigIssue>,
 ) -> Layer {
     let mut layer = Layer(Map::new());
     for entry in root {
         let Some(table) = keys::table(&entry.key) else {
-            mistakes.push(unknown_table(&entry.key, entry.origin));
+            issues.push(unknown_table(&entry.key, entry.origin));
             continue;
         };
         match (table.repeated, entry.value.raw) {
@@ -169,7 +168,7 @@ fn file(
                 for item in items {
                     let Raw::Table(entries) = item.raw else {
                         let text = format!("`{0}` is a list of tables: write [[{0}]]", table.name);
-                        mistakes.push(Mistake {
+                        issues.push(ConfigIssue {
                             origin: item.origin,
                             text,
                         });
@@ -191,7 +190,7 @@ fn file(
             (false, Raw::Table(entries)) => {
                 layers.headers.insert(table.name, entry.origin);
                 for entry in entries {
-                    known_key(table, entry, &mut layer, origins, mistakes);
+                    known_key(table, entry, &mut layer, origins, issues);
                 }
             }
             (repeated, _) => {
@@ -202,7 +201,7 @@ fn file(
                     format!("[{name}]")
                 };
                 let text = format!("`{name}` is a table: write {header} on a line of its own");
-                mistakes.push(Mistake {
+                issues.push(ConfigIssue {
                     origin: entry.origin,
                     text,
                 });
@@ -217,23 +216,23 @@ fn known_key(
     entry: Entry,
     layer: &mut Layer,
     origins: &mut Vec<Origin>,
-    mistakes: &mut Vec<Mistake>,
+    issues: &mut Vec<ConfigIssue>,
 ) {
     if table.key(&entry.key).is_none() {
         let text = unknown_key(&entry.key, &format!("[{}]", table.name), table.names());
-        mistakes.push(Mistake {
+        issues.push(ConfigIssue {
             origin: entry.origin,
             text,
         });
     } else if matches!(entry.value.raw, Raw::Table(_)) {
         let text = format!("`{}.{}` is one value, not a table", table.name, entry.key);
-        mistakes.push(Mistake {
+        issues.push(ConfigIssue {
             origin: entry.origin,
             text,
         });
-    } else if let Raw::Vast(text) | Raw::Moment(text) = &entry.value.raw {
+    } else if let Raw::TooLarge(text) | Raw::DateTime(text) = &entry.value.raw {
         let text = format!("`{}.{}` cannot be {text}", table.name, entry.key);
-        mistakes.push(Mistake {
+        issues.push(ConfigIssue {
             origin: entry.value.origin,
             text,
         });
@@ -242,17 +241,17 @@ fn known_key(
     }
 }
 
-fn unknown_table(name: &str, origin: Origin) -> Mistake {
+fn unknown_table(name: &str, origin: Origin) -> ConfigIssue {
     let known = || TABLES.iter().map(|table| table.name);
     let text = format!(
         "unknown table `{name}`{}; known tables: {}",
         did_you_mean(name, known()),
         known().collect::<Vec<_>>().join(", ")
     );
-    Mistake { origin, text }
+    ConfigIssue { origin, text }
 }
 
-/// What to say of a key that is not known; `place` is where it stands, as `[chain]`.
+/// The message for an unknown key; `place` is the table, for example `[chain]`.
 pub(super) fn unknown_key<'a>(
     key: &str,
     place: &str,
@@ -269,7 +268,7 @@ pub(super) fn unknown_key<'a>(
 fn environment(
     overlay: &Overlay,
     origins: &mut Vec<Origin>,
-    mistakes: &mut Vec<Mistake>,
+    issues: &mut Vec<ConfigIssue>,
 ) -> Result<Layer, ConfigError> {
     let found = Environment::with_prefix(PREFIX)
         .prefix_separator(SEPARATOR)
@@ -289,52 +288,52 @@ fn environment(
             path.replace('.', SEPARATOR).to_uppercase()
         );
         let text = value.into_string().map_err(crate_failed)?;
-        said_outside(
+        set_outside(
             &path,
             text,
             Origin::Environment { variable },
             &mut layer,
             origins,
-            mistakes,
+            issues,
         );
     }
     Ok(layer)
 }
 
-fn flags(overlay: &Overlay, origins: &mut Vec<Origin>, mistakes: &mut Vec<Mistake>) -> Layer {
+fn flags(overlay: &Overlay, origins: &mut Vec<Origin>, issues: &mut Vec<ConfigIssue>) -> Layer {
     let mut layer = Layer(Map::new());
     for (path, value) in &overlay.flags {
         let origin = Origin::Flag {
             flag: format!("--set {path}"),
         };
-        said_outside(path, value.clone(), origin, &mut layer, origins, mistakes);
+        set_outside(path, value.clone(), origin, &mut layer, origins, issues);
     }
     layer
 }
 
 /// A `table.key` that the environment or a flag sets.
-fn said_outside(
+fn set_outside(
     path: &str,
     text: String,
     origin: Origin,
     layer: &mut Layer,
     origins: &mut Vec<Origin>,
-    mistakes: &mut Vec<Mistake>,
+    issues: &mut Vec<ConfigIssue>,
 ) {
     let (name, key) = path.split_once('.').unwrap_or((path, ""));
     match keys::table(name) {
-        None => mistakes.push(unknown_table(name, origin)),
+        None => issues.push(unknown_table(name, origin)),
         Some(table) if table.repeated => {
             let text = if table.key(keys::DEFAULTS.keys[0].name).is_some() {
-                format!("`{name}` can be set in the file alone; [defaults] can be set here")
+                format!("`{name}` can be set only in the file; [defaults] can be set here")
             } else {
-                format!("`{name}` can be set in the file alone")
+                format!("`{name}` can be set only in the file")
             };
-            mistakes.push(Mistake { origin, text });
+            issues.push(ConfigIssue { origin, text });
         }
         Some(table) if table.key(key).is_none() => {
             let text = unknown_key(key, &format!("[{name}]"), table.names());
-            mistakes.push(Mistake { origin, text });
+            issues.push(ConfigIssue { origin, text });
         }
         Some(table) => layer.put(
             table,
@@ -354,10 +353,10 @@ mod tests {
     use super::super::keys::CHAIN;
     use super::*;
 
-    fn merged(text: &str, overlay: &Overlay) -> (Layers, Vec<Mistake>) {
-        let (root, mut mistakes) = document::read(text);
-        let layers = merge(root, overlay, &mut mistakes).unwrap();
-        (layers, mistakes)
+    fn merged(text: &str, overlay: &Overlay) -> (Layers, Vec<ConfigIssue>) {
+        let (root, mut issues) = document::read(text);
+        let layers = merge(root, overlay, &mut issues).unwrap();
+        (layers, issues)
     }
 
     fn overlay(variables: &[(&str, &str)], flags: &[(&str, &str)]) -> Overlay {
@@ -384,8 +383,8 @@ mod tests {
             ],
             &[("chain.id", "flag")],
         );
-        let (layers, mistakes) = merged(text, &over);
-        assert!(mistakes.is_empty(), "{mistakes:?}");
+        let (layers, issues) = merged(text, &over);
+        assert!(issues.is_empty(), "{issues:?}");
         let said = |key| {
             let given = layers.get(&CHAIN, key).unwrap();
             let Raw::Text(text) = &given.raw else {
@@ -406,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_reported_wherever_it_stands() {
+    fn unknown_names_are_reported_in_every_layer() {
         let over = overlay(
             &[
                 ("AGENTRY__CHAIN__RCP", "x"),
@@ -415,18 +414,15 @@ mod tests {
             ],
             &[("chian.id", "x"), ("chain", "x")],
         );
-        let (_, mistakes) = merged("[chains]\n[store]\npth = \"x\"\n", &over);
-        let texts: Vec<_> = mistakes
-            .iter()
-            .map(|mistake| mistake.text.as_str())
-            .collect();
+        let (_, issues) = merged("[chains]\n[store]\npth = \"x\"\n", &over);
+        let texts: Vec<_> = issues.iter().map(|issue| issue.text.as_str()).collect();
         assert_eq!(texts.len(), 6, "{texts:#?}");
         let all = texts.join("\n");
         for part in [
             "`chains`; did you mean `chain`",
             "`path`",
             "`rpc`",
-            "file alone",
+            "only in the file",
             "`chian`",
         ] {
             assert!(all.contains(part), "{part} in {all}");
@@ -434,11 +430,11 @@ mod tests {
     }
 
     #[test]
-    fn a_table_speaks_when_anybody_gives_a_key() {
+    fn a_table_is_present_when_any_layer_sets_a_key() {
         let devnet = keys::table("devnet").unwrap();
-        assert!(!merged("", &overlay(&[], &[])).0.speaks_of(devnet));
-        assert!(merged("[devnet]\n", &overlay(&[], &[])).0.speaks_of(devnet));
+        assert!(!merged("", &overlay(&[], &[])).0.has_table(devnet));
+        assert!(merged("[devnet]\n", &overlay(&[], &[])).0.has_table(devnet));
         let over = overlay(&[], &[("devnet.dir", "x")]);
-        assert!(merged("", &over).0.speaks_of(devnet));
+        assert!(merged("", &over).0.has_table(devnet));
     }
 }

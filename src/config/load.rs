@@ -9,28 +9,28 @@ use agentry_sdk::Registry;
 
 use super::check::Check;
 use super::document;
+use super::error::{ConfigError, ConfigIssue, ConfigIssues, Origin};
 use super::layers::{self, Overlay};
-use super::mistake::{ConfigError, Mistake, Mistakes, Origin};
 use super::model::Config;
 
-/// The default configuration: the agents.toml at the top of the source.
+/// The default configuration: the agents.toml at the top of the repository.
 pub const BUILT_IN: &str = include_str!("../../agents.toml");
 
-/// How the file is called in the working directory.
-const CUSTOMARY: &str = "agents.toml";
-/// The largest file, in bytes: 10,000 agents written one by one take less than 2 MiB.
+/// The default name of the file, in the working directory.
+const DEFAULT_FILE: &str = "agents.toml";
+/// The largest file, in bytes: 10,000 `[[agent]]` tables take less than 2 MiB.
 const LARGEST: u64 = 16 << 20;
 
-/// Which file is read.
+/// Where the configuration is read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// This one.
+    /// This file.
     File(PathBuf),
-    /// `agents.toml` in the working directory, else [`BUILT_IN`] as if it stood there.
+    /// `agents.toml` in the working directory, else [`BUILT_IN`] as if it were there.
     Customary,
-    /// A text as if it stood in a file of that path; for programs that embed the runtime.
+    /// A text, treated as the content of a file at that path; for programs that embed the runtime.
     Text {
-        /// Where relative paths of the text begin is the folder of this.
+        /// Relative paths in the text start from this path's folder.
         path: PathBuf,
         /// The text.
         text: String,
@@ -38,11 +38,11 @@ pub enum Source {
 }
 
 impl Config {
-    /// Reads and validates a configuration, whole.
+    /// Reads and validates a whole configuration.
     ///
     /// # Errors
-    /// [`ConfigError::Read`] if the file cannot be read; [`ConfigError::Mistakes`] with every
-    /// mistake in the file, the environment and the flags.
+    /// [`ConfigError::Read`] if the file cannot be read; [`ConfigError::Invalid`] with every
+    /// error in the file, the environment and the flags.
     pub fn load(
         source: &Source,
         overlay: &Overlay,
@@ -51,13 +51,13 @@ impl Config {
         let (name, folder, text) = match source {
             Source::File(path) => (display(path), folder(path), read(path)?),
             Source::Text { path, text } => (display(path), folder(path), text.clone()),
-            Source::Customary => match read(Path::new(CUSTOMARY)) {
-                Ok(text) => (CUSTOMARY.to_owned(), PathBuf::new(), text),
+            Source::Customary => match read(Path::new(DEFAULT_FILE)) {
+                Ok(text) => (DEFAULT_FILE.to_owned(), PathBuf::new(), text),
                 Err(ConfigError::Read { source, .. })
                     if source.kind() == io::ErrorKind::NotFound =>
                 {
                     (
-                        format!("built-in {CUSTOMARY}"),
+                        format!("built-in {DEFAULT_FILE}"),
                         PathBuf::new(),
                         BUILT_IN.to_owned(),
                     )
@@ -102,32 +102,32 @@ fn parse(
     registry: &Registry,
 ) -> Result<Config, ConfigError> {
     let (root, syntax) = document::read(text);
-    let mut mistakes = Vec::new();
-    let layers = layers::merge(root, overlay, &mut mistakes)?;
+    let mut issues = Vec::new();
+    let layers = layers::merge(root, overlay, &mut issues)?;
     let mut check = Check::new(&layers, registry, folder);
     let config = check.run(name);
-    mistakes.append(&mut check.reader.mistakes);
+    issues.append(&mut check.reader.issues);
     if syntax.is_empty() {
-        mistakes.append(&mut check.reader.missing);
+        issues.append(&mut check.reader.missing);
     } else {
-        // What a line that is no TOML was taken for is not worth a second report.
+        // A line that is not valid TOML is reported once, as that.
         let lines: HashSet<Option<usize>> =
-            syntax.iter().map(|mistake| line(&mistake.origin)).collect();
-        mistakes.retain(|mistake| !lines.contains(&line(&mistake.origin)));
-        mistakes.extend(syntax);
+            syntax.iter().map(|issue| line(&issue.origin)).collect();
+        issues.retain(|issue| !lines.contains(&line(&issue.origin)));
+        issues.extend(syntax);
     }
     match config {
-        Some(config) if mistakes.is_empty() => Ok(config),
+        Some(config) if issues.is_empty() => Ok(config),
         _ => {
-            if mistakes.is_empty() {
-                mistakes.push(Mistake {
+            if issues.is_empty() {
+                issues.push(ConfigIssue {
                     origin: Origin::File { line: 1, column: 1 },
                     text: "the configuration is not complete".to_owned(),
                 });
             }
-            Err(ConfigError::Mistakes(Mistakes::new(
+            Err(ConfigError::Invalid(ConfigIssues::new(
                 name.to_owned(),
-                mistakes,
+                issues,
             )))
         }
     }

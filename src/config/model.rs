@@ -13,14 +13,14 @@ use agentry_sdk::AnyBehaviour;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::mistake::Origin;
+use super::error::Origin;
 use super::rate::Rate;
 use crate::wallet::WalletStore;
 
 /// A whole configuration. See [`super::keys`] for ranges and defaults.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// How the file is called: its path, or `built-in agents.toml`.
+    /// The name of the file: its path, or `built-in agents.toml`.
     pub file: String,
     /// The chain that is watched and posted to.
     pub chain: ChainConfig,
@@ -28,7 +28,7 @@ pub struct Config {
     pub store: StoreConfig,
     /// Health, readiness and metrics.
     pub http: HttpConfig,
-    /// The embedded node, if one is to run.
+    /// The embedded node, if one is configured.
     pub devnet: Option<DevnetTable>,
     /// Where the keys of [`Self::agents`] are.
     pub wallets: WalletsConfig,
@@ -36,16 +36,16 @@ pub struct Config {
     pub directory: DirectoryConfig,
     /// The work that agents do for others.
     pub tasks: TasksConfig,
-    /// What agents and fleets use that do not say otherwise.
+    /// The values of agents and fleets that do not set their own.
     pub defaults: AgentDefaults,
-    /// The agents that are named one by one; names and wallets are unique.
+    /// The agents of `[[agent]]`; names and wallets are unique.
     pub agents: Vec<AgentConfig>,
-    /// The folders and vaults of which every wallet is hosted.
+    /// The fleets: folders and vaults whose wallets are all hosted.
     pub fleets: Vec<FleetConfig>,
     /// Agents elsewhere whose addresses and keys the operator vouches for; names are unique here
     /// and among [`Self::agents`], addresses are unique here.
     pub contacts: Vec<Contact>,
-    /// Each value and where it comes from, in the order of the reference. No secrets.
+    /// Each value and its origin, in the order of the reference. No secrets.
     pub settings: Vec<Setting>,
 }
 
@@ -54,10 +54,10 @@ pub struct Config {
 pub struct ChainConfig {
     /// The chain's id, a part of everything that is signed.
     pub id: ChainId,
-    /// The node from which blocks are read; no slash at the end. May hold a password: show it
+    /// The node from which blocks are read; no slash at the end. May contain a password: show it
     /// through [`super::masked`].
     pub rpc: String,
-    /// The node's chain.db; then blocks are read there and not from `rpc`.
+    /// The node's chain.db; if set, blocks are read there and not from `rpc`.
     pub db: Option<PathBuf>,
     /// The node where transactions are posted and balances, nonces and the mempool are read.
     pub submit: String,
@@ -65,19 +65,19 @@ pub struct ChainConfig {
     pub confirmations: u64,
     /// Blocks after which a mined reply is final; at least 1.
     pub final_depth: u64,
-    /// How nonces are allotted.
+    /// How nonces are assigned.
     pub nonce: NoncePolicy,
     /// Where a new store or agent begins to read.
     pub start: Start,
 }
 
-/// How nonces are allotted.
+/// How nonces are assigned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NoncePolicy {
-    /// Milliseconds since the epoch, as customary; the node of April 2026 ignores them.
+    /// Milliseconds since the epoch, as is customary; the node of April 2026 ignores nonces.
     Timestamp,
-    /// The account's counter, as later nodes demand.
+    /// The account's counter, which later nodes require.
     Sequential,
 }
 
@@ -86,7 +86,7 @@ pub enum NoncePolicy {
 pub struct StoreConfig {
     /// The database file.
     pub path: PathBuf,
-    /// Settled messages are forgotten after this.
+    /// Completed messages are deleted after this.
     pub retention: Duration,
 }
 
@@ -104,10 +104,10 @@ pub struct DevnetTable {
     pub block_time: Duration,
     /// The folder of its databases.
     pub dir: PathBuf,
-    /// Its port on 127.0.0.1; 0 is any free one, and then the node's own word on its url counts
-    /// and not [`ChainConfig::rpc`].
+    /// Its port on 127.0.0.1; 0 is any free one. With 0, the URL is the one that the started node
+    /// reports and not [`ChainConfig::rpc`].
     pub port: u16,
-    /// Faults that it shall have.
+    /// The faults that it reproduces.
     pub faults: Vec<Fault>,
 }
 
@@ -132,20 +132,20 @@ pub struct DirectoryConfig {
 /// `[tasks]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TasksConfig {
-    /// Tasks that run at a time, of all agents together; at least 1.
+    /// Tasks that run at the same time, of all agents together; at least 1.
     pub concurrency: usize,
 }
 
 /// `[[contact]]`: an agent elsewhere whose address and keys the operator vouches for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contact {
-    /// What it is called.
+    /// Its name.
     pub name: AgentName,
     /// Its address.
     pub address: Address,
-    /// The key under which its signatures count. The operator's word binds it to the address: it
-    /// is not compared with the key that the address is made from, so that an address that
-    /// belongs to no key can have one, as [`agentry_protocol::authenticity::examine`] has it.
+    /// The key that verifies its signatures. The operator vouches that it belongs to the address:
+    /// it is not compared with the key that the address is made from, so that an address that
+    /// belongs to no key can have one; see [`agentry_protocol::authenticity::examine`].
     pub public_key: Option<PublicKey>,
     /// The key to which messages to it are sealed.
     pub enc_key: Option<EncryptionKey>,
@@ -160,9 +160,9 @@ pub struct AgentDefaults {
     pub time_limit: Duration,
     /// Runs of a behaviour after which a message is a dead letter; at least 1.
     pub attempts: u32,
-    /// Messages of one sender past which the others of his wait; `None` is no limit.
+    /// How many messages of one sender are handled per length of time; `None` is no limit.
     pub per_sender_rate: Option<Rate>,
-    /// A message that has waited longer than this for its sender's rate is a dead letter.
+    /// A message that has waited longer than this for its sender's rate becomes a dead letter.
     pub max_wait: Duration,
     /// What it may spend in fees and amounts in a UTC day, in AIT; 0 is nothing.
     pub daily_budget: u64,
@@ -181,22 +181,22 @@ pub struct AgentConfig {
     pub time_limit: Duration,
     /// Runs of a behaviour after which a message is a dead letter; at least 1.
     pub attempts: u32,
-    /// Messages of one sender past which the others of his wait; `None` is no limit.
+    /// How many messages of one sender are handled per length of time; `None` is no limit.
     pub per_sender_rate: Option<Rate>,
-    /// A message that has waited longer than this for its sender's rate is a dead letter.
+    /// A message that has waited longer than this for its sender's rate becomes a dead letter.
     pub max_wait: Duration,
     /// What it may spend in fees and amounts in a UTC day, in AIT; 0 is nothing.
     pub daily_budget: u64,
-    /// What it does, in this order; instance names are unique.
+    /// Its behaviours, in this order; instance names are unique.
     pub behaviours: Vec<BehaviourInstance>,
 }
 
-/// Every wallet of a folder or a vault, as agents that behave alike.
+/// Every wallet of a folder or a vault, as agents with the same behaviours.
 #[derive(Clone, Debug)]
 pub struct FleetConfig {
-    /// Its name, unique among agents and fleets; before each of its agents' names.
+    /// Its name, unique among agents and fleets; the prefix of its agents' names.
     pub name: String,
-    /// Which wallets.
+    /// Where its wallets are.
     pub wallets: FleetWallets,
     /// A file that holds their password.
     pub password_file: Option<PathBuf>,
@@ -206,13 +206,13 @@ pub struct FleetConfig {
     pub time_limit: Duration,
     /// Runs of a behaviour after which a message is a dead letter; at least 1.
     pub attempts: u32,
-    /// Messages of one sender past which the others of his wait; `None` is no limit.
+    /// How many messages of one sender are handled per length of time; `None` is no limit.
     pub per_sender_rate: Option<Rate>,
-    /// A message that has waited longer than this for its sender's rate is a dead letter.
+    /// A message that has waited longer than this for its sender's rate becomes a dead letter.
     pub max_wait: Duration,
     /// What it may spend in fees and amounts in a UTC day, in AIT; 0 is nothing.
     pub daily_budget: u64,
-    /// What each does, in this order.
+    /// The behaviours of each agent, in this order.
     pub behaviours: Vec<BehaviourInstance>,
 }
 
@@ -261,20 +261,20 @@ pub struct BehaviourInstance {
     pub kind: String,
     /// The behaviour itself.
     pub behaviour: Arc<dyn AnyBehaviour>,
-    /// The senders that its settings name: addresses and names.
+    /// The senders named in its settings: addresses and names.
     pub known_senders: Vec<String>,
-    /// What it was made from.
+    /// The keys it was built from.
     pub written: Written,
 }
 
-/// Two are equal if they were made from the same keys.
+/// Two are equal if they were built from the same keys.
 impl PartialEq for BehaviourInstance {
     fn eq(&self, other: &Self) -> bool {
         (&self.name, &self.kind, &self.written) == (&other.name, &other.kind, &other.written)
     }
 }
 
-/// The keys of a behaviour, to be compared and not to be shown: there may be secrets among them.
+/// The keys of a behaviour, for comparison only: they may contain secrets and are never shown.
 #[derive(Clone, PartialEq)]
 pub struct Written(Arc<Map<String, Value>>);
 
@@ -293,9 +293,9 @@ impl fmt::Debug for Written {
 /// One value of the effective configuration.
 #[derive(Clone, Debug, Serialize)]
 pub struct Setting {
-    /// What it is called, as `chain.rpc` or `agent.ponger.fee`.
+    /// Its key, for example `chain.rpc` or `agent.ponger.fee`.
     pub key: String,
-    /// What holds; null when nothing is set. Secrets are masked.
+    /// Its value; null when it is not set. Secrets are masked.
     pub value: Value,
     /// Where it comes from.
     pub origin: Origin,

@@ -1,12 +1,12 @@
-//! What agents, fleets and behaviour instances may be called.
+//! The names of agents, fleets and behaviour instances.
 
 /// The longest name, in bytes.
 const LONGEST: usize = 64;
 
-/// Whether a name is 1 to 64 of `[A-Za-z0-9._-]` and begins with a letter or digit; else why not.
+/// Checks that a name is 1 to 64 of `[A-Za-z0-9._-]` and begins with a letter or digit.
 ///
 /// # Errors
-/// The reason, to follow "the name".
+/// The reason, to be appended to "the name".
 pub(crate) fn check_name(name: &str) -> Result<(), String> {
     if name.is_empty() || name.len() > LONGEST {
         return Err(format!(
@@ -19,7 +19,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
         .find(|c| !matches!(c, 'A'..='Z' | 'a'..='z' | '0'..='9' | '.' | '_' | '-'))
     {
         return Err(format!(
-            "{name:?} holds {wrong:?}; a name is made of letters, digits, `.`, `_` and `-`"
+            "{name:?} contains {wrong:?}; a name consists of letters, digits, `.`, `_` and `-`"
         ));
     }
     if name.starts_with(['.', '_', '-']) {

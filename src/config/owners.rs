@@ -8,9 +8,9 @@ use super::behaviours::{self, Kinds};
 use super::check::Check;
 use super::common::Common;
 use super::document::Given;
+use super::error::{ConfigIssue, Origin};
 use super::keys::{AGENT, FLEET, Table, WALLETS};
 use super::layers::{Repeated, unknown_key};
-use super::mistake::{Mistake, Origin};
 use super::model::{AgentConfig, BehaviourInstance, FleetConfig, FleetWallets, WalletsConfig};
 use super::names::check_name;
 
@@ -37,9 +37,9 @@ impl Check<'_> {
             if let Some(other) = taken.insert(wallet.clone(), name.clone()) {
                 let text = format!(
                     "agents {other:?} and {name:?} have the same wallet {wallet:?}; one wallet is \
-                     one agent: give the other a wallet of its own, or one agent both behaviours"
+                     one agent: give each agent its own wallet, or give one agent both behaviours"
                 );
-                self.reader.mistake(origin, text);
+                self.reader.report(origin, text);
             }
             let path = format!("agent.{name}");
             self.note(format!("{path}.wallet"), json!(wallet), origin.clone());
@@ -63,12 +63,12 @@ impl Check<'_> {
         {
             let text = "`wallets.keystore_dir` or `wallets.vault` must be set: it holds the keys of \
                         the agents, as in `[wallets]` `keystore_dir = \"keystore\"`";
-            let origin = if layers.speaks_of(&WALLETS) {
+            let origin = if layers.has_table(&WALLETS) {
                 layers.header(&WALLETS)
             } else {
                 first.origin.clone()
             };
-            self.reader.missing.push(Mistake {
+            self.reader.missing.push(ConfigIssue {
                 origin,
                 text: text.to_owned(),
             });
@@ -94,8 +94,8 @@ impl Check<'_> {
             };
             self.unique(&mut names, &name, "fleets", &fields.origin);
             if agents.contains(name.as_str()) {
-                let text = format!("an agent is named {name:?} too; give the fleet another name");
-                self.reader.mistake(&fields.origin, text);
+                let text = format!("an agent is also named {name:?}; give the fleet another name");
+                self.reader.report(&fields.origin, text);
             }
             let folder = self.folder;
             let mut path = |key: &str| {
@@ -107,7 +107,7 @@ impl Check<'_> {
             let place = match places {
                 (Some(directory), None) => FleetWallets::Directory(directory),
                 (None, Some(vault)) => FleetWallets::Vault(vault),
-                // A path that is no path is reported already.
+                // An invalid path is already reported.
                 (None, None) if table.get("keystore_dir").or(table.get("vault")).is_some() => {
                     continue;
                 }
@@ -116,7 +116,7 @@ impl Check<'_> {
                         "fleet {name:?} must have {} `keystore_dir` or `vault`",
                         if one.is_some() { "only one of" } else { "a" }
                     );
-                    self.reader.mistake(&table.origin, text);
+                    self.reader.report(&table.origin, text);
                     continue;
                 }
             };
@@ -124,7 +124,7 @@ impl Check<'_> {
                 let text = format!(
                     "fleets {other:?} and {name:?} host the same wallets; one wallet is one agent"
                 );
-                self.reader.mistake(&table.origin, text);
+                self.reader.report(&table.origin, text);
             } else {
                 hosts.insert(place.clone(), name.clone());
             }
@@ -167,7 +167,7 @@ impl Check<'_> {
                 Origin::Default | Origin::Environment { .. } | Origin::Flag { .. } => String::new(),
             };
             let text = format!("two {what} are named {name:?}{first}; rename one");
-            self.reader.mistake(origin, text);
+            self.reader.report(origin, text);
         }
     }
 
@@ -176,7 +176,7 @@ impl Check<'_> {
         check_name(&name)
             .map_err(|reason| {
                 self.reader
-                    .mistake(&given.origin, format!("`{key}` {reason}"));
+                    .report(&given.origin, format!("`{key}` {reason}"));
             })
             .ok()?;
         Some(name)
@@ -194,7 +194,7 @@ impl Check<'_> {
 /// What `[[agent]]` and `[[fleet]]` have in common.
 struct Fields {
     name: Option<String>,
-    /// Where the name stands, else the table.
+    /// Where the name is, else the table.
     origin: Origin,
     common: Common,
     behaviours: Vec<BehaviourInstance>,
@@ -211,11 +211,11 @@ impl Fields {
                     "this {0} has no `name`; each [[{0}]] must have one",
                     known.name
                 );
-                let mistake = Mistake {
+                let issue = ConfigIssue {
                     origin: table.origin.clone(),
                     text,
                 };
-                check.reader.missing.push(mistake);
+                check.reader.missing.push(issue);
                 None
             }
         };
@@ -229,7 +229,7 @@ impl Fields {
             .filter(|entry| known.key(&entry.key).is_none())
         {
             let text = unknown_key(&entry.key, &owner, known.names());
-            check.reader.mistake(&entry.origin, text);
+            check.reader.report(&entry.origin, text);
         }
         let path = format!("{}.{}", known.name, name.as_deref().unwrap_or("?"));
         let kinds = Kinds {

@@ -1,4 +1,4 @@
-//! How often something may happen.
+//! Rates: a count per length of time.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-/// The word for no rate at all.
+/// The word for no limit.
 pub const UNLIMITED: &str = "unlimited";
 
 /// The highest count of a rate.
 pub const MAX_COUNT: u32 = 1_000_000;
 
-/// The lengths of time that a rate can count over, with how each is written.
+/// The lengths of time of a rate, with their spellings.
 const UNITS: [(&str, Duration); 4] = [
     ("s", Duration::from_secs(1)),
     ("min", Duration::from_secs(60)),
@@ -20,27 +20,27 @@ const UNITS: [(&str, Duration); 4] = [
     ("day", Duration::from_secs(24 * 60 * 60)),
 ];
 
-/// So many in a length of time: a bucket that holds `count` and is full again after `per`.
+/// A count per length of time: a bucket that holds `count` and is full again after `per`.
 ///
 /// Text: `60/min`, `5/s`, `1000/h`, `10/day`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rate {
-    /// How many; 1 to [`MAX_COUNT`].
+    /// The count; 1 to [`MAX_COUNT`].
     pub count: u32,
-    /// In how long; a second, a minute, an hour or a day when it is read from a text.
+    /// The length of time; a second, a minute, an hour or a day when parsed from a text.
     pub per: Duration,
 }
 
-/// Why a text is no rate.
+/// The error for a text that is not a rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "is no rate; write one such as \"60/min\" (a whole number from 1 to {MAX_COUNT}, then s, min, \
-     h or day), or \"{UNLIMITED}\""
+    "is not a rate; write one such as \"60/min\" (a whole number from 1 to {MAX_COUNT}, then s, \
+     min, h or day), or \"{UNLIMITED}\""
 )]
 pub struct RateError;
 
 impl Rate {
-    /// A rate, or `None` where the text is `unlimited`.
+    /// A rate, or `None` if the text is `unlimited`.
     ///
     /// # Errors
     /// [`RateError`] if it is neither.
@@ -51,7 +51,7 @@ impl Rate {
         text.parse().map(Some)
     }
 
-    /// How a rate, or the lack of one, is written.
+    /// The text of a rate, or of no limit.
     pub fn show(rate: Option<Self>) -> String {
         rate.map_or_else(|| UNLIMITED.to_owned(), |rate| rate.to_string())
     }
@@ -63,7 +63,7 @@ impl FromStr for Rate {
     fn from_str(text: &str) -> Result<Self, RateError> {
         let (count, unit) = text.split_once('/').ok_or(RateError)?;
         let digits = count.trim().replace('_', "");
-        // `parse` would take a sign as well.
+        // `parse` would also accept a sign.
         if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(RateError);
         }

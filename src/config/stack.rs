@@ -1,12 +1,12 @@
-//! One layer, as the `config` crate takes it.
+//! One layer, as a source of the `config` crate.
 
 use config::{Map, Source, Value, ValueKind};
 
 use super::document::{Given, Raw};
+use super::error::Origin;
 use super::keys::Table;
-use super::mistake::Origin;
 
-/// One layer, for the `config` crate. A value's origin is its number in a list of origins.
+/// One layer, for the `config` crate. The origin of a value is its index in a list of origins.
 #[derive(Clone, Debug)]
 pub(super) struct Layer(pub(super) Map<String, Value>);
 
@@ -48,13 +48,13 @@ fn to_value(given: Given, origins: &mut Vec<Origin>) -> Value {
                 .map(|item| to_value(item, origins))
                 .collect(),
         ),
-        // None of these is what a key holds; as a fraction that is no number each is refused.
-        Raw::Table(_) | Raw::Vast(_) | Raw::Moment(_) => ValueKind::Float(f64::NAN),
+        // No key accepts any of these. Each becomes NaN, which every reader rejects.
+        Raw::Table(_) | Raw::TooLarge(_) | Raw::DateTime(_) => ValueKind::Float(f64::NAN),
     };
     Value::new(Some(&number), kind)
 }
 
-/// What a merged value is, and where it comes from.
+/// A merged value with its origin.
 pub(super) fn from_value(value: Value, origins: &[Origin]) -> Given {
     let origin = value
         .origin()

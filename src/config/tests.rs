@@ -31,22 +31,22 @@ fn load(text: &str) -> Result<Config, ConfigError> {
     load_with(text, &overlay(&[]))
 }
 
-/// The mistakes as `line:column text`.
-fn mistakes(text: &str) -> Vec<String> {
-    let Err(ConfigError::Mistakes(mistakes)) = load(text) else {
-        panic!("no mistakes in {text}")
+/// The issues as `line:column text`.
+fn issues(text: &str) -> Vec<String> {
+    let Err(ConfigError::Invalid(issues)) = load(text) else {
+        panic!("no issues in {text}")
     };
-    let show = |mistake: &Mistake| match &mistake.origin {
-        Origin::File { line, column } => format!("{line}:{column} {}", mistake.text),
-        other => format!("{} {}", other.describe(""), mistake.text),
+    let show = |issue: &ConfigIssue| match &issue.origin {
+        Origin::File { line, column } => format!("{line}:{column} {}", issue.text),
+        other => format!("{} {}", other.describe(""), issue.text),
     };
-    mistakes.list.iter().map(show).collect()
+    issues.list.iter().map(show).collect()
 }
 
 const SMALL: &str = "[chain]\nid = \"ait-devnet\"\n";
 
 #[test]
-fn the_built_in_configuration_is_right() {
+fn the_built_in_configuration_is_valid() {
     let config = load(BUILT_IN).unwrap();
     assert_eq!(config.chain.id.as_str(), "ait-devnet");
     assert_eq!(config.chain.submit, "http://127.0.0.1:8006");
@@ -80,7 +80,7 @@ fn the_built_in_configuration_is_right() {
 
 #[test]
 fn the_built_in_configuration_states_the_defaults() {
-    // Whoever reads the file must not be told of defaults that are not.
+    // The file must not state defaults that differ from the code's.
     let stated = load(BUILT_IN).unwrap();
     let bare = load(SMALL).unwrap();
     for setting in &bare.settings {
@@ -117,8 +117,8 @@ fn one_line_is_enough() {
 
 #[test]
 fn the_chain_must_be_named() {
-    assert_eq!(mistakes("[store]\npath = \"x\"\n").len(), 1);
-    assert!(mistakes("\n[chain]\n")[0].starts_with("2:2 `chain.id` must be set"));
+    assert_eq!(issues("[store]\npath = \"x\"\n").len(), 1);
+    assert!(issues("\n[chain]\n")[0].starts_with("2:2 `chain.id` must be set"));
     assert_eq!(
         load_with("", &overlay(&[("chain.id", "x")]))
             .unwrap()
@@ -130,7 +130,7 @@ fn the_chain_must_be_named() {
 }
 
 #[test]
-fn every_mistake_is_told_at_its_place() {
+fn every_issue_is_reported_at_its_location() {
     let text = r#"[chain]
 id = "no spaces allowed"
 rpc = "127.0.0.1:8006"
@@ -158,7 +158,7 @@ behaviours = [{ kind = "pong" }, { kind = "pong" }]
 [[agent]]
 wallet = "../secret"
 "#;
-    let found = mistakes(text);
+    let found = issues(text);
     let wanted = [
         "2:6 `chain.id`",
         "3:7 `chain.rpc`",
@@ -194,16 +194,16 @@ wallet = "../secret"
 }
 
 #[test]
-fn wallet_names_are_no_paths() {
+fn wallet_names_are_not_paths() {
     let text = format!(
         "{SMALL}[wallets]\nkeystore_dir = \"k\"\n[[agent]]\nname = \"a\"\nwallet = \"../x\"\n"
     );
-    assert!(mistakes(&text)[0].starts_with("7:10 `wallet`"));
+    assert!(issues(&text)[0].starts_with("7:10 `wallet`"));
 }
 
 #[test]
 fn agents_need_a_place_for_their_wallets() {
-    let found = mistakes(&format!("{SMALL}[[agent]]\nname = \"a\"\n"));
+    let found = issues(&format!("{SMALL}[[agent]]\nname = \"a\"\n"));
     assert!(
         found.len() == 1 && found[0].contains("`wallets.keystore_dir`"),
         "{found:?}"
@@ -212,7 +212,7 @@ fn agents_need_a_place_for_their_wallets() {
 
 #[test]
 fn keys_of_another_release_are_unknown() {
-    let found = mistakes(&format!("{SMALL}[defaults]\nalias = 1\n"));
+    let found = issues(&format!("{SMALL}[defaults]\nalias = 1\n"));
     assert!(
         found[0].contains("unknown key `alias` in [defaults]"),
         "{found:?}"
@@ -221,7 +221,7 @@ fn keys_of_another_release_are_unknown() {
 
 #[test]
 fn a_broken_line_does_not_hide_the_others() {
-    let found = mistakes("[chain]\nid = \"x\"\nrpc = http://x\nnonce = \"none\"\n");
+    let found = issues("[chain]\nid = \"x\"\nrpc = http://x\nnonce = \"none\"\n");
     assert!(
         found.iter().any(|text| text.starts_with("3:")),
         "{found:#?}"
@@ -327,8 +327,8 @@ fn limits_are_inherited_and_overridden() {
 }
 
 #[test]
-fn wrong_limits_are_told_at_their_places() {
-    let found = mistakes(
+fn wrong_limits_are_reported_at_their_locations() {
+    let found = issues(
         r#"[chain]
 id = "x"
 [directory]
@@ -354,7 +354,7 @@ max_wiat = "1h"
         "8:19 `defaults.per_sender_rate` must be a rate such as \"60/min\"",
         "9:12 `defaults.max_wait` must be 1s to",
         "10:1 unknown key `daily_budgt` in [defaults]; did you mean `daily_budget`?",
-        "15:19 `agent.a.per_sender_rate` \"60/fortnight\" is no rate",
+        "15:19 `agent.a.per_sender_rate` \"60/fortnight\" is not a rate",
         "16:16 `agent.a.daily_budget` must be a whole number",
         "17:1 unknown key `max_wiat` in agent \"a\"; did you mean `max_wait`?",
     ];
@@ -367,7 +367,7 @@ max_wiat = "1h"
     }
 }
 
-/// A public key that is one, and its address.
+/// A valid public key and its address.
 fn somebody(seed: u8) -> (PublicKey, Address) {
     let key = Seed::from_bytes([seed; 32]).public_key();
     (key, Address::from_public_key(&key))
@@ -390,14 +390,14 @@ fn contacts_are_names_for_addresses() {
     assert_eq!(adviser.name.as_str(), "adviser");
     assert_eq!(adviser.address, address);
     assert_eq!((adviser.public_key, adviser.enc_key), (None, None));
-    // The operator vouches for a key that is not the address's own.
+    // The operator vouches for a key that the address is not made from.
     assert_eq!(clerk.public_key, Some(key));
     assert_eq!(clerk.enc_key.unwrap().to_string(), sealing);
     assert_eq!(origin_of(&config, "contact.clerk.public_key"), "f:9:14");
 }
 
 #[test]
-fn wrong_contacts_are_told_at_their_places() {
+fn wrong_contacts_are_reported_at_their_locations() {
     let (_, address) = somebody(1);
     let (_, other) = somebody(2);
     let text = format!(
@@ -426,9 +426,9 @@ name = "a"
 address = "{other}"
 "#
     );
-    let found = mistakes(&text);
+    let found = issues(&text);
     let wanted = [
-        "8:8 an agent is named \"ponger\" too",
+        "8:8 an agent is also named \"ponger\"",
         "11:8 `contact.name` \"ait1x\"",
         "12:11 `contact.?.address` \"nowhere\"",
         "15:11 contacts \"ponger\" and \"a\" have the same address",
@@ -446,13 +446,10 @@ address = "{other}"
         );
     }
     let outside = overlay(&[("contact.name", "x")]);
-    let Err(ConfigError::Mistakes(mistakes)) = load_with(SMALL, &outside) else {
+    let Err(ConfigError::Invalid(issues)) = load_with(SMALL, &outside) else {
         panic!("contacts cannot be set from outside")
     };
-    assert!(
-        mistakes.list[0].text.contains("in the file alone"),
-        "{mistakes}"
-    );
+    assert!(issues.list[0].text.contains("only in the file"), "{issues}");
 }
 
 #[test]
@@ -467,14 +464,14 @@ fn fleets_have_one_place() {
         FleetWallets::Vault("/etc/agentry/v".into())
     );
     assert_eq!(config.fleets[0].agent("w").name, "f/w");
-    assert!(mistakes(&fleet(""))[0].contains("must have a `keystore_dir` or `vault`"));
+    assert!(issues(&fleet(""))[0].contains("must have a `keystore_dir` or `vault`"));
     let both = "vault = \"v\"\nkeystore_dir = \"k\"\n";
-    assert!(mistakes(&fleet(both))[0].contains("only one of"));
+    assert!(issues(&fleet(both))[0].contains("only one of"));
     let twice = format!(
         "{}[[fleet]]\nname = \"g\"\nvault = \"v\"\n",
         fleet("vault = \"v\"\n")
     );
-    assert!(mistakes(&twice)[0].contains("host the same wallets"));
+    assert!(issues(&twice)[0].contains("host the same wallets"));
 }
 
 #[test]
@@ -490,9 +487,9 @@ fn the_embedded_node_is_the_one_that_is_read() {
     let config = load(&devnet("rpc = \"http://127.0.0.1:9001\"\n[devnet]\n")).unwrap();
     assert_eq!(config.devnet.unwrap().port, 9001);
     let other = devnet("rpc = \"http://127.0.0.1:9001\"\n[devnet]\nport = 9002\n");
-    assert!(mistakes(&other)[0].contains("is not the port of `chain.rpc`"));
+    assert!(issues(&other)[0].contains("is not the port of `chain.rpc`"));
     let remote = devnet("rpc = \"http://10.0.0.1:8006\"\n[devnet]\n");
-    assert!(mistakes(&remote)[0].contains("is not the embedded node"));
+    assert!(issues(&remote)[0].contains("is not the embedded node"));
     assert!(
         load(&devnet(
             "rpc = \"http://127.0.0.1:1\"\n[devnet]\nport = 0\n"
@@ -508,7 +505,7 @@ fn faults_are_known_by_name() {
     ))
     .unwrap();
     assert_eq!(config.devnet.unwrap().faults.len(), 2);
-    let found = mistakes(&format!(
+    let found = issues(&format!(
         "{SMALL}[devnet]\nfaults = [\"late-rows\", \"rain\"]\n"
     ));
     assert!(
@@ -545,9 +542,9 @@ fn a_start_is_the_head_or_a_height() {
 }
 
 #[test]
-fn what_is_shown_holds_no_secret() {
+fn shown_values_hold_no_secret() {
     let text = format!("{SMALL}rpc = \"http://user:hunter2@node:1\"\nsubmit = \"ftp://hunter2\"\n");
-    let shown = mistakes(&text).join("\n");
+    let shown = issues(&text).join("\n");
     assert!(!shown.contains("hunter2"), "{shown}");
     let config = load(&format!("{SMALL}rpc = \"http://user:hunter2@node:1\"\n")).unwrap();
     assert_eq!(config.chain.rpc, "http://user:hunter2@node:1");

@@ -1,4 +1,4 @@
-//! From what was given to what it means. Each reader reports what it cannot use.
+//! Readers of single values. Each reader reports a value that it cannot accept.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -8,39 +8,39 @@ use std::time::Duration;
 use url::Url;
 
 use super::document::{Given, Raw};
-use super::mistake::{Mistake, Origin};
+use super::error::{ConfigIssue, Origin};
 use super::rate::Rate;
 
-/// Collects mistakes while values are read. `name` is always what the value is called in a
-/// message, as `chain.rpc`.
+/// Collects errors while values are read. `name` is always the name of the value in a message,
+/// for example `chain.rpc`.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    pub(super) mistakes: Vec<Mistake>,
-    /// What must be set and is not. It is kept apart, since a file that is no TOML may well set it
-    /// in a place that could not be read.
-    pub(super) missing: Vec<Mistake>,
+    pub(super) issues: Vec<ConfigIssue>,
+    /// Required keys that are not set. They are kept apart: in a file that is not valid TOML, the
+    /// key may be in a part that could not be read.
+    pub(super) missing: Vec<ConfigIssue>,
 }
 
 impl Reader {
-    pub(super) fn mistake(&mut self, origin: &Origin, text: impl Into<String>) {
-        self.mistakes.push(Mistake {
+    pub(super) fn report(&mut self, origin: &Origin, text: impl Into<String>) {
+        self.issues.push(ConfigIssue {
             origin: origin.clone(),
             text: text.into(),
         });
     }
 
     fn wrong(&mut self, name: &str, given: &Given, wanted: &str) {
-        self.mistake(
+        self.report(
             &given.origin,
             format!("`{name}` must be {wanted}, not {}", given.raw.what()),
         );
     }
 
-    /// A text with something in it.
+    /// A text that is not blank.
     pub(super) fn text(&mut self, name: &str, given: &Given) -> Option<String> {
         match &given.raw {
             Raw::Text(text) if text.trim().is_empty() => {
-                self.mistake(&given.origin, format!("`{name}` is empty; give it a text"));
+                self.report(&given.origin, format!("`{name}` is empty; give it a value"));
                 None
             }
             Raw::Text(text) => Some(text.clone()),
@@ -51,18 +51,18 @@ impl Reader {
         }
     }
 
-    /// A text of a type that parses itself.
+    /// A value of a type that parses itself from text.
     pub(super) fn parsed<T>(&mut self, name: &str, given: &Given) -> Option<T>
     where
         T: std::str::FromStr<Err: std::fmt::Display>,
     {
         let text = self.text(name, given)?;
         text.parse()
-            .map_err(|error| self.mistake(&given.origin, format!("`{name}` {text:?}: {error}")))
+            .map_err(|error| self.report(&given.origin, format!("`{name}` {text:?}: {error}")))
             .ok()
     }
 
-    /// A whole number in a range; outside the file it comes as text.
+    /// A whole number in a range; outside the file it is a text.
     pub(super) fn integer(
         &mut self,
         name: &str,
@@ -75,7 +75,7 @@ impl Reader {
             Raw::Text(text) if !matches!(given.origin, Origin::File { .. }) => {
                 text.replace('_', "").parse().ok()
             }
-            Raw::Vast(_) => None,
+            Raw::TooLarge(_) => None,
             _ => {
                 self.wrong(name, given, &wanted);
                 return None;
@@ -85,10 +85,10 @@ impl Reader {
         if number.is_none() {
             let found = match &given.raw {
                 Raw::Integer(integer) => integer.to_string(),
-                Raw::Text(text) | Raw::Vast(text) => text.clone(),
+                Raw::Text(text) | Raw::TooLarge(text) => text.clone(),
                 other => other.what().to_owned(),
             };
-            self.mistake(
+            self.report(
                 &given.origin,
                 format!("`{name}` must be {wanted}, not {found}"),
             );
@@ -112,7 +112,7 @@ impl Reader {
             Ok(_) => {
                 let (from, to) = (humantime::format_duration(*range.start()), *range.end());
                 let to = humantime::format_duration(to);
-                self.mistake(
+                self.report(
                     &given.origin,
                     format!("`{name}` must be {from} to {to}, not {text}"),
                 );
@@ -120,23 +120,23 @@ impl Reader {
             }
             Err(error) => {
                 let text = format!(
-                    "`{name}` {text:?} is no length of time ({error}); write one such as \"500ms\", \
-                     \"30s\", \"5m\", \"2h\" or \"30d\""
+                    "`{name}` {text:?} is not a length of time ({error}); write one such as \
+                     \"500ms\", \"30s\", \"5m\", \"2h\" or \"30d\""
                 );
-                self.mistake(&given.origin, text);
+                self.report(&given.origin, text);
                 None
             }
         }
     }
 
-    /// A rate, or none where it is unlimited.
+    /// A rate, or none if it is unlimited.
     pub(super) fn rate(&mut self, name: &str, given: &Given) -> Option<Option<Rate>> {
         let Raw::Text(text) = &given.raw else {
             self.wrong(name, given, "a rate such as \"60/min\", or \"unlimited\"");
             return None;
         };
         Rate::parse(text)
-            .map_err(|error| self.mistake(&given.origin, format!("`{name}` {text:?} {error}")))
+            .map_err(|error| self.report(&given.origin, format!("`{name}` {text:?} {error}")))
             .ok()
     }
 
@@ -148,7 +148,7 @@ impl Reader {
             // The text itself may hold a password, so it is not repeated.
             Err(reason) => {
                 let example = "write one such as \"http://127.0.0.1:8006\"";
-                self.mistake(&given.origin, format!("`{name}` {reason}; {example}"));
+                self.report(&given.origin, format!("`{name}` {reason}; {example}"));
                 None
             }
         }
@@ -158,9 +158,9 @@ impl Reader {
     pub(super) fn path(&mut self, name: &str, given: &Given, folder: &Path) -> Option<PathBuf> {
         let text = self.text(name, given)?;
         if text.contains('\0') {
-            self.mistake(
+            self.report(
                 &given.origin,
-                format!("`{name}` holds a zero character; no path does"),
+                format!("`{name}` contains a NUL character, which no path may"),
             );
             return None;
         }
@@ -170,7 +170,7 @@ impl Reader {
         })
     }
 
-    /// A loopback address with a port: what is served there is for this machine alone.
+    /// A loopback address with a port, which only this machine can reach.
     pub(super) fn loopback(&mut self, name: &str, given: &Given) -> Option<SocketAddr> {
         let text = self.text(name, given)?;
         let numeric = text.replacen("localhost:", "127.0.0.1:", 1);
@@ -182,15 +182,15 @@ impl Reader {
                      has no access control; use 127.0.0.1:{} and a proxy",
                     address.port()
                 );
-                self.mistake(&given.origin, text);
+                self.report(&given.origin, text);
                 None
             }
             Err(_) => {
                 let text = format!(
-                    "`{name}` {text:?} is no address with a port; write one such as \
+                    "`{name}` {text:?} is not an address with a port; write one such as \
                      \"127.0.0.1:8070\""
                 );
-                self.mistake(&given.origin, text);
+                self.report(&given.origin, text);
                 None
             }
         }
@@ -219,28 +219,31 @@ impl Reader {
 
 /// A node's address: `http` or `https`, a host, no query and no fragment.
 pub(crate) fn check_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("is no url ({error})"))?;
+    let url = Url::parse(text).map_err(|error| format!("is not a URL ({error})"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(format!(
-            "has the scheme {:?}, and nodes speak http or https",
+            "has the scheme {:?}; a node's is http or https",
             url.scheme()
         ));
     }
     if url.host_str().is_none_or(str::is_empty) {
-        return Err("names no host".to_owned());
+        return Err("has no host".to_owned());
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err("ends in a query (`?…`) or a fragment (`#…`), which no node has".to_owned());
+        return Err(
+            "ends in a query (`?…`) or a fragment (`#…`), which a node's URL cannot have"
+                .to_owned(),
+        );
     }
     Ok(url)
 }
 
-/// A url's text without a slash at the end.
+/// The text of a URL without a slash at the end.
 pub(crate) fn plain_url(url: &Url) -> String {
     url.as_str().trim_end_matches('/').to_owned()
 }
 
-/// A url with its password, if it holds one, hidden.
+/// A URL with its password, if it has one, masked.
 pub(crate) fn masked_url(url: &Url) -> String {
     let mut masked = url.clone();
     if masked.password().is_some() && masked.set_password(Some("***")).is_err() {
@@ -270,28 +273,28 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_text_outside_the_file_alone() {
+    fn numbers_are_text_only_outside_the_file() {
         let mut reader = Reader::default();
         assert_eq!(reader.integer("n", &file(Raw::Integer(7)), 1..=9), Some(7));
         assert_eq!(reader.integer("n", &flag("1_000"), 1..=9_000), Some(1_000));
-        assert_eq!(reader.mistakes, []);
+        assert_eq!(reader.issues, []);
         for bad in [
             file(Raw::Text("7".into())),
             file(Raw::Integer(0)),
             file(Raw::Integer(-7)),
             file(Raw::Integer(10)),
-            file(Raw::Vast("99999999999999999999".into())),
+            file(Raw::TooLarge("99999999999999999999".into())),
             file(Raw::Boolean(true)),
             flag("seven"),
             flag("-7"),
         ] {
             assert_eq!(reader.integer("n", &bad, 1..=9), None, "{bad:?}");
         }
-        assert_eq!(reader.mistakes.len(), 8);
+        assert_eq!(reader.issues.len(), 8);
     }
 
     #[test]
-    fn urls_are_those_of_nodes() {
+    fn only_node_urls_are_accepted() {
         for good in [
             "http://127.0.0.1:8006",
             "https://node.example/path/",
@@ -315,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn only_loopback_is_listened_on() {
+    fn only_loopback_is_accepted() {
         let mut reader = Reader::default();
         for good in ["127.0.0.1:8070", "[::1]:1", "localhost:0", "127.1.2.3:9"] {
             assert!(reader.loopback("l", &flag(good)).is_some(), "{good}");
@@ -330,7 +333,7 @@ mod tests {
         ] {
             assert!(reader.loopback("l", &flag(bad)).is_none(), "{bad}");
         }
-        assert_eq!(reader.mistakes.len(), 6);
+        assert_eq!(reader.issues.len(), 6);
     }
 
     #[test]
@@ -353,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_say_how_they_are_written() {
+    fn durations_need_a_unit() {
         let mut reader = Reader::default();
         let range = Duration::from_secs(1)..=Duration::from_secs(60);
         let second = Some(Duration::from_secs(30));
@@ -361,6 +364,6 @@ mod tests {
         for bad in [flag("30"), flag("soon"), flag("2h"), file(Raw::Integer(30))] {
             assert_eq!(reader.duration("d", &bad, range.clone()), None);
         }
-        assert_eq!(reader.mistakes.len(), 4);
+        assert_eq!(reader.issues.len(), 4);
     }
 }

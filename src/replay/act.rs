@@ -1,4 +1,4 @@
-//! What a run of a behaviour comes to, in a replay: nothing is sent, stored or begun.
+//! The result of a behaviour's run in a replay: nothing is sent, stored or started.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use super::agenda::{Item, What};
 use super::engine::Engine;
 use super::ledger::Send;
 use super::report::Would;
-use super::said::{Said, shortened};
+use super::said::{Said, truncated};
 use crate::config::BehaviourInstance;
 use crate::runtime::compose::{self, Author, Circumstances};
 use crate::runtime::conduct::Conduct;
 use crate::runtime::roster::Hosted;
 
-/// What a run comes to.
+/// The result of a run.
 #[derive(Debug, Default)]
 pub(super) struct Act {
     pub(super) sends: Vec<Send>,
@@ -25,11 +25,11 @@ pub(super) struct Act {
 }
 
 impl Engine {
-    /// Runs a behaviour for an event that is about `message`, if it is about one. A transient
-    /// failure is tried again at once, as often as the runtime would.
+    /// Runs a behaviour for an event, which is about `message` if there is one. A transient failure
+    /// is retried at once, as many times as in the runtime.
     ///
     /// # Errors
-    /// Why the event would be a dead letter.
+    /// Why the event would become a dead letter.
     pub(super) async fn act(
         &mut self,
         hosted: &Arc<Hosted>,
@@ -52,7 +52,7 @@ impl Engine {
                     return Err(error);
                 }
             };
-            // Where something cannot be said, nothing of it happens.
+            // If one message cannot be composed, none of the effects happens.
             let sends = self.sends(hosted, instance, &effects, message)?;
             let mut act = Act {
                 sends,
@@ -78,7 +78,7 @@ impl Engine {
                 Effect::Reply(outgoing) => {
                     let Some(message) = message else {
                         return Err(BehaviourError::permanent(
-                            "it answers a message, and the event is about none",
+                            "the behaviour replies, but the event is not about a message",
                         ));
                     };
                     (&message.from, outgoing, Some(message))
@@ -101,7 +101,7 @@ impl Engine {
         answers: Option<&Message>,
     ) -> Result<Send, BehaviourError> {
         let now_ms = self.stage.clock.now_ms();
-        // The key in the header is not compared: any will do where the wallet's is not known.
+        // The key in the header is not compared, so any key will do if the wallet's is unknown.
         let public_key = hosted
             .public_key
             .unwrap_or_else(|| Seed::from_bytes([1; 32]).public_key());
@@ -128,7 +128,7 @@ impl Engine {
         Ok(Send {
             would: Would {
                 behaviour: instance.name.clone(),
-                said: said.showing(&outgoing.payload),
+                said: said.with_text(&outgoing.payload),
             },
             re,
             label: outgoing.label.clone(),
@@ -136,7 +136,7 @@ impl Engine {
         })
     }
 
-    /// Whatever is not sent.
+    /// Takes an effect other than a message.
     fn take_effect(
         &mut self,
         hosted: &Hosted,
@@ -168,17 +168,17 @@ impl Engine {
             }
             Effect::StartTask(task) => {
                 act.tasks += 1;
-                let (kind, key) = (shortened(&task.kind), shortened(&task.key));
+                let (kind, key) = (truncated(&task.kind), truncated(&task.key));
                 act.notes
                     .push(format!("would start task {key} of type {kind}"));
             }
             Effect::CancelTask { key } => {
                 act.notes
-                    .push(format!("would cancel task {}", shortened(&key)));
+                    .push(format!("would cancel task {}", truncated(&key)));
             }
             Effect::Reject { reason } => {
                 act.notes
-                    .push(format!("would reject it: {}", shortened(&reason)));
+                    .push(format!("would reject it: {}", truncated(&reason)));
                 act.rejected = Some(reason);
             }
         }

@@ -1,4 +1,4 @@
-//! Timers, and acknowledgments that are waited for: what is due when.
+//! Timers and pending acknowledgments, by the time they are due.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,45 +17,45 @@ pub(super) struct Item {
     pub(super) what: What,
 }
 
-/// What is due.
+/// What happens when an item is due.
 #[derive(Clone, Debug)]
 pub(super) enum What {
-    /// A timer runs out.
+    /// A timer fires.
     Timer { name: String, data: Value },
     /// A message was not acknowledged in time.
     Overdue(Box<Awaited>),
 }
 
-/// A message whose acknowledgment is waited for.
+/// A message whose acknowledgment is pending.
 #[derive(Clone, Debug)]
 pub(super) struct Awaited {
     pub(super) sent: SentMessage,
     pub(super) transaction: TransactionHash,
-    /// How long it may take after each sending, in milliseconds.
+    /// The time limit after each transmission, in milliseconds.
     pub(super) within_ms: u64,
     pub(super) resends_left: u32,
-    /// Whether its sender asked to be told that it was acted on.
+    /// Whether its sender asked for an acknowledgment that it was acted on.
     pub(super) done: bool,
 }
 
-/// What an item is known by.
+/// The key of an item.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
     Timer(AgentId, String, String),
     Overdue(AgentId, TransactionHash),
 }
 
-/// All that is due some time.
+/// All pending items.
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
-    /// By time, then in the order in which it was put down.
+    /// By time, then in insertion order.
     items: BTreeMap<(u64, u64), Item>,
     places: HashMap<Key, (u64, u64)>,
     next: u64,
 }
 
 impl Agenda {
-    /// Puts an item down, in the place of the one that is known by the same.
+    /// Inserts an item and replaces the one with the same key.
     pub(super) fn put(&mut self, item: Item) {
         let key = key(&item);
         self.remove(&key);
@@ -65,13 +65,13 @@ impl Agenda {
         self.items.insert(place, item);
     }
 
-    /// Forgets a timer.
+    /// Removes a timer.
     pub(super) fn unschedule(&mut self, agent: AgentId, behaviour: &str, name: &str) {
         self.remove(&Key::Timer(agent, behaviour.to_owned(), name.to_owned()));
     }
 
-    /// The message that a transaction carried, if its acknowledgment is waited for; no more from
-    /// now on.
+    /// Removes and returns the item of the message that a transaction carried, if its
+    /// acknowledgment is pending.
     pub(super) fn answered(
         &mut self,
         agent: AgentId,
@@ -87,7 +87,7 @@ impl Agenda {
         }
     }
 
-    /// The next item that is due by then.
+    /// Removes and returns the next item that is due by that time.
     pub(super) fn pop(&mut self, by_ms: u64) -> Option<Item> {
         let entry = self.items.first_entry()?;
         if entry.key().0 > by_ms {
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_comes_in_its_order_and_once() {
+    fn items_are_due_in_order_and_once() {
         let mut agenda = Agenda::default();
         for (name, due) in [("a", 30), ("b", 10), ("c", 20), ("b", 25), ("d", 10)] {
             agenda.put(timer(name, due));

@@ -1,18 +1,18 @@
-//! What was seen lately, within bounds.
+//! A map with a bounded number of recent entries.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
-/// A map that forgets its oldest entries.
+/// A map that evicts its oldest entries.
 #[derive(Debug)]
-pub(super) struct Lately<K, V> {
+pub(super) struct Recent<K, V> {
     entries: HashMap<K, V>,
     order: VecDeque<K>,
     most: usize,
 }
 
-impl<K: Clone + Eq + Hash, V> Lately<K, V> {
-    /// A map that holds at most so many.
+impl<K: Clone + Eq + Hash, V> Recent<K, V> {
+    /// A map of at most `most` entries.
     pub(super) fn new(most: usize) -> Self {
         Self {
             entries: HashMap::new(),
@@ -21,7 +21,7 @@ impl<K: Clone + Eq + Hash, V> Lately<K, V> {
         }
     }
 
-    /// Puts an entry in; false, if there was one under this key.
+    /// Inserts an entry; false if the key was already there.
     pub(super) fn insert(&mut self, key: K, value: V) -> bool {
         if self.entries.insert(key.clone(), value).is_some() {
             return false;
@@ -42,16 +42,16 @@ impl<K: Clone + Eq + Hash, V> Lately<K, V> {
 
 #[cfg(test)]
 mod tests {
-    use super::Lately;
+    use super::Recent;
 
     #[test]
-    fn the_oldest_are_forgotten() {
-        let mut lately = Lately::new(2);
-        assert!(lately.insert(1, 'a'));
-        assert!(!lately.insert(1, 'b'));
-        assert!(lately.insert(2, 'c') && lately.insert(3, 'd'));
+    fn the_oldest_are_evicted() {
+        let mut recent = Recent::new(2);
+        assert!(recent.insert(1, 'a'));
+        assert!(!recent.insert(1, 'b'));
+        assert!(recent.insert(2, 'c') && recent.insert(3, 'd'));
         assert_eq!(
-            (lately.get(&1), lately.get(&2), lately.get(&3)),
+            (recent.get(&1), recent.get(&2), recent.get(&3)),
             (None, Some(&'c'), Some(&'d'))
         );
     }

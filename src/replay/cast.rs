@@ -1,4 +1,4 @@
-//! The agents of a replay: who they are, and what opens their sealed messages.
+//! The agents of a replay, and the keys that open their sealed messages.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,25 +12,25 @@ use crate::runtime::roster::{Hosted, Roster};
 use crate::runtime::signer::Keyring;
 use crate::store::AgentId;
 
-/// Everybody who is configured, and those who are replayed.
+/// All configured agents, and the replayed ones.
 #[derive(Debug)]
 pub(super) struct Cast {
     /// All configured agents.
     pub(super) roster: Roster,
-    /// Those who are replayed, by their addresses.
-    pub(super) players: HashMap<Address, Arc<Hosted>>,
-    /// What opens sealed messages, where that is wanted.
+    /// The replayed agents, by address.
+    pub(super) replayed: HashMap<Address, Arc<Hosted>>,
+    /// The keys that open sealed messages, if they are to be opened.
     pub(super) keyring: Option<Arc<Keyring>>,
 }
 
 impl Cast {
-    /// Finds the wallets. Blocking: with passwords, a vault costs a key derivation.
+    /// Finds the wallets. Blocking: with passwords, a vault needs a key derivation.
     ///
     /// # Errors
-    /// A wallet cannot be used; nobody is called as an agent of `options` is; no behaviour is left.
+    /// A wallet cannot be used; an agent of `options` does not exist; no agent has behaviours.
     pub(super) fn assemble(config: &Config, options: &Options) -> Result<Self, ReplayError> {
         let mut all = Vec::new();
-        let mut nameless = Vec::new();
+        let mut without_address = Vec::new();
         let keyring = options
             .open_sealed
             .then(|| Arc::new(Keyring::new(config.chain.id.clone())));
@@ -56,7 +56,7 @@ impl Cast {
                 };
                 let info = wallet.info();
                 let Some(address) = info.address.clone() else {
-                    nameless.push(hosted.agent.name);
+                    without_address.push(hosted.agent.name);
                     continue;
                 };
                 all.push(Arc::new(Hosted {
@@ -69,24 +69,24 @@ impl Cast {
         }
         let roster = Roster::default();
         roster.replace(all.iter().cloned());
-        let mut players = HashMap::new();
-        let mut play = |hosted: Arc<Hosted>| players.insert(hosted.address.clone(), hosted);
+        let mut replayed = HashMap::new();
+        let mut select = |hosted: Arc<Hosted>| replayed.insert(hosted.address.clone(), hosted);
         if options.agents.is_empty() {
             for hosted in all {
                 if !hosted.config.behaviours.is_empty() {
-                    play(hosted);
+                    select(hosted);
                 }
             }
-            if let (true, Some(agent)) = (players.is_empty(), nameless.into_iter().next()) {
+            if let (true, Some(agent)) = (replayed.is_empty(), without_address.into_iter().next()) {
                 return Err(ReplayError::NoAddress { agent });
             }
         } else {
             for wanted in &options.agents {
                 match roster.meant(wanted) {
                     Some(hosted) => {
-                        play(hosted);
+                        select(hosted);
                     }
-                    None if nameless.contains(wanted) => {
+                    None if without_address.contains(wanted) => {
                         let agent = wanted.clone();
                         return Err(ReplayError::NoAddress { agent });
                     }
@@ -94,7 +94,7 @@ impl Cast {
                 }
             }
         }
-        if players
+        if replayed
             .values()
             .all(|hosted| hosted.config.behaviours.is_empty())
         {
@@ -102,7 +102,7 @@ impl Cast {
         }
         Ok(Self {
             roster,
-            players,
+            replayed,
             keyring,
         })
     }

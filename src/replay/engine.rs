@@ -1,5 +1,5 @@
-//! The runtime's rules, without the runtime: one agent after the other, in the order of the chain,
-//! by the clock of its blocks, in memory.
+//! The runtime's rules without the runtime: one agent after the other, in the order of the chain, by
+//! the clock of its blocks, in memory.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Told;
 use super::act::Act;
 use super::agenda::{Agenda, Item, What};
-use super::bounded::Lately;
+use super::bounded::Recent;
 use super::cast::Cast;
 use super::ledger::{Ledger, ReportId};
 use super::past::Past;
@@ -20,28 +20,28 @@ use crate::runtime::conduct::Stage;
 use crate::runtime::directory::Directory;
 use crate::store::AgentId;
 
-/// How many messages are remembered so as to know them again, and how many of an agent's own to
-/// know what answers them.
+/// How many received messages are kept to recognise repetitions, and how many sent messages are kept
+/// to recognise their answers.
 const REMEMBERED: usize = 200_000;
 
-/// How many timers run out at most between two blocks: one that is set anew for the next moment
-/// must not go on for ever.
+/// The most timers that fire between two blocks: a timer that always schedules itself again at once
+/// must not run forever.
 const TIMERS_A_BLOCK: usize = 1_000;
 
-/// What a behaviour remembers.
+/// The state of a behaviour.
 type Memory = BTreeMap<String, Value>;
 
-/// Who was asked what.
+/// A message that an agent sent.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
-    /// The transaction that carried it first.
+    /// The first transaction that carried it.
     pub(super) first: TransactionHash,
     pub(super) to: Address,
     pub(super) behaviour: Option<String>,
     pub(super) label: Option<String>,
 }
 
-/// A replay at work.
+/// The state of a running replay.
 #[derive(Debug)]
 pub(super) struct Engine {
     pub(super) stage: Stage,
@@ -51,18 +51,18 @@ pub(super) struct Engine {
     pub(super) summary: Summary,
     pub(super) cast: Cast,
     pub(super) past: Past,
-    /// The keys that the store's directory knows, of later announcements, too.
+    /// The keys in the store's directory, including those announced later.
     pub(super) keys: HashMap<Address, PublicKey>,
     memory: HashMap<(AgentId, String), Memory>,
     pub(super) ledger: Ledger,
-    /// Messages by their identity, and in which transaction they came first: whoever is shown one
-    /// twice acts once.
-    pub(super) seen: Lately<(AgentId, String), TransactionHash>,
-    pub(super) digests: Lately<(AgentId, MessageDigest), TransactionHash>,
-    /// What agents did send.
-    pub(super) asked: Lately<TransactionHash, Asked>,
-    /// The ids of what they did send, and in which transaction first: a resend carries the same.
-    pub(super) sent: Lately<(AgentId, String), TransactionHash>,
+    /// Messages by their identity, with the first transaction that carried each: a repeated message
+    /// is acted on once.
+    pub(super) seen: Recent<(AgentId, String), TransactionHash>,
+    pub(super) digests: Recent<(AgentId, MessageDigest), TransactionHash>,
+    /// The messages that agents sent.
+    pub(super) asked: Recent<TransactionHash, Asked>,
+    /// The ids of those messages, with their first transaction: a resend has the same id.
+    pub(super) sent: Recent<(AgentId, String), TransactionHash>,
     told: Vec<Told>,
 }
 
@@ -90,23 +90,23 @@ impl Engine {
             summary: Summary::default(),
             memory: HashMap::new(),
             ledger: Ledger::default(),
-            seen: Lately::new(REMEMBERED),
-            digests: Lately::new(REMEMBERED),
-            asked: Lately::new(REMEMBERED),
-            sent: Lately::new(REMEMBERED),
+            seen: Recent::new(REMEMBERED),
+            digests: Recent::new(REMEMBERED),
+            asked: Recent::new(REMEMBERED),
+            sent: Recent::new(REMEMBERED),
             told: Vec::new(),
         }
     }
 
-    /// What can be told by now.
+    /// The results that are ready.
     pub(super) fn told(&mut self) -> Vec<Told> {
         while let Some(report) = self.ledger.overflow() {
             self.conclude(report);
         }
         if self.summary.cut == 0 && self.ledger.cut() > 0 {
             self.warn(
-                "more messages wait for their answers at the same time than are held in memory: the \
-                 oldest are not compared; replay fewer blocks (--to), or one agent (--agent)"
+                "more messages wait for answers at the same time than fit into memory: the oldest \
+                 are not compared; replay fewer blocks (--to) or one agent (--agent)"
                     .to_owned(),
             );
         }
@@ -114,7 +114,7 @@ impl Engine {
         std::mem::take(&mut self.told)
     }
 
-    /// What is left to be told.
+    /// The remaining results.
     pub(super) fn finish(&mut self) -> Vec<Told> {
         while let Some(report) = self.ledger.conclude() {
             self.conclude(report);
@@ -142,7 +142,7 @@ impl Engine {
             .or_default()
     }
 
-    /// The clock moves on to the time of a block; what is due before it happens before it.
+    /// Advances the clock to the time of a block. Items that are due before it happen first.
     pub(super) async fn advance(&mut self, now_ms: u64, height: BlockHeight) {
         let now_ms = now_ms.max(self.stage.clock.now_ms());
         for _ in 0..TIMERS_A_BLOCK {
@@ -170,7 +170,7 @@ impl Engine {
                     data,
                     due_ms: item.due_ms,
                 });
-                self.happens(item.agent, &item.behaviour, event, cause)
+                self.deliver(item.agent, &item.behaviour, event, cause)
                     .await;
             }
             What::Overdue(mut awaited) if awaited.resends_left > 0 => {
@@ -196,7 +196,7 @@ impl Engine {
         }
     }
 
-    /// A behaviour is told what became of what it sent.
+    /// Passes a delivery update to a behaviour.
     pub(super) async fn fate(
         &mut self,
         agent: AgentId,
@@ -211,13 +211,13 @@ impl Engine {
             label: sent.label.clone(),
             fate: word(&fate).to_owned(),
         };
-        self.happens(agent, behaviour, Event::Fate(sent, fate), cause)
+        self.deliver(agent, behaviour, Event::Fate(sent, fate), cause)
             .await;
     }
 
-    /// Shows a behaviour an event that is about no message. It is told of only if something comes
-    /// of it.
-    async fn happens(&mut self, agent: AgentId, behaviour: &str, event: Event, cause: Cause) {
+    /// Passes a behaviour an event that is not about a message. The event is reported only if it has
+    /// effects to report.
+    async fn deliver(&mut self, agent: AgentId, behaviour: &str, event: Event, cause: Cause) {
         let Some(hosted) = self.cast.roster.get(agent) else {
             return;
         };
@@ -235,19 +235,19 @@ impl Engine {
         let report = self.ledger.begin(agent, &hosted.config.name, cause, false);
         match acted {
             Ok(act) => {
-                self.file(report, act);
+                self.record(report, act);
             }
             Err(error) => self.failed(report, instance, &error.to_string()),
         }
     }
 
-    /// Puts down what a run came to. Returns whether it refused what it was shown, and whether it
+    /// Records the result of a run. Returns the reason if it rejected the message, and whether it
     /// started tasks.
-    pub(super) fn file(&mut self, report: ReportId, act: Act) -> (Option<String>, bool) {
+    pub(super) fn record(&mut self, report: ReportId, act: Act) -> (Option<String>, bool) {
         let tasks = act.tasks > 0;
         if tasks {
             self.summary.tasks += act.tasks;
-            self.ledger.in_part(report);
+            self.ledger.mark_incomplete(report);
         }
         for note in act.notes {
             self.ledger.note(report, note);
@@ -259,11 +259,11 @@ impl Engine {
     }
 
     pub(super) fn failed(&mut self, report: ReportId, instance: &BehaviourInstance, error: &str) {
-        let note = format!("would fail for good: {}: {error}", instance.name);
+        let note = format!("would fail permanently: {}: {error}", instance.name);
         self.ledger.note(report, note);
     }
 
-    /// The key under which a sender's signature is judged, where one is known.
+    /// The key that verifies a sender's signatures, if one is known.
     pub(super) fn key_of(&self, address: &Address) -> Option<PublicKey> {
         self.cast
             .roster
@@ -273,7 +273,7 @@ impl Engine {
     }
 }
 
-/// A fate in a word.
+/// The name of a delivery update.
 const fn word(fate: &Fate) -> &'static str {
     match fate {
         Fate::Mined { .. } => "mined",

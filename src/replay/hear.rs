@@ -1,4 +1,4 @@
-//! Messages that came to agents.
+//! Messages that agents received.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::ReplayError;
 use super::engine::{Asked, Engine};
 use super::ledger::ReportId;
 use super::report::Cause;
-use super::said::words;
+use super::said::display_text;
 use crate::config::BehaviourInstance;
 use crate::runtime::conduct::{Conduct, Shown};
 use crate::runtime::reading::{self, Place};
@@ -21,7 +21,7 @@ use crate::runtime::roster::Hosted;
 use crate::store::commit::Arrival;
 
 impl Engine {
-    /// A message that came to an agent.
+    /// Handles a message to an agent.
     pub(super) async fn message(
         &mut self,
         hosted: &Arc<Hosted>,
@@ -45,8 +45,8 @@ impl Engine {
             .get(&identity)
             .or_else(|| self.digests.get(&digest));
         if let Some(first) = first.copied() {
-            // What answers it may name any of its transactions.
-            self.ledger.carried_again(hosted.id, first, seen.hash);
+            // An answer may name any transaction of the message.
+            self.ledger.record_repetition(hosted.id, first, seen.hash);
             self.summary.repeated += 1;
             return Ok(());
         }
@@ -61,7 +61,7 @@ impl Engine {
         };
         let mut message = reading::plain(stored, place);
         if authenticity == Authenticity::Verified {
-            // Shares do not apply here, as budgets do not.
+            // Shares of the budget do not apply, since budgets do not.
             message.standing = Standing::Known;
         }
         let is_sealed = message.cmd() == Some("SEALED");
@@ -86,10 +86,10 @@ impl Engine {
             .is_some_and(|header| header.is_expired(now_ms))
         {
             self.summary.expired += 1;
-            self.ledger.note(report, "its time was over".to_owned());
+            self.ledger.note(report, "it had expired".to_owned());
             let message = Arc::new(message);
             let conduct = Conduct::on(self.stage.clone(), hosted);
-            // A behaviour that cannot say whether it watches it is not told.
+            // If a behaviour fails to say whether it watches the message, none is told.
             let shown = conduct.show(&message, &[]).await.unwrap_or_default();
             self.settled(hosted, &message, &shown, &Settlement::Expired, report)
                 .await;
@@ -97,14 +97,14 @@ impl Engine {
         }
         match opened {
             Some(Err(reason)) => {
-                self.ledger.note(report, format!("does not open: {reason}"));
+                self.ledger
+                    .note(report, format!("cannot be opened: {reason}"));
                 return Ok(());
             }
             None if is_sealed => {
                 self.summary.closed += 1;
-                self.ledger.in_part(report);
-                self.ledger
-                    .note(report, "sealed, and not opened".to_owned());
+                self.ledger.mark_incomplete(report);
+                self.ledger.note(report, "sealed and not opened".to_owned());
                 return Ok(());
             }
             Some(Ok(_)) | None => {}
@@ -114,7 +114,7 @@ impl Engine {
             Ok(answer) => answer,
             Err(reason) => {
                 self.ledger
-                    .note(report, format!("nobody acts on it: {reason}"));
+                    .note(report, format!("no behaviour acts on it: {reason}"));
                 return Ok(());
             }
         };
@@ -134,7 +134,7 @@ impl Engine {
             height: message.height,
             transaction: message.transaction,
             from: message.from.clone(),
-            text: words(&message.payload),
+            text: display_text(&message.payload),
             sealed,
             authenticity: message.authenticity.as_str(),
         };
@@ -143,7 +143,7 @@ impl Engine {
             .begin(hosted.id, &hosted.config.name, cause, plain)
     }
 
-    /// What a sealed message says, where it is to be opened; within, why it does not open.
+    /// The payload of a sealed message, or why it cannot be opened; `None` if none is to be opened.
     async fn open(
         &self,
         hosted: &Hosted,
@@ -160,7 +160,7 @@ impl Engine {
         Ok(Some(opened.map_err(ReplayError::Unlock)?))
     }
 
-    /// The agent's message that a message answers: it counts only from the one who was asked.
+    /// The agent's message that a message answers. Only the recipient of that message can answer it.
     fn question(
         &self,
         hosted: &Hosted,
@@ -192,7 +192,7 @@ impl Engine {
             }))
     }
 
-    /// The recipient of a message says what became of it.
+    /// Handles an acknowledgment from the recipient of a message.
     async fn acknowledged(
         &mut self,
         hosted: &Hosted,
@@ -214,13 +214,13 @@ impl Engine {
         };
         let (behaviour, sent) = (item.behaviour.clone(), awaited.sent.clone());
         if !fate.is_last(true, awaited.done) {
-            // What is said further is waited for as long as was given.
+            // The next acknowledgment has the same time limit.
             self.agenda.put(item);
         }
         self.fate(hosted.id, &behaviour, sent, fate, height).await;
     }
 
-    /// Shows a message to every behaviour that is to see it.
+    /// Passes a message to every behaviour that accepts or watches it.
     async fn show(&mut self, hosted: &Arc<Hosted>, message: &Arc<Message>, report: ReportId) {
         let conduct = Conduct::on(self.stage.clone(), hosted);
         let shown = match conduct.show(message, &[]).await {
@@ -230,7 +230,7 @@ impl Engine {
             }
         };
         let mut settlement = None;
-        // A bystander that accepts it does not act on it.
+        // A watcher that accepts the message does not act on it.
         let acts = |instance: &&BehaviourInstance| !shown.watchers.contains(&instance.name);
         if !shown.accepting.iter().any(acts) {
             settlement = Some(Settlement::Rejected {
@@ -245,7 +245,7 @@ impl Engine {
             let event = Event::Message(Arc::clone(message));
             match self.act(hosted, instance, event, Some(message)).await {
                 Ok(act) => {
-                    let (rejected, tasks) = self.file(report, act);
+                    let (rejected, tasks) = self.record(report, act);
                     has_tasks |= tasks;
                     if let Some(reason) = rejected {
                         settlement = Some(Settlement::Rejected { reason });
@@ -260,7 +260,7 @@ impl Engine {
                 }
             }
         }
-        // Where there are tasks, what becomes of the message is not known.
+        // With tasks, the outcome of the message is unknown.
         match settlement {
             Some(settlement) => {
                 self.settled(hosted, message, &shown, &settlement, report)
@@ -274,7 +274,7 @@ impl Engine {
         }
     }
 
-    /// Tells those who watch a message what became of it.
+    /// Tells the watchers of a message its outcome.
     async fn settled(
         &mut self,
         hosted: &Arc<Hosted>,
@@ -291,7 +291,7 @@ impl Engine {
             let event = Event::Settled(Arc::clone(message), settlement.clone());
             match self.act(hosted, instance, event, Some(message)).await {
                 Ok(act) => {
-                    self.file(report, act);
+                    self.record(report, act);
                 }
                 Err(error) => self.failed(report, instance, &error.to_string()),
             }

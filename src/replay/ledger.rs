@@ -1,14 +1,15 @@
-//! What would be sent, beside what was: which belongs to which.
+//! Matches what would be sent with what was sent.
 //!
-//! A transaction of an agent's takes the place of what would be sent to the same address in answer
-//! to the same message, if possible of what says the same. What is left belongs to the message that
-//! it names in its header; a text without one, to the oldest text without one of the same address
-//! that is not answered yet. What nothing of the kind asked for was sent of the agent's own accord.
+//! An agent's transaction is matched with a message that would be sent to the same address in answer
+//! to the same message, preferably one with the same content. Otherwise it belongs to the message
+//! named in its header; a text without a header belongs to the oldest text without a header from the
+//! same address that has no answer yet. A transaction that matches nothing was sent on the agent's
+//! own initiative.
 //!
-//! A report stays open until what would be sent for it was sent, however many messages later; told
-//! are the oldest first that wait for nothing. Memory is bounded all the same: where hundreds of
-//! thousands wait at the same time, the oldest are *cut*, which is told: they are not compared, and
-//! what answers them later is taken for nobody else's.
+//! A report stays open until everything that would be sent for it was sent, however many messages
+//! later. The reports that wait for nothing are reported first, the oldest first. Memory is bounded:
+//! if hundreds of thousands wait at the same time, the oldest are *cut*. They are reported as not
+//! compared, and later answers to them are not matched with other messages.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -18,51 +19,50 @@ use agentry_sdk::Acknowledge;
 use super::report::{Cause, Compared, Did, Mark, Report, Would};
 use crate::store::AgentId;
 
-/// How many reports are open that wait for nothing: something may still be sent that nothing would
-/// send.
+/// How many reports that wait for nothing stay open: the agent may have sent more than the
+/// behaviours would.
 const MAX_SETTLED: usize = 4_096;
 
-/// How much memory open reports take, about, in bytes: those of 200,000 messages that wait for their
-/// answers.
+/// About how many bytes open reports may take: enough for 200,000 messages that wait for answers.
 const MAX_BYTES: usize = 256 << 20;
 
-/// What a report takes beside its texts, about, in bytes.
+/// The approximate size of a report without its texts, in bytes.
 const REPORT: usize = 1_024;
 
-/// Of how many addresses it is remembered that answers to them were cut.
+/// For how many addresses the answers to cut reports are counted.
 const MAX_OVERDUE: usize = 100_000;
 
-/// How many transactions of one message are remembered.
+/// How many transactions of one message are kept.
 const MAX_REPETITIONS: usize = 64;
 
-/// Which report.
+/// The number of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ReportId(u64);
 
-/// A message that would be sent, and what its sender wants to know of it.
+/// A message that would be sent, and the acknowledgment that its sender wants.
 #[derive(Clone, Debug)]
 pub(super) struct Send {
     pub(super) would: Would,
-    /// The transaction that it would name.
+    /// The transaction that its header would name.
     pub(super) re: Option<TransactionHash>,
     pub(super) label: Option<String>,
     pub(super) acknowledge: Option<Acknowledge>,
 }
 
-/// A report that is open.
+/// An open report.
 #[derive(Debug)]
 struct Open {
     agent: AgentId,
     report: Report,
-    /// The transactions of the message that is answered, where the cause is one.
+    /// The transactions of the message, if the cause is a message.
     questions: Vec<TransactionHash>,
-    /// The address whose text without a header the cause is.
+    /// The sender, if the cause is a text without a header.
     plain: Option<Address>,
     would: Vec<Pending>,
     did: Vec<Did>,
-    /// What would be sent is not known whole.
-    in_part: bool,
-    /// What was sent is not known whole.
+    /// What would be sent is only partly known.
+    incomplete: bool,
+    /// What was sent is only partly known.
     cut: bool,
     bytes: usize,
 }
@@ -70,20 +70,20 @@ struct Open {
 #[derive(Debug)]
 struct Pending {
     send: Send,
-    /// Something that was sent is taken for it.
-    met: bool,
+    /// It is matched with a sent message.
+    matched: bool,
 }
 
-/// Where a transaction belongs.
+/// The match of a transaction.
 #[derive(Debug)]
 pub(super) enum Placed {
-    /// It is taken for this message.
+    /// It is matched with this message.
     For(Box<Send>),
-    /// It has its place in a report; nothing that would be sent is like it.
+    /// It belongs to a report, but matches nothing that would be sent.
     Alone,
-    /// It answers what was not replayed.
+    /// It answers a message that was not replayed.
     Outside,
-    /// Nothing asked for it.
+    /// No replayed event caused it.
     Unasked,
 }
 
@@ -91,17 +91,17 @@ pub(super) enum Placed {
 #[derive(Debug)]
 pub(super) struct Ledger {
     open: BTreeMap<ReportId, Open>,
-    /// Those that wait for nothing.
+    /// The reports that wait for nothing.
     settled: BTreeSet<ReportId>,
     next: u64,
     bytes: usize,
     max_bytes: usize,
     cut: u64,
-    /// How many plain answers to an address belong to reports that were cut. They come before those
-    /// to reports that are open.
+    /// How many plain answers to an address belong to reports that were cut. They come before the
+    /// answers of open reports.
     overdue: HashMap<(AgentId, Address), u64>,
     by_question: HashMap<(AgentId, TransactionHash), ReportId>,
-    /// The reports that a transaction to this address may belong to, the oldest first.
+    /// The reports that a transaction to an address may belong to, the oldest first.
     by_peer: HashMap<(AgentId, Address), VecDeque<ReportId>>,
 }
 
@@ -173,20 +173,20 @@ impl Ledger {
             plain: peer.clone(),
             would: Vec::new(),
             did: Vec::new(),
-            in_part: false,
+            incomplete: false,
             cut: false,
             bytes,
         };
         self.open.insert(id, open);
         self.settled.insert(id);
         if let Some(peer) = peer {
-            self.may_belong(agent, peer, id);
+            self.add_candidate(agent, peer, id);
         }
         id
     }
 
-    /// A message came once more, in another transaction.
-    pub(super) fn carried_again(
+    /// Records that another transaction carried a message again.
+    pub(super) fn record_repetition(
         &mut self,
         agent: AgentId,
         first: TransactionHash,
@@ -203,15 +203,15 @@ impl Ledger {
         }
     }
 
-    /// Reports are filled one after the other, so each list is in order.
-    fn may_belong(&mut self, agent: AgentId, peer: Address, id: ReportId) {
+    /// Adds a report to the list of an address. Reports are filled in order, so each list is sorted.
+    fn add_candidate(&mut self, agent: AgentId, peer: Address, id: ReportId) {
         let reports = self.by_peer.entry((agent, peer)).or_default();
         if reports.back() != Some(&id) {
             reports.push_back(id);
         }
     }
 
-    fn belongs_no_more(&mut self, agent: AgentId, peer: Address, id: ReportId) {
+    fn remove_candidate(&mut self, agent: AgentId, peer: Address, id: ReportId) {
         let key = (agent, peer);
         let Some(reports) = self.by_peer.get_mut(&key) else {
             return;
@@ -224,7 +224,7 @@ impl Ledger {
         }
     }
 
-    /// Puts down what was sent though nothing that was replayed asked for it.
+    /// Records a sent message that no replayed event caused.
     pub(super) fn unasked(&mut self, agent: AgentId, name: &str, did: Did) {
         let height = did.height;
         let bytes = did.said.bytes();
@@ -248,14 +248,14 @@ impl Ledger {
         }
     }
 
-    /// What would be sent for this report is not known whole.
-    pub(super) fn in_part(&mut self, id: ReportId) {
+    /// Marks a report whose messages that would be sent are only partly known.
+    pub(super) fn mark_incomplete(&mut self, id: ReportId) {
         if let Some(open) = self.open.get_mut(&id) {
-            open.in_part = true;
+            open.incomplete = true;
         }
     }
 
-    /// Something would be sent.
+    /// Records a message that would be sent.
     pub(super) fn would(&mut self, id: ReportId, send: Send) {
         let Some(open) = self.open.get_mut(&id) else {
             return;
@@ -264,13 +264,16 @@ impl Ledger {
         open.bytes += bytes;
         self.bytes += bytes;
         let (agent, to) = (open.agent, send.would.said.to.clone());
-        open.would.push(Pending { send, met: false });
+        open.would.push(Pending {
+            send,
+            matched: false,
+        });
         self.settled.remove(&id);
-        self.may_belong(agent, to, id);
+        self.add_candidate(agent, to, id);
     }
 
-    /// Something was sent. `names`: the transaction that it answers; `by_operator`: an operator
-    /// asked for it.
+    /// Records a message that was sent. `names` is the transaction that it answers; `by_operator` is
+    /// whether an operator sent it.
     pub(super) fn did(
         &mut self,
         agent: AgentId,
@@ -279,18 +282,18 @@ impl Ledger {
         by_operator: bool,
     ) -> Placed {
         let peer = (agent, did.said.to.clone());
-        if names.is_none() && !by_operator && did.said.is_plain() && self.was_overdue(&peer) {
+        if names.is_none() && !by_operator && did.said.is_plain() && self.take_overdue(&peer) {
             return Placed::Outside;
         }
         let asked = names.and_then(|question| self.by_question.get(&(agent, question)).copied());
-        // Whichever of its transactions is named, the message is the same.
+        // Every transaction of a message stands for the same message.
         let first = |id: ReportId| self.open.get(&id)?.questions.first().copied();
         let names = asked.and_then(first).or(names);
         let has = |fits: &dyn Fn(&Pending) -> bool| {
             self.first(asked, &peer, |open| {
                 open.would
                     .iter()
-                    .any(|one| !one.met && one.send.re == names && fits(one))
+                    .any(|one| !one.matched && one.send.re == names && fits(one))
             })
         };
         let mut found = has(&|one| one.send.would.said.is_same(&did.said));
@@ -313,7 +316,7 @@ impl Ledger {
         }
     }
 
-    /// The first report that fits: the one whose message is named, else the oldest of an address.
+    /// The first report that fits: the one whose message is named, else the oldest of the address.
     fn first(
         &self,
         asked: Option<ReportId>,
@@ -325,8 +328,8 @@ impl Ledger {
         reports.find(|id| self.open.get(id).is_some_and(&fits))
     }
 
-    /// Whether an answer to a report that was cut was still to come; it has come now.
-    fn was_overdue(&mut self, peer: &(AgentId, Address)) -> bool {
+    /// Takes an answer to a cut report off the count; false if none was pending.
+    fn take_overdue(&mut self, peer: &(AgentId, Address)) -> bool {
         let Some(count) = self.overdue.get_mut(peer) else {
             return false;
         };
@@ -345,31 +348,32 @@ impl Ledger {
         open.bytes += bytes;
         self.bytes += bytes;
         let position = |fits: &dyn Fn(&Would) -> bool| {
-            let fits = |one: &Pending| !one.met && one.send.re == names && fits(&one.send.would);
+            let fits =
+                |one: &Pending| !one.matched && one.send.re == names && fits(&one.send.would);
             open.would.iter().position(fits)
         };
-        let met = position(&|would| would.said.is_same(&did.said))
+        let matched = position(&|would| would.said.is_same(&did.said))
             .or_else(|| position(&|would| would.said.is_like(&did.said)));
         let (agent, to) = (open.agent, did.said.to.clone());
         open.did.push(did);
-        let placed = match met.and_then(|index| open.would.get_mut(index)) {
+        let placed = match matched.and_then(|index| open.would.get_mut(index)) {
             Some(pending) => {
-                pending.met = true;
+                pending.matched = true;
                 Placed::For(Box::new(pending.send.clone()))
             }
             None => Placed::Alone,
         };
-        // What has all that it waits for is looked at no more: an agent that answers thousands of
-        // messages of one sender must not go through all of them for each.
-        if open.would.iter().all(|one| one.met) {
+        // A report that waits for nothing leaves the list of its address: an agent that answers
+        // thousands of messages of one sender must not search all of them for each answer.
+        if open.would.iter().all(|one| one.matched) {
             self.settled.insert(id);
-            self.belongs_no_more(agent, to, id);
+            self.remove_candidate(agent, to, id);
         }
         placed
     }
 
-    /// A report that is open no more, where too many are: the oldest that waits for nothing, else
-    /// the oldest of all, which is cut.
+    /// If too many reports are open, closes one: the oldest that waits for nothing, else the oldest
+    /// of all, which is cut.
     pub(super) fn overflow(&mut self) -> Option<Report> {
         let is_full = self.bytes > self.max_bytes;
         if (is_full || self.settled.len() > MAX_SETTLED)
@@ -382,11 +386,11 @@ impl Ledger {
         let mut open = self.close(id)?;
         self.cut += 1;
         open.cut = true;
-        let note = "too many messages waited for their answers at the same time: what answers it is \
-                    not looked for any more";
+        let note = "too many messages waited for answers at the same time: the answers to this one \
+                    are no longer searched for";
         open.report.notes.push(note.to_owned());
-        let unmet = open.would.iter().filter(|one| !one.met);
-        for one in unmet.filter(|one| one.send.re.is_none() && one.send.would.said.is_plain()) {
+        let unmatched = open.would.iter().filter(|one| !one.matched);
+        for one in unmatched.filter(|one| one.send.re.is_none() && one.send.would.said.is_plain()) {
             let peer = (open.agent, one.send.would.said.to.clone());
             if self.overdue.len() < MAX_OVERDUE || self.overdue.contains_key(&peer) {
                 *self.overdue.entry(peer).or_default() += 1;
@@ -395,7 +399,7 @@ impl Ledger {
         Some(open.compared())
     }
 
-    /// The oldest report, which is open no more.
+    /// Closes the oldest report.
     pub(super) fn conclude(&mut self) -> Option<Report> {
         let id = *self.open.first_key_value()?.0;
         self.close(id).map(Open::compared)
@@ -411,15 +415,15 @@ impl Ledger {
         let peers = open.would.iter().map(|one| &one.send.would.said.to);
         let peers: Vec<Address> = peers.chain(&open.plain).cloned().collect();
         for peer in peers {
-            self.belongs_no_more(open.agent, peer, id);
+            self.remove_candidate(open.agent, peer, id);
         }
         Some(open)
     }
 }
 
 impl Open {
-    /// The report, with what would be sent beside what was: the same beside the same first, then
-    /// the rest in order.
+    /// The report, with what would be sent compared with what was sent: first the pairs with the
+    /// same content, then the rest in order.
     fn compared(self) -> Report {
         let mut would: Vec<Option<Would>> = self
             .would
@@ -440,7 +444,7 @@ impl Open {
                 Some(would) => (Mark::Same, Some(would)),
                 None => match left.next() {
                     Some(would) => (Mark::Differs, Some(would)),
-                    None if self.in_part => (Mark::NotCompared, None),
+                    None if self.incomplete => (Mark::NotCompared, None),
                     None => (Mark::Extra, None),
                 },
             };
@@ -521,7 +525,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_answers_go_to_the_oldest_that_says_the_same() {
+    fn plain_answers_match_the_oldest_with_the_same_content() {
         let (mut ledger, alice, bob) = (Ledger::default(), peer(1), peer(2));
         for (n, from) in [(1, &alice), (2, &bob), (3, &alice)] {
             let (id, _) = question(&mut ledger, from, n);
@@ -542,7 +546,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_its_question_belongs_there() {
+    fn an_answer_that_names_its_question_belongs_to_it() {
         let (mut ledger, alice) = (Ledger::default(), peer(1));
         let (first, early) = question(&mut ledger, &alice, 1);
         let (second, hash) = question(&mut ledger, &alice, 2);
@@ -553,7 +557,7 @@ mod tests {
         ledger.would(first, naming(early, "a"));
         ledger.would(second, naming(hash, "a"));
         ledger.would(second, naming(hash, "b"));
-        // Later, of its own accord, in answer to the first.
+        // Later, from a timer, in answer to the first.
         let cause = Cause::Timer {
             height: BlockHeight(3),
             behaviour: "b".to_owned(),
@@ -588,7 +592,7 @@ mod tests {
         };
         ledger.would(id, answer);
         let again = TransactionHash::of(b"again");
-        ledger.carried_again(AGENT, first, again);
+        ledger.record_repetition(AGENT, first, again);
         let placed = ledger.did(AGENT, did(&alice, "x"), Some(again), false);
         assert!(matches!(placed, Placed::For(_)), "{placed:?}");
         assert_eq!(marks(&mut ledger), [vec![Mark::Same]]);
@@ -596,7 +600,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_operator_asked_for_is_no_answer() {
+    fn a_message_of_an_operator_is_not_an_answer() {
         let (mut ledger, alice) = (Ledger::default(), peer(1));
         question(&mut ledger, &alice, 1);
         let placed = ledger.did(AGENT, did(&alice, "ping"), None, true);
@@ -609,10 +613,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_in_part_is_not_held_against_it() {
+    fn a_partly_known_report_is_not_compared() {
         let (mut ledger, alice) = (Ledger::default(), peer(1));
         let (id, hash) = question(&mut ledger, &alice, 1);
-        ledger.in_part(id);
+        ledger.mark_incomplete(id);
         ledger.did(AGENT, did(&alice, "done"), Some(hash), false);
         assert_eq!(marks(&mut ledger), [vec![Mark::NotCompared]]);
     }
@@ -656,7 +660,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_is_told_and_makes_no_difference_of_its_own() {
+    fn cut_reports_are_reported_and_cause_no_difference() {
         let (mut ledger, alice) = (Ledger::within(100 * REPORT), peer(1));
         let mut told = Vec::new();
         for n in 0..300 {
@@ -669,7 +673,7 @@ mod tests {
         assert!(told.iter().all(|report| {
             report.sends[0].mark == Mark::NotCompared && report.notes.len() == 1
         }));
-        // The answers to what was cut come first, and are nobody else's.
+        // The answers to cut reports come first and match no other report.
         for n in 0..300 {
             let placed = ledger.did(AGENT, did(&alice, "pong"), None, false);
             let is_overdue = matches!(placed, Placed::Outside);

@@ -1,4 +1,4 @@
-//! Transactions: cards, and what agents did send.
+//! Transactions: cards, and what agents sent.
 
 use agentry_chain::ChainTransaction;
 use agentry_protocol::message::Envelope;
@@ -15,12 +15,12 @@ use crate::runtime::directory;
 use crate::runtime::judge::examine_under;
 use crate::runtime::roster::Hosted;
 
-/// How many addresses' cards are kept, as in the store.
+/// How many cards are kept, as in the store.
 const MAX_CARDS: usize = 100_000;
 
 impl Engine {
-    /// A transaction of the replayed blocks, or of those after them, in which only answers are
-    /// looked for.
+    /// Handles a transaction of the replayed blocks, or of the blocks after them, which are only
+    /// searched for answers.
     pub(super) async fn transaction(
         &mut self,
         seen: &ChainTransaction,
@@ -30,9 +30,9 @@ impl Engine {
         if !is_after {
             self.card(seen);
         }
-        let players = &self.cast.players;
-        let sender = players.get(&stored.from).cloned();
-        let recipient = players
+        let replayed = &self.cast.replayed;
+        let sender = replayed.get(&stored.from).cloned();
+        let recipient = replayed
             .get(&stored.to)
             .filter(|recipient| !is_after && !recipient.is_self(&stored.from))
             .cloned();
@@ -74,7 +74,7 @@ impl Engine {
         }
     }
 
-    /// A transaction that an agent did send.
+    /// Handles a transaction that an agent sent.
     async fn own(
         &mut self,
         sender: &Hosted,
@@ -103,7 +103,7 @@ impl Engine {
             behaviour: None,
             label: None,
         };
-        // Its card is the runtime's business, not a behaviour's.
+        // The runtime sends an agent's card, not a behaviour.
         let is_card = matches!(
             command(stored),
             Some(KnownCommand::Announce(_) | KnownCommand::Withdraw)
@@ -141,7 +141,8 @@ impl Engine {
         Ok(())
     }
 
-    /// What would be sent stands in a block, since it was sent. Returns who is told of it.
+    /// Handles a message that would be sent and was mined. Returns the behaviour that gets the
+    /// delivery update, and the message as it was sent.
     fn mined(
         &mut self,
         sender: &Hosted,
@@ -180,7 +181,7 @@ impl Engine {
     }
 }
 
-/// The command of a transaction, if it is one that is known.
+/// The command of a transaction, if it is a known one.
 fn command(stored: &StoredTransaction) -> Option<KnownCommand> {
     match Envelope::read(&stored.payload).payload {
         Payload::Command(command) => KnownCommand::read(&command).ok()?,

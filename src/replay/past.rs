@@ -1,4 +1,4 @@
-//! What a store tells of the past, where there is one. It is read, and nothing else.
+//! The past as recorded in a store, if there is one. The store is only read.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::ReplayError;
 use crate::store::read::{self, Question};
 use crate::store::{AgentId, StoreError, open_for_reading};
 
-/// A store, or none.
+/// A store, if there is one.
 #[derive(Debug, Default)]
 pub(super) struct Past {
     db: Option<Connection>,
@@ -20,10 +20,10 @@ pub(super) struct Past {
 }
 
 impl Past {
-    /// The past as the store at `path` has it. Blocking.
+    /// The past as recorded in the store at `path`. Blocking.
     ///
     /// # Errors
-    /// There is one, and it cannot be read: a replay can do without.
+    /// The store exists and cannot be read; a replay can do without it.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let db = match open_for_reading(path) {
             Ok(db) => db,
@@ -39,7 +39,7 @@ impl Past {
         })
     }
 
-    /// The message of an agent's that a transaction carried.
+    /// The agent's message that a transaction carried.
     pub(super) fn question(
         &self,
         agent: &Address,
@@ -51,8 +51,8 @@ impl Past {
         Ok(read::question(db, *id, transaction).map_err(StoreError::from)?)
     }
 
-    /// Whether an operator asked for a transaction of an agent's, or the agent's card did: no
-    /// behaviour.
+    /// Whether an agent's transaction was sent by an operator or carries the agent's card, and so
+    /// was not sent by a behaviour.
     pub(super) fn is_operators(
         &self,
         agent: &Address,

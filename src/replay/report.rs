@@ -1,4 +1,4 @@
-//! What a replay tells.
+//! The results of a replay.
 
 use std::fmt;
 
@@ -7,21 +7,21 @@ use serde::Serialize;
 
 use super::said::Said;
 
-/// What an agent is shown, what it would send because of it, and what it did send.
+/// An event of an agent, what the agent would send because of it, and what it sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// The agent's name.
     pub agent: String,
-    /// What it is shown.
+    /// The event.
     #[serde(flatten)]
     pub cause: Cause,
-    /// What else is to be said of it, such as that it had expired.
+    /// Remarks, for example that a message had expired.
     pub notes: Vec<String>,
-    /// What would be sent beside what was.
+    /// What would be sent, compared with what was sent.
     pub sends: Vec<Compared>,
 }
 
-/// Why something would be sent.
+/// The event that something would be sent for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase", tag = "cause")]
 pub enum Cause {
@@ -31,36 +31,36 @@ pub enum Cause {
         height: BlockHeight,
         /// Its transaction.
         transaction: TransactionHash,
-        /// Who sent it.
+        /// Its sender.
         from: Address,
-        /// What it says, as far as it can be read.
+        /// Its content, as far as it can be read.
         text: Option<String>,
         /// Whether it is sealed.
         sealed: bool,
-        /// What is known of its sender.
+        /// Whether its sender is verified.
         authenticity: &'static str,
     },
-    /// A timer of a behaviour's.
+    /// A timer of a behaviour.
     Timer {
-        /// The block before which it ran out.
+        /// The block before which it fired.
         height: BlockHeight,
-        /// Whose it is.
+        /// The behaviour.
         behaviour: String,
-        /// What it is called.
+        /// Its name.
         name: String,
     },
-    /// The fate of a message that a behaviour sent.
+    /// A delivery update of a message that a behaviour sent.
     Fate {
-        /// The block in which that was known.
+        /// The block by which it was known.
         height: BlockHeight,
-        /// Whose message it was.
+        /// The behaviour that sent the message.
         behaviour: String,
-        /// What it is called.
+        /// The label of the message.
         label: String,
-        /// In a word, as `mined`.
+        /// The name of the update, for example `mined`.
         fate: String,
     },
-    /// Nothing that was replayed: the agent did send it of its own accord, or an operator did.
+    /// No replayed event: the agent sent it on its own, or an operator did.
     Unasked {
         /// The block that holds what was sent.
         height: BlockHeight,
@@ -79,21 +79,21 @@ impl Cause {
     }
 }
 
-/// Something that would be sent, something that was, or both side by side.
+/// A message that would be sent, one that was sent, or both for comparison.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Compared {
     /// How they compare.
     pub mark: Mark,
     /// What would be sent.
     pub would: Option<Would>,
-    /// What was.
+    /// What was sent.
     pub did: Option<Did>,
 }
 
 /// A message that would be sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Would {
-    /// The behaviour, by its name in the agent.
+    /// The name of the behaviour in its agent.
     pub behaviour: String,
     /// The message.
     #[serde(flatten)]
@@ -112,27 +112,27 @@ pub struct Did {
     pub said: Said,
 }
 
-/// How what would be sent compares with what was.
+/// How what would be sent compares with what was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mark {
     /// The same.
     Same,
-    /// Something else.
+    /// A different message was sent in its place.
     Differs,
-    /// It was not sent.
+    /// It would be sent, and was not.
     Missing,
-    /// It would not be sent.
+    /// It was sent, and would not be.
     Extra,
-    /// What would be sent is not known: it comes of a task, or answers a message that was not
-    /// opened.
+    /// What would be sent is unknown: it depends on a task, or on a message that was not opened, or
+    /// the message was cut.
     NotCompared,
-    /// Nothing that was replayed asked for it.
+    /// No replayed event caused it.
     Unasked,
 }
 
 impl Mark {
-    /// The word for it.
+    /// Its name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Same => "same",
@@ -144,7 +144,7 @@ impl Mark {
         }
     }
 
-    /// Whether the behaviours would act otherwise than was acted.
+    /// Whether the behaviours would act differently than the agents did.
     pub const fn is_difference(self) -> bool {
         matches!(self, Self::Differs | Self::Missing | Self::Extra)
     }
@@ -156,49 +156,49 @@ impl fmt::Display for Mark {
     }
 }
 
-/// What a replay comes to.
+/// The totals of a replay.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Summary {
     /// The first block.
     pub from: BlockHeight,
     /// The last block.
     pub to: BlockHeight,
-    /// Messages that came to the agents, each counted once.
+    /// Messages to the agents, each counted once.
     pub messages: u64,
-    /// Sent and would be sent again, the same.
+    /// Sent, and the same would be sent.
     pub same: u64,
-    /// Sent, and something else would be sent.
+    /// Sent, and a different message would be sent.
     pub differs: u64,
     /// Would be sent, and was not.
     pub missing: u64,
     /// Sent, and would not be.
     pub extra: u64,
-    /// Sent, and what would be sent is not known.
+    /// What would be sent is unknown, or the message was cut.
     pub not_compared: u64,
-    /// Sent, and nothing that was replayed asked for it.
+    /// Sent, and no replayed event caused it.
     pub unasked: u64,
     /// Tasks that would be started.
     pub tasks: u64,
     /// Sealed messages that were not opened.
     pub closed: u64,
-    /// Messages whose time was over.
+    /// Messages that had expired.
     pub expired: u64,
-    /// Messages whose sender did not sign them: nobody is shown these.
+    /// Messages that their sender did not sign; no behaviour receives them.
     pub forged: u64,
-    /// Messages that came again: nobody is shown these.
+    /// Repeated messages; no behaviour receives them.
     pub repeated: u64,
-    /// Answers to messages from before the first block, or to messages that were cut: nothing to
-    /// compare them with.
+    /// Answers to messages from before the first block, or to messages that were cut; they are not
+    /// compared.
     pub outside: u64,
-    /// Messages that were cut: so many waited for their answers at the same time that what answers
-    /// these was not looked for any more.
+    /// Messages that were cut: too many waited for answers at the same time, so the answers to these
+    /// were not searched for any longer.
     pub cut: u64,
-    /// Blocks that could not be read whole.
+    /// Blocks that could not be read completely.
     pub gaps: u64,
 }
 
 impl Summary {
-    /// Whether the behaviours would act otherwise than was acted.
+    /// Whether the behaviours would act differently than the agents did.
     pub const fn differs(&self) -> bool {
         self.differs + self.missing + self.extra > 0
     }

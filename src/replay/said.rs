@@ -1,4 +1,4 @@
-//! What is said in a message, in a form in which two can be compared.
+//! The content of a message, in a form that can be compared.
 
 use agentry_protocol::header::HEADER_KEY;
 use agentry_protocol::{
@@ -8,22 +8,22 @@ use agentry_protocol::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-/// The most that is kept of a text to be shown, in characters.
+/// The most characters of a text that are kept for display.
 const SHOWN: usize = 2_000;
 
-/// Fields of STATUS that are other at every moment.
-const OF_THE_MOMENT: [&str; 3] = ["uptime_ms", "queue", "tasks"];
+/// Fields of STATUS that change all the time.
+const VOLATILE: [&str; 3] = ["uptime_ms", "queue", "tasks"];
 
-/// A message that is sent.
+/// A sent message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Said {
-    /// To whom.
+    /// Its recipient.
     pub to: Address,
     /// What it transfers, in AIT, if anything; written as a number.
     #[serde(serialize_with = "exact_number")]
     pub amount: Option<String>,
-    /// A text, or a command as JSON without its header; at most 2,000 characters of it. None of a
-    /// sealed message that cannot be read.
+    /// A text, or a command as JSON without its header; at most 2,000 characters. None for a sealed
+    /// message that cannot be read.
     pub text: Option<String>,
     /// Whether only its recipient can read it.
     pub sealed: bool,
@@ -35,7 +35,7 @@ pub struct Said {
     content: Option<ContentHash>,
 }
 
-/// Writes a number as it is written on the chain, with all its digits.
+/// Writes a number as on the chain, with all its digits.
 fn exact_number<S: serde::Serializer>(
     number: &Option<String>,
     serializer: S,
@@ -45,7 +45,7 @@ fn exact_number<S: serde::Serializer>(
     raw.serialize(serializer)
 }
 
-/// What kind of message it is.
+/// The kind of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Sort {
     Text,
@@ -54,7 +54,7 @@ enum Sort {
     Other,
 }
 
-/// What of a header does not change from one time to the next.
+/// The parts of a header that do not change from one run to the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Shape {
     thread: Option<String>,
@@ -63,12 +63,12 @@ struct Shape {
 }
 
 impl Said {
-    /// What a transaction says, and which transaction it answers.
+    /// The content of a transaction, and the transaction that it answers.
     pub(super) fn read(stored: &StoredTransaction) -> (Self, Option<TransactionHash>) {
         Self::of(&stored.to, &stored.amount, &stored.payload)
     }
 
-    /// What a payload says.
+    /// The content of a payload, and the transaction that it answers.
     pub(super) fn of(
         to: &Address,
         amount: &Number,
@@ -87,7 +87,7 @@ impl Said {
             Payload::Command(command) if command.cmd == "SEALED" => (Sort::Sealed, None),
             Payload::Command(command) => {
                 let status = command.cmd == "STATUS";
-                let is_kept = |key: &str| key != "msg" && !(status && OF_THE_MOMENT.contains(&key));
+                let is_kept = |key: &str| key != "msg" && !(status && VOLATILE.contains(&key));
                 let entries = command.body.root().entries();
                 let kept = entries.filter(|(key, _)| is_kept(key));
                 let body = Json::object(kept.map(|(key, value)| (key, value.to_json())));
@@ -103,20 +103,20 @@ impl Said {
             sort,
             header: shape,
             content: text.as_ref().map(|text| ContentHash::of(text.as_bytes())),
-            text: text.map(|text| shortened(&text)),
+            text: text.map(|text| truncated(&text)),
         };
         (said, re)
     }
 
-    /// The same, with what a sealed message says to its author.
-    pub(super) fn showing(mut self, payload: &Payload) -> Self {
+    /// The same, with the text of a sealed message from its plain payload.
+    pub(super) fn with_text(mut self, payload: &Payload) -> Self {
         if self.sealed {
-            self.text = words(payload);
+            self.text = display_text(payload);
         }
         self
     }
 
-    /// Whether both say the same to the same. Of sealed messages only that is known.
+    /// Whether both have the same content and recipient. The text of sealed messages is not compared.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         (
             &self.to,
@@ -133,7 +133,7 @@ impl Said {
         )
     }
 
-    /// Whether one may stand in the other's place: to the same, and of the same kind.
+    /// Whether one may take the other's place: the same recipient and kind.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         self.to == other.to && self.sort == other.sort
     }
@@ -143,15 +143,15 @@ impl Said {
         self.sort == Sort::Text && self.header.is_none()
     }
 
-    /// About how much memory it takes.
+    /// Its approximate size in memory.
     pub(super) fn bytes(&self) -> usize {
         self.text.as_ref().map_or(0, String::len) + 256
     }
 }
 
-/// What a payload says, as it is shown; nothing of one that is sealed.
-pub(super) fn words(payload: &Payload) -> Option<String> {
-    Some(shortened(&match payload {
+/// A payload as text for display; `None` if it is sealed.
+pub(super) fn display_text(payload: &Payload) -> Option<String> {
+    Some(truncated(&match payload {
         Payload::Text(text) => text.clone(),
         Payload::Command(command) if command.cmd == "SEALED" => return None,
         Payload::Command(command) => body(command),
@@ -159,17 +159,17 @@ pub(super) fn words(payload: &Payload) -> Option<String> {
     }))
 }
 
-/// A command without its header, and without what is other at every moment.
+/// A command without its header, and without fields that change all the time.
 fn body(command: &Command) -> String {
     let is_status = command.cmd == "STATUS";
-    let is_kept = |key: &str| key != HEADER_KEY && !(is_status && OF_THE_MOMENT.contains(&key));
+    let is_kept = |key: &str| key != HEADER_KEY && !(is_status && VOLATILE.contains(&key));
     let entries = command.body.root().entries();
     let kept = entries.filter(|(key, _)| is_kept(key));
     Json::object(kept.map(|(key, value)| (key, value.to_json()))).to_compact()
 }
 
-/// As much of a text as is shown.
-pub(super) fn shortened(text: &str) -> String {
+/// A text, cut to the length that is shown.
+pub(super) fn truncated(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_from_one_time_to_the_next_is_not_compared() {
+    fn fields_that_change_all_the_time_are_not_compared() {
         let one = said(r#"{"text":"a","msg":{"v":1,"exp":1795000000000,"thread":"t"}}"#);
         let other = said(r#"{"text":"a","msg":{"v":1,"exp":1795000009999,"thread":"t"}}"#);
         assert!(one.is_same(&other));
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_differ_though_their_beginnings_are_the_same() {
+    fn long_texts_with_the_same_beginning_differ() {
         let long = |end: &str| said(&format!("\"{}{end}\"", "é".repeat(3_000)));
         let (one, other) = (long("1"), long("2"));
         assert_eq!(one.text, other.text);

@@ -1,4 +1,4 @@
-//! The engine, on blocks that the tests write.
+//! The engine, on blocks written by the tests.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ use super::cast::Cast;
 use super::engine::Engine;
 use super::past::Past;
 use super::report::{Cause, Mark, Report};
-use super::world::Then;
+use super::world::ReplayWorld;
 use crate::config::{Config, Overlay, Source};
 use crate::runtime::clock::Clock;
 use crate::runtime::conduct::Stage;
@@ -31,7 +31,7 @@ use crate::runtime::metrics::Metrics;
 use crate::runtime::roster::{Hosted, Roster};
 use crate::store::AgentId;
 
-/// Does whatever a text says.
+/// Does what a text says.
 #[derive(Debug)]
 struct Puppet;
 
@@ -118,7 +118,7 @@ const AGENT: u8 = 1;
 const PEER: u8 = 2;
 const NOW: u64 = 1_795_000_000_000;
 
-/// One agent, and somebody who speaks to it.
+/// One agent, and a peer that sends it messages.
 struct Play {
     engine: Engine,
     height: u64,
@@ -153,7 +153,7 @@ impl Play {
         let stage = Stage {
             workers: tokio::runtime::Handle::current(),
             clock: Clock::held(NOW),
-            world: Arc::new(Then {
+            world: Arc::new(ReplayWorld {
                 directory: directory.clone(),
                 roster: roster.clone(),
             }),
@@ -161,7 +161,7 @@ impl Play {
         };
         let cast = Cast {
             roster,
-            players: [(hosted.address.clone(), hosted)].into(),
+            replayed: [(hosted.address.clone(), hosted)].into(),
             keyring: None,
         };
         let chain_id = config.chain.id;
@@ -172,7 +172,7 @@ impl Play {
         }
     }
 
-    /// The next block, so many seconds after the last one.
+    /// The next block, `after` seconds after the last one.
     async fn block(&mut self, after: u64) {
         self.height += 1;
         let now_ms = self.engine.stage.clock.now_ms() + after * 1000;
@@ -210,14 +210,14 @@ impl Play {
         transaction.hash
     }
 
-    /// The peer says something to the agent.
+    /// The agent receives a message from the peer.
     async fn hears(&mut self, payload: Json) -> TransactionHash {
         let (peer, agent) = (key(PEER), key(AGENT));
         let transaction = self.transaction(&peer, &agent, payload);
         self.seen(&transaction).await
     }
 
-    /// The agent did say something to the peer.
+    /// The agent sent a message to the peer.
     async fn said(&mut self, payload: Json) -> TransactionHash {
         let (peer, agent) = (key(PEER), key(AGENT));
         let transaction = self.transaction(&agent, &peer, payload);
@@ -246,7 +246,7 @@ fn text(text: &str) -> Json {
     Json::string(text)
 }
 
-/// A message with a header of an id and these fields.
+/// A message with a header that has an id and these fields.
 fn with(key: &SigningKey, payload: &Payload, header: Header) -> Json {
     let header = Header {
         id: Some(MessageId::generate(NOW).unwrap()),
@@ -261,7 +261,7 @@ fn marks(report: &Report) -> Vec<Mark> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_remembered_goes_from_message_to_message() {
+async fn state_is_kept_from_message_to_message() {
     let mut play = Play::new("{ kind = \"puppet\" }");
     for count in 1..=3 {
         play.block(2).await;
@@ -286,7 +286,7 @@ async fn what_is_remembered_goes_from_message_to_message() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn timers_run_out_by_the_clock_of_the_blocks() {
+async fn timers_fire_by_the_clock_of_the_blocks() {
     let mut play = Play::new("{ kind = \"puppet\" }");
     play.block(2).await;
     let remind = with(
@@ -315,7 +315,7 @@ async fn timers_run_out_by_the_clock_of_the_blocks() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_timer_that_never_rests_does_not_hold_up_the_replay() {
+async fn a_timer_that_reschedules_itself_does_not_block_the_replay() {
     let mut play = Play::new("{ kind = \"puppet\" }");
     play.block(2).await;
     let forever = with(
@@ -335,7 +335,7 @@ async fn a_timer_that_never_rests_does_not_hold_up_the_replay() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fates_are_those_of_what_was_sent() {
+async fn delivery_updates_come_from_what_was_sent() {
     let mut play = Play::new("{ kind = \"puppet\" }");
     let question = || {
         let asking = Header {
@@ -394,7 +394,7 @@ async fn fates_are_those_of_what_was_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_fails_is_told_and_hides_nothing() {
+async fn failures_are_reported_and_hide_nothing() {
     let mut play = Play::new("{ kind = \"puppet\" }");
     play.block(2).await;
     for said in ["fail", "panic", "count"] {
@@ -415,7 +415,7 @@ async fn what_fails_is_told_and_hides_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_is_shown_what_the_runtime_shows_nobody() {
+async fn messages_that_the_runtime_withholds_are_withheld() {
     let mut play = Play::new("{ kind = \"ack\" }, { kind = \"puppet\" }");
     play.block(2).await;
     let expired = Header {
@@ -440,8 +440,8 @@ async fn nobody_is_shown_what_the_runtime_shows_nobody() {
 
     let reports = play.reports();
     assert_eq!(reports.len(), 2, "{reports:#?}");
-    // Of what had expired, its sender would be told.
-    assert_eq!(reports[0].notes, ["its time was over"]);
+    // The sender would be told that its message expired.
+    assert_eq!(reports[0].notes, ["it had expired"]);
     let told = reports[0].sends[0].would.as_ref().unwrap();
     assert!(
         told.said.text.as_ref().unwrap().contains("EXPIRED"),

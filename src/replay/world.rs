@@ -9,15 +9,15 @@ use crate::runtime::directory::Directory;
 use crate::runtime::roster::Roster;
 use crate::runtime::world;
 
-/// The directory as the replayed blocks make it, and the configured agents. How an agent was, its
-/// queues and tasks, is not known any more.
+/// The directory as of the replayed blocks, and the configured agents. The past state of an agent's
+/// queues and tasks is unknown.
 #[derive(Debug)]
-pub(super) struct Then {
+pub(super) struct ReplayWorld {
     pub(super) directory: Directory,
     pub(super) roster: Roster,
 }
 
-impl World for Then {
+impl World for ReplayWorld {
     fn find(&self, query: &Query, now_ms: u64) -> Vec<Card> {
         self.directory.find(query, now_ms)
     }

@@ -448,7 +448,7 @@ fn names<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
 /// Each error on its own line.
 fn lines_of(error: &ConfigError) -> Vec<String> {
     match error {
-        ConfigError::Mistakes(errors) => errors.lines().collect(),
+        ConfigError::Invalid(issues) => issues.lines().collect(),
         error => vec![error.to_string()],
     }
 }

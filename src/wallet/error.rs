@@ -1,4 +1,4 @@
-//! What can go wrong with a wallet.
+//! Errors of wallets and their files.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,25 +9,25 @@ use super::password::PasswordError;
 /// How many names an error lists before it only counts the rest.
 const LISTED: usize = 12;
 
-/// With how many names a missing one is compared: a suggestion must stay cheap where thousands of
+/// How many names a missing one is compared with: a suggestion must stay cheap when thousands of
 /// wallets are missing.
 const COMPARED: usize = 1_000;
 
-/// What can go wrong with a wallet. None of these holds a secret.
+/// A failed wallet operation. No variant holds a secret.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WalletError {
     /// No such wallet.
     #[error("no wallet {name:?} in {place}{hint}")]
     Missing {
-        /// What was looked for.
+        /// The name that was looked for.
         name: String,
-        /// Where.
+        /// Where it was looked for.
         place: String,
-        /// What there is, or what to do.
+        /// The wallets that exist, or what to do.
         hint: String,
     },
-    /// The folder and the vault both have it.
+    /// The folder and the vault both have a wallet of that name.
     #[error(
         "wallet {name:?} is both in {} and in {}; rename or delete one of the two",
         one.display(), other.display()
@@ -40,10 +40,10 @@ pub enum WalletError {
         /// The other.
         other: PathBuf,
     },
-    /// It would be overwritten; nothing ever is.
+    /// The file exists, and files are never overwritten.
     #[error("{} already exists and is never overwritten; choose another name, or move it away", .0.display())]
     Exists(PathBuf),
-    /// The vault has one of that name.
+    /// The vault has a wallet of that name.
     #[error("the vault {} already has a wallet {name:?}; choose another name", path.display())]
     ExistsInVault {
         /// The vault.
@@ -51,53 +51,53 @@ pub enum WalletError {
         /// The name.
         name: String,
     },
-    /// A file that cannot be understood.
-    #[error("{} is damaged or no keystore: {reason}", path.display())]
+    /// The file is damaged or not a keystore.
+    #[error("{} is damaged or not a keystore: {reason}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
-    /// Its address is not known without its password.
+    /// The address is not known without the password.
     #[error(
         "the keystore file of wallet {name} {stated}; `agentry wallet show {name} --unlock` derives \
-         it from the key: give that address"
+         it from the key; use that address"
     )]
     NoAddress {
         /// The wallet.
         name: String,
-        /// What its file states.
+        /// What its file states instead, as the end of a sentence.
         stated: String,
     },
-    /// The password does not open it.
+    /// The password is wrong.
     #[error("wrong password for {}; give the right one with --password-file, AGENTRY_PASSWORD or at the prompt", listed(.names))]
     WrongPassword {
         /// Which wallets or files; at least one.
         names: Vec<String>,
     },
-    /// No wallet can be called so.
+    /// The name is not valid for a wallet.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// Neither a folder nor a vault is known.
+    /// Neither a folder nor a vault is configured.
     #[error(
-        "no place for wallets is known; give --keystore or --vault, or set `wallets.keystore_dir` in agents.toml"
+        "no place for wallets is configured; give --keystore or --vault, or set `wallets.keystore_dir` in agents.toml"
     )]
     NoPlace,
     /// The folder or file cannot be read or written.
     #[error("{doing} {}: {source}", path.display())]
     Io {
-        /// What was being done, as `reading`.
+        /// What was being done, for example `reading`.
         doing: &'static str,
-        /// With what.
+        /// The folder or file.
         path: PathBuf,
         /// Why it failed.
         source: io::Error,
     },
-    /// There is no password.
+    /// No usable password was given.
     #[error(transparent)]
     Password(#[from] PasswordError),
-    /// Encrypting or making a key failed.
+    /// Encrypting or creating a key failed.
     #[error("{doing}: {reason}")]
     Crypto {
         /// What was being done.
@@ -120,7 +120,7 @@ impl WalletError {
     /// No wallet of that name among `known`.
     pub(crate) fn missing(name: &str, place: String, known: &[String]) -> Self {
         let hint = if known.is_empty() {
-            "; there are no wallets yet: make one with `agentry wallet create`".to_owned()
+            "; there are no wallets yet: create one with `agentry wallet create`".to_owned()
         } else {
             let near = known.iter().take(COMPARED).map(String::as_str);
             let meant = crate::config::did_you_mean(name, near);

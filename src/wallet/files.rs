@@ -12,9 +12,9 @@ use super::error::WalletError;
 /// Reads a regular file of at most `limit` bytes.
 pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, WalletError> {
     let failed = |source| WalletError::io("reading", path, source);
-    // Opening a named pipe would wait for a writer for ever.
+    // Opening a named pipe would wait forever for a writer.
     if !fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(damaged(path, "it is no regular file"));
+        return Err(damaged(path, "it is not a regular file"));
     }
     let mut bytes = Vec::new();
     File::open(path)
@@ -35,8 +35,8 @@ pub(super) fn damaged(path: &Path, reason: &str) -> WalletError {
     }
 }
 
-/// Makes a folder, and those above it, for its owner alone (mode 0700). One that exists stays as
-/// it is.
+/// Creates a folder and its missing parents, accessible only to the owner (mode 0700). A folder
+/// that exists is left unchanged.
 pub(super) fn make_private_dir(dir: &Path) -> Result<(), WalletError> {
     if dir.as_os_str().is_empty() {
         return Ok(());
@@ -45,11 +45,11 @@ pub(super) fn make_private_dir(dir: &Path) -> Result<(), WalletError> {
         .recursive(true)
         .mode(0o700)
         .create(dir)
-        .map_err(|source| WalletError::io("making the folder", dir, source))
+        .map_err(|source| WalletError::io("creating the folder", dir, source))
 }
 
-/// Writes a file that did not exist, for its owner alone (mode 0600): wholly or not at all, and
-/// durably when this returns.
+/// Writes a new file, accessible only to its owner (mode 0600): atomically, and durably when this
+/// returns.
 ///
 /// # Errors
 /// [`WalletError::Exists`], [`WalletError::Io`].
@@ -64,7 +64,7 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), WalletError> {
     sync_folder(path)
 }
 
-/// As [`write_new`], for a file that shall be replaced.
+/// As [`write_new`], but replaces an existing file.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), WalletError> {
     let temporary = write_beside(path, bytes)?;
     temporary
@@ -83,7 +83,7 @@ pub(super) fn folder(path: &Path) -> &Path {
 
 fn write_beside(path: &Path, bytes: &[u8]) -> Result<NamedTempFile, WalletError> {
     let failed = |source| WalletError::io("writing", path, source);
-    // Hidden, so that a listing never takes a half-written file for a wallet.
+    // Hidden, so that a listing never mistakes a half-written file for a wallet.
     let mut temporary = tempfile::Builder::new()
         .prefix(".agentry-")
         .permissions(fs::Permissions::from_mode(0o600))
@@ -102,10 +102,10 @@ pub(super) fn sync_folder(path: &Path) -> Result<(), WalletError> {
         .map_err(|source| WalletError::io("syncing the folder", folder, source))
 }
 
-/// Gives a file another name in its folder; one of that name is never overwritten.
+/// Renames a file in its folder; an existing file is never overwritten.
 pub(super) fn rename_new(from: &Path, to: &Path) -> Result<(), WalletError> {
-    // A link fails where the name is taken, which `rename` does not; between the two steps the
-    // file has both names, so that a crash loses nothing.
+    // A hard link fails if the name is taken; `rename` would not. Between the two steps the file
+    // has both names, so that a crash loses nothing.
     fs::hard_link(from, to).map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => WalletError::Exists(to.to_owned()),
         _ => WalletError::io("renaming", from, source),
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(
             fs::read_dir(&private).unwrap().count(),
             1,
-            "no temporary file stays"
+            "no temporary file is left"
         );
     }
 

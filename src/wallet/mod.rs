@@ -2,19 +2,19 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`store`] | [`WalletStore`]: finding, listing, making, renaming and deleting wallets |
-//! | [`snapshot`] | [`Snapshot`]: a store as it is at one moment, for looking up many wallets |
-//! | [`vault`] | [`OpenVault`] and the changes of a vault file |
-//! | [`pack`] | many keystore files into one vault, and many new wallets at once |
-//! | [`password`] | where passwords come from |
-//! | [`prompt`] | asking on the terminal, and leaving it as it was |
-//! | [`name`] | what a wallet may be called |
+//! | [`store`] | [`WalletStore`]: finding, listing, creating, renaming and deleting wallets |
+//! | [`snapshot`] | [`Snapshot`]: a store at one moment, for looking up many wallets |
+//! | [`vault`] | [`OpenVault`], and changing a vault file |
+//! | [`pack`] | packing keystore files into a vault, and creating many wallets at once |
+//! | [`password`] | sources of passwords |
+//! | [`prompt`] | asking on the terminal, and restoring it |
+//! | [`name`] | [`WalletName`]: a valid wallet name |
 //! | [`error`] | [`WalletError`] |
 //! | `files` | bounded reading, atomic writing that never overwrites |
-//! | `parallel` | work over the cores |
+//! | `parallel` | work on all cores |
 //!
-//! Reading a wallet's name and address takes no password. Nothing here writes a seed that is not
-//! encrypted, and no error or `Debug` shows one.
+//! Reading a wallet's name and address needs no password. Nothing here writes an unencrypted seed,
+//! and no error or `Debug` output shows a seed.
 
 pub mod error;
 mod files;

@@ -1,22 +1,22 @@
-//! What a wallet may be called.
+//! Wallet names.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A wallet's name: 1 to 64 of `[A-Za-z0-9._-]`, not beginning with a dot. So it is a file's name
-/// on every system, and never a hidden file or a path.
+/// A wallet's name: 1 to 64 of `[A-Za-z0-9._-]`, not beginning with `.` or `-`. It is a valid file
+/// name on every system, and never a hidden file or a path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WalletName(String);
 
-/// Why a text is no wallet's name.
+/// Why a text is not a wallet name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Empty or too long.
     #[error("the wallet name has {0} bytes; a name has 1 to 64")]
     Length(usize),
-    /// A character that does not belong there.
+    /// A character that is not allowed.
     #[error(
-        "the wallet name {0:?} holds {1:?}; a name is made of letters, digits, `.`, `_` and `-`"
+        "the wallet name {0:?} contains {1:?}; a name consists of letters, digits, `.`, `_` and `-`"
     )]
     Character(String, char),
     /// It begins with a dot or a dash.

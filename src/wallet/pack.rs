@@ -1,4 +1,4 @@
-//! Many wallets at once: keystore files into one vault, and thousands of new ones.
+//! Many wallets at once: packing keystore files into a vault, and creating thousands of wallets.
 
 use std::path::Path;
 
@@ -10,12 +10,12 @@ use super::parallel;
 use super::store::{WalletInfo, WalletStore};
 use super::vault;
 
-/// Packs wallets of a folder into a new vault, unlocking over all cores; `done` is called after
-/// each. The keystore files stay.
+/// Packs wallets of a folder into a new vault, unlocking on all cores; `done` is called after
+/// each. The keystore files are kept.
 ///
 /// # Errors
-/// The first of: a file that is missing or damaged; [`WalletError::WrongPassword`] that names
-/// every file which the password does not open; the vault exists. Nothing is written then.
+/// The vault exists; a file is missing or damaged; [`WalletError::WrongPassword`] with every file
+/// that the password does not open. Nothing is written then.
 pub fn pack(
     store: &WalletStore,
     names: &[String],
@@ -47,7 +47,7 @@ pub fn pack(
     vault::create(vault_file, entries, vault_password)
 }
 
-/// The address of a seed in a form; [`AddressForm::Other`] is taken as hex.
+/// The address of a seed in a form; [`AddressForm::Other`] means hex.
 pub fn address_of(seed: &Seed, form: AddressForm) -> Address {
     let key = seed.public_key();
     match form {
@@ -56,7 +56,7 @@ pub fn address_of(seed: &Seed, form: AddressForm) -> Address {
     }
 }
 
-/// The names `base-1`, `base-2`, …, with zeros so that all have one width.
+/// The names `base-1`, `base-2`, …, padded with zeros to the same width.
 ///
 /// # Errors
 /// A name that is too long.
@@ -69,13 +69,13 @@ pub fn numbered(base: &WalletName, count: usize) -> Result<Vec<WalletName>, Wall
 
 fn generate() -> Result<Seed, WalletError> {
     Seed::generate().map_err(|error| WalletError::Crypto {
-        doing: "making a key",
+        doing: "creating a key",
         reason: error.to_string(),
     })
 }
 
-/// Makes new wallets as keystore files, over all cores. Names are checked before the first is
-/// written; a failure later (a full disk) leaves the ones that were made.
+/// Creates wallets as keystore files, on all cores. Names are checked before the first is written;
+/// a later failure (a full disk) leaves the wallets that were already created.
 ///
 /// # Errors
 /// As [`WalletStore::add`].
@@ -98,7 +98,7 @@ pub fn create(
     .collect()
 }
 
-/// Makes new wallets in a new vault: one key derivation, however many they are.
+/// Creates wallets in a new vault, with one key derivation for all of them.
 ///
 /// # Errors
 /// As [`vault::create`]; nothing is written then.

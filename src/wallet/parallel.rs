@@ -1,4 +1,4 @@
-//! Work over the cores: deriving keys takes tens of milliseconds each.
+//! Work on all cores, since each key derivation takes tens of milliseconds.
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keeps_the_order_and_counts() {
+    fn keeps_the_order_and_reports_each_item() {
         let items: Vec<usize> = (0..1000).collect();
         let count = AtomicUsize::new(0);
         let done = || {

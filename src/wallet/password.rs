@@ -1,5 +1,5 @@
-//! Where passwords come from: a file, the environment, or a prompt; never an argument, which every
-//! user of the machine could read.
+//! Sources of passwords: a file, the environment, or a prompt; never an argument, which every user
+//! of the machine could read.
 
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Read};
@@ -17,7 +17,7 @@ pub const VARIABLE: &str = "AGENTRY_PASSWORD";
 /// The longest password file, in bytes.
 const LARGEST: u64 = 4096;
 
-/// Why there is no password.
+/// Why no usable password was found.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PasswordError {
@@ -26,12 +26,12 @@ pub enum PasswordError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// Why it cannot be read.
         source: io::Error,
     },
-    /// Everybody on the machine can read it.
+    /// Every user of the machine can read the file.
     #[error(
-        "the password file {} can be read by everybody on this machine (mode {mode:03o}); run \
+        "the password file {} can be read by every user of this machine (mode {mode:03o}); run \
          `chmod 600 {0}`, or mount a container's secret with mode 0400", path.display()
     )]
     Public {
@@ -40,7 +40,7 @@ pub enum PasswordError {
         /// Its permissions.
         mode: u32,
     },
-    /// It is no password.
+    /// The file does not hold a password.
     #[error("the password file {} {reason}", path.display())]
     Unusable {
         /// The file.
@@ -49,44 +49,44 @@ pub enum PasswordError {
         reason: &'static str,
     },
     /// The variable is not Unicode.
-    #[error("the environment variable {VARIABLE} holds no Unicode text")]
+    #[error("the environment variable {VARIABLE} is not valid Unicode")]
     Variable,
-    /// Nobody gives one, and there is no terminal to ask on.
+    /// No source has a password, and there is no terminal to ask on.
     #[error(
         "no password is given{hint}; give a file with --password-file, set {VARIABLE}, or run this \
          on a terminal"
     )]
     None {
-        /// Which configured file does not exist, if one was configured.
+        /// The configured file, if it does not exist.
         hint: String,
     },
     /// The prompt failed.
     #[error("asking for the password: {0}")]
     Prompt(io::Error),
-    /// Something new would have no protection.
+    /// The password for something new is empty.
     #[error("the password is empty, which protects nothing; choose another")]
     Empty,
-    /// The two entries differ.
+    /// The two passwords entered at the prompt differ.
     #[error("the two passwords differ; nothing was done")]
     Different,
 }
 
-/// Where to look for a password, the first that is there: the flag's file, [`VARIABLE`] unless it
-/// is empty, the configured file, `.password` in the keystore folder, a prompt.
+/// Where to look for a password. The first that exists is used: the flag's file, [`VARIABLE`]
+/// unless it is empty, the configured file, `.password` in the keystore folder, a prompt.
 #[derive(Clone, Debug, Default)]
 pub struct PasswordSource {
-    /// The file that a flag names; it must exist.
+    /// The file given by a flag; it must exist.
     pub flag: Option<PathBuf>,
-    /// The file that the configuration names; it need not exist yet.
+    /// The file in the configuration; it need not exist yet.
     pub configured: Option<PathBuf>,
     /// The folder whose `.password` is used if it exists.
     pub keystore_dir: Option<PathBuf>,
-    /// Whether a person may be asked.
+    /// Whether to ask on the terminal.
     pub prompt: bool,
 }
 
 impl PasswordSource {
-    /// The password for what exists. `what` is asked for, as `wallet temp-agent1`.
+    /// The password of an existing `what`, for example `wallet temp-agent1`.
     ///
     /// # Errors
     /// See [`PasswordError`].
@@ -136,7 +136,7 @@ impl PasswordSource {
     }
 
     fn ask_text(&self, text: &str) -> Result<Zeroizing<String>, PasswordError> {
-        // The prompt goes to the terminal itself, so that input can come through a pipe.
+        // The prompt uses the terminal directly, so that standard input can be a pipe.
         if !self.prompt || !io::stderr().is_terminal() {
             let missing = |path: &PathBuf| format!(" ({} does not exist)", path.display());
             let hint = self.configured.as_ref().map(missing).unwrap_or_default();
@@ -148,7 +148,7 @@ impl PasswordSource {
     }
 }
 
-/// Refuses the empty password, for what is made anew.
+/// Rejects the empty password, for something new.
 ///
 /// # Errors
 /// [`PasswordError::Empty`].
@@ -159,10 +159,10 @@ pub fn not_empty(password: Password) -> Result<Password, PasswordError> {
     Ok(password)
 }
 
-/// Reads a password file: one line. The white space around it does not count, as AITBC's tools have
-/// it; what was encrypted under the line with its blanks opens all the same. The empty password,
-/// which AITBC's files allow, is one too. A file that everybody can read is refused; one that its
-/// group can read is warned of.
+/// Reads a password file: one line. White space around it is ignored, as in AITBC's tools; what was
+/// encrypted under the line with its white space still opens. The empty password is accepted, as in
+/// AITBC's files. A file that everyone can read is rejected; one that its group can read is logged
+/// as a warning.
 ///
 /// # Errors
 /// See [`PasswordError`].
@@ -197,16 +197,16 @@ pub fn read(path: &Path) -> Result<Password, PasswordError> {
     if bytes.len() as u64 > LARGEST {
         return Err(unusable("is longer than 4096 bytes"));
     }
-    let text = std::str::from_utf8(&bytes).map_err(|_| unusable("holds no UTF-8 text"))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| unusable("is not valid UTF-8"))?;
     if text.trim().contains('\n') {
         return Err(unusable("has more than one line"));
     }
     Ok(Password::of_file(text))
 }
 
-/// Makes a password file (mode 0600) with a random password of 256 bits unless there is a file;
-/// true if it made one. For the first start on the embedded node only: a real wallet's password
-/// is its owner's to choose.
+/// Creates a password file (mode 0600) with a random password of 256 bits unless the file exists;
+/// returns whether it was created. Only for the first start on the embedded node: the owner of a
+/// real wallet chooses its password.
 ///
 /// # Errors
 /// [`WalletError::Io`]; [`WalletError::Crypto`] if the system gives no random bytes.
@@ -216,7 +216,7 @@ pub fn ensure_password_file(path: &Path) -> Result<bool, WalletError> {
     }
     let mut random = Zeroizing::new([0_u8; 32]);
     getrandom::fill(&mut *random).map_err(|error| WalletError::Crypto {
-        doing: "making a random password",
+        doing: "creating a random password",
         reason: error.to_string(),
     })?;
     let text = Zeroizing::new(format!(
@@ -226,7 +226,7 @@ pub fn ensure_password_file(path: &Path) -> Result<bool, WalletError> {
     files::make_private_dir(files::folder(path))?;
     match files::write_new(path, text.as_bytes()) {
         Ok(()) => Ok(true),
-        // Another process was quicker.
+        // Another process created it first.
         Err(WalletError::Exists(_)) => Ok(false),
         Err(error) => Err(error),
     }
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_file_is_made_once() {
+    fn a_password_file_is_created_once() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keystore/.password");
         assert!(ensure_password_file(&path).unwrap());

@@ -1,4 +1,4 @@
-//! Asking for a password on the terminal, and leaving the terminal as it was.
+//! Asking for a password on the terminal, and restoring the terminal.
 
 use std::fs::File;
 use std::io;
@@ -7,31 +7,31 @@ use std::time::Duration;
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
-/// The terminal, as it was before a prompt that has not ended.
+/// The terminal and its settings before the prompt that is open.
 static BEFORE: Mutex<Option<(File, Termios)>> = Mutex::new(None);
 
-/// What is to be done before a person is asked.
+/// Called before each prompt.
 static PREPARE: Mutex<Option<fn()>> = Mutex::new(None);
 
-/// How long a signal that a person sent at the prompt may take to end the process.
+/// How long an interrupt at the prompt may take to end the process.
 const ENDING: Duration = Duration::from_secs(5);
 
-/// Has this called before a person is asked: a process that ends while they type must put the
-/// terminal back, so somebody must watch for signals from then on.
+/// Registers a function to call before each prompt. A process that ends during a prompt must
+/// restore the terminal, so the function starts the handling of signals.
 pub fn before_asking(prepare: fn()) {
     *PREPARE.lock().unwrap_or_else(PoisonError::into_inner) = Some(prepare);
 }
 
-/// Puts the terminal back as it was before a prompt that has not ended; for a process that ends.
+/// Restores the terminal if a prompt is open; for a process that ends.
 pub fn restore_terminal() {
     let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some((terminal, was)) = before {
-        // A terminal that is gone needs nothing any more.
+        // A terminal that is gone needs no restoring.
         let _ = tcsetattr(&terminal, OptionalActions::Now, &was);
     }
 }
 
-/// Asks for a text that is not shown.
+/// Asks for a text that is not echoed.
 ///
 /// # Errors
 /// There is no terminal; [`io::ErrorKind::Interrupted`] on Ctrl-C.
@@ -50,7 +50,7 @@ pub(super) fn ask(prompt: &str) -> io::Result<String> {
         .as_ref()
         .is_err_and(|error| error.kind() == io::ErrorKind::Interrupted);
     if interrupted {
-        // The signal is on its way to whoever ends the process.
+        // The signal handler ends the process.
         std::thread::sleep(ENDING);
     }
     restore_terminal();

@@ -1,4 +1,4 @@
-//! A store of wallets as it is at one moment.
+//! A store of wallets at one moment.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -11,13 +11,12 @@ use super::files;
 use super::name::WalletName;
 use super::store::{Wallet, WalletInfo, WalletStore, encrypt};
 
-/// The wallets of a [`WalletStore`], for a command that looks for many: its vault is read once,
-/// however many wallets are asked for.
+/// The wallets of a [`WalletStore`], for a command that looks up many: the vault is read only once.
 #[derive(Debug)]
 pub struct Snapshot<'a> {
     store: &'a WalletStore,
     vault: Option<(PathBuf, Arc<Vault>)>,
-    /// Read when it is first needed: only the message about a missing wallet lists all names.
+    /// Read on first use: only the error about a missing wallet lists all names.
     names: OnceLock<Vec<String>>,
 }
 
@@ -64,7 +63,7 @@ impl<'a> Snapshot<'a> {
     /// The wallet of that name.
     ///
     /// # Errors
-    /// As [`Self::get`]; [`WalletError::Missing`], which lists the names that there are.
+    /// As [`Self::get`]; [`WalletError::Missing`], which lists the names that exist.
     pub fn find(&self, name: &str) -> Result<Wallet, WalletError> {
         match self.get(name)? {
             Some(wallet) => Ok(wallet),
@@ -91,7 +90,7 @@ impl<'a> Snapshot<'a> {
         Ok(self.names.get_or_init(|| names))
     }
 
-    /// Every wallet, by name; a damaged file is an error of its own and hides no other.
+    /// Every wallet, by name. A damaged file is an error in the list and hides no other wallet.
     ///
     /// # Errors
     /// A folder that cannot be read.
@@ -115,7 +114,7 @@ impl<'a> Snapshot<'a> {
         Ok(list.into_iter().map(|(_, wallet)| wallet).collect())
     }
 
-    /// Where a new wallet of that name would be kept, if none has it.
+    /// The path for a new wallet of that name, if the name is free.
     ///
     /// # Errors
     /// [`WalletError::NoPlace`] without a folder; [`WalletError::Exists`] or
@@ -139,7 +138,7 @@ impl<'a> Snapshot<'a> {
         Ok(path)
     }
 
-    /// Keeps a seed as a new keystore file, in the clients' form, under this address.
+    /// Stores a seed in a new keystore file, in the form of AITBC's clients, under this address.
     ///
     /// # Errors
     /// As [`Self::free_path`]; [`WalletError::Io`], [`WalletError::Crypto`].

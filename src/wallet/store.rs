@@ -1,4 +1,4 @@
-//! Finding, listing, making, renaming and deleting wallets.
+//! Finding, listing, creating, renaming and deleting wallets.
 
 use std::fs;
 use std::io;
@@ -34,19 +34,19 @@ pub struct WalletInfo {
     pub name: String,
     /// Its address; some files do not state one.
     pub address: Option<Address>,
-    /// The name that its file states in the place of an address, as AITBC's fernet tool writes it.
+    /// The name that its file states instead of an address, as AITBC's fernet tool writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stated_name: Option<String>,
-    /// Its public key; some files do not say.
+    /// Its public key; some files do not state one.
     pub public_key: Option<PublicKey>,
-    /// How it is kept: a keystore's form, or `vault`.
+    /// How it is stored: a keystore's form, or `vault`.
     pub form: String,
     /// The keystore file, or the vault.
     pub path: PathBuf,
 }
 
 impl WalletInfo {
-    /// Its address, for what goes without the password.
+    /// Its address, for an operation without the password.
     ///
     /// # Errors
     /// [`WalletError::NoAddress`].
@@ -57,8 +57,7 @@ impl WalletInfo {
         })
     }
 
-    /// What its file states of an address that is not known without the password, as the end of a
-    /// sentence.
+    /// What its file states instead of an address, as the end of a sentence.
     pub fn stated(&self) -> String {
         match &self.stated_name {
             Some(name) => format!("states the name {name:?} instead of an address"),
@@ -109,7 +108,7 @@ impl Wallet {
         &self.info
     }
 
-    /// The vault that it is in, if it is in one.
+    /// The vault that holds it, if any.
     pub fn vault(&self) -> Option<&Arc<Vault>> {
         match &self.sealed {
             Sealed::Vault(vault) => Some(vault),
@@ -117,8 +116,8 @@ impl Wallet {
         }
     }
 
-    /// Decrypts it. This derives a key, some tens to hundreds of milliseconds of a core: not for
-    /// an arbiter; and for many wallets of one vault use [`WalletStore::open_vault`].
+    /// Decrypts it. This derives a key, which takes a core tens to hundreds of milliseconds: do not
+    /// call it on an async thread, and use [`WalletStore::open_vault`] for many wallets of a vault.
     ///
     /// # Errors
     /// [`WalletError::WrongPassword`], [`WalletError::Damaged`].
@@ -175,8 +174,8 @@ impl WalletStore {
         places.join(" and ")
     }
 
-    /// Reads what the store holds now. For many wallets use this and not [`Self::find`], which
-    /// reads the vault each time.
+    /// Reads the store as it is now. Use this for many wallets, since [`Self::find`] reads the vault
+    /// each time.
     ///
     /// # Errors
     /// A vault that is missing or cannot be read.
@@ -188,7 +187,7 @@ impl WalletStore {
         Ok(Snapshot::new(self, vault))
     }
 
-    /// As [`Self::snapshot`], to make wallets: the vault need not exist yet.
+    /// As [`Self::snapshot`], to create wallets: the vault need not exist yet.
     ///
     /// # Errors
     /// A vault that cannot be read.
@@ -231,8 +230,8 @@ impl WalletStore {
         Ok(names)
     }
 
-    /// What is known of every wallet, by name; a damaged file is an error of its own and hides no
-    /// other.
+    /// What is known of every wallet, by name. A damaged file is an error in the list and hides no
+    /// other wallet.
     ///
     /// # Errors
     /// A folder or vault that cannot be read.
@@ -291,7 +290,7 @@ impl WalletStore {
             .transpose()
     }
 
-    /// Where a new wallet of that name would be kept, if none has it.
+    /// The path for a new wallet of that name, if the name is free.
     ///
     /// # Errors
     /// As [`Snapshot::free_path`], and a vault that cannot be read.
@@ -299,7 +298,7 @@ impl WalletStore {
         self.snapshot_for_new()?.free_path(name)
     }
 
-    /// Keeps a seed as a new keystore file, in the clients' form, under this address.
+    /// Stores a seed in a new keystore file, in the form of AITBC's clients, under this address.
     ///
     /// # Errors
     /// As [`Self::free_path`]; [`WalletError::Io`], [`WalletError::Crypto`].
@@ -313,7 +312,7 @@ impl WalletStore {
         self.snapshot_for_new()?.add(name, seed, address, password)
     }
 
-    /// Gives a wallet another name. One in a vault is sealed anew, which takes the password.
+    /// Renames a wallet. A wallet in a vault is sealed again, which needs the password.
     ///
     /// # Errors
     /// As [`Self::find`] and [`Self::free_path`].
@@ -346,8 +345,8 @@ impl WalletStore {
         self.find(to.as_str()).map(|wallet| wallet.info().clone())
     }
 
-    /// Deletes a wallet; its secret is gone unless there is a copy. From a vault this takes the
-    /// password. A damaged file can be deleted too.
+    /// Deletes a wallet; its secret is lost unless there is a copy. Deleting from a vault needs the
+    /// password. A damaged file can be deleted, too.
     ///
     /// # Errors
     /// As [`Self::find`].
@@ -385,7 +384,7 @@ impl WalletStore {
     }
 }
 
-/// Reads a keystore file of any form; this takes no password.
+/// Reads a keystore file of any form; needs no password.
 ///
 /// # Errors
 /// [`WalletError::Io`], [`WalletError::Damaged`].
@@ -394,7 +393,7 @@ pub fn read_keystore(path: &Path) -> Result<Keystore, WalletError> {
     Keystore::parse(&bytes).map_err(|error| files::damaged(path, &error.to_string()))
 }
 
-/// The text of a keystore in the clients' form.
+/// The text of a keystore in the form of AITBC's clients.
 ///
 /// # Errors
 /// [`WalletError::Crypto`].

@@ -13,10 +13,10 @@ use super::files;
 /// The largest vault, in bytes; a wallet takes less than half a kilobyte.
 const LARGEST: u64 = 256 << 20;
 
-/// A wallet as it goes into a vault.
+/// A wallet to put into a vault: name, address, seed.
 pub type Entry = (String, Address, Seed);
 
-/// Reads a vault file; this takes no password.
+/// Reads a vault file; needs no password.
 ///
 /// # Errors
 /// [`WalletError::Io`], [`WalletError::Damaged`].
@@ -27,7 +27,7 @@ pub fn load(path: &Path) -> Result<Arc<Vault>, WalletError> {
         .map_err(|error| failed(path, &error))
 }
 
-/// What a failure of the vault itself is to us.
+/// Turns an error of the vault itself into a [`WalletError`].
 pub(super) fn failed(path: &Path, error: &VaultError) -> WalletError {
     match error {
         VaultError::WrongPassword => WalletError::WrongPassword {
@@ -46,8 +46,8 @@ pub struct OpenVault {
 }
 
 impl OpenVault {
-    /// Opens a vault. Deriving the key takes some tenths of a second of a core: not for an
-    /// arbiter.
+    /// Opens a vault. Deriving the key takes a core some tenths of a second: do not call it on an
+    /// async thread.
     ///
     /// # Errors
     /// [`WalletError::Io`], [`WalletError::Damaged`], [`WalletError::WrongPassword`].
@@ -55,7 +55,7 @@ impl OpenVault {
         Self::from_vault(path, load(path)?, password)
     }
 
-    /// As [`Self::open`], of a vault that was read already.
+    /// As [`Self::open`], for a vault that is already read.
     ///
     /// # Errors
     /// [`WalletError::WrongPassword`].
@@ -77,7 +77,7 @@ impl OpenVault {
         self.vault.wallets()
     }
 
-    /// The seed of one of its wallets; quick.
+    /// The seed of one of its wallets, without a key derivation.
     ///
     /// # Errors
     /// [`WalletError::Missing`]; [`WalletError::Damaged`] if the entry was tampered with.
@@ -126,17 +126,17 @@ fn pack(entries: Vec<Entry>, password: &Password) -> Result<Vault, WalletError> 
     })
 }
 
-/// Changes a vault's wallets and replaces the file, wholly or not at all. Another process that
-/// changes it at the same time waits.
+/// Changes a vault's wallets and replaces the file atomically. Another process that changes it at
+/// the same time waits.
 ///
 /// # Errors
-/// What opening it or `change` says; then the file is as it was.
+/// An error of opening it or of `change`; the file is then unchanged.
 pub(super) fn change(
     path: &Path,
     password: &Password,
     change: impl FnOnce(&mut Vec<Entry>) -> Result<(), WalletError>,
 ) -> Result<(), WalletError> {
-    // The folder is locked, not the file, which is another one after each change.
+    // The folder is locked, since each change replaces the file.
     let folder = files::folder(path);
     let lock = File::open(folder)
         .and_then(|folder| folder.lock().map(|()| folder))

@@ -21,11 +21,11 @@ behaviours = [{ kind = "pongg" }, { kind = "pong", replay = "x" }]
 "#;
 
 #[test]
-fn ten_mistakes_are_ten_lines() {
+fn ten_errors_are_ten_lines() {
     let world = World::new();
     world.private("agents.toml", TEN);
     let run = world.run(&["config", "check"]);
-    run.failed(78, "10 mistakes");
+    run.failed(78, "10 errors");
     let lines: Vec<_> = run
         .err
         .lines()

@@ -272,7 +272,7 @@ fn what_comes_of_tasks_is_told_and_not_compared() {
     assert_eq!(run.code, 0, "{run:?}");
     let (reports, summary) = lines(&run);
     assert_eq!(marks(&reports), ["same", "same", "not-compared"], "{run:?}");
-    assert_eq!(reports[1]["notes"][0], "its time was over");
+    assert_eq!(reports[1]["notes"][0], "it had expired");
     let note = reports[2]["notes"][0].as_str().unwrap();
     assert!(
         note.starts_with("would start task") && note.ends_with("of type text"),

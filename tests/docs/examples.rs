@@ -1,4 +1,4 @@
-//! What the documentation tells a reader to type, the program understands.
+//! The program accepts every command and configuration in the documentation.
 
 use agentry::cli::Cli;
 use agentry::config::{Config, Overlay, Source};
@@ -8,7 +8,7 @@ use clap::error::ErrorKind;
 
 use crate::page::{pages, top};
 
-/// Stands for the kind of examples/tally.rs, with any keys.
+/// A stand-in for the kind of examples/tally.rs, with any keys.
 #[derive(Debug)]
 struct Tally;
 
@@ -29,7 +29,7 @@ impl Behaviour for Tally {
     }
 }
 
-/// How a page may call the program.
+/// The ways a page may call the program.
 const CALLS: [&str; 4] = [
     "agentry ",
     "cargo run --release -- ",
@@ -66,8 +66,8 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// The part of a line that calls the program, without its name; variables before it, a comment, a
-/// pipe or a redirection after it are the shell's.
+/// The part of a line that calls the program, without its name, the variables before it, and a
+/// comment, a pipe or a redirection after it.
 fn call(line: &str) -> Option<&str> {
     let line = line.trim().trim_start_matches("$ ");
     let line = CALLS.iter().find_map(|call| {
@@ -93,7 +93,7 @@ fn after_variables<'a>(line: &'a str, call: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn every_command_line_is_understood() {
+fn every_command_line_is_accepted() {
     let mut seen = 0;
     let mut wrong = Vec::new();
     for page in pages() {
@@ -115,16 +115,16 @@ fn every_command_line_is_understood() {
             }
         }
     }
-    assert!(seen > 0, "no page calls the program: the search is wrong");
+    assert!(seen > 0, "no page calls the program: the search is broken");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The calls that a text in backticks names: `agentry queue list|show` names two.
+/// The commands named in a text in backticks: `agentry queue list|show` names two.
 fn named(text: &str) -> Vec<Vec<String>> {
     let Some(call) = text.strip_prefix("agentry ") else {
         return Vec::new();
     };
-    // What stands for something else.
+    // Replace placeholders.
     let hash = format!("0x{}", "0".repeat(64));
     let call = call.replace("HASH", &hash);
     let mut calls = vec![vec!["agentry".to_owned()]];
@@ -144,7 +144,7 @@ fn named(text: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn every_command_that_is_named_exists() {
+fn every_named_command_exists() {
     let mut seen = 0;
     let mut wrong = Vec::new();
     for page in pages() {
@@ -154,7 +154,7 @@ fn every_command_that_is_named_exists() {
                 let Err(error) = Cli::try_parse_from(&call) else {
                     continue;
                 };
-                // A command can be spoken of without all that it takes.
+                // A page can name a command without its required arguments.
                 let named_alone = matches!(
                     error.kind(),
                     ErrorKind::MissingRequiredArgument
@@ -168,14 +168,14 @@ fn every_command_that_is_named_exists() {
             }
         }
     }
-    assert!(seen > 50, "no page names a command: the search is wrong");
+    assert!(seen > 50, "no page names a command: the search is broken");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
-fn every_metric_that_is_named_exists() {
+fn every_named_metric_exists() {
     let text = agentry::runtime::metrics::Metrics::new().encode().unwrap();
-    // These are not told before there is something to count.
+    // These are not exported before there is something to count.
     let later = [
         "agentry_tasks_ended",
         "agentry_behaviour_runs",
@@ -199,14 +199,14 @@ fn every_metric_that_is_named_exists() {
                     continue;
                 }
                 seen += 1;
-                // A counter's samples have an end that its name has not.
+                // A counter's samples have a suffix that its name does not have.
                 if !known.contains(&name.trim_end_matches("_total")) {
                     wrong.push(format!("{}:{number}: {name}", page.path.display()));
                 }
             }
         }
     }
-    assert!(seen > 0, "no page names a metric: the search is wrong");
+    assert!(seen > 0, "no page names a metric: the search is broken");
     assert!(wrong.is_empty(), "no such metric:\n{}", wrong.join("\n"));
 }
 
@@ -235,7 +235,7 @@ fn every_configuration_is_valid() {
     }
     assert!(
         seen > 0,
-        "no page shows a configuration: the search is wrong"
+        "no page shows a configuration: the search is broken"
     );
 }
 
@@ -264,6 +264,6 @@ fn the_example_is_the_one_that_compiles() {
     assert_eq!(
         shown,
         [example],
-        "docs/behaviours.md shows another program than examples/tally.rs"
+        "the program in docs/behaviours.md differs from examples/tally.rs"
     );
 }

@@ -1,4 +1,4 @@
-//! Links within the documentation lead somewhere.
+//! Links within the documentation have targets.
 
 use std::collections::HashSet;
 use std::fs;
@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use crate::page::{Page, pages, top};
 
-/// The targets of a line's links, as `[text](target)`.
+/// The targets of the `[text](target)` links in a line.
 fn targets(line: &str) -> impl Iterator<Item = &str> {
     line.split("](")
         .skip(1)
         .filter_map(|rest| rest.split_once(')').map(|(target, _)| target))
 }
 
-/// The anchor that a heading gets.
+/// The anchor of a heading.
 fn anchor(heading: &str) -> String {
     heading
         .trim_start_matches('#')
@@ -36,7 +36,7 @@ fn anchors(page: &Page) -> HashSet<String> {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_has_a_target() {
     let pages = pages();
     let mut broken = Vec::new();
     let mut seen = 0;
@@ -64,16 +64,12 @@ fn every_link_leads_somewhere() {
             }
         }
     }
-    assert!(seen > 0, "no page has a link: the search is wrong");
-    assert!(
-        broken.is_empty(),
-        "links that lead nowhere:\n{}",
-        broken.join("\n")
-    );
+    assert!(seen > 0, "no page has a link: the search is broken");
+    assert!(broken.is_empty(), "broken links:\n{}", broken.join("\n"));
 }
 
-/// Every source file of the repository, without the `src` folders of crates: a page may name a file
-/// by any end of that.
+/// Every source file of the repository, with and without the `src` folders of crates: a page may
+/// name a file by any suffix of such a path.
 fn sources() -> Vec<String> {
     let mut found = Vec::new();
     let mut folders: Vec<PathBuf> = [
@@ -109,7 +105,7 @@ fn sources() -> Vec<String> {
 }
 
 #[test]
-fn every_source_file_that_is_named_exists() {
+fn every_named_source_file_exists() {
     let sources = sources();
     let mut missing = Vec::new();
     let mut seen = 0;
@@ -131,7 +127,10 @@ fn every_source_file_that_is_named_exists() {
             }
         }
     }
-    assert!(seen > 0, "no page names a source file: the search is wrong");
+    assert!(
+        seen > 0,
+        "no page names a source file: the search is broken"
+    );
     assert!(
         missing.is_empty(),
         "no such source file:\n{}",
@@ -140,7 +139,7 @@ fn every_source_file_that_is_named_exists() {
 }
 
 #[test]
-fn anchors_are_those_of_the_usual_renderers() {
+fn anchors_match_the_usual_renderers() {
     assert_eq!(
         anchor("## The way of one message"),
         "the-way-of-one-message"

@@ -1,7 +1,7 @@
-//! The documentation, held against the program.
+//! Checks the documentation against the program.
 //!
-//! References are generated (`UPDATE=1 cargo test --test docs` writes them anew), examples are
-//! parsed by the program that they are examples for, and links lead somewhere.
+//! References are generated (`UPDATE=1 cargo test --test docs` updates them), examples are parsed by
+//! the program that they are examples for, and links have targets.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -1,4 +1,4 @@
-//! How an author begins: from a clone, with the package that is there to copy.
+//! The start of a behaviour's author: a clone, and the template package to copy.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +13,7 @@ fn read(path: &str) -> String {
 }
 
 #[test]
-fn the_package_finds_agentry_when_it_is_copied_out_of_the_repository() {
+fn the_package_finds_agentry_when_copied_out_of_the_repository() {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("my behaviour");
     let copied = || {
@@ -25,10 +25,10 @@ fn the_package_finds_agentry_when_it_is_copied_out_of_the_repository() {
     };
     let done = copied();
     assert!(done.status.success(), "{done:?}");
-    // It would be written over; nothing is.
+    // An existing folder is never overwritten.
     assert_eq!(copied().status.code(), Some(73));
 
-    // Everything that cargo needs to know for building it, without asking anybody else.
+    // Cargo can resolve everything that it needs for the build offline.
     let tree = Command::new(env!("CARGO"))
         .args([
             "tree",
@@ -63,7 +63,7 @@ fn the_package_finds_agentry_when_it_is_copied_out_of_the_repository() {
 }
 
 #[test]
-fn the_repository_that_is_cloned_is_the_one_that_cargo_names() {
+fn the_cloned_repository_is_the_one_in_cargo_toml() {
     let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
     let repository = manifest["workspace"]["package"]["repository"]
         .as_str()
@@ -83,7 +83,7 @@ fn the_repository_that_is_cloned_is_the_one_that_cargo_names() {
             "{page}"
         );
     }
-    // What is installed is what was tested.
+    // The installed dependencies are the tested ones.
     for page in ["README.md", "docs/operating.md", "CONTRIBUTING.md"] {
         for line in read(page)
             .lines()

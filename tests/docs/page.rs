@@ -1,4 +1,4 @@
-//! A page of the documentation, taken apart line by line.
+//! A page of the documentation, parsed line by line.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub(crate) struct Page {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Block {
     pub(crate) language: String,
-    /// The line in which it begins, from 1.
+    /// The line in which it begins, counted from 1.
     pub(crate) line: usize,
     pub(crate) text: String,
 }

@@ -1,5 +1,5 @@
-//! `docs/protocol.md`, held against `agentry-protocol`: every example reads as what it stands
-//! under, every bound is the code's, every vector comes out.
+//! Checks `docs/protocol.md` against `agentry-protocol`: every example parses as the command of its
+//! section, every bound is the code's, every test vector is reproduced.
 
 mod bounds;
 mod other_language;
@@ -16,16 +16,16 @@ use serde_json::Value;
 
 use crate::page::{Block, Page, pages};
 
-/// A parameter, as its table has it.
+/// A parameter, as described in its table.
 #[derive(Debug)]
 struct Parameter {
-    /// Its key; within an object behind that object's and a dot.
+    /// Its key; within an object, the object's key, a dot and its own.
     name: String,
     must: bool,
     holds: String,
 }
 
-/// A section of the page: what stands under one heading.
+/// A section of the page, under one heading.
 #[derive(Debug)]
 struct Section {
     heading: String,
@@ -33,7 +33,7 @@ struct Section {
 }
 
 impl Section {
-    /// The examples in it that are to be read as messages.
+    /// Its examples of messages.
     fn examples(&self) -> Vec<Value> {
         let blocks = self.page.blocks().into_iter();
         blocks
@@ -42,7 +42,7 @@ impl Section {
             .collect()
     }
 
-    /// The rows of the table whose first column is called so, without the heading: cells.
+    /// The rows of the table whose first column has this name, without the heading.
     fn table(&self, first: &str) -> Vec<Vec<String>> {
         let cells = |line: &str| -> Vec<String> {
             let line = line.trim().trim_start_matches('|').trim_end_matches('|');
@@ -74,7 +74,7 @@ impl Section {
     }
 }
 
-/// What stands in backticks.
+/// The text in backticks.
 fn code(cell: &str) -> String {
     cell.trim_matches('`').to_owned()
 }
@@ -137,17 +137,17 @@ fn json(value: &Value) -> Json {
 
 fn command(value: &Value) -> Command {
     let Payload::Command(command) = Payload::read(&json(value)) else {
-        panic!("it is no command: {value}");
+        panic!("not a command: {value}");
     };
     command
 }
 
 fn known(value: &Value) -> Result<KnownCommand, CommandError> {
     KnownCommand::read(&command(value))
-        .map(|known| known.unwrap_or_else(|| panic!("it is no known command: {value}")))
+        .map(|known| known.unwrap_or_else(|| panic!("not a known command: {value}")))
 }
 
-/// Every key of an object and of the objects in it that a table lists, with dots.
+/// The keys of an object, and with dots those of the inner objects that a table lists.
 fn keys(object: &Value, within: &str, listed: &[Parameter], found: &mut BTreeSet<String>) {
     for (key, value) in object.as_object().unwrap() {
         let name = if within.is_empty() {
@@ -192,19 +192,19 @@ fn every_command_is_described_with_an_example() {
         for example in &examples {
             let read = known(example).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert_eq!(read.name(), name);
-            // Bare, and as it travels: the same message.
+            // Bare, and as it is sent: the same message.
             let bare = Envelope::read(&json(example));
             let sent = Envelope::read(&Json::string(example.to_string()));
             assert_eq!(bare, sent, "{name}");
             assert_eq!(bare.header_error(), None, "{name}");
             keys(example, "", &parameters, &mut used);
-            // What is written of it is what the example has, so nothing in it was ignored.
+            // Writing it gives the example again, so nothing in it was ignored.
             let mut written: Value = serde_json::from_str(&read.body().to_compact()).unwrap();
             if let Some(msg) = example.get("msg") {
                 written["msg"] = msg.clone();
             }
             let mut example = example.clone();
-            // Lists may be left out, and are written all the same.
+            // Lists may be left out, but are always written.
             for parameter in parameters
                 .iter()
                 .filter(|one| one.holds.starts_with("list"))
@@ -226,7 +226,7 @@ fn every_command_is_described_with_an_example() {
 }
 
 #[test]
-fn every_payload_is_read_as_the_table_says() {
+fn every_payload_is_read_as_in_the_table() {
     let rows = section("Reading a payload").table("payload");
     assert!(rows.len() > 10, "the table was not found");
     for row in rows {
@@ -238,7 +238,7 @@ fn every_payload_is_read_as_the_table_says() {
         };
         assert_eq!(read, row[1], "{}", row[0]);
     }
-    // What a text becomes on its way.
+    // The encoding of a text.
     let braces = Payload::Text(r#"{"text":"ping"}"#.into());
     let sent = message::compose(&braces, None).unwrap();
     assert_eq!(sent, Json::string(r#"{"text":"ping"}"#));
@@ -288,7 +288,7 @@ fn the_header_is_as_described() {
             assert_eq!(error.is_none(), taken, "{}: {shown}: {error:?}", field.name);
         }
     }
-    // What cannot be read means what the table says.
+    // An unreadable header means what the table says.
     assert_eq!(refused(Value::Null), None);
     let unknown = refused(serde_json::json!({"v": 2, "id": 7})).unwrap();
     assert!(unknown.is_unknown_version());
@@ -346,7 +346,7 @@ fn every_bound_of_a_parameter_is_the_code_s() {
                 let mut changed = example.clone();
                 bounds::set(&mut changed, &parameter.name, Some(value.clone()));
                 if parameter.name == "result" {
-                    // Of whatever it is the beginning: no hash to fit.
+                    // A part of a longer result, so it need not match a hash.
                     bounds::set(&mut changed, "result_bytes", Some(u64::MAX.into()));
                 }
                 if parameter.name == "result_bytes" {
@@ -367,7 +367,7 @@ fn every_bound_of_a_parameter_is_the_code_s() {
             }
         }
     }
-    // The words of an acknowledgment are all that there are.
+    // The words of an acknowledgment are complete.
     let [status, _] = section("ACK").parameters("parameter").try_into().unwrap();
     let words = status.holds.strip_prefix("one of ").unwrap().to_owned();
     let listed: Vec<String> = words.split(", ").map(code).collect();
@@ -377,7 +377,7 @@ fn every_bound_of_a_parameter_is_the_code_s() {
         .chain(["READY"])
         .collect();
     assert_eq!(listed, all);
-    // Length and hash of a result that is whole are its own.
+    // Length and hash of a whole result must match it.
     let [complete] = section("JOB_COMPLETE").examples().try_into().unwrap();
     for (key, value) in [
         ("result_sha256", Value::from("0".repeat(64))),
@@ -390,7 +390,7 @@ fn every_bound_of_a_parameter_is_the_code_s() {
     }
     assert!(
         tried > 150,
-        "{tried} values are too few: the search is wrong"
+        "{tried} values are too few: the search is broken"
     );
 }
 
@@ -428,7 +428,7 @@ fn the_limits_are_the_code_s() {
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
     assert_eq!(found, expected);
-    // Those that stand in sentences.
+    // The limits in sentences.
     let text = page().text;
     let lines = text.lines().filter(|line| !line.starts_with('|'));
     let sentences: String = lines.collect::<Vec<_>>().join("\n");
@@ -442,7 +442,7 @@ fn the_limits_are_the_code_s() {
         command::PLAINTEXT_MAX as u64,
     ] {
         let spelled = bounds::spelled(number);
-        assert!(sentences.contains(&spelled), "{spelled} stands nowhere");
+        assert!(sentences.contains(&spelled), "{spelled} is not on the page");
     }
     assert!(text.contains(command::SUITE));
 }

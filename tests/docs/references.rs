@@ -1,4 +1,4 @@
-//! The references of commands and of configuration keys are what the program itself says.
+//! The references of commands and configuration keys match the program's own texts.
 
 use std::fmt::Write;
 use std::fs;
@@ -12,8 +12,8 @@ use crate::page::top;
 const BEGIN: &str = "<!-- generated from here: UPDATE=1 cargo test --test docs -->\n";
 const END: &str = "<!-- generated to here -->\n";
 
-/// Compares what stands between the marks of a page with what belongs there, or, with `UPDATE=1`,
-/// puts it there.
+/// Compares the text between the marks of a page with the expected text, or, with `UPDATE=1`,
+/// replaces it.
 fn check(page: &str, expected: &str) {
     let path = top().join(page);
     let text = fs::read_to_string(&path).unwrap();
@@ -31,8 +31,8 @@ fn check(page: &str, expected: &str) {
         .zip(expected.lines())
         .find(|(found, expected)| found != expected);
     panic!(
-        "{page} is not current, first at {first:?} (the page, the program); \
-         `UPDATE=1 cargo test --test docs` writes it anew"
+        "{page} is out of date, first at {first:?} (the page, the program); \
+         `UPDATE=1 cargo test --test docs` updates it"
     );
 }
 
@@ -56,7 +56,7 @@ fn describe(command: &Command, path: &mut Vec<String>, text: &mut String) {
     )
     .unwrap();
     let mut shown = command.clone().term_width(98);
-    // What every command takes is told once, with the first.
+    // The options of every command are listed once, with the first command.
     if depth > 1 {
         for every in ["config", "set", "json", "help"] {
             if shown
@@ -67,7 +67,7 @@ fn describe(command: &Command, path: &mut Vec<String>, text: &mut String) {
             }
         }
     }
-    // An environment variable is named; what it holds while this runs is nobody's business.
+    // An environment variable is named, but its current value is not shown.
     let names: Vec<String> = shown
         .get_arguments()
         .map(|argument| argument.get_id().to_string())
@@ -120,7 +120,7 @@ fn describe_table(table: &Table, text: &mut String) {
     .unwrap();
     writeln!(
         text,
-        "| key | holds | default | what it is for |\n|---|---|---|---|"
+        "| key | type | default | description |\n|---|---|---|---|"
     )
     .unwrap();
     for key in table.keys {
@@ -145,8 +145,8 @@ const fn holds(holds: Holds) -> &'static str {
     match holds {
         Holds::Text => "text",
         Holds::Integer => "whole number",
-        Holds::Duration => "time, as `\"30s\"`",
-        Holds::Url => "url",
+        Holds::Duration => "time, such as `\"30s\"`",
+        Holds::Url => "URL",
         Holds::Path => "path",
         Holds::List => "list of texts",
         Holds::Word => "word",

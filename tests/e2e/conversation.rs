@@ -1,5 +1,5 @@
-//! Every behaviour's promise, under kills and faults: each message is acted on once, each answer is
-//! mined once; acknowledgments, status, tasks done by real programs, and resends included.
+//! The guarantee of every behaviour under kills and faults: each message is acted on once, each
+//! answer is mined once. Includes acknowledgments, status, tasks run by real programs, and resends.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -18,13 +18,13 @@ use crate::support::dice::Dice;
 use crate::support::world::{Setup, Source, Wallet, World};
 use crate::support::{PATIENCE, until, within};
 
-/// What every agent does in these tests. The program takes a moment, so that kills come in its
-/// middle.
+/// The behaviours of every agent in these tests. The program takes a moment, so that kills
+/// interrupt it.
 const BEHAVIOURS: &str = r#"{ kind = "ack" }, { kind = "pong" }, { kind = "status" },
     { kind = "tasks", allow = ["*"], types = { shout = { executor = "command", program = "sh",
       args = ["-c", "sleep 0.05; tr a-z A-Z"], attempts = 100, concurrency = 4 } } }"#;
 
-/// What may be asked.
+/// The kinds of messages to the agents.
 #[derive(Clone, Copy, Debug)]
 enum Question {
     Ping,
@@ -32,7 +32,7 @@ enum Question {
     Job,
 }
 
-/// A message that was sent, in however many transactions.
+/// A sent message, in one or more transactions.
 #[derive(Clone, Debug)]
 struct Asked {
     question: Question,
@@ -60,13 +60,13 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Asks an agent something, now and then in two transactions.
+    /// Sends an agent a random kind of message, sometimes in two transactions.
     fn ask(&self, dice: &mut Dice) {
         let question = dice.pick(&[Question::Ping, Question::Status, Question::Job]);
         self.ask_for(question, dice);
     }
 
-    /// As [`Self::ask`], this.
+    /// As [`Self::ask`], but of this kind.
     fn ask_for(&self, question: Question, dice: &mut Dice) {
         let agent = &self.world.agents[dice.below(self.world.agents.len())];
         let wallet = self.world.fresh();
@@ -116,8 +116,8 @@ impl<'a> Conversation<'a> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Posts again what is neither pending nor mined.
-    fn mend(&self) {
+    /// Posts again the transactions that are neither pending nor mined.
+    fn repost(&self) {
         let bodies: BTreeMap<String, String> = self
             .lock()
             .iter()
@@ -128,13 +128,13 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// What stands on the chain as answers to each message: how often each thing is said.
+    /// The answers on the chain to each message, with how often each occurs.
     fn answers(&self) -> Vec<(Asked, BTreeMap<String, usize>)> {
         let asked = self.lock().clone();
         let chain = self.world.chain.transactions();
         let mut said: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
         for one in &chain {
-            // What others say is not ours to read.
+            // Only the agents' transactions are read.
             let ours = |agent: &Wallet| agent.address.as_str() == one.sender;
             let Some(stored) = one
                 .stored
@@ -181,7 +181,7 @@ impl<'a> Conversation<'a> {
             .collect()
     }
 
-    /// The messages that are not answered whole yet; panics over what must never be.
+    /// The messages without all their answers; panics on a duplicate or unexpected answer.
     fn open(&self) -> Vec<String> {
         let mut open = Vec::new();
         for (asked, counts) in self.answers() {
@@ -194,7 +194,7 @@ impl<'a> Conversation<'a> {
             for (word, count) in &counts {
                 assert!(
                     *count == 1 && wanted.contains(&word.as_str()),
-                    "{word} stands {count} times on the chain for {asked:?}: {counts:?}"
+                    "{word} is {count} times on the chain for {asked:?}: {counts:?}"
                 );
             }
             if counts.len() < wanted.len() {
@@ -204,12 +204,12 @@ impl<'a> Conversation<'a> {
         open
     }
 
-    /// Waits until all is answered, each thing once.
+    /// Waits until all messages have each answer once.
     fn settle(&self) {
         let mut looked = Instant::now();
         let settled = within(PATIENCE, || {
             if looked.elapsed() > self.world.chain.block_time() * 2 {
-                self.mend();
+                self.repost();
                 looked = Instant::now();
             }
             self.open().is_empty().then_some(())
@@ -221,7 +221,7 @@ impl<'a> Conversation<'a> {
         );
     }
 
-    /// Settles, and sees to it that nothing follows.
+    /// Settles, and checks that no further answer follows.
     fn finish(&self, runtime: crate::support::runtime::Runtime) {
         self.settle();
         self.world.chain.await_blocks(self.world.chain.head(), 3);
@@ -231,7 +231,10 @@ impl<'a> Conversation<'a> {
         let careless = self.world.chain.destroyed();
         assert!(careless.is_empty(), "blocks were destroyed: {careless:?}");
         let asked = self.lock().len();
-        assert!(asked > 0, "nothing was asked: the test shows nothing");
+        assert!(
+            asked > 0,
+            "no message was sent, so the test checked nothing"
+        );
         println!("{asked} messages, each answered once");
     }
 }
@@ -247,19 +250,19 @@ fn world(test: &str, dice: &mut Dice, source: Source, nonces: NoncePolicy) -> Wo
     World::new(test, dice, setup)
 }
 
-/// Kills at random moments while messages come.
+/// Kills at random moments while messages arrive.
 fn killed(test: &str, source: Source, nonces: NoncePolicy, kills: usize) {
     let mut dice = Dice::new(test);
     let world = world(test, &mut dice, source, nonces);
     let conversation = Conversation::with(&world);
     for _ in 0..kills {
         let mut runtime = world.spawn(&[], &[]);
-        assert!(runtime.ready(), "the runtime ended at its start");
+        assert!(runtime.ready(), "the runtime exited during its start");
         for _ in 0..4 {
             conversation.ask(&mut dice);
             std::thread::sleep(dice.up_to(Duration::from_millis(120)));
         }
-        conversation.mend();
+        conversation.repost();
         runtime.kill();
     }
     conversation.finish(world.run());
@@ -285,10 +288,10 @@ fn every_behaviour_answers_once_through_kills_over_rpc_with_sequential_nonces() 
     );
 }
 
-/// Kills at each point of a task's way, at its first and second passing.
+/// Kills at each point in the life of a task, at its first and second pass.
 #[test]
-fn a_job_is_answered_once_through_kills_at_every_point_of_its_way() {
-    let test = "a_job_is_answered_once_through_kills_at_every_point_of_its_way";
+fn a_job_is_answered_once_through_kills_at_every_point() {
+    let test = "a_job_is_answered_once_through_kills_at_every_point";
     let mut dice = Dice::new(test);
     let world = world(test, &mut dice, Source::Db, NoncePolicy::Ignored);
     let conversation = Conversation::with(&world);
@@ -348,7 +351,7 @@ fn every_behaviour_answers_once_through_reorganisations() {
             conversation.ask(&mut dice);
             std::thread::sleep(dice.up_to(Duration::from_millis(80)));
         }
-        // Shallower than `final_depth`; every other time what stood there is lost.
+        // Shallower than `final_depth`; every other time the withdrawn transactions are lost.
         let depth = 1 + dice.below(4) as u64;
         world.chain.await_blocks(0, depth + 1);
         world
@@ -368,11 +371,11 @@ fn every_behaviour_answers_once_through_reorganisations() {
 /// The files of a store.
 const STORE: [&str; 3] = ["agentry.db", "agentry.db-wal", "agentry.db-shm"];
 
-/// Keeps a copy of the store of a runtime that has ended, in whatever way.
+/// Copies the store of a runtime that has exited or was killed.
 fn copy_store(world: &World, name: &str) {
     let copy = world.path().join(name);
     std::fs::create_dir_all(&copy).unwrap();
-    // What else lies there is made anew from these two.
+    // The third file, shared memory, is created again from these two.
     for file in &STORE[..2] {
         let from = world.path().join(file);
         if from.exists() {
@@ -381,7 +384,7 @@ fn copy_store(world: &World, name: &str) {
     }
 }
 
-/// Puts a copy back in place of the store; where there is no such copy, the store is lost.
+/// Restores a copy of the store; if there is no such copy, the store is lost.
 fn restore_store(world: &World, name: &str) {
     for file in STORE {
         let store = world.path().join(file);
@@ -395,7 +398,7 @@ fn restore_store(world: &World, name: &str) {
     }
 }
 
-/// The store is put back from older copies, and lost, between messages.
+/// The store is restored from older copies, and lost, between messages.
 fn restored(test: &str, source: Source, nonces: NoncePolicy) {
     let mut dice = Dice::new(test);
     let world = world(test, &mut dice, source, nonces);
@@ -413,7 +416,7 @@ fn restored(test: &str, source: Source, nonces: NoncePolicy) {
             runtime.stop();
         }
         copy_store(&world, &format!("copy-{round}"));
-        // One of the copies, or none: of the last round there is none yet.
+        // One of the copies, or none: the last round has no copy yet.
         restore_store(&world, &format!("copy-{}", dice.below(round + 2)));
     }
     restore_store(&world, "copy-0");
@@ -421,28 +424,28 @@ fn restored(test: &str, source: Source, nonces: NoncePolicy) {
 }
 
 #[test]
-fn every_behaviour_answers_once_though_the_store_is_restored_or_lost() {
+fn every_behaviour_answers_once_when_the_store_is_restored_or_lost() {
     restored(
-        "every_behaviour_answers_once_though_the_store_is_restored_or_lost",
+        "every_behaviour_answers_once_when_the_store_is_restored_or_lost",
         Source::Db,
         NoncePolicy::Ignored,
     );
 }
 
 #[test]
-fn every_behaviour_answers_once_though_the_store_is_restored_over_rpc_with_sequential_nonces() {
+fn every_behaviour_answers_once_when_the_store_is_restored_over_rpc_with_sequential_nonces() {
     restored(
-        "every_behaviour_answers_once_though_the_store_is_restored_over_rpc_with_sequential_nonces",
+        "every_behaviour_answers_once_when_the_store_is_restored_over_rpc_with_sequential_nonces",
         Source::Rpc,
         NoncePolicy::Sequential,
     );
 }
 
-/// A job that the chain shows as ended is not done again: neither one that a copy of the store does
-/// not know, nor one that was being done when the copy was made.
+/// A job that has ended on the chain is not run again: neither one that is not in a copy of the
+/// store, nor one that was running when the copy was made.
 #[test]
-fn a_job_that_has_ended_is_not_done_again_from_a_restored_store() {
-    let test = "a_job_that_has_ended_is_not_done_again_from_a_restored_store";
+fn a_job_that_has_ended_is_not_run_again_from_a_restored_store() {
+    let test = "a_job_that_has_ended_is_not_run_again_from_a_restored_store";
     let mut dice = Dice::new(test);
     let desk = tempfile::tempdir().unwrap();
     let (runs, gate) = (desk.path().join("runs"), desk.path().join("gate"));
@@ -480,32 +483,32 @@ fn a_job_that_has_ended_is_not_done_again_from_a_restored_store() {
         conversation.settle();
         runtime.stop();
     }
-    assert_eq!(done(), 3, "each of three jobs once");
+    assert_eq!(done(), 3, "each of three jobs ran once");
 
     std::fs::remove_file(&gate).unwrap();
     let runtime = world.run();
     conversation.ask_for(Question::Job, &mut dice);
-    until("it is being done", || done() == 4);
+    until("the job is running", || done() == 4);
     runtime.kill();
     copy_store(&world, "busy");
     std::fs::write(&gate, "").unwrap();
     let runtime = world.run();
     conversation.settle();
-    assert_eq!(done(), 5, "the end of the process has interrupted it once");
+    assert_eq!(done(), 5, "the end of the process interrupted it once");
     runtime.stop();
     restore_store(&world, "busy");
     let runtime = world.run();
     conversation.ask_for(Question::Job, &mut dice);
     conversation.settle();
-    assert_eq!(done(), 6, "the new one alone");
+    assert_eq!(done(), 6, "only the new job ran");
     conversation.finish(runtime);
 }
 
-/// Asks of the runtime's own, which it sends again until they are acknowledged, on a node that
-/// drops one transaction in five, through kills: the receiver acts once on each.
+/// Messages that the runtime itself sends and resends until they are acknowledged, on a node that
+/// drops one transaction in five, through kills: the recipient acts on each once.
 #[test]
-fn what_is_sent_again_is_acted_on_once() {
-    let test = "what_is_sent_again_is_acted_on_once";
+fn resent_messages_are_acted_on_once() {
+    let test = "resent_messages_are_acted_on_once";
     let mut dice = Dice::new(test);
     let world = world(test, &mut dice, Source::Db, NoncePolicy::Ignored);
     world
@@ -527,7 +530,7 @@ fn what_is_sent_again_is_acted_on_once() {
                 "ping",
                 "--ack",
                 "done",
-                // So short that most are sent again though nothing was lost.
+                // So short that most are resent although nothing was lost.
                 "--within",
                 "150ms",
                 "--resends",
@@ -549,10 +552,7 @@ fn what_is_sent_again_is_acted_on_once() {
         let sql = format!("SELECT count(*) FROM outbox WHERE {filter}");
         db.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
     };
-    assert!(
-        copies("resend_of IS NOT NULL") > 0,
-        "nothing was sent again"
-    );
+    assert!(copies("resend_of IS NOT NULL") > 0, "nothing was resent");
     let asked = i64::try_from(rows.len()).unwrap();
     for answer in ["\"text\":\"pong\"", "RECEIVED", "DONE"] {
         let answer = answer.replace('\'', "''");
@@ -582,7 +582,7 @@ fn settle_receipts(world: &World, rows: &[i64]) {
     assert!(done.is_some(), "not acknowledged in time: {:?}", states());
 }
 
-/// A transaction of a wallet's, signed by it, in whoever's name.
+/// A transaction signed by a wallet, with any sender.
 fn signed_by(wallet: &Wallet, from: &Address, to: &Address, payload: Json) -> String {
     Transaction {
         from: from.clone(),
@@ -597,8 +597,7 @@ fn signed_by(wallet: &Wallet, from: &Address, to: &Address, payload: Json) -> St
     .body()
 }
 
-/// Messages that must move no agent to anything, from wallets that are asked for one after the
-/// other; and the wallets, to whom nothing may be answered.
+/// Messages on which no agent may act, each with its sending wallet, to which no agent may answer.
 fn hostile(world: &World, victim: &Wallet, answered: &str) -> Vec<(Address, String)> {
     let agent = &world.agents[0].address;
     let mut all = Vec::new();
@@ -623,13 +622,13 @@ fn hostile(world: &World, victim: &Wallet, answered: &str) -> Vec<(Address, Stri
         ..Header::default()
     };
     for payload in [&ping, &job] {
-        // In the victim's name, under one's own key, and under his.
+        // In the victim's name, with the sender's own key, and with the victim's.
         let wallet = world.fresh();
         add(wallet, &victim.address, payload, asking(wallet));
         add(wallet, &victim.address, payload, asking(victim));
-        // Under the victim's key in one's own name.
+        // In the sender's own name, with the victim's key.
         add(wallet, &wallet.address, payload, asking(victim));
-        // With an id of last year, and one of next year.
+        // With an id from last year, and one from next year.
         for time in [now_ms() - 365 * 86_400_000, now_ms() + 365 * 86_400_000] {
             let wallet = world.fresh();
             let header = Header {
@@ -638,7 +637,7 @@ fn hostile(world: &World, victim: &Wallet, answered: &str) -> Vec<(Address, Stri
             };
             add(wallet, &wallet.address, payload, header);
         }
-        // Too late, and nobody asked to be told.
+        // Expired, without a request for an acknowledgment.
         let wallet = world.fresh();
         let header = Header {
             exp: Some(now_ms() - 60_000),
@@ -647,7 +646,7 @@ fn hostile(world: &World, victim: &Wallet, answered: &str) -> Vec<(Address, Stri
         };
         add(wallet, &wallet.address, payload, header);
     }
-    // Acknowledgments and results of what nobody asked.
+    // Acknowledgments and results that were not requested.
     for cmd in ["ACK", "JOB_COMPLETE", "STATUS"] {
         let wallet = world.fresh();
         let body = Json::object([
@@ -667,7 +666,7 @@ fn hostile(world: &World, victim: &Wallet, answered: &str) -> Vec<(Address, Stri
         };
         add(wallet, &wallet.address, &payload, header);
     }
-    // Nine hundred kilobytes, and ten thousand levels.
+    // 900 kilobytes, and 10,000 levels.
     let wallet = world.fresh();
     let large = Payload::Text("ping".repeat(220_000));
     let header = Header {
@@ -699,7 +698,7 @@ fn among_hostile_senders_only_the_honest_are_answered() {
     let test = "among_hostile_senders_only_the_honest_are_answered";
     let mut dice = Dice::new(test);
     let world = world(test, &mut dice, Source::Db, NoncePolicy::Ignored);
-    // As the real node is, which looks at no signature.
+    // As the real node, which checks no signature.
     world
         .chain
         .set(&["replay-destroys-block", "no-signature-check"]);
@@ -707,7 +706,7 @@ fn among_hostile_senders_only_the_honest_are_answered() {
     let runtime = world.run();
     conversation.ask(&mut dice);
     conversation.settle();
-    // A transaction of an agent's, to lie about.
+    // A transaction of an agent for the hostile messages to refer to.
     let answered = world
         .chain
         .transactions()
@@ -758,7 +757,7 @@ fn among_hostile_senders_only_the_honest_are_answered() {
         let missing: Vec<String> = missing
             .map(|((_, body), hash)| format!("{hash} {body:.200}"))
             .collect();
-        panic!("not all of it is mined: {missing:#?}");
+        panic!("some messages are not mined: {missing:#?}");
     }
     world.chain.await_blocks(world.chain.head(), 5);
     let told: Vec<String> = world

@@ -1,7 +1,7 @@
-//! The node has a fault while pings come all the time; then it is well again.
+//! The node has a fault for a while, during a steady flow of pings.
 //!
-//! In every test the node also has the fault `replay-destroys-block`: whoever posts again what
-//! was mined destroys a block, and the test knows.
+//! In every test the node also has the fault `replay-destroys-block`: posting a mined transaction
+//! again destroys a block, which the test detects.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use crate::support::world::{Setup, Source, World};
 /// The longest pause between pings.
 const PACE: Duration = Duration::from_millis(60);
 
-/// How many pings are answered before the fault begins: everything works.
+/// How many pings are answered before the fault begins, so that everything works by then.
 const HEALTHY: usize = 3;
 
-/// For how many block times a fault stays.
+/// For how many block times a fault lasts.
 const STAYS: u64 = 15;
 
-/// The same, where it matters that it is long: longer than a reader's first patience by far.
+/// The same for a long fault: far longer than the first timeouts of a reader.
 const STAYS_LONG: u64 = 50;
 
-/// Has the node suffer from these faults for a while, which all answers must survive.
+/// Gives the node these faults for a while; every ping must still be answered.
 fn under(test: &str, faults: &[&str], setup: Setup) {
     under_for(STAYS, test, faults, setup);
 }
@@ -66,18 +66,14 @@ fn sequential() -> Setup {
 }
 
 #[test]
-fn dropping_in_silence() {
-    under(
-        "dropping_in_silence",
-        &["silent-drop=0.3"],
-        Setup::default(),
-    );
+fn dropping_silently() {
+    under("dropping_silently", &["silent-drop=0.3"], Setup::default());
 }
 
 #[test]
-fn dropping_in_silence_with_sequential_nonces() {
+fn dropping_silently_with_sequential_nonces() {
     under(
-        "dropping_in_silence_with_sequential_nonces",
+        "dropping_silently_with_sequential_nonces",
         &["silent-drop=0.3"],
         sequential(),
     );
@@ -116,7 +112,7 @@ fn hanging_reading_the_database() {
     );
 }
 
-/// The node takes every connection and answers nothing.
+/// The node accepts every connection and answers nothing.
 #[test]
 fn hanging_wholly() {
     under_for(STAYS_LONG, "hanging_wholly", &["hang"], over_rpc());
@@ -137,7 +133,7 @@ fn losing_answers() {
     under("losing_answers", &["lose-answer=0.3"], Setup::default());
 }
 
-/// Nothing that was posted is ever acknowledged: whoever posts it again for that destroys blocks.
+/// No answer to a post ever arrives: a runtime that posts again for that reason destroys blocks.
 #[test]
 fn losing_every_answer() {
     under_for(
@@ -204,7 +200,7 @@ fn everything_at_once() {
     );
 }
 
-/// Reorganisations, one after the other, of up to so many blocks.
+/// Reorganisations of up to three blocks, one after the other.
 fn reorganising(test: &str, fault: &str, setup: Setup) {
     let mut dice = Dice::new(test);
     let world = Arc::new(World::new(test, &mut dice, setup));
@@ -263,8 +259,8 @@ fn losing_withdrawn_transactions_with_sequential_nonces() {
     );
 }
 
-/// Somebody posts mined transactions again, which destroys blocks: the agents' pongs in them, and
-/// everybody else's transactions. Nobody but that somebody may do so.
+/// An attacker posts mined transactions again, which destroys blocks, with the agents' pongs and
+/// other transactions in them. Only the attacker's posts may destroy blocks.
 #[test]
 fn somebody_replays() {
     let test = "somebody_replays";

@@ -1,4 +1,4 @@
-//! Transactions that nobody should have let in, on a node that takes everything.
+//! Hostile transactions, on a node that accepts everything.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use crate::support::world::{Setup, Source, World};
 /// The longest pause between pings.
 const PACE: Duration = Duration::from_millis(40);
 
-/// How often each hostile transaction is posted in another form.
+/// How many variants of each hostile transaction are posted.
 const ROUNDS: u64 = 6;
 
-/// A body with these fields; what is not a JSON text is left out by the caller.
+/// A body with these fields; the caller leaves out values that are not JSON.
 fn body(from: &str, to: &str, amount: &str, payload: &str, chain: &str, nonce: u64) -> String {
     format!(
         "{{\"from\":\"{from}\",\"to\":\"{to}\",\"amount\":{amount},\"fee\":0,\"nonce\":{nonce},\
@@ -26,7 +26,7 @@ fn body(from: &str, to: &str, amount: &str, payload: &str, chain: &str, nonce: u
     )
 }
 
-/// Payloads that are no message, or hardly one.
+/// Payloads that are not messages, or barely.
 fn garbage() -> Vec<String> {
     let mut all: Vec<String> = [
         "null",
@@ -81,7 +81,7 @@ fn among_hostile_transactions(test: &str, source: Source) {
     let stranger = world.fresh().address.to_string();
     for nonce in 0..ROUNDS {
         let mut bodies = Vec::new();
-        // In the name of one agent, to another: never to be answered, for its key is known.
+        // In the name of one agent, to another: must not be answered, since the agent's key is known.
         for text in ["\"ping\"", "\"pong\"", "{\"text\":\"ping\"}"] {
             let (from, to) = (agent(&mut dice), agent(&mut dice));
             bodies.push(body(&from, &to, "0", text, "ait-devnet", nonce));
@@ -90,7 +90,7 @@ fn among_hostile_transactions(test: &str, source: Source) {
         let to = agent(&mut dice);
         bodies.push(body(&stranger, &to, "0", "\"ping\"", "ait-mainnet", nonce));
         bodies.push(body(&stranger, &to, "0", "\"ping\"", "", nonce));
-        // Draining.
+        // Negative amounts, which would drain an account.
         bodies.push(body(
             &stranger,
             &agent(&mut dice),
@@ -107,7 +107,7 @@ fn among_hostile_transactions(test: &str, source: Source) {
             "ait-devnet",
             nonce,
         ));
-        // From and to nobody who can be.
+        // From and to impossible addresses.
         bodies.push(body("", &to, "0", "\"ping\"", "ait-devnet", nonce));
         bodies.push(body(
             "ait1\\u0000",
@@ -125,13 +125,13 @@ fn among_hostile_transactions(test: &str, source: Source) {
             "ait-devnet",
             nonce,
         ));
-        // Destroying.
+        // A huge negative amount, and malformed payloads.
         let ruin = format!("-1{}", "0".repeat(30));
         bodies.push(body(&stranger, &to, &ruin, "\"x\"", "ait-devnet", nonce));
         for payload in garbage() {
             bodies.push(body(&stranger, &to, "0", &payload, "ait-devnet", nonce));
         }
-        // The same ping, its signature spelled in capitals: another hash, the same message.
+        // The same ping with its signature in capitals: another hash, the same message.
         let mined = world.chain.transactions();
         for posting in world
             .postings()
@@ -149,7 +149,7 @@ fn among_hostile_transactions(test: &str, source: Source) {
                 bodies.push(text);
             }
         }
-        // And mined transactions once more.
+        // Mined transactions, posted again.
         let one = &mined[dice.below(mined.len())];
         culprits.insert(one.hash.clone());
         bodies.extend(

@@ -16,8 +16,8 @@ use crate::support::world::{Setup, Source, World};
 /// The longest time that a runtime lives before it is killed at random.
 const LIFE: Duration = Duration::from_millis(400);
 
-/// Kills at each point, at its first, second and third passing; each time what was left must be
-/// answered by the next run.
+/// Kills at each point, at its first, second and third pass. The next run must answer the messages
+/// that were left each time.
 fn at_every_point(test: &str, setup: Setup) {
     let mut dice = Dice::new(test);
     let world = World::new(test, &mut dice, setup);
@@ -59,7 +59,7 @@ fn at_every_point_over_rpc_with_sequential_nonces() {
     );
 }
 
-/// One run: several kills while pings come all the time.
+/// One run: several kills during a steady flow of pings.
 fn at_random(test: &str, mut dice: Dice) {
     let setup = Setup {
         agents: 1 + dice.below(12),
@@ -78,9 +78,9 @@ fn at_random(test: &str, mut dice: Dice) {
     let flow = world.flow(dice.fork(), Duration::from_millis(60));
     for _ in 0..kills {
         let mut runtime = world.spawn(&[], &[]);
-        // Now and then it does not even get ready.
+        // Sometimes it is killed before it is ready.
         if dice.below(4) > 0 {
-            assert!(runtime.ready(), "the runtime ended at its start");
+            assert!(runtime.ready(), "the runtime exited during its start");
         }
         std::thread::sleep(dice.up_to(LIFE));
         runtime.kill();
@@ -90,7 +90,7 @@ fn at_random(test: &str, mut dice: Dice) {
     world.finish(runtime, &HashSet::new());
 }
 
-/// Every so-manieth of the random runs. There are two tests of them, so that they share the cores.
+/// One part of the random runs. Two tests run them, so that they share the cores.
 fn random_runs(test: &str, part: usize) {
     let runs = std::env::var("AGENTRY_KILL_RUNS")
         .ok()

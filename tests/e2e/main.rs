@@ -1,16 +1,16 @@
 //! The guarantees, end to end: the real binary as a child process, on real nodes.
 //!
-//! | module | what it shows |
+//! | module | what it tests |
 //! |---|---|
 //! | [`kill`] | `kill -9` at named points and at random moments: every ping is answered once |
 //! | [`faults`] | the same while the node has each of the real node's faults |
-//! | [`conversation`] | both for every behaviour: acknowledgments, tasks, what is sent again |
-//! | [`nodes`] | the same while nodes go away, follow, reorganise deeply, or wallets cannot pay |
-//! | [`hostile`] | the same among transactions that nobody should have let in |
-//! | [`slow`] | a node that takes its time keeps it for others |
+//! | [`conversation`] | both for every behaviour: acknowledgments, tasks, resends |
+//! | [`nodes`] | the same while nodes stop, follow, reorganise deeply, or wallets cannot pay |
+//! | [`hostile`] | the same among hostile transactions |
+//! | [`slow`] | a slow node has most of its time for others |
 //! | [`stop`] | what SIGTERM finishes, and what it leaves for the next start |
-//! | [`store`] | a store that the system refuses to write, or that is damaged under a runtime |
-//! | [`support`] | a chain with wallets, the binary, whoever pings, and who checks |
+//! | [`store`] | a store that cannot be written, or that is damaged while a runtime uses it |
+//! | [`support`] | a chain with wallets, the binary, the pings, and the checks |
 //!
 //! | variable | meaning |
 //! |---|---|
@@ -23,7 +23,7 @@
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "seeds and timings are told"
+    reason = "seeds and timings are printed"
 )]
 
 mod conversation;

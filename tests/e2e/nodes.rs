@@ -1,4 +1,4 @@
-//! Nodes that go away, follow another, are reorganised deeply; wallets that cannot pay.
+//! Nodes that stop, follow another node, or reorganise deeply; wallets that cannot pay.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::support::world::{Setup, Source, World};
 /// The longest pause between pings.
 const PACE: Duration = Duration::from_millis(60);
 
-/// A port that the system gives to nobody who asks for any: below those that Linux hands out.
+/// A port below the range that Linux assigns to programs that ask for any port.
 pub(crate) fn own_port(dice: &mut Dice) -> u16 {
     loop {
         let port = u16::try_from(15_000 + dice.below(15_000)).unwrap();
@@ -91,9 +91,9 @@ fn a_follower_without_transactions_read_from_its_database() {
     world.finish(runtime, &HashSet::new());
 }
 
-/// Over RPC such blocks look empty, and say that they are not: a gap. What stands in it is
-/// answered once the follower has the rows, and nothing is posted again in the belief that it is
-/// not on the chain.
+/// Over RPC such blocks list no transactions but state a count: a gap. The messages in it are
+/// answered once the follower has the rows, and no transaction in it is mistaken for absent and
+/// posted again.
 #[test]
 fn a_follower_without_transactions_read_over_rpc() {
     let test = "a_follower_without_transactions_read_over_rpc";
@@ -116,7 +116,7 @@ fn a_follower_without_transactions_read_over_rpc() {
     world.chain.await_blocks(world.chain.head(), 10);
     follower.faults().clear_all();
     flow.stop();
-    // Longer than a proof of absence takes, and the follower has blocks above the fault's.
+    // Longer than a proof of absence takes; the follower has blocks above those of the fault.
     world.chain.await_blocks(world.chain.head(), 5);
     resync(&follower.chain_db(), &world.chain.db());
     let recovery = world.recovery();
@@ -124,7 +124,7 @@ fn a_follower_without_transactions_read_over_rpc() {
     world.finish(runtime, &HashSet::new());
 }
 
-/// Gives a follower the rows that it lost, as a resync does: late, to old heights.
+/// Gives a follower the rows that it lost, as a resync does: late, at old heights.
 fn resync(follower: &std::path::Path, leader: &std::path::Path) {
     let db = Connection::open(follower).unwrap();
     db.busy_timeout(crate::support::PATIENCE).unwrap();
@@ -140,7 +140,7 @@ fn resync(follower: &std::path::Path, leader: &std::path::Path) {
     .unwrap();
 }
 
-/// Withdrawn deeper than `final_depth`: posting stops until an operator resumes it.
+/// A reorganisation deeper than `final_depth`: posting stops until an operator resumes it.
 #[test]
 fn a_reorganisation_that_is_too_deep() {
     let test = "a_reorganisation_that_is_too_deep";
@@ -170,9 +170,9 @@ fn a_reorganisation_that_is_too_deep() {
     for agent in 0..4 {
         world.ping(agent);
     }
-    world.mend();
+    world.repost();
     until("the pings are mined", || {
-        world.mend();
+        world.repost();
         world.audit().unmined.is_empty()
     });
     world.chain.await_blocks(world.chain.head(), 5);
@@ -183,7 +183,7 @@ fn a_reorganisation_that_is_too_deep() {
     );
     let (status, ready) = runtime.get("/ready");
     assert_eq!(status, 503, "ready although posting is stopped: {ready}");
-    // It stays so over a restart.
+    // A restart does not resume it.
     runtime.kill();
     let runtime = world.run();
     world.chain.await_blocks(world.chain.head(), 5);
@@ -199,7 +199,7 @@ fn a_reorganisation_that_is_too_deep() {
     world.finish(runtime, &HashSet::new());
 }
 
-/// Wallets that cannot pay wait, without holding others up, and are answered for once funded.
+/// Wallets that cannot pay wait without delaying others, and answer once they are funded.
 fn poor_wallets(test: &str, faults: &'static [&'static str]) {
     let mut dice = Dice::new(test);
     let world = Arc::new(World::new(
@@ -236,7 +236,7 @@ fn poor_wallets(test: &str, faults: &'static [&'static str]) {
             .unwrap();
     }
     let recovery = world.recovery();
-    println!("recovery from poverty ({faults:?}): {recovery}");
+    println!("recovery from empty accounts ({faults:?}): {recovery}");
     world.finish(runtime, &HashSet::new());
 }
 
@@ -245,7 +245,7 @@ fn wallets_that_cannot_pay() {
     poor_wallets("wallets_that_cannot_pay", &["replay-destroys-block"]);
 }
 
-/// On a node that accepts what it will drop in silence.
+/// On a node that accepts transactions and then drops them silently.
 #[test]
 fn wallets_that_cannot_pay_on_a_node_that_does_not_say_so() {
     poor_wallets(

@@ -1,4 +1,4 @@
-//! A node that takes its time: what is read of it over RPC leaves it to others.
+//! A slow node: the runtime's reads over RPC leave most of its time to others.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ const BLOCKS: u64 = 60;
 /// Far longer than any start takes.
 const LONG: Duration = Duration::from_secs(120);
 
-/// A runtime that reads a node over RPC, and posts to it, for which each block is so much work.
+/// A runtime that reads a node over RPC and posts to it; the node needs `takes` for each block.
 fn begin(test: &str, takes: Duration) -> (Arc<World>, SlowNode, Runtime) {
     let mut dice = Dice::new(test);
     let port = own_port(&mut dice);
@@ -37,18 +37,18 @@ fn begin(test: &str, takes: Duration) -> (Arc<World>, SlowNode, Runtime) {
     }
     let mut runtime = world.spawn(&[], &[]);
     let hosts = within(LONG, || runtime.told().then_some(()));
-    assert!(hosts.is_some(), "it does not host its agents");
+    assert!(hosts.is_some(), "it did not host its agents in time");
     let ready = within(LONG, || (runtime.get("/ready").0 == 200).then_some(()));
-    assert!(ready.is_some(), "it does not get ready");
+    assert!(ready.is_some(), "it did not become ready in time");
     (world, slow, runtime)
 }
 
-/// What counts is how many blocks, mempools and accounts were asked for while others were made, whatever
-/// this machine took for it. An answer is sent for each block, so that the node is posted to and its
-/// mempool is looked at.
+/// Counts the requests for blocks, mempools and accounts while blocks are made, independent of the
+/// speed of this machine. An answer is sent for each block, so that the runtime posts to the node and
+/// reads its mempool.
 #[test]
-fn a_node_that_takes_25_ms_for_a_block_keeps_nine_tenths_of_its_time() {
-    let test = "a_node_that_takes_25_ms_for_a_block_keeps_nine_tenths_of_its_time";
+fn a_node_that_takes_25_ms_per_block_keeps_nine_tenths_of_its_time() {
+    let test = "a_node_that_takes_25_ms_per_block_keeps_nine_tenths_of_its_time";
     let (world, slow, runtime) = begin(test, Duration::from_millis(25));
     let (began, before) = (Instant::now(), slow.worked());
     let first = world.chain.head();
@@ -63,14 +63,14 @@ fn a_node_that_takes_25_ms_for_a_block_keeps_nine_tenths_of_its_time() {
     runtime.stop();
 }
 
-/// The longest that a block of a real node takes.
+/// The longest that a real node takes for a block.
 #[test]
 fn a_node_that_takes_55_ms_for_a_block_is_read_and_answered_on() {
     let test = "a_node_that_takes_55_ms_for_a_block_is_read_and_answered_on";
     let (world, slow, runtime) = begin(test, Duration::from_millis(55));
     let used = slow.worked();
     println!("{used:?} until it is ready");
-    // Each page begins with the last block of the one before; then there are those to start with.
+    // Each page begins with the last block of the page before; the start reads a few more.
     assert!(used < Duration::from_millis(55) * u32::try_from(BLOCKS).unwrap() * 3);
     world.ping(0);
     world.settle();

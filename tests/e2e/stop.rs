@@ -1,4 +1,4 @@
-//! SIGTERM: what it finishes, and what it leaves for the next start.
+//! SIGTERM: what the runtime finishes, and what it leaves for the next start.
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Write};
@@ -12,10 +12,10 @@ use crate::support::dice::Dice;
 use crate::support::world::{Setup, World};
 use crate::support::{http, until};
 
-/// Stopped and started again while pings come: each stop ends well, and nothing is lost.
+/// Stops and starts during a steady flow of pings: each stop succeeds, and nothing is lost.
 #[test]
-fn stopping_in_the_middle_of_it() {
-    let test = "stopping_in_the_middle_of_it";
+fn stopping_under_load() {
+    let test = "stopping_under_load";
     let mut dice = Dice::new(test);
     let world = Arc::new(World::new(test, &mut dice, Setup::default()));
     let flow = world.flow(dice.fork(), Duration::from_millis(20));
@@ -31,14 +31,14 @@ fn stopping_in_the_middle_of_it() {
     world.finish(runtime, &HashSet::new());
 }
 
-/// A node that takes connections and never answers.
+/// A node that accepts connections and never answers.
 fn black_hole() -> (u16, TcpListener) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     (listener.local_addr().unwrap().port(), listener)
 }
 
-/// Waits for the first POST, which is not answered. What is asked before it, as which chain the node
-/// serves, a node answers.
+/// Waits for the first POST and does not answer it. A node answers the requests before it, such as
+/// which chain it serves.
 fn first_post(listener: &TcpListener, node: u16) -> TcpStream {
     loop {
         let (mut stream, _) = listener.accept().unwrap();
@@ -49,12 +49,12 @@ fn first_post(listener: &TcpListener, node: u16) -> TcpStream {
         }
         let path = line.split(' ').nth(1).unwrap();
         let (_, answer) = http::get(node, path).unwrap();
-        // It closes the connection after its answer, and so does this.
+        // The node closes the connection after its answer, and so does this proxy.
         stream.write_all(answer.as_bytes()).unwrap();
     }
 }
 
-/// The first signal waits for what is in hand; the second does not.
+/// After the first signal, the runtime finishes the work in progress; after the second, it does not.
 #[test]
 fn a_second_signal_stops_at_once() {
     let test = "a_second_signal_stops_at_once";
@@ -65,7 +65,7 @@ fn a_second_signal_stops_at_once() {
         ..Setup::default()
     };
     let world = Arc::new(World::new(test, &mut dice, setup));
-    // Without new blocks it is taken for a slow chain, and a POST has long to be answered.
+    // Without new blocks the chain counts as slow, and a POST has a long timeout.
     world.ping(0);
     until("the ping is mined", || world.audit().unmined.is_empty());
     world.chain.pause();
@@ -80,12 +80,12 @@ fn a_second_signal_stops_at_once() {
     assert_eq!(
         runtime.ended(),
         None,
-        "it did not wait for the POST in hand"
+        "it did not wait for the POST in progress"
     );
     runtime.terminate();
-    let status = runtime.wait("the second signal ends it");
+    let status = runtime.wait("the runtime exits after the second signal");
     assert_eq!(status.code(), Some(ExitCode::Temporary as i32), "{status}");
-    // The POST may have reached a node or not: the next run finds out, and answers once.
+    // The POST may have reached a node or not. The next run finds out, and answers once.
     world.chain.resume();
     drop(listener);
     let text = std::fs::read_to_string(world.config()).unwrap();
@@ -99,10 +99,10 @@ fn a_second_signal_stops_at_once() {
     world.finish(runtime, &HashSet::new());
 }
 
-/// The node is away: stopping does not wait for it.
+/// The node is down: stopping does not wait for it.
 #[test]
-fn stopping_while_the_node_is_away() {
-    let test = "stopping_while_the_node_is_away";
+fn stopping_while_the_node_is_down() {
+    let test = "stopping_while_the_node_is_down";
     let mut dice = Dice::new(test);
     let world = Arc::new(World::new(test, &mut dice, Setup::default()));
     let mut runtime = world.spawn(&["--stop-limit", "3s"], &[]);
@@ -118,7 +118,7 @@ fn stopping_while_the_node_is_away() {
     world.finish(runtime, &HashSet::new());
 }
 
-/// The node has never been there: a runtime that waits for it stops all the same.
+/// The node was never up: a runtime that waits for it still stops.
 #[test]
 fn stopping_before_it_has_started() {
     let test = "stopping_before_it_has_started";
@@ -134,10 +134,10 @@ fn stopping_before_it_has_started() {
     world.chain.stop_node();
     std::fs::remove_file(world.chain.db()).unwrap();
     let mut runtime = world.spawn(&[], &[]);
-    until("it waits for the node", || {
+    until("the runtime waits for the node", || {
         runtime.log().contains("waiting for the node")
     });
     runtime.terminate();
-    let status = runtime.wait("it stops");
+    let status = runtime.wait("the runtime stops");
     assert_eq!(status.code(), Some(0), "{status}");
 }

@@ -1,4 +1,4 @@
-//! A store that the system refuses to write, or that is damaged while a runtime uses it.
+//! A store that cannot be written, or that is damaged while a runtime uses it.
 
 use std::collections::HashSet;
 use std::os::unix::fs::FileExt;
@@ -12,7 +12,7 @@ use crate::support::runtime::Runtime;
 use crate::support::until;
 use crate::support::world::{Setup, World};
 
-/// Begins a runtime that logs warnings alone, with pings on their way.
+/// Starts a runtime that logs only warnings, with a flow of pings.
 fn begin(test: &str) -> (Arc<World>, Runtime, crate::support::flow::Flow) {
     let mut dice = Dice::new(test);
     let world = Arc::new(World::new(test, &mut dice, Setup::default()));
@@ -23,9 +23,9 @@ fn begin(test: &str) -> (Arc<World>, Runtime, crate::support::flow::Flow) {
     (world, runtime, flow)
 }
 
-/// It is not ready and says why, in its answer, its metrics, and once in its log.
+/// The runtime is not ready and reports why, in its answer, its metrics, and once in its log.
 fn refuses(runtime: &Runtime, why: &str) {
-    until("it is not ready", || {
+    until("the runtime is not ready", || {
         let (status, says) = runtime.get("/ready");
         status == 503 && says.contains("\"store_up\":false") && says.contains(why)
     });
@@ -43,7 +43,7 @@ fn refuses(runtime: &Runtime, why: &str) {
     );
 }
 
-/// doctor says so, too, though nobody told it the port of the runtime.
+/// doctor reports it, too, without being given the port of the runtime.
 fn doctor_sees(world: &World, why: &str) {
     let doctor = world.command(&["doctor"]).output().unwrap();
     assert!(!doctor.status.success(), "{doctor:?}");
@@ -65,22 +65,22 @@ fn limit_files(runtime: &Runtime, bytes: Option<u64>) {
     prlimit(Some(runtime.pid()), Resource::Fsize, limit).unwrap();
 }
 
-/// Files may not grow any more, as on a full disk: nothing is stored, nothing is lost.
+/// Files cannot grow, as on a full disk: nothing is stored, nothing is lost.
 #[test]
-fn a_disk_that_takes_no_more() {
-    let (world, runtime, flow) = begin("a_disk_that_takes_no_more");
+fn a_disk_that_is_full() {
+    let (world, runtime, flow) = begin("a_disk_that_is_full");
     limit_files(&runtime, Some(16 << 10));
     refuses(&runtime, "disk I/O error");
     doctor_sees(&world, "disk I/O error");
     let answered = world.audit().answered;
-    // Who asks for a change is told, and does not wait for ever.
+    // A request for a change fails, and does not wait forever.
     let asked = world.command(&["queue", "resume"]).output().unwrap();
     assert_eq!(asked.status.code(), Some(75), "{asked:?}");
-    // Blocks and pings go on to come; each of them is tried in vain.
+    // Blocks and pings keep arriving; storing each of them fails.
     std::thread::sleep(Duration::from_secs(3));
     assert!(
         world.audit().answered <= answered + 8,
-        "what was signed may still be posted"
+        "signed transactions may still be posted"
     );
     let log = runtime.log();
     assert!(
@@ -88,7 +88,9 @@ fn a_disk_that_takes_no_more() {
         "one line for each change of state:\n{log}"
     );
     limit_files(&runtime, None);
-    until("it is ready again", || runtime.get("/ready").0 == 200);
+    until("the runtime is ready again", || {
+        runtime.get("/ready").0 == 200
+    });
     until("pings are answered again", || {
         world.audit().answered > answered + 8
     });
@@ -96,13 +98,13 @@ fn a_disk_that_takes_no_more() {
     world.finish(runtime, &HashSet::new());
 }
 
-/// The same where nothing waits to be stored: that the file is still there does not mean that it can be
+/// The same when there is nothing to store: that the file exists does not mean that it can be
 /// written.
 #[test]
-fn a_disk_that_takes_no_more_of_an_idle_runtime() {
-    let (world, runtime, flow) = begin("a_disk_that_takes_no_more_of_an_idle_runtime");
+fn a_disk_that_is_full_under_an_idle_runtime() {
+    let (world, runtime, flow) = begin("a_disk_that_is_full_under_an_idle_runtime");
     flow.stop();
-    until("all is answered", || world.audit().unmined.is_empty());
+    until("every ping is mined", || world.audit().unmined.is_empty());
     limit_files(&runtime, Some(4 << 10));
     let asked = world.command(&["queue", "resume"]).output().unwrap();
     assert_eq!(asked.status.code(), Some(75), "{asked:?}");
@@ -114,11 +116,13 @@ fn a_disk_that_takes_no_more_of_an_idle_runtime() {
     }
     refuses(&runtime, "disk I/O error");
     limit_files(&runtime, None);
-    until("it is ready again", || runtime.get("/ready").0 == 200);
+    until("the runtime is ready again", || {
+        runtime.get("/ready").0 == 200
+    });
     world.finish(runtime, &HashSet::new());
 }
 
-/// A file system that really is full, where this user may mount one.
+/// A file system that is really full, if this user may mount one.
 #[test]
 fn a_file_system_that_is_full() {
     let mut dice = Dice::new("a_file_system_that_is_full");
@@ -126,7 +130,7 @@ fn a_file_system_that_is_full() {
     let disk = world.path().join("disk");
     std::fs::create_dir(&disk).unwrap();
     let Some(_mounted) = Mounted::at(&disk) else {
-        eprintln!("skipped: this user may mount no tmpfs");
+        eprintln!("skipped: this user may not mount a tmpfs");
         return;
     };
     let text = std::fs::read_to_string(world.config()).unwrap();
@@ -134,26 +138,28 @@ fn a_file_system_that_is_full() {
     std::fs::write(world.config(), text).unwrap();
     let mut runtime = world.spawn(&[], &[("AGENTRY_LOG", "agentry=warn")]);
     assert!(runtime.ready());
-    until("it is ready", || runtime.get("/ready").0 == 200);
+    until("the runtime is ready", || runtime.get("/ready").0 == 200);
     let filler = disk.join("filler");
     let mut file = std::fs::File::create(&filler).unwrap();
     while std::io::Write::write_all(&mut file, &[0; 4096]).is_ok() {}
     drop(file);
     refuses(&runtime, "there is no room on its disk");
     doctor_sees(&world, "there is no room on its disk");
-    // What is stored can be read.
+    // The stored data can be read.
     world.ask(&["queue", "stats"]);
     std::fs::remove_file(&filler).unwrap();
-    until("it is ready again", || runtime.get("/ready").0 == 200);
+    until("the runtime is ready again", || {
+        runtime.get("/ready").0 == 200
+    });
     runtime.stop();
-    // No second one begins without room.
+    // A second runtime does not start without room.
     let mut file = std::fs::File::create(&filler).unwrap();
     while std::io::Write::write_all(&mut file, &[0; 4096]).is_ok() {}
     drop(file);
     let mut full = world.spawn(&[], &[]);
     assert!(!full.ready(), "it started without room");
     assert_eq!(
-        full.wait("it is refused").code(),
+        full.wait("the start fails").code(),
         Some(74),
         "{}",
         full.log()
@@ -165,7 +171,7 @@ fn a_file_system_that_is_full() {
     );
 }
 
-/// A small file system; it is gone with this.
+/// A small file system, which is unmounted when this is dropped.
 struct Mounted<'a>(&'a std::path::Path);
 
 impl<'a> Mounted<'a> {
@@ -179,7 +185,7 @@ impl<'a> Mounted<'a> {
 
 impl Drop for Mounted<'_> {
     fn drop(&mut self) {
-        // Lazily: whoever still has a file there keeps it.
+        // Lazily: processes with open files there keep them.
         let unmounted = std::process::Command::new("umount")
             .arg("-l")
             .arg(self.0)
@@ -188,10 +194,10 @@ impl Drop for Mounted<'_> {
     }
 }
 
-/// Whoever has used up the files that can be watched does not keep a runtime from reading the chain.
+/// A runtime reads the chain even if no file can be watched because the limit is used up.
 #[test]
 fn no_file_can_be_watched() {
-    /// A user namespace has limits of its own.
+    /// A user namespace has its own limits.
     const LIMITED: &str = "echo 0 > /proc/sys/user/max_inotify_instances && exec \"$@\"";
     let limited = |program: &std::ffi::OsStr| {
         let mut command = std::process::Command::new("unshare");
@@ -202,7 +208,7 @@ fn no_file_can_be_watched() {
     };
     let tried = limited("true".as_ref()).output();
     if !tried.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: this user may make no user namespace");
+        eprintln!("skipped: this user may not create a user namespace");
         return;
     }
     let mut dice = Dice::new("no_file_can_be_watched");
@@ -221,26 +227,28 @@ fn no_file_can_be_watched() {
     world.finish(runtime, &HashSet::new());
 }
 
-/// The store's file is moved away, and back.
+/// The store's file is moved away and back.
 #[test]
-fn a_store_that_is_not_there_any_more() {
-    let (world, runtime, flow) = begin("a_store_that_is_not_there_any_more");
+fn a_store_that_is_moved_away() {
+    let (world, runtime, flow) = begin("a_store_that_is_moved_away");
     let store = world.path().join("agentry.db");
     let away = world.path().join("away.db");
     std::fs::rename(&store, &away).unwrap();
     refuses(&runtime, "can no longer be found");
     std::fs::rename(&away, &store).unwrap();
-    until("it is ready again", || runtime.get("/ready").0 == 200);
+    until("the runtime is ready again", || {
+        runtime.get("/ready").0 == 200
+    });
     flow.stop();
     world.finish(runtime, &HashSet::new());
 }
 
-/// Pages are overwritten under a runtime: it ends with the reason, and does not start again.
+/// Pages are overwritten while a runtime runs: it exits with the reason, and does not start again.
 #[test]
 fn a_store_that_is_damaged_under_a_runtime() {
     let (world, mut runtime, flow) = begin("a_store_that_is_damaged_under_a_runtime");
     flow.stop();
-    until("all is answered", || world.audit().unmined.is_empty());
+    until("every ping is mined", || world.audit().unmined.is_empty());
     let store = world.path().join("agentry.db");
     for name in ["agentry.db", "agentry.db-wal"] {
         let file = std::fs::OpenOptions::new()
@@ -248,13 +256,13 @@ fn a_store_that_is_damaged_under_a_runtime() {
             .open(world.path().join(name))
             .unwrap();
         let length = file.metadata().unwrap().len();
-        // All but the header; in the log whatever page it is.
+        // Everything but the header; in the write-ahead log, any page.
         for at in (4096..length).step_by(512) {
             file.write_all_at(&[0xa5; 512], at).unwrap();
         }
     }
     let flow = world.flow(Dice::new("after the damage"), Duration::from_millis(20));
-    let status = runtime.wait("it ends");
+    let status = runtime.wait("the runtime exits");
     flow.stop();
     assert_eq!(status.code(), Some(65), "{}", runtime.log());
     let log = runtime.log();
@@ -263,7 +271,7 @@ fn a_store_that_is_damaged_under_a_runtime() {
     assert_eq!(doctor.status.code(), Some(65), "{doctor:?}");
     let mut again = world.spawn(&[], &[]);
     assert!(!again.ready(), "it started on a damaged store");
-    let status = again.wait("it refuses to start");
+    let status = again.wait("the start fails");
     assert_eq!(status.code(), Some(65), "{}", again.log());
     let said = again.log();
     assert!(said.contains(&store.display().to_string()), "{said}");

@@ -1,10 +1,10 @@
-//! Many agents in one process: each answers its ping, and answers it once.
+//! Many agents in one process: each answers its ping exactly once.
 //!
-//! `AGENTRY_SCALE_AGENTS=10000 cargo test --release --test scale` does it with 10,000.
+//! `AGENTRY_SCALE_AGENTS=10000 cargo test --release --test scale` runs it with 10,000.
 //!
-//! And one agent that is flooded by one sender: another's message is answered all the same.
+//! And one agent that one sender floods: another sender's message is still answered.
 
-#[expect(dead_code, reason = "the benchmarks' stage holds more than this needs")]
+#[expect(dead_code, reason = "the benchmarks' stage has more than this needs")]
 #[path = "../../benches/stage/mod.rs"]
 mod stage;
 
@@ -13,7 +13,7 @@ use std::time::Duration;
 #[test]
 fn every_agent_answers_its_ping_once() {
     let agents = stage::report::setting("AGENTRY_SCALE_AGENTS", 1_000).unwrap();
-    // What is checked is checked there: an error names what is missing, or stands twice.
+    // `answer` does the checks: an error names what is missing or duplicated.
     stage::crowd::answer(agents, Duration::from_millis(100)).unwrap();
 }
 
@@ -22,7 +22,7 @@ fn a_flood_of_one_sender_does_not_stop_another() {
     let flood = stage::report::setting("AGENTRY_SCALE_FLOOD", 100_000).unwrap();
     let weathered = stage::flood::weather(flood).unwrap();
     println!(
-        "{flood} messages of one sender stored in {:.1?}; another's answered in {:.2?}, and {} of the flood",
+        "{flood} messages of one sender stored in {:.1?}; another sender's answered in {:.2?}, and {} of the flood",
         weathered.stored, weathered.answered, weathered.of_flood
     );
 }

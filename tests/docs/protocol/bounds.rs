@@ -1,13 +1,13 @@
-//! What a parameter holds, as the page says it, and values at both sides of that.
+//! The type of a parameter as the page describes it, and values on both sides of its bounds.
 
 use serde_json::{Value, json};
 
-/// A number as the page spells it: with commas.
+/// Parses a number as spelled on the page: with commas.
 pub(super) fn number(text: &str) -> u64 {
     text.replace(',', "").parse().unwrap()
 }
 
-/// It so spelled.
+/// Spells a number as on the page.
 pub(super) fn spelled(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -32,17 +32,17 @@ fn words(count: usize, length: usize) -> Value {
     Value::from(vec!["x".repeat(length); count])
 }
 
-/// An object whose compact JSON has so many bytes.
+/// An object whose compact JSON has this many bytes.
 fn of_bytes(bytes: usize) -> Value {
     json!({ "x": "y".repeat(bytes - r#"{"x":""}"#.len()) })
 }
 
-/// An object of so many levels.
+/// An object with this many levels.
 fn of_levels(levels: usize) -> Value {
     (1..levels).fold(json!({}), |inner, _| json!({ "x": inner }))
 }
 
-/// So many bytes, all of them 0, as base64url without padding.
+/// This many zero bytes as base64url without padding.
 fn base64url(bytes: usize) -> Value {
     "A".repeat((bytes * 4).div_ceil(3)).into()
 }
@@ -51,8 +51,8 @@ const WORD: &str = "01a20357-9080-7c3a-9d41-5e0b7a2f6c11";
 const HASH: &str = "0xe42475e8e8f597622d5495658cc95b0d24b858c92ca372929e94cc61c8661c62";
 const KEY: &str = "d04ab232742bb4ab3a1368bd4615e4e6d0224ab71a016baf8520a332c9778737";
 
-/// Values that stand just within and just outside of what the page says, and whether they are to
-/// be taken. Every kind of sentence that the page uses is known here.
+/// Values just within and just outside of the bounds on the page, and whether each is accepted. Every
+/// kind of sentence on the page must be known here.
 pub(super) fn of(holds: &str) -> Vec<(Value, bool)> {
     let numbers = numbers(holds);
     let is = |start: &str| holds.starts_with(start);
@@ -187,7 +187,7 @@ pub(super) fn of(holds: &str) -> Vec<(Value, bool)> {
             ("17".into(), false),
         ],
         "SHA-256" => vec![
-            // Right in form; whether it fits the result is the vectors' business.
+            // Only the form is checked here; the test vectors check that it matches the result.
             (KEY.to_uppercase().into(), false),
             (HASH.into(), false),
         ],
@@ -202,11 +202,11 @@ pub(super) fn of(holds: &str) -> Vec<(Value, bool)> {
             (KEY.to_uppercase().into(), true),
             (KEY[2..].into(), false),
         ],
-        other => panic!("what {other:?} means is not known here"),
+        other => panic!("unknown description of a parameter: {other:?}"),
     }
 }
 
-/// Puts a value in the place of a parameter, or takes it out.
+/// Replaces the value of a parameter, or removes the parameter.
 pub(super) fn set(object: &mut Value, name: &str, value: Option<Value>) {
     let (object, key) = match name.rsplit_once('.') {
         Some((outer, key)) => (&mut object[outer], key),

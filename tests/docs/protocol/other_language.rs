@@ -1,5 +1,5 @@
-//! `examples/other-language`, an agent in Python written from the page alone: it comes to the same
-//! bytes, and talks with a runtime.
+//! `examples/other-language`, an agent in Python that is written only from the page: it produces the
+//! same bytes, and talks with a runtime.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -37,7 +37,7 @@ fn folder() -> PathBuf {
     top().join("examples/other-language")
 }
 
-/// What Python says to a program; it must end well.
+/// The output of a Python program, which must succeed.
 fn python(program: &str, arguments: &[&str]) -> String {
     let output = Command::new("python3")
         .args(["-B", "-c", program])
@@ -54,7 +54,7 @@ fn said(output: &Output) -> String {
 }
 
 #[test]
-fn it_comes_to_the_same_bytes() {
+fn it_produces_the_same_bytes() {
     let program = r#"
 import json, sys, agent, primitives
 sent, sealed = (json.loads(text) for text in sys.argv[1:])
@@ -84,7 +84,7 @@ print("same")
 
 /// The table of payloads, read by the agent in Python.
 #[test]
-fn it_reads_payloads_as_the_page_says() {
+fn it_reads_payloads_as_on_the_page() {
     let program = r#"
 import json, sys, agent
 def twice(pairs):
@@ -103,11 +103,11 @@ for payload in sys.argv[1:]:
     assert_eq!(read.lines().collect::<Vec<_>>(), expected);
 }
 
-/// A runtime that is ended when this is dropped.
+/// A runtime that is stopped when this is dropped.
 struct Runtime {
     folder: tempfile::TempDir,
     child: Child,
-    /// Kept open, so that the runtime can go on printing.
+    /// Kept open, so that the runtime can keep printing.
     _stdout: BufReader<ChildStdout>,
     node: String,
 }
@@ -125,7 +125,7 @@ impl Runtime {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
-        let told: Value = serde_json::from_str(&line).expect("the runtime tells that it hosts");
+        let told: Value = serde_json::from_str(&line).expect("the runtime reports that it hosts");
         let node = told["node"].as_str().unwrap().to_owned();
         Self {
             folder,
@@ -169,7 +169,7 @@ fn it_talks_with_a_runtime() {
     let card: Value =
         serde_json::from_str(&runtime.run(&["agent", "show", "worker", "--json"])).unwrap();
     let (address, enc_key) = (card["address"].as_str(), card["card"]["enc_key"].as_str());
-    // Without money nobody says anything.
+    // Without money, the agent cannot send.
     let endowment = [
         "agent",
         "message",

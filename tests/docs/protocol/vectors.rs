@@ -1,4 +1,4 @@
-//! The page's test vectors come out.
+//! The page's test vectors are reproduced.
 
 use agentry_protocol::sealing::{Binding, open};
 use agentry_protocol::{
@@ -30,7 +30,7 @@ fn seed(text: &str) -> Seed {
 }
 
 #[test]
-fn the_transaction_comes_out() {
+fn the_transaction_is_reproduced() {
     let vector = vector("json transaction");
     let wallet = seed(text(&vector, "seed"));
     let stated = &vector["transaction"];
@@ -52,13 +52,13 @@ fn the_transaction_comes_out() {
     let kept = StoredTransaction::parse(signed.body().as_bytes(), Limits::default()).unwrap();
     assert_eq!(kept.signature.as_deref(), vector["signature"].as_str());
     assert_eq!(kept.digest().to_string(), text(&vector, "digest"));
-    // Who reads it finds it verified, without having known the sender.
+    // A reader finds it verified, even if the sender was unknown.
     let envelope = Envelope::read(&payload);
     let key = envelope.header().unwrap().key;
     let chain = text(stated, "chain_id").parse().unwrap();
     let finding: Finding = authenticity::examine(&kept, &chain, key.as_ref(), None);
     assert_eq!(finding.authenticity(), Authenticity::Verified);
-    // The payload is as it is written here.
+    // The payload is encoded as written here.
     assert_eq!(
         agentry_protocol::compose(&envelope.payload, envelope.header()).unwrap(),
         payload
@@ -66,13 +66,13 @@ fn the_transaction_comes_out() {
 }
 
 #[test]
-fn what_is_sealed_opens() {
+fn the_sealed_message_opens() {
     let vector = vector("json sealed");
-    // The ephemeral key is given to the sealing in that crate's own tests, for the same vectors.
+    // The crate's own tests seal the same vectors with the given ephemeral key.
     let path = top().join("crates/protocol/tests/vectors/sealing.json");
     let all: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let cases = all["cases"].as_array().unwrap();
-    assert!(cases.contains(&vector), "it is none of sealing.json");
+    assert!(cases.contains(&vector), "it is not in sealing.json");
 
     let key = DecryptionKey::from_seed(&seed(text(&vector, "recipient_seed")));
     assert_eq!(
@@ -93,10 +93,10 @@ fn what_is_sealed_opens() {
     assert!(example.as_object_mut().unwrap().remove("msg").is_some());
     assert_eq!(example, body);
     let Payload::Command(command) = Payload::read(&json(&body)) else {
-        panic!("it is no command");
+        panic!("not a command");
     };
     let Ok(Some(KnownCommand::Sealed(sealed))) = KnownCommand::read(&command) else {
-        panic!("it is not sealed");
+        panic!("not sealed");
     };
     let (from, to) = (
         text(&vector, "from").parse().unwrap(),

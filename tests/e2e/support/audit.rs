@@ -1,4 +1,4 @@
-//! Who checks: reads the chain to its head, and holds it against what was sent.
+//! The audit: reads the chain to its head, and compares it with what was sent.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -8,10 +8,10 @@ use super::runtime::Runtime;
 use super::world::{Posting, World};
 use super::{PATIENCE, spending, within};
 
-/// How many more blocks nothing may happen in when all is answered.
+/// After everything is answered, the number of blocks in which nothing may happen.
 const QUIET: u64 = 3;
 
-/// What stands on the chain, held against what was sent.
+/// The chain compared with what was sent.
 #[derive(Debug, Default)]
 pub(crate) struct Audit {
     /// Transactions of plain wallets that are not mined.
@@ -20,11 +20,11 @@ pub(crate) struct Audit {
     pub(crate) unanswered: Vec<Posting>,
     /// How many pings are answered.
     pub(crate) answered: usize,
-    /// What must never be.
+    /// Violations of the guarantees.
     pub(crate) wrong: Vec<String>,
 }
 
-/// How long it took until all was answered that was sent before.
+/// How long it took until everything that was sent before was answered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Recovery {
     pub(crate) pings: usize,
@@ -35,7 +35,7 @@ pub(crate) struct Recovery {
 impl World {
     /// Reads the chain.
     pub(crate) fn audit(&self) -> Audit {
-        // What was sent is read first: the chain may hold more by then, never less.
+        // The postings are read first: the chain, read later, may have more of them, never fewer.
         let postings = self.postings();
         let chain = self.chain.transactions();
         let mut audit = Audit::default();
@@ -55,7 +55,7 @@ impl World {
                 .as_ref()
                 .is_some_and(|stored| stored.verify(key).is_valid());
             if !signed {
-                // Somebody else's work: the runtime signs what it sends.
+                // Not from the runtime, which signs what it sends.
                 continue;
             }
             let says = one
@@ -65,7 +65,7 @@ impl World {
             if says != Some("pong") {
                 audit
                     .wrong
-                    .push(format!("an agent says something else: {one:?}"));
+                    .push(format!("an agent sent an unexpected message: {one:?}"));
             }
             pongs
                 .entry((&one.sender, &one.recipient))
@@ -86,7 +86,7 @@ impl World {
             if !asked.contains(pair) {
                 audit
                     .wrong
-                    .push(format!("a pong that nobody asked for: {pongs:?}"));
+                    .push(format!("a pong without a ping: {pongs:?}"));
             }
         }
         for posting in &postings {
@@ -103,12 +103,12 @@ impl World {
         audit
     }
 
-    /// Waits until all that was sent is mined and all pings are answered, each once.
+    /// Waits until everything that was sent is mined and every ping is answered once.
     pub(crate) fn settle(&self) {
         let mut looked = Instant::now();
         let settled = within(PATIENCE, || {
             if looked.elapsed() > self.chain.block_time() * 2 {
-                self.mend();
+                self.repost();
                 looked = Instant::now();
             }
             let audit = self.audit();
@@ -129,7 +129,7 @@ impl World {
     }
 
     /// Settles, waits for more blocks, stops the runtime, waits for more blocks again, and checks
-    /// that nothing was answered twice and nobody's block destroyed but by `culprits`.
+    /// that nothing was answered twice and that only `culprits` destroyed blocks.
     pub(crate) fn finish(&self, runtime: Runtime, culprits: &HashSet<String>) -> usize {
         self.settle();
         self.chain.await_blocks(self.chain.head(), QUIET);
@@ -151,11 +151,14 @@ impl World {
         assert!(errors.is_empty(), "{errors:?}");
         spending::check(&self.path().join("agentry.db"));
         let answered = self.audit().answered;
-        assert!(answered > 0, "nothing was asked: the test shows nothing");
+        assert!(
+            answered > 0,
+            "no ping was sent, so the test checked nothing"
+        );
         answered
     }
 
-    /// Measures how long it takes from now until all pings are answered that a node has by now.
+    /// Measures how long it takes until every ping that a node has now is answered.
     pub(crate) fn recovery(&self) -> Recovery {
         let (began, head) = (Instant::now(), self.chain.head());
         let sent = self.postings();
@@ -189,7 +192,7 @@ impl World {
         let time = done.unwrap_or_else(|| {
             let audit = self.audit();
             panic!(
-                "no recovery: of {} pings these are not answered: {:?}, these not mined: {:?}",
+                "no recovery: of {} pings, these are not answered: {:?}, and these are not mined: {:?}",
                 waiting.len(),
                 hashes(&audit.unanswered),
                 hashes(&audit.unmined)

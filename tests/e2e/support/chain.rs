@@ -1,5 +1,5 @@
-//! A node whose blocks the test makes, so that it knows of every block that was destroyed, and
-//! can look at mempool and chain while neither changes.
+//! A node whose blocks the test makes, so that the test knows every destroyed block, and can read
+//! mempool and chain while neither changes.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ struct Shared {
     /// Held while the chain or the mempool is changed by the miner.
     beat: Mutex<()>,
     ended: AtomicBool,
-    /// No blocks for now.
+    /// Whether block production is paused.
     paused: AtomicBool,
     destroyed: Mutex<Vec<String>>,
     errors: Mutex<Vec<String>>,
@@ -39,7 +39,7 @@ pub(crate) struct Mined {
     pub(crate) height: u64,
     pub(crate) sender: String,
     pub(crate) recipient: String,
-    /// What was signed; none, where it is nothing that can be read.
+    /// The signed transaction; none if it cannot be parsed.
     pub(crate) stored: Option<StoredTransaction>,
 }
 
@@ -94,7 +94,7 @@ impl Chain {
         self.shared.config.dir.join("chain.db")
     }
 
-    /// Does something with the node, while no block is made.
+    /// Runs `work` on the node while no block is made.
     pub(crate) fn with<T>(&self, work: impl FnOnce(&Devnet) -> T) -> T {
         let _beat = lock(&self.shared.beat);
         let node = self
@@ -123,7 +123,7 @@ impl Chain {
         });
     }
 
-    /// Makes no blocks until [`Self::resume`].
+    /// Pauses block production until [`Self::resume`].
     pub(crate) fn pause(&self) {
         self.shared.paused.store(true, Ordering::SeqCst);
         drop(lock(&self.shared.beat));
@@ -145,10 +145,10 @@ impl Chain {
         node.expect("the node is stopped").stop();
     }
 
-    /// Starts the node again, where it was.
+    /// Starts the node again on the same port.
     pub(crate) fn start_node(&self) {
         let _beat = lock(&self.shared.beat);
-        // Allocations are credited once, when a chain begins.
+        // Allocations are credited once, when a chain is created.
         let started = super::within(super::PATIENCE, || {
             match Devnet::start(self.shared.config.clone()) {
                 Ok(node) => Some(node),
@@ -161,7 +161,7 @@ impl Chain {
             .node
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        *node = Some(started.expect("the node's port stays in use"));
+        *node = Some(started.expect("the node's port is still in use"));
     }
 
     /// The transactions that destroyed a block.
@@ -169,7 +169,7 @@ impl Chain {
         lock(&self.shared.destroyed).clone()
     }
 
-    /// What went wrong with making blocks.
+    /// Errors while making blocks.
     pub(crate) fn errors(&self) -> Vec<String> {
         lock(&self.shared.errors).clone()
     }
@@ -189,7 +189,7 @@ impl Chain {
         transactions(&open(&self.db()))
     }
 
-    /// The hashes of all that is pending.
+    /// The hashes of all pending transactions.
     fn pending(&self) -> HashSet<String> {
         let db = open(&self.shared.config.dir.join("mempool.db"));
         let mut statement = db.prepare("SELECT tx_hash FROM mempool").unwrap();
@@ -200,8 +200,8 @@ impl Chain {
             .unwrap()
     }
 
-    /// Which of these are certainly neither pending nor mined. While rows are still to be written
-    /// to their blocks nothing is certain.
+    /// Which of these are certainly neither pending nor mined. While the rows of a block are still
+    /// to be written, nothing is certain.
     pub(crate) fn absent(&self, hashes: impl IntoIterator<Item = String>) -> HashSet<String> {
         let _beat = lock(&self.shared.beat);
         let db = open(&self.db());
@@ -244,7 +244,7 @@ impl Drop for Chain {
 }
 
 impl Shared {
-    /// Makes a block at every tick, while there is a node.
+    /// Makes a block at every tick while there is a node.
     fn mine(&self) {
         let mut next = Instant::now() + self.config.block_time;
         while !self.ended.load(Ordering::SeqCst) {
@@ -271,7 +271,7 @@ impl Shared {
     }
 }
 
-/// Opens a database for one look.
+/// Opens a database for a single query.
 pub(crate) fn open(path: &std::path::Path) -> Connection {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags).unwrap();

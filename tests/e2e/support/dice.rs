@@ -1,4 +1,4 @@
-//! Seeds: every random choice of a test follows from one number, which is printed.
+//! Seeds: every random choice of a test is derived from one number, which is printed.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ const VARIABLE: &str = "AGENTRY_TEST_SEED";
 /// Random choices that can be repeated.
 #[derive(Debug)]
 pub(crate) struct Dice {
-    /// What they follow from.
+    /// The seed that they are derived from.
     pub(crate) seed: u64,
     random: StdRng,
 }
@@ -22,7 +22,7 @@ impl Dice {
         let seed = match std::env::var(VARIABLE) {
             Ok(text) => text
                 .parse()
-                .unwrap_or_else(|_| panic!("{VARIABLE}={text:?} is no number")),
+                .unwrap_or_else(|_| panic!("{VARIABLE}={text:?} is not a number")),
             Err(_) => u64::from(rand::random::<u32>()),
         };
         println!("{test}: {VARIABLE}={seed}");
@@ -32,7 +32,7 @@ impl Dice {
         }
     }
 
-    /// Other dice that follow from these.
+    /// New dice derived from these.
     pub(crate) fn fork(&mut self) -> Self {
         Self {
             seed: self.seed,

@@ -1,4 +1,4 @@
-//! Whoever pings: plain wallets, each with one transaction, which see to it that it is mined.
+//! A flow of pings from plain wallets, each with one transaction that is reposted until mined.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use super::dice::Dice;
 use super::http;
 use super::world::{Posting, World};
 
-/// Of so many transactions one is a bystander's, to nobody who is hosted.
+/// One in this many transactions is unrelated: its recipient is not hosted.
 const BYSTANDERS: usize = 4;
 
-/// How many wallets are left for what else a test sends.
+/// How many wallets are reserved for the test's other transactions.
 const RESERVE: usize = 20;
 
 /// An address that is not hosted.
 const NOBODY: &str = "ait10000000000000000000000000000000000000000";
 
-/// Pings that come all the time, until this is stopped.
+/// A steady flow of pings, until this is stopped.
 #[derive(Debug)]
 pub(crate) struct Flow {
     end: Arc<AtomicBool>,
@@ -27,7 +27,7 @@ pub(crate) struct Flow {
 }
 
 impl World {
-    /// Begins to ping agents picked at random, with random pauses of up to `longest`.
+    /// Starts to ping agents picked at random, with random pauses of up to `longest`.
     pub(crate) fn flow(self: &Arc<Self>, mut dice: Dice, longest: Duration) -> Flow {
         let end = Arc::new(AtomicBool::new(false));
         let (world, ended) = (Arc::clone(self), Arc::clone(&end));
@@ -35,7 +35,7 @@ impl World {
             let mut looked = Instant::now();
             while !ended.load(Ordering::SeqCst) {
                 if world.left() <= RESERVE {
-                    // It took too long; whoever waits will say for what.
+                    // The test took too long; the waiting part of it reports the timeout.
                 } else if dice.below(BYSTANDERS) == 0 {
                     world.bystander();
                 } else {
@@ -43,7 +43,7 @@ impl World {
                 }
                 std::thread::sleep(dice.up_to(longest));
                 if looked.elapsed() > world.chain.block_time() * 2 {
-                    world.mend();
+                    world.repost();
                     looked = Instant::now();
                 }
             }
@@ -61,7 +61,7 @@ impl World {
         posting
     }
 
-    /// Posts a transaction that is nobody's business, and must be mined all the same.
+    /// Posts an unrelated transaction, which must still be mined.
     pub(crate) fn bystander(&self) -> Posting {
         let posting = self.write(&NOBODY.parse().unwrap(), "ping", false);
         self.post(&posting.body);
@@ -75,9 +75,9 @@ impl World {
             .map(|(status, _)| status)
     }
 
-    /// Posts again what is certainly neither pending nor mined. Nobody may be posting the same
-    /// at the same time.
-    pub(crate) fn mend(&self) {
+    /// Posts again the transactions that are certainly neither pending nor mined. No other thread
+    /// may post the same transactions at the same time.
+    pub(crate) fn repost(&self) {
         let postings: HashMap<String, Posting> = self
             .postings()
             .into_iter()
@@ -90,7 +90,7 @@ impl World {
 }
 
 impl Flow {
-    /// Ends it, and waits until it has.
+    /// Stops the flow, and waits until it has ended.
     pub(crate) fn stop(mut self) {
         self.end.store(true, Ordering::SeqCst);
         self.thread.take().unwrap().join().unwrap();
@@ -101,7 +101,7 @@ impl Drop for Flow {
     fn drop(&mut self) {
         self.end.store(true, Ordering::SeqCst);
         if let Some(thread) = self.thread.take() {
-            // The test has failed already; a world is told of that when it goes, not its pinger.
+            // The test has already failed; the world reports that when it is dropped.
             drop(thread.join());
         }
     }

@@ -1,13 +1,13 @@
-//! A POST by hand: what pings must not share code with what is tested.
+//! Handwritten HTTP requests: the pings must not share code with the tested program.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// How long an answer may take; a node that hangs costs this long.
+/// The timeout for an answer, which a hanging node uses up.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// Posts JSON to a path of a node on this machine. The answer is its status and all that follows.
+/// Posts JSON to a path of a node on this machine. Returns the status and the rest of the answer.
 pub(crate) fn post(port: u16, path: &str, body: &str) -> io::Result<(u16, String)> {
     let request = format!(
         "POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n\

@@ -1,14 +1,14 @@
-//! What the tests share.
+//! Code shared by the tests.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`chain`] | a node whose blocks the test makes, and what stands on its chain |
+//! | [`chain`] | a node whose blocks the test makes, and its chain |
 //! | [`world`] | a chain, hosted wallets, plain wallets, and the configuration of a runtime |
 //! | [`runtime`] | the real binary, started, killed and stopped |
-//! | [`flow`] | whoever pings, and sees to it that pings are mined |
-//! | [`audit`] | who checks that every ping was answered once |
-//! | [`http`] | a POST, by hand |
-//! | [`proxy`] | what makes a node slow |
+//! | [`flow`] | a flow of pings, reposted until mined |
+//! | [`audit`] | checking that every ping was answered once |
+//! | [`http`] | handwritten HTTP requests |
+//! | [`proxy`] | a proxy that makes a node slow |
 //! | [`dice`] | seeds |
 
 pub(crate) mod audit;
@@ -23,13 +23,13 @@ pub(crate) mod world;
 
 use std::time::{Duration, Instant};
 
-/// How long a condition may take before a test gives up: far more than any takes.
+/// The timeout for a condition: far longer than any condition takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How often a condition is looked at.
+/// The interval between two checks of a condition.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Waits until `condition` gives something, for at most `limit`.
+/// Waits until `condition` returns a value, for at most `limit`.
 pub(crate) fn within<T>(limit: Duration, mut condition: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {
@@ -43,12 +43,12 @@ pub(crate) fn within<T>(limit: Duration, mut condition: impl FnMut() -> Option<T
     }
 }
 
-/// Waits until `condition` holds; panics with what was waited for, if it does not.
+/// Waits until `condition` holds; panics with `what` on a timeout.
 pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let found = within(PATIENCE, || condition().then_some(()));
     assert!(
         found.is_some(),
-        "waited {} s in vain: {what}",
+        "timed out after {} s: {what}",
         PATIENCE.as_secs()
     );
 }

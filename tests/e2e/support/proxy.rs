@@ -1,5 +1,5 @@
-//! What stands before a node and makes it slow, as a real one with a long chain is: it has one thread,
-//! and takes its time for each block that it shows.
+//! A proxy that makes a node slow, as a real node with a long chain is: it has one thread, and takes
+//! time for each block that it serves.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// A slow node. It ends when this is dropped.
+/// A slow node. The proxy stops when this is dropped.
 #[derive(Debug)]
 pub(crate) struct SlowNode {
     shared: Arc<Shared>,
@@ -20,17 +20,17 @@ pub(crate) struct SlowNode {
 struct Shared {
     /// The port of the node behind it.
     node: u16,
-    /// How long a block takes, and a look at the mempool or at an account.
+    /// The time for a block, and for a query of the mempool or an account.
     takes: Duration,
     /// The node's one thread.
     one: Mutex<()>,
-    /// For how many blocks, or looks, it has worked.
+    /// How many blocks and queries it has served.
     worked: AtomicU32,
     ended: AtomicBool,
 }
 
 impl SlowNode {
-    /// Before the node on this port.
+    /// Starts a proxy for the node on this port.
     pub(crate) fn start(node: u16, takes: Duration) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -48,7 +48,7 @@ impl SlowNode {
                     return;
                 }
                 let shared = Arc::clone(&serving);
-                // Whoever has gone needs no answer.
+                // A client that has disconnected needs no answer.
                 std::thread::spawn(move || drop(shared.serve(stream)));
             }
         });
@@ -72,7 +72,7 @@ impl SlowNode {
 impl Drop for SlowNode {
     fn drop(&mut self) {
         self.shared.ended.store(true, Ordering::SeqCst);
-        // It wakes up, and ends.
+        // Wakes the listener, which then ends.
         drop(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)));
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
@@ -101,7 +101,7 @@ impl Shared {
     }
 }
 
-/// A request's head, made to close its connection, and its body.
+/// The head of a request, changed to close its connection, and its body.
 fn request(stream: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     let mut one = [0];
@@ -128,7 +128,7 @@ fn request(stream: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
     Ok((head, body))
 }
 
-/// For how many blocks a request has the node work.
+/// How many blocks or queries of work a request is.
 fn worth(path: &str) -> u32 {
     let value = |name: &str| -> Option<u32> {
         let (_, after) = path.split_once(name)?;

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::world::World;
 use super::{PATIENCE, http, within};
 
-/// A runtime that runs. It is killed when this is dropped.
+/// A running runtime. It is killed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Runtime {
     child: Child,
@@ -25,16 +25,16 @@ impl World {
     /// Starts a runtime and waits until it hosts its agents.
     pub(crate) fn run(&self) -> Runtime {
         let mut runtime = self.spawn(&[], &[]);
-        assert!(runtime.ready(), "the runtime ended at its start");
+        assert!(runtime.ready(), "the runtime exited during its start");
         runtime
     }
 
-    /// Starts a runtime with further arguments and variables; it may not be ready yet.
+    /// Starts a runtime with additional arguments and variables; it may not be ready yet.
     pub(crate) fn spawn(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Runtime {
         self.spawn_as(self.command(&["run"]), arguments, variables)
     }
 
-    /// The same by another command.
+    /// The same with another command.
     pub(crate) fn spawn_as(
         &self,
         mut command: Command,
@@ -66,8 +66,8 @@ impl World {
         }
     }
 
-    /// The binary with this world's configuration, and nothing of this process's environment that
-    /// it reads.
+    /// The binary with this world's configuration, without the variables of this process's
+    /// environment that it reads.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_agentry"));
         for (name, _) in std::env::vars_os() {
@@ -85,7 +85,7 @@ impl World {
         command
     }
 
-    /// What a command prints, which must succeed.
+    /// The output of a command, which must succeed.
     pub(crate) fn ask(&self, arguments: &[&str]) -> serde_json::Value {
         let output = self.command(arguments).output().unwrap();
         assert!(
@@ -98,16 +98,16 @@ impl World {
 }
 
 impl Runtime {
-    /// Waits until it hosts its agents; false, if it ended before.
+    /// Waits until it hosts its agents; false if it exited before.
     pub(crate) fn ready(&mut self) -> bool {
         match self.lines.recv_timeout(PATIENCE) {
             Ok(line) => self.hosts(&line),
             Err(RecvTimeoutError::Disconnected) => false,
-            Err(RecvTimeoutError::Timeout) => panic!("the runtime does not get ready"),
+            Err(RecvTimeoutError::Timeout) => panic!("the runtime did not become ready in time"),
         }
     }
 
-    /// Whether it has said by now that it hosts its agents.
+    /// Whether it has reported that it hosts its agents.
     pub(crate) fn told(&mut self) -> bool {
         let line = self.lines.try_recv();
         line.is_ok_and(|line| self.hosts(&line))
@@ -121,27 +121,27 @@ impl Runtime {
         true
     }
 
-    /// How it ended, if it did.
+    /// Its exit status, if it has exited.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
     }
 
-    /// `kill -9`. It may have ended before.
+    /// `kill -9`. It may have exited before.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         let status = self.child.wait().unwrap();
         assert!(
             status.signal().is_some(),
-            "the runtime ended by itself: {status}"
+            "the runtime exited by itself: {status}"
         );
     }
 
-    /// Waits until it ends.
+    /// Waits until it exits.
     pub(crate) fn wait(&mut self, what: &str) -> ExitStatus {
-        within(PATIENCE, || self.ended()).unwrap_or_else(|| panic!("waited in vain: {what}"))
+        within(PATIENCE, || self.ended()).unwrap_or_else(|| panic!("timed out: {what}"))
     }
 
-    /// Its process.
+    /// Its process id.
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().try_into().unwrap()).unwrap()
     }
@@ -151,20 +151,20 @@ impl Runtime {
         kill_process(self.pid(), Signal::TERM).unwrap();
     }
 
-    /// Stops it as an operator does; it must end well.
+    /// Stops it as an operator does; it must succeed.
     pub(crate) fn stop(mut self) {
-        assert_eq!(self.ended(), None, "the runtime ended by itself");
+        assert_eq!(self.ended(), None, "the runtime exited by itself");
         self.terminate();
         let status = self.wait("the runtime stops");
         assert_eq!(status.code(), Some(0), "{status}");
     }
 
-    /// What it has logged so far.
+    /// Its log so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
-    /// What `/ready` or `/metrics` answers.
+    /// The answer of `/ready` or `/metrics`.
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
         http::get(self.status.expect("not ready"), path).unwrap()
     }
@@ -172,7 +172,7 @@ impl Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        // It has ended already, or is not wanted any more.
+        // It has exited already, or is no longer needed.
         drop(self.child.kill());
         drop(self.child.wait());
     }

@@ -1,11 +1,11 @@
-//! What the store says that was spent, held against what it says of each transaction.
+//! Compares the spending recorded in the store with its transactions.
 
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
-/// What each budget has paid must be the sum of what it has paid for, after any number of kills:
-/// both ways, as one statement, so that a runtime may write meanwhile.
+/// The spending of each budget must be the sum of its transactions, after any number of kills. Both
+/// directions are one statement, so that a runtime may write meanwhile.
 const DIFFERENCES: &str = "
     WITH paid AS (
         SELECT agent, budget_day AS day, standing, sender, sum(amount + fee) AS spent
@@ -17,12 +17,12 @@ const DIFFERENCES: &str = "
     UNION ALL
     SELECT 'known', * FROM (SELECT * FROM known EXCEPT SELECT * FROM paid)";
 
-/// What is signed is paid for, and nothing else is.
+/// Exactly the signed transactions are paid for.
 const UNPAID: &str = "
     SELECT count(*) FROM outbox
     WHERE (budget_day IS NOT NULL) <> (state IN ('prepared', 'accepted', 'mined', 'final'))";
 
-/// Checks a store of which nothing was forgotten yet.
+/// Checks a store from which nothing was deleted yet.
 pub(crate) fn check(store: &Path) {
     if !store.exists() {
         return;

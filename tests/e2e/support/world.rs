@@ -16,13 +16,13 @@ use tempfile::TempDir;
 use super::chain::Chain;
 use super::dice::Dice;
 
-/// What every wallet begins with, in AIT.
+/// The initial balance of every wallet, in AIT.
 const ENDOWMENT: u64 = 1_000_000;
 
 /// The password of the hosted wallets.
 const PASSWORD: &str = "correct horse battery staple";
 
-/// How many lines of a runtime's log a failure shows.
+/// How many lines of a runtime's log a failure prints.
 const TAIL: usize = 60;
 
 /// Where a runtime reads the chain.
@@ -37,7 +37,7 @@ pub(crate) enum Source {
 pub(crate) struct Setup {
     /// How many wallets are hosted.
     pub(crate) agents: usize,
-    /// How many of them, the last ones, begin without an account.
+    /// How many of them, the last ones, start without an account.
     pub(crate) poor: usize,
     /// How many plain wallets there are: each sends one transaction.
     pub(crate) senders: usize,
@@ -47,15 +47,15 @@ pub(crate) struct Setup {
     pub(crate) final_depth: u64,
     /// Whether the runtime reads from a follower; it posts to the node that makes the blocks.
     pub(crate) follower: bool,
-    /// The port of the node, which it keeps; 0 for any.
+    /// The fixed port of the node; 0 for any.
     pub(crate) port: u16,
-    /// The faults that the node begins with.
+    /// The initial faults of the node.
     pub(crate) faults: &'static [&'static str],
-    /// The port of something that stands before the node, for all that the runtime asks of it.
+    /// The port of a proxy in front of the node, for all requests of the runtime.
     pub(crate) front: Option<u16>,
-    /// The port of something else than the node that the runtime posts to.
+    /// The port that the runtime posts to instead of the node's.
     pub(crate) submit: Option<u16>,
-    /// What every hosted wallet does.
+    /// The behaviours of every hosted wallet.
     pub(crate) behaviours: &'static str,
 }
 
@@ -71,7 +71,7 @@ impl Default for Setup {
             final_depth: 10,
             follower: false,
             port: 0,
-            // The trap that every test sets: whoever posts carelessly destroys a block.
+            // The trap in every test: a careless post destroys a block.
             faults: &["replay-destroys-block"],
             front: None,
             submit: None,
@@ -107,11 +107,11 @@ pub(crate) struct Posting {
     pub(crate) from: Address,
     pub(crate) to: Address,
     pub(crate) body: String,
-    /// Whether it is a ping to an agent, which has to be answered.
+    /// Whether it is a ping to an agent, which must be answered.
     pub(crate) is_ping: bool,
 }
 
-/// Everything that a test happens in.
+/// The environment of a test.
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) chain: Chain,
@@ -225,7 +225,7 @@ impl World {
         )
     }
 
-    /// The folder of it all.
+    /// The folder of the world.
     pub(crate) fn path(&self) -> &Path {
         self.dir.as_ref().unwrap().path()
     }
@@ -259,7 +259,7 @@ impl World {
             .expect("the world has too few senders for this test")
     }
 
-    /// Makes a transaction of a fresh wallet. It is not posted.
+    /// Creates a transaction of a fresh wallet, without posting it.
     pub(crate) fn write(&self, to: &Address, payload: &str, is_ping: bool) -> Posting {
         let wallet = self.fresh();
         let signed = Transaction {
@@ -286,7 +286,7 @@ impl World {
         posting
     }
 
-    /// All that was sent by plain wallets.
+    /// All transactions that plain wallets sent.
     pub(crate) fn postings(&self) -> Vec<Posting> {
         self.postings
             .lock()
@@ -296,7 +296,7 @@ impl World {
 }
 
 impl Drop for World {
-    /// A failure shows how to repeat it, and the end of the last runs' logs; its files stay.
+    /// A failure prints how to repeat it and the end of the last runs' logs; its files are kept.
     fn drop(&mut self) {
         if !std::thread::panicking() {
             return;
@@ -322,7 +322,7 @@ impl Drop for World {
     }
 }
 
-/// Writes a file for its owner alone.
+/// Writes a file that only its owner can access.
 fn private(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();

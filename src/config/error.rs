@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, where it stands, and what to do about it.
+//! Configuration errors: what is wrong, where, and how to fix it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use serde::Serialize;
 pub enum Origin {
     /// The default in the code.
     Default,
-    /// A place in the file, both counted from 1; the column counts characters.
+    /// A location in the file. Line and column are counted from 1; the column counts characters.
     File {
         /// The line.
         line: usize,
@@ -20,18 +20,18 @@ pub enum Origin {
     },
     /// An environment variable of this name.
     Environment {
-        /// The name, as `AGENTRY__CHAIN__RPC`.
+        /// The name, for example `AGENTRY__CHAIN__RPC`.
         variable: String,
     },
-    /// A flag of the command line, as the person wrote it.
+    /// A command-line flag, as written.
     Flag {
-        /// The flag, as `--set chain.rpc`.
+        /// The flag, for example `--set chain.rpc`.
         flag: String,
     },
 }
 
 impl Origin {
-    /// The origin as a person reads it; `file` is how the file is called.
+    /// The origin in human-readable form; `file` is the name of the file.
     pub fn describe(&self, file: &str) -> String {
         match self {
             Self::Default => "default".to_owned(),
@@ -42,78 +42,78 @@ impl Origin {
     }
 }
 
-/// One mistake of a configuration.
+/// One error in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Mistake {
-    /// Where it stands.
+pub struct ConfigIssue {
+    /// Where it is.
     pub origin: Origin,
-    /// What is wrong, and what to do.
+    /// What is wrong, and how to fix it.
     pub text: String,
 }
 
-/// Every mistake of a configuration, those of the file first and by line.
+/// Every error in a configuration: those in the file first, by line.
 #[derive(Clone, Debug)]
-pub struct Mistakes {
-    /// How the file is called.
+pub struct ConfigIssues {
+    /// The name of the file.
     pub file: String,
-    /// At least one.
-    pub list: Vec<Mistake>,
+    /// The errors; at least one.
+    pub list: Vec<ConfigIssue>,
 }
 
-impl Mistakes {
-    pub(super) fn new(file: String, mut list: Vec<Mistake>) -> Self {
+impl ConfigIssues {
+    pub(super) fn new(file: String, mut list: Vec<ConfigIssue>) -> Self {
         list.sort();
         list.dedup();
         Self { file, list }
     }
 
-    /// Each mistake in a line: where it is, and what.
+    /// One line per error: where it is, and what is wrong.
     pub fn lines(&self) -> impl Iterator<Item = String> {
-        self.list.iter().map(|mistake| {
-            let place = mistake.origin.describe(&self.file);
-            format!("{place}: {}", mistake.text)
+        self.list.iter().map(|issue| {
+            let place = issue.origin.describe(&self.file);
+            format!("{place}: {}", issue.text)
         })
     }
 }
 
-impl fmt::Display for Mistakes {
+impl fmt::Display for ConfigIssues {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for line in self.lines() {
             writeln!(f, "{line}")?;
         }
         let count = self.list.len();
         let (noun, them) = if count == 1 {
-            ("mistake", "it")
+            ("error", "it")
         } else {
-            ("mistakes", "them")
+            ("errors", "them")
         };
         write!(
             f,
-            "{count} {noun} in the configuration; mend {them}, then run `agentry config check`"
+            "{count} {noun} in the configuration; fix {them}, then run `agentry config check`"
         )
     }
 }
 
-/// Why there is no configuration.
+/// Why a configuration cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("reading the configuration {}: {source}; give another with --config", path.display())]
+    #[error("reading the configuration {}: {source}; choose another with --config", path.display())]
     Read {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why not.
+        /// Why it cannot be read.
         source: std::io::Error,
     },
-    /// The file is read and is wrong; or the environment or a flag is.
+    /// The file, the environment or a flag has errors.
     #[error("{0}")]
-    Mistakes(Mistakes),
+    Invalid(ConfigIssues),
 }
 
-/// The known word that `word` probably was meant to be, as `; did you mean …?`, or nothing.
+/// The known word closest to `word`, as `; did you mean …?`; empty if none is close.
 pub(crate) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    // A slip is one or two keys in a word of usual length, and a third in a long one.
+    // One edit per three characters, from 1 to 3.
     let allowed = (word.chars().count() / 3).clamp(1, 3);
     known
         .into_iter()
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn suggests_only_what_is_near() {
+    fn suggests_only_close_words() {
         assert_eq!(did_you_mean("rcp", ["rpc", "id"]), "; did you mean `rpc`?");
         assert_eq!(
             did_you_mean("final_dept", ["final_depth"]),
@@ -140,25 +140,25 @@ mod tests {
     }
 
     #[test]
-    fn prints_file_mistakes_by_line() {
+    fn prints_file_issues_by_line() {
         let at = |line| Origin::File { line, column: 1 };
         let list = vec![
-            Mistake {
+            ConfigIssue {
                 origin: at(10),
                 text: "ten".into(),
             },
-            Mistake {
+            ConfigIssue {
                 origin: at(9),
                 text: "nine".into(),
             },
-            Mistake {
+            ConfigIssue {
                 origin: at(9),
                 text: "nine".into(),
             },
         ];
-        let printed = Mistakes::new("a.toml".into(), list).to_string();
+        let printed = ConfigIssues::new("a.toml".into(), list).to_string();
         assert!(
-            printed.starts_with("a.toml:9:1: nine\na.toml:10:1: ten\n2 mistakes"),
+            printed.starts_with("a.toml:9:1: nine\na.toml:10:1: ten\n2 errors"),
             "{printed}"
         );
     }
