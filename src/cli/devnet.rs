@@ -82,7 +82,9 @@ fn allocation(text: &str) -> Result<(Address, u64), String> {
         .ok()
         .filter(|amount| (1..=AMOUNT_MAX).contains(amount))
         .ok_or_else(|| {
-            format!("{amount:?} is not an amount; write a whole number of AIT, from 1 to {AMOUNT_MAX}")
+            format!(
+                "{amount:?} is not an amount; write a whole number of AIT, from 1 to {AMOUNT_MAX}"
+            )
         })?;
     Ok((address, amount))
 }

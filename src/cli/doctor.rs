@@ -73,11 +73,11 @@ fn mistakes(error: ConfigError) -> Vec<Check> {
             .collect(),
         error => {
             let failure = Failure::from(error);
-            let mend = "name the right file with --config";
+            let fix = "name the right file with --config";
             vec![Check::wrong(
                 "configuration",
                 failure.message,
-                mend,
+                fix,
                 failure.code,
             )]
         }

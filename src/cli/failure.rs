@@ -102,8 +102,8 @@ impl ExitCode {
                 "something that does not exist: a file, a store, a row, a block, a wallet, a name"
             }
             Self::Unavailable => {
-                "a node that cannot be reached; no runtime is running, and the command needs one; a port \
-                 that is taken"
+                "a node that cannot be reached; no runtime is running, and the command needs one; \
+                 a port that is taken"
             }
             Self::Internal => "an internal error of agentry: please report it",
             Self::System => {
@@ -113,8 +113,8 @@ impl ExitCode {
             Self::CannotCreate => "something already exists and is never overwritten",
             Self::Io => "reading or writing failed",
             Self::Temporary => {
-                "it may work later: a locked store, a timeout, a second signal that \
-                 ended the command at once"
+                "it may work later: a locked store, a timeout, a second signal that ended the \
+                 command at once"
             }
             Self::Denied => "a wrong password, or no permission",
             Self::Config => "the configuration has errors, or the chain is a different one",
@@ -308,7 +308,8 @@ impl From<Answer> for Failure {
         match answer {
             Answer::Refused { reason } => Self::new(ExitCode::Temporary, reason),
             Answer::NotHosted { who } => Self::no_input(format!(
-                "{who} is not hosted by the running runtime; `agentry queue stats` lists the agents that are"
+                "{who} is not hosted by the running runtime; `agentry queue stats` lists the \
+                 agents that are"
             )),
             Answer::Invalid { reason } => Self::data(reason),
             _ => Self::internal("the runtime sent an unexpected answer"),

@@ -1,4 +1,4 @@
-//! Whether it is the right chain: its block 0, as a runtime judges it at its start.
+//! Checks that it is the right chain, by its block 0, as a runtime does at its start.
 
 use agentry_protocol::{BlockHash, genesis_hash};
 
@@ -10,21 +10,21 @@ use crate::config::Config;
 use crate::runtime::host::chain::chain_of;
 use crate::store::read::Identity;
 
-/// How it is called in a report.
+/// Name of the check in the report.
 const NAME: &str = "chain";
 
-/// A block 0, and who says so.
+/// A block 0, and the source that reported it.
 struct Word<'a> {
-    /// Whose word it is.
+    /// The source that reported it.
     name: &'static str,
-    /// The key that names him.
+    /// The configuration key of the source.
     key: &'static str,
     genesis: Option<BlockHash>,
-    /// What he calls the chains that he serves.
+    /// The names that the source gives to the chains that it serves.
     supported: &'a [String],
 }
 
-/// What there is to say of the chain; `known` is what the store remembers of it.
+/// Checks of the chain; `known` is what the store holds about it.
 pub(super) fn checks(
     config: &Config,
     nodes: &Nodes,
@@ -77,7 +77,7 @@ fn one(config: &Config, word: &Word<'_>, known: Option<&Identity>) -> Check {
     let id = &config.chain.id;
     let Word { name, key, .. } = word;
     let Some(genesis) = word.genesis else {
-        return Check::skipped(NAME, format!("{name}: its block 0 cannot be had"));
+        return Check::skipped(NAME, format!("{name}: its block 0 is not available"));
     };
     if let Some(stored) = known.and_then(|known| known.genesis.as_ref()) {
         return if *stored == genesis.to_string() {
@@ -86,7 +86,9 @@ fn one(config: &Config, word: &Word<'_>, known: Option<&Identity>) -> Check {
             Check::wrong(
                 NAME,
                 format!("{name}: its block 0 is {genesis}, the store was made with {stored}"),
-                format!("point `{key}` at the store's chain, or give a new store: `store.path`"),
+                format!(
+                    "point `{key}` at the store's chain, or configure a new store: `store.path`"
+                ),
                 ExitCode::Config,
             )
         };
@@ -104,7 +106,8 @@ fn one(config: &Config, word: &Word<'_>, known: Option<&Identity>) -> Check {
         None => Check::warning(
             NAME,
             format!(
-                "{name}: its block 0 does not follow from the id {id}; some chains began otherwise"
+                "{name}: its block 0 does not follow from the id {id}; some chains began \
+                 differently"
             ),
             "compare `chain.id` with the node's own",
         ),

@@ -65,7 +65,7 @@ fn due(at_ms: Option<u64>) -> String {
     at_ms.map_or_else(|| "at once".to_owned(), moment)
 }
 
-/// An address, with its name here.
+/// An address, with its display name.
 fn named(address: &str, name: Option<&str>) -> String {
     let address = printable(address, 200);
     match name {
