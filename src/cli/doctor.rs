@@ -47,7 +47,7 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
             runtime.shutdown_background();
             checks
         }
-        Err(error) => mistakes(error),
+        Err(error) => configuration_errors(error),
     };
     report::print(&checks, context.output)?;
     match report::worst(&checks) {
@@ -58,14 +58,14 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
 }
 
 /// Without a configuration there is nothing else to check.
-fn mistakes(error: ConfigError) -> Vec<Check> {
+fn configuration_errors(error: ConfigError) -> Vec<Check> {
     match error {
         ConfigError::Mistakes(mistakes) => mistakes
             .lines()
-            .map(|mistake| {
+            .map(|issue| {
                 Check::wrong(
                     "configuration",
-                    mistake,
+                    issue,
                     "correct the file; nothing else was checked",
                     ExitCode::Config,
                 )

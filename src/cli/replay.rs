@@ -170,7 +170,7 @@ fn show(report: &Report, context: &Context) -> Result<(), Failure> {
             "{height}  {agent}  {fate}: {} of {behaviour}",
             printable(label, SHOWN)
         ),
-        Cause::Unasked { .. } => format!("{height}  {agent}  of its own accord"),
+        Cause::Unasked { .. } => format!("{height}  {agent}  unprompted"),
     };
     let mut lines = vec![out.tone(Tone::Strong, &head)];
     for note in &report.notes {
@@ -260,7 +260,7 @@ fn conclude(summary: &Summary, context: &Context) -> Result<(), Failure> {
         ("repeated", summary.repeated),
         ("answers to older messages", summary.outside),
         (
-            "messages cut, since too many waited for answers",
+            "messages cut, because too many waited for answers",
             summary.cut,
         ),
         ("blocks with gaps", summary.gaps),

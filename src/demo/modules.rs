@@ -56,7 +56,7 @@ pub(super) async fn registration(talk: &mut Talk<'_, impl FnMut(Step)>) -> Resul
             });
         }
         let readers = ["pinger", "ponger"];
-        talk.stands(
+        talk.mined(
             &format!(
                 "registration: the {name} is announced, and the {} finds it by name",
                 readers[other]
@@ -94,10 +94,10 @@ pub(super) async fn messaging(
     let ping = Payload::Text(PING.to_owned());
     let sent = talk.say("the ping", &ponger, &ping, false).await?;
     let ping = sent.found;
-    talk.stands("messaging: a ping is in a block", &ping, Vec::new());
+    talk.mined("messaging: a ping is in a block", &ping, Vec::new());
     let is_pong = |said: &Payload| matches!(said, Payload::Text(text) if text == PONG);
     let pong = talk.answer("the pong", &ping, is_pong).await?;
-    talk.stands(
+    talk.mined(
         "messaging: the ponger has answered by itself",
         &pong,
         Vec::new(),
@@ -149,7 +149,7 @@ async fn acknowledged(
             .answer(&format!("ACK {status}"), message, is_ack)
             .await?;
         let what = format!("{part}: ACK {status}, the ponger {word}");
-        talk.stands(&what, &ack, Vec::new());
+        talk.mined(&what, &ack, Vec::new());
     }
     Ok(())
 }
@@ -161,7 +161,7 @@ pub(super) async fn retrieval(talk: &mut Talk<'_, impl FnMut(Step)>) -> Result<(
     let sent = talk
         .say("the STATUS_REPORT", &ponger, &question, false)
         .await?;
-    talk.stands(
+    talk.mined(
         "retrieval: a STATUS_REPORT is sent",
         &sent.found,
         Vec::new(),
@@ -197,7 +197,7 @@ pub(super) async fn retrieval(talk: &mut Talk<'_, impl FnMut(Step)>) -> Result<(
         ],
         _ => Vec::new(),
     };
-    talk.stands(
+    talk.mined(
         "retrieval: the STATUS is in the pinger's inbox",
         &status,
         details,
@@ -222,7 +222,7 @@ pub(super) async fn task(talk: &mut Talk<'_, impl FnMut(Step)>) -> Result<(), De
     };
     let job = KnownCommand::ExecuteAiJob(job).to_payload();
     let sent = talk.say("the job", &ponger, &job, true).await?;
-    talk.stands(
+    talk.mined(
         "task: a sealed job is sent",
         &sent.found,
         vec![("asks", PROMPT.to_owned())],
@@ -251,7 +251,7 @@ pub(super) async fn task(talk: &mut Talk<'_, impl FnMut(Step)>) -> Result<(), De
             said: text,
         });
     }
-    talk.stands(
+    talk.mined(
         "task: a program has executed it; its result came sealed, and the pinger opened it",
         &result,
         vec![("result", text.trim().to_owned())],

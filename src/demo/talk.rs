@@ -93,7 +93,7 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
     }
 
     /// Reports a transaction that is in a block, and keeps it as evidence.
-    pub(super) fn stands(&mut self, what: &str, found: &Found, more: Vec<(&'static str, String)>) {
+    pub(super) fn mined(&mut self, what: &str, found: &Found, more: Vec<(&'static str, String)>) {
         let mut details = vec![
             ("transaction", found.hash.to_string()),
             ("height", found.height.to_string()),

@@ -14,7 +14,7 @@ use crate::store::read::Identity;
 const NAME: &str = "chain";
 
 /// A block 0, and the source that reported it.
-struct Word<'a> {
+struct Source<'a> {
     /// The source that reported it.
     name: &'static str,
     /// The configuration key of the source.
@@ -31,11 +31,11 @@ pub(super) fn checks(
     database: Option<&Database>,
     known: Option<&Identity>,
 ) -> Vec<Check> {
-    let said: Vec<Word<'_>> = nodes
+    let sources: Vec<Source<'_>> = nodes
         .all()
         .filter_map(|node| {
             let seen = node.seen()?;
-            Some(Word {
+            Some(Source {
                 name: node.name,
                 key: node.key,
                 genesis: seen.genesis,
@@ -43,7 +43,7 @@ pub(super) fn checks(
             })
         })
         .chain(database.and_then(|database| match database {
-            Database::Good { genesis, .. } => Some(Word {
+            Database::Good { genesis, .. } => Some(Source {
                 name: "chain.db",
                 key: "chain.db",
                 genesis: Some((*genesis)?),
@@ -52,10 +52,13 @@ pub(super) fn checks(
             Database::Bad(_) => None,
         }))
         .collect();
-    if said.is_empty() {
+    if sources.is_empty() {
         return vec![Check::skipped(NAME, "no node answers")];
     }
-    let mut checks: Vec<Check> = said.iter().map(|word| one(config, word, known)).collect();
+    let mut checks: Vec<Check> = sources
+        .iter()
+        .map(|source| one(config, source, known))
+        .collect();
     let genesis = |node: Option<&Node>| node?.seen()?.genesis;
     let pair = (genesis(Some(&nodes.rpc)), genesis(nodes.submit.as_ref()));
     if let (Some(rpc), Some(submit)) = pair
@@ -73,10 +76,10 @@ pub(super) fn checks(
     checks
 }
 
-fn one(config: &Config, word: &Word<'_>, known: Option<&Identity>) -> Check {
+fn one(config: &Config, source: &Source<'_>, known: Option<&Identity>) -> Check {
     let id = &config.chain.id;
-    let Word { name, key, .. } = word;
-    let Some(genesis) = word.genesis else {
+    let Source { name, key, .. } = source;
+    let Some(genesis) = source.genesis else {
         return Check::skipped(NAME, format!("{name}: its block 0 is not available"));
     };
     if let Some(stored) = known.and_then(|known| known.genesis.as_ref()) {
@@ -96,7 +99,7 @@ fn one(config: &Config, word: &Word<'_>, known: Option<&Identity>) -> Check {
     if genesis == genesis_hash(id) {
         return Check::well(NAME, format!("{name}: its block 0 is that of {id}"));
     }
-    match chain_of(genesis, id, word.supported) {
+    match chain_of(genesis, id, source.supported) {
         Some(found) => Check::wrong(
             NAME,
             format!("{name}: its block 0 is that of {found}, not of {id}"),

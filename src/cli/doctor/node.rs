@@ -163,7 +163,7 @@ pub(super) fn client(url: &str) -> Result<NodeClient, NodeError> {
 async fn ask(name: &'static str, key: &'static str, url: &str, chain: &ChainId) -> Node {
     let (client, seen) = match client(url) {
         Ok(client) => {
-            let seen = hear(&client, url, chain).await;
+            let seen = query(&client, url, chain).await;
             (Some(client), seen)
         }
         Err(error) => (None, Err(error)),
@@ -176,7 +176,7 @@ async fn ask(name: &'static str, key: &'static str, url: &str, chain: &ChainId) 
     }
 }
 
-async fn hear(client: &NodeClient, url: &str, chain: &ChainId) -> Result<Seen, NodeError> {
+async fn query(client: &NodeClient, url: &str, chain: &ChainId) -> Result<Seen, NodeError> {
     let head = client.head().await?;
     let mut source = RpcSource::new(client.clone(), chain.clone(), RpcOptions::default());
     let newest = async {

@@ -56,7 +56,7 @@ pub(super) struct Purse {
 /// Checks all wallets.
 pub(super) async fn look(config: &Config) -> Wallets {
     let config = config.clone();
-    blocking(ALL, move || Survey::default().all(&config))
+    blocking(ALL, move || Inspection::default().all(&config))
         .await
         .unwrap_or_else(|| Wallets {
             checks: vec![Check::warning(
@@ -70,14 +70,14 @@ pub(super) async fn look(config: &Config) -> Wallets {
 
 /// The available passwords, and the files that they have opened.
 #[derive(Debug)]
-struct Survey {
+struct Inspection {
     until: Instant,
     left: usize,
     vaults: HashMap<PathBuf, Result<(), Check>>,
     found: Wallets,
 }
 
-impl Default for Survey {
+impl Default for Inspection {
     fn default() -> Self {
         Self {
             until: Instant::now() + PATIENCE,
@@ -88,7 +88,7 @@ impl Default for Survey {
     }
 }
 
-impl Survey {
+impl Inspection {
     fn all(mut self, config: &Config) -> Wallets {
         let store = WalletStore::from_config(&config.wallets);
         let password = password(config.wallets.password_file.as_deref(), &store);

@@ -19,7 +19,7 @@ const EVERY: Duration = Duration::from_secs(5);
 
 /// A place must be silent for this long before its omitted lines are reported; a place that is not
 /// silent has them reported at the same interval.
-const TELL: Duration = Duration::from_secs(10);
+const REPORT_AFTER: Duration = Duration::from_secs(10);
 
 /// Maximum length of the sample line in a report, in characters.
 const LIKE: usize = 200;
@@ -81,7 +81,7 @@ impl Quota {
         self.lock()
             .values_mut()
             .filter(|place| place.left_out > 0)
-            .filter(|place| at_once || now.saturating_duration_since(place.since) >= TELL)
+            .filter(|place| at_once || now.saturating_duration_since(place.since) >= REPORT_AFTER)
             .map(|place| (std::mem::take(&mut place.left_out), place.last.clone()))
             .collect()
     }

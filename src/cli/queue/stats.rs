@@ -228,9 +228,9 @@ fn fields(agent: &AgentStats, config: &Config, now_ms: u64) -> Vec<(&'static str
         ("dead letters", agent.dead_letters.to_string()),
         ("forged", agent.forged.to_string()),
         ("spent today", spent(agent, config)),
-        ("of it, on unverified", together(Standing::Unverified)),
-        ("of it, on strangers", together(Standing::Stranger)),
-        ("of it, on listed", together(Standing::Listed)),
+        ("spent on unverified", together(Standing::Unverified)),
+        ("spent on strangers", together(Standing::Stranger)),
+        ("spent on listed", together(Standing::Listed)),
         ("most by one sender", most.unwrap_or_else(|| "-".to_owned())),
     ]
 }

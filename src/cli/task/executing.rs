@@ -130,7 +130,7 @@ pub(super) fn show(
         ("behaviour", item.behaviour.clone()),
         ("type", printable(&item.kind, 64)),
         ("submitter", or_dash(item.submitter.as_deref())),
-        ("asked for by", or_dash(item.transaction.as_deref())),
+        ("requested by", or_dash(item.transaction.as_deref())),
         ("accepted", moment(item.made_at)),
         ("began", or_dash(item.started_at.map(moment))),
         ("deadline", or_dash(item.deadline.map(moment))),

@@ -202,7 +202,7 @@ pub(super) fn read(
         closed_because: None,
     };
     for answer in &answers {
-        job.hear(answer, opener);
+        job.add_answer(answer, opener);
     }
     job.conclude(item);
     Ok(Some(job))
@@ -252,7 +252,7 @@ fn shown_params(params: &Json) -> serde_json::Value {
 
 impl Job {
     /// Adds an answer. Only the first final answer counts.
-    fn hear(&mut self, answer: &AnswerItem, opener: &mut Opener) {
+    fn add_answer(&mut self, answer: &AnswerItem, opener: &mut Opener) {
         let Some((envelope, from)) = envelope(answer) else {
             return;
         };

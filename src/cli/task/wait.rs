@@ -66,7 +66,7 @@ pub(super) fn wait(
             ),
         ));
     }
-    tell(&job, context)
+    print(&job, context)
 }
 
 fn watch(
@@ -135,7 +135,7 @@ fn wait_here(
     ))
 }
 
-fn tell(job: &Job, context: &Context) -> Result<(), Failure> {
+fn print(job: &Job, context: &Context) -> Result<(), Failure> {
     let out = context.output;
     let completed = job.state == JobState::Completed;
     if out.is_json() {

@@ -122,7 +122,7 @@ impl Report {
             self.heard(heard);
         }
         if let Some(fate) = &facts.fate {
-            self.fated(fate);
+            self.delivery(fate);
         }
         self.facts = facts;
         self.stages.get(known..).unwrap_or_default()
@@ -178,8 +178,8 @@ impl Report {
     fn heard(&mut self, heard: &Heard) {
         let (stage, detail) = match &heard.what {
             What::Ack(status, detail) => (word(*status), detail.clone()),
-            What::Progress(said) => ("progress", Some(spoken(said))),
-            What::Answer(said) => ("answered", Some(spoken(said))),
+            What::Progress(said) => ("progress", Some(text_of(said))),
+            What::Answer(said) => ("answered", Some(text_of(said))),
         };
         let stage = Stage {
             transaction: Some(heard.hash.to_string()),
@@ -192,7 +192,7 @@ impl Report {
     }
 
     /// Stages that the runtime concluded by itself, or whose message is no longer in the store.
-    fn fated(&mut self, fate: &Fate) {
+    fn delivery(&mut self, fate: &Fate) {
         let (stage, by) = match fate.state {
             ReceiptState::Open | ReceiptState::Unsent => return,
             ReceiptState::Unacknowledged => ("unacknowledged", "runtime"),
@@ -384,7 +384,7 @@ const fn word(status: AckStatus) -> &'static str {
     }
 }
 
-fn spoken(said: &Said) -> String {
+fn text_of(said: &Said) -> String {
     match (&said.text, &said.closed) {
         (Some(text), _) if said.sealed => format!("{text} (sealed)"),
         (Some(text), _) => text.clone(),

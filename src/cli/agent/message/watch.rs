@@ -186,11 +186,11 @@ fn what(said: Said, reply: &Reply, fate: Option<&Fate>) -> Option<What> {
             let detail = ack.detail.map(|detail| detail.as_str().to_owned());
             counted.then_some(What::Ack(ack.status, detail))
         }
-        _ => Some(spoken(said)),
+        _ => Some(progress_or_answer(said)),
     }
 }
 
-fn spoken(said: Said) -> What {
+fn progress_or_answer(said: Said) -> What {
     if said.cmd.as_deref() == Some("JOB_PROGRESS") {
         What::Progress(said)
     } else {
@@ -294,7 +294,7 @@ impl ChainWatch {
             hash: found.hash,
             height: Some(found.height.0),
             authenticity: authenticity.as_str().to_owned(),
-            what: spoken(said),
+            what: progress_or_answer(said),
         });
     }
 }

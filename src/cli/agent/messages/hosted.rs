@@ -40,7 +40,7 @@ impl Hosted<'_> {
         let limit = usize::try_from(self.args.limit).unwrap_or(usize::MAX);
         let mut version = talk::version(self.db).map_err(StoreError::from)?;
         // One more than asked for shows whether there are older ones.
-        let mut told = self.untold(&mut read, limit.saturating_add(1))?;
+        let mut told = self.unprinted(&mut read, limit.saturating_add(1))?;
         let older = told.len().saturating_sub(limit);
         let mut lines = Vec::new();
         for one in told.split_off(older) {
@@ -59,14 +59,14 @@ impl Hosted<'_> {
                     break;
                 }
             }
-            for one in self.untold(&mut read, usize::MAX)? {
+            for one in self.unprinted(&mut read, usize::MAX)? {
                 self.printer.line(self.line(one).await)?;
             }
         }
     }
 
     /// Messages not yet printed, in the chain's order.
-    fn untold(&self, read: &mut Read, limit: usize) -> Result<Vec<Told>, Failure> {
+    fn unprinted(&self, read: &mut Read, limit: usize) -> Result<Vec<Told>, Failure> {
         self.read(read, limit)
             .map_err(|error| StoreError::from(error).into())
     }
