@@ -143,7 +143,9 @@ impl From<DemoError> for Failure {
 impl From<SceneError> for Failure {
     fn from(error: SceneError) -> Self {
         match error {
-            SceneError::Folder(error) => Self::io("making a folder for the demonstration", &error),
+            SceneError::Folder(error) => {
+                Self::io("creating a folder for the demonstration", &error)
+            }
             SceneError::Random(_) => Self::internal(error.to_string()),
             SceneError::Devnet(error) => error.into(),
             SceneError::Node(error) => error.into(),

@@ -3,7 +3,7 @@
 //! | module | contents |
 //! |---|---|
 //! | [`failure`] | [`Failure`]: an exit code of sysexits and a message |
-//! | [`global`] | options that every command takes, and [`Context`] |
+//! | [`global`] | options that every command accepts, and [`Context`] |
 //! | [`output`] | output for people and for programs |
 //! | [`logging`] | logs, to standard error |
 //! | `args` | parsers of values that several commands share |

@@ -194,7 +194,7 @@ pub(super) fn run(command: QueueCommand, context: &Context) -> Result<(), Failur
         QueueCommand::List(args) => list::run(&args, &config, context),
         QueueCommand::Show { id } => show::run(&id, &config, context),
         QueueCommand::Retry(args) => {
-            change::each(&args, &config, context, "to be tried again", |target| {
+            change::each(&args, &config, context, "will be retried", |target| {
                 Request::Retry { target }
             })
         }

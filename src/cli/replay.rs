@@ -253,7 +253,7 @@ fn conclude(summary: &Summary, context: &Context) -> Result<(), Failure> {
     let further = [
         ("not compared", summary.not_compared),
         ("unasked", summary.unasked),
-        ("tasks not done", summary.tasks),
+        ("tasks not executed", summary.tasks),
         ("sealed and not opened", summary.closed),
         ("expired", summary.expired),
         ("forged", summary.forged),

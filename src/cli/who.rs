@@ -177,7 +177,7 @@ impl Local {
                     own.wallet.info().known_address()?;
                 }
                 Err(Failure::data(format!(
-                    "the address of {} is not known; name the address instead",
+                    "the address of {} is not known; use the address instead",
                     self.what
                 )))
             }

@@ -125,7 +125,7 @@ pub enum DemoError {
     #[error("a runtime refused a request: {0}")]
     Refused(String),
     /// A step timed out.
-    #[error("{what}: timed out after {} s", limit.as_secs())]
+    #[error("timed out after {} s waiting for {what}", limit.as_secs())]
     Missing {
         /// What was waited for.
         what: String,

@@ -131,7 +131,7 @@ pub(super) fn withdraw(
 ) -> Result<(), Failure> {
     let mut key = [0_u8; 16];
     getrandom::fill(&mut key)
-        .map_err(|error| Failure::internal(format!("making a request's key: {error}")))?;
+        .map_err(|error| Failure::internal(format!("generating a request key: {error}")))?;
     runtime()?.block_on(async {
         let request = Request::Withdraw {
             agent: args.which.address(config).await?,
@@ -159,7 +159,8 @@ fn not_reached(error: ControlError) -> Failure {
         ControlError::NotRunning { path, .. } => Failure::new(
             ExitCode::Unavailable,
             format!(
-                "a card is announced, renewed and withdrawn by the runtime that hosts the agent, and none serves {}: start `agentry run` first",
+                "a card is announced, renewed and withdrawn by the runtime that hosts the agent, \
+                 and no runtime serves {}: start `agentry run` first",
                 path.display()
             ),
         ),

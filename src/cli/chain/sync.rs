@@ -70,7 +70,7 @@ pub(super) async fn run(
         tracing::warn!(
             blocks = bare.len(),
             first.height = first,
-            "{} cannot write the transactions of these blocks; they were copied without them",
+            "{} cannot serve the transactions of these blocks; they were copied without them",
             from.url()
         );
     }

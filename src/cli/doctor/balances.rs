@@ -108,14 +108,14 @@ fn fleet(name: &str, purses: &[(&Purse, Option<Account>)]) -> Check {
         None => Check::well(
             check,
             format!(
-                "each of the {} asked for can pay {MESSAGES} messages",
+                "each of the {} wallets checked can pay for {MESSAGES} messages",
                 known.len()
             ),
         ),
         Some(first) => Check::warning(
             check,
             format!(
-                "of {} asked for, {} cannot pay for {MESSAGES} messages, such as {}",
+                "of {} wallets checked, {} cannot pay for {MESSAGES} messages, such as {}",
                 known.len(),
                 poor.len(),
                 first.agent

@@ -175,7 +175,7 @@ fn files(path: &Path) -> Result<&'static str, Check> {
         Check::wrong(
             NAME,
             format!("{}: {error}", path.display()),
-            "point `chain.db` at the node's database, and let this user into its folder",
+            "point `chain.db` at the node's database, and give this user access to its folder",
             io_code(error.kind()),
         )
     })?;
@@ -191,12 +191,15 @@ fn files(path: &Path) -> Result<&'static str, Check> {
         }
     }
     match (wal.exists(), shm.exists()) {
-        (true, true) => Ok("a node has it open, or had"),
+        (true, true) => Ok("a node has it open, or had it open"),
         // SQLite would create the file, and this command creates nothing.
         (true, false) => Err(Check::warning(
             NAME,
-            format!("{} is there without its -shm: it is a copy", wal.display()),
-            "point `chain.db` at the database of a node that runs",
+            format!(
+                "{} exists without its -shm file: it is a copy",
+                wal.display()
+            ),
+            "point `chain.db` at the database of a running node",
         )),
         (false, _) => Ok("no node has it open"),
     }

@@ -121,10 +121,7 @@ impl Log {
                 };
                 drop(queue);
                 if lost > 0 {
-                    tracing::warn!(
-                        lost,
-                        "lines of the log are missing: its reader did not keep up"
-                    );
+                    tracing::warn!(lost, "log lines were discarded: the reader did not keep up");
                 }
             }
             if looked.elapsed() >= LOOK {
@@ -149,7 +146,7 @@ impl Log {
 
     fn tell_left_out(&self, at_once: bool) {
         for (left_out, like) in self.0.quota.left_out(Instant::now(), at_once) {
-            tracing::warn!(left_out, like, "lines that repeat were left out");
+            tracing::warn!(left_out, like, "repeated log lines were omitted");
         }
     }
 }

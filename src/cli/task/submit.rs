@@ -198,7 +198,7 @@ fn request(
 pub(super) fn random() -> Result<String, Failure> {
     let mut key = [0_u8; 16];
     getrandom::fill(&mut key)
-        .map_err(|error| Failure::internal(format!("making a request's key: {error}")))?;
+        .map_err(|error| Failure::internal(format!("generating a request key: {error}")))?;
     Ok(hex::encode(key))
 }
 

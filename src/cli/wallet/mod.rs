@@ -253,7 +253,7 @@ fn show(args: &ShowArgs, context: &Context) -> Result<(), Failure> {
         fields.push(("its file says", stated_name(name)));
     }
     if args.unlock {
-        fields.push(("password", out.tone(Tone::Good, "right")));
+        fields.push(("password", out.tone(Tone::Good, "correct")));
     }
     out.fields(&fields)
 }

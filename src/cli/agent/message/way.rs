@@ -51,7 +51,7 @@ pub(super) async fn through_runtime(
 ) -> Result<Option<Sent>, Failure> {
     let mut key = [0_u8; 16];
     getrandom::fill(&mut key)
-        .map_err(|error| Failure::internal(format!("making a request's key: {error}")))?;
+        .map_err(|error| Failure::internal(format!("generating a request key: {error}")))?;
     let request = Request::Send {
         from: from.to_string(),
         message: Box::new(send::Request {
@@ -95,7 +95,8 @@ pub(super) async fn directly(
         return Err(Failure::new(
             ExitCode::Unavailable,
             format!(
-                "--ack needs a running runtime that hosts wallet {}: it waits for the acknowledgment and sends the message again. Start `agentry run`, or leave --ack out",
+                "--ack needs a running runtime that hosts wallet {}: it waits for the \
+                 acknowledgment and sends the message again. Start `agentry run`, or omit --ack",
                 args.wallet
             ),
         ));
