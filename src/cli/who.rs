@@ -385,7 +385,7 @@ fn unknown(text: &str, config: &Config) -> Failure {
     };
     Failure::no_input(format!(
         "{text:?} is neither an address (ait1…) nor an agent or contact of {}, which has \
-         {known}{hint}; there is no wallet or agent in the directory with that name either \
+         {known}{hint}; no wallet and no agent in the directory has that name either \
          (`agentry agent list`)",
         config.file
     ))

@@ -35,7 +35,7 @@ pub(super) fn checks(nodes: &Nodes) -> Vec<Check> {
     if seen.is_empty() {
         return vec![Check::skipped(
             NAME,
-            "no node that answers reports the time",
+            "no node answers, so there is no time to compare with",
         )];
     }
     seen.into_iter()

@@ -23,8 +23,8 @@ const NAME: &str = "chain.db";
 const LAG: u64 = 5;
 
 /// Fix for a damaged database.
-const REPAIR: &str = "remove `chain.db` from the configuration for now: blocks are then read over \
-    RPC; stop the node, and restore a backup of its database or synchronise it again";
+const REPAIR: &str = "unset `chain.db` for now: blocks are then read over RPC; stop the node, and \
+                      restore a backup of its database or synchronise it again";
 
 /// Result of the check.
 #[derive(Debug)]
@@ -112,7 +112,7 @@ fn unreadable(error: &SourceError) -> Check {
     let fix = if error.is_damage() {
         REPAIR
     } else {
-        "point `chain.db` at the database of a node, or remove it"
+        "point `chain.db` at the database of a node, or unset it"
     };
     Check::wrong(NAME, error.to_string(), fix, ExitCode::Data)
 }
@@ -121,7 +121,7 @@ fn silent(path: &Path) -> Check {
     Check::wrong(
         NAME,
         format!("{} could not be read in 5 s", path.display()),
-        "check the disk, or remove `chain.db`",
+        "check the disk, or unset `chain.db`",
         ExitCode::Io,
     )
 }

@@ -230,8 +230,8 @@ pub(super) fn checks(config: &Config, nodes: &Nodes, running: bool) -> Vec<Check
         checks.push(Check::wrong(
             "node of submit",
             format!(
-                "it has a different chain than the node of rpc: their blocks {height} are {other} \
-                 and {one}"
+                "it serves a different chain than the node of rpc: their blocks {height} are \
+                 {other} and {one}"
             ),
             "point `chain.rpc` and `chain.submit` at nodes of one chain",
             ExitCode::Config,

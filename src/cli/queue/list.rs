@@ -134,7 +134,7 @@ pub(super) fn run(args: &QueueListArgs, config: &Config, context: &Context) -> R
     }
     if let Some(reason) = &listed.halted {
         out.line(format!(
-            "posting is stopped: {reason}; `agentry queue resume` resumes it"
+            "posting is stopped: {reason}; resume it with `agentry queue resume`"
         ))?;
     }
     let rows = lines(&listed, &names);

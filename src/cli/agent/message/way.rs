@@ -173,10 +173,7 @@ pub(super) async fn directly(
         Err(error @ SubmitError::Unknown { .. }) => {
             return Err(Failure::new(
                 ExitCode::Temporary,
-                format!(
-                    "{error}; the transaction is {hash}: check whether it was mined before you \
-                     send again"
-                ),
+                format!("{error}; the transaction is {hash}: look it up before you send again"),
             ));
         }
         Err(error) => return Err(error.into()),
