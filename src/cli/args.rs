@@ -1,4 +1,4 @@
-//! Values on the command line that several commands take, and what they may begin with.
+//! Parsers of values that several commands share, and advice about values that begin with `-`.
 
 use std::error::Error as _;
 use std::ffi::OsString;
@@ -9,20 +9,20 @@ use clap::Command;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// A length of time on the command line, as `500ms`.
+/// Parses a duration such as `500ms`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|error| format!("{error}; write one such as 500ms, 30s or 5m"))
 }
 
-/// An amount of money on the command line, in AIT.
+/// Parses an amount in AIT.
 pub(super) fn amount(text: &str) -> Result<u64, String> {
     text.parse()
         .map_err(|_| format!("an amount is a whole number of AIT, from 0 to {}", u64::MAX))
 }
 
-/// The same command, of which every value may be a negative number: whether it makes sense is for
-/// the value's own parser to say.
+/// The same command, with every value allowed to be a negative number: the value's own parser
+/// decides whether it makes sense.
 pub(super) fn with_negative_numbers(command: Command) -> Command {
     command
         .mut_args(|argument| {
@@ -35,9 +35,9 @@ pub(super) fn with_negative_numbers(command: Command) -> Command {
         .mut_subcommands(with_negative_numbers)
 }
 
-/// Where a value of an option begins with `-`, clap advises to put it behind `--`, which makes it
-/// something else than that option's value. Says what helps.
-/// Says also what a number must be, where one cannot be read.
+/// Replaces clap's advice where it does not help. For an option's value that begins with `-`, clap
+/// suggests `--`, which would turn it into a positional argument. For a number that cannot be
+/// parsed, clap does not say which numbers are accepted.
 pub(super) fn advise(error: &mut clap::Error, command: &Command, arguments: &[OsString]) {
     if error.kind() == ErrorKind::ValueValidation {
         let number = error
@@ -79,7 +79,7 @@ fn suggest(error: &mut clap::Error, tip: String) {
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
 }
 
-/// Whether an option of this name takes a value, in a command or one of its subcommands.
+/// Whether the command or one of its subcommands has an option of this name that takes a value.
 fn takes_value(command: &Command, option: &str) -> bool {
     let Some(name) = option.strip_prefix("--") else {
         return false;

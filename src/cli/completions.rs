@@ -11,7 +11,7 @@ use super::{Cli, Context, Failure};
     after_help = "For bash: agentry completions bash > ~/.local/share/bash-completion/completions/agentry"
 )]
 pub struct CompletionsArgs {
-    /// The shell
+    /// The shell to generate completions for
     shell: Shell,
 }
 

@@ -9,15 +9,15 @@ use super::output::{GivesWay, Row, Tone, printable};
 use super::{Context, Failure};
 use crate::config::{Config, masked};
 
-/// How wide the configuration is shown at most on a terminal, in characters.
+/// Maximum width of the configuration's listing on a terminal, in characters.
 const WIDTH: usize = 100;
 
 /// The subcommands of `config`.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Finds every mistake in the configuration
+    /// Checks the configuration and prints every error
     Check,
-    /// Prints what holds, and where each value comes from
+    /// Prints the effective configuration, and where each value comes from
     Show,
 }
 
@@ -85,7 +85,7 @@ fn show(config: &Config, context: &Context) -> Result<(), Failure> {
             .collect();
         return out.json(&json!({ "file": config.file, "settings": settings }));
     }
-    // Where it lies is told once, above.
+    // The file's full path is printed once, above the table.
     let file = config.file.rsplit('/').next().unwrap_or(&config.file);
     let rows = config
         .settings

@@ -18,22 +18,23 @@ use crate::wallet::{PasswordSource, WalletStore};
 /// Arguments of `demo`.
 #[derive(Clone, Debug, Args)]
 pub struct DemoArgs {
-    /// The time between blocks of its own nodes
+    /// The time between blocks of the embedded nodes
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = duration)]
     block_time: Duration,
-    /// A fault of its own producing node, as silent-drop=0.2
+    /// A fault of the embedded node that produces blocks, such as silent-drop=0.2
     #[arg(long, value_name = "NAME[=VALUE]", conflicts_with = "node")]
     fault: Vec<Fault>,
-    /// A node that exists, in place of its own: first the one that makes blocks, then a follower
+    /// An existing node to use instead of the embedded ones: first the block producer, then a
+    /// follower
     #[arg(long, value_name = "URL", value_parser = node_url, requires = "wallet")]
     node: Vec<String>,
-    /// A wallet that has money there: first the one that pings, then the one that answers
+    /// A wallet with a balance on that chain: first the one that pings, then the one that answers
     #[arg(long, value_name = "NAME", requires = "node")]
     wallet: Vec<String>,
-    /// A file that holds the wallets' password
+    /// A file with the wallets' password
     #[arg(long, value_name = "FILE", requires = "node")]
     password_file: Option<std::path::PathBuf>,
-    /// How long it may take
+    /// Time limit of the whole demonstration
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     timeout: Duration,
 }
@@ -50,7 +51,7 @@ pub(super) fn run(args: DemoArgs, context: &Context) -> Result<(), Failure> {
     let evidence = runtime()?.block_on(demo::run(place, limit, |step| {
         if !out.is_json() {
             let after = out.tone(Tone::Faint, &format!("{:6.2} s", step.after.as_secs_f64()));
-            // Evidence that cannot be printed is missed when the command ends, not here.
+            // A failed write is ignored here: the last line reports it when the command ends.
             drop(out.line(format!(
                 "{after}  {} {}",
                 out.tone(Tone::Good, "✓"),
@@ -142,7 +143,9 @@ impl From<DemoError> for Failure {
 impl From<SceneError> for Failure {
     fn from(error: SceneError) -> Self {
         match error {
-            SceneError::Folder(error) => Self::io("making a folder for the demonstration", &error),
+            SceneError::Folder(error) => {
+                Self::io("creating a folder for the demonstration", &error)
+            }
             SceneError::Random(_) => Self::internal(error.to_string()),
             SceneError::Devnet(error) => error.into(),
             SceneError::Node(error) => error.into(),

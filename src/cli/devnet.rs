@@ -20,10 +20,10 @@ use crate::runtime::limits::{self, Needs};
 /// Arguments of `devnet`.
 #[derive(Debug, Args)]
 pub struct DevnetArgs {
-    /// Where its databases are; made if absent
+    /// The folder of the node's databases; created if missing
     #[arg(long, value_name = "DIR", default_value = "devnet")]
     dir: PathBuf,
-    /// Its port on 127.0.0.1; 0 takes any free one
+    /// The port on 127.0.0.1; 0 takes any free port
     #[arg(long, default_value_t = 8006)]
     port: u16,
     /// The chain's id
@@ -32,37 +32,37 @@ pub struct DevnetArgs {
     /// The time between blocks, at least 50ms
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = duration)]
     block_time: Duration,
-    /// Sees to it that an account has at least so many AIT
+    /// Tops an account up to at least this many AIT
     #[arg(long, value_name = "ADDR=AMOUNT", value_parser = allocation)]
     fund: Vec<(Address, u64)>,
-    /// Follows the node of this url instead of making blocks
+    /// Follows the node at this URL instead of producing blocks
     #[arg(long, value_name = "URL", value_parser = node_url, conflicts_with = "fund")]
     follow: Option<String>,
-    /// A fault of the real node, as silent-drop=0.1
+    /// A fault of the real node, such as silent-drop=0.1
     #[arg(long, value_name = "NAME[=VALUE]", long_help = fault_help())]
     fault: Vec<Fault>,
-    /// What is demanded of nonces
+    /// How the node checks nonces
     #[arg(long, value_enum, default_value_t = Nonces::Ignored)]
     nonces: Nonces,
 }
 
-/// What the embedded node demands of a transaction's nonce.
+/// How the embedded node checks a transaction's nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Nonces {
-    /// Nothing, as the node of April 2026
+    /// Not at all, as the node of April 2026
     Ignored,
-    /// The account's counter, as later nodes
+    /// Against the account's counter, as later nodes
     Sequential,
 }
 
 fn fault_help() -> String {
     format!(
-        "A fault of the real node, as silent-drop=0.1. Known are: {}",
+        "A fault of the real node, such as silent-drop=0.1. Known faults: {}",
         Fault::NAMES.join(", ")
     )
 }
 
-/// A node's url on the command line.
+/// Parses a node's URL.
 pub(super) fn node_url(text: &str) -> Result<String, String> {
     check_url(text)
         .map(|url| plain_url(&url))
@@ -82,7 +82,9 @@ fn allocation(text: &str) -> Result<(Address, u64), String> {
         .ok()
         .filter(|amount| (1..=AMOUNT_MAX).contains(amount))
         .ok_or_else(|| {
-            format!("{amount:?} is no amount; write a whole number of AIT, from 1 to {AMOUNT_MAX}")
+            format!(
+                "{amount:?} is not an amount; write a whole number of AIT, from 1 to {AMOUNT_MAX}"
+            )
         })?;
     Ok((address, amount))
 }
@@ -136,7 +138,7 @@ pub(super) fn run(args: DevnetArgs, context: &Context) -> Result<(), Failure> {
     };
     let runtime = runtime()?;
     let served = runtime.block_on(serve(config, &args.fund, &args.chain_id, context));
-    // A start that was given up is not waited for.
+    // A cancelled start is not waited for.
     runtime.shutdown_background();
     served
 }
@@ -147,7 +149,7 @@ async fn serve(
     chain_id: &ChainId,
     context: &Context,
 ) -> Result<(), Failure> {
-    // Before anything is told, so that nobody can be too early with a signal.
+    // Before anything is printed, so that no signal arrives too early.
     let mut signals = Signals::listen()?;
     let starting = tokio::task::spawn_blocking(move || Devnet::start(config));
     let devnet = tokio::select! {
@@ -169,7 +171,7 @@ async fn serve(
     }
 }
 
-/// Tops accounts up. So the same command line can start the same chain again and again.
+/// Tops accounts up, so that the same command line can start the same chain again.
 async fn fund(devnet: &Devnet, wanted: &[(Address, u64)]) -> Result<(), Failure> {
     let node = NodeClient::new(&devnet.url(), NodeOptions::default())?;
     for (address, amount) in wanted {
@@ -184,7 +186,7 @@ async fn fund(devnet: &Devnet, wanted: &[(Address, u64)]) -> Result<(), Failure>
     Ok(())
 }
 
-/// Tells where it serves. A node whose standard output is closed or full serves all the same.
+/// Prints where the node serves. A node whose standard output is closed or full still serves.
 fn announce(devnet: &Devnet, chain_id: &ChainId, context: &Context) {
     let out = context.output;
     let (dir, chain_db) = (devnet.dir().display(), devnet.chain_db());
@@ -204,6 +206,6 @@ fn announce(devnet: &Devnet, chain_id: &ChainId, context: &Context) {
         ])
     };
     if let Err(failure) = told {
-        tracing::debug!(%failure, "nobody is told where the node serves");
+        tracing::debug!(%failure, "the node's address could not be printed");
     }
 }

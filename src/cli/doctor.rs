@@ -1,19 +1,19 @@
-//! `agentry doctor`: looks at everything that a runtime needs.
+//! `agentry doctor`: checks everything that a runtime needs.
 //!
-//! | module | looks at |
+//! | module | checks |
 //! |---|---|
 //! | `node` | the nodes of `chain.rpc` and `chain.submit` |
 //! | `chain` | block 0: whether it is the right chain |
 //! | `database` | `chain.db` |
-//! | `wallets`, `balances` | wallets, their password, and their money |
+//! | `wallets`, `balances` | wallets, their passwords, and their balances |
 //! | `clock` | this machine's clock |
-//! | `store`, `queues`, `disk` | the store, what waits in it, where it lies |
-//! | `serving` | the runtime that runs, if one does |
-//! | `http` | one small request |
-//! | `report` | a check: what was found, and the mend |
+//! | `store`, `queues`, `disk` | the store, its queues, and the disk that holds it |
+//! | `serving` | the running runtime, if there is one |
+//! | `http` | helper for one small HTTP request |
+//! | `report` | one check: its result and the suggested fix |
 //!
-//! Nothing is changed, and nothing of the configuration is executed. Each look is bounded in time,
-//! and what does not depend on each other is looked at at once.
+//! Nothing is changed, and nothing of the configuration is executed. Each check has a time limit,
+//! and independent checks run at the same time.
 
 mod balances;
 mod chain;
@@ -34,7 +34,7 @@ use super::{Context, ExitCode, Failure, runtime};
 use crate::config::{Config, ConfigError, masked};
 use report::Check;
 
-/// How long one look may take.
+/// Time limit of one check.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) fn run(context: &Context) -> Result<(), Failure> {
@@ -43,50 +43,50 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
         Ok(config) => {
             let runtime = runtime()?;
             let checks = runtime.block_on(look(&config));
-            // A look that was given up is not waited for.
+            // A check that timed out is not waited for.
             runtime.shutdown_background();
             checks
         }
-        Err(error) => mistakes(error),
+        Err(error) => configuration_errors(error),
     };
     report::print(&checks, context.output)?;
     match report::worst(&checks) {
         ExitCode::Success => Ok(()),
-        // What is wrong has been printed.
+        // The findings have been printed.
         code => Err(Failure::new(code, "")),
     }
 }
 
-/// Without a configuration there is nothing else to look at.
-fn mistakes(error: ConfigError) -> Vec<Check> {
+/// Without a configuration there is nothing else to check.
+fn configuration_errors(error: ConfigError) -> Vec<Check> {
     match error {
         ConfigError::Invalid(issues) => issues
             .lines()
-            .map(|mistake| {
+            .map(|issue| {
                 Check::wrong(
                     "configuration",
-                    mistake,
-                    "mend it there; nothing else was looked at",
+                    issue,
+                    "correct the file; nothing else was checked",
                     ExitCode::Config,
                 )
             })
             .collect(),
         error => {
             let failure = Failure::from(error);
-            let mend = "name the right file with --config";
+            let fix = "name the right file with --config";
             vec![Check::wrong(
                 "configuration",
                 failure.message,
-                mend,
+                fix,
                 failure.code,
             )]
         }
     }
 }
 
-/// Everything, in the order in which it is printed.
+/// All checks, in the order in which they are printed.
 async fn look(config: &Config) -> Vec<Check> {
-    // The database is read behind the node, so that blocks made meanwhile are no lag of it.
+    // The database is read after the node, so that blocks made meanwhile do not count as lag.
     let chain = async {
         let nodes = node::look(config).await;
         let database = database::look(config, &nodes).await;
@@ -137,7 +137,7 @@ fn configuration(config: &Config) -> Check {
     )
 }
 
-/// Runs what blocks, for as long as a look may take.
+/// Runs blocking work within the time limit of a check.
 async fn blocking<T: Send + 'static>(
     patience: Duration,
     work: impl FnOnce() -> T + Send + 'static,
@@ -148,7 +148,7 @@ async fn blocking<T: Send + 'static>(
         .ok()
 }
 
-/// A length of time in its largest unit.
+/// A duration in its largest unit.
 fn about(ms: u64) -> String {
     match ms / 1000 {
         seconds @ 0..=119 => format!("{seconds} s"),

@@ -1,4 +1,4 @@
-//! How a command fails: one type, which is an exit code and a message.
+//! How a command fails: [`Failure`] holds an exit code and a message.
 
 use std::fmt;
 use std::io;
@@ -10,43 +10,43 @@ use crate::config::{ConfigError, HostError};
 use crate::runtime::control::{Answer, ControlError};
 use crate::wallet::{PasswordError, WalletError};
 
-/// What a process ends with; the numbers are those of BSD's sysexits.h.
+/// Exit code of the process; the numbers are those of BSD's sysexits.h.
 ///
-/// [`Self::word`] and [`Self::meaning`] are the table of exit codes: the help text and the
-/// documentation print it from here.
+/// [`Self::word`] and [`Self::meaning`] are the table of exit codes that the help text and the
+/// documentation print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitCode {
-    /// All is well.
+    /// The command succeeded.
     Success = 0,
-    /// The command did its work, and what it waited for has failed, or what it compared differs.
+    /// The command did its work, but what it waited for failed, or what it compared differs.
     Failed = 1,
-    /// The command line makes no sense (`EX_USAGE`).
+    /// The command line is invalid (`EX_USAGE`).
     Usage = 64,
-    /// Data that cannot be understood, or is refused (`EX_DATAERR`).
+    /// Data that cannot be parsed, or that is refused (`EX_DATAERR`).
     Data = 65,
-    /// Something that does not exist (`EX_NOINPUT`).
+    /// Something does not exist (`EX_NOINPUT`).
     NoInput = 66,
-    /// A node or a runtime that cannot be reached (`EX_UNAVAILABLE`).
+    /// A node or a runtime cannot be reached (`EX_UNAVAILABLE`).
     Unavailable = 69,
-    /// A failure of our own (`EX_SOFTWARE`).
+    /// An internal error of agentry (`EX_SOFTWARE`).
     Internal = 70,
-    /// The system does not allow what is needed (`EX_OSERR`).
+    /// The system does not grant a resource that is needed (`EX_OSERR`).
     System = 71,
-    /// Something that exists and is never overwritten (`EX_CANTCREAT`).
+    /// Something already exists and is never overwritten (`EX_CANTCREAT`).
     CannotCreate = 73,
     /// Reading or writing failed (`EX_IOERR`).
     Io = 74,
-    /// It may work later (`EX_TEMPFAIL`).
+    /// The command may succeed later (`EX_TEMPFAIL`).
     Temporary = 75,
     /// A wrong password, or no permission (`EX_NOPERM`).
     Denied = 77,
-    /// The configuration has mistakes (`EX_CONFIG`).
+    /// The configuration has errors (`EX_CONFIG`).
     Config = 78,
 }
 
 impl ExitCode {
-    /// All of them, by number.
+    /// All exit codes, by number.
     pub const ALL: [Self; 13] = [
         Self::Success,
         Self::Failed,
@@ -63,7 +63,7 @@ impl ExitCode {
         Self::Config,
     ];
 
-    /// What it is called.
+    /// Short name of the exit code.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -82,46 +82,46 @@ impl ExitCode {
         }
     }
 
-    /// When a command ends with it.
+    /// When a command ends with this exit code.
     pub const fn meaning(self) -> &'static str {
         match self {
-            Self::Success => "done; or stopped as it was asked to",
+            Self::Success => "done, or stopped on request",
             Self::Failed => {
                 "a job that was waited for failed, was canceled or rejected; `replay` found a \
                  difference; `demo` saw the chain say something else"
             }
             Self::Usage => {
-                "the command line makes no sense: an unknown option, a value that is none, a \
+                "the command line is invalid: an unknown option, a value that cannot be parsed, a \
                  mistyped address"
             }
             Self::Data => {
-                "a file, a text or an answer that cannot be understood; a name that means several \
+                "a file, a text or an answer that cannot be parsed; a name that means several \
                  addresses; a message or a job that was refused"
             }
             Self::NoInput => {
                 "something that does not exist: a file, a store, a row, a block, a wallet, a name"
             }
             Self::Unavailable => {
-                "a node that cannot be reached; no runtime runs, and the command needs one; a port \
-                 that is taken"
+                "a node that cannot be reached; no runtime is running, and the command needs one; \
+                 a port that is taken"
             }
-            Self::Internal => "a defect of agentry: please report it",
+            Self::Internal => "an internal error of agentry: please report it",
             Self::System => {
                 "the system does not allow enough open files, threads or memory; the message says \
                  how many are needed"
             }
-            Self::CannotCreate => "something exists and is never overwritten",
+            Self::CannotCreate => "something already exists and is never overwritten",
             Self::Io => "reading or writing failed",
             Self::Temporary => {
-                "it may work later: a locked store, a time limit that passed, a second signal that \
-                 ended it at once"
+                "it may work later: a locked store, a timeout, a second signal that ended the \
+                 command at once"
             }
             Self::Denied => "a wrong password, or no permission",
-            Self::Config => "the configuration has mistakes, or the chain is another one",
+            Self::Config => "the configuration has errors, or the chain is a different one",
         }
     }
 
-    /// The table of exit codes, for a help text.
+    /// The table of exit codes for a help text.
     pub fn table() -> String {
         let mut text = String::from("Exit codes:\n");
         for code in Self::ALL {
@@ -138,17 +138,17 @@ impl From<ExitCode> for std::process::ExitCode {
     }
 }
 
-/// Why a command failed. The message says what to do and holds no secret.
+/// Why a command failed. The message says what to do and contains no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What the process ends with.
+    /// Exit code of the process.
     pub code: ExitCode,
-    /// What is printed to standard error; empty: nothing is.
+    /// Printed to standard error, unless it is empty.
     pub message: String,
 }
 
 impl Failure {
-    /// A failure.
+    /// A failure with this exit code and message.
     pub fn new(code: ExitCode, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -156,28 +156,28 @@ impl Failure {
         }
     }
 
-    /// The command line makes no sense.
+    /// A usage error: the command line is invalid.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(ExitCode::Usage, message)
     }
 
-    /// Data that cannot be understood.
+    /// Data that cannot be parsed, or that is refused.
     pub fn data(message: impl Into<String>) -> Self {
         Self::new(ExitCode::Data, message)
     }
 
-    /// Something that does not exist.
+    /// Something does not exist.
     pub fn no_input(message: impl Into<String>) -> Self {
         Self::new(ExitCode::NoInput, message)
     }
 
-    /// A failure of our own.
+    /// An internal error of agentry.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(ExitCode::Internal, message)
     }
 
-    /// A failed file operation; `doing` says which, as `reading x`. A reader of our output that
-    /// went away is no failure: the command ends in silence.
+    /// A failed file operation; `doing` names it, for example `reading x`. A closed pipe is not a
+    /// failure: the command ends silently.
     pub fn io(doing: impl fmt::Display, error: &io::Error) -> Self {
         let code = match error.kind() {
             io::ErrorKind::BrokenPipe => return Self::new(ExitCode::Success, ""),
@@ -302,16 +302,17 @@ impl From<ControlError> for Failure {
     }
 }
 
-/// An answer of the runtime's that is not the one that a command asked for.
+/// An answer of the runtime that does not fit the command's request.
 impl From<Answer> for Failure {
     fn from(answer: Answer) -> Self {
         match answer {
             Answer::Refused { reason } => Self::new(ExitCode::Temporary, reason),
             Answer::NotHosted { who } => Self::no_input(format!(
-                "{who} is not hosted by the running runtime; `agentry queue stats` lists who is"
+                "{who} is not hosted by the running runtime; `agentry queue stats` lists the \
+                 agents that are"
             )),
             Answer::Invalid { reason } => Self::data(reason),
-            _ => Self::internal("the runtime answered something else"),
+            _ => Self::internal("the runtime sent an unexpected answer"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What every command knows.
+//! Options and context that every command shares.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::output::Output;
 use crate::config::{Config, Overlay, Source};
 
-/// Options that every command takes.
+/// Options that every command accepts.
 #[derive(Clone, Debug, Default, Args)]
 pub struct GlobalArgs {
     /// The configuration file [default: agents.toml here, else the built-in one]
@@ -21,7 +21,7 @@ pub struct GlobalArgs {
         env = "AGENTRY_CONFIG"
     )]
     pub config: Option<PathBuf>,
-    /// Sets a value of the configuration for this run, as chain.rpc=http://127.0.0.1:8006
+    /// Sets a configuration value for this run, such as chain.rpc=http://127.0.0.1:8006
     #[arg(long = "set", global = true, value_name = "TABLE.KEY=VALUE", value_parser = setting)]
     pub set: Vec<(String, String)>,
     /// Prints JSON: one object on one line
@@ -35,16 +35,16 @@ fn setting(text: &str) -> Result<(String, String), String> {
         .ok_or("there is no `=`; write TABLE.KEY=VALUE".to_owned())?;
     if !key.contains('.') {
         return Err(format!(
-            "{key:?} names no table; write TABLE.KEY=VALUE, as chain.{key}={value}"
+            "{key:?} names no table; write TABLE.KEY=VALUE, such as chain.{key}={value}"
         ));
     }
     Ok((key.trim().to_owned(), value.to_owned()))
 }
 
-/// What a command is run with.
+/// The context in which a command runs.
 #[derive(Debug)]
 pub struct Context {
-    /// The options that every command takes.
+    /// The options that every command accepts.
     pub global: GlobalArgs,
     /// The kinds of behaviours that this binary knows.
     pub registry: Registry,
@@ -53,7 +53,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// A context.
+    /// Creates a context.
     pub fn new(global: GlobalArgs, registry: Registry) -> Self {
         let output = Output::new(global.json);
         Self {
@@ -66,13 +66,13 @@ impl Context {
     /// The effective configuration: defaults, file, environment, flags.
     ///
     /// # Errors
-    /// The file cannot be read, or something has mistakes.
+    /// The file cannot be read, or the configuration has errors.
     pub fn config(&self) -> Result<Config, Failure> {
         let (source, overlay) = self.layers();
         Ok(Config::load(&source, &overlay, &self.registry)?)
     }
 
-    /// What the configuration is read from.
+    /// The sources that the configuration is read from.
     pub fn layers(&self) -> (Source, Overlay) {
         let source = self
             .global

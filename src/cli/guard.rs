@@ -1,15 +1,16 @@
-//! What this process keeps from the other users of the machine, and from the programs that it starts.
+//! Protects the process from other users of the machine and from the programs that it starts.
 
 use agentry_behaviours::confine::descriptors;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, setrlimit, umask};
 
-/// Guards the process. To be called before it opens, makes or starts anything.
+/// Hardens the process. Call it before the process opens, creates or starts anything.
 ///
-/// - What it makes, it makes for its owner alone, whatever umask it was started with.
-/// - What was open when it was started is closed in the programs that it starts.
-/// - It leaves no core file, in which keys and passwords would stand, and another process of the same
-///   user can neither read its memory nor trace it. Programs that it starts leave no core file either.
+/// - Files that it creates are accessible to their owner only, whatever the umask at the start.
+/// - File descriptors that were open at the start are closed in the programs that it starts.
+/// - It writes no core file, which would contain keys and passwords, and other processes of the
+///   same user can neither read its memory nor trace it. Programs that it starts write no core
+///   file either.
 pub(super) fn guard() {
     umask(Mode::RWXG | Mode::RWXO);
     descriptors::keep_from_programs();
@@ -17,7 +18,7 @@ pub(super) fn guard() {
         current: Some(0),
         maximum: Some(0),
     };
-    // Neither can be refused: a limit may always be lowered.
+    // Neither call can be refused: a limit may always be lowered.
     let _ = setrlimit(Resource::Core, none);
     #[cfg(target_os = "linux")]
     {

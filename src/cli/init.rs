@@ -1,9 +1,10 @@
-//! Being the first process of a container.
+//! Running as the first process of a container.
 //!
-//! Whatever loses its parent becomes a child of process 1, and stays a zombie until that one asks how
-//! it ended. A runtime must not ask for children that are not its own: it would take away how its
-//! programs ended. So process 1 does nothing else: it starts the binary again as its child, passes on
-//! the signals that are for it, asks for all others, and ends as it does.
+//! A process that loses its parent becomes a child of process 1 and stays a zombie until process 1
+//! reaps it. A runtime must not reap children that are not its own: it would lose the exit status
+//! of its own programs. Process 1 therefore does nothing else: it starts the binary again as its
+//! child, forwards the signals meant for it, reaps all other processes, and ends with the child's
+//! exit status.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -14,21 +15,22 @@ use std::process::{Command, ExitCode};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, wait};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The binary that runs, also where its file was replaced by a newer one.
+/// The running binary, even if its file has been replaced by a newer one.
 const OURSELVES: &str = "/proc/self/exe";
 
-/// What a shell adds to a signal's number where that ended a program.
+/// A shell adds this to the number of the signal that ended a program.
 const BY_SIGNAL: i32 = 128;
 
-/// Whether this is the first process.
+/// Whether this process is process 1.
 pub(super) fn is_first() -> bool {
     getpid().is_init()
 }
 
-/// Runs the binary with these arguments, the first of which is its name, as a child, to its end.
+/// Runs the binary as a child with these arguments, the first of which is its name, and waits for
+/// its end.
 ///
 /// # Errors
-/// It cannot be started, or signals cannot be listened for.
+/// The child cannot be started, or signals cannot be received.
 pub(super) fn supervise(arguments: impl IntoIterator<Item = OsString>) -> io::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -37,7 +39,7 @@ pub(super) fn supervise(arguments: impl IntoIterator<Item = OsString>) -> io::Re
 }
 
 async fn serve(mut arguments: impl Iterator<Item = OsString>) -> io::Result<ExitCode> {
-    // Before there is a child, so that none of its signals is missed.
+    // Before the child exists, so that none of its signals is missed.
     let mut ended = signal(SignalKind::child())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -45,7 +47,8 @@ async fn serve(mut arguments: impl Iterator<Item = OsString>) -> io::Result<Exit
     let mut quit = signal(SignalKind::quit())?;
     let mut user_1 = signal(SignalKind::user_defined1())?;
     let mut user_2 = signal(SignalKind::user_defined2())?;
-    // A terminal sends its own signals to all processes in front of it, the child among them.
+    // A terminal sends its own signals to all processes of the foreground group, including the
+    // child.
     let has_terminal = File::open("/dev/tty").is_ok();
 
     let mut command = Command::new(OURSELVES);
@@ -66,7 +69,7 @@ async fn serve(mut arguments: impl Iterator<Item = OsString>) -> io::Result<Exit
             _ = user_2.recv() => Some(Signal::USR2),
         };
         if let Some(signal) = pass_on {
-            // It may have ended in this moment: that is seen below.
+            // The child may have just ended: the loop notices that below.
             let _ = kill_process(child, signal);
         }
         if let Some(status) = reap(child) {
@@ -75,7 +78,7 @@ async fn serve(mut arguments: impl Iterator<Item = OsString>) -> io::Result<Exit
     }
 }
 
-/// Asks for all that have ended; returns how the child did, if it is among them.
+/// Reaps all children that have ended; returns the exit status of `child` if it is among them.
 fn reap(child: Pid) -> Option<WaitStatus> {
     let mut status = None;
     while let Ok(Some((pid, how))) = wait(WaitOptions::NOHANG) {

@@ -1,4 +1,4 @@
-//! The signals that end a command.
+//! Signals that end a command.
 
 use std::sync::Once;
 use std::sync::mpsc;
@@ -8,24 +8,24 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{ExitCode, Failure, logging};
 use crate::wallet::prompt;
 
-/// Sent to whoever lets a file grow beyond the limit.
+/// Sent to a process that lets a file grow beyond the limit.
 const XFSZ: rustix::process::Signal = rustix::process::Signal::XFSZ;
 
-/// SIGTERM and SIGINT, from when this is made on: they end nothing by themselves any more.
+/// Receives SIGTERM and SIGINT. Once this exists, they no longer end the process by themselves.
 #[derive(Debug)]
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    /// Held, so that a file which may not grow further is an error of whoever writes it, and not the
-    /// end.
+    /// Held so that a file at its size limit is an error of the write instead of the end of the
+    /// process.
     _too_large: Signal,
 }
 
 impl Signals {
-    /// Listens for both. Must be called within a tokio runtime.
+    /// Starts to receive both. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// The system refuses it.
+    /// The system refuses to register the handlers.
     pub(super) fn listen() -> Result<Self, Failure> {
         let failed = |error| Failure::io("listening for signals", &error);
         Ok(Self {
@@ -35,7 +35,7 @@ impl Signals {
         })
     }
 
-    /// The next of them.
+    /// Waits for the next signal.
     pub(super) async fn next(&mut self) -> SignalKind {
         tokio::select! {
             _ = self.terminate.recv() => SignalKind::terminate(),
@@ -44,19 +44,19 @@ impl Signals {
     }
 }
 
-/// Ends the process at the second signal: nothing more is finished. The store is whole at every
-/// moment.
+/// Ends the process at the second signal without finishing any work. The store is consistent at all
+/// times.
 pub(super) fn at_once() -> ! {
     tracing::warn!(
-        "stopped at once by a second signal; what was in hand goes on at the next start"
+        "stopped at once by a second signal; unfinished work continues at the next start"
     );
     prompt::restore_terminal();
     logging::flush();
     std::process::exit(ExitCode::Temporary as i32)
 }
 
-/// For a command that leaves signals to the system, which then ends it at once: has them watched
-/// where that is not enough, which is at a password prompt, and as the first process of a container,
+/// Watches signals for a command that otherwise leaves them to the system, which ends the process
+/// at once. That is not enough at a password prompt, and not in the first process of a container,
 /// which the system does not end.
 pub(super) fn watch_where_nothing_else_does() {
     prompt::before_asking(end_on_signals);
@@ -65,8 +65,8 @@ pub(super) fn watch_where_nothing_else_does() {
     }
 }
 
-/// Ends the process at the first signal from now on, as a shell reports it (128 and the signal's
-/// number), with the terminal as it was.
+/// Ends the process at the next signal with the exit code that a shell reports (128 plus the
+/// signal's number), and restores the terminal.
 fn end_on_signals() {
     static WATCHED: Once = Once::new();
     WATCHED.call_once(|| {
@@ -80,7 +80,7 @@ fn end_on_signals() {
                 let Ok(mut signals) = Signals::listen() else {
                     return;
                 };
-                // Nobody waits any more where this fails.
+                // A failure means that nobody waits any more.
                 let _ = ready.send(());
                 let signal = signals.next().await;
                 prompt::restore_terminal();
@@ -89,7 +89,7 @@ fn end_on_signals() {
         };
         let thread = std::thread::Builder::new().name("agentry-signals".to_owned());
         if thread.spawn(watch).is_ok() {
-            // An error says that signals are left to the system after all.
+            // On an error, signals are left to the system.
             let _ = readied.recv();
         }
     });

@@ -1,12 +1,12 @@
-//! Logs: to standard error, so that standard output holds results alone.
+//! Logs go to standard error, so that standard output contains results only.
 //!
 //! Logging is best effort: nothing fails, ends or waits because nobody reads the log, its disk is
 //! full, or its reader is gone.
 //!
-//! | part | what it is for |
+//! | part | purpose |
 //! |---|---|
-//! | `writer` | a thread that writes, so that no other one waits for the log's reader |
-//! | `quota` | what repeats without end is written now and then, with a count of what was left out |
+//! | `writer` | a thread that writes, so that no other thread waits for the log's reader |
+//! | `quota` | writes repeated lines only now and then, with a count of those left out |
 
 mod quota;
 mod writer;
@@ -19,22 +19,23 @@ use tracing_subscriber::EnvFilter;
 use self::writer::Log;
 use super::failure::Failure;
 
-/// The log of this process, once it was begun.
+/// The log of this process, once logging has started.
 static LOG: OnceLock<Log> = OnceLock::new();
 
-/// What is logged, as `info` or `agentry=debug,warn`; without it, what `RUST_LOG` says.
+/// Environment variable with the log filter, such as `info` or `agentry=debug,warn`; if unset,
+/// `RUST_LOG` counts.
 pub const FILTER: &str = "AGENTRY_LOG";
-/// `json` for one JSON object a line; else text.
+/// Environment variable with the log format: `json` for one JSON object per line, else text.
 pub const FORMAT: &str = "AGENTRY_LOG_FORMAT";
 
-/// What a command that serves logs by default: what happens, without the web server's own life.
+/// Default filter of a command that serves: `info`, without the web server's internal events.
 pub const SERVING: &str = "info,actix_server=warn,actix_web=warn";
 
-/// Begins to log: what [`FILTER`] says, else `default`. A second call, or one in a program that
-/// logs already, changes nothing.
+/// Starts logging with the filter of [`FILTER`], else with `default`. A second call, or a call in a
+/// program that already logs, changes nothing.
 ///
 /// # Errors
-/// A filter that cannot be understood.
+/// The filter cannot be parsed.
 pub fn init(default: &str) -> Result<(), Failure> {
     let filter = [FILTER, "RUST_LOG"]
         .iter()
@@ -49,7 +50,7 @@ pub fn init(default: &str) -> Result<(), Failure> {
     let log = Log::new(json);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        // It would tell of a failed write on standard error, and panic where that fails.
+        // The layer would report a failed write on standard error, and panic if that fails, too.
         .log_internal_errors(false)
         .with_writer(log.clone());
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
@@ -58,15 +59,15 @@ pub fn init(default: &str) -> Result<(), Failure> {
     } else {
         builder.with_ansi(colours).with_target(false).try_init()
     };
-    // Whoever embeds the command line may have a subscriber of their own.
+    // A program that embeds the command line may have a subscriber of its own.
     if started.is_ok() {
         drop(LOG.set(log));
     }
     Ok(())
 }
 
-/// Waits, for a second at most, until what was logged is written. To be called before the process
-/// ends, or tells something on standard error by other means.
+/// Waits up to one second until everything logged so far is written. Call it before the process
+/// ends, or before it writes to standard error by other means.
 pub fn flush() {
     if let Some(log) = LOG.get() {
         log.flush();

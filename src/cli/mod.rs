@@ -1,19 +1,19 @@
 //! The command line.
 //!
-//! | module | holds |
+//! | module | contents |
 //! |---|---|
 //! | [`failure`] | [`Failure`]: an exit code of sysexits and a message |
-//! | [`global`] | options that every command takes, and [`Context`] |
-//! | [`output`] | printing for people and for programs |
+//! | [`global`] | options that every command accepts, and [`Context`] |
+//! | [`output`] | output for people and for programs |
 //! | [`logging`] | logs, to standard error |
-//! | `args` | values that several commands take |
-//! | `who`, `names` | whom a name or an address means; what an address is called |
-//! | `guard` | what the process keeps from others on the machine |
-//! | `interrupt` | the signals that end a command |
-//! | `init` | being the first process of a container |
+//! | `args` | parsers of values that several commands share |
+//! | `who`, `names` | from a name to an address, and from an address to a name |
+//! | `guard` | hardening of the process |
+//! | `interrupt` | signals that end a command |
+//! | `init` | running as the first process of a container |
 //! | [`agent`], [`chain`], [`completions`], [`config`], [`demo`], [`devnet`], [`doctor`], [`queue`], [`reload`], [`replay`], [`run`], [`task`], [`tx`], [`wallet`] | one group of commands each |
 //!
-//! A binary with behaviours of its own is
+//! A binary with its own behaviours:
 //! ```no_run
 //! fn main() -> std::process::ExitCode {
 //!     agentry::cli::main_with(agentry_behaviours::builtins())
@@ -76,68 +76,69 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Hosts the agents of agents.toml
+    /// Runs the agents of agents.toml
     Run(run::RunArgs),
-    /// Applies to the running runtime what changed in the configuration
+    /// Applies configuration changes to the running runtime
     ///
-    /// It reads its configuration anew, as on SIGHUP: agents, fleets, contacts and defaults are
-    /// added, changed and removed while the others run. If anything is wrong, or needs a restart,
-    /// nothing is applied; then every reason is printed, and the exit code is 78.
+    /// The runtime reads its configuration again, as on SIGHUP: agents, fleets, contacts and
+    /// defaults are added, changed and removed while the others run. If anything is wrong or needs
+    /// a restart, nothing is applied; every reason is printed, and the exit code is 78.
     Reload(reload::ReloadArgs),
-    /// Looks at everything that a runtime needs: what is wrong, and the mend
+    /// Checks everything that a runtime needs, and suggests fixes
     ///
-    /// Configuration, nodes, chain, database, clock, wallets and their money, store: a line for each,
-    /// ✓ well, ! worth a look, ✗ wrong, - not looked at, and behind the arrow what mends it. It can
-    /// be run before the first start and beside a running runtime; it changes nothing, executes
-    /// nothing of the configuration and asks for no password. The exit code is 0 if nothing is wrong;
-    /// else the first of these that applies: 78 the configuration has mistakes, the chain is another
-    /// one or the clock is wrong; 77 a wrong password or no permission; 66 a wallet that does not
-    /// exist; 65 a file that cannot be understood; 74 reading failed; 69 a node does not answer, a
-    /// port is taken, or posting is stopped.
+    /// Checks the configuration, nodes, chain, database, clock, wallets and their balances, and the
+    /// store. Prints a line for each: ✓ good, ! warning, ✗ wrong, - not checked; the suggested fix
+    /// follows the arrow. The command can run before the first start and beside a running runtime;
+    /// it changes nothing, executes nothing of the configuration and asks for no password. The exit
+    /// code is 0 if nothing is wrong; else the first of these that applies: 78 the configuration
+    /// has errors, the chain is a different one or the clock is wrong; 77 a wrong password or no
+    /// permission; 66 a wallet does not exist; 65 a file cannot be parsed; 74 reading failed; 69 a
+    /// node does not answer, a port is taken, or posting is stopped.
     Doctor,
-    /// Tries the configured behaviours on the chain's history, and sends nothing
+    /// Replays the chain's history to the configured behaviours, and sends nothing
     ///
-    /// Each message to an agent is shown to its behaviours as they are configured now, by the clock
-    /// of its block. What they would send is printed beside what the agent did send: same, differs,
-    /// missing (it was not sent), extra (it would not be sent). Tasks are not done, and what comes of
-    /// them is not compared. Nothing is posted or stored. The exit code is 1 if anything is other
-    /// than it was.
+    /// Each message to an agent is shown to its behaviours as they are configured now, with the
+    /// time of its block as the current time. What they would send is compared with what the agent
+    /// did send: same, differs, missing (it was not sent), extra (it would not be sent). Tasks are
+    /// not executed, and their results are not compared. Nothing is posted or stored. The exit code
+    /// is 1 if anything differs.
     Replay(replay::ReplayArgs),
-    /// Two agents on two nodes that find each other, talk, and hand a task over, with evidence
+    /// Shows two agents on two nodes that find each other, exchange messages and run a task, with
+    /// evidence
     Demo(demo::DemoArgs),
-    /// Messages from and to agents, and the directory of agents
+    /// Messages from and to agents, and the agent directory
     #[command(subcommand)]
     Agent(agent::AgentCommand),
-    /// Jobs that agents are asked for, and those that they do
+    /// Jobs that agents were asked for, and tasks that they execute
     #[command(subcommand)]
     Task(task::TaskCommand),
     /// Inbox, outbox and dead letters of a store
     #[command(subcommand)]
     Queue(queue::QueueCommand),
-    /// An embedded node, for trying things out
+    /// An embedded node for development and tests
     Devnet(devnet::DevnetArgs),
     /// The wallets that hold the agents' keys
     #[command(subcommand)]
     Wallet(wallet::WalletCommand),
-    /// What a node says about the chain
+    /// What a node reports about the chain
     Chain(chain::ChainArgs),
-    /// Transactions, without a node
+    /// Inspection of transactions, without a node
     #[command(subcommand)]
     Tx(tx::TxCommand),
     /// The configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
-    /// A shell's completions, for its startup files
+    /// Shell completions
     Completions(completions::CompletionsArgs),
 }
 
-/// Runs the command line of this process with these kinds of behaviours, to its end.
+/// Runs the command line of this process with these kinds of behaviours, and returns its exit code.
 ///
-/// It must be called first of all in `main`: this binary is also its own helper, which keeps the
-/// programs of tasks within their limits ([`agentry_behaviours::confine`]), and as that it needs
-/// to be alone in its process. It also guards the process: what it makes is its owner's alone, what
-/// was open before is closed in the programs that it starts, and it leaves no core file. As
-/// the first process of a container it runs the command in a child and looks after orphans.
+/// Call it first in `main`: this binary is also its own helper, which keeps the programs of tasks
+/// within their limits ([`agentry_behaviours::confine`]) and must be alone in its process. The call
+/// also hardens the process: files that it creates are accessible to their owner only, file
+/// descriptors that were open before are closed in the programs that it starts, and it writes no
+/// core file. As the first process of a container it runs the command in a child and reaps orphans.
 pub fn main_with(registry: Registry) -> std::process::ExitCode {
     let mut arguments = std::env::args_os();
     if arguments
@@ -161,12 +162,12 @@ pub fn main_with(registry: Registry) -> std::process::ExitCode {
     run_with(registry, std::env::args_os()).into()
 }
 
-/// As [`main_with`], with arguments of the caller's; the first is the program's name.
+/// Like [`main_with`], with the caller's arguments; the first is the program's name.
 pub fn run_with(registry: Registry, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match parse(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // A help text that nobody reads to its end is no failure.
+            // A help text that is not read to its end is not a failure.
             drop(error.print());
             return if error.use_stderr() {
                 ExitCode::Usage
@@ -177,13 +178,13 @@ pub fn run_with(registry: Registry, arguments: impl IntoIterator<Item = OsString
     };
     let context = Context::new(cli.global, registry);
     let done = dispatch(cli.command, &context);
-    // What was logged comes before what the command says last.
+    // The log comes before the command's last message.
     logging::flush();
     match done {
         Ok(()) => ExitCode::Success,
         Err(failure) => {
             if !failure.message.is_empty() {
-                // Where standard error is closed, the exit code alone tells.
+                // If standard error is closed, only the exit code reports the failure.
                 let message = escaped(&failure.message);
                 drop(writeln!(std::io::stderr(), "agentry: {message}"));
             }
@@ -230,10 +231,10 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
     }
 }
 
-/// A tokio runtime on this thread, for one command.
+/// A single-threaded tokio runtime for one command.
 ///
 /// # Errors
-/// The system gives no resources.
+/// The system does not grant the resources.
 pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,4 +1,4 @@
-//! What an address is called here, for lists.
+//! Display names of addresses in lists.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -12,24 +12,24 @@ use crate::config::Config;
 use crate::runtime::clock::Clock;
 use crate::store::{StoreError, read};
 
-/// How much of a name is shown, in characters.
+/// Maximum length of a displayed name, in characters.
 const SHOWN: usize = 40;
 
-/// An address of no more characters is shown whole.
+/// Addresses up to this length are shown whole.
 const SHORT: usize = 20;
 
-/// The names of addresses: the operator's own, of agents and contacts, and what others have
-/// announced in the directory.
+/// Names of addresses: the operator's own agents and contacts, and the names announced in the
+/// directory.
 pub(super) struct Names<'a> {
     own: HashMap<String, String>,
     db: Option<&'a Connection>,
-    /// What was looked up in the directory.
+    /// Names already looked up in the directory.
     announced: RefCell<HashMap<String, Option<String>>>,
     now_ms: u64,
 }
 
 impl<'a> Names<'a> {
-    /// Those of the configuration and, where there is one, of a store.
+    /// The names of the configuration and, if there is one, of the store.
     pub(super) fn new(config: &Config, db: Option<&'a Connection>) -> Result<Self, Failure> {
         let mut own = HashMap::new();
         if let Some(db) = db {
@@ -57,14 +57,14 @@ impl<'a> Names<'a> {
         })
     }
 
-    /// The name of an address, if it has one: our own, else the announced one.
+    /// The name of an address, if it has one: the operator's name, else the announced one.
     pub(super) fn name(&self, address: &str) -> Option<String> {
         let own = self.own.get(address).cloned();
         own.or_else(|| self.announced(address))
     }
 
-    /// An address for people: by its name. Anybody may announce any name, so an announced one has
-    /// its address beside it.
+    /// An address for display, by its name. Anybody can announce any name, so an announced name is
+    /// followed by its address.
     pub(super) fn shown(&self, address: &str) -> String {
         if let Some(name) = self.own.get(address) {
             return printable(name, SHOWN);
@@ -76,8 +76,8 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// The name that an address has announced in a card that counts now, unless it is one of ours.
-    /// A directory that cannot be read knows none.
+    /// The name that an address has announced in a card that is valid now, unless the operator uses
+    /// it. A directory that cannot be read has no names.
     fn announced(&self, address: &str) -> Option<String> {
         if let Some(known) = self.announced.borrow().get(address) {
             return known.clone();
@@ -97,7 +97,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// The beginning and the end of an address.
+/// The beginning and the end of an address, for display.
 pub(super) fn short(address: &str) -> String {
     let shown = printable(address, usize::MAX);
     let characters: Vec<char> = shown.chars().collect();

@@ -1,4 +1,4 @@
-//! What commands print: for people, aligned and short; for programs, JSON on one line.
+//! Output of commands: aligned and short for people, one line of JSON for programs.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -17,28 +17,28 @@ pub use table::{GivesWay, Row};
 
 mod table;
 
-/// Standard output, as the command line wants it.
+/// Standard output in the format that the command line asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct Output {
     json: bool,
     colours: bool,
 }
 
-/// How a text stands out on a terminal.
+/// How a text is emphasised on a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
-    /// What matters most.
+    /// Most important.
     Strong,
-    /// What is secondary.
+    /// Secondary.
     Faint,
-    /// What is right.
+    /// Good.
     Good,
-    /// What is wrong.
+    /// Bad.
     Bad,
 }
 
 impl Output {
-    /// Output to standard output. Colours are for terminals, unless `NO_COLOR` is set.
+    /// Output to standard output. Colours are used on terminals, unless `NO_COLOR` is set.
     pub fn new(json: bool) -> Self {
         let colours = io::stdout().is_terminal()
             && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -50,8 +50,8 @@ impl Output {
         self.json
     }
 
-    /// A text in a tone, if there are colours. What comes from the chain goes through
-    /// [`printable`] first.
+    /// A text in a tone, if there are colours. Text from the chain must go through [`printable`]
+    /// first.
     pub fn tone(self, tone: Tone, text: &str) -> String {
         if !self.colours {
             return text.to_owned();
@@ -68,16 +68,16 @@ impl Output {
     /// Prints a line.
     ///
     /// # Errors
-    /// When it cannot be written; see [`Failure::io`].
+    /// The line cannot be written; see [`Failure::io`].
     pub fn line(self, text: impl AsRef<str>) -> Result<(), Failure> {
         self.text(&format!("{}\n", text.as_ref()))
     }
 
-    /// Prints a text; hidden characters are escaped, but for the ends of lines, tabs, and the styles
-    /// of [`Output::tone`].
+    /// Prints a text. Hidden characters are escaped, except for line ends, tabs, and the styles of
+    /// [`Output::tone`].
     ///
     /// # Errors
-    /// When it cannot be written; see [`Failure::io`].
+    /// The text cannot be written; see [`Failure::io`].
     pub fn text(self, text: &str) -> Result<(), Failure> {
         let shown = if self.colours {
             styled(text)
@@ -87,10 +87,10 @@ impl Output {
         self.bytes(shown.as_bytes())
     }
 
-    /// Prints a text to a file or a pipe as it is, and to a terminal as [`Output::text`] does.
+    /// Prints a text unchanged to a file or a pipe, and to a terminal as [`Output::text`] does.
     ///
     /// # Errors
-    /// When it cannot be written; see [`Failure::io`].
+    /// The text cannot be written; see [`Failure::io`].
     pub fn exact(self, text: &str) -> Result<(), Failure> {
         if io::stdout().is_terminal() {
             self.text(text)
@@ -99,10 +99,10 @@ impl Output {
         }
     }
 
-    /// Prints bytes as they are.
+    /// Prints bytes unchanged.
     ///
     /// # Errors
-    /// When they cannot be written; see [`Failure::io`].
+    /// The bytes cannot be written; see [`Failure::io`].
     pub fn bytes(self, bytes: &[u8]) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
         stdout
@@ -111,46 +111,47 @@ impl Output {
             .map_err(|error| Failure::io("writing to standard output", &error))
     }
 
-    /// Prints a value as one line of JSON; in its strings, hidden characters are escaped.
+    /// Prints a value as one line of JSON; hidden characters in its strings are escaped.
     ///
     /// # Errors
-    /// When it cannot be written; see [`Failure::io`].
+    /// The value cannot be written; see [`Failure::io`].
     pub fn json(self, value: &impl Serialize) -> Result<(), Failure> {
         let mut text = serde_json::to_string(value)
-            .map_err(|error| Failure::internal(format!("writing json: {error}")))?;
+            .map_err(|error| Failure::internal(format!("writing JSON: {error}")))?;
         text.push('\n');
         self.bytes(json_escaped(&text).as_bytes())
     }
 
-    /// Prints `name  value` lines, the values aligned.
+    /// Prints one `name  value` line per field, with the values aligned.
     ///
     /// # Errors
-    /// When they cannot be written; see [`Failure::io`].
+    /// The lines cannot be written; see [`Failure::io`].
     pub fn fields(self, fields: &[(&str, String)]) -> Result<(), Failure> {
         let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         let mut text = String::new();
         for (name, value) in fields {
             let name = self.tone(Tone::Faint, &format!("{name:width$}"));
-            // Further lines stand below the first one.
+            // Further lines of a value are aligned with its first line.
             let value = value.replace('\n', &format!("\n{:width$}  ", ""));
             let _ = writeln!(text, "{name}  {value}");
         }
         self.text(&text)
     }
 
-    /// Prints rows under headings, the columns aligned.
+    /// Prints rows under headings, with the columns aligned.
     ///
     /// # Errors
-    /// When they cannot be written; see [`Failure::io`].
+    /// The rows cannot be written; see [`Failure::io`].
     pub fn table(self, headings: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
         let rows = rows.iter().cloned().map(Row::from).collect();
         self.listing(headings, rows, GivesWay::None)
     }
 
-    /// As [`Self::table`]. Where the table is wider than the terminal, a column gives way.
+    /// Like [`Self::table`]; if the table is wider than the terminal, one column is shortened or
+    /// wrapped.
     ///
     /// # Errors
-    /// When they cannot be written; see [`Failure::io`].
+    /// The rows cannot be written; see [`Failure::io`].
     pub fn listing(
         self,
         headings: &[&str],
@@ -168,10 +169,10 @@ impl Output {
         self.text(&text)
     }
 
-    /// A progress bar on standard error; it shows itself on a terminal alone.
+    /// A progress bar on standard error; it is visible on a terminal only.
     pub fn progress(self, length: u64, doing: &str) -> ProgressBar {
         let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
-        // A template that does not parse is a slip of ours; the plain bar does as well.
+        // A template that does not parse is a defect of agentry; the plain bar is good enough.
         if let Ok(style) = ProgressStyle::with_template("{msg} {bar:32} {pos}/{len} {eta}") {
             bar.set_style(style);
         }
@@ -181,7 +182,7 @@ impl Output {
     }
 }
 
-/// A time of milliseconds since the epoch, as `2026-11-22T12:00:00Z`.
+/// A time in milliseconds since the epoch, formatted as `2026-11-22T12:00:00Z`.
 pub fn moment(at_ms: u64) -> String {
     let at = UNIX_EPOCH.checked_add(Duration::from_millis(at_ms));
     at.filter(|_| at_ms <= agentry_protocol::header::MAX_TIME_MS)
@@ -191,8 +192,8 @@ pub fn moment(at_ms: u64) -> String {
         )
 }
 
-/// How many columns there are to print in: those of the terminal, or what `COLUMNS` says. Unlimited
-/// where neither is known: what is written to a file or a pipe is whole.
+/// Number of columns to print in: the terminal's width, or `COLUMNS` if set. Unlimited if neither
+/// is known, so that files and pipes receive the whole text.
 fn width() -> Option<usize> {
     let set = std::env::var("COLUMNS")
         .ok()
@@ -204,7 +205,7 @@ fn width() -> Option<usize> {
     set.or_else(asked).filter(|width| *width > 0)
 }
 
-/// The first line of a text, as [`printable`]; that there are more is shown by its end.
+/// The first line of a text, escaped as by [`printable`]; an ellipsis shows that there is more.
 pub fn first_line(text: &str, limit: usize) -> String {
     let mut lines = text.trim_start().lines();
     let first = lines.next().unwrap_or_default();
@@ -215,7 +216,7 @@ pub fn first_line(text: &str, limit: usize) -> String {
     format!("{}{end}", printable(&kept, usize::MAX))
 }
 
-/// As [`printable`], with the lines of the text kept: for a text of many lines.
+/// Like [`printable`], for a text of many lines: its line ends are kept.
 pub fn printable_lines(text: &str, limit: usize) -> String {
     let end = text.char_indices().nth(limit).map(|(end, _)| end);
     let kept = end.and_then(|end| text.get(..end)).unwrap_or(text);

@@ -24,26 +24,27 @@ use crate::store::{InboxId, OutboxId, StoreError, open_for_reading};
 /// The subcommands of `queue`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum QueueCommand {
-    /// Lists inbox, outbox, events and dead letters
+    /// Lists the inbox, outbox, events and dead letters
     ///
-    /// Without further words: what waits, and what was given up. Forged messages, which name a
-    /// sender who did not sign them and which no behaviour sees, are listed by `queue list forged`.
+    /// By default, rows that wait and rows that failed. Forged messages, which name a sender who
+    /// did not sign them and which no behaviour sees, are listed by `queue list forged`.
     List(list::QueueListArgs),
-    /// Prints one row whole
+    /// Prints all details of one row
     Show {
-        /// Its id, as `queue list` prints it
+        /// The row's id, as `queue list` prints it
         id: String,
     },
-    /// Has dead letters handled, or failed transactions posted, once more
+    /// Retries dead letters and failed transactions
     ///
-    /// A running runtime first judges anew who sent a dead letter: keys have become known since.
-    /// Today's budget pays for a failed transaction that is posted again, whatever is left of it.
+    /// A running runtime first verifies the sender of a dead letter again, because its key may have
+    /// become known since. A failed transaction that is posted again is paid from today's budget,
+    /// even if nothing is left of it.
     Retry(QueueIdArgs),
-    /// Gives rows up
+    /// Drops rows, so that they are not retried
     Drop(QueueIdArgs),
-    /// Counts, for each agent: what stands where, what has waited longest, what was spent
+    /// Prints statistics per agent: rows by state, the longest wait, and spending
     Stats(stats::QueueStatsArgs),
-    /// Lets posting go on after a deep reorganisation or a chain reset stopped it
+    /// Resumes posting after a deep reorganisation or a chain reset stopped it
     Resume,
 }
 
@@ -52,9 +53,9 @@ pub enum QueueCommand {
 enum Queue {
     /// Messages that wait to be handled
     Inbox,
-    /// Transactions on their way onto the chain
+    /// Transactions that are not yet in a block
     Outbox,
-    /// What else waits for agents: timers, fates of what they sent, news of tasks
+    /// Other events for agents: timers, delivery updates, task updates
     Events,
     /// Messages and events that could not be handled, and transactions that could not be sent
     Dead,
@@ -62,10 +63,10 @@ enum Queue {
     Forged,
 }
 
-/// Which rows are meant.
+/// Filters that select rows.
 #[derive(Clone, Debug, Default, Args)]
 struct RowArgs {
-    /// Only this agent's
+    /// Only rows of this agent
     #[arg(long, value_name = "ADDR|NAME")]
     agent: Option<String>,
     /// Only messages from this sender
@@ -74,10 +75,10 @@ struct RowArgs {
     /// Only transactions to this recipient
     #[arg(long, value_name = "ADDR|NAME")]
     to: Option<String>,
-    /// Only this behaviour's: its events, and what it sent
+    /// Only rows of this behaviour: its events, and what it sent
     #[arg(long, value_name = "NAME")]
     behaviour: Option<String>,
-    /// Only what came or was asked for since: a time (2026-11-22T08:00:00Z), or how long ago (2h)
+    /// Only rows received or requested since: a time (2026-11-22T08:00:00Z), or how long ago (2h)
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<Since>,
 }
@@ -88,17 +89,17 @@ pub struct QueueIdArgs {
     /// Ids, as `queue list` prints them
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     ids: Vec<String>,
-    /// All dead letters and failed transactions, of which the rest is true
+    /// All dead letters and failed transactions that match the filters
     #[arg(long)]
     all: bool,
-    /// Of all, only those of this queue
+    /// With --all, only those of this queue
     #[arg(long, value_enum, requires = "all", value_name = "QUEUE")]
     queue: Option<DeadQueue>,
     #[command(flatten)]
     rows: RowArgs,
 }
 
-/// A queue that can hold what was given up.
+/// A queue that can hold dead letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum DeadQueue {
     /// Messages
@@ -119,17 +120,17 @@ impl DeadQueue {
     }
 }
 
-/// A point in time, as a person says it.
+/// A point in time on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Since {
-    /// This long ago.
+    /// A duration before now.
     Ago(Duration),
-    /// Then, in milliseconds since the epoch.
+    /// Milliseconds since the epoch.
     At(u64),
 }
 
 impl Since {
-    /// Milliseconds since the epoch.
+    /// The point in time, in milliseconds since the epoch.
     fn at_ms(self, now_ms: u64) -> u64 {
         match self {
             Self::Ago(ago) => {
@@ -156,7 +157,7 @@ fn since(text: &str) -> Result<Since, String> {
 }
 
 impl RowArgs {
-    /// The rows that are meant, with names made addresses.
+    /// The rows that the filters select, with names resolved to addresses.
     fn selection(&self, queue: Option<QueueKind>, config: &Config) -> Result<Selection, Failure> {
         let address = |who: &Option<String>| {
             who.as_deref()
@@ -173,7 +174,7 @@ impl RowArgs {
         })
     }
 
-    /// The address of the agent that is meant.
+    /// The address of the selected agent.
     fn agent(&self, config: &Config) -> Result<Option<String>, Failure> {
         self.agent
             .as_deref()
@@ -193,18 +194,18 @@ pub(super) fn run(command: QueueCommand, context: &Context) -> Result<(), Failur
         QueueCommand::List(args) => list::run(&args, &config, context),
         QueueCommand::Show { id } => show::run(&id, &config, context),
         QueueCommand::Retry(args) => {
-            change::each(&args, &config, context, "to be tried again", |target| {
+            change::each(&args, &config, context, "will be retried", |target| {
                 Request::Retry { target }
             })
         }
-        QueueCommand::Drop(args) => change::each(&args, &config, context, "given up", |target| {
+        QueueCommand::Drop(args) => change::each(&args, &config, context, "dropped", |target| {
             Request::Drop { target }
         }),
         QueueCommand::Stats(args) => stats::run(&args, &config, context),
         QueueCommand::Resume => {
             let changed = change::ask(&config, Request::Resume)?;
             let done = if changed > 0 {
-                "posting goes on"
+                "posting resumed"
             } else {
                 "posting was not stopped"
             };
@@ -224,10 +225,10 @@ fn stored<T>(result: rusqlite::Result<T>) -> Result<T, Failure> {
     result.map_err(|error| StoreError::from(error).into())
 }
 
-/// A row that an id names.
+/// A row named by an id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Row {
-    /// One that can be changed.
+    /// A row that can be changed.
     Queue(QueueTarget),
     /// A forged message.
     Forged(i64),
@@ -236,8 +237,8 @@ enum Row {
 fn parse(id: &str) -> Result<Row, Failure> {
     let wrong = || {
         Failure::usage(format!(
-            "{id:?} is no id of a queue; `agentry queue list` prints them, as inbox/12, outbox/7 \
-             or event/3"
+            "{id:?} is not an id of a queue; `agentry queue list` prints them, such as inbox/12, \
+             outbox/7 or event/3"
         ))
     };
     let (queue, row) = id.split_once('/').ok_or_else(wrong)?;

@@ -1,4 +1,4 @@
-//! `agentry reload`: a running runtime reads its configuration anew.
+//! `agentry reload`: a running runtime reads its configuration again.
 
 use clap::Args;
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::runtime::reload::Applied;
 /// Arguments of `reload`.
 #[derive(Clone, Debug, Args)]
 pub struct ReloadArgs {
-    /// An agent or a fleet whose behaviours begin again, whether they have changed or not: a
+    /// An agent or a fleet whose behaviours are restarted, whether they have changed or not: a
     /// program of a `process` behaviour is started again. May be given several times
     #[arg(long, value_name = "AGENT")]
     restart: Vec<String>,

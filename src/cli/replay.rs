@@ -1,4 +1,4 @@
-//! `agentry replay`: what the configured behaviours would send, beside what was sent.
+//! `agentry replay`: compares what the configured behaviours would send with what was sent.
 
 use std::ops::ControlFlow;
 
@@ -12,7 +12,7 @@ use super::{Context, ExitCode, Failure, who};
 use crate::replay::report::{Cause, Compared, Mark, Report, Summary};
 use crate::replay::{Options, ReplayError, Said, Told, replay};
 
-/// How much of a text is shown, in characters.
+/// Maximum length of a printed text, in characters.
 const SHOWN: usize = 200;
 
 /// Arguments of `replay`.
@@ -24,18 +24,18 @@ pub struct ReplayArgs {
     /// The last block [default: the chain's head]
     #[arg(long, value_name = "HEIGHT")]
     to: Option<u64>,
-    /// Only this agent, by name, wallet or address; can be given again [default: all that have
-    /// behaviours]
+    /// Only this agent, by name, wallet or address; may be given several times [default: all agents
+    /// with behaviours]
     #[arg(long = "agent", value_name = "ADDR|NAME")]
     agents: Vec<String>,
-    /// Opens sealed messages, which takes the wallets' passwords; else what answers them is not
+    /// Opens sealed messages, which needs the wallets' passwords; otherwise answers to them are not
     /// compared
     #[arg(long)]
     open_sealed: bool,
-    /// A file that holds the wallets' password; wins over the configuration's
+    /// A file with the wallets' password; overrides the configuration
     #[arg(long, value_name = "FILE", requires = "open_sealed")]
     password_file: Option<std::path::PathBuf>,
-    /// Only where the behaviours would act otherwise than was acted
+    /// Prints only what the behaviours would do differently
     #[arg(long)]
     differing: bool,
 }
@@ -52,7 +52,7 @@ pub(super) fn run(args: &ReplayArgs, context: &Context) -> Result<(), Failure> {
         .agents
         .iter()
         .map(|agent| {
-            // Unlocking finds out what a keystore does not say.
+            // Unlocking determines the addresses that keystore files do not state.
             let address = who::own(agent, &config)?.address;
             Ok(address.map_or_else(|| agent.clone(), |address| address.to_string()))
         })
@@ -64,7 +64,7 @@ pub(super) fn run(args: &ReplayArgs, context: &Context) -> Result<(), Failure> {
         open_sealed: args.open_sealed,
         prompt: std::io::IsTerminal::is_terminal(&std::io::stdin()),
     };
-    // Behaviours run on threads of their own, so that one that blocks can be given up.
+    // Behaviours run on their own threads, so that a blocked one can be abandoned.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("agentry-worker")
         .enable_all()
@@ -79,7 +79,7 @@ pub(super) fn run(args: &ReplayArgs, context: &Context) -> Result<(), Failure> {
     };
     let replayed = runtime.block_on(replay(&config, &options, &mut |told| teller.tell(told)));
     teller.bar.finish_and_clear();
-    // Handlers that do not yield are left behind.
+    // Handlers that do not yield are abandoned.
     runtime.shutdown_background();
     if let Some(failure) = teller.failure {
         return Err(failure);
@@ -92,13 +92,13 @@ pub(super) fn run(args: &ReplayArgs, context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Prints what is told.
+/// Prints the replay's results.
 struct Teller<'a> {
     context: &'a Context,
     bar: ProgressBar,
     from: u64,
     differing: bool,
-    /// Printing failed: the replay ends.
+    /// The first failed write, which ends the replay.
     failure: Option<Failure>,
 }
 
@@ -170,7 +170,7 @@ fn show(report: &Report, context: &Context) -> Result<(), Failure> {
             "{height}  {agent}  {fate}: {} of {behaviour}",
             printable(label, SHOWN)
         ),
-        Cause::Unasked { .. } => format!("{height}  {agent}  of its own accord"),
+        Cause::Unasked { .. } => format!("{height}  {agent}  unprompted"),
     };
     let mut lines = vec![out.tone(Tone::Strong, &head)];
     for note in &report.notes {
@@ -182,7 +182,7 @@ fn show(report: &Report, context: &Context) -> Result<(), Failure> {
     out.line(lines.join("\n"))
 }
 
-/// What would be sent and what was, a line each; one line, where they are the same.
+/// What would be sent and what was sent, on a line each, or on one line if they are the same.
 fn compared(one: &Compared, context: &Context) -> Vec<String> {
     let out = context.output;
     let tone = match one.mark {
@@ -230,7 +230,7 @@ fn said(said: &Said) -> String {
     format!("→ {to}  {text}{sealed}{amount}")
 }
 
-/// A text between quotes, a command as it is.
+/// A text in quotes; a command unchanged.
 fn shown(text: Option<&str>) -> String {
     match text {
         None => "(sealed)".to_owned(),
@@ -253,14 +253,14 @@ fn conclude(summary: &Summary, context: &Context) -> Result<(), Failure> {
     let further = [
         ("not compared", summary.not_compared),
         ("unasked", summary.unasked),
-        ("tasks not done", summary.tasks),
+        ("tasks not executed", summary.tasks),
         ("sealed and not opened", summary.closed),
         ("expired", summary.expired),
         ("forged", summary.forged),
         ("repeated", summary.repeated),
         ("answers to older messages", summary.outside),
         (
-            "messages cut, since too many waited for answers",
+            "messages cut, because too many waited for answers",
             summary.cut,
         ),
         ("blocks with gaps", summary.gaps),

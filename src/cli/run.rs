@@ -1,5 +1,5 @@
-//! `agentry run`: hosts the agents of agents.toml until it is asked to stop. SIGHUP has it read its
-//! configuration anew.
+//! `agentry run`: runs the agents of agents.toml until it is asked to stop. On SIGHUP it reads its
+//! configuration again.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -21,18 +21,18 @@ use crate::runtime::signer::SignError;
 use crate::store::StoreError;
 use crate::wallet::prompt;
 
-/// Arguments of `run`. What it hosts is in the configuration; see also `--set`.
+/// Arguments of `run`. The configuration says what is hosted; see also `--set`.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// A file that holds the wallets' password; wins over the configuration's
+    /// A file with the wallets' password; overrides the configuration
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
-    /// How long stopping may take: what is in hand is finished within it
+    /// Time limit for stopping, within which work in progress is finished
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     stop_limit: Duration,
 }
 
-/// How often it is looked whether the runtime has ended by itself.
+/// How often to check whether the runtime has ended by itself.
 const WATCH: Duration = Duration::from_millis(200);
 
 pub(super) fn run(args: RunArgs, context: &Context) -> Result<(), Failure> {
@@ -46,13 +46,13 @@ pub(super) fn run(args: RunArgs, context: &Context) -> Result<(), Failure> {
     };
     let runtime = runtime()?;
     let served = runtime.block_on(serve(reread, options, context));
-    // A start that was given up may still derive a key on a thread of its own.
+    // A cancelled start may still be deriving a key on its own thread.
     runtime.shutdown_background();
     prompt::restore_terminal();
     served
 }
 
-/// Reads the configuration, now and whenever it is to be read anew.
+/// Loads the configuration, at the start and at each reload.
 fn reread(password_file: Option<PathBuf>, context: &Context) -> Reread {
     let ((source, overlay), registry) = (context.layers(), context.registry.clone());
     Reread::new(move || {
@@ -69,7 +69,7 @@ fn reread(password_file: Option<PathBuf>, context: &Context) -> Reread {
 
 async fn serve(reread: Reread, options: HostOptions, context: &Context) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    // From here on it ends nobody; one that comes during the start is heeded after it.
+    // From here on SIGHUP does not end the process; one during the start takes effect after it.
     let mut hangup = signal(SignalKind::hangup())
         .map_err(|error| Failure::io("listening for signals", &error))?;
     let (cancel, cancelled) = watch::channel(false);
@@ -81,15 +81,17 @@ async fn serve(reread: Reread, options: HostOptions, context: &Context) -> Resul
         biased;
         _ = signals.next() => {
             tracing::info!("asked to stop during the start");
-            // Nobody listens any more where it has just ended.
+            // Nobody receives this if the start has just ended.
             let _ = cancel.send(true);
             tokio::select! {
                 started = tokio::time::timeout(limit, &mut starting) => match started {
-                    // It was quicker than the signal.
+                    // The start completed before it saw the signal.
                     Ok(Ok(Ok(host))) => return stop(host, &mut signals).await,
                     Ok(_) => return Ok(()),
                     Err(_) => {
-                        tracing::warn!("the start did not end in the time for stopping: it is given up");
+                        tracing::warn!(
+                            "the start did not end within the stop limit; it was abandoned"
+                        );
                         return Ok(());
                     }
                 },
@@ -110,7 +112,7 @@ async fn serve(reread: Reread, options: HostOptions, context: &Context) -> Resul
     stop(host, &mut signals).await
 }
 
-/// Stops it and waits until it has; a second signal ends the process at once.
+/// Stops the host and waits until it has ended; a second signal ends the process at once.
 async fn stop(host: Host, signals: &mut Signals) -> Result<(), Failure> {
     host.begin_stop();
     let mut stopping = tokio::task::spawn_blocking(move || host.stop());
@@ -123,8 +125,7 @@ async fn stop(host: Host, signals: &mut Signals) -> Result<(), Failure> {
     }
 }
 
-/// Tells that it hosts. That is for whoever waits for it: a runtime whose standard output is closed or
-/// full runs all the same.
+/// Prints that the runtime is ready. A runtime whose standard output is closed or full still runs.
 fn announce(started: &Started, context: &Context) {
     let told = if context.output.is_json() {
         context.output.json(&json!({
@@ -146,12 +147,13 @@ fn announce(started: &Started, context: &Context) {
         ))
     };
     if let Err(failure) = told {
-        tracing::debug!(%failure, "nobody is told that it hosts");
+        tracing::debug!(%failure, "the start could not be announced on standard output");
     }
 }
 
-/// A panic outside a behaviour is a defect, after which an actor may be missing: the process ends
-/// there, since its store is whole at every moment, and whatever supervises it starts it anew.
+/// Ends the process when a thread other than a behaviour's panics. Such a panic is a defect after
+/// which an actor may be missing; the store is consistent at all times, and the supervisor restarts
+/// the process.
 fn fail_stop() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

@@ -1,5 +1,5 @@
-//! Searching the chain for a command: in the node's database where one is configured, else over RPC,
-//! around the blocks that the node cannot serve, and not for ever.
+//! Searches the chain on behalf of a command: in the node's database if one is configured, else
+//! over RPC. A search over RPC skips blocks that the node cannot serve, and has a time limit.
 
 use std::time::{Duration, Instant};
 
@@ -11,17 +11,17 @@ use agentry_protocol::BlockHeight;
 use crate::config::ChainConfig;
 use crate::demo::evidence::Found;
 
-/// How long blocks are searched over RPC. A node with a long chain takes 50 ms for each.
+/// Time limit of a search over RPC. A node with a long chain takes 50 ms for each block.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// How many missing blocks are named.
+/// How many missing blocks a message lists.
 const NAMED: usize = 10;
 
 /// How many transactions are read at a time.
 const BATCH: usize = 500;
 
-/// Reads from the database everything that `interest` wants of the blocks from `from` on, the oldest
-/// first. The answer is the block up to which it was read.
+/// Reads everything that matches `interest` from the database, starting at block `from`, oldest
+/// first. Returns the last block that was read.
 ///
 /// # Errors
 /// The database cannot be read.
@@ -62,7 +62,7 @@ pub(super) async fn in_db(
     }
 }
 
-/// Stretches of blocks from the newest down, until the time for them is over.
+/// Ranges of blocks from the newest down, until the time limit is reached.
 #[derive(Debug)]
 pub(super) struct Downward {
     next: Option<BlockHeight>,
@@ -79,7 +79,7 @@ impl Downward {
         }
     }
 
-    /// The next stretch, as long as one request should be.
+    /// The next range, as long as one request may be.
     pub(super) fn next(&mut self, walk: &BlockWalk<'_>) -> Option<(BlockHeight, BlockHeight)> {
         let to = self.next.filter(|_| Instant::now() < self.until)?;
         let from = to.saturating_sub(walk.size() - 1).max(self.lowest);
@@ -87,13 +87,13 @@ impl Downward {
         Some((from, to))
     }
 
-    /// The highest block that was not searched because the time was over.
+    /// The highest block that was not searched because the time limit was reached.
     pub(super) fn left(&self) -> Option<BlockHeight> {
         self.next
     }
 }
 
-/// Which blocks were passed over, in words. None: none was.
+/// Describes the blocks that were skipped; `None` if there were none.
 pub(super) fn missing(walk: &BlockWalk<'_>) -> Option<String> {
     let mut heights = walk.missing().to_vec();
     heights.sort_unstable();

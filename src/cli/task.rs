@@ -1,13 +1,13 @@
-//! `agentry task`: jobs that this runtime's wallets have asked others for, and those that it does
-//! itself.
+//! `agentry task`: jobs that this runtime's wallets have asked others for, and tasks that it
+//! executes itself.
 //!
-//! | module | holds |
+//! | module | contents |
 //! |---|---|
 //! | `submit`, `list`, `show`, `wait`, `cancel` | one subcommand each |
-//! | `job` | a job that was asked for, read from the store alone |
-//! | `offer` | whether the one who is asked offers such a job |
-//! | `sealed` | opening sealed answers, which the running runtime alone can |
-//! | `executing` | the tasks that this runtime does |
+//! | `job` | a requested job, read from the store alone |
+//! | `offer` | whether the recipient offers such a job |
+//! | `sealed` | opening sealed answers, which only the running runtime can do |
+//! | `executing` | tasks that this runtime executes |
 
 mod cancel;
 mod executing;
@@ -36,23 +36,23 @@ pub use wait::WaitArgs;
 /// The subcommands of `task`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum TaskCommand {
-    /// Asks an agent for a job, from a hosted wallet
+    /// Asks an agent to do a job, from a hosted wallet
     Submit(Box<SubmitArgs>),
-    /// The jobs that were asked for, or with --executing those that are done here
+    /// Lists the requested jobs, or with --executing the tasks executed here
     List(ListArgs),
-    /// All that is known of a job
+    /// Prints all that is known of a job
     Show(ShowArgs),
     /// Waits until a job has ended, and prints its result
     Wait(WaitArgs),
-    /// Takes a job back
+    /// Cancels a job
     Cancel(CancelArgs),
 }
 
-/// Which job.
+/// The job that a command is about.
 #[derive(Clone, Debug, Args)]
 pub struct IdArgs {
-    /// Of a job that was asked for: outbox/12, the hash of its transaction, or its result_id; of
-    /// one that is done here: task/7, or as its submitter names it
+    /// Of a requested job: outbox/12, the hash of its transaction, or its result_id. Of a task
+    /// executed here: task/7, or the id that its submitter uses
     #[arg(value_name = "ID|HASH")]
     id: String,
 }
@@ -78,13 +78,13 @@ fn stored<T>(result: rusqlite::Result<T>) -> Result<T, Failure> {
 
 fn unknown(id: &str, config: &Config) -> Failure {
     Failure::no_input(format!(
-        "there is no job {id:?} in {}; `agentry task list` prints them, with --executing those that \
-         are done here",
+        "there is no job {id:?} in {}; `agentry task list` prints them, and with --executing the \
+         tasks executed here",
         config.store.path.display()
     ))
 }
 
-/// What a runtime that cannot or will not do something means for a command.
+/// Exit code and message for a request that the runtime refused or could not serve.
 fn not_done(answer: Result<Answer, ControlError>) -> Failure {
     match answer {
         Ok(answer) => answer.into(),

@@ -16,17 +16,17 @@ use super::{Context, Failure};
 /// The subcommands of `tx`.
 #[derive(Debug, Subcommand)]
 pub enum TxCommand {
-    /// Says what a transaction's signature covers, its hash, and whether it is right
+    /// Prints what a transaction's signature covers, its hash, and whether the signature is valid
     Inspect(InspectArgs),
 }
 
 /// Arguments of `tx inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// A posted body, or the form that a node keeps; `-` is standard input
+    /// The JSON that was posted, or the form that a node stores; `-` is standard input
     #[arg(default_value = "-")]
     file: PathBuf,
-    /// The sender's public key, where the transaction does not carry it
+    /// The sender's public key, if the transaction does not contain it
     #[arg(long, value_name = "HEX")]
     public_key: Option<PublicKey>,
 }
@@ -37,27 +37,27 @@ pub(super) fn run(command: TxCommand, context: &Context) -> Result<(), Failure> 
     }
 }
 
-/// What there is to say of a transaction.
+/// The result of an inspection.
 #[derive(Debug, Serialize)]
 pub struct Inspection {
-    /// What its signature covers.
+    /// The text that its signature covers.
     pub signing_text: String,
-    /// The SHA-256 of that: what identifies the message.
+    /// SHA-256 of that text; it identifies the message.
     pub signing_sha256: MessageDigest,
-    /// The hash under which a node keeps it.
+    /// The hash under which a node stores the transaction.
     pub transaction_hash: agentry_protocol::TransactionHash,
     /// `valid`, `invalid`, `missing`, `misspelled` or `unknown_key`.
     pub signature: &'static str,
-    /// Whether `from` is an address of the public key; null without a key.
+    /// Whether `from` is an address of the public key; `None` without a key.
     pub address_matches: Option<bool>,
-    /// Whether the signature covers the eight keys, or the seven of one older client.
+    /// Whether the signature covers all eight keys, or the seven that one older client signs.
     pub signed_keys: u8,
 }
 
-/// Inspects a transaction in JSON. `known` is the sender's key where the JSON does not carry one.
+/// Inspects a transaction in JSON. `known` is the sender's key, for JSON that does not contain one.
 ///
 /// # Errors
-/// The JSON is no transaction.
+/// The JSON is not a transaction.
 pub fn examine(text: &[u8], known: Option<PublicKey>) -> Result<Inspection, Failure> {
     let json = Json::parse(text, Limits::default())?;
     // A row of blocks-range holds the stored form under `payload`.
@@ -68,7 +68,7 @@ pub fn examine(text: &[u8], known: Option<PublicKey>) -> Result<Inspection, Fail
     };
     let stored = StoredTransaction::from_json(object)?;
     let stated = object.get("public_key").filter(|key| !key.is_null());
-    // A key that is stated and is none verifies nothing.
+    // A stated key that cannot be parsed verifies nothing.
     let stated_key = stated.map(|key| key.as_str().and_then(|text| text.parse::<PublicKey>().ok()));
     let key = stated_key.unwrap_or(known);
     let verification = match key {
@@ -99,7 +99,7 @@ pub fn examine(text: &[u8], known: Option<PublicKey>) -> Result<Inspection, Fail
     })
 }
 
-/// What can be said of a signature whose key is not known.
+/// The result for a signature whose key is unknown.
 fn without_key(stored: &StoredTransaction) -> Verification {
     match stored
         .signature
@@ -156,7 +156,7 @@ fn inspect(args: &InspectArgs, context: &Context) -> Result<(), Failure> {
 }
 
 fn read(args: &InspectArgs) -> io::Result<Vec<u8>> {
-    // One byte more than is allowed, so that the parser says that it is too large.
+    // One byte more than is allowed, so that the parser reports the excess.
     let limit = Limits::default().max_bytes as u64 + 1;
     let mut text = Vec::new();
     if args.file.as_os_str() == "-" {

@@ -1,16 +1,17 @@
-//! Whom a name or an address on the command line means. Every option that takes one asks here, so
-//! all of them take the same:
+//! Resolves a name or an address on the command line. Every option that takes one uses this module,
+//! so all of them accept the same:
 //!
 //! | given | means |
 //! |---|---|
-//! | an address, in either form | itself; for an option that names one of our own wallets, that wallet, also by the other form of its address |
+//! | an address, in either form | itself; for an option that names one of the operator's wallets, that wallet, also by the other form of its address |
 //! | a name in agents.toml: a contact's, an agent's, a fleet agent's (`fleet/wallet`) | its address |
 //! | the name of a wallet of `[wallets]` | its address |
-//! | the name of an agent that the store remembers, though agents.toml names it no more | its address |
+//! | the name of an agent that the store knows, although agents.toml no longer names it | its address |
 //! | a name that exactly one agent has announced in the directory | that agent's address |
 //!
-//! Names of the directory count last: anybody may announce any name, and nobody can take one from
-//! the operator. A name that means several addresses is refused, and all of them are listed.
+//! Names of the directory have the lowest priority: anybody can announce any name, and nobody can
+//! take a name from the operator. A name that means several addresses is refused, and all of them
+//! are listed.
 
 use std::path::PathBuf;
 
@@ -23,19 +24,19 @@ use crate::runtime::clock::Clock;
 use crate::store::{StoreError, list, open_for_reading, read};
 use crate::wallet::{Wallet, WalletError, WalletInfo, WalletStore};
 
-/// How many names a message lists.
+/// How many names an error message lists.
 const LISTED: usize = 20;
 
-/// One of our own wallets.
+/// One of the operator's own wallets.
 #[derive(Debug)]
 pub(super) struct Own {
-    /// Its address, where its file or the store says it.
+    /// Its address, if its file or the store states it.
     pub(super) address: Option<Address>,
-    /// Its file; none of an agent whose wallet is gone.
+    /// Its file; `None` if the agent's wallet no longer exists.
     pub(super) wallet: Option<OwnWallet>,
 }
 
-/// A wallet of ours, and where its password is.
+/// A wallet of the operator, and where to find its password.
 #[derive(Debug)]
 pub(super) struct OwnWallet {
     pub(super) wallet: Wallet,
@@ -62,16 +63,16 @@ impl OwnWallet {
 /// Something of the operator's own that has a name.
 #[derive(Debug)]
 struct Local {
-    /// As `agent ponger`.
+    /// Description, such as `agent ponger`.
     what: String,
     address: Option<Address>,
     wallet: Option<OwnWallet>,
-    /// Why there is no wallet, where there should be one.
+    /// Why the wallet that should be there is missing.
     missing: Option<WalletError>,
     is_ours: bool,
 }
 
-/// The address that a name or an address means, whoever's it is.
+/// Resolves a name or an address to an address, whoever owns it.
 pub(super) fn resolve(text: &str, config: &Config) -> Result<Address, Failure> {
     if let Some(address) = literal(text)? {
         return Ok(address);
@@ -82,11 +83,11 @@ pub(super) fn resolve(text: &str, config: &Config) -> Result<Address, Failure> {
     }
 }
 
-/// The address of one of our own wallets. Whether it is hosted is for the runtime, or the store, to
-/// say.
+/// Resolves a name or an address to one of the operator's wallets. The caller checks with the
+/// runtime or the store whether it is hosted.
 pub(super) fn resolve_own(text: &str, config: &Config) -> Result<Address, Failure> {
     let address = resolve(text, config)?;
-    // Reading all wallets for an address that the store knows would be for nothing.
+    // There is no need to read all wallets for an address that the store knows.
     if literal(text)?.is_none() || is_known(&address, config)? {
         return Ok(address);
     }
@@ -96,7 +97,7 @@ pub(super) fn resolve_own(text: &str, config: &Config) -> Result<Address, Failur
         .unwrap_or(address))
 }
 
-/// One of our own wallets, with its file.
+/// Resolves a name or an address to one of the operator's wallets and its file.
 pub(super) fn own(text: &str, config: &Config) -> Result<Own, Failure> {
     if literal(text)?.is_none() {
         match local(text, config)? {
@@ -106,7 +107,7 @@ pub(super) fn own(text: &str, config: &Config) -> Result<Own, Failure> {
                 ..
             }) => {
                 return Err(Failure::no_input(format!(
-                    "{text:?} is a {what}: nothing can be sent from it here, since its key is not here"
+                    "{text:?} is a {what}: its key is not here, so nothing can be sent from it"
                 )));
             }
             Some(Local {
@@ -137,7 +138,7 @@ pub(super) fn own(text: &str, config: &Config) -> Result<Own, Failure> {
     })
 }
 
-/// An address that was typed; none, if it is a name: none begins so.
+/// Parses an address; `None` for a name, which cannot begin like an address.
 pub(super) fn literal(text: &str) -> Result<Option<Address>, Failure> {
     let is_one = text
         .get(..4)
@@ -147,7 +148,7 @@ pub(super) fn literal(text: &str) -> Result<Option<Address>, Failure> {
     }
     text.parse()
         .map(Some)
-        .map_err(|error| Failure::usage(format!("{text:?} is no address: {error}")))
+        .map_err(|error| Failure::usage(format!("{text:?} is not an address: {error}")))
 }
 
 impl Local {
@@ -176,7 +177,7 @@ impl Local {
                     own.wallet.info().known_address()?;
                 }
                 Err(Failure::data(format!(
-                    "the address of {} is not known; name the address instead",
+                    "the address of {} is not known; use the address instead",
                     self.what
                 )))
             }
@@ -184,7 +185,7 @@ impl Local {
     }
 }
 
-/// What a name means among all that is the operator's own.
+/// Resolves a name among everything that is the operator's own.
 fn local(text: &str, config: &Config) -> Result<Option<Local>, Failure> {
     let mut found = Vec::new();
     for contact in &config.contacts {
@@ -213,7 +214,7 @@ fn local(text: &str, config: &Config) -> Result<Option<Local>, Failure> {
         Ok(wallet) => {
             let what = format!("wallet {text}");
             let mut wallet = Local::of_wallet(what, Ok(wallet));
-            // Its agent was hosted, so the store knows what the file does not say.
+            // The store knows the address of a hosted agent even if its file does not state it.
             let of_agent = config.agents.iter().find(|agent| agent.wallet == text);
             if let (None, Some(agent)) = (&wallet.address, of_agent)
                 && let [address] = remembered(&agent.name, config)?.as_slice()
@@ -222,7 +223,7 @@ fn local(text: &str, config: &Config) -> Result<Option<Local>, Failure> {
             }
             found.push(wallet);
         }
-        // Something is called so, and cannot be used.
+        // The name exists, but its wallet cannot be used.
         Err(error @ (WalletError::Damaged { .. } | WalletError::Ambiguous { .. })) if !is_named => {
             return Err(error.into());
         }
@@ -231,7 +232,7 @@ fn local(text: &str, config: &Config) -> Result<Option<Local>, Failure> {
     if found.is_empty() {
         for address in remembered(text, config)? {
             found.push(Local {
-                what: format!("agent {text}, which {} names no more", config.file),
+                what: format!("agent {text}, which {} no longer names", config.file),
                 address: Some(address),
                 wallet: None,
                 missing: None,
@@ -242,7 +243,7 @@ fn local(text: &str, config: &Config) -> Result<Option<Local>, Failure> {
     one(text, found)
 }
 
-/// The agent of agents.toml that has this name.
+/// The agent of agents.toml with this name.
 fn agent(text: &str, config: &Config) -> Option<Local> {
     if let Some(agent) = config.agents.iter().find(|agent| agent.name == text) {
         let store = WalletStore::from_config(&config.wallets);
@@ -257,7 +258,7 @@ fn agent(text: &str, config: &Config) -> Option<Local> {
     Some(Local::of_wallet(format!("agent {text}"), found))
 }
 
-/// All that a name means, if that is one address.
+/// Merges the meanings of a name if they have one address.
 fn one(text: &str, found: Vec<Local>) -> Result<Option<Local>, Failure> {
     let mut addresses: Vec<&Address> = found
         .iter()
@@ -287,7 +288,7 @@ fn one(text: &str, found: Vec<Local>) -> Result<Option<Local>, Failure> {
     Ok(Some(first))
 }
 
-/// The addresses of agents that had this name when they were last hosted. None, where there is no
+/// The addresses of agents that had this name when they were last hosted; empty if there is no
 /// store yet.
 fn remembered(name: &str, config: &Config) -> Result<Vec<Address>, Failure> {
     if !config.store.path.exists() {
@@ -301,7 +302,7 @@ fn remembered(name: &str, config: &Config) -> Result<Vec<Address>, Failure> {
         .collect())
 }
 
-/// Whether the store knows an agent at this very address.
+/// Whether the store knows an agent at exactly this address.
 fn is_known(address: &Address, config: &Config) -> Result<bool, Failure> {
     if !config.store.path.exists() {
         return Ok(false);
@@ -310,7 +311,7 @@ fn is_known(address: &Address, config: &Config) -> Result<bool, Failure> {
     Ok(list::is_hosted(&db, address.as_str()).map_err(StoreError::from)?)
 }
 
-/// The address that has announced a name in a card that counts now. None, where there is no store
+/// The address that has announced a name in a card that is valid now; `None` if there is no store
 /// yet.
 fn announced(name: &str, config: &Config) -> Result<Option<Address>, Failure> {
     if !config.store.path.exists() {
@@ -335,7 +336,7 @@ fn announced(name: &str, config: &Config) -> Result<Option<Address>, Failure> {
     }
 }
 
-/// Our wallet at an address, in either of its forms.
+/// The operator's wallet at an address, in either of its forms.
 fn wallet_at(address: &Address, config: &Config) -> Result<Option<OwnWallet>, Failure> {
     let store = WalletStore::from_config(&config.wallets);
     if let Some(found) = in_store(address, &store, config.wallets.password_file.as_ref())? {
@@ -361,7 +362,7 @@ fn in_store(
                 .public_key
                 .is_some_and(|key: PublicKey| address.matches(&key))
     };
-    // One that is damaged hides no other.
+    // A damaged wallet does not hide the others.
     let Some(info) = store.list()?.into_iter().flatten().find(is_it) else {
         return Ok(None);
     };
@@ -384,7 +385,7 @@ fn unknown(text: &str, config: &Config) -> Failure {
     };
     Failure::no_input(format!(
         "{text:?} is neither an address (ait1…) nor an agent or contact of {}, which has \
-         {known}{hint}; nor is a wallet called so, nor an agent in the directory \
+         {known}{hint}; no wallet and no agent in the directory has that name either \
          (`agentry agent list`)",
         config.file
     ))

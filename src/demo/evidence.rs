@@ -1,4 +1,4 @@
-//! What is looked for on the chain, and what was found.
+//! Searching the chain for the conversation, and the evidence that was found.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use agentry_chain::{BlockWalk, HeadPoll, NodeClient, NodeError};
 use agentry_protocol::{BlockHash, BlockHeight, StoredTransaction, TransactionHash};
 use serde::Serialize;
 
-/// How long a look may take before the node is asked again.
+/// Time limit of one request before the node is asked again.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// A transaction on the chain.
@@ -21,11 +21,11 @@ pub struct Found {
     pub height: BlockHeight,
     /// The block's hash.
     pub block_hash: BlockHash,
-    /// When the block was made, as the node says, in milliseconds since the epoch.
+    /// When the block was made, as reported by the node, in milliseconds since the epoch.
     pub made_at: Option<u64>,
 }
 
-/// Where a transaction stands.
+/// Position of a transaction on the chain.
 #[derive(Clone, Debug, Serialize)]
 pub struct Standing {
     /// Its hash.
@@ -46,44 +46,44 @@ impl From<&Found> for Standing {
     }
 }
 
-/// Something that was said.
+/// One message of the conversation.
 #[derive(Clone, Debug, Serialize)]
 pub struct Said {
-    /// What.
+    /// Description.
     pub what: String,
-    /// Where it stands.
+    /// Its position on the chain.
     #[serde(rename = "transaction")]
     pub standing: Standing,
-    /// How long after the beginning it was found there, in milliseconds.
+    /// Time from the start until it was found, in milliseconds.
     pub after_ms: u64,
 }
 
-/// The proof of a conversation.
+/// Evidence of a conversation.
 #[derive(Clone, Debug, Serialize)]
 pub struct Evidence {
-    /// All of it, in order.
+    /// All messages, in order.
     pub said: Vec<Said>,
     /// The ping.
     pub ping: Standing,
     /// The pong.
     pub pong: Standing,
-    /// Who pinged.
+    /// Address of the agent that pinged.
     pub pinger: String,
-    /// Who answered.
+    /// Address of the agent that answered.
     pub ponger: String,
     /// The nodes.
     pub nodes: Vec<String>,
-    /// From the order to send the ping until the pinger's own node showed the pong.
+    /// Time from the request to send the ping until the pinger's own node showed the pong.
     pub round_trip_ms: u64,
-    /// From the beginning to the end.
+    /// Duration of the whole demonstration.
     pub total_ms: u64,
 }
 
-/// All transactions in blocks `from ..= to` that `wanted` picks. Blocks that the node cannot serve are
-/// passed over.
+/// All transactions in blocks `from ..= to` that `wanted` accepts. Blocks that the node cannot
+/// serve are skipped.
 ///
 /// # Errors
-/// The node cannot be asked.
+/// The node cannot be queried.
 pub async fn all(
     node: &NodeClient,
     from: BlockHeight,
@@ -93,10 +93,10 @@ pub async fn all(
     stretch(&mut BlockWalk::new(node), from, to, wanted).await
 }
 
-/// The same as a part of a longer walk, which remembers what was passed over.
+/// The same as a part of a longer scan, which keeps track of skipped blocks.
 ///
 /// # Errors
-/// The node cannot be asked.
+/// The node cannot be queried.
 pub async fn stretch(
     walk: &mut BlockWalk<'_>,
     from: BlockHeight,
@@ -107,7 +107,7 @@ pub async fn stretch(
     for block in walk.stretch(from, to).await? {
         let made_at = block.made_at_ms();
         for transaction in block.transactions.into_iter().flatten() {
-            // What cannot be read is nothing that was said here.
+            // A transaction that cannot be read is not part of the conversation.
             let (Some(hash), Ok(stored)) = (transaction.hash, transaction.stored) else {
                 continue;
             };
@@ -126,10 +126,10 @@ pub async fn stretch(
     Ok(found)
 }
 
-/// Waits until a transaction that `wanted` picks stands in a block from `from` on.
+/// Waits until a transaction that `wanted` accepts is in a block at or above `from`.
 ///
 /// # Errors
-/// The node cannot be asked, for a reason that does not pass.
+/// The node cannot be queried, for a reason that is not temporary.
 pub async fn wait(
     node: &NodeClient,
     from: BlockHeight,
@@ -146,19 +146,19 @@ pub async fn wait(
     Ok(None)
 }
 
-/// Follows a chain as its blocks come, from one block on. A node has to serve others, too: it is asked
-/// as often as its blocks come, and for what may have come late only while it has time to spare.
+/// Follows a chain from one block on. The node also serves others, so it is asked no more often
+/// than blocks come, and late content of blocks is requested only while the node is idle.
 #[derive(Debug)]
 pub struct Follow {
     poll: HeadPoll,
-    /// The block that is looked at next.
+    /// The next block to read.
     next: BlockHeight,
-    /// What was found in it already.
+    /// Transactions already found in it.
     known: HashSet<TransactionHash>,
 }
 
 impl Follow {
-    /// One that has looked at nothing yet.
+    /// A new reader that has read nothing yet.
     #[must_use]
     pub fn new(node: NodeClient, from: BlockHeight) -> Self {
         Self {
@@ -168,11 +168,11 @@ impl Follow {
         }
     }
 
-    /// The transactions that `wanted` picks, and that were not found before. A node that is away, or
-    /// hangs, shows none; it is asked again.
+    /// The transactions that `wanted` accepts and that were not found before. A node that is down
+    /// or hangs returns none; it is asked again.
     ///
     /// # Errors
-    /// The node cannot be asked, for a reason that does not pass.
+    /// The node cannot be queried, for a reason that is not temporary.
     pub async fn look(&mut self, wanted: impl Fn(&Found) -> bool) -> Result<Vec<Found>, NodeError> {
         match tokio::time::timeout(LOOK, self.blocks(wanted)).await {
             Ok(Err(error)) if !error.is_transient() => Err(error),
@@ -188,7 +188,7 @@ impl Follow {
         };
         let mut found = all(self.poll.node(), self.next, head.height, wanted).await?;
         self.poll.read(&head);
-        // The last block is looked at again: a follower's fills up.
+        // The last block is read again: a follower receives its transactions later.
         self.next = head.height;
         let in_last = found.iter().filter(|one| one.height == head.height);
         let last = in_last.map(|one| one.hash).collect();

@@ -1,11 +1,11 @@
-//! The whole conversation of two agents, on two nodes, with evidence: they register and find each
-//! other by name, talk, ask how the other is, and hand a task over.
+//! A whole conversation of two agents on two nodes, with evidence: they register and find each
+//! other by name, exchange messages, query a status, and run a task.
 //!
-//! | module | holds |
+//! | module | contents |
 //! |---|---|
 //! | [`scene`] | the nodes and the two hosts |
-//! | [`evidence`] | what is looked for on the chain, and what was found |
-//! | `talk` | saying something, and waiting for what it leads to |
+//! | [`evidence`] | searching the chain, and the evidence that was found |
+//! | `talk` | sending a message, and waiting for its effects |
 //! | `modules` | the four parts of the conversation |
 
 pub mod evidence;
@@ -25,39 +25,39 @@ use self::talk::Talk;
 use crate::runtime::control::ControlError;
 use crate::store::StoreError;
 
-/// What the one agent says.
+/// Text that the first agent sends.
 pub const PING: &str = "ping";
 
-/// What the other answers by itself.
+/// Answer of the second agent's behaviour.
 pub const PONG: &str = "pong";
 
-/// A step of the conversation that has happened.
+/// A completed step of the conversation.
 #[derive(Clone, Debug)]
 pub struct Step {
     /// What happened.
     pub what: String,
-    /// What proves it: hash, height and the like.
+    /// Evidence of the step, such as a hash or a height.
     pub details: Vec<(&'static str, String)>,
-    /// How long after the beginning.
+    /// Time since the start.
     pub after: Duration,
 }
 
-/// Goes through the conversation. `tell` is called with each step when it has happened.
+/// Runs the conversation. `tell` is called after each step.
 ///
 /// # Errors
-/// What did not happen within `limit`, or could not.
+/// A step did not happen within `limit`, or failed.
 pub async fn run(
     place: Place,
     limit: Duration,
     tell: impl FnMut(Step),
 ) -> Result<Evidence, DemoError> {
     let began = Instant::now();
-    // Nodes and hosts start on threads of their own; this one waits for nothing else.
+    // Nodes and hosts start on their own threads; nothing else runs on this one meanwhile.
     let scene = tokio::task::spawn_blocking(move || Scene::set(place))
         .await
         .map_err(|_| DemoError::Panicked)??;
     let mut talk = Talk::new(&scene, began, limit, tell);
-    // A node that does not answer now is asked for more than this below.
+    // A node that does not answer now is queried again below.
     let genesis = scene.nodes[0].block(BlockHeight(0)).await.ok().flatten();
     talk.step(
         "two nodes of one chain",
@@ -106,72 +106,72 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Why the conversation did not come about.
+/// Why the conversation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     /// The nodes or the agents could not be set up.
     #[error(transparent)]
     Scene(#[from] SceneError),
-    /// The agents' runtime could not be asked.
+    /// The agents' runtime could not be queried.
     #[error(transparent)]
     Control(#[from] ControlError),
-    /// A node could not be asked.
+    /// A node could not be queried.
     #[error(transparent)]
     Node(#[from] NodeError),
     /// A runtime's store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A runtime would not do what it was asked.
-    #[error("a runtime did not do what it was asked: {0}")]
+    /// A runtime refused a request.
+    #[error("a runtime refused a request: {0}")]
     Refused(String),
-    /// Something did not come.
-    #[error("{what} did not come about within {} s", limit.as_secs())]
+    /// A step timed out.
+    #[error("timed out after {} s waiting for {what}", limit.as_secs())]
     Missing {
-        /// What.
+        /// What was waited for.
         what: String,
-        /// How long.
+        /// The time limit.
         limit: Duration,
     },
     /// The second node shows blocks without their transactions.
     #[error(
-        "{node} shows block {height} without its transactions, so an agent there hears nothing: it \
-         follows by importing blocks, and lost them. Give a second node that shows them"
+        "{node} shows block {height} without its transactions, so an agent there receives nothing: \
+         it follows by importing blocks, and lost them. Use a second node that shows them"
     )]
     Bare {
         /// The node's URL.
         node: String,
-        /// Which block.
+        /// Height of the block.
         height: u64,
     },
-    /// Something was said more than once.
-    #[error("{what} stands {count} times on the chain")]
+    /// A message is on the chain more than once.
+    #[error("{what} is on the chain {count} times")]
     NotOnce {
-        /// What.
+        /// Which message.
         what: &'static str,
         /// How often.
         count: usize,
     },
     /// A signature is wrong.
-    #[error("{what} is not signed by whom it says")]
+    #[error("{what} is not signed by its stated sender")]
     NotSigned {
-        /// What.
+        /// Which message.
         what: &'static str,
     },
-    /// An answer says something else than it should.
-    #[error("{what} says something else: {said}")]
+    /// A message has unexpected content.
+    #[error("{what} has unexpected content: {said}")]
     Other {
-        /// What.
+        /// Which message.
         what: &'static str,
-        /// What it says.
+        /// Its content.
         said: String,
     },
     /// The nodes disagree.
     #[error("the nodes show different blocks at height {height}")]
     Forked {
-        /// Where.
+        /// The height.
         height: u64,
     },
-    /// A defect.
-    #[error("a thread panicked; that is a defect, please report it with the log")]
+    /// A defect of agentry.
+    #[error("a thread panicked; please report it with the log")]
     Panicked,
 }

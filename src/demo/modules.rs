@@ -1,5 +1,4 @@
-//! The four parts of the conversation: registration, messaging, retrieval, and a task that is handed
-//! over.
+//! The four parts of the conversation: registration, messaging, retrieval, and a task.
 
 use std::time::Duration;
 
@@ -13,13 +12,13 @@ use crate::runtime::clock::Clock;
 use crate::runtime::control::{Answer, CardWanted, Request};
 use crate::store::read;
 
-/// How long a card counts.
+/// How long a card is valid.
 const CARD_TTL_MS: u64 = 3_600_000;
 
-/// What the task is asked.
+/// Prompt of the task.
 const PROMPT: &str = "hello from the other node";
 
-/// Both agents announce themselves, and each finds the other by its name, on its own node.
+/// Both agents announce themselves, and each finds the other by name on its own node.
 pub(super) async fn registration(talk: &mut Talk<'_, impl FnMut(Step)>) -> Result<(), DemoError> {
     let from = talk.height().await?;
     let agents = [
@@ -47,7 +46,7 @@ pub(super) async fn registration(talk: &mut Talk<'_, impl FnMut(Step)>) -> Resul
             })
             .await?;
         talk.reaches_second(&announced).await?;
-        // The other's runtime has it from its own node.
+        // The other runtime reads the card from its own node.
         let other = 1 - who;
         let found = named(talk, other, name).await?;
         if found != *address {
@@ -57,7 +56,7 @@ pub(super) async fn registration(talk: &mut Talk<'_, impl FnMut(Step)>) -> Resul
             });
         }
         let readers = ["pinger", "ponger"];
-        talk.stands(
+        talk.mined(
             &format!(
                 "registration: the {name} is announced, and the {} finds it by name",
                 readers[other]
@@ -95,10 +94,10 @@ pub(super) async fn messaging(
     let ping = Payload::Text(PING.to_owned());
     let sent = talk.say("the ping", &ponger, &ping, false).await?;
     let ping = sent.found;
-    talk.stands("messaging: a ping stands in a block", &ping, Vec::new());
+    talk.mined("messaging: a ping is in a block", &ping, Vec::new());
     let is_pong = |said: &Payload| matches!(said, Payload::Text(text) if text == PONG);
     let pong = talk.answer("the pong", &ping, is_pong).await?;
-    talk.stands(
+    talk.mined(
         "messaging: the ponger has answered by itself",
         &pong,
         Vec::new(),
@@ -135,7 +134,7 @@ pub(super) async fn messaging(
     Ok(((&ping).into(), (&pong).into(), round_trip))
 }
 
-/// Waits for the ponger's word that it acted on a message.
+/// Waits for the ponger's acknowledgments that it received a message and acted on it.
 async fn acknowledged(
     talk: &mut Talk<'_, impl FnMut(Step)>,
     part: &str,
@@ -150,26 +149,26 @@ async fn acknowledged(
             .answer(&format!("ACK {status}"), message, is_ack)
             .await?;
         let what = format!("{part}: ACK {status}, the ponger {word}");
-        talk.stands(&what, &ack, Vec::new());
+        talk.mined(&what, &ack, Vec::new());
     }
     Ok(())
 }
 
-/// A question about the ponger's state, and its answer as it arrived in the pinger's inbox.
+/// Asks for the ponger's status, and shows the answer as it arrived in the pinger's inbox.
 pub(super) async fn retrieval(talk: &mut Talk<'_, impl FnMut(Step)>) -> Result<(), DemoError> {
     let ponger = named(talk, 0, "ponger").await?;
     let question = KnownCommand::StatusReport(StatusReport::default()).to_payload();
     let sent = talk
         .say("the STATUS_REPORT", &ponger, &question, false)
         .await?;
-    talk.stands(
+    talk.mined(
         "retrieval: a STATUS_REPORT is sent",
         &sent.found,
         Vec::new(),
     );
     let is_status = |said: &Payload| matches!(command(said), Some(KnownCommand::Status(_)));
     let status = talk.answer("the STATUS", &sent.found, is_status).await?;
-    // From the pinger's own inbox: what its runtime has verified.
+    // From the pinger's own inbox: its runtime has verified the sender.
     let hash = status.hash.to_string();
     let authenticity: String = talk
         .read("the STATUS in the pinger's inbox", 0, |db| {
@@ -198,7 +197,7 @@ pub(super) async fn retrieval(talk: &mut Talk<'_, impl FnMut(Step)>) -> Result<(
         ],
         _ => Vec::new(),
     };
-    talk.stands(
+    talk.mined(
         "retrieval: the STATUS is in the pinger's inbox",
         &status,
         details,
@@ -210,7 +209,7 @@ fn or_dash(tag: Option<&Tag>) -> String {
     tag.map_or_else(|| "-".to_owned(), ToString::to_string)
 }
 
-/// A task, sealed, that a program does; its result, sealed.
+/// Hands over a sealed task, which a program executes, and opens its sealed result.
 pub(super) async fn task(talk: &mut Talk<'_, impl FnMut(Step)>) -> Result<(), DemoError> {
     let ponger = named(talk, 0, "ponger").await?;
     let refused = |error: &dyn std::fmt::Display| DemoError::Refused(error.to_string());
@@ -223,8 +222,8 @@ pub(super) async fn task(talk: &mut Talk<'_, impl FnMut(Step)>) -> Result<(), De
     };
     let job = KnownCommand::ExecuteAiJob(job).to_payload();
     let sent = talk.say("the job", &ponger, &job, true).await?;
-    talk.stands(
-        "task: a sealed job is handed over",
+    talk.mined(
+        "task: a sealed job is sent",
         &sent.found,
         vec![("asks", PROMPT.to_owned())],
     );
@@ -252,8 +251,8 @@ pub(super) async fn task(talk: &mut Talk<'_, impl FnMut(Step)>) -> Result<(), De
             said: text,
         });
     }
-    talk.stands(
-        "task: a program has done it; its result came sealed, and the pinger opened it",
+    talk.mined(
+        "task: a program has executed it; its result came sealed, and the pinger opened it",
         &result,
         vec![("result", text.trim().to_owned())],
     );

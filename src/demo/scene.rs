@@ -14,11 +14,11 @@ use crate::config::{Config, ConfigError, Overlay, Source};
 use crate::runtime::host::{Host, HostError, HostOptions};
 use crate::wallet::{PasswordError, PasswordSource, WalletError, WalletStore};
 
-/// What each of the two wallets is given on nodes of our own, in AIT.
+/// Initial balance of each wallet on the embedded nodes, in AIT.
 const ENDOWMENT: u64 = 10_000;
 
-/// What the second agent does. Its task is done by a program of the system; who may ask for it is
-/// known by his name in the directory.
+/// Behaviours of the second agent. A program of the system executes its task; the sender who may
+/// ask for it is identified by its name in the directory.
 const WORK: &str = r#"{ kind = "ack" }, { kind = "pong" }, { kind = "status" },
     { kind = "tasks", allow = ["pinger"], types = { shout = { executor = "command",
       program = "tr", args = ["a-z", "A-Z"] } } }"#;
@@ -26,36 +26,36 @@ const WORK: &str = r#"{ kind = "ack" }, { kind = "pong" }, { kind = "status" },
 /// How long a node has to answer before it is asked again.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The pause after an answer that was an error.
+/// The pause after a failed request.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Where the demonstration takes place.
 #[derive(Clone, Debug)]
 pub enum Place {
-    /// On two nodes of our own, in a folder that goes afterwards: one that makes blocks, and a
-    /// follower that imports them and forwards what is posted to it.
+    /// On two embedded nodes in a temporary folder: one that produces blocks, and a follower that
+    /// imports them and forwards transactions to it.
     Embedded {
-        /// How often a block is made.
+        /// Interval between blocks.
         block_time: Duration,
-        /// The faults of the node that makes blocks.
+        /// The faults of the node that produces blocks.
         faults: Faults,
     },
-    /// On two nodes that exist.
+    /// On two existing nodes.
     Nodes {
         /// The chain's id.
         chain_id: ChainId,
-        /// The node that makes blocks; everything is posted there, as followers of AITBC forward
+        /// The node that produces blocks; everything is posted there, as followers of AITBC forward
         /// nothing.
         producer: String,
         /// A node that follows it.
         follower: String,
-        /// Where the wallets are.
+        /// Location of the wallets.
         wallets: WalletStore,
         /// The wallet that pings.
         pinger: String,
         /// The wallet that answers.
         ponger: String,
-        /// Where their password is.
+        /// The source of their password.
         password: PasswordSource,
     },
 }
@@ -63,17 +63,17 @@ pub enum Place {
 /// Everything that is running for a demonstration; it stops when this is dropped.
 #[derive(Debug)]
 pub struct Scene {
-    /// The nodes: the one that makes blocks, and its follower.
+    /// The nodes: the one that produces blocks, and its follower.
     pub nodes: [NodeClient; 2],
-    /// Who pings.
+    /// Address of the agent that pings.
     pub pinger: Address,
-    /// Who answers.
+    /// Address of the agent that answers.
     pub ponger: Address,
-    /// The key of who answers.
+    /// Public key of the agent that answers.
     pub ponger_key: PublicKey,
     /// The stores of the runtimes, beside which their sockets are: the pinger's, the ponger's.
     pub stores: [PathBuf; 2],
-    // In the order in which they stop: hosts, nodes, folder.
+    // Fields are dropped in this order: hosts, nodes, folder.
     _hosts: [Host; 2],
     _devnets: Vec<Devnet>,
     _dir: TempDir,
@@ -88,7 +88,7 @@ struct Cast {
 }
 
 impl Scene {
-    /// Sets everything up. Blocking.
+    /// Sets up the scene. This blocks the thread.
     ///
     /// # Errors
     /// See [`SceneError`].
@@ -153,10 +153,10 @@ impl Scene {
         })
     }
 
-    /// The height of the node that makes blocks. A node that does not answer is asked again.
+    /// The height of the node that produces blocks. A node that does not answer is asked again.
     ///
     /// # Errors
-    /// It cannot be asked by `deadline`.
+    /// The node does not answer by `deadline`.
     pub async fn height(&self, deadline: Instant) -> Result<BlockHeight, NodeError> {
         loop {
             let head = tokio::time::timeout(PATIENCE, self.nodes[0].head()).await;
@@ -202,7 +202,7 @@ impl Cast {
     }
 }
 
-/// The wallets as files of the demonstration's own, under a password that goes with them.
+/// Copies the wallets to files of the demonstration, under a temporary password.
 fn make_keystore(dir: &Path, cast: &Cast) -> Result<(), SceneError> {
     let password_file = dir.join(".password");
     crate::wallet::ensure_password_file(&password_file)?;
@@ -246,31 +246,31 @@ fn start_nodes(
 /// Why a demonstration could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum SceneError {
-    /// The folder for it.
-    #[error("making a folder for the demonstration: {0}")]
+    /// The folder could not be created.
+    #[error("creating a folder for the demonstration: {0}")]
     Folder(#[from] std::io::Error),
-    /// No random numbers.
-    #[error("making wallets: {0}")]
+    /// No random numbers are available.
+    #[error("creating wallets: {0}")]
     Random(String),
-    /// A node of our own.
+    /// An embedded node failed to start.
     #[error("starting a node: {0}")]
     Devnet(#[from] DevnetError),
-    /// A node's address.
+    /// A node's URL is invalid.
     #[error(transparent)]
     Node(#[from] NodeError),
-    /// A wallet.
+    /// A wallet could not be used.
     #[error(transparent)]
     Wallet(#[from] WalletError),
-    /// A password.
+    /// A password is missing or wrong.
     #[error(transparent)]
     Password(#[from] PasswordError),
-    /// A keystore.
+    /// A keystore file could not be written.
     #[error(transparent)]
     Keystore(#[from] KeystoreError),
-    /// The configuration that was made for it.
+    /// The generated configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A runtime.
+    /// A runtime failed to start.
     #[error(transparent)]
     Host(#[from] HostError),
 }

@@ -1,4 +1,4 @@
-//! Saying something, and waiting for what it leads to.
+//! Sending a message, and waiting for its effects.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,29 +15,29 @@ use crate::runtime::control::{self, Answer, Request};
 use crate::runtime::send;
 use crate::store::{StoreError, open_for_reading};
 
-/// How often it is looked whether something is there by now.
+/// Polling interval.
 const POLL: Duration = Duration::from_millis(20);
 
-/// How many of the second node's newest blocks are looked at for their transactions.
+/// How many of the second node's newest blocks are checked for their transactions.
 const RECENT: u64 = 50;
 
-/// How long one look at a node may take.
+/// Time limit of one request to a node.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// How many times as long as a look at a block took the rest after it is.
+/// The pause after reading a block, as a multiple of the time that the read took.
 const RESTS: u32 = 10;
 
-/// How long a follower may have a block without what is in it.
+/// How long a follower may show a block without its transactions.
 const FILLS_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long an acknowledgment may take before a message is sent again: longer than a node needs
-/// that loses a transaction.
+/// How long to wait for an acknowledgment before a message is resent: longer than a node that loses
+/// a transaction needs.
 const ACK_WITHIN_MS: u64 = 10_000;
 
-/// How often a message is sent again.
+/// How often a message is resent.
 const RESENDS: u32 = 5;
 
-/// A conversation under way.
+/// A conversation in progress.
 pub(super) struct Talk<'a, T> {
     pub(super) scene: &'a Scene,
     began: Instant,
@@ -49,9 +49,9 @@ pub(super) struct Talk<'a, T> {
 
 /// A message that was sent.
 pub(super) struct Sent {
-    /// Its transaction, as it stands in a block.
+    /// Its transaction in a block.
     pub(super) found: Found,
-    /// When it was asked for.
+    /// When it was requested.
     pub(super) asked: Instant,
 }
 
@@ -67,7 +67,7 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
         }
     }
 
-    /// What was said so far, as it stands on the chain.
+    /// The messages so far, with their positions on the chain.
     pub(super) fn into_said(self) -> Vec<Said> {
         self.said
     }
@@ -83,7 +83,7 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
         }
     }
 
-    /// Tells that something has happened.
+    /// Reports a completed step.
     pub(super) fn step(&mut self, what: &str, details: Vec<(&'static str, String)>) {
         (self.tell)(Step {
             what: what.to_owned(),
@@ -92,8 +92,8 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
         });
     }
 
-    /// Tells of a transaction that stands in a block, and keeps it as evidence.
-    pub(super) fn stands(&mut self, what: &str, found: &Found, more: Vec<(&'static str, String)>) {
+    /// Reports a transaction that is in a block, and keeps it as evidence.
+    pub(super) fn mined(&mut self, what: &str, found: &Found, more: Vec<(&'static str, String)>) {
         let mut details = vec![
             ("transaction", found.hash.to_string()),
             ("height", found.height.to_string()),
@@ -108,12 +108,12 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
         self.step(what, details);
     }
 
-    /// The height of the node that makes blocks.
+    /// The height of the node that produces blocks.
     pub(super) async fn height(&self) -> Result<BlockHeight, DemoError> {
         Ok(self.scene.height(self.deadline()).await?)
     }
 
-    /// Waits for a transaction in a block, from a height on.
+    /// Waits for a transaction in a block at or above a height.
     pub(super) async fn find(
         &self,
         what: &str,
@@ -126,8 +126,8 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
             .ok_or_else(|| self.missing(format!("{what} on {}", self.scene.nodes[node].url())))
     }
 
-    /// Whether the second node shows the transactions of its newest blocks. One that does not shows
-    /// so at once, if there were any.
+    /// Whether the second node shows the transactions of its newest blocks. If it does not, that is
+    /// visible at once, provided that there were any.
     pub(super) async fn second_shows_transactions(&self) -> Result<(), DemoError> {
         let node = &self.scene.nodes[1];
         let Ok(Some(head)) = node.head().await else {
@@ -137,7 +137,7 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
         let Ok(blocks) = node.blocks_range(low, head.height).await else {
             return Ok(());
         };
-        // The newest may fill up yet.
+        // The newest block may still receive its transactions.
         let bare = blocks
             .iter()
             .filter(|block| block.height < head.height)
@@ -150,8 +150,8 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
         }
     }
 
-    /// Waits until the second node shows a transaction of the first one's. It may have the block
-    /// before it has what is in it, for a moment.
+    /// Waits until the second node shows a transaction of the first node. For a moment it may have
+    /// the block without its transactions.
     pub(super) async fn reaches_second(&self, found: &Found) -> Result<(), DemoError> {
         let node = &self.scene.nodes[1];
         let mut since: Option<Instant> = None;
@@ -177,7 +177,7 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
                     None => self.missing(format!("block {} on {}", found.height, node.url())),
                 });
             }
-            // The node serves others, too.
+            // The node also serves others.
             tokio::time::sleep(POLL.max(took * RESTS)).await;
         }
     }
@@ -189,7 +189,7 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
         }
     }
 
-    /// Waits for the answer of the ponger to a transaction that says what is wanted.
+    /// Waits for the ponger's answer to a transaction, as selected by `is_answer`.
     pub(super) async fn answer(
         &self,
         what: &str,
@@ -206,8 +206,8 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
         .await
     }
 
-    /// Has the pinger say something to whoever has a name in the directory, asks for an
-    /// acknowledgment, and waits until it stands in a block.
+    /// Sends a message from the pinger to an address of the directory, asks for an acknowledgment,
+    /// and waits until the message is in a block.
     pub(super) async fn say(
         &mut self,
         what: &str,
@@ -257,7 +257,7 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
         .await
     }
 
-    /// Asks a runtime: 0 is the pinger's, 1 the ponger's.
+    /// Sends a request to a runtime: 0 is the pinger's, 1 the ponger's.
     pub(super) async fn ask(&self, who: usize, request: &Request) -> Result<Answer, DemoError> {
         match control::ask(&self.scene.stores[who], request).await? {
             Answer::Refused { reason } => Err(DemoError::Refused(reason)),
@@ -265,7 +265,7 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
         }
     }
 
-    /// Waits until a query over a runtime's store finds something.
+    /// Waits until a query of a runtime's store returns a result.
     pub(super) async fn read<V>(
         &self,
         what: &str,
@@ -286,7 +286,7 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
     }
 }
 
-/// The command that a payload is, if agentry knows it.
+/// Parses a payload as a command that agentry knows.
 pub(super) fn command(payload: &Payload) -> Option<KnownCommand> {
     payload.command().ok().flatten()
 }

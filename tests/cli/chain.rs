@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::world::World;
 
-/// A node that the binary runs; it is ended when this is dropped.
+/// A node run by the binary; it is stopped when this is dropped.
 struct Node {
     child: Child,
     url: String,
@@ -41,7 +41,7 @@ impl Node {
         BufReader::new(child.stdout.as_mut().unwrap())
             .read_line(&mut line)
             .unwrap();
-        let told: Value = serde_json::from_str(&line).expect("the node tells its url");
+        let told: Value = serde_json::from_str(&line).expect("the node prints its url");
         crate::forms::check(&["devnet"], &told);
         Self {
             child,
@@ -49,7 +49,7 @@ impl Node {
         }
     }
 
-    /// Asks it to stop as a service manager does, and gives its exit code.
+    /// Asks the node to stop as a service manager does, and returns its exit code.
     fn terminate(mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         let killed = std::process::Command::new("kill")
@@ -68,7 +68,7 @@ impl Drop for Node {
     }
 }
 
-/// Repeats until it gives something, for a minute at most.
+/// Repeats until it returns a value, for a minute at most.
 fn eventually<T>(what: &str, mut try_it: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
@@ -106,7 +106,7 @@ fn post(url: &str, body: &str) {
 }
 
 #[test]
-fn a_node_is_asked() {
+fn a_node_is_queried() {
     let world = World::new();
     let (address, transaction) = signed(1);
     let fund = format!("{address}=1_000");
@@ -164,7 +164,7 @@ fn a_node_is_asked() {
             "{run:?}"
         );
     }
-    chain(&["block", "999999999"]).failed(66, "its newest is");
+    chain(&["block", "999999999"]).failed(66, "its newest block is");
     let unknown = format!("0x{}", "0".repeat(64));
     chain(&["transaction", &unknown, "--blocks", "5"]).failed(66, "--blocks");
     assert_eq!(node.terminate(), Some(0));
@@ -183,7 +183,7 @@ fn an_older_node_is_searched_and_a_chain_is_copied() {
         let run = world.run(&["chain", "transaction", &hash, "--node", &node.url, "--json"]);
         (run.code == 0 && run.json()["height"].is_u64()).then_some(())
     });
-    // A follower of a leader that is not there makes no blocks of its own.
+    // A follower of a leader that does not exist makes no blocks of its own.
     let copy = Node::start(&world, "copy", &["--follow", "http://127.0.0.1:9"]);
     let sync = [
         "chain",
@@ -201,7 +201,7 @@ fn an_older_node_is_searched_and_a_chain_is_copied() {
     assert_eq!(found["status"], "mined", "{found}");
 }
 
-/// A block that the node cannot write is answered 503 for ever.
+/// A block that the node cannot serialize is always answered with 503.
 #[test]
 fn a_block_that_the_node_cannot_serve_hides_no_other() {
     let world = World::new();
@@ -253,7 +253,7 @@ fn a_block_that_the_node_cannot_serve_hides_no_other() {
     assert_eq!(heights(&listed.json()), [1, 2, 3], "{listed:?}");
     assert!(!listed.err.contains("cannot serve"), "{listed:?}");
 
-    // Its header can be had.
+    // The block's header is available.
     let block = world.json(&["chain", "block", "2"]);
     assert_eq!(block["tx_count"], 1, "{block}");
     assert_eq!(block["transactions"], Value::Null, "{block}");
@@ -261,7 +261,7 @@ fn a_block_that_the_node_cannot_serve_hides_no_other() {
     assert!(block.good().out.contains("cannot show"), "{block:?}");
 
     let copy = Node::start(&world, "copy", &["--follow", "http://127.0.0.1:9"]);
-    // The other node takes no block that lacks transactions.
+    // The other node accepts no block that lacks transactions.
     let sync = ["chain", "sync", "--from", &node.url(), "--to", &copy.url];
     let copied = world.run(&sync);
     copied.failed(65, "cannot serve block 2");
@@ -317,20 +317,20 @@ fn a_demonstration_on_a_follower_without_transactions_says_why_it_fails() {
         "{run:#?}"
     );
     assert!(run.err.contains("without its transactions"), "{run:#?}");
-    // The next time the first look tells it.
+    // The next run notices it at the first look.
     let again = world.run(&demo);
     assert_eq!(again.code, 69, "{again:#?}");
     assert!(!again.out.contains("is announced"), "{again:#?}");
 }
 
 #[test]
-fn typing_errors_are_told_before_anybody_is_asked() {
+fn typing_errors_are_reported_before_any_request() {
     let world = World::new();
     let chain = |arguments: &[&str]| {
         world.run(&[&["chain", "--node", "http://127.0.0.1:9"][..], arguments].concat())
     };
     let typed = "ait1d04ab232742bb4ab3a1368bd4615e4e6d0224abx";
-    chain(&["account", typed]).failed(64, "is no address");
+    chain(&["account", typed]).failed(64, "is not an address");
     chain(&["transaction", "0x12"]).failed(64, "64 hexadecimal digits");
     chain(&["block", "-1"]).failed(64, "-1");
     world

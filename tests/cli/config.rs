@@ -103,7 +103,7 @@ fn each_value_is_shown_with_its_origin() {
     );
     let table = world.run(&["config", "show"]);
     assert!(table.good().out.contains("agents.toml:2:6"), "{table:?}");
-    // In a deep folder, and with a long value, too.
+    // Also in a deep folder, and with a long value.
     let deep = world.path(&"folder/".repeat(20));
     std::fs::create_dir_all(&deep).unwrap();
     let long = "x".repeat(150);
@@ -121,7 +121,7 @@ fn each_value_is_shown_with_its_origin() {
     for line in lines {
         assert!(line.chars().count() <= 100, "{line}");
     }
-    // Nothing of a value is lost, there or in a pipe.
+    // No part of a value is lost, neither there nor in a pipe.
     let joined: String = shown.split_whitespace().collect();
     assert!(joined.matches('x').count() >= 150, "{shown}");
     let piped = world.run(&["config", "show", "-c", file.to_str().unwrap()]);
@@ -129,7 +129,7 @@ fn each_value_is_shown_with_its_origin() {
 }
 
 #[test]
-fn flags_are_checked_too() {
+fn flags_are_also_checked() {
     let world = World::new();
     world
         .run(&["config", "check", "--set", "chain.rcp=x"])

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::host::{Host, agent, configure, pong};
 use crate::world::World;
 
-/// How long a test waits for what must come.
+/// How long a test waits for an expected event.
 const LONG: Duration = Duration::from_secs(180);
 
 fn tables() -> [String; 2] {
@@ -24,8 +24,11 @@ fn an_agent_is_announced_listed_shown_and_withdrawn() {
     assert_eq!(listed["agents"], serde_json::json!([]));
     let empty = host.run(&["agent", "list"]);
     let nobody = &empty.good().out;
-    assert!(nobody.contains("nobody has announced himself"), "{nobody}");
-    assert!(nobody.contains("knows the chain from block"), "{nobody}");
+    assert!(
+        nobody.contains("no agent has been announced yet"),
+        "{nobody}"
+    );
+    assert!(nobody.contains("covers the chain from block"), "{nobody}");
     host.run(&["agent", "show", "ponger"])
         .failed(66, "has no card in the directory");
 
@@ -79,7 +82,11 @@ fn an_agent_is_announced_listed_shown_and_withdrawn() {
     let table = host.run(&["agent", "list"]);
     assert!(table.good().out.contains("the-ponger"), "{table:?}");
     let none = host.run(&["agent", "list", "--capability", "walk"]);
-    assert!(none.good().out.contains("no agent in the directory fits"));
+    assert!(
+        none.good()
+            .out
+            .contains("no agent in the directory matches")
+    );
 
     for who in ["the-ponger", "ponger", address] {
         let shown = host.json(&["agent", "show", who]);
@@ -94,9 +101,12 @@ fn an_agent_is_announced_listed_shown_and_withdrawn() {
         shown.contains("renewal") && shown.contains("in 39m"),
         "{shown}"
     );
-    assert!(!shown.contains('\u{1b}'), "nothing steers the terminal");
+    assert!(
+        !shown.contains('\u{1b}'),
+        "no control character reaches the terminal"
+    );
 
-    // A name of the directory stands for the address.
+    // A name of the directory resolves to its address.
     let answered = host.json(&[
         "agent",
         "message",
@@ -109,7 +119,7 @@ fn an_agent_is_announced_listed_shown_and_withdrawn() {
     ]);
     assert_eq!(answered["to"], *address);
 
-    // The same name twice: an error that lists both, which a contact settles.
+    // The same name twice: the error lists both, and a contact resolves it.
     host.run(&[
         "agent",
         "register",
@@ -141,16 +151,16 @@ fn an_agent_is_announced_listed_shown_and_withdrawn() {
     host.run(&["agent", "show", "pinger"])
         .failed(66, "has no card in the directory");
     let withdrawn = host.run(&["agent", "withdraw", "--agent", "ponger"]);
-    assert!(withdrawn.good().out.contains("announced no more"));
+    assert!(withdrawn.good().out.contains("no longer announced"));
     let deadline = Instant::now() + LONG;
     while count(&["--all"]) > 0 {
-        assert!(Instant::now() < deadline, "it is never withdrawn");
+        assert!(Instant::now() < deadline, "it was never withdrawn");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
 
 #[test]
-fn what_cannot_be_announced_is_refused_with_what_to_do() {
+fn an_invalid_announcement_is_refused_with_advice() {
     let world = World::new();
     let host = Host::start(&world, &tables());
     let register = |more: &[&str]| {
@@ -174,7 +184,7 @@ fn what_cannot_be_announced_is_refused_with_what_to_do() {
 }
 
 #[test]
-fn without_a_runtime_it_is_said_what_to_start() {
+fn without_a_runtime_the_error_says_what_to_start() {
     let world = World::new();
     configure(&world, &tables());
     for command in ["register", "withdraw"] {

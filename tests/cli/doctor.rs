@@ -1,4 +1,4 @@
-//! `doctor`: what is well, and each thing that can be wrong.
+//! `doctor`: a good installation, and each problem that it detects.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -31,7 +31,7 @@ fn look(world: &World) -> Report {
     Report::of(&world.run(&["-c", "plain.toml", "doctor", "--json"]))
 }
 
-/// What it found, and what it ended with.
+/// The report, and the exit code.
 #[derive(Debug)]
 struct Report {
     code: i32,
@@ -52,8 +52,8 @@ impl Report {
         self.whole["checks"].as_array().unwrap()
     }
 
-    /// The lines of one thing in one state say this, and that of the mend.
-    fn says(&self, check: &str, state: &str, found: &str, mend: &str) -> &Self {
+    /// One check in this state contains this result and this suggested fix.
+    fn says(&self, check: &str, state: &str, found: &str, fix: &str) -> &Self {
         let is = |one: &Value, key: &str, part: &str| one[key].as_str().unwrap().contains(part);
         let one = self
             .checks()
@@ -61,13 +61,13 @@ impl Report {
             .find(|one| one["check"] == check && one["state"] == state && is(one, "found", found));
         let one = one.unwrap_or_else(|| panic!("{check} {state} {found:?}: {self:#?}"));
         match state {
-            "warning" | "error" => assert!(is(one, "fix", mend), "{mend:?}: {one:#}"),
+            "warning" | "error" => assert!(is(one, "fix", fix), "{fix:?}: {one:#}"),
             _ => assert!(one["fix"].is_null(), "{one:#}"),
         }
         self
     }
 
-    /// Nothing is wrong, and nothing is worth a look.
+    /// There are no errors and no warnings.
     fn good(&self) -> &Self {
         for check in self.checks() {
             let state = check["state"].as_str().unwrap();
@@ -83,7 +83,7 @@ impl Report {
     }
 }
 
-/// All files below the folder.
+/// All files in the folder and below.
 fn files(world: &World) -> BTreeSet<std::path::PathBuf> {
     let mut found = BTreeSet::new();
     let mut folders = vec![world.path("")];
@@ -99,13 +99,13 @@ fn files(world: &World) -> BTreeSet<std::path::PathBuf> {
     found
 }
 
-/// A node that answers every request with what this gives for its path, and this date.
+/// A node that answers every request with the result of `answer` for its path, and with this date.
 fn fake(date: &'static str, answer: impl Fn(&str) -> Option<String> + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            // Whoever asked may have gone.
+            // The client may have disconnected.
             drop(stream.and_then(|stream| serve(&stream, date, &answer)));
         }
     });
@@ -137,12 +137,12 @@ fn serve(
     )
 }
 
-/// A node with a block 0 alone. An older one shows no transactions.
+/// A node that has only block 0. An older one shows no transactions.
 fn genesis_node(date: &'static str, genesis: BlockHash, transactions: &'static str) -> String {
     node(date, genesis, transactions, 0)
 }
 
-/// A node that says that it has so many blocks above block 0.
+/// A node that reports this many blocks above block 0.
 fn node(date: &'static str, genesis: BlockHash, transactions: &'static str, head: u64) -> String {
     fake(date, move |path| {
         let block = format!(
@@ -170,7 +170,7 @@ const SHOWN: &str = ",\"transactions\":[]";
 fn an_empty_folder_lacks_nothing() {
     let world = World::new();
     let before = files(&world);
-    // Other ports than the usual ones, at which somebody may listen.
+    // Unusual ports, since somebody may listen at the usual ones.
     let run = world.run(&[
         "doctor",
         "--json",
@@ -205,7 +205,7 @@ fn a_port_that_is_taken_is_named() {
     with(&free)
         .ends(69)
         .says("node", "error", "something else answers", "`devnet.port`")
-        .says("runtime", "ok", "none runs", "");
+        .says("runtime", "ok", "none is running", "");
     let taken = node.replace("http://", "http.listen=");
     with(&taken).ends(69).says(
         "runtime",
@@ -216,7 +216,7 @@ fn a_port_that_is_taken_is_named() {
 }
 
 #[test]
-fn all_is_well_beside_a_runtime_and_after_it() {
+fn all_is_good_beside_a_runtime_and_after_it() {
     let world = World::new();
     let host = Host::start(&world, &[agent("ponger", "one", &pong("ping", "pong"))]);
     let status = format!("http.listen={}", host.status.trim_start_matches("http://"));
@@ -230,18 +230,18 @@ fn all_is_well_beside_a_runtime_and_after_it() {
         .says("wallet one", "ok", "the password opens it", "")
         .says("balance of ponger", "ok", "AIT", "")
         .says("store", "ok", "agentry.db", "")
-        .says("runtime", "ok", "is ready", "")
+        .says("runtime", "ok", "running and ready", "")
         .says("gaps", "ok", "", "")
         .says("disk", "ok", "", "");
     assert_eq!(files(&world), before);
-    // A port that the runtime chose itself is asked of it.
+    // If the runtime chose its own port, it is asked for it.
     Report::of(&host.run(&["doctor", "--json"])).good().says(
         "runtime",
         "ok",
-        "is ready; it has read block",
+        "running and ready; it has read block",
         "",
     );
-    // For people: a line for each.
+    // For people: one line per check.
     let run = host.run(&["doctor"]);
     assert!(
         run.good()
@@ -261,7 +261,7 @@ fn all_is_well_beside_a_runtime_and_after_it() {
         .says("chain.db", "ok", "its head is block", "")
         .says("chain.db", "ok", "its pages are whole", "")
         .says("chain", "ok", "chain.db: its block 0 is the store's", "");
-    // A page that neither the head nor block 0 is read from.
+    // A page that reading the head and block 0 does not touch.
     let copy = world.path("copy.db");
     let node = rusqlite::Connection::open(world.path("node/chain.db")).unwrap();
     node.execute("VACUUM INTO ?1", [copy.to_str().unwrap()])
@@ -290,14 +290,17 @@ fn all_is_well_beside_a_runtime_and_after_it() {
 
     host.stop();
     let before = files(&world);
-    Report::of(&world.run(&["doctor", "--json"]))
-        .good()
-        .says("runtime", "ok", "none runs", "");
+    Report::of(&world.run(&["doctor", "--json"])).good().says(
+        "runtime",
+        "ok",
+        "none is running",
+        "",
+    );
     assert_eq!(files(&world), before);
 }
 
 #[test]
-fn a_node_that_is_away_or_silent_is_named() {
+fn a_node_that_is_down_or_silent_is_named() {
     let world = World::new();
     world.wallet(&["create", "one"]).good();
     plain(&world, "http://127.0.0.1:1", "ait-devnet", "");
@@ -305,7 +308,7 @@ fn a_node_that_is_away_or_silent_is_named() {
         .ends(69)
         .says("node", "error", "connecting", "`chain.rpc`")
         .says("balances", "skipped", "does not answer", "");
-    // It takes connections, and says nothing.
+    // It accepts connections, but never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let node = format!("http://{}", silent.local_addr().unwrap());
     plain(&world, &node, "ait-devnet", "");
@@ -323,7 +326,7 @@ fn the_wrong_chain_is_named() {
     look(&world)
         .ends(78)
         .says("chain", "error", "that of ait-testnet", "`chain.id`");
-    // Some chains began otherwise.
+    // Some chains began differently.
     let odd = genesis_node("", BlockHash::of(b"odd"), SHOWN);
     plain(&world, &odd, "ait-devnet", "");
     look(&world)
@@ -360,7 +363,7 @@ fn a_node_that_lags_is_named() {
     with(&ahead, &near).good();
 }
 
-/// A node at block 500 whose blocks say this of their makers, and that knows this of accounts.
+/// A node at block 500 with this proposer in its blocks and this answer about accounts.
 fn at_500(makers: &'static str, account: &'static str) -> String {
     let genesis = genesis_hash(&id("ait-devnet"));
     fake("", move |path| {
@@ -405,7 +408,7 @@ fn a_follower_that_is_posted_to_is_named() {
         )
         .says("balances", "skipped", "has no accounts", "");
     assert!(!format!("{report:?}").contains("never seen"), "{report:#?}");
-    // Where the other node has accounts, it is asked.
+    // If the other node has accounts, it is asked.
     plain(
         &world,
         &producer,
@@ -441,7 +444,7 @@ fn another_run_of_the_same_chain_is_named() {
         "password",
         &fs::read_to_string(one.path("keys/.password")).unwrap(),
     );
-    // Above what a reorganisation changes, in both.
+    // Above the blocks that a reorganisation changes, in both.
     for host in [&first, &second] {
         eventually("twelve blocks", || {
             host.json(&["chain", "head"])["height"].as_u64() > Some(12)
@@ -451,7 +454,7 @@ fn another_run_of_the_same_chain_is_named() {
     look(&one).ends(78).says(
         "chain.db",
         "error",
-        "of another run of the chain than the node of rpc: their blocks",
+        "different run of the chain than the node of rpc: their blocks",
         "`chain.db`",
     );
     let submit = format!("submit = \"{}\"", second.node);
@@ -459,7 +462,7 @@ fn another_run_of_the_same_chain_is_named() {
     look(&one).ends(78).says(
         "node of submit",
         "error",
-        "another chain than the node of rpc: their blocks",
+        "a different chain than the node of rpc: their blocks",
         "`chain.submit`",
     );
 }
@@ -478,7 +481,7 @@ fn an_old_node_and_a_wrong_clock_are_named() {
 }
 
 #[test]
-fn wallets_are_looked_at() {
+fn wallets_are_checked() {
     let world = World::new();
     let node = genesis_node("", genesis_hash(&id("ait-devnet")), SHOWN);
     plain(&world, &node, "ait-devnet", "");
@@ -524,7 +527,7 @@ fn wallets_are_looked_at() {
 }
 
 #[test]
-fn money_is_looked_at() {
+fn balances_are_checked() {
     let world = World::new();
     world.wallet(&["create", "one"]).good();
     let genesis = genesis_hash(&id("ait-devnet"));
@@ -547,10 +550,20 @@ fn money_is_looked_at() {
     ask("{\"balance\":100,\"nonce\":0,\"exists\":true}").says("balance of ponger", "ok", "100", "");
     ask("{\"balance\":99,\"nonce\":0,\"exists\":true}")
         .ends(0)
-        .says("balance of ponger", "warning", "99 AIT", "pay to ait1");
+        .says(
+            "balance of ponger",
+            "warning",
+            "99 AIT",
+            "transfer AIT to ait1",
+        );
     ask("{\"balance\":0,\"nonce\":0,\"exists\":false}")
         .ends(0)
-        .says("balance of ponger", "warning", "never seen", "pay to ait1");
+        .says(
+            "balance of ponger",
+            "warning",
+            "never seen",
+            "transfer AIT to ait1",
+        );
 }
 
 #[test]
@@ -569,7 +582,7 @@ fn a_store_of_another_chain_or_halted_is_named() {
     plain(&world, &node, "ait-testnet", "");
     look(&world)
         .ends(78)
-        .says("store", "error", "of the chain ait-devnet", "`chain.id`");
+        .says("store", "error", "to the chain ait-devnet", "`chain.id`");
 
     let db = rusqlite::Connection::open(world.path("agentry.db")).unwrap();
     db.execute(
@@ -602,7 +615,7 @@ fn a_store_of_another_chain_or_halted_is_named() {
         "store",
         "error",
         "agentry.db",
-        "put a backup back",
+        "restore a backup",
     );
 }
 
@@ -640,7 +653,7 @@ impl SignedRow {
 }
 
 #[test]
-fn what_waits_and_was_given_up_is_named() {
+fn waiting_rows_and_dead_letters_are_named() {
     let world = World::new();
     Host::start(&world, &[agent("ponger", "one", &pong("ping", "pong"))]).stop();
     let db = rusqlite::Connection::open(world.path("agentry.db")).unwrap();
@@ -686,7 +699,7 @@ fn what_waits_and_was_given_up_is_named() {
         .says(
             "dead letters",
             "warning",
-            "1 were given up, most of ponger",
+            "1 in all, most of ponger",
             "queue list dead",
         )
         .says("waiting", "warning", "has waited", "queue list inbox")
@@ -699,7 +712,8 @@ fn what_waits_and_was_given_up_is_named() {
         .says("waiting", "warning", "no runtime is running", "")
         .says("gaps", "warning", "as 7", "`chain.db`")
         .says("budgets", "warning", "as ponger", "`daily_budget`");
-    // The runtime counts blocks: what it has told of is told here, too, however short the time was.
+    // The runtime counts blocks: a transaction that it has reported is reported here, too, however
+    // short the time was.
     let now = "UPDATE outbox SET accepted_at = unixepoch('now') * 1000";
     rusqlite::Connection::open(world.path("agentry.db"))
         .unwrap()
@@ -789,7 +803,7 @@ fn a_fleet_is_one_line() {
         "3 wallets in many.vault; the password opens it",
         "",
     );
-    // One wallet is not two agents.
+    // One wallet cannot belong to two agents.
     fleet("keystore_dir = \"keys\"").ends(78).says(
         "wallets",
         "error",
@@ -799,14 +813,14 @@ fn a_fleet_is_one_line() {
 }
 
 #[test]
-fn every_mistake_is_a_line() {
+fn every_configuration_error_is_a_line() {
     let world = World::new();
     world.private("plain.toml", "[chain]\nidd = \"x\"\n[store]\npath = 7\n");
     let report = look(&world);
     report
         .ends(78)
-        .says("configuration", "error", "plain.toml:2:1", "mend")
-        .says("configuration", "error", "plain.toml:4", "mend");
+        .says("configuration", "error", "plain.toml:2:1", "correct")
+        .says("configuration", "error", "plain.toml:4", "correct");
     fs::remove_file(world.path("plain.toml")).unwrap();
     look(&world)
         .ends(66)

@@ -1,4 +1,4 @@
-//! Exit codes, against the one table of them.
+//! Exit codes, compared with their table.
 
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
@@ -16,7 +16,7 @@ fn closed_port() -> u16 {
 }
 
 #[test]
-fn every_code_of_the_table_is_what_a_command_ends_with() {
+fn every_code_of_the_table_is_used_by_a_command() {
     let world = World::new();
     let fails = "{ kind = \"tasks\", allow = [\"asker\"], types = { fail = { executor = \
                  \"command\", program = \"sh\", args = [\"-c\", \"exit 3\"], attempts = 1 } } }";
@@ -98,7 +98,7 @@ fn every_code_of_the_table_is_what_a_command_ends_with() {
     ends(ExitCode::System, Run::of(limited.unwrap()));
     let node = format!("http://127.0.0.1:{}", closed_port());
     let away = world.run(&["chain", "head", "--node", &node]);
-    // One cause, and what was asked for.
+    // One cause, and the failed request.
     assert_eq!(
         away.err,
         format!(
@@ -108,7 +108,7 @@ fn every_code_of_the_table_is_what_a_command_ends_with() {
     );
     ends(ExitCode::Unavailable, away);
     host.stop();
-    // What needs a running runtime says so, whatever it is.
+    // Every command that needs a running runtime says so.
     for needy in [
         &["reload"][..],
         &["agent", "register", "--agent", "asker"],

@@ -1,4 +1,4 @@
-//! The documented form of what `--json` prints, read from its page.
+//! The documented form of the `--json` output, read from its page.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,12 +6,12 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// What one section of the page says.
+/// One section of the page.
 #[derive(Debug, Default)]
 pub(crate) struct Form {
-    /// Fields by name, each with what it holds.
+    /// Fields by name, each with its type.
     pub(crate) fields: BTreeMap<String, String>,
-    /// The objects that it may be instead.
+    /// Alternative objects.
     one_of: Vec<String>,
 }
 
@@ -54,7 +54,7 @@ fn read(page: &str) -> BTreeMap<String, Form> {
     forms
 }
 
-/// A cell without its links.
+/// The text of a cell without its links.
 fn plain(cell: &str) -> String {
     let mut text = String::new();
     for part in cell.split('[') {
@@ -69,7 +69,7 @@ fn plain(cell: &str) -> String {
     text
 }
 
-/// The section of a command line: the most of its words that are one.
+/// The section of a command line: the one that matches the most words.
 pub(crate) fn section(arguments: &[&str]) -> Option<&'static str> {
     let is_in = |heading: &str| {
         let (flags, words): (Vec<&str>, Vec<&str>) = heading
@@ -86,11 +86,11 @@ pub(crate) fn section(arguments: &[&str]) -> Option<&'static str> {
         .map(String::as_str)
 }
 
-/// What a command has printed is as its section says.
+/// Checks the output of a command against its section.
 pub(crate) fn check(arguments: &[&str], printed: &Value) {
     let heading =
         section(arguments).unwrap_or_else(|| panic!("docs/json.md has nothing on {arguments:?}"));
-    // With `--count` and `--wait` these print something else, which the page says in words.
+    // With `--count` and `--wait` the output has another form, which the page describes in prose.
     let has = |flag| arguments.contains(&flag);
     let fitting = match heading {
         "agentry task submit" if has("--wait") => fits("job", printed),
@@ -102,7 +102,7 @@ pub(crate) fn check(arguments: &[&str], printed: &Value) {
     }
 }
 
-/// Whether a value is as a section says, or as one of those that it names.
+/// Checks a value against a section, or against one of its alternatives.
 pub(crate) fn fits(section: &str, value: &Value) -> Result<(), String> {
     let form = forms()
         .get(section)

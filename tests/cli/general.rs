@@ -6,7 +6,7 @@ use std::process::Stdio;
 use crate::world::World;
 
 #[test]
-fn slips_of_the_command_line_are_usage() {
+fn typing_errors_are_usage_errors() {
     let world = World::new();
     world.run(&["walet"]).failed(64, "wallet");
     world.run(&["wallet", "create"]).failed(64, "<NAME>");
@@ -15,7 +15,7 @@ fn slips_of_the_command_line_are_usage() {
         .failed(64, "--count");
     let to = "ait1d04ab232742bb4ab3a1368bd4615e4e6d0224ab7";
     let message = ["agent", "message", "--wallet", "a", "--to", to, "x"];
-    // A number below zero is a value, and the option says what it takes.
+    // A negative number is a value, and the option says which values it accepts.
     let negative = world.run(&[&message[..], &["--amount", "-5"]].concat());
     negative.failed(64, "'-5' for '--amount <AIT>': an amount is a whole number");
     assert!(!negative.err.contains("-- -5"), "{negative:#?}");
@@ -32,7 +32,7 @@ fn slips_of_the_command_line_are_usage() {
         assert!(says_why.iter().any(|why| run.err.contains(why)), "{run:#?}");
         assert!(!run.err.contains("-- -1"), "{run:#?}");
     }
-    // Behind `--` it would be something else than the option's value.
+    // After `--` it would not be the option's value.
     let job = ["task", "submit", "--wallet", "a", "--to", to, "--type", "t"];
     let dash = world.run(&[&job[..], &["--prompt", "- one"]].concat());
     dash.failed(64, "written as --prompt='- one'");
@@ -52,9 +52,9 @@ fn completions_for_every_shell() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_failure() {
+fn a_closed_pipe_is_not_a_failure() {
     let world = World::new();
-    // Larger than a pipe holds, so that the write must meet the closed end.
+    // Larger than a pipe's buffer, so that the write must reach the closed end.
     let mut command = world.command(&["completions", "zsh"]);
     let mut child = command
         .stdout(Stdio::piped())
@@ -73,7 +73,7 @@ fn a_reader_that_goes_away_is_no_failure() {
 }
 
 #[test]
-fn a_log_filter_that_makes_no_sense_is_usage() {
+fn an_invalid_log_filter_is_a_usage_error() {
     let world = World::new();
     let mut command = world.command(&["config", "check"]);
     let output = command.env("AGENTRY_LOG", "agentry=loud").output().unwrap();

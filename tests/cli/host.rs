@@ -1,4 +1,4 @@
-//! A runtime in a process of its own, whose configuration changes while it runs.
+//! A runtime in its own process, whose configuration changes while it runs.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use crate::world::{Run, World};
 
-/// How long a test waits for what must come.
+/// How long a test waits for an expected event.
 const LONG: Duration = Duration::from_secs(180);
 
-/// What every configuration here begins with: an embedded node at any free port, and its wallets.
+/// The beginning of every configuration here: an embedded node at any free port, and its wallets.
 pub(crate) const BASE: &str = r#"
 [chain]
 id = "ait-devnet"
@@ -42,15 +42,15 @@ pub(crate) fn pong(trigger: &str, reply: &str) -> String {
     format!("{{ kind = \"pong\", trigger = \"{trigger}\", reply = \"{reply}\" }}")
 }
 
-/// A runtime that is ended when this is dropped.
+/// A runtime that is stopped when this is dropped.
 pub(crate) struct Host<'a> {
     world: &'a World,
     child: Child,
-    /// Kept open, so that the runtime can go on printing.
+    /// Kept open, so that the runtime can continue to print.
     _stdout: BufReader<ChildStdout>,
     log: PathBuf,
     pub(crate) node: String,
-    /// The url of its status port.
+    /// The URL of its status port.
     pub(crate) status: String,
 }
 
@@ -61,12 +61,12 @@ impl<'a> Host<'a> {
         Self::begin(world, "agents.toml")
     }
 
-    /// Starts one with this configuration.
+    /// Starts a runtime with this configuration.
     pub(crate) fn begin(world: &'a World, config: &str) -> Self {
         Self::spawn(world, world.command(&["-c", config, "run", "--json"]))
     }
 
-    /// Starts one by this command, which ends with `run --json`.
+    /// Starts a runtime with this command, which ends with `run --json`.
     pub(crate) fn spawn(world: &'a World, mut command: Command) -> Self {
         let log = world.path("agents.toml.log");
         let mut child = command
@@ -77,7 +77,7 @@ impl<'a> Host<'a> {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
-        let told: Value = serde_json::from_str(&line).expect("the runtime tells that it hosts");
+        let told: Value = serde_json::from_str(&line).expect("the runtime reports its start");
         crate::forms::check(&["run"], &told);
         let text = |key: &str| told[key].as_str().unwrap().to_owned();
         let (node, status) = (text("node"), text("status"));
@@ -91,7 +91,7 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// Runs a command beside it.
+    /// Runs a command beside the runtime.
     pub(crate) fn run(&self, arguments: &[&str]) -> Run {
         let node = format!("chain.rpc={}", self.node);
         let mut all = arguments.to_vec();
@@ -99,7 +99,7 @@ impl<'a> Host<'a> {
         self.world.run(&all)
     }
 
-    /// Runs a command beside it with `--json`.
+    /// Runs a command beside the runtime with `--json`.
     pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let mut all = arguments.to_vec();
         all.push("--json");
@@ -108,24 +108,24 @@ impl<'a> Host<'a> {
         printed
     }
 
-    /// Writes another configuration, and has it applied by command.
+    /// Writes another configuration, and applies it with `agentry reload`.
     pub(crate) fn reload(&self, tables: &[String]) -> Run {
         configure(self.world, tables);
-        // The same layers as the runtime's own.
+        // The same configuration layers as the runtime's.
         self.world.run(&["reload", "--json"])
     }
 
-    /// Its process.
+    /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Waits until it has ended, and tells how.
+    /// Waits until it has ended, and returns its exit status.
     pub(crate) fn wait(mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to it.
     pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         let sent = std::process::Command::new("kill")
@@ -135,7 +135,7 @@ impl<'a> Host<'a> {
         assert!(sent.success());
     }
 
-    /// Waits until its log holds so many lines with this.
+    /// Waits until its log contains this text the given number of times.
     pub(crate) fn logged(&self, part: &str, times: usize) {
         eventually(&format!("{times} × {part:?} in the log"), || {
             self.log()
@@ -146,12 +146,12 @@ impl<'a> Host<'a> {
         });
     }
 
-    /// What it has logged.
+    /// Its log so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
 
-    /// Says something to somebody and waits for the answer.
+    /// Sends a message and waits for the answer.
     pub(crate) fn ask(&self, from: &str, to: &str, text: &str) -> String {
         let asked = [
             "agent", "message", "--wallet", from, "--to", to, text, "--wait",
@@ -163,13 +163,13 @@ impl<'a> Host<'a> {
             .to_owned()
     }
 
-    /// Says something to somebody.
+    /// Sends a message.
     pub(crate) fn tell(&self, from: &str, to: &str, text: &str) {
         self.run(&["agent", "message", "--wallet", from, "--to", to, text])
             .good();
     }
 
-    /// Asks it to stop, and waits until it has.
+    /// Asks it to stop, and waits until it has ended.
     pub(crate) fn stop(mut self) {
         self.signal("-TERM");
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
@@ -189,8 +189,8 @@ pub(crate) fn configure(world: &World, tables: &[String]) {
     world.private("agents.toml", &format!("{BASE}{}", tables.concat()));
 }
 
-/// The texts that the store has sent, or is to send, of a wallet's agent, each with its state, in
-/// their order.
+/// The texts that a wallet's agent has sent or will send, each with its state, in the order of the
+/// outbox.
 pub(crate) fn sent(world: &World, agent: &str) -> Vec<(String, String)> {
     let db = rusqlite::Connection::open(world.path("agentry.db")).unwrap();
     db.busy_timeout(Duration::from_secs(10)).unwrap();
@@ -204,7 +204,7 @@ pub(crate) fn sent(world: &World, agent: &str) -> Vec<(String, String)> {
     rows.unwrap().collect::<Result<_, _>>().unwrap()
 }
 
-/// Waits until this is so.
+/// Waits until the condition holds.
 pub(crate) fn eventually(what: &str, mut is: impl FnMut() -> bool) {
     let deadline = Instant::now() + LONG;
     while !is() {

@@ -1,4 +1,4 @@
-//! As the first process of a container: orphans are asked for, signals reach the runtime, and its exit
+//! As the first process of a container: orphans are reaped, signals reach the runtime, and its exit
 //! code is the container's.
 
 use std::fs;
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use crate::host::{agent, configure, pong};
 use crate::world::World;
 
-/// How long a test waits for what must come.
+/// How long a test waits for an expected event.
 const LONG: Duration = Duration::from_secs(180);
 
-/// The processes that this one started and that have not been asked for, with their states.
+/// The child processes that have not been reaped, with their states.
 fn children(pid: u32) -> Vec<(u32, String)> {
     let of_threads = fs::read_dir(format!("/proc/{pid}/task"));
     let threads = of_threads.into_iter().flatten().flatten();
@@ -26,7 +26,7 @@ fn children(pid: u32) -> Vec<(u32, String)> {
         .collect();
     let state = |pid: &u32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // Behind the name, which may hold anything, in brackets.
+        // After the name, which is in brackets and may contain anything.
         let state = stat.rsplit_once(')')?.1.split_whitespace().next()?;
         Some((*pid, state.to_owned()))
     };
@@ -39,7 +39,7 @@ fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        assert!(Instant::now() < deadline, "timed out: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -49,7 +49,7 @@ fn orphans_of_a_container_do_not_stay_zombies() {
     let container = ["--user", "--map-root-user", "--pid", "--fork"];
     let may = Command::new("unshare").args(container).arg("true").status();
     if !may.is_ok_and(|status| status.success()) {
-        // No namespaces for this user here: nothing to be seen.
+        // This user cannot create namespaces here: there is nothing to test.
         return;
     }
     let world = World::new();
@@ -59,7 +59,7 @@ fn orphans_of_a_container_do_not_stay_zombies() {
     command
         .args(container)
         .args(["sh", "-c"])
-        // A process whose parent ends at once, and which ends soon after.
+        // Processes whose parent ends at once, and which end soon after.
         .arg("(sleep 1 & sleep 2 & sleep 3 &); exec \"$0\" \"$@\"")
         .arg(binary.get_program())
         .args(binary.get_args())
@@ -71,14 +71,14 @@ fn orphans_of_a_container_do_not_stay_zombies() {
     let mut told = String::new();
     let mut out = std::io::BufReader::new(outside.stdout.take().unwrap());
     std::io::BufRead::read_line(&mut out, &mut told).unwrap();
-    assert!(told.contains("\"agents\":1"), "it hosts as a child: {told}");
+    assert!(told.contains("\"agents\":1"), "the child runs: {told}");
     let first = children(outside.id())[0].0;
-    until("the orphans are gone and the runtime is there", || {
+    until("the orphans are reaped and the runtime is running", || {
         let children = children(first);
         let zombies = children.iter().filter(|(_, state)| state == "Z").count();
         (children.len() == 1 && zombies == 0).then_some(())
     });
-    // A signal for the container is the runtime's, which stops in its own way.
+    // A signal for the container is forwarded to the runtime, which stops in its own way.
     let sent = Command::new("kill")
         .args(["-TERM", &first.to_string()])
         .status();
@@ -86,7 +86,7 @@ fn orphans_of_a_container_do_not_stay_zombies() {
     let status = until("it stops", || outside.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
 
-    // What the child ends with is what the container ends with.
+    // The exit code of the child is that of the container.
     let mut command = Command::new("unshare");
     command
         .args(container)

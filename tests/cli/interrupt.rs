@@ -1,4 +1,4 @@
-//! Signals during a start, whatever it is doing, and at a password prompt.
+//! Signals during each phase of a start, and at a password prompt.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
@@ -10,7 +10,7 @@ use std::process::{Child, Command, ExitStatus};
 use crate::host::{BASE, eventually};
 use crate::world::World;
 
-/// A configuration on a node of this url, with one wallet.
+/// A configuration on the node at this URL, with one wallet.
 fn configure(world: &World, rpc: &str, wallets: &str) {
     let base = BASE.replace(
         "[devnet]\nblock_time = \"50ms\"\nport = 0\ndir = \"node\"\n",
@@ -27,7 +27,7 @@ fn configure(world: &World, rpc: &str, wallets: &str) {
     world.wallet(&["create", "one"]).good();
 }
 
-/// A start that is ended when this is dropped.
+/// A start that is killed when this is dropped.
 struct Starting(Child);
 
 impl Starting {
@@ -69,7 +69,7 @@ fn make_pipe(path: &Path) {
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
 }
 
-/// Waits until somebody reads from a pipe, and keeps them waiting.
+/// Waits until another process reads from a pipe, and keeps it waiting.
 fn reader_of(path: &Path) -> File {
     let mut writer = None;
     eventually("a reader of the pipe", || {
@@ -84,7 +84,7 @@ fn reader_of(path: &Path) -> File {
     writer.unwrap()
 }
 
-/// The issue's own case: its requests would time out for a minute.
+/// The reported case: its requests would time out after a minute.
 #[test]
 fn a_start_on_a_node_that_says_nothing_ends_at_once() {
     let world = World::new();
@@ -100,7 +100,7 @@ fn a_start_on_a_node_that_says_nothing_ends_at_once() {
     assert_eq!(starting.end(&world).code(), Some(0));
 }
 
-/// What cannot be broken off, as the reading of a file, is left behind.
+/// An operation that cannot be interrupted, such as reading a file, is abandoned.
 #[test]
 fn a_start_that_reads_its_password_from_a_silent_pipe_ends_at_once() {
     let world = World::new();
@@ -113,7 +113,7 @@ fn a_start_that_reads_its_password_from_a_silent_pipe_ends_at_once() {
 }
 
 #[test]
-fn a_start_that_cannot_be_broken_off_ends_in_the_time_for_stopping_or_at_a_second_signal() {
+fn a_start_that_cannot_be_interrupted_ends_within_the_stop_limit_or_at_a_second_signal() {
     let world = World::new();
     make_pipe(&world.path("config"));
     let starting = Starting::spawn(&world, &["-c", "config", "--stop-limit", "1s"]);
@@ -133,8 +133,8 @@ fn a_start_that_cannot_be_broken_off_ends_in_the_time_for_stopping_or_at_a_secon
     assert_eq!(starting.end(&world).code(), Some(75));
 }
 
-/// Runs a command on a terminal of its own, waits for the prompt, and ends it: prints how it ended,
-/// and whether the terminal shows again what is typed.
+/// Runs a command on its own terminal, waits for the prompt, and signals the command. Prints its
+/// exit code, and whether the terminal echoes input again.
 const AT_A_PROMPT: &str = r#"
 import fcntl, os, select, signal, sys, termios, time
 

@@ -1,5 +1,5 @@
-//! What `--json` prints, against the page that says its form. The other tests of the command line
-//! hold theirs against it, too: see `World::json`.
+//! The `--json` output of every command, checked against the page that documents it. Other tests of
+//! the command line also check their output: see `World::json`.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::forms::{check, fits, forms, section};
 use crate::host::{Host, agent, pong};
 use crate::world::World;
 
-/// The words of every command that does something.
+/// The words of every command that has no subcommands.
 fn leaves(command: &Command, words: &str, found: &mut BTreeSet<String>) {
     let words = format!("{words} {}", command.get_name()).trim().to_owned();
     let mut inner = command
@@ -31,7 +31,7 @@ fn leaves(command: &Command, words: &str, found: &mut BTreeSet<String>) {
 fn every_command_has_its_form_and_every_field_its_kind() {
     let mut commands = BTreeSet::new();
     leaves(&Cli::command(), "", &mut commands);
-    // A shell's script is no JSON.
+    // A shell's script is not JSON.
     commands.remove("agentry completions");
     for command in &commands {
         assert!(
@@ -55,7 +55,7 @@ fn every_command_has_its_form_and_every_field_its_kind() {
             let is_money = ["amount", "fee", "balance"].contains(&name);
             assert!(!is_money || holds.starts_with("AIT"), "{heading}: {name}");
         }
-        // Whatever is named is there.
+        // A form with fields does not accept null.
         if heading.starts_with("agentry ") && !form.fields.is_empty() {
             assert!(fits(heading, &Value::Null).is_err(), "{heading}");
         }
@@ -63,7 +63,7 @@ fn every_command_has_its_form_and_every_field_its_kind() {
 }
 
 #[test]
-fn every_command_prints_what_the_page_says() {
+fn every_command_prints_the_documented_form() {
     let world = World::new();
     let cat = "{ kind = \"tasks\", allow = [\"asker\"], types = { cat = { executor = \"command\", \
                program = \"cat\" }, slow = { executor = \"command\", program = \"sleep\", args = \
@@ -74,7 +74,7 @@ fn every_command_prints_what_the_page_says() {
     ];
     let host = Host::start(&world, &tables);
     let mut seen: BTreeSet<&str> = ["agentry run", "agentry demo", "agentry devnet"].into();
-    // Each is held against the page where it is asked for.
+    // Each output is checked against the page when the command runs.
     let mut ask = |arguments: &[&str]| {
         seen.insert(section(arguments).unwrap());
         host.json(arguments)
@@ -131,7 +131,7 @@ fn every_command_prints_what_the_page_says() {
     let reloaded = host.reload(&tables).json();
     check(&["reload"], &reloaded);
     seen.insert("agentry reload");
-    // One object a line.
+    // One object per line.
     let replayed = host.run(&["replay", "--from", "0", "--agent", "worker", "--json"]);
     let mut lines: Vec<Value> = replayed
         .out

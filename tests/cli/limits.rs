@@ -1,11 +1,12 @@
-//! Resource limits: refused by name at the start, and raised where they may be.
+//! Resource limits: a start with too little is refused and names the limit; soft limits are raised
+//! where possible.
 
 use std::process::Command;
 
 use crate::host::{agent, configure, pong};
 use crate::world::{Run, World};
 
-/// The binary with these arguments, under what the shell's `ulimit` sets first.
+/// The binary with these arguments, under limits that the shell's `ulimit` sets first.
 fn limited(world: &World, limits: &str, arguments: &[&str]) -> Command {
     let binary = world.command(arguments);
     let mut command = Command::new("sh");
@@ -43,7 +44,7 @@ fn too_few_open_files_are_refused_with_what_is_needed() {
             assert!(refused.err.contains("ulimit -n"), "{refused:#?}");
         }
     }
-    // The more that may run, the more is needed.
+    // The more tasks may run, the more is needed.
     let many = run(
         &world,
         "ulimit -n 600",

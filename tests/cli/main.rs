@@ -1,6 +1,6 @@
 //! The command line, through the real binary.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue fails")]
 
 mod chain;
 mod config;

@@ -1,4 +1,5 @@
-//! A runtime is found by every path of its store, and none is said to run only where none does.
+//! A runtime is found through every path of its store, and is reported missing only if none is
+//! running.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -9,7 +10,7 @@ use serde_json::Value;
 use crate::host::{BASE, Host, agent, pong};
 use crate::world::World;
 
-/// A store whose path alone is longer than a socket's address may be.
+/// A store whose path alone is longer than the maximum length of a socket's address.
 fn long() -> String {
     format!("{}/{}/agentry.db", "d".repeat(100), "e".repeat(100))
 }
@@ -51,7 +52,7 @@ fn a_runtime_is_found_by_every_path_of_its_store() {
             assert_ne!(
                 answered["outbox"],
                 Value::Null,
-                "{path}: it went past the runtime"
+                "{path}: it bypassed the runtime"
             );
             let second = world.run(&["run", "--set", &set]);
             second.failed(75, "in use by another agentry");
@@ -62,7 +63,7 @@ fn a_runtime_is_found_by_every_path_of_its_store() {
     }
 }
 
-/// A link whose file does not exist yet names the same store as that file.
+/// A link to a file that does not exist yet names the same store as that file.
 #[test]
 fn a_store_that_is_made_through_a_link_is_found_through_both_names() {
     let world = World::new();
@@ -83,7 +84,7 @@ fn a_store_that_is_made_through_a_link_is_found_through_both_names() {
 }
 
 #[test]
-fn a_path_that_no_database_can_have_is_a_mistake_of_the_configuration() {
+fn a_path_that_no_database_can_have_is_a_configuration_error() {
     let world = World::new();
     let long = vec!["p".repeat(200); 3].join("/");
     world.private("agents.toml", &BASE.replace("agentry.db", &long));
@@ -95,9 +96,9 @@ fn a_path_that_no_database_can_have_is_a_mistake_of_the_configuration() {
     }
 }
 
-/// Whoever holds the lock may sign: a command must not do so beside it.
+/// The holder of the lock may sign, so a command must not sign beside it.
 #[test]
-fn a_runtime_that_cannot_be_reached_is_not_taken_for_none() {
+fn an_unreachable_runtime_is_not_reported_as_missing() {
     let world = World::new();
     let host = Host::start(&world, &[agent("a", "one", &pong("ping", "pong"))]);
     host.stop();
@@ -135,7 +136,7 @@ fn a_runtime_that_cannot_be_reached_is_not_taken_for_none() {
     // Nothing was signed beside it.
     let sent = world.json(&["chain", "mempool", "--set", &node]);
     assert!(!sent.to_string().contains(to), "{sent}");
-    // It is free again: now none runs.
+    // The lock is free again: now no runtime is running.
     drop(lock);
     let run = world.run(&["reload"]);
     assert!(run.err.contains("no runtime"), "{run:?}");

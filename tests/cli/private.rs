@@ -1,4 +1,4 @@
-//! What other users of the machine, and the programs that a runtime starts, get of it: nothing.
+//! Nothing of a runtime leaks to other users of the machine, or to the programs that it starts.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::host::{BASE, Host, agent, configure, eventually, pong};
 use crate::world::{World, mode};
 
-/// All that is in a folder.
+/// All entries of a folder.
 fn all(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![folder.to_owned()];
@@ -26,10 +26,10 @@ fn all(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn what_a_runtime_makes_is_its_owners_alone_whatever_the_umask() {
+fn files_of_a_runtime_are_private_whatever_the_umask() {
     for umask in ["umask 0", "umask 0777"] {
         let world = World::new();
-        // A lock of an earlier version, which everybody could open and so hold.
+        // A lock file of an earlier version, which everybody could open and therefore hold.
         fs::write(world.path("agentry.db.lock"), "").unwrap();
         let agents = [
             agent("asker", "one", ""),
@@ -62,9 +62,9 @@ fn what_a_runtime_makes_is_its_owners_alone_whatever_the_umask() {
     }
 }
 
-/// What a program of a behaviour, and one of a task, have open.
+/// File descriptors of a behaviour's program and of a task's program.
 #[test]
-fn what_was_open_at_the_start_reaches_no_program() {
+fn file_descriptors_open_at_the_start_reach_no_program() {
     let world = World::new();
     world.private("inherited", "what agentry was started with");
     let list = "#!/bin/sh\nreadlink /proc/$$/fd/* > behaviour.fds.new || :\n\
@@ -91,8 +91,11 @@ fn what_was_open_at_the_start_reaches_no_program() {
         world.command_after("exec 9< inherited", &["run", "--json"]),
     );
     let held = fs::read_link(format!("/proc/{}/fd/9", host.pid())).unwrap();
-    assert!(held.ends_with("inherited"), "the runtime itself has it");
-    // The program is started for the first message that it may want.
+    assert!(
+        held.ends_with("inherited"),
+        "the runtime itself has it open"
+    );
+    // The program is started for the first message to its agent.
     host.tell("one", "lister", "hello");
     eventually("the program of the behaviour", || {
         world.path("behaviour.fds").exists()
@@ -104,7 +107,10 @@ fn what_was_open_at_the_start_reaches_no_program() {
     ]);
     let of_task = done["result"].to_string();
     for open in [of_behaviour, of_task] {
-        assert!(open.contains("pipe:"), "its streams are there: {open}");
+        assert!(
+            open.contains("pipe:"),
+            "its standard streams are pipes: {open}"
+        );
         assert!(!open.contains("inherited"), "{open}");
         assert!(!open.contains("agentry.db"), "{open}");
     }
@@ -180,14 +186,14 @@ fn ports_on_loopback_answer_no_page_of_another_site() {
             assert!(answer.contains(" 421 "), "{foreign} at {path}: {answer}");
         }
     }
-    // Nor does a forwarded name count, in either way.
+    // A forwarded host name is ignored in either form.
     let forwarded = "localhost\r\nX-Forwarded-Host: evil.example\r\nForwarded: host=x";
     assert!(asked(&host.status, "/health", forwarded).ends_with("200 OK"));
     host.stop();
 }
 
 #[test]
-fn a_folder_in_which_others_can_write_is_warned_of() {
+fn a_folder_that_others_can_write_to_causes_a_warning() {
     let world = World::new();
     let text = BASE.replace("agentry.db", "open/agentry.db");
     world.private("agents.toml", &format!("{text}{}", agent("a", "one", "")));
@@ -201,6 +207,9 @@ fn a_folder_in_which_others_can_write_is_warned_of() {
         host.log()
     );
     let doctor = host.run(&["doctor"]);
-    assert!(doctor.out.contains("others can make files"), "{doctor:?}");
+    assert!(
+        doctor.out.contains("other users can create files"),
+        "{doctor:?}"
+    );
     host.stop();
 }

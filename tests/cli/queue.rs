@@ -66,11 +66,11 @@ fn now() -> u64 {
     u64::try_from(since.as_millis()).unwrap()
 }
 
-/// What two agents left behind: of `ponger` (1) a message that waits, one that is handled and a
-/// dead one, a forged one, a transaction that was paid for and waits for its acknowledgment, one
-/// that waits for a budget, one that failed; of `pinger` (2) a dead letter.
-fn left_behind() -> World {
-    // What is counted by day must be counted on one: none is about to end.
+/// The store of two agents. Of `ponger` (1): a message that waits, one that is handled, a dead one
+/// and a forged one; a transaction that was paid for and waits for its acknowledgment, one that
+/// waits for a budget, and one that failed. Of `pinger` (2): a dead letter.
+fn two_agents() -> World {
+    // Counts per day must be made on one day, so the test does not start just before midnight.
     while now() % DAY_MS >= DAY_MS - 60_000 {
         std::thread::sleep(std::time::Duration::from_secs(1));
     }
@@ -168,7 +168,7 @@ fn ids(rows: &Value) -> Vec<&str> {
 
 #[test]
 fn every_queue_is_listed_and_narrowed_down() {
-    let world = left_behind();
+    let world = two_agents();
     let list = |more: &[&str]| {
         let mut all = vec!["queue", "list"];
         all.extend(more);
@@ -226,7 +226,7 @@ fn every_queue_is_listed_and_narrowed_down() {
         ids(&list(&["inbox", "--limit", "1"])["messages"]),
         ["inbox/1"]
     );
-    // From nobody that is known.
+    // From a name that nobody has.
     world
         .run(&["queue", "list", "--from", "nobody"])
         .failed(66, "\"nobody\" is neither an address");
@@ -279,8 +279,8 @@ fn every_queue_is_listed_and_narrowed_down() {
 }
 
 #[test]
-fn rows_are_shown_whole() {
-    let world = left_behind();
+fn rows_are_shown_in_full() {
+    let world = two_agents();
     let shown = world.run(&["queue", "show", "outbox/1"]).good().out.clone();
     for part in [
         "inbox/1/asker/0",
@@ -304,12 +304,12 @@ fn rows_are_shown_whole() {
         .failed(66, "there is no event/1");
     world
         .run(&["queue", "show", "letter/1"])
-        .failed(64, "is no id of a queue");
+        .failed(64, "is not an id of a queue");
 }
 
 #[test]
-fn what_was_given_up_is_chosen_retried_and_dropped() {
-    let world = left_behind();
+fn dead_letters_are_selected_retried_and_dropped() {
+    let world = two_agents();
     let changed = |arguments: &[&str]| world.json(arguments)["changed"].as_u64().unwrap();
     assert_eq!(
         changed(&["queue", "retry", "--all", "--agent", "pinger"]),
@@ -326,13 +326,13 @@ fn what_was_given_up_is_chosen_retried_and_dropped() {
         1
     );
     assert_eq!(changed(&["queue", "retry", "outbox/3"]), 1);
-    // What was retried is paid for by today's budget.
+    // A retried transaction is paid from today's budget.
     let stats = world.json(&["queue", "stats", "--agent", "ponger"]);
     assert_eq!(stats["agents"][0]["spent"]["all"], 20);
     assert_eq!(changed(&["queue", "drop", "outbox/2"]), 1);
     world
         .run(&["queue", "drop", "forged/1"])
-        .failed(64, "nobody acts on it");
+        .failed(64, "no behaviour sees it");
     world
         .run(&["queue", "retry", "inbox/1", "--agent", "ponger"])
         .failed(64, "narrow down --all");
@@ -346,8 +346,8 @@ fn what_was_given_up_is_chosen_retried_and_dropped() {
 }
 
 #[test]
-fn agents_are_counted_with_what_they_spent() {
-    let world = left_behind();
+fn statistics_of_agents_include_spending() {
+    let world = two_agents();
     let stats = world.json(&["queue", "stats"]);
     let agents = stats["agents"].as_array().unwrap();
     assert_eq!(agents.len(), 2);
@@ -383,14 +383,14 @@ fn an_empty_store_says_so() {
     drop(Store::open(&world.path("agentry.db")).unwrap());
     let said = |arguments: &[&str]| world.run(arguments).good().out.clone();
     assert!(said(&["queue", "list"]).contains("nothing waits, and nothing has failed"));
-    assert!(said(&["queue", "list", "forged"]).contains("no message is forged"));
+    assert!(said(&["queue", "list", "forged"]).contains("there are no forged messages"));
     assert!(said(&["queue", "list", "dead"]).contains("nothing has failed"));
-    assert!(said(&["queue", "list", "--settled"]).contains("there is no such row"));
+    assert!(said(&["queue", "list", "--settled"]).contains("no row matches"));
     assert!(said(&["queue", "stats"]).contains("no agent was ever hosted"));
 }
 
 #[test]
-fn a_message_that_waits_for_its_senders_rate_says_so() {
+fn a_message_over_its_senders_rate_shows_the_reason() {
     let world = World::new();
     let slow = format!(
         "{}per_sender_rate = \"1/min\"\n",

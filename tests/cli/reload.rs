@@ -1,4 +1,4 @@
-//! `reload` and SIGHUP: agents come, change and go while the others run.
+//! `reload` and SIGHUP: agents are added, changed and removed while the others run.
 
 use std::fs;
 
@@ -19,7 +19,7 @@ fn greeter() -> String {
     agent("greeter", "three", &pong("hello", "world"))
 }
 
-/// How many of these an agent has sent that stand in a block.
+/// How many transactions with this text an agent has in blocks.
 fn mined(world: &World, name: &str, text: &str) -> usize {
     let text = json!(text).to_string();
     let stands = |(payload, state): &(String, String)| {
@@ -48,7 +48,7 @@ fn a_signal_adds_an_agent_while_another_conversation_goes_on() {
     eventually("every pong in a block", || {
         mined(&world, "ponger", "pong") == 8
     });
-    // Nothing is answered twice, nor by the wrong one.
+    // Nothing is answered twice, nor by the wrong agent.
     assert_eq!(host.ask("one", "ponger", "ping"), "pong");
     assert_eq!(sent(&world, "ponger").len(), 9);
     assert_eq!(sent(&world, "greeter").len(), 1);
@@ -56,11 +56,11 @@ fn a_signal_adds_an_agent_while_another_conversation_goes_on() {
 }
 
 #[test]
-fn what_is_wrong_is_told_whole_and_nothing_is_applied() {
+fn every_error_is_reported_and_nothing_is_applied() {
     let world = World::new();
     let host = Host::start(&world, &[pinger(), ponger("pong")]);
     let good = [pinger(), ponger("pang"), greeter()].concat();
-    // Two mistakes of the file.
+    // Two errors in the file.
     let bad = agent("odd", "four", "{ kind = \"ponk\" }");
     configure(
         &world,
@@ -75,7 +75,7 @@ fn what_is_wrong_is_told_whole_and_nothing_is_applied() {
     );
     assert!(log.contains("`tasks.concurrency`"), "{log}");
 
-    // What needs a restart, and a fleet whose folder is not there.
+    // A change that needs a restart, and a fleet whose folder does not exist.
     let fleet = "[[fleet]]\nname = \"crew\"\nkeystore_dir = \"crew\"\n\
                  password_file = \"crew/.password\"\nbehaviours = []\n";
     let tables = [
@@ -100,7 +100,7 @@ fn what_is_wrong_is_told_whole_and_nothing_is_applied() {
     shown.failed(78, "nothing was applied");
     assert!(shown.err.contains("tasks.concurrency"), "{shown:?}");
 
-    // A wallet whose password is another.
+    // A wallet with a different password.
     fs::create_dir(world.path("crew")).unwrap();
     let create = [
         "create",
@@ -116,7 +116,7 @@ fn what_is_wrong_is_told_whole_and_nothing_is_applied() {
     assert_eq!(refused.code, 78, "{refused:?}");
     assert!(refused.out.contains("wrong password"), "{refused:?}");
 
-    // Nothing of all that was applied: not even the wallet was made.
+    // Nothing was applied: not even the wallet was created.
     assert!(!world.path("keys/three.json").exists());
     assert_eq!(host.ask("one", "ponger", "ping"), "pong");
 
@@ -133,7 +133,7 @@ fn what_is_wrong_is_told_whole_and_nothing_is_applied() {
 }
 
 #[test]
-fn a_program_that_was_changed_is_started_again_when_that_is_asked_for() {
+fn a_changed_program_is_restarted_on_request() {
     let world = World::new();
     let helper = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("behaviours/python");
     let write = |text: &str| {
@@ -174,7 +174,7 @@ fn a_program_that_was_changed_is_started_again_when_that_is_asked_for() {
 }
 
 #[test]
-fn who_is_removed_acts_no_more_and_may_come_back() {
+fn a_removed_agent_stops_acting_and_can_be_added_again() {
     let world = World::new();
     let host = Host::start(&world, &[pinger(), ponger("pong"), greeter()]);
     assert_eq!(host.ask("one", "greeter", "hello"), "world");
@@ -197,13 +197,13 @@ fn who_is_removed_acts_no_more_and_may_come_back() {
     assert_eq!(applied["agents"]["added"], json!(["greeter"]));
     assert_eq!(applied["contacts"]["removed"], json!(["gone"]));
     assert_eq!(host.ask("one", "greeter", "hello"), "world");
-    // What was said while it was away is not answered.
+    // Messages sent while it was removed are not answered.
     assert_eq!(sent(&world, "greeter").len(), 2);
     host.stop();
 }
 
 #[test]
-fn a_fleet_takes_in_the_wallets_that_its_folder_holds() {
+fn a_fleet_adds_the_wallets_of_its_folder() {
     let world = World::new();
     let create = |name: &str| {
         let made = ["create", name, "--keystore", "crew"];
@@ -229,7 +229,7 @@ fn a_fleet_takes_in_the_wallets_that_its_folder_holds() {
         applied["agents"],
         json!({ "added": ["crew/b"], "changed": [], "removed": [] })
     );
-    // It has to be given the money to answer with.
+    // It needs a balance to answer with.
     let paid = [
         "agent", "message", "--wallet", "one", "--to", &address, "ping", "--amount", "100",
     ];
@@ -269,16 +269,16 @@ fn changes_under_load_lose_nothing_and_repeat_nothing() {
     assert_eq!(host.ask("one", "ponger", "ping"), "pong-6");
     let all = sent(&world, "ponger");
     assert_eq!(all.len(), pings + 1, "{all:?}");
-    // Each answered by what held then: the later never before the earlier.
+    // Each is answered by the configuration of its time: no later answer precedes an earlier one.
     let texts: Vec<&String> = all.iter().map(|(payload, _)| payload).collect();
     assert!(texts.is_sorted(), "{texts:?}");
     host.stop();
 }
 
 #[test]
-fn what_was_signed_is_brought_onto_the_chain_though_its_agent_is_gone() {
+fn signed_transactions_are_mined_although_their_agent_was_removed() {
     let world = World::new();
-    // A node that forgets every other transaction.
+    // A node that drops every other transaction.
     let faulty = BASE.replace("port = 0", "port = 0\nfaults = [\"silent-drop=0.5\"]");
     let write = |tables: &[String]| {
         world.private("agents.toml", &format!("{faulty}{}", tables.concat()));
@@ -301,7 +301,7 @@ fn what_was_signed_is_brought_onto_the_chain_though_its_agent_is_gone() {
     host.stop();
 }
 
-/// The source that reads a node's database sees what concerns an agent that is new, too.
+/// The source that reads a node's database also sees messages of an agent that was added later.
 #[test]
 fn an_agent_is_added_beside_a_nodes_database() {
     let world = World::new();
@@ -321,11 +321,11 @@ fn an_agent_is_added_beside_a_nodes_database() {
     write(&[ponger("pong")]);
     let host = Host::begin(&world, "other.toml");
     assert_eq!(node.ask("one", "a", "ping"), "pong");
-    // What is said to it before it is hosted is not answered.
+    // A message sent before the agent is hosted is not answered.
     node.tell("one", "b", "hello");
     assert_eq!(node.ask("one", "a", "ping"), "pong");
 
-    // A wallet that is not there is not made here, and its name is told.
+    // A missing wallet is not created here, and its name is reported.
     write(&[ponger("pong"), greeter(), silent("none", "four")]);
     let refused = world.run(&["-c", "other.toml", "reload"]);
     refused.failed(78, "there is no wallet \"four\"");
@@ -341,7 +341,7 @@ fn an_agent_is_added_beside_a_nodes_database() {
 }
 
 #[test]
-fn an_agent_that_is_given_another_wallet_is_another() {
+fn an_agent_with_another_wallet_is_another_agent() {
     let world = World::new();
     let host = Host::start(&world, &[pinger(), ponger("pong")]);
     assert_eq!(host.ask("one", "ponger", "ping"), "pong");
@@ -352,7 +352,7 @@ fn an_agent_that_is_given_another_wallet_is_another() {
         json!({ "added": ["ponger"], "changed": [], "removed": ["ponger"] })
     );
     assert_eq!(host.ask("one", "ponger", "ping"), "pang");
-    // Another name is the same agent.
+    // With another name it is still the same agent.
     let renamed = agent("ponger-2", "three", &pong("ping", "pung"));
     let applied = host.reload(&[pinger(), renamed]).json();
     assert_eq!(applied["agents"]["changed"], json!(["ponger-2"]));

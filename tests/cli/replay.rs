@@ -1,4 +1,4 @@
-//! `replay`: behaviours tried on a chain that a real conversation made.
+//! `replay`: behaviours run on a chain with a real conversation.
 
 use serde_json::Value;
 
@@ -77,7 +77,7 @@ fn the_same_behaviours_would_do_the_same_again() {
     assert_eq!(reports[3]["notes"][0], "no behaviour takes it");
     assert_eq!(before, std::fs::read(world.path("agentry.db")).unwrap());
 
-    // Without a store, all is found out from the chain alone.
+    // Without a store, everything is found on the chain alone.
     let other = ["--set", "store.path=none.db"];
     let run = world.run(&["replay", "--from", "0", other[0], other[1]]);
     assert_eq!(run.code, 0, "{run:?}");
@@ -89,7 +89,7 @@ fn the_same_behaviours_would_do_the_same_again() {
 }
 
 #[test]
-fn another_reply_differs_and_none_is_told_too() {
+fn a_different_and_a_missing_reply_are_reported() {
     let world = World::new();
     conversation(&world, &[pinger(), ponger("pong")]);
 
@@ -102,7 +102,7 @@ fn another_reply_differs_and_none_is_told_too() {
     assert_eq!(reports[0]["sends"][0]["did"]["text"], "pong");
     assert_eq!(summary["differs"], 3);
 
-    // It would answer another question, and not the one that it answered.
+    // It would answer another question, and not the one that it did answer.
     let curious = agent("ponger", "two", &pong("what?", "that"));
     configure(&world, &[pinger(), curious]);
     let run = world.run(&["replay", "--from", "0", "--json"]);
@@ -122,7 +122,7 @@ fn another_reply_differs_and_none_is_told_too() {
 }
 
 #[test]
-fn one_agent_and_a_stretch_are_chosen() {
+fn one_agent_and_a_range_of_blocks_are_selected() {
     let world = World::new();
     let loud = agent("pinger", "one", &pong("pong", "thanks"));
     conversation(&world, &[pinger(), ponger("pong")]);
@@ -132,7 +132,7 @@ fn one_agent_and_a_stretch_are_chosen() {
         all.extend(arguments);
         world.run(&all)
     };
-    // The pinger would give thanks now; the ponger does as it did.
+    // The pinger would now say thanks; the ponger acts as it did.
     let all = with(&["--from", "0"]);
     assert_eq!(all.code, 1, "{all:?}");
     let one = with(&["--from", "0", "--agent", "ponger"]);
@@ -151,7 +151,7 @@ fn one_agent_and_a_stretch_are_chosen() {
     let part = with(&["--from", &from, "--to", &to, "--agent", "ponger"]);
     assert_eq!(part.code, 0, "{part:?}");
     let (reports, summary) = lines(&part);
-    // Its answer stands in a later block, and is found there.
+    // Its answer is in a later block, and is found there.
     assert_eq!(marks(&reports), ["same"], "{part:?}");
     assert_eq!(summary["to"].as_u64(), Some(heights[1]));
 
@@ -174,7 +174,7 @@ fn one_agent_and_a_stretch_are_chosen() {
 }
 
 #[test]
-fn a_chain_that_is_not_there_is_told() {
+fn a_missing_chain_is_reported() {
     let world = World::new();
     configure(&world, &[pinger(), ponger("pong")]);
     let create = ["create", "two", "--password-file", "password"];
@@ -184,7 +184,7 @@ fn a_chain_that_is_not_there_is_told() {
         .failed(66, "the chain has no block yet");
 }
 
-/// Headers, acknowledgments that are watched for, commands; and over the node's RPC.
+/// Headers, requested acknowledgments and commands, read over the node's RPC.
 #[test]
 fn conversations_with_headers_are_followed_over_rpc() {
     let world = World::new();
@@ -225,7 +225,7 @@ fn conversations_with_headers_are_followed_over_rpc() {
     let closed = with(&[]);
     assert_eq!(closed.code, 0, "{closed:?}");
     let (reports, summary) = lines(&closed);
-    // RECEIVED, pong and DONE of the first; of the sealed one nothing is known.
+    // RECEIVED, pong and DONE for the first; the content of the sealed one is unknown.
     assert_eq!(&marks(&reports)[..3], ["same"; 3], "{closed:?}");
     assert_eq!(
         (&summary["closed"], &summary["not_compared"]),
@@ -242,9 +242,9 @@ fn conversations_with_headers_are_followed_over_rpc() {
     with(&["--open-sealed", "--password-file", "wrong"]).failed(77, "wrong password");
 }
 
-/// Statuses, jobs, and what came too late.
+/// Statuses, jobs, and a message that expired.
 #[test]
-fn what_comes_of_tasks_is_told_and_not_compared() {
+fn tasks_are_reported_and_their_results_not_compared() {
     let world = World::new();
     let worker = agent(
         "ponger",
@@ -283,7 +283,7 @@ fn what_comes_of_tasks_is_told_and_not_compared() {
         (&1.into(), &1.into())
     );
 
-    // The sender is not allowed any more: what was done would be refused.
+    // The sender is no longer allowed: the executed task would be refused.
     let stricter = agent(
         "ponger",
         "two",

@@ -1,5 +1,5 @@
-//! `run`, `agent` and `queue`: a runtime in a process of its own, on its embedded node, and all
-//! that can be wrong with starting one.
+//! `run`, `agent` and `queue`: a runtime in its own process, on its embedded node, and everything
+//! that can go wrong at its start.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Stdio};
@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::host::{Host, agent, pong};
 use crate::world::World;
 
-/// A configuration on an embedded node at any free port. The agents find the node by `[devnet]`;
-/// commands beside the runtime are told its url.
+/// A configuration on an embedded node at any free port. The agents find the node through
+/// `[devnet]`; other commands receive its URL as an option.
 const CONFIG: &str = r#"
 [chain]
 id = "ait-devnet"
@@ -35,10 +35,10 @@ wallet = "one"
 behaviours = []
 "#;
 
-/// A runtime that is ended when this is dropped.
+/// A runtime that is stopped when this is dropped.
 struct Runtime {
     child: Child,
-    /// Kept open, so that the runtime can go on printing.
+    /// Kept open, so that the runtime can continue to print.
     _stdout: BufReader<ChildStdout>,
     node: String,
 }
@@ -54,7 +54,7 @@ impl Runtime {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
-        let told: Value = serde_json::from_str(&line).expect("the runtime tells that it hosts");
+        let told: Value = serde_json::from_str(&line).expect("the runtime reports its start");
         assert_eq!(told["agents"], 2);
         let node = told["node"].as_str().unwrap().to_owned();
         Self {
@@ -64,7 +64,7 @@ impl Runtime {
         }
     }
 
-    /// `--set` for commands that ask its node.
+    /// `--set` for commands that query its node.
     fn at_node(&self) -> [String; 2] {
         ["--set".to_owned(), format!("chain.rpc={}", self.node)]
     }
@@ -93,7 +93,7 @@ fn world() -> World {
     world
 }
 
-/// A configuration beside [`CONFIG`], for the node of a runtime that runs.
+/// A configuration beside [`CONFIG`], for the node of a running runtime.
 fn plain(world: &World, node: &str, chain: &str, wallet: &str) {
     let text = format!(
         "[chain]\nid = \"{chain}\"\nrpc = \"{node}\"\n[store]\npath = \"other.db\"\n\
@@ -109,7 +109,8 @@ fn a_ping_is_sent_answered_and_looked_up() {
     let world = world();
     let runtime = Runtime::start(&world);
     plain(&world, &runtime.node, "ait-devnet", "two");
-    // The store is the runtime's, the node is told: the message goes through the runtime.
+    // The store belongs to the runtime, and the node is given: the message goes through the
+    // runtime.
     let ask = ["-c", "other.toml", "--set", "store.path=agentry.db"];
     let with = |arguments: &[&str]| -> Value {
         let mut all = arguments.to_vec();
@@ -148,19 +149,19 @@ fn a_ping_is_sent_answered_and_looked_up() {
     nothing.extend(ask);
     world.run(&nothing).failed(66, "nothing was changed");
     nothing[2] = "inbox";
-    world.run(&nothing).failed(64, "is no id of a queue");
+    world.run(&nothing).failed(64, "is not an id of a queue");
     assert_eq!(runtime.terminate(), Some(0));
 
     world
         .run(&["queue", "show", "inbox/99"])
         .failed(66, "there is no inbox/99");
-    // The ping; and the pong, if the pinger came to look at it before the end.
+    // The ping; and the pong, if the pinger handled it before the end.
     let handled = &world.json(&["queue", "list"])["counts"]["inbox"]["handled"];
     assert!(handled.as_u64() >= Some(1), "{handled}");
 }
 
 #[test]
-fn a_first_start_on_a_new_chain_warns_of_nothing() {
+fn a_first_start_on_a_new_chain_logs_no_warning() {
     let world = World::new();
     let agents = [
         agent("pinger", "one", ""),
@@ -174,7 +175,7 @@ fn a_first_start_on_a_new_chain_warns_of_nothing() {
 }
 
 #[test]
-fn a_wallet_that_is_not_hosted_sends_by_itself() {
+fn a_wallet_that_is_not_hosted_sends_directly() {
     let world = world();
     let runtime = Runtime::start(&world);
     plain(&world, &runtime.node, "ait-devnet", "two");
@@ -293,7 +294,7 @@ fn commands_without_a_store_or_a_node_say_what_to_start() {
     world
         .run(&["queue", "resume"])
         .failed(66, "start `agentry run` first");
-    // The port of a listener that is gone: nobody listens there.
+    // The port of a closed listener: nobody listens there.
     let free = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -316,7 +317,7 @@ fn commands_without_a_store_or_a_node_say_what_to_start() {
 #[test]
 fn a_demonstration_prints_its_evidence() {
     let world = World::new();
-    // As the demonstration has to pass it: a node that drops one transaction in five.
+    // The demonstration must pass on a node that drops one transaction in five.
     let fault = ["--fault", "silent-drop=0.2"];
     let evidence = world.json(&["demo", "--block-time", "50ms", fault[0], fault[1]]);
     let height = |name: &str| evidence[name]["height"].as_u64().unwrap();

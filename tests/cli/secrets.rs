@@ -1,5 +1,5 @@
-//! What stays with the operator: the text of an error, of an exception, of a panic, of a service's
-//! refusal, of standard error. None of it stands on the chain.
+//! Texts that stay with the operator: of an error, an exception, a panic, a service's refusal,
+//! standard error. None of them reaches the chain.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -9,10 +9,10 @@ use std::path::Path;
 use crate::host::{Host, agent, eventually, pong};
 use crate::world::World;
 
-/// What must not leave.
+/// The text that must not leak.
 const SECRET: &str = "sk-s3cret-0123456789";
 
-/// A behaviour in Python, which fails in every way that there is.
+/// A behaviour in Python that fails in every possible way.
 const ORACLE: &str = r#"
 import agentry, sys
 
@@ -38,7 +38,7 @@ class Oracle(agentry.Behaviour):
 agentry.run(Oracle())
 "#;
 
-/// A service that refuses everything, and says too much. It ends with the test's process.
+/// A service that refuses every request, and reveals too much. It ends with the test's process.
 fn service() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -82,7 +82,7 @@ fn tables(url: &str) -> [String; 3] {
     ]
 }
 
-/// Everything that the embedded node keeps, its journal included.
+/// All files of the embedded node, including its journal.
 fn chain(world: &World) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut folders = vec![world.path("node")];
@@ -106,7 +106,7 @@ fn holds(bytes: &[u8], text: &str) -> bool {
 }
 
 #[test]
-fn no_text_of_an_error_stands_on_the_chain() {
+fn no_text_of_an_error_reaches_the_chain() {
     let world = World::new();
     let helper = Path::new(env!("CARGO_MANIFEST_DIR")).join("behaviours/python/agentry.py");
     fs::copy(helper, world.path("agentry.py")).unwrap();
@@ -117,7 +117,7 @@ fn no_text_of_an_error_stands_on_the_chain() {
     fs::set_permissions(&oracle, mode).unwrap();
     let host = Host::start(&world, &tables(&service()));
 
-    // Messages: what the acknowledgment says is fixed, or was said on purpose.
+    // Messages: the text of the acknowledgment is fixed, or was made public explicitly.
     for (what, told) in [
         ("exception", "acting on it failed"),
         ("permanent", "acting on it failed"),
@@ -165,9 +165,9 @@ fn no_text_of_an_error_stands_on_the_chain() {
 
     let bytes = chain(&world);
     assert!(holds(&bytes, "JOB_FAILED") && holds(&bytes, "FAILED"));
-    assert!(!holds(&bytes, SECRET), "a secret stands on the chain");
+    assert!(!holds(&bytes, SECRET), "a secret is on the chain");
 
-    // The operator has all of it.
+    // The operator sees all of it.
     let dead = host.run(&["queue", "list", "dead", "--json"]);
     assert!(
         dead.good()
@@ -186,7 +186,7 @@ fn no_text_of_an_error_stands_on_the_chain() {
                 .contains(&format!("ConnectionError: https://db/?key={SECRET}")),
         "{shell:#?}"
     );
-    // With its traceback, and for whom it ran.
+    // With its traceback, and the agent and message of the run.
     let log = host.log();
     for part in [
         "a run of the program failed:",

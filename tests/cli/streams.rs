@@ -1,5 +1,5 @@
-//! Standard output and standard error that are closed, full, or read by nobody: they end no runtime,
-//! and no reading command pretends to have said what it could not say.
+//! Standard output and standard error that are closed, full, or not read: they end no runtime, and
+//! a command that could not print its result fails.
 
 use std::fs::{File, OpenOptions};
 use std::process::{Child, Stdio};
@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use crate::host::{agent, configure, pong};
 use crate::world::World;
 
-/// How long a test waits for what must come.
+/// How long a test waits for an expected event.
 const LONG: Duration = Duration::from_secs(120);
 
-/// Where a stream of a child goes to.
+/// Destination of a child's stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// A pipe whose reader has gone.
+    /// A pipe whose reader has closed it.
     Gone,
     /// A pipe whose reader never reads.
     Asleep,
@@ -68,13 +68,13 @@ impl Drop for Runtime {
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + LONG;
     while !holds() {
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        assert!(Instant::now() < deadline, "timed out: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
 #[test]
-fn a_runtime_outlives_those_who_read_what_it_says() {
+fn a_runtime_outlives_the_readers_of_its_output() {
     for (out, err) in [
         (End::Asleep, End::Gone),
         (End::Gone, End::Full),
@@ -88,7 +88,7 @@ fn a_runtime_outlives_those_who_read_what_it_says() {
             assert_eq!(runtime.0.try_wait().unwrap(), None, "it ended: {what}");
             world.run(&["reload"]).code == 0
         });
-        // It goes on to log, and to serve.
+        // It continues to log and to serve.
         for turn in 0..5 {
             let text = pong("ping", &format!("pong {turn}"));
             configure(&world, &[agent("ponger", "two", &text)]);
@@ -113,7 +113,7 @@ fn a_runtime_outlives_those_who_read_what_it_says() {
 }
 
 #[test]
-fn what_a_command_could_not_say_is_its_failure() {
+fn output_that_cannot_be_written_is_a_failure() {
     let world = World::new();
     let mut command = world.command(&["completions", "bash"]);
     let output = command
@@ -124,14 +124,14 @@ fn what_a_command_could_not_say_is_its_failure() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(74), "{said}");
     assert!(said.contains("writing to standard output"), "{said}");
-    // Where that cannot be said either, the exit code alone tells.
+    // If the message cannot be written either, only the exit code reports the failure.
     let mut command = world.command(&["completions", "bash"]);
     let status = command.stdout(full()).stderr(full()).status().unwrap();
     assert_eq!(status.code(), Some(74));
 }
 
 #[test]
-fn what_others_wrote_hides_nothing_in_json_and_in_text() {
+fn text_of_others_hides_nothing_in_json_and_in_text() {
     let world = World::new();
     let hidden = "\u{9b}31m\u{202e}\u{2066}\u{200e}\u{200b}\u{feff}\u{7f}";
     let text = format!(

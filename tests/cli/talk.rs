@@ -1,4 +1,5 @@
-//! `agent message` and `agent messages`: what is said, what comes of it, and what never came.
+//! `agent message` and `agent messages`: sending, the stages that follow, and the stages that are
+//! not reached.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Stdio};
@@ -13,11 +14,10 @@ use serde_json::Value;
 
 use crate::world::{Run, World};
 
-/// How long a test waits for what must come.
+/// How long a test waits for an expected event.
 const LONG: Duration = Duration::from_secs(60);
 
-/// An agent that acknowledges and answers, and one that says nothing by itself, on an embedded
-/// node.
+/// An agent that acknowledges and answers, and one without behaviours, on an embedded node.
 const BOTH: &str = r#"
 [chain]
 id = "ait-devnet"
@@ -42,10 +42,10 @@ wallet = "two"
 behaviours = [{ kind = "ack" }, { kind = "pong" }]
 "#;
 
-/// A runtime that is ended when this is dropped.
+/// A runtime that is stopped when this is dropped.
 struct Host {
     child: Child,
-    /// Kept open, so that the runtime can go on printing.
+    /// Kept open, so that the runtime can continue to print.
     _stdout: BufReader<ChildStdout>,
     node: String,
 }
@@ -61,7 +61,7 @@ impl Host {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
-        let told: Value = serde_json::from_str(&line).expect("the runtime tells that it hosts");
+        let told: Value = serde_json::from_str(&line).expect("the runtime reports its start");
         let node = told["node"].as_str().unwrap().to_owned();
         Self {
             child,
@@ -88,7 +88,7 @@ fn both() -> (World, Host) {
 }
 
 impl World {
-    /// `agent message` from the pinger's wallet, with this after it.
+    /// `agent message` from the pinger's wallet, with these further arguments.
     fn say(&self, arguments: &[&str]) -> Run {
         let mut all = vec!["agent", "message", "--wallet", "one"];
         all.extend(arguments);
@@ -101,7 +101,7 @@ impl World {
         self.say(&all).json()
     }
 
-    /// What `agent messages` lists, with this after it.
+    /// The list of `agent messages`, with these further arguments.
     fn talk(&self, arguments: &[&str]) -> Vec<Value> {
         let mut all = vec!["agent", "messages", "--json"];
         all.extend(arguments);
@@ -109,7 +109,7 @@ impl World {
         listed["messages"].as_array().unwrap().clone()
     }
 
-    /// Lists until what is listed fits.
+    /// Lists messages until the list is as expected.
     fn talk_until(&self, arguments: &[&str], fits: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         let deadline = Instant::now() + LONG;
         loop {
@@ -117,7 +117,7 @@ impl World {
             if fits(&lines) {
                 return lines;
             }
-            assert!(Instant::now() < deadline, "never came: {lines:#?}");
+            assert!(Instant::now() < deadline, "timed out: {lines:#?}");
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -149,7 +149,7 @@ fn stages(told: &Value) -> Vec<&str> {
         .collect()
 }
 
-/// Ended so, having printed its report.
+/// Checks the exit code, and returns the printed report.
 fn report(run: &Run, code: i32) -> Value {
     assert_eq!(run.code, code, "{run:#?}");
     assert_eq!(run.out.lines().count(), 1, "{run:#?}");
@@ -196,7 +196,7 @@ fn an_acknowledgment_is_awaited_stage_by_stage() {
     assert_eq!(of("mined")["height"], told["height"]);
     assert!(of("received")["height"].as_u64() > told["height"].as_u64());
 
-    // For people: a line for each.
+    // For people: one line per stage.
     let shown = world.say(&["--to", "ponger", "ping", "--ack", "received", "--wait"]);
     shown.good();
     let words: Vec<&str> = shown
@@ -205,10 +205,10 @@ fn an_acknowledgment_is_awaited_stage_by_stage() {
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     assert_eq!(words.get(..3).unwrap(), ["sent", "accepted", "mined"]);
-    // The answer and the acknowledgment come in any order.
+    // The answer and the acknowledgment arrive in any order.
     assert!(words.contains(&"received"), "{shown:#?}");
 
-    // The conversation, in the chain's order, and in no other thread.
+    // The conversation is in the chain's order, and in no other thread.
     let lines = world.talk_until(&["--agent", "pinger", "--thread", "t1"], |lines| {
         lines.len() == 4
     });
@@ -252,7 +252,7 @@ fn an_acknowledgment_is_awaited_stage_by_stage() {
     assert_eq!(newest.json()["more"], true);
     let shown = world.run(&["agent", "messages", "--agent", "pinger", "--thread", "t1"]);
     let text = &shown.good().out;
-    // When, and to and from whom, by name.
+    // Time, direction, and the name of the other side.
     let first = text.lines().next().unwrap();
     assert!(first.starts_with("20") && first.contains("Z  "), "{text}");
     assert!(first.contains("to   ponger  ping"), "{text}");
@@ -263,9 +263,9 @@ fn an_acknowledgment_is_awaited_stage_by_stage() {
 }
 
 #[test]
-fn what_never_came_is_told() {
+fn missing_stages_are_reported() {
     let (world, _host) = both();
-    // Nobody hosts it.
+    // No runtime hosts this address.
     let nobody = format!("ait1{}", "0".repeat(40));
     let run = world.say(&[
         "--to",
@@ -293,7 +293,7 @@ fn what_never_came_is_told() {
     assert_eq!(sent[1]["resend_of"], sent[0]["id"]);
     assert_eq!(sent[1]["message_id"], sent[0]["message_id"]);
 
-    // The time is over first; the runtime goes on.
+    // The time limit comes first; the runtime continues.
     let run = world.say(&[
         "--to",
         &nobody,
@@ -304,9 +304,9 @@ fn what_never_came_is_told() {
         "--json",
     ]);
     let told = report(&run, 75);
-    assert!(run.err.contains("never came: answered"), "{run:#?}");
+    assert!(run.err.contains("not reached: answered"), "{run:#?}");
     assert!(run.err.contains("queue show outbox/3"), "{run:#?}");
-    assert!(run.err.contains("the runtime goes on"), "{run:#?}");
+    assert!(run.err.contains("the runtime continues"), "{run:#?}");
     assert_eq!(names(&told["came"]), ["sent", "accepted", "mined"]);
     assert_eq!(told["answer"], Value::Null);
     let mined = world.say_json(&["--to", &nobody, "hello", "--wait=mined"]);
@@ -314,7 +314,7 @@ fn what_never_came_is_told() {
 }
 
 #[test]
-fn what_comes_too_late_or_is_not_taken_ends_the_wait() {
+fn an_expired_or_refused_message_ends_the_wait() {
     let (world, _host) = both();
     let run = world.say(&[
         "--to",
@@ -346,7 +346,7 @@ fn what_comes_too_late_or_is_not_taken_ends_the_wait() {
 }
 
 #[test]
-fn what_nobody_takes_has_a_note_that_says_so() {
+fn a_message_that_no_behaviour_takes_has_a_note() {
     let (world, _host) = both();
     let sent = world.say_json(&["--to", "ponger", "nobody takes this", "--wait=mined"]);
     let handled = |lines: &[Value]| lines.iter().any(|one| one["state"] == "handled");
@@ -362,7 +362,7 @@ fn what_nobody_takes_has_a_note_that_says_so() {
 }
 
 #[test]
-fn what_the_budget_does_not_pay_for_is_told_at_once() {
+fn a_message_over_the_budget_is_reported_at_once() {
     let world = World::new();
     let poor = "behaviours = []\ndaily_budget = 100";
     world.private("agents.toml", &BOTH.replace("behaviours = []", poor));
@@ -381,11 +381,11 @@ fn what_the_budget_does_not_pay_for_is_told_at_once() {
             .contains("queued    it waits for a larger budget"),
         "{waited:#?}"
     );
-    assert!(began.elapsed() < LONG, "not until the time-out");
+    assert!(began.elapsed() < LONG, "it waited for the time limit");
 }
 
 #[test]
-fn names_stand_for_addresses_if_they_mean_one() {
+fn names_are_resolved_if_they_are_unambiguous() {
     let (world, _host) = both();
     world
         .say(&["--to", "pongerr", "ping"])
@@ -429,7 +429,7 @@ fn a_sealed_ping_is_answered_sealed_and_opened() {
     let told = world.say(&sealed).json();
     assert_eq!(told["answer"]["text"], "pong", "{told:#}");
     assert_eq!(told["answer"]["sealed"], true);
-    // What came is opened by the runtime; what was sent is for its recipient alone.
+    // The runtime opens what was received; only the recipient can open what was sent.
     let lines = world.talk(&["--agent", "pinger"]);
     let ping = lines
         .iter()
@@ -448,7 +448,7 @@ fn a_sealed_ping_is_answered_sealed_and_opened() {
     let shown = world.run(&["agent", "messages", "--agent", "pinger"]);
     assert!(shown.good().out.contains("(sealed)"), "{shown:#?}");
     drop(host);
-    // Without a runtime nobody opens it.
+    // Without a runtime it stays sealed.
     let lines = world.talk(&["--agent", "pinger", "--received"]);
     let pong = lines.iter().find(re).unwrap();
     assert_eq!(pong["text"], Value::Null);
@@ -456,9 +456,9 @@ fn a_sealed_ping_is_answered_sealed_and_opened() {
 }
 
 #[test]
-fn a_wallet_of_no_runtime_speaks_for_itself() {
+fn a_wallet_that_no_runtime_hosts_sends_directly() {
     let (world, host) = both();
-    // Another store: there nobody hosts the wallet.
+    // With another store: no runtime hosts the wallet there.
     let other = BOTH.replace("agentry.db", "other.db").replace(
         "id = \"ait-devnet\"",
         &format!("id = \"ait-devnet\"\nrpc = \"{}\"", host.node),
@@ -504,7 +504,7 @@ fn a_wallet_of_no_runtime_speaks_for_itself() {
     let told = world.say_json(&with(&["ping", "--seal", "--wait"]));
     assert_eq!(told["answer"]["text"], "pong", "{told:#}");
     assert_eq!(told["answer"]["sealed"], true);
-    // What the chain shows of it.
+    // The same conversation, read from the chain.
     let lines = world.talk(&["-c", "other.toml", "--agent", "pinger", "--thread", "t2"]);
     assert_eq!(lines.len(), 2);
     assert_eq!(
@@ -521,7 +521,7 @@ fn a_wallet_of_no_runtime_speaks_for_itself() {
 
 #[test]
 fn a_message_is_sent_again_until_its_recipient_is_there_and_acts_once() {
-    // Both wallets are made and funded.
+    // Both wallets are created and funded.
     let (world, host) = both();
     drop(host);
     let ponger = BOTH.rfind("[[agent]]").unwrap();
@@ -581,7 +581,7 @@ fn a_message_is_sent_again_until_its_recipient_is_there_and_acts_once() {
 }
 
 #[test]
-fn what_comes_is_followed_and_made_printable() {
+fn new_messages_are_followed_and_escaped() {
     let (world, _host) = both();
     let mut follower = world
         .command(&["agent", "messages", "--agent", "ponger", "--follow"])
@@ -608,10 +608,10 @@ fn what_comes_is_followed_and_made_printable() {
 }
 
 #[test]
-fn what_is_forged_is_kept_apart() {
+fn forged_messages_are_kept_apart() {
     let (world, host) = both();
     let (one, two) = (world.address("one"), world.address("two"));
-    // In the name of the pinger, by somebody else.
+    // In the name of the pinger, signed by somebody else.
     let forger = SigningKey::from_seed(&Seed::from_bytes([9; 32]));
     let header = Header {
         key: Some(forger.public_key()),
@@ -626,7 +626,7 @@ fn what_is_forged_is_kept_apart() {
         payload: message::compose(&Payload::Text("ping".to_owned()), Some(&header)).unwrap(),
         chain_id: "ait-devnet".parse().unwrap(),
     };
-    // A node that is told no key checks no signature.
+    // A node that receives no key verifies no signature.
     let body = transaction.sign(&forger).body();
     let mut body: Value = serde_json::from_str(&body).unwrap();
     body.as_object_mut().unwrap().remove("public_key").unwrap();
@@ -647,7 +647,7 @@ fn what_is_forged_is_kept_apart() {
     );
     assert!(world.talk(&["--agent", "ponger"]).is_empty());
     assert!(world.talk(&["--agent", "pinger"]).is_empty());
-    // Nor does it pass where the chain alone is read.
+    // It is also kept apart when only the chain is read.
     let other = BOTH.replace("agentry.db", "other.db").replace(
         "id = \"ait-devnet\"",
         &format!("id = \"ait-devnet\"\nrpc = \"{}\"", host.node),
@@ -661,7 +661,7 @@ fn what_is_forged_is_kept_apart() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_before_anything_is_sent() {
+fn invalid_arguments_are_refused_before_anything_is_sent() {
     let world = World::new();
     world.private("agents.toml", BOTH);
     let to = ["--to", "ait1d04ab232742bb4ab3a1368bd4615e4e6d0224ab7"];
@@ -671,7 +671,7 @@ fn what_makes_no_sense_is_refused_before_anything_is_sent() {
         all
     };
     let refused = [
-        (with(&["ping", "--command"]), "is no command"),
+        (with(&["ping", "--command"]), "is not a command"),
         (with(&[r#"{"cmd":"ACK"}"#, "--command"]), "status"),
         (with(&["ping", "--within", "5s"]), "--ack"),
         (with(&["ping", "--recipient-key", "00"]), "--recipient-key"),

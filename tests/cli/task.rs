@@ -1,11 +1,12 @@
-//! `task`: jobs from one hosted wallet to another, which has programs do them.
+//! `task`: jobs from one hosted wallet to another, which runs programs for them.
 
 use serde_json::Value;
 
 use crate::host::{Host, agent, eventually, pong};
 use crate::world::{Run, World};
 
-/// The tables of an agent who asks, one whom nobody allows, and one who does jobs.
+/// The tables of an agent that requests jobs, one that is not allowed to, and one that executes
+/// them.
 fn tables() -> [String; 3] {
     let shell = |script: &str, more: &str| {
         format!(
@@ -50,7 +51,7 @@ fn submit<'a>(kind: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     all
 }
 
-/// It ended so, saying this on standard error.
+/// Checks the exit code and a part of standard error.
 fn ended(run: &Run, code: i32, part: &str) {
     assert_eq!(run.code, code, "{run:#?}");
     assert!(run.err.contains(part), "{part:?} is not in {run:#?}");
@@ -63,7 +64,7 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 }
 
 #[test]
-fn a_job_is_asked_for_done_and_shown() {
+fn a_job_is_requested_executed_and_shown() {
     let world = World::new();
     let host = Host::start(&world, &tables());
     host.run(&["task", "list"]).good();
@@ -162,7 +163,7 @@ fn a_job_is_asked_for_done_and_shown() {
 fn numbers_keep_their_digits_or_are_refused_by_name() {
     let world = World::new();
     let host = Host::start(&world, &tables());
-    // What a job says, its executor is told, digit by digit, and what comes back is shown so.
+    // The executor receives the numbers of a job digit by digit, and its answer is shown likewise.
     let kept = [
         ("most", "18446744073709551615"),
         ("least", "-9223372036854775808"),
@@ -207,7 +208,7 @@ fn numbers_keep_their_digits_or_are_refused_by_name() {
         let digits = digits.trim_start_matches('0');
         assert!(refused.err.contains(digits), "{refused:#?}");
     }
-    // On the chain it has all its digits, and so it is shown.
+    // On the chain the number has all its digits, and is shown with them.
     let job = &host.json(&["task", "list", "--state", "rejected"])["jobs"][0];
     let shown = host.run(&["task", "show", text(job, "id")]);
     assert!(
@@ -220,7 +221,7 @@ fn numbers_keep_their_digits_or_are_refused_by_name() {
 }
 
 #[test]
-fn a_job_that_is_not_done_ends_the_wait_with_1() {
+fn a_job_that_is_not_completed_ends_the_wait_with_1() {
     let world = World::new();
     let host = Host::start(&world, &tables());
     let failed = host.run(&submit("fail", &["--wait"]));
@@ -245,13 +246,13 @@ fn a_job_that_is_not_done_ends_the_wait_with_1() {
         "task", "submit", "--wallet", "stranger", "--to", "worker", "--type", "echo", "--wait",
     ]);
     ended(&stranger, 1, "the job is rejected: not-allowed");
-    // Without its JOB_FAILED, the acknowledgment alone would say so.
+    // Without its JOB_FAILED, the acknowledgment alone would show it.
     let rejected = host.json(&["task", "list", "--state", "rejected"]);
     assert_eq!(rejected["jobs"].as_array().unwrap().len(), 2);
 }
 
 #[test]
-fn a_result_that_was_cut_is_kept_where_it_was_made() {
+fn a_cut_result_is_kept_by_its_executor() {
     let world = World::new();
     let host = Host::start(&world, &tables());
     let whole = "0123456\n".repeat(12_500);
@@ -288,7 +289,7 @@ fn a_job_shows_its_progress_and_can_be_canceled_by_either_side() {
         ("working", "half of it")
     );
     let impatient = host.run(&["task", "wait", id, "--timeout", "100ms"]);
-    impatient.failed(75, "the time is over; the job is working");
+    impatient.failed(75, "timed out; the job is working");
     let doing = &host.json(&["task", "list", "--executing", "--state", "working"])["tasks"][0];
     assert_eq!(doing["progress"], 0.5);
 
@@ -311,7 +312,7 @@ fn a_job_shows_its_progress_and_can_be_canceled_by_either_side() {
             == 2
     });
     let impatient = host.run(&["task", "wait", "task/2", "--timeout", "100ms"]);
-    impatient.failed(75, "the time is over; task/2 is");
+    impatient.failed(75, "timed out; task/2 is");
     let canceling = host.run(&["task", "cancel", "task/2"]);
     assert!(canceling.good().out.contains("canceled task/2"));
     let canceled = host.run(&["task", "wait", id]);
@@ -319,7 +320,7 @@ fn a_job_shows_its_progress_and_can_be_canceled_by_either_side() {
 }
 
 #[test]
-fn sealed_jobs_are_read_where_the_keys_are() {
+fn sealed_jobs_are_opened_by_the_runtime_with_the_keys() {
     let world = World::new();
     let host = Host::start(&world, &tables());
     let unknown = host.run(&submit("echo", &["--seal"]));
@@ -388,7 +389,7 @@ fn a_result_of_several_lines_is_printed_as_several_lines() {
         .position(|line| line.starts_with("prompt"));
     let below = shown.out.lines().nth(prompt.unwrap() + 1).unwrap();
     assert_eq!(below.trim(), "b", "{shown:#?}");
-    // The result alone is what it is.
+    // `--result` prints the result unchanged.
     let whole = host.run(&["task", "show", "outbox/1", "--result"]);
     assert_eq!(whole.good().out, "one\n\ttwo\u{1b}[31m\r\nthree\n");
 }
@@ -405,7 +406,7 @@ fn a_job_that_nobody_offers_is_refused_before_it_is_sent() {
     };
     ask("stranger", "echo", &["--wait"]).failed(65, "agent stranger of agents.toml offers no jobs");
     ask("worker", "paint", &["--wait"]).failed(65, "offers no job of type paint, but: ");
-    // Of one who is hosted elsewhere, the card says it.
+    // For an agent that is hosted elsewhere, its card counts.
     let elsewhere = "[[contact]]\nname = \"x\"\naddress = \
                      \"ait1d04ab232742bb4ab3a1368bd4615e4e6d0224ab7\"\n";
     let config = std::fs::read_to_string(world.path("agents.toml")).unwrap();
@@ -420,7 +421,7 @@ fn a_job_that_nobody_offers_is_refused_before_it_is_sent() {
 }
 
 #[test]
-fn what_waits_for_its_behaviour_says_so() {
+fn a_task_without_its_behaviour_shows_the_reason() {
     let world = World::new();
     let host = Host::start(&world, &tables());
     let sent = host.json(&submit("slow", &[]));
@@ -446,14 +447,14 @@ fn what_waits_for_its_behaviour_says_so() {
     let show = || host.json(&["task", "show", text(&sent, "transaction"), "--executing"]);
     let shown = show();
     assert!(
-        text(&shown, "waits_for").contains("is gone from"),
+        text(&shown, "waits_for").contains("was removed from"),
         "{shown:#}"
     );
     eventually("the interruption is counted", || show()["interrupted"] == 1);
 }
 
 #[test]
-fn mistakes_are_named() {
+fn errors_are_named() {
     let world = World::new();
     crate::host::configure(&world, &tables());
     world.run(&["task", "list"]).failed(66, "there is no store");

@@ -1,4 +1,4 @@
-//! `tx inspect` over the vectors, which a real node's hashes were checked against.
+//! `tx inspect` on the test vectors, whose hashes were verified with a real node.
 
 use agentry_protocol::{Json, JsonRef, Limits};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ fn body(case: &Value) -> Value {
     body
 }
 
-/// The same with every number as the vector spells it, which `serde_json` does not keep.
+/// The body with every number spelled as in the vector, which `serde_json` does not preserve.
 fn exact_body(case: JsonRef<'_>) -> String {
     let transaction = case.get("transaction").unwrap();
     let entries = transaction
@@ -55,7 +55,7 @@ fn bodies_and_stored_forms_give_text_hash_and_verdict() {
             if let Some(digest) = text("signing_sha256") {
                 assert_eq!(said("signing_sha256"), Some(digest), "{shown}");
             }
-            // The node drops the key: it has to be known from elsewhere.
+            // The node does not store the key: it must come from elsewhere.
             let stored = case.get("stored").unwrap().to_compact();
             let found = inspect(&world, &stored);
             assert_eq!(
@@ -118,7 +118,7 @@ fn each_verdict() {
 }
 
 #[test]
-fn what_is_no_transaction_is_refused_with_its_place() {
+fn invalid_json_is_refused_with_its_position() {
     let world = World::new();
     let run = |input: &[u8]| world.run_with_input(&["tx", "inspect"], input);
     run(b"").failed(65, "standard input");
@@ -136,7 +136,7 @@ fn what_is_no_transaction_is_refused_with_its_place() {
 }
 
 #[test]
-fn terminals_are_not_steered() {
+fn control_characters_do_not_reach_terminals() {
     let world = World::new();
     let vectors = vectors("transactions.json");
     let mut body = vectors["cases"][0]["transaction"].clone();

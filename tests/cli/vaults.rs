@@ -109,7 +109,7 @@ fn a_vaults_wallets_are_renamed_deleted_and_exported() {
         world.wallet_json(&["show", "first"])["address"],
         before["address"]
     );
-    // Now both places have it.
+    // Now both locations have it.
     let both = ["show", "first", "--vault", "v", "--keystore", "keys"];
     world.wallet(&both).failed(78, "both");
 }

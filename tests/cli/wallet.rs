@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use crate::world::{PASSWORD, World, mode, vectors};
 
 #[test]
-fn a_wallet_lives() {
+fn a_wallet_is_created_shown_renamed_and_deleted() {
     let world = World::new();
     let made = world.wallet_json(&["create", "alice"]);
     let address = made["address"].as_str().unwrap().to_owned();
@@ -55,7 +55,7 @@ fn a_wallet_lives() {
 }
 
 #[test]
-fn the_node_form_of_an_address_can_be_asked_for() {
+fn the_node_form_of_an_address_can_be_chosen() {
     let world = World::new();
     let made = world.wallet_json(&["create", "a", "--address-form", "bech32"]);
     let shown = world.wallet_json(&["show", "a", "--unlock"]);
@@ -143,7 +143,7 @@ fn a_damaged_file_is_named_and_hides_no_other() {
 }
 
 #[test]
-fn hidden_and_other_files_are_no_wallets() {
+fn hidden_and_other_files_are_not_wallets() {
     let world = World::new();
     world.wallet(&["create", "a"]).good();
     for name in [".hidden.json", "notes.txt", ".password"] {
@@ -156,7 +156,7 @@ fn hidden_and_other_files_are_no_wallets() {
 }
 
 #[test]
-fn names_are_no_paths() {
+fn names_are_not_paths() {
     let world = World::new();
     for name in ["../a", "a/b", ".a", "", "a b"] {
         world.wallet(&["create", name]).failed(64, "name");
@@ -166,7 +166,7 @@ fn names_are_no_paths() {
 }
 
 #[test]
-fn every_form_of_keystore_is_taken_in() {
+fn every_form_of_keystore_is_imported() {
     let world = World::new();
     let vectors = vectors("keystores.json");
     for (index, case) in vectors["cases"].as_array().unwrap().iter().enumerate() {
@@ -184,12 +184,12 @@ fn every_form_of_keystore_is_taken_in() {
 }
 
 #[test]
-fn a_keystore_that_states_a_name_is_taken_in_and_the_output_says_so() {
+fn a_keystore_that_states_a_name_is_imported_with_a_note() {
     let world = World::new();
     let vectors = vectors("keystores_named_address.json");
     let case = &vectors["cases"][0];
     world.private("theirs.json", &case["keystore"].to_string());
-    // As AITBC's own scripts leave it behind.
+    // As AITBC's own scripts create it.
     world.private("theirs.password", "\n temp123 \n\n");
     let import = |name: &str, more: &[&str]| {
         let source = ["--source-password-file", "theirs.password"];
@@ -208,7 +208,7 @@ fn a_keystore_that_states_a_name_is_taken_in_and_the_output_says_so() {
     assert_eq!(shown["address_hex"], hex.as_str());
     assert_eq!(shown["address_bech32"], bech32["address"]);
 
-    // As it is, in the folder.
+    // Unchanged, in the folder.
     fs::copy(world.path("theirs.json"), world.path("keys/as-it-is.json")).unwrap();
     let shown = world.wallet_json(&["show", "as-it-is"]);
     assert_eq!(shown["address"], serde_json::Value::Null);
@@ -233,7 +233,7 @@ fn a_keystore_that_states_a_name_is_taken_in_and_the_output_says_so() {
 }
 
 #[test]
-fn a_seed_is_taken_in_and_never_printed() {
+fn a_seed_is_imported_and_never_printed() {
     let world = World::new();
     let seed = "11".repeat(32);
     let arguments = [
@@ -268,7 +268,7 @@ fn a_seed_is_taken_in_and_never_printed() {
 fn passwords_come_from_files_and_the_environment() {
     let world = World::new();
     let create = |name: &str| world.command(&["wallet", "create", name, "--keystore", "keys"]);
-    // Nobody gives one, and there is no terminal.
+    // No password is given, and there is no terminal.
     let output = create("a").output().unwrap();
     assert_eq!(output.status.code(), Some(77));
     assert!(String::from_utf8_lossy(&output.stderr).contains("AGENTRY_PASSWORD"));
@@ -281,12 +281,12 @@ fn passwords_come_from_files_and_the_environment() {
             .success()
     );
     world.wallet(&["show", "a", "--unlock"]).good();
-    // The customary place.
+    // The default location.
     world.private("keys/.password", &format!("{PASSWORD}\n"));
     world
         .run(&["wallet", "show", "a", "--unlock", "--keystore", "keys"])
         .good();
-    // The flag wins.
+    // The option has priority.
     world
         .wallet(&["show", "a", "--unlock", "--password-file", "wrong"])
         .failed(77, "wrong");
@@ -296,7 +296,7 @@ fn passwords_come_from_files_and_the_environment() {
 }
 
 #[test]
-fn nothing_new_has_an_empty_password() {
+fn nothing_is_created_with_an_empty_password() {
     let world = World::new();
     world.private("none", "\n");
     world
@@ -353,7 +353,7 @@ fn the_configuration_says_where_wallets_are() {
 }
 
 #[test]
-fn a_wrong_password_of_what_is_imported_names_its_own_flag() {
+fn a_wrong_password_of_an_imported_file_names_its_own_option() {
     let world = World::new();
     world.wallet(&["create", "a"]).good();
     world
@@ -375,6 +375,6 @@ fn a_wrong_password_of_what_is_imported_names_its_own_flag() {
     assert!(!run.err.contains("AGENTRY_PASSWORD"), "{run:#?}");
     let shared = ["import", "b", "theirs.json", "--password-file", "wrong"];
     let run = world.wallet(&shared);
-    run.failed(77, "--source-password-file names a file that holds its own");
+    run.failed(77, "--source-password-file names a file with the right one");
     assert!(!world.path("keys/b.json").exists());
 }

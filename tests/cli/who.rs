@@ -1,11 +1,11 @@
-//! Every option that names somebody takes the same names.
+//! Every option that names an agent or a wallet accepts the same names.
 
 use serde_json::Value;
 
 use crate::host::{BASE, Host, agent, pong};
 use crate::world::World;
 
-/// Two agents whose wallets are called otherwise, one of a fleet, and a contact.
+/// Two agents whose wallets have other names, one agent of a fleet, and a contact.
 fn tables() -> String {
     let base = BASE.replace("keys/.password", "password");
     let contact = "[[contact]]\nname = \"friend\"\naddress = \
@@ -37,7 +37,7 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 }
 
 #[test]
-fn an_agent_is_meant_by_each_of_its_names_and_both_forms_of_its_address() {
+fn each_name_and_both_address_forms_resolve_to_the_agent() {
     let world = world();
     let host = Host::begin(&world, "agents.toml");
     let register = [
@@ -93,7 +93,7 @@ fn an_agent_is_meant_by_each_of_its_names_and_both_forms_of_its_address() {
         assert_eq!(none["changed"], 0);
         let replayed = host.run(&["replay", "--from", "0", "--agent", name, "--differing"]);
         assert!(matches!(replayed.code, 0 | 1), "{name}: {replayed:#?}");
-        // Money is at an address as it is spelled.
+        // A balance belongs to the exact form of an address.
         if name != names[4] {
             let account = host.json(&["chain", "account", name]);
             assert_eq!(text(&account, "address"), hex);
@@ -108,7 +108,7 @@ fn an_agent_is_meant_by_each_of_its_names_and_both_forms_of_its_address() {
             assert!(host.run(&sent).good().out.contains("pong"), "{name}");
         }
     }
-    // Others are meant by theirs.
+    // Other agents are found by their own names.
     let contact = host.json(&["chain", "account", "friend"]);
     assert!(text(&contact, "address").starts_with("ait1d04ab"));
     let of_fleet = host.json(&["queue", "stats", "--agent", "crowd/one"]);
@@ -123,7 +123,7 @@ fn an_agent_is_meant_by_each_of_its_names_and_both_forms_of_its_address() {
 fn a_name_that_means_several_addresses_is_refused_with_all_of_them() {
     let world = world();
     let host = Host::begin(&world, "agents.toml");
-    // Another wallet is called as the agent is.
+    // Another wallet has the agent's name.
     let other = world.wallet_json(&["create", "asker"]);
     let own = world.wallet_json(&["show", "w-asker"]);
     for command in [
@@ -143,6 +143,6 @@ fn a_name_that_means_several_addresses_is_refused_with_all_of_them() {
             assert!(run.err.contains(address), "{run:#?}");
         }
     }
-    // The address says it.
+    // The address is unambiguous.
     host.json(&["queue", "list", "--agent", text(&own, "address")]);
 }

@@ -1,4 +1,4 @@
-//! A folder of its own for each test, and the binary run in it.
+//! A separate folder for each test, and the binary run in it.
 
 use std::fs;
 use std::io::Write;
@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The password of [`World`]s.
+/// The password of a [`World`]'s wallets.
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
 /// A folder, with a password file in it.
@@ -17,7 +17,7 @@ pub(crate) struct World {
     dir: TempDir,
 }
 
-/// What a run printed and ended with.
+/// Output and exit code of a run.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) code: i32,
@@ -39,7 +39,7 @@ impl World {
         self.dir.path().join(name)
     }
 
-    /// Writes a file for its owner alone.
+    /// Writes a file that only its owner can access.
     pub(crate) fn private(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, text).unwrap();
@@ -47,8 +47,8 @@ impl World {
         path
     }
 
-    /// The binary, ready to run in the folder, with nothing of this process's environment that it
-    /// reads.
+    /// The binary, ready to run in the folder, without the environment variables of this process
+    /// that it reads.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_agentry"));
         command
@@ -63,7 +63,8 @@ impl World {
         command
     }
 
-    /// As [`Self::command`], by a shell that does something first, such as setting its umask.
+    /// Like [`Self::command`], through a shell that first runs another command, such as setting the
+    /// umask.
     pub(crate) fn command_after(&self, first: &str, arguments: &[&str]) -> Command {
         let direct = self.command(arguments);
         let mut command = Command::new("sh");
@@ -87,7 +88,7 @@ impl World {
         Run::of(self.command(arguments).output().unwrap())
     }
 
-    /// As [`Self::run`], with this on standard input.
+    /// Like [`Self::run`], with this on standard input.
     pub(crate) fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Run {
         let mut command = self.command(arguments);
         command
@@ -96,13 +97,13 @@ impl World {
             .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
-        // A child that refuses early closes the pipe; what it says is what counts.
+        // A child that refuses early closes the pipe; only its message matters.
         drop(stdin.write_all(input));
         drop(stdin);
         Run::of(child.wait_with_output().unwrap())
     }
 
-    /// Runs with `--json` and gives what was printed, which is as its page says.
+    /// Runs with `--json`, checks the output against its documented form, and returns it.
     pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let mut all = arguments.to_vec();
         all.push("--json");
@@ -135,7 +136,7 @@ fn wallet_arguments<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
 
 impl Run {
     pub(crate) fn of(output: Output) -> Self {
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("what is printed is UTF-8");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the output is UTF-8");
         let run = Self {
             code: output.status.code().expect("no signal ended it"),
             out: text(output.stdout),
@@ -151,7 +152,7 @@ impl Run {
         run
     }
 
-    /// It went well and printed one JSON value on one line.
+    /// Checks that the run succeeded and printed one JSON value on one line.
     pub(crate) fn json(&self) -> Value {
         self.good();
         assert_eq!(self.out.lines().count(), 1, "{self:#?}");
@@ -163,7 +164,7 @@ impl Run {
         self
     }
 
-    /// It failed so, saying this, and printed nothing else.
+    /// Checks the exit code and a part of the message, and that nothing else was printed.
     pub(crate) fn failed(&self, code: i32, part: &str) -> &Self {
         assert_eq!(self.code, code, "{self:#?}");
         assert!(self.err.contains(part), "{part:?} is not in {self:#?}");
@@ -176,12 +177,12 @@ pub(crate) fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-/// A file of test vectors, as the protocol's tests use them.
+/// A file of test vectors, shared with the protocol's tests.
 pub(crate) fn vectors(name: &str) -> Value {
     serde_json::from_str(&vectors_text(name)).unwrap()
 }
 
-/// As [`vectors`], as it is written.
+/// Like [`vectors`], as the raw text.
 pub(crate) fn vectors_text(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("crates/protocol/tests/vectors")

@@ -1,4 +1,4 @@
-//! A card, as it is printed.
+//! Printing of a directory card.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(super) struct CardLine {
     /// Milliseconds since the epoch.
     #[serde(rename = "expires_at")]
     pub(super) expires: u64,
-    /// It does not count any more.
+    /// Whether the card is no longer valid.
     pub(super) expired: bool,
     /// Milliseconds since the epoch.
     #[serde(rename = "announced_at")]
@@ -54,7 +54,7 @@ pub(super) fn words(tags: &Tags) -> Vec<String> {
     tags.as_slice().iter().map(ToString::to_string).collect()
 }
 
-/// How long until a time, or since it, in its two largest units: `in 6days 23h`, `3h ago`.
+/// The time until or since a moment, in its two largest units: `in 6days 23h`, `3h ago`.
 pub(super) fn until(at_ms: u64, now_ms: u64) -> String {
     let span = |ms: u64| {
         let spelled = humantime::format_duration(Duration::from_secs(ms / 1000)).to_string();
@@ -68,10 +68,10 @@ pub(super) fn until(at_ms: u64, now_ms: u64) -> String {
     }
 }
 
-/// What part of the chain the directory was read from, as a sentence.
+/// Describes which blocks the directory was read from.
 pub(super) fn knowledge(surveyed: &Surveyed) -> String {
     let Some(from) = surveyed.from else {
-        return "no runtime has read the chain for the directory yet: start `agentry run`"
+        return "no runtime has read the chain for the directory yet; start `agentry run`"
             .to_owned();
     };
     let standing = surveyed
@@ -79,27 +79,27 @@ pub(super) fn knowledge(surveyed: &Surveyed) -> String {
         .as_deref()
         .and_then(backfill::standing)
         .filter(|standing| standing.from < from);
-    let mut text = format!("the directory knows the chain from block {from} on");
+    let mut text = format!("the directory covers the chain from block {from} on");
     match standing {
         Some(standing) => {
             let at = standing
                 .at
                 .filter(|at| *at >= standing.from)
-                .map_or_else(String::new, |at| format!(", and is at {at}"));
+                .map_or_else(String::new, |at| format!(", and has reached block {at}"));
             text.push_str(&format!(
                 "; the runtime reads the blocks from {} up to there{at}",
                 standing.from
             ));
         }
         None if from.0 > 0 => {
-            text.push_str("; `from` in the table [directory] has older blocks read");
+            text.push_str("; set `from` in [directory] to read older blocks");
         }
         None => {}
     }
     text
 }
 
-/// The same for programs.
+/// The same as JSON.
 pub(super) fn knowledge_json(surveyed: &Surveyed) -> serde_json::Value {
     let standing = surveyed.progress.as_deref().and_then(backfill::standing);
     let standing = standing.filter(|standing| Some(standing.from) < surveyed.from);

@@ -19,25 +19,25 @@ use crate::store::{StoreError, open_for_reading, read};
 /// Arguments of `agent list`.
 #[derive(Clone, Debug, Args)]
 pub struct ListArgs {
-    /// Only agents with this capability; several must all be there
+    /// Only agents with this capability; if given several times, with all of them
     #[arg(long = "capability", value_name = "WORD")]
     capabilities: Vec<String>,
-    /// Only agents that take this command; several must all be there
+    /// Only agents that accept this command; if given several times, all of them
     #[arg(long = "command", value_name = "CMD")]
     commands: Vec<String>,
-    /// Only agents of this name
+    /// Only agents with this name
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Only what was announced within this time
+    /// Only cards announced within this time
     #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "since_height")]
     fresh: Option<Duration>,
-    /// Only what was announced in this block or a later one
+    /// Only cards announced in this block or a later one
     #[arg(long, value_name = "HEIGHT")]
     since_height: Option<u64>,
-    /// Cards that have expired, too
+    /// Also cards that have expired
     #[arg(long)]
     all: bool,
-    /// At most so many, by name
+    /// Maximum number of agents, sorted by name
     #[arg(long, value_name = "N", default_value_t = 1000)]
     limit: usize,
 }
@@ -56,7 +56,7 @@ impl ListArgs {
 
     fn fits(&self, query: &Query, announced: &AnnouncedCard, now_ms: u64) -> bool {
         let card = &announced.card;
-        // Of a card that has expired everything else is asked as it was while it counted.
+        // For an expired card, every other condition is checked as of the time when it was valid.
         let asked_at = if self.all { card.card.expires } else { now_ms };
         query.fits(card, asked_at)
             && self.fresh.is_none_or(|fresh| {
@@ -96,10 +96,8 @@ pub(super) fn run(args: &ListArgs, config: &Config, context: &Context) -> Result
     }
     if lines.is_empty() {
         out.line(match known {
-            0 => "nobody has announced himself yet",
-            _ => {
-                "no agent in the directory fits (`--all` lists those whose cards have expired, too)"
-            }
+            0 => "no agent has been announced yet",
+            _ => "no agent in the directory matches (`--all` includes expired cards)",
         })?;
         return out.line(knowledge(&surveyed));
     }
@@ -133,7 +131,7 @@ pub(super) fn run(args: &ListArgs, config: &Config, context: &Context) -> Result
     )?;
     if fitting > lines.len() {
         out.line(format!(
-            "{} more fit; --limit {fitting} lists them, too",
+            "{} more match; --limit {fitting} lists all",
             fitting - lines.len()
         ))?;
     }

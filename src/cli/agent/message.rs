@@ -1,11 +1,11 @@
 //! `agentry agent message`.
 //!
-//! | part | what it is for |
+//! | part | purpose |
 //! |---|---|
-//! | `way` | sending: through the runtime that hosts the wallet, or from here |
-//! | `watch` | where it is looked what has come of the message |
-//! | `report` | what has come, stage by stage, and what never came |
-//! | `stage` | one of them, and how it is told |
+//! | `way` | sends the message: through the runtime that hosts the wallet, or from this process |
+//! | `watch` | finds out what has happened to the message |
+//! | `report` | collects what has happened, stage by stage, and what has not |
+//! | `stage` | one stage, and how it is printed |
 
 mod report;
 mod stage;
@@ -33,63 +33,64 @@ use way::Sent;
 /// Arguments of `agent message`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-With --wait it is told what has come of the message as it comes: signed, accepted by the node, \
-mined, acknowledged, answered. It ends with 0 when what was waited for is there, with 75 when it \
-has not come in time (with what came and what never did; the runtime goes on by itself), or the \
-message expired, and with 65 when it could not be sent, was refused or failed.")]
+With --wait, each stage of the message is printed as it happens: signed, accepted by the node, \
+mined, acknowledged, answered. The exit code is 0 when the stage that was waited for is reached, \
+75 when it is not reached in time (the stages reached and missed are printed; the runtime \
+continues by itself) or the message expired, and 65 when the message could not be sent, was \
+refused or failed.")]
 pub struct MessageArgs {
-    /// The sender, one of our wallets: its name, its agent's name, or its address
+    /// The sender, a wallet of the operator: its name, its agent's name, or its address
     #[arg(long, value_name = "ADDR|NAME")]
     wallet: String,
-    /// Its recipient: an address, or a name of agents.toml, of a wallet or of the directory
+    /// The recipient: an address, or a name of agents.toml, of a wallet or of the directory
     #[arg(long, value_name = "ADDR|NAME")]
     to: String,
-    /// What is said; a JSON object with a `cmd` is a command
+    /// The text to send; a JSON object with a `cmd` is a command
     text: String,
-    /// Refuses a text that is no command, or a known one with wrong parameters
+    /// Refuses a text that is not a command, or a known command with invalid parameters
     #[arg(long)]
     command: bool,
-    /// What is transferred with it, in AIT
+    /// The amount to transfer with it, in AIT
     #[arg(long, value_name = "AIT", default_value_t = 0, value_parser = amount)]
     amount: u64,
-    /// The conversation that it belongs to
+    /// The conversation that the message belongs to
     #[arg(long, value_name = "THREAD")]
     thread: Option<Thread>,
-    /// How long it counts: then nobody acts on it any more
+    /// How long the message is valid; recipients do not act on it after that
     #[arg(long, value_name = "TIME", value_parser = duration)]
     expires: Option<Duration>,
-    /// Asks its recipient to acknowledge it; needs a running runtime that hosts the wallet
+    /// Asks the recipient to acknowledge it; needs a running runtime that hosts the wallet
     #[arg(long, value_enum, value_name = "WHAT")]
     ack: Option<Asked>,
-    /// How long after its block the acknowledgment may take to come
+    /// How long to wait for the acknowledgment after the message is mined
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, requires = "ack")]
     within: Duration,
-    /// How often it is sent again when none came; its recipient acts once
+    /// How often to resend it if no acknowledgment comes; the recipient acts on it once
     #[arg(long, value_name = "N", default_value_t = 3, requires = "ack")]
     resends: u32,
-    /// Seals it, so that only its recipient can read it
+    /// Seals the message, so that only the recipient can read it
     #[arg(long)]
     seal: bool,
-    /// The key to seal it with, in place of that of the directory
+    /// The key to seal it with, instead of the one in the directory
     #[arg(long, value_name = "HEX", requires = "seal")]
     recipient_key: Option<EncryptionKey>,
-    /// Waits for what comes of it
+    /// Waits for the outcome
     #[arg(long, value_enum, value_name = "UNTIL", num_args = 0..=1, require_equals = true, default_missing_value = "outcome")]
     wait: Option<Until>,
     /// How long to wait at most
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     timeout: Duration,
-    /// A file that holds the wallet's password
+    /// A file with the wallet's password
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
 }
 
-/// What acknowledgment is asked for.
+/// The acknowledgment to ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Asked {
-    /// That it has arrived
+    /// That the message has arrived
     Received,
-    /// That it has arrived, and what became of it
+    /// That the message has arrived, and its outcome
     Done,
 }
 
@@ -102,12 +103,12 @@ impl From<Asked> for AckRequest {
     }
 }
 
-/// Until when it is waited.
+/// The stage to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Until {
-    /// Until it stands in a block
+    /// Until it is in a block
     Mined,
-    /// Until it is acknowledged as --ack asks; without --ack until it is answered
+    /// Until it is acknowledged as --ack asks, or without --ack until it is answered
     Outcome,
     /// Until it is answered, and acknowledged as --ack asks
     Answer,
@@ -131,7 +132,7 @@ pub(super) fn run(args: MessageArgs, config: &Config, context: &Context) -> Resu
     runtime()?.block_on(send(args, from, to, config, context))
 }
 
-/// Whether it can be said at all.
+/// Whether the message can be composed at all.
 fn check(args: &MessageArgs) -> Result<(), Failure> {
     let payload = Payload::read(&way::payload(args));
     message::compose(&payload, None).map_err(|error| Failure::data(error.to_string()))?;
@@ -144,7 +145,7 @@ fn check(args: &MessageArgs) -> Result<(), Failure> {
             Err(error) => Err(Failure::usage(error.to_string())),
         },
         Payload::Text(_) | Payload::Opaque(_) => Err(Failure::usage(
-            "the text is no command: that is a JSON object with a string \"cmd\"",
+            "the text is not a command; a command is a JSON object with a string \"cmd\"",
         )),
     }
 }
@@ -190,7 +191,7 @@ async fn send(
         None => Err(Failure::new(
             ExitCode::Temporary,
             format!(
-                "the time is over; {}. {}",
+                "timed out; {}. {}",
                 report.summary(),
                 look_at(&sent, told["transaction"].as_str(), config)
             ),
@@ -198,21 +199,21 @@ async fn send(
     }
 }
 
-/// Where one finds out more, and who goes on with the message.
+/// Where to find out more, and who continues to deliver the message.
 fn look_at(sent: &Sent, hash: Option<&str>, config: &Config) -> String {
     let Some(row) = sent.outbox else {
         let hash = hash.unwrap_or_default();
-        return format!("`agentry chain transaction {hash}` says where it stands");
+        return format!("`agentry chain transaction {hash}` shows its status");
     };
     let goes_on = if is_locked(&config.store.path).unwrap_or(false) {
-        "the runtime goes on with it"
+        "the runtime continues to deliver it"
     } else {
-        "the runtime has ended since, and goes on with it when it is started again"
+        "the runtime has since ended, and continues to deliver it at its next start"
     };
-    format!("`agentry queue show outbox/{row}` says where it stands; {goes_on}")
+    format!("`agentry queue show outbox/{row}` shows its status; {goes_on}")
 }
 
-/// Waiting for what comes of a message.
+/// Waits for the stages of a message.
 struct Waiting<'a> {
     to: &'a Address,
     began: Instant,
@@ -221,7 +222,7 @@ struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    /// Tells what comes as it comes, until there is a verdict or the time is over.
+    /// Prints stages as they happen, until there is a verdict or the time limit is reached.
     async fn follow(
         &self,
         sent: &mut Sent,
@@ -262,7 +263,8 @@ impl Waiting<'_> {
         Ok(verdict)
     }
 
-    /// It is signed in a moment, unless the node is down or others go first.
+    /// Waits for the signature, which takes a moment unless the node is down or others have
+    /// priority.
     async fn until_signed(
         &self,
         sent: &mut Sent,
@@ -282,7 +284,7 @@ impl Waiting<'_> {
             if let Some(verdict @ Verdict::Over(..)) = report.verdict() {
                 return Ok(Some(verdict));
             }
-            // What is known to wait may do so for days.
+            // A message with a known reason to wait may wait for days.
             let waits = report.waits();
             if waits.is_some() || self.began.elapsed() >= self.limit {
                 let row = sent.outbox.unwrap_or(crate::store::OutboxId(0));
@@ -293,7 +295,7 @@ impl Waiting<'_> {
                     ExitCode::Temporary,
                     format!(
                         "queued as outbox/{row}, and not signed yet{why}. The runtime sends it as \
-                         soon as it can; `agentry queue drop outbox/{row}` takes it back"
+                         soon as it can; `agentry queue drop outbox/{row}` cancels it"
                     ),
                 )));
             }

@@ -1,10 +1,10 @@
 //! `agentry agent messages`.
 //!
-//! | part | what it is for |
+//! | part | purpose |
 //! |---|---|
-//! | `hosted` | what the store knows of a hosted agent's messages |
-//! | `anybody` | what the chain shows of anybody's |
-//! | `line` | a message, as it is printed |
+//! | `hosted` | messages of a hosted agent, from the store |
+//! | `anybody` | messages of any address, from the chain |
+//! | `line` | one message, as it is printed |
 
 mod anybody;
 mod hosted;
@@ -25,34 +25,36 @@ use crate::store::{StoreError, list, open_for_reading};
 use hosted::Hosted;
 use line::Line;
 
-/// How often the store is looked at for something new.
+/// How often the store is checked for new messages.
 const POLL: Duration = Duration::from_millis(200);
 
 /// Arguments of `agent messages`.
 #[derive(Clone, Debug, Args)]
 pub struct MessagesArgs {
-    /// Whose: an address, or a name of agents.toml, of a wallet or of the directory
+    /// The agent: an address, or a name of agents.toml, of a wallet or of the directory
     #[arg(long, value_name = "ADDR|NAME")]
     agent: String,
-    /// Only what this agent sent
+    /// Only messages to and from this agent
     #[arg(long, value_name = "ADDR|NAME")]
     from: Option<String>,
-    /// Only this conversation
+    /// Only messages of this conversation
     #[arg(long, value_name = "THREAD")]
     thread: Option<Thread>,
-    /// Only what it sent
+    /// Only messages that it sent
     #[arg(long, conflicts_with = "received")]
     sent: bool,
-    /// Only what came to it
+    /// Only messages that it received
     #[arg(long)]
     received: bool,
-    /// Only what names a sender who did not sign it: it is kept apart, and reaches no behaviour
+    /// Only messages that name a sender who did not sign them: they are kept apart, and no
+    /// behaviour sees them
     #[arg(long, conflicts_with_all = ["sent", "received"])]
     forged: bool,
-    /// The newest so many
+    /// The number of messages, newest first
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: u64,
-    /// Goes on as messages come; what it sends is told once it is on the chain, or given up
+    /// Keeps printing messages as they come; a sent message is printed once it is mined or has
+    /// failed
     #[arg(long)]
     follow: bool,
 }
@@ -60,7 +62,7 @@ pub struct MessagesArgs {
 /// Prints messages.
 struct Printer<'a> {
     names: Names<'a>,
-    /// Whether more will come: then each is a line of JSON of its own.
+    /// Whether more messages will follow: then each is printed as its own line of JSON.
     follow: bool,
     context: &'a Context,
 }
@@ -83,12 +85,12 @@ impl Printer<'_> {
             self.line(line)?;
         }
         if more && !self.follow {
-            out.line(out.tone(Tone::Faint, "there are older ones; see --limit"))?;
+            out.line(out.tone(Tone::Faint, "there are older messages; see --limit"))?;
         }
         Ok(())
     }
 
-    /// Prints one that has come.
+    /// Prints a new message.
     fn line(&self, line: Line) -> Result<(), Failure> {
         line.named(&self.names).print(&self.names, self.context)
     }
@@ -101,7 +103,7 @@ struct List {
     more: bool,
 }
 
-/// Which way messages go.
+/// The direction of the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Direction {
     Both,

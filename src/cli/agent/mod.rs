@@ -25,11 +25,11 @@ pub use show::ShowArgs;
 pub enum AgentCommand {
     /// Sends a message from a wallet
     Message(MessageArgs),
-    /// Prints what was said to and by an agent
+    /// Prints the messages of an agent
     Messages(MessagesArgs),
     /// Announces a hosted agent in the directory, and renews its card
     Register(Box<RegisterArgs>),
-    /// Takes a hosted agent's card back
+    /// Withdraws a hosted agent's card
     Withdraw(WithdrawArgs),
     /// Lists the agents in the directory
     List(ListArgs),

@@ -18,20 +18,20 @@ use crate::store::list::{self, Filter, OutboxItem};
 use crate::store::rows::EventId;
 use crate::store::{StoreError, open_for_reading, read};
 
-/// How often the store is looked at while it is waited for.
+/// How often the store is checked while waiting.
 const POLL: Duration = Duration::from_millis(50);
 
-/// How long it is waited for the signature where nothing else is waited for.
+/// How long to wait for the signature if nothing else is waited for.
 const SIGNING: Duration = Duration::from_secs(10);
 
-/// Which hosted agent.
+/// The hosted agent.
 #[derive(Clone, Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Which {
     /// A hosted agent: its name, its wallet's name, or its address
     #[arg(long, value_name = "ADDR|NAME")]
     agent: Option<String>,
-    /// The same
+    /// The hosted agent, as an option
     #[arg(long, value_name = "ADDR|NAME")]
     wallet: Option<String>,
 }
@@ -42,7 +42,8 @@ impl Which {
         given.unwrap_or_default()
     }
 
-    /// Its address. Where no runtime runs, that is said first: it makes wallets, too.
+    /// The agent's address. A runtime that is not running is reported first, because it also
+    /// creates wallets.
     async fn address(&self, config: &Config) -> Result<String, Failure> {
         match who::resolve_own(self.who(), config) {
             Ok(address) => Ok(address.to_string()),
@@ -56,10 +57,10 @@ impl Which {
     }
 }
 
-/// How long is waited.
+/// Options for waiting.
 #[derive(Clone, Debug, Args)]
 struct Waiting {
-    /// Waits until it is mined and stands in the directory
+    /// Waits until it is mined and takes effect in the directory
     #[arg(long)]
     wait: bool,
     /// How long to wait at most
@@ -72,19 +73,19 @@ struct Waiting {
 pub struct RegisterArgs {
     #[command(flatten)]
     which: Which,
-    /// What it calls itself [default: its name in agents.toml]
+    /// The name in the card [default: its name in agents.toml]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// What it says of itself: at most 1024 bytes
+    /// Description of the agent: at most 1024 bytes
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
-    /// What it can do [default: what its behaviours declare]
+    /// A capability of the agent [default: those that its behaviours declare]
     #[arg(long = "capability", value_name = "WORD")]
     capabilities: Vec<String>,
-    /// A command that it takes [default: those that its behaviours declare]
+    /// A command that it accepts [default: those that its behaviours declare]
     #[arg(long = "command", value_name = "CMD")]
     commands: Vec<String>,
-    /// How long a card counts; it is renewed by itself while the agent is hosted
+    /// How long the card is valid; it is renewed automatically while the agent is hosted
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = duration)]
     expires: Duration,
     #[command(flatten)]
@@ -117,7 +118,7 @@ pub(super) fn register(
         let agent = args.which.address(config).await?;
         let request = Request::Register { agent, card };
         let Answer::Registered(registered) = ask(config, &request).await? else {
-            return Err(Failure::internal("the runtime answered something else"));
+            return Err(Failure::internal("the runtime sent an unexpected answer"));
         };
         announced(&registered, &args.waiting, config, context).await
     })
@@ -130,20 +131,21 @@ pub(super) fn withdraw(
 ) -> Result<(), Failure> {
     let mut key = [0_u8; 16];
     getrandom::fill(&mut key)
-        .map_err(|error| Failure::internal(format!("making a request's key: {error}")))?;
+        .map_err(|error| Failure::internal(format!("generating a request key: {error}")))?;
     runtime()?.block_on(async {
         let request = Request::Withdraw {
             agent: args.which.address(config).await?,
             key: hex::encode(key),
         };
         let Answer::Queued { outbox, .. } = ask(config, &request).await? else {
-            return Err(Failure::internal("the runtime answered something else"));
+            return Err(Failure::internal("the runtime sent an unexpected answer"));
         };
         withdrawn(args.which.who(), outbox, &args.waiting, config, context).await
     })
 }
 
-/// Asks the runtime that hosts the agent: it renews the card, and has the wallet's nonces.
+/// Sends the request to the runtime that hosts the agent: it renews the card, and manages the
+/// wallet's nonces.
 async fn ask(config: &Config, request: &Request) -> Result<Answer, Failure> {
     match control::ask(&config.store.path, request).await {
         Ok(answer @ (Answer::Registered(_) | Answer::Queued { .. })) => Ok(answer),
@@ -157,7 +159,8 @@ fn not_reached(error: ControlError) -> Failure {
         ControlError::NotRunning { path, .. } => Failure::new(
             ExitCode::Unavailable,
             format!(
-                "a card is announced, renewed and withdrawn by the runtime that hosts the agent, and none serves {}: start `agentry run` first",
+                "a card is announced, renewed and withdrawn by the runtime that hosts the agent, \
+                 and no runtime serves {}: start `agentry run` first",
                 path.display()
             ),
         ),
@@ -165,7 +168,7 @@ fn not_reached(error: ControlError) -> Failure {
     }
 }
 
-/// Waits for the announcement's transaction and, where that is asked for, for the directory.
+/// Waits for the announcement's transaction and, if asked, for the directory.
 async fn announced(
     registered: &Registered,
     waiting: &Waiting,
@@ -195,7 +198,7 @@ async fn announced(
     let expires = now_ms.saturating_add(registered.card.ttl_ms);
     if !out.is_json() {
         out.line(format!(
-            "announced {} as {} ({}) in {hash}, until about {} ({}); renewed by itself",
+            "announced {} as {} ({}) in {hash}, until about {} ({}); renewed automatically",
             registered.agent,
             registered.card.name,
             registered.address,
@@ -219,14 +222,14 @@ async fn announced(
     }
     match height {
         Some(height) => out.line(format!(
-            "mined     in block {height} after {:.2} s; it stands in the directory",
+            "mined     in block {height} after {:.2} s; it is in the directory",
             began.elapsed().as_secs_f64()
         )),
         None => Ok(()),
     }
 }
 
-/// Waits until the card of this transaction is the one that counts.
+/// Waits until the card of this transaction is the current one.
 async fn in_directory(
     registered: &Registered,
     hash: TransactionHash,
@@ -244,7 +247,8 @@ async fn in_directory(
         Failure::new(
             ExitCode::Temporary,
             format!(
-                "the time is over, and {hash} is not mined yet; `agentry queue list outbox` says where it stands. It will be announced"
+                "timed out: {hash} is not mined yet; `agentry queue list outbox` shows its \
+                 status. It will be announced"
             ),
         )
     })
@@ -278,13 +282,15 @@ async fn withdrawn(
         return Err(Failure::new(
             ExitCode::Temporary,
             format!(
-                "{who} is announced no more, and its card will be taken back: queued as outbox/{outbox}, and not signed yet; `agentry queue show outbox/{outbox}` says why"
+                "{who} is no longer announced, and its card will be withdrawn: queued as \
+                 outbox/{outbox}, and not signed yet; `agentry queue show outbox/{outbox}` shows \
+                 why"
             ),
         ));
     };
     if !out.is_json() {
         out.line(format!(
-            "withdrew {who} ({address}) in {hash}; it is announced no more"
+            "withdrew {who} ({address}) in {hash}; it is no longer announced"
         ))?;
     }
     let mut height = None;
@@ -303,7 +309,8 @@ async fn withdrawn(
             return Err(Failure::new(
                 ExitCode::Temporary,
                 format!(
-                    "the time is over, and {hash} is not mined yet; `agentry queue show outbox/{outbox}` says where it stands"
+                    "timed out: {hash} is not mined yet; `agentry queue show outbox/{outbox}` \
+                     shows its status"
                 ),
             ));
         }
@@ -319,7 +326,7 @@ async fn withdrawn(
     }
     match height {
         Some(height) => out.line(format!(
-            "mined    in block {height} after {:.2} s; it is out of the directory",
+            "mined    in block {height} after {:.2} s; it is no longer in the directory",
             began.elapsed().as_secs_f64()
         )),
         None => Ok(()),
@@ -346,7 +353,7 @@ fn why_not(registered: &Registered, config: &Config) -> Result<String, Failure> 
     let event = EventId(registered.event);
     if let Some((outbox, _)) = read::announcement(&db, event).map_err(StoreError::from)? {
         return Ok(format!(
-            ": queued as outbox/{outbox}; `agentry queue show outbox/{outbox}` says why"
+            ": queued as outbox/{outbox}; `agentry queue show outbox/{outbox}` shows why"
         ));
     }
     let agents = read::agents(&db).map_err(StoreError::from)?;
@@ -362,7 +369,7 @@ fn why_not(registered: &Registered, config: &Config) -> Result<String, Failure> 
         .map_or_else(String::new, |reason| format!(": {reason}")))
 }
 
-/// Looks again and again until there is something, or the time is over.
+/// Polls until there is a result, or until the time limit is reached.
 async fn until_some<T>(
     deadline: Instant,
     mut look: impl FnMut() -> Result<Option<T>, Failure>,

@@ -1,4 +1,4 @@
-//! What a payload says, taken apart for people and programs.
+//! A payload, parsed for people and programs.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use agentry_protocol::{Header, Json, Payload};
 
 use crate::runtime::control::{self, Answer, ControlError, Request};
 
-/// A payload, taken apart.
+/// A parsed payload.
 #[derive(Clone, Debug)]
 pub(in crate::cli) struct Said {
-    /// The text; of a command its JSON, without the header. None of what is sealed and was not
+    /// The text; for a command, its JSON without the header; `None` if it is sealed and was not
     /// opened.
     pub(in crate::cli) text: Option<String>,
     /// The name of the command, if it is one and can be read.
@@ -21,12 +21,12 @@ pub(in crate::cli) struct Said {
     pub(in crate::cli) damage: Option<String>,
     /// Whether it is sealed.
     pub(in crate::cli) sealed: bool,
-    /// Why it was not opened.
+    /// Why the sealed content was not opened.
     pub(in crate::cli) closed: Option<String>,
 }
 
 impl Said {
-    /// What a transaction's payload says.
+    /// Parses a transaction's payload.
     pub(in crate::cli) fn read(payload: &Json) -> Self {
         let Envelope {
             payload: read,
@@ -44,7 +44,7 @@ impl Said {
         }
     }
 
-    /// What the sealed message turned out to say, or why it did not open.
+    /// Sets the content of a sealed message, or the reason why it was not opened.
     pub(in crate::cli) fn open(&mut self, opened: Result<&Payload, &str>) {
         match opened {
             Ok(payload) => {
@@ -71,19 +71,20 @@ fn text(payload: &Payload) -> String {
                 .root()
                 .as_str()
                 .map_or_else(|| written.to_compact(), str::to_owned),
-            // One that could not be sent so is shown as it is.
+            // A payload that cannot be sent in this form is shown unchanged.
             Err(_) => command.body.to_compact(),
         },
         Payload::Opaque(json) => json.to_compact(),
     }
 }
 
-/// Has the runtime open a sealed message to a wallet that it hosts; or says why it did not.
+/// Asks the runtime to open a sealed message to a wallet that it hosts; returns the reason if it
+/// did not.
 pub(in crate::cli) async fn opened(store: &Path, inbox: i64) -> Result<Payload, String> {
     match control::ask(store, &Request::Open { inbox }).await {
         Ok(Answer::Opened { payload }) => Ok(Payload::read(&payload)),
         Ok(Answer::Refused { reason }) => Err(reason),
-        Ok(_) => Err("the runtime answered something else".to_owned()),
+        Ok(_) => Err("the runtime sent an unexpected answer".to_owned()),
         Err(ControlError::NotRunning { .. }) => Err("no runtime hosts its recipient".to_owned()),
         Err(error) => Err(error.to_string()),
     }

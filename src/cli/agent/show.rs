@@ -74,7 +74,7 @@ pub(super) fn run(args: &ShowArgs, config: &Config, context: &Context) -> Result
         (
             "sealing key",
             line.enc_key
-                .unwrap_or_else(|| "none: it takes no sealed messages".to_owned()),
+                .unwrap_or_else(|| "none: it accepts no sealed messages".to_owned()),
         ),
     ];
     if let Some(description) = &line.description {
@@ -138,7 +138,7 @@ fn list(words: &[String]) -> String {
     }
 }
 
-/// Who else has announced the name of a card, in one that counts.
+/// Other agents that have announced the card's name in a valid card.
 fn same_name(found: &AnnouncedCard, now_ms: u64, db: &Connection) -> Result<Vec<Address>, Failure> {
     let named = read::cards_named(db, found.card.card.name.as_str()).map_err(StoreError::from)?;
     Ok(named
@@ -151,7 +151,7 @@ fn same_name(found: &AnnouncedCard, now_ms: u64, db: &Connection) -> Result<Vec<
         .collect())
 }
 
-/// Whom the argument means. A name that nobody has now is that of the one whose card has expired.
+/// Resolves the argument. A name without a valid card means the agent whose card has expired.
 fn meant(who: &str, config: &Config, db: &Connection) -> Result<Address, Failure> {
     let unknown = match resolve(who, config) {
         Ok(address) => return Ok(address),

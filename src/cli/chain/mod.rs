@@ -31,14 +31,14 @@ enum ChainCommand {
     Head,
     /// A block and its transactions
     Block {
-        /// Its height
+        /// The block's height
         height: u64,
     },
-    /// A transaction, wherever it is
+    /// A transaction, in the mempool or in a block
     Transaction(transaction::TransactionArgs),
-    /// The transactions that wait for a block
+    /// The transactions in the mempool
     Mempool {
-        /// At most so many, highest fee first
+        /// Maximum number of transactions, highest fee first
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: u64,
     },
@@ -47,19 +47,19 @@ enum ChainCommand {
         /// An address, or a name of agents.toml, of a wallet or of the directory
         #[arg(value_name = "ADDR|NAME")]
         account: String,
-        /// A folder of keystore files, for a wallet's name
+        /// A folder of keystore files in which to look up a wallet's name
         #[arg(long, value_name = "DIR")]
         keystore: Option<PathBuf>,
     },
-    /// Copies the blocks that one node has and another lacks
+    /// Copies blocks from one node to another that lacks them
     ///
-    /// It reads over RPC alone. A block that the one node cannot serve whole is copied without its
-    /// transactions if the other node takes it so. Otherwise copying ends there, and the chain's
-    /// database has to be copied instead.
+    /// All blocks are read over RPC. A block that the source node cannot serve whole is copied
+    /// without its transactions if the other node accepts it. Otherwise copying ends there, and the
+    /// chain's database has to be copied instead.
     Sync(sync::SyncArgs),
 }
 
-/// Which of the configuration's nodes a command is for.
+/// The node that a command uses.
 #[derive(Clone, Copy)]
 enum Which {
     Reading,
@@ -75,7 +75,7 @@ pub(super) fn run(args: &ChainArgs, context: &Context) -> Result<(), Failure> {
                 block(&node(Which::Reading)?, BlockHeight(*height), context).await
             }
             ChainCommand::Transaction(wanted) => {
-                // The database is the configured node's.
+                // The configured database belongs to the configured node.
                 let chain = match &args.node {
                     Some(_) => None,
                     None => Some(context.config()?.chain),
@@ -112,8 +112,8 @@ fn client(url: &str) -> Result<NodeClient, Failure> {
     Ok(NodeClient::new(url, NodeOptions::default())?)
 }
 
-/// An address that was typed, or that a name means; with a folder, a wallet's name there. The
-/// configuration is read only for a name.
+/// Resolves an address or a name; with a folder, the name of a wallet there. The configuration is
+/// read only for a name.
 fn address(text: &str, keystore: Option<PathBuf>, context: &Context) -> Result<Address, Failure> {
     if let Some(address) = who::literal(text)? {
         return Ok(address);
@@ -155,7 +155,7 @@ async fn head(node: &NodeClient, context: &Context) -> Result<(), Failure> {
 
 async fn block(node: &NodeClient, height: BlockHeight, context: &Context) -> Result<(), Failure> {
     let block = match node.block(height).await {
-        // It may be unable to write the block's transactions alone.
+        // The node may be unable to serve only the block's transactions.
         Err(error) if error.is_server_error() => match node.headers(height, height).await {
             Ok(headers) => headers.into_iter().next(),
             Err(_) => return Err(error.into()),
@@ -165,8 +165,8 @@ async fn block(node: &NodeClient, height: BlockHeight, context: &Context) -> Res
     let Some(block) = block else {
         let head = node.head().await?;
         let head = head.map_or_else(
-            || "it has none".to_owned(),
-            |head| format!("its newest is {}", head.height),
+            || "it has no blocks".to_owned(),
+            |head| format!("its newest block is {}", head.height),
         );
         return Err(Failure::no_input(format!(
             "{} has no block {height}; {head}",
@@ -192,7 +192,8 @@ async fn block(node: &NodeClient, height: BlockHeight, context: &Context) -> Res
     if transactions.is_empty() {
         if block.tx_count > 0 {
             out.line(
-                "the node cannot show the transactions of this block; ask another with --node",
+                "the node cannot show the transactions of this block; choose another node with \
+                 --node",
             )?;
         }
         return Ok(());
@@ -227,7 +228,7 @@ async fn mempool(node: &NodeClient, limit: u64, context: &Context) -> Result<(),
         );
     }
     if mempool.count == 0 {
-        return out.line("no transaction waits for a block");
+        return out.line("the mempool is empty");
     }
     let rows: Vec<_> = mempool
         .transactions
@@ -265,12 +266,12 @@ async fn account(node: &NodeClient, address: &Address, context: &Context) -> Res
         ("nonce", account.nonce.to_string()),
     ])?;
     if !account.exists {
-        out.line("the chain has never seen this address; it exists once somebody pays to it")?;
+        out.line("the chain has never seen this address; it exists after the first payment to it")?;
     }
     Ok(())
 }
 
-/// A transaction's hash as people type it: with or without `0x`.
+/// Parses a transaction hash, with or without `0x`.
 fn hash(text: &str) -> Result<TransactionHash, String> {
     let lower = text.to_ascii_lowercase();
     let full = if lower.starts_with("0x") {

@@ -1,18 +1,18 @@
-//! How blocks and transactions are printed. What they hold is a stranger's: JSON is written from
-//! the exact document, text goes through [`printable`].
+//! Printing of blocks and transactions. Their content is untrusted: JSON is written from the exact
+//! document, text goes through [`printable`].
 
 use agentry_chain::Block;
 use agentry_protocol::{Json, Payload, StoredTransaction, TransactionHash};
 
 use super::super::output::printable;
 
-/// Above [`row`]s.
+/// Headings for [`row`]s.
 pub(super) const HEADINGS: [&str; 6] = ["HASH", "FROM", "TO", "AMOUNT", "FEE", "MESSAGE"];
 
 /// How much of a message a row shows, in characters.
 const MESSAGE: usize = 60;
 
-/// A transaction as JSON: `hash` and the stored form's keys; `error` where it cannot be read.
+/// A transaction as JSON: `hash` and the stored form's keys; `error` if it cannot be read.
 pub(super) fn transaction(
     hash: Option<TransactionHash>,
     stored: Result<&StoredTransaction, &str>,
@@ -73,7 +73,7 @@ pub(super) fn row(hash: String, stored: Result<&StoredTransaction, &str>) -> Vec
     }
 }
 
-/// A payload in few words.
+/// A short description of a payload.
 pub(super) fn message(payload: &Json, limit: usize) -> String {
     match Payload::read(payload) {
         Payload::Text(text) => printable(&text, limit),

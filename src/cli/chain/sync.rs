@@ -40,7 +40,7 @@ pub(super) async fn run(
     node: Option<&str>,
     context: &Context,
 ) -> Result<(), Failure> {
-    // The configuration is read only for what the command line does not say.
+    // The configuration is read only for values missing on the command line.
     let from = args.from.as_deref().or(node);
     let (from, chain_id) = match (from, &args.chain_id) {
         (Some(from), Some(chain_id)) => (from.to_owned(), chain_id.clone()),
@@ -70,7 +70,7 @@ pub(super) async fn run(
         tracing::warn!(
             blocks = bare.len(),
             first.height = first,
-            "{} cannot write the transactions of these blocks; they were copied without them",
+            "{} cannot serve the transactions of these blocks; they were copied without them",
             from.url()
         );
     }

@@ -1,4 +1,4 @@
-//! `agentry chain transaction`: later nodes look one up; older ones have to be searched.
+//! `agentry chain transaction`: later nodes look up a transaction; older ones have to be searched.
 
 use agentry_chain::{BlockWalk, Everything, NodeClient, NodeError};
 use agentry_protocol::{BlockHeight, Json, StoredTransaction, TransactionHash};
@@ -11,16 +11,16 @@ use super::{hash, show};
 use crate::config::ChainConfig;
 use crate::demo::evidence;
 
-/// How many pending transactions are looked through.
+/// How many pending transactions are searched.
 const PENDING: u64 = 10_000;
 
 /// Arguments of `chain transaction`.
 #[derive(Debug, Args)]
 pub(super) struct TransactionArgs {
-    /// Its hash
+    /// The transaction's hash
     #[arg(value_parser = hash)]
     hash: TransactionHash,
-    /// How many of the newest blocks are searched on a node that cannot look it up
+    /// How many of the newest blocks to search on a node that cannot look up a transaction
     #[arg(long, value_name = "N", default_value_t = 1000)]
     blocks: u64,
 }
@@ -50,8 +50,8 @@ pub(super) async fn run(
     };
     let Some(found) = found else {
         return Err(Failure::no_input(format!(
-            "{} is neither in the mempool of {} nor in the blocks that were searched; an older \
-             block is reached with --blocks N",
+            "{} is neither in the mempool of {} nor in the blocks that were searched; search older \
+             blocks with --blocks N",
             args.hash,
             node.url()
         )));
@@ -63,8 +63,8 @@ fn status(said: Option<String>, height: Option<BlockHeight>) -> String {
     said.unwrap_or_else(|| if height.is_some() { "mined" } else { "pending" }.to_owned())
 }
 
-/// Looks in the mempool. One that the node cannot show (a payload that it cannot write makes it fail
-/// for ever) hides nothing that is mined.
+/// Searches the mempool. A failure hides nothing that is mined: a payload that the node cannot
+/// serialize makes its mempool unreadable for good.
 async fn in_mempool(node: &NodeClient, hash: &TransactionHash) -> Option<Found> {
     let pending = node.find_pending(hash, PENDING).await;
     let stored = pending.unwrap_or_else(|error| {
@@ -78,8 +78,8 @@ async fn in_mempool(node: &NodeClient, hash: &TransactionHash) -> Option<Found> 
     })
 }
 
-/// Looks in the mempool and then through the newest blocks, newest first: in that order, a
-/// transaction that is mined meanwhile is not missed.
+/// Searches the mempool and then the newest blocks, newest first. In that order, a transaction that
+/// is mined meanwhile is not missed.
 async fn search(
     node: &NodeClient,
     chain: Option<&ChainConfig>,
@@ -96,7 +96,7 @@ async fn search(
     if let Some(chain) = chain.filter(|chain| chain.db.is_some()) {
         match in_db(chain, lowest, &args.hash).await {
             Ok(Some(found)) => return Ok(Some(found)),
-            // It may be behind the node.
+            // The database may be behind the node.
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "the node's database could not be searched"),
         }

@@ -1,4 +1,4 @@
-//! Whether wallets can pay for what their agents say.
+//! Checks whether wallets can pay for what their agents send.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,19 +12,19 @@ use super::node::{Node, Nodes};
 use super::report::Check;
 use super::wallets::Purse;
 
-/// A wallet that cannot pay for so many messages is worth a word.
+/// A wallet that cannot pay for this many messages is reported as a warning.
 const MESSAGES: u64 = 10;
 
-/// How many accounts are asked for at a time.
+/// How many accounts are requested at a time.
 const AT_ONCE: usize = 16;
 
-/// How long all accounts together may take.
+/// Time limit for all accounts together.
 const ALL: Duration = PATIENCE;
 
-/// Asks the node for the money of wallets: each agent's in a line, a fleet's in one.
+/// Asks the node for the balances of wallets: one line per agent, and one per fleet.
 pub(super) async fn look(nodes: &Nodes, purses: &[Purse]) -> Vec<Check> {
     let budgets = purses.iter().filter_map(budget);
-    // A follower that was fed by imports has no accounts.
+    // A follower that only imports blocks has no accounts.
     let follows = |node: &Node| node.seen().is_some_and(|seen| seen.follows);
     let producing = nodes.producing();
     let node = match follows(producing) && !follows(&nodes.rpc) {
@@ -39,7 +39,7 @@ pub(super) async fn look(nodes: &Nodes, purses: &[Purse]) -> Vec<Check> {
     let accounts = ask(client, purses).await;
     let known = accounts.iter().flatten().any(|account| account.exists);
     if follows(node) && !known {
-        let why = format!("the {} follows another one and has no accounts", node.name);
+        let why = format!("the {} follows another node and has no accounts", node.name);
         let skipped = (!purses.is_empty()).then(|| Check::skipped("balances", why));
         return skipped.into_iter().chain(budgets).collect();
     }
@@ -56,7 +56,7 @@ pub(super) async fn look(nodes: &Nodes, purses: &[Purse]) -> Vec<Check> {
     checks
 }
 
-/// The accounts of purses, in their order; `None` where the node did not say in time.
+/// The accounts of the purses, in the same order; `None` if the node did not answer in time.
 async fn ask(client: &NodeClient, purses: &[Purse]) -> Vec<Option<Account>> {
     let deadline = Instant::now() + ALL;
     let asked = purses.iter().map(|purse| async move {
@@ -66,19 +66,19 @@ async fn ask(client: &NodeClient, purses: &[Purse]) -> Vec<Option<Account>> {
     stream::iter(asked).buffered(AT_ONCE).collect().await
 }
 
-/// Whether an account can pay for some messages.
+/// Checks whether an account can pay for some messages.
 fn suffices(purse: &Purse, account: &Account) -> bool {
     account.balance >= i128::from(purse.fee) * i128::from(MESSAGES)
 }
 
 fn one(purse: &Purse, account: Option<&Account>) -> Check {
     let name = format!("balance of {}", purse.agent);
-    let mend = format!("pay to {}", purse.address);
+    let fix = format!("transfer AIT to {}", purse.address);
     let fee = purse.fee;
     match account {
-        None => Check::skipped(name, "the node does not say"),
+        None => Check::skipped(name, "the node did not report it"),
         Some(account) if !account.exists => {
-            Check::warning(name, "the chain has never seen its address", mend)
+            Check::warning(name, "the chain has never seen its address", fix)
         }
         Some(account) if !suffices(purse, account) => Check::warning(
             name,
@@ -86,7 +86,7 @@ fn one(purse: &Purse, account: Option<&Account>) -> Check {
                 "{} AIT do not pay for {MESSAGES} messages of {fee} AIT each",
                 account.balance
             ),
-            mend,
+            fix,
         ),
         Some(account) => Check::well(name, format!("{} AIT, at {fee} a message", account.balance)),
     }
@@ -104,28 +104,28 @@ fn fleet(name: &str, purses: &[(&Purse, Option<Account>)]) -> Check {
         .map(|(purse, _)| *purse)
         .collect();
     match poor.first() {
-        None if known.is_empty() => Check::skipped(check, "the node does not say"),
+        None if known.is_empty() => Check::skipped(check, "the node did not report it"),
         None => Check::well(
             check,
             format!(
-                "each of the {} asked for can pay {MESSAGES} messages",
+                "each of the {} wallets checked can pay for {MESSAGES} messages",
                 known.len()
             ),
         ),
         Some(first) => Check::warning(
             check,
             format!(
-                "of {} asked for, {} cannot pay for {MESSAGES} messages, as {}",
+                "of {} wallets checked, {} cannot pay for {MESSAGES} messages, such as {}",
                 known.len(),
                 poor.len(),
                 first.agent
             ),
-            format!("pay to them, as to {}", first.address),
+            format!("transfer AIT to them, for example to {}", first.address),
         ),
     }
 }
 
-/// What there is to say of a budget that does not pay for one message.
+/// Warns about a budget that does not pay for one message.
 fn budget(purse: &Purse) -> Option<Check> {
     (purse.acts && purse.daily_budget < purse.fee).then(|| {
         Check::warning(

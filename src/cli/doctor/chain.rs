@@ -1,4 +1,4 @@
-//! Whether it is the right chain: its block 0, as a runtime judges it at its start.
+//! Checks that it is the right chain, by its block 0, as a runtime does at its start.
 
 use agentry_protocol::{BlockHash, genesis_hash};
 
@@ -10,32 +10,32 @@ use crate::config::Config;
 use crate::runtime::host::chain::chain_of;
 use crate::store::read::Identity;
 
-/// How it is called in a report.
+/// Name of the check in the report.
 const NAME: &str = "chain";
 
-/// A block 0, and who says so.
-struct Word<'a> {
-    /// Whose word it is.
+/// A block 0, and the source that reported it.
+struct Source<'a> {
+    /// The source that reported it.
     name: &'static str,
-    /// The key that names him.
+    /// The configuration key of the source.
     key: &'static str,
     genesis: Option<BlockHash>,
-    /// What he calls the chains that he serves.
+    /// The names that the source gives to the chains that it serves.
     supported: &'a [String],
 }
 
-/// What there is to say of the chain; `known` is what the store remembers of it.
+/// Checks of the chain; `known` is what the store holds about it.
 pub(super) fn checks(
     config: &Config,
     nodes: &Nodes,
     database: Option<&Database>,
     known: Option<&Identity>,
 ) -> Vec<Check> {
-    let said: Vec<Word<'_>> = nodes
+    let sources: Vec<Source<'_>> = nodes
         .all()
         .filter_map(|node| {
             let seen = node.seen()?;
-            Some(Word {
+            Some(Source {
                 name: node.name,
                 key: node.key,
                 genesis: seen.genesis,
@@ -43,7 +43,7 @@ pub(super) fn checks(
             })
         })
         .chain(database.and_then(|database| match database {
-            Database::Good { genesis, .. } => Some(Word {
+            Database::Good { genesis, .. } => Some(Source {
                 name: "chain.db",
                 key: "chain.db",
                 genesis: Some((*genesis)?),
@@ -52,10 +52,13 @@ pub(super) fn checks(
             Database::Bad(_) => None,
         }))
         .collect();
-    if said.is_empty() {
+    if sources.is_empty() {
         return vec![Check::skipped(NAME, "no node answers")];
     }
-    let mut checks: Vec<Check> = said.iter().map(|word| one(config, word, known)).collect();
+    let mut checks: Vec<Check> = sources
+        .iter()
+        .map(|source| one(config, source, known))
+        .collect();
     let genesis = |node: Option<&Node>| node?.seen()?.genesis;
     let pair = (genesis(Some(&nodes.rpc)), genesis(nodes.submit.as_ref()));
     if let (Some(rpc), Some(submit)) = pair
@@ -73,11 +76,11 @@ pub(super) fn checks(
     checks
 }
 
-fn one(config: &Config, word: &Word<'_>, known: Option<&Identity>) -> Check {
+fn one(config: &Config, source: &Source<'_>, known: Option<&Identity>) -> Check {
     let id = &config.chain.id;
-    let Word { name, key, .. } = word;
-    let Some(genesis) = word.genesis else {
-        return Check::skipped(NAME, format!("{name}: its block 0 cannot be had"));
+    let Source { name, key, .. } = source;
+    let Some(genesis) = source.genesis else {
+        return Check::skipped(NAME, format!("{name}: its block 0 is not available"));
     };
     if let Some(stored) = known.and_then(|known| known.genesis.as_ref()) {
         return if *stored == genesis.to_string() {
@@ -86,7 +89,9 @@ fn one(config: &Config, word: &Word<'_>, known: Option<&Identity>) -> Check {
             Check::wrong(
                 NAME,
                 format!("{name}: its block 0 is {genesis}, the store was made with {stored}"),
-                format!("point `{key}` at the store's chain, or give a new store: `store.path`"),
+                format!(
+                    "point `{key}` at the store's chain, or configure a new store: `store.path`"
+                ),
                 ExitCode::Config,
             )
         };
@@ -94,7 +99,7 @@ fn one(config: &Config, word: &Word<'_>, known: Option<&Identity>) -> Check {
     if genesis == genesis_hash(id) {
         return Check::well(NAME, format!("{name}: its block 0 is that of {id}"));
     }
-    match chain_of(genesis, id, word.supported) {
+    match chain_of(genesis, id, source.supported) {
         Some(found) => Check::wrong(
             NAME,
             format!("{name}: its block 0 is that of {found}, not of {id}"),
@@ -104,7 +109,8 @@ fn one(config: &Config, word: &Word<'_>, known: Option<&Identity>) -> Check {
         None => Check::warning(
             NAME,
             format!(
-                "{name}: its block 0 does not follow from the id {id}; some chains began otherwise"
+                "{name}: its block 0 does not follow from the id {id}; some chains began \
+                 differently"
             ),
             "compare `chain.id` with the node's own",
         ),

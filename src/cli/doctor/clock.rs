@@ -1,4 +1,4 @@
-//! This machine's clock, against the nodes'.
+//! Compares this machine's clock with the nodes' clocks.
 
 use agentry_protocol::header::{MAX_ID_AHEAD_MS, MAX_TIME_MS};
 
@@ -7,26 +7,26 @@ use super::about;
 use super::node::{Nodes, Seen};
 use super::report::Check;
 
-/// How it is called in a report.
+/// Name of the check in the report.
 const NAME: &str = "clock";
 
-/// The same, of the time that the store notes.
+/// Name of the check of the time recorded in the store.
 const STORED: &str = "stored time";
 
-/// How far a clock may be off before it is worth a word, in milliseconds.
+/// A clock that is off by more than this is reported, in milliseconds.
 const OFF_MS: u64 = 10 * 1000;
 
-/// What the dates of HTTP are exact to, in milliseconds.
+/// Precision of HTTP dates, in milliseconds.
 const SECOND: u64 = 1000;
 
-/// By how much a clock is off, at least.
+/// The minimum difference between two clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Off {
     Ahead(u64),
     Behind(u64),
 }
 
-/// What there is to say of the clock.
+/// Checks of the clock.
 pub(super) fn checks(nodes: &Nodes) -> Vec<Check> {
     let seen: Vec<_> = nodes
         .all()
@@ -35,19 +35,19 @@ pub(super) fn checks(nodes: &Nodes) -> Vec<Check> {
     if seen.is_empty() {
         return vec![Check::skipped(
             NAME,
-            "no node answers that could tell the time",
+            "no node answers, so there is no time to compare with",
         )];
     }
     seen.into_iter()
         .map(|(name, seen)| match off(seen) {
             Some(off) => judge(name, off),
-            None => Check::skipped(NAME, format!("the {name} does not tell the time")),
+            None => Check::skipped(NAME, format!("the {name} does not report the time")),
         })
         .collect()
 }
 
-/// The date that a node states counts. Without one, that its newest block cannot be of the future
-/// does.
+/// Compares the clock with the date that a node reports. Without a date, the time of the node's
+/// newest block is a lower bound.
 fn off(seen: &Seen) -> Option<Off> {
     if let Some(answer) = &seen.answer
         && let Some(date) = answer.date
@@ -58,7 +58,7 @@ fn off(seen: &Seen) -> Option<Off> {
         .map(|made| Off::Behind(made.saturating_sub(seen.at)))
 }
 
-/// The node's clock showed a time within the second of `date` while the local one went from
+/// The node's clock showed a time within the second of `date` while the local clock went from
 /// `before` to `after`.
 fn between(before: u64, after: u64, date: u64) -> Off {
     if before > date.saturating_add(SECOND) {
@@ -73,20 +73,19 @@ fn judge(name: &str, off: Off) -> Check {
         Off::Ahead(by) => (by, "ahead of"),
         Off::Behind(by) => (by, "behind"),
     };
-    let mend = "set this machine's clock, and the node's: `timedatectl set-ntp true`";
+    let fix = "set this machine's clock, and the node's: `timedatectl set-ntp true`";
     let found = format!("it is {} {side} that of the {name}", about(by));
     if by > MAX_ID_AHEAD_MS {
-        let found = format!("{found}; past 10 min ids of messages are refused");
-        Check::wrong(NAME, found, mend, ExitCode::Config)
+        let found = format!("{found}; above 10 min message ids are refused");
+        Check::wrong(NAME, found, fix, ExitCode::Config)
     } else if by > OFF_MS {
-        Check::warning(NAME, found, mend)
+        Check::warning(NAME, found, fix)
     } else {
         Check::well(NAME, format!("it agrees with that of the {name}"))
     }
 }
 
-/// What there is to say of the time up to which the store was used, where that lies ahead of the local
-/// clock.
+/// Checks the last time recorded in the store, if it is ahead of the local clock.
 pub(super) fn noted(noted: Option<u64>, now: u64) -> Option<Check> {
     let ahead = noted?.saturating_sub(now);
     if ahead <= OFF_MS {
@@ -95,15 +94,15 @@ pub(super) fn noted(noted: Option<u64>, now: u64) -> Option<Check> {
     if noted > Some(MAX_TIME_MS) {
         return Some(Check::warning(
             STORED,
-            "the store notes a time that no clock shows; it is passed over at the next start",
-            "start the runtime: it notes its own time then",
+            "the store has recorded an impossible time; it is ignored at the next start",
+            "start the runtime: it then records the current time",
         ));
     }
     Some(Check::warning(
         STORED,
         format!(
-            "the store was used up to a time that is {} ahead of this machine's clock: what waits \
-             goes on by that time, and until the clock has caught up, the time in which no runtime \
+            "the store has recorded a time that is {} ahead of this machine's clock: waiting rows \
+             follow that time, and until the clock has caught up, the time during which no runtime \
              runs does not count",
             about(ahead)
         ),
@@ -122,7 +121,7 @@ mod tests {
         assert_eq!(between(5_000, 5_010, 5_000), Off::Behind(0));
         assert_eq!(between(5_999, 6_010, 5_000), Off::Behind(0));
         assert_eq!(between(20_000, 20_010, 5_000), Off::Ahead(14_000));
-        // A slow answer says less.
+        // A slow answer makes the comparison less precise.
         assert_eq!(between(1_000, 5_000, 6_000), Off::Behind(1_000));
         assert_eq!(between(1_000, 9_000, 6_000), Off::Behind(0));
     }
@@ -136,8 +135,8 @@ mod tests {
             (Some(now + 10_000), None),
             (Some(now + 3_600_000), Some("60 min ahead")),
             (Some(now + 40 * 86_400_000), Some("40 d ahead")),
-            (Some(MAX_TIME_MS + 1), Some("no clock shows")),
-            (Some(u64::MAX), Some("no clock shows")),
+            (Some(MAX_TIME_MS + 1), Some("impossible time")),
+            (Some(u64::MAX), Some("impossible time")),
         ] {
             let check = noted(time, now).map(|check| serde_json::to_value(check).unwrap());
             let found = check.as_ref().map(|check| check["found"].as_str().unwrap());

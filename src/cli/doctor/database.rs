@@ -1,4 +1,5 @@
-//! `chain.db`: whether it can be read as a runtime reads it, and whether it is the node's.
+//! Checks `chain.db`: whether it can be read as a runtime reads it, and whether it belongs to the
+//! node.
 
 use std::fs;
 use std::path::Path;
@@ -15,47 +16,47 @@ use super::{PATIENCE, blocking};
 use crate::config::Config;
 use crate::store::with_suffix;
 
-/// How it is called in a report.
+/// Name of the check in the report.
 const NAME: &str = "chain.db";
 
-/// How many blocks it may be behind the node's own word.
+/// How many blocks the database may be behind the node's RPC.
 const LAG: u64 = 5;
 
-/// What to do about one that is damaged.
-const REPAIR: &str = "leave `chain.db` out meanwhile: blocks are read over RPC then; stop the node, and put \
-                      a backup of its database back or have it synchronised again";
+/// Fix for a damaged database.
+const REPAIR: &str = "unset `chain.db` for now: blocks are then read over RPC; stop the node, and \
+                      restore a backup of its database or synchronise it again";
 
-/// What was found of the database.
+/// Result of the check.
 #[derive(Debug)]
 pub(super) enum Database {
-    /// It cannot be read.
+    /// The database cannot be read.
     Bad(Check),
-    /// It can.
+    /// The database can be read.
     Good {
         /// Hash of its block 0.
         genesis: Option<BlockHash>,
         /// Its newest block.
         head: Option<Head>,
-        /// What stands beside it.
+        /// Description of the files beside it.
         beside: &'static str,
-        /// Whether all its pages were looked at.
+        /// Whether all pages were checked.
         whole: bool,
-        /// How it compares with the node of `chain.rpc`, where that answers.
+        /// Comparison with the node of `chain.rpc`, if that answers.
         compared: Option<Compared>,
     },
 }
 
-/// How the database compares with a node that was asked after it.
+/// Comparison of the database with a node that was asked after it was read.
 #[derive(Debug)]
 pub(super) struct Compared {
     /// The node's newest block.
     newest: BlockHeight,
-    /// The hashes of a block that both have, below what a reorganisation changes: the database's,
+    /// The hashes of a block that both have, deeper than a reorganisation reaches: the database's,
     /// and the node's.
     hashes: Option<(BlockHeight, BlockHash, BlockHash)>,
 }
 
-/// Looks into the database, if one is configured.
+/// Checks the database, if one is configured.
 pub(super) async fn look(config: &Config, nodes: &Nodes) -> Option<Database> {
     let path = config.chain.db.clone()?;
     let id = config.chain.id.clone();
@@ -87,7 +88,7 @@ pub(super) async fn look(config: &Config, nodes: &Nodes) -> Option<Database> {
     })
 }
 
-/// Whether all pages are whole; false: not all of them were looked at.
+/// Whether all pages are intact; false if not all of them were checked.
 async fn damage(path: &Path, id: &ChainId) -> Result<bool, Check> {
     let looked = async {
         let mut source = ChainDb::open(path, id.clone(), ChainDbOptions::default())?;
@@ -108,24 +109,24 @@ async fn damage(path: &Path, id: &ChainId) -> Result<bool, Check> {
 }
 
 fn unreadable(error: &SourceError) -> Check {
-    let mend = if error.is_damage() {
+    let fix = if error.is_damage() {
         REPAIR
     } else {
-        "point `chain.db` at the database of a node, or leave it out"
+        "point `chain.db` at the database of a node, or unset it"
     };
-    Check::wrong(NAME, error.to_string(), mend, ExitCode::Data)
+    Check::wrong(NAME, error.to_string(), fix, ExitCode::Data)
 }
 
 fn silent(path: &Path) -> Check {
     Check::wrong(
         NAME,
         format!("{} could not be read in 5 s", path.display()),
-        "look at the disk, or leave `chain.db` out",
+        "check the disk, or unset `chain.db`",
         ExitCode::Io,
     )
 }
 
-/// Block 0, the head, and how they compare with the node's blocks.
+/// Reads block 0 and the head, and compares them with the node's blocks.
 type Read = (Option<BlockHash>, Option<Head>, Option<Compared>);
 
 async fn read(
@@ -144,7 +145,7 @@ async fn read(
 }
 
 /// Compares a block that both have. The node is asked last, so that blocks made meanwhile do not
-/// put the database ahead of it.
+/// make the database appear ahead of it.
 async fn compare(
     source: &mut ChainDb,
     head: &Head,
@@ -165,8 +166,8 @@ async fn compare(
     }))
 }
 
-/// Whether the files can be read. They are not opened here: closing one by other means than
-/// SQLite's would drop its locks.
+/// Checks that the files can be read. They are not opened here: closing a file by other means than
+/// SQLite's would drop SQLite's locks.
 fn files(path: &Path) -> Result<&'static str, Check> {
     let wal = with_suffix(path, "-wal");
     let shm = with_suffix(path, "-shm");
@@ -174,7 +175,7 @@ fn files(path: &Path) -> Result<&'static str, Check> {
         Check::wrong(
             NAME,
             format!("{}: {error}", path.display()),
-            "point `chain.db` at the node's database, and let this user into its folder",
+            "point `chain.db` at the node's database, and give this user access to its folder",
             io_code(error.kind()),
         )
     })?;
@@ -184,24 +185,27 @@ fn files(path: &Path) -> Result<&'static str, Check> {
             return Err(Check::wrong(
                 NAME,
                 format!("{} cannot be read by this user", file.display()),
-                "give this user the node's group, and its group leave to read the file",
+                "add this user to the node's group, and let that group read the file",
                 ExitCode::Denied,
             ));
         }
     }
     match (wal.exists(), shm.exists()) {
-        (true, true) => Ok("a node has it open, or had"),
-        // SQLite would make it, and nothing is made here.
+        (true, true) => Ok("a node has it open, or had it open"),
+        // SQLite would create the file, and this command creates nothing.
         (true, false) => Err(Check::warning(
             NAME,
-            format!("{} is there without its -shm: it is a copy", wal.display()),
-            "point `chain.db` at the database of a node that runs",
+            format!(
+                "{} exists without its -shm file: it is a copy",
+                wal.display()
+            ),
+            "point `chain.db` at the database of a running node",
         )),
         (false, _) => Ok("no node has it open"),
     }
 }
 
-/// What there is to say of the database.
+/// The check that reports the result.
 pub(super) fn checks(config: &Config, nodes: &Nodes, found: Option<Database>) -> Option<Check> {
     let (genesis, head, beside, whole, compared) = match found? {
         Database::Bad(check) => return Some(check),
@@ -229,7 +233,8 @@ pub(super) fn checks(config: &Config, nodes: &Nodes, found: Option<Database>) ->
         return Some(Check::wrong(
             NAME,
             format!(
-                "it is of another chain than the node of rpc: their blocks 0 are {genesis} and {other}"
+                "it belongs to a different chain than the node of rpc: their blocks 0 are \
+                 {genesis} and {other}"
             ),
             "point `chain.db` and `chain.rpc` at one node",
             ExitCode::Config,
@@ -239,7 +244,7 @@ pub(super) fn checks(config: &Config, nodes: &Nodes, found: Option<Database>) ->
     let pages = if whole {
         "its pages are whole"
     } else {
-        "its pages were not all looked at in 5 s"
+        "not all of its pages could be checked in 5 s"
     };
     let Some(compared) = compared else {
         return Some(Check::well(
@@ -253,8 +258,8 @@ pub(super) fn checks(config: &Config, nodes: &Nodes, found: Option<Database>) ->
         return Some(Check::wrong(
             NAME,
             format!(
-                "it is of another run of the chain than the node of rpc: their blocks {common} are \
-                 {ours} and {theirs}; its head is block {height}, the node's is {}",
+                "it belongs to a different run of the chain than the node of rpc: their blocks \
+                 {common} are {ours} and {theirs}; its head is block {height}, the node's is {}",
                 compared.newest
             ),
             "point `chain.db` at the database of the node of `chain.rpc`",

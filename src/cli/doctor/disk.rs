@@ -1,4 +1,4 @@
-//! The disk that the store lies on.
+//! Checks the disk that holds the store.
 
 use std::path::Path;
 
@@ -9,32 +9,32 @@ use super::super::ExitCode;
 use super::report::Check;
 use crate::config::Config;
 
-/// How it is called in a report.
+/// Name of the check in the report.
 const NAME: &str = "disk";
 
-/// Less room than this is worth a word, in bytes.
+/// Less free space than this is reported as a warning, in bytes.
 const LITTLE: u64 = 1_000_000_000;
 
-/// With less room than this a store can be refused any change, in bytes: the largest commits take
-/// some megabytes.
+/// With less free space than this, the store may refuse any change, in bytes: the largest commits
+/// take some megabytes.
 const TOO_LITTLE: u64 = 8_000_000;
 
-/// What there is to say of the disk.
+/// Checks of the disk.
 pub(super) fn check(config: &Config) -> Check {
     let path = std::path::absolute(&config.store.path);
     let path = path.as_deref().unwrap_or(&config.store.path);
-    // The folder need not exist before the first start.
+    // The folder may not exist before the first start.
     let folder = path.ancestors().skip(1).find(|folder| folder.is_dir());
     let folder = folder.unwrap_or(Path::new("/"));
     let shown = folder.display();
     if let Err(error) = access(folder, Access::WRITE_OK | Access::EXEC_OK) {
-        let mend = if error == Errno::ROFS {
+        let fix = if error == Errno::ROFS {
             "mount its file system writable, or move `store.path`".to_owned()
         } else {
             format!("`chown` {shown} to this user, or move `store.path`")
         };
-        let found = format!("this user cannot write into {shown}: {error}");
-        return Check::wrong(NAME, found, mend, ExitCode::Denied);
+        let found = format!("this user cannot write to {shown}: {error}");
+        return Check::wrong(NAME, found, fix, ExitCode::Denied);
     }
     match statvfs(folder) {
         Ok(stat) => {
@@ -44,13 +44,13 @@ pub(super) fn check(config: &Config) -> Check {
                 Check::wrong(
                     NAME,
                     format!("{found}: the store cannot grow"),
-                    "make room, or move `store.path`; a runtime goes on by itself then",
+                    "free some space, or move `store.path`; the runtime then continues by itself",
                     ExitCode::Io,
                 )
             } else if stat.f_files > 0 && stat.f_favail == 0 {
                 Check::wrong(
                     NAME,
-                    format!("no further file can be made in {shown}: its inodes are used up"),
+                    format!("no further file can be created in {shown}: it has no free inodes"),
                     "remove files there, or move `store.path`",
                     ExitCode::Io,
                 )
@@ -58,7 +58,7 @@ pub(super) fn check(config: &Config) -> Check {
                 Check::warning(
                     NAME,
                     found,
-                    "make room, shorten `store.retention`, or move `store.path`",
+                    "free some space, shorten `store.retention`, or move `store.path`",
                 )
             } else {
                 Check::well(NAME, found)
@@ -66,8 +66,8 @@ pub(super) fn check(config: &Config) -> Check {
         }
         Err(error) => Check::warning(
             NAME,
-            format!("asking for the room in {shown}: {error}"),
-            "look at the file system, or move `store.path`",
+            format!("reading the free space of {shown}: {error}"),
+            "check the file system, or move `store.path`",
         ),
     }
 }

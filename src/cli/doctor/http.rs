@@ -1,4 +1,4 @@
-//! One small request over HTTP: its status, its date, and the beginning of its answer.
+//! A small HTTP request: its status, its date, and the beginning of its answer.
 
 use std::time::SystemTime;
 
@@ -6,7 +6,7 @@ use reqwest::{Client, redirect};
 
 use super::PATIENCE;
 
-/// The most of an answer that is read, in bytes.
+/// Maximum number of bytes of an answer that are read.
 const LARGEST: usize = 64 << 10;
 
 /// An answer.
@@ -14,19 +14,19 @@ const LARGEST: usize = 64 << 10;
 pub(super) struct Answer {
     /// The HTTP status.
     pub(super) status: u16,
-    /// The header `Date`, in milliseconds since the epoch; whole seconds.
+    /// The header `Date`, in milliseconds since the epoch; its precision is one second.
     pub(super) date: Option<u64>,
-    /// The local clock before it was asked, in milliseconds since the epoch.
+    /// The local clock before the request, in milliseconds since the epoch.
     pub(super) before: u64,
-    /// The local clock when the headers were there.
+    /// The local clock when the headers arrived.
     pub(super) after: u64,
-    /// The answer's text, or as much of it as is read.
+    /// The answer's text, up to the limit.
     pub(super) body: Vec<u8>,
 }
 
-/// Asks for a page; `None` where there is no answer.
+/// Requests a page; `None` if there is no answer.
 pub(super) async fn get(url: &str) -> Option<Answer> {
-    // An error says that a provider is installed already: as good.
+    // An error means that a provider is already installed, which is fine.
     drop(rustls::crypto::ring::default_provider().install_default());
     let client = Client::builder()
         .no_proxy()
@@ -72,7 +72,7 @@ fn since_epoch(time: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A date as HTTP spells it, `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7), in milliseconds
+/// Parses an HTTP date such as `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7) to milliseconds
 /// since the epoch.
 fn milliseconds(date: &str) -> Option<u64> {
     const MONTHS: [&str; 12] = [

@@ -1,4 +1,4 @@
-//! The nodes of `chain.rpc` and `chain.submit`.
+//! Checks the nodes of `chain.rpc` and `chain.submit`.
 
 use agentry_chain::{ChainSource, Head, NodeClient, NodeError, NodeOptions, RpcOptions, RpcSource};
 use agentry_protocol::{BlockHash, BlockHeight, ChainId, TransactionHash};
@@ -11,84 +11,83 @@ use super::{PATIENCE, about};
 use crate::config::Config;
 use crate::runtime::host;
 
-/// How old a newest block may be before it is worth a word, in milliseconds.
+/// A newest block older than this is reported as a warning, in milliseconds.
 const OLD_MS: u64 = 10 * 60 * 1000;
 
 /// How many blocks one node may be behind the other.
 const LAG: u64 = 5;
 
-/// What was found of the nodes.
+/// Results for the nodes.
 #[derive(Debug)]
 pub(super) struct Nodes {
     /// The node of `chain.rpc`.
     pub(super) rpc: Node,
-    /// The node of `chain.submit`, where it is another.
+    /// The node of `chain.submit`, if it is a different one.
     pub(super) submit: Option<Node>,
-    /// By how many blocks each is at least behind the other, where both answer: that of `rpc`, and
-    /// that of `submit`.
+    /// By how many blocks each node is at least behind the other, if both answer: that of `rpc`,
+    /// and that of `submit`.
     lag: (u64, u64),
-    /// A block that both have, and its hashes, where these differ: that of `rpc`, and that of
-    /// `submit`.
+    /// A block that both have and its hashes, if these differ: that of `rpc`, and that of `submit`.
     parted: Option<(BlockHeight, BlockHash, BlockHash)>,
 }
 
-/// What was found of one node.
+/// Results for one node.
 #[derive(Debug)]
 pub(super) struct Node {
-    /// How it is called in a report.
+    /// Name of the check in the report.
     pub(super) name: &'static str,
-    /// The key that names it.
+    /// The configuration key that names the node.
     pub(super) key: &'static str,
-    /// Its client; without one, its url is no node's.
+    /// Its client; `None` if its URL is invalid.
     pub(super) client: Option<NodeClient>,
-    /// What it says, or why it does not.
+    /// Its state, or the reason why it is not known.
     pub(super) seen: Result<Seen, NodeError>,
 }
 
-/// What a node says.
+/// State of a node.
 #[derive(Debug)]
 pub(super) struct Seen {
     /// Its newest block.
     pub(super) head: Option<Head>,
-    /// When that was made, in milliseconds since the epoch.
+    /// When its newest block was made, in milliseconds since the epoch.
     pub(super) made_at: Option<u64>,
-    /// Whether it shows the transactions of a block; unknown where the block cannot be had.
+    /// Whether it shows the transactions of a block; `None` if the block is not available.
     shows_transactions: Option<bool>,
-    /// Why its mempool cannot be read, if it cannot.
+    /// Why its mempool cannot be read, if so.
     mempool: Option<String>,
-    /// Whether its newest block names neither its proposer nor its parent: it was imported, and
-    /// the node follows another.
+    /// Whether its newest block names neither its proposer nor its parent: such a block was
+    /// imported, and the node follows another one.
     pub(super) follows: bool,
     /// Hash of its block 0.
     pub(super) genesis: Option<BlockHash>,
-    /// What it calls the chains that it serves; not to be trusted.
+    /// Names of the chains that it serves, as it reports them; not to be trusted.
     pub(super) supported_chains: Vec<String>,
-    /// Its answer to a small request, for its date.
+    /// Its answer to a small request, used for the date.
     pub(super) answer: Option<Answer>,
-    /// What it said last, on the local clock, in milliseconds since the epoch.
+    /// When its last answer arrived, on the local clock, in milliseconds since the epoch.
     pub(super) at: u64,
 }
 
 impl Nodes {
-    /// The node of `chain.submit`, which may be that of `chain.rpc`.
+    /// The node that transactions are posted to, which may be that of `chain.rpc`.
     pub(super) fn producing(&self) -> &Node {
         self.submit.as_ref().unwrap_or(&self.rpc)
     }
 
-    /// All of them.
+    /// All nodes.
     pub(super) fn all(&self) -> impl Iterator<Item = &Node> {
         std::iter::once(&self.rpc).chain(&self.submit)
     }
 }
 
 impl Node {
-    /// What it says, if it says anything.
+    /// Its state, if it answered.
     pub(super) fn seen(&self) -> Option<&Seen> {
         self.seen.as_ref().ok()
     }
 }
 
-/// Asks the nodes.
+/// Queries the nodes.
 pub(super) async fn look(config: &Config) -> Nodes {
     let chain = &config.chain;
     if chain.rpc == chain.submit {
@@ -113,8 +112,8 @@ pub(super) async fn look(config: &Config) -> Nodes {
     }
 }
 
-/// A block that two have with these heads: below what a reorganisation changes, if there is any
-/// above block 0.
+/// A height that two nodes with these heads both have, deeper than a reorganisation reaches if
+/// there is one above block 0.
 pub(super) fn common_height(one: BlockHeight, other: BlockHeight, depth: u64) -> BlockHeight {
     let lowest = one.min(other);
     match lowest.0.saturating_sub(depth) {
@@ -137,7 +136,8 @@ async fn parted(
     (one != other).then_some((height, one, other))
 }
 
-/// Asks the one before and after the other, so that blocks made meanwhile are no lag.
+/// Queries the one node before and after the other, so that blocks made meanwhile do not count as
+/// lag.
 async fn lag(rpc: &Node, submit: &Node) -> Option<(u64, u64)> {
     if rpc.seen.is_err() || submit.seen.is_err() {
         return None;
@@ -149,7 +149,7 @@ async fn lag(rpc: &Node, submit: &Node) -> Option<(u64, u64)> {
     Some((first.saturating_sub(read), read.saturating_sub(last)))
 }
 
-/// A client that does not wait longer than a look may take.
+/// A client that does not wait longer than a check may take.
 pub(super) fn client(url: &str) -> Result<NodeClient, NodeError> {
     let options = NodeOptions {
         connect_timeout: PATIENCE,
@@ -163,7 +163,7 @@ pub(super) fn client(url: &str) -> Result<NodeClient, NodeError> {
 async fn ask(name: &'static str, key: &'static str, url: &str, chain: &ChainId) -> Node {
     let (client, seen) = match client(url) {
         Ok(client) => {
-            let seen = hear(&client, url, chain).await;
+            let seen = query(&client, url, chain).await;
             (Some(client), seen)
         }
         Err(error) => (None, Err(error)),
@@ -176,13 +176,13 @@ async fn ask(name: &'static str, key: &'static str, url: &str, chain: &ChainId) 
     }
 }
 
-async fn hear(client: &NodeClient, url: &str, chain: &ChainId) -> Result<Seen, NodeError> {
+async fn query(client: &NodeClient, url: &str, chain: &ChainId) -> Result<Seen, NodeError> {
     let head = client.head().await?;
     let mut source = RpcSource::new(client.clone(), chain.clone(), RpcOptions::default());
     let newest = async {
         let height = head.as_ref()?.height;
         let block = client.block(height).await.ok()??;
-        // The parent of block 0 is none, and its proposer anybody.
+        // Block 0 has no parent, and its proposer can be anybody.
         let follows = height.0 > 0 && block.proposer.is_empty() && block.parent_hash.is_none();
         Some((block.transactions.is_some(), follows))
     };
@@ -211,7 +211,7 @@ async fn hear(client: &NodeClient, url: &str, chain: &ChainId) -> Result<Seen, N
     })
 }
 
-/// What there is to say of the nodes; `running` is whether a runtime runs.
+/// The checks of the nodes; `running` is whether a runtime is running.
 pub(super) fn checks(config: &Config, nodes: &Nodes, running: bool) -> Vec<Check> {
     let mut checks: Vec<Check> = nodes
         .all()
@@ -223,15 +223,15 @@ pub(super) fn checks(config: &Config, nodes: &Nodes, running: bool) -> Vec<Check
             producing.name,
             "it follows another node: its newest block names no proposer and no parent; what is \
              posted to it is never mined",
-            "point `chain.submit` at the node that makes blocks: a follower forwards nothing",
+            "point `chain.submit` at the node that produces blocks: a follower forwards nothing",
         ));
     }
     if let Some((height, one, other)) = nodes.parted {
         checks.push(Check::wrong(
             "node of submit",
             format!(
-                "it has another chain than the node of rpc: their blocks {height} are {other} and \
-                 {one}"
+                "it serves a different chain than the node of rpc: their blocks {height} are \
+                 {other} and {one}"
             ),
             "point `chain.rpc` and `chain.submit` at nodes of one chain",
             ExitCode::Config,
@@ -249,7 +249,7 @@ pub(super) fn checks(config: &Config, nodes: &Nodes, running: bool) -> Vec<Check
         checks.push(Check::warning(
             "node of submit",
             format!("it is {submit} blocks behind the node of rpc"),
-            "point `chain.submit` at the node that makes blocks: a follower forwards nothing",
+            "point `chain.submit` at the node that produces blocks: a follower forwards nothing",
         ));
     }
     let mempool = nodes
@@ -262,11 +262,11 @@ pub(super) fn checks(config: &Config, nodes: &Nodes, running: bool) -> Vec<Check
     checks
 }
 
-/// The mempool of the node that is posted to cannot be read over its RPC.
+/// The mempool of the node that is posted to cannot be read over RPC.
 fn unreadable_mempool(config: &Config, reason: &str) -> Check {
     let name = "mempool";
     let beside = host::chain::mempool(&config.chain);
-    // A hash that nobody has: whether it can be looked for at all.
+    // A hash that no transaction has: this only checks whether the search works.
     let nobody = TransactionHash::from_bytes([0; 32]);
     if beside.is_some_and(|db| db.pending(&[nobody]).is_ok()) {
         let found = format!("it cannot be read over RPC ({reason}); mempool.db can be");
@@ -274,8 +274,11 @@ fn unreadable_mempool(config: &Config, reason: &str) -> Check {
     }
     Check::warning(
         name,
-        format!("it cannot be read ({reason}): what the node drops is not posted again"),
-        "read the node's database, `chain.db`, beside which its mempool.db lies; or have the transaction taken out of the mempool that the node cannot write",
+        format!(
+            "it cannot be read ({reason}): transactions that the node drops are not posted again"
+        ),
+        "read the node's database, `chain.db`, which has mempool.db beside it; or remove the \
+         transaction that the node cannot serialize from its mempool",
     )
 }
 
@@ -290,27 +293,28 @@ fn check(config: &Config, node: &Node, running: bool) -> Check {
         return Check::wrong(
             node.name,
             format!(
-                "the embedded node does not run, and something else answers at its port {}",
+                "the embedded node is not running, and something else answers at its port {}",
                 devnet.port
             ),
-            "end that, choose another `devnet.port`, or take [devnet] out to use that node",
+            "stop that process, choose another `devnet.port`, or remove [devnet] to use that node",
             ExitCode::Unavailable,
         );
     }
     let Some(head) = &seen.head else {
         return Check::warning(
             node.name,
-            "it answers, and has no block yet",
-            "have it make or fetch blocks",
+            "it answers, but has no block yet",
+            "let it produce or synchronise blocks",
         );
     };
-    // Block 0 bears the same date on every chain.
+    // Block 0 has the same date on every chain.
     let made_at = seen.made_at.filter(|_| head.height > BlockHeight(0));
     let mut check = match made_at.map(|made| seen.at.saturating_sub(made)) {
         Some(age) if age > OLD_MS => Check::warning(
             node.name,
             format!("its head is block {}, {} old", head.height, about(age)),
-            "look in the node's log whether it makes or fetches blocks; a quiet chain may make none",
+            "check in the node's log whether it produces or synchronises blocks; an idle chain \
+             may produce none",
         ),
         Some(age) => Check::well(
             node.name,
@@ -328,11 +332,11 @@ fn check(config: &Config, node: &Node, running: bool) -> Check {
     let shows = seen.shows_transactions;
     if node.key == "chain.rpc" && shows == Some(false) {
         let found = "it shows no transactions of blocks: it is older than 2026-04-10";
-        let mend = "bring the node up to date, or read its database: `chain.db`";
+        let fix = "update the node, or read its database: `chain.db`";
         check = check.and(if config.chain.db.is_some() {
-            Check::warning(node.name, found, "bring the node up to date")
+            Check::warning(node.name, found, "update the node")
         } else {
-            Check::wrong(node.name, found, mend, ExitCode::Config)
+            Check::wrong(node.name, found, fix, ExitCode::Config)
         });
     }
     check
@@ -346,14 +350,19 @@ fn away(config: &Config, node: &Node, error: &NodeError, running: bool) -> Check
         ),
         Some(devnet) if devnet.port == 0 => Check::skipped(
             node.name,
-            "the embedded node is at a port of its own choice: name it with --set chain.rpc=URL",
+            "the embedded node chooses its own port: set it with --set chain.rpc=URL",
         ),
         _ => {
-            let mend = error.fix().map_or_else(
-                || format!("start the node, or point `{}` at one that runs", node.key),
+            let fix = error.fix().map_or_else(
+                || {
+                    format!(
+                        "start the node, or point `{}` at one that is running",
+                        node.key
+                    )
+                },
                 str::to_owned,
             );
-            Check::wrong(node.name, error.to_string(), mend, node_code(error))
+            Check::wrong(node.name, error.to_string(), fix, node_code(error))
         }
     }
 }

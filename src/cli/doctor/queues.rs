@@ -1,4 +1,4 @@
-//! What waits in the store, what was given up, and what was spent.
+//! Checks what waits in the store, the dead letters, and the budgets.
 
 use agentry_protocol::BlockHeight;
 
@@ -12,14 +12,14 @@ use crate::store::read::Unmined;
 use crate::store::rows::day_of;
 use crate::store::{StoreError, open_for_a_look, read};
 
-/// A message that has waited longer is worth a warning, in milliseconds.
+/// A message that has waited longer is reported as a warning, in milliseconds.
 const LONG_MS: u64 = 10 * 60 * 1000;
 
-/// A transaction that was accepted longer ago than this is worth a word, in milliseconds: blocks come
-/// every few seconds.
+/// A transaction that was accepted longer ago than this is reported as a warning, in milliseconds:
+/// blocks come every few seconds.
 const UNMINED_MS: u64 = 60 * 1000;
 
-/// Looks at the queues of a store that can be read.
+/// Checks the queues of a store that can be read.
 pub(super) async fn look(config: &Config) -> Vec<Check> {
     let path = config.store.path.clone();
     let now = http::now();
@@ -45,7 +45,7 @@ pub(super) async fn look(config: &Config) -> Vec<Check> {
                 budgets(config, &agents),
             ]
         }
-        // What is wrong with the store is said where it is looked at.
+        // The check of the store reports what is wrong with it.
         Some(Err(_)) => Vec::new(),
         None => vec![silent("queues")],
     }
@@ -60,12 +60,12 @@ fn letters(agents: &[AgentStats]) -> Check {
     let worst = worst.map_or("", |agent| agent.agent.as_str());
     Check::warning(
         "dead letters",
-        format!("{dead} were given up, most of {worst}"),
-        "`agentry queue list dead` has the reasons; then `agentry queue retry`, or `drop`",
+        format!("{dead} in all, most of {worst}"),
+        "`agentry queue list dead` shows the reasons; then use `agentry queue retry` or `drop`",
     )
 }
 
-/// Why a message waits: as the store knows it, else as the running runtime does.
+/// Why a message waits: from the store if it knows, else from the running runtime.
 async fn why(old: &Oldest, config: &Config) -> Option<String> {
     if old.reason.is_some() {
         return old.reason.clone();
@@ -98,7 +98,7 @@ fn waiting(agents: &[AgentStats], old: Option<&Oldest>, reason: Option<String>, 
                 old.count,
                 about(LONG_MS)
             ),
-            "`agentry queue list inbox` has the reasons; a runtime must run",
+            "`agentry queue list inbox` shows the reasons; a runtime must be running",
         );
     }
     let oldest = agents
@@ -122,19 +122,20 @@ fn accepted(unmined: &Unmined, now: u64) -> Check {
     let Some(at) = unmined.oldest_at else {
         return Check::well(
             name,
-            "nothing that the node has accepted waits longer than usual for its block",
+            "no accepted transaction waits unusually long for its block",
         );
     };
     let reason = unmined.reason.as_deref();
     Check::warning(
         name,
         format!(
-            "{} transactions were accepted and are in no block, the oldest since {}: {}",
+            "{} transactions were accepted and are not in a block, the oldest for {}: {}",
             unmined.count,
             about(now.saturating_sub(at)),
-            reason.unwrap_or("the reason is not known; a runtime must run to find it"),
+            reason.unwrap_or("the reason is unknown; a runtime must be running to find it"),
         ),
-        "`agentry queue list outbox --state accepted` lists them; `chain.submit` must name the node that makes blocks; the wallets need money",
+        "`agentry queue list outbox --state accepted` lists them; `chain.submit` must name the \
+         node that produces blocks; the wallets need a balance",
     )
 }
 
@@ -143,7 +144,10 @@ fn unread(gaps: &[BlockHeight]) -> Check {
         None => Check::well("gaps", "every block was read whole"),
         Some(first) => Check::warning(
             "gaps",
-            format!("{} blocks could not be read whole, as {first}", gaps.len()),
+            format!(
+                "{} blocks could not be read whole, such as {first}",
+                gaps.len()
+            ),
             "the node does not serve them; read its database: `chain.db`, or another node",
         ),
     }
@@ -159,7 +163,7 @@ fn budgets(config: &Config, agents: &[AgentStats]) -> Check {
         .filter(|agent| is_nearly_spent(config, agent))
         .map(|agent| agent.agent.as_str())
         .collect();
-    // Of the others, senders have used up their parts.
+    // For the other agents, senders have used up their shares.
     let waiting: Vec<&AgentStats> = agents
         .iter()
         .filter(|agent| agent.waiting_for_budget > 0)
@@ -169,8 +173,8 @@ fn budgets(config: &Config, agents: &[AgentStats]) -> Check {
         (None, Some(first)) => Check::warning(
             name,
             format!(
-                "{spent} AIT were spent today; of {} agents senders have used up their parts of \
-                 the budget, as of {}, where {} transactions wait",
+                "{spent} AIT were spent today; for {} agents senders have used up their shares of \
+                 the budget, such as {}, where {} transactions wait",
                 waiting.len(),
                 first.agent,
                 first.waiting_for_budget
@@ -181,7 +185,8 @@ fn budgets(config: &Config, agents: &[AgentStats]) -> Check {
         (Some(first), _) => Check::warning(
             name,
             format!(
-                "{spent} AIT were spent today; of {} agents the budget is nearly spent, as {first}",
+                "{spent} AIT were spent today; the budget of {} agents is nearly spent, such as \
+                 {first}",
                 tight.len()
             ),
             "raise `daily_budget`, then `agentry reload`; or wait for midnight UTC",
@@ -189,7 +194,7 @@ fn budgets(config: &Config, agents: &[AgentStats]) -> Check {
     }
 }
 
-/// Whether nine tenths are spent.
+/// Whether nine tenths of a budget are spent.
 fn is_nearly_spent(config: &Config, agent: &AgentStats) -> bool {
     let named = config.agents.iter().find(|known| known.name == agent.agent);
     let budget = named.map(|known| known.daily_budget).or_else(|| {

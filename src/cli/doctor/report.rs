@@ -1,4 +1,4 @@
-//! What was found, and the mend.
+//! Results of checks, and suggested fixes.
 
 use serde::Serialize;
 use serde_json::json;
@@ -6,10 +6,10 @@ use serde_json::json;
 use super::super::output::{Output, Tone, printable};
 use super::super::{ExitCode, Failure};
 
-/// How much of a text is shown, in characters.
+/// Maximum length of a printed text, in characters.
 const SHOWN: usize = 600;
 
-/// Which exit code counts where several things are wrong: the first of these that applies.
+/// Which exit code is used if several checks failed: the first of these that applies.
 const WORST_FIRST: [ExitCode; 10] = [
     ExitCode::Config,
     ExitCode::Denied,
@@ -23,32 +23,31 @@ const WORST_FIRST: [ExitCode; 10] = [
     ExitCode::Usage,
 ];
 
-/// How it stands with something; the worst last.
+/// State of a check, the worst last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum State {
-    /// It could not be looked at, or need not be.
+    /// It could not be checked, or need not be.
     Skipped,
-    /// It is well.
+    /// It is good.
     Ok,
-    /// A runtime runs, and something may not go as it is meant to.
+    /// A runtime can run, but something may not work as intended.
     Warning,
-    /// A runtime does not run, or does not act.
+    /// A runtime cannot run, or does not act.
     Error,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Check {
-    /// What.
+    /// What was checked.
     check: String,
-    /// How it stands.
+    /// Its state.
     pub(super) state: State,
     /// What was found.
     found: String,
-    /// What to do about it: a command, or a key of agents.toml.
-    #[serde(rename = "fix")]
-    mend: Option<String>,
+    /// The suggested fix: a command, or a key of agents.toml.
+    fix: Option<String>,
     #[serde(skip)]
     code: ExitCode,
 }
@@ -59,51 +58,51 @@ impl Check {
             check: check.into(),
             state,
             found: printable(found.as_ref(), SHOWN),
-            mend: None,
+            fix: None,
             code: ExitCode::Success,
         }
     }
 
-    /// It is well.
+    /// A check with a good result.
     pub(super) fn well(check: impl Into<String>, found: impl AsRef<str>) -> Self {
         Self::new(check, State::Ok, found)
     }
 
-    /// It was not looked at, and why not.
+    /// A check that was skipped, and why.
     pub(super) fn skipped(check: impl Into<String>, why: impl AsRef<str>) -> Self {
         Self::new(check, State::Skipped, why)
     }
 
-    /// It may not go as it is meant to.
+    /// A warning: something may not work as intended.
     pub(super) fn warning(
         check: impl Into<String>,
         found: impl AsRef<str>,
-        mend: impl Into<String>,
+        fix: impl Into<String>,
     ) -> Self {
         let mut new = Self::new(check, State::Warning, found);
-        new.mend = Some(mend.into());
+        new.fix = Some(fix.into());
         new
     }
 
-    /// It does not go.
+    /// An error: something does not work.
     pub(super) fn wrong(
         check: impl Into<String>,
         found: impl AsRef<str>,
-        mend: impl Into<String>,
+        fix: impl Into<String>,
         code: ExitCode,
     ) -> Self {
         let mut new = Self::new(check, State::Error, found);
-        new.mend = Some(mend.into());
+        new.fix = Some(fix.into());
         new.code = code;
         new
     }
 
-    /// This and what else was found of the same thing, as one.
+    /// Merges this and another result about the same subject.
     pub(super) fn and(mut self, other: Self) -> Self {
         self.state = self.state.max(other.state);
         self.code = worse(self.code, other.code);
         self.found = format!("{}; {}", self.found, other.found);
-        self.mend = match (self.mend, other.mend) {
+        self.fix = match (self.fix, other.fix) {
             (Some(one), Some(another)) => Some(format!("{one}; {another}")),
             (one, another) => one.or(another),
         };
@@ -123,7 +122,7 @@ fn worse(one: ExitCode, other: ExitCode) -> ExitCode {
     if rank(other) < rank(one) { other } else { one }
 }
 
-/// What the process ends with.
+/// The exit code of the command.
 pub(super) fn worst(checks: &[Check]) -> ExitCode {
     checks
         .iter()
@@ -131,7 +130,7 @@ pub(super) fn worst(checks: &[Check]) -> ExitCode {
         .fold(ExitCode::Success, worse)
 }
 
-/// Prints a line for each.
+/// Prints one line per check.
 pub(super) fn print(checks: &[Check], out: Output) -> Result<(), Failure> {
     if out.is_json() {
         let well = worst(checks) == ExitCode::Success;
@@ -146,11 +145,11 @@ pub(super) fn print(checks: &[Check], out: Output) -> Result<(), Failure> {
             State::Warning => out.tone(Tone::Strong, "!"),
             State::Error => out.tone(Tone::Bad, "✗"),
         };
-        let mend = check.mend.as_ref().map_or_else(String::new, |mend| {
-            format!(" → {}", out.tone(Tone::Strong, mend))
+        let fix = check.fix.as_ref().map_or_else(String::new, |fix| {
+            format!(" → {}", out.tone(Tone::Strong, fix))
         });
         let Check { check, found, .. } = check;
-        out.line(format!("{sign} {check:width$}  {found}{mend}"))?;
+        out.line(format!("{sign} {check:width$}  {found}{fix}"))?;
     }
     Ok(())
 }
@@ -172,7 +171,7 @@ mod tests {
         assert_eq!(both.state, State::Error);
         assert_eq!(both.code, ExitCode::Unavailable);
         assert_eq!(both.found, "odd; away");
-        assert_eq!(both.mend.as_deref(), Some("ntp; start it"));
+        assert_eq!(both.fix.as_deref(), Some("ntp; start it"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The runtime that has the store, by its own word.
+//! Checks the runtime that holds the store, by its own report.
 
 use serde_json::{Value, json};
 
@@ -9,36 +9,36 @@ use crate::config::Config;
 use crate::runtime::control::{self, Answer, Request};
 use crate::store::is_locked;
 
-/// How it is called in a report.
+/// Name of the check in the report.
 const NAME: &str = "runtime";
 
-/// What a runtime needs to be ready: how it is called in the answer, and what is wrong without it.
+/// The conditions of readiness: the key in the answer, and the problem when it is false.
 const NEEDS: [(&str, &str); 6] = [
     ("source_up", "the chain cannot be read"),
     ("node_up", "the node that is posted to does not answer"),
     ("posting", "posting is stopped"),
     (
         "acting",
-        "agents do not act before the chain is read up to where it stood at the start",
+        "agents do not act until the chain has been read up to its height at the start",
     ),
     (
         "caught_up",
-        "the node is behind what was read of its chain before",
+        "the node is behind the blocks that were already read from it",
     ),
     ("store_up", "the store cannot be used"),
 ];
 
-/// What is known of it.
+/// Status of the runtime.
 #[derive(Debug)]
 pub(super) struct Serving {
-    /// Where it was asked.
+    /// Address that was queried.
     at: String,
-    /// What it says of itself.
+    /// The runtime's report of its readiness.
     says: Option<Value>,
 }
 
-/// Asks whether it is ready: at its port, or through the store's socket where it chose the port
-/// itself.
+/// Queries the readiness: at the configured port, or through the store's socket if the runtime
+/// chose its own port.
 pub(super) async fn look(config: &Config) -> Serving {
     let listen = config.http.listen;
     if listen.port() != 0 {
@@ -51,7 +51,7 @@ pub(super) async fn look(config: &Config) -> Serving {
     }
     let store = &config.store.path;
     let at = control::socket_path(store).display().to_string();
-    // Nobody listens there without one, and a runtime that begins is waited for.
+    // Without a runtime nobody listens there, and a starting runtime is waited for.
     let says = if is_locked(store).unwrap_or(false) {
         let asked = control::ask(store, &Request::Condition);
         match tokio::time::timeout(PATIENCE, asked).await {
@@ -65,23 +65,23 @@ pub(super) async fn look(config: &Config) -> Serving {
 }
 
 impl Serving {
-    /// What there is to say of it; `running` is whether a runtime has the store.
+    /// The check of the runtime; `running` is whether a runtime holds the store.
     pub(super) fn check(&self, running: bool) -> Check {
         let at = &self.at;
         match (running, &self.says) {
             (true, None) => Check::warning(
                 NAME,
-                format!("it runs, and nothing answers at {at}"),
-                "it may be starting, and wait for its node: its log says so",
+                format!("it is running, but nothing answers at {at}"),
+                "it may be starting and waiting for its node; see its log",
             ),
             (true, Some(says)) => condition(at, says),
             (false, Some(_)) => Check::wrong(
                 NAME,
-                format!("none has the store, and something else answers at {at}"),
-                "choose another `http.listen`, or name the configuration of that runtime with -c",
+                format!("no runtime holds the store, but something else answers at {at}"),
+                "choose another `http.listen`, or use the configuration of that runtime with -c",
                 ExitCode::Unavailable,
             ),
-            (false, None) => Check::well(NAME, "none runs; `agentry run` starts it"),
+            (false, None) => Check::well(NAME, "none is running; `agentry run` starts it"),
         }
     }
 }
@@ -92,7 +92,7 @@ fn condition(at: &str, says: &Value) -> Check {
         let read = read.map_or_else(String::new, |height| {
             format!("; it has read block {height}")
         });
-        return Check::well(NAME, format!("it runs and is ready{read}"));
+        return Check::well(NAME, format!("it is running and ready{read}"));
     }
     let lacks: Vec<&str> = NEEDS
         .into_iter()
@@ -100,7 +100,7 @@ fn condition(at: &str, says: &Value) -> Check {
         .map(|(_, text)| text)
         .collect();
     let mut why = if lacks.is_empty() {
-        format!("{at} does not say why")
+        format!("{at} does not report the reason")
     } else {
         lacks.join(", ")
     };
@@ -109,8 +109,8 @@ fn condition(at: &str, says: &Value) -> Check {
     }
     Check::wrong(
         NAME,
-        format!("it runs and is not ready: {why}"),
-        "see the other lines; else its log",
+        format!("it is running but not ready: {why}"),
+        "see the other checks, or its log",
         ExitCode::Unavailable,
     )
 }

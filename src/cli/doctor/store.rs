@@ -1,4 +1,4 @@
-//! The store: whether it can be used, and whether a runtime has it.
+//! Checks the store: whether it can be used, and whether a runtime holds it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -16,26 +16,26 @@ use crate::store::check::{Depth, Seen, at_rest, check};
 use crate::store::read::{self, Identity};
 use crate::store::{StoreError, is_locked, open_for_a_look, place};
 
-/// How it is called in a report.
+/// Name of the check in the report.
 const NAME: &str = "store";
 
-/// What was found of the store.
+/// Results for the store.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// What it remembers of the chain, where there is a store.
+    /// What the store holds about the chain, if there is a store.
     pub(super) identity: Option<Identity>,
-    /// How far the time of its runtime had come, in milliseconds since the epoch.
+    /// The last time that its runtime recorded, in milliseconds since the epoch.
     pub(super) noted: Option<u64>,
-    /// Whether a runtime has it.
+    /// Whether a runtime holds it.
     pub(super) running: bool,
-    /// What there is to say.
+    /// The checks to report.
     pub(super) checks: Vec<Check>,
 }
 
-/// How long it is looked through for damage: some gigabytes.
+/// Time limit of the check for damage, enough for some gigabytes.
 const LOOK_THROUGH: Duration = Duration::from_secs(60);
 
-/// Looks at the store.
+/// Checks the store.
 pub(super) async fn look(config: &Config) -> Found {
     let path = config.store.path.clone();
     let id = config.chain.id.to_string();
@@ -47,12 +47,12 @@ pub(super) async fn look(config: &Config) -> Found {
         })
 }
 
-/// That the store did not answer in time.
+/// The check of a store that did not answer in time.
 pub(super) fn silent(name: &str) -> Check {
     Check::warning(
         name,
         "it could not be read in 5 s",
-        "look at the disk; a large store takes longer: `agentry queue stats`",
+        "check the disk; a large store takes longer: `agentry queue stats`",
     )
 }
 
@@ -61,7 +61,7 @@ fn found(path: &Path, id: &str) -> Found {
         running: is_locked(path).unwrap_or(false),
         ..Found::default()
     };
-    // What a runtime has open changes all the time.
+    // The files of a running runtime change all the time.
     let at_rest = if found.running { Ok(()) } else { at_rest(path) };
     let read = at_rest.and_then(|()| open_for_a_look(path)).and_then(|db| {
         let seen = check(&db, path, Depth::All, LOOK_THROUGH)?;
@@ -78,10 +78,10 @@ fn found(path: &Path, id: &str) -> Found {
         Some(stored) if stored != id => Check::wrong(
             NAME,
             format!(
-                "{} is of the chain {stored}, configured is {id}",
+                "{} belongs to the chain {stored}, but {id} is configured",
                 path.display()
             ),
-            "set `chain.id` as it was, or give this chain a store of its own: `store.path`",
+            "set `chain.id` as it was, or configure a separate store for this chain: `store.path`",
             ExitCode::Config,
         ),
         _ => usable(path, seen),
@@ -90,7 +90,7 @@ fn found(path: &Path, id: &str) -> Found {
         found.checks.push(Check::wrong(
             "posting",
             format!("it is stopped: {reason}"),
-            "look at the chain, then `agentry queue resume`",
+            "check the chain, then `agentry queue resume`",
             ExitCode::Unavailable,
         ));
     }
@@ -101,24 +101,24 @@ fn found(path: &Path, id: &str) -> Found {
 
 fn usable(path: &Path, seen: Seen) -> Check {
     let shown = path.display();
-    // Without a runtime nobody would notice before its next start.
+    // Without a runtime nobody would notice before the next start.
     if let Err(error) = access(path, Access::WRITE_OK) {
-        let mend = if error == Errno::ROFS {
+        let fix = if error == Errno::ROFS {
             "mount its file system writable, or move `store.path`".to_owned()
         } else {
             format!("`chown` and `chmod 600` {shown}")
         };
-        let found = format!("this user cannot write {shown}: {error}");
-        return Check::wrong(NAME, found, mend, ExitCode::Denied);
+        let found = format!("this user cannot write to {shown}: {error}");
+        return Check::wrong(NAME, found, fix, ExitCode::Denied);
     }
     let mode = fs::metadata(path).map_or(0o600, |data| data.permissions().mode() & 0o777);
     let check = if mode & 0o077 == 0 {
         match seen {
-            Seen::Whole => Check::well(NAME, format!("{shown} is whole")),
+            Seen::Whole => Check::well(NAME, format!("{shown} is intact")),
             Seen::Part => Check::warning(
                 NAME,
                 format!(
-                    "of {shown} only a part was looked through in {} s",
+                    "only a part of {shown} was checked in {} s",
                     LOOK_THROUGH.as_secs()
                 ),
                 "on a copy of it: `sqlite3 COPY 'PRAGMA integrity_check'`",
@@ -127,14 +127,14 @@ fn usable(path: &Path, seen: Seen) -> Check {
     } else {
         Check::warning(
             NAME,
-            format!("{shown} is not its owner's alone (mode {mode:03o})"),
+            format!("{shown} is accessible to other users (mode {mode:03o})"),
             format!("chmod 600 {shown}"),
         )
     };
     shared_folder(path).into_iter().fold(check, Check::and)
 }
 
-/// What there is to say of a folder in which others can make files.
+/// Checks a folder in which other users can create files.
 fn shared_folder(path: &Path) -> Option<Check> {
     let real = place::real_path(path).ok()?;
     let folder = real.parent()?;
@@ -142,8 +142,8 @@ fn shared_folder(path: &Path) -> Option<Check> {
     let shown = folder.display();
     Some(Check::warning(
         NAME,
-        format!("others can make files in its folder {shown} (mode {mode:04o})"),
-        format!("give it a folder of its own, or `chmod go-w {shown}`"),
+        format!("other users can create files in its folder {shown} (mode {mode:04o})"),
+        format!("use a separate folder, or `chmod go-w {shown}`"),
     ))
 }
 
@@ -158,26 +158,27 @@ fn unreadable(path: &Path, error: StoreError) -> Check {
         }
         StoreError::Missing { .. } => {
             let shown = path.display();
-            let check = format!("there is none at {shown}; `agentry run` makes it");
+            let check = format!("there is none at {shown}; `agentry run` creates it");
             let check = Check::well(NAME, check);
             shared_folder(path).into_iter().fold(check, Check::and)
         }
         StoreError::Older { found, known, .. } => Check::warning(
             NAME,
-            format!("it has version {found}, this agentry writes {known}"),
-            "copy it if you may want to go back, then `agentry run` brings it up to date",
+            format!("it has version {found}; this agentry writes {known}"),
+            "copy it if you may want to go back; `agentry run` then migrates it",
         ),
         error => {
-            let mend = match &error {
+            let fix = match &error {
                 StoreError::Newer { .. } => "use the newer agentry that wrote it",
-                StoreError::Foreign { .. } => "give agentry a `store.path` of its own",
+                StoreError::Foreign { .. } => "set `store.path` to a file that only agentry uses",
                 StoreError::Broken { .. } | StoreError::Value(_) => {
-                    "stop the runtime, put a backup back; without one, move the file away, and a new store begins as `chain.start` says"
+                    "stop the runtime and restore a backup; without one, move the file away: a \
+                     new store then begins at `chain.start`"
                 }
-                _ => "see that this user can read and write it, or move `store.path`",
+                _ => "make sure that this user can read and write it, or move `store.path`",
             };
             let failure = Failure::from(error);
-            Check::wrong(NAME, failure.message, mend, failure.code)
+            Check::wrong(NAME, failure.message, fix, failure.code)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Wallets: whether each is there, its owner's alone, and opened by the password at hand.
+//! Checks that each wallet exists, is private to its owner, and opens with the available password.
 
 use std::collections::HashMap;
 use std::fs;
@@ -21,63 +21,63 @@ use crate::wallet::{
 /// How many keystore files are opened to try their password: as many as at a start.
 const TRIED: usize = 32;
 
-/// How long all wallets together may take: a derivation that has begun is not broken off.
+/// Time limit for all wallets together: a key derivation that has begun cannot be interrupted.
 const ALL: Duration = Duration::from_secs(15);
 
-/// How many wallets of a fleet are asked for their money.
+/// How many wallets of a fleet are checked for their balance.
 const ASKED: usize = 50;
 
-/// What was found of the wallets.
+/// Results for the wallets.
 #[derive(Debug, Default)]
 pub(super) struct Wallets {
-    /// What there is to say.
+    /// The checks to report.
     pub(super) checks: Vec<Check>,
-    /// Those whose money can be asked for.
+    /// Wallets whose balance can be requested.
     pub(super) purses: Vec<Purse>,
 }
 
-/// A wallet, and what it is to pay.
+/// A wallet, and the payments that it has to cover.
 #[derive(Clone, Debug)]
 pub(super) struct Purse {
     /// Its agent's name.
     pub(super) agent: String,
-    /// The fleet that it is of, if it is of one.
+    /// Its fleet, if it belongs to one.
     pub(super) fleet: Option<String>,
     /// Its address.
     pub(super) address: Address,
     /// The fee of each message, in AIT.
     pub(super) fee: u64,
-    /// Whether its agent does anything.
+    /// Whether its agent has behaviours.
     pub(super) acts: bool,
-    /// What it may spend in a day, in AIT.
+    /// Its daily budget, in AIT.
     pub(super) daily_budget: u64,
 }
 
-/// Looks at all wallets.
+/// Checks all wallets.
 pub(super) async fn look(config: &Config) -> Wallets {
     let config = config.clone();
-    blocking(ALL, move || Survey::default().all(&config))
+    blocking(ALL, move || Inspection::default().all(&config))
         .await
         .unwrap_or_else(|| Wallets {
             checks: vec![Check::warning(
                 "wallets",
                 "they could not be read in 15 s",
-                "look at the disk, or pack many wallets into a vault: `agentry wallet pack`",
+                "check the disk, or pack many wallets into a vault: `agentry wallet pack`",
             )],
             purses: Vec::new(),
         })
 }
 
-/// The passwords that are at hand, and what they have opened.
+/// The available passwords, and the files that they have opened.
 #[derive(Debug)]
-struct Survey {
+struct Inspection {
     until: Instant,
     left: usize,
     vaults: HashMap<PathBuf, Result<(), Check>>,
     found: Wallets,
 }
 
-impl Default for Survey {
+impl Default for Inspection {
     fn default() -> Self {
         Self {
             until: Instant::now() + PATIENCE,
@@ -88,7 +88,7 @@ impl Default for Survey {
     }
 }
 
-impl Survey {
+impl Inspection {
     fn all(mut self, config: &Config) -> Wallets {
         let store = WalletStore::from_config(&config.wallets);
         let password = password(config.wallets.password_file.as_deref(), &store);
@@ -103,12 +103,12 @@ impl Survey {
             let check = self.fleet(fleet, &store, &password);
             self.found.checks.push(check);
         }
-        // What else can be wrong has a line already.
+        // Other problems already have their own line.
         if let Err(error @ HostError::SameAddress { .. }) = config.hosted() {
             self.found.checks.push(Check::wrong(
                 "wallets",
                 error.to_string(),
-                "give each `[[agent]]` a wallet of its own",
+                "give each `[[agent]]` its own wallet",
                 ExitCode::Config,
             ));
         }
@@ -131,9 +131,9 @@ impl Survey {
         let wallet = match wallets.get(&agent.wallet) {
             Ok(Some(wallet)) => wallet,
             Ok(None) if config.devnet.is_some() => {
-                return Check::skipped(name, "there is none; `agentry run` makes it");
+                return Check::skipped(name, "there is none; `agentry run` creates it");
             }
-            // It says which wallets there are.
+            // The error lists the existing wallets.
             Ok(None) => match wallets.find(&agent.wallet) {
                 Ok(wallet) => wallet,
                 Err(error) => return refused(&error),
@@ -161,8 +161,8 @@ impl Survey {
             && !folder.is_dir()
         {
             let error = format!("there is no folder {}", folder.display());
-            let mend = "make its wallets: `agentry wallet create`, or mend `keystore_dir`";
-            return Check::wrong(name, error, mend, ExitCode::NoInput);
+            let fix = "create its wallets with `agentry wallet create`, or correct `keystore_dir`";
+            return Check::wrong(name, error, fix, ExitCode::NoInput);
         }
         let list = match store.snapshot().and_then(|wallets| wallets.wallets()) {
             Ok(list) => list,
@@ -189,19 +189,19 @@ impl Survey {
                     .push(purse(&agent, Some(&fleet.name), address));
             }
         }
-        // They have one password.
+        // They share one password.
         match good.first() {
             Some(wallet) => check.and(self.open(&name, wallet, password)),
             None => check,
         }
     }
 
-    /// Whether the password opens a wallet, or the vault that it is in.
+    /// Checks whether the password opens a wallet, or the vault that holds it.
     fn open(&mut self, name: &str, wallet: &Wallet, password: &AtHand) -> Check {
         let password = match password {
             AtHand::Is(password) => password,
             AtHand::None => {
-                return Check::skipped(name, "its password was not tried: none is at hand");
+                return Check::skipped(name, "its password was not tried: none is available");
             }
             AtHand::Bad(bad) => return bad.clone().for_wallet(name),
         };
@@ -216,7 +216,10 @@ impl Survey {
             return opened.clone().map_or_else(|check| check, |()| opens());
         }
         if self.left == 0 || Instant::now() > self.until {
-            return Check::skipped(name, "its password was not tried: there are many");
+            return Check::skipped(
+                name,
+                "its password was not tried: there are too many wallets",
+            );
         }
         self.left -= 1;
         match wallet.unlock(password) {
@@ -237,7 +240,7 @@ fn purse(agent: &AgentConfig, fleet: Option<&str>, address: &Address) -> Purse {
     }
 }
 
-/// A password, if one is at hand without asking anybody.
+/// A password, if one is available without prompting.
 #[derive(Debug)]
 enum AtHand {
     Is(Password),
@@ -245,14 +248,14 @@ enum AtHand {
     Bad(BadPassword),
 }
 
-/// Why what should hold the password cannot be used.
+/// Why the source of the password cannot be used.
 #[derive(Clone, Debug)]
 struct BadPassword(String, ExitCode);
 
 impl BadPassword {
     fn for_wallet(self, name: &str) -> Check {
-        let mend = "mend the file of `password_file`: one line, mode 600";
-        Check::wrong(name, self.0, mend, self.1)
+        let fix = "correct the file of `password_file`: one line, mode 600";
+        Check::wrong(name, self.0, fix, self.1)
     }
 }
 
@@ -273,30 +276,32 @@ fn password(file: Option<&Path>, store: &WalletStore) -> AtHand {
     }
 }
 
-/// What there is to say of a file that others than its owner can reach.
+/// Checks a file that other users can access.
 fn private(name: &str, path: &Path) -> Option<Check> {
     let mode = fs::metadata(path).ok()?.permissions().mode() & 0o777;
     let shown = path.display();
     (mode & 0o077 != 0).then(|| {
         Check::warning(
             name,
-            format!("{shown} is not its owner's alone (mode {mode:03o})"),
+            format!("{shown} is accessible to other users (mode {mode:03o})"),
             format!("`chmod 600 {shown}`"),
         )
     })
 }
 
 fn refused(name: &str, error: &WalletError, wallet: Option<&str>) -> Check {
-    let mend = match (error, wallet) {
+    let fix = match (error, wallet) {
         (WalletError::Missing { .. }, Some(wallet)) => format!("`agentry wallet create {wallet}`"),
         (WalletError::WrongPassword { .. }, _) => {
-            "put the right one into the file of `password_file`, or into AGENTRY_PASSWORD"
+            "set the right password in the file of `password_file`, or in AGENTRY_PASSWORD"
                 .to_owned()
         }
-        (WalletError::Ambiguous { .. }, _) => "`agentry wallet rename` one of the two".to_owned(),
-        (WalletError::Damaged { .. }, _) => "put a backup of it back".to_owned(),
+        (WalletError::Ambiguous { .. }, _) => {
+            "rename one of the two with `agentry wallet rename`".to_owned()
+        }
+        (WalletError::Damaged { .. }, _) => "restore a backup of it".to_owned(),
         (WalletError::NoPlace, _) => "set `wallets.keystore_dir`, or `wallets.vault`".to_owned(),
-        _ => "see that this user can read it, or mend `[wallets]`".to_owned(),
+        _ => "make sure that this user can read it, or correct `[wallets]`".to_owned(),
     };
-    Check::wrong(name, error.to_string(), mend, wallet_code(error))
+    Check::wrong(name, error.to_string(), fix, wallet_code(error))
 }

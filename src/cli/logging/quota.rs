@@ -1,8 +1,9 @@
-//! How often one place in the code may warn.
+//! Rate limit of warnings from one place in the code.
 //!
-//! A loop that fails at each turn, or a stranger who sends one bad message after the other, would
-//! otherwise fill the disk with one sentence. Each place that warns has an allowance of its own, so
-//! none takes another's; what goes beyond is counted, and the count is told.
+//! A loop that fails at each turn, or a stranger who sends one bad message after another, would
+//! otherwise fill the disk with the same line. Each place in the code that warns has its own
+//! allowance, so no place uses up another's. Lines beyond the allowance are counted, and the count
+//! is logged.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,37 +11,37 @@ use std::time::{Duration, Instant};
 
 use tracing::callsite::Identifier;
 
-/// How many lines a place may write at once: what one accident says of many agents is seen whole.
+/// How many lines a place may write at once, enough to show one failure that affects many agents.
 const BURST: u32 = 50;
 
-/// How often a place whose allowance is used up may write another line.
+/// Interval at which a place with an exhausted allowance may write another line.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// How long a place must be silent until it is told how much it was left out; while it is not, that
-/// is told as often.
-const TELL: Duration = Duration::from_secs(10);
+/// A place must be silent for this long before its omitted lines are reported; a place that is not
+/// silent has them reported at the same interval.
+const REPORT_AFTER: Duration = Duration::from_secs(10);
 
-/// How much is shown of the line that others were like, in characters.
+/// Maximum length of the sample line in a report, in characters.
 const LIKE: usize = 200;
 
-/// The allowances of all places that have warned. There are as many as places in the code.
+/// The allowances of all places that have warned. There are at most as many as places in the code.
 #[derive(Debug, Default)]
 pub(super) struct Quota(Mutex<HashMap<Identifier, Place>>);
 
 #[derive(Debug)]
 struct Place {
     left: u32,
-    /// Up to when the allowance was renewed.
+    /// Time up to which the allowance has been renewed.
     renewed: Instant,
     left_out: u64,
-    /// When the first of those was left out.
+    /// When the first omitted line was omitted.
     since: Instant,
     /// The last line that was written.
     last: String,
 }
 
 impl Quota {
-    /// Whether a place may write a line; it is counted if not.
+    /// Whether a place may write a line; a line that is not admitted is counted.
     pub(super) fn admits(&self, place: &Identifier, now: Instant) -> bool {
         let mut places = self.lock();
         let place = places.entry(place.clone()).or_insert_with(|| Place {
@@ -67,20 +68,20 @@ impl Quota {
         false
     }
 
-    /// Remembers a line that a place wrote.
+    /// Records a line that a place wrote.
     pub(super) fn wrote(&self, place: &Identifier, line: &str) {
         if let Some(place) = self.lock().get_mut(place) {
             place.last = line.trim_end().chars().take(LIKE).collect();
         }
     }
 
-    /// How many lines were left out since this was asked last, and the last line that they were
-    /// like; `at_once` also of those places that are yet to be waited for.
+    /// How many lines were omitted since the last call, and the last line that they resemble; with
+    /// `at_once` also for places that would otherwise be waited for.
     pub(super) fn left_out(&self, now: Instant, at_once: bool) -> Vec<(u64, String)> {
         self.lock()
             .values_mut()
             .filter(|place| place.left_out > 0)
-            .filter(|place| at_once || now.saturating_duration_since(place.since) >= TELL)
+            .filter(|place| at_once || now.saturating_duration_since(place.since) >= REPORT_AFTER)
             .map(|place| (std::mem::take(&mut place.left_out), place.last.clone()))
             .collect()
     }
@@ -99,7 +100,7 @@ mod tests {
         let (quota, start) = (Quota::default(), Instant::now());
         let place = some_callsite();
         let mut written = 0_u64;
-        // A hundred lines a second, for a minute.
+        // A hundred lines per second, for a minute.
         for turn in 0..6_000_u64 {
             let now = start + Duration::from_millis(turn * 10);
             if quota.admits(&place, now) {
@@ -116,7 +117,7 @@ mod tests {
         assert_eq!(quota.left_out(end, true), []);
         let later = end + Duration::from_secs(3600);
         let again = (0..100).filter(|_| quota.admits(&place, later)).count();
-        assert_eq!(again, BURST as usize, "the allowance is whole again");
+        assert_eq!(again, BURST as usize, "the allowance is fully renewed");
     }
 
     fn some_callsite() -> Identifier {

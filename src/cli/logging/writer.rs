@@ -1,8 +1,8 @@
 //! The thread that writes the log.
 //!
-//! A pipe whose reader sleeps, or a terminal that was stopped, takes no more after some kilobytes. The
-//! lines wait here then, in a bounded queue; when that is full they are counted instead of kept, and
-//! whoever logs goes on.
+//! A pipe whose reader sleeps, or a stopped terminal, accepts no more than some kilobytes. Lines
+//! then wait here in a bounded queue; when the queue is full, lines are counted and discarded, and
+//! the thread that logs continues.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -17,20 +17,20 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::quota::Quota;
 use crate::text::{json_escaped, styled};
 
-/// How much may wait to be written, in bytes.
+/// Maximum size of the queue, in bytes.
 const MAX_WAITING: usize = 4 << 20;
 
-/// How long a line waits for room. A burst costs this at most, once, and then no line waits until
-/// half of what is queued was read.
+/// How long a line waits for space in the queue. A burst costs this once at most; after that, no
+/// line waits until half of the queue has been read.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// How often the thread looks whether lines were left out.
+/// How often the thread checks for omitted lines.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// How long [`Log::flush`] waits.
+/// Time limit of [`Log::flush`].
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// Where log lines go. Cheap to clone.
+/// Destination of log lines. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Log(Arc<Inner>);
 
@@ -45,19 +45,19 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Queue {
     lines: VecDeque<Vec<u8>>,
-    /// Their bytes, with those of the one that is being written.
+    /// Size of the queued lines in bytes, including the line that is being written.
     bytes: usize,
-    /// Whether there is a thread that writes.
+    /// Whether the thread exists.
     served: bool,
     writing: bool,
-    /// Nobody reads the log: no line waits for room.
+    /// Whether the log has no active reader, so that no line waits for space.
     stuck: bool,
-    /// How many lines were not kept.
+    /// How many lines were discarded.
     lost: u64,
 }
 
 impl Log {
-    /// A log of lines of text, or of one JSON object each. Its thread starts with the first line.
+    /// A log of text lines, or of one JSON object per line. Its thread starts with the first line.
     pub(super) fn new(json: bool) -> Self {
         Self(Arc::new(Inner {
             json,
@@ -67,7 +67,7 @@ impl Log {
         }))
     }
 
-    /// Waits until what was logged is written, but not for long.
+    /// Waits until all queued lines are written, up to the time limit.
     pub(super) fn flush(&self) {
         self.tell_left_out(true);
         let waits = |queue: &mut Queue| queue.writing || !queue.lines.is_empty();
@@ -81,7 +81,7 @@ impl Log {
             let log = self.clone();
             let named = thread::Builder::new().name("agentry-log".to_owned());
             if named.spawn(move || log.work()).is_err() {
-                // The system gives no thread: this one writes.
+                // The thread cannot be created: the caller writes.
                 drop(queue);
                 return drop(io::stderr().write_all(&line));
             }
@@ -107,7 +107,7 @@ impl Log {
         let mut looked = Instant::now();
         loop {
             if let Some(line) = self.next() {
-                // Best effort: a reader that has gone, or a full disk, is nobody's failure.
+                // Best effort: a closed pipe or a full disk must not fail the caller.
                 drop(io::stderr().write_all(&line));
                 let mut queue = self.0.lock();
                 queue.writing = false;
@@ -121,10 +121,7 @@ impl Log {
                 };
                 drop(queue);
                 if lost > 0 {
-                    tracing::warn!(
-                        lost,
-                        "lines of the log are missing: its reader did not keep up"
-                    );
+                    tracing::warn!(lost, "log lines were discarded: the reader did not keep up");
                 }
             }
             if looked.elapsed() >= LOOK {
@@ -134,7 +131,7 @@ impl Log {
         }
     }
 
-    /// The next line, if one comes before it is time to look for what was left out.
+    /// The next line, if one arrives before the next check for omitted lines.
     fn next(&self) -> Option<Vec<u8>> {
         let empty = |queue: &mut Queue| queue.lines.is_empty();
         let waited = self
@@ -149,7 +146,7 @@ impl Log {
 
     fn tell_left_out(&self, at_once: bool) {
         for (left_out, like) in self.0.quota.left_out(Instant::now(), at_once) {
-            tracing::warn!(left_out, like, "lines that repeat were left out");
+            tracing::warn!(left_out, like, "repeated log lines were omitted");
         }
     }
 }
@@ -172,7 +169,7 @@ impl<'a> MakeWriter<'a> for Log {
     }
 
     fn make_writer_for(&'a self, meta: &Metadata<'_>) -> Self::Writer {
-        // What this module tells of what is missing is rare as it is.
+        // This module's own warnings are rare, so they are not limited.
         let limited = *meta.level() <= tracing::Level::WARN && meta.target() != module_path!();
         let place = limited.then(|| meta.callsite());
         let admits = |place: &Identifier| self.0.quota.admits(place, Instant::now());
@@ -189,7 +186,7 @@ impl<'a> MakeWriter<'a> for Log {
 pub(super) struct Line<'a> {
     log: &'a Log,
     admitted: bool,
-    /// The place in the code that it comes from, where that is limited.
+    /// The place in the code that logged it, if that place is rate-limited.
     place: Option<Identifier>,
 }
 
@@ -210,7 +207,7 @@ impl Write for Line<'_> {
     }
 }
 
-/// A line as it is written. What others say in it forges no line of ours: further lines of a text are
+/// A line as it is written. Text from others cannot forge a log line: further lines of a text are
 /// indented.
 fn shown(line: &str, json: bool) -> String {
     if json {
@@ -238,13 +235,13 @@ mod tests {
     #[test]
     fn a_log_that_nobody_reads_keeps_a_bounded_part_and_counts_the_rest() {
         let log = Log::new(false);
-        // As if its thread hung in a write.
+        // As if the thread hung in a write.
         log.0.lock().served = true;
         for _ in 0..40 {
             log.push(vec![b'x'; MAX_WAITING / 16]);
         }
         let queue = log.0.lock();
         assert_eq!((queue.lines.len(), queue.lost), (16, 24));
-        assert!(queue.stuck, "no further line waits for room");
+        assert!(queue.stuck, "no further line waits for space");
     }
 }

@@ -1,8 +1,8 @@
-//! Rows under headings, the columns aligned, in as much room as there is.
+//! Rows under headings, with aligned columns, fitted to the available width.
 
 use std::fmt::Write as _;
 
-/// A column that gives way keeps at least so many characters.
+/// Minimum width of a column that gives way, in characters.
 const LEAST: usize = 16;
 
 /// A row of a table.
@@ -23,15 +23,15 @@ impl From<Vec<String>> for Row {
     }
 }
 
-/// Which column gives way where a table is wider than the terminal, and how.
+/// Which column gives way if a table is wider than the terminal, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GivesWay {
-    /// None does.
+    /// No column gives way.
     None,
-    /// This one is cut.
+    /// This column is cut.
     Cut(usize),
-    /// This one goes on in further lines. The table takes at most so many columns, however many
-    /// the terminal has.
+    /// This column continues in further lines. The table is at most this many columns wide, however
+    /// wide the terminal is.
     Wrap(usize, usize),
 }
 
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(wrapped[1], "inbox/1  a text that is longer th  3");
         assert_eq!(wrapped[2], "         an what is left for it");
         assert_eq!(wrapped.len(), 5);
-        // Never less than can be read.
+        // The column never becomes too narrow to read.
         let narrow = shown(GivesWay::Cut(1), Some(5));
         assert!(narrow[1].contains("a text that is …"), "{narrow:?}");
     }

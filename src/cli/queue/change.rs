@@ -34,7 +34,7 @@ pub(super) fn each(
         let target = |id: &String| match parse(id)? {
             Row::Queue(target) => Ok(target),
             Row::Forged(_) => Err(Failure::usage(format!(
-                "{id} is forged: nobody acts on it, and it is forgotten in time"
+                "{id} is forged: no behaviour sees it, and it is pruned automatically"
             ))),
         };
         args.ids.iter().map(target).collect::<Result<_, _>>()?
@@ -48,13 +48,14 @@ pub(super) fn each(
     }
     if changed == 0 && !args.all {
         return Err(Failure::no_input(
-            "nothing was changed: no such row is in a state for that; see `agentry queue list`",
+            "nothing was changed: no row with that id is in a suitable state; see `agentry queue \
+             list`",
         ));
     }
     context.output.line(format!("{changed} {done}"))
 }
 
-/// Has a running runtime make a change; where none runs, makes it here.
+/// Sends a change to a running runtime, or makes it here if none is running.
 pub(super) fn ask(config: &Config, request: Request) -> Result<usize, Failure> {
     let store = config.store.path.clone();
     if !store.exists() {

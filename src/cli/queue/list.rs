@@ -27,38 +27,38 @@ pub struct QueueListArgs {
     queue: Option<Queue>,
     #[command(flatten)]
     rows: RowArgs,
-    /// Only in these states, separated by commas
+    /// Only rows in these states, separated by commas
     #[arg(long, value_name = "STATE", value_delimiter = ',', conflicts_with = "settled",
           value_parser = PossibleValuesParser::new(states()))]
     state: Vec<String>,
-    /// Settled rows, too
+    /// Also settled rows
     #[arg(long)]
     settled: bool,
-    /// The newest so many of each queue
+    /// Maximum number of rows of each queue, newest first
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: u64,
 }
 
-/// Every state of a message, a transaction or an event, once.
+/// Every state of a message, a transaction or an event, without duplicates.
 fn states() -> Vec<&'static str> {
     let inbox = InboxState::ALL.iter().map(|state| state.as_str());
     let outbox = OutboxState::ALL.iter().map(|state| state.as_str());
-    // An event's states are also a message's.
+    // Messages have all states of events.
     inbox.chain(outbox).collect()
 }
 
-/// What is listed, as the store has it.
+/// The rows to list, as read from the store.
 #[derive(Debug, Default)]
 struct Found {
     messages: Vec<InboxItem>,
     events: Vec<EventItem>,
     transactions: Vec<OutboxItem>,
     forged: Vec<ForgedItem>,
-    /// Whether there is more of something than was asked for.
+    /// Whether some queue has more rows than the limit.
     more: bool,
 }
 
-/// What is listed.
+/// The listing, ready for output.
 #[derive(Debug, Serialize)]
 struct Listed {
     messages: Vec<MessageRow>,
@@ -67,13 +67,13 @@ struct Listed {
     forged: Vec<ForgedRow>,
     more: bool,
     counts: Counts,
-    /// What the agent has spent today that the list was narrowed down to.
+    /// Today's spending of the selected agent.
     spending: Option<Value>,
     /// Why posting is stopped.
     halted: Option<String>,
 }
 
-/// How many rows there are in all.
+/// Total number of rows.
 #[derive(Debug, Serialize)]
 struct Counts {
     inbox: BTreeMap<String, u64>,
@@ -134,7 +134,7 @@ pub(super) fn run(args: &QueueListArgs, config: &Config, context: &Context) -> R
     }
     if let Some(reason) = &listed.halted {
         out.line(format!(
-            "posting is stopped: {reason}; `agentry queue resume` lets it go on"
+            "posting is stopped: {reason}; resume it with `agentry queue resume`"
         ))?;
     }
     let rows = lines(&listed, &names);
@@ -144,7 +144,7 @@ pub(super) fn run(args: &QueueListArgs, config: &Config, context: &Context) -> R
         out.listing(&HEADINGS, rows, GivesWay::Cut(TEXT))?;
     }
     if listed.more {
-        let text = format!("there are more than {} of a queue; see --limit", args.limit);
+        let text = format!("a queue has more than {} rows; see --limit", args.limit);
         out.line(out.tone(Tone::Faint, &text))?;
     }
     if let Some(words) = spent {
@@ -169,9 +169,9 @@ pub(super) fn run(args: &QueueListArgs, config: &Config, context: &Context) -> R
 
 fn nothing(args: &QueueListArgs, selection: &Selection) -> &'static str {
     if args.queue == Some(Queue::Forged) {
-        "no message is forged"
+        "there are no forged messages"
     } else if args.settled || !args.state.is_empty() || *selection != Selection::default() {
-        "there is no such row"
+        "no row matches"
     } else if args.queue == Some(Queue::Dead) {
         "nothing has failed"
     } else {
@@ -208,12 +208,12 @@ fn find(
         } else {
             args.state.clone()
         },
-        // One more tells whether there is more.
+        // One row more than the limit shows whether there are others.
         limit: args.limit.saturating_add(1),
         ..Filter::default()
     };
     let (sender, recipient) = (&selection.sender, &selection.recipient);
-    // Who names a sender means messages; who names a recipient, transactions.
+    // A sender selects messages; a recipient selects transactions.
     let either = sender.is_some() || recipient.is_some();
     let (incoming, outgoing) = (sender.is_some() || !either, recipient.is_some() || !either);
     let wanted = |queue: Queue| args.queue.is_none_or(|only| only == queue);
@@ -252,7 +252,7 @@ fn find(
             &mut found.more,
         );
     }
-    // Where states are named, or all are meant, what was given up is listed already.
+    // If states are named, or all are listed, dead letters are already included.
     let unnamed = args.queue.is_none() && !args.settled && args.state.is_empty();
     if args.queue == Some(Queue::Dead) || unnamed {
         let of_state = |state: &str, other: &Option<String>| Filter {
@@ -287,7 +287,7 @@ fn find(
     Ok(found)
 }
 
-/// The newest rows of a query, as many as were asked for; notes that there are more.
+/// The newest rows of a query, up to the limit; records whether there are more.
 fn newest<T>(mut rows: Vec<T>, limit: u64, more: &mut bool) -> Vec<T> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let over = rows.len().saturating_sub(limit);
@@ -295,12 +295,12 @@ fn newest<T>(mut rows: Vec<T>, limit: u64, more: &mut bool) -> Vec<T> {
     rows.split_off(over)
 }
 
-/// Above the rows.
+/// Headings of the table.
 const HEADINGS: [&str; 8] = [
     "ID", "STATE", "AGENT", "WHAT", "BLOCK", "TRIES", "ACK", "TEXT",
 ];
 
-/// The column of the text.
+/// Index of the text column.
 const TEXT: usize = 7;
 
 /// How much of a text a row shows, in characters.
@@ -375,7 +375,7 @@ fn lines(listed: &Listed, names: &Names<'_>) -> Vec<Row> {
         .collect()
 }
 
-/// What went wrong, and why it waits.
+/// What went wrong, and why the row waits.
 fn below(reason: Option<&str>, waits: Option<&str>) -> Vec<String> {
     let mut parts: Vec<&str> = reason.into_iter().collect();
     parts.extend(waits.filter(|waits| reason != Some(waits)));
@@ -385,7 +385,7 @@ fn below(reason: Option<&str>, waits: Option<&str>) -> Vec<String> {
     vec![printable(&parts.join("; "), REASON)]
 }
 
-/// What an event is, and whose.
+/// Description of an event, and its behaviour.
 pub(super) fn event(item: &EventItem) -> String {
     let name = printable(&item.name, 24);
     match (item.behaviour.is_empty(), name.is_empty()) {
@@ -395,7 +395,8 @@ pub(super) fn event(item: &EventItem) -> String {
     }
 }
 
-/// What is known of a transaction's fate, as `done: received`: what was asked for, and what came.
+/// Delivery state of a transaction, such as `done: received`: what was requested, and what has
+/// arrived.
 fn acknowledgment(item: &OutboxItem) -> String {
     let Some(receipt) = &item.receipt else {
         return String::new();

@@ -1,4 +1,4 @@
-//! Rows of the queues with what a reader wants beside them: names, what they say, why they wait.
+//! Rows of the queues with details for the reader: names, contents, and reasons for waiting.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,10 @@ use crate::runtime::control::{self, Answer, ControlError, Request, WAITS_AT_MOST
 use crate::runtime::submitter::budget;
 use crate::store::list::{EventItem, ForgedItem, InboxItem, OutboxItem};
 
-/// What a message says.
+/// Content of a message.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Words {
-    /// The text, or the command as JSON, without its header; none of what is sealed.
+    /// The text, or the command as JSON, without its header; `None` if sealed.
     pub(super) text: Option<String>,
     /// The name of the command, if it is one.
     pub(super) cmd: Option<String>,
@@ -36,7 +36,7 @@ impl Words {
         }
     }
 
-    /// What the transaction says that a node keeps as this text.
+    /// Parses the content of a transaction in the form that a node stores.
     fn of_stored(stored: &str) -> Self {
         let stored = StoredTransaction::parse(stored.as_bytes(), Limits::default());
         stored.map_or_else(|_| Self::default(), |stored| Self::of(&stored.payload))
@@ -47,7 +47,7 @@ impl Words {
         payload.map_or_else(|_| Self::default(), |payload| Self::of(&payload))
     }
 
-    /// Its first line, for a column of a table.
+    /// The first line, for a column of a table.
     pub(super) fn line(&self, limit: usize) -> String {
         match &self.text {
             Some(text) => first_line(text, limit),
@@ -62,7 +62,7 @@ impl Words {
 pub(super) struct MessageRow {
     #[serde(flatten)]
     pub(super) item: InboxItem,
-    /// What its sender is called here.
+    /// Display name of its sender.
     pub(super) from_name: Option<String>,
     #[serde(flatten)]
     pub(super) words: Words,
@@ -75,17 +75,17 @@ pub(super) struct MessageRow {
 pub(super) struct TransactionRow {
     #[serde(flatten)]
     pub(super) item: OutboxItem,
-    /// What its recipient is called here.
+    /// Display name of its recipient.
     pub(super) to_name: Option<String>,
     #[serde(flatten)]
     pub(super) words: Words,
-    /// The day whose budget paid for it, UTC.
+    /// The day (UTC) whose budget paid for it.
     pub(super) budget_day: Option<String>,
     /// Why it waits.
     pub(super) waits: Option<String>,
 }
 
-/// Something else that waits for an agent.
+/// Another event for an agent.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct EventRow {
     #[serde(flatten)]
@@ -99,7 +99,7 @@ pub(super) struct EventRow {
 pub(super) struct ForgedRow {
     #[serde(flatten)]
     pub(super) item: ForgedItem,
-    /// What the address is called here that it says it is from.
+    /// Display name of the address that it claims to be from.
     pub(super) from_name: Option<String>,
     #[serde(flatten)]
     pub(super) words: Words,
@@ -120,8 +120,8 @@ impl TransactionRow {
     pub(super) fn new(item: OutboxItem, names: &Names<'_>, waits: &Waits) -> Self {
         let is_unposted = item.state == "queued" || item.state == "prepared";
         let live = waits.of(&item.id, is_unposted);
-        // Why it waits stands in the store, where that is known there; a reason of one that has
-        // failed is none for waiting.
+        // The store has the reason for waiting, if it is known there. The reason of a failed row is
+        // not a reason for waiting.
         let waits = item.reason.clone().filter(|_| is_open_transaction(&item));
         Self {
             to_name: names.name(&item.to),
@@ -163,19 +163,19 @@ fn is_open_transaction(item: &OutboxItem) -> bool {
     matches!(item.state.as_str(), "queued" | "prepared" | "accepted")
 }
 
-/// Why rows wait, as far as only a running runtime knows it.
+/// Reasons for waiting that only a running runtime knows.
 #[derive(Debug)]
 pub(super) enum Waits {
-    /// By the ids of rows.
+    /// Reasons by row id.
     Known(BTreeMap<String, String>),
-    /// No runtime runs: nothing is handled or sent.
+    /// No runtime is running: nothing is handled or sent.
     NotRunning,
-    /// It did not say.
+    /// The runtime did not report reasons.
     Unknown,
 }
 
 impl Waits {
-    /// Asks the runtime why these wait.
+    /// Asks the runtime why these rows wait.
     pub(super) fn ask(
         messages: &[InboxItem],
         transactions: &[OutboxItem],
@@ -203,7 +203,7 @@ impl Waits {
         })
     }
 
-    /// Why the row of this id waits; nothing, of one that does not.
+    /// Why the row with this id waits; `None` if it does not.
     fn of(&self, id: &str, is_waiting: bool) -> Option<String> {
         match self {
             _ if !is_waiting => None,
@@ -214,7 +214,7 @@ impl Waits {
     }
 }
 
-/// The rows that ids name, the newest first; no more than are looked at.
+/// The rows that the ids name, newest first, up to the limit.
 fn rows<'a>(ids: impl DoubleEndedIterator<Item = &'a String>) -> Vec<i64> {
     ids.rev()
         .filter_map(|id| id.split_once('/')?.1.parse().ok())

@@ -65,7 +65,7 @@ fn due(at_ms: Option<u64>) -> String {
     at_ms.map_or_else(|| "at once".to_owned(), moment)
 }
 
-/// An address, with its name here.
+/// An address, with its display name.
 fn named(address: &str, name: Option<&str>) -> String {
     let address = printable(address, 200);
     match name {
@@ -144,9 +144,9 @@ fn transaction(row: &TransactionRow, context: &Context) -> Result<(), Failure> {
         ("payload", printable(&item.payload, 2000)),
         ("message id", or_dash(item.message_id.as_deref())),
         ("sent again", or_dash(item.resend_of.as_deref())),
-        ("asked for by", item.origin.clone()),
-        ("brought about by", cause),
-        ("asked for", moment(item.created_at)),
+        ("requested by", item.origin.clone()),
+        ("caused by", cause),
+        ("requested", moment(item.created_at)),
         ("expires", or_dash(item.expires_at.map(moment))),
         ("transaction", or_dash(item.transaction.as_deref())),
         ("nonce", or_dash(item.nonce)),
@@ -165,14 +165,14 @@ fn transaction(row: &TransactionRow, context: &Context) -> Result<(), Failure> {
             .map_or_else(String::new, |text| format!(" ({})", printable(text, 200)));
         fields.extend([
             ("acknowledgment wanted", or_dash(receipt.wanted.as_deref())),
-            ("fate", format!("{}{detail}", receipt.state)),
-            ("fate known", moment(receipt.changed_at)),
+            ("delivery", format!("{}{detail}", receipt.state)),
+            ("delivery changed", moment(receipt.changed_at)),
             ("overdue", or_dash(receipt.due_at.map(moment))),
             (
                 "resends",
                 format!("{} done, {} left", receipt.resends, receipt.resends_left),
             ),
-            ("told", or_dash(receipt.behaviour.as_deref())),
+            ("notified", or_dash(receipt.behaviour.as_deref())),
             (
                 "label",
                 or_dash(receipt.label.as_deref().map(|text| printable(text, 80))),
@@ -193,7 +193,7 @@ fn show_event(row: &EventRow, context: &Context) -> Result<(), Failure> {
         ("state", item.state.clone()),
         ("what", event(item)),
         ("message", or_dash(item.message.as_deref())),
-        ("made", moment(item.made_at)),
+        ("created", moment(item.made_at)),
         ("due", due(item.due_at)),
         ("waits", reason(row.waits.as_deref())),
         ("failed attempts", item.attempts.to_string()),

@@ -18,7 +18,7 @@ use crate::store::rows::{Spent, day_of};
 /// Arguments of `queue stats`.
 #[derive(Clone, Debug, Args)]
 pub struct QueueStatsArgs {
-    /// Only of this agent
+    /// Only statistics of this agent
     #[arg(long, value_name = "ADDR|NAME")]
     agent: Option<String>,
 }
@@ -95,7 +95,7 @@ fn count(states: &States, wanted: &[&str]) -> String {
     sum.to_string()
 }
 
-/// The budget of an agent that agents.toml still has.
+/// The budget of an agent that is still in agents.toml.
 fn limit(agent: &str, config: &Config) -> Option<Budget> {
     let named = config.agents.iter().find(|known| known.name == agent);
     let all = match named {
@@ -128,8 +128,8 @@ fn with_budget(agent: &AgentStats, config: &Config) -> Value {
     value
 }
 
-/// The budget of an agent, what of it senders may bring about who are not known, all of a kind
-/// together and one of them, and what is left.
+/// The budget of an agent, the shares of it that unknown senders can spend, together and
+/// individually by kind, and what is left.
 fn budget_of(agent: &str, spent: Spent, config: &Config) -> Value {
     let budget = limit(agent, config).map(|budget| budget.all);
     let together = |standing: Standing| budget.map(|all| standing.of_all(all));
@@ -146,7 +146,7 @@ fn budget_of(agent: &str, spent: Spent, config: &Config) -> Value {
     })
 }
 
-/// What the agent of a name or address has spent today: as JSON, and in words.
+/// Today's spending of the agent with this name or address: as JSON, and as a sentence.
 pub(super) fn spending(
     db: &Connection,
     agent: &str,
@@ -228,9 +228,9 @@ fn fields(agent: &AgentStats, config: &Config, now_ms: u64) -> Vec<(&'static str
         ("dead letters", agent.dead_letters.to_string()),
         ("forged", agent.forged.to_string()),
         ("spent today", spent(agent, config)),
-        ("of it, on unverified", together(Standing::Unverified)),
-        ("of it, on strangers", together(Standing::Stranger)),
-        ("of it, on listed", together(Standing::Listed)),
+        ("spent on unverified", together(Standing::Unverified)),
+        ("spent on strangers", together(Standing::Stranger)),
+        ("spent on listed", together(Standing::Listed)),
         ("most by one sender", most.unwrap_or_else(|| "-".to_owned())),
     ]
 }

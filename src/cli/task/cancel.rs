@@ -15,9 +15,9 @@ use crate::runtime::send;
 /// Arguments of `task cancel`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "A job that was asked for is taken back by a message (CANCEL_JOB) to the one \
-    who does it; `agentry task wait` then says what came of it. A task that is done here is ended \
-    at once, and its submitter is told."
+    after_help = "A requested job is canceled by a message (CANCEL_JOB) to the agent that executes \
+                  it; `agentry task wait` then shows the outcome. A task that is executed here is \
+                  canceled at once, and its submitter is notified."
 )]
 pub struct CancelArgs {
     #[command(flatten)]
@@ -39,7 +39,8 @@ pub(super) fn run(args: &CancelArgs, config: &Config, context: &Context) -> Resu
     }
     let Some(transaction) = job.hash() else {
         return Err(Failure::data(format!(
-            "{0} is not signed yet, so nobody knows of it; `agentry queue drop {0}` takes it back",
+            "{0} is not signed yet, so its recipient does not know of it; `agentry queue drop \
+             {0}` cancels it",
             job.id
         )));
     };
@@ -76,7 +77,7 @@ pub(super) fn run(args: &CancelArgs, config: &Config, context: &Context) -> Resu
     ))
 }
 
-/// Ends a task that is done here.
+/// Cancels a task that is executed here.
 fn end(
     id: &str,
     db: &rusqlite::Connection,

@@ -1,4 +1,4 @@
-//! The tasks that this runtime does.
+//! Tasks that this runtime executes.
 
 use agentry_protocol::ContentHash;
 use rusqlite::Connection;
@@ -11,7 +11,7 @@ use super::{or_dash, stored};
 use crate::config::Config;
 use crate::store::list::task::{self, ExecutingFilter, ExecutingItem};
 
-/// The task that a name means; none, if there is none.
+/// Finds the task with this name; `None` if there is none.
 pub(super) fn find(db: &Connection, name: &str) -> Result<Option<ExecutingItem>, Failure> {
     let filter = match row(name) {
         Some(row) => ExecutingFilter {
@@ -29,12 +29,12 @@ pub(super) fn find(db: &Connection, name: &str) -> Result<Option<ExecutingItem>,
     Ok(stored(task::executing(db, &filter))?.pop())
 }
 
-/// The row that `task/7` names.
+/// The row number in a name such as `task/7`.
 pub(super) fn row(name: &str) -> Option<i64> {
     name.strip_prefix("task/")?.parse().ok()
 }
 
-/// For what a task waits that nobody does: its agent or its behaviour is gone from agents.toml.
+/// Why a task cannot be executed: its agent or its behaviour was removed from agents.toml.
 pub(super) fn waits_for(item: &ExecutingItem, config: &Config) -> Option<String> {
     if item.state != "submitted" && item.state != "working" {
         return None;
@@ -48,10 +48,13 @@ pub(super) fn waits_for(item: &ExecutingItem, config: &Config) -> Option<String>
         .map(|agent| &agent.behaviours)
         .or_else(|| fleet().map(|fleet| &fleet.behaviours));
     match behaviours {
-        None => Some(format!("agent {} is gone from {}", item.agent, config.file)),
+        None => Some(format!(
+            "agent {} was removed from {}",
+            item.agent, config.file
+        )),
         Some(behaviours) if behaviours.iter().all(|one| one.name != item.behaviour) => {
             Some(format!(
-                "behaviour {} of agent {} is gone from {}",
+                "behaviour {} of agent {} was removed from {}",
                 item.behaviour, item.agent, config.file
             ))
         }
@@ -59,10 +62,10 @@ pub(super) fn waits_for(item: &ExecutingItem, config: &Config) -> Option<String>
     }
 }
 
-/// It as JSON.
+/// The task as JSON.
 pub(super) fn as_json(item: &ExecutingItem, config: &Config) -> Result<Value, Failure> {
     let mut value = serde_json::to_value(item)
-        .map_err(|error| Failure::internal(format!("writing json: {error}")))?;
+        .map_err(|error| Failure::internal(format!("writing JSON: {error}")))?;
     if let Some(object) = value.as_object_mut() {
         let input = serde_json::from_str(&item.input).unwrap_or(Value::Null);
         object.insert("input".to_owned(), input);
@@ -72,7 +75,7 @@ pub(super) fn as_json(item: &ExecutingItem, config: &Config) -> Result<Value, Fa
     Ok(value)
 }
 
-/// How far it is.
+/// Progress of the task.
 pub(super) fn progress(item: &ExecutingItem) -> String {
     match (item.progress, &item.note) {
         (Some(part), Some(note)) => format!("{:.0} %: {}", part * 100.0, printable(note, 60)),
@@ -81,14 +84,15 @@ pub(super) fn progress(item: &ExecutingItem) -> String {
     }
 }
 
-/// Why its result is not all that it could be, as a word.
+/// Why its result is incomplete, as one word.
 fn incomplete(item: &ExecutingItem) -> Option<&str> {
     item.error_code
         .as_deref()
         .filter(|_| item.state == "completed")
 }
 
-/// What went wrong with it, or with its last attempt, for the operator; at most so many characters.
+/// The error of the task or of its last attempt, for the operator, up to a maximum length in
+/// characters.
 pub(super) fn failure(item: &ExecutingItem, most: usize) -> Option<String> {
     let code = item.error_code.as_deref()?;
     if incomplete(item).is_some() {
@@ -102,7 +106,7 @@ pub(super) fn failure(item: &ExecutingItem, most: usize) -> Option<String> {
     ))
 }
 
-/// Shows one, with the beginning of its result.
+/// Prints one task, with the beginning of its result.
 pub(super) fn show(
     item: &ExecutingItem,
     result: Option<&str>,
@@ -126,7 +130,7 @@ pub(super) fn show(
         ("behaviour", item.behaviour.clone()),
         ("type", printable(&item.kind, 64)),
         ("submitter", or_dash(item.submitter.as_deref())),
-        ("asked for by", or_dash(item.transaction.as_deref())),
+        ("requested by", or_dash(item.transaction.as_deref())),
         ("accepted", moment(item.made_at)),
         ("began", or_dash(item.started_at.map(moment))),
         ("deadline", or_dash(item.deadline.map(moment))),

@@ -1,8 +1,8 @@
-//! A job that was asked for, read from the store alone.
+//! A requested job, read from the store alone.
 //!
-//! It is a message in the outbox whose command is EXECUTE_AI_JOB (or that is sealed, and was sent
-//! by `task submit`), and what answers it: proven messages in blocks from the one who was asked,
-//! whose `re` names a transaction that carried it.
+//! A job is a message in the outbox whose command is EXECUTE_AI_JOB (or that is sealed, and was
+//! sent by `task submit`), together with its answers: verified messages in blocks from the
+//! recipient, whose `re` names a transaction that carried the job.
 
 use agentry_protocol::command::{AckStatus, ExecuteAiJob, JobComplete, JobFailed, JobId};
 use agentry_protocol::{
@@ -16,21 +16,21 @@ use super::sealed::Opener;
 use super::stored;
 use crate::store::list::task::{self, AnswerItem, AskedItem, Carrier, OPERATORS_JOBS};
 
-/// Where a job stands, in A2A's words.
+/// State of a job, in A2A's terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum JobState {
-    /// Asked for
+    /// Requested
     Submitted,
-    /// Begun: progress was seen, or its acceptance
+    /// Started: progress or its acceptance was seen
     Working,
-    /// Done
+    /// Completed
     Completed,
-    /// Given up
+    /// Failed
     Failed,
-    /// Taken back
+    /// Canceled
     Canceled,
-    /// Not taken
+    /// Rejected
     Rejected,
 }
 
@@ -51,7 +51,7 @@ impl JobState {
     }
 }
 
-/// What was asked.
+/// The request.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Asked {
     #[serde(rename = "type")]
@@ -61,11 +61,11 @@ pub(super) struct Asked {
     pub(super) params: Option<serde_json::Value>,
     #[serde(rename = "deadline_at")]
     pub(super) deadline: Option<u64>,
-    /// Whether it was sealed: then its type is known, where `task submit` sent it, and no more.
+    /// Whether it was sealed: then only its type is known, and only if `task submit` sent it.
     pub(super) sealed: bool,
 }
 
-/// A message that has ended a job.
+/// A message that ended a job.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Ended {
     pub(super) transaction: String,
@@ -76,7 +76,7 @@ pub(super) struct Ended {
     pub(super) sealed: bool,
 }
 
-/// A result, as much as came of it.
+/// A result, as far as it was received.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Outcome {
     pub(super) text: String,
@@ -85,7 +85,7 @@ pub(super) struct Outcome {
     pub(super) sha256: String,
     pub(super) media_type: Option<String>,
     pub(super) duration_ms: Option<u64>,
-    /// Why it is not all that it could be.
+    /// Why the result is incomplete.
     pub(super) incomplete: Option<String>,
 }
 
@@ -96,7 +96,7 @@ pub(super) struct Reason {
     pub(super) message: Option<String>,
 }
 
-/// A job that was asked for.
+/// A requested job.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Job {
     pub(super) id: String,
@@ -107,15 +107,15 @@ pub(super) struct Job {
     pub(super) to: String,
     pub(super) asked: Asked,
     pub(super) asked_at: u64,
-    /// The transaction by which its recipient knows it: the first that was mined; before one is,
-    /// the last that carried it.
+    /// The transaction by which the recipient identifies it: the first that was mined, or before
+    /// that, the last that carried it.
     pub(super) transaction: Option<String>,
     /// The first block that holds it.
     pub(super) height: Option<u64>,
     pub(super) transactions: Vec<Carrier>,
-    /// Why it is not on its way, if it is not.
+    /// Why it has not been sent yet, if so.
     pub(super) waits: Option<String>,
-    /// What its recipient acknowledged, where that was asked for.
+    /// What the recipient acknowledged, if an acknowledgment was requested.
     pub(super) acknowledged: Option<String>,
     pub(super) progress: Option<f64>,
     pub(super) note: Option<String>,
@@ -124,11 +124,11 @@ pub(super) struct Job {
     pub(super) error: Option<Reason>,
     /// How many answers are sealed and could not be opened.
     pub(super) sealed_answers: usize,
-    /// Why not.
+    /// Why they could not be opened.
     pub(super) closed_because: Option<String>,
 }
 
-/// The job that a name means; none, if there is none.
+/// Finds the job with this name; `None` if there is none.
 pub(super) fn find(
     db: &Connection,
     name: &str,
@@ -148,7 +148,7 @@ pub(super) fn find(
     }
 }
 
-/// The job that a message asks for; none, if it asks for none.
+/// The job that a message requests; `None` if it requests none.
 pub(super) fn read(
     db: &Connection,
     item: &AskedItem,
@@ -202,7 +202,7 @@ pub(super) fn read(
         closed_because: None,
     };
     for answer in &answers {
-        job.hear(answer, opener);
+        job.add_answer(answer, opener);
     }
     job.conclude(item);
     Ok(Some(job))
@@ -244,15 +244,15 @@ fn open_job(job: &ExecuteAiJob) -> Asked {
     }
 }
 
-/// The parameters of a job; where a number of theirs would lose digits, as the text that they are.
+/// The parameters of a job; if a number in them would lose digits, the original text.
 fn shown_params(params: &Json) -> serde_json::Value {
     let value = params.root().decode();
     value.unwrap_or_else(|_| params.to_compact().into())
 }
 
 impl Job {
-    /// Takes an answer in. The first end counts.
-    fn hear(&mut self, answer: &AnswerItem, opener: &mut Opener) {
+    /// Adds an answer. Only the first final answer counts.
+    fn add_answer(&mut self, answer: &AnswerItem, opener: &mut Opener) {
         let Some((envelope, from)) = envelope(answer) else {
             return;
         };
@@ -333,8 +333,8 @@ impl Job {
         });
     }
 
-    /// What follows where no answer has ended it: from its transaction, and from what its
-    /// recipient acknowledged.
+    /// The state of a job without a final answer, from its transaction and from what its recipient
+    /// acknowledged.
     fn conclude(&mut self, item: &AskedItem) {
         if self.ended.is_some() {
             return;
@@ -357,7 +357,7 @@ impl Job {
         });
     }
 
-    /// The transaction by which others name it.
+    /// The transaction by which others identify it.
     pub(super) fn hash(&self) -> Option<TransactionHash> {
         self.transaction.as_deref()?.parse().ok()
     }
@@ -368,7 +368,7 @@ fn envelope(answer: &AnswerItem) -> Option<(Envelope, Address)> {
     Some((Envelope::read(&stored.payload), stored.from))
 }
 
-/// A name by which others may know a job: an id or a hash.
+/// A name by which others may identify a job: an id or a hash.
 pub(super) fn is_name(text: &str) -> bool {
     text.parse::<JobId>().is_ok()
 }

@@ -18,13 +18,13 @@ const PAGE: u64 = 200;
 /// Arguments of `task list`.
 #[derive(Clone, Debug, Args)]
 pub struct ListArgs {
-    /// Only those in this state
+    /// Only jobs in this state
     #[arg(long, value_enum, value_name = "STATE")]
     state: Option<JobState>,
-    /// The newest so many
+    /// Maximum number of jobs, newest first
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: u64,
-    /// Those that are done here, in place of those that were asked for
+    /// Lists tasks that are executed here instead of requested jobs
     #[arg(long)]
     executing: bool,
 }
@@ -38,7 +38,7 @@ pub(super) fn run(args: &ListArgs, config: &Config, context: &Context) -> Result
     let enough = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let mut jobs: Vec<Job> = Vec::new();
     let mut before = i64::MAX;
-    // One more tells whether there is more.
+    // One more than the limit shows whether there are others.
     while jobs.len() <= enough {
         let page = stored(task::asked(&db, before, PAGE))?;
         let Some(last) = page.last() else {
@@ -62,7 +62,7 @@ pub(super) fn run(args: &ListArgs, config: &Config, context: &Context) -> Result
     }
     if jobs.is_empty() {
         return out.line(match args.state {
-            None => "no job was asked for yet; `agentry task submit` asks for one".to_owned(),
+            None => "no job was requested yet; `agentry task submit` requests one".to_owned(),
             Some(state) => format!("no job is {}", state.as_str()),
         });
     }
@@ -97,7 +97,7 @@ fn line(job: &Job, names: &Names<'_>) -> Vec<String> {
     ]
 }
 
-/// What there is to say of it, on one line.
+/// A summary of the job's outcome on one line.
 fn outcome(job: &Job) -> String {
     if let Some(result) = &job.result {
         return format!("{} bytes: {}", result.bytes, first_line(&result.text, 40));

@@ -1,4 +1,4 @@
-//! Whether the one who is asked for a job offers jobs of that type, as far as it is known here.
+//! Checks whether the recipient offers jobs of a type, as far as it is known here.
 
 use agentry_protocol::Address;
 
@@ -8,24 +8,24 @@ use crate::config::{BehaviourInstance, Config};
 use crate::runtime::clock::Clock;
 use crate::store::read;
 
-/// The command that asks for a job.
+/// The command that requests a job.
 const ASKS: &str = "EXECUTE_AI_JOB";
 
-/// What a capability begins with that is a type of job.
+/// Prefix of a capability that is a job type.
 const TYPE: &str = "task:";
 
-/// What somebody says that they do.
+/// What an agent states about its jobs.
 struct Offer {
-    /// Who says so: as `the card of worker`.
+    /// The source, such as `the card of worker`.
     source: String,
     commands: Vec<String>,
     capabilities: Vec<String>,
 }
 
-/// Refuses a job that the one who is asked does not offer: no answer would come.
+/// Refuses a job that the recipient does not offer: no answer would come.
 ///
 /// # Errors
-/// Neither agents.toml, for an agent of our own, nor a card in the directory lists such a job.
+/// Neither agents.toml, for a hosted agent, nor a card in the directory lists such a job.
 pub(super) fn check(to: &Address, kind: &str, config: &Config) -> Result<(), Failure> {
     let Some(offer) = offer(to, config)? else {
         return Ok(());
@@ -43,13 +43,13 @@ pub(super) fn check(to: &Address, kind: &str, config: &Config) -> Result<(), Fai
         return Ok(());
     };
     Err(Failure::data(format!(
-        "{} {missing}; nothing was sent. --anyway asks all the same",
+        "{} {missing}; nothing was sent. --anyway sends it regardless",
         offer.source
     )))
 }
 
-/// What is known of what somebody does: of an agent of ours by agents.toml, of others by the card
-/// that counts now.
+/// What is known of an agent's jobs: for a hosted agent from agents.toml, for others from their
+/// current card.
 fn offer(to: &Address, config: &Config) -> Result<Option<Offer>, Failure> {
     if !config.store.path.exists() {
         return Ok(None);

@@ -8,7 +8,7 @@ use super::super::{Failure, runtime};
 use crate::config::Config;
 use crate::runtime::control::{self, Answer, ControlError, Request};
 
-/// Has the running runtime open sealed messages; it alone has the keys.
+/// Asks the running runtime to open sealed messages; only the runtime has the keys.
 #[derive(Debug)]
 pub(super) struct Opener {
     store: PathBuf,
@@ -25,10 +25,10 @@ impl Opener {
         })
     }
 
-    /// What the sealed message in this row of the inbox says.
+    /// The content of the sealed message in this row of the inbox.
     ///
     /// # Errors
-    /// Why it stays closed.
+    /// Why it could not be opened.
     pub(super) fn open(&mut self, inbox: i64) -> Result<Payload, String> {
         if let Some(why) = &self.closed {
             return Err(why.clone());
@@ -37,7 +37,7 @@ impl Opener {
         match self.runtime.block_on(control::ask(&self.store, &request)) {
             Ok(Answer::Opened { payload }) => Ok(Payload::read(&payload)),
             Ok(Answer::Refused { reason }) => Err(reason),
-            Ok(_) => Err("the runtime answered something else".to_owned()),
+            Ok(_) => Err("the runtime sent an unexpected answer".to_owned()),
             Err(error) => {
                 let why = match error {
                     ControlError::NotRunning { .. } => {
@@ -45,7 +45,7 @@ impl Opener {
                     }
                     error => error.to_string(),
                 };
-                // It is asked no more in this look.
+                // The runtime is not asked again during this pass.
                 Err(self.closed.insert(why).clone())
             }
         }

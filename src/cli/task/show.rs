@@ -10,7 +10,7 @@ use super::{IdArgs, executing, open, or_dash, stored, unknown};
 use crate::config::Config;
 use crate::store::list::task;
 
-/// How much of a prompt or a result is shown, in characters.
+/// Maximum length of a printed prompt or result, in characters.
 const SHOWN: usize = 2000;
 
 /// Arguments of `task show`.
@@ -18,10 +18,10 @@ const SHOWN: usize = 2000;
 pub struct ShowArgs {
     #[command(flatten)]
     id: IdArgs,
-    /// Prints the result alone, byte for byte; of a task that is done here all of it
+    /// Prints only the result, byte for byte; of a task executed here, the whole result
     #[arg(long)]
     result: bool,
-    /// The task that is done here, where the same runtime asked for it
+    /// Prints the task executed here, if the same runtime also requested it
     #[arg(long)]
     executing: bool,
 }
@@ -78,7 +78,7 @@ fn print_result(job: &Job, context: &Context) -> Result<(), Failure> {
     }
 }
 
-/// That answers stayed closed, and why.
+/// Describes answers that could not be opened, and why.
 pub(super) fn closed(job: &Job) -> String {
     job.closed_because.as_ref().map_or_else(String::new, |why| {
         format!(

@@ -20,60 +20,59 @@ use crate::runtime::clock::Clock;
 use crate::runtime::control::{self, Answer, Request};
 use crate::runtime::send;
 
-/// How often the store is looked at until the message is signed.
+/// How often the store is checked until the message is signed.
 const POLL: Duration = Duration::from_millis(50);
 
-/// How long a message may wait for its signature before this command goes.
+/// How long to wait for the signature before the command ends.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long an acknowledgment may take to come once the message is mined.
+/// How long to wait for an acknowledgment after the message is mined.
 const ACK_WITHIN: Duration = Duration::from_secs(60);
 
-/// How often a message without acknowledgment is sent again.
+/// How often a message without an acknowledgment is resent.
 const ACK_RESENDS: u32 = 3;
 
 /// Arguments of `task submit`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "With --wait it ends with 0 when the job is completed, with 1 when it \
-    failed, was canceled or rejected, with 75 when the time is over."
+    after_help = "With --wait the exit code is 0 when the job is completed, 1 when it failed, was \
+                  canceled or rejected, 75 when the time limit is reached."
 )]
 pub struct SubmitArgs {
-    /// Who asks, a hosted wallet: its name, its agent's name, or its address
+    /// The sender, a hosted wallet: its name, its agent's name, or its address
     #[arg(long, value_name = "ADDR|NAME")]
     wallet: String,
-    /// Who is asked: an address, or a name of agents.toml, of a wallet or of the directory
+    /// The recipient: an address, or a name of agents.toml, of a wallet or of the directory
     #[arg(long, value_name = "ADDR|NAME")]
     to: String,
-    /// What kind of job
+    /// The type of the job
     #[arg(long = "type", value_name = "TYPE")]
     kind: Tag,
-    /// What is asked
+    /// The prompt
     #[arg(long, value_name = "TEXT", conflicts_with = "prompt_file")]
     prompt: Option<String>,
-    /// A file that says what is asked; - is standard input
+    /// A file with the prompt; - is standard input
     #[arg(long, value_name = "FILE")]
     prompt_file: Option<PathBuf>,
-    /// Which model should answer
+    /// The model that should answer
     #[arg(long, value_name = "NAME")]
     model: Option<Model>,
     /// A parameter for the executor: a number, true, false, null, other JSON, or else a text
     #[arg(long = "param", value_name = "KEY=VALUE", value_parser = parameter)]
     param: Vec<(String, Json)>,
-    /// Parameters for the executor, a JSON object; --param goes before it
+    /// Parameters for the executor, a JSON object; --param overrides it
     #[arg(long, value_name = "JSON")]
     params: Option<String>,
-    /// How long its result is of use
+    /// How long the result is useful
     #[arg(long, value_name = "TIME", value_parser = duration)]
     deadline: Option<Duration>,
-    /// Seals the job, and with it what is answered
+    /// Seals the job and its answer
     #[arg(long)]
     seal: bool,
-    /// The acknowledgment that is asked for; while none comes, the message is sent again, up to
-    /// three times
+    /// The acknowledgment to ask for; without one the message is resent up to three times
     #[arg(long, value_name = "received|done", value_parser = ack)]
     ack: Option<AckRequest>,
-    /// Asks although its card, or agents.toml, does not offer such a job
+    /// Sends the job even if the recipient's card, or agents.toml, does not offer its type
     #[arg(long)]
     anyway: bool,
     /// Waits until the job has ended, and prints its result
@@ -94,10 +93,10 @@ fn parameter(text: &str) -> Result<(String, Json), String> {
         .ok_or_else(|| "there is no `=`; write KEY=VALUE".to_owned())?;
     let value = match Json::parse(value.as_bytes(), Limits::default()) {
         Ok(value) => value,
-        // A number that cannot be sent does not become a text without a word.
+        // A number that cannot be sent must not silently become a text.
         Err(error @ JsonError::FloatRange { .. }) => {
             return Err(format!(
-                "{error}; write it as a text, {key}='\"{value}\"', if that will do"
+                "{error}; write it as a text, {key}='\"{value}\"', if a text is acceptable"
             ));
         }
         Err(_) => Json::string(value),
@@ -159,7 +158,8 @@ fn say(sent: &Job, context: &Context) -> Result<(), Failure> {
     ])
 }
 
-/// Whose wallet asks. Where no runtime runs, that is said first: it makes wallets, too.
+/// Resolves the wallet that sends the job. A runtime that is not running is reported first, because
+/// it also creates wallets.
 fn from(args: &SubmitArgs, config: &Config) -> Result<Address, Failure> {
     who::resolve_own(&args.wallet, config).or_else(|failure| {
         runtime()?.block_on(control::reach(&config.store.path))?;
@@ -183,7 +183,7 @@ fn request(
     Ok(Request::Send {
         from: from.to_string(),
         message: Box::new(send::Request {
-            // Past its deadline nobody needs to see it.
+            // The recipient need not see the job after its deadline.
             expires_in_ms: args
                 .deadline
                 .map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
@@ -194,11 +194,11 @@ fn request(
     })
 }
 
-/// A random word, so that the request is carried out once.
+/// A random key, so that the request is executed only once.
 pub(super) fn random() -> Result<String, Failure> {
     let mut key = [0_u8; 16];
     getrandom::fill(&mut key)
-        .map_err(|error| Failure::internal(format!("making a request's key: {error}")))?;
+        .map_err(|error| Failure::internal(format!("generating a request key: {error}")))?;
     Ok(hex::encode(key))
 }
 
@@ -214,7 +214,7 @@ fn prompt(args: &SubmitArgs) -> Result<Option<Prompt>, Failure> {
 }
 
 fn read(path: &PathBuf) -> Result<String, Failure> {
-    // One byte more than fits tells that it is too long.
+    // One byte more than the limit shows that it is too long.
     let limit = u64::try_from(agentry_protocol::command::PROMPT_MAX).unwrap_or(u64::MAX) + 1;
     let doing = format!("reading {}", path.display());
     let mut text = String::new();
@@ -239,7 +239,7 @@ fn params(args: &SubmitArgs) -> Result<Option<Params>, Failure> {
             let whole = Json::parse(text.as_bytes(), Limits::default())
                 .map_err(|error| wrong(error.to_string()))?;
             if !whole.root().is_object() || whole.has_duplicate_keys() {
-                return Err(wrong("it is no JSON object with every key once".to_owned()));
+                return Err(wrong("it is not a JSON object with unique keys".to_owned()));
             }
             whole
         }
@@ -268,7 +268,7 @@ fn params(args: &SubmitArgs) -> Result<Option<Params>, Failure> {
         .map_err(|error| Failure::data(format!("the parameters: {error}")))
 }
 
-/// The job, once it is signed: in a moment, unless the node is down or others go first.
+/// Waits for the signature, which takes a moment unless the node is down or others have priority.
 fn signed(row: i64, deadline: Instant, config: &Config) -> Result<Job, Failure> {
     let db = open(config)?;
     let mut opener = Opener::new(config)?;
@@ -283,7 +283,7 @@ fn signed(row: i64, deadline: Instant, config: &Config) -> Result<Job, Failure> 
             return Err(Failure::new(
                 ExitCode::Temporary,
                 format!(
-                    "queued as {id}, and not signed yet; `agentry task show {id}` says why. It \
+                    "queued as {id}, and not signed yet; `agentry task show {id}` shows why. It \
                      will be sent"
                 ),
             ));

@@ -15,17 +15,17 @@ use super::{IdArgs, executing, open, or_dash, show, stored, unknown};
 use crate::config::Config;
 use crate::store::list::task;
 
-/// How often the store is looked at.
+/// How often the store is checked.
 const POLL: Duration = Duration::from_millis(200);
 
-/// Into how many parts a progress bar is divided.
+/// Number of steps of a progress bar.
 const PARTS: f64 = 1000.0;
 
 /// Arguments of `task wait`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Ends with 0 when the job is completed, with 1 when it failed, was canceled \
-    or rejected, with 75 when the time is over."
+    after_help = "The exit code is 0 when the job is completed, 1 when it failed, was canceled or \
+                  rejected, 75 when the time limit is reached."
 )]
 pub struct WaitArgs {
     #[command(flatten)]
@@ -40,7 +40,7 @@ pub(super) fn run(args: &WaitArgs, config: &Config, context: &Context) -> Result
     wait(args.id.id.trim(), deadline, config, context)
 }
 
-/// Waits until a job has ended, and prints what came of it.
+/// Waits until a job has ended, and prints its outcome.
 pub(super) fn wait(
     id: &str,
     deadline: Instant,
@@ -59,14 +59,14 @@ pub(super) fn wait(
         return Err(Failure::new(
             ExitCode::Temporary,
             format!(
-                "the time is over; the job is {}{}. `agentry task show {}` says where it stands",
+                "timed out; the job is {}{}. `agentry task show {}` shows its status",
                 job.state.as_str(),
                 show::closed(&job),
                 job.id
             ),
         ));
     }
-    tell(&job, context)
+    print(&job, context)
 }
 
 fn watch(
@@ -91,7 +91,8 @@ fn watch(
         }
         let note = job.note.as_deref().unwrap_or(job.state.as_str());
         bar.set_message(printable(note, 40));
-        // One that does not open is none; but without a runtime the end may be among them.
+        // A sealed answer that does not open is not a result; but without a runtime it may be the
+        // final one.
         let answers_stay_closed = job.sealed_answers > 0 && opener.is_closed();
         if !job.state.is_open() || answers_stay_closed || Instant::now() >= deadline {
             return Ok(Some(job));
@@ -100,7 +101,7 @@ fn watch(
     }
 }
 
-/// Waits until a task that is done here has ended, and shows it.
+/// Waits until a task that is executed here has ended, and prints it.
 fn wait_here(
     id: &str,
     deadline: Instant,
@@ -116,7 +117,7 @@ fn wait_here(
         if Instant::now() >= deadline {
             return Err(Failure::new(
                 ExitCode::Temporary,
-                format!("the time is over; {} is {}", item.id, item.state),
+                format!("timed out; {} is {}", item.id, item.state),
             ));
         }
         std::thread::sleep(POLL);
@@ -134,7 +135,7 @@ fn wait_here(
     ))
 }
 
-fn tell(job: &Job, context: &Context) -> Result<(), Failure> {
+fn print(job: &Job, context: &Context) -> Result<(), Failure> {
     let out = context.output;
     let completed = job.state == JobState::Completed;
     if out.is_json() {

@@ -10,18 +10,19 @@ use super::{Form, PlaceArgs, made, other_passwords};
 use crate::wallet::password::not_empty;
 use crate::wallet::{WalletInfo, WalletName, pack as many};
 
-/// The most wallets that one command makes.
+/// Maximum number of wallets that one command creates.
 const MOST: u64 = 100_000;
 
 /// Arguments of `wallet create`.
 #[derive(Debug, Args)]
 pub struct CreateArgs {
-    /// Its name; with --count the beginning of the names: NAME-1, NAME-2, …, of one width
+    /// The wallet's name; with --count the prefix of the names NAME-1, NAME-2, …, padded to one
+    /// width
     name: WalletName,
-    /// How many
+    /// The number of wallets
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST))]
     count: Option<u64>,
-    /// Makes them in a new vault instead of keystore files
+    /// Creates them in a new vault instead of keystore files
     #[arg(long, value_name = "FILE")]
     into_vault: Option<PathBuf>,
     /// The form of the address
@@ -36,9 +37,9 @@ pub struct CreateArgs {
 pub struct PackArgs {
     /// The new vault
     file: PathBuf,
-    /// The wallets [default: all of the folder]
+    /// The wallets to pack [default: all in the folder]
     names: Vec<String>,
-    /// A file that holds the vault's password [default: that of the wallets]
+    /// A file with the vault's password [default: the wallets' password]
     #[arg(long, value_name = "FILE")]
     new_password_file: Option<PathBuf>,
     #[command(flatten)]
@@ -63,7 +64,7 @@ pub(super) fn create(args: &CreateArgs, context: &Context) -> Result<(), Failure
         let password = passwords.new_password(&format!("the vault {}", vault.display()))?;
         many::create_in_vault(vault, &names, args.address_form.into(), &password)?
     } else {
-        // Before a person has typed a password twice.
+        // Before a person types a password twice.
         let wallets = store.snapshot_for_new()?;
         for name in &names {
             wallets.free_path(name)?;
@@ -74,7 +75,7 @@ pub(super) fn create(args: &CreateArgs, context: &Context) -> Result<(), Failure
             "the wallets"
         };
         let password = passwords.new_password(what)?;
-        let bar = out.progress(names.len() as u64, "making wallets");
+        let bar = out.progress(names.len() as u64, "creating wallets");
         let done = || bar.inc(1);
         let wallets = many::create(&store, &names, args.address_form.into(), &password, &done);
         bar.finish_and_clear();
@@ -91,20 +92,20 @@ fn summary(wallets: &[WalletInfo], context: &Context) -> Result<(), Failure> {
     if out.is_json() {
         return out.json(&json!({ "wallets": wallets }));
     }
-    // A vault is one file, keystore files are one folder's.
+    // A vault is one file; keystore files share a folder.
     let place = |first: &WalletInfo, last: &WalletInfo| {
         let folder = first.path.parent().filter(|_| first.path != last.path);
         folder.unwrap_or(&first.path).display().to_string()
     };
     match wallets {
         [first, .., last] => out.line(format!(
-            "made {} wallets, {} to {}, in {}",
+            "created {} wallets, {} to {}, in {}",
             wallets.len(),
             first.name,
             last.name,
             place(first, last)
         )),
-        one => out.line(format!("made {} wallet", one.len())),
+        one => out.line(format!("created {} wallet", one.len())),
     }
 }
 
@@ -117,7 +118,7 @@ pub(super) fn pack(args: &PackArgs, context: &Context) -> Result<(), Failure> {
     };
     if names.is_empty() {
         return Err(Failure::no_input(format!(
-            "no wallets in {} to pack; make some with `agentry wallet create`",
+            "no wallets in {} to pack; create some with `agentry wallet create`",
             store.place()
         )));
     }

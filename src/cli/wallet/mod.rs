@@ -16,28 +16,28 @@ use crate::wallet::{PasswordSource, WalletError, WalletInfo, WalletName, WalletS
 /// The subcommands of `wallet`.
 #[derive(Debug, Subcommand)]
 pub enum WalletCommand {
-    /// Makes a wallet, or thousands
+    /// Creates one wallet, or thousands
     Create(create::CreateArgs),
-    /// Takes a wallet in: a keystore file of any form, or a seed in hex
+    /// Imports a wallet: a keystore file of any form, or a seed in hex
     Import(transfer::ImportArgs),
-    /// Writes a wallet out as an encrypted keystore file
+    /// Exports a wallet as an encrypted keystore file
     Export(transfer::ExportArgs),
     /// Lists the wallets
     List(ListArgs),
     /// Prints a wallet's addresses and public key
     Show(ShowArgs),
-    /// Gives a wallet another name
+    /// Renames a wallet
     Rename(RenameArgs),
-    /// Deletes a wallet: its key is gone unless there is a copy
+    /// Deletes a wallet; without a copy, its key is lost
     Delete(DeleteArgs),
     /// Packs keystore files into one vault under one password
     Pack(create::PackArgs),
 }
 
-/// How much of a name that a file states is shown, in characters.
+/// Maximum length of a name from a file, in characters.
 const SHOWN: usize = 64;
 
-/// Where wallets are.
+/// Location of the wallets.
 #[derive(Clone, Debug, Args)]
 pub struct PlaceArgs {
     /// A folder of keystore files [default: the configuration's]
@@ -46,14 +46,14 @@ pub struct PlaceArgs {
     /// A vault [default: the configuration's]
     #[arg(long, value_name = "FILE")]
     vault: Option<PathBuf>,
-    /// A file that holds the password; else AGENTRY_PASSWORD, the configuration's file, or a prompt
+    /// A file with the password; else AGENTRY_PASSWORD, the configuration's file, or a prompt
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
 }
 
 impl PlaceArgs {
-    /// The store, and where its password comes from. The configuration is read only when the
-    /// command line names no place.
+    /// The store, and the source of its password. The configuration is read only if the command
+    /// line names no location.
     pub(super) fn resolve(
         &self,
         context: &Context,
@@ -77,7 +77,7 @@ impl PlaceArgs {
     }
 }
 
-/// Another password than the store's.
+/// A password source other than the store's.
 pub(super) fn other_passwords(file: Option<PathBuf>) -> Option<PasswordSource> {
     file.map(|file| PasswordSource {
         flag: Some(file),
@@ -88,9 +88,9 @@ pub(super) fn other_passwords(file: Option<PathBuf>) -> Option<PasswordSource> {
 /// The form of a new address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Form {
-    /// ait1 and 40 hex digits, as client wallets have it
+    /// ait1 and 40 hex digits, as client wallets use it
     Hex,
-    /// Bech32, as the node's key tool makes it
+    /// Bech32, as the node's key tool creates it
     Bech32,
 }
 
@@ -115,7 +115,7 @@ pub struct ListArgs {
 pub struct ShowArgs {
     /// The wallet
     name: String,
-    /// Unlocks it, to see whether the password is right
+    /// Unlocks the wallet, to check its password
     #[arg(long)]
     unlock: bool,
     #[command(flatten)]
@@ -138,7 +138,7 @@ pub struct RenameArgs {
 pub struct DeleteArgs {
     /// The wallet
     name: String,
-    /// Does it; a key that is deleted cannot be had back
+    /// Confirms the deletion; a deleted key cannot be recovered
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -175,7 +175,7 @@ fn list(args: &ListArgs, context: &Context) -> Result<(), Failure> {
     if wallets.is_empty() {
         let place = store.place();
         return out.line(format!(
-            "no wallets in {place}; make one with `agentry wallet create NAME`"
+            "no wallets in {place}; create one with `agentry wallet create NAME`"
         ));
     }
     let (mut rows, mut damaged) = (Vec::new(), Vec::new());
@@ -253,7 +253,7 @@ fn show(args: &ShowArgs, context: &Context) -> Result<(), Failure> {
         fields.push(("its file says", stated_name(name)));
     }
     if args.unlock {
-        fields.push(("password", out.tone(Tone::Good, "right")));
+        fields.push(("password", out.tone(Tone::Good, "correct")));
     }
     out.fields(&fields)
 }
@@ -268,7 +268,7 @@ fn rename(args: &RenameArgs, context: &Context) -> Result<(), Failure> {
         return out.json(&wallet);
     }
     out.line(format!(
-        "wallet {} is now called {}",
+        "wallet {} was renamed to {}",
         args.name, wallet.name
     ))
 }
@@ -276,11 +276,11 @@ fn rename(args: &RenameArgs, context: &Context) -> Result<(), Failure> {
 fn delete(args: &DeleteArgs, context: &Context) -> Result<(), Failure> {
     let (store, passwords) = args.place.resolve(context)?;
     if !args.yes {
-        // Missing ones are told first.
+        // Missing wallets are reported first.
         store.find(&args.name)?;
         return Err(Failure::usage(format!(
             "deleting wallet {0} destroys its key; make a copy with `agentry wallet export {0}`, \
-             then repeat this with --yes",
+             then repeat the command with --yes",
             args.name
         )));
     }
@@ -298,13 +298,13 @@ fn delete(args: &DeleteArgs, context: &Context) -> Result<(), Failure> {
     ))
 }
 
-/// That the address is not what the file says.
+/// The note that the file states something else than the wallet's address.
 fn stated_name(name: &str) -> String {
     let name = printable(name, SHOWN);
-    format!("the name {name}, which is no address; the address follows from the key")
+    format!("the name {name}, which is not an address; the address follows from the key")
 }
 
-/// Tells of a wallet that was made or taken in.
+/// Prints a wallet that was created or imported.
 pub(super) fn made(wallet: &WalletInfo, context: &Context) -> Result<(), Failure> {
     let out = context.output;
     if out.is_json() {

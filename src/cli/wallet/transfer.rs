@@ -14,20 +14,20 @@ use super::{Form, PlaceArgs, made, other_passwords};
 use crate::wallet::password::not_empty;
 use crate::wallet::{WalletError, WalletInfo, WalletName, pack, store, write_new};
 
-/// The largest file that is imported, in bytes.
+/// Maximum size of a file to import, in bytes.
 const LARGEST: u64 = 64 << 10;
 
 /// Arguments of `wallet import`.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// The wallet's name here
+    /// The name of the imported wallet
     name: WalletName,
     /// A keystore file of any form, or 64 hex digits of a seed; `-` is standard input
     file: PathBuf,
-    /// A file that holds the password of FILE [default: the same as here]
+    /// A file with the password of FILE [default: the password of the wallets here]
     #[arg(long, value_name = "PASSWORD")]
     source_password_file: Option<PathBuf>,
-    /// The form of the address, where FILE does not state one
+    /// The form of the address, if FILE does not state one
     #[arg(long, value_enum, default_value_t = Form::Hex)]
     address_form: Form,
     #[command(flatten)]
@@ -42,7 +42,7 @@ pub struct ExportArgs {
     /// The new file; `-` is standard output
     #[arg(long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
-    /// A file that holds the password of the export [default: the wallet's own]
+    /// A file with the password of the export [default: the wallet's own]
     #[arg(long, value_name = "PASSWORD")]
     new_password_file: Option<PathBuf>,
     #[command(flatten)]
@@ -84,7 +84,7 @@ pub(super) fn import(args: &ImportArgs, context: &Context) -> Result<(), Failure
         None => pack::address_of(&seed, args.address_form.into()),
     };
     let wallet = store.add(&args.name, &seed, &address, &password)?;
-    // What the source says: the new file states the address.
+    // What the source file states: the new file states the address.
     made(
         &WalletInfo {
             stated_name,
@@ -94,19 +94,17 @@ pub(super) fn import(args: &ImportArgs, context: &Context) -> Result<(), Failure
     )
 }
 
-/// The password of the file that is imported is wrong. It has a flag of its own; without it, the
-/// password is that of the wallets here.
+/// A wrong password of the file to import. The file has its own option for the password; without
+/// it, the password of the wallets here is used.
 fn wrong_source(shown: &str, args: &ImportArgs) -> Failure {
     let fix = match &args.source_password_file {
         Some(file) => format!(
-            "{} holds another one: name the right file with --source-password-file",
+            "{} contains a different one: name the right file with --source-password-file",
             file.display()
         ),
-        None => {
-            "it was tried with the password of the wallets here; --source-password-file names a \
-             file that holds its own"
-                .to_owned()
-        }
+        None => "the password of the wallets here was tried; --source-password-file names a file \
+                 with the right one"
+            .to_owned(),
     };
     Failure::new(
         ExitCode::Denied,
@@ -132,7 +130,7 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     Ok(bytes)
 }
 
-/// A seed in hex, if that is what the bytes are.
+/// A seed in hex, if the bytes are one.
 fn seed(bytes: &[u8]) -> Option<Seed> {
     let text = std::str::from_utf8(bytes).ok()?.trim();
     let digits = text.strip_prefix("0x").unwrap_or(text);

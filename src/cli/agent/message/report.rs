@@ -1,4 +1,4 @@
-//! What has come of a message, stage by stage, and which of them never came.
+//! What has happened to a message, stage by stage, and which stages were not reached.
 
 use std::time::Instant;
 
@@ -16,13 +16,13 @@ use crate::store::rows::ReceiptState;
 /// What is known of a message at some time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts {
-    /// Who sent it.
+    /// The sender.
     pub(super) from: Option<Address>,
-    /// The transactions that carried it, the first one first.
+    /// The transactions that carried it, oldest first.
     pub(super) carriers: Vec<Carrier>,
-    /// What came back, in the order in which it came.
+    /// Replies, in the order in which they came.
     pub(super) heard: Vec<Heard>,
-    /// What the runtime holds of its fate, where an acknowledgment was asked for.
+    /// The runtime's delivery state, if an acknowledgment was asked for.
     pub(super) fate: Option<Fate>,
 }
 
@@ -31,61 +31,62 @@ pub(super) struct Facts {
 pub(super) struct Carrier {
     /// Its hash, once it is signed.
     pub(super) hash: Option<TransactionHash>,
-    /// Whether the node has taken it.
+    /// Whether the node has accepted it.
     pub(super) accepted: bool,
     /// The block that holds it.
     pub(super) height: Option<u64>,
-    /// Whether it was given up.
+    /// Whether it has failed and is no longer retried.
     pub(super) failed: bool,
     /// Why it waits or failed.
     pub(super) reason: Option<String>,
 }
 
-/// Something that came back.
+/// A reply.
 #[derive(Clone, Debug)]
 pub(super) struct Heard {
     /// Hash of its transaction.
     pub(super) hash: TransactionHash,
     /// The block that holds it.
     pub(super) height: Option<u64>,
-    /// What is known of its sender.
+    /// Whether its sender is verified.
     pub(super) authenticity: String,
-    /// What it is.
+    /// Its content.
     pub(super) what: What,
 }
 
-/// What came back.
+/// The content of a reply.
 #[derive(Clone, Debug)]
 pub(super) enum What {
     /// An acknowledgment.
     Ack(AckStatus, Option<String>),
-    /// How far a job is.
+    /// Progress of a job.
     Progress(Said),
     /// An answer.
     Answer(Said),
 }
 
-/// What is waited for.
+/// The stages to wait for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted {
     /// The acknowledgment that the message asks for.
     pub(super) ack: Option<AckRequest>,
-    /// Whether what comes behind its block is waited for at all.
+    /// Whether to wait for anything after the message is in a block.
     pub(super) outcome: bool,
-    /// Whether an answer is waited for.
+    /// Whether to wait for an answer.
     pub(super) answer: bool,
 }
 
 /// How waiting ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// What was waited for has come.
+    /// Every awaited stage was reached.
     Complete,
-    /// It will not come: the process ends so, saying this.
+    /// An awaited stage cannot be reached any more: the command ends with this exit code and
+    /// message.
     Over(ExitCode, String),
 }
 
-/// What has come of a message.
+/// What has happened to a message.
 #[derive(Debug)]
 pub(super) struct Report {
     began: Instant,
@@ -95,7 +96,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// Of a message of which nothing has come yet.
+    /// A report without any stage.
     pub(super) const fn new(began: Instant, wanted: Wanted) -> Self {
         let facts = Facts {
             from: None,
@@ -111,7 +112,7 @@ impl Report {
         }
     }
 
-    /// Takes what is known now; gives what is new.
+    /// Takes what is known now, and returns the new stages.
     pub(super) fn learn(&mut self, facts: Facts) -> &[Stage] {
         let known = self.stages.len();
         for (index, carrier) in facts.carriers.iter().enumerate() {
@@ -121,7 +122,7 @@ impl Report {
             self.heard(heard);
         }
         if let Some(fate) = &facts.fate {
-            self.fated(fate);
+            self.delivery(fate);
         }
         self.facts = facts;
         self.stages.get(known..).unwrap_or_default()
@@ -177,8 +178,8 @@ impl Report {
     fn heard(&mut self, heard: &Heard) {
         let (stage, detail) = match &heard.what {
             What::Ack(status, detail) => (word(*status), detail.clone()),
-            What::Progress(said) => ("progress", Some(spoken(said))),
-            What::Answer(said) => ("answered", Some(spoken(said))),
+            What::Progress(said) => ("progress", Some(text_of(said))),
+            What::Answer(said) => ("answered", Some(text_of(said))),
         };
         let stage = Stage {
             transaction: Some(heard.hash.to_string()),
@@ -190,9 +191,8 @@ impl Report {
         self.add(stage);
     }
 
-    /// What the runtime concluded by itself, or holds without that the message that says so is
-    /// still there.
-    fn fated(&mut self, fate: &Fate) {
+    /// Stages that the runtime concluded by itself, or whose message is no longer in the store.
+    fn delivery(&mut self, fate: &Fate) {
         let (stage, by) = match fate.state {
             ReceiptState::Open | ReceiptState::Unsent => return,
             ReceiptState::Unacknowledged => ("unacknowledged", "runtime"),
@@ -204,9 +204,9 @@ impl Report {
             ReceiptState::Expired => ("expired", "recipient"),
         };
         let told = |known: &Stage| known.stage == stage && known.by == by;
-        // One that was never sent has expired here.
-        let lapsed = stage == "expired" && self.has("unsent");
-        if self.stages.iter().any(told) || lapsed {
+        // A message that was never sent has expired here, not at the recipient.
+        let expired_here = stage == "expired" && self.has("unsent");
+        if self.stages.iter().any(told) || expired_here {
             return;
         }
         let stage = Stage {
@@ -225,7 +225,7 @@ impl Report {
         self.stages.iter().any(said)
     }
 
-    /// The stages that are waited for, in their order.
+    /// The awaited stages, in order.
     fn expected(&self) -> Vec<&'static str> {
         let mut all = vec!["sent", "accepted", "mined"];
         if self.wanted.outcome {
@@ -236,7 +236,7 @@ impl Report {
         all
     }
 
-    /// Of the stages that are waited for, those that came, and those that did not.
+    /// The awaited stages that were reached, and those that were not.
     pub(super) fn parts(&self) -> (Vec<&'static str>, Vec<&'static str>) {
         self.expected().into_iter().partition(|stage| match *stage {
             "received" | "done" => self.acknowledged(stage),
@@ -255,7 +255,7 @@ impl Report {
             .and_then(|fate| fate.detail.as_deref())
             .map_or_else(String::new, |text| format!(": {}", printable(text, 500)));
         if let Some(first) = first.filter(|first| first.failed && !mined) {
-            let reason = first.reason.as_deref().unwrap_or("it was given up");
+            let reason = first.reason.as_deref().unwrap_or("it is no longer retried");
             let code = match state {
                 ReceiptState::Expired => ExitCode::Temporary,
                 _ => ExitCode::Data,
@@ -265,13 +265,16 @@ impl Report {
         if self.wanted.outcome {
             match state {
                 ReceiptState::Failed => {
-                    return over(ExitCode::Data, format!("acting on it failed{detail}"));
+                    return over(
+                        ExitCode::Data,
+                        format!("the recipient failed to act on it{detail}"),
+                    );
                 }
                 ReceiptState::Rejected => {
-                    return over(ExitCode::Data, format!("its recipient refused it{detail}"));
+                    return over(ExitCode::Data, format!("the recipient refused it{detail}"));
                 }
                 ReceiptState::Expired => {
-                    let text = "its time was over before its recipient acted on it";
+                    let text = "it expired before the recipient acted on it";
                     return over(ExitCode::Temporary, text.to_owned());
                 }
                 ReceiptState::Unacknowledged => {
@@ -297,7 +300,7 @@ impl Report {
         (mined && acknowledged && answered).then_some(Verdict::Complete)
     }
 
-    /// The message's first transaction, once it is signed.
+    /// The hash of the message's first transaction, once it is signed.
     pub(super) fn hash(&self) -> Option<TransactionHash> {
         self.facts.carriers.first().and_then(|one| one.hash)
     }
@@ -309,21 +312,21 @@ impl Report {
         first.reason.as_deref()
     }
 
-    /// What came and what did not, as a sentence.
+    /// A sentence about the stages that were reached and those that were not.
     pub(super) fn summary(&self) -> String {
         let (came, missing) = self.parts();
         let list = |stages: Vec<&str>| match stages.is_empty() {
             true => "nothing".to_owned(),
             false => stages.join(", "),
         };
-        let mut text = format!("came: {}; never came: {}", list(came), list(missing));
+        let mut text = format!("reached: {}; not reached: {}", list(came), list(missing));
         if let Some(reason) = self.waits() {
             text.push_str(&format!(" (it waits: {})", printable(reason, 300)));
         }
         text
     }
 
-    /// What is waited for now.
+    /// The next awaited stage.
     pub(super) fn next(&self) -> &'static str {
         match self.parts().1.first() {
             Some(&"sent") => "to be signed",
@@ -334,7 +337,7 @@ impl Report {
         }
     }
 
-    /// For programs.
+    /// The report as JSON.
     pub(super) fn json(&self, complete: bool) -> Value {
         let (came, missing) = self.parts();
         let answer = self.facts.heard.iter().find_map(|heard| match &heard.what {
@@ -369,7 +372,7 @@ impl Report {
     }
 }
 
-/// The stage that an acknowledgment is.
+/// The stage that corresponds to an acknowledgment.
 const fn word(status: AckStatus) -> &'static str {
     match status {
         AckStatus::Received => "received",
@@ -381,7 +384,7 @@ const fn word(status: AckStatus) -> &'static str {
     }
 }
 
-fn spoken(said: &Said) -> String {
+fn text_of(said: &Said) -> String {
     match (&said.text, &said.closed) {
         (Some(text), _) if said.sealed => format!("{text} (sealed)"),
         (Some(text), _) => text.clone(),

@@ -1,34 +1,34 @@
-//! Something that has come of a message, and how it is told.
+//! A stage of a message, and how it is printed.
 
 use serde::Serialize;
 
 use super::super::super::output::printable_lines;
 
-/// A new line, below what is said of a stage.
+/// A new line below a stage, aligned with its text.
 const BELOW: &str = "\n          ";
 
-/// Something that has happened.
+/// Something that has happened to a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Stage {
-    /// What: `sent`, `resent`, `accepted`, `mined`, `received`, `done`, `failed`, `rejected`,
+    /// One of `sent`, `resent`, `accepted`, `mined`, `received`, `done`, `failed`, `rejected`,
     /// `expired`, `unacknowledged`, `unsent`, `progress`, `answered`.
     pub(super) stage: &'static str,
-    /// Who says so: `runtime`, `node`, `chain`, `recipient`.
+    /// Who reports it: `runtime`, `node`, `chain`, `recipient`.
     pub(super) by: &'static str,
-    /// How long after the beginning.
+    /// Time since the start of the command.
     pub(super) after_ms: u64,
-    /// The transaction that was sent, or says so.
+    /// The transaction that was sent, or that carries the reply.
     pub(super) transaction: Option<String>,
     /// The block that holds it.
     pub(super) height: Option<u64>,
-    /// What is known of who says so, where that is a message.
+    /// For a reply, whether its sender is verified.
     pub(super) authenticity: Option<String>,
-    /// More.
+    /// Further details.
     pub(super) detail: Option<String>,
 }
 
 impl Stage {
-    /// The line for people.
+    /// The line printed for people.
     pub(super) fn line(&self, to: &str) -> String {
         let after = {
             #[expect(clippy::cast_precision_loss, reason = "shown with two digits")]
@@ -56,18 +56,18 @@ impl Stage {
         };
         if let Some(detail) = detail {
             line.push_str(": ");
-            // A text of many lines begins on a line of its own.
+            // A text of several lines begins on its own line.
             if detail.contains('\n') {
                 line.push_str(BELOW);
             }
             line.push_str(&detail.replace('\n', BELOW));
         }
-        if let Some(unproven) = self
+        if let Some(unverified) = self
             .authenticity
             .as_ref()
             .filter(|word| *word != "verified")
         {
-            line.push_str(&format!(" ({unproven})"));
+            line.push_str(&format!(" ({unverified})"));
         }
         if stage == "answered" {
             line.push_str(BELOW);
@@ -76,7 +76,7 @@ impl Stage {
         line
     }
 
-    /// Whether they tell the same.
+    /// Whether both report the same.
     pub(super) fn is(&self, other: &Self) -> bool {
         self.stage == other.stage
             && self.by == other.by

@@ -1,5 +1,5 @@
-//! Where it is looked what has come of a message: in the store of the runtime that sent it, or on
-//! the chain.
+//! Finds out what has happened to a message: in the store of the runtime that sent it, or on the
+//! chain.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -21,10 +21,10 @@ use crate::store::list::talk::{self, Fate, Reply};
 use crate::store::rows::{OutboxState, ReceiptState};
 use crate::store::{OutboxId, StoreError, open_for_reading};
 
-/// How often a store is looked at.
+/// How often the store is read.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Where it is looked.
+/// Where to look.
 #[derive(Debug)]
 pub(super) enum Watch {
     /// In the store of the runtime that sends it.
@@ -34,7 +34,7 @@ pub(super) enum Watch {
 }
 
 impl Watch {
-    /// What is known now; none, if that is what was known before.
+    /// What is known now; `None` if nothing has changed.
     pub(super) async fn look(&mut self) -> Result<Option<Facts>, Failure> {
         match self {
             Self::Store(watch) => watch.look().await,
@@ -42,24 +42,24 @@ impl Watch {
         }
     }
 
-    /// Waits until there may be news, at most so long.
+    /// Waits until there may be news, up to this long.
     pub(super) async fn wait(&self, limit: Duration) {
         match self {
             Self::Store(_) => tokio::time::sleep(POLL.min(limit)).await,
-            // An error says that the time is over, which the caller sees.
+            // A timeout is not an error here: the caller checks the time limit.
             Self::Chain(watch) => drop(tokio::time::timeout(limit, watch.follow.wait()).await),
         }
     }
 }
 
-/// Looks into a store.
+/// Watches a store.
 pub(super) struct StoreWatch {
     db: Connection,
     store: PathBuf,
     outbox: OutboxId,
-    /// Whether the message has no header, so that its answer may not say what it answers.
+    /// Whether the message has no header, so that an answer may not name what it answers.
     plain: bool,
-    /// Of the store, when it was looked at last.
+    /// State of the store at the last look.
     version: Option<i64>,
     opened: HashMap<i64, Result<Payload, String>>,
 }
@@ -94,7 +94,7 @@ impl StoreWatch {
         self.version = Some(version);
         let Some(progress) = progress else {
             return Err(Failure::no_input(format!(
-                "outbox/{} is not in the store any more",
+                "outbox/{} is no longer in the store",
                 self.outbox
             )));
         };
@@ -138,7 +138,7 @@ impl StoreWatch {
         }))
     }
 
-    /// All at one time.
+    // All queries read the same snapshot.
     fn read(&self) -> rusqlite::Result<(Option<talk::Progress>, Vec<Reply>)> {
         let _moment = self.db.unchecked_transaction()?;
         let Some(progress) = talk::progress(&self.db, self.outbox)? else {
@@ -150,7 +150,7 @@ impl StoreWatch {
             .filter_map(|carrier| carrier.hash)
             .collect();
         let mut replies = talk::replies(&self.db, progress.agent, &hashes)?;
-        // What says that it answers counts only if its sender is proven.
+        // A message counts as an answer only if its sender is verified.
         replies.retain(|reply| reply.authenticity == Authenticity::Verified.as_str());
         let mined = progress.carriers.iter().find_map(|one| one.height);
         if let Some(height) = mined.filter(|_| self.plain) {
@@ -176,7 +176,7 @@ impl StoreWatch {
     }
 }
 
-/// What a reply is. An acknowledgment counts once the runtime has counted it.
+/// Classifies a reply. An acknowledgment counts once the runtime has counted it.
 fn what(said: Said, reply: &Reply, fate: Option<&Fate>) -> Option<What> {
     match known(&reply.stored.payload) {
         Some(KnownCommand::Ack(ack)) => {
@@ -186,11 +186,11 @@ fn what(said: Said, reply: &Reply, fate: Option<&Fate>) -> Option<What> {
             let detail = ack.detail.map(|detail| detail.as_str().to_owned());
             counted.then_some(What::Ack(ack.status, detail))
         }
-        _ => Some(spoken(said)),
+        _ => Some(progress_or_answer(said)),
     }
 }
 
-fn spoken(said: Said) -> What {
+fn progress_or_answer(said: Said) -> What {
     if said.cmd.as_deref() == Some("JOB_PROGRESS") {
         What::Progress(said)
     } else {
@@ -202,23 +202,23 @@ fn known(payload: &agentry_protocol::Json) -> Option<KnownCommand> {
     Payload::read(payload).command().ok().flatten()
 }
 
-/// Looks at the chain: for a wallet that no runtime hosts.
+/// Watches the chain, for a wallet that no runtime hosts.
 pub(super) struct ChainWatch {
     pub(super) follow: Follow,
     pub(super) chain: ChainId,
-    /// The transaction.
+    /// Hash of the message's transaction.
     pub(super) hash: TransactionHash,
     /// Whether the message has no header.
     pub(super) plain: bool,
-    /// Who sent it.
+    /// The sender.
     pub(super) from: Address,
-    /// To whom.
+    /// The recipient.
     pub(super) to: Address,
-    /// The recipient's key, where it is known.
+    /// The recipient's key, if it is known.
     pub(super) key: Option<PublicKey>,
-    /// Opens what is sealed.
+    /// Opens sealed replies.
     pub(super) decryption: DecryptionKey,
-    /// Whether what was known at first has been told.
+    /// Whether the first facts have been returned.
     pub(super) was_told: bool,
     /// What was found so far.
     pub(super) facts: Facts,
@@ -257,7 +257,7 @@ impl ChainWatch {
             carrier.height = Some(found.height.0);
             return;
         }
-        // An answer stands behind its question.
+        // An answer comes after its question.
         if carrier.height.is_none() || self.facts.heard.iter().any(|one| one.hash == found.hash) {
             return;
         }
@@ -287,14 +287,14 @@ impl ChainWatch {
                         .map_err(|error| error.to_string());
                     said.open(opened.as_ref().map_err(String::as_str));
                 }
-                _ => said.open(Err("it is no sealed message")),
+                _ => said.open(Err("it is not a sealed message")),
             }
         }
         self.facts.heard.push(Heard {
             hash: found.hash,
             height: Some(found.height.0),
             authenticity: authenticity.as_str().to_owned(),
-            what: spoken(said),
+            what: progress_or_answer(said),
         });
     }
 }

@@ -1,4 +1,4 @@
-//! The two ways of a message: through the runtime that hosts its sender, or from here.
+//! The two ways to send a message: through the runtime that hosts the sender, or from this process.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -25,23 +25,24 @@ use crate::runtime::send::{self, Ack};
 use crate::store::{OutboxId, StoreError, open_for_reading, read};
 use crate::wallet::PasswordSource;
 
-/// A message that is on its way.
+/// A message that was sent or queued.
 #[derive(Debug)]
 pub(super) struct Sent {
-    /// The row of the outbox, where a runtime sends it.
+    /// Its row in the outbox, if a runtime sends it.
     pub(super) outbox: Option<OutboxId>,
     /// The id in its header.
     pub(super) id: Option<String>,
-    /// Where it is looked what comes of it.
+    /// Finds out what happens to it.
     pub(super) watch: Watch,
 }
 
-/// What is said: a text or a command, as it would be read.
+/// The payload: a text or a command.
 pub(super) fn payload(args: &MessageArgs) -> Json {
     Json::string(args.text.clone())
 }
 
-/// Has a running runtime send it, if one hosts the wallet: its nonces are that runtime's business.
+/// Lets a running runtime send it, if one hosts the wallet: that runtime manages the wallet's
+/// nonces.
 pub(super) async fn through_runtime(
     args: &MessageArgs,
     from: &Address,
@@ -50,7 +51,7 @@ pub(super) async fn through_runtime(
 ) -> Result<Option<Sent>, Failure> {
     let mut key = [0_u8; 16];
     getrandom::fill(&mut key)
-        .map_err(|error| Failure::internal(format!("making a request's key: {error}")))?;
+        .map_err(|error| Failure::internal(format!("generating a request key: {error}")))?;
     let request = Request::Send {
         from: from.to_string(),
         message: Box::new(send::Request {
@@ -69,7 +70,7 @@ pub(super) async fn through_runtime(
     };
     let (row, id) = match control::ask(&config.store.path, &request).await {
         Ok(Answer::Queued { outbox, id, .. }) => (OutboxId(outbox), id),
-        // No runtime hosts the wallet: it is sent from here.
+        // No runtime hosts the wallet: this process sends the message.
         Ok(Answer::NotHosted { .. }) | Err(ControlError::NotRunning { .. }) => return Ok(None),
         Ok(Answer::Refused { reason }) => return Err(not_now(reason)),
         Ok(answer) => return Err(answer.into()),
@@ -83,7 +84,7 @@ pub(super) async fn through_runtime(
     }))
 }
 
-/// Signs it here and posts it.
+/// Signs and posts it from this process.
 pub(super) async fn directly(
     args: &MessageArgs,
     from: Own,
@@ -94,7 +95,8 @@ pub(super) async fn directly(
         return Err(Failure::new(
             ExitCode::Unavailable,
             format!(
-                "--ack needs a running runtime that hosts wallet {}: it waits for the acknowledgment and sends the message again. Start `agentry run`, or leave --ack out",
+                "--ack needs a running runtime that hosts wallet {}: it waits for the \
+                 acknowledgment and sends the message again. Start `agentry run`, or omit --ack",
                 args.wallet
             ),
         ));
@@ -171,7 +173,7 @@ pub(super) async fn directly(
         Err(error @ SubmitError::Unknown { .. }) => {
             return Err(Failure::new(
                 ExitCode::Temporary,
-                format!("{error}; the transaction is {hash}: look for it before you send again"),
+                format!("{error}; the transaction is {hash}: look it up before you send again"),
             ));
         }
         Err(error) => return Err(error.into()),
@@ -210,7 +212,7 @@ fn not_composed(error: &ComposeError) -> Failure {
     Failure::data(error.to_string())
 }
 
-/// It may be said later, or otherwise.
+/// A failure that a different option or a later attempt can resolve.
 fn not_now(mut reason: String) -> Failure {
     if reason.contains("no encryption key") {
         reason.push_str("; --recipient-key gives it here");
@@ -218,8 +220,8 @@ fn not_now(mut reason: String) -> Failure {
     Failure::new(ExitCode::Temporary, reason)
 }
 
-/// What is known of an address: from the contacts, else from its card in the store, if there is
-/// a store.
+/// What is known of an address: from the contacts, else from its card in the store, if there is a
+/// store.
 #[derive(Default)]
 struct KnownKeys {
     public: Option<PublicKey>,

@@ -1,4 +1,4 @@
-//! What the chain shows of anybody's messages.
+//! Messages of any address, read from the chain.
 
 use std::collections::VecDeque;
 
@@ -15,8 +15,8 @@ use super::{Direction, MessagesArgs, Printer};
 use crate::config::Config;
 use crate::demo::evidence::{self, Follow, Found};
 
-/// Prints them: out of the node's database where it is configured, else read from the chain's head
-/// backwards until there are enough.
+/// Prints the messages: from the node's database if one is configured, else by reading back from
+/// the chain's head until there are enough.
 pub(super) async fn print(
     args: &MessagesArgs,
     address: &Address,
@@ -25,7 +25,7 @@ pub(super) async fn print(
     printer: &Printer<'_>,
 ) -> Result<(), Failure> {
     let node = client(&config.chain.rpc)?;
-    // What is forged is kept apart.
+    // Forged messages are kept apart.
     let wanted = |found: &Found| {
         wanted(found, args, address, from)
             && (authenticity(found, config) == Authenticity::Forged) == args.forged
@@ -126,7 +126,7 @@ fn wanted(found: &Found, args: &MessagesArgs, address: &Address, from: Option<&A
         .is_some_and(|found| found == thread)
 }
 
-/// What is known of the sender, by the key in the header or that of a contact.
+/// Verifies the sender with the key in the header, or with that of a contact.
 fn authenticity(found: &Found, config: &Config) -> Authenticity {
     let stored = &found.stored;
     let envelope = Envelope::read(&stored.payload);

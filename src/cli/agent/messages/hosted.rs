@@ -1,4 +1,4 @@
-//! What the store knows of a hosted agent's messages.
+//! Messages of a hosted agent, read from the store.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -24,13 +24,13 @@ pub(super) struct Hosted<'a> {
     pub(super) printer: &'a Printer<'a>,
 }
 
-/// How far it was read.
+/// The last row that was read.
 #[derive(Default)]
 struct Read {
     inbox: i64,
     forged: i64,
     outbox: i64,
-    /// What was sent and stands in no block yet: told once it does, or is given up.
+    /// Sent messages that are not in a block yet: each is printed once it is mined or has failed.
     open: BTreeSet<i64>,
 }
 
@@ -39,8 +39,8 @@ impl Hosted<'_> {
         let mut read = Read::default();
         let limit = usize::try_from(self.args.limit).unwrap_or(usize::MAX);
         let mut version = talk::version(self.db).map_err(StoreError::from)?;
-        // One more tells whether there is more.
-        let mut told = self.untold(&mut read, limit.saturating_add(1))?;
+        // One more than asked for shows whether there are older ones.
+        let mut told = self.unprinted(&mut read, limit.saturating_add(1))?;
         let older = told.len().saturating_sub(limit);
         let mut lines = Vec::new();
         for one in told.split_off(older) {
@@ -59,20 +59,20 @@ impl Hosted<'_> {
                     break;
                 }
             }
-            for one in self.untold(&mut read, usize::MAX)? {
+            for one in self.unprinted(&mut read, usize::MAX)? {
                 self.printer.line(self.line(one).await)?;
             }
         }
     }
 
-    /// What was not told yet, in the chain's order.
-    fn untold(&self, read: &mut Read, limit: usize) -> Result<Vec<Told>, Failure> {
+    /// Messages not yet printed, in the chain's order.
+    fn unprinted(&self, read: &mut Read, limit: usize) -> Result<Vec<Told>, Failure> {
         self.read(read, limit)
             .map_err(|error| StoreError::from(error).into())
     }
 
     fn read(&self, read: &mut Read, limit: usize) -> rusqlite::Result<Vec<Told>> {
-        // All at one time.
+        // All queries read the same snapshot.
         let _moment = self.db.unchecked_transaction()?;
         let selection = |after| Selection {
             agent: self.address.to_string(),
@@ -96,7 +96,7 @@ impl Hosted<'_> {
             read.inbox = highest(&rows, read.inbox);
             told.extend(rows);
         }
-        // What comes from somebody else was not sent from here.
+        // A message from somebody else was not sent by this agent.
         let ours = self.from.is_none_or(|from| from == self.address);
         if !self.args.forged && ours && self.args.direction() != Direction::Received {
             let mut rows = talk::sent(self.db, &selection(read.outbox))?;
@@ -132,7 +132,7 @@ impl Hosted<'_> {
     }
 }
 
-/// Whether something sent has its place on the chain, or never will.
+/// Whether a sent message is in a block or has failed.
 fn is_settled(told: &Told) -> bool {
     let settled = [OutboxState::Mined, OutboxState::Final, OutboxState::Failed];
     settled.iter().any(|state| told.state == state.as_str())

@@ -16,22 +16,22 @@ use crate::store::list::talk::{Place, Told};
 pub(super) struct Line {
     /// `received` or `sent`.
     direction: &'static str,
-    /// Its row, as `queue show` takes it; unknown where the chain alone was read.
+    /// Its row, as `queue show` takes it; `None` if only the chain was read.
     id: Option<String>,
     height: Option<u64>,
-    /// When it was seen in a block, or, of what was sent and stands in none, when it was asked for;
-    /// of what was read from the chain alone, when its block was made.
+    /// When it was seen in a block; for a sent message without a block, when it was requested; for
+    /// a message read from the chain alone, the time of its block.
     seen_at: Option<u64>,
     transaction: Option<String>,
     from: String,
-    /// What its sender is called here.
+    /// Display name of the sender.
     from_name: Option<String>,
     to: String,
-    /// What its recipient is called here.
+    /// Display name of the recipient.
     to_name: Option<String>,
-    /// What it transfers, in AIT.
+    /// The amount that it transfers, in AIT.
     amount: Option<Box<RawValue>>,
-    /// What it says, without its header; `null`, if it is sealed and was not opened.
+    /// Its content without the header; `null` if it is sealed and was not opened.
     text: Option<String>,
     /// The name of the command, if it is one.
     cmd: Option<String>,
@@ -40,33 +40,33 @@ pub(super) struct Line {
     thread: Option<String>,
     /// The transaction that it answers.
     re: Option<String>,
-    /// What acknowledgment it asks for.
+    /// The acknowledgment that it asks for.
     ack: Option<&'static str>,
-    /// When it stops to count, in milliseconds since the epoch.
+    /// When it expires, in milliseconds since the epoch.
     expires_at: Option<u64>,
     /// Why its header cannot be read.
     damage: Option<String>,
     sealed: bool,
-    /// Why what is sealed was not opened.
+    /// Why the sealed content was not opened.
     closed: Option<String>,
-    /// What is known of the sender.
+    /// Whether the sender is verified.
     authenticity: Option<String>,
-    /// Where it stands; unknown where the chain alone was read.
+    /// Its state in the queue; `None` if only the chain was read.
     state: Option<String>,
     /// Why it waits, failed or was refused.
     reason: Option<String>,
-    /// The row whose message it carries again.
+    /// The row whose message it resends.
     resend_of: Option<String>,
-    /// What is known of the fate of what was sent, where somebody asked.
+    /// Delivery state of a sent message, if an acknowledgment was asked for.
     receipt: Option<Receipt>,
 }
 
-/// A number as it is written, with all its digits; none, if it is none.
+/// An amount with all its digits; `None` if it is not a number.
 fn number(text: String) -> Option<Box<RawValue>> {
     RawValue::from_string(text).ok()
 }
 
-/// What is known of the fate of a message.
+/// Delivery state of a message.
 #[derive(Clone, Debug, Serialize)]
 struct Receipt {
     wanted: Option<String>,
@@ -76,7 +76,7 @@ struct Receipt {
 }
 
 impl Line {
-    /// A message of the store; what it says was read of it before.
+    /// A message of the store, with its parsed content.
     pub(super) fn of_store(told: Told, said: Option<Said>) -> Self {
         let (direction, id) = match told.place {
             Place::Inbox(row) => ("received", Some(format!("inbox/{row}"))),
@@ -124,7 +124,7 @@ impl Line {
         }
     }
 
-    /// A message of the chain to or from `agent`, of whose sender this is known.
+    /// A message of the chain to or from `agent`, with the verification of its sender.
     pub(super) fn of_chain(found: &Found, agent: &Address, authenticity: Authenticity) -> Self {
         let stored = &found.stored;
         let is_sent = stored.from == *agent;
@@ -175,15 +175,14 @@ impl Line {
         }
     }
 
-    /// With the names of both sides.
+    /// Adds the display names of both sides.
     pub(super) fn named(mut self, names: &Names<'_>) -> Self {
         self.from_name = names.name(&self.from);
         self.to_name = names.name(&self.to);
         self
     }
 
-    /// Prints it: JSON on one line, or two lines, the second with all that is known beside what
-    /// was said.
+    /// Prints the message: as JSON on one line, or as two lines, the second with the details.
     pub(super) fn print(&self, names: &Names<'_>, context: &Context) -> Result<(), Failure> {
         let out = context.output;
         if out.is_json() {
@@ -239,7 +238,7 @@ impl Line {
         notes.extend(self.authenticity.clone());
         notes.extend(named("resend of", self.resend_of.as_deref()));
         let state = self.state.clone();
-        // A forged one's state is that.
+        // The state of a forged message is always `forged`.
         notes.extend(state.filter(|state| Some(state) != self.authenticity.as_ref()));
         notes.extend(self.reason.as_deref().map(|reason| printable(reason, 200)));
         if let Some(receipt) = &self.receipt {

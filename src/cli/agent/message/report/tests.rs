@@ -1,4 +1,4 @@
-//! Stages, verdicts, summaries.
+//! Tests of stages, verdicts and summaries.
 
 use agentry_protocol::Payload;
 
@@ -64,7 +64,7 @@ fn each_stage_is_told_once_and_in_its_turn() {
     assert_eq!(report.verdict(), None);
     assert_eq!(
         report.summary(),
-        "came: sent, accepted, mined; never came: received, done"
+        "reached: sent, accepted, mined; not reached: received, done"
     );
     facts.heard = vec![ack(AckStatus::Received), ack(AckStatus::Done)];
     facts.fate = fate(ReceiptState::Done);
@@ -111,8 +111,8 @@ fn what_the_runtime_knows_without_a_message_is_told_too() {
         panic!("it is over");
     };
     assert_eq!(code, ExitCode::Temporary);
-    assert!(text.contains("never came: done"), "{text}");
-    // What comes after all is told, and counts.
+    assert!(text.contains("not reached: done"), "{text}");
+    // A late stage is still reported, and counts.
     report.learn(facts(ReceiptState::Done));
     assert_eq!(report.verdict(), Some(Verdict::Complete));
     report.learn(facts(ReceiptState::Rejected));
