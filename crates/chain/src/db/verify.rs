@@ -7,7 +7,7 @@ use super::query::{BlockRow, Query};
 use crate::node::Head;
 use crate::source::{ChainEvent, Cursor, Entry, Kind, Mark, SourceError, Trail, WINDOW};
 
-/// Brings `cursor` back to where its chain and the database's part, if they do, and says so.
+/// Moves `cursor` back to where its chain and the database's diverge, if they do, and reports it.
 pub(super) fn verify(
     query: Query<'_>,
     cursor: &mut Cursor,
@@ -28,8 +28,8 @@ pub(super) fn verify(
         return Ok(Ok(None));
     };
     if genesis.is_none() && cursor.genesis.is_some() && query.head()?.is_none() {
-        // The node has made its file anew and not its first block yet. What stands on the chain
-        // will be known with that block.
+        // The node has created its file again but not its first block yet. Until then nothing is
+        // known about the chain.
         return Ok(Ok(None));
     }
     let withdrawn = match fork(query, cursor, &tip)? {
@@ -56,18 +56,18 @@ pub(super) fn verify(
     Ok(Ok(withdrawn))
 }
 
-/// What of the cursor's chain still stands.
+/// Which part of the cursor's chain is still canonical.
 enum Standing {
-    /// No block is another one. The chain may be shorter than it was.
+    /// All of it: no block was replaced. The chain may be shorter than it was.
     Whole,
     /// Everything through this block.
     Through(Head),
-    /// Not even what the trail knows, but for block 0.
+    /// None of the blocks in the trail, except block 0.
     Nothing,
 }
 
-/// Where a block is another one than was read. Blocks that are merely not there say nothing: the file
-/// may be an older copy, or the node on its way to where it was.
+/// Where a block differs from the one that was read. Blocks that are only missing prove nothing:
+/// the file may be an older copy, or the node may be catching up again.
 fn fork(query: Query<'_>, cursor: &Cursor, tip: &Head) -> rusqlite::Result<Standing> {
     let start = Trail::window_start(tip.height.0);
     let blocks = query.blocks(start, tip.height.0, WINDOW as usize)?;
@@ -88,7 +88,7 @@ fn fork(query: Query<'_>, cursor: &Cursor, tip: &Head) -> rusqlite::Result<Stand
         .filter(|entry| in_window(entry).is_some_and(|block| is_other(entry, block)))
         .map(|entry| entry.height)
         .min();
-    // What stands above a block that is another one belongs to the same branch as that.
+    // The blocks above a replaced block belong to the same branch as it.
     let above =
         |entry: &Entry, conflict: Option<u64>| conflict.is_some_and(|at| entry.height >= at);
     if let Some(block) = window()
@@ -120,8 +120,8 @@ fn fork(query: Query<'_>, cursor: &Cursor, tip: &Head) -> rusqlite::Result<Stand
     })
 }
 
-/// After a fork the window lies lower, where the trail has thinned out: what is there now is what
-/// later changes are measured by.
+/// After a fork the window is lower, where the trail is sparse: the blocks that are there now
+/// become the baseline for later changes.
 fn refill(query: Query<'_>, cursor: &mut Cursor, tip: u64) -> rusqlite::Result<()> {
     for block in query.blocks(Trail::window_start(tip), tip, WINDOW as usize)? {
         if cursor.trail.get(block.height()).is_none() {
@@ -135,8 +135,8 @@ fn refill(query: Query<'_>, cursor: &mut Cursor, tip: u64) -> rusqlite::Result<(
     Ok(())
 }
 
-/// Moves the marks down where their rows are gone or are others by now: their ids, and all above,
-/// may have been given out again (hazard 3 of PROTOCOL.md).
+/// Moves the marks down where their rows are gone or have been replaced: SQLite may have given
+/// their ids, and all above, to other rows (hazard 3 in `docs/hazards.md`).
 fn marks(query: Query<'_>, cursor: &mut Cursor) -> rusqlite::Result<()> {
     if !transaction_stands(query, cursor.transactions)? {
         let mut lower = Mark::default();
