@@ -199,7 +199,7 @@ impl Reader {
         };
         let fate = open.fate(&self.path)?;
         if matches!(fate, Fate::Replaced | Fate::Gone) {
-            tracing::debug!(chain.db = %self.path.display(), ?fate, "the chain database was replaced or removed; opening it again");
+            tracing::debug!(chain.db = %self.path.display(), ?fate, "the chain database was replaced or removed; its connection is closed");
             self.close();
         }
         Ok(fate)
