@@ -91,7 +91,7 @@ fn acknowledgments() {
     ));
     assert_eq!(
         error.unwrap_err().to_string(),
-        r#"the ACK's "detail" cannot be taken: it has 1025 bytes, over the limit of 1024"#
+        r#"the ACK's "detail" cannot be accepted: it has 1025 bytes, over the limit of 1024"#
     );
 }
 

@@ -310,7 +310,7 @@ fn damage_is_named() {
             &fernet,
             "\"ciphertext\": \"Z0FB",
             "\"ciphertext\": \"aEFB",
-            malformed("ciphertext", "is no fernet token of version 0x80"),
+            malformed("ciphertext", "is not a fernet token of version 0x80"),
         ),
         (
             &pbkdf2,
@@ -330,7 +330,7 @@ fn damage_is_named() {
             &pbkdf2,
             "\"encrypted_data\": \"gAAA",
             "\"encrypted_data\": \"",
-            malformed("encrypted_data", "is no fernet token of version 0x80"),
+            malformed("encrypted_data", "is not a fernet token of version 0x80"),
         ),
     ] {
         assert_eq!(
