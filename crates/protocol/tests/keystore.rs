@@ -278,7 +278,7 @@ fn damage_is_named() {
             &client,
             "\"salt\": \"0c",
             "\"salt\": \"xx",
-            malformed("salt", "is no hexadecimal"),
+            malformed("salt", "is not hexadecimal"),
         ),
         (&client, "\"address\"", "\"adress\"", missing("address")),
         (&client, "\"crypto\"", "\"krypto\"", missing("crypto")),
@@ -286,7 +286,7 @@ fn damage_is_named() {
             &client,
             "\"crypto\": {",
             "\"crypto\": 7, \"x\": {",
-            malformed("crypto", "is no object"),
+            malformed("crypto", "is not an object"),
         ),
         (
             &client,
@@ -304,7 +304,7 @@ fn damage_is_named() {
             &fernet,
             "\"ciphertext\": \"Z",
             "\"ciphertext\": \"*",
-            malformed("ciphertext", "is no base64"),
+            malformed("ciphertext", "is not base64"),
         ),
         (
             &fernet,
@@ -346,7 +346,7 @@ fn damage_is_named() {
         );
     }
     for (text, error) in [
-        ("", "not readable"),
+        ("", "cannot be parsed"),
         ("[]", "no json object"),
         ("{}", "\"crypto\""),
         (r#"{"private_key": "00"}"#, "private_key"),

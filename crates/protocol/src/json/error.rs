@@ -3,7 +3,7 @@
 /// Why JSON was refused. `at` counts bytes from the beginning of the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
-    /// The text is longer than its reader allows.
+    /// The text is longer than the reader's limit.
     #[error("json of {bytes} bytes is over the limit of {limit}")]
     TooLarge {
         /// Its length.
@@ -11,7 +11,7 @@ pub enum JsonError {
         /// The limit.
         limit: usize,
     },
-    /// More containers are open at once than its reader allows.
+    /// More containers are open at once than the reader's limit.
     #[error("json nests deeper than {limit} levels at byte {at}")]
     TooDeep {
         /// Where.
@@ -28,21 +28,21 @@ pub enum JsonError {
     /// The text ends before the value does.
     #[error("json ends where {expected} is expected")]
     UnexpectedEnd {
-        /// What should come.
+        /// What was expected.
         expected: &'static str,
     },
-    /// A character stands where it cannot.
+    /// A character is in a place where it is not allowed.
     #[error("json has {found:?} at byte {at}, where {expected} is expected")]
     Unexpected {
         /// Where.
         at: usize,
         /// The character.
         found: char,
-        /// What should stand there.
+        /// What was expected there.
         expected: &'static str,
     },
-    /// A control character stands unescaped in a string.
-    #[error("json has a bare control character in a string at byte {at}")]
+    /// A string contains an unescaped control character.
+    #[error("json has an unescaped control character in a string at byte {at}")]
     ControlCharacter {
         /// Where.
         at: usize,
@@ -53,14 +53,14 @@ pub enum JsonError {
         /// Where.
         at: usize,
     },
-    /// Half of a surrogate pair stands alone: text that has no UTF-8 form.
+    /// A surrogate without its other half: such text has no UTF-8 form.
     #[error("json has a lone surrogate at byte {at}, which no text can hold")]
     LoneSurrogate {
         /// Where.
         at: usize,
     },
-    /// `NaN` or `Infinity`, which Python writes and JSON does not know.
-    #[error("json has {word} at byte {at}, which is no json number")]
+    /// `NaN` or `Infinity`, which Python writes although JSON does not have them.
+    #[error("json has {word} at byte {at}, which is not a json number")]
     NonFiniteWord {
         /// Where.
         at: usize,
@@ -82,16 +82,16 @@ pub enum JsonError {
     /// A float to be written is NaN or infinite.
     #[error("json cannot hold a float that is not finite")]
     NotFinite,
-    /// An integer for which 64 bits do not suffice, on its way into a type that would make a float
-    /// of it and lose digits.
+    /// An integer of more than 64 bits, to be read into a type that would turn it into a float and
+    /// lose digits.
     #[error(
         "the integer {digits} at `{path}` has more than 64 bits, and would lose digits; write it \
-         as a text"
+         as a string"
     )]
     IntegerRange {
         /// Where it is, such as `params.amounts[2]`.
         path: String,
-        /// The integer, or how it begins.
+        /// The integer, or its beginning.
         digits: String,
     },
     /// Serde could not convert a value.
