@@ -347,7 +347,7 @@ fn damage_is_named() {
     }
     for (text, error) in [
         ("", "cannot be parsed"),
-        ("[]", "no json object"),
+        ("[]", "not a json object"),
         ("{}", "\"crypto\""),
         (r#"{"private_key": "00"}"#, "private_key"),
     ] {

@@ -1,8 +1,8 @@
-//! What a follower passed on to its leader stays in its own mempool until it is imported, so that
-//! nobody who reads this node takes it for lost while it is only on its way.
+//! A transaction that a follower forwarded to its leader stays in the follower's mempool until it
+//! is imported, so that readers of this node do not take it for lost while it is on its way.
 //!
-//! Where the leader lost it, it must leave here too: it is absent when the leader's whole mempool
-//! lacks it and this node has imported a block past the height at which it was missed.
+//! If the leader loses it, it is removed here, too. It is absent when the leader's whole mempool
+//! lacks it and this node has imported a block above the height at which it was first missing.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::{FollowError, blocking, is_settled};
 use crate::node::{Node, lock};
 
-/// Looks after the forwarded transactions, at a moment when this node is level with its leader.
+/// Checks the forwarded transactions at a moment when this node has caught up with its leader.
 pub(crate) async fn settle_forwarded(node: &Arc<Node>, our_height: u64) -> Result<(), FollowError> {
     let waiting: Vec<String> = lock(&node.forwarded).keys().cloned().collect();
     let Some(leader) = node.leader.as_ref().filter(|_| !waiting.is_empty()) else {
@@ -52,7 +52,7 @@ pub(crate) async fn settle_forwarded(node: &Arc<Node>, our_height: u64) -> Resul
     }
     tracing::warn!(
         count = lost.len(),
-        "the leader lost transactions that were passed on to it"
+        "the leader lost transactions that were forwarded to it"
     );
     lock(&node.forwarded).retain(|hash, _| !lost.contains(hash));
     blocking(node, move |node| node.chain().pool.remove(&lost)).await
