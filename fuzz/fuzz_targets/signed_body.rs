@@ -1,4 +1,5 @@
-//! The posted body: it reads back as the same transaction, and a node keeps of it what we say.
+//! The posted body: it reads back as the same transaction, and its stored form is the one that a
+//! node keeps.
 #![no_main]
 
 use agentry_protocol::{Limits, SignedTransaction, StoredTransaction, Verification};

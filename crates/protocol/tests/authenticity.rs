@@ -1,4 +1,4 @@
-//! Whether a message is from whom it says.
+//! Whether a message is from the sender that it names.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -42,7 +42,7 @@ const VALID: Finding = Finding::Signature(Verification::Valid);
 const INVALID: Finding = Finding::Signature(Verification::Invalid);
 
 #[test]
-fn a_right_signature_proves_the_sender_by_any_key_bound_to_him() {
+fn a_valid_signature_under_any_key_bound_to_the_sender_verifies_it() {
     let (alice, mallory) = (signer(1), signer(2));
     let (key, other) = (alice.public_key(), mallory.public_key());
     for from in [
@@ -55,7 +55,7 @@ fn a_right_signature_proves_the_sender_by_any_key_bound_to_him() {
             (Some(&key), None),
             (None, Some(&key)),
             (Some(&key), Some(&key)),
-            // The configuration knows another key; the address proves this one.
+            // The configuration has another key; the address verifies this one.
             (Some(&key), Some(&other)),
         ] {
             assert_eq!(judged(&honest, header, known), VALID);
