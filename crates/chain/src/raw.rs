@@ -100,7 +100,7 @@ pub(crate) fn entries(text: &[u8]) -> Result<Vec<Entry<'_>>, RawError> {
     Ok(entries)
 }
 
-/// An object whose values can be asked for by key.
+/// An object whose values are looked up by key.
 #[derive(Debug, Clone)]
 pub(crate) struct Object<'a>(Vec<Entry<'a>>);
 

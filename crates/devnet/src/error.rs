@@ -15,13 +15,13 @@ pub enum DevnetError {
         "listening on 127.0.0.1:{port}: the port is in use; stop the process that uses it, or choose another port (0 takes any free one)"
     )]
     PortInUse {
-        /// The port that was asked for.
+        /// The requested port.
         port: u16,
     },
     /// The port could not be bound for another reason.
     #[error("listening on 127.0.0.1:{port}: {source}")]
     Listen {
-        /// The port that was asked for.
+        /// The requested port.
         port: u16,
         /// Why not.
         source: io::Error,

@@ -18,7 +18,7 @@ use crate::clock;
 use crate::import::{Filing, ImportError, Incoming};
 use crate::node::{Node, add, lock};
 
-pub(crate) use forwarded::settle_forwarded;
+pub(crate) use forwarded::check_forwarded;
 pub(crate) use leader::Leader;
 
 /// How many blocks are requested at once, and imported in one SQLite transaction.
@@ -124,7 +124,7 @@ struct Follower {
     node: Arc<Node>,
     /// Whether the leader answers `/dev/credits`: AITBC's own node does not.
     has_ledger: bool,
-    /// Addresses whose accounts must be read from a leader without a ledger.
+    /// Addresses whose accounts must be read from a leader that does not record its credits.
     touched: BTreeSet<String>,
 }
 
@@ -159,7 +159,7 @@ impl Follower {
         let start = match &ours {
             Some(ours) if ours.height == head.height.0 && ours.hash == head.hash.to_string() => {
                 self.keep_accounts().await?;
-                settle_forwarded(&self.node, head.height.0).await?;
+                check_forwarded(&self.node, head.height.0).await?;
                 return Ok(false);
             }
             Some(ours) if head.height.0 < ours.height => {
@@ -379,7 +379,7 @@ fn parse(text: &[u8], limits: Limits) -> Result<Json, FollowError> {
     Json::parse(text, limits).map_err(|error| FollowError::Answer(error.to_string()))
 }
 
-/// Whether a hash is mined here, for [`settle_forwarded`].
+/// Whether a hash is mined here, for [`check_forwarded`].
 fn is_settled(chain: &Chain, hash: &str) -> bool {
     chain.pool.get(hash).is_none()
 }

@@ -1,6 +1,6 @@
 //! An embedded AITBC-compatible node, and the real node's faults on demand.
 //!
-//! [`Devnet::start`] runs a node in a thread of its own: HTTP on 127.0.0.1, blocks at an interval,
+//! [`Devnet::start`] runs a node on its own thread: HTTP on 127.0.0.1, blocks at an interval,
 //! and its chain in `<dir>/chain.db` and `<dir>/mempool.db`, laid out as AITBC's are, so that
 //! AITBC's own programs work on them unchanged. By default it is a *correct* node: it mines each
 //! transaction that it accepts, once, and refuses one that it cannot mine, with the reason.

@@ -31,7 +31,7 @@ pub struct MinedBlock {
 }
 
 /// What happens to one pending transaction when a block is produced.
-enum Fate {
+enum Decision {
     /// It is in the block; its row.
     Mined(Box<TransactionRow>),
     /// It is removed from the mempool and not mined.
@@ -131,7 +131,7 @@ impl Making<'_> {
                 continue;
             }
             match self.decide(&transaction, &pending, rng)? {
-                Fate::Mined(row) => {
+                Decision::Mined(row) => {
                     accounts::record_digest(
                         &transaction,
                         &pending.digest.to_string(),
@@ -140,8 +140,8 @@ impl Making<'_> {
                     )?;
                     rows.push(*row);
                 }
-                Fate::Dropped => {}
-                Fate::Waits => continue,
+                Decision::Dropped => {}
+                Decision::Waits => continue,
             }
             leaving.push(pending.hash.clone());
             count += 1;
@@ -187,14 +187,14 @@ impl Making<'_> {
         db: &rusqlite::Connection,
         pending: &Pending,
         rng: &mut StdRng,
-    ) -> Result<Fate, ChainError> {
+    ) -> Result<Decision, ChainError> {
         let destroyed = |reason| ChainError::BlockDestroyed {
             hash: pending.hash.to_string(),
             reason,
         };
         let dropped = |why: &'static str| {
             tracing::warn!(hash = %pending.hash, why, "a pending transaction was dropped");
-            Ok(Fate::Dropped)
+            Ok(Decision::Dropped)
         };
         if blocks::is_mined(db, self.chain_id, &pending.hash)? {
             if self.replay_destroys {
@@ -214,7 +214,7 @@ impl Making<'_> {
             if self.drops_unpayable {
                 dropped(why)
             } else {
-                Ok(Fate::Waits)
+                Ok(Decision::Waits)
             }
         };
         let sender = pending.stored.from.as_str();
@@ -233,7 +233,7 @@ impl Making<'_> {
         if self.nonces == NoncePolicy::Sequential && !self.drops_unpayable {
             match pending.nonce() {
                 Some(nonce) if nonce == account.nonce => {}
-                Some(nonce) if nonce > account.nonce => return Ok(Fate::Waits),
+                Some(nonce) if nonce > account.nonce => return Ok(Decision::Waits),
                 _ => return dropped("its nonce is stale"),
             }
         }
@@ -247,7 +247,7 @@ impl Making<'_> {
         let Some(nonce) = accounts::apply(db, self.chain_id, transfer, self.now)? else {
             return Err(destroyed("a balance exceeds the range of a 64-bit integer"));
         };
-        Ok(Fate::Mined(Box::new(TransactionRow {
+        Ok(Decision::Mined(Box::new(TransactionRow {
             id: 0,
             hash: pending.hash.to_string(),
             height: Some(self.height),

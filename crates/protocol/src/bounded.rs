@@ -29,7 +29,7 @@ pub enum BoundError {
         /// Its position.
         position: usize,
     },
-    /// A name looks like an address, and could be taken for one.
+    /// A name looks like an address, and could be confused with one.
     #[error("it begins with \"ait1\", as an address does")]
     LikeAnAddress,
 }
@@ -138,7 +138,7 @@ impl<'de, const MAX: usize> serde::Deserialize<'de> for Word<MAX> {
     }
 }
 
-/// Longest name of an agent, in bytes: what agents.toml allows.
+/// Longest name of an agent, in bytes: the same limit as in agents.toml.
 pub const AGENT_NAME_MAX: usize = 64;
 
 /// The name of an agent: 1 to 64 of `A-Z a-z 0-9 . _ -`, beginning with a letter or a digit, and

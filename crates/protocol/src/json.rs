@@ -50,8 +50,8 @@ impl Limits {
 }
 
 impl Default for Limits {
-    /// 4 MiB, four times what a block of the chain holds, and 100,000 levels, a hundred times
-    /// what CPython reads.
+    /// 4 MiB, four times the limit of a block of the chain, and 100,000 levels, a hundred times the
+    /// limit of CPython.
     fn default() -> Self {
         Self {
             max_bytes: 4 << 20,

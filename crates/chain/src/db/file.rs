@@ -109,7 +109,7 @@ pub(super) struct Open {
 
 /// How an open file has changed since it was last checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum Change {
     /// It is the same, as far as `stat` can tell.
     Same,
     /// Its content was written to, perhaps by something other than a commit: a checkpoint, or a
@@ -184,22 +184,22 @@ impl Open {
     }
 
     /// Checks the file again.
-    pub(super) fn fate(&mut self, path: &Path) -> Result<Fate, SourceError> {
+    pub(super) fn change(&mut self, path: &Path) -> Result<Change, SourceError> {
         // The path may be a symbolic link whose target has changed: `stat` follows it.
         let Some(main) = Look::at(path)? else {
-            return Ok(Fate::Gone);
+            return Ok(Change::Gone);
         };
         if !main.same_file(&self.scene.main) {
-            return Ok(Fate::Replaced);
+            return Ok(Change::Replaced);
         }
         let Some(now) = Scene::at(&self.path)? else {
-            return Ok(Fate::Gone);
+            return Ok(Change::Gone);
         };
         if self.immutable {
             return Ok(if now == self.scene {
-                Fate::Same
+                Change::Same
             } else {
-                Fate::Replaced
+                Change::Replaced
             });
         }
         let same_wal = match (&now.wal, &self.scene.wal) {
@@ -208,11 +208,15 @@ impl Open {
             _ => false,
         };
         if !same_wal || !now.main.same_file(&self.scene.main) {
-            return Ok(Fate::Replaced);
+            return Ok(Change::Replaced);
         }
         let touched = now.main != self.scene.main;
         self.scene.main = now.main;
-        Ok(if touched { Fate::Touched } else { Fate::Same })
+        Ok(if touched {
+            Change::Touched
+        } else {
+            Change::Same
+        })
     }
 
     /// After a read: whether its result is consistent. SQLite's locks guarantee that for an

@@ -9,7 +9,7 @@ use agentry_protocol::{BlockHash, ChainId};
 use super::ChainDbOptions;
 use super::check;
 use super::content::Stop;
-use super::file::{Fate, Open};
+use super::file::{Change, Open};
 use super::filter::Filter;
 use super::query::Query;
 use super::session::{Outcome, Session};
@@ -164,13 +164,13 @@ impl Reader {
     /// Whether the database is unchanged since the last read returned `cursor`, and how far the
     /// chain is behind it then. It only checks the file and asks for its version.
     fn nothing_new(&mut self, cursor: &Cursor) -> Result<Option<u64>, SourceError> {
-        let fate = self.look()?;
+        let change = self.look()?;
         let known = self
             .last
             .as_ref()
             .filter(|last| !last.more && last.cursor == *cursor);
         let (Some(open), Some(last)) = (&self.open, known) else {
-            if fate == Fate::Touched {
+            if change == Change::Touched {
                 self.close();
             }
             return Ok(None);
@@ -181,7 +181,7 @@ impl Reader {
         };
         match query.data_version() {
             Ok(version) if version != last.data_version => Ok(None),
-            Ok(_) if fate == Fate::Same => Ok(Some(last.behind)),
+            Ok(_) if change == Change::Same => Ok(Some(last.behind)),
             Ok(_) => {
                 // Written to, but not by a commit: SQLite's cached pages may belong to another
                 // database.
@@ -193,16 +193,16 @@ impl Reader {
     }
 
     /// Checks the file, and closes the connection if it was replaced or removed.
-    fn look(&mut self) -> Result<Fate, SourceError> {
+    fn look(&mut self) -> Result<Change, SourceError> {
         let Some(open) = &mut self.open else {
-            return Ok(Fate::Same);
+            return Ok(Change::Same);
         };
-        let fate = open.fate(&self.path)?;
-        if matches!(fate, Fate::Replaced | Fate::Gone) {
-            tracing::debug!(chain.db = %self.path.display(), ?fate, "the chain database was replaced or removed; its connection is closed");
+        let change = open.change(&self.path)?;
+        if matches!(change, Change::Replaced | Change::Gone) {
+            tracing::debug!(chain.db = %self.path.display(), ?change, "the chain database was replaced or removed; its connection is closed");
             self.close();
         }
-        Ok(fate)
+        Ok(change)
     }
 
     fn close(&mut self) {
@@ -219,7 +219,7 @@ impl Reader {
         // An immutable read is repeated when the file changed in between. The second one is
         // ordinary, unless the file is being copied over, which takes a while.
         for _ in 0..2 {
-            if self.look()? == Fate::Touched {
+            if self.look()? == Change::Touched {
                 self.close();
             }
             let open = match self.open.take() {

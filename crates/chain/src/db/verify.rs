@@ -33,15 +33,15 @@ pub(super) fn verify(
         return Ok(Ok(None));
     }
     let withdrawn = match fork(query, cursor, &tip)? {
-        Standing::Whole => None,
-        Standing::Through(fork) => {
+        Remaining::Whole => None,
+        Remaining::Through(fork) => {
             let above = Some(fork.height);
             Some(ChainEvent::Withdrawn {
                 above,
                 depth: cursor.withdraw(Some(fork)),
             })
         }
-        Standing::Nothing => Some(ChainEvent::Withdrawn {
+        Remaining::Nothing => Some(ChainEvent::Withdrawn {
             above: None,
             depth: cursor.withdraw(None),
         }),
@@ -57,7 +57,7 @@ pub(super) fn verify(
 }
 
 /// Which part of the cursor's chain is still canonical.
-enum Standing {
+enum Remaining {
     /// All of it: no block was replaced. The chain may be shorter than it was.
     Whole,
     /// Everything through this block.
@@ -68,7 +68,7 @@ enum Standing {
 
 /// Where a block differs from the one that was read. Blocks that are only missing prove nothing:
 /// the file may be an older copy, or the node may be catching up again.
-fn fork(query: Query<'_>, cursor: &Cursor, tip: &Head) -> rusqlite::Result<Standing> {
+fn fork(query: Query<'_>, cursor: &Cursor, tip: &Head) -> rusqlite::Result<Remaining> {
     let start = Trail::window_start(tip.height.0);
     let blocks = query.blocks(start, tip.height.0, WINDOW as usize)?;
     let in_window = |entry: &Entry| -> Option<&BlockRow> {
@@ -96,8 +96,8 @@ fn fork(query: Query<'_>, cursor: &Cursor, tip: &Head) -> rusqlite::Result<Stand
         .find_map(in_window)
     {
         return Ok(match conflict {
-            Some(_) => Standing::Through(block.head.clone()),
-            None => Standing::Whole,
+            Some(_) => Remaining::Through(block.head.clone()),
+            None => Remaining::Whole,
         });
     }
     for entry in cursor
@@ -108,15 +108,15 @@ fn fork(query: Query<'_>, cursor: &Cursor, tip: &Head) -> rusqlite::Result<Stand
         match query.block(entry.height)? {
             None => {}
             Some(block) if is_other(entry, &block) => conflict = Some(entry.height),
-            Some(_) if conflict.is_none() => return Ok(Standing::Whole),
+            Some(_) if conflict.is_none() => return Ok(Remaining::Whole),
             // Only block 0 is the same, far below the window: another run of the same chain.
-            Some(block) if block.head.height == BlockHeight(0) => return Ok(Standing::Nothing),
-            Some(block) => return Ok(Standing::Through(block.head)),
+            Some(block) if block.head.height == BlockHeight(0) => return Ok(Remaining::Nothing),
+            Some(block) => return Ok(Remaining::Through(block.head)),
         }
     }
     Ok(match conflict {
-        Some(_) => Standing::Nothing,
-        None => Standing::Whole,
+        Some(_) => Remaining::Nothing,
+        None => Remaining::Whole,
     })
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Budget {
     /// The time that may be used now, in microseconds; negative while it is owed.
     credit: i64,
     /// When it was last computed.
-    reckoned: Instant,
+    updated: Instant,
     under_way: u32,
 }
 
@@ -33,20 +33,20 @@ impl Budget {
         Self {
             share: share.max(1),
             credit: 0,
-            reckoned: now,
+            updated: now,
             under_way: 0,
         }
     }
 
     /// A request is sent.
     pub(crate) fn begin(&mut self, now: Instant) {
-        self.reckon(now);
+        self.update(now);
         self.under_way = self.under_way.saturating_add(1);
     }
 
     /// A request was answered, or its caller stopped waiting for the answer.
     pub(crate) fn end(&mut self, now: Instant) {
-        self.reckon(now);
+        self.update(now);
         self.under_way = self.under_way.saturating_sub(1);
     }
 
@@ -55,13 +55,13 @@ impl Budget {
         if self.share == 1 {
             return Duration::MAX;
         }
-        self.reckon(now);
+        self.update(now);
         Duration::from_micros(u64::try_from(self.credit).unwrap_or(0))
     }
 
-    fn reckon(&mut self, now: Instant) {
-        let past = now.saturating_duration_since(self.reckoned);
-        self.reckoned = self.reckoned.max(now);
+    fn update(&mut self, now: Instant) {
+        let past = now.saturating_duration_since(self.updated);
+        self.updated = self.updated.max(now);
         let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
         let mut credit = self.credit.saturating_add(micros(past / self.share));
         if self.under_way > 0 {

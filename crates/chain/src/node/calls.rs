@@ -80,7 +80,7 @@ impl NodeClient {
         let object = Object::parse(&rest).map_err(|error| self.unreadable(&path, error))?;
         let mut block = RawBlock::fields(&object).map_err(|error| self.unreadable(&path, error))?;
         if block.head.height != height {
-            return Err(self.unreadable(&path, "it is another block than the one asked for"));
+            return Err(self.unreadable(&path, "it is not the requested block"));
         }
         if object
             .get("transactions")
@@ -229,7 +229,7 @@ impl NodeClient {
         let rest = self.get_list(&path, list, &mut each).await?;
         let object = Object::parse(&rest).map_err(|error| self.unreadable(&path, error))?;
         if object.boolean("success") == Some(false) {
-            return Err(self.unreadable(&path, "it says that the call did not succeed"));
+            return Err(self.unreadable(&path, "it reports that the call did not succeed"));
         }
         if object.get("blocks") != Some(b"[]") {
             return Err(self.unreadable(&path, "it has no list of blocks"));
@@ -288,7 +288,7 @@ impl NodeClient {
             (None, None) => false,
         };
         if contradicts {
-            return Err(self.unreadable(&path, "it is another transaction than the one asked for"));
+            return Err(self.unreadable(&path, "it is not the requested transaction"));
         }
         Ok(Some(FoundTransaction {
             hash: *hash,

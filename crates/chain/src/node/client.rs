@@ -23,7 +23,8 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3_600);
 /// posts 32 at a time): otherwise each burst would close connections that the next one has to open.
 const MAX_IDLE: usize = 64;
 
-/// How long a node asks us to wait: a number of seconds, or a date (RFC 9110, section 10.2.3).
+/// How long a node asks the client to wait: a number of seconds, or a date (RFC 9110, section
+/// 10.2.3).
 fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     let asked = match text.parse::<f64>() {
         // A number too large for a duration becomes the longest one; NaN is not a number.
@@ -95,9 +96,9 @@ struct Node {
 }
 
 impl Node {
-    fn budget<T>(&self, reckon: impl FnOnce(&mut Budget, Instant) -> T) -> T {
+    fn budget<T>(&self, change: impl FnOnce(&mut Budget, Instant) -> T) -> T {
         let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-        reckon(&mut budget, Instant::now())
+        change(&mut budget, Instant::now())
     }
 }
 

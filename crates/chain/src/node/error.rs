@@ -27,7 +27,7 @@ pub enum NodeError {
         call: String,
         /// The node's URL.
         node: String,
-        /// What the system says.
+        /// The error of the system.
         reason: String,
     },
     /// No connection, because the TLS handshake failed: nothing was sent.
@@ -81,7 +81,7 @@ pub enum NodeError {
         status: u16,
         /// The node's own words: one line of at most 500 characters.
         detail: String,
-        /// How long the node asks us to wait.
+        /// How long the node asks the client to wait.
         retry_after: Option<Duration>,
     },
     /// The node does not know the call.
@@ -181,7 +181,7 @@ pub enum SubmitError {
     /// The node did not accept it, because it is overloaded.
     #[error("posting a transaction: the node is busy")]
     Busy {
-        /// How long it asks us to wait.
+        /// How long it asks the client to wait.
         retry_after: Option<Duration>,
     },
     /// The node may have accepted it.

@@ -207,7 +207,7 @@ impl NodeClient {
         let unreadable = |reason: &str| self.unreadable(&path, reason);
         let object = Object::parse(&rest).map_err(|error| self.unreadable(&path, error))?;
         if object.boolean("success") == Some(false) {
-            return Err(unreadable("it says that the call did not succeed"));
+            return Err(unreadable("it reports that the call did not succeed"));
         }
         if object.get("transactions") != Some(b"[]") {
             return Err(unreadable("it has no list"));

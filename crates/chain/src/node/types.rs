@@ -97,7 +97,7 @@ pub struct Mempool {
 /// A transaction looked up by its hash (later nodes only).
 #[derive(Debug, Clone)]
 pub struct FoundTransaction {
-    /// The hash that was asked for.
+    /// The requested hash.
     pub hash: TransactionHash,
     /// The block that holds it. None: still pending, or the node does not say.
     pub height: Option<BlockHeight>,

@@ -195,7 +195,7 @@ async fn a_short_block_is_a_gap() {
 
 /// A node that truncates its answers causes no withdrawal.
 #[tokio::test]
-async fn an_answer_cut_short_is_no_fork() {
+async fn a_truncated_answer_is_not_a_fork() {
     let mut stage = Stage::new(Kind::Rpc).await;
     stage.failures.lock().unwrap().cap = 10;
     for _ in 0..100 {
@@ -362,7 +362,7 @@ async fn a_walk_skips_blocks_that_cannot_be_served() {
 
 /// The node is unreachable for a while.
 #[tokio::test]
-async fn an_absent_node_is_waited_for() {
+async fn an_unreachable_node_is_waited_for() {
     let stage = Stage::new(Kind::Rpc).await;
     let mut source = stage.rpc();
     let mut follower = Follower::begin(&mut source, FROM_0).await;

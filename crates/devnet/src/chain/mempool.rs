@@ -83,7 +83,7 @@ struct Sender {
     nonces: BTreeSet<i64>,
 }
 
-/// A place in the mempool's order: highest fee first, then first come.
+/// A place in the mempool's order: highest fee first, then oldest first.
 type Place = (Reverse<i64>, u64);
 
 /// The pending transactions of one chain.

@@ -11,7 +11,7 @@ use super::{FollowError, blocking, is_settled};
 use crate::node::{Node, lock};
 
 /// Checks the forwarded transactions at a moment when this node has caught up with its leader.
-pub(crate) async fn settle_forwarded(node: &Arc<Node>, our_height: u64) -> Result<(), FollowError> {
+pub(crate) async fn check_forwarded(node: &Arc<Node>, our_height: u64) -> Result<(), FollowError> {
     let waiting: Vec<String> = lock(&node.forwarded).keys().cloned().collect();
     let Some(leader) = node.leader.as_ref().filter(|_| !waiting.is_empty()) else {
         return Ok(());

@@ -83,12 +83,12 @@ async fn forward(node: &web::Data<Node>, body: web::Bytes) -> Result<HttpRespons
         }
         Err(SubmitError::NotSent { reason }) => Err(answer::busy(
             429,
-            format!("Failed to submit transaction: not passed on to the leader: {reason}"),
+            format!("Failed to submit transaction: not forwarded to the leader: {reason}"),
         )
         .into()),
         Err(SubmitError::Unknown { reason }) => Err(answer::detail(
             502,
-            format!("Failed to submit transaction: the leader may have taken it: {reason}"),
+            format!("Failed to submit transaction: the leader may have accepted it: {reason}"),
         )
         .into()),
     }

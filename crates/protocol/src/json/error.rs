@@ -47,7 +47,7 @@ pub enum JsonError {
         /// Where.
         at: usize,
     },
-    /// A backslash is followed by none of JSON's escapes.
+    /// A backslash does not begin one of JSON's escapes.
     #[error("json has a malformed escape at byte {at}")]
     Escape {
         /// Where.

@@ -56,17 +56,17 @@ impl Number {
         }
     }
 
-    /// The value of an integer that fits. A float is none, not even `1.0`.
+    /// The value of an integer that fits. None for a float, even `1.0`.
     pub fn as_u64(&self) -> Option<u64> {
         self.as_i128()?.try_into().ok()
     }
 
-    /// The value of an integer that fits. A float is none, not even `1.0`.
+    /// The value of an integer that fits. None for a float, even `1.0`.
     pub fn as_i64(&self) -> Option<i64> {
         self.as_i128()?.try_into().ok()
     }
 
-    /// The value of an integer that fits. A float is none, not even `1.0`.
+    /// The value of an integer that fits. None for a float, even `1.0`.
     pub fn as_i128(&self) -> Option<i128> {
         match self.0 {
             Repr::Integer(value) => Some(value),

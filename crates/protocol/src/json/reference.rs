@@ -88,7 +88,7 @@ impl<'a> JsonRef<'a> {
         }
     }
 
-    /// The value of an integer that fits. A float is none, not even `1.0`.
+    /// The value of an integer that fits. None for a float, even `1.0`.
     pub fn as_i64(self) -> Option<i64> {
         match self.node() {
             Node::Integer(value) => Some(value),
@@ -96,7 +96,7 @@ impl<'a> JsonRef<'a> {
         }
     }
 
-    /// The value of an integer that fits. A float is none, not even `1.0`.
+    /// The value of an integer that fits. None for a float, even `1.0`.
     pub fn as_u64(self) -> Option<u64> {
         match self.node() {
             Node::Integer(value) => value.try_into().ok(),
@@ -105,7 +105,7 @@ impl<'a> JsonRef<'a> {
         }
     }
 
-    /// The value of an integer that fits. A float is none, not even `1.0`.
+    /// The value of an integer that fits. None for a float, even `1.0`.
     pub fn as_i128(self) -> Option<i128> {
         self.as_number()?.as_i128()
     }

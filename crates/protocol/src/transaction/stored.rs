@@ -131,7 +131,7 @@ impl StoredTransaction {
         ])
     }
 
-    /// The stored form in the compact canonical text, which is what the node hashes.
+    /// The stored form in the compact canonical text, which the node hashes.
     pub fn stored_text(&self) -> String {
         let signature = self.signature.as_deref().map_or(Field::Null, Field::Text);
         let [amount, chain_id, fee, from, nonce, payload, to] = self.fields().seven();

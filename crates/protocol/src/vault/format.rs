@@ -10,7 +10,7 @@ use crate::text::read_hex;
 const VERSION: i64 = 1;
 /// The only supported key derivation.
 const KDF: &str = "pbkdf2-hmac-sha256";
-/// Levels of nesting: 3, and room for what a later version may add.
+/// Levels of nesting: 3, and room for the fields of a later version.
 const MAX_DEPTH: usize = 16;
 
 pub(super) fn parse(text: &[u8]) -> Result<Vault, VaultError> {
