@@ -17,9 +17,9 @@ fuzz_target!(|text: &[u8]| {
     assert_eq!(kept, signed.stored());
     assert_eq!(kept.hash(), signed.hash());
     assert_eq!(kept.digest(), signed.digest());
-    let judged = kept.verify(signed.public_key());
+    let verification = kept.verify(signed.public_key());
     assert!(!matches!(
-        judged,
+        verification,
         Verification::Missing | Verification::Misspelled
     ));
 });

@@ -2,7 +2,7 @@
 //!
 //! A node may answer with a list of any length. Its items are handed out one by one and are not
 //! kept, so an answer takes no more memory than its longest item, however long it is. The text
-//! beside the list is small, and is kept for [`raw::Object`](crate::raw::Object).
+//! around the list is small, and is kept for [`raw::Object`](crate::raw::Object).
 //!
 //! Like `raw`, this finds where items begin and end and checks nothing inside them: the reader of
 //! an item does.
@@ -13,8 +13,8 @@ pub(crate) enum ListError {
     /// It is not the kind of JSON that was expected.
     #[error("{0}")]
     Malformed(&'static str),
-    /// The text beside the list is too long.
-    #[error("the text beside its list is longer than {0} bytes")]
+    /// The text around the list is too long.
+    #[error("the text around its list is longer than {0} bytes")]
     RestTooLong(usize),
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct ListCutter {
     key: &'static str,
     longest_item: usize,
     longest_rest: usize,
-    /// The text beside the list, with an empty list in its place.
+    /// The text around the list, with an empty list in its place.
     rest: Vec<u8>,
     item: Vec<u8>,
     is_too_long: bool,
@@ -124,7 +124,7 @@ impl ListCutter {
         Ok(())
     }
 
-    /// The answer has ended: returns the text beside the list.
+    /// The answer has ended: returns the text around the list.
     pub(crate) fn finish(self) -> Result<Vec<u8>, ListError> {
         if self.place != Place::Outside || self.string.is_some() || self.depth > 0 {
             return Err(ListError::Malformed("it breaks off"));

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_stands_on_one_line() {
+    fn a_word_is_on_one_line() {
         for good in ["a", " ", "llama3.1:8b", "org/model ~"] {
             assert!(good.parse::<Word<16>>().is_ok(), "{good}");
         }

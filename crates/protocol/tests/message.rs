@@ -361,7 +361,7 @@ proptest! {
 }
 
 #[test]
-fn the_refusals_of_an_id_can_be_told_apart() {
+fn the_refusals_of_an_id_can_be_distinguished() {
     let id: MessageId = ID.parse().unwrap();
     assert!(matches!(
         id.check(u64::MAX),

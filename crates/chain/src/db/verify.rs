@@ -138,21 +138,21 @@ fn refill(query: Query<'_>, cursor: &mut Cursor, tip: u64) -> rusqlite::Result<(
 /// Moves the marks down where their rows are gone or have been replaced: SQLite may have given
 /// their ids, and all above, to other rows (hazard 3 in `docs/hazards.md`).
 fn marks(query: Query<'_>, cursor: &mut Cursor) -> rusqlite::Result<()> {
-    if !transaction_stands(query, cursor.transactions)? {
+    if !transaction_exists(query, cursor.transactions)? {
         let mut lower = Mark::default();
         for entry in cursor.trail.newest_first() {
             let mark = Mark {
                 id: entry.tx_id,
                 print: entry.tx_print,
             };
-            if mark.id > 0 && mark.id < cursor.transactions.id && transaction_stands(query, mark)? {
+            if mark.id > 0 && mark.id < cursor.transactions.id && transaction_exists(query, mark)? {
                 lower = mark;
                 break;
             }
         }
         cursor.transactions = lower;
     }
-    if !block_stands(query, cursor.blocks)? {
+    if !block_exists(query, cursor.blocks)? {
         let mut lower = Mark::default();
         for entry in cursor
             .trail
@@ -172,13 +172,13 @@ fn marks(query: Query<'_>, cursor: &mut Cursor) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn transaction_stands(query: Query<'_>, mark: Mark) -> rusqlite::Result<bool> {
+fn transaction_exists(query: Query<'_>, mark: Mark) -> rusqlite::Result<bool> {
     Ok(mark.id == 0
         || query
             .transaction(mark.id)?
             .is_some_and(|row| row.mark == mark))
 }
 
-fn block_stands(query: Query<'_>, mark: Mark) -> rusqlite::Result<bool> {
+fn block_exists(query: Query<'_>, mark: Mark) -> rusqlite::Result<bool> {
     Ok(mark.id == 0 || query.block_mark(mark.id)? == Some(mark))
 }

@@ -137,7 +137,7 @@ pub(super) struct List {
     pub(super) longest_item: usize,
 }
 
-/// The most bytes that an answer may hold beside its list.
+/// The most bytes that an answer may hold around its list.
 const LONGEST_REST: usize = 1 << 20;
 
 impl NodeClient {

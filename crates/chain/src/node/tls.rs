@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_port_without_tls_is_told_as_such() {
+    async fn a_port_without_tls_is_reported() {
         let port = serve(|mut tcp| {
             drop(tcp.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"));
             drop(tcp.read(&mut [0; 1024]));

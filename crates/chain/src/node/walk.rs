@@ -13,7 +13,7 @@ const TARGET: Duration = Duration::from_millis(250);
 const MOST: u64 = 100;
 
 /// After this many unservable blocks in a row, and no servable one, the node counts as failing.
-const HOPELESS: u32 = 16;
+const MAX_UNSERVABLE: u32 = 16;
 
 /// A walk through the blocks of one node, a few at a time, that skips those it cannot serve.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl<'a> BlockWalk<'a> {
                         Ok(block) => blocks.extend(block),
                         Err(other) => return Err(other),
                     }
-                    if self.failures >= HOPELESS && !self.last_good {
+                    if self.failures >= MAX_UNSERVABLE && !self.last_good {
                         return Err(error);
                     }
                     next = next.next();

@@ -13,14 +13,14 @@ use std::time::Duration;
 use agentry_protocol::{BlockHash, BlockHeight};
 use tokio::time::{Instant, timeout};
 
-use super::meter::{Cost, MAX_PATIENCE, Meter, Rest};
+use super::meter::{Cost, MAX_WAIT, Meter, Rest};
 use crate::node::{Head, NodeClient, NodeError, Wanted};
 use crate::source::{Interest, milliseconds};
 
 pub(super) use crate::node::RawBlock;
 
 /// After this many unservable blocks in a row, and no servable one, the node counts as failing.
-const HOPELESS: usize = 16;
+const MAX_UNSERVABLE: usize = 16;
 
 /// How long the node may take to answer with its head while a request is under way, at first and at
 /// most. Each unanswered poll waits in the node's queue, so polls become rarer.
@@ -92,8 +92,8 @@ impl Fetch {
     }
 
     /// Whether a cancelled request had already waited so long that a longer wait would not help.
-    pub(super) fn was_patient(&self, error: &NodeError) -> bool {
-        matches!(error, NodeError::Timeout { .. }) && self.meter().patience() >= MAX_PATIENCE / 2
+    pub(super) fn waited_long_enough(&self, error: &NodeError) -> bool {
+        matches!(error, NodeError::Timeout { .. }) && self.meter().wait_limit() >= MAX_WAIT / 2
     }
 
     /// Sends one request and waits for its answer.
@@ -105,11 +105,11 @@ impl Fetch {
     ) -> Result<T, NodeError> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let began = Instant::now();
-        let mut patience = self.meter().patience();
+        let mut wait_limit = self.meter().wait_limit();
         let mut pause = PROBE.0;
         let mut request = std::pin::pin!(request);
         let answer = loop {
-            if let Ok(answer) = timeout(patience, request.as_mut()).await {
+            if let Ok(answer) = timeout(wait_limit, request.as_mut()).await {
                 break answer;
             }
             self.requests.fetch_add(1, Ordering::Relaxed);
@@ -129,7 +129,7 @@ impl Fetch {
                     node: self.node.url().to_owned(),
                 });
             }
-            patience = pause;
+            wait_limit = pause;
             pause = (pause * 2).min(PROBE.1);
         };
         match &answer {
@@ -267,7 +267,7 @@ impl Fetch {
                 Err(error) if from == to => {
                     found.unknown.push(from);
                     failures += 1;
-                    if found.blocks.is_empty() && failures >= HOPELESS {
+                    if found.blocks.is_empty() && failures >= MAX_UNSERVABLE {
                         return Err(error);
                     }
                     last = Some(error);

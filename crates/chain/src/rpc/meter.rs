@@ -21,13 +21,13 @@ const TARGET: Duration = Duration::from_millis(250);
 const FIRST_SIZE: u64 = 4;
 
 /// How long a request may take at first before the node is polled to see whether it is up.
-pub(super) const MIN_PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const MIN_WAIT: Duration = Duration::from_secs(1);
 
 /// The upper limit of that time.
-pub(super) const MAX_PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// While the head does not move, one old block may be requested after this time.
-const LONGEST_REST: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The kind of a request, by its cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub(super) struct Meter {
     rows: Rate,
     headers: Rate,
     small: Duration,
-    patience: Duration,
+    wait_limit: Duration,
 }
 
 /// The time that a block takes, and how many are requested at a time.
@@ -90,14 +90,14 @@ impl Meter {
             rows: Rate::NEW,
             headers: Rate::NEW,
             small: Duration::ZERO,
-            patience: MIN_PATIENCE,
+            wait_limit: MIN_WAIT,
         }
     }
 
     /// Records a successful answer.
     pub(super) fn answered(&mut self, cost: Cost, took: Duration) {
         // Several times the time it took: a long answer is usually followed by more of that length.
-        self.patience = (took * 4).clamp(MIN_PATIENCE, MAX_PATIENCE);
+        self.wait_limit = (took * 4).clamp(MIN_WAIT, MAX_WAIT);
         match cost {
             Cost::Small => {
                 self.small = if self.small.is_zero() {
@@ -115,7 +115,7 @@ impl Meter {
     /// waits longer.
     pub(super) fn lost(&mut self, cost: Cost) {
         self.too_large(cost);
-        self.patience = (self.patience * 2).min(MAX_PATIENCE);
+        self.wait_limit = (self.wait_limit * 2).min(MAX_WAIT);
     }
 
     /// Records an answer above the limit: the next request asks for less.
@@ -139,8 +139,8 @@ impl Meter {
     }
 
     /// How long a request may take before the node is polled to see whether it is up.
-    pub(super) fn patience(&self) -> Duration {
-        self.patience
+    pub(super) fn wait_limit(&self) -> Duration {
+        self.wait_limit
     }
 
     /// How long a small request takes.
@@ -176,8 +176,8 @@ impl Rest {
     /// How many blocks may be requested, where `fits` is how many the node's spare time allows.
     /// Under each new head, and after a long pause, at least one may be.
     pub(super) fn allows(&mut self, fits: u64, head: BlockHash, now: Instant) -> u64 {
-        let has_rested = now.saturating_duration_since(self.since) >= LONGEST_REST;
-        if fits == 0 && self.head == Some(head) && !has_rested {
+        let has_paused = now.saturating_duration_since(self.since) >= LONGEST_PAUSE;
+        if fits == 0 && self.head == Some(head) && !has_paused {
             return 0;
         }
         self.head = Some(head);
@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(rest.allows(0, hash(1), now), 0);
         assert_eq!(rest.allows(3, hash(1), now), 3);
         assert_eq!(rest.allows(0, hash(2), now), 1);
-        assert_eq!(rest.allows(0, hash(2), now + LONGEST_REST), 1);
+        assert_eq!(rest.allows(0, hash(2), now + LONGEST_PAUSE), 1);
     }
 
     #[test]
@@ -292,14 +292,14 @@ mod tests {
     }
 
     #[test]
-    fn patience_grows_while_requests_are_lost_and_ranges_shrink() {
+    fn the_wait_limit_grows_while_requests_are_lost_and_ranges_shrink() {
         let mut meter = Meter::new(64);
         for expected in [2, 4, 8, 16, 32, 60, 60] {
             meter.lost(Cost::Rows(4));
-            assert_eq!(meter.patience(), Duration::from_secs(expected));
+            assert_eq!(meter.wait_limit(), Duration::from_secs(expected));
         }
         assert_eq!(meter.size(true), 1);
         meter.answered(Cost::Rows(1), Duration::from_secs(3));
-        assert_eq!(meter.patience(), Duration::from_secs(12));
+        assert_eq!(meter.wait_limit(), Duration::from_secs(12));
     }
 }

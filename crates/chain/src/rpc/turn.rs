@@ -286,7 +286,7 @@ impl Turn<'_> {
     /// Fetches the next block alone, when a range does not contain it.
     async fn single(&mut self, height: u64) -> Result<Part, SourceError> {
         let may_pass = |turn: &Self, error: &NodeError| {
-            may_be_one_block(error) || turn.fetch.was_patient(error)
+            may_be_one_block(error) || turn.fetch.waited_long_enough(error)
         };
         match self.fetch.block(height, self.interest).await {
             Ok(Some(block)) => {

@@ -214,7 +214,7 @@ async fn a_file_that_is_written_over_is_noticed() {
     assert_eq!(follower.seen, other.model.lock().unwrap().wanted(0));
 }
 
-fn neighbours(stage: &Stage) -> Vec<String> {
+fn files_in_directory(stage: &Stage) -> Vec<String> {
     let directory = stage.path().parent().unwrap().to_owned();
     let mut names: Vec<String> = std::fs::read_dir(directory)
         .unwrap()
@@ -230,13 +230,13 @@ async fn nothing_is_created_beside_an_idle_database() {
     let mut stage = Stage::new(Kind::Leader).await;
     stage.append(&[Sort::Mine]);
     stage.stop();
-    assert_eq!(neighbours(&stage), ["chain.db"]);
+    assert_eq!(files_in_directory(&stage), ["chain.db"]);
     let mut source = stage.db();
     let mut follower = Follower::begin(&mut source, FROM_0).await;
     follower.catch_up(&mut source, 50).await;
     follower.catch_up(&mut source, 50).await;
     assert_eq!(follower.seen.len(), 1);
-    assert_eq!(neighbours(&stage), ["chain.db"]);
+    assert_eq!(files_in_directory(&stage), ["chain.db"]);
 
     stage.start();
     stage.append(&[Sort::Mine]);

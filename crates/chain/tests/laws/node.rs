@@ -334,7 +334,7 @@ async fn a_payload_cannot_pose_as_its_transaction() {
 }
 
 #[tokio::test]
-async fn answers_are_bounded_and_absences_are_told_apart() {
+async fn answers_are_bounded_and_absences_are_distinguished() {
     let (_node, client) = always(json(" ".repeat(2_000))).await;
     assert!(matches!(
         client.head().await,

@@ -139,7 +139,7 @@ async fn play(kind: Kind, start: Start, before: u8, ops: Vec<Op>) {
     for (hash, height) in model.bad(expected.origin) {
         assert!(
             follower.bad.get(&hash) == Some(&height) || expected.exempt.contains(&hash),
-            "{hash} at {height} was not told of"
+            "{hash} at {height} was not reported"
         );
     }
     if !lowers {

@@ -137,7 +137,7 @@ fn open(path: &Path, ddl: &str) -> Result<Connection, ChainError> {
     make_private(path);
     let db = Connection::open(path).doing("opening the database")?;
     db.busy_timeout(BUSY)
-        .doing("setting the database's patience")?;
+        .doing("setting the database's busy timeout")?;
     db.pragma_update(None, "journal_mode", "WAL")
         .doing("switching the database to WAL")?;
     // A devnet may lose its last block in a power failure, but not its consistency, which WAL
@@ -167,7 +167,7 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, ChainError> {
     )
     .doing("opening the database for reading")?;
     db.busy_timeout(BUSY)
-        .doing("setting the database's patience")?;
+        .doing("setting the database's busy timeout")?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)
 }
