@@ -35,7 +35,7 @@ fuzz_target!(|text: &[u8]| {
         let digits = text.iter().any(u8::is_ascii_digit);
         assert!(
             !shallow || digits,
-            "serde_json refuses what is no number and not deep"
+            "serde_json refuses a document without numbers and without deep nesting"
         );
     }
 });

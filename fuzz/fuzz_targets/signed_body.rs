@@ -13,7 +13,7 @@ fuzz_target!(|text: &[u8]| {
     let again = SignedTransaction::from_body(body.as_bytes(), Limits::NONE).expect("its own body");
     assert_eq!(again, signed);
     assert_eq!(again.body(), body);
-    let kept = StoredTransaction::parse(body.as_bytes(), Limits::NONE).expect("a node takes it");
+    let kept = StoredTransaction::parse(body.as_bytes(), Limits::NONE).expect("a node accepts it");
     assert_eq!(kept, signed.stored());
     assert_eq!(kept.hash(), signed.hash());
     assert_eq!(kept.digest(), signed.digest());

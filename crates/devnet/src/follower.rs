@@ -99,7 +99,7 @@ impl Node {
         let mut state = lock(&self.follow);
         let (error, fork) = (state.error.take(), state.fork.take());
         if error.is_some() || fork.is_some() {
-            tracing::info!("following again");
+            tracing::info!("following the leader again");
         }
     }
 
@@ -109,7 +109,9 @@ impl Node {
         let mut state = lock(&self.follow);
         if state.error.as_ref() != Some(&text) {
             match error {
-                FollowError::Fork(_) => tracing::error!(error = text, "fork"),
+                FollowError::Fork(_) => {
+                    tracing::error!(error = text, "the leader's chain cannot be followed")
+                }
                 _ => tracing::warn!(error = text, "following the leader failed; trying again"),
             }
         }
@@ -214,7 +216,7 @@ impl Follower {
             through = last,
             count,
             transactions = mined,
-            "blocks imported"
+            "imported blocks of the leader"
         );
         Ok(last < leader_height)
     }

@@ -90,7 +90,7 @@ impl Devnet {
             dir = %config.dir.display(),
             seed,
             faults = ?config.faults.iter().map(|fault| fault.to_string()).collect::<Vec<_>>(),
-            "devnet starts"
+            "starting the devnet"
         );
         let dir = config.dir.clone();
         let node = Arc::new(Node::new(config, chain, reader, leader, seed));
@@ -230,7 +230,7 @@ impl Devnet {
             tracing::error!("the devnet's thread panicked");
         }
         if let Err(error) = self.node.chain().release_rows(None) {
-            tracing::warn!(%error, "late rows are lost");
+            tracing::warn!(%error, "late rows were lost");
         }
         tracing::info!(port = self.port, "devnet stopped");
     }

@@ -161,7 +161,7 @@ impl Node {
         let block = producer::produce(chain, &self.config, &faults, &mut lock(&self.rng))?;
         add(&self.counters.blocks_proposed, 1);
         add(&self.counters.transactions_mined, block.tx_count);
-        tracing::debug!(height = block.height.0, hash = %block.hash, tx_count = block.tx_count, "block");
+        tracing::debug!(height = block.height.0, hash = %block.hash, tx_count = block.tx_count, "block produced");
         Ok(block)
     }
 

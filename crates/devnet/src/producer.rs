@@ -85,7 +85,7 @@ pub(crate) fn produce(
                 hash,
                 reason,
                 lost = lost.len(),
-                "fault: a block is destroyed"
+                "fault: a block was destroyed"
             );
             chain.pool.remove(&lost)?;
             return Err(ChainError::BlockDestroyed { hash, reason });

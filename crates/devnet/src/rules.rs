@@ -31,7 +31,7 @@ const MAX_PENDING_BYTES: usize = 48 * 1024 * 1024;
 pub(crate) enum Refusal {
     #[error("not JSON: {0}")]
     NotJson(JsonError),
-    #[error("the body is JSON, but no object")]
+    #[error("the body is JSON, but not an object")]
     NotObject,
     #[error("{0}")]
     Json(JsonError),
@@ -40,7 +40,7 @@ pub(crate) enum Refusal {
     #[error("{0}")]
     Transaction(#[from] TransactionError),
     #[error(
-        "{field} is {value}, which is no whole number that a balance can hold (0 to {})",
+        "{field} is {value}, which is not a whole number that a balance can hold (0 to {})",
         i64::MAX
     )]
     NotWhole { field: &'static str, value: String },

@@ -161,7 +161,10 @@ fn no_damaged_byte_yields_another_seed() {
             }
         }
         if at + 2 < text.len() {
-            assert!(Vault::parse(&text.as_bytes()[..at]).is_err(), "cut at {at}");
+            assert!(
+                Vault::parse(&text.as_bytes()[..at]).is_err(),
+                "truncated at {at}"
+            );
         }
     }
     assert!(errors > 7 * text.len(), "{errors} of {}", 8 * text.len());

@@ -201,7 +201,7 @@ impl NodeClient {
                 chain.node = self.url(),
                 transactions = undecodable,
                 reason = first_reason,
-                "pending transactions cannot be decoded"
+                "some pending transactions cannot be decoded"
             );
         }
         let unreadable = |reason: &str| self.unreadable(&path, reason);

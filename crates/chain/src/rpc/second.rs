@@ -44,8 +44,8 @@ impl Second {
             if !std::mem::replace(&mut self.was_refused, true) {
                 tracing::warn!(
                     chain.node = self.node.url(),
-                    "the node that is posted to is on another chain than the one that is read; \
-                     blocks that are not whole are not completed from it"
+                    "the node that transactions are posted to is on another chain than the node \
+                     that is read; incomplete blocks are not completed from it"
                 );
             }
             return None;

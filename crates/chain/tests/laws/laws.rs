@@ -25,7 +25,7 @@ async fn everything_once_and_in_order(kind: Kind) {
     let model = stage.model.lock().unwrap().clone();
     assert_eq!(follower.seen, model.wanted(0));
     assert_eq!(follower.bad, model.bad(0));
-    assert_eq!(follower.delivered, 400, "each came once");
+    assert_eq!(follower.delivered, 400, "each was delivered once");
     assert!(
         follower.log.iter().all(|line| line.starts_with("new")),
         "{:?}",

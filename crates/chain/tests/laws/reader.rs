@@ -75,7 +75,7 @@ impl Follower {
         assert_eq!(
             self.cursor(),
             batch.cursor,
-            "the cursor reads back as it was"
+            "the cursor reads back unchanged"
         );
         Ok(batch.more)
     }

@@ -73,7 +73,10 @@ async fn a_long_chain_is_read_in_parts() {
     loop {
         let batch = source.read(&cursor, &Nothing, 1_000).await.unwrap();
         assert!(batch.events.is_empty());
-        assert!(batch.cursor.height() > cursor.height(), "it moves on");
+        assert!(
+            batch.cursor.height() > cursor.height(),
+            "the position moves"
+        );
         cursor = batch.cursor;
         reads += 1;
         if !batch.more {

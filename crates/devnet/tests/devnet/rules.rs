@@ -25,12 +25,12 @@ async fn bodies_with_invalid_fields_are_refused() {
         (
             "amount",
             json!(1.5),
-            "amount is 1.5, which is no whole number",
+            "amount is 1.5, which is not a whole number",
         ),
         (
             "amount",
             json!(1e30),
-            "amount is 1e+30, which is no whole number",
+            "amount is 1e+30, which is not a whole number",
         ),
         ("fee", json!(-10), "fee is -10, below 0"),
         ("fee", json!(0.25), "fee is 0.25"),
