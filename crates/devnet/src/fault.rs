@@ -25,7 +25,7 @@ impl Probability {
     }
 }
 
-/// One fault of a real AITBC node, or of the network before it.
+/// One fault of a real AITBC node, or of the network in front of it.
 ///
 /// Written and read as `name` or `name=value` (the `--fault` flag, `POST /dev/faults`).
 /// A fault that takes a probability always strikes if none is given.

@@ -24,7 +24,7 @@ pub struct Cursor {
     /// The last block that has been read.
     pub(crate) tip: Option<Head>,
     pub(crate) trail: Trail,
-    /// chain.db: the transaction row up to which late rows have been searched.
+    /// chain.db: the transaction row up to which late rows have been searched for.
     pub(crate) transactions: Mark,
     /// chain.db: the same for rows of blocks.
     pub(crate) blocks: Mark,

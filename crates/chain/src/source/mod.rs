@@ -136,8 +136,8 @@ pub struct Nature {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Exemption {
     /// Transactions added to a height more than 64 blocks below the position are not seen. Those
-    /// added within these 64 blocks are searched repeatedly, a few blocks at a time, and are seen
-    /// only if they are there before their block is no longer among the 64.
+    /// added within these 64 blocks are searched for repeatedly, a few blocks at a time, and are
+    /// seen only if they are there before their block is no longer among the 64.
     LateRowsBelowWindow,
     /// A block more than 64 blocks below the position whose own row is rewritten in place (same row
     /// id, same hash, other metadata) is not seen. It matters only for followers, whose

@@ -168,7 +168,7 @@ async fn late_rows_are_seen(kind: Kind) {
     ] {
         stage.late(height, sort, true, false);
     }
-    // Over RPC a change below the head is searched when the head changes.
+    // Over RPC a change below the head is searched for when the head changes.
     stage.append(&[]);
     follower.log.clear();
     follower.catch_up(&mut *source, 2).await;

@@ -195,7 +195,7 @@ async fn happen(
             if height > head {
                 return;
             }
-            // Over RPC it is searched in the last blocks of the chain at that time.
+            // Over RPC it is searched for in the last blocks of the chain at that time.
             let read = follower.cursor().height().map_or(0, |read| read.0);
             let read = if stage.is_file() {
                 read

@@ -195,7 +195,7 @@ impl Stage {
 
     pub(crate) fn rpc(&self) -> RpcSource {
         let url = &self.node.as_ref().unwrap().url;
-        // Gaps are tried again, and late rows are searched, at every read.
+        // Gaps are tried again, and late rows are searched for, at every read.
         let options = RpcOptions {
             gap_wait: Duration::ZERO,
             longest_gap_wait: Duration::ZERO,
