@@ -23,7 +23,7 @@ pub enum DevnetError {
     Listen {
         /// The requested port.
         port: u16,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
     /// The data directory could not be created, or its lock file could not be opened.
@@ -31,7 +31,7 @@ pub enum DevnetError {
     Directory {
         /// The directory.
         dir: PathBuf,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
     /// Another devnet runs in this directory.
@@ -64,13 +64,13 @@ pub enum DevnetError {
     Follower {
         /// The leader's URL.
         leader: String,
-        /// What to do at the leader.
+        /// The action to take at the leader.
         what: &'static str,
     },
     /// The leader's URL is not that of a node.
     #[error("following a leader: {reason}")]
     Leader {
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// The faucet is switched off.

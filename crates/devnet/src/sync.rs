@@ -43,7 +43,7 @@ pub enum SyncError {
     From {
         /// Its URL.
         node: String,
-        /// What failed.
+        /// The reason.
         source: NodeError,
     },
     /// The node that is written to failed.
@@ -53,7 +53,7 @@ pub enum SyncError {
         node: String,
         /// The block.
         height: BlockHeight,
-        /// What failed.
+        /// The reason.
         source: NodeError,
     },
     /// The nodes' heads cannot be compared.
@@ -61,7 +61,7 @@ pub enum SyncError {
     ToHead {
         /// The URL of the node that is written to.
         node: String,
-        /// What failed.
+        /// The reason.
         source: NodeError,
     },
     /// The nodes are on different chains.
@@ -87,11 +87,11 @@ pub enum SyncError {
         from: String,
         /// The block.
         height: BlockHeight,
-        /// Why it cannot be read.
+        /// The reason why it cannot be read.
         source: NodeError,
         /// The URL that is written to.
         to: String,
-        /// Why it was not imported.
+        /// The reason why it was not imported.
         refused: NodeError,
         /// How many blocks were imported before.
         imported: u64,
@@ -119,7 +119,7 @@ pub enum SyncError {
     Block {
         /// The URL that is read from.
         node: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// The node that is read from does not have a block below its head.

@@ -12,8 +12,8 @@ proptest! {
         let signature = key.sign(&message);
         prop_assert!(key.public_key().verify(&message, &signature));
         prop_assert_eq!(key.sign(&message), signature);
-        let stranger = Seed::from_bytes(other).public_key();
-        prop_assert_eq!(stranger.verify(&message, &signature), seed == other);
+        let unrelated = Seed::from_bytes(other).public_key();
+        prop_assert_eq!(unrelated.verify(&message, &signature), seed == other);
         prop_assert_eq!(signature.to_string().parse::<Signature>().unwrap(), signature);
         prop_assert_eq!(key.public_key().to_string().parse::<PublicKey>().unwrap(), key.public_key());
     }

@@ -123,9 +123,9 @@ fn every_key_of_a_body_is_required() {
 fn signatures_are_verified() {
     let signed = transaction(Json::string("ping")).sign(&key(1));
     let stored = signed.stored();
-    let (own, stranger) = (key(1).public_key(), key(2).public_key());
+    let (own, unrelated) = (key(1).public_key(), key(2).public_key());
     assert_eq!(stored.verify(&own), Verification::Valid);
-    assert_eq!(stored.verify(&stranger), Verification::Invalid);
+    assert_eq!(stored.verify(&unrelated), Verification::Invalid);
 
     let with = |signature: Option<String>| StoredTransaction {
         signature,

@@ -51,7 +51,7 @@ pub use self::file::immutable_uri;
 pub use self::mempool::MempoolDb;
 pub use self::work::DbWork;
 
-/// How a [`ChainDb`] reads.
+/// The options of a [`ChainDb`].
 #[derive(Debug, Clone)]
 pub struct ChainDbOptions {
     /// How long a read waits for a lock before it fails and is tried again. Default 50 ms: readers

@@ -15,7 +15,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-/// When to read again after an event.
+/// How long after an event the file is read again.
 const LADDER: [Duration; 6] = [
     Duration::ZERO,
     Duration::from_millis(1),
@@ -25,7 +25,7 @@ const LADDER: [Duration; 6] = [
     Duration::from_millis(20),
 ];
 
-/// What makes a source worth reading again.
+/// Wakes a reader when the file may have changed.
 #[derive(Debug)]
 pub(super) struct Watch {
     path: PathBuf,

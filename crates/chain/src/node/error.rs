@@ -11,13 +11,13 @@ pub enum NodeError {
     Url {
         /// The URL, without credentials.
         url: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// The HTTP client cannot be built.
     #[error("building the HTTP client: {reason}")]
     Client {
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// No connection: nothing was sent.
@@ -37,9 +37,9 @@ pub enum NodeError {
         call: String,
         /// The node's URL.
         node: String,
-        /// What is wrong.
+        /// The reason.
         reason: String,
-        /// What to do about it.
+        /// The suggested fix.
         fix: &'static str,
     },
     /// The answer took too long.
@@ -57,7 +57,7 @@ pub enum NodeError {
         call: String,
         /// The node's URL.
         node: String,
-        /// What broke.
+        /// The reason.
         reason: String,
     },
     /// The answer is larger than the limit.
@@ -99,7 +99,7 @@ pub enum NodeError {
         call: String,
         /// The node's URL.
         node: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// The mempool could not be read whole, so no transaction can be called absent from it.
@@ -107,7 +107,7 @@ pub enum NodeError {
     Incomplete {
         /// The node's URL.
         node: String,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
 }
@@ -175,7 +175,7 @@ pub enum SubmitError {
     /// The bytes never left this process.
     #[error("posting a transaction: it was not sent: {reason}")]
     NotSent {
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// The node did not accept it, because it is overloaded.
@@ -187,7 +187,7 @@ pub enum SubmitError {
     /// The node may have accepted it.
     #[error("posting a transaction: it may or may not have been accepted: {reason}")]
     Unknown {
-        /// What happened.
+        /// The reason.
         reason: String,
     },
 }

@@ -8,9 +8,9 @@ use rustls::CertificateError;
 /// Why a TLS handshake failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Trouble {
-    /// What is wrong.
+    /// The reason.
     pub(super) reason: String,
-    /// What to do about it.
+    /// The suggested fix.
     pub(super) fix: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! What a node answers.
+//! The types of a node's answers.
 
 use std::collections::HashSet;
 

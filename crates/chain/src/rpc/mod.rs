@@ -41,7 +41,7 @@ use crate::source::{
     Start, Trail,
 };
 
-/// How an [`RpcSource`] reads.
+/// The options of an [`RpcSource`].
 #[derive(Debug, Clone)]
 pub struct RpcOptions {
     /// The shortest time between two polls of the head, used while a block is due. At other times

@@ -13,13 +13,13 @@ pub enum SourceError {
     /// The database file does not exist (yet, or any more).
     #[error("opening the chain database {}: there is no such file; is the node's data directory right?", path.display())]
     Missing {
-        /// Which file.
+        /// The file.
         path: PathBuf,
     },
     /// The file cannot be reached: permissions, or a failing disk.
     #[error("looking at the chain database {}: {error}", path.display())]
     File {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// The error of the system.
         error: std::io::Error,
@@ -27,9 +27,9 @@ pub enum SourceError {
     /// SQLite could not read it.
     #[error("{doing} in the chain database {}: {error}", path.display())]
     Database {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What was being done.
+        /// The operation that failed.
         doing: &'static str,
         /// The error of SQLite.
         error: rusqlite::Error,
@@ -37,7 +37,7 @@ pub enum SourceError {
     /// The file was replaced or written to while it was read; the next read sees the new one.
     #[error("reading the chain database {}: it was replaced during the read; read again", path.display())]
     Replaced {
-        /// Which file.
+        /// The file.
         path: PathBuf,
     },
     /// The node did not answer as it should.

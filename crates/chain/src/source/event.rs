@@ -1,4 +1,4 @@
-//! What a source delivers.
+//! The events that a source delivers.
 
 use agentry_protocol::{BlockHash, BlockHeight, StoredTransaction, TransactionHash};
 
@@ -58,14 +58,14 @@ pub enum ChainEvent {
     },
     /// A block that the source could not read whole. Reading continues; the block is tried again.
     Gap {
-        /// Which block.
+        /// The block.
         height: BlockHeight,
         /// Why: one line, bounded.
         reason: String,
     },
     /// An earlier gap has been read; its transactions were delivered just before, as late ones.
     GapFilled {
-        /// Which block.
+        /// The block.
         height: BlockHeight,
     },
 }

@@ -167,27 +167,27 @@ fn rpc(node: NodeClient) -> RpcSource {
 
 /// How many transactions were delivered, how many cannot be decoded, and how many events report
 /// those.
-fn told(events: &[ChainEvent]) -> (usize, u64, usize) {
-    let mut told = (0, 0, 0);
+fn counts(events: &[ChainEvent]) -> (usize, u64, usize) {
+    let mut counts = (0, 0, 0);
     for event in events {
         match event {
-            ChainEvent::Transaction(_) => told.0 += 1,
+            ChainEvent::Transaction(_) => counts.0 += 1,
             ChainEvent::Undecodable { count, first, .. } => {
                 assert!(!first.is_empty() && first.len() <= 500);
-                told.1 += count;
-                told.2 += 1;
+                counts.1 += count;
+                counts.2 += 1;
             }
             _ => {}
         }
     }
-    told
+    counts
 }
 
 #[test]
 fn a_block_of_a_million_rows_that_are_none() {
     let _alone = ALONE.blocking_lock();
     let (events, peak) = read(&mut rpc(chain_with(("1".to_owned(), 1_000_000))));
-    assert_eq!(told(&events), (1, 1_000_000, 1));
+    assert_eq!(counts(&events), (1, 1_000_000, 1));
     assert!(peak < MOST, "{peak} bytes");
 }
 
@@ -196,12 +196,12 @@ fn a_block_of_sixty_megabytes() {
     let _alone = ALONE.blocking_lock();
     let foreign = row("other", &"x".repeat(1_000_000));
     let (events, peak) = read(&mut rpc(chain_with((foreign, 60))));
-    assert_eq!(told(&events), (1, 0, 0));
+    assert_eq!(counts(&events), (1, 0, 0));
     assert!(peak < MOST, "{peak} bytes");
     // Wanted transactions are kept up to a bound; above it the block is a gap.
     let mine = row("me", &"x".repeat(1_000_000));
     let (events, peak) = read(&mut rpc(chain_with((mine, 60))));
-    assert_eq!(told(&events).0, 17, "16 of them, and the short one");
+    assert_eq!(counts(&events).0, 17, "16 of them, and the short one");
     let is_gap = |event: &ChainEvent| matches!(event, ChainEvent::Gap { .. });
     assert!(events.iter().any(is_gap));
     assert!(peak < 2 * MOST, "{peak} bytes");
@@ -311,6 +311,6 @@ fn rows_of_a_database_of_any_size() {
     let options = ChainDbOptions::default();
     let mut source = ChainDb::open(&path, "ait-test".parse().unwrap(), options).unwrap();
     let (events, peak) = read(&mut source);
-    assert_eq!(told(&events), (3, 2, 1), "the payload, and the metadata");
+    assert_eq!(counts(&events), (3, 2, 1), "the payload, and the metadata");
     assert!(peak < MOST, "{peak} bytes");
 }

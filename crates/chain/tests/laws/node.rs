@@ -65,13 +65,13 @@ async fn a_failed_post_says_whether_the_transaction_may_be_accepted() {
         let (_node, client) = always(Reply::Json(status, r#"{"detail":"no\u0007"}"#.into())).await;
         let error = client.submit("{}").await.unwrap_err();
         let SubmitError::Rejected {
-            status: told,
+            status: code,
             detail,
         } = &error
         else {
             panic!("{error}")
         };
-        assert_eq!((*told, detail.as_str()), (status, r"no\u{7}"));
+        assert_eq!((*code, detail.as_str()), (status, r"no\u{7}"));
         assert!(!error.is_transient() && !error.may_have_been_taken());
     }
     let long = format!(r#"{{"detail":"{}"}}"#, "x".repeat(700));

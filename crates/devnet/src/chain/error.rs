@@ -7,7 +7,7 @@ pub enum ChainError {
     /// SQLite reported an error.
     #[error("{doing}: {source}")]
     Sqlite {
-        /// What was being done.
+        /// The operation that failed.
         doing: &'static str,
         /// SQLite's reason.
         source: rusqlite::Error,
@@ -33,7 +33,7 @@ pub enum ChainError {
     BlockDestroyed {
         /// The transaction that caused it.
         hash: String,
-        /// Why.
+        /// The reason.
         reason: &'static str,
     },
     /// There is no block to build on yet.

@@ -16,7 +16,7 @@ pub(crate) async fn check_forwarded(node: &Arc<Node>, our_height: u64) -> Result
     let Some(leader) = node.leader.as_ref().filter(|_| !waiting.is_empty()) else {
         return Ok(());
     };
-    let settled = blocking(node, move |node| -> Result<HashSet<String>, FollowError> {
+    let finished = blocking(node, move |node| -> Result<HashSet<String>, FollowError> {
         let chain = node.chain();
         Ok(waiting
             .into_iter()
@@ -26,7 +26,7 @@ pub(crate) async fn check_forwarded(node: &Arc<Node>, our_height: u64) -> Result
     .await?;
     let left = {
         let mut forwarded = lock(&node.forwarded);
-        forwarded.retain(|hash, _| !settled.contains(hash));
+        forwarded.retain(|hash, _| !finished.contains(hash));
         forwarded.len()
     };
     if left == 0 {

@@ -13,7 +13,7 @@ pub struct CommandError {
     pub cmd: &'static str,
     /// The parameter; within an object, its path, such as `error.code`.
     pub field: &'static str,
-    /// What is wrong with it.
+    /// The reason.
     pub reason: CommandFault,
 }
 

@@ -171,7 +171,7 @@ impl Progress {
 /// The parameters of JOB_PROGRESS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobProgress {
-    /// Which job.
+    /// The job.
     pub result_id: JobId,
     /// How far it is.
     pub progress: Progress,
@@ -264,7 +264,7 @@ impl JobResult {
 /// The parameters of JOB_COMPLETE.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobComplete {
-    /// Which job.
+    /// The job.
     pub result_id: JobId,
     /// `result`, `result_bytes`, `result_sha256`.
     pub result: JobResult,
@@ -344,7 +344,7 @@ impl JobError {
 /// The parameters of JOB_FAILED.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobFailed {
-    /// Which job.
+    /// The job.
     pub result_id: JobId,
     /// Why it failed.
     pub error: JobError,

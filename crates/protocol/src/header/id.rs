@@ -39,7 +39,7 @@ pub enum MessageIdError {
         /// How long ago, in milliseconds.
         age_ms: u64,
     },
-    /// Its time is more than 10 minutes ahead.
+    /// Its time is more than 10 minutes ahead of the receiver's clock.
     #[error(
         "the message id was made {} minutes from now; more than 10 minutes ahead is refused: \
          compare the clocks", ahead_ms / MINUTE_MS

@@ -14,7 +14,7 @@ pub enum JsonError {
     /// More containers are open at once than the reader's limit.
     #[error("json nests deeper than {limit} levels at byte {at}")]
     TooDeep {
-        /// Where.
+        /// The byte offset.
         at: usize,
         /// The limit.
         limit: usize,
@@ -22,7 +22,7 @@ pub enum JsonError {
     /// The bytes are not UTF-8.
     #[error("json is not utf-8 at byte {at}")]
     NotUtf8 {
-        /// Where.
+        /// The byte offset.
         at: usize,
     },
     /// The text ends before the value does.
@@ -34,7 +34,7 @@ pub enum JsonError {
     /// A character is in a place where it is not allowed.
     #[error("json has {found:?} at byte {at}, where {expected} is expected")]
     Unexpected {
-        /// Where.
+        /// The byte offset.
         at: usize,
         /// The character.
         found: char,
@@ -44,25 +44,25 @@ pub enum JsonError {
     /// A string contains an unescaped control character.
     #[error("json has an unescaped control character in a string at byte {at}")]
     ControlCharacter {
-        /// Where.
+        /// The byte offset.
         at: usize,
     },
     /// A backslash does not begin one of JSON's escapes.
     #[error("json has a malformed escape at byte {at}")]
     Escape {
-        /// Where.
+        /// The byte offset.
         at: usize,
     },
     /// A surrogate without its other half: such text has no UTF-8 form.
     #[error("json has a lone surrogate at byte {at}, which no text can hold")]
     LoneSurrogate {
-        /// Where.
+        /// The byte offset.
         at: usize,
     },
     /// `NaN` or `Infinity`, which Python writes although JSON does not have them.
     #[error("json has {word} at byte {at}, which is not a json number")]
     NonFiniteWord {
-        /// Where.
+        /// The byte offset.
         at: usize,
         /// The word.
         word: &'static str,
@@ -70,13 +70,13 @@ pub enum JsonError {
     /// A float such as `1e400`, beyond the range of a double.
     #[error("json has a float beyond the range of a double at byte {at}")]
     FloatRange {
-        /// Where.
+        /// The byte offset.
         at: usize,
     },
     /// Something follows the value.
     #[error("json has something after its value at byte {at}")]
     Trailing {
-        /// Where.
+        /// The byte offset.
         at: usize,
     },
     /// A float to be written is NaN or infinite.

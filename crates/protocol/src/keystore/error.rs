@@ -28,7 +28,7 @@ pub enum KeystoreError {
     Malformed {
         /// The field.
         field: &'static str,
-        /// What is wrong, as the end of a sentence.
+        /// The reason, as the end of a sentence.
         reason: &'static str,
     },
     /// The stated address is not an address.
@@ -44,7 +44,7 @@ pub enum KeystoreError {
         field: &'static str,
         /// The name, truncated to 40 characters.
         found: String,
-        /// What is supported.
+        /// The supported value.
         supported: &'static str,
     },
     /// The number of rounds is out of range.

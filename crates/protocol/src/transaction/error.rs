@@ -34,7 +34,7 @@ pub enum TransactionError {
     Address {
         /// The key.
         field: &'static str,
-        /// Why.
+        /// The reason.
         reason: AddressError,
     },
     /// `chain_id` is not a chain id.

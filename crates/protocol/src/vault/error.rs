@@ -26,7 +26,7 @@ pub enum VaultError {
     Malformed {
         /// The field.
         field: &'static str,
-        /// What is wrong, as the end of a sentence.
+        /// The reason, as the end of a sentence.
         reason: &'static str,
     },
     /// A field of a wallet is missing or not valid.
@@ -36,7 +36,7 @@ pub enum VaultError {
         index: usize,
         /// The field.
         field: &'static str,
-        /// What is wrong, as the end of a sentence.
+        /// The reason, as the end of a sentence.
         reason: &'static str,
     },
     /// The number of rounds is out of range.
