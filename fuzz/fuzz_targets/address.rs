@@ -1,4 +1,5 @@
-//! Addresses: what is read is kept as it is spelled, and what a person may type a chain may carry.
+//! Addresses: an address keeps its spelling, and a chain may carry every address that a person may
+//! type.
 #![no_main]
 
 use agentry_protocol::{Address, AddressForm, Seed};

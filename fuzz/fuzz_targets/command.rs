@@ -1,4 +1,5 @@
-//! Commands: any parameters are refused or read; what is read is written as what reads the same.
+//! Commands: any parameters are refused or read; a command that was read is written in a form that
+//! reads back as the same command.
 #![no_main]
 
 use agentry_protocol::{Json, KnownCommand, Limits, Payload};

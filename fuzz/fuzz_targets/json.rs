@@ -1,5 +1,5 @@
-//! Canonical JSON: what is read has one canonical form, in two spellings, which reads back as
-//! the same document.
+//! Canonical JSON: a document has one canonical form, in two spellings, which reads back as the
+//! same document.
 #![no_main]
 
 use agentry_protocol::{Json, Limits};
@@ -24,8 +24,8 @@ fuzz_target!(|text: &[u8]| {
     let again: Json = serde_json::from_str(&stored).expect("and read back");
     assert_eq!(again, json);
     assert_eq!(again.has_duplicate_keys(), json.has_duplicate_keys());
-    // What another strict reader accepts as an object, this one accepts too, and the other way
-    // round, but for numbers (ours are exact) and depth (its limit is 128).
+    // This reader accepts the same objects as another strict reader, except for numbers (exact in
+    // this one) and depth (limited to 128 in the other).
     if serde_json::from_slice::<serde_json::Value>(text).is_err() {
         let narrow = Limits {
             max_depth: 100,
@@ -35,7 +35,7 @@ fuzz_target!(|text: &[u8]| {
         let digits = text.iter().any(u8::is_ascii_digit);
         assert!(
             !shallow || digits,
-            "serde_json refuses what is no number and not deep"
+            "serde_json refuses a document without numbers and without deep nesting"
         );
     }
 });

@@ -1,4 +1,4 @@
-//! Keys and signatures: one spelling for a signature, and nothing verifies that was not signed.
+//! Keys and signatures: a signature has one spelling, and only signed messages verify.
 #![no_main]
 
 use agentry_protocol::{PublicKey, Signature};
@@ -13,8 +13,8 @@ fuzz_target!(|bytes: &[u8]| {
             assert_eq!(key.to_string(), text.to_ascii_lowercase());
         }
     }
-    // 32 bytes of key, 64 of signature, and a message that nobody signed: with a key of which
-    // nobody knows the seed, only a broken verification says yes.
+    // 32 bytes of key, 64 of signature, and a message that was never signed: the key's seed is
+    // unknown, so only a broken verification accepts the signature.
     let Some((key, rest)) = bytes.split_first_chunk::<32>() else {
         return;
     };

@@ -1,5 +1,5 @@
-//! Messages: every payload has a reading; a header that is read is written as one that reads the
-//! same; a message is composed as what it was read from.
+//! Messages: every payload can be read; a header that was read is written in a form that reads back
+//! as the same header; a message that was read is composed to an equal one.
 #![no_main]
 
 use agentry_protocol::{Envelope, Header, Json, Limits, Payload, TransactionHash, compose};

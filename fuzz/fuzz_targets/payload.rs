@@ -1,4 +1,4 @@
-//! Payloads: every one is read, and a command reads again as the same command.
+//! Payloads: every payload can be read, and a command reads back as the same command.
 #![no_main]
 
 use agentry_protocol::{Json, Limits, Payload};

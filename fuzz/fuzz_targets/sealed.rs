@@ -1,5 +1,5 @@
-//! Sealed messages: none that a stranger made up opens, and whatever is sealed opens as what it
-//! was or is refused before it is sealed.
+//! Sealed messages: a made-up message does not open, and every message opens unchanged after it was
+//! sealed, or is refused before.
 #![no_main]
 
 use agentry_protocol::sealing::{Binding, OpenError, SealError, open, seal};

@@ -1,4 +1,5 @@
-//! The posted body: it reads back as the same transaction, and a node keeps of it what we say.
+//! The posted body: it reads back as the same transaction, and its stored form is the one that a
+//! node keeps.
 #![no_main]
 
 use agentry_protocol::{Limits, SignedTransaction, StoredTransaction, Verification};
@@ -12,13 +13,13 @@ fuzz_target!(|text: &[u8]| {
     let again = SignedTransaction::from_body(body.as_bytes(), Limits::NONE).expect("its own body");
     assert_eq!(again, signed);
     assert_eq!(again.body(), body);
-    let kept = StoredTransaction::parse(body.as_bytes(), Limits::NONE).expect("a node takes it");
+    let kept = StoredTransaction::parse(body.as_bytes(), Limits::NONE).expect("a node accepts it");
     assert_eq!(kept, signed.stored());
     assert_eq!(kept.hash(), signed.hash());
     assert_eq!(kept.digest(), signed.digest());
-    let judged = kept.verify(signed.public_key());
+    let verification = kept.verify(signed.public_key());
     assert!(!matches!(
-        judged,
+        verification,
         Verification::Missing | Verification::Misspelled
     ));
 });

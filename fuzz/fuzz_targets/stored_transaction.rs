@@ -16,7 +16,10 @@ fuzz_target!(|text: &[u8]| {
     assert_eq!(again.digest(), stored.digest());
     assert_eq!(stored.to_json().to_compact(), kept);
     let key = Seed::from_bytes([0x11; 32]).public_key();
-    let judged = stored.verify(&key);
-    assert_eq!(judged == Verification::Missing, stored.signature.is_none());
-    assert_eq!(again.verify(&key), judged);
+    let verification = stored.verify(&key);
+    assert_eq!(
+        verification == Verification::Missing,
+        stored.signature.is_none()
+    );
+    assert_eq!(again.verify(&key), verification);
 });

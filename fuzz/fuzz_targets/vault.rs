@@ -1,4 +1,5 @@
-//! Vaults: any file is refused or read; what is read is written as a vault that reads the same.
+//! Vaults: any file is refused or read; a vault that was read is written in a form that reads back
+//! as the same vault.
 #![no_main]
 
 use agentry_protocol::Vault;

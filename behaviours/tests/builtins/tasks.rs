@@ -648,7 +648,7 @@ fn settings_that_make_no_sense_are_refused_with_what_to_do() {
         ),
         (
             json!({ "allow": ["*"], "types": { "a\nb": { "executor": "echo" } } }),
-            "cannot stand there",
+            "is not allowed there",
         ),
         (
             json!({ "allow": ["*"], "inline_limit": "1MiB", "types": { "say": { "executor": "echo" } } }),

@@ -177,7 +177,7 @@ fn settings_that_make_no_sense_are_refused() {
             "`url` holds a name or a password",
         ),
         (url, json!({ "model": "" }), "the model \"\": it is empty"),
-        (url, json!({ "models": ["a\nb"] }), "cannot stand there"),
+        (url, json!({ "models": ["a\nb"] }), "is not allowed there"),
         (url, json!({ "modell": "x" }), "unknown field `modell`"),
         (url, json!({ "params": ["stream"] }), "which no job may set"),
         (url, json!({ "temperature": 3 }), "`temperature` is 3"),

@@ -3,18 +3,19 @@
 //! # Map
 //! | module | what it is for |
 //! |---|---|
-//! | [`node`] | [`NodeClient`]: the calls of one node's RPC, bounded in size and time, and what is known of the fate of a posted transaction ([`SubmitError`]) |
+//! | [`node`] | [`NodeClient`]: the calls of one node's RPC, bounded in size and time, and what is known about a transaction whose POST failed ([`SubmitError`]) |
 //! | [`source`] | [`ChainSource`]: the trait of everything that a chain can be read from, with its [`Cursor`], [`Batch`] and [`ChainEvent`] |
-//! | [`db`] | [`ChainDb`]: the source that reads a node's `chain.db`, without ever writing to it or standing in the node's way |
+//! | [`db`] | [`ChainDb`]: the source that reads a node's `chain.db`, without writing to it or blocking the node |
 //! | [`rpc`] | [`RpcSource`]: the source that reads over a node's RPC |
 //!
 //! A source delivers every transaction of the canonical chain at least once, in chain order,
-//! whatever happens to the chain below it: reorganisations, late rows, resets, replaced files. What
-//! a source cannot see by its nature it names in [`Nature::exemptions`]. One suite of laws
-//! (`tests/laws`) runs over all of them.
+//! whatever happens to the chain below it: reorganisations, late rows, resets, replaced files. A
+//! source declares what it cannot see in [`Nature::exemptions`]. One suite of laws (`tests/laws`)
+//! runs over all of them.
 //!
-//! The chain's content is hostile: an answer is looked at while it arrives (`list`) and only what is
-//! wanted of it is kept, JSON is cut up without recursion (`raw`), and what cannot be decoded becomes an event of its own and never hides its neighbours.
+//! The chain's content is hostile. An answer is processed while it arrives (`list`) and only the
+//! wanted parts of it are kept; JSON is split without recursion (`raw`); and a transaction that
+//! cannot be decoded becomes an event of its own and never hides the others.
 
 pub mod db;
 mod list;

@@ -1,20 +1,20 @@
-//! Cutting the one long list out of an answer while it arrives.
+//! Splitting the one long list of an answer into its items while the answer arrives.
 //!
 //! A node may answer with a list of any length. Its items are handed out one by one and are not
-//! kept, so an answer takes no more memory than its longest item, however long it is. What stands
-//! beside the list is small, and is kept for [`raw::Object`](crate::raw::Object).
+//! kept, so an answer takes no more memory than its longest item, however long it is. The text
+//! around the list is small, and is kept for [`raw::Object`](crate::raw::Object).
 //!
-//! Like `raw`, this finds where items begin and end and checks nothing inside them: whoever reads
+//! Like `raw`, this finds where items begin and end and checks nothing inside them: the reader of
 //! an item does.
 
-/// Why an answer cannot be cut.
+/// Why an answer cannot be split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ListError {
     /// It is not the kind of JSON that was expected.
     #[error("{0}")]
     Malformed(&'static str),
-    /// What stands beside the list is too long.
-    #[error("what stands beside its list is longer than {0} bytes")]
+    /// The text around the list is too long.
+    #[error("the text around its list is longer than {0} bytes")]
     RestTooLong(usize),
 }
 
@@ -23,17 +23,17 @@ pub(crate) enum ListError {
 pub(crate) enum Item<'a> {
     /// Its text.
     Text(&'a [u8]),
-    /// It is longer than items may be; its text is gone.
+    /// It is longer than items may be; its text was discarded.
     TooLong,
 }
 
-/// Cuts `{…, "key": [item, item, …], …}`.
+/// Splits `{…, "key": [item, item, …], …}`.
 #[derive(Debug)]
 pub(crate) struct ListCutter {
     key: &'static str,
     longest_item: usize,
     longest_rest: usize,
-    /// What stands beside the list, with an empty list in its place.
+    /// The text around the list, with an empty list in its place.
     rest: Vec<u8>,
     item: Vec<u8>,
     is_too_long: bool,
@@ -51,7 +51,7 @@ pub(crate) struct ListCutter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Outside,
-    /// In the list. True: a comma stands before.
+    /// In the list. True: after a comma.
     List(bool),
 }
 
@@ -82,7 +82,7 @@ impl ListCutter {
         }
     }
 
-    /// Takes in the next bytes of the answer, and hands out the items that end in them.
+    /// Processes the next bytes of the answer, and hands out the items that end in them.
     pub(crate) fn feed(
         &mut self,
         mut bytes: &[u8],
@@ -90,7 +90,7 @@ impl ListCutter {
     ) -> Result<(), ListError> {
         while let Some((&byte, after)) = bytes.split_first() {
             if let Some(escape) = self.string {
-                // Strings are long as a rule: all of one that has come is taken in at once.
+                // Strings are usually long: as much of one as has arrived is processed at once.
                 let end = match escape {
                     Escape::Yes => 0,
                     Escape::No => bytes
@@ -124,7 +124,7 @@ impl ListCutter {
         Ok(())
     }
 
-    /// The answer has ended: what stood beside the list.
+    /// The answer has ended: returns the text around the list.
     pub(crate) fn finish(self) -> Result<Vec<u8>, ListError> {
         if self.place != Place::Outside || self.string.is_some() || self.depth > 0 {
             return Err(ListError::Malformed("it breaks off"));
@@ -243,7 +243,7 @@ impl ListCutter {
                 self.item = Vec::new();
             }
             Place::List(_) => {
-                // It grows by doubling, but never beyond what an item may have.
+                // It grows by doubling, but never beyond the longest length of an item.
                 let needed = self.item.len() + bytes.len();
                 if needed > self.item.capacity() {
                     let goal = (self.item.capacity() * 2).min(self.longest_item);
@@ -262,7 +262,7 @@ mod tests {
     use super::*;
     use crate::raw;
 
-    /// Cuts a text that arrives in pieces of this size.
+    /// Splits a text that arrives in pieces of this size.
     fn cut(text: &str, size: usize) -> Result<(Vec<String>, String), ListError> {
         cut_longest(text, size, 20)
     }

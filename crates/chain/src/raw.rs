@@ -1,18 +1,19 @@
-//! Cutting JSON text into the texts of its parts, without reading them.
+//! Splitting JSON text into the texts of its parts, without parsing them.
 //!
-//! Two reasons not to parse an answer or a metadata column in one go. One bad transaction (a NaN, a
-//! lone surrogate, a million brackets) would make the whole text unreadable and hide its neighbours;
-//! cut up, each stands alone. And what nobody wants need not be parsed at all.
+//! There are two reasons not to parse an answer or a metadata column as a whole. One bad
+//! transaction (a NaN, a lone surrogate, a million brackets) would make the whole text unreadable
+//! and hide the others; after splitting, each is parsed alone. And unwanted parts need not be
+//! parsed at all.
 //!
-//! The cuts are iterative and linear in the length of the text. They assume what a JSON writer
-//! guarantees, balanced brackets and closed strings, and check nothing inside a part: whoever reads
-//! the part does.
+//! Splitting is iterative and linear in the length of the text. It assumes what a JSON writer
+//! guarantees, balanced brackets and closed strings, and checks nothing inside a part: the reader
+//! of the part does.
 
 use std::borrow::Cow;
 
 use agentry_protocol::json::{Json, Limits};
 
-/// The text cannot be cut up: it is not the kind of JSON value that was expected, or it breaks off.
+/// The text cannot be split: it is not the expected kind of JSON value, or it is incomplete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at byte {at}")]
 pub(crate) struct RawError {
@@ -77,7 +78,7 @@ impl<'a> Iterator for Each<'a> {
     }
 }
 
-/// The texts of a key and of its value.
+/// The text of a key and the text of its value.
 type Entry<'a> = (&'a [u8], &'a [u8]);
 
 /// The entries of an object: the texts of the keys without their quotes, and of the values.
@@ -99,7 +100,7 @@ pub(crate) fn entries(text: &[u8]) -> Result<Vec<Entry<'_>>, RawError> {
     Ok(entries)
 }
 
-/// An object whose values can be asked for by key.
+/// An object whose values are looked up by key.
 #[derive(Debug, Clone)]
 pub(crate) struct Object<'a>(Vec<Entry<'a>>);
 
@@ -214,7 +215,7 @@ impl<'a> Scan<'a> {
         Ok(&self.text[start..self.at - 1])
     }
 
-    /// From inside a string to after its closing quote.
+    /// Moves from inside a string to after its closing quote.
     fn close_string(&mut self) -> Result<(), RawError> {
         while let Some(byte) = self.peek() {
             match byte {
@@ -261,7 +262,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// A number or a word, up to what ends it.
+    /// A number or a word, up to the character that ends it.
     fn scalar(&mut self) {
         while let Some(byte) = self.peek() {
             if matches!(

@@ -1,6 +1,6 @@
-//! One transaction as a node shows it, before anyone has read it.
+//! One transaction as a node shows it, before it is parsed.
 //!
-//! A row comes in two spellings: with its columns beside the stored form (blocks-range, and the
+//! A row has one of two forms: with its columns beside the stored form (blocks-range, and the
 //! metadata of a follower's blocks: `{tx_hash, sender, recipient, payload: stored form, …}`), or as
 //! the stored form itself with a `tx_hash` added (blocks/{height}).
 
@@ -12,20 +12,20 @@ use agentry_protocol::{StoredTransaction, TransactionHash};
 use crate::node::one_line;
 use crate::raw;
 
-/// A transaction that has been cut out of its surroundings but not parsed.
+/// A transaction that has been split off the text around it but not parsed.
 #[derive(Debug, Clone)]
 pub(crate) struct Row<'a> {
     /// The chain's `tx_hash`, where it is well formed.
     pub(crate) hash: Option<TransactionHash>,
     /// Sender and recipient as the row's columns name them. None: a column is missing or empty, and
-    /// the truth is in the stored form.
+    /// only the stored form names them.
     pub(crate) pair: Option<(Cow<'a, str>, Cow<'a, str>)>,
     /// The text of the stored form.
     pub(crate) text: Cow<'a, [u8]>,
 }
 
 impl<'a> Row<'a> {
-    /// Cuts a row out of a JSON text.
+    /// Reads a row from a JSON text.
     pub(crate) fn cut(text: &'a [u8]) -> Self {
         let Ok(object) = raw::Object::parse(text) else {
             return Self {
@@ -59,13 +59,13 @@ impl<'a> Row<'a> {
         Self { hash, pair, text }
     }
 
-    /// Reads it.
+    /// Parses the transaction.
     pub(crate) fn decode(&self) -> Result<(TransactionHash, StoredTransaction), String> {
         decode(self.hash, &self.text)
     }
 }
 
-/// Reads a stored form. Its identity is `hash`, else the hash of what was read.
+/// Parses a stored form. Its identity is `hash`, else the hash of the parsed transaction.
 pub(crate) fn decode(
     hash: Option<TransactionHash>,
     text: &[u8],

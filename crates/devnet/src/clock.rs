@@ -16,7 +16,7 @@ pub(crate) fn now_micros() -> i64 {
         })
 }
 
-/// `YYYY-MM-DD HH:MM:SS.ffffff` of an instant, as it stands in chain.db.
+/// `YYYY-MM-DD HH:MM:SS.ffffff` of an instant, as it is written in chain.db.
 pub(crate) fn db_text(micros: i64) -> String {
     let seconds = micros.div_euclid(1_000_000);
     let (days, second_of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
@@ -30,8 +30,8 @@ pub(crate) fn db_text(micros: i64) -> String {
     )
 }
 
-/// The database's text of what `isoformat` printed, or `None` where it is of another form. A zone
-/// other than UTC is refused: the chain's times have none.
+/// Converts the output of `isoformat` into the database's text; `None` if it has another form. A
+/// zone other than UTC is refused: the chain's times have none.
 pub(crate) fn db_from_iso(text: &str) -> Option<String> {
     let text = text
         .strip_suffix('Z')

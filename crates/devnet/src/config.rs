@@ -1,4 +1,4 @@
-//! What a devnet is started with.
+//! The configuration of a devnet.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,54 +10,54 @@ use crate::fault::Faults;
 /// The shortest time between blocks.
 pub const MIN_BLOCK_TIME: Duration = Duration::from_millis(50);
 
-/// What the node demands of a transaction's nonce.
+/// The node's rule for a transaction's nonce.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NoncePolicy {
-    /// Anything goes, as on the node of April 2026.
+    /// Every nonce is accepted, as on the node of April 2026.
     #[default]
     Ignored,
     /// The nonce must be the account's counter (counting its pending transactions): a stale one
-    /// or a gap is refused, as later nodes do (hazard 7 of PROTOCOL.md).
+    /// or a gap is refused, as by later nodes (hazard 7 in `docs/hazards.md`).
     Sequential,
 }
 
-/// How a devnet runs. `DevnetConfig::default()` is a correct producing node of chain
-/// `ait-devnet` on any free port, in `./devnet`; most callers change `dir` alone.
+/// The configuration of a devnet. `DevnetConfig::default()` is a correct producing node of chain
+/// `ait-devnet` on any free port, in `./devnet`; most callers change only `dir`.
 #[derive(Clone, Debug)]
 pub struct DevnetConfig {
-    /// The data directory, made if absent: chain.db, mempool.db and a lock file.
+    /// The data directory, created if absent: chain.db, mempool.db and a lock file.
     pub dir: PathBuf,
-    /// The TCP port on 127.0.0.1; 0 takes any free one (`Devnet::url` tells which).
+    /// The TCP port on 127.0.0.1; 0 takes any free one (see `Devnet::url`).
     pub port: u16,
     /// The chain's id. A directory that holds another chain is refused.
     pub chain_id: ChainId,
-    /// The time between blocks, at least [`MIN_BLOCK_TIME`]. A follower looks at its leader four
-    /// times as often.
+    /// The time between blocks, at least [`MIN_BLOCK_TIME`]. A follower polls its leader four times
+    /// as often.
     pub block_time: Duration,
-    /// Accounts credited when the chain is new. They do not change the hash of genesis. Not for
-    /// followers, whose accounts are their leader's.
+    /// Accounts that are credited when the chain is new. They do not change the hash of genesis.
+    /// Not for followers, which copy the accounts of their leader.
     pub allocations: Vec<(Address, u64)>,
     /// The URL of a leader: this node then produces nothing and imports the leader's blocks.
     pub follow: Option<String>,
-    /// Whether a follower passes on to its leader what is posted to it. The real one does not:
-    /// there it is pending for ever (see [`crate::Fault::NoForward`]).
+    /// Whether a follower forwards posted transactions to its leader. A real one does not: there
+    /// they stay pending forever (see [`crate::Fault::NoForward`]).
     pub forward: bool,
-    /// The faults it begins with.
+    /// The initial faults.
     pub faults: Faults,
-    /// What is demanded of nonces.
+    /// The rule for nonces.
     pub account_nonces: NoncePolicy,
     /// Whether `POST /dev/faucet` and `Devnet::fund` credit accounts.
     pub faucet: bool,
-    /// Whether blocks are produced every `block_time`. Off, they come only by `Devnet::mine`.
+    /// Whether blocks are produced every `block_time`. If not, only `Devnet::mine` produces them.
     pub automatic: bool,
-    /// What `proposer` says in blocks and `/health`.
+    /// The proposer in blocks and in `/health`.
     pub proposer_id: String,
     /// The lowest fee that is accepted, in AIT.
     pub min_fee: u64,
-    /// How many transactions may be pending; past it submissions are answered 503.
+    /// How many transactions may be pending; above it, submissions are answered with 503.
     pub max_pending: usize,
-    /// Seeds the faults' random numbers, so that a run can be repeated. `None` takes a random
-    /// one; it is logged either way.
+    /// The seed of the faults' random numbers, so that a run can be repeated. `None` takes a random
+    /// one; it is logged in both cases.
     pub seed: Option<u64>,
 }
 

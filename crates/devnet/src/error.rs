@@ -1,4 +1,4 @@
-//! Why a devnet does not start, or does not do what it was asked.
+//! Why a devnet does not start, or refuses a call.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,37 +6,37 @@ use std::time::Duration;
 
 use crate::chain::ChainError;
 
-/// What went wrong with a devnet as a whole.
+/// An error of a devnet as a whole.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DevnetError {
-    /// Somebody listens there already.
+    /// Another process listens on the port.
     #[error(
-        "listening on 127.0.0.1:{port}: the port is in use; stop what holds it, or choose another port (0 takes any free one)"
+        "listening on 127.0.0.1:{port}: the port is in use; stop the process that uses it, or choose another port (0 takes any free one)"
     )]
     PortInUse {
-        /// The port that was asked for.
+        /// The requested port.
         port: u16,
     },
     /// The port could not be bound for another reason.
     #[error("listening on 127.0.0.1:{port}: {source}")]
     Listen {
-        /// The port that was asked for.
+        /// The requested port.
         port: u16,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
-    /// The data directory could not be made or its lock file not opened.
+    /// The data directory could not be created, or its lock file could not be opened.
     #[error("opening the data directory {}: {source}", dir.display())]
     Directory {
         /// The directory.
         dir: PathBuf,
-        /// Why not.
+        /// The reason.
         source: io::Error,
     },
     /// Another devnet runs in this directory.
     #[error(
-        "the data directory {} is in use by another devnet; stop that one, or choose another directory",
+        "the data directory {} is in use by another devnet; stop it, or choose another directory",
         dir.display()
     )]
     Locked {
@@ -59,24 +59,24 @@ pub enum DevnetError {
     /// The block time is too short.
     #[error("a block time of {0:?} is too short; give at least 50ms")]
     BlockTime(Duration),
-    /// A follower was asked for what only its leader can do.
+    /// A follower refused a call that only its leader can execute.
     #[error("this devnet follows {leader}; {what} there")]
     Follower {
         /// The leader's URL.
         leader: String,
-        /// What to do at the leader.
+        /// The action to take at the leader.
         what: &'static str,
     },
-    /// The leader's URL is no URL of a node.
+    /// The leader's URL is not that of a node.
     #[error("following a leader: {reason}")]
     Leader {
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// The faucet is switched off.
     #[error("the faucet is switched off in this devnet's configuration")]
     NoFaucet,
-    /// The databases.
+    /// An error of the databases.
     #[error(transparent)]
     Chain(#[from] ChainError),
     /// The node's thread could not be started, or ended before it served.

@@ -25,24 +25,24 @@ impl Probability {
     }
 }
 
-/// One fault of a real AITBC node, or of the network before it.
+/// One fault of a real AITBC node, or of the network in front of it.
 ///
 /// Written and read as `name` or `name=value` (the `--fault` flag, `POST /dev/faults`).
-/// A fault that takes a probability strikes always when none is given.
+/// A fault that takes a probability always strikes if none is given.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// `silent-drop[=P]` (also written `drop=P`): what was accepted is dropped with probability P
-    /// at the next block, and balances are not looked at on submission: transactions of unknown
-    /// accounts, or of ones that cannot pay, are accepted and dropped in silence at the block
-    /// (hazard 1 of PROTOCOL.md). `silent-drop=0` has only the second half.
+    /// `silent-drop[=P]` (also written `drop=P`): an accepted transaction is dropped with
+    /// probability P at the next block, and balances are not checked on submission: transactions of
+    /// unknown accounts, or of accounts that cannot pay, are accepted and silently dropped at the
+    /// block (hazard 1 in `docs/hazards.md`). `silent-drop=0` has only the second half.
     SilentDrop(Probability),
     /// `replay-destroys-block`: a transaction posted again after it was mined is accepted, and at
-    /// the next block *every* transaction drained with it is lost (hazard 2).
+    /// the next block *every* transaction drained with it is lost (hazard 2 in `docs/hazards.md`).
     ReplayDestroysBlock,
-    /// `import-loses-transactions`: blocks that come by importBlock or by following keep their
-    /// transactions only in `block_metadata`; `parent_hash` and `proposer` stay empty and accounts
-    /// untouched (hazard 4).
+    /// `import-loses-transactions`: blocks that arrive through importBlock or from a leader keep
+    /// their transactions only in `block_metadata`; `parent_hash` and `proposer` stay empty and
+    /// accounts unchanged (hazard 4 in `docs/hazards.md`).
     ImportLosesTransactions,
     /// `error-500[=P]`: an RPC request is answered 500 and not processed.
     Error500(Probability),
@@ -51,11 +51,11 @@ pub enum Fault {
     /// `hang[=P]`: an RPC request is never answered and not processed.
     Hang(Probability),
     /// `lose-answer[=P]`: a POST is processed, and then the connection is dropped instead of an
-    /// answer: the poster cannot know.
+    /// answer: the sender cannot know the result.
     LoseAnswer(Probability),
     /// `reorganise=DEPTH@HEIGHT`: when the head reaches HEIGHT, the last DEPTH blocks are replaced:
-    /// rows deleted, ids freed and used again, orphaned transactions back in the mempool. Strikes
-    /// once.
+    /// rows are deleted, ids are freed and used again, and orphaned transactions go back to the
+    /// mempool. Strikes once.
     Reorganise {
         /// How many blocks are replaced.
         depth: u64,
@@ -71,23 +71,24 @@ pub enum Fault {
     },
     /// `no-range-transactions`: blocks-range without `transactions`, as before 2026-04-10.
     NoRangeTransactions,
-    /// `no-signature-check`: everything is accepted as by the node of April 2026: no look at
-    /// signatures, chain id or size, and negative amounts are mined. Balances are looked at only
-    /// at the block, where what cannot be paid is dropped in silence; an amount that fits no
-    /// 64-bit integer destroys its block.
+    /// `no-signature-check`: everything is accepted, as by the node of April 2026: signatures,
+    /// chain id and size are not checked, and negative amounts are mined. Balances are checked only
+    /// at the block, where a transaction that cannot be paid is silently dropped; an amount that
+    /// does not fit a 64-bit integer destroys its block.
     NoSignatureCheck,
-    /// `late-rows`: the rows of `transaction` are written two blocks after their block (hazard 5).
+    /// `late-rows`: the rows of `transaction` are written two blocks after their block
+    /// (hazard 5 in `docs/hazards.md`).
     LateRows,
     /// `no-transaction-endpoints`: `/rpc/transactions` and `/rpc/transaction/{hash}` are absent.
     NoTransactionEndpoints,
     /// `mempool-unreadable`: `/rpc/mempool` answers 503, as the real node does while it holds a
-    /// payload that it cannot write, which may be for ever.
+    /// payload that it cannot write as JSON, which may be forever.
     MempoolUnreadable,
-    /// `unreadable-block=HEIGHT`: the block of this height, and every range that holds it, is
-    /// answered 503 with its transactions, as the real node does for a payload that it cannot write,
-    /// which is for ever. Its header can be read.
+    /// `unreadable-block=HEIGHT`: a request for the block at this height with its transactions, or
+    /// for a range that includes it, is answered with 503, as the real node always does for a
+    /// payload that it cannot write as JSON. The block's header can be read.
     UnreadableBlock(u64),
-    /// `no-forward`: a follower keeps what is posted to it pending for ever, as the real one does.
+    /// `no-forward`: a follower keeps posted transactions pending forever, as a real one does.
     NoForward,
 }
 
@@ -157,24 +158,24 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Why a text is no fault.
+/// Why a text is not a fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FaultError {
     /// No fault has this name.
     #[error("unknown fault {name:?}; the faults are {}", Fault::NAMES.join(", "))]
     Unknown {
-        /// The name as given.
+        /// The given name.
         name: String,
     },
-    /// The value is no probability.
+    /// The value is not a probability.
     #[error(
-        "fault {name}: {value:?} is no probability; give a number from 0 to 1, as in {name}=0.2"
+        "fault {name}: {value:?} is not a probability; give a number from 0 to 1, as in {name}=0.2"
     )]
     Probability {
         /// The fault.
         name: String,
-        /// The value as given.
+        /// The given value.
         value: String,
     },
     /// The value is not `DEPTH@HEIGHT`.
@@ -183,7 +184,7 @@ pub enum FaultError {
         /// The fault.
         name: String,
     },
-    /// The value is no height.
+    /// The value is not a height.
     #[error("fault {name}: give the height of a block, as in {name}=7")]
     Height {
         /// The fault.
@@ -272,12 +273,12 @@ impl Faults {
         Faults::default()
     }
 
-    /// Adds a fault, in place of one of the same name.
+    /// Adds a fault, replacing one of the same name.
     pub fn set(&mut self, fault: Fault) {
         self.0.insert(fault.name(), fault);
     }
 
-    /// Takes a fault out by its name (a value after `=` is ignored); says whether it was there.
+    /// Removes a fault by its name (a value after `=` is ignored). Returns whether it was set.
     pub fn clear(&mut self, name: &str) -> bool {
         let name = name.split_once('=').map_or(name, |(name, _)| name).trim();
         self.0
@@ -285,7 +286,7 @@ impl Faults {
             .is_some()
     }
 
-    /// The fault of that name, if it is set.
+    /// The fault with that name, if it is set.
     pub fn get(&self, name: &str) -> Option<Fault> {
         self.0.get(name).copied()
     }
@@ -295,7 +296,7 @@ impl Faults {
         self.0.values().copied()
     }
 
-    /// Whether there are none.
+    /// Whether no fault is set.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -320,7 +321,7 @@ impl FaultSwitch {
         FaultSwitch(Arc::new(RwLock::new(faults)))
     }
 
-    /// Sets a fault, in place of one of the same name.
+    /// Sets a fault, replacing one of the same name.
     pub fn set(&self, fault: Fault) {
         tracing::warn!(fault = %fault, "devnet fault set");
         self.0
@@ -329,7 +330,7 @@ impl FaultSwitch {
             .set(fault);
     }
 
-    /// Clears a fault by its name; says whether it was set.
+    /// Clears a fault by its name. Returns whether it was set.
     pub fn clear(&self, name: &str) -> bool {
         let cleared = self
             .0
@@ -356,7 +357,7 @@ impl FaultSwitch {
             .clone()
     }
 
-    /// Whether the fault of that name is set.
+    /// Whether the fault with that name is set.
     pub fn is_set(&self, name: &str) -> bool {
         self.0
             .read()
@@ -406,8 +407,8 @@ mod tests {
     fn a_wrong_fault_is_named() {
         for (text, expected) in [
             ("silent-drip", "unknown fault \"silent-drip\""),
-            ("hang=2", "is no probability"),
-            ("hang=NaN", "is no probability"),
+            ("hang=2", "is not a probability"),
+            ("hang=NaN", "is not a probability"),
             ("reorganise", "DEPTH@HEIGHT"),
             ("reorganise=0@3", "DEPTH@HEIGHT"),
             ("reorganise=4@3", "DEPTH@HEIGHT"),

@@ -1,5 +1,5 @@
-//! Following a leader: its blocks are imported whole, checked, in pages; its faucet's credits are
-//! repeated, so that accounts agree; where it reorganised, this node rolls back and goes along.
+//! Following a leader. Its blocks are imported whole, checked, in pages; the credits of its faucet
+//! are repeated, so that accounts agree; if it reorganises, this node rolls back and follows it.
 
 mod forwarded;
 mod leader;
@@ -18,16 +18,16 @@ use crate::clock;
 use crate::import::{Filing, ImportError, Incoming};
 use crate::node::{Node, add, lock};
 
-pub(crate) use forwarded::settle_forwarded;
+pub(crate) use forwarded::check_forwarded;
 pub(crate) use leader::Leader;
 
-/// How many blocks are asked for at once, and imported in one SQLite transaction.
+/// How many blocks are requested at once, and imported in one SQLite transaction.
 const PAGE: u64 = 100;
 
 /// The longest wait after a failure.
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
-/// How many accounts are read from a leader that has no ledger of credits, in one round.
+/// How many accounts are read in one round from a leader that does not record its credits.
 const ACCOUNTS_A_ROUND: usize = 50;
 
 /// A fork that this node cannot follow: the chains have no block in common.
@@ -38,7 +38,7 @@ pub(crate) struct Fork {
     pub(crate) leaders: String,
 }
 
-/// What `/health` tells about following.
+/// The state of following, as `/health` reports it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FollowState {
     pub(crate) leader_height: Option<u64>,
@@ -59,7 +59,9 @@ pub(crate) enum FollowError {
     Import(#[from] ImportError),
     #[error("{0}")]
     Chain(#[from] ChainError),
-    #[error("the leader's chain has no block in common with ours: at height {0} the hashes differ")]
+    #[error(
+        "the leader's chain has no block in common with this one: at height {0} the hashes differ"
+    )]
     Fork(u64),
     #[error("the database's thread ended")]
     Gone,
@@ -97,18 +99,20 @@ impl Node {
         let mut state = lock(&self.follow);
         let (error, fork) = (state.error.take(), state.fork.take());
         if error.is_some() || fork.is_some() {
-            tracing::info!("following again");
+            tracing::info!("following the leader again");
         }
     }
 
-    /// Tells of a failure once, and keeps it for `/health`.
+    /// Logs a failure once, and keeps it for `/health`.
     fn follows_not(&self, error: &FollowError) {
         let text = error.to_string();
         let mut state = lock(&self.follow);
         if state.error.as_ref() != Some(&text) {
             match error {
-                FollowError::Fork(_) => tracing::error!(error = text, "fork"),
-                _ => tracing::warn!(error = text, "following fails; trying again"),
+                FollowError::Fork(_) => {
+                    tracing::error!(error = text, "the leader's chain cannot be followed")
+                }
+                _ => tracing::warn!(error = text, "following the leader failed; trying again"),
             }
         }
         if !matches!(error, FollowError::Fork(_)) {
@@ -122,7 +126,7 @@ struct Follower {
     node: Arc<Node>,
     /// Whether the leader answers `/dev/credits`: AITBC's own node does not.
     has_ledger: bool,
-    /// Addresses whose accounts must be read from a leader without a ledger.
+    /// Addresses whose accounts must be read from a leader that does not record its credits.
     touched: BTreeSet<String>,
 }
 
@@ -147,7 +151,7 @@ impl Follower {
         blocking(&self.node, |node| node.read(blocks::head)).await
     }
 
-    /// One look at the leader. True: there is more at once.
+    /// Polls the leader once. True: there are more blocks to read at once.
     async fn round(&mut self) -> Result<bool, FollowError> {
         let Some(head) = self.leader()?.client.head().await? else {
             return Ok(false);
@@ -157,7 +161,7 @@ impl Follower {
         let start = match &ours {
             Some(ours) if ours.height == head.height.0 && ours.hash == head.hash.to_string() => {
                 self.keep_accounts().await?;
-                settle_forwarded(&self.node, head.height.0).await?;
+                check_forwarded(&self.node, head.height.0).await?;
                 return Ok(false);
             }
             Some(ours) if head.height.0 < ours.height => {
@@ -212,13 +216,13 @@ impl Follower {
             through = last,
             count,
             transactions = mined,
-            "blocks imported"
+            "imported blocks of the leader"
         );
         Ok(last < leader_height)
     }
 
     /// Reads blocks from the leader, both ends included. A block that blocks-range shows without
-    /// its transactions is read by itself.
+    /// its transactions is fetched alone.
     async fn page(&self, start: u64, end: u64) -> Result<Vec<Incoming>, FollowError> {
         let leader = self.leader()?;
         let limits = Limits {
@@ -255,14 +259,16 @@ impl Follower {
         match self.leader()?.credits_after(newest).await? {
             Some(credits) => Ok(credits),
             None => {
-                tracing::info!("the leader has no ledger of credits; accounts are read one by one");
+                tracing::info!(
+                    "the leader does not record its credits; accounts are read one by one"
+                );
                 self.has_ledger = false;
                 Ok(Vec::new())
             }
         }
     }
 
-    /// Keeps accounts level with the leader's while no blocks come.
+    /// Keeps accounts equal to the leader's while no blocks arrive.
     async fn keep_accounts(&mut self) -> Result<(), FollowError> {
         if self.node.faults.is_set("import-loses-transactions") {
             return Ok(());
@@ -297,8 +303,8 @@ impl Follower {
         Ok(())
     }
 
-    /// The leader's chain is not ours at `height`: finds the last block in common and rolls back
-    /// to it.
+    /// The leader's chain differs from this one at `height`: finds the last common block and rolls
+    /// back to it.
     async fn go_back(&mut self, height: u64) -> Result<(), FollowError> {
         let mut end = height;
         loop {
@@ -340,8 +346,8 @@ impl Follower {
             let mut chain = node.chain();
             let gone = chain.roll_back_to(height, false)?;
             if height == 0 {
-                // The leader's chain began again, and with it the ledger of its credits.
-                accounts::forget_all(&chain.db, chain.id.as_str())?;
+                // The leader's chain restarted, and with it the record of its credits.
+                accounts::delete_all(&chain.db, chain.id.as_str())?;
             }
             Ok(gone)
         })
@@ -375,7 +381,7 @@ fn parse(text: &[u8], limits: Limits) -> Result<Json, FollowError> {
     Json::parse(text, limits).map_err(|error| FollowError::Answer(error.to_string()))
 }
 
-/// Says whether a hash is mined here, for [`settle_forwarded`].
+/// Whether a hash is mined here, for [`check_forwarded`].
 fn is_settled(chain: &Chain, hash: &str) -> bool {
     chain.pool.get(hash).is_none()
 }

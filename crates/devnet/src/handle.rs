@@ -1,4 +1,4 @@
-//! [`Devnet`]: a running node, in a thread of its own.
+//! [`Devnet`]: a running node, on its own thread.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
@@ -31,7 +31,7 @@ use crate::rpc;
 const WORKERS: usize = 2;
 
 /// How long an idle connection stays open: longer than HTTP clients keep theirs (reqwest: 90 s), so
-/// that no client posts into a connection that is just being closed and is left in doubt.
+/// that no client posts into a connection that is being closed and cannot know the result.
 const KEEP_ALIVE: Duration = Duration::from_secs(120);
 
 /// A running devnet. Dropping it stops the node and waits for its thread.
@@ -50,7 +50,7 @@ pub struct Devnet {
 struct Running {
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
-    // Held for its lock alone: the directory is ours until it is dropped.
+    // Held only for its lock: the directory belongs to this node until it is dropped.
     _lock: File,
 }
 
@@ -58,8 +58,8 @@ impl Devnet {
     /// Starts a node and returns when it serves.
     ///
     /// # Errors
-    /// The port is in use; the directory is in use, cannot be made, or holds another chain; the
-    /// databases cannot be opened; the block time is too short; the leader's URL is none.
+    /// The port is in use; the directory is in use, cannot be created, or holds another chain; the
+    /// databases cannot be opened; the block time is too short; the leader's URL is not a URL.
     pub fn start(config: DevnetConfig) -> Result<Devnet, DevnetError> {
         if config.block_time < MIN_BLOCK_TIME {
             return Err(DevnetError::BlockTime(config.block_time));
@@ -90,7 +90,7 @@ impl Devnet {
             dir = %config.dir.display(),
             seed,
             faults = ?config.faults.iter().map(|fault| fault.to_string()).collect::<Vec<_>>(),
-            "devnet starts"
+            "starting the devnet"
         );
         let dir = config.dir.clone();
         let node = Arc::new(Node::new(config, chain, reader, leader, seed));
@@ -140,11 +140,11 @@ impl Devnet {
         self.dir.join("chain.db")
     }
 
-    /// Credits an account out of nothing, at once: it is in `account` when this returns.
+    /// Credits an account with new coins, at once: the table `account` has them when this returns.
     ///
     /// # Errors
     /// The faucet is off; this node follows another; the amount is 0, or all credits together
-    /// would pass 2^63 - 1.
+    /// would exceed 2^63 - 1.
     pub fn fund(&self, address: &Address, amount: u64) -> Result<(), DevnetError> {
         self.producing("fund accounts")?;
         if !self.node.config.faucet {
@@ -154,12 +154,12 @@ impl Devnet {
         Ok(())
     }
 
-    /// Changes the faults while the node runs.
+    /// The switch that changes the faults while the node runs.
     pub fn faults(&self) -> &FaultSwitch {
         &self.node.faults
     }
 
-    /// Makes a block now, paused or not.
+    /// Produces a block now, whether or not mining is paused.
     ///
     /// # Errors
     /// This node follows another; the database fails; a fault destroyed the block
@@ -169,29 +169,29 @@ impl Devnet {
         Ok(self.node.produce()?)
     }
 
-    /// Makes no more blocks by itself, until [`Devnet::resume_mining`].
+    /// Stops producing blocks by itself until [`Devnet::resume_mining`].
     pub fn pause_mining(&self) {
-        // Through the writer's lock: no block is half made when this returns.
+        // Taken through the writer's lock, so that no block is half made when this returns.
         let _writer = self.node.chain();
         self.node.paused.store(true, Ordering::SeqCst);
     }
 
-    /// Makes blocks by itself again.
+    /// Resumes producing blocks by itself.
     pub fn resume_mining(&self) {
         self.node.paused.store(false, Ordering::SeqCst);
     }
 
     /// Replaces the last `depth` blocks by as many new ones. The orphaned transactions go back to
-    /// the mempool, and so into the first of the new blocks as far as it holds them.
+    /// the mempool, and into the first of the new blocks as far as they fit.
     ///
     /// # Errors
-    /// This node follows another; there are not so many blocks above genesis; the database fails.
+    /// This node follows another; there are not that many blocks above genesis; the database fails.
     pub fn reorganise(&self, depth: u64) -> Result<(), DevnetError> {
         self.producing("reorganise")?;
         Ok(self.node.reorganise(depth, true)?)
     }
 
-    /// As [`Devnet::reorganise`], and the orphaned transactions are lost.
+    /// Like [`Devnet::reorganise`], but the orphaned transactions are lost.
     ///
     /// # Errors
     /// As [`Devnet::reorganise`].
@@ -224,13 +224,13 @@ impl Devnet {
         else {
             return;
         };
-        // An Err says that the thread has ended by itself.
+        // An Err means that the thread has already ended.
         let _ = stop.send(());
         if thread.join().is_err() {
             tracing::error!("the devnet's thread panicked");
         }
         if let Err(error) = self.node.chain().release_rows(None) {
-            tracing::warn!(%error, "late rows are lost");
+            tracing::warn!(%error, "late rows were lost");
         }
         tracing::info!(port = self.port, "devnet stopped");
     }
@@ -252,7 +252,7 @@ fn lock_directory(dir: &Path) -> Result<File, DevnetError> {
         .mode(0o700)
         .create(dir)
         .map_err(fail)?;
-    // Whoever can open the lock can hold it, and so keep the node from starting.
+    // A process that can open the lock can hold it, and so keep the node from starting.
     let lock = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -310,7 +310,7 @@ fn listen(port: u16) -> Result<TcpListener, DevnetError> {
     })
 }
 
-/// The life of the node's thread.
+/// The main function of the node's thread.
 async fn run(
     node: Arc<Node>,
     listener: TcpListener,
@@ -333,7 +333,7 @@ async fn run(
     let server = match server {
         Ok(server) => server.run(),
         Err(error) => {
-            // Nobody waits any more where this fails.
+            // This fails only if the caller no longer waits.
             let _ = ready.send(Err(error));
             return;
         }
@@ -346,18 +346,18 @@ async fn run(
     } else {
         actix_rt::spawn(make_blocks(node))
     };
-    // An Err says that the handle was dropped: stop as well.
+    // An Err means that the handle was dropped: stop as well.
     let _ = stopped.await;
     worker.abort();
     handle.stop(false).await;
     let _ = serving.await;
 }
 
-/// Makes a block at every tick, unless paused.
+/// Produces a block at every tick, unless paused.
 async fn make_blocks(node: Arc<Node>) {
     let mut ticks = tokio::time::interval(node.config.block_time);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The first tick comes at once; genesis is fresh enough.
+    // The first tick fires at once and is skipped: genesis is recent enough.
     ticks.tick().await;
     loop {
         ticks.tick().await;
@@ -367,8 +367,8 @@ async fn make_blocks(node: Arc<Node>) {
         let node = node.clone();
         match tokio::task::spawn_blocking(move || node.produce_unless_paused()).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::error!(%error, "no block"),
-            Err(error) => tracing::error!(%error, "the block's thread ended"),
+            Ok(Err(error)) => tracing::error!(%error, "no block was produced"),
+            Err(error) => tracing::error!(%error, "the thread that produces a block ended"),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Whom a server on loopback answers.
+//! The check of the host that a request to a loopback server names.
 //!
-//! A page of any site can have a visitor's browser ask `127.0.0.1`: the site lets its own name point
-//! there (DNS rebinding), and the browser takes the answer for the site's. Such a request names the
-//! site as its host.
+//! A page of any site can make a visitor's browser send requests to `127.0.0.1`: the site's own
+//! name resolves to it (DNS rebinding), and the browser treats the answer as the site's. Such a
+//! request names the site as its host.
 
 use std::net::IpAddr;
 
@@ -12,12 +12,12 @@ use actix_web::http::header::HOST;
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpResponse};
 
-/// Refuses a request that names another host than this machine's loopback, with 421. One that names
-/// none, as HTTP/1.0 allows, comes from no browser. Use it with
+/// Refuses a request that names another host than this machine's loopback, with 421. A request
+/// without a host, as HTTP/1.0 allows, does not come from a browser and is accepted. Use it with
 /// [`from_fn`](actix_web::middleware::from_fn).
 ///
 /// # Errors
-/// As the service that it stands before.
+/// Those of the wrapped service.
 pub async fn check_host(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -29,15 +29,15 @@ pub async fn check_host(
         .chain(request.uri().authority().map(|host| Some(host.as_str())))
         .any(|host| !host.is_some_and(is_loopback));
     if foreign {
-        let text = "this server answers requests to localhost and to loopback addresses alone; a \
-                    proxy before it must send the header `Host: localhost`\n";
+        let text = "this server answers only requests to localhost and to loopback addresses; a \
+                    proxy in front of it must send the header `Host: localhost`\n";
         return Ok(request.into_response(HttpResponse::MisdirectedRequest().body(text)));
     }
     Ok(next.call(request).await?.map_into_boxed_body())
 }
 
-/// Whether a host, as it stands in a request, with a port or without, is this machine's loopback. No
-/// site can have such a name.
+/// Whether the host of a request, with or without a port, is this machine's loopback. No site can
+/// have such a name.
 fn is_loopback(host: &str) -> bool {
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {

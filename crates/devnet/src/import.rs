@@ -1,4 +1,4 @@
-//! Taking in blocks that another node made: by importBlock, and by following.
+//! Importing blocks that another node made: through importBlock, and from a leader.
 
 use agentry_protocol::{
     BlockHeight, ChainId, JsonRef, Kind, StoredTransaction, block_hash, isoformat,
@@ -10,10 +10,10 @@ use crate::chain::mempool::whole;
 use crate::chain::{Chain, ChainError, Doing as _};
 use crate::clock;
 
-/// Why a block was not taken in.
+/// Why a block was not imported.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ImportError {
-    #[error("the block has no {0} that can be read")]
+    #[error("the block has no readable {0}")]
     Field(&'static str),
     #[error("block {height}, transaction {index}: {reason}")]
     Transaction {
@@ -34,16 +34,16 @@ pub(crate) enum ImportError {
         ours: ChainId,
     },
     #[error(
-        "block {height} does not follow on the head, which is {head}; import the blocks between first"
+        "block {height} does not follow the head, which is {head}; import the blocks between first"
     )]
     Gap { height: u64, head: String },
-    #[error("block {height} says its parent is {found}, and ours at that height is {ours}")]
+    #[error("block {height} names the parent {found}, but the block at that height is {ours}")]
     Parent {
         height: u64,
         found: String,
         ours: String,
     },
-    #[error("block {height} says its hash is {found}, and by its content it is {computed}")]
+    #[error("block {height} states the hash {found}, but its content has the hash {computed}")]
     Hash {
         height: u64,
         found: String,
@@ -71,13 +71,13 @@ pub(crate) struct Incoming {
     parent: String,
     proposer: String,
     state_root: Option<String>,
-    /// As the chain's hash formula takes it.
+    /// In the spelling of the chain's hash formula.
     timestamp: String,
     timestamp_db: String,
     pub(crate) tx_count: u64,
     shown: usize,
     transactions: Vec<IncomingTransaction>,
-    /// The block as it came, canonical.
+    /// The received block, as canonical JSON.
     raw: String,
 }
 
@@ -169,7 +169,8 @@ impl Incoming {
             return Err(ImportError::Gap { height, head });
         }
         let Some(head) = head else {
-            // Block 0: a chain may have begun in another way than the formula's.
+            // Block 0 is exempt: a chain may have begun with a block that does not follow the
+            // formula.
             return Ok(());
         };
         if !self.parent.is_empty() && self.parent != head.hash {
@@ -227,13 +228,13 @@ fn read_transaction(item: JsonRef<'_>) -> Result<IncomingTransaction, String> {
     match item.get("tx_hash").and_then(JsonRef::as_str) {
         Some(claimed) if claimed != hash => {
             return Err(format!(
-                "its tx_hash is {claimed}, and by its content it is {hash}"
+                "its tx_hash is {claimed}, but its content has the hash {hash}"
             ));
         }
         _ => {}
     }
-    let value = whole(&stored.amount).ok_or("its amount is no 64-bit integer")?;
-    let fee = whole(&stored.fee).ok_or("its fee is no 64-bit integer")?;
+    let value = whole(&stored.amount).ok_or("its amount is not a 64-bit integer")?;
+    let fee = whole(&stored.fee).ok_or("its fee is not a 64-bit integer")?;
     Ok(IncomingTransaction {
         hash,
         stored,
@@ -242,18 +243,19 @@ fn read_transaction(item: JsonRef<'_>) -> Result<IncomingTransaction, String> {
     })
 }
 
-/// How blocks are filed.
+/// How blocks are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Filing {
     /// Checked, with transaction rows and accounts.
     Whole,
-    /// As AITBC's importBlock does (hazard 4): unchecked, transactions in `block_metadata` alone.
+    /// As AITBC's importBlock does (hazard 4 in `docs/hazards.md`): unchecked, with transactions
+    /// only in `block_metadata`.
     HeaderOnly,
 }
 
 impl Chain {
-    /// Takes in blocks that follow on the head, with the credits that their transfers rest on, in
-    /// one SQLite transaction. Returns how many transactions came.
+    /// Imports blocks that follow the head, with the credits that their transfers depend on, in one
+    /// SQLite transaction. Returns how many transactions were imported.
     pub(crate) fn import(
         &mut self,
         incoming: &[Incoming],
@@ -302,7 +304,7 @@ impl Chain {
             };
             let nonce =
                 accounts::apply(&self.db, self.id.as_str(), transfer, now)?.ok_or_else(|| {
-                    let reason = "a balance leaves the range of a 64-bit integer".to_owned();
+                    let reason = "a balance exceeds the range of a 64-bit integer".to_owned();
                     ImportError::Transaction {
                         height: block.height,
                         index,
@@ -331,8 +333,8 @@ impl Chain {
         Ok(())
     }
 
-    /// Files one block as AITBC's importBlock does: under the chain that it names, else
-    /// `ait-mainnet`, whatever this node's own is.
+    /// Stores one block as AITBC's importBlock does: under the chain that it names, else
+    /// `ait-mainnet`, whatever this node's own chain is.
     pub(crate) fn import_as_aitbc(&mut self, block: &Incoming) -> Result<(), ImportError> {
         let chain = block.chain.as_deref().unwrap_or("ait-mainnet");
         let row = block.row(

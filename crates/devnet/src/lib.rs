@@ -1,10 +1,11 @@
 //! An embedded AITBC-compatible node, and the real node's faults on demand.
 //!
-//! [`Devnet::start`] runs a node in a thread of its own: HTTP on 127.0.0.1, blocks at an interval,
+//! [`Devnet::start`] runs a node on its own thread: HTTP on 127.0.0.1, blocks at an interval,
 //! and its chain in `<dir>/chain.db` and `<dir>/mempool.db`, laid out as AITBC's are, so that
-//! AITBC's own programs work on them unchanged. By default it is a *correct* node: what it accepts
-//! it mines, once, and what it cannot mine it refuses with the reason. [`Fault`] brings back the
-//! real node's hazards, one by one. With [`DevnetConfig::follow`] it follows another node.
+//! AITBC's own programs work on them unchanged. By default it is a *correct* node: it mines each
+//! transaction that it accepts, once, and refuses one that it cannot mine, with the reason.
+//! [`Fault`] adds the hazards of the real node, one by one. With [`DevnetConfig::follow`] it
+//! follows another node.
 //!
 //! ```no_run
 //! use agentry_devnet::{Devnet, DevnetConfig};
@@ -19,16 +20,16 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `config`, `error` | what a node is started with, and why it does not start |
+//! | `config`, `error` | the configuration of a node, and why it does not start |
 //! | `fault` | faults by name, and the switch that sets them while the node runs |
-//! | `chain` | chain.db and mempool.db: schema, blocks, accounts, what is pending |
-//! | `rules` | what a transaction must be to be accepted |
-//! | `producer` | blocks out of what is pending |
-//! | `import` | blocks that another node made |
-//! | `follower` | following a leader, through its absences and reorganisations |
+//! | `chain` | chain.db and mempool.db: schema, blocks, accounts, pending transactions |
+//! | `rules` | the rules by which a transaction is accepted |
+//! | `producer` | producing blocks from pending transactions |
+//! | `import` | importing blocks that another node made |
+//! | `follower` | following a leader, through its outages and reorganisations |
 //! | `rpc` | the HTTP calls |
-//! | `host` | whom a server on loopback answers |
-//! | `node`, `handle` | what all of these share; the thread they run in |
+//! | `host` | the check of the host that a request names |
+//! | `node`, `handle` | the state that all of these share; the thread on which they run |
 //! | `sync` | copying blocks from one node to another over RPC |
 
 mod chain;

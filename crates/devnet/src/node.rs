@@ -1,4 +1,4 @@
-//! What every part of a running devnet shares.
+//! The state that all parts of a running devnet share.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -32,7 +32,7 @@ pub(crate) fn add(counter: &AtomicU64, amount: u64) {
     counter.fetch_add(amount, Ordering::Relaxed);
 }
 
-/// A node's shared state. The writer has a lock of its own, so that readers wait for nobody.
+/// A node's shared state. The writer has its own lock, so that readers do not wait for it.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) config: DevnetConfig,
@@ -41,15 +41,15 @@ pub(crate) struct Node {
     pub(crate) paused: AtomicBool,
     pub(crate) leader: Option<Leader>,
     pub(crate) follow: Mutex<FollowState>,
-    /// Transactions that were passed on to the leader and are not seen mined yet, each with the
-    /// leader's height at which it was first missed there.
+    /// Transactions that were forwarded to the leader and are not seen mined yet, each with the
+    /// leader's height at which it was first missing there.
     pub(crate) forwarded: Mutex<HashMap<String, Option<u64>>>,
     chain: Mutex<Chain>,
     reader: Mutex<Connection>,
     rng: Mutex<StdRng>,
 }
 
-/// Locks, whatever a panicking thread left: every change is one SQLite transaction.
+/// Locks even after a thread panicked with the lock: every change is one SQLite transaction.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -96,7 +96,7 @@ impl Node {
         read(&snapshot, self.config.chain_id.as_str())
     }
 
-    /// Whether a fault of that name strikes now.
+    /// Whether the fault with that name strikes now.
     pub(crate) fn strikes(&self, name: &str) -> bool {
         match self.faults.current().get(name) {
             Some(
@@ -110,7 +110,7 @@ impl Node {
         }
     }
 
-    /// Takes a posted body in. Returns the transaction's hash.
+    /// Accepts a posted body. Returns the transaction's hash.
     pub(crate) fn submit(&self, body: &[u8]) -> Result<String, Refusal> {
         let faults = self.faults.current();
         let taken = rules::read(body, &self.config, &faults)
@@ -125,12 +125,12 @@ impl Node {
         taken
     }
 
-    /// Makes a block now, and reorganises if that is due.
+    /// Produces a block now, and reorganises if that is due.
     pub(crate) fn produce(&self) -> Result<MinedBlock, ChainError> {
         self.produce_and_reorganise(&mut self.chain())
     }
 
-    /// Makes a block, unless mining was paused before the writer was free.
+    /// Produces a block, unless mining was paused before the writer was free.
     pub(crate) fn produce_unless_paused(&self) -> Result<Option<MinedBlock>, ChainError> {
         let mut chain = self.chain();
         if self.paused.load(Ordering::SeqCst) {
@@ -161,7 +161,7 @@ impl Node {
         let block = producer::produce(chain, &self.config, &faults, &mut lock(&self.rng))?;
         add(&self.counters.blocks_proposed, 1);
         add(&self.counters.transactions_mined, block.tx_count);
-        tracing::debug!(height = block.height.0, hash = %block.hash, tx_count = block.tx_count, "block");
+        tracing::debug!(height = block.height.0, hash = %block.hash, tx_count = block.tx_count, "block produced");
         Ok(block)
     }
 
@@ -186,7 +186,7 @@ impl Node {
             depth,
             above = floor,
             keep_orphans,
-            "the chain is reorganised"
+            "the chain was reorganised"
         );
         for _ in 0..depth {
             self.produce_on(chain)?;

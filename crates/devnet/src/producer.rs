@@ -1,4 +1,4 @@
-//! Making blocks out of what is pending.
+//! Producing blocks from pending transactions.
 
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::rules::{MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS};
 /// How many blocks later the fault `late-rows` writes a block's rows.
 const LATE_BY: u64 = 2;
 
-/// A block that was made.
+/// A block that was produced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MinedBlock {
     /// Its height.
@@ -30,17 +30,17 @@ pub struct MinedBlock {
     pub tx_count: u64,
 }
 
-/// What becomes of one pending transaction when its block is made.
-enum Fate {
+/// What happens to one pending transaction when a block is produced.
+enum Decision {
     /// It is in the block; its row.
     Mined(Box<TransactionRow>),
-    /// It leaves the mempool without a trace.
+    /// It is removed from the mempool and not mined.
     Dropped,
     /// It stays pending.
     Waits,
 }
 
-/// How a block is made this time.
+/// How this block is produced.
 struct Making<'a> {
     chain_id: &'a str,
     height: u64,
@@ -48,12 +48,12 @@ struct Making<'a> {
     nonces: NoncePolicy,
     /// Probability of a silent drop.
     drop: Option<f64>,
-    /// Whether what cannot be paid is dropped rather than kept waiting.
+    /// Whether a transaction that cannot be paid is dropped, and not kept waiting.
     drops_unpayable: bool,
     replay_destroys: bool,
 }
 
-/// Makes the next block and commits it; then takes its transactions out of the mempool.
+/// Produces the next block and commits it; then removes its transactions from the mempool.
 pub(crate) fn produce(
     chain: &mut Chain,
     config: &DevnetConfig,
@@ -85,14 +85,14 @@ pub(crate) fn produce(
                 hash,
                 reason,
                 lost = lost.len(),
-                "fault: a block is destroyed"
+                "fault: a block was destroyed"
             );
             chain.pool.remove(&lost)?;
             return Err(ChainError::BlockDestroyed { hash, reason });
         }
         filled => filled?,
     };
-    // Until here a crash leaves the mined transactions in mempool.db, too; `Chain::open` mends it.
+    // Until here a crash leaves the mined transactions also in mempool.db; `Chain::open` fixes it.
     chain.pool.remove(&filled.leaving)?;
     if !filled.held_back.is_empty() {
         chain.hold_rows(making.height + LATE_BY, filled.held_back);
@@ -104,7 +104,7 @@ pub(crate) fn produce(
 
 struct Filled {
     block: MinedBlock,
-    /// Hashes that leave the mempool.
+    /// Hashes to be removed from the mempool.
     leaving: Vec<Arc<str>>,
     held_back: Vec<TransactionRow>,
 }
@@ -131,7 +131,7 @@ impl Making<'_> {
                 continue;
             }
             match self.decide(&transaction, &pending, rng)? {
-                Fate::Mined(row) => {
+                Decision::Mined(row) => {
                     accounts::record_digest(
                         &transaction,
                         &pending.digest.to_string(),
@@ -140,8 +140,8 @@ impl Making<'_> {
                     )?;
                     rows.push(*row);
                 }
-                Fate::Dropped => {}
-                Fate::Waits => continue,
+                Decision::Dropped => {}
+                Decision::Waits => continue,
             }
             leaving.push(pending.hash.clone());
             count += 1;
@@ -187,22 +187,22 @@ impl Making<'_> {
         db: &rusqlite::Connection,
         pending: &Pending,
         rng: &mut StdRng,
-    ) -> Result<Fate, ChainError> {
+    ) -> Result<Decision, ChainError> {
         let destroyed = |reason| ChainError::BlockDestroyed {
             hash: pending.hash.to_string(),
             reason,
         };
         let dropped = |why: &'static str| {
-            tracing::warn!(hash = %pending.hash, why, "a pending transaction is dropped");
-            Ok(Fate::Dropped)
+            tracing::warn!(hash = %pending.hash, why, "a pending transaction was dropped");
+            Ok(Decision::Dropped)
         };
         if blocks::is_mined(db, self.chain_id, &pending.hash)? {
             if self.replay_destroys {
                 return Err(destroyed(
-                    "it is mined already, and its hash must be unique",
+                    "it is already mined, and its hash must be unique",
                 ));
             }
-            return dropped("it is mined already");
+            return dropped("it is already mined");
         }
         if self
             .drop
@@ -214,15 +214,15 @@ impl Making<'_> {
             if self.drops_unpayable {
                 dropped(why)
             } else {
-                Ok(Fate::Waits)
+                Ok(Decision::Waits)
             }
         };
         let sender = pending.stored.from.as_str();
         let Some((value, fee)) = pending.cost else {
             if pending.stored.amount.is_negative() {
-                return Err(destroyed("its amount fits no 64-bit integer"));
+                return Err(destroyed("its amount does not fit a 64-bit integer"));
             }
-            return dropped("its amount or fee is no number that a balance can hold");
+            return dropped("its amount or fee is not a number that a balance can hold");
         };
         let Some(account) = accounts::get(db, self.chain_id, sender)? else {
             return unpayable("unknown sender");
@@ -233,7 +233,7 @@ impl Making<'_> {
         if self.nonces == NoncePolicy::Sequential && !self.drops_unpayable {
             match pending.nonce() {
                 Some(nonce) if nonce == account.nonce => {}
-                Some(nonce) if nonce > account.nonce => return Ok(Fate::Waits),
+                Some(nonce) if nonce > account.nonce => return Ok(Decision::Waits),
                 _ => return dropped("its nonce is stale"),
             }
         }
@@ -245,9 +245,9 @@ impl Making<'_> {
             fee,
         };
         let Some(nonce) = accounts::apply(db, self.chain_id, transfer, self.now)? else {
-            return Err(destroyed("a balance leaves the range of a 64-bit integer"));
+            return Err(destroyed("a balance exceeds the range of a 64-bit integer"));
         };
-        Ok(Fate::Mined(Box::new(TransactionRow {
+        Ok(Decision::Mined(Box::new(TransactionRow {
             id: 0,
             hash: pending.hash.to_string(),
             height: Some(self.height),
@@ -265,7 +265,7 @@ impl Making<'_> {
     }
 }
 
-/// What AITBC's node would drain for one block.
+/// The transactions that AITBC's node would drain for one block.
 fn within_limits(
     pending: impl IntoIterator<Item = Arc<Pending>>,
 ) -> impl Iterator<Item = Arc<Pending>> {
@@ -283,8 +283,8 @@ fn within_limits(
 }
 
 /// The pending transactions in the order in which a block takes them: highest fee first, then
-/// first come. Under sequential nonces a sender's own come in the order of their nonces, each
-/// standing in line with the fee of the sender's next.
+/// oldest first. Under sequential nonces the transactions of one sender stay in the order of their
+/// nonces, and the fee of its next one decides the sender's place.
 fn in_order(chain: &Chain, nonces: NoncePolicy) -> Vec<Arc<Pending>> {
     if nonces == NoncePolicy::Ignored {
         return chain.pool.iter().cloned().collect();
@@ -303,7 +303,7 @@ fn in_order(chain: &Chain, nonces: NoncePolicy) -> Vec<Arc<Pending>> {
             queue.into()
         })
         .collect();
-    // By age as a tie-break: of equal fees the one received first.
+    // Age breaks ties: of equal fees, the one received first.
     let rank = |pending: &Pending, queue: usize| {
         (
             pending.fee(),

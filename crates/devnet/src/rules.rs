@@ -1,4 +1,4 @@
-//! What a transaction must be to be taken in, and what is said to the one whose is not.
+//! The rules by which a transaction is accepted, and the messages of a refusal.
 //!
 //! Two halves: [`read`] needs no state (JSON, fields, signature), so it runs outside the lock;
 //! [`admit`] compares with the chain and the mempool.
@@ -22,16 +22,16 @@ pub(crate) const MAX_BLOCK_BYTES: usize = 1_000_000;
 /// The most transactions of a block.
 pub(crate) const MAX_BLOCK_TRANSACTIONS: usize = 500;
 
-/// The most bytes that may be pending: a mempool that every client can read whole, for only that
-/// shows what is absent from it.
+/// The most bytes that may be pending, so that every client can read the whole mempool: only a
+/// whole mempool shows that a transaction is absent from it.
 const MAX_PENDING_BYTES: usize = 48 * 1024 * 1024;
 
-/// Why a transaction was not taken in.
+/// Why a transaction was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error("not JSON: {0}")]
     NotJson(JsonError),
-    #[error("the body is JSON, but no object")]
+    #[error("the body is JSON, but not an object")]
     NotObject,
     #[error("{0}")]
     Json(JsonError),
@@ -40,7 +40,7 @@ pub(crate) enum Refusal {
     #[error("{0}")]
     Transaction(#[from] TransactionError),
     #[error(
-        "{field} is {value}, which is no whole number that a balance can hold (0 to {})",
+        "{field} is {value}, which is not a whole number that a balance can hold (0 to {})",
         i64::MAX
     )]
     NotWhole { field: &'static str, value: String },
@@ -97,21 +97,22 @@ pub(crate) enum Refusal {
     Chain(#[from] ChainError),
 }
 
-/// A transaction that is well formed by itself.
+/// A transaction that passes the checks without state.
 #[derive(Debug)]
 pub(crate) struct Posted {
     stored: StoredTransaction,
     verified: bool,
 }
 
-/// Parses a body, with the node's answer to what is not JSON told apart from what is not valid.
+/// Parses a body. The node answers differently to a body that is not JSON and to one that is not
+/// valid.
 fn parse(body: &[u8]) -> Result<Json, Refusal> {
     let limits = Limits {
         max_bytes: MAX_BODY,
         ..Limits::default()
     };
     let json = Json::parse(body, limits).map_err(|error| match error {
-        // JSON as Python reads it, with a content that this node does not take.
+        // JSON as Python reads it, with a content that this node does not accept.
         JsonError::LoneSurrogate { .. }
         | JsonError::NonFiniteWord { .. }
         | JsonError::FloatRange { .. } => Refusal::Json(error),
@@ -125,7 +126,7 @@ fn parse(body: &[u8]) -> Result<Json, Refusal> {
     }
 }
 
-/// Reads a posted body and checks whatever needs no state.
+/// Reads a posted body and makes all checks that need no state.
 pub(crate) fn read(body: &[u8], config: &DevnetConfig, faults: &Faults) -> Result<Posted, Refusal> {
     let json = parse(body)?;
     let root = json.root();
@@ -138,7 +139,7 @@ pub(crate) fn read(body: &[u8], config: &DevnetConfig, faults: &Faults) -> Resul
     let mut stored = StoredTransaction::from_json(root)?;
     if root.get("chain_id").is_none() && !trusting {
         // A body that names no chain means this one. AITBC's node would write "ait-mainnet" on
-        // every chain, and recipients would take the transaction for another chain's.
+        // every chain, and recipients would treat the transaction as one of another chain.
         stored.chain_id = config.chain_id.to_string();
     }
     if trusting {
@@ -163,7 +164,7 @@ pub(crate) fn read(body: &[u8], config: &DevnetConfig, faults: &Faults) -> Resul
             check_signature(&stored, key, root)?;
             true
         }
-        // As AITBC: without a public key there is nothing to check a signature with.
+        // As in AITBC's node: without a public key the signature cannot be checked.
         None => false,
     };
     Ok(Posted { stored, verified })
@@ -240,8 +241,8 @@ fn check_signature(
     }
 }
 
-/// Compares a well-formed transaction with the chain and the mempool, and takes it in. Returns
-/// its hash.
+/// Checks a well-formed transaction against the chain and the mempool, and accepts it. Returns its
+/// hash.
 pub(crate) fn admit(
     chain: &mut Chain,
     posted: Posted,
@@ -252,7 +253,7 @@ pub(crate) fn admit(
     let hash = pending.hash.to_string();
     let trusting = faults.get("no-signature-check").is_some();
     if chain.pool.get(&hash).is_some() {
-        // AITBC's mempool takes a hash that it holds for an accepted one.
+        // AITBC's mempool treats a hash that it already holds as accepted.
         return if trusting {
             Ok(hash)
         } else {
@@ -262,7 +263,7 @@ pub(crate) fn admit(
     if !trusting && faults.get("replay-destroys-block").is_none() {
         check_duplicate(chain, &pending)?;
     }
-    // The real follower knows no accounts and keeps whatever is posted to it.
+    // A real follower has no accounts and keeps every posted transaction.
     let follower_knows_nothing = config.follow.is_some()
         && (faults.get("no-forward").is_some()
             || faults.get("import-loses-transactions").is_some());
@@ -276,7 +277,7 @@ pub(crate) fn admit(
             return Err(Refusal::Full(chain.pool.len(), chain.pool.bytes()));
         };
         let lowest = lowest.hash.clone();
-        tracing::warn!(hash = %lowest, "fault: the lowest fee is dropped from a full mempool");
+        tracing::warn!(hash = %lowest, "fault: the transaction with the lowest fee was dropped from a full mempool");
         chain.pool.remove(&[lowest])?;
     }
     chain.pool.add(pending)?;
@@ -287,8 +288,8 @@ fn check_duplicate(chain: &Chain, pending: &Pending) -> Result<(), Refusal> {
     if blocks::is_mined(&chain.db, chain.id.as_str(), &pending.hash)? {
         return Err(Refusal::Mined(pending.hash.to_string()));
     }
-    // An unverified transaction may be anybody's forgery, so it never stands in the way of the
-    // one that the owner signed.
+    // Anyone may have forged an unverified transaction, so it never blocks the one that the owner
+    // signed.
     let bars = |verified: bool| verified || !pending.verified;
     if let Some((other, _)) = chain
         .pool

@@ -1,4 +1,5 @@
-//! Copying blocks from one node to another: blocks-range there, importBlock here.
+//! Copying blocks from one node to another: with blocks-range of the one and importBlock of the
+//! other.
 
 use agentry_chain::{NodeClient, NodeError};
 use agentry_protocol::{BlockHeight, Json, JsonError, JsonRef, Limits};
@@ -6,7 +7,7 @@ use agentry_protocol::{BlockHeight, Json, JsonError, JsonRef, Limits};
 /// How many blocks are read at once.
 const PAGE: u64 = 100;
 
-/// How far a [`sync`] is.
+/// The progress of a [`sync`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyncProgress {
     /// The height of the block that was imported last.
@@ -17,10 +18,10 @@ pub struct SyncProgress {
     pub imported: u64,
 }
 
-/// What a [`sync`] did.
+/// The result of a [`sync`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncReport {
-    /// The first height that was missing; `None` where nothing was.
+    /// The first height that was missing; `None` if none was.
     pub from: Option<BlockHeight>,
     /// The height that both nodes have now.
     pub through: Option<BlockHeight>,
@@ -28,7 +29,7 @@ pub struct SyncReport {
     pub imported: u64,
     /// How many transactions those blocks count.
     pub transactions: u64,
-    /// The blocks of which the one node could not write the transactions: they were imported without
+    /// The blocks whose transactions the source could not write as JSON: they were imported without
     /// them.
     pub without_transactions: Vec<BlockHeight>,
 }
@@ -37,22 +38,22 @@ pub struct SyncReport {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SyncError {
-    /// The node that is read from.
+    /// The node that is read from failed.
     #[error("reading from {node}: {source}")]
     From {
         /// Its URL.
         node: String,
-        /// What failed.
+        /// The reason.
         source: NodeError,
     },
-    /// The node that is written to.
+    /// The node that is written to failed.
     #[error("importing block {height} into {node}: {source}")]
     To {
         /// Its URL.
         node: String,
         /// The block.
         height: BlockHeight,
-        /// What failed.
+        /// The reason.
         source: NodeError,
     },
     /// The nodes' heads cannot be compared.
@@ -60,12 +61,12 @@ pub enum SyncError {
     ToHead {
         /// The URL of the node that is written to.
         node: String,
-        /// What failed.
+        /// The reason.
         source: NodeError,
     },
     /// The nodes are on different chains.
     #[error(
-        "{from} and {to} are on different chains: block 0 of the one is {theirs}, of the other {ours}. Nothing was imported"
+        "{from} and {to} are on different chains: block 0 is {theirs} on the first, {ours} on the second. Nothing was imported"
     )]
     OtherChain {
         /// The URL that is read from.
@@ -77,20 +78,20 @@ pub enum SyncError {
         /// Its block 0.
         ours: String,
     },
-    /// A block that the one node cannot write, and without which the other takes none above it.
+    /// One node cannot write a block, and the other imports no block above it without it.
     #[error(
-        "{from} cannot serve block {height}: {source}; and {to} does not take it without its transactions: {refused}. {imported} blocks were imported before it; copy the chain's database instead"
+        "{from} cannot serve block {height}: {source}; and {to} does not import it without its transactions: {refused}. {imported} blocks were imported before it; copy the chain's database instead"
     )]
     Unservable {
         /// The URL that is read from.
         from: String,
         /// The block.
         height: BlockHeight,
-        /// Why it cannot be had.
+        /// The reason why it cannot be read.
         source: NodeError,
         /// The URL that is written to.
         to: String,
-        /// Why it was not taken.
+        /// The reason why it was not imported.
         refused: NodeError,
         /// How many blocks were imported before.
         imported: u64,
@@ -113,16 +114,16 @@ pub enum SyncError {
         /// How many blocks were imported before.
         imported: u64,
     },
-    /// A block that the one node gave is no block.
-    #[error("a block that {node} gave: {reason}")]
+    /// The node that is read from sent a malformed block.
+    #[error("reading a block from {node}: {reason}")]
     Block {
         /// The URL that is read from.
         node: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// The node that is read from does not have a block below its head.
-    #[error("{node} does not give block {height}, though its head is above it")]
+    #[error("{node} does not return block {height}, although its head is above it")]
     Missing {
         /// The URL that is read from.
         node: String,
@@ -132,7 +133,7 @@ pub enum SyncError {
 }
 
 impl SyncError {
-    /// Whether the same may succeed later without anyone's doing.
+    /// Whether the same call may succeed later without intervention.
     pub fn is_transient(&self) -> bool {
         match self {
             SyncError::From { source, .. }
@@ -148,15 +149,15 @@ impl SyncError {
 }
 
 /// Imports into `to` the blocks that it lacks and `from` has, in order of height. `chain_id` is
-/// written into each posted block as `chainId`: AITBC's importBlock files a block without it under
+/// written into each posted block as `chainId`: AITBC's importBlock stores a block without it under
 /// `ait-mainnet`.
 ///
-/// A block that `from` cannot write with its transactions is imported without them, if `to` takes it so,
-/// and named in the report.
+/// A block that `from` cannot write with its transactions is imported without them, if `to` accepts
+/// that, and listed in the report.
 ///
 /// # Errors
-/// A failing node, another chain, or a fork: a height at which both have a block, and not the same. What
-/// was imported before stays.
+/// A failing node, another chain, or a fork: a height at which both have different blocks. Blocks
+/// that were imported before stay.
 pub async fn sync(
     from: &NodeClient,
     to: &NodeClient,
@@ -194,7 +195,7 @@ pub async fn sync(
         let end = BlockHeight(next.0.saturating_add(size - 1)).min(target.height);
         let blocks = match from.blocks_range_raw(next, end).await {
             Ok(blocks) => blocks,
-            // One block that cannot be written makes the range fail.
+            // One block that the node cannot write makes the whole range fail.
             Err(error) if may_be_one_block(&error) && next < end => {
                 size = (size / 2).max(1);
                 continue;
@@ -266,7 +267,7 @@ pub async fn sync(
     Ok(report)
 }
 
-/// Imports a block that the one node cannot write, without its transactions. `error`: why it cannot.
+/// Imports a block without its transactions, which the source cannot write. `error`: why it cannot.
 async fn bare(
     from: &NodeClient,
     to: &NodeClient,
@@ -300,12 +301,12 @@ async fn bare(
     }
 }
 
-/// Whether a failure may be the fault of one block, or of the range's size.
+/// Whether a failure may be caused by one block, or by the size of the range.
 fn may_be_one_block(error: &NodeError) -> bool {
     error.is_server_error() || matches!(error, NodeError::TooLarge { .. })
 }
 
-/// Makes sure that both nodes have the same block 0.
+/// Checks that both nodes have the same block 0.
 async fn compare_chains(from: &NodeClient, to: &NodeClient) -> Result<(), SyncError> {
     let genesis = |blocks: Vec<agentry_chain::Block>| blocks.first().map(|block| block.hash);
     let first = BlockHeight(0);
@@ -330,13 +331,13 @@ async fn compare_chains(from: &NodeClient, to: &NodeClient) -> Result<(), SyncEr
     }
 }
 
-/// Makes sure that both nodes have the same block at a height that both have.
+/// Checks that both nodes have the same block at a height that both have.
 async fn compare(from: &NodeClient, to: &NodeClient, height: BlockHeight) -> Result<(), SyncError> {
     let reading = |source| SyncError::From {
         node: from.url().to_owned(),
         source,
     };
-    // Without their transactions, which a node may be unable to write.
+    // Read without their transactions, which a node may be unable to write.
     let theirs = from.headers(height, height).await.map_err(reading)?;
     let ours = to.headers(height, height).await;
     let ours = ours.map_err(|source| SyncError::ToHead {
@@ -360,7 +361,7 @@ async fn compare(from: &NodeClient, to: &NodeClient, height: BlockHeight) -> Res
     }
 }
 
-/// A block on its way into importBlock.
+/// A block to be posted to importBlock.
 struct Outgoing {
     height: BlockHeight,
     hash: String,
@@ -394,7 +395,7 @@ impl Outgoing {
             .collect();
         members.retain(|(key, _)| key != "chainId");
         members.push(("chainId".to_owned(), Json::string(chain_id.as_str())));
-        // importBlock has names of its own for these.
+        // importBlock uses other names for these.
         for (theirs, its) in [("parent_hash", "parentHash"), ("proposer", "miner")] {
             if let (Some(value), None) = (text(theirs), root.get(its)) {
                 members.push((its.to_owned(), Json::string(value)));

@@ -1,5 +1,5 @@
-//! Writing JSON answers as text: what the chain stores is passed through as it stands, neither
-//! parsed nor altered, so numbers of any size and payloads of any depth survive.
+//! Writing JSON answers as text: stored JSON is copied verbatim, neither parsed nor changed, so
+//! numbers of any size and payloads of any depth are preserved.
 
 use std::fmt::Write as _;
 
@@ -21,7 +21,7 @@ impl ObjectText {
         self.0.push(':');
     }
 
-    /// Adds a value that is JSON already.
+    /// Adds a value that is already JSON.
     pub(crate) fn raw(mut self, key: &str, json: &str) -> ObjectText {
         self.key(key);
         self.0.push_str(json);
@@ -50,7 +50,7 @@ impl ObjectText {
         self
     }
 
-    /// Adds a list of values that are JSON already.
+    /// Adds a list of values that are already JSON.
     pub(crate) fn list<S: AsRef<str>>(
         mut self,
         key: &str,

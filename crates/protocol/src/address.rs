@@ -6,7 +6,7 @@
 //! | bech32 | `ait1` + 52 characters + 6 of checksum | SHA-256 of the public key (BIP-173) |
 //!
 //! The chain itself accepts any text as an address, so what it carries is read by
-//! [`Address::from_chain`], and what a person types by [`FromStr`], which finds typing errors.
+//! [`Address::from_chain`], and what a person types by [`FromStr`], which detects typing errors.
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use crate::key::PublicKey;
 use crate::text::serde_as_text;
 
-/// What both forms begin with: bech32's human-readable part and its separator.
+/// The prefix of both forms: bech32's human-readable part and its separator.
 const PREFIX: &str = "ait1";
 /// The human-readable part alone.
 const HRP: Hrp = Hrp::parse_unchecked("ait");
@@ -33,25 +33,26 @@ const CHAIN_MAX: usize = 128;
 /// BIP-173's 32 characters.
 const BECH32_CHARACTERS: &str = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
 
-/// An address, as it is spelled: two spellings of the same key are two addresses. Cheap to clone.
+/// An address in its exact spelling: two spellings of the same key are two addresses. Cheap to
+/// clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address(Arc<str>);
 
-/// Which form an address has.
+/// The form of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AddressForm {
     /// `ait1` and the first 40 digits of a public key.
     Hex,
-    /// BIP-173 bech32 of SHA-256 of a public key, with a right checksum.
+    /// BIP-173 bech32 of SHA-256 of a public key, with a correct checksum.
     Bech32,
-    /// Anything else that a chain carries. It belongs to no key.
+    /// Any other text that a chain carries. It belongs to no key.
     Other,
 }
 
-/// Why a text is no address. Positions count characters from 1.
+/// Why a text is not an address. Positions count characters from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// There is nothing.
+    /// The text is empty.
     #[error("the address is empty")]
     Empty,
     /// The text does not begin with `ait1`.
@@ -69,8 +70,8 @@ pub enum AddressError {
         /// How many characters it has.
         found: usize,
     },
-    /// A character cannot stand in an address.
-    #[error("character {position} of the address is {found:?}, which cannot stand there")]
+    /// A character is not allowed in an address.
+    #[error("character {position} of the address is {found:?}, which is not allowed there")]
     Character {
         /// The character.
         found: char,
@@ -97,7 +98,8 @@ impl Address {
         Self(text.into())
     }
 
-    /// What a chain may carry as an address: 1 to 128 printable ASCII characters without spaces.
+    /// Reads what a chain may carry as an address: 1 to 128 printable ASCII characters without
+    /// spaces.
     ///
     /// # Errors
     /// [`AddressError::Empty`], [`AddressError::TooLong`], [`AddressError::Character`].
@@ -114,7 +116,7 @@ impl Address {
         Ok(Self(text.into()))
     }
 
-    /// Which form it has.
+    /// The form of the address.
     pub fn form(&self) -> AddressForm {
         match check(&self.0) {
             Ok(form) => form,
@@ -122,7 +124,7 @@ impl Address {
         }
     }
 
-    /// Whether it is either form of this key's address.
+    /// Whether the address belongs to this key, in either form.
     pub fn matches(&self, key: &PublicKey) -> bool {
         match self.0.len() {
             HEX_LENGTH => *self == Self::from_public_key(key),
@@ -137,7 +139,7 @@ impl Address {
     }
 }
 
-/// Finds the first character that is not allowed, in the text behind its first `skip` characters.
+/// Finds the first character that is not allowed, after the first `skip` characters of the text.
 fn check_characters(
     text: &str,
     skip: usize,
@@ -157,7 +159,7 @@ fn check_characters(
     }
 }
 
-/// Which of the two forms the text has, strictly.
+/// The form of the text, checked strictly: one of the two that belong to a key.
 fn check(text: &str) -> Result<AddressForm, AddressError> {
     if text.is_empty() {
         return Err(AddressError::Empty);
@@ -196,8 +198,8 @@ impl FromStr for Address {
 
     /// Reads what a person typed: one of the two forms, in lower case, without spaces around it.
     ///
-    /// In the bech32 form the checksum finds up to four wrong characters. The hex form has none:
-    /// of its typing errors only a wrong length and a foreign character can be found.
+    /// In the bech32 form the checksum detects up to four wrong characters. The hex form has no
+    /// checksum: only a wrong length and a character that is not hexadecimal are detected.
     fn from_str(text: &str) -> Result<Self, AddressError> {
         check(text)?;
         Ok(Self(text.into()))

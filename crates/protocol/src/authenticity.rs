@@ -1,8 +1,8 @@
-//! Whether a message is from whom it says: verified, unverified or forged.
+//! Whether a message is from the sender that it names: verified, unverified or forged.
 //!
-//! Anyone can post a transaction from anyone, and a node checks nothing. What proves a sender is
-//! a signature that verifies, strictly, under a key that is bound to `from`: by the address
-//! itself, which is made from the key, or by the operator's word in the configuration.
+//! Anyone can post a transaction in anyone's name, and a node checks nothing. A sender is verified
+//! by a signature that verifies, strictly, under a key that is bound to `from`: by the address
+//! itself, which is made from the key, or by the operator's configuration.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,18 +10,18 @@ use crate::block::ChainId;
 use crate::key::PublicKey;
 use crate::transaction::{StoredTransaction, Verification};
 
-/// How far the sender of a message is known to be who its `from` says.
+/// Whether the sender of a message is known to be the owner of its `from`.
 ///
-/// The order is that of trust: `Forged < Unverified < Verified`.
+/// Ordered by trust: `Forged < Unverified < Verified`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Authenticity {
     /// A key is known and the signature is wrong, misspelled or made for another chain. Such a
     /// message reaches no behaviour.
     Forged,
-    /// No key of the sender is known, so nothing can be said.
+    /// No key of the sender is known, so the signature cannot be checked.
     Unverified,
-    /// The signature is right under a key that is bound to the sender.
+    /// The signature is valid under a key that is bound to the sender.
     Verified,
 }
 
@@ -36,21 +36,22 @@ impl Authenticity {
     }
 }
 
-/// What was found out about the sender of a message, and so why it is what it is.
+/// The result of checking the sender of a message, with the reason for its [`Authenticity`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Finding {
-    /// The transaction names another chain than ours.
+    /// The transaction names another chain than this program's.
     ForeignChain,
     /// The key in the header does not belong to `from`.
     ForeignKey,
     /// No key of the sender is known.
     NoKey,
-    /// What the signature is under the key: the header's if that is right, else the known one's.
+    /// The result of verifying the signature under the key: the header's if it is valid under that
+    /// one, else the known one.
     Signature(Verification),
 }
 
 impl Finding {
-    /// What it means.
+    /// The authenticity that follows from this finding.
     pub fn authenticity(self) -> Authenticity {
         match self {
             Self::ForeignChain | Self::ForeignKey => Authenticity::Forged,
@@ -61,16 +62,16 @@ impl Finding {
     }
 }
 
-/// Judges who sent a transaction.
+/// Checks who sent a transaction.
 ///
-/// - `chain`: the chain that we are on.
+/// - `chain`: the chain that this program is on.
 /// - `header_key`: `key` of the message's header. It must belong to `from`: by the address, or
 ///   because it is the known key.
-/// - `known_key`: what the directory or the configuration says is the key of `from`. Whoever
-///   gives it vouches for it: it is not compared with the address, so the configuration can name
-///   a key for an address that belongs to none.
+/// - `known_key`: the key of `from` according to the directory or the configuration. The caller
+///   vouches for it: it is not compared with the address, so the configuration can name a key for
+///   an address that belongs to none.
 ///
-/// Where both are given and differ, a right signature under either counts.
+/// If both are given and differ, a valid signature under either counts.
 pub fn examine(
     transaction: &StoredTransaction,
     chain: &ChainId,

@@ -17,7 +17,7 @@ const CHAIN_ID_MAX: usize = 64;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChainId(Arc<str>);
 
-/// Why a text is no chain id.
+/// Why a text is not a chain id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ChainIdError {
     /// The text is empty.
@@ -29,9 +29,9 @@ pub enum ChainIdError {
         /// How many bytes the text has.
         found: usize,
     },
-    /// A character is none of those that a chain id may hold.
+    /// A character is not one that a chain id may hold.
     #[error(
-        "character {position} of a chain id is {found:?}; letters, digits, '.', '_' and '-' may stand there"
+        "character {position} of a chain id is {found:?}; letters, digits, '.', '_' and '-' are allowed"
     )]
     Character {
         /// The character.
@@ -91,7 +91,7 @@ serde_as_text!(ChainId, ChainId::from_str);
 pub struct BlockHeight(pub u64);
 
 impl BlockHeight {
-    /// The height above this one; the highest there is stays itself.
+    /// The height above this one; the greatest possible height is returned unchanged.
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
@@ -109,7 +109,7 @@ impl BlockHeight {
         Self(self.0.saturating_sub(blocks))
     }
 
-    /// The height `blocks` above, or the highest there is.
+    /// The height `blocks` above, or the greatest possible height.
     pub const fn saturating_add(self, blocks: u64) -> Self {
         Self(self.0.saturating_add(blocks))
     }
@@ -154,14 +154,14 @@ pub fn block_hash<'a>(
     BlockHash::from_bytes(hasher.finalize().into())
 }
 
-/// The hash of block 0 of a chain that began as AITBC chains do: parent `0x00`, time
+/// The hash of block 0 of a chain that began the way AITBC chains do: parent `0x00`, time
 /// 2025-01-01T00:00:00, no transactions.
 pub fn genesis_hash(chain: &ChainId) -> BlockHash {
     block_hash(chain, BlockHeight(0), "0x00", "2025-01-01T00:00:00", [])
 }
 
 /// Python's `isoformat()` of a time as SQLite holds it: `2025-01-01 00:00:00.000000` becomes
-/// `2025-01-01T00:00:00`. A text that has that form already stays as it is.
+/// `2025-01-01T00:00:00`. A text that already has that form is returned unchanged.
 pub fn isoformat(database_text: &str) -> String {
     let text = database_text.replacen(' ', "T", 1);
     match text.strip_suffix(".000000") {

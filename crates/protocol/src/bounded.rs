@@ -1,6 +1,6 @@
-//! Texts of bounded length: what a message may carry in one field.
+//! Texts of bounded length, for the fields of a message.
 //!
-//! A bound is a part of the type, so a value that exists fits: what is written always reads back.
+//! The bound is part of the type, so every value fits its field: a written text always reads back.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,10 +10,10 @@ use crate::text::serde_as_text;
 /// Why a text does not fit its field. Positions count characters from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BoundError {
-    /// There is nothing, where something must be.
+    /// The text is empty, and may not be.
     #[error("it is empty")]
     Empty,
-    /// It is too long.
+    /// The text is too long.
     #[error("it has {found} bytes, over the limit of {limit}")]
     TooLong {
         /// How many bytes it has.
@@ -21,15 +21,15 @@ pub enum BoundError {
         /// How many it may have.
         limit: usize,
     },
-    /// A character cannot stand there.
-    #[error("its character {position} is {found:?}, which cannot stand there")]
+    /// A character is not allowed in the field.
+    #[error("its character {position} is {found:?}, which is not allowed there")]
     Character {
         /// The character.
         found: char,
         /// Its position.
         position: usize,
     },
-    /// A name looks like an address, and could be taken for one.
+    /// A name looks like an address, and could be confused with one.
     #[error("it begins with \"ait1\", as an address does")]
     LikeAnAddress,
 }
@@ -84,15 +84,15 @@ macro_rules! bounded_text {
     };
 }
 
-/// Any text of at most `MAX` bytes, such as a prompt. It may hold line ends and what else a
-/// stranger wrote: whoever shows it on a terminal escapes it.
+/// Any text of at most `MAX` bytes, such as a prompt. It may hold line ends and any other character
+/// that an untrusted sender wrote: code that shows it on a terminal has to escape it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Bounded<const MAX: usize>(Box<str>);
 
 bounded_text!([const MAX: usize] Bounded<MAX>);
 
 impl<const MAX: usize> Bounded<MAX> {
-    /// The beginning of a text: as much of it as fits, cut between characters.
+    /// The beginning of a text: as much of it as fits, truncated between characters.
     pub fn cut(text: &str) -> Self {
         Self(cut(text, MAX).into())
     }
@@ -102,14 +102,14 @@ impl<const MAX: usize> Bounded<MAX> {
     }
 }
 
-/// As much of a text as fits in `limit` bytes, cut between characters.
+/// As much of a text as fits in `limit` bytes, truncated between characters.
 pub(crate) fn cut(text: &str, limit: usize) -> &str {
     let end = text.floor_char_boundary(limit);
     text.get(..end).unwrap_or_default()
 }
 
-/// A text on one line: 1 to `MAX` printable ASCII characters, space to `~`. Machines make and
-/// compare it, and a terminal can show it as it is.
+/// A text on one line: 1 to `MAX` printable ASCII characters, space to `~`. Programs create and
+/// compare it, and a terminal can show it without escapes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Word<const MAX: usize>(Box<str>);
 
@@ -138,11 +138,11 @@ impl<'de, const MAX: usize> serde::Deserialize<'de> for Word<MAX> {
     }
 }
 
-/// Longest name of an agent, in bytes: what agents.toml allows.
+/// Longest name of an agent, in bytes: the same limit as in agents.toml.
 pub const AGENT_NAME_MAX: usize = 64;
 
-/// What an agent calls itself: 1 to 64 of `A-Z a-z 0-9 . _ -`, beginning with a letter or a
-/// digit, and not with `ait1`, so that no name is ever taken for an address. Case counts.
+/// The name of an agent: 1 to 64 of `A-Z a-z 0-9 . _ -`, beginning with a letter or a digit, and
+/// not with `ait1`, so that a name cannot be confused with an address. Case-sensitive.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AgentName(Box<str>);
 
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_stands_on_one_line() {
+    fn a_word_is_on_one_line() {
         for good in ["a", " ", "llama3.1:8b", "org/model ~"] {
             assert!(good.parse::<Word<16>>().is_ok(), "{good}");
         }

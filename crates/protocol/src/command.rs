@@ -1,4 +1,4 @@
-//! The commands that agentry knows: typed, read from what strangers send, written back.
+//! The commands that agentry knows: typed, read from untrusted messages, and written.
 //!
 //! | part | commands |
 //! |---|---|
@@ -8,8 +8,8 @@
 //! | `sealed` | SEALED; [`sealing`](crate::sealing) makes and opens it |
 //! | `field` | reading and writing one parameter |
 //!
-//! Every length is bounded by a named constant or by its type, so what is written reads back as
-//! the same. A parameter that is `null` counts as missing; unknown ones are ignored.
+//! Every length is bounded by a named constant or by its type, so a written command reads back
+//! unchanged. A parameter that is `null` counts as missing; unknown ones are ignored.
 
 use crate::json::Json;
 use crate::payload::{Command, Payload};
@@ -39,34 +39,34 @@ use field::{Entries, Fields};
 pub enum KnownCommand {
     /// `PING`: asks for a `PONG`.
     Ping,
-    /// `PONG`: the answer.
+    /// `PONG`: answers a `PING`.
     Pong,
     /// `ACK`: acknowledges the message that the header's `re` names. It is never acknowledged.
     Ack(Ack),
     /// `STATUS_REPORT`: asks for a `STATUS`.
     StatusReport(StatusReport),
-    /// `STATUS`: how an agent is.
+    /// `STATUS`: the state of an agent.
     Status(Status),
     /// `ANNOUNCE`: an agent's card.
     Announce(Announce),
-    /// `WITHDRAW`: takes the card back.
+    /// `WITHDRAW`: withdraws the card.
     Withdraw,
-    /// `EXECUTE_AI_JOB`: asks for a task.
+    /// `EXECUTE_AI_JOB`: requests a job.
     ExecuteAiJob(ExecuteAiJob),
-    /// `JOB_PROGRESS`: how far it is.
+    /// `JOB_PROGRESS`: the progress of a job.
     JobProgress(JobProgress),
-    /// `JOB_COMPLETE`: its result.
+    /// `JOB_COMPLETE`: the result of a job.
     JobComplete(JobComplete),
-    /// `JOB_FAILED`: why there is none.
+    /// `JOB_FAILED`: why a job has no result.
     JobFailed(JobFailed),
-    /// `CANCEL_JOB`: takes back the task that the header's `re` names.
+    /// `CANCEL_JOB`: cancels the job that the header's `re` names.
     CancelJob,
     /// `SEALED`: an encrypted message.
     Sealed(Sealed),
 }
 
 impl KnownCommand {
-    /// Every `cmd` that is known, in the order of the variants.
+    /// Every known `cmd`, in the order of the variants.
     pub const NAMES: [&str; 13] = [
         "PING",
         "PONG",
@@ -102,7 +102,7 @@ impl KnownCommand {
         }
     }
 
-    /// Reads a command; `None` if its `cmd` is none of [`KnownCommand::NAMES`], to the letter.
+    /// Reads a command; `None` if its `cmd` is not exactly one of [`KnownCommand::NAMES`].
     ///
     /// # Errors
     /// [`CommandError`] names the parameter that is missing or wrong.
@@ -145,7 +145,8 @@ impl KnownCommand {
         entries.finish()
     }
 
-    /// It as a payload, which [`compose`](crate::message::compose) makes ready to be sent.
+    /// The command as a payload, from which [`compose`](crate::message::compose) makes the one to
+    /// be sent.
     pub fn to_payload(&self) -> Payload {
         Payload::Command(Command {
             cmd: self.name().to_owned(),
@@ -153,12 +154,12 @@ impl KnownCommand {
         })
     }
 
-    /// Whether it answers a question of ours, so that it counts only from the one who was asked.
+    /// Whether it answers a question, so that it counts only if the agent that was asked sent it.
     pub fn is_answer(&self) -> bool {
         Self::names_answer(self.name())
     }
 
-    /// Whether a command of that `cmd` answers a question, whatever else it says.
+    /// Whether a command of that `cmd` answers a question, whatever its parameters.
     pub fn names_answer(cmd: &str) -> bool {
         matches!(
             cmd,

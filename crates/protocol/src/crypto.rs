@@ -1,4 +1,4 @@
-//! The few primitives that keystores and the vault share.
+//! The cryptographic primitives that keystores and the vault share.
 
 use aes_gcm::aead::{AeadInOut, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
@@ -18,7 +18,7 @@ pub(crate) const TAG: usize = 16;
 /// Length of a sealed seed: the seed and its tag.
 pub(crate) const SEALED: usize = 32 + TAG;
 
-/// A random source that gave nothing.
+/// The operating system gave no random bytes.
 #[derive(Debug)]
 pub(crate) struct NoRandom;
 
@@ -39,7 +39,7 @@ pub(crate) fn pbkdf2(password: &Password, salt: &[u8], rounds: u32) -> DerivedKe
 /// Seals a seed with AES-256-GCM: 32 bytes of ciphertext and 16 of tag.
 ///
 /// The nonce must be new under this key. None is returned only if the associated data exceeds
-/// AES-GCM's limit, which no text of ours does.
+/// AES-GCM's limit, which no text of this program does.
 pub(crate) fn seal(
     key: &DerivedKey,
     nonce: &[u8; NONCE],
@@ -57,7 +57,7 @@ pub(crate) fn seal(
     Some(sealed)
 }
 
-/// Opens what [`seal`] made, if key, nonce, associated data and ciphertext are all as they were.
+/// Opens what [`seal`] made, if key, nonce, associated data and ciphertext are all unchanged.
 pub(crate) fn open(
     key: &DerivedKey,
     nonce: &[u8; NONCE],
@@ -79,7 +79,7 @@ pub(crate) fn open(
     Some(Seed::from_bytes(*seed))
 }
 
-/// The tag of nothing but associated data: proves that a key is the right one.
+/// The tag of associated data alone: it proves that a key is the right one.
 pub(crate) fn tag(key: &DerivedKey, nonce: &[u8; NONCE], associated: &[u8]) -> Option<[u8; TAG]> {
     use aes_gcm::aead::Aead as _;
     let cipher = Aes256Gcm::new((&**key).into());

@@ -1,9 +1,9 @@
 //! Reading of Fernet tokens (<https://github.com/fernet/spec/blob/master/Spec.md>).
 //!
 //! A token is URL-safe base64 of: version 0x80, 8 bytes of time, 16 of initialisation vector,
-//! AES-128-CBC ciphertext with PKCS #7 padding, 32 of HMAC-SHA256 over all that stands before.
-//! A key's first half signs, its second half encrypts. The time is not judged: a keystore does
-//! not expire.
+//! AES-128-CBC ciphertext with PKCS #7 padding, 32 of HMAC-SHA256 over all bytes before it.
+//! A key's first half signs, its second half encrypts. The time is not checked: a keystore does not
+//! expire.
 
 use aes::Aes128;
 use aes::cipher::block_padding::Pkcs7;
@@ -22,7 +22,7 @@ const HEAD: usize = 1 + 8 + 16;
 const MAC: usize = 32;
 const BLOCK: usize = 16;
 
-/// A token that has the parts of one.
+/// A token, split into its parts.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Token {
     /// Everything that the MAC covers.
@@ -39,27 +39,27 @@ pub(crate) struct TokenFault(pub(crate) &'static str);
 pub(crate) struct WrongKey;
 
 impl Token {
-    /// Reads the form of a token; nothing is decrypted.
+    /// Splits a token into its parts; nothing is decrypted.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, TokenFault> {
         let mut bytes = URL_SAFE
             .decode(text)
-            .map_err(|_| TokenFault("is no url-safe base64"))?;
+            .map_err(|_| TokenFault("is not url-safe base64"))?;
         if bytes.first() != Some(&VERSION) {
-            return Err(TokenFault("is no fernet token of version 0x80"));
+            return Err(TokenFault("is not a fernet token of version 0x80"));
         }
         let ciphertext = bytes.len().checked_sub(HEAD + MAC);
         if ciphertext.is_none_or(|length| length == 0 || length % BLOCK != 0) {
-            return Err(TokenFault("is a fernet token that was cut"));
+            return Err(TokenFault("is a truncated fernet token"));
         }
         let mac = bytes.split_off(bytes.len() - MAC);
         let mac = mac
             .try_into()
-            .map_err(|_| TokenFault("is a fernet token that was cut"))?;
+            .map_err(|_| TokenFault("is a truncated fernet token"))?;
         Ok(Self { signed: bytes, mac })
     }
 
-    /// Decrypts it, after its MAC was found right (in constant time). Wrong padding behind a
-    /// right MAC cannot come from an honest writer and counts as a wrong key too.
+    /// Decrypts it, after checking its MAC (in constant time). Wrong padding with a correct MAC
+    /// cannot come from a correct writer and counts as a wrong key too.
     pub(crate) fn open(&self, key: &DerivedKey) -> Result<Zeroizing<Vec<u8>>, WrongKey> {
         let (sign, encrypt) = key.split_at(16);
         let mut mac =
@@ -110,7 +110,7 @@ mod tests {
                 let text = URL_SAFE.encode(&altered);
                 match Token::parse(text.as_bytes()) {
                     Ok(token) => assert!(token.open(&secret()).is_err(), "byte {index}"),
-                    Err(_) => assert_eq!(index, 0, "only the version is judged before the mac"),
+                    Err(_) => assert_eq!(index, 0, "only the version is checked before the mac"),
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Hashes as types, so that one is never taken for another.
+//! Hashes as distinct types, so that they cannot be confused.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,11 +17,11 @@ pub enum HashError {
     /// The text does not hold 64 digits.
     #[error("a hash has 64 hexadecimal digits, not {found}")]
     Length {
-        /// How many characters stand where the digits should.
+        /// How many characters there are in place of the digits.
         found: usize,
     },
-    /// A character is no lower-case hexadecimal digit.
-    #[error("digit {position} of a hash is {found:?}, which is no lower-case hexadecimal digit")]
+    /// A character is not a lower-case hexadecimal digit.
+    #[error("digit {position} of a hash is {found:?}, which is not a lower-case hexadecimal digit")]
     Character {
         /// The character.
         found: char,
@@ -48,7 +48,7 @@ macro_rules! hash_type {
         pub struct $name([u8; 32]);
 
         impl $name {
-            /// The hash that these 32 bytes are.
+            /// The hash with these 32 bytes.
             pub const fn from_bytes(bytes: [u8; 32]) -> Self {
                 Self(bytes)
             }
@@ -91,15 +91,16 @@ macro_rules! hash_type {
 }
 
 hash_type! {
-    /// What a node calls a transaction: SHA-256 of its stored form, written `0x` + hex.
+    /// The hash by which a node identifies a transaction: SHA-256 of its stored form, written `0x`
+    /// + hex.
     ///
-    /// It covers the signature *as it was spelled*, so one message can stand on the chain under
+    /// It covers the signature *as it was spelled*, so one message can be on the chain under
     /// several transaction hashes; [`MessageDigest`] tells messages apart.
     TransactionHash, "0x"
 }
 
 hash_type! {
-    /// What identifies a message: SHA-256 of the signing text, written as hex without prefix.
+    /// The identity of a message: SHA-256 of the signing text, written as hex without prefix.
     MessageDigest, ""
 }
 

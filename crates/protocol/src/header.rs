@@ -1,6 +1,6 @@
-//! The header of a message: what it says of itself, under the reserved key `msg`.
+//! The header of a message: its metadata, under the reserved key `msg`.
 //!
-//! Readers who know nothing of it still see `cmd` and its parameters, or the text.
+//! Readers that do not know the header still see `cmd` and its parameters, or the text.
 
 use std::fmt;
 
@@ -19,23 +19,23 @@ pub const HEADER_VERSION: u64 = 1;
 /// The reserved key.
 pub const HEADER_KEY: &str = "msg";
 
-/// Longest name of a conversation, in bytes: two UUIDs and as much again. It stands in an index
-/// of every store that sees it.
+/// Longest name of a conversation, in bytes: two UUIDs and as much again. Every store that receives
+/// it keeps it in an index.
 pub const THREAD_MAX: usize = 128;
 
 /// Latest time that a message may state, in milliseconds since the epoch: the end of the year
 /// 9999, the last with four digits. So every time fits an `i64` and every calendar.
 pub const MAX_TIME_MS: u64 = 253_402_300_799_999;
 
-/// What groups a conversation: 1 to 128 printable ASCII characters.
+/// The name of a conversation: 1 to 128 printable ASCII characters.
 pub type Thread = Word<THREAD_MAX>;
 
-/// What acknowledgment the sender asks for.
+/// The acknowledgment that the sender asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AckRequest {
-    /// That the message has arrived.
+    /// An acknowledgment that the message has arrived.
     Received,
-    /// That it has arrived, and what became of it.
+    /// An acknowledgment that it has arrived, and one of how it was handled.
     Done,
 }
 
@@ -48,7 +48,7 @@ impl AckRequest {
         }
     }
 
-    /// What a word asks for.
+    /// The request for a word.
     pub fn from_word(word: &str) -> Option<Self> {
         [Self::Received, Self::Done]
             .into_iter()
@@ -62,69 +62,70 @@ impl fmt::Display for AckRequest {
     }
 }
 
-/// What a message says of itself. Every field may be missing.
+/// The metadata of a message. Every field may be missing.
 ///
-/// None of it is proven before the message's signature is: see
+/// It is unverified until the message's signature is verified: see
 /// [`authenticity`](crate::authenticity).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Header {
     /// The message's own id: a receiver acts on it once, in however many transactions it comes.
     pub id: Option<MessageId>,
-    /// The transaction that this answers. Any that carried the answered id counts.
+    /// The transaction that this message answers. If several carried the answered id, any of them
+    /// counts.
     pub re: Option<TransactionHash>,
-    /// The conversation that it belongs to; an answer carries it on.
+    /// The conversation that it belongs to; an answer has the same one.
     pub thread: Option<Thread>,
-    /// When it stops to count, in milliseconds since the epoch, at most [`MAX_TIME_MS`].
+    /// When the message expires, in milliseconds since the epoch, at most [`MAX_TIME_MS`].
     pub exp: Option<u64>,
-    /// What acknowledgment is asked for.
+    /// The acknowledgment that the sender asks for.
     pub ack: Option<AckRequest>,
     /// The sender's public key. Whether it belongs to `from` is not checked here.
     pub key: Option<PublicKey>,
 }
 
-/// Why what stands under `msg` is no header that this version reads.
+/// Why the value under `msg` is not a header that this version reads.
 ///
-/// Such a message counts as one without a header, so it is identified by its digest. Where the
-/// version is unknown ([`HeaderError::is_unknown_version`]) it may be acted on as by any reader
-/// who knows nothing of headers. Where a known field is broken, what the sender demands (until
-/// when to act, what to do only once) cannot be known: the message is delivered and, like an
-/// opaque one, acted on by nothing built in.
+/// Such a message counts as one without a header, so it is identified by its digest. If the version
+/// is unknown ([`HeaderError::is_unknown_version`]), it may be handled as by any reader that does
+/// not know headers. If a known field is malformed, the sender's demands (when the message expires,
+/// what to do only once) cannot be known: the message is delivered and, like an opaque one, no
+/// built-in behaviour acts on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
-    /// It is no object.
+    /// It is not an object.
     #[error("the header \"msg\" is not an object")]
     NotAnObject,
     /// `v` is not 1.
     #[error("the header \"msg\" has no version that is known here (\"v\" is not 1)")]
     UnknownVersion {
-        /// What it is, if it is an integer from 0 to 2⁶⁴ − 1.
+        /// The version, if it is an integer from 0 to 2⁶⁴ − 1.
         found: Option<u64>,
     },
-    /// The value of a field is of another type.
+    /// The value of a field has the wrong type.
     #[error("the header's {field:?} is not {expected}")]
     Type {
         /// The field.
         field: &'static str,
-        /// What it should be.
+        /// The expected type.
         expected: &'static str,
     },
-    /// `id` is none.
-    #[error("the header's \"id\" is none: {0}")]
+    /// `id` is not a message id.
+    #[error("the header's \"id\" is not a message id: {0}")]
     Id(MessageIdError),
-    /// `re` is no transaction hash.
-    #[error("the header's \"re\" names no transaction: {0}")]
+    /// `re` is not a transaction hash.
+    #[error("the header's \"re\" is not a transaction hash: {0}")]
     Re(HashError),
     /// `thread` is out of bounds.
-    #[error("the header's \"thread\" is none: {0}")]
+    #[error("the header's \"thread\" is not valid: {0}")]
     Thread(BoundError),
-    /// `key` is no public key.
-    #[error("the header's \"key\" is none: {0}")]
+    /// `key` is not a public key.
+    #[error("the header's \"key\" is not a public key: {0}")]
     Key(KeyError),
 }
 
 impl HeaderError {
-    /// Whether only the version is unknown, so that the message may mean something to a later
-    /// reader and counts here as one without a header.
+    /// Whether only the version is unknown: a later version may read the header, and this one
+    /// treats the message as one without a header.
     pub fn is_unknown_version(&self) -> bool {
         matches!(self, Self::UnknownVersion { .. })
     }
@@ -135,7 +136,7 @@ impl Header {
     /// no `msg`, or `null`. A field that is `null` counts as missing; unknown fields are ignored.
     ///
     /// # Errors
-    /// [`HeaderError`], which says what such a message means.
+    /// [`HeaderError`], which documents how such a message is treated.
     pub fn read(message: JsonRef<'_>) -> Result<Option<Self>, HeaderError> {
         let Some(msg) = present(message, HEADER_KEY) else {
             return Ok(None);
@@ -173,7 +174,7 @@ impl Header {
         Json::object(entries.into_iter().flatten())
     }
 
-    /// Whether a receiver whose clock shows `now_ms` is past [`exp`](Self::exp) and does not act.
+    /// Whether the message has expired ([`exp`](Self::exp)) for a receiver with the clock `now_ms`.
     pub fn is_expired(&self, now_ms: u64) -> bool {
         self.exp.is_some_and(|last| now_ms > last)
     }
@@ -184,8 +185,8 @@ fn present<'a>(object: JsonRef<'a>, field: &str) -> Option<JsonRef<'a>> {
     object.get(field).filter(|value| !value.is_null())
 }
 
-/// A string field, read as what it should be. Every type that is read so bounds its length
-/// before it copies.
+/// A string field, parsed as its type. Every type that is read this way bounds its length before it
+/// copies.
 fn parsed<T: std::str::FromStr>(
     msg: JsonRef<'_>,
     field: &'static str,

@@ -1,17 +1,17 @@
 //! Canonical JSON, exactly as CPython's `json.dumps(value, sort_keys=True)` writes it.
 //!
-//! AITBC signs and hashes what CPython writes, so a reader that differs in one character finds
-//! every signature wrong. [`Json`] keeps a document in that order and writes it in both
-//! spellings: [`Json::to_compact`] is hashed, [`Json::to_spaced`] is signed.
+//! AITBC signs and hashes what CPython writes, so with a reader that differs in one character no
+//! signature verifies. [`Json`] keeps a document in that order and writes it in both spellings:
+//! [`Json::to_compact`] is hashed, [`Json::to_spaced`] is signed.
 //!
-//! The document is one flat arena, so nothing about it recurses: parsing, writing, cloning,
-//! comparing and dropping a hundred thousand nested arrays takes no more stack than one.
+//! The document is one flat arena, so no operation recurses: parsing, writing, cloning, comparing
+//! and dropping a hundred thousand nested arrays takes no more stack than one.
 //!
 //! | part | what it does |
 //! |---|---|
 //! | `arena` | the nodes, and the builder that puts them in canonical order |
 //! | `parse` | text to arena |
-//! | `walk` | arena to a sequence of events: the one traversal that everything else uses |
+//! | `walk` | arena to a sequence of events: the one traversal that all other operations use |
 //! | `write` | events to text |
 //! | `number` | [`Number`], and Python's spelling of floats |
 
@@ -32,7 +32,7 @@ pub use number::Number;
 pub use reference::{JsonRef, Kind};
 pub(crate) use write::{Field, Style, write_object};
 
-/// How much JSON is read before it is refused.
+/// The limits beyond which JSON is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Longest text, in bytes. It bounds integers too: each digit is a byte.
@@ -42,7 +42,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// No limits: for text that this program wrote itself, such as a row of its own store.
+    /// No limits: for text that this program has written, such as a row of its own store.
     pub const NONE: Self = Self {
         max_bytes: usize::MAX,
         max_depth: usize::MAX,
@@ -50,8 +50,8 @@ impl Limits {
 }
 
 impl Default for Limits {
-    /// 4 MiB, four times what a block of the chain holds, and 100,000 levels, a hundred times
-    /// what CPython reads.
+    /// 4 MiB, four times the limit of a block of the chain, and 100,000 levels, a hundred times the
+    /// limit of CPython.
     fn default() -> Self {
         Self {
             max_bytes: 4 << 20,
@@ -62,8 +62,8 @@ impl Default for Limits {
 
 /// An immutable JSON document in canonical order: object keys sorted by code point, each once.
 ///
-/// Equality and hashing go by the canonical text, so `1` and `1.0` differ, as they do to a
-/// signature. Whether a key stood twice ([`Json::has_duplicate_keys`]) does not take part.
+/// Equality and hashing use the canonical text, so `1` and `1.0` differ, as they do to a signature.
+/// Duplicate keys ([`Json::has_duplicate_keys`]) are not compared.
 #[derive(Clone)]
 pub struct Json {
     arena: Arena,
@@ -72,12 +72,12 @@ pub struct Json {
 impl Json {
     /// Reads strict JSON.
     ///
-    /// Where a key stands twice the last one wins, as with CPython, and
-    /// [`Json::has_duplicate_keys`] tells. Integers keep every digit.
+    /// If a key occurs twice, the last one wins, as with CPython, and [`Json::has_duplicate_keys`]
+    /// returns true. Integers keep every digit.
     ///
     /// # Errors
-    /// What is no JSON, exceeds `limits`, or has no canonical form: `NaN`, `Infinity`, a float
-    /// beyond the range of a double, a lone surrogate, text that is no UTF-8.
+    /// The text is not JSON, exceeds `limits`, or has no canonical form: `NaN`, `Infinity`, a float
+    /// beyond the range of a double, a lone surrogate, or bytes that are not UTF-8.
     pub fn parse(text: &[u8], limits: Limits) -> Result<Self, JsonError> {
         parse::parse(text, limits).map(|arena| Self { arena })
     }
@@ -143,8 +143,8 @@ impl Json {
         }
     }
 
-    /// An object. Entries may come in any order; where a key comes twice the last one wins and
-    /// [`Json::has_duplicate_keys`] tells.
+    /// An object. Entries may come in any order; if a key occurs twice, the last one wins and
+    /// [`Json::has_duplicate_keys`] returns true.
     pub fn object<K: Into<String>>(entries: impl IntoIterator<Item = (K, Self)>) -> Self {
         let mut builder = Builder::default();
         builder.begin_object();
@@ -157,7 +157,7 @@ impl Json {
         }
     }
 
-    /// What serde makes of a value, as a document.
+    /// Serializes a value into a document.
     ///
     /// # Errors
     /// [`JsonError::Convert`] when serde cannot write it as JSON, or [`Json::parse`]'s errors.
@@ -227,8 +227,8 @@ impl std::str::FromStr for Json {
 }
 
 impl serde::Serialize for Json {
-    /// The compact canonical text, as one string; behind a space, which is still JSON, if any
-    /// object had a key twice, so that reading it back still tells.
+    /// The compact canonical text, as one string. If any object had a key twice, a space precedes
+    /// it (which is still JSON), so that this is still known after reading it back.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mark = if self.has_duplicate_keys() { " " } else { "" };
         serializer.serialize_str(&format!("{mark}{}", self.to_compact()))

@@ -8,7 +8,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::text::{HexFault, read_hex, serde_as_text};
 
-/// Why bytes or a text are no key, or why none could be made.
+/// Why bytes or a text are not a key, or why no key could be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// The text does not have 64 digits.
@@ -17,18 +17,18 @@ pub enum KeyError {
         /// How many characters it has.
         found: usize,
     },
-    /// A character is no hexadecimal digit.
-    #[error("digit {position} of a key is {found:?}, which is no hexadecimal digit")]
+    /// A character is not a hexadecimal digit.
+    #[error("digit {position} of a key is {found:?}, which is not a hexadecimal digit")]
     Character {
         /// The character.
         found: char,
         /// Its position, from 1.
         position: usize,
     },
-    /// The bytes encode no point of the curve, or not in the one way that RFC 8032 allows.
-    #[error("the public key is no point of the ed25519 curve")]
+    /// The bytes do not encode a point of the curve, or not in the one way that RFC 8032 allows.
+    #[error("the public key is not a point of the ed25519 curve")]
     NotAPoint,
-    /// The point is of small order: it would accept signatures that nobody made.
+    /// The point is of small order: signatures would verify under it that no key has made.
     #[error("the public key is of small order, which verifies nothing")]
     Weak,
     /// The operating system gave no random bytes.
@@ -41,7 +41,7 @@ impl From<HexFault> for KeyError {
         match fault {
             HexFault::Length { found } => Self::Length { found },
             HexFault::Character { found, position } => Self::Character { found, position },
-            // Either case is taken for keys.
+            // Keys are accepted in either case.
             HexFault::Uppercase { position } => Self::Character {
                 found: '?',
                 position,
@@ -50,14 +50,14 @@ impl From<HexFault> for KeyError {
     }
 }
 
-/// An Ed25519 public key: 32 bytes that are known to be a point of the curve.
+/// An Ed25519 public key: 32 bytes that were checked to be a point of the curve.
 ///
 /// Text and serde: 64 hexadecimal digits, written in lower case, read in either.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey([u8; 32]);
 
 impl PublicKey {
-    /// The key that these bytes are.
+    /// The key with these bytes.
     ///
     /// # Errors
     /// [`KeyError::NotAPoint`] and [`KeyError::Weak`].
@@ -66,7 +66,7 @@ impl PublicKey {
         if key.is_weak() {
             return Err(KeyError::Weak);
         }
-        // dalek decodes a y beyond the field's prime too; no key is ever written so.
+        // dalek also decodes a y beyond the field's prime; no key is written that way.
         if key.to_edwards().compress().to_bytes() != bytes {
             return Err(KeyError::NotAPoint);
         }
@@ -78,9 +78,9 @@ impl PublicKey {
         &self.0
     }
 
-    /// Whether the signature over the message was made with this key, judged strictly
-    /// (`verify_strict`): of the signatures that some implementations take and others refuse,
-    /// none counts.
+    /// Whether the signature over the message was made with this key, verified strictly
+    /// (`verify_strict`): signatures that some implementations accept and others refuse are
+    /// refused.
     pub fn verify(&self, message: &[u8], signature: &Signature) -> bool {
         VerifyingKey::from_bytes(&self.0).is_ok_and(|key| {
             let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
@@ -111,12 +111,12 @@ impl FromStr for PublicKey {
 
 serde_as_text!(PublicKey, PublicKey::from_str);
 
-/// The secret that a wallet is: 32 bytes, wiped when dropped, never shown.
+/// The secret of a wallet: 32 bytes, wiped when dropped, never shown.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct Seed([u8; 32]);
 
 impl Seed {
-    /// A new one, from the operating system's random generator.
+    /// A new seed, from the operating system's random generator.
     ///
     /// # Errors
     /// [`KeyError::Random`].
@@ -126,7 +126,7 @@ impl Seed {
         Ok(seed)
     }
 
-    /// The seed that these bytes are. The caller's copy is the caller's to wipe.
+    /// The seed with these bytes. The caller has to wipe its own copy.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -174,7 +174,7 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// Why a text is no signature that counts.
+/// Why a text is not an accepted signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
     /// The text does not have 128 digits.
@@ -183,14 +183,15 @@ pub enum SignatureError {
         /// How many characters it has.
         found: usize,
     },
-    /// A digit is in upper case: the same signature spelled so would be another transaction.
-    #[error("digit {position} of a signature is in upper case; only lower case counts")]
+    /// A digit is in upper case: in that spelling the same signature would make another
+    /// transaction.
+    #[error("digit {position} of a signature is in upper case; only lower case is accepted")]
     Uppercase {
         /// Its position, from 1.
         position: usize,
     },
-    /// A character is no hexadecimal digit.
-    #[error("digit {position} of a signature is {found:?}, which is no hexadecimal digit")]
+    /// A character is not a hexadecimal digit.
+    #[error("digit {position} of a signature is {found:?}, which is not a hexadecimal digit")]
     Character {
         /// The character.
         found: char,
@@ -199,14 +200,13 @@ pub enum SignatureError {
     },
 }
 
-/// An Ed25519 signature. As text it is exactly 128 lower-case hexadecimal digits: a node hashes
-/// a signature as it is spelled, so every other spelling would make a second transaction of the
-/// same message.
+/// An Ed25519 signature. As text it is exactly 128 lower-case hexadecimal digits: a node hashes the
+/// signature's spelling, so any other spelling would make a second transaction of the same message.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Signature([u8; 64]);
 
 impl Signature {
-    /// The signature that these bytes are; whether it is right is [`PublicKey::verify`]'s to say.
+    /// The signature with these bytes. It is not verified: [`PublicKey::verify`] does that.
     pub const fn from_bytes(bytes: [u8; 64]) -> Self {
         Self(bytes)
     }

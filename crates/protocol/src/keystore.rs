@@ -7,9 +7,9 @@
 //! | fernet | `crypto` or the top level | SHA-256(password ‖ salt) | Fernet |
 //! | pbkdf2-fernet | `private_key`, `crypto` or the top level | PBKDF2, else as fernet | Fernet |
 //!
-//! A file says which address and which public key it holds; a seed that does not belong to them
-//! is never handed out. AITBC's fernet tool writes whatever name it was given in the place of the
-//! address: such a file states no address, and the address follows from its key.
+//! A file states its address and its public key; a seed that does not belong to them is never
+//! returned. AITBC's fernet tool writes any name that it was given in the place of the address:
+//! such a file states no address, and the address follows from its key.
 
 use std::fmt;
 
@@ -28,14 +28,14 @@ mod write;
 
 pub use error::KeystoreError;
 
-/// Most rounds of PBKDF2 that a file may ask for: about ten seconds of work. A file that asks
-/// for more is damaged, or meant to keep its reader busy.
+/// Most rounds of PBKDF2 that a file may ask for: about ten seconds of work. A file that asks for
+/// more is damaged, or made to keep its reader busy.
 pub const MAX_ROUNDS: u32 = 10_000_000;
 
 /// Longest keystore file, in bytes. A real one has about 700.
 pub const MAX_BYTES: usize = 64 << 10;
 
-/// One keystore file, read and found whole, still locked.
+/// One keystore file, parsed and checked, still locked.
 #[derive(Clone)]
 pub struct Keystore {
     form: KeystoreForm,
@@ -45,12 +45,12 @@ pub struct Keystore {
     secret: Secret,
 }
 
-/// Which of AITBC's forms a keystore file has.
+/// The form of a keystore file, one of AITBC's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeystoreForm {
-    /// What client wallets write, and what [`Keystore::encrypt`] writes.
+    /// The form that client wallets and [`Keystore::encrypt`] write.
     Client,
-    /// What the node's key tool writes.
+    /// The form that the node's key tool writes.
     Node,
     /// SHA-256 of password and salt, and Fernet.
     Fernet,
@@ -72,7 +72,7 @@ impl fmt::Display for KeystoreForm {
     }
 }
 
-/// What is encrypted, and how.
+/// The encrypted seed, by cipher.
 #[derive(Clone)]
 enum Secret {
     /// PBKDF2 and AES-256-GCM.
@@ -94,12 +94,12 @@ impl Keystore {
     /// Reads a file of any form. Nothing is decrypted yet.
     ///
     /// # Errors
-    /// Every damage that shows without the password is named with its field.
+    /// Damage that can be detected without the password is reported with the name of its field.
     pub fn parse(text: &[u8]) -> Result<Self, KeystoreError> {
         parse::parse(text)
     }
 
-    /// Which form the file has.
+    /// The form of the file.
     pub fn form(&self) -> KeystoreForm {
         self.form
     }
@@ -109,7 +109,7 @@ impl Keystore {
         self.address.as_ref()
     }
 
-    /// What the file states in the place of an address, where that is a name and no address.
+    /// The name that the file states in the place of an address, if it is not an address.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
@@ -119,13 +119,13 @@ impl Keystore {
         self.public_key.as_ref()
     }
 
-    /// Decrypts the seed: some 30 ms of computing at 100,000 rounds, so never on a thread that
-    /// serves others.
+    /// Decrypts the seed. At 100,000 rounds it takes about 30 ms of computing, so it should not run
+    /// on a thread that serves others.
     ///
     /// # Errors
-    /// [`KeystoreError::WrongPassword`], also for a ciphertext, salt or nonce that was altered,
-    /// which cannot be told from it; [`KeystoreError::Mismatch`] when the seed does not belong to
-    /// the stated address or public key.
+    /// [`KeystoreError::WrongPassword`], also if the ciphertext, salt or nonce was altered, which
+    /// cannot be distinguished; [`KeystoreError::Mismatch`] if the seed does not belong to the
+    /// stated address or public key.
     pub fn unlock(&self, password: &Password) -> Result<Seed, KeystoreError> {
         password.open(
             |password| self.unlock_with(password),
@@ -151,7 +151,7 @@ impl Keystore {
             } => {
                 let strong = rounds
                     .and_then(|rounds| token.open(&crypto::pbkdf2(password, salt, rounds)).ok());
-                // AITBC's own readers take the pbkdf2-fernet name for the plain hash.
+                // AITBC's own readers use the plain hash for the name pbkdf2-fernet.
                 let digits = match strong {
                     Some(digits) => digits,
                     None => token
@@ -168,8 +168,8 @@ impl Keystore {
         Ok(seed)
     }
 
-    /// Encrypts a seed as AITBC's client wallets do, under a random salt and nonce: the text of a
-    /// file that they read too.
+    /// Encrypts a seed as AITBC's client wallets do, with a random salt and nonce. Returns the text
+    /// of a file that they can read.
     ///
     /// # Errors
     /// [`KeystoreError::Mismatch`] when the address is not the seed's; [`KeystoreError::Random`].

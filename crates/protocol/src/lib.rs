@@ -1,7 +1,7 @@
-//! The AITBC chain's formats, as an agent meets them: pure functions and values, no I/O.
+//! The formats of the AITBC chain that an agent uses: pure functions and values, no I/O.
 //!
-//! Everything here reads what strangers wrote: sizes are bounded, nothing recurses on the depth
-//! of its input, no input panics, and secrets are wiped from memory and never shown.
+//! All input is untrusted: sizes are bounded, no function recurses on the depth of its input, no
+//! input causes a panic, and secrets are wiped from memory and never shown.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -12,10 +12,10 @@
 //! | [`block`] | chain ids, heights, and the formula of a block's hash |
 //! | [`transaction`] | what a wallet signs, what it posts, and what a node keeps |
 //! | [`payload`] | how the payload of a transaction is read: command, text or opaque |
-//! | [`header`] | what a message says of itself: id, thread, expiry, acknowledgment, key |
+//! | [`header`] | the metadata of a message: id, thread, expiry, acknowledgment, key |
 //! | [`message`] | payload and header together, read and written; answers |
 //! | [`command`] | the commands that agentry knows, typed |
-//! | [`authenticity`] | whether a message is from whom it says |
+//! | [`authenticity`] | whether a message is from the sender that it names |
 //! | [`sealing`] | messages that only their recipient can read |
 //! | [`bounded`] | texts whose length is bounded by their type |
 //! | [`keystore`] | the four keystore file forms of AITBC, read, and the client form, written |
@@ -41,7 +41,7 @@
 //! }
 //! .sign(&key);
 //!
-//! // What a node makes of the posted body, and what its reader then finds.
+//! // What a node keeps of the posted body, and how its reader verifies it.
 //! let kept = StoredTransaction::parse(signed.body().as_bytes(), Limits::default())?;
 //! assert_eq!(kept.hash(), signed.hash());
 //! assert_eq!(kept.verify(signed.public_key()), Verification::Valid);

@@ -1,4 +1,4 @@
-//! A message whole: what its payload says and what its header says, read and written.
+//! A complete message, payload and header, read and written.
 
 use std::fmt;
 
@@ -8,29 +8,30 @@ use crate::header::{AckRequest, HEADER_KEY, Header, HeaderError, MessageId};
 use crate::json::{Json, JsonRef};
 use crate::payload::{Command, Payload};
 
-/// The largest payload, in bytes of its compact JSON. A transaction over 1 MB stays pending for
-/// ever; the rest is room for its other keys, and for the escapes that differ from node to node.
+/// The largest payload, in bytes of its compact JSON. A transaction over 1 MB stays pending
+/// forever; the rest is room for its other keys, and for the escapes that differ from node to node.
 pub const MAX_PAYLOAD_BYTES: usize = 900_000;
 
 /// The `cmd` of an acknowledgment, which is never acknowledged itself.
 const ACK: &str = "ACK";
 
-/// A message as it came: what it says, and its header.
+/// A received message: its payload and its header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
-    /// What it says. A command's body still holds `msg`.
+    /// Its payload. A command's body still holds `msg`.
     pub payload: Payload,
     /// Its header, if it has one that can be read. An opaque payload has none.
     pub header: Result<Option<Header>, HeaderError>,
 }
 
 impl Envelope {
-    /// Reads the payload of a transaction. There is a reading of every payload.
+    /// Reads the payload of a transaction. It never fails: a payload that fits nothing else is
+    /// opaque.
     pub fn read(payload: &Json) -> Self {
         let read = Payload::read(payload);
         let header = match &read {
             Payload::Command(command) => Header::read(command.body.root()),
-            // Of a string this finds nothing: only a text sent as an object has a header.
+            // None for a string: only a text sent as an object has a header.
             Payload::Text(_) => Header::read(payload.root()),
             Payload::Opaque(_) => Ok(None),
         };
@@ -45,14 +46,14 @@ impl Envelope {
         self.header.as_ref().ok()?.as_ref()
     }
 
-    /// Why the header cannot be read; see [`HeaderError`] for what then holds.
+    /// Why the header cannot be read; see [`HeaderError`] for how the message is treated then.
     pub fn header_error(&self) -> Option<&HeaderError> {
         self.header.as_ref().err()
     }
 
-    /// What identifies the message, so that it is acted on once: its id, if its sender is proven;
-    /// else its digest. An id that anyone could have written would let anyone have a message
-    /// taken for a repetition.
+    /// The identity of the message, by which it is acted on once: its id, if its sender is
+    /// verified; else its digest. The id of an unverified message is not used: anyone could write
+    /// it to make another message look like a repetition.
     pub fn identity(&self, digest: MessageDigest, authenticity: Authenticity) -> Identity {
         match self.header().and_then(|header| header.id) {
             Some(id) if authenticity == Authenticity::Verified => Identity::Id(id),
@@ -60,7 +61,7 @@ impl Envelope {
         }
     }
 
-    /// What acknowledgment is due: what was asked for, but none for an acknowledgment.
+    /// The acknowledgment that is due: the requested one, but none for an acknowledgment.
     pub fn ack_due(&self) -> Option<AckRequest> {
         match &self.payload {
             Payload::Command(command) if command.cmd == ACK => None,
@@ -70,8 +71,7 @@ impl Envelope {
 
     /// The header of an answer to this message, which came in `transaction`. None for a text that
     /// answers a text without a header, so that plain clients get plain text back; every other
-    /// answer has one, with `re` and the same thread. Id, key and the rest are the caller's to
-    /// add.
+    /// answer has one, with `re` and the same thread. The caller adds the id, the key and the rest.
     pub fn answer_header(&self, transaction: TransactionHash, answer: &Payload) -> Option<Header> {
         let plain = matches!(self.payload, Payload::Text(_)) && self.header == Ok(None);
         if plain && matches!(answer, Payload::Text(_)) {
@@ -85,14 +85,14 @@ impl Envelope {
     }
 }
 
-/// What identifies a message of one sender to one recipient.
+/// The identity of a message of one sender to one recipient.
 ///
-/// Text: a UUID for an id, 64 hexadecimal digits for a digest; the two are never the same.
+/// Text: a UUID for an id, 64 hexadecimal digits for a digest; the two cannot be confused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Identity {
-    /// The id that its sender gave it.
+    /// The id given by its sender.
     Id(MessageId),
-    /// The SHA-256 of its signing text: the same message respelled or replayed is the same.
+    /// The SHA-256 of its signing text: it stays the same if the message is respelled or replayed.
     Digest(MessageDigest),
 }
 
@@ -111,9 +111,11 @@ pub enum ComposeError {
     /// It is neither a command nor a text.
     #[error("only a command or a text can be sent with or without a header")]
     NotAMessage,
-    /// The body of a command is no object with that `cmd`, or has a key twice, so that its
+    /// The body of a command is not an object with that `cmd`, or has a key twice, so that its
     /// receiver would read something else.
-    #[error("the body of a command is an object whose \"cmd\" is its name, with no key twice")]
+    #[error(
+        "the body of a command has to be an object whose \"cmd\" is its name, with no key twice"
+    )]
     NotACommand,
     /// The payload does not fit in a transaction.
     #[error(
@@ -126,9 +128,9 @@ pub enum ComposeError {
 }
 
 /// Writes a message as the payload of a transaction: a text without a header as a plain string, a
-/// text with one as an object, a command as a string that holds JSON. The header takes the place
-/// of any `msg` in a command's body; without one that is left out. [`Envelope::read`] reads the
-/// same message back.
+/// text with one as an object, a command as a string that holds JSON. The header replaces any `msg`
+/// in a command's body; without a header that `msg` is left out. [`Envelope::read`] reads the same
+/// message back.
 ///
 /// # Errors
 /// [`ComposeError`].
@@ -148,7 +150,7 @@ pub fn compose(payload: &Payload, header: Option<&Header>) -> Result<Json, Compo
 fn write_text(text: &str, header: Option<&Header>) -> Json {
     let string = Json::string(text);
     let Some(header) = header else {
-        // A text that a reader would take for a command needs the object to be a text.
+        // A text that a reader would take for a command has to be sent in an object.
         return match Payload::read(&string) {
             Payload::Text(_) => string,
             Payload::Command(_) | Payload::Opaque(_) => Json::object([("text", string)]),

@@ -8,12 +8,12 @@ use zeroize::Zeroizing;
 #[derive(Clone)]
 pub struct Password {
     text: Zeroizing<String>,
-    /// What is tried where the text does not open a wallet.
+    /// A second text to try if the first does not open a wallet.
     otherwise: Option<Box<Password>>,
 }
 
 impl Password {
-    /// The password that this text is, blanks and line ends included.
+    /// The password with exactly this text, blanks and line ends included.
     pub fn new(text: String) -> Self {
         Self {
             text: Zeroizing::new(text),
@@ -21,9 +21,9 @@ impl Password {
         }
     }
 
-    /// The password in a file of this text. AITBC's tools take the text without the white space
-    /// around it, so that is the password of what is encrypted with it. What is decrypted may also
-    /// have been encrypted under the whole line, blanks included: that is tried second.
+    /// The password from the text of a file. AITBC's tools strip the white space around it, so the
+    /// stripped text is used to encrypt. A wallet to be decrypted may also have been encrypted
+    /// under the whole line, blanks included: that is tried second.
     pub fn of_file(text: &str) -> Self {
         let line = text.strip_suffix('\n').unwrap_or(text);
         let line = line.strip_suffix('\r').unwrap_or(line);
@@ -43,8 +43,8 @@ impl Password {
         self.text.as_bytes()
     }
 
-    /// Opens something with it: `open` is tried with each text that it may be, until one does not
-    /// fail with `wrong`.
+    /// Opens something with it: `open` is tried with each possible text until one does not fail
+    /// with `wrong`.
     pub(crate) fn open<T, E>(
         &self,
         open: impl Fn(&Self) -> Result<T, E>,
@@ -57,7 +57,8 @@ impl Password {
     }
 }
 
-/// What Python's `str.strip` takes for white space. Unlike Rust it counts four separators in.
+/// Whether Python's `str.strip` treats the character as white space. Unlike Rust it includes four
+/// separators.
 fn is_blank(character: char) -> bool {
     character.is_whitespace() || matches!(character, '\u{1c}'..='\u{1f}')
 }

@@ -3,22 +3,22 @@
 use crate::command::{CommandError, KnownCommand};
 use crate::json::{Json, JsonRef, Kind, Limits};
 
-/// What a payload says. The first reading that fits counts, and every payload has one.
+/// The content of a payload. The first variant that fits counts, and every payload fits one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Payload {
-    /// A JSON object with a string `cmd`: as JSON, or (as it is sent) as a string that holds it.
+    /// A JSON object with a string `cmd`: as JSON, or (as it is sent) as a string that holds JSON.
     Command(Command),
-    /// An object with a string `text`, or any other string. `ping` is one.
+    /// An object with a string `text`, or any other string, such as `ping`.
     Text(String),
-    /// Anything else, and any JSON in which a key stands twice: two readers could understand it
+    /// Anything else, and any JSON in which a key occurs twice: two readers could understand it
     /// differently.
     Opaque(Json),
 }
 
-/// A payload that asks for something, or answers.
+/// A payload that is a request or an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
-    /// What is asked: the object's `cmd`.
+    /// The name of the command: the object's `cmd`.
     pub cmd: String,
     /// The whole object: `cmd`, its parameters, and perhaps the header `msg`.
     pub body: Json,
@@ -66,7 +66,7 @@ impl Payload {
     /// The command, if it is one of those that agentry knows.
     ///
     /// # Errors
-    /// It is one, and its parameters are wrong.
+    /// The parameters of a known command are wrong.
     pub fn command(&self) -> Result<Option<KnownCommand>, CommandError> {
         match self {
             Self::Command(command) => KnownCommand::read(command),

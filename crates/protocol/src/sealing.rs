@@ -4,15 +4,15 @@
 //! The library's own tests pass the RFC's vectors for this suite; the one of `test-vectors.json`
 //! for its base mode is in this crate's tests too.
 //!
-//! What is sealed is a command or a text. Its header stays outside, readable by all: who talks to
-//! whom, in which thread, how much and when is public. The transaction that carries it is bound
-//! to it as associated data, so the same ciphertext posted again by somebody else, to somebody
-//! else, or on another chain does not open.
+//! A command or a text can be sealed. Its header stays outside, readable by all: sender, recipient,
+//! thread, size and time are public. The transaction that carries it is bound to it as associated
+//! data, so the same ciphertext posted again by another sender, to another recipient, or on another
+//! chain does not open.
 //!
-//! **What it does not give.** HPKE's base mode proves no sender: the transaction's signature
-//! does, so [`open`] refuses what is not verified. The recipient's key is static, so there is no
-//! forward secrecy: whoever gets hold of an agent's seed can read all that was ever sealed to
-//! it, and the chain keeps it for ever. The length of a message can be seen.
+//! **Limits.** HPKE's base mode proves no sender: the transaction's signature does, so [`open`]
+//! refuses a message that is not verified. The recipient's key is static, so there is no forward
+//! secrecy: anyone who obtains an agent's seed can read everything that was ever sealed to it, and
+//! the chain keeps it forever. The length of a message is visible.
 //!
 //! ```
 //! use agentry_protocol::{Authenticity, Address, Payload, Seed};
@@ -51,14 +51,14 @@ mod tests;
 pub use crate::command::{PLAINTEXT_MAX, SUITE};
 pub use key::{DecryptionKey, EncryptionKey};
 
-/// What tells agentry's use of HPKE apart from every other (HPKE's `info`).
+/// HPKE's `info`, which separates agentry's use of HPKE from every other.
 const INFO: &[u8] = b"agentry/1 sealed";
 
 /// The `cmd` of a sealed message, which is not sealed again.
 const SEALED: &str = "SEALED";
 
-/// The transaction that a sealed message is bound to: `chain_id`, `from` and `to`, as they stand
-/// in it.
+/// The transaction that a sealed message is bound to: its `chain_id`, `from` and `to`, as they are
+/// spelled in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Binding<'a> {
     /// The chain.
@@ -93,14 +93,14 @@ impl Binding<'_> {
     }
 }
 
-/// What cannot stand in a sealed message.
+/// Why a content cannot be in a sealed message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ContentFault {
-    /// It is no command and no text in an object.
+    /// It is neither a command nor a text in an object.
     #[error("it is neither a command nor a text")]
     NotAMessage,
-    /// It has a header: that stays outside.
-    #[error("it holds a header (\"msg\"), which stays outside")]
+    /// It has a header, which belongs outside.
+    #[error("it holds a header (\"msg\"), which belongs outside")]
     HasHeader,
     /// It is sealed itself.
     #[error("it is a SEALED message itself")]
@@ -119,7 +119,7 @@ pub enum SealError {
         /// Its length, in bytes of its compact JSON.
         bytes: usize,
     },
-    /// The recipient's key is of small order: everyone could read what is sealed with it.
+    /// The recipient's key is of small order: anyone could read a message sealed with it.
     #[error("the recipient's encryption key is of small order, which keeps no secret")]
     WeakKey,
     /// The operating system gave no random bytes.
@@ -130,18 +130,18 @@ pub enum SealError {
 /// Why a sealed message is not opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// Its sender is not proven, so nothing is.
-    #[error("a sealed message is opened only when it is verified, and this one is {}", .0.as_str())]
+    /// Its sender is not verified, so nothing about it is.
+    #[error("a sealed message is opened only if it is verified, and this one is {}", .0.as_str())]
     NotVerified(Authenticity),
     /// The ciphertext does not open: it was sealed with another key, or for a transaction from or
-    /// to another address or on another chain, or something in it was changed. Which of these
-    /// cannot be told.
+    /// to another address or on another chain, or something in it was changed. These cases cannot
+    /// be distinguished.
     #[error(
         "the sealed message does not open: it was sealed to another key, bound to another \
          sender, recipient or chain, or changed"
     )]
     DoesNotOpen,
-    /// It opens, and holds what cannot stand in a sealed message.
+    /// It opens, but its content cannot be in a sealed message.
     #[error("the sealed message opens, but {0}")]
     Content(#[from] ContentFault),
 }
@@ -159,7 +159,7 @@ pub fn seal(
     seal_with(message, recipient, binding, &Zeroizing::new(random))
 }
 
-/// [`seal`] with the ephemeral key that these bytes make, which must be new and random each time.
+/// [`seal`] with the ephemeral key from these bytes, which must be new and random each time.
 fn seal_with(
     message: &Payload,
     recipient: &EncryptionKey,
@@ -189,9 +189,8 @@ fn seal_with(
     Sealed::new(enc, ct).map_err(|_| SealError::TooLarge { bytes })
 }
 
-/// Opens a sealed message that came in a transaction whose sender was found to be
-/// `authenticity`. What is in it is a command or a text; its header is that of the SEALED
-/// message.
+/// Opens a sealed message that came in a transaction with the given `authenticity`. Its content is
+/// a command or a text; its header is that of the SEALED message.
 ///
 /// # Errors
 /// [`OpenError`].

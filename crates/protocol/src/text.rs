@@ -1,6 +1,6 @@
-//! What the textual types share: strict hexadecimal, and serde as a string.
+//! Helpers of the textual types: strict hexadecimal, and serde as a string.
 
-/// Why a text is not the hexadecimal that was asked for. Positions count characters from 1.
+/// Why a text is not hexadecimal of the expected length. Positions count characters from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HexFault {
     Length { found: usize },

@@ -11,9 +11,9 @@ mod signed;
 mod stored;
 mod unsigned;
 
-/// The most that can be transferred, fee included: what a node's database keeps in one column of
-/// 64 bits with a sign. A stranger's transaction can say more, and a node may take it; nothing of
-/// ours does.
+/// The most that can be transferred, fee included: the largest value of a signed 64-bit column of a
+/// node's database. A transaction of another program can state more, and a node may accept it; this
+/// program never signs one.
 pub const AMOUNT_MAX: u64 = i64::MAX.unsigned_abs();
 
 pub use error::TransactionError;

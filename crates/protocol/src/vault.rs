@@ -1,9 +1,9 @@
 //! Many wallets in one file, under one password.
 //!
-//! Ten thousand keystore files would take ten thousand key derivations to open. A vault takes
-//! one, PBKDF2-HMAC-SHA256 of 600,000 rounds, and then AES-256-GCM for each seed at its first
-//! use. A seed is sealed together with its name, address and public key as associated data: an
-//! entry that was altered, or swapped with another, does not open.
+//! Ten thousand keystore files would take ten thousand key derivations to open. A vault takes one,
+//! PBKDF2-HMAC-SHA256 of 600,000 rounds, and then AES-256-GCM for each seed at its first use. A
+//! seed is sealed with its name, address and public key as associated data: an entry that was
+//! altered, or swapped with another, does not open.
 //!
 //! ```json
 //! {"agentry_vault": 1,
@@ -12,9 +12,9 @@
 //!  "wallets": [{"name": "…", "address": "…", "public_key": "…", "nonce": "…", "sealed": "…"}]}
 //! ```
 //!
-//! `check` is the AES-GCM tag of an empty text: it tells a wrong password from an empty vault.
-//! Names, addresses and public keys are readable without the password, and an entry that
-//! somebody took out leaves no trace.
+//! `check` is the AES-GCM tag of an empty text: it distinguishes a wrong password from an empty
+//! vault. Names, addresses and public keys are readable without the password, and the removal of an
+//! entry is not detected.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -30,8 +30,8 @@ mod format;
 
 pub use error::VaultError;
 
-/// Rounds of PBKDF2 for a new vault: what OWASP's password storage cheat sheet asks of
-/// PBKDF2-HMAC-SHA256.
+/// Rounds of PBKDF2 for a new vault: the number that OWASP's password storage cheat sheet
+/// recommends for PBKDF2-HMAC-SHA256.
 pub const ROUNDS: u32 = 600_000;
 /// Most rounds that a vault may ask for.
 pub const MAX_ROUNDS: u32 = crate::keystore::MAX_ROUNDS;
@@ -66,7 +66,7 @@ pub struct VaultEntry {
     sealed: [u8; SEALED],
 }
 
-/// What opens the wallets of one vault. Wiped when dropped, never shown.
+/// The key that opens the wallets of one vault. Wiped when dropped, never shown.
 pub struct VaultKey(DerivedKey);
 
 impl fmt::Debug for VaultKey {
@@ -81,7 +81,7 @@ impl VaultEntry {
         &self.name
     }
 
-    /// Its address, in the form that it was packed with.
+    /// The wallet's address, in the form in which it was packed.
     pub fn address(&self) -> &Address {
         &self.address
     }
@@ -91,7 +91,7 @@ impl VaultEntry {
         &self.public_key
     }
 
-    /// What is authenticated along with the seed, unambiguously.
+    /// The associated data that is authenticated with the seed, in an unambiguous encoding.
     fn associated(name: &str, address: &Address, public_key: &PublicKey) -> String {
         Json::array([
             Json::string("agentry vault 1 wallet"),
@@ -118,16 +118,16 @@ impl Vault {
     /// Reads a vault's text. Nothing is decrypted, and no key derived.
     ///
     /// # Errors
-    /// Every damage that shows without the password is named.
+    /// Damage that can be detected without the password is reported.
     pub fn parse(text: &[u8]) -> Result<Self, VaultError> {
         format::parse(text)
     }
 
-    /// Packs wallets into a new vault, under a new salt: some 200 ms of computing.
+    /// Packs wallets into a new vault, with a new salt. It takes about 200 ms of computing.
     ///
     /// # Errors
-    /// A name that is none or stands twice, an address that is not its seed's, more than
-    /// [`MAX_WALLETS`], or no random bytes.
+    /// A name is not valid or occurs twice, an address does not belong to its seed, there are more
+    /// than [`MAX_WALLETS`], or the operating system gave no random bytes.
     pub fn pack(
         entries: impl IntoIterator<Item = (String, Address, Seed)>,
         password: &Password,
@@ -135,8 +135,8 @@ impl Vault {
         Self::pack_with_rounds(entries, password, ROUNDS)
     }
 
-    /// [`Vault::pack`] with another number of rounds, 1 to [`MAX_ROUNDS`]: fewer than [`ROUNDS`]
-    /// are for tests, and weaken the password's protection in proportion.
+    /// [`Vault::pack`] with another number of rounds, 1 to [`MAX_ROUNDS`]. Fewer than [`ROUNDS`] are
+    /// for tests, and weaken the protection of the password proportionally.
     ///
     /// # Errors
     /// As [`Vault::pack`], and [`VaultError::Rounds`].
@@ -187,12 +187,12 @@ impl Vault {
         format::write(self)
     }
 
-    /// The wallets, in the order that they were packed in.
+    /// The wallets, in the order in which they were packed.
     pub fn wallets(&self) -> impl Iterator<Item = &VaultEntry> {
         self.entries.iter()
     }
 
-    /// The wallet of a name.
+    /// The wallet with a name.
     pub fn get(&self, name: &str) -> Option<&VaultEntry> {
         self.entries.get(*self.by_name.get(name)?)
     }
@@ -202,16 +202,16 @@ impl Vault {
         self.entries.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no wallets.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Derives the key, once, and checks the password: some 200 ms of computing, so never on a
-    /// thread that serves others.
+    /// Derives the key and checks the password. It takes about 200 ms of computing, so it should
+    /// not run on a thread that serves others.
     ///
     /// # Errors
-    /// [`VaultError::WrongPassword`], also when salt, rounds or check value were altered.
+    /// [`VaultError::WrongPassword`], also if the salt, the rounds or the check value was altered.
     pub fn open(&self, password: &Password) -> Result<VaultKey, VaultError> {
         let open = |password: &Password| {
             let key = crypto::pbkdf2(password, &self.salt, self.rounds);
@@ -227,8 +227,8 @@ impl Vault {
     /// Decrypts one seed.
     ///
     /// # Errors
-    /// [`VaultError::Altered`] when the entry is not as it was packed, or the key is another
-    /// vault's.
+    /// [`VaultError::Altered`] if the entry was changed after it was packed, or the key is that of
+    /// another vault.
     pub fn unseal(&self, entry: &VaultEntry, key: &VaultKey) -> Result<Seed, VaultError> {
         let associated = VaultEntry::associated(&entry.name, &entry.address, &entry.public_key);
         crypto::open(&key.0, &entry.nonce, associated.as_bytes(), &entry.sealed)

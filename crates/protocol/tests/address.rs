@@ -1,4 +1,4 @@
-//! Addresses: what a person may type, what a chain may carry, and whose an address is.
+//! Addresses: what a person may type, what a chain may carry, and to which key an address belongs.
 
 use agentry_protocol::{Address, AddressError, AddressForm, PublicKey, Seed};
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ fn key() -> impl Strategy<Value = PublicKey> {
     any::<[u8; 32]>().prop_map(|bytes| Seed::from_bytes(bytes).public_key())
 }
 
-/// Everything that a slip of the finger can put in place of a character.
+/// Every character that a typing error can put in place of another.
 fn typed() -> impl Strategy<Value = char> {
     prop_oneof![
         prop::char::range(' ', '~'),

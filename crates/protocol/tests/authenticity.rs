@@ -1,4 +1,4 @@
-//! Whether a message is from whom it says.
+//! Whether a message is from the sender that it names.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -30,7 +30,7 @@ fn sent(from: Address, key: &SigningKey) -> StoredTransaction {
     StoredTransaction::parse(signed.body().as_bytes(), Limits::default()).unwrap()
 }
 
-fn judged(
+fn examined(
     transaction: &StoredTransaction,
     header: Option<&PublicKey>,
     known: Option<&PublicKey>,
@@ -42,7 +42,7 @@ const VALID: Finding = Finding::Signature(Verification::Valid);
 const INVALID: Finding = Finding::Signature(Verification::Invalid);
 
 #[test]
-fn a_right_signature_proves_the_sender_by_any_key_bound_to_him() {
+fn a_valid_signature_under_any_key_bound_to_the_sender_verifies_it() {
     let (alice, mallory) = (signer(1), signer(2));
     let (key, other) = (alice.public_key(), mallory.public_key());
     for from in [
@@ -50,26 +50,26 @@ fn a_right_signature_proves_the_sender_by_any_key_bound_to_him() {
         Address::bech32_from_public_key(&key),
     ] {
         let honest = sent(from.clone(), &alice);
-        assert_eq!(judged(&honest, None, None), Finding::NoKey);
+        assert_eq!(examined(&honest, None, None), Finding::NoKey);
         for (header, known) in [
             (Some(&key), None),
             (None, Some(&key)),
             (Some(&key), Some(&key)),
-            // The configuration knows another key; the address proves this one.
+            // The configuration has another key; the address verifies this one.
             (Some(&key), Some(&other)),
         ] {
-            assert_eq!(judged(&honest, header, known), VALID);
+            assert_eq!(examined(&honest, header, known), VALID);
         }
-        assert_eq!(judged(&honest, Some(&other), None), Finding::ForeignKey);
-        assert_eq!(judged(&honest, None, Some(&other)), INVALID);
+        assert_eq!(examined(&honest, Some(&other), None), Finding::ForeignKey);
+        assert_eq!(examined(&honest, None, Some(&other)), INVALID);
 
         let forged = sent(from, &mallory);
-        assert_eq!(judged(&forged, None, None), Finding::NoKey);
-        assert_eq!(judged(&forged, Some(&key), None), INVALID);
-        assert_eq!(judged(&forged, None, Some(&key)), INVALID);
-        assert_eq!(judged(&forged, Some(&key), Some(&key)), INVALID);
+        assert_eq!(examined(&forged, None, None), Finding::NoKey);
+        assert_eq!(examined(&forged, Some(&key), None), INVALID);
+        assert_eq!(examined(&forged, None, Some(&key)), INVALID);
+        assert_eq!(examined(&forged, Some(&key), Some(&key)), INVALID);
         assert_eq!(
-            judged(&forged, Some(&other), Some(&key)),
+            examined(&forged, Some(&other), Some(&key)),
             Finding::ForeignKey
         );
     }
@@ -81,15 +81,15 @@ fn the_configuration_can_name_the_key_of_an_address_that_belongs_to_none() {
     let (key, other) = (alice.public_key(), mallory.public_key());
     let treasury = Address::from_chain("treasury").unwrap();
     let honest = sent(treasury.clone(), &alice);
-    assert_eq!(judged(&honest, None, Some(&key)), VALID);
-    assert_eq!(judged(&honest, Some(&key), Some(&key)), VALID);
-    assert_eq!(judged(&honest, Some(&key), None), Finding::ForeignKey);
+    assert_eq!(examined(&honest, None, Some(&key)), VALID);
+    assert_eq!(examined(&honest, Some(&key), Some(&key)), VALID);
+    assert_eq!(examined(&honest, Some(&key), None), Finding::ForeignKey);
     let forged = sent(treasury, &mallory);
     assert_eq!(
-        judged(&forged, Some(&other), Some(&key)),
+        examined(&forged, Some(&other), Some(&key)),
         Finding::ForeignKey
     );
-    assert_eq!(judged(&forged, None, Some(&key)), INVALID);
+    assert_eq!(examined(&forged, None, Some(&key)), INVALID);
 }
 
 #[test]
@@ -99,11 +99,11 @@ fn a_signature_that_is_missing_or_misspelled_is_forged_once_a_key_is_known() {
     let mut sent = sent(Address::from_public_key(&key), &alice);
     sent.signature = sent.signature.map(|text| text.to_uppercase());
     let misspelled = Finding::Signature(Verification::Misspelled);
-    assert_eq!(judged(&sent, Some(&key), None), misspelled);
-    assert_eq!(judged(&sent, None, None), Finding::NoKey);
+    assert_eq!(examined(&sent, Some(&key), None), misspelled);
+    assert_eq!(examined(&sent, None, None), Finding::NoKey);
     sent.signature = None;
     let missing = Finding::Signature(Verification::Missing);
-    assert_eq!(judged(&sent, None, Some(&key)), missing);
+    assert_eq!(examined(&sent, None, Some(&key)), missing);
     assert_eq!(missing.authenticity(), Authenticity::Forged);
     assert_eq!(misspelled.authenticity(), Authenticity::Forged);
 }
@@ -136,7 +136,7 @@ fn the_older_client_s_seven_keys_count() {
     };
     let signature = alice.sign(unsigned.signing_text_seven_keys().as_bytes());
     kept.signature = Some(signature.to_string());
-    let finding = judged(&kept, Some(&alice.public_key()), None);
+    let finding = examined(&kept, Some(&alice.public_key()), None);
     assert_eq!(finding, Finding::Signature(Verification::ValidSevenKeys));
     assert_eq!(finding.authenticity(), Authenticity::Verified);
 }

@@ -1,4 +1,4 @@
-//! Commands: read with clear errors, written as what reads back.
+//! Commands: read with clear errors, and read back unchanged after they are written.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -91,7 +91,7 @@ fn acknowledgments() {
     ));
     assert_eq!(
         error.unwrap_err().to_string(),
-        r#"the ACK's "detail" cannot be taken: it has 1025 bytes, over the limit of 1024"#
+        r#"the ACK's "detail" cannot be accepted: it has 1025 bytes, over the limit of 1024"#
     );
 }
 
@@ -208,7 +208,7 @@ fn cards() {
 
 #[test]
 fn jobs() {
-    // What AITBC's own client sends.
+    // The form that AITBC's own client sends.
     let body = r#"{"cmd":"EXECUTE_AI_JOB","type":"inference","prompt":"Analyze load"}"#;
     let mut job = ExecuteAiJob {
         kind: "inference".parse().unwrap(),
@@ -297,10 +297,10 @@ fn progress_is_a_part_of_the_whole() {
 }
 
 #[test]
-fn a_result_is_cut_and_length_and_hash_are_the_whole_s() {
+fn a_result_is_truncated_and_length_and_hash_are_of_all_of_it() {
     let whole = JobResult::cut("", 0);
     assert!(whole.is_whole());
-    // SHA-256 of nothing.
+    // SHA-256 of the empty text.
     assert_eq!(whole.sha256().to_string(), HASH[2..]);
     let cut = JobResult::cut("aéb", 2);
     assert_eq!((cut.text(), cut.bytes(), cut.is_whole()), ("a", 4, false));
@@ -314,7 +314,7 @@ fn a_result_is_cut_and_length_and_hash_are_the_whole_s() {
     };
     let sha256 = &HASH[2..];
     assert!(read(&complete("", "0", sha256)).is_ok());
-    // The beginning of something whose whole is not here.
+    // The beginning of a result that the message does not carry whole.
     assert!(read(&complete("x", "2", sha256)).is_ok());
     assert!(read(&complete("", "1", sha256)).is_ok());
     for (body, field) in [
@@ -535,8 +535,8 @@ proptest! {
         prop_assert_eq!(KnownCommand::read(&heard), Ok(Some(command)));
     }
 
-    /// Any parameter of any command as something else: it is refused by its name, or reads as
-    /// something that reads back.
+    /// Any parameter of any command with another value: it is refused by name, or the command reads
+    /// back unchanged.
     #[test]
     fn no_parameter_panics(
         command in any_command(), at in any::<prop::sample::Index>(), text in any::<String>(),
@@ -570,7 +570,7 @@ proptest! {
             Err(error) => {
                 prop_assert_eq!(error.cmd, command.name());
                 let object = error.field.split('.').next();
-                // A result that is changed no longer fits its length or its hash.
+                // A changed result no longer matches its length or its hash.
                 let of_result = error.field.starts_with("result_") && changed.starts_with("result");
                 prop_assert!(object == Some(changed) || of_result, "{}", error);
             }
@@ -579,7 +579,7 @@ proptest! {
 }
 
 #[test]
-fn answers_are_told_from_questions() {
+fn answers_are_distinguished_from_questions() {
     let names: Vec<&str> = [
         known(r#"{"cmd":"PONG"}"#),
         known(r#"{"cmd":"ACK","status":"DONE"}"#),

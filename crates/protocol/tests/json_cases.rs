@@ -1,4 +1,4 @@
-//! Canonical JSON case by case: what is refused and under which name, duplicate keys, depth.
+//! Canonical JSON case by case: refusals and their errors, duplicate keys, depth.
 
 use agentry_protocol::{Json, JsonError, JsonRef, Kind, Limits, Number};
 
@@ -184,25 +184,25 @@ fn sizes_are_bounded() {
 }
 
 #[test]
-fn a_key_that_stands_twice_is_noted_and_the_last_one_wins() {
+fn a_duplicate_key_is_reported_and_the_last_one_wins() {
     let json = read(r#"{"b": 1, "a": 2, "b": {"x": 3}, "a": 4}"#).unwrap();
     assert!(json.has_duplicate_keys());
     assert_eq!(json.to_compact(), r#"{"a":4,"b":{"x":3}}"#);
     assert_eq!(json, read(r#"{"a": 4, "b": {"x": 3}}"#).unwrap());
 
-    // Spelled differently, still the same key.
+    // The same key in another spelling.
     assert!(
         read(r#"{"a": 1, "\u0061": 2}"#)
             .unwrap()
             .has_duplicate_keys()
     );
-    // In one object each is no duplicate.
+    // The same key in two objects is not a duplicate.
     assert!(
         !read(r#"[{"a": 1}, {"a": {"a": 1}}]"#)
             .unwrap()
             .has_duplicate_keys()
     );
-    // Only the part that has it says so, also as a document of its own, and behind serde.
+    // Only the part that has it reports it, also as a separate document and after serde.
     let json = read(r#"{"clean": {"a": 1}, "unclean": [{"a": 1, "a": 1}]}"#).unwrap();
     assert!(json.has_duplicate_keys());
     assert!(
@@ -319,7 +319,7 @@ fn typed_values_go_in_and_out() {
     ));
 }
 
-/// A hundred thousand levels in a thread whose stack would not hold a thousand recursions.
+/// A hundred thousand levels on a thread whose stack is too small for a thousand recursions.
 #[test]
 fn depth_costs_no_stack() {
     const DEPTH: usize = 100_000;
@@ -341,7 +341,7 @@ fn depth_costs_no_stack() {
             assert!(format!("{json:?}").len() > DEPTH);
             let stored = serde_json::to_string(&json).unwrap();
             assert_eq!(serde_json::from_str::<Json>(&stored).unwrap(), json);
-            // One level more is refused, as is a text that never closes.
+            // One more level is refused, as is a text that is never closed.
             let deeper = format!("[{text}]");
             assert_eq!(
                 Json::parse(deeper.as_bytes(), limits),
@@ -369,7 +369,7 @@ fn depth_costs_no_stack() {
         .unwrap();
 }
 
-/// A megabyte of digits is read and written back without arithmetic on them.
+/// A megabyte of digits is read and written back without arithmetic.
 #[test]
 fn integers_of_any_length_are_kept() {
     let digits = format!("-{}", "9".repeat(1 << 20));
@@ -412,7 +412,7 @@ fn an_integer_of_more_than_64_bits_is_not_decoded_and_named() {
         let value: serde_json::Value = json.root().decode().unwrap();
         assert_eq!(Json::from_serialize(&value).unwrap(), json, "{text}");
     }
-    // A hostile path is shown with an end.
+    // A hostile path is truncated when it is shown.
     let long = format!(
         "{{\"{}\":99999999999999999999}}",
         "é\n".replace('\n', "\\n").repeat(5_000)

@@ -1,4 +1,4 @@
-//! Laws of canonical JSON, over documents that nobody thought of.
+//! Laws of canonical JSON, over random documents.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -46,7 +46,7 @@ fn document() -> impl Strategy<Value = Json> {
 }
 
 /// The same document in a spelling that is not canonical: the entries of its outermost object
-/// reversed, white space everywhere, non-ASCII characters as they are.
+/// reversed, white space everywhere, non-ASCII characters unescaped.
 fn respelled(json: &Json) -> String {
     let root = json.root();
     let raw = |text: &str| serde_json::to_string(text).unwrap();
@@ -123,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    fn serde_keeps_the_document_and_whether_a_key_stood_twice(json in document()) {
+    fn serde_keeps_the_document_and_its_duplicate_key_flag(json in document()) {
         let text = serde_json::to_string(&json).unwrap();
         let read: Json = serde_json::from_str(&text).unwrap();
         prop_assert_eq!(&read, &json);

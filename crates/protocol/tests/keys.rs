@@ -1,4 +1,4 @@
-//! Keys and signatures: what verifies, and what never does.
+//! Keys and signatures: which signatures verify, and which never do.
 
 use agentry_protocol::{KeyError, PublicKey, Seed, Signature, SignatureError, SigningKey};
 use proptest::prelude::*;
@@ -12,8 +12,8 @@ proptest! {
         let signature = key.sign(&message);
         prop_assert!(key.public_key().verify(&message, &signature));
         prop_assert_eq!(key.sign(&message), signature);
-        let stranger = Seed::from_bytes(other).public_key();
-        prop_assert_eq!(stranger.verify(&message, &signature), seed == other);
+        let unrelated = Seed::from_bytes(other).public_key();
+        prop_assert_eq!(unrelated.verify(&message, &signature), seed == other);
         prop_assert_eq!(signature.to_string().parse::<Signature>().unwrap(), signature);
         prop_assert_eq!(key.public_key().to_string().parse::<PublicKey>().unwrap(), key.public_key());
     }
@@ -104,18 +104,18 @@ fn signatures_are_spelled_in_one_way() {
 }
 
 /// Signatures that the plain equation accepts and the strict one does not: a key of small order
-/// verifies anything, so it is no key.
+/// verifies anything, so it is refused.
 #[test]
 fn keys_of_small_order_and_odd_encodings_are_refused() {
     let mut identity = [0; 32];
     identity[0] = 1;
     assert_eq!(PublicKey::from_bytes(identity), Err(KeyError::Weak));
     assert_eq!(PublicKey::from_bytes([0; 32]), Err(KeyError::Weak));
-    // y = 2 is no point.
+    // y = 2 is not a point.
     let mut two = [0; 32];
     two[0] = 2;
     assert_eq!(PublicKey::from_bytes(two), Err(KeyError::NotAPoint));
-    // Every y from the prime 2^255 - 19 up is another spelling of a smaller one.
+    // Every y of at least the prime 2^255 - 19 is another spelling of a smaller one.
     for low in 0xed..=0xff {
         let mut beyond = [0xff; 32];
         beyond[0] = low;

@@ -66,7 +66,7 @@ proptest! {
     }
 }
 
-/// What AITBC's clients read, to the letter, and never twice the same salt or nonce.
+/// Exactly the text that AITBC's clients read, and never the same salt or nonce twice.
 #[test]
 fn the_client_form_is_written_exactly() {
     let seed = Seed::from_bytes([0x11; 32]);
@@ -124,7 +124,7 @@ fn an_address_of_another_key_is_refused_at_once() {
 }
 
 #[test]
-fn wrong_passwords_are_told_from_damage() {
+fn wrong_passwords_are_distinguished_from_damage() {
     for form in FORMS {
         let (text, right, seed) = cheap(form);
         let keystore = Keystore::parse(text.as_bytes()).unwrap();
@@ -150,7 +150,7 @@ fn no_damaged_byte_yields_another_seed() {
         let (text, right, seed) = cheap(form);
         let mut errors = 0;
         for at in 0..text.len() {
-            // Case, a digit's neighbour, and a character that is nowhere allowed.
+            // Another case, the next digit, and a character that is never allowed.
             for mask in [0x20, 0x01, 0x80] {
                 let mut damaged = text.clone().into_bytes();
                 damaged[at] ^= mask;
@@ -159,7 +159,7 @@ fn no_damaged_byte_yields_another_seed() {
                     Err(_) => errors += 1,
                 }
             }
-            // Cut there.
+            // Truncated there.
             assert!(
                 Keystore::parse(&text.as_bytes()[..at]).is_err(),
                 "{form} cut at {at}"
@@ -173,7 +173,7 @@ fn no_damaged_byte_yields_another_seed() {
     }
 }
 
-/// In what is computed with, every altered digit matters.
+/// Every altered digit of the encrypted part is detected.
 #[test]
 fn every_digit_of_the_encrypted_part_matters() {
     let (text, right, _) = cheap("client");
@@ -278,7 +278,7 @@ fn damage_is_named() {
             &client,
             "\"salt\": \"0c",
             "\"salt\": \"xx",
-            malformed("salt", "is no hexadecimal"),
+            malformed("salt", "is not hexadecimal"),
         ),
         (&client, "\"address\"", "\"adress\"", missing("address")),
         (&client, "\"crypto\"", "\"krypto\"", missing("crypto")),
@@ -286,7 +286,7 @@ fn damage_is_named() {
             &client,
             "\"crypto\": {",
             "\"crypto\": 7, \"x\": {",
-            malformed("crypto", "is no object"),
+            malformed("crypto", "is not an object"),
         ),
         (
             &client,
@@ -304,13 +304,13 @@ fn damage_is_named() {
             &fernet,
             "\"ciphertext\": \"Z",
             "\"ciphertext\": \"*",
-            malformed("ciphertext", "is no base64"),
+            malformed("ciphertext", "is not base64"),
         ),
         (
             &fernet,
             "\"ciphertext\": \"Z0FB",
             "\"ciphertext\": \"aEFB",
-            malformed("ciphertext", "is no fernet token of version 0x80"),
+            malformed("ciphertext", "is not a fernet token of version 0x80"),
         ),
         (
             &pbkdf2,
@@ -330,13 +330,13 @@ fn damage_is_named() {
             &pbkdf2,
             "\"encrypted_data\": \"gAAA",
             "\"encrypted_data\": \"",
-            malformed("encrypted_data", "is no fernet token of version 0x80"),
+            malformed("encrypted_data", "is not a fernet token of version 0x80"),
         ),
     ] {
         assert_eq!(
             text.matches(from).count(),
             1,
-            "{from} stands once in {text}"
+            "{from} occurs once in {text}"
         );
         let damaged = text.replace(from, to);
         assert_eq!(
@@ -346,8 +346,8 @@ fn damage_is_named() {
         );
     }
     for (text, error) in [
-        ("", "not readable"),
-        ("[]", "no json object"),
+        ("", "cannot be parsed"),
+        ("[]", "not a json object"),
         ("{}", "\"crypto\""),
         (r#"{"private_key": "00"}"#, "private_key"),
     ] {
@@ -370,8 +370,8 @@ fn damage_is_named() {
     }
 }
 
-/// The pbkdf2-fernet fields also stand under `crypto` or at the top level, and its name is also
-/// used for tokens under the plain hash.
+/// The pbkdf2-fernet fields are also found under `crypto` or at the top level, and its name is also
+/// used for tokens with the plain hash.
 #[test]
 fn pbkdf2_fernet_is_read_wherever_it_stands() {
     let (text, right, seed) = cheap("pbkdf2-fernet");
@@ -430,7 +430,7 @@ fn pbkdf2_fernet_is_read_wherever_it_stands() {
 
 /// AITBC's fernet tool writes the name that its user gave into the address field.
 #[test]
-fn a_name_in_the_place_of_the_address_is_no_damage() {
+fn a_name_in_the_place_of_the_address_is_not_damage() {
     for form in FORMS {
         let (text, right, seed) = cheap(form);
         let json: Json = text.parse().unwrap();
@@ -455,7 +455,7 @@ fn a_name_in_the_place_of_the_address_is_no_damage() {
         }
         let stated = with(address).unwrap();
         assert!(stated.address().is_some() && stated.name().is_none());
-        // What has the look of an address is a damaged one.
+        // A text that looks like an address is a damaged one.
         for damaged in [
             &address.replacen("ait1", "bit1", 1),
             &address[..address.len() - 1],
@@ -480,7 +480,7 @@ fn a_name_in_the_place_of_the_address_is_no_damage() {
 
 /// AITBC strips the white space around a password file's text, as Python's `str.strip` does.
 #[test]
-fn white_space_around_a_password_file_is_no_part_of_it() {
+fn white_space_around_a_password_is_not_part_of_it() {
     let (text, _, seed) = cheap("fernet");
     let seed = Seed::from_bytes(seed.try_into().unwrap());
     let address = Address::from_public_key(&seed.public_key());
@@ -508,7 +508,7 @@ fn white_space_around_a_password_file_is_no_part_of_it() {
             "{file:?}"
         );
     }
-    // What was encrypted under a line with its blanks opens all the same.
+    // A wallet that was encrypted under a line with its blanks also opens.
     let exact = under(password(" temp 123 "));
     assert!(exact.unlock(&Password::of_file(" temp 123 \n")).is_ok());
     for wrong in ["temp 123\n", " temp 123\n", "temp  123", ""] {

@@ -48,12 +48,12 @@ fn a_header_is_read_whole() {
 }
 
 #[test]
-fn where_a_header_may_stand() {
+fn where_a_header_may_be() {
     for (payload, expected) in [
         (r#"{"cmd":"PING","msg":{"v":1}}"#, true),
         (r#""{\"cmd\":\"PING\",\"msg\":{\"v\":1}}""#, true),
         (r#"{"text":"hello","msg":{"v":1}}"#, true),
-        // A string that holds a text object is a text, as it is.
+        // A string that holds a text object is a text, unchanged.
         (r#""{\"text\":\"hello\",\"msg\":{\"v\":1}}""#, false),
         (r#"{"cmd":"PING","msg":null}"#, false),
         (r#"{"cmd":"PING"}"#, false),
@@ -80,7 +80,7 @@ fn another_version_is_noted_and_counts_as_no_header() {
         ("null", None),
     ] {
         let error = HeaderError::UnknownVersion { found };
-        // Whatever else stands there, it is not ours to judge.
+        // The rest of a header of another version is not checked.
         let text = format!(r#"{{"v":{v},"id":7}}"#);
         assert_eq!(header(&text), Err(error), "{v}");
         assert!(error.is_unknown_version());
@@ -148,7 +148,7 @@ fn a_message_expires_after_its_last_millisecond() {
 }
 
 #[test]
-fn a_proven_id_identifies_and_else_the_digest_does() {
+fn a_verified_id_identifies_a_message_and_else_the_digest_does() {
     let digest = MessageDigest::of(b"text");
     let with_id = read(&format!(r#"{{"cmd":"PING","msg":{{"v":1,"id":"{ID}"}}}}"#));
     let id = Identity::Id(ID.parse().unwrap());
@@ -241,7 +241,7 @@ fn what_is_sent() {
     // A text that looks like a command stays a text.
     let tricky = text(r#"{"cmd":"PING"}"#);
     assert_eq!(sent(&tricky, None), r#"{"text":"{\"cmd\":\"PING\"}"}"#);
-    // The header of a command that is passed on is not.
+    // The header of a forwarded command is not kept.
     let passed_on = read(r#"{"cmd":"PING","n":1,"msg":{"v":1,"thread":"other"}}"#).payload;
     assert_eq!(sent(&passed_on, None), r#""{\"cmd\":\"PING\",\"n\":1}""#);
 }
@@ -309,7 +309,7 @@ fn any_payload() -> impl Strategy<Value = Payload> {
             (key, Json::integer(value.into())),
             ("cmd".into(), Json::string(cmd)),
         ];
-        // Of a key that happens to be "cmd" or "msg" there is nothing left to compare.
+        // A random key that is "cmd" or "msg" is replaced, so it cannot be compared.
         let entries = entries.into_iter().filter(|(key, value)| {
             key != "msg" && (key != "cmd" || value.root().as_str().is_some())
         });
@@ -337,7 +337,7 @@ proptest! {
             }
             other => prop_assert!(false, "{:?}", other),
         }
-        // And is sent again as the same.
+        // It is sent again unchanged.
         prop_assert_eq!(compose(&read.payload, read.header()).unwrap(), sent);
     }
 
@@ -361,7 +361,7 @@ proptest! {
 }
 
 #[test]
-fn the_refusals_of_an_id_can_be_told_apart() {
+fn the_refusals_of_an_id_can_be_distinguished() {
     let id: MessageId = ID.parse().unwrap();
     assert!(matches!(
         id.check(u64::MAX),

@@ -99,7 +99,7 @@ fn duplicate_keys_make_any_json_opaque() {
             "{text}"
         );
         assert_eq!(read_text(text), Payload::Opaque(json(text)), "{text}");
-        // Also after the payload went through the store.
+        // The same after the payload was stored and read back.
         let stored = serde_json::to_string(&json(text)).unwrap();
         let stored: Json = serde_json::from_str(&stored).unwrap();
         assert!(

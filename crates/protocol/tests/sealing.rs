@@ -1,4 +1,4 @@
-//! Sealed messages: they open for their recipient, in their transaction, and not otherwise.
+//! Sealed messages: they open only for their recipient, and only in their transaction.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -54,14 +54,14 @@ fn every_vector_opens() {
             from: &from,
             to: &to,
         };
-        // As it is sent: a string that holds JSON.
+        // In the sent form: a string that holds JSON.
         let sealed = is_sealed(&Payload::read(&Json::string(text("body")))).unwrap();
         let opened = open(&sealed, &key, binding, Authenticity::Verified).unwrap();
         assert_eq!(opened, read(text("plaintext")));
     }
 }
 
-/// The whole way: sealed, composed, signed, kept by a node, read, verified, opened.
+/// All steps: sealed, composed, signed, kept by a node, read, verified, opened.
 #[test]
 fn a_sealed_message_crosses_the_chain() {
     let (alice, bob) = (SigningKey::from_seed(&seed(1)), key(2));
@@ -100,7 +100,8 @@ fn a_sealed_message_crosses_the_chain() {
     let opened = open(&sealed, &bob, Binding::from(&kept), finding.authenticity());
     assert_eq!(opened, Ok(secret));
 
-    // Mallory posts the ciphertext as his own. His signature is right; the message does not open.
+    // Mallory posts the ciphertext under another sender. The signature verifies, but the message
+    // does not open.
     let mallory = SigningKey::from_seed(&seed(3));
     let stolen = Transaction {
         from: address(3),
@@ -209,7 +210,7 @@ fn the_longest_message_is_sealed_and_sent_and_a_longer_one_is_not() {
 }
 
 #[test]
-fn what_is_no_sealed_message_is_refused_by_field() {
+fn malformed_sealed_messages_are_refused_by_field() {
     let enc = "A".repeat(43);
     let body = |suite: &str, enc: &str, ct: &str| {
         format!(r#"{{"cmd":"SEALED","suite":"{suite}","enc":"{enc}","ct":"{ct}"}}"#)
@@ -231,7 +232,7 @@ fn what_is_no_sealed_message_is_refused_by_field() {
     );
     for (bad, reason) in [
         ("A".repeat(41), "is not base64url"),
-        // Padded; and with bits beyond the last byte.
+        // With padding; and with bits beyond the last byte.
         (format!("{enc}="), "is not base64url"),
         (format!("{}B", "A".repeat(42)), "is not base64url"),
         (format!("{}+", "A".repeat(42)), "is not base64url"),
@@ -332,7 +333,7 @@ proptest! {
         let other = address(3);
         let bech32 = Address::bech32_from_public_key(&seed(2).public_key());
         match change {
-            // The last bit of a point is none of its coordinate's; HPKE hashes it all the same.
+            // The last bit of a point is not part of its coordinate, but HPKE hashes it.
             Change::Enc(bit) => enc[bit % 256 / 8] ^= 1 << (bit % 8),
             Change::Ct(bit) => {
                 let at = bit / 8 % ct.len();

@@ -1,4 +1,4 @@
-//! Transactions: defaults, what is refused, and how signatures are judged.
+//! Transactions: defaults, refusals, and the verification of signatures.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
@@ -29,7 +29,7 @@ fn parse(text: &str) -> Result<StoredTransaction, TransactionError> {
 }
 
 #[test]
-fn the_node_s_defaults_stand_for_what_is_missing() {
+fn the_node_s_defaults_apply_to_missing_keys() {
     let stored = parse(r#"{"from":"a","to":"b","amount":1.0,"tx_hash":"0x","type":"x"}"#).unwrap();
     assert_eq!(
         stored.stored_text(),
@@ -98,7 +98,7 @@ fn what_is_wrong_is_named() {
 }
 
 #[test]
-fn every_key_of_a_body_is_needed() {
+fn every_key_of_a_body_is_required() {
     let signed = transaction(Json::string("ping")).sign(&key(1));
     let body: Json = signed.body().parse().unwrap();
     assert_eq!(body.root().len(), 10);
@@ -120,12 +120,12 @@ fn every_key_of_a_body_is_needed() {
 }
 
 #[test]
-fn signatures_are_judged_by_what_they_are() {
+fn signatures_are_verified() {
     let signed = transaction(Json::string("ping")).sign(&key(1));
     let stored = signed.stored();
-    let (own, stranger) = (key(1).public_key(), key(2).public_key());
+    let (own, unrelated) = (key(1).public_key(), key(2).public_key());
     assert_eq!(stored.verify(&own), Verification::Valid);
-    assert_eq!(stored.verify(&stranger), Verification::Invalid);
+    assert_eq!(stored.verify(&unrelated), Verification::Invalid);
 
     let with = |signature: Option<String>| StoredTransaction {
         signature,
@@ -153,7 +153,7 @@ fn signatures_are_judged_by_what_they_are() {
 }
 
 #[test]
-fn whatever_is_altered_the_signature_no_longer_fits() {
+fn after_any_change_the_signature_does_not_verify() {
     let stored = transaction(Json::string("ping")).sign(&key(1)).stored();
     let other = Address::from_chain("someone").unwrap();
     let altered = [
@@ -226,7 +226,7 @@ proptest! {
         prop_assert_eq!(&again, &signed);
         prop_assert_eq!(&again.body(), &body);
 
-        // A node takes the body and keeps the stored form of it.
+        // A node accepts the body and keeps its stored form.
         let kept = StoredTransaction::parse(body.as_bytes(), Limits::default()).unwrap();
         prop_assert_eq!(&kept, &signed.stored());
         prop_assert_eq!(&SignedTransaction::from_stored(&kept, *signed.public_key()).unwrap(), &signed);
@@ -237,7 +237,7 @@ proptest! {
         prop_assert_eq!(&StoredTransaction::parse(text.as_bytes(), Limits::default()).unwrap(), &kept);
         prop_assert_eq!(kept.to_json().to_compact(), text);
 
-        // The texts that are written field by field are the canonical texts of their JSON.
+        // The texts that are written field by field equal the canonical texts of their JSON.
         let eight: Json = unsigned.signing_text().parse().unwrap();
         prop_assert_eq!(eight.to_spaced(), unsigned.signing_text());
         prop_assert_eq!(eight.root().len(), 8);

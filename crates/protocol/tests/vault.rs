@@ -135,7 +135,7 @@ fn the_key_of_one_vault_opens_no_other() {
     assert_ne!(one.to_text(), other.to_text());
 }
 
-/// Any byte altered in any of several ways: an error somewhere, or the same seeds.
+/// Any byte altered in one of several ways causes an error, or leaves the seeds unchanged.
 #[test]
 fn no_damaged_byte_yields_another_seed() {
     let text = pack(vec![wallet("a", 1), wallet("b", 2)])
@@ -161,7 +161,10 @@ fn no_damaged_byte_yields_another_seed() {
             }
         }
         if at + 2 < text.len() {
-            assert!(Vault::parse(&text.as_bytes()[..at]).is_err(), "cut at {at}");
+            assert!(
+                Vault::parse(&text.as_bytes()[..at]).is_err(),
+                "truncated at {at}"
+            );
         }
     }
     assert!(errors > 7 * text.len(), "{errors} of {}", 8 * text.len());
@@ -197,7 +200,7 @@ fn what_cannot_be_packed_is_named() {
 fn damage_is_named() {
     let text = pack(vec![wallet("a", 1)]).unwrap().to_text();
     for (from, to, error) in [
-        ("agentry_vault", "agentry_fault", "no vault"),
+        ("agentry_vault", "agentry_fault", "not a vault"),
         ("\"agentry_vault\": 1", "\"agentry_vault\": 2", "version 2"),
         ("\"rounds\": 2", "\"rounds\": 0", "out of range"),
         ("\"rounds\": 2", "\"rounds\": 10000001", "out of range"),

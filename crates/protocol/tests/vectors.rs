@@ -1,4 +1,4 @@
-//! Every published test vector: what CPython and the real node made of the same input.
+//! Every published test vector: the output of CPython and of the real node for the same input.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 

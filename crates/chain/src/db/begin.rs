@@ -21,7 +21,8 @@ fn origin(start: Start, head: Option<u64>) -> Origin {
     }
 }
 
-/// A cursor at `start`. It costs some seventy seeks, however long the chain is: nothing is scanned.
+/// A cursor at `start`. It costs about seventy seeks, however long the chain is: nothing is
+/// scanned.
 pub(super) fn begin(query: Query<'_>, start: Start) -> rusqlite::Result<Cursor> {
     let Some(head) = query.head()? else {
         return Ok(nothing_yet(start));
@@ -39,8 +40,8 @@ pub(super) fn begin(query: Query<'_>, start: Start) -> rusqlite::Result<Cursor> 
     };
     cursor.tip = Some(tip.head.clone());
 
-    // A row that stood there before everything in the window, if one is known: after a fork in the
-    // window, what is new has higher ids.
+    // A row older than everything in the window, if one is known: after a fork in the window, new
+    // rows have higher ids.
     let mut mark = Mark::default();
     if let Some((last, height)) = query.last_transaction()?
         && height < first.height()
@@ -58,15 +59,15 @@ pub(super) fn begin(query: Query<'_>, start: Start) -> rusqlite::Result<Cursor> 
     Ok(cursor)
 }
 
-/// Makes a cursor of the other kind of source ours: what it knows of row ids and digests means
-/// nothing here.
+/// Converts a cursor of the other kind of source into one of this kind: its row ids and digests
+/// mean nothing here.
 pub(super) fn adopt(query: Query<'_>, cursor: &mut Cursor) -> rusqlite::Result<()> {
     cursor.kind = Kind::Db;
     mark_now(query, cursor)
 }
 
-/// Marks the rows that are there now as seen, so far as late rows are concerned: rows above the
-/// position are found by their height.
+/// Marks the rows that exist now as seen by the search for late rows. Rows above the position are
+/// found by their height.
 fn mark_now(query: Query<'_>, cursor: &mut Cursor) -> rusqlite::Result<()> {
     cursor.transactions = query
         .last_transaction()?
@@ -78,12 +79,14 @@ fn mark_now(query: Query<'_>, cursor: &mut Cursor) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The heights below the window that a trail which had read them all would still remember, ascending.
+/// The heights below the window that a trail which had read them all would still remember,
+/// ascending.
 fn sparse(window: u64, tip: u64) -> Vec<u64> {
     let mut heights = Vec::new();
     let mut age = WINDOW;
     while age <= tip {
-        // Divisible by the largest power of two within its age: it stays while it grows older.
+        // Divisible by the largest power of two within its age: the trail keeps it as it grows
+        // older.
         let step = 1_u64 << age.ilog2();
         heights.push((tip - age) / step * step);
         age = age.saturating_mul(2);
@@ -95,7 +98,7 @@ fn sparse(window: u64, tip: u64) -> Vec<u64> {
     heights
 }
 
-/// A block that is remembered by its hash alone.
+/// A block of which the trail keeps only the hash.
 pub(super) fn unseen(block: &BlockRow) -> Entry {
     Entry {
         height: block.height(),

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
 
-/// How many faults are named: one that is found has others beside it.
+/// The most faults that are listed: a damaged database usually has many.
 const NAMED: usize = 10;
 
-/// Does something with a database, and interrupts it after `limit`: `None`.
+/// Runs a job on a database and interrupts it after `limit`. `None`: it was interrupted.
 ///
 /// # Errors
-/// No thread can be started that interrupts it. Within: what SQLite says.
+/// The thread that interrupts it cannot be started. The inner result is SQLite's.
 pub fn within<T>(
     db: &Connection,
     limit: Duration,
@@ -42,8 +42,8 @@ pub fn within<T>(
     })
 }
 
-/// What is wrong with the pages, some lines of it. It reads the whole file, but does not compare
-/// indexes with their tables.
+/// The first lines of SQLite's report about damaged pages. It reads the whole file, but does not
+/// compare indexes with their tables.
 pub(super) fn pages(db: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut statement = db.prepare(&format!("PRAGMA quick_check({NAMED})"))?;
     let lines: Vec<String> = statement

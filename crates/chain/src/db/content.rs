@@ -1,7 +1,8 @@
-//! The transactions of one block: out of the table, and out of the block's metadata, where a follower
-//! keeps them (hazard 4 of PROTOCOL.md).
+//! The transactions of one block, read from the table and from the block's metadata. A follower
+//! that is fed through importBlock keeps them only there (hazard 4 in `docs/hazards.md`).
 //!
-//! Rows are looked at a few at a time, so a block takes no more memory than what is wanted of it.
+//! Rows are read a few at a time, so a block takes no more memory than the transactions wanted of
+//! it.
 
 use std::collections::HashSet;
 
@@ -15,14 +16,15 @@ use crate::raw::{self, Object};
 use crate::row::{self, Row};
 use crate::source::{ChainEvent, ChainTransaction, Mark, Undecodable};
 
-/// As long as `{"transactions": []}`: metadata no longer than this holds no transaction.
+/// The length of `{"transactions": []}`: metadata no longer than this holds no transaction.
 const EMPTY_METADATA: i64 = 20;
 
-/// How many rows are looked at together.
+/// How many rows are fetched together.
 const CHUNK: usize = 500;
 
-/// How many hashes of a block are remembered, so that what stands in the table and in the metadata
-/// comes once: two hundred times what a block holds. Beyond it some come twice.
+/// How many hashes of a block are kept, so that a transaction that is both in the table and in the
+/// metadata is delivered once: two hundred times what a block holds. Beyond it, some are delivered
+/// twice.
 const HASHES: usize = 100_000;
 
 /// Why a read ends early.
@@ -44,22 +46,22 @@ impl From<Abandoned> for Stop {
     }
 }
 
-/// What came out of one block.
+/// The result of reading one block.
 #[derive(Debug, Default)]
 pub(super) struct Content {
     pub(super) summary: Summary,
     /// The transaction row with the highest id.
     pub(super) last: Mark,
-    /// How many rows were looked at.
+    /// How many rows were read.
     pub(super) rows: usize,
 }
 
-/// Reads transactions and makes events of them.
+/// Reads transactions and turns them into events.
 pub(super) struct Contents<'a> {
     pub(super) query: Query<'a>,
     pub(super) filter: Filter,
     pub(super) events: Vec<ChainEvent>,
-    /// How long the texts were that they were made of.
+    /// The total length of the texts that the events were made from.
     pub(super) bytes: usize,
     pub(super) work: &'a Work,
 }
@@ -68,9 +70,9 @@ pub(super) struct Contents<'a> {
 struct Reading<'a> {
     head: &'a Head,
     late: bool,
-    /// What was found of it. None: nobody needs to know.
+    /// The hashes found so far. None: duplicates need not be detected.
     hashes: Option<HashSet<TransactionHash>>,
-    /// How long the texts were that were kept of it.
+    /// The total length of the texts that were kept.
     bytes: usize,
     undecodable: u64,
     first_undecodable: Vec<Undecodable>,
@@ -110,7 +112,7 @@ impl<'a> Reading<'a> {
 }
 
 impl Contents<'_> {
-    /// Everything wanted of a block.
+    /// Reads every wanted transaction of a block.
     pub(super) fn block(&mut self, block: &BlockRow, late: bool) -> Result<Content, Stop> {
         let summary = self.query.summary(block.height())?;
         let mut content = Content {
@@ -118,7 +120,7 @@ impl Contents<'_> {
             ..Content::default()
         };
         let mut reading = Reading::new(&block.head, late);
-        // A table that holds all that the block counts leaves nothing to look for in the metadata.
+        // If the table holds as many as the block counts, the metadata need not be searched.
         let is_complete = summary.count() > 0 && summary.count() >= block.head.tx_count;
         let has_more = !is_complete && block.metadata_bytes > EMPTY_METADATA;
         reading.hashes = has_more.then(HashSet::new);
@@ -138,7 +140,7 @@ impl Contents<'_> {
         Ok(content)
     }
 
-    /// One row of the table, which came late.
+    /// Reads one row of the table that was added late.
     pub(super) fn late_row(&mut self, row: TransactionRow, head: &Head) -> Result<(), Stop> {
         let mut reading = Reading::new(head, true);
         self.rows(&[row], &mut reading)?;
@@ -157,7 +159,7 @@ impl Contents<'_> {
     }
 
     fn rows(&mut self, rows: &[TransactionRow], reading: &mut Reading<'_>) -> Result<(), Stop> {
-        // A row without its columns is parsed whatever happens: the truth is in the payload.
+        // A row without its columns is always parsed: only the payload names its addresses.
         let named = |row: &TransactionRow| !row.sender.is_empty() && !row.recipient.is_empty();
         let pairs = rows.iter().filter(|row| named(row));
         let pairs = pairs.map(|row| (row.sender.as_str(), row.recipient.as_str()));
@@ -172,7 +174,7 @@ impl Contents<'_> {
             let (found, bytes) = match self.query.payload(row.id)? {
                 Some(text) => (row::decode(row.hash, &text), text.len()),
                 None => {
-                    let reason = "its payload is no text, or longer than 4 MiB";
+                    let reason = "its payload is not text, or longer than 4 MiB";
                     (Err(reason.to_owned()), 0)
                 }
             };
@@ -182,10 +184,10 @@ impl Contents<'_> {
         Ok(())
     }
 
-    /// The transactions in a block's metadata that the table does not have.
+    /// Reads the transactions in a block's metadata that the table does not have.
     fn metadata(&mut self, block: &BlockRow, reading: &mut Reading<'_>) -> Result<usize, Stop> {
         let Some(text) = self.query.metadata(block.id)? else {
-            let reason = "the block's metadata is no text, or longer than 16 MiB";
+            let reason = "the block's metadata is not text, or longer than 16 MiB";
             reading.undecodable(None, reason.to_owned());
             return Ok(0);
         };
@@ -241,7 +243,7 @@ impl Contents<'_> {
         Ok(())
     }
 
-    /// Makes an event of what was read, if it is wanted. `asked`: it is known to be.
+    /// Turns a transaction into an event if it is wanted. `asked`: it is known to be wanted.
     fn found(
         &mut self,
         named: Option<TransactionHash>,

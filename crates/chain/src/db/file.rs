@@ -1,23 +1,25 @@
-//! The database file: opening it without disturbing its neighbours, and noticing when it is replaced.
+//! The database file: opening it without changing the files beside it, and detecting its
+//! replacement.
 //!
-//! # What opening does to the directory (hazard 9 of PROTOCOL.md)
+//! # What opening does to the directory (hazard 9 in `docs/hazards.md`)
 //! SQLite cannot read a WAL database without a `-wal` and a `-shm` file beside it, and creates them
 //! even for a read-only connection. So:
 //!
-//! * **No `-wal` (and no `-journal`) beside it**: nobody has it open for writing, and all content is
-//!   in the file. It is opened with `immutable=1`, which locks nothing and creates nothing. That is
-//!   sound only while nobody writes, so every look at such a file is checked afterwards: had it
-//!   changed, or a `-wal` appeared meanwhile, what was read is thrown away and read again.
-//! * **A `-wal` beside it**: a node has it open, or died with it open. It is opened read-only in the
-//!   ordinary way, under SQLite's locks. Should `-shm` be missing then (a copied backup), SQLite makes
-//!   one, as the node itself would at its next start.
+//! * **No `-wal` (and no `-journal`) beside it**: no process has it open for writing, and all
+//!   content is in the file. It is opened with `immutable=1`, which locks nothing and creates
+//!   nothing. That is sound only while no process writes, so every read of such a file is checked
+//!   afterwards: if the file changed, or a `-wal` appeared in between, the result is discarded and
+//!   read again.
+//! * **A `-wal` beside it**: a node has it open, or died with it open. It is opened read-only in
+//!   the ordinary way, under SQLite's locks. If `-shm` is missing then (a copied backup), SQLite
+//!   creates it, as the node itself would at its next start.
 //!
 //! Closing the connection checkpoints nothing and deletes nothing (`NO_CKPT_ON_CLOSE`, and a
 //! read-only handle cannot).
 //!
 //! # Whether it is still the same file
-//! Only `stat` answers that. Opening and closing the file by other means than SQLite would drop the
-//! POSIX locks of every SQLite handle in this process, the embedded node's included.
+//! Only `stat` is used to find out. Opening and closing the file by other means than SQLite would
+//! drop the POSIX locks of every SQLite handle in this process, the embedded node's included.
 
 use std::fs;
 use std::io;
@@ -31,7 +33,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::source::SourceError;
 
-/// What `stat` says about a file.
+/// What `stat` reports about a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Look {
     device: u64,
@@ -62,7 +64,7 @@ impl Look {
     }
 }
 
-/// The file and its neighbours at one moment.
+/// The file, its `-wal` and its `-journal` at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Scene {
     main: Look,
@@ -83,7 +85,7 @@ impl Scene {
         }))
     }
 
-    /// Nobody writes, so far as can be seen.
+    /// No process appears to have the file open for writing.
     fn still(&self) -> bool {
         self.wal.is_none() && !self.journal
     }
@@ -105,18 +107,18 @@ pub(super) struct Open {
     immutable: bool,
 }
 
-/// What has become of an open file since it was last looked at.
+/// How an open file has changed since it was last checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// It is the same, so far as `stat` can tell.
+pub(super) enum Change {
+    /// It is the same, as far as `stat` can tell.
     Same,
-    /// Its content was written to by other ways than a commit: a checkpoint, or somebody copied
-    /// another database over it, which SQLite cannot notice. Unless a commit explains it, it has to
-    /// be opened anew.
+    /// Its content was written to, perhaps by something other than a commit: a checkpoint, or a
+    /// copy of another database over it, which SQLite cannot notice. Unless a commit explains it,
+    /// the file has to be opened again.
     Touched,
-    /// Another file stands there, or the way it has to be opened is another.
+    /// Another file is at the path, or the file has to be opened in another mode.
     Replaced,
-    /// There is none.
+    /// There is no file at the path.
     Gone,
 }
 
@@ -158,10 +160,10 @@ impl Open {
             .map_err(failed("setting its time limit"))?;
         connection
             .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
-            // Otherwise SQLite plans a statement with a bound LIMIT anew at each run.
+            // Otherwise SQLite plans a statement with a bound LIMIT again at each run.
             .and_then(|_| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true))
             .map_err(failed("setting it up"))?;
-        // SQLite opens lazily: this is what makes it open the -wal and -shm, before the second look.
+        // SQLite opens lazily: this query makes it open the -wal and -shm, before the second check.
         connection
             .query_row("SELECT COUNT(*) FROM sqlite_schema", [], |_| Ok(()))
             .map_err(failed("reading its schema"))?;
@@ -181,23 +183,23 @@ impl Open {
         })
     }
 
-    /// Looks at the file again.
-    pub(super) fn fate(&mut self, path: &Path) -> Result<Fate, SourceError> {
-        // The path may be a symbolic link that points elsewhere by now: `stat` follows it.
+    /// Checks the file again.
+    pub(super) fn change(&mut self, path: &Path) -> Result<Change, SourceError> {
+        // The path may be a symbolic link whose target has changed: `stat` follows it.
         let Some(main) = Look::at(path)? else {
-            return Ok(Fate::Gone);
+            return Ok(Change::Gone);
         };
         if !main.same_file(&self.scene.main) {
-            return Ok(Fate::Replaced);
+            return Ok(Change::Replaced);
         }
         let Some(now) = Scene::at(&self.path)? else {
-            return Ok(Fate::Gone);
+            return Ok(Change::Gone);
         };
         if self.immutable {
             return Ok(if now == self.scene {
-                Fate::Same
+                Change::Same
             } else {
-                Fate::Replaced
+                Change::Replaced
             });
         }
         let same_wal = match (&now.wal, &self.scene.wal) {
@@ -206,22 +208,26 @@ impl Open {
             _ => false,
         };
         if !same_wal || !now.main.same_file(&self.scene.main) {
-            return Ok(Fate::Replaced);
+            return Ok(Change::Replaced);
         }
         let touched = now.main != self.scene.main;
         self.scene.main = now.main;
-        Ok(if touched { Fate::Touched } else { Fate::Same })
+        Ok(if touched {
+            Change::Touched
+        } else {
+            Change::Same
+        })
     }
 
-    /// After a read: whether what was read is sound. An ordinary read is, by SQLite's locks; an
-    /// immutable one is if nothing has changed meanwhile.
+    /// After a read: whether its result is consistent. SQLite's locks guarantee that for an
+    /// ordinary read; an immutable read is consistent if nothing has changed in between.
     pub(super) fn was_sound(&self) -> Result<bool, SourceError> {
         Ok(!self.immutable || Scene::at(&self.path)? == Some(self.scene))
     }
 }
 
-/// The URI under which SQLite opens a file without locks and without neighbours: one that nobody
-/// writes meanwhile.
+/// The URI under which SQLite opens a file without locks and without files beside it. It is for a
+/// file that no process writes to.
 pub fn immutable_uri(path: &Path) -> String {
     let mut uri = String::from("file:");
     for byte in path.as_os_str().as_bytes() {

@@ -5,7 +5,7 @@ use std::sync::mpsc as answer;
 
 use tokio::sync::mpsc;
 
-/// Nobody waits for the answer any more: the read was given up.
+/// The caller no longer waits for the answer: the read was cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Abandoned;
 
@@ -19,12 +19,12 @@ pub(super) struct Question {
     pub(super) answer: answer::SyncSender<Vec<bool>>,
 }
 
-/// How many pairs are remembered. A chain on which every transaction is between two others fills no
-/// memory.
+/// How many pairs are cached. The bound keeps a chain on which every transaction has a new pair
+/// from filling the memory.
 const REMEMBERED: usize = 50_000;
 
-/// Remembers which pairs of addresses are wanted, and asks about each only once in a read: a million
-/// transactions between the same two cost one question.
+/// Caches which pairs of addresses are wanted, and asks about each only once in a read: a million
+/// transactions between the same two addresses cost one question.
 #[derive(Debug)]
 pub(super) struct Filter {
     questions: mpsc::Sender<Question>,
@@ -57,7 +57,7 @@ impl Filter {
         let mut unknown: Vec<Pair> = Vec::new();
         for (from, to) in pairs.clone() {
             if self.known(from, to).is_none() {
-                // Known as unwanted until the answer is here, so that it is asked once.
+                // Cached as unwanted until the answer arrives, so that it is asked once.
                 self.known
                     .entry(from.to_owned())
                     .or_default()

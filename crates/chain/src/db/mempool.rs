@@ -1,8 +1,8 @@
-//! [`MempoolDb`]: which transactions are pending, out of the node's own `mempool.db`.
+//! [`MempoolDb`]: which transactions are pending, according to the node's own `mempool.db`.
 //!
-//! Over RPC the mempool comes as a whole, with what every stranger wrote, and does not come at all
-//! while one pending payload cannot be written as JSON (PROTOCOL.md, "RPC"). In the database a hash
-//! is looked up, whatever else is pending: a seek in its primary key, and no content is read.
+//! Over RPC the mempool comes as a whole, with everything that others have posted, and the call
+//! fails while one pending payload cannot be written as JSON. In the database a hash is looked up,
+//! whatever else is pending: a seek in its primary key, and no content is read.
 
 use std::collections::HashSet;
 use std::fs;
@@ -15,13 +15,13 @@ use rusqlite::{Connection, params};
 use super::file::Open;
 use crate::source::SourceError;
 
-/// How long a look waits for a lock. Readers of a WAL database wait only while it is recovered.
+/// How long a lookup waits for a lock. Readers of a WAL database wait only while it is recovered.
 const BUSY: Duration = Duration::from_millis(50);
 
-/// How often a look is repeated when the file was written to meanwhile.
+/// How often a lookup is repeated when the file was written to in between.
 const TRIES: u32 = 3;
 
-/// The mempool of a node, as a file that is read alone.
+/// The mempool of a node, read directly from its file.
 #[derive(Debug, Clone)]
 pub struct MempoolDb {
     chain_db: PathBuf,
@@ -33,12 +33,12 @@ impl MempoolDb {
     /// opened yet.
     #[must_use]
     pub fn beside(chain_db: &Path, chain: ChainId) -> Self {
-        // Absolute, lest it mean another file should the working directory change.
+        // Absolute, so that a change of the working directory does not change the file.
         let chain_db = std::path::absolute(chain_db).unwrap_or_else(|_| chain_db.to_owned());
         Self { chain_db, chain }
     }
 
-    /// The file. A symbolic link to the database is followed: its neighbour is meant.
+    /// The file. A symbolic link to the database is followed: the file is beside its target.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         let real = fs::canonicalize(&self.chain_db);
@@ -47,10 +47,10 @@ impl MempoolDb {
             .with_file_name("mempool.db")
     }
 
-    /// Which of these transactions are pending, all at one time. Blocking, for about a millisecond.
+    /// Which of these transactions are pending, in one snapshot. Blocks for about a millisecond.
     ///
     /// # Errors
-    /// The file is not there or cannot be read. It proves nothing then.
+    /// The file is missing or cannot be read. An error is no evidence that a transaction is absent.
     pub fn pending(
         &self,
         hashes: &[TransactionHash],

@@ -2,19 +2,19 @@
 //!
 //! | module | what it is for |
 //! |---|---|
-//! | `file` | opening the file without disturbing its neighbours; noticing when it is replaced |
+//! | `file` | opening the file without changing the files beside it; detecting its replacement |
 //! | `reader` | the one connection, on a thread of its own |
-//! | `begin`, `verify`, `session` | where a cursor begins; whether what it has read still stands; one read |
-//! | `content` | the transactions of one block, out of the table or its metadata |
+//! | `begin`, `verify`, `session` | where a cursor begins; whether what it has read is still on the chain; one read |
+//! | `content` | the transactions of one block, from the table or its metadata |
 //! | `filter` | asking the reader's interest from the database's thread |
-//! | `query`, `value` | every statement that is ever run; column values of whatever type |
+//! | `query`, `value` | every statement that is run; column values of any type |
 //! | `watch` | when to read again |
 //! | `check` | whether the pages are damaged |
-//! | `work` | what reading has cost |
+//! | `work` | counters of the work done by reading |
 //! | `mempool` | the node's `mempool.db` beside it: which transactions are pending |
 //!
-//! It stands in nobody's way: read-only, in short read transactions, with a small time limit, and
-//! without an index of its own, though the node has none on `recipient`.
+//! It does not get in the node's way: it is read-only, uses short read transactions with a small
+//! time limit, and adds no index of its own, though the node has none on `recipient`.
 
 mod begin;
 mod check;
@@ -51,16 +51,16 @@ pub use self::file::immutable_uri;
 pub use self::mempool::MempoolDb;
 pub use self::work::DbWork;
 
-/// How a [`ChainDb`] reads.
+/// The options of a [`ChainDb`].
 #[derive(Debug, Clone)]
 pub struct ChainDbOptions {
-    /// How long a read waits for a lock before it fails and is tried again. Default 50 ms: readers of
-    /// a WAL database wait only while it is being recovered or replaced.
+    /// How long a read waits for a lock before it fails and is tried again. Default 50 ms: readers
+    /// of a WAL database wait only while it is being recovered or replaced.
     pub busy_timeout: Duration,
-    /// How often the file is looked at when no event tells of a change. Default 250 ms.
+    /// How often the file is checked when no event reports a change. Default 250 ms.
     pub poll: Duration,
-    /// How many rows and blocks one read looks at before it returns what it has. Default 20,000: a
-    /// read transaction of some tens of milliseconds, in which the node cannot reset its WAL.
+    /// How many rows and blocks one read processes before it returns what it has. Default 20,000: a
+    /// read transaction of some tens of milliseconds, during which the node cannot reset its WAL.
     pub rows_per_read: usize,
 }
 
@@ -88,18 +88,18 @@ pub struct ChainDb {
 }
 
 impl ChainDb {
-    /// The chain `chain` in the database at `path`. Nothing is read yet, and the file need not be
-    /// there yet: reads fail with [`SourceError::Missing`] until it is.
+    /// The chain `chain` in the database at `path`. Nothing is read yet, and the file need not
+    /// exist yet: reads fail with [`SourceError::Missing`] until it does.
     ///
     /// # Errors
-    /// [`SourceError::File`] when no thread can be started.
+    /// [`SourceError::File`] when the thread cannot be started.
     pub fn open(
         path: impl AsRef<Path>,
         chain: ChainId,
         options: ChainDbOptions,
     ) -> Result<Self, SourceError> {
         let path = path.as_ref().to_owned();
-        // Absolute, lest it mean another file should the working directory change.
+        // Absolute, so that a change of the working directory does not change the file.
         let path = std::path::absolute(&path).unwrap_or(path);
         let (jobs, inbox) = mpsc::channel::<Job>();
         let work = Arc::new(Work::default());
@@ -130,13 +130,13 @@ impl ChainDb {
         &self.path
     }
 
-    /// What reading has cost so far.
+    /// The work that reading has taken so far.
     #[must_use]
     pub fn work(&self) -> DbWork {
         self.work.so_far()
     }
 
-    /// Has the database's thread do something.
+    /// Runs a job on the database's thread.
     async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Reader) -> Result<T, SourceError> + Send + 'static,
@@ -151,7 +151,7 @@ impl ChainDb {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |reader| {
             if !answer.is_closed() {
-                // Nobody may be waiting any more: then nothing is lost.
+                // The caller may have stopped waiting: then nothing is lost.
                 let _ = answer.send(job(reader));
             }
         });
@@ -161,7 +161,7 @@ impl ChainDb {
 }
 
 impl ChainDb {
-    /// The hash of the block of a height; none, if there is no such block.
+    /// The hash of the block at a height. None: there is no such block.
     ///
     /// # Errors
     /// When the database cannot be read; see [`SourceError::is_transient`].
@@ -169,11 +169,11 @@ impl ChainDb {
         self.run(move |reader| reader.hash(height.0)).await
     }
 
-    /// What is wrong with the database's pages: nothing, if it is whole. `None`: not all of them were
-    /// looked through within `limit`. The node cannot reset its WAL meanwhile.
+    /// The damage found in the database's pages; empty if there is none. `None`: not all pages were
+    /// checked within `limit`. The node cannot reset its WAL during the check.
     ///
     /// # Errors
-    /// When the database cannot be read, which damage can cause, too.
+    /// When the database cannot be read, which damage can also cause.
     pub async fn damage(&mut self, limit: Duration) -> Result<Option<Vec<String>>, SourceError> {
         self.run(move |reader| reader.damage(limit)).await
     }
@@ -220,7 +220,7 @@ impl ChainSource for ChainDb {
                 biased;
                 Some(filter::Question { pairs, answer }) = asked.recv() => {
                     let wanted = pairs.iter().map(|(from, to)| interest.wants(from, to)).collect();
-                    // Should the thread have ended, the other branch says so.
+                    // If the thread has ended, the other branch reports it.
                     let _ = answer.send(wanted);
                 }
                 batch = &mut answered => break batch.map_err(|_| SourceError::Closed)??,

@@ -1,8 +1,8 @@
-//! What is asked of the database: every statement that is ever run on it.
+//! Every statement that is run on the database.
 //!
-//! All of them are seeks on the node's own indexes, or walks by row id from a mark on. The unary `+`
-//! before a column keeps SQLite from choosing that column's index: without statistics it takes
-//! `chain_id = ?` for the most selective one, and would walk the whole chain.
+//! All of them are seeks on the node's own indexes, or scans by row id from a mark on. The unary
+//! `+` before a column keeps SQLite from choosing that column's index: without statistics it takes
+//! `chain_id = ?` for the most selective one, and would scan the whole chain.
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row as SqlRow, params};
 use sha2::{Digest as _, Sha256};
@@ -15,12 +15,12 @@ use crate::source::{HashPrint, Mark};
 
 /// The largest stored form that is loaded: the chain's limit is 1 MB.
 const LARGEST_PAYLOAD: i64 = 4 << 20;
-/// The largest metadata that is loaded. A block holds at most 1 MB of transactions, which columns
-/// beside them and JSON make a few.
+/// The largest metadata that is loaded. A block holds at most 1 MB of transactions; with their
+/// columns and JSON's escapes that becomes a few MB.
 const LARGEST_METADATA: i64 = 16 << 20;
 
-/// A column that is loaded only if it is as short as hashes, addresses and numbers are: SQLite holds
-/// up to 2 GB in any of them, whatever its type. A longer one counts as empty.
+/// A column that is loaded only if it is as short as hashes, addresses and numbers are: any column
+/// of SQLite can hold up to 2 GB, whatever its type. A longer value counts as empty.
 macro_rules! short {
     ($column:literal) => {
         concat!(
@@ -33,7 +33,7 @@ macro_rules! short {
     };
 }
 
-/// What is loaded of a block, its metadata by length alone.
+/// The columns that are loaded of a block; of its metadata only the length.
 const BLOCK: &str = concat!(
     "id, ",
     short!("height"),
@@ -44,7 +44,7 @@ const BLOCK: &str = concat!(
     ", octet_length(block_metadata)"
 );
 
-/// What is loaded of a transaction, without its payload.
+/// The columns that are loaded of a transaction, without its payload.
 const TRANSACTION: &str = concat!(
     "id, ",
     short!("block_height"),
@@ -56,7 +56,7 @@ const TRANSACTION: &str = concat!(
     short!("recipient")
 );
 
-/// A row of `block`, its metadata by length alone.
+/// A row of `block`, with only the length of its metadata.
 #[derive(Debug, Clone)]
 pub(super) struct BlockRow {
     pub(super) id: i64,
@@ -92,7 +92,7 @@ pub(super) struct TransactionRow {
     pub(super) mark: Mark,
 }
 
-/// What can be told of a block's transactions without looking at each.
+/// A summary of a block's transactions that needs none of their content.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Summary {
     count: i64,
@@ -122,7 +122,7 @@ impl Summary {
         (self.count > 0).then_some(self.highest)
     }
 
-    /// The digest by which a block that was filled later is noticed.
+    /// The digest by which it is noticed that rows were added to a block later.
     pub(super) fn digest(&self, block: &BlockRow) -> u64 {
         let mut hasher = Sha256::new();
         for number in [self.count, self.lowest, self.highest, block.metadata_bytes] {
@@ -194,7 +194,7 @@ impl<'a> Query<'a> {
         collect(rows, block_row)
     }
 
-    /// When the block of a height was made, as the node spells it.
+    /// When the block at a height was made, as the node spells it.
     pub(super) fn time(&self, height: u64) -> Answer<Option<String>> {
         let sql = concat!(
             "SELECT ",
@@ -219,7 +219,8 @@ impl<'a> Query<'a> {
         collect(rows, block_row)
     }
 
-    /// The next blocks of any chain by row id, after `id`: the id, and the block if it is ours.
+    /// The next blocks of any chain by row id, after `id`: the id, and the block if it belongs to
+    /// this chain.
     pub(super) fn blocks_after_id(
         &self,
         id: i64,
@@ -264,7 +265,7 @@ impl<'a> Query<'a> {
             .query_row([], |row| Ok(integer(row.get_ref(0)?).unwrap_or_default()))
     }
 
-    /// A block's metadata. None: it has none, or more than can be read.
+    /// A block's metadata. None: it has none, or it is too long to be read.
     pub(super) fn metadata(&self, id: i64) -> Answer<Option<Vec<u8>>> {
         let sql = "SELECT CASE WHEN octet_length(block_metadata) <= ?2 THEN block_metadata END \
                    FROM block WHERE id = ?1";
@@ -304,8 +305,8 @@ impl<'a> Query<'a> {
             .flatten())
     }
 
-    /// The next transactions of any chain by row id, after `id`: the id, and the height if the row is
-    /// ours and has one.
+    /// The next transactions of any chain by row id, after `id`: the id, and the height if the row
+    /// belongs to this chain and has one.
     pub(super) fn transactions_after_id(
         &self,
         id: i64,
@@ -336,7 +337,7 @@ impl<'a> Query<'a> {
         Ok(found.optional()?.flatten())
     }
 
-    /// What can be told of a height's transactions from their ids.
+    /// The summary of a height's transactions, from their row ids.
     pub(super) fn summary(&self, height: u64) -> Answer<Summary> {
         let sql = "SELECT id FROM \"transaction\" WHERE block_height = ?1 AND +chain_id = ?2 \
                    ORDER BY id";
@@ -349,7 +350,7 @@ impl<'a> Query<'a> {
         Ok(summary)
     }
 
-    /// A transaction's stored form. None: it is no text, or longer than can be read.
+    /// A transaction's stored form. None: it is not text, or too long to be read.
     pub(super) fn payload(&self, id: i64) -> Answer<Option<Vec<u8>>> {
         let sql = "SELECT CASE WHEN octet_length(payload) <= ?2 THEN payload END \
                    FROM \"transaction\" WHERE id = ?1";
@@ -361,7 +362,7 @@ impl<'a> Query<'a> {
     }
 }
 
-/// All rows that `read` makes something of.
+/// All rows for which `read` returns a value.
 fn collect<T>(
     mut rows: rusqlite::Rows<'_>,
     mut read: impl FnMut(&SqlRow<'_>) -> Answer<Option<T>>,
@@ -373,7 +374,7 @@ fn collect<T>(
     Ok(found)
 }
 
-/// A block. None: its height is none.
+/// A block. None: its height is not a height.
 fn block_row(row: &SqlRow<'_>) -> Answer<Option<BlockRow>> {
     let Some(height) = unsigned(row.get_ref(1)?) else {
         return Ok(None);
@@ -410,7 +411,7 @@ fn bytes(row: &SqlRow<'_>) -> Answer<Option<Vec<u8>>> {
     use rusqlite::types::ValueRef;
     Ok(match row.get_ref(0)? {
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(bytes.to_vec()),
-        // A payload that is a bare number or null stands in the column as such.
+        // A payload that is a bare number or null is stored in the column as such.
         ValueRef::Integer(number) => Some(number.to_string().into_bytes()),
         ValueRef::Real(_) | ValueRef::Null => None,
     })
@@ -420,7 +421,7 @@ fn bytes(row: &SqlRow<'_>) -> Answer<Option<Vec<u8>>> {
 mod tests {
     use super::*;
 
-    /// The node's schema, so far as its keys and indexes go.
+    /// The keys and indexes of the node's schema.
     const SCHEMA: &str = r#"
         CREATE TABLE block (id INTEGER PRIMARY KEY, chain_id, height, hash UNIQUE, parent_hash,
             proposer, timestamp, tx_count, state_root, block_metadata, UNIQUE (chain_id, height));
@@ -433,7 +434,7 @@ mod tests {
         CREATE INDEX ix_transaction_block_height ON "transaction" (block_height);
         CREATE INDEX ix_transaction_chain_id ON "transaction" (chain_id);"#;
 
-    /// How many instructions of SQLite's machine `job` takes, in thousands.
+    /// How many instructions of SQLite's virtual machine `job` takes, in thousands.
     fn effort(connection: &mut Connection, job: impl FnOnce(Query<'_>)) -> usize {
         use std::sync::Arc;
         use std::sync::atomic::{AtomicUsize, Ordering};
@@ -482,7 +483,7 @@ mod tests {
             assert_eq!(query.summary(25_000).unwrap().highest_id(), Some(25_001));
             assert!(query.payload(25_000).unwrap().is_some());
         });
-        // A walk over 50,000 rows takes 50,000 instructions at the very least.
+        // A scan of 50,000 rows takes at least 50,000 instructions.
         assert!(effort < 20, "{effort} thousand instructions");
     }
 

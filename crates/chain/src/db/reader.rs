@@ -1,4 +1,4 @@
-//! The database's one connection, and what is done on it. All of it runs on a thread of its own.
+//! The one connection to the database, and the jobs that use it. All of them run on its own thread.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use agentry_protocol::{BlockHash, ChainId};
 use super::ChainDbOptions;
 use super::check;
 use super::content::Stop;
-use super::file::{Fate, Open};
+use super::file::{Change, Open};
 use super::filter::Filter;
 use super::query::Query;
 use super::session::{Outcome, Session};
@@ -24,20 +24,20 @@ pub(super) struct Reader {
     chain: ChainId,
     options: ChainDbOptions,
     open: Option<Open>,
-    /// The position that was returned last, and the state of the database that it was read from.
+    /// The last returned position, and the state of the database from which it was read.
     last: Option<Last>,
     work: Arc<Work>,
 }
 
 #[derive(Debug)]
 struct Last {
-    /// Which opening of the file: versions of two connections cannot be compared.
+    /// How often the file had been opened: versions of two connections cannot be compared.
     opening: u64,
     data_version: i64,
     cursor: Cursor,
     more: bool,
     behind: u64,
-    /// All that was late at that state has been delivered.
+    /// All rows that were late at that state have been delivered.
     late_is_done: bool,
 }
 
@@ -104,7 +104,7 @@ impl Reader {
             })?;
             pages.map_err(Failure::from)
         })?;
-        // Without tables there is nothing to be damaged.
+        // Without tables nothing can be damaged.
         Ok(looked.unwrap_or_else(|| Some(Vec::new())))
     }
 
@@ -115,7 +115,7 @@ impl Reader {
         Ok(begun?.unwrap_or_else(|| super::begin::nothing_yet(start)))
     }
 
-    /// Reads on from `cursor`. The filter is made anew should the read have to be done again.
+    /// Reads on from `cursor`. If the read has to be repeated, it starts with a new filter.
     pub(super) fn read(
         &mut self,
         cursor: &Cursor,
@@ -161,16 +161,16 @@ impl Reader {
         Ok(batch)
     }
 
-    /// Whether a read of `cursor` would find what the last one left, and how far the chain is behind
-    /// it then. It looks at the file, and asks for its version, and no more.
+    /// Whether the database is unchanged since the last read returned `cursor`, and how far the
+    /// chain is behind it then. It only checks the file and asks for its version.
     fn nothing_new(&mut self, cursor: &Cursor) -> Result<Option<u64>, SourceError> {
-        let fate = self.look()?;
+        let change = self.look()?;
         let known = self
             .last
             .as_ref()
             .filter(|last| !last.more && last.cursor == *cursor);
         let (Some(open), Some(last)) = (&self.open, known) else {
-            if fate == Fate::Touched {
+            if change == Change::Touched {
                 self.close();
             }
             return Ok(None);
@@ -181,9 +181,10 @@ impl Reader {
         };
         match query.data_version() {
             Ok(version) if version != last.data_version => Ok(None),
-            Ok(_) if fate == Fate::Same => Ok(Some(last.behind)),
+            Ok(_) if change == Change::Same => Ok(Some(last.behind)),
             Ok(_) => {
-                // Written to, but not by a commit: SQLite's cached pages may be another database's.
+                // Written to, but not by a commit: SQLite's cached pages may belong to another
+                // database.
                 self.close();
                 Ok(None)
             }
@@ -191,17 +192,17 @@ impl Reader {
         }
     }
 
-    /// Looks at the file; closes what is no longer it.
-    fn look(&mut self) -> Result<Fate, SourceError> {
+    /// Checks the file, and closes the connection if it was replaced or removed.
+    fn look(&mut self) -> Result<Change, SourceError> {
         let Some(open) = &mut self.open else {
-            return Ok(Fate::Same);
+            return Ok(Change::Same);
         };
-        let fate = open.fate(&self.path)?;
-        if matches!(fate, Fate::Replaced | Fate::Gone) {
-            tracing::debug!(chain.db = %self.path.display(), ?fate, "the chain database has changed under us");
+        let change = open.change(&self.path)?;
+        if matches!(change, Change::Replaced | Change::Gone) {
+            tracing::debug!(chain.db = %self.path.display(), ?change, "the chain database was replaced or removed; its connection is closed");
             self.close();
         }
-        Ok(fate)
+        Ok(change)
     }
 
     fn close(&mut self) {
@@ -215,10 +216,10 @@ impl Reader {
         doing: &'static str,
         job: impl Fn(Query<'_>, &Work) -> Result<T, Failure>,
     ) -> Result<Option<T>, SourceError> {
-        // An immutable look is repeated when the file changed meanwhile; the second one is ordinary,
-        // or the file is being copied over, which takes its time.
+        // An immutable read is repeated when the file changed in between. The second one is
+        // ordinary, unless the file is being copied over, which takes a while.
         for _ in 0..2 {
-            if self.look()? == Fate::Touched {
+            if self.look()? == Change::Touched {
                 self.close();
             }
             let open = match self.open.take() {
@@ -261,7 +262,7 @@ impl Reader {
         })
     }
 
-    /// An error of SQLite's. Unless it merely was busy, the connection is not used again.
+    /// An error of SQLite. Unless the database was only busy, the connection is not used again.
     fn failed(&mut self, doing: &'static str, error: rusqlite::Error) -> SourceError {
         use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
         if !matches!(

@@ -1,14 +1,14 @@
 //! One read, within one snapshot of the database.
 //!
-//! 1. *Verify* (`verify`): is what the cursor has read still there? If not, it goes back to where the
-//!    chain forked.
-//! 2. *Late*: blocks of the window whose content has changed, then blocks and transactions at passed
-//!    heights whose row ids are new.
+//! 1. *Verify* (`verify`): is what the cursor has read still there? If not, it goes back to where
+//!    the chain forked.
+//! 2. *Late*: blocks of the window whose content has changed, then blocks and transactions with new
+//!    row ids at heights that were already read.
 //! 3. *New*: the blocks above the position, in order.
 //!
-//! The first two are done again whenever the database has changed, and cost what is new plus the
-//! window of 64 blocks. New transactions are found by height, late ones by row id; so each row is seen
-//! whichever way it came.
+//! The first two are repeated whenever the database has changed. Their cost is that of the new rows
+//! plus the window of 64 blocks. New transactions are found by height, late ones by row id, so no
+//! row is missed.
 
 use std::collections::HashSet;
 
@@ -30,12 +30,12 @@ pub(super) struct Session<'a> {
     contents: Contents<'a>,
     /// How many events, at most, before the next block.
     limit: usize,
-    /// How many rows and blocks, at most, before the next block: it bounds the time that the read
-    /// transaction is held.
+    /// How many rows and blocks, at most, before the next block. It bounds how long the read
+    /// transaction is open.
     budget: usize,
 }
 
-/// What a read brought.
+/// The result of a read.
 pub(super) struct Outcome {
     pub(super) batch: Batch,
     /// Only new blocks are left, if anything.
@@ -48,7 +48,7 @@ enum Part {
     Done,
     /// New blocks are left.
     MoreNew,
-    /// Something late is left, and all that is new.
+    /// Late rows are left, and all new blocks.
     MoreLate,
 }
 
@@ -77,8 +77,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Does it. `unchanged`: the database is as it was when the last read returned this cursor, and
-    /// that read had delivered all that was late.
+    /// Runs the read. `unchanged`: the database is as it was when the last read returned this
+    /// cursor, and that read had delivered all late rows.
     pub(super) fn run(mut self, unchanged: bool) -> Result<Result<Outcome, SourceError>, Stop> {
         let part = if unchanged {
             self.fresh()?
@@ -134,7 +134,7 @@ impl<'a> Session<'a> {
         self.budget = self.budget.saturating_sub(rows.saturating_add(1));
     }
 
-    /// Whether a block at a height that has been passed is to be delivered.
+    /// Whether a block at a height that was already read is to be delivered.
     fn passed(&self, height: u64) -> bool {
         height >= self.cursor.origin.height && height < self.cursor.next_height()
     }
@@ -150,7 +150,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// What a cursor that comes from RPC could not read there.
+    /// Reads the gaps of a cursor that comes from RPC.
     fn gaps(&mut self, passed: &mut HashSet<u64>) -> Result<Part, Stop> {
         while let Some(height) = self.cursor.gaps.first().copied() {
             if self.full() {
@@ -167,7 +167,7 @@ impl<'a> Session<'a> {
         Ok(Part::Done)
     }
 
-    /// The window: blocks whose content has changed under the same hash are read again.
+    /// Reads the blocks of the window again whose content has changed under the same hash.
     fn window(&mut self, passed: &mut HashSet<u64>) -> Result<Part, Stop> {
         let Some(tip) = self.cursor.tip.as_ref().map(|tip| tip.height.0) else {
             return Ok(Part::Done);
@@ -194,7 +194,7 @@ impl<'a> Session<'a> {
         Ok(Part::Done)
     }
 
-    /// Blocks at passed heights whose row is new.
+    /// Reads the blocks with new rows at heights that were already read.
     fn late_blocks(&mut self, passed: &mut HashSet<u64>) -> Result<Part, Stop> {
         loop {
             let rows = self.query.blocks_after_id(self.cursor.blocks.id, PAGE)?;
@@ -222,7 +222,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Transactions at passed heights whose row is new.
+    /// Reads the transactions with new rows at heights that were already read.
     fn late_transactions(&mut self, passed: &mut HashSet<u64>) -> Result<Part, Stop> {
         loop {
             let rows = self
@@ -242,7 +242,7 @@ impl<'a> Session<'a> {
                 let late = height.filter(|height| self.passed(*height) && !passed.contains(height));
                 let Some(height) = late else { continue };
                 let (row, block) = (self.query.transaction(id)?, self.query.block(height)?);
-                // A row without its block yet: it comes with the block.
+                // The row's block is not there yet: the row is delivered with the block.
                 if let (Some(row), Some(block)) = (row, block) {
                     self.contents.work.count_rows(1);
                     self.contents.late_row(row, &block.head)?;
@@ -263,7 +263,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// The blocks above the position.
+    /// Reads the blocks above the position.
     fn fresh(&mut self) -> Result<Part, Stop> {
         loop {
             let blocks = self

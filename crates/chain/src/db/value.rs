@@ -1,9 +1,9 @@
-//! Column values of whatever type SQLite holds: it enforces none, and a damaged row must not stop
-//! its neighbours.
+//! Column values of any type: SQLite enforces none, and a damaged row must not keep other rows from
+//! being read.
 
 use rusqlite::types::ValueRef;
 
-/// A text; empty for what is none. A number is written out.
+/// A value as text: a number is written out, any other type becomes empty.
 pub(super) fn text(value: ValueRef<'_>) -> String {
     match value {
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
@@ -29,7 +29,7 @@ pub(super) fn unsigned(value: ValueRef<'_>) -> Option<u64> {
     integer(value).and_then(|number| number.try_into().ok())
 }
 
-/// A number as SQLite keeps it: what is beyond its range is beyond every row, too.
+/// A number as SQLite keeps it: a value beyond its range is above that of every row.
 pub(super) fn to_sql(number: u64) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }

@@ -7,7 +7,7 @@ use super::query::{BlockRow, Query};
 use crate::node::Head;
 use crate::source::{ChainEvent, Cursor, Entry, Kind, Mark, SourceError, Trail, WINDOW};
 
-/// Brings `cursor` back to where its chain and the database's part, if they do, and says so.
+/// Moves `cursor` back to where its chain and the database's diverge, if they do, and reports it.
 pub(super) fn verify(
     query: Query<'_>,
     cursor: &mut Cursor,
@@ -28,20 +28,20 @@ pub(super) fn verify(
         return Ok(Ok(None));
     };
     if genesis.is_none() && cursor.genesis.is_some() && query.head()?.is_none() {
-        // The node has made its file anew and not its first block yet. What stands on the chain
-        // will be known with that block.
+        // The node has created its file again but not its first block yet. Until then nothing is
+        // known about the chain.
         return Ok(Ok(None));
     }
     let withdrawn = match fork(query, cursor, &tip)? {
-        Standing::Whole => None,
-        Standing::Through(fork) => {
+        Remaining::Whole => None,
+        Remaining::Through(fork) => {
             let above = Some(fork.height);
             Some(ChainEvent::Withdrawn {
                 above,
                 depth: cursor.withdraw(Some(fork)),
             })
         }
-        Standing::Nothing => Some(ChainEvent::Withdrawn {
+        Remaining::Nothing => Some(ChainEvent::Withdrawn {
             above: None,
             depth: cursor.withdraw(None),
         }),
@@ -56,19 +56,19 @@ pub(super) fn verify(
     Ok(Ok(withdrawn))
 }
 
-/// What of the cursor's chain still stands.
-enum Standing {
-    /// No block is another one. The chain may be shorter than it was.
+/// Which part of the cursor's chain is still canonical.
+enum Remaining {
+    /// All of it: no block was replaced. The chain may be shorter than it was.
     Whole,
     /// Everything through this block.
     Through(Head),
-    /// Not even what the trail knows, but for block 0.
+    /// None of the blocks in the trail, except block 0.
     Nothing,
 }
 
-/// Where a block is another one than was read. Blocks that are merely not there say nothing: the file
-/// may be an older copy, or the node on its way to where it was.
-fn fork(query: Query<'_>, cursor: &Cursor, tip: &Head) -> rusqlite::Result<Standing> {
+/// Where a block differs from the one that was read. Blocks that are only missing prove nothing:
+/// the file may be an older copy, or the node may be catching up again.
+fn fork(query: Query<'_>, cursor: &Cursor, tip: &Head) -> rusqlite::Result<Remaining> {
     let start = Trail::window_start(tip.height.0);
     let blocks = query.blocks(start, tip.height.0, WINDOW as usize)?;
     let in_window = |entry: &Entry| -> Option<&BlockRow> {
@@ -88,7 +88,7 @@ fn fork(query: Query<'_>, cursor: &Cursor, tip: &Head) -> rusqlite::Result<Stand
         .filter(|entry| in_window(entry).is_some_and(|block| is_other(entry, block)))
         .map(|entry| entry.height)
         .min();
-    // What stands above a block that is another one belongs to the same branch as that.
+    // The blocks above a replaced block belong to the same branch as it.
     let above =
         |entry: &Entry, conflict: Option<u64>| conflict.is_some_and(|at| entry.height >= at);
     if let Some(block) = window()
@@ -96,8 +96,8 @@ fn fork(query: Query<'_>, cursor: &Cursor, tip: &Head) -> rusqlite::Result<Stand
         .find_map(in_window)
     {
         return Ok(match conflict {
-            Some(_) => Standing::Through(block.head.clone()),
-            None => Standing::Whole,
+            Some(_) => Remaining::Through(block.head.clone()),
+            None => Remaining::Whole,
         });
     }
     for entry in cursor
@@ -108,20 +108,20 @@ fn fork(query: Query<'_>, cursor: &Cursor, tip: &Head) -> rusqlite::Result<Stand
         match query.block(entry.height)? {
             None => {}
             Some(block) if is_other(entry, &block) => conflict = Some(entry.height),
-            Some(_) if conflict.is_none() => return Ok(Standing::Whole),
+            Some(_) if conflict.is_none() => return Ok(Remaining::Whole),
             // Only block 0 is the same, far below the window: another run of the same chain.
-            Some(block) if block.head.height == BlockHeight(0) => return Ok(Standing::Nothing),
-            Some(block) => return Ok(Standing::Through(block.head)),
+            Some(block) if block.head.height == BlockHeight(0) => return Ok(Remaining::Nothing),
+            Some(block) => return Ok(Remaining::Through(block.head)),
         }
     }
     Ok(match conflict {
-        Some(_) => Standing::Nothing,
-        None => Standing::Whole,
+        Some(_) => Remaining::Nothing,
+        None => Remaining::Whole,
     })
 }
 
-/// After a fork the window lies lower, where the trail has thinned out: what is there now is what
-/// later changes are measured by.
+/// After a fork the window is lower, where the trail is sparse: the blocks that are there now
+/// become the baseline for later changes.
 fn refill(query: Query<'_>, cursor: &mut Cursor, tip: u64) -> rusqlite::Result<()> {
     for block in query.blocks(Trail::window_start(tip), tip, WINDOW as usize)? {
         if cursor.trail.get(block.height()).is_none() {
@@ -135,24 +135,24 @@ fn refill(query: Query<'_>, cursor: &mut Cursor, tip: u64) -> rusqlite::Result<(
     Ok(())
 }
 
-/// Moves the marks down where their rows are gone or are others by now: their ids, and all above,
-/// may have been given out again (hazard 3 of PROTOCOL.md).
+/// Moves the marks down where their rows are gone or have been replaced: SQLite may have given
+/// their ids, and all above, to other rows (hazard 3 in `docs/hazards.md`).
 fn marks(query: Query<'_>, cursor: &mut Cursor) -> rusqlite::Result<()> {
-    if !transaction_stands(query, cursor.transactions)? {
+    if !transaction_exists(query, cursor.transactions)? {
         let mut lower = Mark::default();
         for entry in cursor.trail.newest_first() {
             let mark = Mark {
                 id: entry.tx_id,
                 print: entry.tx_print,
             };
-            if mark.id > 0 && mark.id < cursor.transactions.id && transaction_stands(query, mark)? {
+            if mark.id > 0 && mark.id < cursor.transactions.id && transaction_exists(query, mark)? {
                 lower = mark;
                 break;
             }
         }
         cursor.transactions = lower;
     }
-    if !block_stands(query, cursor.blocks)? {
+    if !block_exists(query, cursor.blocks)? {
         let mut lower = Mark::default();
         for entry in cursor
             .trail
@@ -172,13 +172,13 @@ fn marks(query: Query<'_>, cursor: &mut Cursor) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn transaction_stands(query: Query<'_>, mark: Mark) -> rusqlite::Result<bool> {
+fn transaction_exists(query: Query<'_>, mark: Mark) -> rusqlite::Result<bool> {
     Ok(mark.id == 0
         || query
             .transaction(mark.id)?
             .is_some_and(|row| row.mark == mark))
 }
 
-fn block_stands(query: Query<'_>, mark: Mark) -> rusqlite::Result<bool> {
+fn block_exists(query: Query<'_>, mark: Mark) -> rusqlite::Result<bool> {
     Ok(mark.id == 0 || query.block_mark(mark.id)? == Some(mark))
 }

@@ -1,8 +1,9 @@
 //! Knowing when to read again: file events, a ladder of re-reads after each, and a slow poll.
 //!
-//! Data may become visible some milliseconds after the event that tells of it, and some commits raise
-//! no event at all (hazard 9 of PROTOCOL.md). So after an event the file is read at once and again at
-//! 1, 2, 5, 10 and 20 ms, until something new was found; and every 250 ms whatever happens.
+//! Data may become visible some milliseconds after the event that reports it, and some commits
+//! raise no event at all (hazard 9 in `docs/hazards.md`). So after an event the file is read at
+//! once and again at 1, 2, 5, 10 and 20 ms, until something new was found; and every 250 ms in any
+//! case.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-/// When to read again after an event.
+/// How long after an event the file is read again.
 const LADDER: [Duration; 6] = [
     Duration::ZERO,
     Duration::from_millis(1),
@@ -24,13 +25,13 @@ const LADDER: [Duration; 6] = [
     Duration::from_millis(20),
 ];
 
-/// What makes a source worth reading again.
+/// Wakes a reader when the file may have changed.
 #[derive(Debug)]
 pub(super) struct Watch {
     path: PathBuf,
     poll: Duration,
     signal: Arc<Notify>,
-    /// Kept for what it does as long as it lives. None: the directory cannot be watched now.
+    /// Watches the directory until it is dropped. None: the directory cannot be watched now.
     watcher: Option<(Aim, RecommendedWatcher)>,
     /// The last event, and the next step of the ladder after it.
     ladder: Option<(Instant, usize)>,
@@ -53,13 +54,13 @@ impl Watch {
         watch
     }
 
-    /// Something new was found: no need to look again for the same event.
+    /// Something new was found: the file need not be read again for the same event.
     pub(super) fn found(&mut self) {
         self.ladder = None;
     }
 
     /// Resolves when the file should be read again. Cancel-safe: an event that was taken in is kept
-    /// in the ladder, and the clock of the poll is not started anew.
+    /// in the ladder, and the clock of the poll is not restarted.
     pub(super) async fn changed(&mut self) {
         loop {
             let poll = self.last + self.poll;
@@ -92,7 +93,7 @@ impl Watch {
         }
     }
 
-    /// Watches the directory of the file as it is now, if that is not being done already.
+    /// Watches the current directory of the file, unless it is already being watched.
     fn aim(&mut self) {
         let directory = directory_of(&self.path);
         let aim = Aim::at(&directory);
@@ -107,7 +108,7 @@ impl Watch {
             Ok(watcher) => {
                 self.watcher = Some((aim, watcher));
                 self.warned = false;
-                // What happened before the watch stood is not told of.
+                // Changes from before the watch existed raise no event.
                 self.signal.notify_one();
             }
             Err(error) => {
@@ -137,7 +138,7 @@ impl Watch {
                                 *path == directory_itself || is_the_database(path, &name)
                             })
                     }
-                    // Events were lost, perhaps ours.
+                    // Events were lost, perhaps of this file.
                     Err(_) => true,
                 };
                 if ours {
@@ -149,7 +150,7 @@ impl Watch {
     }
 }
 
-/// A directory, and which one it is: one that was removed and made anew is another.
+/// A directory and its identity: one that was removed and created again is another.
 #[derive(Debug, PartialEq, Eq)]
 struct Aim {
     directory: PathBuf,
@@ -176,7 +177,7 @@ fn directory_of(path: &Path) -> PathBuf {
     }
 }
 
-/// Our own reading raises events of access: they tell nothing.
+/// Whether an event reports a change: this process's own reads raise events of access.
 fn is_a_write(kind: EventKind) -> bool {
     match kind {
         EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
@@ -188,8 +189,8 @@ fn is_a_write(kind: EventKind) -> bool {
     }
 }
 
-/// The file itself, its `-wal` or its `-journal`; not the mempool's beside it, nor `-shm`, which
-/// our own reading touches.
+/// The file itself, its `-wal` or its `-journal`; not the mempool's file beside it, nor `-shm`,
+/// which this process's own reads touch.
 fn is_the_database(path: &Path, name: &std::ffi::OsStr) -> bool {
     let Some(found) = path.file_name() else {
         return false;

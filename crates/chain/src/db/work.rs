@@ -1,18 +1,18 @@
-//! What reading has cost.
+//! Counters of the work that reading takes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What a [`ChainDb`](crate::ChainDb) has done since it was opened. It grows with what is new on the
-/// chain, not with what the chain holds.
+/// The work that a [`ChainDb`](crate::ChainDb) has done since it was opened. It grows with what is
+/// new on the chain, not with the length of the chain.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DbWork {
     /// How often the file was opened.
     pub opens: u64,
     /// Read transactions. A read that finds nothing changed takes none.
     pub snapshots: u64,
-    /// Blocks whose transactions were looked through.
+    /// Blocks whose transactions were read.
     pub blocks: u64,
-    /// Transactions whose addresses were looked at.
+    /// Transactions whose addresses were compared with the interest.
     pub rows: u64,
     /// Transactions that were parsed.
     pub payloads: u64,

@@ -1,7 +1,7 @@
-//! Blocks, out of whatever form a node shows them in.
+//! Blocks, read from any of the forms in which nodes show them.
 //!
-//! What a block shows can be of any length, and anybody can fill it. So its rows are looked at one
-//! by one, and only those that somebody wants are kept.
+//! A block's answer can be of any length, and anyone can fill a block. So its rows are read one by
+//! one, and only the wanted ones are kept.
 
 use agentry_protocol::{BlockHash, BlockHeight};
 use sha2::{Digest as _, Sha256};
@@ -15,20 +15,20 @@ use crate::source::Interest;
 /// How many bytes of the transactions of one block are kept. A block of a real chain holds 1 MB.
 pub(crate) const MOST_KEPT_OF_A_BLOCK: usize = 16 << 20;
 
-/// How many rows of a block that cannot be read are listed; the others are counted. A block of a
-/// real chain holds as many transactions.
+/// How many unreadable rows of a block are listed; the others are only counted. A block of a real
+/// chain holds as many transactions.
 pub(crate) const LISTED_UNREADABLE: usize = 500;
 
-/// A block of which the rows have been looked at.
+/// A block whose rows have been read.
 #[derive(Debug, Clone)]
 pub(crate) struct RawBlock {
     pub(crate) head: Head,
     pub(crate) parent_hash: Option<BlockHash>,
     pub(crate) proposer: String,
     pub(crate) timestamp: String,
-    /// None: the node sent no such field, or nobody asked for it.
+    /// None: the node sent no such field, or it was not asked for.
     pub(crate) rows: Option<Rows>,
-    /// It was asked for by itself: no other call shows more of it.
+    /// It was fetched alone: no other call shows more of it.
     pub(crate) is_alone: bool,
 }
 
@@ -39,22 +39,22 @@ pub(crate) struct Rows {
     pub(crate) shown: u64,
     /// A fingerprint of all of them, by their hashes and in order.
     pub(crate) print: u32,
-    /// Those that were wanted, in order, and the first ones that cannot be read.
+    /// The wanted ones, in order, and the first unreadable ones.
     pub(crate) list: Vec<BlockTransaction>,
     /// How many more cannot be read.
     pub(crate) unlisted: u64,
-    /// How many were wanted, could be read, and are beyond what is kept of one block.
+    /// How many wanted, readable ones exceed the limit of one block and were not kept.
     pub(crate) left_out: u64,
-    /// How long the texts were of which `list` was made.
+    /// The total length of the texts from which `list` was made.
     pub(crate) bytes: usize,
 }
 
 /// Which rows are wanted.
 #[derive(Clone, Copy)]
 pub(crate) enum Wanted<'a> {
-    /// None: they are not even looked at.
+    /// None: they are not read at all.
     Headers,
-    /// Those between addresses that this wants.
+    /// Those between addresses that this interest wants.
     Rows(&'a dyn Interest),
 }
 
@@ -68,7 +68,7 @@ pub(crate) enum BlockError {
 }
 
 impl RawBlock {
-    /// Cuts a block out of its text.
+    /// Reads a block from its text.
     pub(crate) fn cut(text: &[u8], wanted: Wanted<'_>) -> Result<Self, BlockError> {
         let object = Object::parse(text)?;
         let mut block = Self::fields(&object)?;
@@ -107,7 +107,7 @@ impl RawBlock {
         !self.rows.as_ref().map_or(self.head.tx_count == 0, all)
     }
 
-    /// How many rows of it are to be had.
+    /// How many of its rows the node shows.
     pub(crate) fn shown(&self) -> u64 {
         self.rows.as_ref().map_or(0, |rows| rows.shown)
     }
@@ -131,7 +131,7 @@ impl RawBlock {
     }
 }
 
-/// Looks at rows one by one.
+/// Reads rows one by one.
 pub(crate) struct RowsBuilder<'a> {
     interest: &'a dyn Interest,
     hasher: Sha256,
@@ -171,11 +171,11 @@ impl<'a> RowsBuilder<'a> {
             .pair
             .as_ref()
             .map(|(from, to)| self.interest.wants(from, to));
-        // One that does not name its addresses is read to learn them.
+        // A row that does not name its addresses is parsed to learn them.
         let decoded = (is_wanted != Some(false) || row.hash.is_none()).then(|| row.decode());
         let by_content = decoded.as_ref().and_then(|row| Some(row.as_ref().ok()?.0));
         let hash = row.hash.or(by_content);
-        // What identifies it, in whatever form it is shown.
+        // Its identity, which does not depend on the form in which it is shown.
         self.hasher
             .update(hash.map_or([0; 32], |hash| *hash.as_bytes()));
         match decoded {
@@ -216,7 +216,7 @@ impl<'a> RowsBuilder<'a> {
         });
     }
 
-    /// There are no more.
+    /// All rows have been read.
     pub(crate) fn finish(mut self) -> Rows {
         let mut first = [0; 4];
         first.copy_from_slice(&self.hasher.finalize()[..4]);
@@ -227,7 +227,7 @@ impl<'a> RowsBuilder<'a> {
 
 /// The fields that every block has.
 pub(super) fn head(object: &Object<'_>) -> Result<Head, BlockError> {
-    // A higher one is no height that a node's database, or ours, can hold.
+    // Neither the node's database nor this program's can hold a greater height.
     let height = object
         .unsigned("height")
         .filter(|height| i64::try_from(*height).is_ok())
@@ -240,8 +240,8 @@ pub(super) fn head(object: &Object<'_>) -> Result<Head, BlockError> {
     })
 }
 
-/// The hash that a block goes by: what the chain says, or, where that is spelled otherwise than a
-/// hash (a genesis made by hand, say), the SHA-256 of its words.
+/// The hash that identifies a block: the chain's, or, where that is not spelled like a hash (a
+/// genesis made by hand, for example), the SHA-256 of its text.
 pub(crate) fn block_identity(text: &str) -> BlockHash {
     text.parse()
         .unwrap_or_else(|_| BlockHash::of(text.as_bytes()))

@@ -1,30 +1,30 @@
-//! How much of a node's time this process has taken, and how much is left for what can wait.
+//! How much of a node's time this process has used, and how much is left for deferrable requests.
 //!
-//! A node answers with one thread: while it works for us, others wait. So the time in which at least
-//! one request is under way counts as taken, whoever in the process has sent it. All clones of a
-//! [`NodeClient`](super::NodeClient) share one budget: what is needed at once is asked for at once,
-//! and what can wait does so until the time that was taken is paid for.
+//! A node answers with one thread: while it works for this process, others wait. So the time in
+//! which at least one request is under way counts as used, whichever part of the process has sent
+//! it. All clones of a [`NodeClient`](super::NodeClient) share one budget: urgent requests are sent
+//! at once, and deferrable ones wait until the used time is paid back.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The most time that is saved up, in microseconds, while nothing is asked.
+/// The most time that is saved up while no request is sent, in microseconds.
 const MOST_SAVED: i64 = 500_000;
 
-/// The most time that is owed, however much was taken: a long catching up is not followed by an hour
-/// in which nothing is looked at that can wait.
+/// The most time that is owed, however much was used: a long catch-up is not followed by an hour
+/// without deferrable requests.
 const MOST_OWED: i64 = -10_000_000;
 
 /// The budget of one node.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    /// One part in so many of the node's time may be taken.
+    /// The divisor of the share: 1/`share` of the node's time may be used.
     share: u32,
-    /// The time, in microseconds, that may be taken now; negative while it is owed.
+    /// The time that may be used now, in microseconds; negative while it is owed.
     credit: i64,
-    /// Until when it was reckoned up.
-    reckoned: Instant,
+    /// When it was last computed.
+    updated: Instant,
     under_way: u32,
 }
 
@@ -33,35 +33,35 @@ impl Budget {
         Self {
             share: share.max(1),
             credit: 0,
-            reckoned: now,
+            updated: now,
             under_way: 0,
         }
     }
 
     /// A request is sent.
     pub(crate) fn begin(&mut self, now: Instant) {
-        self.reckon(now);
+        self.update(now);
         self.under_way = self.under_way.saturating_add(1);
     }
 
-    /// A request was answered, or nobody waits for its answer any more.
+    /// A request was answered, or its caller stopped waiting for the answer.
     pub(crate) fn end(&mut self, now: Instant) {
-        self.reckon(now);
+        self.update(now);
         self.under_way = self.under_way.saturating_sub(1);
     }
 
-    /// How much of the node's time may be taken now by what can wait.
+    /// How much of the node's time deferrable requests may use now.
     pub(crate) fn spare(&mut self, now: Instant) -> Duration {
         if self.share == 1 {
             return Duration::MAX;
         }
-        self.reckon(now);
+        self.update(now);
         Duration::from_micros(u64::try_from(self.credit).unwrap_or(0))
     }
 
-    fn reckon(&mut self, now: Instant) {
-        let past = now.saturating_duration_since(self.reckoned);
-        self.reckoned = self.reckoned.max(now);
+    fn update(&mut self, now: Instant) {
+        let past = now.saturating_duration_since(self.updated);
+        self.updated = self.updated.max(now);
         let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
         let mut credit = self.credit.saturating_add(micros(past / self.share));
         if self.under_way > 0 {

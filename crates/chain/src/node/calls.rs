@@ -13,15 +13,15 @@ use crate::raw::{self, Object};
 use crate::row::Row;
 use crate::source::{Everything, Interest};
 
-/// The longest block of a range that is looked at. A block of a real chain holds 1 MB of
-/// transactions, which columns beside them and JSON make a few. A longer one is missing from the
-/// range: asked for by itself it is looked at row by row.
+/// The longest block of a range that is read. A block of a real chain holds 1 MB of transactions;
+/// with their columns and JSON's escapes that becomes a few MB. A longer one is missing from the
+/// range: fetched alone, it is read row by row.
 const LONGEST_BLOCK: usize = 16 << 20;
 
-/// The longest row that is looked at: twice the longest transaction that is read.
+/// The longest row that is read: twice the longest transaction that is parsed.
 const LONGEST_ROW: usize = 8 << 20;
 
-/// The most that is kept of one range, in bytes of its text. Blocks beyond it are left out.
+/// How many bytes of one range's text are kept. Blocks beyond them are left out.
 const MOST_OF_A_RANGE: usize = 16 << 20;
 
 impl NodeClient {
@@ -45,8 +45,8 @@ impl NodeClient {
     /// One block with its transactions. None: there is no such block.
     ///
     /// # Errors
-    /// A failed call or an unreadable answer. A node answers 5xx for ever to a block that holds a
-    /// payload it cannot write (hazard 6 of PROTOCOL.md).
+    /// A failed call or an unreadable answer. A node always answers 5xx for a block that holds a
+    /// payload it cannot write as JSON (hazard 6 in `docs/hazards.md`).
     pub async fn block(&self, height: BlockHeight) -> Result<Option<Block>, NodeError> {
         let block = self.raw_block(height, &Everything).await?;
         Ok(block.map(RawBlock::into_block))
@@ -80,7 +80,7 @@ impl NodeClient {
         let object = Object::parse(&rest).map_err(|error| self.unreadable(&path, error))?;
         let mut block = RawBlock::fields(&object).map_err(|error| self.unreadable(&path, error))?;
         if block.head.height != height {
-            return Err(self.unreadable(&path, "it is another block than the one asked for"));
+            return Err(self.unreadable(&path, "it is not the requested block"));
         }
         if object
             .get("transactions")
@@ -93,8 +93,8 @@ impl NodeClient {
     }
 
     /// The blocks of a range of heights, both ends included, with their transactions, in ascending
-    /// order. Heights that the node does not have are missing from it; so are blocks beyond 16 MiB
-    /// of transactions, and ones that are longer than that by themselves.
+    /// order. Heights that the node does not have are missing from it; so are blocks beyond the
+    /// first 16 MiB of transactions, and single blocks longer than that.
     ///
     /// # Errors
     /// A failed call or an unreadable answer. One block that the node cannot write makes the whole
@@ -110,7 +110,7 @@ impl NodeClient {
         Ok(blocks.into_iter().map(RawBlock::into_block).collect())
     }
 
-    /// The same without their transactions. Some nodes show those all the same; they are passed over.
+    /// The same without their transactions. Some nodes send them anyway; they are ignored.
     ///
     /// # Errors
     /// A failed call or an unreadable answer.
@@ -156,8 +156,8 @@ impl NodeClient {
     }
 
     /// The blocks of a range of heights as the node writes them: one JSON text each, in the node's
-    /// order. They can be given to [`import_block`](Self::import_block) of another node. Blocks beyond
-    /// 16 MiB are left out, as are ones that are longer than that by themselves.
+    /// order. They can be given to [`import_block`](Self::import_block) of another node. Blocks
+    /// beyond the first 16 MiB are left out, as are single blocks longer than that.
     ///
     /// # Errors
     /// A failed call or an unreadable answer.
@@ -169,7 +169,7 @@ impl NodeClient {
         self.raw_texts(start, end, true).await
     }
 
-    /// The same without their transactions.
+    /// Like [`blocks_range_raw`](Self::blocks_range_raw), without their transactions.
     ///
     /// # Errors
     /// A failed call or an unreadable answer.
@@ -208,7 +208,7 @@ impl NodeClient {
         }
     }
 
-    /// Hands the text of each block of a range to `take`. The answer is the path that was asked.
+    /// Hands the text of each block of a range to `take`. Returns the path of the request.
     async fn range(
         &self,
         start: BlockHeight,
@@ -229,7 +229,7 @@ impl NodeClient {
         let rest = self.get_list(&path, list, &mut each).await?;
         let object = Object::parse(&rest).map_err(|error| self.unreadable(&path, error))?;
         if object.boolean("success") == Some(false) {
-            return Err(self.unreadable(&path, "it says that the call did not succeed"));
+            return Err(self.unreadable(&path, "it reports that the call did not succeed"));
         }
         if object.get("blocks") != Some(b"[]") {
             return Err(self.unreadable(&path, "it has no list of blocks"));
@@ -237,7 +237,7 @@ impl NodeClient {
         Ok(path)
     }
 
-    /// An account's balance and counter. An unknown one has 0 of both.
+    /// An account's balance and counter. Both are 0 for an unknown account.
     ///
     /// # Errors
     /// A failed call or an unreadable answer.
@@ -275,7 +275,7 @@ impl NodeClient {
             Err(error) => return Err(error),
         };
         let outer = Object::parse(&body).map_err(|error| self.unreadable(&path, error))?;
-        // Some answer the transaction itself, some wrap it.
+        // Some nodes answer with the transaction itself, others wrap it.
         let inner = outer
             .get("transaction")
             .and_then(|text| Object::parse(text).ok());
@@ -288,7 +288,7 @@ impl NodeClient {
             (None, None) => false,
         };
         if contradicts {
-            return Err(self.unreadable(&path, "it is another transaction than the one asked for"));
+            return Err(self.unreadable(&path, "it is not the requested transaction"));
         }
         Ok(Some(FoundTransaction {
             hash: *hash,
@@ -302,7 +302,7 @@ impl NodeClient {
     }
 
     /// Hands a block to a node. `raw` is one of [`blocks_range_raw`](Self::blocks_range_raw), with
-    /// the fields that the call wants of its own added.
+    /// the call's own fields added.
     ///
     /// # Errors
     /// A failed call (500 for a bad block) or an unreadable answer.
@@ -330,7 +330,7 @@ impl NodeClient {
         })
     }
 
-    /// A node's word about itself.
+    /// What a node reports about itself.
     ///
     /// # Errors
     /// A failed call or an unreadable answer.
@@ -354,17 +354,17 @@ impl NodeClient {
     }
 }
 
-/// 404 from the node's own hand: what was asked for is not there.
+/// A 404 from the node itself: the requested item does not exist.
 fn absent(error: &NodeError) -> bool {
     error.is_not_found() && !route_absent(error)
 }
 
-/// 404 from its web framework: the call itself is not there.
+/// A 404 from the node's web framework: the call itself does not exist.
 fn route_absent(error: &NodeError) -> bool {
     matches!(error, NodeError::Status { status: 404, detail, .. } if detail == "Not Found")
 }
 
-/// A number of any size, cut to 128 bits; a float loses its fraction.
+/// A number of any size, saturated to 128 bits; a float loses its fraction.
 fn whole_number(text: &[u8]) -> Option<i128> {
     let json = Json::parse(text, Limits::default()).ok()?;
     let text = std::str::from_utf8(text).ok()?.trim();

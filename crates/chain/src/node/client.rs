@@ -1,6 +1,6 @@
 //! [`NodeClient`]: one HTTP exchange with a node, bounded in size and time.
 //!
-//! A small answer is read whole. A large one is a list: its items are looked at as they arrive, and
+//! A small answer is read whole. A large one is a list: its items are processed as they arrive, and
 //! are not kept.
 
 use std::fmt;
@@ -16,17 +16,18 @@ use crate::node::tls::{self, Trouble};
 use crate::node::{Budget, NodeError, one_line};
 use crate::raw;
 
-/// The longest wait that a node may ask for; longer ones are cut to it.
+/// The longest wait that a node may ask for; a longer one is shortened to it.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3_600);
 
-/// The most idle connections that are kept: more than a caller has calls under way at a time (the
-/// runtime posts 32), or each burst would end in closing connections that the next one has to make.
+/// The most idle connections that are kept. It exceeds the number of concurrent calls (the runtime
+/// posts 32 at a time): otherwise each burst would close connections that the next one has to open.
 const MAX_IDLE: usize = 64;
 
-/// How long a node asks us to wait: a number of seconds, or a date (RFC 9110, section 10.2.3).
+/// How long a node asks the client to wait: a number of seconds, or a date (RFC 9110, section
+/// 10.2.3).
 fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     let asked = match text.parse::<f64>() {
-        // What is too large for a time is as long as can be; NaN is no number.
+        // A number too large for a duration becomes the longest one; NaN is not a number.
         Ok(seconds) if !seconds.is_nan() => {
             Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
         }
@@ -47,16 +48,16 @@ pub struct NodeOptions {
     pub timeout: Duration,
     /// The same for calls with large answers (mempool, blocks-range). Default 60 s.
     pub large_timeout: Duration,
-    /// The largest answer that is read whole, in bytes. Default 1 MiB.
+    /// The largest answer that is read as a whole, in bytes. Default 1 MiB.
     pub max_body_bytes: usize,
-    /// The same for lists: blocks and their transactions, the mempool. They are looked at as they
+    /// The same for lists: blocks and their transactions, the mempool. They are processed as they
     /// arrive, and not kept. Default 256 MiB.
     pub max_list_bytes: usize,
     /// How many pending transactions [`NodeClient::mempool_hashes`] asks for at first. Default
     /// 20,000: a node keeps 10,000 by default.
     pub mempool_limit: u64,
-    /// What can wait does so while all requests have taken more than one part in so many of the
-    /// node's time. Default 16; 1: it never waits.
+    /// Deferrable requests wait while all requests together have used more than 1/n of the node's
+    /// time; this is n. Default 16; with 1 they never wait.
     pub share: u32,
 }
 
@@ -77,8 +78,8 @@ impl Default for NodeOptions {
 /// A client of one node's RPC. Cheap to clone: clones share one pool of connections, and one budget
 /// of the node's time.
 ///
-/// It takes no proxy from the environment, follows no redirect and repeats no request: what is sent
-/// is sent once, to the node that was named.
+/// It takes no proxy from the environment, follows no redirect and repeats no request: each request
+/// is sent once, to the configured node.
 #[derive(Clone)]
 pub struct NodeClient {
     client: Client,
@@ -88,16 +89,16 @@ pub struct NodeClient {
 struct Node {
     /// With credentials, if it has any; without a slash at the end.
     base: String,
-    /// Without credentials, for people.
+    /// Without credentials, for logs and errors.
     shown: String,
     options: NodeOptions,
     budget: Mutex<Budget>,
 }
 
 impl Node {
-    fn budget<T>(&self, reckon: impl FnOnce(&mut Budget, Instant) -> T) -> T {
+    fn budget<T>(&self, change: impl FnOnce(&mut Budget, Instant) -> T) -> T {
         let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-        reckon(&mut budget, Instant::now())
+        change(&mut budget, Instant::now())
     }
 }
 
@@ -123,7 +124,7 @@ impl fmt::Debug for NodeClient {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) retry_after: Option<Duration>,
-    /// The body, or why it could not be had.
+    /// The body, or why it could not be read.
     pub(super) body: Result<Vec<u8>, NodeError>,
 }
 
@@ -132,22 +133,22 @@ pub(super) struct Answer {
 pub(super) struct List {
     /// Its key.
     pub(super) key: &'static str,
-    /// The longest item of it that is looked at, in bytes.
+    /// The longest item of it that is processed, in bytes.
     pub(super) longest_item: usize,
 }
 
-/// The most that an answer may hold beside its list, in bytes.
+/// The most bytes that an answer may hold around its list.
 const LONGEST_REST: usize = 1 << 20;
 
 impl NodeClient {
     /// A client for the node at `url`, such as `http://127.0.0.1:8006`. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`NodeError::Url`] when it is no `http` or `https` URL of a host;
+    /// [`NodeError::Url`] when it is not an `http` or `https` URL of a host;
     /// [`NodeError::Client`] when TLS cannot be set up.
     pub fn new(url: &str, options: NodeOptions) -> Result<Self, NodeError> {
         let (base, shown) = read_url(url)?;
-        // An Err says that a provider is installed already: as good.
+        // An Err means that a provider is already installed, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .no_proxy()
@@ -179,8 +180,8 @@ impl NodeClient {
         &self.node.shown
     }
 
-    /// How much of the node's time may be taken now by what can wait: less than nothing is not told.
-    /// What all clones of this client ask for counts.
+    /// How much of the node's time deferrable requests may use now; zero while time is owed. The
+    /// requests of all clones of this client count.
     #[must_use]
     pub fn spare_time(&self) -> Duration {
         self.node.budget(Budget::spare)
@@ -200,7 +201,7 @@ impl NodeClient {
         self.get_up_to(path, self.node.options.max_body_bytes).await
     }
 
-    /// The same for an answer of at most so many bytes.
+    /// The same for an answer of at most `limit` bytes.
     pub(super) async fn get_up_to(&self, path: &str, limit: usize) -> Result<Vec<u8>, NodeError> {
         let _under_way = self.under_way();
         let call = call_name(&Method::GET, path);
@@ -211,7 +212,7 @@ impl NodeClient {
     }
 
     /// The same for an answer that is a list. Each of its items is handed to `take` as it arrives;
-    /// what comes back is the answer with an empty list.
+    /// the result is the answer with an empty list.
     pub(super) async fn get_list(
         &self,
         path: &str,
@@ -264,8 +265,8 @@ impl NodeClient {
         })
     }
 
-    /// Sends one request and reads a small answer. An error says that no status came back; a broken
-    /// body is the answer's.
+    /// Sends one request and reads a small answer. An error means that no status arrived; an error
+    /// of the body is part of the answer.
     pub(super) async fn exchange(
         &self,
         method: Method,
@@ -337,7 +338,7 @@ impl NodeClient {
 
     fn failure(&self, call: &str, error: reqwest::Error) -> NodeError {
         let (call, node) = (call.to_owned(), self.node.shown.clone());
-        // The order matters: a time-out while connecting has sent nothing.
+        // The order matters: a timeout while connecting means that nothing was sent.
         if let Some(Trouble { reason, fix }) = tls::trouble(&error) {
             NodeError::Tls {
                 call,
@@ -362,7 +363,7 @@ impl NodeClient {
         }
     }
 
-    /// The error for an answer that is not what it should be.
+    /// The error for an answer that cannot be understood.
     pub(super) fn unreadable(&self, path: &str, reason: impl fmt::Display) -> NodeError {
         NodeError::Unreadable {
             call: call_name(&Method::GET, path),
@@ -386,7 +387,7 @@ fn call_name(method: &Method, path: &str) -> String {
     one_line(&format!("{method} {path}"))
 }
 
-/// Checks a node's URL. The answer is it with and without credentials.
+/// Checks a node's URL. Returns it with and without credentials.
 fn read_url(text: &str) -> Result<(String, String), NodeError> {
     let refuse = |url: &str, reason: &str| {
         Err(NodeError::Url {
@@ -396,11 +397,11 @@ fn read_url(text: &str) -> Result<(String, String), NodeError> {
     };
     let mut url = match Url::parse(text.trim()) {
         Ok(url) => url,
-        // What cannot be parsed may hold credentials anywhere: it is not shown.
+        // A text that cannot be parsed may hold credentials anywhere: it is not shown.
         Err(error) => return refuse("", &error.to_string()),
     };
     let base = url.as_str().trim_end_matches('/').to_owned();
-    // Neither fails on a URL with a host, and without one the next check refuses it.
+    // Neither call fails on a URL with a host; the next check refuses a URL without one.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     let shown = url.as_str().trim_end_matches('/').to_owned();
@@ -413,12 +414,12 @@ fn read_url(text: &str) -> Result<(String, String), NodeError> {
     Ok((base, shown))
 }
 
-/// What went wrong: the innermost cause. What is around it only says that it happened in a request,
+/// The innermost cause of an error. The errors around it only say that it happened in a request,
 /// which the reader knows, and may hold the URL with its credentials.
 fn reason(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut cause: &dyn std::error::Error = &error;
-    // Causes nest a few levels deep; a bound costs nothing.
+    // Causes nest a few levels deep; the bound keeps the loop finite.
     for _ in 0..16 {
         let Some(inner) = cause.source() else { break };
         cause = inner;

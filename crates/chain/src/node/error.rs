@@ -1,4 +1,4 @@
-//! What goes wrong in a call, and what is known of a posted transaction's fate.
+//! Why a call to a node failed, and what is known about a transaction whose POST failed.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeError {
-    /// The URL is no node's.
+    /// The URL cannot be that of a node.
     #[error("reading the node's URL {url:?}: {reason}; write it like http://127.0.0.1:8006")]
     Url {
         /// The URL, without credentials.
         url: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// The HTTP client cannot be built.
     #[error("building the HTTP client: {reason}")]
     Client {
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// No connection: nothing was sent.
@@ -27,19 +27,19 @@ pub enum NodeError {
         call: String,
         /// The node's URL.
         node: String,
-        /// What the system says.
+        /// The error of the system.
         reason: String,
     },
-    /// No connection, because TLS did not come about: nothing was sent.
+    /// No connection, because the TLS handshake failed: nothing was sent.
     #[error("{call}: connecting to {node}: {reason}; {fix}")]
     Tls {
         /// The call, as method and path.
         call: String,
         /// The node's URL.
         node: String,
-        /// What is wrong.
+        /// The reason.
         reason: String,
-        /// What to do about it.
+        /// The suggested fix.
         fix: &'static str,
     },
     /// The answer took too long.
@@ -57,10 +57,10 @@ pub enum NodeError {
         call: String,
         /// The node's URL.
         node: String,
-        /// What broke.
+        /// The reason.
         reason: String,
     },
-    /// The answer is larger than we read.
+    /// The answer is larger than the limit.
     #[error("{call}: the answer of {node} is larger than {limit} bytes; no more of it is read")]
     TooLarge {
         /// The call, as method and path.
@@ -70,7 +70,7 @@ pub enum NodeError {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// An answer that says no.
+    /// The node answered with an error status.
     #[error("{call}: {node} answered {status}: {detail}")]
     Status {
         /// The call, as method and path.
@@ -81,7 +81,7 @@ pub enum NodeError {
         status: u16,
         /// The node's own words: one line of at most 500 characters.
         detail: String,
-        /// How long the node asks us to wait.
+        /// How long the node asks the client to wait.
         retry_after: Option<Duration>,
     },
     /// The node does not know the call.
@@ -92,28 +92,28 @@ pub enum NodeError {
         /// The node's URL.
         node: String,
     },
-    /// An answer that cannot be understood.
+    /// The answer cannot be understood.
     #[error("{call}: reading the answer of {node}: {reason}")]
     Unreadable {
         /// The call, as method and path.
         call: String,
         /// The node's URL.
         node: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// The mempool could not be had whole, so nothing can be said about what is absent from it.
+    /// The mempool could not be read whole, so no transaction can be called absent from it.
     #[error("reading the whole mempool of {node}: {reason}")]
     Incomplete {
         /// The node's URL.
         node: String,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
 }
 
 impl NodeError {
-    /// Whether the same call may succeed later without anyone's doing.
+    /// Whether the same call may succeed later without intervention.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -131,19 +131,19 @@ impl NodeError {
         }
     }
 
-    /// Whether the node says that what was asked for is not there.
+    /// Whether the node says that the requested item does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Status { status: 404, .. })
     }
 
-    /// Whether the node failed in answering (5xx), rather than on the way.
+    /// Whether the node itself failed to answer (5xx), rather than the connection.
     #[must_use]
     pub fn is_server_error(&self) -> bool {
         matches!(self, Self::Status { status: 500.., .. })
     }
 
-    /// What to do about it, where more is known than the error's text says of the node.
+    /// A suggested fix, where one is known beyond the text of the error.
     #[must_use]
     pub fn fix(&self) -> Option<&'static str> {
         match self {
@@ -159,15 +159,15 @@ impl NodeError {
     }
 }
 
-/// What is known of the fate of a transaction whose POST did not succeed. It decides what may be
-/// done with the signed bytes: whatever may have been taken counts as taken.
+/// What is known about a transaction whose POST did not succeed. It decides what may be done with
+/// the signed bytes: a transaction that may have been accepted counts as accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
-    /// The node has not taken it, and says why. The same bytes will be refused again.
+    /// The node refused it, and says why. The same bytes will be refused again.
     #[error("posting a transaction: the node refused it with {status}: {detail}")]
     Rejected {
-        /// The HTTP status: 400 and 422 by the node's own judgement; 401, 403, 404, 405, 413 and 415
-        /// from whatever stands before it.
+        /// The HTTP status: 400 and 422 come from the node itself; 401, 403, 404, 405, 413 and 415
+        /// from a proxy in front of it.
         status: u16,
         /// The node's words: one line of at most 500 characters.
         detail: String,
@@ -175,25 +175,25 @@ pub enum SubmitError {
     /// The bytes never left this process.
     #[error("posting a transaction: it was not sent: {reason}")]
     NotSent {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The node has not taken it, for it has too much to do.
+    /// The node did not accept it, because it is overloaded.
     #[error("posting a transaction: the node is busy")]
     Busy {
-        /// How long it asks us to wait.
+        /// How long it asks the client to wait.
         retry_after: Option<Duration>,
     },
-    /// It may have been taken.
-    #[error("posting a transaction: it may or may not have been taken: {reason}")]
+    /// The node may have accepted it.
+    #[error("posting a transaction: it may or may not have been accepted: {reason}")]
     Unknown {
-        /// What happened.
+        /// The reason.
         reason: String,
     },
 }
 
 impl SubmitError {
-    /// Whether the transaction may be in the node's mempool all the same.
+    /// Whether the transaction may be in the node's mempool despite the error.
     #[must_use]
     pub fn may_have_been_taken(&self) -> bool {
         matches!(self, Self::Unknown { .. })

@@ -1,7 +1,7 @@
 //! The mempool, and the proof that it was read whole.
 //!
-//! Anybody can fill a mempool, and its answer is as long as they like: it is looked at transaction by
-//! transaction while it arrives, and only what is asked for is kept.
+//! Anyone can fill a mempool, and make its answer as long as they like. So it is read transaction
+//! by transaction while it arrives, and only what the caller asked for is kept.
 
 use std::collections::HashSet;
 
@@ -13,25 +13,26 @@ use crate::node::{Mempool, NodeError};
 use crate::raw::Object;
 use crate::row::Row;
 
-/// How often the limit is raised before giving up: by 4 each time, 4^8 times the first one.
+/// How often the limit is raised before the call fails: by 4 each time, up to 4^8 times the first
+/// one.
 const RAISES: u32 = 8;
 
-/// The longest pending transaction that is looked at. A node mines none above 1 MB, which JSON may
-/// spell in more bytes than it counts.
+/// The longest pending transaction that is read. A node mines none above 1 MB, which JSON may spell
+/// in more bytes than the node counts.
 const LONGEST_TRANSACTION: usize = 4 << 20;
 
-/// How many bytes of pending transactions are kept for who asks for them.
+/// How many bytes of pending transactions are kept for the caller.
 const MOST_KEPT: usize = 64 << 20;
 
-/// How many hashes are kept: a hundred times what a node's mempool takes. Two for each
-/// transaction: under which the node names it, and which its content gives.
+/// How many hashes are kept: a hundred times the size of a node's mempool. Each transaction has
+/// two: the one under which the node lists it, and the one computed from its content.
 const MOST_HASHES: usize = 2_000_000;
 
-/// How many pending transactions are asked for where those of some senders are looked for: as many as
-/// are ever looked at.
+/// How many pending transactions are requested when those of some senders are searched: as many as
+/// are ever read.
 const ALL: u64 = 1_000_000;
 
-/// What there is to say of a mempool beside its transactions.
+/// A summary of a mempool without its transactions.
 #[derive(Debug, Clone, Copy)]
 struct Count {
     count: u64,
@@ -42,8 +43,8 @@ impl NodeClient {
     /// At most `limit` pending transactions, highest fee first.
     ///
     /// # Errors
-    /// A failed call, an unreadable answer, one whose `count` is not the length of its list, or more
-    /// than 64 MiB of transactions. One undecodable transaction is no error: it is counted.
+    /// A failed call, an unreadable answer, one whose `count` is not the length of its list, or
+    /// more than 64 MiB of transactions. One undecodable transaction is no error: it is counted.
     pub async fn mempool(&self, limit: u64) -> Result<Mempool, NodeError> {
         let (mut transactions, mut hashes) = (Vec::new(), HashSet::new());
         let mut kept = 0_usize;
@@ -95,11 +96,11 @@ impl NodeClient {
         Ok(found)
     }
 
-    /// The pending transactions that are `wanted`. The whole mempool is looked through, and nothing
-    /// else of it is kept.
+    /// The pending transactions that are `wanted`. The whole mempool is read, and nothing else of
+    /// it is kept.
     ///
     /// # Errors
-    /// As [`mempool`](Self::mempool), where the limit in bytes is that of what is wanted.
+    /// As [`mempool`](Self::mempool), but the limit in bytes applies only to wanted transactions.
     pub async fn pending_that(
         &self,
         wanted: impl Fn(&StoredTransaction) -> bool + Send + Sync,
@@ -125,8 +126,8 @@ impl NodeClient {
         Ok(found)
     }
 
-    /// The hashes of the whole mempool: the limit is raised until fewer transactions come than were
-    /// asked for. Only an `Ok` of this call may serve as evidence that a hash is absent.
+    /// The hashes of the whole mempool: the limit is raised until the node lists fewer transactions
+    /// than were requested. Only an `Ok` of this call may serve as evidence that a hash is absent.
     ///
     /// # Errors
     /// Whenever completeness cannot be shown: a failed call, an unreadable or truncated answer, or
@@ -161,8 +162,8 @@ impl NodeClient {
         Err(incomplete(reason))
     }
 
-    /// Hands the pending transactions to `take`, one by one: the hash under which the node names it,
-    /// the transaction if it can be decoded, and the length of its text.
+    /// Hands the pending transactions to `take`, one by one: the hash under which the node lists
+    /// it, the transaction if it can be decoded, and the length of its text.
     async fn pending(
         &self,
         limit: u64,
@@ -200,13 +201,13 @@ impl NodeClient {
                 chain.node = self.url(),
                 transactions = undecodable,
                 reason = first_reason,
-                "pending transactions cannot be decoded"
+                "some pending transactions cannot be decoded"
             );
         }
         let unreadable = |reason: &str| self.unreadable(&path, reason);
         let object = Object::parse(&rest).map_err(|error| self.unreadable(&path, error))?;
         if object.boolean("success") == Some(false) {
-            return Err(unreadable("it says that the call did not succeed"));
+            return Err(unreadable("it reports that the call did not succeed"));
         }
         if object.get("transactions") != Some(b"[]") {
             return Err(unreadable("it has no list"));

@@ -3,15 +3,15 @@
 //! | module | what it is for |
 //! |---|---|
 //! | `client` | [`NodeClient`] itself: one HTTP exchange, bounded in size and time |
-//! | `budget` | how much of the node's time is taken, and how much is left for what can wait |
+//! | `budget` | how much of the node's time is used, and how much is left for deferrable requests |
 //! | `calls` | the reading calls |
 //! | `mempool` | the mempool, and the proof that it was read whole |
-//! | `submit` | posting a transaction, and what is known of its fate |
-//! | `poll` | asking for the head again and again |
-//! | `pace` | when to ask for it again |
-//! | `walk` | going through blocks, around those that a node cannot serve |
-//! | `tls` | what is wrong with TLS when no connection comes about |
-//! | `block` | blocks and their transactions, out of whatever form a node shows them in |
+//! | `submit` | posting a transaction, and what is known if the POST fails |
+//! | `poll` | polling the head |
+//! | `pace` | when to poll it again |
+//! | `walk` | iterating over blocks, skipping those that a node cannot serve |
+//! | `tls` | why a TLS handshake failed |
+//! | `block` | blocks and their transactions, from any of the forms in which nodes show them |
 
 mod block;
 mod budget;

@@ -1,24 +1,26 @@
-//! When to ask for the head again.
+//! When to poll the head again.
 //!
-//! Blocks come at a steady pace, so the next one is expected: each wait is half of what is left
-//! until then, and half of what it is late by afterwards. A chain with a block every two seconds is
-//! asked some eight times for each, most of them just before it comes.
+//! Blocks arrive at a steady pace, so the time of the next one can be predicted: each wait is half
+//! of the time left until then, and afterwards half of the time by which the block is late. On a
+//! chain with a block every two seconds that makes about eight polls for each block, most of them
+//! just before it arrives.
 
 use std::time::Duration;
 
 use agentry_protocol::BlockHeight;
 use tokio::time::Instant;
 
-/// How far apart the blocks of a real node come.
+/// The time between two blocks of a real node.
 const USUAL: Duration = Duration::from_secs(2);
 
-/// The longest wait: a chain that has stopped is noticed as late as this when it goes on.
+/// The longest wait: when a stopped chain continues, it is noticed at most this much later.
 const LONGEST: Duration = Duration::from_millis(500);
 
-/// Beside the shortest wait that is configured, one is this many times as long as an answer takes.
+/// Besides the configured minimum, each wait is at least this many times as long as an answer
+/// takes.
 const TIMES_AN_ANSWER: u32 = 5;
 
-/// The pace of a chain's blocks, as seen here.
+/// The observed pace of a chain's blocks.
 #[derive(Debug)]
 pub(crate) struct Pace {
     shortest: Duration,
@@ -51,7 +53,7 @@ impl Pace {
         self.last = Some((height, now));
     }
 
-    /// How long to wait before the head is asked for again, where an answer takes so long.
+    /// How long to wait before the head is polled again; `answer` is how long an answer takes.
     pub(crate) fn wait(&self, answer: Duration, now: Instant) -> Duration {
         let shortest = self.shortest.max(answer * TIMES_AN_ANSWER);
         let Some((_, last)) = self.last else {
@@ -85,9 +87,9 @@ mod tests {
         }
         assert!(asked <= 1_000, "{asked} in 200 s");
         assert!(late <= 60 * MS, "{late:?}");
-        // A chain that has stopped is asked for seldom, and no more seldom than that.
+        // A chain that has stopped is polled rarely, but at least this often.
         assert_eq!(pace.wait(2 * MS, now + 60_000 * MS), LONGEST);
-        // One whose answers take long is asked for more seldom.
+        // A node whose answers take long is polled less often.
         assert_eq!(pace.wait(200 * MS, now + 2_000 * MS), 1_000 * MS);
     }
 
@@ -101,7 +103,7 @@ mod tests {
         }
         let last = began + 4_900 * MS;
         assert_eq!(pace.wait(MS, last), 50 * MS);
-        // A withdrawal is no pace.
+        // A withdrawal does not change the pace.
         pace.saw(Some(BlockHeight(3)), last + 100 * MS);
         assert_eq!(pace.wait(MS, last + 100 * MS), 50 * MS);
     }

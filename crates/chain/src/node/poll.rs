@@ -1,4 +1,4 @@
-//! [`HeadPoll`]: asking a node for its head again and again, as one does who waits for a block.
+//! [`HeadPoll`]: polling the head of a node to wait for a block.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use tokio::time::Instant;
 
 use crate::node::{Head, NodeClient, NodeError, Pace};
 
-/// How often the head is asked for at most.
+/// The shortest time between two polls of the head.
 const SHORTEST: Duration = Duration::from_millis(50);
 
-/// Waits for blocks of one node: asks a few times for each block, most often when one is due, and less
-/// often where answers take long.
+/// Waits for blocks of one node: polls a few times for each block, most often when one is due, and
+/// less often when answers take long.
 #[derive(Debug)]
 pub struct HeadPoll {
     node: NodeClient,
@@ -21,7 +21,7 @@ pub struct HeadPoll {
 }
 
 impl HeadPoll {
-    /// One that has asked for nothing yet.
+    /// A poll that has sent no request yet.
     #[must_use]
     pub fn new(node: NodeClient) -> Self {
         Self {
@@ -38,8 +38,8 @@ impl HeadPoll {
         &self.node
     }
 
-    /// The head, if its block should be read now: it was not read yet, or the node has time to spare
-    /// for one that may have filled up since.
+    /// The head, if its block should be read now: it has not been read yet, or the node has time to
+    /// spare to read it again, in case transactions were added since.
     ///
     /// # Errors
     /// A failed call or an unreadable answer.
@@ -54,12 +54,12 @@ impl HeadPoll {
         Ok(Some(head).filter(|_| is_new || !self.node.spare_time().is_zero()))
     }
 
-    /// The block of this head was read.
+    /// Records that the block of this head was read.
     pub fn read(&mut self, head: &Head) {
         self.read = Some(head.hash);
     }
 
-    /// Waits until the head should be asked for again.
+    /// Waits until the head should be polled again.
     pub async fn wait(&self) {
         tokio::time::sleep(self.pace.wait(self.took, Instant::now())).await;
     }

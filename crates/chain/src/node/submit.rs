@@ -10,12 +10,12 @@ use crate::raw;
 const PATH: &str = "/rpc/transaction";
 
 impl NodeClient {
-    /// Posts a signed body once. The answer is the hash under which the node took it; the caller
-    /// compares it with the one that it computed.
+    /// Posts a signed body once. Returns the hash under which the node accepted it; the caller
+    /// compares it with the hash that it computed.
     ///
     /// # Errors
-    /// A [`SubmitError`] that says what is known of the bytes. When in doubt it is
-    /// [`SubmitError::Unknown`]: the transaction counts as taken until its absence is shown. A
+    /// A [`SubmitError`] that says whether the node may have the transaction. When in doubt it is
+    /// [`SubmitError::Unknown`]: the transaction counts as accepted until its absence is shown. A
     /// dropped future leaves the same doubt.
     pub async fn submit(&self, body: &str) -> Result<TransactionHash, SubmitError> {
         let answer = match self.exchange(Method::POST, PATH, Some(body)).await {
@@ -40,7 +40,7 @@ impl NodeClient {
                     reason: error.to_string(),
                 }),
             },
-            // The status line alone says that it was not taken, whatever became of the body.
+            // The status line alone says that it was not accepted; the body does not matter.
             400 | 401 | 403 | 404 | 405 | 413 | 415 | 422 => Err(SubmitError::Rejected {
                 status,
                 detail: words(),
@@ -55,7 +55,7 @@ impl NodeClient {
     }
 }
 
-/// The hash in a success.
+/// The hash in a successful answer.
 fn accepted(body: &[u8]) -> Result<TransactionHash, String> {
     let object = raw::Object::parse(body)
         .map_err(|error| format!("the node answered 200 with something unreadable: {error}"))?;

@@ -1,8 +1,8 @@
-//! Foreign words, made fit for an error or a log line.
+//! Text from a node, made safe for an error or a log line.
 
 use std::fmt::Write as _;
 
-/// How many characters of a node's own words are kept.
+/// How many characters of a node's own text are kept.
 const LONGEST: usize = 500;
 
 /// One line of at most 500 characters, control characters escaped.
@@ -15,7 +15,7 @@ pub(crate) fn one_line(text: &str) -> String {
             break;
         }
         room -= 1;
-        // Beside the control characters: those that reorder or hide text on a terminal.
+        // Control characters, and those that reorder or hide text on a terminal.
         let hidden = matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
         if character.is_control() || hidden {
             // Writing to a String cannot fail.

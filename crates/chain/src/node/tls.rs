@@ -1,16 +1,16 @@
-//! What is wrong with TLS when no connection comes about, and what to do.
+//! Why a TLS handshake failed, and the suggested fix.
 
 use std::error::Error;
 use std::io;
 
 use rustls::CertificateError;
 
-/// Why TLS did not come about.
+/// Why a TLS handshake failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Trouble {
-    /// What is wrong.
+    /// The reason.
     pub(super) reason: String,
-    /// What to do about it.
+    /// The suggested fix.
     pub(super) fix: &'static str,
 }
 
@@ -18,13 +18,13 @@ const TRUST: &str = "add its authority's certificate to this machine's trusted o
 const NAME: &str = "write the host in the URL as the certificate names it";
 const RENEW: &str = "have the certificate renewed, or set this machine's clock";
 const PLAIN: &str =
-    "the port may not speak TLS: write http:// if it is meant so, or name the port that does";
+    "the port may not speak TLS: write http:// if that is intended, or give the port that does";
 const CERTIFICATE: &str = "have the node's operator look at its certificate";
 
-/// Finds TLS among the causes of an error.
+/// Finds a TLS error among the causes of an error.
 pub(super) fn trouble(error: &(dyn Error + 'static)) -> Option<Trouble> {
     let mut cause = Some(error);
-    // Causes nest a few levels deep; a bound costs nothing.
+    // Causes nest a few levels deep; the bound keeps the loop finite.
     for _ in 0..16 {
         let error = cause?;
         if let Some(found) = of_tls(error) {
@@ -36,7 +36,7 @@ pub(super) fn trouble(error: &(dyn Error + 'static)) -> Option<Trouble> {
 }
 
 fn of_tls<'a>(mut error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    // An I/O error can hold another one, and its source is that of what it holds, which is left out.
+    // An I/O error can wrap another error, and `source` then skips the wrapped one.
     for _ in 0..16 {
         if let Some(found) = error.downcast_ref() {
             return Some(found);
@@ -50,7 +50,7 @@ fn describe(error: &rustls::Error) -> Trouble {
     let (reason, fix) = match error {
         rustls::Error::InvalidCertificate(wrong) => match wrong {
             CertificateError::UnknownIssuer => (
-                "its certificate is signed by nobody whom this machine trusts",
+                "its certificate is not signed by an authority that this machine trusts",
                 TRUST,
             ),
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
@@ -64,7 +64,7 @@ fn describe(error: &rustls::Error) -> Trouble {
             }
             _ => ("its certificate is not accepted", CERTIFICATE),
         },
-        rustls::Error::InvalidMessage(_) => ("it does not answer as TLS does", PLAIN),
+        rustls::Error::InvalidMessage(_) => ("its answer is not TLS", PLAIN),
         _ => ("TLS cannot be set up with it", CERTIFICATE),
     };
     Trouble {
@@ -84,7 +84,7 @@ mod tests {
 
     use crate::node::{NodeClient, NodeError, NodeOptions};
 
-    /// The port of a server that answers each connection so, until the test ends.
+    /// The port of a server that answers each connection this way until the test ends.
     fn serve(answer: impl Fn(std::net::TcpStream) + Send + 'static) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_port_without_tls_is_told_as_such() {
+    async fn a_port_without_tls_is_reported() {
         let port = serve(|mut tcp| {
             drop(tcp.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"));
             drop(tcp.read(&mut [0; 1024]));

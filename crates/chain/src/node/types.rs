@@ -1,4 +1,4 @@
-//! What a node answers.
+//! The types of a node's answers.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ pub struct Head {
     pub height: BlockHeight,
     /// Its hash.
     pub hash: BlockHash,
-    /// How many transactions the block counts (it may show fewer, see hazard 4 of PROTOCOL.md).
+    /// How many transactions the block counts. It may show fewer (hazard 4 in `docs/hazards.md`).
     pub tx_count: u64,
 }
 
@@ -23,7 +23,7 @@ pub struct Block {
     /// Its hash.
     pub hash: BlockHash,
     /// The hash of the block before it. None: the call does not say (blocks-range), the node does
-    /// not know (a follower), or it is the genesis, whose parent `0x00` is no hash.
+    /// not know (a follower), or it is the genesis, whose parent `0x00` is not a hash.
     pub parent_hash: Option<BlockHash>,
     /// Who proposed it; empty where the node does not say.
     pub proposer: String,
@@ -33,8 +33,8 @@ pub struct Block {
     pub tx_count: u64,
     /// The transactions that the node shows. None: it sent no such field (nodes before 2026-04-10).
     pub transactions: Option<Vec<BlockTransaction>>,
-    /// How many more it shows that are not listed here: ones that cannot be read beyond the first
-    /// 500, and all beyond 16 MiB.
+    /// How many more it shows that are not listed here: unreadable ones beyond the first 500, and
+    /// all beyond 16 MiB.
     pub unlisted: u64,
 }
 
@@ -48,7 +48,7 @@ impl Block {
 }
 
 impl Block {
-    /// When it was made, in milliseconds since the epoch; none, where the node's time is none.
+    /// When it was made, in milliseconds since the epoch. None: the node's time cannot be read.
     #[must_use]
     pub fn made_at_ms(&self) -> Option<u64> {
         crate::source::milliseconds(&self.timestamp)
@@ -65,12 +65,13 @@ pub struct BlockTransaction {
     pub stored: Result<StoredTransaction, String>,
 }
 
-/// An account's standing.
+/// The state of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// Whose it is.
+    /// Its address.
     pub address: Address,
-    /// AIT, whole; beyond 128 bits it saturates. It can be negative after hostile transactions.
+    /// Its balance in whole AIT, saturated to 128 bits. It can be negative after hostile
+    /// transactions.
     pub balance: i128,
     /// The account's counter of mined transactions.
     pub nonce: u64,
@@ -78,7 +79,7 @@ pub struct Account {
     pub exists: bool,
 }
 
-/// What a mempool holds.
+/// The content of a mempool.
 #[derive(Debug, Clone)]
 pub struct Mempool {
     /// The pending transactions that can be decoded, highest fee first.
@@ -89,39 +90,39 @@ pub struct Mempool {
     pub count: u64,
     /// How many of those could not be decoded.
     pub undecodable: u64,
-    /// Fewer came than the limit asked for: this is the whole mempool.
+    /// Whether this is the whole mempool: the node listed fewer than the limit.
     pub complete: bool,
 }
 
 /// A transaction looked up by its hash (later nodes only).
 #[derive(Debug, Clone)]
 pub struct FoundTransaction {
-    /// The hash that was asked for.
+    /// The requested hash.
     pub hash: TransactionHash,
     /// The block that holds it. None: still pending, or the node does not say.
     pub height: Option<BlockHeight>,
-    /// The node's word for its standing, as it spells it.
+    /// Its status, as the node spells it.
     pub status: Option<String>,
     /// The transaction, where the answer carries it.
     pub stored: Option<StoredTransaction>,
 }
 
-/// What a node did with an imported block.
+/// The result of importing a block into a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportOutcome {
-    /// The height under which it is filed.
+    /// The height under which the node stored it.
     pub height: BlockHeight,
     /// Its hash, as the node spells it.
     pub hash: String,
-    /// The node had it already.
+    /// Whether the node already had it.
     pub already_exists: bool,
 }
 
-/// A node's word about itself. None of it is proof of which chain it serves: a chain is known by
-/// the hash of its block 0.
+/// What a node reports about itself. None of it proves which chain it serves: a chain is identified
+/// by the hash of its block 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
-    /// `ok` when it is.
+    /// `ok` when the node is healthy.
     pub status: String,
     /// Not to be trusted: defaults to `ait-devnet` on every node.
     pub supported_chains: Vec<String>,

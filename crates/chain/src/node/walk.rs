@@ -1,4 +1,4 @@
-//! Going through blocks of a node that cannot serve all of them, as a command that searches does.
+//! Iterating over the blocks of a node that may not serve all of them, for commands that search.
 
 use std::time::{Duration, Instant};
 
@@ -6,16 +6,16 @@ use agentry_protocol::BlockHeight;
 
 use crate::node::{Block, NodeClient, NodeError};
 
-/// How long one request should take: no one else is kept waiting for longer.
+/// How long one request should take: other clients of the node wait that long.
 const TARGET: Duration = Duration::from_millis(250);
 
 /// The most blocks of one request.
 const MOST: u64 = 100;
 
-/// After so many blocks in a row that cannot be given, and none that can, the node is taken to be ill.
-const HOPELESS: u32 = 16;
+/// After this many unservable blocks in a row, and no servable one, the node counts as failing.
+const MAX_UNSERVABLE: u32 = 16;
 
-/// A walk through the blocks of one node, a few at a time, around those that it cannot serve.
+/// A walk through the blocks of one node, a few at a time, that skips those it cannot serve.
 #[derive(Debug)]
 pub struct BlockWalk<'a> {
     node: &'a NodeClient,
@@ -26,7 +26,7 @@ pub struct BlockWalk<'a> {
 }
 
 impl<'a> BlockWalk<'a> {
-    /// A walk that has asked for nothing yet.
+    /// A walk that has sent no request yet.
     #[must_use]
     pub fn new(node: &'a NodeClient) -> Self {
         Self {
@@ -38,13 +38,13 @@ impl<'a> BlockWalk<'a> {
         }
     }
 
-    /// How many blocks one request should bring now.
+    /// How many blocks one request should ask for now.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// The blocks that the node could not serve, or not whole.
+    /// The blocks that the node could not serve, or served incompletely.
     #[must_use]
     pub fn missing(&self) -> &[BlockHeight] {
         &self.missing
@@ -53,7 +53,7 @@ impl<'a> BlockWalk<'a> {
     /// The blocks from one height to another that the node can serve, in ascending order.
     ///
     /// # Errors
-    /// The node cannot be asked, or serves none of many blocks.
+    /// The node cannot be reached, or serves none of many blocks.
     pub async fn stretch(
         &mut self,
         from: BlockHeight,
@@ -90,7 +90,7 @@ impl<'a> BlockWalk<'a> {
                         Ok(block) => blocks.extend(block),
                         Err(other) => return Err(other),
                     }
-                    if self.failures >= HOPELESS && !self.last_good {
+                    if self.failures >= MAX_UNSERVABLE && !self.last_good {
                         return Err(error);
                     }
                     next = next.next();
@@ -102,7 +102,7 @@ impl<'a> BlockWalk<'a> {
         Ok(blocks)
     }
 
-    /// One block by itself; `shown` is what a range showed of it.
+    /// Fetches one block alone; `shown` is what a range showed of it.
     async fn single(
         &mut self,
         height: BlockHeight,
@@ -140,7 +140,7 @@ impl<'a> BlockWalk<'a> {
     }
 }
 
-/// Whether a failure may be the fault of one block, or of the range's size.
+/// Whether a failure may be caused by one block, or by the size of the range.
 fn may_be_one_block(error: &NodeError) -> bool {
     error.is_server_error()
         || matches!(

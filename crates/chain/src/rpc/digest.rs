@@ -1,4 +1,4 @@
-//! What is remembered of a block's content, to notice that it has changed.
+//! The digest of a block's content, by which a change is noticed.
 
 use super::fetch::RawBlock;
 use crate::node::Head;
@@ -7,19 +7,19 @@ use crate::source::{Entry, HashPrint};
 /// The digest of a block that the node could not show.
 pub(super) const UNREAD: u64 = 0;
 
-/// The digest of a block of which only the header was looked at.
+/// The digest of a block of which only the header was read.
 pub(super) const HEADER: u64 = 1;
 
-/// The digest of a block's content: how many transactions it counts in the upper half, those that it
-/// shows in the lower. That one is 0 where the node shows none in this call (blocks-range of older
-/// nodes), and does not depend on which call shows them.
+/// The digest of a block's content: the number of transactions that it counts in the upper half, a
+/// fingerprint of those that it shows in the lower half. The lower half is 0 where the node shows
+/// none in this call (blocks-range of older nodes), and is the same whichever call shows them.
 pub(super) fn digest(block: &RawBlock) -> u64 {
     let count = 1 << 63 | (block.head.tx_count & 0x7fff_ffff) << 32;
     let rows = block.rows.as_ref().map_or(0, |rows| rows.print.max(1));
     count | u64::from(rows)
 }
 
-/// Whether a block's content is what it was, so far as both looks tell.
+/// Whether a block's content is unchanged, as far as both digests tell.
 pub(super) fn is_same(known: u64, now: u64) -> bool {
     let rows = |digest: u64| digest & 0xffff_ffff;
     let shown_twice = rows(known) != 0 && rows(now) != 0;

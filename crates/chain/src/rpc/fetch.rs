@@ -1,9 +1,10 @@
 //! Fetching blocks from a node that may be slow, and may refuse some of them.
 //!
-//! There is one request at a time. One that takes long is not given up and sent again: a node with
-//! one thread would work on both. It is waited for, and meanwhile the node is asked for its head now
-//! and then. While it does not answer that either, it is busy, or away. Once it does, the request is
-//! lost, or too large: then it is given up, and the next one asks for less and has more patience.
+//! There is one request at a time. A request that takes long is not cancelled and sent again: a
+//! node with one thread would work on both. While it is under way, the node is asked for its head
+//! from time to time. If it does not answer that either, it is busy or unreachable. If it does, the
+//! request was lost or is too large: then it is cancelled, and the next one asks for less and waits
+//! longer.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,17 +13,17 @@ use std::time::Duration;
 use agentry_protocol::{BlockHash, BlockHeight};
 use tokio::time::{Instant, timeout};
 
-use super::meter::{Cost, MAX_PATIENCE, Meter, Rest};
+use super::meter::{Cost, MAX_WAIT, Meter, Rest};
 use crate::node::{Head, NodeClient, NodeError, Wanted};
 use crate::source::{Interest, milliseconds};
 
 pub(super) use crate::node::RawBlock;
 
-/// After so many blocks in a row that cannot be given, and none that can, the node is taken to be ill.
-const HOPELESS: usize = 16;
+/// After this many unservable blocks in a row, and no servable one, the node counts as failing.
+const MAX_UNSERVABLE: usize = 16;
 
-/// How long the node may take to say its head while a request is under way, at first and at most.
-/// Each question that it leaves unanswered waits in its queue, so they become fewer.
+/// How long the node may take to answer with its head while a request is under way, at first and at
+/// most. Each unanswered poll waits in the node's queue, so polls become rarer.
 const PROBE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(2));
 
 /// The calls that a source makes, counted and timed.
@@ -31,15 +32,15 @@ pub(super) struct Fetch {
     node: NodeClient,
     requests: AtomicU64,
     meter: Mutex<Meter>,
-    /// Whether blocks by themselves name the one before them, so far as is known.
+    /// Whether blocks that are fetched alone name their parent, as far as is known.
     links: AtomicBool,
 }
 
-/// Blocks of a range.
+/// The result of fetching a range of blocks.
 #[derive(Debug, Default)]
 pub(super) struct Headers {
     pub(super) blocks: Vec<RawBlock>,
-    /// Heights of which the node says nothing, not even whether there is a block.
+    /// Heights for which the node does not even say whether there is a block.
     pub(super) unknown: Vec<u64>,
 }
 
@@ -75,13 +76,13 @@ impl Fetch {
         self.meter.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many old blocks may be asked for now, by one sort of look at them; 0: none.
+    /// How many old blocks may be requested now for one purpose; 0: none.
     pub(super) fn old_blocks(&self, rest: &mut Rest, head: BlockHash) -> u64 {
         let fits = self.meter().fits(self.node.spare_time());
         rest.allows(fits, head, Instant::now())
     }
 
-    /// Whether a block by itself names the one before it. A follower's do not.
+    /// Whether a block that is fetched alone names its parent. A follower's blocks do not.
     pub(super) fn links(&self) -> bool {
         self.links.load(Ordering::Relaxed)
     }
@@ -90,9 +91,9 @@ impl Fetch {
         self.links.store(false, Ordering::Relaxed);
     }
 
-    /// Whether a request that was given up had been waited for so long that longer waits are no help.
-    pub(super) fn was_patient(&self, error: &NodeError) -> bool {
-        matches!(error, NodeError::Timeout { .. }) && self.meter().patience() >= MAX_PATIENCE / 2
+    /// Whether a cancelled request had already waited so long that a longer wait would not help.
+    pub(super) fn waited_long_enough(&self, error: &NodeError) -> bool {
+        matches!(error, NodeError::Timeout { .. }) && self.meter().wait_limit() >= MAX_WAIT / 2
     }
 
     /// Sends one request and waits for its answer.
@@ -104,11 +105,11 @@ impl Fetch {
     ) -> Result<T, NodeError> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let began = Instant::now();
-        let mut patience = self.meter().patience();
+        let mut wait_limit = self.meter().wait_limit();
         let mut pause = PROBE.0;
         let mut request = std::pin::pin!(request);
         let answer = loop {
-            if let Ok(answer) = timeout(patience, request.as_mut()).await {
+            if let Ok(answer) = timeout(wait_limit, request.as_mut()).await {
                 break answer;
             }
             self.requests.fetch_add(1, Ordering::Relaxed);
@@ -116,7 +117,7 @@ impl Fetch {
                 answer = request.as_mut() => break answer,
                 probe = timeout(pause, self.node.head()) => probe,
             };
-            // Whatever it says, it answers; but one that cannot be reached does not.
+            // Any answer shows that the node is up; a failed connection does not.
             let answers = match probe {
                 Ok(Ok(_) | Err(NodeError::Status { .. } | NodeError::Unreadable { .. })) => true,
                 Ok(Err(_)) | Err(_) => false,
@@ -128,7 +129,7 @@ impl Fetch {
                     node: self.node.url().to_owned(),
                 });
             }
-            patience = pause;
+            wait_limit = pause;
             pause = (pause * 2).min(PROBE.1);
         };
         match &answer {
@@ -159,7 +160,7 @@ impl Fetch {
         Ok(self.header(height).await?.map(|head| head.hash))
     }
 
-    /// A block without its transactions, which the node may be unable to write.
+    /// A block without its transactions, which the node may be unable to serialize.
     pub(super) async fn header(&self, height: u64) -> Result<Option<Head>, NodeError> {
         let blocks = self.range(height, height, Wanted::Headers).await?;
         Ok(blocks.into_iter().next().map(|block| block.head))
@@ -189,9 +190,9 @@ impl Fetch {
         self.ask("GET /rpc/blocks-range", cost, request).await
     }
 
-    /// As many blocks from `from` on, at most through `to`, as one request should bring with their
-    /// transactions, but room for two. The range is halved while it fails. An error: not even the
-    /// first one.
+    /// The blocks from `from` through at most `to`, with their transactions, as many as one request
+    /// should ask for and at least two. The range is halved while it fails. An error means that not
+    /// even the first block could be fetched.
     pub(super) async fn first_of(
         &self,
         from: u64,
@@ -219,9 +220,9 @@ impl Fetch {
         self.range(from, to, Wanted::Rows(interest)).await
     }
 
-    /// The headers from one height to another, all that the node has, a piece at a time and around
-    /// the blocks that it cannot give at all. `gaps`: where such blocks are already known. A node that
-    /// gives none is ill, which is found out within a few calls.
+    /// All headers that the node has from one height to another, a piece at a time, skipping the
+    /// blocks that it cannot serve at all. `gaps`: the heights of such blocks that are already
+    /// known. A node that serves no header is failing, which shows after a few calls.
     pub(super) async fn headers(
         &self,
         from: u64,
@@ -244,7 +245,7 @@ impl Fetch {
             Err(error) if may_be_one_block(&error) => found.blocks.clear(),
             Err(error) => return Err(error),
         }
-        // What lies between the gaps, the lowest piece on top.
+        // The pieces between the gaps, the lowest one on top.
         let mut pieces = Vec::new();
         let mut start = from;
         for gap in &found.unknown {
@@ -266,7 +267,7 @@ impl Fetch {
                 Err(error) if from == to => {
                     found.unknown.push(from);
                     failures += 1;
-                    if found.blocks.is_empty() && failures >= HOPELESS {
+                    if found.blocks.is_empty() && failures >= MAX_UNSERVABLE {
                         return Err(error);
                     }
                     last = Some(error);
@@ -280,12 +281,12 @@ impl Fetch {
         }
         match last {
             Some(error) if found.blocks.is_empty() => Err(error),
-            // Where all that failed was known to, there is nothing to complain of.
+            // If only known gaps failed, there is no new failure to report.
             _ => Ok(found),
         }
     }
 
-    /// The headers of a stretch, in as many requests as it takes. A node that cuts its answers short
+    /// The headers of a piece, in as many requests as it takes. A node that truncates its answers
     /// is asked for the rest.
     async fn piece(&self, from: u64, to: u64, found: &mut Headers) -> Result<(), NodeError> {
         let mut next = from;
@@ -303,8 +304,8 @@ impl Fetch {
     }
 }
 
-/// Whether a failure may be the fault of one block within the range, or of the range's size, rather
-/// than of the node.
+/// Whether a failure may be caused by one block of the range, or by the range's size, rather than
+/// by the node.
 pub(super) fn may_be_one_block(error: &NodeError) -> bool {
     match error {
         NodeError::TooLarge { .. } | NodeError::Unreadable { .. } => true,

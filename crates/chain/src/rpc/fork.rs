@@ -1,4 +1,4 @@
-//! Finding where the chain parts from what was read of it.
+//! Finding where the chain diverges from the blocks that were read.
 
 use super::compare_genesis;
 use super::digest::entry;
@@ -8,16 +8,17 @@ use crate::node::Head;
 use crate::source::{ChainEvent, Entry, HashPrint, SourceError, Trail};
 use agentry_protocol::BlockHeight;
 
-/// How many blocks below a conflict are looked at first. Forks are shallow as a rule; each further
-/// look is at twice as many.
+/// How many blocks below a conflict are compared first. Forks are usually shallow; each further
+/// step compares twice as many.
 const FIRST_LOOK: usize = 4;
 
 impl Turn<'_> {
-    /// The node shows another block at `height` than was read: goes back to where the chain parts.
+    /// The node shows another block at `height` than was read: goes back to where the chains
+    /// diverge.
     pub(super) async fn part(&mut self, height: u64) -> Result<(), SourceError> {
         let fork = self.standing_below(height).await?;
         if fork.is_none() {
-            // Before anything of it is delivered: it may be another chain.
+            // Checked before any block is delivered: it may be another chain.
             compare_genesis(&mut self.cursor, self.fetch.hash(0).await?)?;
         }
         let above = fork.as_ref().map(|head| head.height);
@@ -27,8 +28,8 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// The highest block below a height that is on the node's chain still. None: not even what the
-    /// trail knows, but for block 0.
+    /// The highest block below a height that is still on the node's chain. None: none of the blocks
+    /// in the trail is, except block 0.
     async fn standing_below(&self, height: u64) -> Result<Option<Head>, SourceError> {
         let tip = self.cursor.next_height().saturating_sub(1);
         let start = Trail::window_start(tip);
@@ -53,7 +54,7 @@ impl Turn<'_> {
                     Some(head) if HashPrint::from(&head.hash) == entry.hash => {
                         return Ok(Some(head.clone()));
                     }
-                    // Of a block that the node cannot show at all, nothing says that it has changed.
+                    // A block that the node cannot show at all is not known to have changed.
                     None if !now.unknown.contains(&entry.height) => {
                         return Err(left_out(entry.height));
                     }
@@ -79,14 +80,14 @@ impl Turn<'_> {
         Ok(None)
     }
 
-    /// Remembers a block of the window that the trail does not know: after a fork it lies where the
-    /// trail has thinned out.
+    /// Adds a block of the window that is missing from the trail: after a fork the window is lower,
+    /// where the trail is sparse.
     pub(super) fn remember(&mut self, head: &Head, digest: u64) {
         self.cursor.trail.fill(entry(head, digest));
     }
 }
 
-/// A block that is merely missing from an answer may be there all the same.
+/// A block that is only missing from an answer may still exist.
 fn left_out(height: u64) -> SourceError {
     SourceError::Inconsistent {
         reason: format!("the node left out block {height}"),

@@ -8,13 +8,13 @@ use tokio::time::Instant;
 use super::meter::Rest;
 use crate::source::Cursor;
 
-/// How many gaps a cursor remembers. A chain with more of them is one to be read from its database.
+/// How many gaps a cursor keeps. A chain with more of them should be read from its database.
 const REMEMBERED: usize = 256;
 /// How many gaps one read tries again.
 const TRIES_PER_READ: usize = 4;
 
-/// What this process knows about blocks that could not be read. None of it matters enough to be
-/// stored: after a restart every gap is simply tried at once.
+/// The retry state of blocks that could not be read. It is not stored: after a restart every gap is
+/// tried at once.
 #[derive(Debug)]
 pub(super) struct Gaps {
     first_wait: Duration,
@@ -37,7 +37,7 @@ impl Gaps {
         }
     }
 
-    /// A block above the position has failed once more. The answer is how often that makes.
+    /// Counts another failure of a block above the position. Returns the number of its failures.
     pub(super) fn failed(&mut self, height: u64) -> u32 {
         // Only the block right above the position is ever counted.
         self.failures.retain(|known, _| *known == height);
@@ -46,7 +46,7 @@ impl Gaps {
         *failures
     }
 
-    /// Remembers a gap. True: it is a new one.
+    /// Adds a gap. True: it is new.
     pub(super) fn open(&mut self, cursor: &mut Cursor, height: u64) -> bool {
         self.failures.remove(&height);
         let Err(at) = cursor.gaps.binary_search(&height) else {
@@ -60,7 +60,7 @@ impl Gaps {
         true
     }
 
-    /// Forgets a gap. True: there was one.
+    /// Removes a gap. True: there was one.
     pub(super) fn close(&mut self, cursor: &mut Cursor, height: u64) -> bool {
         self.failures.remove(&height);
         self.waits.remove(&height);
@@ -71,7 +71,7 @@ impl Gaps {
         true
     }
 
-    /// The gaps that are to be tried again now, a few at a time.
+    /// The gaps that are due for another try, a few at a time.
     pub(super) fn due(&mut self, cursor: &Cursor) -> Vec<u64> {
         self.waits.retain(|height, _| cursor.gaps.contains(height));
         let now = Instant::now();
@@ -85,7 +85,7 @@ impl Gaps {
             .collect()
     }
 
-    /// It is still a gap: each wait is twice the one before.
+    /// Schedules the next try of a gap that failed again: each wait is twice the one before.
     pub(super) fn postpone(&mut self, height: u64) {
         let wait = self
             .waits

@@ -1,11 +1,11 @@
-//! What requests cost the node: how large the next one may be, and how many old blocks may be asked for.
+//! The cost of requests: how large the next one may be, and how many old blocks may be requested.
 //!
-//! A real node answers with one thread, and takes 5 to 55 ms for each block of a range, the more the
-//! longer its chain is. So the answers are timed. A range is only as long as keeps the node busy for a
-//! quarter of a second. New blocks are always asked for; old blocks wait while all requests of the
-//! process have taken more than their share of the node's time ([`NodeClient::spare_time`]). But one
-//! may be asked for under each new head, whatever the share allows: so each block is looked at again
-//! before it leaves the window, also where blocks come faster than a busy node can be asked.
+//! A real node answers with one thread, and takes 5 to 55 ms for each block of a range, more on a
+//! longer chain. So the answers are timed. A range is only as long as keeps the node busy for a
+//! quarter of a second. New blocks are always requested; old blocks wait while all requests of the
+//! process have used more than their share of the node's time ([`NodeClient::spare_time`]). But one
+//! old block may be requested under each new head, regardless of the share: so each block is read
+//! again before it leaves the window, even if blocks arrive faster than a busy node can be asked.
 //!
 //! [`NodeClient::spare_time`]: crate::NodeClient::spare_time
 
@@ -14,43 +14,43 @@ use std::time::Duration;
 use agentry_protocol::BlockHash;
 use tokio::time::Instant;
 
-/// How long one request should keep the node busy: others wait that long behind it.
+/// How long one request should keep the node busy: requests of others wait that long behind it.
 const TARGET: Duration = Duration::from_millis(250);
 
 /// How many blocks the first range has: at 55 ms a block, no more than the target.
 const FIRST_SIZE: u64 = 4;
 
-/// How long a request is waited for at first before the node is asked whether it is well.
-pub(super) const MIN_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a request may take at first before the node is polled to see whether it is up.
+pub(super) const MIN_WAIT: Duration = Duration::from_secs(1);
 
-/// The longest that patience grows.
-pub(super) const MAX_PATIENCE: Duration = Duration::from_secs(60);
+/// The upper limit of that time.
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// How long nothing old is asked for, at most, while the head stays: then one block is.
-const LONGEST_REST: Duration = Duration::from_secs(60);
+/// While the head does not move, one old block may be requested after this time.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// What a request is for.
+/// The kind of a request, by its cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cost {
     /// Something small: the head.
     Small,
-    /// So many blocks with their transactions.
+    /// This many blocks with their transactions.
     Rows(u64),
-    /// So many blocks without them. Some nodes look the transactions up all the same.
+    /// This many blocks without them. Some nodes look the transactions up anyway.
     Headers(u64),
 }
 
-/// What was measured.
+/// The measurements.
 #[derive(Debug)]
 pub(super) struct Meter {
     page: u64,
     rows: Rate,
     headers: Rate,
     small: Duration,
-    patience: Duration,
+    wait_limit: Duration,
 }
 
-/// What a block costs, and how many are asked for at a time.
+/// The time that a block takes, and how many are requested at a time.
 #[derive(Debug, Clone, Copy)]
 struct Rate {
     cost: Duration,
@@ -90,14 +90,14 @@ impl Meter {
             rows: Rate::NEW,
             headers: Rate::NEW,
             small: Duration::ZERO,
-            patience: MIN_PATIENCE,
+            wait_limit: MIN_WAIT,
         }
     }
 
-    /// A request was answered well.
+    /// Records a successful answer.
     pub(super) fn answered(&mut self, cost: Cost, took: Duration) {
-        // Several times what it took: a long answer is followed by others as long.
-        self.patience = (took * 4).clamp(MIN_PATIENCE, MAX_PATIENCE);
+        // Several times the time it took: a long answer is usually followed by more of that length.
+        self.wait_limit = (took * 4).clamp(MIN_WAIT, MAX_WAIT);
         match cost {
             Cost::Small => {
                 self.small = if self.small.is_zero() {
@@ -111,13 +111,14 @@ impl Meter {
         }
     }
 
-    /// A request was given up: the node answers others. It is asked for less, and waited for longer.
+    /// Records a cancelled request while the node answered others: the next one asks for less and
+    /// waits longer.
     pub(super) fn lost(&mut self, cost: Cost) {
         self.too_large(cost);
-        self.patience = (self.patience * 2).min(MAX_PATIENCE);
+        self.wait_limit = (self.wait_limit * 2).min(MAX_WAIT);
     }
 
-    /// A request brought more than it may: the next one asks for less.
+    /// Records an answer above the limit: the next request asks for less.
     pub(super) fn too_large(&mut self, cost: Cost) {
         match cost {
             Cost::Small => {}
@@ -137,17 +138,17 @@ impl Meter {
         }
     }
 
-    /// How long a request is waited for before the node is asked whether it is well.
-    pub(super) fn patience(&self) -> Duration {
-        self.patience
+    /// How long a request may take before the node is polled to see whether it is up.
+    pub(super) fn wait_limit(&self) -> Duration {
+        self.wait_limit
     }
 
-    /// What a small request takes.
+    /// How long a small request takes.
     pub(super) fn small(&self) -> Duration {
         self.small
     }
 
-    /// How many blocks with their transactions fit into so much of the node's time, as one range.
+    /// How many blocks with their transactions fit into this much of the node's time, as one range.
     pub(super) fn fits(&self, spare: Duration) -> u64 {
         let blocks = spare.as_micros() / self.rows.cost.as_micros().max(1);
         u64::try_from(blocks)
@@ -156,10 +157,10 @@ impl Meter {
     }
 }
 
-/// When a look at old blocks of one sort was last allowed.
+/// When a request for old blocks was last allowed for one purpose.
 #[derive(Debug)]
 pub(super) struct Rest {
-    /// Under which head.
+    /// The head at that time.
     head: Option<BlockHash>,
     since: Instant,
 }
@@ -172,11 +173,11 @@ impl Rest {
         }
     }
 
-    /// How many blocks may be looked at, where so many fit into what the node has to spare. Under each
-    /// new head, and after a long rest, one may be in any case.
+    /// How many blocks may be requested, where `fits` is how many the node's spare time allows.
+    /// Under each new head, and after a long pause, at least one may be.
     pub(super) fn allows(&mut self, fits: u64, head: BlockHash, now: Instant) -> u64 {
-        let has_rested = now.saturating_duration_since(self.since) >= LONGEST_REST;
-        if fits == 0 && self.head == Some(head) && !has_rested {
+        let has_paused = now.saturating_duration_since(self.since) >= LONGEST_PAUSE;
+        if fits == 0 && self.head == Some(head) && !has_paused {
             return 0;
         }
         self.head = Some(head);
@@ -192,7 +193,7 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// A node with one thread on which time passes only as this says.
+    /// A node with one thread and a simulated clock.
     struct Clock {
         now: Instant,
         busy: Duration,
@@ -209,7 +210,7 @@ mod tests {
             self.meter.answered(cost, took);
         }
 
-        /// Looks at old blocks as far as that is allowed; how many they were.
+        /// Requests old blocks as far as that is allowed. Returns how many there were.
         fn look(&mut self, rest: &mut Rest, head: u64, block: Duration) -> u64 {
             let fits = self.meter.fits(self.budget.spare(self.now));
             let allowed = rest.allows(fits, hash(head), self.now);
@@ -259,7 +260,7 @@ mod tests {
         for block in [MS, 5 * MS, 25 * MS, 55 * MS, 90 * MS] {
             let (share, old) = an_hour(block);
             assert!(share < 0.1, "{block:?}: {share}");
-            // Each block is looked at again before it leaves the window.
+            // Each block is read again before it leaves the window.
             assert!(old >= 1_800, "{block:?}: {old}");
         }
     }
@@ -272,7 +273,7 @@ mod tests {
         assert_eq!(rest.allows(0, hash(1), now), 0);
         assert_eq!(rest.allows(3, hash(1), now), 3);
         assert_eq!(rest.allows(0, hash(2), now), 1);
-        assert_eq!(rest.allows(0, hash(2), now + LONGEST_REST), 1);
+        assert_eq!(rest.allows(0, hash(2), now + LONGEST_PAUSE), 1);
     }
 
     #[test]
@@ -291,14 +292,14 @@ mod tests {
     }
 
     #[test]
-    fn patience_grows_while_requests_are_lost_and_ranges_shrink() {
+    fn the_wait_limit_grows_while_requests_are_lost_and_ranges_shrink() {
         let mut meter = Meter::new(64);
         for expected in [2, 4, 8, 16, 32, 60, 60] {
             meter.lost(Cost::Rows(4));
-            assert_eq!(meter.patience(), Duration::from_secs(expected));
+            assert_eq!(meter.wait_limit(), Duration::from_secs(expected));
         }
         assert_eq!(meter.size(true), 1);
         meter.answered(Cost::Rows(1), Duration::from_secs(3));
-        assert_eq!(meter.patience(), Duration::from_secs(12));
+        assert_eq!(meter.wait_limit(), Duration::from_secs(12));
     }
 }

@@ -3,15 +3,16 @@
 //! | module | what it is for |
 //! |---|---|
 //! | `fetch` | fetching blocks from a node that may be slow, and may refuse some of them |
-//! | `meter` | what requests cost the node, and how many old blocks may be asked for |
+//! | `meter` | the cost of requests, and how many old blocks may be requested |
 //! | `turn` | one read: deliver what is new, try the gaps again |
-//! | `fork` | where the chain parts from what was read |
-//! | `sweep`, `digest` | what came late to the last blocks that were read |
+//! | `fork` | where the chain diverges from the blocks that were read |
+//! | `sweep`, `digest` | transactions that were added late to the last blocks that were read |
 //! | `gaps`, `second` | blocks that could not be read: when to try them again, and another node that may have them |
 //!
-//! A read costs one small request while nothing changes, and one more, of the new block alone, when the
-//! head has moved on by one. Old blocks are looked at now and then, and only while all requests of the
-//! process have taken less than a sixteenth of the node's time; one under each new head all the same.
+//! A read costs one small request while nothing changes, and one more, for the new block alone,
+//! when the head has moved by one. Old blocks are read again from time to time, and only while all
+//! requests of the process have used less than a sixteenth of the node's time; but always one under
+//! each new head.
 
 mod digest;
 mod fetch;
@@ -40,14 +41,14 @@ use crate::source::{
     Start, Trail,
 };
 
-/// How an [`RpcSource`] reads.
+/// The options of an [`RpcSource`].
 #[derive(Debug, Clone)]
 pub struct RpcOptions {
-    /// How often the head is asked for at most, and is while a block is due; at other times it is
-    /// asked for less often, at least every 500 ms. Default 250 ms.
+    /// The shortest time between two polls of the head, used while a block is due. At other times
+    /// the head is polled less often, but at least every 500 ms. Default 250 ms.
     pub poll: Duration,
-    /// How many new blocks are asked for at a time at most, at least 1: as many as keep the node
-    /// busy for a quarter of a second. Default 64.
+    /// The most new blocks that one request asks for, at least 1. It asks for as many as keep the
+    /// node busy for a quarter of a second. Default 64.
     pub page: u64,
     /// How often a block must fail, while others are served, before it becomes a gap. Default 3.
     pub tries: u32,
@@ -56,8 +57,8 @@ pub struct RpcOptions {
     pub gap_wait: Duration,
     /// The longest of these waits. Default 10 minutes.
     pub longest_gap_wait: Duration,
-    /// How much time lies between the beginnings of two passes over the last 64 blocks, in which late
-    /// transactions are looked for. Default 2 s. A pass takes longer on a slow node.
+    /// The time between the starts of two passes over the last 64 blocks, which search for late
+    /// transactions. Default 2 s. A pass takes longer on a slow node.
     pub sweep_every: Duration,
 }
 
@@ -84,7 +85,7 @@ pub struct RpcSource {
     gaps: Gaps,
     sweep: Sweep,
     pace: Pace,
-    /// The position that was returned last, and what is known of it.
+    /// The last returned position, and what is known about it.
     last: Option<Last>,
     /// Block 0 has been compared with the cursor's.
     genesis_is_known: bool,
@@ -95,7 +96,7 @@ pub struct RpcSource {
 struct Last {
     head: Head,
     cursor: Cursor,
-    /// All that was new under that head has been read.
+    /// All new blocks under that head have been read.
     is_done: bool,
     behind: u64,
     /// Blocks that were fetched and not yet delivered.
@@ -121,8 +122,8 @@ impl RpcSource {
         }
     }
 
-    /// Has blocks that the node does not show whole completed from another node, where that one is on
-    /// the same chain (its block 0 says so) and has a block of the same hash.
+    /// Completes blocks that the node does not show whole from another node, if that one is on the
+    /// same chain (by its block 0) and has a block of the same hash.
     #[must_use]
     pub fn completed_from(mut self, node: NodeClient) -> Self {
         self.second = Some(Second::new(node));
@@ -135,7 +136,7 @@ impl RpcSource {
         self.fetch.node()
     }
 
-    /// The chain that the node is taken to serve. It does not say so itself: compare
+    /// The chain that the node is assumed to serve. The node itself does not say: compare
     /// [`genesis`](ChainSource::genesis).
     #[must_use]
     pub fn chain(&self) -> &ChainId {
@@ -228,7 +229,7 @@ impl ChainSource for RpcSource {
             .saw(head.as_ref().map(|head| head.height), Instant::now());
         self.set_next_poll();
         let Some(head) = head else {
-            // No block yet, or none any more: what stands on the chain will be known with the first.
+            // No block yet, or none any more: the chain is unknown until its first block.
             let behind = cursor.next_height();
             return Ok(batch(Vec::new(), cursor, false, behind));
         };
@@ -271,7 +272,7 @@ impl ChainSource for RpcSource {
         } = turn;
         let (part, more) = match read {
             Ok(Read { part, more }) => (part, more),
-            // What was read is kept; the error will come again if it is one that stays.
+            // The events that were read are kept; a persistent error will occur again.
             Err(_) if cursor != *before || !events.is_empty() => (Part::Waiting, true),
             Err(error) => return Err(error),
         };
@@ -295,7 +296,7 @@ impl ChainSource for RpcSource {
     }
 }
 
-/// Compares block 0 with the cursor's: once for each source, and whenever nothing else has matched.
+/// Compares block 0 with the cursor's: once for each source, and whenever no other block matches.
 fn compare_genesis(cursor: &mut Cursor, now: Option<BlockHash>) -> Result<(), SourceError> {
     match (cursor.genesis, now) {
         (Some(expected), Some(found)) if expected != found => {

@@ -1,19 +1,20 @@
 //! A second node, for blocks that the first one does not show whole.
 //!
-//! A follower that was fed through importBlock has blocks without their transactions (hazard 4 of
-//! PROTOCOL.md); the node that is posted to has them. It is believed only if it is on the same chain,
-//! by block 0, and only for a block that has the hash which the first node names.
+//! A follower that was fed through importBlock has blocks without their transactions (hazard 4 in
+//! `docs/hazards.md`); the node that transactions are posted to has them. Its answer is used only
+//! if it is on the same chain, by block 0, and only for a block with the hash that the first node
+//! names.
 
 use agentry_protocol::{BlockHash, BlockHeight};
 
 use crate::node::{Head, NodeClient, RawBlock, Wanted};
 use crate::source::Interest;
 
-/// The second node, and what is known of its chain.
+/// The second node, and what is known about its chain.
 #[derive(Debug)]
 pub(super) struct Second {
     node: NodeClient,
-    /// Its block 0. None: it was not asked yet, or did not answer.
+    /// Its block 0. None: it has not been asked yet, or did not answer.
     genesis: Option<BlockHash>,
     was_refused: bool,
 }
@@ -43,8 +44,8 @@ impl Second {
             if !std::mem::replace(&mut self.was_refused, true) {
                 tracing::warn!(
                     chain.node = self.node.url(),
-                    "the node that is posted to is on another chain than the one that is read; \
-                     blocks that are not whole are not completed from it"
+                    "the node that transactions are posted to is on another chain than the node \
+                     that is read; incomplete blocks are not completed from it"
                 );
             }
             return None;

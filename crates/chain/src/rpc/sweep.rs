@@ -1,8 +1,9 @@
-//! Looking for what came late to the last blocks that were read.
+//! Searching the last blocks that were read for transactions that were added late.
 //!
-//! A resync can add transactions to a block long passed. Nothing tells of it, so the blocks of the
+//! A resync can add transactions to an old block. The node does not report it, so the blocks of the
 //! window are read again, from the newest down: a few at a time, when nothing is new, and only
-//! within the share of the node's time that this may take. A pass begins after the head has changed.
+//! within the share of the node's time for deferrable requests. A pass begins after the head has
+//! changed.
 
 use agentry_protocol::BlockHash;
 use tokio::time::Instant;
@@ -13,12 +14,12 @@ use super::meter::Rest;
 use super::turn::{Part, Turn};
 use crate::source::{HashPrint, SourceError, Trail};
 
-/// Where a pass over the window is.
+/// The progress of a pass over the window.
 #[derive(Debug)]
 pub(super) struct Sweep {
     /// The head under which it began.
     head: Option<BlockHash>,
-    /// The highest block that it has still to look at. None: it is over.
+    /// The highest block that it still has to read. None: the pass is complete.
     next: Option<u64>,
     began: Option<Instant>,
     rest: Rest,
@@ -36,7 +37,7 @@ impl Sweep {
 }
 
 impl Turn<'_> {
-    /// Goes on with the pass over the window, if it is time.
+    /// Continues the pass over the window, if it is due.
     pub(super) async fn sweep(&mut self, sweep: &mut Sweep) -> Result<Part, SourceError> {
         let Some(tip) = self.cursor.tip.as_ref().map(|tip| tip.height.0) else {
             return Ok(Part::Done);
@@ -70,7 +71,7 @@ impl Turn<'_> {
             if size == 0 {
                 break;
             }
-            // A block that the node cannot show spoils the range that it is in.
+            // A block that the node cannot show makes the whole range fail.
             let mut low = high;
             while low > start && high - low + 1 < size && !self.is_hidden(low - 1) {
                 low -= 1;
@@ -84,7 +85,7 @@ impl Turn<'_> {
                             low = middle;
                             blocks
                         }
-                        // Which of them it is does not matter enough to go on asking.
+                        // Finding out which of them it is would not be worth more requests.
                         Err(error) if may_be_one_block(&error) => Vec::new(),
                         Err(error) => return Err(error.into()),
                     }
@@ -113,7 +114,7 @@ impl Turn<'_> {
         unread || self.cursor.gaps.binary_search(&height).is_ok()
     }
 
-    /// Delivers a block of the window if its content is not what it was. More: the chain has forked.
+    /// Delivers a block of the window if its content has changed. More: the chain has forked.
     async fn look_at(&mut self, block: RawBlock) -> Result<Part, SourceError> {
         let height = block.head.height.0;
         let known = self.cursor.trail.get(height).copied();

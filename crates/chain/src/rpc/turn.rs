@@ -1,11 +1,11 @@
 //! One read over RPC, once the head is known.
 //!
-//! 1. *Place*: is the head where it was, above it, or below it? A head below what was read is a node
-//!    that is behind, unless it shows another block.
-//! 2. *New*: the blocks above the position, as many at a time as keep the node busy for a moment only.
-//!    One block by itself names the one before it; a range begins with the last block that was read.
-//!    So blocks of another branch are noticed, and then `fork` finds where it parted.
-//! 3. *Gaps* are tried again when their time has come, and `sweep` looks at old blocks.
+//! 1. *Place*: is the head where it was, above it, or below it? A head below what was read is a
+//!    node that is behind, unless it shows another block.
+//! 2. *New*: the blocks above the position, as many at a time as keep the node busy for a moment
+//!    only. A block that is fetched alone names its parent; a range begins with the last block that
+//!    was read. So blocks of another branch are noticed, and then `fork` finds where it diverged.
+//! 3. *Gaps* are tried again when they are due, and `sweep` reads old blocks again.
 
 use agentry_protocol::{BlockHash, BlockHeight};
 use tokio::time::Instant;
@@ -33,36 +33,36 @@ pub(super) struct Turn<'a> {
     pub(super) limit: usize,
     pub(super) cursor: Cursor,
     pub(super) events: Vec<ChainEvent>,
-    /// How long the texts were that they were made of.
+    /// The total length of the texts that the events were made from.
     pub(super) bytes: usize,
-    /// What was fetched of the blocks above the position.
+    /// The fetched blocks above the position.
     pub(super) ahead: Vec<RawBlock>,
     /// How many blocks the node is behind the position.
     pub(super) behind: u64,
     pub(super) began: Instant,
 }
 
-/// How many pages of new blocks one read fetches at most, however little is wanted of them: so a
-/// read over a long chain ends, and its position can be stored.
+/// The most pages of new blocks that one read fetches, however few of their transactions are
+/// wanted: so a read over a long chain ends, and its position can be stored.
 const PAGES_PER_READ: u32 = 16;
 
 /// After this long a read begins no further page, for the same reason.
 const LONG: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// How a part of a read ended.
+/// How one part of a read ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     Done,
     /// There is more to read at once.
     More,
-    /// A block cannot be had now; it will be asked for again.
+    /// A block cannot be read now; it will be requested again.
     Waiting,
 }
 
-/// What came of a read.
+/// The result of a read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Read {
-    /// How reading what is new ended.
+    /// How reading the new blocks ended.
     pub(super) part: Part,
     /// There is more to read at once, new or old.
     pub(super) more: bool,
@@ -88,7 +88,7 @@ impl Turn<'_> {
         self.began.elapsed() >= LONG
     }
 
-    /// Delivers a block at a height that was passed.
+    /// Delivers a block at a height that was already read.
     pub(super) fn late_block(&mut self, block: &RawBlock) {
         let height = block.head.height;
         self.deliver(block, true);
@@ -99,7 +99,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Does it. `is_settled`: all that is new under this head has been read.
+    /// Runs the read. `is_settled`: all new blocks under this head have been read.
     pub(super) async fn read(
         &mut self,
         is_settled: bool,
@@ -120,7 +120,7 @@ impl Turn<'_> {
         Ok(Read { part, more })
     }
 
-    /// Finds out where the head is, and reads what is above the position.
+    /// Finds out where the head is, and reads the blocks above the position.
     async fn forward(&mut self) -> Result<Part, SourceError> {
         if let Some(height) = self.conflict_below().await? {
             self.part(height).await?;
@@ -130,7 +130,8 @@ impl Turn<'_> {
         self.fresh().await
     }
 
-    /// Where the head, or what is known below it, is another block than was read.
+    /// The height at which the head, or a known block below it, differs from the block that was
+    /// read.
     async fn conflict_below(&self) -> Result<Option<u64>, SourceError> {
         let head = self.head.height.0;
         if head >= self.cursor.next_height() {
@@ -142,7 +143,7 @@ impl Turn<'_> {
         let now = if known.height == head {
             Some(self.head.hash)
         } else if head.saturating_add(1) == self.cursor.next_height() {
-            // It is the last one that was read, whose hash was not to be had.
+            // It is the last block that was read, whose hash was not available.
             None
         } else {
             match self.fetch.hash(known.height).await {
@@ -154,7 +155,7 @@ impl Turn<'_> {
         Ok(differs.then_some(known.height))
     }
 
-    /// Reads on above the position.
+    /// Continues reading above the position.
     async fn fresh(&mut self) -> Result<Part, SourceError> {
         let mut pages = 0;
         while self.cursor.next_height() <= self.head.height.0 {
@@ -191,7 +192,7 @@ impl Turn<'_> {
         Ok(Part::Done)
     }
 
-    /// A page from `next` on, if it continues what was read.
+    /// A page from `next` on, if it continues the blocks that were read.
     async fn page(&self, next: u64) -> Result<Page, NodeError> {
         let to = self.head.height.0;
         let Some(last) = self.cursor.trail.last().copied() else {
@@ -218,14 +219,14 @@ impl Turn<'_> {
                 });
             }
         }
-        // The last block that is known cannot be part of a page: it is asked for by itself.
+        // The last known block cannot be part of a page: it is fetched alone.
         match self.fetch.hash(last.height).await {
             Ok(None) => return Ok(Page::Behind),
             Ok(Some(hash)) if HashPrint::from(&hash) != last.hash => {
                 return Ok(Page::Fork(last.height));
             }
             Ok(Some(_)) => {}
-            // Of a block that the node cannot show at all, nothing says that it has changed.
+            // A block that the node cannot show at all is not known to have changed.
             Err(error) if may_be_one_block(&error) => {}
             Err(error) => return Err(error),
         }
@@ -233,7 +234,7 @@ impl Turn<'_> {
         Ok(Page::Blocks(blocks))
     }
 
-    /// The one new block by itself. None: it does not name the one before it.
+    /// Fetches the one new block alone. None: it does not name its parent.
     async fn linked(&self, next: u64) -> Result<Option<Page>, NodeError> {
         let Some(block) = self.fetch.block(next, self.interest).await? else {
             return Ok(Some(Page::Behind));
@@ -247,14 +248,14 @@ impl Turn<'_> {
         }))
     }
 
-    /// Whether a block names another one before it than the one that was read: at which height.
+    /// The height of the parent that a block names, if it is not the block that was read.
     fn is_fork(&self, parent: &BlockHash, height: u64) -> Option<u64> {
         let before = height.checked_sub(1)?;
         let known = self.cursor.trail.get(before)?;
         (HashPrint::from(parent) != known.hash).then_some(before)
     }
 
-    /// Blocks in sequence, the first one being the next.
+    /// Delivers blocks in sequence, starting with the next one.
     async fn blocks(&mut self, blocks: Vec<RawBlock>) -> Result<Part, SourceError> {
         let mut blocks = blocks.into_iter();
         while !blocks.as_slice().is_empty() {
@@ -264,7 +265,7 @@ impl Turn<'_> {
             }
             let Some(block) = blocks.next() else { break };
             if block.head.height.0 != self.cursor.next_height() {
-                // One is missing in between; it is asked for by itself.
+                // A block in between is missing; it is fetched alone.
                 return Ok(Part::Done);
             }
             let (head, digest) = (block.head.clone(), digest(&block));
@@ -282,10 +283,10 @@ impl Turn<'_> {
         Ok(Part::Done)
     }
 
-    /// The next block by itself, when a range does not give it.
+    /// Fetches the next block alone, when a range does not contain it.
     async fn single(&mut self, height: u64) -> Result<Part, SourceError> {
         let may_pass = |turn: &Self, error: &NodeError| {
-            may_be_one_block(error) || turn.fetch.was_patient(error)
+            may_be_one_block(error) || turn.fetch.waited_long_enough(error)
         };
         match self.fetch.block(height, self.interest).await {
             Ok(Some(block)) => {
@@ -331,8 +332,8 @@ impl Turn<'_> {
         self.cursor.tip = Some(head.clone());
     }
 
-    /// The next block has failed once more. When it has done so often enough, and the node serves
-    /// others, it becomes a gap, unless the second node has it.
+    /// Handles another failure of the next block. When it has failed often enough, and the node
+    /// serves other blocks, it becomes a gap, unless the second node has it.
     async fn unservable(
         &mut self,
         height: u64,
@@ -342,7 +343,7 @@ impl Turn<'_> {
         if self.gaps.failed(height) < self.options.tries {
             return Ok(Part::Waiting);
         }
-        // A node that serves nothing is ill; that is no reason to pass over its blocks.
+        // A node that serves nothing is failing; that is no reason to skip its blocks.
         let is_read = |entry: &&Entry| entry.digest != UNREAD;
         let known = self.cursor.trail.newest_first().find(is_read);
         let probe = known.map_or(0, |entry| entry.height);
@@ -369,7 +370,7 @@ impl Turn<'_> {
         }
         match head {
             Some(head) => self.pass(&head, UNREAD),
-            // Not even its hash is known: the trail goes on without it.
+            // Not even its hash is known: the trail continues without it.
             None => {
                 self.cursor.tip = Some(Head {
                     height: BlockHeight(height),
@@ -381,8 +382,8 @@ impl Turn<'_> {
         Ok(Part::Done)
     }
 
-    /// A block with all the transactions that are to be had: where a range shows none, or fewer than
-    /// the block counts, the block is asked for by itself, and then of the second node.
+    /// A block with all its available transactions: where a range shows none, or fewer than the
+    /// block counts, the block is fetched alone, and then from the second node.
     pub(super) async fn content(&mut self, block: RawBlock) -> Result<RawBlock, NodeError> {
         let height = block.head.height.0;
         if height < self.cursor.origin.height || !block.is_short() {
@@ -403,7 +404,7 @@ impl Turn<'_> {
         if !block.is_alone {
             block = match self.fetch.block(height, self.interest).await {
                 Ok(Some(single)) => better(block, single),
-                // What is shown is delivered, and the rest is a gap.
+                // The transactions that are shown are delivered; the rest is a gap.
                 Ok(None) => block,
                 Err(error) if may_be_one_block(&error) && block.rows.is_some() => block,
                 Err(error) => return Err(error),
@@ -419,7 +420,7 @@ impl Turn<'_> {
         })
     }
 
-    /// A block as the second node shows it, if there is one, on the same chain, and it has it.
+    /// A block as the second node shows it, if there is such a node on the same chain that has it.
     async fn by_second(&mut self, head: &Head) -> Option<RawBlock> {
         let genesis = self.cursor.genesis?;
         let second = self.second.as_mut()?;
@@ -436,9 +437,9 @@ impl Turn<'_> {
         }
     }
 
-    /// Tries again what could not be read.
+    /// Tries the gaps again that are due.
     ///
-    /// How long each has to wait bounds what that costs.
+    /// The wait of each gap bounds the cost.
     pub(super) async fn retry(&mut self) -> Result<(), SourceError> {
         for height in self.gaps.due(&self.cursor) {
             if self.full() || self.is_long() {
@@ -482,7 +483,7 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// Makes events of what is wanted of a block.
+    /// Turns the wanted transactions of a block into events.
     pub(super) fn deliver(&mut self, block: &RawBlock, late: bool) {
         let Some(rows) = &block.rows else { return };
         let height = block.head.height;

@@ -16,15 +16,15 @@ const VERSION: u16 = 1;
 /// heights is then delivered again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
-    /// Which kind of source it was last read with: row ids and digests mean nothing to the other.
+    /// The kind of source it was last read with: its row ids and digests mean nothing to the other.
     pub(crate) kind: Kind,
-    /// Block 0 of its chain, once known.
+    /// The hash of block 0 of its chain, once known.
     pub(crate) genesis: Option<BlockHash>,
     pub(crate) origin: Origin,
     /// The last block that has been read.
     pub(crate) tip: Option<Head>,
     pub(crate) trail: Trail,
-    /// chain.db: the transaction row up to which late rows have been looked for.
+    /// chain.db: the transaction row up to which late rows have been searched for.
     pub(crate) transactions: Mark,
     /// chain.db: the same for rows of blocks.
     pub(crate) blocks: Mark,
@@ -32,7 +32,7 @@ pub struct Cursor {
     pub(crate) gaps: Vec<u64>,
 }
 
-/// Which kind of source a cursor was last read with.
+/// The kind of source that a cursor was last read with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
@@ -44,8 +44,8 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Origin {
     pub(crate) height: u64,
-    /// It goes down with a fork below it: the cursor began at the head, so what replaces blocks that
-    /// stood there at the time is new.
+    /// It goes down with a fork below it: the cursor began at the head, so blocks that replace
+    /// those of that time are new.
     pub(crate) lowers: bool,
 }
 
@@ -62,8 +62,8 @@ impl Origin {
     }
 }
 
-/// A row up to which a table has been read: its id, and a fingerprint that tells it from another row
-/// with the same id. Id 0: no row.
+/// A row up to which a table has been read: its id, and a fingerprint that tells it from another
+/// row with the same id. Id 0: no row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Mark {
     pub(crate) id: i64,
@@ -106,7 +106,7 @@ impl Cursor {
     }
 
     /// The blocks that could not be read whole so far, by ascending height; the last 256 of them.
-    /// A transaction that has not been seen may stand in any of these.
+    /// Any of them may hold a transaction that has not been delivered.
     pub fn gaps(&self) -> impl Iterator<Item = BlockHeight> {
         self.gaps.iter().copied().map(BlockHeight)
     }
@@ -118,7 +118,8 @@ impl Cursor {
             .map_or(0, |tip| tip.height.0.saturating_add(1))
     }
 
-    /// Forgets what was read above `fork` (None: everything), and answers how many heights that were.
+    /// Discards the state of blocks above `fork` (None: of all blocks). Returns how many heights
+    /// that were.
     pub(crate) fn withdraw(&mut self, fork: Option<Head>) -> u64 {
         let read = self.next_height();
         let first_gone = fork

@@ -10,48 +10,48 @@ use crate::node::NodeError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {
-    /// The database file is not there (yet, or any more).
+    /// The database file does not exist (yet, or any more).
     #[error("opening the chain database {}: there is no such file; is the node's data directory right?", path.display())]
     Missing {
-        /// Which file.
+        /// The file.
         path: PathBuf,
     },
     /// The file cannot be reached: permissions, or a failing disk.
     #[error("looking at the chain database {}: {error}", path.display())]
     File {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         error: std::io::Error,
     },
     /// SQLite could not read it.
     #[error("{doing} in the chain database {}: {error}", path.display())]
     Database {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What was being done.
+        /// The operation that failed.
         doing: &'static str,
-        /// What SQLite says.
+        /// The error of SQLite.
         error: rusqlite::Error,
     },
     /// The file was replaced or written to while it was read; the next read sees the new one.
-    #[error("reading the chain database {}: it was replaced meanwhile; read again", path.display())]
+    #[error("reading the chain database {}: it was replaced during the read; read again", path.display())]
     Replaced {
-        /// Which file.
+        /// The file.
         path: PathBuf,
     },
     /// The node did not answer as it should.
     #[error("reading the chain over RPC: {0}")]
     Node(#[from] NodeError),
-    /// What the node answered contradicts itself, as when the chain changed between two calls.
+    /// The node's answers contradict each other, as when the chain changed between two calls.
     #[error("reading the chain over RPC: {reason}; read again")]
     Inconsistent {
-        /// How.
+        /// The contradiction.
         reason: String,
     },
     /// This is another chain than the cursor's: block 0 differs.
     #[error(
-        "this is another chain: its block 0 is {found}, the position belongs to one whose block 0 is {expected}; point it back at that chain, or begin with a new store"
+        "this is another chain: its block 0 is {found}, the position belongs to one whose block 0 is {expected}; configure that chain again, or begin with a new store"
     )]
     OtherChain {
         /// The cursor's block 0.
@@ -60,12 +60,12 @@ pub enum SourceError {
         found: BlockHash,
     },
     /// The source's own thread has ended; only a new source can be read.
-    #[error("reading the chain: the reader's thread has ended; open the source anew")]
+    #[error("reading the chain: the reader's thread has ended; open the source again")]
     Closed,
 }
 
 impl SourceError {
-    /// Whether the database is damaged, or none.
+    /// Whether the database is damaged, or the file is not a database.
     #[must_use]
     pub fn is_damage(&self) -> bool {
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
@@ -73,13 +73,13 @@ impl SourceError {
             if matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase)))
     }
 
-    /// Whether the same read may succeed later without anyone's doing.
+    /// Whether the same read may succeed later without intervention.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Missing { .. } | Self::Replaced { .. } | Self::Inconsistent { .. } => true,
-            // A file on its way to being replaced, half copied, or locked; permissions may be set
-            // right while we run. None of it is for us to give up on.
+            // The file may be about to be replaced, half copied, or locked; its permissions may be
+            // corrected while the process runs. None of these is a reason to stop.
             Self::File { .. } | Self::Database { .. } => true,
             Self::Node(error) => error.is_transient(),
             Self::OtherChain { .. } | Self::Closed => false,

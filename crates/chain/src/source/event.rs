@@ -1,29 +1,29 @@
-//! What a source delivers.
+//! The events that a source delivers.
 
 use agentry_protocol::{BlockHash, BlockHeight, StoredTransaction, TransactionHash};
 
 use crate::node::Head;
 use crate::source::Cursor;
 
-/// How many bytes of transactions one read delivers, softly: whoever sends transactions of 1 MB
-/// fills no reader's memory with as many of them as are asked for.
+/// About how many bytes of transactions one read delivers: so a sender of 1 MB transactions cannot
+/// fill a reader's memory with as many of them as the reader asks for.
 pub(crate) const BYTES_PER_READ: usize = 16 << 20;
 
-/// The answer to one [`read`](crate::ChainSource::read).
+/// The result of one [`read`](crate::ChainSource::read).
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// What happened, in order. A reader applies them and stores [`Batch::cursor`] in one step.
+    /// The events, in order. A reader applies them and stores [`Batch::cursor`] in one step.
     pub events: Vec<ChainEvent>,
-    /// The position after these events. To be stored even when there are none: it moves on.
+    /// The position after these events. It has to be stored even if there are none: it still moves.
     pub cursor: Cursor,
     /// The last block that has been read. None: none yet. Of a block that became a
     /// [gap](ChainEvent::Gap) before even its hash was known, the hash is all zeros here.
     pub read_through: Option<Head>,
     /// There is more to read at once.
     pub more: bool,
-    /// How many blocks the chain that was read now is shorter than what was read of it before,
-    /// although no block of it is another: a node that is behind, or one that was restored from an
-    /// older copy. What was read stays read; reading goes on when the node has caught up.
+    /// By how many blocks the chain is shorter than before, although none of its blocks was
+    /// replaced: the node is behind, or was restored from an older copy. Nothing is withdrawn;
+    /// reading continues when the node has caught up.
     pub behind: u64,
 }
 
@@ -34,18 +34,20 @@ pub struct Batch {
     reason = "nearly every event is a transaction"
 )]
 pub enum ChainEvent {
-    /// A transaction that the interest wants. It may come again: (hash, height) tells.
+    /// A transaction that the interest wants. It may be delivered again: (hash, height) identifies
+    /// it.
     Transaction(ChainTransaction),
-    /// Every transaction reported at a height above `above` is no longer on the chain: another block
-    /// stands where one of those was that had been read. What stands there now follows. A chain that
-    /// is merely shorter withdraws nothing; see [`Batch::behind`].
+    /// Every transaction reported at a height above `above` is no longer on the chain: a block that
+    /// had been read was replaced by another. The new blocks' transactions follow. A chain that is
+    /// only shorter withdraws nothing; see [`Batch::behind`].
     Withdrawn {
-        /// The highest block that still stands. None: none does, the chain was reset.
+        /// The highest block that is still on the chain. None: there is none, the chain was reset.
         above: Option<BlockHeight>,
         /// How many heights that had been read were withdrawn.
         depth: u64,
     },
-    /// Transactions of a block that cannot be decoded. Their neighbours go on.
+    /// Transactions of a block that cannot be decoded. The block's other transactions are
+    /// delivered.
     Undecodable {
         /// The block that holds them.
         height: BlockHeight,
@@ -54,16 +56,16 @@ pub enum ChainEvent {
         /// The first ones: at least one, at most 500.
         first: Vec<Undecodable>,
     },
-    /// A block that the source could not be given whole. Reading goes on; it is tried again.
+    /// A block that the source could not read whole. Reading continues; the block is tried again.
     Gap {
-        /// Which block.
+        /// The block.
         height: BlockHeight,
         /// Why: one line, bounded.
         reason: String,
     },
-    /// An earlier gap can be read now; its transactions came just before, as late ones.
+    /// An earlier gap has been read; its transactions were delivered just before, as late ones.
     GapFilled {
-        /// Which block.
+        /// The block.
         height: BlockHeight,
     },
 }
@@ -77,7 +79,7 @@ pub struct Undecodable {
     pub reason: String,
 }
 
-/// A transaction and where it stands.
+/// A transaction and its place on the chain.
 #[derive(Debug, Clone)]
 pub struct ChainTransaction {
     /// Its identity: the chain's `tx_hash` where that is well formed, else the stored form's hash.
@@ -88,6 +90,6 @@ pub struct ChainTransaction {
     pub height: BlockHeight,
     /// That block's hash.
     pub block_hash: BlockHash,
-    /// It came when its height had been passed already, so it is out of order.
+    /// Whether its height had already been read when it appeared: it is out of order.
     pub late: bool,
 }

@@ -1,4 +1,4 @@
-//! What every source of the chain is: [`ChainSource`], and the words it speaks in.
+//! [`ChainSource`], the trait of every source of the chain, and the types it uses.
 
 mod cursor;
 mod error;
@@ -20,28 +20,28 @@ pub use event::{Batch, ChainEvent, ChainTransaction, Undecodable};
 pub(crate) use time::milliseconds;
 pub(crate) use trail::{Entry, HashPrint, Trail, WINDOW};
 
-/// Where the chain can be read, from a position on.
+/// A source from which the chain can be read, from a position on.
 ///
 /// # The laws
-/// With `cursor` the position that a [`Batch`] returned, stored by the reader and given to the next
+/// They hold if the reader stores the `cursor` that a [`Batch`] returned and passes it to the next
 /// [`read`](ChainSource::read), in this process or a later one:
 ///
 /// 1. Every transaction that [`Interest`] wants, of every canonical block from the start on, is
 ///    delivered at least once.
 /// 2. In chain order (height, then order in the block), except those marked late.
-/// 3. What a reorganisation or reset took off the chain is announced by
-///    [`ChainEvent::Withdrawn`] before what stands there now is delivered.
-/// 4. The cost of a read follows what is new since the cursor, not what the chain holds.
-/// 5. A chain that is shorter than what was read of it, and shows no other block in the place of one
-///    that was read, is *behind*: nothing is withdrawn, and [`Batch::behind`] says by how much.
+/// 3. When a reorganisation or reset removes blocks from the chain, [`ChainEvent::Withdrawn`] is
+///    delivered before the blocks that replace them.
+/// 4. The cost of a read depends on what is new since the cursor, not on the length of the chain.
+/// 5. A chain that is shorter than before, and has not replaced any block that was read, is
+///    *behind*: nothing is withdrawn, and [`Batch::behind`] says by how much.
 ///
-/// What a source cannot keep of them by its nature stands in [`Nature::exemptions`].
+/// [`Nature::exemptions`] lists the laws that a source cannot keep.
 #[async_trait]
 pub trait ChainSource: Send {
     /// What kind of source this is, and from which laws it is exempt.
     fn nature(&self) -> Nature;
 
-    /// The hash of block 0, by which a chain is known. None while there is no block 0.
+    /// The hash of block 0, which identifies a chain. None while there is no block 0.
     ///
     /// # Errors
     /// When the source cannot be read; see [`SourceError::is_transient`].
@@ -53,8 +53,8 @@ pub trait ChainSource: Send {
     /// When the source cannot be read; see [`SourceError::is_transient`].
     async fn head(&mut self) -> Result<Option<Head>, SourceError>;
 
-    /// When the block of a height was made, as the chain says: milliseconds since the epoch. None:
-    /// there is no such block, or what it says cannot be read.
+    /// When the block at a height was made, according to the chain: milliseconds since the epoch.
+    /// None: there is no such block, or its time cannot be read.
     ///
     /// # Errors
     /// When the source cannot be read; see [`SourceError::is_transient`].
@@ -66,11 +66,11 @@ pub trait ChainSource: Send {
     /// When the source cannot be read; see [`SourceError::is_transient`].
     async fn begin(&mut self, start: Start) -> Result<Cursor, SourceError>;
 
-    /// What is new since `cursor`. `limit` bounds the events softly: a block is never split, so the
-    /// last one may overshoot it; 0 counts as 1. So do 16 MiB of transactions, however many they
-    /// are.
+    /// The events since `cursor`. `limit` is a soft bound on their number: a block is never split,
+    /// so the last one may exceed it; 0 counts as 1. 16 MiB of transactions are another soft bound.
     ///
-    /// Cancel-safe: nothing is lost when the future is dropped, for the position is the cursor.
+    /// Cancel-safe: nothing is lost when the future is dropped, because the cursor is the only
+    /// position.
     ///
     /// # Errors
     /// [`SourceError::OtherChain`] when block 0 is not the cursor's; else when the source cannot be
@@ -82,20 +82,20 @@ pub trait ChainSource: Send {
         limit: usize,
     ) -> Result<Batch, SourceError>;
 
-    /// Whether this process has taken more of the node's time than it should: then what can wait
-    /// does. A source that takes none of it never has.
+    /// Whether this process has used more of the node's time than its share: then deferrable
+    /// requests wait. Always false for a source that sends no requests to the node.
     fn is_over_its_share(&self) -> bool {
         false
     }
 
-    /// Resolves when something may be new, however that is known. Cancel-safe.
+    /// Resolves when there may be new events. Cancel-safe.
     async fn changed(&mut self);
 }
 
-/// Which transactions are delivered. The others are passed over without being parsed.
+/// Which transactions are delivered. The others are skipped without being parsed.
 pub trait Interest: Send + Sync {
-    /// Whether a transaction from one address to another is wanted. The texts are the chain's, and
-    /// may be anything. It is asked on the caller's thread, once per distinct pair and read.
+    /// Whether a transaction from one address to another is wanted. The texts come from the chain
+    /// and may be anything. It is called on the caller's thread, once per distinct pair and read.
     fn wants(&self, from: &str, to: &str) -> bool;
 }
 
@@ -112,44 +112,45 @@ impl Interest for Everything {
 /// Where a new cursor begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// After the newest block: of what stood on the chain before, nothing is delivered. Should a
-    /// reorganisation later replace blocks below that point, what replaces them is new and is
-    /// delivered.
+    /// After the newest block: nothing that is already on the chain is delivered. If a
+    /// reorganisation later replaces blocks below that point, the blocks that replace them are new
+    /// and are delivered.
     Head,
-    /// With the block of this height, be it old or still to come. Nothing below it is delivered.
+    /// With the block at this height, whether it exists already or not. Nothing below it is
+    /// delivered.
     Height(BlockHeight),
 }
 
-/// What kind of source one is.
+/// The kind of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Nature {
     /// A short name for logs and metrics.
     pub name: &'static str,
-    /// Reading it takes the time of a node that serves others, too.
+    /// Whether reading it uses the time of a node that also serves others.
     pub is_networked: bool,
     /// The laws that it cannot keep.
     pub exemptions: &'static [Exemption],
 }
 
-/// What a source cannot see by its nature.
+/// What a source cannot see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Exemption {
     /// Transactions added to a height more than 64 blocks below the position are not seen. Those
-    /// added within these 64 blocks are looked for again and again, a few blocks at a time, and are
-    /// seen only if they are there before their block has fallen out of them.
+    /// added within these 64 blocks are searched for repeatedly, a few blocks at a time, and are
+    /// seen only if they are there before their block is no longer among the 64.
     LateRowsBelowWindow,
     /// A block more than 64 blocks below the position whose own row is rewritten in place (same row
-    /// id, same hash, other metadata) is not seen. It matters for followers alone, whose
-    /// transactions stand in that metadata.
+    /// id, same hash, other metadata) is not seen. It matters only for followers, whose
+    /// transactions are in that metadata.
     RewrittenMetadataBelowWindow,
-    /// A block that the source cannot be given, or that shows fewer transactions than it counts, is
-    /// passed over: it becomes a [`ChainEvent::Gap`], and a [`ChainEvent::GapFilled`] once it can be
-    /// read. The last 256 gaps are remembered.
+    /// A block that the source cannot read, or that shows fewer transactions than it counts, is
+    /// skipped: it becomes a [`ChainEvent::Gap`], and a [`ChainEvent::GapFilled`] once it can be
+    /// read. The last 256 gaps are kept.
     Gaps,
 }
 
 impl Exemption {
-    /// What it means, as a sentence for an operator.
+    /// Its meaning, as a sentence for an operator.
     #[must_use]
     pub fn describe(self) -> &'static str {
         match self {
@@ -160,7 +161,7 @@ impl Exemption {
                 "a block more than 64 below the position that is rewritten in place is not seen"
             }
             Self::Gaps => {
-                "a block that the node cannot serve whole is passed over and recorded as a gap"
+                "a block that the node cannot serve whole is skipped and recorded as a gap"
             }
         }
     }

@@ -1,19 +1,19 @@
 //! The trail: what a cursor remembers of the blocks it has read, to find where a chain forked.
 //!
-//! The last [`WINDOW`] heights are remembered one by one. Of older ones ever fewer are kept, about
-//! four for each doubling of the age, and blocks 0 and 1: so a fork deeper than the window is still
-//! found to within a factor of two of its depth, and a chain that began again from the same block 0 by
-//! its first block, with a trail of a few kilobytes.
+//! The last [`WINDOW`] heights are all kept. Of older ones fewer and fewer are kept, about four for
+//! each doubling of the age, and blocks 0 and 1. So a fork deeper than the window is still found to
+//! within a factor of two of its depth, and a chain that restarted from the same block 0 is found
+//! by its first block, with a trail of a few kilobytes.
 
 use std::fmt::Write as _;
 
 use agentry_protocol::BlockHash;
 
-/// How many heights are remembered one by one, and re-read for late rows.
+/// How many of the last heights are all kept, and re-read for late rows.
 pub(crate) const WINDOW: u64 = 64;
 
-/// The first 16 bytes of a block hash: enough to tell blocks apart (a second block with the same 128
-/// bits is beyond anyone), and half the size in every stored cursor.
+/// The first 16 bytes of a block hash: enough to tell blocks apart (finding a second block with the
+/// same 128 bits is infeasible), and half the size in every stored cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HashPrint(pub(crate) u128);
 
@@ -30,8 +30,8 @@ impl From<&BlockHash> for HashPrint {
 pub(crate) struct Entry {
     pub(crate) height: u64,
     pub(crate) hash: HashPrint,
-    /// What was to be seen of the block's content: when it changes under the same hash, the block is
-    /// read again. What goes into it is the source's affair.
+    /// A digest of the block's visible content: when it changes under the same hash, the block is
+    /// read again. Each source defines its own digest.
     pub(crate) digest: u64,
     /// chain.db only: the highest transaction row id seen at this height or below, 0 for none, …
     pub(crate) tx_id: i64,
@@ -71,7 +71,7 @@ impl Trail {
         self.newest_first().find(|entry| entry.height <= height)
     }
 
-    /// Gives every block the same digest: what the others say means nothing here.
+    /// Gives every block the same digest: those of the other kind of source mean nothing here.
     pub(crate) fn set_digests(&mut self, digest: u64) {
         for entry in &mut self.0 {
             entry.digest = digest;
@@ -88,7 +88,7 @@ impl Trail {
         tip.saturating_sub(WINDOW - 1)
     }
 
-    /// Adds a block above all others and forgets what is too old.
+    /// Adds a block above all others and prunes old ones.
     pub(crate) fn push(&mut self, entry: Entry) {
         self.withdraw_from(entry.height);
         self.0.push(entry);
@@ -96,7 +96,7 @@ impl Trail {
         self.0.retain(|entry| keeps(entry.height, tip));
     }
 
-    /// Remembers a block below the newest that has been forgotten; one that is known stays as it is.
+    /// Adds a pruned block below the newest; an existing entry is left unchanged.
     pub(crate) fn fill(&mut self, entry: Entry) {
         if let Err(at) = self
             .0
@@ -107,7 +107,7 @@ impl Trail {
         }
     }
 
-    /// Forgets every block above `height`.
+    /// Removes every block above `height`.
     pub(crate) fn withdraw_above(&mut self, height: u64) {
         self.0.retain(|entry| entry.height <= height);
     }
@@ -122,7 +122,7 @@ impl Trail {
         self.0.clear();
     }
 
-    /// The stored form: entries apart by spaces, their fields in hex apart by dots.
+    /// The stored form: entries separated by spaces, their fields in hex separated by dots.
     pub(crate) fn to_text(&self) -> String {
         let mut text = String::with_capacity(self.0.len() * 64);
         for entry in &self.0 {
@@ -174,8 +174,8 @@ impl Trail {
     }
 }
 
-/// Whether a block is remembered when the newest is `tip`: all of the window, blocks 0 and 1, and of
-/// an older one of age `a` those whose height a power of two between `a`/8 and `a`/4 divides.
+/// Whether a block is kept when the newest is `tip`: all of the window, blocks 0 and 1, and an
+/// older block of age `a` if a power of two between `a`/8 and `a`/4 divides its height.
 fn keeps(height: u64, tip: u64) -> bool {
     let age = tip.saturating_sub(height);
     if age < WINDOW || height <= 1 {

@@ -1,5 +1,5 @@
-//! However much a node answers, and whatever stands in its database, memory stays bounded and the good
-//! rows are read. Peaks are those of this process' allocator, so the tests run one after the other.
+//! However long a node's answers are, and whatever its database holds, memory stays bounded and the
+//! good rows are read. Peaks are those of this process's allocator, so the tests run one at a time.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -16,18 +16,19 @@ use peak_alloc::PeakAlloc;
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-/// What one answer may take beside what is wanted of it: its longest item, and what a connection needs.
+/// The memory that one answer may take beside its wanted parts: its longest item, and the
+/// connection.
 const MOST: usize = 64 << 20;
 
-/// Held by the test that runs.
+/// Held by the running test.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// A part of an answer: a text, and how often it comes, apart by commas.
+/// A part of an answer: a text, and how often it is repeated, separated by commas.
 type Part = (String, usize);
 
 type Script = dyn Fn(&str) -> Vec<Part> + Send + Sync;
 
-/// A node that makes up its answers while it sends them. It ends with the test's process.
+/// A node that generates its answers while it sends them. It ends with the test's process.
 fn node(script: impl Fn(&str) -> Vec<Part> + Send + Sync + 'static) -> NodeClient {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -81,7 +82,7 @@ fn row(to: &str, payload: &str) -> String {
     format!(r#"{{"tx_hash":"{hash}","sender":"a","recipient":"{to}","payload":{stored}}}"#)
 }
 
-/// A chain of two blocks, of which the second one has these rows and one to `me`.
+/// A chain of two blocks. The second one has these rows and one to `me`.
 fn chain_with(rows: Part) -> NodeClient {
     let count = rows.1 + 1;
     node(move |path| {
@@ -128,7 +129,7 @@ impl Interest for ToMe {
     }
 }
 
-/// Reads everything. Returns the events, and how much memory that took at most.
+/// Reads everything. Returns the events, and the peak of memory.
 fn read(source: &mut dyn ChainSource) -> (Vec<ChainEvent>, usize) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -142,7 +143,7 @@ fn read(source: &mut dyn ChainSource) -> (Vec<ChainEvent>, usize) {
         for _ in 0..100 {
             let batch = match source.read(&cursor, &ToMe, 500).await {
                 Ok(batch) => batch,
-                // An answer of this size takes longer than it is waited for at first.
+                // An answer of this size takes longer than the first wait.
                 Err(error) => {
                     assert!(error.is_transient(), "{error}");
                     continue;
@@ -164,29 +165,29 @@ fn rpc(node: NodeClient) -> RpcSource {
     RpcSource::new(node, "ait-test".parse().unwrap(), RpcOptions::default())
 }
 
-/// How many transactions were delivered, how many cannot be decoded, and in how many events that is
-/// told.
-fn told(events: &[ChainEvent]) -> (usize, u64, usize) {
-    let mut told = (0, 0, 0);
+/// How many transactions were delivered, how many cannot be decoded, and how many events report
+/// those.
+fn counts(events: &[ChainEvent]) -> (usize, u64, usize) {
+    let mut counts = (0, 0, 0);
     for event in events {
         match event {
-            ChainEvent::Transaction(_) => told.0 += 1,
+            ChainEvent::Transaction(_) => counts.0 += 1,
             ChainEvent::Undecodable { count, first, .. } => {
                 assert!(!first.is_empty() && first.len() <= 500);
-                told.1 += count;
-                told.2 += 1;
+                counts.1 += count;
+                counts.2 += 1;
             }
             _ => {}
         }
     }
-    told
+    counts
 }
 
 #[test]
 fn a_block_of_a_million_rows_that_are_none() {
     let _alone = ALONE.blocking_lock();
     let (events, peak) = read(&mut rpc(chain_with(("1".to_owned(), 1_000_000))));
-    assert_eq!(told(&events), (1, 1_000_000, 1));
+    assert_eq!(counts(&events), (1, 1_000_000, 1));
     assert!(peak < MOST, "{peak} bytes");
 }
 
@@ -195,12 +196,12 @@ fn a_block_of_sixty_megabytes() {
     let _alone = ALONE.blocking_lock();
     let foreign = row("other", &"x".repeat(1_000_000));
     let (events, peak) = read(&mut rpc(chain_with((foreign, 60))));
-    assert_eq!(told(&events), (1, 0, 0));
+    assert_eq!(counts(&events), (1, 0, 0));
     assert!(peak < MOST, "{peak} bytes");
-    // What is wanted is kept up to a bound; the block is a gap then.
+    // Wanted transactions are kept up to a bound; above it the block is a gap.
     let mine = row("me", &"x".repeat(1_000_000));
     let (events, peak) = read(&mut rpc(chain_with((mine, 60))));
-    assert_eq!(told(&events).0, 17, "16 of them, and the short one");
+    assert_eq!(counts(&events).0, 17, "16 of them, and the short one");
     let is_gap = |event: &ChainEvent| matches!(event, ChainEvent::Gap { .. });
     assert!(events.iter().any(is_gap));
     assert!(peak < 2 * MOST, "{peak} bytes");
@@ -230,7 +231,7 @@ async fn a_mempool_of_any_length() {
         let hashes = node.mempool_hashes().await;
         match hashes {
             Ok(hashes) => assert!(hashes.contains(&hash_of(&wanted))),
-            // More came than the limit says.
+            // The node lists more than the limit.
             Err(error) => panic!("{error}"),
         }
         let peak = MEMORY.peak_usage().saturating_sub(before);
@@ -260,7 +261,7 @@ async fn small_answers_that_are_large_are_refused() {
     assert!(peak < MOST, "{peak} bytes");
 }
 
-/// Rows of 100 MB, in whichever column: SQLite itself is given 40 MB for everything.
+/// Rows of 100 MB, in any column: SQLite itself may use 40 MB in total.
 #[test]
 fn rows_of_a_database_of_any_size() {
     let _alone = ALONE.blocking_lock();
@@ -310,6 +311,6 @@ fn rows_of_a_database_of_any_size() {
     let options = ChainDbOptions::default();
     let mut source = ChainDb::open(&path, "ait-test".parse().unwrap(), options).unwrap();
     let (events, peak) = read(&mut source);
-    assert_eq!(told(&events), (3, 2, 1), "the payload, and the metadata");
+    assert_eq!(counts(&events), (3, 2, 1), "the payload, and the metadata");
     assert!(peak < MOST, "{peak} bytes");
 }

@@ -1,4 +1,4 @@
-//! What only a database has to do with.
+//! Tests that apply only to the database source.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::reader::{Follower, Mine};
 use crate::stage::{Kind, Stage, insert_transaction, node_file};
 
 const FROM_0: Start = Start::Height(BlockHeight(0));
-/// Longer than any machine takes; a test that waits as long has failed.
+/// Longer than any machine takes; a test that waits this long has failed.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn foreign_transactions_are_never_parsed_and_history_is_not_read() {
     stage.append(&[Sort::Foreign, Sort::Mine]);
     follower.catch_up(&mut source, 50).await;
     assert_eq!((source.work().rows, source.work().payloads), (2, 1));
-    // Even a fork costs what is new, not what is there.
+    // Even a fork costs only what is new.
     stage.reorganise(3, &[vec![Sort::Mine], vec![Sort::Foreign; 5]]);
     follower.catch_up(&mut source, 50).await;
     assert_eq!((source.work().rows, source.work().payloads), (8, 2));
@@ -89,7 +89,7 @@ async fn one_read_looks_at_a_bounded_number_of_rows() {
     while follower.step(&mut source, 1_000).await.unwrap() {
         reads += 1;
     }
-    // 10 rows and their block each, until a hundred are spent.
+    // 10 rows and their block each, until the limit of a hundred is reached.
     assert_eq!(reads, 5);
     assert_eq!(follower.seen.len(), 1);
 }
@@ -111,7 +111,7 @@ async fn the_limit_is_kept_for_late_rows_too() {
     assert_eq!(follower.seen, stage.model.lock().unwrap().wanted(0));
 }
 
-/// Row ids are given out again: to a row at a height long passed, of all places.
+/// SQLite gives freed row ids to new rows, even to a row at an old height.
 #[tokio::test]
 async fn a_freed_row_id_hides_nothing() {
     let mut stage = Stage::new(Kind::Leader).await;
@@ -161,7 +161,7 @@ async fn a_removed_file_is_waited_for_and_read_again() {
     );
 }
 
-/// Another file is moved into the place of the one that is open, as a restore does.
+/// Another file replaces the open one, as when a backup is restored.
 #[tokio::test]
 async fn a_replaced_file_is_noticed() {
     let mut stage = Stage::new(Kind::Leader).await;
@@ -184,7 +184,7 @@ async fn a_replaced_file_is_noticed() {
     assert_eq!(follower.seen, other.model.lock().unwrap().wanted(0));
 }
 
-/// A backup is copied over the very file that is open: same inode, no commit.
+/// A backup is copied over the open file: same inode, no commit.
 #[tokio::test]
 async fn a_file_that_is_written_over_is_noticed() {
     let mut stage = Stage::new(Kind::Leader).await;
@@ -207,14 +207,14 @@ async fn a_file_that_is_written_over_is_noticed() {
     for suffix in ["-wal", "-shm"] {
         let _ = std::fs::remove_file(format!("{}{suffix}", stage.path().display()));
     }
-    // What the node's file held is gone with its inode's content.
+    // The content of the node's file was overwritten.
     let content = std::fs::read(other.path()).unwrap();
     std::fs::write(stage.path(), content).unwrap();
     follower.catch_up(&mut source, 50).await;
     assert_eq!(follower.seen, other.model.lock().unwrap().wanted(0));
 }
 
-fn neighbours(stage: &Stage) -> Vec<String> {
+fn files_in_directory(stage: &Stage) -> Vec<String> {
     let directory = stage.path().parent().unwrap().to_owned();
     let mut names: Vec<String> = std::fs::read_dir(directory)
         .unwrap()
@@ -226,17 +226,17 @@ fn neighbours(stage: &Stage) -> Vec<String> {
 
 /// Nothing is created beside a database that no node has open, and a node that opens it is noticed.
 #[tokio::test]
-async fn a_database_at_rest_stays_alone() {
+async fn nothing_is_created_beside_an_idle_database() {
     let mut stage = Stage::new(Kind::Leader).await;
     stage.append(&[Sort::Mine]);
     stage.stop();
-    assert_eq!(neighbours(&stage), ["chain.db"]);
+    assert_eq!(files_in_directory(&stage), ["chain.db"]);
     let mut source = stage.db();
     let mut follower = Follower::begin(&mut source, FROM_0).await;
     follower.catch_up(&mut source, 50).await;
     follower.catch_up(&mut source, 50).await;
     assert_eq!(follower.seen.len(), 1);
-    assert_eq!(neighbours(&stage), ["chain.db"]);
+    assert_eq!(files_in_directory(&stage), ["chain.db"]);
 
     stage.start();
     stage.append(&[Sort::Mine]);
@@ -249,10 +249,10 @@ async fn a_database_at_rest_stays_alone() {
     assert_eq!(follower.seen.len(), 3);
 }
 
-/// The node can write, checkpoint and truncate its WAL while it is being read, and reading sees
-/// nothing of what it has not committed.
+/// The node can write, checkpoint and truncate its WAL while it is being read, and a read does not
+/// see uncommitted rows.
 #[tokio::test]
-async fn the_node_is_not_hindered() {
+async fn the_node_is_not_blocked() {
     let mut stage = Stage::new(Kind::Leader).await;
     let mut source = stage.db();
     let mut follower = Follower::begin(&mut source, FROM_0).await;
@@ -263,7 +263,7 @@ async fn the_node_is_not_hindered() {
             .writer()
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
             .unwrap();
-        assert_eq!(busy, 0, "the checkpoint was hindered");
+        assert_eq!(busy, 0, "the checkpoint was blocked");
         stage.writer().execute_batch("BEGIN IMMEDIATE").unwrap();
         insert_transaction(stage.writer(), CHAIN, 1, &Tx::new(Sort::Mine, 1 << 50));
         follower.catch_up(&mut source, 50).await;
@@ -272,7 +272,7 @@ async fn the_node_is_not_hindered() {
     assert_eq!(follower.seen, stage.model.lock().unwrap().wanted(0));
 }
 
-/// Whatever stands in the columns, nothing panics and the neighbours are delivered.
+/// Whatever the columns hold, nothing panics and the other rows are delivered.
 #[tokio::test]
 async fn columns_of_any_type_are_survived() {
     let directory = tempfile::tempdir().unwrap();
@@ -371,7 +371,7 @@ async fn columns_of_any_type_are_survived() {
     });
     assert_eq!(undecodable.len() + found.len(), batch.events.len());
     assert_eq!(undecodable, [1, 2, 3, 4, 5], "one event for each block");
-    // And again, from a later change on.
+    // The same after a later change.
     writer
         .execute(block, params![CHAIN, 6, hash('6'), 0, Null])
         .unwrap();
@@ -382,9 +382,9 @@ async fn columns_of_any_type_are_survived() {
     assert!(batch.events.is_empty(), "{:?}", batch.events);
 }
 
-/// A follower's block, far below the window, is filed anew: now with its transactions.
+/// A follower's block, far below the window, is stored again, now with its transactions.
 #[tokio::test]
-async fn an_old_block_that_is_filed_anew_is_seen() {
+async fn an_old_block_that_is_stored_again_is_seen() {
     let mut stage = Stage::new(Kind::Follower).await;
     for _ in 0..200 {
         stage.append(&[]);
@@ -397,7 +397,7 @@ async fn an_old_block_that_is_filed_anew_is_seen() {
     assert_eq!(follower.seen, stage.model.lock().unwrap().wanted(0));
     assert_eq!(follower.log, ["late at 20"]);
 
-    // The same when the row id that it gets was another block's a moment ago.
+    // The same if its new row id belonged to another block just before.
     stage.rewind(1);
     stage.late(30, Sort::Mine, true, true);
     stage.append(&[]);
@@ -405,7 +405,7 @@ async fn an_old_block_that_is_filed_anew_is_seen() {
     assert_eq!(follower.seen, stage.model.lock().unwrap().wanted(0));
 }
 
-/// A follower fed partly by rows, partly by metadata: each transaction comes once.
+/// A follower whose transactions are partly in rows, partly in metadata: each is delivered once.
 #[tokio::test]
 async fn table_and_metadata_complete_each_other() {
     let stage = Stage::new(Kind::Follower).await;
@@ -443,7 +443,7 @@ async fn woken(source: &mut ChainDb, follower: &mut Follower, count: usize) {
         .expect("no change was noticed");
 }
 
-/// A commit from another connection wakes the reader: by an event, for there is no poll here.
+/// A commit from another connection wakes the reader by an event: the poll is disabled here.
 #[tokio::test]
 async fn a_commit_wakes_the_reader() {
     let mut stage = Stage::new(Kind::Leader).await;
@@ -459,9 +459,9 @@ async fn a_commit_wakes_the_reader() {
     }
 }
 
-/// With nothing to tell of events, the poll finds it.
+/// Without events, the poll finds the change.
 #[tokio::test]
-async fn the_poll_finds_what_no_event_tells() {
+async fn the_poll_finds_changes_without_events() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("later").join("chain.db");
     let options = ChainDbOptions {
@@ -499,9 +499,9 @@ async fn the_poll_finds_what_no_event_tells() {
     assert_eq!(follower.seen, model.wanted(0));
 }
 
-/// A wait that is given up loses nothing, and neither does a read.
+/// A cancelled wait loses nothing, and neither does a cancelled read.
 #[tokio::test]
-async fn giving_up_loses_nothing() {
+async fn a_cancelled_wait_or_read_loses_nothing() {
     let mut stage = Stage::new(Kind::Leader).await;
     let options = ChainDbOptions {
         poll: Duration::from_secs(3_600),
@@ -541,7 +541,7 @@ impl Interest for Panicking {
     }
 }
 
-/// An interest that panics takes its read down, and no more.
+/// An interest that panics ends only its own read.
 #[tokio::test]
 async fn a_panicking_interest_leaves_the_source_whole() {
     let mut stage = Stage::new(Kind::Leader).await;

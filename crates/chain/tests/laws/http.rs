@@ -1,4 +1,4 @@
-//! A small scripted HTTP node on the loopback: what it answers is a function of method, path and body.
+//! A small scripted HTTP node on the loopback: its answer is a function of method, path and body.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-/// What a script answers.
+/// The answer of a script.
 #[derive(Debug, Clone)]
 pub(crate) enum Reply {
     Json(u16, String),
@@ -18,8 +18,8 @@ pub(crate) enum Reply {
     Raw(Vec<u8>),
     /// Nothing, and the connection stays open.
     Silence,
-    /// Another answer, after the node's one thread has worked on it for so long: other answers of
-    /// this sort wait for it, and it works on although nobody waits any more.
+    /// Another answer, after the node's one thread has worked on it for this long. Other answers of
+    /// this sort wait for it, and it continues even if the client no longer waits.
     Worked(Duration, Box<Reply>),
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct HttpNode {
     task: JoinHandle<()>,
 }
 
-/// What the connections of a node share.
+/// The state that the connections of a node share.
 #[derive(Clone, Default)]
 struct Shared {
     requests: Arc<AtomicU64>,
@@ -58,7 +58,7 @@ impl HttpNode {
         let (requests, most_at_once) = (shared.requests.clone(), shared.most_at_once.clone());
         let script: Arc<Script> = Arc::new(script);
         let task = tokio::spawn(async move {
-            // Its connections end with it.
+            // The connections end with the node.
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 connections.spawn(serve(stream, Arc::clone(&script), shared.clone()));
@@ -72,7 +72,7 @@ impl HttpNode {
         }
     }
 
-    /// How many requests were worked on or waited for that at the same time, at most.
+    /// The most requests that were being processed or waiting at the same time.
     pub(crate) fn most_at_once(&self) -> u64 {
         self.most_at_once.load(Ordering::SeqCst)
     }
@@ -82,7 +82,7 @@ impl HttpNode {
     }
 }
 
-/// None: the peer has gone.
+/// None: the peer has disconnected.
 async fn serve(stream: TcpStream, script: Arc<Script>, shared: Shared) -> Option<()> {
     let mut stream = BufReader::new(stream);
     loop {
@@ -128,7 +128,7 @@ async fn serve(stream: TcpStream, script: Arc<Script>, shared: Shared) -> Option
                 return stream.shutdown().await.ok();
             }
             Reply::Silence => {
-                // Until the peer gives up.
+                // Waits until the peer disconnects.
                 let _ = stream.read_u8().await;
                 return None;
             }

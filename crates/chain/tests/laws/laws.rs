@@ -1,4 +1,4 @@
-//! What is true of every source.
+//! The laws of every source.
 
 use agentry_chain::{SourceError, Start};
 use agentry_protocol::BlockHeight;
@@ -9,8 +9,8 @@ use crate::stage::{Kind, Stage};
 
 const FROM_0: Start = Start::Height(BlockHeight(0));
 
-/// Everything is delivered, in order; foreign transactions are not; empty columns hide nothing;
-/// undecodable neighbours are named and hide nothing.
+/// Every wanted transaction is delivered, in order; foreign ones are not; empty columns hide
+/// nothing; undecodable transactions are reported and hide nothing.
 async fn everything_once_and_in_order(kind: Kind) {
     let mut stage = Stage::new(kind).await;
     for _ in 0..100 {
@@ -25,7 +25,7 @@ async fn everything_once_and_in_order(kind: Kind) {
     let model = stage.model.lock().unwrap().clone();
     assert_eq!(follower.seen, model.wanted(0));
     assert_eq!(follower.bad, model.bad(0));
-    assert_eq!(follower.delivered, 400, "each came once");
+    assert_eq!(follower.delivered, 400, "each was delivered once");
     assert!(
         follower.log.iter().all(|line| line.starts_with("new")),
         "{:?}",
@@ -34,7 +34,7 @@ async fn everything_once_and_in_order(kind: Kind) {
     assert_eq!(follower.cursor().height(), Some(BlockHeight(300)));
     let head = source.head().await.unwrap().unwrap();
     assert_eq!(head.hash.to_string(), model.blocks[300].hash);
-    // 2026-04-01, as the model's blocks say.
+    // 2026-04-01, the time of the model's blocks.
     let time = source.time(BlockHeight(300)).await.unwrap();
     assert_eq!(time, Some(1_775_001_600_000));
     assert_eq!(source.time(BlockHeight(301)).await.unwrap(), None);
@@ -43,8 +43,8 @@ async fn everything_once_and_in_order(kind: Kind) {
     assert_eq!(follower.cursor().genesis(), Some(&genesis));
 }
 
-/// A new reader begins after the head and is told of nothing older; one that begins at a height is
-/// told of that block first, though it be still to come.
+/// A new reader begins after the head and is given nothing older; one that begins at a height is
+/// given that block first, even if it does not exist yet.
 async fn a_start_is_kept(kind: Kind) {
     let mut stage = Stage::new(kind).await;
     for _ in 0..80 {
@@ -94,8 +94,8 @@ async fn reorganisations_are_seen(kind: Kind) {
         stage.reorganise(depth, &vec![vec![Sort::Mine, Sort::Bare]; length]);
         follower.log.clear();
         follower.catch_up(&mut *source, 50).await;
-        // Where a chain that is shorter now shows no block at a height that is still remembered, it
-        // is told from one that is behind as soon as it does.
+        // As long as a shorter chain shows no block at a height that the trail holds, it cannot be
+        // distinguished from a chain that is behind.
         let forked = |follower: &Follower| {
             let mut log = follower.log.iter();
             log.any(|line| line.starts_with("withdrawn"))
@@ -118,8 +118,9 @@ async fn reorganisations_are_seen(kind: Kind) {
                 format!("withdrawn {depth} above Some(BlockHeight({above}))")
             );
         } else {
-            // Below the window the trail is sparse: what it knows to stand may be deeper. And new rows
-            // of a database are delivered as late ones until it is known what they belong to.
+            // Below the window the trail is sparse: the last block known to be canonical may be
+            // deeper. And new rows of a database are delivered as late ones until their block is
+            // known.
             assert!(
                 first.starts_with("withdrawn") || first.starts_with("late"),
                 "{first}"
@@ -128,7 +129,7 @@ async fn reorganisations_are_seen(kind: Kind) {
     }
 }
 
-/// A fork below the point where a reader began at the head: what replaces the blocks is new.
+/// A fork below the point where a reader began at the head: the replacing blocks are new.
 async fn what_replaces_older_blocks_is_new(kind: Kind) {
     let mut stage = Stage::new(kind).await;
     for _ in 0..20 {
@@ -146,13 +147,10 @@ async fn what_replaces_older_blocks_is_new(kind: Kind) {
     let model = stage.model.lock().unwrap().clone();
     assert_eq!(follower.seen, model.wanted(17));
     assert_eq!(follower.cursor().origin(), BlockHeight(17));
-    assert!(
-        fixed.seen.is_empty(),
-        "nothing below the height that was asked for"
-    );
+    assert!(fixed.seen.is_empty(), "nothing below the requested height");
 }
 
-/// Transactions that come to a height long passed, and blocks that were empty and are filled.
+/// Transactions that are added at an old height, and blocks that were empty and are filled.
 async fn late_rows_are_seen(kind: Kind) {
     let mut stage = Stage::new(kind).await;
     for _ in 0..100 {
@@ -170,7 +168,7 @@ async fn late_rows_are_seen(kind: Kind) {
     ] {
         stage.late(height, sort, true, false);
     }
-    // Over RPC a change below the head is looked for when the head changes.
+    // Over RPC a change below the head is searched for when the head changes.
     stage.append(&[]);
     follower.log.clear();
     follower.catch_up(&mut *source, 2).await;
@@ -187,8 +185,8 @@ async fn late_rows_are_seen(kind: Kind) {
     );
 }
 
-/// A chain that is shorter than it was, and shows no other block, is behind: nothing is withdrawn.
-/// Once it grows with other blocks it has forked.
+/// A chain that is shorter than before, and has not replaced a block, is behind: nothing is
+/// withdrawn. Once it grows with other blocks it has forked.
 async fn a_shorter_chain_is_behind(kind: Kind) {
     for depth in [1, 14, 63, 64, 90, 99] {
         let mut stage = Stage::new(kind).await;
@@ -200,8 +198,8 @@ async fn a_shorter_chain_is_behind(kind: Kind) {
         follower.catch_up(&mut *source, 50).await;
         assert_eq!((follower.delivered, follower.behind), (100, 0));
         let gone = stage.model.lock().unwrap().blocks[101 - depth as usize..].to_vec();
-        // As when one node of several is behind, or a node is restored from an older copy: again and
-        // again, and read by a new process, too.
+        // As when one node of several is behind, or a node is restored from an older copy:
+        // repeatedly, and also read by a new process.
         for round in 0..3 {
             stage.rewind(depth);
             follower.catch_up(&mut *source, 50).await;
@@ -250,7 +248,7 @@ async fn a_shorter_chain_is_behind(kind: Kind) {
     }
 }
 
-/// The chain begins again from the same block 0, shorter or longer than it was.
+/// The chain restarts from the same block 0, shorter or longer than before.
 async fn a_reset_is_seen(kind: Kind) {
     for length in [0, 1, 150] {
         let mut stage = Stage::new(kind).await;
@@ -266,7 +264,7 @@ async fn a_reset_is_seen(kind: Kind) {
         follower.log.clear();
         follower.catch_up(&mut *source, 50).await;
         if length == 0 {
-            // Block 0 alone is there, and it is the same: that is no other chain yet.
+            // Only block 0 is there, and it is the same: that is not another chain yet.
             assert_eq!((follower.behind, follower.log.len()), (101, 0));
         } else {
             assert_eq!(follower.log[0], "withdrawn 102 above None");

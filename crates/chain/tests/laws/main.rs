@@ -1,9 +1,9 @@
 //! One suite of laws, run over every source of the chain; and the node client's own tests.
 //!
-//! `model` is the chain as it truly is, `stage` shows it through four kinds of node (over `http`, a
-//! scripted node, where it is RPC), `reader` follows a source as the runtime does. `laws` holds what
-//! is true of all sources, `property` the same over random histories; `db` and `rpc` hold what only
-//! one kind has to do with; `slow` is about nodes that take long, or do not answer; `node` is about the client alone.
+//! `model` is the actual chain; `stage` shows it through four kinds of node (RPC through `http`, a
+//! scripted node); `reader` follows a source as the runtime does. `laws` tests the laws of all
+//! sources, `property` tests them over random histories; `db` and `rpc` test one kind of source;
+//! `slow` tests nodes that take long, or do not answer; `node` tests the client alone.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod db;

@@ -1,4 +1,4 @@
-//! The chain as it truly is: what every source under test is compared with.
+//! The actual chain, with which every source under test is compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ pub(crate) fn chain_id() -> ChainId {
     CHAIN.parse().unwrap()
 }
 
-/// What a transaction of a test is like.
+/// The kind of a test's transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sort {
     /// To [`ME`].
@@ -38,7 +38,7 @@ pub(crate) struct Tx {
     pub(crate) stored: String,
     pub(crate) from: &'static str,
     pub(crate) to: &'static str,
-    /// It is left out of what a node shows, though the block counts it.
+    /// A node does not show it, although the block counts it.
     pub(crate) hidden: bool,
 }
 
@@ -78,7 +78,7 @@ impl Tx {
         }
     }
 
-    /// A row as blocks-range and a follower's metadata show it.
+    /// A row in the form of blocks-range and of a follower's metadata.
     pub(crate) fn row(&self, height: u64) -> String {
         let (hash, sender, recipient) = self.columns();
         format!(
@@ -87,7 +87,7 @@ impl Tx {
         )
     }
 
-    /// The same as blocks/{height} shows it.
+    /// The same in the form of blocks/{height}.
     pub(crate) fn flat_row(&self) -> String {
         let inner = self.stored.strip_suffix('}').unwrap();
         format!(r#"{inner},"tx_hash":"{}"}}"#, self.columns().0)
@@ -164,7 +164,7 @@ impl Model {
         self.blocks.push(block);
     }
 
-    /// Takes the last blocks away, but never block 0.
+    /// Removes the last blocks, but never block 0.
     pub(crate) fn rewind(&mut self, depth: u64) {
         let left = (self.head() + 1).saturating_sub(depth).max(1);
         self.blocks.truncate(left as usize);
@@ -192,7 +192,7 @@ impl Model {
             .collect()
     }
 
-    /// The undecodable ones of ours, by height.
+    /// The undecodable transactions to [`ME`], by height.
     pub(crate) fn bad(&self, origin: u64) -> BTreeMap<TransactionHash, u64> {
         let blocks = self.blocks.iter().filter(|block| block.height >= origin);
         let bad = |block: &Block| {

@@ -1,4 +1,4 @@
-//! The node client against a scripted node: what it makes of every kind of answer.
+//! The node client against a scripted node: how it handles every kind of answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,10 +10,10 @@ use agentry_protocol::{Address, BlockHeight, Limits, StoredTransaction, Transact
 use crate::http::{HttpNode, Reply};
 
 fn client(url: &str) -> NodeClient {
-    patient_for(Duration::from_secs(60), url)
+    client_with_timeout(Duration::from_secs(60), url)
 }
 
-fn patient_for(timeout: Duration, url: &str) -> NodeClient {
+fn client_with_timeout(timeout: Duration, url: &str) -> NodeClient {
     let options = NodeOptions {
         max_body_bytes: 1_000,
         max_list_bytes: 20_000,
@@ -34,7 +34,7 @@ async fn always(reply: Reply) -> (HttpNode, NodeClient) {
     } else {
         Duration::from_secs(60)
     };
-    let client = patient_for(timeout, &node.url);
+    let client = client_with_timeout(timeout, &node.url);
     (node, client)
 }
 
@@ -55,7 +55,7 @@ fn hash_of(text: &str) -> TransactionHash {
 }
 
 #[tokio::test]
-async fn the_fate_of_a_posted_transaction_is_told_as_far_as_it_is_known() {
+async fn a_failed_post_says_whether_the_transaction_may_be_accepted() {
     let hash = TransactionHash::of(b"a transaction");
     let success = format!(r#"{{"success":true,"transaction_hash":"{hash}","message":"ok"}}"#);
     let (_node, client) = always(json(&success)).await;
@@ -65,13 +65,13 @@ async fn the_fate_of_a_posted_transaction_is_told_as_far_as_it_is_known() {
         let (_node, client) = always(Reply::Json(status, r#"{"detail":"no\u0007"}"#.into())).await;
         let error = client.submit("{}").await.unwrap_err();
         let SubmitError::Rejected {
-            status: told,
+            status: code,
             detail,
         } = &error
         else {
             panic!("{error}")
         };
-        assert_eq!((*told, detail.as_str()), (status, r"no\u{7}"));
+        assert_eq!((*code, detail.as_str()), (status, r"no\u{7}"));
         assert!(!error.is_transient() && !error.may_have_been_taken());
     }
     let long = format!(r#"{{"detail":"{}"}}"#, "x".repeat(700));
@@ -80,7 +80,7 @@ async fn the_fate_of_a_posted_transaction_is_told_as_far_as_it_is_known() {
     assert!(
         matches!(&error, SubmitError::Rejected { detail, .. } if detail.chars().count() == 501)
     );
-    // A refusal whose words break off is a refusal.
+    // A refusal with a truncated body is a refusal.
     let broken = b"HTTP/1.1 400 X\r\ncontent-length: 50\r\n\r\n{\"det".to_vec();
     let (_node, client) = always(Reply::Raw(broken)).await;
     let error = client.submit("{}").await.unwrap_err();
@@ -92,7 +92,7 @@ async fn the_fate_of_a_posted_transaction_is_told_as_far_as_it_is_known() {
     for (header, expected) in [
         ("retry-after: 7", Some(Duration::from_secs(7))),
         ("retry-after: 999999999", Some(Duration::from_secs(3_600))),
-        // A date that is over: at once.
+        // A date in the past means at once.
         (
             "retry-after: Wed, 21 Oct 2015 07:28:00 GMT",
             Some(Duration::ZERO),
@@ -137,7 +137,7 @@ async fn the_fate_of_a_posted_transaction_is_told_as_far_as_it_is_known() {
         assert_eq!(node.requests(), 1, "the bytes were sent once: {reply:?}");
     }
 
-    // Nobody listens: a port that was free a moment ago.
+    // No process listens on it: the port was free a moment ago.
     let free = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -208,7 +208,7 @@ async fn the_mempool_is_whole_or_it_is_an_error() {
         json(r#"{"success":true,"transactions":[{},"count":1}"#),
         json(mempool(1, 1) + "x"),
         json(&mempool(3, 3)[..100]),
-        // It fills every limit: more than one call can bring.
+        // It fills every limit, so one call cannot read it whole.
         json(mempool(4, 4)),
         json(mempool(500, 500)),
         Reply::Json(503, "{}".into()),
@@ -219,7 +219,7 @@ async fn the_mempool_is_whole_or_it_is_an_error() {
         let (_node, client) = always(reply.clone()).await;
         let hashes = client.mempool_hashes().await;
         if matches!(&reply, Reply::Json(_, body) if *body == mempool(4, 4)) {
-            // Four of sixteen that were asked for: that is all of them.
+            // Four of the sixteen that were requested: that is all of them.
             assert_eq!(hashes.unwrap().len(), 4);
         } else {
             assert!(hashes.is_err(), "{reply:?}");
@@ -227,9 +227,9 @@ async fn the_mempool_is_whole_or_it_is_an_error() {
     }
 }
 
-/// A node whose mempool fills whatever limit it is given.
+/// A node whose mempool fills every limit.
 #[tokio::test]
-async fn a_mempool_without_end_is_given_up() {
+async fn an_endless_mempool_is_an_error() {
     let node = HttpNode::start(|_, path, _| {
         let limit: usize = path
             .strip_prefix("/rpc/mempool?limit=")
@@ -305,7 +305,7 @@ async fn one_undecodable_transaction_hides_no_other() {
     ));
 }
 
-/// A message whose payload looks like a transaction of its own is not taken for one.
+/// A message whose payload looks like a transaction is not read as that transaction.
 #[tokio::test]
 async fn a_payload_cannot_pose_as_its_transaction() {
     let inner = r#"{"from":"victim","to":"b","amount":1000,"nonce":0,"fee":0,"signature":null,"chain_id":"ait-test","payload":"x"}"#;
@@ -334,7 +334,7 @@ async fn a_payload_cannot_pose_as_its_transaction() {
 }
 
 #[tokio::test]
-async fn answers_are_bounded_and_absences_are_told_apart() {
+async fn answers_are_bounded_and_absences_are_distinguished() {
     let (_node, client) = always(json(" ".repeat(2_000))).await;
     assert!(matches!(
         client.head().await,
@@ -368,7 +368,7 @@ async fn answers_are_bounded_and_absences_are_told_apart() {
     assert!(matches!(absent, Err(NodeError::Unsupported { .. })));
     assert!(
         client.head().await.unwrap_err().is_not_found(),
-        "this is no node"
+        "this is not a node"
     );
     let (_node, client) = always(Reply::Json(503, "x".into())).await;
     let error = client.head().await.unwrap_err();

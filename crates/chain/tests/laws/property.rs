@@ -1,5 +1,5 @@
-//! The laws over random histories: whatever happens to a chain, and however often its reader stops
-//! and starts, in the end the reader has exactly what is on the chain.
+//! The laws over random histories: whatever happens to a chain, and however often its reader
+//! restarts, in the end the reader has exactly the transactions of the chain.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::model::Sort;
 use crate::reader::Follower;
 use crate::stage::{Kind, Stage};
 
-/// What happens, to the chain or to its reader.
+/// An event of a history, of the chain or of its reader.
 #[derive(Debug, Clone)]
 enum Op {
     Append(Vec<Sort>),
@@ -22,21 +22,21 @@ enum Op {
         depth: u8,
         blocks: Vec<Vec<Sort>>,
     },
-    /// Blocks are taken away and nothing is put there yet.
+    /// Blocks are removed and not replaced yet.
     Rewind(u8),
     Late {
         back: u8,
         sort: Sort,
         recount: bool,
-        anew: bool,
+        restored: bool,
     },
     Reset(Vec<Vec<Sort>>),
-    /// The file is made anew with the same content (RPC: nothing).
+    /// The file is created again with the same content (RPC: nothing).
     Rebuild,
     /// The node stops and starts again.
     Bounce,
     Read(u8),
-    /// The reader's process ends and another one goes on from the stored cursor.
+    /// The reader's process ends and another one continues from the stored cursor.
     Restart,
 }
 
@@ -58,7 +58,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(depth, blocks)| Op::Reorganise { depth, blocks }),
         1 => (1_u8..4).prop_map(Op::Rewind),
         3 => (prop_oneof![2 => 0_u8..60, 1 => 0_u8..200], sort(), any::<bool>(), any::<bool>())
-            .prop_map(|(back, sort, recount, anew)| Op::Late { back, sort, recount, anew }),
+            .prop_map(|(back, sort, recount, restored)| Op::Late { back, sort, recount, restored }),
         1 => vec(vec(sort(), 0..3), 0..8).prop_map(Op::Reset),
         1 => Just(Op::Rebuild),
         1 => Just(Op::Bounce),
@@ -75,7 +75,7 @@ fn start() -> impl Strategy<Value = Start> {
     ]
 }
 
-/// What the model knows of the reader.
+/// What the model knows about the reader.
 struct Expectation {
     /// The first height that must be delivered.
     origin: u64,
@@ -113,7 +113,7 @@ async fn play(kind: Kind, start: Start, before: u8, ops: Vec<Op>) {
     }
     stage.append(&[Sort::Mine]);
     follower.catch_up(&mut *source, 10).await;
-    // A chain that became much shorter is told from one that is behind when it has grown again.
+    // A chain that became much shorter is distinguished from one that is behind once it has grown.
     while follower.behind > 0 {
         stage.append(&[Sort::Mine]);
         follower.catch_up(&mut *source, 10).await;
@@ -139,14 +139,14 @@ async fn play(kind: Kind, start: Start, before: u8, ops: Vec<Op>) {
     for (hash, height) in model.bad(expected.origin) {
         assert!(
             follower.bad.get(&hash) == Some(&height) || expected.exempt.contains(&hash),
-            "{hash} at {height} was not told of"
+            "{hash} at {height} was not reported"
         );
     }
     if !lowers {
         assert_eq!(follower.cursor().origin(), BlockHeight(origin));
     }
     assert_eq!(follower.cursor().height(), Some(BlockHeight(model.head())));
-    // And then nothing more comes.
+    // After that nothing more is delivered.
     let delivered = follower.delivered;
     follower.catch_up(&mut *source, 10).await;
     assert_eq!(follower.delivered, delivered);
@@ -189,13 +189,13 @@ async fn happen(
             back,
             sort,
             recount,
-            anew,
+            restored,
         } => {
             let height = head.saturating_sub(back.into()).max(1);
             if height > head {
                 return;
             }
-            // Over RPC it is looked for in the last blocks of the chain as it is read then.
+            // Over RPC it is searched for in the last blocks of the chain at that time.
             let read = follower.cursor().height().map_or(0, |read| read.0);
             let read = if stage.is_file() {
                 read
@@ -203,13 +203,13 @@ async fn happen(
                 read.max(head + 1)
             };
             let deep = height < read.saturating_sub(63);
-            stage.late(height, sort, recount, anew);
+            stage.late(height, sort, recount, restored);
             if !stage.is_file() {
                 stage.append(&[]);
                 follower.catch_up(&mut **source, 10).await;
             }
             // Below the window, RPC sees nothing, and a follower's file only new rows.
-            if deep && (!stage.is_file() || (kind == Kind::Follower && !anew)) {
+            if deep && (!stage.is_file() || (kind == Kind::Follower && !restored)) {
                 let hash = stage
                     .model
                     .lock()
@@ -236,7 +236,7 @@ async fn happen(
     }
 }
 
-/// `PROPTEST_CASES` runs more of them; a failure prints the history that repeats it.
+/// `PROPTEST_CASES` sets a higher number; a failure prints the history that reproduces it.
 fn cases() -> ProptestConfig {
     let default = ProptestConfig::default();
     let more = std::env::var_os("PROPTEST_CASES").is_some();

@@ -1,4 +1,5 @@
-//! One who follows a source as the runtime does: applies the events, stores the cursor as text.
+//! A reader that follows a source as the runtime does: it applies the events and stores the cursor
+//! as text.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,11 +17,11 @@ impl Interest for Mine {
 }
 
 pub(crate) struct Follower {
-    /// The cursor, as it is stored.
+    /// The cursor, in its stored form.
     stored: String,
     pub(crate) seen: BTreeSet<(TransactionHash, u64)>,
     pub(crate) bad: BTreeMap<TransactionHash, u64>,
-    /// Everything as it came, in short.
+    /// All events in order, abbreviated.
     pub(crate) log: Vec<String>,
     /// How many transactions were delivered, repeats included.
     pub(crate) delivered: usize,
@@ -74,7 +75,7 @@ impl Follower {
         assert_eq!(
             self.cursor(),
             batch.cursor,
-            "the cursor reads back as it was"
+            "the cursor reads back unchanged"
         );
         Ok(batch.more)
     }
@@ -108,10 +109,10 @@ impl Follower {
             }
             ChainEvent::Withdrawn { above, depth } => {
                 self.log.push(format!("withdrawn {depth} above {above:?}"));
-                let stands = |height: u64| above.is_some_and(|above| BlockHeight(height) <= above);
-                self.seen.retain(|(_, height)| stands(*height));
-                self.bad.retain(|_, height| stands(*height));
-                self.gaps.retain(|height| stands(*height));
+                let is_kept = |height: u64| above.is_some_and(|above| BlockHeight(height) <= above);
+                self.seen.retain(|(_, height)| is_kept(*height));
+                self.bad.retain(|_, height| is_kept(*height));
+                self.gaps.retain(|height| is_kept(*height));
                 self.last = above.map_or(0, |above| above.0);
             }
             ChainEvent::Undecodable {
@@ -128,7 +129,7 @@ impl Follower {
             ChainEvent::Gap { height, reason } => {
                 assert!(!reason.is_empty());
                 self.log.push(format!("gap at {height}"));
-                assert!(self.gaps.insert(height.0), "a gap is told of once");
+                assert!(self.gaps.insert(height.0), "a gap is reported once");
             }
             ChainEvent::GapFilled { height } => {
                 self.log.push(format!("gap filled at {height}"));

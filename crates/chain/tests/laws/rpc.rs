@@ -1,4 +1,4 @@
-//! What only RPC has to do with.
+//! Tests that apply only to the RPC source.
 
 use agentry_chain::{ChainSource, Interest, Start};
 use agentry_protocol::BlockHeight;
@@ -9,7 +9,7 @@ use crate::stage::{Kind, Stage};
 
 const FROM_0: Start = Start::Height(BlockHeight(0));
 
-/// Reads so often that a block which fails has become a gap.
+/// Reads until a failing block has become a gap.
 async fn persist(follower: &mut Follower, source: &mut dyn ChainSource) {
     for _ in 0..5 {
         follower.catch_up(source, 50).await;
@@ -34,7 +34,7 @@ async fn requests_follow_what_is_new() {
         stage.append(&[Sort::Mine]);
         follower.catch_up(&mut source, 50).await;
     }
-    // What was read before is looked through at each, here.
+    // Here the blocks that were read before are read again under each head.
     assert_eq!(
         stage.requests() - before,
         10 + 3 * 10,
@@ -54,7 +54,7 @@ async fn requests_follow_what_is_new() {
     );
 }
 
-/// A read of a chain in which nothing is wanted ends, so that its position can be stored.
+/// A read of a chain without wanted transactions ends, so that its position can be stored.
 #[tokio::test]
 async fn a_long_chain_is_read_in_parts() {
     struct Nothing;
@@ -73,7 +73,10 @@ async fn a_long_chain_is_read_in_parts() {
     loop {
         let batch = source.read(&cursor, &Nothing, 1_000).await.unwrap();
         assert!(batch.events.is_empty());
-        assert!(batch.cursor.height() > cursor.height(), "it moves on");
+        assert!(
+            batch.cursor.height() > cursor.height(),
+            "the position moves"
+        );
         cursor = batch.cursor;
         reads += 1;
         if !batch.more {
@@ -87,8 +90,8 @@ async fn a_long_chain_is_read_in_parts() {
     );
 }
 
-/// A block that the node cannot serve becomes a gap, its neighbours are delivered, and once it can be
-/// read it comes late.
+/// A block that the node cannot serve becomes a gap, the other blocks are delivered, and once it
+/// can be read it is delivered late.
 #[tokio::test]
 async fn an_unservable_block_is_a_gap() {
     for (kind, headers) in [
@@ -101,7 +104,7 @@ async fn an_unservable_block_is_a_gap() {
         for _ in 0..40 {
             stage.append(&[Sort::Mine, Sort::Foreign]);
         }
-        *stage.ills.lock().unwrap() = crate::stage::Ills {
+        *stage.failures.lock().unwrap() = crate::stage::Failures {
             poison: vec![7, 8, 20, 40],
             poison_headers: headers,
             ..Default::default()
@@ -117,13 +120,13 @@ async fn an_unservable_block_is_a_gap() {
         );
         assert_eq!(follower.seen.len(), 36, "{kind:?} {headers}");
         assert_eq!(follower.cursor().gaps().count(), 4);
-        // While the gaps are open, reading goes on.
+        // While the gaps are open, reading continues.
         stage.append(&[Sort::Mine]);
         persist(&mut follower, &mut source).await;
         assert_eq!(follower.seen.len(), 37);
 
-        // Another process goes on, the node is well again.
-        *stage.ills.lock().unwrap() = crate::stage::Ills::default();
+        // Another process continues, and the node works again.
+        *stage.failures.lock().unwrap() = crate::stage::Failures::default();
         let mut source = stage.rpc();
         persist(&mut follower, &mut source).await;
         assert!(follower.gaps.is_empty(), "{:?}", follower.gaps);
@@ -138,16 +141,16 @@ async fn an_unservable_block_is_a_gap() {
     }
 }
 
-/// A node that serves nothing is ill: that makes no gap.
+/// A node that serves nothing is failing: that makes no gap.
 #[tokio::test]
-async fn an_ill_node_makes_no_gap() {
+async fn a_failing_node_makes_no_gap() {
     let mut stage = Stage::new(Kind::Rpc).await;
     stage.append(&[Sort::Mine]);
     let mut source = stage.rpc();
     let mut follower = Follower::begin(&mut source, FROM_0).await;
     follower.catch_up(&mut source, 50).await;
     stage.append(&[Sort::Mine]);
-    stage.ills.lock().unwrap().all = true;
+    stage.failures.lock().unwrap().all = true;
     let mut errors = 0;
     for _ in 0..10 {
         match follower.step(&mut source, 50).await {
@@ -159,14 +162,14 @@ async fn an_ill_node_makes_no_gap() {
         }
     }
     assert!(errors >= 7, "{errors}");
-    stage.ills.lock().unwrap().all = false;
+    stage.failures.lock().unwrap().all = false;
     follower.catch_up(&mut source, 50).await;
     assert_eq!(follower.seen, stage.model.lock().unwrap().wanted(0));
     assert!(follower.gaps.is_empty());
 }
 
-/// A block that shows fewer transactions than it counts: what is shown is delivered, the rest is a
-/// gap until it is shown.
+/// A block that shows fewer transactions than it counts: those that it shows are delivered, and the
+/// rest is a gap until they are shown.
 #[tokio::test]
 async fn a_short_block_is_a_gap() {
     for kind in [Kind::Rpc, Kind::OldRpc] {
@@ -184,7 +187,7 @@ async fn a_short_block_is_a_gap() {
         stage.model.lock().unwrap().block(1).txs[0].hidden = false;
         persist(&mut follower, &mut source).await;
         assert_eq!(follower.gaps.iter().copied().collect::<Vec<_>>(), [2]);
-        // A fork takes the other one away.
+        // A fork removes the other one.
         stage.reorganise(2, &[vec![], vec![], vec![Sort::Mine]]);
         persist(&mut follower, &mut source).await;
         assert!(follower.gaps.is_empty());
@@ -193,11 +196,11 @@ async fn a_short_block_is_a_gap() {
     }
 }
 
-/// A node that cuts its answers short withdraws nothing by it.
+/// A node that truncates its answers causes no withdrawal.
 #[tokio::test]
-async fn an_answer_cut_short_is_no_fork() {
+async fn a_truncated_answer_is_not_a_fork() {
     let mut stage = Stage::new(Kind::Rpc).await;
-    stage.ills.lock().unwrap().cap = 10;
+    stage.failures.lock().unwrap().cap = 10;
     for _ in 0..100 {
         stage.append(&[Sort::Mine]);
     }
@@ -215,9 +218,9 @@ async fn an_answer_cut_short_is_no_fork() {
         follower.log
     );
 
-    // One that leaves out a block in the middle hides that block, and no other.
-    stage.ills.lock().unwrap().cap = 0;
-    stage.ills.lock().unwrap().left_out = Some(90);
+    // A node that leaves out a block in the middle hides only that block.
+    stage.failures.lock().unwrap().cap = 0;
+    stage.failures.lock().unwrap().left_out = Some(90);
     for _ in 0..5 {
         stage.append(&[Sort::Mine, Sort::Mine]);
         follower.catch_up(&mut source, 50).await;
@@ -230,7 +233,8 @@ async fn an_answer_cut_short_is_no_fork() {
     }
 }
 
-/// Behind one address stand nodes of which one is behind: whichever answers, nothing is withdrawn.
+/// Several nodes share one address, and one of them is behind: whichever answers, nothing is
+/// withdrawn.
 #[tokio::test]
 async fn nodes_behind_one_address_may_differ_in_height() {
     for kind in [Kind::Rpc, Kind::OldRpc] {
@@ -240,13 +244,13 @@ async fn nodes_behind_one_address_may_differ_in_height() {
         }
         let mut source = stage.rpc();
         let mut follower = Follower::begin(&mut source, FROM_0).await;
-        // Every second answer is of a node that lacks the last three blocks.
-        stage.ills.lock().unwrap().lags = Some(3);
+        // Every second answer comes from a node without the last three blocks.
+        stage.failures.lock().unwrap().lags = Some(3);
         for _ in 0..40 {
             stage.append(&[Sort::Mine]);
             persist(&mut follower, &mut source).await;
         }
-        stage.ills.lock().unwrap().lags = None;
+        stage.failures.lock().unwrap().lags = None;
         persist(&mut follower, &mut source).await;
         assert_eq!(follower.seen, stage.model.lock().unwrap().wanted(0));
         assert!(
@@ -260,8 +264,8 @@ async fn nodes_behind_one_address_may_differ_in_height() {
     }
 }
 
-/// What a follower does not show is completed from a second node, if that one is on the same chain
-/// and has the same block.
+/// A block that a follower does not show whole is completed from a second node, if that one is on
+/// the same chain and has the same block.
 #[tokio::test]
 async fn a_followers_gaps_are_filled_from_a_second_node() {
     for kind in [Kind::Rpc, Kind::OldRpc] {
@@ -272,7 +276,7 @@ async fn a_followers_gaps_are_filled_from_a_second_node() {
         let mut source = stage.rpc().completed_from(leader.client());
         let mut follower = Follower::begin(&mut source, FROM_0).await;
         follower.catch_up(&mut source, 50).await;
-        // The follower counts the transactions of its blocks and has lost them.
+        // The follower counts the transactions of its blocks but has lost them.
         for _ in 0..5 {
             leader.append(&[Sort::Mine, Sort::Foreign]);
             let mut block = leader.model.lock().unwrap().blocks.last().unwrap().clone();
@@ -287,14 +291,14 @@ async fn a_followers_gaps_are_filled_from_a_second_node() {
         // A block that it cannot write at all.
         leader.append(&[Sort::Mine]);
         let block = leader.model.lock().unwrap().blocks.last().unwrap().clone();
-        stage.ills.lock().unwrap().poison = vec![block.height];
+        stage.failures.lock().unwrap().poison = vec![block.height];
         stage.put_back(&[block]);
         persist(&mut follower, &mut source).await;
         assert_eq!(follower.seen, leader.model.lock().unwrap().wanted(0));
         assert!(follower.gaps.is_empty());
 
-        // What the second node has at the same height in another block counts for nothing; once it
-        // has come to the same chain, the gap is filled.
+        // The second node's transactions in another block at the same height are ignored; once it
+        // is on the same chain, the gap is filled.
         let mut block = {
             let mut model = leader.model.lock().unwrap();
             model.append(&[Sort::Mine]);
@@ -314,7 +318,7 @@ async fn a_followers_gaps_are_filled_from_a_second_node() {
     }
 }
 
-/// A second node of another chain is not believed, whatever it has.
+/// The answers of a second node on another chain are ignored.
 #[tokio::test]
 async fn a_second_node_of_another_chain_fills_nothing() {
     let mut stage = Stage::new(Kind::Rpc).await;
@@ -330,16 +334,16 @@ async fn a_second_node_of_another_chain_fills_nothing() {
     assert_eq!(follower.gaps.len(), 1);
 }
 
-/// A walk goes around the blocks that the node cannot serve, and names them.
+/// A walk skips the blocks that the node cannot serve, and lists them.
 #[tokio::test]
-async fn a_walk_goes_around_blocks_that_cannot_be_served() {
+async fn a_walk_skips_blocks_that_cannot_be_served() {
     for kind in [Kind::Rpc, Kind::OldRpc] {
         let mut stage = Stage::new(kind).await;
         for _ in 0..60 {
             stage.append(&[Sort::Mine]);
         }
         stage.model.lock().unwrap().block(50).txs[0].hidden = true;
-        stage.ills.lock().unwrap().poison = vec![7, 8, 30, 60];
+        stage.failures.lock().unwrap().poison = vec![7, 8, 30, 60];
         let node = stage.client();
         let mut walk = agentry_chain::BlockWalk::new(&node);
         let (first, last) = (BlockHeight(0), BlockHeight(60));
@@ -352,23 +356,23 @@ async fn a_walk_goes_around_blocks_that_cannot_be_served() {
         assert!(blocks.is_sorted_by_key(|block| block.height));
         let missing: Vec<u64> = walk.missing().iter().map(|height| height.0).collect();
         assert_eq!(missing, [7, 8, 30, 50, 60]);
-        // A node that serves nothing is ill.
-        stage.ills.lock().unwrap().all = true;
+        // A node that serves nothing is failing.
+        stage.failures.lock().unwrap().all = true;
         let mut walk = agentry_chain::BlockWalk::new(&node);
         assert!(walk.stretch(first, last).await.is_err());
     }
 }
 
-/// The node is away for a while.
+/// The node is unreachable for a while.
 #[tokio::test]
-async fn an_absent_node_is_waited_for() {
+async fn an_unreachable_node_is_waited_for() {
     let stage = Stage::new(Kind::Rpc).await;
     let mut source = stage.rpc();
     let mut follower = Follower::begin(&mut source, FROM_0).await;
     let node = stage.rpc().node().clone();
     drop(stage);
     let error = loop {
-        // The listener closes when its task is gone, which drop() has only asked for.
+        // The listener closes when its task has ended, which drop() only requests.
         if let Err(error) = follower.step(&mut source, 50).await {
             break error;
         }

@@ -1,5 +1,5 @@
-//! Nodes that take their time, or do not answer. A real node has one thread, and takes 5 to 55 ms for
-//! each block that it shows.
+//! Nodes that are slow, or do not answer. A real node has one thread, and takes 5 to 55 ms for each
+//! block that it shows.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::stage::{Kind, Stage};
 
 const FROM_0: Start = Start::Height(BlockHeight(0));
 
-/// Longer than any machine takes; a test that waits as long has failed.
+/// Longer than any machine takes; a test that waits this long has failed.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Reads as the runtime does until the condition holds.
@@ -39,7 +39,7 @@ async fn follow(
 }
 
 /// Ten times as fast as a real chain: a block every 200 ms, each of which costs the node 2.5 ms to
-/// show. What counts is how many blocks were asked for, not how long this machine took.
+/// show. The test checks how many blocks were requested, not how long this machine took.
 #[tokio::test]
 async fn a_node_is_left_nine_tenths_of_its_time() {
     const COST: Duration = Duration::from_micros(2_500);
@@ -48,7 +48,7 @@ async fn a_node_is_left_nine_tenths_of_its_time() {
     for _ in 0..300 {
         stage.append(&[Sort::Mine]);
     }
-    stage.ills.lock().unwrap().a_block_takes = COST;
+    stage.failures.lock().unwrap().a_block_takes = COST;
     let began = Instant::now();
     let mut source = stage.usual_rpc();
     let mut follower = Follower::begin(&mut source, Start::Head).await;
@@ -56,7 +56,7 @@ async fn a_node_is_left_nine_tenths_of_its_time() {
     for number in 1..=60 {
         stage.append(&[Sort::Mine]);
         if number % 20 == 10 {
-            // To a block in the middle of what was read.
+            // Added to a block in the middle of those that were read.
             let height = 300 + number / 2;
             stage.late(height, Sort::Mine, false, false);
             let mut model = stage.model.lock().unwrap();
@@ -72,10 +72,10 @@ async fn a_node_is_left_nine_tenths_of_its_time() {
     let used = COST * u32::try_from(stage.worked()).unwrap();
     let (all, asked) = (began.elapsed(), stage.requests());
     assert!(used * 10 < all, "{used:?} of {all:?}");
-    // A few for each block: its head just before it comes, itself, and old ones now and then.
+    // A few for each block: the head just before it arrives, the block, and old blocks sometimes.
     assert!(asked < 60 * 12 + 100, "{asked} requests");
     assert_eq!(stage.most_at_once(), 1);
-    // What came late is found all the same, once its turn has come.
+    // The late transaction is found when its block is read again.
     follow(&mut follower, &mut source, |follower| {
         late.iter().all(|late| follower.seen.contains(late))
     })
@@ -83,13 +83,13 @@ async fn a_node_is_left_nine_tenths_of_its_time() {
     assert_eq!(follower.seen, stage.model.lock().unwrap().wanted(301));
 }
 
-/// Who waits for a block, and reads the last one again meanwhile, does so while the node has time to spare.
+/// A wait for a block that reads the last one again only does so while the node has time to spare.
 #[tokio::test]
 async fn a_wait_for_a_block_leaves_the_node_its_time() {
     const COST: Duration = Duration::from_millis(100);
     let mut stage = Stage::new(Kind::Rpc).await;
     stage.append(&[Sort::Mine]);
-    stage.ills.lock().unwrap().a_block_takes = COST;
+    stage.failures.lock().unwrap().a_block_takes = COST;
     let mut poll = HeadPoll::new(stage.client());
     let read = async |poll: &mut HeadPoll| {
         let head = poll.head().await.unwrap()?;
@@ -105,20 +105,20 @@ async fn a_wait_for_a_block_leaves_the_node_its_time() {
     }
     let all = began.elapsed();
     assert!(COST * again * 10 < all, "{again} times in {all:?}");
-    // A new block is read in any case.
+    // A new block is always read.
     stage.append(&[Sort::Mine]);
     assert_eq!(read(&mut poll).await, Some(BlockHeight(2)));
 }
 
-/// The longest that a block of a real node takes: reading from the first one on is no more than
-/// one small range after the other.
+/// The longest time that a block of a real node takes: a read from the first block on sends one
+/// small range after the other.
 #[tokio::test]
 async fn a_long_chain_of_a_slow_node_is_read() {
     let mut stage = Stage::new(Kind::Rpc).await;
     for _ in 0..60 {
         stage.append(&[Sort::Mine]);
     }
-    stage.ills.lock().unwrap().a_block_takes = Duration::from_millis(55);
+    stage.failures.lock().unwrap().a_block_takes = Duration::from_millis(55);
     let mut source = stage.usual_rpc();
     let mut follower = Follower::begin(&mut source, FROM_0).await;
     follow(&mut follower, &mut source, |follower| {
@@ -130,8 +130,8 @@ async fn a_long_chain_of_a_slow_node_is_read() {
     assert_eq!(stage.most_at_once(), 1);
 }
 
-/// A node with one thread that takes longer than anybody would wait: it is waited for, and asked for
-/// nothing twice, or the second request would stand behind the first one.
+/// A node with one thread that is very slow: the source waits for it, and sends no request twice,
+/// because the second one would queue behind the first.
 #[tokio::test]
 async fn a_request_is_not_sent_again_while_the_node_works_on_it() {
     let mut stage = Stage::new(Kind::Rpc).await;
@@ -139,19 +139,19 @@ async fn a_request_is_not_sent_again_while_the_node_works_on_it() {
     let mut source = stage.usual_rpc();
     let mut follower = Follower::begin(&mut source, FROM_0).await;
     follower.catch_up(&mut source, 50).await;
-    stage.ills.lock().unwrap().a_block_takes = Duration::from_secs(4);
+    stage.failures.lock().unwrap().a_block_takes = Duration::from_secs(4);
     let before = stage.worked();
     stage.append(&[Sort::Mine]);
     follow(&mut follower, &mut source, |follower| {
         follower.seen.len() == 2
     })
     .await;
-    // Old blocks may be looked at after that.
+    // Old blocks may be read after that.
     assert!(stage.worked() - before <= 2, "{}", stage.worked() - before);
     assert!(follower.gaps.is_empty());
 }
 
-/// A request that is lost while the node answers others is given up, and sent again.
+/// A request that is lost while the node answers others is cancelled and sent again.
 #[tokio::test]
 async fn a_lost_request_is_sent_again() {
     let mut stage = Stage::new(Kind::Rpc).await;
@@ -160,7 +160,7 @@ async fn a_lost_request_is_sent_again() {
     }
     let mut source = stage.usual_rpc();
     let mut follower = Follower::begin(&mut source, FROM_0).await;
-    stage.ills.lock().unwrap().silent = 2;
+    stage.failures.lock().unwrap().silent = 2;
     follow(&mut follower, &mut source, |follower| {
         follower.seen.len() == 10
     })
@@ -168,7 +168,7 @@ async fn a_lost_request_is_sent_again() {
     assert!(follower.gaps.is_empty());
 }
 
-/// A node that answers nothing for a while is read again soon after it does.
+/// A node that does not answer for a while is read again soon after it answers.
 #[tokio::test]
 async fn a_node_that_hung_is_read_again() {
     let mut stage = Stage::new(Kind::Rpc).await;
@@ -176,18 +176,18 @@ async fn a_node_that_hung_is_read_again() {
     let mut source = stage.usual_rpc();
     let mut follower = Follower::begin(&mut source, FROM_0).await;
     follower.catch_up(&mut source, 50).await;
-    stage.ills.lock().unwrap().hangs = true;
+    stage.failures.lock().unwrap().hangs = true;
     stage.append(&[Sort::Mine]);
-    let ills = std::sync::Arc::clone(&stage.ills);
+    let failures = std::sync::Arc::clone(&stage.failures);
     let heals = tokio::spawn(async move {
         tokio::time::sleep(Duration::from_secs(4)).await;
-        ills.lock().unwrap().hangs = false;
+        failures.lock().unwrap().hangs = false;
     });
     follow(&mut follower, &mut source, |follower| {
         follower.seen.len() == 2
     })
     .await;
     heals.await.unwrap();
-    // One request and a few questions for the head, not one after the other.
+    // One request and a few polls of the head, not one request after the other.
     assert!(stage.requests() < 30, "{} requests", stage.requests());
 }

@@ -1,4 +1,4 @@
-//! The stages on which the laws are tried: the same model shown by four kinds of node.
+//! The stages on which the laws are tested: the same model shown by four kinds of node.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -13,12 +13,12 @@ use tempfile::TempDir;
 use crate::http::{HttpNode, Reply};
 use crate::model::{Block, CHAIN, Model, Tx, chain_id};
 
-/// What shows a model to a source.
+/// The kind of node that shows a model to a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A chain.db with its table of transactions.
     Leader,
-    /// A chain.db whose transactions stand in the metadata of its blocks.
+    /// A chain.db whose transactions are in the metadata of its blocks.
     Follower,
     /// A correct node over RPC.
     Rpc,
@@ -26,18 +26,18 @@ pub(crate) enum Kind {
     OldRpc,
 }
 
-/// How a node is ill.
+/// The failures of a node.
 #[derive(Debug, Default)]
-pub(crate) struct Ills {
-    /// Heights that make any answer with their transactions a 503.
+pub(crate) struct Failures {
+    /// Heights for which any answer with their transactions is a 503.
     pub(crate) poison: Vec<u64>,
-    /// Headers too.
+    /// The same for their headers.
     pub(crate) poison_headers: bool,
     /// Every call but the head is a 503.
     pub(crate) all: bool,
     /// How many blocks a range shows at most; 0 for all.
     pub(crate) cap: usize,
-    /// A block that ranges leave out.
+    /// A block that ranges omit.
     pub(crate) left_out: Option<u64>,
     /// By how many blocks every second answer is behind.
     pub(crate) lags: Option<u64>,
@@ -48,14 +48,14 @@ pub(crate) struct Ills {
     pub(crate) worked: u64,
     /// How many requests for blocks are not answered at all from now on.
     pub(crate) silent: u64,
-    /// No request is.
+    /// No request is answered at all.
     pub(crate) hangs: bool,
 }
 
 pub(crate) struct Stage {
     kind: Kind,
     pub(crate) model: Arc<Mutex<Model>>,
-    pub(crate) ills: Arc<Mutex<Ills>>,
+    pub(crate) failures: Arc<Mutex<Failures>>,
     directory: TempDir,
     /// The node's own connection.
     writer: Option<Connection>,
@@ -121,11 +121,11 @@ impl Stage {
     pub(crate) async fn with(kind: Kind, model: Model) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let model = Arc::new(Mutex::new(model));
-        let ills = Arc::new(Mutex::new(Ills::default()));
+        let failures = Arc::new(Mutex::new(Failures::default()));
         let mut stage = Self {
             kind,
             model,
-            ills,
+            failures,
             directory,
             writer: None,
             node: None,
@@ -133,31 +133,31 @@ impl Stage {
         if stage.is_file() {
             stage.rebuild();
         } else {
-            let (model, ills) = (Arc::clone(&stage.model), Arc::clone(&stage.ills));
+            let (model, failures) = (Arc::clone(&stage.model), Arc::clone(&stage.failures));
             let old = kind == Kind::OldRpc;
             let script = move |_: &str, path: &str, _: &str| {
-                let (model, mut ills) = (model.lock().unwrap(), ills.lock().unwrap());
-                ills.answers += 1;
+                let (model, mut failures) = (model.lock().unwrap(), failures.lock().unwrap());
+                failures.answers += 1;
                 let blocks = blocks_of(path);
-                ills.worked += blocks;
-                if ills.hangs {
+                failures.worked += blocks;
+                if failures.hangs {
                     return Reply::Silence;
                 }
-                if blocks > 0 && ills.silent > 0 {
-                    ills.silent -= 1;
+                if blocks > 0 && failures.silent > 0 {
+                    failures.silent -= 1;
                     return Reply::Silence;
                 }
-                if !ills.a_block_takes.is_zero() {
-                    let takes = ills.a_block_takes * u32::try_from(blocks).unwrap();
-                    let reply = answer(&model, &ills, old, path);
+                if !failures.a_block_takes.is_zero() {
+                    let takes = failures.a_block_takes * u32::try_from(blocks).unwrap();
+                    let reply = answer(&model, &failures, old, path);
                     return Reply::Worked(takes, Box::new(reply));
                 }
-                if let Some(lag) = ills.lags.filter(|_| ills.answers.is_multiple_of(2)) {
+                if let Some(lag) = failures.lags.filter(|_| failures.answers.is_multiple_of(2)) {
                     let mut other = model.clone();
                     other.rewind(lag);
-                    return answer(&other, &ills, old, path);
+                    return answer(&other, &failures, old, path);
                 }
-                answer(&model, &ills, old, path)
+                answer(&model, &failures, old, path)
             };
             stage.node = Some(HttpNode::start(script).await);
         }
@@ -186,7 +186,7 @@ impl Stage {
 
     /// How many blocks the node has worked on.
     pub(crate) fn worked(&self) -> u64 {
-        self.ills.lock().unwrap().worked
+        self.failures.lock().unwrap().worked
     }
 
     pub(crate) fn db(&self) -> ChainDb {
@@ -195,7 +195,7 @@ impl Stage {
 
     pub(crate) fn rpc(&self) -> RpcSource {
         let url = &self.node.as_ref().unwrap().url;
-        // Gaps are tried again, and late rows looked for, at every read.
+        // Gaps are tried again, and late rows are searched for, at every read.
         let options = RpcOptions {
             gap_wait: Duration::ZERO,
             longest_gap_wait: Duration::ZERO,
@@ -211,7 +211,7 @@ impl Stage {
         RpcSource::new(node, chain_id(), options)
     }
 
-    /// The source as it is by default.
+    /// The source with default options.
     pub(crate) fn usual_rpc(&self) -> RpcSource {
         let options = RpcOptions {
             poll: Duration::from_millis(50),
@@ -249,7 +249,7 @@ impl Stage {
         }
     }
 
-    /// Takes blocks away; their row ids are free then.
+    /// Removes blocks; their row ids are free then.
     pub(crate) fn rewind(&mut self, depth: u64) {
         let mut model = self.model.lock().unwrap();
         model.rewind(depth);
@@ -269,7 +269,7 @@ impl Stage {
         }
     }
 
-    /// Puts blocks there that were taken away before.
+    /// Restores blocks that were removed before.
     pub(crate) fn put_back(&mut self, blocks: &[Block]) {
         let mut model = self.model.lock().unwrap();
         model.blocks.extend_from_slice(blocks);
@@ -282,7 +282,7 @@ impl Stage {
         }
     }
 
-    /// Takes blocks away and puts others there, in one commit.
+    /// Replaces blocks by others, in one commit.
     pub(crate) fn reorganise(&mut self, depth: u64, blocks: &[Vec<crate::model::Sort>]) {
         let mut model = self.model.lock().unwrap();
         model.rewind(depth);
@@ -306,14 +306,14 @@ impl Stage {
         }
     }
 
-    /// A transaction that comes to a height long there. `recount`: the block's count follows.
-    /// `anew`: a follower files the block anew, with another row id.
+    /// Adds a transaction at an old height. `recount`: the block's count is updated. `restored`: a
+    /// follower stores the block again, with another row id.
     pub(crate) fn late(
         &mut self,
         height: u64,
         sort: crate::model::Sort,
         recount: bool,
-        anew: bool,
+        restored: bool,
     ) {
         let mut model = self.model.lock().unwrap();
         let tx = model.tx(sort);
@@ -333,7 +333,7 @@ impl Stage {
             commit
                 .execute(sql, params![at, block.tx_count as i64])
                 .unwrap();
-        } else if anew {
+        } else if restored {
             commit
                 .execute("DELETE FROM block WHERE height = ?1", [at])
                 .unwrap();
@@ -348,7 +348,7 @@ impl Stage {
         commit.commit().unwrap();
     }
 
-    /// The chain begins again from block 0, as when a node's data is thrown away.
+    /// The chain restarts from block 0, as when a node's data is deleted.
     pub(crate) fn reset(&mut self, blocks: &[Vec<crate::model::Sort>]) {
         let mut model = self.model.lock().unwrap();
         model.blocks.truncate(1);
@@ -361,7 +361,7 @@ impl Stage {
         }
     }
 
-    /// Makes the file anew from the model, in the place of the one that is there.
+    /// Creates the file again from the model, in the place of the existing one.
     pub(crate) fn rebuild(&mut self) {
         self.writer = None;
         for suffix in ["", "-wal", "-shm"] {
@@ -379,7 +379,7 @@ impl Stage {
         self.writer = Some(writer);
     }
 
-    /// Stops the node: its connection closes, and SQLite tidies up after it.
+    /// Stops the node: its connection closes, and SQLite removes the files beside the database.
     pub(crate) fn stop(&mut self) {
         self.writer = None;
     }
@@ -418,7 +418,7 @@ fn write_block(writer: &Connection, kind: Kind, block: &Block) {
     for tx in block.shown() {
         insert_transaction(writer, CHAIN, block.height, tx);
     }
-    // Another chain in the same file, with transactions to the same people.
+    // Another chain in the same file, with transactions to the same addresses.
     let hash = format!("other {}", block.hash);
     let values = params![
         "other",
@@ -451,7 +451,7 @@ fn blocks_of(path: &str) -> u64 {
 }
 
 /// The node's answers.
-fn answer(model: &Model, ills: &Ills, old: bool, path: &str) -> Reply {
+fn answer(model: &Model, failures: &Failures, old: bool, path: &str) -> Reply {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let not_there = |detail: &str| Reply::Json(404, format!(r#"{{"detail":"{detail}"}}"#));
     let ill = || Reply::Json(503, "Service Unavailable".to_owned());
@@ -471,7 +471,7 @@ fn answer(model: &Model, ills: &Ills, old: bool, path: &str) -> Reply {
             ),
         );
     }
-    if ills.all {
+    if failures.all {
         return ill();
     }
     if let Some(height) = path.strip_prefix("/rpc/blocks/") {
@@ -479,7 +479,7 @@ fn answer(model: &Model, ills: &Ills, old: bool, path: &str) -> Reply {
         let Some(block) = model.blocks.get(height) else {
             return not_there("block not found");
         };
-        if ills.poison.contains(&block.height) {
+        if failures.poison.contains(&block.height) {
             return ill();
         }
         let rows: Vec<String> = block.shown().map(Tx::flat_row).collect();
@@ -516,8 +516,8 @@ fn answer(model: &Model, ills: &Ills, old: bool, path: &str) -> Reply {
                 .iter()
                 .filter(|b| (start..=end).contains(&b.height))
         };
-        let poisoned = range().any(|block| ills.poison.contains(&block.height));
-        if poisoned && (with || ills.poison_headers) {
+        let poisoned = range().any(|block| failures.poison.contains(&block.height));
+        if poisoned && (with || failures.poison_headers) {
             return ill();
         }
         let show = |block: &Block| {
@@ -538,8 +538,12 @@ fn answer(model: &Model, ills: &Ills, old: bool, path: &str) -> Reply {
                 r#"{{"height":{height},"hash":"{hash}","timestamp":"{timestamp}","tx_count":{tx_count}{rows}}}"#
             )
         };
-        let cap = if ills.cap == 0 { usize::MAX } else { ills.cap };
-        let left_out = |block: &&Block| ills.left_out != Some(block.height) || start == end;
+        let cap = if failures.cap == 0 {
+            usize::MAX
+        } else {
+            failures.cap
+        };
+        let left_out = |block: &&Block| failures.left_out != Some(block.height) || start == end;
         let blocks: Vec<String> = range().filter(left_out).take(cap).map(show).collect();
         return Reply::Json(
             200,

@@ -1,4 +1,4 @@
-//! Accounts: balances, counters, and the credits that did not come by a transaction.
+//! Accounts: balances, counters, and the credits that no transaction made.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -11,7 +11,7 @@ pub(crate) struct AccountRow {
     pub(crate) nonce: i64,
 }
 
-/// A credit by allocation or faucet.
+/// A credit by the initial allocation or the faucet.
 #[derive(Clone, Debug)]
 pub(crate) struct Credit {
     pub(crate) id: i64,
@@ -19,7 +19,8 @@ pub(crate) struct Credit {
     pub(crate) amount: i64,
 }
 
-/// What a transaction moves: `value` from sender to recipient, `fee` from the sender to nobody.
+/// The amounts that a transaction moves: `value` from the sender to the recipient, and `fee` from
+/// the sender; no account receives the fee.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Transfer<'a> {
     pub(crate) sender: &'a str,
@@ -28,7 +29,7 @@ pub(crate) struct Transfer<'a> {
     pub(crate) fee: i64,
 }
 
-/// An account, or `None` where the chain knows none.
+/// An account, or `None` if it is not on the chain.
 pub(crate) fn get(
     db: &Connection,
     chain: &str,
@@ -69,9 +70,8 @@ pub(crate) fn put(
     Ok(())
 }
 
-/// Carries a transfer out and returns the sender's counter after it. `None` where a balance would
-/// leave the column's range; nothing is written then. Whether the sender can pay is the caller's
-/// business.
+/// Executes a transfer and returns the sender's counter after it. `None` if a balance would exceed
+/// the column's range; then nothing is written. The caller checks whether the sender can pay.
 pub(crate) fn apply(
     db: &Connection,
     chain: &str,
@@ -109,8 +109,7 @@ pub(crate) fn apply(
     Ok(Some(sender.nonce))
 }
 
-/// Takes a transfer back. An account that is left with nothing, and that no credit made, is
-/// unknown again.
+/// Reverts a transfer. An account that is then empty, and that no credit created, is removed.
 pub(crate) fn undo(
     db: &Connection,
     chain: &str,
@@ -134,13 +133,13 @@ pub(crate) fn undo(
                AND NOT EXISTS (SELECT 1 FROM devnet_credit WHERE address = ?2)",
         )
         .and_then(|mut statement| statement.execute([chain, address]))
-        .doing("forgetting an account")?;
+        .doing("deleting an account")?;
     }
     Ok(())
 }
 
-/// Credits an account out of nothing and records it. `id` is the leader's where a follower
-/// repeats its leader's credit.
+/// Credits an account with new coins and records the credit. `id` is the leader's if a follower
+/// repeats a credit of its leader.
 pub(crate) fn credit(
     db: &Connection,
     chain: &str,
@@ -180,7 +179,7 @@ pub(crate) fn credits_after(
     .doing("reading credits")
 }
 
-/// The id of the newest credit, 0 without any.
+/// The id of the newest credit; 0 if there is none.
 pub(crate) fn newest_credit(db: &Connection) -> Result<i64, ChainError> {
     db.query_row(
         "SELECT coalesce(max(id), 0) FROM devnet_credit",
@@ -200,16 +199,16 @@ pub(crate) fn credited(db: &Connection) -> Result<i64, ChainError> {
     .doing("summing credits")
 }
 
-/// Forgets every account and credit: a follower begins its leader's accounts anew.
-pub(crate) fn forget_all(db: &Connection, chain: &str) -> Result<(), ChainError> {
+/// Deletes every account and credit: a follower starts again with its leader's accounts.
+pub(crate) fn delete_all(db: &Connection, chain: &str) -> Result<(), ChainError> {
     db.execute("DELETE FROM account WHERE chain_id = ?1", [chain])
-        .doing("forgetting accounts")?;
+        .doing("deleting accounts")?;
     db.execute("DELETE FROM devnet_credit", [])
-        .doing("forgetting credits")?;
+        .doing("deleting credits")?;
     Ok(())
 }
 
-/// What is known of a signed content that was mined.
+/// A mined transaction, looked up by the digest of its signed content.
 #[derive(Clone, Debug)]
 pub(crate) struct Mined {
     pub(crate) hash: String,
@@ -232,7 +231,7 @@ pub(crate) fn mined_digest(db: &Connection, digest: &str) -> Result<Option<Mined
         .doing("looking for a mined digest")
 }
 
-/// Records that a signed content was mined. A verified record stays before an unverified one.
+/// Records that a signed content was mined. A verified record is not replaced by an unverified one.
 pub(crate) fn record_digest(
     db: &Connection,
     digest: &str,
@@ -248,10 +247,10 @@ pub(crate) fn record_digest(
     Ok(())
 }
 
-/// Forgets the digest of a transaction that is no longer mined.
-pub(crate) fn forget_digest(db: &Connection, hash: &str, digest: &str) -> Result<(), ChainError> {
+/// Deletes the digest of a transaction that is no longer mined.
+pub(crate) fn delete_digest(db: &Connection, hash: &str, digest: &str) -> Result<(), ChainError> {
     db.prepare_cached("DELETE FROM devnet_digest WHERE digest = ?1 AND tx_hash = ?2")
         .and_then(|mut statement| statement.execute([digest, hash]))
-        .doing("forgetting a mined digest")?;
+        .doing("deleting a mined digest")?;
     Ok(())
 }

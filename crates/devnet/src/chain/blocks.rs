@@ -11,7 +11,7 @@ pub(crate) struct BlockRow {
     pub(crate) hash: String,
     pub(crate) parent_hash: String,
     pub(crate) proposer: String,
-    /// As it stands in the database.
+    /// As it is written in the database.
     pub(crate) timestamp: String,
     pub(crate) tx_count: u64,
     pub(crate) state_root: Option<String>,
@@ -34,7 +34,7 @@ fn block_row(row: &Row<'_>) -> rusqlite::Result<BlockRow> {
     })
 }
 
-/// A height or count as the database keeps it; one past 2^63 - 1 finds nothing there.
+/// A height or count as the database keeps it; one above 2^63 - 1 matches nothing there.
 pub(crate) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -43,7 +43,7 @@ fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 
-/// The block of the greatest height.
+/// The block with the greatest height.
 pub(crate) fn head(db: &Connection, chain: &str) -> Result<Option<BlockRow>, ChainError> {
     db.prepare_cached(&format!(
         "SELECT {BLOCK} FROM block WHERE chain_id = ?1 ORDER BY height DESC LIMIT 1"
@@ -191,7 +191,7 @@ pub(crate) fn rows(
     .doing("reading a block's transactions")
 }
 
-/// Which transactions of an address are wanted.
+/// A page of an address's transactions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Page {
     pub(crate) limit: u64,
@@ -199,7 +199,7 @@ pub(crate) struct Page {
     pub(crate) newest_first: bool,
 }
 
-/// The rows that an address sent or received (all rows without an address).
+/// The rows that an address sent or received; without an address, all rows.
 pub(crate) fn rows_of(
     db: &Connection,
     chain: &str,
@@ -223,7 +223,7 @@ pub(crate) fn rows_of(
     .doing("reading an address's transactions")
 }
 
-/// The row of a hash.
+/// The row with a hash.
 pub(crate) fn row(
     db: &Connection,
     chain: &str,
@@ -247,8 +247,8 @@ pub(crate) fn is_mined(db: &Connection, chain: &str, hash: &str) -> Result<bool,
         .doing("looking for a mined transaction")
 }
 
-/// Deletes every block above a height, with its rows. The ids become free, and SQLite gives them
-/// out again.
+/// Deletes every block above a height, with its rows. The ids become free, and SQLite uses them
+/// again.
 pub(crate) fn delete_above(db: &Connection, chain: &str, height: u64) -> Result<(), ChainError> {
     for sql in [
         "DELETE FROM \"transaction\" WHERE chain_id = ?1 AND block_height > ?2",
@@ -260,7 +260,7 @@ pub(crate) fn delete_above(db: &Connection, chain: &str, height: u64) -> Result<
     Ok(())
 }
 
-/// The id of the chain in this database, where it has blocks of another chain and none of ours.
+/// The id of another chain in this database, if it has blocks of that chain and none of this one.
 pub(crate) fn other_chain(db: &Connection, chain: &str) -> Result<Option<String>, ChainError> {
     db.query_row("SELECT chain_id FROM block WHERE NOT EXISTS (SELECT 1 FROM block WHERE chain_id = ?1) LIMIT 1", [chain], |row| {
         row.get(0)

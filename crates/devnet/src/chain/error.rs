@@ -1,39 +1,39 @@
-//! What goes wrong with the chain's databases.
+//! Errors of the chain's databases.
 
 /// Why the chain could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChainError {
-    /// SQLite said no.
+    /// SQLite reported an error.
     #[error("{doing}: {source}")]
     Sqlite {
-        /// What was being done.
+        /// The operation that failed.
         doing: &'static str,
         /// SQLite's reason.
         source: rusqlite::Error,
     },
-    /// There is no such block to go back to.
-    #[error("taking back {depth} blocks: the head is at {head}, and genesis stays")]
+    /// There are not that many blocks above genesis.
+    #[error("reverting {depth} blocks: the head is at {head}, and genesis is never reverted")]
     TooDeep {
-        /// How many were asked for.
+        /// The requested number of blocks.
         depth: u64,
         /// The head's height.
         head: u64,
     },
-    /// A credit of nothing, or past what the chain can count.
+    /// A credit of 0, or of more than the chain can count.
     #[error("crediting {amount} AIT: give from 1 to {left}")]
     Credit {
-        /// What was asked for.
+        /// The requested amount.
         amount: u64,
-        /// What is left below 2^63 - 1, the most that all accounts together may hold.
+        /// The amount left below 2^63 - 1, the most that all accounts together may hold.
         left: i64,
     },
-    /// A block's effects do not fit the columns.
+    /// An effect of a block does not fit its column.
     #[error("mining {hash}: {reason}; the block is lost, and every transaction drained for it")]
     BlockDestroyed {
-        /// The transaction that broke it.
+        /// The transaction that caused it.
         hash: String,
-        /// Why.
+        /// The reason.
         reason: &'static str,
     },
     /// There is no block to build on yet.
@@ -42,7 +42,7 @@ pub enum ChainError {
 }
 
 impl ChainError {
-    /// Whether the same may succeed later: another program holds the database.
+    /// Whether the same call may succeed later, because another program holds the database.
     pub fn is_transient(&self) -> bool {
         match self {
             ChainError::Sqlite { source, .. } => matches!(
@@ -57,7 +57,7 @@ impl ChainError {
     }
 }
 
-/// Names what was being done when SQLite refused.
+/// Adds the failed operation to an error of SQLite.
 pub(crate) trait Doing<T> {
     fn doing(self, doing: &'static str) -> Result<T, ChainError>;
 }

@@ -1,5 +1,5 @@
-//! What is pending: the rows of mempool.db, and an index of them in memory that answers what SQL
-//! could not answer without parsing every row (spends, nonces and digests of a sender).
+//! The pending transactions: the rows of mempool.db, and an index of them in memory for the lookups
+//! that SQL could not answer without parsing every row (spends, nonces and digests of a sender).
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,11 +13,11 @@ use super::error::{ChainError, Doing as _};
 use super::schema;
 
 /// An amount as the chain counts it: a whole number that fits 64 bits. Older clients write whole
-/// numbers as floats (`1.0`), which count.
+/// numbers as floats (`1.0`), which are accepted.
 pub(crate) fn whole(number: &Number) -> Option<i64> {
     number.as_i64().or_else(|| {
         let value = number.as_f64().filter(|_| !number.is_integer())?;
-        // Every float in this range that is whole converts exactly.
+        // Every whole float in this range converts exactly.
         let fits = value.fract() == 0.0 && (-9.2e18..9.2e18).contains(&value);
         fits.then_some(value as i64)
     })
@@ -33,7 +33,7 @@ pub(crate) struct Pending {
     pub(crate) digest: MessageDigest,
     /// Whether its signature was checked against a public key that owns `from`.
     pub(crate) verified: bool,
-    /// Amount and fee, where both fit the chain's columns.
+    /// Amount and fee, if both fit the chain's columns.
     pub(crate) cost: Option<(i64, i64)>,
     /// Unix time in seconds.
     pub(crate) received_at: f64,
@@ -59,18 +59,18 @@ impl Pending {
         self.content.len()
     }
 
-    /// What the block's order goes by.
+    /// The fee by which a block orders its transactions.
     pub(crate) fn fee(&self) -> i64 {
         self.cost.map_or(0, |(_, fee)| fee)
     }
 
-    /// What the sender needs for it; 0 where that cannot be counted.
+    /// What it costs the sender; 0 if that cannot be counted.
     pub(crate) fn spend(&self) -> i128 {
         self.cost
             .map_or(0, |(amount, fee)| i128::from(amount) + i128::from(fee))
     }
 
-    /// The transaction's own nonce, where it is a counter.
+    /// The transaction's own nonce, if it is a counter.
     pub(crate) fn nonce(&self) -> Option<i64> {
         whole(&self.stored.nonce)
     }
@@ -83,7 +83,7 @@ struct Sender {
     nonces: BTreeSet<i64>,
 }
 
-/// A place in the mempool's order: highest fee first, then first come.
+/// A place in the mempool's order: highest fee first, then oldest first.
 type Place = (Reverse<i64>, u64);
 
 /// The pending transactions of one chain.
@@ -100,8 +100,8 @@ pub(crate) struct Mempool {
 }
 
 impl Mempool {
-    /// Opens mempool.db and reads what is pending there. A row that is no transaction is reported
-    /// and left alone: AITBC's own programs may have put it there.
+    /// Opens mempool.db and reads the pending transactions. A row that is not a transaction is
+    /// reported and left alone: AITBC's own programs may have put it there.
     pub(crate) fn open(path: &Path, chain: &str) -> Result<Mempool, ChainError> {
         let db = schema::open_mempool(path)?;
         let mut pool = Mempool {
@@ -126,13 +126,13 @@ impl Mempool {
         for (content, received_at) in rows {
             match StoredTransaction::parse(content.as_bytes(), Limits::default()) {
                 Ok(stored) => pool.index(Pending::new(stored, false, received_at)),
-                Err(error) => tracing::warn!(%error, "a mempool row is no transaction; skipped"),
+                Err(error) => tracing::warn!(%error, "a mempool row is not a transaction; skipped"),
             }
         }
         Ok(pool)
     }
 
-    /// Adds a transaction, durably. One whose hash is pending already changes nothing.
+    /// Adds a transaction, durably. If its hash is already pending, nothing changes.
     pub(crate) fn add(&mut self, pending: Pending) -> Result<(), ChainError> {
         insert(&self.db, &self.chain, &pending)?;
         self.index(pending);
@@ -155,7 +155,7 @@ impl Mempool {
         Ok(())
     }
 
-    /// Removes transactions by hash, durably; those that are not pending are passed over.
+    /// Removes transactions by hash, durably; those that are not pending are skipped.
     pub(crate) fn remove<S: AsRef<str>>(&mut self, hashes: &[S]) -> Result<(), ChainError> {
         let transaction = self
             .db
@@ -243,7 +243,7 @@ impl Mempool {
         self.order.values()
     }
 
-    /// The pending transaction of a hash.
+    /// The pending transaction with a hash.
     pub(crate) fn get(&self, hash: &str) -> Option<&Arc<Pending>> {
         self.order.get(self.places.get(hash)?)
     }
@@ -253,7 +253,7 @@ impl Mempool {
         self.digests.get(digest).map_or(&[], Vec::as_slice)
     }
 
-    /// What a sender's pending transactions will cost it, and how many they are.
+    /// The total cost of a sender's pending transactions, and their number.
     pub(crate) fn pending_of(&self, sender: &str) -> (i128, usize) {
         self.senders
             .get(sender)

@@ -2,7 +2,7 @@
 //!
 //! A block, its transaction rows and its account changes are one SQLite transaction on chain.db;
 //! the mempool's deletions follow in the other file. A crash in between leaves mined transactions
-//! in mempool.db, and [`Chain::open`] takes them out, so nothing is mined twice.
+//! in mempool.db, and [`Chain::open`] removes them, so nothing is mined twice.
 
 pub(crate) mod accounts;
 pub(crate) mod blocks;
@@ -23,7 +23,7 @@ use accounts::{Credit, Transfer};
 use blocks::{BlockRow, TransactionRow};
 use mempool::{Mempool, Pending};
 
-/// What `parent_hash` says in genesis.
+/// The `parent_hash` of genesis.
 pub(crate) const GENESIS_PARENT: &str = "0x00";
 
 /// The writer of chain.db and mempool.db.
@@ -32,15 +32,16 @@ pub(crate) struct Chain {
     pub(crate) id: ChainId,
     pub(crate) db: Connection,
     pub(crate) pool: Mempool,
-    /// The sum of all credits, on a node that gives them.
+    /// The sum of all credits, on a node that grants them.
     credited: i64,
-    /// Rows that the fault `late-rows` holds back, each block's with the height that brings them.
+    /// Rows that the fault `late-rows` holds back, each block's with the height at which they are
+    /// written.
     late: Vec<(u64, Vec<TransactionRow>)>,
 }
 
 impl Chain {
-    /// Opens both databases, and drops from the mempool what is mined already. `Err(Ok(id))` means
-    /// that the directory holds another chain.
+    /// Opens both databases, and removes transactions from the mempool that are already mined.
+    /// `Err(Ok(id))` means that the directory holds another chain.
     pub(crate) fn open(dir: &Path, id: &ChainId) -> Result<Chain, Result<String, ChainError>> {
         let db = schema::open_chain(&dir.join("chain.db")).map_err(Err)?;
         if let Some(other) = blocks::other_chain(&db, id.as_str()).map_err(Err)? {
@@ -69,19 +70,19 @@ impl Chain {
         if !mined.is_empty() {
             tracing::info!(
                 count = mined.len(),
-                "mempool rows were mined before the last stop"
+                "removed mempool rows that were mined before the last stop"
             );
             self.pool.remove(&mined)?;
         }
         Ok(())
     }
 
-    /// The head, if there is a block at all.
+    /// The head, if there is a block.
     pub(crate) fn head(&self) -> Result<Option<BlockRow>, ChainError> {
         blocks::head(&self.db, self.id.as_str())
     }
 
-    /// Makes genesis and the first credits, unless there are blocks already.
+    /// Creates genesis and the first credits, unless there are blocks already.
     pub(crate) fn begin(
         &mut self,
         credits: &[(String, i64)],
@@ -118,7 +119,7 @@ impl Chain {
         Ok(())
     }
 
-    /// Credits an account out of nothing.
+    /// Credits an account with new coins.
     pub(crate) fn credit(&mut self, address: &str, amount: u64) -> Result<i64, ChainError> {
         let left = i64::MAX - self.credited;
         let amount = i64::try_from(amount)
@@ -154,7 +155,7 @@ impl Chain {
         }
         let written = self.write_late(&due);
         if written.is_err() {
-            // Held back on, not lost.
+            // They stay held back and are not lost.
             self.late.extend(due);
         }
         written
@@ -164,8 +165,8 @@ impl Chain {
         let transaction = self.db.unchecked_transaction().doing("writing late rows")?;
         let now = clock::db_text(clock::now_micros());
         for row in due.iter().flat_map(|(_, rows)| rows) {
-            // While it was held back, nothing told that it was mined already: it may have been
-            // posted, and mined, again.
+            // While it was held back, nothing showed that it was mined: it may have been posted,
+            // and mined, again.
             if blocks::is_mined(&transaction, self.id.as_str(), &row.hash)? {
                 continue;
             }
@@ -178,8 +179,8 @@ impl Chain {
         transaction.commit().doing("writing late rows")
     }
 
-    /// Takes back every block above a height: rows deleted, transfers undone. The orphaned
-    /// transactions go back to the mempool, or are lost. Returns how many blocks went.
+    /// Reverts every block above a height: rows are deleted and transfers reverted. The orphaned
+    /// transactions go back to the mempool, or are lost. Returns how many blocks were reverted.
     pub(crate) fn roll_back_to(
         &mut self,
         height: u64,
@@ -190,10 +191,7 @@ impl Chain {
         let id = self.id.as_str();
         let mut orphans = Vec::new();
         let now = clock::db_text(clock::now_micros());
-        let transaction = self
-            .db
-            .unchecked_transaction()
-            .doing("taking back blocks")?;
+        let transaction = self.db.unchecked_transaction().doing("reverting blocks")?;
         for height in (height.saturating_add(1)..=head.height).rev() {
             let mut rows = blocks::rows(&transaction, id, height)?;
             rows.reverse();
@@ -210,24 +208,25 @@ impl Chain {
                         let digest = stored.digest().to_string();
                         let verified = accounts::mined_digest(&transaction, &digest)?
                             .is_some_and(|mined| mined.verified);
-                        accounts::forget_digest(&transaction, &row.hash, &digest)?;
+                        accounts::delete_digest(&transaction, &row.hash, &digest)?;
                         orphans.push(Pending::new(stored, verified, seconds_now()));
                     }
                     Err(error) => {
-                        tracing::warn!(%error, hash = row.hash, "an orphaned row is no transaction");
+                        tracing::warn!(%error, hash = row.hash, "an orphaned row is not a transaction; it is lost");
                     }
                 }
             }
         }
         blocks::delete_above(&transaction, id, height)?;
-        // Oldest first, so that they keep their order among equal fees. Into the mempool before
-        // the commit: after a crash in between they are still mined, and `open` takes them out.
+        // Oldest first, so that they keep their order among equal fees. They go into the mempool
+        // before the commit: after a crash in between they are still mined, and `open` removes
+        // them.
         orphans.reverse();
         let hashes: Vec<_> = orphans.iter().map(|orphan| orphan.hash.clone()).collect();
         if keep_orphans {
             self.pool.add_all(orphans)?;
         }
-        if let Err(error) = transaction.commit().doing("taking back blocks") {
+        if let Err(error) = transaction.commit().doing("reverting blocks") {
             if keep_orphans {
                 self.pool.remove(&hashes)?;
             }

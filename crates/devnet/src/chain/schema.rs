@@ -1,5 +1,5 @@
-//! The tables, exactly as AITBC's node makes them (PROTOCOL.md, "chain.db"), and two of our own
-//! beside them, whose names begin with `devnet_`: readers of the chain never look at those.
+//! The tables, exactly as AITBC's node creates them, and two additional ones whose names begin with
+//! `devnet_`: readers of the chain ignore those.
 
 use std::fs::{OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -122,13 +122,13 @@ CREATE INDEX IF NOT EXISTS idx_mempool_fee ON mempool (fee DESC);
 /// How long a statement waits for another program that holds the database.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// Makes a database's file for its owner alone, if there is none; SQLite gives the files beside it
-/// the same mode. Where that fails, SQLite says why.
+/// Creates a database file that only its owner can access, if there is none; SQLite gives the files
+/// beside it the same mode. If that fails, SQLite reports why when it opens the file.
 fn make_private(path: &Path) {
     let mut options = OpenOptions::new();
     let made = options.write(true).create_new(true).mode(0o600).open(path);
     if let Ok(file) = made {
-        // A umask may have taken away what its owner needs.
+        // A umask may have removed permissions that its owner needs.
         let _ = file.set_permissions(Permissions::from_mode(0o600));
     }
 }
@@ -137,11 +137,11 @@ fn open(path: &Path, ddl: &str) -> Result<Connection, ChainError> {
     make_private(path);
     let db = Connection::open(path).doing("opening the database")?;
     db.busy_timeout(BUSY)
-        .doing("setting the database's patience")?;
+        .doing("setting the database's busy timeout")?;
     db.pragma_update(None, "journal_mode", "WAL")
         .doing("switching the database to WAL")?;
-    // Losing the last block with the power is fine on a devnet; losing consistency is not, and
-    // WAL keeps that under NORMAL.
+    // A devnet may lose its last block in a power failure, but not its consistency, which WAL
+    // preserves under NORMAL.
     db.pragma_update(None, "synchronous", "NORMAL")
         .doing("setting the database's durability")?;
     db.execute_batch(ddl).doing("making the tables")?;
@@ -149,17 +149,17 @@ fn open(path: &Path, ddl: &str) -> Result<Connection, ChainError> {
     Ok(db)
 }
 
-/// Opens chain.db for writing and makes its tables.
+/// Opens chain.db for writing and creates its tables.
 pub(crate) fn open_chain(path: &Path) -> Result<Connection, ChainError> {
     open(path, CHAIN)
 }
 
-/// Opens mempool.db and makes its table.
+/// Opens mempool.db and creates its table.
 pub(crate) fn open_mempool(path: &Path) -> Result<Connection, ChainError> {
     open(path, MEMPOOL)
 }
 
-/// Opens chain.db for reading; its tables are there already.
+/// Opens chain.db for reading; its tables already exist.
 pub(crate) fn open_reader(path: &Path) -> Result<Connection, ChainError> {
     let db = Connection::open_with_flags(
         path,
@@ -167,7 +167,7 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection, ChainError> {
     )
     .doing("opening the database for reading")?;
     db.busy_timeout(BUSY)
-        .doing("setting the database's patience")?;
+        .doing("setting the database's busy timeout")?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)
 }

@@ -1,8 +1,8 @@
-//! What a follower passed on to its leader stays in its own mempool until it is imported, so that
-//! nobody who reads this node takes it for lost while it is only on its way.
+//! A transaction that a follower forwarded to its leader stays in the follower's mempool until it
+//! is imported, so that readers of this node do not take it for lost while it is on its way.
 //!
-//! Where the leader lost it, it must leave here too: it is absent when the leader's whole mempool
-//! lacks it and this node has imported a block past the height at which it was missed.
+//! If the leader loses it, it is removed here, too. It is absent when the leader's whole mempool
+//! lacks it and this node has imported a block above the height at which it was first missing.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use std::sync::Arc;
 use super::{FollowError, blocking, is_settled};
 use crate::node::{Node, lock};
 
-/// Looks after the forwarded transactions, at a moment when this node is level with its leader.
-pub(crate) async fn settle_forwarded(node: &Arc<Node>, our_height: u64) -> Result<(), FollowError> {
+/// Checks the forwarded transactions at a moment when this node has caught up with its leader.
+pub(crate) async fn check_forwarded(node: &Arc<Node>, our_height: u64) -> Result<(), FollowError> {
     let waiting: Vec<String> = lock(&node.forwarded).keys().cloned().collect();
     let Some(leader) = node.leader.as_ref().filter(|_| !waiting.is_empty()) else {
         return Ok(());
     };
-    let settled = blocking(node, move |node| -> Result<HashSet<String>, FollowError> {
+    let finished = blocking(node, move |node| -> Result<HashSet<String>, FollowError> {
         let chain = node.chain();
         Ok(waiting
             .into_iter()
@@ -26,7 +26,7 @@ pub(crate) async fn settle_forwarded(node: &Arc<Node>, our_height: u64) -> Resul
     .await?;
     let left = {
         let mut forwarded = lock(&node.forwarded);
-        forwarded.retain(|hash, _| !settled.contains(hash));
+        forwarded.retain(|hash, _| !finished.contains(hash));
         forwarded.len()
     };
     if left == 0 {
@@ -52,7 +52,7 @@ pub(crate) async fn settle_forwarded(node: &Arc<Node>, our_height: u64) -> Resul
     }
     tracing::warn!(
         count = lost.len(),
-        "the leader lost transactions that were passed on to it"
+        "the leader lost transactions that were forwarded to it"
     );
     lock(&node.forwarded).retain(|hash, _| !lost.contains(hash));
     blocking(node, move |node| node.chain().pool.remove(&lost)).await

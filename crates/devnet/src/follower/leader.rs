@@ -1,4 +1,4 @@
-//! The node that is followed.
+//! The leader: the node that is followed.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use super::FollowError;
 use crate::chain::accounts::Credit;
 use crate::error::DevnetError;
 
-/// How many credits are asked for at once.
+/// How many credits are requested at once.
 const CREDITS: usize = 10_000;
 
-/// How long one of our own calls to the leader may take.
+/// How long one of this module's calls to the leader may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A leader: its RPC, and the plain calls that the RPC client does not have.
@@ -36,7 +36,7 @@ struct Entry {
 }
 
 impl Leader {
-    /// Prepares to talk to a leader; nothing is sent.
+    /// Prepares the clients for a leader; nothing is sent.
     pub(crate) fn new(url: &str) -> Result<Leader, DevnetError> {
         let fail = |reason: String| DevnetError::Leader { reason };
         // The client comes first: it installs the process's TLS provider.
@@ -67,7 +67,7 @@ impl Leader {
         Ok(Some(answer.text().await.map_err(fail)?))
     }
 
-    /// The leader's credits after an id; `None` where it keeps no ledger.
+    /// The leader's credits after an id; `None` if it does not record them.
     pub(crate) async fn credits_after(
         &self,
         mut after: i64,

@@ -1,4 +1,4 @@
-//! Answers as FastAPI gives them.
+//! Answers in FastAPI's form.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::chain::ChainError;
 use crate::node::Node;
 use crate::text::{ObjectText, quoted};
 
-/// An answer that ends a handler early. Boxed: the happy path should not carry its size.
+/// An answer that ends a handler early. Boxed to keep a handler's `Result` small.
 #[derive(Debug)]
 pub(crate) struct Early(Box<HttpResponse>);
 
@@ -27,7 +27,7 @@ pub(crate) fn json(text: String) -> HttpResponse {
         .body(text)
 }
 
-/// An answer that says no: `{"detail": "…"}`.
+/// An error answer: `{"detail": "…"}`.
 pub(crate) fn detail(status: u16, detail: impl Display) -> HttpResponse {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let text = ObjectText::new()
@@ -38,7 +38,7 @@ pub(crate) fn detail(status: u16, detail: impl Display) -> HttpResponse {
         .body(text)
 }
 
-/// An answer that says: later.
+/// An error answer that asks the client to try again later.
 pub(crate) fn busy(status: u16, why: impl Display) -> HttpResponse {
     let mut answer = detail(status, why);
     answer.headers_mut().insert(
@@ -62,7 +62,7 @@ pub(crate) fn unprocessable(kind: &str, place: [&str; 2], message: impl Display)
         .body(text)
 }
 
-/// The answer to a failure of our own.
+/// The answer when this node's own database fails.
 pub(crate) fn failed(error: &ChainError) -> HttpResponse {
     tracing::error!(%error, "the chain's database failed");
     if error.is_transient() {
@@ -93,7 +93,7 @@ pub(crate) async fn reading<T: Send + 'static>(
         .map_err(|error| failed(&error).into())
 }
 
-/// Either arm of a handler that ends early with an answer.
+/// The answer from either arm of a handler that may end early.
 pub(crate) fn either(result: Result<HttpResponse, Early>) -> HttpResponse {
     result.unwrap_or_else(|early| *early.0)
 }

@@ -1,5 +1,5 @@
-//! The calls under `/dev`, which no real node has: faucet, faults, blocks on demand. No fault
-//! strikes them.
+//! The calls under `/dev`, which no real node has: faucet, faults, blocks on demand. Faults do not
+//! affect them.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use agentry_protocol::Address;
@@ -25,7 +25,10 @@ fn producing(node: &Node) -> Result<(), Early> {
         None => Ok(()),
         Some(leader) => Err(answer::detail(
             400,
-            format!("this node follows {}; ask there", leader.client.url()),
+            format!(
+                "this node follows {}; send the request there",
+                leader.client.url()
+            ),
         )
         .into()),
     }
@@ -67,7 +70,8 @@ pub(crate) async fn faucet(node: web::Data<Node>, body: web::Bytes) -> HttpRespo
     )
 }
 
-/// `GET /dev/credits?after&limit`: what was credited by allocation and faucet, for followers.
+/// `GET /dev/credits?after&limit`: the credits of the initial allocation and the faucet, for
+/// followers.
 pub(crate) async fn credits(node: web::Data<Node>, request: HttpRequest) -> HttpResponse {
     either(
         async {
@@ -114,8 +118,8 @@ struct Change {
     clear: Vec<String>,
 }
 
-/// `POST /dev/faults {"set": ["silent-drop=0.2"], "clear": ["hang"]}`: clears first, `"all"`
-/// clears every one. Nothing is changed where one of the texts is no fault.
+/// `POST /dev/faults {"set": ["silent-drop=0.2"], "clear": ["hang"]}`: clears first; `"all"` clears
+/// every fault. Nothing is changed if one of the texts is not a fault.
 pub(crate) async fn set_faults(node: web::Data<Node>, body: web::Bytes) -> HttpResponse {
     either(read::<Change>(&body).and_then(|change| {
         let set: Result<Vec<Fault>, _> = change.set.iter().map(|text| text.parse()).collect();
@@ -134,7 +138,7 @@ pub(crate) async fn set_faults(node: web::Data<Node>, body: web::Bytes) -> HttpR
     }))
 }
 
-/// `POST /dev/mine`: makes a block now.
+/// `POST /dev/mine`: produces a block now.
 pub(crate) async fn mine(node: web::Data<Node>) -> HttpResponse {
     either(
         async {

@@ -1,5 +1,5 @@
-//! The node's HTTP surface: AITBC's RPC, what it lacked, and the calls under `/dev` for tests.
-//! It listens on 127.0.0.1 alone.
+//! The node's HTTP interface: AITBC's RPC, the calls that its node of April 2026 lacks, and the
+//! calls under `/dev` for tests. It listens only on 127.0.0.1.
 
 mod answer;
 mod dev;
@@ -11,7 +11,7 @@ mod writes;
 
 use actix_web::{HttpResponse, Resource, Route, web};
 
-/// The most bytes of a posted block: its transactions, each with a row around it.
+/// The most bytes of a posted block: its transactions, each within its row.
 const MAX_IMPORT: usize = 8 * 1024 * 1024;
 
 /// A path that answers one method, and 405 to the others, as FastAPI does.

@@ -1,4 +1,4 @@
-//! Query parameters, with FastAPI's 422 where one is missing or no number.
+//! Query parameters, with FastAPI's 422 if one is missing or not a number.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use super::answer::{self, Early};
 pub(crate) struct Parameters(HashMap<String, String>);
 
 impl Parameters {
-    /// Reads a request's query. What cannot be decoded counts as absent.
+    /// Reads a request's query. A parameter that cannot be decoded counts as absent.
     pub(crate) fn of(request: &HttpRequest) -> Parameters {
         Parameters(
             web::Query::<HashMap<String, String>>::from_query(request.query_string())
@@ -25,7 +25,7 @@ impl Parameters {
         self.0.get(name).map(String::as_str)
     }
 
-    /// An integer, or the default where there is none.
+    /// An integer, or the default if the parameter is absent.
     pub(crate) fn integer(&self, name: &str, default: Option<i64>) -> Result<i64, Early> {
         match (self.text(name), default) {
             (Some(text), _) => text.trim().parse().map_err(|_| {

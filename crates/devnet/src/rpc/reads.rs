@@ -14,7 +14,8 @@ use crate::text::{ObjectText, quoted, with_member};
 /// The most blocks of one blocks-range.
 const MAX_RANGE: i64 = 1000;
 
-/// Past this many bytes blocks-range ends early, after a whole block; `count` tells.
+/// Above this many bytes blocks-range ends early, after a whole block; `count` is the number of
+/// blocks in the answer.
 const MAX_ANSWER: usize = 24 * 1024 * 1024;
 
 /// The most rows of one `/rpc/transactions`.
@@ -138,7 +139,7 @@ pub(crate) async fn blocks_range(node: web::Data<Node>, request: HttpRequest) ->
     )
 }
 
-/// Refuses a range that holds the block which this node cannot write.
+/// Refuses a range that includes the block that this node cannot write.
 fn refuse_unreadable(node: &Node, start: u64, end: u64) -> Result<(), Early> {
     match node.faults.current().get("unreadable-block") {
         Some(Fault::UnreadableBlock(height)) if (start..=end).contains(&height) => {
@@ -194,7 +195,8 @@ pub(crate) async fn mempool(node: web::Data<Node>, request: HttpRequest) -> Http
                 return Err(answer::detail(503, "Internal server error").into());
             }
             let limit = usize::try_from(limit).unwrap_or(0);
-            // The writer's lock: between its draining and its commit a block would hide transactions.
+            // The writer's lock: between its draining and its commit a block would hide
+            // transactions.
             let pending = blocking(&node, move |node| {
                 node.chain()
                     .pool
@@ -298,7 +300,7 @@ pub(crate) async fn transaction(node: web::Data<Node>, hash: web::Path<String>) 
         async {
             let hash = hash.into_inner();
             let wanted = hash.clone();
-            // First the mempool, then the chain: what is mined in between is found there.
+            // First the mempool, then the chain: a transaction mined in between is found there.
             let pending = blocking(&node, move |node| {
                 node.chain()
                     .pool

@@ -91,7 +91,7 @@ pub(crate) async fn metrics(node: web::Data<Node>) -> HttpResponse {
                 ),
                 (
                     "transactions_accepted_total",
-                    "Transactions taken in.",
+                    "Transactions accepted.",
                     &counters.transactions_accepted,
                 ),
                 (
@@ -101,22 +101,22 @@ pub(crate) async fn metrics(node: web::Data<Node>) -> HttpResponse {
                 ),
                 (
                     "transactions_mined_total",
-                    "Transactions in blocks.",
+                    "Transactions mined.",
                     &counters.transactions_mined,
                 ),
                 (
                     "blocks_proposed_total",
-                    "Blocks made here.",
+                    "Blocks produced by this node.",
                     &counters.blocks_proposed,
                 ),
                 (
                     "blocks_imported_total",
-                    "Blocks of other nodes.",
+                    "Blocks imported from other nodes.",
                     &counters.blocks_imported,
                 ),
                 (
                     "chain_reorganisations_total",
-                    "Times that blocks were taken back.",
+                    "Times that blocks were reverted.",
                     &counters.reorganisations,
                 ),
             ];

@@ -13,7 +13,7 @@ use actix_web::{Error, web};
 use super::answer;
 use crate::node::{Node, add};
 
-/// Strikes as the faults say; else passes the request on.
+/// Applies the faults that strike; otherwise passes the request on.
 pub(crate) async fn strike(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -23,7 +23,7 @@ pub(crate) async fn strike(
     };
     add(&node.counters.rpc_requests, 1);
     if node.strikes("hang") {
-        // Until the client gives up or the node stops.
+        // Waits until the client disconnects or the node stops.
         std::future::pending::<()>().await;
     }
     if node.strikes("error-500") {
@@ -40,8 +40,8 @@ pub(crate) async fn strike(
     Ok(response)
 }
 
-/// The answer to a request of which nothing must come: actix-web drops the connection, headers
-/// unsent, when a body fails at its first chunk.
+/// The answer to a request that must get no answer: actix-web drops the connection, without sending
+/// headers, when a body fails at its first chunk.
 struct Severed;
 
 #[derive(Debug)]

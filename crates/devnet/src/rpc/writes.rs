@@ -59,7 +59,7 @@ fn refused(refusal: &Refusal) -> HttpResponse {
     }
 }
 
-/// Passes a transaction on to the leader, whose answer is the answer.
+/// Forwards a transaction to the leader and returns the leader's answer.
 async fn forward(node: &web::Data<Node>, body: web::Bytes) -> Result<HttpResponse, Early> {
     let Some(leader) = &node.leader else {
         return Err(answer::detail(500, "no leader").into());
@@ -83,18 +83,18 @@ async fn forward(node: &web::Data<Node>, body: web::Bytes) -> Result<HttpRespons
         }
         Err(SubmitError::NotSent { reason }) => Err(answer::busy(
             429,
-            format!("Failed to submit transaction: not passed on to the leader: {reason}"),
+            format!("Failed to submit transaction: not forwarded to the leader: {reason}"),
         )
         .into()),
         Err(SubmitError::Unknown { reason }) => Err(answer::detail(
             502,
-            format!("Failed to submit transaction: the leader may have taken it: {reason}"),
+            format!("Failed to submit transaction: the leader may have accepted it: {reason}"),
         )
         .into()),
     }
 }
 
-/// Keeps what was passed on in this node's mempool, too, until it is imported.
+/// Keeps a forwarded transaction also in this node's mempool, until it is imported.
 async fn remember(node: &web::Data<Node>, hash: String, body: web::Bytes) -> Result<(), Early> {
     let kept = blocking(node, move |node| -> Result<(), ChainError> {
         let limits = Limits {
@@ -105,7 +105,7 @@ async fn remember(node: &web::Data<Node>, hash: String, body: web::Bytes) -> Res
             return Ok(());
         };
         let pending = Pending::new(stored, false, seconds_now());
-        // The leader may have filled in what this node would not: then it is the leader's alone.
+        // The leader may accept a body that this node would not: then only the leader keeps it.
         if pending.hash.as_ref() != hash {
             return Ok(());
         }
@@ -159,7 +159,7 @@ pub(crate) async fn import_block(
     )
 }
 
-/// Height, hash, and whether there was a block of that height already.
+/// Height, hash, and whether there was already a block at that height.
 fn import(node: &Node, json: &Json) -> Result<(u64, String, bool), ImportError> {
     let incoming = Incoming::read(json.root())?;
     let height = incoming.height;

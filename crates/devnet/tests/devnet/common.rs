@@ -1,4 +1,4 @@
-//! What the tests share: a node in a directory of its own, real HTTP, and waiting for conditions.
+//! Helpers of the tests: a node in its own directory, real HTTP, and waiting for conditions.
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,10 @@ use rusqlite::Connection;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How long a condition may take: far above what any takes, for a busy machine.
+/// How long a condition may take: far longer than any takes, even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A node whose blocks come on demand, unless the configuration says otherwise.
+/// A node that produces blocks on demand, unless the configuration says otherwise.
 pub(crate) struct Node {
     pub(crate) devnet: Option<Devnet>,
     pub(crate) dir: TempDir,
@@ -21,7 +21,7 @@ pub(crate) struct Node {
     http: reqwest::Client,
 }
 
-/// A configuration without a clock: blocks come by `mine`.
+/// A configuration without a clock: only `mine` produces blocks.
 pub(crate) fn manual() -> DevnetConfig {
     DevnetConfig {
         automatic: false,
@@ -31,9 +31,9 @@ pub(crate) fn manual() -> DevnetConfig {
 }
 
 pub(crate) fn http() -> reqwest::Client {
-    // The chain's client installs the TLS provider that reqwest wants.
+    // The chain's client installs the TLS provider that reqwest needs.
     drop(agentry_chain::NodeClient::new("http://127.0.0.1:1", Default::default()).unwrap());
-    // A connection for each call: one kept alive would be dead after a restart.
+    // A connection for each call: one that is kept alive would be broken after a restart.
     reqwest::Client::builder()
         .pool_max_idle_per_host(0)
         .no_proxy()
@@ -68,7 +68,7 @@ impl Node {
 
     pub(crate) fn stop(&mut self) {
         if let Some(devnet) = self.devnet.take() {
-            // The same port again after a restart: followers know only that.
+            // The same port is used after a restart: followers only know that one.
             self.config.port = devnet.port();
             devnet.stop();
         }
@@ -171,7 +171,7 @@ impl Node {
         .unwrap()
     }
 
-    /// In how many rows a hash stands.
+    /// How many rows have a hash.
     pub(crate) fn mined(&self, hash: &str) -> i64 {
         self.db()
             .query_row(
@@ -222,7 +222,7 @@ impl Node {
     }
 }
 
-/// Waits until a condition holds, and fails when it does not.
+/// Waits until a condition holds, and fails if that takes too long.
 pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !condition().await {
@@ -241,7 +241,7 @@ pub(crate) struct Wallet {
 }
 
 impl Wallet {
-    /// The wallet of a number: the same one each time.
+    /// The wallet with a number: always the same one.
     pub(crate) fn of(number: u8) -> Wallet {
         let key = SigningKey::from_seed(&Seed::from_bytes([number; 32]));
         let address = Address::from_public_key(&key.public_key());

@@ -1,4 +1,4 @@
-//! The chain's faults: each does what it says, and stops when cleared.
+//! The chain's faults: each works as documented, and stops when cleared.
 
 use agentry_devnet::{ChainError, DevnetConfig, DevnetError, Fault, Faults};
 use agentry_protocol::Json;
@@ -43,7 +43,7 @@ async fn silent_drop_accepts_and_drops() {
     assert_eq!((node.pending().await.len(), node.mined(&hash)), (0, 0));
     assert_eq!(node.balance(&alice).await, 1_000);
 
-    // Only what cannot be paid.
+    // Only transactions that cannot be paid are dropped.
     node.devnet().faults().set("silent-drop=0".parse().unwrap());
     let unknown = node.submit(&bob.pay(&alice, 1, 10, 1)).await;
     let unable = node.submit(&alice.pay(&bob, 5_000, 10, 2)).await;
@@ -96,7 +96,7 @@ async fn a_replay_destroys_a_block() {
     );
     assert_eq!(node.height().await, 1);
     assert_eq!((node.pending().await.len(), node.mined(&innocent)), (0, 0));
-    // Posted again, it comes through.
+    // Posted again, it is mined.
     node.submit(&alice.pay(&bob, 2, 10, 2)).await;
     assert_eq!(node.devnet().mine().unwrap().tx_count, 1);
     assert_eq!(node.balance(&bob).await, 3);
@@ -112,7 +112,7 @@ async fn imports_lose_transactions() {
     let (_, range) = source.get("/rpc/blocks-range?start=1&end=1").await;
     let mut block = range["blocks"][0].clone();
     block["chainId"] = json!("ait-devnet");
-    // As blocks-range of the real node: it knows neither.
+    // As in blocks-range of the real node, which has neither.
     block
         .as_object_mut()
         .unwrap()
@@ -144,7 +144,7 @@ async fn imports_lose_transactions() {
     assert_eq!(metadata["transactions"][0]["tx_hash"], hash);
     assert_eq!(metadata["transactions"][0]["payload"]["payload"], "hello");
 
-    // Without chainId a block is filed under another chain, whatever this node's is.
+    // Without chainId a block is stored under another chain, whatever this node's chain is.
     block.as_object_mut().unwrap().remove("chainId");
     block["height"] = json!(2);
     block["hash"] = json!(format!("0x{}", "2".repeat(64)));
@@ -173,7 +173,7 @@ async fn reorganise_replaces_blocks_and_frees_ids() {
     let before = node.blocks();
     let accounts = node.accounts();
     let mined = node.devnet().mine().unwrap();
-    // The block was made, and then replaced with the one before it.
+    // The block was produced, and then replaced together with the one before it.
     let after = node.blocks();
     assert_eq!(after.len(), 4);
     assert_eq!(after[..2], before[..2]);
@@ -222,13 +222,13 @@ async fn reorganise_drop_loses_the_orphans() {
         (node.balance(&alice).await, node.balance(&bob).await),
         (989, 1)
     );
-    // Nothing remembers it: the same bytes may be posted again.
+    // It left no trace: the same bytes may be posted again.
     node.submit(&second).await;
     assert_eq!(node.devnet().mine().unwrap().tx_count, 1);
 }
 
 #[tokio::test]
-async fn an_account_that_only_an_orphan_made_is_unknown_again() {
+async fn an_account_that_only_an_orphan_created_is_removed() {
     let node = Node::manual();
     let (alice, bob) = (Wallet::of(1), Wallet::of(2));
     node.devnet().fund(&alice.address, 1_000).unwrap();
@@ -288,7 +288,7 @@ async fn no_signature_check_is_the_node_of_april() {
         [1, 1, 1, 0]
     );
     assert_eq!(node.balance(&bob).await, 10 + 2 + 3 + 20);
-    // A body that names no chain is filed as ait-mainnet's.
+    // A body that names no chain is stored under ait-mainnet.
     let stored: String = node
         .db()
         .query_row(
@@ -311,7 +311,7 @@ async fn no_signature_check_is_the_node_of_april() {
     node.devnet().mine().unwrap_err();
     assert_eq!((node.height().await, node.pending().await.len()), (1, 0));
 
-    // Over a megabyte is pending for ever.
+    // A transaction over a megabyte stays pending forever.
     let mut large = alice.transaction(&bob, 1, 10, 8);
     large.payload = Json::string("x".repeat(1_000_001));
     node.submit(&large.sign(&alice.key)).await;

@@ -1,4 +1,4 @@
-//! A follower: catching up, its leader's absence and reorganisations, forwarding.
+//! A follower: catching up, its leader's outages and reorganisations, forwarding.
 
 use agentry_devnet::{DevnetConfig, Fault, Faults};
 use agentry_protocol::genesis_hash;
@@ -13,7 +13,7 @@ fn follow(leader: &Node, config: DevnetConfig) -> Node {
     })
 }
 
-/// A leader with money, and some blocks with transactions.
+/// A leader with a funded account, and some blocks with transactions.
 async fn leader(blocks: u64) -> (Node, Wallet, Wallet) {
     let node = Node::manual();
     let (alice, bob) = (Wallet::of(1), Wallet::of(2));
@@ -28,7 +28,7 @@ async fn leader(blocks: u64) -> (Node, Wallet, Wallet) {
 }
 
 async fn level(follower: &Node, leader: &Node) {
-    until("the follower to be level", async || {
+    until("the follower to have caught up", async || {
         follower.blocks() == leader.blocks()
             && follower.rows() == leader.rows()
             && follower.accounts() == leader.accounts()
@@ -41,7 +41,7 @@ async fn it_catches_up_whole() {
     let (leader, alice, bob) = leader(250).await;
     let follower = follow(&leader, manual());
     level(&follower, &leader).await;
-    // Blocks as the leader's, parent and proposer too.
+    // Its blocks are the leader's, with the same parent and proposer.
     assert_eq!(
         follower.get("/rpc/blocks/250").await,
         leader.get("/rpc/blocks/250").await
@@ -50,7 +50,7 @@ async fn it_catches_up_whole() {
         follower.get("/rpc/blocks/11").await,
         leader.get("/rpc/blocks/11").await
     );
-    // And on with it: blocks, and credits without a block.
+    // It keeps following: new blocks, and credits without a block.
     leader.submit(&alice.pay(&bob, 1, 10, 9_000)).await;
     leader.devnet().mine().unwrap();
     leader.devnet().fund(&Wallet::of(3).address, 77).unwrap();
@@ -69,7 +69,7 @@ async fn it_catches_up_whole() {
 }
 
 #[tokio::test]
-async fn it_makes_nothing_itself() {
+async fn it_produces_no_blocks() {
     let (leader, alice, _) = leader(1).await;
     let follower = follow(&leader, manual());
     assert!(
@@ -98,7 +98,7 @@ async fn before_the_first_block_there_is_no_head() {
         follower.get("/rpc/head").await,
         (404, json!({"detail": "no blocks yet"}))
     );
-    until("the absence to be told", async || {
+    until("the outage to be reported", async || {
         follower.get("/health").await.1["error"]
             .as_str()
             .is_some_and(|error| error.contains("connecting"))
@@ -107,12 +107,12 @@ async fn before_the_first_block_there_is_no_head() {
 }
 
 #[tokio::test]
-async fn it_survives_its_leaders_absence_and_its_own() {
+async fn it_survives_its_leaders_outage_and_its_own() {
     let (mut leader, alice, bob) = leader(3).await;
     let mut follower = follow(&leader, manual());
     level(&follower, &leader).await;
     leader.stop();
-    until("the absence to be noticed", async || {
+    until("the outage to be noticed", async || {
         !follower.get("/health").await.1["error"].is_null()
     })
     .await;
@@ -129,7 +129,7 @@ async fn it_survives_its_leaders_absence_and_its_own() {
 }
 
 #[tokio::test]
-async fn it_goes_along_with_a_reorganisation() {
+async fn it_follows_a_reorganisation() {
     let (leader, alice, bob) = leader(20).await;
     let follower = follow(&leader, manual());
     level(&follower, &leader).await;
@@ -137,7 +137,7 @@ async fn it_goes_along_with_a_reorganisation() {
     leader.submit(&alice.pay(&bob, 123, 10, 50)).await;
     leader.devnet().mine().unwrap();
     level(&follower, &leader).await;
-    until("the reorganisation to be told", async || {
+    until("the reorganisation to be reported", async || {
         let (_, health) = follower.get("/health").await;
         health["reorganisations"].as_u64() >= Some(1) && health["fork"].is_null()
     })
@@ -145,7 +145,7 @@ async fn it_goes_along_with_a_reorganisation() {
 }
 
 #[tokio::test]
-async fn it_goes_along_with_a_longer_fork_than_a_page_that_came_in_its_absence() {
+async fn it_follows_a_fork_longer_than_a_page_that_happened_while_it_was_stopped() {
     let (leader, ..) = leader(230).await;
     let mut follower = follow(&leader, manual());
     level(&follower, &leader).await;
@@ -156,7 +156,7 @@ async fn it_goes_along_with_a_longer_fork_than_a_page_that_came_in_its_absence()
 }
 
 #[tokio::test]
-async fn a_leader_that_began_again_is_followed_from_the_start() {
+async fn a_leader_that_restarted_its_chain_is_followed_from_the_start() {
     let (mut leader, alice, bob) = leader(5).await;
     let follower = follow(&leader, manual());
     level(&follower, &leader).await;
@@ -183,14 +183,14 @@ async fn a_chain_with_nothing_in_common_is_a_fork() {
         ..manual()
     });
     other.devnet().mine().unwrap();
-    until("the fork to be told", async || {
+    until("the fork to be reported", async || {
         !follower.get("/health").await.1["fork"].is_null()
     })
     .await;
     let (_, health) = follower.get("/health").await;
     assert_eq!(health["fork"]["ours"].as_str().unwrap().len(), 66);
     assert_ne!(health["fork"]["ours"], health["fork"]["leaders"]);
-    // Nothing of it is taken in.
+    // None of its blocks is imported.
     assert_eq!(
         follower.get("/rpc/blocks/0").await.1["hash"],
         genesis_hash(&chain()).to_string()
@@ -199,12 +199,12 @@ async fn a_chain_with_nothing_in_common_is_a_fork() {
 }
 
 #[tokio::test]
-async fn it_forwards_what_is_posted_to_it() {
+async fn it_forwards_posted_transactions() {
     let (leader, alice, bob) = leader(1).await;
     let follower = follow(&leader, manual());
     level(&follower, &leader).await;
     let hash = follower.submit(&alice.pay(&bob, 9, 10, 70)).await;
-    // It is pending at both, so nobody who reads the follower takes it for lost.
+    // It is pending at both, so a reader of the follower does not take it for lost.
     assert_eq!(
         (leader.pending().await.len(), follower.pending().await.len()),
         (1, 1)
@@ -221,16 +221,16 @@ async fn it_forwards_what_is_posted_to_it() {
 }
 
 #[tokio::test]
-async fn what_the_leader_lost_is_not_pending_at_the_follower_for_ever() {
+async fn a_transaction_that_the_leader_lost_does_not_stay_pending_at_the_follower() {
     let (leader, alice, bob) = leader(1).await;
     let follower = follow(&leader, manual());
     level(&follower, &leader).await;
     leader.devnet().faults().set("silent-drop".parse().unwrap());
     follower.submit(&alice.pay(&bob, 9, 10, 70)).await;
     leader.devnet().mine().unwrap();
-    until("the follower to give it up", async || {
-        // It looks when it has all blocks: a leader that made them faster than it imports would
-        // be chased for ever.
+    until("the follower to remove it", async || {
+        // The follower checks when it has all blocks: it would never catch up with a leader that
+        // produced blocks faster than the follower imports them.
         leader.devnet().mine().unwrap();
         level(&follower, &leader).await;
         follower.pending().await.is_empty()
@@ -250,7 +250,7 @@ async fn an_absent_leader_makes_a_forwarding_follower_busy() {
             .await
             .unwrap();
         let status = answer.status().as_u16();
-        // A connection from before that breaks under the bytes leaves their fate unknown: 502.
+        // If an older connection breaks during the POST, the result is unknown: 502.
         assert!([429, 502].contains(&status), "{status}");
         status == 429
     })
@@ -258,7 +258,7 @@ async fn an_absent_leader_makes_a_forwarding_follower_busy() {
 }
 
 #[tokio::test]
-async fn no_forward_keeps_it_pending_for_ever() {
+async fn no_forward_keeps_it_pending_forever() {
     for by_fault in [true, false] {
         let (leader, alice, bob) = leader(1).await;
         let faults = if by_fault {
@@ -317,7 +317,7 @@ async fn a_leader_without_range_transactions_is_followed_block_by_block() {
 }
 
 #[tokio::test]
-async fn a_flaky_leader_is_followed_all_the_same() {
+async fn a_flaky_leader_is_followed() {
     let (leader, ..) = leader(30).await;
     leader
         .devnet()
@@ -327,7 +327,7 @@ async fn a_flaky_leader_is_followed_all_the_same() {
     level(&follower, &leader).await;
 }
 
-/// A node as AITBC's: it passes the RPC on to a leader, and knows no call under `/dev`.
+/// A node like AITBC's: it proxies the RPC of a leader, and has no calls under `/dev`.
 fn without_ledger(leader: &Node) -> String {
     use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -36,7 +36,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 const FUNDED: i64 = 3 * 500;
 
-/// No balance below zero, and what was funded is there but for the fees of what is mined.
+/// No balance is below zero, and all funds exist except for the fees of mined transactions.
 fn check_conservation(node: &Node) -> Result<(), TestCaseError> {
     let accounts = node.accounts();
     prop_assert!(
@@ -89,7 +89,7 @@ async fn run(steps: Vec<Step>, sequential: bool) -> Result<(), TestCaseError> {
                 let (from, to) = (&wallets[usize::from(from)], &wallets[usize::from(to)]);
                 let mut transaction = from.transaction(to, amount, fee, index as u64);
                 if sequential {
-                    // The counter, and one more for each that is pending.
+                    // The counter, plus one for each pending transaction.
                     let account = node.client().account(&from.address).await.unwrap();
                     let pending = node.pending().await;
                     let mine = pending
@@ -106,7 +106,7 @@ async fn run(steps: Vec<Step>, sequential: bool) -> Result<(), TestCaseError> {
                 node.devnet().mine().unwrap();
             }
             Step::Reorganise(depth) => {
-                // Deeper than the chain is refused, and changes nothing.
+                // A depth beyond the chain is refused, and changes nothing.
                 let deep_enough = node.height().await >= depth;
                 prop_assert_eq!(node.devnet().reorganise(depth).is_ok(), deep_enough);
             }
@@ -121,8 +121,8 @@ async fn run(steps: Vec<Step>, sequential: bool) -> Result<(), TestCaseError> {
         node.devnet().mine().unwrap();
     }
     check_conservation(&node)?;
-    // A reorganisation can bring transactions into another order, in which one cannot be paid any
-    // more: that one stays pending, and with sequential nonces those behind it. Nothing else does.
+    // A reorganisation can change the order of transactions so that one can no longer be paid: it
+    // stays pending, and with sequential nonces also those after it. No other transaction does.
     let mut left = HashSet::new();
     for pending in node.pending().await {
         let sender: Address = pending["from"].as_str().unwrap().parse().unwrap();

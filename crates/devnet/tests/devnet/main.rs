@@ -2,7 +2,7 @@
 
 #![expect(
     clippy::unwrap_used,
-    reason = "helpers of tests fail by panicking, too"
+    reason = "helpers of tests also fail by panicking"
 )]
 
 mod common;

@@ -1,4 +1,4 @@
-//! The faults of the network and the server, which strike any RPC call.
+//! The faults of the network and the server, which affect any RPC call.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -30,7 +30,7 @@ async fn error_500_processes_nothing() {
             .0,
         500
     );
-    // Not under /dev, nor elsewhere.
+    // Calls under /dev and other paths are not affected.
     assert_eq!(node.get("/health").await.0, 200);
     assert_eq!(
         node.post("/dev/faults", "{\"clear\":[\"error-500\"]}")
@@ -77,7 +77,7 @@ async fn a_probability_strikes_sometimes() {
 }
 
 #[tokio::test]
-async fn hang_never_answers_and_does_not_hinder_the_stop() {
+async fn hang_never_answers_and_does_not_delay_the_stop() {
     let (mut node, alice, bob) = with("hang");
     let options = NodeOptions {
         timeout: Duration::from_millis(200),
@@ -113,7 +113,7 @@ async fn lose_answer_processes_the_post() {
     node.try_post("/rpc/transaction", signed.body())
         .await
         .unwrap_err();
-    // Reading is not hindered.
+    // Reading is not affected.
     assert_eq!(node.pending().await.len(), 1);
     let other = alice.pay(&bob, 2, 10, 2);
     let error = node.client().submit(&other.body()).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! The RPC table of PROTOCOL.md, call by call, over real HTTP.
+//! The RPC of AITBC's node, call by call, over real HTTP.
 
 use crate::common::{Node, Wallet, chain, manual, until};
 use agentry_devnet::DevnetConfig;
@@ -22,7 +22,7 @@ async fn head_is_genesis_at_first() {
 }
 
 #[tokio::test]
-async fn allocations_leave_the_hash_of_genesis_alone() {
+async fn allocations_do_not_change_the_hash_of_genesis() {
     let wallet = Wallet::of(1);
     let node = Node::start(DevnetConfig {
         allocations: vec![(wallet.address.clone(), 1_000)],
@@ -103,7 +103,7 @@ async fn a_transaction_is_posted_pending_mined_and_found() {
             "transactions": [with(json!({"tx_hash": hash}))],
         })
     );
-    // The formula of PROTOCOL.md, from what the RPC tells.
+    // The chain's formula of a block hash, from the fields that the RPC shows.
     let computed = block_hash(
         &chain(),
         BlockHeight(1),
@@ -381,7 +381,7 @@ async fn blocks_come_by_themselves_until_paused() {
 }
 
 #[tokio::test]
-async fn import_block_takes_what_follows_and_is_right() {
+async fn import_block_accepts_valid_blocks_that_follow_the_head() {
     let (from, to) = (Node::manual(), Node::manual());
     let (alice, bob) = (Wallet::of(1), Wallet::of(2));
     from.devnet().fund(&alice.address, 1_000).unwrap();

@@ -17,7 +17,7 @@ fn rich(config: DevnetConfig) -> (Node, Wallet, Wallet) {
 }
 
 #[tokio::test]
-async fn fields_that_make_no_transaction() {
+async fn bodies_with_invalid_fields_are_refused() {
     let (node, alice, bob) = rich(manual());
     let plain = json!({"from": alice.address.as_str(), "to": bob.address.as_str(), "amount": 1});
     for (key, value, reason) in [
@@ -25,12 +25,12 @@ async fn fields_that_make_no_transaction() {
         (
             "amount",
             json!(1.5),
-            "amount is 1.5, which is no whole number",
+            "amount is 1.5, which is not a whole number",
         ),
         (
             "amount",
             json!(1e30),
-            "amount is 1e+30, which is no whole number",
+            "amount is 1e+30, which is not a whole number",
         ),
         ("fee", json!(-10), "fee is -10, below 0"),
         ("fee", json!(0.25), "fee is 0.25"),
@@ -220,7 +220,7 @@ async fn duplicates_are_refused_while_pending_and_when_mined() {
 }
 
 #[tokio::test]
-async fn a_forgery_does_not_bar_the_owner() {
+async fn a_forgery_does_not_block_the_owner() {
     let (node, alice, bob) = rich(manual());
     let signed = alice.pay(&bob, 1, 10, 1);
     let mut forgery = body(&signed);
@@ -302,7 +302,7 @@ async fn sequential_nonces() {
     });
     let refusal = node.refuse(alice.pay(&bob, 1, 10, 1).body()).await;
     assert_eq!(refusal, "the nonce is 1, and the account's next is 0");
-    // The dearest last: the order of nonces stands above the order of fees.
+    // The highest fee is last: the order of nonces takes precedence over the order of fees.
     for (nonce, fee) in [(0, 1), (1, 5), (2, 50)] {
         node.submit(&alice.pay(&bob, 1, fee, nonce)).await;
     }

@@ -74,7 +74,7 @@ fn another_chains_directory_is_refused() {
 }
 
 #[test]
-fn configurations_that_cannot_be() {
+fn invalid_configurations_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let base = || DevnetConfig {
         dir: dir.path().join("chain"),

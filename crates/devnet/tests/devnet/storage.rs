@@ -5,7 +5,7 @@ use rusqlite::Connection;
 
 use crate::common::{Node, Wallet};
 
-/// Name, type, NOT NULL, part of the primary key: as `PRAGMA table_info` tells.
+/// Name, type, NOT NULL, part of the primary key: as `PRAGMA table_info` returns them.
 type Column = (String, String, bool, bool);
 
 fn columns(db: &Connection, table: &str) -> Vec<Column> {
@@ -70,7 +70,7 @@ fn indexes(db: &Connection, table: &str) -> (Vec<String>, Vec<String>) {
 }
 
 #[tokio::test]
-async fn the_tables_are_those_of_protocol_md() {
+async fn the_tables_are_those_of_aitbcs_node() {
     let node = Node::manual();
     let db = node.db();
     assert_eq!(
@@ -182,7 +182,7 @@ async fn rows_are_written_as_sqlalchemy_writes_them() {
     like_datetime(&timestamp);
     like_datetime(&created);
     assert_eq!(status, "confirmed");
-    // The message is at payload.payload, for SQL, too.
+    // SQL also finds the message at payload.payload.
     let message: String = db
         .query_row(
             "SELECT json_extract(payload, '$.payload') FROM \"transaction\"",
@@ -222,7 +222,7 @@ async fn a_restart_continues_the_chain_and_keeps_what_is_pending() {
     node.restart();
     assert_eq!((node.blocks(), node.accounts()), (blocks.clone(), accounts));
     assert_eq!(node.pending().await.len(), 1);
-    // What is pending still counts against the balance and as a duplicate.
+    // Pending transactions still count against the balance and as duplicates.
     assert!(
         node.refuse(alice.pay(&bob, 970, 10, 3).body())
             .await
@@ -290,7 +290,7 @@ async fn a_crash_between_commit_and_mempool_mines_nothing_twice() {
 }
 
 #[tokio::test]
-async fn rows_that_another_program_put_into_the_mempool_hurt_nobody() {
+async fn rows_that_another_program_put_into_the_mempool_are_harmless() {
     let mut node = Node::manual();
     let (alice, bob) = (Wallet::of(1), Wallet::of(2));
     node.devnet().fund(&alice.address, 1_000).unwrap();

@@ -44,7 +44,7 @@ async fn missing_blocks_are_imported() {
     .await
     .unwrap();
     assert_eq!((again.imported, again.from), (0, None));
-    // A node that is ahead lacks nothing.
+    // A node that is ahead is missing no block.
     to.devnet().mine().unwrap();
     let ahead = sync(&from.client(), &to.client(), &chain(), |_| {})
         .await
@@ -53,7 +53,7 @@ async fn missing_blocks_are_imported() {
 }
 
 #[tokio::test]
-async fn another_chain_is_named_and_is_no_fork() {
+async fn another_chain_is_reported_and_is_not_a_fork() {
     let from = source(3).await;
     let other = Node::start(agentry_devnet::DevnetConfig {
         chain_id: "ait-testnet".parse().unwrap(),
@@ -93,7 +93,7 @@ async fn a_fork_stops_it() {
 }
 
 #[tokio::test]
-async fn an_absent_node_is_named() {
+async fn an_unreachable_node_is_reported() {
     let from = source(1).await;
     let mut to = Node::manual();
     let client = to.client();

@@ -5,35 +5,35 @@ use super::field::{Entries, Fields, Tags, parsed, tags, time};
 use crate::bounded::{AgentName, Bounded};
 use crate::sealing::EncryptionKey;
 
-/// How far ahead a card may expire, in milliseconds: 30 days. An agent that is gone leaves the
-/// directory within that.
+/// How far ahead a card may expire, in milliseconds: 30 days. The card of an agent that no longer
+/// runs leaves the directory within that time.
 pub const CARD_MAX_AHEAD_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 
 /// Longest description of an agent, in bytes: a paragraph, so that 100,000 cards fit in memory.
 pub const DESCRIPTION_MAX: usize = 1024;
 
-/// What an agent says of itself: at most 1024 bytes.
+/// An agent's description of itself: at most 1024 bytes.
 pub type Description = Bounded<DESCRIPTION_MAX>;
 
 /// The parameters of ANNOUNCE. It counts when it is verified, under the key in its header, and
 /// sent by an address to itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announce {
-    /// What the agent calls itself. Nothing keeps two from using one name.
+    /// The agent's name. Names are not unique: two agents can use the same one.
     pub name: AgentName,
-    /// What it says of itself.
+    /// The agent's description of itself.
     pub description: Option<Description>,
-    /// What it can do.
+    /// The agent's capabilities.
     pub capabilities: Tags,
-    /// The commands that it takes.
+    /// The commands that the agent accepts.
     pub commands: Tags,
-    /// The key to seal messages to it with; without one it takes none.
+    /// The key with which messages to the agent are sealed. None: it accepts no sealed messages.
     pub enc_key: Option<EncryptionKey>,
-    /// Until when the card counts, in milliseconds since the epoch.
+    /// When the card expires, in milliseconds since the epoch.
     pub expires: u64,
 }
 
-/// Why a card does not count at this time.
+/// Why a card is not valid at this time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CardTimeError {
     /// It has expired.
@@ -51,8 +51,8 @@ pub enum CardTimeError {
 }
 
 impl Announce {
-    /// Whether the card counts when the clock shows `now_ms`. It does up to the millisecond that
-    /// it states.
+    /// Checks that the card is valid when the clock shows `now_ms`. It is valid through the
+    /// millisecond at which it expires.
     ///
     /// # Errors
     /// [`CardTimeError`].

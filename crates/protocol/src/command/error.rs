@@ -1,4 +1,4 @@
-//! Why a command that is known by its name cannot be understood.
+//! Why a command with a known name cannot be read.
 
 use crate::bounded::BoundError;
 use crate::hash::HashError;
@@ -11,9 +11,9 @@ use crate::key::KeyError;
 pub struct CommandError {
     /// The command.
     pub cmd: &'static str,
-    /// The parameter; within an object, that of the object, such as `error.code`.
+    /// The parameter; within an object, its path, such as `error.code`.
     pub field: &'static str,
-    /// What is wrong with it.
+    /// The reason.
     pub reason: CommandFault,
 }
 
@@ -21,19 +21,19 @@ pub struct CommandError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandFault {
-    /// It must be there.
+    /// It is required.
     #[error("is missing")]
     Missing,
-    /// It is of another type.
+    /// It has the wrong type.
     #[error("is not {expected}")]
     Type {
-        /// What it should be.
+        /// The expected type.
         expected: &'static str,
     },
-    /// It is a text that is too long, or holds what cannot stand there.
-    #[error("cannot be taken: {0}")]
+    /// It is a text that is too long, or has a character that is not allowed.
+    #[error("cannot be accepted: {0}")]
     Bound(#[from] BoundError),
-    /// There are too many items in it.
+    /// It has too many items.
     #[error("has {found} items, over the limit of {limit}")]
     TooMany {
         /// How many there are.
@@ -49,25 +49,25 @@ pub enum CommandFault {
         /// The longest it may be.
         limit: usize,
     },
-    /// It is none of the words that can stand there.
-    #[error("is none of: {expected}")]
+    /// It is not one of the allowed words.
+    #[error("is not one of: {expected}")]
     Word {
-        /// Those that can.
+        /// The allowed words.
         expected: &'static str,
     },
-    /// It is no transaction hash.
-    #[error("names no transaction: {0}")]
+    /// It is not a transaction hash.
+    #[error("is not a transaction hash: {0}")]
     Hash(#[from] HashError),
-    /// It is no message id.
-    #[error("is no message id: {0}")]
+    /// It is not a message id.
+    #[error("is not a message id: {0}")]
     Id(#[from] MessageIdError),
-    /// It is no key.
-    #[error("is no key: {0}")]
+    /// It is not a key.
+    #[error("is not a key: {0}")]
     Key(#[from] KeyError),
-    /// It is no base64url without padding.
+    /// It is not base64url without padding.
     #[error("is not base64url without padding")]
     Base64,
-    /// Decoded, it has another length than it must.
+    /// It has the wrong length after decoding.
     #[error("has {found} bytes, not {expected}")]
     Length {
         /// How many it has.
@@ -75,7 +75,7 @@ pub enum CommandFault {
         /// How many it must have, in words.
         expected: &'static str,
     },
-    /// It contradicts the result that it comes with.
-    #[error("does not fit the result that it comes with")]
+    /// It contradicts the result in the same command.
+    #[error("does not match the result in the same command")]
     Contradiction,
 }

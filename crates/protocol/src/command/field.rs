@@ -7,7 +7,7 @@ use crate::bounded::Word;
 use crate::header::MAX_TIME_MS;
 use crate::json::{Json, JsonRef};
 
-/// Longest of the short words in commands: types, names of capabilities, codes, versions.
+/// Longest short word in a command, in bytes: types, names of capabilities, codes, versions.
 pub const WORD_MAX: usize = 64;
 
 /// Most capabilities, or commands, that a card or a status names: with words of the greatest
@@ -22,7 +22,7 @@ pub type Tag = Word<WORD_MAX>;
 pub struct Tags(Vec<Tag>);
 
 impl Tags {
-    /// The list of these.
+    /// A list of these tags.
     ///
     /// # Errors
     /// [`CommandFault::TooMany`].
@@ -41,7 +41,7 @@ impl Tags {
         &self.0
     }
 
-    /// Whether a tag is among them.
+    /// Whether a tag is in the list.
     pub fn contains(&self, tag: &str) -> bool {
         self.0.iter().any(|found| found.as_str() == tag)
     }
@@ -64,14 +64,14 @@ impl<'a> Fields<'a> {
         CommandError { cmd, field, reason }
     }
 
-    /// The value of a field, unless it is missing or `null`. `field` is how an error names it;
-    /// what stands behind its last dot is the key.
+    /// The value of a field, unless it is missing or `null`. `field` is its name in errors; the
+    /// part after its last dot is the key.
     fn value(self, field: &'static str) -> Option<JsonRef<'a>> {
         let key = field.rsplit('.').next().unwrap_or(field);
         self.object.get(key).filter(|value| !value.is_null())
     }
 
-    /// A field that may be missing, read by a function.
+    /// An optional field, read by a function.
     pub(super) fn optional<T>(
         self,
         field: &'static str,
@@ -83,7 +83,7 @@ impl<'a> Fields<'a> {
             .map_err(|reason| self.error(field, reason))
     }
 
-    /// A field that must be there, read by a function.
+    /// A required field, read by a function.
     pub(super) fn required<T>(
         self,
         field: &'static str,
@@ -93,7 +93,7 @@ impl<'a> Fields<'a> {
             .ok_or_else(|| self.error(field, CommandFault::Missing))
     }
 
-    /// An object within the command that may be missing.
+    /// An optional object within the command.
     pub(super) fn object(self, field: &'static str) -> Result<Option<Self>, CommandError> {
         let cmd = self.cmd;
         self.optional(field, |value| {
@@ -115,7 +115,7 @@ pub(super) fn string(value: JsonRef<'_>) -> Result<&str, CommandFault> {
     })
 }
 
-/// A string, read as what it should be. Every type that is read so bounds its length.
+/// A string, parsed as its type. Every type that is read this way bounds its length.
 pub(super) fn parsed<T: FromStr>(value: JsonRef<'_>) -> Result<T, CommandFault>
 where
     T::Err: Into<CommandFault>,

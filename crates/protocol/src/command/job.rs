@@ -1,4 +1,4 @@
-//! EXECUTE_AI_JOB and what is answered to it.
+//! EXECUTE_AI_JOB and its answers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,18 +18,18 @@ pub const PROMPT_MAX: usize = 256 << 10;
 /// Longest parameters of a job, in bytes of their compact canonical JSON: as long as a prompt.
 pub const PARAMS_MAX: usize = 256 << 10;
 
-/// Deepest nesting of a job's parameters. What an executor hands on is read by programs whose
-/// JSON parsers recurse; the usual limit of theirs is 128 and more.
+/// Deepest nesting of a job's parameters. An executor passes them to programs whose JSON parsers
+/// recurse; their usual limit is 128 or more.
 pub const PARAMS_MAX_DEPTH: usize = 64;
 
-/// Longest result that stands in a message, in bytes: as long as a prompt, since the result of
-/// one job may be the prompt of the next. What is longer is cut.
+/// Longest result in a message, in bytes: as long as a prompt, since the result of one job may be
+/// the prompt of the next. A longer one is truncated.
 pub const RESULT_MAX: usize = 256 << 10;
 
 /// Longest name of a model, in bytes: a path in a registry with a tag.
 pub const MODEL_MAX: usize = 256;
 
-/// What is asked: at most 256 KiB.
+/// The prompt of a job: at most 256 KiB.
 pub type Prompt = Bounded<PROMPT_MAX>;
 
 /// The name of a model: 1 to 256 printable ASCII characters.
@@ -40,12 +40,12 @@ pub type Model = Word<MODEL_MAX>;
 pub type MediaType = Word<256>;
 
 /// More parameters of a job: an object of at most [`PARAMS_MAX`] bytes and [`PARAMS_MAX_DEPTH`]
-/// levels, in which no key stands twice.
+/// levels, in which no key occurs twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Params(Json);
 
 impl Params {
-    /// The parameters that this object is.
+    /// Checks an object that holds parameters.
     ///
     /// # Errors
     /// [`CommandFault::Type`] and [`CommandFault::TooLarge`].
@@ -80,18 +80,18 @@ impl Params {
     }
 }
 
-/// The parameters of EXECUTE_AI_JOB, which asks for a task.
+/// The parameters of EXECUTE_AI_JOB, which requests a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecuteAiJob {
-    /// `type`: what kind of task, which decides what executes it.
+    /// `type`: the kind of job, which selects its executor.
     pub kind: Tag,
-    /// What is asked.
+    /// The prompt.
     pub prompt: Option<Prompt>,
-    /// Which model should answer.
+    /// The model that should answer.
     pub model: Option<Model>,
-    /// More, for the executor.
+    /// Further parameters for the executor.
     pub params: Option<Params>,
-    /// Until when the result is of use, in milliseconds since the epoch.
+    /// The deadline after which the result is useless, in milliseconds since the epoch.
     pub deadline: Option<u64>,
 }
 
@@ -117,8 +117,8 @@ impl ExecuteAiJob {
     }
 }
 
-/// What a job is called in the messages about it (`result_id`): the id of the message that asked
-/// for it, or if it had none the hash of its transaction.
+/// The name of a job in the messages about it (`result_id`): the id of the message that requested
+/// it, or, if it had none, the hash of its transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum JobId {
     /// The id of the message.
@@ -139,7 +139,7 @@ impl fmt::Display for JobId {
 impl FromStr for JobId {
     type Err = MessageIdError;
 
-    /// Reads either; the error is about a message id, which is what most jobs have.
+    /// Reads either form; the error is about a message id, which most jobs have.
     fn from_str(text: &str) -> Result<Self, MessageIdError> {
         match text.parse() {
             Ok(hash) => Ok(Self::Transaction(hash)),
@@ -148,7 +148,7 @@ impl FromStr for JobId {
     }
 }
 
-/// How far a job is: a number from 0 to 1.
+/// The progress of a job: a number from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Progress(f64);
 
@@ -156,9 +156,9 @@ pub struct Progress(f64);
 impl Eq for Progress {}
 
 impl Progress {
-    /// This part of the whole, if it is one: a number from 0 to 1.
+    /// The progress for a number; None unless it is from 0 to 1.
     pub fn new(part: f64) -> Option<Self> {
-        // Adding 0 makes 0 of -0.
+        // Adding 0 turns -0 into 0.
         (0.0..=1.0).contains(&part).then_some(Self(part + 0.0))
     }
 
@@ -171,7 +171,7 @@ impl Progress {
 /// The parameters of JOB_PROGRESS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobProgress {
-    /// Which job.
+    /// The job.
     pub result_id: JobId,
     /// How far it is.
     pub progress: Progress,
@@ -195,14 +195,15 @@ impl JobProgress {
 
     pub(super) fn write(&self, entries: &mut Entries) {
         entries.text("result_id", &self.result_id);
-        // A progress is finite, which is all that a float must be.
+        // A progress is finite, as a float in JSON has to be.
         let progress = Json::float(self.progress.0).unwrap_or_else(|_| Json::integer(0));
         entries.json("progress", progress);
         entries.optional_text("note", self.note.as_ref());
     }
 }
 
-/// The result of a job as a message carries it: its beginning, and length and hash of the whole.
+/// The result of a job as a message carries it: its beginning, and the length and hash of all of
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobResult {
     text: Box<str>,
@@ -211,7 +212,7 @@ pub struct JobResult {
 }
 
 impl JobResult {
-    /// Of a whole result, as much as fits in `inline_limit` bytes and in [`RESULT_MAX`].
+    /// Truncates a whole result to what fits in `inline_limit` bytes and in [`RESULT_MAX`].
     pub fn cut(whole: &str, inline_limit: usize) -> Self {
         Self {
             text: cut(whole, inline_limit.min(RESULT_MAX)).into(),
@@ -220,22 +221,22 @@ impl JobResult {
         }
     }
 
-    /// What is here of it.
+    /// The part of the result that the message carries.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Length of the whole, in bytes.
+    /// Length of the whole result, in bytes.
     pub const fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// SHA-256 of the whole.
+    /// SHA-256 of the whole result.
     pub const fn sha256(&self) -> &ContentHash {
         &self.sha256
     }
 
-    /// Whether it is here as a whole.
+    /// Whether the message carries the whole result.
     pub fn is_whole(&self) -> bool {
         u64::try_from(self.text.len()) == Ok(self.bytes)
     }
@@ -263,16 +264,16 @@ impl JobResult {
 /// The parameters of JOB_COMPLETE.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobComplete {
-    /// Which job.
+    /// The job.
     pub result_id: JobId,
     /// `result`, `result_bytes`, `result_sha256`.
     pub result: JobResult,
-    /// What the result is.
+    /// The media type of the result.
     pub media_type: Option<MediaType>,
-    /// How long it took, in milliseconds.
+    /// How long the job took, in milliseconds.
     pub duration_ms: Option<u64>,
-    /// Why the result is not all that it could be, as a word for programs: `length`, where a
-    /// model had more to say than it was allowed.
+    /// Why the result is incomplete, as a word for programs: `length`, if the model reached its
+    /// limit before it had finished.
     pub incomplete: Option<Tag>,
 }
 
@@ -298,7 +299,7 @@ impl JobComplete {
     }
 }
 
-/// Codes of [`JobError`] which say that a job was not taken.
+/// Codes of [`JobError`] that mean that a job was not accepted.
 const REFUSALS: [&str; 5] = [
     "not-allowed",
     "bad-parameters",
@@ -307,10 +308,10 @@ const REFUSALS: [&str; 5] = [
     "busy",
 ];
 
-/// The other codes of [`JobError`] that mean the same whoever says them.
+/// The other codes of [`JobError`] whose meaning the protocol defines.
 const ENDS: [&str; 4] = ["deadline", "timeout", "interrupted", CANCELED];
 
-/// The code which says that a job was taken back.
+/// The code that means that a job was cancelled.
 const CANCELED: &str = "canceled";
 
 /// Why a job has no result.
@@ -323,18 +324,18 @@ pub struct JobError {
 }
 
 impl JobError {
-    /// Whether this says that the job was not taken.
+    /// Whether it means that the job was not accepted.
     pub fn is_refusal(&self) -> bool {
         REFUSALS.contains(&self.code.as_str())
     }
 
-    /// Whether this says that the job was taken back.
+    /// Whether it means that the job was cancelled.
     pub fn is_canceled(&self) -> bool {
         self.code.as_str() == CANCELED
     }
 
-    /// Whether a code has a meaning of its own in the protocol, so that what does a job cannot use
-    /// it for something else.
+    /// Whether the protocol defines the meaning of a code, so that an executor cannot use it for
+    /// something else.
     pub fn is_reserved(code: &str) -> bool {
         REFUSALS.contains(&code) || ENDS.contains(&code)
     }
@@ -343,7 +344,7 @@ impl JobError {
 /// The parameters of JOB_FAILED.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobFailed {
-    /// Which job.
+    /// The job.
     pub result_id: JobId,
     /// Why it failed.
     pub error: JobError,

@@ -1,4 +1,4 @@
-//! SEALED, as it stands on the chain; [`sealing`](crate::sealing) makes and opens it.
+//! SEALED, in its form on the chain; [`sealing`](crate::sealing) makes and opens it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,8 +9,8 @@ use super::field::{Entries, Fields, string};
 /// The one suite that is used: X25519, HKDF-SHA256 and AES-256-GCM.
 pub const SUITE: &str = "X25519-SHA256-AES256GCM";
 
-/// Longest message that is sealed, in bytes of its compact JSON. In base64url it is a third
-/// longer, and then fills a transaction nearly, with its header.
+/// Longest message that is sealed, in bytes of its compact JSON. In base64url it is a third longer,
+/// and then, with its header, nearly fills a transaction.
 pub const PLAINTEXT_MAX: usize = 640 << 10;
 
 /// Length of the tag at the end of a ciphertext (AES-GCM).
@@ -24,7 +24,7 @@ pub struct Sealed {
 }
 
 impl Sealed {
-    /// Of an encapsulated key and a ciphertext with its tag.
+    /// Combines an encapsulated key and a ciphertext with its tag.
     ///
     /// # Errors
     /// [`CommandFault::Length`] if the ciphertext is shorter than a tag, or longer than that of
@@ -74,8 +74,8 @@ impl Sealed {
     }
 }
 
-/// Reads base64url (RFC 4648) without padding, in the one spelling that each bytes have. A text
-/// of over `limit` bytes is refused before anything is made of it.
+/// Decodes base64url (RFC 4648) without padding, and accepts only the canonical spelling. A text
+/// for more than `limit` bytes is refused before it is decoded.
 fn decode(text: &str, limit: usize) -> Result<Vec<u8>, CommandFault> {
     let longest = limit.div_ceil(3) * 4;
     if text.len() > longest {

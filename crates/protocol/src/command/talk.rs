@@ -6,32 +6,32 @@ use super::error::{CommandError, CommandFault};
 use super::field::{Entries, Fields, Tag, Tags, count, parsed, string, tags};
 use crate::bounded::Bounded;
 
-/// Longest detail of an acknowledgment or an error, in bytes: a paragraph. What is longer belongs
-/// in the log of whoever writes it.
+/// Longest detail of an acknowledgment or an error, in bytes: a paragraph. A longer text belongs in
+/// the log of the agent that writes it.
 pub const DETAIL_MAX: usize = 1024;
 
-/// What a person is told: at most 1024 bytes.
+/// A detail for people: at most 1024 bytes.
 pub type Detail = Bounded<DETAIL_MAX>;
 
-/// What became of a message.
+/// The state of a message that an acknowledgment reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AckStatus {
     /// It has arrived.
     Received,
-    /// It is understood and will be acted on.
+    /// It was understood and will be handled.
     Accepted,
-    /// It was acted on.
+    /// It was handled.
     Done,
-    /// Acting on it failed.
+    /// Handling it failed.
     Failed,
-    /// It will not be acted on.
+    /// It will not be handled.
     Rejected,
-    /// It came after its time, and was not acted on.
+    /// It had expired when it arrived, and was not handled.
     Expired,
 }
 
 impl AckStatus {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 6] = [
         Self::Received,
         Self::Accepted,
@@ -53,7 +53,7 @@ impl AckStatus {
         }
     }
 
-    /// What a word means. `READY`, which others send, is `ACCEPTED`.
+    /// The state for a word. `READY`, which other programs send, is read as `ACCEPTED`.
     pub fn from_word(word: &str) -> Option<Self> {
         if word == "READY" {
             return Some(Self::Accepted);
@@ -61,7 +61,7 @@ impl AckStatus {
         Self::ALL.into_iter().find(|status| status.as_str() == word)
     }
 
-    /// Whether no other acknowledgment of the same message follows.
+    /// Whether it is final: no other acknowledgment of the same message follows.
     pub const fn is_last(self) -> bool {
         !matches!(self, Self::Received | Self::Accepted)
     }
@@ -73,10 +73,10 @@ impl fmt::Display for AckStatus {
     }
 }
 
-/// The parameters of ACK. What it acknowledges stands in the header's `re`.
+/// The parameters of ACK. The header's `re` names the acknowledged message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ack {
-    /// What became of the message.
+    /// The state of the message.
     pub status: AckStatus,
     /// More, for a person.
     pub detail: Option<Detail>,
@@ -102,7 +102,7 @@ impl Ack {
 /// The parameters of STATUS_REPORT, which asks for a [`Status`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StatusReport {
-    /// How urgent its sender finds it, in his own words, such as `high`.
+    /// How urgent it is, in the sender's own words, such as `high`.
     pub priority: Option<Tag>,
 }
 
@@ -117,10 +117,10 @@ impl StatusReport {
     }
 }
 
-/// How many messages wait.
+/// The numbers of waiting messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct QueueCounts {
-    /// Messages that are not handled yet.
+    /// Received messages that are not handled yet.
     pub inbox: u64,
     /// Transactions that are not mined yet.
     pub outbox: u64,
@@ -128,29 +128,29 @@ pub struct QueueCounts {
     pub dead: u64,
 }
 
-/// How many tasks there are.
+/// The numbers of tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TaskCounts {
-    /// Accepted and not begun.
+    /// Accepted and not started.
     pub submitted: u64,
-    /// Being worked on.
+    /// Running.
     pub working: u64,
 }
 
-/// The parameters of STATUS: how an agent is. What it does not tell is missing.
+/// The parameters of STATUS: the state of an agent. Fields that it does not report are missing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Status {
-    /// What it calls itself: a name or an address.
+    /// The agent's name, or its address.
     pub agent: Option<Tag>,
     /// The version of its program.
     pub version: Option<Tag>,
-    /// For how long it has been running, in milliseconds.
+    /// How long it has been running, in milliseconds.
     pub uptime_ms: Option<u64>,
     /// How many messages wait.
     pub queue: Option<QueueCounts>,
     /// How many tasks there are.
     pub tasks: Option<TaskCounts>,
-    /// What it can do.
+    /// The agent's capabilities.
     pub capabilities: Tags,
 }
 

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use crate::crypto;
 use crate::text::serde_as_text;
 
-/// How old an id may be, in milliseconds: 30 days. A receiver remembers ids no longer than that,
-/// so an older one could be acted on twice.
+/// How old an id may be, in milliseconds: 30 days. A receiver keeps ids no longer than that, so a
+/// message with an older one could be acted on twice.
 pub const MAX_ID_AGE_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 
 /// How far an id's time may lie ahead of the receiver's clock, in milliseconds: 10 minutes, for
@@ -19,12 +19,12 @@ const MINUTE_MS: u64 = 60 * 1000;
 /// Milliseconds of a day.
 const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
 
-/// Where the text of a UUID has its hyphens.
+/// The positions of the hyphens in the text of a UUID.
 const HYPHENS: [usize; 4] = [8, 13, 18, 23];
 /// Length of the text of a UUID.
 const TEXT_LENGTH: usize = 36;
 
-/// Why a text is no message id, or an id is refused, or none could be made.
+/// Why a text is not a message id, an id is refused, or none could be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MessageIdError {
     /// The text does not have the form of a UUID: 8-4-4-4-12 hexadecimal digits.
@@ -33,13 +33,13 @@ pub enum MessageIdError {
     /// It is a UUID of another version or variant.
     #[error("a message id is a uuid of version 7 (RFC 9562), which this one is not")]
     Version,
-    /// Its time is over 30 days ago.
+    /// It was made more than 30 days ago.
     #[error("the message id was made {} days ago; one over 30 days old is refused", age_ms / DAY_MS)]
     TooOld {
         /// How long ago, in milliseconds.
         age_ms: u64,
     },
-    /// Its time is more than 10 minutes ahead.
+    /// Its time is more than 10 minutes ahead of the receiver's clock.
     #[error(
         "the message id was made {} minutes from now; more than 10 minutes ahead is refused: \
          compare the clocks", ahead_ms / MINUTE_MS
@@ -60,9 +60,9 @@ pub enum MessageIdError {
 pub struct MessageId([u8; 16]);
 
 impl MessageId {
-    /// The id of a message made at `time_ms`, milliseconds since the epoch, told apart from
-    /// others of that millisecond by 74 of the random bits given. A time beyond the 48 bits that
-    /// a UUID has for it (the year 10889) counts as the last of them.
+    /// The id of a message made at `time_ms`, in milliseconds since the epoch. 74 of the given
+    /// random bits distinguish it from others of that millisecond. A time beyond the 48 bits that a
+    /// UUID has for it (the year 10889) is saturated.
     pub fn new(time_ms: u64, random: [u8; 10]) -> Self {
         let time = time_ms.min((1 << 48) - 1).to_be_bytes();
         let mut bytes = [0; 16];
@@ -74,7 +74,7 @@ impl MessageId {
         Self(bytes)
     }
 
-    /// A new id of a message made at `time_ms`, with random bits of the operating system.
+    /// A new id for a message made at `time_ms`, with random bits from the operating system.
     ///
     /// # Errors
     /// [`MessageIdError::Random`].
@@ -83,7 +83,7 @@ impl MessageId {
         Ok(Self::new(time_ms, random))
     }
 
-    /// The id that these bytes are.
+    /// The id with these bytes.
     ///
     /// # Errors
     /// [`MessageIdError::Version`].
@@ -99,7 +99,7 @@ impl MessageId {
         &self.0
     }
 
-    /// When it was made, by the clock of whoever made it: milliseconds since the epoch.
+    /// When it was made, by the clock of its maker: milliseconds since the epoch.
     pub fn time_ms(&self) -> u64 {
         self.0
             .iter()
@@ -107,7 +107,7 @@ impl MessageId {
             .fold(0, |time, byte| time << 8 | u64::from(*byte))
     }
 
-    /// Whether a receiver whose clock shows `now_ms` takes it.
+    /// Checks that a receiver whose clock shows `now_ms` accepts it.
     ///
     /// # Errors
     /// [`MessageIdError::TooOld`] and [`MessageIdError::Ahead`].
@@ -115,8 +115,8 @@ impl MessageId {
         self.check_between(now_ms, now_ms)
     }
 
-    /// Whether a receiver takes it who knows only that it is not before `earliest_ms` and not after
-    /// `latest_ms`: what is refused is too old, or too far ahead, at every time in between.
+    /// Checks the id for a receiver that only knows that the time is between `earliest_ms` and
+    /// `latest_ms`: the id is refused if it is too old, or too far ahead, at every time in between.
     ///
     /// # Errors
     /// [`MessageIdError::TooOld`] and [`MessageIdError::Ahead`].

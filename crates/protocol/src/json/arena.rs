@@ -22,7 +22,7 @@ impl Span {
     }
 }
 
-/// One value. What is longer than a machine word is a span of one of the arena's tables.
+/// One value. A value longer than a machine word is a span of one of the arena's tables.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Node {
     Null,
@@ -93,7 +93,7 @@ impl Arena {
         self.entries.get(span.range()).unwrap_or_default()
     }
 
-    /// Notes that the outermost object had a key twice (or something within it had).
+    /// Records that the outermost object, or one within it, had a key twice.
     pub(super) fn mark_duplicates(&mut self) {
         for node in &mut self.nodes {
             if let Node::Object { duplicates, .. } = node {
@@ -108,7 +108,7 @@ impl Arena {
         self.nodes.len() - 1
     }
 
-    /// Takes over all of another document; where this one is still empty, without copying it.
+    /// Takes over all of another document; without copying it if this one is still empty.
     fn absorb(&mut self, other: Self) -> usize {
         if self.nodes.is_empty() && self.text.is_empty() {
             *self = other;
@@ -141,7 +141,7 @@ impl Arena {
     }
 }
 
-/// Which container is open.
+/// The kind of an open container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Open {
     Array,
@@ -152,9 +152,9 @@ pub(super) enum Open {
 #[derive(Debug)]
 struct Frame {
     open: Open,
-    /// Where its children begin among those that wait.
+    /// Where its children begin on the stack of waiting ones.
     first: usize,
-    /// The key that it stands under itself.
+    /// The key under which the container itself is.
     key: Span,
 }
 
@@ -178,8 +178,8 @@ impl Builder {
         self.frames.len()
     }
 
-    /// Where text can be appended piece by piece; [`Builder::string_since`] or
-    /// [`Builder::key_since`] makes a value or a key of what was appended.
+    /// The buffer to which text is appended piece by piece; [`Builder::string_since`] or
+    /// [`Builder::key_since`] turns the appended text into a value or a key.
     pub(super) fn text(&mut self) -> &mut String {
         &mut self.arena.text
     }
@@ -214,7 +214,7 @@ impl Builder {
 
     /// An integer in canonical digits: no leading zeros, no `-0`.
     pub(super) fn integer_text(&mut self, digits: &str) {
-        // Twenty characters hold every i64; the check spares the parse of what cannot be one.
+        // Twenty characters hold every i64; the check avoids parsing a longer one.
         match (digits.len() <= 20).then(|| digits.parse()) {
             Some(Ok(value)) => self.value(Node::Integer(value)),
             _ => {
@@ -292,7 +292,7 @@ impl Builder {
         let all = self.waiting.get_mut(frame.first..).unwrap_or_default();
         let text = &arena.text;
         let key = |entry: &Entry| text.get(entry.key.range()).unwrap_or_default();
-        // Stable, so that of equal keys the last that was read stays last.
+        // The sort is stable, so that of equal keys the last one read stays last.
         all.sort_by(|a, b| key(a).cmp(key(b)));
         let start = arena.entries.len();
         for (index, entry) in all.iter().enumerate() {

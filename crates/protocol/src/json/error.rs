@@ -3,7 +3,7 @@
 /// Why JSON was refused. `at` counts bytes from the beginning of the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
-    /// The text is longer than its reader allows.
+    /// The text is longer than the reader's limit.
     #[error("json of {bytes} bytes is over the limit of {limit}")]
     TooLarge {
         /// Its length.
@@ -11,10 +11,10 @@ pub enum JsonError {
         /// The limit.
         limit: usize,
     },
-    /// More containers are open at once than its reader allows.
+    /// More containers are open at once than the reader's limit.
     #[error("json nests deeper than {limit} levels at byte {at}")]
     TooDeep {
-        /// Where.
+        /// The byte offset.
         at: usize,
         /// The limit.
         limit: usize,
@@ -22,47 +22,47 @@ pub enum JsonError {
     /// The bytes are not UTF-8.
     #[error("json is not utf-8 at byte {at}")]
     NotUtf8 {
-        /// Where.
+        /// The byte offset.
         at: usize,
     },
     /// The text ends before the value does.
     #[error("json ends where {expected} is expected")]
     UnexpectedEnd {
-        /// What should come.
+        /// What was expected.
         expected: &'static str,
     },
-    /// A character stands where it cannot.
+    /// A character is in a place where it is not allowed.
     #[error("json has {found:?} at byte {at}, where {expected} is expected")]
     Unexpected {
-        /// Where.
+        /// The byte offset.
         at: usize,
         /// The character.
         found: char,
-        /// What should stand there.
+        /// What was expected there.
         expected: &'static str,
     },
-    /// A control character stands unescaped in a string.
-    #[error("json has a bare control character in a string at byte {at}")]
+    /// A string contains an unescaped control character.
+    #[error("json has an unescaped control character in a string at byte {at}")]
     ControlCharacter {
-        /// Where.
+        /// The byte offset.
         at: usize,
     },
-    /// A backslash is followed by none of JSON's escapes.
+    /// A backslash does not begin one of JSON's escapes.
     #[error("json has a malformed escape at byte {at}")]
     Escape {
-        /// Where.
+        /// The byte offset.
         at: usize,
     },
-    /// Half of a surrogate pair stands alone: text that has no UTF-8 form.
+    /// A surrogate without its other half: such text has no UTF-8 form.
     #[error("json has a lone surrogate at byte {at}, which no text can hold")]
     LoneSurrogate {
-        /// Where.
+        /// The byte offset.
         at: usize,
     },
-    /// `NaN` or `Infinity`, which Python writes and JSON does not know.
-    #[error("json has {word} at byte {at}, which is no json number")]
+    /// `NaN` or `Infinity`, which Python writes although JSON does not have them.
+    #[error("json has {word} at byte {at}, which is not a json number")]
     NonFiniteWord {
-        /// Where.
+        /// The byte offset.
         at: usize,
         /// The word.
         word: &'static str,
@@ -70,28 +70,28 @@ pub enum JsonError {
     /// A float such as `1e400`, beyond the range of a double.
     #[error("json has a float beyond the range of a double at byte {at}")]
     FloatRange {
-        /// Where.
+        /// The byte offset.
         at: usize,
     },
     /// Something follows the value.
     #[error("json has something after its value at byte {at}")]
     Trailing {
-        /// Where.
+        /// The byte offset.
         at: usize,
     },
     /// A float to be written is NaN or infinite.
     #[error("json cannot hold a float that is not finite")]
     NotFinite,
-    /// An integer for which 64 bits do not suffice, on its way into a type that would make a float
-    /// of it and lose digits.
+    /// An integer of more than 64 bits, to be read into a type that would turn it into a float and
+    /// lose digits.
     #[error(
         "the integer {digits} at `{path}` has more than 64 bits, and would lose digits; write it \
-         as a text"
+         as a string"
     )]
     IntegerRange {
         /// Where it is, such as `params.amounts[2]`.
         path: String,
-        /// The integer, or how it begins.
+        /// The integer, or its beginning.
         digits: String,
     },
     /// Serde could not convert a value.

@@ -8,18 +8,17 @@ use std::str::FromStr;
 use super::{Json, JsonError, Limits};
 use crate::text::serde_as_text;
 
-/// An exact JSON number: an integer of any size, or a finite float. What was `10.0` stays
-/// `10.0`: the text is what is signed.
+/// An exact JSON number: an integer of any size, or a finite float. `10.0` stays `10.0`, because
+/// the text is signed.
 ///
-/// Equality goes by the canonical text: `10` and `10.0` differ. Serde writes that text as a
-/// string.
+/// Equality uses the canonical text: `10` and `10.0` differ. Serde writes that text as a string.
 #[derive(Clone)]
 pub struct Number(Repr);
 
 #[derive(Debug, Clone)]
 pub(super) enum Repr {
     Integer(i128),
-    /// Canonical digits of what does not fit in 128 bits.
+    /// Canonical digits of an integer that does not fit in 128 bits.
     Big(Box<str>),
     Float(f64),
 }
@@ -43,7 +42,7 @@ impl Number {
         value.is_finite().then_some(Self(Repr::Float(value)))
     }
 
-    /// Whether it is an integer (`1.0` is none).
+    /// Whether it is an integer (`1.0` is not).
     pub fn is_integer(&self) -> bool {
         !matches!(self.0, Repr::Float(_))
     }
@@ -57,17 +56,17 @@ impl Number {
         }
     }
 
-    /// The value of an integer that fits. A float is none, not even `1.0`.
+    /// The value of an integer that fits. None for a float, even `1.0`.
     pub fn as_u64(&self) -> Option<u64> {
         self.as_i128()?.try_into().ok()
     }
 
-    /// The value of an integer that fits. A float is none, not even `1.0`.
+    /// The value of an integer that fits. None for a float, even `1.0`.
     pub fn as_i64(&self) -> Option<i64> {
         self.as_i128()?.try_into().ok()
     }
 
-    /// The value of an integer that fits. A float is none, not even `1.0`.
+    /// The value of an integer that fits. None for a float, even `1.0`.
     pub fn as_i128(&self) -> Option<i128> {
         match self.0 {
             Repr::Integer(value) => Some(value),
@@ -85,8 +84,8 @@ impl Number {
         value.is_finite().then_some(value)
     }
 
-    /// The nearest integer towards zero that 128 bits hold: for adding up amounts and fees, not
-    /// for comparing what was signed.
+    /// The nearest integer towards zero that 128 bits hold: for adding up amounts and fees, not for
+    /// comparing signed values.
     pub fn saturating_i128(&self) -> i128 {
         match &self.0 {
             Repr::Integer(value) => *value,
@@ -219,8 +218,8 @@ pub(super) fn write_float(out: &mut String, value: f64) {
     }
 }
 
-/// The shortest digits that read back as this double, as `d.ddde±x`; of two that are as short,
-/// the nearer, and of two that are as near, the even one, as CPython chooses.
+/// The shortest digits that read back as this double, as `d.ddde±x`; of two equally short ones the
+/// nearer, and of two equally near ones the even one, as CPython chooses.
 fn shortest(value: f64) -> String {
     let found = format!("{value:e}");
     let digits = found
@@ -230,7 +229,7 @@ fn shortest(value: f64) -> String {
         .count();
     // Rust's shortest form rounds a tie up; its form of a given length rounds it to even.
     let even = format!("{value:.*e}", digits.saturating_sub(1));
-    // Beside a power of two the nearest digits may read back as the neighbour.
+    // Next to a power of two the nearest digits may read back as the adjacent double.
     if even.parse() == Ok(value) {
         even
     } else {

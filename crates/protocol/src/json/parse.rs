@@ -1,4 +1,4 @@
-//! Text to arena: a strict reader that keeps what is open on the heap.
+//! Text to arena: a strict reader that keeps open containers on the heap.
 
 use super::arena::{Arena, Builder, Node, Open};
 use super::{JsonError, Limits};
@@ -42,8 +42,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// A scalar or an empty container (true), or the beginning of a container up to where its
-    /// first value stands (false).
+    /// A scalar or an empty container (true), or the beginning of a container up to its first value
+    /// (false).
     fn value(&mut self) -> Result<bool, JsonError> {
         self.skip_space();
         match self.peek() {
@@ -78,8 +78,8 @@ impl<'a> Parser<'a> {
         Ok(true)
     }
 
-    /// What follows a value: closing brackets, then a comma (true: another value follows) or
-    /// the end (false).
+    /// Reads the text after a value: closing brackets, then a comma (true: another value follows)
+    /// or the end (false).
     fn after_value(&mut self) -> Result<bool, JsonError> {
         loop {
             self.skip_space();
@@ -134,7 +134,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// Reads a string to the end of the builder's text, and returns where there it begins.
+    /// Appends a string to the builder's text, and returns the offset where it begins.
     fn string(&mut self) -> Result<usize, JsonError> {
         let start = self.builder.text().len();
         self.at += 1;
@@ -199,7 +199,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// The UTF-16 unit of a `\uXXXX` that stands here.
+    /// The UTF-16 unit of the `\uXXXX` at this position.
     fn unit(&mut self) -> Option<u32> {
         let digits = self.rest().strip_prefix("\\u")?.get(..4)?;
         let mut unit = 0;

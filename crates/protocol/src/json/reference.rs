@@ -10,7 +10,7 @@ use super::write::{Style, write_value};
 use super::{Json, JsonError};
 use crate::bounded::cut;
 
-/// What a value is.
+/// The kind of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// `null`.
@@ -29,7 +29,7 @@ pub enum Kind {
     Object,
 }
 
-/// One value in a [`Json`] document, with all that is in it. As cheap as a pointer.
+/// One value in a [`Json`] document, with everything in it. As cheap as a pointer.
 #[derive(Clone, Copy)]
 pub struct JsonRef<'a> {
     arena: &'a Arena,
@@ -49,7 +49,7 @@ impl<'a> JsonRef<'a> {
         Walk::new(self.arena, self.index)
     }
 
-    /// What the value is.
+    /// The kind of the value.
     pub fn kind(self) -> Kind {
         match self.node() {
             Node::Null => Kind::Null,
@@ -88,7 +88,7 @@ impl<'a> JsonRef<'a> {
         }
     }
 
-    /// The value of an integer that fits. A float is none, not even `1.0`.
+    /// The value of an integer that fits. None for a float, even `1.0`.
     pub fn as_i64(self) -> Option<i64> {
         match self.node() {
             Node::Integer(value) => Some(value),
@@ -96,7 +96,7 @@ impl<'a> JsonRef<'a> {
         }
     }
 
-    /// The value of an integer that fits. A float is none, not even `1.0`.
+    /// The value of an integer that fits. None for a float, even `1.0`.
     pub fn as_u64(self) -> Option<u64> {
         match self.node() {
             Node::Integer(value) => value.try_into().ok(),
@@ -105,7 +105,7 @@ impl<'a> JsonRef<'a> {
         }
     }
 
-    /// The value of an integer that fits. A float is none, not even `1.0`.
+    /// The value of an integer that fits. None for a float, even `1.0`.
     pub fn as_i128(self) -> Option<i128> {
         self.as_number()?.as_i128()
     }
@@ -165,7 +165,7 @@ impl<'a> JsonRef<'a> {
         self.object_entries().len() + self.array_items().len()
     }
 
-    /// Whether there is nothing in it, which is so for everything but a filled container.
+    /// Whether it contains nothing: true for everything except a non-empty container.
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }
@@ -190,7 +190,7 @@ impl<'a> JsonRef<'a> {
             .any(|event| matches!(event, Event::EndObject(true)))
     }
 
-    /// A document of its own that holds just this value.
+    /// A separate document that holds only this value.
     pub fn to_json(self) -> Json {
         let mut builder = Builder::default();
         for event in self.walk() {
@@ -229,10 +229,10 @@ impl<'a> JsonRef<'a> {
         out
     }
 
-    /// Reads the value into a type of serde's, such as the parameters of a command.
+    /// Deserializes the value with serde, for example into the parameters of a command.
     ///
-    /// Integers have at most 64 bits here: most types of serde's make a float of a longer one, and
-    /// lose digits without a word. [`JsonRef::as_number`] has them all.
+    /// Integers have at most 64 bits here: most serde types turn a longer one into a float, and
+    /// lose digits without an error. [`JsonRef::as_number`] keeps all digits.
     ///
     /// # Errors
     /// [`JsonError::IntegerRange`] names the first integer that is longer.
@@ -287,7 +287,7 @@ const SHOWN_DIGITS: usize = 80;
 /// How many bytes of a path an error shows.
 const SHOWN_PATH: usize = 200;
 
-/// One level of the way to a value.
+/// One level of the path to a value.
 #[derive(Clone, Copy)]
 enum Step<'a> {
     /// A field of an object.
@@ -296,7 +296,7 @@ enum Step<'a> {
     Item(usize),
 }
 
-/// A way as people write it: `params.amounts[2]`, with indices from 0.
+/// A path as people write it: `params.amounts[2]`, with indices from 0.
 fn shown(path: &[Step<'_>]) -> String {
     let mut text = String::new();
     for step in path {

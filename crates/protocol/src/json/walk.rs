@@ -22,8 +22,8 @@ pub(super) enum Event<'a> {
 }
 
 impl PartialEq for Event<'_> {
-    /// As their texts compare: floats by their bits (`0.0` is not `-0.0`), and what was dropped
-    /// from an object does not count.
+    /// Equal if their texts are: floats compare by their bits (`0.0` is not `-0.0`), and entries
+    /// that were dropped from an object do not count.
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Boolean(a), Self::Boolean(b)) => a == b,

@@ -4,12 +4,12 @@ use super::number::{Number, Repr, write_float};
 use super::reference::JsonRef;
 use super::walk::Event;
 
-/// Which of the two canonical spellings.
+/// One of the two canonical spellings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
-    /// `separators=(",", ":")`: what is hashed and posted.
+    /// `separators=(",", ":")`: the hashed and posted text.
     Compact,
-    /// `json.dumps`'s default: what is signed.
+    /// `json.dumps`'s default: the signed text.
     Spaced,
 }
 
@@ -29,8 +29,8 @@ impl Style {
     }
 }
 
-/// Appends a string as `ensure_ascii` spells it: everything but the printable ASCII characters
-/// (DEL is none) is escaped, in lower case, beyond U+FFFF as a surrogate pair.
+/// Appends a string as `ensure_ascii` spells it: every character except printable ASCII (DEL is
+/// not) is escaped, in lower case, and beyond U+FFFF as a surrogate pair.
 pub(crate) fn write_string(out: &mut String, text: &str) {
     out.push('"');
     let mut plain = 0;
@@ -108,7 +108,7 @@ pub(crate) fn write_value(out: &mut String, value: JsonRef<'_>, style: Style) {
     }
 }
 
-/// A value of an object that is written without building it.
+/// A value of an object that is written without being built.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Field<'a> {
     Null,

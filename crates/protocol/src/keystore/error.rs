@@ -9,42 +9,42 @@ use crate::key::KeyError;
 #[non_exhaustive]
 pub enum KeystoreError {
     /// The file is not JSON.
-    #[error("the keystore file is not readable: {0}")]
+    #[error("the keystore file cannot be parsed: {0}")]
     Json(#[from] JsonError),
-    /// The JSON is no object.
-    #[error("the keystore file holds no json object")]
+    /// The JSON is not an object.
+    #[error("the keystore file is not a json object")]
     NotAnObject,
-    /// A key stands twice: two readers would read two files.
+    /// A key occurs twice: two readers could read different values.
     #[error("the keystore file has a key twice")]
     DuplicateKeys,
     /// A field is missing.
     #[error("the keystore file has no {field:?}")]
     Missing {
-        /// The field, with the names of what it is in.
+        /// The path of the field.
         field: &'static str,
     },
-    /// A field has no meaning.
+    /// The value of a field is not valid.
     #[error("the keystore file's {field:?} {reason}")]
     Malformed {
         /// The field.
         field: &'static str,
-        /// What is wrong, as the end of a sentence.
+        /// The reason, as the end of a sentence.
         reason: &'static str,
     },
-    /// The stated address is none.
+    /// The stated address is not an address.
     #[error("the keystore file's \"address\" is damaged: {0}")]
     Address(AddressError),
-    /// The stated public key is none.
+    /// The stated public key is not a key.
     #[error("the keystore file's \"public_key\" is damaged: {0}")]
     PublicKey(KeyError),
-    /// A field names something that is not known here.
+    /// A field names something that is not supported.
     #[error("the keystore file's {field:?} is {found:?}, which is not supported ({supported} is)")]
     Unsupported {
         /// The field.
         field: &'static str,
-        /// What it names, cut to 40 characters.
+        /// The name, truncated to 40 characters.
         found: String,
-        /// What is supported.
+        /// The supported value.
         supported: &'static str,
     },
     /// The number of rounds is out of range.
@@ -53,10 +53,11 @@ pub enum KeystoreError {
         /// The field.
         field: &'static str,
     },
-    /// The password is wrong, or what it protects was altered.
+    /// The password is wrong, or the encrypted part was altered.
     #[error("wrong password (or the encrypted part of the keystore file was altered)")]
     WrongPassword,
-    /// The seed does not belong to what the file states (or to the address that was given).
+    /// The seed does not belong to the address or key that the file states (or to the given
+    /// address).
     #[error("the seed does not belong to the {field:?} that the keystore states")]
     Mismatch {
         /// The field.
@@ -68,7 +69,7 @@ pub enum KeystoreError {
 }
 
 impl KeystoreError {
-    /// Whether another password might do.
+    /// Whether another password might work.
     pub fn is_wrong_password(&self) -> bool {
         matches!(self, Self::WrongPassword)
     }

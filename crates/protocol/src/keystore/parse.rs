@@ -16,8 +16,7 @@ const MAX_SALT: usize = 1024;
 const ADDRESS_LENGTHS: [usize; 2] = [44, 62];
 /// Longest name in the place of an address, in characters.
 const MAX_NAME: usize = 128;
-/// Longest name that begins as addresses do, in characters: what is longer was an address, and is
-/// cut or torn.
+/// Longest name with the prefix of addresses, in characters: a longer one is a damaged address.
 const MAX_SHORT_NAME: usize = 32;
 /// The one algorithm that a pbkdf2-fernet file names.
 const PBKDF2_FERNET: &str = "PBKDF2-SHA256-Fernet";
@@ -63,9 +62,9 @@ pub(super) fn parse(text: &[u8]) -> Result<Keystore, KeystoreError> {
     })
 }
 
-/// What stands in the place of the address: an address, or a name, as AITBC's fernet tool takes it
-/// from its user (`aitbc1genesis`). An address is read strictly, since its checksum finds damage;
-/// what has the look of one and is none is damage, too, and no name.
+/// The content of the address field: an address, or a name, as AITBC's fernet tool takes it from
+/// its user (`aitbc1genesis`). An address is read strictly, since its checksum detects damage; a
+/// text that looks like an address and is not one is damage, too, and not a name.
 fn stated(text: &str) -> Result<(Option<Address>, Option<String>), KeystoreError> {
     match text.parse::<Address>() {
         Ok(address) => Ok((Some(address), None)),
@@ -82,7 +81,7 @@ fn is_name(text: &str) -> bool {
     length <= MAX_NAME && !looks_like_an_address && !text.chars().any(char::is_control)
 }
 
-/// What is the same in every file, where it stands at all.
+/// Checks the fields that have the same value in every file, if they are present.
 fn check_constants(root: JsonRef<'_>) -> Result<(), KeystoreError> {
     if let Some(value) = root.get("keytype") {
         expect(as_text(value, "keytype")?, "keytype", "ed25519")?;
@@ -94,7 +93,7 @@ fn check_constants(root: JsonRef<'_>) -> Result<(), KeystoreError> {
     }
 }
 
-/// Finds where the encrypted part stands, and reads it.
+/// Finds the encrypted part, and reads it.
 fn read_secret(root: JsonRef<'_>) -> Result<(KeystoreForm, Secret), KeystoreError> {
     if let Some(section) = root.get("private_key") {
         if section.as_str().is_some() {
@@ -189,7 +188,7 @@ fn fernet(section: JsonRef<'_>) -> Result<Secret, KeystoreError> {
     let wrapped = required_text(section, "ciphertext")?;
     let token = STANDARD
         .decode(wrapped)
-        .map_err(|_| malformed("ciphertext", "is no base64"))?;
+        .map_err(|_| malformed("ciphertext", "is not base64"))?;
     Ok(Secret::Fernet {
         salt,
         rounds: None,
@@ -225,7 +224,7 @@ fn read_token(text: &[u8], field: &'static str) -> Result<Token, KeystoreError> 
 fn base64_salt(text: &str) -> Result<Vec<u8>, KeystoreError> {
     let salt = STANDARD
         .decode(text)
-        .map_err(|_| malformed("salt", "is no base64"))?;
+        .map_err(|_| malformed("salt", "is not base64"))?;
     if salt.is_empty() || salt.len() > MAX_SALT {
         return Err(salt_length());
     }
@@ -233,7 +232,7 @@ fn base64_salt(text: &str) -> Result<Vec<u8>, KeystoreError> {
 }
 
 fn hex_bytes(text: &str, field: &'static str) -> Result<Vec<u8>, KeystoreError> {
-    hex::decode(text).map_err(|_| malformed(field, "is no hexadecimal"))
+    hex::decode(text).map_err(|_| malformed(field, "is not hexadecimal"))
 }
 
 fn rounds(value: JsonRef<'_>, field: &'static str) -> Result<u32, KeystoreError> {
@@ -267,14 +266,14 @@ fn required_text<'a>(section: JsonRef<'a>, field: &'static str) -> Result<&'a st
 fn as_text<'a>(value: JsonRef<'a>, field: &'static str) -> Result<&'a str, KeystoreError> {
     value
         .as_str()
-        .ok_or_else(|| malformed(field, "is no string"))
+        .ok_or_else(|| malformed(field, "is not a string"))
 }
 
 fn object<'a>(value: JsonRef<'a>, field: &'static str) -> Result<JsonRef<'a>, KeystoreError> {
     if value.is_object() {
         Ok(value)
     } else {
-        Err(malformed(field, "is no object"))
+        Err(malformed(field, "is not an object"))
     }
 }
 

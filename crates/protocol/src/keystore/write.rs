@@ -6,7 +6,7 @@ use crate::crypto::{self, NoRandom};
 use crate::key::Seed;
 use crate::password::Password;
 
-/// Rounds of PBKDF2. The number is the client form's own: its readers take it from the file, but
+/// Rounds of PBKDF2, as in AITBC's client form: its readers take the number from the file, but
 /// AITBC's key tools expect this one.
 const ROUNDS: u32 = 100_000;
 
@@ -26,7 +26,7 @@ pub(super) fn encrypt(
         field: "ciphertext",
         reason: "could not be made",
     })?;
-    // Every value is hexadecimal or an address of the seed's, so nothing needs escaping.
+    // Every value is hexadecimal or an address of the seed, so nothing needs escaping.
     Ok(format!(
         r#"{{
   "address": "{address}",

@@ -1,4 +1,4 @@
-//! The two keys of sealing: one that anyone may seal with, one that opens.
+//! The two keys of sealing: a public one to seal with, and a private one to open with.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,20 +12,20 @@ use super::suite::Kem;
 use crate::key::{KeyError, Seed};
 use crate::text::{read_hex, serde_as_text};
 
-/// What tells the X25519 key apart from everything else that may be derived from a seed.
+/// The HKDF info that separates the X25519 key from everything else that may be derived from a
+/// seed.
 const DERIVATION_INFO: &[u8] = b"agentry/1 x25519";
 
 /// The X25519 public key (RFC 7748) that messages to an agent are sealed with: `enc_key` of its
 /// card.
 ///
-/// Any 32 bytes are one. The few that agree on no secret are refused when something is to be
-/// sealed with them. Text and serde: 64 hexadecimal digits, written in lower case, read in
-/// either.
+/// Any 32 bytes are a key. The few that give no secret are refused when something is sealed with
+/// them. Text and serde: 64 hexadecimal digits, written in lower case, read in either.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EncryptionKey([u8; 32]);
 
 impl EncryptionKey {
-    /// The key that these bytes are.
+    /// The key with these bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -60,11 +60,10 @@ impl FromStr for EncryptionKey {
 
 serde_as_text!(EncryptionKey, Self::from_str);
 
-/// The X25519 private key that opens what was sealed to an agent. Wiped when dropped, never
-/// shown.
+/// The X25519 private key that opens messages sealed to an agent. Wiped when dropped, never shown.
 ///
-/// It is made from the agent's seed, so one keystore file serves for both, and is not the key
-/// that signs: a flaw in one use cannot reach the other.
+/// It is derived from the agent's seed, so one keystore file serves for both keys. It differs from
+/// the signing key, so a flaw in one use cannot affect the other.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct DecryptionKey([u8; 32]);
 
@@ -83,7 +82,7 @@ impl DecryptionKey {
         key
     }
 
-    /// The key that these bytes are. The caller's copy is the caller's to wipe.
+    /// The key with these bytes. The caller has to wipe its own copy.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }

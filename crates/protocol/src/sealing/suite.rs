@@ -21,7 +21,7 @@ pub(super) type Ephemeral = Zeroizing<[u8; 32]>;
 /// Encrypts one text to a key. `ephemeral` must be new and random each time.
 ///
 /// # Errors
-/// The key agrees on no secret (it is of small order).
+/// The key gives no secret (it is of small order).
 pub(super) fn seal(
     recipient: &EncryptionKey,
     info: &[u8],
@@ -50,7 +50,7 @@ pub(super) fn seal(
 /// Decrypts what [`seal`] made.
 ///
 /// # Errors
-/// Anything at all is not as it was.
+/// The key, the associated data or the ciphertext differs from that of [`seal`].
 pub(super) fn open(
     key: &DecryptionKey,
     info: &[u8],
@@ -68,10 +68,10 @@ pub(super) fn open(
     context.open(ciphertext, associated).map(Zeroizing::new)
 }
 
-/// A random source that gives its 32 bytes once, to whoever asks for 32, which is what DHKEM's key
-/// generation asks for; anything else it notes, and nothing is sealed. Random bytes are drawn
-/// before, so that a system without any is an error and no panic, and a test can give those of a
-/// test vector.
+/// A random source that gives its 32 bytes once, to a request for exactly 32, as DHKEM's key
+/// generation makes it. It records any other request, and then nothing is sealed. The random bytes
+/// are drawn beforehand, so that a system without any causes an error and not a panic, and a test
+/// can use those of a test vector.
 struct Once<'a> {
     bytes: Option<&'a Ephemeral>,
     misused: bool,

@@ -94,7 +94,7 @@ fn a_key_of_small_order_is_refused() {
             Err(SealError::WeakKey),
             "{key}"
         );
-        // What claims such an ephemeral key opens for nobody.
+        // A message with such an ephemeral key does not open.
         let sealed = Sealed::new(*key.as_bytes(), vec![0; 32]).unwrap();
         let private = DecryptionKey::from_bytes([7; 32]);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Why a text is no transaction.
+//! Why a text is not a transaction.
 
 use crate::address::AddressError;
 use crate::block::ChainIdError;
@@ -10,10 +10,10 @@ use crate::key::{KeyError, SignatureError};
 #[non_exhaustive]
 pub enum TransactionError {
     /// The text is not JSON.
-    #[error("the transaction is not readable: {0}")]
+    #[error("the transaction cannot be parsed: {0}")]
     Json(#[from] JsonError),
-    /// The JSON is no object.
-    #[error("a transaction is a json object")]
+    /// The JSON is not an object.
+    #[error("a transaction has to be a json object")]
     NotAnObject,
     /// A key that every transaction has is missing.
     #[error("the transaction has no {field:?}")]
@@ -21,34 +21,34 @@ pub enum TransactionError {
         /// The key.
         field: &'static str,
     },
-    /// The value of a key is of another type.
+    /// The value of a key has the wrong type.
     #[error("the transaction's {field:?} is not {expected}")]
     Type {
         /// The key.
         field: &'static str,
-        /// What it should be.
+        /// The expected type.
         expected: &'static str,
     },
-    /// `from` or `to` is no address that a chain may carry.
-    #[error("the transaction's {field:?} is no address: {reason}")]
+    /// `from` or `to` is not an address that a chain may carry.
+    #[error("the transaction's {field:?} is not an address: {reason}")]
     Address {
         /// The key.
         field: &'static str,
-        /// Why.
+        /// The reason.
         reason: AddressError,
     },
-    /// `chain_id` is none.
-    #[error("the transaction's \"chain_id\" is none: {0}")]
+    /// `chain_id` is not a chain id.
+    #[error("the transaction's \"chain_id\" is not valid: {0}")]
     ChainId(#[from] ChainIdError),
     /// `signature` is misspelled.
     #[error("the transaction's signature is misspelled: {0}")]
     Signature(#[from] SignatureError),
-    /// `public_key` is none.
-    #[error("the transaction's \"public_key\" is none: {0}")]
+    /// `public_key` is not a public key.
+    #[error("the transaction's \"public_key\" is not a key: {0}")]
     PublicKey(#[from] KeyError),
 }
 
-/// The value of a key that must be there.
+/// The value of a required key.
 pub(super) fn required<'a>(
     object: JsonRef<'a>,
     field: &'static str,

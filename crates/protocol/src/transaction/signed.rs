@@ -1,4 +1,4 @@
-//! What a wallet posts.
+//! A signed transaction, as a wallet posts it.
 
 use super::error::{address, number, required, string};
 use super::unsigned::{TYPE, fields};
@@ -7,7 +7,7 @@ use crate::hash::{MessageDigest, TransactionHash};
 use crate::json::{Field, Json, Limits, Style, write_object};
 use crate::key::{PublicKey, Signature, SigningKey};
 
-/// A transaction with its signature: what is stored before the first POST, and posted.
+/// A transaction with its signature, which is stored before the first POST and then posted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedTransaction {
     transaction: Transaction,
@@ -28,13 +28,13 @@ impl SignedTransaction {
         }
     }
 
-    /// Signs as the older client does, over seven keys: for talking to nodes and tests about it.
+    /// Signs as the older client does, over seven keys: for compatibility with nodes and for tests.
     pub fn sign_seven_keys(transaction: Transaction, key: &SigningKey) -> Self {
         let signature = key.sign(transaction.signing_text_seven_keys().as_bytes());
         Self::new(transaction, signature, key.public_key())
     }
 
-    /// What was signed.
+    /// The transaction that was signed.
     pub fn transaction(&self) -> &Transaction {
         &self.transaction
     }
@@ -44,7 +44,7 @@ impl SignedTransaction {
         &self.signature
     }
 
-    /// The key that the signature is to be verified with.
+    /// The key that verifies the signature.
     pub fn public_key(&self) -> &PublicKey {
         &self.public_key
     }
@@ -99,11 +99,11 @@ impl SignedTransaction {
         })
     }
 
-    /// Puts together again what was posted, from what a node keeps of it and the key that it
-    /// leaves out. The signature is read, not verified.
+    /// Restores the posted transaction from the form that a node keeps and the public key, which
+    /// the node leaves out. The signature is read, not verified.
     ///
     /// # Errors
-    /// [`TransactionError`]: the chain id or the signature is not one that a wallet writes.
+    /// [`TransactionError`]: the chain id or the signature is not as a wallet writes it.
     pub fn from_stored(
         stored: &StoredTransaction,
         public_key: PublicKey,
@@ -122,7 +122,7 @@ impl SignedTransaction {
         Ok(Self::new(transaction, signature.parse()?, public_key))
     }
 
-    /// What a node will keep of it.
+    /// The form of it that a node keeps.
     pub fn stored(&self) -> StoredTransaction {
         let Transaction {
             from,
@@ -145,12 +145,12 @@ impl SignedTransaction {
         }
     }
 
-    /// What a node will call it.
+    /// The hash by which a node identifies it.
     pub fn hash(&self) -> TransactionHash {
         self.stored().hash()
     }
 
-    /// What identifies the message; see [`Transaction::digest`].
+    /// The identity of the message; see [`Transaction::digest`].
     pub fn digest(&self) -> MessageDigest {
         self.transaction.digest()
     }

@@ -1,4 +1,4 @@
-//! What a node keeps.
+//! The stored form: a transaction as a node keeps it.
 
 use super::TransactionError;
 use super::error::{address, number, required, string};
@@ -8,22 +8,22 @@ use crate::hash::{MessageDigest, TransactionHash};
 use crate::json::{Field, Json, JsonRef, Limits, Number, Style, write_object};
 use crate::key::{PublicKey, Signature};
 
-/// The chain that a node files a transaction under that names none.
+/// The chain that a node fills in.
 const DEFAULT_CHAIN_ID: &str = "ait-mainnet";
 /// The fee that a node fills in, in AIT.
 const DEFAULT_FEE: i32 = 10;
 /// The payload that a node fills in.
 const DEFAULT_PAYLOAD: &str = "0x";
 
-/// A transaction as a node keeps it: without `type` and `public_key`, its signature as it was
-/// spelled. Anyone may have posted it; only [`StoredTransaction::verify`] tells who signed it.
+/// A transaction as a node keeps it: without `type` and `public_key`, and with its signature as it
+/// was spelled. Anyone may have posted it; only [`StoredTransaction::verify`] shows who signed it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StoredTransaction {
-    /// The chain that it says it is for. A node mines others' too.
+    /// The chain that it names. A node also mines transactions that name another one.
     pub chain_id: String,
-    /// Who it says it is from.
+    /// The sender that it names.
     pub from: Address,
-    /// Who it is for.
+    /// The recipient.
     pub to: Address,
     /// In AIT. A node checks neither type nor sign.
     pub amount: Number,
@@ -37,18 +37,18 @@ pub struct StoredTransaction {
     pub signature: Option<String>,
 }
 
-/// What a signature turned out to be, under a given key.
+/// The result of verifying a signature under a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verification {
-    /// Right, over the eight keys.
+    /// Valid, over the eight keys.
     Valid,
-    /// Right, over the seven keys that one older client signs.
+    /// Valid, over the seven keys that one older client signs.
     ValidSevenKeys,
-    /// Wrong.
+    /// Not valid under the key.
     Invalid,
-    /// There is none.
+    /// There is no signature.
     Missing,
-    /// Not 128 lower-case hexadecimal digits; right or not, it does not count.
+    /// Not 128 lower-case hexadecimal digits; it does not count, even if it would verify.
     Misspelled,
 }
 
@@ -68,9 +68,9 @@ impl StoredTransaction {
         Self::from_json(Json::parse(text, limits)?.root())
     }
 
-    /// Reads the stored form. `from`, `to` and `amount` must be there. For what else is missing
-    /// the node's defaults stand: `ait-mainnet`, fee 10, nonce 0, payload `"0x"`, no signature.
-    /// Other keys are ignored, such as `type`, `public_key` and `tx_hash`.
+    /// Reads the stored form. `from`, `to` and `amount` are required. For other missing keys the
+    /// node's defaults apply: `ait-mainnet`, fee 10, nonce 0, payload `"0x"`, no signature. Unknown
+    /// keys are ignored, such as `type`, `public_key` and `tx_hash`.
     ///
     /// # Errors
     /// [`TransactionError`] names what is missing or wrong.
@@ -131,7 +131,7 @@ impl StoredTransaction {
         ])
     }
 
-    /// The stored form in the compact canonical text, which is what the node hashes.
+    /// The stored form in the compact canonical text, which the node hashes.
     pub fn stored_text(&self) -> String {
         let signature = self.signature.as_deref().map_or(Field::Null, Field::Text);
         let [amount, chain_id, fee, from, nonce, payload, to] = self.fields().seven();
@@ -142,20 +142,20 @@ impl StoredTransaction {
         )
     }
 
-    /// What the node calls it: SHA-256 of [`StoredTransaction::stored_text`]. It covers the
-    /// signature as it is spelled.
+    /// The hash by which a node identifies it: SHA-256 of [`StoredTransaction::stored_text`]. It
+    /// covers the signature as it is spelled.
     pub fn hash(&self) -> TransactionHash {
         TransactionHash::of(self.stored_text().as_bytes())
     }
 
-    /// What identifies the message, however its signature is spelled: SHA-256 of the (eight-key)
+    /// The identity of the message, however its signature is spelled: SHA-256 of the (eight-key)
     /// signing text.
     pub fn digest(&self) -> MessageDigest {
         MessageDigest::of(self.fields().signing_text().as_bytes())
     }
 
-    /// Judges the signature under a key, strictly: over the eight keys, then over the seven.
-    /// Whether the key belongs to `from` is another question: [`Address::matches`].
+    /// Verifies the signature under a key, strictly: over the eight keys, then over the seven. It
+    /// does not check that the key belongs to `from`: [`Address::matches`] does.
     pub fn verify(&self, key: &PublicKey) -> Verification {
         let Some(spelled) = &self.signature else {
             return Verification::Missing;

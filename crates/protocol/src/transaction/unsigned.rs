@@ -1,4 +1,4 @@
-//! What a wallet signs.
+//! An unsigned transaction, as a wallet signs it.
 
 use super::SignedTransaction;
 use crate::address::Address;
@@ -13,13 +13,13 @@ pub(super) const TYPE: &str = "transfer";
 /// A transaction before it is signed. Its `type` is always `transfer`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Transaction {
-    /// Who pays.
+    /// The sender, who pays.
     pub from: Address,
-    /// Who is paid, and who the message is for.
+    /// The recipient of the amount and of the message.
     pub to: Address,
-    /// What is paid, in AIT. A message usually pays 0.
+    /// The transferred amount, in AIT. A message usually transfers 0.
     pub amount: Number,
-    /// What `from` pays on top, in AIT. It goes to nobody.
+    /// The fee that `from` pays in addition, in AIT. No account receives it.
     pub fee: Number,
     /// Customarily milliseconds since the epoch; on later nodes the account's counter.
     pub nonce: Number,
@@ -30,23 +30,23 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// What is signed: the eight keys in the spaced canonical text.
+    /// The signing text: the eight keys in the spaced canonical text.
     pub fn signing_text(&self) -> String {
         self.fields().signing_text()
     }
 
-    /// What one older client signs: the same without `type`.
+    /// The signing text of one older client: the same without `type`.
     pub fn signing_text_seven_keys(&self) -> String {
         self.fields().signing_text_seven_keys()
     }
 
-    /// What identifies the message, however often it is posted and however its signature is
+    /// The identity of the message, however often it is posted and however its signature is
     /// spelled: SHA-256 of the signing text.
     pub fn digest(&self) -> MessageDigest {
         MessageDigest::of(self.signing_text().as_bytes())
     }
 
-    /// Signs it. Whether the key belongs to `from` is the caller's to know.
+    /// Signs it. The caller has to know that the key belongs to `from`: it is not checked.
     pub fn sign(self, key: &SigningKey) -> SignedTransaction {
         let signature = key.sign(self.signing_text().as_bytes());
         SignedTransaction::new(self, signature, key.public_key())

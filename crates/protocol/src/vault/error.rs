@@ -7,42 +7,42 @@ use crate::json::JsonError;
 #[non_exhaustive]
 pub enum VaultError {
     /// The text is not JSON.
-    #[error("the vault is not readable: {0}")]
+    #[error("the vault cannot be parsed: {0}")]
     Json(#[from] JsonError),
-    /// The JSON is no vault.
-    #[error("the file is no vault: it has no \"agentry_vault\"")]
+    /// The JSON is not a vault.
+    #[error("the file is not a vault: it has no \"agentry_vault\"")]
     NotAVault,
-    /// A key stands twice.
+    /// A key occurs twice.
     #[error("the vault has a key twice")]
     DuplicateKeys,
-    /// Another version wrote it.
+    /// The vault has another version.
     #[error("the vault is of version {found}, and this program reads version 1")]
     Version {
-        /// The version, cut to 40 characters.
+        /// The version, truncated to 40 characters.
         found: String,
     },
-    /// A field is missing or has no meaning.
+    /// A field is missing or not valid.
     #[error("the vault's {field:?} {reason}")]
     Malformed {
         /// The field.
         field: &'static str,
-        /// What is wrong, as the end of a sentence.
+        /// The reason, as the end of a sentence.
         reason: &'static str,
     },
-    /// A field of a wallet is missing or has no meaning.
+    /// A field of a wallet is missing or not valid.
     #[error("the vault's wallet {index} is damaged: its {field:?} {reason}")]
     Wallet {
-        /// Which, from 1.
+        /// The wallet's position, from 1.
         index: usize,
         /// The field.
         field: &'static str,
-        /// What is wrong, as the end of a sentence.
+        /// The reason, as the end of a sentence.
         reason: &'static str,
     },
     /// The number of rounds is out of range.
     #[error("the vault's \"rounds\" are out of range: 1 to 10000000 are accepted")]
     Rounds,
-    /// A wallet's name is none.
+    /// A wallet's name is not valid.
     #[error("a wallet's name has 1 to 128 bytes and no control characters")]
     Name,
     /// Two wallets have the same name.
@@ -54,13 +54,13 @@ pub enum VaultError {
     /// There are too many wallets.
     #[error("a vault holds at most 100000 wallets; pack several vaults")]
     TooMany,
-    /// A seed does not belong to the address that it was to be packed under.
+    /// A seed does not belong to the address given for it.
     #[error("the seed of wallet {name:?} does not belong to its address")]
     Mismatch {
         /// The wallet's name.
         name: String,
     },
-    /// The password is wrong, or what checks it was altered.
+    /// The password is wrong, or the salt or the check value was altered.
     #[error("wrong password (or the vault's salt or check value was altered)")]
     WrongPassword,
     /// A wallet does not open, though the password is right.
@@ -78,7 +78,7 @@ pub enum VaultError {
 }
 
 impl VaultError {
-    /// Whether another password might do.
+    /// Whether another password might work.
     pub fn is_wrong_password(&self) -> bool {
         matches!(self, Self::WrongPassword)
     }

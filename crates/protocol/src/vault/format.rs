@@ -6,11 +6,11 @@ use super::{MAX_BYTES, MAX_ROUNDS, Vault, VaultEntry, VaultError};
 use crate::json::{Json, JsonRef, Limits};
 use crate::text::read_hex;
 
-/// The one version there is.
+/// The only supported version.
 const VERSION: i64 = 1;
-/// The one key derivation there is.
+/// The only supported key derivation.
 const KDF: &str = "pbkdf2-hmac-sha256";
-/// Levels of nesting: 3, and room for what a later version may add.
+/// Levels of nesting: 3, and room for the fields of a later version.
 const MAX_DEPTH: usize = 16;
 
 pub(super) fn parse(text: &[u8]) -> Result<Vault, VaultError> {
@@ -41,7 +41,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Vault, VaultError> {
     let check = part(root, "check")?;
     let wallets = part(root, "wallets")?;
     if wallets.kind() != crate::json::Kind::Array {
-        return Err(malformed("wallets", "is no array"));
+        return Err(malformed("wallets", "is not an array"));
     }
     let mut vault = Vault {
         rounds: rounds.ok_or(VaultError::Rounds)?,
@@ -68,16 +68,16 @@ type Fault = (&'static str, &'static str);
 fn wallet_entry(wallet: JsonRef<'_>) -> Result<VaultEntry, Fault> {
     let text = |field| match wallet.get(field).and_then(JsonRef::as_str) {
         Some(text) => Ok(text),
-        None => Err((field, "is missing or no string")),
+        None => Err((field, "is missing or not a string")),
     };
     Ok(VaultEntry {
         name: text("name")?.to_owned(),
         address: text("address")?
             .parse()
-            .map_err(|_| ("address", "is no address"))?,
+            .map_err(|_| ("address", "is not an address"))?,
         public_key: text("public_key")?
             .parse()
-            .map_err(|_| ("public_key", "is no key"))?,
+            .map_err(|_| ("public_key", "is not a key"))?,
         nonce: bytes(wallet, "nonce").map_err(|reason| ("nonce", reason))?,
         sealed: bytes(wallet, "sealed").map_err(|reason| ("sealed", reason))?,
     })
@@ -94,7 +94,7 @@ fn bytes<const N: usize>(object: JsonRef<'_>, field: &str) -> Result<[u8; N], &'
     let text = object
         .get(field)
         .and_then(JsonRef::as_str)
-        .ok_or("is missing or no string")?;
+        .ok_or("is missing or not a string")?;
     read_hex(text, true).map_err(|_| "is not lower-case hexadecimal of the right length")
 }
 
@@ -102,7 +102,7 @@ fn malformed(field: &'static str, reason: &'static str) -> VaultError {
     VaultError::Malformed { field, reason }
 }
 
-/// One wallet a line, so that a diff of two vaults can be read.
+/// One wallet per line, so that a diff of two vaults is readable.
 pub(super) fn write(vault: &Vault) -> String {
     let mut out = format!(
         "{{\"agentry_vault\": {VERSION},\n \
