@@ -73,7 +73,7 @@ async fn a_program_finds_agents() {
     assert!(
         look_up("nobody")
             .await
-            .starts_with("unknown: nobody is called")
+            .starts_with("unknown: unknown name")
     );
 }
 
@@ -105,13 +105,13 @@ agentry.run(Sender())",
         command.body.to_compact(),
         json!({ "cmd": "REPORT", "n": 1 }).to_string()
     );
-    // The directory may come to know him.
+    // The directory may learn the name.
     let error = behaviour
         .on_event(&text("nobody"), &context)
         .await
         .unwrap_err();
     assert!(
-        error.is_transient() && error.to_string().contains("nobody is called"),
+        error.is_transient() && error.to_string().contains("unknown name"),
         "{error}"
     );
 }

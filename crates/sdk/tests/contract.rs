@@ -244,7 +244,7 @@ behaviour! {
 fn a_name_that_a_stranger_chooses_is_found() {
     let breach = breach::<Copycat>();
     assert_eq!(breach.law, "no handler asks for what cannot be");
-    assert!(breach.detail.contains("it needs 1 to 256"), "{breach}");
+    assert!(breach.detail.contains("it must have 1 to 256"), "{breach}");
 }
 
 behaviour! {
