@@ -70,11 +70,7 @@ async fn a_program_finds_agents() {
     assert_eq!(look_up("{}").await.split(' ').count(), 200);
     assert_eq!(look_up("boss").await, "ait1boss");
     assert_eq!(look_up("worker007").await, "ait1worker007");
-    assert!(
-        look_up("nobody")
-            .await
-            .starts_with("unknown: unknown name")
-    );
+    assert!(look_up("nobody").await.starts_with("unknown: unknown name"));
 }
 
 #[tokio::test]

@@ -60,9 +60,9 @@
 //! # Dependencies
 //!
 //! A library of behaviours depends on this crate only: no runtime, no database, no HTTP. The crate
-//! depends on JSON, the chain's formats, and the cryptography of those formats. The following are
-//! all crates of the tree (`cargo tree -p agentry-sdk -e normal`); the feature `testing` adds
-//! none. A test checks this list.
+//! depends on JSON, the chain's formats, and the cryptography of those formats. The list contains
+//! every crate of the tree (`cargo tree -p agentry-sdk -e normal`); the feature `testing` adds
+//! none. A test checks the list.
 //!
 //! ```text
 //! aead aes aes-gcm agentry-protocol agentry-sdk base64 bech32 block-buffer block-padding cbc

@@ -85,7 +85,7 @@ pub(super) fn verdict(
 
 /// The end of a task that waited until its deadline.
 pub(super) fn missed_deadline() -> TaskError {
-    let reason = "its deadline came before it was done";
+    let reason = "its deadline passed before it was done";
     TaskError::permanent("deadline", reason).with_public(reason)
 }
 
