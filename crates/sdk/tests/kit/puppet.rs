@@ -21,7 +21,7 @@ pub(crate) struct PuppetSettings {
     commands: bool,
 }
 
-/// Executes texts, line by line: `reply WORDS`, `send NAME WORDS`, `ask NAME LABEL SECONDS RESENDS`,
+/// Runs texts, line by line: `reply WORDS`, `send NAME WORDS`, `ask NAME LABEL SECONDS RESENDS`,
 /// `set KEY VALUE`, `clear KEY`, `timer NAME SECONDS`, `untimer NAME`, `task KEY KIND`, `cancel
 /// KEY`, `reject WHY`, `transient`, `permanent`, `recover`, `find CAPABILITY`, `attempt`. Its state
 /// has a list of its events under `log`.
