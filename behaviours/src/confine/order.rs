@@ -1,30 +1,30 @@
-//! What is run, under which limits, and what became of it.
+//! The order to run a program, with its limits, and the report on its end.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// How a program is run; given to the helper as JSON.
+/// How to run a program; passed to the helper as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Order {
-    /// The run's own folder, which is removed at the end.
+    /// The folder of the run, which is removed at the end.
     pub(crate) folder: PathBuf,
     /// The limits.
     pub(crate) limits: Limits,
 }
 
-/// What a program whose run has this folder reads on its standard input.
+/// The file that the program reads as its standard input, in the folder of the run.
 pub(crate) fn input_in(folder: &Path) -> PathBuf {
     folder.join("input")
 }
 
-/// Where it works.
+/// The program's working directory, in the folder of the run.
 pub(crate) fn work_in(folder: &Path) -> PathBuf {
     folder.join("work")
 }
 
-/// The limits of a program; the module's documentation says what each holds for.
+/// The limits of a program. The documentation of the module says what each one applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Limits {
@@ -40,7 +40,7 @@ pub(crate) struct Limits {
     pub(crate) open_files: u64,
 }
 
-/// What became of a program; the watcher writes it as JSON when nothing of the program is left.
+/// How a program ended. The watcher writes it as JSON when no process of the program is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Report {
