@@ -170,11 +170,11 @@ async fn what_a_job_may_not_ask_is_not_asked() {
 fn settings_that_make_no_sense_are_refused() {
     let url = "http://127.0.0.1:1";
     for (url, settings, expected) in [
-        ("", json!({}), "`url` is none"),
+        ("", json!({}), "`url` is not a URL"),
         (
             "http://a:b@h/",
             json!({}),
-            "`url` holds a name or a password",
+            "`url` contains a user name or a password",
         ),
         (url, json!({ "model": "" }), "the model \"\": it is empty"),
         (url, json!({ "models": ["a\nb"] }), "cannot stand there"),

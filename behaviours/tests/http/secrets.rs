@@ -74,7 +74,7 @@ async fn a_key_that_cannot_be_read_is_the_operators_affair() {
             .unwrap_err();
         assert_eq!(error.code(), "no-key", "{settings}");
         assert!(!error.is_transient());
-        assert_eq!(error.public(), "the service cannot be asked from here");
+        assert_eq!(error.public(), "the agent cannot use the service");
     }
     assert!(server.requests().is_empty());
 }

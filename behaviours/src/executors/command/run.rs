@@ -227,9 +227,9 @@ async fn clean_up(task: &Task, mut running: Running) {
     if let Ok((ended, removed)) = cleaned.await {
         tracing::warn!(
             agent = %task.agent, task = %task.key, ?watcher, ended, ?removed,
-            "the watcher of a program ended before the program; what it left was cleaned up. A \
-             binary of one's own must call agentry_behaviours::confine::main, as \
-             agentry::cli::main_with does"
+            "the watcher of a program ended before the program; its processes and files were \
+             cleaned up. If this is a custom binary, it must call \
+             agentry_behaviours::confine::main, as agentry::cli::main_with does"
         );
     }
 }

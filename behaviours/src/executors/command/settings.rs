@@ -109,7 +109,9 @@ impl CommandSettings {
         let program = find(&self.program, path, setup)?;
         for name in self.env.keys().chain(&self.pass_env) {
             if name.is_empty() || name.contains(['=', '\0']) {
-                return Err(ConfigureError(format!("{name:?} is not a valid name of a variable")));
+                return Err(ConfigureError(format!(
+                    "{name:?} is not a valid name of a variable"
+                )));
             }
         }
         if self
@@ -140,7 +142,9 @@ impl CommandSettings {
         let scratch = self.scratch.map(|scratch| setup.path(scratch));
         if let Some(scratch) = scratch.as_ref().filter(|scratch| !scratch.is_dir()) {
             let shown = scratch.display();
-            return Err(ConfigureError(format!("`scratch`: {shown} is not a folder")));
+            return Err(ConfigureError(format!(
+                "`scratch`: {shown} is not a folder"
+            )));
         }
         Ok(Command {
             program,
