@@ -1,4 +1,4 @@
-//! Names and cards: what a program looks up.
+//! A program's lookups of names and cards.
 
 use agentry_sdk::protocol::command::{Announce, Tags};
 use agentry_sdk::protocol::{BlockHeight, SigningKey, TransactionHash};

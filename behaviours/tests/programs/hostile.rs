@@ -1,4 +1,4 @@
-//! Programs that misbehave: a limit ends them, and nothing of them is left.
+//! Programs that misbehave: a limit ends them, and no process or file of them is left.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -90,14 +90,14 @@ fn one_that_stops_its_watcher_is_ended() {
 }
 
 fn what_detaches_itself_is_ended() {
-    // Its parents are gone, it has a session of its own, and holds no file of ours.
+    // Its parents have ended, it has its own session, and it holds none of our files open.
     let detach = "(setsid sh -c '(setsid sleep 1000 <&- >&- 2>&- &)' &)";
     dropped(&format!("{detach}; sleep 1000"), 3);
 }
 
 fn what_it_leaves_running_is_ended_with_it() {
     let bench = Bench::new();
-    // It holds standard output open, which would never end.
+    // It holds standard output open, so reading would never end.
     let script = "(setsid sleep 1000 &); (setsid sleep 1000 >&- 2>&- &); echo done";
     let executor = bench.shell(script, &json!({}));
     let output = bench.run(executor.as_ref(), &task()).unwrap();
@@ -152,7 +152,7 @@ fn memory_of_one_process_is_bounded() {
     let bench = Bench::new();
     let executor = bench.role(&["hold", "256"], &json!({ "memory": "64MiB" }));
     let error = bench.run(executor.as_ref(), &task()).unwrap_err();
-    // The kernel refuses it the memory, and it gives up.
+    // The kernel refuses the memory, and the program ends.
     assert_eq!(error.code(), "killed");
     bench.assert_nothing_is_left();
 }
@@ -211,7 +211,7 @@ fn nothing_is_left_when_agentry_is_killed() {
     let mut told = BufReader::new(host.stdout.take().unwrap());
     told.read_line(&mut line).unwrap();
     assert_eq!(line, "begins\n");
-    // The watcher, the shell, and both that it started.
+    // The watcher, the shell, and the two processes that it started.
     bench.wait_until("the job runs", || bench.processes().len() >= 4);
     host.kill().unwrap();
     host.wait().unwrap();

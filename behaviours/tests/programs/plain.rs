@@ -1,4 +1,4 @@
-//! Programs that behave, and what they are given.
+//! Programs that behave well, and their input and environment.
 
 use agentry_sdk::{Task, TaskError};
 use serde_json::{Value, json};
@@ -83,7 +83,7 @@ fn the_environment_is_clean() {
         .map(|line| line.split_once('=').unwrap().0)
         .collect();
     names.sort_unstable();
-    // Cargo sets it for tests; where they are run by hand it is not there to be passed on.
+    // Cargo sets this variable for tests; it is missing if the binary is run by hand.
     names.retain(|name| *name != "CARGO_MANIFEST_DIR");
     assert_eq!(
         names,
@@ -163,7 +163,7 @@ fn the_exit_code_says_how_it_ended() {
             (code, again),
             "{script}"
         );
-        // What it wrote is the operator's business alone.
+        // The program's output is for the operator only.
         assert!(!error.public().contains("secret"), "{}", error.public());
     }
     bench.assert_nothing_is_left();

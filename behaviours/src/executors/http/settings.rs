@@ -156,7 +156,7 @@ impl HttpSettings {
             && !(0.0..=2.0).contains(&temperature)
         {
             return Err(ConfigureError(format!(
-                "`temperature` is {temperature}; it can be from 0 to 2"
+                "`temperature` is {temperature}; it must be from 0 to 2"
             )));
         }
         if self.max_tokens == Some(0) {
