@@ -68,7 +68,7 @@ async fn a_message_is_acknowledged_at_once() {
 }
 
 #[test]
-fn it_leaves_alone_what_asks_for_nothing_and_what_acknowledges() {
+fn messages_without_a_request_and_acknowledgments_are_ignored() {
     let ack = build("ack", &json!({})).unwrap();
     let header = Header {
         ack: Some(AckRequest::Done),
