@@ -1,4 +1,4 @@
-//! `process`: a program in any language that speaks JSON lines.
+//! `process`: a program in any language that reads and writes JSON lines.
 //!
 //! ```toml
 //! behaviours = [{ kind = "process", program = "./greeter.py", commands = ["GREET"] }]

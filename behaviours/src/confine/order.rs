@@ -30,13 +30,13 @@ pub(crate) fn work_in(folder: &Path) -> PathBuf {
 pub(crate) struct Limits {
     /// Resident memory of all processes, and private memory of each, in bytes.
     pub(crate) memory: u64,
-    /// Processes at the same time.
+    /// The number of processes at the same time.
     pub(crate) processes: u64,
     /// CPU time of each process, in seconds.
     pub(crate) cpu: Option<u64>,
     /// The largest file that is written, in bytes.
     pub(crate) file_size: u64,
-    /// Files that a process has open.
+    /// Open files of each process.
     pub(crate) open_files: u64,
 }
 

@@ -84,17 +84,17 @@ pub enum ProcessError {
     /// One effect cannot be carried out.
     #[error("effect {index} of the program's answer: {reason}")]
     Effect {
-        /// Which, from 0.
+        /// The position of the effect, from 0.
         index: usize,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// The name in an effect cannot be resolved to an address.
     #[error("effect {index} of the program's answer: {error}")]
     Name {
-        /// Which, from 0.
+        /// The position of the effect, from 0.
         index: usize,
-        /// Why.
+        /// The error of the lookup.
         error: NameError,
     },
 }

@@ -66,7 +66,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             if self.ended {
                 return Ok(Found::End);
             }
-            self.forget(self.start);
+            self.discard(self.start);
             self.buffer.reserve(CHUNK);
             let mut chunk = (&mut self.source).take(CHUNK as u64);
             if chunk.read_buf(&mut self.buffer).await? == 0 {
@@ -112,7 +112,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     }
 
     /// Removes the beginning of the buffer.
-    fn forget(&mut self, length: usize) {
+    fn discard(&mut self, length: usize) {
         self.buffer.drain(..length);
         self.start -= length;
         self.searched -= length;

@@ -171,7 +171,7 @@ pub(super) fn name_of(event: &wire::Event) -> String {
     match event {
         wire::Event::Message { message } => format!("message {}", message.transaction),
         wire::Event::Timer { name, .. } => format!("timer {name:?}"),
-        wire::Event::Fate { sent, .. } => format!("fate of {:?}", sent.label),
+        wire::Event::Fate { sent, .. } => format!("delivery update for {:?}", sent.label),
         wire::Event::Settled { message, .. } => format!("settled {}", message.transaction),
         wire::Event::Task { task, .. } => format!("task {:?}", task.key),
     }

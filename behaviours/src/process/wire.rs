@@ -1,4 +1,4 @@
-//! The lines that agentry and a program write to each other: JSON, one value a line.
+//! The lines that agentry and a program write to each other: one JSON value per line.
 //!
 //! | module | contents |
 //! |---|---|
@@ -38,8 +38,8 @@ pub const MAX_EVENT_BYTES: usize = 16 << 20;
 /// The most cards that the answer to one lookup contains.
 pub const MAX_CARDS: usize = 200;
 
-/// A line from agentry to the program. A field without a value is left out. A program ignores fields
-/// and lines that it does not know.
+/// A line from agentry to the program. A field without a value is left out. A program ignores
+/// unknown fields and lines.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToProgram {

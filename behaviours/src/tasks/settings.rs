@@ -26,8 +26,8 @@ pub struct TasksSettings {
     /// Agents that have announced this capability may submit jobs too. Anyone can announce it: it
     /// says which role an agent has, not that the agent is trusted.
     pub allow_capability: Option<String>,
-    /// The types of job. Of each: `executor`, the keys of that executor, and
-    /// [`TypeSettings`]' own.
+    /// The types of job. Each has an `executor`, the keys of that executor, and the keys of
+    /// [`TypeSettings`].
     pub types: BTreeMap<String, Map<String, Value>>,
     /// The longest result that is sent whole. Of a longer result the beginning is sent, with the
     /// length and the hash of the whole. From 0 to 256 KiB. Default 32 KiB.
@@ -104,7 +104,7 @@ pub(super) struct Type {
     pub(super) limits: TaskLimits,
 }
 
-/// All types of job.
+/// The types of job, by name.
 #[derive(Debug)]
 pub(super) struct Types(BTreeMap<String, Type>);
 

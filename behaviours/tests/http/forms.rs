@@ -209,7 +209,7 @@ async fn an_incomplete_answer_is_a_failure_with_its_own_code() {
             "aborted",
             true,
         ),
-        ("a word that nobody knows", EVENTS, with(&ended("because")), "bad-answer", false),
+        ("an unknown finish reason", EVENTS, with(&ended("because")), "bad-answer", false),
         (
             "no text at all",
             JSON,

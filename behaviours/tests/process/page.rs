@@ -53,7 +53,7 @@ fn the_schema_is_current() {
     }
     panic!(
         "docs/process.schema.json is not current; \
-         `UPDATE=1 cargo test -p agentry-behaviours --test process` writes it anew"
+         `UPDATE=1 cargo test -p agentry-behaviours --test process` regenerates it"
     );
 }
 

@@ -117,10 +117,10 @@ async fn the_greeter_keeps_a_bounded_number_of_visitors() {
         .on_event(&Event::Message(Arc::new(message)), &context)
         .await
         .unwrap();
-    let forgotten = Effect::ClearState {
+    let deleted = Effect::ClearState {
         key: "visitor:ait1999".to_owned(),
     };
-    assert!(effects.as_slice().contains(&forgotten), "{effects:?}");
+    assert!(effects.as_slice().contains(&deleted), "{effects:?}");
 }
 
 #[tokio::test]

@@ -126,7 +126,7 @@ impl Bench {
         self.reports.lock().unwrap().clone()
     }
 
-    /// Runs a task to its end.
+    /// Runs a task to completion.
     pub(crate) fn run(
         &self,
         executor: &dyn AnyExecutor,

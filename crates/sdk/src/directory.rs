@@ -17,9 +17,9 @@ pub struct Card {
     pub public_key: PublicKey,
     /// The content: name, description, capabilities, commands, encryption key, expiry.
     pub card: Announce,
-    /// The transaction that carried it.
+    /// Hash of the transaction that carried the ANNOUNCE.
     pub transaction: TransactionHash,
-    /// The block that holds it.
+    /// The height of the block that contains the ANNOUNCE.
     pub height: BlockHeight,
 }
 

@@ -30,7 +30,7 @@ pub const MAX_STATE_KEY_BYTES: usize = 256;
 /// How far ahead a timer or an expiry may be: ten years.
 pub const MAX_AHEAD: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
-/// One thing that should happen.
+/// One thing that the runtime should do because of an event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Answer the sender of the message that the event is about.
@@ -77,7 +77,7 @@ pub enum Effect {
     },
 }
 
-/// What should happen because of an event, in this order.
+/// What the runtime should do because of an event, in order.
 ///
 /// Either all effects of a run happen or none does: they become durable in one transaction.
 #[derive(Clone, Debug, Default, PartialEq)]

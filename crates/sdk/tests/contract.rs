@@ -331,7 +331,7 @@ struct Lenient;
 
 #[derive(Debug, Deserialize)]
 struct LenientSettings {
-    #[expect(dead_code, reason = "it stands for any key")]
+    #[expect(dead_code, reason = "it represents any key")]
     word: String,
 }
 

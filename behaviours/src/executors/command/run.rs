@@ -73,7 +73,7 @@ pub(super) async fn run(
     if matches!(end, End::Interrupted) {
         clean_up(task, running).await;
     }
-    let result = judge(command, output, end);
+    let result = result_of(command, output, end);
     result.map_err(|error| {
         tracing::warn!(
             agent = %task.agent, kind = %task.kind, task = %task.key, program = %command.program.display(),
@@ -111,7 +111,7 @@ enum End {
     Interrupted,
 }
 
-fn judge(command: &Command, output: Vec<u8>, end: End) -> Result<String, TaskError> {
+fn result_of(command: &Command, output: Vec<u8>, end: End) -> Result<String, TaskError> {
     let limits = &command.limits;
     let exceeded = |code: &str, what: String| {
         let message = format!("the program was killed: {what}");

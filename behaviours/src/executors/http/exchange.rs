@@ -88,7 +88,7 @@ fn content_type(headers: &HeaderMap) -> String {
     kind.unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// An answer in one object.
+/// Reads an answer in one object.
 async fn whole(response: &mut Response, service: &Service) -> Result<Whole, Failure> {
     let max = service.max_response_bytes;
     let mut body = Vec::new();
@@ -104,7 +104,7 @@ async fn whole(response: &mut Response, service: &Service) -> Result<Whole, Fail
     answer.whole(service.on_length)
 }
 
-/// An answer in pieces.
+/// Reads an answer in pieces.
 async fn stream(
     form: Form,
     response: &mut Response,

@@ -189,7 +189,7 @@ impl Simulation {
             return;
         };
         let known = self.known(hash);
-        // Signed anew, a message without an id that counts would be another message.
+        // With a new signature, a message without a valid id would be another message.
         let has_id = agentry_protocol::message::Envelope::read(&known.written.payload)
             .header()
             .is_some_and(|header| header.id.is_some());

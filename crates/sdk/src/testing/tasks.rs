@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use agentry_protocol::Address;
 
 use super::Simulation;
-use super::conduct::backoff_ms;
+use super::handlers::backoff_ms;
 use super::outbox::after_ms;
 use super::queue::Item;
 use crate::task::{Desk, Task, TaskError, TaskOutput, TaskStart};

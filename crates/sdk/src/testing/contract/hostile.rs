@@ -38,7 +38,7 @@ pub(super) fn hostile() -> Vec<MessageBuilder> {
     let mut messages: Vec<MessageBuilder> = texts().map(MessageBuilder::text).collect();
     messages.extend(opaque().into_iter().map(MessageBuilder::raw));
     messages.extend(commands().into_iter().map(MessageBuilder::raw));
-    let unknown = TransactionHash::of(b"nobody's");
+    let unknown = TransactionHash::of(b"unknown");
     messages.push(MessageBuilder::text("ping").answering(unknown));
     messages.push(MessageBuilder::command(&KnownCommand::Pong).answering(unknown));
     messages.push(MessageBuilder::command(&KnownCommand::CancelJob).answering(unknown));

@@ -1,4 +1,4 @@
-//! Running the handlers of hosted agents, one event after another.
+//! Runs the handlers of hosted agents, one event after another.
 
 use std::sync::Arc;
 
