@@ -11,8 +11,8 @@
 //! `task:text` (`agentry agent register`). That agent must allow this one.
 //!
 //! It accepts a text whose first line is `work:`, distributes the other lines over three parts, and
-//! sends each part as an EXECUTE_AI_JOB to another worker. A worker that fails, refuses, or does not
-//! answer in time is replaced by a worker that was not asked yet. A part that no worker does is
+//! sends each part as an EXECUTE_AI_JOB to another worker. A worker that fails, refuses, or does
+//! not answer in time is replaced by a worker that was not asked yet. A part that no worker does is
 //! reported as missing.
 //!
 //! Each job is one entry of the state, which is deleted with the answer. The answer is sent in a

@@ -10,8 +10,8 @@
 //! | `done` | the same, and finally `DONE` or `FAILED` |
 //!
 //! It watches the agent's other behaviours and does not act on messages itself: a message that only
-//! it accepts is `REJECTED`. An acknowledgment is never acknowledged, and never sealed: everyone can
-//! see on the chain that the message arrived.
+//! it accepts is `REJECTED`. An acknowledgment is never acknowledged, and never sealed: everyone
+//! can see on the chain that the message arrived.
 
 use agentry_sdk::protocol::command::{Ack, AckStatus, Detail};
 use agentry_sdk::protocol::{AckRequest, KnownCommand};

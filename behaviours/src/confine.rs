@@ -41,11 +41,11 @@
 //! If the watcher itself is killed, the kernel kills the program (`PR_SET_PDEATHSIG`). agentry then
 //! kills every process that was started with the run's own home directory.
 //!
-//! **What is not limited.** This is not a sandbox. The program runs as the same user as agentry, and
-//! has access to its files, its processes and the network. A malicious program can kill the watcher
-//! after it started processes with another home directory: those continue to run. Threads are not
-//! counted (their stacks count as memory), nor is the number of files. Run only programs that you
-//! trust not to be malicious, and run agentry as a user of its own.
+//! **What is not limited.** This is not a sandbox. The program runs as the same user as agentry,
+//! and has access to its files, its processes and the network. A malicious program can kill the
+//! watcher after it started processes with another home directory: those continue to run. Threads
+//! are not counted (their stacks count as memory), nor is the number of files. Run only programs
+//! that you trust not to be malicious, and run agentry as a user of its own.
 //!
 //! It needs Linux, where the descendants of a process can be tracked.
 
@@ -67,8 +67,8 @@ use std::process::ExitCode;
 /// The first argument of the helper.
 pub const SUBCOMMAND: &str = "confine";
 
-/// Starts the watcher. It is an option, so that a binary that does not know [`SUBCOMMAND`] ends with
-/// an error: a test binary would read a plain word as the name of a test.
+/// Starts the watcher. It is an option, so that a binary that does not know [`SUBCOMMAND`] ends
+/// with an error: a test binary would read a plain word as the name of a test.
 const WATCH: &str = "--watch";
 /// Starts the program.
 #[cfg(target_os = "linux")]
@@ -84,8 +84,8 @@ const FAULT: u8 = 71;
 #[cfg(target_os = "linux")]
 const NOT_STARTED: u8 = 127;
 
-/// Runs the helper with the arguments that follow [`SUBCOMMAND`]. Call it first in `main`, while the
-/// process has one thread.
+/// Runs the helper with the arguments that follow [`SUBCOMMAND`]. Call it first in `main`, while
+/// the process has one thread.
 #[cfg(target_os = "linux")]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut arguments = arguments.into_iter();

@@ -15,8 +15,8 @@ use agentry_sdk::{
 use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
 
-/// The largest compiled pattern, in bytes. A pattern comes from the operator, so this guards against
-/// an error (`.{1,100000}`), not against an attacker.
+/// The largest compiled pattern, in bytes. A pattern comes from the operator, so this guards
+/// against an error (`.{1,100000}`), not against an attacker.
 const REGEX_SIZE_LIMIT: usize = 1 << 20;
 
 /// The command that is answered with `PONG`, and the equivalent text.

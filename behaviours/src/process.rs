@@ -18,10 +18,10 @@
 //! | `launch` | the process, its environment, its process group |
 //! | `lines`, `journal` | lines of bounded length; the program's log |
 //!
-//! One entry in agents.toml is one program, which is started at its first event, even if many agents
-//! of a fleet share the entry. The program is trusted, but may be faulty: if it ends, hangs, writes
-//! invalid or too much output, or does not read, it is killed with its process group and started
-//! again. The events that it had not answered are tried again.
+//! One entry in agents.toml is one program, which is started at its first event, even if many
+//! agents of a fleet share the entry. The program is trusted, but may be faulty: if it ends, hangs,
+//! writes invalid or too much output, or does not read, it is killed with its process group and
+//! started again. The events that it had not answered are tried again.
 
 use std::collections::BTreeMap;
 

@@ -4,8 +4,8 @@
 //! behaviours = [{ kind = "status", tell = ["queue", "tasks", "capabilities"] }]
 //! ```
 //!
-//! Only a verified sender is answered. The answer is on the chain, where everyone can read it, unless
-//! the question was sealed.
+//! Only a verified sender is answered. The answer is on the chain, where everyone can read it,
+//! unless the question was sealed.
 
 use std::collections::BTreeSet;
 
@@ -88,7 +88,7 @@ impl Behaviour for StatusReporter {
     fn configure(settings: StatusSettings, _: &Setup<'_>) -> Result<Self, ConfigureError> {
         if settings.tell.is_empty() {
             return Err(ConfigureError(
-                "`tell` is empty: every status would be empty; name a part, or remove the behaviour"
+                "`tell` is empty: every status would be empty; list a part, or remove the behaviour"
                     .into(),
             ));
         }

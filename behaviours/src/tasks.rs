@@ -38,9 +38,9 @@
 //! | `too-large` | the prompt and parameters are too large for a task |
 //! | `busy` | `max_jobs` jobs, or the sender's share of them, wait or run already |
 //!
-//! `CANCEL_JOB` is accepted from the submitter of the job only. If the job has not ended, the answer
-//! is `JOB_FAILED` with the code `canceled`. One agent can have only one behaviour of this kind: two
-//! would refuse each other's types.
+//! `CANCEL_JOB` is accepted from the submitter of the job only. If the job has not ended, the
+//! answer is `JOB_FAILED` with the code `canceled`. One agent can have only one behaviour of this
+//! kind: two would refuse each other's types.
 
 use std::sync::Arc;
 
@@ -175,9 +175,8 @@ fn cancel_job(message: &Message, context: &Context) -> Effects {
         return Effects::none().cancel_task(hash.to_string());
     }
     // The same text in all cases, so that it does not reveal the jobs of other senders.
-    Effects::none().reject(
-        "the header's \"re\" does not name a transaction in which you submitted a job that waits or runs",
-    )
+    Effects::none()
+        .reject("the header's \"re\" is not the transaction of a job of yours that waits or runs")
 }
 
 /// The id by which answers refer to the job.

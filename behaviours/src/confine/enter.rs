@@ -50,7 +50,7 @@ fn confine(order: &Order, watcher: i32) -> Result<(), Fault> {
     // A user's own binary may have opened files without close-on-exec.
     descriptors::keep_from_programs();
     setsid().map_err(Fault::system("leaving the terminal"))?;
-    set_no_new_privs(true).map_err(Fault::system("giving up new privileges"))?;
+    set_no_new_privs(true).map_err(Fault::system("setting no_new_privs"))?;
     umask(Mode::RWXG | Mode::RWXO);
     // Both only set priorities under shortage; a system may forbid them.
     let _ = nice(NICENESS);

@@ -61,8 +61,8 @@ fn by_parent() -> HashMap<Pid, Vec<Pid>> {
     found
 }
 
-/// The parent in a line of /proc/…/stat: `pid (name) state parent …`, where the name can contain any
-/// character.
+/// The parent in a line of /proc/…/stat: `pid (name) state parent …`, where the name can contain
+/// any character.
 fn parent(stat: &str) -> Option<Pid> {
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_whitespace().nth(1).and_then(pid)

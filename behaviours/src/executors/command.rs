@@ -18,8 +18,8 @@
 //! | `run` | one run: start, output, result |
 //! | `notes` | standard error: progress, and the last part for the log |
 //!
-//! **The program** gets its arguments as they are, without a shell. Its standard input is the job as
-//! one JSON object, which it need not read:
+//! **The program** gets its arguments as they are, without a shell. Its standard input is the job
+//! as one JSON object, which it need not read:
 //!
 //! | key | |
 //! |---|---|
@@ -30,17 +30,17 @@
 //! | `deadline_ms` | the job's deadline, if it has one |
 //!
 //! Its standard output is the result: UTF-8, at most `max_output`. A line `progress 0.5 half of it`
-//! on standard error reports progress. If the run fails, the last part of standard error goes to the
-//! log.
+//! on standard error reports progress. If the run fails, the last part of standard error goes to
+//! the log.
 //!
 //! **Environment.** The program gets `PATH`, `HOME` and `TMPDIR` (its working directory), `LANG`,
 //! and the variables that `env` and `pass_env` add. Each run has its own, empty working directory,
 //! which is removed with its content after the run.
 //!
-//! **End.** Exit code 0 is success, 75 (`EX_TEMPFAIL` of sysexits) requests another attempt, and any
-//! other is a permanent failure. All processes that the program started are killed when it ends, at
-//! the time limit, at the deadline, on cancellation, when a limit is exceeded, and when agentry ends
-//! or is killed. [`confine`](crate::confine) explains how, and what is not limited.
+//! **End.** Exit code 0 is success, 75 (`EX_TEMPFAIL` of sysexits) requests another attempt, and
+//! any other is a permanent failure. All processes that the program started are killed when it
+//! ends, at the time limit, at the deadline, on cancellation, when a limit is exceeded, and when
+//! agentry ends or is killed. [`confine`](crate::confine) explains how, and what is not limited.
 //!
 //! | code | meaning | tried again? |
 //! |---|---|---|

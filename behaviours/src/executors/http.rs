@@ -25,8 +25,8 @@
 //! | `failure` | the failures, and what the submitter is told |
 //!
 //! The job's `prompt` becomes the user message, after the operator's `system` message. The job's
-//! `model` is used if it is the configured one or in `models`. A key of its `params` is passed on if
-//! it is in `params`; its `max_tokens` can only lower the operator's. Anything else is refused.
+//! `model` is used if it is the configured one or in `models`. A key of its `params` is passed on
+//! if it is in `params`; its `max_tokens` can only lower the operator's. Anything else is refused.
 //!
 //! The request asks for a stream. Each piece reports progress: the part of `max_tokens` and the
 //! number of characters received. An answer in one object is accepted too. Redirects are not

@@ -1,5 +1,5 @@
-//! A program's entries in agentry's log: limited in length and number, and without control sequences
-//! for terminals.
+//! A program's entries in agentry's log: limited in length and number, and without control
+//! sequences for terminals.
 
 use std::fmt::Write;
 use std::time::Duration;

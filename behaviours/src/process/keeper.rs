@@ -1,5 +1,5 @@
-//! The keeper of one program: starts it when it is needed, restarts it when it has ended, and passes
-//! requests to it.
+//! The keeper of one program: starts it when it is needed, restarts it when it has ended, and
+//! passes requests to it.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,8 +17,8 @@ use super::settings::ProcessSettings;
 use super::watch::Watch;
 use super::wire::{MAX_EVENT_BYTES, PROTOCOL, ToProgram};
 
-/// If the pause before a restart is longer than this, the run fails at once with the reason, and the
-/// runtime tries it again later. A shorter pause does not count as an attempt.
+/// If the pause before a restart is longer than this, the run fails at once with the reason, and
+/// the runtime tries it again later. A shorter pause does not count as an attempt.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A message to the keeper.

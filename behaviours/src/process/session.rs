@@ -1,8 +1,8 @@
 //! One session with a program, from its start to its end: one task that reads, writes and enforces
 //! time limits.
 //!
-//! Reading never waits for writing, nor writing for reading, so a program that does only one of them
-//! causes no deadlock. Memory is bounded: events by their permits, answers to lookups by
+//! Reading never waits for writing, nor writing for reading, so a program that does only one of
+//! them causes no deadlock. Memory is bounded: events by their permits, answers to lookups by
 //! [`MAX_LOOKUPS`]. At that limit the program's output is not read until the program reads its
 //! input.
 //!
@@ -31,8 +31,8 @@ mod hear;
 const MAX_LOOKUPS: usize = 16;
 
 /// How long the output of a program that has ended is still read, and how long a program that has
-/// closed its output may take to end. Usually both happen within milliseconds, in either order. Only
-/// a descendant that holds the pipe open makes this wait longer.
+/// closed its output may take to end. Usually both happen within milliseconds, in either order.
+/// Only a descendant that holds the pipe open makes this wait longer.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The time limits of a session.

@@ -31,8 +31,8 @@ pub struct ProcessSettings {
     /// Its working directory. Default: the folder of agents.toml.
     #[serde(default)]
     pub directory: Option<String>,
-    /// Its environment, besides `PATH`, `LANG` and `HOME`, which it inherits from agentry unless they
-    /// are set here. It gets no other variables.
+    /// Its environment, besides `PATH`, `LANG` and `HOME`, which it inherits from agentry unless
+    /// they are set here. It gets no other variables.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
     /// Settings for the program, which it gets in `hello`.
@@ -71,8 +71,8 @@ pub struct ProcessSettings {
     /// Default `"5s"`.
     #[serde(default = "five_seconds")]
     pub grace: Time,
-    /// The pause before the first restart. It doubles after each start in which the program answered
-    /// nothing. Default `"500ms"`.
+    /// The pause before the first restart. It doubles after each start in which the program
+    /// answered nothing. Default `"500ms"`.
     #[serde(default = "half_a_second")]
     pub restart_min: Time,
     /// The longest pause before a restart. Default `"30s"`.

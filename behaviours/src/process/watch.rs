@@ -12,8 +12,8 @@ const MOST: usize = 1_000;
 /// The state of a file: its time of modification and its length.
 type Stamp = (Option<SystemTime>, u64);
 
-/// The files of a program: the program, the files that its arguments name, and files beside them with
-/// the same extension, such as other modules.
+/// The files of a program: the program, the files that its arguments name, and files beside them
+/// with the same extension, such as other modules.
 #[derive(Debug)]
 pub(super) struct Watch {
     files: Vec<PathBuf>,

@@ -36,8 +36,8 @@ impl Answers {
         })
     }
 
-    /// JOB_COMPLETE with as much of the result as the limit allows and as fits in a message: control
-    /// characters take seven times their size in a transaction.
+    /// JOB_COMPLETE with as much of the result as the limit allows and as fits in a message:
+    /// control characters take seven times their size in a transaction.
     pub(super) fn complete(&self, id: JobId, output: &TaskOutput, duration_ms: u64) -> Outgoing {
         let media_type = output.media_type.as_ref();
         let media_type = media_type.and_then(|media_type| media_type.parse().ok());

@@ -34,8 +34,8 @@ pub struct TasksSettings {
     #[serde(default = "default_inline_limit")]
     pub inline_limit: Bytes,
     /// Whether results are always sealed; otherwise only the results of sealed jobs are. A result
-    /// that cannot be sealed, because its recipient announced no key, is not sent and becomes a dead
-    /// letter.
+    /// that cannot be sealed, because its recipient announced no key, is not sent and becomes a
+    /// dead letter.
     #[serde(default)]
     pub seal_results: bool,
     /// The most jobs that wait or run; further jobs are refused as `busy`. Default 1,000.

@@ -113,7 +113,7 @@ async fn lines_on_the_standard_error_and_lines_of_the_protocol_are_entries() {
     "#;
     let log = log_of(script, "without an end").await;
     let has = |level: Level, text: &str| log.contains(&(level, text.to_owned()));
-    assert!(has(Level::INFO, "the program is started"), "{log:?}");
+    assert!(has(Level::INFO, "the program was started"), "{log:?}");
     assert!(has(Level::INFO, "before it is ready"), "{log:?}");
     assert!(has(Level::INFO, "red \\u{1b}[31m, and \u{fffd}"), "{log:?}");
     assert!(has(Level::INFO, "plain"), "{log:?}");

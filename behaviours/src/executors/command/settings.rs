@@ -20,8 +20,8 @@ pub(super) const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CommandSettings {
-    /// The program: a path, relative to the folder of agents.toml, if it contains a slash; otherwise
-    /// a name that is searched for in `PATH` of the program's environment.
+    /// The program: a path, relative to the folder of agents.toml, if it contains a slash;
+    /// otherwise a name that is searched for in `PATH` of the program's environment.
     pub program: String,
     /// Its arguments, passed as they are. Default: none.
     #[serde(default)]

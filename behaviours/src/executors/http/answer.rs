@@ -1,7 +1,7 @@
 //! The answer of a service: one JSON object, or a stream of them.
 //!
-//! Not every answer completes the job: the model may have been cut off or filtered, or may request a
-//! tool call. `behaviours/tests/http/forms.rs` has the formats of the known services.
+//! Not every answer completes the job: the model may have been cut off or filtered, or may request
+//! a tool call. `behaviours/tests/http/forms.rs` has the formats of the known services.
 
 use serde::Deserialize;
 use serde_json::Value;

@@ -8,7 +8,8 @@ use reqwest::StatusCode;
 
 use super::refused::Refused;
 
-/// The code for an answer that reached the limit of tokens: of a failure, or of an incomplete result.
+/// The code for an answer that reached the limit of tokens: of a failure, or of an incomplete
+/// result.
 pub(super) const LENGTH: &str = "length";
 
 /// Why there is no answer. The text is for the log and contains no secrets.
@@ -170,8 +171,8 @@ impl Failure {
         }
     }
 
-    /// Some if the service is overloaded or still loads its model; the inner value is the pause that
-    /// it asks for, if any.
+    /// Some if the service is overloaded or still loads its model; the inner value is the pause
+    /// that it asks for, if any.
     pub(super) fn busy(&self) -> Option<Option<Duration>> {
         match self {
             Self::Status {

@@ -22,8 +22,8 @@ const RESETS: [(&str, &str); 4] = [
 /// A larger number of seconds is a time since 1970.
 const EPOCH: f64 = 1e9;
 
-/// The pause that the headers of a response ask for; none if no header can be parsed. The caller must
-/// limit it.
+/// The pause that the headers of a response ask for; none if no header can be parsed. The caller
+/// must limit it.
 pub(super) fn asked(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     for name in MILLISECONDS {

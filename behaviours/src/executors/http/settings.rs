@@ -15,8 +15,8 @@ use crate::units::{Bytes, Time, within};
 /// The path of the endpoint below a base URL.
 const ENDPOINT: &str = "chat/completions";
 
-/// Keys of a request that no job may set, whatever `params` allows: the operator decides on them, or
-/// they would change the answer to something other than a text.
+/// Keys of a request that no job may set, whatever `params` allows: the operator decides on them,
+/// or they would change the answer to something other than a text.
 const RESERVED: [&str; 9] = [
     "model",
     "messages",
@@ -33,17 +33,17 @@ const RESERVED: [&str; 9] = [
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpSettings {
-    /// The base URL of the service (`http://127.0.0.1:11434`, with or without `/v1`), or the complete
-    /// URL of the endpoint. It is shown in logs, so it must not contain a user name, a password or
-    /// another secret.
+    /// The base URL of the service (`http://127.0.0.1:11434`, with or without `/v1`), or the
+    /// complete URL of the endpoint. It is shown in logs, so it must not contain a user name, a
+    /// password or another secret.
     pub url: String,
     /// The default model.
     pub model: String,
     /// The other models that a job may request. Default: none.
     #[serde(default)]
     pub models: Vec<String>,
-    /// The file with the API key, relative to the folder of agents.toml. It is read for each job, so
-    /// a new key needs no restart.
+    /// The file with the API key, relative to the folder of agents.toml. It is read for each job,
+    /// so a new key needs no restart.
     pub key_file: Option<PathBuf>,
     /// The environment variable of agentry with the API key.
     pub key_env: Option<String>,

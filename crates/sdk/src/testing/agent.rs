@@ -70,7 +70,7 @@ impl Agent {
                 Value::Null => Map::new(),
                 other => {
                     return Err(BuildError::Settings(format!(
-                        "settings are a table of keys and values, not {other}"
+                        "settings must be a table of keys and values, not {other}"
                     )));
                 }
             };

@@ -126,7 +126,7 @@ impl Simulation {
             return;
         }
         if message.from == message.to {
-            self.dropped.push(drop("it is the agent's own"));
+            self.dropped.push(drop("the agent itself sent it"));
             return;
         }
         let id = message.header.as_ref().and_then(|header| header.id);
@@ -146,7 +146,7 @@ impl Simulation {
         let is_answer = command.as_ref().is_some_and(KnownCommand::is_answer);
         if message.answers.is_none() && is_answer {
             self.dropped
-                .push(drop("it answers nothing that its sender was asked"));
+                .push(drop("it does not answer a message to its sender"));
             return;
         }
         let Some(hosted) = self.hosts.get_mut(host) else {
