@@ -35,23 +35,25 @@ impl fmt::Debug for Key {
 impl KeySource {
     /// Reads the key again from its source.
     pub(super) async fn read(&self) -> Result<Option<Key>, Failure> {
-        let text =
-            match self {
-                Self::None => return Ok(None),
-                Self::File(path) => {
-                    let refused = |error: std::io::Error| {
-                        Failure::NoKey(format!("{} cannot be read: {error}", path.display()))
-                    };
-                    let file = tokio::fs::File::open(path).await.map_err(refused)?;
-                    let mut text = Zeroizing::new(String::with_capacity(KEY_MAX + 1));
-                    let mut file = file.take(KEY_MAX as u64 + 1);
-                    file.read_to_string(&mut text).await.map_err(refused)?;
-                    text
-                }
-                Self::Variable(name) => Zeroizing::new(std::env::var(name).map_err(|_| {
-                    Failure::NoKey(format!("the variable {name} is not valid UTF-8"))
-                })?),
-            };
+        let text = match self {
+            Self::None => return Ok(None),
+            Self::File(path) => {
+                let refused = |error: std::io::Error| {
+                    Failure::NoKey(format!("{} cannot be read: {error}", path.display()))
+                };
+                let file = tokio::fs::File::open(path).await.map_err(refused)?;
+                let mut text = Zeroizing::new(String::with_capacity(KEY_MAX + 1));
+                let mut file = file.take(KEY_MAX as u64 + 1);
+                file.read_to_string(&mut text).await.map_err(refused)?;
+                text
+            }
+            Self::Variable(name) => {
+                let refused = |_: std::env::VarError| {
+                    Failure::NoKey(format!("the variable {name} is unset or not valid UTF-8"))
+                };
+                Zeroizing::new(std::env::var(name).map_err(refused)?)
+            }
+        };
         // An editor may have written a byte order mark first.
         let key = text.trim_start_matches('\u{feff}').trim();
         let fits =
