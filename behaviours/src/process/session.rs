@@ -174,8 +174,8 @@ enum State {
     Starting { until: Instant },
     /// The program accepts events.
     Ready,
-    /// The program is no longer needed, has ended, or has closed its output: its output is read
-    /// until then.
+    /// The program is no longer needed, has ended, or has closed its output. Its remaining output
+    /// is read until this time.
     Ending { until: Instant },
 }
 

@@ -34,8 +34,8 @@ const RESERVED: [&str; 9] = [
 #[serde(deny_unknown_fields)]
 pub struct HttpSettings {
     /// The base URL of the service (`http://127.0.0.1:11434`, with or without `/v1`), or the
-    /// complete URL of the endpoint. It is shown in logs, so it must not contain a user name, a
-    /// password or another secret.
+    /// complete URL of the endpoint. It is not treated as a secret, so it must not contain a user
+    /// name, a password or another secret.
     pub url: String,
     /// The default model.
     pub model: String,

@@ -149,7 +149,7 @@ impl Simulation {
         true
     }
 
-    /// Runs a handler once and commits its effects.
+    /// Runs a handler once, and commits its effects if it succeeds.
     async fn run(
         &mut self,
         host: usize,
