@@ -1,23 +1,23 @@
-//! A coordinator: `coordinator` splits a job over three workers that it finds in the directory,
-//! collects what comes, and answers with the whole.
+//! A coordinator: `coordinator` splits a job among three workers that it finds in the directory,
+//! collects the results, and answers with all of them.
 //!
-//! A whole binary: the command line of `agentry`, with one more kind. In agents.toml:
+//! A complete binary: the command line of `agentry`, with one more kind. In agents.toml:
 //!
 //! ```toml
 //! behaviours = [{ kind = "coordinator", capability = "task:text", job_type = "text" }]
 //! ```
 //!
-//! `task:text` is what an agent with the built-in behaviour `tasks` and a type `text` announces
-//! (`agentry agent register`); it must allow this agent.
+//! An agent with the built-in behaviour `tasks` and a type `text` announces the capability
+//! `task:text` (`agentry agent register`). That agent must allow this one.
 //!
-//! It takes a text that begins with the line `work:`, deals the lines below out in three parts, and
-//! sends each part as an EXECUTE_AI_JOB to another worker. A worker that fails, refuses, or has not
-//! answered when its time is over is replaced by one that was not asked yet; a part that nobody
-//! does is reported as such.
+//! It accepts a text whose first line is `work:`, distributes the other lines over three parts, and
+//! sends each part as an EXECUTE_AI_JOB to another worker. A worker that fails, refuses, or does
+//! not answer in time is replaced by a worker that was not asked yet. A part that no worker does is
+//! reported as missing.
 //!
-//! What it knows of a job is one entry of its state, and goes with the last answer. The answer
-//! comes later and in another event than the question, so it is sent, not replied: in the
-//! question's conversation (its `thread`), and naming the question, so that nobody takes it for one.
+//! Each job is one entry of the state, which is deleted with the answer. The answer is sent in a
+//! later event than the question, so it is a `send`, not a `reply`: in the question's conversation
+//! (its `thread`), and with a reference to the question, so that it is not mistaken for a question.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -31,30 +31,30 @@ use agentry_sdk::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What a text begins with that is to be worked on.
+/// The start of a text with a job.
 const WORK: &str = "work:\n";
-/// What an answer begins with.
+/// The start of an answer.
 const RESULT: &str = "result:\n";
-/// Into how many parts a job is split.
+/// The number of parts of a job.
 const PARTS: usize = 3;
-/// How many workers are asked for one part, at most.
+/// The most workers that are asked for one part.
 const MAX_ASKED: usize = 5;
-/// How many jobs are open at a time. What comes beyond is refused.
+/// The most jobs that are open at the same time. Further jobs are refused.
 const MAX_JOBS: usize = 8;
 /// The longest job, in bytes: all jobs together fit into the state.
 const LONGEST: usize = 20_000;
-/// How much of a worker's result is taken over, in bytes.
+/// The most bytes of a worker's result that are used.
 const LONGEST_RESULT: usize = 20_000;
 
 /// Its keys in agents.toml.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CoordinatorSettings {
-    /// What a worker's card must list.
+    /// The capability that a worker's card must list.
     capability: String,
     /// The type of the jobs that workers are sent.
     job_type: String,
-    /// How long a worker may take, in seconds.
+    /// The time limit of a worker, in seconds.
     #[serde(default = "a_minute")]
     within_seconds: u64,
 }
@@ -70,7 +70,7 @@ struct Coordinator {
     within: Duration,
 }
 
-/// What is remembered of a job, under `job NUMBER`.
+/// The state entry of a job, with the key `job NUMBER`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Job {
     asker: Address,
@@ -83,7 +83,7 @@ struct Job {
 struct Part {
     /// The lines of this part.
     prompt: String,
-    /// Who was asked, in turn. The last one is who it is waited for.
+    /// The workers that were asked, in order. The last one is expected to answer.
     asked: Vec<Address>,
     end: Option<End>,
 }
@@ -94,7 +94,7 @@ enum End {
     Missing(String),
 }
 
-/// Which part of which job something is about: the label of what was sent, the name of the timer.
+/// A part of a job. It is the label of the message to the worker and the name of the timer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Place {
     job: u64,
@@ -119,13 +119,13 @@ fn key(job: u64) -> String {
     format!("job {job}")
 }
 
-/// A job of which the state still knows.
+/// A job, if it is in the state.
 fn recall(job: u64, context: &Context) -> Option<Job> {
     let value = context.state.get(&key(job))?;
     serde_json::from_value(value.clone()).ok()
 }
 
-/// Lines dealt out to as many parts as there are, at most [`PARTS`].
+/// Distributes lines over at most [`PARTS`] parts.
 fn split(text: &str) -> Vec<String> {
     let mut parts = vec![Vec::new(); PARTS];
     let lines = text.lines().filter(|line| !line.trim().is_empty());
@@ -163,7 +163,7 @@ impl Coordinator {
             .map(|card| card.address)
             .filter(|worker| *worker != context.address && !part.asked.contains(worker))
             .collect();
-        // One that does nothing for this job comes first.
+        // A worker that is not busy with this job comes first.
         free.sort_by_key(|worker| busy.contains(worker));
         let prompt = part.prompt.parse();
         let (Some(worker), Ok(prompt), true) = (
@@ -191,7 +191,7 @@ impl Coordinator {
             .schedule(place.name(), self.within, ())
     }
 
-    /// The worker of a part will not do it.
+    /// Replaces the worker of a part.
     fn replace(&self, place: Place, why: &str, context: &Context) -> Effects {
         let Some(mut job) = recall(place.job, context) else {
             return Effects::none();
@@ -208,7 +208,7 @@ impl Coordinator {
     }
 }
 
-/// Remembers a job; or, if all parts have ended, answers and forgets it.
+/// Stores a job; or, if all parts have ended, answers it and deletes its entry.
 fn keep(effects: Effects, number: u64, job: &Job) -> Effects {
     let ends: Vec<&End> = job
         .parts
@@ -244,13 +244,13 @@ impl Behaviour for Coordinator {
         let within = Duration::from_secs(settings.within_seconds);
         if within.is_zero() || within > Duration::from_secs(24 * 3600) {
             return Err(ConfigureError(
-                "`within_seconds` is 1 or more, and at most a day".into(),
+                "`within_seconds` must be from 1 to 86,400 (a day)".into(),
             ));
         }
         let job_type = settings
             .job_type
             .parse()
-            .map_err(|error| ConfigureError(format!("`job_type` is none: {error}")))?;
+            .map_err(|error| ConfigureError(format!("`job_type` is not a valid type: {error}")))?;
         Ok(Self {
             capability: settings.capability,
             job_type,
@@ -258,7 +258,7 @@ impl Behaviour for Coordinator {
         })
     }
 
-    // Questions are texts that answer nothing; of answers, only those to what it asked.
+    // A question is a text that is not an answer. `on_message` rejects answers to other behaviours.
     fn accepts(&self, message: &Message) -> bool {
         match message.text() {
             Some(text) => !message.is_answer() && text.starts_with(WORK) && text.len() <= LONGEST,
@@ -279,11 +279,11 @@ impl Behaviour for Coordinator {
             .as_ref()
             .and_then(|asked| asked.label.as_deref());
         let Some(place) = label.and_then(Place::read) else {
-            return Ok(Effects::none().reject("it answers nothing that was asked here"));
+            return Ok(Effects::none().reject("it is not an answer to this behaviour"));
         };
         Ok(match message.command() {
             Ok(Some(KnownCommand::JobComplete(complete))) => {
-                // Also from one who was replaced: what comes first counts.
+                // Also from a worker that was replaced: the first result counts.
                 let Some(mut job) = recall(place.job, context) else {
                     return Ok(Effects::none());
                 };
@@ -301,14 +301,14 @@ impl Behaviour for Coordinator {
                 keep(effects, place.job, &job)
             }
             Ok(Some(KnownCommand::JobFailed(failed))) => {
-                // One who was replaced has been given up already.
+                // The failure of a worker that was replaced is ignored.
                 if self.is_waited_for(place, &message.from, context) {
                     self.replace(place, failed.error.code.as_str(), context)
                 } else {
                     Effects::none()
                 }
             }
-            Ok(_) | Err(_) => Effects::none().reject("its parameters are wrong"),
+            Ok(_) | Err(_) => Effects::none().reject("its parameters are invalid"),
         })
     }
 
@@ -327,7 +327,7 @@ impl Behaviour for Coordinator {
     ) -> Result<Effects, BehaviourError> {
         let why = match fate {
             Fate::Rejected { .. } => "refused",
-            Fate::Expired => "it came too late",
+            Fate::Expired => "it expired",
             Fate::Unsent { .. } => "it could not be sent",
             _ => return Ok(Effects::none()),
         };
@@ -350,7 +350,7 @@ impl Coordinator {
         if open >= MAX_JOBS {
             return Effects::none()
                 .reject("too many jobs are open")
-                .reply("I have my hands full; ask again later");
+                .reply("too many jobs are open; try again later");
         }
         let parts: Vec<Part> = split(lines)
             .into_iter()
@@ -361,7 +361,7 @@ impl Coordinator {
             })
             .collect();
         if parts.is_empty() {
-            return Effects::none().reject("there is nothing to do in it");
+            return Effects::none().reject("the job has no lines");
         }
         let number = context
             .state
@@ -387,7 +387,7 @@ impl Coordinator {
         keep(effects, number, &job)
     }
 
-    /// Whether it is this worker of whom a part is expected now.
+    /// Whether this worker is expected to answer for a part.
     fn is_waited_for(&self, place: Place, worker: &Address, context: &Context) -> bool {
         recall(place.job, context)
             .and_then(|job| Some(job.parts.get(place.part)?.asked.last()? == worker))
@@ -414,7 +414,7 @@ mod tests {
 
     use super::*;
 
-    /// Puts a worker into the directory, with what it says to each job.
+    /// Adds a worker to the directory, with its answer to each job.
     fn worker(
         chain: &mut Simulation,
         name: &str,
@@ -452,7 +452,7 @@ mod tests {
         (JobId::Message(id), job.prompt.unwrap().as_str().to_owned())
     }
 
-    /// Does it, in capitals.
+    /// Does the job: returns the text in capitals.
     fn diligent(sent: &Sent) -> Vec<MessageBuilder> {
         let (result_id, prompt) = job(sent);
         let complete = KnownCommand::JobComplete(JobComplete {
@@ -511,8 +511,8 @@ mod tests {
             assert_eq!(answer(&chain, &alice), "result:\nA\nD\nB\nE\nC");
             let sent = &chain.sent_to(&alice)[0];
             assert_eq!(sent.thread, Some(thread));
-            assert!(sent.re.is_some(), "it names its question");
-            // Nothing of it is left but the number.
+            assert!(sent.re.is_some(), "it refers to its question");
+            // Only the number of jobs is left in the state.
             let state = chain.state(&chief, "coordinator");
             assert_eq!(state.entries().count(), 1);
             assert!(chain.timers(&chief, "coordinator").is_empty());
@@ -520,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_fails_and_one_that_is_silent_are_replaced() {
+    fn failing_and_silent_workers_are_replaced() {
         block_on(async {
             let mut chain = Simulation::new(1);
             worker(&mut chain, "a-broken", broken);
@@ -537,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_does_is_reported() {
+    fn a_part_that_no_worker_does_is_reported() {
         block_on(async {
             let mut chain = Simulation::new(1);
             worker(&mut chain, "a-broken", broken);
@@ -554,7 +554,7 @@ mod tests {
     }
 
     #[test]
-    fn without_workers_it_says_so_at_once() {
+    fn missing_workers_are_reported_at_once() {
         block_on(async {
             let mut chain = Simulation::new(1);
             coordinator(&mut chain);
@@ -607,7 +607,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_too_many_is_refused() {
+    fn a_job_beyond_the_limit_is_refused() {
         block_on(async {
             let mut chain = Simulation::new(1);
             worker(&mut chain, "silent", silent);
@@ -616,7 +616,7 @@ mod tests {
             for _ in 0..=MAX_JOBS {
                 chain.deliver(alice.text("work:\nx")).await;
             }
-            assert!(answer(&chain, &alice).contains("hands full"));
+            assert!(answer(&chain, &alice).contains("too many jobs are open"));
         });
     }
 
@@ -632,7 +632,7 @@ mod tests {
                 .prepare(|chain| {
                     worker(chain, "diligent", diligent);
                     worker(chain, "broken", broken);
-                    // Peers of the contract, who answer what they are asked by chance.
+                    // Peers of the contract test, which answer at random.
                     listed(chain, "ann");
                     listed(chain, "ben");
                 }),

@@ -1,13 +1,13 @@
 //! A counter with a timer: `counter` counts texts, and reports the number some time after the
 //! first.
 //!
-//! A whole binary: the command line of `agentry`, with one more kind. In agents.toml:
+//! A complete binary: the command line of `agentry`, with one more kind. In agents.toml:
 //!
 //! ```toml
 //! behaviours = [{ kind = "counter", report_to = "boss", after_seconds = 60 }]
 //! ```
 //!
-//! `report_to` is a name (of a hosted agent, a `[[contact]]`, or an agent in the directory).
+//! `report_to` is the name of a hosted agent, of a `[[contact]]` or of an agent in the directory.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,16 +18,16 @@ use agentry_sdk::{
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The one timer.
+/// The name of the timer.
 const REPORT: &str = "report";
 
 /// Its keys in agents.toml.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CounterSettings {
-    /// Who is told the number.
+    /// The agent that receives the report.
     report_to: String,
-    /// How long after the first text, in seconds.
+    /// The time from the first text to the report, in seconds.
     #[serde(default = "a_minute")]
     after_seconds: u64,
 }
@@ -55,7 +55,7 @@ impl Behaviour for Counter {
         let after = Duration::from_secs(settings.after_seconds);
         if after.is_zero() || after > agentry_sdk::effects::MAX_AHEAD {
             return Err(ConfigureError(
-                "`after_seconds` is 1 or more, and at most ten years".into(),
+                "`after_seconds` must be from 1 to ten years".into(),
             ));
         }
         Ok(Self {
@@ -79,8 +79,8 @@ impl Behaviour for Counter {
     }
 
     async fn on_timer(&self, _: &Timer, context: &Context) -> Result<Effects, BehaviourError> {
-        // A name that is not known today may be known tomorrow, so this is tried again. The count
-        // stays until it could be told.
+        // The name may become known later, so an unknown name is a transient failure. The count
+        // stays until the report is sent.
         let boss = context
             .resolve(&self.report_to)
             .map_err(|error| BehaviourError::transient(error.to_string()))?;
@@ -121,7 +121,7 @@ mod tests {
             chain.advance(Duration::from_secs(1)).await;
             assert_eq!(chain.sent_to(&boss)[0].text(), Some("3 texts"));
 
-            // The next one begins anew.
+            // The next text starts a new count.
             chain.deliver(alice.text("d")).await;
             chain.advance(Duration::from_secs(60)).await;
             assert_eq!(chain.sent_to(&boss)[1].text(), Some("1 texts"));

@@ -1,6 +1,6 @@
-//! An echo with state: `echo` answers each text with the text, and says how often it has spoken.
+//! An echo with state: `echo` answers each text with the text and the number of its answers.
 //!
-//! A whole binary: the command line of `agentry`, with one more kind. In agents.toml:
+//! A complete binary: the command line of `agentry`, with one more kind. In agents.toml:
 //!
 //! ```toml
 //! behaviours = [{ kind = "echo", prefix = "you said: " }]
@@ -12,14 +12,15 @@ use agentry_sdk::{Behaviour, BehaviourError, ConfigureError, Context, Effects, M
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The longest text that is answered, in bytes: a stranger should not decide what is paid for.
+/// The longest text that is answered, in bytes. The limit bounds what a stranger can make the agent
+/// pay for.
 const LONGEST: usize = 10_000;
 
 /// Its keys in agents.toml.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EchoSettings {
-    /// What stands before the text.
+    /// The text that precedes the answer.
     #[serde(default)]
     prefix: String,
 }
@@ -36,7 +37,7 @@ impl Behaviour for Echo {
     fn configure(settings: EchoSettings, _: &Setup<'_>) -> Result<Self, ConfigureError> {
         if settings.prefix.len() > LONGEST {
             return Err(ConfigureError(format!(
-                "`prefix` is longer than what is answered: at most {LONGEST} bytes"
+                "`prefix` is longer than {LONGEST} bytes"
             )));
         }
         Ok(Self {
@@ -44,7 +45,7 @@ impl Behaviour for Echo {
         })
     }
 
-    // Not what is itself an answer: two echoes would never end.
+    // An answer is not accepted: two echoes would answer each other forever.
     fn accepts(&self, message: &Message) -> bool {
         !message.is_answer() && message.text().is_some_and(|text| text.len() <= LONGEST)
     }
@@ -54,7 +55,8 @@ impl Behaviour for Echo {
         message: &Message,
         context: &Context,
     ) -> Result<Effects, BehaviourError> {
-        // What it remembers is in its state, never in itself: it may be made anew at any time.
+        // The count is in the state, not in the behaviour itself, which may be made again at any
+        // time.
         let spoken = context.state.get("spoken").and_then(Value::as_u64);
         let spoken = spoken.unwrap_or(0) + 1;
         let text = message.text().unwrap_or_default();
@@ -78,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_answers_and_counts_through_accidents() {
+    fn it_answers_and_counts_despite_faults() {
         block_on(async {
             let mut chain = Simulation::new(1);
             let settings = json!({ "prefix": "you said: " });

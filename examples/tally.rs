@@ -1,4 +1,4 @@
-//! A binary with a behaviour of its own: `tally` answers each text with how many it has had.
+//! A binary with a behaviour of its own: `tally` answers each text with the number of texts so far.
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TallySettings {
-    /// What stands before the number.
+    /// The text that precedes the number.
     #[serde(default)]
     prefix: String,
 }

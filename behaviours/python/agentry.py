@@ -1,6 +1,6 @@
 """Behaviours for agentry in Python. Needs Python 3.9 and nothing else.
 
-A behaviour is a class; `run` speaks agentry's protocol for it:
+A behaviour is a class; `run` implements agentry's protocol for it:
 
     import agentry
 
@@ -11,18 +11,18 @@ A behaviour is a class; `run` speaks agentry's protocol for it:
     if __name__ == "__main__":
         agentry.run(Echo())
 
-agentry starts the program when `agents.toml` has it as a behaviour:
+agentry starts the program when `agents.toml` lists it as a behaviour:
 
     behaviours = [{ kind = "process", program = "./echo.py", texts = true }]
 
-What counts (docs/process.md says it in full):
+The rules (docs/process.md is the complete guide):
 
-- A handler may run more than once for one event; what it *returns* happens once. So it does nothing
-  that must not be done twice: it returns effects.
-- What must be remembered goes through `Effects.set_state` and comes back in `Context.state`. One
-  program may serve many agents, and may be killed at any time: attributes of the object are a cache
-  at best.
-- `print` goes to the standard error, and so into agentry's log. `log` does with a level.
+- A handler may run more than once for one event, but the effects that it *returns* happen once. A
+  handler must therefore have no other side effects that must not happen twice.
+- Everything that must be remembered goes through `Effects.set_state` and is in `Context.state` at
+  the next event. One program may serve many agents and may be killed at any time, so attributes of
+  the object are only a cache.
+- `print` writes to standard error, and so to agentry's log. `log` writes to the log with a level.
 """
 
 from __future__ import annotations
@@ -61,17 +61,17 @@ __all__ = [
 ]
 
 PROTOCOL = 1
-"""The version of the protocol that is spoken here."""
+"""The version of the protocol that this module implements."""
 
 _LONGEST_TRACE = 8000
-"""How much of the end of a traceback is sent, in characters."""
+"""The size of the last part of a traceback that is sent, in characters."""
 
 Json = Dict[str, Any]
 """A JSON object."""
 
 
 class _Failure(Exception):
-    """A failure with a message for the operator, and perhaps one for others."""
+    """A failure with a message for the operator, and optionally one for others."""
 
     def __init__(self, message: str = "", *, public: Optional[str] = None) -> None:
         super().__init__(message)
@@ -79,27 +79,29 @@ class _Failure(Exception):
 
 
 class Transient(_Failure):
-    """A failure that another attempt may fix. So is every exception that has no class here.
+    """A failure that may not occur at the next attempt. Every exception of another class counts as
+    one too.
 
-    The message goes into agentry's log and to the dead letter, and to nobody else. `public` is what
-    the sender of the message, or whoever asked for the task, may be told: it can end up on the
-    chain, for all to read.
+    The message goes to agentry's log and to the dead letter only. `public` is what the sender of
+    the message, or the submitter of the task, may be told. It can end up on the chain, where
+    everyone can read it.
     """
 
 
 class Permanent(_Failure):
-    """A failure that no repetition fixes: the event becomes a dead letter. For `public` see
-    `Transient`."""
+    """A failure that would occur at every further attempt: the event becomes a dead letter. For
+    `public` see `Transient`."""
 
 
 class Reject(Exception):
-    """The message will not be acted on. The reason may be told to its sender, and can end up on the
-    chain: no secrets. `Effects.reject` says the same where other effects are to happen too."""
+    """The message will not be acted on. The sender may be told the reason, and it can end up on the
+    chain, so it must not contain secrets. `Effects.reject` does the same together with other
+    effects."""
 
 
 class TaskFailed(Exception):
-    """A task failed for good. `code` is a word for programs. Both go to whoever asked for the task,
-    and can end up on the chain: no secrets."""
+    """A task failed permanently. `code` is machine-readable. The code and the message go to the
+    submitter of the task and can end up on the chain, so they must not contain secrets."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -107,12 +109,12 @@ class TaskFailed(Exception):
 
 
 class UnknownName(Exception):
-    """A name that nobody has, or more than one."""
+    """A name that no agent has, or that several agents have."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a message says of itself."""
+    """The header of a message."""
 
     id: Optional[str] = None
     re: Optional[str] = None
@@ -123,7 +125,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Answered:
-    """A message of the agent's that was answered."""
+    """A message of the agent that was answered."""
 
     transaction: str
     behaviour: Optional[str] = None
@@ -177,7 +179,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Timer:
-    """A timer that has run out."""
+    """A timer that has expired."""
 
     name: str
     data: Any
@@ -196,7 +198,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Fate:
-    """What became of it: `mined`, `received`, `accepted`, `done`, `failed`, `rejected`, `expired`,
+    """A delivery update: `mined`, `received`, `accepted`, `done`, `failed`, `rejected`, `expired`,
     `unacknowledged` or `unsent`."""
 
     fate: str
@@ -207,7 +209,7 @@ class Fate:
 
 @dataclass(frozen=True)
 class Settlement:
-    """What became of a message that came: `done`, `failed`, `rejected` or `expired`."""
+    """The outcome of a message that arrived: `done`, `failed`, `rejected` or `expired`."""
 
     settlement: str
     reason: Optional[str] = None
@@ -215,7 +217,7 @@ class Settlement:
 
 @dataclass(frozen=True)
 class Output:
-    """What came out of a task. `incomplete` is a word for why it is not all that it could be."""
+    """The result of a task. `incomplete` is a code that says why the result is incomplete."""
 
     text: str
     media_type: Optional[str] = None
@@ -237,7 +239,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Report:
-    """News of a task: `progress`, `completed`, `failed` or `canceled`."""
+    """An update of a task: `progress`, `completed`, `failed` or `canceled`."""
 
     task: Task
     news: str
@@ -251,7 +253,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Card:
-    """What an agent says of itself in the directory."""
+    """What an agent says about itself in the directory."""
 
     address: str
     name: str
@@ -265,7 +267,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Context:
-    """For whom a handler runs, when, and what it remembers."""
+    """The context of a run: the agent, the time, the attempt and the state."""
 
     agent: str
     address: str
@@ -284,7 +286,7 @@ class Context:
         announced_since: Optional[int] = None,
         limit: Optional[int] = None,
     ) -> List[Card]:
-        """The cards of the directory that fit, by name, then by address; at most 200."""
+        """The cards in the directory that match, sorted by name, then by address; at most 200."""
         query = _without_none(
             name=name,
             capabilities=list(capabilities),
@@ -296,7 +298,7 @@ class Context:
         return [_known(Card, card) for card in found["cards"]]
 
     def resolve(self, name: str) -> str:
-        """The address that a name stands for. Raises `UnknownName`."""
+        """The address of the agent with this name. Raises `UnknownName`."""
         found = self._wire.look_up({"type": "resolve", "name": name})
         if "address" not in found:
             raise UnknownName(found.get("message", name))
@@ -304,16 +306,16 @@ class Context:
 
 
 class Effects:
-    """What should happen, in this order: all of it or nothing.
+    """What should happen, in order: all effects happen, or none.
 
     `reply` and `send` take a text or a command (a `dict` with a `cmd`), and these options:
 
-    - `amount`: what is transferred with it, in AIT;
-    - `thread`: the conversation; an answer carries on that of its question by itself;
-    - `expires_in`: seconds after which it does not count any more;
+    - `amount`: the amount that it transfers, in AIT;
+    - `thread`: the conversation; a reply stays in the conversation of its question;
+    - `expires_in`: the seconds after which it expires;
     - `acknowledge`: `"received"` or `"done"`, with `within` seconds and `resends`;
     - `sealing`: `"as_asked"`, `"never"`, `"if_possible"` or `"always"`;
-    - `label`: under which the behaviour is told of its fate and of answers to it.
+    - `label`: the name by which the behaviour recognises delivery updates and answers.
     """
 
     def __init__(self) -> None:
@@ -328,43 +330,42 @@ class Effects:
     ) -> Effects:
         """Sends a message to an address, or to a name that `Context.resolve` would find.
 
-        `re` is the hash of the transaction that it answers, where the question came in another
-        event.
+        `re` is the hash of the transaction that it answers, if the question came in another event.
         """
         outgoing = {**_outgoing(said, **options), **_without_none(re=re)}
         return self._with({"do": "send", "to": to, **outgoing})
 
     def set_state(self, key: str, value: Any) -> Effects:
-        """Remembers a JSON value, in place of what was there."""
+        """Stores a JSON value in the state, in place of the previous value."""
         return self._with({"do": "set_state", "key": key, "value": value})
 
     def clear_state(self, key: str) -> Effects:
-        """Forgets a value."""
+        """Deletes a value from the state."""
         return self._with({"do": "clear_state", "key": key})
 
     def schedule(self, name: str, after: float, data: Any = None) -> Effects:
-        """Has `on_timer` run after so many seconds. A timer of the same name is replaced."""
+        """Sets a timer for `on_timer`, in seconds. A timer of the same name is replaced."""
         return self._with(
             {"do": "schedule", "name": name, "after_ms": _milliseconds(after), "data": data}
         )
 
     def unschedule(self, name: str) -> Effects:
-        """Forgets a timer."""
+        """Deletes a timer."""
         return self._with({"do": "unschedule", "name": name})
 
     def start_task(
         self, key: str, kind: str, input: Any = None, deadline_ms: Optional[int] = None
     ) -> Effects:
-        """Has `execute` do a task. A second start of the same key is the same task."""
+        """Starts a task for `execute`. A second start with the same key is the same task."""
         task = _without_none(key=key, kind=kind, input=input, deadline_ms=deadline_ms)
         return self._with({"do": "start_task", **task})
 
     def cancel_task(self, key: str) -> Effects:
-        """Has a task not done, or not finished."""
+        """Cancels a task that has not ended."""
         return self._with({"do": "cancel_task", "key": key})
 
     def reject(self, reason: str) -> Effects:
-        """Says that the message will not be acted on. Its sender may be told why."""
+        """Rejects the message: it will not be acted on. The sender may be told the reason."""
         return self._with({"do": "reject", "reason": reason})
 
     def to_list(self) -> List[Json]:
@@ -377,7 +378,7 @@ class Effects:
 
 
 class Desk:
-    """What a running task has around it."""
+    """The environment of a running task."""
 
     def __init__(self, wire: _Wire, id: int) -> None:
         self._wire = wire
@@ -385,52 +386,52 @@ class Desk:
         self._canceled = threading.Event()
 
     def progress(self, progress: float, note: Optional[str] = None) -> None:
-        """Says how far the work is, from 0 to 1, and where, in words."""
+        """Reports the progress, from 0 to 1, with a description."""
         line = _without_none(type="progress", id=self._id, progress=progress, note=note)
         self._wire.write(line)
 
     @property
     def canceled(self) -> bool:
-        """Whether nobody waits for the result any more: a long task looks now and then, and ends."""
+        """Whether the task was canceled. A long task should check this and end early."""
         return self._canceled.is_set()
 
 
 class Behaviour:
-    """What a program does. All handlers but `on_message` may be left out; one that returns `None`
-    asks for nothing.
+    """The base class of a behaviour. All handlers except `on_message` are optional. A handler that
+    returns `None` has no effects.
 
     Handlers run one after the other. `execute` runs on a thread of its own.
     """
 
     def start(self, settings: Json) -> None:
-        """Takes the table `settings` of agents.toml, before the first event. An exception here ends
-        the program, and agentry's log says why."""
+        """Called before the first event, with the table `settings` of agents.toml. An exception
+        ends the program and is written to agentry's log."""
 
     def on_message(self, message: Message, context: Context) -> Optional[Effects]:
-        """A message came."""
+        """Handles a message."""
         raise NotImplementedError
 
     def on_timer(self, timer: Timer, context: Context) -> Optional[Effects]:
-        """A timer has run out."""
+        """Handles the expiry of a timer."""
 
     def on_fate(self, sent: Sent, fate: Fate, context: Context) -> Optional[Effects]:
-        """Something became of a message that was sent with a label."""
+        """Handles a delivery update for a message that was sent with a label."""
 
     def on_settled(
         self, message: Message, settlement: Settlement, context: Context
     ) -> Optional[Effects]:
-        """Something became of a message that others acted on (`watches = true`)."""
+        """Handles the outcome of a message that other behaviours handled (`watches = true`)."""
 
     def on_task(self, report: Report, context: Context) -> Optional[Effects]:
-        """News of a task. `Effects.reply` answers the message that started it."""
+        """Handles an update of a task. `Effects.reply` answers the message that started it."""
 
     def execute(self, task: Task, desk: Desk) -> Union[str, Output]:
-        """Does a task. It may take long and touch the world, and may be begun more than once."""
+        """Does a task. It may take long and have side effects, and may start more than once."""
         raise TaskFailed("no-executor", "this behaviour executes no tasks")
 
 
 def log(message: str, level: str = "info") -> None:
-    """Writes into agentry's log: `error`, `warn`, `info` or `debug`."""
+    """Writes to agentry's log with the level `error`, `warn`, `info` or `debug`."""
     if _current is None:
         print(f"{level}: {message}", file=sys.stderr)
     else:
@@ -438,11 +439,11 @@ def log(message: str, level: str = "info") -> None:
 
 
 def run(behaviour: Behaviour) -> None:
-    """Speaks with agentry until it closes the standard input."""
+    """Runs the behaviour until agentry closes standard input."""
     global _current
     wire = _Wire(sys.stdin.buffer, sys.stdout.buffer)
     _current = wire
-    # The standard output belongs to the protocol: what a library prints goes into the log.
+    # Standard output is reserved for the protocol, so what a library prints goes to the log.
     sys.stdout = sys.stderr
     try:
         _serve(behaviour, wire)
@@ -458,7 +459,7 @@ def _serve(behaviour: Behaviour, wire: _Wire) -> None:
     if hello is None:
         return
     if hello.get("type") != "hello" or hello.get("protocol") != PROTOCOL:
-        sys.exit(f"agentry.py speaks version {PROTOCOL} of the protocol and was sent {hello}")
+        sys.exit(f"agentry.py needs version {PROTOCOL} of the protocol, but received {hello}")
     behaviour.start(hello.get("settings", {}))
     wire.write({"type": "ready", "protocol": PROTOCOL})
     desks: Dict[int, Desk] = {}
@@ -487,7 +488,7 @@ def _answer(behaviour: Behaviour, wire: _Wire, line: Json) -> Json:
         context = _known(Context, {**line["context"], "_wire": wire})
         effects = _handle(behaviour, line["event"], context)
         asked = [] if effects is None else effects.to_list()
-        # What is no JSON is found here, where it can still be said of which event it is.
+        # Values that are not valid JSON are found here, where the event is still known.
         json.dumps(asked, allow_nan=False)
         return {"type": "effects", "id": line["id"], "effects": asked}
     except Reject as error:
@@ -498,7 +499,7 @@ def _answer(behaviour: Behaviour, wire: _Wire, line: Json) -> Json:
 
 
 def _failure(error: Exception) -> Json:
-    """What is said of a failure: to the operator all of it, to others what is meant for them."""
+    """The fields of a failure: everything for the operator, the public text for others."""
     expected = isinstance(error, (Transient, Permanent, TaskFailed))
     failure = {
         "message": f"{type(error).__name__}: {error}",
@@ -546,7 +547,7 @@ def _work(
             output = Output(output)
         parts = {key: getattr(output, key) for key in Output.__dataclass_fields__}
         answer.update(_without_none(type="output", **parts))
-        # What is no JSON is found here, where it can still be said of which task it is.
+        # Values that are not valid JSON are found here, where the task is still known.
         json.dumps(answer, allow_nan=False)
     except Exception as error:
         code = error.code if isinstance(error, TaskFailed) else "failed"
@@ -574,14 +575,14 @@ class _Wire:
         return self._later.popleft() if self._later else self._read()
 
     def write(self, line: Json) -> None:
-        """Writes a line at once, whole."""
+        """Writes a complete line and flushes it."""
         text = json.dumps(line, separators=(",", ":"), allow_nan=False)
         with self._writing:
             self._sink.write(text.encode("ascii") + b"\n")
             self._sink.flush()
 
     def look_up(self, question: Json) -> Json:
-        """Asks for something and waits for the answer. What else comes is kept for later."""
+        """Sends a lookup and waits for the answer. Other lines are kept for later."""
         self._looked_up += 1
         id = self._looked_up
         self.write({**question, "id": id})
@@ -599,7 +600,7 @@ class _Wire:
 
 
 def _known(cls: Any, values: Mapping[str, Any]) -> Any:
-    """An object of what its class knows: a later agentry may say more."""
+    """An object from the fields that its class has: a later agentry may send more."""
     return cls(**{key: values[key] for key in cls.__dataclass_fields__ if key in values})
 
 
@@ -623,7 +624,7 @@ def _outgoing(
     sealing: str = "as_asked",
     label: Optional[str] = None,
 ) -> Json:
-    """What `reply` and `send` have in common, as it is written on the wire."""
+    """The fields that `reply` and `send` have in common, as they are written on the wire."""
     outgoing = {"text": said} if isinstance(said, str) else {"command": said}
     if amount:
         outgoing["amount"] = amount

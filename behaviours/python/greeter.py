@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Greets whoever asks for it, remembers him, and asks after him later.
+"""Greets visitors, remembers them, and writes to them later.
 
 In agents.toml:
 
     behaviours = [{ kind = "process", program = "./greeter.py", commands = ["GREET"] }]
 
-What it is sent, as a command:
+It handles this command:
 
     {"cmd": "GREET", "name": "Ada"}
 
-It answers "Hello, Ada!", and when Ada comes again "Welcome back, Ada! That makes 2 times.". A while
-after her last visit it writes to her once, of its own accord. Its settings, all of them optional:
+It answers "Hello, Ada!", and at Ada's next visit "Welcome back, Ada! That makes 2 times.". Some
+time after the last visit it sends Ada one message. Its settings, all of them optional:
 
     settings = { greeting = "Good day", ask_after = 3600 }   # ask_after: seconds; 0 never asks
 """
@@ -25,12 +25,12 @@ MAX_NAME = 64
 """The longest name that is repeated to its sender, in characters."""
 
 MAX_VISITORS = 1000
-"""How many are remembered. Anyone can write to an agent from as many addresses as he likes, and
-state is read and written with each event, so what a stranger can make grow has a bound."""
+"""The most visitors that are remembered. Anyone can write to an agent from any number of addresses,
+and the state is read and written with each event, so its size must be bounded."""
 
 
 class Greeter(agentry.Behaviour):
-    """A complete behaviour: settings, state, a timer, replies, and a message of its own accord."""
+    """A complete behaviour: settings, state, a timer, replies, and an unprompted message."""
 
     def __init__(self) -> None:
         self.greeting = "Hello"
@@ -39,7 +39,7 @@ class Greeter(agentry.Behaviour):
     def start(self, settings: agentry.Json) -> None:
         unknown = settings.keys() - {"greeting", "ask_after"}
         if unknown:
-            raise ValueError(f"settings has keys that the greeter does not know: {unknown}")
+            raise ValueError(f"unknown keys in settings: {unknown}")
         self.greeting = str(settings.get("greeting", self.greeting))
         self.ask_after = float(settings.get("ask_after", self.ask_after))
 
@@ -47,12 +47,12 @@ class Greeter(agentry.Behaviour):
         self, message: agentry.Message, context: agentry.Context
     ) -> Optional[agentry.Effects]:
         name = (message.command or {}).get("name", "stranger")
-        # What comes from the chain was written by a stranger, and may be anything.
+        # Content from the chain comes from a stranger, and may be anything.
         if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or not name.isprintable():
-            return agentry.Effects().reject(f"a name has 1 to {MAX_NAME} printable characters")
+            return agentry.Effects().reject(f"a name needs 1 to {MAX_NAME} printable characters")
 
         # The state belongs to this agent and this behaviour. It is stored together with the reply,
-        # so a visit is counted once, however often this code runs for it.
+        # so a visit is counted once, even if this code runs several times for it.
         key = f"visitor:{message.sender}"
         visits = context.state.get(key, {"visits": 0})["visits"] + 1
         if visits == 1:
@@ -65,7 +65,7 @@ class Greeter(agentry.Behaviour):
             effects.clear_state(min(context.state, key=lambda key: context.state[key]["last_ms"]))
 
         if self.ask_after > 0:
-            # One timer for each visitor: a new visit puts it off.
+            # One timer for each visitor: a new visit restarts it.
             data = {"to": message.sender, "name": name}
             effects.schedule(f"ask:{message.sender}", self.ask_after, data)
         return effects
@@ -80,7 +80,7 @@ class Greeter(agentry.Behaviour):
     def on_fate(
         self, sent: agentry.Sent, fate: agentry.Fate, context: agentry.Context
     ) -> Optional[agentry.Effects]:
-        # Whom the message did not reach is forgotten.
+        # A visitor that the message did not reach is deleted.
         if fate.fate == "unsent":
             agentry.log(f"could not write to {sent.to}: {fate.reason}", level="warn")
             return agentry.Effects().clear_state(f"visitor:{sent.to}")

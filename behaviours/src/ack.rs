@@ -4,14 +4,14 @@
 //! behaviours = [{ kind = "ack" }, { kind = "tasks", … }]
 //! ```
 //!
-//! | asked for | told |
+//! | request | acknowledgments |
 //! |---|---|
-//! | `received` | `RECEIVED` when the message is there; `REJECTED` or `EXPIRED` if it is not acted on |
-//! | `done` | the same, and in the end `DONE` or `FAILED` |
+//! | `received` | `RECEIVED` when the message is stored; `REJECTED` or `EXPIRED` if it is not acted on |
+//! | `done` | the same, and finally `DONE` or `FAILED` |
 //!
-//! It watches what the agent's other behaviours do and takes no part in it: a message that it
-//! alone accepts is `REJECTED`. An acknowledgment is never acknowledged, and never sealed: that a
-//! message came is on the chain for all to see.
+//! It watches the agent's other behaviours and does not act on messages itself: a message that only
+//! it accepts is `REJECTED`. An acknowledgment is never acknowledged, and never sealed: everyone
+//! can see on the chain that the message arrived.
 
 use agentry_sdk::protocol::command::{Ack, AckStatus, Detail};
 use agentry_sdk::protocol::{AckRequest, KnownCommand};
@@ -25,8 +25,8 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AckSettings {
-    /// Whether the sender is told why a message failed or was refused, cut to 1,024 bytes. The
-    /// reasons stand on the chain, for all to read. Default `true`.
+    /// Whether the sender is told why a message failed or was rejected, cut to 1,024 bytes. The
+    /// reasons are on the chain, where everyone can read them. Default `true`.
     #[serde(default = "default_detail")]
     pub detail: bool,
 }

@@ -1,52 +1,53 @@
-//! Running a program that may misbehave, so that nothing of it is left behind.
+//! Running of a program that may misbehave, with cleanup of everything that it started.
 //!
-//! The limits on a process of ours come from a helper: our own binary, called with
-//! [`SUBCOMMAND`]. A binary with behaviours hands what follows that word to [`main`] before it does
-//! anything else; `agentry_behaviours` has no `unsafe` code, and limits can be set only from within
-//! the process that they are to hold for.
+//! A helper sets the limits: the same binary, called with [`SUBCOMMAND`]. A binary with behaviours
+//! passes the arguments that follow that word to [`main`] before it does anything else. The helper
+//! is needed because a process can set these limits only for itself without `unsafe` code, which
+//! this crate does not have.
 //!
-//! | part | holds |
+//! | module | contents |
 //! |---|---|
-//! | `order` | what is run, under which limits, and what became of it |
-//! | `watch` | the watcher: the parent of all that the program starts |
-//! | `tree` | the processes below another, and their memory |
-//! | `enter` | what becomes the program: sets its limits and is replaced by it |
-//! | [`descriptors`] | what is open in this process, and must not be in a program |
-//! | `clear` | removing a folder that a program filled as it liked |
-//! | `orphans` | what is left where the watcher itself was killed |
+//! | `order` | the program to run, its limits, and the report on its end |
+//! | `watch` | the watcher: the parent of all processes that the program starts |
+//! | `tree` | the descendants of a process, and their memory |
+//! | `enter` | sets the limits and executes the program |
+//! | [`descriptors`] | keeps the file descriptors of this process out of programs |
+//! | `clear` | removes a folder with any content |
+//! | `orphans` | kills the processes that remain if the watcher was killed |
 //!
 //! ```text
 //! agentry ── a socket as standard input ──▶ agentry confine --watch ──▶ agentry confine --enter = the program
 //! ```
 //!
-//! **What is bounded, and by what.**
-//! - *The life of everything the program starts*: the watcher is the *subreaper* of its
-//!   descendants, so that one that detaches itself (`setsid`, a double fork) becomes a child of the
-//!   watcher. When the program has ended, a limit is exceeded, or the other end of the socket is
-//!   closed (the task was dropped, or agentry was killed), the watcher stops all descendants, kills
-//!   them, and goes on until it has no child any more. `SIGTERM` is not used: what ignores it would
-//!   only gain time.
-//! - *The number of processes*, and *their resident memory together* (pages that they share count
-//!   for each): the watcher looks every 25 ms and ends all when there is more. In between a fork
-//!   bomb can make some hundreds; for users other than root, `RLIMIT_NPROC` stops it a little
-//!   above what the user ran when it began.
+//! **What is limited, and how.**
+//! - *The lifetime of everything that the program starts*: the watcher is the *subreaper* of its
+//!   descendants, so a process that detaches itself (`setsid`, a double fork) becomes a child of
+//!   the watcher. When the program has ended, a limit is exceeded, or the other end of the socket
+//!   is closed (the task was dropped, or agentry was killed), the watcher stops and kills all
+//!   descendants until it has no children. It does not use `SIGTERM`, which would only give a
+//!   process that ignores it more time.
+//! - *The number of processes*, and *their total resident memory* (shared pages count for each
+//!   process): the watcher checks both every 25 ms, and kills all processes when a limit is
+//!   exceeded. Between two checks a fork bomb can start some hundreds of processes. For users other
+//!   than root, `RLIMIT_NPROC` stops it slightly above what the user ran when the program started.
 //! - *Private memory of each process* (`RLIMIT_DATA`), *CPU time of each process* (`RLIMIT_CPU`),
 //!   *the size of each file* (`RLIMIT_FSIZE`), *open files of each process* (`RLIMIT_NOFILE`): the
-//!   kernel, at once. No core files.
-//! - *Open files*: it gets the standard streams alone. What else was open when agentry was started is
-//!   closed before the program runs.
-//! - *New privileges*: none (`no_new_privs`), so a set-uid program is an ordinary one.
+//!   kernel enforces these at once. There are no core files.
+//! - *Inherited files*: the program gets the standard streams only. Other files that were open when
+//!   agentry started are closed before the program runs.
+//! - *Privileges*: the program cannot gain any (`no_new_privs`), so a set-uid program runs as an
+//!   ordinary one.
 //!
-//! Where the watcher itself is killed, the program is killed with it (`PR_SET_PDEATHSIG`), and then,
-//! by agentry, whatever began with the home directory that the run alone had.
+//! If the watcher itself is killed, the kernel kills the program (`PR_SET_PDEATHSIG`). agentry then
+//! kills every process that was started with the run's own home directory.
 //!
-//! **What is not.** It is no sandbox. The program runs as the same user as agentry, sees its files,
-//! its processes and the network. One that means harm can kill the watcher and have started others
-//! with another home before: those go on. Threads are not counted (their stacks are memory), and
-//! neither is the number of files. Run programs that you trust to be clumsy at worst; run agentry
-//! as a user of its own.
+//! **What is not limited.** This is not a sandbox. The program runs as the same user as agentry,
+//! and has access to its files, its processes and the network. A malicious program can kill the
+//! watcher after it started processes with another home directory: those continue to run. Threads
+//! are not counted (their stacks count as memory), nor is the number of files. Run only programs
+//! that you trust not to be malicious, and run agentry as a user of its own.
 //!
-//! It needs Linux, where descendants can be followed.
+//! It needs Linux, where the descendants of a process can be tracked.
 
 pub(crate) mod clear;
 pub mod descriptors;
@@ -63,27 +64,27 @@ mod watch;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// The first argument with which a binary calls itself as the helper.
+/// The first argument of the helper.
 pub const SUBCOMMAND: &str = "confine";
 
-/// What becomes the watcher. Where a binary does not know [`SUBCOMMAND`], an unknown option ends it
-/// sooner than a word would: a test binary would take that for the names of tests.
+/// Starts the watcher. It is an option, so that a binary that does not know [`SUBCOMMAND`] ends
+/// with an error: a test binary would read a plain word as the name of a test.
 const WATCH: &str = "--watch";
-/// What becomes the program.
+/// Starts the program.
 #[cfg(target_os = "linux")]
 const ENTER: &str = "--enter";
 
-/// The binary that runs, also where its file was replaced by a newer one.
+/// The running binary, even if its file was replaced by a newer one.
 const OURSELVES: &str = "/proc/self/exe";
 
-/// How the helper ends when it cannot do its work (`EX_OSERR` of sysexits).
+/// The helper's exit code when it cannot do its work (`EX_OSERR` of sysexits).
 const FAULT: u8 = 71;
 
-/// How it ends when the program cannot be started, as a shell does.
+/// The helper's exit code when the program cannot be started: that of a shell.
 #[cfg(target_os = "linux")]
 const NOT_STARTED: u8 = 127;
 
-/// The helper: takes the arguments that follow [`SUBCOMMAND`]. To be called first of all, while
+/// Runs the helper with the arguments that follow [`SUBCOMMAND`]. Call it first in `main`, while
 /// the process has one thread.
 #[cfg(target_os = "linux")]
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -107,12 +108,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// The helper, which needs Linux.
 #[cfg(not(target_os = "linux"))]
 pub fn main(_: impl IntoIterator<Item = OsString>) -> ExitCode {
-    complain(&"programs can be confined on Linux alone", FAULT)
+    complain(&"programs can be confined on Linux only", FAULT)
 }
 
 fn complain(fault: &impl std::fmt::Display, code: u8) -> ExitCode {
     use std::io::Write as _;
-    // Nobody is left to be told when this fails.
+    // If this fails, there is no other place to report it.
     let _ = writeln!(std::io::stderr(), "agentry {SUBCOMMAND}: {fault}");
     ExitCode::from(code)
 }
@@ -121,13 +122,13 @@ fn complain(fault: &impl std::fmt::Display, code: u8) -> ExitCode {
 #[cfg(target_os = "linux")]
 #[derive(Debug, thiserror::Error)]
 enum Fault {
-    /// Its arguments are not those that we give it.
-    #[error("this is for agentry's own use: it is called with an order and a program")]
+    /// Its arguments are invalid.
+    #[error("this command is internal to agentry: its arguments are an order and a program")]
     Call,
-    /// There is no such program, or it is none.
+    /// The program does not exist or is not executable.
     #[error("the program cannot be started: {0}")]
     Start(std::io::Error),
-    /// The system refused something.
+    /// A system call failed.
     #[error("{what}: {source}")]
     System {
         what: &'static str,
@@ -137,7 +138,7 @@ enum Fault {
 
 #[cfg(target_os = "linux")]
 impl Fault {
-    /// For `map_err`.
+    /// Makes a function for `map_err`.
     fn system<E: Into<std::io::Error>>(what: &'static str) -> impl FnOnce(E) -> Self {
         move |source| Self::System {
             what,
@@ -146,9 +147,9 @@ impl Fault {
     }
 }
 
-/// The command that runs a program under an order. Its standard input must be a socket whose other
-/// end is held for as long as the program may run, and from which the
-/// [report](order::Report) is read.
+/// The command that runs a program as an order describes. Its standard input must be a socket. The
+/// caller holds the other end for as long as the program may run, and reads the
+/// [report](order::Report) from it.
 pub(crate) fn command(order: &str, program: &std::ffi::OsStr) -> tokio::process::Command {
     let mut command = tokio::process::Command::new(OURSELVES);
     command

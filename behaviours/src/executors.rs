@@ -1,13 +1,12 @@
-//! The executors that agentry brings along: how the [`tasks`](crate::tasks) behaviour does a type
-//! of job.
+//! The built-in executors, which do the jobs of the [`tasks`](crate::tasks) behaviour.
 //!
 //! | executor | module | what does the job |
 //! |---|---|---|
 //! | `command` | [`command`] | a program |
 //! | `http` | [`http`] | a model behind an OpenAI-compatible chat-completions endpoint |
 //!
-//! What an asker is told of a failure is a code and a sentence of ours. What a program or a service
-//! says of it goes into the log.
+//! The submitter of a job is told of a failure with a code and a fixed text. What a program or a
+//! service says about the failure goes to the log only.
 
 pub mod command;
 pub mod http;

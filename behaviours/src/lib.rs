@@ -1,24 +1,24 @@
-//! The behaviours that agentry brings along. They know only the sdk, as those of any user do.
+//! The built-in behaviours of agentry. They use the sdk only, as the behaviours of any user do.
 //!
 //! | kind | module | what it does |
 //! |---|---|---|
 //! | `ack` | [`ack`] | acknowledges messages whose senders ask for it |
 //! | `pong` | [`pong`] | answers a text with a text |
-//! | `process` | [`process`] | has a program in any language decide |
-//! | `status` | [`status`] | answers `STATUS_REPORT` with how the agent is |
-//! | `tasks` | [`tasks`] | does the jobs that others ask for |
+//! | `process` | [`process`] | hands each event to a program in any language |
+//! | `status` | [`status`] | answers `STATUS_REPORT` with the agent's status |
+//! | `tasks` | [`tasks`] | does the jobs that other agents submit |
 //!
 //! | executor of `tasks` | module | what does the job |
 //! |---|---|---|
 //! | `command` | [`executors::command`] | a program |
 //! | `http` | [`executors::http`] | a model behind an OpenAI-compatible endpoint |
 //!
-//! | module | what else it holds |
+//! | other module | contents |
 //! |---|---|
 //! | [`confine`] | running programs within limits; the helper that a binary with `command` calls |
-//! | [`units`] | lengths of time and of data in agents.toml |
+//! | [`units`] | durations and sizes in agents.toml |
 //!
-//! The keys of each are also in `docs/behaviours.md`, which is tested against them.
+//! `docs/behaviours.md` documents the keys of each; a test checks that it is complete.
 
 pub mod ack;
 pub mod confine;
@@ -31,7 +31,7 @@ pub mod units;
 
 use agentry_sdk::Registry;
 
-/// Every kind of this crate, and every executor: the complete list.
+/// The registry of all kinds of behaviour and executor in this crate.
 pub fn builtins() -> Registry {
     Registry::new()
         .with::<ack::Acknowledger>()

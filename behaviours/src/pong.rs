@@ -4,9 +4,9 @@
 //! behaviours = [{ kind = "pong", trigger = "ping", reply = "pong", match = "exact" }]
 //! ```
 //!
-//! The command `PING` counts as the text `ping`: where that fires the trigger, the command is
-//! answered with the command `PONG`. Whatever names in its header what it answers is never
-//! answered itself.
+//! The command `PING` counts as the text `ping`: if that text matches the trigger, the command is
+//! answered with the command `PONG`. A message whose header says that it is an answer is never
+//! answered.
 
 use agentry_sdk::protocol::KnownCommand;
 use agentry_sdk::{
@@ -15,25 +15,25 @@ use agentry_sdk::{
 use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
 
-/// The largest compiled pattern, in bytes. A pattern comes from the operator, so this is a guard
-/// against a slip (`.{1,100000}`), not against an attacker.
+/// The largest compiled pattern, in bytes. A pattern comes from the operator, so this guards
+/// against an error (`.{1,100000}`), not against an attacker.
 const REGEX_SIZE_LIMIT: usize = 1 << 20;
 
-/// The command that asks for a `PONG`, and the text that means the same.
+/// The command that is answered with `PONG`, and the equivalent text.
 const PING: &str = "PING";
 const PING_TEXT: &str = "ping";
 
-/// How a text is held against the trigger.
+/// How a text is compared with the trigger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Match {
-    /// The text is the trigger, to the letter.
+    /// The text is exactly the trigger.
     #[default]
     Exact,
     /// The trigger occurs in the text.
     Contains,
-    /// The trigger is a regular expression that is found in the text; the syntax is that of the
-    /// [regex](https://docs.rs/regex) crate, whose search time is linear in the text.
+    /// The trigger is a regular expression that matches a part of the text. The syntax is that of
+    /// the [regex](https://docs.rs/regex) crate, whose search time is linear in the text.
     Regex,
 }
 
@@ -41,13 +41,13 @@ pub enum Match {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PongSettings {
-    /// What is answered. Default `ping`.
+    /// The text that is answered. Default `ping`.
     #[serde(default = "default_trigger")]
     pub trigger: String,
     /// The answer. Default `pong`.
     #[serde(default = "default_reply")]
     pub reply: String,
-    /// How the text is held against the trigger. Default `exact`.
+    /// How a text is compared with the trigger. Default `exact`.
     #[serde(default, rename = "match")]
     pub matching: Match,
 }
@@ -62,8 +62,9 @@ fn default_reply() -> String {
 
 /// Answers a text with a text.
 ///
-/// It is the one behaviour that accepts unverified messages: a plain client sends neither header
-/// nor key, and all that a forged sender can obtain is that somebody else is sent the reply.
+/// It is the only built-in behaviour that accepts unverified messages by default: a plain client
+/// sends neither a header nor a key, and a forged sender can only cause the reply to be sent to
+/// another address.
 #[derive(Debug)]
 pub struct Pong {
     trigger: Trigger,
@@ -94,7 +95,7 @@ impl Behaviour for Pong {
     fn configure(settings: PongSettings, _: &Setup<'_>) -> Result<Self, ConfigureError> {
         if settings.trigger.is_empty() {
             return Err(ConfigureError(
-                "`trigger` is empty: every text would fire it; give it a text".into(),
+                "`trigger` is empty: every text would match it; set it to a text".into(),
             ));
         }
         let trigger = match settings.matching {
@@ -105,14 +106,16 @@ impl Behaviour for Pong {
                     .size_limit(REGEX_SIZE_LIMIT)
                     .build()
                     .map_err(|error| {
-                        ConfigureError(format!("`trigger` is no regular expression: {error}"))
+                        ConfigureError(format!(
+                            "`trigger` is not a valid regular expression: {error}"
+                        ))
                     })?,
             ),
         };
         if trigger.fires(&settings.reply) {
             return Err(ConfigureError(format!(
-                "the reply {:?} would itself fire the trigger: two such agents would answer each \
-                 other for ever; change `reply`, `trigger` or `match`",
+                "the reply {:?} would itself match the trigger: two such agents would answer each \
+                 other forever; change `reply`, `trigger` or `match`",
                 settings.reply
             )));
         }

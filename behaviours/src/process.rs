@@ -1,27 +1,27 @@
-//! `process`: a program in any language that speaks JSON lines.
+//! `process`: a program in any language that reads and writes JSON lines.
 //!
 //! ```toml
 //! behaviours = [{ kind = "process", program = "./greeter.py", commands = ["GREET"] }]
 //! ```
 //!
-//! The program is shown events on its standard input and answers with effects on its standard
-//! output; docs/process.md is the guide for its author. Here is what stands between the two:
+//! The program reads events from its standard input and writes effects to its standard output;
+//! docs/process.md is the guide for its author.
 //!
-//! | module | what it does |
+//! | module | contents |
 //! |---|---|
 //! | [`wire`] | the lines, and their JSON Schema |
 //! | [`settings`] | the keys in agents.toml |
-//! | [`error`] | what goes wrong with a program |
-//! | `show`, `read` | the sdk's types as lines, and back |
-//! | `keeper` | starts the program when it is needed, and again when it has ended |
-//! | `session` | one life of it: reads, writes, watches |
-//! | `launch` | the process, its environment, its group |
-//! | `lines`, `journal` | bounded lines; its log |
+//! | [`error`] | the errors of a program |
+//! | `show`, `read` | conversion of the sdk's types to lines, and back |
+//! | `keeper` | starts the program when it is needed, and restarts it when it has ended |
+//! | `session` | one run of the program: reading, writing, time limits |
+//! | `launch` | the process, its environment, its process group |
+//! | `lines`, `journal` | lines of bounded length; the program's log |
 //!
-//! One entry of agents.toml is one program, started at its first event, however many agents of a
-//! fleet share the entry. The program is trusted to do its work and not to do it well: one that
-//! ends, hangs, babbles, floods or does not read costs the runs that it had in hand, which are
-//! tried again, and is killed with its process group and started again.
+//! One entry in agents.toml is one program, which is started at its first event, even if many
+//! agents of a fleet share the entry. The program is trusted, but may be faulty: if it ends, hangs,
+//! writes invalid or too much output, or does not read, it is killed with its process group and
+//! started again. The events that it had not answered are tried again.
 
 use std::collections::BTreeMap;
 
@@ -56,7 +56,7 @@ use wire::{Event, ToProgram};
 /// The name of the kind.
 const KIND: &str = "process";
 
-/// Has a program decide.
+/// Hands each event to a program, which decides on the effects.
 #[derive(Debug)]
 pub struct Process {
     keeper: Keeper,
@@ -69,7 +69,7 @@ pub struct Process {
     tasks: BTreeMap<String, TaskLimits>,
 }
 
-/// Which of the messages that answer nothing are shown.
+/// Which messages are shown, of those that are not answers.
 #[derive(Debug)]
 enum Filter {
     All,
@@ -92,7 +92,7 @@ impl Filter {
 }
 
 impl Process {
-    /// Shows the program an event.
+    /// Sends the program an event and waits for its answer.
     async fn show(&self, event: Event, context: &Context) -> Result<Effects, BehaviourError> {
         let _permit = self.keeper.permit().await?;
         let view = View {
@@ -126,7 +126,7 @@ impl Process {
 }
 
 fn mismatch() -> ProcessError {
-    ProcessError::Answer("it answers something else".to_owned())
+    ProcessError::Answer("the answer is of another type".to_owned())
 }
 
 impl Behaviour for Process {
@@ -194,7 +194,7 @@ impl Behaviour for Process {
         if let Some(answered) = &message.answers
             && answered.behaviour.as_ref() != Some(&context.behaviour)
         {
-            // It answers what another behaviour of the agent asked.
+            // The message answers another behaviour of the agent.
             return Ok(Effects::none());
         }
         let message = show::message(message);

@@ -1,11 +1,11 @@
-//! `status`: answers `STATUS_REPORT` with `STATUS`, how the agent is.
+//! `status`: answers `STATUS_REPORT` with `STATUS`, the agent's status.
 //!
 //! ```toml
 //! behaviours = [{ kind = "status", tell = ["queue", "tasks", "capabilities"] }]
 //! ```
 //!
-//! Only a proven sender is answered. The answer stands on the chain, for all to read, unless the
-//! question was sealed.
+//! Only a verified sender is answered. The answer is on the chain, where everyone can read it,
+//! unless the question was sealed.
 
 use std::collections::BTreeSet;
 
@@ -27,13 +27,13 @@ pub enum Part {
     Agent,
     /// The version of its program.
     Version,
-    /// For how long it has been running.
+    /// How long it has been running.
     Uptime,
-    /// How many messages wait, come and go, and how many are dead letters.
+    /// How many messages wait in each direction, and how many are dead letters.
     Queue,
-    /// How many tasks wait, and how many are worked on.
+    /// How many tasks wait, and how many are running.
     Tasks,
-    /// What it can do.
+    /// Its capabilities.
     Capabilities,
 }
 
@@ -41,7 +41,7 @@ pub enum Part {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StatusSettings {
-    /// What is told. Default: all of it.
+    /// The parts of the status to report. Default: all.
     #[serde(default = "default_tell")]
     pub tell: BTreeSet<Part>,
 }
@@ -88,8 +88,7 @@ impl Behaviour for StatusReporter {
     fn configure(settings: StatusSettings, _: &Setup<'_>) -> Result<Self, ConfigureError> {
         if settings.tell.is_empty() {
             return Err(ConfigureError(
-                "`tell` is empty: every answer would say nothing; name a part, or leave the \
-                 behaviour out"
+                "`tell` is empty: every status would be empty; list a part, or remove the behaviour"
                     .into(),
             ));
         }

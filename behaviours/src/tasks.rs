@@ -1,4 +1,4 @@
-//! `tasks`: the task executor. It does the jobs that others ask for with `EXECUTE_AI_JOB`.
+//! `tasks`: the task executor. It does the jobs that other agents submit with `EXECUTE_AI_JOB`.
 //!
 //! ```toml
 //! [[agent.behaviours]]
@@ -16,31 +16,31 @@
 //! progress_every = "10s"
 //! ```
 //!
-//! | part | holds |
+//! | module | contents |
 //! |---|---|
 //! | `settings` | the keys in agents.toml |
-//! | `allow` | who may ask |
-//! | `answer` | what is said to whoever asked |
+//! | `allow` | the senders that may submit jobs |
+//! | `answer` | the answers to the submitter |
 //!
-//! A job that is taken becomes a task of the runtime: durable from the commit that takes it, done
-//! by the [executor](crate::executors) of its type, answered once. Its key is the hash of the
-//! transaction that asked for it, and not the message's id: an id is public once it was sent, so
-//! another sender could use it first. What is answered names the job by its id all the same.
+//! An accepted job becomes a task of the runtime: durable from the commit that accepts it, done by
+//! the [executor](crate::executors) of its type, and answered once. The task's key is the hash of
+//! the transaction that submitted the job, not the message's id: an id is public once it was sent,
+//! so another sender could use it first. The answers still refer to the job by its id.
 //!
-//! What is refused is answered with `JOB_FAILED`, and one of these codes:
+//! A refused job is answered with `JOB_FAILED` and one of these codes:
 //!
-//! | code | why |
+//! | code | reason |
 //! |---|---|
 //! | `not-allowed` | no rule allows the sender |
-//! | `bad-parameters` | the command cannot be understood |
-//! | `unknown-type` | there is no such type of job here |
-//! | `deadline` | its deadline is over |
-//! | `too-large` | prompt and parameters do not fit in a task |
-//! | `busy` | `max_jobs` wait or run already, or the part of them that is the sender's |
+//! | `bad-parameters` | the parameters of the command are invalid |
+//! | `unknown-type` | the agent does not do this type of job |
+//! | `deadline` | the job's deadline has passed |
+//! | `too-large` | the prompt and parameters are too large for a task |
+//! | `busy` | `max_jobs` jobs, or the sender's share of them, wait or run already |
 //!
-//! `CANCEL_JOB` is heeded from the one who asked for the job; then, if the job had not ended, it is
-//! answered with `JOB_FAILED` and the code `canceled`. One agent has one behaviour of this kind:
-//! two would refuse each other's types.
+//! `CANCEL_JOB` is accepted from the submitter of the job only. If the job has not ended, the
+//! answer is `JOB_FAILED` with the code `canceled`. One agent can have only one behaviour of this
+//! kind: two would refuse each other's types.
 
 use std::sync::Arc;
 
@@ -64,14 +64,14 @@ use allow::{Allow, same_owner};
 use answer::Answers;
 use settings::Types;
 
-/// The command that asks for a job.
+/// The command that submits a job.
 const EXECUTE: &str = "EXECUTE_AI_JOB";
-/// The command that takes one back.
+/// The command that cancels a job.
 const CANCEL: &str = "CANCEL_JOB";
-/// What the names of a job's state begin with; the hash of its transaction follows.
+/// The prefix of the state entry of a job; the hash of its transaction follows.
 const JOB: &str = "job/";
 
-/// Does the jobs that others ask for.
+/// Does the jobs that other agents submit.
 #[derive(Debug)]
 pub struct Tasks {
     allow: Allow,
@@ -80,7 +80,7 @@ pub struct Tasks {
     max_jobs: usize,
 }
 
-/// Why a job is not taken: a word for programs and a sentence for people.
+/// Why a job is refused: a machine-readable code and a text.
 type Refusal = (&'static str, String);
 
 impl Tasks {
@@ -96,26 +96,29 @@ impl Tasks {
 
     fn take(&self, message: &Message, id: JobId, context: &Context) -> Result<Effects, Refusal> {
         if !self.allow.allows(message, context) {
-            let reason = "this agent takes no jobs from you".to_owned();
+            let reason = "this agent does not accept jobs from this sender".to_owned();
             return Err(("not-allowed", reason));
         }
         let job = match message.command() {
             Ok(Some(KnownCommand::ExecuteAiJob(job))) => job,
-            Ok(_) => return Err(("bad-parameters", "it is no job".to_owned())),
+            Ok(_) => return Err(("bad-parameters", "the message is not a job".to_owned())),
             Err(error) => return Err(("bad-parameters", error.to_string())),
         };
         let kind = job.kind.as_str();
         if self.types.get(kind).is_none() {
-            let reason = format!("this agent does no jobs of type {kind:?}");
+            let reason = format!("this agent does not do jobs of type {kind:?}");
             return Err(("unknown-type", reason));
         }
         if job.deadline.is_some_and(|last| context.now_ms >= last) {
-            return Err(("deadline", "its deadline was over when it came".to_owned()));
+            return Err((
+                "deadline",
+                "its deadline had passed when it arrived".to_owned(),
+            ));
         }
         self.room_for(message, context)?;
         let input = input(&job).map_err(|reason| ("bad-parameters", reason))?;
         if input.to_string().len() > MAX_STATE_VALUE_BYTES {
-            return Err(("too-large", "prompt and params are too long".to_owned()));
+            return Err(("too-large", "prompt and params are too large".to_owned()));
         }
         let key = message.transaction.to_string();
         let known = json!({
@@ -135,7 +138,7 @@ impl Tasks {
 }
 
 impl Tasks {
-    /// Whether there is room for one more job of a sender, who may have a part of it.
+    /// Checks that the limits allow one more job of the sender of a message.
     fn room_for(&self, message: &Message, context: &Context) -> Result<(), Refusal> {
         let jobs = context.state.entries();
         let jobs: Vec<&Value> = jobs
@@ -150,12 +153,11 @@ impl Tasks {
         let whole = u64::try_from(self.max_jobs).unwrap_or(u64::MAX);
         let part = |part: u64| usize::try_from(part).unwrap_or(usize::MAX).max(1);
         let reason = if jobs.len() >= self.max_jobs {
-            "this agent has as many jobs as it takes; ask again later"
+            "this agent has reached its limit of jobs; try again later"
         } else if having("from", message.from.as_str()) >= part(standing.of_one(whole)) {
-            "this agent has as many jobs of yours as of one sender; ask again when one has ended"
+            "this agent has reached its limit of jobs of one sender; try again when one has ended"
         } else if having("standing", standing.as_str()) >= part(standing.of_all(whole)) {
-            "this agent has as many jobs of senders that it does not know as it takes; ask again \
-             later"
+            "this agent has reached its limit of jobs of unknown senders; try again later"
         } else {
             return Ok(());
         };
@@ -172,19 +174,18 @@ fn cancel_job(message: &Message, context: &Context) -> Effects {
     {
         return Effects::none().cancel_task(hash.to_string());
     }
-    // One sentence for all cases: whose jobs there are is nobody's business.
-    Effects::none().reject(
-        "its header's \"re\" names no transaction with which you asked for a job that waits or runs",
-    )
+    // The same text in all cases, so that it does not reveal the jobs of other senders.
+    Effects::none()
+        .reject("the header's \"re\" is not the transaction of a job of yours that waits or runs")
 }
 
-/// What the job is called in answers.
+/// The id by which answers refer to the job.
 fn job_id(message: &Message) -> JobId {
     let id = message.header.as_ref().and_then(|header| header.id);
     id.map_or(JobId::Transaction(message.transaction), JobId::Message)
 }
 
-/// What the executor is given.
+/// The input for the executor.
 fn input(job: &ExecuteAiJob) -> Result<Value, String> {
     let mut input = Map::new();
     if let Some(prompt) = &job.prompt {
@@ -211,8 +212,7 @@ impl Behaviour for Tasks {
         let answers = Answers::read(settings.inline_limit, settings.seal_results)?;
         if settings.max_jobs == 0 {
             return Err(ConfigureError(
-                "`max_jobs` is 0: every job would be refused; leave the behaviour out instead"
-                    .into(),
+                "`max_jobs` is 0: every job would be refused; remove the behaviour instead".into(),
             ));
         }
         Ok(Self {
@@ -252,12 +252,12 @@ impl Behaviour for Tasks {
 
     async fn execute(&self, task: &Task, desk: &Desk) -> Result<TaskOutput, TaskError> {
         let Some(executor) = self.types.get(&task.kind) else {
-            let reason = "this agent does no jobs of this type any more";
+            let reason = "this agent no longer does jobs of this type";
             return Err(TaskError::permanent("type-removed", reason).with_public(reason));
         };
         let executor: &Arc<dyn AnyExecutor> = &executor.executor;
         let done = executor.execute(task, desk).await;
-        // The job was taken: what went wrong then is told by no code that says otherwise.
+        // The job was accepted, so its failure must not have a code that means a refusal.
         done.map_err(|error| match error.code() {
             code if JobError::is_reserved(code) => {
                 let code = format!("executor-{code}");

@@ -1,27 +1,27 @@
-//! Lengths of time and of data as agents.toml writes them: `"5m"`, `"64KiB"`.
+//! Durations and sizes in agents.toml: `"5m"`, `"64KiB"`.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
-/// A length of time, written as `"500ms"`, `"10s"`, `"5m"` or `"1h 30m"`.
+/// A duration, written as `"500ms"`, `"10s"`, `"5m"` or `"1h 30m"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub Duration);
 
-/// A length of data in bytes, written as a number of bytes or as `"64KiB"`, `"16MiB"`, `"2GiB"`.
+/// A size in bytes, written as a number of bytes or as `"64KiB"`, `"16MiB"`, `"2GiB"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bytes(pub u64);
 
 impl Time {
-    /// So many seconds.
+    /// A duration of this many seconds.
     pub const fn seconds(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
     }
 }
 
 impl Bytes {
-    /// The length as a size in memory.
+    /// The size as a `usize`; `usize::MAX` if it is larger.
     pub fn as_usize(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
@@ -38,7 +38,7 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// The units of data, the smallest first.
+/// The units of sizes, the smallest first.
 const UNITS: [(&str, u64); 4] = [
     ("B", 1),
     ("KiB", 1 << 10),
@@ -53,7 +53,7 @@ impl<'de> Deserialize<'de> for Time {
             type Value = Time;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a length of time in quotes, such as \"10s\" or \"5m\"")
+                f.write_str("a duration in quotes, such as \"10s\" or \"5m\"")
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Time, E> {
@@ -100,7 +100,7 @@ fn read_bytes(text: &str) -> Option<Bytes> {
     number.parse::<u64>().ok()?.checked_mul(unit).map(Bytes)
 }
 
-/// What a key with a bound says when its value is beyond it.
+/// Checks that the value of a key is within its limits.
 pub(crate) fn within<T: PartialOrd + fmt::Display>(
     key: &str,
     value: T,
@@ -108,7 +108,7 @@ pub(crate) fn within<T: PartialOrd + fmt::Display>(
 ) -> Result<T, agentry_sdk::ConfigureError> {
     if value < least || value > most {
         return Err(agentry_sdk::ConfigureError(format!(
-            "`{key}` is {value}; it can be from {least} to {most}"
+            "`{key}` is {value}; it must be from {least} to {most}"
         )));
     }
     Ok(value)
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_are_read_as_people_write_them() {
+    fn durations_and_sizes_are_parsed() {
         let bytes = |text: &str| serde_json::from_str::<Bytes>(text).map(|bytes| bytes.0);
         for (text, expected) in [
             ("0", 0),
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(time("\"1m 30s\"").unwrap(), Duration::from_secs(90));
         for text in ["5", "\"\"", "\"5\"", "\"soon\""] {
             let error = time(text).unwrap_err().to_string();
-            assert!(error.contains("length of time"), "{text}: {error}");
+            assert!(error.contains("duration in quotes"), "{text}: {error}");
         }
     }
 
@@ -188,6 +188,6 @@ mod tests {
         let bounds = (Bytes(1), Bytes(1 << 20));
         assert!(within("limit", Bytes(1 << 20), bounds).is_ok());
         let error = within("limit", Bytes(2 << 20), bounds).unwrap_err();
-        assert_eq!(error.0, "`limit` is 2MiB; it can be from 1B to 1MiB");
+        assert_eq!(error.0, "`limit` is 2MiB; it must be from 1B to 1MiB");
     }
 }

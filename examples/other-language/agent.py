@@ -3,11 +3,12 @@
 
     python3 agent.py NODE ADDRESS ENC_KEY
 
-asks the agent at ADDRESS, whose card names ENC_KEY, in each way that the protocol knows, over the
-RPC of a node, and says what came. It ends with 1 at the first answer that is not as it should be.
-SEED in the environment is its wallet's, 64 hexadecimal digits; that needs some money for fees.
+sends messages of every kind in the protocol, over the RPC of a node, to the agent at ADDRESS, whose
+card has the encryption key ENC_KEY, and prints the answers. It ends with exit code 1 at the first
+unexpected answer. SEED in the environment is the seed of its wallet, 64 hexadecimal digits; the
+wallet needs some money for fees.
 
-Python 3.9, nothing else. See primitives.py for what not to do with it.
+It needs Python 3.9 and nothing else. See primitives.py for its limits.
 """
 
 import base64
@@ -93,7 +94,7 @@ def from_base64(text):
 
 
 def binding(transaction):
-    """What a sealed message is bound to."""
+    """The associated data of a sealed message."""
     return compact({key: transaction[key] for key in ("chain_id", "from", "to")})
 
 
@@ -102,12 +103,13 @@ def binding(transaction):
 
 def no_key_twice(pairs):
     if len(dict(pairs)) != len(pairs):
-        raise KeyError("a key stands twice")
+        raise KeyError("duplicate key")
     return dict(pairs)
 
 
 def read(payload):
-    """What a payload says: ("command", object), ("text", text) or ("opaque", None); and its header."""
+    """The content of a payload, ("command", object), ("text", text) or ("opaque", None), and its
+    header."""
     body = payload
     if isinstance(payload, str):
         body = None
@@ -133,7 +135,7 @@ def read(payload):
 
 
 def is_verified(transaction, header):
-    """Whether the key that the header states makes `from`, and has signed."""
+    """Whether `from` belongs to the key in the header, and the signature is valid under it."""
     key = bytes.fromhex((header or {}).get("key", ""))
     if transaction["chain_id"] != CHAIN or transaction["from"] != "ait1" + key.hex()[:40]:
         return False
@@ -177,7 +179,7 @@ class Agent:
         return {"v": 1, "id": str(uuid.UUID(bytes=bytes(random))), "key": self.key, **fields}
 
     def send(self, to, payload):
-        """Signs and posts a transaction; gives its hash."""
+        """Signs and posts a transaction; returns its hash."""
         self.nonce = max(self.nonce + 1, now_ms())
         transaction = {
             "type": "transfer",
@@ -208,13 +210,13 @@ class Agent:
     # Receiving.
 
     def look(self):
-        """Reads the blocks that are new."""
+        """Reads the new blocks."""
         while self.read_through < self.rpc("head")["height"]:
             self.read_through += 1
             self.inbox += self.rpc(f"blocks/{self.read_through}")["transactions"]
 
     def answers(self, to, question):
-        """What counts as an answer to a question, in the chain's order."""
+        """The valid answers to a question, in the order of the chain."""
         found = []
         for transaction in self.inbox:
             kind, said, header = read(transaction["payload"])
@@ -233,7 +235,7 @@ class Agent:
         return found
 
     def plain(self, to):
-        """The texts without a header that came from an address. Anyone may have posted them."""
+        """The texts without a header that name this sender. Anyone may have posted them."""
         heard = [one for one in self.inbox if (one["from"], one["to"]) == (to, self.address)]
         return [one["payload"] for one in heard if isinstance(one["payload"], str)]
 
@@ -276,7 +278,7 @@ def main():
     me.expect("an unknown command", [received, ("ACK", "REJECTED")], answers(asked))
 
     asked = me.command(to, "PING", me.header(ack="done", exp=now_ms() - 1000))
-    me.expect("a PING that is too late", [("ACK", "EXPIRED")], answers(asked))
+    me.expect("an expired PING", [("ACK", "EXPIRED")], answers(asked))
 
     me.command(
         me.address, "ANNOUNCE", name="pythia", enc_key=me.enc_key, expires=now_ms() + 3_600_000
@@ -292,7 +294,7 @@ def main():
 
     me.expect("a PING sent twice", [("PONG", None), received, done], both)
 
-    # Whatever came of all that came before this.
+    # By now all answers to the earlier messages have arrived.
     asked = me.command(to, "PING")
     me.expect("one more PING", [("PONG", None)], answers(asked))
     me.expect("still", [("PONG", None), received, done], both)

@@ -1,7 +1,7 @@
-"""Ed25519, X25519, HKDF and AES-256-GCM with nothing but Python's standard library.
+"""Ed25519, X25519, HKDF and AES-256-GCM with Python's standard library only.
 
-For reading and for tests: it is slow, and its timing tells its secrets. An agent that holds money
-takes a library, such as `cryptography`.
+For reading and for tests: it is slow, and its timing reveals secrets. An agent that holds money
+should use a library such as `cryptography`.
 """
 
 import hashlib
@@ -95,7 +95,7 @@ def sign(seed, message):
 
 
 def verify(key, message, signature):
-    """Strictly: s is canonical, neither the key nor R is of small order."""
+    """Strict verification: s is canonical, and neither the key nor R has a small order."""
     if len(key) != 32 or len(signature) != 64:
         return False
     a, r = _unpack(key), _unpack(signature[:32])
@@ -235,5 +235,5 @@ def aes_gcm_seal(key, nonce, plaintext, associated):
 def aes_gcm_open(key, nonce, ciphertext, associated):
     plaintext, tag = _gcm(key, nonce, ciphertext[:-16], associated, False)
     if not hmac.compare_digest(tag, ciphertext[-16:]):
-        raise ValueError("it does not open")
+        raise ValueError("decryption failed")
     return plaintext

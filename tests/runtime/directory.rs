@@ -590,7 +590,7 @@ async fn behaviours_look_others_up() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    assert!(ask("who twin").await.contains("nobody is called"));
+    assert!(ask("who twin").await.contains("unknown name"));
     assert_eq!(ask("find worker").await, "");
     for (byte, name) in [(3, "twin"), (4, "twin"), (6, "boss"), (7, "single")] {
         let words = ["worker".to_owned()];

@@ -1,4 +1,4 @@
-//! Removing a folder that a program filled as it liked.
+//! Removal of a folder with arbitrary content.
 
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
@@ -6,17 +6,17 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// Removes a folder with all that is in it, however deep it goes and whatever its permissions.
+/// Removes a folder with its content, whatever its depth and permissions.
 ///
-/// `std::fs::remove_dir_all` recurses, and holds a file open for each level. Here each folder that
-/// is found is first moved to the top, so there are two levels, whatever there were.
+/// `std::fs::remove_dir_all` recurses, and holds a file open for each level. This function first
+/// moves each folder that it finds to the top, so there are never more than two levels.
 ///
 /// # Errors
-/// Something cannot be removed.
+/// An entry cannot be removed.
 pub(crate) fn clear(folder: &Path) -> io::Result<()> {
     let mut moved = 0;
     loop {
-        // What is moved to the top meanwhile stands in this listing or in the next.
+        // A folder that is moved to the top meanwhile is in this listing or in the next one.
         let mut empty = true;
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
@@ -33,13 +33,13 @@ pub(crate) fn clear(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a folder, having moved the folders in it to `top`.
+/// Removes a folder, after moving its subfolders to `top`.
 fn flatten(folder: &Path, top: &Path, moved: &mut u64) -> io::Result<()> {
     open(folder)?;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
-            // A folder that moves has its entry for the parent written anew.
+            // Moving a folder rewrites its entry for the parent.
             open(&entry.path())?;
             fs::rename(entry.path(), free_name(top, moved))?;
         } else {
@@ -47,7 +47,7 @@ fn flatten(folder: &Path, top: &Path, moved: &mut u64) -> io::Result<()> {
         }
     }
     match fs::remove_dir(folder) {
-        // A listing may miss what stands in it while it changes; there is another round.
+        // A listing may miss entries while the folder changes; another round finds them.
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
         removed => removed,
     }

@@ -1,4 +1,4 @@
-//! What becomes the program: sets its limits and is replaced by it.
+//! Sets the limits of the program, and executes it in place of this process.
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,15 +16,16 @@ use super::order::{Limits, Order};
 use super::tree::threads_of_user;
 use super::{Fault, descriptors};
 
-/// How far the program stands back behind agentry when both want to compute.
+/// The niceness of the program, so that agentry gets the CPU first.
 const NICENESS: i32 = 5;
 
-/// How many threads above those that the user has, and those that the program may have as
-/// processes, `RLIMIT_NPROC` allows: the threads of the program, and what else the user starts
-/// meanwhile. The watcher's count is the limit; this stops what outruns the watcher.
+/// How many threads `RLIMIT_NPROC` allows beyond the user's current threads and the program's limit
+/// of processes: for the program's threads, and for what else the user starts meanwhile. The
+/// watcher enforces the limit; this stops a program that starts processes faster than the watcher
+/// counts them.
 const THREAD_SLACK: u64 = 1024;
 
-/// Becomes the program. Returns only what hindered it.
+/// Executes the program. Returns only if that fails, with the reason.
 pub(super) fn main(mut arguments: impl Iterator<Item = OsString>) -> Fault {
     let order = arguments.next();
     let order = order.and_then(|order| serde_json::from_str(order.to_str()?).ok());
@@ -41,17 +42,17 @@ pub(super) fn main(mut arguments: impl Iterator<Item = OsString>) -> Fault {
 
 fn confine(order: &Order, watcher: i32) -> Result<(), Fault> {
     set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(Fault::system("asking to be ended with the watcher"))?;
-    // It may have ended before that was asked.
+        .map_err(Fault::system("requesting to be killed with the watcher"))?;
+    // The watcher may have ended before this request.
     if getppid().map(Pid::as_raw_pid) != Some(watcher) {
         return Err(Fault::Call);
     }
-    // A binary of one's own may have opened files in ways of its own.
+    // A user's own binary may have opened files without close-on-exec.
     descriptors::keep_from_programs();
     setsid().map_err(Fault::system("leaving the terminal"))?;
-    set_no_new_privs(true).map_err(Fault::system("giving up new privileges"))?;
+    set_no_new_privs(true).map_err(Fault::system("setting no_new_privs"))?;
     umask(Mode::RWXG | Mode::RWXO);
-    // Both only say who comes first where there is not enough; a system may forbid them.
+    // Both only set priorities under shortage; a system may forbid them.
     let _ = nice(NICENESS);
     let _ = fs::write("/proc/self/oom_score_adj", "1000");
     set_limits(&order.limits)
@@ -71,11 +72,11 @@ fn set_limits(limits: &Limits) -> Result<(), Fault> {
     ];
     for (resource, limit) in all {
         let Some(limit) = limit else { continue };
-        // What the operator's own limit forbids stays forbidden.
+        // A lower limit that the operator has set stays in force.
         let most = rustix::process::getrlimit(resource).maximum;
         let limit = Some(most.map_or(limit, |most| most.min(limit)));
-        // At the first limit of CPU time a signal says why; at the second, a second later, the
-        // program is ended.
+        // At the soft limit of CPU time the kernel sends SIGXCPU, which tells the reason; at the
+        // hard limit, one second later, it kills the program.
         let current = match resource {
             Resource::Cpu => limit.map(|limit| limit.saturating_sub(1).max(1)),
             _ => limit,

@@ -1,46 +1,46 @@
-//! What is run, under which limits, and what became of it.
+//! The order to run a program, with its limits, and the report on its end.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// How a program is run; given to the helper as JSON.
+/// How to run a program; passed to the helper as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Order {
-    /// The run's own folder, which is removed at the end.
+    /// The folder of the run, which is removed at the end.
     pub(crate) folder: PathBuf,
     /// The limits.
     pub(crate) limits: Limits,
 }
 
-/// What a program whose run has this folder reads on its standard input.
+/// The file that the program reads as its standard input, in the folder of the run.
 pub(crate) fn input_in(folder: &Path) -> PathBuf {
     folder.join("input")
 }
 
-/// Where it works.
+/// The program's working directory, in the folder of the run.
 pub(crate) fn work_in(folder: &Path) -> PathBuf {
     folder.join("work")
 }
 
-/// The limits of a program; the module's documentation says what each holds for.
+/// The limits of a program. The documentation of the module says what each one applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Limits {
     /// Resident memory of all processes, and private memory of each, in bytes.
     pub(crate) memory: u64,
-    /// Processes at the same time.
+    /// The number of processes at the same time.
     pub(crate) processes: u64,
     /// CPU time of each process, in seconds.
     pub(crate) cpu: Option<u64>,
     /// The largest file that is written, in bytes.
     pub(crate) file_size: u64,
-    /// Files that a process has open.
+    /// Open files of each process.
     pub(crate) open_files: u64,
 }
 
-/// What became of a program; the watcher writes it as JSON when nothing of the program is left.
+/// How a program ended. The watcher writes it as JSON when no process of the program is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Report {

@@ -1,4 +1,4 @@
-//! What is left of a program whose watcher was killed.
+//! The processes that remain of a program whose watcher was killed.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How often it is looked for what is left. Each round kills what it finds; more than one is
-/// needed only where processes start others meanwhile.
+/// The most rounds of search. Each round kills the processes that it finds; further rounds are
+/// needed only if processes start others meanwhile.
 const ROUNDS: usize = 100;
 
-/// How long killed processes are given until it is looked again.
+/// The pause between two rounds, for killed processes to end.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Kills the processes that began with this folder as their home, which no others do; whether none
-/// is left. One that was started with another environment is not found.
+/// Kills the processes that were started with this folder as their home directory, which only those
+/// of one run are. Returns whether none is left. It does not find a process that was started with
+/// another environment.
 pub(crate) fn end(home: &Path) -> bool {
     let wanted = [b"HOME=", home.as_os_str().as_bytes()].concat();
     for _ in 0..ROUNDS {
@@ -25,7 +26,7 @@ pub(crate) fn end(home: &Path) -> bool {
             return true;
         }
         for process in found {
-            // One that has ended meanwhile needs no signal.
+            // A process that has ended meanwhile needs no signal.
             let _ = kill_process(process, Signal::KILL);
         }
         std::thread::sleep(PAUSE);
@@ -37,7 +38,7 @@ fn with_variable(wanted: &[u8]) -> Vec<Pid> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let processes = entries.filter_map(|entry| {
         let pid = pid(&entry.file_name())?;
-        // Others' are not readable; those of the dead are empty.
+        // The files of other users are not readable; those of processes that ended are empty.
         let environment = fs::read(entry.path().join("environ")).ok()?;
         let mut variables = environment.split(|byte| *byte == 0);
         variables.any(|variable| variable == wanted).then_some(pid)

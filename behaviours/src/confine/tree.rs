@@ -1,4 +1,4 @@
-//! The processes below another, and their memory, as Linux shows them under /proc.
+//! The descendants of a process and their memory, from /proc.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -7,13 +7,13 @@ use std::path::Path;
 use rustix::param::page_size;
 use rustix::process::Pid;
 
-/// The descendants of a process; those that come and go while one looks may be missing.
+/// The descendants of a process. Those that start or end during the search may be missing.
 pub(super) fn descendants(of: Pid) -> HashSet<Pid> {
     let listed = format!("/proc/{pid}/task/{pid}/children", pid = of.as_raw_pid());
     if Path::new(&listed).exists() {
         below(of, children)
     } else {
-        // A kernel without CONFIG_PROC_CHILDREN: all processes tell their parents.
+        // On a kernel without CONFIG_PROC_CHILDREN, the parent of every process is read.
         let by_parent = by_parent();
         below(of, |parent| {
             by_parent.get(&parent).cloned().unwrap_or_default()
@@ -34,7 +34,7 @@ fn below(top: Pid, children: impl Fn(Pid) -> Vec<Pid>) -> HashSet<Pid> {
     found
 }
 
-/// The children of a process: those of its threads.
+/// The children of a process: those of all its threads.
 fn children(of: Pid) -> Vec<Pid> {
     let threads = fs::read_dir(format!("/proc/{}/task", of.as_raw_pid()));
     let threads = threads.into_iter().flatten().flatten();
@@ -61,8 +61,8 @@ fn by_parent() -> HashMap<Pid, Vec<Pid>> {
     found
 }
 
-/// The parent in a line of /proc/…/stat: `pid (name) state parent …`, where the name can hold
-/// anything.
+/// The parent in a line of /proc/…/stat: `pid (name) state parent …`, where the name can contain
+/// any character.
 fn parent(stat: &str) -> Option<Pid> {
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_whitespace().nth(1).and_then(pid)
@@ -72,7 +72,7 @@ fn pid(text: &str) -> Option<Pid> {
     text.parse().ok().and_then(Pid::from_raw)
 }
 
-/// The resident memory of these processes together, in bytes.
+/// The total resident memory of these processes, in bytes.
 pub(super) fn resident(processes: &HashSet<Pid>) -> u64 {
     let page = u64::try_from(page_size()).unwrap_or(u64::MAX);
     let pages = processes.iter().filter_map(|process| {
@@ -82,7 +82,7 @@ pub(super) fn resident(processes: &HashSet<Pid>) -> u64 {
     pages.fold(0, u64::saturating_add).saturating_mul(page)
 }
 
-/// How many threads the user of this process has: what `RLIMIT_NPROC` counts.
+/// The number of threads of this process's user, which `RLIMIT_NPROC` counts.
 pub(super) fn threads_of_user() -> u64 {
     use std::os::unix::fs::MetadataExt as _;
     let user = rustix::process::getuid().as_raw();

@@ -1,4 +1,4 @@
-//! The watcher: the parent of all that the program starts.
+//! The watcher: the parent of all processes that the program starts.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -20,17 +20,17 @@ use super::clear::clear;
 use super::order::{Limits, Order, Report, input_in, work_in};
 use super::{ENTER, Fault, OURSELVES, SUBCOMMAND, tree};
 
-/// How often the processes are counted and their memory is.
+/// How often the processes and their memory are counted.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
-/// How long to wait for killed processes before looking for more of them.
+/// How long to wait for killed processes before the next search.
 const END_EVERY: Duration = Duration::from_millis(2);
 
-/// How often in a row new processes are looked for while the known ones are stopped. Each round
-/// stops what a fork bomb made in the one before; a few rounds find the last.
+/// The most rounds of search for new processes while the known ones are stopped. Each round stops
+/// the processes that a fork bomb started in the round before; a few rounds find the last.
 const STOP_ROUNDS: usize = 64;
 
-/// Runs the program to its end, or to that of whoever holds the other end of standard input.
+/// Runs the program until it ends or the other end of standard input is closed.
 pub(super) fn main(mut arguments: impl Iterator<Item = OsString>) -> Result<(), Fault> {
     let text = arguments.next();
     let order = text.as_ref().and_then(|text| text.to_str());
@@ -45,7 +45,7 @@ pub(super) fn main(mut arguments: impl Iterator<Item = OsString>) -> Result<(), 
             .arg(program)
             .args(arguments);
     });
-    // Also where the program could not be started.
+    // Also if the program could not be started.
     let cleared = clear(&order.folder).map_err(Fault::system("removing the folder of the run"));
     if let Some(report) = report? {
         tell(report);
@@ -53,14 +53,14 @@ pub(super) fn main(mut arguments: impl Iterator<Item = OsString>) -> Result<(), 
     cleared
 }
 
-/// Writes the report. Whoever should read it may be gone by now.
+/// Writes the report. The reader may be gone already.
 fn tell(report: Report) {
     if let Ok(text) = serde_json::to_vec(&report) {
         let _ = rustix::io::write(io::stdin(), &text);
     }
 }
 
-/// Runs the program; none if nobody wants to know any more.
+/// Runs the program; returns none if the other end of standard input was closed.
 fn run(order: &Order, arguments: impl FnOnce(&mut Command)) -> Result<Option<Report>, Fault> {
     set_child_subreaper(Some(getpid())).map_err(Fault::system("adopting descendants"))?;
     let path = input_in(&order.folder);
@@ -93,18 +93,18 @@ fn report(status: WaitStatus) -> Report {
     }
 }
 
-/// Why the watching ends.
+/// Why the watcher ends the program.
 enum Outcome {
     /// The program has ended.
     Ended,
     /// A limit is exceeded.
     Exceeded(Report),
-    /// Nobody holds the other end of standard input.
+    /// The other end of standard input is closed.
     Abandoned,
 }
 
 fn watch(children: &mut Children, limits: &Limits) -> Outcome {
-    // Where it cannot be had, the program's end is seen at the next look.
+    // Without it, the end of the program is noticed at the next check.
     let program = pidfd_open(children.program, PidfdFlags::empty()).ok();
     loop {
         if wait_for_news(program.as_ref(), LOOK_EVERY) {
@@ -124,14 +124,14 @@ fn watch(children: &mut Children, limits: &Limits) -> Outcome {
     }
 }
 
-/// Waits until the program ends or `at_most` is over; whether standard input was closed.
+/// Waits until the program ends or `at_most` has passed. Returns whether standard input was closed.
 fn wait_for_news(program: Option<&OwnedFd>, at_most: Duration) -> bool {
     let stdin = io::stdin();
-    // Nothing is ever sent to us: what can be read is the end.
+    // Nothing is ever sent: the socket becomes readable only at its end.
     let mut sources = vec![PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN)];
     sources.extend(program.map(|program| PollFd::new(program, PollFlags::IN)));
     if let Ok(at_most) = Timespec::try_from(at_most) {
-        // An interruption is as good as a time-out.
+        // An interruption is handled as a timeout.
         let _ = poll(&mut sources, Some(&at_most));
     }
     sources
@@ -139,7 +139,7 @@ fn wait_for_news(program: Option<&OwnedFd>, at_most: Duration) -> bool {
         .is_some_and(|stdin| !stdin.revents().is_empty())
 }
 
-/// The children of the watcher: the program, and what lost its own parent.
+/// The children of the watcher: the program, and processes whose own parent ended.
 struct Children {
     program: Pid,
     ended: Option<WaitStatus>,
@@ -155,7 +155,7 @@ impl Children {
         }
     }
 
-    /// Takes note of all that ended.
+    /// Reaps all children that ended.
     fn reap(&mut self) {
         loop {
             match wait(WaitOptions::NOHANG) {
@@ -171,8 +171,8 @@ impl Children {
     }
 }
 
-/// Ends every descendant. Without children there are no descendants, since those that lose their
-/// parent become children.
+/// Kills every descendant. Without children there are no descendants, since a process whose parent
+/// ends becomes a child.
 fn end_all(children: &mut Children) {
     loop {
         children.reap();
@@ -193,7 +193,7 @@ fn end_all(children: &mut Children) {
     }
 }
 
-/// One that has ended meanwhile needs no signal.
+/// A process that has ended meanwhile needs no signal.
 fn signal(processes: &HashSet<Pid>, signal: Signal) {
     for process in processes {
         let _ = kill_process(*process, signal);

@@ -12,45 +12,45 @@
 //! time_limit = "2m"
 //! ```
 //!
-//! | part | holds |
+//! | module | contents |
 //! |---|---|
-//! | `settings` | the keys in agents.toml, and finding the program |
-//! | `run` | one run: starting it, reading what it writes, what came of it |
-//! | `notes` | its standard error: progress, and the end of it for the log |
+//! | `settings` | the keys in agents.toml; search for the program |
+//! | `run` | one run: start, output, result |
+//! | `notes` | standard error: progress, and the last part for the log |
 //!
-//! **The program** is called with its list of arguments; no shell reads them. On standard input it
-//! finds the job as one JSON object, from which it may read or not:
+//! **The program** gets its arguments as they are, without a shell. Its standard input is the job
+//! as one JSON object, which it need not read:
 //!
 //! | key | |
 //! |---|---|
 //! | `key`, `type` | the task's key and the job's type |
-//! | `prompt`, `model`, `params` | what the job gave, each if it did. All of it is the word of a stranger |
-//! | `submitter` | the address that asked, if it is known |
-//! | `attempt` | from 1 |
-//! | `deadline_ms` | until when the result is of use, if the job says so |
+//! | `prompt`, `model`, `params` | the job's content, each only if the job has it. It comes from the submitter: do not trust it |
+//! | `submitter` | the address of the submitter, if it is known |
+//! | `attempt` | the number of the attempt, from 1 |
+//! | `deadline_ms` | the job's deadline, if it has one |
 //!
-//! What it writes to standard output, UTF-8 of at most `max_output`, is the result. A line
-//! `progress 0.5 half of it` on standard error is a report of progress; the rest of standard error
-//! is for the log, which gets its end when the run fails.
+//! Its standard output is the result: UTF-8, at most `max_output`. A line `progress 0.5 half of it`
+//! on standard error reports progress. If the run fails, the last part of standard error goes to
+//! the log.
 //!
-//! **Its environment** is `PATH`, `HOME` and `TMPDIR` (its working directory), `LANG`, and what
-//! `env` and `pass_env` add. The working directory is its own, empty, and removed with all that is
-//! in it after the run.
+//! **Environment.** The program gets `PATH`, `HOME` and `TMPDIR` (its working directory), `LANG`,
+//! and the variables that `env` and `pass_env` add. Each run has its own, empty working directory,
+//! which is removed with its content after the run.
 //!
-//! **Its end.** Exit code 0 is success, 75 (`EX_TEMPFAIL` of sysexits) asks for another attempt,
-//! any other is a failure for good. At the time limit, at the deadline, when it is canceled, when
-//! a limit is exceeded, when it has ended itself, and when agentry ends or is killed, all that it
-//! started is killed with it. [`confine`](crate::confine) says how, and what is not bounded.
+//! **End.** Exit code 0 is success, 75 (`EX_TEMPFAIL` of sysexits) requests another attempt, and
+//! any other is a permanent failure. All processes that the program started are killed when it
+//! ends, at the time limit, at the deadline, on cancellation, when a limit is exceeded, and when
+//! agentry ends or is killed. [`confine`](crate::confine) explains how, and what is not limited.
 //!
-//! | code | meaning | again? |
+//! | code | meaning | tried again? |
 //! |---|---|---|
-//! | `temporary` | it ended with exit code 75 | yes |
-//! | `not-started` | the system lacks what a process needs | yes |
-//! | `interrupted` | it was ended from outside, with its watcher | yes |
-//! | `exit` | it ended with another exit code | no |
-//! | `killed` | a signal ended it | no |
-//! | `memory-limit`, `process-limit`, `output-limit`, `cpu-limit`, `file-limit` | it exceeded a limit | no |
-//! | `bad-output` | its output is no UTF-8 | no |
+//! | `temporary` | the program ended with exit code 75 | yes |
+//! | `not-started` | the system lacks the resources to start a process | yes |
+//! | `interrupted` | the program and its watcher were killed from outside | yes |
+//! | `exit` | the program ended with another exit code | no |
+//! | `killed` | a signal ended the program | no |
+//! | `memory-limit`, `process-limit`, `output-limit`, `cpu-limit`, `file-limit` | the program exceeded a limit | no |
+//! | `bad-output` | the program's output is not valid UTF-8 | no |
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -67,7 +67,7 @@ mod settings;
 
 pub use settings::CommandSettings;
 
-/// Has a program do jobs.
+/// Does each job with a program.
 pub struct Command {
     program: PathBuf,
     args: Vec<String>,
@@ -80,7 +80,7 @@ pub struct Command {
 }
 
 impl std::fmt::Debug for Command {
-    /// Without the values of the environment: they may be secrets.
+    /// Omits the values of the environment, which may be secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Command")
             .field("program", &self.program)
@@ -92,7 +92,7 @@ impl std::fmt::Debug for Command {
 }
 
 impl Command {
-    /// What the program finds in its environment when it works in this folder.
+    /// The program's environment, with this folder as its working directory.
     fn environment(&self, work: &std::path::Path) -> BTreeMap<String, OsString> {
         let own = [
             ("PATH", OsString::from(settings::PATH)),
@@ -111,7 +111,7 @@ impl Command {
     }
 }
 
-/// What the program finds on its standard input.
+/// The program's standard input.
 fn input(task: &Task) -> Vec<u8> {
     let mut input = match &task.input {
         Value::Object(job) => job.clone(),

@@ -12,57 +12,56 @@
 //! key_file = "keys/model"
 //! ```
 //!
-//! | part | holds |
+//! | module | contents |
 //! |---|---|
 //! | `settings` | the keys in agents.toml |
-//! | `key` | the secret that the service asks for |
-//! | `request` | what the service is asked |
-//! | `exchange` | asking it: bounded in size and time |
-//! | `pause` | how long a busy service asks to be left alone |
-//! | `refused` | whether it refuses for good |
-//! | `answer` | what it says: one JSON object, or a stream of them; whether it is an answer |
+//! | `key` | the API key of the service |
+//! | `request` | the request |
+//! | `exchange` | sending the request and reading the answer, within limits of size and time |
+//! | `pause` | the pause that a busy service asks for |
+//! | `refused` | whether a refusal is permanent |
+//! | `answer` | the answer: one JSON object, or a stream of them; whether it is complete |
 //! | `lines` | the events or lines of a stream |
-//! | `failure` | what may go wrong, and what the asker is told of it |
+//! | `failure` | the failures, and what the submitter is told |
 //!
-//! The job's `prompt` becomes the user's message, behind the operator's `system` one. A `model` of
-//! the job's is used if it is the configured one or among `models`; a key of its `params` is handed
-//! on if it is among `params`; a `max_tokens` among them only lowers the operator's. Anything else
-//! is refused.
+//! The job's `prompt` becomes the user message, after the operator's `system` message. The job's
+//! `model` is used if it is the configured one or in `models`. A key of its `params` is passed on
+//! if it is in `params`; its `max_tokens` can only lower the operator's. Anything else is refused.
 //!
-//! The answer is asked for as a stream, of which each piece is news of progress: the part of
-//! `max_tokens` that came, and how many characters. A service that answers with one object all the
-//! same is understood. Redirections are not followed and the proxies of the environment are not
-//! used, so the secret and the prompt go to the configured host and nowhere else.
+//! The request asks for a stream. Each piece reports progress: the part of `max_tokens` and the
+//! number of characters received. An answer in one object is accepted too. Redirects are not
+//! followed and the proxies of the environment are not used, so the key and the prompt go to the
+//! configured host only.
 //!
-//! | code | meaning | again? |
+//! | code | meaning | tried again? |
 //! |---|---|---|
-//! | `bad-request` | no prompt, or `params` that are not allowed | no |
+//! | `bad-request` | the job has no prompt, or `params` that are not allowed | no |
 //! | `model-not-allowed` | the job names a model that is not allowed | no |
-//! | `no-key` | the secret cannot be read | no |
-//! | `unreachable` | there was no connection | yes |
-//! | `silent` | nothing came for `idle_timeout` | yes |
-//! | `connection-lost` | the connection broke within the answer | yes |
+//! | `no-key` | the API key cannot be read | no |
+//! | `unreachable` | no connection could be made | yes |
+//! | `silent` | nothing was received for `idle_timeout` | yes |
+//! | `connection-lost` | the connection was lost during the answer | yes |
 //! | `rate-limited` | status 429 for longer than `idle_timeout` | yes |
 //! | `unavailable` | status 503 or 529 for longer than `idle_timeout` | yes |
-//! | `quota-exhausted` | status 402, or an error that says that credit or quota are used up | no |
-//! | `model-not-found` | an error that says that there is no such model | no |
+//! | `quota-exhausted` | status 402, or an error that says that the credit or quota is used up | no |
+//! | `model-not-found` | an error that says that the model does not exist | no |
 //! | `service-error` | another status from 500, 408, or an error in the answer | yes |
-//! | `aborted` | the service gave the answer up | yes |
+//! | `aborted` | the service aborted the answer | yes |
 //! | `empty` | the answer has no text | yes |
-//! | `refused` | any other status that is not 200 | no |
-//! | `bad-answer` | it is no chat completion | no |
-//! | `too-long` | it is longer than `max_response_bytes`, or never ends | no |
-//! | `length` | the model had more to say than it was allowed, and `on_length` is `fail` | no |
-//! | `filtered` | a content filter stepped in | no |
+//! | `refused` | any other status than 200 | no |
+//! | `bad-answer` | the answer is not a chat completion | no |
+//! | `too-long` | the answer is longer than `max_response_bytes`, or never ends | no |
+//! | `length` | the model reached its limit of tokens, and `on_length` is `fail` | no |
+//! | `filtered` | a content filter blocked the answer | no |
 //! | `refusal` | the model refused | no |
-//! | `tool-call` | the model asked for a tool in place of an answer | no |
+//! | `tool-call` | the model requested a tool call instead of answering | no |
 //!
-//! None of these is a code with a meaning of its own in the protocol: by then the job was taken.
+//! The protocol gives none of these codes a meaning of its own: the job was accepted before.
 //!
-//! A service that is busy, or still loads its model (429, 503, 529), is asked again within the
-//! attempt: after the pause that it asks for, at most `retry_after_max`; where it asks for none,
-//! after pauses that grow from half a second to half a minute. Meanwhile no job of this type asks
-//! it. It is given up after `idle_timeout`.
+//! If the service is busy or still loading its model (429, 503, 529), the request is sent again
+//! within the attempt. The pause is the one that the service asks for, at most `retry_after_max`;
+//! if it asks for none, the pauses grow from half a second to half a minute. During a pause no job
+//! of this type sends a request. The attempt fails after `idle_timeout`.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -87,22 +86,22 @@ use answer::Whole;
 use failure::{Failure, LENGTH};
 use settings::Service;
 
-/// The pause before a busy service that asks for none is asked again; it doubles each time.
+/// The first pause for a busy service that asks for none; it doubles each time.
 const MIN_PAUSE: Duration = Duration::from_millis(500);
 
-/// The longest pause before a busy service that asks for none is asked again.
+/// The longest pause for a busy service that asks for none.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
-/// The shortest pause: that a service asks for none at all is no reason to flood it.
+/// The shortest pause, even if the service asks for a pause of zero.
 const LEAST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Has a model behind an OpenAI-compatible endpoint do jobs.
+/// Does each job with a model behind an OpenAI-compatible endpoint.
 #[derive(Debug)]
 pub struct Http {
     service: Service,
-    /// Made at the first job: many agents are configured, and few of them may ever ask.
+    /// Made at the first job, since many configured agents may never have one.
     client: OnceLock<Client>,
-    /// Before when the service wants to be left alone.
+    /// The end of the pause that the service asked for.
     not_before: Mutex<Option<Instant>>,
 }
 
@@ -111,7 +110,7 @@ impl Http {
         if let Some(client) = self.client.get() {
             return Ok(client.clone());
         }
-        // An Err says that a provider is installed already: as good.
+        // An error means that a provider is installed already, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .no_proxy()
@@ -157,7 +156,7 @@ impl Http {
             };
             let pause = asked.unwrap_or(own_pause).min(longest).max(LEAST_PAUSE);
             own_pause = (own_pause * 2).min(MAX_PAUSE);
-            // The next attempt keeps to it too.
+            // The next attempt observes the pause too.
             self.leave_alone(pause);
             let now = Instant::now();
             let since = *busy_since.get_or_insert(now);
@@ -167,7 +166,7 @@ impl Http {
             tracing::debug!(
                 agent = %task.agent, kind = %task.kind, task = %task.key, host = service.host(),
                 pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-                "a service is busy and is asked again: {failure}"
+                "the model service is busy; the request is sent again: {failure}"
             );
         }
     }
@@ -196,7 +195,7 @@ impl Executor for Http {
                 tracing::warn!(
                     agent = %task.agent, kind = %task.kind, task = %task.key, host = self.service.host(),
                     attempt = task.attempt, code = failure.code(), again = failure.is_transient(),
-                    "a service gave no answer: {failure}"
+                    "the model service gave no usable answer: {failure}"
                 );
                 Err(failure.into_task_error())
             }

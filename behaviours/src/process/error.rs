@@ -1,4 +1,4 @@
-//! What goes wrong with a program.
+//! The errors of a program.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use agentry_sdk::{BehaviourError, NameError, TaskError};
 
 use super::wire::{MAX_EVENT_BYTES, MAX_LINE_BYTES, PROTOCOL};
 
-/// Why one life of a program ended. It is started again when it is needed.
+/// Why a program ended or was killed. It is started again when it is needed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum End {
     /// The operating system did not start it.
@@ -15,41 +15,41 @@ pub enum End {
     /// It did not say `ready` in time.
     #[error("did not say it is ready within {0:?} of its start")]
     NotReady(Duration),
-    /// It speaks another version.
-    #[error("speaks version {0} of the protocol; this agentry speaks {PROTOCOL}")]
+    /// It uses another version of the protocol.
+    #[error("uses version {0} of the protocol; this agentry uses version {PROTOCOL}")]
     Version(u32),
     /// It ended.
     #[error("ended ({0})")]
     Exited(String),
-    /// It closed its standard output and went on.
+    /// It closed its standard output without ending.
     #[error("closed its standard output")]
     Closed,
     /// It closed its standard input, or its pipes failed.
-    #[error("cannot be spoken to: {0}")]
+    #[error("cannot be reached: {0}")]
     Broken(String),
-    /// A line without an end.
+    /// It wrote a line that is too long.
     #[error("wrote a line of more than {MAX_LINE_BYTES} bytes")]
     Overlong,
-    /// A line that is none of the protocol.
-    #[error("wrote a line that is not of the protocol ({reason}): {line}")]
+    /// It wrote a line that the protocol does not have.
+    #[error("wrote a line that is not part of the protocol ({reason}): {line}")]
     Garbage {
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
-        /// How it begins.
+        /// The beginning of the line.
         line: String,
     },
-    /// It answered nothing.
-    #[error("hung: it answered nothing for {0:?} after the time of a run was over")]
+    /// It answered nothing after a time limit.
+    #[error("hung: it answered nothing for {0:?} after the time limit of a run")]
     Hung(Duration),
-    /// Nobody needs it any more.
-    #[error("is not needed any more")]
+    /// It is no longer needed.
+    #[error("is no longer needed")]
     Dropped,
 }
 
 /// Why a run of a program, or a task of it, failed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ProcessError {
-    /// The program's life ended before it answered.
+    /// The program ended before it answered.
     #[error("the program {0}")]
     Ended(#[from] End),
     /// The program is not running, and it is too early to start it again.
@@ -57,44 +57,44 @@ pub enum ProcessError {
     Resting {
         /// Why it is not running.
         end: End,
-        /// When it may be started.
+        /// The time until it may be started again.
         again: Duration,
     },
-    /// The program says that it failed.
+    /// The program reported a failure.
     #[error("{message}")]
     Failed {
-        /// In its words.
+        /// The program's message.
         message: String,
         /// Whether another attempt may succeed.
         transient: bool,
-        /// What others may be told.
+        /// The text for the sender or submitter.
         public: Option<String>,
-        /// Of a task: a word for programs.
+        /// For a task: a machine-readable code.
         code: Option<String>,
     },
-    /// The event is larger than what is written to a program.
+    /// The event is larger than the largest line.
     #[error(
         "the event and the state are {0} bytes as a line; at most {MAX_EVENT_BYTES} are written to \
-         a program: keep less state"
+         a program: reduce the state"
     )]
     TooLarge(usize),
-    /// The answer names no effects that can be carried out.
+    /// The answer is invalid.
     #[error("the program's answer cannot be read: {0}")]
     Answer(String),
     /// One effect cannot be carried out.
     #[error("effect {index} of the program's answer: {reason}")]
     Effect {
-        /// Which, from 0.
+        /// The position of the effect, from 0.
         index: usize,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// One effect goes to a name that is no address.
+    /// The name in an effect cannot be resolved to an address.
     #[error("effect {index} of the program's answer: {error}")]
     Name {
-        /// Which, from 0.
+        /// The position of the effect, from 0.
         index: usize,
-        /// Why.
+        /// The error of the lookup.
         error: NameError,
     },
 }
@@ -106,7 +106,7 @@ impl ProcessError {
             Self::Ended(_) | Self::Resting { .. } => true,
             Self::Failed { transient, .. } => *transient,
             Self::TooLarge(_) | Self::Answer(_) | Self::Effect { .. } => false,
-            // The directory may come to know the name.
+            // The name may appear in the directory later.
             Self::Name { error, .. } => matches!(error, NameError::Unknown(_)),
         }
     }

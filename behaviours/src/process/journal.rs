@@ -1,5 +1,5 @@
-//! What a program says into agentry's log: bounded in length and in number, and without anything
-//! that a terminal would obey.
+//! A program's entries in agentry's log: limited in length and number, and without control
+//! sequences for terminals.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use super::wire::Level;
 
 /// The longest text of one entry, in bytes.
 const MAX_TEXT: usize = 2_000;
-/// How much of the end of a traceback is kept, in bytes.
+/// The size of the last part of a stack trace that is kept, in bytes.
 const MAX_TRACE: usize = 8_000;
-/// How many entries a program may write at once.
+/// The most entries that a program may write in a burst.
 const BURST: u32 = 200;
-/// How long it takes until it may write one more.
+/// The time after which it may write one more.
 const PER_ENTRY: Duration = Duration::from_millis(20);
 
-/// The log of one program's stream.
+/// The log of one stream of a program.
 #[derive(Debug)]
 pub(super) struct Journal {
     program: String,
@@ -35,7 +35,7 @@ impl Journal {
         }
     }
 
-    /// Writes an entry, unless there were too many.
+    /// Writes an entry, unless the limit is reached.
     pub(super) fn say(&mut self, level: Level, text: &str) {
         if !self.is_allowed() {
             return;
@@ -51,7 +51,7 @@ impl Journal {
         }
     }
 
-    /// Writes where a run of the program failed, and for whom it ran.
+    /// Logs a failed run of the program with its stack trace, agent and event.
     pub(super) fn trace(&mut self, about: &About, trace: &str) {
         if !self.is_allowed() {
             return;
@@ -67,7 +67,7 @@ impl Journal {
         );
     }
 
-    /// Whether one more entry may be written. It tells how many could not be before.
+    /// Whether one more entry may be written. Logs how many entries were left out before.
     fn is_allowed(&mut self) -> bool {
         let Some(missed) = self.allowance.take(Instant::now()) else {
             return false;
@@ -77,13 +77,13 @@ impl Journal {
                 kind = super::KIND,
                 program = self.program,
                 missed,
-                "the program wrote too much for the log"
+                "the program exceeded its limit of log entries; some were left out"
             );
         }
         true
     }
 
-    /// Writes every line of a stream, to its end.
+    /// Logs every line of a stream until its end.
     pub(super) async fn copy(mut self, source: impl AsyncRead + Unpin) {
         let mut lines = Lines::new(source, MAX_TEXT, Overlong::Cut);
         while let Ok(Found::Line(line)) = lines.next().await {
@@ -92,7 +92,7 @@ impl Journal {
     }
 }
 
-/// How much may be written: a bucket of [`BURST`] that refills with time.
+/// The rate limit: a token bucket of [`BURST`] entries that refills with time.
 #[derive(Debug)]
 struct Allowance {
     left: u32,
@@ -109,7 +109,7 @@ impl Allowance {
         }
     }
 
-    /// Allows one entry, and tells how many were not allowed since the last.
+    /// Allows one entry; returns how many were not allowed since the last one.
     fn take(&mut self, now: Instant) -> Option<u64> {
         let gained = (now - self.since).as_millis() / PER_ENTRY.as_millis();
         let gained = u32::try_from(gained).unwrap_or(u32::MAX);
@@ -126,8 +126,8 @@ impl Allowance {
     }
 }
 
-/// The end of a text of several lines, each marked, so that none of them is taken for an entry of
-/// the log.
+/// The last part of a text of several lines, each with a prefix, so that none of them looks like a
+/// log entry.
 fn lines(text: &str) -> String {
     let from = text.ceil_char_boundary(text.len().saturating_sub(MAX_TRACE));
     let text = text.get(from..).unwrap_or_default();
@@ -139,12 +139,12 @@ fn lines(text: &str) -> String {
     shown
 }
 
-/// A text on one line, of bounded length, in which what is not printable is escaped.
+/// A text on one line, of limited length, with non-printable characters escaped.
 pub(super) fn printable(text: &str) -> String {
     let end = text.floor_char_boundary(MAX_TEXT);
     let mut shown = String::with_capacity(end);
     for character in text.get(..end).unwrap_or_default().chars() {
-        // Besides control characters, those that turn the direction of the text around them.
+        // Control characters, and those that change the direction of the text.
         if character.is_control()
             || matches!(
                 character,
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(
             allowance.take(later),
             Some(1000 - u64::from(BURST)),
-            "the next entry tells how many are missing"
+            "the next entry says how many were left out"
         );
         assert_eq!(allowance.take(later), None);
     }

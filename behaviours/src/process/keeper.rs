@@ -1,5 +1,5 @@
-//! Keeps one program: starts it when it is needed, again when it has ended, and brings it what it
-//! is asked.
+//! The keeper of one program: starts it when it is needed, restarts it when it has ended, and
+//! passes requests to it.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,18 +17,18 @@ use super::settings::ProcessSettings;
 use super::watch::Watch;
 use super::wire::{MAX_EVENT_BYTES, PROTOCOL, ToProgram};
 
-/// A pause that is longer than this is not waited for: the run fails at once and says why, and the
-/// runtime tries it again later. A shorter one costs no attempt.
+/// If the pause before a restart is longer than this, the run fails at once with the reason, and
+/// the runtime tries it again later. A shorter pause does not count as an attempt.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What the keeper is told.
+/// A message to the keeper.
 #[derive(Debug)]
 enum Control {
     Ask(Ask),
     GiveUp(u64),
 }
 
-/// A program that is there when it is needed.
+/// A program that is started on demand.
 #[derive(Debug)]
 pub(super) struct Keeper {
     launch: Arc<Launch>,
@@ -37,12 +37,12 @@ pub(super) struct Keeper {
     pauses: (Duration, Duration),
     permits: Arc<Semaphore>,
     next_id: AtomicU64,
-    /// The way to the task that holds the program; none before the first use.
+    /// The channel to the task that keeps the program; none before the first use.
     ///
-    /// It has no bound of its own: events are bounded by their permits, tasks by the runtime's
-    /// pool, and each is given up once.
+    /// The channel is unbounded: events are limited by their permits, tasks by the runtime's pool,
+    /// and each is canceled at most once.
     line: Mutex<Option<mpsc::UnboundedSender<Control>>>,
-    /// The program's files, where a change of them is to end it.
+    /// The program's files, if a change of them restarts it.
     watch: Option<Watch>,
 }
 
@@ -68,24 +68,25 @@ impl Keeper {
         }
     }
 
-    /// Leave to show the program one more event.
+    /// Waits for a permit to send the program one more event.
     pub(super) async fn permit(&self) -> Result<tokio::sync::OwnedSemaphorePermit, ProcessError> {
-        // It is never closed.
+        // The semaphore is never closed.
         Arc::clone(&self.permits)
             .acquire_owned()
             .await
             .map_err(|_| End::Dropped.into())
     }
 
-    /// Has the program answer a line. Dropping the future gives the answer up.
+    /// Sends the program a line and waits for the answer. Dropping the future cancels the request.
     pub(super) async fn ask(
         &self,
         subject: Subject,
         line: impl FnOnce(u64) -> ToProgram,
     ) -> Result<Answer, ProcessError> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let line = to_line(&line(id))
-            .ok_or_else(|| ProcessError::Answer("the event is no JSON".to_owned()))?;
+        let line = to_line(&line(id)).ok_or_else(|| {
+            ProcessError::Answer("the event cannot be written as JSON".to_owned())
+        })?;
         if line.len() > MAX_EVENT_BYTES {
             return Err(ProcessError::TooLarge(line.len()));
         }
@@ -103,22 +104,22 @@ impl Keeper {
         let _waiting = Waiting { id, to_program };
         match answered.await {
             Ok(answer) => answer,
-            // The tokio runtime that the program was kept on is gone.
+            // The tokio runtime of the keeper's task has ended.
             Err(_) => Err(End::Dropped.into()),
         }
     }
 
-    /// The way to the task that holds the program. That task is begun here, and again if the tokio
-    /// runtime that it was on is gone.
+    /// The channel to the task that keeps the program. Starts that task, and starts it again if its
+    /// tokio runtime has ended.
     fn line(&self) -> Result<mpsc::UnboundedSender<Control>, ProcessError> {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         if self.watch.as_ref().is_some_and(Watch::has_changed) && line.take().is_some() {
-            // It answers what it has in hand, and then finds that its input has ended.
+            // The program answers what it was asked, and then finds the end of its input.
             let (kind, program) = (super::KIND, self.launch.name());
             tracing::info!(
                 kind,
                 program,
-                "the program has changed; it is started again"
+                "the program's files have changed; the program is restarted"
             );
         }
         if let Some(sender) = line.as_ref().filter(|sender| !sender.is_closed()) {
@@ -143,7 +144,7 @@ impl Keeper {
     }
 }
 
-/// Gives the answer up when it is dropped. For one that was answered this means nothing.
+/// Cancels the request when it is dropped. This has no effect on an answered request.
 struct Waiting {
     id: u64,
     to_program: mpsc::UnboundedSender<Control>,
@@ -155,20 +156,20 @@ impl Drop for Waiting {
     }
 }
 
-/// What the program is asked, while it can be and while it cannot.
+/// The requests to the program, which wait here while it is not running.
 #[derive(Debug)]
 pub(super) struct Inbox {
     receiver: mpsc::UnboundedReceiver<Control>,
-    /// What the program was not asked yet.
+    /// Requests that were not sent to the program yet.
     pub(super) waiting: VecDeque<Ask>,
-    /// What nobody waits for, of what the program may have been asked.
+    /// Canceled requests that may have been sent to the program.
     pub(super) given_up: VecDeque<u64>,
-    /// Whether nothing more can come.
+    /// Whether the channel is closed.
     pub(super) closed: bool,
 }
 
 impl Inbox {
-    /// Takes in what comes next; false if nothing more can come.
+    /// Receives the next message; false if the channel is closed.
     pub(super) async fn next(&mut self) -> bool {
         match self.receiver.recv().await {
             None => {
@@ -190,7 +191,7 @@ impl Inbox {
         }
     }
 
-    /// Fails all that waits.
+    /// Fails all waiting requests.
     fn fail(&mut self, error: &ProcessError) {
         for ask in self.waiting.drain(..) {
             let _ = ask.answer.send(Err(error.clone()));
@@ -198,7 +199,7 @@ impl Inbox {
     }
 }
 
-/// The program's lives, one after the other, until nobody can need it any more.
+/// Runs the program again and again until it is no longer needed.
 async fn keep(
     launch: Arc<Launch>,
     hello: Arc<[u8]>,
@@ -208,7 +209,7 @@ async fn keep(
 ) {
     let mut pause = shortest;
     loop {
-        // Nothing that was asked of an earlier life is in this one's hands.
+        // The new process does not know the requests to the previous one.
         while inbox.waiting.is_empty() {
             if !inbox.next().await {
                 return;
@@ -242,7 +243,7 @@ async fn keep(
     }
 }
 
-/// Waits until the program may be started again; false if nobody can need it any more.
+/// Waits until the program may be started again; false if it is no longer needed.
 async fn rest(end: &End, until: Instant, inbox: &mut Inbox) -> bool {
     loop {
         let again = until.saturating_duration_since(Instant::now());

@@ -1,4 +1,4 @@
-//! Starting a program, and ending it with all that it started.
+//! The start of a program, and its end with all processes of its group.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -19,10 +19,10 @@ use super::settings::ProcessSettings;
 use super::watch::Watch;
 use super::wire::MAX_LINE_BYTES;
 
-/// What a program gets of agentry's environment.
+/// The variables that a program inherits from agentry's environment.
 const INHERITED: [&str; 3] = ["PATH", "LANG", "HOME"];
 
-/// How a program is started.
+/// The parameters of a program's start.
 pub(super) struct Launch {
     program: PathBuf,
     args: Vec<String>,
@@ -31,7 +31,7 @@ pub(super) struct Launch {
 }
 
 impl fmt::Debug for Launch {
-    /// Without arguments and the environment's values, which may be secret.
+    /// Omits arguments and the environment's values, which may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Launch")
             .field("program", &self.program)
@@ -42,7 +42,7 @@ impl fmt::Debug for Launch {
 }
 
 impl Launch {
-    /// Reads how to start the program, and finds it.
+    /// Reads the settings and finds the program.
     pub(super) fn new(
         settings: &ProcessSettings,
         setup: &Setup<'_>,
@@ -62,13 +62,13 @@ impl Launch {
             check_program(&path).map_err(|reason| {
                 ConfigureError(format!("`program` {} {reason}", path.display()))
             })?;
-            // Else it would be looked for in the directory where the program is to run.
+            // A relative path would be resolved in the program's working directory.
             std::path::absolute(&path)
                 .map_err(|error| ConfigureError(format!("`program` {}: {error}", path.display())))?
         } else {
             find(&settings.program, env.get(&OsString::from("PATH"))).ok_or_else(|| {
                 ConfigureError(format!(
-                    "`program` {:?} is in no folder of PATH; install it, or give a path with a `/`",
+                    "`program` {:?} is not in PATH; install it, or set a path that contains a `/`",
                     settings.program
                 ))
             })?
@@ -81,7 +81,7 @@ impl Launch {
         };
         if !directory.is_dir() {
             return Err(ConfigureError(format!(
-                "`directory` {} is no folder",
+                "`directory` {} is not a folder",
                 directory.display()
             )));
         }
@@ -121,7 +121,7 @@ impl Launch {
             kind = super::KIND,
             program = self.name(),
             pid = child.id(),
-            "the program is started"
+            "the program was started"
         );
         let group = child
             .id()
@@ -130,7 +130,7 @@ impl Launch {
         let (Some(input), Some(output), Some(errors)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
-            return Err(End::Unstarted("it has no pipes".to_owned()));
+            return Err(End::Unstarted("its pipes are missing".to_owned()));
         };
         Ok(Running {
             child,
@@ -142,33 +142,33 @@ impl Launch {
     }
 }
 
-/// A program that was started. Dropping it kills its process group.
+/// A running program. Dropping it kills its process group.
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) child: Child,
     group: Option<Pid>,
-    /// Its standard input; none once that was closed.
+    /// Its standard input; none after it was closed.
     pub(super) input: Option<ChildStdin>,
     pub(super) output: Lines<ChildStdout>,
     errors: JoinHandle<()>,
 }
 
 impl Running {
-    /// Kills the process group, and waits until the program is gone.
+    /// Kills the process group, and waits until the program has ended.
     ///
-    /// The group's id is the program's, so it is nobody else's while the program is not waited for,
-    /// nor while any of the group is left. Where the program has ended by itself and left nothing,
-    /// the id is free for the moment until it is killed here; the system gives out all others first.
+    /// The group's id is the program's process id. It cannot be reused before the program is waited
+    /// for, nor while a process of the group exists. If the program has ended by itself and left no
+    /// process, the id is free for a moment until the kill; the system reuses all other ids first.
     pub(super) async fn end(mut self) {
         self.kill();
-        // Killed, it ends; what it holds of the system (a read that cannot be interrupted) may take
-        // a while, which is not waited for by anyone but this task.
+        // A killed process ends, but an uninterruptible system call may delay that. Only this task
+        // waits for it.
         let _ = self.child.wait().await;
     }
 
     fn kill(&mut self) {
         if let Some(group) = self.group.take() {
-            // An error means that nothing of it is left.
+            // An error means that no process of the group is left.
             let _ = kill_process_group(group, Signal::KILL);
         }
     }
@@ -177,26 +177,26 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.kill();
-        // A process that left the group can hold the pipe; nobody waits for what it writes.
+        // A process that left the group can hold the pipe open; its output is not read.
         self.errors.abort();
     }
 }
 
-/// Whether there is a program at this path.
+/// Checks that there is an executable file at this path.
 fn check_program(path: &Path) -> Result<(), String> {
     let metadata = path
         .metadata()
         .map_err(|error| format!("cannot be read: {error}"))?;
     if !metadata.is_file() {
-        return Err("is no file".to_owned());
+        return Err("is not a file".to_owned());
     }
     if metadata.permissions().mode() & 0o111 == 0 {
-        return Err("may not be executed; `chmod +x` it".to_owned());
+        return Err("is not executable; run `chmod +x` on it".to_owned());
     }
     Ok(())
 }
 
-/// A program of this name in the folders of `PATH`.
+/// The path of the program with this name in the folders of `PATH`.
 fn find(name: &str, path: Option<&OsString>) -> Option<PathBuf> {
     std::env::split_paths(path?)
         .filter(|folder| folder.is_absolute())

@@ -1,44 +1,44 @@
-//! Lines of bounded length from a pipe.
+//! A reader for lines of bounded length from a pipe.
 
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// How much is read at once.
+/// The size of one read, in bytes.
 const CHUNK: usize = 64 << 10;
 
-/// What happens to a line over the limit.
+/// How a line over the limit is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Overlong {
     /// It ends the reading.
     Refuse,
-    /// Its beginning is taken for the whole, and the rest is passed over.
+    /// It is cut at the limit, and the rest is skipped.
     Cut,
 }
 
-/// What comes out of the pipe.
+/// The result of a read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// A line without its end, or what stood behind the last one.
+    /// A line without its end, or the rest after the last line.
     Line(Vec<u8>),
-    /// A line over the limit, where those are refused.
+    /// A line over the limit, if such lines are refused.
     Overlong,
-    /// Nothing more.
+    /// The end of the stream.
     End,
 }
 
-/// Reads lines. It holds at most the limit and one chunk.
+/// Reads lines. The buffer holds at most the limit and one chunk.
 #[derive(Debug)]
 pub(super) struct Lines<R> {
     source: R,
     limit: usize,
     overlong: Overlong,
     buffer: Vec<u8>,
-    /// Where in the buffer the next line begins: what is before it was given out.
+    /// The start of the next line in the buffer; the lines before it were returned.
     start: usize,
-    /// Up to where it is known that the next line does not end.
+    /// The position up to which the buffer was searched for the end of the next line.
     searched: usize,
-    /// Whether the rest of a line that was cut is passed over.
+    /// Whether the rest of a cut line is being skipped.
     skipping: bool,
     ended: bool,
 }
@@ -57,7 +57,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         }
     }
 
-    /// The next line. Dropping the future loses nothing: what was read stays in the buffer.
+    /// The next line. Dropping the future loses no data: what was read stays in the buffer.
     pub(super) async fn next(&mut self) -> io::Result<Found> {
         loop {
             if let Some(found) = self.take() {
@@ -66,7 +66,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             if self.ended {
                 return Ok(Found::End);
             }
-            self.forget(self.start);
+            self.discard(self.start);
             self.buffer.reserve(CHUNK);
             let mut chunk = (&mut self.source).take(CHUNK as u64);
             if chunk.read_buf(&mut self.buffer).await? == 0 {
@@ -75,7 +75,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         }
     }
 
-    /// A line from what is in the buffer.
+    /// The next line, if the buffer contains it.
     fn take(&mut self) -> Option<Found> {
         loop {
             let unsearched = self.buffer.get(self.searched..).unwrap_or_default();
@@ -93,7 +93,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
                 None
             };
             self.searched = end + usize::from(whole);
-            // Of a line that is not whole, what was given out is all that is given out.
+            // The rest of a line that was cut is not returned.
             if whole || self.skipping || found.is_some() {
                 self.start = self.searched;
                 self.skipping = !whole && (self.skipping || found.is_some());
@@ -111,8 +111,8 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         }
     }
 
-    /// Takes the beginning out of the buffer.
-    fn forget(&mut self, length: usize) {
+    /// Removes the beginning of the buffer.
+    fn discard(&mut self, length: usize) {
         self.buffer.drain(..length);
         self.start -= length;
         self.searched -= length;
@@ -125,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    /// Hands out a text in pieces of one size.
+    /// A reader that returns a text in pieces of one size.
     struct Pieces<'a>(&'a [u8], usize);
 
     impl AsyncRead for Pieces<'_> {
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(
             read(&flood, 4096, 10, Overlong::Cut),
             [line("xxxxxxxxxx")],
-            "cut once, and the rest passed over"
+            "cut once, and the rest skipped"
         );
         assert_eq!(read(&flood, 4096, 10, Overlong::Refuse), [Found::Overlong]);
     }

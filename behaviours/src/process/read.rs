@@ -1,4 +1,4 @@
-//! What a program asks for, as the sdk's effects.
+//! Conversion of a program's effects to the sdk's.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::error::ProcessError;
 use super::wire::{self, Effect};
 
-/// The effects that a program's answer names.
+/// The effects in a program's answer.
 pub(super) fn effects(asked: Vec<Effect>, context: &Context) -> Result<Effects, ProcessError> {
     let mut effects = Effects::none();
     for (index, effect) in asked.into_iter().enumerate() {
@@ -104,7 +104,7 @@ fn add(
     })
 }
 
-/// An address, or what a name stands for. No name begins as an address does.
+/// An address, or the address of a name. No name starts like an address.
 fn address(to: &str, context: &Context, index: usize) -> Result<Address, ProcessError> {
     if to.starts_with("ait1") {
         return Address::from_chain(to).map_err(|error| ProcessError::Effect {
@@ -117,7 +117,7 @@ fn address(to: &str, context: &Context, index: usize) -> Result<Address, Process
         .map_err(|error| ProcessError::Name { index, error })
 }
 
-/// What `reply` and `send` have in common.
+/// The fields that `reply` and `send` have in common.
 struct Said {
     text: Option<String>,
     command: Option<Map<String, Value>>,
@@ -135,7 +135,7 @@ impl Said {
             (Some(text), None) => Payload::Text(text),
             (None, Some(command)) => read_command(command)?,
             (Some(_), Some(_)) | (None, None) => {
-                return Err("a message has either a `text` or a `command`".to_owned());
+                return Err("a message needs either a `text` or a `command`".to_owned());
             }
         };
         let mut outgoing = Outgoing::new(payload)
@@ -168,7 +168,7 @@ impl Said {
 
 fn read_command(command: Map<String, Value>) -> Result<Payload, String> {
     let Some(cmd) = command.get("cmd").and_then(Value::as_str) else {
-        return Err("a `command` needs a text `cmd`, its name".to_owned());
+        return Err("a `command` needs a `cmd`, its name as text".to_owned());
     };
     let cmd = cmd.to_owned();
     let command = Value::Object(command);

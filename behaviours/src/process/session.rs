@@ -1,10 +1,12 @@
-//! One life of a program: from its start to its end, one task that reads, writes and watches.
+//! One session with a program, from its start to its end: one task that reads, writes and enforces
+//! time limits.
 //!
-//! Reading never waits for writing, nor writing for reading: a program that does the one and not the
-//! other is not answered by a deadlock. What is in memory is bounded: events by their permits,
-//! answers to look-ups by [`MAX_LOOKUPS`], after which the program is not read until it reads.
+//! Reading never waits for writing, nor writing for reading, so a program that does only one of
+//! them causes no deadlock. Memory is bounded: events by their permits, answers to lookups by
+//! [`MAX_LOOKUPS`]. At that limit the program's output is not read until the program reads its
+//! input.
 //!
-//! What the program says is taken in by `hear`.
+//! `hear` handles the program's lines.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -25,52 +27,52 @@ use super::wire::{Effect, Level, ToProgram};
 
 mod hear;
 
-/// How many answers to look-ups may wait for the program to read them.
+/// The most answers to lookups that may wait for the program to read them.
 const MAX_LOOKUPS: usize = 16;
 
-/// How long the output of a program that has ended is still read, and how long one that has closed
-/// its output may take to end: the two come one after the other, in either order, within
-/// milliseconds. Only a descendant that holds the pipe makes this wait last.
+/// How long the output of a program that has ended is still read, and how long a program that has
+/// closed its output may take to end. Usually both happen within milliseconds, in either order.
+/// Only a descendant that holds the pipe open makes this wait longer.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// The times of a program's life.
+/// The time limits of a session.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
     pub(super) start: Duration,
     pub(super) grace: Duration,
 }
 
-/// Something that the program is to answer.
+/// A request to the program.
 #[derive(Debug)]
 pub(super) struct Ask {
     pub(super) id: u64,
-    /// The line, with its end.
+    /// The line, with its line feed.
     pub(super) line: Vec<u8>,
     pub(super) subject: Subject,
     pub(super) answer: oneshot::Sender<Result<Answer, ProcessError>>,
 }
 
-/// For whom the program runs, and because of what: for the log.
+/// The agent and the event of a request, for the log.
 #[derive(Clone, Debug)]
 pub(super) struct About {
     pub(super) agent: String,
-    /// The behaviour's name within the agent, where it is known.
+    /// The behaviour's name within the agent, if it is known.
     pub(super) behaviour: Option<String>,
     /// The event, such as `message 0x…`.
     pub(super) event: String,
 }
 
-/// What it is about.
+/// The subject of a request.
 #[derive(Debug)]
 pub(super) enum Subject {
-    /// An event, with what can be looked up.
+    /// An event, with the data for lookups.
     Event {
         about: About,
         view: View,
-        /// Held until the program has answered, even if nobody waits for that any more.
+        /// Held until the program has answered, even if the request was canceled.
         _permit: OwnedSemaphorePermit,
     },
-    /// A task, with who is told of its progress.
+    /// A task, with the desk for reports of progress.
     Task { about: About, desk: Desk },
 }
 
@@ -82,13 +84,13 @@ impl Subject {
     }
 }
 
-/// What can be looked up, as of some time.
+/// The data for lookups, at a certain time.
 #[derive(Clone, Debug)]
 pub(super) struct View {
     pub(super) world: Arc<dyn World>,
-    /// What the clock of the run showed.
+    /// The time of the run's clock.
     pub(super) now_ms: u64,
-    /// When that was.
+    /// The instant at which that was read.
     pub(super) taken: Instant,
 }
 
@@ -99,14 +101,14 @@ impl View {
     }
 }
 
-/// What the program answers.
+/// An answer of the program.
 #[derive(Debug)]
 pub(super) enum Answer {
     Effects(Vec<Effect>),
     Output(TaskOutput),
 }
 
-/// How a life ended.
+/// How a session ended.
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) end: End,
@@ -114,7 +116,7 @@ pub(super) struct Ended {
     pub(super) answered: bool,
 }
 
-/// Runs the program until it ends, or until nobody needs it.
+/// Runs the program until it ends or is no longer needed.
 pub(super) async fn live(launch: &Launch, hello: &[u8], times: Times, inbox: &mut Inbox) -> Ended {
     let running = match launch.start() {
         Ok(running) => running,
@@ -155,9 +157,9 @@ struct Session {
     times: Times,
     journal: Journal,
     unwritten: VecDeque<Outgoing>,
-    /// How much of the first of them is written.
+    /// How much of the first line is written.
     written: usize,
-    /// How many of them answer look-ups.
+    /// How many of the lines answer lookups.
     lookups: usize,
     asked: HashMap<u64, Asked>,
     last_answer: Option<Instant>,
@@ -168,11 +170,12 @@ struct Session {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// It has not said `ready`.
+    /// The program has not said `ready`.
     Starting { until: Instant },
-    /// It takes events.
+    /// The program accepts events.
     Ready,
-    /// Nobody needs it, or it has ended, or closed its output: it is heard until then.
+    /// The program is no longer needed, has ended, or has closed its output. Its remaining output
+    /// is read until this time.
     Ending { until: Instant },
 }
 
@@ -191,23 +194,23 @@ impl Outgoing {
     }
 }
 
-/// What the program has to answer.
+/// A request that the program has not answered.
 #[derive(Debug)]
 struct Asked {
     subject: Subject,
     answer: oneshot::Sender<Result<Answer, ProcessError>>,
-    /// Since when nobody waits for it.
+    /// When the request was canceled.
     given_up: Option<Instant>,
 }
 
 impl Asked {
     fn give(self, answer: Result<Answer, ProcessError>) {
-        // Who asked may be gone; then the answer is nobody's.
+        // The requester may be gone; then the answer is dropped.
         let _ = self.answer.send(answer);
     }
 }
 
-/// One thing that happened.
+/// An event in a session.
 enum Step {
     Asked(bool),
     Read(std::io::Result<Found>),
@@ -243,7 +246,7 @@ impl Session {
         }
     }
 
-    /// Takes in what happened; tells when the life is over.
+    /// Handles an event. Returns the end of the session, if this is it.
     fn step(&mut self, step: Step, running: &mut Running, inbox: &mut Inbox) -> Option<End> {
         match step {
             Step::Asked(true) => {
@@ -253,7 +256,7 @@ impl Session {
                 None
             }
             Step::Asked(false) => {
-                // The end of its input tells a program to end.
+                // The end of its input tells the program to end.
                 running.input = None;
                 self.end_within(self.times.grace);
                 None
@@ -271,11 +274,14 @@ impl Session {
                 None
             }
             Step::Wrote(Err(error)) => {
-                // It reads no more. It may have ended, and what it said before is still heard.
+                // The program no longer reads. It may have ended; what it wrote before is still
+                // read.
                 running.input = None;
                 if self.exited.is_none() && !self.eof {
-                    self.journal
-                        .say(Level::Warn, &format!("the program reads no more: {error}"));
+                    self.journal.say(
+                        Level::Warn,
+                        &format!("the program no longer reads its input: {error}"),
+                    );
                 }
                 self.end_within(LAST_WORDS);
                 None
@@ -296,7 +302,7 @@ impl Session {
         }
     }
 
-    /// When something has to have happened.
+    /// The next time limit.
     fn due(&self) -> Option<Instant> {
         match self.state {
             State::Starting { until } | State::Ending { until } => Some(until),
@@ -312,7 +318,7 @@ impl Session {
         }
     }
 
-    /// The program is heard for no longer than this.
+    /// Limits the time for which the program's output is still read.
     fn end_within(&mut self, time: Duration) {
         let latest = Instant::now() + time;
         self.state = State::Ending {
@@ -323,7 +329,7 @@ impl Session {
         };
     }
 
-    /// The end, if the program has ended and everything it said is heard.
+    /// The end of the session, if the program has ended and all its output is read.
     fn over(&self, dropped: bool) -> Option<End> {
         (self.eof && self.exited.is_some()).then(|| self.last_end(dropped))
     }
@@ -352,7 +358,7 @@ impl Session {
         );
     }
 
-    /// Nobody waits for this answer any more.
+    /// Cancels a request.
     fn give_up(&mut self, id: u64) {
         let Some(asked) = self.asked.get_mut(&id) else {
             return;
@@ -380,14 +386,14 @@ impl Session {
     }
 }
 
-/// A line as it is written. What is made of it here has no key that is no text, so it always is one.
+/// A line as it is written. All keys are text, so it can always be written as JSON.
 pub(super) fn to_line(line: &ToProgram) -> Option<Vec<u8>> {
     let mut bytes = serde_json::to_vec(line).ok()?;
     bytes.push(b'\n');
     Some(bytes)
 }
 
-/// Writes some of what is unwritten. Dropping the future before it is ready writes nothing.
+/// Writes a part of the unwritten data. Dropping the future before it is ready writes nothing.
 async fn write(
     input: &mut Option<ChildStdin>,
     unwritten: &VecDeque<Outgoing>,

@@ -10,80 +10,79 @@ use serde_json::{Map, Value};
 
 use crate::units::{Time, within};
 
-/// The most events that one program may have in hand at the same time.
+/// The largest value of `in_flight`.
 pub const MAX_IN_FLIGHT: usize = 256;
 
-/// The longest time that may be configured: beyond it a program would seem dead.
+/// The longest configurable time: with a longer one a program would seem dead.
 const MAX_PAUSE: Time = Time::seconds(3600);
-/// The shortest time that may be configured.
+/// The shortest configurable time.
 const MIN_PAUSE: Time = Time(Duration::from_millis(1));
 
 /// The keys of `process` in agents.toml. Times are written as `"10s"`.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessSettings {
-    /// The program: a path if it holds a `/` (a relative one is relative to agents.toml), else a
-    /// name that is looked for in `PATH`.
+    /// The program: a path if it contains a `/` (a relative one is relative to agents.toml),
+    /// otherwise a name that is searched for in `PATH`.
     pub program: String,
-    /// Its arguments, as they are: no shell reads them.
+    /// Its arguments, passed as they are, without a shell.
     #[serde(default)]
     pub args: Vec<String>,
-    /// Where it runs. Default: the folder of agents.toml.
+    /// Its working directory. Default: the folder of agents.toml.
     #[serde(default)]
     pub directory: Option<String>,
-    /// Its environment, besides `PATH`, `LANG` and `HOME`, which it gets from agentry's, and which
-    /// stand here to be changed. It gets nothing else.
+    /// Its environment, besides `PATH`, `LANG` and `HOME`, which it inherits from agentry unless
+    /// they are set here. It gets no other variables.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// What the program is told in `hello`.
+    /// Settings for the program, which it gets in `hello`.
     #[serde(default)]
     pub settings: Map<String, Value>,
 
-    /// The commands that it is shown. They stand in the agent's card.
+    /// The commands that it is shown. They are on the agent's card.
     #[serde(default)]
     pub commands: Option<Vec<String>>,
-    /// Whether it is shown texts. Without this key and `commands` it is shown every message that
-    /// answers nothing.
+    /// Whether it is shown texts. Without this key and `commands` it is shown every message that is
+    /// not an answer.
     #[serde(default)]
     pub texts: Option<bool>,
     /// Whether it is shown the answers to messages that it sent. Default: no.
     #[serde(default)]
     pub answers: bool,
-    /// Whether it is a bystander: it is also told what became of the messages that it is shown,
-    /// and that it is shown them does not count as acting on them. Default: no.
+    /// Whether it is an observer: it is also told the outcome of the messages that it is shown, and
+    /// being shown them does not count as acting on them. Default: no.
     #[serde(default)]
     pub watches: bool,
-    /// Whom it believes. Default `verified`.
+    /// The senders whose messages it is shown. Default `verified`.
     #[serde(default)]
     pub demands: Demands,
-    /// Whether it is shown sealed messages alone. Default: no.
+    /// Whether it is shown sealed messages only. Default: no.
     #[serde(default)]
     pub demands_seal: bool,
-    /// What it can do, for the agent's card.
+    /// Its capabilities, for the agent's card.
     #[serde(default)]
     pub capabilities: Vec<String>,
 
-    /// How long it may take from its start until it is ready. Default `"10s"`.
+    /// The longest time from its start until it is ready. Default `"10s"`.
     #[serde(default = "ten_seconds")]
     pub start_timeout: Time,
-    /// How long it may answer nothing at all after the time of a run was over, before it is taken
-    /// to hang and is killed; also how long it has to end by itself when its input has ended.
+    /// How long it may answer nothing at all after the time limit of a run, before it is considered
+    /// hung and killed; also how long it may take to end by itself after the end of its input.
     /// Default `"5s"`.
     #[serde(default = "five_seconds")]
     pub grace: Time,
-    /// The pause before the first restart. It doubles with each life in which the program answered
-    /// nothing. Default `"500ms"`.
+    /// The pause before the first restart. It doubles after each start in which the program
+    /// answered nothing. Default `"500ms"`.
     #[serde(default = "half_a_second")]
     pub restart_min: Time,
     /// The longest pause before a restart. Default `"30s"`.
     #[serde(default = "thirty_seconds")]
     pub restart_max: Time,
-    /// Whether it is started again when its file has changed, or another beside it that ends
-    /// alike: for writing it. It is looked for before each event. Default: no.
+    /// Whether it is restarted when its file has changed, or another file beside it with the same
+    /// extension: for development. This is checked before each event. Default: no.
     #[serde(default)]
     pub restart_on_change: bool,
-    /// How many events it may have in hand at the same time: 1 to 256. What is more waits. Default
-    /// 16.
+    /// The most events that it handles at the same time: 1 to 256. Further events wait. Default 16.
     #[serde(default = "sixteen")]
     pub in_flight: usize,
     /// The limits of the tasks that it starts, by their type.
@@ -91,14 +90,14 @@ pub struct ProcessSettings {
     pub tasks: BTreeMap<String, TaskKeys>,
 }
 
-/// Whom a program believes.
+/// The senders whose messages a program is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Demands {
-    /// Only proven senders.
+    /// Verified senders only.
     #[default]
     Verified,
-    /// Also senders of whom no key is known.
+    /// Also senders whose key is unknown.
     Unverified,
 }
 
@@ -115,16 +114,16 @@ impl From<Demands> for Authenticity {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskKeys {
-    /// How many run at the same time for one agent. Default 1.
+    /// How many tasks run at the same time for one agent. Default 1.
     #[serde(default = "one")]
     pub concurrency: usize,
-    /// How long one attempt may take. Default `"10m"`.
+    /// The time limit of one attempt. Default `"10m"`.
     #[serde(default = "ten_minutes")]
     pub time: Time,
-    /// Attempts after which it has failed. Default 3.
+    /// The number of attempts after which a task has failed. Default 3.
     #[serde(default = "three")]
     pub attempts: u32,
-    /// The least time between two events of progress; without it there are none.
+    /// The least time between two events of progress. Without it there are none.
     #[serde(default)]
     pub progress_every: Option<Time>,
 }
@@ -141,7 +140,7 @@ impl From<TaskKeys> for TaskLimits {
 }
 
 impl fmt::Debug for ProcessSettings {
-    /// Without what may be secret: arguments, the environment's values, the program's settings.
+    /// Omits what may be secret: arguments, the environment's values, the program's settings.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProcessSettings")
             .field("program", &self.program)
@@ -151,7 +150,7 @@ impl fmt::Debug for ProcessSettings {
 }
 
 impl ProcessSettings {
-    /// Finds what cannot work, whatever the program is.
+    /// Checks the settings without the program.
     pub(super) fn check(&self) -> Result<(), ConfigureError> {
         let refuse = |text: String| Err(ConfigureError(text));
         if self.program.is_empty() {
@@ -161,8 +160,8 @@ impl ProcessSettings {
             || self.commands.is_none() && self.texts == Some(false)
         {
             return refuse(
-                "no message would reach the program: name `commands`, set `texts = true`, or leave \
-                 both out for every message"
+                "no message would reach the program: set `commands` or `texts = true`, or remove \
+                 both for every message"
                     .into(),
             );
         }
@@ -183,12 +182,12 @@ impl ProcessSettings {
             key.is_empty() || key.contains('=') || unusable(key) || unusable(value)
         }) {
             return refuse(
-                "`env` has a name that is empty or holds `=`, or a name or value with a zero byte"
+                "`env` has a name that is empty or contains `=`, or a name or value with a zero byte"
                     .into(),
             );
         }
         if unusable(&self.program) || self.args.iter().any(|text| unusable(text)) {
-            return refuse("`program` or one of `args` holds a zero byte".into());
+            return refuse("`program` or one of `args` contains a zero byte".into());
         }
         for (kind, keys) in &self.tasks {
             if keys.concurrency == 0 || keys.attempts == 0 || keys.time.0.is_zero() {

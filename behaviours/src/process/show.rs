@@ -1,4 +1,4 @@
-//! What the sdk shows, as it is written to a program.
+//! Conversion of the sdk's types to lines for a program.
 
 use agentry_sdk::protocol::{AckRequest, Json, JsonRef, Kind, Payload};
 use agentry_sdk::{self as sdk, Context};
@@ -6,8 +6,8 @@ use serde_json::{Map, Number, Value};
 
 use super::wire;
 
-/// How deep a command may be nested. Readers of JSON differ in what they bear: Python's gives up at
-/// about 1,000 levels, others at 100.
+/// The deepest nesting of a command. JSON parsers differ in their limits: Python's fails at about
+/// 1,000 levels, others at 100.
 const MAX_DEPTH: usize = 64;
 
 /// A message.
@@ -25,7 +25,7 @@ pub(super) fn message(message: &sdk::Message) -> wire::Message {
         height: message.height.0,
         authenticity: match message.authenticity {
             sdk::Authenticity::Verified => wire::Authenticity::Verified,
-            // A forged message reaches no behaviour; if one did, it would not be believed.
+            // No behaviour is shown a forged message; if one were, it would count as unverified.
             sdk::Authenticity::Unverified | sdk::Authenticity::Forged => {
                 wire::Authenticity::Unverified
             }
@@ -61,7 +61,7 @@ pub(super) fn message(message: &sdk::Message) -> wire::Message {
     shown
 }
 
-/// The body of a command without its header, if any reader of JSON can bear it.
+/// The body of a command without its header, if every JSON parser can read it.
 pub(super) fn plain_command(body: &Json) -> Option<Map<String, Value>> {
     body.root()
         .entries()
@@ -70,7 +70,7 @@ pub(super) fn plain_command(body: &Json) -> Option<Map<String, Value>> {
         .collect()
 }
 
-/// A value that is nested at most `depth` levels deep, and whose integers have 64 bits.
+/// A value with at most `depth` levels of nesting and integers of at most 64 bits.
 fn plain(value: JsonRef<'_>, depth: usize) -> Option<Value> {
     Some(match value.kind() {
         Kind::Null => Value::Null,
@@ -105,7 +105,7 @@ pub(super) fn timer(timer: &sdk::Timer) -> wire::Event {
     }
 }
 
-/// The fate of a message that was sent.
+/// A delivery update for a message that was sent.
 pub(super) fn fate(sent: &sdk::SentMessage, fate: &sdk::Fate) -> wire::Event {
     let (mut height, mut detail, mut reason) = (None, None, None);
     let fate = match fate {
@@ -151,7 +151,7 @@ pub(super) fn fate(sent: &sdk::SentMessage, fate: &sdk::Fate) -> wire::Event {
     }
 }
 
-/// What became of a message that came.
+/// The outcome of a message that arrived.
 pub(super) fn settled(shown: &sdk::Message, settlement: &sdk::Settlement) -> wire::Event {
     let (settlement, reason) = match settlement {
         sdk::Settlement::Done => (wire::Settlement::Done, None),
@@ -166,12 +166,12 @@ pub(super) fn settled(shown: &sdk::Message, settlement: &sdk::Settlement) -> wir
     }
 }
 
-/// What an event is called in the log.
+/// The name of an event in the log.
 pub(super) fn name_of(event: &wire::Event) -> String {
     match event {
         wire::Event::Message { message } => format!("message {}", message.transaction),
         wire::Event::Timer { name, .. } => format!("timer {name:?}"),
-        wire::Event::Fate { sent, .. } => format!("fate of {:?}", sent.label),
+        wire::Event::Fate { sent, .. } => format!("delivery update for {:?}", sent.label),
         wire::Event::Settled { message, .. } => format!("settled {}", message.transaction),
         wire::Event::Task { task, .. } => format!("task {:?}", task.key),
     }
@@ -190,7 +190,7 @@ pub(super) fn task(task: &sdk::Task) -> wire::Task {
     }
 }
 
-/// News of a task.
+/// An update of a task.
 pub(super) fn report(report: &sdk::TaskReport) -> wire::Event {
     let mut event = NewsOf {
         news: wire::News::Canceled,
@@ -249,7 +249,7 @@ struct NewsOf {
     message: Option<String>,
 }
 
-/// The circumstances of a run.
+/// The context of a run.
 pub(super) fn context(context: &Context) -> wire::RunContext {
     wire::RunContext {
         agent: context.agent.clone(),
@@ -265,7 +265,7 @@ pub(super) fn context(context: &Context) -> wire::RunContext {
     }
 }
 
-/// A card of the directory.
+/// A card in the directory.
 pub(super) fn card(card: &sdk::Card) -> wire::Card {
     let tags = |tags: &agentry_sdk::protocol::command::Tags| {
         tags.as_slice().iter().map(ToString::to_string).collect()
@@ -282,7 +282,7 @@ pub(super) fn card(card: &sdk::Card) -> wire::Card {
     }
 }
 
-/// A query of the directory.
+/// A query to the directory.
 pub(super) fn query(query: wire::Query) -> sdk::Query {
     let limit = query
         .limit

@@ -1,4 +1,4 @@
-//! Whether the files of a program have changed since it was started: for `restart_on_change`.
+//! Detection of changes to the files of a program, for `restart_on_change`.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-/// The most files that are looked at: those of a program that is being written are few.
+/// The most files that are checked. A program in development has few.
 const MOST: usize = 1_000;
 
-/// How a file is: when it was changed, and how long it is.
+/// The state of a file: its time of modification and its length.
 type Stamp = (Option<SystemTime>, u64);
 
-/// The files of a program: it, what its arguments name, and what lies beside them and ends alike,
-/// such as other modules.
+/// The files of a program: the program, the files that its arguments name, and files beside them
+/// with the same extension, such as other modules.
 #[derive(Debug)]
 pub(super) struct Watch {
     files: Vec<PathBuf>,
@@ -21,7 +21,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Watches a program that is given these arguments and runs in this folder.
+    /// Watches a program with these arguments and this working directory.
     pub(super) fn new(program: &Path, args: &[String], directory: &Path) -> Self {
         let named = args.iter().map(|arg| directory.join(arg));
         Self {
@@ -33,7 +33,7 @@ impl Watch {
         }
     }
 
-    /// Whether any of the files has changed since this was last asked.
+    /// Whether any of the files has changed since the last call.
     pub(super) fn has_changed(&self) -> bool {
         let now = self.stamps();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -47,7 +47,7 @@ impl Watch {
             if let Ok(found) = file.metadata() {
                 stamps.insert(file.clone(), stamp(&found));
             }
-            // What has no ending, as a compiled program, has nothing beside it.
+            // A file without an extension, such as a compiled program, has no related files.
             let (Some(folder), Some(ending)) = (file.parent(), file.extension()) else {
                 continue;
             };

@@ -1,15 +1,15 @@
-//! The lines that agentry and a program write to each other: JSON, one value a line.
+//! The lines that agentry and a program write to each other: one JSON value per line.
 //!
-//! | part | holds |
+//! | module | contents |
 //! |---|---|
 //! | this module | the lines |
-//! | [`event`] | what a program is shown |
-//! | [`effect`] | what a program may ask for |
+//! | [`event`] | the events that a program receives |
+//! | [`effect`] | the effects that a program returns |
 //!
-//! docs/process.schema.json is made of these types ([`schema`]), and docs/process.md tells how they
-//! are used. What is here is what stands on the wire, so a change is a change of the protocol: what
-//! a program may ignore (a new kind of event, a new field of an event) keeps [`PROTOCOL`], anything
-//! else raises it.
+//! docs/process.schema.json is generated from these types ([`schema`]), and docs/process.md
+//! explains their use. These types define the wire format, so changing them changes the protocol. A
+//! change that a program may ignore (a new kind of event, a new field of an event) keeps
+//! [`PROTOCOL`]; any other change increments it.
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
@@ -25,21 +25,21 @@ pub use event::{
     Settlement, Task,
 };
 
-/// The version of the protocol that is spoken here.
+/// The version of the protocol that these types define.
 pub const PROTOCOL: u32 = 1;
 
-/// The longest line that is read from a program, in bytes: four of the largest payloads.
+/// The longest line that is read from a program, in bytes: enough for four of the largest payloads.
 pub const MAX_LINE_BYTES: usize = 4 << 20;
 
-/// The longest line that is written to a program, in bytes: the largest message, and state that is
-/// still reasonable to write with each event.
+/// The longest line that is written to a program, in bytes: enough for the largest message and for
+/// as much state as is reasonable to write with each event.
 pub const MAX_EVENT_BYTES: usize = 16 << 20;
 
-/// The most cards that one look-up is answered with.
+/// The most cards that the answer to one lookup contains.
 pub const MAX_CARDS: usize = 200;
 
-/// A line from agentry to the program. A field without a value is left out. A program ignores fields
-/// and lines that it does not know.
+/// A line from agentry to the program. A field without a value is left out. A program ignores
+/// unknown fields and lines.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToProgram {
@@ -52,75 +52,75 @@ pub enum ToProgram {
         /// The table `settings` of the behaviour in agents.toml.
         settings: Map<String, Value>,
     },
-    /// Something happened; to be answered with `effects` or `error`.
+    /// An event. The program answers with `effects` or `error`.
     Event {
-        /// What the answer names.
+        /// The id that the answer refers to.
         id: u64,
-        /// What happened.
+        /// The event.
         event: Box<Event>,
-        /// For whom.
+        /// The agent, the time, the attempt and the state.
         context: RunContext,
     },
-    /// A task of the program's is to be done; to be answered with `output` or `error`.
+    /// A task to be done. The program answers with `output` or `error`.
     Execute {
-        /// What the answer names.
+        /// The id that the answer refers to.
         id: u64,
         /// The task.
         task: Task,
     },
-    /// Nobody waits any more for the answer to this event or task: its time is over, or it was
-    /// canceled. An answer is expected all the same, and ignored: a program that gives none at
-    /// all for some seconds is taken to hang.
+    /// The answer to this event or task is no longer needed: its time limit has passed, or it was
+    /// canceled. The program must still answer, and the answer is ignored: a program that answers
+    /// nothing at all for some seconds is considered hung.
     Cancel {
-        /// Its id.
+        /// The id of the event or task.
         id: u64,
     },
     /// The answer to `find`.
     Found {
-        /// The id of the look-up.
+        /// The id of the lookup.
         id: u64,
-        /// The cards that fit, by name, then by address.
+        /// The cards that match, sorted by name, then by address.
         cards: Vec<Card>,
     },
     /// The answer to `resolve`.
     Resolved {
-        /// The id of the look-up.
+        /// The id of the lookup.
         id: u64,
         /// The address; left out if there is none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         address: Option<String>,
-        /// Why there is none.
+        /// Why there is no address.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,
     },
 }
 
-/// A line from the program to agentry. Other fields than these are mistakes.
+/// A line from the program to agentry. Any other field is an error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum FromProgram {
-    /// The program has read `hello` and takes events.
+    /// The program has read `hello` and is ready for events.
     Ready {
-        /// The version of the protocol that it speaks: 1.
+        /// The version of the protocol that the program uses: 1.
         protocol: u32,
     },
-    /// What should happen because of an event: all of it or nothing.
+    /// The effects of an event: all of them happen, or none.
     Effects {
         /// The event's id.
         id: u64,
-        /// In this order; at most 256.
+        /// The effects, in order; at most 256.
         effects: Vec<Effect>,
     },
-    /// A task is done.
+    /// A task has completed.
     Output {
         /// The task's id in `execute`.
         id: u64,
         /// The result.
         text: String,
-        /// What it is; `text/plain; charset=utf-8` if it is left out.
+        /// The media type of the result; `text/plain; charset=utf-8` if it is left out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         media_type: Option<String>,
-        /// Why it is not all that it could be, as a word for programs, such as `length`.
+        /// Why the result is incomplete, as a machine-readable code such as `length`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         incomplete: Option<String>,
     },
@@ -128,54 +128,54 @@ pub enum FromProgram {
     Error {
         /// The id of the event or the task.
         id: u64,
-        /// Why, for the operator: it is logged, kept with the dead letter, and told to nobody.
+        /// The reason, for the operator only: it is logged and kept with the dead letter.
         message: String,
-        /// What the sender of the message, or whoever asked for the task, may be told. It can end
-        /// up on the chain, for all to read.
+        /// The reason that the sender of the message, or the submitter of the task, may be told. It
+        /// can end up on the chain, where everyone can read it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         public: Option<String>,
-        /// Where in the program it happened: several lines for the log, of which the last 8,000
-        /// bytes are kept.
+        /// A stack trace: several lines for the log, of which the last 8,000 bytes are kept.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         trace: Option<String>,
-        /// Whether another attempt may succeed. If not, the event is a dead letter, and the task
-        /// has failed.
+        /// Whether another attempt may succeed. If not, the event becomes a dead letter, or the
+        /// task fails.
         #[serde(default = "yes")]
         transient: bool,
-        /// Of a task: a word for programs. `failed` if it is left out.
+        /// For a task: a machine-readable code. `failed` if it is left out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<String>,
     },
-    /// How far a task is.
+    /// The progress of a task.
     Progress {
         /// The task's id in `execute`.
         id: u64,
-        /// From 0 to 1.
+        /// The progress, from 0 to 1.
         progress: f64,
-        /// In words.
+        /// A description of the progress.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         note: Option<String>,
     },
-    /// Something for agentry's log. So is every line on the standard error, as `info`.
+    /// An entry for agentry's log. Every line on standard error is logged too, with the level
+    /// `info`.
     Log {
-        /// How grave it is.
+        /// The level.
         #[serde(default)]
         level: Level,
-        /// What. It is cut at 2,000 bytes.
+        /// The text. It is cut at 2,000 bytes.
         message: String,
     },
-    /// A look-up in the directory; answered with `found`.
+    /// A lookup of cards in the directory. The answer is `found`.
     Find {
-        /// A number of the program's own choice.
+        /// A number that the program chooses.
         id: u64,
-        /// Which cards are wanted.
+        /// The query.
         #[serde(default)]
         query: Query,
     },
-    /// A look-up of a name: of a contact or an agent of agents.toml, or one of the directory;
-    /// answered with `resolved`.
+    /// A lookup of a name: of a contact or an agent in agents.toml, or of an agent in the
+    /// directory. The answer is `resolved`.
     Resolve {
-        /// A number of the program's own choice.
+        /// A number that the program chooses.
         id: u64,
         /// The name.
         name: String,
@@ -186,62 +186,62 @@ const fn yes() -> bool {
     true
 }
 
-/// How grave a line of the log is.
+/// The level of a log entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// Somebody must act.
+    /// The operator must act.
     Error,
-    /// Somebody should look.
+    /// The operator should look into it.
     Warn,
-    /// Good to know.
+    /// Information about normal operation.
     #[default]
     Info,
-    /// For who looks for a mistake.
+    /// Details for debugging.
     Debug,
 }
 
-/// Which cards are wanted. An empty query fits all that have not expired.
+/// A query for cards. An empty query matches all cards that have not expired.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Query {
-    /// Only with this name, to the letter.
+    /// Matches cards with exactly this name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Only with all of these capabilities.
+    /// Matches cards that have all of these capabilities.
     #[serde(default)]
     pub capabilities: Vec<String>,
-    /// Only with all of these commands.
+    /// Matches cards that have all of these commands.
     #[serde(default)]
     pub commands: Vec<String>,
-    /// Only announced in this block or a later one.
+    /// Matches cards that were announced in this block or a later one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announced_since: Option<u64>,
-    /// At most so many: 1 to 200. 200 if it is left out.
+    /// The most cards to return: 1 to 200. 200 if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 200))]
     pub limit: Option<u32>,
 }
 
-/// What an agent says of itself in the directory.
+/// What an agent says about itself in the directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Card {
-    /// Whose it is.
+    /// The agent's address.
     pub address: String,
-    /// What the agent calls itself. Nothing keeps two from using one name.
+    /// The name that the agent gives itself. Several agents may use the same name.
     pub name: String,
-    /// What it says of itself.
+    /// The agent's description of itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// What it can do.
+    /// The agent's capabilities.
     pub capabilities: Vec<String>,
-    /// The commands that it takes.
+    /// The commands that the agent handles.
     pub commands: Vec<String>,
-    /// Whether messages to it can be sealed.
+    /// Whether messages to the agent can be sealed.
     pub sealable: bool,
-    /// Until when the card counts, in milliseconds since the epoch.
+    /// When the card expires, in milliseconds since the epoch.
     pub expires_ms: u64,
-    /// The block that holds it.
+    /// The height of the block that contains the card.
     pub height: u64,
 }
 

@@ -1,16 +1,16 @@
-//! Who may ask for jobs.
+//! Rules for the senders that may submit jobs.
 
 use agentry_sdk::protocol::command::Tag;
 use agentry_sdk::protocol::{Address, Authenticity};
 use agentry_sdk::{ConfigureError, Context, Message, Query};
 
-/// The rules; a sender whom one of them allows may ask.
+/// The rules. A sender may submit a job if one of them allows it.
 #[derive(Debug)]
 pub(super) struct Allow {
-    /// Every proven sender.
+    /// Whether every verified sender may submit jobs.
     everyone: bool,
     addresses: Vec<Address>,
-    /// Looked up when a message comes: what a name stands for can change.
+    /// Resolved when a message arrives, since the address of a name can change.
     names: Vec<String>,
     capability: Option<Tag>,
 }
@@ -22,8 +22,8 @@ impl Allow {
     ) -> Result<Self, ConfigureError> {
         if allow.is_empty() && capability.is_none() {
             return Err(ConfigureError(
-                "nobody may ask for jobs: set `allow` to addresses or names, or to [\"*\"] for \
-                 every proven sender, or set `allow_capability`"
+                "no sender may submit jobs: set `allow` to addresses or names, or to [\"*\"] for \
+                 every verified sender, or set `allow_capability`"
                     .into(),
             ));
         }
@@ -43,10 +43,10 @@ impl Allow {
             } else if who.starts_with("ait1") {
                 let address = who.parse();
                 rules.addresses.push(address.map_err(|error| {
-                    ConfigureError(format!("`allow`: {who:?} is no address: {error}"))
+                    ConfigureError(format!("`allow`: {who:?} is not an address: {error}"))
                 })?);
             } else if who.is_empty() {
-                return Err(ConfigureError("`allow` holds an empty name".into()));
+                return Err(ConfigureError("`allow` contains an empty name".into()));
             } else {
                 rules.names.push(who);
             }
@@ -54,13 +54,13 @@ impl Allow {
         Ok(rules)
     }
 
-    /// The senders that are named: `*` and a capability name nobody.
+    /// The senders that the rules name; `*` and a capability name none.
     pub(super) fn named(&self) -> Vec<String> {
         let addresses = self.addresses.iter().map(ToString::to_string);
         addresses.chain(self.names.iter().cloned()).collect()
     }
 
-    /// Whether a rule allows the sender of a message, who must be proven.
+    /// Whether a rule allows the sender of a message. The sender must be verified.
     pub(super) fn allows(&self, message: &Message, context: &Context) -> bool {
         message.authenticity == Authenticity::Verified
             && (self.everyone
@@ -85,8 +85,8 @@ impl Allow {
     }
 }
 
-/// Whether an address belongs to the sender of a verified message: it is his, or the other form of
-/// it, as the key in the header proves.
+/// Whether an address belongs to the sender of a verified message: it is the sender's address, or
+/// its other form, as the key in the header proves.
 pub(super) fn same_owner(address: &str, message: &Message) -> bool {
     if address == message.from.as_str() {
         return true;

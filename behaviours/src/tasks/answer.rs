@@ -1,4 +1,4 @@
-//! What is said to whoever asked for a job.
+//! The answers to the submitter of a job.
 
 use agentry_sdk::protocol::KnownCommand;
 use agentry_sdk::protocol::command::{
@@ -10,8 +10,8 @@ use agentry_sdk::{ConfigureError, Outgoing, Sealing, TaskOutput};
 
 use crate::units::{Bytes, within};
 
-/// What is left of a payload for the header that the runtime adds, in bytes. A header with every
-/// field at its longest has 500.
+/// The bytes of a payload that are reserved for the header, which the runtime adds. A header with
+/// every field at its longest has 500.
 const HEADER_ROOM: usize = 4 << 10;
 
 /// How results are answered.
@@ -36,8 +36,8 @@ impl Answers {
         })
     }
 
-    /// JOB_COMPLETE with as much of the result as the limit allows, and as fits in a message: a
-    /// result of control characters grows sevenfold on its way into a transaction.
+    /// JOB_COMPLETE with as much of the result as the limit allows and as fits in a message:
+    /// control characters take seven times their size in a transaction.
     pub(super) fn complete(&self, id: JobId, output: &TaskOutput, duration_ms: u64) -> Outgoing {
         let media_type = output.media_type.as_ref();
         let media_type = media_type.and_then(|media_type| media_type.parse().ok());
@@ -67,7 +67,7 @@ fn fits(command: &KnownCommand) -> bool {
         && command.body().to_compact().len() <= PLAINTEXT_MAX
 }
 
-/// JOB_FAILED. A code that is none is told as `failed`.
+/// JOB_FAILED. An invalid code is replaced with `failed`.
 pub(super) fn failed(id: JobId, code: &str, message: &str) -> Outgoing {
     let message = (!message.is_empty()).then(|| Detail::cut(message));
     let code = code.parse::<Tag>().or_else(|_| "failed".parse());
@@ -79,7 +79,7 @@ pub(super) fn failed(id: JobId, code: &str, message: &str) -> Outgoing {
     }))
 }
 
-/// JOB_PROGRESS; none if the part is no part.
+/// JOB_PROGRESS; none if the part is not from 0 to 1.
 pub(super) fn progress(id: JobId, part: f64, note: Option<&str>) -> Option<Outgoing> {
     Some(Outgoing::command(&KnownCommand::JobProgress(JobProgress {
         result_id: id,

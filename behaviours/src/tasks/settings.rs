@@ -15,28 +15,30 @@ use crate::units::{Bytes, Time, within};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TasksSettings {
-    /// Who may ask: addresses, and names of agents of agents.toml, of contacts, or of the
-    /// directory, looked up when a job comes; `["*"]` allows every proven sender.
+    /// The senders that may submit jobs: addresses, or names of agents in agents.toml, of contacts,
+    /// or of agents in the directory, which are resolved when a job arrives. `["*"]` allows every
+    /// verified sender.
     ///
-    /// A name that only the directory knows is its holder's for as long as nobody else announces
-    /// it after him: name a contact, or an address, where that matters.
+    /// A name that only the directory has belongs to its holder only until another agent announces
+    /// it. Use a contact or an address where that matters.
     #[serde(default)]
     pub allow: Vec<String>,
-    /// Whoever has announced this capability may ask too. Anyone can announce it: it tells who
-    /// plays the role, and not who is trusted with it.
+    /// Agents that have announced this capability may submit jobs too. Anyone can announce it: it
+    /// says which role an agent has, not that the agent is trusted.
     pub allow_capability: Option<String>,
-    /// The types of job. Of each: `executor`, the keys of that executor, and
-    /// [`TypeSettings`]' own.
+    /// The types of job. Each has an `executor`, the keys of that executor, and the keys of
+    /// [`TypeSettings`].
     pub types: BTreeMap<String, Map<String, Value>>,
-    /// The longest result that is answered whole; of a longer one the beginning is, with the
+    /// The longest result that is sent whole. Of a longer result the beginning is sent, with the
     /// length and the hash of the whole. From 0 to 256 KiB. Default 32 KiB.
     #[serde(default = "default_inline_limit")]
     pub inline_limit: Bytes,
-    /// Whether results are always sealed; otherwise only those of sealed jobs are. A result that
-    /// cannot be sealed, since its receiver announced no key, is not sent: it is a dead letter.
+    /// Whether results are always sealed; otherwise only the results of sealed jobs are. A result
+    /// that cannot be sealed, because its recipient announced no key, is not sent and becomes a
+    /// dead letter.
     #[serde(default)]
     pub seal_results: bool,
-    /// How many jobs wait or run at most; more are refused as `busy`. Default 1,000.
+    /// The most jobs that wait or run; further jobs are refused as `busy`. Default 1,000.
     #[serde(default = "default_max_jobs")]
     pub max_jobs: usize,
 }
@@ -49,19 +51,19 @@ const fn default_max_jobs() -> usize {
     1_000
 }
 
-/// The keys of a type of job that are not its executor's.
+/// The keys of a type of job, besides those of its executor.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TypeSettings {
-    /// Which [executor](crate::executors) does it.
+    /// The [executor](crate::executors) that does the jobs.
     pub executor: String,
-    /// How many run at the same time. From 1 to 1,024. Default 1.
+    /// How many jobs run at the same time. From 1 to 1,024. Default 1.
     #[serde(default = "default_concurrency")]
     pub concurrency: usize,
-    /// How long one attempt may take. From 1 ms to 7 days. Default 10 min.
+    /// The time limit of one attempt. From 1 ms to 7 days. Default 10 min.
     #[serde(default = "default_time_limit")]
     pub time_limit: Time,
-    /// Attempts after which a job has failed. From 1 to 100. Default 3.
+    /// The number of attempts after which a job has failed. From 1 to 100. Default 3.
     #[serde(default = "default_attempts")]
     pub attempts: u32,
     /// The least time between two `JOB_PROGRESS`, each of which costs a fee. At least 1 s.
@@ -90,7 +92,7 @@ const OWN_KEYS: [&str; 5] = [
     "progress_every",
 ];
 
-/// The capability that an agent has by doing a type of job.
+/// The capability of an agent that does a type of job.
 pub(super) fn capability(kind: &str) -> String {
     format!("task:{kind}")
 }
@@ -102,7 +104,7 @@ pub(super) struct Type {
     pub(super) limits: TaskLimits,
 }
 
-/// All types of job.
+/// The types of job, by name.
 #[derive(Debug)]
 pub(super) struct Types(BTreeMap<String, Type>);
 
@@ -113,15 +115,15 @@ impl Types {
     ) -> Result<Self, ConfigureError> {
         if types.is_empty() {
             return Err(ConfigureError(
-                "`types` is empty: no job could be done; add one, as \
+                "`types` is empty: no job could be done; add a type, such as \
                  `types.chat = { executor = \"http\", … }`"
                     .into(),
             ));
         }
-        // A card and a status name no more capabilities.
+        // A card and a status can hold no more capabilities.
         if types.len() > TAGS_MAX {
             return Err(ConfigureError(format!(
-                "`types` names {} types of job; at most {TAGS_MAX} are possible",
+                "`types` has {} types of job; at most {TAGS_MAX} are allowed",
                 types.len()
             )));
         }
@@ -161,7 +163,7 @@ fn read_type(mut keys: Map<String, Value>, setup: &Setup<'_>) -> Result<Type, St
     Ok(Type { executor, limits })
 }
 
-/// The keys that every type of job has, as an error lists them.
+/// The keys of every type of job, in the format of an error.
 fn own_keys() -> String {
     let keys: Vec<String> = OWN_KEYS.iter().map(|key| format!("`{key}`")).collect();
     keys.join(", ")

@@ -1,4 +1,4 @@
-//! What `ack` tells, to whom, and when.
+//! The acknowledgments of `ack`.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::{build, command, context, run, text};
 
-/// A message that asks for this.
+/// A message that asks for this acknowledgment.
 fn asking(ack: Option<AckRequest>) -> Message {
     let header = Header {
         ack,
@@ -56,7 +56,7 @@ async fn settled(
 }
 
 #[tokio::test]
-async fn it_says_at_once_that_a_message_is_there() {
+async fn a_message_is_acknowledged_at_once() {
     let ack = build("ack", &json!({})).unwrap();
     for request in [AckRequest::Received, AckRequest::Done] {
         let message = asking(Some(request));
@@ -68,7 +68,7 @@ async fn it_says_at_once_that_a_message_is_there() {
 }
 
 #[test]
-fn it_leaves_alone_what_asks_for_nothing_and_what_acknowledges() {
+fn messages_without_a_request_and_acknowledgments_are_ignored() {
     let ack = build("ack", &json!({})).unwrap();
     let header = Header {
         ack: Some(AckRequest::Done),
@@ -86,12 +86,12 @@ fn it_leaves_alone_what_asks_for_nothing_and_what_acknowledges() {
     ] {
         assert!(!ack.accepts(&silent) && !ack.watches(&silent), "{silent:?}");
     }
-    // An answer that asks to be acknowledged is.
+    // An answer that asks for an acknowledgment is acknowledged.
     assert!(ack.accepts(&text("pong", &header)));
 }
 
 #[test]
-fn it_answers_proven_senders_alone() {
+fn only_verified_senders_are_answered() {
     assert_eq!(
         build("ack", &json!({})).unwrap().demands(),
         Authenticity::Verified
@@ -99,7 +99,7 @@ fn it_answers_proven_senders_alone() {
 }
 
 #[tokio::test]
-async fn what_became_of_it_is_told_to_whoever_asked_for_that() {
+async fn the_outcome_is_acknowledged_if_the_sender_asked_for_it() {
     use AckRequest::{Done, Received};
     let failed = || Settlement::Failed {
         reason: "no bread".to_owned(),
@@ -140,7 +140,7 @@ async fn what_became_of_it_is_told_to_whoever_asked_for_that() {
 }
 
 #[tokio::test]
-async fn a_reason_is_cut_or_kept_back() {
+async fn a_reason_is_cut_or_left_out() {
     let reason = || Settlement::Failed {
         reason: "é".repeat(DETAIL_MAX),
     };

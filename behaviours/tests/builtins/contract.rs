@@ -1,4 +1,4 @@
-//! Every kind keeps the laws that the runtime and other agents count on.
+//! Every kind keeps the laws that the runtime and other agents rely on.
 
 use agentry_behaviours::ack::Acknowledger;
 use agentry_behaviours::pong::Pong;

@@ -1,4 +1,4 @@
-//! Whole conversations on a simulated chain: what an asker sees of a job.
+//! Complete conversations on a simulated chain: a job as its submitter sees it.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::tasks::Echo;
 
-/// A worker who does what Alice and Bob ask, and acknowledges.
+/// A worker that does the jobs of Alice and Bob, and acknowledges them.
 fn worker(chain: &mut Simulation) -> (Party, Party) {
     let registry = agentry_behaviours::builtins().with_executor::<Echo>();
     let settings = json!({ "allow": ["alice", "bob"], "types": { "say": { "executor": "echo" } } });
@@ -36,7 +36,7 @@ fn job(from: &Party) -> MessageBuilder {
     from.command(&job).with_id().ack(AckRequest::Done)
 }
 
-/// What was answered, in order: of an ACK the status, of the end of a job its result or code.
+/// The answers, in order: the status of an ACK, the result or code of a job's end.
 fn told(chain: &Simulation, to: &Party, about: TransactionHash) -> Vec<String> {
     let answers = chain.sent_to(to);
     let answers = answers.iter().filter(|sent| sent.re == Some(about));
@@ -60,14 +60,14 @@ async fn a_job_is_acknowledged_done_and_answered_once() {
     chain.restart();
     chain.settle().await;
     let mut told = told(&chain, &alice, asked);
-    // The result and the acknowledgment of it come from two behaviours, in either order.
+    // The result and its acknowledgment come from two behaviours, in either order.
     told.sort();
     assert_eq!(told, ["DONE", "RECEIVED", "result hello"]);
     assert!(chain.dead_letters().is_empty());
 }
 
 #[tokio::test]
-async fn a_job_that_is_canceled_says_so() {
+async fn a_canceled_job_is_answered() {
     let mut chain = Simulation::new(1);
     let (alice, worker) = worker(&mut chain);
     let mallory = chain.peer("mallory");
@@ -99,7 +99,7 @@ async fn a_job_that_is_refused_is_rejected() {
 }
 
 #[tokio::test]
-async fn an_id_that_somebody_else_used_first_is_no_hindrance() {
+async fn an_id_that_another_sender_used_first_does_not_block_a_job() {
     let mut chain = Simulation::new(1);
     let (alice, worker) = worker(&mut chain);
     let bob = chain.peer("bob");

@@ -1,4 +1,4 @@
-//! What the built-in behaviours do, kind by kind.
+//! The built-in behaviours, kind by kind.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

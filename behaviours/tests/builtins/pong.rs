@@ -1,4 +1,4 @@
-//! What `pong` answers, and what it refuses to be.
+//! The answers of `pong`, and the settings that it refuses.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -65,7 +65,7 @@ async fn it_answers_with_the_reply() {
 }
 
 #[tokio::test]
-async fn the_command_is_answered_where_the_text_would_be() {
+async fn the_command_is_answered_if_the_text_would_be() {
     for (settings, answered) in [
         (json!({}), true),
         (json!({ "reply": "here" }), true),
@@ -104,7 +104,7 @@ fn it_never_answers_an_answer() {
 }
 
 #[test]
-fn it_takes_texts_alone() {
+fn it_accepts_only_texts_and_ping() {
     let pong = pong(&json!({})).unwrap();
     let text_object = Json::object([("text", Json::string("ping"))]);
     assert!(pong.accepts(&message(&text_object)));
@@ -124,7 +124,7 @@ fn it_takes_texts_alone() {
 }
 
 #[test]
-fn it_accepts_senders_that_nobody_knows() {
+fn it_accepts_unverified_senders() {
     assert_eq!(
         pong(&json!({})).unwrap().demands(),
         Authenticity::Unverified
@@ -132,7 +132,7 @@ fn it_accepts_senders_that_nobody_knows() {
 }
 
 #[test]
-fn settings_that_make_no_sense_are_refused_with_what_to_do() {
+fn invalid_settings_are_refused_with_a_fix() {
     for (settings, expected) in [
         (
             json!({ "triger": "x" }),
@@ -149,10 +149,10 @@ fn settings_that_make_no_sense_are_refused_with_what_to_do() {
             json!({ "match": "regex", "trigger": "(a{1000}){1000}" }),
             "no regular expression",
         ),
-        (json!({ "reply": "ping" }), "would itself fire the trigger"),
+        (json!({ "reply": "ping" }), "would itself match the trigger"),
         (
             json!({ "match": "contains", "trigger": "p", "reply": "pong" }),
-            "would itself fire",
+            "would itself match",
         ),
     ] {
         let error = pong(&settings).unwrap_err().to_string();
@@ -161,7 +161,7 @@ fn settings_that_make_no_sense_are_refused_with_what_to_do() {
 }
 
 #[test]
-fn an_unknown_kind_names_the_known_ones() {
+fn the_error_for_an_unknown_kind_lists_the_known_ones() {
     let error = agentry_behaviours::builtins()
         .build("pogn", Map::new(), Path::new(""))
         .unwrap_err();

@@ -1,4 +1,4 @@
-//! docs/behaviours.md names the keys of each kind and executor, all of them and no other.
+//! docs/behaviours.md documents exactly the keys of each kind and executor.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::json;
 
 const PAGE: &str = include_str!("../../../docs/behaviours.md");
 
-/// The keys in the tables `| key | default | …` of the section whose heading begins so.
+/// The keys in the tables `| key | default | …` of the section with this start of the heading.
 fn described(heading: &str) -> Vec<BTreeSet<String>> {
     let (_, section) = PAGE.split_once(&format!("\n{heading}")).unwrap();
     let mut tables = Vec::new();
@@ -27,7 +27,7 @@ fn described(heading: &str) -> Vec<BTreeSet<String>> {
     tables
 }
 
-/// The keys that an error about an unknown one names.
+/// The known keys that an error about an unknown key lists.
 fn known(error: &str) -> BTreeSet<String> {
     let (_, expected) = error
         .split_once("expected ")
@@ -66,7 +66,7 @@ fn every_key_is_described_and_no_other() {
         let found = described(&format!("### `{kind}`"));
         assert_eq!(found, [keys_of_executor(kind)], "{kind}");
     }
-    // Of a type of job, the executor's keys and those of every type are known.
+    // A type of job has the executor's keys and those of every type.
     let settings = json!({
         "allow": ["*"], "types": { "chat": { "executor": "http", "no such key": 1 } }
     });

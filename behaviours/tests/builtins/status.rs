@@ -1,4 +1,4 @@
-//! What `status` tells.
+//! The answers of `status`.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ fn question(header: &Header) -> agentry_sdk::Message {
 }
 
 #[tokio::test]
-async fn it_tells_what_it_may() {
+async fn it_reports_the_configured_parts() {
     let nothing = Status::default();
     for (settings, expected) in [
         (json!({}), whole()),
@@ -85,7 +85,7 @@ async fn it_tells_what_it_may() {
 }
 
 #[tokio::test]
-async fn a_question_that_cannot_be_read_is_refused() {
+async fn an_invalid_question_is_rejected() {
     let status = build("status", &json!({})).unwrap();
     let payload = Json::object([
         ("cmd", Json::string("STATUS_REPORT")),
@@ -102,7 +102,7 @@ async fn a_question_that_cannot_be_read_is_refused() {
 }
 
 #[test]
-fn it_takes_the_question_alone() {
+fn it_accepts_only_the_question() {
     let status = build("status", &json!({})).unwrap();
     assert_eq!(status.commands(), ["STATUS_REPORT"]);
     assert_eq!(status.demands(), Authenticity::Verified);
@@ -116,7 +116,7 @@ fn it_takes_the_question_alone() {
 }
 
 #[test]
-fn settings_that_make_no_sense_are_refused() {
+fn invalid_settings_are_refused() {
     for (settings, expected) in [
         (json!({ "tell": [] }), "`tell` is empty"),
         (json!({ "tell": ["secrets"] }), "unknown variant `secrets`"),

@@ -1,4 +1,4 @@
-//! Messages and circumstances for behaviours under test.
+//! Messages and contexts for behaviours under test.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +16,7 @@ use agentry_sdk::{
 };
 use serde_json::Value;
 
-/// Who sends, unless a test says otherwise.
+/// The default sender.
 pub(crate) const SENDER: &str = "ait1sender";
 
 pub(crate) fn address(text: &str) -> Address {
@@ -54,7 +54,7 @@ pub(crate) fn command(command: &KnownCommand, header: &Header) -> Message {
     message(&payload, Authenticity::Verified)
 }
 
-/// What can be looked up.
+/// The names and cards that can be looked up.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     pub(crate) cards: Vec<Card>,
@@ -78,7 +78,7 @@ impl World for Known {
     }
 }
 
-/// The circumstances of a first run in this world, at `now_ms` 1,000.
+/// The context of a first run in this world, at `now_ms` 1,000.
 pub(crate) fn context_in(world: Known) -> Context {
     Context {
         agent: "worker".to_owned(),
@@ -91,12 +91,12 @@ pub(crate) fn context_in(world: Known) -> Context {
     }
 }
 
-/// The circumstances of a first run where nobody is known.
+/// The context of a first run in an empty world.
 pub(crate) fn context() -> Context {
     context_in(Known::default())
 }
 
-/// What an event leads to, within the runtime's bounds.
+/// The effects of an event, which must be within the runtime's limits.
 pub(crate) async fn run(behaviour: &dyn AnyBehaviour, event: Event, context: &Context) -> Effects {
     let effects = behaviour.on_event(&event, context).await.unwrap();
     effects.check().unwrap();

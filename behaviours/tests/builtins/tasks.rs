@@ -1,4 +1,4 @@
-//! Which jobs `tasks` takes, and what it answers.
+//! The jobs that `tasks` accepts, and its answers.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 
 use crate::support::{self, Known, SENDER, address, command, context, context_in, run};
 
-/// An executor that says the prompt again.
+/// An executor that repeats the prompt.
 #[derive(Debug)]
 pub(crate) struct Echo {
     suffix: String,
@@ -60,7 +60,7 @@ fn build(settings: &Value) -> Result<Arc<dyn AnyBehaviour>, BuildError> {
     registry.build("tasks", settings, Path::new(""))
 }
 
-/// One type, `say`, for everyone, and these settings.
+/// A behaviour with one type, `say`, for every sender, and these settings.
 fn tasks(more: &Value) -> Arc<dyn AnyBehaviour> {
     let mut settings = json!({ "allow": ["*"], "types": { "say": { "executor": "echo" } } });
     for (key, value) in more.as_object().unwrap() {
@@ -235,13 +235,13 @@ async fn a_job_becomes_a_task_and_its_end_an_answer() {
 }
 
 #[tokio::test]
-async fn a_job_without_an_id_is_called_by_its_transaction() {
+async fn a_job_without_an_id_is_identified_by_its_transaction() {
     let tasks = tasks(&json!({}));
     let message = asking(job("say"), &Header::default());
     let transaction = message.transaction;
     let effects = shown(tasks.as_ref(), message, &context()).await;
     let end = report(started(&effects), completed(""));
-    // Also where the state was lost.
+    // Also if the state was lost.
     for context in [context(), after(&context(), &effects)] {
         let effects = run(tasks.as_ref(), end.clone(), &context).await;
         let Some(Effect::Reply(outgoing)) = effects.as_slice().last() else {
@@ -282,7 +282,7 @@ async fn an_end_without_result_says_why() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_is_refused_with_a_code() {
+async fn a_job_that_cannot_be_done_is_refused_with_a_code() {
     let id = JobId::Message(ID.parse().unwrap());
     let late = ExecuteAiJob {
         deadline: Some(1_000),
@@ -297,7 +297,7 @@ async fn what_cannot_be_done_is_refused_with_a_code() {
             "not-allowed",
         ),
         (json!({ "allow": ["nobody"] }), job("say"), "not-allowed"),
-        // Who is not allowed does not learn which types there are.
+        // A sender that is not allowed does not learn the types.
         (json!({ "allow": ["nobody"] }), job("sing"), "not-allowed"),
     ];
     for (settings, job, code) in refused {
@@ -314,7 +314,7 @@ async fn what_cannot_be_done_is_refused_with_a_code() {
     );
     let effects = shown(tasks(&json!({})).as_ref(), unreadable, &context()).await;
     assert_eq!(refusal(&effects).1, "bad-parameters");
-    // Its control characters take six bytes each in the task.
+    // Control characters take six bytes each in the task.
     let large = ExecuteAiJob {
         prompt: Some("\u{1}".repeat(250 << 10).parse().unwrap()),
         ..job("say")
@@ -326,7 +326,7 @@ async fn what_cannot_be_done_is_refused_with_a_code() {
 }
 
 #[tokio::test]
-async fn no_more_jobs_are_taken_than_allowed() {
+async fn no_more_jobs_than_the_limit_are_accepted() {
     let tasks = tasks(&json!({ "max_jobs": 1 }));
     let first = shown(
         tasks.as_ref(),
@@ -348,7 +348,7 @@ async fn no_more_jobs_are_taken_than_allowed() {
 }
 
 #[tokio::test]
-async fn one_sender_cannot_have_all_the_jobs() {
+async fn one_sender_cannot_use_the_whole_limit() {
     let tasks = tasks(&json!({ "max_jobs": 20 }));
     let mut context = context();
     let mut asked = 0_u8;
@@ -371,7 +371,7 @@ async fn one_sender_cannot_have_all_the_jobs() {
         }
         !busy
     };
-    // A tenth each, a quarter together; a known sender has the half.
+    // A tenth each, a quarter together; half for a known sender.
     assert!(ask("ait1one", Standing::Stranger).await);
     assert!(ask("ait1one", Standing::Stranger).await);
     assert!(!ask("ait1one", Standing::Stranger).await);
@@ -390,7 +390,7 @@ fn key(byte: u8) -> PublicKey {
     SigningKey::from_seed(&Seed::from_bytes([byte; 32])).public_key()
 }
 
-/// A job from the owner of a key, by one form of his address.
+/// A job from the owner of a key, with one form of the owner's address.
 fn asking_as(key: &PublicKey, from: Address) -> Message {
     let header = Header {
         key: Some(*key),
@@ -420,7 +420,7 @@ fn card(key: &PublicKey, capability: &str) -> Card {
 }
 
 #[tokio::test]
-async fn a_rule_allows_its_sender_in_both_forms_of_his_address() {
+async fn a_rule_allows_both_forms_of_the_senders_address() {
     let (alice, mallory) = (key(1), key(2));
     let address = Address::from_public_key(&alice);
     let rules = [
@@ -452,11 +452,11 @@ async fn a_rule_allows_its_sender_in_both_forms_of_his_address() {
             let effects = shown(tasks.as_ref(), asking_as(&mallory, from), &context()).await;
             assert_eq!(refusal(&effects).1, "not-allowed", "{rule}");
         }
-        // A key that is not his own proves nothing.
+        // Another sender's key proves nothing.
         let from = Address::from_public_key(&mallory);
         let effects = shown(tasks.as_ref(), asking_as(&alice, from), &context()).await;
         assert_eq!(refusal(&effects).1, "not-allowed", "{rule}");
-        // Nor does a message that is not proven.
+        // Nor does an unverified message.
         let unproven = Message {
             authenticity: Authenticity::Unverified,
             ..asking_as(&alice, address.clone())
@@ -467,7 +467,7 @@ async fn a_rule_allows_its_sender_in_both_forms_of_his_address() {
 }
 
 #[tokio::test]
-async fn a_job_is_canceled_by_whoever_asked_for_it() {
+async fn a_job_is_canceled_by_its_submitter() {
     let tasks = tasks(&json!({}));
     let asked = asking(job("say"), &with_id());
     let transaction = asked.transaction;
@@ -594,25 +594,25 @@ async fn the_executor_of_the_type_does_the_task() {
         ..task
     };
     let error = tasks.execute(&gone, &desk).await.unwrap_err();
-    // It was taken: it is not rejected.
+    // The job was accepted, so the message is not rejected.
     assert_eq!(error.code(), "type-removed");
     assert!(!error.is_transient());
 }
 
 #[test]
-fn settings_that_make_no_sense_are_refused_with_what_to_do() {
+fn invalid_settings_are_refused_with_a_fix() {
     let with_type = |kind: &Value| json!({ "allow": ["*"], "types": { "say": kind } });
     for (settings, expected) in [
         (
             json!({ "types": { "say": { "executor": "echo" } } }),
-            "nobody may ask",
+            "no sender may submit jobs",
         ),
         (json!({ "allow": ["*"] }), "missing field `types`"),
         (json!({ "allow": ["*"], "types": {} }), "`types` is empty"),
         (json!({ "allow": [""], "types": {} }), "empty name"),
         (
             json!({ "allow": ["ait1x"], "types": {} }),
-            "\"ait1x\" is no address",
+            "\"ait1x\" is not an address",
         ),
         (
             with_type(&json!({})),
@@ -628,7 +628,7 @@ fn settings_that_make_no_sense_are_refused_with_what_to_do() {
         ),
         (
             with_type(&json!({ "executor": "echo", "concurrency": 0 })),
-            "`concurrency` is 0; it can be",
+            "`concurrency` is 0; it must be",
         ),
         (
             with_type(&json!({ "executor": "echo", "attempts": 1000 })),
@@ -640,7 +640,7 @@ fn settings_that_make_no_sense_are_refused_with_what_to_do() {
         ),
         (
             with_type(&json!({ "executor": "echo", "time_limit": 5 })),
-            "a length of time in quotes",
+            "a duration in quotes",
         ),
         (
             with_type(&json!({ "executor": "echo", "progress_every": "10ms" })),
@@ -652,7 +652,7 @@ fn settings_that_make_no_sense_are_refused_with_what_to_do() {
         ),
         (
             json!({ "allow": ["*"], "inline_limit": "1MiB", "types": { "say": { "executor": "echo" } } }),
-            "`inline_limit` is 1MiB; it can be from 0B to 256KiB",
+            "`inline_limit` is 1MiB; it must be from 0B to 256KiB",
         ),
         (
             json!({ "allow": ["*"], "max_jobs": 0, "types": { "say": { "executor": "echo" } } }),

@@ -1,4 +1,4 @@
-//! What is asked, and answers that are understood.
+//! Requests, and answers that are accepted.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use crate::bench::{
     stream, whole,
 };
 
-/// The body of the only request that a job with this input leads to.
+/// The body of the only request for a job with this input.
 async fn request(settings: &Value, input: Value) -> Value {
     let server = Server::start([whole("yes")]).await;
     let executor = executor(&server, settings);
@@ -30,7 +30,7 @@ async fn request(settings: &Value, input: Value) -> Value {
 }
 
 #[tokio::test]
-async fn the_service_is_asked_what_the_job_says_within_what_the_operator_allows() {
+async fn the_request_contains_what_the_job_sets_and_the_operator_allows() {
     let user = json!({ "role": "user", "content": "hello" });
     for (settings, input, expected) in [
         (
@@ -71,7 +71,7 @@ async fn the_service_is_asked_what_the_job_says_within_what_the_operator_allows(
 }
 
 #[tokio::test]
-async fn a_stream_is_put_together_and_its_pieces_are_progress() {
+async fn a_stream_is_joined_and_its_pieces_report_progress() {
     let reports = Arc::<Mutex<Vec<(f64, Option<String>)>>>::default();
     let kept = Arc::clone(&reports);
     let desk = Desk::new(move |part, note| kept.lock().unwrap().push((part, note)));
@@ -88,7 +88,7 @@ async fn a_stream_is_put_together_and_its_pieces_are_progress() {
 }
 
 #[tokio::test]
-async fn every_usual_form_of_an_answer_is_understood() {
+async fn every_usual_format_of_an_answer_is_accepted() {
     let role = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":null}}]}\n\n";
     let usage = "data: {\"choices\":[],\"usage\":{\"total_tokens\":5}}\n\n";
     let other = "data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"no\"}}]}\n\n";
@@ -103,19 +103,19 @@ async fn every_usual_form_of_an_answer_is_understood() {
         ),
         (stream(&format!("{}{other}{END}", piece("hello"))), "hello"),
         (stream(&crlf), "hello"),
-        // No [DONE], but an end all the same; also one without a line end.
+        // An end without [DONE]; also without an end of line.
         (stream(&format!("{}{ended}", piece("hello"))), "hello!"),
         (
             stream(format!("{}{ended}", piece("hello")).trim_end()),
             "hello!",
         ),
         (stream(&format!("{}data: [DONE]", piece("hello"))), "hello"),
-        // What comes after the end does not matter.
+        // Data after the end is ignored.
         (
             stream(&format!("{}{END}data: nonsense\n\n", piece("hello"))),
             "hello",
         ),
-        // A stream that the server leaves open has ended with [DONE].
+        // A stream ends with [DONE], even if the server leaves it open.
         (
             Reply::Hang((head("200 OK", "text/event-stream") + &piece("hello") + END).into_bytes()),
             "hello",
@@ -134,7 +134,7 @@ async fn every_usual_form_of_an_answer_is_understood() {
 }
 
 #[tokio::test]
-async fn what_a_job_may_not_ask_is_not_asked() {
+async fn a_job_that_is_not_allowed_sends_no_request() {
     let server = Server::start([whole("yes")]).await;
     let executor = executor(&server, &json!({ "params": ["seed", "max_tokens"] }));
     for (input, code, told) in [
@@ -167,14 +167,14 @@ async fn what_a_job_may_not_ask_is_not_asked() {
 }
 
 #[test]
-fn settings_that_make_no_sense_are_refused() {
+fn invalid_settings_are_refused() {
     let url = "http://127.0.0.1:1";
     for (url, settings, expected) in [
-        ("", json!({}), "`url` is none"),
+        ("", json!({}), "`url` is not a URL"),
         (
             "http://a:b@h/",
             json!({}),
-            "`url` holds a name or a password",
+            "`url` contains a user name or a password",
         ),
         (url, json!({ "model": "" }), "the model \"\": it is empty"),
         (url, json!({ "models": ["a\nb"] }), "is not allowed there"),

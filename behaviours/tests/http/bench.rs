@@ -1,4 +1,4 @@
-//! A server that does as it is told, and an executor that asks it.
+//! A scripted server, and an executor that uses it.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -9,27 +9,27 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// How long something that must happen may take before a test gives it up.
+/// How long a test waits for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a server does with a request.
+/// How a server replies to a request.
 #[derive(Clone)]
 pub(crate) enum Reply {
     /// Sends this, and closes the connection.
     Bytes(Vec<u8>),
-    /// Sends the first, and then the second until nobody reads any more.
+    /// Sends the first text, and then the second until the client closes the connection.
     Endless(Vec<u8>, Vec<u8>),
     /// Sends this, and then nothing, without closing.
     Hang(Vec<u8>),
 }
 
-/// A server on loopback. It gives its replies in turn, and then the last one for ever.
+/// A server on loopback. It sends its replies in turn, and then repeats the last one.
 pub(crate) struct Server {
     pub(crate) url: String,
     requests: Arc<Mutex<Vec<Request>>>,
 }
 
-/// What a server was asked.
+/// A request that a server received.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     /// The request line and the headers.
@@ -38,8 +38,7 @@ pub(crate) struct Request {
     pub(crate) body: Value,
 }
 
-/// What stands before the body of a response whose end is the end of the connection. `kind` may be
-/// followed by other headers.
+/// The head of a response that ends with the connection. `kind` may be followed by other headers.
 pub(crate) fn head(status: &str, kind: &str) -> String {
     format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: {kind}\r\n\r\n")
 }
@@ -102,7 +101,7 @@ impl Server {
 async fn serve(mut stream: TcpStream, reply: Reply, requests: Arc<Mutex<Vec<Request>>>) {
     let request = read_request(&mut stream).await;
     requests.lock().unwrap().push(request);
-    // A client that has heard enough closes the connection.
+    // A client that has read enough closes the connection.
     match reply {
         Reply::Bytes(bytes) => {
             let _ = stream.write_all(&bytes).await;
@@ -145,7 +144,7 @@ async fn read_request(stream: &mut TcpStream) -> Request {
     }
 }
 
-/// An executor that asks a server, with more settings.
+/// An executor that uses a server, with more settings.
 pub(crate) fn executor(server: &Server, more: &Value) -> Arc<dyn AnyExecutor> {
     configured(&server.url, more).unwrap()
 }
@@ -174,7 +173,7 @@ pub(crate) fn task(input: Value) -> Task {
     }
 }
 
-/// What becomes of a job with this input.
+/// The result of a job with this input.
 pub(crate) async fn run_input(
     executor: &dyn AnyExecutor,
     input: Value,
@@ -192,7 +191,7 @@ pub(crate) async fn run_at(
     run.await.expect("the run does not end")
 }
 
-/// What becomes of a job with a prompt, asked of a server with these replies.
+/// The result of a job with a prompt, with a server that sends these replies.
 pub(crate) async fn asked(reply: Reply, more: &Value) -> Result<String, TaskError> {
     let server = Server::start([reply]).await;
     let executor = executor(&server, more);

@@ -1,4 +1,4 @@
-//! Services that fail, in every way.
+//! Services that fail.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ fn status(status: &str, more: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn a_status_says_whether_to_try_again() {
+async fn the_status_decides_whether_to_try_again() {
     for (line, code, again) in [
         ("429 Too Many Requests", "rate-limited", true),
         ("503 Service Unavailable", "unavailable", true),
@@ -40,7 +40,7 @@ async fn a_status_says_whether_to_try_again() {
             (code, again),
             "{line}"
         );
-        // What the service says of it is for the operator; 204 has nothing to say.
+        // The service's text is for the operator; 204 has no body.
         assert!(
             error.message().contains("why") || line.starts_with("204"),
             "{error}"
@@ -51,7 +51,7 @@ async fn a_status_says_whether_to_try_again() {
 }
 
 #[tokio::test]
-async fn a_refusal_that_waiting_does_not_help_against_is_final_at_once() {
+async fn a_permanent_refusal_is_final_at_once() {
     let quota = r#"{"error":{"message":"You exceeded your current quota","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#;
     let model =
         r#"{"error":{"code":"model_not_found","message":"No available channel for model m"}}"#;
@@ -82,7 +82,7 @@ async fn a_refusal_that_waiting_does_not_help_against_is_final_at_once() {
         assert_eq!(server.requests().len(), 1, "it is not asked again");
         assert!(!error.public().contains("exceeded"), "{}", error.public());
     }
-    // A limit that passes is waited for, whatever words it shares with one that does not.
+    // A temporary limit is waited for, even if its text resembles that of a permanent one.
     let passes = r#"[{"error":{"code":429,"message":"You exceeded your current quota","status":"RESOURCE_EXHAUSTED"}}]"#;
     let server = Server::start([json("429 Too Many Requests", passes), whole("yes")]).await;
     let service = executor(&server, &json!({}));
@@ -103,7 +103,7 @@ async fn a_redirection_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_busy_service_is_left_alone_for_as_long_as_it_says() {
+async fn the_pause_that_a_busy_service_asks_for_is_observed() {
     let busy = status("429 Too Many Requests", "\r\nRetry-After: 1");
     let server = Server::start([busy, whole("yes")]).await;
     let service = executor(&server, &json!({}));
@@ -115,7 +115,7 @@ async fn a_busy_service_is_left_alone_for_as_long_as_it_says() {
 }
 
 #[tokio::test]
-async fn what_a_busy_service_asks_for_is_bounded() {
+async fn the_pause_that_a_busy_service_asks_for_is_limited() {
     let ask = |pause: &'static str| async move {
         let busy = status(
             "503 Service Unavailable",
@@ -130,11 +130,11 @@ async fn what_a_busy_service_asks_for_is_bounded() {
         assert_eq!((error.code(), error.is_transient()), ("unavailable", true));
         server.requests().len()
     };
-    // After 0 s, 2 s and perhaps 4 s: a pause of an hour is cut, a third one does not fit.
+    // After 0 s, 2 s and possibly 4 s: a pause of an hour is cut, a third one does not fit.
     let (hour, forever) = tokio::join!(ask("3600"), ask("99999999999999999999999"));
     assert!((2..=3).contains(&hour) && (2..=3).contains(&forever));
 
-    // An operator can have none of it.
+    // An operator can turn the pauses off.
     let settings = json!({ "retry_after_max": "0s" });
     let server = Server::start([status("429 Too Many Requests", "\r\nRetry-After: 0")]).await;
     let service = executor(&server, &settings);
@@ -144,7 +144,7 @@ async fn what_a_busy_service_asks_for_is_bounded() {
 }
 
 #[tokio::test]
-async fn a_model_that_is_being_loaded_is_waited_for() {
+async fn a_model_that_is_still_loading_is_waited_for() {
     let loading = response(
         "503 Service Unavailable",
         "application/json",
@@ -158,8 +158,8 @@ async fn a_model_that_is_being_loaded_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_away_is_asked_again_later() {
-    // A port that was free a moment ago, and on which nobody listens.
+async fn an_unreachable_service_is_tried_again_later() {
+    // A port that was free a moment ago, without a listener.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
@@ -175,7 +175,7 @@ async fn a_service_that_is_away_is_asked_again_later() {
 }
 
 #[tokio::test]
-async fn a_service_that_falls_silent_is_given_up() {
+async fn a_silent_service_is_an_error_after_the_idle_timeout() {
     let idle = json!({ "idle_timeout": "50ms" });
     let begun = (head("200 OK", "text/event-stream") + &piece("hello")).into_bytes();
     let half = (head("200 OK", "application/json") + "{\"choices\":[").into_bytes();
@@ -187,7 +187,7 @@ async fn a_service_that_falls_silent_is_given_up() {
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_is_asked_for_again() {
+async fn an_interrupted_answer_is_tried_again() {
     let piece = piece("hello");
     let short = |kind: &str, body: &str| {
         let kind = format!("{kind}\r\nContent-Length: 1000");
@@ -209,7 +209,7 @@ async fn an_answer_that_breaks_off_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn an_error_within_the_answer_is_one() {
+async fn an_error_in_the_answer_is_a_failure() {
     let object = r#"{"error":{"message":"the model crashed","code":500}}"#;
     for reply in [
         response("200 OK", "application/json", object),
@@ -226,7 +226,7 @@ async fn an_error_within_the_answer_is_one() {
 }
 
 #[tokio::test]
-async fn what_is_no_chat_completion_is_refused() {
+async fn an_answer_that_is_not_a_chat_completion_is_refused() {
     let deep = "[".repeat(100_000);
     for reply in [
         response("200 OK", "text/html", "<html>"),
@@ -252,11 +252,11 @@ async fn what_is_no_chat_completion_is_refused() {
 }
 
 #[tokio::test]
-async fn an_answer_is_bounded() {
+async fn the_size_of_an_answer_is_limited() {
     let bound = json!({ "max_response_bytes": 1000, "idle_timeout": "30s" });
     let exact = "x".repeat(1000);
     assert_eq!(asked(whole(&exact), &bound).await.unwrap(), exact);
-    // Each of its bytes takes six on its way.
+    // Each byte of the text takes six bytes in JSON.
     let escaped = "\u{1}".repeat(1000);
     assert_eq!(asked(whole(&escaped), &bound).await.unwrap(), escaped);
     let pieces = piece("xxxxx").repeat(200) + END;
@@ -291,13 +291,13 @@ async fn an_answer_is_bounded() {
         assert_eq!(error.code(), code);
         assert!(!error.is_transient());
     }
-    // A refusal that never ends is read no further than the log needs.
+    // The body of an error response that never ends is read only as far as the log needs.
     let first = head("400 Bad Request", "text/plain").into_bytes();
     let error = asked(Reply::Endless(first, vec![b'x'; 1000]), &bound)
         .await
         .unwrap_err();
     assert_eq!(error.code(), "refused");
-    // Nor are headers that never end.
+    // Headers that never end are not read completely either.
     let first = b"HTTP/1.1 200 OK\r\n".to_vec();
     let error = asked(Reply::Endless(first, b"x: yyyyyyyy\r\n".repeat(50)), &bound)
         .await

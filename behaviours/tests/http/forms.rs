@@ -1,6 +1,6 @@
-//! The forms in which services answer, one fixture for each: as OpenAI, Azure, vLLM, SGLang,
-//! llama.cpp, Ollama, LiteLLM, OpenRouter, TGI and Mistral write them. What is no answer is no
-//! completed job.
+//! The formats of the services' answers, one fixture for each: OpenAI, Azure, vLLM, SGLang,
+//! llama.cpp, Ollama, LiteLLM, OpenRouter, TGI and Mistral. An answer that is incomplete does not
+//! complete the job.
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ const HELLO: &str = "data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.c
 /// The end of a stream.
 const DONE: &str = "data: [DONE]\n\n";
 
-/// A stream in which this stands between the first piece and its end.
+/// A stream with these events between the first piece and the end.
 fn with(events: &str) -> String {
     format!("{HELLO}{events}{DONE}")
 }
@@ -28,7 +28,7 @@ fn ended(reason: &str) -> String {
 }
 
 #[tokio::test]
-async fn answers_are_understood_as_each_service_writes_them() {
+async fn the_answers_of_each_service_are_accepted() {
     for (service, kind, body) in [
         (
             "OpenAI, a stream with its usage",
@@ -122,7 +122,7 @@ async fn answers_are_understood_as_each_service_writes_them() {
 }
 
 #[tokio::test]
-async fn a_non_answer_is_a_failure_with_a_code_of_its_own() {
+async fn an_incomplete_answer_is_a_failure_with_its_own_code() {
     let whole = |choice: &str| format!("{{\"object\":\"chat.completion\",\"choices\":[{choice}]}}");
     let error = |text: &str| with(text);
     for (service, kind, body, code, again) in [
@@ -209,7 +209,7 @@ async fn a_non_answer_is_a_failure_with_a_code_of_its_own() {
             "aborted",
             true,
         ),
-        ("a word that nobody knows", EVENTS, with(&ended("because")), "bad-answer", false),
+        ("an unknown finish reason", EVENTS, with(&ended("because")), "bad-answer", false),
         (
             "no text at all",
             JSON,
@@ -329,7 +329,7 @@ async fn a_non_answer_is_a_failure_with_a_code_of_its_own() {
             "service-error",
             true,
         ),
-        // Streams that end too soon.
+        // Streams that end early.
         (
             "Ollama, an error that its OpenAI endpoint makes an empty piece of",
             EVENTS,
@@ -349,7 +349,7 @@ async fn a_non_answer_is_a_failure_with_a_code_of_its_own() {
         let failed = asked(response("200 OK", kind, &body), &json!({})).await;
         let failed = failed.expect_err(service);
         assert_eq!((failed.code(), failed.is_transient()), (code, again), "{service}: {failed}");
-        // The service's own words are the operator's.
+        // The service's own text is for the operator only.
         for word in ["engine", "upstream", "memory", "cannot", "Provider", "hel"] {
             assert!(!failed.public().contains(word), "{service}: {}", failed.public());
         }
@@ -357,7 +357,7 @@ async fn a_non_answer_is_a_failure_with_a_code_of_its_own() {
 }
 
 #[tokio::test]
-async fn what_follows_the_end_of_an_answer_does_not_undo_it() {
+async fn data_after_the_end_of_an_answer_does_not_change_it() {
     for body in [
         format!("{HELLO}{}", ended("stop")),
         format!("{HELLO}{}data: {{\"choices\":[", ended("stop")),
@@ -371,7 +371,7 @@ async fn what_follows_the_end_of_an_answer_does_not_undo_it() {
 }
 
 #[tokio::test]
-async fn an_answer_that_was_cut_off_is_taken_and_marked_where_that_is_asked_for() {
+async fn a_cut_off_answer_is_accepted_and_marked_if_that_is_configured() {
     let cut = with(&ended("length"));
     let empty = format!("{}{DONE}", ended("length"));
     let server = Server::start([stream(&cut), stream(&empty), stream(&with(&ended("stop")))]).await;

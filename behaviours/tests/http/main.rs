@@ -1,4 +1,4 @@
-//! The executor `http` with real servers on loopback, well and badly behaved.
+//! The executor `http` with real servers on loopback, both well-behaved and hostile.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -1,4 +1,4 @@
-//! The service's key: where it comes from, and where it never goes.
+//! The API key: its sources, and the places where it must never appear.
 
 use std::cell::RefCell;
 use std::io;
@@ -10,7 +10,7 @@ use crate::bench::{Server, configured, executor, response, run_input, whole};
 
 const KEY: &str = "sk-s3cret-0123456789";
 
-/// A file that holds this.
+/// A file with this content.
 fn key_file(text: &str) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), text).unwrap();
@@ -18,7 +18,7 @@ fn key_file(text: &str) -> tempfile::NamedTempFile {
 }
 
 #[tokio::test]
-async fn the_key_is_sent_as_it_is_read_for_each_job() {
+async fn the_key_is_read_for_each_job_and_sent() {
     let file = key_file(&format!("{KEY}\n"));
     let server = Server::start([whole("yes")]).await;
     let service = executor(&server, &json!({ "key_file": file.path() }));
@@ -37,7 +37,7 @@ async fn the_key_is_sent_as_it_is_read_for_each_job() {
         .collect();
     assert_eq!(sent, [format!("Bearer {KEY}"), "Bearer another".to_owned()]);
 
-    // Without a key none is sent. The variable is one that cargo and every shell have.
+    // Without a key no header is sent. The variable is one that cargo and every shell set.
     let service = executor(&server, &json!({}));
     run_input(service.as_ref(), json!({ "prompt": "hello" }))
         .await
@@ -56,7 +56,7 @@ async fn the_key_is_sent_as_it_is_read_for_each_job() {
 }
 
 #[tokio::test]
-async fn a_key_that_cannot_be_read_is_the_operators_affair() {
+async fn an_unreadable_key_is_reported_to_the_operator_only() {
     let server = Server::start([whole("yes")]).await;
     let (empty, lines) = (key_file(" \n"), key_file("one\ntwo\n"));
     let long = key_file(&"x".repeat(1 << 20));
@@ -74,17 +74,17 @@ async fn a_key_that_cannot_be_read_is_the_operators_affair() {
             .unwrap_err();
         assert_eq!(error.code(), "no-key", "{settings}");
         assert!(!error.is_transient());
-        assert_eq!(error.public(), "the service cannot be asked from here");
+        assert_eq!(error.public(), "the agent cannot use the service");
     }
     assert!(server.requests().is_empty());
 }
 
 thread_local! {
-    /// What was logged on this thread, which a test has for itself.
+    /// The log of this thread; each test has its own thread.
     static LOGGED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Writes what is logged to where its thread finds it.
+/// Writes log entries to the buffer of their thread.
 struct Log;
 
 impl io::Write for Log {
@@ -98,7 +98,8 @@ impl io::Write for Log {
     }
 }
 
-/// Begins to log, for good: what only some threads log, others can switch off.
+/// Starts logging for the whole process: with logging on some threads only, others could turn it
+/// off.
 fn begin_to_log() {
     static BEGUN: Once = Once::new();
     BEGUN.call_once(|| {
@@ -109,7 +110,7 @@ fn begin_to_log() {
     });
 }
 
-/// What was logged on this thread since this was last asked.
+/// The log of this thread since the last call.
 fn logged() -> String {
     String::from_utf8(LOGGED.take()).unwrap()
 }

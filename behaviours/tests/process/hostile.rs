@@ -1,4 +1,4 @@
-//! Programs that do their worst. None of them may cost more than the runs that they had in hand.
+//! Programs that misbehave. None of them may affect more than the events that it had not answered.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{ask, ask_patiently, ask_until, build, gone, lines, reply, sh, with};
 
-/// A run fails for now, and says this.
+/// Checks that a run fails transiently with this error.
 async fn fails(behaviour: &Arc<dyn AnyBehaviour>, expected: &str) {
     let error = ask(behaviour, "hello").await.unwrap_err();
     assert!(error.is_transient(), "{error}");
@@ -20,8 +20,8 @@ fn with_file(settings: Value, file: &Path) -> Value {
     with(settings, "env", json!({ "FILE": file.to_str().unwrap() }))
 }
 
-/// A program that does this in its first life, and answers in the later ones. Each life writes its
-/// process id as a line of `FILE`.
+/// A program that runs this script at its first start, and answers after later starts. Each start
+/// writes the process id as a line of `FILE`.
 fn bad_once(script: &str, file: &Path) -> Value {
     let script = format!(
         r#"
@@ -66,22 +66,22 @@ async fn it_never_gets_ready() {
 #[tokio::test]
 async fn it_speaks_another_version() {
     let settings = sh(r#"echo '{"type":"ready","protocol":2}'; exec sleep 1000"#);
-    fails(&build(&settings), "speaks version 2 of the protocol").await;
+    fails(&build(&settings), "uses version 2 of the protocol").await;
 }
 
 #[tokio::test]
 async fn it_answers_before_it_is_ready() {
     let settings = sh(r#"echo '{"type":"effects","id":1,"effects":[]}'; exec sleep 1000"#);
-    fails(&build(&settings), "it has to say `ready` first").await;
+    fails(&build(&settings), "it must say `ready` first").await;
 }
 
 #[tokio::test]
 async fn it_writes_garbage() {
     for (line, expected) in [
-        ("Hello, world!", "not of the protocol"),
-        ("[1, 2]", "not of the protocol"),
+        ("Hello, world!", "not part of the protocol"),
+        ("[1, 2]", "not part of the protocol"),
         (r#"{"type":"dance"}"#, "unknown variant `dance`"),
-        (r#"{"type":"ready","protocol":1}"#, "it was ready before"),
+        (r#"{"type":"ready","protocol":1}"#, "it said `ready` before"),
         (r#"{"type":"effects","effects":[]}"#, "missing field `id`"),
         (
             r#"{"type":"log","message":"x","lvl":"info"}"#,
@@ -110,7 +110,7 @@ async fn its_lines_are_nested_without_end() {
 
 #[tokio::test]
 async fn it_floods_its_output() {
-    // Before it is ready, and instead of an answer; with and without ends of lines.
+    // Before it is ready, and instead of an answer; with and without line feeds.
     fails(
         &build(&sh("exec head -c 100000000 /dev/zero")),
         "line of more than",
@@ -121,7 +121,11 @@ async fn it_floods_its_output() {
         "line of more than",
     )
     .await;
-    fails(&build(&sh("ready; event; exec yes")), "not of the protocol").await;
+    fails(
+        &build(&sh("ready; event; exec yes")),
+        "not part of the protocol",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -163,7 +167,7 @@ async fn it_dies_in_the_middle_of_an_event() {
 
 #[tokio::test]
 async fn it_answers_and_ends() {
-    // What it said before it ended counts, and it is started again for the next.
+    // The answer before its end counts, and it is started again for the next event.
     let behaviour = build(&sh("ready; event; answer once"));
     for _ in 0..3 {
         assert_eq!(reply(&ask_until(&behaviour, "hello").await), "once");
@@ -184,7 +188,7 @@ async fn it_never_reads() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("lives");
     let behaviour = build(&bad_once("ready; sleep 1000", &file));
-    // More than any pipe holds.
+    // More than a pipe can hold.
     let said = "x".repeat(100_000);
     assert_eq!(reply(&ask_patiently(&behaviour, &said).await), "good");
     gone(&lines(&file, 2).await[0]).await;
@@ -258,7 +262,7 @@ async fn it_asks_for_what_there_is_not() {
         ),
         (
             r#"[{"do":"reply","command":{"name":"X"}}]"#,
-            "needs a text `cmd`",
+            "needs a `cmd`",
         ),
         (
             r#"[{"do":"reply","command":{"cmd":"X","n":36893488147419103232}}]"#,
@@ -292,7 +296,7 @@ async fn it_asks_for_what_there_is_not() {
         let error = ask(&behaviour, "hello").await.unwrap_err();
         assert!(!error.is_transient(), "{error}");
         assert!(error.to_string().contains(expected), "{effects}: {error}");
-        // That was one run's failure: the program lives on.
+        // Only that run failed: the program is still running.
         assert_eq!(reply(&ask(&behaviour, "hello").await.unwrap()), "good");
         assert_eq!(lines(&file, 1).await.len(), 1);
     }

@@ -1,5 +1,5 @@
-//! The keys in agents.toml: what is shown to a program, in what environment it runs, and which
-//! settings are refused.
+//! The keys in agents.toml: which messages a program is shown, its environment, and which settings
+//! are refused.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -49,7 +49,7 @@ fn the_filter_decides_what_is_shown() {
             assert!(!behaviour.watches(&message));
             assert_eq!(watcher.watches(&message), expected, "{keys}: {payload}");
         }
-        // It answers something, but nobody knows what: acting on it could go on for ever.
+        // It is an answer, but to no known message: acting on it could go on forever.
         let mut answer = message(&asked);
         assert!(!behaviour.accepts(&answer));
         answer.answers = Some(Answered {
@@ -63,7 +63,7 @@ fn the_filter_decides_what_is_shown() {
 
 #[tokio::test]
 async fn answers_to_other_behaviours_are_not_shown() {
-    // A program that would fail every run.
+    // A program that fails every run.
     let behaviour = build(&with(sh("exit 1"), "answers", true));
     let mut answer = message("\"hello\"");
     let mut answered = Answered {
@@ -85,7 +85,7 @@ async fn answers_to_other_behaviours_are_not_shown() {
 }
 
 #[test]
-fn without_tokio_around_it_a_run_fails_and_nothing_panics() {
+fn without_a_tokio_runtime_a_run_fails_without_a_panic() {
     let behaviour = build(&sh("exit 1"));
     let run = async { behaviour.on_event(&text("hello"), &context()).await };
     let error = agentry_sdk::testing::block_on(run).unwrap_err();
@@ -97,7 +97,7 @@ fn without_tokio_around_it_a_run_fails_and_nothing_panics() {
 }
 
 #[test]
-fn what_no_reader_of_json_bears_is_no_command() {
+fn a_command_that_json_parsers_cannot_read_is_shown_as_opaque() {
     let behaviour = build(&with(sh("exit 0"), "commands", json!(["GREET"])));
     let nested = |depth: usize| {
         format!(
@@ -157,7 +157,7 @@ fn what_is_demanded_and_announced_is_configured() {
 }
 
 #[test]
-fn settings_that_cannot_work_are_refused_with_the_mend() {
+fn invalid_settings_are_refused_with_a_fix() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("plain.sh"), "#!/bin/sh\n").unwrap();
     std::fs::create_dir(folder.path().join("folder")).unwrap();
@@ -165,15 +165,15 @@ fn settings_that_cannot_work_are_refused_with_the_mend() {
         (json!({}), "missing field `program`"),
         (json!({ "program": "" }), "`program` is empty"),
         (json!({ "program": "./missing.py" }), "No such file"),
-        (json!({ "program": "./folder" }), "is no file"),
+        (json!({ "program": "./folder" }), "is not a file"),
         (json!({ "program": "./plain.sh" }), "chmod +x"),
         (
             json!({ "program": "no-such-program-here" }),
-            "in no folder of PATH",
+            "is not in PATH",
         ),
         (
             json!({ "program": "sh", "directory": "missing" }),
-            "is no folder",
+            "is not a folder",
         ),
         (json!({ "program": "sh", "arg": [] }), "unknown field `arg`"),
         (
@@ -190,7 +190,7 @@ fn settings_that_cannot_work_are_refused_with_the_mend() {
         ),
         (
             json!({ "program": "sh", "in_flight": 0 }),
-            "`in_flight` is 0; it can be from 1 to 256",
+            "`in_flight` is 0; it must be from 1 to 256",
         ),
         (json!({ "program": "sh", "grace": "0s" }), "`grace` is 0s"),
         (
@@ -199,7 +199,7 @@ fn settings_that_cannot_work_are_refused_with_the_mend() {
         ),
         (
             json!({ "program": "sh", "start_timeout": 5 }),
-            "a length of time in quotes",
+            "a duration in quotes",
         ),
         (
             json!({ "program": "sh", "restart_min": "1m", "restart_max": "1s" }),
@@ -238,7 +238,7 @@ async fn the_environment_is_clean() {
     };
     assert_eq!(spoken, "a b; $HOME");
     assert_eq!(path, std::env::var("PATH").unwrap());
-    // Cargo sets many variables for this test; the last four are the shell's own doing.
+    // Cargo sets many variables for this test; the shell sets the last four.
     let expected = [
         "HOME", "LANG", "PATH", "SPOKEN", "PWD", "OLDPWD", "SHLVL", "_",
     ];
@@ -248,7 +248,7 @@ async fn the_environment_is_clean() {
 }
 
 #[tokio::test]
-async fn arguments_meet_no_shell() {
+async fn arguments_are_passed_without_a_shell() {
     let mut settings = python_program(
         "import agentry, json, sys
 class Tells(agentry.Behaviour):

@@ -1,4 +1,4 @@
-//! What a program says into agentry's log.
+//! A program's entries in agentry's log.
 
 use std::fmt::Debug;
 use std::sync::{Mutex, Once, PoisonError};
@@ -11,7 +11,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::support::{ask, build_in, reply, sh, with};
 
-/// An entry of the log: how grave, which program, what.
+/// An entry of the log: level, program, text.
 type Entry = (Level, String, String);
 
 static LOG: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
@@ -61,7 +61,7 @@ impl Visit for Reads {
     }
 }
 
-/// What a program of this name said, once this is among it.
+/// The entries of a program with this name, once this text is among them.
 async fn said(program: &str, last: &str) -> Vec<(Level, String)> {
     let begun = Instant::now();
     loop {
@@ -82,12 +82,12 @@ async fn said(program: &str, last: &str) -> Vec<(Level, String)> {
     }
 }
 
-/// What a program says that is a script in sh, until this is said.
+/// The entries of a program that is a script in sh, once this text is among them.
 async fn log_of(script: &str, last: &str) -> Vec<(Level, String)> {
     static SUBSCRIBE: Once = Once::new();
     SUBSCRIBE.call_once(|| tracing::subscriber::set_global_default(Keeps).unwrap());
     let folder = tempfile::tempdir().unwrap();
-    // A name of its own, so that what other tests do is not taken for its words.
+    // A unique name, to tell its entries from those of other tests.
     let name = format!("{}/it", folder.path().display());
     std::os::unix::fs::symlink("/bin/sh", &name).unwrap();
     let settings = with(sh(script), "program", json!(name));
@@ -113,7 +113,7 @@ async fn lines_on_the_standard_error_and_lines_of_the_protocol_are_entries() {
     "#;
     let log = log_of(script, "without an end").await;
     let has = |level: Level, text: &str| log.contains(&(level, text.to_owned()));
-    assert!(has(Level::INFO, "the program is started"), "{log:?}");
+    assert!(has(Level::INFO, "the program was started"), "{log:?}");
     assert!(has(Level::INFO, "before it is ready"), "{log:?}");
     assert!(has(Level::INFO, "red \\u{1b}[31m, and \u{fffd}"), "{log:?}");
     assert!(has(Level::INFO, "plain"), "{log:?}");
@@ -123,8 +123,8 @@ async fn lines_on_the_standard_error_and_lines_of_the_protocol_are_entries() {
 }
 
 #[tokio::test]
-async fn a_flood_is_cut_and_said_to_be() {
-    // What comes after a flood is written as soon as something may be written again.
+async fn a_flood_is_cut_and_reported() {
+    // An entry after a flood is written as soon as the limit allows it.
     let script = r#"
         ready; event
         head -c 100000 /dev/zero | tr '\0' x >&2; echo >&2
@@ -137,7 +137,7 @@ async fn a_flood_is_cut_and_said_to_be() {
     assert!((199..10_000).contains(&flood), "{flood}");
     assert!(log.contains(&(
         Level::WARN,
-        "the program wrote too much for the log".to_owned()
+        "the program exceeded its limit of log entries; some were left out".to_owned()
     )));
     let longest = log.iter().map(|(_, text)| text.len()).max().unwrap();
     assert_eq!(longest, 2_000);

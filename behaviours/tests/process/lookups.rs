@@ -1,4 +1,4 @@
-//! Names and cards: what a program looks up.
+//! A program's lookups of names and cards.
 
 use agentry_sdk::protocol::command::{Announce, Tags};
 use agentry_sdk::protocol::{BlockHeight, SigningKey, TransactionHash};
@@ -70,11 +70,7 @@ async fn a_program_finds_agents() {
     assert_eq!(look_up("{}").await.split(' ').count(), 200);
     assert_eq!(look_up("boss").await, "ait1boss");
     assert_eq!(look_up("worker007").await, "ait1worker007");
-    assert!(
-        look_up("nobody")
-            .await
-            .starts_with("unknown: nobody is called")
-    );
+    assert!(look_up("nobody").await.starts_with("unknown: unknown name"));
 }
 
 #[tokio::test]
@@ -105,13 +101,13 @@ agentry.run(Sender())",
         command.body.to_compact(),
         json!({ "cmd": "REPORT", "n": 1 }).to_string()
     );
-    // The directory may come to know him.
+    // The directory may learn the name.
     let error = behaviour
         .on_event(&text("nobody"), &context)
         .await
         .unwrap_err();
     assert!(
-        error.is_transient() && error.to_string().contains("nobody is called"),
+        error.is_transient() && error.to_string().contains("unknown name"),
         "{error}"
     );
 }

@@ -1,4 +1,4 @@
-//! Programs as behaviours: the Python example, programs that do their worst, and the documentation.
+//! Programs as behaviours: the Python example, programs that misbehave, and the documentation.
 //!
 //! Needs `python3` and a POSIX shell.
 

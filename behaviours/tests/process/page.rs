@@ -1,4 +1,4 @@
-//! The guide for authors, held against the program: its examples, its keys, its schema.
+//! The guide for authors matches the program: its examples, its keys, its schema.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -53,12 +53,12 @@ fn the_schema_is_current() {
     }
     panic!(
         "docs/process.schema.json is not current; \
-         `UPDATE=1 cargo test -p agentry-behaviours --test process` writes it anew"
+         `UPDATE=1 cargo test -p agentry-behaviours --test process` regenerates it"
     );
 }
 
 #[test]
-fn every_example_is_of_the_protocol() {
+fn every_example_conforms_to_the_protocol() {
     for example in examples() {
         let to = serde_json::from_value::<ToProgram>(example.clone());
         if let Ok(line) = &to {
@@ -75,7 +75,7 @@ fn every_example_is_of_the_protocol() {
     }
 }
 
-/// The values that the schema allows under a tag, wherever it stands.
+/// The values that the schema allows for a tag, at any depth.
 fn tags(value: &Value, tag: &str, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(entries) => {
@@ -92,7 +92,7 @@ fn tags(value: &Value, tag: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-/// The words that stand under a key, wherever it stands.
+/// The text values of a key, at any depth.
 fn words(value: &Value, key: &str, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(entries) => {
@@ -141,7 +141,7 @@ fn every_key_is_on_the_page() {
 }
 
 #[test]
-fn the_example_by_hand_says_what_the_page_says() {
+fn the_example_by_hand_matches_the_page() {
     let script = blocks("sh").pop().unwrap();
     let output = Command::new("sh")
         .args(["-c", &script])
@@ -176,7 +176,7 @@ async fn the_examples_in_other_languages_run() {
 
     let checked = Command::new("sh").arg("-n").arg(&shell).status().unwrap();
     assert!(checked.success());
-    // The page says that it needs jq; these tests do not.
+    // This example needs jq, as the page says; these tests must not need it.
     if Command::new("jq").arg("--version").output().is_ok() {
         let behaviour = program("sh", &shell);
         for said in ["héllo", "a\nb"] {

@@ -1,4 +1,4 @@
-//! The Python example, and the module that it is made with, run for real.
+//! The Python example and its module, run as real programs.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ fn said_to(chain: &Simulation, who: &agentry_sdk::testing::Party) -> Vec<String>
 }
 
 #[tokio::test]
-async fn the_greeter_greets_remembers_and_asks_after_people() {
+async fn the_greeter_greets_and_counts_visits_and_writes_later() {
     let mut chain = Simulation::new(11);
     let settings = with(
         greeter(),
@@ -85,7 +85,7 @@ async fn the_greeter_greets_remembers_and_asks_after_people() {
 }
 
 #[tokio::test]
-async fn the_greeter_forgets_whom_it_cannot_reach() {
+async fn the_greeter_deletes_visitors_that_it_cannot_reach() {
     let sent = SentMessage {
         label: "ask:ait1ada".to_owned(),
         to: address("ait1ada"),
@@ -104,7 +104,7 @@ async fn the_greeter_forgets_whom_it_cannot_reach() {
 }
 
 #[tokio::test]
-async fn the_greeter_remembers_no_more_than_it_can_carry() {
+async fn the_greeter_keeps_a_bounded_number_of_visitors() {
     let mut context = context();
     context.state = State::new((0..1000_u64).map(|index| {
         let seen = json!({ "visits": 1, "last_ms": 1_000_000 - index });
@@ -117,10 +117,10 @@ async fn the_greeter_remembers_no_more_than_it_can_carry() {
         .on_event(&Event::Message(Arc::new(message)), &context)
         .await
         .unwrap();
-    let forgotten = Effect::ClearState {
+    let deleted = Effect::ClearState {
         key: "visitor:ait1999".to_owned(),
     };
-    assert!(effects.as_slice().contains(&forgotten), "{effects:?}");
+    assert!(effects.as_slice().contains(&deleted), "{effects:?}");
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn the_greeter_keeps_the_contract() {
 }
 
 #[tokio::test]
-async fn settings_that_a_program_refuses_are_said_in_the_log_and_nothing_else_happens() {
+async fn settings_that_a_program_refuses_are_logged_and_fail_the_run() {
     let behaviour = build(&with(greeter(), "settings", json!({ "greting": "Hi" })));
     let error = ask(&behaviour, "hello").await.unwrap_err();
     assert!(error.is_transient());
@@ -228,7 +228,7 @@ agentry.run(Fails())",
         let error = ask(&behaviour, said).await.unwrap_err();
         assert_eq!(error.is_transient(), transient, "{error}");
         assert!(error.to_string().starts_with(expected), "{error}");
-        // What the sender is told, the author has said on purpose.
+        // The sender is told only the text that the author set for this purpose.
         let public = match said {
             "public" => "come back later",
             _ => "acting on it failed",
@@ -241,7 +241,7 @@ agentry.run(Fails())",
 }
 
 #[tokio::test]
-async fn numbers_come_and_go_with_all_their_digits_or_are_refused_by_name() {
+async fn numbers_keep_all_digits_or_are_refused_by_name() {
     let behaviour = build(&python_program(
         "import agentry, json
 class Keeps(agentry.Behaviour):
@@ -291,12 +291,12 @@ agentry.run(Keeps())",
         let told = format!("the integer {value} at `effects[0].value.deep[0]`");
         assert!(error.to_string().contains(&told), "{error}");
     }
-    // The program is none the worse for it.
+    // The program still runs.
     ask(&behaviour, "1").await.unwrap();
 }
 
 #[tokio::test]
-async fn an_amount_that_is_no_number_of_64_bits_is_shown_as_a_text() {
+async fn an_amount_of_more_than_64_bits_is_shown_as_text() {
     let behaviour = build(&python_program(
         "import agentry
 class Tells(agentry.Behaviour):
@@ -323,7 +323,7 @@ agentry.run(Tells())",
 }
 
 #[tokio::test]
-async fn each_of_many_gets_his_own_answer() {
+async fn each_of_many_senders_gets_its_own_answer() {
     let settings = python_program(
         "import agentry, os
 class Echo(agentry.Behaviour):
@@ -494,7 +494,7 @@ agentry.run(Tells())",
 }
 
 #[test]
-fn the_module_is_read_without_a_word_of_warning() {
+fn the_module_causes_no_warning() {
     let folder = python();
     for file in ["agentry.py", "greeter.py"] {
         let output = std::process::Command::new("python3")

@@ -1,4 +1,4 @@
-//! A program that is changed while it is used.
+//! A program whose files change while it runs.
 
 use agentry_behaviours::process::Process;
 use agentry_sdk::testing::{Agent, Simulation};
@@ -18,7 +18,7 @@ agentry.run(Answers())"
 }
 
 #[tokio::test]
-async fn a_program_that_was_saved_is_a_new_one_where_that_is_asked_for() {
+async fn a_changed_program_is_restarted_if_that_is_configured() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bot.py");
     let settings = with(python_program(""), "args", json!(["bot.py"]));
@@ -32,7 +32,7 @@ async fn a_program_that_was_saved_is_a_new_one_where_that_is_asked_for() {
     std::fs::write(&file, answers("another")).unwrap();
     assert_eq!(reply(&ask(&watching, "hello").await.unwrap()), "another");
     assert_eq!(reply(&ask(&still, "hello").await.unwrap()), "one");
-    // What is broken is a failure like any other, and a correction helps.
+    // A syntax error fails the run, and its correction fixes the program.
     std::fs::write(&file, "import agentry, nonsense").unwrap();
     assert!(ask(&watching, "hello").await.unwrap_err().is_transient());
     std::fs::write(&file, answers("corrected")).unwrap();
@@ -40,7 +40,7 @@ async fn a_program_that_was_saved_is_a_new_one_where_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn byte_order_marks_before_lines_mean_nothing() {
+async fn byte_order_marks_before_lines_are_ignored() {
     let script = "import sys
 out = sys.stdout.buffer
 sys.stdin.readline()

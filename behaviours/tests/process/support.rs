@@ -1,4 +1,4 @@
-//! Programs, messages and circumstances.
+//! Programs, messages and contexts for tests.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use agentry_sdk::{
 use rustix::process::{Pid, test_kill_process};
 use serde_json::{Value, json};
 
-/// How long something that must happen is waited for.
+/// How long a test waits for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The beginning of a program in sh: it says that it is ready, and has functions to read an event
-/// and to answer it.
+/// The beginning of a program in sh: functions to say that it is ready, to read an event and to
+/// answer it.
 const SH: &str = r#"
 read -r hello || exit 0
 ready() { echo '{"type":"ready","protocol":1}'; }
@@ -39,7 +39,7 @@ pub(crate) fn address(text: &str) -> Address {
     Address::from_chain(text).unwrap()
 }
 
-/// The settings of a program in sh, which takes every message.
+/// The settings of a program in sh, which is shown every message.
 pub(crate) fn sh(script: &str) -> Value {
     json!({
         "program": "sh",
@@ -93,7 +93,7 @@ pub(crate) fn python_program(text: &str) -> Value {
     })
 }
 
-/// A message whose transaction carries this.
+/// A message with this payload.
 pub(crate) fn message(payload: &str) -> Message {
     let payload: Json = payload.parse().unwrap();
     let text = payload.to_compact();
@@ -128,7 +128,7 @@ pub(crate) fn context() -> Context {
     context_in(TestWorld::new())
 }
 
-/// What a text leads to.
+/// The result of a run for a text.
 pub(crate) async fn ask(
     behaviour: &Arc<dyn AnyBehaviour>,
     said: &str,
@@ -137,10 +137,10 @@ pub(crate) async fn ask(
     let run = behaviour.on_event(&event, &context);
     tokio::time::timeout(PATIENCE, run)
         .await
-        .expect("the program is heard or given up in time")
+        .expect("the run ends in time")
 }
 
-/// The text that is replied, which is all that is asked for.
+/// The text of a reply, which must be the only effect.
 pub(crate) fn reply(effects: &Effects) -> &str {
     match effects.as_slice() {
         [Effect::Reply(outgoing)] => match &outgoing.payload {
@@ -151,7 +151,7 @@ pub(crate) fn reply(effects: &Effects) -> &str {
     }
 }
 
-/// Runs until a run succeeds; for a program that is being started again.
+/// Repeats the run until it succeeds, for a program that is being restarted.
 pub(crate) async fn ask_until(behaviour: &Arc<dyn AnyBehaviour>, said: &str) -> Effects {
     let begun = Instant::now();
     loop {
@@ -166,8 +166,8 @@ pub(crate) async fn ask_until(behaviour: &Arc<dyn AnyBehaviour>, said: &str) -> 
     }
 }
 
-/// Asks until it is answered, giving each run up after a moment, as the runtime does with one that
-/// takes too long. The moments grow, for machines that are busy.
+/// Repeats the run until it is answered, with a short time limit for each, as the runtime does. The
+/// limits grow, for busy machines.
 pub(crate) async fn ask_patiently(behaviour: &Arc<dyn AnyBehaviour>, said: &str) -> Effects {
     let begun = Instant::now();
     let (event, context) = (text(said), context());
@@ -184,7 +184,7 @@ pub(crate) async fn ask_patiently(behaviour: &Arc<dyn AnyBehaviour>, said: &str)
     }
 }
 
-/// Waits until a file holds as many whole lines.
+/// Waits until a file has this many complete lines.
 pub(crate) async fn lines(path: &Path, count: usize) -> Vec<String> {
     until(&format!("{count} lines in {}", path.display()), || {
         let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -194,11 +194,11 @@ pub(crate) async fn lines(path: &Path, count: usize) -> Vec<String> {
     .await
 }
 
-/// Waits until a process is gone.
+/// Waits until a process has ended.
 pub(crate) async fn gone(pid: &str) {
     let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
     until(&format!("the end of process {pid:?}"), || {
-        // A descendant that was orphaned and killed is waited for by nobody here.
+        // No process here waits for an orphaned descendant that was killed.
         let stat = format!("/proc/{}/stat", pid.as_raw_nonzero());
         let zombie = std::fs::read_to_string(stat).is_ok_and(|stat| stat.contains(") Z "));
         (zombie || test_kill_process(pid).is_err()).then_some(())

@@ -83,7 +83,7 @@ async fn a_program_does_tasks() {
             "transient",
             TaskError::transient("failed", "Transient: not now").with_public(away),
         ),
-        // Of an exception nothing is told.
+        // Others are told nothing about an exception.
         (
             "bug",
             TaskError::transient("failed", "ValueError: oops").with_public(away),
@@ -107,8 +107,8 @@ async fn a_canceled_task_ends_and_events_go_on_beside_it() {
         effects = ask(&behaviour, "beside it") => reply(&effects.unwrap()).to_owned(),
     };
     drop(running);
-    // The program gave an answer to what was canceled, so it is not taken to hang: it is the same
-    // one after more than the grace.
+    // The program answered the canceled task, so it is not considered hung: the same process still
+    // runs after more than the grace period.
     for _ in 0..5 {
         let output = behaviour.execute(&task("join"), &no_desk()).await.unwrap();
         assert_eq!(output.text, "one two");
@@ -117,7 +117,7 @@ async fn a_canceled_task_ends_and_events_go_on_beside_it() {
 }
 
 #[tokio::test]
-async fn an_answer_of_the_wrong_kind_is_no_answer() {
+async fn an_answer_of_the_wrong_type_fails_the_run() {
     let script = r#"
         ready
         event; answer "an event's answer"
@@ -127,14 +127,19 @@ async fn an_answer_of_the_wrong_kind_is_no_answer() {
     let behaviour = build(&sh(script));
     ask(&behaviour, "hello").await.unwrap();
     let error = ask(&behaviour, "hello").await.unwrap_err();
-    assert!(!error.is_transient() && error.to_string().contains("a task with `output`"));
+    assert!(
+        !error.is_transient()
+            && error
+                .to_string()
+                .contains("the answer to a task is `output`")
+    );
     let error = behaviour.execute(&task("x"), &no_desk()).await.unwrap_err();
     assert_eq!(error.code(), "program");
     assert!(!error.is_transient());
 }
 
 #[tokio::test]
-async fn who_asked_for_a_task_learns_nothing_of_the_programs_troubles() {
+async fn the_submitter_of_a_task_is_not_told_the_programs_errors() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pid");
     let script = r#"echo $$ > "$FILE"; ready; event; echo 'the secret is 42'; sleep 1000"#;

@@ -1,4 +1,4 @@
-//! Where programs are run, and what is left of them.
+//! An environment for programs, and the search for what they leave behind.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,7 @@ use serde_json::{Value, json};
 
 use crate::role::ROLE;
 
-/// How long something that must happen may take before a test gives it up: nothing is measured by
-/// it, and it is far above what a busy machine needs.
+/// How long a test waits for something that must happen: far longer than a busy machine needs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The variable that marks every process of a test.
@@ -22,13 +21,13 @@ const MARKER: &str = "AGENTRY_TEST_MARKER";
 /// Progress and a note.
 pub(crate) type Report = (f64, Option<String>);
 
-/// A place for the programs of one test.
+/// The environment for the programs of one test.
 pub(crate) struct Bench {
     scratch: PathBuf,
-    /// Stands in the environment of all processes of the test.
+    /// The value of the variable that marks all processes of the test.
     marker: String,
     reports: Arc<Mutex<Vec<Report>>>,
-    /// Removed at the end, if it is ours.
+    /// The folder, removed at the end if this test made it.
     folder: Option<tempfile::TempDir>,
 }
 
@@ -72,7 +71,7 @@ impl Bench {
         bench
     }
 
-    /// One in a folder that somebody else made.
+    /// An environment in an existing folder.
     pub(crate) fn existing(scratch: PathBuf, marker: String) -> Self {
         Self {
             scratch,
@@ -90,7 +89,7 @@ impl Bench {
         &self.marker
     }
 
-    /// An executor with these settings, whose processes can be found again.
+    /// An executor with these settings, whose processes have the marker.
     pub(crate) fn executor(&self, settings: &Value) -> Arc<dyn AnyExecutor> {
         let mut settings = settings.clone();
         settings["scratch"] = json!(self.scratch);
@@ -100,7 +99,7 @@ impl Bench {
         command(&settings).unwrap()
     }
 
-    /// One that runs a script.
+    /// An executor that runs a script.
     pub(crate) fn shell(&self, script: &str, more: &Value) -> Arc<dyn AnyExecutor> {
         let mut settings = more.clone();
         settings["program"] = json!("sh");
@@ -108,7 +107,7 @@ impl Bench {
         self.executor(&settings)
     }
 
-    /// One that has this binary play a role.
+    /// An executor that runs this binary in a role.
     pub(crate) fn role(&self, role: &[&str], more: &Value) -> Arc<dyn AnyExecutor> {
         let mut settings = more.clone();
         settings["program"] = json!(std::env::current_exe().unwrap());
@@ -122,12 +121,12 @@ impl Bench {
         Desk::new(move |progress, note| reports.lock().unwrap().push((progress, note)))
     }
 
-    /// What was reported as progress so far.
+    /// The reports of progress so far.
     pub(crate) fn reports(&self) -> Vec<Report> {
         self.reports.lock().unwrap().clone()
     }
 
-    /// Runs a task to its end.
+    /// Runs a task to completion.
     pub(crate) fn run(
         &self,
         executor: &dyn AnyExecutor,
@@ -142,7 +141,7 @@ impl Bench {
         })
     }
 
-    /// Runs a task until `enough` is true, and drops it then.
+    /// Runs a task until `enough` is true, and then drops it.
     pub(crate) fn drop_when(&self, executor: &dyn AnyExecutor, enough: impl Fn() -> bool) {
         let (task, desk) = (task(), self.desk());
         runtime().block_on(async {
@@ -153,7 +152,7 @@ impl Bench {
         });
     }
 
-    /// The processes of the test that are there, by their ids.
+    /// The ids of the running processes of the test.
     pub(crate) fn processes(&self) -> Vec<u32> {
         let wanted = format!("{MARKER}={}", self.marker);
         let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| {
@@ -167,14 +166,14 @@ impl Bench {
         processes.collect()
     }
 
-    /// Waits until nothing is left of the programs: no process and no file.
+    /// Waits until no process and no file of the programs is left.
     pub(crate) fn assert_nothing_is_left(&self) {
         runtime().block_on(until("nothing is left", || {
             self.processes().is_empty() && fs::read_dir(&self.scratch).unwrap().next().is_none()
         }));
     }
 
-    /// Waits until something is so.
+    /// Waits until a condition holds.
     pub(crate) fn wait_until(&self, what: &str, is_so: impl Fn() -> bool) {
         runtime().block_on(until(what, is_so));
     }

@@ -1,4 +1,4 @@
-//! Programs that misbehave: a limit ends them, and nothing of them is left.
+//! Programs that misbehave: a limit ends them, and no process or file of them is left.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -20,13 +20,10 @@ pub(crate) const TESTS: &[Test] = &[
         "one_that_stops_its_watcher_is_ended",
         one_that_stops_its_watcher_is_ended,
     ),
+    ("detached_processes_are_ended", detached_processes_are_ended),
     (
-        "what_detaches_itself_is_ended",
-        what_detaches_itself_is_ended,
-    ),
-    (
-        "what_it_leaves_running_is_ended_with_it",
-        what_it_leaves_running_is_ended_with_it,
+        "processes_that_it_leaves_running_are_ended",
+        processes_that_it_leaves_running_are_ended,
     ),
     ("one_that_forks_is_ended", one_that_forks_is_ended),
     ("a_fork_bomb_is_ended", a_fork_bomb_is_ended),
@@ -35,8 +32,8 @@ pub(crate) const TESTS: &[Test] = &[
         one_that_fills_its_output_is_ended,
     ),
     (
-        "one_that_fills_standard_error_is_not_disturbed",
-        one_that_fills_standard_error_is_not_disturbed,
+        "a_flood_on_standard_error_is_not_an_error",
+        a_flood_on_standard_error_is_not_an_error,
     ),
     (
         "memory_of_one_process_is_bounded",
@@ -89,15 +86,15 @@ fn one_that_stops_its_watcher_is_ended() {
     dropped("kill -STOP $PPID; while true; do sleep 1; done", 2);
 }
 
-fn what_detaches_itself_is_ended() {
-    // Its parents are gone, it has a session of its own, and holds no file of ours.
+fn detached_processes_are_ended() {
+    // Its parents have ended, it has its own session, and it holds none of our files open.
     let detach = "(setsid sh -c '(setsid sleep 1000 <&- >&- 2>&- &)' &)";
     dropped(&format!("{detach}; sleep 1000"), 3);
 }
 
-fn what_it_leaves_running_is_ended_with_it() {
+fn processes_that_it_leaves_running_are_ended() {
     let bench = Bench::new();
-    // It holds standard output open, which would never end.
+    // It holds standard output open, so reading would never end.
     let script = "(setsid sleep 1000 &); (setsid sleep 1000 >&- 2>&- &); echo done";
     let executor = bench.shell(script, &json!({}));
     let output = bench.run(executor.as_ref(), &task()).unwrap();
@@ -137,7 +134,7 @@ fn one_that_fills_its_output_is_ended() {
     bench.assert_nothing_is_left();
 }
 
-fn one_that_fills_standard_error_is_not_disturbed() {
+fn a_flood_on_standard_error_is_not_an_error() {
     let bench = Bench::new();
     let script = "yes | head -c 5000000 >&2; head -c 5000000 /dev/zero >&2; echo done";
     let executor = bench.shell(script, &json!({}));
@@ -152,7 +149,7 @@ fn memory_of_one_process_is_bounded() {
     let bench = Bench::new();
     let executor = bench.role(&["hold", "256"], &json!({ "memory": "64MiB" }));
     let error = bench.run(executor.as_ref(), &task()).unwrap_err();
-    // The kernel refuses it the memory, and it gives up.
+    // The kernel refuses the memory, and the program ends.
     assert_eq!(error.code(), "killed");
     bench.assert_nothing_is_left();
 }
@@ -211,7 +208,7 @@ fn nothing_is_left_when_agentry_is_killed() {
     let mut told = BufReader::new(host.stdout.take().unwrap());
     told.read_line(&mut line).unwrap();
     assert_eq!(line, "begins\n");
-    // The watcher, the shell, and both that it started.
+    // The watcher, the shell, and the two processes that it started.
     bench.wait_until("the job runs", || bench.processes().len() >= 4);
     host.kill().unwrap();
     host.wait().unwrap();

@@ -1,7 +1,7 @@
-//! The executor `command` with real programs, well and badly behaved.
+//! The executor `command` with real programs, both well-behaved and hostile.
 //!
-//! The binary of these tests is also the helper that confines the programs, as agentry's own is,
-//! and some of the programs.
+//! The binary of these tests is also the helper that confines the programs, as agentry's binary is,
+//! and serves as some of the programs.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -1,4 +1,4 @@
-//! Programs that behave, and what they are given.
+//! Programs that behave well, and their input and environment.
 
 use agentry_sdk::{Task, TaskError};
 use serde_json::{Value, json};
@@ -8,29 +8,23 @@ use crate::bench::{Bench, command, task};
 
 pub(crate) const TESTS: &[Test] = &[
     ("the_output_is_the_result", the_output_is_the_result),
-    (
-        "the_job_stands_on_standard_input",
-        the_job_stands_on_standard_input,
-    ),
+    ("the_job_is_on_standard_input", the_job_is_on_standard_input),
     ("the_environment_is_clean", the_environment_is_clean),
     (
         "each_run_works_in_an_empty_folder",
         each_run_works_in_an_empty_folder,
     ),
-    ("no_shell_reads_the_arguments", no_shell_reads_the_arguments),
+    (
+        "arguments_are_passed_without_a_shell",
+        arguments_are_passed_without_a_shell,
+    ),
     ("progress_is_reported", progress_is_reported),
     (
-        "the_exit_code_says_how_it_ended",
-        the_exit_code_says_how_it_ended,
+        "the_exit_code_decides_the_result",
+        the_exit_code_decides_the_result,
     ),
-    (
-        "input_that_is_not_read_does_no_harm",
-        input_that_is_not_read_does_no_harm,
-    ),
-    (
-        "settings_that_make_no_sense_are_refused",
-        settings_that_make_no_sense_are_refused,
-    ),
+    ("unread_input_is_not_an_error", unread_input_is_not_an_error),
+    ("invalid_settings_are_refused", invalid_settings_are_refused),
     (
         "values_of_variables_are_not_shown",
         values_of_variables_are_not_shown,
@@ -58,7 +52,7 @@ fn the_output_is_the_result() {
     bench.assert_nothing_is_left();
 }
 
-fn the_job_stands_on_standard_input() {
+fn the_job_is_on_standard_input() {
     let bench = Bench::new();
     let given: Value = serde_json::from_str(&output(&bench, "cat")).unwrap();
     assert_eq!(
@@ -83,7 +77,7 @@ fn the_environment_is_clean() {
         .map(|line| line.split_once('=').unwrap().0)
         .collect();
     names.sort_unstable();
-    // Cargo sets it for tests; where they are run by hand it is not there to be passed on.
+    // Cargo sets this variable for tests; it is missing if the binary is run by hand.
     names.retain(|name| *name != "CARGO_MANIFEST_DIR");
     assert_eq!(
         names,
@@ -121,7 +115,7 @@ fn each_run_works_in_an_empty_folder() {
     bench.assert_nothing_is_left();
 }
 
-fn no_shell_reads_the_arguments() {
+fn arguments_are_passed_without_a_shell() {
     let bench = Bench::new();
     let arguments = ["$HOME; `id`", "*", "", "'a\"b"];
     let mut settings = json!({ "program": "printf", "args": ["%s|"] });
@@ -147,7 +141,7 @@ fn progress_is_reported() {
     );
 }
 
-fn the_exit_code_says_how_it_ended() {
+fn the_exit_code_decides_the_result() {
     let bench = Bench::new();
     for (script, code, again) in [
         ("exit 75", "temporary", true),
@@ -163,13 +157,13 @@ fn the_exit_code_says_how_it_ended() {
             (code, again),
             "{script}"
         );
-        // What it wrote is the operator's business alone.
+        // The program's output is for the operator only.
         assert!(!error.public().contains("secret"), "{}", error.public());
     }
     bench.assert_nothing_is_left();
 }
 
-fn input_that_is_not_read_does_no_harm() {
+fn unread_input_is_not_an_error() {
     let bench = Bench::new();
     let large = Task {
         input: json!({ "prompt": "x".repeat(900_000) }),
@@ -184,7 +178,7 @@ fn input_that_is_not_read_does_no_harm() {
     assert!(counted > 900_000, "{counted}");
 }
 
-fn settings_that_make_no_sense_are_refused() {
+fn invalid_settings_are_refused() {
     for (settings, expected) in [
         (json!({}), "missing field `program`"),
         (json!({ "program": "" }), "`program` is empty"),

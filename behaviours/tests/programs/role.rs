@@ -1,4 +1,4 @@
-//! What this binary does when it is itself one of the programs.
+//! The roles of this binary as one of the programs.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -12,14 +12,14 @@ use crate::bench::{Bench, task};
 /// The first argument of such a call.
 pub(crate) const ROLE: &str = "role";
 
-/// Plays a role: one of the words below.
+/// Runs a role, by its name below.
 pub(crate) fn play(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<String> = arguments.map(|text| text.into_string().unwrap()).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
-        // Holds so many MiB.
+        // Holds this many MiB.
         ["hold", mebibytes] => hold(mebibytes.parse().unwrap()),
-        // Has so many others hold as much each.
+        // Starts this many processes that each hold memory.
         ["share", processes, mebibytes] => {
             let ourselves = std::env::current_exe().unwrap();
             let processes = 0..processes.parse::<usize>().unwrap();
@@ -34,7 +34,7 @@ pub(crate) fn play(arguments: impl Iterator<Item = OsString>) -> ExitCode {
                 child.unwrap().wait().unwrap();
             }
         }
-        // Starts itself twice, for ever.
+        // Starts itself twice, without end.
         ["bomb"] => {
             let ourselves = std::env::current_exe().unwrap();
             loop {
@@ -42,14 +42,14 @@ pub(crate) fn play(arguments: impl Iterator<Item = OsString>) -> ExitCode {
                 drop(Command::new("sleep").arg("1000").spawn());
             }
         }
-        // Computes for ever.
+        // Computes without end.
         ["compute"] => {
             let mut number = 1_u64;
             loop {
                 number = std::hint::black_box(number.wrapping_mul(3));
             }
         }
-        // Makes folders within folders, and closes the last.
+        // Makes nested folders, and makes the last one inaccessible.
         ["dig", levels] => {
             for _ in 0..levels.parse().unwrap() {
                 std::fs::create_dir("deeper").unwrap();
@@ -59,7 +59,7 @@ pub(crate) fn play(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             let nothing = std::os::unix::fs::PermissionsExt::from_mode(0o000);
             std::fs::set_permissions("closed", nothing).unwrap();
         }
-        // Is agentry with a job that never ends.
+        // Acts as agentry with a job that never ends.
         ["host", scratch, marker] => host(scratch, marker),
         other => panic!("no such role: {other:?}"),
     }
@@ -76,7 +76,7 @@ fn hold(mebibytes: usize) {
 fn host(scratch: &str, marker: &str) {
     let bench = Bench::existing(scratch.into(), marker.to_owned());
     let executor = bench.shell("setsid sleep 1000 & sleep 1000", &json!({}));
-    // Tells that it is about to begin.
+    // Reports that it is about to start.
     std::io::stdout().write_all(b"begins\n").unwrap();
     std::io::stdout().flush().unwrap();
     drop(bench.run(executor.as_ref(), &task()));

@@ -10,50 +10,50 @@ use crate::registry::Setup;
 use crate::task::{Desk, Task, TaskError, TaskLimits, TaskOutput};
 use crate::{Authenticity, Context, Effects, Message};
 
-/// A rule of conduct of a hosted wallet.
+/// What a hosted wallet does with the messages and other events that reach it.
 ///
-/// The runtime shows it *events*: a message, a timer of its own, the fate of something it sent,
-/// what became of a message that others acted on, news of a task of its own. Each handler returns
-/// [`Effects`]: what should happen. All but [`on_message`](Self::on_message) have a default that
-/// asks for nothing.
+/// The runtime calls a handler for each *event*: a message, one of the behaviour's timers, a
+/// delivery update for a message that it sent, the outcome of a message that other behaviours
+/// handled, an update of one of its tasks. Each handler returns [`Effects`]: what should happen.
+/// All handlers except [`on_message`](Self::on_message) have a default that returns no effects.
 ///
-/// The runtime may run a handler several times for one event (after a crash, a time-out, a
-/// failure), also at the same time for different agents; its *effects* happen once. So a behaviour
-/// keeps nothing in itself between runs: what it must remember goes through
+/// The runtime may run a handler several times for one event (after a crash, a timeout or a
+/// failure), and at the same time for different agents; its *effects* happen once. A behaviour
+/// therefore keeps nothing in itself between runs: what it must remember goes through
 /// [`Effects::set_state`].
 ///
 /// A run has a time limit, and a panic in it is caught: either counts as a transient failure. A
-/// run is a future on a tokio runtime with several threads: it must not block a thread for long,
-/// and work that computes belongs on `tokio::task::spawn_blocking`, or into a [task](crate::task).
+/// run is a future on a multi-threaded tokio runtime: it must not block a thread for long.
+/// CPU-bound work belongs on `tokio::task::spawn_blocking` or in a [task](crate::task).
 pub trait Behaviour: fmt::Debug + Send + Sync + Sized + 'static {
-    /// The name under which agents.toml asks for it (`kind = "…"`): lower case, digits, `-`.
+    /// The name that selects it in agents.toml (`kind = "…"`): lower-case letters, digits and `-`.
     const KIND: &'static str;
 
-    /// Its own keys in agents.toml. Give it `#[serde(deny_unknown_fields)]`, so that a mistyped
-    /// key is reported with the known ones.
+    /// Its own keys in agents.toml. Derive it with `#[serde(deny_unknown_fields)]`, so that the
+    /// error for a mistyped key lists the known keys.
     type Settings: DeserializeOwned;
 
-    /// Makes the behaviour from its keys in agents.toml. `setup` tells where the file lies, so
-    /// that relative paths mean what their author meant.
+    /// Makes the behaviour from its keys in agents.toml. [`Setup::path`] resolves a relative path
+    /// against the folder of that file.
     ///
-    /// It is also called to check a file that is not run: it must not change anything outside, nor
-    /// take long.
+    /// It is also called to check a configuration without running it: it must be quick and must
+    /// not change anything outside the process.
     ///
     /// # Errors
-    /// Settings that are well formed and still make no sense, with what to do about it.
+    /// The settings are well formed but invalid. The error says how to correct them.
     fn configure(settings: Self::Settings, setup: &Setup<'_>) -> Result<Self, ConfigureError>;
 
-    /// What it demands of a message's authenticity. Less is not shown to it.
+    /// The least authenticity that it requires of a message. It is not shown messages below that.
     fn demands(&self) -> Authenticity {
         Authenticity::Verified
     }
 
-    /// Whether it is shown sealed messages alone.
+    /// Whether it is shown sealed messages only.
     fn demands_seal(&self) -> bool {
         false
     }
 
-    /// The commands (`cmd`) that it takes, for the agent's card in the directory.
+    /// The commands (`cmd`) that it handles, for the agent's card in the directory.
     fn commands(&self) -> Vec<String> {
         Vec::new()
     }
@@ -63,32 +63,32 @@ pub trait Behaviour: fmt::Debug + Send + Sync + Sized + 'static {
         Vec::new()
     }
 
-    /// The senders that its settings name, as an `allow` list does: addresses, and names of
-    /// contacts, of agents of agents.toml, or of the directory. The operator has vouched for them,
-    /// so they are [known](crate::Standing::Known). Asked once, when the settings are read.
+    /// The senders that its settings name, for example in an `allow` list: addresses, or names of
+    /// contacts, of agents in agents.toml or of agents in the directory. The operator has vouched
+    /// for them, so they are [known](crate::Standing::Known). Called once, when the settings are
+    /// read.
     fn known_senders(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Whether it wants to see this message. Must be quick and must not depend on anything but
-    /// the message.
+    /// Whether it handles this message. Must be quick, and must depend on the message only.
     fn accepts(&self, message: &Message) -> bool;
 
-    /// Says what should happen because of this message.
+    /// Handles a message that it [accepts](Self::accepts).
     ///
     /// # Errors
-    /// A [transient](BehaviourError::transient) failure is tried again later; a
-    /// [permanent](BehaviourError::permanent) one puts the message among the dead letters.
+    /// After a [transient](BehaviourError::transient) failure the runtime tries again later; after
+    /// a [permanent](BehaviourError::permanent) one it moves the message to the dead letters.
     fn on_message(
         &self,
         message: &Message,
         context: &Context,
     ) -> impl Future<Output = Result<Effects, BehaviourError>> + Send;
 
-    /// Says what should happen now that a timer which it [set](Effects::schedule) has run out.
+    /// Handles the expiry of a timer that it [set](Effects::schedule).
     ///
     /// # Errors
-    /// As for a message; the timer's event is then the dead letter.
+    /// As for [`on_message`](Self::on_message); the dead letter is then the timer's event.
     fn on_timer(
         &self,
         timer: &Timer,
@@ -98,11 +98,11 @@ pub trait Behaviour: fmt::Debug + Send + Sync + Sized + 'static {
         async { Ok(Effects::none()) }
     }
 
-    /// Says what should happen because of what became of a message that it sent with a
+    /// Handles a delivery update for a message that it sent with a
     /// [label](crate::Outgoing::label).
     ///
     /// # Errors
-    /// As for a timer.
+    /// As for [`on_timer`](Self::on_timer).
     fn on_fate(
         &self,
         sent: &SentMessage,
@@ -113,20 +113,20 @@ pub trait Behaviour: fmt::Debug + Send + Sync + Sized + 'static {
         async { Ok(Effects::none()) }
     }
 
-    /// Whether it wants to know what becomes of this message in the hands of the agent's other
-    /// behaviours. Such a behaviour is a bystander: that it accepts the message does not count as
-    /// acting on it. Must be as quick as [`accepts`](Self::accepts).
+    /// Whether it observes how the agent's other behaviours handle this message, and is told the
+    /// outcome with [`on_settled`](Self::on_settled). Such a behaviour is an observer: accepting
+    /// the message does not count as acting on it. Must be quick, and must depend on the message
+    /// only, as [`accepts`](Self::accepts).
     fn watches(&self, message: &Message) -> bool {
         let _ = message;
         false
     }
 
-    /// Says what should happen because of what became of a message that it
-    /// [watches](Self::watches). Also called for messages that have expired and reached no
-    /// behaviour.
+    /// Handles the outcome of a message that it [watches](Self::watches). Also called for messages
+    /// that expired before they reached a behaviour.
     ///
     /// # Errors
-    /// As for a timer.
+    /// As for [`on_timer`](Self::on_timer).
     fn on_settled(
         &self,
         message: &Message,
@@ -137,15 +137,15 @@ pub trait Behaviour: fmt::Debug + Send + Sync + Sized + 'static {
         async { Ok(Effects::none()) }
     }
 
-    /// Does the work of a task that it [started](Effects::start_task). Apart from all handlers, it
-    /// may take long, and may touch the world: files, programs, services.
+    /// Does the work of a task that it [started](Effects::start_task). It runs apart from the
+    /// handlers, may take long, and may have side effects: files, programs, services.
     ///
-    /// It can be begun more than once for one task: after a crash, or a transient failure. It is
-    /// ended by dropping the future (at the time limit, the deadline, a cancellation, the end of
-    /// the process); what it holds must end with it.
+    /// It can start more than once for one task: after a crash or a transient failure. The runtime
+    /// ends it by dropping the future (at the time limit, at the deadline, on cancellation, when
+    /// the process ends). Everything that it started must end when the future is dropped.
     ///
     /// # Errors
-    /// [`TaskError`]: transient, so that it is tried again, or for good.
+    /// [`TaskError`]: transient, and the runtime tries again, or permanent.
     fn execute(
         &self,
         task: &Task,
@@ -160,17 +160,17 @@ pub trait Behaviour: fmt::Debug + Send + Sync + Sized + 'static {
         }
     }
 
-    /// The limits of tasks of one type. Asked when a task is begun.
+    /// The limits of tasks of one type. Called when a task begins.
     fn task_limits(&self, kind: &str) -> TaskLimits {
         let _ = kind;
         TaskLimits::default()
     }
 
-    /// Says what should happen because of news of a task: progress, or its end.
-    /// [`Effects::reply`] answers the message that started it.
+    /// Handles an update of a task: its progress or its end. [`Effects::reply`] answers the
+    /// message that started the task.
     ///
     /// # Errors
-    /// As for a timer.
+    /// As for [`on_timer`](Self::on_timer).
     fn on_task(
         &self,
         report: &TaskReport,
@@ -184,9 +184,8 @@ pub trait Behaviour: fmt::Debug + Send + Sync + Sized + 'static {
 /// Why a run failed.
 ///
 /// The reason is for the operator: it is logged and kept with the dead letter. It can hold
-/// anything that an error of a library says, a URL with a key too, so nothing of it is sent to
-/// anybody. What the sender of the message may be told is said on purpose, with
-/// [`with_public`](Self::with_public).
+/// whatever the error of a library says, even a URL with a key in it, so no part of it is sent to
+/// anyone. [`with_public`](Self::with_public) sets what the sender of the message may be told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct BehaviourError {
@@ -196,7 +195,8 @@ pub struct BehaviourError {
 }
 
 impl BehaviourError {
-    /// A failure that another attempt may mend: a service that is away, a limit that passes.
+    /// A failure that may not occur at the next attempt: a service is unavailable, a rate limit is
+    /// reached.
     pub fn transient(reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
@@ -205,7 +205,7 @@ impl BehaviourError {
         }
     }
 
-    /// A failure that no repetition mends.
+    /// A failure that would occur at every further attempt.
     pub fn permanent(reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
@@ -214,16 +214,16 @@ impl BehaviourError {
         }
     }
 
-    /// The same failure, of which the sender of the message may be told this. It can end up on
-    /// the chain, for all to read: no secrets.
+    /// Sets the text that the sender of the message may be told. It can end up on the chain, where
+    /// everyone can read it: it must not contain secrets.
     #[must_use]
     pub fn with_public(mut self, text: impl Into<String>) -> Self {
         self.public = Some(text.into());
         self
     }
 
-    /// What the sender of the message may be told: what the author said for that purpose, else
-    /// one text for all failures.
+    /// What the sender of the message may be told: the text of
+    /// [`with_public`](Self::with_public), or else the same text for all failures.
     pub fn public(&self) -> &str {
         self.public.as_deref().unwrap_or("acting on it failed")
     }
@@ -234,7 +234,7 @@ impl BehaviourError {
     }
 }
 
-/// Settings that make no sense.
+/// Settings that are well formed but invalid; the text says why and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigureError(pub String);

@@ -1,4 +1,4 @@
-//! Who runs a behaviour, when, what it remembers, and what it can look up.
+//! The context of a run: the agent, the time, the behaviour's state, and what it can look up.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use serde_json::Value;
 
 use crate::directory::{Card, NameError, Query, World};
 
-/// The durable state of one behaviour of one agent: JSON values under names of its own choice.
+/// The durable state of one behaviour of one agent: JSON values under keys of its own choice.
 ///
-/// It is read when a run begins and changed by [`Effects::set_state`](crate::Effects::set_state)
-/// together with the rest of the outcome, so a run that is repeated sees what the last *committed*
-/// one left.
+/// The runtime reads it when a run begins. [`Effects::set_state`](crate::Effects::set_state)
+/// changes it together with the other effects of the run, so a repeated run sees the state after
+/// the last *committed* run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State(BTreeMap<String, Value>);
 
@@ -34,7 +34,7 @@ impl State {
     }
 }
 
-/// The circumstances of one run of a behaviour.
+/// The context of one run of a behaviour.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The agent's name in agents.toml.
@@ -43,31 +43,32 @@ pub struct Context {
     pub address: Address,
     /// The name of this behaviour within the agent.
     pub behaviour: String,
-    /// Which attempt at this event this is, from 1.
+    /// The number of this attempt at the event, from 1.
     pub attempt: u32,
     /// When the run began: milliseconds since the Unix epoch, by the local clock.
     pub now_ms: u64,
-    /// What the behaviour remembers.
+    /// The behaviour's state as the last committed run left it.
     pub state: State,
-    /// What can be looked up.
+    /// The queries that the behaviour can make: names, cards, the agent's status.
     pub world: Arc<dyn World>,
 }
 
 impl Context {
-    /// The cards of agents that fit, of those that count now: by name, then by address.
+    /// The cards that match the query and have not expired, sorted by name, then by address.
     pub fn find(&self, query: &Query) -> Vec<Card> {
         self.world.find(query, self.now_ms)
     }
 
-    /// The address of an agent: an alias of agents.toml, a hosted agent, or one of the directory.
+    /// The address of an agent, by its name: an alias in agents.toml, a hosted agent, or an agent
+    /// in the directory.
     ///
     /// # Errors
-    /// Nobody has the name, or more than one in the directory.
+    /// No agent has the name, or several agents in the directory have it.
     pub fn resolve(&self, name: &str) -> Result<Address, NameError> {
         self.world.resolve(name, self.now_ms)
     }
 
-    /// How the agent is: its queues, its tasks, what it can do.
+    /// The agent's status: its queues, its tasks, its capabilities.
     pub async fn status(&self) -> Status {
         self.world.status(&self.agent).await
     }

@@ -1,4 +1,5 @@
-//! The directory: the cards of agents that announced themselves on the chain.
+//! The directory: the cards of agents that announced themselves on the chain, and the queries that
+//! behaviours can make.
 
 use std::fmt;
 use std::future::Future;
@@ -7,46 +8,46 @@ use std::pin::Pin;
 use agentry_protocol::command::{Announce, Status};
 use agentry_protocol::{Address, BlockHeight, PublicKey, TransactionHash};
 
-/// What an agent says of itself, in a verified ANNOUNCE.
+/// What an agent says about itself, in a verified ANNOUNCE.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Card {
-    /// Whose it is.
+    /// The address of the agent.
     pub address: Address,
-    /// The key that signed it.
+    /// The key that signed the ANNOUNCE.
     pub public_key: PublicKey,
-    /// What it says: name, description, capabilities, commands, encryption key, expiry.
+    /// The content: name, description, capabilities, commands, encryption key, expiry.
     pub card: Announce,
-    /// The transaction that carried it.
+    /// Hash of the transaction that carried the ANNOUNCE.
     pub transaction: TransactionHash,
-    /// The block that holds it.
+    /// The height of the block that contains the ANNOUNCE.
     pub height: BlockHeight,
 }
 
-/// Which cards are wanted. An empty query fits all that have not expired.
+/// A query for cards. An empty query matches all cards that have not expired.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
-    /// Only of this address, in either of its forms. Such a query costs one look, however large
-    /// the directory is; so does one for a name.
+    /// Matches the card of this address, in either of its forms. A query by address or by name
+    /// takes one lookup, whatever the size of the directory.
     pub address: Option<Address>,
-    /// Only with this name, to the letter.
+    /// Matches cards with exactly this name.
     pub name: Option<String>,
-    /// Only with all of these capabilities.
+    /// Matches cards that have all of these capabilities.
     pub capabilities: Vec<String>,
-    /// Only with all of these commands.
+    /// Matches cards that have all of these commands.
     pub commands: Vec<String>,
-    /// Only announced in this block or a later one.
+    /// Matches cards that were announced in this block or a later one.
     pub announced_since: Option<BlockHeight>,
-    /// At most so many; 0 is no limit.
+    /// The most cards to return; 0 means no limit.
     pub limit: usize,
 }
 
 impl Query {
-    /// All cards.
+    /// All cards that have not expired.
     pub fn all() -> Self {
         Self::default()
     }
 
-    /// The one of an address, in either of its forms.
+    /// The card of an address, in either of its forms.
     pub fn address(address: Address) -> Self {
         Self {
             address: Some(address),
@@ -54,7 +55,7 @@ impl Query {
         }
     }
 
-    /// Those with a capability.
+    /// The cards that have a capability.
     pub fn capability(capability: impl Into<String>) -> Self {
         Self {
             capabilities: vec![capability.into()],
@@ -62,7 +63,7 @@ impl Query {
         }
     }
 
-    /// Those that take a command.
+    /// The cards of agents that handle a command.
     pub fn command(cmd: impl Into<String>) -> Self {
         Self {
             commands: vec![cmd.into()],
@@ -70,7 +71,7 @@ impl Query {
         }
     }
 
-    /// Whether a card fits when the clock shows `now_ms`.
+    /// Whether a card matches at the time `now_ms`: one that has expired does not.
     pub fn fits(&self, card: &Card, now_ms: u64) -> bool {
         let is_of = |address: &Address| {
             *address == card.address
@@ -96,15 +97,15 @@ impl Query {
     }
 }
 
-/// Why a name is no address.
+/// Why a name cannot be resolved to an address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Nobody has it.
+    /// No agent has the name.
     #[error(
-        "nobody is called {0:?}: neither an agent of agents.toml, nor a contact, nor an agent in the directory"
+        "unknown name {0:?}: no agent in agents.toml, no contact and no agent in the directory has it"
     )]
     Unknown(String),
-    /// More than one has announced it.
+    /// Several agents in the directory have announced the name.
     #[error(
         "{} agents in the directory are called {name:?}: {}; use the address, or make one of them a [[contact]]",
         addresses.len(),
@@ -113,26 +114,26 @@ pub enum NameError {
     Ambiguous {
         /// The name.
         name: String,
-        /// Who has it.
+        /// The addresses that have it.
         addresses: Vec<Address>,
     },
 }
 
-/// The answer to a question that takes time.
+/// The future that a query returns where the answer takes time.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What behaviours can look up. The runtime has one, and so has the test kit.
+/// The queries that behaviours can make. The runtime and the test kit each implement it.
 pub trait World: fmt::Debug + Send + Sync {
-    /// The cards that fit, by name, then by address.
+    /// The cards that match, sorted by name, then by address.
     fn find(&self, query: &Query, now_ms: u64) -> Vec<Card>;
 
-    /// The address that a name stands for: aliases of agents.toml first, then hosted agents, then
-    /// the directory.
+    /// The address that a name resolves to: aliases in agents.toml come first, then hosted agents,
+    /// then the directory.
     ///
     /// # Errors
     /// [`NameError`].
     fn resolve(&self, name: &str, now_ms: u64) -> Result<Address, NameError>;
 
-    /// How a hosted agent is.
+    /// The status of a hosted agent.
     fn status<'a>(&'a self, agent: &'a str) -> Answer<'a, Status>;
 }

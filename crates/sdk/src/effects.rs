@@ -1,4 +1,4 @@
-//! What a behaviour may ask for.
+//! The effects that a handler returns: what the runtime should do because of an event.
 
 use std::time::Duration;
 
@@ -13,77 +13,78 @@ use crate::task::TaskStart;
 
 /// The most effects that one run may return.
 ///
-/// A run stands for one answer to one event; a behaviour that wants to send more works in steps.
+/// One run handles one event. A behaviour that needs more effects splits the work over several
+/// events, for example with a timer.
 pub const MAX_EFFECTS: usize = 256;
 
 /// The largest payload of one effect, in bytes of its compact JSON.
 pub use agentry_protocol::message::MAX_PAYLOAD_BYTES;
 
-/// The most that the effects of one run may hold together, in bytes of their JSON.
+/// The largest total size of the effects of one run, in bytes of their JSON.
 pub const MAX_EFFECTS_BYTES: usize = 16 << 20;
 
 /// The largest value of a state entry, a timer or a task's input, in bytes of its JSON.
 pub const MAX_STATE_VALUE_BYTES: usize = 1_000_000;
 /// The longest name of a state entry, a timer, a task or a label, in bytes.
 pub const MAX_STATE_KEY_BYTES: usize = 256;
-/// The furthest that a timer or an expiry may lie ahead: ten years.
+/// How far ahead a timer or an expiry may be: ten years.
 pub const MAX_AHEAD: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
-/// One thing that should happen.
+/// One thing that the runtime should do because of an event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Answer the sender of the message that the event is about.
     Reply(Outgoing),
-    /// Send a message of one's own accord.
+    /// Send a message that is not a reply to the event's message.
     Send(Addressed),
-    /// Remember a value.
+    /// Store a value in the behaviour's state.
     SetState {
-        /// Under which name.
+        /// The key of the entry.
         key: String,
-        /// What.
+        /// The value.
         value: Value,
     },
-    /// Forget a value.
+    /// Delete a value from the behaviour's state.
     ClearState {
-        /// Under which name.
+        /// The key of the entry.
         key: String,
     },
-    /// Be shown a timer later.
+    /// Set a timer.
     Schedule {
-        /// Its name. A timer that this behaviour has under the same name is replaced.
+        /// Its name. It replaces a timer of this behaviour with the same name.
         name: String,
-        /// How long after the run.
+        /// The time from the run to its expiry.
         after: Duration,
-        /// What comes with it.
+        /// Data for the handler, which finds it in [`Timer::data`](crate::Timer::data).
         data: Value,
     },
-    /// Forget a timer.
+    /// Delete a timer.
     Unschedule {
         /// Its name.
         name: String,
     },
-    /// Have a task done.
+    /// Start a task.
     StartTask(TaskStart),
-    /// Have a task not done, or not finished. One that has ended stays as it is.
+    /// Cancel a task. A task that has ended stays as it is.
     CancelTask {
         /// Its key.
         key: String,
     },
-    /// The message will not be acted on: who watches it is told that it was rejected.
+    /// Reject the message: it will not be acted on, and behaviours that watch it are told so.
     Reject {
-        /// Why; its sender may be told.
+        /// The reason. The sender may be told.
         reason: String,
     },
 }
 
-/// What should happen because of an event, in this order.
+/// What the runtime should do because of an event, in order.
 ///
-/// All of it happens or none of it: a run's effects become durable in one step.
+/// Either all effects of a run happen or none does: they become durable in one transaction.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Effects(Vec<Effect>);
 
 impl Effects {
-    /// Nothing is to happen; the event counts as handled.
+    /// No effects; the event counts as handled.
     pub fn none() -> Self {
         Self::default()
     }
@@ -113,7 +114,7 @@ impl Effects {
         self.with(Effect::Send(Addressed { to, outgoing }))
     }
 
-    /// Remembers `value` under `key`, in place of what was there.
+    /// Stores `value` under `key`, in place of the previous value.
     pub fn set_state(self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.with(Effect::SetState {
             key: key.into(),
@@ -121,14 +122,14 @@ impl Effects {
         })
     }
 
-    /// Forgets what is under `key`.
+    /// Deletes the value under `key`.
     pub fn clear_state(self, key: impl Into<String>) -> Self {
         self.with(Effect::ClearState { key: key.into() })
     }
 
-    /// Has [`Behaviour::on_timer`](crate::Behaviour::on_timer) run after a while. A timer of the
-    /// same name is replaced. The runtime lets a timer that a timer, or news of a task, has set
-    /// rest for a second at least.
+    /// Has [`Behaviour::on_timer`](crate::Behaviour::on_timer) called once `after` has passed. A
+    /// timer of the same name is replaced. A timer that is set by a timer or by an update of a task
+    /// takes at least one second.
     pub fn schedule(
         self,
         name: impl Into<String>,
@@ -142,22 +143,22 @@ impl Effects {
         })
     }
 
-    /// Forgets a timer.
+    /// Deletes a timer.
     pub fn unschedule(self, name: impl Into<String>) -> Self {
         self.with(Effect::Unschedule { name: name.into() })
     }
 
-    /// Has [`Behaviour::execute`](crate::Behaviour::execute) do a task.
+    /// Starts a task, which [`Behaviour::execute`](crate::Behaviour::execute) then does.
     pub fn start_task(self, task: TaskStart) -> Self {
         self.with(Effect::StartTask(task))
     }
 
-    /// Has a task canceled.
+    /// Cancels a task that has not ended.
     pub fn cancel_task(self, key: impl Into<String>) -> Self {
         self.with(Effect::CancelTask { key: key.into() })
     }
 
-    /// Says that the message will not be acted on.
+    /// Rejects the message: it will not be acted on.
     pub fn reject(self, reason: impl Into<String>) -> Self {
         self.with(Effect::Reject {
             reason: reason.into(),
@@ -175,10 +176,10 @@ impl Effects {
         &self.0
     }
 
-    /// Checks the bounds that the runtime sets.
+    /// Checks the limits that the runtime sets on the effects of one run.
     ///
     /// # Errors
-    /// Names the first effect that is out of bounds.
+    /// Names the first effect that exceeds a limit.
     pub fn check(&self) -> Result<(), EffectsError> {
         if self.0.len() > MAX_EFFECTS {
             return Err(EffectsError::TooMany(self.0.len()));
@@ -220,7 +221,7 @@ impl Effects {
     }
 }
 
-/// Returns how many bytes the payload has.
+/// Checks a message; returns the size of its payload in bytes.
 fn check_outgoing(index: usize, outgoing: &Outgoing) -> Result<usize, EffectsError> {
     if outgoing.amount > AMOUNT_MAX {
         return Err(EffectsError::Amount {
@@ -251,7 +252,7 @@ fn check_ahead(index: usize, after: Duration) -> Result<(), EffectsError> {
     Ok(())
 }
 
-/// Returns how many bytes the value has.
+/// Checks a value; returns its size in bytes.
 fn check_value(key: &str, value: &Value) -> Result<usize, EffectsError> {
     let bytes = value.to_string().len();
     if bytes > MAX_STATE_VALUE_BYTES {
@@ -279,7 +280,7 @@ impl IntoIterator for Effects {
     }
 }
 
-/// Effects that are out of bounds.
+/// Effects that exceed a limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EffectsError {
     /// More effects than one run may return.
@@ -293,47 +294,47 @@ pub enum EffectsError {
     /// A payload that cannot be sent.
     #[error("effect {index} has a payload that cannot be sent: {reason}")]
     Payload {
-        /// Which effect, from 0.
+        /// The position of the effect, from 0.
         index: usize,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// An amount that no transaction can transfer.
     #[error("effect {index} transfers {amount} AIT; the most is {AMOUNT_MAX}, with the fee")]
     Amount {
-        /// Which effect, from 0.
+        /// The position of the effect, from 0.
         index: usize,
-        /// How much.
+        /// The amount, in AIT.
         amount: u64,
     },
-    /// A timer or an expiry beyond the bound.
-    #[error("effect {index} lies more than ten years ahead")]
+    /// A timer or an expiry more than [`MAX_AHEAD`] ahead.
+    #[error("effect {index} is more than ten years ahead")]
     TooFarAhead {
-        /// Which effect, from 0.
+        /// The position of the effect, from 0.
         index: usize,
     },
-    /// A deadline that is no time.
+    /// A deadline beyond the largest valid time.
     #[error(
-        "effect {index} has the deadline {deadline_ms}; it is a time in milliseconds since the \
-         epoch, {MAX_TIME_MS} at most"
+        "effect {index} has the deadline {deadline_ms}; a deadline is a time in milliseconds since \
+         the epoch, at most {MAX_TIME_MS}"
     )]
     Deadline {
-        /// Which effect, from 0.
+        /// The position of the effect, from 0.
         index: usize,
-        /// What stands there.
+        /// The deadline.
         deadline_ms: u64,
     },
-    /// A value over the bound.
+    /// A value larger than [`MAX_STATE_VALUE_BYTES`].
     #[error("the value under {key:?} has {bytes} bytes; at most {MAX_STATE_VALUE_BYTES} are kept")]
     ValueTooLarge {
-        /// Its name.
+        /// The key of the value, or the name of the timer or task that it belongs to.
         key: String,
-        /// Its size.
+        /// The size of the value.
         bytes: usize,
     },
     /// An empty or overlong name.
     #[error(
-        "the name of a state entry, a timer, a task or a label has {bytes} bytes; it needs 1 to {MAX_STATE_KEY_BYTES}"
+        "the name of a state entry, a timer, a task or a label has {bytes} bytes; it must have 1 to {MAX_STATE_KEY_BYTES}"
     )]
     BadKey {
         /// Its length.

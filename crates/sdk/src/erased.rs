@@ -1,4 +1,4 @@
-//! Behaviours and executors whose types were forgotten, so that many kinds fit into one list.
+//! Type-erased behaviours and executors, so that one list can hold many kinds.
 
 use std::fmt;
 use std::future::Future;
@@ -14,9 +14,9 @@ pub type Run<'a> = Pin<Box<dyn Future<Output = Result<Effects, BehaviourError>> 
 /// One run of a task.
 pub type TaskRun<'a> = Pin<Box<dyn Future<Output = Result<TaskOutput, TaskError>> + Send + 'a>>;
 
-/// A behaviour whose type was forgotten.
+/// A type-erased behaviour.
 ///
-/// Every [`Behaviour`] is one; do not implement it by hand.
+/// Every [`Behaviour`] implements it; do not implement it by hand.
 pub trait AnyBehaviour: fmt::Debug + Send + Sync {
     /// [`Behaviour::KIND`].
     fn kind(&self) -> &'static str;
@@ -34,7 +34,7 @@ pub trait AnyBehaviour: fmt::Debug + Send + Sync {
     fn accepts(&self, message: &Message) -> bool;
     /// [`Behaviour::watches`].
     fn watches(&self, message: &Message) -> bool;
-    /// The handler of an event.
+    /// Calls the handler for an event.
     fn on_event<'a>(&'a self, event: &'a Event, context: &'a Context) -> Run<'a>;
     /// [`Behaviour::execute`].
     fn execute<'a>(&'a self, task: &'a Task, desk: &'a Desk) -> TaskRun<'a>;
@@ -96,9 +96,9 @@ impl<B: Behaviour> AnyBehaviour for B {
     }
 }
 
-/// An executor whose type was forgotten.
+/// A type-erased executor.
 ///
-/// Every [`Executor`] is one; do not implement it by hand.
+/// Every [`Executor`] implements it; do not implement it by hand.
 pub trait AnyExecutor: fmt::Debug + Send + Sync {
     /// [`Executor::KIND`].
     fn kind(&self) -> &'static str;

@@ -1,4 +1,4 @@
-//! What a behaviour is shown besides messages.
+//! The events that behaviours handle.
 
 use std::sync::Arc;
 
@@ -9,30 +9,30 @@ use serde_json::Value;
 use crate::Message;
 use crate::task::{Task, TaskOutput};
 
-/// Something that a behaviour is shown. Events wait in one durable queue for each agent.
+/// An event for a behaviour. Each agent has one durable queue of events.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A message came.
+    /// A message arrived.
     Message(Arc<Message>),
-    /// A timer has run out.
+    /// A timer expired.
     Timer(Timer),
-    /// Something became of a message that the behaviour sent.
+    /// A delivery update for a message that the behaviour sent.
     Fate(SentMessage, Fate),
-    /// Something became of a message that the behaviour watches.
+    /// The outcome of a message that the behaviour watches.
     Settled(Arc<Message>, Settlement),
-    /// News of a task of the behaviour's.
+    /// An update of one of the behaviour's tasks.
     Task(TaskReport),
 }
 
-/// A timer that has run out.
+/// A timer that expired.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timer {
     /// The name that the behaviour gave it.
     pub name: String,
-    /// What the behaviour gave it.
+    /// The data that the behaviour set it with.
     pub data: Value,
-    /// For when it was set, in milliseconds since the epoch. It never comes before, and after a
-    /// time in which the runtime was down it comes later.
+    /// The time that it was set for, in milliseconds since the epoch. It never expires earlier; if
+    /// the runtime was down at that time, it expires later.
     pub due_ms: u64,
 }
 
@@ -41,62 +41,62 @@ pub struct Timer {
 pub struct SentMessage {
     /// The label that the behaviour gave it.
     pub label: String,
-    /// To whom it went.
+    /// The recipient's address.
     pub to: Address,
     /// The message's id.
     pub id: Option<MessageId>,
-    /// Hash of the transaction that carried it last; none if it was never signed.
+    /// Hash of the last transaction that carried it; none if none was ever signed.
     pub transaction: Option<TransactionHash>,
 }
 
-/// What became of a message that was sent. One message has several fates in turn, until one
-/// [is the last](Fate::is_last).
+/// A delivery update for a message that was sent. One message has several updates in turn, until
+/// one [is the last](Fate::is_last).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "fate")]
 pub enum Fate {
-    /// It stands in a block.
+    /// It is included in a block.
     Mined {
-        /// The block.
+        /// The height of the block.
         height: BlockHeight,
     },
-    /// Its recipient says that he has it.
+    /// The recipient says that it received the message.
     Received,
-    /// Its recipient says that he will act on it.
+    /// The recipient says that it will act on the message.
     Accepted {
-        /// In his words.
+        /// The recipient's explanation.
         detail: Option<String>,
     },
-    /// Its recipient says that he acted on it.
+    /// The recipient says that it acted on the message.
     Done {
-        /// In his words.
+        /// The recipient's explanation.
         detail: Option<String>,
     },
-    /// Its recipient says that acting on it failed.
+    /// The recipient says that acting on the message failed.
     Failed {
-        /// In his words.
+        /// The recipient's explanation.
         detail: Option<String>,
     },
-    /// Its recipient says that he will not act on it.
+    /// The recipient says that it will not act on the message.
     Rejected {
-        /// In his words.
+        /// The recipient's explanation.
         detail: Option<String>,
     },
-    /// Its time was over before it was acted on, or before it could be sent.
+    /// It expired before the recipient acted on it, or before it could be sent.
     Expired,
-    /// The acknowledgment that was asked for did not come, after all resends. Whether the
-    /// recipient acted is unknown.
+    /// No acknowledgment arrived in time, after all resends. Whether the recipient acted on the
+    /// message is unknown.
     Unacknowledged,
     /// It was not sent: the node refused it, or an operator dropped it.
     Unsent {
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
 impl Fate {
-    /// Whether no other fate of the same message follows, where `done` says whether the sender
-    /// asked to be told that it was acted on (and not only that it was received), and `received`
-    /// whether at least that.
+    /// Whether this is the last update of its message. `done` says whether the sender asked for an
+    /// acknowledgment that the message was acted on, `received` whether it asked for any
+    /// acknowledgment.
     pub const fn is_last(&self, received: bool, done: bool) -> bool {
         match self {
             Self::Mined { .. } => !received && !done,
@@ -112,36 +112,36 @@ impl Fate {
     }
 }
 
-/// What became of a message that came.
+/// The outcome of a message that arrived.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "settlement")]
 pub enum Settlement {
-    /// A behaviour acted on it; tasks that it started are completed.
+    /// A behaviour acted on it, and the tasks that it started are completed.
     Done,
-    /// Acting on it was given up: it is a dead letter, or its task failed.
+    /// Acting on it failed: it is a dead letter, or its task failed.
     Failed {
-        /// What its sender may be told of why. What else is known is in the log and with the
-        /// dead letter.
+        /// The reason, as far as the sender may be told. The log and the dead letter have the
+        /// full reason.
         reason: String,
     },
-    /// No behaviour takes it, or one refused it.
+    /// No behaviour accepts it, or one rejected it.
     Rejected {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// It came, or its turn came, after its time.
+    /// It expired before it arrived, or before its turn.
     Expired,
 }
 
 impl Settlement {
-    /// What becomes of a message whose task failed with this code.
+    /// The outcome of a message whose task failed with this code.
     pub fn of_failed_task(code: &str) -> Self {
         Self::Failed {
             reason: format!("its task failed: {code}"),
         }
     }
 
-    /// What becomes of a message whose task was canceled.
+    /// The outcome of a message whose task was canceled.
     pub fn of_canceled_task() -> Self {
         Self::Failed {
             reason: "its task was canceled".to_owned(),
@@ -149,42 +149,43 @@ impl Settlement {
     }
 }
 
-/// News of a task.
+/// An update of a task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskReport {
     /// The task.
     pub task: Task,
-    /// What is new.
+    /// What changed.
     pub news: TaskNews,
 }
 
-/// What is new of a task.
+/// What changed in a task: its progress, or that it ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "news")]
 pub enum TaskNews {
-    /// It is so far; [`TaskLimits::progress_every`](crate::task::TaskLimits) bounds how often.
+    /// It made progress. [`TaskLimits::progress_every`](crate::task::TaskLimits) is the least time
+    /// between two such updates.
     Progress {
-        /// How far, from 0 to 1.
+        /// The progress, from 0 to 1.
         progress: f64,
-        /// In words.
+        /// A description of the progress.
         note: Option<String>,
     },
-    /// It is done.
+    /// It completed.
     Completed {
         /// Its result.
         output: TaskOutput,
         /// How long the last run took, in milliseconds.
         duration_ms: u64,
     },
-    /// It failed for good.
+    /// It failed permanently.
     Failed {
-        /// A word for programs, such as `timeout`.
+        /// A machine-readable code, such as `timeout`.
         code: String,
-        /// What whoever asked for the task may be told: [`TaskError::public`].
+        /// What the submitter of the task may be told: [`TaskError::public`].
         ///
         /// [`TaskError::public`]: crate::TaskError::public
         message: String,
     },
-    /// It was canceled before it was done.
+    /// It was canceled before it completed.
     Canceled,
 }

@@ -1,26 +1,26 @@
-//! What the author of a behaviour sees.
+//! The API for authors of behaviours.
 //!
-//! A behaviour is a rule of conduct for a hosted wallet: it is shown a [`Message`] and returns
-//! [`Effects`], what should happen. It performs nothing itself; the runtime makes the effects so,
-//! exactly once, however often the behaviour had to be run for it.
+//! A behaviour defines what a hosted wallet does with its messages: it is shown a [`Message`] and
+//! returns [`Effects`], what should happen. It has no side effects of its own. The runtime carries
+//! out the effects exactly once, even if it runs the behaviour several times for one event.
 //!
-//! | module | holds |
+//! | module | contents |
 //! |---|---|
-//! | [`behaviour`] | the [`Behaviour`] trait and how a run may fail |
-//! | [`message`] | what a behaviour is shown of a message |
-//! | [`event`] | what else it is shown: timers, fates, settlements, news of tasks |
-//! | [`standing`] | how well an agent knows a sender, and what that sender may use |
-//! | [`effects`] | what it may ask for |
-//! | [`outgoing`] | a message that it sends |
-//! | [`task`] | work that takes long; executors |
-//! | [`context`] | who runs it, when, and its durable state |
-//! | [`directory`] | the cards of other agents, and what can be looked up |
-//! | [`registry`] | the lists of kinds that a binary knows |
-//! | [`erased`] | behaviours and executors whose types were forgotten |
-//! | `testing` | with the feature `testing`: a simulated chain to try behaviours on |
+//! | [`behaviour`] | the [`Behaviour`] trait and the errors of a run |
+//! | [`message`] | a message as a behaviour sees it |
+//! | [`event`] | the other events: timers, delivery updates, outcomes, updates of tasks |
+//! | [`standing`] | how well an agent knows a sender, and the share that the sender may use |
+//! | [`effects`] | the effects that a handler returns |
+//! | [`outgoing`] | messages that a behaviour sends |
+//! | [`task`] | long-running work; executors |
+//! | [`context`] | the agent, the time and the durable state of a run |
+//! | [`directory`] | the cards of other agents; queries |
+//! | [`registry`] | the kinds of behaviour and executor that a binary contains |
+//! | [`erased`] | type-erased behaviours and executors |
+//! | `testing` | with the feature `testing`: a simulated chain for tests of behaviours |
 //!
-//! `docs/writing-behaviours.md` leads from `cargo new` to a tested behaviour in a binary of one's
-//! own; `examples/` holds whole ones.
+//! `docs/writing-behaviours.md` leads from `cargo new` to a tested behaviour in a binary of your
+//! own; `examples/` contains complete behaviours.
 //!
 //! ```
 //! use agentry_sdk::{Behaviour, BehaviourError, ConfigureError, Context, Effects, Message, Setup};
@@ -59,10 +59,10 @@
 //!
 //! # Dependencies
 //!
-//! A library of behaviours is built from the sdk alone: no runtime, no database, no HTTP. All that
-//! it brings along is JSON, the chain's formats, and the cryptography of those. This is
+//! A library of behaviours depends on this crate only: no runtime, no database, no HTTP. The crate
+//! depends on JSON, the chain's formats, and the cryptography of those formats. The list contains
 //! every crate of the tree (`cargo tree -p agentry-sdk -e normal`); the feature `testing` adds
-//! none, and a test holds it to that.
+//! none. A test checks the list.
 //!
 //! ```text
 //! aead aes aes-gcm agentry-protocol agentry-sdk base64 bech32 block-buffer block-padding cbc

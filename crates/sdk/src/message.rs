@@ -1,4 +1,4 @@
-//! What a behaviour is shown of a message.
+//! A message as a behaviour sees it.
 
 pub use agentry_protocol::Authenticity;
 use agentry_protocol::message::Envelope;
@@ -9,51 +9,51 @@ use agentry_protocol::{
 
 use crate::Standing;
 
-/// A message that stands on the chain, addressed to the agent that is shown it.
+/// A message on the chain that is addressed to the agent.
 #[derive(Clone, Debug)]
 pub struct Message {
     /// Hash of the transaction that carried it.
     pub transaction: TransactionHash,
-    /// The SHA-256 of its signing text: the same however its transaction was spelled.
+    /// The SHA-256 of its signing text: the same for every encoding of its transaction.
     pub digest: MessageDigest,
-    /// Who it says it is from; see [`authenticity`](Self::authenticity).
+    /// The sender that it names; [`authenticity`](Self::authenticity) says whether to believe it.
     pub from: Address,
     /// The agent's own address.
     pub to: Address,
     /// The amount that it transferred, in AIT.
     pub amount: Number,
-    /// The block that holds it.
+    /// The height of the block that contains it.
     pub height: BlockHeight,
-    /// What was said; opened, if it was sealed. A payload whose header is damaged is shown as
-    /// [`Payload::Opaque`], since what its sender demands cannot be known.
+    /// The content, decrypted if it was sealed. A payload with an invalid header is shown as
+    /// [`Payload::Opaque`], because what the header asks for is unknown.
     pub payload: Payload,
-    /// What it says of itself, if it has a header.
+    /// The header, if it has one.
     pub header: Option<Header>,
-    /// Whether the sender is proven.
+    /// Whether the sender is verified.
     pub authenticity: Authenticity,
     /// How well the agent knows the sender.
     pub standing: Standing,
-    /// Whether only the agent can read it.
+    /// Whether it was sealed, so that only the agent can read it.
     pub sealed: bool,
-    /// The question that it answers: a message of the agent's to this sender. Set only where the
-    /// sender is proven and was the one who was asked.
+    /// The message of the agent that it answers. Set only if the sender is verified and is the
+    /// recipient of that message.
     pub answers: Option<Answered>,
 }
 
-/// A message of the agent's that was answered.
+/// A message of the agent that was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {
     /// Hash of the transaction that the answer names.
     pub transaction: TransactionHash,
-    /// The behaviour that sent it, by its name in the agent; none, if an operator did.
+    /// The name of the behaviour that sent it; none if an operator sent it.
     pub behaviour: Option<String>,
     /// The [label](crate::Outgoing::label) that it gave the message.
     pub label: Option<String>,
 }
 
 impl Message {
-    /// A message as its transaction's payload has it: neither opened nor known as an answer, from
-    /// a sender of whom nothing is known but whether the signature was right.
+    /// Reads a message from the payload of its transaction. It is not decrypted and not matched to
+    /// a question, and its [`standing`](Self::standing) depends on the authenticity only.
     pub fn read(
         transaction: TransactionHash,
         digest: MessageDigest,
@@ -68,7 +68,7 @@ impl Message {
         } = Envelope::read(payload);
         let (said, header) = match header {
             Ok(header) => (said, header),
-            // To this reader it is a message without a header.
+            // A header of an unknown version is read as no header.
             Err(error) if error.is_unknown_version() => (said, None),
             Err(_) => (Payload::Opaque(payload.clone()), None),
         };
@@ -98,22 +98,23 @@ impl Message {
         self.payload.cmd()
     }
 
-    /// The command, if the message is one of those that agentry knows.
+    /// The command, if the message is one that agentry knows.
     ///
     /// # Errors
-    /// It is one, and its parameters are wrong.
+    /// The command is known, but its parameters are invalid.
     pub fn command(&self) -> Result<Option<KnownCommand>, CommandError> {
         self.payload.command()
     }
 
-    /// Whether it says that it answers something: a behaviour that answers answers may never end.
+    /// Whether it says that it answers another message. A behaviour that answers such messages can
+    /// cause an endless conversation.
     pub fn is_answer(&self) -> bool {
         self.header
             .as_ref()
             .is_some_and(|header| header.re.is_some())
     }
 
-    /// What acknowledgment is due: what was asked for, but none for an acknowledgment.
+    /// The acknowledgment that it asks for. An acknowledgment is never acknowledged.
     pub fn ack_due(&self) -> Option<AckRequest> {
         if self.cmd() == Some("ACK") {
             return None;

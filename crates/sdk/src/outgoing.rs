@@ -7,30 +7,30 @@ use agentry_protocol::{AckRequest, Address, KnownCommand, Payload, Thread, Trans
 /// Whether a message is sealed, so that only its recipient can read it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sealing {
-    /// An answer to a sealed message is sealed; nothing else is.
+    /// Sealed if it answers a sealed message.
     #[default]
     AsAsked,
-    /// It goes out readable by all, also as an answer to a sealed message.
+    /// Never sealed, even if it answers a sealed message: everyone can read it.
     Never,
-    /// It is sealed if the recipient's encryption key is known.
+    /// Sealed if the recipient's encryption key is known.
     IfPossible,
-    /// It is sealed, or the run fails for good.
+    /// Sealed. The run fails if the recipient's encryption key is unknown.
     Always,
 }
 
-/// That a message is to be acknowledged.
+/// The acknowledgment that a message asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Acknowledge {
-    /// What is asked for.
+    /// Which acknowledgment.
     pub request: AckRequest,
-    /// How long after it was mined the acknowledgment may take to come.
+    /// How long to wait for the acknowledgment after the message was mined.
     pub within: Duration,
-    /// How often it is sent again when none came. A resend keeps the message's id, so its
-    /// receiver acts once.
+    /// How often the message is sent again if no acknowledgment arrives. A resend keeps the
+    /// message's id, so the recipient acts once.
     pub resends: u32,
 }
 
-/// A message that is to be sent: an answer, or one of the behaviour's own accord.
+/// A message to be sent: an answer, or a message on the behaviour's own initiative.
 ///
 /// ```
 /// use std::time::Duration;
@@ -44,25 +44,25 @@ pub struct Acknowledge {
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outgoing {
-    /// What is said.
+    /// The content.
     pub payload: Payload,
-    /// What is transferred with it, in AIT.
+    /// The amount that it transfers, in AIT.
     pub amount: u64,
-    /// The conversation that it belongs to. An answer carries on that of its question by itself.
+    /// The conversation that it belongs to. A reply stays in the conversation of its question.
     pub thread: Option<Thread>,
-    /// The transaction that it answers, or is about, where the event is not about that message: an
-    /// answer that comes later than its question. A reply names its question by itself.
+    /// The transaction that it answers or refers to, for a message that is sent in a later event. A
+    /// reply refers to its question without this.
     pub re: Option<TransactionHash>,
-    /// How long after the run it counts; then its receiver does not act on it, and it is not sent
-    /// if it was not yet.
+    /// The time from the run to its expiry. The recipient does not act on an expired message, and
+    /// the runtime does not send one.
     pub expires_in: Option<Duration>,
-    /// What acknowledgment is asked for.
+    /// The acknowledgment that it asks for.
     pub acknowledge: Option<Acknowledge>,
     /// Whether it is sealed.
     pub sealing: Sealing,
-    /// Under which name the behaviour is told of its fate
-    /// ([`Behaviour::on_fate`](crate::Behaviour::on_fate)) and of answers to it
-    /// ([`Message::answers`](crate::Message::answers)).
+    /// The name by which the behaviour recognises delivery updates
+    /// ([`Behaviour::on_fate`](crate::Behaviour::on_fate)) and answers
+    /// ([`Message::answers`](crate::Message::answers)). Without one there are no delivery updates.
     pub label: Option<String>,
 }
 
@@ -91,35 +91,35 @@ impl Outgoing {
         Self::new(command.to_payload())
     }
 
-    /// With this amount, in AIT.
+    /// Sets the amount that it transfers, in AIT.
     #[must_use]
     pub const fn amount(mut self, amount: u64) -> Self {
         self.amount = amount;
         self
     }
 
-    /// In this conversation.
+    /// Sets the conversation that it belongs to.
     #[must_use]
     pub fn thread(mut self, thread: Thread) -> Self {
         self.thread = Some(thread);
         self
     }
 
-    /// In answer to what this transaction said.
+    /// Makes it an answer to the message in this transaction.
     #[must_use]
     pub const fn answering(mut self, transaction: TransactionHash) -> Self {
         self.re = Some(transaction);
         self
     }
 
-    /// Counting for so long.
+    /// Sets the time from the run to its expiry.
     #[must_use]
     pub const fn expiring(mut self, after: Duration) -> Self {
         self.expires_in = Some(after);
         self
     }
 
-    /// To be acknowledged; see [`Acknowledge`].
+    /// Asks for an acknowledgment; see [`Acknowledge`].
     #[must_use]
     pub const fn acknowledged(
         mut self,
@@ -135,14 +135,14 @@ impl Outgoing {
         self
     }
 
-    /// Sealed or not.
+    /// Sets whether it is sealed.
     #[must_use]
     pub const fn sealing(mut self, sealing: Sealing) -> Self {
         self.sealing = sealing;
         self
     }
 
-    /// Under this label.
+    /// Sets the label.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
@@ -150,11 +150,11 @@ impl Outgoing {
     }
 }
 
-/// A message to an address.
+/// A message and its recipient.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Addressed {
-    /// To whom.
+    /// The recipient's address.
     pub to: Address,
-    /// What.
+    /// The message.
     pub outgoing: Outgoing,
 }

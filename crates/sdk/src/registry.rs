@@ -1,4 +1,4 @@
-//! The lists of kinds that a binary knows.
+//! The kinds of behaviour and executor that a binary contains.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::{AnyBehaviour, AnyExecutor, Behaviour, ConfigureError};
 type Build = fn(Map<String, Value>, &Setup<'_>) -> Result<Arc<dyn AnyBehaviour>, BuildError>;
 type BuildExecutor = fn(Map<String, Value>, &Setup<'_>) -> Result<Arc<dyn AnyExecutor>, BuildError>;
 
-/// The kinds of behaviour and of executor that agents.toml may ask for.
+/// The kinds of behaviour and executor that agents.toml can select.
 #[derive(Clone, Default)]
 pub struct Registry {
     kinds: BTreeMap<&'static str, Build>,
@@ -26,7 +26,7 @@ static EMPTY: Registry = Registry {
     executors: BTreeMap::new(),
 };
 
-/// Where a behaviour is being configured.
+/// The environment in which a behaviour or an executor is configured.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup<'a> {
     folder: &'a Path,
@@ -34,17 +34,17 @@ pub struct Setup<'a> {
 }
 
 impl<'a> Setup<'a> {
-    /// For an agents.toml in this folder, in a binary with these kinds.
+    /// The setup for an agents.toml in this folder, in a binary with these kinds.
     pub const fn new(folder: &'a Path, registry: &'a Registry) -> Self {
         Self { folder, registry }
     }
 
-    /// A path of agents.toml: relative ones are relative to its folder.
+    /// Resolves a path from agents.toml: a relative path is relative to the folder of that file.
     pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
         self.folder.join(path)
     }
 
-    /// Makes an executor of a kind.
+    /// Makes an executor of a kind from its keys in agents.toml.
     ///
     /// # Errors
     /// As [`Registry::build`].
@@ -66,7 +66,7 @@ impl<'a> Setup<'a> {
 }
 
 impl Default for Setup<'_> {
-    /// In the working directory, without executors.
+    /// The working directory as the folder, and no executors.
     fn default() -> Self {
         Self::new(Path::new(""), &EMPTY)
     }
@@ -102,11 +102,11 @@ impl Registry {
         self.executors.keys().copied().collect()
     }
 
-    /// Makes a behaviour of a kind from its keys in an agents.toml that lies in `folder`.
+    /// Makes a behaviour of a kind from its keys in an agents.toml in `folder`.
     ///
     /// # Errors
-    /// An unknown kind (with the known ones), keys that do not fit (with the known ones), or
-    /// settings that the behaviour itself refuses.
+    /// The kind or a key is unknown (the error lists the known ones), a key is missing or of the
+    /// wrong type, or the behaviour refuses the settings.
     pub fn build(
         &self,
         kind: &str,
@@ -158,17 +158,17 @@ pub enum BuildError {
     /// No such kind in this binary.
     #[error("unknown behaviour kind {kind:?}; this binary knows {}", known.join(", "))]
     UnknownKind {
-        /// What was asked for.
+        /// The unknown kind.
         kind: String,
-        /// What there is.
+        /// The known kinds.
         known: Vec<&'static str>,
     },
     /// No such executor in this binary.
     #[error("unknown executor {kind:?}; this binary knows {}", known.join(", "))]
     UnknownExecutor {
-        /// What was asked for.
+        /// The unknown kind.
         kind: String,
-        /// What there is.
+        /// The known kinds.
         known: Vec<&'static str>,
     },
     /// A key is unknown, missing or of the wrong type; the text names it and the known ones.

@@ -1,18 +1,18 @@
-//! How well an agent knows a sender, and how much of what is shared that sender may use.
+//! How well an agent knows a sender, and the share of limited resources that the sender may use.
 //!
-//! A verified sender is one who holds a key, and keys cost nothing. So whatever a runtime has only
-//! so much of (an agent's daily budget, its queues, its timers, room in the store, workers for
-//! tasks) is divided by what is known of senders *beside* their keys:
+//! A verified sender holds a key, and keys cost nothing. Limited resources (an agent's daily
+//! budget, its queues, its timers, space in the store, workers for tasks) are therefore divided by
+//! what else is known about a sender:
 //!
-//! | standing | who | one of them | all of them together |
+//! | standing | senders | share of one sender | share of all together |
 //! |---|---|---|---|
-//! | known | wallets of the same runtime, contacts, senders that a behaviour's settings name | a half | everything |
+//! | known | wallets of the same runtime, contacts, senders that a behaviour's settings name | half | everything |
 //! | listed | verified senders with a card in the directory | a tenth | a quarter |
 //! | stranger | all other verified senders | a tenth | a quarter |
-//! | unverified | senders whose signature nobody can check | – | a tenth |
+//! | unverified | senders whose signature cannot be checked | – | a tenth |
 //!
-//! The parts that fresh keys can fill, with cards or without, are three fifths at most; the rest is
-//! always there for senders whom the operator has named.
+//! Senders with new keys, with or without cards, can use three fifths at most. The rest always
+//! remains for senders that the operator has named.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,11 +24,11 @@ use crate::Authenticity;
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Standing {
-    /// The signature could not be checked. Anybody can invent such senders, so all of them count
-    /// as one.
+    /// The signature could not be checked. Anyone can invent such senders, so all of them count as
+    /// one.
     #[default]
     Unverified,
-    /// Verified, and nothing else is known.
+    /// Verified; nothing else is known.
     Stranger,
     /// Verified, with a card in the directory. A card costs one transaction.
     Listed,
@@ -38,10 +38,10 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// Every one, from the least known to the best known.
+    /// Every standing, from the least known to the best known.
     pub const ALL: [Self; 4] = [Self::Unverified, Self::Stranger, Self::Listed, Self::Known];
 
-    /// The standing of a sender of whom nothing is known but whether the signature was right.
+    /// The standing of a sender about whom only the authenticity of the message is known.
     pub const fn unknown(authenticity: Authenticity) -> Self {
         match authenticity {
             Authenticity::Verified => Self::Stranger,
@@ -49,7 +49,7 @@ impl Standing {
         }
     }
 
-    /// The word for it in the store, in tables and in JSON.
+    /// Its name in the store, in tables and in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unverified => "unverified",
@@ -59,8 +59,8 @@ impl Standing {
         }
     }
 
-    /// How much of `whole` one sender of this standing may use. It can be 0: where at least one
-    /// of something must be possible, say so.
+    /// The part of `whole` that one sender of this standing may use. It can be 0: a caller that
+    /// must allow at least one has to ensure it.
     pub const fn of_one(self, whole: u64) -> u64 {
         match self {
             Self::Unverified | Self::Stranger | Self::Listed => whole / 10,
@@ -68,7 +68,7 @@ impl Standing {
         }
     }
 
-    /// How much of `whole` all senders of this standing together may use.
+    /// The part of `whole` that all senders of this standing together may use.
     pub const fn of_all(self, whole: u64) -> u64 {
         match self {
             Self::Unverified => whole / 10,
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_fresh_keys_can_fill_leaves_room_for_the_others() {
+    fn senders_with_new_keys_leave_a_share_for_the_others() {
         for whole in [1, 7, 10, 99, 100_000, u64::MAX] {
             let fresh = [Standing::Unverified, Standing::Stranger, Standing::Listed];
             let filled = fresh
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_are_those_of_json() {
+    fn names_match_the_json() {
         for standing in Standing::ALL {
             let json = serde_json::to_value(standing).unwrap();
             assert_eq!(json, standing.as_str());

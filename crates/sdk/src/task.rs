@@ -1,12 +1,12 @@
-//! Work that takes long, and may touch the world.
+//! Tasks: long-running work, which may have side effects.
 //!
-//! A handler [starts a task](crate::Effects::start_task) as one of its effects, so a task exists
-//! once, however often the handler ran. The runtime then has [`Behaviour::execute`] do the work in
-//! a bounded pool, again after a crash or a transient failure, and shows the end of it to
-//! [`Behaviour::on_task`], whose effects happen once.
+//! A handler [starts a task](crate::Effects::start_task) as one of its effects, so the task exists
+//! once, even if the handler ran several times. The runtime calls [`Behaviour::execute`] in a
+//! bounded pool, and calls it again after a crash or a transient failure. It reports the end of the
+//! task to [`Behaviour::on_task`], whose effects happen once.
 //!
-//! An [`Executor`] is a way to do tasks that the built-in `tasks` behaviour can be told to use for
-//! a type of job: `executor = "…"` in agents.toml.
+//! An [`Executor`] does the tasks of the built-in `tasks` behaviour. agents.toml selects one for
+//! each type of job: `executor = "…"`.
 //!
 //! [`Behaviour::execute`]: crate::Behaviour::execute
 //! [`Behaviour::on_task`]: crate::Behaviour::on_task
@@ -24,60 +24,60 @@ use serde_json::Value;
 use crate::behaviour::ConfigureError;
 use crate::registry::Setup;
 
-/// The longest result of a task, in bytes.
+/// The largest result of a task, in bytes.
 pub const MAX_OUTPUT_BYTES: usize = 16 << 20;
 
-/// What whoever asked for a task is told where the author says nothing of the failure.
+/// What the submitter of a task is told about a failure without a public text.
 pub const TASK_FAILED: &str = "the task failed";
 
-/// What should be done.
+/// A task to be started.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskStart {
-    /// What the behaviour calls it. A second start of the same key by the same behaviour of the
-    /// same agent is the same task.
+    /// The name that the behaviour gives it. A second start with the same key, by the same
+    /// behaviour of the same agent, is the same task.
     pub key: String,
-    /// Its type, which has limits of its own.
+    /// Its type. Each type has its own [limits](TaskLimits).
     pub kind: String,
-    /// What the executor needs to know.
+    /// The input for the executor.
     pub input: Value,
-    /// Until when its result is of use, in milliseconds since the epoch; then it fails.
+    /// The time at which it fails if it has not completed, in milliseconds since the epoch.
     pub deadline_ms: Option<u64>,
 }
 
-/// A task.
+/// A task, as its executor sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Task {
-    /// What the behaviour calls it.
+    /// The name that the behaviour gave it.
     pub key: String,
     /// Its type.
     pub kind: String,
-    /// What the behaviour gave it.
+    /// The input that the behaviour gave it.
     pub input: Value,
-    /// Until when its result is of use, in milliseconds since the epoch.
+    /// The time at which it fails if it has not completed, in milliseconds since the epoch.
     pub deadline_ms: Option<u64>,
-    /// The agent that does it: its name in agents.toml.
+    /// The name in agents.toml of the agent that does it.
     pub agent: String,
-    /// Who sent the message that started it; none, if none did.
+    /// The sender of the message that started it; none if no message started it.
     pub submitter: Option<Address>,
-    /// Which attempt this is, from 1.
+    /// The number of this attempt, from 1.
     pub attempt: u32,
 }
 
-/// What came out of a task.
+/// The result of a task that completed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskOutput {
     /// The result: at most [`MAX_OUTPUT_BYTES`].
     pub text: String,
-    /// What it is, such as `text/plain`.
+    /// The media type of the result, such as `text/plain`.
     pub media_type: Option<String>,
-    /// Why it is not all that it could be, as a word for programs: `length`, where a model had
-    /// more to say than it was allowed. None, where nothing is missing.
+    /// Why the result is incomplete, as a machine-readable code: `length` if a model reached its
+    /// limit of output. None if it is complete.
     #[serde(default)]
     pub incomplete: Option<String>,
 }
 
 impl TaskOutput {
-    /// A plain text.
+    /// A result in plain text.
     pub fn text(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
@@ -89,10 +89,9 @@ impl TaskOutput {
 
 /// Why a task, or an attempt at it, failed.
 ///
-/// The code goes to whoever asked for the task. The message is for the operator: it is logged and
-/// shown by `agentry task show`, and sent to nobody, for it can hold anything that an error of a
-/// library says. What the asker may be told besides is said on purpose, with
-/// [`with_public`](Self::with_public).
+/// The code goes to the submitter of the task. The message is for the operator: it is logged and
+/// shown by `agentry task show`. It is sent to no one, because it can hold whatever the error of a
+/// library says. [`with_public`](Self::with_public) sets what else the submitter may be told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{code}: {message}")]
 pub struct TaskError {
@@ -103,7 +102,8 @@ pub struct TaskError {
 }
 
 impl TaskError {
-    /// A failure that another attempt may mend. `code` is a word for programs.
+    /// A failure that may not occur at the next attempt. `code` is machine-readable, such as
+    /// `timeout`.
     pub fn transient(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             code: code.into(),
@@ -113,7 +113,7 @@ impl TaskError {
         }
     }
 
-    /// A failure that no repetition mends.
+    /// A failure that would occur at every further attempt. `code` is machine-readable.
     pub fn permanent(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             code: code.into(),
@@ -123,33 +123,33 @@ impl TaskError {
         }
     }
 
-    /// The same failure, of which whoever asked for the task is told this. It can end up on the
-    /// chain, for all to read: no secrets.
+    /// Sets the text that the submitter of the task is told. It can end up on the chain, where
+    /// everyone can read it: it must not contain secrets.
     #[must_use]
     pub fn with_public(mut self, text: impl Into<String>) -> Self {
         self.public = Some(text.into());
         self
     }
 
-    /// The same failure under another code.
+    /// Replaces the code.
     #[must_use]
     pub fn with_code(mut self, code: impl Into<String>) -> Self {
         self.code = code.into();
         self
     }
 
-    /// The word for programs.
+    /// The machine-readable code.
     pub fn code(&self) -> &str {
         &self.code
     }
 
-    /// The sentence for the operator.
+    /// The message for the operator.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The sentence for whoever asked for the task: what the author said for that purpose, else
-    /// one text for all failures.
+    /// The text for the submitter of the task: the text of [`with_public`](Self::with_public), or
+    /// else [`TASK_FAILED`].
     pub fn public(&self) -> &str {
         self.public.as_deref().unwrap_or(TASK_FAILED)
     }
@@ -163,13 +163,13 @@ impl TaskError {
 /// The limits of tasks of one type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TaskLimits {
-    /// How many of one behaviour of one agent run at the same time; at least 1.
+    /// How many tasks of this type one behaviour of one agent runs at the same time; at least 1.
     pub concurrency: usize,
-    /// How long one attempt may take.
+    /// The time limit of one attempt.
     pub time: Duration,
-    /// Attempts after which it has failed; at least 1.
+    /// The number of attempts after which the task has failed; at least 1.
     pub attempts: u32,
-    /// The least time between two reports of progress; none are made where it is `None`.
+    /// The least time between two reports of progress; `None` turns them off.
     pub progress_every: Option<Duration>,
 }
 
@@ -184,22 +184,22 @@ impl Default for TaskLimits {
     }
 }
 
-/// What a running task has around it.
+/// The environment of a running task: it takes the reports of progress.
 #[derive(Clone)]
 pub struct Desk {
     report: Arc<dyn Fn(f64, Option<String>) + Send + Sync>,
 }
 
 impl Desk {
-    /// A desk whose reports of progress go to a function.
+    /// A desk that passes the reports of progress to a function.
     pub fn new(report: impl Fn(f64, Option<String>) + Send + Sync + 'static) -> Self {
         Self {
             report: Arc::new(report),
         }
     }
 
-    /// Says how far the work is, from 0 to 1, and where, in words. Cheap: call it as often as
-    /// there is news. What is reported may be lost in a crash.
+    /// Reports the progress, from 0 to 1, with a description. It is cheap: call it at every step. A
+    /// crash may lose a report.
     pub fn progress(&self, progress: f64, note: Option<String>) {
         (self.report)(progress.clamp(0.0, 1.0), note);
     }
@@ -211,27 +211,29 @@ impl fmt::Debug for Desk {
     }
 }
 
-/// A way to do tasks, which the built-in `tasks` behaviour can use for a type of job.
+/// Does the tasks of the built-in `tasks` behaviour, for one type of job.
 ///
-/// For it, [`Task::input`] is an object with the job's `prompt`, `model` and `params`, each if it
-/// was given, and `kind` is the job's type.
+/// [`Task::input`] is an object with the job's `prompt`, `model` and `params`, each only if it was
+/// given. [`Task::kind`] is the job's type.
 pub trait Executor: fmt::Debug + Send + Sync + Sized + 'static {
-    /// The name under which agents.toml asks for it (`executor = "…"`): lower case, digits, `-`.
+    /// The name that selects it in agents.toml (`executor = "…"`): lower-case letters, digits and
+    /// `-`.
     const KIND: &'static str;
 
-    /// Its own keys in agents.toml. Give it `#[serde(deny_unknown_fields)]`.
+    /// Its own keys in agents.toml. Derive it with `#[serde(deny_unknown_fields)]`, so that the
+    /// error for a mistyped key lists the known keys.
     type Settings: DeserializeOwned;
 
     /// Makes the executor from its keys in agents.toml.
     ///
     /// # Errors
-    /// Settings that are well formed and still make no sense, with what to do about it.
+    /// The settings are well formed but invalid. The error says how to correct them.
     fn configure(settings: Self::Settings, setup: &Setup<'_>) -> Result<Self, ConfigureError>;
 
     /// Does the work; see [`Behaviour::execute`](crate::Behaviour::execute).
     ///
     /// # Errors
-    /// [`TaskError`].
+    /// [`TaskError`]: transient, and the runtime tries again, or permanent.
     fn execute(
         &self,
         task: &Task,

@@ -1,33 +1,33 @@
-//! The test kit: a simulated chain on which a behaviour is tried out. Feature `testing`.
+//! The test kit: a simulated chain for tests of behaviours. Feature `testing`.
 //!
-//! A [`Simulation`] hosts agents with behaviours, has peers whose messages the test writes, a
-//! clock that the test moves, and every accident that a real chain has: repetitions, withdrawn
-//! blocks, lost transactions, a process that ends at the wrong moment. It keeps the runtime's
-//! promises in a small model: one queue of events for each agent, an outcome that happens whole
-//! or not at all and once for each event and behaviour, timers, fates, acknowledgments, tasks,
-//! the directory. Rates, priorities, budgets and fees are not in it, nor signatures and
-//! ciphertexts: a message is verified or sealed because the test says so.
+//! A [`Simulation`] hosts agents with behaviours. It has peers whose messages the test writes, a
+//! clock that the test moves, and the faults of a real chain: duplicate messages, withdrawn blocks,
+//! lost transactions, a process that crashes at any moment. It models the guarantees of the
+//! runtime: one queue of events for each agent, effects that happen all or not at all and once for
+//! each event and behaviour, timers, delivery updates, acknowledgments, tasks, the directory. It
+//! does not model rates, priorities, budgets, fees, signatures or encryption: a message is verified
+//! or sealed because the test says so.
 //!
-//! [`assert_behaviour_contract`] tries a behaviour on all of this at random, and names the law
-//! that it breaks.
+//! [`assert_behaviour_contract`] runs a behaviour through random histories with these faults, and
+//! names the law that it breaks.
 //!
-//! | part | what it is |
+//! | part | purpose |
 //! |---|---|
-//! | [`Simulation`] | the whole: post, settle, advance, look |
-//! | [`Agent`], [`Party`] | who is hosted, and who takes part |
+//! | [`Simulation`] | the simulation: post, settle, advance the clock, inspect |
+//! | [`Agent`], [`Party`] | hosted agents; agents and peers with their keys |
 //! | [`MessageBuilder`] | messages that the test writes |
-//! | [`Sent`], [`Run`], [`Dropped`] | what a test looks at |
-//! | [`Disturbances`] | accidents at random, from the seed |
-//! | [`TaskPlan`] | how attempts at tasks go |
+//! | [`Sent`], [`Run`], [`Dropped`] | records that a test inspects |
+//! | [`Disturbances`] | random faults, from the seed |
+//! | [`TaskPlan`] | the outcome of each attempt at a task |
 //! | [`TestWorld`] | names, cards, statuses |
-//! | [`assert_behaviour_contract`], [`Contract`] | the laws that every behaviour keeps |
-//! | [`block_on`] | for tests without a runtime |
+//! | [`assert_behaviour_contract`], [`Contract`] | the laws for every behaviour |
+//! | [`block_on`] | runs a future in a test without a runtime |
 //!
 //! ```
 //! use agentry_sdk::testing::{Agent, Simulation, block_on};
 //! use agentry_sdk::{Behaviour, BehaviourError, ConfigureError, Context, Effects, Message, Setup};
 //!
-//! /// Counts what it is told.
+//! /// Counts the texts that it receives.
 //! #[derive(Debug)]
 //! struct Tally;
 //!
@@ -62,7 +62,7 @@
 //!
 //!     let first = chain.deliver(alice.text("one")).await;
 //!     chain.replay(first); // The same message, seen again.
-//!     chain.crash_before_commit(&tally); // The next run is made twice.
+//!     chain.crash_before_commit(&tally); // The next run is repeated.
 //!     chain.deliver(alice.text("two")).await;
 //!
 //!     let answers = chain.sent_to(&alice);
@@ -79,9 +79,9 @@ mod block_on;
 mod builder;
 mod clock;
 mod commit;
-mod conduct;
 mod contract;
 mod disturb;
+mod handlers;
 mod ledger;
 mod outbox;
 mod party;
@@ -95,9 +95,9 @@ mod world;
 pub use agent::Agent;
 pub use block_on::block_on;
 pub use builder::MessageBuilder;
-pub use conduct::ATTEMPTS;
 pub use contract::{Breach, Contract, assert_behaviour_contract};
 pub use disturb::Disturbances;
+pub use handlers::ATTEMPTS;
 pub use party::Party;
 pub use random::Random;
 pub use sent::{Dropped, Place, Run, Sent};
@@ -105,6 +105,6 @@ pub use simulation::Simulation;
 pub use tasks::{TaskPlan, TaskState};
 pub use world::TestWorld;
 
-/// What the clock of a simulation shows at first: a time in November 2026, in milliseconds since
-/// the epoch.
+/// The time at which the clock of a simulation starts, in November 2026, in milliseconds since the
+/// epoch.
 pub const START_MS: u64 = 1_795_000_000_000;

@@ -1,4 +1,4 @@
-//! The contract finds what is wrong, and nothing else.
+//! The contract test finds incorrect behaviours, and accepts correct ones.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -18,7 +18,7 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 struct NoSettings {}
 
-/// Writes a behaviour down to what is special about it.
+/// Declares a behaviour without settings.
 macro_rules! behaviour {
     ($name:ident, $kind:literal, $($body:tt)*) => {
         #[derive(Debug, Default)]
@@ -105,7 +105,7 @@ behaviour! {
 }
 
 #[test]
-fn a_behaviour_that_uses_everything_as_it_should_passes() {
+fn a_correct_behaviour_that_uses_every_effect_passes() {
     block_on(assert_behaviour_contract(
         Contract::of::<Diligent>()
             .samples([MessageBuilder::text("do it")])
@@ -128,16 +128,16 @@ behaviour! {
     }
 
     async fn on_message(&self, _: &Message, _: &Context) -> Result<Effects, BehaviourError> {
-        // Remembers outside of its state, so a repeated run counts twice.
+        // Keeps the count outside of its state, so a repeated run counts twice.
         let count = LIVES.fetch_add(1, Ordering::Relaxed);
         Ok(Effects::none().reply(count.to_string()))
     }
 }
 
 #[test]
-fn what_is_remembered_outside_of_the_state_is_found_with_its_seed() {
+fn memory_outside_of_the_state_is_found_with_its_seed() {
     let breach = breach::<Forgetful>();
-    assert_eq!(breach.law, "accidents change nothing");
+    assert_eq!(breach.law, "faults change nothing");
     assert_eq!(breach.seed, Some(1));
     assert!(breach.to_string().contains("AGENTRY_SEED=1"), "{breach}");
 }
@@ -155,10 +155,10 @@ behaviour! {
 }
 
 #[test]
-fn two_that_answer_each_other_without_end_are_found_unless_they_mean_to() {
+fn endless_answers_are_found_unless_they_are_declared() {
     assert_eq!(
         breach::<Chatty>().law,
-        "two of it come to an end with each other"
+        "two instances stop answering each other"
     );
     block_on(Contract::of::<Chatty>().conversational().check()).unwrap();
 }
@@ -191,7 +191,7 @@ behaviour! {
     }
 
     async fn on_message(&self, message: &Message, _: &Context) -> Result<Effects, BehaviourError> {
-        // Trusts a stranger to send what he should.
+        // Trusts a stranger to send valid parameters.
         let command = message.command().unwrap();
         let name = command.map(|command| command.name());
         Ok(Effects::none().set_state("last", name))
@@ -199,7 +199,7 @@ behaviour! {
 }
 
 #[test]
-fn a_panic_over_a_damaged_command_is_found() {
+fn a_panic_over_an_invalid_command_is_found() {
     let breach = breach::<Nervous>();
     assert_eq!(breach.law, "no handler panics");
     assert!(
@@ -222,8 +222,8 @@ behaviour! {
 }
 
 #[test]
-fn a_memory_without_bounds_is_found() {
-    assert_eq!(breach::<Greedy>().law, "what it remembers is bounded");
+fn an_unbounded_state_is_found() {
+    assert_eq!(breach::<Greedy>().law, "the state is bounded");
     let contract = Contract::of::<Greedy>().state_limit(1 << 20);
     block_on(contract.check()).unwrap();
 }
@@ -241,10 +241,10 @@ behaviour! {
 }
 
 #[test]
-fn a_name_that_a_stranger_chooses_is_found() {
+fn a_state_key_that_a_stranger_chooses_is_found() {
     let breach = breach::<Copycat>();
-    assert_eq!(breach.law, "no handler asks for what cannot be");
-    assert!(breach.detail.contains("it needs 1 to 256"), "{breach}");
+    assert_eq!(breach.law, "no handler returns an impossible effect");
+    assert!(breach.detail.contains("it must have 1 to 256"), "{breach}");
 }
 
 behaviour! {
@@ -315,7 +315,7 @@ behaviour! {
 fn laws_of_form_and_acceptance() {
     assert_eq!(
         breach::<Fickle>().law,
-        "acceptance depends on the message alone"
+        "acceptance depends on the message only"
     );
     assert_eq!(breach::<Startled>().law, "acceptance never panics");
     assert_eq!(breach::<Shouting>().law, "the kind is well formed");
@@ -323,7 +323,7 @@ fn laws_of_form_and_acceptance() {
         breach::<Idle>().law,
         "commands and capabilities fit on a card"
     );
-    assert_eq!(breach::<Deaf>().law, "something is tried");
+    assert_eq!(breach::<Deaf>().law, "a handler runs");
 }
 
 #[derive(Debug)]
@@ -331,7 +331,7 @@ struct Lenient;
 
 #[derive(Debug, Deserialize)]
 struct LenientSettings {
-    #[expect(dead_code, reason = "it stands for any key")]
+    #[expect(dead_code, reason = "it represents any key")]
     word: String,
 }
 
@@ -353,8 +353,8 @@ impl Behaviour for Lenient {
 }
 
 #[test]
-fn settings_are_tried_too() {
-    assert_eq!(breach::<Lenient>().law, "its settings are taken");
+fn settings_are_checked() {
+    assert_eq!(breach::<Lenient>().law, "the settings are accepted");
     let contract = Contract::of::<Lenient>().settings(serde_json::json!({ "word": "x" }));
     assert_eq!(breach_of(&contract).law, "unknown keys are refused");
 }

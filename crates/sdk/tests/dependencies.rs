@@ -1,11 +1,11 @@
-//! The dependency tree of the sdk is what its documentation says, and stays small.
+//! The dependency tree of the sdk matches its documentation, and stays small.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeSet;
 use std::process::Command;
 
-/// What the author of a behaviour must never have to compile: runtimes, databases, HTTP.
+/// Crates that the author of a behaviour must never have to compile: runtimes, databases, HTTP.
 const HEAVY: [&str; 9] = [
     "actix",
     "tokio",
@@ -18,10 +18,10 @@ const HEAVY: [&str; 9] = [
     "clap",
 ];
 
-/// What stands in the documentation over the list.
+/// The words that precede the list in the documentation.
 const MARK: &str = "every crate of the tree";
 
-/// The names of all crates that the sdk is built from, itself among them.
+/// The names of all crates that the sdk is built from, including itself.
 fn tree(features: &[&str]) -> BTreeSet<String> {
     let output = Command::new(std::env::var_os("CARGO").unwrap())
         .current_dir(env!("CARGO_MANIFEST_DIR"))

@@ -1,4 +1,4 @@
-//! The bounds of effects, and what state looks like to a behaviour.
+//! The limits of effects, and reading of state.
 
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ fn too_many_effects_are_refused() {
 }
 
 #[test]
-fn the_effects_of_a_run_have_a_size_together() {
+fn the_total_size_of_effects_is_limited() {
     let value = "x".repeat(900_000);
     let some = |count: usize| {
         (0..count).fold(Effects::none(), |effects, index| {
@@ -85,12 +85,12 @@ fn the_effects_of_a_run_have_a_size_together() {
 }
 
 #[test]
-fn what_cannot_be_sent_is_refused_by_its_place() {
+fn a_message_that_cannot_be_sent_is_refused_with_its_index() {
     let fits = Effects::none().reply("x".repeat(MAX_PAYLOAD_BYTES - 2));
     fits.check().unwrap();
     for payload in [
         Payload::Text("x".repeat(MAX_PAYLOAD_BYTES - 1)),
-        // What counts is the text that is posted: é is six characters there.
+        // The limit applies to the text that is posted, where é has six characters.
         Payload::Text("é".repeat(MAX_PAYLOAD_BYTES / 6)),
         Payload::Opaque(Json::null()),
     ] {
@@ -106,7 +106,7 @@ fn what_cannot_be_sent_is_refused_by_its_place() {
 }
 
 #[test]
-fn names_have_a_length() {
+fn the_length_of_names_is_limited() {
     let long = "k".repeat(MAX_STATE_KEY_BYTES + 1);
     for name in ["", &long] {
         for effects in [
@@ -125,7 +125,7 @@ fn names_have_a_length() {
 }
 
 #[test]
-fn values_have_a_size() {
+fn the_size_of_values_is_limited() {
     let large = "x".repeat(MAX_STATE_VALUE_BYTES);
     let mut start = task("task");
     start.input = large.clone().into();
@@ -142,7 +142,7 @@ fn values_have_a_size() {
 }
 
 #[test]
-fn nothing_lies_further_ahead_than_ten_years() {
+fn times_are_at_most_ten_years_ahead() {
     let far = MAX_AHEAD + Duration::from_millis(1);
     for effects in [
         Effects::none().schedule("timer", far, ()),

@@ -1,10 +1,10 @@
-//! The guide for authors shows what compiles: each of its blocks is a piece of a file that is built
-//! and tested.
+//! The code in the guide for authors compiles: each block is part of a file that is built and
+//! tested.
 
 /// The guide.
 const GUIDE: &str = include_str!("../../../docs/writing-behaviours.md");
 
-/// The files that its blocks are pieces of.
+/// The files that contain its blocks.
 const FILES: [(&str, &str); 8] = [
     ("echo.rs", include_str!("../../../examples/echo.rs")),
     ("counter.rs", include_str!("../../../examples/counter.rs")),
@@ -43,7 +43,7 @@ fn blocks(page: &str) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// Lines without their indentation and without empty ones: a piece is shown further left.
+/// The non-empty lines without indentation, since a block in the guide is indented less.
 fn bare(text: &str) -> String {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let mut bare = String::new();
@@ -55,7 +55,7 @@ fn bare(text: &str) -> String {
 }
 
 #[test]
-fn every_block_is_a_piece_of_a_file_that_is_tested() {
+fn every_block_is_part_of_a_tested_file() {
     let files: Vec<(&str, String)> = FILES.map(|(name, text)| (name, bare(text))).to_vec();
     let mut whole = Vec::new();
     let mut seen = 0;
@@ -93,7 +93,7 @@ fn every_block_is_a_piece_of_a_file_that_is_tested() {
 }
 
 #[test]
-fn every_command_is_cargo_s() {
+fn every_command_uses_cargo() {
     for (language, block) in blocks(GUIDE) {
         if language != "sh" {
             continue;

@@ -1,4 +1,4 @@
-//! Kinds are found by their name, with settings that are checked.
+//! Kinds are found by name, and their settings are checked.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -108,7 +108,7 @@ fn paths_are_relative_to_the_configuration() {
 }
 
 #[test]
-fn what_cannot_be_built_is_refused_by_its_name() {
+fn invalid_kinds_and_settings_are_refused() {
     for (kind, settings, reason) in [
         (
             "writer",
@@ -155,7 +155,7 @@ fn executors_are_kinds_too() {
     let desk = Desk::new(move |progress, note| tell.send((progress, note)).unwrap());
     let output = block_on(helper.execute(&task(), &desk)).unwrap();
     assert_eq!(output, TaskOutput::text("key"));
-    // How far it is lies between 0 and 1.
+    // Progress is clamped to 0 to 1.
     assert_eq!(told.recv(), Ok((1.0, None)));
 }
 
@@ -172,7 +172,7 @@ fn task() -> Task {
 }
 
 #[test]
-fn what_a_behaviour_does_not_say_asks_for_nothing() {
+fn default_handlers_return_no_effects() {
     let reader = build("reader", json!({ "file": "x" })).unwrap();
     let message = Arc::new(MessageBuilder::text("read").build());
     assert_eq!(reader.demands(), Authenticity::Verified);

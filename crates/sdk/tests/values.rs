@@ -1,4 +1,4 @@
-//! The values that behaviours are shown and give back.
+//! The values that behaviours receive and return.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -31,7 +31,7 @@ fn card(owner: &str, name: &str, capabilities: &[&str], height: u64) -> Card {
 }
 
 #[test]
-fn a_query_names_all_that_must_be_so() {
+fn a_query_matches_only_if_all_its_conditions_hold() {
     let digger = card("a", "digger", &["dig", "carry"], 5);
     let fits = |query: &Query| query.fits(&digger, START_MS);
     let mut query = Query::capability("dig");
@@ -116,7 +116,7 @@ fn a_message_is_text_or_command_or_neither() {
         assert_eq!((message.text(), message.cmd()), (None, None), "{neither}");
         assert_eq!(message.command(), Ok(None));
     }
-    // What a later version says in its header is nothing to this one.
+    // The header of a later version is ignored.
     let later = read(r#"{"text":"x","msg":{"v":2,"ack":"perhaps"}}"#);
     assert_eq!((later.text(), &later.header), (Some("x"), &None));
 }
@@ -136,7 +136,7 @@ fn acknowledgments_are_due_for_all_but_acknowledgments() {
 }
 
 #[test]
-fn a_fate_is_the_last_by_what_was_asked_for() {
+fn the_last_delivery_update_depends_on_the_acknowledgment_asked_for() {
     let mined = Fate::Mined {
         height: BlockHeight(1),
     };
@@ -162,12 +162,12 @@ fn failures_say_whether_to_try_again() {
     let never = BehaviourError::permanent("never");
     assert!(!never.is_transient());
     assert_eq!(never.to_string(), "never");
-    // What is told is said on purpose.
+    // The public text is set explicitly.
     assert_eq!(never.public(), "acting on it failed");
-    let told = never.with_public("the almanac is away");
+    let told = never.with_public("the almanac is unavailable");
     assert_eq!(
         (told.to_string().as_str(), told.public()),
-        ("never", "the almanac is away")
+        ("never", "the almanac is unavailable")
     );
     let error = TaskError::transient("busy", "try again");
     assert!(error.is_transient());

@@ -1,4 +1,4 @@
-//! A behaviour of one's own: `reminder` sends a text back when its time has come.
+//! A behaviour of your own: `reminder` sends a text back after a given time.
 //!
 //! `remind 600 the tea` is answered at once with `in 600 s: the tea`, and ten minutes later with
 //! `reminder: the tea`.
@@ -12,7 +12,7 @@ use agentry_sdk::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// What a text begins with that this behaviour takes.
+/// The start of the texts that this behaviour accepts.
 const WORD: &str = "remind ";
 /// The longest text that is kept, in bytes.
 const LONGEST: usize = 1_000;
@@ -21,7 +21,7 @@ const LONGEST: usize = 1_000;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReminderSettings {
-    /// How many reminders are kept at a time.
+    /// The most reminders that are kept at the same time.
     #[serde(default = "a_hundred")]
     most: u64,
 }
@@ -30,13 +30,13 @@ fn a_hundred() -> u64 {
     100
 }
 
-/// Sends texts back when their time has come.
+/// Sends texts back after a given time.
 #[derive(Debug)]
 pub struct Reminder {
     most: u64,
 }
 
-/// What comes with a timer.
+/// The data of a timer.
 #[derive(Debug, Serialize, Deserialize)]
 struct Note {
     to: Address,
@@ -51,7 +51,7 @@ fn read(text: &str) -> Option<(Duration, &str)> {
     (after <= agentry_sdk::effects::MAX_AHEAD && text.len() <= LONGEST).then_some((after, text))
 }
 
-/// How many reminders are kept now.
+/// The number of reminders that are kept now.
 fn kept(context: &Context) -> u64 {
     let kept = context.state.get("kept").and_then(Value::as_u64);
     kept.unwrap_or(0)
@@ -64,7 +64,7 @@ impl Behaviour for Reminder {
     fn configure(settings: ReminderSettings, _: &Setup<'_>) -> Result<Self, ConfigureError> {
         if settings.most == 0 {
             return Err(ConfigureError(
-                "`most` is 0, so nobody would ever be reminded; give it 1 or more".into(),
+                "`most` is 0, so no reminder could be kept; set it to 1 or more".into(),
             ));
         }
         Ok(Self {
@@ -72,8 +72,8 @@ impl Behaviour for Reminder {
         })
     }
 
-    // By the message alone. Neither of its own texts begins with the word, so two reminders do
-    // not set each other off.
+    // This depends on the message only. The behaviour's own texts do not start with the word, so
+    // two reminders do not trigger each other.
     fn accepts(&self, message: &Message) -> bool {
         !message.is_answer() && message.text().is_some_and(|text| text.starts_with(WORD))
     }
@@ -85,14 +85,14 @@ impl Behaviour for Reminder {
     ) -> Result<Effects, BehaviourError> {
         let Some((after, text)) = message.text().and_then(read) else {
             return Ok(Effects::none()
-                .reject("it is not `remind SECONDS TEXT`")
+                .reject("the text is not `remind SECONDS TEXT`")
                 .reply("say: remind SECONDS TEXT"));
         };
         let kept = kept(context);
         if kept >= self.most {
             return Ok(Effects::none()
-                .reject("too many reminders are kept")
-                .reply("I cannot remember more"));
+                .reject("the limit of reminders is reached")
+                .reply("I cannot keep more reminders"));
         }
         let note = Note {
             to: message.from.clone(),
@@ -102,7 +102,7 @@ impl Behaviour for Reminder {
                 .as_ref()
                 .and_then(|header| header.thread.clone()),
         };
-        // A timer has one name for each message, so that none replaces another.
+        // Each message has a timer with its own name, so that no timer replaces another.
         Ok(Effects::none()
             .set_state("kept", kept + 1)
             .schedule(message.transaction.to_string(), after, json!(note))
@@ -111,7 +111,7 @@ impl Behaviour for Reminder {
 
     async fn on_timer(&self, timer: &Timer, context: &Context) -> Result<Effects, BehaviourError> {
         let note: Note = serde_json::from_value(timer.data.clone())
-            .map_err(|error| BehaviourError::permanent(format!("the note is damaged: {error}")))?;
+            .map_err(|error| BehaviourError::permanent(format!("the note is invalid: {error}")))?;
         let mut reminder = Outgoing::text(format!("reminder: {}", note.text));
         reminder.thread = note.thread;
         Ok(Effects::none()

@@ -9,17 +9,17 @@ use own_behaviour::Reminder;
 use serde_json::json;
 
 #[test]
-fn it_reminds_when_the_time_has_come() {
+fn it_reminds_after_the_given_time() {
     block_on(async {
         let mut chain = Simulation::new(1);
         let agent = chain.host(Agent::named("memory").with::<Reminder>(json!({ "most": 1 })));
         let alice = chain.peer("alice");
 
         let tea = chain.deliver(alice.text("remind 600 the tea")).await;
-        chain.replay(tea); // It is seen on the chain again: the same message.
+        chain.replay(tea); // The same message appears on the chain again.
         chain.deliver(alice.text("remind 5 more than fits")).await;
         chain.deliver(alice.text("remind me")).await;
-        chain.restart(); // The process ends and begins anew.
+        chain.restart(); // The process ends and starts again.
         chain.advance(Duration::from_secs(600)).await;
 
         let sent = chain.sent_to(&alice);
@@ -28,7 +28,7 @@ fn it_reminds_when_the_time_has_come() {
             texts,
             [
                 "in 600 s: the tea",
-                "I cannot remember more",
+                "I cannot keep more reminders",
                 "say: remind SECONDS TEXT",
                 "reminder: the tea",
             ]

@@ -1,4 +1,4 @@
-//! What a program writes to standard error: progress, and the end of it for the log.
+//! The standard error of a program: reports of progress, and the last part for the log.
 
 use agentry_sdk::Desk;
 use agentry_sdk::protocol::command::Detail;
@@ -6,21 +6,21 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::run::BYTE_ORDER_MARK;
 
-/// How much of the end is kept, in bytes.
+/// The size of the last part, in bytes.
 const TAIL: usize = 2 << 10;
 
-/// The longest line that can be a report of progress, in bytes; a longer one is passed over.
+/// The longest line that can be a report of progress, in bytes; a longer line is ignored.
 const LINE: usize = 4 << 10;
 
-/// What a line that reports progress begins with.
+/// The start of a line that reports progress.
 const PROGRESS: &str = "progress ";
 
-/// Collects what came.
+/// Collects standard error.
 #[derive(Default)]
 struct Notes {
-    /// The end of all that came; at most twice [`TAIL`].
+    /// The last part; at most twice [`TAIL`].
     tail: Vec<u8>,
-    /// The line that has not ended yet; at most [`LINE`] and one byte more.
+    /// The incomplete last line; at most [`LINE`] and one byte more.
     line: Vec<u8>,
 }
 
@@ -54,7 +54,7 @@ impl Notes {
     }
 }
 
-/// What a line such as `progress 0.5 half of it` reports.
+/// Parses a line such as `progress 0.5 half of it`.
 fn read_progress(line: &str) -> Option<(f64, Option<String>)> {
     let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
     let rest = line.strip_prefix(PROGRESS)?.trim();
@@ -64,7 +64,7 @@ fn read_progress(line: &str) -> Option<(f64, Option<String>)> {
     (0.0..=1.0).contains(&part).then_some((part, note))
 }
 
-/// Reads standard error to its end, reporting progress; the end of it, for the log.
+/// Reads standard error to its end and reports progress. Returns the last part, for the log.
 pub(super) async fn read(mut from: impl AsyncRead + Unpin, desk: &Desk) -> String {
     let mut notes = Notes::default();
     let mut buffer = vec![0; 8 << 10];

@@ -1,4 +1,4 @@
-//! One run of a program: starting it, reading what it writes, what came of it.
+//! One run of a program: its start, its output and its result.
 
 use std::fs::Permissions;
 use std::io;
@@ -19,37 +19,37 @@ use super::{Command, notes};
 use crate::confine;
 use crate::confine::order::{Order, Report, input_in, work_in};
 
-/// The exit code that asks for another attempt: `EX_TEMPFAIL` of sysexits.
+/// The exit code that requests another attempt: `EX_TEMPFAIL` of sysexits.
 const TEMPORARY: i32 = 75;
 
-/// What some programs write before everything else.
+/// The byte order mark that some programs write first.
 pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The longest report of the watcher, in bytes.
 const REPORT: u64 = 1 << 10;
 
-/// A program that runs, with its watcher. Dropping it has the watcher end it all and remove the
-/// folder.
+/// A running program with its watcher. Dropping it makes the watcher kill all processes and remove
+/// the folder.
 struct Running {
     /// The watcher.
     child: Child,
-    /// What the watcher waits on.
+    /// The socket whose end tells the watcher to stop.
     lifeline: UnixStream,
     folder: PathBuf,
 }
 
 impl Drop for Running {
-    /// A program may have stopped its watcher, which then would not see that it is over.
+    /// Resumes the watcher, which the program may have stopped, so that it notices the end.
     fn drop(&mut self) {
         let watcher = self.child.id().and_then(|id| i32::try_from(id).ok());
         if let Some(watcher) = watcher.and_then(Pid::from_raw) {
-            // It is there for as long as the child was not waited for; the runtime does that.
+            // The process exists until the runtime waits for the child.
             let _ = kill_process(watcher, Signal::CONT);
         }
     }
 }
 
-/// Runs the program on an input; its output.
+/// Runs the program with an input; returns its output.
 pub(super) async fn run(
     command: &Command,
     task: &Task,
@@ -59,13 +59,13 @@ pub(super) async fn run(
     let mut running = start(command, input).await.map_err(|error| {
         tracing::warn!(
             agent = %task.agent, kind = %task.kind, task = %task.key, program = %command.program.display(),
-            %error, "a program cannot be run"
+            %error, "a program could not be started"
         );
         let public = "the program could not be started";
         TaskError::transient("not-started", format!("{public}: {error}")).with_public(public)
     })?;
     let ended = follow(&mut running, command.max_output, desk).await;
-    // Dropping what runs ends it.
+    // Dropping `running` ends the program.
     let (output, notes, end) = match ended {
         Ok((output, notes, report)) => (output, notes, End::Reported(report)),
         Err(end) => (Vec::new(), String::new(), end),
@@ -73,7 +73,7 @@ pub(super) async fn run(
     if matches!(end, End::Interrupted) {
         clean_up(task, running).await;
     }
-    let result = judge(command, output, end);
+    let result = result_of(command, output, end);
     result.map_err(|error| {
         tracing::warn!(
             agent = %task.agent, kind = %task.kind, task = %task.key, program = %command.program.display(),
@@ -84,7 +84,8 @@ pub(super) async fn run(
     })
 }
 
-/// A failure with the end of standard error, which the operator sees and the asker does not.
+/// A failure with the last part of standard error, which the operator sees and the submitter does
+/// not.
 fn for_operator(error: &TaskError, notes: &str) -> TaskError {
     let public = error.message();
     let reason = match notes {
@@ -102,24 +103,24 @@ fn for_operator(error: &TaskError, notes: &str) -> TaskError {
 /// How a run ended.
 #[derive(Clone, Copy)]
 enum End {
-    /// As the watcher says.
+    /// As the watcher reports.
     Reported(Report),
-    /// It wrote too much.
+    /// Its output exceeded the limit.
     Output,
-    /// Its watcher was ended.
+    /// Its watcher was killed.
     Interrupted,
 }
 
-fn judge(command: &Command, output: Vec<u8>, end: End) -> Result<String, TaskError> {
+fn result_of(command: &Command, output: Vec<u8>, end: End) -> Result<String, TaskError> {
     let limits = &command.limits;
     let exceeded = |code: &str, what: String| {
-        let message = format!("the program was ended: {what}");
+        let message = format!("the program was killed: {what}");
         Err(TaskError::permanent(code, message))
     };
     match end {
         End::Reported(Report::Exited(0)) => match String::from_utf8(output) {
             Ok(mut output) => {
-                // It says that the output is UTF-8, and is no part of the result.
+                // The byte order mark is not part of the result.
                 if output.starts_with(BYTE_ORDER_MARK) {
                     output.drain(..BYTE_ORDER_MARK.len_utf8());
                 }
@@ -127,23 +128,23 @@ fn judge(command: &Command, output: Vec<u8>, end: End) -> Result<String, TaskErr
             }
             Err(_) => Err(TaskError::permanent(
                 "bad-output",
-                "the program's output is no UTF-8",
+                "the program's output is not valid UTF-8",
             )),
         },
         End::Reported(Report::Exited(TEMPORARY)) => Err(TaskError::transient(
             "temporary",
-            "the program asks to be tried again",
+            "the program requested another attempt",
         )),
         End::Reported(Report::Exited(code)) => {
             let message = format!("the program failed with exit code {code}");
             Err(TaskError::permanent("exit", message))
         }
         End::Reported(Report::Signaled(signal)) if signal == XCPU => {
-            exceeded("cpu-limit", "it used more CPU time than it may".to_owned())
+            exceeded("cpu-limit", "it exceeded its limit of CPU time".to_owned())
         }
         End::Reported(Report::Signaled(signal)) if signal == XFSZ => exceeded(
             "file-limit",
-            "it wrote a larger file than it may".to_owned(),
+            "it exceeded its limit of file size".to_owned(),
         ),
         End::Reported(Report::Signaled(signal)) => {
             let message = format!("signal {signal} ended the program");
@@ -163,14 +164,14 @@ fn judge(command: &Command, output: Vec<u8>, end: End) -> Result<String, TaskErr
         ),
         End::Interrupted => Err(TaskError::transient(
             "watcher-lost",
-            "the program was ended from outside, with its watcher",
+            "the program and its watcher were killed from outside",
         )),
     }
 }
 
-/// The signal at `RLIMIT_CPU`.
+/// The signal that the kernel sends at `RLIMIT_CPU`.
 const XCPU: i32 = Signal::XCPU.as_raw();
-/// The signal at `RLIMIT_FSIZE`.
+/// The signal that the kernel sends at `RLIMIT_FSIZE`.
 const XFSZ: i32 = Signal::XFSZ.as_raw();
 
 async fn start(command: &Command, input: Vec<u8>) -> io::Result<Running> {
@@ -194,7 +195,7 @@ async fn start(command: &Command, input: Vec<u8>) -> io::Result<Running> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
-    // From here on it is the watcher's to remove.
+    // From here on the watcher removes the folder.
     let folder = folder.keep();
     Ok(Running {
         child,
@@ -203,7 +204,8 @@ async fn start(command: &Command, input: Vec<u8>) -> io::Result<Running> {
     })
 }
 
-/// Makes the folder of a run, for its owner alone, with its input and an empty folder to work in.
+/// Makes the folder of a run, accessible to its owner only, with the input and an empty working
+/// directory.
 fn prepare(scratch: &Path, input: &[u8]) -> io::Result<TempDir> {
     let folder = tempfile::Builder::new()
         .prefix("agentry-")
@@ -214,7 +216,7 @@ fn prepare(scratch: &Path, input: &[u8]) -> io::Result<TempDir> {
     Ok(folder)
 }
 
-/// Does what a watcher that was ended left undone.
+/// Does the cleanup of a watcher that was killed.
 async fn clean_up(task: &Task, mut running: Running) {
     let watcher = running.child.wait().await.ok();
     let folder = std::mem::take(&mut running.folder);
@@ -225,9 +227,9 @@ async fn clean_up(task: &Task, mut running: Running) {
     if let Ok((ended, removed)) = cleaned.await {
         tracing::warn!(
             agent = %task.agent, task = %task.key, ?watcher, ended, ?removed,
-            "the watcher of a program ended before the program; what it left was cleaned up. A \
-             binary of one's own must call agentry_behaviours::confine::main, as \
-             agentry::cli::main_with does"
+            "the watcher of a program ended before the program; its processes and files were \
+             cleaned up. If this is a custom binary, it must call \
+             agentry_behaviours::confine::main, as agentry::cli::main_with does"
         );
     }
 }
@@ -237,16 +239,16 @@ fn end_orphans(home: &Path) -> bool {
     confine::orphans::end(home)
 }
 
-/// Programs are run on Linux alone.
+/// Programs run on Linux only.
 #[cfg(not(target_os = "linux"))]
 fn end_orphans(_: &Path) -> bool {
     true
 }
 
-/// What came of a run: the output, the end of standard error, and the watcher's report.
+/// The result of a run: the output, the last part of standard error, and the watcher's report.
 type Ended = (Vec<u8>, String, Report);
 
-/// Reads all that is written, until the watcher has ended.
+/// Reads all output until the watcher has ended.
 async fn follow(running: &mut Running, max_output: usize, desk: &Desk) -> Result<Ended, End> {
     let stdout = running.child.stdout.take();
     let stderr = running.child.stderr.take();
@@ -263,7 +265,7 @@ async fn follow(running: &mut Running, max_output: usize, desk: &Desk) -> Result
         })
     };
     let report = async {
-        // Without a watcher, what the program started can hold its output open for ever.
+        // Without a watcher, a process that the program started can hold the output open forever.
         let report = read_report(&mut running.lifeline).await;
         report.ok_or(End::Interrupted)
     };
@@ -275,7 +277,7 @@ async fn follow(running: &mut Running, max_output: usize, desk: &Desk) -> Result
 async fn read_output(from: impl AsyncRead + Unpin, max: usize) -> Result<Vec<u8>, End> {
     let mut output = Vec::new();
     let bound = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
-    // What cannot be read ends it, as the watcher's report then says.
+    // A read error ends the program, and the watcher reports that.
     let _ = from.take(bound).read_to_end(&mut output).await;
     if output.len() > max {
         return Err(End::Output);

@@ -1,4 +1,4 @@
-//! The keys of `command` in agents.toml, and finding the program.
+//! The keys of `command` in agents.toml, and the search for the program.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,54 +13,55 @@ use super::Command;
 use crate::confine::order::Limits;
 use crate::units::{Bytes, Time, within};
 
-/// Where programs are looked for, unless `env` has another `PATH`.
+/// The search path for programs, unless `env` sets `PATH`.
 pub(super) const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// The keys of `command` in agents.toml.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CommandSettings {
-    /// The program: a path, relative to the folder of agents.toml, if it holds a slash; else it
-    /// is looked for in `PATH` of the program's own environment.
+    /// The program: a path, relative to the folder of agents.toml, if it contains a slash;
+    /// otherwise a name that is searched for in `PATH` of the program's environment.
     pub program: String,
-    /// Its arguments, as they are. Default: none.
+    /// Its arguments, passed as they are. Default: none.
     #[serde(default)]
     pub args: Vec<String>,
-    /// What it finds in its environment besides what every program does.
+    /// Variables to add to the environment that every program gets.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// The variables of agentry's own environment that are passed on to it, if they are set: the
-    /// place for secrets.
+    /// The names of variables to pass on from agentry's own environment, if they are set. Use it
+    /// for secrets.
     #[serde(default)]
     pub pass_env: Vec<String>,
-    /// Resident memory of all its processes together, and private memory of each. From 1 MiB.
-    /// Default 1 GiB.
+    /// The limit of the total resident memory of all its processes, and of the private memory of
+    /// each. From 1 MiB. Default 1 GiB.
     #[serde(default = "default_memory")]
     pub memory: Bytes,
-    /// Processes at the same time. From 1 to 10,000. Default 32.
+    /// The most processes at the same time. From 1 to 10,000. Default 32.
     #[serde(default = "default_processes")]
     pub processes: u64,
-    /// The longest output. From 0 to 16 MiB. Default 1 MiB.
+    /// The largest output. From 0 to 16 MiB. Default 1 MiB.
     #[serde(default = "default_max_output")]
     pub max_output: Bytes,
-    /// CPU time of each process, in whole seconds. Default: what the time limit allows.
+    /// The limit of CPU time of each process, in whole seconds. Default: only the time limit
+    /// applies.
     pub cpu: Option<Time>,
-    /// The largest file that it writes. Default 256 MiB.
+    /// The largest file that it may write. Default 256 MiB.
     #[serde(default = "default_file_size")]
     pub file_size: Bytes,
-    /// How many files each process has open. From 8 to 1,048,576. Default 256.
+    /// The most open files of each process. From 8 to 1,048,576. Default 256.
     #[serde(default = "default_open_files")]
     pub open_files: u64,
-    /// The folder in which each run gets a working directory. Default: that of the system for
-    /// temporary files.
+    /// The folder in which the working directory of each run is made. Default: the system's folder
+    /// for temporary files.
     pub scratch: Option<PathBuf>,
-    /// What the output is. Default `text/plain; charset=utf-8`.
+    /// The media type of the output. Default `text/plain; charset=utf-8`.
     #[serde(default = "default_media_type")]
     pub media_type: String,
 }
 
 impl std::fmt::Debug for CommandSettings {
-    /// Without the values of the environment: they may be secrets.
+    /// Omits the values of the environment, which may be secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CommandSettings")
             .field("program", &self.program)
@@ -95,12 +96,12 @@ fn default_media_type() -> String {
 }
 
 impl CommandSettings {
-    /// Checks the settings, and that the program is there.
+    /// Checks the settings, and that the program exists.
     pub(super) fn check(self, setup: &Setup<'_>) -> Result<Command, ConfigureError> {
         if !cfg!(target_os = "linux") {
             return Err(ConfigureError(
-                "the executor `command` needs Linux: elsewhere what a program starts cannot be \
-                 followed and ended"
+                "the executor `command` needs Linux: on other systems the processes that a program \
+                 starts cannot be tracked and killed"
                     .into(),
             ));
         }
@@ -108,7 +109,9 @@ impl CommandSettings {
         let program = find(&self.program, path, setup)?;
         for name in self.env.keys().chain(&self.pass_env) {
             if name.is_empty() || name.contains(['=', '\0']) {
-                return Err(ConfigureError(format!("{name:?} is no name of a variable")));
+                return Err(ConfigureError(format!(
+                    "{name:?} is not a valid name of a variable"
+                )));
             }
         }
         if self
@@ -118,7 +121,7 @@ impl CommandSettings {
             .any(|text| text.contains('\0'))
         {
             return Err(ConfigureError(
-                "no argument and no variable can hold a NUL character".into(),
+                "an argument or a variable contains a NUL character".into(),
             ));
         }
         if let Err(error) = self.media_type.parse::<MediaType>() {
@@ -139,7 +142,9 @@ impl CommandSettings {
         let scratch = self.scratch.map(|scratch| setup.path(scratch));
         if let Some(scratch) = scratch.as_ref().filter(|scratch| !scratch.is_dir()) {
             let shown = scratch.display();
-            return Err(ConfigureError(format!("`scratch`: {shown} is no folder")));
+            return Err(ConfigureError(format!(
+                "`scratch`: {shown} is not a folder"
+            )));
         }
         Ok(Command {
             program,
@@ -158,7 +163,7 @@ impl CommandSettings {
 fn find(program: &str, path: &str, setup: &Setup<'_>) -> Result<PathBuf, ConfigureError> {
     if program.is_empty() {
         return Err(ConfigureError(
-            "`program` is empty; name a program of PATH, or a path".into(),
+            "`program` is empty; set it to the name of a program in PATH, or to a path".into(),
         ));
     }
     if program.contains('/') {
@@ -166,7 +171,7 @@ fn find(program: &str, path: &str, setup: &Setup<'_>) -> Result<PathBuf, Configu
         let found = found.map_err(|error| ConfigureError(format!("`program`: {error}")))?;
         if !is_program(&found) {
             return Err(ConfigureError(format!(
-                "`program`: {} is not there, or is no file that may be executed",
+                "`program`: {} does not exist or is not an executable file",
                 found.display()
             )));
         }
@@ -180,7 +185,7 @@ fn find(program: &str, path: &str, setup: &Setup<'_>) -> Result<PathBuf, Configu
         .find(|found| found.is_absolute() && is_program(found))
         .ok_or_else(|| {
             ConfigureError(format!(
-                "`program`: there is no {program:?} in {path}; give its path, or another PATH in \
+                "`program`: {program:?} is not in {path}; set its path, or set another PATH in \
                  `env`"
             ))
         })

@@ -1,8 +1,7 @@
-//! What a service says: one JSON object, or a stream of them.
+//! The answer of a service: one JSON object, or a stream of them.
 //!
-//! That an answer came does not make it one: a model that was cut off, filtered, or wants a tool
-//! to be called has not done the job. What the services do, each in its own form, is in
-//! `behaviours/tests/http/forms.rs`.
+//! Not every answer completes the job: the model may have been cut off or filtered, or may request
+//! a tool call. `behaviours/tests/http/forms.rs` has the formats of the known services.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,11 +9,11 @@ use serde_json::Value;
 use super::failure::Failure;
 use super::settings::OnLength;
 
-/// How much of an error that a service tells is kept for the log, in characters.
+/// The most characters of a service's error text that are kept for the log.
 pub(super) const DETAIL: usize = 500;
 
-/// An object that a service sends: a chat completion, a piece of one, or an error. What else is in
-/// it does not matter. Fields that services use in different ways are of any type here.
+/// An object that a service sends: a chat completion, a piece of one, or an error. Other fields are
+/// ignored. Fields that services use in different ways have any type here.
 #[derive(Debug, Deserialize)]
 struct Sent {
     #[serde(default)]
@@ -27,32 +26,32 @@ struct Sent {
     /// `error`, in some services' errors.
     #[serde(default, rename = "type")]
     kind: Option<Value>,
-    /// The answer, or a piece of it, as Ollama's own API has it; or the text of an error.
+    /// In Ollama's own API, the answer or a piece of it; otherwise the text of an error.
     #[serde(default)]
     message: Option<Value>,
     /// The text of an error.
     #[serde(default)]
     detail: Option<Value>,
-    /// Of Ollama's own API: whether this is the last object.
+    /// In Ollama's own API: whether this is the last object.
     #[serde(default)]
     done: Option<Value>,
-    /// Of Ollama's own API: why.
+    /// In Ollama's own API: why the answer ends.
     #[serde(default)]
     done_reason: Option<Value>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Choice {
-    /// Which of several answers it belongs to; one is asked for.
+    /// The index of the answer that it belongs to; the request asks for one answer.
     #[serde(default)]
     index: Option<u32>,
-    /// Of a piece.
+    /// The message of a piece.
     #[serde(default)]
     delta: Option<Said>,
-    /// Of a whole.
+    /// The message of a complete answer.
     #[serde(default)]
     message: Option<Said>,
-    /// Why it ends, if it does.
+    /// Why the answer ends, if it does.
     #[serde(default)]
     finish_reason: Option<Value>,
 }
@@ -61,18 +60,18 @@ struct Choice {
 struct Said {
     #[serde(default)]
     content: Option<Value>,
-    /// Why the model does not do what it was asked.
+    /// Why the model refuses.
     #[serde(default)]
     refusal: Option<Value>,
     #[serde(default)]
     tool_calls: Option<Value>,
-    /// What came before `tool_calls`.
+    /// The predecessor of `tool_calls`.
     #[serde(default)]
     function_call: Option<Value>,
 }
 
 impl Sent {
-    /// The error that this object tells of, in whichever form.
+    /// The error in this object, in any of the known formats.
     fn told(&self) -> Option<String> {
         let is_error = |word: &Option<Value>| word.as_ref().is_some_and(|word| word == "error");
         if let Some(error) = present(self.error.as_ref()) {
@@ -83,14 +82,14 @@ impl Sent {
         if is_error(&self.object) || is_error(&self.kind) {
             return Some(says.next().map_or_else(|| "error".to_owned(), text_of));
         }
-        // An answer has choices, or is a message of Ollama's.
+        // An answer has choices, or is a message in Ollama's format.
         if self.choices.is_some() {
             return None;
         }
         says.find(|said| !said.is_object()).map(text_of)
     }
 
-    /// The choices; a message of Ollama's counts as one.
+    /// The choices; a message in Ollama's format counts as one.
     fn choices(self) -> Result<Vec<Choice>, Failure> {
         if let Some(choices) = self.choices {
             return Ok(choices);
@@ -109,7 +108,7 @@ impl Sent {
     }
 }
 
-/// A value that says something: not `null`, `false`, an empty text or an empty list.
+/// Whether a value has content: it is not `null`, `false`, an empty text or an empty list.
 fn present(value: Option<&Value>) -> Option<&Value> {
     value.filter(|value| match value {
         Value::Null | Value::Bool(false) => false,
@@ -130,29 +129,29 @@ fn not_a_completion(error: &serde_json::Error) -> Failure {
     Failure::BadAnswer(error.to_string())
 }
 
-/// Why an answer ends. The words are those of OpenAI, vLLM, SGLang, llama.cpp, Ollama, TGI, and of
-/// what gateways pass on from others.
+/// Why an answer ends. The values are those of OpenAI, vLLM, SGLang, llama.cpp, Ollama and TGI, and
+/// those that gateways pass on from other services.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum End {
-    /// The model has said what it had to say.
+    /// The model finished.
     Stop,
-    /// It was allowed no more.
+    /// The model reached its limit of tokens.
     Length,
-    /// A filter stepped in.
+    /// A content filter blocked the answer.
     Filtered,
     /// The model refused.
     Refused,
-    /// It wants a tool to be called.
+    /// The model requested a tool call.
     Tool,
-    /// The service gave up.
+    /// The service aborted the answer.
     Aborted(String),
-    /// A word that is not known here.
+    /// An unknown value.
     Other(String),
 }
 
 impl End {
     fn read(reason: &Value) -> Option<Self> {
-        // SGLang's own API puts the word into an object.
+        // SGLang's own API wraps the value in an object.
         let word = reason.get("type").unwrap_or(reason);
         let word = text_of(present(Some(word))?).to_ascii_lowercase();
         Some(match word.as_str() {
@@ -184,7 +183,7 @@ impl End {
     }
 }
 
-/// The text that came so far.
+/// The text received so far.
 #[derive(Debug)]
 pub(super) struct Answer {
     text: String,
@@ -192,25 +191,25 @@ pub(super) struct Answer {
     pieces: u32,
     characters: usize,
     end: Option<End>,
-    /// Whether the model refused in words.
+    /// Whether the answer contains a refusal.
     refused: bool,
-    /// Whether it asked for a tool.
+    /// Whether the answer contains a tool call.
     tool: bool,
-    /// Whether anything came that belongs to an answer.
+    /// Whether any part of an answer was received.
     begun: bool,
 }
 
-/// An answer that is one.
+/// An answer that completes the job.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Whole {
     /// The text.
     pub(super) text: String,
-    /// Whether the model had more to say than it was allowed.
+    /// Whether the model reached its limit of tokens.
     pub(super) is_cut: bool,
 }
 
 impl Answer {
-    /// An answer whose text has at most so many bytes.
+    /// An empty answer, whose text may grow to this many bytes.
     pub(super) fn new(max: usize) -> Self {
         Self {
             text: String::new(),
@@ -224,7 +223,7 @@ impl Answer {
         }
     }
 
-    /// Takes an object; whether it brought more text.
+    /// Adds an object. Returns whether it contained more text.
     pub(super) fn take(&mut self, object: &[u8]) -> Result<bool, Failure> {
         let sent: Sent =
             serde_json::from_slice(object).map_err(|error| not_a_completion(&error))?;
@@ -238,7 +237,7 @@ impl Answer {
             }
             self.begun = true;
             if let Some(end) = choice.finish_reason.as_ref().and_then(End::read) {
-                // Of several, one that says that something went wrong is not undone by a later one.
+                // A later reason does not replace one that reports a failure.
                 if matches!(self.end, None | Some(End::Stop)) {
                     self.end = Some(end);
                 }
@@ -256,7 +255,7 @@ impl Answer {
         Ok(more)
     }
 
-    /// Adds what a piece says: a text, or a list of parts.
+    /// Adds the content of a piece: a text, or a list of parts.
     fn say(&mut self, content: Value) -> Result<bool, Failure> {
         match content {
             Value::Null => Ok(false),
@@ -268,14 +267,14 @@ impl Answer {
                     match (kind, part.get("text").and_then(Value::as_str)) {
                         ("text" | "output_text", Some(text)) => more |= self.add(text)?,
                         ("refusal", _) => self.refused = true,
-                        // What a model thinks before it speaks.
+                        // The model's reasoning.
                         _ => {}
                     }
                 }
                 Ok(more)
             }
             Value::Bool(_) | Value::Number(_) | Value::Object(_) => Err(Failure::BadAnswer(
-                "its content is neither a text nor a list of parts".to_owned(),
+                "the content is neither a text nor a list of parts".to_owned(),
             )),
         }
     }
@@ -293,12 +292,12 @@ impl Answer {
         Ok(true)
     }
 
-    /// How many pieces of text came: about as many as tokens.
+    /// The number of pieces of text, which is about the number of tokens.
     pub(super) const fn pieces(&self) -> u32 {
         self.pieces
     }
 
-    /// How many characters came.
+    /// The number of characters received.
     pub(super) const fn characters(&self) -> usize {
         self.characters
     }
@@ -308,10 +307,10 @@ impl Answer {
         self.end.is_some()
     }
 
-    /// The answer, if it is one, after its last object.
+    /// The answer, after its last object, if it completes the job.
     pub(super) fn whole(self, on_length: OnLength) -> Result<Whole, Failure> {
         if !self.begun {
-            return Err(Failure::BadAnswer("it has no choices".to_owned()));
+            return Err(Failure::BadAnswer("there are no choices".to_owned()));
         }
         let is_empty = self.text.trim().is_empty();
         let done = |is_cut| Whole {
@@ -325,7 +324,7 @@ impl Answer {
             Some(End::Tool) => Err(Failure::ToolCall),
             Some(End::Aborted(word)) => Err(Failure::Aborted(word)),
             Some(End::Other(word)) => Err(Failure::BadAnswer(format!(
-                "it ends for a reason that is not known here: {word:?}"
+                "unknown finish reason {word:?}"
             ))),
             Some(End::Length) => match on_length {
                 OnLength::Cut if !is_empty => Ok(done(true)),
@@ -337,12 +336,12 @@ impl Answer {
         }
     }
 
-    /// The answer that came as a stream, after its last piece; `done` says whether the stream was
-    /// ended as it should be.
+    /// The answer of a stream, after its last piece. `done` says whether the stream ended with the
+    /// end marker.
     pub(super) fn streamed(self, done: bool, on_length: OnLength) -> Result<Whole, Failure> {
         if self.end.is_none() && !done {
             return Err(Failure::Interrupted(
-                "the stream ends within the answer".to_owned(),
+                "the stream ended before the answer was complete".to_owned(),
             ));
         }
         self.whole(on_length)

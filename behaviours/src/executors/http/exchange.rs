@@ -1,4 +1,4 @@
-//! Asking a service: bounded in size and time.
+//! The exchange with a service, within limits of size and time.
 
 use std::future::Future;
 use std::time::{Duration, SystemTime};
@@ -15,18 +15,17 @@ use super::pause;
 use super::refused::Refused;
 use super::settings::Service;
 
-/// How many bytes one byte of text takes at most as JSON: `\u001f`.
+/// The most bytes that one byte of text takes in JSON: `\u001f`.
 const ESCAPED: usize = 6;
 
-/// What an object holds besides the text, in bytes: ids, names, counts, the probabilities of
-/// tokens.
+/// The most bytes in an object besides the text: ids, names, counts, the probabilities of tokens.
 const ENVELOPE: usize = 64 << 10;
 
-/// How many bytes of a stream may come for one byte of text. A piece of four bytes comes in an
-/// envelope of about 250; what a model thinks before it speaks comes besides.
+/// The most bytes of a stream for one byte of text. A piece of four bytes has an envelope of about
+/// 250 bytes, and the model's reasoning is sent too.
 const STREAMED: usize = 256;
 
-/// How much is read of the body of a refusal, in bytes.
+/// The most bytes of the body of an error response that are read.
 const REFUSAL: usize = 16 << 10;
 
 /// Sends a request and reads the answer.
@@ -61,12 +60,12 @@ pub(super) async fn ask(
         kind if kind == "application/json" || kind.ends_with("+json") => {
             whole(&mut response, service).await
         }
-        other => Err(Failure::BadAnswer(format!("its type is {other:?}"))),
+        other => Err(Failure::BadAnswer(format!("its media type is {other:?}"))),
     };
     answer.map_err(|failure| failure.map_text(|text| shown(text, key)))
 }
 
-/// Waits for the service, but not for ever.
+/// Waits for the service, with a time limit.
 async fn in_time<T>(idle: Duration, answer: impl Future<Output = T>) -> Result<T, Failure> {
     let answer = tokio::time::timeout(idle, answer).await;
     answer.map_err(|_| Failure::Silent(idle))
@@ -89,7 +88,7 @@ fn content_type(headers: &HeaderMap) -> String {
     kind.unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// An answer in one object.
+/// Reads an answer in one object.
 async fn whole(response: &mut Response, service: &Service) -> Result<Whole, Failure> {
     let max = service.max_response_bytes;
     let mut body = Vec::new();
@@ -105,7 +104,7 @@ async fn whole(response: &mut Response, service: &Service) -> Result<Whole, Fail
     answer.whole(service.on_length)
 }
 
-/// An answer in pieces.
+/// Reads an answer in pieces.
 async fn stream(
     form: Form,
     response: &mut Response,
@@ -120,7 +119,7 @@ async fn stream(
         let chunk = match chunk(response, service.idle_timeout).await {
             Ok(Some(chunk)) => chunk,
             Ok(None) => break,
-            // What is missing behind the end of the answer is not missed.
+            // The answer is complete, so an error after its end does not matter.
             Err(_) if answer.has_ended() => break,
             Err(failure) => return Err(failure),
         };
@@ -143,7 +142,7 @@ async fn stream(
         match data {
             Data::Done => done = true,
             Data::Error(text) => return Err(told(&text)),
-            // Without its end it may be cut off, and be no object for that reason.
+            // A line without its end may be cut off, and may not be an object for that reason.
             Data::Object(object) => match answer.take(&object) {
                 Ok(_) => {}
                 Err(Failure::BadAnswer(_)) if answer.has_ended() => {}
@@ -155,7 +154,7 @@ async fn stream(
     answer.streamed(done, service.on_length)
 }
 
-/// An error that a stream tells of.
+/// The failure for an error in a stream.
 fn told(text: &[u8]) -> Failure {
     Failure::told(text, String::from_utf8_lossy(text).into_owned())
 }
@@ -164,18 +163,18 @@ fn report(answer: &Answer, service: &Service, desk: &Desk) {
     let part = service.max_tokens.map_or(0.0, |tokens| {
         f64::from(answer.pieces()) / f64::from(tokens.max(1))
     });
-    // It is all there only when the service says so.
+    // Only the service can say that the answer is complete.
     let part = part.min(0.99);
     let characters = answer.characters();
     desk.progress(part, Some(format!("{characters} characters")));
 }
 
-/// Why a service did not answer with 200.
+/// The failure for a status other than 200.
 async fn refusal(mut response: Response, key: Option<&Key>, idle: Duration) -> Failure {
     let status = response.status();
     let retry_after = pause::asked(response.headers(), SystemTime::now());
     let mut body = Vec::new();
-    // Without its end it is not understood: then the status says what it means.
+    // A body that is cut off cannot be parsed; then only the status counts.
     while let Ok(Some(chunk)) = chunk(&mut response, idle).await {
         let room = REFUSAL.saturating_sub(body.len());
         if room == 0 {
@@ -197,7 +196,7 @@ async fn refusal(mut response: Response, key: Option<&Key>, idle: Duration) -> F
     }
 }
 
-/// The beginning of what a service tells, without the key.
+/// The beginning of a service's text, without the API key.
 fn shown(text: &str, key: Option<&Key>) -> String {
     let text = key.map_or_else(|| text.to_owned(), |key| key.redact(text));
     text.chars().take(DETAIL).collect()

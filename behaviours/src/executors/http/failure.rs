@@ -1,4 +1,4 @@
-//! What may go wrong, and what the asker is told of it.
+//! The failures of a request, and what the submitter of the job is told.
 
 use std::error::Error;
 use std::time::Duration;
@@ -8,32 +8,33 @@ use reqwest::StatusCode;
 
 use super::refused::Refused;
 
-/// The model had more to say than it was allowed: the code of a failure, or the mark of a result.
+/// The code for an answer that reached the limit of tokens: of a failure, or of an incomplete
+/// result.
 pub(super) const LENGTH: &str = "length";
 
-/// Why there is no answer. Its text is for the log; no part of it is secret.
+/// Why there is no answer. The text is for the log and contains no secrets.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    /// The job cannot be asked.
+    /// The job is invalid.
     #[error("{0}")]
     BadRequest(String),
-    /// The job wants a model that is not allowed.
-    #[error("the job asks for the model {0:?}, which is not among `model` and `models`")]
+    /// The job requests a model that is not allowed.
+    #[error("the job requests the model {0:?}, which is neither `model` nor in `models`")]
     ModelNotAllowed(String),
-    /// The key cannot be read.
-    #[error("the service's key: {0}")]
+    /// The API key cannot be read.
+    #[error("reading the API key: {0}")]
     NoKey(String),
-    /// Nothing can be asked at all.
+    /// The HTTP client cannot be set up.
     #[error("setting up the client: {0}")]
     Client(String),
-    /// No connection.
+    /// No connection could be made.
     #[error("connecting: {0}")]
     Unreachable(String),
-    /// Nothing came for too long.
-    #[error("nothing came for {}", humantime::format_duration(*.0))]
+    /// The service sent nothing for too long.
+    #[error("the service sent nothing for {}", humantime::format_duration(*.0))]
     Silent(Duration),
-    /// The connection broke.
-    #[error("the connection broke: {0}")]
+    /// The connection was lost.
+    #[error("the connection was lost: {0}")]
     Interrupted(String),
     /// The status is not 200.
     #[error("status {status}: {detail:?}")]
@@ -42,40 +43,40 @@ pub(super) enum Failure {
         retry_after: Option<Duration>,
         detail: String,
     },
-    /// The service refuses for good, whatever its status says.
+    /// The service refuses permanently, whatever its status is.
     #[error("{}: {detail:?}", refused.public())]
     Refused { refused: Refused, detail: String },
-    /// The answer tells of an error.
-    #[error("it tells of an error: {0:?}")]
+    /// The answer is an error.
+    #[error("the answer is an error: {0:?}")]
     Told(String),
-    /// The answer is no chat completion.
-    #[error("it is no chat completion: {0}")]
+    /// The answer is not a chat completion.
+    #[error("the answer is not a chat completion: {0}")]
     BadAnswer(String),
     /// The answer is too long.
-    #[error("it is longer than {0} bytes")]
+    #[error("the answer is longer than {0} bytes")]
     TooLong(usize),
-    /// The model had more to say than it was allowed.
-    #[error("the model was cut off: it had more to say than it was allowed")]
+    /// The model reached its limit of tokens.
+    #[error("the model reached its limit of tokens before the answer was complete")]
     Length,
-    /// A filter of the service stepped in.
-    #[error("a content filter of the service stepped in")]
+    /// A content filter of the service blocked the answer.
+    #[error("a content filter of the service blocked the answer")]
     Filtered,
     /// The model refused.
     #[error("the model refused")]
     Refusal,
-    /// The model wants a tool to be called, and has none.
-    #[error("the model asks for a tool in place of an answer")]
+    /// The model requested a tool call, but has no tools.
+    #[error("the model requested a tool call instead of answering")]
     ToolCall,
-    /// The model said nothing.
+    /// The answer has no text.
     #[error("the answer is empty")]
     Empty,
-    /// The service gave the answer up.
-    #[error("the service gave the answer up: {0:?}")]
+    /// The service aborted the answer.
+    #[error("the service aborted the answer: {0:?}")]
     Aborted(String),
 }
 
 impl Failure {
-    /// The client could not be made.
+    /// The HTTP client could not be set up.
     pub(super) fn client(error: reqwest::Error) -> Self {
         Self::Client(reasons(error))
     }
@@ -94,7 +95,8 @@ impl Failure {
         Self::Interrupted(reasons(error))
     }
 
-    /// An answer, or a part of one, tells of an error: `body` is what came, `detail` what it says.
+    /// The failure for an answer, or a part of one, that is an error: `body` is the received data,
+    /// `detail` the text of the error.
     pub(super) fn told(body: &[u8], detail: String) -> Self {
         match Refused::in_body(body) {
             Some(refused) => Self::Refused { refused, detail },
@@ -102,7 +104,7 @@ impl Failure {
         }
     }
 
-    /// The same failure, with what the service's own words become.
+    /// The same failure, with a function applied to the texts that come from the service.
     pub(super) fn map_text(self, shown: impl Fn(&str) -> String) -> Self {
         match self {
             Self::Told(text) => Self::Told(shown(&text)),
@@ -117,7 +119,7 @@ impl Failure {
         }
     }
 
-    /// A word for programs.
+    /// The machine-readable code.
     pub(super) fn code(&self) -> &'static str {
         match self {
             Self::BadRequest(_) => "bad-request",
@@ -169,8 +171,8 @@ impl Failure {
         }
     }
 
-    /// Whether the service has too much to do, or its model is being loaded; within, for how long
-    /// it asks to be left alone, if it says so.
+    /// Some if the service is overloaded or still loads its model; the inner value is the pause
+    /// that it asks for, if any.
     pub(super) fn busy(&self) -> Option<Option<Duration>> {
         match self {
             Self::Status {
@@ -182,27 +184,27 @@ impl Failure {
         }
     }
 
-    /// The failure of the job. The asker is told what they can do about it, and else nothing of
-    /// the service or of us.
+    /// The failure of the job. The submitter is told what they can do about it, and nothing else
+    /// about the service or this agent.
     pub(super) fn into_task_error(self) -> TaskError {
         let public = match &self {
             Self::BadRequest(reason) => reason.clone(),
             Self::ModelNotAllowed(model) => format!("the model {model:?} is not allowed here"),
-            Self::NoKey(_) | Self::Client(_) => "the service cannot be asked from here".to_owned(),
+            Self::NoKey(_) | Self::Client(_) => "the agent cannot use the service".to_owned(),
             Self::Unreachable(_) => "the service cannot be reached".to_owned(),
-            Self::Silent(_) => "the service was silent for too long".to_owned(),
-            Self::Interrupted(_) => "the connection to the service broke".to_owned(),
+            Self::Silent(_) => "the service did not respond in time".to_owned(),
+            Self::Interrupted(_) => "the connection to the service was lost".to_owned(),
             Self::Status { status, .. } => format!("the service answered with status {status}"),
             Self::Refused { refused, .. } => refused.public().to_owned(),
             Self::Told(_) => "the service reported an error".to_owned(),
-            Self::BadAnswer(_) => "the service's answer is no chat completion".to_owned(),
+            Self::BadAnswer(_) => "the service's answer is not a chat completion".to_owned(),
             Self::TooLong(limit) => format!("the service's answer is longer than {limit} bytes"),
-            Self::Length => "the model had more to say than it is allowed here".to_owned(),
-            Self::Filtered => "a content filter kept the answer back".to_owned(),
+            Self::Length => "the model reached this agent's limit of tokens".to_owned(),
+            Self::Filtered => "a content filter blocked the answer".to_owned(),
             Self::Refusal => "the model refused".to_owned(),
-            Self::ToolCall => "the model asked for a tool, and has none here".to_owned(),
-            Self::Empty => "the model said nothing".to_owned(),
-            Self::Aborted(_) => "the service gave the answer up".to_owned(),
+            Self::ToolCall => "the model requested a tool call, and there are no tools".to_owned(),
+            Self::Empty => "the model's answer is empty".to_owned(),
+            Self::Aborted(_) => "the service aborted the answer".to_owned(),
         };
         let (code, reason) = (self.code(), self.to_string());
         let error = if self.is_transient() {
@@ -214,8 +216,8 @@ impl Failure {
     }
 }
 
-/// Whether a status says that the service will answer later: too many requests, a model that is
-/// being loaded, a service that is overloaded (529, which has no name).
+/// Whether a status means that the service may answer later: too many requests, a model that is
+/// still loading, an overloaded service (529, which has no name).
 fn is_busy(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 503 | 529)
 }
@@ -224,7 +226,7 @@ fn is_transient(status: StatusCode) -> bool {
     is_busy(status) || status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT
 }
 
-/// An error of reqwest's with all its reasons, and without the URL.
+/// An error of reqwest with all its sources, without the URL.
 fn reasons(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();

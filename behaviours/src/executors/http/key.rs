@@ -1,4 +1,4 @@
-//! The secret that a service asks for.
+//! The API key of a service.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,21 +9,21 @@ use zeroize::Zeroizing;
 
 use super::failure::Failure;
 
-/// The longest key, in bytes: what a header can hold with every server.
+/// The longest key, in bytes: every server accepts a header of this size.
 const KEY_MAX: usize = 4 << 10;
 
-/// Where the key is.
+/// The source of the key.
 #[derive(Debug)]
 pub(super) enum KeySource {
-    /// The service asks for none.
+    /// No key is needed.
     None,
-    /// In a file.
+    /// A file.
     File(PathBuf),
-    /// In a variable of our environment.
+    /// An environment variable of agentry.
     Variable(String),
 }
 
-/// A key. Nothing shows it.
+/// An API key, which is never shown.
 pub(super) struct Key(Zeroizing<String>);
 
 impl fmt::Debug for Key {
@@ -33,7 +33,7 @@ impl fmt::Debug for Key {
 }
 
 impl KeySource {
-    /// Reads the key anew.
+    /// Reads the key again from its source.
     pub(super) async fn read(&self) -> Result<Option<Key>, Failure> {
         let text = match self {
             Self::None => return Ok(None),
@@ -47,18 +47,20 @@ impl KeySource {
                 file.read_to_string(&mut text).await.map_err(refused)?;
                 text
             }
-            Self::Variable(name) => Zeroizing::new(
-                std::env::var(name)
-                    .map_err(|_| Failure::NoKey(format!("the variable {name} holds no text")))?,
-            ),
+            Self::Variable(name) => {
+                let refused = |_: std::env::VarError| {
+                    Failure::NoKey(format!("the variable {name} is unset or not valid UTF-8"))
+                };
+                Zeroizing::new(std::env::var(name).map_err(refused)?)
+            }
         };
-        // An editor may have put a byte order mark before it.
+        // An editor may have written a byte order mark first.
         let key = text.trim_start_matches('\u{feff}').trim();
         let fits =
             !key.is_empty() && key.len() <= KEY_MAX && key.chars().all(|c| c.is_ascii_graphic());
         if !fits {
             return Err(Failure::NoKey(format!(
-                "{self:?} does not hold one line of at most {KEY_MAX} printable characters"
+                "{self:?} must contain one line of at most {KEY_MAX} printable characters"
             )));
         }
         Ok(Some(Key(Zeroizing::new(key.to_owned()))))
@@ -66,7 +68,7 @@ impl KeySource {
 }
 
 impl Key {
-    /// The value of the header `Authorization`, which no log shows.
+    /// The value of the header `Authorization`, marked as sensitive.
     pub(super) fn header(&self) -> Option<HeaderValue> {
         let text = Zeroizing::new(format!("Bearer {}", self.0.as_str()));
         let mut value = HeaderValue::from_str(&text).ok()?;
@@ -74,7 +76,7 @@ impl Key {
         Some(value)
     }
 
-    /// A text without the key: some services repeat it in their errors.
+    /// Removes the key from a text, since some services repeat it in their errors.
     pub(super) fn redact(&self, text: &str) -> String {
         text.replace(self.0.as_str(), "[key]")
     }

@@ -1,17 +1,16 @@
-//! What a stream is made of: server-sent events (WHATWG HTML, section 9.2), or lines of JSON; of
-//! bounded length.
+//! A parser for streams of bounded server-sent events (WHATWG HTML, section 9.2) or lines of JSON.
 
 use serde::de::IgnoredAny;
 
 use super::failure::Failure;
 
-/// What the last data is.
+/// The data that marks the end of a stream.
 const DONE: &[u8] = b"[DONE]";
 
-/// What some programs write before everything else.
+/// The byte order mark that some programs write first.
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// How a stream is written.
+/// The format of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// Server-sent events.
@@ -20,36 +19,36 @@ pub(super) enum Form {
     Lines,
 }
 
-/// Puts a stream together from what comes in pieces of any size.
+/// Parses a stream that is received in pieces of any size.
 #[derive(Debug)]
 pub(super) struct Lines {
     form: Form,
-    /// The line that has no end yet.
+    /// The incomplete line.
     open: Vec<u8>,
-    /// The data of the event that has no end yet.
+    /// The data of the incomplete event.
     data: Vec<u8>,
     /// Whether that event is an error.
     error: bool,
     max: usize,
-    /// Whether the last byte was a carriage return: a line feed behind it ends no other line.
+    /// Whether the last byte was a carriage return: a line feed after it does not end another line.
     after_return: bool,
-    /// Whether no line has come yet.
+    /// Whether no line was received yet.
     first: bool,
 }
 
-/// What a stream says that means something here.
+/// A relevant item of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Data {
     /// An object.
     Object(Vec<u8>),
-    /// An error, in a text of any form.
+    /// An error, as text in any format.
     Error(Vec<u8>),
-    /// There will be no other.
+    /// The end of the stream.
     Done,
 }
 
 impl Lines {
-    /// A stream whose lines and events have at most so many bytes.
+    /// A parser for lines and events of at most this many bytes.
     pub(super) fn new(form: Form, max: usize) -> Self {
         Self {
             form,
@@ -62,7 +61,7 @@ impl Lines {
         }
     }
 
-    /// Takes what came; what was said in it.
+    /// Parses received bytes. Returns the items that are complete.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Vec<Data>, Failure> {
         let mut found = Vec::new();
         for piece in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
@@ -70,7 +69,7 @@ impl Lines {
                 continue;
             }
             if self.open.len() + self.data.len() + piece.len() > self.max {
-                let reason = format!("an event of its stream is longer than {} bytes", self.max);
+                let reason = format!("an event of the stream is longer than {} bytes", self.max);
                 return Err(Failure::BadAnswer(reason));
             }
             let (text, end) = match piece.split_last() {
@@ -87,7 +86,7 @@ impl Lines {
         Ok(found)
     }
 
-    /// What was said last, where no end follows it.
+    /// The last item, if the stream ends without an end of line.
     pub(super) fn last(mut self) -> Vec<Data> {
         let mut found = Vec::new();
         let line = std::mem::take(&mut self.open);
@@ -110,7 +109,7 @@ impl Lines {
         }
     }
 
-    /// A line of an event: a field, a comment, or the event's end.
+    /// Parses a line of an event: a field, a comment, or the end of the event.
     fn field(&mut self, line: &[u8], found: &mut Vec<Data>) {
         if line.is_empty() {
             return self.dispatch(found);
@@ -121,7 +120,7 @@ impl Lines {
         let value = value.strip_prefix(b" ").unwrap_or(value);
         match name {
             b"event" => self.error = value.trim_ascii() == b"error",
-            // Older builds of llama.cpp's server name the field so.
+            // Older builds of llama.cpp's server use this name for the field.
             b"error" => found.push(Data::Error(value.to_vec())),
             b"data" => {
                 let is_first = self.data.is_empty();
@@ -129,17 +128,17 @@ impl Lines {
                     self.data.push(b'\n');
                 }
                 self.data.extend_from_slice(value);
-                // An object stands on one line, and some services forget the empty line behind it.
+                // An object is on one line, and some services omit the empty line after it.
                 if is_first && is_whole(value) {
                     self.say(found);
                 }
             }
-            // A comment, which keeps the connection alive, or what does not matter here.
+            // A comment, which keeps the connection alive, or an irrelevant field.
             _ => {}
         }
     }
 
-    /// The event ends.
+    /// Ends the event.
     fn dispatch(&mut self, found: &mut Vec<Data>) {
         self.say(found);
         self.error = false;
@@ -157,7 +156,7 @@ impl Lines {
     }
 }
 
-/// Whether nothing is missing of what this line says.
+/// Whether this line is complete.
 fn is_whole(data: &[u8]) -> bool {
     let data = data.trim_ascii();
     data == DONE || serde_json::from_slice::<IgnoredAny>(data).is_ok()
@@ -175,7 +174,7 @@ mod tests {
         Data::Error(text.as_bytes().to_vec())
     }
 
-    /// What a stream says, however it comes.
+    /// The items of a stream, the same for every size of pieces.
     fn says(form: Form, stream: &str) -> Vec<Data> {
         let mut all: Option<Vec<Data>> = None;
         for size in 1..=stream.len() {

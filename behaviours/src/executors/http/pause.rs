@@ -1,14 +1,14 @@
-//! How long a service asks to be left alone.
+//! The pause that a busy service asks for.
 
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
-/// Headers with a number of milliseconds: of OpenAI and of Azure.
+/// Headers with a number of milliseconds, of OpenAI and Azure.
 const MILLISECONDS: [&str; 2] = ["retry-after-ms", "x-ms-retry-after-ms"];
 
-/// Headers that say when a limit is lifted, and the one beside each that says what is left of it:
-/// only a limit of which nothing is left is waited for.
+/// Headers with the time at which a limit is reset, each with the header for the remaining quota.
+/// Only a limit whose remaining quota is 0 causes a pause.
 const RESETS: [(&str, &str); 4] = [
     (
         "x-ratelimit-reset-requests",
@@ -19,11 +19,11 @@ const RESETS: [(&str, &str); 4] = [
     ("ratelimit-reset", "ratelimit-remaining"),
 ];
 
-/// From here on a number of seconds is a time since 1970.
+/// A larger number of seconds is a time since 1970.
 const EPOCH: f64 = 1e9;
 
-/// What the headers of an answer ask for; none, where nothing in them can be understood. It has no
-/// bound: who waits sets one.
+/// The pause that the headers of a response ask for; none if no header can be parsed. The caller
+/// must limit it.
 pub(super) fn asked(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     for name in MILLISECONDS {
@@ -43,7 +43,7 @@ pub(super) fn asked(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     resets.max()
 }
 
-/// A pause in any of the forms that are in use: seconds, with a fraction or without; units as in
+/// Parses a pause in any of the formats in use: seconds, with or without a fraction; units as in
 /// `1m30.5s`; a date (RFC 9110); a time since 1970 in seconds.
 fn pause(text: &str, now: SystemTime) -> Option<Duration> {
     let since_epoch = now
@@ -72,12 +72,13 @@ fn number(text: &str) -> Option<f64> {
     number.is_finite().then_some(number)
 }
 
-/// A number of seconds: none is less than nothing, and what is too large is as long as can be.
+/// A number of seconds as a duration: a negative number is zero, and one that is too large is the
+/// longest duration.
 fn seconds(number: f64) -> Duration {
     Duration::try_from_secs_f64(number.max(0.0)).unwrap_or(Duration::MAX)
 }
 
-/// What Go writes: `6m0s`, `20ms`, `1h2m3.5s`.
+/// Parses a duration as Go formats it: `6m0s`, `20ms`, `1h2m3.5s`.
 fn units(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut sum = 0.0;
@@ -165,7 +166,7 @@ mod tests {
         assert_eq!(
             found(&[("retry-after", "99999999999999999999999999")]),
             Some(far),
-            "a number that is a time after the end of all times"
+            "a number that is too large for a time"
         );
     }
 
@@ -182,7 +183,7 @@ mod tests {
         assert_eq!(found(&[requests, tokens, left]), Some(1.0));
         let none = ("x-ratelimit-remaining-tokens", "0");
         assert_eq!(found(&[requests, tokens, none]), Some(9.0));
-        // A time since 1970, of which this test's clock shows less.
+        // A time since 1970, which is later than this test's clock.
         assert_eq!(
             found(&[("x-ratelimit-reset", "1000000000")]),
             Some(215_888_223.0)

@@ -1,25 +1,25 @@
-//! Whether a service refuses for good, although its status says that it is busy.
+//! Detection of permanent refusals with a status that means busy.
 //!
-//! An account without credit and a model that does not exist are told with 429 or 503 as well as
-//! with 402 or 404, and within streams. Waiting does not help, so these are not waited for. They are
-//! known by the words for programs (`code`, `type`, `status`) first, and by the words for people
-//! only where they cannot mean anything else: "exceeded your current quota" alone is what Google says
-//! of a limit per minute.
+//! Services report an account without credit, or a model that does not exist, with 429 or 503 as
+//! well as with 402 or 404, and within streams. Waiting does not help, so the request is not sent
+//! again. The machine-readable fields (`code`, `type`, `status`) are checked first. The text of the
+//! error counts only if it is unambiguous: "exceeded your current quota" alone is Google's text for
+//! a limit per minute.
 
 use reqwest::StatusCode;
 use serde_json::Value;
 
-/// What is missing at the service.
+/// The reason for a permanent refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// The account's credit or quota.
+    /// The account's credit or quota is used up.
     Quota,
-    /// The model.
+    /// The model does not exist.
     Model,
 }
 
-/// Words for programs that say that an account may not ask for more until somebody pays: of OpenAI
-/// and Azure, Moonshot, LiteLLM, Anthropic, Together, one-api, Alibaba and Volcano Engine.
+/// Codes for an account that needs a payment first, of OpenAI and Azure, Moonshot, LiteLLM,
+/// Anthropic, Together, one-api, Alibaba and Volcano Engine.
 const QUOTA: [&str; 17] = [
     "insufficient_quota",
     "exceeded_current_quota_error",
@@ -40,7 +40,7 @@ const QUOTA: [&str; 17] = [
     "accountoverdueerror",
 ];
 
-/// The same, for people: of OpenRouter, DeepSeek, Anthropic, LiteLLM, xAI and Hugging Face.
+/// Texts for the same, of OpenRouter, DeepSeek, Anthropic, LiteLLM, xAI and Hugging Face.
 const QUOTA_TEXTS: [&str; 8] = [
     "insufficient credits",
     "insufficient balance",
@@ -52,7 +52,7 @@ const QUOTA_TEXTS: [&str; 8] = [
     "account is not active, please check your billing",
 ];
 
-/// Words for programs that say that there is no such model.
+/// Codes for a model that does not exist.
 const MODEL: [&str; 5] = [
     "model_not_found",
     "model_not_available",
@@ -62,7 +62,7 @@ const MODEL: [&str; 5] = [
 ];
 
 impl Refused {
-    /// What a status and the body behind it say.
+    /// The refusal in a status and its body, if there is one.
     pub(super) fn with_status(status: StatusCode, body: &[u8]) -> Option<Self> {
         if status == StatusCode::PAYMENT_REQUIRED {
             return Some(Self::Quota);
@@ -70,12 +70,12 @@ impl Refused {
         Self::in_body(body)
     }
 
-    /// What an error says, in any of the forms in which services write one.
+    /// The refusal in an error, in any of the formats of the services, if there is one.
     pub(super) fn in_body(body: &[u8]) -> Option<Self> {
         let Ok(body) = serde_json::from_slice::<Value>(body) else {
             return Self::in_text(&String::from_utf8_lossy(body));
         };
-        // Google's is the only item of a list.
+        // Google's error is the only item of a list.
         let body = body.get(0).unwrap_or(&body);
         let inner = ["error", "detail"].map(|key| body.get(key));
         inner
@@ -125,7 +125,7 @@ impl Refused {
         }
     }
 
-    /// A word for programs.
+    /// The machine-readable code.
     pub(super) const fn code(self) -> &'static str {
         match self {
             Self::Quota => "quota-exhausted",
@@ -133,7 +133,7 @@ impl Refused {
         }
     }
 
-    /// What the asker is told.
+    /// The text for the submitter of the job.
     pub(super) const fn public(self) -> &'static str {
         match self {
             Self::Quota => "the service's quota or credit is used up",
@@ -202,7 +202,7 @@ mod tests {
                 model,
             ),
             (r#"{"detail":"Model not found"}"#, model),
-            // Waiting helps.
+            // Errors that pass with time.
             (
                 r#"{"error":{"message":"Rate limit reached for m","type":"tokens","code":"rate_limit_exceeded"}}"#,
                 None,

@@ -1,4 +1,4 @@
-//! What the service is asked.
+//! The request to the service.
 
 use agentry_sdk::Task;
 use serde_json::{Map, Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::failure::Failure;
 use super::settings::Service;
 
-/// The parameter that bounds the answer.
+/// The parameter that limits the answer.
 const MAX_TOKENS: &str = "max_tokens";
 
 /// The body of the request.
@@ -52,14 +52,14 @@ fn model<'a>(service: &'a Service, asked: Option<&'a Value>) -> Result<&'a str, 
     Err(Failure::ModelNotAllowed(asked.to_owned()))
 }
 
-/// The lower of the operator's bound and the job's.
+/// The lower of the operator's limit and the job's.
 fn max_tokens(service: &Service, asked: Option<&Value>) -> Result<Option<u32>, Failure> {
     let Some(asked) = asked else {
         return Ok(service.max_tokens);
     };
     let asked = asked.as_u64().and_then(|asked| u32::try_from(asked).ok());
     let Some(asked @ 1..) = asked else {
-        let reason = "params: \"max_tokens\" is no positive integer of 32 bits".to_owned();
+        let reason = "params: \"max_tokens\" is not a positive integer of 32 bits".to_owned();
         return Err(Failure::BadRequest(reason));
     };
     Ok(Some(

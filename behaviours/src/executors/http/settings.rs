@@ -12,11 +12,11 @@ use serde::Deserialize;
 use super::key::KeySource;
 use crate::units::{Bytes, Time, within};
 
-/// Where the endpoint lies under a base URL.
+/// The path of the endpoint below a base URL.
 const ENDPOINT: &str = "chat/completions";
 
-/// Keys of a request that no job may set, whatever `params` says: what they do is the operator's,
-/// or another answer than a text would come back.
+/// Keys of a request that no job may set, whatever `params` allows: the operator decides on them,
+/// or they would change the answer to something other than a text.
 const RESERVED: [&str; 9] = [
     "model",
     "messages",
@@ -33,60 +33,60 @@ const RESERVED: [&str; 9] = [
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpSettings {
-    /// The service: its base (`http://127.0.0.1:11434`, with or without `/v1`), or the whole URL
-    /// of the endpoint. Without a user's name, a password, or another secret: it is shown.
+    /// The base URL of the service (`http://127.0.0.1:11434`, with or without `/v1`), or the
+    /// complete URL of the endpoint. It is not treated as a secret, so it must not contain a user
+    /// name, a password or another secret.
     pub url: String,
-    /// The model that answers.
+    /// The default model.
     pub model: String,
-    /// The other models that a job may ask for. Default: none.
+    /// The other models that a job may request. Default: none.
     #[serde(default)]
     pub models: Vec<String>,
-    /// The file that holds the service's key, relative to the folder of agents.toml. It is read
-    /// for each job, so a new key needs no restart.
+    /// The file with the API key, relative to the folder of agents.toml. It is read for each job,
+    /// so a new key needs no restart.
     pub key_file: Option<PathBuf>,
-    /// The variable of agentry's environment that holds the key.
+    /// The environment variable of agentry with the API key.
     pub key_env: Option<String>,
-    /// What the model is told before the job's prompt.
+    /// The system message, which precedes the job's prompt.
     pub system: Option<String>,
-    /// How many tokens the answer may have; also what progress is measured by.
+    /// The most tokens of the answer. Progress is reported as a part of it.
     pub max_tokens: Option<u32>,
-    /// How freely it answers. From 0 to 2. Default: the service's.
+    /// The sampling temperature. From 0 to 2. Default: the service's.
     pub temperature: Option<f64>,
-    /// The keys of a job's `params` that are handed on to the service, such as `temperature` or
+    /// The keys of a job's `params` that are passed on to the service, such as `temperature` or
     /// `seed`. Default: none.
     #[serde(default)]
     pub params: Vec<String>,
     /// The longest answer, in bytes of its text. From 1 to 16 MiB. Default 1 MiB.
     #[serde(default = "default_max_response_bytes")]
     pub max_response_bytes: Bytes,
-    /// How long connecting may take. Default 10 s.
+    /// The time limit for connecting. Default 10 s.
     #[serde(default = "default_connect_timeout")]
     pub connect_timeout: Time,
-    /// How long the service may give nothing: silent before the first piece of an answer or
-    /// between two, or saying that it is busy or still loading its model. Default 5 min.
+    /// How long the service may send no part of an answer, because it is silent, busy or still
+    /// loading its model. Default 5 min.
     #[serde(default = "default_idle_timeout")]
     pub idle_timeout: Time,
-    /// The longest pause after which a busy service is asked again, whatever it asks for. With 0
-    /// it is not asked again within an attempt. Default 1 min.
+    /// The longest pause before the request is sent again to a busy service, whatever the service
+    /// asks for. With 0 it is not sent again within an attempt. Default 1 min.
     #[serde(default = "default_retry_after_max")]
     pub retry_after_max: Time,
-    /// Whether the answer is asked for as a stream, which progress needs. Default `true`.
+    /// Whether to request the answer as a stream, which progress needs. Default `true`.
     #[serde(default = "default_stream")]
     pub stream: bool,
-    /// What becomes of an answer that the model had to cut off, because it was allowed no more
-    /// tokens. Default: the job fails.
+    /// What to do with an answer that is cut off at the limit of tokens. Default: the job fails.
     #[serde(default)]
     pub on_length: OnLength,
 }
 
-/// What becomes of an answer that was cut off.
+/// What to do with an answer that is cut off at the limit of tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnLength {
     /// The job fails, with the code `length`.
     #[default]
     Fail,
-    /// The job is completed with what there is, marked as incomplete.
+    /// The job completes with the partial answer, marked as incomplete.
     Cut,
 }
 
@@ -110,7 +110,7 @@ const fn default_stream() -> bool {
     true
 }
 
-/// A service, as it is asked.
+/// A service, and the parameters of requests to it.
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) url: Url,
@@ -130,7 +130,7 @@ pub(super) struct Service {
 }
 
 impl Service {
-    /// Its host, for the log.
+    /// The service's host, for the log.
     pub(super) fn host(&self) -> &str {
         self.url.host_str().unwrap_or_default()
     }
@@ -149,25 +149,25 @@ impl HttpSettings {
             .find(|name| RESERVED.contains(&name.as_str()))
         {
             return Err(ConfigureError(format!(
-                "`params` names {name:?}, which no job may set; leave it out"
+                "`params` contains {name:?}, which no job may set; remove it"
             )));
         }
         if let Some(temperature) = self.temperature
             && !(0.0..=2.0).contains(&temperature)
         {
             return Err(ConfigureError(format!(
-                "`temperature` is {temperature}; it can be from 0 to 2"
+                "`temperature` is {temperature}; it must be from 0 to 2"
             )));
         }
         if self.max_tokens == Some(0) {
             return Err(ConfigureError(
-                "`max_tokens` is 0: no answer would have a text".into(),
+                "`max_tokens` is 0: every answer would be empty; set at least 1".into(),
             ));
         }
         let key = match (self.key_file, self.key_env) {
             (Some(_), Some(_)) => {
                 return Err(ConfigureError(
-                    "both `key_file` and `key_env` are set; leave one out".into(),
+                    "both `key_file` and `key_env` are set; remove one".into(),
                 ));
             }
             (Some(file), None) => KeySource::File(setup.path(file)),
@@ -201,16 +201,19 @@ impl HttpSettings {
 
 /// The URL of the endpoint.
 fn endpoint(text: &str) -> Result<Url, ConfigureError> {
-    // Without the URL itself: what is wrong with it may be a password.
+    // The errors omit the URL, since the invalid part may be a password.
     let refused = |reason: &str| ConfigureError(format!("`url` {reason}"));
-    let mut url = Url::parse(text)
-        .map_err(|error| refused(&format!("is none: {error}; write it as http://host:port")))?;
+    let mut url = Url::parse(text).map_err(|error| {
+        refused(&format!(
+            "is not a URL: {error}; write it as http://host:port"
+        ))
+    })?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err(refused("is not the http or https URL of a host"));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(refused(
-            "holds a name or a password, and would be shown; use `key_file` or `key_env`",
+            "contains a user name or a password, which would be shown; use `key_file` or `key_env`",
         ));
     }
     url.set_fragment(None);
@@ -249,12 +252,15 @@ mod tests {
             assert_eq!(endpoint(text).unwrap().as_str(), expected);
         }
         for (text, expected) in [
-            ("", "is none"),
+            ("", "is not a URL"),
             ("h:1", "not the http"),
-            ("127.0.0.1:8080", "is none"),
+            ("127.0.0.1:8080", "is not a URL"),
             ("ftp://h/", "not the http"),
-            ("http://user:s3cret@h/", "holds a name or a password"),
-            ("http://:s3cret@h:port/", "is none"),
+            (
+                "http://user:s3cret@h/",
+                "contains a user name or a password",
+            ),
+            ("http://:s3cret@h:port/", "is not a URL"),
         ] {
             let error = endpoint(text).unwrap_err().0;
             assert!(

@@ -1,4 +1,4 @@
-//! What a program says, taken in.
+//! Handling of a program's lines.
 
 use agentry_sdk::TaskOutput;
 use agentry_sdk::protocol::{Json, JsonRef, Limits};
@@ -10,23 +10,23 @@ use super::super::show;
 use super::super::wire::{self, FromProgram, Level, PROTOCOL, ToProgram};
 use super::{Answer, Asked, Session, State, Subject};
 
-/// How much of a line is read as JSON. Lines are bounded where they are put together; levels as
-/// serde bounds them.
+/// The limits for JSON in a line. The length of lines is limited by their reader, the depth is that
+/// of serde.
 const LIMITS: Limits = Limits {
     max_bytes: wire::MAX_LINE_BYTES,
     max_depth: 128,
 };
 
-/// What says that a text is UTF-8, and is no part of it.
+/// The byte order mark of UTF-8, which is not part of the text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// How much of a line that is none is shown in an error, in bytes.
+/// How much of an invalid line is shown in an error, in bytes.
 const EXCERPT: usize = 200;
 
 impl Session {
-    /// Takes in a line of the program's.
+    /// Handles a line of the program.
     pub(super) fn hear(&mut self, line: &[u8]) -> Result<(), End> {
-        // Some languages write one before the first line, or before each.
+        // Some languages write a byte order mark before the first line, or before each line.
         let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
         if line.iter().all(u8::is_ascii_whitespace) {
             return Ok(());
@@ -36,14 +36,14 @@ impl Session {
             line: excerpt(line),
         };
         let json = Json::parse(line, LIMITS).map_err(|error| garbage(error.to_string()))?;
-        // An answer with a mistake in it is the failure of one run; anything else that is wrong
-        // means that nothing from this program can be relied on.
+        // An invalid answer fails one run. Any other invalid line means that the program's output
+        // cannot be relied on.
         let field = |name| json.root().get(name);
         let answers = field("type")
             .and_then(JsonRef::as_str)
             .is_some_and(|word| matches!(word, "effects" | "output" | "error" | "progress"));
         let id = field("id").and_then(JsonRef::as_u64);
-        // Where a number would lose digits, this names it.
+        // This reports a number that would lose digits.
         match json.root().decode::<FromProgram>() {
             Ok(said) => self.take_in(said, garbage),
             Err(error) => match id {
@@ -72,11 +72,11 @@ impl Session {
                 self.journal.say(Level::Debug, "the program is ready");
             }
             FromProgram::Ready { .. } if matches!(self.state, State::Ready) => {
-                return Err(garbage("it was ready before".to_owned()));
+                return Err(garbage("it said `ready` before".to_owned()));
             }
-            // It says so while it is ended.
+            // The program says `ready` while it is being stopped.
             FromProgram::Ready { .. } => {}
-            _ if starting => return Err(garbage("it has to say `ready` first".to_owned())),
+            _ if starting => return Err(garbage("it must say `ready` first".to_owned())),
             FromProgram::Effects { id, effects } => self.answered(id, Ok(Answer::Effects(effects))),
             FromProgram::Output {
                 id,
@@ -130,7 +130,7 @@ impl Session {
         let Some(asked) = self.asked.remove(&id) else {
             self.journal.say(
                 Level::Warn,
-                &format!("the program answers {id}, which was not asked or was answered before"),
+                &format!("the program answered {id}, which is unknown or was answered before"),
             );
             return;
         };
@@ -146,7 +146,7 @@ impl Session {
             answer
         } else {
             Err(ProcessError::Answer(
-                "an event is answered with `effects`, a task with `output`".to_owned(),
+                "the answer to an event is `effects`, the answer to a task is `output`".to_owned(),
             ))
         });
     }
@@ -154,7 +154,7 @@ impl Session {
     fn find(&mut self, id: u64, query: wire::Query) {
         let cards = self.view.as_ref().map_or_else(Vec::new, |view| {
             let found = view.world.find(&show::query(query), view.now_ms());
-            // A limit that a world does not know of holds all the same.
+            // The limit applies even if a world ignores it.
             found.iter().take(wire::MAX_CARDS).map(show::card).collect()
         });
         self.say(&ToProgram::Found { id, cards }, true);
@@ -164,7 +164,7 @@ impl Session {
         let (address, message) = match &self.view {
             None => (
                 None,
-                Some("nothing can be looked up before the first event".to_owned()),
+                Some("lookups are not possible before the first event".to_owned()),
             ),
             Some(view) => match view.world.resolve(name, view.now_ms()) {
                 Ok(address) => (Some(address.to_string()), None),
@@ -182,7 +182,7 @@ impl Session {
     }
 }
 
-/// How a line begins.
+/// The beginning of a line.
 fn excerpt(line: &[u8]) -> String {
     let cut = line.get(..EXCERPT).unwrap_or(line);
     let mut text = printable(&String::from_utf8_lossy(cut));

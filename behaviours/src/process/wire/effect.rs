@@ -1,148 +1,152 @@
-//! What a program may ask for.
+//! The effects that a program returns.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// One thing that should happen.
+/// One effect.
 ///
-/// `reply` and `send` say one of `text` and `command`: an object with a `cmd` and its parameters.
-/// Integers of a command have at most 64 bits; larger ones are sent as text.
+/// `reply` and `send` need either a `text` or a `command`: an object with a `cmd` and its
+/// parameters. Integers of a command have at most 64 bits; larger ones are sent as text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Effect {
     /// Answer the sender of the message that the event is about.
     Reply {
-        /// What is said, as text.
+        /// The content, as a text.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
-        /// What is said, as a command.
+        /// The content, as a command.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         command: Option<Map<String, Value>>,
-        /// What is transferred with it, in AIT.
+        /// The amount that it transfers, in AIT.
         #[serde(default)]
         amount: u64,
         /// The conversation that it belongs to; that of the question if it is left out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         thread: Option<String>,
-        /// How long after the run it counts, in milliseconds; for ever if it is left out.
+        /// The time from the run to its expiry, in milliseconds; it never expires if this is left
+        /// out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_in_ms: Option<u64>,
-        /// What acknowledgment is asked for.
+        /// The acknowledgment that it asks for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         acknowledge: Option<Acknowledge>,
         /// Whether it is sealed.
         #[serde(default)]
         sealing: SealingWord,
-        /// Under which name the program is told of its fate and of answers to it.
+        /// The name by which the program recognises delivery updates and answers. Without one there
+        /// are no delivery updates.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         label: Option<String>,
     },
-    /// Send a message of one's own accord.
+    /// Send a message that is not a reply to the event's message.
     Send {
-        /// To whom: an address, or a name that `resolve` would find.
+        /// The recipient: an address, or a name that `resolve` would find.
         to: String,
-        /// What is said, as text.
+        /// The content, as a text.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
-        /// What is said, as a command.
+        /// The content, as a command.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         command: Option<Map<String, Value>>,
-        /// What is transferred with it, in AIT.
+        /// The amount that it transfers, in AIT.
         #[serde(default)]
         amount: u64,
         /// The conversation that it belongs to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         thread: Option<String>,
-        /// Hash of the transaction that it answers, where its question came in another event.
+        /// Hash of the transaction that it answers, if the question came in another event.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         re: Option<String>,
-        /// How long after the run it counts, in milliseconds; for ever if it is left out.
+        /// The time from the run to its expiry, in milliseconds; it never expires if this is left
+        /// out.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_in_ms: Option<u64>,
-        /// What acknowledgment is asked for.
+        /// The acknowledgment that it asks for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         acknowledge: Option<Acknowledge>,
         /// Whether it is sealed.
         #[serde(default)]
         sealing: SealingWord,
-        /// Under which name the program is told of its fate and of answers to it.
+        /// The name by which the program recognises delivery updates and answers. Without one there
+        /// are no delivery updates.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         label: Option<String>,
     },
-    /// Remember a value, in place of what was there.
+    /// Store a value in the state, in place of the previous value.
     SetState {
-        /// Under which name.
+        /// The key of the entry.
         key: String,
-        /// What.
+        /// The value.
         value: Value,
     },
-    /// Forget a value.
+    /// Delete a value from the state.
     ClearState {
-        /// Under which name.
+        /// The key of the entry.
         key: String,
     },
-    /// Be shown a timer later. One of the same name is replaced.
+    /// Set a timer. A timer of the same name is replaced.
     Schedule {
         /// Its name.
         name: String,
-        /// How long after the run, in milliseconds.
+        /// The time from the run to its expiry, in milliseconds.
         after_ms: u64,
-        /// What comes with it.
+        /// Data that the timer's event contains.
         #[serde(default)]
         data: Value,
     },
-    /// Forget a timer.
+    /// Delete a timer.
     Unschedule {
         /// Its name.
         name: String,
     },
-    /// Have `execute` do a task, apart from all events.
+    /// Start a task, which the program does on `execute`, apart from all events.
     StartTask {
-        /// What the program calls it. A second start of the same key by the same agent is the
-        /// same task.
+        /// The name that the program gives it. A second start with the same key, by the same agent,
+        /// is the same task.
         key: String,
         /// Its type.
         kind: String,
-        /// What `execute` is to be given.
+        /// The input for `execute`.
         #[serde(default)]
         input: Value,
-        /// Until when its result is of use, in milliseconds since the epoch; then it fails.
+        /// The time at which it fails if it has not completed, in milliseconds since the epoch.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         deadline_ms: Option<u64>,
     },
-    /// Have a task not done, or not finished.
+    /// Cancel a task that has not ended.
     CancelTask {
         /// Its key.
         key: String,
     },
-    /// The message will not be acted on: who watches it is told that it was rejected.
+    /// Reject the message: it will not be acted on, and behaviours that watch it are told so.
     Reject {
-        /// Why; its sender may be told.
+        /// The reason. The sender may be told.
         reason: String,
     },
 }
 
-/// That a message is to be acknowledged.
+/// The acknowledgment that a message asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Acknowledge {
-    /// What is asked for.
+    /// Which acknowledgment.
     pub request: AckWord,
-    /// How long after it was mined the acknowledgment may take to come, in milliseconds.
+    /// How long to wait for the acknowledgment after the message was mined, in milliseconds.
     pub within_ms: u64,
-    /// How often it is sent again when none came.
+    /// How often the message is sent again if no acknowledgment arrives.
     #[serde(default)]
     pub resends: u32,
 }
 
-/// What acknowledgment is asked for.
+/// A kind of acknowledgment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AckWord {
-    /// That the message has arrived.
+    /// The message has arrived.
     Received,
-    /// That it has arrived, and what became of it.
+    /// The message has arrived, and later its outcome.
     Done,
 }
 
@@ -150,13 +154,13 @@ pub enum AckWord {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SealingWord {
-    /// An answer to a sealed message is sealed; nothing else is.
+    /// Sealed if it answers a sealed message.
     #[default]
     AsAsked,
-    /// It is readable by all.
+    /// Never sealed: everyone can read it.
     Never,
-    /// It is sealed if the recipient's encryption key is known.
+    /// Sealed if the recipient's encryption key is known.
     IfPossible,
-    /// It is sealed, or the run fails for good.
+    /// Sealed. The run fails if the recipient's encryption key is unknown.
     Always,
 }

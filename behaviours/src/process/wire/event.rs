@@ -1,83 +1,83 @@
-//! What a program is shown.
+//! The events that a program receives.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Something that happened. A program ignores kinds that it does not know, by answering with no
-/// effects.
+/// An event. A program ignores an unknown kind by answering with no effects.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event {
-    /// A message came.
+    /// A message arrived.
     Message {
         /// The message.
         message: Message,
     },
-    /// A timer that the program set has run out.
+    /// A timer that the program set has expired.
     Timer {
         /// The name that the program gave it.
         name: String,
-        /// What the program gave it.
+        /// The data that the program set it with.
         data: Value,
-        /// For when it was set, in milliseconds since the epoch. It comes then or later.
+        /// The time that it was set for, in milliseconds since the epoch. It never expires earlier,
+        /// but may expire later.
         due_ms: u64,
     },
-    /// Something became of a message that the program sent with a label.
+    /// A delivery update for a message that the program sent with a label.
     Fate {
         /// The message.
         sent: Sent,
-        /// What became of it. One message has several fates in turn.
+        /// The update. One message has several updates in turn.
         fate: Fate,
-        /// Of `mined`: the block.
+        /// With `mined`: the height of the block.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         height: Option<u64>,
-        /// Of `accepted`, `done`, `failed` and `rejected`: in the recipient's words.
+        /// With `accepted`, `done`, `failed` and `rejected`: the recipient's explanation.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         detail: Option<String>,
-        /// Of `unsent`: why.
+        /// With `unsent`: the reason.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// Something became of a message in the hands of the agent's other behaviours. Only with
+    /// The outcome of a message that the agent's other behaviours handled. Only with
     /// `watches = true`.
     Settled {
         /// The message.
         message: Message,
-        /// What became of it.
+        /// The outcome.
         settlement: Settlement,
-        /// Of `failed` and `rejected`: why.
+        /// With `failed` and `rejected`: the reason.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// News of a task that the program started.
+    /// An update of a task that the program started.
     Task {
         /// The task.
         task: Task,
-        /// What is new.
+        /// What changed.
         news: News,
-        /// Of `progress`: how far it is, from 0 to 1.
+        /// With `progress`: the progress, from 0 to 1.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         progress: Option<f64>,
-        /// Of `progress`: in words.
+        /// With `progress`: a description.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         note: Option<String>,
-        /// Of `completed`: its result.
+        /// With `completed`: the result.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         output: Option<Output>,
-        /// Of `completed`: how long the last run took, in milliseconds.
+        /// With `completed`: how long the last run took, in milliseconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         duration_ms: Option<u64>,
-        /// Of `failed`: a word for programs.
+        /// With `failed`: a machine-readable code.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<String>,
-        /// Of `failed`: what whoever asked for it may be told.
+        /// With `failed`: the reason that the submitter of the task may be told.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,
     },
 }
 
-/// For whom a program runs, when, and what it remembers.
+/// The context of an event: the agent, the time, the attempt and the state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunContext {
     /// The agent's name in agents.toml. One program may serve many agents.
@@ -86,37 +86,37 @@ pub struct RunContext {
     pub address: String,
     /// The name of this behaviour within the agent.
     pub behaviour: String,
-    /// Which attempt at this event this is, from 1.
+    /// The number of this attempt at the event, from 1.
     pub attempt: u32,
     /// When the run began, in milliseconds since the epoch.
     pub now_ms: u64,
-    /// What the program remembers for this agent.
+    /// The program's state for this agent.
     pub state: Map<String, Value>,
 }
 
-/// A message to the agent. It says one of `text`, `command` and `opaque`.
+/// A message to the agent. It has one of `text`, `command` and `opaque`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Message {
     /// Hash of the transaction that carried it.
     pub transaction: String,
     /// The SHA-256 of its signing text.
     pub digest: String,
-    /// Who it says it is from; see `authenticity`.
+    /// The sender that it names; `authenticity` says whether to believe it.
     pub from: String,
     /// The agent's own address.
     pub to: String,
-    /// What was transferred with it, in AIT; left out if that is no whole number from 0 to
+    /// The amount that it transferred, in AIT; left out if that is not an integer from 0 to
     /// 2^64 - 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amount: Option<u64>,
-    /// What was transferred with it, with all its digits, where `amount` is left out.
+    /// The amount that it transferred, with all its digits, if `amount` is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amount_text: Option<String>,
-    /// The block that holds it.
+    /// The height of the block that contains it.
     pub height: u64,
-    /// Whether its sender is proven.
+    /// Whether its sender is verified.
     pub authenticity: Authenticity,
-    /// Whether only the agent can read it.
+    /// Whether it was sealed, so that only the agent can read it.
     pub sealed: bool,
     /// The text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,12 +124,11 @@ pub struct Message {
     /// The command: an object with a `cmd` and its parameters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<Map<String, Value>>,
-    /// Anything else, as the JSON text that it is. So is a command that is nested more than 64
-    /// levels deep, or holds an integer of more than 64 bits: many a reader of JSON breaks on
-    /// them.
+    /// Any other content, as JSON text. This includes a command that is nested more than 64 levels
+    /// deep or contains an integer of more than 64 bits, because many JSON parsers fail on those.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opaque: Option<String>,
-    /// What it says of itself, if it has a header.
+    /// The header, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<Header>,
     /// The agent's message that it answers.
@@ -137,17 +136,17 @@ pub struct Message {
     pub answers: Option<Answered>,
 }
 
-/// Whether the sender of a message is proven. Forged ones are never shown.
+/// Whether the sender of a message is verified. Forged messages are never shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Authenticity {
-    /// The signature is right under a key that is bound to the sender.
+    /// The signature is valid under a key that is bound to the sender.
     Verified,
-    /// No key of the sender is known: `from` may be a lie.
+    /// No key of the sender is known: `from` may be false.
     Unverified,
 }
 
-/// What a message says of itself.
+/// The header of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Header {
     /// The message's own id.
@@ -159,20 +158,20 @@ pub struct Header {
     /// The conversation that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thread: Option<String>,
-    /// When it stops to count, in milliseconds since the epoch.
+    /// When it expires, in milliseconds since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_ms: Option<u64>,
-    /// What acknowledgment is asked for: `received` or `done`.
+    /// The acknowledgment that it asks for: `received` or `done`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledge: Option<super::AckWord>,
 }
 
-/// A message of the agent's that was answered by the one who was asked.
+/// A message of the agent that its recipient answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Answered {
     /// Hash of its transaction.
     pub transaction: String,
-    /// The behaviour that sent it, by its name in the agent; left out if an operator did.
+    /// The name of the behaviour that sent it; left out if an operator sent it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behaviour: Option<String>,
     /// The label that it had.
@@ -185,98 +184,98 @@ pub struct Answered {
 pub struct Sent {
     /// The label.
     pub label: String,
-    /// To whom it went.
+    /// The recipient's address.
     pub to: String,
     /// The message's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Hash of the transaction that carried it last; left out if it was never signed.
+    /// Hash of the last transaction that carried it; left out if none was ever signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transaction: Option<String>,
 }
 
-/// What became of a message that was sent.
+/// A delivery update for a message that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Fate {
-    /// It stands in a block.
+    /// It is included in a block.
     Mined,
-    /// Its recipient says that he has it.
+    /// The recipient says that it received the message.
     Received,
-    /// Its recipient says that he will act on it.
+    /// The recipient says that it will act on the message.
     Accepted,
-    /// Its recipient says that he acted on it.
+    /// The recipient says that it acted on the message.
     Done,
-    /// Its recipient says that acting on it failed.
+    /// The recipient says that acting on the message failed.
     Failed,
-    /// Its recipient says that he will not act on it.
+    /// The recipient says that it will not act on the message.
     Rejected,
-    /// Its time was over before it was acted on, or before it could be sent.
+    /// It expired before the recipient acted on it, or before it could be sent.
     Expired,
-    /// The acknowledgment that was asked for did not come, after all resends.
+    /// No acknowledgment arrived in time, after all resends.
     Unacknowledged,
     /// It was not sent.
     Unsent,
 }
 
-/// What became of a message that came.
+/// The outcome of a message that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Settlement {
-    /// A behaviour acted on it; tasks that it started are completed.
+    /// A behaviour acted on it, and the tasks that it started are completed.
     Done,
-    /// Acting on it was given up.
+    /// Acting on it failed, and is not tried again.
     Failed,
-    /// No behaviour takes it, or one refused it.
+    /// No behaviour accepts it, or one rejected it.
     Rejected,
-    /// It came, or its turn came, after its time.
+    /// It expired before it arrived, or before its turn.
     Expired,
 }
 
 /// A task that the program started.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Task {
-    /// What the program calls it.
+    /// The name that the program gave it.
     pub key: String,
     /// Its type.
     pub kind: String,
-    /// What the program gave it.
+    /// The input that the program gave it.
     pub input: Value,
-    /// Until when its result is of use, in milliseconds since the epoch.
+    /// The time at which it fails if it has not completed, in milliseconds since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
-    /// The agent that does it: its name in agents.toml.
+    /// The name in agents.toml of the agent that does it.
     pub agent: String,
-    /// Who sent the message that started it; left out if none did.
+    /// The sender of the message that started it; left out if no message started it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub submitter: Option<String>,
-    /// Which attempt this is, from 1.
+    /// The number of this attempt, from 1.
     pub attempt: u32,
 }
 
-/// What is new of a task.
+/// What changed in a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum News {
-    /// It is so far.
+    /// It made progress.
     Progress,
-    /// It is done.
+    /// It completed.
     Completed,
-    /// It failed for good.
+    /// It failed permanently.
     Failed,
-    /// It was canceled before it was done.
+    /// It was canceled before it completed.
     Canceled,
 }
 
-/// What came out of a task.
+/// The result of a task that completed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Output {
     /// The result.
     pub text: String,
-    /// What it is, such as `text/plain`.
+    /// The media type of the result, such as `text/plain`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
-    /// Why it is not all that it could be, as a word for programs, such as `length`.
+    /// Why the result is incomplete, as a machine-readable code such as `length`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incomplete: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! A hosted agent: what it is made of, and what its store holds.
+//! A hosted agent: its behaviours and its store.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,11 +16,11 @@ use crate::{AnyBehaviour, Behaviour, BuildError, Registry};
 
 type Recipe = Arc<dyn Fn() -> Result<Arc<dyn AnyBehaviour>, BuildError> + Send + Sync>;
 
-/// An agent to be hosted in a simulation: a name, and behaviours in the order in which they are
-/// shown a message.
+/// An agent to be hosted in a simulation: a name, and its behaviours in the order in which they
+/// are shown a message.
 ///
-/// Behaviours are made from settings, as agents.toml has them, and made anew at every restart: so
-/// one that remembers something in itself is found out.
+/// Behaviours are made from settings, as in agents.toml, and made again at every restart. This
+/// reveals a behaviour that keeps state in itself.
 #[derive(Clone)]
 pub struct Agent {
     pub(super) name: String,
@@ -38,21 +38,21 @@ impl Agent {
         }
     }
 
-    /// With a behaviour under the name of its kind. `settings` is what agents.toml would hold
-    /// besides `kind`: `json!({ "prefix": "so far: " })`, or `json!({})`.
+    /// Adds a behaviour with the name of its kind. `settings` are the keys that agents.toml would
+    /// hold besides `kind`: `json!({ "prefix": "so far: " })`, or `json!({})`.
     #[must_use]
     pub fn with<B: Behaviour>(self, settings: Value) -> Self {
         self.with_named::<B>(B::KIND, settings)
     }
 
-    /// With a behaviour under a name of its own, so that two of one kind can be told apart.
+    /// Adds a behaviour with a name of its own, which distinguishes two behaviours of one kind.
     #[must_use]
     pub fn with_named<B: Behaviour>(self, name: impl Into<String>, settings: Value) -> Self {
         self.with_kind(&Registry::new().with::<B>(), B::KIND, name, settings, "")
     }
 
-    /// With a behaviour of a kind of this registry, whose agents.toml lies in `folder`: for kinds
-    /// that look for executors or files.
+    /// Adds a behaviour of a kind in this registry, with its agents.toml in `folder`: for kinds
+    /// that use executors or files.
     #[must_use]
     pub fn with_kind(
         mut self,
@@ -70,7 +70,7 @@ impl Agent {
                 Value::Null => Map::new(),
                 other => {
                     return Err(BuildError::Settings(format!(
-                        "settings are a table of keys and values, not {other}"
+                        "settings must be a table of keys and values, not {other}"
                     )));
                 }
             };
@@ -80,7 +80,7 @@ impl Agent {
         self
     }
 
-    /// How many runs of a behaviour one event gets before it is a dead letter; at least 1.
+    /// Sets the number of runs of a behaviour after which an event is a dead letter; at least 1.
     #[must_use]
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts.max(1);
@@ -111,7 +111,7 @@ impl fmt::Debug for Agent {
     }
 }
 
-/// A behaviour of a hosted agent, as long as the process lives.
+/// A behaviour of a hosted agent, until the process ends.
 #[derive(Clone, Debug)]
 pub(super) struct Instance {
     pub(super) name: String,
@@ -123,19 +123,19 @@ pub(super) struct Instance {
 pub(super) struct Hosted {
     pub(super) party: Party,
     pub(super) agent: Agent,
-    /// Lost and made anew at a restart.
+    /// Made again at a restart.
     pub(super) instances: Vec<Instance>,
     /// Kept at a restart.
     pub(super) store: Store,
-    /// How many of the next runs end with the process, before their outcome is committed.
+    /// The number of next runs at whose end the process crashes, before their outcome is committed.
     pub(super) crashes: u32,
 }
 
-/// What survives a restart. Rows are never taken out of `inbox`, `outbox` and `tasks`, so their
-/// positions name them.
+/// The data that survives a restart. Rows are never removed from `inbox`, `outbox` and `tasks`, so
+/// a row is identified by its position.
 #[derive(Debug, Default)]
 pub(super) struct Store {
-    /// One for each behaviour.
+    /// The state of each behaviour.
     pub(super) states: Vec<BTreeMap<String, Value>>,
     pub(super) seen: BTreeSet<(Address, Identity)>,
     pub(super) inbox: Vec<Received>,
@@ -160,7 +160,7 @@ impl Hosted {
         }
     }
 
-    /// The process ends, and another begins from the store.
+    /// Ends the process and starts another from the store.
     pub(super) fn restart(&mut self) {
         self.instances = self.agent.build();
         for task in &mut self.store.tasks {
@@ -168,7 +168,7 @@ impl Hosted {
         }
     }
 
-    /// The position of a behaviour, by its name.
+    /// The position of the behaviour with this name.
     pub(super) fn position(&self, behaviour: &str) -> Option<usize> {
         self.instances
             .iter()

@@ -1,4 +1,4 @@
-//! Blocks: what they mean for hosted agents, peers and the directory.
+//! Processing of blocks for hosted agents, peers and the directory.
 
 use std::sync::Arc;
 
@@ -14,8 +14,9 @@ use super::sent::{Dropped, Place, Sent};
 use crate::{Answered, Card, Message};
 
 impl Simulation {
-    /// Makes the next block out of what was posted, and shows it to everyone. Handlers do not run
-    /// yet. What the node lost is posted again, for the block after it.
+    /// Mines the next block from the transactions that were posted, and shows it to agents, peers
+    /// and the directory. Handlers do not run yet. Transactions that the node lost are posted
+    /// again, for the block after this one.
     pub fn mine(&mut self) -> BlockHeight {
         self.withdraw_at_random();
         self.lose_at_random();
@@ -31,11 +32,11 @@ impl Simulation {
         height
     }
 
-    /// Takes the last blocks off the chain, as a reorganisation does. What stood in them waits to
-    /// be mined again, before anything that was posted since.
+    /// Removes the last blocks from the chain, as a reorganisation does. Their transactions wait to
+    /// be mined again, before those that were posted since.
     ///
-    /// A message that no behaviour has seen waits with it; one that was handled stays handled. An
-    /// answer of a hosted agent's is followed again.
+    /// A message that no behaviour has seen waits until it is mined again; a message that was
+    /// handled stays handled. Messages that hosted agents sent are pending again.
     pub fn withdraw(&mut self, blocks: usize) {
         let withdrawn = self.ledger.withdraw(blocks);
         let transactions: Vec<Transaction> = withdrawn.into_iter().flatten().collect();
@@ -45,7 +46,7 @@ impl Simulation {
         self.ledger.pool.splice(0..0, transactions);
     }
 
-    /// Takes the last blocks off the chain and puts the same ones in their place.
+    /// Removes the last blocks from the chain and replaces them with the same blocks.
     pub(super) fn rewrite(&mut self, blocks: usize) {
         for block in self.ledger.withdraw(blocks) {
             for transaction in &block {
@@ -91,7 +92,7 @@ impl Simulation {
         message
     }
 
-    /// Keeps the directory: cards are sent to one's own address.
+    /// Updates the directory: an agent sends its card to its own address.
     fn learn(&mut self, message: &Message) {
         if message.authenticity != Authenticity::Verified || message.from != message.to {
             return;
@@ -125,13 +126,13 @@ impl Simulation {
             return;
         }
         if message.from == message.to {
-            self.dropped.push(drop("it is the agent's own"));
+            self.dropped.push(drop("the agent itself sent it"));
             return;
         }
         let id = message.header.as_ref().and_then(|header| header.id);
-        let proven = message.authenticity == Authenticity::Verified;
+        let verified = message.authenticity == Authenticity::Verified;
         let identity = match id {
-            Some(id) if proven => {
+            Some(id) if verified => {
                 if let Err(error) = id.check(now) {
                     self.dropped.push(drop(&error.to_string()));
                     return;
@@ -145,7 +146,7 @@ impl Simulation {
         let is_answer = command.as_ref().is_some_and(KnownCommand::is_answer);
         if message.answers.is_none() && is_answer {
             self.dropped
-                .push(drop("it answers nothing that its sender was asked"));
+                .push(drop("it does not answer a message to its sender"));
             return;
         }
         let Some(hosted) = self.hosts.get_mut(host) else {
@@ -191,7 +192,7 @@ impl Simulation {
         }
     }
 
-    /// The question of an agent that a message answers.
+    /// The message of the agent that this message answers.
     fn answered(&self, host: usize, message: &Message) -> Option<Answered> {
         if message.authenticity != Authenticity::Verified {
             return None;
@@ -212,7 +213,7 @@ impl Simulation {
         })
     }
 
-    /// Shows a peer what was sent to him, once, and posts what he says to it.
+    /// Shows a peer a message that was sent to it, once, and posts the peer's answers.
     pub(super) fn ask_script(&mut self, sent: &Sent) {
         let Some(mut script) = self.scripts.remove(&sent.to) else {
             return;

@@ -1,4 +1,4 @@
-//! Running a future to its end in a test without a runtime.
+//! Runs a future to completion in a test without a runtime.
 
 use std::future::Future;
 use std::pin::pin;
@@ -18,10 +18,10 @@ impl Wake for Unpark {
     }
 }
 
-/// Runs a future to its end on this thread, for a plain `#[test]`.
+/// Runs a future to completion on this thread, for a plain `#[test]`.
 ///
-/// A behaviour that uses tokio in its handlers needs tokio around it: test it under
-/// `#[tokio::test]`, and await the kit there.
+/// A behaviour that uses tokio in its handlers needs a tokio runtime: test it under
+/// `#[tokio::test]`, and await the test kit there.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_waits_for_what_another_thread_wakes() {
+    fn a_wake_from_another_thread_resumes_the_future() {
         let mut polls = 0;
         let output = block_on(poll_fn(|context| {
             polls += 1;

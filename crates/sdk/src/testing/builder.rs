@@ -10,11 +10,10 @@ use super::{Party, START_MS};
 use crate::{Answered, Message, Standing};
 
 /// A message that a test writes, to be [posted](super::Simulation::post) in a simulation, or
-/// [built](Self::build) and shown to a handler as it is.
+/// [built](Self::build) and passed to a handler directly.
 ///
-/// It is a *verified* message without a header, from a party called `someone`, unless told
-/// otherwise. What is built is what a reader makes of the payload on the chain: a text that holds
-/// a command is a command.
+/// By default it is a *verified* message without a header, from a party named `someone`. The
+/// payload is read as a message on the chain is: a text that contains a command is a command.
 ///
 /// ```
 /// use agentry_sdk::testing::MessageBuilder;
@@ -46,22 +45,22 @@ enum Said {
     Raw(Json),
 }
 
-/// A message as it stands in a transaction.
+/// A message as it is in a transaction.
 #[derive(Clone, Debug)]
 pub(super) struct Written {
     pub(super) from: Address,
     pub(super) to: Address,
     pub(super) payload: Json,
     pub(super) amount: u64,
-    /// What the test says; else it goes by the sender.
+    /// As the test sets it; otherwise it depends on the sender.
     pub(super) authenticity: Option<Authenticity>,
-    /// As the test says; else nothing is known of the sender.
+    /// As the test sets it; otherwise nothing is known about the sender.
     pub(super) standing: Option<Standing>,
     pub(super) sealed: bool,
 }
 
 impl MessageBuilder {
-    /// A message that says this.
+    /// A message with this payload.
     pub fn new(payload: Payload) -> Self {
         Self::of(Said::Payload(payload))
     }
@@ -76,8 +75,8 @@ impl MessageBuilder {
         Self::new(command.to_payload())
     }
 
-    /// Any JSON at all, as a stranger may post it: damaged commands and headers, numbers, depths.
-    /// It says itself what header it has; what the builder is told of one is left out.
+    /// Any JSON, as a stranger may post it: invalid commands and headers, extreme numbers, deep
+    /// nesting. The JSON includes the header; a header that is set on the builder is ignored.
     pub fn raw(payload: Json) -> Self {
         Self::of(Said::Raw(payload))
     }
@@ -98,51 +97,50 @@ impl MessageBuilder {
         }
     }
 
-    /// Who it says it is from.
+    /// Sets the sender that it names.
     #[must_use]
     pub fn from(mut self, from: impl Into<Address>) -> Self {
         self.from = Some(from.into());
         self
     }
 
-    /// From whom it is if nobody was named yet.
+    /// Sets the sender if none was set.
     pub(super) fn or_from(mut self, from: &Address) -> Self {
         self.from.get_or_insert_with(|| from.clone());
         self
     }
 
-    /// Whether it says whom it is from.
+    /// Whether a sender was set.
     pub(super) const fn has_sender(&self) -> bool {
         self.from.is_some()
     }
 
-    /// To whom it goes. In a simulation this is the first hosted agent by default.
+    /// Sets the recipient. The default in a simulation is the first hosted agent.
     #[must_use]
     pub fn to(mut self, to: impl Into<Address>) -> Self {
         self.to = Some(to.into());
         self
     }
 
-    /// Its sender is proven.
+    /// Makes its sender verified.
     #[must_use]
     pub fn verified(self) -> Self {
         self.authenticity(Authenticity::Verified)
     }
 
-    /// No key of its sender is known.
+    /// Makes its sender unverified: no key of the sender is known.
     #[must_use]
     pub fn unverified(self) -> Self {
         self.authenticity(Authenticity::Unverified)
     }
 
-    /// Its signature is wrong. No behaviour is shown such a message.
+    /// Makes its signature invalid. No behaviour is shown such a message.
     #[must_use]
     pub fn forged(self) -> Self {
         self.authenticity(Authenticity::Forged)
     }
 
-    /// How well the agent knows its sender. By default it knows nothing but whether the signature
-    /// is right.
+    /// Sets how well the agent knows its sender. By default that depends on the authenticity only.
     #[must_use]
     pub const fn standing(mut self, standing: Standing) -> Self {
         self.standing = Some(standing);
@@ -154,66 +152,66 @@ impl MessageBuilder {
         self
     }
 
-    /// It was sealed, and is shown opened.
+    /// Marks it as sealed; behaviours are shown the decrypted content.
     #[must_use]
     pub const fn sealed(mut self) -> Self {
         self.sealed = true;
         self
     }
 
-    /// It transfers so many AIT.
+    /// Sets the amount that it transfers, in AIT.
     #[must_use]
     pub const fn amount(mut self, amount: u64) -> Self {
         self.amount = amount;
         self
     }
 
-    /// It has a header with an id of its own, made when it is posted or built.
+    /// Gives it a header with an id of its own, made when it is posted or built.
     #[must_use]
     pub fn with_id(mut self) -> Self {
         self.wants_id = true;
         self.in_header(|_| {})
     }
 
-    /// It has this id.
+    /// Gives it this id.
     #[must_use]
     pub fn id(self, id: MessageId) -> Self {
         self.in_header(|header| header.id = Some(id))
     }
 
-    /// It belongs to this conversation.
+    /// Sets the conversation that it belongs to.
     #[must_use]
     pub fn thread(self, thread: Thread) -> Self {
         self.in_header(|header| header.thread = Some(thread))
     }
 
-    /// It stops to count after this time, in milliseconds since the epoch.
+    /// Sets the time at which it expires, in milliseconds since the epoch.
     #[must_use]
     pub fn expires_at(self, time_ms: u64) -> Self {
         self.in_header(|header| header.exp = Some(time_ms))
     }
 
-    /// It asks for an acknowledgment.
+    /// Makes it ask for an acknowledgment.
     #[must_use]
     pub fn ack(self, request: AckRequest) -> Self {
         self.in_header(|header| header.ack = Some(request))
     }
 
-    /// It says that it answers this transaction. In a simulation that makes it an answer if the
-    /// transaction was the agent's and went to the sender.
+    /// Makes it name a transaction that it answers. A simulation treats it as an answer if the
+    /// agent sent that transaction to this sender.
     #[must_use]
     pub fn answering(self, transaction: TransactionHash) -> Self {
         self.in_header(|header| header.re = Some(transaction))
     }
 
-    /// It has this header.
+    /// Sets its header.
     #[must_use]
     pub fn header(self, header: Header) -> Self {
         self.in_header(|own| *own = header)
     }
 
-    /// What [`Message::answers`] is of a message that is [built](Self::build). A simulation finds
-    /// it out by itself.
+    /// Sets [`Message::answers`] of a message that is [built](Self::build). A simulation determines
+    /// it itself.
     #[must_use]
     pub fn answers(mut self, answered: Answered) -> Self {
         let transaction = answered.transaction;
@@ -227,12 +225,12 @@ impl MessageBuilder {
         self
     }
 
-    /// The message, for a handler that is called by hand: at height 1, to a party called
-    /// `agent`, at [`START_MS`].
+    /// Builds the message, for a direct call of a handler: at height 1, at [`START_MS`], by default
+    /// to a party named `agent`.
     ///
     /// # Panics
-    /// A payload that cannot stand on the chain, such as one over 900 kB or a command whose body
-    /// is none.
+    /// If the payload cannot be posted to a chain: it is larger than 900 kB, or it is a command
+    /// without a valid body.
     pub fn build(self) -> Message {
         let answers = self.answers.clone();
         let default = Party::named("agent").address;
@@ -253,7 +251,8 @@ impl MessageBuilder {
         message
     }
 
-    /// The message as it is posted at `now_ms`; `nonce` tells it from its like, and is the same in every run of the same history.
+    /// The message as it is posted at `now_ms`. `nonce` distinguishes it from equal messages and is
+    /// the same in every run of the same history.
     ///
     /// # Panics
     /// As [`Self::build`].
@@ -297,7 +296,7 @@ impl Written {
     }
 }
 
-/// The id of a message that is known by its origin: the same each time it is made.
+/// A message id that is derived from the message's origin: the same each time it is made.
 pub(super) fn made_id(now_ms: u64, origin: &str) -> MessageId {
     let hash = ContentHash::of(origin.as_bytes());
     let mut random = [0; 10];
@@ -314,7 +313,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_built_is_what_a_reader_reads() {
+    fn a_built_message_is_read_as_on_the_chain() {
         let from = Party::named("alice");
         let message = from
             .command(&KnownCommand::Ping)
@@ -339,7 +338,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "cannot post this payload")]
-    fn what_cannot_be_posted_is_refused() {
+    fn a_payload_that_cannot_be_posted_is_refused() {
         MessageBuilder::new(Payload::Opaque(Json::null())).build();
     }
 }

@@ -1,4 +1,4 @@
-//! Time in a simulation: it stands still until it is told to go on.
+//! The clock of a simulation, which moves only when the test advances it.
 
 use std::time::Duration;
 
@@ -6,17 +6,17 @@ use super::Simulation;
 use super::outbox::after_ms;
 use super::queue::Item;
 
-/// The most things that hosted agents may do while the clock stands still. What goes beyond is a
-/// loop.
+/// The most steps that hosted agents may take while the clock does not move. More means a loop.
 const MAX_STEPS: usize = 20_000;
-/// The most blocks that coming to rest may take.
+/// The most blocks that settling may take.
 const MAX_ROUNDS: usize = 1_000;
 
 impl Simulation {
-    /// Runs what is due now, until nothing is. What is sent waits to be mined.
+    /// Runs everything that is due now, until nothing is left. Messages that are sent wait to be
+    /// mined.
     ///
     /// # Panics
-    /// It does not end: something sets itself off without end.
+    /// If it does not end: an event causes another one without end.
     pub async fn run_due(&mut self) {
         let mut steps = 0;
         let mut host = 0;
@@ -25,7 +25,7 @@ impl Simulation {
                 steps += 1;
                 assert!(
                     steps <= MAX_STEPS,
-                    "the agents do not come to rest: {steps} steps while the clock stood still"
+                    "the agents do not settle: {steps} steps while the clock did not move"
                 );
             } else {
                 host += 1;
@@ -33,19 +33,21 @@ impl Simulation {
         }
     }
 
-    /// Runs what is due and mines what is sent, until nothing moves any more at this time.
+    /// Runs everything that is due and mines everything that is sent, until nothing is left to do
+    /// at this time.
     ///
     /// # Panics
-    /// It does not come to rest: agents that answer each other without end. Where that is what is
-    /// tested, use [`settle_within`](Self::settle_within).
+    /// If the simulation does not settle: agents answer each other without end. To test for that,
+    /// use [`settle_within`](Self::settle_within).
     pub async fn settle(&mut self) {
         assert!(
             self.settle_within(MAX_ROUNDS).await,
-            "the conversation does not come to rest within {MAX_ROUNDS} blocks"
+            "the conversation does not settle within {MAX_ROUNDS} blocks"
         );
     }
 
-    /// As [`settle`](Self::settle), for at most so many blocks. Says whether all is at rest.
+    /// As [`settle`](Self::settle), for at most this many blocks. Returns whether the simulation
+    /// settled.
     ///
     /// # Panics
     /// As [`run_due`](Self::run_due).
@@ -65,11 +67,11 @@ impl Simulation {
         self.ledger.pool.is_empty() && self.lost.is_empty()
     }
 
-    /// Lets time go by. The clock stops at every timer, retry, time limit and overdue
-    /// acknowledgment on the way, and everything comes to rest there.
+    /// Advances the clock. It stops at every timer, retry, time limit and acknowledgment that
+    /// becomes overdue, and the simulation [settles](Self::settle) at each stop.
     ///
     /// # Panics
-    /// As [`settle`](Self::settle), or if there are more than 100,000 stops on the way.
+    /// As [`settle`](Self::settle), or if the clock stops more than 100,000 times.
     pub async fn advance(&mut self, by: Duration) {
         let end = after_ms(self.now_ms, by);
         self.settle().await;
@@ -82,10 +84,10 @@ impl Simulation {
             self.now_ms = next;
             self.settle().await;
         }
-        panic!("more than 100,000 stops of the clock on the way");
+        panic!("the clock stopped more than 100,000 times");
     }
 
-    /// When something next becomes due, of what is not due now.
+    /// The next time at which something becomes due that is not due now.
     fn next_stop(&self) -> Option<u64> {
         let now = self.now_ms;
         let mut stops = Vec::new();

@@ -1,4 +1,4 @@
-//! Making the effects of one run so: all of them, or none.
+//! The commit of a run's effects: all of them, or none.
 
 use super::Simulation;
 use super::outbox::after_ms;
@@ -7,11 +7,11 @@ use crate::effects::Effect;
 use crate::{Addressed, BehaviourError, Effects, Event, Outgoing, Sealing, Timer};
 
 impl Simulation {
-    /// Carries out what a run of a behaviour asks for. `about` is the message that the event is
-    /// about, `key` names the event.
+    /// Carries out the effects of a run. `about` is the message that the event is about, `key`
+    /// identifies the event.
     ///
     /// # Errors
-    /// What is asked for cannot be: not now (transient), or never. Then nothing has happened.
+    /// An effect is impossible now (transient) or always (permanent). Then no effect happens.
     pub(super) fn commit(
         &mut self,
         host: usize,
@@ -61,7 +61,7 @@ impl Simulation {
                     }
                 }
                 Effect::Schedule { name, after, data } => {
-                    self.forget_timer(host, behaviour, &name);
+                    self.delete_timer(host, behaviour, &name);
                     let timer = SetTimer {
                         behaviour,
                         name,
@@ -73,7 +73,7 @@ impl Simulation {
                         hosted.store.timers.push(timer);
                     }
                 }
-                Effect::Unschedule { name } => self.forget_timer(host, behaviour, &name),
+                Effect::Unschedule { name } => self.delete_timer(host, behaviour, &name),
                 Effect::StartTask(start) => {
                     self.start_task(host, behaviour, &origin, start, about);
                 }
@@ -97,7 +97,7 @@ impl Simulation {
         format!("{agent}/{name}/{key}/{index}")
     }
 
-    /// Whether one effect can be carried out.
+    /// Checks whether an effect can be carried out.
     fn possible(
         &self,
         host: usize,
@@ -109,7 +109,7 @@ impl Simulation {
             .map(|row| &row.message);
         match (effect, message) {
             (Effect::Reply(_), None) => Err(BehaviourError::permanent(
-                "there is nothing to answer: the event is about no message",
+                "a reply needs a message to answer, and this event is not about one",
             )),
             (Effect::Reply(outgoing), Some(message)) => self
                 .seals(&message.from, outgoing, message.sealed)
@@ -121,29 +121,29 @@ impl Simulation {
         }
     }
 
-    /// Whether a message goes out sealed.
+    /// Whether a message is sent sealed.
     fn seals(
         &self,
         to: &agentry_protocol::Address,
         outgoing: &Outgoing,
-        question_was: bool,
+        question_sealed: bool,
     ) -> Result<bool, BehaviourError> {
         let can = self.world.can_seal(to, self.now_ms);
         let must = match outgoing.sealing {
             Sealing::Never => return Ok(false),
             Sealing::IfPossible => return Ok(can),
-            Sealing::AsAsked => question_was,
+            Sealing::AsAsked => question_sealed,
             Sealing::Always => true,
         };
         if must && !can {
-            // A card may come.
-            let reason = format!("cannot seal for {to}: no encryption key is known");
+            // Transient: the recipient's card may still arrive.
+            let reason = format!("cannot seal a message to {to}: no encryption key is known");
             return Err(BehaviourError::transient(reason));
         }
         Ok(must)
     }
 
-    fn forget_timer(&mut self, host: usize, behaviour: usize, name: &str) {
+    fn delete_timer(&mut self, host: usize, behaviour: usize, name: &str) {
         let Some(hosted) = self.hosts.get_mut(host) else {
             return;
         };
@@ -161,7 +161,7 @@ impl Simulation {
         });
     }
 
-    /// Queues the timers that have run out.
+    /// Queues the timers that have expired.
     pub(super) fn ripen(&mut self, host: usize) {
         let now = self.now_ms;
         let Some(hosted) = self.hosts.get_mut(host) else {

@@ -1,4 +1,4 @@
-//! The laws that every behaviour keeps.
+//! The contract of a behaviour: the laws that every behaviour keeps.
 
 use std::any::Any;
 use std::fmt;
@@ -20,14 +20,14 @@ mod hostile;
 mod laws;
 mod peers;
 
-/// The environment variable that says which history alone is tried.
+/// The environment variable with the seed of the only random history to run.
 const SEED: &str = "AGENTRY_SEED";
 
 type Prepare = Arc<dyn Fn(&mut Simulation) + Send + Sync>;
 type Beside = Arc<dyn Fn(Agent) -> Agent + Send + Sync>;
 
-/// A behaviour, and what must be known of it to try it out; then [`check`](Self::check) or
-/// [`assert_behaviour_contract`].
+/// A behaviour and the parameters of its contract test. Run the test with [`check`](Self::check)
+/// or [`assert_behaviour_contract`].
 #[derive(Clone)]
 pub struct Contract {
     kind: &'static str,
@@ -35,7 +35,7 @@ pub struct Contract {
     settings: Value,
     folder: PathBuf,
     samples: Vec<MessageBuilder>,
-    /// What strangers post.
+    /// Messages that strangers may post.
     strange: Arc<[MessageBuilder]>,
     prepare: Option<Prepare>,
     beside: Option<Beside>,
@@ -45,7 +45,8 @@ pub struct Contract {
 }
 
 impl Contract {
-    /// Of a behaviour without settings, on messages of all kinds that agentry knows.
+    /// The contract of a behaviour without settings, tested with messages of all kinds that agentry
+    /// knows.
     pub fn of<B: Behaviour>() -> Self {
         Self {
             kind: B::KIND,
@@ -62,92 +63,92 @@ impl Contract {
         }
     }
 
-    /// With these settings: what agents.toml holds besides `kind`.
+    /// Sets the behaviour's settings: the keys in agents.toml besides `kind`.
     #[must_use]
     pub fn settings(mut self, settings: Value) -> Self {
         self.settings = settings;
         self
     }
 
-    /// In a binary with these kinds: for a behaviour that looks for executors. The behaviour
-    /// itself must be among them.
+    /// Sets the kinds of the binary, for a behaviour that uses executors. The behaviour itself must
+    /// be among them.
     #[must_use]
     pub fn registry(mut self, registry: Registry) -> Self {
         self.registry = registry;
         self
     }
 
-    /// With an agents.toml in this folder.
+    /// Sets the folder of agents.toml.
     #[must_use]
     pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.folder = folder.into();
         self
     }
 
-    /// Besides the common ones, messages that the behaviour acts on. Without a sender of their own
-    /// they come from the peers `ann`, `ben` and `cid`, who also answer, by chance, what they are
-    /// sent, as far as [`prepare`](Self::prepare) gives them no script.
+    /// Adds messages that the behaviour acts on to the common ones. A message without a sender
+    /// comes from one of the peers `ann`, `ben` and `cid`. These peers also answer messages at
+    /// random, unless [`prepare`](Self::prepare) gives them a script.
     #[must_use]
     pub fn samples(mut self, samples: impl IntoIterator<Item = MessageBuilder>) -> Self {
         self.samples.splice(0..0, samples);
         self
     }
 
-    /// Does this to every simulation before it begins: cards, names, scripts of peers, plans for
-    /// tasks. It must do the same each time.
+    /// Sets a function that prepares every simulation before it begins: cards, names, scripts of
+    /// peers, plans for tasks. It must do the same each time.
     #[must_use]
     pub fn prepare(mut self, prepare: impl Fn(&mut Simulation) + Send + Sync + 'static) -> Self {
         self.prepare = Some(Arc::new(prepare));
         self
     }
 
-    /// Adds behaviours to the agent, behind the one that is tried.
+    /// Adds behaviours to the agent, after the one under test.
     #[must_use]
     pub fn beside(mut self, beside: impl Fn(Agent) -> Agent + Send + Sync + 'static) -> Self {
         self.beside = Some(Arc::new(beside));
         self
     }
 
-    /// It means to converse: two of them may answer each other without end. The runtime slows
-    /// them by the rate and ends them by the budget.
+    /// Declares that the behaviour converses: two of its kind may answer each other without end.
+    /// The runtime slows such a conversation by the rate limit and ends it by the budget.
     #[must_use]
     pub const fn conversational(mut self) -> Self {
         self.conversational = true;
         self
     }
 
-    /// What it may remember after a long history, in bytes of JSON. Default: 256 KiB.
+    /// Sets the largest state after a long history, in bytes of JSON. Default: 256 KiB.
     #[must_use]
     pub const fn state_limit(mut self, bytes: usize) -> Self {
         self.state_limit = bytes;
         self
     }
 
-    /// How many random histories are tried, with the seeds from 1. Default: 24.
+    /// Sets the number of random histories, with seeds from 1. Default: 24.
     #[must_use]
     pub const fn histories(mut self, histories: u64) -> Self {
         self.histories = histories;
         self
     }
 
-    /// Tries the behaviour on every law.
+    /// Tests the behaviour against every law.
     ///
-    /// 1. Its kind is well formed, its commands and capabilities fit on a card, and a key that it
-    ///    does not know is refused.
-    /// 2. What it accepts and watches depends on the message alone, whatever a stranger posts.
-    /// 3. No handler panics, and none asks for what cannot be.
+    /// 1. Its kind is well formed, its commands and capabilities fit on a card, and an unknown key
+    ///    is refused.
+    /// 2. Whether it accepts or watches a message depends on the message only, whatever a stranger
+    ///    posts.
+    /// 3. No handler panics or returns an impossible effect.
     /// 4. It does not answer acknowledgments.
-    /// 5. Two of it come to an end with each other, unless it is
+    /// 5. Two instances stop answering each other, unless it is
     ///    [conversational](Self::conversational).
-    /// 6. What it remembers stays within [bounds](Self::state_limit).
-    /// 7. Crashes, restarts, repetitions, losses and reorganisations change nothing: state,
-    ///    messages sent, settlements and tasks are in the end those of the same history without
-    ///    them.
+    /// 6. Its state stays within the [limit](Self::state_limit).
+    /// 7. Crashes, restarts, duplicates, losses and reorganisations change nothing: the final
+    ///    state, messages sent, settlements and tasks are those of the same history without them.
     ///
-    /// With `AGENTRY_SEED` in the environment, of the random histories that one alone is tried.
+    /// With `AGENTRY_SEED` in the environment, the only random history is the one with that seed.
     ///
     /// # Errors
-    /// The first law that it breaks.
+    /// The first law that the behaviour breaks.
     pub async fn check(&self) -> Result<(), Breach> {
         laws::form(self)?;
         laws::acceptance(self)?;
@@ -161,7 +162,7 @@ impl Contract {
             Some(Err(error)) => {
                 return Err(Breach::new(
                     "the seed",
-                    format!("{SEED} is no number: {error}"),
+                    format!("{SEED} is not a number: {error}"),
                 ));
             }
             None => (1..=self.histories).collect(),
@@ -176,9 +177,9 @@ impl Contract {
         }
         if runs == 0 {
             return Err(Breach::new(
-                "something is tried",
-                "no message of any history reached a handler; give Contract::samples messages \
-                 that it acts on",
+                "a handler runs",
+                "no message of any history reached a handler; pass messages that the behaviour \
+                 accepts to Contract::samples",
             ));
         }
         Ok(())
@@ -235,15 +236,15 @@ impl fmt::Debug for Contract {
 /// A law that a behaviour breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the law {law:?} is broken: {detail}{}",
-    seed.map(|seed| format!(" (AGENTRY_SEED={seed} repeats it alone)")).unwrap_or_default()
+    "the behaviour breaks the law {law:?}: {detail}{}",
+    seed.map(|seed| format!(" (AGENTRY_SEED={seed} repeats this history)")).unwrap_or_default()
 )]
 pub struct Breach {
-    /// Which law.
+    /// The law.
     pub law: &'static str,
-    /// How.
+    /// How the behaviour breaks it.
     pub detail: String,
-    /// The seed of the history that showed it, if it was a random one.
+    /// The seed of the history that breaks it, if that is a random one.
     pub seed: Option<u64>,
 }
 
@@ -257,7 +258,8 @@ impl Breach {
     }
 }
 
-/// Tries a behaviour on the [laws](Contract::check) that the runtime and other agents count on.
+/// Tests a behaviour against the [laws](Contract::check) that the runtime and other agents rely
+/// on.
 ///
 /// ```
 /// # use agentry_sdk::{Behaviour, BehaviourError, ConfigureError, Context, Effects, Message, Setup};
@@ -288,30 +290,31 @@ impl Breach {
 /// ```
 ///
 /// # Panics
-/// It breaks one; the text says which, how, and what seed repeats it.
+/// If the behaviour breaks a law. The message names the law, how it is broken, and the seed that
+/// repeats it.
 pub async fn assert_behaviour_contract(contract: Contract) {
     if let Err(breach) = contract.check().await {
         panic!("behaviour {}: {breach}", contract.kind);
     }
 }
 
-/// The end of a future, or what it panicked with.
+/// The output of a future, or the message of its panic.
 async fn caught<F: Future>(future: F) -> Result<F::Output, String> {
     let mut future = pin!(future);
     poll_fn(
         move |context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
             Ok(Poll::Pending) => Poll::Pending,
-            Err(panic) => Poll::Ready(Err(words(&*panic))),
+            Err(panic) => Poll::Ready(Err(panic_message(&*panic))),
         },
     )
     .await
 }
 
-fn words(panic: &(dyn Any + Send)) -> String {
+fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("panic: {}", text.unwrap_or("without words"))
+    format!("panic: {}", text.unwrap_or("no message"))
 }

@@ -1,4 +1,4 @@
-//! Accidents: crashes, losses, repetitions, reorganisations. By hand, or at random.
+//! Faults: crashes, losses, duplicates, reorganisations; on request, or at random.
 
 use std::time::Duration;
 
@@ -9,26 +9,26 @@ use super::outbox::after_ms;
 use super::sent::Place;
 use super::{Party, Simulation};
 
-/// How likely accidents are, each in percent of the occasions. None of them changes what a
-/// faithful runtime does in the end.
+/// The probability of each fault, in percent of its opportunities. No fault changes the final
+/// result of a correct runtime.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Disturbances {
-    /// That the process ends between a run and its commit, so that the run is repeated.
+    /// The process crashes between a run and its commit, so the run is repeated.
     pub crash_before_commit: u8,
-    /// That the process ends after a commit, and begins anew.
+    /// The process crashes after a commit, and restarts.
     pub crash_after_commit: u8,
-    /// That a node loses all that hosted agents have posted since the last block. It is posted
-    /// again after the block.
+    /// The node loses all transactions that hosted agents have posted since the last block. They
+    /// are posted again after the next block.
     pub loss: u8,
-    /// That a message is seen on the chain again, in another transaction.
+    /// A message appears on the chain again, in another transaction.
     pub repetition: u8,
-    /// That up to three blocks are withdrawn and mined again as they were, before or after their
-    /// messages were handled.
+    /// Up to three blocks are withdrawn and mined again unchanged, before or after their messages
+    /// were handled.
     pub withdrawal: u8,
 }
 
 impl Disturbances {
-    /// All of them, each so likely. At most 90, so that there is an end.
+    /// Gives every fault this probability, at most 90 percent, so that a history ends.
     pub fn all(percent: u8) -> Self {
         let percent = percent.min(90);
         Self {
@@ -42,16 +42,16 @@ impl Disturbances {
 }
 
 impl Simulation {
-    /// From now on accidents happen, by this simulation's seed.
+    /// Sets the probabilities of faults from now on. The seed of the simulation determines them.
     pub fn disturb(&mut self, disturbances: Disturbances) {
         self.disturbances = disturbances;
     }
 
-    /// The process ends between the agent's next run and its commit, and begins anew: the run is
-    /// repeated.
+    /// Crashes the process between the agent's next run and its commit, and restarts it: the run
+    /// is repeated.
     ///
     /// # Panics
-    /// Nobody of this name is hosted.
+    /// If the agent is not hosted.
     pub fn crash_before_commit(&mut self, agent: &Party) {
         let host = self.host_of(agent);
         if let Some(hosted) = self.hosts.get_mut(host) {
@@ -59,23 +59,23 @@ impl Simulation {
         }
     }
 
-    /// The process ends and begins anew: every behaviour is made again from its settings, and
-    /// tasks that were being worked on begin again.
+    /// Restarts the process: every behaviour is made again from its settings, and tasks that were
+    /// running start again.
     pub fn restart(&mut self) {
         for hosted in &mut self.hosts {
             hosted.restart();
         }
     }
 
-    /// The process is down for a while, and begins anew. The chain stands still meanwhile; what
+    /// Stops the process for a time, and restarts it. No block is mined in that time, and what
     /// became due is late.
     pub fn down_for(&mut self, time: Duration) {
         self.now_ms = after_ms(self.now_ms, time);
         self.restart();
     }
 
-    /// The node loses what hosted agents have posted and no block holds. The runtime posts the
-    /// same bytes again after the next block. Returns how many messages that were.
+    /// Makes the node lose all transactions of hosted agents that are not in a block. The runtime
+    /// posts the same bytes again after the next block. Returns the number of these messages.
     pub fn lose_pending(&mut self) -> usize {
         let pool = std::mem::take(&mut self.ledger.pool);
         let (lost, kept): (Vec<Transaction>, Vec<Transaction>) = pool
@@ -90,8 +90,8 @@ impl Simulation {
         count
     }
 
-    /// The node refuses what hosted agents have posted and no block holds, for good. Returns how
-    /// many messages that were.
+    /// Makes the node refuse, permanently, all transactions of hosted agents that are not in a
+    /// block. Returns the number of these messages.
     pub fn refuse_pending(&mut self, reason: &str) -> usize {
         let pool = std::mem::take(&mut self.ledger.pool);
         let (refused, kept): (Vec<Transaction>, Vec<Transaction>) = pool
@@ -104,10 +104,10 @@ impl Simulation {
         refused.len()
     }
 
-    /// Posts a message again, respelled: another transaction, the same message.
+    /// Posts a message again with another encoding: another transaction, the same message.
     ///
     /// # Panics
-    /// No such transaction was posted.
+    /// If the transaction was not posted here.
     pub fn replay(&mut self, transaction: TransactionHash) -> TransactionHash {
         let mut copy = self.known(transaction);
         copy.hash = TransactionHash::of(self.repetition().as_bytes());
@@ -116,17 +116,17 @@ impl Simulation {
         hash
     }
 
-    /// Posts a message again, signed anew: another transaction and another digest, so that only
-    /// its id, if it has one, says that it is the same message.
+    /// Posts a message again with a new signature: the transaction and the digest differ, so only
+    /// an id identifies it as the same message.
     ///
     /// # Panics
-    /// No such transaction was posted.
+    /// If the transaction was not posted here.
     pub fn resend(&mut self, transaction: TransactionHash) -> TransactionHash {
         let nonce = self.repetition();
         self.resend_as(transaction, &nonce)
     }
 
-    /// As [`resend`](Self::resend); `nonce` tells what is posted from all else.
+    /// As [`resend`](Self::resend); `nonce` distinguishes the message from all others.
     pub(super) fn resend_as(
         &mut self,
         transaction: TransactionHash,
@@ -189,7 +189,7 @@ impl Simulation {
             return;
         };
         let known = self.known(hash);
-        // Signed anew, a message without an id that counts would be another message.
+        // With a new signature, a message without a valid id would be another message.
         let has_id = agentry_protocol::message::Envelope::read(&known.written.payload)
             .header()
             .is_some_and(|header| header.id.is_some());

@@ -1,4 +1,4 @@
-//! The simulated chain: a pool of what was posted, and blocks.
+//! The simulated chain: a pool of posted transactions, and blocks.
 
 use agentry_protocol::{BlockHeight, MessageDigest, TransactionHash};
 
@@ -14,9 +14,9 @@ pub(super) struct Transaction {
 
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// Posted, and in no block.
+    /// Posted transactions that are not in a block.
     pub(super) pool: Vec<Transaction>,
-    /// Block 1 first.
+    /// The blocks, from block 1.
     blocks: Vec<Vec<Transaction>>,
 }
 
@@ -29,8 +29,8 @@ impl Ledger {
         self.pool.push(transaction);
     }
 
-    /// Puts the whole pool into a block; what stands in one already is left out, as its hash can
-    /// stand on the chain only once.
+    /// Mines the whole pool into a block. A transaction that is in a block already is left out:
+    /// the chain contains each hash only once.
     pub(super) fn mine(&mut self) -> Vec<Transaction> {
         let mut block: Vec<Transaction> = Vec::new();
         for transaction in std::mem::take(&mut self.pool) {
@@ -44,13 +44,13 @@ impl Ledger {
         block
     }
 
-    /// Takes the last blocks off, the lowest first in what is returned.
+    /// Removes the last blocks and returns them, lowest first.
     pub(super) fn withdraw(&mut self, blocks: usize) -> Vec<Vec<Transaction>> {
         let keep = self.blocks.len().saturating_sub(blocks);
         self.blocks.split_off(keep)
     }
 
-    /// Adds a block as it is.
+    /// Appends a block.
     pub(super) fn append(&mut self, block: Vec<Transaction>) {
         self.blocks.push(block);
     }

@@ -1,4 +1,4 @@
-//! What a hosted agent sends, and what becomes of it.
+//! The messages that a hosted agent sends, and their delivery updates.
 
 use std::collections::BTreeSet;
 
@@ -13,25 +13,24 @@ use super::queue::Item;
 use super::sent::{Place, Sent};
 use crate::{Addressed, Event, Fate, Message, SentMessage};
 
-/// A message of a hosted agent's.
+/// A message of a hosted agent.
 #[derive(Debug)]
 pub(super) struct Draft {
-    /// The effect that asked for it: unique, and the same in every run of the same history.
+    /// The effect that sent it: unique, and the same in every run of the same history.
     pub(super) origin: String,
     pub(super) behaviour: usize,
     pub(super) sent: Sent,
-    /// Which of its transactions stood in a block at some time.
+    /// Its transactions that have been in a block.
     mined: BTreeSet<TransactionHash>,
-    /// How much is known of its fate.
+    /// The rank of its last delivery update.
     rank: u8,
     resends_left: u32,
-    /// When the acknowledgment that was asked for is overdue.
+    /// The time at which its acknowledgment becomes overdue.
     pub(super) overdue_ms: Option<u64>,
 }
 
 impl Simulation {
-    /// Stores a message and posts it. `about` is the message that the event is about, if it is to
-    /// be an answer.
+    /// Stores a message and posts it. `about` is the message that it answers, if it is an answer.
     pub(super) fn dispatch(
         &mut self,
         host: usize,
@@ -127,7 +126,8 @@ impl Simulation {
         self.ledger.post(transaction);
     }
 
-    /// A transaction of a hosted agent's stands in a block. The time for an acknowledgment begins.
+    /// Records that a transaction of a hosted agent is in a block. The time for the acknowledgment
+    /// begins.
     pub(super) fn sent_was_mined(&mut self, hash: TransactionHash, height: BlockHeight) {
         let now = self.now_ms;
         let Some((host, row)) = self.whose(hash) else {
@@ -153,7 +153,7 @@ impl Simulation {
         }
     }
 
-    /// The block of a transaction of a hosted agent's was withdrawn.
+    /// Records that the block of a transaction of a hosted agent was withdrawn.
     pub(super) fn sent_was_withdrawn(&mut self, hash: TransactionHash) {
         if let Some((host, row)) = self.whose(hash)
             && let Some(draft) = self.draft(host, row)
@@ -163,7 +163,7 @@ impl Simulation {
         }
     }
 
-    /// The recipient says what became of a message.
+    /// Records the recipient's acknowledgment of a message.
     pub(super) fn acknowledged(&mut self, host: usize, hash: TransactionHash, ack: &Ack) {
         let detail = ack.detail.as_ref().map(|detail| detail.as_str().to_owned());
         let Some((owner, row)) = self.whose(hash) else {
@@ -183,7 +183,7 @@ impl Simulation {
         self.settle_fate(host, row, fate);
     }
 
-    /// Resends what was not acknowledged in time, or gives it up.
+    /// Resends messages that were not acknowledged in time, or reports them as unacknowledged.
     pub(super) fn chase(&mut self, host: usize) {
         let now = self.now_ms;
         let rows = self
@@ -212,7 +212,7 @@ impl Simulation {
         }
     }
 
-    /// The node refuses what a hosted agent posted.
+    /// Records that the node refused a transaction of a hosted agent.
     pub(super) fn refused(&mut self, hash: TransactionHash, reason: &str) {
         if let Some((host, row)) = self.whose(hash) {
             if let Some(draft) = self.draft(host, row) {
@@ -223,7 +223,7 @@ impl Simulation {
         }
     }
 
-    /// The node has lost what a hosted agent posted.
+    /// Sets the place of a transaction of a hosted agent.
     pub(super) fn set_place(&mut self, hash: TransactionHash, place: Place) {
         if let Some((host, row)) = self.whose(hash)
             && let Some(draft) = self.draft(host, row)
@@ -232,7 +232,7 @@ impl Simulation {
         }
     }
 
-    /// Something became of a message. What is known never becomes less.
+    /// Applies a delivery update, unless one of the same or a higher rank was applied.
     fn settle_fate(&mut self, host: usize, row: usize, fate: Fate) {
         let Some(draft) = self.draft(host, row) else {
             return;
@@ -271,7 +271,7 @@ impl Simulation {
         }
     }
 
-    /// Which message of which hosted agent a transaction carries.
+    /// The hosted agent and the message that a transaction carries.
     pub(super) fn whose(&self, hash: TransactionHash) -> Option<(usize, usize)> {
         self.hosts.iter().enumerate().find_map(|(host, hosted)| {
             let row = hosted
@@ -288,7 +288,7 @@ impl Simulation {
     }
 }
 
-/// How much a fate says. What the recipient says in the end counts more than that he was silent.
+/// The rank of a delivery update. The recipient's final answer outranks its silence.
 const fn rank(fate: &Fate) -> u8 {
     match fate {
         Fate::Mined { .. } => 0,
@@ -303,7 +303,7 @@ const fn rank(fate: &Fate) -> u8 {
     }
 }
 
-/// The least rank that is waited for.
+/// The rank that satisfies a request for an acknowledgment.
 const fn satisfied(request: AckRequest) -> u8 {
     match request {
         AckRequest::Received => 1,
@@ -334,12 +334,12 @@ fn carrier(origin: &str, number: usize) -> TransactionHash {
     TransactionHash::of(format!("{origin}#{number}").as_bytes())
 }
 
-/// The clock's time after a while.
+/// The time `after` from now.
 pub(super) fn after_ms(now_ms: u64, after: std::time::Duration) -> u64 {
     now_ms.saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// The acknowledgment that a message is, if it is a well-formed one.
+/// The message as an acknowledgment, if it is a well-formed one.
 pub(super) fn as_ack(message: &Message) -> Option<Ack> {
     match message.command() {
         Ok(Some(KnownCommand::Ack(ack))) => Some(ack),

@@ -1,4 +1,4 @@
-//! Who takes part in a simulation.
+//! The parties of a simulation: agents and peers with their keys.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,14 +8,14 @@ use agentry_protocol::{KnownCommand, Payload};
 
 use super::MessageBuilder;
 
-/// Parties that were made before. Making keys takes a while without optimisation, and a contract
-/// makes the same few over and over.
+/// A cache of parties. Deriving keys is slow in a debug build, and a contract test uses the same
+/// few parties repeatedly.
 static KNOWN: Mutex<BTreeMap<String, Party>> = Mutex::new(BTreeMap::new());
-/// How many of them are kept.
+/// The size at which the cache is cleared.
 const KNOWN_MAX: usize = 1_000;
 
-/// One who takes part: a hosted agent, or a peer whose messages the test writes. Its keys are
-/// made from its name, so a name is the same address in every simulation.
+/// A hosted agent, or a peer whose messages the test writes. Its keys are derived from its name, so
+/// a name has the same address in every simulation.
 ///
 /// ```
 /// use agentry_sdk::testing::Party;
@@ -37,7 +37,7 @@ pub struct Party {
 }
 
 impl Party {
-    /// The party of this name.
+    /// The party with this name.
     pub fn named(name: impl Into<String>) -> Self {
         let name = name.into();
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! What waits for a hosted agent's behaviours: messages, and events of their own.
+//! The queue of a hosted agent: messages, and events of single behaviours.
 
 use std::sync::Arc;
 
@@ -7,33 +7,33 @@ use serde_json::Value;
 
 use crate::{Event, Message, Settlement};
 
-/// A message that came.
+/// A message that arrived.
 #[derive(Debug)]
 pub(super) struct Received {
     pub(super) message: Arc<Message>,
     pub(super) identity: Identity,
     /// The transactions that carried it.
     pub(super) carriers: Vec<TransactionHash>,
-    /// The next behaviour that has to see it, by position.
+    /// The position of the next behaviour to show it to.
     pub(super) next: usize,
-    /// Whether a behaviour other than a watcher took it.
+    /// Whether a behaviour that does not watch it has handled it.
     pub(super) acted: bool,
-    /// Why a behaviour refused it.
+    /// Why a behaviour rejected it.
     pub(super) rejected: Option<String>,
-    /// Tasks that it started, by position.
+    /// The positions of the tasks that it started.
     pub(super) tasks: Vec<usize>,
-    /// Whether all behaviours are done with it.
+    /// Whether all behaviours have handled it.
     pub(super) handled: bool,
     pub(super) settlement: Option<Settlement>,
 }
 
-/// Something that waits for its turn.
+/// An event in the queue.
 #[derive(Debug)]
 pub(super) struct Item {
-    /// What tells it from all others of its agent, in every run of the same history.
+    /// Identifies it among all events of its agent; the same in every run of the same history.
     pub(super) key: String,
     pub(super) what: Waiting,
-    /// Which attempt is next, from 1.
+    /// The number of the next attempt, from 1.
     pub(super) attempt: u32,
     pub(super) not_before: u64,
 }
@@ -42,7 +42,7 @@ pub(super) struct Item {
 pub(super) enum Waiting {
     /// A message, by its position in the inbox.
     Message(usize),
-    /// An event of one behaviour, about a message in the inbox perhaps.
+    /// An event of one behaviour, which may be about a message in the inbox.
     Own {
         behaviour: usize,
         event: Box<Event>,
@@ -50,7 +50,7 @@ pub(super) enum Waiting {
     },
 }
 
-/// A timer that has not run out.
+/// A timer that has not expired.
 #[derive(Debug)]
 pub(super) struct SetTimer {
     pub(super) behaviour: usize,
@@ -81,7 +81,7 @@ impl Item {
     }
 }
 
-/// A name of fixed length for something with a long one.
+/// A name of fixed length, derived from one of any length.
 pub(super) fn short(key: &str) -> String {
     let mut text = ContentHash::of(key.as_bytes()).to_string();
     text.truncate(32);

@@ -1,14 +1,14 @@
-//! Random numbers that a seed repeats.
+//! A seeded generator of random numbers.
 
-/// A generator of random numbers: the same seed gives the same numbers, on every machine.
+/// A generator of random numbers: the same seed gives the same numbers on every machine.
 ///
 /// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA
-/// 2014). For tests: anyone can tell what comes next.
+/// 2014). For tests only: its numbers are predictable.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// The one of this seed.
+    /// A generator with this seed.
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -22,20 +22,20 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number from 0 up to, and without, `end`; 0 if `end` is 0. That low numbers come a little
-    /// more often is of no account for the small ranges of tests.
+    /// A number from 0 to `end`, exclusive; 0 if `end` is 0. Low numbers are slightly more likely,
+    /// which does not matter for the small ranges of tests.
     pub fn below(&mut self, end: usize) -> usize {
         let end = u64::try_from(end).unwrap_or(u64::MAX);
         let drawn = if end == 0 { 0 } else { self.next() % end };
         usize::try_from(drawn).unwrap_or(0)
     }
 
-    /// Whether something happens that happens in `percent` of all cases.
+    /// True with a probability of `percent`.
     pub fn chance(&mut self, percent: u8) -> bool {
         self.below(100) < usize::from(percent)
     }
 
-    /// One of these, if there are any.
+    /// A random element; none if there are no elements.
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
         from.get(self.below(from.len()))
     }
@@ -46,14 +46,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_those_of_the_published_generator() {
+    fn numbers_match_the_published_generator() {
         let mut random = Random::new(1_234_567);
         assert_eq!(random.next(), 6_457_827_717_110_365_317);
         assert_eq!(random.next(), 3_203_168_211_198_807_973);
     }
 
     #[test]
-    fn ranges_are_kept() {
+    fn numbers_stay_in_range() {
         let mut random = Random::new(1);
         assert_eq!(random.below(0), 0);
         assert!((0..1000).all(|_| random.below(7) < 7));

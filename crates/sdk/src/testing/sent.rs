@@ -1,4 +1,4 @@
-//! What a test can look at: messages that were sent, runs, what was dropped.
+//! Records that a test inspects: messages that were sent, runs, dropped messages.
 
 use agentry_protocol::{
     Address, BlockHeight, CommandError, Header, KnownCommand, Payload, Thread, TransactionHash,
@@ -13,42 +13,42 @@ pub struct Sent {
     pub agent: String,
     /// The behaviour that sent it, by its name in the agent.
     pub behaviour: String,
-    /// To whom.
+    /// The recipient's address.
     pub to: Address,
-    /// What it says. Where it was sealed, this is what only its recipient can read.
+    /// The content; of a sealed message, the content before encryption.
     pub payload: Payload,
-    /// The header that was written; none for a plain text that answers a plain text.
+    /// The header; none for a plain text that answers a plain text.
     pub header: Option<Header>,
-    /// What it answers, whether or not a header says so.
+    /// The transaction that it answers, whether or not the header names it.
     pub re: Option<TransactionHash>,
     /// The conversation that it belongs to.
     pub thread: Option<Thread>,
     /// The label that the behaviour gave it.
     pub label: Option<String>,
-    /// What is transferred with it, in AIT.
+    /// The amount that it transfers, in AIT.
     pub amount: u64,
     /// Whether it was sealed.
     pub sealed: bool,
-    /// What was asked for, as the behaviour wrote it.
+    /// The message as the behaviour wrote it.
     pub outgoing: Outgoing,
     /// The first transaction that carried it.
     pub transaction: TransactionHash,
-    /// All transactions that carried it: more than one after a resend.
+    /// All transactions that carried it: several after a resend.
     pub transactions: Vec<TransactionHash>,
-    /// Where the last of them is.
+    /// The place of the last transaction.
     pub place: Place,
 }
 
 /// Where a transaction of a hosted agent is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// With the node, in no block yet.
+    /// Accepted by the node, but not yet in a block.
     Pending,
     /// Lost by the node. The runtime posts the same bytes again after the next block.
     Lost,
     /// In a block.
     Mined(BlockHeight),
-    /// Nowhere: the node refused it.
+    /// Refused by the node.
     Unsent,
 }
 
@@ -66,7 +66,7 @@ impl Sent {
     /// The command, if it is one that agentry knows.
     ///
     /// # Errors
-    /// It is one, and its parameters are wrong.
+    /// The command is known, but its parameters are invalid.
     pub fn command(&self) -> Result<Option<KnownCommand>, CommandError> {
         self.payload.command()
     }
@@ -79,21 +79,22 @@ pub struct Run {
     pub agent: String,
     /// The behaviour's name in the agent.
     pub behaviour: String,
-    /// What it was shown.
+    /// The event that it handled.
     pub event: Event,
-    /// Which attempt it was, from 1.
+    /// The number of the attempt, from 1.
     pub attempt: u32,
-    /// What it asked for; or why it failed, or why what it asked for cannot be.
+    /// The effects that it returned, or the reason why it or the commit of its effects failed.
     pub outcome: Result<Effects, String>,
-    /// Whether what it asked for has happened. It has not if it failed, nor if the process ended
-    /// before the commit.
+    /// Whether its effects happened. They do not if the run fails, or if the process ends before
+    /// the commit.
     pub committed: bool,
-    /// Whether it asked for what can never be: effects out of bounds, an answer to no message.
+    /// Whether it returned an effect that is always impossible: one that exceeds a limit, or a
+    /// reply without a message.
     pub impossible: bool,
 }
 
 impl Run {
-    /// The message that it was shown, if it was one that came.
+    /// The message that it handled, if the event was a message.
     pub fn message(&self) -> Option<&Message> {
         match &self.event {
             Event::Message(message) => Some(message),
@@ -107,6 +108,6 @@ impl Run {
 pub struct Dropped {
     /// The transaction that carried it.
     pub transaction: TransactionHash,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }

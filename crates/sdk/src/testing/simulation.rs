@@ -1,4 +1,4 @@
-//! The simulation as a test meets it.
+//! The simulation: its public interface.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,7 +14,7 @@ use super::tasks::{TaskPlan, TaskState};
 use super::{Agent, Disturbances, MessageBuilder, Party, Random, START_MS, TestWorld};
 use crate::{Event, Settlement, State, Task};
 
-/// What a peer says to what he is sent.
+/// Returns the answers of a peer to a message.
 type Script = Box<dyn FnMut(&Sent) -> Vec<MessageBuilder> + Send>;
 
 /// A chain, a clock, hosted agents and peers, all in memory; see the [module](super).
@@ -22,7 +22,7 @@ pub struct Simulation {
     pub(super) now_ms: u64,
     pub(super) random: Random,
     pub(super) ledger: Ledger,
-    /// What the node lost, to be posted again after the next block.
+    /// Transactions that the node lost, to be posted again after the next block.
     pub(super) lost: Vec<Transaction>,
     pub(super) world: TestWorld,
     pub(super) hosts: Vec<Hosted>,
@@ -38,8 +38,8 @@ pub struct Simulation {
 }
 
 impl Simulation {
-    /// An empty one, whose accidents go by this seed. The clock shows [`START_MS`], the chain has
-    /// no block.
+    /// An empty simulation. The seed determines its random faults. The clock starts at
+    /// [`START_MS`], and the chain has no blocks.
     pub fn new(seed: u64) -> Self {
         Self {
             now_ms: START_MS,
@@ -60,16 +60,17 @@ impl Simulation {
         }
     }
 
-    /// Hosts an agent. Its name resolves, its key is known, and messages to it can be sealed.
+    /// Hosts an agent. Its name can be resolved, its key is known, and messages to it can be
+    /// sealed.
     ///
     /// # Panics
-    /// A behaviour refuses its settings, or the name is taken.
+    /// If a behaviour refuses its settings, or the name is taken.
     pub fn host(&mut self, agent: Agent) -> Party {
         let hosted = Hosted::new(agent);
         let party = hosted.party.clone();
         assert!(
             self.hosts.iter().all(|other| other.party != party),
-            "an agent called {} is hosted already",
+            "an agent named {} is hosted already",
             party.name
         );
         let mut tags: Vec<Tag> = hosted
@@ -91,15 +92,15 @@ impl Simulation {
         party
     }
 
-    /// A peer whose key is known: his messages are verified, and messages to him can be sealed.
+    /// Adds a peer whose key is known: its messages are verified, and messages to it can be sealed.
     pub fn peer(&mut self, name: impl Into<String>) -> Party {
         let party = Party::named(name);
         self.acquaint(&party);
         party
     }
 
-    /// A peer of whom no key is known: his messages are unverified, and nothing can be sealed for
-    /// him.
+    /// Adds a peer whose key is unknown: its messages are unverified, and messages to it cannot be
+    /// sealed.
     pub fn stranger(&mut self, name: impl Into<String>) -> Party {
         let party = Party::named(name);
         self.strangers.insert(party.address.clone());
@@ -111,8 +112,8 @@ impl Simulation {
         self.world.know_key(party, party.encryption_key);
     }
 
-    /// Has a peer react to what hosted agents send him: to each message once, when it is mined.
-    /// An answer is from him and to the agent unless it says otherwise.
+    /// Sets a function that answers the messages of hosted agents to a peer. It is called once for
+    /// each message, when the message is mined. By default an answer is from the peer to the agent.
     ///
     /// ```
     /// use agentry_sdk::testing::{MessageBuilder, Simulation};
@@ -131,21 +132,22 @@ impl Simulation {
         self.scripts.insert(peer.address.clone(), Box::new(script));
     }
 
-    /// Decides how each attempt at a task goes. Without it the behaviours' own `execute` is run.
+    /// Sets a function that decides the outcome of each attempt at a task. Without it, the
+    /// simulation calls the behaviour's `execute`.
     pub fn plan_tasks(&mut self, plan: impl FnMut(&Task) -> TaskPlan + Send + 'static) {
         self.plan = Box::new(plan);
     }
 
-    /// Posts a message; it stands in the next block.
+    /// Posts a message; it is in the next block.
     ///
     /// # Panics
-    /// It has no recipient and no agent is hosted, or it cannot stand on the chain.
+    /// If it has no recipient and no agent is hosted, or if it cannot be posted to a chain.
     pub fn post(&mut self, message: MessageBuilder) -> TransactionHash {
         self.posted += 1;
         self.post_as(message, &format!("post/{}", self.posted))
     }
 
-    /// Posts a message that `nonce` tells from its like.
+    /// Posts a message; `nonce` distinguishes it from equal messages.
     pub(super) fn post_as(&mut self, message: MessageBuilder, nonce: &str) -> TransactionHash {
         let to = match (&message.to, self.hosts.first()) {
             (Some(to), _) => to.clone(),
@@ -167,14 +169,14 @@ impl Simulation {
         hash
     }
 
-    /// Tells a repetition from all others. Its numbers are not those of messages, which are the
-    /// same whatever was repeated between them.
+    /// A nonce for the next duplicate. Duplicates have a counter of their own, so that they do not
+    /// change the nonces of messages.
     pub(super) fn repetition(&mut self) -> String {
         self.repeated += 1;
         format!("again/{}", self.repeated)
     }
 
-    /// Posts a message, and lets everything come to rest.
+    /// Posts a message, and settles the simulation.
     ///
     /// # Panics
     /// As [`post`](Self::post) and [`settle`](Self::settle).
@@ -184,7 +186,7 @@ impl Simulation {
         hash
     }
 
-    /// The clock: milliseconds since the epoch.
+    /// The time of the clock, in milliseconds since the epoch.
     pub const fn now_ms(&self) -> u64 {
         self.now_ms
     }
@@ -194,12 +196,12 @@ impl Simulation {
         self.ledger.height()
     }
 
-    /// What behaviours can look up; names, cards and statuses can be set there.
+    /// The names, cards and statuses that behaviours can look up; a test can set them.
     pub const fn world(&self) -> &TestWorld {
         &self.world
     }
 
-    /// Every message that hosted agents have sent, in order for each agent.
+    /// All messages that hosted agents have sent, in order for each agent.
     pub fn sent(&self) -> Vec<Sent> {
         self.hosts
             .iter()
@@ -208,7 +210,7 @@ impl Simulation {
             .collect()
     }
 
-    /// What hosted agents have sent to one address.
+    /// All messages that hosted agents have sent to an address.
     pub fn sent_to(&self, to: impl Into<Address>) -> Vec<Sent> {
         let to = to.into();
         let mut sent = self.sent();
@@ -216,10 +218,10 @@ impl Simulation {
         sent
     }
 
-    /// What a behaviour remembers.
+    /// The state of a behaviour.
     ///
     /// # Panics
-    /// There is no such behaviour.
+    /// If there is no such behaviour.
     pub fn state(&self, agent: &Party, behaviour: &str) -> State {
         let host = self.host_of(agent);
         let state = self.hosts.get(host).and_then(|host| {
@@ -232,10 +234,10 @@ impl Simulation {
         }
     }
 
-    /// The timers of a behaviour that have not run out: name and time.
+    /// The timers of a behaviour that have not expired: name and time.
     ///
     /// # Panics
-    /// There is no such behaviour.
+    /// If there is no such behaviour.
     pub fn timers(&self, agent: &Party, behaviour: &str) -> Vec<(String, u64)> {
         let host = self.host_of(agent);
         let Some(hosted) = self.hosts.get(host) else {
@@ -254,7 +256,7 @@ impl Simulation {
     /// The tasks of an agent: key and state, in the order in which they were started.
     ///
     /// # Panics
-    /// Nobody of this name is hosted.
+    /// If the agent is not hosted.
     pub fn tasks(&self, agent: &Party) -> Vec<(String, TaskState)> {
         let host = self.host_of(agent);
         let tasks = self.hosts.get(host).map(|host| &host.store.tasks);
@@ -265,8 +267,8 @@ impl Simulation {
             .collect()
     }
 
-    /// What became of the message that a transaction carried to a hosted agent; none while it is
-    /// open.
+    /// The outcome of the message that a transaction carried to a hosted agent; none while it is
+    /// not settled.
     pub fn settlement(&self, transaction: TransactionHash) -> Option<Settlement> {
         self.hosts
             .iter()
@@ -280,12 +282,12 @@ impl Simulation {
         &self.runs
     }
 
-    /// Messages that no behaviour was shown, with the reason.
+    /// Messages that were dropped before any behaviour, with the reason.
     pub fn dropped(&self) -> &[Dropped] {
         &self.dropped
     }
 
-    /// Events that were given up, with the reason.
+    /// The dead letters: events that are no longer retried, with the reason.
     pub fn dead_letters(&self) -> &[(Event, String)] {
         &self.dead_letters
     }
@@ -293,7 +295,7 @@ impl Simulation {
     pub(super) fn host_of(&self, agent: &Party) -> usize {
         match self.hosts.iter().position(|host| host.party == *agent) {
             Some(host) => host,
-            None => panic!("nobody called {} is hosted here", agent.name),
+            None => panic!("no agent named {} is hosted here", agent.name),
         }
     }
 }

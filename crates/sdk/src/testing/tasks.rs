@@ -5,58 +5,57 @@ use std::sync::{Arc, Mutex, PoisonError};
 use agentry_protocol::Address;
 
 use super::Simulation;
-use super::conduct::backoff_ms;
+use super::handlers::backoff_ms;
 use super::outbox::after_ms;
 use super::queue::Item;
 use crate::task::{Desk, Task, TaskError, TaskOutput, TaskStart};
 use crate::{AnyBehaviour, Event, Settlement, TaskNews, TaskReport};
 
-/// How an attempt at a task goes in a simulation.
+/// The outcome of an attempt at a task in a simulation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TaskPlan {
-    /// The behaviour's own `execute` is run to its end.
+    /// The outcome of the behaviour's `execute`.
     Execute,
-    /// It ends at once with this result.
+    /// The attempt completes at once with this result.
     Complete(TaskOutput),
-    /// It ends at once with this failure.
+    /// The attempt fails at once with this error.
     Fail(TaskError),
-    /// It begins and does not end, until its time limit, its deadline, a cancellation or a
-    /// restart.
+    /// The attempt does not end before its time limit, its deadline, a cancellation or a restart.
     Hang,
 }
 
-/// How a task is, in A2A's words.
+/// The state of a task, with the names of the A2A protocol.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TaskState {
-    /// Accepted, and not being worked on: not yet, or not again yet.
+    /// Waiting for its first or next attempt.
     Submitted,
-    /// Being worked on.
+    /// Running.
     Working,
-    /// It has ended.
+    /// Ended, with this outcome.
     Ended(TaskNews),
 }
 
-/// A report of progress: how far, and in words.
+/// A report of progress, with a description.
 type Note = (f64, Option<String>);
 
 #[derive(Debug)]
 pub(super) struct TaskRow {
     pub(super) behaviour: usize,
     pub(super) start: TaskStart,
-    /// The message that started it, by its position in the inbox.
+    /// The position in the inbox of the message that started it.
     about: Option<usize>,
     submitter: Option<Address>,
     origin: String,
     attempt: u32,
     pub(super) state: TaskState,
     pub(super) not_before: u64,
-    /// When a hanging attempt reaches its time limit.
+    /// The time limit of a hanging attempt.
     pub(super) limit_ms: Option<u64>,
     news: u32,
 }
 
 impl TaskRow {
-    /// The process ended: an attempt that was being made is made again, within the same limit.
+    /// Records that the process ended: a running attempt starts again, with the same time limit.
     pub(super) fn interrupt(&mut self) {
         if self.state == TaskState::Working {
             self.state = TaskState::Submitted;
@@ -134,7 +133,8 @@ impl Simulation {
         }
     }
 
-    /// Ends what has reached its deadline or its time limit.
+    /// Ends tasks that have reached their deadline, and attempts that have reached their time
+    /// limit.
     pub(super) fn limit_tasks(&mut self, host: usize) {
         let now = self.now_ms;
         let count = self
@@ -165,7 +165,7 @@ impl Simulation {
         }
     }
 
-    /// Makes an attempt at a task that is due, if there is one. Says whether there was.
+    /// Makes an attempt at a task that is due. Returns whether there was one.
     pub(super) async fn work(&mut self, host: usize) -> bool {
         let now = self.now_ms;
         let Some((task, behaviour)) = self.next_task(host) else {
@@ -218,8 +218,8 @@ impl Simulation {
         true
     }
 
-    /// The first task that is due and has a place; one whose attempt was interrupted comes before
-    /// the others.
+    /// The first task that is due and within its limit of concurrency. A task whose attempt was
+    /// interrupted comes first.
     fn next_task(&self, host: usize) -> Option<(usize, Arc<dyn AnyBehaviour>)> {
         let hosted = self.hosts.get(host)?;
         let tasks = &hosted.store.tasks;
@@ -308,7 +308,7 @@ impl Simulation {
         self.hosts.get_mut(host)?.store.tasks.get_mut(task)
     }
 
-    /// What the tasks of a message mean for it; none while one of them goes on.
+    /// The outcome of a message by its tasks; none while a task has not ended.
     pub(super) fn settlement_by_tasks(&self, host: usize, tasks: &[usize]) -> Option<Settlement> {
         let rows = &self.hosts.get(host)?.store.tasks;
         let mut settlement = Settlement::Done;

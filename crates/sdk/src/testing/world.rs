@@ -1,4 +1,4 @@
-//! What behaviours of a simulation can look up.
+//! The names, cards and statuses that behaviours of a simulation can look up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,8 +10,8 @@ use crate::directory::{Answer, Card, NameError, Query, World};
 
 /// A [`World`] whose names, cards and statuses the test sets. Clones are the same world.
 ///
-/// In a [simulation](super::Simulation) it also learns by itself: hosted agents and peers have
-/// their names, and a verified ANNOUNCE or WITHDRAW that was mined changes the directory.
+/// A [simulation](super::Simulation) updates it: it adds the names of hosted agents and peers, and
+/// a verified ANNOUNCE or WITHDRAW that is mined changes the directory.
 ///
 /// ```
 /// use agentry_sdk::testing::{Party, TestWorld};
@@ -34,32 +34,32 @@ struct Inner {
 }
 
 impl TestWorld {
-    /// A world in which nobody is known.
+    /// An empty world.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Gives an address a name, which comes before those of the directory.
+    /// Gives an address a name. It takes precedence over the names in the directory.
     pub fn alias(&self, name: impl Into<String>, address: impl Into<Address>) {
         self.inner().aliases.insert(name.into(), address.into());
     }
 
-    /// Puts a card into the directory, in the place of one of the same address.
+    /// Adds a card to the directory, or replaces the card of the same address.
     pub fn announce(&self, card: Card) {
         self.inner().cards.insert(card.address.clone(), card);
     }
 
-    /// Takes a card out of the directory.
+    /// Removes a card from the directory.
     pub fn withdraw(&self, address: impl Into<Address>) {
         self.inner().cards.remove(&address.into());
     }
 
-    /// Says how a hosted agent is.
+    /// Sets the status of a hosted agent.
     pub fn set_status(&self, agent: impl Into<String>, status: Status) {
         self.inner().statuses.insert(agent.into(), status);
     }
 
-    /// Makes an encryption key known, as the configuration does.
+    /// Sets the encryption key of an address, as the configuration can.
     pub fn know_key(&self, address: impl Into<Address>, key: EncryptionKey) {
         self.inner().keys.insert(address.into(), key);
     }

@@ -1,4 +1,4 @@
-//! Crashes, repetitions, losses, reorganisations.
+//! Faults: crashes, duplicates, losses, reorganisations.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use agentry_sdk::testing::{Disturbances, Place, START_MS, Simulation, block_on};
 use crate::puppet::{log, puppet, texts};
 
 #[test]
-fn a_process_that_dies_before_the_commit_runs_again_and_acts_once() {
+fn a_crash_before_the_commit_repeats_the_run_and_sends_once() {
     block_on(async {
         let mut chain = Simulation::new(1);
         let agent = puppet(&mut chain);
@@ -35,12 +35,13 @@ fn a_message_is_shown_once_in_however_many_transactions() {
         let first = chain.deliver(alice.text("a").id(id)).await;
         chain.replay(first);
         chain.resend(first);
-        // The id is alice's: bob's is another, and one that is not proven is none.
+        // An id belongs to its sender: the same id from bob is another message, and the id of an
+        // unverified message is ignored.
         chain.post(bob.text("b").id(id));
         chain.settle().await;
         assert_eq!(log(&chain, &agent), ["message a", "message b"]);
 
-        // Without an id the digest is all that tells.
+        // Without an id, only the digest identifies the message.
         let plain = chain.deliver(alice.text("c")).await;
         chain.replay(plain);
         chain.settle().await;
@@ -93,7 +94,7 @@ fn a_withdrawn_message_waits_until_it_is_mined_again() {
 }
 
 #[test]
-fn what_the_node_loses_is_posted_again() {
+fn transactions_that_the_node_loses_are_posted_again() {
     block_on(async {
         let mut chain = Simulation::new(1);
         let agent = puppet(&mut chain);
@@ -113,7 +114,7 @@ fn what_the_node_loses_is_posted_again() {
 }
 
 #[test]
-fn what_the_node_refuses_is_told() {
+fn a_refusal_by_the_node_is_reported() {
     block_on(async {
         let mut chain = Simulation::new(1);
         let agent = puppet(&mut chain);
@@ -129,7 +130,7 @@ fn what_the_node_refuses_is_told() {
 }
 
 #[test]
-fn what_is_not_acknowledged_is_sent_again_under_its_id() {
+fn an_unacknowledged_message_is_resent_with_its_id() {
     block_on(async {
         let mut chain = Simulation::new(1);
         let agent = puppet(&mut chain);
@@ -149,7 +150,7 @@ fn what_is_not_acknowledged_is_sent_again_under_its_id() {
 }
 
 #[test]
-fn a_receiver_acts_once_on_what_is_sent_again() {
+fn a_recipient_acts_once_on_a_resent_message() {
     block_on(async {
         let mut chain = Simulation::new(1);
         let agent = puppet(&mut chain);
@@ -190,7 +191,7 @@ fn a_peer_reacts_once_to_each_message() {
 }
 
 #[test]
-fn a_seed_repeats_its_accidents() {
+fn a_seed_repeats_its_faults() {
     let play = |seed| {
         block_on(async move {
             let mut chain = Simulation::new(seed);

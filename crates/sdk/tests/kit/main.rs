@@ -1,4 +1,4 @@
-//! The test kit keeps the runtime's promises: each in a small history.
+//! The test kit provides the guarantees of the runtime: a small history for each.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -1,4 +1,4 @@
-//! Who is shown what, and what is written.
+//! Delivery of messages to behaviours, and the messages that agents write.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn ack(status: AckStatus) -> KnownCommand {
 }
 
 #[test]
-fn a_message_is_shown_to_each_that_takes_it_in_order() {
+fn a_message_is_shown_in_order_to_each_behaviour_that_accepts_it() {
     block_on(async {
         let mut chain = Simulation::new(1);
         let agent = Agent::named("two")
@@ -78,7 +78,7 @@ fn an_answer_has_the_header_that_its_question_calls_for() {
 }
 
 #[test]
-fn answers_count_from_the_one_who_was_asked() {
+fn only_the_recipient_of_a_question_can_answer_it() {
     block_on(async {
         let mut chain = Simulation::new(1);
         let agent = chain.host(Agent::named("puppet").with::<Puppet>(json!({ "commands": true })));
@@ -111,7 +111,7 @@ fn answers_count_from_the_one_who_was_asked() {
 }
 
 #[test]
-fn what_is_read_is_what_stands_on_the_chain() {
+fn messages_are_read_as_they_are_on_the_chain() {
     block_on(async {
         let mut chain = Simulation::new(1);
         let agent = puppet(&mut chain);
@@ -120,7 +120,7 @@ fn what_is_read_is_what_stands_on_the_chain() {
         chain.deliver(MessageBuilder::raw(text).from(&alice)).await;
         let command = alice.text(r#"{"cmd":"PING"}"#);
         let hash = chain.deliver(command).await;
-        // A text that a reader would take for a command is written so that it stays a text.
+        // A text that looks like a command is encoded so that it stays a text.
         assert_eq!(
             log(&chain, &agent),
             ["message reply object", "message {\"cmd\":\"PING\"}"]
@@ -130,7 +130,7 @@ fn what_is_read_is_what_stands_on_the_chain() {
 }
 
 #[test]
-fn a_watcher_learns_what_became_of_a_message() {
+fn a_watcher_is_told_the_outcome_of_a_message() {
     block_on(async {
         let mut chain = Simulation::new(1);
         let agent = Agent::named("two")
@@ -169,7 +169,7 @@ fn a_watcher_learns_what_became_of_a_message() {
 }
 
 #[test]
-fn sealing_goes_by_the_question_and_by_the_key() {
+fn sealing_depends_on_the_question_and_the_key() {
     block_on(async {
         let mut chain = Simulation::new(1);
         chain.host(Agent::named("puppet").with::<Puppet>(json!({ "unverified": true })));
@@ -182,7 +182,7 @@ fn sealing_goes_by_the_question_and_by_the_key() {
         let sealed: Vec<bool> = chain.sent_to(&alice).iter().map(|one| one.sealed).collect();
         assert_eq!(sealed, [false, true, false, true]);
 
-        // A card may come, so it is tried for a while.
+        // A card with the key may still arrive, so the failure is transient.
         let lost = chain.deliver(somebody.text("whisper e")).await;
         assert_eq!(chain.settlement(lost), None);
         chain.advance(Duration::from_secs(60)).await;
@@ -198,7 +198,7 @@ fn sealing_goes_by_the_question_and_by_the_key() {
 }
 
 #[test]
-fn the_directory_learns_from_the_chain() {
+fn cards_on_the_chain_update_the_directory() {
     block_on(async {
         let mut chain = Simulation::new(1);
         puppet(&mut chain);
@@ -247,7 +247,7 @@ fn the_directory_learns_from_the_chain() {
 }
 
 #[test]
-fn who_asked_for_the_end_is_not_content_with_the_receipt() {
+fn a_receipt_does_not_satisfy_a_request_for_done() {
     block_on(async {
         let mut chain = Simulation::new(1);
         let agent = puppet(&mut chain);
@@ -261,7 +261,7 @@ fn who_asked_for_the_end_is_not_content_with_the_receipt() {
         chain.deliver(say(AckStatus::Received)).await;
         chain.advance(Duration::from_secs(300)).await;
         assert_eq!(chain.sent()[0].transactions.len(), 2);
-        // What he says in the end counts more than that he was silent.
+        // The recipient's final answer outranks its silence.
         chain.deliver(say(AckStatus::Failed)).await;
         chain.advance(Duration::from_secs(300)).await;
         assert_eq!(
@@ -294,7 +294,7 @@ fn two_hosted_agents_talk_and_acknowledge() {
                 .deliver(ack.answering(question.transaction).to(&asker))
                 .await;
         }
-        // After the last word there is no other, nor is one taken back.
+        // No update follows the last one, and none is taken back.
         let late = helper.command(&ack(AckStatus::Failed)).to(&asker);
         chain.deliver(late.answering(question.transaction)).await;
         assert_eq!(

@@ -9,12 +9,12 @@ use serde_json::json;
 use crate::puppet::{Puppet, log, puppet, texts};
 
 #[test]
-fn a_run_happens_whole_or_not_at_all() {
+fn either_all_effects_of_a_run_happen_or_none() {
     block_on(async {
         let mut chain = Simulation::new(1);
         let agent = puppet(&mut chain);
         let alice = chain.peer("alice");
-        // Naming a timer so is out of bounds.
+        // The name of this timer is too long.
         let bad = format!("set a 1\nreply half\ntimer {} 1", "n".repeat(300));
         let hash = chain.deliver(alice.text(bad)).await;
         assert!(chain.sent().is_empty());
@@ -34,7 +34,7 @@ fn a_run_happens_whole_or_not_at_all() {
 }
 
 #[test]
-fn timers_run_out_in_their_order_and_once() {
+fn timers_expire_in_order_and_once() {
     block_on(async {
         let mut chain = Simulation::new(1);
         let agent = puppet(&mut chain);
@@ -70,7 +70,7 @@ fn timers_run_out_in_their_order_and_once() {
 }
 
 #[test]
-fn what_became_due_while_the_process_was_down_is_late() {
+fn timers_that_expire_while_the_process_is_down_are_late() {
     block_on(async {
         let mut chain = Simulation::new(1);
         let agent = puppet(&mut chain);
@@ -92,29 +92,29 @@ fn what_became_due_while_the_process_was_down_is_late() {
 }
 
 #[test]
-fn what_fails_for_a_while_is_tried_again_and_lets_others_pass() {
+fn a_transient_failure_is_retried_and_lets_others_pass() {
     block_on(async {
         let mut chain = Simulation::new(1);
         let agent = puppet(&mut chain);
         let alice = chain.peer("alice");
-        let mended = chain.deliver(alice.text("mend\nattempt")).await;
+        let recovered = chain.deliver(alice.text("recover\nattempt")).await;
         chain.deliver(alice.text("attempt")).await;
-        assert_eq!(chain.settlement(mended), None);
+        assert_eq!(chain.settlement(recovered), None);
         chain.advance(Duration::from_millis(499)).await;
         assert_eq!(texts(&chain, &alice), ["1"]);
         // Half a second, then one.
         chain.advance(Duration::from_millis(1_001)).await;
         assert_eq!(texts(&chain, &alice), ["1", "3"]);
-        assert_eq!(chain.settlement(mended), Some(Settlement::Done));
+        assert_eq!(chain.settlement(recovered), Some(Settlement::Done));
         assert_eq!(
             log(&chain, &agent),
-            ["message attempt", "message mend\nattempt"]
+            ["message attempt", "message recover\nattempt"]
         );
     });
 }
 
 #[test]
-fn what_always_fails_is_given_up() {
+fn an_event_that_always_fails_becomes_a_dead_letter() {
     block_on(async {
         let mut chain = Simulation::new(1);
         chain.host(Agent::named("puppet").attempts(3).with::<Puppet>(json!({})));
@@ -137,7 +137,7 @@ fn what_always_fails_is_given_up() {
 }
 
 #[test]
-fn what_was_asked_for_can_be_looked_at() {
+fn the_effects_of_a_run_can_be_inspected() {
     block_on(async {
         let mut chain = Simulation::new(1);
         puppet(&mut chain);
@@ -155,8 +155,8 @@ fn what_was_asked_for_can_be_looked_at() {
 }
 
 #[test]
-#[should_panic(expected = "the agents do not come to rest")]
-fn a_timer_that_sets_itself_off_is_found() {
+#[should_panic(expected = "the agents do not settle")]
+fn a_timer_that_sets_itself_again_without_pause_is_found() {
     block_on(async {
         let mut chain = Simulation::new(1);
         chain.host(Agent::named("restless").with::<restless::Restless>(json!({})));

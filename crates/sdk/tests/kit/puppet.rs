@@ -1,4 +1,4 @@
-//! A behaviour that does what it is told, and writes down what it is shown.
+//! A behaviour that executes the commands in a text and logs its events.
 
 use std::time::Duration;
 
@@ -21,10 +21,10 @@ pub(crate) struct PuppetSettings {
     commands: bool,
 }
 
-/// Obeys texts, line by line: `reply WORDS`, `send NAME WORDS`, `ask NAME LABEL SECONDS RESENDS`,
+/// Runs texts, line by line: `reply WORDS`, `send NAME WORDS`, `ask NAME LABEL SECONDS RESENDS`,
 /// `set KEY VALUE`, `clear KEY`, `timer NAME SECONDS`, `untimer NAME`, `task KEY KIND`, `cancel
-/// KEY`, `reject WHY`, `transient`, `permanent`, `find CAPABILITY`, `attempt`. All it is shown is
-/// in its state under `log`.
+/// KEY`, `reject WHY`, `transient`, `permanent`, `recover`, `find CAPABILITY`, `attempt`. Its state
+/// has a list of its events under `log`.
 #[derive(Debug)]
 pub(crate) struct Puppet(PuppetSettings);
 
@@ -76,7 +76,7 @@ fn obey(effects: Effects, order: &str, context: &Context) -> Result<Effects, Beh
         "reject" => effects.reject(rest),
         "transient" => return Err(BehaviourError::transient("not now")),
         "permanent" => return Err(BehaviourError::permanent("never")),
-        "mend" if context.attempt < 3 => return Err(BehaviourError::transient("not yet")),
+        "recover" if context.attempt < 3 => return Err(BehaviourError::transient("not yet")),
         "find" => {
             let found = context.find(&Query::capability(first));
             let names: Vec<String> = found
@@ -215,7 +215,7 @@ pub(crate) fn puppet(chain: &mut Simulation) -> Party {
     chain.host(Agent::named("puppet").with::<Puppet>(json!({})))
 }
 
-/// What a behaviour was shown.
+/// The events that a behaviour logged.
 pub(crate) fn log_of(chain: &Simulation, agent: &Party, behaviour: &str) -> Vec<String> {
     match chain.state(agent, behaviour).get("log") {
         Some(Value::Array(log)) => log
@@ -230,7 +230,7 @@ pub(crate) fn log(chain: &Simulation, agent: &Party) -> Vec<String> {
     log_of(chain, agent, "puppet")
 }
 
-/// The texts that a party was sent.
+/// The texts that were sent to a party.
 pub(crate) fn texts(chain: &Simulation, to: &Party) -> Vec<String> {
     let sent = chain.sent_to(to);
     sent.iter()

@@ -1,4 +1,4 @@
-//! Tasks: begun, repeated, limited, canceled; and what that means for the message.
+//! Tasks: start, retries, limits, cancellation, and the outcome of the message.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ fn the_message_waits_for_its_task() {
 }
 
 #[test]
-fn progress_is_told_where_it_is_asked_for() {
+fn progress_is_reported_if_the_limits_enable_it() {
     block_on(async {
         let mut chain = Simulation::new(1);
         let agent = puppet(&mut chain);
@@ -50,7 +50,7 @@ fn progress_is_told_where_it_is_asked_for() {
 }
 
 #[test]
-fn what_hangs_is_ended_by_its_limits() {
+fn a_hanging_task_is_ended_by_its_limits() {
     block_on(async {
         let mut chain = Simulation::new(1);
         let agent = puppet(&mut chain);
@@ -114,7 +114,7 @@ fn a_plan_decides_how_attempts_go() {
 }
 
 #[test]
-fn a_restart_begins_again_what_was_being_done() {
+fn a_restart_starts_running_tasks_again() {
     block_on(async {
         let mut chain = Simulation::new(1);
         let agent = puppet(&mut chain);
@@ -131,7 +131,7 @@ fn a_restart_begins_again_what_was_being_done() {
 }
 
 #[test]
-fn cancelling_what_has_ended_changes_nothing() {
+fn canceling_a_task_that_has_ended_changes_nothing() {
     block_on(async {
         let mut chain = Simulation::new(1);
         puppet(&mut chain);

@@ -1,4 +1,4 @@
-//! Random histories, with accidents and without.
+//! Random histories, with and without faults.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -14,13 +14,13 @@ use crate::testing::{Disturbances, MessageBuilder, Party, Random, START_MS, Simu
 
 /// Events of one history.
 const STEPS: usize = 24;
-/// Blocks for one event. What accidents delay is made up for within them, so that the next
-/// message stands in the same block with and without them.
+/// Blocks for one event. They are enough to catch up on a delay by faults, so that the next message
+/// is in the same block with and without faults.
 const BLOCKS: u64 = 24;
-/// Messages of one history to which peers say something.
+/// Messages of one history that peers answer.
 const REACTIONS: usize = 60;
 
-/// One thing that happens.
+/// One step of a history.
 enum Step {
     Say {
         peer: usize,
@@ -34,14 +34,15 @@ enum Step {
     Down(Duration),
 }
 
-/// What a history came to.
+/// The final state of a history.
 struct End {
-    /// For comparison: one line for each thing.
+    /// One line for each message, entry and task, for the comparison.
     lines: Vec<String>,
     runs: usize,
 }
 
-/// Plays one history twice, and compares. Returns the number of runs of handlers.
+/// Runs one history with and without faults, and compares the results. Returns the number of runs
+/// of handlers.
 pub(super) async fn compare(contract: &Contract, seed: u64) -> Result<usize, Breach> {
     let plain = play(contract, seed, Disturbances::default()).await?;
     let disturbed = play(contract, seed, Disturbances::all(20)).await?;
@@ -50,18 +51,18 @@ pub(super) async fn compare(contract: &Contract, seed: u64) -> Result<usize, Bre
         .iter()
         .zip(&disturbed.lines)
         .find(|(one, other)| one != other)
-        .map(|(one, other)| format!("without accidents:\n  {one}\nwith them:\n  {other}"));
+        .map(|(one, other)| format!("without faults:\n  {one}\nwith faults:\n  {other}"));
     let longer = || {
         let (short, long, which) = if plain.lines.len() < disturbed.lines.len() {
-            (&plain.lines, &disturbed.lines, "only with accidents")
+            (&plain.lines, &disturbed.lines, "only with faults")
         } else {
-            (&disturbed.lines, &plain.lines, "only without accidents")
+            (&disturbed.lines, &plain.lines, "only without faults")
         };
         let line = long.get(short.len())?;
         Some(format!("{which}:\n  {line}"))
     };
     match differs.or_else(longer) {
-        Some(detail) => Err(Breach::new("accidents change nothing", detail)),
+        Some(detail) => Err(Breach::new("faults change nothing", detail)),
         None => Ok(plain.runs),
     }
 }
@@ -104,7 +105,7 @@ fn peers() -> Vec<Party> {
     ["ann", "ben", "cid"].map(Party::named).to_vec()
 }
 
-/// A sample, with whatever header.
+/// A sample with a random header.
 fn dressed(contract: &Contract, random: &mut Random, from: &Party) -> MessageBuilder {
     let index = random.below(contract.samples.len());
     let own_sender = contract
@@ -128,7 +129,8 @@ fn dressed(contract: &Contract, random: &mut Random, from: &Party) -> MessageBui
         let seconds = u64::try_from(random.below(4_000)).unwrap_or(0);
         message = message.expires_at(START_MS + seconds * 1_000);
     }
-    // An answer to one whose key is not known could not be sealed.
+    // The answer to a sealed message is sealed, which needs the sender's key. The senders of
+    // samples may have none.
     if random.chance(10) && !own_sender {
         message = message.sealed();
     }
@@ -167,8 +169,8 @@ async fn play_steps(
             }
             Step::Again { of, resend } => {
                 if let Some(hash) = posted.get(of).copied() {
-                    // Another signature makes another message of one without an id: both
-                    // histories have it.
+                    // Signed again, a message without an id is another message: both histories
+                    // have it.
                     if resend {
                         chain.resend_as(hash, &format!("resend/{number}"));
                     } else {
@@ -221,7 +223,7 @@ fn react(
             chain.post_as(answer.from(sent.to.clone()), &nonce);
         }
     }
-    // An acknowledgment of nothing.
+    // An acknowledgment that answers no message.
     if let Some(peer) = peers.first() {
         let ack = KnownCommand::Ack(Ack {
             status: AckStatus::Done,
@@ -232,15 +234,15 @@ fn react(
     }
 }
 
-/// What every run keeps.
+/// Checks the laws that hold for every single run.
 pub(super) fn examine(chain: &Simulation) -> Result<(), Breach> {
     for run in chain.runs() {
         if run.impossible {
             let reason = run.outcome.as_ref().err().cloned().unwrap_or_default();
-            let law = "no handler asks for what cannot be";
+            let law = "no handler returns an impossible effect";
             return Err(Breach::new(
                 law,
-                format!("{reason}; shown: {:?}", run.event),
+                format!("{reason}; event: {:?}", run.event),
             ));
         }
         let Some(message) = run.message().filter(|message| message.cmd() == Some("ACK")) else {
@@ -261,7 +263,7 @@ pub(super) fn examine(chain: &Simulation) -> Result<(), Breach> {
     Ok(())
 }
 
-/// What a history came to, in words that do not depend on the order of things that have none.
+/// The result of a history as text. Things without an order are sorted.
 fn lines(chain: &Simulation, agent: &Party, kind: &str) -> Vec<String> {
     let mut lines: Vec<String> = chain
         .sent()

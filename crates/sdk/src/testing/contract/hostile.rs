@@ -1,4 +1,4 @@
-//! Messages of all kinds: what friends send, and what strangers post.
+//! Sample messages: common ones, and hostile ones.
 
 use agentry_protocol::command::{ExecuteAiJob, StatusReport};
 use agentry_protocol::{Json, KnownCommand, Limits, TransactionHash};
@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use crate::testing::MessageBuilder;
 
-/// How deep a payload can be nested that a chain still serves, many times over.
+/// A depth of nesting far beyond that of payloads that a chain serves.
 const DEPTH: usize = 10_000;
 /// A text that nearly fills a transaction.
 const LONG: usize = 890_000;
 
-/// What friends send.
+/// Messages that well-behaved agents send.
 pub(super) fn common() -> Vec<MessageBuilder> {
     let mut samples = vec![
         MessageBuilder::text("ping"),
@@ -33,12 +33,12 @@ pub(super) fn common() -> Vec<MessageBuilder> {
     samples
 }
 
-/// What strangers post. Each of them can stand on a chain.
+/// Messages that strangers may post. Each of them can be on a chain.
 pub(super) fn hostile() -> Vec<MessageBuilder> {
     let mut messages: Vec<MessageBuilder> = texts().map(MessageBuilder::text).collect();
     messages.extend(opaque().into_iter().map(MessageBuilder::raw));
     messages.extend(commands().into_iter().map(MessageBuilder::raw));
-    let unknown = TransactionHash::of(b"nobody's");
+    let unknown = TransactionHash::of(b"unknown");
     messages.push(MessageBuilder::text("ping").answering(unknown));
     messages.push(MessageBuilder::command(&KnownCommand::Pong).answering(unknown));
     messages.push(MessageBuilder::command(&KnownCommand::CancelJob).answering(unknown));
@@ -100,7 +100,7 @@ fn opaque() -> Vec<Json> {
         .collect()
 }
 
-/// Damaged commands that are known, and commands that are not.
+/// Known commands with invalid parameters, and unknown commands.
 fn commands() -> Vec<Json> {
     let parameters = [
         "status",

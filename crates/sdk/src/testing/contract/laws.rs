@@ -7,20 +7,20 @@ use agentry_protocol::Authenticity;
 use agentry_protocol::command::{Tag, Tags};
 
 use super::history::examine;
-use super::{Breach, Contract, caught, words};
+use super::{Breach, Contract, caught, panic_message};
 use crate::AnyBehaviour;
 use crate::testing::{MessageBuilder, Simulation};
 
-/// Longest name of a kind: it stands in lists.
+/// The longest name of a kind, so that it fits in tables.
 const KIND_MAX: usize = 64;
-/// A key that no behaviour knows.
+/// A key that is unknown to every behaviour.
 const FOREIGN_KEY: &str = "no-behaviour-has-this-key";
-/// Most messages that two of a kind may exchange over one that sets them off.
+/// The most messages that two agents may exchange because of one message to them.
 const EXCHANGE: usize = 100;
-/// Messages of a long history.
+/// The number of messages of a long history.
 const LONG_HISTORY: usize = 300;
 
-/// Its kind, its settings, its card.
+/// Checks the behaviour's kind, settings, card and task limits.
 pub(super) fn form(contract: &Contract) -> Result<(), Breach> {
     let kind = contract.kind;
     let well_formed = !kind.is_empty()
@@ -29,15 +29,16 @@ pub(super) fn form(contract: &Contract) -> Result<(), Breach> {
             .chars()
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     if !well_formed {
-        let detail = format!("KIND {kind:?} is not of a-z, 0-9 and -, 1 to {KIND_MAX} of them");
+        let detail =
+            format!("KIND {kind:?} must have 1 to {KIND_MAX} characters of a-z, 0-9 and -");
         return Err(Breach::new("the kind is well formed", detail));
     }
     let behaviour = built(contract)?;
     let mut keys = contract.keys();
     keys.insert(FOREIGN_KEY.to_owned(), true.into());
     if contract.build(keys).is_ok() {
-        let detail = "a key that it does not know is taken; give its settings \
-                      #[serde(deny_unknown_fields)]";
+        let detail = "an unknown key is accepted; add #[serde(deny_unknown_fields)] to the type \
+                      of the settings";
         return Err(Breach::new("unknown keys are refused", detail));
     }
     card("commands", behaviour.commands())?;
@@ -45,8 +46,8 @@ pub(super) fn form(contract: &Contract) -> Result<(), Breach> {
     for kind in ["", "text", "no such type"] {
         let limits = behaviour.task_limits(kind);
         if limits.concurrency == 0 || limits.attempts == 0 || limits.time.is_zero() {
-            let detail = format!("task_limits({kind:?}) lets no task begin: {limits:?}");
-            return Err(Breach::new("tasks can begin", detail));
+            let detail = format!("task_limits({kind:?}) lets no task start: {limits:?}");
+            return Err(Breach::new("tasks can start", detail));
         }
     }
     Ok(())
@@ -66,12 +67,12 @@ fn card(what: &str, words: Vec<String>) -> Result<(), Breach> {
 
 fn built(contract: &Contract) -> Result<std::sync::Arc<dyn AnyBehaviour>, Breach> {
     contract.build(contract.keys()).map_err(|error| {
-        let law = "its settings are taken";
-        Breach::new(law, format!("{error}; give them with Contract::settings"))
+        let law = "the settings are accepted";
+        Breach::new(law, format!("{error}; set them with Contract::settings"))
     })
 }
 
-/// Whether it takes a message depends on the message alone.
+/// Checks that acceptance depends on the message only.
 pub(super) fn acceptance(contract: &Contract) -> Result<(), Breach> {
     let (one, other) = (built(contract)?, built(contract)?);
     for message in everything(contract) {
@@ -85,14 +86,14 @@ pub(super) fn acceptance(contract: &Contract) -> Result<(), Breach> {
         match all {
             Ok([first, second, third]) if first == second && second == third => {}
             Ok(_) => {
-                let law = "acceptance depends on the message alone";
+                let law = "acceptance depends on the message only";
                 return Err(Breach::new(law, brief(&message)));
             }
             Err(panic) => {
                 let law = "acceptance never panics";
                 return Err(Breach::new(
                     law,
-                    format!("{}: {}", words(&*panic), brief(&message)),
+                    format!("{}: {}", panic_message(&*panic), brief(&message)),
                 ));
             }
         }
@@ -106,14 +107,14 @@ fn everything(contract: &Contract) -> Vec<MessageBuilder> {
     messages
 }
 
-/// The beginning of what a message says.
+/// The beginning of a message's payload, for an error.
 fn brief(message: &crate::Message) -> String {
     let mut text = format!("{:?}", message.payload);
     text.truncate(text.floor_char_boundary(300));
     text
 }
 
-/// Everything that strangers post is shown to it, as far as it takes it.
+/// Shows the behaviour every sample message that it accepts.
 pub(super) async fn hostility(contract: &Contract) -> Result<(), Breach> {
     let mut chain = contract.prepared(0);
     let agent = chain.host(contract.agent("agent"));
@@ -135,13 +136,14 @@ pub(super) async fn hostility(contract: &Contract) -> Result<(), Breach> {
     examine(&chain)
 }
 
-/// Two of it come to an end with each other.
+/// Checks that two instances stop answering each other.
 ///
-/// What sets them off has a header, as everything that agents send of their own accord, so that
-/// answers name what they answer. Where unverified messages are taken anyone could write it in the
-/// name of the other, so there a plain text does it too.
+/// The message that starts the conversation has a header, as all messages that agents send on
+/// their own initiative, so that answers name the message that they answer. If the behaviour
+/// accepts unverified messages, anyone could post that message in the name of the other instance,
+/// so a plain text starts a conversation too.
 pub(super) async fn end(contract: &Contract) -> Result<(), Breach> {
-    let law = "two of it come to an end with each other";
+    let law = "two instances stop answering each other";
     let plain = built(contract)?.demands() <= Authenticity::Unverified;
     let samples = contract.samples.iter();
     let plain = samples.clone().filter(|_| plain).cloned();
@@ -166,8 +168,9 @@ pub(super) async fn end(contract: &Contract) -> Result<(), Breach> {
         if !ended || between > EXCHANGE {
             let shown = brief(&sample.clone().build());
             let detail = format!(
-                "over {shown} they exchanged {between} messages and had not done; do not answer \
-                 what is an answer (Message::is_answer), or declare it Contract::conversational"
+                "they exchanged {between} messages because of {shown} and did not stop; do not \
+                 answer a message that is an answer (Message::is_answer), or declare the behaviour \
+                 Contract::conversational"
             );
             return Err(Breach::new(law, detail));
         }
@@ -175,7 +178,7 @@ pub(super) async fn end(contract: &Contract) -> Result<(), Breach> {
     Ok(())
 }
 
-/// What it remembers after many messages is bounded.
+/// Checks that the state is bounded after many messages.
 pub(super) async fn memory(contract: &Contract) -> Result<(), Breach> {
     let mut chain = contract.prepared(0);
     let agent = chain.host(contract.agent("agent"));
@@ -204,11 +207,11 @@ pub(super) async fn memory(contract: &Contract) -> Result<(), Breach> {
         .sum();
     if bytes > contract.state_limit {
         let detail = format!(
-            "{bytes} bytes after {LONG_HISTORY} messages, over {}; forget what is over, or raise \
-             Contract::state_limit",
+            "the state has {bytes} bytes after {LONG_HISTORY} messages; the limit is {}; delete \
+             what is no longer needed, or raise Contract::state_limit",
             contract.state_limit
         );
-        return Err(Breach::new("what it remembers is bounded", detail));
+        return Err(Breach::new("the state is bounded", detail));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What peers say, at random, to what they are sent.
+//! The random answers of peers.
 
 use agentry_protocol::command::{
     Ack, AckStatus, JobComplete, JobError, JobFailed, JobId, JobResult, Status,
@@ -7,8 +7,8 @@ use agentry_protocol::{ContentHash, KnownCommand};
 
 use crate::testing::{MessageBuilder, Random, Sent};
 
-/// What the recipient of a message says to it. The same message is always answered the same way,
-/// whatever happened around it.
+/// The answers of a message's recipient. They depend only on the seed and the message's
+/// transaction.
 pub(super) fn reaction(seed: u64, sent: &Sent) -> Vec<MessageBuilder> {
     let name = ContentHash::of(format!("{seed} {}", sent.transaction).as_bytes());
     let drawn = name.as_bytes().iter().take(8);

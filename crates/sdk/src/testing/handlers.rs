@@ -1,4 +1,4 @@
-//! Running the handlers of hosted agents, one event after another.
+//! Runs the handlers of hosted agents, one event after another.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use super::queue::{Item, Waiting};
 use super::sent::Run;
 use crate::{AnyBehaviour, Context, Event, Message, Settlement, State};
 
-/// Runs of a behaviour after which an event is a dead letter: the runtime's default.
+/// The number of runs of a behaviour after which an event is a dead letter: the runtime's default.
 pub const ATTEMPTS: u32 = 5;
-/// The pause after the first failed attempt; each further one is twice as long.
+/// The pause after the first failed attempt. Each further pause is twice as long.
 const MIN_BACKOFF_MS: u64 = 500;
 /// The longest pause.
 const MAX_BACKOFF_MS: u64 = 300_000;
 
-/// The pause after so many failed attempts.
+/// The pause after this many failed attempts.
 pub(super) fn backoff_ms(failed: u32) -> u64 {
     let factor = 1_u64.checked_shl(failed.saturating_sub(1).min(32));
     MIN_BACKOFF_MS
@@ -23,13 +23,13 @@ pub(super) fn backoff_ms(failed: u32) -> u64 {
         .min(MAX_BACKOFF_MS)
 }
 
-/// Whether a behaviour may be shown a message at all.
+/// Whether a message meets a behaviour's demands for authenticity and sealing.
 fn may_see(behaviour: &dyn AnyBehaviour, message: &Message) -> bool {
     message.authenticity >= behaviour.demands() && (message.sealed || !behaviour.demands_seal())
 }
 
 impl Simulation {
-    /// Does one thing that a hosted agent has to do now. Says whether there was one.
+    /// Does one step of a hosted agent that is due now. Returns whether there was one.
     pub(super) async fn step(&mut self, host: usize) -> bool {
         self.ripen(host);
         self.limit_tasks(host);
@@ -56,7 +56,7 @@ impl Simulation {
         }
     }
 
-    /// Whether a message that no behaviour has seen yet is off the chain, and so has to wait.
+    /// Whether a message that no behaviour has seen yet is no longer on the chain, and so waits.
     fn is_withdrawn(&self, hosted: &Hosted, item: &Item) -> bool {
         let Waiting::Message(row) = item.what else {
             return false;
@@ -89,7 +89,7 @@ impl Simulation {
         }
     }
 
-    /// Shows a message to the next behaviour that takes it.
+    /// Shows a message to the next behaviour that accepts it.
     async fn handle_message(
         &mut self,
         host: usize,
@@ -149,7 +149,7 @@ impl Simulation {
         true
     }
 
-    /// One run of one handler, and the commit of what it asks for.
+    /// Runs a handler once, and commits its effects if it succeeds.
     async fn run(
         &mut self,
         host: usize,
@@ -230,7 +230,7 @@ impl Simulation {
         self.put_back(host, item, position);
     }
 
-    /// Settles a message that all behaviours are done with, unless its tasks go on.
+    /// Settles a message that all behaviours have handled, unless one of its tasks has not ended.
     pub(super) fn conclude(&mut self, host: usize, row: usize) {
         let Some(received) = self.received(host, row) else {
             return;
@@ -280,16 +280,16 @@ impl Simulation {
 }
 
 enum Outcome {
-    /// Its effects have happened.
+    /// Its effects are committed.
     Committed,
-    /// The process ended before they could.
+    /// The process ended before the commit.
     Again,
     /// It failed.
     Failed {
         retry: bool,
-        /// What is kept with the dead letter.
+        /// The reason for the operator, kept with the dead letter.
         reason: String,
-        /// What the sender may be told.
+        /// The reason for the sender.
         public: String,
     },
 }
