@@ -515,7 +515,7 @@ fn wallets_are_checked() {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
     look(&world)
         .ends(77)
-        .says("wallet one", "error", "everybody", "mode 600");
+        .says("wallet one", "error", "every user", "mode 600");
     fs::remove_file(file).unwrap();
     look(&world)
         .ends(0)

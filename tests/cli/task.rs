@@ -70,7 +70,7 @@ fn a_job_is_requested_executed_and_shown() {
     host.run(&["task", "list"]).good();
     let nothing = host.run(&["task", "list"]);
     assert!(
-        nothing.out.contains("no job was asked for yet"),
+        nothing.out.contains("no job was requested yet"),
         "{nothing:#?}"
     );
     let nothing = host.run(&["task", "list", "--executing"]);
@@ -441,7 +441,7 @@ fn a_task_without_its_behaviour_shows_the_reason() {
         waiting
             .good()
             .out
-            .contains("waits: behaviour tasks of agent worker is gone"),
+            .contains("waits: behaviour tasks of agent worker was removed from"),
         "{waiting:#?}"
     );
     let show = || host.json(&["task", "show", text(&sent, "transaction"), "--executing"]);

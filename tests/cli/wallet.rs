@@ -197,7 +197,7 @@ fn a_keystore_that_states_a_name_is_imported_with_a_note() {
     };
     let out = import("text", &[]).good().out.clone();
     assert!(
-        out.contains("aitbc1genesis") && out.contains("no address"),
+        out.contains("aitbc1genesis") && out.contains("not an address"),
         "{out}"
     );
     let made = import("json", &["--json"]).json();
@@ -369,7 +369,7 @@ fn a_wrong_password_of_an_imported_file_names_its_own_option() {
     let run = world.wallet(&own_flag);
     run.failed(
         77,
-        "wrong password for theirs.json: wrong holds another one",
+        "wrong password for theirs.json: wrong contains a different one",
     );
     assert!(run.err.contains("--source-password-file"), "{run:#?}");
     assert!(!run.err.contains("AGENTRY_PASSWORD"), "{run:#?}");

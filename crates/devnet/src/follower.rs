@@ -110,7 +110,7 @@ impl Node {
         if state.error.as_ref() != Some(&text) {
             match error {
                 FollowError::Fork(_) => {
-                    tracing::error!(error = text, "the leader's chain cannot be followed")
+                    tracing::error!(error = text, "the leader's chain cannot be followed");
                 }
                 _ => tracing::warn!(error = text, "following the leader failed; trying again"),
             }

@@ -234,7 +234,7 @@ impl Work {
         if !committed?.stale {
             self.shared.metrics.resent();
             span.in_scope(|| {
-                tracing::info!("the message was not acknowledged in time; resending it")
+                tracing::info!("the message was not acknowledged in time; resending it");
             });
         }
         Ok(())

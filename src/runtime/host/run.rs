@@ -606,7 +606,7 @@ async fn prune(shared: Shared, retention: Duration) {
         match pruned.await {
             Ok(0) => {}
             Ok(rows) => {
-                tracing::info!(rows, "pruned rows that were completed before the retention")
+                tracing::info!(rows, "pruned rows that were completed before the retention");
             }
             Err(error) => tracing::error!(%error, "cannot prune rows older than the retention"),
         }

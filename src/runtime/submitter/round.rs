@@ -301,7 +301,7 @@ impl Submitter {
             tracing::warn!(
                 reason,
                 "the signed transaction is discarded, and its draft signed again"
-            )
+            );
         });
         let store = self.shared.store.clone();
         let commit = async move { store.commit(Commit::Renounce { id, reason }).await };
