@@ -220,7 +220,7 @@ async fn a_sender_that_has_used_its_part_waits_for_room_and_loses_nothing() {
         .await;
     let reason = reason(&stage, 4).unwrap();
     assert!(
-        reason.starts_with("waits for room: ") && reason.contains("1001 of 1000 for timers"),
+        reason.starts_with("waits for room: ") && reason.contains("timers (1001 of 1000)"),
         "{reason}"
     );
     // Other senders are not affected.
