@@ -143,11 +143,11 @@ fn invalid_settings_are_refused_with_a_fix() {
         (json!({ "trigger": "" }), "`trigger` is empty"),
         (
             json!({ "match": "regex", "trigger": "(" }),
-            "no regular expression",
+            "not a valid regular expression",
         ),
         (
             json!({ "match": "regex", "trigger": "(a{1000}){1000}" }),
-            "no regular expression",
+            "not a valid regular expression",
         ),
         (json!({ "reply": "ping" }), "would itself match the trigger"),
         (

@@ -184,7 +184,7 @@ fn invalid_settings_are_refused() {
         (json!({ "program": "" }), "`program` is empty"),
         (
             json!({ "program": "no-such-program" }),
-            "there is no \"no-such-program\" in /usr/local/bin",
+            "\"no-such-program\" is not in /usr/local/bin",
         ),
         (
             json!({ "program": "./no-such-file" }),
