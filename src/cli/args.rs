@@ -35,9 +35,9 @@ pub(super) fn with_negative_numbers(command: Command) -> Command {
         .mut_subcommands(with_negative_numbers)
 }
 
-/// Where a value of an option begins with `-`, clap advises to put it behind `--`, which makes it
-/// something else than that option's value. Says what helps.
-/// Says also what a number must be, where one cannot be read.
+/// Adds advice to an error. Where a value of an option begins with `-`, clap advises to put it behind
+/// `--`, which makes it something else than that option's value; where a number cannot be read, clap
+/// does not say what is one.
 pub(super) fn advise(error: &mut clap::Error, command: &Command, arguments: &[OsString]) {
     if error.kind() == ErrorKind::ValueValidation {
         let number = error

@@ -265,9 +265,9 @@ async fn only_what_the_chain_lacks_is_said() {
     assert_unique(&sent);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_timer_has_sent_is_not_sent_again() {
-    let mut stage = Stage::set(r#"{ kind = "alarm" }"#, "", "");
+/// An agent that has set a timer, which sends a message in a second.
+async fn with_a_timer() -> Stage {
+    let stage = Stage::set(r#"{ kind = "alarm" }"#, "", "");
     stage.say(2, "in 1000").await;
     stage
         .until("it is set", |stage| {
@@ -275,6 +275,12 @@ async fn what_a_timer_has_sent_is_not_sent_again() {
             inbox.len() == 1 && inbox[0].state == "handled"
         })
         .await;
+    stage
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_timer_has_sent_is_not_sent_again() {
+    let mut stage = with_a_timer().await;
     // The timer is in the copy, and has not run out.
     stage.stop();
     stage.copy_store();
@@ -291,14 +297,7 @@ async fn what_a_timer_has_sent_is_not_sent_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_timer_has_sent_is_not_sent_again_however_long_the_catching_up_takes() {
-    let mut stage = Stage::set(r#"{ kind = "alarm" }"#, "", "");
-    stage.say(2, "in 1000").await;
-    stage
-        .until("it is set", |stage| {
-            let inbox = stage.inbox();
-            inbox.len() == 1 && inbox[0].state == "handled"
-        })
-        .await;
+    let mut stage = with_a_timer().await;
     stage.stop();
     stage.copy_store();
     // More than one reading brings, before the timer runs out and after.

@@ -97,8 +97,8 @@ pub fn overwaited(
 }
 
 /// The query of the messages that have waited for their first attempt since before `?2`, for no other
-/// reason than the rate, of those that came first: at most `?3` are looked at. Of the agent `?1`, and of the sender `?4` or of all
-/// who are not verified.
+/// reason than the rate, of those that came first: at most `?3` are looked at. Of the agent `?1`, and
+/// of the sender `?4` or of all who are not verified.
 pub(in crate::store) const fn overwaiting(of_sender: bool) -> &'static str {
     if of_sender {
         "SELECT id FROM (
