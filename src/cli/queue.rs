@@ -15,7 +15,7 @@ use serde_json::json;
 use super::who::{self, resolve};
 use super::{Context, Failure};
 use crate::config::Config;
-use crate::runtime::clock::Clock;
+use crate::runtime::clock::{Clock, millis};
 use crate::runtime::control::Request;
 use crate::store::commit::{QueueKind, QueueTarget, Selection};
 use crate::store::rows::EventId;
@@ -133,9 +133,7 @@ impl Since {
     /// The point in time, in milliseconds since the epoch.
     fn at_ms(self, now_ms: u64) -> u64 {
         match self {
-            Self::Ago(ago) => {
-                now_ms.saturating_sub(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX))
-            }
+            Self::Ago(ago) => now_ms.saturating_sub(millis(ago)),
             Self::At(at) => at,
         }
     }
@@ -152,7 +150,7 @@ fn since(text: &str) -> Result<Since, String> {
     let since = at
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
-    let ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    let ms = millis(since);
     Ok(Since::At(ms))
 }
 

@@ -22,6 +22,7 @@ use self::evidence::Evidence;
 use self::scene::Scene;
 pub use self::scene::{Place, SceneError};
 use self::talk::Talk;
+use crate::runtime::clock::millis;
 use crate::runtime::control::ControlError;
 use crate::store::StoreError;
 
@@ -100,10 +101,6 @@ pub async fn run(
         .await
         .map_err(|_| DemoError::Panicked)?;
     Ok(evidence)
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Why the conversation failed.

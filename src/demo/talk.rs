@@ -10,7 +10,8 @@ use rusqlite::Connection;
 
 use super::evidence::{self, Found, Said};
 use super::scene::Scene;
-use super::{DemoError, Step, millis};
+use super::{DemoError, Step};
+use crate::runtime::clock::millis;
 use crate::runtime::control::{self, Answer, Request};
 use crate::runtime::send;
 use crate::store::{StoreError, open_for_reading};

@@ -11,6 +11,7 @@ use super::ledger::Send;
 use super::report::Would;
 use super::said::{Said, truncated};
 use crate::config::BehaviourInstance;
+use crate::runtime::clock::millis;
 use crate::runtime::compose::{self, Author, Circumstances};
 use crate::runtime::conduct::Conduct;
 use crate::runtime::roster::Hosted;
@@ -155,7 +156,7 @@ impl Engine {
                 self.memory(hosted.id, &instance.name).remove(&key);
             }
             Effect::Schedule { name, after, data } => {
-                let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+                let after = millis(after);
                 self.agenda.put(Item {
                     agent: hosted.id,
                     behaviour: instance.name.clone(),

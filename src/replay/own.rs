@@ -11,6 +11,7 @@ use super::engine::{Asked, Engine};
 use super::ledger::{Placed, Send};
 use super::report::Did;
 use super::said::Said;
+use crate::runtime::clock::millis;
 use crate::runtime::directory;
 use crate::runtime::judge::examine_under;
 use crate::runtime::roster::Hosted;
@@ -163,7 +164,7 @@ impl Engine {
             resends,
         }) = send.acknowledge
         {
-            let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+            let within_ms = millis(within);
             self.agenda.put(Item {
                 agent: sender.id,
                 behaviour: behaviour.clone(),

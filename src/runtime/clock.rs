@@ -19,7 +19,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use agentry_protocol::header::MAX_TIME_MS;
 
@@ -101,7 +101,7 @@ impl Inner {
     }
 
     fn monotonic(&self) -> u64 {
-        let elapsed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let elapsed = millis(self.began.elapsed());
         elapsed.saturating_add(self.passed_ms.load(Ordering::Relaxed))
     }
 
@@ -221,12 +221,15 @@ impl Clock {
     }
 }
 
+/// A length of time in whole milliseconds, as times are stored and sent.
+pub fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn system_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| {
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-        })
+        .map_or(0, millis)
 }
 
 #[cfg(test)]

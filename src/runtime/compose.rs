@@ -8,6 +8,7 @@ use agentry_protocol::{
 };
 use agentry_sdk::{Message, Outgoing, Sealing};
 
+use crate::runtime::clock::millis;
 use crate::store::rows::{Draft, ReceiptRequest};
 
 /// The author of a message.
@@ -185,10 +186,6 @@ fn receipt(
         within_ms: acknowledge.map_or(0, |acknowledge| millis(acknowledge.within)),
         resends: acknowledge.map_or(0, |acknowledge| acknowledge.resends),
     })
-}
-
-fn millis(time: std::time::Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -103,16 +103,15 @@ pub(super) async fn judge_pending(
     keys: &Recipient<PublicKeys>,
     transactions: Vec<StoredTransaction>,
 ) -> Result<Vec<Step>, StoreError> {
-    let seen: Vec<_> = transactions
-        .iter()
-        .map(|stored| (stored, stored.hash()))
-        .collect();
+    let hashes: Vec<TransactionHash> = transactions.iter().map(StoredTransaction::hash).collect();
+    let seen: Vec<_> = transactions.iter().zip(hashes.iter().copied()).collect();
     let bench = bench(shared, roster, chain, keys, &seen).await?;
     shared
         .workers
         .spawn_blocking(move || {
-            let step = |stored: &StoredTransaction| bench.of_pending(stored);
-            transactions.iter().filter_map(step).collect()
+            let seen = transactions.iter().zip(hashes);
+            seen.filter_map(|(stored, hash)| bench.of_pending(stored, hash))
+                .collect()
         })
         .await
         .map_err(|_| StoreError::Closed)
@@ -320,9 +319,8 @@ impl Bench {
     }
 
     /// A pending transaction of a hosted wallet: one that it has signed.
-    fn of_pending(&self, stored: &StoredTransaction) -> Option<Step> {
+    fn of_pending(&self, stored: &StoredTransaction, hash: TransactionHash) -> Option<Step> {
         let sender = self.roster.at(stored.from.as_str())?;
-        let hash = stored.hash();
         let own = if self.known.contains(&hash) {
             None
         } else if self.examine(stored).authenticity() == Authenticity::Verified {

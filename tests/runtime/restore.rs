@@ -266,9 +266,9 @@ async fn only_messages_missing_from_the_chain_are_sent() {
     assert_unique(&sent);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_timers_message_is_not_sent_again() {
-    let mut stage = Stage::set(r#"{ kind = "alarm" }"#, "", "");
+/// An agent that has set a timer, which sends a message in a second.
+async fn with_a_timer() -> Stage {
+    let stage = Stage::set(r#"{ kind = "alarm" }"#, "", "");
     stage.say(2, "in 1000").await;
     stage
         .until("it is set", |stage| {
@@ -276,6 +276,12 @@ async fn a_timers_message_is_not_sent_again() {
             inbox.len() == 1 && inbox[0].state == "handled"
         })
         .await;
+    stage
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timers_message_is_not_sent_again() {
+    let mut stage = with_a_timer().await;
     // The timer is in the copy, and has not fired.
     stage.stop();
     stage.copy_store();
@@ -292,14 +298,7 @@ async fn a_timers_message_is_not_sent_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_timers_message_is_not_sent_again_however_long_the_catch_up_takes() {
-    let mut stage = Stage::set(r#"{ kind = "alarm" }"#, "", "");
-    stage.say(2, "in 1000").await;
-    stage
-        .until("it is set", |stage| {
-            let inbox = stage.inbox();
-            inbox.len() == 1 && inbox[0].state == "handled"
-        })
-        .await;
+    let mut stage = with_a_timer().await;
     stage.stop();
     stage.copy_store();
     // More than one reading returns, before the timer fires and after.

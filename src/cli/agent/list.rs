@@ -12,7 +12,7 @@ use super::super::output::{Tone, printable};
 use super::super::{Context, Failure};
 use super::card::{CardLine, knowledge, knowledge_json, until};
 use crate::config::Config;
-use crate::runtime::clock::Clock;
+use crate::runtime::clock::{Clock, millis};
 use crate::store::read::AnnouncedCard;
 use crate::store::{StoreError, open_for_reading, read};
 
@@ -60,7 +60,7 @@ impl ListArgs {
         let asked_at = if self.all { card.card.expires } else { now_ms };
         query.fits(card, asked_at)
             && self.fresh.is_none_or(|fresh| {
-                let fresh = u64::try_from(fresh.as_millis()).unwrap_or(u64::MAX);
+                let fresh = millis(fresh);
                 announced.announced_at >= now_ms.saturating_sub(fresh)
             })
     }

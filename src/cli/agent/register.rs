@@ -12,7 +12,7 @@ use super::super::who;
 use super::super::{Context, ExitCode, Failure, runtime};
 use super::card::until;
 use crate::config::Config;
-use crate::runtime::clock::Clock;
+use crate::runtime::clock::{Clock, millis};
 use crate::runtime::control::{self, Answer, CardWanted, ControlError, Registered, Request};
 use crate::store::list::{self, Filter, OutboxItem};
 use crate::store::rows::EventId;
@@ -112,7 +112,7 @@ pub(super) fn register(
         description: args.description.clone(),
         capabilities: given(&args.capabilities),
         commands: given(&args.commands),
-        ttl_ms: u64::try_from(args.expires.as_millis()).unwrap_or(u64::MAX),
+        ttl_ms: millis(args.expires),
     };
     runtime()?.block_on(async {
         let agent = args.which.address(config).await?;

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use reqwest::{Client, redirect};
 
 use super::PATIENCE;
+use crate::runtime::clock::millis;
 
 /// Maximum number of bytes of an answer that are read.
 const LARGEST: usize = 64 << 10;
@@ -69,7 +70,7 @@ fn since_epoch(time: SystemTime) -> u64 {
     let since = time
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    millis(since)
 }
 
 /// Parses an HTTP date such as `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7) to milliseconds

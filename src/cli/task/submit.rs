@@ -16,7 +16,7 @@ use super::job::{self, Job};
 use super::sealed::Opener;
 use super::{not_done, offer, open, or_dash, wait};
 use crate::config::Config;
-use crate::runtime::clock::Clock;
+use crate::runtime::clock::{Clock, millis};
 use crate::runtime::control::{self, Answer, Request};
 use crate::runtime::send;
 
@@ -108,7 +108,7 @@ pub(super) fn run(args: &SubmitArgs, config: &Config, context: &Context) -> Resu
     let began = Instant::now();
     let to = who::resolve(&args.to, config)?;
     let deadline = args.deadline.map(|after| {
-        let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        let after = millis(after);
         Clock::default().now_ms().saturating_add(after)
     });
     let job = ExecuteAiJob {
@@ -177,16 +177,14 @@ fn request(
     let key = format!("task/{}/{}", random()?, args.kind);
     let ack = args.ack.map(|ack| send::Ack {
         request: ack.to_string(),
-        within_ms: u64::try_from(ACK_WITHIN.as_millis()).unwrap_or(u64::MAX),
+        within_ms: millis(ACK_WITHIN),
         resends: ACK_RESENDS,
     });
     Ok(Request::Send {
         from: from.to_string(),
         message: Box::new(send::Request {
             // The recipient need not see the job after its deadline.
-            expires_in_ms: args
-                .deadline
-                .map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+            expires_in_ms: args.deadline.map(millis),
             ack,
             seal: args.seal,
             ..send::Request::new(to, command.body(), key)

@@ -8,6 +8,7 @@ use agentry_sdk::{Answered, BehaviourError, Event, Message};
 
 use super::Work;
 use super::settle::Subject;
+use crate::runtime::clock::millis;
 use crate::runtime::conduct::{Conduct, Shown};
 use crate::runtime::reading::{self, Place};
 use crate::runtime::roster::Hosted;
@@ -158,7 +159,7 @@ impl Work {
         self.shared.metrics.rate_paused();
         self.paused.insert(lane, until);
         let max_wait = hosted.config.max_wait;
-        let before = now.saturating_sub(u64::try_from(max_wait.as_millis()).unwrap_or(u64::MAX));
+        let before = now.saturating_sub(millis(max_wait));
         let (agent, of_sender) = (self.id, sender.map(ToOwned::to_owned));
         // A seek: messages that still have time cost nothing, however many they are.
         let overwaited = self

@@ -8,6 +8,7 @@ use agentry_sdk::{Authenticity, BehaviourError, Effect, Effects, Message, Outgoi
 
 use super::{Work, backoff};
 use crate::config::BehaviourInstance;
+use crate::runtime::clock::millis;
 use crate::runtime::compose::{self, Author, Circumstances};
 use crate::runtime::kill::{self, Point};
 use crate::runtime::roster::Hosted;
@@ -81,7 +82,7 @@ impl Work {
             handled,
             ..Outcome::nothing(event, subject.attempts(), now)
         };
-        outcome.tasks_from = after(now, subject.least_pause());
+        outcome.tasks_from = now.saturating_add(millis(subject.least_pause()));
         let mut drafts = Vec::new();
         for (index, effect) in effects.into_iter().enumerate() {
             let (to, outgoing, answers) = match effect {
@@ -102,12 +103,8 @@ impl Work {
                     outcome.state.push((key, None));
                     continue;
                 }
-                Effect::Schedule {
-                    name,
-                    after: pause,
-                    data,
-                } => {
-                    let due_at = after(now, pause.max(subject.least_pause()));
+                Effect::Schedule { name, after, data } => {
+                    let due_at = now.saturating_add(millis(after.max(subject.least_pause())));
                     let setting = TimerSetting { due_at, data };
                     outcome.timers.push((name, Some(setting)));
                     continue;
@@ -282,7 +279,8 @@ impl Work {
         subject: Subject<'_>,
         reason: String,
     ) -> Result<(), StoreError> {
-        let until = after(self.shared.clock.now_ms(), ROOM_PAUSE);
+        let now = self.shared.clock.now_ms();
+        let until = now.saturating_add(millis(ROOM_PAUSE));
         let event = subject.event();
         if let Subject::Message(message) = subject {
             let verified = message.authenticity == Authenticity::Verified;
@@ -322,7 +320,7 @@ impl Work {
         let unlimited =
             matches!(subject, Subject::Event(event) if event.kind == EventKind::Renewal);
         let again = error.is_transient() && (unlimited || attempt < hosted.config.attempts);
-        let retry_at = again.then(|| after(now, backoff(attempts)));
+        let retry_at = again.then(|| now.saturating_add(millis(backoff(attempts))));
         if again {
             tracing::warn!(
                 agent.name = hosted.config.name,
@@ -360,9 +358,4 @@ impl Work {
             .await?;
         Ok(())
     }
-}
-
-/// The time this long after another, in milliseconds since the epoch.
-fn after(now_ms: u64, pause: Duration) -> u64 {
-    now_ms.saturating_add(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX))
 }

@@ -186,10 +186,10 @@ pub(super) async fn head(source: &mut dyn ChainSource, nodes: &Nodes) -> Option<
     let read = read.ok().and_then(Result::ok).flatten();
     let submit = tokio::time::timeout(SUBMIT_PATIENCE, nodes.submit.head()).await;
     let submit = submit.ok().and_then(Result::ok).flatten();
-    let heights = read.map(|head| head.height);
-    heights
+    [read, submit]
         .into_iter()
-        .chain(submit.map(|head| head.height))
+        .flatten()
+        .map(|head| head.height)
         .max()
 }
 

@@ -19,7 +19,7 @@ use super::{HostError, HostOptions, InHand, Started, chain};
 use crate::config::{Config, DevnetTable};
 use crate::runtime::agent::{AgentLinks, SignerLinks};
 use crate::runtime::catch_up::{self, CatchUp};
-use crate::runtime::clock::Clock;
+use crate::runtime::clock::{Clock, millis};
 use crate::runtime::control::{self, ControlLinks, socket_path};
 use crate::runtime::directory::{Directory, backfill};
 use crate::runtime::http::StatusServer;
@@ -592,7 +592,7 @@ fn has_chain(dir: &Path) -> bool {
 }
 
 async fn prune(shared: Shared, retention: Duration) {
-    let retention = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
+    let retention = millis(retention);
     loop {
         // Not by the local clock alone: a message whose row is pruned would be handled again if it
         // came again.

@@ -6,6 +6,7 @@ use agentry_protocol::command::Detail;
 use agentry_sdk::task::MAX_OUTPUT_BYTES;
 use agentry_sdk::{TaskError, TaskLimits, TaskOutput};
 
+use crate::runtime::clock::millis;
 use crate::store::Commit;
 use crate::store::commit::TaskEnd;
 use crate::store::rows::TaskRow;
@@ -77,7 +78,7 @@ pub(super) fn verdict(
                 cut(error.code(), CODE_MAX),
                 cut(error.message(), MESSAGE_MAX),
             ),
-            due_at: now.saturating_add(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)),
+            due_at: now.saturating_add(millis(pause)),
         };
     }
     end(row, failure(&error), took, now)
@@ -113,7 +114,7 @@ fn end(row: &TaskRow, end: TaskEnd, took: Duration, now: u64) -> Commit {
         task: row.id,
         attempts: row.attempts,
         end,
-        duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        duration_ms: millis(took),
         at: now,
     }
 }

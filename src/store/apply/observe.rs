@@ -68,9 +68,7 @@ pub(super) fn observe(
                 Ok((AgentId(row.get(0)?), Cause::read(row, 1)?))
             })?
             .collect::<Result<_, _>>()?;
-        for (agent, cause) in settled {
-            usage::make_room(db, agent, Kind::Settled, &cause, 0)?;
-        }
+        usage::bound_settled(db, &settled)?;
     }
     set_meta(db, meta::CURSOR, &observation.cursor.to_string())
 }

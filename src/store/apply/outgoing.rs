@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::claims::{self, Anchor, Stored};
-use super::usage::{self, Kind};
+use super::usage;
 use super::{height, receipts, sightings, spending, time};
 use crate::store::StoreError;
 use crate::store::cause::Cause;
@@ -183,10 +183,7 @@ pub(super) fn lapse(db: &Connection, at: u64, receipt: &mut Receipt) -> Result<(
         receipts::acknowledge(db, id, ReceiptState::Expired, None, at, receipt)?;
         settled.insert((agent, cause));
     }
-    for (agent, cause) in settled {
-        usage::make_room(db, agent, Kind::Settled, &cause, 0)?;
-    }
-    Ok(())
+    usage::bound_settled(db, &settled)
 }
 
 /// Applies the result of a POST.
@@ -216,12 +213,13 @@ pub(super) fn post(
                     Ok((AgentId(row.get(0)?), Cause::read(row, 1)?))
                 })
                 .optional()?;
-            if let Some((agent, cause)) = &failed {
+            let changed = usize::from(failed.is_some());
+            if let Some(failed) = failed {
                 spending::refund(db, id)?;
                 receipts::acknowledge(db, id, ReceiptState::Unsent, Some(reason), at, receipt)?;
-                usage::make_room(db, *agent, Kind::Settled, cause, 0)?;
+                usage::bound_settled(db, &BTreeSet::from([failed]))?;
             }
-            usize::from(failed.is_some())
+            changed
         }
         PostResult::Standing {
             height: at_height,

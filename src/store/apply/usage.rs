@@ -3,6 +3,8 @@
 //! The table `usage` holds how much is in use, and by whom; triggers maintain it. [`Standing`]
 //! defines the shares.
 
+use std::collections::BTreeSet;
+
 use agentry_sdk::Standing;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -80,9 +82,7 @@ impl Kind {
             },
         }
     }
-}
 
-impl Kind {
     /// The largest share that this cause can have.
     fn part(self, cause: &Cause) -> Amount {
         let capacity = self.capacity();
@@ -167,7 +167,7 @@ pub(super) fn excess(
         let word = standing.as_str();
         if let Some(sender) = cause.sender() {
             let one = with(used(db, agent, kind, (word, sender.as_str()))?);
-            let part = capacity.part(|whole| standing.of_one(whole));
+            let part = kind.part(cause);
             if !part.holds(one) {
                 return too_much(sender.as_str(), one, part);
             }
@@ -259,20 +259,27 @@ pub(super) fn make_room(
             )?
             .query_row(params![agent.0, kind.word(), standing], |row| row.get(0))
             .optional()?;
-        let its_own = cause.sender_column();
-        if prune(db, (agent, kind), (standing, its_own), count)? == 0
-            && (most.is_none()
-                || prune(
-                    db,
-                    (agent, kind),
-                    (standing, most.as_deref().unwrap_or_default()),
-                    count,
-                )? == 0)
-        {
+        let mut pruned = prune(db, (agent, kind), (standing, cause.sender_column()), count)?;
+        if let (0, Some(most)) = (pruned, most) {
+            pruned = prune(db, (agent, kind), (standing, &most), count)?;
+        }
+        if pruned == 0 {
             return Ok(Some(reason));
         }
         count = (count * 2).min(PRUNED);
     }
+}
+
+/// Prunes what exceeds the limits after transactions of these agents, each caused by somebody, were
+/// settled.
+pub(super) fn bound_settled(
+    db: &Connection,
+    settled: &BTreeSet<(AgentId, Cause)>,
+) -> Result<(), StoreError> {
+    for (agent, cause) in settled {
+        make_room(db, *agent, Kind::Settled, cause, 0)?;
+    }
+    Ok(())
 }
 
 /// Prunes settled rows of a sender, or of a standing if `sender` is empty: the oldest first, at

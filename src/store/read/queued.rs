@@ -31,6 +31,11 @@ impl QueueTurn {
     pub fn ended(&mut self) {
         self.after.clear();
     }
+
+    /// The row of an agent behind which its drafts are still to be read.
+    fn after(&self, agent: AgentId) -> i64 {
+        self.after.get(&agent).map_or(0, |id| id.0)
+    }
 }
 
 /// The next drafts that wait for a nonce. The agents take turns, and each agent's oldest drafts
@@ -85,12 +90,6 @@ pub fn queued(
         }
     }
     Ok(drafts)
-}
-
-impl QueueTurn {
-    fn after(&self, agent: AgentId) -> i64 {
-        self.after.get(&agent).map_or(0, |id| id.0)
-    }
 }
 
 /// The agents whose turn is next, of those with drafts that were not read in this walk; at most

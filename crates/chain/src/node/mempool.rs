@@ -39,6 +39,30 @@ struct Count {
     undecodable: u64,
 }
 
+/// How many bytes of a mempool's transactions were to be kept so far.
+#[derive(Debug, Default)]
+struct Kept(usize);
+
+impl Kept {
+    /// Whether a transaction of so many bytes fits, with those before it.
+    fn fits(&mut self, bytes: usize) -> bool {
+        self.0 = self.0.saturating_add(bytes);
+        self.0 <= MOST_KEPT
+    }
+
+    /// Whether all of them fitted.
+    fn check(&self, node: &NodeClient) -> Result<(), NodeError> {
+        if self.0 <= MOST_KEPT {
+            return Ok(());
+        }
+        Err(NodeError::TooLarge {
+            call: "GET /rpc/mempool".to_owned(),
+            node: node.url().to_owned(),
+            limit: MOST_KEPT,
+        })
+    }
+}
+
 impl NodeClient {
     /// At most `limit` pending transactions, highest fee first.
     ///
@@ -47,11 +71,10 @@ impl NodeClient {
     /// more than 64 MiB of transactions. One undecodable transaction is no error: it is counted.
     pub async fn mempool(&self, limit: u64) -> Result<Mempool, NodeError> {
         let (mut transactions, mut hashes) = (Vec::new(), HashSet::new());
-        let mut kept = 0_usize;
+        let mut kept = Kept::default();
         let counted = self
             .pending(limit, &mut |named, stored, bytes| {
-                kept = kept.saturating_add(bytes);
-                if kept <= MOST_KEPT {
+                if kept.fits(bytes) {
                     hashes.extend(named);
                     if let Some(stored) = stored {
                         hashes.insert(stored.hash());
@@ -60,13 +83,7 @@ impl NodeClient {
                 }
             })
             .await?;
-        if kept > MOST_KEPT {
-            return Err(NodeError::TooLarge {
-                call: "GET /rpc/mempool".to_owned(),
-                node: self.url().to_owned(),
-                limit: MOST_KEPT,
-            });
-        }
+        kept.check(self)?;
         Ok(Mempool {
             transactions,
             hashes,
@@ -106,23 +123,13 @@ impl NodeClient {
         wanted: impl Fn(&StoredTransaction) -> bool + Send + Sync,
     ) -> Result<Vec<StoredTransaction>, NodeError> {
         let mut found = Vec::new();
-        let mut kept = 0_usize;
+        let mut kept = Kept::default();
         self.pending(ALL, &mut |_, stored, bytes| {
-            if let Some(stored) = stored.filter(|stored| wanted(stored)) {
-                kept = kept.saturating_add(bytes);
-                if kept <= MOST_KEPT {
-                    found.push(stored);
-                }
-            }
+            let stored = stored.filter(|stored| wanted(stored) && kept.fits(bytes));
+            found.extend(stored);
         })
         .await?;
-        if kept > MOST_KEPT {
-            return Err(NodeError::TooLarge {
-                call: "GET /rpc/mempool".to_owned(),
-                node: self.url().to_owned(),
-                limit: MOST_KEPT,
-            });
-        }
+        kept.check(self)?;
         Ok(found)
     }
 

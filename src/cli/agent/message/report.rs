@@ -10,6 +10,7 @@ use super::super::super::ExitCode;
 use super::super::super::output::printable;
 use super::super::said::Said;
 use super::stage::Stage;
+use crate::runtime::clock::millis;
 use crate::store::list::talk::Fate;
 use crate::store::rows::ReceiptState;
 
@@ -138,7 +139,7 @@ impl Report {
         Stage {
             stage,
             by,
-            after_ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            after_ms: millis(self.began.elapsed()),
             transaction: None,
             height: None,
             authenticity: None,
@@ -367,7 +368,7 @@ impl Report {
                 "cmd": said.cmd,
                 "sealed": said.sealed,
             })),
-            "round_trip_ms": u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "round_trip_ms": millis(self.began.elapsed()),
         })
     }
 }

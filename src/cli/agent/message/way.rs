@@ -1,7 +1,6 @@
 //! The two ways to send a message: through the runtime that hosts the sender, or from this process.
 
 use std::io::IsTerminal;
-use std::time::Duration;
 
 use agentry_chain::SubmitError;
 use agentry_protocol::{
@@ -18,7 +17,7 @@ use super::report::{Carrier, Facts};
 use super::watch::{ChainWatch, StoreWatch, Watch};
 use crate::config::{Config, NoncePolicy};
 use crate::demo::evidence::Follow;
-use crate::runtime::clock::Clock;
+use crate::runtime::clock::{Clock, millis};
 use crate::runtime::compose::{self, Author, Circumstances, ComposeError};
 use crate::runtime::control::{self, Answer, ControlError, Request};
 use crate::runtime::send::{self, Ack};
@@ -246,8 +245,4 @@ fn known_keys(to: &Address, now_ms: u64, config: &Config) -> Result<KnownKeys, F
         known.encryption = contact.enc_key.or(known.encryption);
     }
     Ok(known)
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
