@@ -185,7 +185,10 @@ impl ChainSource for ChainDb {
         Nature {
             name: "chain.db",
             is_networked: false,
-            exemptions: &[Exemption::RewrittenMetadataBelowWindow],
+            exemptions: &[
+                Exemption::RewrittenMetadataBelowWindow,
+                Exemption::UnreadRowsBelowWindowOfReplacedFile,
+            ],
         }
     }
 

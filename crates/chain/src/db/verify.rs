@@ -46,13 +46,13 @@ pub(super) fn verify(
             depth: cursor.withdraw(None),
         }),
     };
+    marks(query, cursor)?;
     if let Some(ChainEvent::Withdrawn {
         above: Some(above), ..
     }) = &withdrawn
     {
         refill(query, cursor, above.0)?;
     }
-    marks(query, cursor)?;
     Ok(Ok(withdrawn))
 }
 
@@ -121,15 +121,17 @@ fn fork(query: Query<'_>, cursor: &Cursor, tip: &Head) -> rusqlite::Result<Remai
 }
 
 /// After a fork the window is lower, where the trail is sparse: the blocks that are there now
-/// become the baseline for later changes.
+/// become the baseline for later changes. A row above the mark is not part of it: it is new, and
+/// read with the late ones.
 fn refill(query: Query<'_>, cursor: &mut Cursor, tip: u64) -> rusqlite::Result<()> {
     for block in query.blocks(Trail::window_start(tip), tip, WINDOW as usize)? {
         if cursor.trail.get(block.height()).is_none() {
-            let digest = query.summary(block.height())?.digest(&block);
-            cursor.trail.fill(Entry {
-                digest,
-                ..begin::unseen(&block)
-            });
+            let mut entry = begin::unseen(&block);
+            entry.digest = query.summary(block.height())?.digest(&block);
+            if block.id > cursor.blocks.id {
+                entry.block_id = 0;
+            }
+            cursor.trail.fill(entry);
         }
     }
     Ok(())

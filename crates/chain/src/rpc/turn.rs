@@ -105,7 +105,7 @@ impl Turn<'_> {
         is_settled: bool,
         sweep: &mut Sweep,
     ) -> Result<Read, SourceError> {
-        let part = if is_settled {
+        let mut part = if is_settled {
             Part::Done
         } else {
             self.forward().await?
@@ -116,6 +116,10 @@ impl Turn<'_> {
         }
         if part == Part::Done && self.behind == 0 {
             more = self.sweep(sweep).await? == Part::More;
+            if self.cursor.next_height() <= self.head.height.0 {
+                // It has found a fork: blocks under this head are to be read again.
+                part = Part::More;
+            }
         }
         Ok(Read { part, more })
     }
@@ -158,7 +162,18 @@ impl Turn<'_> {
     /// Continues reading above the position.
     async fn fresh(&mut self) -> Result<Part, SourceError> {
         let mut pages = 0;
-        while self.cursor.next_height() <= self.head.height.0 {
+        let mut may_be_stale = !self.ahead.is_empty();
+        loop {
+            if self.cursor.next_height() > self.head.height.0 {
+                // Blocks that an earlier read fetched may be of another branch than this head.
+                if !std::mem::take(&mut may_be_stale) {
+                    return Ok(Part::Done);
+                }
+                match self.conflict_below().await? {
+                    Some(height) => self.part(height).await?,
+                    None => return Ok(Part::Done),
+                }
+            }
             if self.full() || pages == PAGES_PER_READ || pages > 0 && self.is_long() {
                 return Ok(Part::More);
             }
@@ -189,7 +204,6 @@ impl Turn<'_> {
                 return Ok(part);
             }
         }
-        Ok(Part::Done)
     }
 
     /// A page from `next` on, if it continues the blocks that were read.

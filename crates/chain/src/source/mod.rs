@@ -143,6 +143,10 @@ pub enum Exemption {
     /// id, same hash, other metadata) is not seen. It matters only for followers, whose
     /// transactions are in that metadata.
     RewrittenMetadataBelowWindow,
+    /// Transactions that were added to a height more than 64 blocks below the position, and not read
+    /// before the file was replaced by one made anew from the same chain, are not seen: the new file
+    /// numbers its rows by height, so nothing tells them from rows that were read.
+    UnreadRowsBelowWindowOfReplacedFile,
     /// A block that the source cannot read, or that shows fewer transactions than it counts, is
     /// skipped: it becomes a [`ChainEvent::Gap`], and a [`ChainEvent::GapFilled`] once it can be
     /// read. The last 256 gaps are kept.
@@ -159,6 +163,10 @@ impl Exemption {
             }
             Self::RewrittenMetadataBelowWindow => {
                 "a block more than 64 below the position that is rewritten in place is not seen"
+            }
+            Self::UnreadRowsBelowWindowOfReplacedFile => {
+                "transactions added to a block more than 64 below the position just before the file \
+                 is replaced are not seen"
             }
             Self::Gaps => {
                 "a block that the node cannot serve whole is skipped and recorded as a gap"

@@ -405,6 +405,22 @@ async fn an_old_block_that_is_stored_again_is_seen() {
     assert_eq!(follower.seen, stage.model.lock().unwrap().wanted(0));
 }
 
+/// The same if a fork moves the window down to that block before the reader looks.
+#[tokio::test]
+async fn an_old_block_that_is_stored_again_beside_a_fork_is_seen() {
+    let mut stage = Stage::new(Kind::Follower).await;
+    for _ in 0..100 {
+        stage.append(&[]);
+    }
+    let mut source = stage.db();
+    let mut follower = Follower::begin(&mut source, FROM_0).await;
+    follower.catch_up(&mut source, 50).await;
+    stage.reorganise(27, &[vec![]]);
+    stage.late(27, Sort::Mine, false, true);
+    follower.catch_up(&mut source, 50).await;
+    assert_eq!(follower.seen, stage.model.lock().unwrap().wanted(0));
+}
+
 /// A follower whose transactions are partly in rows, partly in metadata: each is delivered once.
 #[tokio::test]
 async fn table_and_metadata_complete_each_other() {

@@ -51,6 +51,11 @@ impl Follower {
         serde_json::from_str(&self.stored).unwrap()
     }
 
+    /// Whether this transaction was delivered, or reported as unreadable.
+    pub(crate) fn has_read(&self, hash: &TransactionHash) -> bool {
+        self.bad.contains_key(hash) || self.seen.iter().any(|(seen, _)| seen == hash)
+    }
+
     /// One read. True: there is more.
     pub(crate) async fn step(
         &mut self,

@@ -90,6 +90,46 @@ async fn a_long_chain_is_read_in_parts() {
     );
 }
 
+/// Blocks that one read has fetched and not delivered yet may be of another branch by the next read,
+/// up to the very head.
+#[tokio::test]
+async fn blocks_fetched_ahead_may_be_of_another_branch() {
+    for kind in [Kind::Rpc, Kind::OldRpc] {
+        let mut stage = Stage::new(kind).await;
+        for _ in 0..69 {
+            stage.append(&[Sort::Mine]);
+        }
+        stage.append(&[]);
+        let mut source = stage.rpc();
+        let mut follower = Follower::begin(&mut source, Start::Height(BlockHeight(50))).await;
+        assert!(follower.step(&mut source, 11).await.unwrap());
+        stage.reorganise(1, &[vec![Sort::Mine]]);
+        follower.catch_up(&mut source, 10).await;
+        assert_eq!(follower.seen, stage.model.lock().unwrap().wanted(50));
+    }
+}
+
+/// A fork that only reading old blocks again brings to light is followed at once.
+#[tokio::test]
+async fn a_fork_that_the_sweep_finds_is_followed() {
+    for kind in [Kind::Rpc, Kind::OldRpc] {
+        let mut stage = Stage::new(kind).await;
+        for _ in 0..20 {
+            stage.append(&[Sort::Mine]);
+        }
+        let mut source = stage.rpc();
+        let mut follower = Follower::begin(&mut source, FROM_0).await;
+        follower.catch_up(&mut source, 50).await;
+        // The head stays as it was: only a block below it is another.
+        let head = stage.model.lock().unwrap().blocks.pop().unwrap();
+        stage.reorganise(1, &[vec![Sort::Mine, Sort::Mine]]);
+        stage.model.lock().unwrap().blocks.push(head);
+        let mut source = stage.rpc();
+        follower.catch_up(&mut source, 50).await;
+        assert_eq!(follower.seen, stage.model.lock().unwrap().wanted(0));
+    }
+}
+
 /// A block that the node cannot serve becomes a gap, the other blocks are delivered, and once it
 /// can be read it is delivered late.
 #[tokio::test]
