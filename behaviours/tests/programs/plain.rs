@@ -188,23 +188,26 @@ fn invalid_settings_are_refused() {
         ),
         (
             json!({ "program": "./no-such-file" }),
-            "no-such-file is not there",
+            "no-such-file does not exist or is not an executable file",
         ),
-        (json!({ "program": "/etc/passwd" }), "may be executed"),
-        (json!({ "program": "/usr" }), "may be executed"),
+        (
+            json!({ "program": "/etc/passwd" }),
+            "not an executable file",
+        ),
+        (json!({ "program": "/usr" }), "not an executable file"),
         (
             json!({ "program": "sh", "env": { "PATH": "/nowhere" } }),
-            "there is no \"sh\" in /nowhere",
+            "\"sh\" is not in /nowhere",
         ),
         (json!({ "program": "sh", "arg": [] }), "unknown field `arg`"),
         (json!({ "program": "sh", "args": ["\0"] }), "NUL"),
         (
             json!({ "program": "sh", "env": { "A=B": "" } }),
-            "no name of a variable",
+            "not a valid name of a variable",
         ),
         (
             json!({ "program": "sh", "pass_env": [""] }),
-            "no name of a variable",
+            "not a valid name of a variable",
         ),
         (
             json!({ "program": "sh", "memory": "1KiB" }),
