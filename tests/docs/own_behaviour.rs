@@ -93,3 +93,16 @@ fn the_cloned_repository_is_the_one_in_cargo_toml() {
         }
     }
 }
+
+/// With another profile, `.ci/run` would compile every dependency once more for the example.
+#[test]
+fn the_package_is_compiled_with_the_profile_of_the_workspace() {
+    let profile = |path: &str| {
+        let manifest: toml::Table = read(path).parse().unwrap();
+        manifest["profile"]["dev"].clone()
+    };
+    assert_eq!(
+        profile("examples/own-behaviour/Cargo.toml"),
+        profile("Cargo.toml")
+    );
+}
