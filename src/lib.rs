@@ -7,10 +7,8 @@
 //! | module | holds |
 //! |---|---|
 //! | [`runtime`] | the actors |
-//! | [`store`] | what must survive a crash |
 //! | [`config`] | agents.toml |
 //! | [`wallet`] | keystore files and vaults |
-//! | [`text`] | showing untrusted text safely |
 //! | [`cli`] | the command line |
 //! | [`replay`] | running behaviours on the chain's history |
 //! | [`demo`] | the whole conversation, replayed on two nodes |
@@ -29,8 +27,6 @@ pub mod config;
 pub mod demo;
 pub mod replay;
 pub mod runtime;
-pub mod store;
-pub mod text;
 pub mod wallet;
 
 pub use agentry_behaviours::builtins;

@@ -77,7 +77,7 @@ use crate::runtime::directory::Directory;
 use crate::runtime::host::{HostError, chain};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::signer::SignError;
-use crate::store::StoreError;
+use agentry_store::StoreError;
 
 pub use self::said::Said;
 

@@ -118,7 +118,7 @@ pub(crate) fn verified(from: &SigningKey, to: &Address, number: u64) -> StoredTr
 }
 
 pub(crate) fn arrived(store: &std::path::Path) -> anyhow::Result<usize> {
-    let db = agentry::store::open_for_reading(store)?;
+    let db = agentry_store::open_for_reading(store)?;
     let count: i64 = db.query_row("SELECT count(*) FROM inbox", [], |row| row.get(0))?;
     Ok(usize::try_from(count)?)
 }

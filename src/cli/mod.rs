@@ -53,7 +53,7 @@ use agentry_behaviours::confine;
 use agentry_sdk::Registry;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::text::escaped;
+use agentry_protocol::untrusted::escaped;
 
 pub use failure::{ExitCode, Failure};
 pub use global::{Context, GlobalArgs};

@@ -10,7 +10,7 @@ use super::Failure;
 use super::output::printable;
 use crate::config::Config;
 use crate::runtime::clock::Clock;
-use crate::store::{StoreError, read};
+use agentry_store::{StoreError, read};
 
 /// Maximum length of a displayed name, in characters.
 const SHOWN: usize = 40;

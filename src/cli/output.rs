@@ -9,9 +9,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::failure::Failure;
-use crate::text::{escaped, json_escaped, styled};
+use agentry_protocol::untrusted::{escaped, json_escaped, styled};
 
-pub use crate::text::printable;
+pub use agentry_protocol::untrusted::printable;
 
 pub use table::{GivesWay, Row};
 

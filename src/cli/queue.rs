@@ -17,9 +17,10 @@ use super::{Context, Failure};
 use crate::config::Config;
 use crate::runtime::clock::{Clock, millis};
 use crate::runtime::control::Request;
-use crate::store::commit::{QueueKind, QueueTarget, Selection};
-use crate::store::rows::EventId;
-use crate::store::{InboxId, OutboxId, StoreError, open_for_reading};
+use agentry_core::commit::{QueueKind, QueueTarget, Selection};
+use agentry_core::rows::EventId;
+use agentry_core::{InboxId, OutboxId};
+use agentry_store::{StoreError, open_for_reading};
 
 /// The subcommands of `queue`.
 #[derive(Clone, Debug, Subcommand)]

@@ -18,8 +18,8 @@ use crate::config::Config;
 use crate::runtime::host::{Host, HostError, HostOptions, Started};
 use crate::runtime::reload::Reread;
 use crate::runtime::signer::SignError;
-use crate::store::StoreError;
 use crate::wallet::prompt;
+use agentry_store::StoreError;
 
 /// Arguments of `run`. The configuration says what is hosted; see also `--set`.
 #[derive(Clone, Debug, Args)]

@@ -25,7 +25,7 @@ use rusqlite::Connection;
 use super::{Context, Failure};
 use crate::config::Config;
 use crate::runtime::control::{Answer, ControlError};
-use crate::store::{StoreError, open_for_reading};
+use agentry_store::{StoreError, open_for_reading};
 
 pub use cancel::CancelArgs;
 pub use list::ListArgs;

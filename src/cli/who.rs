@@ -21,8 +21,8 @@ use agentry_sdk::NameError;
 use super::Failure;
 use crate::config::{Config, did_you_mean};
 use crate::runtime::clock::Clock;
-use crate::store::{StoreError, list, open_for_reading, read};
 use crate::wallet::{Wallet, WalletError, WalletInfo, WalletStore};
+use agentry_store::{StoreError, list, open_for_reading, read};
 
 /// How many names an error message lists.
 const LISTED: usize = 20;

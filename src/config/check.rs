@@ -21,7 +21,7 @@ use super::model::{
     StoreConfig, TasksConfig, WalletsConfig,
 };
 use super::values::{Reader, masked_url, plain_url};
-use crate::store::place::{LONGEST_PATH, is_too_long};
+use agentry_store::place::{LONGEST_PATH, is_too_long};
 
 /// Upper bound of `confirmations` and `final_depth`: a deeper reorganisation is a reset.
 const DEEPEST: u64 = 10_000;

@@ -24,7 +24,7 @@ pub use self::scene::{Place, SceneError};
 use self::talk::Talk;
 use crate::runtime::clock::millis;
 use crate::runtime::control::ControlError;
-use crate::store::StoreError;
+use agentry_store::StoreError;
 
 /// Text that the first agent sends.
 pub const PING: &str = "ping";

@@ -10,7 +10,7 @@ use super::talk::{Talk, command};
 use super::{DemoError, PING, PONG, Step};
 use crate::runtime::clock::Clock;
 use crate::runtime::control::{Answer, CardWanted, Request};
-use crate::store::read;
+use agentry_store::read;
 
 /// How long a card is valid.
 const CARD_TTL_MS: u64 = 3_600_000;

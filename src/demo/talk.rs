@@ -14,7 +14,7 @@ use super::{DemoError, Step};
 use crate::runtime::clock::millis;
 use crate::runtime::control::{self, Answer, Request};
 use crate::runtime::send;
-use crate::store::{StoreError, open_for_reading};
+use agentry_store::{StoreError, open_for_reading};
 
 /// Polling interval.
 const POLL: Duration = Duration::from_millis(20);

@@ -6,7 +6,7 @@ use agentry_protocol::TransactionHash;
 use agentry_sdk::SentMessage;
 use serde_json::Value;
 
-use crate::store::AgentId;
+use agentry_core::AgentId;
 
 /// Something that is due at a time.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::runtime::host::prepare::{self, Passwords};
 use crate::runtime::roster::{Hosted, Roster};
 use crate::runtime::signer::Keyring;
-use crate::store::AgentId;
+use agentry_core::AgentId;
 
 /// All configured agents, and the replayed ones.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use super::report::{Cause, Report, Summary};
 use crate::config::BehaviourInstance;
 use crate::runtime::conduct::Stage;
 use crate::runtime::directory::Directory;
-use crate::store::AgentId;
+use agentry_core::AgentId;
 
 /// How many received messages are kept to recognise repetitions, and how many sent messages are kept
 /// to recognise their answers.

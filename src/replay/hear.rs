@@ -18,7 +18,7 @@ use crate::config::BehaviourInstance;
 use crate::runtime::conduct::{Conduct, Shown};
 use crate::runtime::reading::{self, Place};
 use crate::runtime::roster::Hosted;
-use crate::store::commit::Arrival;
+use agentry_core::commit::Arrival;
 
 impl Engine {
     /// Handles a message to an agent.

@@ -17,7 +17,7 @@ use agentry_protocol::{Address, TransactionHash};
 use agentry_sdk::Acknowledge;
 
 use super::report::{Cause, Compared, Did, Mark, Report, Would};
-use crate::store::AgentId;
+use agentry_core::AgentId;
 
 /// How many reports that wait for nothing stay open: the agent may have sent more than the
 /// behaviours would.

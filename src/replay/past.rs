@@ -8,8 +8,9 @@ use agentry_sdk::Card;
 use rusqlite::Connection;
 
 use super::ReplayError;
-use crate::store::read::{self, Question};
-use crate::store::{AgentId, StoreError, open_for_reading};
+use agentry_core::AgentId;
+use agentry_store::read::{self, Question};
+use agentry_store::{StoreError, open_for_reading};
 
 /// A store, if there is one.
 #[derive(Debug, Default)]

@@ -29,7 +29,7 @@ use crate::runtime::conduct::Stage;
 use crate::runtime::directory::Directory;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::roster::{Hosted, Roster};
-use crate::store::AgentId;
+use agentry_core::AgentId;
 
 /// Does what a text says.
 #[derive(Debug)]

@@ -36,8 +36,9 @@ use super::Shared;
 use super::roster::{Hosted, Roster};
 use super::router::{Idle, Leave, SubmitterLinks};
 use super::signer::{OpenSealed, PublicKeys, SignError};
-use crate::store::read::{Due, Memory, Turn};
-use crate::store::{AgentId, StoreError, read};
+use agentry_core::AgentId;
+use agentry_store::read::{Due, Memory, Turn};
+use agentry_store::{StoreError, read};
 
 /// How many events of each kind an agent pulls at a time.
 const PULL: usize = 8;

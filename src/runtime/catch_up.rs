@@ -17,7 +17,7 @@ use agentry_protocol::BlockHeight;
 use tokio::sync::watch;
 
 use super::Shared;
-use crate::store::OutboxId;
+use agentry_core::OutboxId;
 
 /// For how long a source may show nothing new below the head seen at startup.
 const STALL: Duration = Duration::from_secs(60);

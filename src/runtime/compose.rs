@@ -9,7 +9,7 @@ use agentry_protocol::{
 use agentry_sdk::{Message, Outgoing, Sealing};
 
 use crate::runtime::clock::millis;
-use crate::store::rows::{Draft, ReceiptRequest};
+use agentry_core::rows::{Draft, ReceiptRequest};
 
 /// The author of a message.
 #[derive(Clone, Copy, Debug)]

@@ -26,9 +26,10 @@ use super::router::WakeAgents;
 use super::send::{self, SendError, SendLinks};
 use super::signer::OpenSealed;
 use super::submitter::{LookAtQueue, Resume};
-use crate::store::commit::QueueTarget;
-use crate::store::rows::TaskId;
-use crate::store::{Commit, InboxId, StoreError, is_locked, place, with_suffix};
+use agentry_core::commit::QueueTarget;
+use agentry_core::rows::TaskId;
+use agentry_core::{Commit, InboxId};
+use agentry_store::{StoreError, is_locked, place, with_suffix};
 
 pub use cards::{CardWanted, Registered};
 pub use waits::AT_MOST as WAITS_AT_MOST;

@@ -29,7 +29,7 @@ use agentry_protocol::{Address, EncryptionKey, PublicKey};
 use agentry_sdk::{Card, NameError, Query};
 
 use crate::config::Contact;
-use crate::store::{Store, StoreError, read};
+use agentry_store::{Store, StoreError, read};
 use contacts::Contacts;
 use table::Table;
 

@@ -25,8 +25,8 @@ use super::metrics::Metrics;
 use super::reload::Reread;
 use super::signer::SignError;
 use crate::config::{BehaviourInstance, Config, HostError as AgentsError};
-use crate::store::StoreError;
 use crate::wallet::{PasswordError, WalletError};
+use agentry_store::StoreError;
 
 /// The options of a host.
 #[derive(Clone, Debug)]

@@ -22,8 +22,9 @@ use super::metrics::Metrics;
 use super::roster::Roster;
 use super::signer::PublicKeys;
 use super::standing::Standings;
-use crate::store::commit::{Arrival, Now, OwnTransaction, Step};
-use crate::store::{AgentId, InboxId, StoreError, read};
+use agentry_core::commit::{Arrival, Now, OwnTransaction, Step};
+use agentry_core::{AgentId, InboxId};
+use agentry_store::{StoreError, read};
 
 /// The number of signatures from which verification is shared among threads.
 const PARALLEL_FROM: usize = 64;

@@ -12,8 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::store::Condition as StoreCondition;
-use crate::store::rows::{Spent, TaskState};
+use agentry_core::rows::{Spent, TaskState};
+use agentry_store::Condition as StoreCondition;
 
 /// The bounds of the histograms, in seconds: from a local answer to a node that hangs.
 const SECONDS: [f64; 12] = [

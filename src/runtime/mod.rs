@@ -79,7 +79,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use agentry_protocol::{BlockHeight, MessageDigest};
 use tokio::sync::watch;
 
-use crate::store::Store;
+use agentry_store::Store;
 use clock::Clock;
 use metrics::Metrics;
 

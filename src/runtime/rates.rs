@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::Rate;
-use crate::store::AgentId;
+use agentry_core::AgentId;
 
 /// The number of buckets from which full ones are dropped: a full bucket is the same as none.
 const PRUNE_AT: usize = 65_536;

@@ -42,7 +42,8 @@ use super::router::WakeAgents;
 use super::signer::Keyring;
 use super::submitter::LookAtQueue;
 use crate::config::{ChainConfig, Config, ConfigError, HostedAgent};
-use crate::store::{AgentId, read};
+use agentry_core::AgentId;
+use agentry_store::read;
 
 pub use difference::{Applied, Difference};
 

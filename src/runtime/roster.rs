@@ -7,7 +7,7 @@ use agentry_chain::Interest;
 use agentry_protocol::{Address, PublicKey};
 
 use crate::config::AgentConfig;
-use crate::store::AgentId;
+use agentry_core::AgentId;
 
 /// A hosted wallet and its configuration.
 #[derive(Debug)]

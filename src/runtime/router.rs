@@ -24,9 +24,10 @@ use super::agent::{Agent, AgentLinks, Wake};
 use super::judge::judge;
 use super::kill::{self, Point};
 use super::submitter::{Allot, ChainNews, Stored};
-use crate::store::commit::{Observation, Receipt, Step};
-use crate::store::rows::{Draft, Prepared};
-use crate::store::{AgentId, Commit, StoreError, read};
+use agentry_core::commit::{Observation, Receipt, Step};
+use agentry_core::rows::{Draft, Prepared};
+use agentry_core::{AgentId, Commit};
+use agentry_store::{StoreError, read};
 
 /// How often the router looks for sleeping agents that have something due. Code that makes
 /// something due wakes its agent; this covers a lost wake-up, and a machine that was suspended.

@@ -14,7 +14,8 @@ use super::compose::{self, Author, Circumstances, ComposeError};
 use super::roster::Hosted;
 use super::router::SubmitterLinks;
 use super::signer::{PublicKeys, SignError};
-use crate::store::{Commit, OutboxId, StoreError};
+use agentry_core::{Commit, OutboxId};
+use agentry_store::StoreError;
 
 /// The message that an operator sends.
 #[derive(Clone, Debug, Serialize, Deserialize)]

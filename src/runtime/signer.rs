@@ -15,8 +15,8 @@ use agentry_protocol::{
     Payload, PublicKey, SignedTransaction, SigningKey, StoredTransaction, Transaction,
 };
 
-use crate::store::AgentId;
 use crate::wallet::{OpenVault, Wallet, WalletError};
+use agentry_core::AgentId;
 
 /// The number of threads that sign.
 pub const THREADS: usize = 2;

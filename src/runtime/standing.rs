@@ -10,7 +10,7 @@ use agentry_sdk::{Authenticity, Message, Standing};
 use super::directory::Directory;
 use super::roster::{Hosted, Roster};
 use super::world;
-use crate::store::Cause;
+use agentry_core::Cause;
 
 /// The tables of known senders.
 #[derive(Clone, Debug)]

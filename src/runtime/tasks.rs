@@ -32,7 +32,7 @@
 //! [`TaskLimits::concurrency`]: agentry_sdk::TaskLimits::concurrency
 //! [`TaskLimits::time`]: agentry_sdk::TaskLimits::time
 //! [`TaskLimits::attempts`]: agentry_sdk::TaskLimits::attempts
-//! [Lane]: crate::store::read::Lane
+//! [Lane]: agentry_store::read::Lane
 
 mod attempt;
 mod progress;
@@ -50,7 +50,7 @@ use super::Shared;
 use super::roster::Roster;
 use super::router::WakeAgents;
 use crate::config::TasksConfig;
-use crate::store::rows::TaskId;
+use agentry_core::rows::TaskId;
 
 /// How many attempts at one task may be interrupted by the end of the process before the task
 /// fails.

@@ -18,7 +18,8 @@ use super::lag::Lag;
 use super::roster::Roster;
 use super::router::Route;
 use super::submitter::ChainNews;
-use crate::store::{Commit, read};
+use agentry_core::Commit;
+use agentry_store::read;
 
 /// The most transactions that one reading may return. It bounds the memory for a reading (a
 /// transaction has at most 1 MB, and normally far less) and the size of a commit.

@@ -10,7 +10,7 @@ use agentry_sdk::{Card, NameError, Query, World};
 use super::clock::Clock;
 use super::directory::Directory;
 use super::roster::{Hosted, Roster};
-use crate::store::{Store, read};
+use agentry_store::{Store, read};
 
 /// The [`World`] of the runtime, backed by its directory, its agent registry and its store.
 #[derive(Clone)]

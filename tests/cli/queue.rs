@@ -1,12 +1,13 @@
 //! `queue` on a store that no runtime has open.
 
-use agentry::store::commit::{Arrival, HostedAgent, Observation, PostResult, Step};
-use agentry::store::rows::{DAY_MS, Draft, EventRef, Prepared, ReceiptRequest, day_of};
-use agentry::store::{AgentId, Commit, InboxId, OutboxId, Store};
+use agentry_core::commit::{Arrival, HostedAgent, Observation, PostResult, Step};
+use agentry_core::rows::{DAY_MS, Draft, EventRef, Prepared, ReceiptRequest, day_of};
+use agentry_core::{AgentId, Commit, InboxId, OutboxId};
 use agentry_protocol::{
     Address, BlockHeight, ChainId, Json, Number, Seed, SignedTransaction, SigningKey, Transaction,
 };
 use agentry_sdk::Authenticity;
+use agentry_store::Store;
 use serde_json::Value;
 
 use crate::host::{Host, agent, eventually, pong};

@@ -548,7 +548,7 @@ fn resent_messages_are_acted_on_once() {
         }
     }
     let copies = |filter: &str| {
-        let db = agentry::store::open_for_reading(&world.path().join("agentry.db")).unwrap();
+        let db = agentry_store::open_for_reading(&world.path().join("agentry.db")).unwrap();
         let sql = format!("SELECT count(*) FROM outbox WHERE {filter}");
         db.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
     };
@@ -564,7 +564,7 @@ fn resent_messages_are_acted_on_once() {
 /// Waits until all of these messages are acknowledged.
 fn settle_receipts(world: &World, rows: &[i64]) {
     let states = || -> Vec<String> {
-        let db = agentry::store::open_for_reading(&world.path().join("agentry.db")).unwrap();
+        let db = agentry_store::open_for_reading(&world.path().join("agentry.db")).unwrap();
         rows.iter()
             .map(|row| {
                 db.query_row(

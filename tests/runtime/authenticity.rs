@@ -1,9 +1,9 @@
 //! Which senders are verified.
 
-use agentry::store::{open_for_reading, read};
 use agentry_protocol::header::Header;
 use agentry_protocol::message::compose;
 use agentry_protocol::{Json, Payload, PublicKey};
+use agentry_store::{open_for_reading, read};
 
 use super::{Stage, key};
 

@@ -1,10 +1,10 @@
 //! Spending limits of an agent, and senders that are verified again.
 
 use agentry::runtime::control::{self, Answer, Request};
-use agentry::store::commit::QueueTarget;
-use agentry::store::list::{self, Filter};
-use agentry::store::open_for_reading;
+use agentry_core::commit::QueueTarget;
 use agentry_protocol::{ChainId, Header, Json, Number, Payload, PublicKey, Transaction, compose};
+use agentry_store::list::{self, Filter};
+use agentry_store::open_for_reading;
 
 use super::{Stage, address, key};
 

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use agentry::demo::evidence::{self, Found};
-use agentry::store::{open_for_reading, read};
 use agentry_protocol::BlockHeight;
+use agentry_store::{open_for_reading, read};
 
 use super::{PATIENCE, Stage, address};
 

@@ -2,13 +2,13 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use agentry::store::{open_for_reading, read};
 use agentry_protocol::command::{Ack, AckStatus};
 use agentry_protocol::sealing::{self, Binding};
 use agentry_protocol::{
     AckRequest, Address, DecryptionKey, EncryptionKey, Envelope, Header, Json, KnownCommand,
     Limits, MessageId, Payload, Seed, Thread, compose,
 };
+use agentry_store::{open_for_reading, read};
 use rusqlite::Connection;
 
 use super::{Stage, address, key};
@@ -410,7 +410,7 @@ async fn unverified_senders_spend_at_most_a_tenth() {
     }
     stage
         .until("three of eight wait for the budget", |stage| {
-            let held = |item: &agentry::store::list::OutboxItem| {
+            let held = |item: &agentry_store::list::OutboxItem| {
                 item.state == "queued" && item.to == address(1).to_string()
             };
             stage.outbox().iter().filter(|item| held(item)).count() == 3
@@ -453,7 +453,7 @@ async fn chatter(keys: &str, over: impl Fn(&Stage) -> bool) -> usize {
 async fn two_agents_that_answer_everything_are_stopped_by_the_budget() {
     // 100 AIT are ten messages of each.
     let sent = chatter("daily_budget = 100", |stage| {
-        let waits = |item: &agentry::store::list::OutboxItem| item.state == "queued";
+        let waits = |item: &agentry_store::list::OutboxItem| item.state == "queued";
         stage.outbox().iter().any(waits)
     })
     .await;

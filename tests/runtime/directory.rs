@@ -7,8 +7,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use agentry::config::{Config, Overlay, Source};
 use agentry::runtime::control::{self, Answer, CardWanted, Request};
 use agentry::runtime::directory::Registration;
-use agentry::store::list::{self, Filter};
-use agentry::store::{open_for_reading, read};
 use agentry::{Host, HostOptions};
 use agentry_chain::{NodeClient, NodeOptions};
 use agentry_devnet::{Devnet, DevnetConfig, Fault, Faults};
@@ -22,6 +20,8 @@ use agentry_sdk::{
     Authenticity, Behaviour, BehaviourError, Card, ConfigureError, Context, Effects, Message,
     Query, Setup,
 };
+use agentry_store::list::{self, Filter};
+use agentry_store::{open_for_reading, read};
 use tokio::sync::watch;
 
 use super::{PATIENCE, Stage, address, key, kinds, unique};

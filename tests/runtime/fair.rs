@@ -1,8 +1,8 @@
 //! Fair sharing: no sender uses up the part of the others.
 
-use agentry::store::list::{self, Filter};
-use agentry::store::open_for_reading;
 use agentry_protocol::{AckRequest, Header, Json, MessageId, Payload, compose};
+use agentry_store::list::{self, Filter};
+use agentry_store::open_for_reading;
 
 use super::worker::Bench;
 use super::{Stage, address, key};

@@ -24,8 +24,6 @@ use std::time::{Duration, Instant};
 
 use agentry::config::{Config, Overlay, Source};
 use agentry::runtime::clock::Clock;
-use agentry::store::list::{self, Filter, InboxItem, OutboxItem};
-use agentry::store::open_for_reading;
 use agentry::{Host, HostError, HostOptions};
 use agentry_chain::{NodeClient, NodeOptions};
 use agentry_devnet::{Devnet, DevnetConfig};
@@ -34,6 +32,8 @@ use agentry_protocol::{
     TransactionHash,
 };
 use agentry_sdk::Registry;
+use agentry_store::list::{self, Filter, InboxItem, OutboxItem};
+use agentry_store::open_for_reading;
 use tokio::sync::watch;
 
 /// How long a test waits for anything: far more than it takes, since machines are shared.

@@ -7,11 +7,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use agentry::demo::evidence::{self, Found};
 use agentry::runtime::control::{self, Answer, Request};
 use agentry::runtime::send;
-use agentry::store::{open_for_reading, read};
 use agentry_protocol::command::StatusReport;
 use agentry_protocol::{
     AckRequest, BlockHeight, Header, Json, KnownCommand, MessageId, Payload, compose,
 };
+use agentry_store::{open_for_reading, read};
 
 use super::{Stage, address, key};
 
@@ -33,7 +33,7 @@ impl Stage {
     /// Deletes the store.
     fn lose_store(&self) {
         for suffix in ["", "-wal", "-shm"] {
-            let path = agentry::store::with_suffix(&self.store, suffix);
+            let path = agentry_store::with_suffix(&self.store, suffix);
             if path.exists() {
                 std::fs::remove_file(path).unwrap();
             }

@@ -1,8 +1,8 @@
 //! The pool that runs tasks.
 
 use agentry::runtime::control::{self, Answer, Request};
-use agentry::store::list::task::{self, ExecutingFilter, ExecutingItem};
-use agentry::store::open_for_reading;
+use agentry_store::list::task::{self, ExecutingFilter, ExecutingItem};
+use agentry_store::open_for_reading;
 
 use super::Stage;
 use super::worker::Bench;

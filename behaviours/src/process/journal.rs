@@ -1,9 +1,9 @@
 //! A program's entries in agentry's log: limited in length and number, and without control
 //! sequences for terminals.
 
-use std::fmt::Write;
 use std::time::Duration;
 
+use agentry_sdk::protocol::untrusted;
 use tokio::io::AsyncRead;
 use tokio::time::Instant;
 
@@ -139,27 +139,9 @@ fn lines(text: &str) -> String {
     shown
 }
 
-/// A text on one line, of limited length, with non-printable characters escaped.
+/// A text on one line, of limited length, with hidden characters escaped.
 pub(super) fn printable(text: &str) -> String {
-    let end = text.floor_char_boundary(MAX_TEXT);
-    let mut shown = String::with_capacity(end);
-    for character in text.get(..end).unwrap_or_default().chars() {
-        // Control characters, and those that change the direction of the text.
-        if character.is_control()
-            || matches!(
-                character,
-                '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-            )
-        {
-            let _ = write!(shown, "{}", character.escape_unicode());
-        } else {
-            shown.push(character);
-        }
-    }
-    if end < text.len() {
-        shown.push('…');
-    }
-    shown
+    untrusted::printable(text, MAX_TEXT)
 }
 
 #[cfg(test)]
@@ -170,12 +152,11 @@ mod tests {
     fn a_terminal_obeys_nothing_of_it() {
         assert_eq!(
             printable("a\u{1b}[2Jb\rc\u{202e}d\té"),
-            "a\\u{1b}[2Jb\\u{d}c\\u{202e}d\\u{9}é"
+            "a\\u{1b}[2Jb\\rc\\u{202e}d\\té"
         );
-        let long = "é".repeat(MAX_TEXT);
-        let shown = printable(&long);
-        assert!(shown.len() <= MAX_TEXT + '…'.len_utf8());
-        assert!(shown.ends_with('…'));
+        let shown = printable(&"é".repeat(MAX_TEXT + 1));
+        assert!(shown.starts_with(&"é".repeat(MAX_TEXT)));
+        assert!(shown.len() <= 2 * MAX_TEXT + 40, "{shown}");
     }
 
     #[test]

@@ -21,6 +21,7 @@
 //! | [`keystore`] | the four keystore file forms of AITBC, read, and the client form, written |
 //! | [`vault`] | many wallets in one file under one password |
 //! | [`password`] | a password that wipes itself |
+//! | [`untrusted`] | showing untrusted text safely |
 //!
 //! The types are also re-exported at the root:
 //!
@@ -66,6 +67,7 @@ pub mod password;
 pub mod payload;
 pub mod sealing;
 pub mod transaction;
+pub mod untrusted;
 pub mod vault;
 
 mod crypto;

@@ -5,23 +5,10 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-use agentry_protocol::command::{Announce, Status};
-use agentry_protocol::{Address, BlockHeight, PublicKey, TransactionHash};
+use agentry_protocol::command::Status;
+use agentry_protocol::{Address, BlockHeight};
 
-/// What an agent says about itself, in a verified ANNOUNCE.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Card {
-    /// The address of the agent.
-    pub address: Address,
-    /// The key that signed the ANNOUNCE.
-    pub public_key: PublicKey,
-    /// The content: name, description, capabilities, commands, encryption key, expiry.
-    pub card: Announce,
-    /// Hash of the transaction that carried the ANNOUNCE.
-    pub transaction: TransactionHash,
-    /// The height of the block that contains the ANNOUNCE.
-    pub height: BlockHeight,
-}
+pub use agentry_core::card::Card;
 
 /// A query for cards. An empty query matches all cards that have not expired.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

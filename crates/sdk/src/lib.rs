@@ -65,7 +65,7 @@
 //! none. A test checks the list.
 //!
 //! ```text
-//! aead aes aes-gcm agentry-protocol agentry-sdk base64 bech32 block-buffer block-padding cbc
+//! aead aes aes-gcm agentry-core agentry-protocol agentry-sdk base64 bech32 block-buffer block-padding cbc
 //! cfg-if cipher cmov const-oid cpubits cpufeatures crypto-common ctr ctutils curve25519-dalek
 //! curve25519-dalek-derive digest ed25519 ed25519-dalek getrandom ghash hex hkdf hmac hpke
 //! hybrid-array inout itoa libc memchr pbkdf2 polyval proc-macro2 quote rand_core serde serde_core
@@ -82,7 +82,6 @@ pub mod event;
 pub mod message;
 pub mod outgoing;
 pub mod registry;
-pub mod standing;
 pub mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -98,6 +97,8 @@ pub use outgoing::{Acknowledge, Addressed, Outgoing, Sealing};
 pub use registry::{BuildError, Registry, Setup};
 pub use standing::Standing;
 pub use task::{Desk, Executor, Task, TaskError, TaskLimits, TaskOutput, TaskStart};
+
+pub use agentry_core::standing;
 
 /// The types of the chain that messages and effects are made of.
 pub use agentry_protocol as protocol;

@@ -6,7 +6,7 @@ use agentry_protocol::command::Tags;
 use serde::Serialize;
 
 use crate::runtime::directory::backfill;
-use crate::store::read::{AnnouncedCard, Surveyed};
+use agentry_store::read::{AnnouncedCard, Surveyed};
 
 /// A card of the directory, as `--json` prints it.
 #[derive(Clone, Debug, Serialize)]

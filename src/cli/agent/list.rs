@@ -13,8 +13,8 @@ use super::super::{Context, Failure};
 use super::card::{CardLine, knowledge, knowledge_json, until};
 use crate::config::Config;
 use crate::runtime::clock::{Clock, millis};
-use crate::store::read::AnnouncedCard;
-use crate::store::{StoreError, open_for_reading, read};
+use agentry_store::read::AnnouncedCard;
+use agentry_store::{StoreError, open_for_reading, read};
 
 /// Arguments of `agent list`.
 #[derive(Clone, Debug, Args)]

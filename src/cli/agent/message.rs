@@ -26,7 +26,7 @@ use super::super::output::printable;
 use super::super::who::{self, Own, resolve};
 use super::super::{Context, ExitCode, Failure, runtime};
 use crate::config::Config;
-use crate::store::is_locked;
+use agentry_store::is_locked;
 use report::{Report, Verdict, Wanted};
 use way::Sent;
 
@@ -287,7 +287,7 @@ impl Waiting<'_> {
             // A message with a known reason to wait may wait for days.
             let waits = report.waits();
             if waits.is_some() || self.began.elapsed() >= self.limit {
-                let row = sent.outbox.unwrap_or(crate::store::OutboxId(0));
+                let row = sent.outbox.unwrap_or(agentry_core::OutboxId(0));
                 let why = waits.map_or_else(String::new, |reason| {
                     format!(": it {}", printable(reason, 300))
                 });

@@ -21,7 +21,7 @@ use super::super::output::Tone;
 use super::super::who::{self, resolve};
 use super::super::{Context, Failure, runtime};
 use crate::config::Config;
-use crate::store::{StoreError, list, open_for_reading};
+use agentry_store::{StoreError, list, open_for_reading};
 use hosted::Hosted;
 use line::Line;
 

@@ -14,9 +14,9 @@ use super::card::until;
 use crate::config::Config;
 use crate::runtime::clock::{Clock, millis};
 use crate::runtime::control::{self, Answer, CardWanted, ControlError, Registered, Request};
-use crate::store::list::{self, Filter, OutboxItem};
-use crate::store::rows::EventId;
-use crate::store::{StoreError, open_for_reading, read};
+use agentry_core::rows::EventId;
+use agentry_store::list::{self, Filter, OutboxItem};
+use agentry_store::{StoreError, open_for_reading, read};
 
 /// How often the store is checked while waiting.
 const POLL: Duration = Duration::from_millis(50);

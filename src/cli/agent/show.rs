@@ -11,8 +11,8 @@ use super::super::{Context, Failure};
 use super::card::{CardLine, knowledge, knowledge_json, until};
 use crate::config::Config;
 use crate::runtime::clock::Clock;
-use crate::store::read::{AnnouncedCard, Renewal};
-use crate::store::{StoreError, open_for_reading, read};
+use agentry_store::read::{AnnouncedCard, Renewal};
+use agentry_store::{StoreError, open_for_reading, read};
 
 /// Arguments of `agent show`.
 #[derive(Clone, Debug, Args)]

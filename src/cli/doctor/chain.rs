@@ -8,7 +8,7 @@ use super::node::{Node, Nodes};
 use super::report::Check;
 use crate::config::Config;
 use crate::runtime::host::chain::chain_of;
-use crate::store::read::Identity;
+use agentry_store::read::Identity;
 
 /// Name of the check in the report.
 const NAME: &str = "chain";

@@ -14,7 +14,7 @@ use super::node::{Nodes, common_height};
 use super::report::Check;
 use super::{PATIENCE, blocking};
 use crate::config::Config;
-use crate::store::with_suffix;
+use agentry_store::with_suffix;
 
 /// Name of the check in the report.
 const NAME: &str = "chain.db";

@@ -7,10 +7,10 @@ use super::store::silent;
 use super::{PATIENCE, about, blocking, http};
 use crate::config::Config;
 use crate::runtime::control::{self, Answer, ControlError, Request};
-use crate::store::list::stats::{AgentStats, Oldest, oldest_waiting, stats};
-use crate::store::read::Unmined;
-use crate::store::rows::day_of;
-use crate::store::{StoreError, open_for_a_look, read};
+use agentry_core::rows::day_of;
+use agentry_store::list::stats::{AgentStats, Oldest, oldest_waiting, stats};
+use agentry_store::read::Unmined;
+use agentry_store::{StoreError, open_for_a_look, read};
 
 /// A message that has waited longer is reported as a warning, in milliseconds.
 const LONG_MS: u64 = 10 * 60 * 1000;

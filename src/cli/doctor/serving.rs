@@ -7,7 +7,7 @@ use super::report::Check;
 use super::{PATIENCE, http};
 use crate::config::Config;
 use crate::runtime::control::{self, Answer, Request};
-use crate::store::is_locked;
+use agentry_store::is_locked;
 
 /// Name of the check in the report.
 const NAME: &str = "runtime";

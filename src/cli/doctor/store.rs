@@ -12,9 +12,9 @@ use super::super::{ExitCode, Failure};
 use super::report::Check;
 use super::{PATIENCE, blocking};
 use crate::config::Config;
-use crate::store::check::{Depth, Seen, at_rest, check};
-use crate::store::read::{self, Identity};
-use crate::store::{StoreError, is_locked, open_for_a_look, place};
+use agentry_store::check::{Depth, Seen, at_rest, check};
+use agentry_store::read::{self, Identity};
+use agentry_store::{StoreError, is_locked, open_for_a_look, place};
 
 /// Name of the check in the report.
 const NAME: &str = "store";
@@ -162,14 +162,12 @@ fn unreadable(path: &Path, error: StoreError) -> Check {
             let check = Check::well(NAME, check);
             shared_folder(path).into_iter().fold(check, Check::and)
         }
-        StoreError::Older { found, known, .. } => Check::warning(
-            NAME,
-            format!("it has version {found}; this agentry writes {known}"),
-            "copy it if you may want to go back; `agentry run` then migrates it",
-        ),
         error => {
             let fix = match &error {
                 StoreError::Newer { .. } => "use the newer agentry that wrote it",
+                StoreError::Older { .. } => {
+                    "move the file away: a new store begins at `chain.start`"
+                }
                 StoreError::Foreign { .. } => "set `store.path` to a file that only agentry uses",
                 StoreError::Broken { .. } | StoreError::Value(_) => {
                     "stop the runtime and restore a backup; without one, move the file away: a \

@@ -15,7 +15,7 @@ use tracing::callsite::Identifier;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::quota::Quota;
-use crate::text::{json_escaped, styled};
+use agentry_protocol::untrusted::{json_escaped, styled};
 
 /// Maximum size of the queue, in bytes.
 const MAX_WAITING: usize = 4 << 20;

@@ -7,8 +7,8 @@ use super::{DeadQueue, QueueIdArgs, Row, parse};
 use crate::config::Config;
 use crate::runtime::clock::Clock;
 use crate::runtime::control::{self, Answer, ControlError, Request};
-use crate::store::commit::{QueueTarget, Selection};
-use crate::store::{Store, StoreError};
+use agentry_core::commit::{QueueTarget, Selection};
+use agentry_store::{Store, StoreError};
 
 pub(super) fn each(
     args: &QueueIdArgs,

@@ -14,10 +14,10 @@ use super::rows::{EventRow, ForgedRow, MessageRow, TransactionRow, Waits};
 use super::{Queue, RowArgs, open, or_dash, stats, stored};
 use crate::config::Config;
 use crate::runtime::clock::Clock;
-use crate::store::commit::Selection;
-use crate::store::list::{self, EventItem, Filter, ForgedItem, InboxItem, OutboxItem};
-use crate::store::read;
-use crate::store::rows::{InboxState, OutboxState};
+use agentry_core::commit::Selection;
+use agentry_core::rows::{InboxState, OutboxState};
+use agentry_store::list::{self, EventItem, Filter, ForgedItem, InboxItem, OutboxItem};
+use agentry_store::read;
 
 /// Arguments of `queue list`.
 #[derive(Clone, Debug, Args)]

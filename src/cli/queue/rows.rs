@@ -13,7 +13,7 @@ use super::ago;
 use crate::config::Config;
 use crate::runtime::control::{self, Answer, ControlError, Request, WAITS_AT_MOST};
 use crate::runtime::submitter::budget;
-use crate::store::list::{EventItem, ForgedItem, InboxItem, OutboxItem};
+use agentry_store::list::{EventItem, ForgedItem, InboxItem, OutboxItem};
 
 /// Content of a message.
 #[derive(Clone, Debug, Default, Serialize)]

@@ -8,9 +8,9 @@ use super::rows::{EventRow, ForgedRow, MessageRow, TransactionRow, Waits, Words}
 use super::{Row, open, or_dash, parse, stored};
 use crate::config::Config;
 use crate::runtime::clock::Clock;
-use crate::store::commit::QueueTarget;
-use crate::store::list::{self, Filter};
-use crate::store::{InboxId, OutboxId};
+use agentry_core::commit::QueueTarget;
+use agentry_core::{InboxId, OutboxId};
+use agentry_store::list::{self, Filter};
 
 pub(super) fn run(id: &str, config: &Config, context: &Context) -> Result<(), Failure> {
     let row = parse(id)?;

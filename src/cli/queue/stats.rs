@@ -11,9 +11,9 @@ use super::{ago, open, stored};
 use crate::config::Config;
 use crate::runtime::clock::Clock;
 use crate::runtime::submitter::budget::{self, Budget};
-use crate::store::list::stats::{AgentStats, States, stats};
-use crate::store::read;
-use crate::store::rows::{Spent, day_of};
+use agentry_core::rows::{Spent, day_of};
+use agentry_store::list::stats::{AgentStats, States, stats};
+use agentry_store::read;
 
 /// Arguments of `queue stats`.
 #[derive(Clone, Debug, Args)]

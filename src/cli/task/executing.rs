@@ -9,7 +9,7 @@ use super::super::{Context, Failure};
 use super::job::is_name;
 use super::{or_dash, stored};
 use crate::config::Config;
-use crate::store::list::task::{self, ExecutingFilter, ExecutingItem};
+use agentry_store::list::task::{self, ExecutingFilter, ExecutingItem};
 
 /// Finds the task with this name; `None` if there is none.
 pub(super) fn find(db: &Connection, name: &str) -> Result<Option<ExecutingItem>, Failure> {

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::super::Failure;
 use super::sealed::Opener;
 use super::stored;
-use crate::store::list::task::{self, AnswerItem, AskedItem, Carrier, OPERATORS_JOBS};
+use agentry_store::list::task::{self, AnswerItem, AskedItem, Carrier, OPERATORS_JOBS};
 
 /// State of a job, in A2A's terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]

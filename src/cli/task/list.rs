@@ -10,7 +10,7 @@ use super::job::{self, Job, JobState};
 use super::sealed::Opener;
 use super::{executing, open, or_dash, stored};
 use crate::config::Config;
-use crate::store::list::task::{self, ExecutingFilter};
+use agentry_store::list::task::{self, ExecutingFilter};
 
 /// How many messages are read from the store at a time.
 const PAGE: u64 = 200;

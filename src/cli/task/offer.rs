@@ -6,7 +6,7 @@ use super::super::Failure;
 use super::{open, stored};
 use crate::config::{BehaviourInstance, Config};
 use crate::runtime::clock::Clock;
-use crate::store::read;
+use agentry_store::read;
 
 /// The command that requests a job.
 const ASKS: &str = "EXECUTE_AI_JOB";

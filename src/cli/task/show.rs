@@ -8,7 +8,7 @@ use super::job::{self, Job};
 use super::sealed::Opener;
 use super::{IdArgs, executing, open, or_dash, stored, unknown};
 use crate::config::Config;
-use crate::store::list::task;
+use agentry_store::list::task;
 
 /// Maximum length of a printed prompt or result, in characters.
 const SHOWN: usize = 2000;

@@ -13,7 +13,7 @@ use super::job::{self, Job, JobState};
 use super::sealed::Opener;
 use super::{IdArgs, executing, open, or_dash, show, stored, unknown};
 use crate::config::Config;
-use crate::store::list::task;
+use agentry_store::list::task;
 
 /// How often the store is checked.
 const POLL: Duration = Duration::from_millis(200);

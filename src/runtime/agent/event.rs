@@ -17,9 +17,10 @@ use crate::runtime::compose::{self, Author, Circumstances};
 use crate::runtime::conduct::Conduct;
 use crate::runtime::directory::Registration;
 use crate::runtime::roster::Hosted;
-use crate::store::commit::Outcome;
-use crate::store::rows::{DueEvent, EventKind, EventRef, Overdue, TaskRow};
-use crate::store::{Commit, OutboxId, StoreError, read};
+use agentry_core::commit::Outcome;
+use agentry_core::rows::{DueEvent, EventKind, EventRef, Overdue, TaskRow};
+use agentry_core::{Commit, OutboxId};
+use agentry_store::{StoreError, read};
 
 /// The contents of a delivery update's row.
 #[derive(Deserialize)]

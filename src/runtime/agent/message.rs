@@ -14,9 +14,10 @@ use crate::runtime::reading::{self, Place};
 use crate::runtime::roster::Hosted;
 use crate::runtime::signer::OpenSealed;
 use crate::runtime::standing::Standings;
-use crate::store::commit::{Handled, Outcome};
-use crate::store::rows::{DueMessage, EventRef};
-use crate::store::{Commit, OutboxId, StoreError, read};
+use agentry_core::commit::{Handled, Outcome};
+use agentry_core::rows::{DueMessage, EventRef};
+use agentry_core::{Commit, OutboxId};
+use agentry_store::{StoreError, read};
 
 /// The kind of a message after it was examined.
 enum Read {

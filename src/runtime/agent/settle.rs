@@ -12,9 +12,10 @@ use crate::runtime::clock::millis;
 use crate::runtime::compose::{self, Author, Circumstances};
 use crate::runtime::kill::{self, Point};
 use crate::runtime::roster::Hosted;
-use crate::store::commit::{Handled, Outcome, Receipt, TimerSetting};
-use crate::store::rows::{Draft, DueEvent, DueMessage, EventKind, EventRef, Prepared};
-use crate::store::{Cause, Commit, StoreError};
+use agentry_core::commit::{Handled, Outcome, Receipt, TimerSetting};
+use agentry_core::rows::{Draft, DueEvent, DueMessage, EventKind, EventRef, Prepared};
+use agentry_core::{Cause, Commit};
+use agentry_store::StoreError;
 
 /// The least time until a timer fires, or a task begins, that was set or started by a timer or by
 /// news of a task.

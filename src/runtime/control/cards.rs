@@ -10,7 +10,8 @@ use crate::runtime::roster::{Hosted, Roster};
 use crate::runtime::router::WakeAgents;
 use crate::runtime::send::{self, SendError};
 use crate::runtime::world;
-use crate::store::{Commit, StoreError, read};
+use agentry_core::Commit;
+use agentry_store::{StoreError, read};
 
 /// The card that an operator announces for a hosted agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,9 +10,10 @@ use crate::runtime::judge;
 use crate::runtime::roster::Roster;
 use crate::runtime::router::WakeAgents;
 use crate::runtime::submitter::LookAtQueue;
-use crate::store::commit::{Arrival, QueueTarget, Rejudged};
-use crate::store::rows::DueMessage;
-use crate::store::{AgentId, Commit, InboxId, StoreError, read};
+use agentry_core::commit::{Arrival, QueueTarget, Rejudged};
+use agentry_core::rows::DueMessage;
+use agentry_core::{AgentId, Commit, InboxId};
+use agentry_store::{StoreError, read};
 
 /// How many dead letters are verified at a time: each may be as large as a transaction can be.
 const PAGE: u32 = 32;

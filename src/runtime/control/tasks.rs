@@ -6,9 +6,10 @@ use super::{Answer, ControlLinks, refused};
 use crate::runtime::Shared;
 use crate::runtime::router::WakeAgents;
 use crate::runtime::signer::OpenSealed;
-use crate::store::commit::TaskEnd;
-use crate::store::rows::TaskId;
-use crate::store::{Commit, InboxId, StoreError, read};
+use agentry_core::commit::TaskEnd;
+use agentry_core::rows::TaskId;
+use agentry_core::{Commit, InboxId};
+use agentry_store::{StoreError, read};
 
 /// Ends a task of this runtime. Nothing changes if there is none or it has ended.
 pub(super) async fn cancel(

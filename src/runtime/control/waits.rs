@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use super::Answer;
 use crate::runtime::Shared;
 use crate::runtime::roster::Roster;
-use crate::store::read::{self, WaitingMessage};
-use crate::store::{StoreError, rows::OutboxState};
+use agentry_core::rows::OutboxState;
+use agentry_store::StoreError;
+use agentry_store::read::{self, WaitingMessage};
 
 /// The most rows of each queue that are examined for one request.
 pub const AT_MOST: usize = 1_000;

@@ -17,8 +17,9 @@ use tokio::task::JoinHandle;
 
 use super::card_of;
 use crate::runtime::Shared;
-use crate::store::commit::{Step, Survey};
-use crate::store::{Commit, Store, StoreError, read};
+use agentry_core::Commit;
+use agentry_core::commit::{Step, Survey};
+use agentry_store::{Store, StoreError, read};
 
 /// The most self-sent transactions that one reading may return.
 const BATCH: usize = 500;

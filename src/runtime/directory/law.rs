@@ -7,8 +7,9 @@ use agentry_protocol::{Address, BlockHeight, KnownCommand, Seed, SigningKey, Tra
 use proptest::prelude::*;
 
 use super::{Directory, Registration};
-use crate::store::commit::{CardSeen, Observation, Step, Survey};
-use crate::store::{Commit, Store};
+use agentry_core::Commit;
+use agentry_core::commit::{CardSeen, Observation, Step, Survey};
+use agentry_store::Store;
 
 const NOW: u64 = 1_800_000_000_000;
 

@@ -7,7 +7,7 @@ use agentry_protocol::{
     BlockHeight, ChainId, Envelope, KnownCommand, Payload, StoredTransaction, TransactionHash,
 };
 
-use crate::store::commit::CardSeen;
+use agentry_core::commit::CardSeen;
 
 /// The card that a transaction announces or withdraws, if its sender is verified: an ANNOUNCE or
 /// WITHDRAW from an address to itself, verified under the key in its header, from which that

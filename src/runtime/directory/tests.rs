@@ -9,8 +9,8 @@ use agentry_protocol::{
 };
 
 use super::*;
-use crate::store::Commit;
-use crate::store::commit::{CardSeen, Observation, Step, Survey};
+use agentry_core::Commit;
+use agentry_core::commit::{CardSeen, Observation, Step, Survey};
 
 const NOW: u64 = 1_800_000_000_000;
 const HOUR: u64 = 60 * 60 * 1000;

@@ -11,8 +11,8 @@ use agentry_protocol::{BlockHash, BlockHeight, ChainId, StoredTransaction, genes
 use super::HostError;
 use crate::config::{ChainConfig, masked};
 use crate::runtime::roster::Roster;
-use crate::store::StoreError;
-use crate::store::read::Identity;
+use agentry_store::StoreError;
+use agentry_store::read::Identity;
 
 /// The pause between attempts to reach the node at startup.
 const PAUSE: Duration = Duration::from_millis(250);

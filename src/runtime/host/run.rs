@@ -36,9 +36,10 @@ use crate::runtime::tasks::{self, Pool};
 use crate::runtime::watcher::ChainWatcher;
 use crate::runtime::world::Surroundings;
 use crate::runtime::{Confirmed, Shared, Spans};
-use crate::store::check::Seen;
-use crate::store::commit::{HostedAgent, Observation};
-use crate::store::{Commit, Condition, Store, StoreError, read};
+use agentry_core::Commit;
+use agentry_core::commit::{HostedAgent, Observation};
+use agentry_store::check::Seen;
+use agentry_store::{Condition, Store, StoreError, read};
 
 /// How often rows older than `retention` are pruned.
 const FORGET_EVERY: Duration = Duration::from_secs(3600);

@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 
 use agentry_protocol::{BlockHeight, TransactionHash};
 
-use crate::store::OutboxId;
+use agentry_core::OutboxId;
 
 /// One look at the node to which transactions are posted.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use super::budget::Admission;
 use super::messages::{Allot, Stored};
 use super::{Submitter, refill};
 use crate::config::NoncePolicy;
-use crate::store::rows::{Charge, Prepared, day_of};
+use agentry_core::rows::{Charge, Prepared, day_of};
 
 impl Handler<Allot> for Submitter {
     type Result = ResponseActFuture<Self, Vec<Option<Prepared>>>;

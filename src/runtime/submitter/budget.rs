@@ -21,9 +21,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use agentry_protocol::Address;
 use agentry_sdk::Standing;
 
-use crate::store::read::Spending;
-use crate::store::rows::{Charge, DAY_MS, Spent, day_of};
-use crate::store::{AgentId, Cause};
+use agentry_core::rows::{Charge, DAY_MS, Spent, day_of};
+use agentry_core::{AgentId, Cause};
+use agentry_store::read::Spending;
 
 /// The limits on a day's spending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use agentry_chain::{MempoolDb, NodeClient};
 use agentry_protocol::TransactionHash;
 
 use super::Submitter;
-use crate::store::Commit;
+use agentry_core::Commit;
 
 /// The state of the node's `mempool.db`.
 #[derive(Debug, Default)]

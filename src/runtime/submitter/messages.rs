@@ -4,9 +4,9 @@ use actix::prelude::*;
 use agentry_protocol::{BlockHeight, TransactionHash};
 
 use crate::runtime::router::WakeAgents;
-use crate::store::commit::Sent;
-use crate::store::rows::{Charge, Draft, OpenTransaction, Prepared};
-use crate::store::{AgentId, OutboxId};
+use agentry_core::commit::Sent;
+use agentry_core::rows::{Charge, Draft, OpenTransaction, Prepared};
+use agentry_core::{AgentId, OutboxId};
 
 /// New blocks of the chain.
 #[derive(Debug, Default)]

@@ -66,8 +66,9 @@ use super::roster::Roster;
 use super::router::WakeAgents;
 use super::signer::Sign;
 use crate::config::NoncePolicy;
-use crate::store::rows::{Charge, Draft, OpenTransaction, Prepared, day_of};
-use crate::store::{AgentId, OutboxId, StoreError, read};
+use agentry_core::rows::{Charge, Draft, OpenTransaction, Prepared, day_of};
+use agentry_core::{AgentId, OutboxId};
+use agentry_store::{StoreError, read};
 
 pub use messages::{Allot, ChainNews, Connect, Drain, LookAtQueue, Resume, Stored};
 

@@ -7,9 +7,10 @@ use actix::prelude::*;
 use super::Submitter;
 use super::budget::{Admission, Budget, Cost, Short};
 use crate::runtime::router::WakeAgents;
-use crate::store::commit::PostResult;
-use crate::store::rows::{Charge, Draft, HeldDraft, OpenTransaction, Prepared, day_of};
-use crate::store::{AgentId, Commit, OutboxId, Receipt, StoreError, read};
+use agentry_core::commit::PostResult;
+use agentry_core::rows::{Charge, Draft, HeldDraft, OpenTransaction, Prepared, day_of};
+use agentry_core::{AgentId, Commit, OutboxId, Receipt};
+use agentry_store::{StoreError, read};
 
 /// How often the clock is checked: the most by which the start of a day is noticed late.
 const TICK: Duration = Duration::from_secs(1);

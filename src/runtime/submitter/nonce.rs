@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use crate::store::AgentId;
+use agentry_core::AgentId;
 
 /// The policy `timestamp`: nonces that are unique and rising for a wallet, across restarts and
 /// clocks that step back, without querying the node.

@@ -10,7 +10,7 @@ use actix::prelude::*;
 use agentry_protocol::BlockHeight;
 
 use super::{Phase, Submitter};
-use crate::store::{Commit, OutboxId};
+use agentry_core::{Commit, OutboxId};
 
 /// The number of blocks after which an accepted transaction is overdue. Normally the next block
 /// contains it; a few blocks may be full.

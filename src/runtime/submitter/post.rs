@@ -13,8 +13,8 @@ use super::round::can_pay;
 use super::{CONCURRENT_POSTS, Job, Phase, Submitter};
 use crate::config::NoncePolicy;
 use crate::runtime::kill::{self, Point};
-use crate::store::OutboxId;
-use crate::store::commit::PostResult;
+use agentry_core::OutboxId;
+use agentry_core::commit::PostResult;
 
 /// What an answer means for the transaction.
 #[derive(Debug)]

@@ -11,9 +11,10 @@ use super::budget::Admission;
 use super::{MAX_JOBS, Submitter, nonce};
 use crate::config::NoncePolicy;
 use crate::runtime::signer::{Sign, SignError};
-use crate::store::read::Spending;
-use crate::store::rows::{Charge, Prepared, QueuedDraft};
-use crate::store::{AgentId, Commit, OutboxId, Receipt, Store, StoreError, read};
+use agentry_core::rows::{Charge, Prepared, QueuedDraft};
+use agentry_core::{AgentId, Commit, OutboxId, Receipt};
+use agentry_store::read::Spending;
+use agentry_store::{Store, StoreError, read};
 
 /// How many drafts are prepared in one commit.
 pub(super) const PAGE: usize = 128;

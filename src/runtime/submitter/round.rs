@@ -13,8 +13,9 @@ use super::blocks::Blocks;
 use super::overdue::rest_until;
 use super::{Job, Open, Phase, Submitter};
 use crate::config::NoncePolicy;
-use crate::store::commit::PostResult;
-use crate::store::{AgentId, Commit, OutboxId, read};
+use agentry_core::commit::PostResult;
+use agentry_core::{AgentId, Commit, OutboxId};
+use agentry_store::read;
 
 /// The most accounts that are queried at a block. Further wallets that wait for money have their
 /// turn at later blocks.

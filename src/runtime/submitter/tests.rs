@@ -25,10 +25,11 @@ use crate::runtime::signer::SignError;
 use crate::runtime::tasks::Pool;
 use crate::runtime::world::Surroundings;
 use crate::runtime::{Confirmed, Spans};
-use crate::store::commit::HostedAgent;
-use crate::store::list::{self, Filter, OutboxItem};
-use crate::store::rows::{DAY_MS, ReceiptRequest, Spent};
-use crate::store::{Cause, Commit, Store};
+use agentry_core::commit::HostedAgent;
+use agentry_core::rows::{DAY_MS, ReceiptRequest, Spent};
+use agentry_core::{Cause, Commit};
+use agentry_store::Store;
+use agentry_store::list::{self, Filter, OutboxItem};
 
 /// How long an immediate change may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -576,7 +577,7 @@ fn a_draft_dropped_while_it_waits_is_not_charged() {
             .await;
         stage.until(&["held"]).await;
         let drop = Commit::Drop {
-            target: crate::store::commit::QueueTarget::Outbox(id),
+            target: agentry_core::commit::QueueTarget::Outbox(id),
             at: 1,
         };
         stage.shared.store.commit(drop).await.unwrap();

@@ -18,9 +18,10 @@ use super::verdict::{Ended, verdict};
 use crate::runtime::Shared;
 use crate::runtime::kill::{self, Point};
 use crate::runtime::router::WakeAgents;
-use crate::store::commit::TaskEnd;
-use crate::store::rows::{TaskRow, TaskState};
-use crate::store::{AgentId, Commit, Receipt, StoreError};
+use agentry_core::commit::TaskEnd;
+use agentry_core::rows::{TaskRow, TaskState};
+use agentry_core::{AgentId, Commit, Receipt};
+use agentry_store::StoreError;
 
 /// How long a dropped future may take to end. A future that blocks its thread cannot be stopped;
 /// its thread is left behind.

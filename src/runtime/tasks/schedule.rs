@@ -15,9 +15,10 @@ use crate::runtime::Shared;
 use crate::runtime::kill::{self, Point};
 use crate::runtime::roster::Roster;
 use crate::runtime::router::WakeAgents;
-use crate::store::read::{self, Deadlines, Lane, WaitingTasks};
-use crate::store::rows::{TaskId, TaskRow};
-use crate::store::{Commit, StoreError};
+use agentry_core::Commit;
+use agentry_core::rows::{TaskId, TaskRow};
+use agentry_store::StoreError;
+use agentry_store::read::{self, Deadlines, Lane, WaitingTasks};
 
 /// How long the pool sleeps when no task is scheduled. A wake-up ends the sleep. Tasks that become
 /// due because the clock was set, or because a behaviour was added back, are found after it.

@@ -7,9 +7,9 @@ use agentry_sdk::task::MAX_OUTPUT_BYTES;
 use agentry_sdk::{TaskError, TaskLimits, TaskOutput};
 
 use crate::runtime::clock::millis;
-use crate::store::Commit;
-use crate::store::commit::TaskEnd;
-use crate::store::rows::TaskRow;
+use agentry_core::Commit;
+use agentry_core::commit::TaskEnd;
+use agentry_core::rows::TaskRow;
 
 /// The pause after the first failed attempt; it doubles with each further one.
 const MIN_BACKOFF: Duration = Duration::from_millis(500);
@@ -139,8 +139,8 @@ mod tests {
     use agentry_sdk::task::TASK_FAILED;
 
     use super::*;
-    use crate::store::AgentId;
-    use crate::store::rows::{TaskId, TaskState};
+    use agentry_core::AgentId;
+    use agentry_core::rows::{TaskId, TaskState};
 
     const NOW: u64 = 1_000_000;
 

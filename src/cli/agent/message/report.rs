@@ -11,8 +11,8 @@ use super::super::super::output::printable;
 use super::super::said::Said;
 use super::stage::Stage;
 use crate::runtime::clock::millis;
-use crate::store::list::talk::Fate;
-use crate::store::rows::ReceiptState;
+use agentry_core::rows::ReceiptState;
+use agentry_store::list::talk::Fate;
 
 /// What is known of a message at some time.
 #[derive(Clone, Debug, Default)]

@@ -17,9 +17,10 @@ use super::super::super::Failure;
 use super::super::said::{self, Said};
 use super::report::{Carrier, Facts, Heard, What};
 use crate::demo::evidence::{Follow, Found};
-use crate::store::list::talk::{self, Fate, Reply};
-use crate::store::rows::{OutboxState, ReceiptState};
-use crate::store::{OutboxId, StoreError, open_for_reading};
+use agentry_core::OutboxId;
+use agentry_core::rows::{OutboxState, ReceiptState};
+use agentry_store::list::talk::{self, Fate, Reply};
+use agentry_store::{StoreError, open_for_reading};
 
 /// How often the store is read.
 const POLL: Duration = Duration::from_millis(50);

@@ -21,8 +21,9 @@ use crate::runtime::clock::{Clock, millis};
 use crate::runtime::compose::{self, Author, Circumstances, ComposeError};
 use crate::runtime::control::{self, Answer, ControlError, Request};
 use crate::runtime::send::{self, Ack};
-use crate::store::{OutboxId, StoreError, open_for_reading, read};
 use crate::wallet::PasswordSource;
+use agentry_core::OutboxId;
+use agentry_store::{StoreError, open_for_reading, read};
 
 /// A message that was sent or queued.
 #[derive(Debug)]

@@ -10,9 +10,9 @@ use super::super::super::Failure;
 use super::super::said::{self, Said};
 use super::line::Line;
 use super::{Direction, MessagesArgs, POLL, Printer};
-use crate::store::StoreError;
-use crate::store::list::talk::{self, Place, Selection, Told};
-use crate::store::rows::OutboxState;
+use agentry_core::rows::OutboxState;
+use agentry_store::StoreError;
+use agentry_store::list::talk::{self, Place, Selection, Told};
 
 /// Reads the messages of one hosted agent.
 pub(super) struct Hosted<'a> {

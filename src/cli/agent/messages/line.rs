@@ -9,7 +9,7 @@ use super::super::super::output::{Tone, moment, printable};
 use super::super::super::{Context, Failure};
 use super::super::said::Said;
 use crate::demo::evidence::Found;
-use crate::store::list::talk::{Place, Told};
+use agentry_store::list::talk::{Place, Told};
 
 /// A message, as it is printed.
 #[derive(Clone, Debug, Serialize)]

@@ -1,0 +1,33 @@
+//! What agentry makes durable, as values: every change is a [`Commit`].
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`commit`] | [`Commit`]: every durable change as one serialisable value, and its [`Receipt`] |
+//! | [`rows`] | the rows that commits change, as the runtime sees them |
+//! | [`cause`] | who caused something |
+//! | [`standing`] | how well an agent knows a sender, and the share that the sender may use |
+//! | [`delivery`] | what becomes of messages |
+//! | [`task`] | what starts a task, and what it results in |
+//! | [`card`] | the cards of the directory |
+//! | [`fingerprint`] | how the same message of two runs of a behaviour is recognised |
+//!
+//! Everything here is pure: no I/O, no clock, no randomness. Times and ids come in with the commit.
+//! The store applies commits (`agentry-store`); the sdk re-exports what authors of behaviours see.
+
+pub mod card;
+pub mod cause;
+pub mod commit;
+pub mod delivery;
+pub mod fingerprint;
+pub mod rows;
+pub mod standing;
+pub mod task;
+
+pub use agentry_protocol::Authenticity;
+pub use card::Card;
+pub use cause::Cause;
+pub use commit::{Commit, Receipt};
+pub use delivery::{Fate, SentMessage, Settlement};
+pub use rows::{AgentId, EventId, InboxId, OutboxId, TaskId};
+pub use standing::Standing;
+pub use task::{TaskOutput, TaskStart};

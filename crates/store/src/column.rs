@@ -1,0 +1,91 @@
+//! Reads a column's value as its type. An impossible value is an error that names the column. It is
+//! never read as something else, because the runtime would act on a damaged store.
+
+use rusqlite::types::{Type, ValueRef};
+use rusqlite::{Error, Result, Row};
+
+use agentry_protocol::untrusted::printable;
+
+/// How much of a value an error shows, in characters.
+const SHOWN: usize = 40;
+
+/// A column holds an impossible value.
+#[derive(Debug, thiserror::Error)]
+#[error("column {column:?} {what}")]
+pub(super) struct Undecodable {
+    column: String,
+    what: String,
+}
+
+/// The error for a column of a row; `what` says what is wrong with its value.
+pub(super) fn undecodable(row: &Row<'_>, column: usize, what: String) -> Error {
+    let (name, kind) = (row.as_ref().column_name(column), row.get_ref(column));
+    let column_name = name.map_or_else(|_| column.to_string(), str::to_owned);
+    let error = Undecodable {
+        column: column_name,
+        what,
+    };
+    let kind = kind.map_or(Type::Null, |value| value.data_type());
+    Error::FromSqlConversionFailure(column, kind, Box::new(error))
+}
+
+/// A text, parsed.
+pub(super) fn text<T, E: std::fmt::Display>(
+    row: &Row<'_>,
+    column: usize,
+    parse: impl FnOnce(&str) -> std::result::Result<T, E>,
+) -> Result<T> {
+    let value = match row.get_ref(column)? {
+        ValueRef::Text(bytes) => std::str::from_utf8(bytes)
+            .map_err(|error| undecodable(row, column, format!("is not a text: {error}")))?,
+        other => {
+            let what = format!("holds {:?}, not a text", other.data_type());
+            return Err(undecodable(row, column, what));
+        }
+    };
+    parse(value).map_err(|error| {
+        let what = format!(
+            "cannot be read back: {}",
+            printable(&error.to_string(), 200)
+        );
+        undecodable(row, column, what)
+    })
+}
+
+/// Like [`text`], for a column that may be NULL.
+pub(super) fn optional_text<T, E: std::fmt::Display>(
+    row: &Row<'_>,
+    column: usize,
+    parse: impl FnOnce(&str) -> std::result::Result<T, E>,
+) -> Result<Option<T>> {
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(None),
+        _ => text(row, column, parse).map(Some),
+    }
+}
+
+/// A word of a fixed set.
+pub(super) fn word<T>(
+    row: &Row<'_>,
+    column: usize,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T> {
+    text(row, column, |word| {
+        parse(word).ok_or_else(|| format!("{:?} is not one of its words", printable(word, SHOWN)))
+    })
+}
+
+/// A non-negative number.
+pub(super) fn natural(row: &Row<'_>, column: usize) -> Result<u64> {
+    let value: i64 = row.get(column)?;
+    u64::try_from(value)
+        .map_err(|_| undecodable(row, column, format!("holds {value}, which is negative")))
+}
+
+/// Like [`natural`], for a column that may be NULL.
+pub(super) fn optional_natural(row: &Row<'_>, column: usize) -> Result<Option<u64>> {
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(None),
+        _ => natural(row, column).map(Some),
+    }
+}

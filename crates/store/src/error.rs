@@ -1,0 +1,266 @@
+//! The errors of a store, and whether an error affects one query or the whole store.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::ffi;
+
+use super::place;
+
+/// An error of a store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no store at the path.
+    #[error("there is no store at {}: start `agentry run` first, or name the right agents.toml with -c", path.display())]
+    Missing {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Another runtime has it open.
+    #[error("the store {} is in use by another agentry: stop that one, or give this one a [store] path of its own", path.display())]
+    Locked {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Another user owns the lock file.
+    #[error("the lock file {} belongs to the user with the id {owner}, who could keep this runtime from starting: give the store a folder of its own (chmod 700)", path.display())]
+    ForeignLock {
+        /// The lock file.
+        path: PathBuf,
+        /// The id of the user that owns it.
+        owner: u32,
+    },
+    /// The path is longer than SQLite supports.
+    #[error("the path of the store {} is longer than {} bytes, which SQLite cannot open: set a shorter [store] path", path.display(), place::LONGEST_PATH)]
+    TooLong {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A later version of agentry wrote it.
+    #[error("the store {} has version {found}, but this agentry supports versions up to {known} only: use a newer agentry; the store was not changed", path.display())]
+    Newer {
+        /// The path.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The latest version that this binary supports.
+        known: i64,
+    },
+    /// A version of before the first release wrote it.
+    #[error("the store {} has version {found}, which was never released, and this agentry reads version {known}: move the file away (a new store then begins at `chain.start`), or use the build that wrote it", path.display())]
+    Older {
+        /// The path.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The version this binary reads.
+        known: i64,
+    },
+    /// The file is an SQLite database of another program.
+    #[error("{} is an SQLite file of another program: give agentry a [store] path of its own", path.display())]
+    Foreign {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file could not be opened as a database.
+    #[error("opening the store {}: {source}", path.display())]
+    Open {
+        /// The path.
+        path: PathBuf,
+        /// The error of SQLite.
+        source: rusqlite::Error,
+    },
+    /// The file system returned an error.
+    #[error("using {} for the store: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The error of the file system.
+        source: std::io::Error,
+    },
+    /// The file, its pages, or values in it are not what was written.
+    #[error("the store {} is damaged: {found}. Restore a backup, or recover what is left with `sqlite3` on a copy; a new store begins where [chain] start says", path.display())]
+    Broken {
+        /// The path.
+        path: PathBuf,
+        /// The damage, in the order in which it was found.
+        found: String,
+    },
+    /// A value in the store cannot be read back.
+    #[error("the store holds a damaged value: {0}; run `agentry doctor` to find others")]
+    Value(String),
+    /// The system refuses to read or write the store. It may recover by itself, or an operator may
+    /// have to act.
+    #[error("the store cannot be used: {0}")]
+    Refused(String),
+    /// A query or a change failed in SQLite.
+    #[error("running a statement on the store: {0}")]
+    Sqlite(rusqlite::Error),
+    /// A sender or the agent would exceed its share of a resource for now.
+    #[error("{reason}")]
+    Full {
+        /// Whose share is exceeded, and of what.
+        reason: String,
+    },
+    /// A single request exceeds the whole share of a resource that its sender or agent can ever
+    /// have.
+    #[error("{reason}")]
+    TooMuch {
+        /// Whose share is exceeded, and of what.
+        reason: String,
+    },
+    /// The writer has ended, so nothing can be changed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl StoreError {
+    pub(super) fn open(path: &Path, source: rusqlite::Error) -> Self {
+        match Trouble::of(&source) {
+            Some(Trouble::Pages(found)) => Self::Broken {
+                path: path.to_owned(),
+                found,
+            },
+            Some(Trouble::Refusal(reason)) => {
+                Self::Refused(format!("opening {}: {reason}", path.display()))
+            }
+            _ => Self::Open {
+                path: path.to_owned(),
+                source,
+            },
+        }
+    }
+
+    /// The error for a value of a table, under a key, that cannot be read back.
+    pub fn value(table: &str, key: &str, why: &impl std::fmt::Display) -> Self {
+        Self::Value(format!("{table}, {key}: {why}"))
+    }
+
+    /// What is wrong with the store as a whole; `None` if only a query or a change failed.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::Sqlite(error) => Trouble::of(error),
+            Self::Broken { found, .. } => Some(Trouble::Pages(found.clone())),
+            Self::Value(what) => Some(Trouble::Value(what.clone())),
+            Self::Refused(reason) => Some(Trouble::Refusal(reason.clone())),
+            _ => None,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match Trouble::of(&error) {
+            Some(Trouble::Value(what)) => Self::Value(what),
+            Some(Trouble::Refusal(reason)) => Self::Refused(reason),
+            Some(Trouble::Pages(_)) | None => Self::Sqlite(error),
+        }
+    }
+}
+
+/// What is wrong with a store as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// The system refuses to read or write, for now.
+    Refusal(String),
+    /// A value cannot be read back. Others can be.
+    Value(String),
+    /// Its pages are not as SQLite left them: nothing in it can be relied on.
+    Pages(String),
+}
+
+impl Trouble {
+    pub(super) fn of(error: &rusqlite::Error) -> Option<Self> {
+        use rusqlite::Error;
+        match error {
+            Error::SqliteFailure(failure, _) => Self::of_sqlite(failure, error),
+            Error::FromSqlConversionFailure(_, _, why) => Some(Self::Value(why.to_string())),
+            Error::InvalidColumnType(_, column, kind) => {
+                Some(Self::Value(format!("column {column:?} holds {kind:?}")))
+            }
+            Error::IntegralValueOutOfRange(column, value) => Some(Self::Value(format!(
+                "column {column} holds {value}, which is out of range"
+            ))),
+            Error::Utf8Error(column, why) => {
+                Some(Self::Value(format!("column {column} is not a text: {why}")))
+            }
+            _ => None,
+        }
+    }
+
+    fn of_sqlite(failure: &rusqlite::ffi::Error, error: &rusqlite::Error) -> Option<Self> {
+        use rusqlite::ErrorCode;
+        let why = match failure.code {
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
+                return Some(Self::Pages(error.to_string()));
+            }
+            ErrorCode::SystemIoFailure
+                if matches!(
+                    failure.extended_code,
+                    ffi::SQLITE_IOERR_CORRUPTFS | ffi::SQLITE_IOERR_DATA
+                ) =>
+            {
+                return Some(Self::Pages(error.to_string()));
+            }
+            ErrorCode::DiskFull => "there is no room on its disk, or in its user's quota",
+            ErrorCode::SystemIoFailure => "reading or writing its files failed",
+            ErrorCode::ReadOnly => "its file cannot be written",
+            ErrorCode::CannotOpen => "its files cannot be opened",
+            ErrorCode::PermissionDenied => "its files may not be used",
+            ErrorCode::OutOfMemory => "there is no memory",
+            ErrorCode::FileLockingProtocolFailed => "its files cannot be locked",
+            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => "another program has it locked",
+            ErrorCode::NoLargeFileSupport => "its file may not grow further",
+            _ => return None,
+        };
+        Some(Self::Refusal(format!(
+            "{why} ({error}; SQLite {})",
+            failure.extended_code
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sqlite(code: i32) -> rusqlite::Error {
+        rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)
+    }
+
+    #[test]
+    fn refusals_and_damage_are_told_apart() {
+        for code in [
+            ffi::SQLITE_FULL,
+            ffi::SQLITE_IOERR_WRITE,
+            ffi::SQLITE_READONLY_DBMOVED,
+            ffi::SQLITE_CANTOPEN,
+            ffi::SQLITE_BUSY,
+            ffi::SQLITE_NOMEM,
+        ] {
+            let trouble = StoreError::from(sqlite(code)).trouble();
+            assert!(
+                matches!(trouble, Some(Trouble::Refusal(_))),
+                "{code}: {trouble:?}"
+            );
+        }
+        for code in [
+            ffi::SQLITE_CORRUPT,
+            ffi::SQLITE_CORRUPT_INDEX,
+            ffi::SQLITE_NOTADB,
+            ffi::SQLITE_IOERR_CORRUPTFS,
+        ] {
+            let trouble = StoreError::from(sqlite(code)).trouble();
+            assert!(
+                matches!(trouble, Some(Trouble::Pages(_))),
+                "{code}: {trouble:?}"
+            );
+        }
+        for code in [
+            ffi::SQLITE_CONSTRAINT,
+            ffi::SQLITE_TOOBIG,
+            ffi::SQLITE_ERROR,
+        ] {
+            assert_eq!(StoreError::from(sqlite(code)).trouble(), None, "{code}");
+        }
+    }
+}

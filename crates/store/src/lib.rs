@@ -1,0 +1,228 @@
+//! The durable state of the runtime: one SQLite file with one writer.
+//!
+//! | module | content |
+//! |---|---|
+//! | `apply` | the one place that applies a commit to the tables |
+//! | `writer` | the writer's thread: group commit |
+//! | `readers` | the readers' threads |
+//! | [`read`] | every query of the runtime |
+//! | [`list`] | the queues as operators see them |
+//! | [`place`] | the location of a store: its real path, its lock, who else can access it |
+//! | [`check`] | checks a store for damage |
+//! | `log`, `sums` | checks the write-ahead log; checksums of the pages while the store is closed |
+//! | `health`, `error` | the store's condition; its errors |
+//! | `column`, `cause` | read a column's value as its type |
+//! | `target` | the rows of the queues that an operator selects |
+//! | `schema` | the tables, and the version of a store |
+//!
+//! All changes go through one thread. It applies the waiting commits together in one SQLite
+//! transaction with `synchronous=FULL`: an acknowledged commit is on the disk. Readers have their
+//! own connections and never wait for the writer (WAL).
+
+mod apply;
+mod cause;
+pub mod check;
+mod column;
+mod error;
+mod health;
+pub mod list;
+mod log;
+mod meta;
+mod number;
+pub mod place;
+pub mod read;
+mod readers;
+mod schema;
+mod sums;
+mod target;
+mod writer;
+
+#[cfg(test)]
+use apply::apply as apply_to;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use agentry_core::{Commit, Receipt};
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::watch;
+
+use self::check::{Depth, Seen};
+use self::health::Health;
+use self::writer::Haste;
+
+pub use error::StoreError;
+pub use health::Condition;
+pub use place::{is_locked, with_suffix};
+
+/// How long a connection waits for SQLite's own locks, which only a checkpoint or a recovery holds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The flags of a connection that one thread uses and that changes nothing.
+const READ_ONLY: OpenFlags =
+    OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
+
+/// An open store, for the one process that may change it.
+///
+/// Cheap to clone. Dropping the last clone lets the writer's thread finish the submitted commits,
+/// ends it, and releases the lock.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    // Dropped before the writer: the last connection to close is the writer's, which checkpoints.
+    readers: readers::Readers,
+    writer: writer::Writer,
+    health: Health,
+    _lock: File,
+}
+
+impl Store {
+    /// Opens the store at `path`, or creates it, and locks out every other runtime.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] when another runtime holds it, [`StoreError::Newer`] when a later
+    /// version of agentry wrote it, and any error of the file system or of SQLite.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_after(path, |_| Ok(())).map(|(store, ())| store)
+    }
+
+    /// Like [`open`](Self::open), but checks the store for damage first, for no longer than
+    /// `limit`.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and [`StoreError::Broken`].
+    pub fn open_checked(path: &Path, limit: Duration) -> Result<(Self, Seen), StoreError> {
+        Self::open_after(path, |path| {
+            let db = open_read_only(path)?;
+            schema::check_version(&db, path)?;
+            check::check(&db, path, Depth::Open, limit)
+        })
+    }
+
+    fn open_after<T: Default>(
+        path: &Path,
+        look: impl FnOnce(&Path) -> Result<T, StoreError>,
+    ) -> Result<(Self, T), StoreError> {
+        place::prepare_folder(path)?;
+        let path = &place::real_path(path).map_err(|source| StoreError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        if place::is_too_long(path) {
+            return Err(StoreError::TooLong { path: path.clone() });
+        }
+        let lock = place::lock(path)?;
+        check::at_rest(path)?;
+        let seen = if path.exists() {
+            look(path)?
+        } else {
+            schema::create(path)?;
+            T::default()
+        };
+        sums::remove(path).map_err(|source| StoreError::Io {
+            path: sums::at(path),
+            source,
+        })?;
+        place::make_private(path)?;
+        let mut connection = Connection::open(path).map_err(|e| StoreError::open(path, e))?;
+        connection
+            .busy_timeout(BUSY_TIMEOUT)
+            .map_err(|e| StoreError::open(path, e))?;
+        schema::prepare(&mut connection, path)?;
+        let health = Health::default();
+        let store = Self(Arc::new(Inner {
+            path: path.to_owned(),
+            writer: writer::Writer::spawn(connection, path, health.clone())?,
+            readers: readers::Readers::spawn(path, health.clone())?,
+            health,
+            _lock: lock,
+        }));
+        Ok((store, seen))
+    }
+
+    /// The store's condition, now and on every change.
+    pub fn condition(&self) -> watch::Receiver<Condition> {
+        self.0.health.watch()
+    }
+
+    /// The path of the store's file.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Makes a change durable. When this returns `Ok`, the change is on the disk. While the system
+    /// refuses to write, as on a full disk, this waits until writing works again.
+    ///
+    /// # Errors
+    /// The change was not made: it is impossible, the store is damaged, or the writer has ended.
+    pub async fn commit(&self, commit: Commit) -> Result<Receipt, StoreError> {
+        self.0.writer.submit(commit, Haste::None).await
+    }
+
+    /// Like [`commit`](Self::commit), but returns an error instead of waiting while the system
+    /// refuses to write: for callers that can report it.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit), and [`StoreError::Refused`].
+    pub async fn commit_now(&self, commit: Commit) -> Result<Receipt, StoreError> {
+        self.0.writer.submit(commit, Haste::AtOnce).await
+    }
+
+    /// Runs a query on one of the readers' threads, with that thread's connection.
+    ///
+    /// # Errors
+    /// Any error of SQLite.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.0.readers.read(query).await
+    }
+}
+
+/// Opens a store for reading only, while another process may write it.
+///
+/// # Errors
+/// [`StoreError::Missing`] if there is none, [`StoreError::Newer`] or [`StoreError::Older`] if its
+/// version is not this binary's.
+pub fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
+    if !path.exists() {
+        return Err(StoreError::Missing {
+            path: path.to_owned(),
+        });
+    }
+    let connection = open_read_only(path)?;
+    schema::check_version(&connection, path)?;
+    Ok(connection)
+}
+
+/// Like [`open_for_reading`], for a single read that leaves no trace: if no process has the store
+/// open, SQLite creates no file beside it.
+///
+/// # Errors
+/// As [`open_for_reading`].
+pub fn open_for_a_look(path: &Path) -> Result<Connection, StoreError> {
+    if !path.exists() || with_suffix(path, "-wal").exists() {
+        return open_for_reading(path);
+    }
+    let flags = READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(agentry_chain::db::immutable_uri(path), flags)
+        .map_err(|e| StoreError::open(path, e))?;
+    schema::check_version(&connection, path)?;
+    Ok(connection)
+}
+
+fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
+    let connection =
+        Connection::open_with_flags(path, READ_ONLY).map_err(|e| StoreError::open(path, e))?;
+    schema::plan_once(&connection, path)?;
+    connection
+        .busy_timeout(BUSY_TIMEOUT)
+        .map_err(|e| StoreError::open(path, e))?;
+    Ok(connection)
+}

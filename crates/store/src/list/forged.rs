@@ -1,0 +1,66 @@
+//! Messages that name a sender that did not sign them.
+
+use rusqlite::{Connection, params_from_iter};
+use serde::Serialize;
+
+use super::{Columns, Filter, conditions};
+use crate::column::natural;
+
+/// A forged message. No behaviour has seen it, and none will.
+#[derive(Clone, Debug, Serialize)]
+pub struct ForgedItem {
+    /// `forged/` and the row.
+    pub id: String,
+    /// The agent's name.
+    pub agent: String,
+    /// The sender that it names.
+    pub from: String,
+    /// The recipient: the agent's address.
+    pub to: String,
+    /// Hash of the transaction.
+    pub transaction: String,
+    /// The block.
+    pub height: u64,
+    /// When it was first seen (milliseconds since the epoch).
+    pub seen_at: u64,
+    /// The transaction as the chain keeps it, JSON.
+    pub stored: String,
+}
+
+const COLUMNS: Columns = Columns {
+    id: "q.rowid",
+    other: Some("q.sender"),
+    behaviour: None,
+    state: None,
+    at: "q.seen_at",
+};
+
+/// The newest forged messages, oldest first.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn forged(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<ForgedItem>> {
+    let (conditions, values) = conditions(filter, &COLUMNS);
+    let mut items = db
+        .prepare(&format!(
+            "SELECT q.rowid, agent.name, q.sender, agent.address, q.hash, q.height, q.seen_at,
+                    q.stored
+             FROM forged q JOIN agent ON agent.id = q.agent
+             WHERE {conditions} ORDER BY q.rowid DESC LIMIT ?"
+        ))?
+        .query_map(params_from_iter(values), |row| {
+            Ok(ForgedItem {
+                id: format!("forged/{}", row.get::<_, i64>(0)?),
+                agent: row.get(1)?,
+                from: row.get(2)?,
+                to: row.get(3)?,
+                transaction: row.get(4)?,
+                height: natural(row, 5)?,
+                seen_at: natural(row, 6)?,
+                stored: row.get(7)?,
+            })
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    items.reverse();
+    Ok(items)
+}

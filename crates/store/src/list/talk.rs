@@ -1,0 +1,421 @@
+//! The messages to and from hosted wallets, and what is known about their delivery.
+
+use agentry_protocol::{
+    Address, Envelope, Json, Limits, StoredTransaction, TransactionError, TransactionHash,
+};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::column::{natural, optional_natural, optional_text, text, word};
+use crate::number::integer;
+use agentry_core::rows::{AgentId, OutboxId, ReceiptState};
+
+/// The row of the store that holds a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// The message was sent to a hosted wallet.
+    Inbox(i64),
+    /// The message names a sender that did not sign it.
+    Forged(i64),
+    /// A hosted wallet sent the message.
+    Outbox(i64),
+}
+
+/// A message to or from a hosted wallet.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// The row that holds it.
+    pub place: Place,
+    /// The block; `None` while it is in no block.
+    pub height: Option<u64>,
+    /// Hash of the transaction; `None` before it is signed.
+    pub hash: Option<String>,
+    /// The sender that it names.
+    pub from: String,
+    /// The recipient.
+    pub to: String,
+    /// The amount that it transfers, in AIT, as the transaction spells it.
+    pub amount: String,
+    /// The message; `None` if the row cannot be read back.
+    pub payload: Option<Json>,
+    /// Whether the sender is verified; `None` for a hosted wallet.
+    pub authenticity: Option<String>,
+    /// Its state in the inbox or the outbox.
+    pub state: String,
+    /// Why it waits, failed or was refused.
+    pub reason: Option<String>,
+    /// When it was seen in a block or, for a sent message that is in no block, when it was
+    /// requested (milliseconds since the epoch).
+    pub seen_at: u64,
+    /// The row of the outbox whose message this carries again.
+    pub resend_of: Option<i64>,
+    /// What is known about its delivery, if delivery updates were requested.
+    pub receipt: Option<Fate>,
+}
+
+impl Told {
+    /// The key that orders a conversation as the chain does. Messages in no block come last. Within
+    /// a block, received messages come before sent ones.
+    pub const fn turn(&self) -> (u64, bool, i64) {
+        let height = match self.height {
+            Some(height) => height,
+            None => u64::MAX,
+        };
+        match self.place {
+            Place::Inbox(row) | Place::Forged(row) => (height, false, row),
+            Place::Outbox(row) => (height, true, row),
+        }
+    }
+
+    fn is_in_thread(&self, thread: &str) -> bool {
+        self.payload.as_ref().is_some_and(|payload| {
+            let envelope = Envelope::read(payload);
+            envelope
+                .header()
+                .and_then(|header| header.thread.as_ref())
+                .is_some_and(|found| found.as_str() == thread)
+        })
+    }
+}
+
+/// What is known about the delivery of a sent message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fate {
+    /// The requested acknowledgment: `received` or `done`.
+    pub wanted: Option<String>,
+    /// Its state.
+    pub state: ReceiptState,
+    /// The recipient's explanation.
+    pub detail: Option<String>,
+    /// How many more times it may be sent again.
+    pub resends_left: u64,
+}
+
+/// The messages to list.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Only those of the hosted wallet at this address.
+    pub agent: String,
+    /// Only those from this sender.
+    pub from: Option<String>,
+    /// Only those of this conversation.
+    pub thread: Option<String>,
+    /// Only rows after this one.
+    pub after: i64,
+    /// At most this many, the newest.
+    pub limit: usize,
+}
+
+impl Selection {
+    /// The rows of a query that belong to the conversation, newest first. Rows of a table without a
+    /// column for the conversation are filtered one by one.
+    fn pick(
+        &self,
+        rows: rusqlite::MappedRows<'_, impl FnMut(&Row<'_>) -> rusqlite::Result<Told>>,
+    ) -> rusqlite::Result<Vec<Told>> {
+        let belongs = |told: &Told| match &self.thread {
+            Some(thread) => told.is_in_thread(thread),
+            None => true,
+        };
+        rows.filter(|row| row.as_ref().map_or(true, belongs))
+            .take(self.limit)
+            .collect()
+    }
+}
+
+/// The newest messages to a wallet, newest first.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn received(db: &Connection, selection: &Selection) -> rusqlite::Result<Vec<Told>> {
+    let mut statement = db.prepare_cached(
+        "SELECT q.id, q.height, q.hash, q.sender, agent.address, q.stored, q.state,
+                q.seen_at, coalesce(q.reason, q.rejected), q.authenticity
+         FROM inbox q JOIN agent ON agent.id = q.agent
+         WHERE agent.address = ?1 AND q.id > ?2 AND (?3 IS NULL OR q.sender = ?3)
+           AND (?4 IS NULL OR q.thread = ?4)
+         ORDER BY q.id DESC LIMIT ?5",
+    )?;
+    let rows = statement.query_map(
+        params![
+            selection.agent,
+            selection.after,
+            selection.from,
+            selection.thread,
+            integer(selection.limit as u64)
+        ],
+        |row| {
+            Ok(Told {
+                state: row.get(6)?,
+                reason: row.get(8)?,
+                authenticity: row.get(9)?,
+                ..heard(row, Place::Inbox(row.get(0)?))?
+            })
+        },
+    )?;
+    rows.collect()
+}
+
+/// The newest messages to a wallet that name a sender that did not sign them, newest first.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn forged(db: &Connection, selection: &Selection) -> rusqlite::Result<Vec<Told>> {
+    let mut statement = db.prepare_cached(
+        "SELECT q.rowid, q.height, q.hash, q.sender, agent.address, q.stored, 'forged', q.seen_at
+         FROM forged q JOIN agent ON agent.id = q.agent
+         WHERE agent.address = ?1 AND q.rowid > ?2 AND (?3 IS NULL OR q.sender = ?3)
+         ORDER BY q.rowid DESC",
+    )?;
+    let rows = statement.query_map(
+        params![selection.agent, selection.after, selection.from],
+        |row| heard(row, Place::Forged(row.get(0)?)),
+    )?;
+    selection.pick(rows)
+}
+
+fn heard(row: &Row<'_>, place: Place) -> rusqlite::Result<Told> {
+    let stored = text(row, 5, stored)?;
+    Ok(Told {
+        place,
+        height: optional_natural(row, 1)?,
+        hash: row.get(2)?,
+        from: row.get(3)?,
+        to: row.get(4)?,
+        amount: stored
+            .as_ref()
+            .map_or_else(String::new, |stored| stored.amount.to_string()),
+        payload: stored.map(|stored| stored.payload),
+        authenticity: Some("forged".to_owned()),
+        state: "forged".to_owned(),
+        reason: None,
+        seen_at: natural(row, 7)?,
+        resend_of: None,
+        receipt: None,
+    })
+}
+
+/// A stored transaction; `None` if it was pruned, which leaves an empty text.
+fn stored(text: &str) -> Result<Option<StoredTransaction>, TransactionError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    StoredTransaction::parse(text.as_bytes(), Limits::default()).map(Some)
+}
+
+const SENT: &str = "SELECT q.id, q.height, q.hash, agent.address, q.recipient, q.amount, q.payload,
+        q.state, q.reason, q.resend_of, r.wanted, r.state, r.detail, r.resends_left,
+        coalesce(q.mined_at, q.created_at)
+     FROM outbox q JOIN agent ON agent.id = q.agent
+     LEFT JOIN receipt r ON r.outbox = coalesce(q.resend_of, q.id)";
+
+/// The newest messages that a wallet sent, newest first.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn sent(db: &Connection, selection: &Selection) -> rusqlite::Result<Vec<Told>> {
+    let mut statement = db.prepare_cached(&format!(
+        "{SENT} WHERE agent.address = ?1 AND q.id > ?2 ORDER BY q.id DESC"
+    ))?;
+    let rows = statement.query_map(params![selection.agent, selection.after], ours)?;
+    selection.pick(rows)
+}
+
+/// The message in a row of the outbox.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn sent_at(db: &Connection, outbox: i64) -> rusqlite::Result<Option<Told>> {
+    db.prepare_cached(&format!("{SENT} WHERE q.id = ?1"))?
+        .query_row(params![outbox], ours)
+        .optional()
+}
+
+fn ours(row: &Row<'_>) -> rusqlite::Result<Told> {
+    let state = match row.get_ref(11)? {
+        ValueRef::Null => None,
+        _ => Some(word(row, 11, ReceiptState::parse)?),
+    };
+    let wanted = row.get(10)?;
+    let detail = row.get(12)?;
+    let resends_left = optional_natural(row, 13)?.unwrap_or(0);
+    Ok(Told {
+        place: Place::Outbox(row.get(0)?),
+        height: optional_natural(row, 1)?,
+        hash: row.get(2)?,
+        from: row.get(3)?,
+        to: row.get(4)?,
+        amount: natural(row, 5)?.to_string(),
+        payload: Some(text(row, 6, |payload| {
+            Json::parse(payload.as_bytes(), Limits::default())
+        })?),
+        authenticity: None,
+        state: row.get(7)?,
+        reason: row.get(8)?,
+        seen_at: natural(row, 14)?,
+        resend_of: row.get(9)?,
+        receipt: state.map(|state| Fate {
+            wanted,
+            state,
+            detail,
+            resends_left,
+        }),
+    })
+}
+
+/// A transaction that carried a message, for the first time or again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carrier {
+    /// Its row.
+    pub outbox: OutboxId,
+    /// Its state: a word of [`OutboxState`](agentry_core::rows::OutboxState).
+    pub state: String,
+    /// Its hash, once it is signed.
+    pub hash: Option<TransactionHash>,
+    /// Whether the node has accepted it.
+    pub accepted: bool,
+    /// The block that holds it.
+    pub height: Option<u64>,
+    /// Why it waits or failed.
+    pub reason: Option<String>,
+}
+
+/// A sent message and its delivery so far.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// The agent that sent it.
+    pub agent: AgentId,
+    /// The sender's address.
+    pub from: Address,
+    /// The recipient.
+    pub to: Address,
+    /// The first transaction that carries it, then the others.
+    pub carriers: Vec<Carrier>,
+    /// What is known about its delivery, if delivery updates were requested.
+    pub fate: Option<Fate>,
+}
+
+/// Reads a sent message and its delivery so far.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn progress(db: &Connection, outbox: OutboxId) -> rusqlite::Result<Option<Progress>> {
+    let Some(first) = sent_at(db, outbox.0)? else {
+        return Ok(None);
+    };
+    let carriers = db
+        .prepare_cached(
+            "SELECT id, state, hash, accepted_at IS NOT NULL, height, reason FROM outbox
+             WHERE id = ?1 OR resend_of = ?1 ORDER BY id",
+        )?
+        .query_map(params![outbox.0], |row| {
+            Ok(Carrier {
+                outbox: OutboxId(row.get(0)?),
+                state: row.get(1)?,
+                hash: optional_text(row, 2, str::parse)?,
+                accepted: row.get(3)?,
+                height: optional_natural(row, 4)?,
+                reason: row.get(5)?,
+            })
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let agent = db
+        .prepare_cached("SELECT agent FROM outbox WHERE id = ?1")?
+        .query_row(params![outbox.0], |row| row.get(0).map(AgentId))?;
+    let (Ok(from), Ok(to)) = (
+        Address::from_chain(&first.from),
+        Address::from_chain(&first.to),
+    ) else {
+        return Ok(None);
+    };
+    Ok(Some(Progress {
+        agent,
+        from,
+        to,
+        carriers,
+        fate: first.receipt,
+    }))
+}
+
+/// A message to a hosted wallet that may be an answer.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// Its row in the inbox.
+    pub inbox: i64,
+    /// Hash of its transaction.
+    pub hash: TransactionHash,
+    /// The block that holds it.
+    pub height: Option<u64>,
+    /// Whether its sender is verified.
+    pub authenticity: String,
+    /// Its state: a word of
+    /// [`InboxState`](agentry_core::rows::InboxState).
+    pub state: String,
+    /// The transaction.
+    pub stored: StoredTransaction,
+}
+
+/// The messages to a wallet that name one of these transactions as what they answer, in order of
+/// arrival.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn replies(
+    db: &Connection,
+    agent: AgentId,
+    asked: &[TransactionHash],
+) -> rusqlite::Result<Vec<Reply>> {
+    let mut replies = Vec::new();
+    for hash in asked {
+        let mut statement = db.prepare_cached(
+            "SELECT id, hash, height, authenticity, state, stored FROM inbox
+             WHERE re = ?1 AND agent = ?2 AND stored <> ''",
+        )?;
+        for one in statement.query_map(params![hash.to_string(), agent.0], reply)? {
+            replies.push(one?);
+        }
+    }
+    replies.sort_by_key(|reply| reply.inbox);
+    Ok(replies)
+}
+
+/// The messages to a wallet from a sender, in blocks from this height on, that do not name what
+/// they answer.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn remarks(
+    db: &Connection,
+    agent: AgentId,
+    sender: &Address,
+    from: u64,
+) -> rusqlite::Result<Vec<Reply>> {
+    let mut statement = db.prepare_cached(
+        "SELECT id, hash, height, authenticity, state, stored FROM inbox
+         WHERE height >= ?3 AND agent = ?1 AND sender = ?2 AND re IS NULL AND stored <> ''
+         ORDER BY id",
+    )?;
+    let rows = statement.query_map(params![agent.0, sender.as_str(), integer(from)], reply)?;
+    rows.collect()
+}
+
+fn reply(row: &Row<'_>) -> rusqlite::Result<Reply> {
+    Ok(Reply {
+        inbox: row.get(0)?,
+        hash: text(row, 1, str::parse)?,
+        height: optional_natural(row, 2)?,
+        authenticity: row.get(3)?,
+        state: row.get(4)?,
+        stored: text(row, 5, |text| {
+            StoredTransaction::parse(text.as_bytes(), Limits::default())
+        })?,
+    })
+}
+
+/// A number that changes whenever another connection changes the store.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn version(db: &Connection) -> rusqlite::Result<i64> {
+    db.query_row("PRAGMA data_version", [], |row| row.get(0))
+}

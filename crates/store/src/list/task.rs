@@ -1,0 +1,328 @@
+//! Tasks as operators see them: those that hosted wallets request, and those that they run.
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use serde::Serialize;
+
+use crate::column::{natural, optional_natural};
+use crate::number::integer;
+
+/// The prefix of the [origin](super::OutboxItem::origin) of a job that an operator requested. A
+/// random word and the job's type follow.
+pub const OPERATORS_JOBS: &str = "control/task/";
+
+/// A message that may request a job: its payload tells.
+#[derive(Clone, Debug)]
+pub struct AskedItem {
+    /// Its row in the outbox.
+    pub row: i64,
+    /// The agent's row.
+    pub agent_row: i64,
+    /// The agent's name.
+    pub agent: String,
+    /// The agent's address.
+    pub from: String,
+    /// The recipient.
+    pub to: String,
+    /// The message, JSON.
+    pub payload: String,
+    /// What requested it.
+    pub origin: String,
+    /// The id in its header.
+    pub message_id: Option<String>,
+    /// The state of its first transaction.
+    pub state: String,
+    /// Why its first transaction waits or failed.
+    pub reason: Option<String>,
+    /// When it was requested (milliseconds since the epoch).
+    pub created_at: u64,
+    /// What is known about the message's delivery, if delivery updates were requested.
+    pub receipt: Option<String>,
+    /// The recipient's explanation.
+    pub receipt_detail: Option<String>,
+}
+
+/// A transaction that carried a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Carrier {
+    /// Its hash.
+    pub transaction: String,
+    /// Its state.
+    pub state: String,
+    /// The block.
+    pub height: Option<u64>,
+    /// When it was seen in a block (milliseconds since the epoch).
+    pub mined_at: Option<u64>,
+}
+
+/// A message that names a transaction of a hosted wallet.
+#[derive(Clone, Debug)]
+pub struct AnswerItem {
+    /// Its row in the inbox.
+    pub row: i64,
+    /// Hash of its transaction.
+    pub hash: String,
+    /// Who sent it.
+    pub from: String,
+    /// The block.
+    pub height: Option<u64>,
+    /// When it was seen (milliseconds since the epoch).
+    pub seen_at: u64,
+    /// The transaction as the chain keeps it, JSON.
+    pub transaction: String,
+}
+
+/// A task that a hosted wallet runs.
+#[derive(Clone, Debug, Serialize)]
+pub struct ExecutingItem {
+    /// `task/` and the row.
+    pub id: String,
+    /// Its state.
+    pub state: String,
+    /// The agent's name.
+    pub agent: String,
+    /// The behaviour that started it.
+    pub behaviour: String,
+    /// The key that the behaviour gave it.
+    pub key: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Who requested it.
+    pub submitter: Option<String>,
+    /// Hash of the transaction that requested it.
+    pub transaction: Option<String>,
+    /// Its input, JSON.
+    pub input: String,
+    /// How many attempts were started.
+    pub attempts: u64,
+    /// How many of them ended with the process.
+    pub interrupted: u64,
+    /// Its progress, from 0 to 1.
+    pub progress: Option<f64>,
+    /// The note of the last progress report.
+    pub note: Option<String>,
+    /// When it was accepted (milliseconds since the epoch).
+    pub made_at: u64,
+    /// When it may start.
+    pub due_at: u64,
+    /// When its last attempt started.
+    pub started_at: Option<u64>,
+    /// The time after which its result is of no use.
+    #[serde(rename = "deadline_at")]
+    pub deadline: Option<u64>,
+    /// When it ended.
+    pub ended_at: Option<u64>,
+    /// Length of its result, in bytes.
+    pub result_bytes: Option<u64>,
+    /// The media type of the result.
+    pub media_type: Option<String>,
+    /// Why it, or its last attempt, failed: a code for programs.
+    pub error_code: Option<String>,
+    /// Why it, or its last attempt, failed: a message for people.
+    pub error: Option<String>,
+}
+
+const ASKED: &str = "SELECT q.id, q.agent, agent.name, agent.address, q.recipient, q.payload,
+        q.origin, q.message_id, q.state, q.reason, q.created_at, r.state, r.detail
+     FROM outbox q JOIN agent ON agent.id = q.agent LEFT JOIN receipt r ON r.outbox = q.id";
+
+fn asked_item(row: &Row<'_>) -> rusqlite::Result<AskedItem> {
+    Ok(AskedItem {
+        row: row.get(0)?,
+        agent_row: row.get(1)?,
+        agent: row.get(2)?,
+        from: row.get(3)?,
+        to: row.get(4)?,
+        payload: row.get(5)?,
+        origin: row.get(6)?,
+        message_id: row.get(7)?,
+        state: row.get(8)?,
+        reason: row.get(9)?,
+        created_at: natural(row, 10)?,
+        receipt: row.get(11)?,
+        receipt_detail: row.get(12)?,
+    })
+}
+
+/// The messages that request jobs, newest first; those older than the row `before`, at most
+/// `limit`. Messages that only mention the command are included.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn asked(db: &Connection, before: i64, limit: u64) -> rusqlite::Result<Vec<AskedItem>> {
+    db.prepare(&format!(
+        "{ASKED} WHERE q.id < ?1 AND q.resend_of IS NULL
+           AND (instr(q.payload, 'EXECUTE_AI_JOB') > 0
+                OR substr(q.origin, 1, length(?2)) = ?2)
+         ORDER BY q.id DESC LIMIT ?3"
+    ))?
+    .query_map(params![before, OPERATORS_JOBS, integer(limit)], asked_item)?
+    .collect()
+}
+
+/// The message of a row of the outbox, whatever its content; for a resend, the first transaction's.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn asked_at(db: &Connection, row: i64) -> rusqlite::Result<Option<AskedItem>> {
+    db.prepare(&format!(
+        "{ASKED} WHERE q.id = (SELECT coalesce(resend_of, id) FROM outbox WHERE id = ?1)"
+    ))?
+    .query_row([row], asked_item)
+    .optional()
+}
+
+/// The newest row of the outbox whose transaction has this hash or whose message has this id.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn row_of(db: &Connection, name: &str) -> rusqlite::Result<Option<i64>> {
+    db.query_row(
+        "SELECT max(id) FROM outbox WHERE hash = ?1 OR message_id = ?1",
+        [name],
+        |row| row.get(0),
+    )
+}
+
+/// The signed transactions that carried the message of a row, oldest first.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn carriers(db: &Connection, row: i64) -> rusqlite::Result<Vec<Carrier>> {
+    db.prepare(
+        "SELECT hash, state, height, mined_at FROM outbox
+         WHERE (id = ?1 OR resend_of = ?1) AND hash IS NOT NULL ORDER BY id",
+    )?
+    .query_map([row], |row| {
+        Ok(Carrier {
+            transaction: row.get(0)?,
+            state: row.get(1)?,
+            height: optional_natural(row, 2)?,
+            mined_at: optional_natural(row, 3)?,
+        })
+    })?
+    .collect()
+}
+
+/// The verified messages to an agent that name this transaction and are in a block, in the chain's
+/// order.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn answers(
+    db: &Connection,
+    agent_row: i64,
+    transaction: &str,
+) -> rusqlite::Result<Vec<AnswerItem>> {
+    db.prepare_cached(
+        "SELECT id, hash, sender, height, seen_at, stored FROM inbox
+         WHERE re = ?1 AND agent = ?2 AND authenticity = 'verified' AND state <> 'withdrawn'
+         ORDER BY height, seq",
+    )?
+    .query_map(params![transaction, agent_row], |row| {
+        Ok(AnswerItem {
+            row: row.get(0)?,
+            hash: row.get(1)?,
+            from: row.get(2)?,
+            height: optional_natural(row, 3)?,
+            seen_at: natural(row, 4)?,
+            transaction: row.get(5)?,
+        })
+    })?
+    .collect()
+}
+
+/// The tasks to list.
+#[derive(Clone, Debug, Default)]
+pub struct ExecutingFilter {
+    /// Only those of the agent with this name or address.
+    pub agent: Option<String>,
+    /// Only those in these states; in any state if empty.
+    pub states: Vec<String>,
+    /// Only this row.
+    pub row: Option<i64>,
+    /// Only the one that this transaction, or the message with this id, requested.
+    pub asked_by: Option<String>,
+    /// At most this many, the newest.
+    pub limit: u64,
+}
+
+/// The tasks of hosted wallets, newest first.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn executing(
+    db: &Connection,
+    filter: &ExecutingFilter,
+) -> rusqlite::Result<Vec<ExecutingItem>> {
+    let mut sql = String::from(
+        "SELECT task.id, task.state, agent.name, task.behaviour, task.key, task.kind,
+                task.submitter, i.hash, task.input, task.attempts, task.interrupted,
+                task.progress, task.note, task.made_at, task.due_at, task.started_at,
+                task.deadline, task.ended_at, octet_length(task.result), task.media_type,
+                task.error_code, task.error
+         FROM task JOIN agent ON agent.id = task.agent LEFT JOIN inbox i ON i.id = task.inbox
+         WHERE true",
+    );
+    let mut values = Vec::new();
+    if let Some(agent) = &filter.agent {
+        sql.push_str(" AND (agent.name = ? OR agent.address = ?)");
+        values.extend([Value::Text(agent.clone()), Value::Text(agent.clone())]);
+    }
+    if !filter.states.is_empty() {
+        let marks = vec!["?"; filter.states.len()].join(", ");
+        sql.push_str(&format!(" AND task.state IN ({marks})"));
+        values.extend(filter.states.iter().cloned().map(Value::Text));
+    }
+    if let Some(row) = filter.row {
+        sql.push_str(" AND task.id = ?");
+        values.push(Value::Integer(row));
+    }
+    if let Some(name) = &filter.asked_by {
+        sql.push_str(" AND (task.key = ? OR i.hash = ? OR i.identity = ?)");
+        values.extend(vec![Value::Text(name.clone()); 3]);
+    }
+    sql.push_str(" ORDER BY task.id DESC LIMIT ?");
+    values.push(Value::Integer(integer(filter.limit)));
+    db.prepare(&sql)?
+        .query_map(params_from_iter(values), |row| {
+            Ok(ExecutingItem {
+                id: format!("task/{}", row.get::<_, i64>(0)?),
+                state: row.get(1)?,
+                agent: row.get(2)?,
+                behaviour: row.get(3)?,
+                key: row.get(4)?,
+                kind: row.get(5)?,
+                submitter: row.get(6)?,
+                transaction: row.get(7)?,
+                input: row.get(8)?,
+                attempts: natural(row, 9)?,
+                interrupted: natural(row, 10)?,
+                progress: row.get(11)?,
+                note: row.get(12)?,
+                made_at: natural(row, 13)?,
+                due_at: natural(row, 14)?,
+                started_at: optional_natural(row, 15)?,
+                deadline: optional_natural(row, 16)?,
+                ended_at: optional_natural(row, 17)?,
+                result_bytes: optional_natural(row, 18)?,
+                media_type: row.get(19)?,
+                error_code: row.get(20)?,
+                error: row.get(21)?,
+            })
+        })?
+        .collect()
+}
+
+/// The whole result of a task.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn result(db: &Connection, row: i64) -> rusqlite::Result<Option<String>> {
+    db.query_row("SELECT result FROM task WHERE id = ?1", [row], |row| {
+        row.get(0)
+    })
+    .optional()
+    .map(Option::flatten)
+}

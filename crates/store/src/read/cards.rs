@@ -1,0 +1,168 @@
+//! The directory: the announcement of each address that counts.
+
+use agentry_core::Card;
+use agentry_protocol::message::Envelope;
+use agentry_protocol::{
+    Address, BlockHeight, Json, KnownCommand, Limits, Payload, TransactionHash, command,
+};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::column::{natural, optional_text, text};
+use crate::meta;
+use agentry_core::rows::{AgentId, EventId, EventRef, OutboxId};
+
+/// A card in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnnouncedCard {
+    /// The card.
+    pub card: Card,
+    /// When it was announced (milliseconds since the epoch): the time in the message's id, or when
+    /// it was seen if it has no id.
+    pub announced_at: u64,
+}
+
+const COLUMNS: &str = "address, public_key, card, hash, height, announced_at";
+
+/// The current cards of all addresses, by address, including expired ones.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn cards(db: &Connection) -> rusqlite::Result<Vec<AnnouncedCard>> {
+    db.prepare(&format!(
+        "SELECT {COLUMNS} FROM card WHERE card IS NOT NULL AND NOT EXISTS
+            (SELECT 1 FROM card later WHERE later.address = card.address
+             AND (later.height, later.id) > (card.height, card.id))
+         ORDER BY address"
+    ))?
+    .query_map([], announced)?
+    .collect()
+}
+
+/// The current cards with this name, by address, including expired ones.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn cards_named(db: &Connection, name: &str) -> rusqlite::Result<Vec<AnnouncedCard>> {
+    db.prepare(&format!(
+        "SELECT {COLUMNS} FROM card WHERE card ->> '$.name' = ?1 AND NOT EXISTS
+            (SELECT 1 FROM card later WHERE later.address = card.address
+             AND (later.height, later.id) > (card.height, card.id))
+         ORDER BY address"
+    ))?
+    .query_map(params![name], announced)?
+    .collect()
+}
+
+/// The current card of an address, even if it has expired; `None` after a withdrawal.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn card(db: &Connection, address: &Address) -> rusqlite::Result<Option<AnnouncedCard>> {
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM card WHERE address = ?1 ORDER BY height DESC, id DESC LIMIT 1"
+    ))?;
+    let mut rows = statement.query(params![address.as_str()])?;
+    match rows.next()? {
+        Some(row) if row.get_ref(2)? != ValueRef::Null => announced(row).map(Some),
+        Some(_) | None => Ok(None),
+    }
+}
+
+/// The part of the chain that the directory was read from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surveyed {
+    /// All cards in this block and above are known; `None` if no runtime has run yet.
+    pub from: Option<BlockHeight>,
+    /// The position of the directory backfill, as the backfill gave it.
+    pub progress: Option<String>,
+}
+
+/// Reads which part of the chain the directory was read from.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn surveyed(db: &Connection) -> rusqlite::Result<Surveyed> {
+    Ok(Surveyed {
+        from: meta::read(db, meta::DIRECTORY_FROM, str::parse)?.map(BlockHeight),
+        progress: meta::read(db, meta::DIRECTORY_PROGRESS, meta::as_it_is)?,
+    })
+}
+
+fn announced(row: &Row<'_>) -> rusqlite::Result<AnnouncedCard> {
+    Ok(AnnouncedCard {
+        card: Card {
+            address: text(row, 0, Address::from_chain)?,
+            public_key: text(row, 1, str::parse)?,
+            card: text(row, 2, announce)?,
+            transaction: text(row, 3, str::parse)?,
+            height: BlockHeight(natural(row, 4)?),
+        },
+        announced_at: natural(row, 5)?,
+    })
+}
+
+/// Reads back the stored parameters of an ANNOUNCE.
+pub(crate) fn announce(stored: &str) -> Result<command::Announce, String> {
+    let json = Json::parse(stored.as_bytes(), Limits::default()).map_err(|e| e.to_string())?;
+    let Payload::Command(command) = Envelope::read(&json).payload else {
+        return Err("it is not a command".to_owned());
+    };
+    match KnownCommand::read(&command) {
+        Ok(Some(KnownCommand::Announce(card))) => Ok(card),
+        Ok(_) => Err("it is not an ANNOUNCE".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The recurring announcement of an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renewal {
+    /// The row of its renewal event.
+    pub event: EventId,
+    /// What is announced, JSON.
+    pub card: String,
+    /// When it is announced next (milliseconds since the epoch).
+    pub due_at: u64,
+    /// Why the last attempt failed, if it did.
+    pub reason: Option<String>,
+}
+
+/// The recurring announcement of an agent, if it has one.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn renewal(db: &Connection, agent: AgentId) -> rusqlite::Result<Option<Renewal>> {
+    db.prepare_cached(
+        "SELECT id, data, due_at, reason FROM event WHERE agent = ?1 AND kind = 'renewal'",
+    )?
+    .query_row(params![agent.0], |row| {
+        Ok(Renewal {
+            event: EventId(row.get(0)?),
+            card: row.get(1)?,
+            due_at: natural(row, 2)?,
+            reason: row.get(3)?,
+        })
+    })
+    .optional()
+}
+
+/// The last transaction of an agent's announcements: the row of the outbox, and the hash if it is
+/// signed.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn announcement(
+    db: &Connection,
+    event: EventId,
+) -> rusqlite::Result<Option<(OutboxId, Option<TransactionHash>)>> {
+    // `0` follows `/`, so this matches all origins that begin with the event's, by their index.
+    db.prepare_cached(
+        "SELECT id, hash FROM outbox WHERE origin > ?1 || '/' AND origin < ?1 || '0'
+         ORDER BY id DESC LIMIT 1",
+    )?
+    .query_row(params![EventRef::Event(event).to_string()], |row| {
+        Ok((OutboxId(row.get(0)?), optional_text(row, 1, str::parse)?))
+    })
+    .optional()
+}

@@ -1,0 +1,25 @@
+//! Why a transaction was sent.
+
+use agentry_protocol::TransactionHash;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use agentry_core::rows::AgentId;
+
+/// What requested an agent's transaction, or the first one if it is a resend; see
+/// [`Draft::origin`](agentry_core::rows::Draft::origin).
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn origin_of(
+    db: &Connection,
+    agent: AgentId,
+    transaction: TransactionHash,
+) -> rusqlite::Result<Option<String>> {
+    db.prepare_cached(
+        "SELECT coalesce((SELECT first.origin FROM outbox first WHERE first.id = o.resend_of),
+                         o.origin)
+         FROM outbox o WHERE o.hash = ?1 AND o.agent = ?2",
+    )?
+    .query_row(params![transaction.to_string(), agent.0], |row| row.get(0))
+    .optional()
+}

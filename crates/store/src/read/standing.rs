@@ -1,0 +1,42 @@
+//! The load of an agent.
+
+use agentry_protocol::command::{QueueCounts, TaskCounts};
+use rusqlite::{Connection, params};
+
+use crate::column::natural;
+use agentry_core::rows::AgentId;
+
+/// The most rows of a kind that are counted, so that the status of an agent with a million waiting
+/// messages costs little. A larger number is reported as this one.
+pub const COUNTED_AT_MOST: u32 = 100_000;
+
+/// How many messages, transactions and tasks of an agent are open.
+///
+/// # Errors
+/// Any error of SQLite.
+pub fn standing(db: &Connection, agent: AgentId) -> rusqlite::Result<(QueueCounts, TaskCounts)> {
+    let count = |from: &str| -> rusqlite::Result<u64> {
+        db.prepare_cached(&format!(
+            "SELECT count(*) FROM (SELECT 1 FROM {from} LIMIT {COUNTED_AT_MOST})"
+        ))?
+        .query_row(params![agent.0], |row| natural(row, 0))
+    };
+    let queue = QueueCounts {
+        inbox: count("inbox WHERE agent = ?1 AND state = 'waiting'")?,
+        outbox: count("outbox WHERE agent = ?1 AND state = 'queued'")?.saturating_add(count(
+            "outbox WHERE agent = ?1 AND state IN ('prepared', 'accepted')",
+        )?),
+        dead: count("inbox WHERE agent = ?1 AND state = 'dead'")?
+            .saturating_add(count("event WHERE agent = ?1 AND state = 'dead'")?),
+    };
+    // The index holds the open tasks of all agents, which are few.
+    let tasks = TaskCounts {
+        submitted: count(
+            "task WHERE agent = ?1 AND state = 'submitted' AND state IN ('submitted', 'working')",
+        )?,
+        working: count(
+            "task WHERE agent = ?1 AND state = 'working' AND state IN ('submitted', 'working')",
+        )?,
+    };
+    Ok((queue, tasks))
+}

@@ -1,0 +1,154 @@
+//! The tables, and the version of a store.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::{StoreError, place, with_suffix};
+
+/// Marks the file as a store of agentry (`PRAGMA application_id`): "agtr".
+const APPLICATION_ID: i64 = 0x6167_7472;
+
+/// The tables. SQLite stores the text of the statements, and a store is checked against it: any change
+/// of one needs a new [`VERSION`], and once a version is released, a way to read its stores.
+const SCHEMA: &str = include_str!("schema.sql");
+
+/// The version that this binary reads and writes. Versions 1 to 6 were never released.
+const VERSION: i64 = 7;
+
+/// The size to which the write-ahead log is cut after a checkpoint, in bytes: what SQLite lets it
+/// grow to between two checkpoints.
+const LOG_LIMIT: i64 = 4 << 20;
+
+/// How many prepared statements a connection caches: more than there are different ones.
+const STATEMENTS: usize = 128;
+
+/// Creates the tables of an empty file, and sets up the connection for writing.
+pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let open = |e| StoreError::open(path, e);
+    let is_empty = check_version(connection, path)? == 0;
+    plan_once(connection, path)?;
+    connection
+        .pragma_update(None, "journal_mode", "wal")
+        .map_err(open)?;
+    connection
+        .pragma_update(None, "synchronous", "full")
+        .map_err(open)?;
+    connection
+        .pragma_update(None, "foreign_keys", true)
+        .map_err(open)?;
+    // The log is cut to this size after a checkpoint has emptied it: a long read lets it grow.
+    connection
+        .pragma_update(None, "journal_size_limit", LOG_LIMIT)
+        .map_err(open)?;
+    if is_empty {
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(open)?;
+        transaction.execute_batch(SCHEMA).map_err(open)?;
+        transaction
+            .pragma_update(None, "user_version", VERSION)
+            .map_err(open)?;
+        transaction
+            .pragma_update(None, "application_id", APPLICATION_ID)
+            .map_err(open)?;
+        transaction.commit().map_err(open)?;
+    }
+    Ok(())
+}
+
+/// A database in memory with the tables of a store.
+pub(super) fn in_memory() -> rusqlite::Result<Connection> {
+    let connection = Connection::open_in_memory()?;
+    connection.execute_batch(SCHEMA)?;
+    Ok(connection)
+}
+
+/// Makes SQLite plan each statement once, whatever values are bound to it. Otherwise SQLite would
+/// use the values of statements with `ORDER BY … LIMIT`, and prepare those again on every run: half
+/// of the cost of a read.
+pub(super) fn plan_once(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let open = |e| StoreError::open(path, e);
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Sorted rows fit into memory, and a temporary folder may be full or missing.
+    connection
+        .pragma_update(None, "temp_store", "memory")
+        .map_err(open)?;
+    // SQLite checks a page as a whole when it reads it: a damaged one is found before it is used.
+    connection
+        .pragma_update(None, "cell_size_check", true)
+        .map_err(open)?;
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .map_err(open)?;
+    Ok(())
+}
+
+/// Creates a new store at `path`. The file appears complete or not at all, even if the process is
+/// killed: a file without tables is always a damaged one.
+pub(super) fn create(path: &Path) -> Result<(), StoreError> {
+    let made = with_suffix(path, ".new");
+    let io = |source| StoreError::Io {
+        path: made.clone(),
+        source,
+    };
+    for left in ["", "-journal", "-wal", "-shm"] {
+        match fs::remove_file(with_suffix(&made, left)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
+            _ => {}
+        }
+    }
+    let open = |e| StoreError::open(path, e);
+    place::make_private(&made)?;
+    let mut connection = Connection::open(&made).map_err(open)?;
+    prepare(&mut connection, &made)?;
+    // Closing empties the write-ahead log into the file, and removes it.
+    connection.close().map_err(|(_, error)| open(error))?;
+    super::sums::renumber(&made).map_err(io)?;
+    let folder = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    File::open(&made)
+        .and_then(|file| file.sync_all())
+        .map_err(io)?;
+    fs::rename(&made, path).map_err(io)?;
+    File::open(folder.unwrap_or(Path::new(".")))
+        .and_then(|folder| folder.sync_all())
+        .map_err(io)
+}
+
+/// Checks that a file is a store of this version, or empty. Returns its version; 0 if it is empty.
+///
+/// # Errors
+/// [`StoreError::Newer`], [`StoreError::Older`], [`StoreError::Foreign`], and any error of SQLite.
+pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
+    let pragma = |name: &str| -> Result<i64, StoreError> {
+        connection
+            .pragma_query_value(None, name, |row| row.get(0))
+            .map_err(|e| StoreError::open(path, e))
+    };
+    let found = pragma("user_version")?;
+    let is_ours = pragma("application_id")? == APPLICATION_ID;
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(|e| StoreError::open(path, e))?;
+    let path = || path.to_owned();
+    match found {
+        _ if !is_ours && tables > 0 => Err(StoreError::Foreign { path: path() }),
+        _ if !is_ours => Ok(0),
+        VERSION => Ok(VERSION),
+        _ if found > VERSION => Err(StoreError::Newer {
+            path: path(),
+            found,
+            known: VERSION,
+        }),
+        _ => Err(StoreError::Older {
+            path: path(),
+            found,
+            known: VERSION,
+        }),
+    }
+}

@@ -1,0 +1,447 @@
+-- The tables of a store. A word in a column is one of those that its CHECK lists.
+--
+-- Times are milliseconds since the epoch. Amounts are in AIT.
+--
+-- `standing` and `sender` say whose share of an agent's resources something uses: who caused it, and
+-- how well that sender was known at the time. `sender` is empty for the agent itself (`own`) and for
+-- unverified senders.
+
+-- Single values on the chain and on this store, by key.
+CREATE TABLE meta (
+    key   TEXT NOT NULL PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The hosted wallets.
+CREATE TABLE agent (
+    id           INTEGER PRIMARY KEY,
+    address      TEXT    NOT NULL UNIQUE,
+    name         TEXT    NOT NULL,
+    start_height INTEGER NOT NULL CHECK (start_height >= 0), -- messages in lower blocks are ignored
+    last_nonce   INTEGER CHECK (last_nonce >= 0) -- the highest nonce ever assigned to the wallet
+) STRICT;
+
+-- The messages to hosted wallets. Two messages are the same if their verified sender gave them the same
+-- id or, without an id, if they have the same digest.
+CREATE TABLE inbox (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT, -- never assigned twice: outbox.origin names it
+    agent        INTEGER NOT NULL REFERENCES agent (id),
+    digest       TEXT    NOT NULL,             -- SHA-256 of the signing text
+    hash         TEXT    NOT NULL,             -- of the transaction that carried it
+    sender       TEXT    NOT NULL,
+    height       INTEGER CHECK (height >= 0),  -- NULL while a reorganisation has withdrawn it
+    stored       TEXT    NOT NULL,             -- the transaction as the chain keeps it, JSON; empty:
+                                               -- pruned
+    authenticity TEXT    NOT NULL CHECK (authenticity IN ('verified', 'unverified')),
+    standing     TEXT    NOT NULL,             -- of the sender, when the message arrived
+    state        TEXT    NOT NULL
+        CHECK (state IN ('waiting', 'withdrawn', 'handled', 'expired', 'dead')),
+    seq          INTEGER NOT NULL,             -- order of arrival; assigned again after a withdrawal
+    attempts     INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0), -- failed ones
+    due_at       INTEGER NOT NULL DEFAULT 0,   -- 0 until a first attempt has failed
+    reason       TEXT,                         -- of the last failure
+    seen_at      INTEGER NOT NULL,
+    settled_at   INTEGER,
+    identity     TEXT,                         -- its id, or its digest
+    re           TEXT,                         -- the transaction that it answers
+    thread       TEXT,
+    expires_at   INTEGER,
+    priority     INTEGER NOT NULL DEFAULT 0 CHECK (priority IN (0, 1)), -- 1 goes before 0
+    rejected     TEXT,                         -- why a behaviour rejected it
+    UNIQUE (agent, digest),
+    CHECK (standing IN ('known', 'listed', 'stranger', 'unverified')),
+    CHECK ((standing = 'unverified') = (authenticity = 'unverified'))
+) STRICT;
+CREATE UNIQUE INDEX inbox_identity ON inbox (agent, sender, identity);
+-- Senders take turns: each verified sender has a lane, and all others share one.
+CREATE INDEX inbox_due      ON inbox (agent, authenticity, sender, due_at, seq)
+    WHERE state = 'waiting';
+CREATE INDEX inbox_urgent   ON inbox (agent, sender, due_at, seq)
+    WHERE state = 'waiting' AND priority > 0;
+-- Finds messages beyond the rate-limit timeout by the time at which they were seen, however many wait.
+-- For a verified sender the index inbox_due has that order already.
+CREATE INDEX inbox_unverified ON inbox (agent, seen_at)
+    WHERE state = 'waiting' AND attempts = 0 AND authenticity = 'unverified';
+CREATE INDEX inbox_height   ON inbox (height);
+CREATE INDEX inbox_re       ON inbox (re) WHERE re IS NOT NULL;
+CREATE INDEX inbox_settled  ON inbox (settled_at) WHERE settled_at IS NOT NULL;
+CREATE INDEX inbox_prunable ON inbox (agent, standing, sender, settled_at, id)
+    WHERE settled_at IS NOT NULL AND stored <> '';
+CREATE INDEX inbox_dead     ON inbox (agent, id) WHERE state = 'dead';
+
+-- The behaviours that have handled a message which others have still to handle.
+CREATE TABLE progress (
+    inbox     INTEGER NOT NULL REFERENCES inbox (id) ON DELETE CASCADE,
+    behaviour TEXT    NOT NULL,
+    PRIMARY KEY (inbox, behaviour)
+) STRICT, WITHOUT ROWID;
+
+-- Messages that name a sender who did not sign them. They reach no behaviour.
+CREATE TABLE forged (
+    agent   INTEGER NOT NULL REFERENCES agent (id),
+    hash    TEXT    NOT NULL,
+    sender  TEXT    NOT NULL,
+    height  INTEGER NOT NULL CHECK (height >= 0),
+    stored  TEXT    NOT NULL,
+    seen_at INTEGER NOT NULL,
+    PRIMARY KEY (agent, hash)
+) STRICT;
+CREATE INDEX forged_seen   ON forged (seen_at);
+CREATE INDEX forged_oldest ON forged (agent, seen_at);
+
+-- The state of behaviours.
+CREATE TABLE state (
+    agent     INTEGER NOT NULL REFERENCES agent (id),
+    behaviour TEXT    NOT NULL,
+    key       TEXT    NOT NULL,
+    value     TEXT    NOT NULL,
+    PRIMARY KEY (agent, behaviour, key)
+) STRICT, WITHOUT ROWID;
+
+-- Events other than messages. A row is deleted when it is handled.
+CREATE TABLE event (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT, -- never assigned twice: outbox.origin names it
+    agent     INTEGER NOT NULL REFERENCES agent (id),
+    behaviour TEXT    NOT NULL,                  -- empty: the runtime's own
+    kind      TEXT    NOT NULL CHECK (kind IN ('timer', 'fate', 'settled', 'task', 'renewal')),
+    name      TEXT    NOT NULL,                  -- of the timer; the label; the task's key
+    data      TEXT    NOT NULL,                  -- JSON
+    inbox     INTEGER REFERENCES inbox (id) ON DELETE SET NULL, -- the message that it is about
+    state     TEXT    NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'dead', 'held')),
+    due_at    INTEGER NOT NULL,
+    attempts  INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0), -- failed ones
+    reason    TEXT,                              -- of the last failure
+    made_at   INTEGER NOT NULL,
+    -- The cause of a settled message is the message's sender.
+    standing  TEXT    NOT NULL DEFAULT 'own',
+    sender    TEXT    NOT NULL DEFAULT '',
+    anchor    INTEGER,                           -- the block of the message that set the timer
+    CHECK (standing IN ('own', 'known', 'listed', 'stranger', 'unverified')),
+    CHECK ((sender = '') = (standing IN ('own', 'unverified')))
+) STRICT;
+CREATE UNIQUE INDEX event_timer   ON event (agent, behaviour, name) WHERE kind = 'timer';
+CREATE UNIQUE INDEX event_renewal ON event (agent) WHERE kind = 'renewal';
+CREATE INDEX        event_task    ON event (agent, behaviour, name) WHERE kind = 'task';
+CREATE INDEX        event_due     ON event (agent, due_at, id) WHERE state = 'waiting';
+CREATE INDEX        event_dead    ON event (agent, id) WHERE state = 'dead';
+CREATE INDEX        event_inbox   ON event (inbox) WHERE inbox IS NOT NULL;
+
+-- The transactions that hosted wallets send.
+CREATE TABLE outbox (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    agent       INTEGER NOT NULL REFERENCES agent (id),
+    origin      TEXT    NOT NULL UNIQUE,       -- what requested it: the same request is one row
+    inbox       INTEGER REFERENCES inbox (id) ON DELETE SET NULL,
+    recipient   TEXT    NOT NULL,
+    amount      INTEGER NOT NULL CHECK (amount >= 0),
+    fee         INTEGER NOT NULL CHECK (fee >= 0),
+    payload     TEXT    NOT NULL,              -- JSON
+    state       TEXT    NOT NULL
+        CHECK (state IN ('queued', 'prepared', 'accepted', 'mined', 'final', 'failed')),
+    reason      TEXT,                          -- why it waits or failed
+    nonce       INTEGER CHECK (nonce >= 0),
+    hash        TEXT,
+    digest      TEXT,
+    body        TEXT,                          -- the signed bytes, as posted
+    since       INTEGER,                       -- it is in no block up to this one
+    posts       INTEGER NOT NULL DEFAULT 0 CHECK (posts >= 0),
+    height      INTEGER CHECK (height >= 0),
+    block_hash  TEXT,
+    created_at  INTEGER NOT NULL,
+    prepared_at INTEGER,
+    accepted_at INTEGER,
+    mined_at    INTEGER,
+    settled_at  INTEGER,
+    message_id  TEXT,                          -- the id in its header
+    resend_of   INTEGER,                       -- the row whose message it carries again
+    expires_at  INTEGER,
+    budget_day  INTEGER,                       -- the day whose budget paid for it
+    held        INTEGER NOT NULL DEFAULT 0 CHECK (held IN (0, 1)), -- 1: waits for a budget
+    standing    TEXT    NOT NULL DEFAULT 'own',
+    sender      TEXT    NOT NULL DEFAULT '',
+    CHECK (state IN ('queued', 'failed') OR body IS NOT NULL),
+    CHECK (standing IN ('own', 'known', 'listed', 'stranger', 'unverified')),
+    CHECK ((sender = '') = (standing IN ('own', 'unverified')))
+) STRICT;
+CREATE UNIQUE INDEX outbox_digest   ON outbox (digest)     WHERE digest IS NOT NULL;
+CREATE INDEX        outbox_hash     ON outbox (hash)       WHERE hash IS NOT NULL;
+CREATE INDEX        outbox_queued   ON outbox (id)         WHERE state = 'queued' AND held = 0;
+CREATE INDEX        outbox_turn     ON outbox (agent, id)  WHERE state = 'queued' AND held = 0;
+CREATE INDEX        outbox_held     ON outbox (agent, standing, sender, id)
+    WHERE state = 'queued' AND held = 1;
+CREATE INDEX        outbox_expiry   ON outbox (expires_at)
+    WHERE state = 'queued' AND expires_at IS NOT NULL;
+CREATE INDEX        outbox_open     ON outbox (agent)      WHERE state IN ('prepared', 'accepted');
+CREATE INDEX        outbox_mined    ON outbox (height)     WHERE state = 'mined';
+CREATE INDEX        outbox_failed   ON outbox (agent, id)  WHERE state = 'failed';
+CREATE INDEX        outbox_settled  ON outbox (settled_at) WHERE settled_at IS NOT NULL;
+CREATE INDEX        outbox_prunable ON outbox (agent, standing, sender, state, settled_at, id)
+    WHERE settled_at IS NOT NULL;
+CREATE INDEX        outbox_inbox    ON outbox (inbox)      WHERE inbox IS NOT NULL;
+CREATE INDEX        outbox_resend   ON outbox (resend_of)  WHERE resend_of IS NOT NULL;
+
+-- What is known about the delivery of a sent message, if delivery updates were requested.
+CREATE TABLE receipt (
+    outbox       INTEGER PRIMARY KEY REFERENCES outbox (id) ON DELETE CASCADE, -- its first transaction
+    agent        INTEGER NOT NULL REFERENCES agent (id),
+    behaviour    TEXT,                       -- the one that is told; NULL: nobody
+    label        TEXT,
+    wanted       TEXT CHECK (wanted IN ('received', 'done')), -- the requested acknowledgment, if any
+    state        TEXT    NOT NULL CHECK (state IN ('open', 'received', 'accepted', 'done', 'failed',
+        'rejected', 'expired', 'unacknowledged', 'unsent')),
+    detail       TEXT,
+    within_ms    INTEGER NOT NULL DEFAULT 0 CHECK (within_ms >= 0), -- time for an acknowledgment
+    resends_left INTEGER NOT NULL DEFAULT 0 CHECK (resends_left >= 0),
+    mined        INTEGER NOT NULL DEFAULT 0 CHECK (mined IN (0, 1)), -- 1: the behaviour knows
+    due_at       INTEGER,                    -- when it is overdue; NULL until it is mined, and if no
+                                             -- acknowledgment is awaited
+    changed_at   INTEGER NOT NULL
+) STRICT;
+CREATE INDEX receipt_due ON receipt (agent, due_at) WHERE due_at IS NOT NULL;
+
+-- The tasks of behaviours.
+CREATE TABLE task (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    agent       INTEGER NOT NULL REFERENCES agent (id),
+    behaviour   TEXT    NOT NULL,
+    key         TEXT    NOT NULL,            -- the name that the behaviour gave it
+    kind        TEXT    NOT NULL,
+    input       TEXT    NOT NULL,            -- JSON
+    inbox       INTEGER REFERENCES inbox (id) ON DELETE SET NULL, -- the message that started it
+    submitter   TEXT,
+    state       TEXT    NOT NULL
+        CHECK (state IN ('submitted', 'working', 'completed', 'failed', 'canceled')),
+    attempts    INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0), -- started ones
+    interrupted INTEGER NOT NULL DEFAULT 0 CHECK (interrupted >= 0), -- those that ended with the process
+    due_at      INTEGER NOT NULL DEFAULT 0,
+    deadline    INTEGER,
+    progress    REAL CHECK (progress BETWEEN 0 AND 1),
+    note        TEXT,
+    result      TEXT,
+    media_type  TEXT,
+    error_code  TEXT,
+    error       TEXT,
+    made_at     INTEGER NOT NULL,
+    started_at  INTEGER,                     -- the last attempt
+    ended_at    INTEGER,
+    standing    TEXT    NOT NULL DEFAULT 'own',
+    sender      TEXT    NOT NULL DEFAULT '',
+    UNIQUE (agent, behaviour, key),
+    CHECK ((ended_at IS NULL) = (state IN ('submitted', 'working'))),
+    CHECK (standing IN ('own', 'known', 'listed', 'stranger', 'unverified')),
+    CHECK ((sender = '') = (standing IN ('own', 'unverified')))
+) STRICT;
+CREATE INDEX task_open     ON task (due_at, id) WHERE state IN ('submitted', 'working');
+-- Within a type of task, senders take turns.
+CREATE INDEX task_lane     ON task (agent, behaviour, kind, standing, sender, due_at, id)
+    WHERE state = 'submitted';
+CREATE INDEX task_deadline ON task (deadline) WHERE state = 'submitted' AND deadline IS NOT NULL;
+CREATE INDEX task_inbox    ON task (inbox) WHERE inbox IS NOT NULL;
+CREATE INDEX task_ended    ON task (ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX task_prunable ON task (agent, standing, sender, ended_at, id)
+    WHERE ended_at IS NOT NULL;
+
+-- The announcements on the chain. The latest one of each address counts; the others are kept in case a
+-- reorganisation removes it.
+CREATE TABLE card (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT, -- in the chain's order within a block
+    address      TEXT    NOT NULL,
+    hash         TEXT    NOT NULL,
+    height       INTEGER NOT NULL CHECK (height >= 0),
+    public_key   TEXT    NOT NULL,
+    card         TEXT,                       -- the ANNOUNCE, JSON; NULL: it was withdrawn
+    expires_at   INTEGER NOT NULL,           -- 0 for a withdrawal
+    announced_at INTEGER NOT NULL,           -- the time in its id, or when it was seen
+    UNIQUE (address, hash)
+) STRICT;
+CREATE INDEX card_latest  ON card (address, height, id);
+CREATE INDEX card_height  ON card (height);
+CREATE INDEX card_expires ON card (expires_at);
+
+-- What agents have spent from a day's budget, by cause.
+CREATE TABLE spending (
+    agent    INTEGER NOT NULL REFERENCES agent (id),
+    day      INTEGER NOT NULL CHECK (day >= 0), -- days since the epoch, UTC
+    standing TEXT    NOT NULL,
+    sender   TEXT    NOT NULL,
+    spent    INTEGER NOT NULL CHECK (spent >= 0),
+    PRIMARY KEY (agent, day, standing, sender),
+    CHECK (standing IN ('own', 'known', 'listed', 'stranger', 'unverified')),
+    CHECK ((sender = '') = (standing IN ('own', 'unverified')))
+) STRICT, WITHOUT ROWID;
+
+-- Transactions of hosted wallets on the chain that the outbox does not know: those that this store lost
+-- or never knew, as after a restore from a backup, and those of other programs that sign with the same
+-- wallet. The outbox claims a row when it is about to send the same message.
+CREATE TABLE sighting (
+    id         INTEGER PRIMARY KEY,
+    agent      INTEGER NOT NULL REFERENCES agent (id),
+    digest     TEXT    NOT NULL,             -- SHA-256 of the signing text
+    hash       TEXT    NOT NULL,
+    nonce      INTEGER,                      -- NULL if it fits no column
+    recipient  TEXT    NOT NULL,
+    amount     INTEGER,                      -- NULL if it fits no column
+    fee        INTEGER,
+    kind       TEXT    NOT NULL,             -- of its fingerprint, like `content`
+    content    TEXT    NOT NULL,
+    message_id TEXT,                         -- the id in its header
+    re         TEXT,                         -- the transaction that it answers
+    body       TEXT    NOT NULL,             -- as it was posted
+    height     INTEGER CHECK (height >= 0),  -- NULL while it is in no block
+    block_hash TEXT,
+    mark       INTEGER,                      -- seen before agents acted: the highest id of the outbox
+                                             -- then; NULL: seen later, and claimed by its bytes alone
+    seen_at    INTEGER NOT NULL,
+    UNIQUE (agent, digest)
+) STRICT;
+CREATE INDEX sighting_hash    ON sighting (agent, hash);
+CREATE INDEX sighting_height  ON sighting (height);
+CREATE INDEX sighting_seen    ON sighting (seen_at);
+CREATE INDEX sighting_message ON sighting (agent, message_id) WHERE message_id IS NOT NULL;
+CREATE INDEX sighting_claim   ON sighting (agent, recipient, kind, height, id) WHERE mark IS NOT NULL;
+CREATE INDEX sighting_re      ON sighting (agent, re) WHERE re IS NOT NULL AND mark IS NOT NULL;
+
+-- Heights that the source could not read completely.
+CREATE TABLE gap (
+    height INTEGER PRIMARY KEY CHECK (height >= 0),
+    reason TEXT    NOT NULL,
+    since  INTEGER NOT NULL
+) STRICT;
+
+-- How much of the shared resources is in use, by cause. The triggers below maintain it, so that code that
+-- changes a row does not have to.
+CREATE TABLE usage (
+    agent    INTEGER NOT NULL REFERENCES agent (id),
+    kind     TEXT    NOT NULL CHECK (kind IN ('message', 'forged', 'timer', 'task', 'ended', 'queued',
+        'settled')),
+    standing TEXT    NOT NULL
+        CHECK (standing IN ('own', 'known', 'listed', 'stranger', 'unverified')),
+    sender   TEXT    NOT NULL,                -- empty: all of this standing together
+    items    INTEGER NOT NULL,
+    bytes    INTEGER NOT NULL,
+    PRIMARY KEY (agent, kind, standing, sender)
+) STRICT, WITHOUT ROWID;
+
+-- An insert here changes the table: by so many items and bytes, which may be negative.
+CREATE VIEW usage_change AS SELECT agent, kind, standing, sender, items, bytes FROM usage;
+CREATE TRIGGER usage_changes INSTEAD OF INSERT ON usage_change BEGIN
+    INSERT INTO usage (agent, kind, standing, sender, items, bytes)
+        VALUES (NEW.agent, NEW.kind, NEW.standing, '', NEW.items, NEW.bytes)
+        ON CONFLICT (agent, kind, standing, sender) DO UPDATE
+        SET items = items + excluded.items, bytes = bytes + excluded.bytes;
+    INSERT INTO usage (agent, kind, standing, sender, items, bytes)
+        SELECT NEW.agent, NEW.kind, NEW.standing, NEW.sender, NEW.items, NEW.bytes
+        WHERE NEW.sender <> ''
+        ON CONFLICT (agent, kind, standing, sender) DO UPDATE
+        SET items = items + excluded.items, bytes = bytes + excluded.bytes;
+    DELETE FROM usage
+        WHERE agent = NEW.agent AND kind = NEW.kind AND standing = NEW.standing
+          AND sender IN ('', NEW.sender) AND items = 0;
+END;
+
+-- Written out because it runs for every message: going through the view costs three times as much.
+CREATE TRIGGER inbox_kept AFTER INSERT ON inbox BEGIN
+    INSERT INTO usage (agent, kind, standing, sender, items, bytes)
+        VALUES (NEW.agent, 'message', NEW.standing, '', 1, octet_length(NEW.stored))
+        ON CONFLICT (agent, kind, standing, sender) DO UPDATE
+        SET items = items + 1, bytes = bytes + excluded.bytes;
+    INSERT INTO usage (agent, kind, standing, sender, items, bytes)
+        SELECT NEW.agent, 'message', NEW.standing, NEW.sender, 1, octet_length(NEW.stored)
+        WHERE NEW.standing <> 'unverified'
+        ON CONFLICT (agent, kind, standing, sender) DO UPDATE
+        SET items = items + 1, bytes = bytes + excluded.bytes;
+END;
+CREATE TRIGGER inbox_changed AFTER UPDATE OF stored, standing ON inbox BEGIN
+    INSERT INTO usage_change VALUES (
+        OLD.agent, 'message', OLD.standing,
+        iif(OLD.standing = 'unverified', '', OLD.sender), -1, -octet_length(OLD.stored));
+    INSERT INTO usage_change VALUES (
+        NEW.agent, 'message', NEW.standing,
+        iif(NEW.standing = 'unverified', '', NEW.sender), 1, octet_length(NEW.stored));
+END;
+CREATE TRIGGER inbox_gone AFTER DELETE ON inbox BEGIN
+    INSERT INTO usage_change VALUES (
+        OLD.agent, 'message', OLD.standing,
+        iif(OLD.standing = 'unverified', '', OLD.sender), -1, -octet_length(OLD.stored));
+END;
+
+CREATE TRIGGER forged_kept AFTER INSERT ON forged BEGIN
+    INSERT INTO usage_change VALUES (
+        NEW.agent, 'forged', 'unverified', '', 1, octet_length(NEW.stored));
+END;
+CREATE TRIGGER forged_gone AFTER DELETE ON forged BEGIN
+    INSERT INTO usage_change VALUES (
+        OLD.agent, 'forged', 'unverified', '', -1, -octet_length(OLD.stored));
+END;
+
+CREATE TRIGGER timer_set AFTER INSERT ON event WHEN NEW.kind = 'timer' BEGIN
+    INSERT INTO usage_change VALUES (
+        NEW.agent, 'timer', NEW.standing, NEW.sender, 1, octet_length(NEW.data));
+END;
+CREATE TRIGGER timer_gone AFTER DELETE ON event WHEN OLD.kind = 'timer' BEGIN
+    INSERT INTO usage_change VALUES (
+        OLD.agent, 'timer', OLD.standing, OLD.sender, -1, -octet_length(OLD.data));
+END;
+
+CREATE TRIGGER task_started AFTER INSERT ON task WHEN NEW.ended_at IS NULL BEGIN
+    INSERT INTO usage_change VALUES (
+        NEW.agent, 'task', NEW.standing, NEW.sender, 1, octet_length(NEW.input));
+END;
+CREATE TRIGGER task_ends AFTER UPDATE OF ended_at ON task
+    WHEN OLD.ended_at IS NULL AND NEW.ended_at IS NOT NULL BEGIN
+    INSERT INTO usage_change VALUES (
+        OLD.agent, 'task', OLD.standing, OLD.sender, -1, -octet_length(OLD.input));
+END;
+CREATE TRIGGER task_gone AFTER DELETE ON task WHEN OLD.ended_at IS NULL BEGIN
+    INSERT INTO usage_change VALUES (
+        OLD.agent, 'task', OLD.standing, OLD.sender, -1, -octet_length(OLD.input));
+END;
+
+-- The size of ended tasks and of settled transactions: each sender has a share of the room for them.
+-- Beyond that share the oldest are deleted before their retention ends.
+CREATE TRIGGER task_ended_kept AFTER UPDATE OF ended_at ON task
+    WHEN OLD.ended_at IS NULL AND NEW.ended_at IS NOT NULL BEGIN
+    INSERT INTO usage_change VALUES (
+        NEW.agent, 'ended', NEW.standing, NEW.sender, 1,
+        octet_length(NEW.input) + coalesce(octet_length(NEW.result), 0)
+            + coalesce(octet_length(NEW.error), 0));
+END;
+CREATE TRIGGER task_ended_gone AFTER DELETE ON task WHEN OLD.ended_at IS NOT NULL BEGIN
+    INSERT INTO usage_change VALUES (
+        OLD.agent, 'ended', OLD.standing, OLD.sender, -1,
+        -octet_length(OLD.input) - coalesce(octet_length(OLD.result), 0)
+            - coalesce(octet_length(OLD.error), 0));
+END;
+
+CREATE TRIGGER outbox_queues AFTER INSERT ON outbox WHEN NEW.state = 'queued' BEGIN
+    INSERT INTO usage_change VALUES (
+        NEW.agent, 'queued', NEW.standing, NEW.sender, 1, octet_length(NEW.payload));
+END;
+CREATE TRIGGER outbox_moves AFTER UPDATE OF state ON outbox
+    WHEN (OLD.state = 'queued') <> (NEW.state = 'queued') BEGIN
+    INSERT INTO usage_change VALUES (
+        NEW.agent, 'queued', NEW.standing, NEW.sender, iif(NEW.state = 'queued', 1, -1),
+        iif(NEW.state = 'queued', 1, -1) * octet_length(NEW.payload));
+END;
+CREATE TRIGGER outbox_gone AFTER DELETE ON outbox WHEN OLD.state = 'queued' BEGIN
+    INSERT INTO usage_change VALUES (
+        OLD.agent, 'queued', OLD.standing, OLD.sender, -1, -octet_length(OLD.payload));
+END;
+
+CREATE TRIGGER outbox_settled_kept AFTER UPDATE OF settled_at ON outbox
+    WHEN OLD.settled_at IS NULL AND NEW.settled_at IS NOT NULL BEGIN
+    INSERT INTO usage_change VALUES (
+        NEW.agent, 'settled', NEW.standing, NEW.sender, 1,
+        octet_length(NEW.payload) + coalesce(octet_length(NEW.body), 0));
+END;
+CREATE TRIGGER outbox_reopens AFTER UPDATE OF settled_at ON outbox
+    WHEN OLD.settled_at IS NOT NULL AND NEW.settled_at IS NULL BEGIN
+    INSERT INTO usage_change VALUES (
+        OLD.agent, 'settled', OLD.standing, OLD.sender, -1,
+        -octet_length(OLD.payload) - coalesce(octet_length(OLD.body), 0));
+END;
+CREATE TRIGGER outbox_settled_gone AFTER DELETE ON outbox WHEN OLD.settled_at IS NOT NULL BEGIN
+    INSERT INTO usage_change VALUES (
+        OLD.agent, 'settled', OLD.standing, OLD.sender, -1,
+        -octet_length(OLD.payload) - coalesce(octet_length(OLD.body), 0));
+END;
