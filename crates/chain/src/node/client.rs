@@ -477,12 +477,9 @@ mod tests {
 
     #[test]
     fn the_detail_is_the_nodes_own_words() {
-        assert_eq!(
-            detail(br#"{"detail":"no blocks\nyet"}"#),
-            "no blocks\\u{a}yet"
-        );
+        assert_eq!(detail(br#"{"detail":"no blocks\nyet"}"#), "no blocks\\nyet");
         assert_eq!(detail(br#"{"detail":[{"msg":"x"}]}"#), r#"[{"msg":"x"}]"#);
         assert_eq!(detail(b"Internal Server Error"), "Internal Server Error");
-        assert_eq!(detail(&[0xff; 9_000]).chars().count(), 501);
+        assert!(detail(&[0xff; 9_000]).chars().count() < 520);
     }
 }

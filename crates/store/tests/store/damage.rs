@@ -19,6 +19,9 @@ use serde_json::json;
 
 use super::{address, arrival, draft, key, prepared};
 
+/// The size of a page of the store.
+const PAGE: usize = 4_096;
+
 /// How long checking one of these stores may take: far longer than it does.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -440,6 +443,25 @@ async fn an_impossible_word_is_refused() {
             "{change}: {refused}"
         );
     }
+}
+
+/// SQLite's own check does not report entries of an index that belong to no row.
+#[tokio::test]
+async fn entries_of_an_index_without_a_row_are_found() {
+    let (_dir, path) = rich().await;
+    let at = |name: &str| -> usize {
+        let db = open_for_reading(&path).unwrap();
+        let sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
+        let page: u32 = db.query_row(sql, [name], |row| row.get(0)).unwrap();
+        (page as usize - 1) * PAGE
+    };
+    let (one, other) = (at("receipt_due"), at("progress"));
+    let mut bytes = fs::read(&path).unwrap();
+    let page = bytes[other..other + PAGE].to_vec();
+    bytes[one..one + PAGE].copy_from_slice(&page);
+    fs::write(&path, &bytes).unwrap();
+    let db = open_for_a_look(&path).unwrap();
+    check(&db, &path, Depth::All, LIMIT).unwrap_err();
 }
 
 /// A runtime that reads an impossible value gets an error instead of another value.
