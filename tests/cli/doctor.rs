@@ -661,8 +661,8 @@ fn waiting_rows_and_dead_letters_are_named() {
         let signed = SignedRow::new(state);
         db.execute(
             "INSERT INTO inbox (agent, digest, identity, hash, sender, height, stored, authenticity,
-                                state, seq, seen_at)
-             SELECT id, ?2, ?2, ?3, ?4, 1, ?5, 'verified', ?1, 1, 1000 FROM agent",
+                                standing, state, seq, seen_at)
+             SELECT id, ?2, ?2, ?3, ?4, 1, ?5, 'verified', 'stranger', ?1, 1, 1000 FROM agent",
             [
                 state,
                 &signed.digest,
@@ -738,11 +738,11 @@ fn waiting_rows_and_dead_letters_are_named() {
     let db = rusqlite::Connection::open(world.path("agentry.db")).unwrap();
     db.pragma_update(None, "user_version", 1).unwrap();
     drop(db);
-    Report::of(&world.run(&["doctor", "--json"])).ends(0).says(
+    Report::of(&world.run(&["doctor", "--json"])).ends(78).says(
         "store",
-        "warning",
+        "error",
         "version 1",
-        "agentry run",
+        "move the file away",
     );
 }
 

@@ -27,17 +27,25 @@ fn backlog(messages: u32) -> (tempfile::TempDir, Connection) {
         )
         .unwrap();
     for row in 0..messages {
-        for (authenticity, sender) in [
-            ("verified", "one".to_owned()),
-            ("unverified", format!("sender {row}")),
+        for (authenticity, standing, sender) in [
+            ("verified", "stranger", "one".to_owned()),
+            ("unverified", "unverified", format!("sender {row}")),
         ] {
             let identity = format!("{authenticity} {row}");
             transaction
                 .execute(
                     "INSERT INTO inbox (agent, digest, hash, sender, height, stored, authenticity,
-                                        state, seq, seen_at, identity)
-                     VALUES (?1, ?2, ?2, ?3, 5, '', ?4, 'waiting', ?5, ?6, ?2)",
-                    params![AGENT, identity, sender, authenticity, row, integer(SEEN)],
+                                        standing, state, seq, seen_at, identity)
+                     VALUES (?1, ?2, ?2, ?3, 5, '', ?4, ?7, 'waiting', ?5, ?6, ?2)",
+                    params![
+                        AGENT,
+                        identity,
+                        sender,
+                        authenticity,
+                        row,
+                        integer(SEEN),
+                        standing
+                    ],
                 )
                 .unwrap();
         }
