@@ -139,9 +139,14 @@ fn lines(text: &str) -> String {
     shown
 }
 
-/// A text on one line, of limited length, with hidden characters escaped.
+/// A text on one line, cut after [`MAX_TEXT`] bytes, with hidden characters escaped.
 pub(super) fn printable(text: &str) -> String {
-    untrusted::printable(text, MAX_TEXT)
+    let end = text.floor_char_boundary(MAX_TEXT);
+    let mut shown = untrusted::printable(text.get(..end).unwrap_or_default(), MAX_TEXT);
+    if end < text.len() {
+        shown.push('…');
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -154,9 +159,10 @@ mod tests {
             printable("a\u{1b}[2Jb\rc\u{202e}d\té"),
             "a\\u{1b}[2Jb\\rc\\u{202e}d\\té"
         );
-        let shown = printable(&"é".repeat(MAX_TEXT + 1));
-        assert!(shown.starts_with(&"é".repeat(MAX_TEXT)));
-        assert!(shown.len() <= 2 * MAX_TEXT + 40, "{shown}");
+        let long = "é".repeat(MAX_TEXT);
+        let shown = printable(&long);
+        assert!(shown.len() <= MAX_TEXT + '…'.len_utf8());
+        assert!(shown.ends_with('…'));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! | its tables | comparison with those that this version creates | a definition that changed |
 //! | its rows (`rows`) | each column is read as its type, and messages are compared with their digests | an impossible value, even on an intact page |
 //! | its pages | `PRAGMA integrity_check`, `foreign_key_check` | pages, cells, indexes and references that are inconsistent |
+//! | its indexes, by `agentry doctor` | their entries are counted | entries that belong to no row |
 //!
 //! The check reads the file once and, for the indexes, seeks each entry: about a second for 100 MB.
 //! It has a time limit, and reports whether it was complete.
@@ -175,29 +176,26 @@ pub fn check(
 }
 
 /// One check, which returns the damage that it finds.
-type Look = fn(&Connection, Depth) -> rusqlite::Result<Vec<String>>;
+type Look = fn(&Connection) -> rusqlite::Result<Vec<String>>;
 
 /// Runs the checks until one finds damage: the same damage would show up in the others, too.
 fn look(db: &Connection, depth: Depth) -> rusqlite::Result<Vec<String>> {
     // SQLite checks a page as a whole when it reads it.
     db.pragma_update(None, "cell_size_check", true)?;
-    let looks: [Look; 6] = [
-        |db, _| tables(db),
-        // Through the indexes that the runtime reads by, then all.
-        |db, _| rows::look(db, Depth::Open),
-        |db, depth| match depth {
-            Depth::Open => Ok(Vec::new()),
-            Depth::All => rows::look(db, Depth::All),
-        },
-        |db, _| pages(db),
-        |db, _| references(db),
-        |db, depth| match depth {
-            Depth::Open => Ok(Vec::new()),
-            Depth::All => indexes(db),
-        },
-    ];
+    // The rows through the indexes that the runtime reads by, then all.
+    let looks: &[Look] = match depth {
+        Depth::Open => &[tables, |db| rows::look(db, Depth::Open), pages, references],
+        Depth::All => &[
+            tables,
+            |db| rows::look(db, Depth::Open),
+            |db| rows::look(db, Depth::All),
+            pages,
+            references,
+            indexes,
+        ],
+    };
     for look in looks {
-        let found = match look(db, depth) {
+        let found = match look(db) {
             Ok(found) => found,
             Err(error) => match Trouble::of(&error) {
                 Some(Trouble::Pages(what) | Trouble::Value(what)) => vec![what],
@@ -246,24 +244,37 @@ fn pages(db: &Connection) -> rusqlite::Result<Vec<String>> {
 /// Checks that each index has as many entries as its table has rows for it. `PRAGMA integrity_check`
 /// looks each row up in the index, but SQLite 3.54 reports no entries that belong to no row.
 fn indexes(db: &Connection) -> rusqlite::Result<Vec<String>> {
-    let mut found = Vec::new();
+    // The indexes of each table, with the condition of those that are partial.
+    let mut tables: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     for ((kind, index, table), sql) in definitions(db)? {
-        let Some(sql) = sql.filter(|_| kind == "index") else {
-            continue;
-        };
-        let condition = sql.split_once("WHERE ").map_or("true", |(_, rows)| rows);
-        let count = |by: &str| -> rusqlite::Result<u64> {
-            let sql = format!("SELECT count(*) FROM {table} {by} WHERE {condition}");
-            db.query_row(&sql, [], |row| super::column::natural(row, 0))
-        };
-        let (entries, rows) = (
-            count(&format!("INDEXED BY {index}"))?,
-            count("NOT INDEXED")?,
-        );
-        if entries != rows {
-            found.push(format!(
-                "index {index} has {entries} entries for {rows} rows"
-            ));
+        if let Some(sql) = sql.filter(|_| kind == "index") {
+            let condition = sql.split_once("WHERE ").map_or("true", |(_, rows)| rows);
+            let indexes = tables.entry(table).or_default();
+            indexes.push((index, condition.to_owned()));
+        }
+    }
+    let mut found = Vec::new();
+    for (table, indexes) in tables {
+        let counts: Vec<String> = indexes
+            .iter()
+            .map(|(_, condition)| format!("count(*) FILTER (WHERE {condition})"))
+            .collect();
+        // One scan of the table counts the rows of all its indexes.
+        let counts = format!("SELECT {} FROM {table} NOT INDEXED", counts.join(", "));
+        let rows: Vec<u64> = db.query_row(&counts, [], |row| {
+            (0..indexes.len())
+                .map(|column| super::column::natural(row, column))
+                .collect()
+        })?;
+        for ((index, condition), rows) in indexes.iter().zip(rows) {
+            let entries =
+                format!("SELECT count(*) FROM {table} INDEXED BY {index} WHERE {condition}");
+            let entries = db.query_row(&entries, [], |row| super::column::natural(row, 0))?;
+            if entries != rows {
+                found.push(format!(
+                    "index {index} has {entries} entries for {rows} rows"
+                ));
+            }
         }
     }
     found.truncate(NAMED);

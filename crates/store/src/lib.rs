@@ -99,7 +99,7 @@ impl Store {
     pub fn open_checked(path: &Path, limit: Duration) -> Result<(Self, Seen), StoreError> {
         Self::open_after(path, |path| {
             let db = open_read_only(path)?;
-            schema::check_version(&db, path)?;
+            schema::check(&db, path)?;
             check::check(&db, path, Depth::Open, limit)
         })
     }
@@ -129,11 +129,12 @@ impl Store {
             source,
         })?;
         place::make_private(path)?;
-        let mut connection = Connection::open(path).map_err(|e| StoreError::open(path, e))?;
+        let connection = Connection::open(path).map_err(|e| StoreError::open(path, e))?;
         connection
             .busy_timeout(BUSY_TIMEOUT)
             .map_err(|e| StoreError::open(path, e))?;
-        schema::prepare(&mut connection, path)?;
+        schema::check(&connection, path)?;
+        schema::prepare(&connection, path)?;
         let health = Health::default();
         let store = Self(Arc::new(Inner {
             path: path.to_owned(),
@@ -197,7 +198,7 @@ pub fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
         });
     }
     let connection = open_read_only(path)?;
-    schema::check_version(&connection, path)?;
+    schema::check(&connection, path)?;
     Ok(connection)
 }
 
@@ -213,7 +214,7 @@ pub fn open_for_a_look(path: &Path) -> Result<Connection, StoreError> {
     let flags = READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(agentry_chain::db::immutable_uri(path), flags)
         .map_err(|e| StoreError::open(path, e))?;
-    schema::check_version(&connection, path)?;
+    schema::check(&connection, path)?;
     Ok(connection)
 }
 

@@ -26,10 +26,9 @@ const LOG_LIMIT: i64 = 4 << 20;
 /// How many prepared statements a connection caches: more than there are different ones.
 const STATEMENTS: usize = 128;
 
-/// Creates the tables of an empty file, and sets up the connection for writing.
-pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+/// Sets up a connection for writing.
+pub(super) fn prepare(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let open = |e| StoreError::open(path, e);
-    let is_empty = check_version(connection, path)? == 0;
     plan_once(connection, path)?;
     connection
         .pragma_update(None, "journal_mode", "wal")
@@ -43,21 +42,16 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), St
     // The log is cut to this size after a checkpoint has emptied it: a long read lets it grow.
     connection
         .pragma_update(None, "journal_size_limit", LOG_LIMIT)
-        .map_err(open)?;
-    if is_empty {
-        let transaction = connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(open)?;
-        transaction.execute_batch(SCHEMA).map_err(open)?;
-        transaction
-            .pragma_update(None, "user_version", VERSION)
-            .map_err(open)?;
-        transaction
-            .pragma_update(None, "application_id", APPLICATION_ID)
-            .map_err(open)?;
-        transaction.commit().map_err(open)?;
-    }
-    Ok(())
+        .map_err(open)
+}
+
+/// Creates the tables in an empty database, and marks it as a store of this version.
+fn create_tables(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(SCHEMA)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.commit()
 }
 
 /// A database in memory with the tables of a store.
@@ -104,7 +98,8 @@ pub(super) fn create(path: &Path) -> Result<(), StoreError> {
     let open = |e| StoreError::open(path, e);
     place::make_private(&made)?;
     let mut connection = Connection::open(&made).map_err(open)?;
-    prepare(&mut connection, &made)?;
+    prepare(&connection, &made)?;
+    create_tables(&mut connection).map_err(open)?;
     // Closing empties the write-ahead log into the file, and removes it.
     connection.close().map_err(|(_, error)| open(error))?;
     super::sums::renumber(&made).map_err(io)?;
@@ -120,35 +115,84 @@ pub(super) fn create(path: &Path) -> Result<(), StoreError> {
         .map_err(io)
 }
 
-/// Checks that a file is a store of this version, or empty. Returns its version; 0 if it is empty.
+/// Checks that a file is a store of this version.
 ///
 /// # Errors
-/// [`StoreError::Newer`], [`StoreError::Older`], [`StoreError::Foreign`], and any error of SQLite.
-pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
+/// [`StoreError::Newer`], [`StoreError::Older`], [`StoreError::Foreign`], [`StoreError::Broken`] if it
+/// has no tables, and any error of SQLite.
+pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let open = |e| StoreError::open(path, e);
     let pragma = |name: &str| -> Result<i64, StoreError> {
         connection
             .pragma_query_value(None, name, |row| row.get(0))
-            .map_err(|e| StoreError::open(path, e))
+            .map_err(open)
     };
-    let found = pragma("user_version")?;
     let is_ours = pragma("application_id")? == APPLICATION_ID;
+    let found = pragma("user_version")?;
     let tables: i64 = connection
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(|e| StoreError::open(path, e))?;
-    let path = || path.to_owned();
-    match found {
-        _ if !is_ours && tables > 0 => Err(StoreError::Foreign { path: path() }),
-        _ if !is_ours => Ok(0),
-        VERSION => Ok(VERSION),
-        _ if found > VERSION => Err(StoreError::Newer {
-            path: path(),
-            found,
-            known: VERSION,
-        }),
-        _ => Err(StoreError::Older {
-            path: path(),
-            found,
-            known: VERSION,
-        }),
+        .map_err(open)?;
+    let path = path.to_owned();
+    let known = VERSION;
+    if is_ours && found > known {
+        Err(StoreError::Newer { path, found, known })
+    } else if tables == 0 {
+        let found = "it has no tables".to_owned();
+        Err(StoreError::Broken { path, found })
+    } else if !is_ours {
+        Err(StoreError::Foreign { path })
+    } else if found < known {
+        Err(StoreError::Older { path, found, known })
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agentry_core::Standing;
+    use agentry_core::rows::{EventKind, InboxState, OutboxState, ReceiptState, TaskState};
+
+    use super::SCHEMA;
+
+    #[test]
+    fn the_tables_know_each_word_of_a_column_and_no_other() {
+        let schema = SCHEMA.split_whitespace().collect::<Vec<_>>().join(" ");
+        let list = |words: Vec<&str>| format!("IN ('{}')", words.join("', '"));
+        for (column, words) in [
+            (
+                "state",
+                InboxState::ALL.iter().map(|word| word.as_str()).collect(),
+            ),
+            (
+                "state",
+                OutboxState::ALL.iter().map(|word| word.as_str()).collect(),
+            ),
+            (
+                "state",
+                ReceiptState::ALL.iter().map(|word| word.as_str()).collect(),
+            ),
+            (
+                "state",
+                TaskState::ALL.iter().map(|word| word.as_str()).collect(),
+            ),
+            (
+                "kind",
+                EventKind::ALL.iter().map(|word| word.as_str()).collect(),
+            ),
+        ] {
+            let check = format!("CHECK ({column} {})", list(words));
+            assert!(schema.contains(&check), "{check} is not in schema.sql");
+        }
+        // Best known first.
+        let standings: Vec<_> = Standing::ALL
+            .iter()
+            .rev()
+            .map(|word| word.as_str())
+            .collect();
+        for standings in [standings.clone(), [vec!["own"], standings].concat()] {
+            let check = format!("CHECK (standing {})", list(standings));
+            assert!(schema.contains(&check), "{check} is not in schema.sql");
+        }
     }
 }

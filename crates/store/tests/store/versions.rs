@@ -67,6 +67,25 @@ fn another_programs_database_is_left_alone() {
 }
 
 #[test]
+fn a_database_without_tables_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("agentry.db");
+    let db = rusqlite::Connection::open(&path).unwrap();
+    // Writes the file's header, and no table.
+    db.pragma_update(None, "user_version", 1).unwrap();
+    drop(db);
+    for error in [
+        Store::open(&path).unwrap_err(),
+        open_for_reading(&path).unwrap_err(),
+    ] {
+        assert!(
+            matches!(&error, StoreError::Broken { found, .. } if found.contains("no tables")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn a_file_that_is_not_a_database_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("agentry.db");
