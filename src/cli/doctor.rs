@@ -30,9 +30,10 @@ mod wallets;
 
 use std::time::Duration;
 
+use report::Check;
+
 use super::{Context, ExitCode, Failure, runtime};
 use crate::config::{Config, ConfigError, masked};
-use report::Check;
 
 /// Time limit of one check.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -4,13 +4,13 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use agentry_protocol::Address;
+use agentry_store::{StoreError, read};
 use rusqlite::Connection;
 
 use super::Failure;
 use super::output::printable;
 use crate::config::Config;
 use crate::runtime::clock::Clock;
-use agentry_store::{StoreError, read};
 
 /// Maximum length of a displayed name, in characters.
 const SHOWN: usize = 40;

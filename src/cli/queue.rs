@@ -8,6 +8,10 @@ mod stats;
 
 use std::time::{Duration, SystemTime};
 
+use agentry_core::commit::{QueueKind, QueueTarget, Selection};
+use agentry_core::rows::EventId;
+use agentry_core::{InboxId, OutboxId};
+use agentry_store::{StoreError, open_for_reading};
 use clap::{Args, Subcommand, ValueEnum};
 use rusqlite::Connection;
 use serde_json::json;
@@ -17,10 +21,6 @@ use super::{Context, Failure};
 use crate::config::Config;
 use crate::runtime::clock::{Clock, millis};
 use crate::runtime::control::Request;
-use agentry_core::commit::{QueueKind, QueueTarget, Selection};
-use agentry_core::rows::EventId;
-use agentry_core::{InboxId, OutboxId};
-use agentry_store::{StoreError, open_for_reading};
 
 /// The subcommands of `queue`.
 #[derive(Clone, Debug, Subcommand)]

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use agentry_store::StoreError;
 use clap::Args;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,7 +20,6 @@ use crate::runtime::host::{Host, HostError, HostOptions, Started};
 use crate::runtime::reload::Reread;
 use crate::runtime::signer::SignError;
 use crate::wallet::prompt;
-use agentry_store::StoreError;
 
 /// Arguments of `run`. The configuration says what is hosted; see also `--set`.
 #[derive(Clone, Debug, Args)]

@@ -17,12 +17,12 @@ use std::path::PathBuf;
 
 use agentry_protocol::{Address, PublicKey};
 use agentry_sdk::NameError;
+use agentry_store::{StoreError, list, open_for_reading, read};
 
 use super::Failure;
 use crate::config::{Config, did_you_mean};
 use crate::runtime::clock::Clock;
 use crate::wallet::{Wallet, WalletError, WalletInfo, WalletStore};
-use agentry_store::{StoreError, list, open_for_reading, read};
 
 /// How many names an error message lists.
 const LISTED: usize = 20;

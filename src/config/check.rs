@@ -8,6 +8,7 @@ use agentry_chain::Start;
 use agentry_devnet::Fault;
 use agentry_protocol::BlockHeight;
 use agentry_sdk::Registry;
+use agentry_store::place::{LONGEST_PATH, is_too_long};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -21,7 +22,6 @@ use super::model::{
     StoreConfig, TasksConfig, WalletsConfig,
 };
 use super::values::{Reader, masked_url, plain_url};
-use agentry_store::place::{LONGEST_PATH, is_too_long};
 
 /// Upper bound of `confirmations` and `final_depth`: a deeper reorganisation is a reset.
 const DEEPEST: u64 = 10_000;

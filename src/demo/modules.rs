@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use agentry_protocol::command::{AckStatus, ExecuteAiJob, StatusReport, Tag};
 use agentry_protocol::{Address, Envelope, KnownCommand, Payload};
+use agentry_store::read;
 
 use super::evidence::{self, Found, Standing};
 use super::talk::{Talk, command};
 use super::{DemoError, PING, PONG, Step};
 use crate::runtime::clock::Clock;
 use crate::runtime::control::{Answer, CardWanted, Request};
-use agentry_store::read;
 
 /// How long a card is valid.
 const CARD_TTL_MS: u64 = 3_600_000;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use agentry_protocol::{
     Address, BlockHeight, Envelope, Json, KnownCommand, Payload, TransactionHash,
 };
+use agentry_store::{StoreError, open_for_reading};
 use rusqlite::Connection;
 
 use super::evidence::{self, Found, Said};
@@ -14,7 +15,6 @@ use super::{DemoError, Step};
 use crate::runtime::clock::millis;
 use crate::runtime::control::{self, Answer, Request};
 use crate::runtime::send;
-use agentry_store::{StoreError, open_for_reading};
 
 /// Polling interval.
 const POLL: Duration = Duration::from_millis(20);

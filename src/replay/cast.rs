@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use agentry_core::AgentId;
 use agentry_protocol::Address;
 
 use super::{Options, ReplayError};
@@ -10,7 +11,6 @@ use crate::config::Config;
 use crate::runtime::host::prepare::{self, Passwords};
 use crate::runtime::roster::{Hosted, Roster};
 use crate::runtime::signer::Keyring;
-use agentry_core::AgentId;
 
 /// All configured agents, and the replayed ones.
 #[derive(Debug)]

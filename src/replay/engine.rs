@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use agentry_core::AgentId;
 use agentry_protocol::{Address, BlockHeight, ChainId, MessageDigest, PublicKey, TransactionHash};
 use agentry_sdk::{Event, Fate, SentMessage, Timer};
 use serde_json::Value;
@@ -18,7 +19,6 @@ use super::report::{Cause, Report, Summary};
 use crate::config::BehaviourInstance;
 use crate::runtime::conduct::Stage;
 use crate::runtime::directory::Directory;
-use agentry_core::AgentId;
 
 /// How many received messages are kept to recognise repetitions, and how many sent messages are kept
 /// to recognise their answers.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use agentry_chain::ChainTransaction;
+use agentry_core::commit::Arrival;
 use agentry_protocol::command::AckStatus;
 use agentry_protocol::{
     Authenticity, BlockHeight, KnownCommand, Payload, StoredTransaction, TransactionHash,
@@ -18,7 +19,6 @@ use crate::config::BehaviourInstance;
 use crate::runtime::conduct::{Conduct, Shown};
 use crate::runtime::reading::{self, Place};
 use crate::runtime::roster::Hosted;
-use agentry_core::commit::Arrival;
 
 impl Engine {
     /// Handles a message to an agent.

@@ -13,11 +13,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
+use agentry_core::AgentId;
 use agentry_protocol::{Address, TransactionHash};
 use agentry_sdk::Acknowledge;
 
 use super::report::{Cause, Compared, Did, Mark, Report, Would};
-use agentry_core::AgentId;
 
 /// How many reports that wait for nothing stay open: the agent may have sent more than the
 /// behaviours would.

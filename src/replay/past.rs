@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use agentry_core::AgentId;
 use agentry_protocol::{Address, TransactionHash};
 use agentry_sdk::Card;
+use agentry_store::read::{self, Question};
+use agentry_store::{StoreError, open_for_reading};
 use rusqlite::Connection;
 
 use super::ReplayError;
-use agentry_core::AgentId;
-use agentry_store::read::{self, Question};
-use agentry_store::{StoreError, open_for_reading};
 
 /// A store, if there is one.
 #[derive(Debug, Default)]

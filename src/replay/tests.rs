@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentry_chain::ChainTransaction;
+use agentry_core::AgentId;
 use agentry_protocol::command::{Ack, AckStatus};
 use agentry_protocol::{
     AckRequest, Address, BlockHash, BlockHeight, Header, Json, KnownCommand, MessageId, Number,
@@ -29,7 +30,6 @@ use crate::runtime::conduct::Stage;
 use crate::runtime::directory::Directory;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::roster::{Hosted, Roster};
-use agentry_core::AgentId;
 
 /// Does what a text says.
 #[derive(Debug)]

@@ -28,17 +28,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use agentry_core::AgentId;
 use agentry_protocol::{ChainId, EncryptionKey, PublicKey};
 use agentry_sdk::State;
+use agentry_store::read::{Due, Memory, Turn};
+use agentry_store::{StoreError, read};
 use tracing::Instrument;
 
 use super::Shared;
 use super::roster::{Hosted, Roster};
 use super::router::{Idle, Leave, SubmitterLinks};
 use super::signer::{OpenSealed, PublicKeys, SignError};
-use agentry_core::AgentId;
-use agentry_store::read::{Due, Memory, Turn};
-use agentry_store::{StoreError, read};
 
 /// How many events of each kind an agent pulls at a time.
 const PULL: usize = 8;

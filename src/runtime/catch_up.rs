@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use agentry_core::OutboxId;
 use agentry_protocol::BlockHeight;
 use tokio::sync::watch;
 
 use super::Shared;
-use agentry_core::OutboxId;
 
 /// For how long a source may show nothing new below the head seen at startup.
 const STALL: Duration = Duration::from_secs(60);

@@ -1,5 +1,6 @@
 //! Making a draft of an outgoing message: header, sealing, receipt.
 
+use agentry_core::rows::{Draft, ReceiptRequest};
 use agentry_protocol::message::{self, ComposeError as WriteError};
 use agentry_protocol::sealing::{self, Binding, SealError};
 use agentry_protocol::transaction::AMOUNT_MAX;
@@ -9,7 +10,6 @@ use agentry_protocol::{
 use agentry_sdk::{Message, Outgoing, Sealing};
 
 use crate::runtime::clock::millis;
-use agentry_core::rows::{Draft, ReceiptRequest};
 
 /// The author of a message.
 #[derive(Clone, Copy, Debug)]

@@ -17,6 +17,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use agentry_devnet::DevnetError;
+use agentry_store::StoreError;
 use tokio::sync::watch;
 
 use super::clock::Clock;
@@ -26,7 +27,6 @@ use super::reload::Reread;
 use super::signer::SignError;
 use crate::config::{BehaviourInstance, Config, HostError as AgentsError};
 use crate::wallet::{PasswordError, WalletError};
-use agentry_store::StoreError;
 
 /// The options of a host.
 #[derive(Clone, Debug)]

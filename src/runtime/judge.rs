@@ -9,12 +9,15 @@ use std::sync::Arc;
 
 use actix::Recipient;
 use agentry_chain::{ChainEvent, ChainTransaction};
+use agentry_core::commit::{Arrival, Now, OwnTransaction, Step};
+use agentry_core::{AgentId, InboxId};
 use agentry_protocol::authenticity::{Finding, examine};
 use agentry_protocol::message::Envelope;
 use agentry_protocol::{
     Address, Authenticity, ChainId, PublicKey, SignedTransaction, StoredTransaction,
     TransactionHash, Verification,
 };
+use agentry_store::{StoreError, read};
 
 use super::Shared;
 use super::directory::{self, Directory};
@@ -22,9 +25,6 @@ use super::metrics::Metrics;
 use super::roster::Roster;
 use super::signer::PublicKeys;
 use super::standing::Standings;
-use agentry_core::commit::{Arrival, Now, OwnTransaction, Step};
-use agentry_core::{AgentId, InboxId};
-use agentry_store::{StoreError, read};
 
 /// The number of signatures from which verification is shared among threads.
 const PARALLEL_FROM: usize = 64;

@@ -8,8 +8,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::config::Rate;
 use agentry_core::AgentId;
+
+use crate::config::Rate;
 
 /// The number of buckets from which full ones are dropped: a full bucket is the same as none.
 const PRUNE_AT: usize = 65_536;

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use agentry_chain::Interest;
+use agentry_core::AgentId;
 use agentry_protocol::{Address, PublicKey};
 
 use crate::config::AgentConfig;
-use agentry_core::AgentId;
 
 /// A hosted wallet and its configuration.
 #[derive(Debug)]

@@ -16,7 +16,11 @@ use std::time::Duration;
 use actix::dev::{MessageResponse, OneshotSender};
 use actix::prelude::*;
 use agentry_chain::{Batch, ChainEvent};
+use agentry_core::commit::{Observation, Receipt, Step};
+use agentry_core::rows::{Draft, Prepared};
+use agentry_core::{AgentId, Commit};
 use agentry_protocol::{BlockHeight, ChainId};
+use agentry_store::{StoreError, read};
 use rusqlite::Connection;
 
 use super::Shared;
@@ -24,10 +28,6 @@ use super::agent::{Agent, AgentLinks, Wake};
 use super::judge::judge;
 use super::kill::{self, Point};
 use super::submitter::{Allot, ChainNews, Stored};
-use agentry_core::commit::{Observation, Receipt, Step};
-use agentry_core::rows::{Draft, Prepared};
-use agentry_core::{AgentId, Commit};
-use agentry_store::{StoreError, read};
 
 /// How often the router looks for sleeping agents that have something due. Code that makes
 /// something due wakes its agent; this covers a lost wake-up, and a machine that was suspended.

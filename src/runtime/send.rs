@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use actix::prelude::*;
+use agentry_core::{Commit, OutboxId};
 use agentry_protocol::{
     AckRequest, Address, ChainId, EncryptionKey, Json, MessageId, Payload, Thread, TransactionHash,
 };
 use agentry_sdk::{Acknowledge, Outgoing, Sealing};
+use agentry_store::StoreError;
 use serde::{Deserialize, Serialize};
 
 use super::Shared;
@@ -14,8 +16,6 @@ use super::compose::{self, Author, Circumstances, ComposeError};
 use super::roster::Hosted;
 use super::router::SubmitterLinks;
 use super::signer::{PublicKeys, SignError};
-use agentry_core::{Commit, OutboxId};
-use agentry_store::StoreError;
 
 /// The message that an operator sends.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use actix::prelude::*;
+use agentry_core::AgentId;
 use agentry_protocol::sealing::{self, Binding, OpenError};
 use agentry_protocol::{
     Address, Authenticity, ChainId, DecryptionKey, EncryptionKey, Envelope, KnownCommand, Password,
@@ -16,7 +17,6 @@ use agentry_protocol::{
 };
 
 use crate::wallet::{OpenVault, Wallet, WalletError};
-use agentry_core::AgentId;
 
 /// The number of threads that sign.
 pub const THREADS: usize = 2;

@@ -4,13 +4,13 @@
 //! standing is computed for each run, so a sender that becomes a contact counts as one from the
 //! next run on.
 
+use agentry_core::Cause;
 use agentry_protocol::{Address, PublicKey};
 use agentry_sdk::{Authenticity, Message, Standing};
 
 use super::directory::Directory;
 use super::roster::{Hosted, Roster};
 use super::world;
-use agentry_core::Cause;
 
 /// The tables of known senders.
 #[derive(Clone, Debug)]

@@ -43,6 +43,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::prelude::Recipient;
+use agentry_core::rows::TaskId;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -50,7 +51,6 @@ use super::Shared;
 use super::roster::Roster;
 use super::router::WakeAgents;
 use crate::config::TasksConfig;
-use agentry_core::rows::TaskId;
 
 /// How many attempts at one task may be interrupted by the end of the process before the task
 /// fails.

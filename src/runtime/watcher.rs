@@ -10,16 +10,16 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use agentry_chain::{Batch, ChainEvent, ChainSource, Cursor, Interest, SourceError};
+use agentry_core::Commit;
 use agentry_protocol::BlockHeight;
 use agentry_protocol::header::MAX_ID_AHEAD_MS;
+use agentry_store::read;
 
 use super::Shared;
 use super::lag::Lag;
 use super::roster::Roster;
 use super::router::Route;
 use super::submitter::ChainNews;
-use agentry_core::Commit;
-use agentry_store::read;
 
 /// The most transactions that one reading may return. It bounds the memory for a reading (a
 /// transaction has at most 1 MB, and normally far less) and the size of a commit.

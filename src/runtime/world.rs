@@ -6,11 +6,11 @@ use agentry_protocol::Address;
 use agentry_protocol::command::{Status, TAGS_MAX, Tag, Tags};
 use agentry_sdk::directory::Answer;
 use agentry_sdk::{Card, NameError, Query, World};
+use agentry_store::{Store, read};
 
 use super::clock::Clock;
 use super::directory::Directory;
 use super::roster::{Hosted, Roster};
-use agentry_store::{Store, read};
 
 /// The [`World`] of the runtime, backed by its directory, its agent registry and its store.
 #[derive(Clone)]

@@ -5,9 +5,10 @@
 
 use std::fmt;
 
-use crate::Standing;
 use agentry_protocol::Address;
 use serde::{Deserialize, Serialize};
+
+use crate::Standing;
 
 /// Who caused something.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

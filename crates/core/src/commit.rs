@@ -1,6 +1,5 @@
 //! Every durable change, as one serialisable value.
 
-use crate::{Authenticity, Standing, TaskOutput, TaskStart};
 use agentry_protocol::{
     Address, BlockHash, BlockHeight, ChainId, Envelope, MessageDigest, Payload, PublicKey,
     SignedTransaction, StoredTransaction, TransactionHash,
@@ -14,6 +13,7 @@ use crate::rows::{
     AgentId, Charge, Draft, EventId, EventRef, InboxId, OpenTransaction, OutboxId, Prepared,
     ReceiptState, TaskId,
 };
+use crate::{Authenticity, Standing, TaskOutput, TaskStart};
 
 /// One atomic change: the store holds all of it or none of it.
 ///

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use crate::{Authenticity, Standing};
 use agentry_protocol::command::AckStatus;
 use agentry_protocol::{
     Address, BlockHeight, Json, MessageDigest, MessageId, StoredTransaction, TransactionHash,
@@ -10,6 +9,7 @@ use agentry_protocol::{
 use serde::{Deserialize, Serialize};
 
 use crate::cause::Cause;
+use crate::{Authenticity, Standing};
 
 macro_rules! row_id {
     ($(#[$doc:meta])* $name:ident) => {

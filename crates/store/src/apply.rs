@@ -14,13 +14,13 @@ mod survey;
 mod tasks;
 mod usage;
 
+use agentry_core::commit::{Commit, Receipt};
+use agentry_core::rows::{AgentId, ReceiptState};
 use agentry_protocol::BlockHeight;
 use rusqlite::{Connection, params};
 
 use super::number::integer;
 use super::{StoreError, meta};
-use agentry_core::commit::{Commit, Receipt};
-use agentry_core::rows::{AgentId, ReceiptState};
 
 /// Applies a commit. On an error the caller rolls back what was changed so far.
 pub(super) fn apply(db: &Connection, commit: &Commit) -> Result<Receipt, StoreError> {

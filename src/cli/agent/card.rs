@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use agentry_protocol::command::Tags;
+use agentry_store::read::{AnnouncedCard, Surveyed};
 use serde::Serialize;
 
 use crate::runtime::directory::backfill;
-use agentry_store::read::{AnnouncedCard, Surveyed};
 
 /// A card of the directory, as `--json` prints it.
 #[derive(Clone, Debug, Serialize)]

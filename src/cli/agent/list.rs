@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use agentry_protocol::BlockHeight;
 use agentry_sdk::Query;
+use agentry_store::read::AnnouncedCard;
+use agentry_store::{StoreError, open_for_reading, read};
 use clap::Args;
 use serde_json::json;
 
@@ -13,8 +15,6 @@ use super::super::{Context, Failure};
 use super::card::{CardLine, knowledge, knowledge_json, until};
 use crate::config::Config;
 use crate::runtime::clock::{Clock, millis};
-use agentry_store::read::AnnouncedCard;
-use agentry_store::{StoreError, open_for_reading, read};
 
 /// Arguments of `agent list`.
 #[derive(Clone, Debug, Args)]

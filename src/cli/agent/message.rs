@@ -18,17 +18,17 @@ use std::time::{Duration, Instant};
 use agentry_protocol::{
     AckRequest, Address, EncryptionKey, KnownCommand, Payload, Thread, message,
 };
+use agentry_store::is_locked;
 use clap::{Args, ValueEnum};
+use report::{Report, Verdict, Wanted};
 use serde_json::json;
+use way::Sent;
 
 use super::super::args::{amount, duration};
 use super::super::output::printable;
 use super::super::who::{self, Own, resolve};
 use super::super::{Context, ExitCode, Failure, runtime};
 use crate::config::Config;
-use agentry_store::is_locked;
-use report::{Report, Verdict, Wanted};
-use way::Sent;
 
 /// Arguments of `agent message`.
 #[derive(Clone, Debug, Args)]

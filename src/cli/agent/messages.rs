@@ -13,7 +13,10 @@ mod line;
 use std::time::Duration;
 
 use agentry_protocol::{Address, Thread};
+use agentry_store::{StoreError, list, open_for_reading};
 use clap::Args;
+use hosted::Hosted;
+use line::Line;
 use serde::Serialize;
 
 use super::super::names::Names;
@@ -21,9 +24,6 @@ use super::super::output::Tone;
 use super::super::who::{self, resolve};
 use super::super::{Context, Failure, runtime};
 use crate::config::Config;
-use agentry_store::{StoreError, list, open_for_reading};
-use hosted::Hosted;
-use line::Line;
 
 /// How often the store is checked for new messages.
 const POLL: Duration = Duration::from_millis(200);

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use agentry_core::rows::EventId;
 use agentry_protocol::{Address, TransactionHash};
+use agentry_store::list::{self, Filter, OutboxItem};
+use agentry_store::{StoreError, open_for_reading, read};
 use clap::Args;
 use serde_json::json;
 
@@ -14,9 +17,6 @@ use super::card::until;
 use crate::config::Config;
 use crate::runtime::clock::{Clock, millis};
 use crate::runtime::control::{self, Answer, CardWanted, ControlError, Registered, Request};
-use agentry_core::rows::EventId;
-use agentry_store::list::{self, Filter, OutboxItem};
-use agentry_store::{StoreError, open_for_reading, read};
 
 /// How often the store is checked while waiting.
 const POLL: Duration = Duration::from_millis(50);

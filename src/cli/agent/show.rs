@@ -1,6 +1,8 @@
 //! `agentry agent show`.
 
 use agentry_protocol::Address;
+use agentry_store::read::{AnnouncedCard, Renewal};
+use agentry_store::{StoreError, open_for_reading, read};
 use clap::Args;
 use rusqlite::Connection;
 use serde_json::json;
@@ -11,8 +13,6 @@ use super::super::{Context, Failure};
 use super::card::{CardLine, knowledge, knowledge_json, until};
 use crate::config::Config;
 use crate::runtime::clock::Clock;
-use agentry_store::read::{AnnouncedCard, Renewal};
-use agentry_store::{StoreError, open_for_reading, read};
 
 /// Arguments of `agent show`.
 #[derive(Clone, Debug, Args)]

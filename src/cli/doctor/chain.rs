@@ -1,6 +1,7 @@
 //! Checks that it is the right chain, by its block 0, as a runtime does at its start.
 
 use agentry_protocol::{BlockHash, genesis_hash};
+use agentry_store::read::Identity;
 
 use super::super::ExitCode;
 use super::database::Database;
@@ -8,7 +9,6 @@ use super::node::{Node, Nodes};
 use super::report::Check;
 use crate::config::Config;
 use crate::runtime::host::chain::chain_of;
-use agentry_store::read::Identity;
 
 /// Name of the check in the report.
 const NAME: &str = "chain";

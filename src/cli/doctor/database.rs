@@ -6,6 +6,7 @@ use std::path::Path;
 
 use agentry_chain::{ChainDb, ChainDbOptions, ChainSource, Head, NodeClient, SourceError};
 use agentry_protocol::{BlockHash, BlockHeight, ChainId};
+use agentry_store::with_suffix;
 use rustix::fs::{Access, access};
 
 use super::super::ExitCode;
@@ -14,7 +15,6 @@ use super::node::{Nodes, common_height};
 use super::report::Check;
 use super::{PATIENCE, blocking};
 use crate::config::Config;
-use agentry_store::with_suffix;
 
 /// Name of the check in the report.
 const NAME: &str = "chain.db";

@@ -1,16 +1,16 @@
 //! Checks what waits in the store, the dead letters, and the budgets.
 
+use agentry_core::rows::day_of;
 use agentry_protocol::BlockHeight;
+use agentry_store::list::stats::{AgentStats, Oldest, oldest_waiting, stats};
+use agentry_store::read::Unmined;
+use agentry_store::{StoreError, open_for_a_look, read};
 
 use super::report::Check;
 use super::store::silent;
 use super::{PATIENCE, about, blocking, http};
 use crate::config::Config;
 use crate::runtime::control::{self, Answer, ControlError, Request};
-use agentry_core::rows::day_of;
-use agentry_store::list::stats::{AgentStats, Oldest, oldest_waiting, stats};
-use agentry_store::read::Unmined;
-use agentry_store::{StoreError, open_for_a_look, read};
 
 /// A message that has waited longer is reported as a warning, in milliseconds.
 const LONG_MS: u64 = 10 * 60 * 1000;

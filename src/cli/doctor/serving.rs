@@ -1,5 +1,6 @@
 //! Checks the runtime that holds the store, by its own report.
 
+use agentry_store::is_locked;
 use serde_json::{Value, json};
 
 use super::super::ExitCode;
@@ -7,7 +8,6 @@ use super::report::Check;
 use super::{PATIENCE, http};
 use crate::config::Config;
 use crate::runtime::control::{self, Answer, Request};
-use agentry_store::is_locked;
 
 /// Name of the check in the report.
 const NAME: &str = "runtime";

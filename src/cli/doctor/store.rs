@@ -5,6 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use agentry_store::check::{Depth, Seen, at_rest, check};
+use agentry_store::read::{self, Identity};
+use agentry_store::{StoreError, is_locked, open_for_a_look, place};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
@@ -12,9 +15,6 @@ use super::super::{ExitCode, Failure};
 use super::report::Check;
 use super::{PATIENCE, blocking};
 use crate::config::Config;
-use agentry_store::check::{Depth, Seen, at_rest, check};
-use agentry_store::read::{self, Identity};
-use agentry_store::{StoreError, is_locked, open_for_a_look, place};
 
 /// Name of the check in the report.
 const NAME: &str = "store";

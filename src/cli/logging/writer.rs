@@ -10,12 +10,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use agentry_protocol::untrusted::{json_escaped, styled};
 use tracing::Metadata;
 use tracing::callsite::Identifier;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::quota::Quota;
-use agentry_protocol::untrusted::{json_escaped, styled};
 
 /// Maximum size of the queue, in bytes.
 const MAX_WAITING: usize = 4 << 20;

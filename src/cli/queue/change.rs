@@ -1,5 +1,7 @@
 //! `agentry queue retry` and `agentry queue drop`.
 
+use agentry_core::commit::{QueueTarget, Selection};
+use agentry_store::{Store, StoreError};
 use serde_json::json;
 
 use super::super::{Context, Failure, runtime};
@@ -7,8 +9,6 @@ use super::{DeadQueue, QueueIdArgs, Row, parse};
 use crate::config::Config;
 use crate::runtime::clock::Clock;
 use crate::runtime::control::{self, Answer, ControlError, Request};
-use agentry_core::commit::{QueueTarget, Selection};
-use agentry_store::{Store, StoreError};
 
 pub(super) fn each(
     args: &QueueIdArgs,

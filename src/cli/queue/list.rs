@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use agentry_core::commit::Selection;
+use agentry_core::rows::{InboxState, OutboxState};
+use agentry_store::list::{self, EventItem, Filter, ForgedItem, InboxItem, OutboxItem};
+use agentry_store::read;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde::Serialize;
@@ -14,10 +18,6 @@ use super::rows::{EventRow, ForgedRow, MessageRow, TransactionRow, Waits};
 use super::{Queue, RowArgs, open, or_dash, stats, stored};
 use crate::config::Config;
 use crate::runtime::clock::Clock;
-use agentry_core::commit::Selection;
-use agentry_core::rows::{InboxState, OutboxState};
-use agentry_store::list::{self, EventItem, Filter, ForgedItem, InboxItem, OutboxItem};
-use agentry_store::read;
 
 /// Arguments of `queue list`.
 #[derive(Clone, Debug, Args)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use agentry_protocol::{Json, Limits, StoredTransaction};
+use agentry_store::list::{EventItem, ForgedItem, InboxItem, OutboxItem};
 use serde::Serialize;
 
 use super::super::agent::said::Said;
@@ -13,7 +14,6 @@ use super::ago;
 use crate::config::Config;
 use crate::runtime::control::{self, Answer, ControlError, Request, WAITS_AT_MOST};
 use crate::runtime::submitter::budget;
-use agentry_store::list::{EventItem, ForgedItem, InboxItem, OutboxItem};
 
 /// Content of a message.
 #[derive(Clone, Debug, Default, Serialize)]

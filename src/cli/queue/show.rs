@@ -1,5 +1,9 @@
 //! `agentry queue show`.
 
+use agentry_core::commit::QueueTarget;
+use agentry_core::{InboxId, OutboxId};
+use agentry_store::list::{self, Filter};
+
 use super::super::names::Names;
 use super::super::output::{moment, printable, printable_lines};
 use super::super::{Context, Failure};
@@ -8,9 +12,6 @@ use super::rows::{EventRow, ForgedRow, MessageRow, TransactionRow, Waits, Words}
 use super::{Row, open, or_dash, parse, stored};
 use crate::config::Config;
 use crate::runtime::clock::Clock;
-use agentry_core::commit::QueueTarget;
-use agentry_core::{InboxId, OutboxId};
-use agentry_store::list::{self, Filter};
 
 pub(super) fn run(id: &str, config: &Config, context: &Context) -> Result<(), Failure> {
     let row = parse(id)?;

@@ -1,6 +1,9 @@
 //! `agentry queue stats`.
 
+use agentry_core::rows::{Spent, day_of};
 use agentry_sdk::Standing;
+use agentry_store::list::stats::{AgentStats, States, stats};
+use agentry_store::read;
 use clap::Args;
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -11,9 +14,6 @@ use super::{ago, open, stored};
 use crate::config::Config;
 use crate::runtime::clock::Clock;
 use crate::runtime::submitter::budget::{self, Budget};
-use agentry_core::rows::{Spent, day_of};
-use agentry_store::list::stats::{AgentStats, States, stats};
-use agentry_store::read;
 
 /// Arguments of `queue stats`.
 #[derive(Clone, Debug, Args)]

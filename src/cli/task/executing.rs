@@ -1,6 +1,7 @@
 //! Tasks that this runtime executes.
 
 use agentry_protocol::ContentHash;
+use agentry_store::list::task::{self, ExecutingFilter, ExecutingItem};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
@@ -9,7 +10,6 @@ use super::super::{Context, Failure};
 use super::job::is_name;
 use super::{or_dash, stored};
 use crate::config::Config;
-use agentry_store::list::task::{self, ExecutingFilter, ExecutingItem};
 
 /// Finds the task with this name; `None` if there is none.
 pub(super) fn find(db: &Connection, name: &str) -> Result<Option<ExecutingItem>, Failure> {

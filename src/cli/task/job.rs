@@ -8,13 +8,13 @@ use agentry_protocol::command::{AckStatus, ExecuteAiJob, JobComplete, JobFailed,
 use agentry_protocol::{
     Address, Envelope, Json, KnownCommand, Limits, Payload, StoredTransaction, TransactionHash,
 };
+use agentry_store::list::task::{self, AnswerItem, AskedItem, Carrier, OPERATORS_JOBS};
 use rusqlite::Connection;
 use serde::Serialize;
 
 use super::super::Failure;
 use super::sealed::Opener;
 use super::stored;
-use agentry_store::list::task::{self, AnswerItem, AskedItem, Carrier, OPERATORS_JOBS};
 
 /// State of a job, in A2A's terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]

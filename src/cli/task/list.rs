@@ -1,5 +1,6 @@
 //! `agentry task list`.
 
+use agentry_store::list::task::{self, ExecutingFilter};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -10,7 +11,6 @@ use super::job::{self, Job, JobState};
 use super::sealed::Opener;
 use super::{executing, open, or_dash, stored};
 use crate::config::Config;
-use agentry_store::list::task::{self, ExecutingFilter};
 
 /// How many messages are read from the store at a time.
 const PAGE: u64 = 200;

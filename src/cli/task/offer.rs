@@ -1,12 +1,12 @@
 //! Checks whether the recipient offers jobs of a type, as far as it is known here.
 
 use agentry_protocol::Address;
+use agentry_store::read;
 
 use super::super::Failure;
 use super::{open, stored};
 use crate::config::{BehaviourInstance, Config};
 use crate::runtime::clock::Clock;
-use agentry_store::read;
 
 /// The command that requests a job.
 const ASKS: &str = "EXECUTE_AI_JOB";

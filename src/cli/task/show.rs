@@ -1,5 +1,6 @@
 //! `agentry task show`.
 
+use agentry_store::list::task;
 use clap::Args;
 
 use super::super::output::{moment, printable, printable_lines};
@@ -8,7 +9,6 @@ use super::job::{self, Job};
 use super::sealed::Opener;
 use super::{IdArgs, executing, open, or_dash, stored, unknown};
 use crate::config::Config;
-use agentry_store::list::task;
 
 /// Maximum length of a printed prompt or result, in characters.
 const SHOWN: usize = 2000;

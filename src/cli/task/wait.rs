@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use agentry_store::list::task;
 use clap::Args;
 use indicatif::ProgressBar;
 use rusqlite::Connection;
@@ -13,7 +14,6 @@ use super::job::{self, Job, JobState};
 use super::sealed::Opener;
 use super::{IdArgs, executing, open, or_dash, show, stored, unknown};
 use crate::config::Config;
-use agentry_store::list::task;
 
 /// How often the store is checked.
 const POLL: Duration = Duration::from_millis(200);

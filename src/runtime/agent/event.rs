@@ -3,11 +3,15 @@
 
 use std::sync::Arc;
 
+use agentry_core::commit::Outcome;
+use agentry_core::rows::{DueEvent, EventKind, EventRef, Overdue, TaskRow};
+use agentry_core::{Commit, OutboxId};
 use agentry_protocol::KnownCommand;
 use agentry_sdk::task::TASK_FAILED;
 use agentry_sdk::{
     BehaviourError, Event, Fate, Message, Settlement, Task, TaskNews, TaskOutput, TaskReport, Timer,
 };
+use agentry_store::{StoreError, read};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -17,10 +21,6 @@ use crate::runtime::compose::{self, Author, Circumstances};
 use crate::runtime::conduct::Conduct;
 use crate::runtime::directory::Registration;
 use crate::runtime::roster::Hosted;
-use agentry_core::commit::Outcome;
-use agentry_core::rows::{DueEvent, EventKind, EventRef, Overdue, TaskRow};
-use agentry_core::{Commit, OutboxId};
-use agentry_store::{StoreError, read};
 
 /// The contents of a delivery update's row.
 #[derive(Deserialize)]

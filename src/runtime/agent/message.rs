@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use actix::prelude::*;
+use agentry_core::commit::{Handled, Outcome};
+use agentry_core::rows::{DueMessage, EventRef};
+use agentry_core::{Commit, OutboxId};
 use agentry_protocol::{Authenticity, KnownCommand, Payload};
 use agentry_sdk::{Answered, BehaviourError, Event, Message};
+use agentry_store::{StoreError, read};
 
 use super::Work;
 use super::settle::Subject;
@@ -14,10 +18,6 @@ use crate::runtime::reading::{self, Place};
 use crate::runtime::roster::Hosted;
 use crate::runtime::signer::OpenSealed;
 use crate::runtime::standing::Standings;
-use agentry_core::commit::{Handled, Outcome};
-use agentry_core::rows::{DueMessage, EventRef};
-use agentry_core::{Commit, OutboxId};
-use agentry_store::{StoreError, read};
 
 /// The kind of a message after it was examined.
 enum Read {

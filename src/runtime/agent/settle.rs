@@ -3,8 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use agentry_core::commit::{Handled, Outcome, Receipt, TimerSetting};
+use agentry_core::rows::{Draft, DueEvent, DueMessage, EventKind, EventRef, Prepared};
+use agentry_core::{Cause, Commit};
 use agentry_protocol::Address;
 use agentry_sdk::{Authenticity, BehaviourError, Effect, Effects, Message, Outgoing};
+use agentry_store::StoreError;
 
 use super::{Work, backoff};
 use crate::config::BehaviourInstance;
@@ -12,10 +16,6 @@ use crate::runtime::clock::millis;
 use crate::runtime::compose::{self, Author, Circumstances};
 use crate::runtime::kill::{self, Point};
 use crate::runtime::roster::Hosted;
-use agentry_core::commit::{Handled, Outcome, Receipt, TimerSetting};
-use agentry_core::rows::{Draft, DueEvent, DueMessage, EventKind, EventRef, Prepared};
-use agentry_core::{Cause, Commit};
-use agentry_store::StoreError;
 
 /// The least time until a timer fires, or a task begins, that was set or started by a timer or by
 /// news of a task.

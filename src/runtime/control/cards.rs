@@ -1,6 +1,8 @@
 //! Announcing hosted agents, and withdrawing their cards, at an operator's request.
 
+use agentry_core::Commit;
 use agentry_protocol::{Address, KnownCommand};
+use agentry_store::{StoreError, read};
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, ControlLinks, not_hosted, not_sent, refused};
@@ -10,8 +12,6 @@ use crate::runtime::roster::{Hosted, Roster};
 use crate::runtime::router::WakeAgents;
 use crate::runtime::send::{self, SendError};
 use crate::runtime::world;
-use agentry_core::Commit;
-use agentry_store::{StoreError, read};
 
 /// The card that an operator announces for a hosted agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

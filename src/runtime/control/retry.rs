@@ -2,7 +2,11 @@
 
 use std::collections::HashMap;
 
+use agentry_core::commit::{Arrival, QueueTarget, Rejudged};
+use agentry_core::rows::DueMessage;
+use agentry_core::{AgentId, Commit, InboxId};
 use agentry_protocol::StoredTransaction;
+use agentry_store::{StoreError, read};
 
 use super::{Answer, ControlLinks};
 use crate::runtime::Shared;
@@ -10,10 +14,6 @@ use crate::runtime::judge;
 use crate::runtime::roster::Roster;
 use crate::runtime::router::WakeAgents;
 use crate::runtime::submitter::LookAtQueue;
-use agentry_core::commit::{Arrival, QueueTarget, Rejudged};
-use agentry_core::rows::DueMessage;
-use agentry_core::{AgentId, Commit, InboxId};
-use agentry_store::{StoreError, read};
 
 /// How many dead letters are verified at a time: each may be as large as a transaction can be.
 const PAGE: u32 = 32;

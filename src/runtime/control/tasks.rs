@@ -1,15 +1,15 @@
 //! Ending tasks, and opening sealed messages for the operator.
 
+use agentry_core::commit::TaskEnd;
+use agentry_core::rows::TaskId;
+use agentry_core::{Commit, InboxId};
 use agentry_protocol::message;
+use agentry_store::{StoreError, read};
 
 use super::{Answer, ControlLinks, refused};
 use crate::runtime::Shared;
 use crate::runtime::router::WakeAgents;
 use crate::runtime::signer::OpenSealed;
-use agentry_core::commit::TaskEnd;
-use agentry_core::rows::TaskId;
-use agentry_core::{Commit, InboxId};
-use agentry_store::{StoreError, read};
 
 /// Ends a task of this runtime. Nothing changes if there is none or it has ended.
 pub(super) async fn cancel(

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use super::Answer;
-use crate::runtime::Shared;
-use crate::runtime::roster::Roster;
 use agentry_core::rows::OutboxState;
 use agentry_store::StoreError;
 use agentry_store::read::{self, WaitingMessage};
+
+use super::Answer;
+use crate::runtime::Shared;
+use crate::runtime::roster::Roster;
 
 /// The most rows of each queue that are examined for one request.
 pub const AT_MOST: usize = 1_000;

@@ -11,15 +11,15 @@
 use std::time::{Duration, Instant};
 
 use agentry_chain::{Batch, ChainEvent, ChainSource, Cursor, Interest, SourceError, Start};
+use agentry_core::Commit;
+use agentry_core::commit::{Step, Survey};
 use agentry_protocol::{BlockHeight, ChainId};
+use agentry_store::{Store, StoreError, read};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
 use super::card_of;
 use crate::runtime::Shared;
-use agentry_core::Commit;
-use agentry_core::commit::{Step, Survey};
-use agentry_store::{Store, StoreError, read};
 
 /// The most self-sent transactions that one reading may return.
 const BATCH: usize = 500;

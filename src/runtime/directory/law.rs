@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use agentry_core::Commit;
+use agentry_core::commit::{CardSeen, Observation, Step, Survey};
 use agentry_protocol::{Address, BlockHeight, KnownCommand, Seed, SigningKey, TransactionHash};
+use agentry_store::Store;
 use proptest::prelude::*;
 
 use super::{Directory, Registration};
-use agentry_core::Commit;
-use agentry_core::commit::{CardSeen, Observation, Step, Survey};
-use agentry_store::Store;
 
 const NOW: u64 = 1_800_000_000_000;
 

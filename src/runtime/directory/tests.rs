@@ -1,6 +1,8 @@
 //! The directory on a real store.
 
 use agentry_chain::ChainTransaction;
+use agentry_core::Commit;
+use agentry_core::commit::{CardSeen, Observation, Step, Survey};
 use agentry_protocol::command::{Announce, CARD_MAX_AHEAD_MS, KnownCommand};
 use agentry_protocol::header::Header;
 use agentry_protocol::{
@@ -9,8 +11,6 @@ use agentry_protocol::{
 };
 
 use super::*;
-use agentry_core::Commit;
-use agentry_core::commit::{CardSeen, Observation, Step, Survey};
 
 const NOW: u64 = 1_800_000_000_000;
 const HOUR: u64 = 60 * 60 * 1000;

@@ -7,12 +7,12 @@ use agentry_chain::{
     RpcSource, SourceError, Start,
 };
 use agentry_protocol::{BlockHash, BlockHeight, ChainId, StoredTransaction, genesis_hash};
+use agentry_store::StoreError;
+use agentry_store::read::Identity;
 
 use super::HostError;
 use crate::config::{ChainConfig, masked};
 use crate::runtime::roster::Roster;
-use agentry_store::StoreError;
-use agentry_store::read::Identity;
 
 /// The pause between attempts to reach the node at startup.
 const PAUSE: Duration = Duration::from_millis(250);

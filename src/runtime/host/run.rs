@@ -9,9 +9,13 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use agentry_chain::ChainSource;
+use agentry_core::Commit;
+use agentry_core::commit::{HostedAgent, Observation};
 use agentry_devnet::{Devnet, DevnetConfig, Faults};
 use agentry_protocol::header::MAX_ID_AHEAD_MS;
 use agentry_protocol::{Address, BlockHeight};
+use agentry_store::check::Seen;
+use agentry_store::{Condition, Store, StoreError, read};
 use tokio::sync::watch;
 
 use super::prepare::{self, Candidate, ENDOWMENT, Passwords, Wallets};
@@ -36,10 +40,6 @@ use crate::runtime::tasks::{self, Pool};
 use crate::runtime::watcher::ChainWatcher;
 use crate::runtime::world::Surroundings;
 use crate::runtime::{Confirmed, Shared, Spans};
-use agentry_core::Commit;
-use agentry_core::commit::{HostedAgent, Observation};
-use agentry_store::check::Seen;
-use agentry_store::{Condition, Store, StoreError, read};
 
 /// How often rows older than `retention` are pruned.
 const FORGET_EVERY: Duration = Duration::from_secs(3600);

@@ -1,12 +1,12 @@
 //! Immediate nonces and signatures, where nothing has to wait.
 
 use actix::prelude::*;
+use agentry_core::rows::{Charge, Prepared, day_of};
 
 use super::budget::Admission;
 use super::messages::{Allot, Stored};
 use super::{Submitter, refill};
 use crate::config::NoncePolicy;
-use agentry_core::rows::{Charge, Prepared, day_of};
 
 impl Handler<Allot> for Submitter {
     type Result = ResponseActFuture<Self, Vec<Option<Prepared>>>;

@@ -9,10 +9,10 @@ use std::collections::HashSet;
 
 use actix::prelude::*;
 use agentry_chain::{MempoolDb, NodeClient};
+use agentry_core::Commit;
 use agentry_protocol::TransactionHash;
 
 use super::Submitter;
-use agentry_core::Commit;
 
 /// The state of the node's `mempool.db`.
 #[derive(Debug, Default)]

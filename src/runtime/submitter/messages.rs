@@ -1,12 +1,12 @@
 //! The messages that the submitter receives.
 
 use actix::prelude::*;
-use agentry_protocol::{BlockHeight, TransactionHash};
-
-use crate::runtime::router::WakeAgents;
 use agentry_core::commit::Sent;
 use agentry_core::rows::{Charge, Draft, OpenTransaction, Prepared};
 use agentry_core::{AgentId, OutboxId};
+use agentry_protocol::{BlockHeight, TransactionHash};
+
+use crate::runtime::router::WakeAgents;
 
 /// New blocks of the chain.
 #[derive(Debug, Default)]

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use actix::prelude::*;
-
-use super::Submitter;
-use super::budget::{Admission, Budget, Cost, Short};
-use crate::runtime::router::WakeAgents;
 use agentry_core::commit::PostResult;
 use agentry_core::rows::{Charge, Draft, HeldDraft, OpenTransaction, Prepared, day_of};
 use agentry_core::{AgentId, Commit, OutboxId, Receipt};
 use agentry_store::{StoreError, read};
+
+use super::Submitter;
+use super::budget::{Admission, Budget, Cost, Short};
+use crate::runtime::router::WakeAgents;
 
 /// How often the clock is checked: the most by which the start of a day is noticed late.
 const TICK: Duration = Duration::from_secs(1);

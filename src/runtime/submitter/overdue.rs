@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, HashSet};
 
 use actix::prelude::*;
+use agentry_core::{Commit, OutboxId};
 use agentry_protocol::BlockHeight;
 
 use super::{Phase, Submitter};
-use agentry_core::{Commit, OutboxId};
 
 /// The number of blocks after which an accepted transaction is overdue. Normally the next block
 /// contains it; a few blocks may be full.

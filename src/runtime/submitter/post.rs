@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use agentry_chain::SubmitError;
+use agentry_core::OutboxId;
+use agentry_core::commit::PostResult;
 use agentry_protocol::TransactionHash;
 use tracing::Instrument;
 
@@ -13,8 +15,6 @@ use super::round::can_pay;
 use super::{CONCURRENT_POSTS, Job, Phase, Submitter};
 use crate::config::NoncePolicy;
 use crate::runtime::kill::{self, Point};
-use agentry_core::OutboxId;
-use agentry_core::commit::PostResult;
 
 /// What an answer means for the transaction.
 #[derive(Debug)]

@@ -5,16 +5,16 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use agentry_chain::NodeClient;
+use agentry_core::rows::{Charge, Prepared, QueuedDraft};
+use agentry_core::{AgentId, Commit, OutboxId, Receipt};
 use agentry_protocol::{Address, BlockHeight, SignedTransaction, Transaction};
+use agentry_store::read::Spending;
+use agentry_store::{Store, StoreError, read};
 
 use super::budget::Admission;
 use super::{MAX_JOBS, Submitter, nonce};
 use crate::config::NoncePolicy;
 use crate::runtime::signer::{Sign, SignError};
-use agentry_core::rows::{Charge, Prepared, QueuedDraft};
-use agentry_core::{AgentId, Commit, OutboxId, Receipt};
-use agentry_store::read::Spending;
-use agentry_store::{Store, StoreError, read};
 
 /// How many drafts are prepared in one commit.
 pub(super) const PAGE: usize = 128;

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use agentry_chain::Account;
+use agentry_core::commit::PostResult;
+use agentry_core::{AgentId, Commit, OutboxId};
 use agentry_protocol::{Address, BlockHeight, TransactionHash};
+use agentry_store::read;
 use tracing::Instrument;
 
 use super::absence::Look;
@@ -13,9 +16,6 @@ use super::blocks::Blocks;
 use super::overdue::rest_until;
 use super::{Job, Open, Phase, Submitter};
 use crate::config::NoncePolicy;
-use agentry_core::commit::PostResult;
-use agentry_core::{AgentId, Commit, OutboxId};
-use agentry_store::read;
 
 /// The most accounts that are queried at a block. Further wallets that wait for money have their
 /// turn at later blocks.

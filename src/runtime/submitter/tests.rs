@@ -8,8 +8,13 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use agentry_chain::{NodeClient, NodeOptions};
+use agentry_core::commit::HostedAgent;
+use agentry_core::rows::{DAY_MS, ReceiptRequest, Spent};
+use agentry_core::{Cause, Commit};
 use agentry_devnet::{Devnet, DevnetConfig};
 use agentry_protocol::{Address, ChainId, Json, Seed, SigningKey, genesis_hash};
+use agentry_store::Store;
+use agentry_store::list::{self, Filter, OutboxItem};
 use tokio::sync::watch;
 
 use super::*;
@@ -25,11 +30,6 @@ use crate::runtime::signer::SignError;
 use crate::runtime::tasks::Pool;
 use crate::runtime::world::Surroundings;
 use crate::runtime::{Confirmed, Spans};
-use agentry_core::commit::HostedAgent;
-use agentry_core::rows::{DAY_MS, ReceiptRequest, Spent};
-use agentry_core::{Cause, Commit};
-use agentry_store::Store;
-use agentry_store::list::{self, Filter, OutboxItem};
 
 /// How long an immediate change may take.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -5,8 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::Recipient;
+use agentry_core::commit::TaskEnd;
+use agentry_core::rows::{TaskRow, TaskState};
+use agentry_core::{AgentId, Commit, Receipt};
 use agentry_protocol::command::Detail;
 use agentry_sdk::{AnyBehaviour, Desk, Task, TaskError, TaskLimits, TaskOutput};
+use agentry_store::StoreError;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError, JoinHandle};
 use tokio::time::Instant;
@@ -18,10 +22,6 @@ use super::verdict::{Ended, verdict};
 use crate::runtime::Shared;
 use crate::runtime::kill::{self, Point};
 use crate::runtime::router::WakeAgents;
-use agentry_core::commit::TaskEnd;
-use agentry_core::rows::{TaskRow, TaskState};
-use agentry_core::{AgentId, Commit, Receipt};
-use agentry_store::StoreError;
 
 /// How long a dropped future may take to end. A future that blocks its thread cannot be stopped;
 /// its thread is left behind.

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::Recipient;
+use agentry_core::Commit;
+use agentry_core::rows::{TaskId, TaskRow};
 use agentry_sdk::{AnyBehaviour, TaskLimits};
+use agentry_store::StoreError;
+use agentry_store::read::{self, Deadlines, Lane, WaitingTasks};
 use tokio::task::JoinSet;
 
 use super::MAX_INTERRUPTIONS;
@@ -15,10 +19,6 @@ use crate::runtime::Shared;
 use crate::runtime::kill::{self, Point};
 use crate::runtime::roster::Roster;
 use crate::runtime::router::WakeAgents;
-use agentry_core::Commit;
-use agentry_core::rows::{TaskId, TaskRow};
-use agentry_store::StoreError;
-use agentry_store::read::{self, Deadlines, Lane, WaitingTasks};
 
 /// How long the pool sleeps when no task is scheduled. A wake-up ends the sleep. Tasks that become
 /// due because the clock was set, or because a behaviour was added back, are found after it.

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use agentry_core::Commit;
+use agentry_core::commit::TaskEnd;
+use agentry_core::rows::TaskRow;
 use agentry_protocol::command::Detail;
 use agentry_sdk::task::MAX_OUTPUT_BYTES;
 use agentry_sdk::{TaskError, TaskLimits, TaskOutput};
 
 use crate::runtime::clock::millis;
-use agentry_core::Commit;
-use agentry_core::commit::TaskEnd;
-use agentry_core::rows::TaskRow;
 
 /// The pause after the first failed attempt; it doubles with each further one.
 const MIN_BACKOFF: Duration = Duration::from_millis(500);

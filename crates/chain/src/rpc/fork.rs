@@ -1,12 +1,13 @@
 //! Finding where the chain diverges from the blocks that were read.
 
+use agentry_protocol::BlockHeight;
+
 use super::compare_genesis;
 use super::digest::entry;
 use super::fetch::may_be_one_block;
 use super::turn::Turn;
 use crate::node::Head;
 use crate::source::{ChainEvent, Entry, HashPrint, SourceError, Trail};
-use agentry_protocol::BlockHeight;
 
 /// How many blocks below a conflict are compared first. Forks are usually shallow; each further
 /// step compares twice as many.

@@ -1,9 +1,10 @@
 //! The RPC of AITBC's node, call by call, over real HTTP.
 
-use crate::common::{Node, Wallet, chain, manual, until};
 use agentry_devnet::DevnetConfig;
 use agentry_protocol::{BlockHeight, Json, block_hash, genesis_hash};
 use serde_json::json;
+
+use crate::common::{Node, Wallet, chain, manual, until};
 
 #[tokio::test]
 async fn head_is_genesis_at_first() {

@@ -1,9 +1,10 @@
 //! What a correct node refuses, each time with the reason.
 
-use crate::common::{Node, Wallet, manual};
 use agentry_devnet::{DevnetConfig, NoncePolicy};
 use agentry_protocol::{Json, Number, SignedTransaction};
 use serde_json::{Value, json};
+
+use crate::common::{Node, Wallet, manual};
 
 fn body(signed: &SignedTransaction) -> Value {
     serde_json::from_str(&signed.body()).unwrap()

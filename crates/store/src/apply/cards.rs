@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 
+use agentry_core::commit::{CardSeen, Receipt};
 use agentry_protocol::command::CARD_MAX_AHEAD_MS;
 use agentry_protocol::{Address, BlockHeight};
 use rusqlite::{Connection, params};
@@ -15,7 +16,6 @@ use rusqlite::{Connection, params};
 use super::{height, set_meta, time};
 use crate::number::integer;
 use crate::{StoreError, meta};
-use agentry_core::commit::{CardSeen, Receipt};
 
 /// The maximum number of addresses in the directory.
 pub(crate) const MAX_ADDRESSES: u64 = 100_000;

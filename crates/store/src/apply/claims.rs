@@ -18,6 +18,9 @@
 //! the same id or the same bytes.
 
 use agentry_core::TaskOutput;
+use agentry_core::commit::{Receipt, TaskEnd};
+use agentry_core::fingerprint::{Fingerprint, JOB_END};
+use agentry_core::rows::{AgentId, Draft, EventKind, EventRef, InboxId, OutboxId, Prepared};
 use agentry_protocol::{BlockHeight, Json, KnownCommand, Limits, Payload, SignedTransaction};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
@@ -26,9 +29,6 @@ use super::sightings::{self, COLUMNS, Sighting, sighting};
 use super::{height, spending};
 use crate::StoreError;
 use crate::number::integer;
-use agentry_core::commit::{Receipt, TaskEnd};
-use agentry_core::fingerprint::{Fingerprint, JOB_END};
-use agentry_core::rows::{AgentId, Draft, EventKind, EventRef, InboxId, OutboxId, Prepared};
 
 /// What a draft follows from. Nothing older is the same message.
 #[derive(Clone, Copy, Debug)]

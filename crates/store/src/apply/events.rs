@@ -1,18 +1,18 @@
 //! The events other than messages: timers, delivery updates, outcomes of watched messages, task
 //! updates and card renewals.
 
-use crate::cause;
 use agentry_core::Settlement;
+use agentry_core::cause::Cause;
+use agentry_core::commit::{Receipt, TimerSetting};
+use agentry_core::rows::{AgentId, EventId, EventKind, EventRef, InboxId, TaskState};
 use agentry_protocol::BlockHeight;
 use rusqlite::{Connection, params};
 use serde_json::Value;
 
 use super::{height, time};
 use crate::StoreError;
+use crate::cause;
 use crate::column::word;
-use agentry_core::cause::Cause;
-use agentry_core::commit::{Receipt, TimerSetting};
-use agentry_core::rows::{AgentId, EventId, EventKind, EventRef, InboxId, TaskState};
 
 /// An event to add.
 #[derive(Clone, Copy)]

@@ -1,18 +1,18 @@
 //! Applies what was seen on the chain: messages, transactions of hosted wallets, withdrawn blocks.
 
-use crate::cause;
 use std::collections::BTreeSet;
 
+use agentry_core::cause::Cause;
+use agentry_core::commit::{Arrival, Observation, OwnTransaction, Receipt, Step};
+use agentry_core::rows::{AgentId, OutboxId, day_of};
 use agentry_protocol::{BlockHash, BlockHeight, MessageDigest, TransactionHash};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::sightings::{self, Seen};
 use super::usage::Kind;
 use super::{cards, height, receipts, set_meta, spending, time, usage};
+use crate::cause;
 use crate::{StoreError, meta, read};
-use agentry_core::cause::Cause;
-use agentry_core::commit::{Arrival, Observation, OwnTransaction, Receipt, Step};
-use agentry_core::rows::{AgentId, OutboxId, day_of};
 
 pub(super) fn observe(
     db: &Connection,

@@ -1,5 +1,7 @@
 //! Changes to the queues by operators and by the passing of time: retry, drop, prune.
 
+use agentry_core::commit::{QueueKind, QueueTarget, Receipt, Rejudged};
+use agentry_core::rows::{AgentId, OutboxId, ReceiptState, day_of};
 use agentry_core::{Authenticity, Standing};
 use agentry_protocol::MessageId;
 use agentry_protocol::header::MAX_ID_AGE_MS;
@@ -9,8 +11,6 @@ use rusqlite::{Connection, params, params_from_iter};
 use super::{cards, receipts, sightings, spending, time};
 use crate::target::condition;
 use crate::{StoreError, meta, read};
-use agentry_core::commit::{QueueKind, QueueTarget, Receipt, Rejudged};
-use agentry_core::rows::{AgentId, OutboxId, ReceiptState, day_of};
 
 /// The reason of a row that an operator dropped.
 const DROPPED: &str = "dropped by the operator";

@@ -1,14 +1,14 @@
 //! Applies the result of a behaviour's run, or handles an event that no behaviour runs for.
 
 use agentry_core::Settlement;
+use agentry_core::commit::{Handled, Outcome, Receipt};
+use agentry_core::rows::{AgentId, EventId, EventRef, InboxId};
 use agentry_protocol::Address;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::claims::{self, Anchor};
 use super::{events, outgoing, tasks, time, usage};
 use crate::{StoreError, read};
-use agentry_core::commit::{Handled, Outcome, Receipt};
-use agentry_core::rows::{AgentId, EventId, EventRef, InboxId};
 
 /// One behaviour has handled an event, or no behaviour accepts it.
 pub(super) fn settle(

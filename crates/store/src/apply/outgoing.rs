@@ -1,18 +1,18 @@
 //! The transactions that hosted wallets send.
 
-use crate::cause;
 use std::collections::BTreeSet;
 
+use agentry_core::cause::Cause;
+use agentry_core::commit::{PostResult, Receipt, Sent};
+use agentry_core::rows::{AgentId, Draft, InboxId, OutboxId, Prepared, ReceiptState};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::claims::{self, Anchor, Stored};
 use super::usage;
 use super::{height, receipts, sightings, spending, time};
 use crate::StoreError;
+use crate::cause;
 use crate::number::Exact;
-use agentry_core::cause::Cause;
-use agentry_core::commit::{PostResult, Receipt, Sent};
-use agentry_core::rows::{AgentId, Draft, InboxId, OutboxId, Prepared, ReceiptState};
 
 /// The reason of a draft that expired before it was signed.
 const EXPIRED: &str = "it expired before it could be sent";

@@ -1,19 +1,19 @@
 //! The receipts of sent messages: what is known about their delivery, and who is told.
 
-use crate::cause;
 use agentry_core::Fate;
-use agentry_protocol::BlockHeight;
-use rusqlite::{Connection, OptionalExtension, params};
-
-use super::{events, outgoing, time};
-use crate::StoreError;
-use crate::column::word;
-use crate::number::integer;
 use agentry_core::cause::Cause;
 use agentry_core::commit::Receipt;
 use agentry_core::rows::{
     AgentId, Draft, EventKind, OutboxId, Prepared, ReceiptRequest, ReceiptState,
 };
+use agentry_protocol::BlockHeight;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{events, outgoing, time};
+use crate::StoreError;
+use crate::cause;
+use crate::column::word;
+use crate::number::integer;
 
 /// Adds the receipt of a message, if delivery updates were requested.
 pub(super) fn open(

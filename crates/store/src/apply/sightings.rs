@@ -5,6 +5,9 @@
 //! kept: its nonce counts as spent, and the same bytes count as mined when they are signed again,
 //! whichever of the two happens first. What agents would send again [claims](super::claims) it.
 
+use agentry_core::commit::{OwnTransaction, Receipt};
+use agentry_core::fingerprint::JOB_END;
+use agentry_core::rows::{AgentId, OutboxId, TaskId, day_of};
 use agentry_protocol::{BlockHash, BlockHeight, Limits, SignedTransaction, TransactionHash};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -12,9 +15,6 @@ use super::{claims, height, receipts, spending, tasks, time};
 use crate::column::optional_natural;
 use crate::number::integer;
 use crate::{StoreError, read};
-use agentry_core::commit::{OwnTransaction, Receipt};
-use agentry_core::fingerprint::JOB_END;
-use agentry_core::rows::{AgentId, OutboxId, TaskId, day_of};
 
 /// When and how a transaction was seen.
 #[derive(Clone, Copy, Debug)]

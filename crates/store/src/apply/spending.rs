@@ -1,13 +1,13 @@
 //! What agents spend from a day's budget, and the drafts that wait for one.
 
-use crate::cause;
+use agentry_core::rows::{AgentId, Charge, OutboxId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::time;
 use crate::StoreError;
+use crate::cause;
 use crate::column::natural;
 use crate::number::integer;
-use agentry_core::rows::{AgentId, Charge, OutboxId};
 
 /// For how many days an agent's spending is kept: the latest days on which it spent. After a wrong
 /// clock is set back, the spending of the days that come again is still there.

@@ -1,10 +1,10 @@
 //! Applies a step of the directory backfill: cards in blocks below the watched ones.
 
+use agentry_core::commit::{Receipt, Step, Survey};
 use rusqlite::{Connection, params};
 
 use super::{cards, height, observe, set_meta};
 use crate::{StoreError, meta};
-use agentry_core::commit::{Receipt, Step, Survey};
 
 pub(super) fn survey(
     db: &Connection,

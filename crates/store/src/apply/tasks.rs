@@ -1,17 +1,17 @@
 //! Applies changes to the tasks of behaviours.
 
-use crate::cause;
 use agentry_core::TaskStart;
+use agentry_core::cause::Cause;
+use agentry_core::commit::{Receipt, TaskEnd};
+use agentry_core::rows::{AgentId, EventKind, InboxId, TaskId};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Value, json};
 
 use super::usage::{self, Kind};
 use super::{claims, events, time};
 use crate::StoreError;
+use crate::cause;
 use crate::column::natural;
-use agentry_core::cause::Cause;
-use agentry_core::commit::{Receipt, TaskEnd};
-use agentry_core::rows::{AgentId, EventKind, InboxId, TaskId};
 
 /// The error code of a task whose result there is no room for.
 const NO_ROOM: &str = "no-room";

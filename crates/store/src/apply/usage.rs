@@ -3,17 +3,17 @@
 //! The table `usage` holds how much is in use, and by whom; triggers maintain it. [`Standing`]
 //! defines the shares.
 
-use crate::cause;
 use std::collections::BTreeSet;
 
 use agentry_core::Standing;
-use rusqlite::{Connection, OptionalExtension, params};
-
-use crate::StoreError;
-use crate::column::natural;
 use agentry_core::cause::Cause;
 use agentry_core::commit::Outcome;
 use agentry_core::rows::{AgentId, Draft};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::StoreError;
+use crate::cause;
+use crate::column::natural;
 
 /// A shared resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Checks that each row can be read back and is what was written.
 
-use crate::cause;
 use agentry_chain::Cursor;
+use agentry_core::rows::{EventKind, InboxState, OutboxState, ReceiptState, TaskState};
 use agentry_protocol::{
     Address, BlockHash, ChainId, Json, Limits, MessageDigest, MessageId, PublicKey,
     SignedTransaction, StoredTransaction, TransactionHash,
@@ -10,11 +10,11 @@ use rusqlite::{Connection, Result, Row};
 use serde_json::Value;
 
 use super::{Depth, NAMED};
+use crate::cause;
 use crate::column::{natural, optional_natural, optional_text, text, undecodable, word};
 use crate::error::Trouble;
 use crate::meta;
 use crate::read::{announce, authenticity};
-use agentry_core::rows::{EventKind, InboxState, OutboxState, ReceiptState, TaskState};
 
 /// Reads a column, or a row from that column on.
 type Form = fn(&Row<'_>, usize) -> Result<()>;

@@ -1,16 +1,16 @@
 //! The number of rows by state, and what was spent.
 
-use crate::cause;
 use std::collections::BTreeMap;
 
 use agentry_core::Standing;
+use agentry_core::rows::{AgentId, Spent};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
+use crate::cause;
 use crate::column::natural;
 use crate::number::integer;
 use crate::read;
-use agentry_core::rows::{AgentId, Spent};
 
 /// The number of rows, by state.
 pub type States = BTreeMap<String, u64>;

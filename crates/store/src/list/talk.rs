@@ -1,5 +1,6 @@
 //! The messages to and from hosted wallets, and what is known about their delivery.
 
+use agentry_core::rows::{AgentId, OutboxId, ReceiptState};
 use agentry_protocol::{
     Address, Envelope, Json, Limits, StoredTransaction, TransactionError, TransactionHash,
 };
@@ -8,7 +9,6 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::column::{natural, optional_natural, optional_text, text, word};
 use crate::number::integer;
-use agentry_core::rows::{AgentId, OutboxId, ReceiptState};
 
 /// The row of the store that holds a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

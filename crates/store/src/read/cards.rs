@@ -1,6 +1,7 @@
 //! The directory: the announcement of each address that counts.
 
 use agentry_core::Card;
+use agentry_core::rows::{AgentId, EventId, EventRef, OutboxId};
 use agentry_protocol::message::Envelope;
 use agentry_protocol::{
     Address, BlockHeight, Json, KnownCommand, Limits, Payload, TransactionHash, command,
@@ -10,7 +11,6 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::column::{natural, optional_text, text};
 use crate::meta;
-use agentry_core::rows::{AgentId, EventId, EventRef, OutboxId};
 
 /// A card in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]

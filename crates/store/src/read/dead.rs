@@ -1,13 +1,13 @@
 //! Dead letters to verify again.
 
+use agentry_core::commit::{QueueKind, QueueTarget};
+use agentry_core::rows::{DueMessage, InboxId};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
 use super::message_at;
 use crate::number::integer;
 use crate::target::condition;
-use agentry_core::commit::{QueueKind, QueueTarget};
-use agentry_core::rows::{DueMessage, InboxId};
 
 /// The dead letters after the row `after` that the target selects; at most `limit`.
 ///

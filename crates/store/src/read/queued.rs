@@ -2,11 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use agentry_core::rows::{AgentId, OutboxId, QueuedDraft};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{DRAFT_COLUMNS, draft};
 use crate::number::integer;
-use agentry_core::rows::{AgentId, OutboxId, QueuedDraft};
 
 /// The progress of a walk through the queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,12 +1,12 @@
 //! What agents have spent, and the drafts that wait for a budget.
 
-use crate::cause;
-use rusqlite::{Connection, OptionalExtension, params};
-
-use crate::column::natural;
-use crate::number::integer;
 use agentry_core::cause::Cause;
 use agentry_core::rows::{AgentId, HeldDraft, OutboxId, Spent};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::cause;
+use crate::column::natural;
+use crate::number::integer;
 
 /// How many drafts of one cause are read when few causes have waiting ones.
 const OF_A_CAUSE: usize = 128;

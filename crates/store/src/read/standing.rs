@@ -1,10 +1,10 @@
 //! The load of an agent.
 
+use agentry_core::rows::AgentId;
 use agentry_protocol::command::{QueueCounts, TaskCounts};
 use rusqlite::{Connection, params};
 
 use crate::column::natural;
-use agentry_core::rows::AgentId;
 
 /// The most rows of a kind that are counted, so that the status of an agent with a million waiting
 /// messages costs little. A larger number is reported as this one.

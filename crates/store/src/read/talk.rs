@@ -1,13 +1,13 @@
 //! The messages that answers and receipts refer to.
 
 use agentry_core::SentMessage;
+use agentry_core::rows::{AgentId, InboxId, OutboxId, Overdue};
 use agentry_protocol::{Address, TransactionHash};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{DRAFT_COLUMNS, draft};
 use crate::column::{optional_text, text};
 use crate::number::integer;
-use agentry_core::rows::{AgentId, InboxId, OutboxId, Overdue};
 
 /// A message of a hosted wallet that may be answered.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,13 +1,13 @@
 //! Tasks: single ones, lanes, deadlines and running attempts.
 
-use crate::cause;
+use agentry_core::cause::Cause;
+use agentry_core::rows::{AgentId, TaskId, TaskRow, TaskState};
 use agentry_protocol::Address;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use crate::cause;
 use crate::column::{natural, optional_natural, optional_text, text, word};
 use crate::number::integer;
-use agentry_core::cause::Cause;
-use agentry_core::rows::{AgentId, TaskId, TaskRow, TaskState};
 
 const COLUMNS: &str = "id, agent, behaviour, key, kind, input, submitter, state, attempts, due_at,
      deadline, result, media_type, error_code, error, interrupted";

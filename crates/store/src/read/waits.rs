@@ -1,9 +1,9 @@
 //! Waiting rows of the queues, to explain why they wait.
 
+use agentry_core::rows::AgentId;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::column::{natural, optional_natural};
-use agentry_core::rows::AgentId;
 
 /// A message that has not been handled yet.
 #[derive(Clone, Debug, PartialEq, Eq)]

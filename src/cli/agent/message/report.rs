@@ -2,8 +2,10 @@
 
 use std::time::Instant;
 
+use agentry_core::rows::ReceiptState;
 use agentry_protocol::command::AckStatus;
 use agentry_protocol::{AckRequest, Address, TransactionHash};
+use agentry_store::list::talk::Fate;
 use serde_json::{Value, json};
 
 use super::super::super::ExitCode;
@@ -11,8 +13,6 @@ use super::super::super::output::printable;
 use super::super::said::Said;
 use super::stage::Stage;
 use crate::runtime::clock::millis;
-use agentry_core::rows::ReceiptState;
-use agentry_store::list::talk::Fate;
 
 /// What is known of a message at some time.
 #[derive(Clone, Debug, Default)]

@@ -5,22 +5,22 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use agentry_core::OutboxId;
+use agentry_core::rows::{OutboxState, ReceiptState};
 use agentry_protocol::authenticity::examine;
 use agentry_protocol::sealing::{self, Binding};
 use agentry_protocol::{
     Address, Authenticity, ChainId, DecryptionKey, KnownCommand, Payload, PublicKey,
     TransactionHash,
 };
+use agentry_store::list::talk::{self, Fate, Reply};
+use agentry_store::{StoreError, open_for_reading};
 use rusqlite::Connection;
 
 use super::super::super::Failure;
 use super::super::said::{self, Said};
 use super::report::{Carrier, Facts, Heard, What};
 use crate::demo::evidence::{Follow, Found};
-use agentry_core::OutboxId;
-use agentry_core::rows::{OutboxState, ReceiptState};
-use agentry_store::list::talk::{self, Fate, Reply};
-use agentry_store::{StoreError, open_for_reading};
 
 /// How often the store is read.
 const POLL: Duration = Duration::from_millis(50);

@@ -3,11 +3,13 @@
 use std::io::IsTerminal;
 
 use agentry_chain::SubmitError;
+use agentry_core::OutboxId;
 use agentry_protocol::{
     AckRequest, Address, BlockHeight, DecryptionKey, EncryptionKey, Json, MessageId, Number,
     Payload, PublicKey, SignedTransaction, SigningKey, Transaction,
 };
 use agentry_sdk::{Outgoing, Sealing};
+use agentry_store::{StoreError, open_for_reading, read};
 
 use super::super::super::who::Own;
 use super::super::super::{ExitCode, Failure};
@@ -22,8 +24,6 @@ use crate::runtime::compose::{self, Author, Circumstances, ComposeError};
 use crate::runtime::control::{self, Answer, ControlError, Request};
 use crate::runtime::send::{self, Ack};
 use crate::wallet::PasswordSource;
-use agentry_core::OutboxId;
-use agentry_store::{StoreError, open_for_reading, read};
 
 /// A message that was sent or queued.
 #[derive(Debug)]

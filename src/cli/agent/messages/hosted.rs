@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use agentry_core::rows::OutboxState;
 use agentry_protocol::Address;
+use agentry_store::StoreError;
+use agentry_store::list::talk::{self, Place, Selection, Told};
 use rusqlite::Connection;
 
 use super::super::super::Failure;
 use super::super::said::{self, Said};
 use super::line::Line;
 use super::{Direction, MessagesArgs, POLL, Printer};
-use agentry_core::rows::OutboxState;
-use agentry_store::StoreError;
-use agentry_store::list::talk::{self, Place, Selection, Told};
 
 /// Reads the messages of one hosted agent.
 pub(super) struct Hosted<'a> {

@@ -1,6 +1,7 @@
 //! A message, as it is printed.
 
 use agentry_protocol::{Address, Authenticity};
+use agentry_store::list::talk::{Place, Told};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -9,7 +10,6 @@ use super::super::super::output::{Tone, moment, printable};
 use super::super::super::{Context, Failure};
 use super::super::said::Said;
 use crate::demo::evidence::Found;
-use agentry_store::list::talk::{Place, Told};
 
 /// A message, as it is printed.
 #[derive(Clone, Debug, Serialize)]

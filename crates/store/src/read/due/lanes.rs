@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
+use agentry_core::rows::AgentId;
 use agentry_protocol::BlockHeight;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Due, MESSAGE_COLUMN_COUNT, MESSAGE_COLUMNS, message};
 use crate::column::{natural, optional_natural};
-use agentry_core::rows::AgentId;
 
 /// The most senders that are examined in one pull, so that a pull costs little however many senders
 /// have to wait.

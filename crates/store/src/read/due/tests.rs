@@ -1,12 +1,12 @@
 //! The cost of queries, in steps of SQLite's virtual machine: it depends on the rows that are
 //! found, not on the rows that wait.
 
+use agentry_core::commit::Commit;
 use rusqlite::{Connection, StatementStatus, params};
 
 use super::*;
 use crate::Store;
 use crate::apply_to;
-use agentry_core::commit::Commit;
 
 const AGENT: i64 = 1;
 /// When the messages were seen.
