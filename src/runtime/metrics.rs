@@ -176,7 +176,7 @@ impl Metrics {
         );
         let accepted = counter(
             "transactions_accepted",
-            "transactions that the node accepted",
+            "transactions that the node accepted; each is counted once",
         );
         let mined = counter("transactions_mined", "transactions seen in a block");
         let lost = counter(
@@ -380,7 +380,8 @@ impl Metrics {
         }
     }
 
-    /// The number of transactions that the node accepted.
+    /// The number of transactions that the node accepted. Each is counted once: when the node says
+    /// so or, if its answer was lost or late, when the transaction is seen in a block.
     pub fn accepted_count(&self) -> u64 {
         self.accepted.get()
     }

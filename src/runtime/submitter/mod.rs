@@ -171,6 +171,8 @@ struct Open {
     /// The amount that a budget has paid for it.
     charge: Option<Charge>,
     phase: Phase,
+    /// Whether the metrics count it as accepted.
+    is_counted: bool,
     /// The transaction is certainly in no block up to and including this one.
     since: BlockHeight,
     /// Since which block the chain's counter is past its nonce (`sequential`).
@@ -204,6 +206,7 @@ impl Open {
             cost,
             charge,
             phase,
+            is_counted: false,
             since,
             stale_since: None,
             accepted_through: None,
@@ -344,6 +347,8 @@ impl Submitter {
         );
         // The posting time of a transaction that was recovered from the chain is unknown.
         open.accepted_through = Some(transaction.since).filter(|since| since.0 > 0);
+        // It was counted when the node accepted it, by this process or an earlier one.
+        open.is_counted = true;
         self.insert(transaction.id, open);
     }
 
@@ -379,6 +384,10 @@ impl Submitter {
             open.span.in_scope(
                 || tracing::info!(transaction.hash = %open.hash, "the transaction was mined"),
             );
+            if !open.is_counted {
+                // The answer to its POST was lost, or came after the block.
+                self.shared.metrics.accepted(self.shared.clock.now_ms());
+            }
             self.shared.metrics.mined();
         }
         if self.settings.policy == NoncePolicy::Sequential {

@@ -103,7 +103,9 @@ impl Submitter {
                 // The row no longer shows a reason.
                 open.delay = None;
                 let hash = open.hash;
-                self.shared.metrics.accepted(self.shared.clock.now_ms());
+                if !std::mem::replace(&mut open.is_counted, true) {
+                    self.shared.metrics.accepted(self.shared.clock.now_ms());
+                }
                 self.save(id, PostResult::Accepted, ctx);
                 self.try_mempool_db(hash, ctx);
             }
