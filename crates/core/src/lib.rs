@@ -3,6 +3,7 @@
 //! | module | contents |
 //! |---|---|
 //! | [`commit`] | [`Commit`]: every durable change as one serialisable value, and its [`Receipt`] |
+//! | [`state`] | [`State`]: everything durable in memory, and what each commit changes of it |
 //! | [`rows`] | the rows that commits change, as the runtime sees them |
 //! | [`cause`] | who caused something |
 //! | [`standing`] | how well an agent knows a sender, and the share that the sender may use |
@@ -21,6 +22,7 @@ pub mod delivery;
 pub mod fingerprint;
 pub mod rows;
 pub mod standing;
+pub mod state;
 pub mod task;
 
 pub use agentry_protocol::Authenticity;
@@ -30,4 +32,5 @@ pub use commit::{Commit, Receipt};
 pub use delivery::{Fate, SentMessage, Settlement};
 pub use rows::{AgentId, EventId, InboxId, OutboxId, TaskId};
 pub use standing::Standing;
+pub use state::State;
 pub use task::{TaskOutput, TaskStart};

@@ -148,6 +148,18 @@ words!(
 );
 
 words!(
+    /// The state of an event other than a message.
+    EventState {
+        /// It waits for its time.
+        Waiting = "waiting",
+        /// A dead letter: it is no longer retried, for the reason in the same row.
+        Dead = "dead",
+        /// The outcome of a message whose tasks are still open.
+        Held = "held",
+    }
+);
+
+words!(
     /// What is known about the delivery of a sent message.
     ReceiptState {
         /// Nothing yet, apart from the state of its transaction.

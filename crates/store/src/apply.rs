@@ -14,6 +14,9 @@ mod survey;
 mod tasks;
 mod usage;
 
+#[cfg(test)]
+mod law;
+
 use agentry_core::commit::{Commit, Receipt};
 use agentry_core::rows::{AgentId, ReceiptState};
 use agentry_protocol::BlockHeight;

@@ -16,8 +16,8 @@ const APPLICATION_ID: i64 = 0x6167_7472;
 /// of one needs a new [`VERSION`], and once a version is released, a way to read its stores.
 const SCHEMA: &str = include_str!("schema.sql");
 
-/// The version that this binary reads and writes. Versions 1 to 6 were never released.
-const VERSION: i64 = 7;
+/// The version that this binary reads and writes. Versions 1 to 7 were never released.
+const VERSION: i64 = 8;
 
 /// The size to which the write-ahead log is cut after a checkpoint, in bytes: what SQLite lets it
 /// grow to between two checkpoints.
@@ -151,7 +151,9 @@ pub(super) fn check(connection: &Connection, path: &Path) -> Result<(), StoreErr
 #[cfg(test)]
 mod tests {
     use agentry_core::Standing;
-    use agentry_core::rows::{EventKind, InboxState, OutboxState, ReceiptState, TaskState};
+    use agentry_core::rows::{
+        EventKind, EventState, InboxState, OutboxState, ReceiptState, TaskState,
+    };
 
     use super::SCHEMA;
 
@@ -175,6 +177,10 @@ mod tests {
             (
                 "state",
                 TaskState::ALL.iter().map(|word| word.as_str()).collect(),
+            ),
+            (
+                "state",
+                EventState::ALL.iter().map(|word| word.as_str()).collect(),
             ),
             (
                 "kind",

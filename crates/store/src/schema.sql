@@ -36,7 +36,8 @@ CREATE TABLE inbox (
     standing     TEXT    NOT NULL,             -- of the sender, when the message arrived
     state        TEXT    NOT NULL
         CHECK (state IN ('waiting', 'withdrawn', 'handled', 'expired', 'dead')),
-    seq          INTEGER NOT NULL,             -- order of arrival; assigned again after a withdrawal
+    seq          INTEGER NOT NULL,             -- order of arrival: the id times 2^20; assigned again
+                                               -- when a withdrawn message returns
     attempts     INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0), -- failed ones
     due_at       INTEGER NOT NULL DEFAULT 0,   -- 0 until a first attempt has failed
     reason       TEXT,                         -- of the last failure
@@ -63,6 +64,7 @@ CREATE INDEX inbox_urgent   ON inbox (agent, sender, due_at, seq)
 CREATE INDEX inbox_unverified ON inbox (agent, seen_at)
     WHERE state = 'waiting' AND attempts = 0 AND authenticity = 'unverified';
 CREATE INDEX inbox_height   ON inbox (height);
+CREATE INDEX inbox_returned ON inbox (seq) WHERE height IS NOT NULL AND seq % 1048576 <> 0;
 CREATE INDEX inbox_re       ON inbox (re) WHERE re IS NOT NULL;
 CREATE INDEX inbox_settled  ON inbox (settled_at) WHERE settled_at IS NOT NULL;
 CREATE INDEX inbox_prunable ON inbox (agent, standing, sender, settled_at, id)
@@ -145,6 +147,7 @@ CREATE TABLE outbox (
     body        TEXT,                          -- the signed bytes, as posted
     since       INTEGER,                       -- it is in no block up to this one
     posts       INTEGER NOT NULL DEFAULT 0 CHECK (posts >= 0),
+    posted_at   INTEGER,                       -- the last of them
     height      INTEGER CHECK (height >= 0),
     block_hash  TEXT,
     created_at  INTEGER NOT NULL,
@@ -274,7 +277,7 @@ CREATE TABLE spending (
 -- or never knew, as after a restore from a backup, and those of other programs that sign with the same
 -- wallet. The outbox claims a row when it is about to send the same message.
 CREATE TABLE sighting (
-    id         INTEGER PRIMARY KEY,
+    id         INTEGER PRIMARY KEY AUTOINCREMENT, -- in the order in which they were seen
     agent      INTEGER NOT NULL REFERENCES agent (id),
     digest     TEXT    NOT NULL,             -- SHA-256 of the signing text
     hash       TEXT    NOT NULL,
@@ -419,9 +422,10 @@ CREATE TRIGGER outbox_queues AFTER INSERT ON outbox WHEN NEW.state = 'queued' BE
 END;
 CREATE TRIGGER outbox_moves AFTER UPDATE OF state ON outbox
     WHEN (OLD.state = 'queued') <> (NEW.state = 'queued') BEGIN
+    -- The payload may change in the same statement: a draft becomes a transaction on the chain.
     INSERT INTO usage_change VALUES (
         NEW.agent, 'queued', NEW.standing, NEW.sender, iif(NEW.state = 'queued', 1, -1),
-        iif(NEW.state = 'queued', 1, -1) * octet_length(NEW.payload));
+        iif(NEW.state = 'queued', octet_length(NEW.payload), -octet_length(OLD.payload)));
 END;
 CREATE TRIGGER outbox_gone AFTER DELETE ON outbox WHEN OLD.state = 'queued' BEGIN
     INSERT INTO usage_change VALUES (

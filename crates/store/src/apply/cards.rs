@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use agentry_core::commit::{CardSeen, Receipt};
 use agentry_protocol::command::CARD_MAX_AHEAD_MS;
 use agentry_protocol::{Address, BlockHeight};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{height, set_meta, time};
 use crate::number::integer;
@@ -27,25 +27,32 @@ pub(super) fn seen(
     receipt: &mut Receipt,
 ) -> Result<(), StoreError> {
     let address = card.address.as_str();
-    let added = db
-        .prepare_cached(
-            "INSERT INTO card (address, hash, height, public_key, card, expires_at, announced_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-             ON CONFLICT (address, hash) DO UPDATE SET height = excluded.height
-             WHERE height <> excluded.height",
-        )?
-        .execute(params![
-            address,
-            card.hash.to_string(),
-            height(card.height),
-            card.public_key.to_string(),
-            card.card,
-            time(card.expires_at),
-            time(card.announced_at),
-        ])?;
-    if added == 0 {
-        return Ok(());
-    }
+    // Before the insertion, which would use up an id.
+    let known: Option<i64> = db
+        .prepare_cached("SELECT height FROM card WHERE address = ?1 AND hash = ?2")?
+        .query_row(params![address, card.hash.to_string()], |row| row.get(0))
+        .optional()?;
+    match known {
+        Some(known) if known == height(card.height) => return Ok(()),
+        Some(_) => db
+            .prepare_cached("UPDATE card SET height = ?3 WHERE address = ?1 AND hash = ?2")?
+            .execute(params![address, card.hash.to_string(), height(card.height)])?,
+        None => db
+            .prepare_cached(
+                "INSERT INTO card (address, hash, height, public_key, card, expires_at,
+                                   announced_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                address,
+                card.hash.to_string(),
+                height(card.height),
+                card.public_key.to_string(),
+                card.card,
+                time(card.expires_at),
+                time(card.announced_at),
+            ])?,
+    };
     // Only the last announcement in a block counts: a reorganisation removes all of them or none.
     // This also keeps the order right when a block is read again whose earlier rows are gone.
     db.prepare_cached("DELETE FROM card WHERE address = ?1 AND height = ?2 AND hash <> ?3")?

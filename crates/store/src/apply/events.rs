@@ -185,6 +185,15 @@ pub(super) fn register(
     card: &Value,
     due_at: u64,
 ) -> Result<(), StoreError> {
+    let is_known = db
+        .prepare_cached(
+            "SELECT 1 FROM event WHERE agent = ?1 AND kind = 'renewal' AND attempts = 0
+               AND due_at = ?2 AND data = ?3",
+        )?
+        .exists(params![agent.0, time(due_at), card.to_string()])?;
+    if is_known {
+        return Ok(());
+    }
     unregister(db, agent)?;
     let new = New {
         agent,

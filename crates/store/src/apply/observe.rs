@@ -146,11 +146,15 @@ fn mined(
     (at_height, block_hash): (BlockHeight, Option<BlockHash>),
     at: u64,
 ) -> Result<Vec<OutboxId>, StoreError> {
+    // A final one stays in its block, whatever another block shows.
     let sql = format!(
-        "UPDATE outbox SET state = CASE state WHEN 'final' THEN state ELSE 'mined' END,
-                height = ?3, block_hash = ?4, reason = NULL,
+        "UPDATE outbox SET state = iif(state = 'final', state, 'mined'),
+                height = iif(state = 'final', height, ?3),
+                block_hash = iif(state = 'final', block_hash, ?4),
+                reason = iif(state = 'final', reason, NULL),
                 settled_at = iif(state = 'final', settled_at, NULL),
-                accepted_at = coalesce(accepted_at, ?5), mined_at = coalesce(mined_at, ?5)
+                accepted_at = coalesce(accepted_at, ?5),
+                mined_at = iif(state = 'final' OR height = ?3, mined_at, ?5)
          WHERE {key} = ?1 AND agent = ?2 RETURNING id"
     );
     let mut statement = db.prepare_cached(&sql)?;
@@ -264,7 +268,8 @@ fn arrive(
                                     state, seq, seen_at, identity, re, thread, expires_at,
                                     priority, reason, settled_at, standing)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, iif(?14 IS NULL, 'waiting', 'dead'),
-                         (SELECT coalesce(max(id), 0) + 1 FROM inbox), ?8, ?9, ?10, ?11, ?12, ?13,
+                         (1 + coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'inbox'), 0))
+                             * 1048576, ?8, ?9, ?10, ?11, ?12, ?13,
                          ?14, iif(?14 IS NULL, NULL, ?8), ?15)",
             )?
             .execute(params![
@@ -293,7 +298,12 @@ fn arrive(
             // The same message again: after a reorganisation, respelled, or replayed. Its new place
             // matters only if it is in no other block.
             db.prepare_cached(
-                "UPDATE inbox SET height = ?2, hash = ?3, seq = (SELECT max(id) FROM inbox),
+                "UPDATE inbox SET height = ?2, hash = ?3, seq = 1 + coalesce(
+                            (SELECT max(seq) FROM inbox
+                             WHERE height IS NOT NULL AND seq % 1048576 <> 0
+                               AND seq > (SELECT seq FROM sqlite_sequence WHERE name = 'inbox')
+                                   * 1048576),
+                            (SELECT seq FROM sqlite_sequence WHERE name = 'inbox') * 1048576),
                         state = CASE state WHEN 'withdrawn' THEN 'waiting' ELSE state END
                  WHERE id = ?1 AND height IS NULL",
             )?

@@ -239,7 +239,7 @@ pub(super) fn expire(
     let agent = db
         .prepare_cached(
             "UPDATE inbox SET state = 'expired', settled_at = ?2,
-                              reason = 'its time was over before its turn came'
+                              reason = 'it expired before its turn came'
              WHERE id = ?1 AND state = 'waiting' RETURNING agent",
         )?
         .query_row(params![id.0, time(at)], |row| row.get(0).map(AgentId))

@@ -73,12 +73,24 @@ fn add(
     draft: &Draft,
     at: u64,
 ) -> Result<Sent, StoreError> {
-    let inserted = db
+    // Before the insertion, which would use up an id.
+    let known = db
+        .prepare_cached("SELECT id FROM outbox WHERE origin = ?1")?
+        .query_row(params![draft.origin], |row| row.get(0).map(OutboxId))
+        .optional()?;
+    if let Some(id) = known {
+        return Ok(Sent {
+            id,
+            fresh: false,
+            standing: false,
+        });
+    }
+    let id = db
         .prepare_cached(
             "INSERT INTO outbox (agent, origin, inbox, recipient, amount, fee, payload, state,
                                  created_at, message_id, expires_at, standing, sender)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'queued', ?8, ?9, ?10, ?11, ?12)
-             ON CONFLICT (origin) DO NOTHING RETURNING id",
+             RETURNING id",
         )?
         .query_row(
             params![
@@ -96,21 +108,13 @@ fn add(
                 cause::sender(&draft.cause)
             ],
             |row| row.get(0).map(OutboxId),
-        )
-        .optional()?;
-    let fresh = inserted.is_some();
-    let id = match inserted {
-        Some(id) => id,
-        None => db
-            .prepare_cached("SELECT id FROM outbox WHERE origin = ?1")?
-            .query_row(params![draft.origin], |row| row.get(0).map(OutboxId))?,
-    };
-    if let (true, Some(request)) = (fresh, &draft.receipt) {
+        )?;
+    if let Some(request) = &draft.receipt {
         receipts::open(db, id, agent, request, at)?;
     }
     Ok(Sent {
         id,
-        fresh,
+        fresh: true,
         standing: false,
     })
 }
@@ -198,7 +202,9 @@ pub(super) fn post(
     let changed = match result {
         PostResult::Accepted => db
             .prepare_cached(
-                "UPDATE outbox SET state = 'accepted', reason = NULL, posts = posts + 1,
+                // The same POST counts once.
+                "UPDATE outbox SET state = 'accepted', reason = NULL,
+                                   posts = posts + (posted_at IS NOT ?2), posted_at = ?2,
                                    accepted_at = coalesce(accepted_at, ?2)
                  WHERE id = ?1 AND state IN ('prepared', 'accepted')",
             )?
@@ -275,7 +281,8 @@ pub(super) fn renounce(db: &Connection, id: OutboxId, reason: &str) -> Result<us
     let changed = db
         .prepare_cached(
             "UPDATE outbox SET state = 'queued', reason = ?2, nonce = NULL, hash = NULL,
-                               digest = NULL, body = NULL, since = NULL, posts = 0
+                               digest = NULL, body = NULL, since = NULL, posts = 0,
+                               posted_at = NULL
              WHERE id = ?1 AND state IN ('prepared', 'accepted')",
         )?
         .execute(params![id.0, reason])?;

@@ -213,7 +213,8 @@ pub(super) fn resend(
     let agent: Option<i64> = db
         .prepare_cached(
             "UPDATE receipt SET resends_left = resends_left - 1, due_at = NULL, changed_at = ?3
-             WHERE outbox = ?1 AND resends_left = ?2 AND due_at IS NOT NULL RETURNING agent",
+             WHERE outbox = ?1 AND resends_left = ?2 AND resends_left > 0 AND due_at IS NOT NULL
+             RETURNING agent",
         )?
         .query_row(params![outbox.0, resends_left, time(at)], |row| row.get(0))
         .optional()?;

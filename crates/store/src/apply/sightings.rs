@@ -37,35 +37,52 @@ pub(super) fn keep(
     seen: Seen,
     receipt: &mut Receipt,
 ) -> Result<(), StoreError> {
-    db.prepare_cached(
-        "INSERT INTO sighting (agent, digest, hash, nonce, recipient, amount, fee, kind, content,
-                               message_id, re, body, height, block_hash, mark, seen_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
-         ON CONFLICT (agent, digest) DO UPDATE
-         SET height = coalesce(excluded.height, height), hash = excluded.hash,
-             block_hash = coalesce(excluded.block_hash, block_hash),
-             mark = coalesce(mark, excluded.mark)",
-    )?
-    .execute(params![
-        agent.0,
-        own.digest.to_string(),
-        hash.to_string(),
-        own.nonce,
-        own.recipient.as_str(),
-        own.amount.and_then(column),
-        own.fee.and_then(column),
-        own.says.kind,
-        own.says.content.to_string(),
-        own.says.id.map(|id| id.to_string()),
-        own.says.re.map(|hash| hash.to_string()),
-        own.body,
-        seen.block.map(|(at, _)| height(at)),
-        seen.block
-            .and_then(|(_, hash)| hash)
-            .map(|hash| hash.to_string()),
-        seen.mark.map(|row| row.0),
-        time(seen.latest)
-    ])?;
+    let digest = own.digest.to_string();
+    let at_height = seen.block.map(|(at, _)| height(at));
+    let block_hash = seen.block.and_then(|(_, hash)| hash);
+    let block_hash = block_hash.map(|hash| hash.to_string());
+    let mark = seen.mark.map(|row| row.0);
+    // Before the insertion, which would use up an id.
+    let known = db
+        .prepare_cached(
+            "UPDATE sighting SET hash = ?3, height = coalesce(?4, height),
+                    block_hash = coalesce(?5, block_hash), mark = coalesce(mark, ?6)
+             WHERE agent = ?1 AND digest = ?2",
+        )?
+        .execute(params![
+            agent.0,
+            digest,
+            hash.to_string(),
+            at_height,
+            block_hash,
+            mark
+        ])?;
+    if known == 0 {
+        db.prepare_cached(
+            "INSERT INTO sighting (agent, digest, hash, nonce, recipient, amount, fee, kind,
+                                   content, message_id, re, body, height, block_hash, mark,
+                                   seen_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+        )?
+        .execute(params![
+            agent.0,
+            digest,
+            hash.to_string(),
+            own.nonce,
+            own.recipient.as_str(),
+            own.amount.and_then(column),
+            own.fee.and_then(column),
+            own.says.kind,
+            own.says.content.to_string(),
+            own.says.id.map(|id| id.to_string()),
+            own.says.re.map(|hash| hash.to_string()),
+            own.body,
+            at_height,
+            block_hash,
+            mark,
+            time(seen.latest)
+        ])?;
+    }
     if let Some(nonce) = own.nonce {
         spent(db, agent, nonce)?;
         receipt.nonces.push((agent, nonce));

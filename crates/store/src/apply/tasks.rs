@@ -27,9 +27,16 @@ pub(super) fn submit(
     (at, from): (u64, u64),
     receipt: &mut Receipt,
 ) -> Result<(), StoreError> {
+    // Before the insertion, which would use up an id.
+    let is_known = db
+        .prepare_cached("SELECT 1 FROM task WHERE agent = ?1 AND behaviour = ?2 AND key = ?3")?
+        .exists(params![agent.0, behaviour, task.key])?;
+    if is_known {
+        return Ok(());
+    }
     let id = db
         .prepare_cached(
-            "INSERT OR IGNORE INTO task (agent, behaviour, key, kind, input, inbox, submitter,
+            "INSERT INTO task (agent, behaviour, key, kind, input, inbox, submitter,
                                          state, deadline, due_at, made_at, standing, sender)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, (SELECT sender FROM inbox WHERE id = ?6),
                      'submitted', ?7, ?8, ?9, ?10, ?11)
@@ -50,11 +57,7 @@ pub(super) fn submit(
                 cause::sender(cause)
             ],
             |row| row.get(0).map(TaskId),
-        )
-        .optional()?;
-    let Some(id) = id else {
-        return Ok(());
-    };
+        )?;
     receipt.tasks = true;
     let done = match inbox {
         Some(inbox) => claims::job_end(db, agent, inbox, &task.key)?,
@@ -162,6 +165,28 @@ fn tell(
     Ok(())
 }
 
+/// Whether this update already waits for its behaviour.
+fn was_told(
+    db: &Connection,
+    task: TaskId,
+    owner: &Owner,
+    news: &Value,
+    at: u64,
+) -> Result<bool, StoreError> {
+    Ok(db
+        .prepare_cached(
+            "SELECT 1 FROM event WHERE agent = ?1 AND behaviour = ?2 AND name = ?3
+               AND kind = 'task' AND data = ?4 AND made_at = ?5",
+        )?
+        .exists(params![
+            owner.agent.0,
+            owner.behaviour,
+            owner.key,
+            json!({ "task": task, "news": news }).to_string(),
+            time(at)
+        ])?)
+}
+
 /// Deletes a progress update that its behaviour has not received yet: a later update replaces it.
 fn supersede(db: &Connection, owner: &Owner) -> Result<(), StoreError> {
     db.prepare_cached(
@@ -192,9 +217,9 @@ pub(super) fn progress(
         receipt.stale = true;
         return Ok(());
     };
-    if to_be_told {
+    let news = json!({ "news": "progress", "progress": progress, "note": note });
+    if to_be_told && !was_told(db, task, &owner, &news, at)? {
         supersede(db, &owner)?;
-        let news = json!({ "news": "progress", "progress": progress, "note": note });
         tell(db, task, &owner, &news, at, receipt)?;
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Checks that each row can be read back and is what was written.
 
 use agentry_chain::Cursor;
-use agentry_core::rows::{EventKind, InboxState, OutboxState, ReceiptState, TaskState};
+use agentry_core::rows::{EventKind, EventState, InboxState, OutboxState, ReceiptState, TaskState};
 use agentry_protocol::{
     Address, BlockHash, ChainId, Json, Limits, MessageDigest, MessageId, PublicKey,
     SignedTransaction, StoredTransaction, TransactionHash,
@@ -155,6 +155,7 @@ const TABLES: &[Table] = &[
             ("body", signed),
             ("since", SOME_WHOLE),
             ("posts", WHOLE),
+            ("posted_at", SOME_WHOLE),
             ("height", SOME_WHOLE),
             ("block_hash", SOME_BLOCK),
             ("created_at", WHOLE),
@@ -190,8 +191,7 @@ const TABLES: &[Table] = &[
             ("data", JSON),
             ("inbox", SOME_WHOLE),
             ("state", |row, column| {
-                let known = |word: &str| ["waiting", "dead", "held"].contains(&word).then_some(());
-                word(row, column, known)
+                word(row, column, EventState::parse).map(drop)
             }),
             ("due_at", WHOLE),
             ("attempts", WHOLE),
@@ -199,6 +199,7 @@ const TABLES: &[Table] = &[
             ("made_at", WHOLE),
             ("standing", CAUSE),
             ("sender", TEXT),
+            ("anchor", SOME_WHOLE),
         ],
     },
     Table {

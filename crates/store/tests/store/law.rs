@@ -1,4 +1,4 @@
-//! Laws over random histories of commits.
+//! Laws over random histories of commits. `src/apply/law.rs` has those over all commits.
 
 use agentry_core::commit::{Outcome, PostResult, Step};
 use agentry_core::rows::EventRef;
@@ -113,59 +113,8 @@ fn commit(event: &Event) -> Commit {
     }
 }
 
-/// The relevant content of the tables, as text.
-async fn dump(store: &agentry_store::Store) -> String {
-    store
-        .read(|db| {
-            let mut text = String::new();
-            for table in [
-                "agent", "inbox", "progress", "state", "outbox", "meta", "event", "receipt",
-                "task", "card", "spending", "usage", "sighting",
-            ] {
-                let mut statement = db.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2"))?;
-                let columns = statement.column_count();
-                let mut rows = statement.query([])?;
-                while let Some(row) = rows.next()? {
-                    for column in 0..columns {
-                        text.push_str(&format!("{:?}|", row.get_ref(column)?));
-                    }
-                    text.push('\n');
-                }
-            }
-            Ok(text)
-        })
-        .await
-        .unwrap()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
-
-    /// A serialised and deserialised history produces the same store, and a commit that is applied
-    /// twice in a row changes nothing the second time.
-    #[test]
-    fn commits_are_values(events in prop::collection::vec(event(), 1..40)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let (_one, first, _) = store(1).await;
-            let (_two, second, _) = store(1).await;
-            for event in &events {
-                let commit = commit(event);
-                let text = serde_json::to_string(&commit).unwrap();
-                let read: Commit = serde_json::from_str(&text).unwrap();
-                prop_assert_eq!(&read, &commit);
-                first.commit(commit.clone()).await.unwrap();
-                second.commit(read).await.unwrap();
-                if !matches!(event, Event::Post { .. }) {
-                    second.commit(commit).await.unwrap();
-                }
-            }
-            prop_assert_eq!(dump(&first).await, dump(&second).await);
-            let (known, counted) = super::usage::usage(&first).await;
-            prop_assert_eq!(known, counted);
-            Ok(())
-        })?;
-    }
 
     /// However often outcomes are tried, a message has at most one reply, and a message is handled
     /// if and only if it has one.

@@ -1,0 +1,490 @@
+//! The state machine: everything durable, in memory, and what each commit changes of it.
+//!
+//! [`State::apply`] is pure and deterministic: the same commits in the same order make the same
+//! state, with the same ids. It applies all of a commit or nothing, and a commit that is applied a
+//! second time, with nothing in between, changes nothing.
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`row`] | the rows, and the indexes by which they are found |
+//! | [`table`] | a table of rows, which records what a commit changes |
+//! | [`usage`] | how much of an agent's resources each sender may use |
+//! | `observe`, `sightings`, `claims`, `cards` | what was seen on the chain |
+//! | `outcome`, `events`, `tasks` | what behaviours did |
+//! | `outgoing`, `spending`, `receipts` | what is sent |
+//! | `operate` | what operators do, and what the passing of time does |
+
+mod cards;
+mod claims;
+mod events;
+mod observe;
+mod operate;
+mod outcome;
+mod outgoing;
+mod receipts;
+pub mod row;
+mod sightings;
+mod spending;
+pub mod table;
+mod tasks;
+pub mod usage;
+
+use std::fmt;
+
+use agentry_protocol::{BlockHash, BlockHeight, ChainId, MessageId};
+use serde_json::Value;
+
+use crate::commit::{Commit, Receipt};
+use crate::rows::{AgentId, EventId, InboxId, OutboxId, ReceiptState, TaskId};
+use table::Table;
+
+/// Everything durable.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// Single values.
+    facts: Facts,
+    /// The values before the current commit.
+    facts_before: Facts,
+    agents: Table<row::Agent>,
+    memory: Table<row::Memory>,
+    inbox: Table<row::Message>,
+    forged: Table<row::Forged>,
+    events: Table<row::Event>,
+    outbox: Table<row::Outgoing>,
+    receipts: Table<row::Tracking>,
+    tasks: Table<row::Task>,
+    cards: Table<row::Card>,
+    spending: Table<row::Spending>,
+    sightings: Table<row::Sighting>,
+    gaps: Table<row::Gap>,
+}
+
+/// The single values of a state.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// The chain's id, and the hash of its block 0.
+    pub chain: Option<(ChainId, BlockHash)>,
+    /// The source's position.
+    pub cursor: Option<Value>,
+    /// Why posting is halted.
+    pub halted: Option<String>,
+    /// The mempool.db and the node that are known to belong together.
+    pub mempool: Option<String>,
+    /// The block up to which superseded announcements have been deleted.
+    pub cards_final: Option<BlockHeight>,
+    /// The block from which on the directory is complete.
+    pub directory_from: Option<BlockHeight>,
+    /// The position of the directory backfill while it runs.
+    pub directory_progress: Option<Value>,
+    /// How far the runtime's own time had come, in milliseconds since the epoch. It lags by less
+    /// than a second.
+    pub time: Option<u64>,
+    /// Messages with ids below this one may have been pruned.
+    pub ids_from: Option<MessageId>,
+    /// The ids that were assigned last.
+    pub ids: Ids,
+}
+
+/// The ids that were assigned last. None is assigned twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ids {
+    agent: i64,
+    inbox: i64,
+    forged: i64,
+    event: i64,
+    outbox: i64,
+    task: i64,
+    card: i64,
+    sighting: i64,
+}
+
+const fn next(id: &mut i64) -> i64 {
+    *id += 1;
+    *id
+}
+
+/// Why a commit is refused. Nothing of it was applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A share of the agent's resources is used up.
+    Full {
+        /// Which, and by how much.
+        reason: String,
+    },
+    /// The commit alone exceeds a share.
+    TooMuch {
+        /// Which, and by how much.
+        reason: String,
+    },
+    /// The commit names an agent that was never hosted.
+    UnknownAgent(AgentId),
+    /// Another transaction has the same signed bytes.
+    SameBytes(OutboxId),
+    /// A transaction of the commit does not exist.
+    UnknownTransaction(OutboxId),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full { reason } | Self::TooMuch { reason } => f.write_str(reason),
+            Self::UnknownAgent(id) => write!(f, "no agent with the id {id} was ever hosted"),
+            Self::SameBytes(id) => write!(f, "transaction {id} has the same signed bytes"),
+            Self::UnknownTransaction(id) => write!(f, "there is no transaction {id}"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// How far the stored time may lag, in milliseconds: it changes at most once in this interval.
+const NOTE_EVERY_MS: u64 = 1000;
+
+/// Runs an expression on every table.
+macro_rules! each_table {
+    ($state:ident, $method:ident) => {
+        $state.agents.$method();
+        $state.memory.$method();
+        $state.inbox.$method();
+        $state.forged.$method();
+        $state.events.$method();
+        $state.outbox.$method();
+        $state.receipts.$method();
+        $state.tasks.$method();
+        $state.cards.$method();
+        $state.spending.$method();
+        $state.sightings.$method();
+        $state.gaps.$method();
+    };
+}
+
+impl State {
+    /// Applies a commit: all of it or nothing.
+    ///
+    /// # Errors
+    /// Why the commit is refused.
+    pub fn apply(&mut self, commit: &Commit) -> Result<Receipt, Refusal> {
+        let mut receipt = Receipt::default();
+        match self.change(commit, &mut receipt) {
+            Ok(()) => {
+                each_table!(self, keep);
+                self.facts_before = self.facts.clone();
+                Ok(receipt)
+            }
+            Err(refusal) => {
+                each_table!(self, undo);
+                self.facts = self.facts_before.clone();
+                Err(refusal)
+            }
+        }
+    }
+
+    fn change(&mut self, commit: &Commit, receipt: &mut Receipt) -> Result<(), Refusal> {
+        if let Some(at) = commit.runtime_time() {
+            let is_newer = |time: u64| time.saturating_add(NOTE_EVERY_MS) <= at;
+            if self.facts.time.is_none_or(is_newer) {
+                self.facts.time = Some(at);
+            }
+        }
+        match commit {
+            Commit::Identify { chain_id, genesis } => {
+                self.facts.chain = Some((chain_id.clone(), *genesis));
+            }
+            Commit::Host { agents } => self.host(agents, receipt),
+            Commit::Observe(observation) => self.observe(observation, receipt)?,
+            Commit::Survey(backfill) => self.backfill(backfill, receipt),
+            Commit::Outcome(outcome) => self.settle(outcome, receipt)?,
+            Commit::Failure {
+                event,
+                attempts,
+                reason,
+                public,
+                retry_at,
+                watchers,
+                at,
+            } => {
+                let why = (reason.as_str(), public.as_str());
+                receipt.changed =
+                    self.fail(*event, *attempts, why, *retry_at, watchers, *at, receipt);
+                receipt.stale = receipt.changed == 0;
+            }
+            Commit::Expire {
+                message,
+                watchers,
+                at,
+            } => {
+                receipt.changed = self.expire(*message, watchers, *at, receipt);
+                receipt.stale = receipt.changed == 0;
+            }
+            Commit::Postpone {
+                event,
+                until,
+                reason,
+            } => receipt.changed = self.postpone(*event, *until, reason),
+            Commit::Overwait {
+                agent,
+                sender,
+                before,
+                reason,
+                at,
+            } => receipt.changed = self.overwait(*agent, sender.as_ref(), *before, reason, *at),
+            Commit::Acknowledge {
+                outbox,
+                state,
+                detail,
+                at,
+            } => self.acknowledge(*outbox, *state, detail.as_deref(), *at, receipt),
+            Commit::Resend {
+                outbox,
+                resends_left,
+                draft,
+                prepared,
+                at,
+            } => {
+                let prepared = prepared.as_ref();
+                self.resend(*outbox, *resends_left, draft, prepared, *at, receipt)?;
+            }
+            Commit::Unacknowledged { outbox, at } => {
+                self.acknowledge(*outbox, ReceiptState::Unacknowledged, None, *at, receipt);
+            }
+            Commit::TaskBegin { task, attempts, at } => {
+                receipt.changed = self.begin_task(*task, *attempts, *at);
+                receipt.stale = receipt.changed == 0;
+            }
+            Commit::TaskProgress {
+                task,
+                attempts,
+                progress,
+                note,
+                tell,
+                at,
+            } => {
+                let report = (*progress, note.as_deref());
+                self.task_progress((*task, *attempts), report, *tell, *at, receipt);
+            }
+            Commit::TaskRetry {
+                task,
+                attempts,
+                error,
+                due_at,
+            } => {
+                receipt.changed = self.retry_task(*task, *attempts, error, *due_at);
+                receipt.stale = receipt.changed == 0;
+            }
+            Commit::TaskInterrupt { task, attempts } => {
+                receipt.changed = self.interrupt_task(*task, *attempts);
+                receipt.stale = receipt.changed == 0;
+            }
+            Commit::TaskEnd {
+                task,
+                attempts,
+                end,
+                duration_ms,
+                at,
+            } => self.end_task(*task, *attempts, end, *duration_ms, *at, receipt),
+            Commit::Register {
+                agent,
+                card,
+                due_at,
+            } => {
+                self.register(*agent, card, *due_at)?;
+                receipt.due.push(*agent);
+            }
+            Commit::Unregister { agent } => receipt.changed = self.unregister(*agent),
+            Commit::Send {
+                agent,
+                draft,
+                prepared,
+                at,
+            } => {
+                let prepared = prepared.as_ref();
+                let sent = self.enqueue((*agent, None), draft, prepared, *at, receipt)?;
+                receipt.sends.push(sent);
+            }
+            Commit::Prepare { prepared, at } => {
+                for (id, prepared) in prepared {
+                    let sent = self.prepare(*id, prepared, *at, receipt)?;
+                    receipt.changed += usize::from(sent.fresh);
+                    receipt.sends.push(sent);
+                }
+            }
+            Commit::Hold { held } => receipt.changed = self.hold(held),
+            Commit::Release { ids } => receipt.changed = self.release(ids),
+            Commit::Lapse { at } => self.lapse(*at, receipt),
+            Commit::Post { id, result, at } => {
+                receipt.changed = self.post(*id, result, *at, receipt);
+            }
+            Commit::Explain { ids, reason } => receipt.changed = self.explain(ids, reason),
+            Commit::MempoolShown { key } => self.facts.mempool = Some(key.clone()),
+            Commit::Renounce { id, reason } => receipt.changed = self.renounce(*id, reason),
+            Commit::Retry { target, at } => self.retry(target, *at, receipt),
+            Commit::Rejudge { judged, at } => receipt.changed = self.reverify(judged, *at),
+            Commit::Drop { target, at } => self.discard(target, *at, receipt),
+            Commit::Halt { reason } => self.facts.halted = Some(reason.clone()),
+            Commit::Resume => receipt.changed = usize::from(self.facts.halted.take().is_some()),
+            Commit::Forget { before, at } => self.prune(*before, *at, receipt),
+        }
+        Ok(())
+    }
+
+    fn host(&mut self, agents: &[crate::commit::HostedAgent], receipt: &mut Receipt) {
+        for agent in agents {
+            let known = self.agents.find(&agent.address).map(|known| known.id);
+            let id = match known {
+                Some(id) => {
+                    self.agents
+                        .change(&id, |row| row.name.clone_from(&agent.name));
+                    id
+                }
+                None => {
+                    let id = AgentId(next(&mut self.facts.ids.agent));
+                    self.agents.put(row::Agent {
+                        id,
+                        address: agent.address.clone(),
+                        name: agent.name.clone(),
+                        start_height: agent.start_height,
+                        last_nonce: None,
+                    });
+                    id
+                }
+            };
+            receipt.agents.push(id);
+        }
+    }
+
+    /// Checks that an agent exists.
+    fn check_agent(&self, agent: AgentId) -> Result<(), Refusal> {
+        match self.agents.get(&agent) {
+            Some(_) => Ok(()),
+            None => Err(Refusal::UnknownAgent(agent)),
+        }
+    }
+
+    /// The single values.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The hosted wallets, past and present.
+    pub fn agents(&self) -> &Table<row::Agent> {
+        &self.agents
+    }
+
+    /// The state of behaviours.
+    pub fn memory(&self) -> &Table<row::Memory> {
+        &self.memory
+    }
+
+    /// The messages to hosted wallets.
+    pub fn inbox(&self) -> &Table<row::Message> {
+        &self.inbox
+    }
+
+    /// The messages of senders who did not sign them.
+    pub fn forged(&self) -> &Table<row::Forged> {
+        &self.forged
+    }
+
+    /// The events other than messages.
+    pub fn events(&self) -> &Table<row::Event> {
+        &self.events
+    }
+
+    /// The transactions that hosted wallets send.
+    pub fn outbox(&self) -> &Table<row::Outgoing> {
+        &self.outbox
+    }
+
+    /// What is known about the delivery of sent messages.
+    pub fn receipts(&self) -> &Table<row::Tracking> {
+        &self.receipts
+    }
+
+    /// The tasks of behaviours.
+    pub fn tasks(&self) -> &Table<row::Task> {
+        &self.tasks
+    }
+
+    /// The directory.
+    pub fn cards(&self) -> &Table<row::Card> {
+        &self.cards
+    }
+
+    /// What agents have spent.
+    pub fn spending(&self) -> &Table<row::Spending> {
+        &self.spending
+    }
+
+    /// The transactions of hosted wallets that the outbox does not know.
+    pub fn sightings(&self) -> &Table<row::Sighting> {
+        &self.sightings
+    }
+
+    /// The heights that could not be read.
+    pub fn gaps(&self) -> &Table<row::Gap> {
+        &self.gaps
+    }
+
+    /// Whether an event is about this message.
+    fn has_events(&self, inbox: InboxId) -> bool {
+        let (from, to) = (EventId(i64::MIN), EventId(i64::MAX));
+        let about = |id| row::event::Index::Inbox(inbox, id);
+        self.events.range(about(from)..=about(to)).next().is_some()
+    }
+
+    /// The updates on this task that wait for its behaviour.
+    fn updates(&self, task: &row::Task) -> impl Iterator<Item = &row::Event> {
+        let update = |id| {
+            let (behaviour, key) = (task.behaviour.clone(), task.key.clone());
+            row::event::Index::Task(task.agent, behaviour, key, EventId(id))
+        };
+        self.events.range(update(i64::MIN)..=update(i64::MAX))
+    }
+
+    /// The tasks that this message started.
+    fn tasks_of(&self, inbox: InboxId) -> impl Iterator<Item = &row::Task> {
+        let (from, to) = (TaskId(i64::MIN), TaskId(i64::MAX));
+        let of = |id| row::task::Index::Inbox(inbox, id);
+        self.tasks.range(of(from)..=of(to))
+    }
+
+    /// Whether the content of a message is still needed: an event is about it, or a task of it is
+    /// open.
+    fn is_needed(&self, inbox: InboxId) -> bool {
+        self.has_events(inbox) || self.tasks_of(inbox).any(|task| task.ended_at.is_none())
+    }
+
+    /// Deletes a message. What refers to it stays.
+    fn delete_message(&mut self, id: InboxId) -> Option<row::Message> {
+        let message = self.inbox.remove(&id)?;
+        let about = |event| row::event::Index::Inbox(id, EventId(event));
+        let events: Vec<_> = self
+            .events
+            .range(about(i64::MIN)..=about(i64::MAX))
+            .map(|event| event.id)
+            .collect();
+        for event in events {
+            self.events.change(&event, |row| row.inbox = None);
+        }
+        let tasks: Vec<_> = self.tasks_of(id).map(|task| task.id).collect();
+        for task in tasks {
+            self.tasks.change(&task, |row| row.inbox = None);
+        }
+        let from = |outbox| row::outbox::Index::Inbox(id, OutboxId(outbox));
+        let outgoing: Vec<_> = self
+            .outbox
+            .range(from(i64::MIN)..=from(i64::MAX))
+            .map(|row| row.id)
+            .collect();
+        for outbox in outgoing {
+            self.outbox.change(&outbox, |row| row.inbox = None);
+        }
+        Some(message)
+    }
+
+    /// Deletes a transaction, and what is known about its delivery.
+    fn delete_transaction(&mut self, id: OutboxId) {
+        self.outbox.remove(&id);
+        self.receipts.remove(&id);
+    }
+}

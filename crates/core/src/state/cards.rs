@@ -1,0 +1,182 @@
+//! The directory: announcements and withdrawals of cards.
+//!
+//! The latest row of each address counts: the one with the highest (height, id). Earlier rows are
+//! kept until a later one is final, so that a reorganisation restores the earlier card. A
+//! withdrawal is a row without a card. Expired rows are kept for another 30 days: an older
+//! announcement that is read later, from a part of the chain that was not read before, must not
+//! count again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use agentry_protocol::command::CARD_MAX_AHEAD_MS;
+use agentry_protocol::{Address, BlockHeight};
+
+use super::row::{Card, card};
+use super::{State, next};
+use crate::commit::{CardSeen, Receipt};
+
+/// The maximum number of addresses in the directory.
+pub(super) const MAX_ADDRESSES: usize = 100_000;
+
+impl State {
+    /// Stores the announcement or withdrawal of a card.
+    pub(super) fn card_seen(&mut self, seen: &CardSeen, receipt: &mut Receipt) {
+        let by_hash = card::Index::Hash(seen.address.clone(), seen.hash);
+        match self
+            .cards
+            .find(&by_hash)
+            .map(|known| (known.id, known.height))
+        {
+            Some((_, height)) if height == seen.height => return,
+            Some((id, _)) => {
+                self.cards.change(&id, |row| row.height = seen.height);
+            }
+            None => self.cards.put(Card {
+                id: next(&mut self.facts.ids.card),
+                address: seen.address.clone(),
+                hash: seen.hash,
+                height: seen.height,
+                public_key: seen.public_key,
+                card: seen.card.clone(),
+                expires_at: seen.expires_at,
+                announced_at: seen.announced_at,
+            }),
+        }
+        // Only the last announcement in a block counts: a reorganisation removes all of them or
+        // none. This also keeps the order right when a block is read again whose earlier rows are
+        // gone.
+        let at = |id| card::Index::Latest(seen.address.clone(), seen.height, id);
+        let others: Vec<_> = self
+            .cards
+            .range(at(i64::MIN)..=at(i64::MAX))
+            .filter(|row| row.hash != seen.hash)
+            .map(|row| row.id)
+            .collect();
+        for id in others {
+            self.cards.remove(&id);
+        }
+        receipt.cards.push(seen.address.clone());
+    }
+
+    /// Deletes the announcements in withdrawn blocks.
+    pub(super) fn withdraw_cards(&mut self, above: Option<BlockHeight>, receipt: &mut Receipt) {
+        if self.facts.cards_final > above {
+            self.facts.cards_final = above;
+        }
+        self.delete_cards(above, BlockHeight(u64::MAX), receipt);
+    }
+
+    /// Deletes the announcements above one block, in blocks up to another.
+    pub(super) fn delete_cards(
+        &mut self,
+        above: Option<BlockHeight>,
+        through: BlockHeight,
+        receipt: &mut Receipt,
+    ) {
+        for id in self.cards_between(above, through) {
+            let removed = self.cards.remove(&id);
+            receipt.cards.extend(removed.map(|row| row.address));
+        }
+    }
+
+    fn cards_between(&self, above: Option<BlockHeight>, through: BlockHeight) -> Vec<i64> {
+        let from = card::Index::Height(above.unwrap_or_default(), i64::MIN);
+        let to = card::Index::Height(through, i64::MAX);
+        if from > to {
+            return Vec::new();
+        }
+        self.cards
+            .range(from..=to)
+            .filter(|row| Some(row.height) > above)
+            .map(|row| row.id)
+            .collect()
+    }
+
+    /// Deletes the announcements that were superseded in a final block, and those beyond the limit.
+    /// Called after announcements were added or blocks became final.
+    ///
+    /// It deletes no superseded announcement during a directory backfill: what the backfill has
+    /// read may be stored after the head has moved on, and may come from a fork that no longer
+    /// exists. The backfill notices that only when it reads on, and until then nothing that it read
+    /// counts as final.
+    pub(super) fn tidy_cards(&mut self, through: Option<BlockHeight>, receipt: &mut Receipt) {
+        let known_final = self.facts.cards_final;
+        // The backfill knows of fewer final blocks than the watcher of the head.
+        let through = through.max(known_final);
+        if let (Some(through), None) = (through, &self.facts.directory_progress) {
+            let became_final = self.cards_between(known_final, through);
+            if !became_final.is_empty() {
+                self.facts.cards_final = Some(through);
+            }
+            let became_final = became_final.iter().filter_map(|id| self.cards.get(id));
+            let addresses: BTreeSet<Address> = became_final
+                .map(|row| &row.address)
+                .chain(&receipt.cards)
+                .cloned()
+                .collect();
+            for address in addresses {
+                self.delete_superseded(&address, through);
+            }
+        }
+        if !receipt.cards.is_empty() {
+            self.bound_cards(MAX_ADDRESSES, receipt);
+        }
+    }
+
+    /// Deletes the announcements of an address before the latest final one.
+    fn delete_superseded(&mut self, address: &Address, through: BlockHeight) {
+        let at = |height, id| card::Index::Latest(address.clone(), height, id);
+        let up_to = at(BlockHeight(0), i64::MIN)..=at(through, i64::MAX);
+        let mut older: Vec<_> = self.cards.range(up_to).map(|row| row.id).collect();
+        older.pop();
+        for id in older {
+            self.cards.remove(&id);
+        }
+    }
+
+    /// Deletes the addresses whose latest announcements are the oldest, so that at most `most`
+    /// stay.
+    fn bound_cards(&mut self, most: usize, receipt: &mut Receipt) {
+        if self.cards.len() <= most {
+            return;
+        }
+        let mut latest: BTreeMap<&Address, (BlockHeight, i64)> = BTreeMap::new();
+        for row in self.cards.iter() {
+            let place = latest.entry(&row.address).or_default();
+            *place = (*place).max((row.height, row.id));
+        }
+        let excess = latest.len().saturating_sub(most);
+        let mut oldest: Vec<_> = latest
+            .into_iter()
+            .map(|(address, place)| (place, address.clone()))
+            .collect();
+        oldest.sort_unstable();
+        for (_, address) in oldest.into_iter().take(excess) {
+            let at = |height, id| card::Index::Latest(address.clone(), BlockHeight(height), id);
+            let all = at(0, i64::MIN)..=at(u64::MAX, i64::MAX);
+            let all: Vec<_> = self.cards.range(all).map(|row| row.id).collect();
+            for id in all {
+                self.cards.remove(&id);
+            }
+            receipt.cards.push(address);
+        }
+    }
+
+    /// Deletes rows that expired so long ago that no earlier announcement can still count.
+    pub(super) fn prune_cards(&mut self, at: u64, receipt: &mut Receipt) {
+        let before = at.saturating_sub(CARD_MAX_AHEAD_MS);
+        let from = card::Index::Expires(0, i64::MIN);
+        let to = card::Index::Expires(before, i64::MIN);
+        let expired: Vec<_> = self
+            .cards
+            .range(from..to)
+            .filter(|row| row.announced_at < before)
+            .map(|row| row.id)
+            .collect();
+        receipt.changed += expired.len();
+        for id in expired {
+            let removed = self.cards.remove(&id);
+            receipt.cards.extend(removed.map(|row| row.address));
+        }
+    }
+}

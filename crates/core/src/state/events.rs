@@ -1,0 +1,232 @@
+//! The events other than messages: timers, delivery updates, outcomes of watched messages, task
+//! updates and card renewals.
+
+use std::ops::Bound;
+
+use agentry_protocol::BlockHeight;
+use serde_json::{Value, json};
+
+use super::row::{Event, event, outbox};
+use super::{Refusal, State, next};
+use crate::Settlement;
+use crate::cause::Cause;
+use crate::commit::{Receipt, TimerSetting};
+use crate::rows::{
+    AgentId, EventId, EventKind, EventRef, EventState, InboxId, OutboxState, TaskState,
+};
+
+/// An event to add.
+#[derive(Clone, Copy)]
+pub(super) struct New<'a> {
+    pub(super) agent: AgentId,
+    pub(super) behaviour: &'a str,
+    pub(super) kind: EventKind,
+    pub(super) name: &'a str,
+    pub(super) data: &'a Value,
+    pub(super) inbox: Option<InboxId>,
+    pub(super) due_at: u64,
+    /// Who caused it.
+    pub(super) cause: &'a Cause,
+    /// The block of the message that set the timer.
+    pub(super) anchor: Option<BlockHeight>,
+}
+
+impl State {
+    /// Adds an event.
+    pub(super) fn add_event(&mut self, new: New<'_>, at: u64) {
+        let id = EventId(next(&mut self.facts.ids.event));
+        self.events.put(Event {
+            id,
+            agent: new.agent,
+            behaviour: new.behaviour.to_owned(),
+            kind: new.kind,
+            name: new.name.to_owned(),
+            data: new.data.clone(),
+            inbox: new.inbox,
+            state: EventState::Waiting,
+            due_at: new.due_at,
+            attempts: 0,
+            reason: None,
+            made_at: at,
+            cause: new.cause.clone(),
+            anchor: new.anchor,
+        });
+    }
+
+    /// Sets a timer, replacing one of the same name, or deletes it. `anchor` is the block of the
+    /// message that set it, if a message did.
+    pub(super) fn set_timer(
+        &mut self,
+        (agent, behaviour): (AgentId, &str),
+        (name, setting): (&str, Option<&TimerSetting>),
+        (cause, anchor): (&Cause, Option<BlockHeight>),
+        at: u64,
+    ) {
+        // A new row has a new id: an outcome of the old timer does not count for the new one.
+        let old = event::Index::Timer(agent, behaviour.to_owned(), name.to_owned());
+        if let Some(old) = self.events.find(&old).map(|old| old.id) {
+            self.events.remove(&old);
+        }
+        if let Some(setting) = setting {
+            let new = New {
+                agent,
+                behaviour,
+                kind: EventKind::Timer,
+                name,
+                data: &setting.data,
+                inbox: None,
+                due_at: setting.due_at,
+                cause,
+                anchor,
+            };
+            self.add_event(new, at);
+        }
+    }
+
+    /// Tells the behaviours that watch a message its outcome. The events are held while tasks that
+    /// the message started are open.
+    pub(super) fn tell_watchers(
+        &mut self,
+        (agent, inbox): (AgentId, InboxId),
+        watchers: &[String],
+        settlement: &Settlement,
+        at: u64,
+        receipt: &mut Receipt,
+    ) {
+        if watchers.is_empty() {
+            return;
+        }
+        let data = json!(settlement);
+        for watcher in watchers {
+            let new = New {
+                agent,
+                behaviour: watcher,
+                kind: EventKind::Settled,
+                name: "",
+                data: &data,
+                inbox: Some(inbox),
+                due_at: at,
+                // The message itself names its sender.
+                cause: &Cause::Own,
+                anchor: None,
+            };
+            self.add_event(new, at);
+        }
+        if *settlement == Settlement::Done {
+            self.hold_outcomes(inbox, &data);
+            self.release_outcomes(inbox, at);
+        }
+        receipt.due.push(agent);
+    }
+
+    /// The outcome events of a message in a state.
+    fn outcomes(&self, inbox: InboxId, state: EventState) -> Vec<EventId> {
+        let about = |id| event::Index::Inbox(inbox, EventId(id));
+        self.events
+            .range(about(i64::MIN)..=about(i64::MAX))
+            .filter(|event| event.kind == EventKind::Settled && event.state == state)
+            .map(|event| event.id)
+            .collect()
+    }
+
+    /// Holds the outcome events of a message until its tasks have ended.
+    fn hold_outcomes(&mut self, inbox: InboxId, settlement: &Value) {
+        if self.tasks_of(inbox).next().is_none() {
+            return;
+        }
+        for id in self.outcomes(inbox, EventState::Waiting) {
+            self.events.change(&id, |event| {
+                if event.data == *settlement {
+                    event.state = EventState::Held;
+                }
+            });
+        }
+    }
+
+    /// Releases the held outcome events of a message if all of its tasks have ended.
+    pub(super) fn release_outcomes(&mut self, inbox: InboxId, at: u64) {
+        let held = self.outcomes(inbox, EventState::Held);
+        if held.is_empty() {
+            return;
+        }
+        let mut failed = None;
+        for task in self.tasks_of(inbox) {
+            match task.state {
+                TaskState::Submitted | TaskState::Working => return,
+                // `error` is for the operator only; the code is public.
+                TaskState::Failed if failed.is_none() => {
+                    let code = task.error_code.as_deref().unwrap_or_default();
+                    failed = Some(Settlement::of_failed_task(code));
+                }
+                TaskState::Canceled if failed.is_none() => {
+                    failed = Some(Settlement::of_canceled_task());
+                }
+                TaskState::Failed | TaskState::Canceled | TaskState::Completed => {}
+            }
+        }
+        let settlement = json!(failed.unwrap_or(Settlement::Done));
+        for id in held {
+            self.events.change(&id, |event| {
+                event.state = EventState::Waiting;
+                event.data = settlement.clone();
+                event.due_at = at;
+            });
+        }
+    }
+
+    /// Announces an agent's card at `due_at`, and renews it from then on.
+    pub(super) fn register(
+        &mut self,
+        agent: AgentId,
+        card: &Value,
+        due_at: u64,
+    ) -> Result<(), Refusal> {
+        self.check_agent(agent)?;
+        let renewal = self.events.find(&event::Index::Renewal(agent));
+        if renewal.is_some_and(|known| {
+            known.attempts == 0 && known.due_at == due_at && known.data == *card
+        }) {
+            return Ok(());
+        }
+        self.unregister(agent);
+        let new = New {
+            agent,
+            behaviour: "",
+            kind: EventKind::Renewal,
+            name: "card",
+            data: card,
+            inbox: None,
+            due_at,
+            cause: &Cause::Own,
+            anchor: None,
+        };
+        self.add_event(new, due_at);
+        Ok(())
+    }
+
+    /// Stops renewing an agent's card. Returns how many renewals were deleted. An announcement that
+    /// is not signed yet is deleted, too: otherwise it would be sent after the withdrawal.
+    pub(super) fn unregister(&mut self, agent: AgentId) -> usize {
+        let renewal = self.events.find(&event::Index::Renewal(agent));
+        let Some(id) = renewal.map(|renewal| renewal.id) else {
+            return 0;
+        };
+        self.events.remove(&id);
+        // `0` follows `/`, so these are all origins that begin with the event's.
+        let origin = EventRef::Event(id).to_string();
+        let origins = (
+            Bound::Excluded(outbox::Index::Origin(format!("{origin}/"))),
+            Bound::Excluded(outbox::Index::Origin(format!("{origin}0"))),
+        );
+        let queued: Vec<_> = self
+            .outbox
+            .range(origins)
+            .filter(|row| row.state == OutboxState::Queued)
+            .map(|row| row.id)
+            .collect();
+        for id in queued {
+            self.delete_transaction(id);
+        }
+        1
+    }
+}

@@ -1,0 +1,418 @@
+//! What was seen on the chain: messages, transactions of hosted wallets, withdrawn blocks.
+
+use std::collections::BTreeSet;
+
+use agentry_protocol::{BlockHash, BlockHeight, MessageDigest, TransactionHash};
+
+use super::row::{inbox, outbox};
+use super::sightings::Seen;
+use super::usage::Kind;
+use super::{Refusal, State, next, row};
+use crate::Authenticity;
+use crate::cause::Cause;
+use crate::commit::{Arrival, Observation, OwnTransaction, Receipt, Step, Survey};
+use crate::rows::{AgentId, InboxId, InboxState, OutboxId, OutboxState, day_of};
+
+impl State {
+    pub(super) fn observe(
+        &mut self,
+        observation: &Observation,
+        receipt: &mut Receipt,
+    ) -> Result<(), Refusal> {
+        let at = observation.at;
+        for step in &observation.steps {
+            match step {
+                Step::Arrival(arrival) => self.arrive(arrival, at, receipt)?,
+                Step::Sighting {
+                    agent,
+                    hash,
+                    own,
+                    height,
+                    block_hash,
+                } => {
+                    let block = (*height, *block_hash);
+                    let seen = Seen {
+                        block: Some(block),
+                        mark: observation.catching_up,
+                        at,
+                        latest: at,
+                    };
+                    self.sighted(*agent, *hash, own.as_deref(), (block, seen), receipt)?;
+                }
+                Step::Pending {
+                    agent,
+                    hash,
+                    own,
+                    latest,
+                } => {
+                    let seen = Seen {
+                        block: None,
+                        mark: observation.catching_up,
+                        at,
+                        latest: *latest,
+                    };
+                    self.pending(*agent, *hash, own.as_deref(), seen, receipt)?;
+                }
+                Step::Card(card) => self.card_seen(card, receipt),
+                Step::Withdrawn { above } => self.withdraw(*above, receipt),
+                Step::Gap { height, reason } => self.gap(*height, reason, at),
+                Step::GapFilled { height } => {
+                    self.gaps.remove(height);
+                }
+            }
+        }
+        self.tidy_cards(observation.final_through, receipt);
+        if let Some(through) = observation.final_through {
+            self.finalise(through, at);
+        }
+        self.facts.cursor = Some(observation.cursor.clone());
+        Ok(())
+    }
+
+    /// Applies a step of the directory backfill: cards in blocks below the watched ones.
+    pub(super) fn backfill(&mut self, backfill: &Survey, receipt: &mut Receipt) {
+        for step in &backfill.steps {
+            match step {
+                Step::Card(card) => self.card_seen(card, receipt),
+                // Cards above the backfill's position were seen by the watcher of the head, perhaps
+                // after the reorganisation. The watcher withdraws them itself.
+                Step::Withdrawn { above } => {
+                    if let Some(read) = backfill.read_before {
+                        self.delete_cards(*above, read, receipt);
+                        self.delete_gaps(*above, read);
+                    }
+                }
+                Step::Gap { height, reason } => self.gap(*height, reason, backfill.at),
+                Step::GapFilled { height } => {
+                    self.gaps.remove(height);
+                }
+                // The watcher of the head handles these steps.
+                Step::Arrival(_) | Step::Sighting { .. } | Step::Pending { .. } => {}
+            }
+        }
+        if let Some(from) = backfill.known_from {
+            self.facts.directory_from = Some(from);
+        }
+        self.facts.directory_progress.clone_from(&backfill.progress);
+        self.tidy_cards(backfill.final_through, receipt);
+    }
+
+    /// Mined transactions in blocks up to `through` are final.
+    fn finalise(&mut self, through: BlockHeight, at: u64) {
+        let lowest = outbox::Index::Mined(BlockHeight(0), OutboxId(i64::MIN));
+        let highest = outbox::Index::Mined(through, OutboxId(i64::MAX));
+        let mined: Vec<_> = self
+            .outbox
+            .range(lowest..=highest)
+            .map(|row| (row.id, row.agent, row.cause.clone()))
+            .collect();
+        let mut settled = BTreeSet::new();
+        for (id, agent, cause) in mined {
+            self.outbox.change(&id, |row| {
+                row.state = OutboxState::Final;
+                row.settled_at = Some(at);
+            });
+            settled.insert((agent, cause));
+        }
+        self.bound_settled(&settled);
+    }
+
+    /// The rows of the outbox with this hash or this digest that belong to the agent.
+    fn matching(
+        &self,
+        agent: AgentId,
+        hash: TransactionHash,
+        digest: Option<MessageDigest>,
+    ) -> (Vec<OutboxId>, Option<OutboxId>) {
+        let with = |id| outbox::Index::Hash(hash, OutboxId(id));
+        let by_hash = self
+            .outbox
+            .range(with(i64::MIN)..=with(i64::MAX))
+            .filter(|row| row.agent == agent)
+            .map(|row| row.id)
+            .collect();
+        let by_digest = digest
+            .and_then(|digest| self.outbox.find(&outbox::Index::Digest(digest)))
+            .filter(|row| row.agent == agent)
+            .map(|row| row.id);
+        (by_hash, by_digest)
+    }
+
+    /// A hosted wallet's transaction is included in a block. A failed transaction can be mined
+    /// nevertheless: the chain decides.
+    fn sighted(
+        &mut self,
+        agent: AgentId,
+        hash: TransactionHash,
+        own: Option<&OwnTransaction>,
+        (block, seen): ((BlockHeight, Option<BlockHash>), Seen),
+        receipt: &mut Receipt,
+    ) -> Result<(), Refusal> {
+        let at = seen.at;
+        let (by_hash, by_digest) = self.matching(agent, hash, own.map(|own| own.digest));
+        let ids = if by_hash.is_empty() {
+            by_digest.into_iter().collect()
+        } else {
+            by_hash
+        };
+        if let (true, Some(own)) = (ids.is_empty(), own) {
+            return self.keep_sighting(agent, hash, own, seen, receipt);
+        }
+        for id in ids {
+            let mut was_failed = false;
+            self.outbox.change(&id, |row| {
+                // A final one stays in its block, whatever another block shows.
+                if row.state == OutboxState::Final {
+                    return;
+                }
+                was_failed = row.state == OutboxState::Failed;
+                row.state = OutboxState::Mined;
+                row.settled_at = None;
+                if row.block.is_none_or(|(height, _)| height != block.0) {
+                    row.mined_at = Some(at);
+                }
+                row.block = Some(block);
+                row.reason = None;
+                row.accepted_at.get_or_insert(at);
+            });
+            if was_failed {
+                let paid = self.charge_again(id, day_of(at));
+                receipt.recharged.extend(paid);
+            }
+            self.receipt_mined(id, block.0, at, receipt);
+            receipt.mined.push((id, hash));
+        }
+        Ok(())
+    }
+
+    /// The node has a hosted wallet's transaction pending. If the transaction is not known to have
+    /// been posted, it is no longer posted.
+    fn pending(
+        &mut self,
+        agent: AgentId,
+        hash: TransactionHash,
+        own: Option<&OwnTransaction>,
+        seen: Seen,
+        receipt: &mut Receipt,
+    ) -> Result<(), Refusal> {
+        let (by_hash, by_digest) = self.matching(agent, hash, own.map(|own| own.digest));
+        let known: BTreeSet<_> = by_hash.into_iter().chain(by_digest).collect();
+        for id in &known {
+            self.outbox.change(id, |row| {
+                if row.state == OutboxState::Prepared {
+                    row.state = OutboxState::Accepted;
+                    row.accepted_at.get_or_insert(seen.at);
+                }
+            });
+        }
+        match own {
+            Some(own) if known.is_empty() => self.keep_sighting(agent, hash, own, seen, receipt),
+            _ => Ok(()),
+        }
+    }
+
+    /// A height could not be read completely.
+    fn gap(&mut self, height: BlockHeight, reason: &str, at: u64) {
+        let since = self.gaps.get(&height).map_or(at, |gap| gap.since);
+        self.gaps.put(row::Gap {
+            height,
+            reason: reason.to_owned(),
+            since,
+        });
+    }
+
+    fn delete_gaps(&mut self, above: Option<BlockHeight>, through: BlockHeight) {
+        let heights: Vec<_> = self
+            .gaps
+            .iter()
+            .map(|gap| gap.height)
+            .filter(|height| Some(*height) > above && *height <= through)
+            .collect();
+        for height in heights {
+            self.gaps.remove(&height);
+        }
+    }
+
+    fn arrive(&mut self, arrival: &Arrival, at: u64, receipt: &mut Receipt) -> Result<(), Refusal> {
+        let agent = arrival.agent;
+        self.check_agent(agent)?;
+        let hosted = self.agents.get(&agent);
+        if hosted.is_some_and(|hosted| arrival.height < hosted.start_height) {
+            return Ok(());
+        }
+        if arrival.authenticity == Authenticity::Forged {
+            if self.forged.get(&(agent, arrival.hash)).is_none() {
+                self.forged.put(row::Forged {
+                    agent,
+                    hash: arrival.hash,
+                    sender: arrival.sender.clone(),
+                    height: arrival.height,
+                    stored: arrival.stored.as_str().into(),
+                    seen_at: at,
+                    order: next(&mut self.facts.ids.forged),
+                });
+                receipt.arrived += 1;
+            }
+            self.bound_forged(agent);
+            return Ok(());
+        }
+        let identity = arrival.identity.clone();
+        let by_identity = inbox::Index::Identity(agent, arrival.sender.clone(), identity);
+        // Also by its digest: it identifies a message whose sender was verified only later.
+        let by_digest = inbox::Index::Digest(agent, arrival.digest);
+        let known = self
+            .inbox
+            .find(&by_identity)
+            .or_else(|| self.inbox.find(&by_digest))
+            .map(|known| (known.id, known.state));
+        match known {
+            None => self.add_message(arrival, at, receipt),
+            Some((id, state)) => {
+                // The same message again: after a reorganisation, respelled, or replayed. Its new
+                // place matters only if it is in no other block.
+                let seq = self.next_return();
+                self.inbox.change(&id, |row| {
+                    if row.height.is_none() {
+                        row.height = Some(arrival.height);
+                        row.hash = arrival.hash;
+                        row.seq = seq;
+                        if row.state == InboxState::Withdrawn {
+                            row.state = InboxState::Waiting;
+                        }
+                    }
+                });
+                receipt.repeated += 1;
+                // A waiting one counts, too: when the chain is read again, no agent may have been
+                // woken for it.
+                if matches!(state, InboxState::Withdrawn | InboxState::Waiting) {
+                    receipt.due.push(agent);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The place of a message that returns: after all that have arrived and returned so far.
+    fn next_return(&self) -> i64 {
+        let last = self.facts.ids.inbox * inbox::RETURNS;
+        let from = inbox::Index::Returned(last, InboxId(i64::MIN));
+        let to = inbox::Index::Returned(i64::MAX, InboxId(i64::MAX));
+        let returned = self.inbox.range(from..=to).next_back();
+        returned.map_or(last, |row| row.seq) + 1
+    }
+
+    fn add_message(&mut self, arrival: &Arrival, at: u64, receipt: &mut Receipt) {
+        let agent = arrival.agent;
+        let cause = Cause::of(arrival.standing, &arrival.sender);
+        let bytes = arrival.stored.len() as u64;
+        let full = self
+            .make_room(agent, Kind::Message, &cause, bytes)
+            .map(|reason| format!("refused, and its content was not stored: {reason}"));
+        let stored = if full.is_some() { "" } else { &arrival.stored };
+        receipt.refused += usize::from(full.is_some());
+        let refused = full
+            .or_else(|| arrival.refused.clone())
+            .or_else(|| self.pruned_id_refusal(arrival));
+        let id = next(&mut self.facts.ids.inbox);
+        let is_refused = refused.is_some();
+        self.inbox.put(row::Message {
+            id: InboxId(id),
+            agent,
+            digest: arrival.digest,
+            hash: arrival.hash,
+            sender: arrival.sender.clone(),
+            height: Some(arrival.height),
+            stored: stored.into(),
+            authenticity: arrival.authenticity,
+            standing: arrival.standing,
+            state: if is_refused {
+                InboxState::Dead
+            } else {
+                InboxState::Waiting
+            },
+            seq: id * inbox::RETURNS,
+            attempts: 0,
+            due_at: 0,
+            reason: refused,
+            seen_at: at,
+            settled_at: is_refused.then_some(at),
+            identity: arrival.identity.clone(),
+            re: arrival.re,
+            thread: arrival.thread.clone(),
+            expires_at: arrival.expires_at,
+            urgent: arrival.urgent,
+            rejected: None,
+            done: BTreeSet::new(),
+        });
+        receipt.arrived += 1;
+        if !is_refused {
+            receipt.due.push(agent);
+        }
+    }
+
+    /// Why a message is refused whose id may have been known before: the id is as old as ids that
+    /// were pruned, whatever the clock says now.
+    fn pruned_id_refusal(&self, arrival: &Arrival) -> Option<String> {
+        let pruned = self.facts.ids_from?.to_string();
+        let has_id = arrival.identity != arrival.digest.to_string();
+        (has_id && pruned > arrival.identity).then(|| {
+            "its id is so old that the message may have been handled and pruned".to_owned()
+        })
+    }
+
+    fn withdraw(&mut self, above: Option<BlockHeight>, receipt: &mut Receipt) {
+        let first = above.map_or(0, |above| above.0.saturating_add(1));
+        let first = BlockHeight(first);
+        let highest = BlockHeight(u64::MAX);
+        let from = inbox::Index::Height(first, InboxId(i64::MIN));
+        let to = inbox::Index::Height(highest, InboxId(i64::MAX));
+        let messages: Vec<_> = self.inbox.range(from..=to).map(|row| row.id).collect();
+        for id in messages {
+            self.inbox.change(&id, |row| {
+                row.height = None;
+                if row.state == InboxState::Waiting {
+                    row.state = InboxState::Withdrawn;
+                }
+            });
+        }
+        self.withdraw_cards(above, receipt);
+        self.withdraw_sightings(first);
+        self.delete_gaps(above, highest);
+        // What the following blocks hold is new, also for an agent that started above them.
+        let agents: Vec<_> = self
+            .agents
+            .iter()
+            .filter(|agent| agent.start_height > first)
+            .map(|agent| agent.id)
+            .collect();
+        for agent in agents {
+            self.agents.change(&agent, |row| row.start_height = first);
+        }
+        let since = above.unwrap_or(BlockHeight(0));
+        let from = outbox::Index::Since(first.max(BlockHeight(1)), OutboxId(i64::MIN));
+        let to = outbox::Index::Since(highest, OutboxId(i64::MAX));
+        let read: Vec<_> = self.outbox.range(from..=to).map(|row| row.id).collect();
+        for id in read {
+            self.outbox.change(&id, |row| row.since = Some(since));
+        }
+        let from = outbox::Index::Height(first, OutboxId(i64::MIN));
+        let to = outbox::Index::Height(highest, OutboxId(i64::MAX));
+        let mined: Vec<_> = self
+            .outbox
+            .range(from..=to)
+            .filter(|row| matches!(row.state, OutboxState::Mined | OutboxState::Final))
+            .map(|row| row.id)
+            .collect();
+        for id in mined {
+            self.outbox.change(&id, |row| {
+                row.state = OutboxState::Accepted;
+                row.block = None;
+                row.mined_at = None;
+                row.settled_at = None;
+                row.reason = Some("withdrawn by a reorganisation".to_owned());
+            });
+            self.receipt_withdrawn(id);
+            receipt.reopened.extend(self.open_transaction(id));
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! The result of a behaviour's run, and what happens to an event that no behaviour runs for.
+
+use agentry_protocol::Address;
+use serde_json::Value;
+
+use super::claims::Anchor;
+use super::row::{Memory, inbox};
+use super::{Refusal, State};
+use crate::Settlement;
+use crate::commit::{Handled, Outcome, Receipt};
+use crate::rows::{AgentId, EventId, EventRef, EventState, InboxId, InboxState};
+
+/// How many messages beyond the rate-limit timeout are moved to the dead-letter queue in one
+/// commit.
+const OVERWAIT_PAGE: usize = 256;
+
+impl State {
+    /// One behaviour has handled an event, or no behaviour accepts it.
+    pub(super) fn settle(
+        &mut self,
+        outcome: &Outcome,
+        receipt: &mut Receipt,
+    ) -> Result<(), Refusal> {
+        let Some((agent, inbox)) = self.current(outcome.event, outcome.attempts) else {
+            receipt.stale = true;
+            return Ok(());
+        };
+        let anchor = self.anchor(outcome.event);
+        match (outcome.event, &outcome.behaviour) {
+            (EventRef::Inbox(id), Some(behaviour)) => {
+                let mut is_new = false;
+                self.inbox
+                    .change(&id, |row| is_new = row.done.insert(behaviour.clone()));
+                if !is_new {
+                    receipt.stale = true;
+                    return Ok(());
+                }
+            }
+            (EventRef::Event(id), _) => self.event_done(id, outcome.again_at),
+            (EventRef::Inbox(_), None) => {}
+        }
+        if let Some(behaviour) = &outcome.behaviour {
+            self.remember(agent, behaviour, &outcome.state);
+            for (name, setting) in &outcome.timers {
+                let timer = (name.as_str(), setting.as_ref());
+                let from = (&outcome.cause, anchor.and_then(Anchor::block));
+                self.set_timer((agent, behaviour), timer, from, outcome.at);
+            }
+            if !outcome.timers.is_empty() {
+                receipt.due.push(agent);
+            }
+            for task in &outcome.tasks {
+                let times = (outcome.at, outcome.tasks_from);
+                let owner = (agent, behaviour.as_str());
+                self.submit_task(owner, task, inbox, &outcome.cause, times, receipt);
+            }
+            for key in &outcome.cancels {
+                self.cancel_task(agent, behaviour, key, outcome.at, receipt);
+            }
+        }
+        let from = (agent, inbox);
+        let sends = self.send_all(from, anchor, &outcome.sends, outcome.at, receipt)?;
+        receipt.sends.extend(sends);
+        self.check_shares(agent, outcome)?;
+        if let EventRef::Inbox(id) = outcome.event {
+            if let Some(reason) = &outcome.rejected {
+                self.inbox.change(&id, |row| {
+                    row.rejected.get_or_insert_with(|| reason.clone());
+                });
+            }
+            if let Some(handled) = &outcome.handled {
+                self.handled((agent, id), handled, outcome.at, receipt);
+            }
+        }
+        receipt.changed = 1;
+        Ok(())
+    }
+
+    /// The agent of an event, and the message that it is or that it is about; `None` if an outcome
+    /// of this attempt is stale.
+    fn current(&self, event: EventRef, attempts: u32) -> Option<(AgentId, Option<InboxId>)> {
+        match event {
+            EventRef::Inbox(id) => {
+                let row = self.inbox.get(&id)?;
+                let is_current = row.state == InboxState::Waiting && row.attempts == attempts;
+                is_current.then_some((row.agent, Some(id)))
+            }
+            EventRef::Event(id) => {
+                let row = self.events.get(&id)?;
+                let is_current = row.state == EventState::Waiting && row.attempts == attempts;
+                is_current.then_some((row.agent, row.inbox))
+            }
+        }
+    }
+
+    /// Deletes an event that was handled, or makes it due again at `again_at`.
+    fn event_done(&mut self, id: EventId, again_at: Option<u64>) {
+        match again_at {
+            None => {
+                self.events.remove(&id);
+            }
+            // Counted as an attempt, so that no outcome of this run counts for the next one.
+            Some(due_at) => {
+                self.events.change(&id, |row| {
+                    row.due_at = due_at;
+                    row.attempts += 1;
+                    row.reason = None;
+                });
+            }
+        }
+    }
+
+    fn remember(&mut self, agent: AgentId, behaviour: &str, state: &[(String, Option<Value>)]) {
+        for (key, value) in state {
+            match value {
+                Some(value) => self.memory.put(Memory {
+                    agent,
+                    behaviour: behaviour.to_owned(),
+                    key: key.clone(),
+                    value: value.clone(),
+                }),
+                None => {
+                    let key = (agent, behaviour.to_owned(), key.clone());
+                    self.memory.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// Every behaviour has handled a message.
+    fn handled(
+        &mut self,
+        (agent, id): (AgentId, InboxId),
+        handled: &Handled,
+        at: u64,
+        receipt: &mut Receipt,
+    ) {
+        let mut reason = None;
+        self.inbox.change(&id, |row| {
+            reason = row.rejected.clone().or_else(|| handled.unacted.clone());
+            row.state = InboxState::Handled;
+            row.reason.clone_from(&reason);
+            row.settled_at = Some(at);
+            row.done.clear();
+        });
+        let settlement = reason.map_or(Settlement::Done, |reason| Settlement::Rejected { reason });
+        self.tell_watchers((agent, id), &handled.watchers, &settlement, at, receipt);
+    }
+
+    /// A run failed: the event is retried or becomes a dead letter. Returns how many rows changed.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are the fields of one commit"
+    )]
+    pub(super) fn fail(
+        &mut self,
+        event: EventRef,
+        attempts: u32,
+        (reason, public): (&str, &str),
+        retry_at: Option<u64>,
+        watchers: &[String],
+        at: u64,
+        receipt: &mut Receipt,
+    ) -> usize {
+        let Some((agent, _)) = self.current(event, attempts) else {
+            return 0;
+        };
+        let reason = Some(reason.to_owned());
+        let due_at = retry_at.unwrap_or(0);
+        match event {
+            EventRef::Event(id) => {
+                self.events.change(&id, |row| {
+                    row.attempts += 1;
+                    row.reason = reason;
+                    row.due_at = due_at;
+                    if retry_at.is_none() {
+                        row.state = EventState::Dead;
+                    }
+                });
+            }
+            EventRef::Inbox(id) => {
+                self.inbox.change(&id, |row| {
+                    row.attempts += 1;
+                    row.reason = reason;
+                    row.due_at = due_at;
+                    if retry_at.is_none() {
+                        row.state = InboxState::Dead;
+                        row.settled_at = Some(at);
+                    }
+                });
+                if retry_at.is_none() {
+                    let settlement = Settlement::Failed {
+                        reason: public.to_owned(),
+                    };
+                    self.tell_watchers((agent, id), watchers, &settlement, at, receipt);
+                }
+            }
+        }
+        1
+    }
+
+    /// A message expired before its turn came. Returns how many rows changed.
+    pub(super) fn expire(
+        &mut self,
+        id: InboxId,
+        watchers: &[String],
+        at: u64,
+        receipt: &mut Receipt,
+    ) -> usize {
+        let Some(row) = self.inbox.get(&id) else {
+            return 0;
+        };
+        if row.state != InboxState::Waiting {
+            return 0;
+        }
+        let agent = row.agent;
+        self.inbox.change(&id, |row| {
+            row.state = InboxState::Expired;
+            row.settled_at = Some(at);
+            row.reason = Some("it expired before its turn came".to_owned());
+            row.done.clear();
+        });
+        self.tell_watchers((agent, id), watchers, &Settlement::Expired, at, receipt);
+        1
+    }
+
+    /// An event is postponed. This does not count as an attempt. Returns how many rows changed.
+    pub(super) fn postpone(&mut self, event: EventRef, until: u64, reason: &str) -> usize {
+        let mut changed = 0;
+        match event {
+            EventRef::Inbox(id) => {
+                self.inbox.change(&id, |row| {
+                    if row.state == InboxState::Waiting {
+                        row.due_at = until;
+                        row.reason = Some(reason.to_owned());
+                        changed = 1;
+                    }
+                });
+            }
+            EventRef::Event(id) => {
+                self.events.change(&id, |row| {
+                    if row.state == EventState::Waiting {
+                        row.due_at = until;
+                        row.reason = Some(reason.to_owned());
+                        changed = 1;
+                    }
+                });
+            }
+        }
+        changed
+    }
+
+    /// Moves messages beyond the rate-limit timeout to the dead-letter queue: the first of them
+    /// now, the others with the next commits. Returns how many were moved.
+    pub(super) fn overwait(
+        &mut self,
+        agent: AgentId,
+        sender: Option<&Address>,
+        before: u64,
+        reason: &str,
+        at: u64,
+    ) -> usize {
+        let late: Vec<InboxId> = match sender {
+            Some(sender) => {
+                let of = |seq, id| inbox::Index::Untried(agent, sender.clone(), seq, InboxId(id));
+                self.inbox
+                    .range(of(i64::MIN, i64::MIN)..=of(i64::MAX, i64::MAX))
+                    .take(OVERWAIT_PAGE)
+                    .filter(|row| row.seen_at < before)
+                    .map(|row| row.id)
+                    .collect()
+            }
+            None => {
+                let seen = |at| inbox::Index::UntriedUnverified(agent, at, InboxId(i64::MIN));
+                self.inbox
+                    .range(seen(0)..seen(before))
+                    .take(OVERWAIT_PAGE)
+                    .map(|row| row.id)
+                    .collect()
+            }
+        };
+        for id in &late {
+            self.inbox.change(id, |row| {
+                row.state = InboxState::Dead;
+                row.reason = Some(reason.to_owned());
+                row.settled_at = Some(at);
+            });
+        }
+        late.len()
+    }
+}

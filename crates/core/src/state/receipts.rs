@@ -1,0 +1,214 @@
+//! The receipts of sent messages: what is known about their delivery, and who is told.
+
+use agentry_protocol::BlockHeight;
+use serde_json::json;
+
+use super::events::New;
+use super::row::{Outgoing, Tracking};
+use super::{Refusal, State};
+use crate::Fate;
+use crate::cause::Cause;
+use crate::commit::Receipt;
+use crate::rows::{AgentId, Draft, EventKind, OutboxId, Prepared, ReceiptRequest, ReceiptState};
+
+/// How long a behaviour waits before it is told that a message was not sent, in milliseconds. An
+/// unsent message costs nothing: a behaviour that sends it again at once would loop without a
+/// pause.
+const UNSENT_PAUSE_MS: u64 = 1000;
+
+impl State {
+    /// Adds the receipt of a message for which delivery updates were requested.
+    pub(super) fn track(
+        &mut self,
+        outbox: OutboxId,
+        agent: AgentId,
+        request: &ReceiptRequest,
+        at: u64,
+    ) {
+        self.receipts.put(Tracking {
+            outbox,
+            agent,
+            behaviour: request.behaviour.clone(),
+            label: request.label.clone(),
+            wanted: request.wanted.clone(),
+            state: ReceiptState::Open,
+            detail: None,
+            within_ms: request.within_ms,
+            resends_left: request.resends,
+            mined: false,
+            due_at: None,
+            changed_at: at,
+        });
+    }
+
+    /// The receipt of the message that this transaction carried, if there is one, and who caused
+    /// the message.
+    fn receipt_of(&self, outbox: OutboxId) -> Option<(Tracking, Cause)> {
+        let row = self.outbox.get(&outbox)?;
+        let receipt = self.receipts.get(&row.first())?;
+        Some((receipt.clone(), row.cause.clone()))
+    }
+
+    /// Sends a delivery update to the behaviour that sent a message under a label.
+    fn tell_sender(
+        &mut self,
+        (row, cause): &(Tracking, Cause),
+        fate: &Fate,
+        at: u64,
+        receipt: &mut Receipt,
+    ) {
+        let (Some(behaviour), Some(label)) = (&row.behaviour, &row.label) else {
+            return;
+        };
+        let data = json!({ "outbox": row.outbox, "fate": fate });
+        let pause = match fate {
+            Fate::Unsent { .. } | Fate::Expired if !row.mined => UNSENT_PAUSE_MS,
+            _ => 0,
+        };
+        let new = New {
+            agent: row.agent,
+            behaviour,
+            kind: EventKind::Fate,
+            name: label,
+            data: &data,
+            inbox: None,
+            due_at: at.saturating_add(pause),
+            cause,
+            anchor: None,
+        };
+        self.add_event(new, at);
+        receipt.due.push(row.agent);
+    }
+
+    /// A transaction is mined: the time limit for an acknowledgment starts.
+    pub(super) fn receipt_mined(
+        &mut self,
+        outbox: OutboxId,
+        height: BlockHeight,
+        at: u64,
+        receipt: &mut Receipt,
+    ) {
+        let Some(found) = self.receipt_of(outbox) else {
+            return;
+        };
+        let row = &found.0;
+        let awaited = match row.wanted.as_deref() {
+            Some("received") => row.state.rank() < ReceiptState::Received.rank(),
+            Some(_) => row.state.rank() < ReceiptState::Unacknowledged.rank(),
+            None => false,
+        };
+        self.receipts.change(&row.outbox, |row| {
+            if awaited {
+                row.due_at = Some(at.saturating_add(row.within_ms));
+            }
+            row.mined = true;
+        });
+        if awaited {
+            // The agent reads the due time.
+            receipt.due.push(row.agent);
+        }
+        if !row.mined {
+            self.tell_sender(&found, &Fate::Mined { height }, at, receipt);
+        }
+    }
+
+    /// Advances the state of a receipt. It never moves to a lower rank.
+    pub(super) fn acknowledge(
+        &mut self,
+        outbox: OutboxId,
+        state: ReceiptState,
+        detail: Option<&str>,
+        at: u64,
+        receipt: &mut Receipt,
+    ) {
+        let Some(found) = self.receipt_of(outbox) else {
+            return;
+        };
+        let row = &found.0;
+        if state.rank() <= row.state.rank() {
+            return;
+        }
+        // Other transactions may still carry the message: one that is not sent says nothing about
+        // them.
+        if state == ReceiptState::Unsent && row.outbox != outbox {
+            return;
+        }
+        let over = state.rank() >= ReceiptState::Unacknowledged.rank()
+            || row.wanted.as_deref() == Some("received");
+        let detail = detail.map(ToOwned::to_owned);
+        self.receipts.change(&row.outbox, |row| {
+            row.state = state;
+            row.detail.clone_from(&detail);
+            row.changed_at = at;
+            if over {
+                row.due_at = None;
+            }
+        });
+        receipt.changed += 1;
+        let fate = match state {
+            ReceiptState::Open => return,
+            ReceiptState::Received => Fate::Received,
+            ReceiptState::Accepted => Fate::Accepted { detail },
+            ReceiptState::Done => Fate::Done { detail },
+            ReceiptState::Failed => Fate::Failed { detail },
+            ReceiptState::Rejected => Fate::Rejected { detail },
+            ReceiptState::Expired => Fate::Expired,
+            ReceiptState::Unacknowledged => Fate::Unacknowledged,
+            ReceiptState::Unsent => Fate::Unsent {
+                reason: detail.unwrap_or_default(),
+            },
+        };
+        self.tell_sender(&found, &fate, at, receipt);
+    }
+
+    /// Sends a message again because it was not acknowledged in time.
+    pub(super) fn resend(
+        &mut self,
+        outbox: OutboxId,
+        resends_left: u32,
+        draft: &Draft,
+        prepared: Option<&Prepared>,
+        at: u64,
+        receipt: &mut Receipt,
+    ) -> Result<(), Refusal> {
+        let overdue = self
+            .receipts
+            .get(&outbox)
+            .filter(|row| row.resends_left == resends_left && row.due_at.is_some());
+        let (Some(agent), Some(left)) = (overdue.map(|row| row.agent), resends_left.checked_sub(1))
+        else {
+            receipt.stale = true;
+            return Ok(());
+        };
+        self.receipts.change(&outbox, |row| {
+            row.resends_left = left;
+            row.due_at = None;
+            row.changed_at = at;
+        });
+        let sent = self.enqueue((agent, None), draft, prepared, at, receipt)?;
+        self.outbox
+            .change(&sent.id, |row| row.resend_of = Some(outbox));
+        receipt.sends.push(sent);
+        receipt.changed = 1;
+        Ok(())
+    }
+
+    /// Blocks were withdrawn: the receipt of a message in them waits for the message to be mined
+    /// again.
+    pub(super) fn receipt_withdrawn(&mut self, outbox: OutboxId) {
+        let Some(first) = self.outbox.get(&outbox).map(Outgoing::first) else {
+            return;
+        };
+        self.receipts.change(&first, |row| row.due_at = None);
+    }
+
+    /// An operator retries a message that was not sent.
+    pub(super) fn reopen_receipt(&mut self, outbox: OutboxId) {
+        self.receipts.change(&outbox, |row| {
+            if matches!(row.state, ReceiptState::Unsent | ReceiptState::Expired) {
+                row.state = ReceiptState::Open;
+                row.detail = None;
+            }
+        });
+    }
+}

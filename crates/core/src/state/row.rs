@@ -1,0 +1,19 @@
+//! The rows of the state, and the indexes by which they are found.
+//!
+//! Times are milliseconds since the epoch. Amounts are in AIT.
+
+pub mod agent;
+pub mod card;
+pub mod event;
+pub mod inbox;
+pub mod outbox;
+pub mod sighting;
+pub mod task;
+
+pub use agent::{Agent, Memory, Spending};
+pub use card::{Card, Gap};
+pub use event::Event;
+pub use inbox::{Forged, Message};
+pub use outbox::{Outgoing, Tracking};
+pub use sighting::Sighting;
+pub use task::Task;

@@ -1,0 +1,88 @@
+//! A hosted wallet, the state of its behaviours, and what it has spent.
+
+use agentry_protocol::{Address, BlockHeight};
+use serde_json::Value;
+
+use crate::cause::Cause;
+use crate::rows::AgentId;
+use crate::state::table::Row;
+
+/// A hosted wallet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Agent {
+    /// Its id.
+    pub id: AgentId,
+    /// Its address.
+    pub address: Address,
+    /// Its name in agents.toml, when it was last hosted.
+    pub name: String,
+    /// Messages in lower blocks are ignored.
+    pub start_height: BlockHeight,
+    /// The highest nonce ever assigned to the wallet.
+    pub last_nonce: Option<i64>,
+}
+
+impl Row for Agent {
+    type Key = AgentId;
+    type Index = Address;
+
+    fn key(&self) -> AgentId {
+        self.id
+    }
+
+    fn indexes(&self) -> Vec<Address> {
+        vec![self.address.clone()]
+    }
+}
+
+/// One value of a behaviour's state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Memory {
+    /// The agent.
+    pub agent: AgentId,
+    /// The behaviour, by its name in the agent.
+    pub behaviour: String,
+    /// The key that the behaviour gave it.
+    pub key: String,
+    /// The value.
+    pub value: Value,
+}
+
+impl Row for Memory {
+    type Key = (AgentId, String, String);
+    type Index = ();
+
+    fn key(&self) -> Self::Key {
+        (self.agent, self.behaviour.clone(), self.key.clone())
+    }
+
+    fn indexes(&self) -> Vec<()> {
+        Vec::new()
+    }
+}
+
+/// What an agent has spent from one day's budget for one cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spending {
+    /// The agent.
+    pub agent: AgentId,
+    /// The day: days since the epoch, UTC.
+    pub day: u64,
+    /// Who caused it.
+    pub cause: Cause,
+    /// Amounts and fees.
+    pub spent: u64,
+}
+
+impl Row for Spending {
+    type Key = (AgentId, u64, Cause);
+    type Index = ();
+
+    fn key(&self) -> Self::Key {
+        (self.agent, self.day, self.cause.clone())
+    }
+
+    fn indexes(&self) -> Vec<()> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,102 @@
+//! The events other than messages.
+
+use agentry_protocol::BlockHeight;
+use serde_json::Value;
+
+use crate::cause::Cause;
+use crate::rows::{AgentId, EventId, EventKind, EventState, InboxId};
+use crate::state::table::Row;
+use crate::state::usage::{Kind, Used};
+
+/// A timer, a delivery update, the outcome of a watched message, a task update, or a renewal. It
+/// is deleted when it is handled.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Its id, which is never assigned twice: what it leads to names it.
+    pub id: EventId,
+    /// The agent.
+    pub agent: AgentId,
+    /// The behaviour that it is for; empty for the runtime itself.
+    pub behaviour: String,
+    /// Its kind.
+    pub kind: EventKind,
+    /// The timer's name, the message's label, or the task's key.
+    pub name: String,
+    /// Data that depends on the kind.
+    pub data: Value,
+    /// The message that it is about.
+    pub inbox: Option<InboxId>,
+    /// Its state.
+    pub state: EventState,
+    /// When it is due.
+    pub due_at: u64,
+    /// How many attempts have failed.
+    pub attempts: u32,
+    /// Why the last attempt failed, or why it waits.
+    pub reason: Option<String>,
+    /// When it was added.
+    pub made_at: u64,
+    /// Who caused it. The cause of a watched message's outcome is the message's sender.
+    pub cause: Cause,
+    /// The block of the message that set the timer.
+    pub anchor: Option<BlockHeight>,
+}
+
+/// How an event is found.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Index {
+    /// A timer, by its name.
+    Timer(AgentId, String, String),
+    /// An agent's renewal of its card.
+    Renewal(AgentId),
+    /// A task update, by the task's key.
+    Task(AgentId, String, String, EventId),
+    /// By the message that it is about.
+    Inbox(InboxId, EventId),
+    /// A dead letter.
+    Dead(EventId),
+}
+
+impl Row for Event {
+    type Key = EventId;
+    type Index = Index;
+
+    fn key(&self) -> EventId {
+        self.id
+    }
+
+    fn indexes(&self) -> Vec<Index> {
+        let mut entries = Vec::with_capacity(2);
+        let (agent, behaviour, name) = (self.agent, &self.behaviour, &self.name);
+        match self.kind {
+            EventKind::Timer => {
+                entries.push(Index::Timer(agent, behaviour.clone(), name.clone()));
+            }
+            EventKind::Renewal => entries.push(Index::Renewal(agent)),
+            EventKind::Task => {
+                let (behaviour, name) = (behaviour.clone(), name.clone());
+                entries.push(Index::Task(agent, behaviour, name, self.id));
+            }
+            EventKind::Fate | EventKind::Settled => {}
+        }
+        if let Some(inbox) = self.inbox {
+            entries.push(Index::Inbox(inbox, self.id));
+        }
+        if self.state == EventState::Dead {
+            entries.push(Index::Dead(self.id));
+        }
+        entries
+    }
+
+    fn uses(&self) -> Vec<Used> {
+        if self.kind != EventKind::Timer {
+            return Vec::new();
+        }
+        vec![Used {
+            agent: self.agent,
+            kind: Kind::Timer,
+            cause: self.cause.clone(),
+            bytes: self.data.to_string().len() as u64,
+        }]
+    }
+}

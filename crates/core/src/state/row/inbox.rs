@@ -1,0 +1,204 @@
+//! The messages to hosted wallets.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use agentry_protocol::{Address, BlockHeight, MessageDigest, TransactionHash};
+
+use crate::Authenticity;
+use crate::Standing;
+use crate::cause::Cause;
+use crate::rows::{AgentId, InboxId, InboxState};
+use crate::state::table::Row;
+use crate::state::usage::{Kind, Used};
+
+/// The order of a message that arrives is its id times this. So there is room after each message for
+/// those that return before the next one arrives.
+pub const RETURNS: i64 = 1 << 20;
+
+/// A message to a hosted wallet. Two messages are the same if their verified sender gave them the
+/// same id or, without an id, if they have the same digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Its id, which is never assigned twice: what it leads to names it.
+    pub id: InboxId,
+    /// The agent that it is for.
+    pub agent: AgentId,
+    /// SHA-256 of the signing text.
+    pub digest: MessageDigest,
+    /// The transaction that carried it.
+    pub hash: TransactionHash,
+    /// Its sender.
+    pub sender: Address,
+    /// Its block; `None` while a reorganisation has withdrawn it.
+    pub height: Option<BlockHeight>,
+    /// The transaction as the chain keeps it, JSON; empty once it is pruned.
+    pub stored: Arc<str>,
+    /// Whether its sender is verified.
+    pub authenticity: Authenticity,
+    /// How well the agent knew the sender when the message arrived.
+    pub standing: Standing,
+    /// Its state.
+    pub state: InboxState,
+    /// The order of arrival; assigned again when a withdrawn message returns.
+    pub seq: i64,
+    /// How many attempts have failed.
+    pub attempts: u32,
+    /// When it may be tried; 0 until a first attempt has failed.
+    pub due_at: u64,
+    /// Why it failed last, waits, or was not acted on.
+    pub reason: Option<String>,
+    /// When it was seen.
+    pub seen_at: u64,
+    /// When it was handled, expired, or became a dead letter.
+    pub settled_at: Option<u64>,
+    /// What identifies it among its sender's messages: its id, or its digest.
+    pub identity: String,
+    /// The transaction that it answers.
+    pub re: Option<TransactionHash>,
+    /// The conversation that it belongs to.
+    pub thread: Option<String>,
+    /// When it expires.
+    pub expires_at: Option<u64>,
+    /// Whether it takes priority over other messages.
+    pub urgent: bool,
+    /// Why a behaviour rejected it.
+    pub rejected: Option<String>,
+    /// The behaviours that have handled it, while others have not.
+    pub done: BTreeSet<String>,
+}
+
+impl Message {
+    /// Whose share of the agent's resources it uses.
+    pub fn cause(&self) -> Cause {
+        Cause::of(self.standing, &self.sender)
+    }
+
+    fn is_open(&self) -> bool {
+        self.state == InboxState::Waiting
+    }
+}
+
+/// How a message is found.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Index {
+    /// By the sender and what identifies it.
+    Identity(AgentId, Address, String),
+    /// By its digest.
+    Digest(AgentId, MessageDigest),
+    /// By its block.
+    Height(BlockHeight, InboxId),
+    /// A dead letter.
+    Dead(InboxId),
+    /// Settled at this time.
+    Settled(u64, InboxId),
+    /// Settled, with its content, by cause and time.
+    Prunable(AgentId, Cause, u64, InboxId),
+    /// In a block again after a withdrawal, in the order of arrival.
+    Returned(i64, InboxId),
+    /// A verified sender's message that was never tried, in the order of arrival.
+    Untried(AgentId, Address, i64, InboxId),
+    /// An unverified sender's message that was never tried, by the time at which it was seen.
+    UntriedUnverified(AgentId, u64, InboxId),
+}
+
+impl Index {
+    /// The ends of what may be pruned of a cause.
+    pub(crate) fn prunable(agent: AgentId, cause: &Cause) -> (Self, Self) {
+        let at = |time, id| Self::Prunable(agent, cause.clone(), time, InboxId(id));
+        (at(0, i64::MIN), at(u64::MAX, i64::MAX))
+    }
+}
+
+impl Row for Message {
+    type Key = InboxId;
+    type Index = Index;
+
+    fn key(&self) -> InboxId {
+        self.id
+    }
+
+    fn indexes(&self) -> Vec<Index> {
+        let mut entries = vec![
+            Index::Identity(self.agent, self.sender.clone(), self.identity.clone()),
+            Index::Digest(self.agent, self.digest),
+        ];
+        if let Some(height) = self.height {
+            entries.push(Index::Height(height, self.id));
+            if self.seq % RETURNS != 0 {
+                entries.push(Index::Returned(self.seq, self.id));
+            }
+        }
+        if self.state == InboxState::Dead {
+            entries.push(Index::Dead(self.id));
+        }
+        if let Some(at) = self.settled_at {
+            entries.push(Index::Settled(at, self.id));
+            if !self.stored.is_empty() {
+                entries.push(Index::Prunable(self.agent, self.cause(), at, self.id));
+            }
+        }
+        if self.is_open() && self.attempts == 0 && self.due_at == 0 {
+            entries.push(match self.authenticity {
+                Authenticity::Verified => {
+                    Index::Untried(self.agent, self.sender.clone(), self.seq, self.id)
+                }
+                Authenticity::Unverified | Authenticity::Forged => {
+                    Index::UntriedUnverified(self.agent, self.seen_at, self.id)
+                }
+            });
+        }
+        entries
+    }
+
+    fn uses(&self) -> Vec<Used> {
+        vec![Used {
+            agent: self.agent,
+            kind: Kind::Message,
+            cause: self.cause(),
+            bytes: self.stored.len() as u64,
+        }]
+    }
+}
+
+/// A message that names a sender who did not sign it. It reaches no behaviour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forged {
+    /// The agent that it is for.
+    pub agent: AgentId,
+    /// The transaction that carried it.
+    pub hash: TransactionHash,
+    /// The sender that it names.
+    pub sender: Address,
+    /// Its block.
+    pub height: BlockHeight,
+    /// The transaction as the chain keeps it, JSON.
+    pub stored: Arc<str>,
+    /// When it was seen.
+    pub seen_at: u64,
+    /// The order of arrival.
+    pub order: i64,
+}
+
+impl Row for Forged {
+    type Key = (AgentId, TransactionHash);
+    type Index = (u64, i64);
+
+    fn key(&self) -> Self::Key {
+        (self.agent, self.hash)
+    }
+
+    /// By the time at which it was seen.
+    fn indexes(&self) -> Vec<(u64, i64)> {
+        vec![(self.seen_at, self.order)]
+    }
+
+    fn uses(&self) -> Vec<Used> {
+        vec![Used {
+            agent: self.agent,
+            kind: Kind::Forged,
+            cause: Cause::Unverified,
+            bytes: self.stored.len() as u64,
+        }]
+    }
+}

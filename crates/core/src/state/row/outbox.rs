@@ -1,0 +1,254 @@
+//! The transactions that hosted wallets send.
+
+use std::sync::Arc;
+
+use agentry_protocol::{
+    Address, BlockHash, BlockHeight, Json, MessageDigest, MessageId, TransactionHash,
+};
+
+use crate::cause::Cause;
+use crate::rows::{AgentId, InboxId, OutboxId, OutboxState, ReceiptState};
+use crate::state::table::Row;
+use crate::state::usage::{Kind, Used};
+
+/// A transaction that a hosted wallet sends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outgoing {
+    /// Its id, which is never assigned twice.
+    pub id: OutboxId,
+    /// The wallet.
+    pub agent: AgentId,
+    /// What requested it: the same request is one row.
+    pub origin: String,
+    /// The message that it follows from.
+    pub inbox: Option<InboxId>,
+    /// Its recipient.
+    pub recipient: Address,
+    /// The amount that it transfers.
+    pub amount: u64,
+    /// The fee that it pays.
+    pub fee: u64,
+    /// The message.
+    pub payload: Json,
+    /// Its state.
+    pub state: OutboxState,
+    /// Why it waits or failed.
+    pub reason: Option<String>,
+    /// What was signed; `None` while it is queued, and if it failed before it was signed.
+    pub signed: Option<Signed>,
+    /// It is in no block up to this one.
+    pub since: Option<BlockHeight>,
+    /// How many times it was posted and accepted.
+    pub posts: u32,
+    /// When it was posted last.
+    pub posted_at: Option<u64>,
+    /// The block that holds it.
+    pub block: Option<(BlockHeight, Option<BlockHash>)>,
+    /// When it was requested.
+    pub created_at: u64,
+    /// When it was signed.
+    pub prepared_at: Option<u64>,
+    /// When the node accepted it first.
+    pub accepted_at: Option<u64>,
+    /// When it was mined.
+    pub mined_at: Option<u64>,
+    /// When it became final or failed.
+    pub settled_at: Option<u64>,
+    /// The id in its header.
+    pub message_id: Option<MessageId>,
+    /// The transaction whose message it carries again.
+    pub resend_of: Option<OutboxId>,
+    /// When it expires: it is not signed after that.
+    pub expires_at: Option<u64>,
+    /// The day whose budget paid for it.
+    pub budget_day: Option<u64>,
+    /// Whether it waits for a budget.
+    pub held: bool,
+    /// Who caused it.
+    pub cause: Cause,
+}
+
+/// The signed bytes of a transaction, and what they contain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// Its nonce.
+    pub nonce: i64,
+    /// Its hash.
+    pub hash: TransactionHash,
+    /// The message's identity.
+    pub digest: MessageDigest,
+    /// The bytes, as posted.
+    pub body: Arc<str>,
+}
+
+impl Outgoing {
+    /// What the wallet pays for it.
+    pub const fn cost(&self) -> u64 {
+        self.amount.saturating_add(self.fee)
+    }
+
+    /// The first transaction that carried its message.
+    pub fn first(&self) -> OutboxId {
+        self.resend_of.unwrap_or(self.id)
+    }
+
+    /// Whether it is signed, and in no block.
+    pub const fn is_open(&self) -> bool {
+        matches!(self.state, OutboxState::Prepared | OutboxState::Accepted)
+    }
+}
+
+/// How a transaction is found.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Index {
+    /// By what requested it.
+    Origin(String),
+    /// By its hash.
+    Hash(TransactionHash, OutboxId),
+    /// By its digest.
+    Digest(MessageDigest),
+    /// Queued, by the time at which it expires.
+    Expiry(u64, OutboxId),
+    /// In a block, by its height.
+    Height(BlockHeight, OutboxId),
+    /// Mined and not final, by the height of its block.
+    Mined(BlockHeight, OutboxId),
+    /// Signed: it is in no block up to this one.
+    Since(BlockHeight, OutboxId),
+    /// By the message that it follows from.
+    Inbox(InboxId, OutboxId),
+    /// Failed.
+    Failed(OutboxId),
+    /// Settled at this time.
+    Settled(u64, OutboxId),
+    /// Settled, by cause, state and time.
+    Prunable(AgentId, Cause, u8, u64, OutboxId),
+}
+
+impl Index {
+    /// The ends of what may be pruned of a cause, in one state.
+    pub(crate) fn prunable(agent: AgentId, cause: &Cause, state: OutboxState) -> (Self, Self) {
+        let at = |time, id| Self::Prunable(agent, cause.clone(), order(state), time, OutboxId(id));
+        (at(0, i64::MIN), at(u64::MAX, i64::MAX))
+    }
+}
+
+/// The order in which settled transactions are pruned.
+const fn order(state: OutboxState) -> u8 {
+    match state {
+        OutboxState::Failed => 1,
+        _ => 0,
+    }
+}
+
+impl Row for Outgoing {
+    type Key = OutboxId;
+    type Index = Index;
+
+    fn key(&self) -> OutboxId {
+        self.id
+    }
+
+    fn indexes(&self) -> Vec<Index> {
+        let id = self.id;
+        let mut entries = vec![Index::Origin(self.origin.clone())];
+        if let Some(signed) = &self.signed {
+            entries.push(Index::Hash(signed.hash, id));
+            entries.push(Index::Digest(signed.digest));
+            if let Some(since) = self.since.filter(|_| self.state != OutboxState::Failed) {
+                entries.push(Index::Since(since, id));
+            }
+        }
+        if let (OutboxState::Queued, Some(at)) = (self.state, self.expires_at) {
+            entries.push(Index::Expiry(at, id));
+        }
+        if let Some((height, _)) = self.block {
+            entries.push(Index::Height(height, id));
+            if self.state == OutboxState::Mined {
+                entries.push(Index::Mined(height, id));
+            }
+        }
+        if let Some(inbox) = self.inbox {
+            entries.push(Index::Inbox(inbox, id));
+        }
+        if self.state == OutboxState::Failed {
+            entries.push(Index::Failed(id));
+        }
+        if let Some(at) = self.settled_at {
+            entries.push(Index::Settled(at, id));
+            let cause = self.cause.clone();
+            entries.push(Index::Prunable(
+                self.agent,
+                cause,
+                order(self.state),
+                at,
+                id,
+            ));
+        }
+        entries
+    }
+
+    fn uses(&self) -> Vec<Used> {
+        let payload = self.payload.to_compact().len();
+        let used = |kind, bytes: usize| Used {
+            agent: self.agent,
+            kind,
+            cause: self.cause.clone(),
+            bytes: bytes as u64,
+        };
+        let mut uses = Vec::new();
+        if self.state == OutboxState::Queued {
+            uses.push(used(Kind::Queued, payload));
+        }
+        if self.settled_at.is_some() {
+            let body = self.signed.as_ref().map_or(0, |signed| signed.body.len());
+            uses.push(used(Kind::Settled, payload + body));
+        }
+        uses
+    }
+}
+
+/// What is known about the delivery of a sent message, if delivery updates were requested.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tracking {
+    /// The first transaction that carried the message.
+    pub outbox: OutboxId,
+    /// The agent that sent it.
+    pub agent: AgentId,
+    /// The behaviour that is told; nobody if `None`.
+    pub behaviour: Option<String>,
+    /// The label under which the behaviour is told.
+    pub label: Option<String>,
+    /// The requested acknowledgment: `received` or `done`.
+    pub wanted: Option<String>,
+    /// What is known.
+    pub state: ReceiptState,
+    /// The recipient's explanation, or why it was not sent.
+    pub detail: Option<String>,
+    /// How long an acknowledgment may take after the message is mined, in milliseconds.
+    pub within_ms: u64,
+    /// How many more times the message is sent again.
+    pub resends_left: u32,
+    /// Whether the behaviour knows that the message was mined.
+    pub mined: bool,
+    /// When the acknowledgment is overdue; `None` until the message is mined, and if none is
+    /// awaited.
+    pub due_at: Option<u64>,
+    /// When this changed last.
+    pub changed_at: u64,
+}
+
+impl Row for Tracking {
+    type Key = OutboxId;
+    type Index = (AgentId, u64, OutboxId);
+
+    fn key(&self) -> OutboxId {
+        self.outbox
+    }
+
+    /// By the time at which it is overdue.
+    fn indexes(&self) -> Vec<Self::Index> {
+        let due_at = self.due_at.map(|at| (self.agent, at, self.outbox));
+        due_at.into_iter().collect()
+    }
+}

@@ -1,0 +1,121 @@
+//! The tasks of behaviours.
+
+use agentry_protocol::Address;
+use serde_json::Value;
+
+use crate::cause::Cause;
+use crate::rows::{AgentId, InboxId, TaskId, TaskState};
+use crate::state::table::Row;
+use crate::state::usage::{Kind, Used};
+
+/// A task of a behaviour.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    /// Its id, which is never assigned twice.
+    pub id: TaskId,
+    /// The agent that runs it.
+    pub agent: AgentId,
+    /// The behaviour that started it.
+    pub behaviour: String,
+    /// The key that the behaviour gave it.
+    pub key: String,
+    /// Its type.
+    pub kind: String,
+    /// The input that the behaviour gave it.
+    pub input: Value,
+    /// The message that started it.
+    pub inbox: Option<InboxId>,
+    /// The sender of that message.
+    pub submitter: Option<Address>,
+    /// Its state.
+    pub state: TaskState,
+    /// How many attempts were started.
+    pub attempts: u32,
+    /// How many of them ended with the process.
+    pub interrupted: u32,
+    /// When it may start.
+    pub due_at: u64,
+    /// The time after which its result is of no use.
+    pub deadline: Option<u64>,
+    /// The progress that it reported, from 0 to 1.
+    pub progress: Option<f64>,
+    /// The note that it reported with its progress.
+    pub note: Option<String>,
+    /// Its result.
+    pub result: Option<String>,
+    /// The media type of the result.
+    pub media_type: Option<String>,
+    /// Why it failed, or why its result is incomplete: a code for programs.
+    pub error_code: Option<String>,
+    /// Why it failed: a message for people.
+    pub error: Option<String>,
+    /// When it was submitted.
+    pub made_at: u64,
+    /// When the last attempt was started.
+    pub started_at: Option<u64>,
+    /// When it ended.
+    pub ended_at: Option<u64>,
+    /// Who caused it.
+    pub cause: Cause,
+}
+
+/// How a task is found.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Index {
+    /// By the key that its behaviour gave it.
+    Key(AgentId, String, String),
+    /// By the message that started it.
+    Inbox(InboxId, TaskId),
+    /// Ended at this time.
+    Ended(u64, TaskId),
+    /// Ended, by cause and time.
+    Prunable(AgentId, Cause, u64, TaskId),
+}
+
+impl Index {
+    /// The ends of what may be pruned of a cause.
+    pub(crate) fn prunable(agent: AgentId, cause: &Cause) -> (Self, Self) {
+        let at = |time, id| Self::Prunable(agent, cause.clone(), time, TaskId(id));
+        (at(0, i64::MIN), at(u64::MAX, i64::MAX))
+    }
+}
+
+impl Row for Task {
+    type Key = TaskId;
+    type Index = Index;
+
+    fn key(&self) -> TaskId {
+        self.id
+    }
+
+    fn indexes(&self) -> Vec<Index> {
+        let (behaviour, key) = (self.behaviour.clone(), self.key.clone());
+        let mut entries = vec![Index::Key(self.agent, behaviour, key)];
+        if let Some(inbox) = self.inbox {
+            entries.push(Index::Inbox(inbox, self.id));
+        }
+        if let Some(at) = self.ended_at {
+            entries.push(Index::Ended(at, self.id));
+            entries.push(Index::Prunable(self.agent, self.cause.clone(), at, self.id));
+        }
+        entries
+    }
+
+    fn uses(&self) -> Vec<Used> {
+        let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let input = self.input.to_string().len();
+        let (kind, bytes) = match self.ended_at {
+            None => (Kind::Task, input),
+            Some(_) => (
+                Kind::Ended,
+                input + length(&self.result) + length(&self.error),
+            ),
+        };
+        vec![Used {
+            agent: self.agent,
+            kind,
+            cause: self.cause.clone(),
+            bytes: bytes as u64,
+        }]
+    }
+}

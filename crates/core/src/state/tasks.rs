@@ -1,0 +1,296 @@
+//! The tasks of behaviours.
+
+use serde_json::{Value, json};
+
+use super::events::New;
+use super::row::{Task, task};
+use super::usage::Kind;
+use super::{State, next};
+use crate::TaskStart;
+use crate::cause::Cause;
+use crate::commit::{Receipt, TaskEnd};
+use crate::rows::{AgentId, EventKind, InboxId, TaskId, TaskState};
+
+/// The error code of a task whose result there is no room for.
+const NO_ROOM: &str = "no-room";
+
+impl State {
+    /// Adds a task of a behaviour, which does not start before the time `from`. The same key is the
+    /// same task.
+    pub(super) fn submit_task(
+        &mut self,
+        (agent, behaviour): (AgentId, &str),
+        start: &TaskStart,
+        inbox: Option<InboxId>,
+        cause: &Cause,
+        (at, from): (u64, u64),
+        receipt: &mut Receipt,
+    ) {
+        let key = task::Index::Key(agent, behaviour.to_owned(), start.key.clone());
+        if self.tasks.find(&key).is_some() {
+            return;
+        }
+        let id = TaskId(next(&mut self.facts.ids.task));
+        let message = inbox.and_then(|inbox| self.inbox.get(&inbox));
+        self.tasks.put(Task {
+            id,
+            agent,
+            behaviour: behaviour.to_owned(),
+            key: start.key.clone(),
+            kind: start.kind.clone(),
+            input: start.input.clone(),
+            inbox,
+            submitter: message.map(|message| message.sender.clone()),
+            state: TaskState::Submitted,
+            attempts: 0,
+            interrupted: 0,
+            due_at: at.max(from),
+            deadline: start.deadline_ms,
+            progress: None,
+            note: None,
+            result: None,
+            media_type: None,
+            error_code: None,
+            error: None,
+            made_at: at,
+            started_at: None,
+            ended_at: None,
+            cause: cause.clone(),
+        });
+        receipt.tasks = true;
+        // The chain shows that it has ended: the work is not done again.
+        let done = inbox.and_then(|inbox| self.job_end(agent, inbox, &start.key));
+        if let Some((end, duration_ms)) = done {
+            self.end_task(id, 0, &end, duration_ms, at, receipt);
+        }
+    }
+
+    /// The open task of this attempt.
+    fn attempt(&self, id: TaskId, attempts: u32) -> Option<&Task> {
+        self.tasks
+            .get(&id)
+            .filter(|row| row.attempts == attempts && row.state.is_open())
+    }
+
+    /// The task whose attempt of this number is running.
+    fn working(&self, id: TaskId, attempts: u32) -> Option<&Task> {
+        self.attempt(id, attempts)
+            .filter(|row| row.state == TaskState::Working)
+    }
+
+    /// An attempt starts. Returns how many rows changed.
+    pub(super) fn begin_task(&mut self, id: TaskId, attempts: u32, at: u64) -> usize {
+        if self.attempt(id, attempts).is_none() {
+            return 0;
+        }
+        self.tasks.change(&id, |row| {
+            row.state = TaskState::Working;
+            row.attempts += 1;
+            row.started_at = Some(at);
+            row.progress = None;
+            row.note = None;
+        });
+        1
+    }
+
+    /// An attempt failed and will be retried. Returns how many rows changed.
+    pub(super) fn retry_task(
+        &mut self,
+        id: TaskId,
+        attempts: u32,
+        (code, message): &(String, String),
+        due_at: u64,
+    ) -> usize {
+        if self.working(id, attempts).is_none() {
+            return 0;
+        }
+        self.tasks.change(&id, |row| {
+            row.state = TaskState::Submitted;
+            row.error_code = Some(code.clone());
+            row.error = Some(message.clone());
+            row.due_at = due_at;
+        });
+        1
+    }
+
+    /// An attempt ended with the process: the task waits again as before the attempt. Returns how
+    /// many rows changed.
+    pub(super) fn interrupt_task(&mut self, id: TaskId, attempts: u32) -> usize {
+        if self.working(id, attempts).is_none() {
+            return 0;
+        }
+        self.tasks.change(&id, |row| {
+            row.state = TaskState::Submitted;
+            row.interrupted += 1;
+            row.error_code = Some("interrupted".to_owned());
+            row.error = Some("the runtime ended while it ran".to_owned());
+        });
+        1
+    }
+
+    /// Sends a behaviour an update on its task. What the task itself holds is not repeated.
+    fn tell_owner(&mut self, task: &Task, news: &Value, at: u64, receipt: &mut Receipt) {
+        let data = json!({ "task": task.id, "news": news });
+        // A task that ends before its start is reported no sooner than it could have started.
+        let begins_at = if task.attempts == 0 { task.due_at } else { 0 };
+        let new = New {
+            agent: task.agent,
+            behaviour: &task.behaviour,
+            kind: EventKind::Task,
+            name: &task.key,
+            data: &data,
+            inbox: task.inbox,
+            due_at: at.max(begins_at),
+            cause: &task.cause,
+            anchor: None,
+        };
+        self.add_event(new, at);
+        receipt.due.push(task.agent);
+    }
+
+    /// Whether this update already waits for its behaviour.
+    fn was_told(&self, task: &Task, news: &Value, at: u64) -> bool {
+        self.updates(task)
+            .any(|event| event.made_at == at && event.data["news"] == *news)
+    }
+
+    /// Deletes a progress update that its behaviour has not received yet: a later update replaces
+    /// it.
+    fn supersede_progress(&mut self, task: &Task) {
+        let progress: Vec<_> = self
+            .updates(task)
+            .filter(|event| event.data["news"]["news"] == "progress")
+            .map(|event| event.id)
+            .collect();
+        for id in progress {
+            self.events.remove(&id);
+        }
+    }
+
+    /// A task reports its progress.
+    pub(super) fn task_progress(
+        &mut self,
+        (id, attempts): (TaskId, u32),
+        (progress, note): (f64, Option<&str>),
+        tell: bool,
+        at: u64,
+        receipt: &mut Receipt,
+    ) {
+        let Some(task) = self.working(id, attempts).cloned() else {
+            receipt.stale = true;
+            return;
+        };
+        self.tasks.change(&id, |row| {
+            row.progress = Some(progress);
+            row.note = note.map(ToOwned::to_owned);
+        });
+        let news = json!({ "news": "progress", "progress": progress, "note": note });
+        if tell && !self.was_told(&task, &news, at) {
+            self.supersede_progress(&task);
+            self.tell_owner(&task, &news, at, receipt);
+        }
+    }
+
+    /// Makes room for what is kept of an ended task. If there is no room for its result, returns
+    /// the failure with which the task ends instead.
+    fn room_for_end(&mut self, task: &Task, end: &TaskEnd) -> Option<TaskEnd> {
+        let result = match end {
+            TaskEnd::Completed(output) => output.text.len(),
+            TaskEnd::Failed { message, .. } => message.len(),
+            TaskEnd::Canceled => 0,
+        };
+        let bytes = task.input.to_string().len().saturating_add(result) as u64;
+        let reason = self.make_room(task.agent, Kind::Ended, &task.cause, bytes)?;
+        matches!(end, TaskEnd::Completed(_)).then(|| TaskEnd::Failed {
+            code: NO_ROOM.to_owned(),
+            message: format!("its result was not stored: {reason}"),
+            public: "there is no room for its result".to_owned(),
+        })
+    }
+
+    /// Ends a task, and tells its behaviour.
+    pub(super) fn end_task(
+        &mut self,
+        id: TaskId,
+        attempts: u32,
+        end: &TaskEnd,
+        duration_ms: u64,
+        at: u64,
+        receipt: &mut Receipt,
+    ) {
+        let Some(task) = self.attempt(id, attempts).cloned() else {
+            receipt.stale = true;
+            return;
+        };
+        let no_room = self.room_for_end(&task, end);
+        let end = no_room.as_ref().unwrap_or(end);
+        let mut news = json!({ "duration_ms": duration_ms });
+        self.tasks.change(&id, |row| {
+            row.ended_at = Some(at);
+            match end {
+                TaskEnd::Completed(output) => {
+                    row.state = TaskState::Completed;
+                    row.result = Some(output.text.clone());
+                    row.media_type.clone_from(&output.media_type);
+                    // The code says why a result is incomplete.
+                    row.error_code.clone_from(&output.incomplete);
+                    row.error = None;
+                }
+                TaskEnd::Failed {
+                    code,
+                    message,
+                    public,
+                } => {
+                    news["message"] = public.as_str().into();
+                    row.state = TaskState::Failed;
+                    row.result = None;
+                    row.media_type = None;
+                    row.error_code = Some(code.clone());
+                    row.error = Some(message.clone());
+                }
+                TaskEnd::Canceled => {
+                    row.state = TaskState::Canceled;
+                    row.result = None;
+                    row.media_type = None;
+                    row.error_code = None;
+                    row.error = None;
+                }
+            }
+            news["news"] = row.state.as_str().into();
+        });
+        self.task_ended(&task, &news, at, receipt);
+    }
+
+    fn task_ended(&mut self, task: &Task, news: &Value, at: u64, receipt: &mut Receipt) {
+        self.supersede_progress(task);
+        self.tell_owner(task, news, at, receipt);
+        if let Some(inbox) = task.inbox {
+            self.release_outcomes(inbox, at);
+        }
+        receipt.changed += 1;
+    }
+
+    /// A behaviour cancels a task. An ended task stays unchanged.
+    pub(super) fn cancel_task(
+        &mut self,
+        agent: AgentId,
+        behaviour: &str,
+        key: &str,
+        at: u64,
+        receipt: &mut Receipt,
+    ) {
+        let key = task::Index::Key(agent, behaviour.to_owned(), key.to_owned());
+        let Some(task) = self.tasks.find(&key).filter(|task| task.state.is_open()) else {
+            return;
+        };
+        let task = task.clone();
+        self.tasks.change(&task.id, |row| {
+            row.state = TaskState::Canceled;
+            row.ended_at = Some(at);
+            row.error_code = None;
+            row.error = None;
+        });
+        receipt.canceled.push(task.id);
+        self.task_ended(&task, &json!({ "news": "canceled" }), at, receipt);
+    }
+}

@@ -1,0 +1,419 @@
+//! Limits on how much of an agent's shared resources each sender may use. [`Standing`] defines the
+//! shares.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Refusal, State};
+use crate::Standing;
+use crate::cause::Cause;
+use crate::commit::Outcome;
+use crate::rows::{AgentId, Draft, InboxState, OutboxState};
+
+use super::row::{inbox, outbox, task};
+
+/// A shared resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Stored messages.
+    Message,
+    /// Stored messages of senders who did not sign them.
+    Forged,
+    /// Set timers.
+    Timer,
+    /// Open tasks.
+    Task,
+    /// Ended tasks, with their results.
+    Ended,
+    /// Transactions that wait for a nonce or a budget.
+    Queued,
+    /// Transactions that are final or have failed.
+    Settled,
+}
+
+/// A number of items, and their size in bytes together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// The number of items.
+    pub items: u64,
+    /// Their size together, in bytes.
+    pub bytes: u64,
+}
+
+/// One item that a row uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Used {
+    /// The agent whose resource it is.
+    pub agent: AgentId,
+    /// The resource.
+    pub kind: Kind,
+    /// Whose share it uses.
+    pub cause: Cause,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+/// Who uses a resource: one cause, or all senders of a standing together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Share {
+    /// One cause: a sender, the agent itself, or all unverified senders.
+    One(Cause),
+    /// All senders of a standing; the agent itself if `None`.
+    All(Option<Standing>),
+}
+
+/// How much of each resource is in use, and by whom.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage(BTreeMap<(AgentId, Kind, Share), Amount>);
+
+impl Usage {
+    /// How much a share is.
+    pub fn of(&self, agent: AgentId, kind: Kind, share: Share) -> Amount {
+        self.0
+            .get(&(agent, kind, share))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// Every share that is in use.
+    pub fn iter(&self) -> impl Iterator<Item = (&(AgentId, Kind, Share), Amount)> {
+        self.0.iter().map(|(share, amount)| (share, *amount))
+    }
+
+    pub(super) fn add(&mut self, used: &Used) {
+        for share in shares(&used.cause) {
+            let amount = self.0.entry((used.agent, used.kind, share)).or_default();
+            amount.items += 1;
+            amount.bytes += used.bytes;
+        }
+    }
+
+    pub(super) fn subtract(&mut self, used: &Used) {
+        for share in shares(&used.cause) {
+            let key = (used.agent, used.kind, share);
+            if let Some(amount) = self.0.get_mut(&key) {
+                amount.items -= 1;
+                amount.bytes -= used.bytes;
+                if amount.items == 0 {
+                    self.0.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// The sender of a standing who uses most; of several, the first by address.
+    fn most(&self, agent: AgentId, kind: Kind, standing: Option<Standing>) -> Option<Cause> {
+        let from = (agent, kind, Share::One(Cause::Own));
+        let mut most: Option<(&Cause, u64)> = None;
+        for ((_, _, share), amount) in self
+            .0
+            .range(from..)
+            .take_while(|((of, what, _), _)| (*of, *what) == (agent, kind))
+        {
+            let Share::One(cause @ Cause::Sender(of, _)) = share else {
+                continue;
+            };
+            if Some(*of) == standing && most.is_none_or(|(_, bytes)| amount.bytes > bytes) {
+                most = Some((cause, amount.bytes));
+            }
+        }
+        most.map(|(cause, _)| cause.clone())
+    }
+}
+
+/// The shares that something with this cause belongs to.
+fn shares(cause: &Cause) -> Vec<Share> {
+    let mut shares = vec![Share::All(cause.standing())];
+    if cause.sender().is_some() {
+        shares.push(Share::One(cause.clone()));
+    }
+    shares
+}
+
+const MIB: u64 = 1 << 20;
+
+impl Kind {
+    const fn plural(self) -> &'static str {
+        match self {
+            Self::Message => "stored messages",
+            Self::Forged => "forged messages",
+            Self::Timer => "timers",
+            Self::Task => "open tasks",
+            Self::Queued => "queued transactions",
+            Self::Ended => "results of tasks",
+            Self::Settled => "settled transactions",
+        }
+    }
+
+    /// The capacity of one agent.
+    const fn capacity(self) -> Amount {
+        match self {
+            // The node accepts messages of 1 MB for a fee of 10 AIT. A result has at most 16 MiB.
+            Self::Message | Self::Ended | Self::Settled => Amount {
+                items: u64::MAX,
+                bytes: 1024 * MIB,
+            },
+            Self::Forged => Amount {
+                items: 10_000,
+                bytes: 64 * MIB,
+            },
+            Self::Timer | Self::Task => Amount {
+                items: 10_000,
+                bytes: 256 * MIB,
+            },
+            // What accumulates while the node is down for hours.
+            Self::Queued => Amount {
+                items: 200_000,
+                bytes: 1024 * MIB,
+            },
+        }
+    }
+
+    /// The largest share that this cause can have.
+    fn part(self, cause: &Cause) -> Amount {
+        let capacity = self.capacity();
+        match (cause.standing(), cause.sender()) {
+            (None, _) => capacity,
+            (Some(standing), None) => capacity.part(|whole| standing.of_all(whole)),
+            (Some(standing), Some(_)) => capacity.part(|whole| standing.of_one(whole)),
+        }
+    }
+}
+
+impl Amount {
+    /// The amount of items with these sizes.
+    fn sum(bytes: impl Iterator<Item = usize>) -> Self {
+        bytes.fold(Self::default(), |sum, bytes| Self {
+            items: sum.items.saturating_add(1),
+            bytes: sum.bytes.saturating_add(bytes as u64),
+        })
+    }
+
+    /// A share of it, of at least one item.
+    fn part(self, part: impl Fn(u64) -> u64) -> Self {
+        Self {
+            items: part(self.items).max(1),
+            bytes: part(self.bytes),
+        }
+    }
+
+    const fn holds(self, used: Self) -> bool {
+        used.items <= self.items && used.bytes <= self.bytes
+    }
+}
+
+/// The most rows that are pruned at a time.
+const PRUNED: usize = 64;
+
+impl State {
+    /// How much of a resource a share is.
+    pub fn used(&self, agent: AgentId, kind: Kind, share: Share) -> Amount {
+        self.usage(kind).of(agent, kind, share)
+    }
+
+    /// The table whose rows use a resource.
+    fn usage(&self, kind: Kind) -> &Usage {
+        match kind {
+            Kind::Message => self.inbox.usage(),
+            Kind::Forged => self.forged.usage(),
+            Kind::Timer => self.events.usage(),
+            Kind::Task | Kind::Ended => self.tasks.usage(),
+            Kind::Queued | Kind::Settled => self.outbox.usage(),
+        }
+    }
+
+    /// Why storing `bytes` more of a kind would exceed the share of this cause; `None` if there is
+    /// room.
+    fn excess(&self, agent: AgentId, kind: Kind, cause: &Cause, bytes: u64) -> Option<String> {
+        let capacity = kind.capacity();
+        let with = |used: Amount| Amount {
+            bytes: used.bytes.saturating_add(bytes),
+            ..used
+        };
+        let too_much = |whose: &str, used: Amount, part: Amount| {
+            let what = if used.items > part.items {
+                format!("{} of {}", used.items, part.items)
+            } else {
+                format!("{} of {} bytes", used.bytes, part.bytes)
+            };
+            Some(format!(
+                "{whose} would exceed the limit on {} ({what}); try again when fewer are in use",
+                kind.plural()
+            ))
+        };
+        if let Some(standing) = cause.standing() {
+            if let Some(sender) = cause.sender() {
+                let one = with(self.used(agent, kind, Share::One(cause.clone())));
+                let part = kind.part(cause);
+                if !part.holds(one) {
+                    return too_much(sender.as_str(), one, part);
+                }
+            }
+            let all = with(self.used(agent, kind, Share::All(Some(standing))));
+            let part = capacity.part(|whole| standing.of_all(whole));
+            if !part.holds(all) {
+                let whose = format!("{} senders together", standing.as_str());
+                return too_much(&whose, all, part);
+            }
+        }
+        let mut whole = with(self.used(agent, kind, Share::All(None)));
+        for standing in Standing::ALL {
+            let used = self.used(agent, kind, Share::All(Some(standing)));
+            whole.items = whole.items.saturating_add(used.items);
+            whole.bytes = whole.bytes.saturating_add(used.bytes);
+        }
+        if capacity.holds(whole) {
+            None
+        } else {
+            too_much("the agent", whole, capacity)
+        }
+    }
+
+    /// Refuses an outcome after which a share is exceeded, so that it is undone. An outcome that
+    /// exceeds the whole share by itself is refused permanently.
+    pub(super) fn check_shares(&self, agent: AgentId, outcome: &Outcome) -> Result<(), Refusal> {
+        let set = outcome.timers.iter().filter_map(|(_, set)| set.as_ref());
+        let timers = Amount::sum(set.map(|set| set.data.to_string().len()));
+        let tasks = Amount::sum(
+            outcome
+                .tasks
+                .iter()
+                .map(|task| task.input.to_string().len()),
+        );
+        let queued = outcome.sends.iter().filter(|(_, signed)| signed.is_none());
+        let payload = |(draft, _): &(Draft, _)| draft.payload.to_compact().len();
+        let first = queued.clone().next();
+        let kinds = [
+            (Kind::Timer, &outcome.cause, timers),
+            (Kind::Task, &outcome.cause, tasks),
+            (
+                Kind::Queued,
+                first.map_or(&outcome.cause, |(draft, _)| &draft.cause),
+                Amount::sum(queued.map(payload)),
+            ),
+        ];
+        for (kind, cause, more) in kinds {
+            if more.items == 0 {
+                continue;
+            }
+            if let Some(reason) = self.excess(agent, kind, cause, 0) {
+                return Err(if kind.part(cause).holds(more) {
+                    Refusal::Full { reason }
+                } else {
+                    Refusal::TooMuch { reason }
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes room for `bytes` more: prunes settled rows of the sender, or of the sender of its
+    /// standing that uses most. Returns why there is no room, if there is none.
+    pub(super) fn make_room(
+        &mut self,
+        agent: AgentId,
+        kind: Kind,
+        cause: &Cause,
+        bytes: u64,
+    ) -> Option<String> {
+        // A few at first, so that not much more is pruned than needed.
+        let mut count = 1;
+        loop {
+            let reason = self.excess(agent, kind, cause, bytes)?;
+            let most = self.usage(kind).most(agent, kind, cause.standing());
+            let mut pruned = self.prune_share(agent, kind, cause, count);
+            if let (0, Some(most)) = (pruned, most) {
+                pruned = self.prune_share(agent, kind, &most, count);
+            }
+            if pruned == 0 {
+                return Some(reason);
+            }
+            count = (count * 2).min(PRUNED);
+        }
+    }
+
+    /// Prunes what exceeds the limits after transactions of these agents, each caused by somebody,
+    /// were settled.
+    pub(super) fn bound_settled(&mut self, settled: &BTreeSet<(AgentId, Cause)>) {
+        for (agent, cause) in settled {
+            self.make_room(*agent, Kind::Settled, cause, 0);
+        }
+    }
+
+    /// Prunes settled rows of a cause: the oldest first, at most `count`. Returns how many were
+    /// pruned.
+    fn prune_share(&mut self, agent: AgentId, kind: Kind, cause: &Cause, count: usize) -> usize {
+        match kind {
+            // What identifies them stays, so that none is acted on again. Dead letters, and
+            // messages with undelivered events, stay complete.
+            Kind::Message => {
+                let (from, to) = inbox::Index::prunable(agent, cause);
+                let pruned: Vec<_> = self
+                    .inbox
+                    .range(from..=to)
+                    .filter(|row| row.state != InboxState::Dead && !self.is_needed(row.id))
+                    .map(|row| row.id)
+                    .take(count)
+                    .collect();
+                for id in &pruned {
+                    self.inbox.change(id, |row| row.stored = "".into());
+                }
+                pruned.len()
+            }
+            // Tasks with undelivered updates stay.
+            Kind::Ended => {
+                let (from, to) = task::Index::prunable(agent, cause);
+                let pruned: Vec<_> = self
+                    .tasks
+                    .range(from..=to)
+                    .filter(|row| self.updates(row).next().is_none())
+                    .filter(|row| row.inbox.is_none_or(|inbox| !self.has_events(inbox)))
+                    .map(|row| row.id)
+                    .take(count)
+                    .collect();
+                for id in &pruned {
+                    self.tasks.remove(id);
+                }
+                pruned.len()
+            }
+            // Failed ones may wait for an operator, so they are deleted last.
+            Kind::Settled => {
+                for state in [OutboxState::Final, OutboxState::Failed] {
+                    let (from, to) = outbox::Index::prunable(agent, cause, state);
+                    let pruned: Vec<_> = self
+                        .outbox
+                        .range(from..=to)
+                        .map(|row| row.id)
+                        .filter(|id| {
+                            self.receipts
+                                .get(id)
+                                .is_none_or(|receipt| receipt.due_at.is_none())
+                        })
+                        .take(count)
+                        .collect();
+                    for id in &pruned {
+                        self.delete_transaction(*id);
+                    }
+                    if !pruned.is_empty() {
+                        return pruned.len();
+                    }
+                }
+                0
+            }
+            Kind::Forged | Kind::Timer | Kind::Task | Kind::Queued => 0,
+        }
+    }
+
+    /// Deletes the oldest forged messages of an agent beyond the limit.
+    pub(super) fn bound_forged(&mut self, agent: AgentId) {
+        let capacity = Kind::Forged.capacity();
+        let all = Share::All(Some(Standing::Unverified));
+        while !capacity.holds(self.used(agent, Kind::Forged, all.clone())) {
+            let oldest = self.forged.iter().filter(|row| row.agent == agent);
+            let Some(oldest) = oldest.min_by_key(|row| (row.seen_at, row.order)) else {
+                return;
+            };
+            let key = (agent, oldest.hash);
+            self.forged.remove(&key);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Laws over random histories of all commits.
+//!
+//! The tables and [`State`] are two implementations of the same state machine. Each is the other's
+//! referee: after every commit of a history both must hold the same rows and have given the same
+//! answer. And each commit, applied a second time in a row, must change nothing.
+
+mod commits;
+mod rows;
+
+use agentry_core::State;
+use agentry_core::commit::{Commit, Receipt};
+use proptest::prelude::*;
+use rusqlite::Connection;
+
+use super::apply;
+use crate::schema;
+use rows::Rows;
+
+/// A receipt as text, without the order that SQLite chooses.
+fn text(receipt: &Receipt) -> String {
+    let mut receipt = receipt.clone();
+    receipt.due.sort_unstable();
+    receipt.due.dedup();
+    receipt.cards.sort_unstable();
+    receipt.reopened.sort_unstable_by_key(|open| open.id);
+    receipt.mined.sort_unstable_by_key(|mined| mined.0);
+    receipt.canceled.sort_unstable_by_key(|task| task.0);
+    format!("{receipt:#?}")
+}
+
+/// Applies a commit to the tables: all of it or nothing, as the writer does.
+fn apply_to(db: &Connection, commit: &Commit) -> Option<Receipt> {
+    db.execute_batch("SAVEPOINT commits").unwrap();
+    let applied = apply(db, commit);
+    let end = match applied {
+        Ok(_) => "RELEASE commits",
+        Err(_) => "ROLLBACK TO commits; RELEASE commits",
+    };
+    db.execute_batch(end).unwrap();
+    applied.ok()
+}
+
+/// The rows that are in one and not in the other, by table.
+fn difference(one: &Rows, other: &Rows) -> String {
+    let only = |one: &Rows, other: &Rows, sign: &str| -> Vec<String> {
+        one.iter()
+            .flat_map(|(table, rows)| rows.iter().map(move |row| (*table, row)))
+            .filter(|(table, row)| !other[table].contains(row))
+            .map(|(table, row)| format!("{sign} {table}: {row}"))
+            .collect()
+    };
+    [only(one, other, "-"), only(other, one, "+")]
+        .concat()
+        .join("\n")
+}
+
+/// Applies a history to both, and compares them after every commit.
+fn agree(history: &[commits::Step]) -> Result<(), TestCaseError> {
+    let db = schema::in_memory().unwrap();
+    db.pragma_update(None, "foreign_keys", true).unwrap();
+    let mut state = State::default();
+    for step in history {
+        let commit = commits::commit(step, &state);
+        let json = serde_json::to_string(&commit).unwrap();
+        let read: Commit = serde_json::from_str(&json).unwrap();
+        prop_assert_eq!(&read, &commit, "serialised");
+
+        let in_tables = apply_to(&db, &commit).as_ref().map(text);
+        let in_state = state.apply(&commit).ok().as_ref().map(text);
+        prop_assert!(
+            in_tables == in_state,
+            "the tables answered {}\nand the state {}\nto {json}",
+            in_tables.unwrap_or_default(),
+            in_state.unwrap_or_default()
+        );
+        let (of_tables, of_state) = (rows::of_tables(&db), rows::of_state(&state));
+        prop_assert!(
+            of_tables == of_state,
+            "the tables (-) and the state (+) differ:\n{}\nafter {json}",
+            difference(&of_tables, &of_state)
+        );
+
+        if commits::withdraws_its_own(&commit) {
+            continue;
+        }
+        let before = rows::ranked(of_tables);
+        apply_to(&db, &commit);
+        let _ = state.apply(&commit);
+        for after in [rows::of_tables(&db), rows::of_state(&state)] {
+            let after = rows::ranked(after);
+            prop_assert!(
+                before == after,
+                "the second time changed this:\n{}\nwith {json}",
+                difference(&before, &after)
+            );
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 4_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_tables_and_the_state_agree_after_every_commit(
+        history in prop::collection::vec(commits::step(), 1..60)
+    ) {
+        agree(&history)?;
+    }
+}

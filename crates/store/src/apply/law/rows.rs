@@ -1,0 +1,308 @@
+//! The rows of the tables and those of a state, in the same form.
+
+use std::collections::BTreeMap;
+
+use agentry_core::state::usage::{Kind, Share, Usage};
+use agentry_core::state::{State, row};
+use agentry_core::{Cause, Standing};
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
+use serde_json::{Map, Value, json};
+
+use crate::cause;
+
+/// The rows of each table, in the order of their text.
+pub(super) type Rows = BTreeMap<&'static str, Vec<String>>;
+
+/// The rows without the numbers of which only the order matters. A message that returns a second time
+/// gets another number, and keeps its place among those in blocks. An address has one card in a
+/// block, so the ids of cards that are read a second time order nothing.
+pub(super) fn ranked(mut rows: Rows) -> Rows {
+    let mut change = |table, change: &dyn Fn(&mut Vec<Value>)| {
+        let rows = rows.entry(table).or_default();
+        let mut parsed = rows
+            .iter()
+            .map(|row| serde_json::from_str(row).unwrap())
+            .collect();
+        change(&mut parsed);
+        *rows = sorted(parsed);
+    };
+    change("inbox", &|messages| {
+        messages.sort_by_key(|row| row["seq"].as_i64());
+        let mut place = 0;
+        for row in messages {
+            let in_block = !row["height"].is_null();
+            row["seq"] = if in_block { place.into() } else { Value::Null };
+            place += i64::from(in_block);
+        }
+    });
+    change("card", &|cards| {
+        for row in cards {
+            row["id"] = Value::Null;
+        }
+    });
+    rows
+}
+
+const TABLES: [&str; 15] = [
+    "agent", "inbox", "progress", "forged", "state", "event", "outbox", "receipt", "task", "card",
+    "spending", "sighting", "gap", "usage", "meta",
+];
+
+fn sorted(mut rows: Vec<Value>) -> Vec<String> {
+    let mut rows: Vec<_> = rows.drain(..).map(|row| row.to_string()).collect();
+    rows.sort_unstable();
+    rows
+}
+
+/// The rows of the tables.
+pub(super) fn of_tables(db: &Connection) -> Rows {
+    let table = |table: &'static str| {
+        let mut statement = db.prepare(&format!("SELECT * FROM {table}")).unwrap();
+        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
+        let rows = statement.query_map([], |row| {
+            let mut object = Map::new();
+            for (index, name) in names.iter().enumerate() {
+                let value = match row.get_ref(index)? {
+                    ValueRef::Null => Value::Null,
+                    ValueRef::Integer(value) => value.into(),
+                    ValueRef::Real(value) => value.into(),
+                    ValueRef::Text(text) => String::from_utf8_lossy(text).into(),
+                    ValueRef::Blob(_) => "a blob".into(),
+                };
+                object.insert(name.clone(), value);
+            }
+            Ok(Value::Object(object))
+        });
+        let rows = rows.unwrap().map(Result::unwrap);
+        // No block is final: as if nothing were stored.
+        let rows = rows.filter(|row| row["key"] != "cards_final" || row["value"] != "-1");
+        (table, sorted(rows.collect()))
+    };
+    TABLES.into_iter().map(table).collect()
+}
+
+/// The rows that a state stands for.
+pub(super) fn of_state(state: &State) -> Rows {
+    let tables = [
+        state.agents().iter().map(agent).collect(),
+        state.inbox().iter().map(message).collect(),
+        state.inbox().iter().flat_map(progress).collect(),
+        state.forged().iter().map(forged).collect(),
+        state.memory().iter().map(memory).collect(),
+        state.events().iter().map(event).collect(),
+        state.outbox().iter().map(outgoing).collect(),
+        state.receipts().iter().map(tracking).collect(),
+        state.tasks().iter().map(task).collect(),
+        state.cards().iter().map(card).collect(),
+        state.spending().iter().map(spending).collect(),
+        state.sightings().iter().map(sighting).collect(),
+        state.gaps().iter().map(gap).collect(),
+        usage(state),
+        facts(state),
+    ];
+    TABLES.into_iter().zip(tables.map(sorted)).collect()
+}
+
+fn text(value: &impl ToString) -> Value {
+    value.to_string().into()
+}
+
+fn optional(value: Option<&impl ToString>) -> Value {
+    value.map_or(Value::Null, text)
+}
+
+fn agent(row: &row::Agent) -> Value {
+    json!({
+        "id": row.id.0, "address": text(&row.address), "name": row.name,
+        "start_height": row.start_height.0, "last_nonce": row.last_nonce,
+    })
+}
+
+fn message(row: &row::Message) -> Value {
+    json!({
+        "id": row.id.0, "agent": row.agent.0, "digest": text(&row.digest), "hash": text(&row.hash),
+        "sender": text(&row.sender), "height": row.height.map(|height| height.0),
+        "stored": text(&row.stored), "authenticity": row.authenticity.as_str(),
+        "standing": row.standing.as_str(), "state": row.state.as_str(), "seq": row.seq,
+        "attempts": row.attempts, "due_at": row.due_at, "reason": row.reason,
+        "seen_at": row.seen_at, "settled_at": row.settled_at, "identity": row.identity,
+        "re": optional(row.re.as_ref()), "thread": row.thread, "expires_at": row.expires_at,
+        "priority": u8::from(row.urgent), "rejected": row.rejected,
+    })
+}
+
+fn progress(row: &row::Message) -> Vec<Value> {
+    row.done
+        .iter()
+        .map(|behaviour| json!({ "inbox": row.id.0, "behaviour": behaviour }))
+        .collect()
+}
+
+fn forged(row: &row::Forged) -> Value {
+    json!({
+        "agent": row.agent.0, "hash": text(&row.hash), "sender": text(&row.sender),
+        "height": row.height.0, "stored": text(&row.stored), "seen_at": row.seen_at,
+    })
+}
+
+fn memory(row: &row::Memory) -> Value {
+    json!({
+        "agent": row.agent.0, "behaviour": row.behaviour, "key": row.key,
+        "value": text(&row.value),
+    })
+}
+
+fn event(row: &row::Event) -> Value {
+    json!({
+        "id": row.id.0, "agent": row.agent.0, "behaviour": row.behaviour,
+        "kind": row.kind.as_str(), "name": row.name, "data": text(&row.data),
+        "inbox": row.inbox.map(|inbox| inbox.0), "state": row.state.as_str(),
+        "due_at": row.due_at, "attempts": row.attempts, "reason": row.reason,
+        "made_at": row.made_at, "standing": cause::standing(&row.cause),
+        "sender": cause::sender(&row.cause), "anchor": row.anchor.map(|height| height.0),
+    })
+}
+
+fn outgoing(row: &row::Outgoing) -> Value {
+    let signed = row.signed.as_ref();
+    let block_hash = row.block.and_then(|(_, hash)| hash);
+    json!({
+        "id": row.id.0, "agent": row.agent.0, "origin": row.origin,
+        "inbox": row.inbox.map(|inbox| inbox.0), "recipient": text(&row.recipient),
+        "amount": row.amount, "fee": row.fee, "payload": row.payload.to_compact(),
+        "state": row.state.as_str(), "reason": row.reason,
+        "nonce": signed.map(|signed| signed.nonce),
+        "hash": optional(signed.map(|signed| &signed.hash)),
+        "digest": optional(signed.map(|signed| &signed.digest)),
+        "body": optional(signed.map(|signed| &signed.body)),
+        "since": row.since.map(|height| height.0), "posts": row.posts,
+        "posted_at": row.posted_at,
+        "height": row.block.map(|(height, _)| height.0),
+        "block_hash": optional(block_hash.as_ref()), "created_at": row.created_at,
+        "prepared_at": row.prepared_at, "accepted_at": row.accepted_at,
+        "mined_at": row.mined_at, "settled_at": row.settled_at,
+        "message_id": optional(row.message_id.as_ref()),
+        "resend_of": row.resend_of.map(|id| id.0), "expires_at": row.expires_at,
+        "budget_day": row.budget_day, "held": u8::from(row.held),
+        "standing": cause::standing(&row.cause), "sender": cause::sender(&row.cause),
+    })
+}
+
+fn tracking(row: &row::Tracking) -> Value {
+    json!({
+        "outbox": row.outbox.0, "agent": row.agent.0, "behaviour": row.behaviour,
+        "label": row.label, "wanted": row.wanted, "state": row.state.as_str(),
+        "detail": row.detail, "within_ms": row.within_ms, "resends_left": row.resends_left,
+        "mined": u8::from(row.mined), "due_at": row.due_at, "changed_at": row.changed_at,
+    })
+}
+
+fn task(row: &row::Task) -> Value {
+    json!({
+        "id": row.id.0, "agent": row.agent.0, "behaviour": row.behaviour, "key": row.key,
+        "kind": row.kind, "input": text(&row.input), "inbox": row.inbox.map(|inbox| inbox.0),
+        "submitter": optional(row.submitter.as_ref()), "state": row.state.as_str(),
+        "attempts": row.attempts, "interrupted": row.interrupted, "due_at": row.due_at,
+        "deadline": row.deadline, "progress": row.progress, "note": row.note,
+        "result": row.result, "media_type": row.media_type, "error_code": row.error_code,
+        "error": row.error, "made_at": row.made_at, "started_at": row.started_at,
+        "ended_at": row.ended_at, "standing": cause::standing(&row.cause),
+        "sender": cause::sender(&row.cause),
+    })
+}
+
+fn card(row: &row::Card) -> Value {
+    json!({
+        "id": row.id, "address": text(&row.address), "hash": text(&row.hash),
+        "height": row.height.0, "public_key": text(&row.public_key), "card": row.card,
+        "expires_at": row.expires_at, "announced_at": row.announced_at,
+    })
+}
+
+fn spending(row: &row::Spending) -> Value {
+    json!({
+        "agent": row.agent.0, "day": row.day, "standing": cause::standing(&row.cause),
+        "sender": cause::sender(&row.cause), "spent": row.spent,
+    })
+}
+
+fn sighting(row: &row::Sighting) -> Value {
+    json!({
+        "id": row.id, "agent": row.agent.0, "digest": text(&row.digest), "hash": text(&row.hash),
+        "nonce": row.nonce, "recipient": text(&row.recipient), "amount": row.amount,
+        "fee": row.fee, "kind": row.kind, "content": text(&row.content),
+        "message_id": optional(row.message_id.as_ref()), "re": optional(row.re.as_ref()),
+        "body": text(&row.body), "height": row.block.map(|height| height.0),
+        "block_hash": optional(row.block_hash.as_ref()), "mark": row.mark.map(|row| row.0),
+        "seen_at": row.seen_at,
+    })
+}
+
+fn gap(row: &row::Gap) -> Value {
+    json!({ "height": row.height.0, "reason": row.reason, "since": row.since })
+}
+
+fn usage(state: &State) -> Vec<Value> {
+    let tables = [
+        state.inbox().usage(),
+        state.forged().usage(),
+        state.events().usage(),
+        state.tasks().usage(),
+        state.outbox().usage(),
+    ];
+    let shares = tables.into_iter().flat_map(Usage::iter);
+    let rows = shares.map(|((agent, kind, share), amount)| {
+        let kind = match kind {
+            Kind::Message => "message",
+            Kind::Forged => "forged",
+            Kind::Timer => "timer",
+            Kind::Task => "task",
+            Kind::Ended => "ended",
+            Kind::Queued => "queued",
+            Kind::Settled => "settled",
+        };
+        let (standing, sender) = match share {
+            Share::One(cause) => (cause::standing(cause), cause::sender(cause)),
+            Share::All(standing) => (
+                standing.map_or(cause::standing(&Cause::Own), Standing::as_str),
+                "",
+            ),
+        };
+        json!({
+            "agent": agent.0, "kind": kind, "standing": standing, "sender": sender,
+            "items": amount.items, "bytes": amount.bytes,
+        })
+    });
+    rows.collect()
+}
+
+fn facts(state: &State) -> Vec<Value> {
+    let facts = state.facts();
+    let chain = facts.chain.as_ref();
+    let values = [
+        ("chain_id", chain.map(|(id, _)| id.as_str().to_owned())),
+        ("genesis", chain.map(|(_, genesis)| genesis.to_string())),
+        ("cursor", facts.cursor.as_ref().map(Value::to_string)),
+        ("halted", facts.halted.clone()),
+        ("mempool", facts.mempool.clone()),
+        (
+            "cards_final",
+            facts.cards_final.map(|height| height.to_string()),
+        ),
+        (
+            "directory_from",
+            facts.directory_from.map(|height| height.to_string()),
+        ),
+        (
+            "directory_progress",
+            facts.directory_progress.as_ref().map(Value::to_string),
+        ),
+        ("time", facts.time.map(|time| time.to_string())),
+        ("ids_from", facts.ids_from.map(|id| id.to_string())),
+    ];
+    values
+        .into_iter()
+        .filter_map(|(key, value)| Some(json!({ "key": key, "value": value? })))
+        .collect()
+}
