@@ -152,6 +152,23 @@ async fn another_answer_to_the_same_question_is_the_same_answer() {
 }
 
 #[tokio::test]
+async fn a_draft_that_is_on_the_chain_with_another_text_leaves_none_of_its_size_behind() {
+    let (_dir, store, _) = store(1).await;
+    let (asked, re) = question("what is the time", 5);
+    let before = answer(&Payload::Text("noon".to_owned()), Some(re), 1);
+    let steps = vec![asked, seen(&says("x", before), 71, 6)];
+    store.commit(read_back(steps, 0)).await.unwrap();
+    let now = answer(&Payload::Text("one o'clock".to_owned()), Some(re), 2);
+    let sends = vec![
+        (says("inbox/1/pong/0", now), None),
+        (draft("inbox/1/pong/1", 9, "still queued"), None),
+    ];
+    assert_eq!(standing(&act(&store, 1, sends).await), [true, false]);
+    let (known, counted) = super::usage::usage(&store).await;
+    assert_eq!(known, counted);
+}
+
+#[tokio::test]
 async fn each_of_several_answers_finds_its_own_and_missing_ones_are_sent() {
     let (_dir, store, _) = store(1).await;
     let (asked, re) = question("both", 5);

@@ -35,6 +35,26 @@ async fn outbox_states(store: &Store) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn messages_that_return_after_a_reorganisation_are_in_their_new_order() {
+    let (_dir, store, agents) = store(1).await;
+    let seen = |text: &str| Step::Arrival(arrival(agents[0], 1, 9, text, 5));
+    let above = Some(BlockHeight(4));
+    let steps = ["one", "two", "three"].map(seen).to_vec();
+    store.commit(observe(steps)).await.unwrap();
+    let again = || {
+        let back = ["three", "one", "two", "four"].map(seen);
+        observe([vec![Step::Withdrawn { above }], back.to_vec()].concat())
+    };
+    // Twice: the second time changes nothing.
+    for _ in 0..2 {
+        store.commit(again()).await.unwrap();
+        let messages = due(&store, agents[0], None, 8).await.messages;
+        let order: Vec<_> = messages.iter().map(|message| message.id.0).collect();
+        assert_eq!(order, [3, 1, 2, 4]);
+    }
+}
+
+#[tokio::test]
 async fn a_message_seen_twice_is_one_message() {
     let (_dir, store, agents) = store(1).await;
     let seen = arrival(agents[0], 1, 9, "ping", 5);
