@@ -25,8 +25,8 @@ use std::time::Duration;
 use agentry_sdk::protocol::command::{ExecuteAiJob, Tag};
 use agentry_sdk::protocol::{Address, KnownCommand, Thread, TransactionHash};
 use agentry_sdk::{
-    Behaviour, BehaviourError, ConfigureError, Context, Effects, Fate, Message, Outgoing, Query,
-    SentMessage, Setup, Timer,
+    Behaviour, BehaviourError, ConfigureError, Context, DeliveryUpdate, Effects, Message, Outgoing,
+    Query, SentMessage, Setup, Timer,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -319,16 +319,16 @@ impl Behaviour for Coordinator {
         })
     }
 
-    async fn on_fate(
+    async fn on_delivery_update(
         &self,
         sent: &SentMessage,
-        fate: &Fate,
+        update: &DeliveryUpdate,
         context: &Context,
     ) -> Result<Effects, BehaviourError> {
-        let why = match fate {
-            Fate::Rejected { .. } => "refused",
-            Fate::Expired => "it expired",
-            Fate::Unsent { .. } => "it could not be sent",
+        let why = match update {
+            DeliveryUpdate::Rejected { .. } => "refused",
+            DeliveryUpdate::Expired => "it expired",
+            DeliveryUpdate::Unsent { .. } => "it could not be sent",
             _ => return Ok(Effects::none()),
         };
         Ok(match Place::read(&sent.label) {

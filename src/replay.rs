@@ -72,10 +72,10 @@ use self::report::{Report, Summary};
 use self::world::ReplayWorld;
 use crate::config::{Config, HostError as AgentsError};
 use crate::runtime::clock::Clock;
-use crate::runtime::conduct::Stage;
 use crate::runtime::directory::Directory;
 use crate::runtime::host::{HostError, chain};
 use crate::runtime::metrics::Metrics;
+use crate::runtime::runner::Stage;
 use crate::runtime::signer::SignError;
 use agentry_store::StoreError;
 
@@ -203,7 +203,7 @@ pub async fn replay(
         clock: Clock::held(0),
         world: Arc::new(ReplayWorld {
             directory: directory.clone(),
-            roster: cast.roster.clone(),
+            registry: cast.registry.clone(),
         }),
         metrics: Arc::new(Metrics::new()),
     };

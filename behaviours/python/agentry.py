@@ -42,7 +42,7 @@ __all__ = [
     "Context",
     "Desk",
     "Effects",
-    "Fate",
+    "DeliveryUpdate",
     "Header",
     "Message",
     "Output",
@@ -197,11 +197,11 @@ class Sent:
 
 
 @dataclass(frozen=True)
-class Fate:
+class DeliveryUpdate:
     """A delivery update: `mined`, `received`, `accepted`, `done`, `failed`, `rejected`, `expired`,
     `unacknowledged` or `unsent`."""
 
-    fate: str
+    update: str
     height: Optional[int] = None
     detail: Optional[str] = None
     reason: Optional[str] = None
@@ -414,7 +414,7 @@ class Behaviour:
     def on_timer(self, timer: Timer, context: Context) -> Optional[Effects]:
         """Handles the expiry of a timer."""
 
-    def on_fate(self, sent: Sent, fate: Fate, context: Context) -> Optional[Effects]:
+    def on_delivery_update(self, sent: Sent, update: DeliveryUpdate, context: Context) -> Optional[Effects]:
         """Handles a delivery update for a message that was sent with a label."""
 
     def on_settled(
@@ -521,8 +521,8 @@ def _handle(behaviour: Behaviour, event: Json, context: Context) -> Optional[Eff
         return behaviour.on_message(Message._read(event["message"]), context)
     if kind == "timer":
         return behaviour.on_timer(_known(Timer, event), context)
-    if kind == "fate":
-        return behaviour.on_fate(_known(Sent, event["sent"]), _known(Fate, event), context)
+    if kind == "delivery_update":
+        return behaviour.on_delivery_update(_known(Sent, event["sent"]), _known(DeliveryUpdate, event), context)
     if kind == "settled":
         message = Message._read(event["message"])
         return behaviour.on_settled(message, _known(Settlement, event), context)

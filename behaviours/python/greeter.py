@@ -77,12 +77,12 @@ class Greeter(agentry.Behaviour):
             timer.data["to"], f"How have you been, {timer.data['name']}?", label=timer.name
         )
 
-    def on_fate(
-        self, sent: agentry.Sent, fate: agentry.Fate, context: agentry.Context
+    def on_delivery_update(
+        self, sent: agentry.Sent, update: agentry.DeliveryUpdate, context: agentry.Context
     ) -> Optional[agentry.Effects]:
         # A visitor that the message did not reach is deleted.
-        if fate.fate == "unsent":
-            agentry.log(f"could not write to {sent.to}: {fate.reason}", level="warn")
+        if update.update == "unsent":
+            agentry.log(f"could not write to {sent.to}: {update.reason}", level="warn")
             return agentry.Effects().clear_state(f"visitor:{sent.to}")
         return None
 

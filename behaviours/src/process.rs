@@ -27,8 +27,9 @@ use std::collections::BTreeMap;
 
 use agentry_sdk::protocol::Payload;
 use agentry_sdk::{
-    Authenticity, Behaviour, BehaviourError, ConfigureError, Context, Desk, Effects, Fate, Message,
-    SentMessage, Settlement, Setup, Task, TaskError, TaskLimits, TaskOutput, TaskReport, Timer,
+    Authenticity, Behaviour, BehaviourError, ConfigureError, Context, DeliveryUpdate, Desk,
+    Effects, Message, SentMessage, Settlement, Setup, Task, TaskError, TaskLimits, TaskOutput,
+    TaskReport, Timer,
 };
 use tokio::time::Instant;
 
@@ -205,13 +206,13 @@ impl Behaviour for Process {
         self.show(show::timer(timer), context).await
     }
 
-    async fn on_fate(
+    async fn on_delivery_update(
         &self,
         sent: &SentMessage,
-        fate: &Fate,
+        update: &DeliveryUpdate,
         context: &Context,
     ) -> Result<Effects, BehaviourError> {
-        self.show(show::fate(sent, fate), context).await
+        self.show(show::update(sent, update), context).await
     }
 
     fn watches(&self, message: &Message) -> bool {

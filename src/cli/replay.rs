@@ -161,13 +161,13 @@ fn show(report: &Report, context: &Context) -> Result<(), Failure> {
             "{height}  {agent}  timer {} of {behaviour}",
             printable(name, SHOWN)
         ),
-        Cause::Fate {
+        Cause::DeliveryUpdate {
             behaviour,
             label,
-            fate,
+            update,
             ..
         } => format!(
-            "{height}  {agent}  {fate}: {} of {behaviour}",
+            "{height}  {agent}  {update}: {} of {behaviour}",
             printable(label, SHOWN)
         ),
         Cause::Unasked { .. } => format!("{height}  {agent}  unprompted"),

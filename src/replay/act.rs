@@ -13,8 +13,8 @@ use super::said::{Said, truncated};
 use crate::config::BehaviourInstance;
 use crate::runtime::clock::millis;
 use crate::runtime::compose::{self, Author, Circumstances};
-use crate::runtime::conduct::Conduct;
-use crate::runtime::roster::Hosted;
+use crate::runtime::registry::Hosted;
+use crate::runtime::runner::Runner;
 
 /// The result of a run.
 #[derive(Debug, Default)]
@@ -38,11 +38,11 @@ impl Engine {
         event: Event,
         message: Option<&Message>,
     ) -> Result<Act, BehaviourError> {
-        let conduct = Conduct::on(self.stage.clone(), hosted);
+        let runner = Runner::on(self.stage.clone(), hosted);
         let mut attempts = 0;
         loop {
             let state = State::new(self.remembered(hosted.id, &instance.name));
-            let effects = conduct.run(instance, event.clone(), attempts, state).await;
+            let effects = runner.run(instance, event.clone(), attempts, state).await;
             let effects = match effects {
                 Ok(effects) => effects,
                 Err(error) => {

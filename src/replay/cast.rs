@@ -9,14 +9,14 @@ use agentry_protocol::Address;
 use super::{Options, ReplayError};
 use crate::config::Config;
 use crate::runtime::host::prepare::{self, Passwords};
-use crate::runtime::roster::{Hosted, Roster};
+use crate::runtime::registry::{AgentRegistry, Hosted};
 use crate::runtime::signer::Keyring;
 
 /// All configured agents, and the replayed ones.
 #[derive(Debug)]
 pub(super) struct Cast {
     /// All configured agents.
-    pub(super) roster: Roster,
+    pub(super) registry: AgentRegistry,
     /// The replayed agents, by address.
     pub(super) replayed: HashMap<Address, Arc<Hosted>>,
     /// The keys that open sealed messages, if they are to be opened.
@@ -67,8 +67,8 @@ impl Cast {
                 }));
             }
         }
-        let roster = Roster::default();
-        roster.replace(all.iter().cloned());
+        let registry = AgentRegistry::default();
+        registry.replace(all.iter().cloned());
         let mut replayed = HashMap::new();
         let mut select = |hosted: Arc<Hosted>| replayed.insert(hosted.address.clone(), hosted);
         if options.agents.is_empty() {
@@ -82,7 +82,7 @@ impl Cast {
             }
         } else {
             for wanted in &options.agents {
-                match roster.meant(wanted) {
+                match registry.meant(wanted) {
                     Some(hosted) => {
                         select(hosted);
                     }
@@ -101,7 +101,7 @@ impl Cast {
             return Err(ReplayError::NoBehaviours);
         }
         Ok(Self {
-            roster,
+            registry,
             replayed,
             keyring,
         })

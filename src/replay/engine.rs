@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use agentry_core::AgentId;
 use agentry_protocol::{Address, BlockHeight, ChainId, MessageDigest, PublicKey, TransactionHash};
-use agentry_sdk::{Event, Fate, SentMessage, Timer};
+use agentry_sdk::{DeliveryUpdate, Event, SentMessage, Timer};
 use serde_json::Value;
 
 use super::Told;
@@ -17,8 +17,8 @@ use super::ledger::{Ledger, ReportId};
 use super::past::Past;
 use super::report::{Cause, Report, Summary};
 use crate::config::BehaviourInstance;
-use crate::runtime::conduct::Stage;
 use crate::runtime::directory::Directory;
+use crate::runtime::runner::Stage;
 
 /// How many received messages are kept to recognise repetitions, and how many sent messages are kept
 /// to recognise their answers.
@@ -184,11 +184,11 @@ impl Engine {
                 });
             }
             What::Overdue(awaited) => {
-                self.fate(
+                self.update(
                     item.agent,
                     &item.behaviour,
                     awaited.sent,
-                    Fate::Unacknowledged,
+                    DeliveryUpdate::Unacknowledged,
                     height,
                 )
                 .await;
@@ -197,28 +197,28 @@ impl Engine {
     }
 
     /// Passes a delivery update to a behaviour.
-    pub(super) async fn fate(
+    pub(super) async fn update(
         &mut self,
         agent: AgentId,
         behaviour: &str,
         sent: SentMessage,
-        fate: Fate,
+        update: DeliveryUpdate,
         height: BlockHeight,
     ) {
-        let cause = Cause::Fate {
+        let cause = Cause::DeliveryUpdate {
             height,
             behaviour: behaviour.to_owned(),
             label: sent.label.clone(),
-            fate: word(&fate).to_owned(),
+            update: word(&update).to_owned(),
         };
-        self.deliver(agent, behaviour, Event::Fate(sent, fate), cause)
+        self.deliver(agent, behaviour, Event::DeliveryUpdate(sent, update), cause)
             .await;
     }
 
     /// Passes a behaviour an event that is not about a message. The event is reported only if it has
     /// effects to report.
     async fn deliver(&mut self, agent: AgentId, behaviour: &str, event: Event, cause: Cause) {
-        let Some(hosted) = self.cast.roster.get(agent) else {
+        let Some(hosted) = self.cast.registry.get(agent) else {
             return;
         };
         let instances = &hosted.config.behaviours;
@@ -266,7 +266,7 @@ impl Engine {
     /// The key that verifies a sender's signatures, if one is known.
     pub(super) fn key_of(&self, address: &Address) -> Option<PublicKey> {
         self.cast
-            .roster
+            .registry
             .key_of(address)
             .or_else(|| self.directory.key_of(address))
             .or_else(|| self.keys.get(address).copied())
@@ -274,16 +274,16 @@ impl Engine {
 }
 
 /// The name of a delivery update.
-const fn word(fate: &Fate) -> &'static str {
-    match fate {
-        Fate::Mined { .. } => "mined",
-        Fate::Received => "received",
-        Fate::Accepted { .. } => "accepted",
-        Fate::Done { .. } => "done",
-        Fate::Failed { .. } => "failed",
-        Fate::Rejected { .. } => "rejected",
-        Fate::Expired => "expired",
-        Fate::Unacknowledged => "unacknowledged",
-        Fate::Unsent { .. } => "unsent",
+const fn word(update: &DeliveryUpdate) -> &'static str {
+    match update {
+        DeliveryUpdate::Mined { .. } => "mined",
+        DeliveryUpdate::Received => "received",
+        DeliveryUpdate::Accepted { .. } => "accepted",
+        DeliveryUpdate::Done { .. } => "done",
+        DeliveryUpdate::Failed { .. } => "failed",
+        DeliveryUpdate::Rejected { .. } => "rejected",
+        DeliveryUpdate::Expired => "expired",
+        DeliveryUpdate::Unacknowledged => "unacknowledged",
+        DeliveryUpdate::Unsent { .. } => "unsent",
     }
 }

@@ -8,7 +8,7 @@ use agentry_protocol::command::AckStatus;
 use agentry_protocol::{
     Authenticity, BlockHeight, KnownCommand, Payload, StoredTransaction, TransactionHash,
 };
-use agentry_sdk::{Answered, Event, Fate, Message, Settlement, Standing};
+use agentry_sdk::{Answered, DeliveryUpdate, Event, Message, Settlement, Standing};
 
 use super::ReplayError;
 use super::engine::{Asked, Engine};
@@ -16,9 +16,9 @@ use super::ledger::ReportId;
 use super::report::Cause;
 use super::said::display_text;
 use crate::config::BehaviourInstance;
-use crate::runtime::conduct::{Conduct, Shown};
 use crate::runtime::reading::{self, Place};
-use crate::runtime::roster::Hosted;
+use crate::runtime::registry::Hosted;
+use crate::runtime::runner::{Runner, Shown};
 
 impl Engine {
     /// Handles a message to an agent.
@@ -88,9 +88,9 @@ impl Engine {
             self.summary.expired += 1;
             self.ledger.note(report, "it had expired".to_owned());
             let message = Arc::new(message);
-            let conduct = Conduct::on(self.stage.clone(), hosted);
+            let runner = Runner::on(self.stage.clone(), hosted);
             // If a behaviour fails to say whether it watches the message, none is told.
-            let shown = conduct.show(&message, &[]).await.unwrap_or_default();
+            let shown = runner.show(&message, &[]).await.unwrap_or_default();
             self.settled(hosted, &message, &shown, &Settlement::Expired, report)
                 .await;
             return Ok(());
@@ -204,26 +204,27 @@ impl Engine {
         let Some((item, awaited)) = self.agenda.answered(hosted.id, transaction) else {
             return;
         };
-        let fate = match status {
-            AckStatus::Received => Fate::Received,
-            AckStatus::Accepted => Fate::Accepted { detail },
-            AckStatus::Done => Fate::Done { detail },
-            AckStatus::Failed => Fate::Failed { detail },
-            AckStatus::Rejected => Fate::Rejected { detail },
-            AckStatus::Expired => Fate::Expired,
+        let update = match status {
+            AckStatus::Received => DeliveryUpdate::Received,
+            AckStatus::Accepted => DeliveryUpdate::Accepted { detail },
+            AckStatus::Done => DeliveryUpdate::Done { detail },
+            AckStatus::Failed => DeliveryUpdate::Failed { detail },
+            AckStatus::Rejected => DeliveryUpdate::Rejected { detail },
+            AckStatus::Expired => DeliveryUpdate::Expired,
         };
         let (behaviour, sent) = (item.behaviour.clone(), awaited.sent.clone());
-        if !fate.is_last(true, awaited.done) {
+        if !update.is_last(true, awaited.done) {
             // The next acknowledgment has the same time limit.
             self.agenda.put(item);
         }
-        self.fate(hosted.id, &behaviour, sent, fate, height).await;
+        self.update(hosted.id, &behaviour, sent, update, height)
+            .await;
     }
 
     /// Passes a message to every behaviour that accepts or watches it.
     async fn show(&mut self, hosted: &Arc<Hosted>, message: &Arc<Message>, report: ReportId) {
-        let conduct = Conduct::on(self.stage.clone(), hosted);
-        let shown = match conduct.show(message, &[]).await {
+        let runner = Runner::on(self.stage.clone(), hosted);
+        let shown = match runner.show(message, &[]).await {
             Ok(shown) => shown,
             Err((instance, error)) => {
                 return self.failed(report, instance, &error.to_string());

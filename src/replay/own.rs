@@ -3,7 +3,7 @@
 use agentry_chain::ChainTransaction;
 use agentry_protocol::message::Envelope;
 use agentry_protocol::{Authenticity, Header, KnownCommand, Payload, StoredTransaction};
-use agentry_sdk::{Acknowledge, Card, Fate, SentMessage};
+use agentry_sdk::{Acknowledge, Card, DeliveryUpdate, SentMessage};
 
 use super::ReplayError;
 use super::agenda::{Awaited, Item, What};
@@ -11,10 +11,10 @@ use super::engine::{Asked, Engine};
 use super::ledger::{Placed, Send};
 use super::report::Did;
 use super::said::Said;
+use crate::runtime::classify::examine_under;
 use crate::runtime::clock::millis;
 use crate::runtime::directory;
-use crate::runtime::judge::examine_under;
-use crate::runtime::roster::Hosted;
+use crate::runtime::registry::Hosted;
 
 /// How many cards are kept, as in the store.
 const MAX_CARDS: usize = 100_000;
@@ -119,12 +119,12 @@ impl Engine {
             transaction: seen.hash,
             said,
         };
-        let mut fate = None;
+        let mut update = None;
         match self.ledger.did(sender.id, did.clone(), names, by_operator) {
             Placed::For(send) => {
                 asked.behaviour = Some(send.would.behaviour.clone());
                 asked.label.clone_from(&send.label);
-                fate = self.mined(sender, *send, seen, envelope.header());
+                update = self.mined(sender, *send, seen, envelope.header());
             }
             Placed::Alone => {}
             _ if is_after => return Ok(()),
@@ -132,11 +132,11 @@ impl Engine {
             Placed::Unasked => self.ledger.unasked(sender.id, &sender.config.name, did),
         }
         self.asked.insert(seen.hash, asked);
-        if let Some((behaviour, sent)) = fate.filter(|_| !is_after) {
-            let mined = Fate::Mined {
+        if let Some((behaviour, sent)) = update.filter(|_| !is_after) {
+            let mined = DeliveryUpdate::Mined {
                 height: seen.height,
             };
-            self.fate(sender.id, &behaviour, sent, mined, seen.height)
+            self.update(sender.id, &behaviour, sent, mined, seen.height)
                 .await;
         }
         Ok(())

@@ -50,7 +50,8 @@ pub enum Cause {
         name: String,
     },
     /// A delivery update of a message that a behaviour sent.
-    Fate {
+    #[serde(rename = "delivery")]
+    DeliveryUpdate {
         /// The block by which it was known.
         height: BlockHeight,
         /// The behaviour that sent the message.
@@ -58,7 +59,7 @@ pub enum Cause {
         /// The label of the message.
         label: String,
         /// The name of the update, for example `mined`.
-        fate: String,
+        update: String,
     },
     /// No replayed event: the agent sent it on its own, or an operator did.
     Unasked {
@@ -73,7 +74,7 @@ impl Cause {
         match self {
             Self::Message { height, .. }
             | Self::Timer { height, .. }
-            | Self::Fate { height, .. }
+            | Self::DeliveryUpdate { height, .. }
             | Self::Unasked { height } => *height,
         }
     }

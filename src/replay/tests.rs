@@ -13,7 +13,7 @@ use agentry_protocol::{
     Payload, Seed, SigningKey, Transaction, TransactionHash, compose,
 };
 use agentry_sdk::{
-    Behaviour, BehaviourError, ConfigureError, Context, Effects, Fate, Message, Outgoing,
+    Behaviour, BehaviourError, ConfigureError, Context, DeliveryUpdate, Effects, Message, Outgoing,
     SentMessage, Setup, Timer,
 };
 use serde::Deserialize;
@@ -26,10 +26,10 @@ use super::report::{Cause, Mark, Report};
 use super::world::ReplayWorld;
 use crate::config::{Config, Overlay, Source};
 use crate::runtime::clock::Clock;
-use crate::runtime::conduct::Stage;
 use crate::runtime::directory::Directory;
 use crate::runtime::metrics::Metrics;
-use crate::runtime::roster::{Hosted, Roster};
+use crate::runtime::registry::{AgentRegistry, Hosted};
+use crate::runtime::runner::Stage;
 
 /// Does what a text says.
 #[derive(Debug)]
@@ -99,15 +99,15 @@ impl Behaviour for Puppet {
         })
     }
 
-    async fn on_fate(
+    async fn on_delivery_update(
         &self,
         sent: &SentMessage,
-        fate: &Fate,
+        update: &DeliveryUpdate,
         _: &Context,
     ) -> Result<Effects, BehaviourError> {
-        let said = match fate {
-            Fate::Done { .. } => "done",
-            Fate::Unacknowledged => "unacknowledged",
+        let said = match update {
+            DeliveryUpdate::Done { .. } => "done",
+            DeliveryUpdate::Unacknowledged => "unacknowledged",
             _ => return Ok(Effects::none()),
         };
         Ok(Effects::none().send(sent.to.clone(), format!("{}: {said}", sent.label)))
@@ -147,20 +147,20 @@ impl Play {
             public_key: Some(agent.public_key()),
             config: Arc::new(config.agents[0].clone()),
         });
-        let roster = Roster::default();
-        roster.replace([Arc::clone(&hosted)]);
+        let registry = AgentRegistry::default();
+        registry.replace([Arc::clone(&hosted)]);
         let directory = Directory::default();
         let stage = Stage {
             workers: tokio::runtime::Handle::current(),
             clock: Clock::held(NOW),
             world: Arc::new(ReplayWorld {
                 directory: directory.clone(),
-                roster: roster.clone(),
+                registry: registry.clone(),
             }),
             metrics: Arc::new(Metrics::new()),
         };
         let cast = Cast {
-            roster,
+            registry,
             replayed: [(hosted.address.clone(), hosted)].into(),
             keyring: None,
         };

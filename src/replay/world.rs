@@ -6,7 +6,7 @@ use agentry_sdk::directory::Answer;
 use agentry_sdk::{Card, NameError, Query, World};
 
 use crate::runtime::directory::Directory;
-use crate::runtime::roster::Roster;
+use crate::runtime::registry::AgentRegistry;
 use crate::runtime::world;
 
 /// The directory as of the replayed blocks, and the configured agents. The past state of an agent's
@@ -14,7 +14,7 @@ use crate::runtime::world;
 #[derive(Debug)]
 pub(super) struct ReplayWorld {
     pub(super) directory: Directory,
-    pub(super) roster: Roster,
+    pub(super) registry: AgentRegistry,
 }
 
 impl World for ReplayWorld {
@@ -23,11 +23,11 @@ impl World for ReplayWorld {
     }
 
     fn resolve(&self, name: &str, now_ms: u64) -> Result<Address, NameError> {
-        world::resolve(&self.directory, &self.roster, name, now_ms)
+        world::resolve(&self.directory, &self.registry, name, now_ms)
     }
 
     fn status<'a>(&'a self, agent: &'a str) -> Answer<'a, Status> {
-        let status = world::outline(agent, env!("CARGO_PKG_VERSION"), &self.roster);
+        let status = world::outline(agent, env!("CARGO_PKG_VERSION"), &self.registry);
         Box::pin(std::future::ready(status))
     }
 }

@@ -13,7 +13,7 @@
 //! | `event` | timers, delivery updates, settlements, news of tasks, renewals; overdue acknowledgments |
 //! | `settle` | turning effects into drafts, and an outcome into one commit |
 //!
-//! Behaviours are isolated from the arbiters ([`conduct`](super::conduct)). A failure is retried
+//! Behaviours are isolated from the arbiters ([`runner`](super::runner)). A failure is retried
 //! with growing pauses; after the last attempt the event is moved to the dead-letter queue, with
 //! the reason.
 
@@ -36,7 +36,7 @@ use agentry_store::{StoreError, read};
 use tracing::Instrument;
 
 use super::Shared;
-use super::roster::{Hosted, Roster};
+use super::registry::{AgentRegistry, Hosted};
 use super::router::{Idle, Leave, SubmitterLinks};
 use super::signer::{OpenSealed, PublicKeys, SignError};
 
@@ -76,7 +76,7 @@ pub struct SignerLinks {
 #[derive(Clone, Debug)]
 pub struct AgentLinks {
     /// The hosted wallets and their configuration.
-    pub roster: Roster,
+    pub registry: AgentRegistry,
     /// The chain.
     pub chain_id: ChainId,
     /// The private keys.
@@ -152,13 +152,13 @@ struct Work {
 
 impl Work {
     async fn run(mut self) {
-        let mut conduct: Option<Arc<Hosted>> = None;
+        let mut runner: Option<Arc<Hosted>> = None;
         // The values at the start of the pass over all senders, which can take several pulls.
         let mut wakes = self.wakes.get();
         let mut next_at = None;
         while !self.shared.is_stopping() {
             // Read each time: the configuration may have been reloaded.
-            let Some(hosted) = self.links.roster.get(self.id) else {
+            let Some(hosted) = self.links.registry.get(self.id) else {
                 match self.leave(wakes, None).await {
                     // It may be hosted again.
                     Leave::LookAgain => {
@@ -168,13 +168,13 @@ impl Work {
                     Leave::Granted => return,
                 }
             };
-            if conduct
+            if runner
                 .as_ref()
                 .is_none_or(|held| !Arc::ptr_eq(held, &hosted))
             {
                 // Other senders are over their rate now.
                 self.paused.clear();
-                conduct = Some(Arc::clone(&hosted));
+                runner = Some(Arc::clone(&hosted));
             }
             let due = match self.pull().await {
                 Ok(due) => due,
@@ -223,7 +223,7 @@ impl Work {
     /// configuration has changed, or the agent is not hosted any more.
     fn is_over(&self, hosted: &Arc<Hosted>) -> bool {
         let stays = |now: Arc<Hosted>| Arc::ptr_eq(&now, hosted);
-        self.shared.is_stopping() || !self.links.roster.get(self.id).is_some_and(stays)
+        self.shared.is_stopping() || !self.links.registry.get(self.id).is_some_and(stays)
     }
 
     /// Handles the pulled events, until it [is over](Self::is_over).

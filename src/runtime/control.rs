@@ -20,8 +20,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
 use super::Shared;
+use super::registry::AgentRegistry;
 use super::reload::{Applied, Refused, Reloader};
-use super::roster::Roster;
 use super::router::WakeAgents;
 use super::send::{self, SendError, SendLinks};
 use super::signer::OpenSealed;
@@ -330,7 +330,7 @@ pub enum ControlError {
 /// The socket cannot be made.
 pub fn serve(
     shared: Shared,
-    roster: Roster,
+    registry: AgentRegistry,
     links: ControlLinks,
 ) -> std::io::Result<ControlSocket> {
     let path = socket_path(shared.store.path());
@@ -340,9 +340,10 @@ pub fn serve(
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let (shared, roster, links) = (shared.clone(), roster.clone(), links.clone());
+                    let (shared, registry, links) =
+                        (shared.clone(), registry.clone(), links.clone());
                     actix_rt::spawn(async move {
-                        let served = converse(stream, &shared, &roster, &links);
+                        let served = converse(stream, &shared, &registry, &links);
                         match tokio::time::timeout(RELOAD_PATIENCE, served).await {
                             Ok(Ok(())) => {}
                             Ok(Err(error)) => tracing::debug!(%error, "a control connection broke"),
@@ -378,7 +379,7 @@ impl Drop for ControlSocket {
 async fn converse(
     stream: UnixStream,
     shared: &Shared,
-    roster: &Roster,
+    registry: &AgentRegistry,
     links: &ControlLinks,
 ) -> std::io::Result<()> {
     let (reader, mut writer) = stream.into_split();
@@ -386,7 +387,7 @@ async fn converse(
     let mut line = String::new();
     tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await??;
     let answer = match serde_json::from_str::<Request>(&line) {
-        Ok(request) => answer(request, shared, roster, links)
+        Ok(request) => answer(request, shared, registry, links)
             .await
             .unwrap_or_else(|error| Answer::Refused {
                 reason: error.to_string(),
@@ -403,13 +404,13 @@ async fn converse(
 async fn answer(
     request: Request,
     shared: &Shared,
-    roster: &Roster,
+    registry: &AgentRegistry,
     links: &ControlLinks,
 ) -> Result<Answer, StoreError> {
     let at = shared.clock.now_ms();
     match request {
         Request::Send { from, message } => {
-            let Some(hosted) = roster.meant(&from) else {
+            let Some(hosted) = registry.meant(&from) else {
                 return Ok(not_hosted(&from));
             };
             Ok(
@@ -424,7 +425,7 @@ async fn answer(
                 },
             )
         }
-        Request::Retry { target } => retry::retry(target, shared, roster, links).await,
+        Request::Retry { target } => retry::retry(target, shared, registry, links).await,
         Request::Drop { target } => {
             let receipt = shared.store.commit_now(Commit::Drop { target, at }).await?;
             // The senders of dropped rows are notified; a router that has ended reads the store
@@ -442,10 +443,10 @@ async fn answer(
             })
         }
         Request::Register { agent, card } => {
-            cards::register(&agent, &card, shared, roster, links).await
+            cards::register(&agent, &card, shared, registry, links).await
         }
         Request::Withdraw { agent, key } => {
-            cards::withdraw(&agent, key, shared, roster, links).await
+            cards::withdraw(&agent, key, shared, registry, links).await
         }
         Request::CancelTask { task } => tasks::cancel(TaskId(task), shared, links).await,
         Request::Reload { restart } => Ok(match links.reload.reload(restart).await {
@@ -453,7 +454,7 @@ async fn answer(
             Err(Refused(reasons)) => Answer::NotReloaded { reasons },
         }),
         Request::Open { inbox } => tasks::open(InboxId(inbox), shared, links).await,
-        Request::Waits { inbox, outbox } => waits::waits(inbox, outbox, shared, roster).await,
+        Request::Waits { inbox, outbox } => waits::waits(inbox, outbox, shared, registry).await,
         Request::Condition => Ok(match serde_json::to_value(shared.metrics.condition()) {
             Ok(says) => Answer::Condition { says },
             Err(error) => refused(error.to_string()),

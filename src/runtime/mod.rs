@@ -27,7 +27,7 @@
 //! |---|---|
 //! | [`host`] | starts the actors, and stops them when the process is asked to stop |
 //! | [`catch_up`] | reading the chain up to the head seen at startup before any agent acts |
-//! | `judge` | what a transaction means for the hosted wallets, and who signed it |
+//! | `classify` | what a transaction means for the hosted wallets, and who signed it |
 //! | [`directory`] | the cards and keys of other agents, from the chain |
 //! | [`standing`] | the standing of senders: how well each is known |
 //! | [`world`] | the runtime queries that behaviours can make |
@@ -37,7 +37,7 @@
 //! | [`send`] | sending messages at an operator's request |
 //! | [`rates`] | rate limits: how many messages of each sender are handled |
 //! | [`tasks`] | the pool that runs tasks |
-//! | [`conduct`] | the behaviour runner: it isolates the runtime from behaviour code |
+//! | [`runner`] | the behaviour runner: it isolates the runtime from behaviour code |
 //! | [`control`] | the socket through which commands reach a running runtime |
 //! | [`http`] | `/health`, `/ready`, `/metrics` |
 //! | [`metrics`] | the counters and gauges |
@@ -47,23 +47,23 @@
 
 pub mod agent;
 pub mod catch_up;
+pub(crate) mod classify;
 pub mod clock;
 pub mod compose;
-pub mod conduct;
 pub mod control;
 pub mod directory;
 pub mod host;
 pub mod http;
-pub(crate) mod judge;
 pub mod kill;
 mod lag;
 pub mod limits;
 pub mod metrics;
 pub mod rates;
 pub(crate) mod reading;
+pub mod registry;
 pub mod reload;
-pub mod roster;
 pub mod router;
+pub mod runner;
 pub mod send;
 pub mod signer;
 pub mod standing;

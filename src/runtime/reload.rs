@@ -37,7 +37,7 @@ use tokio::sync::Mutex;
 use super::Shared;
 use super::host::prepare::{self, Candidate, ENDOWMENT, Passwords, Survey};
 use super::host::{HostError, chain, run};
-use super::roster::{Hosted, Roster};
+use super::registry::{AgentRegistry, Hosted};
 use super::router::WakeAgents;
 use super::signer::Keyring;
 use super::submitter::LookAtQueue;
@@ -92,7 +92,7 @@ pub struct ReloadLinks {
     /// The store, the clock, the directory.
     pub shared: Shared,
     /// The hosted wallets.
-    pub roster: Roster,
+    pub registry: AgentRegistry,
     /// Their keys.
     pub keyring: Arc<Keyring>,
     /// Wakes agents.
@@ -300,7 +300,7 @@ impl Inner {
         let restarts = |name: &str| restart.iter().any(|asked| is_meant(asked, name));
         let mut hosted: HashMap<Address, Arc<Hosted>> = self
             .links
-            .roster
+            .registry
             .all()
             .into_iter()
             .map(|one| (one.address.clone(), one))
@@ -391,7 +391,7 @@ impl Inner {
             waiting.push(one.id);
             hosted.push(Arc::new(one));
         }
-        links.roster.replace(hosted);
+        links.registry.replace(hosted);
         for one in &removed {
             links.keyring.remove(one.id);
         }

@@ -25,7 +25,7 @@ use rusqlite::Connection;
 
 use super::Shared;
 use super::agent::{Agent, AgentLinks, Wake};
-use super::judge::judge;
+use super::classify::classify;
 use super::kill::{self, Point};
 use super::submitter::{Allot, ChainNews, Stored};
 
@@ -218,7 +218,7 @@ impl InboxRouter {
                 }
             }
         }
-        if self.agents.roster.get(id).is_none() {
+        if self.agents.registry.get(id).is_none() {
             return;
         }
         if let Some(timer) = self.timers.remove(&id) {
@@ -325,7 +325,7 @@ impl Handler<Route> for InboxRouter {
 
     fn handle(&mut self, route: Route, _: &mut Self::Context) -> Self::Result {
         let shared = self.shared.clone();
-        let roster = self.agents.roster.clone();
+        let registry = self.agents.registry.clone();
         let rules = self.rules.clone();
         let submitter = self.agents.submitter.news.clone();
         let keys = self.agents.signer.keys.clone();
@@ -375,7 +375,7 @@ impl Handler<Route> for InboxRouter {
             let cursor = serde_json::to_value(&route.batch.cursor)
                 .map_err(|error| StoreError::Value(format!("the position: {error}")))?;
             let chain = rules.id.clone();
-            let steps = judge(&shared, roster, chain, &keys, route.batch.events).await?;
+            let steps = classify(&shared, registry, chain, &keys, route.batch.events).await?;
             if steps.is_empty() && !route.store_position {
                 // Self-sent transactions of strangers that are no cards do not justify a durable
                 // write.

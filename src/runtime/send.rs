@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Shared;
 use super::compose::{self, Author, Circumstances, ComposeError};
-use super::roster::Hosted;
+use super::registry::Hosted;
 use super::router::SubmitterLinks;
 use super::signer::{PublicKeys, SignError};
 

@@ -9,14 +9,14 @@ use agentry_protocol::{Address, PublicKey};
 use agentry_sdk::{Authenticity, Message, Standing};
 
 use super::directory::Directory;
-use super::roster::{Hosted, Roster};
+use super::registry::{AgentRegistry, Hosted};
 use super::world;
 
 /// The tables of known senders.
 #[derive(Clone, Debug)]
 pub struct Standings {
     /// The wallets of this runtime.
-    pub roster: Roster,
+    pub registry: AgentRegistry,
     /// Contacts and cards.
     pub directory: Directory,
 }
@@ -68,7 +68,7 @@ impl Standings {
         };
         let is_named = |name: &String| match name.parse::<Address>() {
             Ok(address) => is_sender(&address),
-            Err(_) => world::resolve(&self.directory, &self.roster, name, now_ms)
+            Err(_) => world::resolve(&self.directory, &self.registry, name, now_ms)
                 .is_ok_and(|address| is_sender(&address)),
         };
         let mut named = hosted
@@ -76,7 +76,7 @@ impl Standings {
             .behaviours
             .iter()
             .flat_map(|instance| &instance.known_senders);
-        if self.roster.hosts(sender, key)
+        if self.registry.hosts(sender, key)
             || self.directory.is_contact(sender)
             || named.any(is_named)
         {

@@ -48,7 +48,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::Shared;
-use super::roster::Roster;
+use super::registry::AgentRegistry;
 use super::router::WakeAgents;
 use crate::config::TasksConfig;
 
@@ -155,12 +155,12 @@ impl Drop for Place {
 /// The agents that have news of a task are woken through `router`.
 pub fn serve(
     shared: Shared,
-    roster: Roster,
+    registry: AgentRegistry,
     router: Recipient<WakeAgents>,
     config: &TasksConfig,
 ) -> Serving {
     let workers = shared.workers.clone();
-    let schedule = schedule::Schedule::new(shared, roster, router, config.concurrency);
+    let schedule = schedule::Schedule::new(shared, registry, router, config.concurrency);
     Serving(workers.spawn(schedule.run()))
 }
 

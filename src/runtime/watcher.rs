@@ -17,7 +17,7 @@ use agentry_store::read;
 
 use super::Shared;
 use super::lag::Lag;
-use super::roster::Roster;
+use super::registry::AgentRegistry;
 use super::router::Route;
 use super::submitter::ChainNews;
 
@@ -53,7 +53,7 @@ const CLOCK_AHEAD_MS: u64 = 2_000;
 /// The actor; see the module documentation.
 pub struct ChainWatcher {
     shared: Shared,
-    roster: Roster,
+    registry: AgentRegistry,
     router: Recipient<Route>,
     submitter: Recipient<ChainNews>,
     state: Option<(Box<dyn ChainSource>, Cursor)>,
@@ -69,7 +69,7 @@ impl ChainWatcher {
     /// A watcher that continues reading from `cursor`.
     pub fn new(
         shared: Shared,
-        roster: Roster,
+        registry: AgentRegistry,
         router: Recipient<Route>,
         submitter: Recipient<ChainNews>,
         source: Box<dyn ChainSource>,
@@ -77,7 +77,7 @@ impl ChainWatcher {
     ) -> Self {
         Self {
             shared,
-            roster,
+            registry,
             router,
             submitter,
             state: Some((source, cursor)),
@@ -94,7 +94,7 @@ impl Actor for ChainWatcher {
         };
         let watch = Watch {
             shared: self.shared.clone(),
-            roster: self.roster.clone(),
+            registry: self.registry.clone(),
             router: self.router.clone(),
             submitter: self.submitter.clone(),
             source,
@@ -110,7 +110,7 @@ impl Actor for ChainWatcher {
 
 struct Watch {
     shared: Shared,
-    roster: Roster,
+    registry: AgentRegistry,
     router: Recipient<Route>,
     submitter: Recipient<ChainNews>,
     source: Box<dyn ChainSource>,
@@ -201,7 +201,7 @@ impl Watch {
         let mut stopping = self.shared.stopping.clone();
         let reading = self
             .source
-            .read(&self.cursor, &self.roster as &dyn Interest, BATCH);
+            .read(&self.cursor, &self.registry as &dyn Interest, BATCH);
         let mut reading = std::pin::pin!(reading);
         if let Ok(read) = tokio::time::timeout(PATIENCE, reading.as_mut()).await {
             return Some(read);

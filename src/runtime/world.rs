@@ -10,14 +10,14 @@ use agentry_store::{Store, read};
 
 use super::clock::Clock;
 use super::directory::Directory;
-use super::roster::{Hosted, Roster};
+use super::registry::{AgentRegistry, Hosted};
 
 /// The [`World`] of the runtime, backed by its directory, its agent registry and its store.
 #[derive(Clone)]
 pub struct Surroundings {
     store: Store,
     directory: Directory,
-    roster: Roster,
+    registry: AgentRegistry,
     clock: Clock,
     version: String,
     started_at: u64,
@@ -38,7 +38,7 @@ impl Surroundings {
     pub fn new(
         store: Store,
         directory: Directory,
-        roster: Roster,
+        registry: AgentRegistry,
         clock: Clock,
         version: impl Into<String>,
         started_at: u64,
@@ -46,7 +46,7 @@ impl Surroundings {
         Self {
             store,
             directory,
-            roster,
+            registry,
             clock,
             version: version.into(),
             started_at,
@@ -56,9 +56,9 @@ impl Surroundings {
     async fn status_of(&self, agent: &str) -> Status {
         let mut status = Status {
             uptime_ms: Some(self.clock.now_ms().saturating_sub(self.started_at)),
-            ..outline(agent, &self.version, &self.roster)
+            ..outline(agent, &self.version, &self.registry)
         };
-        let Some(hosted) = self.roster.named(agent) else {
+        let Some(hosted) = self.registry.named(agent) else {
             return status;
         };
         let id = hosted.id;
@@ -82,7 +82,7 @@ impl World for Surroundings {
     }
 
     fn resolve(&self, name: &str, now_ms: u64) -> Result<Address, NameError> {
-        resolve(&self.directory, &self.roster, name, now_ms)
+        resolve(&self.directory, &self.registry, name, now_ms)
     }
 
     fn status<'a>(&'a self, agent: &'a str) -> Answer<'a, Status> {
@@ -97,25 +97,25 @@ impl World for Surroundings {
 /// No agent has the name, or more than one has announced it.
 pub fn resolve(
     directory: &Directory,
-    roster: &Roster,
+    registry: &AgentRegistry,
     name: &str,
     now_ms: u64,
 ) -> Result<Address, NameError> {
     if let Some(address) = directory.contact(name) {
         return Ok(address);
     }
-    match roster.named(name) {
+    match registry.named(name) {
         Some(hosted) => Ok(hosted.address.clone()),
         None => directory.named(name, now_ms),
     }
 }
 
 /// The part of an agent's status that needs no store: its name and its capabilities.
-pub fn outline(agent: &str, version: &str, roster: &Roster) -> Status {
+pub fn outline(agent: &str, version: &str, registry: &AgentRegistry) -> Status {
     Status {
         agent: tag(word(agent)),
         version: tag(word(version)),
-        capabilities: roster
+        capabilities: registry
             .named(agent)
             .map(|hosted| capabilities(&hosted))
             .unwrap_or_default(),

@@ -40,7 +40,7 @@ fn db(stage: &Stage) -> Connection {
 }
 
 /// The delivery updates of a message that the asker has recorded.
-fn fates(stage: &Stage, label: &str) -> Vec<String> {
+fn updates(stage: &Stage, label: &str) -> Vec<String> {
     let db = db(stage);
     let agents = read::agents(&db).unwrap();
     agents
@@ -185,15 +185,15 @@ async fn the_sender_learns_each_stage_of_a_message_once_and_in_order() {
     let stage = Stage::with_tables(behaviours, "", "", &asker(60_000, 3));
     ask(&stage, "well").await;
     stage
-        .until("all fates are known", |stage| {
-            fates(stage, "well")
+        .until("all updates are known", |stage| {
+            updates(stage, "well")
                 .last()
-                .is_some_and(|fate| fate == "done")
+                .is_some_and(|update| update == "done")
         })
         .await;
     // Acknowledgments are transactions, and a block may contain DONE before RECEIVED: an update
     // that arrives too late is not delivered.
-    let known = fates(&stage, "well");
+    let known = updates(&stage, "well");
     assert!(
         known == ["mined", "received", "done"] || known == ["mined", "done"],
         "{known:?}"
@@ -206,12 +206,12 @@ async fn an_unacknowledged_message_is_resent_and_handled_once() {
     ask(&stage, "hello?").await;
     stage
         .until("it is no longer retried", |stage| {
-            fates(stage, "hello?")
+            updates(stage, "hello?")
                 .last()
-                .is_some_and(|fate| fate == "unacknowledged")
+                .is_some_and(|update| update == "unacknowledged")
         })
         .await;
-    assert_eq!(fates(&stage, "hello?"), ["mined", "unacknowledged"]);
+    assert_eq!(updates(&stage, "hello?"), ["mined", "unacknowledged"]);
     let asked: Vec<_> = stage
         .outbox()
         .into_iter()
@@ -233,7 +233,7 @@ async fn an_acknowledgment_counts_only_from_the_recipient() {
     ask(&stage, "to whom?").await;
     stage
         .until("the question is mined", |stage| {
-            fates(stage, "to whom?") == ["mined"]
+            updates(stage, "to whom?") == ["mined"]
         })
         .await;
     let question = stage.outbox().pop().unwrap();
@@ -256,7 +256,7 @@ async fn an_acknowledgment_counts_only_from_the_recipient() {
             })
         })
         .await;
-    assert_eq!(fates(&stage, "to whom?"), ["mined"]);
+    assert_eq!(updates(&stage, "to whom?"), ["mined"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -421,7 +421,7 @@ async fn unverified_senders_spend_at_most_a_tenth() {
     stage.send_to(3, address(20), verified).await;
     stage
         .until("the verified sender's is sent", |stage| {
-            fates(stage, "verified") == ["mined"]
+            updates(stage, "verified") == ["mined"]
         })
         .await;
 }

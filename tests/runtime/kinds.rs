@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use agentry_sdk::protocol::{AckRequest, Address};
 use agentry_sdk::{
-    Authenticity, Behaviour, BehaviourError, ConfigureError, Context, Desk, Effects, Fate, Message,
-    Outgoing, Registry, SentMessage, Setup, Task, TaskError, TaskOutput, TaskReport, TaskStart,
-    Timer,
+    Authenticity, Behaviour, BehaviourError, ConfigureError, Context, DeliveryUpdate, Desk,
+    Effects, Message, Outgoing, Registry, SentMessage, Setup, Task, TaskError, TaskOutput,
+    TaskReport, TaskStart, Timer,
 };
 use serde::Deserialize;
 
@@ -172,20 +172,20 @@ impl Behaviour for Asker {
         Ok(Effects::none().send_with(self.0.to.clone(), question))
     }
 
-    async fn on_fate(
+    async fn on_delivery_update(
         &self,
         sent: &SentMessage,
-        fate: &Fate,
+        update: &DeliveryUpdate,
         context: &Context,
     ) -> Result<Effects, BehaviourError> {
-        let mut fates = context
+        let mut updates = context
             .state
             .get(&sent.label)
-            .and_then(|fates| fates.as_array().cloned())
+            .and_then(|updates| updates.as_array().cloned())
             .unwrap_or_default();
-        let word = serde_json::to_value(fate).unwrap();
-        fates.push(word["fate"].clone());
-        Ok(Effects::none().set_state(sent.label.clone(), fates))
+        let word = serde_json::to_value(update).unwrap();
+        updates.push(word["update"].clone());
+        Ok(Effects::none().set_state(sent.label.clone(), updates))
     }
 }
 

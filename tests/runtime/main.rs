@@ -4,7 +4,6 @@
 
 mod authenticity;
 mod budget;
-mod conduct;
 mod confirmations;
 mod conversation;
 mod directory;
@@ -13,6 +12,7 @@ mod isolation;
 mod kinds;
 mod reload;
 mod restore;
+mod runner;
 mod submit;
 mod tasks;
 mod time;

@@ -106,45 +106,45 @@ pub(super) fn timer(timer: &sdk::Timer) -> wire::Event {
 }
 
 /// A delivery update for a message that was sent.
-pub(super) fn fate(sent: &sdk::SentMessage, fate: &sdk::Fate) -> wire::Event {
+pub(super) fn update(sent: &sdk::SentMessage, update: &sdk::DeliveryUpdate) -> wire::Event {
     let (mut height, mut detail, mut reason) = (None, None, None);
-    let fate = match fate {
-        sdk::Fate::Mined { height: found } => {
+    let update = match update {
+        sdk::DeliveryUpdate::Mined { height: found } => {
             height = Some(found.0);
-            wire::Fate::Mined
+            wire::DeliveryUpdate::Mined
         }
-        sdk::Fate::Received => wire::Fate::Received,
-        sdk::Fate::Accepted { detail: found } => {
+        sdk::DeliveryUpdate::Received => wire::DeliveryUpdate::Received,
+        sdk::DeliveryUpdate::Accepted { detail: found } => {
             detail.clone_from(found);
-            wire::Fate::Accepted
+            wire::DeliveryUpdate::Accepted
         }
-        sdk::Fate::Done { detail: found } => {
+        sdk::DeliveryUpdate::Done { detail: found } => {
             detail.clone_from(found);
-            wire::Fate::Done
+            wire::DeliveryUpdate::Done
         }
-        sdk::Fate::Failed { detail: found } => {
+        sdk::DeliveryUpdate::Failed { detail: found } => {
             detail.clone_from(found);
-            wire::Fate::Failed
+            wire::DeliveryUpdate::Failed
         }
-        sdk::Fate::Rejected { detail: found } => {
+        sdk::DeliveryUpdate::Rejected { detail: found } => {
             detail.clone_from(found);
-            wire::Fate::Rejected
+            wire::DeliveryUpdate::Rejected
         }
-        sdk::Fate::Expired => wire::Fate::Expired,
-        sdk::Fate::Unacknowledged => wire::Fate::Unacknowledged,
-        sdk::Fate::Unsent { reason: found } => {
+        sdk::DeliveryUpdate::Expired => wire::DeliveryUpdate::Expired,
+        sdk::DeliveryUpdate::Unacknowledged => wire::DeliveryUpdate::Unacknowledged,
+        sdk::DeliveryUpdate::Unsent { reason: found } => {
             reason = Some(found.clone());
-            wire::Fate::Unsent
+            wire::DeliveryUpdate::Unsent
         }
     };
-    wire::Event::Fate {
+    wire::Event::DeliveryUpdate {
         sent: wire::Sent {
             label: sent.label.clone(),
             to: sent.to.to_string(),
             id: sent.id.map(|id| id.to_string()),
             transaction: sent.transaction.map(|hash| hash.to_string()),
         },
-        fate,
+        update,
         height,
         detail,
         reason,
@@ -171,7 +171,7 @@ pub(super) fn name_of(event: &wire::Event) -> String {
     match event {
         wire::Event::Message { message } => format!("message {}", message.transaction),
         wire::Event::Timer { name, .. } => format!("timer {name:?}"),
-        wire::Event::Fate { sent, .. } => format!("delivery update for {:?}", sent.label),
+        wire::Event::DeliveryUpdate { sent, .. } => format!("delivery update for {:?}", sent.label),
         wire::Event::Settled { message, .. } => format!("settled {}", message.transaction),
         wire::Event::Task { task, .. } => format!("task {:?}", task.key),
     }

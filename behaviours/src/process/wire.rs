@@ -21,7 +21,7 @@ pub mod event;
 
 pub use effect::{AckWord, Acknowledge, Effect, SealingWord};
 pub use event::{
-    Answered, Authenticity, Event, Fate, Header, Message, News, Output, RunContext, Sent,
+    Answered, Authenticity, DeliveryUpdate, Event, Header, Message, News, Output, RunContext, Sent,
     Settlement, Task,
 };
 

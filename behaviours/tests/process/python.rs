@@ -10,8 +10,8 @@ use agentry_sdk::testing::{
     Agent, Contract, MessageBuilder, Simulation, assert_behaviour_contract,
 };
 use agentry_sdk::{
-    Effect, Effects, Event, Fate, Outgoing, Sealing, SentMessage, Settlement, State, TaskNews,
-    TaskOutput, TaskReport, Timer,
+    DeliveryUpdate, Effect, Effects, Event, Outgoing, Sealing, SentMessage, Settlement, State,
+    TaskNews, TaskOutput, TaskReport, Timer,
 };
 use serde_json::{Value, json};
 
@@ -92,12 +92,12 @@ async fn the_greeter_deletes_visitors_that_it_cannot_reach() {
         id: None,
         transaction: None,
     };
-    let unsent = Fate::Unsent {
+    let unsent = DeliveryUpdate::Unsent {
         reason: "no funds".to_owned(),
     };
     let behaviour = build(&greeter());
     let effects = behaviour
-        .on_event(&Event::Fate(sent, unsent), &context())
+        .on_event(&Event::DeliveryUpdate(sent, unsent), &context())
         .await
         .unwrap();
     assert_eq!(effects, Effects::none().clear_state("visitor:ait1ada"));
@@ -364,8 +364,8 @@ def told(*what): return agentry.Effects().reply(repr(what))
 class Tells(agentry.Behaviour):
     def on_message(self, message, context): return told(message.text, message.verified)
     def on_timer(self, timer, context): return told(timer.name, timer.data, timer.due_ms)
-    def on_fate(self, sent, fate, context): return told(sent.label, sent.to, fate.fate,
-        fate.height, fate.detail, fate.reason)
+    def on_delivery_update(self, sent, update, context): return told(sent.label, sent.to, update.update,
+        update.height, update.detail, update.reason)
     def on_settled(self, message, settlement, context): return told(message.text,
         settlement.settlement, settlement.reason)
     def on_task(self, report, context): return told(report.task.key, report.news, report.progress,
@@ -378,7 +378,7 @@ agentry.run(Tells())",
         id: None,
         transaction: Some(TransactionHash::of(b"t")),
     };
-    let fate = |fate: Fate| Event::Fate(sent.clone(), fate);
+    let update = |update: DeliveryUpdate| Event::DeliveryUpdate(sent.clone(), update);
     let Event::Message(message) = text("hello") else {
         panic!("a text is a message");
     };
@@ -409,41 +409,41 @@ agentry.run(Tells())",
             "('t', [1], 5)",
         ),
         (
-            fate(Fate::Mined {
+            update(DeliveryUpdate::Mined {
                 height: BlockHeight(9),
             }),
             "('l', 'ait1other', 'mined', 9, None, None)",
         ),
         (
-            fate(Fate::Received),
+            update(DeliveryUpdate::Received),
             "('l', 'ait1other', 'received', None, None, None)",
         ),
         (
-            fate(Fate::Accepted { detail: some("d") }),
+            update(DeliveryUpdate::Accepted { detail: some("d") }),
             "('l', 'ait1other', 'accepted', None, 'd', None)",
         ),
         (
-            fate(Fate::Done { detail: None }),
+            update(DeliveryUpdate::Done { detail: None }),
             "('l', 'ait1other', 'done', None, None, None)",
         ),
         (
-            fate(Fate::Failed { detail: some("d") }),
+            update(DeliveryUpdate::Failed { detail: some("d") }),
             "('l', 'ait1other', 'failed', None, 'd', None)",
         ),
         (
-            fate(Fate::Rejected { detail: some("d") }),
+            update(DeliveryUpdate::Rejected { detail: some("d") }),
             "('l', 'ait1other', 'rejected', None, 'd', None)",
         ),
         (
-            fate(Fate::Expired),
+            update(DeliveryUpdate::Expired),
             "('l', 'ait1other', 'expired', None, None, None)",
         ),
         (
-            fate(Fate::Unacknowledged),
+            update(DeliveryUpdate::Unacknowledged),
             "('l', 'ait1other', 'unacknowledged', None, None, None)",
         ),
         (
-            fate(Fate::Unsent {
+            update(DeliveryUpdate::Unsent {
                 reason: "r".to_owned(),
             }),
             "('l', 'ait1other', 'unsent', None, None, 'r')",

@@ -37,7 +37,7 @@ pub enum Commit {
     /// The chain was read further.
     Observe(Observation),
     /// The directory backfill read blocks below the watched ones for the cards in them.
-    Survey(Survey),
+    Backfill(Backfill),
     /// A behaviour has handled an event.
     Outcome(Outcome),
     /// A run for an event failed.
@@ -76,7 +76,7 @@ pub enum Commit {
         reason: String,
     },
     /// Messages of a sender exceeded the rate-limit timeout.
-    Overwait {
+    RateLimitTimeout {
         /// The agent that they were sent to.
         agent: AgentId,
         /// Their sender; all unverified senders if `None`.
@@ -217,7 +217,7 @@ pub enum Commit {
         ids: Vec<OutboxId>,
     },
     /// Queued transactions that have expired are no longer sent.
-    Lapse {
+    ExpireQueued {
         /// The time of the change.
         at: u64,
     },
@@ -244,7 +244,7 @@ pub enum Commit {
     },
     /// Another transaction has spent a signed transaction's nonce: it must be re-signed
     /// (`sequential`).
-    Renounce {
+    Requeue {
         /// The transaction.
         id: OutboxId,
         /// The reason.
@@ -258,9 +258,9 @@ pub enum Commit {
         at: u64,
     },
     /// Dead letters were verified again before they are retried: keys may have become known since.
-    Rejudge {
+    Reverify {
         /// The results.
-        judged: Vec<Rejudged>,
+        verified: Vec<Reverified>,
         /// The time of the change.
         at: u64,
     },
@@ -280,7 +280,7 @@ pub enum Commit {
     Resume,
     /// Prunes rows that were settled before `before`, and ids that are refused at `at`. Both times
     /// must certainly have passed: a pruned message is not recognised when it arrives again.
-    Forget {
+    Prune {
         /// The end of the retention, in milliseconds since the epoch.
         before: u64,
         /// The time of the change.
@@ -293,11 +293,11 @@ impl Commit {
     pub const fn runtime_time(&self) -> Option<u64> {
         match self {
             Self::Observe(Observation { at, .. })
-            | Self::Survey(Survey { at, .. })
+            | Self::Backfill(Backfill { at, .. })
             | Self::Outcome(Outcome { at, .. })
             | Self::Failure { at, .. }
             | Self::Expire { at, .. }
-            | Self::Overwait { at, .. }
+            | Self::RateLimitTimeout { at, .. }
             | Self::Acknowledge { at, .. }
             | Self::Resend { at, .. }
             | Self::Unacknowledged { at, .. }
@@ -310,10 +310,10 @@ impl Commit {
             // Commits of an operator, who may run no runtime; those that use the time that blocks
             // confirm; and those without a time.
             Self::Retry { .. }
-            | Self::Rejudge { .. }
+            | Self::Reverify { .. }
             | Self::Drop { .. }
-            | Self::Lapse { .. }
-            | Self::Forget { .. }
+            | Self::ExpireQueued { .. }
+            | Self::Prune { .. }
             | Self::Identify { .. }
             | Self::Host { .. }
             | Self::TaskRetry { .. }
@@ -322,7 +322,7 @@ impl Commit {
             | Self::Unregister { .. }
             | Self::Hold { .. }
             | Self::Release { .. }
-            | Self::Renounce { .. }
+            | Self::Requeue { .. }
             | Self::Postpone { .. }
             | Self::Explain { .. }
             | Self::MempoolShown { .. }
@@ -362,7 +362,7 @@ pub struct Observation {
 
 /// The result of one step of the directory backfill, in the chain's order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Survey {
+pub struct Backfill {
     /// Cards, withdrawn blocks, and heights that could not be read completely.
     pub steps: Vec<Step>,
     /// The last block that the backfill had read before, below the watched ones.
@@ -764,7 +764,7 @@ pub struct Selection {
 
 /// The result of verifying a dead letter again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rejudged {
+pub struct Reverified {
     /// The message.
     pub id: InboxId,
     /// Whether its sender is verified.

@@ -17,10 +17,10 @@ pub struct SentMessage {
 }
 
 /// A delivery update for a message that was sent. One message has several updates in turn, until
-/// one [is the last](Fate::is_last).
+/// one [is the last](DeliveryUpdate::is_last).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", tag = "fate")]
-pub enum Fate {
+#[serde(rename_all = "lowercase", tag = "update")]
+pub enum DeliveryUpdate {
     /// It is included in a block.
     Mined {
         /// The height of the block.
@@ -60,7 +60,7 @@ pub enum Fate {
     },
 }
 
-impl Fate {
+impl DeliveryUpdate {
     /// Whether this is the last update of its message. `done` says whether the sender asked for an
     /// acknowledgment that the message was acted on, `received` whether it asked for any
     /// acknowledgment.

@@ -29,7 +29,7 @@ pub use agentry_protocol::Authenticity;
 pub use card::Card;
 pub use cause::Cause;
 pub use commit::{Commit, Receipt};
-pub use delivery::{Fate, SentMessage, Settlement};
+pub use delivery::{DeliveryUpdate, SentMessage, Settlement};
 pub use rows::{AgentId, EventId, InboxId, OutboxId, TaskId};
 pub use standing::Standing;
 pub use state::State;

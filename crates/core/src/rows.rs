@@ -137,7 +137,7 @@ words!(
         /// A timer of a behaviour.
         Timer = "timer",
         /// A delivery update on a message that a behaviour sent.
-        Fate = "fate",
+        Delivery = "delivery",
         /// The outcome of a message that a behaviour watches.
         Settled = "settled",
         /// A task update.

@@ -192,7 +192,7 @@ impl State {
             }
             Commit::Host { agents } => self.host(agents, receipt),
             Commit::Observe(observation) => self.observe(observation, receipt)?,
-            Commit::Survey(backfill) => self.backfill(backfill, receipt),
+            Commit::Backfill(backfill) => self.backfill(backfill, receipt),
             Commit::Outcome(outcome) => self.settle(outcome, receipt)?,
             Commit::Failure {
                 event,
@@ -221,13 +221,16 @@ impl State {
                 until,
                 reason,
             } => receipt.changed = self.postpone(*event, *until, reason),
-            Commit::Overwait {
+            Commit::RateLimitTimeout {
                 agent,
                 sender,
                 before,
                 reason,
                 at,
-            } => receipt.changed = self.overwait(*agent, sender.as_ref(), *before, reason, *at),
+            } => {
+                receipt.changed =
+                    self.rate_limit_timeout(*agent, sender.as_ref(), *before, reason, *at);
+            }
             Commit::Acknowledge {
                 outbox,
                 state,
@@ -310,19 +313,19 @@ impl State {
             }
             Commit::Hold { held } => receipt.changed = self.hold(held),
             Commit::Release { ids } => receipt.changed = self.release(ids),
-            Commit::Lapse { at } => self.lapse(*at, receipt),
+            Commit::ExpireQueued { at } => self.expire_queued(*at, receipt),
             Commit::Post { id, result, at } => {
                 receipt.changed = self.post(*id, result, *at, receipt);
             }
             Commit::Explain { ids, reason } => receipt.changed = self.explain(ids, reason),
             Commit::MempoolShown { key } => self.facts.mempool = Some(key.clone()),
-            Commit::Renounce { id, reason } => receipt.changed = self.renounce(*id, reason),
+            Commit::Requeue { id, reason } => receipt.changed = self.requeue(*id, reason),
             Commit::Retry { target, at } => self.retry(target, *at, receipt),
-            Commit::Rejudge { judged, at } => receipt.changed = self.reverify(judged, *at),
+            Commit::Reverify { verified, at } => receipt.changed = self.reverify(verified, *at),
             Commit::Drop { target, at } => self.discard(target, *at, receipt),
             Commit::Halt { reason } => self.facts.halted = Some(reason.clone()),
             Commit::Resume => receipt.changed = usize::from(self.facts.halted.take().is_some()),
-            Commit::Forget { before, at } => self.prune(*before, *at, receipt),
+            Commit::Prune { before, at } => self.prune(*before, *at, receipt),
         }
         Ok(())
     }

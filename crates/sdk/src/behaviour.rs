@@ -5,7 +5,7 @@ use std::future::Future;
 
 use serde::de::DeserializeOwned;
 
-use crate::event::{Fate, SentMessage, Settlement, TaskReport, Timer};
+use crate::event::{DeliveryUpdate, SentMessage, Settlement, TaskReport, Timer};
 use crate::registry::Setup;
 use crate::task::{Desk, Task, TaskError, TaskLimits, TaskOutput};
 use crate::{Authenticity, Context, Effects, Message};
@@ -103,13 +103,13 @@ pub trait Behaviour: fmt::Debug + Send + Sync + Sized + 'static {
     ///
     /// # Errors
     /// As for [`on_timer`](Self::on_timer).
-    fn on_fate(
+    fn on_delivery_update(
         &self,
         sent: &SentMessage,
-        fate: &Fate,
+        update: &DeliveryUpdate,
         context: &Context,
     ) -> impl Future<Output = Result<Effects, BehaviourError>> + Send {
-        let _ = (sent, fate, context);
+        let _ = (sent, update, context);
         async { Ok(Effects::none()) }
     }
 

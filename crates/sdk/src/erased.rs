@@ -79,7 +79,9 @@ impl<B: Behaviour> AnyBehaviour for B {
         match event {
             Event::Message(message) => Box::pin(self.on_message(message, context)),
             Event::Timer(timer) => Box::pin(self.on_timer(timer, context)),
-            Event::Fate(sent, fate) => Box::pin(self.on_fate(sent, fate, context)),
+            Event::DeliveryUpdate(sent, update) => {
+                Box::pin(self.on_delivery_update(sent, update, context))
+            }
             Event::Settled(message, settlement) => {
                 Box::pin(self.on_settled(message, settlement, context))
             }

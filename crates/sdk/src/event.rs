@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::Message;
 use crate::task::{Task, TaskOutput};
 
-pub use agentry_core::delivery::{Fate, SentMessage, Settlement};
+pub use agentry_core::delivery::{DeliveryUpdate, SentMessage, Settlement};
 
 /// An event for a behaviour. Each agent has one durable queue of events.
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ pub enum Event {
     /// A timer expired.
     Timer(Timer),
     /// A delivery update for a message that the behaviour sent.
-    Fate(SentMessage, Fate),
+    DeliveryUpdate(SentMessage, DeliveryUpdate),
     /// The outcome of a message that the behaviour watches.
     Settled(Arc<Message>, Settlement),
     /// An update of one of the behaviour's tasks.

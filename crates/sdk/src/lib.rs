@@ -91,7 +91,7 @@ pub use context::{Context, State};
 pub use directory::{Card, NameError, Query, World};
 pub use effects::{Effect, Effects, EffectsError};
 pub use erased::{AnyBehaviour, AnyExecutor};
-pub use event::{Event, Fate, SentMessage, Settlement, TaskNews, TaskReport, Timer};
+pub use event::{DeliveryUpdate, Event, SentMessage, Settlement, TaskNews, TaskReport, Timer};
 pub use message::{Answered, Authenticity, Message};
 pub use outgoing::{Acknowledge, Addressed, Outgoing, Sealing};
 pub use registry::{BuildError, Registry, Setup};

@@ -61,7 +61,7 @@ pub struct Outgoing {
     /// Whether it is sealed.
     pub sealing: Sealing,
     /// The name by which the behaviour recognises delivery updates
-    /// ([`Behaviour::on_fate`](crate::Behaviour::on_fate)) and answers
+    /// ([`Behaviour::on_delivery_update`](crate::Behaviour::on_delivery_update)) and answers
     /// ([`Message::answers`](crate::Message::answers)). Without one there are no delivery updates.
     pub label: Option<String>,
 }

@@ -8,7 +8,7 @@ use agentry_sdk::protocol::command::{Ack, AckStatus, Announce, Status, Tags};
 use agentry_sdk::protocol::{AckRequest, BlockHeight, Json, KnownCommand, Limits, TransactionHash};
 use agentry_sdk::testing::{MessageBuilder, Party, START_MS, TestWorld, block_on};
 use agentry_sdk::{
-    BehaviourError, Card, Context, Fate, Message, NameError, Query, State, TaskError,
+    BehaviourError, Card, Context, DeliveryUpdate, Message, NameError, Query, State, TaskError,
 };
 
 fn card(owner: &str, name: &str, capabilities: &[&str], height: u64) -> Card {
@@ -137,22 +137,22 @@ fn acknowledgments_are_due_for_all_but_acknowledgments() {
 
 #[test]
 fn the_last_delivery_update_depends_on_the_acknowledgment_asked_for() {
-    let mined = Fate::Mined {
+    let mined = DeliveryUpdate::Mined {
         height: BlockHeight(1),
     };
-    let accepted = Fate::Accepted { detail: None };
-    let done = Fate::Done { detail: None };
-    for (fate, plain, received, asked_done) in [
+    let accepted = DeliveryUpdate::Accepted { detail: None };
+    let done = DeliveryUpdate::Done { detail: None };
+    for (update, plain, received, asked_done) in [
         (&mined, true, false, false),
-        (&Fate::Received, true, true, false),
+        (&DeliveryUpdate::Received, true, true, false),
         (&accepted, false, false, false),
         (&done, true, true, true),
-        (&Fate::Unacknowledged, true, true, true),
-        (&Fate::Expired, true, true, true),
+        (&DeliveryUpdate::Unacknowledged, true, true, true),
+        (&DeliveryUpdate::Expired, true, true, true),
     ] {
-        assert_eq!(fate.is_last(false, false), plain, "{fate:?}");
-        assert_eq!(fate.is_last(true, false), received, "{fate:?}");
-        assert_eq!(fate.is_last(false, true), asked_done, "{fate:?}");
+        assert_eq!(update.is_last(false, false), plain, "{update:?}");
+        assert_eq!(update.is_last(true, false), received, "{update:?}");
+        assert_eq!(update.is_last(false, true), asked_done, "{update:?}");
     }
 }
 

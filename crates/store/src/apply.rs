@@ -1,5 +1,6 @@
 //! Applies a commit to the tables. No other module changes them.
 
+mod backfill;
 mod cards;
 mod claims;
 mod events;
@@ -10,7 +11,6 @@ mod outgoing;
 mod receipts;
 mod sightings;
 mod spending;
-mod survey;
 mod tasks;
 mod usage;
 
@@ -55,7 +55,7 @@ pub(super) fn apply(db: &Connection, commit: &Commit) -> Result<Receipt, StoreEr
             }
         }
         Commit::Observe(observation) => observe::observe(db, observation, &mut receipt)?,
-        Commit::Survey(seen) => survey::survey(db, seen, &mut receipt)?,
+        Commit::Backfill(seen) => backfill::backfill(db, seen, &mut receipt)?,
         Commit::Outcome(outcome) => outcome::settle(db, outcome, &mut receipt)?,
         Commit::Failure {
             event,
@@ -91,14 +91,15 @@ pub(super) fn apply(db: &Connection, commit: &Commit) -> Result<Receipt, StoreEr
             until,
             reason,
         } => receipt.changed = outcome::postpone(db, *event, *until, reason)?,
-        Commit::Overwait {
+        Commit::RateLimitTimeout {
             agent,
             sender,
             before,
             reason,
             at,
         } => {
-            receipt.changed = outcome::overwait(db, *agent, sender.as_ref(), *before, reason, *at)?;
+            receipt.changed =
+                outcome::rate_limit_timeout(db, *agent, sender.as_ref(), *before, reason, *at)?;
         }
         Commit::Send {
             agent,
@@ -192,24 +193,26 @@ pub(super) fn apply(db: &Connection, commit: &Commit) -> Result<Receipt, StoreEr
         }
         Commit::Hold { held } => receipt.changed = spending::hold(db, held)?,
         Commit::Release { ids } => receipt.changed = spending::release(db, ids)?,
-        Commit::Lapse { at } => outgoing::lapse(db, *at, &mut receipt)?,
+        Commit::ExpireQueued { at } => outgoing::expire_queued(db, *at, &mut receipt)?,
         Commit::Post { id, result, at } => {
             receipt.changed = outgoing::post(db, *id, result, *at, &mut receipt)?;
         }
         Commit::Explain { ids, reason } => receipt.changed = outgoing::explain(db, ids, reason)?,
         Commit::MempoolShown { key } => set_meta(db, meta::MEMPOOL, key)?,
-        Commit::Renounce { id, reason } => {
-            receipt.changed = outgoing::renounce(db, *id, reason)?;
+        Commit::Requeue { id, reason } => {
+            receipt.changed = outgoing::requeue(db, *id, reason)?;
         }
         Commit::Retry { target, at } => operate::retry(db, target, *at, &mut receipt)?,
-        Commit::Rejudge { judged, at } => receipt.changed = operate::rejudge(db, judged, *at)?,
+        Commit::Reverify { verified, at } => {
+            receipt.changed = operate::reverify(db, verified, *at)?;
+        }
         Commit::Drop { target, at } => operate::discard(db, target, *at, &mut receipt)?,
         Commit::Halt { reason } => set_meta(db, meta::HALTED, reason)?,
         Commit::Resume => {
             receipt.changed =
                 db.execute("DELETE FROM meta WHERE key = ?1", params![meta::HALTED])?;
         }
-        Commit::Forget { before, at } => operate::forget(db, *before, *at, &mut receipt)?,
+        Commit::Prune { before, at } => operate::prune(db, *before, *at, &mut receipt)?,
     }
     Ok(receipt)
 }

@@ -105,7 +105,7 @@ CREATE TABLE event (
     id        INTEGER PRIMARY KEY AUTOINCREMENT, -- never assigned twice: outbox.origin names it
     agent     INTEGER NOT NULL REFERENCES agent (id),
     behaviour TEXT    NOT NULL,                  -- empty: the runtime's own
-    kind      TEXT    NOT NULL CHECK (kind IN ('timer', 'fate', 'settled', 'task', 'renewal')),
+    kind      TEXT    NOT NULL CHECK (kind IN ('timer', 'delivery', 'settled', 'task', 'renewal')),
     name      TEXT    NOT NULL,                  -- of the timer; the label; the task's key
     data      TEXT    NOT NULL,                  -- JSON
     inbox     INTEGER REFERENCES inbox (id) ON DELETE SET NULL, -- the message that it is about

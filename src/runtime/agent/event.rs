@@ -9,7 +9,8 @@ use agentry_core::{Commit, OutboxId};
 use agentry_protocol::KnownCommand;
 use agentry_sdk::task::TASK_FAILED;
 use agentry_sdk::{
-    BehaviourError, Event, Fate, Message, Settlement, Task, TaskNews, TaskOutput, TaskReport, Timer,
+    BehaviourError, DeliveryUpdate, Event, Message, Settlement, Task, TaskNews, TaskOutput,
+    TaskReport, Timer,
 };
 use agentry_store::{StoreError, read};
 use serde::Deserialize;
@@ -18,15 +19,15 @@ use serde_json::Value;
 use super::Work;
 use super::settle::Subject;
 use crate::runtime::compose::{self, Author, Circumstances};
-use crate::runtime::conduct::Conduct;
 use crate::runtime::directory::Registration;
-use crate::runtime::roster::Hosted;
+use crate::runtime::registry::Hosted;
+use crate::runtime::runner::Runner;
 
 /// The contents of a delivery update's row.
 #[derive(Deserialize)]
-struct FateData {
+struct DeliveryData {
     outbox: OutboxId,
-    fate: Fate,
+    update: DeliveryUpdate,
 }
 
 impl Work {
@@ -63,9 +64,9 @@ impl Work {
         };
         let shared = self.shared.clone();
         let state = self.state(&instance.name);
-        let conduct = Conduct::new(&shared, hosted);
+        let runner = Runner::new(&shared, hosted);
         let subject = Subject::Event(due);
-        let effects = match conduct.run(instance, event, due.attempts, state).await {
+        let effects = match runner.run(instance, event, due.attempts, state).await {
             Ok(effects) => effects,
             Err(error) => {
                 return self
@@ -113,8 +114,9 @@ impl Work {
                 data: due.data.clone(),
                 due_ms: due.due_at,
             })),
-            EventKind::Fate => {
-                let Ok(FateData { outbox, fate }) = FateData::deserialize(&due.data) else {
+            EventKind::Delivery => {
+                let Ok(DeliveryData { outbox, update }) = DeliveryData::deserialize(&due.data)
+                else {
                     return Ok(None);
                 };
                 let label = due.name.clone();
@@ -122,7 +124,7 @@ impl Work {
                     .store
                     .read(move |db| read::sent_message(db, outbox, &label))
                     .await?
-                    .map(|sent| Event::Fate(sent, fate))
+                    .map(|sent| Event::DeliveryUpdate(sent, update))
             }
             EventKind::Settled => message
                 .zip(Settlement::deserialize(&due.data).ok())

@@ -13,9 +13,9 @@ use agentry_store::{StoreError, read};
 use super::Work;
 use super::settle::Subject;
 use crate::runtime::clock::millis;
-use crate::runtime::conduct::{Conduct, Shown};
 use crate::runtime::reading::{self, Place};
-use crate::runtime::roster::Hosted;
+use crate::runtime::registry::Hosted;
+use crate::runtime::runner::{Runner, Shown};
 use crate::runtime::signer::OpenSealed;
 use crate::runtime::standing::Standings;
 
@@ -46,14 +46,14 @@ impl Work {
             return Ok(());
         }
         let shared = self.shared.clone();
-        let conduct = Conduct::new(&shared, hosted);
+        let runner = Runner::new(&shared, hosted);
         let plain = self.plain(hosted, due);
         let is_over = |now| {
             let header = plain.header.as_ref();
             header.is_some_and(|header| header.is_expired(now))
         };
         if is_over(self.shared.clock.confirmed_ms()) {
-            return self.expire(&conduct, due, plain).await;
+            return self.expire(&runner, due, plain).await;
         }
         // Expired by the local clock alone: neither handled nor dropped. The next pull skips it.
         if is_over(self.shared.clock.local_ms()) {
@@ -72,7 +72,7 @@ impl Work {
         let Shown {
             accepting,
             watchers,
-        } = match conduct.show(&message, &due.done).await {
+        } = match runner.show(&message, &due.done).await {
             Ok(shown) => shown,
             Err((instance, error)) => {
                 let subject = Subject::Message(due);
@@ -98,7 +98,7 @@ impl Work {
             let state = self.state(&instance.name);
             let event = Event::Message(Arc::clone(&message));
             let subject = Subject::Message(due);
-            match conduct.run(instance, event, due.attempts, state).await {
+            match runner.run(instance, event, due.attempts, state).await {
                 Ok(effects) => {
                     let settled = self
                         .settle(
@@ -163,15 +163,15 @@ impl Work {
         let before = now.saturating_sub(millis(max_wait));
         let (agent, of_sender) = (self.id, sender.map(ToOwned::to_owned));
         // A seek: messages that still have time cost nothing, however many they are.
-        let overwaited = self
+        let is_beyond_timeout = self
             .shared
             .store
-            .read(move |db| read::overwaited(db, agent, of_sender.as_deref(), before))
+            .read(move |db| read::is_beyond_timeout(db, agent, of_sender.as_deref(), before))
             .await?;
-        if !overwaited {
+        if !is_beyond_timeout {
             return Ok(false);
         }
-        let overwait = Commit::Overwait {
+        let timeout = Commit::RateLimitTimeout {
             agent,
             sender: verified.then(|| due.stored.from.clone()),
             before,
@@ -181,7 +181,7 @@ impl Work {
             ),
             at: now,
         };
-        let given_up = self.shared.store.commit(overwait).await?.changed;
+        let given_up = self.shared.store.commit(timeout).await?.changed;
         if given_up > 0 {
             self.shared.metrics.dead_letters(given_up);
             tracing::warn!(
@@ -197,7 +197,7 @@ impl Work {
     /// The known senders.
     pub(super) fn standings(&self) -> Standings {
         Standings {
-            roster: self.links.roster.clone(),
+            registry: self.links.registry.clone(),
             directory: self.shared.directory.clone(),
         }
     }
@@ -334,12 +334,12 @@ impl Work {
 
     async fn expire(
         &self,
-        conduct: &Conduct<'_>,
+        runner: &Runner<'_>,
         due: &DueMessage,
         message: Message,
     ) -> Result<(), StoreError> {
         // A behaviour that fails to say whether it watches the message is not told.
-        let shown = conduct.show(&Arc::new(message), &due.done).await;
+        let shown = runner.show(&Arc::new(message), &due.done).await;
         let expire = Commit::Expire {
             message: due.id,
             watchers: shown.map(|shown| shown.watchers).unwrap_or_default(),

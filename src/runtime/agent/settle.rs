@@ -15,7 +15,7 @@ use crate::config::BehaviourInstance;
 use crate::runtime::clock::millis;
 use crate::runtime::compose::{self, Author, Circumstances};
 use crate::runtime::kill::{self, Point};
-use crate::runtime::roster::Hosted;
+use crate::runtime::registry::Hosted;
 
 /// The least time until a timer fires, or a task begins, that was set or started by a timer or by
 /// news of a task.
@@ -190,7 +190,7 @@ impl Work {
             Subject::Message(_) => message.map(of_message).unwrap_or_default(),
             Subject::Event(event) => match event.kind {
                 EventKind::Settled => message.map(of_message).unwrap_or_default(),
-                EventKind::Timer | EventKind::Fate | EventKind::Task => {
+                EventKind::Timer | EventKind::Delivery | EventKind::Task => {
                     self.standings().again(hosted, &event.cause, now_ms)
                 }
                 EventKind::Renewal => Cause::Own,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Answer, ControlLinks, not_hosted, not_sent, refused};
 use crate::runtime::Shared;
 use crate::runtime::directory::Registration;
-use crate::runtime::roster::{Hosted, Roster};
+use crate::runtime::registry::{AgentRegistry, Hosted};
 use crate::runtime::router::WakeAgents;
 use crate::runtime::send::{self, SendError};
 use crate::runtime::world;
@@ -70,10 +70,10 @@ pub(super) async fn register(
     who: &str,
     wanted: &CardWanted,
     shared: &Shared,
-    roster: &Roster,
+    registry: &AgentRegistry,
     links: &ControlLinks,
 ) -> Result<Answer, StoreError> {
-    let Some(hosted) = roster.meant(who) else {
+    let Some(hosted) = registry.meant(who) else {
         return Ok(not_hosted(who));
     };
     let card = match wanted.registration(&hosted) {
@@ -111,10 +111,10 @@ pub(super) async fn withdraw(
     who: &str,
     key: String,
     shared: &Shared,
-    roster: &Roster,
+    registry: &AgentRegistry,
     links: &ControlLinks,
 ) -> Result<Answer, StoreError> {
-    let Some(hosted) = roster.meant(who) else {
+    let Some(hosted) = registry.meant(who) else {
         return Ok(not_hosted(who));
     };
     // Before the withdrawal, so that no renewal comes after it.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use agentry_core::commit::{Arrival, QueueTarget, Rejudged};
+use agentry_core::commit::{Arrival, QueueTarget, Reverified};
 use agentry_core::rows::DueMessage;
 use agentry_core::{AgentId, Commit, InboxId};
 use agentry_protocol::StoredTransaction;
@@ -10,8 +10,8 @@ use agentry_store::{StoreError, read};
 
 use super::{Answer, ControlLinks};
 use crate::runtime::Shared;
-use crate::runtime::judge;
-use crate::runtime::roster::Roster;
+use crate::runtime::classify;
+use crate::runtime::registry::AgentRegistry;
 use crate::runtime::router::WakeAgents;
 use crate::runtime::submitter::LookAtQueue;
 
@@ -22,10 +22,10 @@ const PAGE: u32 = 32;
 pub(super) async fn retry(
     target: QueueTarget,
     shared: &Shared,
-    roster: &Roster,
+    registry: &AgentRegistry,
     links: &ControlLinks,
 ) -> Result<Answer, StoreError> {
-    rejudge(&target, shared, roster, links).await?;
+    reverify(&target, shared, registry, links).await?;
     let at = shared.clock.now_ms();
     let receipt = shared
         .store
@@ -44,10 +44,10 @@ pub(super) async fn retry(
 
 /// Verifies the senders of these dead letters again: a key may have become known since, which
 /// verifies the sender, or shows that the sender did not sign.
-async fn rejudge(
+async fn reverify(
     target: &QueueTarget,
     shared: &Shared,
-    roster: &Roster,
+    registry: &AgentRegistry,
     links: &ControlLinks,
 ) -> Result<(), StoreError> {
     let mut after = InboxId(0);
@@ -65,13 +65,13 @@ async fn rejudge(
             .iter()
             .map(|message| (message.id, message.stored.clone()))
             .collect();
-        let found = judge::rejudge(shared, roster, &links.send.chain_id, stored).await?;
+        let found = classify::reverify(shared, registry, &links.send.chain_id, stored).await?;
         let mut of_row: HashMap<InboxId, DueMessage> = dead
             .into_iter()
             .map(|message| (message.id, message))
             .collect();
         let at = shared.clock.now_ms();
-        let judged: Vec<Rejudged> = found
+        let verified: Vec<Reverified> = found
             .into_iter()
             .filter_map(|(id, authenticity)| {
                 let message = of_row.remove(&id)?;
@@ -82,7 +82,7 @@ async fn rejudge(
                 let agent = AgentId(0);
                 let (stored, height) = (&message.stored, message.height);
                 let again = Arrival::new(agent, message.hash, stored, height, authenticity, at);
-                Some(Rejudged {
+                Some(Reverified {
                     id,
                     authenticity,
                     identity: again.identity,
@@ -90,10 +90,10 @@ async fn rejudge(
                 })
             })
             .collect();
-        if !judged.is_empty() {
+        if !verified.is_empty() {
             shared
                 .store
-                .commit_now(Commit::Rejudge { judged, at })
+                .commit_now(Commit::Reverify { verified, at })
                 .await?;
         }
     }

@@ -9,7 +9,7 @@ use agentry_store::read::{self, WaitingMessage};
 
 use super::Answer;
 use crate::runtime::Shared;
-use crate::runtime::roster::Roster;
+use crate::runtime::registry::AgentRegistry;
 
 /// The most rows of each queue that are examined for one request.
 pub const AT_MOST: usize = 1_000;
@@ -20,7 +20,7 @@ pub(super) async fn waits(
     inbox: Vec<i64>,
     outbox: Vec<i64>,
     shared: &Shared,
-    roster: &Roster,
+    registry: &AgentRegistry,
 ) -> Result<Answer, StoreError> {
     let (messages, transactions) = shared
         .store
@@ -38,7 +38,7 @@ pub(super) async fn waits(
         .await?;
     let mut reasons = BTreeMap::new();
     for (row, waiting) in messages {
-        if let Some(reason) = message(&waiting, shared, roster) {
+        if let Some(reason) = message(&waiting, shared, registry) {
             reasons.insert(format!("inbox/{row}"), reason);
         }
     }
@@ -61,11 +61,11 @@ pub(super) async fn waits(
     Ok(Answer::Waits { reasons })
 }
 
-fn message(waiting: &WaitingMessage, shared: &Shared, roster: &Roster) -> Option<String> {
+fn message(waiting: &WaitingMessage, shared: &Shared, registry: &AgentRegistry) -> Option<String> {
     if waiting.withdrawn {
         return Some("a reorganisation withdrew it; it waits to be mined again".to_owned());
     }
-    let Some(hosted) = roster.get(waiting.agent) else {
+    let Some(hosted) = registry.get(waiting.agent) else {
         let name = &waiting.agent_name;
         return Some(format!("agent {name} is not hosted any more"));
     };

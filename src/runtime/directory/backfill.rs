@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use agentry_chain::{Batch, ChainEvent, ChainSource, Cursor, Interest, SourceError, Start};
 use agentry_core::Commit;
-use agentry_core::commit::{Step, Survey};
+use agentry_core::commit::{self, Step};
 use agentry_protocol::{BlockHeight, ChainId};
 use agentry_store::{Store, StoreError, read};
 use serde::{Deserialize, Serialize};
@@ -152,13 +152,13 @@ pub async fn plan(
         progress(plan.from, plan.to, cursor).ok()
     });
     if surveyed.from != Some(known_from) || keep.is_none() && surveyed.progress.is_some() {
-        let note = Survey {
+        let note = commit::Backfill {
             progress: keep,
             known_from: Some(known_from),
             at: now_ms,
-            ..Survey::default()
+            ..commit::Backfill::default()
         };
-        store.commit(Commit::Survey(note)).await?;
+        store.commit(Commit::Backfill(note)).await?;
     }
     Ok(plan)
 }
@@ -318,7 +318,7 @@ impl Run {
             let (found, gaps) = counts(&steps);
             let kept = progress(self.plan.from, self.plan.to, cursor.clone())
                 .map_err(|error| Problem::Passing(format!("storing the position: {error}")))?;
-            let note = Survey {
+            let note = commit::Backfill {
                 steps,
                 read_before: before
                     .height()
@@ -328,7 +328,7 @@ impl Run {
                 final_through: read.and_then(|read| read.checked_sub(self.final_depth)),
                 at: self.shared.clock.now_ms(),
             };
-            let receipt = self.shared.store.commit(Commit::Survey(note)).await?;
+            let receipt = self.shared.store.commit(Commit::Backfill(note)).await?;
             self.shared
                 .directory
                 .refresh(&self.shared.store, &receipt.cards)

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use agentry_core::Commit;
-use agentry_core::commit::{CardSeen, Observation, Step, Survey};
+use agentry_core::commit::{Backfill, CardSeen, Observation, Step};
 use agentry_protocol::{Address, BlockHeight, KnownCommand, Seed, SigningKey, TransactionHash};
 use agentry_store::Store;
 use proptest::prelude::*;
@@ -72,7 +72,7 @@ struct Stage {
     /// The old blocks that the backfill has read.
     read: Vec<u64>,
     /// The results that the backfill has not stored yet.
-    pending: VecDeque<Survey>,
+    pending: VecDeque<Backfill>,
     next_id: u64,
     _dir: tempfile::TempDir,
 }
@@ -155,7 +155,7 @@ impl Stage {
             }
             self.read.push(block.id);
         }
-        self.pending.push_back(Survey {
+        self.pending.push_back(Backfill {
             steps,
             read_before: height(before.min(self.watched)),
             final_through: end
@@ -163,13 +163,13 @@ impl Stage {
                 .map(|last| BlockHeight(last as u64)),
             progress: (end < goal).then(|| serde_json::json!({ "read": end })),
             at: NOW,
-            ..Survey::default()
+            ..Backfill::default()
         });
     }
 
     async fn store_pending(&mut self) {
         while let Some(note) = self.pending.pop_front() {
-            self.commit(Commit::Survey(note)).await;
+            self.commit(Commit::Backfill(note)).await;
         }
     }
 

@@ -2,7 +2,7 @@
 
 use agentry_chain::ChainTransaction;
 use agentry_core::Commit;
-use agentry_core::commit::{CardSeen, Observation, Step, Survey};
+use agentry_core::commit::{Backfill, CardSeen, Observation, Step};
 use agentry_protocol::command::{Announce, CARD_MAX_AHEAD_MS, KnownCommand};
 use agentry_protocol::header::Header;
 use agentry_protocol::{
@@ -149,11 +149,11 @@ impl Stage {
     }
 
     async fn backfill(&self, steps: Vec<Step>, read_before: Option<u64>) {
-        self.commit(Commit::Survey(Survey {
+        self.commit(Commit::Backfill(Backfill {
             steps,
             read_before: read_before.map(BlockHeight),
             at: NOW,
-            ..Survey::default()
+            ..Backfill::default()
         }))
         .await;
     }
@@ -306,7 +306,7 @@ async fn expired_cards_are_pruned_once_nothing_older_can_count() {
     stage
         .observe(vec![announced(1, "gone", 5), withdrawn(2, 5)])
         .await;
-    let prune = |at| Commit::Forget { before: 0, at };
+    let prune = |at| Commit::Prune { before: 0, at };
     stage.store.commit(prune(NOW + 2 * DAY)).await.unwrap();
     assert_eq!(stage.rows().await, 2);
     let over = NOW + CARD_MAX_AHEAD_MS + 1;
@@ -624,11 +624,11 @@ async fn the_plan_covers_only_unknown_blocks() {
         })
     );
     let note = |known_from| {
-        Commit::Survey(Survey {
+        Commit::Backfill(Backfill {
             progress: Some(progress.clone()),
             known_from,
             at: NOW,
-            ..Survey::default()
+            ..Backfill::default()
         })
     };
     stage.commit(note(None)).await;

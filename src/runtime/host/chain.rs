@@ -12,7 +12,7 @@ use agentry_store::read::Identity;
 
 use super::HostError;
 use crate::config::{ChainConfig, masked};
-use crate::runtime::roster::Roster;
+use crate::runtime::registry::AgentRegistry;
 
 /// The pause between attempts to reach the node at startup.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -164,8 +164,8 @@ const PENDING_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The pending transactions of these wallets at the posting node; none, if the node does not
 /// answer.
-pub(super) async fn pending(node: &NodeClient, roster: &Roster) -> Vec<StoredTransaction> {
-    let own = |stored: &StoredTransaction| roster.at(stored.from.as_str()).is_some();
+pub(super) async fn pending(node: &NodeClient, registry: &AgentRegistry) -> Vec<StoredTransaction> {
+    let own = |stored: &StoredTransaction| registry.at(stored.from.as_str()).is_some();
     let read = tokio::time::timeout(PENDING_PATIENCE, node.pending_that(own)).await;
     let reason = match read {
         Ok(Ok(pending)) => return pending,

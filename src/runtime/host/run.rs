@@ -23,15 +23,15 @@ use super::{HostError, HostOptions, InHand, Started, chain};
 use crate::config::{Config, DevnetTable};
 use crate::runtime::agent::{AgentLinks, SignerLinks};
 use crate::runtime::catch_up::{self, CatchUp};
+use crate::runtime::classify::classify_pending;
 use crate::runtime::clock::{Clock, millis};
 use crate::runtime::control::{self, ControlLinks, socket_path};
 use crate::runtime::directory::{Directory, backfill};
 use crate::runtime::http::StatusServer;
-use crate::runtime::judge::judge_pending;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::rates::Rates;
+use crate::runtime::registry::{AgentRegistry, Hosted};
 use crate::runtime::reload::{ReloadLinks, Reloader};
-use crate::runtime::roster::{Hosted, Roster};
 use crate::runtime::router::{ChainRules, InboxRouter, SubmitterLinks};
 use crate::runtime::send::SendLinks;
 use crate::runtime::signer::{Keyring, Signer, Slot};
@@ -233,14 +233,14 @@ async fn host(
     .await??;
     let keyring = Arc::new(Keyring::new(config.chain.id.clone()));
     let enrolled = enrol(&store, candidates, beginning.first_height).await?;
-    let roster = Roster::new(enrolled.into_iter().map(|(hosted, slot)| {
+    let registry = AgentRegistry::new(enrolled.into_iter().map(|(hosted, slot)| {
         keyring.put(hosted.id, slot);
         hosted
     }));
 
     // First the pending transactions and then the head: a transaction that is no longer pending is
     // in a block up to that head.
-    let pending = chain::pending(&nodes.submit, &roster).await;
+    let pending = chain::pending(&nodes.submit, &registry).await;
     let head = if beginning.submit_is_known {
         chain::head(source.as_mut(), &nodes).await
     } else {
@@ -256,7 +256,7 @@ async fn host(
     let world = Arc::new(Surroundings::new(
         store.clone(),
         directory.clone(),
-        roster.clone(),
+        registry.clone(),
         clock.clone(),
         env!("CARGO_PKG_VERSION"),
         clock.now_ms(),
@@ -285,7 +285,7 @@ async fn host(
     let signer = Signer::start(Arc::clone(&keyring));
     let keys = signer.clone().recipient();
     let chain_id = config.chain.id.clone();
-    let steps = judge_pending(&shared, roster.clone(), chain_id, &keys, pending).await?;
+    let steps = classify_pending(&shared, registry.clone(), chain_id, &keys, pending).await?;
     if !steps.is_empty() {
         let cursor = serde_json::to_value(&beginning.cursor)
             .map_err(|error| StoreError::Value(format!("the position: {error}")))?;
@@ -301,7 +301,7 @@ async fn host(
     }
     let submitter = Submitter::load(
         shared.clone(),
-        roster.clone(),
+        registry.clone(),
         SubmitterSettings {
             chain_id: config.chain.id.clone(),
             node: nodes.submit.clone(),
@@ -328,7 +328,7 @@ async fn host(
     let router = InboxRouter::new(
         shared.clone(),
         AgentLinks {
-            roster: roster.clone(),
+            registry: registry.clone(),
             chain_id: config.chain.id.clone(),
             signer: SignerLinks {
                 keys: signer.clone().recipient(),
@@ -352,7 +352,7 @@ async fn host(
     }
     let serving = tasks::serve(
         shared.clone(),
-        roster.clone(),
+        registry.clone(),
         router.clone().recipient(),
         &config.tasks,
     );
@@ -362,7 +362,7 @@ async fn host(
         passwords,
         ReloadLinks {
             shared: shared.clone(),
-            roster: roster.clone(),
+            registry: registry.clone(),
             keyring,
             wake: router.clone().recipient(),
             look: submitter.clone().recipient(),
@@ -372,7 +372,7 @@ async fn host(
     );
     let socket = control::serve(
         shared.clone(),
-        roster.clone(),
+        registry.clone(),
         ControlLinks {
             wake: router.clone().recipient(),
             resume: submitter.clone().recipient(),
@@ -402,7 +402,7 @@ async fn host(
     };
     ChainWatcher::new(
         shared.clone(),
-        roster.clone(),
+        registry.clone(),
         router.clone().recipient(),
         submitter.clone().recipient(),
         source,
@@ -413,7 +413,7 @@ async fn host(
     let pruning = actix_rt::spawn(prune(shared.clone(), config.store.retention));
     let started = Started {
         status: status.address(),
-        agents: roster.len(),
+        agents: registry.len(),
         node: nodes.name.clone(),
         devnet: devnet.as_ref().map(|devnet| devnet.dir().to_owned()),
         metrics,
@@ -600,7 +600,7 @@ async fn prune(shared: Shared, retention: Duration) {
         let at = shared.clock.confirmed_ms();
         let before = at.saturating_sub(retention);
         let pruned = async {
-            let receipt = shared.store.commit(Commit::Forget { before, at }).await?;
+            let receipt = shared.store.commit(Commit::Prune { before, at }).await?;
             let cards = shared.directory.refresh(&shared.store, &receipt.cards);
             cards.await.map(|()| receipt.changed)
         };

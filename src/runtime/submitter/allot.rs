@@ -5,7 +5,7 @@ use agentry_core::rows::{Charge, Prepared, day_of};
 
 use super::budget::Admission;
 use super::messages::{Allot, Stored};
-use super::{Submitter, refill};
+use super::{Submitter, sign_queue};
 use crate::config::NoncePolicy;
 
 impl Handler<Allot> for Submitter {
@@ -17,7 +17,7 @@ impl Handler<Allot> for Submitter {
         // Drafts that were queued earlier go first; under `sequential` the chain has to be queried.
         let at_once = self.settings.policy == NoncePolicy::Timestamp
             && self.has_room()
-            && !self.refill.is_pending()
+            && !self.sign_queue.is_pending()
             && !self.unsignable.contains_key(&allot.agent)
             && !self.unfunded.contains(&allot.agent);
         if !at_once {
@@ -53,7 +53,7 @@ impl Handler<Allot> for Submitter {
         }
         let time = (self.since(), day_of(now));
         Box::pin(
-            refill::sign(self.signer.clone(), agent, transactions, time)
+            sign_queue::sign(self.signer.clone(), agent, transactions, time)
                 .into_actor(self)
                 .map(move |signed, submitter, ctx| match signed {
                     Ok(prepared) => submitter.reserve(charges, prepared),
@@ -79,7 +79,7 @@ impl Handler<Stored> for Submitter {
             let row = rows.next();
             let Some(prepared) = prepared else {
                 if row.is_some_and(|row| !row.standing) {
-                    self.refill.note();
+                    self.sign_queue.note();
                 }
                 continue;
             };
@@ -96,6 +96,6 @@ impl Handler<Stored> for Submitter {
             }
         }
         self.pump(ctx);
-        self.start_refill(ctx);
+        self.start_signing(ctx);
     }
 }

@@ -18,7 +18,7 @@
 //! | `round` | one round of queries to the node about unmined transactions |
 //! | `mempool` | the source of the node's pending transactions |
 //! | `overdue` | reporting transactions that are accepted and not mined |
-//! | `refill` | signing queued drafts |
+//! | `sign_queue` | signing queued drafts |
 //! | `allot` | immediate nonces and signatures, where nothing has to wait |
 //! | `messages` | the messages that the submitter receives |
 //! | `money` | charging drafts to budgets, and holding those that exceed their budget |
@@ -40,9 +40,9 @@ pub mod nonce;
 mod overdue;
 mod post;
 mod probe;
-mod refill;
 mod refusal;
 mod round;
+mod sign_queue;
 #[cfg(test)]
 mod tests;
 
@@ -62,7 +62,7 @@ use self::budget::Ledger;
 use self::nonce::Timestamps;
 use self::overdue::{Delay, Overdue};
 use super::Shared;
-use super::roster::Roster;
+use super::registry::AgentRegistry;
 use super::router::WakeAgents;
 use super::signer::Sign;
 use crate::config::NoncePolicy;
@@ -110,7 +110,7 @@ pub struct SubmitterSettings {
 #[derive(Debug)]
 pub struct Submitter {
     shared: Shared,
-    roster: Roster,
+    registry: AgentRegistry,
     /// Wallets that are no longer hosted: their signed transactions are still brought onto the
     /// chain.
     removed: HashMap<AgentId, Address>,
@@ -143,7 +143,7 @@ pub struct Submitter {
     looking_for_funds: bool,
     /// The wallet that was last checked for sufficient money.
     funds_asked_of: Option<AgentId>,
-    refill: refill::Refill,
+    sign_queue: sign_queue::SignQueue,
     /// Wallets whose transactions cannot be signed, and until when they are left alone.
     unsignable: HashMap<AgentId, Instant>,
     /// Wallets that cannot pay for what is signed already: no more of their drafts are signed, so
@@ -250,7 +250,7 @@ impl Submitter {
     /// The store cannot be read.
     pub async fn load(
         shared: Shared,
-        roster: Roster,
+        registry: AgentRegistry,
         settings: SubmitterSettings,
         signer: Recipient<Sign>,
     ) -> Result<Self, StoreError> {
@@ -278,12 +278,12 @@ impl Submitter {
         let mempool = mempool::Mempool::new(db, &settings.node, shown.as_deref());
         let removed = agents
             .into_iter()
-            .filter(|row| roster.get(row.id).is_none())
+            .filter(|row| registry.get(row.id).is_none())
             .map(|row| (row.id, row.address))
             .collect();
         let mut submitter = Self {
             shared,
-            roster,
+            registry,
             removed,
             settings,
             signer,
@@ -306,7 +306,7 @@ impl Submitter {
             round_trip: Duration::ZERO,
             looking_for_funds: false,
             funds_asked_of: None,
-            refill: refill::Refill::default(),
+            sign_queue: sign_queue::SignQueue::default(),
             unsignable: HashMap::new(),
             unfunded: HashSet::new(),
             ledger: Ledger::new(since, spending),
@@ -391,7 +391,7 @@ impl Submitter {
             self.shared.metrics.mined();
         }
         if self.settings.policy == NoncePolicy::Sequential {
-            self.refill.note();
+            self.sign_queue.note();
         }
     }
 
@@ -408,7 +408,7 @@ impl Submitter {
     /// What is signed for a draft.
     fn transaction(&self, agent: AgentId, draft: Draft, nonce: i64) -> Option<Transaction> {
         Some(Transaction {
-            from: self.roster.get(agent)?.address.clone(),
+            from: self.registry.get(agent)?.address.clone(),
             to: draft.recipient,
             amount: Number::from(draft.amount),
             fee: Number::from(draft.fee),
@@ -453,13 +453,13 @@ impl Actor for Submitter {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(256);
-        self.start_refill(ctx);
+        self.start_signing(ctx);
         self.watch_the_clock(ctx);
         self.watch_the_node(ctx);
         let catch_up = self.shared.catch_up.clone();
         let caught_up = async move { catch_up.done().await };
         ctx.spawn(caught_up.into_actor(self).map(|(), submitter, ctx| {
-            submitter.start_refill(ctx);
+            submitter.start_signing(ctx);
             submitter.start_round(ctx);
         }));
     }
@@ -500,7 +500,7 @@ impl Handler<ChainNews> for Submitter {
                 self.look_for_funds(ctx);
             }
         }
-        self.start_refill(ctx);
+        self.start_signing(ctx);
     }
 }
 
@@ -515,9 +515,9 @@ impl Handler<LookAtQueue> for Submitter {
             }
             self.follow(&transaction);
         }
-        self.refill.note();
-        self.refill.release();
-        self.start_refill(ctx);
+        self.sign_queue.note();
+        self.sign_queue.release();
+        self.start_signing(ctx);
     }
 }
 
@@ -537,9 +537,9 @@ impl Handler<Resume> for Submitter {
             tracing::info!(reason, "posting continues: an operator resumed it");
         }
         self.shared.metrics.halted(false);
-        self.refill.note();
+        self.sign_queue.note();
         self.pump(ctx);
-        self.start_refill(ctx);
+        self.start_signing(ctx);
     }
 }
 

@@ -20,7 +20,7 @@ const EXPIRE_EVERY: u32 = 10;
 
 impl Submitter {
     fn budget(&self, agent: AgentId) -> Option<Budget> {
-        let hosted = self.roster.get(agent)?;
+        let hosted = self.registry.get(agent)?;
         Some(Budget {
             all: hosted.config.daily_budget,
         })
@@ -37,7 +37,7 @@ impl Submitter {
         if let Admission::Short(short) = admission
             && self.ledger.tell(agent, short.limit, now_ms)
         {
-            let hosted = self.roster.get(agent);
+            let hosted = self.registry.get(agent);
             let name = hosted.as_ref().map(|hosted| hosted.config.name.as_str());
             tracing::warn!(
                 agent.name = name,
@@ -65,7 +65,7 @@ impl Submitter {
     pub(super) fn refund(&mut self, charge: &Charge) {
         self.ledger.refund(charge);
         if self.holding.contains(&charge.agent) {
-            self.refill.release_later();
+            self.sign_queue.release_later();
         }
     }
 
@@ -122,7 +122,7 @@ impl Submitter {
             read.into_actor(self)
                 .map(|held, submitter, ctx| match held {
                     Ok(held) => submitter.release_these(held, ctx),
-                    Err(error) => submitter.refill_failed(&error, ctx),
+                    Err(error) => submitter.signing_failed(&error, ctx),
                 }),
         );
     }
@@ -166,7 +166,7 @@ impl Submitter {
                 submitter.holding = holding.into_iter().collect();
                 submitter.released(changed, ctx);
             }
-            Err(error) => submitter.refill_failed(&error, ctx),
+            Err(error) => submitter.signing_failed(&error, ctx),
         }));
     }
 
@@ -178,15 +178,15 @@ impl Submitter {
             let today = day_of(now);
             if today != submitter.day {
                 submitter.day = today;
-                submitter.refill.release();
+                submitter.sign_queue.release();
                 // The handler that was to report whether they are stored has ended.
                 submitter
                     .reserved
                     .retain(|_, charge| charge.day.saturating_add(1) >= today);
             }
-            submitter.refill.tick();
+            submitter.sign_queue.tick();
             // Charges that are not stored yet are known only here.
-            if submitter.reserved.is_empty() && !submitter.refill.is_running() {
+            if submitter.reserved.is_empty() && !submitter.sign_queue.is_running() {
                 submitter.ledger.tidy(now);
             }
             let metrics = &submitter.shared.metrics;
@@ -195,9 +195,9 @@ impl Submitter {
             looks = looks.wrapping_add(1);
             if looks.is_multiple_of(EXPIRE_EVERY) {
                 submitter.expire_queued(ctx);
-                submitter.refill.slow_tick();
+                submitter.sign_queue.slow_tick();
             }
-            submitter.start_refill(ctx);
+            submitter.start_signing(ctx);
         });
     }
 
@@ -206,7 +206,7 @@ impl Submitter {
         let (store, at) = (self.shared.store.clone(), self.shared.clock.confirmed_ms());
         let run = async move {
             if store.read(move |db| read::has_lapsed(db, at)).await? {
-                store.commit(Commit::Lapse { at }).await.map(Some)
+                store.commit(Commit::ExpireQueued { at }).await.map(Some)
             } else {
                 Ok(None)
             }
@@ -259,7 +259,7 @@ impl Submitter {
                     // As the store does: if nothing was changed, it was mined meanwhile.
                     if let Some(charge) = refund.filter(|_| receipt.changed > 0) {
                         submitter.refund(&charge);
-                        submitter.start_refill(ctx);
+                        submitter.start_signing(ctx);
                     }
                     submitter.wake(receipt, ctx);
                 }

@@ -68,7 +68,7 @@ impl Submitter {
                     submitter.shared.metrics.posted(answer.is_ok(), took);
                     submitter.posted(job, answer, ctx);
                     submitter.pump(ctx);
-                    submitter.start_refill(ctx);
+                    submitter.start_signing(ctx);
                     submitter.answer_drained();
                 },
             ));

@@ -87,7 +87,7 @@ impl Submitter {
                     submitter.other_chain = None;
                     submitter.is_back();
                     submitter.pump(ctx);
-                    submitter.start_refill(ctx);
+                    submitter.start_signing(ctx);
                     submitter.start_round(ctx);
                     return;
                 }

@@ -305,15 +305,15 @@ impl Submitter {
             );
         });
         let store = self.shared.store.clone();
-        let commit = async move { store.commit(Commit::Renounce { id, reason }).await };
+        let commit = async move { store.commit(Commit::Requeue { id, reason }).await };
         ctx.spawn(commit.into_actor(self).map(move |done, submitter, ctx| {
             match (done, open.charge) {
                 (Ok(receipt), Some(charge)) if receipt.changed > 0 => submitter.refund(&charge),
                 (Ok(_), _) => {}
                 (Err(error), _) => tracing::error!(%error, "cannot store that a nonce was spent"),
             }
-            submitter.refill.note();
-            submitter.start_refill(ctx);
+            submitter.sign_queue.note();
+            submitter.start_signing(ctx);
         }));
     }
 
@@ -413,8 +413,8 @@ impl Submitter {
         }
         // All signed transactions can be paid: the drafts queued behind them can be signed.
         self.unfunded.remove(&agent);
-        self.refill.note();
-        self.start_refill(ctx);
+        self.sign_queue.note();
+        self.start_signing(ctx);
     }
 
     /// The cost of a wallet's transactions that the node has, or may have.
@@ -449,7 +449,7 @@ impl Submitter {
     }
 
     pub(super) fn address(&self, agent: AgentId) -> Option<Address> {
-        let hosted = self.roster.address_of(agent);
+        let hosted = self.registry.address_of(agent);
         hosted.or_else(|| self.removed.get(&agent).cloned())
     }
 }

@@ -25,7 +25,7 @@ use crate::runtime::directory::Directory;
 use crate::runtime::host::InHand;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::rates::Rates;
-use crate::runtime::roster::Hosted;
+use crate::runtime::registry::Hosted;
 use crate::runtime::signer::SignError;
 use crate::runtime::tasks::Pool;
 use crate::runtime::world::Surroundings;
@@ -81,7 +81,7 @@ struct Stage {
     _dir: tempfile::TempDir,
     devnet: Devnet,
     shared: Shared,
-    roster: Roster,
+    registry: AgentRegistry,
     policy: NoncePolicy,
     pen: Addr<Pen>,
     woken: Arc<std::sync::Mutex<Vec<AgentId>>>,
@@ -114,12 +114,12 @@ impl Stage {
         let today = clock.local_ms() % DAY_MS;
         clock.shift(i64::try_from(DAY_MS / 2).unwrap() - i64::try_from(today).unwrap());
         clock.resume(clock.local_ms());
-        let roster = Roster::default();
+        let registry = AgentRegistry::default();
         let directory = Directory::load(&store, Vec::new()).await.unwrap();
         let world = Surroundings::new(
             store.clone(),
             directory.clone(),
-            roster.clone(),
+            registry.clone(),
             clock.clone(),
             "0",
             0,
@@ -144,7 +144,7 @@ impl Stage {
             _dir: dir,
             devnet,
             shared,
-            roster,
+            registry,
             policy,
             pen: Pen.start(),
             woken: Arc::default(),
@@ -175,7 +175,7 @@ impl Stage {
                 }),
             })
         });
-        self.roster.replace(hosted);
+        self.registry.replace(hosted);
     }
 
     fn settings(&self) -> SubmitterSettings {
@@ -196,8 +196,8 @@ impl Stage {
     }
 
     async fn submitter_with(&self, settings: SubmitterSettings) -> Addr<Submitter> {
-        let (shared, roster) = (self.shared.clone(), self.roster.clone());
-        let submitter = Submitter::load(shared, roster, settings, self.pen.clone().recipient())
+        let (shared, registry) = (self.shared.clone(), self.registry.clone());
+        let submitter = Submitter::load(shared, registry, settings, self.pen.clone().recipient())
             .await
             .unwrap()
             .start();
@@ -406,7 +406,7 @@ fn many_held_drafts_are_released_gradually() {
     on_stage(async || {
         let stage = usual(&[10]).await;
         let submitter = stage.submitter().await;
-        let count = 3 * refill::PAGE;
+        let count = 3 * sign_queue::PAGE;
         for index in 0..count {
             let draft = stage.draft(ONE, &format!("one/{index}"), Cause::Own);
             stage.send(&submitter, ONE, draft).await;

@@ -121,10 +121,10 @@ impl Attempt {
             behaviour.name = self.row.behaviour,
             attempt = self.row.attempts,
         );
-        self.conduct().instrument(span).await;
+        self.runner().instrument(span).await;
     }
 
-    async fn conduct(self) {
+    async fn runner(self) {
         let began = Instant::now();
         tracing::debug!("the attempt at the task has begun");
         let Some(ended) = self.work().await else {

@@ -17,7 +17,7 @@ use super::attempt::{Attempt, Links, limits};
 use super::verdict::{failure, interrupted, missed_deadline};
 use crate::runtime::Shared;
 use crate::runtime::kill::{self, Point};
-use crate::runtime::roster::Roster;
+use crate::runtime::registry::AgentRegistry;
 use crate::runtime::router::WakeAgents;
 
 /// How long the pool sleeps when no task is scheduled. A wake-up ends the sleep. Tasks that become
@@ -37,7 +37,7 @@ const STORE_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Schedule {
     links: Links,
-    roster: Roster,
+    registry: AgentRegistry,
     concurrency: usize,
     /// The running attempts; dropping this ends them.
     attempts: JoinSet<Lane>,
@@ -65,13 +65,13 @@ struct Look {
 impl Schedule {
     pub(super) fn new(
         shared: Shared,
-        roster: Roster,
+        registry: AgentRegistry,
         router: Recipient<WakeAgents>,
         concurrency: usize,
     ) -> Self {
         Self {
             links: Links { shared, router },
-            roster,
+            registry,
             concurrency: concurrency.max(1),
             attempts: JoinSet::new(),
             running: HashMap::new(),
@@ -243,7 +243,7 @@ impl Schedule {
 
     fn doer(&self, lane: &Lane) -> Option<Doer> {
         let config = self
-            .roster
+            .registry
             .get(lane.agent)
             .map(|hosted| Arc::clone(&hosted.config))?;
         let instance = config

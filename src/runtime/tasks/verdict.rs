@@ -165,7 +165,7 @@ mod tests {
         }
     }
 
-    fn judge(row: &TaskRow, ended: Ended) -> Commit {
+    fn classify(row: &TaskRow, ended: Ended) -> Commit {
         verdict(row, &TaskLimits::default(), ended, Duration::ZERO, NOW)
     }
 
@@ -192,24 +192,27 @@ mod tests {
 
     #[test]
     fn pauses_double_until_the_attempts_are_over() {
-        assert_eq!(due_at(&judge(&row(1, 0), away())), Some(NOW + 500));
-        assert_eq!(due_at(&judge(&row(2, 0), away())), Some(NOW + 1_000));
-        assert_eq!(code(&judge(&row(3, 0), away())).as_deref(), Some("away"));
+        assert_eq!(due_at(&classify(&row(1, 0), away())), Some(NOW + 500));
+        assert_eq!(due_at(&classify(&row(2, 0), away())), Some(NOW + 1_000));
+        assert_eq!(code(&classify(&row(3, 0), away())).as_deref(), Some("away"));
         assert_eq!(backoff(60), MAX_BACKOFF);
     }
 
     #[test]
     fn interrupted_attempts_do_not_count_as_failed() {
-        assert_eq!(due_at(&judge(&row(9, 8), away())), Some(NOW + 500));
-        assert_eq!(code(&judge(&row(11, 8), away())).as_deref(), Some("away"));
+        assert_eq!(due_at(&classify(&row(9, 8), away())), Some(NOW + 500));
+        assert_eq!(
+            code(&classify(&row(11, 8), away())).as_deref(),
+            Some("away")
+        );
     }
 
     #[test]
     fn a_permanent_failure_and_a_deadline_are_the_end() {
         let no = Ended::Returned(Err(TaskError::permanent("no", "I will not")));
-        assert_eq!(code(&judge(&row(1, 0), no)).as_deref(), Some("no"));
+        assert_eq!(code(&classify(&row(1, 0), no)).as_deref(), Some("no"));
         assert_eq!(
-            code(&judge(&row(1, 0), Ended::Deadline)).as_deref(),
+            code(&classify(&row(1, 0), Ended::Deadline)).as_deref(),
             Some("deadline")
         );
     }
@@ -217,10 +220,10 @@ mod tests {
     #[test]
     fn a_panic_and_a_timeout_are_transient() {
         let panicked = Ended::Panicked("panicked: ouch".to_owned());
-        assert!(due_at(&judge(&row(1, 0), panicked)).is_some());
-        assert!(due_at(&judge(&row(1, 0), Ended::TimedOut)).is_some());
+        assert!(due_at(&classify(&row(1, 0), panicked)).is_some());
+        assert!(due_at(&classify(&row(1, 0), Ended::TimedOut)).is_some());
         assert_eq!(
-            code(&judge(&row(3, 0), Ended::TimedOut)).as_deref(),
+            code(&classify(&row(3, 0), Ended::TimedOut)).as_deref(),
             Some("timeout")
         );
     }
@@ -228,10 +231,10 @@ mod tests {
     #[test]
     fn a_result_that_is_too_long_is_a_failure() {
         let whole = Ended::Returned(Ok(TaskOutput::text("x".repeat(MAX_OUTPUT_BYTES))));
-        assert_eq!(code(&judge(&row(1, 0), whole)), None);
+        assert_eq!(code(&classify(&row(1, 0), whole)), None);
         let more = Ended::Returned(Ok(TaskOutput::text("x".repeat(MAX_OUTPUT_BYTES + 1))));
         assert_eq!(
-            code(&judge(&row(1, 0), more)).as_deref(),
+            code(&classify(&row(1, 0), more)).as_deref(),
             Some("output-too-large")
         );
     }

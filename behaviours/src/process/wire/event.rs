@@ -24,11 +24,11 @@ pub enum Event {
         due_ms: u64,
     },
     /// A delivery update for a message that the program sent with a label.
-    Fate {
+    DeliveryUpdate {
         /// The message.
         sent: Sent,
         /// The update. One message has several updates in turn.
-        fate: Fate,
+        update: DeliveryUpdate,
         /// With `mined`: the height of the block.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         height: Option<u64>,
@@ -197,7 +197,7 @@ pub struct Sent {
 /// A delivery update for a message that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Fate {
+pub enum DeliveryUpdate {
     /// It is included in a block.
     Mined,
     /// The recipient says that it received the message.

@@ -111,7 +111,7 @@ impl State {
                 block: event.anchor,
             }),
             (_, Some(inbox)) => of_message(inbox),
-            (EventKind::Fate, None) => {
+            (EventKind::Delivery, None) => {
                 let outbox = OutboxId(event.data.get("outbox")?.as_i64()?);
                 let (height, _) = self.outbox.get(&outbox)?.block?;
                 Some(Anchor::Block(height))

@@ -10,7 +10,7 @@ use super::usage::Kind;
 use super::{Refusal, State, next, row};
 use crate::Authenticity;
 use crate::cause::Cause;
-use crate::commit::{Arrival, Observation, OwnTransaction, Receipt, Step, Survey};
+use crate::commit::{Arrival, Backfill, Observation, OwnTransaction, Receipt, Step};
 use crate::rows::{AgentId, InboxId, InboxState, OutboxId, OutboxState, day_of};
 
 impl State {
@@ -70,7 +70,7 @@ impl State {
     }
 
     /// Applies a step of the directory backfill: cards in blocks below the watched ones.
-    pub(super) fn backfill(&mut self, backfill: &Survey, receipt: &mut Receipt) {
+    pub(super) fn backfill(&mut self, backfill: &Backfill, receipt: &mut Receipt) {
         for step in &backfill.steps {
             match step {
                 Step::Card(card) => self.card_seen(card, receipt),

@@ -5,7 +5,7 @@ use agentry_protocol::header::MAX_ID_AGE_MS;
 
 use super::row::{Event, Forged, Message, Outgoing, event, inbox, outbox, task};
 use super::{State, next};
-use crate::commit::{QueueKind, QueueTarget, Receipt, Rejudged, Selection};
+use crate::commit::{QueueKind, QueueTarget, Receipt, Reverified, Selection};
 use crate::rows::{
     AgentId, EventId, EventKind, EventState, InboxId, InboxState, OutboxId, OutboxState,
     ReceiptState, TaskId, day_of,
@@ -179,7 +179,7 @@ impl State {
     /// Applies the results of verifying dead letters again. One that turns out to be forged moves
     /// to the forged messages. One whose new identity is already known stays unchanged. Returns how
     /// many messages changed.
-    pub(super) fn reverify(&mut self, verified: &[Rejudged], at: u64) -> usize {
+    pub(super) fn reverify(&mut self, verified: &[Reverified], at: u64) -> usize {
         let mut changed = 0;
         for one in verified {
             let dead = self

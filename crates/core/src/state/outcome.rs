@@ -12,7 +12,7 @@ use crate::rows::{AgentId, EventId, EventRef, EventState, InboxId, InboxState};
 
 /// How many messages beyond the rate-limit timeout are moved to the dead-letter queue in one
 /// commit.
-const OVERWAIT_PAGE: usize = 256;
+const TIMEOUT_PAGE: usize = 256;
 
 impl State {
     /// One behaviour has handled an event, or no behaviour accepts it.
@@ -252,7 +252,7 @@ impl State {
 
     /// Moves messages beyond the rate-limit timeout to the dead-letter queue: the first of them
     /// now, the others with the next commits. Returns how many were moved.
-    pub(super) fn overwait(
+    pub(super) fn rate_limit_timeout(
         &mut self,
         agent: AgentId,
         sender: Option<&Address>,
@@ -265,7 +265,7 @@ impl State {
                 let of = |seq, id| inbox::Index::Untried(agent, sender.clone(), seq, InboxId(id));
                 self.inbox
                     .range(of(i64::MIN, i64::MIN)..=of(i64::MAX, i64::MAX))
-                    .take(OVERWAIT_PAGE)
+                    .take(TIMEOUT_PAGE)
                     .filter(|row| row.seen_at < before)
                     .map(|row| row.id)
                     .collect()
@@ -274,7 +274,7 @@ impl State {
                 let seen = |at| inbox::Index::UntriedUnverified(agent, at, InboxId(i64::MIN));
                 self.inbox
                     .range(seen(0)..seen(before))
-                    .take(OVERWAIT_PAGE)
+                    .take(TIMEOUT_PAGE)
                     .map(|row| row.id)
                     .collect()
             }

@@ -174,7 +174,7 @@ impl State {
     }
 
     /// Queued drafts that have expired are no longer sent.
-    pub(super) fn lapse(&mut self, at: u64, receipt: &mut Receipt) {
+    pub(super) fn expire_queued(&mut self, at: u64, receipt: &mut Receipt) {
         let from = outbox::Index::Expiry(0, OutboxId(i64::MIN));
         let to = outbox::Index::Expiry(at, OutboxId(i64::MIN));
         let expired: Vec<_> = self
@@ -267,7 +267,7 @@ impl State {
 
     /// Another transaction has spent a signed transaction's nonce: it will be re-signed and paid
     /// for again. Returns how many rows changed.
-    pub(super) fn renounce(&mut self, id: OutboxId, reason: &str) -> usize {
+    pub(super) fn requeue(&mut self, id: OutboxId, reason: &str) -> usize {
         if !self.outbox.get(&id).is_some_and(Outgoing::is_open) {
             return 0;
         }

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::events::New;
 use super::row::{Outgoing, Tracking};
 use super::{Refusal, State};
-use crate::Fate;
+use crate::DeliveryUpdate;
 use crate::cause::Cause;
 use crate::commit::Receipt;
 use crate::rows::{AgentId, Draft, EventKind, OutboxId, Prepared, ReceiptRequest, ReceiptState};
@@ -53,22 +53,24 @@ impl State {
     fn tell_sender(
         &mut self,
         (row, cause): &(Tracking, Cause),
-        fate: &Fate,
+        update: &DeliveryUpdate,
         at: u64,
         receipt: &mut Receipt,
     ) {
         let (Some(behaviour), Some(label)) = (&row.behaviour, &row.label) else {
             return;
         };
-        let data = json!({ "outbox": row.outbox, "fate": fate });
-        let pause = match fate {
-            Fate::Unsent { .. } | Fate::Expired if !row.mined => UNSENT_PAUSE_MS,
+        let data = json!({ "outbox": row.outbox, "update": update });
+        let pause = match update {
+            DeliveryUpdate::Unsent { .. } | DeliveryUpdate::Expired if !row.mined => {
+                UNSENT_PAUSE_MS
+            }
             _ => 0,
         };
         let new = New {
             agent: row.agent,
             behaviour,
-            kind: EventKind::Fate,
+            kind: EventKind::Delivery,
             name: label,
             data: &data,
             inbox: None,
@@ -108,7 +110,7 @@ impl State {
             receipt.due.push(row.agent);
         }
         if !row.mined {
-            self.tell_sender(&found, &Fate::Mined { height }, at, receipt);
+            self.tell_sender(&found, &DeliveryUpdate::Mined { height }, at, receipt);
         }
     }
 
@@ -145,20 +147,20 @@ impl State {
             }
         });
         receipt.changed += 1;
-        let fate = match state {
+        let update = match state {
             ReceiptState::Open => return,
-            ReceiptState::Received => Fate::Received,
-            ReceiptState::Accepted => Fate::Accepted { detail },
-            ReceiptState::Done => Fate::Done { detail },
-            ReceiptState::Failed => Fate::Failed { detail },
-            ReceiptState::Rejected => Fate::Rejected { detail },
-            ReceiptState::Expired => Fate::Expired,
-            ReceiptState::Unacknowledged => Fate::Unacknowledged,
-            ReceiptState::Unsent => Fate::Unsent {
+            ReceiptState::Received => DeliveryUpdate::Received,
+            ReceiptState::Accepted => DeliveryUpdate::Accepted { detail },
+            ReceiptState::Done => DeliveryUpdate::Done { detail },
+            ReceiptState::Failed => DeliveryUpdate::Failed { detail },
+            ReceiptState::Rejected => DeliveryUpdate::Rejected { detail },
+            ReceiptState::Expired => DeliveryUpdate::Expired,
+            ReceiptState::Unacknowledged => DeliveryUpdate::Unacknowledged,
+            ReceiptState::Unsent => DeliveryUpdate::Unsent {
                 reason: detail.unwrap_or_default(),
             },
         };
-        self.tell_sender(&found, &fate, at, receipt);
+        self.tell_sender(&found, &update, at, receipt);
     }
 
     /// Sends a message again because it was not acknowledged in time.

@@ -11,7 +11,7 @@ use super::builder::{Written, made_id};
 use super::ledger::Transaction;
 use super::queue::Item;
 use super::sent::{Place, Sent};
-use crate::{Addressed, Event, Fate, Message, SentMessage};
+use crate::{Addressed, DeliveryUpdate, Event, Message, SentMessage};
 
 /// A message of a hosted agent.
 #[derive(Debug)]
@@ -148,7 +148,7 @@ impl Simulation {
         }
         if first {
             let sent = draft.sent.clone();
-            self.tell(host, row, Fate::Mined { height });
+            self.tell(host, row, DeliveryUpdate::Mined { height });
             self.ask_script(&sent);
         }
     }
@@ -172,15 +172,15 @@ impl Simulation {
         if owner != host {
             return;
         }
-        let fate = match ack.status {
-            AckStatus::Received => Fate::Received,
-            AckStatus::Accepted => Fate::Accepted { detail },
-            AckStatus::Done => Fate::Done { detail },
-            AckStatus::Failed => Fate::Failed { detail },
-            AckStatus::Rejected => Fate::Rejected { detail },
-            AckStatus::Expired => Fate::Expired,
+        let update = match ack.status {
+            AckStatus::Received => DeliveryUpdate::Received,
+            AckStatus::Accepted => DeliveryUpdate::Accepted { detail },
+            AckStatus::Done => DeliveryUpdate::Done { detail },
+            AckStatus::Failed => DeliveryUpdate::Failed { detail },
+            AckStatus::Rejected => DeliveryUpdate::Rejected { detail },
+            AckStatus::Expired => DeliveryUpdate::Expired,
         };
-        self.settle_fate(host, row, fate);
+        self.settle_update(host, row, update);
     }
 
     /// Resends messages that were not acknowledged in time, or reports them as unacknowledged.
@@ -207,7 +207,7 @@ impl Simulation {
                 draft.resends_left -= 1;
                 self.send(host, row);
             } else {
-                self.settle_fate(host, row, Fate::Unacknowledged);
+                self.settle_update(host, row, DeliveryUpdate::Unacknowledged);
             }
         }
     }
@@ -219,7 +219,7 @@ impl Simulation {
                 draft.sent.place = Place::Unsent;
             }
             let reason = reason.to_owned();
-            self.settle_fate(host, row, Fate::Unsent { reason });
+            self.settle_update(host, row, DeliveryUpdate::Unsent { reason });
         }
     }
 
@@ -233,11 +233,11 @@ impl Simulation {
     }
 
     /// Applies a delivery update, unless one of the same or a higher rank was applied.
-    fn settle_fate(&mut self, host: usize, row: usize, fate: Fate) {
+    fn settle_update(&mut self, host: usize, row: usize, update: DeliveryUpdate) {
         let Some(draft) = self.draft(host, row) else {
             return;
         };
-        let rank = rank(&fate);
+        let rank = rank(&update);
         if rank <= draft.rank {
             return;
         }
@@ -246,10 +246,10 @@ impl Simulation {
         if wanted.is_none_or(|request| rank >= satisfied(request)) {
             draft.overdue_ms = None;
         }
-        self.tell(host, row, fate);
+        self.tell(host, row, update);
     }
 
-    fn tell(&mut self, host: usize, row: usize, fate: Fate) {
+    fn tell(&mut self, host: usize, row: usize, update: DeliveryUpdate) {
         let now = self.now_ms;
         let Some(draft) = self.draft(host, row) else {
             return;
@@ -263,9 +263,15 @@ impl Simulation {
             id: draft.sent.header.as_ref().and_then(|header| header.id),
             transaction: draft.sent.transactions.last().copied(),
         };
-        let key = format!("fate/{}/{fate:?}", draft.origin);
+        let key = format!("update/{}/{update:?}", draft.origin);
         let behaviour = draft.behaviour;
-        let item = Item::own(&key, behaviour, Event::Fate(message, fate), None, now);
+        let item = Item::own(
+            &key,
+            behaviour,
+            Event::DeliveryUpdate(message, update),
+            None,
+            now,
+        );
         if let Some(hosted) = self.hosts.get_mut(host) {
             hosted.store.queue.push(item);
         }
@@ -289,17 +295,17 @@ impl Simulation {
 }
 
 /// The rank of a delivery update. The recipient's final answer outranks its silence.
-const fn rank(fate: &Fate) -> u8 {
-    match fate {
-        Fate::Mined { .. } => 0,
-        Fate::Received => 1,
-        Fate::Accepted { .. } => 2,
-        Fate::Unacknowledged => 3,
-        Fate::Done { .. }
-        | Fate::Failed { .. }
-        | Fate::Rejected { .. }
-        | Fate::Expired
-        | Fate::Unsent { .. } => 4,
+const fn rank(update: &DeliveryUpdate) -> u8 {
+    match update {
+        DeliveryUpdate::Mined { .. } => 0,
+        DeliveryUpdate::Received => 1,
+        DeliveryUpdate::Accepted { .. } => 2,
+        DeliveryUpdate::Unacknowledged => 3,
+        DeliveryUpdate::Done { .. }
+        | DeliveryUpdate::Failed { .. }
+        | DeliveryUpdate::Rejected { .. }
+        | DeliveryUpdate::Expired
+        | DeliveryUpdate::Unsent { .. } => 4,
     }
 }
 

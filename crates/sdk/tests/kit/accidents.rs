@@ -109,7 +109,7 @@ fn transactions_that_the_node_loses_are_posted_again() {
         assert_eq!(chain.sent()[0].place, Place::Pending);
         chain.settle().await;
         assert_eq!(chain.sent()[0].transactions, [carrier]);
-        assert_eq!(log(&chain, &agent)[1..], ["fate news mined"]);
+        assert_eq!(log(&chain, &agent)[1..], ["update news mined"]);
     });
 }
 
@@ -124,7 +124,7 @@ fn a_refusal_by_the_node_is_reported() {
         chain.run_due().await;
         assert_eq!(chain.refuse_pending("no money"), 1);
         chain.settle().await;
-        assert_eq!(log(&chain, &agent)[1..], ["fate news unsent"]);
+        assert_eq!(log(&chain, &agent)[1..], ["update news unsent"]);
         assert_eq!(chain.sent()[0].place, Place::Unsent);
     });
 }
@@ -144,7 +144,7 @@ fn an_unacknowledged_message_is_resent_with_its_id() {
         assert_eq!((sent.len(), sent[0].transactions.len()), (1, 3));
         assert_eq!(
             log(&chain, &agent)[1..],
-            ["fate q mined", "fate q unacknowledged"]
+            ["update q mined", "update q unacknowledged"]
         );
     });
 }
@@ -185,7 +185,7 @@ fn a_peer_reacts_once_to_each_message() {
         chain.settle().await;
         assert_eq!(
             log(&chain, &agent)[1..],
-            ["fate hello mined", "message re: hello"]
+            ["update hello mined", "message re: hello"]
         );
     });
 }

@@ -101,7 +101,7 @@ fn only_the_recipient_of_a_question_can_answer_it() {
         assert_eq!(
             log(&chain, &agent)[1..],
             [
-                "fate question mined",
+                "update question mined",
                 "message by the way",
                 "message PONG answering Some(\"question\")",
                 "message indeed answering Some(\"question\")",
@@ -267,10 +267,10 @@ fn a_receipt_does_not_satisfy_a_request_for_done() {
         assert_eq!(
             log(&chain, &agent)[1..],
             [
-                "fate q mined",
-                "fate q received",
-                "fate q unacknowledged",
-                "fate q failed",
+                "update q mined",
+                "update q received",
+                "update q unacknowledged",
+                "update q failed",
             ]
         );
     });
@@ -300,10 +300,10 @@ fn two_hosted_agents_talk_and_acknowledge() {
         assert_eq!(
             log(&chain, &asker)[1..],
             [
-                "fate q mined",
+                "update q mined",
                 "message yes answering Some(\"q\")",
-                "fate q received",
-                "fate q done",
+                "update q received",
+                "update q done",
             ]
         );
         assert_eq!(log(&chain, &helper), ["message reply yes"]);

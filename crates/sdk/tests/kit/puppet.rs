@@ -5,9 +5,9 @@ use std::time::Duration;
 use agentry_sdk::protocol::AckRequest;
 use agentry_sdk::testing::{Agent, Party, Simulation};
 use agentry_sdk::{
-    Authenticity, Behaviour, BehaviourError, ConfigureError, Context, Desk, Effects, Fate, Message,
-    Outgoing, Query, Sealing, SentMessage, Settlement, Setup, Task, TaskError, TaskLimits,
-    TaskNews, TaskOutput, TaskReport, TaskStart, Timer,
+    Authenticity, Behaviour, BehaviourError, ConfigureError, Context, DeliveryUpdate, Desk,
+    Effects, Message, Outgoing, Query, Sealing, SentMessage, Settlement, Setup, Task, TaskError,
+    TaskLimits, TaskNews, TaskOutput, TaskReport, TaskStart, Timer,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -146,20 +146,20 @@ impl Behaviour for Puppet {
         ))
     }
 
-    async fn on_fate(
+    async fn on_delivery_update(
         &self,
         sent: &SentMessage,
-        fate: &Fate,
+        update: &DeliveryUpdate,
         context: &Context,
     ) -> Result<Effects, BehaviourError> {
-        let fate = match fate {
-            Fate::Mined { .. } => "mined".to_owned(),
-            fate => serde_json::to_value(fate).unwrap()["fate"]
+        let update = match update {
+            DeliveryUpdate::Mined { .. } => "mined".to_owned(),
+            update => serde_json::to_value(update).unwrap()["update"]
                 .as_str()
                 .unwrap()
                 .to_owned(),
         };
-        Ok(logged(context, format!("fate {} {fate}", sent.label)))
+        Ok(logged(context, format!("update {} {update}", sent.label)))
     }
 
     async fn on_settled(

@@ -89,7 +89,7 @@ pub(super) fn anchor(db: &Connection, event: EventRef) -> Result<Option<Anchor>,
         (Some(EventKind::Renewal) | None, ..) => Ok(None),
         (Some(EventKind::Timer), ..) => Ok(Some(timer)),
         (_, Some(inbox), _) => in_block(db, "inbox", inbox),
-        (Some(EventKind::Fate), None, Value::Integer(outbox)) => in_block(db, "outbox", outbox),
+        (Some(EventKind::Delivery), None, Value::Integer(outbox)) => in_block(db, "outbox", outbox),
         _ => Ok(None),
     }
 }

@@ -1,6 +1,6 @@
 //! Changes to the queues by operators and by the passing of time: retry, drop, prune.
 
-use agentry_core::commit::{QueueKind, QueueTarget, Receipt, Rejudged};
+use agentry_core::commit::{QueueKind, QueueTarget, Receipt, Reverified};
 use agentry_core::rows::{AgentId, OutboxId, ReceiptState, day_of};
 use agentry_core::{Authenticity, Standing};
 use agentry_protocol::MessageId;
@@ -97,9 +97,13 @@ pub(super) fn retry(
 
 /// Applies the results of verifying dead letters again. One that turns out to be forged moves to
 /// the forged messages. One whose new identity is already known stays unchanged.
-pub(super) fn rejudge(db: &Connection, judged: &[Rejudged], at: u64) -> Result<usize, StoreError> {
+pub(super) fn reverify(
+    db: &Connection,
+    verified: &[Reverified],
+    at: u64,
+) -> Result<usize, StoreError> {
     let mut changed = 0;
-    for one in judged {
+    for one in verified {
         if one.authenticity == Authenticity::Forged {
             db.prepare_cached(
                 "INSERT OR IGNORE INTO forged (agent, hash, sender, height, stored, seen_at)
@@ -188,7 +192,7 @@ fn raise(db: &Connection, key: &str, value: &str) -> Result<String, StoreError> 
 }
 
 /// Prunes what was settled before `before`, and ids that are certainly refused at `at`.
-pub(super) fn forget(
+pub(super) fn prune(
     db: &Connection,
     before: u64,
     at: u64,

@@ -273,11 +273,11 @@ pub(super) fn postpone(
 
 /// How many messages beyond the rate-limit timeout are moved to the dead-letter queue in one
 /// commit.
-const OVERWAIT_PAGE: i64 = 256;
+const TIMEOUT_PAGE: i64 = 256;
 
 /// Moves messages beyond the rate-limit timeout to the dead-letter queue: the first of them now,
 /// the others with the next commits.
-pub(super) fn overwait(
+pub(super) fn rate_limit_timeout(
     db: &Connection,
     agent: AgentId,
     sender: Option<&Address>,
@@ -288,12 +288,12 @@ pub(super) fn overwait(
     let sql = format!(
         "UPDATE inbox SET state = 'dead', reason = ?5, settled_at = ?6
          WHERE id IN ({})",
-        read::overwaiting(sender.is_some())
+        read::beyond_timeout(sender.is_some())
     );
     Ok(db.prepare_cached(&sql)?.execute(params![
         agent.0,
         time(before),
-        OVERWAIT_PAGE,
+        TIMEOUT_PAGE,
         sender.map(Address::as_str),
         reason,
         time(at)

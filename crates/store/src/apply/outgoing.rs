@@ -171,7 +171,11 @@ pub(super) fn prepare(
 }
 
 /// Queued drafts that have expired are no longer sent.
-pub(super) fn lapse(db: &Connection, at: u64, receipt: &mut Receipt) -> Result<(), StoreError> {
+pub(super) fn expire_queued(
+    db: &Connection,
+    at: u64,
+    receipt: &mut Receipt,
+) -> Result<(), StoreError> {
     let mut statement = db.prepare_cached(
         "UPDATE outbox SET state = 'failed', reason = ?2, settled_at = ?1, held = 0
          WHERE state = 'queued' AND expires_at < ?1 RETURNING id, agent, standing, sender",
@@ -277,7 +281,7 @@ pub(super) fn explain(
 
 /// Another transaction has spent a signed transaction's nonce: it will be re-signed and paid for
 /// again.
-pub(super) fn renounce(db: &Connection, id: OutboxId, reason: &str) -> Result<usize, StoreError> {
+pub(super) fn requeue(db: &Connection, id: OutboxId, reason: &str) -> Result<usize, StoreError> {
     let changed = db
         .prepare_cached(
             "UPDATE outbox SET state = 'queued', reason = ?2, nonce = NULL, hash = NULL,

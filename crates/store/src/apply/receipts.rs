@@ -1,6 +1,6 @@
 //! The receipts of sent messages: what is known about their delivery, and who is told.
 
-use agentry_core::Fate;
+use agentry_core::DeliveryUpdate;
 use agentry_core::cause::Cause;
 use agentry_core::commit::Receipt;
 use agentry_core::rows::{
@@ -88,16 +88,16 @@ const UNSENT_PAUSE_MS: u64 = 1000;
 fn tell(
     db: &Connection,
     row: &Row,
-    fate: &Fate,
+    update: &DeliveryUpdate,
     at: u64,
     receipt: &mut Receipt,
 ) -> Result<(), StoreError> {
     let (Some(behaviour), Some(label)) = (&row.behaviour, &row.label) else {
         return Ok(());
     };
-    let data = serde_json::json!({ "outbox": row.outbox, "fate": fate });
-    let pause = match fate {
-        Fate::Unsent { .. } | Fate::Expired if !row.mined => UNSENT_PAUSE_MS,
+    let data = serde_json::json!({ "outbox": row.outbox, "update": update });
+    let pause = match update {
+        DeliveryUpdate::Unsent { .. } | DeliveryUpdate::Expired if !row.mined => UNSENT_PAUSE_MS,
         _ => 0,
     };
     events::add(
@@ -105,7 +105,7 @@ fn tell(
         events::New {
             agent: row.agent,
             behaviour,
-            kind: EventKind::Fate,
+            kind: EventKind::Delivery,
             name: label,
             data: &data,
             inbox: None,
@@ -144,7 +144,7 @@ pub(super) fn mined(
     if !row.mined {
         db.prepare_cached("UPDATE receipt SET mined = 1 WHERE outbox = ?1")?
             .execute(params![row.outbox.0])?;
-        tell(db, &row, &Fate::Mined { height }, at, receipt)?;
+        tell(db, &row, &DeliveryUpdate::Mined { height }, at, receipt)?;
     }
     Ok(())
 }
@@ -184,20 +184,20 @@ pub(super) fn acknowledge(
     ])?;
     receipt.changed += 1;
     let detail = detail.map(ToOwned::to_owned);
-    let fate = match state {
+    let update = match state {
         ReceiptState::Open => return Ok(()),
-        ReceiptState::Received => Fate::Received,
-        ReceiptState::Accepted => Fate::Accepted { detail },
-        ReceiptState::Done => Fate::Done { detail },
-        ReceiptState::Failed => Fate::Failed { detail },
-        ReceiptState::Rejected => Fate::Rejected { detail },
-        ReceiptState::Expired => Fate::Expired,
-        ReceiptState::Unacknowledged => Fate::Unacknowledged,
-        ReceiptState::Unsent => Fate::Unsent {
+        ReceiptState::Received => DeliveryUpdate::Received,
+        ReceiptState::Accepted => DeliveryUpdate::Accepted { detail },
+        ReceiptState::Done => DeliveryUpdate::Done { detail },
+        ReceiptState::Failed => DeliveryUpdate::Failed { detail },
+        ReceiptState::Rejected => DeliveryUpdate::Rejected { detail },
+        ReceiptState::Expired => DeliveryUpdate::Expired,
+        ReceiptState::Unacknowledged => DeliveryUpdate::Unacknowledged,
+        ReceiptState::Unsent => DeliveryUpdate::Unsent {
             reason: detail.unwrap_or_default(),
         },
     };
-    tell(db, &row, &fate, at, receipt)
+    tell(db, &row, &update, at, receipt)
 }
 
 /// Sends a message again because it was not acknowledged in time.

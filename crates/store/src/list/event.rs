@@ -16,7 +16,7 @@ pub struct EventItem {
     pub agent: String,
     /// `waiting` or `dead`. A handled event is deleted.
     pub state: String,
-    /// `timer`, `fate`, `settled`, `task` or `renewal`.
+    /// `timer`, `delivery`, `settled`, `task` or `renewal`.
     pub kind: String,
     /// The behaviour that it is for; empty for the runtime itself.
     pub behaviour: String,

@@ -50,7 +50,7 @@ pub struct Told {
     /// The row of the outbox whose message this carries again.
     pub resend_of: Option<i64>,
     /// What is known about its delivery, if delivery updates were requested.
-    pub receipt: Option<Fate>,
+    pub receipt: Option<Delivery>,
 }
 
 impl Told {
@@ -80,7 +80,7 @@ impl Told {
 
 /// What is known about the delivery of a sent message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fate {
+pub struct Delivery {
     /// The requested acknowledgment: `received` or `done`.
     pub wanted: Option<String>,
     /// Its state.
@@ -254,7 +254,7 @@ fn ours(row: &Row<'_>) -> rusqlite::Result<Told> {
         reason: row.get(8)?,
         seen_at: natural(row, 14)?,
         resend_of: row.get(9)?,
-        receipt: state.map(|state| Fate {
+        receipt: state.map(|state| Delivery {
             wanted,
             state,
             detail,
@@ -292,7 +292,7 @@ pub struct Progress {
     /// The first transaction that carries it, then the others.
     pub carriers: Vec<Carrier>,
     /// What is known about its delivery, if delivery updates were requested.
-    pub fate: Option<Fate>,
+    pub delivery: Option<Delivery>,
 }
 
 /// Reads a sent message and its delivery so far.
@@ -333,7 +333,7 @@ pub fn progress(db: &Connection, outbox: OutboxId) -> rusqlite::Result<Option<Pr
         from,
         to,
         carriers,
-        fate: first.receipt,
+        delivery: first.receipt,
     }))
 }
 

@@ -79,7 +79,7 @@ pub fn due(
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn overwaited(
+pub fn is_beyond_timeout(
     db: &Connection,
     agent: AgentId,
     sender: Option<&str>,
@@ -88,10 +88,13 @@ pub fn overwaited(
     let before = integer(before);
     match sender {
         Some(sender) => db
-            .prepare_cached(&format!("SELECT 1 FROM ({}) LIMIT 1", overwaiting(true)))?
+            .prepare_cached(&format!("SELECT 1 FROM ({}) LIMIT 1", beyond_timeout(true)))?
             .exists(params![agent.0, before, 1, sender]),
         None => db
-            .prepare_cached(&format!("SELECT 1 FROM ({}) LIMIT 1", overwaiting(false)))?
+            .prepare_cached(&format!(
+                "SELECT 1 FROM ({}) LIMIT 1",
+                beyond_timeout(false)
+            ))?
             .exists(params![agent.0, before, 1]),
     }
 }
@@ -99,7 +102,7 @@ pub fn overwaited(
 /// The query of the messages that have waited for their first attempt since before `?2`, only
 /// because of the rate limit. It examines the first `?3` messages to the agent `?1`, from the
 /// sender `?4` or from all unverified senders.
-pub(crate) const fn overwaiting(of_sender: bool) -> &'static str {
+pub(crate) const fn beyond_timeout(of_sender: bool) -> &'static str {
     if of_sender {
         "SELECT id FROM (
              SELECT id, seen_at FROM inbox

@@ -1,7 +1,7 @@
 //! What operators select, retry, drop and count.
 
 use agentry_core::commit::{
-    Arrival, PostResult, QueueKind, QueueTarget, Rejudged, Selection, Step,
+    Arrival, PostResult, QueueKind, QueueTarget, Reverified, Selection, Step,
 };
 use agentry_core::rows::EventRef;
 use agentry_core::{AgentId, Authenticity, Commit, InboxId, OutboxId, Standing};
@@ -199,22 +199,22 @@ async fn a_dead_letter_is_verified_again() {
     assert_eq!(dead(InboxId(0)).await, [InboxId(1)]);
     assert_eq!(dead(InboxId(1)).await, [InboxId(2)]);
     assert!(dead(InboxId(2)).await.is_empty());
-    let judged = |id, authenticity| Rejudged {
+    let verified = |id, authenticity| Reverified {
         id: InboxId(id),
         authenticity,
         identity: format!("id-{id}"),
         urgent: true,
     };
-    let rejudge = Commit::Rejudge {
-        judged: vec![
-            judged(1, Authenticity::Verified),
-            judged(2, Authenticity::Forged),
-            judged(3, Authenticity::Forged),
+    let reverify = Commit::Reverify {
+        verified: vec![
+            verified(1, Authenticity::Verified),
+            verified(2, Authenticity::Forged),
+            verified(3, Authenticity::Forged),
         ],
         at: NOW,
     };
     assert_eq!(
-        store.commit(rejudge).await.unwrap().changed,
+        store.commit(reverify).await.unwrap().changed,
         2,
         "what waits is not a dead letter"
     );

@@ -571,8 +571,8 @@ async fn the_store_keeps_the_latest_runtime_time() {
     // An operator's clock and the time that blocks confirm are not the runtime's time.
     let later = 1_000_000;
     for commit in [
-        Commit::Lapse { at: later },
-        Commit::Forget {
+        Commit::ExpireQueued { at: later },
+        Commit::Prune {
             before: 0,
             at: later,
         },

@@ -72,7 +72,7 @@ async fn an_id_is_kept_for_as_long_as_it_is_accepted() {
     handle(&store, 1).await;
     handle(&store, 2).await;
     // Both were settled long before the retention; the one with an id may arrive again.
-    let prune = |at| Commit::Forget { before: at, at };
+    let prune = |at| Commit::Prune { before: at, at };
     let soon = NOW + MAX_ID_AGE_MS;
     assert_eq!(store.commit(prune(soon)).await.unwrap().changed, 1);
     let again = with_id(agents[0], id, "the same id, other words");
@@ -118,7 +118,7 @@ async fn an_id_is_kept_by_its_own_time_whatever_the_clock_showed_on_arrival() {
     store.commit(seen(first, behind)).await.unwrap();
     handle(&store, 1).await;
     let at = NOW + MAX_ID_AGE_MS;
-    let prune = Commit::Forget { before: at, at };
+    let prune = Commit::Prune { before: at, at };
     assert_eq!(store.commit(prune).await.unwrap().changed, 0);
 }
 
@@ -172,7 +172,7 @@ async fn a_final_transaction_that_is_seen_again_is_still_pruned() {
         store.commit(seen.clone()).await.unwrap();
     }
     let at = NOW + 1;
-    let prune = Commit::Forget { before: at, at };
+    let prune = Commit::Prune { before: at, at };
     assert_eq!(store.commit(prune).await.unwrap().changed, 1);
 }
 
@@ -196,11 +196,14 @@ async fn an_unsent_message_is_reported_after_a_pause() {
         at: NOW,
     };
     store.commit(send).await.unwrap();
-    let expired = store.commit(Commit::Lapse { at: NOW }).await.unwrap();
+    let expired = store
+        .commit(Commit::ExpireQueued { at: NOW })
+        .await
+        .unwrap();
     assert_eq!(expired.changed, 1 + 1, "the transaction and its receipt");
     let due_at: i64 = store
         .read(|db| {
-            let sql = "SELECT due_at FROM event WHERE kind = 'fate' AND name = 'greeting'";
+            let sql = "SELECT due_at FROM event WHERE kind = 'delivery' AND name = 'greeting'";
             db.query_row(sql, [], |row| row.get(0))
         })
         .await

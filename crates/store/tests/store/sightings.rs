@@ -162,7 +162,7 @@ async fn old_sightings_are_pruned() {
         .commit(observe(vec![sighting(&signed, 5)]))
         .await
         .unwrap();
-    let prune = |before| Commit::Forget { before, at: before };
+    let prune = |before| Commit::Prune { before, at: before };
     assert_eq!(store.commit(prune(1_000)).await.unwrap().changed, 0);
     assert_eq!(store.commit(prune(1_001)).await.unwrap().changed, 1);
 }

@@ -114,7 +114,7 @@ async fn a_re_signed_draft_is_charged_once() {
     let agent = agents[0];
     let one = costing("control/1", 10, Cause::Own);
     let id = send(&store, agent, one.clone(), Some(paid(1, &one, 1, DAY))).await;
-    let renounce = Commit::Renounce {
+    let renounce = Commit::Requeue {
         id,
         reason: "spent".to_owned(),
     };
@@ -360,7 +360,10 @@ async fn an_expired_draft_fails_wherever_it_waits() {
     };
     assert!(!lapsed(NOW).await);
     assert!(lapsed(NOW + 1).await);
-    let receipt = store.commit(Commit::Lapse { at: NOW + 1 }).await.unwrap();
+    let receipt = store
+        .commit(Commit::ExpireQueued { at: NOW + 1 })
+        .await
+        .unwrap();
     assert_eq!(receipt.changed, 2);
     assert!(!lapsed(NOW + 1).await);
     assert!(store.read(read::holding).await.unwrap().is_empty());
@@ -450,7 +453,7 @@ fn change(agent: AgentId, number: u8, day: u64, event: Event) -> Commit {
             },
             at,
         },
-        Event::Renounced => Commit::Renounce {
+        Event::Renounced => Commit::Requeue {
             id,
             reason: "spent".to_owned(),
         },
@@ -549,7 +552,7 @@ async fn days_are_kept_despite_a_wrong_clock() {
         let signed = paid(1, &one, i64::try_from(nonce).unwrap(), *day);
         send(&store, agents[0], one, Some(signed)).await;
     }
-    let prune = Commit::Forget {
+    let prune = Commit::Prune {
         before: (DAY + 3_600) * DAY_MS,
         at: (DAY + 3_650) * DAY_MS,
     };

@@ -324,7 +324,10 @@ async fn everything_that_follows_from_a_message_has_its_sender_as_cause() {
         .filter(|event| event.cause == cause)
         .map(|event| event.kind)
         .collect();
-    assert_eq!(kinds, [EventKind::Fate, EventKind::Timer, EventKind::Task]);
+    assert_eq!(
+        kinds,
+        [EventKind::Delivery, EventKind::Timer, EventKind::Task]
+    );
 }
 
 #[tokio::test]
@@ -381,7 +384,7 @@ async fn a_task_is_pruned_after_its_behaviour_was_told() {
         .unwrap();
     store.commit(begin(1, 0)).await.unwrap();
     store.commit(end(1, 1, completed("x"))).await.unwrap();
-    let prune = Commit::Forget {
+    let prune = Commit::Prune {
         before: 5_000,
         at: 5_000,
     };

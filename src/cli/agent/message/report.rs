@@ -5,7 +5,7 @@ use std::time::Instant;
 use agentry_core::rows::ReceiptState;
 use agentry_protocol::command::AckStatus;
 use agentry_protocol::{AckRequest, Address, TransactionHash};
-use agentry_store::list::talk::Fate;
+use agentry_store::list::talk::Delivery;
 use serde_json::{Value, json};
 
 use super::super::super::ExitCode;
@@ -24,7 +24,7 @@ pub(super) struct Facts {
     /// Replies, in the order in which they came.
     pub(super) heard: Vec<Heard>,
     /// The runtime's delivery state, if an acknowledgment was asked for.
-    pub(super) fate: Option<Fate>,
+    pub(super) delivery: Option<Delivery>,
 }
 
 /// A transaction that carried the message.
@@ -103,7 +103,7 @@ impl Report {
             from: None,
             carriers: Vec::new(),
             heard: Vec::new(),
-            fate: None,
+            delivery: None,
         };
         Self {
             began,
@@ -122,8 +122,8 @@ impl Report {
         for heard in &facts.heard {
             self.heard(heard);
         }
-        if let Some(fate) = &facts.fate {
-            self.delivery(fate);
+        if let Some(delivery) = &facts.delivery {
+            self.delivery(delivery);
         }
         self.facts = facts;
         self.stages.get(known..).unwrap_or_default()
@@ -193,8 +193,8 @@ impl Report {
     }
 
     /// Stages that the runtime concluded by itself, or whose message is no longer in the store.
-    fn delivery(&mut self, fate: &Fate) {
-        let (stage, by) = match fate.state {
+    fn delivery(&mut self, delivery: &Delivery) {
+        let (stage, by) = match delivery.state {
             ReceiptState::Open | ReceiptState::Unsent => return,
             ReceiptState::Unacknowledged => ("unacknowledged", "runtime"),
             ReceiptState::Received => ("received", "recipient"),
@@ -211,7 +211,7 @@ impl Report {
             return;
         }
         let stage = Stage {
-            detail: fate.detail.clone(),
+            detail: delivery.detail.clone(),
             ..self.stage(stage, by)
         };
         self.add(stage);
@@ -250,10 +250,10 @@ impl Report {
         let over = |code, text: String| Some(Verdict::Over(code, text));
         let mined = self.facts.carriers.iter().any(|one| one.height.is_some());
         let first = self.facts.carriers.first();
-        let fate = self.facts.fate.as_ref();
-        let state = fate.map_or(ReceiptState::Open, |fate| fate.state);
-        let detail = fate
-            .and_then(|fate| fate.detail.as_deref())
+        let delivery = self.facts.delivery.as_ref();
+        let state = delivery.map_or(ReceiptState::Open, |delivery| delivery.state);
+        let detail = delivery
+            .and_then(|delivery| delivery.detail.as_deref())
             .map_or_else(String::new, |text| format!(": {}", printable(text, 500)));
         if let Some(first) = first.filter(|first| first.failed && !mined) {
             let reason = first.reason.as_deref().unwrap_or("it is no longer retried");
@@ -355,10 +355,10 @@ impl Report {
             "missing": missing,
             "resends": carriers.len().saturating_sub(1),
             "stages": self.stages,
-            "receipt": self.facts.fate.as_ref().map(|fate| json!({
-                "wanted": fate.wanted,
-                "state": fate.state,
-                "detail": fate.detail,
+            "receipt": self.facts.delivery.as_ref().map(|delivery| json!({
+                "wanted": delivery.wanted,
+                "state": delivery.state,
+                "detail": delivery.detail,
             })),
             "answer": answer.map(|(heard, said)| json!({
                 "transaction": heard.hash.to_string(),

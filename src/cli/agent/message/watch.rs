@@ -13,7 +13,7 @@ use agentry_protocol::{
     Address, Authenticity, ChainId, DecryptionKey, KnownCommand, Payload, PublicKey,
     TransactionHash,
 };
-use agentry_store::list::talk::{self, Fate, Reply};
+use agentry_store::list::talk::{self, Delivery, Reply};
 use agentry_store::{StoreError, open_for_reading};
 use rusqlite::Connection;
 
@@ -122,7 +122,7 @@ impl StoreWatch {
             if said.sealed {
                 self.open(reply.inbox, &mut said).await;
             }
-            if let Some(what) = what(said, &reply, progress.fate.as_ref()) {
+            if let Some(what) = what(said, &reply, progress.delivery.as_ref()) {
                 heard.push(Heard {
                     hash: reply.hash,
                     height: reply.height,
@@ -135,7 +135,7 @@ impl StoreWatch {
             from: Some(progress.from),
             carriers,
             heard,
-            fate: progress.fate,
+            delivery: progress.delivery,
         }))
     }
 
@@ -178,10 +178,10 @@ impl StoreWatch {
 }
 
 /// Classifies a reply. An acknowledgment counts once the runtime has counted it.
-fn what(said: Said, reply: &Reply, fate: Option<&Fate>) -> Option<What> {
+fn what(said: Said, reply: &Reply, delivery: Option<&Delivery>) -> Option<What> {
     match known(&reply.stored.payload) {
         Some(KnownCommand::Ack(ack)) => {
-            let state = fate?.state;
+            let state = delivery?.state;
             let told = ReceiptState::from(ack.status);
             let counted = told == state || (told.rank() < state.rank() && !ack.status.is_last());
             let detail = ack.detail.map(|detail| detail.as_str().to_owned());

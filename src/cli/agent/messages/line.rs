@@ -108,11 +108,11 @@ impl Line {
             state: Some(told.state),
             reason: told.reason,
             resend_of: told.resend_of.map(|row| format!("outbox/{row}")),
-            receipt: told.receipt.map(|fate| Receipt {
-                wanted: fate.wanted,
-                state: fate.state.as_str(),
-                detail: fate.detail,
-                resends_left: fate.resends_left,
+            receipt: told.receipt.map(|delivery| Receipt {
+                wanted: delivery.wanted,
+                state: delivery.state.as_str(),
+                detail: delivery.detail,
+                resends_left: delivery.resends_left,
             }),
         };
         match said {

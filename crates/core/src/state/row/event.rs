@@ -77,7 +77,7 @@ impl Row for Event {
                 let (behaviour, name) = (behaviour.clone(), name.clone());
                 entries.push(Index::Task(agent, behaviour, name, self.id));
             }
-            EventKind::Fate | EventKind::Settled => {}
+            EventKind::Delivery | EventKind::Settled => {}
         }
         if let Some(inbox) = self.inbox {
             entries.push(Index::Inbox(inbox, self.id));

@@ -2,8 +2,8 @@
 //! of them name rows that exist.
 
 use agentry_core::commit::{
-    Arrival, CardSeen, Handled, HostedAgent, Observation, Outcome, OwnTransaction, PostResult,
-    QueueKind, QueueTarget, Rejudged, Selection, Step as Seen, Survey, TaskEnd, TimerSetting,
+    Arrival, Backfill, CardSeen, Handled, HostedAgent, Observation, Outcome, OwnTransaction,
+    PostResult, QueueKind, QueueTarget, Reverified, Selection, Step as Seen, TaskEnd, TimerSetting,
 };
 use agentry_core::rows::{
     AgentId, Draft, EventId, EventRef, InboxId, OutboxId, Prepared, ReceiptRequest, ReceiptState,
@@ -13,8 +13,9 @@ use agentry_core::state::State;
 use agentry_core::{Authenticity, Cause, Commit, Standing, TaskOutput, TaskStart};
 use agentry_protocol::command::{Ack, AckStatus, JobComplete, JobId, JobResult};
 use agentry_protocol::{
-    Address, BlockHash, BlockHeight, Header, Json, KnownCommand, Limits, MessageId, Number,
-    Payload, Seed, SignedTransaction, SigningKey, Transaction, TransactionHash, message,
+    Address, BlockHash, BlockHeight, Envelope, Header, Json, KnownCommand, Limits, MessageId,
+    Number, Payload, Seed, SignedTransaction, SigningKey, StoredTransaction, Transaction,
+    TransactionHash, message,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -202,10 +203,27 @@ impl Dice<'_> {
 
     fn draft(&mut self, origin: &str) -> Draft {
         let (payload, message_id) = self.payload();
+        let (recipient, amount) = (address(self.sender()), u64::from(self.number(4) / 3));
+        // Often what the chain shows already.
+        let seen: Vec<_> = self.state.sightings().iter().map(|row| &row.body).collect();
+        let seen = self.maybe(|dice| (!seen.is_empty()).then(|| dice.pick(&seen)));
+        let seen = seen.flatten().map(|body| {
+            let signed = SignedTransaction::from_body(body.as_bytes(), Limits::default());
+            signed.unwrap().transaction().clone()
+        });
+        let (payload, recipient, amount, message_id) = match seen {
+            Some(seen) => {
+                let id = Envelope::read(&seen.payload)
+                    .header()
+                    .and_then(|header| header.id);
+                (seen.payload, seen.to, seen.amount.as_u64().unwrap(), id)
+            }
+            None => (payload, recipient, amount, message_id),
+        };
         Draft {
             origin: format!("{origin}/{}", self.number(3)),
-            recipient: address(self.sender()),
-            amount: u64::from(self.number(2)),
+            recipient,
+            amount,
             fee: 10,
             payload,
             message_id,
@@ -223,7 +241,7 @@ impl Dice<'_> {
 
     /// What a wallet signs for a draft. Few nonces, so that the same bytes recur.
     fn prepared(&mut self, agent: AgentId, draft: &Draft) -> Prepared {
-        let signed = sign(agent, draft, 1 + i64::from(self.number(4)));
+        let signed = sign(agent, draft, 1 + i64::from(self.number(2)));
         Prepared {
             nonce: signed.transaction().nonce.as_i64().unwrap(),
             hash: signed.hash(),
@@ -243,7 +261,7 @@ impl Dice<'_> {
             Some(body) => SignedTransaction::from_body(body.as_bytes(), Limits::default()).unwrap(),
             None => {
                 let draft = self.draft("seen");
-                sign(agent, &draft, 1 + i64::from(self.number(4)))
+                sign(agent, &draft, 1 + i64::from(self.number(2)))
             }
         };
         (signed.hash(), Box::new(OwnTransaction::from(&signed)))
@@ -253,6 +271,9 @@ impl Dice<'_> {
         let agent = self.agent();
         let (payload, _) = self.payload();
         let sender = self.sender();
+        let known: Vec<_> = self.state.inbox().iter().map(|row| &row.stored).collect();
+        let known = self.maybe(|dice| (!known.is_empty()).then(|| dice.pick(&known)));
+        let known = known.flatten();
         let signed = Transaction {
             from: address(sender),
             to: address(1),
@@ -270,8 +291,12 @@ impl Dice<'_> {
             Authenticity::Forged,
         ]);
         let height = self.height();
-        let stored = signed.stored();
-        let mut arrival = Arrival::new(agent, signed.hash(), &stored, height, authenticity, START);
+        // Often one that was seen before, perhaps as another agent's or with another authenticity.
+        let known = known
+            .and_then(|text| StoredTransaction::parse(text.as_bytes(), Limits::default()).ok());
+        let stored = known.unwrap_or_else(|| signed.stored());
+        let hash = stored.hash();
+        let mut arrival = Arrival::new(agent, hash, &stored, height, authenticity, START);
         if authenticity == Authenticity::Verified {
             arrival.standing = self.pick(&[Standing::Stranger, Standing::Listed, Standing::Known]);
         }
@@ -499,7 +524,7 @@ fn hosted(byte: u8) -> HostedAgent {
 /// Whether a commit withdraws blocks of which it has shown something itself. A source withdraws
 /// blocks before it reads others. Shown a second time, what is in them is not new.
 pub(super) fn withdraws_its_own(commit: &Commit) -> bool {
-    let (Commit::Observe(Observation { steps, .. }) | Commit::Survey(Survey { steps, .. })) =
+    let (Commit::Observe(Observation { steps, .. }) | Commit::Backfill(Backfill { steps, .. })) =
         commit
     else {
         return false;
@@ -561,7 +586,7 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
         },
         5 => {
             let steps = dice.steps();
-            Commit::Survey(Survey {
+            Commit::Backfill(Backfill {
                 final_through: dice.final_through(&steps),
                 steps,
                 read_before: dice.maybe(Dice::height),
@@ -592,7 +617,7 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
             until: at + u64::from(dice.number(3)) * 1_000,
             reason: dice.word(),
         },
-        10 => Commit::Overwait {
+        10 => Commit::RateLimitTimeout {
             agent: dice.agent(),
             sender: dice.maybe(|dice| address(dice.sender())),
             before: at,
@@ -710,14 +735,14 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
                 .collect(),
         },
         27 => Commit::Release { ids: dice.ids() },
-        28 => Commit::Lapse { at },
+        28 => Commit::ExpireQueued { at },
         29 => match dice.number(5) {
             0 => Commit::Explain {
                 ids: dice.ids(),
                 reason: dice.word(),
             },
             1 => Commit::MempoolShown { key: dice.word() },
-            2 => Commit::Renounce {
+            2 => Commit::Requeue {
                 id: dice.outbox(),
                 reason: dice.word(),
             },
@@ -730,11 +755,11 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
             target: dice.target(),
             at,
         },
-        31 => Commit::Rejudge {
-            judged: (0..=dice.number(2))
+        31 => Commit::Reverify {
+            verified: (0..=dice.number(2))
                 .map(|_| {
                     let id = dice.inbox();
-                    Rejudged {
+                    Reverified {
                         id,
                         authenticity: dice.pick(&[
                             Authenticity::Verified,
@@ -752,7 +777,7 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
             target: dice.target(),
             at,
         },
-        _ => Commit::Forget {
+        _ => Commit::Prune {
             before: at,
             // Ids are refused 30 days after they were made.
             at: START + u64::from(dice.number(4)) * 20 * 86_400_000,

@@ -56,7 +56,7 @@ fn backlog(messages: u32) -> (tempfile::TempDir, Connection) {
 
 /// How many steps it takes to check whether messages have waited since before this time.
 fn steps(db: &Connection, sender: Option<&str>, before: u64) -> i32 {
-    let mut statement = db.prepare(overwaiting(sender.is_some())).unwrap();
+    let mut statement = db.prepare(beyond_timeout(sender.is_some())).unwrap();
     let before = integer(before);
     let mut rows = match sender {
         Some(sender) => statement.query(params![AGENT, before, 1, sender]).unwrap(),
@@ -82,14 +82,14 @@ fn checking_the_rate_limit_timeout_costs_the_same_however_many_wait() {
 fn messages_beyond_the_rate_limit_timeout_are_moved_a_page_at_a_time() {
     let (_dir, db) = backlog(1_000);
     for (sender, authenticity) in [(Some(()), "verified"), (None, "unverified")] {
-        let overwait = |before| Commit::Overwait {
+        let timeout = |before| Commit::RateLimitTimeout {
             agent: AgentId(AGENT),
             sender: sender.map(|()| agentry_protocol::Address::from_chain("one").unwrap()),
             before,
             reason: "too long".to_owned(),
             at: SEEN + 5,
         };
-        let moved = |before| apply_to(&db, &overwait(before)).unwrap().changed;
+        let moved = |before| apply_to(&db, &timeout(before)).unwrap().changed;
         assert_eq!(moved(SEEN), 0);
         let mut pages = Vec::new();
         loop {

@@ -23,8 +23,8 @@ fn carrier(of: &str, height: Option<u64>) -> Carrier {
     }
 }
 
-fn fate(state: ReceiptState) -> Option<Fate> {
-    Some(Fate {
+fn delivery(state: ReceiptState) -> Option<Delivery> {
+    Some(Delivery {
         wanted: Some("done".to_owned()),
         state,
         detail: None,
@@ -50,7 +50,7 @@ fn each_stage_is_told_once_and_in_its_turn() {
     let mut report = Report::new(Instant::now(), DONE);
     let mut facts = Facts {
         carriers: vec![Carrier::default()],
-        fate: fate(ReceiptState::Open),
+        delivery: delivery(ReceiptState::Open),
         ..Facts::default()
     };
     assert!(report.learn(facts.clone()).is_empty());
@@ -67,7 +67,7 @@ fn each_stage_is_told_once_and_in_its_turn() {
         "reached: sent, accepted, mined; not reached: received, done"
     );
     facts.heard = vec![ack(AckStatus::Received), ack(AckStatus::Done)];
-    facts.fate = fate(ReceiptState::Done);
+    facts.delivery = delivery(ReceiptState::Done);
     report.learn(facts);
     assert_eq!(
         told(&report),
@@ -97,7 +97,7 @@ fn what_the_runtime_knows_without_a_message_is_told_too() {
     let mut report = Report::new(Instant::now(), DONE);
     let facts = |state| Facts {
         carriers: vec![carrier("a", Some(7))],
-        fate: fate(state),
+        delivery: delivery(state),
         ..Facts::default()
     };
     report.learn(facts(ReceiptState::Received));
@@ -132,7 +132,7 @@ fn what_could_not_be_sent_is_no_matter_of_time() {
     };
     report.learn(Facts {
         carriers: vec![failed],
-        fate: fate(ReceiptState::Unsent),
+        delivery: delivery(ReceiptState::Unsent),
         ..Facts::default()
     });
     assert_eq!(told(&report), ["unsent"]);

@@ -22,7 +22,7 @@ use agentry_store::{StoreError, read};
 use super::Shared;
 use super::directory::{self, Directory};
 use super::metrics::Metrics;
-use super::roster::Roster;
+use super::registry::AgentRegistry;
 use super::signer::PublicKeys;
 use super::standing::Standings;
 
@@ -31,9 +31,9 @@ const PARALLEL_FROM: usize = 64;
 
 /// Determines what each event means for the hosted wallets. Signatures are verified on threads for
 /// blocking work, many at a time.
-pub(super) async fn judge(
+pub(super) async fn classify(
     shared: &Shared,
-    roster: Roster,
+    registry: AgentRegistry,
     chain: ChainId,
     keys: &Recipient<PublicKeys>,
     events: Vec<ChainEvent>,
@@ -45,7 +45,7 @@ pub(super) async fn judge(
             _ => None,
         })
         .collect();
-    let bench = Arc::new(bench(shared, roster, chain, keys, &seen).await?);
+    let bench = Arc::new(bench(shared, registry, chain, keys, &seen).await?);
     let parts = if events.len() >= PARALLEL_FROM {
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
     } else {
@@ -97,16 +97,16 @@ pub(super) async fn judge(
 }
 
 /// Determines which hosted wallets sent these pending transactions.
-pub(super) async fn judge_pending(
+pub(super) async fn classify_pending(
     shared: &Shared,
-    roster: Roster,
+    registry: AgentRegistry,
     chain: ChainId,
     keys: &Recipient<PublicKeys>,
     transactions: Vec<StoredTransaction>,
 ) -> Result<Vec<Step>, StoreError> {
     let hashes: Vec<TransactionHash> = transactions.iter().map(StoredTransaction::hash).collect();
     let seen: Vec<_> = transactions.iter().zip(hashes.iter().copied()).collect();
-    let bench = bench(shared, roster, chain, keys, &seen).await?;
+    let bench = bench(shared, registry, chain, keys, &seen).await?;
     shared
         .workers
         .spawn_blocking(move || {
@@ -121,20 +121,20 @@ pub(super) async fn judge_pending(
 /// The data needed to examine these transactions.
 async fn bench(
     shared: &Shared,
-    roster: Roster,
+    registry: AgentRegistry,
     chain: ChainId,
     keys: &Recipient<PublicKeys>,
     seen: &[(&StoredTransaction, TransactionHash)],
 ) -> Result<Bench, StoreError> {
-    let known = known_hashes(shared, &roster, seen).await?;
+    let known = known_hashes(shared, &registry, seen).await?;
     Ok(Bench {
-        keys: own_keys(&roster, &known, keys, seen).await,
+        keys: own_keys(&registry, &known, keys, seen).await,
         known,
         standings: Standings {
-            roster: roster.clone(),
+            registry: registry.clone(),
             directory: shared.directory.clone(),
         },
-        roster,
+        registry,
         directory: shared.directory.clone(),
         metrics: Arc::clone(&shared.metrics),
         chain,
@@ -146,12 +146,12 @@ async fn bench(
 /// without verifying their signatures.
 async fn known_hashes(
     shared: &Shared,
-    roster: &Roster,
+    registry: &AgentRegistry,
     seen: &[(&StoredTransaction, TransactionHash)],
 ) -> Result<HashSet<TransactionHash>, StoreError> {
     let hashes: Vec<TransactionHash> = seen
         .iter()
-        .filter(|(stored, _)| roster.at(stored.from.as_str()).is_some())
+        .filter(|(stored, _)| registry.at(stored.from.as_str()).is_some())
         .map(|(_, hash)| *hash)
         .collect();
     if hashes.is_empty() {
@@ -166,7 +166,7 @@ async fn known_hashes(
 /// The keys of hosted wallets whose files do not state them, if one seems to have sent something
 /// that the outbox does not know.
 async fn own_keys(
-    roster: &Roster,
+    registry: &AgentRegistry,
     known: &HashSet<TransactionHash>,
     signer: &Recipient<PublicKeys>,
     seen: &[(&StoredTransaction, TransactionHash)],
@@ -174,7 +174,7 @@ async fn own_keys(
     let mut keys = HashMap::new();
     let mut asked = HashSet::new();
     for (stored, hash) in seen {
-        let Some(hosted) = roster.at(stored.from.as_str()) else {
+        let Some(hosted) = registry.at(stored.from.as_str()) else {
             continue;
         };
         if hosted.public_key.is_some() || known.contains(hash) || !asked.insert(hosted.id) {
@@ -194,7 +194,7 @@ async fn own_keys(
 
 /// The data needed to examine transactions.
 struct Bench {
-    roster: Roster,
+    registry: AgentRegistry,
     /// Keys of hosted wallets that the agent registry does not have.
     keys: HashMap<AgentId, PublicKey>,
     directory: Directory,
@@ -256,7 +256,7 @@ impl Bench {
 
     /// The key for verifying a sender's signature, if one is known.
     fn key_of(&self, address: &Address) -> Option<PublicKey> {
-        let hosted = self.roster.at(address.as_str());
+        let hosted = self.registry.at(address.as_str());
         hosted
             .and_then(|hosted| {
                 let found = self.keys.get(&hosted.id).copied();
@@ -274,10 +274,10 @@ impl Bench {
             let card = directory::card_of(stored, hash, height, &self.chain, now_ms);
             steps.extend(card.map(Step::Card));
         }
-        let sender = self.roster.at(stored.from.as_str());
+        let sender = self.registry.at(stored.from.as_str());
         // An agent never acts on its own messages.
         let recipient = self
-            .roster
+            .registry
             .at(stored.to.as_str())
             .filter(|recipient| !recipient.is_self(&stored.from));
         if sender.is_none() && recipient.is_none() {
@@ -321,7 +321,7 @@ impl Bench {
 
     /// A pending transaction of a hosted wallet: one that it has signed.
     fn of_pending(&self, stored: &StoredTransaction, hash: TransactionHash) -> Option<Step> {
-        let sender = self.roster.at(stored.from.as_str())?;
+        let sender = self.registry.at(stored.from.as_str())?;
         let own = if self.known.contains(&hash) {
             None
         } else if self.examine(stored).authenticity() == Authenticity::Verified {
@@ -367,17 +367,17 @@ pub(crate) fn examine_under(
 }
 
 /// Verifies dead letters again: keys may have become known since.
-pub(super) async fn rejudge(
+pub(super) async fn reverify(
     shared: &Shared,
-    roster: &Roster,
+    registry: &AgentRegistry,
     chain: &ChainId,
     dead: Vec<(InboxId, StoredTransaction)>,
 ) -> Result<Vec<(InboxId, Authenticity)>, StoreError> {
     let bench = Bench {
-        roster: roster.clone(),
+        registry: registry.clone(),
         directory: shared.directory.clone(),
         standings: Standings {
-            roster: roster.clone(),
+            registry: registry.clone(),
             directory: shared.directory.clone(),
         },
         metrics: Arc::clone(&shared.metrics),
@@ -386,14 +386,14 @@ pub(super) async fn rejudge(
         known: HashSet::new(),
         now: now(shared),
     };
-    let judge = move || {
+    let classify = move || {
         dead.into_iter()
             .map(|(id, stored)| (id, bench.examine(&stored).authenticity()))
             .collect()
     };
     shared
         .workers
-        .spawn_blocking(judge)
+        .spawn_blocking(classify)
         .await
         .map_err(|_| StoreError::Closed)
 }

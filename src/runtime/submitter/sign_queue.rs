@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// The progress of the pass through the queued drafts.
 #[derive(Debug)]
-pub(super) struct Refill {
+pub(super) struct SignQueue {
     /// There may be queued drafts. This is the state at startup: nothing was checked yet.
     pending: bool,
     running: bool,
@@ -45,7 +45,7 @@ pub(super) struct Refill {
     doubted: bool,
 }
 
-impl Default for Refill {
+impl Default for SignQueue {
     fn default() -> Self {
         Self {
             pending: true,
@@ -60,7 +60,7 @@ impl Default for Refill {
     }
 }
 
-impl Refill {
+impl SignQueue {
     /// Something was queued, or a draft can be prepared now that could not before.
     pub(super) fn note(&mut self) {
         self.pending = true;
@@ -136,21 +136,21 @@ struct Work {
 
 impl Submitter {
     /// Prepares a page of queued drafts, if there may be some and there is room.
-    pub(super) fn start_refill(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn start_signing(&mut self, ctx: &mut Context<Self>) {
         let stopping = self.shared.is_stopping();
         let roomy = self.has_room() && self.jobs.len() < MAX_JOBS / 2;
-        let release = self.refill.release && !self.holding.is_empty();
-        if !(self.refill.pending || release) || self.refill.running || !roomy || stopping {
+        let release = self.sign_queue.release && !self.holding.is_empty();
+        if !(self.sign_queue.pending || release) || self.sign_queue.running || !roomy || stopping {
             return;
         }
-        self.refill.running = true;
+        self.sign_queue.running = true;
         let missing = self.ledger.missing(self.shared.clock.local_ms());
         let confirmed = self.shared.clock.confirmed_ms();
         if release && missing.is_none() {
-            self.refill.release = false;
+            self.sign_queue.release = false;
             return self.release(ctx);
         }
-        let (store, turn) = (self.shared.store.clone(), self.refill.turn.clone());
+        let (store, turn) = (self.shared.store.clone(), self.sign_queue.turn.clone());
         let one_each = self.settings.policy == NoncePolicy::Sequential;
         let now = Instant::now();
         self.unsignable.retain(|_, until| *until > now);
@@ -177,7 +177,7 @@ impl Submitter {
                 .into_actor(self)
                 .map(|page, submitter, ctx| match page {
                     Ok(page) => submitter.page(page, ctx),
-                    Err(error) => submitter.refill_failed(&error, ctx),
+                    Err(error) => submitter.signing_failed(&error, ctx),
                 }),
         );
     }
@@ -193,16 +193,16 @@ impl Submitter {
         if page.drafts.is_empty() {
             // The end of the queue. Drafts that were queued behind the pass are found from the
             // start again.
-            self.refill.ended();
-            return self.start_refill(ctx);
+            self.sign_queue.ended();
+            return self.start_signing(ctx);
         }
-        self.refill.turn.read(&page.drafts);
+        self.sign_queue.turn.read(&page.drafts);
         let mut held = Vec::new();
         let mut paid = Vec::new();
         for queued in page.drafts {
             // Drafts past their expiry are expired once that is certain.
             if queued.draft.expires_at.is_some_and(|at| at < now) {
-                self.refill.doubted = true;
+                self.sign_queue.doubted = true;
                 continue;
             }
             match self.pay(queued.agent, &queued.draft, now) {
@@ -213,7 +213,9 @@ impl Submitter {
                     held.push((queued.id, reason));
                 }
                 // The clock was set back since: the spending is known at the next pass.
-                Admission::Unknown if self.roster.get(queued.agent).is_some() => self.refill.note(),
+                Admission::Unknown if self.registry.get(queued.agent).is_some() => {
+                    self.sign_queue.note();
+                }
                 Admission::Unknown => {}
             }
         }
@@ -244,7 +246,7 @@ impl Submitter {
         let mut asked = HashSet::new();
         let mut asks = Vec::new();
         for (queued, charge) in paid {
-            let hosted = self.roster.get(queued.agent);
+            let hosted = self.registry.get(queued.agent);
             match hosted.filter(|_| !busy.contains(&queued.agent) && asked.insert(queued.agent)) {
                 Some(hosted) => asks.push((queued, charge, hosted.address.clone())),
                 None => self.refund(&charge),
@@ -270,7 +272,7 @@ impl Submitter {
         };
         ctx.spawn(ask.into_actor(self).map(|(work, unasked), submitter, ctx| {
             if !unasked.is_empty() {
-                submitter.refill_later(PAUSE, ctx);
+                submitter.sign_later(PAUSE, ctx);
             }
             for charge in unasked {
                 submitter.refund(&charge);
@@ -358,7 +360,7 @@ impl Submitter {
                             for (_, charge, _) in signed {
                                 submitter.refund(&charge);
                             }
-                            return submitter.refill_failed(&error, ctx);
+                            return submitter.signing_failed(&error, ctx);
                         }
                     };
                     submitter.recognised(&receipt.recharged, &receipt.reopened);
@@ -381,38 +383,38 @@ impl Submitter {
                         submitter.dispatch(agent, id, prepared, paid, span);
                     }
                     if let Err(error) = held {
-                        return submitter.refill_failed(&error, ctx);
+                        return submitter.signing_failed(&error, ctx);
                     }
-                    submitter.refill.running = false;
+                    submitter.sign_queue.running = false;
                     submitter.pump(ctx);
-                    submitter.start_refill(ctx);
+                    submitter.start_signing(ctx);
                 }),
         );
     }
 
     /// This many drafts that waited for a budget were released.
     pub(super) fn released(&mut self, changed: usize, ctx: &mut Context<Self>) {
-        self.refill.running = false;
-        self.refill.released(changed);
-        self.start_refill(ctx);
+        self.sign_queue.running = false;
+        self.sign_queue.released(changed);
+        self.start_signing(ctx);
     }
 
-    pub(super) fn refill_failed(&mut self, error: &StoreError, ctx: &mut Context<Self>) {
+    pub(super) fn signing_failed(&mut self, error: &StoreError, ctx: &mut Context<Self>) {
         tracing::error!(%error, "cannot prepare queued transactions");
         ctx.run_later(PAUSE, |submitter, ctx| {
-            submitter.refill.running = false;
-            submitter.refill.note();
+            submitter.sign_queue.running = false;
+            submitter.sign_queue.note();
             // It may have included drafts that waited for a budget and could not be released.
-            submitter.refill.release();
-            submitter.start_refill(ctx);
+            submitter.sign_queue.release();
+            submitter.start_signing(ctx);
         });
     }
 
     /// Passes through the queue again after a pause: something in it could not be prepared.
-    fn refill_later(&self, pause: Duration, ctx: &mut Context<Self>) {
+    fn sign_later(&self, pause: Duration, ctx: &mut Context<Self>) {
         ctx.run_later(pause, |submitter, ctx| {
-            submitter.refill.note();
-            submitter.start_refill(ctx);
+            submitter.sign_queue.note();
+            submitter.start_signing(ctx);
         });
     }
 
@@ -424,13 +426,13 @@ impl Submitter {
         ctx: &mut Context<Self>,
     ) {
         let name = self
-            .roster
+            .registry
             .get(agent)
             .map(|hosted| hosted.config.name.clone());
         tracing::error!(agent.name = name, %error, "a wallet cannot sign; its queued messages wait");
         self.unsignable
             .insert(agent, Instant::now() + UNSIGNABLE_PAUSE);
-        self.refill_later(UNSIGNABLE_PAUSE, ctx);
+        self.sign_later(UNSIGNABLE_PAUSE, ctx);
     }
 }
 

@@ -15,7 +15,7 @@ use tracing::Instrument;
 use super::Shared;
 use super::clock::Clock;
 use super::metrics::Metrics;
-use super::roster::Hosted;
+use super::registry::Hosted;
 use crate::config::BehaviourInstance;
 
 /// How much longer than its time limit a run may take before it is abandoned: a future that does
@@ -51,7 +51,7 @@ impl From<&Shared> for Stage {
 
 /// The behaviours of one agent, ready to be run.
 #[derive(Clone, Debug)]
-pub struct Conduct<'a> {
+pub struct Runner<'a> {
     stage: Stage,
     hosted: &'a Arc<Hosted>,
 }
@@ -68,7 +68,7 @@ pub struct Shown<'a> {
     pub watchers: Vec<String>,
 }
 
-impl<'a> Conduct<'a> {
+impl<'a> Runner<'a> {
     /// The behaviours of this agent.
     pub fn new(shared: &Shared, hosted: &'a Arc<Hosted>) -> Self {
         Self::on(Stage::from(shared), hosted)

@@ -32,7 +32,7 @@ impl Hosted {
 /// All hosted wallets, by row and by address. Clones share one table, which is replaced as a whole
 /// when the configuration is reloaded: a [`Hosted`] taken from it before does not change.
 #[derive(Clone, Debug, Default)]
-pub struct Roster(Arc<RwLock<Arc<Tables>>>);
+pub struct AgentRegistry(Arc<RwLock<Arc<Tables>>>);
 
 #[derive(Debug, Default)]
 struct Tables {
@@ -59,7 +59,7 @@ impl Tables {
     }
 }
 
-impl Roster {
+impl AgentRegistry {
     /// A registry of these wallets.
     pub fn new(hosted: impl IntoIterator<Item = Hosted>) -> Self {
         let tables = Tables::new(hosted.into_iter().map(Arc::new));
@@ -150,7 +150,7 @@ impl Roster {
     }
 }
 
-impl Interest for Roster {
+impl Interest for AgentRegistry {
     /// Matches transactions that concern a hosted wallet, and all self-sent ones, which may be
     /// cards.
     fn wants(&self, from: &str, to: &str) -> bool {
@@ -194,15 +194,15 @@ mod tests {
     }
 
     #[test]
-    fn all_clones_of_a_roster_see_it_replaced() {
+    fn all_clones_of_a_registry_see_it_replaced() {
         let (one, two) = (hosted(1), hosted(2));
-        let roster = Roster::default();
-        let shared = roster.clone();
-        roster.replace([Arc::clone(&one)]);
+        let registry = AgentRegistry::default();
+        let shared = registry.clone();
+        registry.replace([Arc::clone(&one)]);
         let other = hosted(9).address.clone();
         let wants = |address: &Address| shared.wants(other.as_str(), address.as_str());
         assert!(wants(&one.address) && !wants(&two.address));
-        roster.replace([Arc::clone(&two)]);
+        registry.replace([Arc::clone(&two)]);
         assert!(!wants(&one.address) && wants(&two.address));
         assert!(shared.get(one.id).is_none() && shared.at(one.address.as_str()).is_none());
     }
@@ -210,16 +210,16 @@ mod tests {
     #[test]
     fn the_address_of_a_removed_wallet_is_kept() {
         let (one, two) = (hosted(1), hosted(2));
-        let roster = Roster::default();
-        roster.replace([Arc::clone(&one), Arc::clone(&two)]);
+        let registry = AgentRegistry::default();
+        registry.replace([Arc::clone(&one), Arc::clone(&two)]);
         for _ in 0..2 {
-            roster.replace([Arc::clone(&two)]);
-            assert_eq!(roster.address_of(one.id), Some(one.address.clone()));
-            assert!(roster.get(one.id).is_none());
+            registry.replace([Arc::clone(&two)]);
+            assert_eq!(registry.address_of(one.id), Some(one.address.clone()));
+            assert!(registry.get(one.id).is_none());
         }
-        roster.replace([Arc::clone(&one)]);
-        assert_eq!(roster.address_of(two.id), Some(two.address.clone()));
-        assert_eq!(roster.address_of(AgentId(7)), None);
-        assert_eq!(roster.len(), 1);
+        registry.replace([Arc::clone(&one)]);
+        assert_eq!(registry.address_of(two.id), Some(two.address.clone()));
+        assert_eq!(registry.address_of(AgentId(7)), None);
+        assert_eq!(registry.len(), 1);
     }
 }
