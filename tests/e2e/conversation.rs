@@ -530,9 +530,10 @@ fn resent_messages_are_acted_on_once() {
                 "ping",
                 "--ack",
                 "done",
-                // So short that most are resent although nothing was lost.
+                // Before the next block, which has the acknowledgment at the earliest: all are
+                // resent, although nothing was lost.
                 "--within",
-                "150ms",
+                "10ms",
                 "--resends",
                 "50",
             ]);
