@@ -57,6 +57,7 @@ use agentry_protocol::{
 };
 
 use self::absence::Marks;
+use self::blocks::Known;
 use self::breaker::Breaker;
 use self::budget::Ledger;
 use self::nonce::Timestamps;
@@ -128,6 +129,8 @@ pub struct Submitter {
     /// The number of open transactions of each wallet.
     open_of: HashMap<AgentId, u32>,
     marks: Marks,
+    /// What the next look into the blocks need not ask for.
+    known_blocks: Known,
     mempool: mempool::Mempool,
     overdue: Overdue,
     /// Signed bytes that wait for their POST.
@@ -296,6 +299,7 @@ impl Submitter {
             open: HashMap::new(),
             open_of: HashMap::new(),
             marks: Marks::default(),
+            known_blocks: Known::default(),
             mempool,
             overdue: Overdue::default(),
             jobs: VecDeque::new(),
@@ -474,6 +478,7 @@ impl Handler<ChainNews> for Submitter {
         }
         if news.withdrawn {
             self.marks.clear();
+            self.known_blocks = Known::default();
             // Posted transactions may be in the blocks that replaced the withdrawn ones.
             for open in self.open.values_mut() {
                 open.since = BlockHeight(0);

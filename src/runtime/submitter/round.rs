@@ -164,6 +164,7 @@ impl Submitter {
             }
         }
         let (node, store) = (self.settings.node.clone(), self.shared.store.clone());
+        let known = std::mem::take(&mut self.known_blocks);
         let limit = self.interval.post_limit() * 2;
         let asked_at = Instant::now();
         let look = async move {
@@ -174,20 +175,8 @@ impl Submitter {
                     return None;
                 }
             };
-            match tokio::time::timeout(limit, Blocks::read(&node, since, head, gaps)).await {
-                Ok(Ok(blocks)) => Some(blocks),
-                Ok(Err(error)) => {
-                    tracing::debug!(%error, "cannot examine the node's blocks");
-                    None
-                }
-                Err(_) => {
-                    tracing::debug!(
-                        ?limit,
-                        "cannot examine the node's blocks: no answer in time"
-                    );
-                    None
-                }
-            }
+            let deadline = tokio::time::Instant::now() + limit;
+            Some(Blocks::read(&node, (since, head), gaps, known, deadline).await)
         };
         ctx.spawn(look.into_actor(self).map(move |blocks, submitter, ctx| {
             let requests = blocks.as_ref().map_or(1, Blocks::requests);
@@ -217,6 +206,7 @@ impl Submitter {
                     submitter.wait_for_look(id);
                 }
             }
+            submitter.known_blocks = blocks.map(Blocks::into_known).unwrap_or_default();
         }));
     }
 
