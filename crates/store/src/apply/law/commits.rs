@@ -34,7 +34,7 @@ pub(super) struct Step {
 
 pub(super) fn step() -> impl Strategy<Value = Step> {
     // Most commits of a real history are observations, outcomes and posts.
-    let what = prop_oneof![3 => Just(0_u8), 2 => Just(1), 1 => Just(2), 6 => 3_u8..33];
+    let what = prop_oneof![4 => Just(0_u8), 4 => Just(1), 1 => Just(2), 5 => 3_u8..33];
     (what, any::<[u8; 10]>(), any::<u8>()).prop_map(|(what, numbers, at)| Step {
         what,
         numbers,
@@ -324,7 +324,7 @@ impl Dice<'_> {
     fn seen(&mut self) -> Seen {
         match self.number(12) {
             0..4 => Seen::Arrival(self.arrival()),
-            4..6 => {
+            4..7 => {
                 let agent = self.agent();
                 let (hash, own) = self.own(agent);
                 Seen::Sighting {
@@ -335,7 +335,7 @@ impl Dice<'_> {
                     block_hash: self.maybe(|dice| BlockHash::from_bytes([dice.number(3); 32])),
                 }
             }
-            6 | 7 => {
+            7 => {
                 let agent = self.agent();
                 let (hash, own) = self.own(agent);
                 Seen::Pending {
@@ -555,7 +555,7 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
                 final_through: dice.final_through(&steps),
                 steps,
                 cursor: json!({ "height": dice.number(9) }),
-                catching_up: dice.maybe(Dice::outbox),
+                catching_up: (dice.number(4) > 0).then(|| dice.outbox()),
                 at,
             })
         }
