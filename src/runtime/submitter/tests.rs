@@ -609,6 +609,38 @@ fn a_nonce_that_the_chain_shows_is_not_reused() {
 }
 
 #[test]
+fn a_transaction_counts_as_accepted_once_however_that_becomes_known() {
+    on_stage(async || {
+        let stage = usual(&[1_000]).await;
+        let submitter = stage.submitter().await;
+        let accepted = || stage.shared.metrics.accepted_count();
+        let mined = async |id| {
+            let hash = stage.rows().await.pop().unwrap().transaction.unwrap();
+            let news = ChainNews {
+                mined: vec![(id, hash.parse().unwrap())],
+                ..ChainNews::default()
+            };
+            submitter.send(news).await.unwrap();
+        };
+        stage.devnet.faults().set("lose-answer=1".parse().unwrap());
+        let draft = stage.draft(ONE, "one", Cause::Own);
+        let id = stage.send(&submitter, ONE, draft).await;
+        stage.until(&["accepted"]).await;
+        assert_eq!(accepted(), 0, "it may be accepted");
+        mined(id).await;
+        assert_eq!(accepted(), 1);
+
+        stage.devnet.faults().clear("lose-answer");
+        let draft = stage.draft(ONE, "two", Cause::Own);
+        let id = stage.send(&submitter, ONE, draft).await;
+        stage.until(&["accepted", "accepted"]).await;
+        assert_eq!(accepted(), 2);
+        mined(id).await;
+        assert_eq!(accepted(), 2);
+    });
+}
+
+#[test]
 fn nothing_is_signed_before_the_chain_is_read() {
     on_stage(async || {
         let mut stage = usual(&[1_000]).await;
