@@ -427,7 +427,7 @@ mod tests {
 
     fn listed(chain: &mut Simulation, name: &str) -> Party {
         let worker = chain.peer(name);
-        chain.world().announce(Card {
+        chain.environment().announce(Card {
             address: worker.address.clone(),
             public_key: worker.public_key,
             card: Announce {

@@ -37,7 +37,7 @@
 //! | `agenda` | timers, and pending acknowledgments |
 //! | `ledger` | matching transactions to messages |
 //! | `said` | comparing two messages |
-//! | `cast`, `past`, `world` | the agents; the store; what behaviours look up |
+//! | `cast`, `past`, `environment` | the agents; the store; what behaviours look up |
 //! | `bounded` | a map with a bounded number of entries |
 
 mod act;
@@ -45,6 +45,7 @@ mod agenda;
 mod bounded;
 mod cast;
 mod engine;
+mod environment;
 mod hear;
 mod ledger;
 mod own;
@@ -53,7 +54,6 @@ pub mod report;
 mod said;
 #[cfg(test)]
 mod tests;
-mod world;
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -67,9 +67,9 @@ use agentry_protocol::BlockHeight;
 
 use self::cast::Cast;
 use self::engine::Engine;
+use self::environment::ReplayEnvironment;
 use self::past::Past;
 use self::report::{Report, Summary};
-use self::world::ReplayWorld;
 use crate::config::{Config, HostError as AgentsError};
 use crate::runtime::clock::Clock;
 use crate::runtime::directory::Directory;
@@ -201,7 +201,7 @@ pub async fn replay(
     let stage = Stage {
         workers: tokio::runtime::Handle::current(),
         clock: Clock::held(0),
-        world: Arc::new(ReplayWorld {
+        environment: Arc::new(ReplayEnvironment {
             directory: directory.clone(),
             registry: cast.registry.clone(),
         }),

@@ -97,7 +97,7 @@ impl Process {
     async fn show(&self, event: Event, context: &Context) -> Result<Effects, BehaviourError> {
         let _permit = self.keeper.permit().await?;
         let view = View {
-            world: std::sync::Arc::clone(&context.world),
+            environment: std::sync::Arc::clone(&context.environment),
             now_ms: context.now_ms,
             taken: Instant::now(),
         };

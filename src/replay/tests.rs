@@ -21,9 +21,9 @@ use serde::Deserialize;
 use super::Told;
 use super::cast::Cast;
 use super::engine::Engine;
+use super::environment::ReplayEnvironment;
 use super::past::Past;
 use super::report::{Cause, Mark, Report};
-use super::world::ReplayWorld;
 use crate::config::{Config, Overlay, Source};
 use crate::runtime::clock::Clock;
 use crate::runtime::directory::Directory;
@@ -153,7 +153,7 @@ impl Play {
         let stage = Stage {
             workers: tokio::runtime::Handle::current(),
             clock: Clock::held(NOW),
-            world: Arc::new(ReplayWorld {
+            environment: Arc::new(ReplayEnvironment {
                 directory: directory.clone(),
                 registry: registry.clone(),
             }),

@@ -199,7 +199,7 @@ mod tests {
 
     use super::*;
 
-    struct World {
+    struct Environment {
         author: Seed,
         from: Address,
         to: Address,
@@ -207,9 +207,9 @@ mod tests {
         chain: ChainId,
     }
 
-    fn world() -> World {
+    fn environment() -> Environment {
         let (author, other) = (Seed::from_bytes([1; 32]), Seed::from_bytes([2; 32]));
-        World {
+        Environment {
             from: Address::from_public_key(&author.public_key()),
             to: Address::from_public_key(&other.public_key()),
             key: DecryptionKey::from_seed(&other),
@@ -218,7 +218,7 @@ mod tests {
         }
     }
 
-    impl World {
+    impl Environment {
         fn question(&self, payload: &Json) -> Message {
             Message::read(
                 TransactionHash::of(b"question"),
@@ -260,10 +260,10 @@ mod tests {
 
     #[test]
     fn an_amount_that_no_transaction_can_transfer_is_refused_by_name() {
-        let world = world();
+        let environment = environment();
         let compose = |amount| {
             let outgoing = Outgoing::new(Payload::Text("rich".to_owned())).amount(amount);
-            world.compose(&outgoing, None, false, true)
+            environment.compose(&outgoing, None, false, true)
         };
         let most = AMOUNT_MAX - 10;
         assert_eq!(compose(most).unwrap().amount, most);
@@ -276,9 +276,9 @@ mod tests {
 
     #[test]
     fn a_plain_text_is_answered_by_a_plain_text() {
-        let world = world();
-        let question = world.question(&Json::string("ping"));
-        let draft = world
+        let environment = environment();
+        let question = environment.question(&Json::string("ping"));
+        let draft = environment
             .compose(&Outgoing::text("pong"), Some(&question), false, false)
             .unwrap();
         assert_eq!(draft.payload, Json::string("pong"));
@@ -287,27 +287,27 @@ mod tests {
 
     #[test]
     fn every_other_answer_names_its_question_and_carries_the_thread_on() {
-        let world = world();
+        let environment = environment();
         let asked = Json::parse(
             br#"{"text":"ping","msg":{"v":1,"thread":"t1"}}"#,
             agentry_protocol::Limits::default(),
         )
         .unwrap();
-        let question = world.question(&asked);
-        let draft = world
+        let question = environment.question(&asked);
+        let draft = environment
             .compose(&Outgoing::text("pong"), Some(&question), false, false)
             .unwrap();
         let envelope = Envelope::read(&draft.payload);
         let header = envelope.header().unwrap();
         assert_eq!(header.re, Some(question.transaction));
         assert_eq!(header.thread.as_ref().unwrap().as_str(), "t1");
-        assert_eq!(header.key, Some(world.author.public_key()));
+        assert_eq!(header.key, Some(environment.author.public_key()));
         assert_eq!(header.id, draft.message_id);
         assert!(header.id.is_some());
-        let answer = world
+        let answer = environment
             .compose(
                 &Outgoing::command(&KnownCommand::Pong),
-                Some(&world.question(&Json::string("ping"))),
+                Some(&environment.question(&Json::string("ping"))),
                 false,
                 false,
             )
@@ -317,8 +317,8 @@ mod tests {
 
     #[test]
     fn a_message_that_asks_for_something_has_a_header() {
-        let world = world();
-        let plain = world
+        let environment = environment();
+        let plain = environment
             .compose(&Outgoing::text("hi"), None, false, true)
             .unwrap();
         assert_eq!(plain.payload, Json::string("hi"));
@@ -326,7 +326,7 @@ mod tests {
             .acknowledged(AckRequest::Done, Duration::from_secs(5), 2)
             .expiring(Duration::from_secs(60))
             .label("l");
-        let draft = world.compose(&asking, None, false, true).unwrap();
+        let draft = environment.compose(&asking, None, false, true).unwrap();
         let envelope = Envelope::read(&draft.payload);
         let header = envelope.header().unwrap();
         assert_eq!(header.ack, Some(AckRequest::Done));
@@ -339,20 +339,22 @@ mod tests {
 
     #[test]
     fn an_answer_to_a_sealed_message_is_sealed_or_not_sent() {
-        let world = world();
-        let mut question = world.question(&Json::string("a secret"));
+        let environment = environment();
+        let mut question = environment.question(&Json::string("a secret"));
         question.sealed = true;
         let answer = Outgoing::text("another");
-        let draft = world
+        let draft = environment
             .compose(&answer, Some(&question), true, false)
             .unwrap();
         assert!(!draft.payload.to_compact().contains("another"));
-        let error = world
+        let error = environment
             .compose(&answer, Some(&question), false, false)
             .unwrap_err();
         assert!(matches!(error, ComposeError::NoRecipientKey { .. }));
         let open = answer.sealing(Sealing::Never);
-        let draft = world.compose(&open, Some(&question), false, false).unwrap();
+        let draft = environment
+            .compose(&open, Some(&question), false, false)
+            .unwrap();
         assert!(draft.payload.to_compact().contains("another"));
     }
 }

@@ -30,7 +30,7 @@
 //! | `classify` | what a transaction means for the hosted wallets, and who signed it |
 //! | [`directory`] | the cards and keys of other agents, from the chain |
 //! | [`standing`] | the standing of senders: how well each is known |
-//! | [`world`] | the runtime queries that behaviours can make |
+//! | [`environment`] | the runtime queries that behaviours can make |
 //! | `reading` | interpreting a transaction as a message |
 //! | [`compose`] | building the payload of an outgoing message: header, sealing |
 //! | [`reload`] | changing the configuration while the runtime is running |
@@ -52,6 +52,7 @@ pub mod clock;
 pub mod compose;
 pub mod control;
 pub mod directory;
+pub mod environment;
 pub mod host;
 pub mod http;
 pub mod kill;
@@ -70,7 +71,6 @@ pub mod standing;
 pub mod submitter;
 pub mod tasks;
 pub mod watcher;
-pub mod world;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -105,7 +105,7 @@ pub struct Shared {
     /// The cards and keys of other agents.
     pub directory: directory::Directory,
     /// The runtime queries that behaviours can make.
-    pub world: Arc<dyn agentry_sdk::World>,
+    pub environment: Arc<dyn agentry_sdk::Environment>,
     /// The pool that runs tasks.
     pub pool: tasks::Pool,
     /// Rate limits: how many messages of each sender are handled.

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agentry_sdk::{BehaviourError, Context, Effects, Event, Message, State, World};
+use agentry_sdk::{BehaviourError, Context, Effects, Environment, Event, Message, State};
 use tracing::Instrument;
 
 use super::Shared;
@@ -33,7 +33,7 @@ pub struct Stage {
     /// The source of time.
     pub clock: Clock,
     /// The runtime queries that it can make.
-    pub world: Arc<dyn World>,
+    pub environment: Arc<dyn Environment>,
     /// Counters and gauges.
     pub metrics: Arc<Metrics>,
 }
@@ -43,7 +43,7 @@ impl From<&Shared> for Stage {
         Self {
             workers: shared.workers.clone(),
             clock: shared.clock.clone(),
-            world: Arc::clone(&shared.world),
+            environment: Arc::clone(&shared.environment),
             metrics: Arc::clone(&shared.metrics),
         }
     }
@@ -149,7 +149,7 @@ impl<'a> Runner<'a> {
             attempt: attempts.saturating_add(1),
             now_ms: self.stage.clock.local_ms(),
             state,
-            world: Arc::clone(&self.stage.world),
+            environment: Arc::clone(&self.stage.environment),
         };
         let behaviour = Arc::clone(&instance.behaviour);
         let started = Instant::now();

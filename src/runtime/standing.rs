@@ -9,8 +9,8 @@ use agentry_protocol::{Address, PublicKey};
 use agentry_sdk::{Authenticity, Message, Standing};
 
 use super::directory::Directory;
+use super::environment;
 use super::registry::{AgentRegistry, Hosted};
-use super::world;
 
 /// The tables of known senders.
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ impl Standings {
         };
         let is_named = |name: &String| match name.parse::<Address>() {
             Ok(address) => is_sender(&address),
-            Err(_) => world::resolve(&self.directory, &self.registry, name, now_ms)
+            Err(_) => environment::resolve(&self.directory, &self.registry, name, now_ms)
                 .is_ok_and(|address| is_sender(&address)),
         };
         let mut named = hosted

@@ -12,7 +12,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentry_sdk::{Desk, TaskOutput, World};
+use agentry_sdk::{Desk, Environment, TaskOutput};
 use tokio::io::AsyncWriteExt;
 use tokio::process::ChildStdin;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -87,7 +87,7 @@ impl Subject {
 /// The data for lookups, at a certain time.
 #[derive(Clone, Debug)]
 pub(super) struct View {
-    pub(super) world: Arc<dyn World>,
+    pub(super) environment: Arc<dyn Environment>,
     /// The time of the run's clock.
     pub(super) now_ms: u64,
     /// The instant at which that was read.

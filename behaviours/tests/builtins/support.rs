@@ -11,8 +11,8 @@ use agentry_sdk::protocol::{
     compose,
 };
 use agentry_sdk::{
-    AnyBehaviour, Authenticity, BuildError, Card, Context, Effects, Event, Message, NameError,
-    Query, State, World,
+    AnyBehaviour, Authenticity, BuildError, Card, Context, Effects, Environment, Event, Message,
+    NameError, Query, State,
 };
 use serde_json::Value;
 
@@ -62,7 +62,7 @@ pub(crate) struct Known {
     pub(crate) status: Status,
 }
 
-impl World for Known {
+impl Environment for Known {
     fn find(&self, query: &Query, now_ms: u64) -> Vec<Card> {
         let fit = self.cards.iter().filter(|card| query.fits(card, now_ms));
         fit.cloned().collect()
@@ -78,8 +78,8 @@ impl World for Known {
     }
 }
 
-/// The context of a first run in this world, at `now_ms` 1,000.
-pub(crate) fn context_in(world: Known) -> Context {
+/// The context of a first run in this environment, at `now_ms` 1,000.
+pub(crate) fn context_in(environment: Known) -> Context {
     Context {
         agent: "worker".to_owned(),
         address: address("ait1agent"),
@@ -87,11 +87,11 @@ pub(crate) fn context_in(world: Known) -> Context {
         attempt: 1,
         now_ms: 1_000,
         state: State::default(),
-        world: Arc::new(world),
+        environment: Arc::new(environment),
     }
 }
 
-/// The context of a first run in an empty world.
+/// The context of a first run in an empty environment.
 pub(crate) fn context() -> Context {
     context_in(Known::default())
 }

@@ -2,7 +2,7 @@
 
 use agentry_sdk::protocol::command::{Announce, Tags};
 use agentry_sdk::protocol::{BlockHeight, SigningKey, TransactionHash};
-use agentry_sdk::testing::TestWorld;
+use agentry_sdk::testing::TestEnvironment;
 use agentry_sdk::{Card, Effect};
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ fn card(name: &str, capability: &str) -> Card {
             capabilities: Tags::new(vec![capability.parse().unwrap()]).unwrap(),
             commands: Tags::default(),
             enc_key: None,
-            expires: context_in(TestWorld::new()).now_ms + 60_000_000,
+            expires: context_in(TestEnvironment::new()).now_ms + 60_000_000,
         },
         transaction: TransactionHash::of(name.as_bytes()),
         height: BlockHeight(3),
@@ -47,13 +47,13 @@ fn card(name: &str, capability: &str) -> Card {
 
 #[tokio::test]
 async fn a_program_finds_agents() {
-    let world = TestWorld::new();
+    let environment = TestEnvironment::new();
     for index in 0..250 {
-        world.announce(card(&format!("worker{index:03}"), "work"));
+        environment.announce(card(&format!("worker{index:03}"), "work"));
     }
-    world.announce(card("idler", "rest"));
-    world.alias("boss", address("ait1boss"));
-    let context = context_in(world);
+    environment.announce(card("idler", "rest"));
+    environment.alias("boss", address("ait1boss"));
+    let context = context_in(environment);
     let behaviour = build(&finder());
     let look_up = async |said: &str| {
         let effects = behaviour.on_event(&text(said), &context).await.unwrap();
@@ -75,9 +75,9 @@ async fn a_program_finds_agents() {
 
 #[tokio::test]
 async fn a_message_can_be_sent_to_a_name() {
-    let world = TestWorld::new();
-    world.alias("boss", address("ait1boss"));
-    let context = context_in(world);
+    let environment = TestEnvironment::new();
+    environment.alias("boss", address("ait1boss"));
+    let context = context_in(environment);
     let behaviour = build(&python_program(
         "import agentry
 class Sender(agentry.Behaviour):

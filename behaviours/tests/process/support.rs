@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentry_sdk::protocol::{Address, BlockHeight, Json, MessageDigest, TransactionHash};
-use agentry_sdk::testing::TestWorld;
+use agentry_sdk::testing::TestEnvironment;
 use agentry_sdk::{
     AnyBehaviour, Authenticity, BehaviourError, BuildError, Context, Effect, Effects, Event,
     Message, State,
@@ -112,7 +112,7 @@ pub(crate) fn text(text: &str) -> Event {
     Event::Message(Arc::new(message(&json!(text).to_string())))
 }
 
-pub(crate) fn context_in(world: TestWorld) -> Context {
+pub(crate) fn context_in(environment: TestEnvironment) -> Context {
     Context {
         agent: "worker".to_owned(),
         address: address("ait1agent"),
@@ -120,12 +120,12 @@ pub(crate) fn context_in(world: TestWorld) -> Context {
         attempt: 1,
         now_ms: 1_795_000_000_000,
         state: State::default(),
-        world: Arc::new(world),
+        environment: Arc::new(environment),
     }
 }
 
 pub(crate) fn context() -> Context {
-    context_in(TestWorld::new())
+    context_in(TestEnvironment::new())
 }
 
 /// The result of a run for a text.

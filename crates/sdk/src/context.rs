@@ -7,7 +7,7 @@ use agentry_protocol::Address;
 use agentry_protocol::command::Status;
 use serde_json::Value;
 
-use crate::directory::{Card, NameError, Query, World};
+use crate::directory::{Card, Environment, NameError, Query};
 
 /// The durable state of one behaviour of one agent: JSON values under keys of its own choice.
 ///
@@ -50,13 +50,13 @@ pub struct Context {
     /// The behaviour's state as the last committed run left it.
     pub state: State,
     /// The queries that the behaviour can make: names, cards, the agent's status.
-    pub world: Arc<dyn World>,
+    pub environment: Arc<dyn Environment>,
 }
 
 impl Context {
     /// The cards that match the query and have not expired, sorted by name, then by address.
     pub fn find(&self, query: &Query) -> Vec<Card> {
-        self.world.find(query, self.now_ms)
+        self.environment.find(query, self.now_ms)
     }
 
     /// The address of an agent, by its name: an alias in agents.toml, a hosted agent, or an agent
@@ -65,11 +65,11 @@ impl Context {
     /// # Errors
     /// No agent has the name, or several agents in the directory have it.
     pub fn resolve(&self, name: &str) -> Result<Address, NameError> {
-        self.world.resolve(name, self.now_ms)
+        self.environment.resolve(name, self.now_ms)
     }
 
     /// The agent's status: its queues, its tasks, its capabilities.
     pub async fn status(&self) -> Status {
-        self.world.status(&self.agent).await
+        self.environment.status(&self.agent).await
     }
 }

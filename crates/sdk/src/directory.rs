@@ -110,7 +110,7 @@ pub enum NameError {
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The queries that behaviours can make. The runtime and the test kit each implement it.
-pub trait World: fmt::Debug + Send + Sync {
+pub trait Environment: fmt::Debug + Send + Sync {
     /// The cards that match, sorted by name, then by address.
     fn find(&self, query: &Query, now_ms: u64) -> Vec<Card>;
 

@@ -88,7 +88,7 @@ pub mod testing;
 
 pub use behaviour::{Behaviour, BehaviourError, ConfigureError};
 pub use context::{Context, State};
-pub use directory::{Card, NameError, Query, World};
+pub use directory::{Card, Environment, NameError, Query};
 pub use effects::{Effect, Effects, EffectsError};
 pub use erased::{AnyBehaviour, AnyExecutor};
 pub use event::{DeliveryUpdate, Event, SentMessage, Settlement, TaskNews, TaskReport, Timer};

@@ -19,7 +19,7 @@
 //! | [`Sent`], [`Run`], [`Dropped`] | records that a test inspects |
 //! | [`Disturbances`] | random faults, from the seed |
 //! | [`TaskPlan`] | the outcome of each attempt at a task |
-//! | [`TestWorld`] | names, cards, statuses |
+//! | [`TestEnvironment`] | names, cards, statuses |
 //! | [`assert_behaviour_contract`], [`Contract`] | the laws for every behaviour |
 //! | [`block_on`] | runs a future in a test without a runtime |
 //!
@@ -81,6 +81,7 @@ mod clock;
 mod commit;
 mod contract;
 mod disturb;
+mod environment;
 mod handlers;
 mod ledger;
 mod outbox;
@@ -90,20 +91,19 @@ mod random;
 mod sent;
 mod simulation;
 mod tasks;
-mod world;
 
 pub use agent::Agent;
 pub use block_on::block_on;
 pub use builder::MessageBuilder;
 pub use contract::{Breach, Contract, assert_behaviour_contract};
 pub use disturb::Disturbances;
+pub use environment::TestEnvironment;
 pub use handlers::ATTEMPTS;
 pub use party::Party;
 pub use random::Random;
 pub use sent::{Dropped, Place, Run, Sent};
 pub use simulation::Simulation;
 pub use tasks::{TaskPlan, TaskState};
-pub use world::TestWorld;
 
 /// The time at which the clock of a simulation starts, in November 2026, in milliseconds since the
 /// epoch.

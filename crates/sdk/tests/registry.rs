@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use agentry_sdk::testing::{MessageBuilder, Party, TestWorld, block_on};
+use agentry_sdk::testing::{MessageBuilder, Party, TestEnvironment, block_on};
 use agentry_sdk::{
     Authenticity, Behaviour, BehaviourError, BuildError, ConfigureError, Context, Desk, Effects,
     Event, Executor, Message, Registry, Settlement, Setup, State, Task, TaskError, TaskLimits,
@@ -91,7 +91,7 @@ fn context() -> Context {
         attempt: 1,
         now_ms: 0,
         state: State::default(),
-        world: Arc::new(TestWorld::new()),
+        environment: Arc::new(TestEnvironment::new()),
     }
 }
 

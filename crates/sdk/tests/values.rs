@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use agentry_sdk::protocol::command::{Ack, AckStatus, Announce, Status, Tags};
 use agentry_sdk::protocol::{AckRequest, BlockHeight, Json, KnownCommand, Limits, TransactionHash};
-use agentry_sdk::testing::{MessageBuilder, Party, START_MS, TestWorld, block_on};
+use agentry_sdk::testing::{MessageBuilder, Party, START_MS, TestEnvironment, block_on};
 use agentry_sdk::{
     BehaviourError, Card, Context, DeliveryUpdate, Message, NameError, Query, State, TaskError,
 };
@@ -56,13 +56,13 @@ fn a_query_matches_only_if_all_its_conditions_hold() {
 
 #[test]
 fn a_context_looks_things_up() {
-    let world = TestWorld::new();
+    let environment = TestEnvironment::new();
     for (owner, name) in [("a", "zoe"), ("b", "adam"), ("c", "twin"), ("d", "twin")] {
-        world.announce(card(owner, name, &["dig"], 1));
+        environment.announce(card(owner, name, &["dig"], 1));
     }
     let boss = Party::named("boss");
-    world.alias("twin-a", &boss);
-    world.set_status("agent", Status::default());
+    environment.alias("twin-a", &boss);
+    environment.set_status("agent", Status::default());
     let context = Context {
         agent: "agent".to_owned(),
         address: boss.address.clone(),
@@ -70,7 +70,7 @@ fn a_context_looks_things_up() {
         attempt: 1,
         now_ms: START_MS,
         state: State::default(),
-        world: Arc::new(world),
+        environment: Arc::new(environment),
     };
     let found = context.find(&Query::capability("dig"));
     let names: Vec<_> = found.iter().map(|card| card.card.name.as_str()).collect();

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::{Answer, ControlLinks, not_hosted, not_sent, refused};
 use crate::runtime::Shared;
 use crate::runtime::directory::Registration;
+use crate::runtime::environment;
 use crate::runtime::registry::{AgentRegistry, Hosted};
 use crate::runtime::router::WakeAgents;
 use crate::runtime::send::{self, SendError};
-use crate::runtime::world;
 
 /// The card that an operator announces for a hosted agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,9 +39,11 @@ impl CardWanted {
             self.name.as_deref().unwrap_or(own),
             self.description.as_deref(),
             &words(&self.capabilities, |hosted| {
-                spelled(&world::capabilities(hosted))
+                spelled(&environment::capabilities(hosted))
             }),
-            &words(&self.commands, |hosted| spelled(&world::commands(hosted))),
+            &words(&self.commands, |hosted| {
+                spelled(&environment::commands(hosted))
+            }),
             self.ttl_ms,
         )
         .map_err(|error| error.to_string())

@@ -27,6 +27,7 @@ use crate::runtime::classify::classify_pending;
 use crate::runtime::clock::{Clock, millis};
 use crate::runtime::control::{self, ControlLinks, socket_path};
 use crate::runtime::directory::{Directory, backfill};
+use crate::runtime::environment::RuntimeEnvironment;
 use crate::runtime::http::StatusServer;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::rates::Rates;
@@ -38,7 +39,6 @@ use crate::runtime::signer::{Keyring, Signer, Slot};
 use crate::runtime::submitter::{Connect, Drain, Submitter, SubmitterSettings};
 use crate::runtime::tasks::{self, Pool};
 use crate::runtime::watcher::ChainWatcher;
-use crate::runtime::world::Surroundings;
 use crate::runtime::{Confirmed, Shared, Spans};
 
 /// How often rows older than `retention` are pruned.
@@ -253,7 +253,7 @@ async fn host(
     set_clock(&clock, &store, source.as_mut()).await?;
     let directory = Directory::load(&store, config.contacts.clone()).await?;
     metrics.directory(directory.len());
-    let world = Arc::new(Surroundings::new(
+    let environment = Arc::new(RuntimeEnvironment::new(
         store.clone(),
         directory.clone(),
         registry.clone(),
@@ -271,7 +271,7 @@ async fn host(
         spans: Spans::default(),
         in_hand: in_hand.clone(),
         directory,
-        world,
+        environment,
         pool: Pool::default(),
         rates: Rates::default(),
         catch_up: CatchUp::to(head, store.read(read::last_outbox).await?),

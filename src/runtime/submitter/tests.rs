@@ -22,13 +22,13 @@ use crate::config::AgentConfig;
 use crate::runtime::catch_up::CatchUp;
 use crate::runtime::clock::Clock;
 use crate::runtime::directory::Directory;
+use crate::runtime::environment::RuntimeEnvironment;
 use crate::runtime::host::InHand;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::rates::Rates;
 use crate::runtime::registry::Hosted;
 use crate::runtime::signer::SignError;
 use crate::runtime::tasks::Pool;
-use crate::runtime::world::Surroundings;
 use crate::runtime::{Confirmed, Spans};
 
 /// How long an immediate change may take.
@@ -116,7 +116,7 @@ impl Stage {
         clock.resume(clock.local_ms());
         let registry = AgentRegistry::default();
         let directory = Directory::load(&store, Vec::new()).await.unwrap();
-        let world = Surroundings::new(
+        let environment = RuntimeEnvironment::new(
             store.clone(),
             directory.clone(),
             registry.clone(),
@@ -135,7 +135,7 @@ impl Stage {
             spans: Spans::default(),
             in_hand: InHand::default(),
             directory,
-            world: Arc::new(world),
+            environment: Arc::new(environment),
             pool: Pool::default(),
             rates: Rates::default(),
             catch_up: CatchUp::default(),

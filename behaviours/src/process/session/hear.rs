@@ -153,8 +153,8 @@ impl Session {
 
     fn find(&mut self, id: u64, query: wire::Query) {
         let cards = self.view.as_ref().map_or_else(Vec::new, |view| {
-            let found = view.world.find(&show::query(query), view.now_ms());
-            // The limit applies even if a world ignores it.
+            let found = view.environment.find(&show::query(query), view.now_ms());
+            // The limit applies even if an environment ignores it.
             found.iter().take(wire::MAX_CARDS).map(show::card).collect()
         });
         self.say(&ToProgram::Found { id, cards }, true);
@@ -166,7 +166,7 @@ impl Session {
                 None,
                 Some("lookups are not possible before the first event".to_owned()),
             ),
-            Some(view) => match view.world.resolve(name, view.now_ms()) {
+            Some(view) => match view.environment.resolve(name, view.now_ms()) {
                 Ok(address) => (Some(address.to_string()), None),
                 Err(error) => (None, Some(error.to_string())),
             },

@@ -101,7 +101,7 @@ impl Simulation {
             Ok(Some(KnownCommand::Announce(card))) => {
                 let key = message.header.as_ref().and_then(|header| header.key);
                 if let Some(public_key) = key {
-                    self.world.announce(Card {
+                    self.environment.announce(Card {
                         address: message.from.clone(),
                         public_key,
                         card,
@@ -110,7 +110,7 @@ impl Simulation {
                     });
                 }
             }
-            Ok(Some(KnownCommand::Withdraw)) => self.world.withdraw(message.from.clone()),
+            Ok(Some(KnownCommand::Withdraw)) => self.environment.withdraw(message.from.clone()),
             Ok(_) | Err(_) => {}
         }
     }

@@ -128,7 +128,7 @@ impl Simulation {
         outgoing: &Outgoing,
         question_sealed: bool,
     ) -> Result<bool, BehaviourError> {
-        let can = self.world.can_seal(to, self.now_ms);
+        let can = self.environment.can_seal(to, self.now_ms);
         let must = match outgoing.sealing {
             Sealing::Never => return Ok(false),
             Sealing::IfPossible => return Ok(can),

@@ -172,7 +172,7 @@ impl Simulation {
             attempt: item.attempt,
             now_ms: self.now_ms,
             state: State::new(state.unwrap_or_default()),
-            world: Arc::new(self.world.clone()),
+            environment: Arc::new(self.environment.clone()),
         };
         let attempts = hosted.agent.attempts;
         let outcome = instance.behaviour.on_event(event, &context).await;

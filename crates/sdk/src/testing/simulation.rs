@@ -11,7 +11,7 @@ use super::builder::Written;
 use super::ledger::{Ledger, Transaction};
 use super::sent::{Dropped, Run, Sent};
 use super::tasks::{TaskPlan, TaskState};
-use super::{Agent, Disturbances, MessageBuilder, Party, Random, START_MS, TestWorld};
+use super::{Agent, Disturbances, MessageBuilder, Party, Random, START_MS, TestEnvironment};
 use crate::{Event, Settlement, State, Task};
 
 /// Returns the answers of a peer to a message.
@@ -24,7 +24,7 @@ pub struct Simulation {
     pub(super) ledger: Ledger,
     /// Transactions that the node lost, to be posted again after the next block.
     pub(super) lost: Vec<Transaction>,
-    pub(super) world: TestWorld,
+    pub(super) environment: TestEnvironment,
     pub(super) hosts: Vec<Hosted>,
     pub(super) strangers: BTreeSet<Address>,
     pub(super) scripts: BTreeMap<Address, Script>,
@@ -46,7 +46,7 @@ impl Simulation {
             random: Random::new(seed),
             ledger: Ledger::default(),
             lost: Vec::new(),
-            world: TestWorld::new(),
+            environment: TestEnvironment::new(),
             hosts: Vec::new(),
             strangers: BTreeSet::new(),
             scripts: BTreeMap::new(),
@@ -86,7 +86,7 @@ impl Simulation {
             capabilities: Tags::new(tags).unwrap_or_default(),
             ..Status::default()
         };
-        self.world.set_status(party.name.clone(), status);
+        self.environment.set_status(party.name.clone(), status);
         self.acquaint(&party);
         self.hosts.push(hosted);
         party
@@ -108,8 +108,8 @@ impl Simulation {
     }
 
     fn acquaint(&mut self, party: &Party) {
-        self.world.alias(party.name.clone(), party);
-        self.world.know_key(party, party.encryption_key);
+        self.environment.alias(party.name.clone(), party);
+        self.environment.know_key(party, party.encryption_key);
     }
 
     /// Sets a function that answers the messages of hosted agents to a peer. It is called once for
@@ -197,8 +197,8 @@ impl Simulation {
     }
 
     /// The names, cards and statuses that behaviours can look up; a test can set them.
-    pub const fn world(&self) -> &TestWorld {
-        &self.world
+    pub const fn environment(&self) -> &TestEnvironment {
+        &self.environment
     }
 
     /// All messages that hosted agents have sent, in order for each agent.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use agentry_sdk::protocol::command::{Ack, AckStatus, Announce, Tags};
 use agentry_sdk::protocol::{AckRequest, Json, KnownCommand};
 use agentry_sdk::testing::{Agent, MessageBuilder, Party, START_MS, Simulation, block_on};
-use agentry_sdk::{NameError, Settlement, World as _};
+use agentry_sdk::{Environment as _, NameError, Settlement};
 use serde_json::json;
 
 use crate::puppet::{Puppet, log, log_of, puppet, texts};
@@ -227,14 +227,14 @@ fn cards_on_the_chain_update_the_directory() {
             .deliver(announce(&workers[1], "forger").forged())
             .await;
         chain.deliver(alice.text("find dig")).await;
-        let world = chain.world().clone();
+        let environment = chain.environment().clone();
         assert_eq!(
-            world.resolve("digger", START_MS),
+            environment.resolve("digger", START_MS),
             Ok(workers[0].address.clone())
         );
         chain.deliver(announce(&workers[1], "digger")).await;
         assert!(matches!(
-            world.resolve("digger", START_MS),
+            environment.resolve("digger", START_MS),
             Err(NameError::Ambiguous { addresses, .. }) if addresses.len() == 2
         ));
         let withdraw = workers[0].command(&KnownCommand::Withdraw).to(&workers[0]);

@@ -6,24 +6,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use agentry_protocol::command::Status;
 use agentry_protocol::{Address, EncryptionKey};
 
-use crate::directory::{Answer, Card, NameError, Query, World};
+use crate::directory::{Answer, Card, Environment, NameError, Query};
 
-/// A [`World`] whose names, cards and statuses the test sets. Clones are the same world.
+/// An [`Environment`] whose names, cards and statuses the test sets. Clones are the same environment.
 ///
 /// A [simulation](super::Simulation) updates it: it adds the names of hosted agents and peers, and
 /// a verified ANNOUNCE or WITHDRAW that is mined changes the directory.
 ///
 /// ```
-/// use agentry_sdk::testing::{Party, TestWorld};
-/// use agentry_sdk::World;
+/// use agentry_sdk::testing::{Party, TestEnvironment};
+/// use agentry_sdk::Environment;
 ///
-/// let world = TestWorld::new();
+/// let environment = TestEnvironment::new();
 /// let alice = Party::named("alice");
-/// world.alias("boss", &alice);
-/// assert_eq!(world.resolve("boss", 0), Ok(alice.address));
+/// environment.alias("boss", &alice);
+/// assert_eq!(environment.resolve("boss", 0), Ok(alice.address));
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct TestWorld(Arc<Mutex<Inner>>);
+pub struct TestEnvironment(Arc<Mutex<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -33,8 +33,8 @@ struct Inner {
     statuses: BTreeMap<String, Status>,
 }
 
-impl TestWorld {
-    /// An empty world.
+impl TestEnvironment {
+    /// An empty environment.
     pub fn new() -> Self {
         Self::default()
     }
@@ -78,7 +78,7 @@ impl TestWorld {
     }
 }
 
-impl World for TestWorld {
+impl Environment for TestEnvironment {
     fn find(&self, query: &Query, now_ms: u64) -> Vec<Card> {
         let mut found: Vec<Card> = self
             .inner()

@@ -5,16 +5,16 @@ use std::fmt;
 use agentry_protocol::Address;
 use agentry_protocol::command::{Status, TAGS_MAX, Tag, Tags};
 use agentry_sdk::directory::Answer;
-use agentry_sdk::{Card, NameError, Query, World};
+use agentry_sdk::{Card, Environment, NameError, Query};
 use agentry_store::{Store, read};
 
 use super::clock::Clock;
 use super::directory::Directory;
 use super::registry::{AgentRegistry, Hosted};
 
-/// The [`World`] of the runtime, backed by its directory, its agent registry and its store.
+/// The [`Environment`] of the runtime, backed by its directory, its agent registry and its store.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct RuntimeEnvironment {
     store: Store,
     directory: Directory,
     registry: AgentRegistry,
@@ -23,16 +23,16 @@ pub struct Surroundings {
     started_at: u64,
 }
 
-impl fmt::Debug for Surroundings {
+impl fmt::Debug for RuntimeEnvironment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Surroundings")
+        f.debug_struct("RuntimeEnvironment")
             .field("version", &self.version)
             .field("started_at", &self.started_at)
             .finish_non_exhaustive()
     }
 }
 
-impl Surroundings {
+impl RuntimeEnvironment {
     /// The environment of a runtime of this version that was started at `started_at` (milliseconds
     /// since the epoch).
     pub fn new(
@@ -76,7 +76,7 @@ impl Surroundings {
     }
 }
 
-impl World for Surroundings {
+impl Environment for RuntimeEnvironment {
     fn find(&self, query: &Query, now_ms: u64) -> Vec<Card> {
         self.directory.find(query, now_ms)
     }

@@ -3,31 +3,31 @@
 use agentry_protocol::Address;
 use agentry_protocol::command::Status;
 use agentry_sdk::directory::Answer;
-use agentry_sdk::{Card, NameError, Query, World};
+use agentry_sdk::{Card, Environment, NameError, Query};
 
 use crate::runtime::directory::Directory;
+use crate::runtime::environment;
 use crate::runtime::registry::AgentRegistry;
-use crate::runtime::world;
 
 /// The directory as of the replayed blocks, and the configured agents. The past state of an agent's
 /// queues and tasks is unknown.
 #[derive(Debug)]
-pub(super) struct ReplayWorld {
+pub(super) struct ReplayEnvironment {
     pub(super) directory: Directory,
     pub(super) registry: AgentRegistry,
 }
 
-impl World for ReplayWorld {
+impl Environment for ReplayEnvironment {
     fn find(&self, query: &Query, now_ms: u64) -> Vec<Card> {
         self.directory.find(query, now_ms)
     }
 
     fn resolve(&self, name: &str, now_ms: u64) -> Result<Address, NameError> {
-        world::resolve(&self.directory, &self.registry, name, now_ms)
+        environment::resolve(&self.directory, &self.registry, name, now_ms)
     }
 
     fn status<'a>(&'a self, agent: &'a str) -> Answer<'a, Status> {
-        let status = world::outline(agent, env!("CARGO_PKG_VERSION"), &self.registry);
+        let status = environment::outline(agent, env!("CARGO_PKG_VERSION"), &self.registry);
         Box::pin(std::future::ready(status))
     }
 }
