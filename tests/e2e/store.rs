@@ -35,12 +35,11 @@ fn refuses(runtime: &Runtime, why: &str) {
         metrics.contains("agentry_store_refusals_total 1"),
         "{metrics}"
     );
+    // The log is written by a thread of its own.
+    let lines = |log: &str| log.matches("the store accepts no changes").count();
+    until("the refusal is logged", || lines(&runtime.log()) > 0);
     let log = runtime.log();
-    assert_eq!(
-        log.matches("the store accepts no changes").count(),
-        1,
-        "{log}"
-    );
+    assert_eq!(lines(&log), 1, "{log}");
 }
 
 /// doctor reports it, too, without being given the port of the runtime.
