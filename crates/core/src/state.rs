@@ -38,6 +38,9 @@ use crate::commit::{Commit, Receipt};
 use crate::rows::{AgentId, EventId, InboxId, OutboxId, ReceiptState, TaskId};
 use table::Table;
 
+pub use cards::MAX_ADDRESSES;
+pub use claims::reported_end;
+
 /// Everything durable.
 #[derive(Clone, Debug, Default)]
 pub struct State {
@@ -120,8 +123,6 @@ pub enum Refusal {
     UnknownAgent(AgentId),
     /// Another transaction has the same signed bytes.
     SameBytes(OutboxId),
-    /// A transaction of the commit does not exist.
-    UnknownTransaction(OutboxId),
 }
 
 impl fmt::Display for Refusal {
@@ -130,7 +131,6 @@ impl fmt::Display for Refusal {
             Self::Full { reason } | Self::TooMuch { reason } => f.write_str(reason),
             Self::UnknownAgent(id) => write!(f, "no agent with the id {id} was ever hosted"),
             Self::SameBytes(id) => write!(f, "transaction {id} has the same signed bytes"),
-            Self::UnknownTransaction(id) => write!(f, "there is no transaction {id}"),
         }
     }
 }

@@ -16,7 +16,7 @@ use super::{State, next};
 use crate::commit::{CardSeen, Receipt};
 
 /// The maximum number of addresses in the directory.
-pub(super) const MAX_ADDRESSES: usize = 100_000;
+pub const MAX_ADDRESSES: usize = 100_000;
 
 impl State {
     /// Stores the announcement or withdrawal of a card.

@@ -261,12 +261,13 @@ impl State {
             .range(answers(i64::MIN)..=answers(i64::MAX))
             .filter(|found| found.kind == JOB_END && found.recipient == message.sender)
             .min_by_key(|found| found.place())?;
-        ended(&found.body)
+        reported_end(&found.body)
     }
 }
 
-/// How a job ended, as the transaction that reported it says.
-pub(super) fn ended(body: &str) -> Option<(TaskEnd, u64)> {
+/// How a job ended, as the transaction with this body that reported it says, and how long it took, in
+/// milliseconds; `None` if it reports something else.
+pub fn reported_end(body: &str) -> Option<(TaskEnd, u64)> {
     let signed = SignedTransaction::from_body(body.as_bytes(), Limits::default()).ok()?;
     match Payload::read(&signed.transaction().payload).command() {
         Ok(Some(KnownCommand::JobComplete(job))) => {

@@ -44,8 +44,10 @@ impl State {
         match known.map(|known| known.id) {
             Some(known) => {
                 self.sightings.change(&known, |row| {
-                    row.block = block.or(row.block);
-                    row.block_hash = block_hash.or(row.block_hash);
+                    if block.is_some() && (block != row.block || block_hash.is_some()) {
+                        row.block = block;
+                        row.block_hash = block_hash;
+                    }
                     row.hash = hash;
                     row.mark = row.mark.or(seen.mark);
                 });
@@ -89,7 +91,7 @@ impl State {
         at: u64,
         receipt: &mut Receipt,
     ) {
-        let Some((end, duration_ms)) = claims::ended(&own.body) else {
+        let Some((end, duration_ms)) = claims::reported_end(&own.body) else {
             return;
         };
         let key = job.to_string();

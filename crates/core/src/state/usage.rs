@@ -2,6 +2,7 @@
 //! shares.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 
 use super::{Refusal, State};
 use crate::Standing;
@@ -132,6 +133,19 @@ fn shares(cause: &Cause) -> Vec<Share> {
 const MIB: u64 = 1 << 20;
 
 impl Kind {
+    /// Its word in the store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Forged => "forged",
+            Self::Timer => "timer",
+            Self::Task => "task",
+            Self::Ended => "ended",
+            Self::Queued => "queued",
+            Self::Settled => "settled",
+        }
+    }
+
     const fn plural(self) -> &'static str {
         match self {
             Self::Message => "stored messages",
@@ -145,7 +159,7 @@ impl Kind {
     }
 
     /// The capacity of one agent.
-    const fn capacity(self) -> Amount {
+    pub const fn capacity(self) -> Amount {
         match self {
             // The node accepts messages of 1 MB for a fee of 10 AIT. A result has at most 16 MiB.
             Self::Message | Self::Ended | Self::Settled => Amount {
@@ -169,7 +183,7 @@ impl Kind {
     }
 
     /// The largest share that this cause can have.
-    fn part(self, cause: &Cause) -> Amount {
+    pub fn part(self, cause: &Cause) -> Amount {
         let capacity = self.capacity();
         match (cause.standing(), cause.sender()) {
             (None, _) => capacity,
@@ -196,9 +210,84 @@ impl Amount {
         }
     }
 
-    const fn holds(self, used: Self) -> bool {
+    /// Whether it has room for what is used.
+    pub const fn holds(self, used: Self) -> bool {
         used.items <= self.items && used.bytes <= self.bytes
     }
+}
+
+/// Why storing `bytes` more of a kind would exceed the share of this cause; `None` if there is
+/// room. `used` tells how much of the kind a share uses now.
+///
+/// # Errors
+/// Those of `used`.
+pub fn excess<E>(
+    kind: Kind,
+    cause: &Cause,
+    bytes: u64,
+    used: impl Fn(Share) -> Result<Amount, E>,
+) -> Result<Option<String>, E> {
+    let capacity = kind.capacity();
+    let with = |used: Amount| Amount {
+        bytes: used.bytes.saturating_add(bytes),
+        ..used
+    };
+    let too_much = |whose: &str, used: Amount, part: Amount| {
+        let what = if used.items > part.items {
+            format!("{} of {}", used.items, part.items)
+        } else {
+            format!("{} of {} bytes", used.bytes, part.bytes)
+        };
+        Ok(Some(format!(
+            "{whose} would exceed the limit on {} ({what}); try again when fewer are in use",
+            kind.plural()
+        )))
+    };
+    if let Some(standing) = cause.standing() {
+        if let Some(sender) = cause.sender() {
+            let one = with(used(Share::One(cause.clone()))?);
+            let part = kind.part(cause);
+            if !part.holds(one) {
+                return too_much(sender.as_str(), one, part);
+            }
+        }
+        let all = with(used(Share::All(Some(standing)))?);
+        let part = capacity.part(|whole| standing.of_all(whole));
+        if !part.holds(all) {
+            let whose = format!("{} senders together", standing.as_str());
+            return too_much(&whose, all, part);
+        }
+    }
+    let mut whole = with(used(Share::All(None))?);
+    for standing in Standing::ALL {
+        let used = used(Share::All(Some(standing)))?;
+        whole.items = whole.items.saturating_add(used.items);
+        whole.bytes = whole.bytes.saturating_add(used.bytes);
+    }
+    if capacity.holds(whole) {
+        Ok(None)
+    } else {
+        too_much("the agent", whole, capacity)
+    }
+}
+
+/// What an outcome adds: each kind, whose share it uses, and how much.
+pub fn added(outcome: &Outcome) -> Vec<(Kind, &Cause, Amount)> {
+    let set = outcome.timers.iter().filter_map(|(_, set)| set.as_ref());
+    let timers = Amount::sum(set.map(|set| set.data.to_string().len()));
+    let tasks = outcome.tasks.iter();
+    let tasks = Amount::sum(tasks.map(|task| task.input.to_string().len()));
+    let queued = outcome.sends.iter().filter(|(_, signed)| signed.is_none());
+    let payload = |(draft, _): &(Draft, _)| draft.payload.to_compact().len();
+    let first = queued.clone().next();
+    let sender = first.map_or(&outcome.cause, |(draft, _)| &draft.cause);
+    let mut added = vec![
+        (Kind::Timer, &outcome.cause, timers),
+        (Kind::Task, &outcome.cause, tasks),
+        (Kind::Queued, sender, Amount::sum(queued.map(payload))),
+    ];
+    added.retain(|(_, _, more)| more.items > 0);
+    added
 }
 
 /// The most rows that are pruned at a time.
@@ -221,80 +310,16 @@ impl State {
         }
     }
 
-    /// Why storing `bytes` more of a kind would exceed the share of this cause; `None` if there is
-    /// room.
     fn excess(&self, agent: AgentId, kind: Kind, cause: &Cause, bytes: u64) -> Option<String> {
-        let capacity = kind.capacity();
-        let with = |used: Amount| Amount {
-            bytes: used.bytes.saturating_add(bytes),
-            ..used
-        };
-        let too_much = |whose: &str, used: Amount, part: Amount| {
-            let what = if used.items > part.items {
-                format!("{} of {}", used.items, part.items)
-            } else {
-                format!("{} of {} bytes", used.bytes, part.bytes)
-            };
-            Some(format!(
-                "{whose} would exceed the limit on {} ({what}); try again when fewer are in use",
-                kind.plural()
-            ))
-        };
-        if let Some(standing) = cause.standing() {
-            if let Some(sender) = cause.sender() {
-                let one = with(self.used(agent, kind, Share::One(cause.clone())));
-                let part = kind.part(cause);
-                if !part.holds(one) {
-                    return too_much(sender.as_str(), one, part);
-                }
-            }
-            let all = with(self.used(agent, kind, Share::All(Some(standing))));
-            let part = capacity.part(|whole| standing.of_all(whole));
-            if !part.holds(all) {
-                let whose = format!("{} senders together", standing.as_str());
-                return too_much(&whose, all, part);
-            }
-        }
-        let mut whole = with(self.used(agent, kind, Share::All(None)));
-        for standing in Standing::ALL {
-            let used = self.used(agent, kind, Share::All(Some(standing)));
-            whole.items = whole.items.saturating_add(used.items);
-            whole.bytes = whole.bytes.saturating_add(used.bytes);
-        }
-        if capacity.holds(whole) {
-            None
-        } else {
-            too_much("the agent", whole, capacity)
-        }
+        let used = |share| Ok::<_, Infallible>(self.used(agent, kind, share));
+        let Ok(reason) = excess(kind, cause, bytes, used);
+        reason
     }
 
     /// Refuses an outcome after which a share is exceeded, so that it is undone. An outcome that
     /// exceeds the whole share by itself is refused permanently.
     pub(super) fn check_shares(&self, agent: AgentId, outcome: &Outcome) -> Result<(), Refusal> {
-        let set = outcome.timers.iter().filter_map(|(_, set)| set.as_ref());
-        let timers = Amount::sum(set.map(|set| set.data.to_string().len()));
-        let tasks = Amount::sum(
-            outcome
-                .tasks
-                .iter()
-                .map(|task| task.input.to_string().len()),
-        );
-        let queued = outcome.sends.iter().filter(|(_, signed)| signed.is_none());
-        let payload = |(draft, _): &(Draft, _)| draft.payload.to_compact().len();
-        let first = queued.clone().next();
-        let kinds = [
-            (Kind::Timer, &outcome.cause, timers),
-            (Kind::Task, &outcome.cause, tasks),
-            (
-                Kind::Queued,
-                first.map_or(&outcome.cause, |(draft, _)| &draft.cause),
-                Amount::sum(queued.map(payload)),
-            ),
-        ];
-        for (kind, cause, more) in kinds {
-            if more.items == 0 {
-                continue;
-            }
+        for (kind, cause, more) in added(outcome) {
             if let Some(reason) = self.excess(agent, kind, cause, 0) {
                 return Err(if kind.part(cause).holds(more) {
                     Refusal::Full { reason }

@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 
 use agentry_core::commit::{CardSeen, Receipt};
+use agentry_core::state::MAX_ADDRESSES;
 use agentry_protocol::command::CARD_MAX_AHEAD_MS;
 use agentry_protocol::{Address, BlockHeight};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -16,9 +17,6 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{height, set_meta, time};
 use crate::number::integer;
 use crate::{StoreError, meta};
-
-/// The maximum number of addresses in the directory.
-pub(crate) const MAX_ADDRESSES: u64 = 100_000;
 
 /// Stores the announcement or withdrawal of a card.
 pub(super) fn seen(
@@ -143,7 +141,7 @@ pub(super) fn tidy(
     if receipt.cards.is_empty() {
         return Ok(());
     }
-    bound(db, MAX_ADDRESSES, receipt)
+    bound(db, MAX_ADDRESSES as u64, receipt)
 }
 
 /// Deletes the addresses whose latest announcements are the oldest, so that at most `most` stay.

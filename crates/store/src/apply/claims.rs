@@ -17,11 +17,11 @@
 //! resembles an earlier message. What an operator sends matches a transaction on the chain only by
 //! the same id or the same bytes.
 
-use agentry_core::TaskOutput;
 use agentry_core::commit::{Receipt, TaskEnd};
 use agentry_core::fingerprint::{Fingerprint, JOB_END};
 use agentry_core::rows::{AgentId, Draft, EventKind, EventRef, InboxId, OutboxId, Prepared};
-use agentry_protocol::{BlockHeight, Json, KnownCommand, Limits, Payload, SignedTransaction};
+use agentry_core::state::reported_end;
+use agentry_protocol::{BlockHeight, Json, Limits};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
@@ -314,35 +314,5 @@ pub(super) fn job_end(
         )?
         .query_row(params![agent.0, inbox.0, key, JOB_END], |row| row.get(0))
         .optional()?;
-    Ok(body.as_deref().and_then(ended))
-}
-
-/// How a job ended, as the transaction that reported it says.
-pub(super) fn ended(body: &str) -> Option<(TaskEnd, u64)> {
-    let signed = SignedTransaction::from_body(body.as_bytes(), Limits::default()).ok()?;
-    match Payload::read(&signed.transaction().payload).command() {
-        Ok(Some(KnownCommand::JobComplete(job))) => {
-            let output = TaskOutput {
-                text: job.result.text().to_owned(),
-                media_type: job.media_type.map(|media_type| media_type.to_string()),
-                incomplete: job.incomplete.map(|word| word.to_string()),
-            };
-            let took = job.duration_ms.unwrap_or(0);
-            Some((TaskEnd::Completed(output), took))
-        }
-        Ok(Some(KnownCommand::JobFailed(job))) if job.error.code.as_str() == "canceled" => {
-            Some((TaskEnd::Canceled, 0))
-        }
-        Ok(Some(KnownCommand::JobFailed(job))) => {
-            let message = job.error.message;
-            let told = message.map_or_else(String::new, |text| text.as_str().to_owned());
-            let end = TaskEnd::Failed {
-                code: job.error.code.to_string(),
-                message: told.clone(),
-                public: told,
-            };
-            Some((end, 0))
-        }
-        _ => None,
-    }
+    Ok(body.as_deref().and_then(reported_end))
 }

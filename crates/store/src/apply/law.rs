@@ -99,7 +99,7 @@ fn agree(history: &[commits::Step]) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 4_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, max_shrink_iters: 4_000, ..ProptestConfig::default() })]
 
     #[test]
     fn the_tables_and_the_state_agree_after_every_commit(

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use agentry_core::cause::Cause;
 use agentry_core::commit::{Arrival, Observation, OwnTransaction, Receipt, Step};
 use agentry_core::rows::{AgentId, OutboxId, day_of};
+use agentry_core::state::usage::Kind;
 use agentry_protocol::{BlockHash, BlockHeight, MessageDigest, TransactionHash};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::sightings::{self, Seen};
-use super::usage::Kind;
 use super::{cards, height, receipts, set_meta, spending, time, usage};
 use crate::cause;
 use crate::{StoreError, meta, read};

@@ -8,10 +8,11 @@
 use agentry_core::commit::{OwnTransaction, Receipt};
 use agentry_core::fingerprint::JOB_END;
 use agentry_core::rows::{AgentId, OutboxId, TaskId, day_of};
+use agentry_core::state::reported_end;
 use agentry_protocol::{BlockHash, BlockHeight, Limits, SignedTransaction, TransactionHash};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{claims, height, receipts, spending, tasks, time};
+use super::{height, receipts, spending, tasks, time};
 use crate::column::optional_natural;
 use crate::number::integer;
 use crate::{StoreError, read};
@@ -46,7 +47,8 @@ pub(super) fn keep(
     let known = db
         .prepare_cached(
             "UPDATE sighting SET hash = ?3, height = coalesce(?4, height),
-                    block_hash = coalesce(?5, block_hash), mark = coalesce(mark, ?6)
+                    block_hash = iif(?4 IS NULL OR (?4 = height AND ?5 IS NULL), block_hash, ?5),
+                    mark = coalesce(mark, ?6)
              WHERE agent = ?1 AND digest = ?2",
         )?
         .execute(params![
@@ -102,7 +104,7 @@ fn end_job(
     at: u64,
     receipt: &mut Receipt,
 ) -> Result<(), StoreError> {
-    let Some((end, duration_ms)) = claims::ended(&own.body) else {
+    let Some((end, duration_ms)) = reported_end(&own.body) else {
         return Ok(());
     };
     let open: Vec<(TaskId, u32)> = db

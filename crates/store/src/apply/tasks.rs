@@ -4,10 +4,11 @@ use agentry_core::TaskStart;
 use agentry_core::cause::Cause;
 use agentry_core::commit::{Receipt, TaskEnd};
 use agentry_core::rows::{AgentId, EventKind, InboxId, TaskId};
+use agentry_core::state::usage::Kind;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Value, json};
 
-use super::usage::{self, Kind};
+use super::usage;
 use super::{claims, events, time};
 use crate::StoreError;
 use crate::cause;

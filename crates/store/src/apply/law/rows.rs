@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use agentry_core::state::usage::{Kind, Share, Usage};
+use agentry_core::state::usage::{Share, Usage};
 use agentry_core::state::{State, row};
 use agentry_core::{Cause, Standing};
 use rusqlite::Connection;
@@ -253,15 +253,6 @@ fn usage(state: &State) -> Vec<Value> {
     ];
     let shares = tables.into_iter().flat_map(Usage::iter);
     let rows = shares.map(|((agent, kind, share), amount)| {
-        let kind = match kind {
-            Kind::Message => "message",
-            Kind::Forged => "forged",
-            Kind::Timer => "timer",
-            Kind::Task => "task",
-            Kind::Ended => "ended",
-            Kind::Queued => "queued",
-            Kind::Settled => "settled",
-        };
         let (standing, sender) = match share {
             Share::One(cause) => (cause::standing(cause), cause::sender(cause)),
             Share::All(standing) => (
@@ -270,7 +261,7 @@ fn usage(state: &State) -> Vec<Value> {
             ),
         };
         json!({
-            "agent": agent.0, "kind": kind, "standing": standing, "sender": sender,
+            "agent": agent.0, "kind": kind.as_str(), "standing": standing, "sender": sender,
             "items": amount.items, "bytes": amount.bytes,
         })
     });
