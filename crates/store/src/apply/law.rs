@@ -99,7 +99,14 @@ fn agree(history: &[commits::Step]) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, max_shrink_iters: 4_000, ..ProptestConfig::default() })]
+    // Always the same histories, so that a failure is one of the change that is tested. For others:
+    // `PROPTEST_RNG_SEED=7 PROPTEST_CASES=3000 cargo test -p agentry-store --lib law`.
+    #![proptest_config(ProptestConfig {
+        cases: 256,
+        max_shrink_iters: 4_000,
+        rng_seed: proptest::test_runner::RngSeed::Fixed(1),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn the_tables_and_the_state_agree_after_every_commit(

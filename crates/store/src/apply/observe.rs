@@ -358,8 +358,8 @@ fn withdraw(
         params![above],
     )?;
     db.execute(
-        "UPDATE outbox SET since = ?1
-         WHERE state IN ('prepared', 'accepted', 'mined', 'final') AND since > ?1",
+        // Also of failed ones: an operator may retry them.
+        "UPDATE outbox SET since = ?1 WHERE since > ?1",
         params![above.max(0)],
     )?;
     let mut statement = db.prepare(

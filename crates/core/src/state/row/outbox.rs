@@ -155,7 +155,7 @@ impl Row for Outgoing {
         if let Some(signed) = &self.signed {
             entries.push(Index::Hash(signed.hash, id));
             entries.push(Index::Digest(signed.digest));
-            if let Some(since) = self.since.filter(|_| self.state != OutboxState::Failed) {
+            if let Some(since) = self.since {
                 entries.push(Index::Since(since, id));
             }
         }
