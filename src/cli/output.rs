@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::failure::Failure;
-use agentry_protocol::untrusted::{escaped, json_escaped, styled};
+use agentry_protocol::untrusted::{self, escaped, json_escaped, styled};
 
 pub use agentry_protocol::untrusted::printable;
 
@@ -213,7 +213,7 @@ pub fn first_line(text: &str, limit: usize) -> String {
     let cut = first.chars().count() > limit;
     let kept: String = first.chars().take(limit).collect();
     let end = if cut || has_more { "…" } else { "" };
-    format!("{}{end}", printable(&kept, usize::MAX))
+    format!("{}{end}", untrusted::line(&kept))
 }
 
 /// Like [`printable`], for a text of many lines: its line ends are kept.
@@ -222,10 +222,7 @@ pub fn printable_lines(text: &str, limit: usize) -> String {
     let kept = end.and_then(|end| text.get(..end)).unwrap_or(text);
     let line = |line: &str| {
         let line = line.strip_suffix('\r').unwrap_or(line);
-        let cells: Vec<String> = line
-            .split('\t')
-            .map(|cell| printable(cell, usize::MAX))
-            .collect();
+        let cells: Vec<_> = line.split('\t').map(untrusted::line).collect();
         cells.join("\t")
     };
     let lines: Vec<String> = kept.split('\n').map(line).collect();

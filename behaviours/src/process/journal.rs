@@ -142,11 +142,9 @@ fn lines(text: &str) -> String {
 /// A text on one line, cut after [`MAX_TEXT`] bytes, with hidden characters escaped.
 pub(super) fn printable(text: &str) -> String {
     let end = text.floor_char_boundary(MAX_TEXT);
-    let mut shown = untrusted::printable(text.get(..end).unwrap_or_default(), MAX_TEXT);
-    if end < text.len() {
-        shown.push('…');
-    }
-    shown
+    let shown = untrusted::line(text.get(..end).unwrap_or_default());
+    let cut = if end < text.len() { "…" } else { "" };
+    format!("{shown}{cut}")
 }
 
 #[cfg(test)]

@@ -690,6 +690,17 @@ pub enum TaskEnd {
     Canceled,
 }
 
+impl TaskEnd {
+    /// The end of a task for whose result there is no room, for this reason.
+    pub fn no_room(reason: &str) -> Self {
+        Self::Failed {
+            code: "no-room".to_owned(),
+            message: format!("its result was not stored: {reason}"),
+            public: "there is no room for its result".to_owned(),
+        }
+    }
+}
+
 /// The result of a POST.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PostResult {

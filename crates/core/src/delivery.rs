@@ -60,7 +60,21 @@ pub enum DeliveryUpdate {
     },
 }
 
+/// How long a behaviour waits before it is told that a message was not sent, in milliseconds. An
+/// unsent message costs nothing: a behaviour that sends it again at once would loop without a
+/// pause.
+const UNSENT_PAUSE_MS: u64 = 1000;
+
 impl DeliveryUpdate {
+    /// How long the behaviour waits before it is told, in milliseconds. `mined` says whether the
+    /// message was ever mined.
+    pub const fn pause_ms(&self, mined: bool) -> u64 {
+        match self {
+            Self::Unsent { .. } | Self::Expired if !mined => UNSENT_PAUSE_MS,
+            _ => 0,
+        }
+    }
+
     /// Whether this is the last update of its message. `done` says whether the sender asked for an
     /// acknowledgment that the message was acted on, `received` whether it asked for any
     /// acknowledgment.

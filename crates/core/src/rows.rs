@@ -9,7 +9,7 @@ use agentry_protocol::{
 use serde::{Deserialize, Serialize};
 
 use crate::cause::Cause;
-use crate::{Authenticity, Standing};
+use crate::{Authenticity, DeliveryUpdate, Standing};
 
 macro_rules! row_id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -208,6 +208,33 @@ impl ReceiptState {
             Self::Unacknowledged => 3,
             Self::Done | Self::Failed | Self::Rejected | Self::Expired | Self::Unsent => 4,
         }
+    }
+
+    /// Whether the acknowledgment that was requested (`received` or `done`), if any, is still
+    /// awaited.
+    pub fn awaits(self, wanted: Option<&str>) -> bool {
+        match wanted {
+            Some("received") => self.rank() < Self::Received.rank(),
+            Some(_) => self.rank() < Self::Unacknowledged.rank(),
+            None => false,
+        }
+    }
+
+    /// The delivery update that tells of this state; `None` for a receipt that is open.
+    pub fn update(self, detail: Option<String>) -> Option<DeliveryUpdate> {
+        Some(match self {
+            Self::Open => return None,
+            Self::Received => DeliveryUpdate::Received,
+            Self::Accepted => DeliveryUpdate::Accepted { detail },
+            Self::Done => DeliveryUpdate::Done { detail },
+            Self::Failed => DeliveryUpdate::Failed { detail },
+            Self::Rejected => DeliveryUpdate::Rejected { detail },
+            Self::Expired => DeliveryUpdate::Expired,
+            Self::Unacknowledged => DeliveryUpdate::Unacknowledged,
+            Self::Unsent => DeliveryUpdate::Unsent {
+                reason: detail.unwrap_or_default(),
+            },
+        })
     }
 }
 

@@ -40,14 +40,14 @@ use table::Table;
 
 pub use cards::MAX_ADDRESSES;
 pub use claims::reported_end;
+pub use operate::DROPPED;
+pub use outgoing::EXPIRED;
 
 /// Everything durable.
 #[derive(Clone, Debug, Default)]
 pub struct State {
     /// Single values.
     facts: Facts,
-    /// The values before the current commit.
-    facts_before: Facts,
     agents: Table<row::Agent>,
     memory: Table<row::Memory>,
     inbox: Table<row::Message>,
@@ -165,15 +165,15 @@ impl State {
     /// Why the commit is refused.
     pub fn apply(&mut self, commit: &Commit) -> Result<Receipt, Refusal> {
         let mut receipt = Receipt::default();
+        let facts = self.facts.clone();
         match self.change(commit, &mut receipt) {
             Ok(()) => {
                 each_table!(self, keep);
-                self.facts_before = self.facts.clone();
                 Ok(receipt)
             }
             Err(refusal) => {
                 each_table!(self, undo);
-                self.facts = self.facts_before.clone();
+                self.facts = facts;
                 Err(refusal)
             }
         }

@@ -3,8 +3,8 @@
 //!
 //! Text from a chain, a node, a model or a file is untrusted. It is shown in three places, and each
 //! escapes the same [hidden](is_hidden) characters in its own notation: a table or a sentence as
-//! `\u{202e}` ([`escaped`], [`printable`]), JSON as `\u202e` ([`json_escaped`]), and the log as
-//! either.
+//! `\u{202e}` ([`escaped`], [`line()`], [`printable`]), JSON as `\u202e` ([`json_escaped`]), and the
+//! log as either.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -42,15 +42,15 @@ pub fn is_hidden(character: char) -> bool {
 
 /// A text on one line, with hidden characters escaped, cut after `limit` characters.
 pub fn printable(text: &str, limit: usize) -> String {
-    let mut shown = String::new();
-    for (index, character) in text.chars().enumerate() {
-        if index == limit {
-            let _ = write!(shown, "… ({} bytes)", text.len());
-            break;
-        }
-        push(&mut shown, character);
+    match text.char_indices().nth(limit) {
+        Some((end, _)) => format!("{}… ({} bytes)", line(&text[..end]), text.len()),
+        None => line(text).into_owned(),
     }
-    shown
+}
+
+/// A text on one line, with hidden characters escaped.
+pub fn line(text: &str) -> Cow<'_, str> {
+    replaced(text, is_hidden, push)
 }
 
 /// A text of several lines, with hidden characters escaped except newlines and tabs.

@@ -1,6 +1,6 @@
 //! Text from a node, made safe for an error or a log line.
 
-use agentry_protocol::untrusted::printable;
+use agentry_protocol::untrusted::line;
 
 /// How many characters of a node's own text are kept.
 const LONGEST: usize = 500;
@@ -9,8 +9,8 @@ const LONGEST: usize = 500;
 pub(crate) fn one_line(text: &str) -> String {
     let text = text.trim();
     match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => printable(text.get(..end).unwrap_or_default(), LONGEST) + "…",
-        None => printable(text, LONGEST),
+        Some((end, _)) => format!("{}…", line(text.get(..end).unwrap_or_default())),
+        None => line(text).into_owned(),
     }
 }
 

@@ -11,11 +11,6 @@ use crate::cause::Cause;
 use crate::commit::Receipt;
 use crate::rows::{AgentId, Draft, EventKind, OutboxId, Prepared, ReceiptRequest, ReceiptState};
 
-/// How long a behaviour waits before it is told that a message was not sent, in milliseconds. An
-/// unsent message costs nothing: a behaviour that sends it again at once would loop without a
-/// pause.
-const UNSENT_PAUSE_MS: u64 = 1000;
-
 impl State {
     /// Adds the receipt of a message for which delivery updates were requested.
     pub(super) fn track(
@@ -61,12 +56,6 @@ impl State {
             return;
         };
         let data = json!({ "outbox": row.outbox, "update": update });
-        let pause = match update {
-            DeliveryUpdate::Unsent { .. } | DeliveryUpdate::Expired if !row.mined => {
-                UNSENT_PAUSE_MS
-            }
-            _ => 0,
-        };
         let new = New {
             agent: row.agent,
             behaviour,
@@ -74,7 +63,7 @@ impl State {
             name: label,
             data: &data,
             inbox: None,
-            due_at: at.saturating_add(pause),
+            due_at: at.saturating_add(update.pause_ms(row.mined)),
             cause,
             anchor: None,
         };
@@ -94,11 +83,7 @@ impl State {
             return;
         };
         let row = &found.0;
-        let awaited = match row.wanted.as_deref() {
-            Some("received") => row.state.rank() < ReceiptState::Received.rank(),
-            Some(_) => row.state.rank() < ReceiptState::Unacknowledged.rank(),
-            None => false,
-        };
+        let awaited = row.state.awaits(row.wanted.as_deref());
         self.receipts.change(&row.outbox, |row| {
             if awaited {
                 row.due_at = Some(at.saturating_add(row.within_ms));
@@ -147,20 +132,9 @@ impl State {
             }
         });
         receipt.changed += 1;
-        let update = match state {
-            ReceiptState::Open => return,
-            ReceiptState::Received => DeliveryUpdate::Received,
-            ReceiptState::Accepted => DeliveryUpdate::Accepted { detail },
-            ReceiptState::Done => DeliveryUpdate::Done { detail },
-            ReceiptState::Failed => DeliveryUpdate::Failed { detail },
-            ReceiptState::Rejected => DeliveryUpdate::Rejected { detail },
-            ReceiptState::Expired => DeliveryUpdate::Expired,
-            ReceiptState::Unacknowledged => DeliveryUpdate::Unacknowledged,
-            ReceiptState::Unsent => DeliveryUpdate::Unsent {
-                reason: detail.unwrap_or_default(),
-            },
-        };
-        self.tell_sender(&found, &update, at, receipt);
+        if let Some(update) = state.update(detail) {
+            self.tell_sender(&found, &update, at, receipt);
+        }
     }
 
     /// Sends a message again because it was not acknowledged in time.

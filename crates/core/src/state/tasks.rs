@@ -11,9 +11,6 @@ use crate::cause::Cause;
 use crate::commit::{Receipt, TaskEnd};
 use crate::rows::{AgentId, EventKind, InboxId, TaskId, TaskState};
 
-/// The error code of a task whose result there is no room for.
-const NO_ROOM: &str = "no-room";
-
 impl State {
     /// Adds a task of a behaviour, which does not start before the time `from`. The same key is the
     /// same task.
@@ -201,11 +198,7 @@ impl State {
         };
         let bytes = task.input.to_string().len().saturating_add(result) as u64;
         let reason = self.make_room(task.agent, Kind::Ended, &task.cause, bytes)?;
-        matches!(end, TaskEnd::Completed(_)).then(|| TaskEnd::Failed {
-            code: NO_ROOM.to_owned(),
-            message: format!("its result was not stored: {reason}"),
-            public: "there is no room for its result".to_owned(),
-        })
+        matches!(end, TaskEnd::Completed(_)).then(|| TaskEnd::no_room(&reason))
     }
 
     /// Ends a task, and tells its behaviour.

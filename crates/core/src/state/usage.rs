@@ -433,8 +433,7 @@ impl State {
         let capacity = Kind::Forged.capacity();
         let all = Share::All(Some(Standing::Unverified));
         while !capacity.holds(self.used(agent, Kind::Forged, all.clone())) {
-            let oldest = self.forged.iter().filter(|row| row.agent == agent);
-            let Some(oldest) = oldest.min_by_key(|row| (row.seen_at, row.order)) else {
+            let Some(oldest) = self.forged.range(..).find(|row| row.agent == agent) else {
                 return;
             };
             let key = (agent, oldest.hash);

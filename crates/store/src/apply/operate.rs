@@ -2,6 +2,7 @@
 
 use agentry_core::commit::{QueueKind, QueueTarget, Receipt, Reverified};
 use agentry_core::rows::{AgentId, OutboxId, ReceiptState, day_of};
+use agentry_core::state::DROPPED;
 use agentry_core::{Authenticity, Standing};
 use agentry_protocol::MessageId;
 use agentry_protocol::header::MAX_ID_AGE_MS;
@@ -11,9 +12,6 @@ use rusqlite::{Connection, params, params_from_iter};
 use super::{cards, receipts, sightings, spending, time};
 use crate::target::condition;
 use crate::{StoreError, meta, read};
-
-/// The reason of a row that an operator dropped.
-const DROPPED: &str = "dropped by the operator";
 
 /// Runs a statement on the rows of a queue that the target selects. `sql` ends before the condition
 /// on the rows, which comes before `returning`; its own question marks are bound to `values`.

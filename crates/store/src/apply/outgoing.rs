@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use agentry_core::cause::Cause;
 use agentry_core::commit::{PostResult, Receipt, Sent};
 use agentry_core::rows::{AgentId, Draft, InboxId, OutboxId, Prepared, ReceiptState};
+use agentry_core::state::EXPIRED;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::claims::{self, Anchor, Stored};
@@ -13,9 +14,6 @@ use super::{height, receipts, sightings, spending, time};
 use crate::StoreError;
 use crate::cause;
 use crate::number::Exact;
-
-/// The reason of a draft that expired before it was signed.
-const EXPIRED: &str = "it expired before it could be sent";
 
 /// Adds a transaction and its signed bytes to the outbox. The same origin is the same request: its
 /// first row stays.

@@ -79,11 +79,6 @@ fn find(db: &Connection, outbox: OutboxId) -> Result<Option<Row>, StoreError> {
         .optional()?)
 }
 
-/// How long a behaviour waits before it is told that a message was not sent, in milliseconds. An
-/// unsent message costs nothing: a behaviour that sends it again at once would loop without a
-/// pause.
-const UNSENT_PAUSE_MS: u64 = 1000;
-
 /// Sends a delivery update to the behaviour that sent a message under a label.
 fn tell(
     db: &Connection,
@@ -96,10 +91,6 @@ fn tell(
         return Ok(());
     };
     let data = serde_json::json!({ "outbox": row.outbox, "update": update });
-    let pause = match update {
-        DeliveryUpdate::Unsent { .. } | DeliveryUpdate::Expired if !row.mined => UNSENT_PAUSE_MS,
-        _ => 0,
-    };
     events::add(
         db,
         events::New {
@@ -109,7 +100,7 @@ fn tell(
             name: label,
             data: &data,
             inbox: None,
-            due_at: at.saturating_add(pause),
+            due_at: at.saturating_add(update.pause_ms(row.mined)),
             cause: &row.cause,
         },
         at,
@@ -129,12 +120,7 @@ pub(super) fn mined(
     let Some(row) = find(db, outbox)? else {
         return Ok(());
     };
-    let awaited = match row.wanted.as_deref() {
-        Some("received") => row.state.rank() < ReceiptState::Received.rank(),
-        Some(_) => row.state.rank() < ReceiptState::Unacknowledged.rank(),
-        None => false,
-    };
-    if awaited {
+    if row.state.awaits(row.wanted.as_deref()) {
         let due_at = time(at).saturating_add(row.within_ms);
         db.prepare_cached("UPDATE receipt SET due_at = ?2 WHERE outbox = ?1")?
             .execute(params![row.outbox.0, due_at])?;
@@ -183,21 +169,10 @@ pub(super) fn acknowledge(
         over
     ])?;
     receipt.changed += 1;
-    let detail = detail.map(ToOwned::to_owned);
-    let update = match state {
-        ReceiptState::Open => return Ok(()),
-        ReceiptState::Received => DeliveryUpdate::Received,
-        ReceiptState::Accepted => DeliveryUpdate::Accepted { detail },
-        ReceiptState::Done => DeliveryUpdate::Done { detail },
-        ReceiptState::Failed => DeliveryUpdate::Failed { detail },
-        ReceiptState::Rejected => DeliveryUpdate::Rejected { detail },
-        ReceiptState::Expired => DeliveryUpdate::Expired,
-        ReceiptState::Unacknowledged => DeliveryUpdate::Unacknowledged,
-        ReceiptState::Unsent => DeliveryUpdate::Unsent {
-            reason: detail.unwrap_or_default(),
-        },
-    };
-    tell(db, &row, &update, at, receipt)
+    match state.update(detail.map(ToOwned::to_owned)) {
+        Some(update) => tell(db, &row, &update, at, receipt),
+        None => Ok(()),
+    }
 }
 
 /// Sends a message again because it was not acknowledged in time.

@@ -14,9 +14,6 @@ use crate::StoreError;
 use crate::cause;
 use crate::column::natural;
 
-/// The error code of a task whose result there is no room for.
-const NO_ROOM: &str = "no-room";
-
 /// Adds a task of a behaviour, which does not start before the time `from`. The same key is the
 /// same task.
 pub(super) fn submit(
@@ -255,11 +252,7 @@ fn room_for(
     let full = usage::make_room(db, owner.agent, Kind::Ended, &owner.cause, bytes)?;
     Ok(full
         .filter(|_| matches!(end, TaskEnd::Completed(_)))
-        .map(|reason| TaskEnd::Failed {
-            code: NO_ROOM.to_owned(),
-            message: format!("its result was not stored: {reason}"),
-            public: "there is no room for its result".to_owned(),
-        }))
+        .map(|reason| TaskEnd::no_room(&reason)))
 }
 
 /// Ends a task, and tells its behaviour.

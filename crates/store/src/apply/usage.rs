@@ -16,15 +16,20 @@ use crate::StoreError;
 use crate::cause;
 use crate::column::natural;
 
-/// How much of a kind a share uses.
-fn used(db: &Connection, agent: AgentId, kind: Kind, share: &Share) -> Result<Amount, StoreError> {
-    let (standing, sender) = match share {
+/// The columns `standing` and `sender` of a share.
+pub(super) fn columns(share: &Share) -> (&'static str, &str) {
+    match share {
         Share::One(cause) => (cause::standing(cause), cause::sender(cause)),
         Share::All(standing) => (
             standing.map_or(cause::standing(&Cause::Own), Standing::as_str),
             "",
         ),
-    };
+    }
+}
+
+/// How much of a kind a share uses.
+fn used(db: &Connection, agent: AgentId, kind: Kind, share: &Share) -> Result<Amount, StoreError> {
+    let (standing, sender) = columns(share);
     let found = db
         .prepare_cached(
             "SELECT items, bytes FROM usage

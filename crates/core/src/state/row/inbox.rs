@@ -73,10 +73,6 @@ impl Message {
     pub fn cause(&self) -> Cause {
         Cause::of(self.standing, &self.sender)
     }
-
-    fn is_open(&self) -> bool {
-        self.state == InboxState::Waiting
-    }
 }
 
 /// How a message is found.
@@ -138,7 +134,7 @@ impl Row for Message {
                 entries.push(Index::Prunable(self.agent, self.cause(), at, self.id));
             }
         }
-        if self.is_open() && self.attempts == 0 && self.due_at == 0 {
+        if self.state == InboxState::Waiting && self.attempts == 0 && self.due_at == 0 {
             entries.push(match self.authenticity {
                 Authenticity::Verified => {
                     Index::Untried(self.agent, self.sender.clone(), self.seq, self.id)

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use agentry_core::state::usage::{Share, Usage};
+use agentry_core::state::usage::Usage;
 use agentry_core::state::{State, row};
-use agentry_core::{Cause, Standing};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use serde_json::{Map, Value, json};
 
+use crate::apply::usage::columns;
 use crate::cause;
 
 /// The rows of each table, in the order of their text.
@@ -253,13 +253,7 @@ fn usage(state: &State) -> Vec<Value> {
     ];
     let shares = tables.into_iter().flat_map(Usage::iter);
     let rows = shares.map(|((agent, kind, share), amount)| {
-        let (standing, sender) = match share {
-            Share::One(cause) => (cause::standing(cause), cause::sender(cause)),
-            Share::All(standing) => (
-                standing.map_or(cause::standing(&Cause::Own), Standing::as_str),
-                "",
-            ),
-        };
+        let (standing, sender) = columns(share);
         json!({
             "agent": agent.0, "kind": kind.as_str(), "standing": standing, "sender": sender,
             "items": amount.items, "bytes": amount.bytes,
