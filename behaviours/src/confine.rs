@@ -30,6 +30,7 @@
 //!   process): the watcher checks both every 25 ms, and kills all processes when a limit is
 //!   exceeded. Between two checks a fork bomb can start some hundreds of processes. For users other
 //!   than root, `RLIMIT_NPROC` stops it slightly above what the user ran when the program started.
+//!   Root has no such limit: there the watcher runs with the highest priority instead.
 //! - *Private memory of each process* (`RLIMIT_DATA`), *CPU time of each process* (`RLIMIT_CPU`),
 //!   *the size of each file* (`RLIMIT_FSIZE`), *open files of each process* (`RLIMIT_NOFILE`): the
 //!   kernel enforces these at once. There are no core files.

@@ -91,9 +91,7 @@ async fn a_wait_is_not_extended_by_setting_the_clock_back() {
     // Also if it is set back between two runs.
     stage.say(3, "in 3000").await;
     stage
-        .until("the timer is set", |stage| {
-            stage.inbox().iter().all(|item| item.state == "handled") && stage.inbox().len() == 3
-        })
+        .until("the timer is set", |stage| states(stage) == ["handled"; 3])
         .await;
     stage.stop();
     stage.start_off(-40 * DAY);
@@ -158,9 +156,7 @@ async fn a_lost_wake_up_only_delays_what_is_due() {
     answered(&stage, 1).await;
     stage.say(3, "in 3600000").await;
     stage
-        .until("the timer is set", |stage| {
-            stage.inbox().iter().all(|item| item.state == "handled") && stage.inbox().len() == 2
-        })
+        .until("the timer is set", |stage| states(stage) == ["handled"; 2])
         .await;
     // The agent sleeps, and nothing wakes it.
     write_unnoticed(&stage, "UPDATE event SET due_at = 0 WHERE kind = 'timer'");
