@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::Standing;
 
+/// The standing of what no sender caused.
+pub const OWN: &str = "own";
+
 /// Who caused something.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -50,6 +53,13 @@ impl Cause {
             Self::Own | Self::Unverified => None,
             Self::Sender(_, sender) => Some(sender),
         }
+    }
+
+    /// The words of the standing and of the sender: `own` and nothing for the agent itself, and no
+    /// sender for unverified ones. They order causes as a database does.
+    pub fn words(&self) -> (&'static str, &str) {
+        let standing = self.standing().map_or(OWN, Standing::as_str);
+        (standing, self.sender().map_or("", Address::as_str))
     }
 }
 

@@ -30,13 +30,14 @@ mod tasks;
 pub mod usage;
 
 use std::fmt;
+use std::sync::Arc;
 
 use agentry_protocol::{BlockHash, BlockHeight, ChainId, MessageId};
 use serde_json::Value;
 
 use crate::commit::{Commit, Receipt};
 use crate::rows::{AgentId, EventId, InboxId, OutboxId, ReceiptState, TaskId};
-use table::Table;
+use table::{Archive, ArchiveError, Table};
 
 pub use cards::MAX_ADDRESSES;
 pub use claims::reported_end;
@@ -44,7 +45,7 @@ pub use operate::DROPPED;
 pub use outgoing::EXPIRED;
 
 /// Everything durable.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct State {
     /// Single values.
     facts: Facts,
@@ -84,6 +85,8 @@ pub struct Facts {
     pub time: Option<u64>,
     /// Messages with ids below this one may have been pruned.
     pub ids_from: Option<MessageId>,
+    /// How many addresses have a row in the directory.
+    pub addresses: u64,
     /// The ids that were assigned last.
     pub ids: Ids,
 }
@@ -91,14 +94,22 @@ pub struct Facts {
 /// The ids that were assigned last. None is assigned twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ids {
-    agent: i64,
-    inbox: i64,
-    forged: i64,
-    event: i64,
-    outbox: i64,
-    task: i64,
-    card: i64,
-    sighting: i64,
+    /// Of an agent.
+    pub agent: i64,
+    /// Of a message.
+    pub inbox: i64,
+    /// Of a forged message: its place in the order of arrival.
+    pub forged: i64,
+    /// Of an event.
+    pub event: i64,
+    /// Of a transaction.
+    pub outbox: i64,
+    /// Of a task.
+    pub task: i64,
+    /// Of an announcement.
+    pub card: i64,
+    /// Of a sighting.
+    pub sighting: i64,
 }
 
 const fn next(id: &mut i64) -> i64 {
@@ -137,46 +148,129 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
+/// Why a commit was not applied. Nothing of it was.
+#[derive(Debug)]
+pub enum Failure {
+    /// The commit is refused.
+    Refused(Refusal),
+    /// An archive cannot be read or written. What was written of the commit must be undone there.
+    Archive(ArchiveError),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// The archives of a state's tables.
+#[derive(Debug)]
+#[expect(
+    missing_docs,
+    reason = "each is the archive of the state's table of that name"
+)]
+pub struct Archives {
+    pub agents: Box<dyn Archive<row::Agent>>,
+    pub memory: Box<dyn Archive<row::Memory>>,
+    pub inbox: Box<dyn Archive<row::Message>>,
+    pub forged: Box<dyn Archive<row::Forged>>,
+    pub events: Box<dyn Archive<row::Event>>,
+    pub outbox: Box<dyn Archive<row::Outgoing>>,
+    pub receipts: Box<dyn Archive<row::Tracking>>,
+    pub tasks: Box<dyn Archive<row::Task>>,
+    pub cards: Box<dyn Archive<row::Card>>,
+    pub spending: Box<dyn Archive<row::Spending>>,
+    pub sightings: Box<dyn Archive<row::Sighting>>,
+    pub gaps: Box<dyn Archive<row::Gap>>,
+}
+
 /// How far the stored time may lag, in milliseconds: it changes at most once in this interval.
 const NOTE_EVERY_MS: u64 = 1000;
 
-/// Runs an expression on every table.
+/// Runs an expression on every table. What rows of a table refer to is in a table before it.
 macro_rules! each_table {
-    ($state:ident, $method:ident) => {
-        $state.agents.$method();
-        $state.memory.$method();
-        $state.inbox.$method();
-        $state.forged.$method();
-        $state.events.$method();
-        $state.outbox.$method();
-        $state.receipts.$method();
-        $state.tasks.$method();
-        $state.cards.$method();
-        $state.spending.$method();
-        $state.sightings.$method();
-        $state.gaps.$method();
+    ($state:ident, $table:ident => $run:expr) => {{
+        let State {
+            facts: _,
+            agents,
+            memory,
+            inbox,
+            forged,
+            events,
+            outbox,
+            receipts,
+            tasks,
+            cards,
+            spending,
+            sightings,
+            gaps,
+        } = $state;
+        each_table!(@ $table => $run; agents, memory, inbox, forged, events, outbox, receipts,
+            tasks, cards, spending, sightings, gaps);
+    }};
+    (@ $table:ident => $run:expr; $($name:ident),+) => {
+        $({ let $table = $name; $run; })+
     };
 }
 
 impl State {
+    /// A state whose rows are in archives, and whose single values are these.
+    pub fn over(facts: Facts, archives: Archives) -> Self {
+        Self {
+            facts,
+            agents: Table::over(archives.agents),
+            memory: Table::over(archives.memory),
+            inbox: Table::over(archives.inbox),
+            forged: Table::over(archives.forged),
+            events: Table::over(archives.events),
+            outbox: Table::over(archives.outbox),
+            receipts: Table::over(archives.receipts),
+            tasks: Table::over(archives.tasks),
+            cards: Table::over(archives.cards),
+            spending: Table::over(archives.spending),
+            sightings: Table::over(archives.sightings),
+            gaps: Table::over(archives.gaps),
+        }
+    }
+
     /// Applies a commit: all of it or nothing.
     ///
     /// # Errors
-    /// Why the commit is refused.
-    pub fn apply(&mut self, commit: &Commit) -> Result<Receipt, Refusal> {
+    /// Why the commit was not applied.
+    pub fn apply(&mut self, commit: &Commit) -> Result<Receipt, Failure> {
         let mut receipt = Receipt::default();
         let facts = self.facts.clone();
-        match self.change(commit, &mut receipt) {
+        let changed = self.change(commit, &mut receipt);
+        // After an error of an archive, what the commit saw and decided means nothing.
+        match self
+            .write()
+            .map_err(Failure::Archive)
+            .and(changed.map_err(Failure::Refused))
+        {
             Ok(()) => {
-                each_table!(self, keep);
+                each_table!(self, table => table.keep());
                 Ok(receipt)
             }
-            Err(refusal) => {
-                each_table!(self, undo);
+            Err(failure) => {
+                each_table!(self, table => table.undo());
                 self.facts = facts;
-                Err(refusal)
+                Err(failure)
             }
         }
+    }
+
+    /// Writes what the current commit has changed to the archives.
+    fn write(&mut self) -> Result<(), ArchiveError> {
+        let mut written = Ok(());
+        each_table!(self, table => written = written.and(table.write()));
+        written
+    }
+
+    /// Forgets the rows of archives, and sets the single values: after a group of commits was
+    /// written, or was undone.
+    pub fn reset(&mut self, facts: Facts) {
+        each_table!(self, table => table.forget());
+        self.facts = facts;
     }
 
     fn change(&mut self, commit: &Commit, receipt: &mut Receipt) -> Result<(), Refusal> {
@@ -332,7 +426,10 @@ impl State {
 
     fn host(&mut self, agents: &[crate::commit::HostedAgent], receipt: &mut Receipt) {
         for agent in agents {
-            let known = self.agents.find(&agent.address).map(|known| known.id);
+            let known = self
+                .agents
+                .find(&row::agent::Index::Address(agent.address.clone()))
+                .map(|known| known.id);
             let id = match known {
                 Some(id) => {
                     self.agents
@@ -436,7 +533,7 @@ impl State {
     }
 
     /// The updates on this task that wait for its behaviour.
-    fn updates(&self, task: &row::Task) -> impl Iterator<Item = &row::Event> {
+    fn updates(&self, task: &row::Task) -> impl Iterator<Item = Arc<row::Event>> {
         let update = |id| {
             let (behaviour, key) = (task.behaviour.clone(), task.key.clone());
             row::event::Index::Task(task.agent, behaviour, key, EventId(id))
@@ -445,7 +542,7 @@ impl State {
     }
 
     /// The tasks that this message started.
-    fn tasks_of(&self, inbox: InboxId) -> impl Iterator<Item = &row::Task> {
+    fn tasks_of(&self, inbox: InboxId) -> impl Iterator<Item = Arc<row::Task>> {
         let (from, to) = (TaskId(i64::MIN), TaskId(i64::MAX));
         let of = |id| row::task::Index::Inbox(inbox, id);
         self.tasks.range(of(from)..=of(to))
@@ -458,7 +555,7 @@ impl State {
     }
 
     /// Deletes a message. What refers to it stays.
-    fn delete_message(&mut self, id: InboxId) -> Option<row::Message> {
+    fn delete_message(&mut self, id: InboxId) -> Option<Arc<row::Message>> {
         let message = self.inbox.remove(&id)?;
         let about = |event| row::event::Index::Inbox(id, EventId(event));
         let events: Vec<_> = self

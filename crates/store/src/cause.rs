@@ -1,23 +1,11 @@
 //! A cause in a row. It takes two columns: `standing`, and `sender`, which is empty for the agent
 //! itself and for unverified senders.
 
+use agentry_core::cause::OWN;
 use agentry_core::{Cause, Standing};
 use agentry_protocol::Address;
 use rusqlite::Row;
 use rusqlite::types::Type;
-
-/// The `standing` of what no sender caused.
-const OWN: &str = "own";
-
-/// The value of the column `standing`.
-pub(crate) fn standing(cause: &Cause) -> &'static str {
-    cause.standing().map_or(OWN, Standing::as_str)
-}
-
-/// The value of the column `sender`.
-pub(crate) fn sender(cause: &Cause) -> &str {
-    cause.sender().map_or("", Address::as_str)
-}
 
 /// Reads the two columns: `standing` at index `at`, and `sender` after it.
 pub(crate) fn read(row: &Row<'_>, at: usize) -> rusqlite::Result<Cause> {
@@ -59,7 +47,8 @@ mod tests {
         let mut causes = vec![Cause::Own];
         causes.extend(Standing::ALL.map(|standing| Cause::of(standing, &address)));
         for cause in causes {
-            let found = read_back(standing(&cause), sender(&cause)).unwrap();
+            let (standing, sender) = cause.words();
+            let found = read_back(standing, sender).unwrap();
             assert_eq!(found, cause);
         }
     }

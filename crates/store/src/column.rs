@@ -29,6 +29,15 @@ pub(super) fn undecodable(row: &Row<'_>, column: usize, what: String) -> Error {
     Error::FromSqlConversionFailure(column, kind, Box::new(error))
 }
 
+/// The value of a key as text, whatever its type.
+pub(super) fn shown(row: &Row<'_>, column: usize) -> String {
+    match row.get_ref(column) {
+        Ok(ValueRef::Integer(id)) => id.to_string(),
+        Ok(ValueRef::Text(text)) => printable(&String::from_utf8_lossy(text), 80),
+        _ => "of an unknown key".to_owned(),
+    }
+}
+
 /// A text, parsed.
 pub(super) fn text<T, E: std::fmt::Display>(
     row: &Row<'_>,

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use agentry_core::state::Refusal;
 use rusqlite::ffi;
 
 use super::place;
@@ -108,6 +109,9 @@ pub enum StoreError {
         /// Whose share is exceeded, and of what.
         reason: String,
     },
+    /// A change contradicts what is stored: a defect of the program.
+    #[error("the store refuses a change that contradicts it: {0}")]
+    Contradiction(Refusal),
     /// The writer has ended, so nothing can be changed.
     #[error("the store is closed")]
     Closed,
@@ -132,7 +136,7 @@ impl StoreError {
 
     /// The error for a value of a table, under a key, that cannot be read back.
     pub fn value(table: &str, key: &str, why: &impl std::fmt::Display) -> Self {
-        Self::Value(format!("{table}, {key}: {why}"))
+        Self::Value(format!("{table} {key}: {why}"))
     }
 
     /// What is wrong with the store as a whole; `None` if only a query or a change failed.

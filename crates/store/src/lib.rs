@@ -2,7 +2,7 @@
 //!
 //! | module | content |
 //! |---|---|
-//! | `apply` | the one place that applies a commit to the tables |
+//! | `tables` | the state machine over the tables: the one place that changes them |
 //! | `writer` | the writer's thread: group commit |
 //! | `readers` | the readers' threads |
 //! | [`read`] | every query of the runtime |
@@ -19,7 +19,6 @@
 //! transaction with `synchronous=FULL`: an acknowledged commit is on the disk. Readers have their
 //! own connections and never wait for the writer (WAL).
 
-mod apply;
 mod cause;
 pub mod check;
 mod column;
@@ -34,11 +33,9 @@ pub mod read;
 mod readers;
 mod schema;
 mod sums;
+mod tables;
 mod target;
 mod writer;
-
-#[cfg(test)]
-use apply::apply as apply_to;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

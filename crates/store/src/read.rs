@@ -40,8 +40,8 @@ pub use cards::{
     AnnouncedCard, Renewal, Surveyed, announcement, card, cards, cards_named, renewal, surveyed,
 };
 pub use dead::dead_letters;
+pub(super) use due::authenticity;
 pub use due::{Due, Turn, agent_of, due, is_beyond_timeout, message_at};
-pub(super) use due::{authenticity, beyond_timeout};
 pub use origin::origin_of;
 pub use queued::{QueueTurn, queued};
 pub use spending::{Spending, has_lapsed, held, holding, spenders, spending, spent};

@@ -10,12 +10,13 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::error::Trouble;
 use super::health::Health;
-use super::{Commit, Condition, Receipt, StoreError, apply, sums};
+use super::tables::{Database, Tables};
+use super::{Commit, Condition, Receipt, StoreError, sums};
 
 /// The most commits in one SQLite transaction, which share one fsync. Larger groups gain little and
 /// delay the first of their commits.
@@ -76,14 +77,15 @@ impl Writer {
         health: Health,
     ) -> Result<Self, StoreError> {
         let (jobs, queue) = mpsc::channel();
-        let mut connection = connection;
         // A random change counter distinguishes the log from another store's. If the system refuses
         // this, it refuses changes, too.
-        if let Err(trouble) = write_something(&mut connection) {
+        if let Err(trouble) = write_something(&connection) {
             health.met(&trouble);
         }
+        let db = Database::new(connection);
         let mut work = Work {
-            connection,
+            tables: Tables::open(&db)?,
+            db,
             file: OpenFile::at(path)?,
             health,
             waiting: Vec::new(),
@@ -133,7 +135,8 @@ impl Drop for Writer {
 
 /// The state of the writer's thread.
 struct Work {
-    connection: Connection,
+    db: Database,
+    tables: Tables,
     file: OpenFile,
     health: Health,
     /// The commits to apply, oldest first.
@@ -171,11 +174,16 @@ impl Work {
     /// leaves it, and no checksums of its pages are written.
     fn close(self) {
         let Self {
-            connection,
+            db,
+            tables,
             file,
             health,
             ..
         } = self;
+        drop(tables);
+        let Some(connection) = db.into_inner() else {
+            return;
+        };
         let sound = matches!(*health.watch().borrow(), Condition::Well);
         let mode = connection.busy_timeout(Duration::ZERO).and_then(|()| {
             connection.pragma_update_and_check(None, "journal_mode", "delete", text)
@@ -191,7 +199,7 @@ impl Work {
     fn look(&mut self) {
         let looked = self.file.check().and_then(|()| {
             if self.health.is_refusing() {
-                write_something(&mut self.connection)
+                write_something(&self.db.lock())
             } else {
                 Ok(())
             }
@@ -212,7 +220,7 @@ impl Work {
         match self
             .file
             .check()
-            .and_then(|()| carry_out(&mut self.connection, &group))
+            .and_then(|()| carry_out(&self.db, &mut self.tables, &group))
         {
             Ok(answers) => {
                 self.pause = MIN_PAUSE;
@@ -269,9 +277,9 @@ fn text(row: &rusqlite::Row<'_>) -> rusqlite::Result<String> {
 }
 
 /// Writes a page without changing anything: only a write shows that the file can be written.
-fn write_something(connection: &mut Connection) -> Result<(), Trouble> {
-    let mut written = || {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+fn write_something(connection: &Connection) -> Result<(), Trouble> {
+    let written = || {
+        let transaction = connection.unchecked_transaction()?;
         // Setting this writes the first page, even if the value is the same.
         let version: i64 =
             transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -292,25 +300,57 @@ fn failed(error: rusqlite::Error) -> Trouble {
 /// # Errors
 /// The store as a whole refuses: none of the commits was applied.
 fn carry_out(
-    connection: &mut Connection,
+    db: &Database,
+    tables: &mut Tables,
+    group: &[Job],
+) -> Result<Vec<Result<Receipt, StoreError>>, Trouble> {
+    run(db, "BEGIN IMMEDIATE")?;
+    let applied = apply_all(db, tables, group).and_then(|answers| {
+        run(db, "COMMIT")?;
+        Ok(answers)
+    });
+    match &applied {
+        Ok(_) => tables.keep(),
+        Err(_) => {
+            tables.undo();
+            // SQLite may have rolled back by itself.
+            let _ = run(db, "ROLLBACK");
+        }
+    }
+    applied
+}
+
+fn apply_all(
+    db: &Database,
+    tables: &mut Tables,
     group: &[Job],
 ) -> Result<Vec<Result<Receipt, StoreError>>, Trouble> {
     let mut answers = Vec::with_capacity(group.len());
-    let mut transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(failed)?;
     for job in group {
-        let savepoint = transaction.savepoint().map_err(failed)?;
-        let answer = apply::apply(&savepoint, &job.commit);
+        run(db, "SAVEPOINT one")?;
+        let answer = tables.apply(&job.commit);
         match answer.as_ref().err().map(StoreError::trouble) {
-            None => savepoint.commit().map_err(failed)?,
+            None => {}
             Some(Some(trouble @ (Trouble::Refusal(_) | Trouble::Pages(_)))) => return Err(trouble),
-            Some(Some(Trouble::Value(_)) | None) => drop(savepoint),
+            Some(Some(Trouble::Value(_)) | None) => run(db, "ROLLBACK TO one")?,
         }
+        run(db, "RELEASE one")?;
         answers.push(answer);
     }
-    transaction.commit().map_err(failed)?;
+    tables
+        .write_facts()
+        .map_err(|error| error.trouble().unwrap_or_else(|| refusal(&error)))?;
     Ok(answers)
+}
+
+fn run(db: &Database, sql: &str) -> Result<(), Trouble> {
+    let db = db.lock();
+    let run = db.prepare_cached(sql).and_then(|mut sql| sql.execute([]));
+    run.map(drop).map_err(failed)
+}
+
+fn refusal(error: &StoreError) -> Trouble {
+    Trouble::Refusal(error.to_string())
 }
 
 /// The identity of the open file. SQLite keeps writing to a file that was deleted, moved or

@@ -6,7 +6,9 @@
 //! announcement that is read later, from a part of the chain that was not read before, must not
 //! count again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use agentry_protocol::command::CARD_MAX_AHEAD_MS;
 use agentry_protocol::{Address, BlockHeight};
@@ -16,7 +18,7 @@ use super::{State, next};
 use crate::commit::{CardSeen, Receipt};
 
 /// The maximum number of addresses in the directory.
-pub const MAX_ADDRESSES: usize = 100_000;
+pub const MAX_ADDRESSES: u64 = 100_000;
 
 impl State {
     /// Stores the announcement or withdrawal of a card.
@@ -31,16 +33,19 @@ impl State {
             Some((id, _)) => {
                 self.cards.change(&id, |row| row.height = seen.height);
             }
-            None => self.cards.put(Card {
-                id: next(&mut self.facts.ids.card),
-                address: seen.address.clone(),
-                hash: seen.hash,
-                height: seen.height,
-                public_key: seen.public_key,
-                card: seen.card.clone(),
-                expires_at: seen.expires_at,
-                announced_at: seen.announced_at,
-            }),
+            None => {
+                let id = next(&mut self.facts.ids.card);
+                self.add_card(Card {
+                    id,
+                    address: seen.address.clone(),
+                    hash: seen.hash,
+                    height: seen.height,
+                    public_key: seen.public_key,
+                    card: seen.card.clone(),
+                    expires_at: seen.expires_at,
+                    announced_at: seen.announced_at,
+                });
+            }
         }
         // Only the last announcement in a block counts: a reorganisation removes all of them or
         // none. This also keeps the order right when a block is read again whose earlier rows are
@@ -53,7 +58,7 @@ impl State {
             .map(|row| row.id)
             .collect();
         for id in others {
-            self.cards.remove(&id);
+            self.remove_card(id);
         }
         receipt.cards.push(seen.address.clone());
     }
@@ -74,8 +79,8 @@ impl State {
         receipt: &mut Receipt,
     ) {
         for id in self.cards_between(above, through) {
-            let removed = self.cards.remove(&id);
-            receipt.cards.extend(removed.map(|row| row.address));
+            let removed = self.remove_card(id);
+            receipt.cards.extend(removed.map(|row| row.address.clone()));
         }
     }
 
@@ -110,9 +115,8 @@ impl State {
             }
             let became_final = became_final.iter().filter_map(|id| self.cards.get(id));
             let addresses: BTreeSet<Address> = became_final
-                .map(|row| &row.address)
-                .chain(&receipt.cards)
-                .cloned()
+                .map(|row| row.address.clone())
+                .chain(receipt.cards.iter().cloned())
                 .collect();
             for address in addresses {
                 self.delete_superseded(&address, through);
@@ -130,36 +134,60 @@ impl State {
         let mut older: Vec<_> = self.cards.range(up_to).map(|row| row.id).collect();
         older.pop();
         for id in older {
-            self.cards.remove(&id);
+            self.remove_card(id);
         }
     }
 
     /// Deletes the addresses whose latest announcements are the oldest, so that at most `most`
     /// stay.
-    fn bound_cards(&mut self, most: usize, receipt: &mut Receipt) {
-        if self.cards.len() <= most {
+    fn bound_cards(&mut self, most: u64, receipt: &mut Receipt) {
+        let excess = self.facts.addresses.saturating_sub(most);
+        if excess == 0 {
             return;
         }
-        let mut latest: BTreeMap<&Address, (BlockHeight, i64)> = BTreeMap::new();
-        for row in self.cards.iter() {
-            let place = latest.entry(&row.address).or_default();
-            *place = (*place).max((row.height, row.id));
-        }
-        let excess = latest.len().saturating_sub(most);
-        let mut oldest: Vec<_> = latest
-            .into_iter()
-            .map(|(address, place)| (place, address.clone()))
+        let at = |height, id| card::Index::Height(BlockHeight(height), id);
+        let all = self.cards.range(at(0, i64::MIN)..=at(u64::MAX, i64::MAX));
+        let latest = |address: &Address| self.cards.last(Self::announcements(address));
+        let oldest: Vec<_> = all
+            .filter(|row| latest(&row.address).is_some_and(|latest| latest.id == row.id))
+            .map(|row| row.address.clone())
+            .take(usize::try_from(excess).unwrap_or(usize::MAX))
             .collect();
-        oldest.sort_unstable();
-        for (_, address) in oldest.into_iter().take(excess) {
-            let at = |height, id| card::Index::Latest(address.clone(), BlockHeight(height), id);
-            let all = at(0, i64::MIN)..=at(u64::MAX, i64::MAX);
-            let all: Vec<_> = self.cards.range(all).map(|row| row.id).collect();
+        for address in oldest {
+            let all = self.cards.range(Self::announcements(&address));
+            let all: Vec<_> = all.map(|row| row.id).collect();
             for id in all {
-                self.cards.remove(&id);
+                self.remove_card(id);
             }
             receipt.cards.push(address);
         }
+    }
+
+    /// All announcements of an address, the latest one last.
+    fn announcements(address: &Address) -> RangeInclusive<card::Index> {
+        let at = |height, id| card::Index::Latest(address.clone(), BlockHeight(height), id);
+        at(0, i64::MIN)..=at(u64::MAX, i64::MAX)
+    }
+
+    /// Whether an address has a row in the directory.
+    fn has_card(&self, address: &Address) -> bool {
+        let mut all = self.cards.range(Self::announcements(address));
+        all.next().is_some()
+    }
+
+    fn add_card(&mut self, card: Card) {
+        if !self.has_card(&card.address) {
+            self.facts.addresses += 1;
+        }
+        self.cards.put(card);
+    }
+
+    fn remove_card(&mut self, id: i64) -> Option<Arc<Card>> {
+        let removed = self.cards.remove(&id)?;
+        if !self.has_card(&removed.address) {
+            self.facts.addresses -= 1;
+        }
+        Some(removed)
     }
 
     /// Deletes rows that expired so long ago that no earlier announcement can still count.
@@ -175,8 +203,8 @@ impl State {
             .collect();
         receipt.changed += expired.len();
         for id in expired {
-            let removed = self.cards.remove(&id);
-            receipt.cards.extend(removed.map(|row| row.address));
+            let removed = self.remove_card(id);
+            receipt.cards.extend(removed.map(|row| row.address.clone()));
         }
     }
 }

@@ -17,6 +17,8 @@
 //! resembles an earlier message. What an operator sends matches a transaction on the chain only by
 //! the same id or the same bytes.
 
+use std::sync::Arc;
+
 use agentry_protocol::{
     Address, BlockHeight, KnownCommand, Limits, MessageId, Payload, SignedTransaction,
     TransactionHash,
@@ -166,7 +168,11 @@ impl State {
     }
 
     /// The sightings that a message to this recipient might claim by its content.
-    fn claimable(&self, agent: AgentId, recipient: &Address) -> impl Iterator<Item = &Sighting> {
+    fn claimable(
+        &self,
+        agent: AgentId,
+        recipient: &Address,
+    ) -> impl Iterator<Item = Arc<Sighting>> {
         let to = |id| sighting::Index::Recipient(agent, recipient.clone(), id);
         self.sightings.range(to(i64::MIN)..=to(i64::MAX))
     }
@@ -187,7 +193,7 @@ impl State {
         if row.state != OutboxState::Queued {
             return Ok(false);
         }
-        let same = |found: &&Sighting| {
+        let same = |found: &Arc<Sighting>| {
             found.recipient == row.recipient
                 && found.amount == Some(row.amount)
                 && found.nonce.is_some()
@@ -220,7 +226,7 @@ impl State {
         &self,
         agent: AgentId,
         message: MessageId,
-    ) -> impl Iterator<Item = &Sighting> {
+    ) -> impl Iterator<Item = Arc<Sighting>> {
         let with = |id| sighting::Index::Message(agent, message, id);
         self.sightings.range(with(i64::MIN)..=with(i64::MAX))
     }

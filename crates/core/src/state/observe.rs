@@ -1,10 +1,11 @@
 //! What was seen on the chain: messages, transactions of hosted wallets, withdrawn blocks.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use agentry_protocol::{BlockHash, BlockHeight, MessageDigest, TransactionHash};
 
-use super::row::{inbox, outbox};
+use super::row::{agent, inbox, outbox};
 use super::sightings::Seen;
 use super::usage::Kind;
 use super::{Refusal, State, next, row};
@@ -222,12 +223,9 @@ impl State {
     }
 
     fn delete_gaps(&mut self, above: Option<BlockHeight>, through: BlockHeight) {
-        let heights: Vec<_> = self
-            .gaps
-            .iter()
-            .map(|gap| gap.height)
-            .filter(|height| Some(*height) > above && *height <= through)
-            .collect();
+        let from = above.map_or(Bound::Unbounded, Bound::Excluded);
+        let gaps = self.gaps.range((from, Bound::Included(through)));
+        let heights: Vec<_> = gaps.map(|gap| gap.height).collect();
         for height in heights {
             self.gaps.remove(&height);
         }
@@ -297,7 +295,7 @@ impl State {
         let last = self.facts.ids.inbox * inbox::RETURNS;
         let from = inbox::Index::Returned(last, InboxId(i64::MIN));
         let to = inbox::Index::Returned(i64::MAX, InboxId(i64::MAX));
-        let returned = self.inbox.range(from..=to).next_back();
+        let returned = self.inbox.last(from..=to);
         returned.map_or(last, |row| row.seq) + 1
     }
 
@@ -379,12 +377,12 @@ impl State {
         self.withdraw_sightings(first);
         self.delete_gaps(above, highest);
         // What the following blocks hold is new, also for an agent that started above them.
-        let agents: Vec<_> = self
+        let later = agent::Index::Start(first, AgentId(i64::MAX));
+        let last = agent::Index::Start(highest, AgentId(i64::MAX));
+        let later = self
             .agents
-            .iter()
-            .filter(|agent| agent.start_height > first)
-            .map(|agent| agent.id)
-            .collect();
+            .range((Bound::Excluded(later), Bound::Included(last)));
+        let agents: Vec<_> = later.map(|agent| agent.id).collect();
         for agent in agents {
             self.agents.change(&agent, |row| row.start_height = first);
         }

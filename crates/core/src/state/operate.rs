@@ -1,8 +1,11 @@
 //! Changes to the queues by operators and by the passing of time: retry, drop, prune.
 
+use std::sync::Arc;
+
 use agentry_protocol::MessageId;
 use agentry_protocol::header::MAX_ID_AGE_MS;
 
+use super::row::inbox::ForgedIndex;
 use super::row::{Event, Forged, Message, Outgoing, event, inbox, outbox, task};
 use super::{State, next};
 use crate::commit::{QueueKind, QueueTarget, Receipt, Reverified, Selection};
@@ -196,9 +199,9 @@ impl State {
                     self.forged.put(Forged {
                         agent: row.agent,
                         hash: row.hash,
-                        sender: row.sender,
+                        sender: row.sender.clone(),
                         height: row.height.unwrap_or_default(),
-                        stored: row.stored,
+                        stored: Arc::clone(&row.stored),
                         seen_at: at,
                         order: next(&mut self.facts.ids.forged),
                     });
@@ -322,7 +325,7 @@ impl State {
         }
         let forged: Vec<_> = self
             .forged
-            .range((0, i64::MIN)..(before, i64::MIN))
+            .range(ForgedIndex::Seen(0, i64::MIN)..ForgedIndex::Seen(before, i64::MIN))
             .map(|row| (row.agent, row.hash))
             .collect();
         receipt.changed += forged.len();

@@ -268,7 +268,7 @@ impl State {
     /// Another transaction has spent a signed transaction's nonce: it will be re-signed and paid
     /// for again. Returns how many rows changed.
     pub(super) fn requeue(&mut self, id: OutboxId, reason: &str) -> usize {
-        if !self.outbox.get(&id).is_some_and(Outgoing::is_open) {
+        if !self.outbox.get(&id).is_some_and(|row| row.is_open()) {
             return 0;
         }
         self.outbox.change(&id, |row| {

@@ -1,10 +1,12 @@
 //! The receipts of sent messages: what is known about their delivery, and who is told.
 
+use std::sync::Arc;
+
 use agentry_protocol::BlockHeight;
 use serde_json::json;
 
 use super::events::New;
-use super::row::{Outgoing, Tracking};
+use super::row::Tracking;
 use super::{Refusal, State};
 use crate::DeliveryUpdate;
 use crate::cause::Cause;
@@ -38,16 +40,16 @@ impl State {
 
     /// The receipt of the message that this transaction carried, if there is one, and who caused
     /// the message.
-    fn receipt_of(&self, outbox: OutboxId) -> Option<(Tracking, Cause)> {
+    fn receipt_of(&self, outbox: OutboxId) -> Option<(Arc<Tracking>, Cause)> {
         let row = self.outbox.get(&outbox)?;
         let receipt = self.receipts.get(&row.first())?;
-        Some((receipt.clone(), row.cause.clone()))
+        Some((receipt, row.cause.clone()))
     }
 
     /// Sends a delivery update to the behaviour that sent a message under a label.
     fn tell_sender(
         &mut self,
-        (row, cause): &(Tracking, Cause),
+        (row, cause): &(Arc<Tracking>, Cause),
         update: &DeliveryUpdate,
         at: u64,
         receipt: &mut Receipt,
@@ -172,7 +174,7 @@ impl State {
     /// Blocks were withdrawn: the receipt of a message in them waits for the message to be mined
     /// again.
     pub(super) fn receipt_withdrawn(&mut self, outbox: OutboxId) {
-        let Some(first) = self.outbox.get(&outbox).map(Outgoing::first) else {
+        let Some(first) = self.outbox.get(&outbox).map(|row| row.first()) else {
             return;
         };
         self.receipts.change(&first, |row| row.due_at = None);

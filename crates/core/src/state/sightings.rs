@@ -5,13 +5,15 @@
 //! kept: its nonce counts as spent, and the same bytes count as mined when they are signed again,
 //! whichever of the two happens first. What agents would send again [claims](super::claims) it.
 
+use std::sync::Arc;
+
 use agentry_protocol::{BlockHash, BlockHeight, Limits, SignedTransaction, TransactionHash};
 
-use super::row::{Sighting, outbox, sighting};
+use super::row::{Sighting, outbox, sighting, task};
 use super::{Refusal, State, claims, next};
 use crate::commit::{OwnTransaction, Receipt};
 use crate::fingerprint::JOB_END;
-use crate::rows::{AgentId, OutboxId, OutboxState, day_of};
+use crate::rows::{AgentId, OutboxId, OutboxState, TaskId, day_of};
 
 /// When and how a transaction was seen.
 #[derive(Clone, Copy, Debug)]
@@ -99,10 +101,10 @@ impl State {
             let message = self.inbox.get(&inbox);
             message.is_some_and(|row| row.hash == job && row.sender == own.recipient)
         };
+        let of = |id| task::Index::Open(agent, key.clone(), TaskId(id));
         let open: Vec<_> = self
             .tasks
-            .iter()
-            .filter(|task| task.agent == agent && task.key == key && task.state.is_open())
+            .range(of(i64::MIN)..=of(i64::MAX))
             .filter(|task| task.inbox.is_some_and(asked))
             .map(|task| (task.id, task.attempts))
             .collect();
@@ -147,7 +149,7 @@ impl State {
         at: u64,
         receipt: &mut Receipt,
     ) -> Result<(), Refusal> {
-        let Some(found) = self.sightings.get(&sighting).cloned() else {
+        let Some(found) = self.sightings.get(&sighting) else {
             return Ok(());
         };
         let Some(nonce) = found.nonce else {
@@ -170,7 +172,7 @@ impl State {
                 nonce,
                 hash: found.hash,
                 digest: found.digest,
-                body: found.body,
+                body: Arc::clone(&found.body),
             });
             row.message_id = found.message_id;
             row.fee = found.fee.unwrap_or(row.fee);

@@ -87,16 +87,16 @@ impl State {
     /// Prunes old days. Returns how many rows were deleted.
     pub(super) fn prune_spending(&mut self) -> usize {
         let mut days: BTreeMap<AgentId, BTreeSet<u64>> = BTreeMap::new();
-        for row in self.spending.iter() {
+        for row in self.spending.range(..) {
             days.entry(row.agent).or_default().insert(row.day);
         }
-        let first_kept = |agent| {
+        let first_kept = |agent: &AgentId| {
             let days = days.get(agent)?;
             days.iter().rev().nth(DAYS_KEPT - 1).copied()
         };
         let old: Vec<_> = self
             .spending
-            .iter()
+            .range(..)
             .filter(|row| Some(row.day) < first_kept(&row.agent))
             .map(|row| (row.agent, row.day, row.cause.clone()))
             .collect();

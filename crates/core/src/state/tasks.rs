@@ -1,5 +1,7 @@
 //! The tasks of behaviours.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::events::New;
@@ -63,14 +65,14 @@ impl State {
     }
 
     /// The open task of this attempt.
-    fn attempt(&self, id: TaskId, attempts: u32) -> Option<&Task> {
+    fn attempt(&self, id: TaskId, attempts: u32) -> Option<Arc<Task>> {
         self.tasks
             .get(&id)
             .filter(|row| row.attempts == attempts && row.state.is_open())
     }
 
     /// The task whose attempt of this number is running.
-    fn working(&self, id: TaskId, attempts: u32) -> Option<&Task> {
+    fn working(&self, id: TaskId, attempts: u32) -> Option<Arc<Task>> {
         self.attempt(id, attempts)
             .filter(|row| row.state == TaskState::Working)
     }
@@ -173,7 +175,7 @@ impl State {
         at: u64,
         receipt: &mut Receipt,
     ) {
-        let Some(task) = self.working(id, attempts).cloned() else {
+        let Some(task) = self.working(id, attempts) else {
             receipt.stale = true;
             return;
         };
@@ -211,7 +213,7 @@ impl State {
         at: u64,
         receipt: &mut Receipt,
     ) {
-        let Some(task) = self.attempt(id, attempts).cloned() else {
+        let Some(task) = self.attempt(id, attempts) else {
             receipt.stale = true;
             return;
         };
@@ -276,7 +278,6 @@ impl State {
         let Some(task) = self.tasks.find(&key).filter(|task| task.state.is_open()) else {
             return;
         };
-        let task = task.clone();
         self.tasks.change(&task.id, |row| {
             row.state = TaskState::Canceled;
             row.ended_at = Some(at);

@@ -10,6 +10,7 @@ use crate::cause::Cause;
 use crate::commit::Outcome;
 use crate::rows::{AgentId, Draft, InboxState, OutboxState};
 
+use super::row::inbox::ForgedIndex;
 use super::row::{inbox, outbox, task};
 
 /// A shared resource.
@@ -102,7 +103,7 @@ impl Usage {
     }
 
     /// The sender of a standing who uses most; of several, the first by address.
-    fn most(&self, agent: AgentId, kind: Kind, standing: Option<Standing>) -> Option<Cause> {
+    pub(super) fn most(&self, agent: AgentId, kind: Kind, standing: Standing) -> Option<Cause> {
         let from = (agent, kind, Share::One(Cause::Own));
         let mut most: Option<(&Cause, u64)> = None;
         for ((_, _, share), amount) in self
@@ -113,7 +114,7 @@ impl Usage {
             let Share::One(cause @ Cause::Sender(of, _)) = share else {
                 continue;
             };
-            if Some(*of) == standing && most.is_none_or(|(_, bytes)| amount.bytes > bytes) {
+            if *of == standing && most.is_none_or(|(_, bytes)| amount.bytes > bytes) {
                 most = Some((cause, amount.bytes));
             }
         }
@@ -122,7 +123,7 @@ impl Usage {
 }
 
 /// The shares that something with this cause belongs to.
-fn shares(cause: &Cause) -> Vec<Share> {
+pub fn shares(cause: &Cause) -> Vec<Share> {
     let mut shares = vec![Share::All(cause.standing())];
     if cause.sender().is_some() {
         shares.push(Share::One(cause.clone()));
@@ -296,17 +297,23 @@ const PRUNED: usize = 64;
 impl State {
     /// How much of a resource a share is.
     pub fn used(&self, agent: AgentId, kind: Kind, share: Share) -> Amount {
-        self.usage(kind).of(agent, kind, share)
+        match kind {
+            Kind::Message => self.inbox.used(agent, kind, share),
+            Kind::Forged => self.forged.used(agent, kind, share),
+            Kind::Timer => self.events.used(agent, kind, share),
+            Kind::Task | Kind::Ended => self.tasks.used(agent, kind, share),
+            Kind::Queued | Kind::Settled => self.outbox.used(agent, kind, share),
+        }
     }
 
-    /// The table whose rows use a resource.
-    fn usage(&self, kind: Kind) -> &Usage {
+    /// The sender of a standing who uses most of a resource.
+    fn most(&self, agent: AgentId, kind: Kind, standing: Standing) -> Option<Cause> {
         match kind {
-            Kind::Message => self.inbox.usage(),
-            Kind::Forged => self.forged.usage(),
-            Kind::Timer => self.events.usage(),
-            Kind::Task | Kind::Ended => self.tasks.usage(),
-            Kind::Queued | Kind::Settled => self.outbox.usage(),
+            Kind::Message => self.inbox.most(agent, kind, standing),
+            Kind::Forged => self.forged.most(agent, kind, standing),
+            Kind::Timer => self.events.most(agent, kind, standing),
+            Kind::Task | Kind::Ended => self.tasks.most(agent, kind, standing),
+            Kind::Queued | Kind::Settled => self.outbox.most(agent, kind, standing),
         }
     }
 
@@ -344,7 +351,8 @@ impl State {
         let mut count = 1;
         loop {
             let reason = self.excess(agent, kind, cause, bytes)?;
-            let most = self.usage(kind).most(agent, kind, cause.standing());
+            let standing = cause.standing();
+            let most = standing.and_then(|standing| self.most(agent, kind, standing));
             let mut pruned = self.prune_share(agent, kind, cause, count);
             if let (0, Some(most)) = (pruned, most) {
                 pruned = self.prune_share(agent, kind, &most, count);
@@ -433,7 +441,9 @@ impl State {
         let capacity = Kind::Forged.capacity();
         let all = Share::All(Some(Standing::Unverified));
         while !capacity.holds(self.used(agent, Kind::Forged, all.clone())) {
-            let Some(oldest) = self.forged.range(..).find(|row| row.agent == agent) else {
+            let oldest = |at, order| ForgedIndex::Oldest(agent, at, order);
+            let all = oldest(0, i64::MIN)..=oldest(u64::MAX, i64::MAX);
+            let Some(oldest) = self.forged.range(all).next() else {
                 return;
             };
             let key = (agent, oldest.hash);

@@ -102,7 +102,7 @@ pub fn waiting_tasks(
     let mut last: Option<Lane> = None;
     loop {
         let behind = last.as_ref().map_or((i64::MIN, "", "", "", ""), |lane| {
-            let (standing, sender) = (cause::standing(&lane.cause), cause::sender(&lane.cause));
+            let (standing, sender) = lane.cause.words();
             (lane.agent.0, &lane.behaviour, &lane.kind, standing, sender)
         });
         let lane = after
@@ -127,8 +127,8 @@ pub fn waiting_tasks(
             lane.agent.0,
             lane.behaviour,
             lane.kind,
-            cause::standing(&lane.cause),
-            cause::sender(&lane.cause),
+            lane.cause.words().0,
+            lane.cause.words().1,
             integer(limit as u64)
         ])?;
         while let Some(row) = rows.next()? {

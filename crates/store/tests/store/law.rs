@@ -1,4 +1,4 @@
-//! Laws over random histories of commits. `src/apply/law.rs` has those over all commits.
+//! Laws over random histories of commits. `src/tables/law.rs` has those over all commits.
 
 use agentry_core::commit::{Outcome, PostResult, Step};
 use agentry_core::rows::EventRef;

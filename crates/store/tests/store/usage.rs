@@ -353,8 +353,8 @@ async fn the_newest_results_of_a_senders_tasks_are_kept() {
 #[tokio::test]
 async fn the_newest_transactions_of_a_sender_are_kept() {
     let (_dir, store, agents) = store(1).await;
-    messages(&store, agents[0], 9).await;
-    let large = "x".repeat(30 * MB);
+    messages(&store, agents[0], 16).await;
+    let large = "x".repeat(4 * MB);
     let settled = async |message: i64, height: u64, cause: Cause| {
         let mut draft = draft(&format!("inbox/{message}/0"), 2, &large);
         draft.cause = cause.clone();
@@ -378,11 +378,11 @@ async fn the_newest_transactions_of_a_sender_are_kept() {
         }
         store.commit(seen).await.unwrap();
     };
-    for message in 1..=3 {
+    for message in 1..=15 {
         let stranger = sender(Standing::Stranger, 2);
         settled(message, 10 + message.unsigned_abs(), stranger).await;
     }
-    settled(4, 20, sender(Standing::Stranger, 3)).await;
+    settled(16, 40, sender(Standing::Stranger, 3)).await;
     let kept = store
         .read(|db| {
             db.prepare("SELECT origin FROM outbox ORDER BY id")?
@@ -392,7 +392,10 @@ async fn the_newest_transactions_of_a_sender_are_kept() {
         .await
         .unwrap();
     // Each takes twice its length: as a payload and as signed bytes.
-    assert_eq!(kept, ["inbox/3/0", "inbox/4/0"]);
+    let expected: Vec<_> = (3..=16)
+        .map(|message| format!("inbox/{message}/0"))
+        .collect();
+    assert_eq!(kept, expected);
     check(&store).await;
 }
 

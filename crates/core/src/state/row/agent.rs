@@ -22,16 +22,28 @@ pub struct Agent {
     pub last_nonce: Option<i64>,
 }
 
+/// How an agent is found.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Index {
+    /// By its address.
+    Address(Address),
+    /// By the block at which it starts.
+    Start(BlockHeight, AgentId),
+}
+
 impl Row for Agent {
     type Key = AgentId;
-    type Index = Address;
+    type Index = Index;
 
     fn key(&self) -> AgentId {
         self.id
     }
 
-    fn indexes(&self) -> Vec<Address> {
-        vec![self.address.clone()]
+    fn indexes(&self) -> Vec<Index> {
+        vec![
+            Index::Address(self.address.clone()),
+            Index::Start(self.start_height, self.id),
+        ]
     }
 }
 
@@ -76,13 +88,15 @@ pub struct Spending {
 
 impl Row for Spending {
     type Key = (AgentId, u64, Cause);
-    type Index = ();
+    /// The agent, the day, and the words of the cause.
+    type Index = (AgentId, u64, &'static str, String);
 
     fn key(&self) -> Self::Key {
         (self.agent, self.day, self.cause.clone())
     }
 
-    fn indexes(&self) -> Vec<()> {
-        Vec::new()
+    fn indexes(&self) -> Vec<Self::Index> {
+        let (standing, sender) = self.cause.words();
+        vec![(self.agent, self.day, standing, sender.to_owned())]
     }
 }

@@ -70,13 +70,13 @@ pub struct Gap {
 
 impl Row for Gap {
     type Key = BlockHeight;
-    type Index = ();
+    type Index = BlockHeight;
 
     fn key(&self) -> BlockHeight {
         self.height
     }
 
-    fn indexes(&self) -> Vec<()> {
-        Vec::new()
+    fn indexes(&self) -> Vec<BlockHeight> {
+        vec![self.height]
     }
 }

@@ -75,6 +75,9 @@ impl Message {
     }
 }
 
+/// A text after all addresses.
+const LAST: &str = "\u{10ffff}";
+
 /// How a message is found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Index {
@@ -88,8 +91,8 @@ pub enum Index {
     Dead(InboxId),
     /// Settled at this time.
     Settled(u64, InboxId),
-    /// Settled, with its content, by cause and time.
-    Prunable(AgentId, Cause, u64, InboxId),
+    /// Settled, with its content, by the sender's standing, the sender and time.
+    Prunable(AgentId, &'static str, String, u64, InboxId),
     /// In a block again after a withdrawal, in the order of arrival.
     Returned(i64, InboxId),
     /// A verified sender's message that was never tried, in the order of arrival.
@@ -99,10 +102,14 @@ pub enum Index {
 }
 
 impl Index {
-    /// The ends of what may be pruned of a cause.
+    /// The ends of what may be pruned of a cause: of all unverified senders together.
     pub(crate) fn prunable(agent: AgentId, cause: &Cause) -> (Self, Self) {
-        let at = |time, id| Self::Prunable(agent, cause.clone(), time, InboxId(id));
-        (at(0, i64::MIN), at(u64::MAX, i64::MAX))
+        let (standing, sender) = cause.words();
+        let to = if sender.is_empty() { LAST } else { sender };
+        let at = |sender: &str, time, id| {
+            Self::Prunable(agent, standing, sender.to_owned(), time, InboxId(id))
+        };
+        (at(sender, 0, i64::MIN), at(to, u64::MAX, i64::MAX))
     }
 }
 
@@ -131,7 +138,8 @@ impl Row for Message {
         if let Some(at) = self.settled_at {
             entries.push(Index::Settled(at, self.id));
             if !self.stored.is_empty() {
-                entries.push(Index::Prunable(self.agent, self.cause(), at, self.id));
+                let (standing, sender) = (self.standing.as_str(), self.sender.to_string());
+                entries.push(Index::Prunable(self.agent, standing, sender, at, self.id));
             }
         }
         if self.state == InboxState::Waiting && self.attempts == 0 && self.due_at == 0 {
@@ -176,17 +184,28 @@ pub struct Forged {
     pub order: i64,
 }
 
+/// How a forged message is found.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ForgedIndex {
+    /// By the time at which it was seen.
+    Seen(u64, i64),
+    /// An agent's, by the time at which it was seen.
+    Oldest(AgentId, u64, i64),
+}
+
 impl Row for Forged {
     type Key = (AgentId, TransactionHash);
-    type Index = (u64, i64);
+    type Index = ForgedIndex;
 
     fn key(&self) -> Self::Key {
         (self.agent, self.hash)
     }
 
-    /// By the time at which it was seen.
-    fn indexes(&self) -> Vec<(u64, i64)> {
-        vec![(self.seen_at, self.order)]
+    fn indexes(&self) -> Vec<ForgedIndex> {
+        vec![
+            ForgedIndex::Seen(self.seen_at, self.order),
+            ForgedIndex::Oldest(self.agent, self.seen_at, self.order),
+        ]
     }
 
     fn uses(&self) -> Vec<Used> {

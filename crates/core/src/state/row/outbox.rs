@@ -121,23 +121,19 @@ pub enum Index {
     Failed(OutboxId),
     /// Settled at this time.
     Settled(u64, OutboxId),
-    /// Settled, by cause, state and time.
-    Prunable(AgentId, Cause, u8, u64, OutboxId),
+    /// Settled, by the words of the cause, state and time.
+    Prunable(AgentId, &'static str, String, &'static str, u64, OutboxId),
 }
 
 impl Index {
     /// The ends of what may be pruned of a cause, in one state.
     pub(crate) fn prunable(agent: AgentId, cause: &Cause, state: OutboxState) -> (Self, Self) {
-        let at = |time, id| Self::Prunable(agent, cause.clone(), order(state), time, OutboxId(id));
+        let at = |time, id| {
+            let (standing, sender) = cause.words();
+            let (sender, state) = (sender.to_owned(), state.as_str());
+            Self::Prunable(agent, standing, sender, state, time, OutboxId(id))
+        };
         (at(0, i64::MIN), at(u64::MAX, i64::MAX))
-    }
-}
-
-/// The order in which settled transactions are pruned.
-const fn order(state: OutboxState) -> u8 {
-    match state {
-        OutboxState::Failed => 1,
-        _ => 0,
     }
 }
 
@@ -176,11 +172,12 @@ impl Row for Outgoing {
         }
         if let Some(at) = self.settled_at {
             entries.push(Index::Settled(at, id));
-            let cause = self.cause.clone();
+            let (standing, sender) = self.cause.words();
             entries.push(Index::Prunable(
                 self.agent,
-                cause,
-                order(self.state),
+                standing,
+                sender.to_owned(),
+                self.state.as_str(),
                 at,
                 id,
             ));

@@ -68,14 +68,19 @@ pub enum Index {
     Inbox(InboxId, TaskId),
     /// Ended at this time.
     Ended(u64, TaskId),
-    /// Ended, by cause and time.
-    Prunable(AgentId, Cause, u64, TaskId),
+    /// Ended, by the words of the cause and time.
+    Prunable(AgentId, &'static str, String, u64, TaskId),
+    /// Open, by its key, whatever behaviour gave it.
+    Open(AgentId, String, TaskId),
 }
 
 impl Index {
     /// The ends of what may be pruned of a cause.
     pub(crate) fn prunable(agent: AgentId, cause: &Cause) -> (Self, Self) {
-        let at = |time, id| Self::Prunable(agent, cause.clone(), time, TaskId(id));
+        let at = |time, id| {
+            let (standing, sender) = cause.words();
+            Self::Prunable(agent, standing, sender.to_owned(), time, TaskId(id))
+        };
         (at(0, i64::MIN), at(u64::MAX, i64::MAX))
     }
 }
@@ -95,8 +100,12 @@ impl Row for Task {
             entries.push(Index::Inbox(inbox, self.id));
         }
         if let Some(at) = self.ended_at {
+            let (standing, sender) = self.cause.words();
+            let sender = sender.to_owned();
             entries.push(Index::Ended(at, self.id));
-            entries.push(Index::Prunable(self.agent, self.cause.clone(), at, self.id));
+            entries.push(Index::Prunable(self.agent, standing, sender, at, self.id));
+        } else {
+            entries.push(Index::Open(self.agent, self.key.clone(), self.id));
         }
         entries
     }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, StatementStatus, params};
 
 use super::*;
 use crate::Store;
-use crate::apply_to;
+use crate::tables::{Database, Tables};
 
 const AGENT: i64 = 1;
 /// When the messages were seen.
@@ -27,16 +27,16 @@ fn backlog(messages: u32) -> (tempfile::TempDir, Connection) {
         )
         .unwrap();
     for row in 0..messages {
-        for (authenticity, standing, sender) in [
-            ("verified", "stranger", "one".to_owned()),
-            ("unverified", "unverified", format!("sender {row}")),
+        for (kind, authenticity, standing, sender) in [
+            (1, "verified", "stranger", "one".to_owned()),
+            (2, "unverified", "unverified", format!("sender{row}")),
         ] {
-            let identity = format!("{authenticity} {row}");
+            let identity = format!("{kind}{row:063x}");
             transaction
                 .execute(
                     "INSERT INTO inbox (agent, digest, hash, sender, height, stored, authenticity,
                                         standing, state, seq, seen_at, identity)
-                     VALUES (?1, ?2, ?2, ?3, 5, '', ?4, ?7, 'waiting', ?5, ?6, ?2)",
+                     VALUES (?1, ?2, '0x' || ?2, ?3, 5, '', ?4, ?7, 'waiting', ?5, ?6, ?2)",
                     params![
                         AGENT,
                         identity,
@@ -81,6 +81,8 @@ fn checking_the_rate_limit_timeout_costs_the_same_however_many_wait() {
 #[test]
 fn messages_beyond_the_rate_limit_timeout_are_moved_a_page_at_a_time() {
     let (_dir, db) = backlog(1_000);
+    let db = Database::new(db);
+    let mut tables = Tables::open(&db).unwrap();
     for (sender, authenticity) in [(Some(()), "verified"), (None, "unverified")] {
         let timeout = |before| Commit::RateLimitTimeout {
             agent: AgentId(AGENT),
@@ -89,7 +91,7 @@ fn messages_beyond_the_rate_limit_timeout_are_moved_a_page_at_a_time() {
             reason: "too long".to_owned(),
             at: SEEN + 5,
         };
-        let moved = |before| apply_to(&db, &timeout(before)).unwrap().changed;
+        let mut moved = |before| tables.apply(&timeout(before)).unwrap().changed;
         assert_eq!(moved(SEEN), 0);
         let mut pages = Vec::new();
         loop {
@@ -100,6 +102,7 @@ fn messages_beyond_the_rate_limit_timeout_are_moved_a_page_at_a_time() {
         }
         assert_eq!(pages, [256, 256, 256, 232], "{authenticity}");
         let dead: i64 = db
+            .lock()
             .query_row(
                 "SELECT count(*) FROM inbox WHERE state = 'dead' AND authenticity = ?1",
                 [authenticity],

@@ -8,8 +8,7 @@ use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use serde_json::{Map, Value, json};
 
-use crate::apply::usage::columns;
-use crate::cause;
+use crate::tables::usage::columns;
 
 /// The rows of each table, in the order of their text.
 pub(super) type Rows = BTreeMap<&'static str, Vec<String>>;
@@ -159,8 +158,8 @@ fn event(row: &row::Event) -> Value {
         "kind": row.kind.as_str(), "name": row.name, "data": text(&row.data),
         "inbox": row.inbox.map(|inbox| inbox.0), "state": row.state.as_str(),
         "due_at": row.due_at, "attempts": row.attempts, "reason": row.reason,
-        "made_at": row.made_at, "standing": cause::standing(&row.cause),
-        "sender": cause::sender(&row.cause), "anchor": row.anchor.map(|height| height.0),
+        "made_at": row.made_at, "standing": row.cause.words().0,
+        "sender": row.cause.words().1, "anchor": row.anchor.map(|height| height.0),
     })
 }
 
@@ -185,7 +184,7 @@ fn outgoing(row: &row::Outgoing) -> Value {
         "message_id": optional(row.message_id.as_ref()),
         "resend_of": row.resend_of.map(|id| id.0), "expires_at": row.expires_at,
         "budget_day": row.budget_day, "held": u8::from(row.held),
-        "standing": cause::standing(&row.cause), "sender": cause::sender(&row.cause),
+        "standing": row.cause.words().0, "sender": row.cause.words().1,
     })
 }
 
@@ -207,8 +206,8 @@ fn task(row: &row::Task) -> Value {
         "deadline": row.deadline, "progress": row.progress, "note": row.note,
         "result": row.result, "media_type": row.media_type, "error_code": row.error_code,
         "error": row.error, "made_at": row.made_at, "started_at": row.started_at,
-        "ended_at": row.ended_at, "standing": cause::standing(&row.cause),
-        "sender": cause::sender(&row.cause),
+        "ended_at": row.ended_at, "standing": row.cause.words().0,
+        "sender": row.cause.words().1,
     })
 }
 
@@ -222,8 +221,8 @@ fn card(row: &row::Card) -> Value {
 
 fn spending(row: &row::Spending) -> Value {
     json!({
-        "agent": row.agent.0, "day": row.day, "standing": cause::standing(&row.cause),
-        "sender": cause::sender(&row.cause), "spent": row.spent,
+        "agent": row.agent.0, "day": row.day, "standing": row.cause.words().0,
+        "sender": row.cause.words().1, "spent": row.spent,
     })
 }
 
@@ -251,7 +250,7 @@ fn usage(state: &State) -> Vec<Value> {
         state.tasks().usage(),
         state.outbox().usage(),
     ];
-    let shares = tables.into_iter().flat_map(Usage::iter);
+    let shares = tables.into_iter().flatten().flat_map(Usage::iter);
     let rows = shares.map(|((agent, kind, share), amount)| {
         let (standing, sender) = columns(share);
         json!({

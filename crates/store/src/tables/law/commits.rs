@@ -543,7 +543,7 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
         at,
     };
     let dice = &mut dice;
-    if state.agents().is_empty() {
+    if state.agents().iter().next().is_none() {
         return Commit::Host {
             agents: vec![hosted(1), hosted(2)],
         };
@@ -633,7 +633,7 @@ pub(super) fn commit(step: &Step, state: &State) -> Commit {
         13 => {
             let outbox = dice.outbox();
             let receipt = state.receipts().get(&outbox);
-            let agent = receipt.map_or(AgentId(1), |row| row.agent);
+            let agent = receipt.as_ref().map_or(AgentId(1), |row| row.agent);
             let draft = dice.draft(&format!("resend/{outbox}"));
             let prepared = dice.maybe(|dice| dice.prepared(agent, &draft));
             Commit::Resend {

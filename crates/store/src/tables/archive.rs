@@ -1,0 +1,286 @@
+//! Reads and writes the rows of one table.
+
+use std::fmt::Write as _;
+use std::marker::PhantomData;
+use std::ops::Bound;
+
+use agentry_core::Standing;
+use agentry_core::cause::Cause;
+use agentry_core::rows::AgentId;
+use agentry_core::state::table::{Archive, ArchiveError, Ends, Row, Shares};
+use agentry_core::state::usage::{Amount, Kind, Share};
+use rusqlite::{Connection, Params, ToSql, params_from_iter};
+
+use super::columns::{Cell, Columns};
+use super::{Database, usage};
+use crate::StoreError;
+
+/// A row of a table of the database.
+pub(crate) trait Stored: Row + std::fmt::Debug {
+    /// The table.
+    const TABLE: &'static str;
+    /// Its columns. The first are the key.
+    const COLUMNS: &'static [&'static str];
+    /// How many columns the key has.
+    const KEYS: usize = 1;
+    /// An SQL expression that is read after the columns, and a comma before it.
+    const MORE: &'static str = "";
+
+    /// Reads a row: its columns, and what [`MORE`](Self::MORE) is.
+    ///
+    /// # Errors
+    /// A column's value is impossible.
+    fn read(columns: &mut Columns<'_>) -> rusqlite::Result<Self>;
+
+    /// The values of its columns.
+    fn cells(&self) -> Vec<Cell<'_>>;
+
+    /// The values of a key.
+    fn key_cells(key: &Self::Key) -> Vec<Cell<'_>>;
+
+    /// Where an entry of an index is.
+    fn entry(entry: &Self::Index) -> Entry<'_>;
+
+    /// Writes what is not in the columns.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    fn write_more(_: &Connection, _: Option<&Self>, _: Option<&Self>) -> rusqlite::Result<()> {
+        Ok(())
+    }
+}
+
+/// Where an entry of an index is.
+pub(crate) struct Entry<'a> {
+    /// The condition under which a row has an entry in the index, as in the schema; empty if all
+    /// rows have one.
+    pub(super) condition: &'static str,
+    /// The columns in the index.
+    pub(super) columns: &'static [&'static str],
+    /// Their values.
+    pub(super) cells: Vec<Cell<'a>>,
+}
+
+/// The rows of a table.
+#[derive(Debug)]
+pub(super) struct Rows<R> {
+    db: Database,
+    rows: PhantomData<fn() -> R>,
+}
+
+impl<R> Rows<R> {
+    pub(super) fn of(db: &Database) -> Self {
+        Self {
+            db: db.clone(),
+            rows: PhantomData,
+        }
+    }
+}
+
+impl<R: Stored> Rows<R> {
+    /// The rows that a condition selects, and what follows it.
+    fn select(&self, rest: &str, values: impl Params) -> Result<Vec<R>, StoreError> {
+        let (columns, more, table) = (R::COLUMNS.join(", "), R::MORE, R::TABLE);
+        let sql = format!("SELECT {columns}{more} FROM {table} WHERE {rest}");
+        let db = self.db.lock();
+        let mut statement = db.prepare_cached(&sql)?;
+        let mut found = Vec::new();
+        let mut rows = statement.query(values)?;
+        while let Some(row) = rows.next()? {
+            found.push(read_row(row)?);
+        }
+        Ok(found)
+    }
+
+    fn page(
+        &self,
+        (from, to): &Ends<R::Index>,
+        direction: &str,
+        limit: usize,
+    ) -> Result<Vec<R>, StoreError> {
+        let (from_entry, to_entry) = (entry::<R>(from), entry::<R>(to));
+        let Some(one) = from_entry.as_ref().or(to_entry.as_ref()) else {
+            let order = R::COLUMNS.get(..R::KEYS).unwrap_or_default().join(", ");
+            return self.select(
+                &format!("true ORDER BY {order} {direction} LIMIT {limit}"),
+                [],
+            );
+        };
+        let mut sql = String::from(if one.condition.is_empty() {
+            "true"
+        } else {
+            one.condition
+        });
+        let mut values: Vec<&Cell<'_>> = Vec::new();
+        let mut fixed = 0;
+        if let (Some(from), Some(to)) = (&from_entry, &to_entry) {
+            let same = from.cells.iter().zip(&to.cells);
+            for (value, _) in same.take_while(|(from, to)| from == to) {
+                values.push(value);
+                let _ = write!(sql, " AND {} = ?{}", one.columns[fixed], values.len());
+                fixed += 1;
+            }
+        }
+        let rest = &one.columns[fixed..];
+        let excludes = |end: &Bound<_>| matches!(end, Bound::Excluded(_));
+        if rest.is_empty() && (excludes(from) || excludes(to)) {
+            return Ok(Vec::new());
+        }
+        for (end, entry, include, exclude) in
+            [(from, &from_entry, ">=", ">"), (to, &to_entry, "<=", "<")]
+        {
+            let (Some(entry), false) = (entry, rest.is_empty()) else {
+                continue;
+            };
+            let sign = match end {
+                Bound::Excluded(_) => exclude,
+                _ => include,
+            };
+            let mut marks = Vec::new();
+            for value in &entry.cells[fixed..] {
+                values.push(value);
+                marks.push(format!("?{}", values.len()));
+            }
+            let _ = write!(
+                sql,
+                " AND ({}) {sign} ({})",
+                rest.join(", "),
+                marks.join(", ")
+            );
+        }
+        let order: Vec<_> = rest
+            .iter()
+            .map(|name| format!("{name} {direction}"))
+            .collect();
+        if !order.is_empty() {
+            let _ = write!(sql, " ORDER BY {}", order.join(", "));
+        }
+        let _ = write!(sql, " LIMIT {limit}");
+        self.select(&sql, params_from_iter(values))
+    }
+}
+
+fn entry<R: Stored>(end: &Bound<R::Index>) -> Option<Entry<'_>> {
+    match end {
+        Bound::Included(entry) | Bound::Excluded(entry) => Some(R::entry(entry)),
+        Bound::Unbounded => None,
+    }
+}
+
+/// Reads a row: its columns, and what [`Stored::MORE`] is. A value that cannot be read back is named by
+/// table, row and column.
+pub(crate) fn read_row<R: Stored>(row: &rusqlite::Row<'_>) -> Result<R, StoreError> {
+    R::read(&mut Columns::of(row)).map_err(|error| match StoreError::from(error) {
+        StoreError::Value(what) => {
+            let keys = (0..R::KEYS).map(|column| crate::column::shown(row, column));
+            let key: Vec<_> = keys.collect();
+            StoreError::value(R::TABLE, &key.join("/"), &what)
+        }
+        other => other,
+    })
+}
+
+impl<R: Stored> Archive<R> for Rows<R> {
+    fn get(&self, key: &R::Key) -> Result<Option<R>, ArchiveError> {
+        let condition = conditions(R::COLUMNS.get(..R::KEYS).unwrap_or_default(), 0);
+        let found = self.select(&condition, params_from_iter(R::key_cells(key)))?;
+        Ok(found.into_iter().next())
+    }
+
+    fn find(&self, entry: &R::Index) -> Result<Option<R>, ArchiveError> {
+        let entry = R::entry(entry);
+        let mut condition = conditions(entry.columns, 0);
+        if !entry.condition.is_empty() {
+            let _ = write!(condition, " AND {}", entry.condition);
+        }
+        let found = self.select(&condition, params_from_iter(entry.cells))?;
+        Ok(found.into_iter().next())
+    }
+
+    fn first(&self, ends: &Ends<R::Index>, limit: usize) -> Result<Vec<R>, ArchiveError> {
+        Ok(self.page(ends, "ASC", limit)?)
+    }
+
+    fn last(&self, ends: &Ends<R::Index>) -> Result<Option<R>, ArchiveError> {
+        Ok(self.page(ends, "DESC", 1)?.into_iter().next())
+    }
+
+    fn write(&self, before: Option<&R>, after: Option<&R>) -> Result<(), ArchiveError> {
+        let db = self.db.lock();
+        write(&db, before, after)?;
+        Ok(())
+    }
+}
+
+impl<R> Shares for Rows<R> {
+    fn used(&self, agent: AgentId, kind: Kind, share: &Share) -> Result<Amount, ArchiveError> {
+        Ok(usage::used(&self.db.lock(), agent, kind, share)?)
+    }
+
+    fn most(
+        &self,
+        agent: AgentId,
+        kind: Kind,
+        standing: Standing,
+    ) -> Result<Option<Cause>, ArchiveError> {
+        Ok(usage::most(&self.db.lock(), agent, kind, standing)?)
+    }
+}
+
+/// `a = ?1 AND b = ?2`, counted from a number of values before them.
+fn conditions(columns: &[&str], before: usize) -> String {
+    let same = |(at, name): (usize, &&str)| format!("{name} = ?{}", before + at + 1);
+    let same: Vec<_> = columns.iter().enumerate().map(same).collect();
+    same.join(" AND ")
+}
+
+fn write<R: Stored>(
+    db: &Connection,
+    before: Option<&R>,
+    after: Option<&R>,
+) -> Result<(), StoreError> {
+    let table = R::TABLE;
+    let keys = R::COLUMNS.get(..R::KEYS).unwrap_or_default();
+    match (before, after) {
+        (None, None) => {}
+        (None, Some(row)) => {
+            let cells = row.cells();
+            let marks: Vec<_> = (1..=cells.len()).map(|at| format!("?{at}")).collect();
+            let (columns, marks) = (R::COLUMNS.join(", "), marks.join(", "));
+            let sql = format!("INSERT INTO {table} ({columns}) VALUES ({marks})");
+            db.prepare_cached(&sql)?.execute(params_from_iter(cells))?;
+        }
+        (Some(before), Some(after)) => {
+            let (old, new) = (before.cells(), after.cells());
+            let mut changes = Vec::new();
+            let mut values: Vec<&dyn ToSql> = Vec::new();
+            for ((name, old), new) in R::COLUMNS.iter().zip(&old).zip(&new) {
+                // Indexes of columns that are not set stay untouched.
+                if old != new {
+                    values.push(new);
+                    changes.push(format!("{name} = ?{}", values.len()));
+                }
+            }
+            if !changes.is_empty() {
+                let condition = conditions(keys, values.len());
+                let key = after.key();
+                let key = R::key_cells(&key);
+                values.extend(key.iter().map(|cell| cell as &dyn ToSql));
+                let sql = format!(
+                    "UPDATE {table} SET {} WHERE {condition}",
+                    changes.join(", ")
+                );
+                db.prepare_cached(&sql)?.execute(values.as_slice())?;
+            }
+        }
+        (Some(row), None) => {
+            let sql = format!("DELETE FROM {table} WHERE {}", conditions(keys, 0));
+            let key = row.key();
+            db.prepare_cached(&sql)?
+                .execute(params_from_iter(R::key_cells(&key)))?;
+        }
+    }
+    R::write_more(db, before, after)?;
+    let uses = |row: Option<&R>| row.map_or_else(Vec::new, Row::uses);
+    usage::change(db, &uses(before), &uses(after))
+}

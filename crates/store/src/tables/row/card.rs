@@ -1,0 +1,107 @@
+//! The directory, and the heights that could not be read.
+
+use agentry_core::state::row::card::{Card, Gap, Index};
+use agentry_protocol::{Address, BlockHeight};
+use rusqlite::Result;
+
+use crate::tables::archive::{Entry, Stored};
+use crate::tables::columns::{Cell, Columns};
+
+impl Stored for Card {
+    const TABLE: &'static str = "card";
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "address",
+        "hash",
+        "height",
+        "public_key",
+        "card",
+        "expires_at",
+        "announced_at",
+    ];
+
+    fn read(columns: &mut Columns<'_>) -> Result<Self> {
+        Ok(Self {
+            id: columns.id()?,
+            address: columns.text(Address::from_chain)?,
+            hash: columns.text(str::parse)?,
+            height: BlockHeight(columns.whole()?),
+            public_key: columns.text(str::parse)?,
+            card: columns.optional_string()?,
+            expires_at: columns.whole()?,
+            announced_at: columns.whole()?,
+        })
+    }
+
+    fn cells(&self) -> Vec<Cell<'_>> {
+        vec![
+            self.id.into(),
+            self.address.as_str().into(),
+            Cell::text(&self.hash),
+            Cell::whole(self.height.0),
+            Cell::text(&self.public_key),
+            self.card.as_deref().into(),
+            Cell::whole(self.expires_at),
+            Cell::whole(self.announced_at),
+        ]
+    }
+
+    fn key_cells(key: &i64) -> Vec<Cell<'_>> {
+        vec![(*key).into()]
+    }
+
+    fn entry(entry: &Index) -> Entry<'_> {
+        let (columns, cells): (&'static [&'static str], _) = match entry {
+            Index::Hash(address, hash) => (
+                &["address", "hash"],
+                vec![address.as_str().into(), Cell::text(hash)],
+            ),
+            Index::Latest(address, height, id) => (
+                &["address", "height", "id"],
+                vec![address.as_str().into(), Cell::whole(height.0), (*id).into()],
+            ),
+            Index::Height(height, id) => {
+                (&["height", "id"], vec![Cell::whole(height.0), (*id).into()])
+            }
+            Index::Expires(at, id) => (&["expires_at", "id"], vec![Cell::whole(*at), (*id).into()]),
+        };
+        Entry {
+            condition: "",
+            columns,
+            cells,
+        }
+    }
+}
+
+impl Stored for Gap {
+    const TABLE: &'static str = "gap";
+    const COLUMNS: &'static [&'static str] = &["height", "reason", "since"];
+
+    fn read(columns: &mut Columns<'_>) -> Result<Self> {
+        Ok(Self {
+            height: BlockHeight(columns.whole()?),
+            reason: columns.string()?,
+            since: columns.whole()?,
+        })
+    }
+
+    fn cells(&self) -> Vec<Cell<'_>> {
+        vec![
+            Cell::whole(self.height.0),
+            self.reason.as_str().into(),
+            Cell::whole(self.since),
+        ]
+    }
+
+    fn key_cells(key: &BlockHeight) -> Vec<Cell<'_>> {
+        vec![Cell::whole(key.0)]
+    }
+
+    fn entry(entry: &BlockHeight) -> Entry<'_> {
+        Entry {
+            condition: "",
+            columns: &["height"],
+            cells: vec![Cell::whole(entry.0)],
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The events other than messages.
+
+use agentry_core::rows::{AgentId, EventId, EventKind, EventState, InboxId};
+use agentry_core::state::row::event::{Event, Index};
+use agentry_protocol::BlockHeight;
+use rusqlite::Result;
+
+use super::value;
+use crate::tables::archive::{Entry, Stored};
+use crate::tables::columns::{Cell, Columns};
+
+impl Stored for Event {
+    const TABLE: &'static str = "event";
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "agent",
+        "behaviour",
+        "kind",
+        "name",
+        "data",
+        "inbox",
+        "state",
+        "due_at",
+        "attempts",
+        "reason",
+        "made_at",
+        "standing",
+        "sender",
+        "anchor",
+    ];
+
+    fn read(columns: &mut Columns<'_>) -> Result<Self> {
+        Ok(Self {
+            id: EventId(columns.id()?),
+            agent: AgentId(columns.id()?),
+            behaviour: columns.string()?,
+            kind: columns.word(EventKind::parse)?,
+            name: columns.string()?,
+            data: columns.text(value)?,
+            inbox: columns.optional_id()?.map(InboxId),
+            state: columns.word(EventState::parse)?,
+            due_at: columns.whole()?,
+            attempts: columns.count()?,
+            reason: columns.optional_string()?,
+            made_at: columns.whole()?,
+            cause: columns.cause()?,
+            anchor: columns.optional_whole()?.map(BlockHeight),
+        })
+    }
+
+    fn cells(&self) -> Vec<Cell<'_>> {
+        let (standing, sender) = self.cause.words();
+        vec![
+            self.id.0.into(),
+            self.agent.0.into(),
+            self.behaviour.as_str().into(),
+            self.kind.as_str().into(),
+            self.name.as_str().into(),
+            Cell::text(&self.data),
+            self.inbox.map(|inbox| inbox.0).into(),
+            self.state.as_str().into(),
+            Cell::whole(self.due_at),
+            self.attempts.into(),
+            self.reason.as_deref().into(),
+            Cell::whole(self.made_at),
+            standing.into(),
+            sender.into(),
+            Cell::some(self.anchor, |height| Cell::whole(height.0)),
+        ]
+    }
+
+    fn key_cells(key: &EventId) -> Vec<Cell<'_>> {
+        vec![key.0.into()]
+    }
+
+    fn entry(entry: &Index) -> Entry<'_> {
+        let (condition, columns, cells): (_, &'static [&'static str], _) = match entry {
+            Index::Timer(agent, behaviour, name) => (
+                "kind = 'timer'",
+                &["agent", "behaviour", "name"],
+                vec![
+                    agent.0.into(),
+                    behaviour.as_str().into(),
+                    name.as_str().into(),
+                ],
+            ),
+            Index::Renewal(agent) => ("kind = 'renewal'", &["agent"], vec![agent.0.into()]),
+            Index::Task(agent, behaviour, name, id) => (
+                "kind = 'task'",
+                &["agent", "behaviour", "name", "id"],
+                vec![
+                    agent.0.into(),
+                    behaviour.as_str().into(),
+                    name.as_str().into(),
+                    id.0.into(),
+                ],
+            ),
+            Index::Inbox(inbox, id) => (
+                "inbox IS NOT NULL",
+                &["inbox", "id"],
+                vec![inbox.0.into(), id.0.into()],
+            ),
+            Index::Dead(id) => ("state = 'dead'", &["id"], vec![id.0.into()]),
+        };
+        Entry {
+            condition,
+            columns,
+            cells,
+        }
+    }
+}

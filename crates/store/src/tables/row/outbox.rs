@@ -1,0 +1,267 @@
+//! The transactions that hosted wallets send, and what is known about their delivery.
+
+use agentry_core::rows::{AgentId, InboxId, OutboxId, OutboxState, ReceiptState};
+use agentry_core::state::row::outbox::{Index, Outgoing, Signed, Tracking};
+use agentry_protocol::{Address, BlockHeight};
+use rusqlite::Result;
+
+use super::payload;
+use crate::tables::archive::{Entry, Stored};
+use crate::tables::columns::{Cell, Columns};
+
+impl Stored for Outgoing {
+    const TABLE: &'static str = "outbox";
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "agent",
+        "origin",
+        "inbox",
+        "recipient",
+        "amount",
+        "fee",
+        "payload",
+        "state",
+        "reason",
+        "nonce",
+        "hash",
+        "digest",
+        "body",
+        "since",
+        "posts",
+        "posted_at",
+        "height",
+        "block_hash",
+        "created_at",
+        "prepared_at",
+        "accepted_at",
+        "mined_at",
+        "settled_at",
+        "message_id",
+        "resend_of",
+        "expires_at",
+        "budget_day",
+        "held",
+        "standing",
+        "sender",
+    ];
+
+    fn read(columns: &mut Columns<'_>) -> Result<Self> {
+        Ok(Self {
+            id: OutboxId(columns.id()?),
+            agent: AgentId(columns.id()?),
+            origin: columns.string()?,
+            inbox: columns.optional_id()?.map(InboxId),
+            recipient: columns.text(Address::from_chain)?,
+            amount: columns.whole()?,
+            fee: columns.whole()?,
+            payload: columns.text(payload)?,
+            state: columns.word(OutboxState::parse)?,
+            reason: columns.optional_string()?,
+            signed: signed(columns)?,
+            since: columns.optional_whole()?.map(BlockHeight),
+            posts: columns.count()?,
+            posted_at: columns.optional_whole()?,
+            block: {
+                let height = columns.optional_whole()?.map(BlockHeight);
+                let hash = columns.optional_text(str::parse)?;
+                height.map(|height| (height, hash))
+            },
+            created_at: columns.whole()?,
+            prepared_at: columns.optional_whole()?,
+            accepted_at: columns.optional_whole()?,
+            mined_at: columns.optional_whole()?,
+            settled_at: columns.optional_whole()?,
+            message_id: columns.optional_text(str::parse)?,
+            resend_of: columns.optional_id()?.map(OutboxId),
+            expires_at: columns.optional_whole()?,
+            budget_day: columns.optional_whole()?,
+            held: columns.flag()?,
+            cause: columns.cause()?,
+        })
+    }
+
+    fn cells(&self) -> Vec<Cell<'_>> {
+        let (standing, sender) = self.cause.words();
+        let signed = self.signed.as_ref();
+        let block_hash = self.block.as_ref().and_then(|(_, hash)| hash.as_ref());
+        vec![
+            self.id.0.into(),
+            self.agent.0.into(),
+            self.origin.as_str().into(),
+            self.inbox.map(|inbox| inbox.0).into(),
+            self.recipient.as_str().into(),
+            Cell::exact(self.amount),
+            Cell::exact(self.fee),
+            Cell::Text(self.payload.to_compact().into()),
+            self.state.as_str().into(),
+            self.reason.as_deref().into(),
+            signed.map(|signed| signed.nonce).into(),
+            Cell::some(signed.map(|signed| &signed.hash), Cell::text),
+            Cell::some(signed.map(|signed| &signed.digest), Cell::text),
+            signed.map(|signed| &*signed.body).into(),
+            Cell::some(self.since, |height| Cell::whole(height.0)),
+            self.posts.into(),
+            Cell::some(self.posted_at, Cell::whole),
+            Cell::some(self.block, |(height, _)| Cell::whole(height.0)),
+            Cell::some(block_hash, Cell::text),
+            Cell::whole(self.created_at),
+            Cell::some(self.prepared_at, Cell::whole),
+            Cell::some(self.accepted_at, Cell::whole),
+            Cell::some(self.mined_at, Cell::whole),
+            Cell::some(self.settled_at, Cell::whole),
+            Cell::some(self.message_id.as_ref(), Cell::text),
+            self.resend_of.map(|outbox| outbox.0).into(),
+            Cell::some(self.expires_at, Cell::whole),
+            Cell::some(self.budget_day, Cell::whole),
+            Cell::flag(self.held),
+            standing.into(),
+            sender.into(),
+        ]
+    }
+
+    fn key_cells(key: &OutboxId) -> Vec<Cell<'_>> {
+        vec![key.0.into()]
+    }
+
+    fn entry(entry: &Index) -> Entry<'_> {
+        let (condition, columns, cells): (_, &'static [&'static str], _) = match entry {
+            Index::Origin(origin) => ("", &["origin"], vec![origin.as_str().into()]),
+            Index::Hash(hash, id) => (
+                "hash IS NOT NULL",
+                &["hash", "id"],
+                vec![Cell::text(hash), id.0.into()],
+            ),
+            Index::Digest(digest) => ("digest IS NOT NULL", &["digest"], vec![Cell::text(digest)]),
+            Index::Expiry(at, id) => (
+                "state = 'queued' AND expires_at IS NOT NULL",
+                &["expires_at", "id"],
+                vec![Cell::whole(*at), id.0.into()],
+            ),
+            Index::Height(height, id) => (
+                "height IS NOT NULL",
+                &["height", "id"],
+                vec![Cell::whole(height.0), id.0.into()],
+            ),
+            Index::Mined(height, id) => (
+                "state = 'mined'",
+                &["height", "id"],
+                vec![Cell::whole(height.0), id.0.into()],
+            ),
+            Index::Since(height, id) => (
+                "since IS NOT NULL",
+                &["since", "id"],
+                vec![Cell::whole(height.0), id.0.into()],
+            ),
+            Index::Inbox(inbox, id) => (
+                "inbox IS NOT NULL",
+                &["inbox", "id"],
+                vec![inbox.0.into(), id.0.into()],
+            ),
+            Index::Failed(id) => ("state = 'failed'", &["id"], vec![id.0.into()]),
+            Index::Settled(at, id) => (
+                "settled_at IS NOT NULL",
+                &["settled_at", "id"],
+                vec![Cell::whole(*at), id.0.into()],
+            ),
+            Index::Prunable(agent, standing, sender, state, at, id) => (
+                "settled_at IS NOT NULL",
+                &["agent", "standing", "sender", "state", "settled_at", "id"],
+                vec![
+                    agent.0.into(),
+                    (*standing).into(),
+                    sender.as_str().into(),
+                    (*state).into(),
+                    Cell::whole(*at),
+                    id.0.into(),
+                ],
+            ),
+        };
+        Entry {
+            condition,
+            columns,
+            cells,
+        }
+    }
+}
+
+/// The columns of what was signed: all of them are set, or none.
+fn signed(columns: &mut Columns<'_>) -> Result<Option<Signed>> {
+    let nonce = columns.optional_id()?;
+    let hash = columns.optional_text(str::parse)?;
+    let digest = columns.optional_text(str::parse)?;
+    let body = columns.optional_string()?;
+    match (nonce, hash, digest, body) {
+        (None, None, None, None) => Ok(None),
+        (Some(nonce), Some(hash), Some(digest), Some(body)) => Ok(Some(Signed {
+            nonce,
+            hash,
+            digest,
+            body: body.into(),
+        })),
+        _ => Err(columns.wrong("does not belong to the nonce, the hash and the digest")),
+    }
+}
+
+impl Stored for Tracking {
+    const TABLE: &'static str = "receipt";
+    const COLUMNS: &'static [&'static str] = &[
+        "outbox",
+        "agent",
+        "behaviour",
+        "label",
+        "wanted",
+        "state",
+        "detail",
+        "within_ms",
+        "resends_left",
+        "mined",
+        "due_at",
+        "changed_at",
+    ];
+
+    fn read(columns: &mut Columns<'_>) -> Result<Self> {
+        Ok(Self {
+            outbox: OutboxId(columns.id()?),
+            agent: AgentId(columns.id()?),
+            behaviour: columns.optional_string()?,
+            label: columns.optional_string()?,
+            wanted: columns.optional_string()?,
+            state: columns.word(ReceiptState::parse)?,
+            detail: columns.optional_string()?,
+            within_ms: columns.whole()?,
+            resends_left: columns.count()?,
+            mined: columns.flag()?,
+            due_at: columns.optional_whole()?,
+            changed_at: columns.whole()?,
+        })
+    }
+
+    fn cells(&self) -> Vec<Cell<'_>> {
+        vec![
+            self.outbox.0.into(),
+            self.agent.0.into(),
+            self.behaviour.as_deref().into(),
+            self.label.as_deref().into(),
+            self.wanted.as_deref().into(),
+            self.state.as_str().into(),
+            self.detail.as_deref().into(),
+            Cell::whole(self.within_ms),
+            self.resends_left.into(),
+            Cell::flag(self.mined),
+            Cell::some(self.due_at, Cell::whole),
+            Cell::whole(self.changed_at),
+        ]
+    }
+
+    fn key_cells(key: &OutboxId) -> Vec<Cell<'_>> {
+        vec![key.0.into()]
+    }
+
+    fn entry((agent, at, outbox): &Self::Index) -> Entry<'_> {
+        Entry {
+            condition: "due_at IS NOT NULL",
+            columns: &["agent", "due_at", "outbox"],
+            cells: vec![agent.0.into(), Cell::whole(*at), outbox.0.into()],
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The transactions of hosted wallets on the chain that the outbox does not know.
+
+use agentry_core::rows::{AgentId, OutboxId};
+use agentry_core::state::row::sighting::{Index, Sighting};
+use agentry_protocol::{Address, BlockHeight};
+use rusqlite::Result;
+
+use crate::tables::archive::{Entry, Stored};
+use crate::tables::columns::{Cell, Columns};
+
+impl Stored for Sighting {
+    const TABLE: &'static str = "sighting";
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "agent",
+        "digest",
+        "hash",
+        "nonce",
+        "recipient",
+        "amount",
+        "fee",
+        "kind",
+        "content",
+        "message_id",
+        "re",
+        "body",
+        "height",
+        "block_hash",
+        "mark",
+        "seen_at",
+    ];
+
+    fn read(columns: &mut Columns<'_>) -> Result<Self> {
+        Ok(Self {
+            id: columns.id()?,
+            agent: AgentId(columns.id()?),
+            digest: columns.text(str::parse)?,
+            hash: columns.text(str::parse)?,
+            nonce: columns.optional_id()?,
+            recipient: columns.text(Address::from_chain)?,
+            amount: columns.optional_whole()?,
+            fee: columns.optional_whole()?,
+            kind: columns.string()?,
+            content: columns.text(str::parse)?,
+            message_id: columns.optional_text(str::parse)?,
+            re: columns.optional_text(str::parse)?,
+            body: columns.string()?.into(),
+            block: columns.optional_whole()?.map(BlockHeight),
+            block_hash: columns.optional_text(str::parse)?,
+            mark: columns.optional_id()?.map(OutboxId),
+            seen_at: columns.whole()?,
+        })
+    }
+
+    fn cells(&self) -> Vec<Cell<'_>> {
+        // A column is NULL if it cannot hold the number.
+        let number = |value: Option<u64>| value.and_then(|value| i64::try_from(value).ok()).into();
+        vec![
+            self.id.into(),
+            self.agent.0.into(),
+            Cell::text(&self.digest),
+            Cell::text(&self.hash),
+            self.nonce.into(),
+            self.recipient.as_str().into(),
+            number(self.amount),
+            number(self.fee),
+            self.kind.as_str().into(),
+            Cell::text(&self.content),
+            Cell::some(self.message_id.as_ref(), Cell::text),
+            Cell::some(self.re.as_ref(), Cell::text),
+            (&*self.body).into(),
+            Cell::some(self.block, |height| Cell::whole(height.0)),
+            Cell::some(self.block_hash.as_ref(), Cell::text),
+            self.mark.map(|outbox| outbox.0).into(),
+            Cell::whole(self.seen_at),
+        ]
+    }
+
+    fn key_cells(key: &i64) -> Vec<Cell<'_>> {
+        vec![(*key).into()]
+    }
+
+    fn entry(entry: &Index) -> Entry<'_> {
+        let (condition, columns, cells): (_, &'static [&'static str], _) = match entry {
+            Index::Digest(agent, digest) => (
+                "",
+                &["agent", "digest"],
+                vec![agent.0.into(), Cell::text(digest)],
+            ),
+            Index::Height(height, id) => (
+                "",
+                &["height", "id"],
+                vec![Cell::whole(height.0), (*id).into()],
+            ),
+            Index::Seen(at, id) => ("", &["seen_at", "id"], vec![Cell::whole(*at), (*id).into()]),
+            Index::Message(agent, message, id) => (
+                "message_id IS NOT NULL",
+                &["agent", "message_id", "id"],
+                vec![agent.0.into(), Cell::text(message), (*id).into()],
+            ),
+            Index::Recipient(agent, recipient, id) => (
+                "mark IS NOT NULL",
+                &["agent", "recipient", "id"],
+                vec![agent.0.into(), recipient.as_str().into(), (*id).into()],
+            ),
+            Index::Re(agent, re, id) => (
+                "re IS NOT NULL AND mark IS NOT NULL",
+                &["agent", "re", "id"],
+                vec![agent.0.into(), Cell::text(re), (*id).into()],
+            ),
+        };
+        Entry {
+            condition,
+            columns,
+            cells,
+        }
+    }
+}

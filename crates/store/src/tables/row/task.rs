@@ -1,0 +1,147 @@
+//! The tasks of behaviours.
+
+use agentry_core::rows::{AgentId, InboxId, TaskId, TaskState};
+use agentry_core::state::row::task::{Index, Task};
+use agentry_protocol::Address;
+use rusqlite::Result;
+
+use super::value;
+use crate::tables::archive::{Entry, Stored};
+use crate::tables::columns::{Cell, Columns};
+
+impl Stored for Task {
+    const TABLE: &'static str = "task";
+    const COLUMNS: &'static [&'static str] = &[
+        "id",
+        "agent",
+        "behaviour",
+        "key",
+        "kind",
+        "input",
+        "inbox",
+        "submitter",
+        "state",
+        "attempts",
+        "interrupted",
+        "due_at",
+        "deadline",
+        "progress",
+        "note",
+        "result",
+        "media_type",
+        "error_code",
+        "error",
+        "made_at",
+        "started_at",
+        "ended_at",
+        "standing",
+        "sender",
+    ];
+
+    fn read(columns: &mut Columns<'_>) -> Result<Self> {
+        Ok(Self {
+            id: TaskId(columns.id()?),
+            agent: AgentId(columns.id()?),
+            behaviour: columns.string()?,
+            key: columns.string()?,
+            kind: columns.string()?,
+            input: columns.text(value)?,
+            inbox: columns.optional_id()?.map(InboxId),
+            submitter: columns.optional_text(Address::from_chain)?,
+            state: columns.word(TaskState::parse)?,
+            attempts: columns.count()?,
+            interrupted: columns.count()?,
+            due_at: columns.whole()?,
+            deadline: columns.optional_whole()?,
+            progress: columns.optional_real()?,
+            note: columns.optional_string()?,
+            result: columns.optional_string()?,
+            media_type: columns.optional_string()?,
+            error_code: columns.optional_string()?,
+            error: columns.optional_string()?,
+            made_at: columns.whole()?,
+            started_at: columns.optional_whole()?,
+            ended_at: columns.optional_whole()?,
+            cause: columns.cause()?,
+        })
+    }
+
+    fn cells(&self) -> Vec<Cell<'_>> {
+        let (standing, sender) = self.cause.words();
+        vec![
+            self.id.0.into(),
+            self.agent.0.into(),
+            self.behaviour.as_str().into(),
+            self.key.as_str().into(),
+            self.kind.as_str().into(),
+            Cell::text(&self.input),
+            self.inbox.map(|inbox| inbox.0).into(),
+            self.submitter.as_ref().map(Address::as_str).into(),
+            self.state.as_str().into(),
+            self.attempts.into(),
+            self.interrupted.into(),
+            Cell::whole(self.due_at),
+            Cell::some(self.deadline, Cell::whole),
+            Cell::some(self.progress, Cell::Real),
+            self.note.as_deref().into(),
+            self.result.as_deref().into(),
+            self.media_type.as_deref().into(),
+            self.error_code.as_deref().into(),
+            self.error.as_deref().into(),
+            Cell::whole(self.made_at),
+            Cell::some(self.started_at, Cell::whole),
+            Cell::some(self.ended_at, Cell::whole),
+            standing.into(),
+            sender.into(),
+        ]
+    }
+
+    fn key_cells(key: &TaskId) -> Vec<Cell<'_>> {
+        vec![key.0.into()]
+    }
+
+    fn entry(entry: &Index) -> Entry<'_> {
+        let (condition, columns, cells): (_, &'static [&'static str], _) = match entry {
+            Index::Key(agent, behaviour, key) => (
+                "",
+                &["agent", "behaviour", "key"],
+                vec![
+                    agent.0.into(),
+                    behaviour.as_str().into(),
+                    key.as_str().into(),
+                ],
+            ),
+            Index::Inbox(inbox, id) => (
+                "inbox IS NOT NULL",
+                &["inbox", "id"],
+                vec![inbox.0.into(), id.0.into()],
+            ),
+            Index::Ended(at, id) => (
+                "ended_at IS NOT NULL",
+                &["ended_at", "id"],
+                vec![Cell::whole(*at), id.0.into()],
+            ),
+            Index::Prunable(agent, standing, sender, at, id) => (
+                "ended_at IS NOT NULL",
+                &["agent", "standing", "sender", "ended_at", "id"],
+                vec![
+                    agent.0.into(),
+                    (*standing).into(),
+                    sender.as_str().into(),
+                    Cell::whole(*at),
+                    id.0.into(),
+                ],
+            ),
+            Index::Open(agent, key, id) => (
+                "state IN ('submitted', 'working')",
+                &["agent", "key", "id"],
+                vec![agent.0.into(), key.as_str().into(), id.0.into()],
+            ),
+        };
+        Entry {
+            condition,
+            columns,
+            cells,
+        }
+    }
+}
