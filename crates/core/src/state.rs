@@ -153,7 +153,8 @@ impl std::error::Error for Refusal {}
 pub enum Failure {
     /// The commit is refused.
     Refused(Refusal),
-    /// An archive cannot be read or written. What was written of the commit must be undone there.
+    /// An archive cannot be read or written. What was written of the commit must be undone there, and
+    /// [`State::reset`] must be called: what the state remembers of the archives may be wrong.
     Archive(ArchiveError),
 }
 
@@ -242,11 +243,8 @@ impl State {
         let facts = self.facts.clone();
         let changed = self.change(commit, &mut receipt);
         // After an error of an archive, what the commit saw and decided means nothing.
-        match self
-            .write()
-            .map_err(Failure::Archive)
-            .and(changed.map_err(Failure::Refused))
-        {
+        let read = self.fault().map_err(Failure::Archive);
+        match read.and(changed.map_err(Failure::Refused)) {
             Ok(()) => {
                 each_table!(self, table => table.keep());
                 Ok(receipt)
@@ -259,15 +257,29 @@ impl State {
         }
     }
 
-    /// Writes what the current commit has changed to the archives.
-    fn write(&mut self) -> Result<(), ArchiveError> {
+    fn fault(&self) -> Result<(), ArchiveError> {
+        let mut fault = Ok(());
+        each_table!(self, table => fault = fault.and(table.fault()));
+        fault
+    }
+
+    /// Writes what commits have changed to the archives.
+    ///
+    /// # Errors
+    /// The first error of an archive. What was written must be undone there, and
+    /// [`reset`](Self::reset) must be called.
+    pub fn write(&self) -> Result<(), ArchiveError> {
         let mut written = Ok(());
         each_table!(self, table => written = written.and(table.write()));
         written
     }
 
-    /// Forgets the rows of archives, and sets the single values: after a group of commits was
-    /// written, or was undone.
+    /// Forgets rows of archives that take much memory, after everything was written.
+    pub fn trim(&mut self) {
+        each_table!(self, table => table.trim());
+    }
+
+    /// Forgets the rows of archives, and what was not written, and sets the single values.
     pub fn reset(&mut self, facts: Facts) {
         each_table!(self, table => table.forget());
         self.facts = facts;

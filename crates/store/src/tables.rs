@@ -1,8 +1,8 @@
 //! The state machine over the tables of SQLite. No other module changes them.
 //!
 //! [`agentry_core::State`] decides what a commit changes. Its tables are those of the database:
-//! each row that a commit needs is read from there, and what it changed is written there, in the
-//! caller's transaction.
+//! each row that a commit needs is read from there, once, and what a group of commits has changed is
+//! written there, each row once, in one transaction.
 //!
 //! | module | contents |
 //! |---|---|
@@ -21,23 +21,26 @@ mod usage;
 #[cfg(test)]
 mod law;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use agentry_core::state::table::ArchiveError;
 use agentry_core::state::{Archives, Facts, Failure, Refusal};
 use agentry_core::{Commit, Receipt, State};
 use rusqlite::Connection;
 
 use super::StoreError;
+use super::error::Trouble;
 use archive::Rows;
 pub(super) use archive::{Stored, read_row};
 
 /// The database, which the tables of the state share. One thread uses it.
 #[derive(Clone, Debug)]
-pub(super) struct Database(Arc<Mutex<Connection>>);
+pub(super) struct Database(Arc<Mutex<Connection>>, Arc<AtomicBool>);
 
 impl Database {
     pub(super) fn new(connection: Connection) -> Self {
-        Self(Arc::new(Mutex::new(connection)))
+        Self(Arc::new(Mutex::new(connection)), Arc::default())
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -46,12 +49,39 @@ impl Database {
 
     /// The connection, if nothing else uses the database any more.
     pub(super) fn into_inner(self) -> Option<Connection> {
-        let connection = Arc::into_inner(self.0)?;
-        Some(
-            connection
-                .into_inner()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
+        let connection = Arc::into_inner(self.0)?.into_inner();
+        Some(connection.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn run(&self, sql: &str) -> Result<(), StoreError> {
+        self.lock().prepare_cached(sql)?.execute([])?;
+        Ok(())
+    }
+
+    /// Makes it possible to undo what a commit writes from now on. Called before each write.
+    fn set_savepoint(&self) -> Result<(), StoreError> {
+        if self.1.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.run("SAVEPOINT one")
+    }
+
+    /// Ends the savepoint, if there is one. What was written since then stays, or is undone.
+    fn end_savepoint(&self, keep: bool) -> Result<(), StoreError> {
+        if !self.1.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        if !keep {
+            self.run("ROLLBACK TO one")?;
+        }
+        self.run("RELEASE one")
+    }
+
+    /// A number that changes when another connection has changed the database.
+    fn version(&self) -> Result<i64, StoreError> {
+        let db = self.lock();
+        let mut version = db.prepare_cached("PRAGMA data_version")?;
+        Ok(version.query_row([], |row| row.get(0))?)
     }
 }
 
@@ -62,6 +92,8 @@ pub(super) struct Tables {
     state: State,
     /// The single values as they are stored.
     stored: Facts,
+    /// The version of the database that the state knows.
+    version: i64,
 }
 
 impl Tables {
@@ -87,38 +119,109 @@ impl Tables {
             db: db.clone(),
             state: State::over(stored.clone(), archives),
             stored,
+            version: db.version()?,
         })
     }
 
-    /// Applies a commit. On an error the caller rolls back what was written of it.
-    pub(super) fn apply(&mut self, commit: &Commit) -> Result<Receipt, StoreError> {
-        self.state.apply(commit).map_err(|failure| match failure {
-            Failure::Refused(Refusal::Full { reason }) => StoreError::Full { reason },
-            Failure::Refused(Refusal::TooMuch { reason }) => StoreError::TooMuch { reason },
-            Failure::Refused(refusal) => StoreError::Contradiction(refusal),
-            Failure::Archive(error) => match error.downcast() {
-                Ok(error) => *error,
-                Err(other) => StoreError::Refused(other.to_string()),
-            },
-        })
+    /// Applies commits, in one SQLite transaction if possible, and makes them durable. Returns the
+    /// answer to each, in their order; if the store as a whole refuses, the answers to those before,
+    /// and why.
+    pub(super) fn apply(
+        &mut self,
+        commits: &[&Commit],
+    ) -> (Vec<Result<Receipt, StoreError>>, Option<Trouble>) {
+        match (self.apply_together(commits), commits) {
+            (Ok(answers), _) => (answers, None),
+            (Err(error), _) if is_whole(&error) => (Vec::new(), error.trouble()),
+            // A row cannot be read or written: only the commit that does so fails.
+            (Err(error), [_]) => (vec![Err(error)], None),
+            (Err(_), _) => {
+                let mut answers = Vec::with_capacity(commits.len());
+                for commit in commits {
+                    let (answer, trouble) = self.apply(&[*commit]);
+                    answers.extend(answer);
+                    if trouble.is_some() {
+                        return (answers, trouble);
+                    }
+                }
+                (answers, None)
+            }
+        }
     }
 
-    /// Writes the single values that the commits since the last call have changed.
-    ///
-    /// # Errors
-    /// Those of SQLite.
-    pub(super) fn write_facts(&self) -> Result<(), StoreError> {
-        facts::write(&self.db.lock(), &self.stored, self.state.facts())
+    /// Applies commits in one SQLite transaction. After an error none of them is applied.
+    fn apply_together(
+        &mut self,
+        commits: &[&Commit],
+    ) -> Result<Vec<Result<Receipt, StoreError>>, StoreError> {
+        self.db.run("BEGIN IMMEDIATE")?;
+        let applied = self.apply_all(commits).and_then(|answers| {
+            self.db.run("COMMIT")?;
+            Ok(answers)
+        });
+        if applied.is_ok() {
+            self.stored = self.state.facts().clone();
+            self.state.trim();
+        } else {
+            self.state.reset(self.stored.clone());
+            // SQLite may have rolled back by itself.
+            let _ = self.db.end_savepoint(true);
+            let _ = self.db.run("ROLLBACK");
+        }
+        applied
     }
 
-    /// Everything that was applied is stored.
-    pub(super) fn keep(&mut self) {
-        self.stored = self.state.facts().clone();
-        self.state.reset(self.stored.clone());
+    fn apply_all(
+        &mut self,
+        commits: &[&Commit],
+    ) -> Result<Vec<Result<Receipt, StoreError>>, StoreError> {
+        // A row may be written before the row that it refers to. SQLite sets this back at the end.
+        self.db
+            .lock()
+            .execute_batch("PRAGMA defer_foreign_keys = ON")?;
+        let version = self.db.version()?;
+        if version != self.version {
+            self.stored = facts::read(&self.db.lock())?;
+            self.state.reset(self.stored.clone());
+            self.version = version;
+        }
+        let mut answers = Vec::with_capacity(commits.len());
+        for commit in commits {
+            let answer = match self.state.apply(commit) {
+                Ok(receipt) => Ok(receipt),
+                Err(Failure::Refused(refusal)) => Err(refused(refusal)),
+                Err(Failure::Archive(error)) => return Err(unboxed(error)),
+            };
+            self.db.end_savepoint(answer.is_ok())?;
+            answers.push(answer);
+        }
+        self.state.write().map_err(unboxed)?;
+        self.db.end_savepoint(true)?;
+        facts::write(&self.db.lock(), &self.stored, self.state.facts())?;
+        Ok(answers)
     }
+}
 
-    /// Nothing that was applied since the last [`keep`](Self::keep) is stored.
-    pub(super) fn undo(&mut self) {
-        self.state.reset(self.stored.clone());
+/// Whether an error affects the store as a whole.
+fn is_whole(error: &StoreError) -> bool {
+    matches!(
+        error.trouble(),
+        Some(Trouble::Refusal(_) | Trouble::Pages(_))
+    )
+}
+
+fn refused(refusal: Refusal) -> StoreError {
+    match refusal {
+        Refusal::Full { reason } => StoreError::Full { reason },
+        Refusal::TooMuch { reason } => StoreError::TooMuch { reason },
+        other => StoreError::Contradiction(other),
+    }
+}
+
+/// The archives are of this store, and so are their errors.
+fn unboxed(error: ArchiveError) -> StoreError {
+    match error.downcast() {
+        Ok(error) => *error,
+        Err(other) => StoreError::Refused(other.to_string()),
     }
 }

@@ -210,31 +210,32 @@ impl Work {
         }
     }
 
-    /// Applies a group in one SQLite transaction and answers its callers. A failed commit is rolled
-    /// back alone. If the store as a whole refuses, the group is returned.
-    fn store(&mut self, group: Vec<Job>) -> Result<(), (Vec<Job>, Trouble)> {
+    /// Applies a group and answers its callers. If the store as a whole refuses, what is left of the
+    /// group is returned.
+    fn store(&mut self, mut group: Vec<Job>) -> Result<(), (Vec<Job>, Trouble)> {
         if self.health.is_broken() {
             let reason = "it is damaged, and changes would damage it further".to_owned();
             return Err((group, Trouble::Pages(reason)));
         }
-        match self
-            .file
-            .check()
-            .and_then(|()| carry_out(&self.db, &mut self.tables, &group))
-        {
-            Ok(answers) => {
-                self.pause = MIN_PAUSE;
-                self.health.stored();
-                for (job, answer) in group.into_iter().zip(answers) {
-                    if let Some(trouble) = answer.as_ref().err().and_then(StoreError::trouble) {
-                        self.health.met(&trouble);
-                    }
-                    // The caller may have stopped waiting; the change is stored nevertheless.
-                    let _ = job.answer.send(answer);
-                }
-                Ok(())
+        if let Err(trouble) = self.file.check() {
+            return Err((group, trouble));
+        }
+        let commits: Vec<_> = group.iter().map(|job| &job.commit).collect();
+        let (answers, trouble) = self.tables.apply(&commits);
+        if trouble.is_none() {
+            self.pause = MIN_PAUSE;
+            self.health.stored();
+        }
+        for (job, answer) in group.drain(..answers.len()).zip(answers) {
+            if let Some(trouble) = answer.as_ref().err().and_then(StoreError::trouble) {
+                self.health.met(&trouble);
             }
-            Err(trouble) => Err((group, trouble)),
+            // The caller may have stopped waiting; the change is stored nevertheless.
+            let _ = job.answer.send(answer);
+        }
+        match trouble {
+            None => Ok(()),
+            Some(trouble) => Err((group, trouble)),
         }
     }
 
@@ -293,64 +294,6 @@ fn write_something(connection: &Connection) -> Result<(), Trouble> {
 #[expect(clippy::needless_pass_by_value, reason = "it is passed to map_err")]
 fn failed(error: rusqlite::Error) -> Trouble {
     Trouble::of(&error).unwrap_or_else(|| Trouble::Refusal(error.to_string()))
-}
-
-/// Applies commits in one SQLite transaction.
-///
-/// # Errors
-/// The store as a whole refuses: none of the commits was applied.
-fn carry_out(
-    db: &Database,
-    tables: &mut Tables,
-    group: &[Job],
-) -> Result<Vec<Result<Receipt, StoreError>>, Trouble> {
-    run(db, "BEGIN IMMEDIATE")?;
-    let applied = apply_all(db, tables, group).and_then(|answers| {
-        run(db, "COMMIT")?;
-        Ok(answers)
-    });
-    match &applied {
-        Ok(_) => tables.keep(),
-        Err(_) => {
-            tables.undo();
-            // SQLite may have rolled back by itself.
-            let _ = run(db, "ROLLBACK");
-        }
-    }
-    applied
-}
-
-fn apply_all(
-    db: &Database,
-    tables: &mut Tables,
-    group: &[Job],
-) -> Result<Vec<Result<Receipt, StoreError>>, Trouble> {
-    let mut answers = Vec::with_capacity(group.len());
-    for job in group {
-        run(db, "SAVEPOINT one")?;
-        let answer = tables.apply(&job.commit);
-        match answer.as_ref().err().map(StoreError::trouble) {
-            None => {}
-            Some(Some(trouble @ (Trouble::Refusal(_) | Trouble::Pages(_)))) => return Err(trouble),
-            Some(Some(Trouble::Value(_)) | None) => run(db, "ROLLBACK TO one")?,
-        }
-        run(db, "RELEASE one")?;
-        answers.push(answer);
-    }
-    tables
-        .write_facts()
-        .map_err(|error| error.trouble().unwrap_or_else(|| refusal(&error)))?;
-    Ok(answers)
-}
-
-fn run(db: &Database, sql: &str) -> Result<(), Trouble> {
-    let db = db.lock();
-    let run = db.prepare_cached(sql).and_then(|mut sql| sql.execute([]));
-    run.map(drop).map_err(failed)
-}
-
-fn refusal(error: &StoreError) -> Trouble {
-    Trouble::Refusal(error.to_string())
 }
 
 /// The identity of the open file. SQLite keeps writing to a file that was deleted, moved or

@@ -1,11 +1,11 @@
 //! A table: rows by key, found by indexes, with what they use and what a commit changed.
 //!
-//! Its rows are in memory, or in an [`Archive`], of which it then holds what a commit reads and
-//! changes.
+//! Its rows are in memory, or in an [`Archive`], of which it then holds what commits have read and
+//! changed.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
-use std::error::Error;
+mod archived;
+
+use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
@@ -14,6 +14,9 @@ use super::usage::{Amount, Kind, Share, Usage, Used};
 use crate::Standing;
 use crate::cause::Cause;
 use crate::rows::AgentId;
+use archived::{Archived, Pages};
+
+pub use archived::{Archive, ArchiveError, Ends, Shares};
 
 /// A row of a [`Table`].
 pub trait Row: Clone + PartialEq {
@@ -33,70 +36,15 @@ pub trait Row: Clone + PartialEq {
     fn uses(&self) -> Vec<Used> {
         Vec::new()
     }
+
+    /// About how many bytes of others' content it holds.
+    fn bytes(&self) -> usize {
+        0
+    }
 }
 
-/// The ends of a range of entries, both in the same index.
-pub type Ends<I> = (Bound<I>, Bound<I>);
-
-/// Why an archive cannot be read or written.
-pub type ArchiveError = Box<dyn Error + Send + Sync>;
-
-/// Where the rows of a table are kept outside of memory.
-///
-/// A table that has an archive writes what a commit has changed before it asks for more than a
-/// single row, and when the commit ends. The archive's owner undoes the writes of a commit that
-/// was refused.
-pub trait Archive<R: Row>: Shares + Debug + Send {
-    /// The row with a key.
-    ///
-    /// # Errors
-    /// The archive cannot be read.
-    fn get(&self, key: &R::Key) -> Result<Option<R>, ArchiveError>;
-
-    /// The row with an entry in an index.
-    ///
-    /// # Errors
-    /// The archive cannot be read.
-    fn find(&self, entry: &R::Index) -> Result<Option<R>, ArchiveError>;
-
-    /// The first rows of a range, at most `limit`, in the order of the index.
-    ///
-    /// # Errors
-    /// The archive cannot be read.
-    fn first(&self, ends: &Ends<R::Index>, limit: usize) -> Result<Vec<R>, ArchiveError>;
-
-    /// The last row of a range.
-    ///
-    /// # Errors
-    /// The archive cannot be read.
-    fn last(&self, ends: &Ends<R::Index>) -> Result<Option<R>, ArchiveError>;
-
-    /// Adds a row (`before` is `None`), changes it, or deletes it (`after` is `None`).
-    ///
-    /// # Errors
-    /// The archive cannot be written, or not with this row.
-    fn write(&self, before: Option<&R>, after: Option<&R>) -> Result<(), ArchiveError>;
-}
-
-/// What the rows of an archive use of agents' shared resources.
-pub trait Shares {
-    /// How much of a resource a share is.
-    ///
-    /// # Errors
-    /// The archive cannot be read.
-    fn used(&self, agent: AgentId, kind: Kind, share: &Share) -> Result<Amount, ArchiveError>;
-
-    /// The sender of a standing who uses most; of several, the first by address.
-    ///
-    /// # Errors
-    /// The archive cannot be read.
-    fn most(
-        &self,
-        agent: AgentId,
-        kind: Kind,
-        standing: Standing,
-    ) -> Result<Option<Cause>, ArchiveError>;
-}
+/// Rows that changed: each key, and the row before the change.
+type Changes<R> = Vec<(<R as Row>::Key, Option<Arc<R>>)>;
 
 /// Rows by key.
 ///
@@ -105,12 +53,12 @@ pub trait Shares {
 pub struct Table<R: Row> {
     place: Place<R>,
     /// Each change of the current commit: the key, and the row before the change.
-    changes: Vec<(R::Key, Option<Arc<R>>)>,
+    changes: Changes<R>,
 }
 
 enum Place<R: Row> {
     Memory(Memory<R>),
-    Archive(Archived<R>),
+    Archive(Box<Archived<R>>),
 }
 
 /// All rows of a table.
@@ -118,16 +66,6 @@ struct Memory<R: Row> {
     rows: BTreeMap<R::Key, Arc<R>>,
     index: BTreeMap<R::Index, R::Key>,
     usage: Usage,
-}
-
-/// The rows of an archive that were read or changed.
-struct Archived<R: Row> {
-    archive: Box<dyn Archive<R>>,
-    known: RefCell<BTreeMap<R::Key, Option<Arc<R>>>>,
-    /// The rows that changed, as the archive has them.
-    unwritten: RefCell<BTreeMap<R::Key, Option<Arc<R>>>>,
-    /// The first error of the archive in the current commit.
-    fault: RefCell<Option<ArchiveError>>,
 }
 
 impl<R: Row> Default for Table<R> {
@@ -153,14 +91,8 @@ impl<R: Row> Debug for Table<R> {
 impl<R: Row> Table<R> {
     /// A table whose rows are in an archive.
     pub fn over(archive: Box<dyn Archive<R>>) -> Self {
-        let archived = Archived {
-            archive,
-            known: RefCell::default(),
-            unwritten: RefCell::default(),
-            fault: RefCell::default(),
-        };
         Self {
-            place: Place::Archive(archived),
+            place: Place::Archive(Box::new(Archived::new(archive))),
             changes: Vec::new(),
         }
     }
@@ -192,12 +124,7 @@ impl<R: Row> Table<R> {
         let ends = ends(&entries);
         match &self.place {
             Place::Memory(memory) => Box::new(memory.range(ends)),
-            Place::Archive(archived) => Box::new(Pages {
-                archived,
-                ends,
-                page: VecDeque::new(),
-                size: 1,
-            }),
+            Place::Archive(archived) => Box::new(Pages::new(archived, ends)),
         }
     }
 
@@ -231,10 +158,7 @@ impl<R: Row> Table<R> {
     pub(super) fn used(&self, agent: AgentId, kind: Kind, share: Share) -> Amount {
         match &self.place {
             Place::Memory(memory) => memory.usage.of(agent, kind, share),
-            Place::Archive(archived) => {
-                archived.write();
-                archived.read(archived.archive.used(agent, kind, &share))
-            }
+            Place::Archive(archived) => archived.used(&(agent, kind, share)),
         }
     }
 
@@ -242,10 +166,7 @@ impl<R: Row> Table<R> {
     pub(super) fn most(&self, agent: AgentId, kind: Kind, standing: Standing) -> Option<Cause> {
         match &self.place {
             Place::Memory(memory) => memory.usage.most(agent, kind, standing),
-            Place::Archive(archived) => {
-                archived.write();
-                archived.read(archived.archive.most(agent, kind, standing))
-            }
+            Place::Archive(archived) => archived.most(agent, kind, standing),
         }
     }
 
@@ -276,21 +197,32 @@ impl<R: Row> Table<R> {
         Some(removed)
     }
 
-    /// Writes what the current commit has changed.
+    /// Writes what commits have changed.
     ///
     /// # Errors
-    /// The first error of the archive in this commit.
-    pub(super) fn write(&mut self) -> Result<(), ArchiveError> {
+    /// The first error of the archive.
+    pub(super) fn write(&self) -> Result<(), ArchiveError> {
         let Place::Archive(archived) = &self.place else {
             return Ok(());
         };
-        archived.write();
-        archived.fault.take().map_or(Ok(()), Err)
+        archived.write_all();
+        self.fault()
+    }
+
+    /// The first error of the archive in the current commit.
+    pub(super) fn fault(&self) -> Result<(), ArchiveError> {
+        match &self.place {
+            Place::Memory(_) => Ok(()),
+            Place::Archive(archived) => archived.fault(),
+        }
     }
 
     /// Ends a commit that succeeded.
     pub(super) fn keep(&mut self) {
         self.changes.clear();
+        if let Place::Archive(archived) = &self.place {
+            archived.settle();
+        }
     }
 
     /// Ends a commit that failed: the table is as it was before.
@@ -299,15 +231,21 @@ impl<R: Row> Table<R> {
             self.set(&key, before);
         }
         if let Place::Archive(archived) = &self.place {
-            archived.unwritten.borrow_mut().clear();
-            archived.fault.take();
+            archived.unwrite();
         }
     }
 
-    /// Forgets the rows of an archive.
+    /// Forgets the rows of an archive, and what was not written of them.
     pub(super) fn forget(&mut self) {
         if let Place::Archive(archived) = &self.place {
-            archived.known.borrow_mut().clear();
+            archived.forget();
+        }
+    }
+
+    /// Forgets the rows of an archive if they take much memory. All changes must be written.
+    pub(super) fn trim(&mut self) {
+        if let Place::Archive(archived) = &self.place {
+            archived.trim();
         }
     }
 
@@ -358,134 +296,6 @@ impl<R: Row> Memory<R> {
     }
 }
 
-impl<R: Row> Archived<R> {
-    /// What was read; nothing after an error, which ends the commit.
-    fn read<T: Default>(&self, read: Result<T, ArchiveError>) -> T {
-        read.unwrap_or_else(|error| {
-            self.fault.borrow_mut().get_or_insert(error);
-            T::default()
-        })
-    }
-
-    fn get(&self, key: &R::Key) -> Option<Arc<R>> {
-        if let Some(known) = self.known.borrow().get(key) {
-            return known.clone();
-        }
-        let row = self.read(self.archive.get(key)).map(Arc::new);
-        self.known.borrow_mut().insert(key.clone(), row.clone());
-        row
-    }
-
-    fn find(&self, entry: &R::Index) -> Option<Arc<R>> {
-        self.write();
-        let row = self.read(self.archive.find(entry))?;
-        Some(self.learn(row))
-    }
-
-    fn last(&self, ends: &Ends<R::Index>) -> Option<Arc<R>> {
-        self.write();
-        let row = self.read(self.archive.last(ends))?;
-        Some(self.learn(row))
-    }
-
-    fn learn(&self, row: R) -> Arc<R> {
-        let row = Arc::new(row);
-        let known = Some(Arc::clone(&row));
-        self.known.borrow_mut().insert(row.key(), known);
-        row
-    }
-
-    fn set(&mut self, key: &R::Key, row: Option<Arc<R>>) -> Option<Arc<R>> {
-        let before = self.get(key);
-        let unwritten = self.unwritten.get_mut();
-        unwritten
-            .entry(key.clone())
-            .or_insert_with(|| before.clone());
-        self.known.get_mut().insert(key.clone(), row);
-        before
-    }
-
-    /// Writes the rows that changed: first those that are deleted, which may have made room in a
-    /// unique index.
-    fn write(&self) {
-        let unwritten = self.unwritten.take();
-        if unwritten.is_empty() {
-            return;
-        }
-        let known = self.known.borrow();
-        let now = |key| known.get(key).and_then(Option::as_deref);
-        for deletes in [true, false] {
-            for (key, before) in &unwritten {
-                let (before, after) = (before.as_deref(), now(key));
-                if after.is_none() == deletes && before != after {
-                    self.read(self.archive.write(before, after));
-                }
-            }
-        }
-    }
-}
-
-/// The rows in a range of an archive, read as they are asked for.
-struct Pages<'a, R: Row> {
-    archived: &'a Archived<R>,
-    /// What was not read yet.
-    ends: Ends<R::Index>,
-    page: VecDeque<Arc<R>>,
-    /// How many rows the next page has; 0 after the last.
-    size: usize,
-}
-
-/// The largest page, in rows.
-const PAGE: usize = 256;
-
-impl<R: Row> Iterator for Pages<'_, R> {
-    type Item = Arc<R>;
-
-    fn next(&mut self) -> Option<Arc<R>> {
-        if self.page.is_empty() && self.size > 0 {
-            self.archived.write();
-            let read = self.archived.archive.first(&self.ends, self.size);
-            let read = self.archived.read(read);
-            let is_full = read.len() == self.size;
-            // Often only the first is of interest.
-            self.size = if is_full {
-                (self.size * 4).min(PAGE)
-            } else {
-                0
-            };
-            if let Some(last) = read.last() {
-                let entries = last.indexes();
-                let read_to = entries
-                    .into_iter()
-                    .find(|entry| contains(&self.ends, entry));
-                match read_to {
-                    Some(entry) => self.ends.0 = Bound::Excluded(entry),
-                    None => self.size = 0,
-                }
-            }
-            self.page = read
-                .into_iter()
-                .map(|row| self.archived.learn(row))
-                .collect();
-        }
-        self.page.pop_front()
-    }
-}
-
 fn ends<I: Clone>(entries: &impl RangeBounds<I>) -> Ends<I> {
     (entries.start_bound().cloned(), entries.end_bound().cloned())
-}
-
-fn contains<I: Ord>((from, to): &Ends<I>, entry: &I) -> bool {
-    let starts = match from {
-        Bound::Included(from) => from <= entry,
-        Bound::Excluded(from) => from < entry,
-        Bound::Unbounded => true,
-    };
-    let ends = match to {
-        Bound::Included(to) => entry <= to,
-        Bound::Excluded(to) => entry < to,
-        Bound::Unbounded => true,
-    };
-    starts && ends
 }

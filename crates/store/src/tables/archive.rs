@@ -26,6 +26,12 @@ pub(crate) trait Stored: Row + std::fmt::Debug {
     /// An SQL expression that is read after the columns, and a comma before it.
     const MORE: &'static str = "";
 
+    /// Reads a key.
+    ///
+    /// # Errors
+    /// A column's value is impossible.
+    fn read_key(columns: &mut Columns<'_>) -> rusqlite::Result<Self::Key>;
+
     /// Reads a row: its columns, and what [`MORE`](Self::MORE) is.
     ///
     /// # Errors
@@ -65,29 +71,36 @@ pub(crate) struct Entry<'a> {
 #[derive(Debug)]
 pub(super) struct Rows<R> {
     db: Database,
+    /// The statement that reads the row with a key.
+    get: String,
+    /// The beginning of the statement that reads keys.
+    keys: String,
     rows: PhantomData<fn() -> R>,
 }
 
-impl<R> Rows<R> {
+impl<R: Stored> Rows<R> {
     pub(super) fn of(db: &Database) -> Self {
+        let (columns, more, table) = (R::COLUMNS.join(", "), R::MORE, R::TABLE);
+        let keys = R::COLUMNS.get(..R::KEYS).unwrap_or_default();
+        let (key, keys) = (conditions(keys, 0), keys.join(", "));
         Self {
             db: db.clone(),
+            get: format!("SELECT {columns}{more} FROM {table} WHERE {key}"),
+            keys: format!("SELECT {keys} FROM {table} WHERE "),
             rows: PhantomData,
         }
     }
-}
 
-impl<R: Stored> Rows<R> {
-    /// The rows that a condition selects, and what follows it.
-    fn select(&self, rest: &str, values: impl Params) -> Result<Vec<R>, StoreError> {
-        let (columns, more, table) = (R::COLUMNS.join(", "), R::MORE, R::TABLE);
-        let sql = format!("SELECT {columns}{more} FROM {table} WHERE {rest}");
+    /// The keys that a condition selects, and what follows it.
+    fn select(&self, rest: &str, values: impl Params) -> Result<Vec<R::Key>, StoreError> {
+        let sql = [&self.keys, rest].concat();
         let db = self.db.lock();
         let mut statement = db.prepare_cached(&sql)?;
         let mut found = Vec::new();
         let mut rows = statement.query(values)?;
         while let Some(row) = rows.next()? {
-            found.push(read_row(row)?);
+            let key = R::read_key(&mut Columns::of(row));
+            found.push(named::<R, _>(row, key)?);
         }
         Ok(found)
     }
@@ -97,31 +110,32 @@ impl<R: Stored> Rows<R> {
         (from, to): &Ends<R::Index>,
         direction: &str,
         limit: usize,
-    ) -> Result<Vec<R>, StoreError> {
+    ) -> Result<Vec<R::Key>, StoreError> {
         let (from_entry, to_entry) = (entry::<R>(from), entry::<R>(to));
+        let order = |columns: &[&str]| {
+            let columns = columns.iter().map(|name| format!("{name} {direction}"));
+            columns.collect::<Vec<_>>().join(", ")
+        };
         let Some(one) = from_entry.as_ref().or(to_entry.as_ref()) else {
-            let order = R::COLUMNS.get(..R::KEYS).unwrap_or_default().join(", ");
-            return self.select(
-                &format!("true ORDER BY {order} {direction} LIMIT {limit}"),
-                [],
-            );
+            let order = order(R::COLUMNS.get(..R::KEYS).unwrap_or_default());
+            return self.select(&format!("true ORDER BY {order} LIMIT {limit}"), []);
         };
         let mut sql = String::from(if one.condition.is_empty() {
             "true"
         } else {
             one.condition
         });
+        // The columns in which both ends have the same value are compared with it.
         let mut values: Vec<&Cell<'_>> = Vec::new();
-        let mut fixed = 0;
         if let (Some(from), Some(to)) = (&from_entry, &to_entry) {
-            let same = from.cells.iter().zip(&to.cells);
-            for (value, _) in same.take_while(|(from, to)| from == to) {
+            let same = from.cells.iter().zip(&to.cells).zip(one.columns);
+            for ((value, _), name) in same.take_while(|((from, to), _)| from == to) {
                 values.push(value);
-                let _ = write!(sql, " AND {} = ?{}", one.columns[fixed], values.len());
-                fixed += 1;
+                let _ = write!(sql, " AND {name} = ?{}", values.len());
             }
         }
-        let rest = &one.columns[fixed..];
+        let fixed = values.len();
+        let rest = one.columns.get(fixed..).unwrap_or_default();
         let excludes = |end: &Bound<_>| matches!(end, Bound::Excluded(_));
         if rest.is_empty() && (excludes(from) || excludes(to)) {
             return Ok(Vec::new());
@@ -132,28 +146,17 @@ impl<R: Stored> Rows<R> {
             let (Some(entry), false) = (entry, rest.is_empty()) else {
                 continue;
             };
-            let sign = match end {
-                Bound::Excluded(_) => exclude,
-                _ => include,
-            };
+            let sign = if excludes(end) { exclude } else { include };
             let mut marks = Vec::new();
-            for value in &entry.cells[fixed..] {
+            for value in entry.cells.iter().skip(fixed) {
                 values.push(value);
                 marks.push(format!("?{}", values.len()));
             }
-            let _ = write!(
-                sql,
-                " AND ({}) {sign} ({})",
-                rest.join(", "),
-                marks.join(", ")
-            );
+            let (rest, marks) = (rest.join(", "), marks.join(", "));
+            let _ = write!(sql, " AND ({rest}) {sign} ({marks})");
         }
-        let order: Vec<_> = rest
-            .iter()
-            .map(|name| format!("{name} {direction}"))
-            .collect();
-        if !order.is_empty() {
-            let _ = write!(sql, " ORDER BY {}", order.join(", "));
+        if !rest.is_empty() {
+            let _ = write!(sql, " ORDER BY {}", order(rest));
         }
         let _ = write!(sql, " LIMIT {limit}");
         self.select(&sql, params_from_iter(values))
@@ -170,7 +173,15 @@ fn entry<R: Stored>(end: &Bound<R::Index>) -> Option<Entry<'_>> {
 /// Reads a row: its columns, and what [`Stored::MORE`] is. A value that cannot be read back is named by
 /// table, row and column.
 pub(crate) fn read_row<R: Stored>(row: &rusqlite::Row<'_>) -> Result<R, StoreError> {
-    R::read(&mut Columns::of(row)).map_err(|error| match StoreError::from(error) {
+    named::<R, _>(row, R::read(&mut Columns::of(row)))
+}
+
+/// Names the row in the error of a value.
+fn named<R: Stored, T>(
+    row: &rusqlite::Row<'_>,
+    read: rusqlite::Result<T>,
+) -> Result<T, StoreError> {
+    read.map_err(|error| match StoreError::from(error) {
         StoreError::Value(what) => {
             let keys = (0..R::KEYS).map(|column| crate::column::shown(row, column));
             let key: Vec<_> = keys.collect();
@@ -182,12 +193,16 @@ pub(crate) fn read_row<R: Stored>(row: &rusqlite::Row<'_>) -> Result<R, StoreErr
 
 impl<R: Stored> Archive<R> for Rows<R> {
     fn get(&self, key: &R::Key) -> Result<Option<R>, ArchiveError> {
-        let condition = conditions(R::COLUMNS.get(..R::KEYS).unwrap_or_default(), 0);
-        let found = self.select(&condition, params_from_iter(R::key_cells(key)))?;
-        Ok(found.into_iter().next())
+        let db = self.db.lock();
+        let mut statement = db.prepare_cached(&self.get).map_err(StoreError::from)?;
+        let mut rows = statement
+            .query(params_from_iter(R::key_cells(key)))
+            .map_err(StoreError::from)?;
+        let row = rows.next().map_err(StoreError::from)?;
+        Ok(row.map(read_row).transpose()?)
     }
 
-    fn find(&self, entry: &R::Index) -> Result<Option<R>, ArchiveError> {
+    fn find(&self, entry: &R::Index) -> Result<Option<R::Key>, ArchiveError> {
         let entry = R::entry(entry);
         let mut condition = conditions(entry.columns, 0);
         if !entry.condition.is_empty() {
@@ -197,18 +212,22 @@ impl<R: Stored> Archive<R> for Rows<R> {
         Ok(found.into_iter().next())
     }
 
-    fn first(&self, ends: &Ends<R::Index>, limit: usize) -> Result<Vec<R>, ArchiveError> {
+    fn first(&self, ends: &Ends<R::Index>, limit: usize) -> Result<Vec<R::Key>, ArchiveError> {
         Ok(self.page(ends, "ASC", limit)?)
     }
 
-    fn last(&self, ends: &Ends<R::Index>) -> Result<Option<R>, ArchiveError> {
+    fn last(&self, ends: &Ends<R::Index>) -> Result<Option<R::Key>, ArchiveError> {
         Ok(self.page(ends, "DESC", 1)?.into_iter().next())
     }
 
+    fn is_empty(&self) -> Result<bool, ArchiveError> {
+        let found = self.select("true LIMIT 1", [])?;
+        Ok(found.is_empty())
+    }
+
     fn write(&self, before: Option<&R>, after: Option<&R>) -> Result<(), ArchiveError> {
-        let db = self.db.lock();
-        write(&db, before, after)?;
-        Ok(())
+        self.db.set_savepoint()?;
+        Ok(write(&self.db.lock(), before, after)?)
     }
 }
 
@@ -224,6 +243,17 @@ impl<R> Shares for Rows<R> {
         standing: Standing,
     ) -> Result<Option<Cause>, ArchiveError> {
         Ok(usage::most(&self.db.lock(), agent, kind, standing)?)
+    }
+
+    fn set_used(
+        &self,
+        agent: AgentId,
+        kind: Kind,
+        share: &Share,
+        amount: Amount,
+    ) -> Result<(), ArchiveError> {
+        self.db.set_savepoint()?;
+        Ok(usage::set(&self.db.lock(), agent, kind, share, amount)?)
     }
 }
 
@@ -281,6 +311,5 @@ fn write<R: Stored>(
         }
     }
     R::write_more(db, before, after)?;
-    let uses = |row: Option<&R>| row.map_or_else(Vec::new, Row::uses);
-    usage::change(db, &uses(before), &uses(after))
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! Laws over random histories of all commits.
 //!
-//! A state in memory is the referee of the one over the tables: after every commit of a history both
-//! must hold the same rows and have given the same answer. And each commit, applied a second time in
+//! A state in memory is the referee of the one over the tables: after every group of commits both must
+//! hold the same rows and have given the same answers. And each commit, applied a second time in
 //! a row, must change nothing.
 
 mod commits;
@@ -27,21 +27,6 @@ fn text(receipt: &Receipt) -> String {
     format!("{receipt:#?}")
 }
 
-/// Applies a commit to the tables: all of it or nothing, as the writer does.
-fn apply_to(db: &Database, tables: &mut Tables, commit: &Commit) -> Option<Receipt> {
-    db.lock().execute_batch("SAVEPOINT one").unwrap();
-    let applied = tables.apply(commit);
-    tables.write_facts().unwrap();
-    let end = match &applied {
-        Ok(_) => "RELEASE one",
-        Err(StoreError::Sqlite(error)) => panic!("{error}\n{commit:#?}"),
-        Err(_) => "ROLLBACK TO one; RELEASE one",
-    };
-    db.lock().execute_batch(end).unwrap();
-    tables.keep();
-    applied.ok()
-}
-
 /// The rows that are in one and not in the other, by table.
 fn difference(one: &Rows, other: &Rows) -> String {
     let only = |one: &Rows, other: &Rows, sign: &str| -> Vec<String> {
@@ -56,27 +41,50 @@ fn difference(one: &Rows, other: &Rows) -> String {
         .join("\n")
 }
 
-/// Applies a history to both, and compares them after every commit.
-fn agree(history: &[commits::Step]) -> Result<(), TestCaseError> {
+/// Applies a group of commits to the tables.
+fn apply_to(tables: &mut Tables, group: &[Commit]) -> Vec<Option<String>> {
+    let commits: Vec<_> = group.iter().collect();
+    let (answers, trouble) = tables.apply(&commits);
+    assert_eq!(trouble, None);
+    let answer = |answer: Result<Receipt, StoreError>| match answer {
+        Err(StoreError::Sqlite(error)) => panic!("{error}\n{group:#?}"),
+        answer => answer.ok().as_ref().map(text),
+    };
+    answers.into_iter().map(answer).collect()
+}
+
+/// Applies a history to both, and compares them after every group of commits. A step tells whether
+/// its group ends with it.
+fn agree(history: &[(commits::Step, bool)]) -> Result<(), TestCaseError> {
     let db = schema::in_memory().unwrap();
     db.pragma_update(None, "foreign_keys", true).unwrap();
     let db = Database::new(db);
     let mut tables = Tables::open(&db).unwrap();
     let mut state = State::default();
-    for step in history {
+    let (mut group, mut of_group) = (Vec::new(), Vec::new());
+    for (at, (step, is_last)) in history.iter().enumerate() {
         let commit = commits::commit(step, &state);
         let json = serde_json::to_string(&commit).unwrap();
         let read: Commit = serde_json::from_str(&json).unwrap();
         prop_assert_eq!(&read, &commit, "serialised");
+        of_group.push(state.apply(&commit).ok().as_ref().map(text));
+        group.push(commit);
+        if !is_last && at + 1 < history.len() {
+            continue;
+        }
 
-        let in_tables = apply_to(&db, &mut tables, &commit).as_ref().map(text);
-        let in_state = state.apply(&commit).ok().as_ref().map(text);
-        prop_assert!(
-            in_tables == in_state,
-            "the tables answered {}\nand the state {}\nto {json}",
-            in_tables.unwrap_or_default(),
-            in_state.unwrap_or_default()
-        );
+        let commits = std::mem::take(&mut group);
+        let in_state = std::mem::take(&mut of_group);
+        let in_tables = apply_to(&mut tables, &commits);
+        for ((in_tables, in_state), commit) in in_tables.iter().zip(&in_state).zip(&commits) {
+            prop_assert!(
+                in_tables == in_state,
+                "the tables answered {}\nand the state {}\nto {}",
+                in_tables.as_deref().unwrap_or_default(),
+                in_state.as_deref().unwrap_or_default(),
+                serde_json::to_string(commit).unwrap()
+            );
+        }
         let (of_tables, of_state) = (rows::of_tables(&db.lock()), rows::of_state(&state));
         prop_assert!(
             of_tables == of_state,
@@ -84,12 +92,15 @@ fn agree(history: &[commits::Step]) -> Result<(), TestCaseError> {
             difference(&of_tables, &of_state)
         );
 
-        if commits::withdraws_its_own(&commit) {
+        let Some(commit) = commits.last() else {
+            continue;
+        };
+        if commits::withdraws_its_own(commit) {
             continue;
         }
         let before = rows::ranked(of_tables);
-        apply_to(&db, &mut tables, &commit);
-        let _ = state.apply(&commit);
+        apply_to(&mut tables, std::slice::from_ref(commit));
+        let _ = state.apply(commit);
         for after in [rows::of_tables(&db.lock()), rows::of_state(&state)] {
             let after = rows::ranked(after);
             prop_assert!(
@@ -114,7 +125,7 @@ proptest! {
 
     #[test]
     fn the_tables_and_the_state_agree_after_every_commit(
-        history in prop::collection::vec(commits::step(), 1..60)
+        history in prop::collection::vec((commits::step(), any::<bool>()), 1..60)
     ) {
         agree(&history)?;
     }

@@ -3,11 +3,12 @@
 use agentry_core::Standing;
 use agentry_core::cause::{Cause, OWN};
 use agentry_core::rows::AgentId;
-use agentry_core::state::usage::{Amount, Kind, Share, Used, shares};
+use agentry_core::state::usage::{Amount, Kind, Share};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::StoreError;
 use crate::column::natural;
+use crate::number::integer;
 
 /// The columns `standing` and `sender` of a share.
 pub(super) fn columns(share: &Share) -> (&'static str, &str) {
@@ -60,47 +61,35 @@ pub(super) fn most(
     Ok(found)
 }
 
-/// Counts what a row uses that changed.
-pub(super) fn change(db: &Connection, before: &[Used], after: &[Used]) -> Result<(), StoreError> {
-    if before == after {
-        return Ok(());
-    }
-    for used in before {
-        add(db, used, -1)?;
-    }
-    for used in after {
-        add(db, used, 1)?;
-    }
-    Ok(())
-}
-
-/// Adds one item, or takes one away.
-fn add(db: &Connection, used: &Used, items: i64) -> Result<(), StoreError> {
-    let bytes = i64::try_from(used.bytes).unwrap_or(i64::MAX) * items;
-    for share in shares(&used.cause) {
-        let (standing, sender) = columns(&share);
-        let key = params![used.agent.0, used.kind.as_str(), standing, sender];
+/// Stores how much of a kind a share is.
+pub(super) fn set(
+    db: &Connection,
+    agent: AgentId,
+    kind: Kind,
+    share: &Share,
+    amount: Amount,
+) -> Result<(), StoreError> {
+    let (standing, sender) = columns(share);
+    if amount.items == 0 {
         db.prepare_cached(
-            "INSERT INTO usage (agent, kind, standing, sender, items, bytes)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (agent, kind, standing, sender) DO UPDATE
-             SET items = items + excluded.items, bytes = bytes + excluded.bytes",
+            "DELETE FROM usage
+             WHERE agent = ?1 AND kind = ?2 AND standing = ?3 AND sender = ?4",
+        )?
+        .execute(params![agent.0, kind.as_str(), standing, sender])?;
+    } else {
+        let (items, bytes) = (integer(amount.items), integer(amount.bytes));
+        db.prepare_cached(
+            "INSERT OR REPLACE INTO usage (agent, kind, standing, sender, items, bytes)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
         .execute(params![
-            used.agent.0,
-            used.kind.as_str(),
+            agent.0,
+            kind.as_str(),
             standing,
             sender,
             items,
             bytes
         ])?;
-        if items < 0 {
-            db.prepare_cached(
-                "DELETE FROM usage
-                 WHERE agent = ?1 AND kind = ?2 AND standing = ?3 AND sender = ?4 AND items = 0",
-            )?
-            .execute(key)?;
-        }
     }
     Ok(())
 }

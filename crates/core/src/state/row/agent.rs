@@ -71,6 +71,10 @@ impl Row for Memory {
     fn indexes(&self) -> Vec<()> {
         Vec::new()
     }
+
+    fn bytes(&self) -> usize {
+        self.value.to_string().len()
+    }
 }
 
 /// What an agent has spent from one day's budget for one cause.

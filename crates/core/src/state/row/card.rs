@@ -55,6 +55,10 @@ impl Row for Card {
             Index::Expires(self.expires_at, self.id),
         ]
     }
+
+    fn bytes(&self) -> usize {
+        self.card.as_ref().map_or(0, String::len)
+    }
 }
 
 /// A height that the source could not read completely.

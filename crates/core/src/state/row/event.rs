@@ -99,4 +99,8 @@ impl Row for Event {
             bytes: self.data.to_string().len() as u64,
         }]
     }
+
+    fn bytes(&self) -> usize {
+        self.data.to_string().len()
+    }
 }

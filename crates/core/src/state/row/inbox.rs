@@ -163,6 +163,10 @@ impl Row for Message {
             bytes: self.stored.len() as u64,
         }]
     }
+
+    fn bytes(&self) -> usize {
+        self.stored.len()
+    }
 }
 
 /// A message that names a sender who did not sign it. It reaches no behaviour.
@@ -215,5 +219,9 @@ impl Row for Forged {
             cause: Cause::Unverified,
             bytes: self.stored.len() as u64,
         }]
+    }
+
+    fn bytes(&self) -> usize {
+        self.stored.len()
     }
 }

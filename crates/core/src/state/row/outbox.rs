@@ -186,22 +186,27 @@ impl Row for Outgoing {
     }
 
     fn uses(&self) -> Vec<Used> {
-        let payload = self.payload.to_compact().len();
-        let used = |kind, bytes: usize| Used {
+        let used = |kind, more: usize| Used {
             agent: self.agent,
             kind,
             cause: self.cause.clone(),
-            bytes: bytes as u64,
+            bytes: (self.payload.to_compact().len() + more) as u64,
         };
         let mut uses = Vec::new();
         if self.state == OutboxState::Queued {
-            uses.push(used(Kind::Queued, payload));
+            uses.push(used(Kind::Queued, 0));
         }
         if self.settled_at.is_some() {
             let body = self.signed.as_ref().map_or(0, |signed| signed.body.len());
-            uses.push(used(Kind::Settled, payload + body));
+            uses.push(used(Kind::Settled, body));
         }
         uses
+    }
+
+    fn bytes(&self) -> usize {
+        // The payload is a part of the signed bytes.
+        let body = self.signed.as_ref().map(|signed| signed.body.len());
+        body.map_or_else(|| self.payload.to_compact().len(), |body| 2 * body)
     }
 }
 

@@ -104,4 +104,8 @@ impl Row for Sighting {
         }
         entries
     }
+
+    fn bytes(&self) -> usize {
+        self.body.len()
+    }
 }

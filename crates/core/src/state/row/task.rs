@@ -127,4 +127,9 @@ impl Row for Task {
             bytes: bytes as u64,
         }]
     }
+
+    fn bytes(&self) -> usize {
+        let result = self.result.as_ref().map_or(0, String::len);
+        self.input.to_string().len() + result
+    }
 }

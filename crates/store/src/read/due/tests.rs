@@ -91,7 +91,10 @@ fn messages_beyond_the_rate_limit_timeout_are_moved_a_page_at_a_time() {
             reason: "too long".to_owned(),
             at: SEEN + 5,
         };
-        let mut moved = |before| tables.apply(&timeout(before)).unwrap().changed;
+        let mut moved = |before| {
+            let (answers, _) = tables.apply(&[&timeout(before)]);
+            answers[0].as_ref().unwrap().changed
+        };
         assert_eq!(moved(SEEN), 0);
         let mut pages = Vec::new();
         loop {

@@ -15,6 +15,10 @@ impl Stored for Agent {
     const COLUMNS: &'static [&'static str] =
         &["id", "address", "name", "start_height", "last_nonce"];
 
+    fn read_key(columns: &mut Columns<'_>) -> Result<AgentId> {
+        columns.id().map(AgentId)
+    }
+
     fn read(columns: &mut Columns<'_>) -> Result<Self> {
         Ok(Self {
             id: AgentId(columns.id()?),
@@ -60,6 +64,10 @@ impl Stored for Memory {
     const COLUMNS: &'static [&'static str] = &["agent", "behaviour", "key", "value"];
     const KEYS: usize = 3;
 
+    fn read_key(columns: &mut Columns<'_>) -> Result<Self::Key> {
+        Ok((AgentId(columns.id()?), columns.string()?, columns.string()?))
+    }
+
     fn read(columns: &mut Columns<'_>) -> Result<Self> {
         Ok(Self {
             agent: AgentId(columns.id()?),
@@ -100,6 +108,10 @@ impl Stored for Spending {
     const TABLE: &'static str = "spending";
     const COLUMNS: &'static [&'static str] = &["agent", "day", "standing", "sender", "spent"];
     const KEYS: usize = 4;
+
+    fn read_key(columns: &mut Columns<'_>) -> Result<Self::Key> {
+        Ok((AgentId(columns.id()?), columns.whole()?, columns.cause()?))
+    }
 
     fn read(columns: &mut Columns<'_>) -> Result<Self> {
         Ok(Self {

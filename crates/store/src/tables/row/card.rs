@@ -20,6 +20,10 @@ impl Stored for Card {
         "announced_at",
     ];
 
+    fn read_key(columns: &mut Columns<'_>) -> Result<i64> {
+        columns.id()
+    }
+
     fn read(columns: &mut Columns<'_>) -> Result<Self> {
         Ok(Self {
             id: columns.id()?,
@@ -76,6 +80,10 @@ impl Stored for Card {
 impl Stored for Gap {
     const TABLE: &'static str = "gap";
     const COLUMNS: &'static [&'static str] = &["height", "reason", "since"];
+
+    fn read_key(columns: &mut Columns<'_>) -> Result<BlockHeight> {
+        columns.whole().map(BlockHeight)
+    }
 
     fn read(columns: &mut Columns<'_>) -> Result<Self> {
         Ok(Self {

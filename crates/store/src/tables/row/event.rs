@@ -29,6 +29,10 @@ impl Stored for Event {
         "anchor",
     ];
 
+    fn read_key(columns: &mut Columns<'_>) -> Result<EventId> {
+        columns.id().map(EventId)
+    }
+
     fn read(columns: &mut Columns<'_>) -> Result<Self> {
         Ok(Self {
             id: EventId(columns.id()?),

@@ -53,6 +53,10 @@ impl Stored for Message {
     const MORE: &'static str =
         ", (SELECT json_group_array(behaviour) FROM progress WHERE progress.inbox = inbox.id)";
 
+    fn read_key(columns: &mut Columns<'_>) -> Result<InboxId> {
+        columns.id().map(InboxId)
+    }
+
     fn read(columns: &mut Columns<'_>) -> Result<Self> {
         Ok(Self {
             id: InboxId(columns.id()?),
@@ -204,6 +208,10 @@ impl Stored for Forged {
         "agent", "hash", "sender", "height", "stored", "seen_at", "rowid",
     ];
     const KEYS: usize = 2;
+
+    fn read_key(columns: &mut Columns<'_>) -> Result<Self::Key> {
+        Ok((AgentId(columns.id()?), columns.text(str::parse)?))
+    }
 
     fn read(columns: &mut Columns<'_>) -> Result<Self> {
         Ok(Self {

@@ -45,6 +45,10 @@ impl Stored for Outgoing {
         "sender",
     ];
 
+    fn read_key(columns: &mut Columns<'_>) -> Result<OutboxId> {
+        columns.id().map(OutboxId)
+    }
+
     fn read(columns: &mut Columns<'_>) -> Result<Self> {
         Ok(Self {
             id: OutboxId(columns.id()?),
@@ -218,6 +222,10 @@ impl Stored for Tracking {
         "due_at",
         "changed_at",
     ];
+
+    fn read_key(columns: &mut Columns<'_>) -> Result<OutboxId> {
+        columns.id().map(OutboxId)
+    }
 
     fn read(columns: &mut Columns<'_>) -> Result<Self> {
         Ok(Self {

@@ -30,6 +30,10 @@ impl Stored for Sighting {
         "seen_at",
     ];
 
+    fn read_key(columns: &mut Columns<'_>) -> Result<i64> {
+        columns.id()
+    }
+
     fn read(columns: &mut Columns<'_>) -> Result<Self> {
         Ok(Self {
             id: columns.id()?,

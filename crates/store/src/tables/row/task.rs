@@ -38,6 +38,10 @@ impl Stored for Task {
         "sender",
     ];
 
+    fn read_key(columns: &mut Columns<'_>) -> Result<TaskId> {
+        columns.id().map(TaskId)
+    }
+
     fn read(columns: &mut Columns<'_>) -> Result<Self> {
         Ok(Self {
             id: TaskId(columns.id()?),
