@@ -6,6 +6,7 @@ use agentry_devnet::{Devnet, DevnetConfig};
 use agentry_protocol::{
     Address, Header, Payload, Seed, SigningKey, StoredTransaction, Transaction, compose,
 };
+use rusqlite::{Connection, OpenFlags};
 
 use super::chain::{Blocks, chain_id};
 use super::fleet::{FEW_ROUNDS, Fleet, Place};
@@ -118,7 +119,7 @@ pub(crate) fn verified(from: &SigningKey, to: &Address, number: u64) -> StoredTr
 }
 
 pub(crate) fn arrived(store: &std::path::Path) -> anyhow::Result<usize> {
-    let db = agentry_store::open_for_reading(store)?;
+    let db = Connection::open_with_flags(store, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let count: i64 = db.query_row("SELECT count(*) FROM inbox", [], |row| row.get(0))?;
     Ok(usize::try_from(count)?)
 }

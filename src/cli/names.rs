@@ -4,8 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use agentry_protocol::Address;
-use agentry_store::{StoreError, read};
-use rusqlite::Connection;
+use agentry_store::{Reader, read};
 
 use super::Failure;
 use super::output::printable;
@@ -22,7 +21,7 @@ const SHORT: usize = 20;
 /// directory.
 pub(super) struct Names<'a> {
     own: HashMap<String, String>,
-    db: Option<&'a Connection>,
+    db: Option<&'a Reader>,
     /// Names already looked up in the directory.
     announced: RefCell<HashMap<String, Option<String>>>,
     now_ms: u64,
@@ -30,10 +29,10 @@ pub(super) struct Names<'a> {
 
 impl<'a> Names<'a> {
     /// The names of the configuration and, if there is one, of the store.
-    pub(super) fn new(config: &Config, db: Option<&'a Connection>) -> Result<Self, Failure> {
+    pub(super) fn new(config: &Config, db: Option<&'a Reader>) -> Result<Self, Failure> {
         let mut own = HashMap::new();
         if let Some(db) = db {
-            for agent in read::agents(db).map_err(StoreError::from)? {
+            for agent in read::agents(db)? {
                 own.insert(agent.address.to_string(), agent.name);
             }
         }

@@ -11,9 +11,8 @@ use std::time::{Duration, SystemTime};
 use agentry_core::commit::{QueueKind, QueueTarget, Selection};
 use agentry_core::rows::EventId;
 use agentry_core::{InboxId, OutboxId};
-use agentry_store::{StoreError, open_for_reading};
+use agentry_store::{Reader, open_for_reading};
 use clap::{Args, Subcommand, ValueEnum};
-use rusqlite::Connection;
 use serde_json::json;
 
 use super::who::{self, resolve};
@@ -216,12 +215,8 @@ pub(super) fn run(command: QueueCommand, context: &Context) -> Result<(), Failur
     }
 }
 
-fn open(config: &Config) -> Result<Connection, Failure> {
+fn open(config: &Config) -> Result<Reader, Failure> {
     Ok(open_for_reading(&config.store.path)?)
-}
-
-fn stored<T>(result: rusqlite::Result<T>) -> Result<T, Failure> {
-    result.map_err(|error| StoreError::from(error).into())
 }
 
 /// A row named by an id.

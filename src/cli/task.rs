@@ -20,12 +20,11 @@ mod submit;
 mod wait;
 
 use clap::{Args, Subcommand};
-use rusqlite::Connection;
 
 use super::{Context, Failure};
 use crate::config::Config;
 use crate::runtime::control::{Answer, ControlError};
-use agentry_store::{StoreError, open_for_reading};
+use agentry_store::{Reader, open_for_reading};
 
 pub use cancel::CancelArgs;
 pub use list::ListArgs;
@@ -68,12 +67,8 @@ pub(super) fn run(command: TaskCommand, context: &Context) -> Result<(), Failure
     }
 }
 
-fn open(config: &Config) -> Result<Connection, Failure> {
+fn open(config: &Config) -> Result<Reader, Failure> {
     Ok(open_for_reading(&config.store.path)?)
-}
-
-fn stored<T>(result: rusqlite::Result<T>) -> Result<T, Failure> {
-    result.map_err(|error| StoreError::from(error).into())
 }
 
 fn unknown(id: &str, config: &Config) -> Failure {

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use agentry_protocol::{Address, PublicKey};
 use agentry_sdk::NameError;
-use agentry_store::{StoreError, list, open_for_reading, read};
+use agentry_store::{list, open_for_reading, read};
 
 use super::Failure;
 use crate::config::{Config, did_you_mean};
@@ -295,7 +295,7 @@ fn remembered(name: &str, config: &Config) -> Result<Vec<Address>, Failure> {
         return Ok(Vec::new());
     }
     let db = open_for_reading(&config.store.path)?;
-    let addresses = list::addresses_of(&db, name).map_err(StoreError::from)?;
+    let addresses = list::addresses_of(&db, name)?;
     Ok(addresses
         .iter()
         .filter_map(|address| Address::from_chain(address).ok())
@@ -308,7 +308,7 @@ fn is_known(address: &Address, config: &Config) -> Result<bool, Failure> {
         return Ok(false);
     }
     let db = open_for_reading(&config.store.path)?;
-    Ok(list::is_hosted(&db, address.as_str()).map_err(StoreError::from)?)
+    Ok(list::is_hosted(&db, address.as_str())?)
 }
 
 /// The address that has announced a name in a card that is valid now; `None` if there is no store
@@ -319,7 +319,7 @@ fn announced(name: &str, config: &Config) -> Result<Option<Address>, Failure> {
     }
     let now_ms = Clock::default().now_ms();
     let db = open_for_reading(&config.store.path)?;
-    let cards = read::cards_named(&db, name).map_err(StoreError::from)?;
+    let cards = read::cards_named(&db, name)?;
     let mut addresses: Vec<Address> = cards
         .into_iter()
         .map(|announced| announced.card)

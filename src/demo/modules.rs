@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use agentry_core::rows::InboxState;
 use agentry_protocol::command::{AckStatus, ExecuteAiJob, StatusReport, Tag};
 use agentry_protocol::{Address, Envelope, KnownCommand, Payload};
+use agentry_store::list::talk::Reply;
 use agentry_store::read;
 
 use super::evidence::{self, Found, Standing};
@@ -169,15 +171,9 @@ pub(super) async fn retrieval(talk: &mut Talk<'_, impl FnMut(Step)>) -> Result<(
     let is_status = |said: &Payload| matches!(command(said), Some(KnownCommand::Status(_)));
     let status = talk.answer("the STATUS", &sent.found, is_status).await?;
     // From the pinger's own inbox: its runtime has verified the sender.
-    let hash = status.hash.to_string();
-    let authenticity: String = talk
-        .read("the STATUS in the pinger's inbox", 0, |db| {
-            let mut statement =
-                db.prepare("SELECT authenticity FROM inbox WHERE hash = ?1 AND state = 'handled'")?;
-            let mut rows = statement.query([&hash])?;
-            rows.next()?.map(|row| row.get(0)).transpose()
-        })
-        .await?;
+    let what = "the STATUS in the pinger's inbox";
+    let is_handled = |reply: &Reply| reply.state == InboxState::Handled.as_str();
+    let reply = talk.arrives(what, &status, &sent.found, is_handled).await?;
     let said = Envelope::read(&status.stored.payload).payload;
     let details = match command(&said) {
         Some(KnownCommand::Status(status)) => vec![
@@ -193,7 +189,7 @@ pub(super) async fn retrieval(talk: &mut Talk<'_, impl FnMut(Step)>) -> Result<(
                     .collect::<Vec<_>>()
                     .join(", "),
             ),
-            ("sender", authenticity),
+            ("sender", reply.authenticity),
         ],
         _ => Vec::new(),
     };
@@ -229,15 +225,10 @@ pub(super) async fn task(talk: &mut Talk<'_, impl FnMut(Step)>) -> Result<(), De
     );
     let is_sealed = |said: &Payload| matches!(command(said), Some(KnownCommand::Sealed(_)));
     let result = talk.answer("the result", &sent.found, is_sealed).await?;
-    let hash = result.hash.to_string();
-    let row: i64 = talk
-        .read("the result in the pinger's inbox", 0, |db| {
-            let mut statement = db.prepare("SELECT id FROM inbox WHERE hash = ?1")?;
-            let mut rows = statement.query([&hash])?;
-            rows.next()?.map(|row| row.get(0)).transpose()
-        })
-        .await?;
-    let opened = match talk.ask(0, &Request::Open { inbox: row }).await? {
+    let what = "the result in the pinger's inbox";
+    let reply = talk.arrives(what, &result, &sent.found, |_| true).await?;
+    let request = Request::Open { inbox: reply.inbox };
+    let opened = match talk.ask(0, &request).await? {
         Answer::Opened { payload } => payload,
         other => return Err(DemoError::Refused(format!("{other:?}"))),
     };

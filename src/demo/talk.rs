@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use agentry_protocol::{
     Address, BlockHeight, Envelope, Json, KnownCommand, Payload, TransactionHash,
 };
-use agentry_store::{StoreError, open_for_reading};
-use rusqlite::Connection;
+use agentry_store::list::talk::{self, Reply};
+use agentry_store::{Reader, StoreError, open_for_reading, read};
 
 use super::evidence::{self, Found, Said};
 use super::scene::Scene;
@@ -249,11 +249,32 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
     /// The hash of a row of the pinger's outbox, once it is signed.
     async fn signed(&self, what: &str, row: i64) -> Result<TransactionHash, DemoError> {
         self.read(what, 0, move |db| {
-            let hash: Option<String> =
-                db.query_row("SELECT hash FROM outbox WHERE id = ?1", [row], |row| {
-                    row.get(0)
-                })?;
-            Ok(hash.and_then(|hash| hash.parse().ok()))
+            let sent = talk::sent_at(db, row)?;
+            Ok(sent.and_then(|told| told.hash?.parse().ok()))
+        })
+        .await
+    }
+
+    /// Waits for a transaction among the answers to another one in the pinger's inbox.
+    pub(super) async fn arrives(
+        &self,
+        what: &str,
+        answer: &Found,
+        to: &Found,
+        is_ready: impl Fn(&Reply) -> bool,
+    ) -> Result<Reply, DemoError> {
+        self.read(what, 0, |db| {
+            let agents = read::agents(db)?;
+            let Some(pinger) = agents
+                .iter()
+                .find(|agent| agent.address == self.scene.pinger)
+            else {
+                return Ok(None);
+            };
+            let replies = talk::replies(db, pinger.id, &[to.hash])?;
+            Ok(replies
+                .into_iter()
+                .find(|reply| reply.hash == answer.hash && is_ready(reply)))
         })
         .await
     }
@@ -271,12 +292,12 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
         &self,
         what: &str,
         who: usize,
-        query: impl Fn(&Connection) -> rusqlite::Result<Option<V>>,
+        query: impl Fn(&Reader) -> Result<Option<V>, StoreError>,
     ) -> Result<V, DemoError> {
         let store: &Path = &self.scene.stores[who];
         loop {
             let db = open_for_reading(store)?;
-            if let Some(found) = query(&db).map_err(StoreError::from)? {
+            if let Some(found) = query(&db)? {
                 return Ok(found);
             }
             if Instant::now() >= self.deadline() {

@@ -7,15 +7,14 @@ use agentry_core::AgentId;
 use agentry_protocol::{Address, TransactionHash};
 use agentry_sdk::Card;
 use agentry_store::read::{self, Question};
-use agentry_store::{StoreError, open_for_reading};
-use rusqlite::Connection;
+use agentry_store::{Reader, StoreError, open_for_reading};
 
 use super::ReplayError;
 
 /// A store, if there is one.
 #[derive(Debug, Default)]
 pub(super) struct Past {
-    db: Option<Connection>,
+    db: Option<Reader>,
     agents: HashMap<Address, AgentId>,
     pub(super) cards: Vec<Card>,
 }
@@ -49,7 +48,7 @@ impl Past {
         let (Some(db), Some(id)) = (&self.db, self.agents.get(agent)) else {
             return Ok(None);
         };
-        Ok(read::question(db, *id, transaction).map_err(StoreError::from)?)
+        Ok(read::question(db, *id, transaction)?)
     }
 
     /// Whether an agent's transaction was sent by an operator or carries the agent's card, and so
@@ -62,7 +61,7 @@ impl Past {
         let (Some(db), Some(id)) = (&self.db, self.agents.get(agent)) else {
             return Ok(false);
         };
-        let origin = read::origin_of(db, *id, transaction).map_err(StoreError::from)?;
+        let origin = read::origin_of(db, *id, transaction)?;
         Ok(origin.is_some_and(|origin| origin.starts_with("control/")))
     }
 }

@@ -99,7 +99,7 @@ impl Directory {
                         let card = read::card(db, &address)?;
                         Ok((address, card))
                     })
-                    .collect::<rusqlite::Result<Vec<_>>>()
+                    .collect::<Result<Vec<_>, StoreError>>()
             })
             .await?;
         let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);

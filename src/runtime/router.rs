@@ -20,8 +20,7 @@ use agentry_core::commit::{Observation, Receipt, Step};
 use agentry_core::rows::{Draft, Prepared};
 use agentry_core::{AgentId, Commit};
 use agentry_protocol::{BlockHeight, ChainId};
-use agentry_store::{StoreError, read};
-use rusqlite::Connection;
+use agentry_store::{Reader, StoreError, read};
 
 use super::Shared;
 use super::agent::{Agent, AgentLinks, Wake};
@@ -287,7 +286,7 @@ impl InboxRouter {
     /// Wakes the agents that a query finds.
     fn wake_found(
         &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<Vec<AgentId>> + Send + 'static,
+        query: impl FnOnce(&Reader) -> Result<Vec<AgentId>, StoreError> + Send + 'static,
         ctx: &mut Context<Self>,
     ) {
         let store = self.shared.store.clone();

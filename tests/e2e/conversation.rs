@@ -14,6 +14,7 @@ use agentry_protocol::{
     Payload, Transaction, compose,
 };
 
+use crate::support::chain;
 use crate::support::dice::Dice;
 use crate::support::world::{Setup, Source, Wallet, World};
 use crate::support::{PATIENCE, until, within};
@@ -549,7 +550,7 @@ fn resent_messages_are_acted_on_once() {
         }
     }
     let copies = |filter: &str| {
-        let db = agentry_store::open_for_reading(&world.path().join("agentry.db")).unwrap();
+        let db = chain::open(&world.path().join("agentry.db"));
         let sql = format!("SELECT count(*) FROM outbox WHERE {filter}");
         db.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
     };
@@ -565,7 +566,7 @@ fn resent_messages_are_acted_on_once() {
 /// Waits until all of these messages are acknowledged.
 fn settle_receipts(world: &World, rows: &[i64]) {
     let states = || -> Vec<String> {
-        let db = agentry_store::open_for_reading(&world.path().join("agentry.db")).unwrap();
+        let db = chain::open(&world.path().join("agentry.db"));
         rows.iter()
             .map(|row| {
                 db.query_row(

@@ -9,7 +9,6 @@ use agentry_protocol::{
     Limits, MessageId, Payload, Seed, Thread, compose,
 };
 use agentry_store::{open_for_reading, read};
-use rusqlite::Connection;
 
 use super::{Stage, address, key};
 
@@ -35,13 +34,9 @@ fn decryption(seed: u8) -> DecryptionKey {
     DecryptionKey::from_seed(&Seed::from_bytes([seed; 32]))
 }
 
-fn db(stage: &Stage) -> Connection {
-    open_for_reading(&stage.store).unwrap()
-}
-
 /// The delivery updates of a message that the asker has recorded.
 fn updates(stage: &Stage, label: &str) -> Vec<String> {
-    let db = db(stage);
+    let db = open_for_reading(&stage.store).unwrap();
     let agents = read::agents(&db).unwrap();
     agents
         .iter()

@@ -179,7 +179,7 @@ async fn a_task_started_by_the_end_of_a_task_pauses_first() {
     let stage = Stage::set(r#"{ kind = "treadmill" }"#, "", "");
     stage.say(2, "go").await;
     let rests = |stage: &Stage| {
-        let db = open_for_reading(&stage.store).unwrap();
+        let db = stage.sql();
         let of = "SELECT due_at - made_at FROM task WHERE attempts = 0 OR state = 'completed'
                   ORDER BY id";
         let mut rows = db.prepare(of).unwrap();

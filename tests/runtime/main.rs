@@ -34,6 +34,7 @@ use agentry_protocol::{
 use agentry_sdk::Registry;
 use agentry_store::list::{self, Filter, InboxItem, OutboxItem};
 use agentry_store::open_for_reading;
+use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
 
 /// How long a test waits for anything: far more than it takes, since machines are shared.
@@ -192,6 +193,11 @@ impl Stage {
         }
         .sign(&key(from));
         self.node.submit(&signed.body()).await.unwrap()
+    }
+
+    /// A connection of the test's own to the store, for what no function of the store reads.
+    pub(crate) fn sql(&self) -> Connection {
+        Connection::open_with_flags(&self.store, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()
     }
 
     pub(crate) fn inbox(&self) -> Vec<InboxItem> {

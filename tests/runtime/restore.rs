@@ -169,10 +169,9 @@ impl Stage {
         })
         .await;
         self.until("nothing waits", |stage| {
-            let db = open_for_reading(&stage.store).unwrap();
             let waits = "SELECT (SELECT count(*) FROM event WHERE state <> 'dead')
                               + (SELECT count(*) FROM task WHERE ended_at IS NULL)";
-            let waits: i64 = db.query_row(waits, [], |row| row.get(0)).unwrap();
+            let waits: i64 = stage.sql().query_row(waits, [], |row| row.get(0)).unwrap();
             waits == 0
         })
         .await;
@@ -364,9 +363,9 @@ async fn an_acknowledged_question_is_not_asked_again() {
         stage.say(2, "shall I?").await;
         // The question, RECEIVED, the answer, DONE.
         let acknowledged = |stage: &Stage| {
-            let db = open_for_reading(&stage.store).unwrap();
             let done = "SELECT count(*) FROM receipt WHERE state = 'done'";
-            db.query_row(done, [], |row| row.get::<_, i64>(0)).unwrap() == 1
+            let done: i64 = stage.sql().query_row(done, [], |row| row.get(0)).unwrap();
+            done == 1
         };
         stage.until("it is acknowledged", acknowledged).await;
         stage.done(5).await;

@@ -29,7 +29,7 @@ use agentry_chain::db::within;
 use rusqlite::Connection;
 
 use super::error::Trouble;
-use super::{StoreError, log, schema, sums, with_suffix};
+use super::{Reader, StoreError, log, schema, sums, with_suffix};
 
 /// How many faults are named: damage often causes many.
 const NAMED: usize = 10;
@@ -155,16 +155,12 @@ fn owners(path: &Path, pages: &[String]) -> rusqlite::Result<Vec<String>> {
 /// # Errors
 /// [`StoreError::Broken`] names the damage: for a value, its table, row and column. Other errors
 /// say why the store cannot be read.
-pub fn check(
-    db: &Connection,
-    path: &Path,
-    depth: Depth,
-    limit: Duration,
-) -> Result<Seen, StoreError> {
-    let found = within(db, limit, || look(db, depth)).map_err(|source| StoreError::Io {
-        path: "a time-limit thread".into(),
-        source,
-    })??;
+pub fn check(db: &Reader, path: &Path, depth: Depth, limit: Duration) -> Result<Seen, StoreError> {
+    let found =
+        within(&db.0, limit, || look(&db.0, depth)).map_err(|source| StoreError::Io {
+            path: "a time-limit thread".into(),
+            source,
+        })??;
     match found {
         Some(found) if found.is_empty() => Ok(Seen::Whole),
         Some(found) => Err(StoreError::Broken {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `tables` | the state machine over the tables: the one place that changes them |
 //! | `writer` | the writer's thread: group commit |
-//! | `readers` | the readers' threads |
+//! | `reader`, `readers` | a connection that only reads; the readers' threads |
 //! | [`read`] | every query of the runtime |
 //! | [`list`] | the queues as operators see them |
 //! | [`place`] | the location of a store: its real path, its lock, who else can access it |
@@ -30,6 +30,7 @@ mod meta;
 mod number;
 pub mod place;
 pub mod read;
+mod reader;
 mod readers;
 mod schema;
 mod sums;
@@ -53,6 +54,7 @@ use self::writer::Haste;
 pub use error::StoreError;
 pub use health::Condition;
 pub use place::{is_locked, with_suffix};
+pub use reader::{Reader, Snapshot};
 
 /// How long a connection waits for SQLite's own locks, which only a checkpoint or a recovery holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -96,7 +98,7 @@ impl Store {
     pub fn open_checked(path: &Path, limit: Duration) -> Result<(Self, Seen), StoreError> {
         Self::open_after(path, |path| {
             let db = open_read_only(path)?;
-            schema::check(&db, path)?;
+            schema::check(&db.0, path)?;
             check::check(&db, path, Depth::Open, limit)
         })
     }
@@ -174,10 +176,10 @@ impl Store {
     /// Runs a query on one of the readers' threads, with that thread's connection.
     ///
     /// # Errors
-    /// Any error of SQLite.
+    /// The query's, and [`StoreError::Closed`].
     pub async fn read<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        query: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.0.readers.read(query).await
     }
@@ -188,15 +190,15 @@ impl Store {
 /// # Errors
 /// [`StoreError::Missing`] if there is none, [`StoreError::Newer`] or [`StoreError::Older`] if its
 /// version is not this binary's.
-pub fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
+pub fn open_for_reading(path: &Path) -> Result<Reader, StoreError> {
     if !path.exists() {
         return Err(StoreError::Missing {
             path: path.to_owned(),
         });
     }
-    let connection = open_read_only(path)?;
-    schema::check(&connection, path)?;
-    Ok(connection)
+    let reader = open_read_only(path)?;
+    schema::check(&reader.0, path)?;
+    Ok(reader)
 }
 
 /// Like [`open_for_reading`], for a single read that leaves no trace: if no process has the store
@@ -204,7 +206,7 @@ pub fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
 ///
 /// # Errors
 /// As [`open_for_reading`].
-pub fn open_for_a_look(path: &Path) -> Result<Connection, StoreError> {
+pub fn open_for_a_look(path: &Path) -> Result<Reader, StoreError> {
     if !path.exists() || with_suffix(path, "-wal").exists() {
         return open_for_reading(path);
     }
@@ -212,15 +214,15 @@ pub fn open_for_a_look(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(agentry_chain::db::immutable_uri(path), flags)
         .map_err(|e| StoreError::open(path, e))?;
     schema::check(&connection, path)?;
-    Ok(connection)
+    Ok(Reader(connection))
 }
 
-fn open_read_only(path: &Path) -> Result<Connection, StoreError> {
+fn open_read_only(path: &Path) -> Result<Reader, StoreError> {
     let connection =
         Connection::open_with_flags(path, READ_ONLY).map_err(|e| StoreError::open(path, e))?;
     schema::plan_once(&connection, path)?;
     connection
         .busy_timeout(BUSY_TIMEOUT)
         .map_err(|e| StoreError::open(path, e))?;
-    Ok(connection)
+    Ok(Reader(connection))
 }

@@ -15,10 +15,10 @@ pub mod stats;
 pub mod talk;
 pub mod task;
 
-use rusqlite::Connection;
 use rusqlite::types::Value;
 
 use super::number::integer;
+use super::{Reader, StoreError};
 
 pub use event::{EventItem, events};
 pub use forged::{ForgedItem, forged};
@@ -112,18 +112,20 @@ fn conditions(filter: &Filter, columns: &Columns) -> (String, Vec<Value>) {
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn addresses_of(db: &Connection, name: &str) -> rusqlite::Result<Vec<String>> {
-    db.prepare("SELECT address FROM agent WHERE name = ?1 ORDER BY id")?
-        .query_map([name], |row| row.get(0))?
-        .collect()
+pub fn addresses_of(db: &Reader, name: &str) -> Result<Vec<String>, StoreError> {
+    db.all(
+        "SELECT address FROM agent WHERE name = ?1 ORDER BY id",
+        [name],
+        |row| row.get(0),
+    )
 }
 
 /// Whether the store knows a hosted agent at this address.
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn is_hosted(db: &Connection, address: &str) -> rusqlite::Result<bool> {
-    db.query_row(
+pub fn is_hosted(db: &Reader, address: &str) -> Result<bool, StoreError> {
+    db.one(
         "SELECT count(*) FROM agent WHERE address = ?1",
         [address],
         |row| row.get::<_, i64>(0),

@@ -28,11 +28,12 @@ use crate::cause;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use agentry_protocol::{Address, BlockHeight, Json, Limits, TransactionHash};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::column::{natural, optional_natural, optional_text, text};
 use super::meta;
 use super::number::integer;
+use super::{Reader, StoreError};
 use agentry_core::rows::{AgentId, AgentRow, Charge, Draft, OpenTransaction, OutboxId};
 
 pub(super) use cards::announce;
@@ -67,8 +68,8 @@ pub struct Identity {
 }
 
 /// Reads what the store knows about the chain.
-pub fn identity(db: &Connection) -> rusqlite::Result<Identity> {
-    let get = |key: &str| meta::read(db, key, meta::as_it_is);
+pub fn identity(db: &Reader) -> Result<Identity, StoreError> {
+    let get = |key: &str| meta::read(&db.0, key, meta::as_it_is);
     Ok(Identity {
         chain_id: get(meta::CHAIN_ID)?,
         genesis: get(meta::GENESIS)?,
@@ -81,16 +82,18 @@ pub fn identity(db: &Connection) -> rusqlite::Result<Identity> {
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn noted_time(db: &Connection) -> rusqlite::Result<Option<u64>> {
-    meta::read(db, meta::TIME, str::parse)
+pub fn noted_time(db: &Reader) -> Result<Option<u64>, StoreError> {
+    Ok(meta::read(&db.0, meta::TIME, str::parse)?)
 }
 
 /// The key of the last mempool.db and node: that mempool.db has shown a transaction posted to that
 /// node.
-pub fn mempool_shown(db: &Connection) -> rusqlite::Result<Option<String>> {
-    db.prepare_cached("SELECT value FROM meta WHERE key = ?1")?
-        .query_row(params![meta::MEMPOOL], |row| row.get(0))
-        .optional()
+pub fn mempool_shown(db: &Reader) -> Result<Option<String>, StoreError> {
+    db.first(
+        "SELECT value FROM meta WHERE key = ?1",
+        params![meta::MEMPOOL],
+        |row| row.get(0),
+    )
 }
 
 /// The transactions that a node has accepted and that are in no block.
@@ -106,9 +109,9 @@ pub struct Unmined {
 
 /// The transactions that are in no block and were accepted before this time (milliseconds since the
 /// epoch), or for which the runtime has stored the reason.
-pub fn unmined(db: &Connection, before: u64) -> rusqlite::Result<Unmined> {
+pub fn unmined(db: &Reader, before: u64) -> Result<Unmined, StoreError> {
     // SQLite takes the other columns from the row with the minimum.
-    db.query_row(
+    db.one(
         "SELECT count(*), min(accepted_at), reason FROM outbox
          WHERE state = 'accepted' AND (accepted_at < ?1 OR reason IS NOT NULL)",
         params![integer(before)],
@@ -123,31 +126,33 @@ pub fn unmined(db: &Connection, before: u64) -> rusqlite::Result<Unmined> {
 }
 
 /// All wallets that were ever hosted.
-pub fn agents(db: &Connection) -> rusqlite::Result<Vec<AgentRow>> {
-    db.prepare("SELECT id, address, name, last_nonce FROM agent ORDER BY id")?
-        .query_map([], |row| {
+pub fn agents(db: &Reader) -> Result<Vec<AgentRow>, StoreError> {
+    db.all(
+        "SELECT id, address, name, last_nonce FROM agent ORDER BY id",
+        [],
+        |row| {
             Ok(AgentRow {
                 id: AgentId(row.get(0)?),
                 address: text(row, 1, Address::from_chain)?,
                 name: row.get(2)?,
                 last_nonce: row.get(3)?,
             })
-        })?
-        .collect()
+        },
+    )
 }
 
 /// The agents for which something waits that is due now or later.
-pub fn agents_with_waiting(db: &Connection) -> rusqlite::Result<Vec<AgentId>> {
+pub fn agents_with_waiting(db: &Reader) -> Result<Vec<AgentId>, StoreError> {
     // One or two seeks per agent, however long its queue is.
-    db.prepare(
+    db.all(
         "SELECT id FROM agent
          WHERE EXISTS (SELECT 1 FROM inbox WHERE inbox.agent = agent.id AND inbox.state = 'waiting')
             OR EXISTS (SELECT 1 FROM event WHERE event.agent = agent.id AND event.state = 'waiting')
             OR EXISTS (SELECT 1 FROM receipt
                        WHERE receipt.agent = agent.id AND receipt.due_at IS NOT NULL)",
-    )?
-    .query_map([], |row| row.get(0).map(AgentId))?
-    .collect()
+        [],
+        |row| row.get(0).map(AgentId),
+    )
 }
 
 /// The agents for which messages wait, or something else is due at `now`. Costs a few seeks for
@@ -155,7 +160,7 @@ pub fn agents_with_waiting(db: &Connection) -> rusqlite::Result<Vec<AgentId>> {
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn agents_due(db: &Connection, now: u64) -> rusqlite::Result<Vec<AgentId>> {
+pub fn agents_due(db: &Reader, now: u64) -> Result<Vec<AgentId>, StoreError> {
     let mut agents = Vec::new();
     for (from, has_time) in [
         // A pull finds out whether the due times and the rates of senders allow a message now.
@@ -163,10 +168,10 @@ pub fn agents_due(db: &Connection, now: u64) -> rusqlite::Result<Vec<AgentId>> {
         ("event WHERE state = 'waiting'", true),
         ("receipt WHERE due_at IS NOT NULL", true),
     ] {
-        let mut next = db.prepare_cached(&format!(
+        let mut next = db.prepare(&format!(
             "SELECT agent FROM {from} AND agent > ?1 ORDER BY agent LIMIT 1"
         ))?;
-        let mut due = db.prepare_cached(&format!(
+        let mut due = db.prepare(&format!(
             "SELECT 1 FROM {from} AND agent = ?1 AND due_at <= ?2 LIMIT 1"
         ))?;
         let mut last = i64::MIN;
@@ -184,26 +189,22 @@ pub fn agents_due(db: &Connection, now: u64) -> rusqlite::Result<Vec<AgentId>> {
 
 /// The agents for which messages in blocks at these heights wait.
 pub fn agents_waiting_at(
-    db: &Connection,
+    db: &Reader,
     after: Option<BlockHeight>,
     through: BlockHeight,
-) -> rusqlite::Result<Vec<AgentId>> {
-    db.prepare_cached(
+) -> Result<Vec<AgentId>, StoreError> {
+    db.all(
         "SELECT DISTINCT agent FROM inbox
          WHERE height > ?1 AND height <= ?2 AND state = 'waiting'",
-    )?
-    .query_map(
         params![after.map_or(-1, |h| integer(h.0)), integer(through.0)],
         |row| row.get(0).map(AgentId),
-    )?
-    .collect()
+    )
 }
 
 /// The state of an agent's behaviours, by the behaviours' names in the agent.
-pub fn memory(db: &Connection, agent: AgentId) -> rusqlite::Result<Memory> {
+pub fn memory(db: &Reader, agent: AgentId) -> Result<Memory, StoreError> {
     let mut memory = Memory::new();
-    let mut statement =
-        db.prepare_cached("SELECT behaviour, key, value FROM state WHERE agent = ?1")?;
+    let mut statement = db.prepare("SELECT behaviour, key, value FROM state WHERE agent = ?1")?;
     let mut rows = statement.query(params![agent.0])?;
     while let Some(row) = rows.next()? {
         let value = text(row, 2, |value| serde_json::from_str(value))?;
@@ -245,40 +246,41 @@ fn open_row(row: &Row<'_>) -> rusqlite::Result<OpenTransaction> {
 }
 
 /// The last row of the outbox; 0 if there is none.
-pub fn last_outbox(db: &Connection) -> rusqlite::Result<OutboxId> {
-    db.query_row("SELECT coalesce(max(id), 0) FROM outbox", [], |row| {
+pub fn last_outbox(db: &Reader) -> Result<OutboxId, StoreError> {
+    db.one("SELECT coalesce(max(id), 0) FROM outbox", [], |row| {
         row.get(0).map(OutboxId)
     })
 }
 
 /// All transactions that are signed and not in a block.
-pub fn open_transactions(db: &Connection) -> rusqlite::Result<Vec<OpenTransaction>> {
-    db.prepare(&format!(
-        "SELECT {OPEN_COLUMNS} FROM outbox WHERE state IN ('prepared', 'accepted') ORDER BY id"
-    ))?
-    .query_map([], open_row)?
-    .collect()
+pub fn open_transactions(db: &Reader) -> Result<Vec<OpenTransaction>, StoreError> {
+    db.all(
+        &format!(
+            "SELECT {OPEN_COLUMNS} FROM outbox WHERE state IN ('prepared', 'accepted') ORDER BY id"
+        ),
+        [],
+        open_row,
+    )
 }
 
 /// A transaction, if it is signed and not in a block.
-pub fn open_transaction(
-    db: &Connection,
-    id: OutboxId,
-) -> rusqlite::Result<Option<OpenTransaction>> {
-    db.prepare_cached(&format!(
-        "SELECT {OPEN_COLUMNS} FROM outbox WHERE id = ?1 AND state IN ('prepared', 'accepted')"
-    ))?
-    .query_row(params![id.0], open_row)
-    .optional()
+pub fn open_transaction(db: &Reader, id: OutboxId) -> Result<Option<OpenTransaction>, StoreError> {
+    db.first(
+        &format!(
+            "SELECT {OPEN_COLUMNS} FROM outbox WHERE id = ?1 AND state IN ('prepared', 'accepted')"
+        ),
+        params![id.0],
+        open_row,
+    )
 }
 
 /// The signed bytes of a transaction that may be posted: one that is in no block.
-pub fn body(db: &Connection, id: OutboxId) -> rusqlite::Result<Option<String>> {
-    db.prepare_cached(
+pub fn body(db: &Reader, id: OutboxId) -> Result<Option<String>, StoreError> {
+    db.first(
         "SELECT body FROM outbox WHERE id = ?1 AND state IN ('prepared', 'accepted')",
-    )?
-    .query_row(params![id.0], |row| row.get(0))
-    .optional()
+        params![id.0],
+        |row| row.get(0),
+    )
     .map(Option::flatten)
 }
 
@@ -307,19 +309,18 @@ fn draft(row: &Row<'_>, at: usize) -> rusqlite::Result<Draft> {
 /// not have counted yet. A nonce far above it does not come from a counter: it was assigned under
 /// the policy `timestamp`.
 pub fn last_mined_nonce(
-    db: &Connection,
+    db: &Reader,
     agent: AgentId,
     counter: u64,
-) -> rusqlite::Result<Option<i64>> {
-    db.prepare_cached(
+) -> Result<Option<i64>, StoreError> {
+    db.one(
         "SELECT max(nonce) FROM (
              SELECT nonce FROM outbox WHERE agent = ?1 AND state IN ('mined', 'final')
              UNION ALL SELECT nonce FROM sighting WHERE agent = ?1 AND height IS NOT NULL)
          WHERE nonce >= ?2 AND nonce < ?2 + ?3",
-    )?
-    .query_row(params![agent.0, integer(counter), COUNTER_LAG], |row| {
-        row.get(0)
-    })
+        params![agent.0, integer(counter), COUNTER_LAG],
+        |row| row.get(0),
+    )
 }
 
 /// The most mined transactions of a wallet that a node may not have counted yet: as many as are
@@ -328,10 +329,10 @@ const COUNTER_LAG: i64 = 20_000;
 
 /// The hashes, of these, of transactions in the outbox.
 pub fn known_hashes(
-    db: &Connection,
+    db: &Reader,
     hashes: &[TransactionHash],
-) -> rusqlite::Result<HashSet<TransactionHash>> {
-    let mut statement = db.prepare_cached("SELECT 1 FROM outbox WHERE hash = ?1")?;
+) -> Result<HashSet<TransactionHash>, StoreError> {
+    let mut statement = db.prepare("SELECT 1 FROM outbox WHERE hash = ?1")?;
     let mut known = HashSet::new();
     for hash in hashes {
         if statement.exists(params![hash.to_string()])? {
@@ -342,12 +343,12 @@ pub fn known_hashes(
 }
 
 /// The blocks above a height that could not be read completely, by ascending height.
-pub fn gaps(db: &Connection, above: BlockHeight) -> rusqlite::Result<Vec<BlockHeight>> {
-    db.prepare_cached("SELECT height FROM gap WHERE height > ?1 ORDER BY height")?
-        .query_map(params![integer(above.0)], |row| {
-            Ok(BlockHeight(natural(row, 0)?))
-        })?
-        .collect()
+pub fn gaps(db: &Reader, above: BlockHeight) -> Result<Vec<BlockHeight>, StoreError> {
+    db.all(
+        "SELECT height FROM gap WHERE height > ?1 ORDER BY height",
+        params![integer(above.0)],
+        |row| Ok(BlockHeight(natural(row, 0)?)),
+    )
 }
 
 /// The number of rows in each state of the queues, for metrics and `queue list`.
@@ -368,16 +369,16 @@ pub struct Counts {
 }
 
 /// Counts the rows in each state of the queues. Reads every row, so it is not for a hot path.
-pub fn counts(db: &Connection) -> rusqlite::Result<Counts> {
-    let by_state = |table: &str| -> rusqlite::Result<BTreeMap<String, u64>> {
-        db.prepare(&format!(
-            "SELECT state, count(*) FROM {table} GROUP BY state"
-        ))?
-        .query_map([], |row| Ok((row.get(0)?, natural(row, 1)?)))?
-        .collect()
+pub fn counts(db: &Reader) -> Result<Counts, StoreError> {
+    let by_state = |table: &str| -> Result<BTreeMap<String, u64>, StoreError> {
+        db.all(
+            &format!("SELECT state, count(*) FROM {table} GROUP BY state"),
+            [],
+            |row| Ok((row.get(0)?, natural(row, 1)?)),
+        )
     };
-    let all = |table: &str| -> rusqlite::Result<u64> {
-        db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
+    let all = |table: &str| -> Result<u64, StoreError> {
+        db.one(&format!("SELECT count(*) FROM {table}"), [], |row| {
             natural(row, 0)
         })
     };

@@ -5,18 +5,17 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
-use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::error::Trouble;
 use super::health::Health;
-use super::{StoreError, open_read_only};
+use super::{Reader, StoreError, open_read_only};
 
 /// The number of threads. A read is a few index seeks of about ten microseconds; more threads than
 /// cores gain nothing.
 const READERS: usize = 4;
 
-type Job = Box<dyn FnOnce(&Connection) + Send>;
+type Job = Box<dyn FnOnce(&Reader) + Send>;
 
 /// The handle of the threads.
 #[derive(Debug)]
@@ -32,11 +31,11 @@ impl Readers {
         let queue = Arc::new(Mutex::new(queue));
         let mut threads = Vec::with_capacity(READERS);
         for _ in 0..READERS {
-            let connection = open_read_only(path)?;
+            let reader = open_read_only(path)?;
             let queue = Arc::clone(&queue);
             let thread = std::thread::Builder::new()
                 .name("agentry-reader".to_owned())
-                .spawn(move || work(&connection, &queue))
+                .spawn(move || work(&reader, &queue))
                 .map_err(|source| StoreError::Io {
                     path: "thread agentry-reader".into(),
                     source,
@@ -52,23 +51,23 @@ impl Readers {
 
     pub(super) async fn read<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        query: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
+        let job: Job = Box::new(move |reader| {
             // The caller may have stopped waiting.
-            let _ = answer.send(query(connection));
+            let _ = answer.send(query(reader));
         });
         let jobs = self.jobs.as_ref().ok_or(StoreError::Closed)?;
         jobs.send(job).map_err(|_| StoreError::Closed)?;
         let answer = answered.await.map_err(|_| StoreError::Closed)?;
         // The writer reports refusals, because it also knows when they end.
         if let Some(trouble @ (Trouble::Value(_) | Trouble::Pages(_))) =
-            answer.as_ref().err().and_then(Trouble::of)
+            answer.as_ref().err().and_then(StoreError::trouble)
         {
             self.health.met(&trouble);
         }
-        Ok(answer?)
+        answer
     }
 }
 
@@ -82,11 +81,11 @@ impl Drop for Readers {
     }
 }
 
-fn work(connection: &Connection, queue: &Mutex<mpsc::Receiver<Job>>) {
+fn work(reader: &Reader, queue: &Mutex<mpsc::Receiver<Job>>) {
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
         // A panic in a query was already reported; its caller gets an error.
-        let _ = catch_unwind(AssertUnwindSafe(|| job(connection)));
+        let _ = catch_unwind(AssertUnwindSafe(|| job(reader)));
     }
 }

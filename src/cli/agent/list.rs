@@ -5,7 +5,7 @@ use std::time::Duration;
 use agentry_protocol::BlockHeight;
 use agentry_sdk::Query;
 use agentry_store::read::AnnouncedCard;
-use agentry_store::{StoreError, open_for_reading, read};
+use agentry_store::{open_for_reading, read};
 use clap::Args;
 use serde_json::json;
 
@@ -69,8 +69,8 @@ impl ListArgs {
 pub(super) fn run(args: &ListArgs, config: &Config, context: &Context) -> Result<(), Failure> {
     let now_ms = Clock::default().now_ms();
     let db = open_for_reading(&config.store.path)?;
-    let cards = read::cards(&db).map_err(StoreError::from)?;
-    let surveyed = read::surveyed(&db).map_err(StoreError::from)?;
+    let cards = read::cards(&db)?;
+    let surveyed = read::surveyed(&db)?;
     let known = cards.len();
     let query = args.query();
     let mut found: Vec<AnnouncedCard> = cards

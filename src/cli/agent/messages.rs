@@ -13,7 +13,7 @@ mod line;
 use std::time::Duration;
 
 use agentry_protocol::{Address, Thread};
-use agentry_store::{StoreError, list, open_for_reading};
+use agentry_store::{list, open_for_reading};
 use clap::Args;
 use hosted::Hosted;
 use line::Line;
@@ -139,7 +139,7 @@ pub(super) fn run(args: &MessagesArgs, config: &Config, context: &Context) -> Re
         context,
     };
     if let Some(db) = &db
-        && list::is_hosted(db, address.as_str()).map_err(StoreError::from)?
+        && list::is_hosted(db, address.as_str())?
     {
         let hosted = Hosted {
             db,

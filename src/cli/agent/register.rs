@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use agentry_core::rows::EventId;
 use agentry_protocol::{Address, TransactionHash};
 use agentry_store::list::{self, Filter, OutboxItem};
-use agentry_store::{StoreError, open_for_reading, read};
+use agentry_store::{open_for_reading, read};
 use clap::Args;
 use serde_json::json;
 
@@ -180,7 +180,7 @@ async fn announced(
     let event = EventId(registered.event);
     let hash = until_some(signing(waiting, began), || {
         let db = open_for_reading(&config.store.path)?;
-        let found = read::announcement(&db, event).map_err(StoreError::from)?;
+        let found = read::announcement(&db, event)?;
         Ok(found.and_then(|(_, hash)| hash))
     })
     .await?;
@@ -270,7 +270,7 @@ async fn withdrawn(
             limit: 1,
             ..Filter::default()
         };
-        Ok(list::outbox(&db, &filter).map_err(StoreError::from)?.pop())
+        Ok(list::outbox(&db, &filter)?.pop())
     };
     let signed = until_some(signing(waiting, began), || {
         Ok(look()?.filter(|item| item.transaction.is_some()))
@@ -335,7 +335,7 @@ async fn withdrawn(
 
 fn card_of(address: &Address, config: &Config) -> Result<Option<read::AnnouncedCard>, Failure> {
     let db = open_for_reading(&config.store.path)?;
-    Ok(read::card(&db, address).map_err(StoreError::from)?)
+    Ok(read::card(&db, address)?)
 }
 
 fn signing(waiting: &Waiting, began: Instant) -> Instant {
@@ -351,19 +351,19 @@ fn signing(waiting: &Waiting, began: Instant) -> Instant {
 fn why_not(registered: &Registered, config: &Config) -> Result<String, Failure> {
     let db = open_for_reading(&config.store.path)?;
     let event = EventId(registered.event);
-    if let Some((outbox, _)) = read::announcement(&db, event).map_err(StoreError::from)? {
+    if let Some((outbox, _)) = read::announcement(&db, event)? {
         return Ok(format!(
             ": queued as outbox/{outbox}; `agentry queue show outbox/{outbox}` shows why"
         ));
     }
-    let agents = read::agents(&db).map_err(StoreError::from)?;
+    let agents = read::agents(&db)?;
     let Some(agent) = agents
         .into_iter()
         .find(|agent| agent.address == registered.address)
     else {
         return Ok(String::new());
     };
-    let renewal = read::renewal(&db, agent.id).map_err(StoreError::from)?;
+    let renewal = read::renewal(&db, agent.id)?;
     Ok(renewal
         .and_then(|renewal| renewal.reason)
         .map_or_else(String::new, |reason| format!(": {reason}")))

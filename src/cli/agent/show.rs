@@ -2,9 +2,8 @@
 
 use agentry_protocol::Address;
 use agentry_store::read::{AnnouncedCard, Renewal};
-use agentry_store::{StoreError, open_for_reading, read};
+use agentry_store::{Reader, open_for_reading, read};
 use clap::Args;
-use rusqlite::Connection;
 use serde_json::json;
 
 use super::super::output::{moment, printable, printable_lines};
@@ -25,13 +24,13 @@ pub struct ShowArgs {
 pub(super) fn run(args: &ShowArgs, config: &Config, context: &Context) -> Result<(), Failure> {
     let now_ms = Clock::default().now_ms();
     let db = open_for_reading(&config.store.path)?;
-    let surveyed = read::surveyed(&db).map_err(StoreError::from)?;
+    let surveyed = read::surveyed(&db)?;
     let address = meant(&args.who, config, &db)?;
-    let found = read::card(&db, &address).map_err(StoreError::from)?;
-    let agents = read::agents(&db).map_err(StoreError::from)?;
+    let found = read::card(&db, &address)?;
+    let agents = read::agents(&db)?;
     let hosted_as = agents.iter().find(|agent| agent.address == address);
     let renewal = match hosted_as {
-        Some(agent) => read::renewal(&db, agent.id).map_err(StoreError::from)?,
+        Some(agent) => read::renewal(&db, agent.id)?,
         None => None,
     };
     let contact = config
@@ -139,8 +138,8 @@ fn list(words: &[String]) -> String {
 }
 
 /// Other agents that have announced the card's name in a valid card.
-fn same_name(found: &AnnouncedCard, now_ms: u64, db: &Connection) -> Result<Vec<Address>, Failure> {
-    let named = read::cards_named(db, found.card.card.name.as_str()).map_err(StoreError::from)?;
+fn same_name(found: &AnnouncedCard, now_ms: u64, db: &Reader) -> Result<Vec<Address>, Failure> {
+    let named = read::cards_named(db, found.card.card.name.as_str())?;
     Ok(named
         .into_iter()
         .map(|other| other.card)
@@ -152,12 +151,12 @@ fn same_name(found: &AnnouncedCard, now_ms: u64, db: &Connection) -> Result<Vec<
 }
 
 /// Resolves the argument. A name without a valid card means the agent whose card has expired.
-fn meant(who: &str, config: &Config, db: &Connection) -> Result<Address, Failure> {
+fn meant(who: &str, config: &Config, db: &Reader) -> Result<Address, Failure> {
     let unknown = match resolve(who, config) {
         Ok(address) => return Ok(address),
         Err(failure) => failure,
     };
-    let named = read::cards_named(db, who).map_err(StoreError::from)?;
+    let named = read::cards_named(db, who)?;
     match named.as_slice() {
         [one] => Ok(one.card.address.clone()),
         _ => Err(unknown),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use agentry_core::commit::Selection;
 use agentry_core::rows::{InboxState, OutboxState};
 use agentry_store::list::{self, EventItem, Filter, ForgedItem, InboxItem, OutboxItem};
-use agentry_store::read;
+use agentry_store::{Reader, read};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde::Serialize;
@@ -15,7 +15,7 @@ use super::super::names::Names;
 use super::super::output::{GivesWay, Row, Tone, printable};
 use super::super::{Context, Failure};
 use super::rows::{EventRow, ForgedRow, MessageRow, TransactionRow, Waits};
-use super::{Queue, RowArgs, open, or_dash, stats, stored};
+use super::{Queue, RowArgs, open, or_dash, stats};
 use crate::config::Config;
 use crate::runtime::clock::Clock;
 
@@ -88,10 +88,10 @@ pub(super) fn run(args: &QueueListArgs, config: &Config, context: &Context) -> R
     let selection = args.rows.selection(None, config)?;
     let db = open(config)?;
     let found = find(&db, args, &selection)?;
-    let counts = stored(read::counts(&db))?;
-    let halted = stored(read::identity(&db))?.halted;
+    let counts = read::counts(&db)?;
+    let halted = read::identity(&db)?.halted;
     let (spending, spent) = match &selection.agent {
-        Some(agent) => stored(stats::spending(&db, agent, config))?.unzip(),
+        Some(agent) => stats::spending(&db, agent, config)?.unzip(),
         None => (None, None),
     };
     let names = Names::new(config, Some(&db))?;
@@ -191,11 +191,7 @@ fn all(counts: &BTreeMap<String, u64>) -> String {
     }
 }
 
-fn find(
-    db: &rusqlite::Connection,
-    args: &QueueListArgs,
-    selection: &Selection,
-) -> Result<Found, Failure> {
+fn find(db: &Reader, args: &QueueListArgs, selection: &Selection) -> Result<Found, Failure> {
     let filter = |words: &[&str], other: &Option<String>| Filter {
         agent: selection.agent.clone(),
         other: other.clone(),
@@ -220,37 +216,25 @@ fn find(
     let mut found = Found::default();
     if wanted(Queue::Inbox) && incoming {
         let filter = filter(&["waiting", "withdrawn"], sender);
-        found.messages = newest(
-            stored(list::inbox(db, &filter))?,
-            args.limit,
-            &mut found.more,
-        );
+        found.messages = newest(list::inbox(db, &filter)?, args.limit, &mut found.more);
     }
     if wanted(Queue::Events) && !either {
         found.events = newest(
-            stored(list::events(db, &filter(&["waiting"], &None)))?,
+            list::events(db, &filter(&["waiting"], &None))?,
             args.limit,
             &mut found.more,
         );
     }
     if wanted(Queue::Outbox) && outgoing {
         let filter = filter(&["queued", "prepared", "accepted", "mined"], recipient);
-        found.transactions = newest(
-            stored(list::outbox(db, &filter))?,
-            args.limit,
-            &mut found.more,
-        );
+        found.transactions = newest(list::outbox(db, &filter)?, args.limit, &mut found.more);
     }
     if args.queue == Some(Queue::Forged) && incoming {
         let filter = Filter {
             states: Vec::new(),
             ..filter(&[], sender)
         };
-        found.forged = newest(
-            stored(list::forged(db, &filter))?,
-            args.limit,
-            &mut found.more,
-        );
+        found.forged = newest(list::forged(db, &filter)?, args.limit, &mut found.more);
     }
     // If states are named, or all are listed, dead letters are already included.
     let unnamed = args.queue.is_none() && !args.settled && args.state.is_empty();
@@ -261,7 +245,7 @@ fn find(
         };
         if incoming {
             let dead = newest(
-                stored(list::inbox(db, &of_state("dead", sender)))?,
+                list::inbox(db, &of_state("dead", sender))?,
                 args.limit,
                 &mut found.more,
             );
@@ -269,7 +253,7 @@ fn find(
         }
         if !either {
             let dead = newest(
-                stored(list::events(db, &of_state("dead", &None)))?,
+                list::events(db, &of_state("dead", &None))?,
                 args.limit,
                 &mut found.more,
             );
@@ -277,7 +261,7 @@ fn find(
         }
         if outgoing {
             let failed = newest(
-                stored(list::outbox(db, &of_state("failed", recipient)))?,
+                list::outbox(db, &of_state("failed", recipient))?,
                 args.limit,
                 &mut found.more,
             );

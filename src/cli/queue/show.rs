@@ -9,7 +9,7 @@ use super::super::output::{moment, printable, printable_lines};
 use super::super::{Context, Failure};
 use super::list::event;
 use super::rows::{EventRow, ForgedRow, MessageRow, TransactionRow, Waits, Words};
-use super::{Row, open, or_dash, parse, stored};
+use super::{Row, open, or_dash, parse};
 use crate::config::Config;
 use crate::runtime::clock::Clock;
 
@@ -30,26 +30,26 @@ pub(super) fn run(id: &str, config: &Config, context: &Context) -> Result<(), Fa
     let names = Names::new(config, Some(&db))?;
     match row {
         Row::Queue(QueueTarget::Inbox(InboxId(row))) => {
-            let item = stored(list::inbox(&db, &one(row)))?.pop();
+            let item = list::inbox(&db, &one(row))?.pop();
             let item = item.ok_or_else(missing)?;
             let waits = Waits::ask(std::slice::from_ref(&item), &[], config)?;
             message(&MessageRow::new(item, &names, &waits), context)
         }
         Row::Queue(QueueTarget::Outbox(OutboxId(row))) => {
-            let item = stored(list::outbox(&db, &one(row)))?.pop();
+            let item = list::outbox(&db, &one(row))?.pop();
             let item = item.ok_or_else(missing)?;
             let waits = Waits::ask(&[], std::slice::from_ref(&item), config)?;
             transaction(&TransactionRow::new(item, &names, &waits), context)
         }
         Row::Queue(QueueTarget::Event(row)) => {
-            let item = stored(list::events(&db, &one(row.0)))?.pop();
+            let item = list::events(&db, &one(row.0))?.pop();
             let item = item.ok_or_else(missing)?;
             let waits = Waits::ask(&[], &[], config)?;
             let now = Clock::default().now_ms();
             show_event(&EventRow::new(item, now, &waits), context)
         }
         Row::Forged(row) => {
-            let item = stored(list::forged(&db, &one(row)))?.pop();
+            let item = list::forged(&db, &one(row))?.pop();
             let item = item.ok_or_else(missing)?;
             forged(&ForgedRow::new(item, &names), context)
         }

@@ -3,14 +3,13 @@
 use agentry_core::rows::{Spent, day_of};
 use agentry_sdk::Standing;
 use agentry_store::list::stats::{AgentStats, States, stats};
-use agentry_store::read;
+use agentry_store::{Reader, StoreError, read};
 use clap::Args;
-use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::super::output::printable;
 use super::super::{Context, Failure, who};
-use super::{ago, open, stored};
+use super::{ago, open};
 use crate::config::Config;
 use crate::runtime::clock::Clock;
 use crate::runtime::submitter::budget::{self, Budget};
@@ -35,7 +34,7 @@ pub(super) fn run(
         Some(agent) => Some(who::resolve_own(agent, config)?.to_string()),
         None => None,
     };
-    let agents = stored(stats(&db, agent.as_deref(), today))?;
+    let agents = stats(&db, agent.as_deref(), today)?;
     if let (Some(agent), true) = (&args.agent, agents.is_empty()) {
         return Err(Failure::no_input(format!(
             "{} knows no agent {agent:?}; `agentry queue stats` lists all that it knows",
@@ -148,10 +147,10 @@ fn budget_of(agent: &str, spent: Spent, config: &Config) -> Value {
 
 /// Today's spending of the agent with this name or address: as JSON, and as a sentence.
 pub(super) fn spending(
-    db: &Connection,
+    db: &Reader,
     agent: &str,
     config: &Config,
-) -> rusqlite::Result<Option<(Value, String)>> {
+) -> Result<Option<(Value, String)>, StoreError> {
     let known = read::agents(db)?
         .into_iter()
         .find(|row| row.name == agent || row.address.as_str() == agent);

@@ -1,6 +1,7 @@
 //! `agentry task cancel`.
 
 use agentry_protocol::KnownCommand;
+use agentry_store::Reader;
 use clap::Args;
 use serde_json::json;
 
@@ -78,12 +79,7 @@ pub(super) fn run(args: &CancelArgs, config: &Config, context: &Context) -> Resu
 }
 
 /// Cancels a task that is executed here.
-fn end(
-    id: &str,
-    db: &rusqlite::Connection,
-    config: &Config,
-    context: &Context,
-) -> Result<(), Failure> {
+fn end(id: &str, db: &Reader, config: &Config, context: &Context) -> Result<(), Failure> {
     let item = executing::find(db, id)?.ok_or_else(|| unknown(id, config))?;
     let task = executing::row(&item.id).ok_or_else(|| unknown(id, config))?;
     let request = Request::CancelTask { task };

@@ -1,18 +1,18 @@
 //! Tasks that this runtime executes.
 
 use agentry_protocol::ContentHash;
+use agentry_store::Reader;
 use agentry_store::list::task::{self, ExecutingFilter, ExecutingItem};
-use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::super::output::{moment, printable, printable_lines};
 use super::super::{Context, Failure};
 use super::job::is_name;
-use super::{or_dash, stored};
+use super::or_dash;
 use crate::config::Config;
 
 /// Finds the task with this name; `None` if there is none.
-pub(super) fn find(db: &Connection, name: &str) -> Result<Option<ExecutingItem>, Failure> {
+pub(super) fn find(db: &Reader, name: &str) -> Result<Option<ExecutingItem>, Failure> {
     let filter = match row(name) {
         Some(row) => ExecutingFilter {
             row: Some(row),
@@ -26,7 +26,7 @@ pub(super) fn find(db: &Connection, name: &str) -> Result<Option<ExecutingItem>,
         },
         None => return Ok(None),
     };
-    Ok(stored(task::executing(db, &filter))?.pop())
+    Ok(task::executing(db, &filter)?.pop())
 }
 
 /// The row number in a name such as `task/7`.

@@ -8,13 +8,12 @@ use agentry_protocol::command::{AckStatus, ExecuteAiJob, JobComplete, JobFailed,
 use agentry_protocol::{
     Address, Envelope, Json, KnownCommand, Limits, Payload, StoredTransaction, TransactionHash,
 };
+use agentry_store::Reader;
 use agentry_store::list::task::{self, AnswerItem, AskedItem, Carrier, OPERATORS_JOBS};
-use rusqlite::Connection;
 use serde::Serialize;
 
 use super::super::Failure;
 use super::sealed::Opener;
-use super::stored;
 
 /// State of a job, in A2A's terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -129,17 +128,13 @@ pub(super) struct Job {
 }
 
 /// Finds the job with this name; `None` if there is none.
-pub(super) fn find(
-    db: &Connection,
-    name: &str,
-    opener: &mut Opener,
-) -> Result<Option<Job>, Failure> {
+pub(super) fn find(db: &Reader, name: &str, opener: &mut Opener) -> Result<Option<Job>, Failure> {
     let row = match name.strip_prefix("outbox/") {
         Some(row) => row.parse().ok(),
-        None => stored(task::row_of(db, &name.to_ascii_lowercase()))?,
+        None => task::row_of(db, &name.to_ascii_lowercase())?,
     };
     let item = match row {
-        Some(row) => stored(task::asked_at(db, row))?,
+        Some(row) => task::asked_at(db, row)?,
         None => None,
     };
     match item {
@@ -150,21 +145,17 @@ pub(super) fn find(
 
 /// The job that a message requests; `None` if it requests none.
 pub(super) fn read(
-    db: &Connection,
+    db: &Reader,
     item: &AskedItem,
     opener: &mut Opener,
 ) -> Result<Option<Job>, Failure> {
     let Some(asked) = asked(item) else {
         return Ok(None);
     };
-    let transactions = stored(task::carriers(db, item.row))?;
+    let transactions = task::carriers(db, item.row)?;
     let mut answers = Vec::new();
     for carrier in &transactions {
-        answers.extend(stored(task::answers(
-            db,
-            item.agent_row,
-            &carrier.transaction,
-        ))?);
+        answers.extend(task::answers(db, item.agent_row, &carrier.transaction)?);
     }
     answers.sort_by_key(|answer| (answer.height, answer.row));
     let first = transactions.first().map(|one| one.transaction.clone());

@@ -9,7 +9,7 @@ use super::super::output::{first_line, printable};
 use super::super::{Context, Failure};
 use super::job::{self, Job, JobState};
 use super::sealed::Opener;
-use super::{executing, open, or_dash, stored};
+use super::{executing, open, or_dash};
 use crate::config::Config;
 
 /// How many messages are read from the store at a time.
@@ -40,7 +40,7 @@ pub(super) fn run(args: &ListArgs, config: &Config, context: &Context) -> Result
     let mut before = i64::MAX;
     // One more than the limit shows whether there are others.
     while jobs.len() <= enough {
-        let page = stored(task::asked(&db, before, PAGE))?;
+        let page = task::asked(&db, before, PAGE)?;
         let Some(last) = page.last() else {
             break;
         };
@@ -127,7 +127,7 @@ fn list_executing(args: &ListArgs, config: &Config, context: &Context) -> Result
         limit: args.limit.saturating_add(1),
         ..ExecutingFilter::default()
     };
-    let mut items = stored(task::executing(&db, &filter))?;
+    let mut items = task::executing(&db, &filter)?;
     let enough = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let more = items.len() > enough;
     items.truncate(enough);

@@ -4,7 +4,7 @@ use agentry_protocol::Address;
 use agentry_store::read;
 
 use super::super::Failure;
-use super::{open, stored};
+use super::open;
 use crate::config::{BehaviourInstance, Config};
 use crate::runtime::clock::Clock;
 
@@ -55,7 +55,7 @@ fn offer(to: &Address, config: &Config) -> Result<Option<Offer>, Failure> {
         return Ok(None);
     }
     let db = open(config)?;
-    let agents = stored(read::agents(&db))?;
+    let agents = read::agents(&db)?;
     let own = agents.iter().find(|agent| agent.address == *to);
     if let Some(agent) = own
         && let Some(behaviours) = behaviours(&agent.name, config)
@@ -67,7 +67,7 @@ fn offer(to: &Address, config: &Config) -> Result<Option<Offer>, Failure> {
             capabilities: all().flat_map(|one| one.capabilities()).collect(),
         }));
     }
-    let card = stored(read::card(&db, to))?.map(|announced| announced.card);
+    let card = read::card(&db, to)?.map(|announced| announced.card);
     let counts = |card: &agentry_sdk::Card| card.card.check_time(Clock::default().now_ms()).is_ok();
     Ok(card.filter(counts).map(|card| Offer {
         source: format!("the card of {}", card.card.name),

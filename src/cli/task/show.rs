@@ -7,7 +7,7 @@ use super::super::output::{moment, printable, printable_lines};
 use super::super::{Context, Failure};
 use super::job::{self, Job};
 use super::sealed::Opener;
-use super::{IdArgs, executing, open, or_dash, stored, unknown};
+use super::{IdArgs, executing, open, or_dash, unknown};
 use crate::config::Config;
 
 /// Maximum length of a printed prompt or result, in characters.
@@ -43,7 +43,7 @@ pub(super) fn run(args: &ShowArgs, config: &Config, context: &Context) -> Result
     }
     let item = executing::find(&db, id)?.ok_or_else(|| unknown(id, config))?;
     let row = executing::row(&item.id).unwrap_or_default();
-    let result = stored(task::result(&db, row))?;
+    let result = task::result(&db, row)?;
     if args.result {
         return match result {
             Some(result) => context.output.exact(&result),

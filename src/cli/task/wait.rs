@@ -2,17 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use agentry_store::Reader;
 use agentry_store::list::task;
 use clap::Args;
 use indicatif::ProgressBar;
-use rusqlite::Connection;
 
 use super::super::args::duration;
 use super::super::output::{Tone, printable, printable_lines};
 use super::super::{Context, ExitCode, Failure};
 use super::job::{self, Job, JobState};
 use super::sealed::Opener;
-use super::{IdArgs, executing, open, or_dash, show, stored, unknown};
+use super::{IdArgs, executing, open, or_dash, show, unknown};
 use crate::config::Config;
 
 /// How often the store is checked.
@@ -72,7 +72,7 @@ pub(super) fn wait(
 fn watch(
     id: &str,
     deadline: Instant,
-    db: &Connection,
+    db: &Reader,
     opener: &mut Opener,
     bar: &ProgressBar,
 ) -> Result<Option<Job>, Failure> {
@@ -105,7 +105,7 @@ fn watch(
 fn wait_here(
     id: &str,
     deadline: Instant,
-    db: &Connection,
+    db: &Reader,
     config: &Config,
     context: &Context,
 ) -> Result<(), Failure> {
@@ -123,7 +123,7 @@ fn wait_here(
         std::thread::sleep(POLL);
     };
     let row = executing::row(&item.id).unwrap_or_default();
-    let result = stored(task::result(db, row))?;
+    let result = task::result(db, row)?;
     executing::show(&item, result.as_deref(), config, context)?;
     if item.state == JobState::Completed.as_str() {
         return Ok(());

@@ -13,8 +13,8 @@ use agentry_core::rows::{DAY_MS, ReceiptRequest, Spent};
 use agentry_core::{Cause, Commit};
 use agentry_devnet::{Devnet, DevnetConfig};
 use agentry_protocol::{Address, ChainId, Json, Seed, SigningKey, genesis_hash};
-use agentry_store::Store;
 use agentry_store::list::{self, Filter, OutboxItem};
+use agentry_store::{Reader, Store};
 use tokio::sync::watch;
 
 use super::*;
@@ -246,7 +246,7 @@ impl Stage {
             limit: 1_000,
             ..Filter::default()
         };
-        let read = move |db: &rusqlite::Connection| list::outbox(db, &filter);
+        let read = move |db: &Reader| list::outbox(db, &filter);
         self.shared.store.read(read).await.unwrap()
     }
 
@@ -277,7 +277,7 @@ impl Stage {
 
     async fn spent(&self, agent: AgentId) -> Spent {
         let day = day_of(self.shared.clock.local_ms());
-        let read = move |db: &rusqlite::Connection| read::spent(db, agent, day);
+        let read = move |db: &Reader| read::spent(db, agent, day);
         self.shared.store.read(read).await.unwrap()
     }
 

@@ -1,10 +1,11 @@
 //! Events of agents other than messages.
 
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::params_from_iter;
 use serde::Serialize;
 
 use super::{Columns, Filter, conditions};
 use crate::column::{natural, optional_natural};
+use crate::{Reader, StoreError};
 
 /// A timer, a delivery update, the outcome of a watched message, a task update, or the renewal of a
 /// card.
@@ -48,16 +49,17 @@ const COLUMNS: Columns = Columns {
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn events(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<EventItem>> {
+pub fn events(db: &Reader, filter: &Filter) -> Result<Vec<EventItem>, StoreError> {
     let (conditions, values) = conditions(filter, &COLUMNS);
-    let mut items = db
-        .prepare(&format!(
+    let mut items: Vec<EventItem> = db.all(
+        &format!(
             "SELECT q.id, agent.name, q.state, q.kind, q.behaviour, q.name, q.data, q.inbox,
                     q.due_at, q.attempts, q.reason, q.made_at
              FROM event q JOIN agent ON agent.id = q.agent
              WHERE {conditions} ORDER BY q.id DESC LIMIT ?"
-        ))?
-        .query_map(params_from_iter(values), |row| {
+        ),
+        params_from_iter(values),
+        |row| {
             Ok(EventItem {
                 id: format!("event/{}", row.get::<_, i64>(0)?),
                 agent: row.get(1)?,
@@ -72,8 +74,8 @@ pub fn events(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<EventIte
                 reason: row.get(10)?,
                 made_at: natural(row, 11)?,
             })
-        })?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
+        },
+    )?;
     items.reverse();
     Ok(items)
 }

@@ -1,10 +1,11 @@
 //! Messages that name a sender that did not sign them.
 
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::params_from_iter;
 use serde::Serialize;
 
 use super::{Columns, Filter, conditions};
 use crate::column::natural;
+use crate::{Reader, StoreError};
 
 /// A forged message. No behaviour has seen it, and none will.
 #[derive(Clone, Debug, Serialize)]
@@ -39,16 +40,17 @@ const COLUMNS: Columns = Columns {
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn forged(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<ForgedItem>> {
+pub fn forged(db: &Reader, filter: &Filter) -> Result<Vec<ForgedItem>, StoreError> {
     let (conditions, values) = conditions(filter, &COLUMNS);
-    let mut items = db
-        .prepare(&format!(
+    let mut items: Vec<ForgedItem> = db.all(
+        &format!(
             "SELECT q.rowid, agent.name, q.sender, agent.address, q.hash, q.height, q.seen_at,
                     q.stored
              FROM forged q JOIN agent ON agent.id = q.agent
              WHERE {conditions} ORDER BY q.rowid DESC LIMIT ?"
-        ))?
-        .query_map(params_from_iter(values), |row| {
+        ),
+        params_from_iter(values),
+        |row| {
             Ok(ForgedItem {
                 id: format!("forged/{}", row.get::<_, i64>(0)?),
                 agent: row.get(1)?,
@@ -59,8 +61,8 @@ pub fn forged(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<ForgedIt
                 seen_at: natural(row, 6)?,
                 stored: row.get(7)?,
             })
-        })?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
+        },
+    )?;
     items.reverse();
     Ok(items)
 }

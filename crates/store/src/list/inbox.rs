@@ -1,10 +1,11 @@
 //! Messages to hosted wallets.
 
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::params_from_iter;
 use serde::Serialize;
 
 use super::{Columns, Filter, conditions};
 use crate::column::{natural, optional_natural};
+use crate::{Reader, StoreError};
 
 /// A row of the inbox.
 #[derive(Clone, Debug, Serialize)]
@@ -66,17 +67,18 @@ const COLUMNS: Columns = Columns {
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn inbox(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<InboxItem>> {
+pub fn inbox(db: &Reader, filter: &Filter) -> Result<Vec<InboxItem>, StoreError> {
     let (conditions, values) = conditions(filter, &COLUMNS);
-    let mut items = db
-        .prepare(&format!(
+    let mut items: Vec<InboxItem> = db.all(
+        &format!(
             "SELECT q.id, agent.name, q.state, q.sender, agent.address, q.authenticity, q.hash,
                     q.digest, q.height, q.attempts, q.reason, q.seen_at, q.due_at, q.settled_at,
                     q.stored, q.identity, q.thread, q.re, q.priority > 0, q.expires_at, q.rejected
              FROM inbox q JOIN agent ON agent.id = q.agent
              WHERE {conditions} ORDER BY q.id DESC LIMIT ?"
-        ))?
-        .query_map(params_from_iter(values), |row| {
+        ),
+        params_from_iter(values),
+        |row| {
             Ok(InboxItem {
                 id: format!("inbox/{}", row.get::<_, i64>(0)?),
                 agent: row.get(1)?,
@@ -100,8 +102,8 @@ pub fn inbox(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<InboxItem
                 expires_at: optional_natural(row, 19)?,
                 rejected: row.get(20)?,
             })
-        })?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
+        },
+    )?;
     items.reverse();
     Ok(items)
 }

@@ -1,10 +1,11 @@
 //! Transactions that hosted wallets send.
 
-use rusqlite::{Connection, Row, params_from_iter};
+use rusqlite::{Row, params_from_iter};
 use serde::Serialize;
 
 use super::{Columns, Filter, conditions};
 use crate::column::{natural, optional_natural};
+use crate::{Reader, StoreError};
 
 /// A row of the outbox.
 #[derive(Clone, Debug, Serialize)]
@@ -104,10 +105,10 @@ const COLUMNS: Columns = Columns {
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn outbox(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<OutboxItem>> {
+pub fn outbox(db: &Reader, filter: &Filter) -> Result<Vec<OutboxItem>, StoreError> {
     let (conditions, values) = conditions(filter, &COLUMNS);
-    let mut items = db
-        .prepare(&format!(
+    let mut items: Vec<OutboxItem> = db.all(
+        &format!(
             "SELECT q.id, agent.name, q.state, agent.address, q.recipient, q.amount, q.fee,
                     q.payload, q.origin, q.nonce, q.hash, q.posts, q.reason, q.height,
                     q.block_hash, q.created_at, q.prepared_at, q.accepted_at, q.mined_at,
@@ -119,9 +120,10 @@ pub fn outbox(db: &Connection, filter: &Filter) -> rusqlite::Result<Vec<OutboxIt
              FROM outbox q JOIN agent ON agent.id = q.agent
              LEFT JOIN receipt r ON r.outbox = q.id
              WHERE {conditions} ORDER BY q.id DESC LIMIT ?"
-        ))?
-        .query_map(params_from_iter(values), item)?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
+        ),
+        params_from_iter(values),
+        item,
+    )?;
     items.reverse();
     Ok(items)
 }

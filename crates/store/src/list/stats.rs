@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use agentry_core::Standing;
 use agentry_core::rows::{AgentId, Spent};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::params;
 use serde::Serialize;
 
 use crate::cause;
 use crate::column::natural;
 use crate::number::integer;
 use crate::read;
+use crate::{Reader, StoreError};
 
 /// The number of rows, by state.
 pub type States = BTreeMap<String, u64>;
@@ -69,18 +70,19 @@ const SENDERS: u32 = 5;
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn stats(db: &Connection, agent: Option<&str>, day: u64) -> rusqlite::Result<Vec<AgentStats>> {
-    let mut by_row: BTreeMap<i64, AgentStats> = db
-        .prepare("SELECT id, name, address FROM agent WHERE ?1 IS NULL OR ?1 IN (name, address)")?
-        .query_map(params![agent], |row| {
+pub fn stats(db: &Reader, agent: Option<&str>, day: u64) -> Result<Vec<AgentStats>, StoreError> {
+    let mut by_row: BTreeMap<i64, AgentStats> = db.all(
+        "SELECT id, name, address FROM agent WHERE ?1 IS NULL OR ?1 IN (name, address)",
+        params![agent],
+        |row| {
             let stats = AgentStats {
                 agent: row.get(1)?,
                 address: row.get(2)?,
                 ..AgentStats::default()
             };
             Ok((row.get(0)?, stats))
-        })?
-        .collect::<rusqlite::Result<_>>()?;
+        },
+    )?;
     for table in ["inbox", "event", "outbox", "task"] {
         let mut statement = db.prepare(&format!(
             "SELECT agent, state, count(*) FROM {table} GROUP BY agent, state"
@@ -157,11 +159,11 @@ pub fn stats(db: &Connection, agent: Option<&str>, day: u64) -> rusqlite::Result
 
 /// Sets one number for each agent.
 fn single(
-    db: &Connection,
+    db: &Reader,
     sql: &str,
     by_row: &mut BTreeMap<i64, AgentStats>,
     set: impl Fn(&mut AgentStats, u64),
-) -> rusqlite::Result<()> {
+) -> Result<(), StoreError> {
     let mut statement = db.prepare(sql)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
@@ -192,8 +194,8 @@ pub struct Oldest {
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn oldest_waiting(db: &Connection, before: u64) -> rusqlite::Result<Option<Oldest>> {
-    db.query_row(
+pub fn oldest_waiting(db: &Reader, before: u64) -> Result<Option<Oldest>, StoreError> {
+    db.first(
         "SELECT 'inbox/' || q.id, agent.name, q.seen_at, q.reason, count(*) OVER ()
          FROM inbox q JOIN agent ON agent.id = q.agent
          WHERE q.state = 'waiting' AND q.seen_at < ?1 ORDER BY q.seen_at, q.id LIMIT 1",
@@ -208,5 +210,4 @@ pub fn oldest_waiting(db: &Connection, before: u64) -> rusqlite::Result<Option<O
             })
         },
     )
-    .optional()
 }

@@ -5,10 +5,11 @@ use agentry_protocol::{
     Address, Envelope, Json, Limits, StoredTransaction, TransactionError, TransactionHash,
 };
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Row, params};
 
 use crate::column::{natural, optional_natural, optional_text, text, word};
 use crate::number::integer;
+use crate::{Reader, StoreError};
 
 /// The row of the store that holds a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -112,14 +113,13 @@ impl Selection {
     fn pick(
         &self,
         rows: rusqlite::MappedRows<'_, impl FnMut(&Row<'_>) -> rusqlite::Result<Told>>,
-    ) -> rusqlite::Result<Vec<Told>> {
+    ) -> Result<Vec<Told>, StoreError> {
         let belongs = |told: &Told| match &self.thread {
             Some(thread) => told.is_in_thread(thread),
             None => true,
         };
-        rows.filter(|row| row.as_ref().map_or(true, belongs))
-            .take(self.limit)
-            .collect()
+        let rows = rows.filter(|row| row.as_ref().map_or(true, belongs));
+        Ok(rows.take(self.limit).collect::<rusqlite::Result<_>>()?)
     }
 }
 
@@ -127,16 +127,14 @@ impl Selection {
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn received(db: &Connection, selection: &Selection) -> rusqlite::Result<Vec<Told>> {
-    let mut statement = db.prepare_cached(
+pub fn received(db: &Reader, selection: &Selection) -> Result<Vec<Told>, StoreError> {
+    db.all(
         "SELECT q.id, q.height, q.hash, q.sender, agent.address, q.stored, q.state,
                 q.seen_at, coalesce(q.reason, q.rejected), q.authenticity
          FROM inbox q JOIN agent ON agent.id = q.agent
          WHERE agent.address = ?1 AND q.id > ?2 AND (?3 IS NULL OR q.sender = ?3)
            AND (?4 IS NULL OR q.thread = ?4)
          ORDER BY q.id DESC LIMIT ?5",
-    )?;
-    let rows = statement.query_map(
         params![
             selection.agent,
             selection.after,
@@ -152,16 +150,15 @@ pub fn received(db: &Connection, selection: &Selection) -> rusqlite::Result<Vec<
                 ..heard(row, Place::Inbox(row.get(0)?))?
             })
         },
-    )?;
-    rows.collect()
+    )
 }
 
 /// The newest messages to a wallet that name a sender that did not sign them, newest first.
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn forged(db: &Connection, selection: &Selection) -> rusqlite::Result<Vec<Told>> {
-    let mut statement = db.prepare_cached(
+pub fn forged(db: &Reader, selection: &Selection) -> Result<Vec<Told>, StoreError> {
+    let mut statement = db.prepare(
         "SELECT q.rowid, q.height, q.hash, q.sender, agent.address, q.stored, 'forged', q.seen_at
          FROM forged q JOIN agent ON agent.id = q.agent
          WHERE agent.address = ?1 AND q.rowid > ?2 AND (?3 IS NULL OR q.sender = ?3)
@@ -213,8 +210,8 @@ const SENT: &str = "SELECT q.id, q.height, q.hash, agent.address, q.recipient, q
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn sent(db: &Connection, selection: &Selection) -> rusqlite::Result<Vec<Told>> {
-    let mut statement = db.prepare_cached(&format!(
+pub fn sent(db: &Reader, selection: &Selection) -> Result<Vec<Told>, StoreError> {
+    let mut statement = db.prepare(&format!(
         "{SENT} WHERE agent.address = ?1 AND q.id > ?2 ORDER BY q.id DESC"
     ))?;
     let rows = statement.query_map(params![selection.agent, selection.after], ours)?;
@@ -225,10 +222,8 @@ pub fn sent(db: &Connection, selection: &Selection) -> rusqlite::Result<Vec<Told
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn sent_at(db: &Connection, outbox: i64) -> rusqlite::Result<Option<Told>> {
-    db.prepare_cached(&format!("{SENT} WHERE q.id = ?1"))?
-        .query_row(params![outbox], ours)
-        .optional()
+pub fn sent_at(db: &Reader, outbox: i64) -> Result<Option<Told>, StoreError> {
+    db.first(&format!("{SENT} WHERE q.id = ?1"), params![outbox], ours)
 }
 
 fn ours(row: &Row<'_>) -> rusqlite::Result<Told> {
@@ -299,16 +294,15 @@ pub struct Progress {
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn progress(db: &Connection, outbox: OutboxId) -> rusqlite::Result<Option<Progress>> {
+pub fn progress(db: &Reader, outbox: OutboxId) -> Result<Option<Progress>, StoreError> {
     let Some(first) = sent_at(db, outbox.0)? else {
         return Ok(None);
     };
-    let carriers = db
-        .prepare_cached(
-            "SELECT id, state, hash, accepted_at IS NOT NULL, height, reason FROM outbox
+    let carriers = db.all(
+        "SELECT id, state, hash, accepted_at IS NOT NULL, height, reason FROM outbox
              WHERE id = ?1 OR resend_of = ?1 ORDER BY id",
-        )?
-        .query_map(params![outbox.0], |row| {
+        params![outbox.0],
+        |row| {
             Ok(Carrier {
                 outbox: OutboxId(row.get(0)?),
                 state: row.get(1)?,
@@ -317,11 +311,13 @@ pub fn progress(db: &Connection, outbox: OutboxId) -> rusqlite::Result<Option<Pr
                 height: optional_natural(row, 4)?,
                 reason: row.get(5)?,
             })
-        })?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    let agent = db
-        .prepare_cached("SELECT agent FROM outbox WHERE id = ?1")?
-        .query_row(params![outbox.0], |row| row.get(0).map(AgentId))?;
+        },
+    )?;
+    let agent = db.one(
+        "SELECT agent FROM outbox WHERE id = ?1",
+        params![outbox.0],
+        |row| row.get(0).map(AgentId),
+    )?;
     let (Ok(from), Ok(to)) = (
         Address::from_chain(&first.from),
         Address::from_chain(&first.to),
@@ -361,13 +357,13 @@ pub struct Reply {
 /// # Errors
 /// Any error of SQLite.
 pub fn replies(
-    db: &Connection,
+    db: &Reader,
     agent: AgentId,
     asked: &[TransactionHash],
-) -> rusqlite::Result<Vec<Reply>> {
+) -> Result<Vec<Reply>, StoreError> {
     let mut replies = Vec::new();
     for hash in asked {
-        let mut statement = db.prepare_cached(
+        let mut statement = db.prepare(
             "SELECT id, hash, height, authenticity, state, stored FROM inbox
              WHERE re = ?1 AND agent = ?2 AND stored <> ''",
         )?;
@@ -385,18 +381,18 @@ pub fn replies(
 /// # Errors
 /// Any error of SQLite.
 pub fn remarks(
-    db: &Connection,
+    db: &Reader,
     agent: AgentId,
     sender: &Address,
     from: u64,
-) -> rusqlite::Result<Vec<Reply>> {
-    let mut statement = db.prepare_cached(
+) -> Result<Vec<Reply>, StoreError> {
+    db.all(
         "SELECT id, hash, height, authenticity, state, stored FROM inbox
          WHERE height >= ?3 AND agent = ?1 AND sender = ?2 AND re IS NULL AND stored <> ''
          ORDER BY id",
-    )?;
-    let rows = statement.query_map(params![agent.0, sender.as_str(), integer(from)], reply)?;
-    rows.collect()
+        params![agent.0, sender.as_str(), integer(from)],
+        reply,
+    )
 }
 
 fn reply(row: &Row<'_>) -> rusqlite::Result<Reply> {
@@ -416,6 +412,6 @@ fn reply(row: &Row<'_>) -> rusqlite::Result<Reply> {
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn version(db: &Connection) -> rusqlite::Result<i64> {
-    db.query_row("PRAGMA data_version", [], |row| row.get(0))
+pub fn version(db: &Reader) -> Result<i64, StoreError> {
+    db.one("PRAGMA data_version", [], |row| row.get(0))
 }

@@ -1,11 +1,12 @@
 //! Tasks as operators see them: those that hosted wallets request, and those that they run.
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{Row, params, params_from_iter};
 use serde::Serialize;
 
 use crate::column::{natural, optional_natural};
 use crate::number::integer;
+use crate::{Reader, StoreError};
 
 /// The prefix of the [origin](super::OutboxItem::origin) of a job that an operator requested. A
 /// random word and the job's type follow.
@@ -150,35 +151,37 @@ fn asked_item(row: &Row<'_>) -> rusqlite::Result<AskedItem> {
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn asked(db: &Connection, before: i64, limit: u64) -> rusqlite::Result<Vec<AskedItem>> {
-    db.prepare(&format!(
-        "{ASKED} WHERE q.id < ?1 AND q.resend_of IS NULL
+pub fn asked(db: &Reader, before: i64, limit: u64) -> Result<Vec<AskedItem>, StoreError> {
+    db.all(
+        &format!(
+            "{ASKED} WHERE q.id < ?1 AND q.resend_of IS NULL
            AND (instr(q.payload, 'EXECUTE_AI_JOB') > 0
                 OR substr(q.origin, 1, length(?2)) = ?2)
          ORDER BY q.id DESC LIMIT ?3"
-    ))?
-    .query_map(params![before, OPERATORS_JOBS, integer(limit)], asked_item)?
-    .collect()
+        ),
+        params![before, OPERATORS_JOBS, integer(limit)],
+        asked_item,
+    )
 }
 
 /// The message of a row of the outbox, whatever its content; for a resend, the first transaction's.
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn asked_at(db: &Connection, row: i64) -> rusqlite::Result<Option<AskedItem>> {
-    db.prepare(&format!(
-        "{ASKED} WHERE q.id = (SELECT coalesce(resend_of, id) FROM outbox WHERE id = ?1)"
-    ))?
-    .query_row([row], asked_item)
-    .optional()
+pub fn asked_at(db: &Reader, row: i64) -> Result<Option<AskedItem>, StoreError> {
+    db.first(
+        &format!("{ASKED} WHERE q.id = (SELECT coalesce(resend_of, id) FROM outbox WHERE id = ?1)"),
+        [row],
+        asked_item,
+    )
 }
 
 /// The newest row of the outbox whose transaction has this hash or whose message has this id.
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn row_of(db: &Connection, name: &str) -> rusqlite::Result<Option<i64>> {
-    db.query_row(
+pub fn row_of(db: &Reader, name: &str) -> Result<Option<i64>, StoreError> {
+    db.one(
         "SELECT max(id) FROM outbox WHERE hash = ?1 OR message_id = ?1",
         [name],
         |row| row.get(0),
@@ -189,20 +192,20 @@ pub fn row_of(db: &Connection, name: &str) -> rusqlite::Result<Option<i64>> {
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn carriers(db: &Connection, row: i64) -> rusqlite::Result<Vec<Carrier>> {
-    db.prepare(
+pub fn carriers(db: &Reader, row: i64) -> Result<Vec<Carrier>, StoreError> {
+    db.all(
         "SELECT hash, state, height, mined_at FROM outbox
          WHERE (id = ?1 OR resend_of = ?1) AND hash IS NOT NULL ORDER BY id",
-    )?
-    .query_map([row], |row| {
-        Ok(Carrier {
-            transaction: row.get(0)?,
-            state: row.get(1)?,
-            height: optional_natural(row, 2)?,
-            mined_at: optional_natural(row, 3)?,
-        })
-    })?
-    .collect()
+        [row],
+        |row| {
+            Ok(Carrier {
+                transaction: row.get(0)?,
+                state: row.get(1)?,
+                height: optional_natural(row, 2)?,
+                mined_at: optional_natural(row, 3)?,
+            })
+        },
+    )
 }
 
 /// The verified messages to an agent that name this transaction and are in a block, in the chain's
@@ -211,26 +214,26 @@ pub fn carriers(db: &Connection, row: i64) -> rusqlite::Result<Vec<Carrier>> {
 /// # Errors
 /// Any error of SQLite.
 pub fn answers(
-    db: &Connection,
+    db: &Reader,
     agent_row: i64,
     transaction: &str,
-) -> rusqlite::Result<Vec<AnswerItem>> {
-    db.prepare_cached(
+) -> Result<Vec<AnswerItem>, StoreError> {
+    db.all(
         "SELECT id, hash, sender, height, seen_at, stored FROM inbox
          WHERE re = ?1 AND agent = ?2 AND authenticity = 'verified' AND state <> 'withdrawn'
          ORDER BY height, seq",
-    )?
-    .query_map(params![transaction, agent_row], |row| {
-        Ok(AnswerItem {
-            row: row.get(0)?,
-            hash: row.get(1)?,
-            from: row.get(2)?,
-            height: optional_natural(row, 3)?,
-            seen_at: natural(row, 4)?,
-            transaction: row.get(5)?,
-        })
-    })?
-    .collect()
+        params![transaction, agent_row],
+        |row| {
+            Ok(AnswerItem {
+                row: row.get(0)?,
+                hash: row.get(1)?,
+                from: row.get(2)?,
+                height: optional_natural(row, 3)?,
+                seen_at: natural(row, 4)?,
+                transaction: row.get(5)?,
+            })
+        },
+    )
 }
 
 /// The tasks to list.
@@ -252,10 +255,7 @@ pub struct ExecutingFilter {
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn executing(
-    db: &Connection,
-    filter: &ExecutingFilter,
-) -> rusqlite::Result<Vec<ExecutingItem>> {
+pub fn executing(db: &Reader, filter: &ExecutingFilter) -> Result<Vec<ExecutingItem>, StoreError> {
     let mut sql = String::from(
         "SELECT task.id, task.state, agent.name, task.behaviour, task.key, task.kind,
                 task.submitter, i.hash, task.input, task.attempts, task.interrupted,
@@ -285,44 +285,41 @@ pub fn executing(
     }
     sql.push_str(" ORDER BY task.id DESC LIMIT ?");
     values.push(Value::Integer(integer(filter.limit)));
-    db.prepare(&sql)?
-        .query_map(params_from_iter(values), |row| {
-            Ok(ExecutingItem {
-                id: format!("task/{}", row.get::<_, i64>(0)?),
-                state: row.get(1)?,
-                agent: row.get(2)?,
-                behaviour: row.get(3)?,
-                key: row.get(4)?,
-                kind: row.get(5)?,
-                submitter: row.get(6)?,
-                transaction: row.get(7)?,
-                input: row.get(8)?,
-                attempts: natural(row, 9)?,
-                interrupted: natural(row, 10)?,
-                progress: row.get(11)?,
-                note: row.get(12)?,
-                made_at: natural(row, 13)?,
-                due_at: natural(row, 14)?,
-                started_at: optional_natural(row, 15)?,
-                deadline: optional_natural(row, 16)?,
-                ended_at: optional_natural(row, 17)?,
-                result_bytes: optional_natural(row, 18)?,
-                media_type: row.get(19)?,
-                error_code: row.get(20)?,
-                error: row.get(21)?,
-            })
-        })?
-        .collect()
+    db.all(&sql, params_from_iter(values), |row| {
+        Ok(ExecutingItem {
+            id: format!("task/{}", row.get::<_, i64>(0)?),
+            state: row.get(1)?,
+            agent: row.get(2)?,
+            behaviour: row.get(3)?,
+            key: row.get(4)?,
+            kind: row.get(5)?,
+            submitter: row.get(6)?,
+            transaction: row.get(7)?,
+            input: row.get(8)?,
+            attempts: natural(row, 9)?,
+            interrupted: natural(row, 10)?,
+            progress: row.get(11)?,
+            note: row.get(12)?,
+            made_at: natural(row, 13)?,
+            due_at: natural(row, 14)?,
+            started_at: optional_natural(row, 15)?,
+            deadline: optional_natural(row, 16)?,
+            ended_at: optional_natural(row, 17)?,
+            result_bytes: optional_natural(row, 18)?,
+            media_type: row.get(19)?,
+            error_code: row.get(20)?,
+            error: row.get(21)?,
+        })
+    })
 }
 
 /// The whole result of a task.
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn result(db: &Connection, row: i64) -> rusqlite::Result<Option<String>> {
-    db.query_row("SELECT result FROM task WHERE id = ?1", [row], |row| {
+pub fn result(db: &Reader, row: i64) -> Result<Option<String>, StoreError> {
+    db.first("SELECT result FROM task WHERE id = ?1", [row], |row| {
         row.get(0)
     })
-    .optional()
     .map(Option::flatten)
 }

@@ -7,10 +7,11 @@ use agentry_protocol::{
     Address, BlockHeight, Json, KnownCommand, Limits, Payload, TransactionHash, command,
 };
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Row, params};
 
 use crate::column::{natural, optional_text, text};
 use crate::meta;
+use crate::{Reader, StoreError};
 
 /// A card in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,43 +29,47 @@ const COLUMNS: &str = "address, public_key, card, hash, height, announced_at";
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn cards(db: &Connection) -> rusqlite::Result<Vec<AnnouncedCard>> {
-    db.prepare(&format!(
-        "SELECT {COLUMNS} FROM card WHERE card IS NOT NULL AND NOT EXISTS
+pub fn cards(db: &Reader) -> Result<Vec<AnnouncedCard>, StoreError> {
+    db.all(
+        &format!(
+            "SELECT {COLUMNS} FROM card WHERE card IS NOT NULL AND NOT EXISTS
             (SELECT 1 FROM card later WHERE later.address = card.address
              AND (later.height, later.id) > (card.height, card.id))
          ORDER BY address"
-    ))?
-    .query_map([], announced)?
-    .collect()
+        ),
+        [],
+        announced,
+    )
 }
 
 /// The current cards with this name, by address, including expired ones.
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn cards_named(db: &Connection, name: &str) -> rusqlite::Result<Vec<AnnouncedCard>> {
-    db.prepare(&format!(
-        "SELECT {COLUMNS} FROM card WHERE card ->> '$.name' = ?1 AND NOT EXISTS
+pub fn cards_named(db: &Reader, name: &str) -> Result<Vec<AnnouncedCard>, StoreError> {
+    db.all(
+        &format!(
+            "SELECT {COLUMNS} FROM card WHERE card ->> '$.name' = ?1 AND NOT EXISTS
             (SELECT 1 FROM card later WHERE later.address = card.address
              AND (later.height, later.id) > (card.height, card.id))
          ORDER BY address"
-    ))?
-    .query_map(params![name], announced)?
-    .collect()
+        ),
+        params![name],
+        announced,
+    )
 }
 
 /// The current card of an address, even if it has expired; `None` after a withdrawal.
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn card(db: &Connection, address: &Address) -> rusqlite::Result<Option<AnnouncedCard>> {
-    let mut statement = db.prepare_cached(&format!(
+pub fn card(db: &Reader, address: &Address) -> Result<Option<AnnouncedCard>, StoreError> {
+    let mut statement = db.prepare(&format!(
         "SELECT {COLUMNS} FROM card WHERE address = ?1 ORDER BY height DESC, id DESC LIMIT 1"
     ))?;
     let mut rows = statement.query(params![address.as_str()])?;
     match rows.next()? {
-        Some(row) if row.get_ref(2)? != ValueRef::Null => announced(row).map(Some),
+        Some(row) if row.get_ref(2)? != ValueRef::Null => Ok(Some(announced(row)?)),
         Some(_) | None => Ok(None),
     }
 }
@@ -82,10 +87,10 @@ pub struct Surveyed {
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn surveyed(db: &Connection) -> rusqlite::Result<Surveyed> {
+pub fn surveyed(db: &Reader) -> Result<Surveyed, StoreError> {
     Ok(Surveyed {
-        from: meta::read(db, meta::DIRECTORY_FROM, str::parse)?.map(BlockHeight),
-        progress: meta::read(db, meta::DIRECTORY_PROGRESS, meta::as_it_is)?,
+        from: meta::read(&db.0, meta::DIRECTORY_FROM, str::parse)?.map(BlockHeight),
+        progress: meta::read(&db.0, meta::DIRECTORY_PROGRESS, meta::as_it_is)?,
     })
 }
 
@@ -132,19 +137,19 @@ pub struct Renewal {
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn renewal(db: &Connection, agent: AgentId) -> rusqlite::Result<Option<Renewal>> {
-    db.prepare_cached(
+pub fn renewal(db: &Reader, agent: AgentId) -> Result<Option<Renewal>, StoreError> {
+    db.first(
         "SELECT id, data, due_at, reason FROM event WHERE agent = ?1 AND kind = 'renewal'",
-    )?
-    .query_row(params![agent.0], |row| {
-        Ok(Renewal {
-            event: EventId(row.get(0)?),
-            card: row.get(1)?,
-            due_at: natural(row, 2)?,
-            reason: row.get(3)?,
-        })
-    })
-    .optional()
+        params![agent.0],
+        |row| {
+            Ok(Renewal {
+                event: EventId(row.get(0)?),
+                card: row.get(1)?,
+                due_at: natural(row, 2)?,
+                reason: row.get(3)?,
+            })
+        },
+    )
 }
 
 /// The last transaction of an agent's announcements: the row of the outbox, and the hash if it is
@@ -153,16 +158,14 @@ pub fn renewal(db: &Connection, agent: AgentId) -> rusqlite::Result<Option<Renew
 /// # Errors
 /// Any error of SQLite.
 pub fn announcement(
-    db: &Connection,
+    db: &Reader,
     event: EventId,
-) -> rusqlite::Result<Option<(OutboxId, Option<TransactionHash>)>> {
+) -> Result<Option<(OutboxId, Option<TransactionHash>)>, StoreError> {
     // `0` follows `/`, so this matches all origins that begin with the event's, by their index.
-    db.prepare_cached(
+    db.first(
         "SELECT id, hash FROM outbox WHERE origin > ?1 || '/' AND origin < ?1 || '0'
          ORDER BY id DESC LIMIT 1",
-    )?
-    .query_row(params![EventRef::Event(event).to_string()], |row| {
-        Ok((OutboxId(row.get(0)?), optional_text(row, 1, str::parse)?))
-    })
-    .optional()
+        params![EventRef::Event(event).to_string()],
+        |row| Ok((OutboxId(row.get(0)?), optional_text(row, 1, str::parse)?)),
+    )
 }

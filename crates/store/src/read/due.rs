@@ -7,12 +7,13 @@ mod tests;
 use crate::cause;
 use agentry_core::Authenticity;
 use agentry_protocol::{BlockHeight, Limits, MessageDigest, StoredTransaction, TransactionHash};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Row, params};
 
 pub use self::lanes::Turn;
 use super::{talk, task};
 use crate::column::{natural, optional_natural, text, word};
 use crate::number::integer;
+use crate::{Reader, StoreError};
 use agentry_core::rows::{
     AgentId, DueEvent, DueMessage, EventId, EventKind, InboxId, Overdue, TaskId,
 };
@@ -53,13 +54,13 @@ impl Due {
 /// # Errors
 /// Any error of SQLite.
 pub fn due(
-    db: &Connection,
+    db: &Reader,
     agent: AgentId,
     now: u64,
     through: BlockHeight,
     turn: &mut Turn,
     limit: usize,
-) -> rusqlite::Result<Due> {
+) -> Result<Due, StoreError> {
     let mut due = Due::default();
     lanes::messages(db, agent, (now, through), turn, limit, &mut due)?;
     due.events = events(db, agent, now, limit, &mut due.next_at)?;
@@ -80,22 +81,21 @@ pub fn due(
 /// # Errors
 /// Any error of SQLite.
 pub fn is_beyond_timeout(
-    db: &Connection,
+    db: &Reader,
     agent: AgentId,
     sender: Option<&str>,
     before: u64,
-) -> rusqlite::Result<bool> {
+) -> Result<bool, StoreError> {
     let before = integer(before);
     match sender {
-        Some(sender) => db
-            .prepare_cached(&format!("SELECT 1 FROM ({}) LIMIT 1", beyond_timeout(true)))?
-            .exists(params![agent.0, before, 1, sender]),
-        None => db
-            .prepare_cached(&format!(
-                "SELECT 1 FROM ({}) LIMIT 1",
-                beyond_timeout(false)
-            ))?
-            .exists(params![agent.0, before, 1]),
+        Some(sender) => db.exists(
+            &format!("SELECT 1 FROM ({}) LIMIT 1", beyond_timeout(true)),
+            params![agent.0, before, 1, sender],
+        ),
+        None => db.exists(
+            &format!("SELECT 1 FROM ({}) LIMIT 1", beyond_timeout(false)),
+            params![agent.0, before, 1],
+        ),
     }
 }
 
@@ -122,12 +122,13 @@ const MESSAGE_COLUMNS: &str =
     "id, hash, digest, stored, coalesce(height, 0), authenticity, attempts, rejected IS NOT NULL";
 const MESSAGE_COLUMN_COUNT: usize = 8;
 
-fn message(db: &Connection, row: &Row<'_>) -> rusqlite::Result<DueMessage> {
+fn message(db: &Reader, row: &Row<'_>) -> Result<DueMessage, StoreError> {
     let id = InboxId(row.get(0)?);
-    let done = db
-        .prepare_cached("SELECT behaviour FROM progress WHERE inbox = ?1")?
-        .query_map(params![id.0], |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
+    let done = db.all(
+        "SELECT behaviour FROM progress WHERE inbox = ?1",
+        params![id.0],
+        |row| row.get(0),
+    )?;
     Ok(DueMessage {
         id,
         hash: text(row, 1, str::parse::<TransactionHash>)?,
@@ -154,32 +155,34 @@ pub(crate) fn authenticity(word: &str) -> Option<Authenticity> {
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn message_at(db: &Connection, id: InboxId) -> rusqlite::Result<Option<DueMessage>> {
-    db.prepare_cached(&format!(
+pub fn message_at(db: &Reader, id: InboxId) -> Result<Option<DueMessage>, StoreError> {
+    let mut statement = db.prepare(&format!(
         "SELECT {MESSAGE_COLUMNS} FROM inbox WHERE id = ?1"
-    ))?
-    .query_row(params![id.0], |row| message(db, row))
-    .optional()
+    ))?;
+    let mut rows = statement.query(params![id.0])?;
+    rows.next()?.map(|row| message(db, row)).transpose()
 }
 
 /// The agent that a message was sent to.
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn agent_of(db: &Connection, id: InboxId) -> rusqlite::Result<Option<AgentId>> {
-    db.prepare_cached("SELECT agent FROM inbox WHERE id = ?1")?
-        .query_row(params![id.0], |row| row.get(0).map(AgentId))
-        .optional()
+pub fn agent_of(db: &Reader, id: InboxId) -> Result<Option<AgentId>, StoreError> {
+    db.first(
+        "SELECT agent FROM inbox WHERE id = ?1",
+        params![id.0],
+        |row| row.get(0).map(AgentId),
+    )
 }
 
 fn events(
-    db: &Connection,
+    db: &Reader,
     agent: AgentId,
     now: u64,
     limit: usize,
     next_at: &mut Option<u64>,
-) -> rusqlite::Result<Vec<DueEvent>> {
-    let mut statement = db.prepare_cached(
+) -> Result<Vec<DueEvent>, StoreError> {
+    let mut statement = db.prepare(
         "SELECT id, behaviour, kind, name, data, inbox, due_at, attempts, standing, sender
          FROM event
          WHERE agent = ?1 AND state = 'waiting' ORDER BY due_at, id LIMIT ?2",
@@ -217,9 +220,10 @@ fn events(
     Ok(events)
 }
 
-fn next_receipt(db: &Connection, agent: AgentId, now: u64) -> rusqlite::Result<Option<u64>> {
-    db.prepare_cached("SELECT min(due_at) FROM receipt WHERE agent = ?1 AND due_at > ?2")?
-        .query_row(params![agent.0, integer(now)], |row| {
-            optional_natural(row, 0)
-        })
+fn next_receipt(db: &Reader, agent: AgentId, now: u64) -> Result<Option<u64>, StoreError> {
+    db.one(
+        "SELECT min(due_at) FROM receipt WHERE agent = ?1 AND due_at > ?2",
+        params![agent.0, integer(now)],
+        |row| optional_natural(row, 0),
+    )
 }

@@ -1,8 +1,9 @@
 //! Why a transaction was sent.
 
 use agentry_protocol::TransactionHash;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::params;
 
+use crate::{Reader, StoreError};
 use agentry_core::rows::AgentId;
 
 /// What requested an agent's transaction, or the first one if it is a resend; see
@@ -11,15 +12,15 @@ use agentry_core::rows::AgentId;
 /// # Errors
 /// Any error of SQLite.
 pub fn origin_of(
-    db: &Connection,
+    db: &Reader,
     agent: AgentId,
     transaction: TransactionHash,
-) -> rusqlite::Result<Option<String>> {
-    db.prepare_cached(
+) -> Result<Option<String>, StoreError> {
+    db.first(
         "SELECT coalesce((SELECT first.origin FROM outbox first WHERE first.id = o.resend_of),
                          o.origin)
          FROM outbox o WHERE o.hash = ?1 AND o.agent = ?2",
-    )?
-    .query_row(params![transaction.to_string(), agent.0], |row| row.get(0))
-    .optional()
+        params![transaction.to_string(), agent.0],
+        |row| row.get(0),
+    )
 }

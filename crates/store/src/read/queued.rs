@@ -3,10 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use agentry_core::rows::{AgentId, OutboxId, QueuedDraft};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 
 use super::{DRAFT_COLUMNS, draft};
 use crate::number::integer;
+use crate::{Reader, StoreError};
 
 /// The progress of a walk through the queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,12 +49,12 @@ impl QueueTurn {
 /// # Errors
 /// Any error of SQLite.
 pub fn queued(
-    db: &Connection,
+    db: &Reader,
     turn: &QueueTurn,
     one_each: bool,
     passed_over: &[AgentId],
     limit: usize,
-) -> rusqlite::Result<Vec<QueuedDraft>> {
+) -> Result<Vec<QueuedDraft>, StoreError> {
     let agents = agents(db, turn, passed_over, limit)?;
     let share = if one_each {
         1
@@ -68,7 +69,7 @@ pub fn queued(
     } else {
         ""
     };
-    let mut statement = db.prepare_cached(&format!(
+    let mut statement = db.prepare(&format!(
         "SELECT id, agent, {DRAFT_COLUMNS} FROM outbox
          WHERE state = 'queued' AND held = 0 AND agent = ?1 AND id > ?2 {condition}
          ORDER BY id LIMIT ?3"
@@ -95,16 +96,16 @@ pub fn queued(
 /// The agents whose turn is next, of those with drafts that were not read in this walk; at most
 /// `limit`. Costs one or two seeks per agent.
 fn agents(
-    db: &Connection,
+    db: &Reader,
     turn: &QueueTurn,
     passed_over: &[AgentId],
     limit: usize,
-) -> rusqlite::Result<Vec<AgentId>> {
-    let mut next = db.prepare_cached(
+) -> Result<Vec<AgentId>, StoreError> {
+    let mut next = db.prepare(
         "SELECT agent FROM outbox WHERE state = 'queued' AND held = 0 AND agent > ?1
          ORDER BY agent LIMIT 1",
     )?;
-    let mut more = db.prepare_cached(
+    let mut more = db.prepare(
         "SELECT 1 FROM outbox WHERE state = 'queued' AND held = 0 AND agent = ?1 AND id > ?2",
     )?;
     let began = turn.last.map_or(i64::MIN, |agent| agent.0);

@@ -2,11 +2,12 @@
 
 use agentry_core::cause::Cause;
 use agentry_core::rows::{AgentId, HeldDraft, OutboxId, Spent};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 
 use crate::cause;
 use crate::column::natural;
 use crate::number::integer;
+use crate::{Reader, StoreError};
 
 /// How many drafts of one cause are read when few causes have waiting ones.
 const OF_A_CAUSE: usize = 128;
@@ -18,28 +19,29 @@ pub type Spending = Vec<(AgentId, u64, Cause, u64)>;
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn spending(db: &Connection, since: u64) -> rusqlite::Result<Spending> {
-    db.prepare_cached("SELECT agent, day, spent, standing, sender FROM spending WHERE day >= ?1")?
-        .query_map(params![integer(since)], |row| {
+pub fn spending(db: &Reader, since: u64) -> Result<Spending, StoreError> {
+    db.all(
+        "SELECT agent, day, spent, standing, sender FROM spending WHERE day >= ?1",
+        params![integer(since)],
+        |row| {
             Ok((
                 AgentId(row.get(0)?),
                 natural(row, 1)?,
                 cause::read(row, 3)?,
                 natural(row, 2)?,
             ))
-        })?
-        .collect()
+        },
+    )
 }
 
 /// What an agent has spent on a day.
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn spent(db: &Connection, agent: AgentId, day: u64) -> rusqlite::Result<Spent> {
+pub fn spent(db: &Reader, agent: AgentId, day: u64) -> Result<Spent, StoreError> {
     let mut spent = Spent::default();
-    let mut statement = db.prepare_cached(
-        "SELECT spent, standing, sender FROM spending WHERE agent = ?1 AND day = ?2",
-    )?;
+    let mut statement =
+        db.prepare("SELECT spent, standing, sender FROM spending WHERE agent = ?1 AND day = ?2")?;
     let mut rows = statement.query(params![agent.0, integer(day)])?;
     while let Some(row) = rows.next()? {
         spent.add(&cause::read(row, 1)?, natural(row, 0)?);
@@ -53,35 +55,33 @@ pub fn spent(db: &Connection, agent: AgentId, day: u64) -> rusqlite::Result<Spen
 /// # Errors
 /// Any error of SQLite.
 pub fn spenders(
-    db: &Connection,
+    db: &Reader,
     agent: AgentId,
     day: u64,
     limit: u32,
-) -> rusqlite::Result<Vec<(Cause, u64)>> {
-    db.prepare_cached(
+) -> Result<Vec<(Cause, u64)>, StoreError> {
+    db.all(
         "SELECT spent, standing, sender FROM spending
          WHERE agent = ?1 AND day = ?2 AND sender <> '' AND spent > 0
          ORDER BY spent DESC, sender LIMIT ?3",
-    )?
-    .query_map(params![agent.0, integer(day), limit], |row| {
-        Ok((cause::read(row, 1)?, natural(row, 0)?))
-    })?
-    .collect()
+        params![agent.0, integer(day), limit],
+        |row| Ok((cause::read(row, 1)?, natural(row, 0)?)),
+    )
 }
 
 /// The agents with drafts that wait for a budget.
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn holding(db: &Connection) -> rusqlite::Result<Vec<AgentId>> {
+pub fn holding(db: &Reader) -> Result<Vec<AgentId>, StoreError> {
     // One seek per agent, however many wait.
-    db.prepare_cached(
+    db.all(
         "SELECT id FROM agent WHERE EXISTS (
              SELECT 1 FROM outbox
              WHERE outbox.agent = agent.id AND outbox.state = 'queued' AND outbox.held = 1)",
-    )?
-    .query_map([], |row| row.get(0).map(AgentId))?
-    .collect()
+        [],
+        |row| row.get(0).map(AgentId),
+    )
 }
 
 /// The drafts of an agent that wait for a budget: some of the oldest of every cause, with the
@@ -89,14 +89,14 @@ pub fn holding(db: &Connection) -> rusqlite::Result<Vec<AgentId>> {
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn held(db: &Connection, agent: AgentId) -> rusqlite::Result<Vec<HeldDraft>> {
+pub fn held(db: &Reader, agent: AgentId) -> Result<Vec<HeldDraft>, StoreError> {
     let waiting = "agent = ?1 AND state = 'queued' AND held = 1";
-    let mut next = db.prepare_cached(&format!(
+    let mut next = db.prepare(&format!(
         "SELECT standing, sender FROM outbox
          WHERE {waiting} AND (standing, sender) > (?2, ?3)
          ORDER BY standing, sender LIMIT 1"
     ))?;
-    let mut oldest = db.prepare_cached(&format!(
+    let mut oldest = db.prepare(&format!(
         "SELECT id, amount, fee, standing, sender FROM outbox
          WHERE {waiting} AND standing = ?2 AND sender = ?3 ORDER BY id LIMIT ?4"
     ))?;
@@ -143,7 +143,9 @@ pub fn held(db: &Connection, agent: AgentId) -> rusqlite::Result<Vec<HeldDraft>>
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn has_lapsed(db: &Connection, now: u64) -> rusqlite::Result<bool> {
-    db.prepare_cached("SELECT 1 FROM outbox WHERE state = 'queued' AND expires_at < ?1 LIMIT 1")?
-        .exists(params![integer(now)])
+pub fn has_lapsed(db: &Reader, now: u64) -> Result<bool, StoreError> {
+    db.exists(
+        "SELECT 1 FROM outbox WHERE state = 'queued' AND expires_at < ?1 LIMIT 1",
+        params![integer(now)],
+    )
 }

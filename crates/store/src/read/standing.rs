@@ -2,9 +2,10 @@
 
 use agentry_core::rows::AgentId;
 use agentry_protocol::command::{QueueCounts, TaskCounts};
-use rusqlite::{Connection, params};
+use rusqlite::params;
 
 use crate::column::natural;
+use crate::{Reader, StoreError};
 
 /// The most rows of a kind that are counted, so that the status of an agent with a million waiting
 /// messages costs little. A larger number is reported as this one.
@@ -14,12 +15,13 @@ pub const COUNTED_AT_MOST: u32 = 100_000;
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn standing(db: &Connection, agent: AgentId) -> rusqlite::Result<(QueueCounts, TaskCounts)> {
-    let count = |from: &str| -> rusqlite::Result<u64> {
-        db.prepare_cached(&format!(
-            "SELECT count(*) FROM (SELECT 1 FROM {from} LIMIT {COUNTED_AT_MOST})"
-        ))?
-        .query_row(params![agent.0], |row| natural(row, 0))
+pub fn standing(db: &Reader, agent: AgentId) -> Result<(QueueCounts, TaskCounts), StoreError> {
+    let count = |from: &str| -> Result<u64, StoreError> {
+        db.one(
+            &format!("SELECT count(*) FROM (SELECT 1 FROM {from} LIMIT {COUNTED_AT_MOST})"),
+            params![agent.0],
+            |row| natural(row, 0),
+        )
     };
     let queue = QueueCounts {
         inbox: count("inbox WHERE agent = ?1 AND state = 'waiting'")?,

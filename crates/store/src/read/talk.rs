@@ -3,11 +3,12 @@
 use agentry_core::SentMessage;
 use agentry_core::rows::{AgentId, InboxId, OutboxId, Overdue};
 use agentry_protocol::{Address, TransactionHash};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::params;
 
 use super::{DRAFT_COLUMNS, draft};
 use crate::column::{optional_text, text};
 use crate::number::integer;
+use crate::{Reader, StoreError};
 
 /// A message of a hosted wallet that may be answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,24 +28,24 @@ pub struct Question {
 /// # Errors
 /// Any error of SQLite.
 pub fn question(
-    db: &Connection,
+    db: &Reader,
     agent: AgentId,
     transaction: TransactionHash,
-) -> rusqlite::Result<Option<Question>> {
-    db.prepare_cached(
+) -> Result<Option<Question>, StoreError> {
+    db.first(
         "SELECT coalesce(o.resend_of, o.id), o.recipient, r.behaviour, r.label
          FROM outbox o LEFT JOIN receipt r ON r.outbox = coalesce(o.resend_of, o.id)
          WHERE o.hash = ?1 AND o.agent = ?2",
-    )?
-    .query_row(params![transaction.to_string(), agent.0], |row| {
-        Ok(Question {
-            outbox: OutboxId(row.get(0)?),
-            recipient: text(row, 1, Address::from_chain)?,
-            behaviour: row.get(2)?,
-            label: row.get(3)?,
-        })
-    })
-    .optional()
+        params![transaction.to_string(), agent.0],
+        |row| {
+            Ok(Question {
+                outbox: OutboxId(row.get(0)?),
+                recipient: text(row, 1, Address::from_chain)?,
+                behaviour: row.get(2)?,
+                label: row.get(3)?,
+            })
+        },
+    )
 }
 
 /// Whether a hosted wallet's message that a transaction carried is on the chain and may still be
@@ -53,31 +54,30 @@ pub fn question(
 /// # Errors
 /// Any error of SQLite.
 pub fn is_being_rebuilt(
-    db: &Connection,
+    db: &Reader,
     agent: AgentId,
     transaction: TransactionHash,
     answer: InboxId,
     now: u64,
-) -> rusqlite::Result<bool> {
-    let lost = db
-        .prepare_cached(
-            "SELECT 1 FROM sighting
+) -> Result<bool, StoreError> {
+    let lost = db.exists(
+        "SELECT 1 FROM sighting
              WHERE agent = ?1 AND hash = ?2 AND mark IS NOT NULL AND seen_at > ?3",
-        )?
-        .exists(params![
+        params![
             agent.0,
             transaction.to_string(),
             integer(now.saturating_sub(REBUILT_WITHIN_MS))
-        ])?;
+        ],
+    )?;
     if !lost {
         return Ok(false);
     }
-    db.prepare_cached(
+    db.exists(
         "SELECT 1 FROM inbox WHERE agent = ?1 AND state = 'waiting' AND id < ?2
          UNION ALL SELECT 1 FROM event WHERE agent = ?1 AND state = 'waiting' AND due_at <= ?3
          LIMIT 1",
-    )?
-    .exists(params![agent.0, answer.0, integer(now)])
+        params![agent.0, answer.0, integer(now)],
+    )
 }
 
 /// How long an answer waits for its question to be rebuilt after the chain was read: earlier
@@ -89,25 +89,25 @@ const REBUILT_WITHIN_MS: u64 = 10 * 60 * 1000;
 /// # Errors
 /// Any error of SQLite.
 pub fn sent_message(
-    db: &Connection,
+    db: &Reader,
     outbox: OutboxId,
     label: &str,
-) -> rusqlite::Result<Option<SentMessage>> {
-    db.prepare_cached(
+) -> Result<Option<SentMessage>, StoreError> {
+    db.first(
         "SELECT recipient, message_id,
                 (SELECT hash FROM outbox o WHERE (o.id = ?1 OR o.resend_of = ?1)
                  AND hash IS NOT NULL ORDER BY id DESC LIMIT 1)
          FROM outbox WHERE id = ?1",
-    )?
-    .query_row(params![outbox.0], |row| {
-        Ok(SentMessage {
-            label: label.to_owned(),
-            to: text(row, 0, Address::from_chain)?,
-            id: optional_text(row, 1, str::parse)?,
-            transaction: optional_text(row, 2, str::parse)?,
-        })
-    })
-    .optional()
+        params![outbox.0],
+        |row| {
+            Ok(SentMessage {
+                label: label.to_owned(),
+                to: text(row, 0, Address::from_chain)?,
+                id: optional_text(row, 1, str::parse)?,
+                transaction: optional_text(row, 2, str::parse)?,
+            })
+        },
+    )
 }
 
 /// The messages of an agent that were not acknowledged in time. A message whose answer has arrived
@@ -116,13 +116,14 @@ pub fn sent_message(
 /// # Errors
 /// Any error of SQLite.
 pub fn overdue(
-    db: &Connection,
+    db: &Reader,
     agent: AgentId,
     now: u64,
     limit: usize,
-) -> rusqlite::Result<Vec<Overdue>> {
-    db.prepare_cached(&format!(
-        "SELECT r.outbox, r.resends_left, {DRAFT_COLUMNS}
+) -> Result<Vec<Overdue>, StoreError> {
+    db.all(
+        &format!(
+            "SELECT r.outbox, r.resends_left, {DRAFT_COLUMNS}
          FROM receipt r JOIN outbox ON outbox.id = r.outbox
          WHERE r.agent = ?1 AND r.due_at <= ?2
            AND NOT EXISTS (
@@ -131,8 +132,7 @@ pub fn overdue(
                  AND inbox.agent = r.agent AND inbox.sender = outbox.recipient
                  AND inbox.authenticity = 'verified' AND inbox.state = 'waiting')
          ORDER BY r.due_at LIMIT ?3"
-    ))?
-    .query_map(
+        ),
         params![agent.0, integer(now), integer(limit as u64)],
         |row| {
             Ok(Overdue {
@@ -141,6 +141,5 @@ pub fn overdue(
                 draft: draft(row, 2)?,
             })
         },
-    )?
-    .collect()
+    )
 }

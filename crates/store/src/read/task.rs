@@ -3,11 +3,12 @@
 use agentry_core::cause::Cause;
 use agentry_core::rows::{AgentId, TaskId, TaskRow, TaskState};
 use agentry_protocol::Address;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use crate::cause;
 use crate::column::{natural, optional_natural, optional_text, text, word};
 use crate::number::integer;
+use crate::{Reader, StoreError};
 
 const COLUMNS: &str = "id, agent, behaviour, key, kind, input, submitter, state, attempts, due_at,
      deadline, result, media_type, error_code, error, interrupted";
@@ -37,10 +38,12 @@ fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn task(db: &Connection, id: TaskId) -> rusqlite::Result<Option<TaskRow>> {
-    db.prepare_cached(&format!("SELECT {COLUMNS} FROM task WHERE id = ?1"))?
-        .query_row(params![id.0], task_row)
-        .optional()
+pub fn task(db: &Reader, id: TaskId) -> Result<Option<TaskRow>, StoreError> {
+    db.first(
+        &format!("SELECT {COLUMNS} FROM task WHERE id = ?1"),
+        params![id.0],
+        task_row,
+    )
 }
 
 /// A lane of tasks that takes turns with other lanes: the tasks of one type, of one behaviour of
@@ -81,18 +84,14 @@ pub struct WaitingTasks {
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn waiting_tasks(
-    db: &Connection,
-    now: u64,
-    limit: usize,
-) -> rusqlite::Result<Vec<WaitingTasks>> {
-    let mut after = db.prepare_cached(
+pub fn waiting_tasks(db: &Reader, now: u64, limit: usize) -> Result<Vec<WaitingTasks>, StoreError> {
+    let mut after = db.prepare(
         "SELECT agent, behaviour, kind, standing, sender FROM task
          WHERE state = 'submitted'
            AND (agent, behaviour, kind, standing, sender) > (?1, ?2, ?3, ?4, ?5)
          ORDER BY agent, behaviour, kind, standing, sender LIMIT 1",
     )?;
-    let mut first = db.prepare_cached(
+    let mut first = db.prepare(
         "SELECT id, due_at FROM task
          WHERE state = 'submitted' AND agent = ?1 AND behaviour = ?2 AND kind = ?3
            AND standing = ?4 AND sender = ?5
@@ -157,22 +156,21 @@ pub struct Deadlines {
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn waiting_deadlines(db: &Connection, now: u64, limit: usize) -> rusqlite::Result<Deadlines> {
+pub fn waiting_deadlines(db: &Reader, now: u64, limit: usize) -> Result<Deadlines, StoreError> {
     let waiting = "state = 'submitted' AND deadline IS NOT NULL";
-    let missed = db
-        .prepare_cached(&format!(
+    let missed = db.all(
+        &format!(
             "SELECT id, attempts FROM task WHERE {waiting} AND deadline <= ?1
              ORDER BY deadline LIMIT ?2"
-        ))?
-        .query_map(params![integer(now), integer(limit as u64)], |row| {
-            Ok((TaskId(row.get(0)?), row.get(1)?))
-        })?
-        .collect::<rusqlite::Result<_>>()?;
-    let next = db
-        .prepare_cached(&format!(
-            "SELECT min(deadline) FROM task WHERE {waiting} AND deadline > ?1"
-        ))?
-        .query_row(params![integer(now)], |row| optional_natural(row, 0))?;
+        ),
+        params![integer(now), integer(limit as u64)],
+        |row| Ok((TaskId(row.get(0)?), row.get(1)?)),
+    )?;
+    let next = db.one(
+        &format!("SELECT min(deadline) FROM task WHERE {waiting} AND deadline > ?1"),
+        params![integer(now)],
+        |row| optional_natural(row, 0),
+    )?;
     Ok(Deadlines { missed, next })
 }
 
@@ -191,18 +189,18 @@ pub struct WorkingTask {
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn working_tasks(db: &Connection) -> rusqlite::Result<Vec<WorkingTask>> {
+pub fn working_tasks(db: &Reader) -> Result<Vec<WorkingTask>, StoreError> {
     // The index on open tasks holds no others.
-    db.prepare(
+    db.all(
         "SELECT id, attempts, interrupted FROM task
          WHERE state IN ('submitted', 'working') AND state = 'working' ORDER BY due_at, id",
-    )?
-    .query_map([], |row| {
-        Ok(WorkingTask {
-            id: TaskId(row.get(0)?),
-            attempts: row.get(1)?,
-            interrupted: row.get(2)?,
-        })
-    })?
-    .collect()
+        [],
+        |row| {
+            Ok(WorkingTask {
+                id: TaskId(row.get(0)?),
+                attempts: row.get(1)?,
+                interrupted: row.get(2)?,
+            })
+        },
+    )
 }

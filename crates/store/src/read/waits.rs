@@ -1,9 +1,10 @@
 //! Waiting rows of the queues, to explain why they wait.
 
 use agentry_core::rows::AgentId;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::params;
 
 use super::super::column::{natural, optional_natural};
+use crate::{Reader, StoreError};
 
 /// A message that has not been handled yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,28 +33,28 @@ pub struct WaitingMessage {
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn waiting_message(db: &Connection, row: i64) -> rusqlite::Result<Option<WaitingMessage>> {
-    db.prepare_cached(
+pub fn waiting_message(db: &Reader, row: i64) -> Result<Option<WaitingMessage>, StoreError> {
+    db.first(
         "SELECT q.agent, agent.name, q.sender, q.authenticity = 'verified', q.state = 'withdrawn',
                 q.height, q.attempts, q.due_at,
                 EXISTS (SELECT 1 FROM progress WHERE progress.inbox = q.id)
          FROM inbox q JOIN agent ON agent.id = q.agent
          WHERE q.id = ?1 AND q.state IN ('waiting', 'withdrawn')",
-    )?
-    .query_row(params![row], |row| {
-        Ok(WaitingMessage {
-            agent: AgentId(row.get(0)?),
-            agent_name: row.get(1)?,
-            sender: row.get(2)?,
-            verified: row.get(3)?,
-            withdrawn: row.get(4)?,
-            height: optional_natural(row, 5)?,
-            attempts: natural(row, 6)?,
-            due_at: natural(row, 7)?,
-            begun: row.get(8)?,
-        })
-    })
-    .optional()
+        params![row],
+        |row| {
+            Ok(WaitingMessage {
+                agent: AgentId(row.get(0)?),
+                agent_name: row.get(1)?,
+                sender: row.get(2)?,
+                verified: row.get(3)?,
+                withdrawn: row.get(4)?,
+                height: optional_natural(row, 5)?,
+                attempts: natural(row, 6)?,
+                due_at: natural(row, 7)?,
+                begun: row.get(8)?,
+            })
+        },
+    )
 }
 
 /// The state of a transaction that is not in a block, and why it waits, as far as the store knows.
@@ -61,13 +62,13 @@ pub fn waiting_message(db: &Connection, row: i64) -> rusqlite::Result<Option<Wai
 /// # Errors
 /// Any error of SQLite.
 pub fn waiting_transaction(
-    db: &Connection,
+    db: &Reader,
     row: i64,
-) -> rusqlite::Result<Option<(String, Option<String>)>> {
-    db.prepare_cached(
+) -> Result<Option<(String, Option<String>)>, StoreError> {
+    db.first(
         "SELECT state, reason FROM outbox
          WHERE id = ?1 AND state IN ('queued', 'prepared', 'accepted')",
-    )?
-    .query_row(params![row], |row| Ok((row.get(0)?, row.get(1)?)))
-    .optional()
+        params![row],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
 }

@@ -164,7 +164,7 @@ async fn a_draft_that_is_on_the_chain_with_another_text_leaves_none_of_its_size_
         (draft("inbox/1/pong/1", 9, "still queued"), None),
     ];
     assert_eq!(standing(&act(&store, 1, sends).await), [true, false]);
-    let (known, counted) = super::usage::usage(&store).await;
+    let (known, counted) = super::usage::usage(&store);
     assert_eq!(known, counted);
 }
 

@@ -11,10 +11,10 @@ use agentry_core::{AgentId, Commit, InboxId, TaskStart};
 use agentry_protocol::{BlockHash, BlockHeight, TransactionHash};
 use agentry_store::check::{Depth, Seen, at_rest, check};
 use agentry_store::read::{self, Turn};
-use agentry_store::{Condition, Store, StoreError, open_for_a_look, open_for_reading};
+use agentry_store::{Condition, Reader, Store, StoreError, open_for_a_look, open_for_reading};
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt, SeedableRng};
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 
 use super::{address, arrival, draft, key, prepared};
@@ -132,7 +132,8 @@ fn cursor() -> serde_json::Value {
 }
 
 /// The whole content of a store, table by table.
-fn dump(db: &Connection) -> rusqlite::Result<String> {
+fn dump(path: &Path) -> rusqlite::Result<String> {
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let mut text = String::new();
     let mut tables =
         db.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")?;
@@ -450,7 +451,7 @@ async fn an_impossible_word_is_refused() {
 async fn entries_of_an_index_without_a_row_are_found() {
     let (_dir, path) = rich().await;
     let at = |name: &str| -> usize {
-        let db = open_for_reading(&path).unwrap();
+        let db = Connection::open(&path).unwrap();
         let sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
         let page: u32 = db.query_row(sql, [name], |row| row.get(0)).unwrap();
         (page as usize - 1) * PAGE
@@ -481,7 +482,7 @@ async fn an_impossible_value_is_an_error_wherever_it_is_read() {
     let condition = store.condition();
     assert_eq!(*condition.borrow(), Condition::Well);
     let due = |agent| {
-        move |db: &Connection| {
+        move |db: &Reader| {
             let (turn, far) = (&mut Turn::default(), BlockHeight(1_000));
             read::due(db, AgentId(agent), 10_000, far, turn, 8)
         }
@@ -504,7 +505,7 @@ async fn an_impossible_value_is_an_error_wherever_it_is_read() {
             .err(),
         "state",
     );
-    let queued = |db: &Connection| read::queued(db, &read::QueueTurn::default(), false, &[], 9);
+    let queued = |db: &Reader| read::queued(db, &read::QueueTurn::default(), false, &[], 9);
     value(store.read(queued).await.err(), "message_id");
     // What does not need the value continues.
     store.commit(Commit::Resume).await.unwrap();
@@ -525,7 +526,7 @@ async fn damage_is_found_or_changes_nothing() {
     let (dir, path) = rich().await;
     let whole = fs::read(&path).unwrap();
     let sums = fs::read(dir.path().join("agentry.db.sums")).unwrap();
-    let before = dump(&open_for_a_look(&path).unwrap()).unwrap();
+    let before = dump(&path).unwrap();
     let (mut found, mut harmless) = (0, 0);
     for round in 0..150 {
         let mut bytes = whole.clone();
@@ -536,7 +537,7 @@ async fn damage_is_found_or_changes_nothing() {
             Err(_) => found += 1,
             Ok(()) => {
                 harmless += 1;
-                let after = dump(&open_for_a_look(&path).unwrap()).unwrap();
+                let after = dump(&path).unwrap();
                 assert_eq!(after, before, "round {round}: {what}");
             }
         }

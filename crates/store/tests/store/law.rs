@@ -126,28 +126,16 @@ proptest! {
             for event in &events {
                 store.commit(commit(event)).await.unwrap();
             }
-            let wrong: i64 = store
-                .read(|db| {
-                    db.query_row(
-                        "SELECT count(*) FROM inbox WHERE (state = 'handled') <>
-                           (SELECT count(*) FROM outbox WHERE outbox.inbox = inbox.id)",
-                        [],
-                        |row| row.get(0),
-                    )
-                })
-                .await
-                .unwrap();
+            let count = |sql: &str| -> i64 {
+                super::sql(&store).query_row(sql, [], |row| row.get(0)).unwrap()
+            };
+            let wrong = count(
+                "SELECT count(*) FROM inbox WHERE (state = 'handled') <>
+                   (SELECT count(*) FROM outbox WHERE outbox.inbox = inbox.id)",
+            );
             prop_assert_eq!(wrong, 0);
-            let unsigned: i64 = store
-                .read(|db| {
-                    db.query_row(
-                        "SELECT count(*) FROM outbox WHERE (state = 'queued') <> (body IS NULL)",
-                        [],
-                        |row| row.get(0),
-                    )
-                })
-                .await
-                .unwrap();
+            let unsigned =
+                count("SELECT count(*) FROM outbox WHERE (state = 'queued') <> (body IS NULL)");
             prop_assert_eq!(unsigned, 0, "rows after `queued` have their signed bytes");
             Ok(())
         })?;

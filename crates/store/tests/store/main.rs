@@ -25,6 +25,7 @@ use agentry_protocol::{
     Transaction,
 };
 use agentry_store::Store;
+use rusqlite::{Connection, OpenFlags};
 
 /// The wallet with this byte as its seed.
 pub(crate) fn key(byte: u8) -> SigningKey {
@@ -49,6 +50,11 @@ pub(crate) async fn store(agents: u8) -> (tempfile::TempDir, Store, Vec<AgentId>
         .collect();
     let receipt = store.commit(Commit::Host { agents }).await.unwrap();
     (dir, store, receipt.agents)
+}
+
+/// A connection of the test's own to the store, for what no function of the crate reads.
+pub(crate) fn sql(store: &Store) -> Connection {
+    Connection::open_with_flags(store.path(), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()
 }
 
 /// A message `text` from the wallet `sender` to the agent.

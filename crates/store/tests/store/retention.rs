@@ -1,16 +1,16 @@
 //! What is pruned, and what is kept for as long as it can arrive again.
 
-use agentry_core::commit::{Arrival, Now, Observation, Step};
+use agentry_core::commit::{Arrival, Backfill, CardSeen, Now, Observation, Step};
 use agentry_core::rows::ReceiptRequest;
 use agentry_core::{AgentId, Authenticity, Commit, InboxId};
 use agentry_protocol::header::{MAX_ID_AGE_MS, MAX_ID_AHEAD_MS};
 use agentry_protocol::{
-    BlockHeight, ChainId, Header, MessageId, Number, Payload, Transaction, compose,
+    BlockHeight, ChainId, Header, MessageId, Number, Payload, Transaction, TransactionHash, compose,
 };
-use agentry_store::Store;
 use agentry_store::list::{self, Filter};
+use agentry_store::{Store, read};
 
-use super::{address, arrival, draft, key, observe, outcome, prepared, store};
+use super::{address, arrival, draft, key, observe, outcome, prepared, sql, store};
 
 const NOW: u64 = 1_795_300_000_000;
 
@@ -201,12 +201,78 @@ async fn an_unsent_message_is_reported_after_a_pause() {
         .await
         .unwrap();
     assert_eq!(expired.changed, 1 + 1, "the transaction and its receipt");
-    let due_at: i64 = store
-        .read(|db| {
-            let sql = "SELECT due_at FROM event WHERE kind = 'delivery' AND name = 'greeting'";
-            db.query_row(sql, [], |row| row.get(0))
-        })
-        .await
-        .unwrap();
+    let query = "SELECT due_at FROM event WHERE kind = 'delivery' AND name = 'greeting'";
+    let due_at: i64 = sql(&store).query_row(query, [], |row| row.get(0)).unwrap();
     assert_eq!(due_at.unsigned_abs(), NOW + 1_000);
+}
+
+/// The last announcement of a wallet, or its withdrawal, in a block.
+fn card(byte: u8, height: u64, card: Option<&str>) -> Step {
+    Step::Card(CardSeen {
+        address: address(byte),
+        hash: TransactionHash::of(&[byte, u8::try_from(height).unwrap()]),
+        height: BlockHeight(height),
+        public_key: key(byte).public_key(),
+        card: card.map(str::to_owned),
+        expires_at: card.map_or(0, |_| NOW + 1_000),
+        announced_at: NOW,
+    })
+}
+
+/// The parameters of an ANNOUNCE.
+const CARD: Option<&str> = Some(r#"{"cmd":"ANNOUNCE","name":"one","expires":1795300001000}"#);
+
+async fn observe_final(store: &Store, steps: Vec<Step>, through: u64) {
+    let commit = Commit::Observe(Observation {
+        steps,
+        cursor: serde_json::Value::Null,
+        final_through: Some(BlockHeight(through)),
+        catching_up: None,
+        at: NOW,
+    });
+    store.commit(commit).await.unwrap();
+}
+
+/// How many announcements and withdrawals are kept.
+fn kept_cards(store: &Store) -> u32 {
+    let count = sql(store).query_row("SELECT count(*) FROM card", [], |row| row.get(0));
+    count.unwrap()
+}
+
+#[tokio::test]
+async fn superseded_announcements_are_pruned_once_final() {
+    let (_dir, store, _) = store(1).await;
+    observe_final(&store, vec![card(1, 5, CARD)], 0).await;
+    for height in 6..40 {
+        observe_final(&store, vec![card(1, height, CARD)], height - 5).await;
+        assert!(kept_cards(&store) <= 6, "the last final one, and five");
+    }
+    observe_final(&store, Vec::new(), 39).await;
+    assert_eq!(kept_cards(&store), 1);
+    let card = store.read(|db| read::card(db, &address(1))).await.unwrap();
+    assert_eq!(card.unwrap().card.height, BlockHeight(39));
+}
+
+#[tokio::test]
+async fn old_announcements_that_a_final_one_supersedes_are_not_kept() {
+    let (_dir, store, _) = store(1).await;
+    observe_final(&store, vec![card(1, 100, None), card(2, 100, CARD)], 200).await;
+    let old = Backfill {
+        steps: (1..=3).map(|byte| card(byte, 50, CARD)).collect(),
+        at: NOW,
+        ..Backfill::default()
+    };
+    store.commit(Commit::Backfill(old)).await.unwrap();
+    assert_eq!(kept_cards(&store), 3);
+}
+
+#[tokio::test]
+async fn withdrawn_blocks_leave_no_announcements() {
+    let (_dir, store, _) = store(1).await;
+    let steps = vec![card(1, 5, CARD), card(1, 6, None), card(2, 6, CARD)];
+    store.commit(observe(steps)).await.unwrap();
+    assert_eq!(kept_cards(&store), 3);
+    let all = observe(vec![Step::Withdrawn { above: None }]);
+    store.commit(all).await.unwrap();
+    assert_eq!(kept_cards(&store), 0);
 }

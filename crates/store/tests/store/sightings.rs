@@ -5,7 +5,7 @@ use agentry_core::rows::Prepared;
 use agentry_core::{AgentId, Commit, OutboxId, Receipt};
 use agentry_protocol::BlockHeight;
 use agentry_store::list::{self, Filter, OutboxItem};
-use agentry_store::{Store, read};
+use agentry_store::{Reader, Store, read};
 
 use super::{draft, observe, own, prepared, store};
 
@@ -138,7 +138,7 @@ async fn under_sequential_nonces_what_is_mined_is_counted() {
         store.commit(seen).await.unwrap();
     }
     let last = async |counter| {
-        let read = move |db: &rusqlite::Connection| read::last_mined_nonce(db, AGENT, counter);
+        let read = move |db: &Reader| read::last_mined_nonce(db, AGENT, counter);
         store.read(read).await.unwrap()
     };
     assert_eq!(last(4).await, Some(5));

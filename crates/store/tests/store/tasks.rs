@@ -11,7 +11,7 @@ use agentry_store::read::{self, Lane, Turn};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{address, arrival, draft, observe, prepared, store};
+use super::{address, arrival, draft, observe, prepared, sql, store};
 
 /// A store with one agent and this many messages to it, in rows 1, 2, …
 async fn with_messages(count: usize) -> (tempfile::TempDir, Store, AgentId) {
@@ -91,22 +91,20 @@ async fn row(store: &Store, task: i64) -> TaskRow {
 }
 
 /// The events of a kind that wait or are held: their state, name and data.
-async fn events(store: &Store, kind: &'static str) -> Vec<(String, String, Value)> {
-    store
-        .read(move |db| {
-            db.prepare("SELECT state, name, data FROM event WHERE kind = ?1 ORDER BY id")?
-                .query_map([kind], |row| {
-                    let data: String = row.get(2)?;
-                    Ok((
-                        row.get(0)?,
-                        row.get(1)?,
-                        serde_json::from_str(&data).unwrap(),
-                    ))
-                })?
-                .collect()
-        })
-        .await
-        .unwrap()
+fn events(store: &Store, kind: &str) -> Vec<(String, String, Value)> {
+    let db = sql(store);
+    let mut statement = db
+        .prepare("SELECT state, name, data FROM event WHERE kind = ?1 ORDER BY id")
+        .unwrap();
+    let events = statement.query_map([kind], |row| {
+        let data: String = row.get(2)?;
+        Ok((
+            row.get(0)?,
+            row.get(1)?,
+            serde_json::from_str(&data).unwrap(),
+        ))
+    });
+    events.unwrap().map(Result::unwrap).collect()
 }
 
 #[tokio::test]
@@ -194,7 +192,7 @@ async fn an_abandoned_attempt_cannot_end_its_task() {
     let row = row(&store, 1).await;
     assert_eq!(row.result.as_deref(), Some("right"));
     assert_eq!(row.error_code, None, "the earlier error is cleared");
-    assert_eq!(events(&store, "task").await.len(), 1);
+    assert_eq!(events(&store, "task").len(), 1);
 }
 
 #[tokio::test]
@@ -217,7 +215,7 @@ async fn an_attempt_that_ended_with_the_process_is_counted_apart() {
     let row = row(&store, 1).await;
     assert_eq!((row.attempts, row.interrupted), (1, 1));
     assert_eq!(row.state, TaskState::Submitted);
-    assert!(events(&store, "task").await.is_empty(), "nobody is told");
+    assert!(events(&store, "task").is_empty(), "nobody is told");
 }
 
 #[tokio::test]
@@ -239,11 +237,11 @@ async fn a_later_update_replaces_undelivered_progress() {
         };
         store.commit(progress).await.unwrap();
     }
-    let told = events(&store, "task").await;
+    let told = events(&store, "task");
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].2["news"]["progress"], 0.2);
     store.commit(end(1, 1, completed("x"))).await.unwrap();
-    let told = events(&store, "task").await;
+    let told = events(&store, "task");
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].2["news"]["news"], "completed");
 }
@@ -260,14 +258,14 @@ async fn the_outcome_of_a_message_is_reported_when_its_tasks_have_ended() {
         let (_dir, store, _) = with_messages(1).await;
         let tasks = vec![task("a", "chat", None), task("b", "chat", None)];
         store.commit(start(1, tasks)).await.unwrap();
-        assert_eq!(events(&store, "settled").await[0].0, "held");
+        assert_eq!(events(&store, "settled")[0].0, "held");
         store.commit(begin(1, 0)).await.unwrap();
         store.commit(begin(2, 0)).await.unwrap();
         store.commit(end(2, 1, last)).await.unwrap();
-        assert_eq!(events(&store, "settled").await[0].0, "held");
+        assert_eq!(events(&store, "settled")[0].0, "held");
         let receipt = store.commit(end(1, 1, completed("a"))).await.unwrap();
         assert_eq!(receipt.due, [AgentId(1)]);
-        let settled = events(&store, "settled").await;
+        let settled = events(&store, "settled");
         assert_eq!(
             (settled[0].0.as_str(), &settled[0].2),
             ("waiting", &expected)
@@ -346,7 +344,7 @@ async fn a_task_that_ended_before_its_message_was_handled_delays_nothing() {
         ..outcome(1)
     };
     store.commit(Commit::Outcome(second)).await.unwrap();
-    let settled = events(&store, "settled").await;
+    let settled = events(&store, "settled");
     assert_eq!(settled[0].0, "waiting");
     assert_eq!(settled[0].2["settlement"], "failed");
 }
@@ -370,7 +368,7 @@ async fn a_reported_failure_waits_for_no_task() {
         at: 2_500,
     };
     store.commit(dead).await.unwrap();
-    let settled = events(&store, "settled").await;
+    let settled = events(&store, "settled");
     assert_eq!(settled[0].0, "waiting");
     assert_eq!(settled[0].2["settlement"], "failed");
 }
@@ -390,14 +388,8 @@ async fn a_task_is_pruned_after_its_behaviour_was_told() {
     };
     store.commit(prune.clone()).await.unwrap();
     assert_eq!(row(&store, 1).await.result.as_deref(), Some("x"));
-    let told: i64 = store
-        .read(|db| {
-            db.query_row("SELECT id FROM event WHERE kind = 'task'", [], |row| {
-                row.get(0)
-            })
-        })
-        .await
-        .unwrap();
+    let query = "SELECT id FROM event WHERE kind = 'task'";
+    let told: i64 = sql(&store).query_row(query, [], |row| row.get(0)).unwrap();
     let outcome = Outcome {
         behaviour: Some("tasks".to_owned()),
         ..Outcome::nothing(EventRef::Event(EventId(told)), 0, 6_000)
@@ -599,7 +591,7 @@ proptest! {
                         prop_assert_eq!(format!("{before:?}"), format!("{after:?}"));
                     }
                 }
-                let told = events(&store, "task").await;
+                let told = events(&store, "task");
                 for row in &after {
                     let of_task: Vec<&str> = told
                         .iter()
@@ -613,7 +605,7 @@ proptest! {
                         prop_assert_eq!(of_task, [row.state.as_str()]);
                     }
                 }
-                let settled = events(&store, "settled").await;
+                let settled = events(&store, "settled");
                 let (state, _, data) = &settled[0];
                 if after.iter().any(|row| is_open(row.state)) {
                     prop_assert_eq!(state, "held");

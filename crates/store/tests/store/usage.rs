@@ -7,34 +7,31 @@ use agentry_core::{
 };
 use agentry_protocol::BlockHeight;
 use agentry_store::{Store, StoreError};
+use rusqlite::Row;
 use serde_json::Value;
 
-use super::{address, arrival, draft, observe, outcome, prepared, store};
+use super::{address, arrival, draft, observe, outcome, prepared, sql, store};
 
 fn sender(standing: Standing, byte: u8) -> Cause {
     Cause::of(standing, &address(byte))
 }
 
 /// The content of the table, and the result of counting the rows.
-pub(crate) async fn usage(store: &Store) -> (Vec<String>, Vec<String>) {
-    store
-        .read(|db| {
-            let rows = |sql: &str| {
-                db.prepare(sql)?
-                    .query_map([], |row| {
-                        let word = |column| row.get::<_, String>(column);
-                        let sum = |column| row.get::<_, i64>(column);
-                        let (agent, items, bytes) = (sum(0)?, sum(4)?, sum(5)?);
-                        let (kind, standing, sender) = (word(1)?, word(2)?, word(3)?);
-                        Ok(format!(
-                            "{agent} {kind} {standing} {sender:?} {items} {bytes}"
-                        ))
-                    })?
-                    .collect::<rusqlite::Result<Vec<_>>>()
-            };
-            let known = rows("SELECT * FROM usage ORDER BY 1, 2, 3, 4")?;
-            let counted = rows(
-                "WITH one AS (
+pub(crate) fn usage(store: &Store) -> (Vec<String>, Vec<String>) {
+    let rows = |sql: &str| {
+        texts(store, sql, |row| {
+            let word = |column| row.get::<_, String>(column);
+            let sum = |column| row.get::<_, i64>(column);
+            let (agent, items, bytes) = (sum(0)?, sum(4)?, sum(5)?);
+            let (kind, standing, sender) = (word(1)?, word(2)?, word(3)?);
+            Ok(format!(
+                "{agent} {kind} {standing} {sender:?} {items} {bytes}"
+            ))
+        })
+    };
+    let known = rows("SELECT * FROM usage ORDER BY 1, 2, 3, 4");
+    let counted = rows(
+        "WITH one AS (
                      SELECT agent, 'message' AS kind, standing,
                             iif(standing = 'unverified', '', sender) AS sender,
                             octet_length(stored) AS bytes FROM inbox
@@ -60,15 +57,24 @@ pub(crate) async fn usage(store: &Store) -> (Vec<String>, Vec<String>) {
                  SELECT agent, kind, standing, sender, count(*), sum(bytes) FROM one
                  WHERE sender <> '' GROUP BY agent, kind, standing, sender
                  ORDER BY 1, 2, 3, 4",
-            )?;
-            Ok((known, counted))
-        })
-        .await
-        .unwrap()
+    );
+    (known, counted)
 }
 
-async fn check(store: &Store) {
-    let (known, counted) = usage(store).await;
+/// The rows of a query, each as a text.
+fn texts(
+    store: &Store,
+    query: &str,
+    text: impl FnMut(&Row<'_>) -> rusqlite::Result<String>,
+) -> Vec<String> {
+    let db = sql(store);
+    let mut statement = db.prepare(query).unwrap();
+    let rows = statement.query_map([], text).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+fn check(store: &Store) {
+    let (known, counted) = usage(store);
     assert_eq!(known, counted);
 }
 
@@ -118,7 +124,7 @@ async fn one_sender_cannot_have_all_timers() {
             if reason.contains(address(2).as_str()) && reason.contains("1001 of 1000")),
         "{error}"
     );
-    check(&store).await;
+    check(&store);
     // Other senders are unaffected until all strangers together have used their share.
     set(3, stranger(3), 1_000).await.unwrap();
     set(4, stranger(4), 500).await.unwrap();
@@ -137,20 +143,16 @@ async fn one_sender_cannot_have_all_timers() {
         behaviour: Some("behaviour-1".to_owned()),
         cause: stranger(2),
         timers: timers("new/", 1),
-        ..Outcome::nothing(EventRef::Event(first_timer(&store).await), 0, 9_000)
+        ..Outcome::nothing(EventRef::Event(first_timer(&store)), 0, 9_000)
     };
     store.commit(Commit::Outcome(ran_out)).await.unwrap();
-    check(&store).await;
+    check(&store);
 }
 
-async fn first_timer(store: &Store) -> EventId {
-    store
-        .read(|db| {
-            let sql = "SELECT id FROM event WHERE behaviour = 'behaviour-1' ORDER BY id LIMIT 1";
-            db.query_row(sql, [], |row| row.get(0).map(EventId))
-        })
-        .await
-        .unwrap()
+fn first_timer(store: &Store) -> EventId {
+    let query = "SELECT id FROM event WHERE behaviour = 'behaviour-1' ORDER BY id LIMIT 1";
+    let id = sql(store).query_row(query, [], |row| row.get(0));
+    EventId(id.unwrap())
 }
 
 #[tokio::test]
@@ -170,7 +172,7 @@ async fn a_request_beyond_the_whole_share_is_refused_permanently() {
     set(1, 1_000).await.unwrap();
     let error = set(2, 1_000).await.unwrap_err();
     assert!(matches!(error, StoreError::Full { .. }), "{error}");
-    check(&store).await;
+    check(&store);
 }
 
 #[tokio::test]
@@ -214,7 +216,7 @@ async fn one_sender_cannot_have_all_tasks_nor_the_outbox() {
     };
     let error = store.commit(Commit::Outcome(outcome)).await.unwrap_err();
     assert!(error.to_string().contains("queued"), "{error}");
-    check(&store).await;
+    check(&store);
 }
 
 /// A message of this many bytes.
@@ -241,7 +243,7 @@ async fn large_messages_of_one_sender_leave_room_for_the_others() {
     let receipt = arrive(2, "three").await;
     assert_eq!((receipt.arrived, receipt.refused), (1, 1));
     assert!(receipt.due.is_empty(), "no agent acts on it");
-    let (state, reason, bytes) = row(&store, 3).await;
+    let (state, reason, bytes) = row(&store, 3);
     assert_eq!((state.as_str(), bytes), ("dead", 0));
     assert!(reason.unwrap().contains(address(2).as_str()));
     // Another sender has the same share.
@@ -253,28 +255,24 @@ async fn large_messages_of_one_sender_leave_room_for_the_others() {
         at: 3_000,
     };
     assert_eq!(store.commit(retry).await.unwrap().changed, 0);
-    check(&store).await;
+    check(&store);
 
     // Settled messages make room, and stay known.
     let mut done = outcome(InboxId(1), 0, 2, "pong");
     done.sends.clear();
     store.commit(Commit::Outcome(done)).await.unwrap();
     assert_eq!(arrive(2, "four").await.refused, 0);
-    let (state, _, bytes) = row(&store, 1).await;
+    let (state, _, bytes) = row(&store, 1);
     assert_eq!((state.as_str(), bytes), ("handled", 0));
     assert_eq!(arrive(2, "one").await.repeated, 1);
-    check(&store).await;
+    check(&store);
 }
 
 /// The state of a message, its reason, and how many bytes of it are stored.
-async fn row(store: &Store, id: i64) -> (String, Option<String>, i64) {
-    store
-        .read(move |db| {
-            let sql = "SELECT state, reason, octet_length(stored) FROM inbox WHERE id = ?1";
-            db.query_row(sql, [id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-        })
-        .await
-        .unwrap()
+fn row(store: &Store, id: i64) -> (String, Option<String>, i64) {
+    let query = "SELECT state, reason, octet_length(stored) FROM inbox WHERE id = ?1";
+    let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    sql(store).query_row(query, [id], row).unwrap()
 }
 
 #[tokio::test]
@@ -305,37 +303,26 @@ async fn the_newest_results_of_a_senders_tasks_are_kept() {
         };
         store.commit(end).await.unwrap();
         if told {
-            let event: EventId = store
-                .read(|db| {
-                    let sql = "SELECT max(id) FROM event WHERE kind = 'task'";
-                    db.query_row(sql, [], |row| row.get(0).map(EventId))
-                })
-                .await
-                .unwrap();
-            let told = Outcome::nothing(EventRef::Event(event), 0, 4_000);
+            let query = "SELECT max(id) FROM event WHERE kind = 'task'";
+            let event: i64 = sql(&store).query_row(query, [], |row| row.get(0)).unwrap();
+            let told = Outcome::nothing(EventRef::Event(EventId(event)), 0, 4_000);
             store.commit(Commit::Outcome(told)).await.unwrap();
         }
     };
-    let kept = async || {
-        store
-            .read(|db| {
-                db.prepare("SELECT key, state, error_code FROM task ORDER BY id")?
-                    .query_map([], |row| {
-                        let code: Option<String> = row.get(2)?;
-                        let (key, state): (String, String) = (row.get(0)?, row.get(1)?);
-                        Ok(format!("{key} {state} {}", code.unwrap_or_default()))
-                    })?
-                    .collect::<rusqlite::Result<Vec<_>>>()
-            })
-            .await
-            .unwrap()
+    let kept = || {
+        let query = "SELECT key, state, error_code FROM task ORDER BY id";
+        texts(&store, query, |row| {
+            let code: Option<String> = row.get(2)?;
+            let (key, state): (String, String) = (row.get(0)?, row.get(1)?);
+            Ok(format!("{key} {state} {}", code.unwrap_or_default()))
+        })
     };
     // A stranger has a tenth of 1 GiB, which is 107 MB.
     done(1, 50 * MB, true, &stranger).await;
     done(2, 50 * MB, true, &stranger).await;
     done(3, 50 * MB, false, &stranger).await;
-    assert_eq!(kept().await, ["task-2 completed ", "task-3 completed "]);
-    check(&store).await;
+    assert_eq!(kept(), ["task-2 completed ", "task-3 completed "]);
+    check(&store);
     // A result that was not delivered yet is kept, and a task without room for its result fails.
     done(4, 50 * MB, false, &stranger).await;
     done(5, 50 * MB, true, &stranger).await;
@@ -346,8 +333,8 @@ async fn the_newest_results_of_a_senders_tasks_are_kept() {
         "task-5 failed no-room",
         "task-6 completed ",
     ];
-    assert_eq!(kept().await, left);
-    check(&store).await;
+    assert_eq!(kept(), left);
+    check(&store);
 }
 
 #[tokio::test]
@@ -383,20 +370,14 @@ async fn the_newest_transactions_of_a_sender_are_kept() {
         settled(message, 10 + message.unsigned_abs(), stranger).await;
     }
     settled(16, 40, sender(Standing::Stranger, 3)).await;
-    let kept = store
-        .read(|db| {
-            db.prepare("SELECT origin FROM outbox ORDER BY id")?
-                .query_map([], |row| row.get::<_, String>(0))?
-                .collect::<rusqlite::Result<Vec<_>>>()
-        })
-        .await
-        .unwrap();
+    let query = "SELECT origin FROM outbox ORDER BY id";
+    let kept = texts(&store, query, |row| row.get(0));
     // Each takes twice its length: as a payload and as signed bytes.
     let expected: Vec<_> = (3..=16)
         .map(|message| format!("inbox/{message}/0"))
         .collect();
     assert_eq!(kept, expected);
-    check(&store).await;
+    check(&store);
 }
 
 #[tokio::test]
@@ -410,10 +391,8 @@ async fn the_newest_forged_messages_are_kept() {
         let commit = observe(vec![Step::Arrival(forged)]);
         store.commit(commit).await.unwrap();
     }
-    let kept: i64 = store
-        .read(|db| db.query_row("SELECT count(*) FROM forged", [], |row| row.get(0)))
-        .await
-        .unwrap();
+    let query = "SELECT count(*) FROM forged";
+    let kept: i64 = sql(&store).query_row(query, [], |row| row.get(0)).unwrap();
     assert_eq!(kept, 3);
-    check(&store).await;
+    check(&store);
 }

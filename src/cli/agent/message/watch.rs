@@ -14,8 +14,7 @@ use agentry_protocol::{
     TransactionHash,
 };
 use agentry_store::list::talk::{self, Delivery, Reply};
-use agentry_store::{StoreError, open_for_reading};
-use rusqlite::Connection;
+use agentry_store::{Reader, StoreError, open_for_reading};
 
 use super::super::super::Failure;
 use super::super::said::{self, Said};
@@ -55,7 +54,7 @@ impl Watch {
 
 /// Watches a store.
 pub(super) struct StoreWatch {
-    db: Connection,
+    db: Reader,
     store: PathBuf,
     outbox: OutboxId,
     /// Whether the message has no header, so that an answer may not name what it answers.
@@ -87,11 +86,11 @@ impl StoreWatch {
     }
 
     async fn look(&mut self) -> Result<Option<Facts>, Failure> {
-        let version = talk::version(&self.db).map_err(StoreError::from)?;
+        let version = talk::version(&self.db)?;
         if self.version == Some(version) {
             return Ok(None);
         }
-        let (progress, replies) = self.read().map_err(StoreError::from)?;
+        let (progress, replies) = self.read()?;
         self.version = Some(version);
         let Some(progress) = progress else {
             return Err(Failure::no_input(format!(
@@ -140,8 +139,8 @@ impl StoreWatch {
     }
 
     // All queries read the same snapshot.
-    fn read(&self) -> rusqlite::Result<(Option<talk::Progress>, Vec<Reply>)> {
-        let _moment = self.db.unchecked_transaction()?;
+    fn read(&self) -> Result<(Option<talk::Progress>, Vec<Reply>), StoreError> {
+        let _moment = self.db.snapshot()?;
         let Some(progress) = talk::progress(&self.db, self.outbox)? else {
             return Ok((None, Vec::new()));
         };

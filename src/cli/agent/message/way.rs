@@ -9,7 +9,7 @@ use agentry_protocol::{
     Payload, PublicKey, SignedTransaction, SigningKey, Transaction,
 };
 use agentry_sdk::{Outgoing, Sealing};
-use agentry_store::{StoreError, open_for_reading, read};
+use agentry_store::{open_for_reading, read};
 
 use super::super::super::who::Own;
 use super::super::super::{ExitCode, Failure};
@@ -232,7 +232,7 @@ fn known_keys(to: &Address, now_ms: u64, config: &Config) -> Result<KnownKeys, F
     let mut known = KnownKeys::default();
     if config.store.path.exists() {
         let db = open_for_reading(&config.store.path)?;
-        if let Some(found) = read::card(&db, to).map_err(StoreError::from)? {
+        if let Some(found) = read::card(&db, to)? {
             known.public = Some(found.card.public_key);
             let counts = found.card.card.check_time(now_ms).is_ok();
             known.encryption = found.card.card.enc_key.filter(|_| counts);

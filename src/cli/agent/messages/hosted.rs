@@ -5,9 +5,8 @@ use std::path::Path;
 
 use agentry_core::rows::OutboxState;
 use agentry_protocol::Address;
-use agentry_store::StoreError;
+use agentry_store::Reader;
 use agentry_store::list::talk::{self, Place, Selection, Told};
-use rusqlite::Connection;
 
 use super::super::super::Failure;
 use super::super::said::{self, Said};
@@ -16,7 +15,7 @@ use super::{Direction, MessagesArgs, POLL, Printer};
 
 /// Reads the messages of one hosted agent.
 pub(super) struct Hosted<'a> {
-    pub(super) db: &'a Connection,
+    pub(super) db: &'a Reader,
     pub(super) store: &'a Path,
     pub(super) args: &'a MessagesArgs,
     pub(super) address: &'a Address,
@@ -38,7 +37,7 @@ impl Hosted<'_> {
     pub(super) async fn print(&self) -> Result<(), Failure> {
         let mut read = Read::default();
         let limit = usize::try_from(self.args.limit).unwrap_or(usize::MAX);
-        let mut version = talk::version(self.db).map_err(StoreError::from)?;
+        let mut version = talk::version(self.db)?;
         // One more than asked for shows whether there are older ones.
         let mut told = self.unprinted(&mut read, limit.saturating_add(1))?;
         let older = told.len().saturating_sub(limit);
@@ -53,7 +52,7 @@ impl Hosted<'_> {
         loop {
             loop {
                 tokio::time::sleep(POLL).await;
-                let now = talk::version(self.db).map_err(StoreError::from)?;
+                let now = talk::version(self.db)?;
                 if now != version {
                     version = now;
                     break;
@@ -67,13 +66,8 @@ impl Hosted<'_> {
 
     /// Messages not yet printed, in the chain's order.
     fn unprinted(&self, read: &mut Read, limit: usize) -> Result<Vec<Told>, Failure> {
-        self.read(read, limit)
-            .map_err(|error| StoreError::from(error).into())
-    }
-
-    fn read(&self, read: &mut Read, limit: usize) -> rusqlite::Result<Vec<Told>> {
         // All queries read the same snapshot.
-        let _moment = self.db.unchecked_transaction()?;
+        let _moment = self.db.snapshot()?;
         let selection = |after| Selection {
             agent: self.address.to_string(),
             from: self.from.map(ToString::to_string),

@@ -5,10 +5,11 @@ use std::ops::Range;
 
 use agentry_core::rows::AgentId;
 use agentry_protocol::BlockHeight;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Row, params};
 
 use super::{Due, MESSAGE_COLUMN_COUNT, MESSAGE_COLUMNS, message};
 use crate::column::{natural, optional_natural};
+use crate::{Reader, StoreError};
 
 /// The most senders that are examined in one pull, so that a pull costs little however many senders
 /// have to wait.
@@ -107,13 +108,13 @@ const UNVERIFIED: Lane = Lane {
 
 /// Adds the due messages: urgent ones first, then by sender in turn.
 pub(super) fn messages(
-    db: &Connection,
+    db: &Reader,
     agent: AgentId,
     (now, through): (u64, BlockHeight),
     turn: &mut Turn,
     limit: usize,
     due: &mut Due,
-) -> rusqlite::Result<()> {
+) -> Result<(), StoreError> {
     let Turn {
         urgent,
         verified,
@@ -143,7 +144,7 @@ pub(super) fn messages(
 }
 
 struct Pull<'a> {
-    db: &'a Connection,
+    db: &'a Reader,
     agent: AgentId,
     now: u64,
     through: BlockHeight,
@@ -169,7 +170,7 @@ impl Pull<'_> {
         last: &mut String,
         limit: usize,
         due: &mut Due,
-    ) -> rusqlite::Result<()> {
+    ) -> Result<(), StoreError> {
         let Some(round) = self.rounds.get_mut(lane.index) else {
             return Ok(());
         };
@@ -216,21 +217,22 @@ impl Pull<'_> {
         Ok(())
     }
 
-    fn sender_after(&self, lane: &Lane, after: &str) -> rusqlite::Result<Option<String>> {
-        self.db
-            .prepare_cached(&format!(
+    fn sender_after(&self, lane: &Lane, after: &str) -> Result<Option<String>, StoreError> {
+        self.db.first(
+            &format!(
                 "SELECT sender FROM inbox
                  WHERE agent = ?1 AND state = 'waiting' AND {} AND sender > ?2
                  ORDER BY sender LIMIT 1",
                 lane.condition
-            ))?
-            .query_row(params![self.agent.0, after], |row| row.get(0))
-            .optional()
+            ),
+            params![self.agent.0, after],
+            |row| row.get(0),
+        )
     }
 
     /// Whether a sender has a due message; if not, when it will have one.
-    fn has_due(&self, lane: &Lane, sender: &str, due: &mut Due) -> rusqlite::Result<bool> {
-        let mut statement = self.db.prepare_cached(&format!(
+    fn has_due(&self, lane: &Lane, sender: &str, due: &mut Due) -> Result<bool, StoreError> {
+        let mut statement = self.db.prepare(&format!(
             "SELECT due_at, coalesce(height, 0), expires_at FROM inbox
              WHERE agent = ?1 AND sender = ?2 AND state = 'waiting' AND {}
              ORDER BY due_at, seq",
@@ -249,7 +251,7 @@ impl Pull<'_> {
 
     /// Whether a message is due. The columns from `at` on are its due time, its block and its
     /// expiry.
-    fn ready(&self, row: &Row<'_>, at: usize, due: &mut Due) -> rusqlite::Result<Ready> {
+    fn ready(&self, row: &Row<'_>, at: usize, due: &mut Due) -> Result<Ready, StoreError> {
         let due_at = natural(row, at)?;
         if due_at > self.now {
             due.later(due_at);
@@ -275,9 +277,9 @@ impl Pull<'_> {
         sender: &str,
         share: usize,
         due: &mut Due,
-    ) -> rusqlite::Result<()> {
+    ) -> Result<(), StoreError> {
         // Without a limit, because skipped messages take no place.
-        let mut statement = self.db.prepare_cached(&format!(
+        let mut statement = self.db.prepare(&format!(
             "SELECT {MESSAGE_COLUMNS}, due_at, coalesce(height, 0), expires_at FROM inbox
              WHERE agent = ?1 AND sender = ?2 AND state = 'waiting' AND {}
              ORDER BY due_at, seq",

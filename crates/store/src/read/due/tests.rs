@@ -130,13 +130,13 @@ fn finding_agents_with_due_work_costs_nothing_for_the_others() {
         let rows = statement.query_map([], |row| row.get(3)).unwrap();
         rows.collect::<Result<_, _>>().unwrap()
     };
-    for db in [&few, &many] {
-        let plan = plan(db).join("; ");
+    for db in [few, many] {
+        let plan = plan(&db).join("; ");
         assert!(
             plan.contains("inbox_due") && !plan.contains("SCAN"),
             "{plan}"
         );
-        let due = crate::read::agents_due(db, SEEN).unwrap();
+        let due = crate::read::agents_due(&Reader(db), SEEN).unwrap();
         assert_eq!(due, [AgentId(AGENT)]);
     }
 }
