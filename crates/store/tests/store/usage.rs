@@ -32,31 +32,31 @@ pub(crate) fn usage(store: &Store) -> (Vec<String>, Vec<String>) {
     let known = rows("SELECT * FROM usage ORDER BY 1, 2, 3, 4");
     let counted = rows(
         "WITH one AS (
-                     SELECT agent, 'message' AS kind, standing,
-                            iif(standing = 'unverified', '', sender) AS sender,
-                            octet_length(stored) AS bytes FROM inbox
-                     UNION ALL SELECT agent, 'forged', 'unverified', '', octet_length(stored)
-                         FROM forged
-                     UNION ALL SELECT agent, 'timer', standing, sender, octet_length(data)
-                         FROM event WHERE kind = 'timer'
-                     UNION ALL SELECT agent, 'task', standing, sender, octet_length(input)
-                         FROM task WHERE ended_at IS NULL
-                     UNION ALL SELECT agent, 'queued', standing, sender, octet_length(payload)
-                         FROM outbox WHERE state = 'queued'
-                     UNION ALL SELECT agent, 'ended', standing, sender,
-                             octet_length(input) + coalesce(octet_length(result), 0)
-                                 + coalesce(octet_length(error), 0)
-                         FROM task WHERE ended_at IS NOT NULL
-                     UNION ALL SELECT agent, 'settled', standing, sender,
-                             octet_length(payload) + coalesce(octet_length(body), 0)
-                         FROM outbox WHERE settled_at IS NOT NULL
-                 )
-                 SELECT agent, kind, standing, '' AS sender, count(*), sum(bytes) FROM one
-                 GROUP BY agent, kind, standing
-                 UNION ALL
-                 SELECT agent, kind, standing, sender, count(*), sum(bytes) FROM one
-                 WHERE sender <> '' GROUP BY agent, kind, standing, sender
-                 ORDER BY 1, 2, 3, 4",
+             SELECT agent, 'message' AS kind, standing,
+                    iif(standing = 'unverified', '', sender) AS sender,
+                    octet_length(stored) AS bytes FROM inbox
+             UNION ALL SELECT agent, 'forged', 'unverified', '', octet_length(stored)
+                 FROM forged
+             UNION ALL SELECT agent, 'timer', standing, sender, octet_length(data)
+                 FROM event WHERE kind = 'timer'
+             UNION ALL SELECT agent, 'task', standing, sender, octet_length(input)
+                 FROM task WHERE ended_at IS NULL
+             UNION ALL SELECT agent, 'queued', standing, sender, octet_length(payload)
+                 FROM outbox WHERE state = 'queued'
+             UNION ALL SELECT agent, 'ended', standing, sender,
+                     octet_length(input) + coalesce(octet_length(result), 0)
+                         + coalesce(octet_length(error), 0)
+                 FROM task WHERE ended_at IS NOT NULL
+             UNION ALL SELECT agent, 'settled', standing, sender,
+                     octet_length(payload) + coalesce(octet_length(body), 0)
+                 FROM outbox WHERE settled_at IS NOT NULL
+         )
+         SELECT agent, kind, standing, '' AS sender, count(*), sum(bytes) FROM one
+         GROUP BY agent, kind, standing
+         UNION ALL
+         SELECT agent, kind, standing, sender, count(*), sum(bytes) FROM one
+         WHERE sender <> '' GROUP BY agent, kind, standing, sender
+         ORDER BY 1, 2, 3, 4",
     );
     (known, counted)
 }
