@@ -24,7 +24,7 @@ const VERSION: i64 = 9;
 const LOG_LIMIT: i64 = 4 << 20;
 
 /// How many prepared statements a connection caches: more than there are different ones.
-const STATEMENTS: usize = 128;
+const STATEMENTS: usize = 256;
 
 /// Sets up a connection for writing.
 pub(super) fn prepare(connection: &Connection, path: &Path) -> Result<(), StoreError> {
