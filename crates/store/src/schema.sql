@@ -176,6 +176,9 @@ CREATE INDEX        outbox_expiry   ON outbox (expires_at)
     WHERE state = 'queued' AND expires_at IS NOT NULL;
 CREATE INDEX        outbox_open     ON outbox (agent)      WHERE state IN ('prepared', 'accepted');
 CREATE INDEX        outbox_mined    ON outbox (height)     WHERE state = 'mined';
+CREATE INDEX        outbox_final    ON outbox (height)     WHERE state = 'final';
+CREATE INDEX        outbox_since    ON outbox (since)
+    WHERE since IS NOT NULL AND state <> 'final';
 CREATE INDEX        outbox_failed   ON outbox (agent, id)  WHERE state = 'failed';
 CREATE INDEX        outbox_settled  ON outbox (settled_at) WHERE settled_at IS NOT NULL;
 CREATE INDEX        outbox_prunable ON outbox (agent, standing, sender, state, settled_at, id)

@@ -393,16 +393,14 @@ impl State {
         for id in read {
             self.outbox.change(&id, |row| row.since = Some(since));
         }
-        let from = outbox::Index::Height(first, OutboxId(i64::MIN));
-        let to = outbox::Index::Height(highest, OutboxId(i64::MAX));
-        let mined: Vec<_> = self
-            .outbox
-            .range(from..=to)
-            .filter(|row| matches!(row.state, OutboxState::Mined | OutboxState::Final))
-            .map(|row| row.id)
-            .collect();
+        let ids = (OutboxId(i64::MIN), OutboxId(i64::MAX));
+        let mined = outbox::Index::Mined(first, ids.0)..=outbox::Index::Mined(highest, ids.1);
+        let settled = outbox::Index::Final(first, ids.0)..=outbox::Index::Final(highest, ids.1);
+        let mined = self.outbox.range(mined).chain(self.outbox.range(settled));
+        let mined: Vec<_> = mined.map(|row| row.id).collect();
         for id in mined {
             self.outbox.change(&id, |row| {
+                row.since = row.since.min(Some(since));
                 row.state = OutboxState::Accepted;
                 row.block = None;
                 row.mined_at = None;

@@ -86,8 +86,8 @@ impl State {
         let Some(selection) = selection(target) else {
             return Vec::new();
         };
-        let from = inbox::Index::Dead(InboxId(i64::MIN));
-        let to = inbox::Index::Dead(InboxId(i64::MAX));
+        let from = inbox::Index::Dead(AgentId(i64::MIN), InboxId(i64::MIN));
+        let to = inbox::Index::Dead(AgentId(i64::MAX), InboxId(i64::MAX));
         let dead = self.inbox.range(from..=to);
         let dead = dead.filter(|row| self.selects_message(&selection, row));
         dead.map(|row| row.id).collect()
@@ -101,8 +101,8 @@ impl State {
         let Some(selection) = selection(target) else {
             return Vec::new();
         };
-        let from = event::Index::Dead(EventId(i64::MIN));
-        let to = event::Index::Dead(EventId(i64::MAX));
+        let from = event::Index::Dead(AgentId(i64::MIN), EventId(i64::MIN));
+        let to = event::Index::Dead(AgentId(i64::MAX), EventId(i64::MAX));
         let dead = self.events.range(from..=to);
         let dead = dead.filter(|row| self.selects_event(&selection, row));
         dead.map(|row| row.id).collect()
@@ -116,8 +116,8 @@ impl State {
         let Some(selection) = selection(target) else {
             return Vec::new();
         };
-        let from = outbox::Index::Failed(OutboxId(i64::MIN));
-        let to = outbox::Index::Failed(OutboxId(i64::MAX));
+        let from = outbox::Index::Failed(AgentId(i64::MIN), OutboxId(i64::MIN));
+        let to = outbox::Index::Failed(AgentId(i64::MAX), OutboxId(i64::MAX));
         let failed = self.outbox.range(from..=to);
         let failed = failed.filter(|row| self.selects_transaction(&selection, row));
         failed.map(|row| row.id).collect()

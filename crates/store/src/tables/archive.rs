@@ -107,60 +107,72 @@ impl<R: Stored> Rows<R> {
 
     fn page(
         &self,
-        (from, to): &Ends<R::Index>,
+        ends: &Ends<R::Index>,
         direction: &str,
         limit: usize,
     ) -> Result<Vec<R::Key>, StoreError> {
-        let (from_entry, to_entry) = (entry::<R>(from), entry::<R>(to));
-        let order = |columns: &[&str]| {
-            let columns = columns.iter().map(|name| format!("{name} {direction}"));
-            columns.collect::<Vec<_>>().join(", ")
-        };
-        let Some(one) = from_entry.as_ref().or(to_entry.as_ref()) else {
-            let order = order(R::COLUMNS.get(..R::KEYS).unwrap_or_default());
-            return self.select(&format!("true ORDER BY {order} LIMIT {limit}"), []);
-        };
-        let mut sql = String::from(if one.condition.is_empty() {
-            "true"
-        } else {
-            one.condition
-        });
-        // The columns in which both ends have the same value are compared with it.
-        let mut values: Vec<&Cell<'_>> = Vec::new();
-        if let (Some(from), Some(to)) = (&from_entry, &to_entry) {
-            let same = from.cells.iter().zip(&to.cells).zip(one.columns);
-            for ((value, _), name) in same.take_while(|((from, to), _)| from == to) {
-                values.push(value);
-                let _ = write!(sql, " AND {name} = ?{}", values.len());
-            }
+        match condition::<R>(ends, direction, limit) {
+            Some((sql, values)) => self.select(&sql, params_from_iter(values)),
+            None => Ok(Vec::new()),
         }
-        let fixed = values.len();
-        let rest = one.columns.get(fixed..).unwrap_or_default();
-        let excludes = |end: &Bound<_>| matches!(end, Bound::Excluded(_));
-        if rest.is_empty() && (excludes(from) || excludes(to)) {
-            return Ok(Vec::new());
-        }
-        for (end, entry, include, exclude) in
-            [(from, &from_entry, ">=", ">"), (to, &to_entry, "<=", "<")]
-        {
-            let (Some(entry), false) = (entry, rest.is_empty()) else {
-                continue;
-            };
-            let sign = if excludes(end) { exclude } else { include };
-            let mut marks = Vec::new();
-            for value in entry.cells.iter().skip(fixed) {
-                values.push(value);
-                marks.push(format!("?{}", values.len()));
-            }
-            let (rest, marks) = (rest.join(", "), marks.join(", "));
-            let _ = write!(sql, " AND ({rest}) {sign} ({marks})");
-        }
-        if !rest.is_empty() {
-            let _ = write!(sql, " ORDER BY {}", order(rest));
-        }
-        let _ = write!(sql, " LIMIT {limit}");
-        self.select(&sql, params_from_iter(values))
     }
+}
+
+/// What follows `WHERE` for the entries of a range, and its values; `None` if no entry is in it.
+fn condition<'a, R: Stored>(
+    (from, to): &'a Ends<R::Index>,
+    direction: &str,
+    limit: usize,
+) -> Option<(String, Vec<Cell<'a>>)> {
+    let order = |columns: &[&str]| {
+        let columns = columns.iter().map(|name| format!("{name} {direction}"));
+        columns.collect::<Vec<_>>().join(", ")
+    };
+    let (from_entry, to_entry) = (entry::<R>(from), entry::<R>(to));
+    let Some(one) = from_entry.as_ref().or(to_entry.as_ref()) else {
+        let order = order(R::COLUMNS.get(..R::KEYS).unwrap_or_default());
+        return Some((format!("true ORDER BY {order} LIMIT {limit}"), Vec::new()));
+    };
+    let columns = one.columns;
+    let mut sql = String::from(if one.condition.is_empty() {
+        "true"
+    } else {
+        one.condition
+    });
+    // The columns in which both ends have the same value are compared with it.
+    let mut values = Vec::new();
+    if let (Some(from), Some(to)) = (&from_entry, &to_entry) {
+        let same = from.cells.iter().zip(&to.cells).zip(columns);
+        for ((value, _), name) in same.take_while(|((from, to), _)| from == to) {
+            values.push(value.clone());
+            let _ = write!(sql, " AND {name} = ?{}", values.len());
+        }
+    }
+    let fixed = values.len();
+    let rest = columns.get(fixed..).unwrap_or_default();
+    let excludes = |end: &Bound<_>| matches!(end, Bound::Excluded(_));
+    if rest.is_empty() && (excludes(from) || excludes(to)) {
+        return None;
+    }
+    for (end, entry, include, exclude) in [(from, from_entry, ">=", ">"), (to, to_entry, "<=", "<")]
+    {
+        let (Some(entry), false) = (entry, rest.is_empty()) else {
+            continue;
+        };
+        let sign = if excludes(end) { exclude } else { include };
+        let mut marks = Vec::new();
+        for value in entry.cells.into_iter().skip(fixed) {
+            values.push(value);
+            marks.push(format!("?{}", values.len()));
+        }
+        let (rest, marks) = (rest.join(", "), marks.join(", "));
+        let _ = write!(sql, " AND ({rest}) {sign} ({marks})");
+    }
+    if !rest.is_empty() {
+        let _ = write!(sql, " ORDER BY {}", order(rest));
+    }
+    let _ = write!(sql, " LIMIT {limit}");
+    Some((sql, values))
 }
 
 fn entry<R: Stored>(end: &Bound<R::Index>) -> Option<Entry<'_>> {
@@ -312,4 +324,118 @@ fn write<R: Stored>(
     }
     R::write_more(db, before, after)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::RangeInclusive;
+
+    use agentry_core::rows::{EventId, InboxId, OutboxId, TaskId};
+    use agentry_core::state::row::{
+        Card, Event, Forged, Message, Outgoing, Sighting, Spending, Task, Tracking, card, event,
+        inbox, outbox, sighting, task,
+    };
+    use agentry_protocol::{Address, BlockHeight, MessageId, TransactionHash};
+
+    use super::*;
+    use crate::schema;
+
+    const AGENT: AgentId = AgentId(1);
+
+    /// All entries that begin in the same way, by the numbers with which they end.
+    fn all<I>(entry: impl Fn(u64, i64) -> I) -> RangeInclusive<I> {
+        entry(0, i64::MIN)..=entry(u64::MAX, i64::MAX)
+    }
+
+    /// How SQLite finds the entries of a range.
+    fn plan<R: Stored>(range: RangeInclusive<R::Index>) -> String {
+        let db = schema::in_memory().unwrap();
+        let (from, to) = range.into_inner();
+        let ends = (Bound::Included(from), Bound::Included(to));
+        let (condition, values) = condition::<R>(&ends, "ASC", 9).unwrap();
+        let key = R::COLUMNS[..R::KEYS].join(", ");
+        let table = R::TABLE;
+        let sql = format!("EXPLAIN QUERY PLAN SELECT {key} FROM {table} WHERE {condition}");
+        let mut statement = db.prepare(&sql).unwrap();
+        let steps = statement
+            .query_map(params_from_iter(values), |row| row.get(3))
+            .unwrap();
+        let steps: Vec<String> = steps.map(Result::unwrap).collect();
+        format!("{}: {}", condition, steps.join("; "))
+    }
+
+    /// Each range that the state asks for costs what is in it, whatever else the table holds.
+    #[test]
+    fn every_range_is_found_by_an_index_and_in_its_order() {
+        let any = || Address::from_chain("ait1any").unwrap();
+        let text = || "any".to_owned();
+        let hash = TransactionHash::from_bytes([7; 32]);
+        let plans = [
+            plan::<Message>(all(|at, id| {
+                inbox::Index::Height(BlockHeight(at), InboxId(id))
+            })),
+            plan::<Message>(all(|_, id| inbox::Index::Dead(AgentId(id), InboxId(id)))),
+            plan::<Message>(all(|at, id| inbox::Index::Settled(at, InboxId(id)))),
+            plan::<Message>(all(|at, id| {
+                inbox::Index::Prunable(AGENT, "stranger", text(), at, InboxId(id))
+            })),
+            plan::<Message>(all(|_, id| inbox::Index::Returned(id, InboxId(id)))),
+            plan::<Message>(all(|_, id| {
+                inbox::Index::Untried(AGENT, any(), id, InboxId(id))
+            })),
+            plan::<Message>(all(|at, id| {
+                inbox::Index::UntriedUnverified(AGENT, at, InboxId(id))
+            })),
+            plan::<Forged>(all(inbox::ForgedIndex::Seen)),
+            plan::<Forged>(all(|at, id| inbox::ForgedIndex::Oldest(AGENT, at, id))),
+            plan::<Event>(all(|_, id| {
+                event::Index::Task(AGENT, text(), text(), EventId(id))
+            })),
+            plan::<Event>(all(|_, id| event::Index::Inbox(InboxId(1), EventId(id)))),
+            plan::<Event>(all(|_, id| event::Index::Dead(AgentId(id), EventId(id)))),
+            plan::<Outgoing>(all(|_, id| outbox::Index::Hash(hash, OutboxId(id)))),
+            plan::<Outgoing>(all(|at, id| outbox::Index::Expiry(at, OutboxId(id)))),
+            plan::<Outgoing>(all(|at, id| {
+                outbox::Index::Mined(BlockHeight(at), OutboxId(id))
+            })),
+            plan::<Outgoing>(all(|at, id| {
+                outbox::Index::Final(BlockHeight(at), OutboxId(id))
+            })),
+            plan::<Outgoing>(all(|at, id| {
+                outbox::Index::Since(BlockHeight(at), OutboxId(id))
+            })),
+            plan::<Outgoing>(all(|_, id| outbox::Index::Inbox(InboxId(1), OutboxId(id)))),
+            plan::<Outgoing>(all(|_, id| {
+                outbox::Index::Failed(AgentId(id), OutboxId(id))
+            })),
+            plan::<Outgoing>(all(|at, id| outbox::Index::Settled(at, OutboxId(id)))),
+            plan::<Outgoing>(all(|at, id| {
+                outbox::Index::Prunable(AGENT, "stranger", text(), "final", at, OutboxId(id))
+            })),
+            plan::<Tracking>(all(|at, id| (AGENT, at, OutboxId(id)))),
+            plan::<Task>(all(|_, id| task::Index::Inbox(InboxId(1), TaskId(id)))),
+            plan::<Task>(all(|at, id| task::Index::Ended(at, TaskId(id)))),
+            plan::<Task>(all(|at, id| {
+                task::Index::Prunable(AGENT, "stranger", text(), at, TaskId(id))
+            })),
+            plan::<Card>(all(|at, id| {
+                card::Index::Latest(any(), BlockHeight(at), id)
+            })),
+            plan::<Card>(all(|at, id| card::Index::Height(BlockHeight(at), id))),
+            plan::<Card>(all(card::Index::Expires)),
+            plan::<Spending>(all(|at, _| (AGENT, at, "own", String::new()))),
+            plan::<Sighting>(all(|at, id| sighting::Index::Height(BlockHeight(at), id))),
+            plan::<Sighting>(all(sighting::Index::Seen)),
+            plan::<Sighting>(all(|_, id| {
+                let message = MessageId::new(1, [0; 10]);
+                sighting::Index::Message(AGENT, message, id)
+            })),
+            plan::<Sighting>(all(|_, id| sighting::Index::Re(AGENT, hash, id))),
+        ];
+        for plan in plans {
+            let steps = plan.rsplit(": ").next().unwrap();
+            assert!(steps.starts_with("SEARCH"), "{plan}");
+            assert!(!steps.contains("TEMP B-TREE"), "{plan}");
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use agentry_core::Commit;
 use agentry_store::{Condition, StoreError, read};
+use tokio::task::JoinSet;
 
 const HALT: &str = "an operator wants to look";
 
@@ -105,4 +106,42 @@ async fn the_log_shrinks_when_a_long_reader_has_gone() {
         store.commit(Commit::Resume).await.unwrap();
     }
     assert!(length() <= 4 << 20, "{}", length());
+}
+
+/// Commits that are applied together are one transaction of SQLite, and one of them does not fit.
+#[tokio::test]
+async fn a_commit_that_cannot_be_stored_fails_alone() {
+    let (_dir, store, agents) = super::store(1).await;
+    let mut running = JoinSet::new();
+    for number in 0..200_u64 {
+        let mut draft = super::draft(&format!("send/{number}"), 2, "hello");
+        if number % 50 == 7 {
+            draft.amount = u64::MAX - number;
+        }
+        let (store, agent) = (store.clone(), agents[0]);
+        running.spawn(async move {
+            let sent = Commit::Send {
+                agent,
+                draft,
+                prepared: None,
+                at: 1_000,
+            };
+            (number, store.commit(sent).await)
+        });
+    }
+    let mut stored = 0;
+    while let Some(done) = running.join_next().await {
+        match done.unwrap() {
+            (_, Ok(_)) => stored += 1,
+            (number, Err(error)) => {
+                assert_eq!(number % 50, 7, "{error}");
+                let amount = (u64::MAX - number).to_string();
+                assert!(error.to_string().contains(&amount), "{error}");
+            }
+        }
+    }
+    assert_eq!(stored, 196);
+    let counts = store.read(read::counts).await.unwrap();
+    assert_eq!(counts.outbox.get("queued"), Some(&196));
+    assert_eq!(*store.condition().borrow(), Condition::Well);
 }

@@ -54,7 +54,7 @@ pub enum Index {
     /// By the message that it is about.
     Inbox(InboxId, EventId),
     /// A dead letter.
-    Dead(EventId),
+    Dead(AgentId, EventId),
 }
 
 impl Row for Event {
@@ -83,7 +83,7 @@ impl Row for Event {
             entries.push(Index::Inbox(inbox, self.id));
         }
         if self.state == EventState::Dead {
-            entries.push(Index::Dead(self.id));
+            entries.push(Index::Dead(agent, self.id));
         }
         entries
     }

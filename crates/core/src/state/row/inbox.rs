@@ -88,7 +88,7 @@ pub enum Index {
     /// By its block.
     Height(BlockHeight, InboxId),
     /// A dead letter.
-    Dead(InboxId),
+    Dead(AgentId, InboxId),
     /// Settled at this time.
     Settled(u64, InboxId),
     /// Settled, with its content, by the sender's standing, the sender and time.
@@ -133,7 +133,7 @@ impl Row for Message {
             }
         }
         if self.state == InboxState::Dead {
-            entries.push(Index::Dead(self.id));
+            entries.push(Index::Dead(self.agent, self.id));
         }
         if let Some(at) = self.settled_at {
             entries.push(Index::Settled(at, self.id));

@@ -109,16 +109,16 @@ pub enum Index {
     Digest(MessageDigest),
     /// Queued, by the time at which it expires.
     Expiry(u64, OutboxId),
-    /// In a block, by its height.
-    Height(BlockHeight, OutboxId),
     /// Mined and not final, by the height of its block.
     Mined(BlockHeight, OutboxId),
-    /// Signed: it is in no block up to this one.
+    /// Final, by the height of its block.
+    Final(BlockHeight, OutboxId),
+    /// Signed and not final: it is in no block up to this one.
     Since(BlockHeight, OutboxId),
     /// By the message that it follows from.
     Inbox(InboxId, OutboxId),
     /// Failed.
-    Failed(OutboxId),
+    Failed(AgentId, OutboxId),
     /// Settled at this time.
     Settled(u64, OutboxId),
     /// Settled, by the words of the cause, state and time.
@@ -151,24 +151,25 @@ impl Row for Outgoing {
         if let Some(signed) = &self.signed {
             entries.push(Index::Hash(signed.hash, id));
             entries.push(Index::Digest(signed.digest));
-            if let Some(since) = self.since {
+            if let Some(since) = self.since
+                && self.state != OutboxState::Final
+            {
                 entries.push(Index::Since(since, id));
             }
         }
         if let (OutboxState::Queued, Some(at)) = (self.state, self.expires_at) {
             entries.push(Index::Expiry(at, id));
         }
-        if let Some((height, _)) = self.block {
-            entries.push(Index::Height(height, id));
-            if self.state == OutboxState::Mined {
-                entries.push(Index::Mined(height, id));
-            }
+        match (self.state, self.block) {
+            (OutboxState::Mined, Some((height, _))) => entries.push(Index::Mined(height, id)),
+            (OutboxState::Final, Some((height, _))) => entries.push(Index::Final(height, id)),
+            _ => {}
         }
         if let Some(inbox) = self.inbox {
             entries.push(Index::Inbox(inbox, id));
         }
         if self.state == OutboxState::Failed {
-            entries.push(Index::Failed(id));
+            entries.push(Index::Failed(self.agent, id));
         }
         if let Some(at) = self.settled_at {
             entries.push(Index::Settled(at, id));

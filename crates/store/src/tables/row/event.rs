@@ -104,7 +104,11 @@ impl Stored for Event {
                 &["inbox", "id"],
                 vec![inbox.0.into(), id.0.into()],
             ),
-            Index::Dead(id) => ("state = 'dead'", &["id"], vec![id.0.into()]),
+            Index::Dead(agent, id) => (
+                "state = 'dead'",
+                &["agent", "id"],
+                vec![agent.0.into(), id.0.into()],
+            ),
         };
         Entry {
             condition,

@@ -137,7 +137,11 @@ impl Stored for Message {
                 &["height", "id"],
                 vec![Cell::whole(height.0), id.0.into()],
             ),
-            Index::Dead(id) => ("state = 'dead'", &["id"], vec![id.0.into()]),
+            Index::Dead(agent, id) => (
+                "state = 'dead'",
+                &["agent", "id"],
+                vec![agent.0.into(), id.0.into()],
+            ),
             Index::Settled(at, id) => (
                 "settled_at IS NOT NULL",
                 &["settled_at", "id"],

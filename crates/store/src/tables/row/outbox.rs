@@ -141,8 +141,8 @@ impl Stored for Outgoing {
                 &["expires_at", "id"],
                 vec![Cell::whole(*at), id.0.into()],
             ),
-            Index::Height(height, id) => (
-                "height IS NOT NULL",
+            Index::Final(height, id) => (
+                "state = 'final'",
                 &["height", "id"],
                 vec![Cell::whole(height.0), id.0.into()],
             ),
@@ -152,7 +152,7 @@ impl Stored for Outgoing {
                 vec![Cell::whole(height.0), id.0.into()],
             ),
             Index::Since(height, id) => (
-                "since IS NOT NULL",
+                "since IS NOT NULL AND state <> 'final'",
                 &["since", "id"],
                 vec![Cell::whole(height.0), id.0.into()],
             ),
@@ -161,7 +161,11 @@ impl Stored for Outgoing {
                 &["inbox", "id"],
                 vec![inbox.0.into(), id.0.into()],
             ),
-            Index::Failed(id) => ("state = 'failed'", &["id"], vec![id.0.into()]),
+            Index::Failed(agent, id) => (
+                "state = 'failed'",
+                &["agent", "id"],
+                vec![agent.0.into(), id.0.into()],
+            ),
             Index::Settled(at, id) => (
                 "settled_at IS NOT NULL",
                 &["settled_at", "id"],
