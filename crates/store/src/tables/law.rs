@@ -7,8 +7,10 @@
 mod commits;
 mod rows;
 
-use agentry_core::State;
-use agentry_core::commit::{Commit, Receipt};
+use agentry_core::commit::{Commit, HostedAgent, Receipt};
+use agentry_core::rows::{Draft, Prepared};
+use agentry_core::{AgentId, OutboxId, State};
+use agentry_protocol::{Address, BlockHeight, Json, TransactionHash};
 use proptest::prelude::*;
 
 use super::{Database, Tables};
@@ -129,4 +131,51 @@ proptest! {
     ) {
         agree(&history)?;
     }
+}
+
+/// A row that was changed and is not written yet is not found by what it was.
+#[test]
+fn a_row_that_changed_in_the_same_group_is_found_as_it_is_now() {
+    let db = Database::new(schema::in_memory().unwrap());
+    let mut tables = Tables::open(&db).unwrap();
+    let to = Address::from_chain("ait1any").unwrap();
+    let host = Commit::Host {
+        agents: vec![HostedAgent {
+            address: to.clone(),
+            name: "agent".to_owned(),
+            start_height: BlockHeight(0),
+        }],
+    };
+    let signed = Prepared {
+        nonce: 1,
+        hash: TransactionHash::from_bytes([1; 32]),
+        digest: "07".repeat(32).parse().unwrap(),
+        body: "{}".to_owned(),
+        since: BlockHeight(0),
+        day: 0,
+    };
+    let send = |origin: &str, prepared| Commit::Send {
+        agent: AgentId(1),
+        draft: Draft::new(origin.to_owned(), to.clone(), 10, Json::string("any")),
+        prepared,
+        at: 1_000,
+    };
+    let first = [
+        host,
+        send("send/1", Some(signed.clone())),
+        send("send/2", None),
+    ];
+    assert!(apply_to(&mut tables, &first).iter().all(Option::is_some));
+    // The first transaction gives its bytes up, and the second takes them.
+    let second = [
+        Commit::Requeue {
+            id: OutboxId(1),
+            reason: "its nonce was spent".to_owned(),
+        },
+        Commit::Prepare {
+            prepared: vec![(OutboxId(2), signed)],
+            at: 2_000,
+        },
+    ];
+    assert!(apply_to(&mut tables, &second).iter().all(Option::is_some));
 }

@@ -1,0 +1,124 @@
+//! What behaviours did.
+
+use agentry_core::commit::{Handled, Outcome, TimerSetting};
+use agentry_core::rows::{EventId, EventKind, EventRef, EventState, InboxState};
+use agentry_core::state::usage::{Amount, Kind, Share};
+use agentry_core::{Commit, TaskStart};
+use serde_json::json;
+
+use super::{AGENT, FIRST, Stage, outcome};
+
+#[test]
+fn a_behaviour_handles_a_message_once() {
+    let mut stage = Stage::new();
+    stage.hear(1, 5);
+    let one = Outcome {
+        handled: None,
+        ..outcome(FIRST, "one")
+    };
+    assert!(!stage.apply(Commit::Outcome(one.clone())).stale);
+    assert!(stage.apply(Commit::Outcome(one)).stale);
+    assert_eq!(stage.message(1).state, InboxState::Waiting);
+    assert!(!stage.apply(Commit::Outcome(outcome(FIRST, "two"))).stale);
+    assert_eq!(stage.message(1).state, InboxState::Handled);
+    assert!(stage.apply(Commit::Outcome(outcome(FIRST, "two"))).stale);
+}
+
+#[test]
+fn the_outcome_of_an_older_attempt_is_stale() {
+    let mut stage = Stage::new();
+    stage.hear(1, 5);
+    let failure = Commit::Failure {
+        event: EventRef::Inbox(FIRST),
+        attempts: 0,
+        reason: "it broke".to_owned(),
+        public: "failed".to_owned(),
+        retry_at: Some(5_000),
+        watchers: Vec::new(),
+        at: 2_000,
+    };
+    assert_eq!(stage.apply(failure.clone()).changed, 1);
+    assert_eq!(stage.message(1).attempts, 1);
+    assert_eq!(stage.apply(failure).changed, 0);
+    assert!(stage.apply(Commit::Outcome(outcome(FIRST, "one"))).stale);
+}
+
+#[test]
+fn a_timer_uses_the_share_of_who_set_it_until_it_fires() {
+    let mut stage = Stage::new();
+    stage.hear(1, 5);
+    let timer = TimerSetting {
+        due_at: 9_000,
+        data: json!("wake up"),
+    };
+    let timers = ["alarm", "reminder"].map(|name| (name.to_owned(), Some(timer.clone())));
+    stage.apply(Commit::Outcome(Outcome {
+        timers: timers.to_vec(),
+        ..outcome(FIRST, "one")
+    }));
+    let bytes = json!("wake up").to_string().len() as u64;
+    for (id, items) in [(1, 2), (2, 1), (3, 0)] {
+        let bytes = items * bytes;
+        let used = stage.state.used(AGENT, Kind::Timer, Share::All(None));
+        assert_eq!(used, Amount { items, bytes });
+        let fired = Outcome {
+            behaviour: Some("one".to_owned()),
+            ..Outcome::nothing(EventRef::Event(EventId(id)), 0, 9_000)
+        };
+        stage.apply(Commit::Outcome(fired));
+    }
+}
+
+#[test]
+fn a_renewal_is_due_again_and_an_old_run_of_it_counts_for_nothing() {
+    let mut stage = Stage::new();
+    stage.apply(Commit::Register {
+        agent: AGENT,
+        card: json!({ "name": "agent" }),
+        due_at: 1_000,
+    });
+    let renewed = Outcome {
+        again_at: Some(9_000),
+        ..Outcome::nothing(EventRef::Event(EventId(1)), 0, 2_000)
+    };
+    assert!(!stage.apply(Commit::Outcome(renewed.clone())).stale);
+    let event = stage.state.events().get(&EventId(1)).unwrap();
+    assert_eq!((event.due_at, event.attempts), (9_000, 1));
+    assert!(stage.apply(Commit::Outcome(renewed)).stale);
+}
+
+#[test]
+fn the_outcome_of_a_message_waits_for_the_tasks_that_it_started() {
+    let mut stage = Stage::new();
+    stage.hear(1, 5);
+    let job = |key: &str| TaskStart {
+        key: key.to_owned(),
+        kind: "shout".to_owned(),
+        input: json!("hello"),
+        deadline_ms: None,
+    };
+    stage.apply(Commit::Outcome(Outcome {
+        tasks: vec![job("a"), job("b")],
+        handled: Some(Handled {
+            watchers: vec!["watcher".to_owned()],
+            unacted: None,
+        }),
+        ..outcome(FIRST, "tasks")
+    }));
+    let told = |stage: &Stage| {
+        let mut events = stage.state.events().iter();
+        let event = events.find(|event| event.kind == EventKind::Settled);
+        event.unwrap().state
+    };
+    assert_eq!(told(&stage), EventState::Held);
+    for (id, state) in [(1, EventState::Held), (2, EventState::Waiting)] {
+        stage.apply(Commit::TaskEnd {
+            task: agentry_core::rows::TaskId(id),
+            attempts: 0,
+            end: agentry_core::commit::TaskEnd::Canceled,
+            duration_ms: 0,
+            at: 3_000,
+        });
+        assert_eq!(told(&stage), state, "task {id}");
+    }
+}

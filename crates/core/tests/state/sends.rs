@@ -1,0 +1,248 @@
+//! What is sent: nonces, budgets, receipts, and what the chain already shows.
+
+use agentry_core::commit::{Observation, Outcome, PostResult, Step};
+use agentry_core::rows::{Draft, OutboxState, Prepared, ReceiptRequest, ReceiptState};
+use agentry_core::state::Refusal;
+use agentry_core::{Cause, Commit, InboxId, OutboxId};
+use agentry_protocol::{BlockHeight, Header, Payload, TransactionHash, compose};
+
+use super::{AGENT, FIRST, Stage, draft, observe, outcome, own, prepared};
+
+fn send(draft: Draft, prepared: Option<Prepared>) -> Commit {
+    Commit::Send {
+        agent: AGENT,
+        draft,
+        prepared,
+        at: 1_000,
+    }
+}
+
+fn mined(prepared: &Prepared, height: u64) -> Step {
+    Step::Sighting {
+        agent: AGENT,
+        hash: prepared.hash,
+        own: Some(own(prepared)),
+        height: BlockHeight(height),
+        block_hash: None,
+    }
+}
+
+/// What is spent of the day in [`prepared`].
+fn spent(stage: &Stage) -> u64 {
+    let row = stage.state.spending().get(&(AGENT, 7, Cause::Own));
+    row.map_or(0, |row| row.spent)
+}
+
+#[test]
+fn a_nonce_is_spent_and_paid_for_when_it_is_signed() {
+    let mut stage = Stage::new();
+    let one = draft("send/1", "hello");
+    stage.apply(send(one.clone(), Some(prepared(&one, 100))));
+    let agent = stage.state.agents().get(&AGENT).unwrap();
+    assert_eq!(agent.last_nonce, Some(100));
+    assert_eq!(spent(&stage), 10);
+    // The same request is the same row.
+    let again = stage.apply(send(one.clone(), Some(prepared(&one, 101))));
+    assert!(!again.sends[0].fresh);
+    assert_eq!(spent(&stage), 10);
+}
+
+#[test]
+fn a_refused_transaction_is_refunded_and_charged_again_if_it_is_mined() {
+    let mut stage = Stage::new();
+    let one = draft("send/1", "hello");
+    let signed = prepared(&one, 100);
+    stage.apply(send(one, Some(signed.clone())));
+    stage.apply(Commit::Post {
+        id: OutboxId(1),
+        result: PostResult::Failed {
+            reason: "no money".to_owned(),
+        },
+        at: 2_000,
+    });
+    assert_eq!(spent(&stage), 0);
+    assert_eq!(stage.outgoing(1).state, OutboxState::Failed);
+    let receipt = stage.see(vec![mined(&signed, 9)]);
+    assert_eq!(receipt.recharged.len(), 1);
+    assert_eq!(stage.outgoing(1).state, OutboxState::Mined);
+    let all: u64 = stage.state.spending().iter().map(|row| row.spent).sum();
+    assert_eq!(all, 10);
+    // Seen again, it costs nothing more.
+    let receipt = stage.see(vec![mined(&signed, 9)]);
+    assert!(receipt.recharged.is_empty());
+    let all: u64 = stage.state.spending().iter().map(|row| row.spent).sum();
+    assert_eq!(all, 10);
+}
+
+#[test]
+fn what_is_paid_for_is_not_paid_again_when_the_chain_shows_its_bytes() {
+    let mut stage = Stage::new();
+    let one = draft("send/1", "hello");
+    let signed = prepared(&one, 100);
+    known_to_the_chain(&mut stage, &signed, 6);
+    let receipt = stage.apply(send(one, Some(signed)));
+    assert!(receipt.sends[0].standing);
+    let all: u64 = stage.state.spending().iter().map(|row| row.spent).sum();
+    assert_eq!(all, 10);
+}
+
+#[test]
+fn two_transactions_never_have_the_same_bytes_and_a_refused_commit_changes_nothing() {
+    let mut stage = Stage::new();
+    let (one, two) = (draft("send/1", "hello"), draft("send/2", "hello"));
+    let three = draft("send/3", "other");
+    for draft in [&one, &two, &three] {
+        stage.apply(send(draft.clone(), None));
+    }
+    let all = Commit::Prepare {
+        prepared: vec![
+            (OutboxId(3), prepared(&three, 99)),
+            (OutboxId(1), prepared(&one, 100)),
+            (OutboxId(2), prepared(&two, 100)),
+        ],
+        at: 2_000,
+    };
+    assert_eq!(stage.refused(&all), Refusal::SameBytes(OutboxId(1)));
+    for id in [1, 2, 3] {
+        assert_eq!(stage.outgoing(id).state, OutboxState::Queued);
+    }
+    assert_eq!(spent(&stage), 0);
+    let agent = stage.state.agents().get(&AGENT).unwrap();
+    assert_eq!(agent.last_nonce, None);
+}
+
+/// A draft whose sender wants to know that it was done, within ten seconds, and that it is sent
+/// twice more otherwise.
+fn asking() -> Draft {
+    Draft {
+        receipt: Some(ReceiptRequest {
+            behaviour: Some("asker".to_owned()),
+            label: Some("job".to_owned()),
+            wanted: Some("done".to_owned()),
+            within_ms: 10_000,
+            resends: 2,
+        }),
+        ..draft("send/1", "hello")
+    }
+}
+
+#[test]
+fn an_acknowledgment_is_overdue_some_time_after_the_message_is_mined() {
+    let mut stage = Stage::new();
+    let signed = prepared(&asking(), 100);
+    stage.apply(send(asking(), Some(signed.clone())));
+    let due_at = |stage: &Stage| stage.state.receipts().get(&OutboxId(1)).unwrap().due_at;
+    assert_eq!(due_at(&stage), None);
+    stage.see(vec![mined(&signed, 9)]);
+    assert_eq!(due_at(&stage), Some(11_000));
+    // It is resent once for each overdue acknowledgment.
+    let resend = Commit::Resend {
+        outbox: OutboxId(1),
+        resends_left: 2,
+        draft: draft("resend/1", "hello"),
+        prepared: None,
+        at: 12_000,
+    };
+    assert_eq!(stage.apply(resend.clone()).changed, 1);
+    let receipt = stage.state.receipts().get(&OutboxId(1)).unwrap();
+    assert_eq!((receipt.resends_left, receipt.due_at), (1, None));
+    assert!(stage.apply(resend).stale);
+}
+
+#[test]
+fn a_receipt_moves_to_a_higher_rank_only() {
+    let mut stage = Stage::new();
+    let signed = prepared(&asking(), 100);
+    stage.apply(send(asking(), Some(signed)));
+    let acknowledge = |state| Commit::Acknowledge {
+        outbox: OutboxId(1),
+        state,
+        detail: None,
+        at: 2_000,
+    };
+    for (state, changed) in [
+        (ReceiptState::Accepted, 1),
+        (ReceiptState::Accepted, 0),
+        (ReceiptState::Received, 0),
+        (ReceiptState::Done, 1),
+        (ReceiptState::Failed, 0),
+    ] {
+        let receipt = stage.apply(acknowledge(state));
+        assert_eq!(receipt.changed, changed, "{state:?}");
+    }
+}
+
+/// An answer of the agent to a message, as a behaviour drafts it.
+fn answer(origin: &str, re: TransactionHash) -> Draft {
+    let header = Header {
+        re: Some(re),
+        ..Header::default()
+    };
+    let payload = compose(&Payload::Text("pong".to_owned()), Some(&header)).unwrap();
+    Draft {
+        payload,
+        ..draft(origin, "")
+    }
+}
+
+/// The chain shows a transaction of the agent that this store does not know.
+fn known_to_the_chain(stage: &mut Stage, prepared: &Prepared, height: u64) {
+    stage.apply(Commit::Observe(Observation {
+        steps: vec![mined(prepared, height)],
+        cursor: serde_json::json!({}),
+        final_through: None,
+        catching_up: Some(OutboxId(0)),
+        at: 1_000,
+    }));
+}
+
+#[test]
+fn an_answer_that_the_chain_shows_is_not_given_again() {
+    let mut stage = Stage::new();
+    stage.hear(1, 5);
+    stage.hear(2, 5);
+    let first = stage.message(1).hash;
+    let said = prepared(&answer("", first), 100);
+    known_to_the_chain(&mut stage, &said, 6);
+    let reply = |message: i64, re| Outcome {
+        sends: vec![(answer(&format!("inbox/{message}/pong/0"), re), None)],
+        ..outcome(InboxId(message), "pong")
+    };
+    // The answer to another message is another answer.
+    let second = stage.message(2).hash;
+    let receipt = stage.apply(Commit::Outcome(reply(2, second)));
+    assert!(!receipt.sends[0].standing);
+    let receipt = stage.apply(Commit::Outcome(reply(1, first)));
+    assert!(receipt.sends[0].standing);
+    let row = stage.outgoing(receipt.sends[0].id.0);
+    assert_eq!(row.state, OutboxState::Mined);
+    assert_eq!(row.signed.unwrap().nonce, 100);
+    assert!(stage.state.sightings().iter().next().is_none());
+    // It counts once.
+    stage.hear(3, 7);
+    let receipt = stage.apply(Commit::Outcome(reply(3, first)));
+    assert!(!receipt.sends[0].standing);
+}
+
+#[test]
+fn what_is_older_than_the_question_is_no_answer_to_it() {
+    let mut stage = Stage::new();
+    let said = prepared(&draft("", "pong"), 100);
+    known_to_the_chain(&mut stage, &said, 4);
+    stage.hear(1, 5);
+    let receipt = stage.apply(Commit::Outcome(Outcome {
+        sends: vec![(draft("inbox/1/pong/0", "pong"), None)],
+        ..outcome(FIRST, "pong")
+    }));
+    assert!(!receipt.sends[0].standing);
+    // One that is not older answers it.
+    let said = prepared(&draft("", "pong"), 101);
+    known_to_the_chain(&mut stage, &said, 6);
+    stage.apply(observe(Vec::new()));
+    stage.hear(2, 6);
+    let receipt = stage.apply(Commit::Outcome(Outcome {
+        sends: vec![(draft("inbox/2/pong/0", "pong"), None)],
+        ..outcome(InboxId(2), "pong")
+    }));
+    assert!(receipt.sends[0].standing);
+}
