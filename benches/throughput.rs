@@ -131,7 +131,7 @@ fn with_sink(dir: &Path, agents: usize, count: usize) -> anyhow::Result<Run> {
     let fleet = fleet(dir, agents)?;
     let node = dir.join("node");
     chain::make(&node, fleet.allocations())?;
-    let sink = Sink::start()?;
+    let sink = Sink::start(&chain::genesis(&node)?)?;
     let host = fleet.host("throughput", &Place::db(&node, &sink.url()))?;
     let messages = messages(&fleet, count);
     let mut blocks = Blocks::open(&node)?;

@@ -39,6 +39,13 @@ pub(crate) fn make(dir: &Path, allocations: Vec<(Address, u64)>) -> anyhow::Resu
     Ok(())
 }
 
+/// The hash of block 0 of the chain in a node's folder.
+pub(crate) fn genesis(dir: &Path) -> anyhow::Result<String> {
+    let db = Connection::open(dir.join("chain.db"))?;
+    let sql = "SELECT hash FROM block WHERE height = 0";
+    Ok(db.query_row(sql, [], |row| row.get(0))?)
+}
+
 /// Writes blocks on top of a chain that has no other writer meanwhile.
 pub(crate) struct Blocks {
     db: Connection,

@@ -23,8 +23,13 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
-    /// Starts one on any free port.
-    pub(crate) fn start() -> anyhow::Result<Self> {
+    /// Starts one on any free port, which says that its block 0 has this hash: the runtime posts only to
+    /// a node of the chain that it reads.
+    pub(crate) fn start(genesis: &str) -> anyhow::Result<Self> {
+        let head = format!(
+            r#"{{"height":0,"hash":"{genesis}","tx_count":0,"transactions":[],"count":0}}"#
+        );
+        let head: Arc<str> = head.into();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -38,7 +43,7 @@ impl Sink {
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 connected.fetch_add(1, Ordering::Relaxed);
-                tokio::spawn(serve(stream, Arc::clone(&counter)));
+                tokio::spawn(serve(stream, Arc::clone(&counter), Arc::clone(&head)));
             }
         });
         Ok(Self {
@@ -66,12 +71,12 @@ impl Sink {
 }
 
 /// Serves one connection until it is closed, or sends something that is not a request.
-async fn serve(mut stream: TcpStream, taken: Arc<AtomicU64>) -> Option<()> {
+async fn serve(mut stream: TcpStream, taken: Arc<AtomicU64>, head: Arc<str>) -> Option<()> {
     stream.set_nodelay(true).ok()?;
     let mut buffer = vec![0; LONGEST];
     let mut filled = 0;
     loop {
-        let (head, body) = loop {
+        let (start, body) = loop {
             if let Some(parts) = request(&buffer[..filled]) {
                 break parts;
             }
@@ -81,7 +86,7 @@ async fn serve(mut stream: TcpStream, taken: Arc<AtomicU64>) -> Option<()> {
             }
         };
         let answer = if buffer.starts_with(b"POST /rpc/transaction ") {
-            let posted = &buffer[head..head + body];
+            let posted = &buffer[start..start + body];
             let signed = SignedTransaction::from_body(posted, Limits::default()).ok()?;
             taken.fetch_add(1, Ordering::Relaxed);
             format!(
@@ -89,15 +94,15 @@ async fn serve(mut stream: TcpStream, taken: Arc<AtomicU64>) -> Option<()> {
                 signed.hash()
             )
         } else {
-            r#"{"height":0,"hash":"0x00","tx_count":0,"transactions":[],"count":0}"#.to_owned()
+            head.to_string()
         };
         let answer = format!(
             "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{answer}",
             answer.len()
         );
         stream.write_all(answer.as_bytes()).await.ok()?;
-        buffer.copy_within(head + body..filled, 0);
-        filled -= head + body;
+        buffer.copy_within(start + body..filled, 0);
+        filled -= start + body;
     }
 }
 
