@@ -26,8 +26,12 @@ impl Sink {
     /// Starts one on any free port, which says that its block 0 has this hash: the runtime posts only to
     /// a node of the chain that it reads.
     pub(crate) fn start(genesis: &str) -> anyhow::Result<Self> {
+        let block = format!(
+            r#""height":0,"hash":"{genesis}","parent_hash":"0x00","proposer":"genesis","timestamp":"2025-01-01T00:00:00","tx_count":0"#
+        );
+        // The answer to each of the runtime's questions: a block, a range of blocks, a mempool.
         let head = format!(
-            r#"{{"height":0,"hash":"{genesis}","tx_count":0,"transactions":[],"count":0}}"#
+            r#"{{{block},"transactions":[],"count":1,"blocks":[{{{block},"transactions":[]}}]}}"#
         );
         let head: Arc<str> = head.into();
         let runtime = tokio::runtime::Builder::new_multi_thread()
