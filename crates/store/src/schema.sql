@@ -5,6 +5,9 @@
 -- `standing` and `sender` say whose share of an agent's resources something uses: who caused it, and
 -- how well that sender was known at the time. `sender` is empty for the agent itself (`own`) and for
 -- unverified senders.
+--
+-- References are checked at the end of a transaction: a row may be written before the one that it
+-- refers to.
 
 -- Single values on the chain and on this store, by key.
 CREATE TABLE meta (
@@ -25,7 +28,7 @@ CREATE TABLE agent (
 -- id or, without an id, if they have the same digest.
 CREATE TABLE inbox (
     id           INTEGER PRIMARY KEY AUTOINCREMENT, -- never assigned twice: outbox.origin names it
-    agent        INTEGER NOT NULL REFERENCES agent (id),
+    agent        INTEGER NOT NULL REFERENCES agent (id) DEFERRABLE INITIALLY DEFERRED,
     digest       TEXT    NOT NULL,             -- SHA-256 of the signing text
     hash         TEXT    NOT NULL,             -- of the transaction that carried it
     sender       TEXT    NOT NULL,
@@ -73,14 +76,14 @@ CREATE INDEX inbox_dead     ON inbox (agent, id) WHERE state = 'dead';
 
 -- The behaviours that have handled a message which others have still to handle.
 CREATE TABLE progress (
-    inbox     INTEGER NOT NULL REFERENCES inbox (id) ON DELETE CASCADE,
+    inbox     INTEGER NOT NULL REFERENCES inbox (id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
     behaviour TEXT    NOT NULL,
     PRIMARY KEY (inbox, behaviour)
 ) STRICT, WITHOUT ROWID;
 
 -- Messages that name a sender who did not sign them. They reach no behaviour.
 CREATE TABLE forged (
-    agent   INTEGER NOT NULL REFERENCES agent (id),
+    agent   INTEGER NOT NULL REFERENCES agent (id) DEFERRABLE INITIALLY DEFERRED,
     hash    TEXT    NOT NULL,
     sender  TEXT    NOT NULL,
     height  INTEGER NOT NULL CHECK (height >= 0),
@@ -93,7 +96,7 @@ CREATE INDEX forged_oldest ON forged (agent, seen_at);
 
 -- The state of behaviours.
 CREATE TABLE state (
-    agent     INTEGER NOT NULL REFERENCES agent (id),
+    agent     INTEGER NOT NULL REFERENCES agent (id) DEFERRABLE INITIALLY DEFERRED,
     behaviour TEXT    NOT NULL,
     key       TEXT    NOT NULL,
     value     TEXT    NOT NULL,
@@ -103,12 +106,13 @@ CREATE TABLE state (
 -- Events other than messages. A row is deleted when it is handled.
 CREATE TABLE event (
     id        INTEGER PRIMARY KEY AUTOINCREMENT, -- never assigned twice: outbox.origin names it
-    agent     INTEGER NOT NULL REFERENCES agent (id),
+    agent     INTEGER NOT NULL REFERENCES agent (id) DEFERRABLE INITIALLY DEFERRED,
     behaviour TEXT    NOT NULL,                  -- empty: the runtime's own
     kind      TEXT    NOT NULL CHECK (kind IN ('timer', 'delivery', 'settled', 'task', 'renewal')),
     name      TEXT    NOT NULL,                  -- of the timer; the label; the task's key
     data      TEXT    NOT NULL,                  -- JSON
-    inbox     INTEGER REFERENCES inbox (id) ON DELETE SET NULL, -- the message that it is about
+    -- The message that it is about
+    inbox     INTEGER REFERENCES inbox (id) ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED,
     state     TEXT    NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'dead', 'held')),
     due_at    INTEGER NOT NULL,
     attempts  INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0), -- failed ones
@@ -131,9 +135,9 @@ CREATE INDEX        event_inbox   ON event (inbox) WHERE inbox IS NOT NULL;
 -- The transactions that hosted wallets send.
 CREATE TABLE outbox (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
-    agent       INTEGER NOT NULL REFERENCES agent (id),
+    agent       INTEGER NOT NULL REFERENCES agent (id) DEFERRABLE INITIALLY DEFERRED,
     origin      TEXT    NOT NULL UNIQUE,       -- what requested it: the same request is one row
-    inbox       INTEGER REFERENCES inbox (id) ON DELETE SET NULL,
+    inbox       INTEGER REFERENCES inbox (id) ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED,
     recipient   TEXT    NOT NULL,
     amount      INTEGER NOT NULL CHECK (amount >= 0),
     fee         INTEGER NOT NULL CHECK (fee >= 0),
@@ -188,8 +192,10 @@ CREATE INDEX        outbox_resend   ON outbox (resend_of)  WHERE resend_of IS NO
 
 -- What is known about the delivery of a sent message, if delivery updates were requested.
 CREATE TABLE receipt (
-    outbox       INTEGER PRIMARY KEY REFERENCES outbox (id) ON DELETE CASCADE, -- its first transaction
-    agent        INTEGER NOT NULL REFERENCES agent (id),
+    -- Its first transaction
+    outbox       INTEGER PRIMARY KEY
+        REFERENCES outbox (id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
+    agent        INTEGER NOT NULL REFERENCES agent (id) DEFERRABLE INITIALLY DEFERRED,
     behaviour    TEXT,                       -- the one that is told; NULL: nobody
     label        TEXT,
     wanted       TEXT CHECK (wanted IN ('received', 'done')), -- the requested acknowledgment, if any
@@ -208,12 +214,13 @@ CREATE INDEX receipt_due ON receipt (agent, due_at) WHERE due_at IS NOT NULL;
 -- The tasks of behaviours.
 CREATE TABLE task (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
-    agent       INTEGER NOT NULL REFERENCES agent (id),
+    agent       INTEGER NOT NULL REFERENCES agent (id) DEFERRABLE INITIALLY DEFERRED,
     behaviour   TEXT    NOT NULL,
     key         TEXT    NOT NULL,            -- the name that the behaviour gave it
     kind        TEXT    NOT NULL,
     input       TEXT    NOT NULL,            -- JSON
-    inbox       INTEGER REFERENCES inbox (id) ON DELETE SET NULL, -- the message that started it
+    -- The message that started it
+    inbox       INTEGER REFERENCES inbox (id) ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED,
     submitter   TEXT,
     state       TEXT    NOT NULL
         CHECK (state IN ('submitted', 'working', 'completed', 'failed', 'canceled')),
@@ -266,7 +273,7 @@ CREATE INDEX card_expires ON card (expires_at);
 
 -- What agents have spent from a day's budget, by cause.
 CREATE TABLE spending (
-    agent    INTEGER NOT NULL REFERENCES agent (id),
+    agent    INTEGER NOT NULL REFERENCES agent (id) DEFERRABLE INITIALLY DEFERRED,
     day      INTEGER NOT NULL CHECK (day >= 0), -- days since the epoch, UTC
     standing TEXT    NOT NULL,
     sender   TEXT    NOT NULL,
@@ -281,7 +288,7 @@ CREATE TABLE spending (
 -- wallet. The outbox claims a row when it is about to send the same message.
 CREATE TABLE sighting (
     id         INTEGER PRIMARY KEY AUTOINCREMENT, -- in the order in which they were seen
-    agent      INTEGER NOT NULL REFERENCES agent (id),
+    agent      INTEGER NOT NULL REFERENCES agent (id) DEFERRABLE INITIALLY DEFERRED,
     digest     TEXT    NOT NULL,             -- SHA-256 of the signing text
     hash       TEXT    NOT NULL,
     nonce      INTEGER,                      -- NULL if it fits no column
@@ -316,7 +323,7 @@ CREATE TABLE gap (
 
 -- How much of the shared resources the rows use, by cause.
 CREATE TABLE usage (
-    agent    INTEGER NOT NULL REFERENCES agent (id),
+    agent    INTEGER NOT NULL REFERENCES agent (id) DEFERRABLE INITIALLY DEFERRED,
     kind     TEXT    NOT NULL CHECK (kind IN ('message', 'forged', 'timer', 'task', 'ended', 'queued',
         'settled')),
     standing TEXT    NOT NULL

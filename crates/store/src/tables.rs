@@ -175,10 +175,6 @@ impl Tables {
         &mut self,
         commits: &[&Commit],
     ) -> Result<Vec<Result<Receipt, StoreError>>, StoreError> {
-        // A row may be written before the row that it refers to. SQLite sets this back at the end.
-        self.db
-            .lock()
-            .execute_batch("PRAGMA defer_foreign_keys = ON")?;
         let version = self.db.version()?;
         if version != self.version {
             self.stored = facts::read(&self.db.lock())?;
