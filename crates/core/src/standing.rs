@@ -49,6 +49,11 @@ impl Standing {
         }
     }
 
+    /// The standing with this name in the store.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == word)
+    }
+
     /// Its name in the store, in tables and in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -39,11 +39,6 @@ use crate::commit::{Commit, Receipt};
 use crate::rows::{AgentId, EventId, InboxId, OutboxId, ReceiptState, TaskId};
 use table::{Archive, ArchiveError, Table};
 
-pub use cards::MAX_ADDRESSES;
-pub use claims::reported_end;
-pub use operate::DROPPED;
-pub use outgoing::EXPIRED;
-
 /// Everything durable.
 #[derive(Debug, Default)]
 pub struct State {
@@ -156,12 +151,6 @@ pub enum Failure {
     /// An archive cannot be read or written. What was written of the commit must be undone there, and
     /// [`State::reset`] must be called: what the state remembers of the archives may be wrong.
     Archive(ArchiveError),
-}
-
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
 }
 
 /// The archives of a state's tables.

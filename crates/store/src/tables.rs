@@ -36,20 +36,31 @@ pub(super) use archive::{Stored, read_row};
 
 /// The database, which the tables of the state share. One thread uses it.
 #[derive(Clone, Debug)]
-pub(super) struct Database(Arc<Mutex<Connection>>, Arc<AtomicBool>);
+pub(super) struct Database(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    connection: Mutex<Connection>,
+    /// Whether what the current commit writes can be undone.
+    has_savepoint: AtomicBool,
+}
 
 impl Database {
     pub(super) fn new(connection: Connection) -> Self {
-        Self(Arc::new(Mutex::new(connection)), Arc::default())
+        Self(Arc::new(Inner {
+            connection: Mutex::new(connection),
+            has_savepoint: AtomicBool::new(false),
+        }))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let connection = self.0.connection.lock();
+        connection.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The connection, if nothing else uses the database any more.
     pub(super) fn into_inner(self) -> Option<Connection> {
-        let connection = Arc::into_inner(self.0)?.into_inner();
+        let connection = Arc::into_inner(self.0)?.connection.into_inner();
         Some(connection.unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -60,7 +71,7 @@ impl Database {
 
     /// Makes it possible to undo what a commit writes from now on. Called before each write.
     fn set_savepoint(&self) -> Result<(), StoreError> {
-        if self.1.swap(true, Ordering::Relaxed) {
+        if self.0.has_savepoint.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
         self.run("SAVEPOINT one")
@@ -68,7 +79,7 @@ impl Database {
 
     /// Ends the savepoint, if there is one. What was written since then stays, or is undone.
     fn end_savepoint(&self, keep: bool) -> Result<(), StoreError> {
-        if !self.1.swap(false, Ordering::Relaxed) {
+        if !self.0.has_savepoint.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
         if !keep {

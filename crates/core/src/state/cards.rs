@@ -18,7 +18,7 @@ use super::{State, next};
 use crate::commit::{CardSeen, Receipt};
 
 /// The maximum number of addresses in the directory.
-pub const MAX_ADDRESSES: u64 = 100_000;
+const MAX_ADDRESSES: u64 = 100_000;
 
 impl State {
     /// Stores the announcement or withdrawal of a card.

@@ -16,7 +16,7 @@ use crate::rows::{
 use crate::{Authenticity, Standing};
 
 /// The reason of a row that an operator dropped.
-pub const DROPPED: &str = "dropped by the operator";
+const DROPPED: &str = "dropped by the operator";
 
 /// The conditions of a target that are not on a named row.
 fn selection(target: &QueueTarget) -> Option<Selection> {

@@ -13,7 +13,7 @@ use crate::rows::{
 };
 
 /// The reason of a draft that expired before it was signed.
-pub const EXPIRED: &str = "it expired before it could be sent";
+const EXPIRED: &str = "it expired before it could be sent";
 
 impl State {
     /// Adds a transaction and its signed bytes to the outbox. The same origin is the same request:

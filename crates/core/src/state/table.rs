@@ -154,22 +154,6 @@ impl<R: Row> Table<R> {
         }
     }
 
-    /// How much of a resource a share is.
-    pub(super) fn used(&self, agent: AgentId, kind: Kind, share: Share) -> Amount {
-        match &self.place {
-            Place::Memory(memory) => memory.usage.of(agent, kind, share),
-            Place::Archive(archived) => archived.used(&(agent, kind, share)),
-        }
-    }
-
-    /// The sender of a standing who uses most; of several, the first by address.
-    pub(super) fn most(&self, agent: AgentId, kind: Kind, standing: Standing) -> Option<Cause> {
-        match &self.place {
-            Place::Memory(memory) => memory.usage.most(agent, kind, standing),
-            Place::Archive(archived) => archived.most(agent, kind, standing),
-        }
-    }
-
     /// Adds a row, or replaces the one with its key.
     pub(super) fn put(&mut self, row: R) {
         let key = row.key();
@@ -253,6 +237,31 @@ impl<R: Row> Table<R> {
         match &mut self.place {
             Place::Memory(memory) => memory.set(key, row),
             Place::Archive(archived) => archived.set(key, row),
+        }
+    }
+}
+
+/// What the rows of a table use of the resources that agents' senders share.
+pub(super) trait Shared {
+    /// How much of a resource a share is.
+    fn used(&self, agent: AgentId, kind: Kind, share: Share) -> Amount;
+
+    /// The sender of a standing who uses most; of several, the first by address.
+    fn most(&self, agent: AgentId, kind: Kind, standing: Standing) -> Option<Cause>;
+}
+
+impl<R: Row> Shared for Table<R> {
+    fn used(&self, agent: AgentId, kind: Kind, share: Share) -> Amount {
+        match &self.place {
+            Place::Memory(memory) => memory.usage.of(agent, kind, share),
+            Place::Archive(archived) => archived.used(&(agent, kind, share)),
+        }
+    }
+
+    fn most(&self, agent: AgentId, kind: Kind, standing: Standing) -> Option<Cause> {
+        match &self.place {
+            Place::Memory(memory) => memory.usage.most(agent, kind, standing),
+            Place::Archive(archived) => archived.most(agent, kind, standing),
         }
     }
 }

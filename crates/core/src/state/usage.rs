@@ -2,7 +2,6 @@
 //! shares.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
 
 use super::{Refusal, State};
 use crate::Standing;
@@ -12,6 +11,7 @@ use crate::rows::{AgentId, Draft, InboxState, OutboxState};
 
 use super::row::inbox::ForgedIndex;
 use super::row::{inbox, outbox, task};
+use super::table::Shared;
 
 /// A shared resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,9 +83,8 @@ impl Usage {
 
     pub(super) fn add(&mut self, used: &Used) {
         for share in shares(&used.cause) {
-            let amount = self.0.entry((used.agent, used.kind, share)).or_default();
-            amount.items += 1;
-            amount.bytes += used.bytes;
+            let key = (used.agent, used.kind, share);
+            self.0.entry(key).or_default().add(used);
         }
     }
 
@@ -93,8 +92,7 @@ impl Usage {
         for share in shares(&used.cause) {
             let key = (used.agent, used.kind, share);
             if let Some(amount) = self.0.get_mut(&key) {
-                amount.items -= 1;
-                amount.bytes -= used.bytes;
+                amount.subtract(used);
                 if amount.items == 0 {
                     self.0.remove(&key);
                 }
@@ -195,6 +193,18 @@ impl Kind {
 }
 
 impl Amount {
+    /// Adds an item.
+    pub(super) const fn add(&mut self, used: &Used) {
+        self.items = self.items.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(used.bytes);
+    }
+
+    /// Subtracts an item.
+    pub(super) const fn subtract(&mut self, used: &Used) {
+        self.items = self.items.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(used.bytes);
+    }
+
     /// The amount of items with these sizes.
     fn sum(bytes: impl Iterator<Item = usize>) -> Self {
         bytes.fold(Self::default(), |sum, bytes| Self {
@@ -217,63 +227,8 @@ impl Amount {
     }
 }
 
-/// Why storing `bytes` more of a kind would exceed the share of this cause; `None` if there is
-/// room. `used` tells how much of the kind a share uses now.
-///
-/// # Errors
-/// Those of `used`.
-pub fn excess<E>(
-    kind: Kind,
-    cause: &Cause,
-    bytes: u64,
-    used: impl Fn(Share) -> Result<Amount, E>,
-) -> Result<Option<String>, E> {
-    let capacity = kind.capacity();
-    let with = |used: Amount| Amount {
-        bytes: used.bytes.saturating_add(bytes),
-        ..used
-    };
-    let too_much = |whose: &str, used: Amount, part: Amount| {
-        let what = if used.items > part.items {
-            format!("{} of {}", used.items, part.items)
-        } else {
-            format!("{} of {} bytes", used.bytes, part.bytes)
-        };
-        Ok(Some(format!(
-            "{whose} would exceed the limit on {} ({what}); try again when fewer are in use",
-            kind.plural()
-        )))
-    };
-    if let Some(standing) = cause.standing() {
-        if let Some(sender) = cause.sender() {
-            let one = with(used(Share::One(cause.clone()))?);
-            let part = kind.part(cause);
-            if !part.holds(one) {
-                return too_much(sender.as_str(), one, part);
-            }
-        }
-        let all = with(used(Share::All(Some(standing)))?);
-        let part = capacity.part(|whole| standing.of_all(whole));
-        if !part.holds(all) {
-            let whose = format!("{} senders together", standing.as_str());
-            return too_much(&whose, all, part);
-        }
-    }
-    let mut whole = with(used(Share::All(None))?);
-    for standing in Standing::ALL {
-        let used = used(Share::All(Some(standing)))?;
-        whole.items = whole.items.saturating_add(used.items);
-        whole.bytes = whole.bytes.saturating_add(used.bytes);
-    }
-    if capacity.holds(whole) {
-        Ok(None)
-    } else {
-        too_much("the agent", whole, capacity)
-    }
-}
-
 /// What an outcome adds: each kind, whose share it uses, and how much.
-pub fn added(outcome: &Outcome) -> Vec<(Kind, &Cause, Amount)> {
+fn added(outcome: &Outcome) -> Vec<(Kind, &Cause, Amount)> {
     let set = outcome.timers.iter().filter_map(|(_, set)| set.as_ref());
     let timers = Amount::sum(set.map(|set| set.data.to_string().len()));
     let tasks = outcome.tasks.iter();
@@ -295,32 +250,65 @@ pub fn added(outcome: &Outcome) -> Vec<(Kind, &Cause, Amount)> {
 const PRUNED: usize = 64;
 
 impl State {
+    /// The table whose rows use a resource.
+    fn shared(&self, kind: Kind) -> &dyn Shared {
+        match kind {
+            Kind::Message => &self.inbox,
+            Kind::Forged => &self.forged,
+            Kind::Timer => &self.events,
+            Kind::Task | Kind::Ended => &self.tasks,
+            Kind::Queued | Kind::Settled => &self.outbox,
+        }
+    }
+
     /// How much of a resource a share is.
     pub fn used(&self, agent: AgentId, kind: Kind, share: Share) -> Amount {
-        match kind {
-            Kind::Message => self.inbox.used(agent, kind, share),
-            Kind::Forged => self.forged.used(agent, kind, share),
-            Kind::Timer => self.events.used(agent, kind, share),
-            Kind::Task | Kind::Ended => self.tasks.used(agent, kind, share),
-            Kind::Queued | Kind::Settled => self.outbox.used(agent, kind, share),
-        }
+        self.shared(kind).used(agent, kind, share)
     }
 
-    /// The sender of a standing who uses most of a resource.
-    fn most(&self, agent: AgentId, kind: Kind, standing: Standing) -> Option<Cause> {
-        match kind {
-            Kind::Message => self.inbox.most(agent, kind, standing),
-            Kind::Forged => self.forged.most(agent, kind, standing),
-            Kind::Timer => self.events.most(agent, kind, standing),
-            Kind::Task | Kind::Ended => self.tasks.most(agent, kind, standing),
-            Kind::Queued | Kind::Settled => self.outbox.most(agent, kind, standing),
-        }
-    }
-
+    /// Why storing `bytes` more of a kind would exceed the share of this cause; `None` if there is
+    /// room.
     fn excess(&self, agent: AgentId, kind: Kind, cause: &Cause, bytes: u64) -> Option<String> {
-        let used = |share| Ok::<_, Infallible>(self.used(agent, kind, share));
-        let Ok(reason) = excess(kind, cause, bytes, used);
-        reason
+        let table = self.shared(kind);
+        let used = |share| table.used(agent, kind, share);
+        let capacity = kind.capacity();
+        let with = |used: Amount| Amount {
+            bytes: used.bytes.saturating_add(bytes),
+            ..used
+        };
+        let too_much = |whose: &str, used: Amount, part: Amount| {
+            let what = if used.items > part.items {
+                format!("{} of {}", used.items, part.items)
+            } else {
+                format!("{} of {} bytes", used.bytes, part.bytes)
+            };
+            format!(
+                "{whose} would exceed the limit on {} ({what}); try again when fewer are in use",
+                kind.plural()
+            )
+        };
+        if let Some(standing) = cause.standing() {
+            if let Some(sender) = cause.sender() {
+                let one = with(used(Share::One(cause.clone())));
+                let part = kind.part(cause);
+                if !part.holds(one) {
+                    return Some(too_much(sender.as_str(), one, part));
+                }
+            }
+            let all = with(used(Share::All(Some(standing))));
+            let part = capacity.part(|whole| standing.of_all(whole));
+            if !part.holds(all) {
+                let whose = format!("{} senders together", standing.as_str());
+                return Some(too_much(&whose, all, part));
+            }
+        }
+        let mut whole = with(used(Share::All(None)));
+        for standing in Standing::ALL {
+            let used = used(Share::All(Some(standing)));
+            whole.items = whole.items.saturating_add(used.items);
+            whole.bytes = whole.bytes.saturating_add(used.bytes);
+        }
+        (!capacity.holds(whole)).then(|| too_much("the agent", whole, capacity))
     }
 
     /// Refuses an outcome after which a share is exceeded, so that it is undone. An outcome that
@@ -352,7 +340,7 @@ impl State {
         loop {
             let reason = self.excess(agent, kind, cause, bytes)?;
             let standing = cause.standing();
-            let most = standing.and_then(|standing| self.most(agent, kind, standing));
+            let most = standing.and_then(|standing| self.shared(kind).most(agent, kind, standing));
             let mut pruned = self.prune_share(agent, kind, cause, count);
             if let (0, Some(most)) = (pruned, most) {
                 pruned = self.prune_share(agent, kind, &most, count);

@@ -60,11 +60,25 @@ pub(crate) trait Stored: Row + std::fmt::Debug {
 pub(crate) struct Entry<'a> {
     /// The condition under which a row has an entry in the index, as in the schema; empty if all
     /// rows have one.
-    pub(super) condition: &'static str,
+    condition: &'static str,
     /// The columns in the index.
-    pub(super) columns: &'static [&'static str],
+    columns: &'static [&'static str],
     /// Their values.
-    pub(super) cells: Vec<Cell<'a>>,
+    cells: Vec<Cell<'a>>,
+}
+
+impl<'a> Entry<'a> {
+    pub(super) const fn new(
+        condition: &'static str,
+        columns: &'static [&'static str],
+        cells: Vec<Cell<'a>>,
+    ) -> Self {
+        Self {
+            condition,
+            columns,
+            cells,
+        }
+    }
 }
 
 /// The rows of a table.
@@ -230,11 +244,6 @@ impl<R: Stored> Archive<R> for Rows<R> {
 
     fn last(&self, ends: &Ends<R::Index>) -> Result<Option<R::Key>, ArchiveError> {
         Ok(self.page(ends, "DESC", 1)?.into_iter().next())
-    }
-
-    fn is_empty(&self) -> Result<bool, ArchiveError> {
-        let found = self.select("true LIMIT 1", [])?;
-        Ok(found.is_empty())
     }
 
     fn write(&self, before: Option<&R>, after: Option<&R>) -> Result<(), ArchiveError> {

@@ -11,7 +11,7 @@ use std::fmt::Debug;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::{Changes, Row};
+use super::Row;
 use crate::Standing;
 use crate::cause::Cause;
 use crate::rows::AgentId;
@@ -53,12 +53,6 @@ pub trait Archive<R: Row>: Shares + Debug + Send {
     /// The archive cannot be read.
     fn last(&self, ends: &Ends<R::Index>) -> Result<Option<R::Key>, ArchiveError>;
 
-    /// Whether there is no row.
-    ///
-    /// # Errors
-    /// The archive cannot be read.
-    fn is_empty(&self) -> Result<bool, ArchiveError>;
-
     /// Adds a row (`before` is `None`), changes it, or deletes it (`after` is `None`).
     ///
     /// # Errors
@@ -98,17 +92,64 @@ pub trait Shares {
     ) -> Result<(), ArchiveError>;
 }
 
-/// The rows of an archive that were read or changed.
+/// Values of an archive that were read or changed.
+struct Remembered<K, V> {
+    known: BTreeMap<K, V>,
+    /// Those that changed, as the archive has them.
+    unwritten: BTreeMap<K, V>,
+    /// Those that the current commit wrote, as the archive had them before it.
+    written: Vec<(K, V)>,
+}
+
+impl<K, V> Default for Remembered<K, V> {
+    fn default() -> Self {
+        Self {
+            known: BTreeMap::new(),
+            unwritten: BTreeMap::new(),
+            written: Vec::new(),
+        }
+    }
+}
+
+impl<K: Ord + Clone, V: Clone + PartialEq> Remembered<K, V> {
+    /// Changes a value, which was `before`.
+    fn set(&mut self, key: &K, before: V, value: V) {
+        self.unwritten.entry(key.clone()).or_insert(before);
+        self.known.insert(key.clone(), value);
+    }
+
+    /// Counts everything that changed as written. Returns what has to be written: each key, and the
+    /// value before.
+    fn write(&mut self) -> Vec<(K, V)> {
+        let unwritten: Vec<_> = std::mem::take(&mut self.unwritten).into_iter().collect();
+        self.written.extend(unwritten.iter().cloned());
+        let is_other = |(key, before): &(K, V)| self.known.get(key) != Some(before);
+        unwritten.into_iter().filter(is_other).collect()
+    }
+
+    /// What was written stays written.
+    fn settle(&mut self) {
+        self.written.clear();
+    }
+
+    /// What the current commit wrote is undone in the archive; the known values are as before it
+    /// already. Returns the keys.
+    fn unwrite(&mut self) -> Vec<K> {
+        let written = std::mem::take(&mut self.written);
+        let keys = written.iter().map(|(key, _)| key.clone()).collect();
+        // The archive has what it had before the first time.
+        self.unwritten.extend(written.into_iter().rev());
+        keys
+    }
+}
+
+/// The rows of an archive that were read or changed, and what they use.
 pub(super) struct Archived<R: Row> {
     archive: Box<dyn Archive<R>>,
-    known: RefCell<BTreeMap<R::Key, Option<Arc<R>>>>,
-    /// The rows that changed, as the archive has them.
-    unwritten: RefCell<BTreeMap<R::Key, Option<Arc<R>>>>,
+    rows: RefCell<Remembered<R::Key, Option<Arc<R>>>>,
     /// The entries of the rows that changed.
     entries: RefCell<BTreeMap<R::Index, R::Key>>,
-    /// The rows that the current commit wrote, as the archive had them before it.
-    written: RefCell<Changes<R>>,
-    shares: ArchivedShares,
+    shares: RefCell<Remembered<ShareKey, Amount>>,
     /// About how many bytes were read and changed since the table forgot its rows last.
     bytes: Cell<usize>,
     /// Whether the archive has no row, if that is known.
@@ -119,25 +160,13 @@ pub(super) struct Archived<R: Row> {
 
 type ShareKey = (AgentId, Kind, Share);
 
-/// What the rows of an archive use, of the shares that were asked for.
-#[derive(Default)]
-struct ArchivedShares {
-    known: RefCell<BTreeMap<ShareKey, Amount>>,
-    /// The shares that changed, as the archive has them.
-    unwritten: RefCell<BTreeMap<ShareKey, Amount>>,
-    /// The shares that the current commit wrote, as the archive had them before it.
-    written: RefCell<Vec<(ShareKey, Amount)>>,
-}
-
 impl<R: Row> Archived<R> {
     pub(super) fn new(archive: Box<dyn Archive<R>>) -> Self {
         Self {
             archive,
-            known: RefCell::default(),
-            unwritten: RefCell::default(),
+            rows: RefCell::default(),
             entries: RefCell::default(),
-            written: RefCell::default(),
-            shares: ArchivedShares::default(),
+            shares: RefCell::default(),
             bytes: Cell::default(),
             empty: Cell::default(),
             fault: RefCell::default(),
@@ -147,18 +176,6 @@ impl<R: Row> Archived<R> {
     /// The first error since the last call.
     pub(super) fn fault(&self) -> Result<(), ArchiveError> {
         self.fault.take().map_or(Ok(()), Err)
-    }
-
-    pub(super) fn most(&self, agent: AgentId, kind: Kind, standing: Standing) -> Option<Cause> {
-        self.write_shares();
-        self.check(self.archive.most(agent, kind, standing))?
-    }
-
-    /// Writes everything that changed, for good.
-    pub(super) fn write_all(&self) {
-        self.write();
-        self.write_shares();
-        self.settle();
     }
 
     /// What was read or written. An error ends the commit; nothing of it is remembered.
@@ -174,32 +191,36 @@ impl<R: Row> Archived<R> {
 
     /// Whether there is no row, written or not.
     fn is_empty(&self) -> bool {
-        if !self.unwritten.borrow().is_empty() {
+        if !self.rows.borrow().unwritten.is_empty() {
             return false;
         }
-        let known = self.empty.get();
-        let empty = known.or_else(|| self.check(self.archive.is_empty()));
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let read = || self.check(self.archive.first(&all, 1));
+        let empty = self
+            .empty
+            .get()
+            .or_else(|| read().map(|first| first.is_empty()));
         self.empty.set(empty);
         empty.unwrap_or(false)
     }
 
     pub(super) fn get(&self, key: &R::Key) -> Option<Arc<R>> {
-        if let Some(known) = self.known.borrow().get(key) {
+        if let Some(known) = self.rows.borrow().known.get(key) {
             return known.clone();
         }
         if self.is_empty() {
             return None;
         }
         let row = self.check(self.archive.get(key))?.map(Arc::new);
-        self.learn(key, row.clone());
+        self.count_bytes(row.as_deref());
+        let mut rows = self.rows.borrow_mut();
+        rows.known.insert(key.clone(), row.clone());
         row
     }
 
-    fn learn(&self, key: &R::Key, row: Option<Arc<R>>) {
-        let bytes = row.as_ref().map_or(0, |row| row.bytes());
-        let bytes = bytes.saturating_add(size_of::<R>());
+    fn count_bytes(&self, row: Option<&R>) {
+        let bytes = row.map_or(0, Row::bytes).saturating_add(size_of::<R>());
         self.bytes.set(self.bytes.get().saturating_add(bytes));
-        self.known.borrow_mut().insert(key.clone(), row);
     }
 
     pub(super) fn find(&self, entry: &R::Index) -> Option<Arc<R>> {
@@ -211,7 +232,7 @@ impl<R: Row> Archived<R> {
         }
         let key = self.check(self.archive.find(entry))??;
         // A row that has changed has another entry now, or none.
-        if self.unwritten.borrow().contains_key(&key) {
+        if self.rows.borrow().unwritten.contains_key(&key) {
             return None;
         }
         self.get(&key)
@@ -229,141 +250,129 @@ impl<R: Row> Archived<R> {
     pub(super) fn set(&self, key: &R::Key, row: Option<Arc<R>>) -> Option<Arc<R>> {
         let before = self.get(key);
         for used in before.iter().flat_map(|row| row.uses()) {
-            self.count(&used, |share| {
-                share.items = share.items.saturating_sub(1);
-                share.bytes = share.bytes.saturating_sub(used.bytes);
-            });
+            self.count(&used, Amount::subtract);
         }
         for used in row.iter().flat_map(|row| row.uses()) {
-            self.count(&used, |share| {
-                share.items = share.items.saturating_add(1);
-                share.bytes = share.bytes.saturating_add(used.bytes);
-            });
+            self.count(&used, Amount::add);
         }
+        self.count_bytes(row.as_deref());
         let mut entries = self.entries.borrow_mut();
-        let mut unwritten = self.unwritten.borrow_mut();
-        match unwritten.get(key) {
-            None => {
-                unwritten.insert(key.clone(), before.clone());
-            }
-            Some(_) => {
-                for entry in before.iter().flat_map(|row| row.indexes()) {
-                    entries.remove(&entry);
-                }
+        let mut rows = self.rows.borrow_mut();
+        if rows.unwritten.contains_key(key) {
+            for entry in before.iter().flat_map(|row| row.indexes()) {
+                entries.remove(&entry);
             }
         }
         for entry in row.iter().flat_map(|row| row.indexes()) {
             entries.insert(entry, key.clone());
         }
-        self.learn(key, row);
+        rows.set(key, before.clone(), row);
         before
     }
 
     pub(super) fn used(&self, share: &ShareKey) -> Amount {
-        if let Some(known) = self.shares.known.borrow().get(share) {
+        if let Some(known) = self.shares.borrow().known.get(share) {
             return *known;
         }
         let (agent, kind, of) = share;
         let Some(amount) = self.check(self.archive.used(*agent, *kind, of)) else {
             return Amount::default();
         };
-        let mut known = self.shares.known.borrow_mut();
-        known.insert(share.clone(), amount);
+        let mut shares = self.shares.borrow_mut();
+        shares.known.insert(share.clone(), amount);
         amount
     }
 
+    pub(super) fn most(&self, agent: AgentId, kind: Kind, standing: Standing) -> Option<Cause> {
+        self.write_shares();
+        self.check(self.archive.most(agent, kind, standing))?
+    }
+
     /// Changes the shares that something belongs to.
-    fn count(&self, used: &Used, change: impl Fn(&mut Amount)) {
+    fn count(&self, used: &Used, change: impl Fn(&mut Amount, &Used)) {
         for share in shares(&used.cause) {
             let key = (used.agent, used.kind, share);
             let before = self.used(&key);
-            let mut unwritten = self.shares.unwritten.borrow_mut();
-            unwritten.entry(key.clone()).or_insert(before);
-            let mut known = self.shares.known.borrow_mut();
-            change(known.entry(key).or_default());
+            let mut amount = before;
+            change(&mut amount, used);
+            self.shares.borrow_mut().set(&key, before, amount);
         }
+    }
+
+    /// Writes everything that changed, for good.
+    pub(super) fn write_all(&self) {
+        self.write();
+        self.write_shares();
+        self.settle();
     }
 
     /// Writes the rows that changed: first those that are deleted, which may have made room in a
     /// unique index.
     fn write(&self) {
-        let unwritten = self.unwritten.take();
-        if unwritten.is_empty() {
+        if self.rows.borrow().unwritten.is_empty() {
             return;
         }
         self.entries.borrow_mut().clear();
         self.empty.set(None);
-        let known = self.known.borrow();
-        let now = |key| known.get(key).and_then(Option::as_deref);
+        let unwritten = self.rows.borrow_mut().write();
+        let rows = self.rows.borrow();
+        let now = |key| rows.known.get(key).and_then(Option::as_deref);
         for deletes in [true, false] {
             for (key, before) in &unwritten {
-                let (before, after) = (before.as_deref(), now(key));
-                if after.is_none() == deletes && before != after {
-                    self.check(self.archive.write(before, after));
+                let after = now(key);
+                if after.is_none() == deletes {
+                    self.check(self.archive.write(before.as_deref(), after));
                 }
             }
         }
-        self.written.borrow_mut().extend(unwritten);
     }
 
     /// Writes the shares that changed.
     fn write_shares(&self) {
-        let unwritten = self.shares.unwritten.take();
-        let known = self.shares.known.borrow();
-        for (share, before) in &unwritten {
-            let amount = known.get(share).copied().unwrap_or_default();
-            if amount != *before {
-                let (agent, kind, of) = share;
-                self.check(self.archive.set_used(*agent, *kind, of, amount));
-            }
+        let unwritten = self.shares.borrow_mut().write();
+        for (share, _) in unwritten {
+            let amount = self.used(&share);
+            let (agent, kind, of) = &share;
+            self.check(self.archive.set_used(*agent, *kind, of, amount));
         }
-        self.shares.written.borrow_mut().extend(unwritten);
     }
 
     /// What was written stays written.
     pub(super) fn settle(&self) {
-        self.written.borrow_mut().clear();
-        self.shares.written.borrow_mut().clear();
+        self.rows.borrow_mut().settle();
+        self.shares.borrow_mut().settle();
     }
 
     /// What the current commit wrote is undone in the archive. The rows are as before it already.
     pub(super) fn unwrite(&self) {
         self.fault.take();
-        let written = self.written.take();
-        if !written.is_empty() {
-            self.empty.set(None);
+        self.shares.borrow_mut().unwrite();
+        let keys = self.rows.borrow_mut().unwrite();
+        if keys.is_empty() {
+            return;
         }
-        let known = self.known.borrow();
-        let mut unwritten = self.unwritten.borrow_mut();
-        // The archive has what it had before the first time.
-        for (key, before) in written.into_iter().rev() {
-            let now = known.get(&key).into_iter().flatten();
+        self.empty.set(None);
+        let rows = self.rows.borrow();
+        let mut entries = self.entries.borrow_mut();
+        for key in keys {
+            let now = rows.known.get(&key).into_iter().flatten();
             for entry in now.flat_map(|row| row.indexes()) {
-                self.entries.borrow_mut().insert(entry, key.clone());
+                entries.insert(entry, key.clone());
             }
-            unwritten.insert(key, before);
-        }
-        let mut unwritten = self.shares.unwritten.borrow_mut();
-        for (share, before) in self.shares.written.take().into_iter().rev() {
-            unwritten.insert(share, before);
         }
     }
 
     pub(super) fn forget(&self) {
-        self.known.borrow_mut().clear();
-        self.unwritten.borrow_mut().clear();
-        self.entries.borrow_mut().clear();
-        self.written.borrow_mut().clear();
-        self.shares.known.borrow_mut().clear();
-        self.shares.unwritten.borrow_mut().clear();
-        self.shares.written.borrow_mut().clear();
+        self.rows.take();
+        self.entries.take();
+        self.shares.take();
         self.bytes.set(0);
         self.empty.set(None);
     }
 
     /// Forgets the rows if they take much memory. All changes must be written.
     pub(super) fn trim(&self) {
-        if self.bytes.get() > MOST_BYTES || self.shares.known.borrow().len() > MOST_SHARES {
+        if self.bytes.get() > MOST_BYTES || self.shares.borrow().known.len() > MOST_SHARES {
             self.forget();
         }
     }

@@ -51,11 +51,7 @@ impl Stored for Agent {
                 vec![Cell::whole(height.0), id.0.into()],
             ),
         };
-        Entry {
-            condition: "",
-            columns,
-            cells,
-        }
+        Entry::new("", columns, cells)
     }
 }
 
@@ -96,11 +92,7 @@ impl Stored for Memory {
 
     /// It has no index.
     fn entry((): &()) -> Entry<'_> {
-        Entry {
-            condition: "",
-            columns: &[],
-            cells: Vec::new(),
-        }
+        Entry::new("", &[], Vec::new())
     }
 }
 
@@ -145,15 +137,13 @@ impl Stored for Spending {
     }
 
     fn entry((agent, day, standing, sender): &Self::Index) -> Entry<'_> {
-        Entry {
-            condition: "",
-            columns: &["agent", "day", "standing", "sender"],
-            cells: vec![
-                agent.0.into(),
-                Cell::whole(*day),
-                (*standing).into(),
-                sender.as_str().into(),
-            ],
-        }
+        let columns = &["agent", "day", "standing", "sender"];
+        let cells = vec![
+            agent.0.into(),
+            Cell::whole(*day),
+            (*standing).into(),
+            sender.as_str().into(),
+        ];
+        Entry::new("", columns, cells)
     }
 }

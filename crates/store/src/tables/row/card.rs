@@ -69,11 +69,7 @@ impl Stored for Card {
             }
             Index::Expires(at, id) => (&["expires_at", "id"], vec![Cell::whole(*at), (*id).into()]),
         };
-        Entry {
-            condition: "",
-            columns,
-            cells,
-        }
+        Entry::new("", columns, cells)
     }
 }
 
@@ -106,10 +102,6 @@ impl Stored for Gap {
     }
 
     fn entry(entry: &BlockHeight) -> Entry<'_> {
-        Entry {
-            condition: "",
-            columns: &["height"],
-            cells: vec![Cell::whole(entry.0)],
-        }
+        Entry::new("", &["height"], vec![Cell::whole(entry.0)])
     }
 }

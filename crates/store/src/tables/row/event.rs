@@ -110,10 +110,6 @@ impl Stored for Event {
                 vec![agent.0.into(), id.0.into()],
             ),
         };
-        Entry {
-            condition,
-            columns,
-            cells,
-        }
+        Entry::new(condition, columns, cells)
     }
 }

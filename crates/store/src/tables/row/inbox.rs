@@ -13,12 +13,6 @@ use crate::read::authenticity;
 use crate::tables::archive::{Entry, Stored};
 use crate::tables::columns::{Cell, Columns};
 
-fn standing(word: &str) -> Option<Standing> {
-    Standing::ALL
-        .into_iter()
-        .find(|known| known.as_str() == word)
-}
-
 /// A text that is shared, not parsed: it was checked when it was stored.
 fn shared(text: &str) -> std::result::Result<Arc<str>, std::convert::Infallible> {
     Ok(text.into())
@@ -67,7 +61,7 @@ impl Stored for Message {
             height: columns.optional_whole()?.map(BlockHeight),
             stored: columns.text(shared)?,
             authenticity: columns.word(authenticity)?,
-            standing: columns.word(standing)?,
+            standing: columns.word(Standing::parse)?,
             state: columns.word(InboxState::parse)?,
             seq: columns.id()?,
             attempts: columns.count()?,
@@ -179,11 +173,7 @@ impl Stored for Message {
                 vec![agent.0.into(), Cell::whole(*at), id.0.into()],
             ),
         };
-        Entry {
-            condition,
-            columns,
-            cells,
-        }
+        Entry::new(condition, columns, cells)
     }
 
     /// The behaviours that have handled it are in a table of their own.
@@ -256,10 +246,6 @@ impl Stored for Forged {
                 vec![agent.0.into(), Cell::whole(*at), (*order).into()],
             ),
         };
-        Entry {
-            condition: "",
-            columns,
-            cells,
-        }
+        Entry::new("", columns, cells)
     }
 }

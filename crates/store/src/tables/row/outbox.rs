@@ -184,11 +184,7 @@ impl Stored for Outgoing {
                 ],
             ),
         };
-        Entry {
-            condition,
-            columns,
-            cells,
-        }
+        Entry::new(condition, columns, cells)
     }
 }
 
@@ -270,10 +266,7 @@ impl Stored for Tracking {
     }
 
     fn entry((agent, at, outbox): &Self::Index) -> Entry<'_> {
-        Entry {
-            condition: "due_at IS NOT NULL",
-            columns: &["agent", "due_at", "outbox"],
-            cells: vec![agent.0.into(), Cell::whole(*at), outbox.0.into()],
-        }
+        let cells = vec![agent.0.into(), Cell::whole(*at), outbox.0.into()];
+        Entry::new("due_at IS NOT NULL", &["agent", "due_at", "outbox"], cells)
     }
 }

@@ -113,10 +113,6 @@ impl Stored for Sighting {
                 vec![agent.0.into(), Cell::text(re), (*id).into()],
             ),
         };
-        Entry {
-            condition,
-            columns,
-            cells,
-        }
+        Entry::new(condition, columns, cells)
     }
 }

@@ -142,10 +142,6 @@ impl Stored for Task {
                 vec![agent.0.into(), key.as_str().into(), id.0.into()],
             ),
         };
-        Entry {
-            condition,
-            columns,
-            cells,
-        }
+        Entry::new(condition, columns, cells)
     }
 }
