@@ -2,18 +2,18 @@
 //!
 //! A store may be older than what the chain shows of its own wallets: it was restored from a copy,
 //! or it is new. So agents do not act, tasks do not run, and nothing is signed or posted until the
-//! chain is read up to its head at startup. Then every message that the wallets have sent is known,
-//! and is not sent again. After an ordinary stop this takes as long as reading the missed blocks.
+//! chain is read [far enough](agentry_core::catch_up). Then every message that the wallets have sent
+//! is known, and is not sent again. After an ordinary stop this takes as long as reading the missed
+//! blocks.
 //!
 //! The head is the one seen at startup, so the wait ends however fast the chain grows. It also ends
 //! when the source shows no new block below that head for `STALL`: the source has lost the blocks,
 //! or follows another node that makes no progress.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use agentry_core::OutboxId;
+use agentry_core::{OutboxId, catch_up};
 use agentry_protocol::BlockHeight;
 use tokio::sync::watch;
 
@@ -35,13 +35,18 @@ pub struct CatchUp(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     done: watch::Sender<bool>,
-    /// The height up to which the chain must be read.
-    target: AtomicU64,
-    /// The height through which it is read.
-    read: AtomicU64,
     /// The last row of the outbox at startup.
     mark: OutboxId,
-    stalled: Mutex<Option<Instant>>,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Debug)]
+struct Progress {
+    rule: catch_up::CatchUp,
+    /// The height through which the chain is read.
+    read: BlockHeight,
+    /// Since when the source has shown nothing new.
+    stalled: Option<Instant>,
 }
 
 impl Default for CatchUp {
@@ -57,10 +62,12 @@ impl CatchUp {
     pub fn to(target: BlockHeight, mark: OutboxId) -> Self {
         Self(Arc::new(Inner {
             done: watch::Sender::new(false),
-            target: AtomicU64::new(target.0),
-            read: AtomicU64::new(0),
             mark,
-            stalled: Mutex::default(),
+            progress: Mutex::new(Progress {
+                rule: catch_up::CatchUp::to(target),
+                read: BlockHeight(0),
+                stalled: None,
+            }),
         }))
     }
 
@@ -82,37 +89,33 @@ impl CatchUp {
 
     /// The height up to which the chain must be read, and the height through which it is read.
     pub fn position(&self) -> (BlockHeight, BlockHeight) {
-        let height = |height: &AtomicU64| BlockHeight(height.load(Ordering::Relaxed));
-        (height(&self.0.target), height(&self.0.read))
+        let progress = self.progress();
+        (progress.rule.target(), progress.read)
     }
 
-    /// A reading is stored through this block, with this many blocks `withdrawn`; `more` is to be
-    /// read.
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        let progress = self.0.progress.lock();
+        progress.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A reading is stored through this block, with blocks `withdrawn` or not; `more` is to be read.
     pub(super) fn read(&self, through: Option<BlockHeight>, withdrawn: bool, more: bool) {
         if self.is_done() {
             return;
         }
-        let height = through.map_or(0, |height| height.0);
-        let advanced = self.0.read.swap(height, Ordering::Relaxed) < height;
-        if withdrawn {
-            // The head seen at startup is no longer on the chain, and may never be reached again.
-            self.0.target.fetch_min(height, Ordering::Relaxed);
-        }
-        if height >= self.0.target.load(Ordering::Relaxed) {
+        let height = through.unwrap_or(BlockHeight(0));
+        let mut progress = self.progress();
+        let has_advanced = progress.read < height;
+        progress.read = height;
+        if progress.rule.read(height, withdrawn, more) {
             return self.finish();
         }
-        let mut stalled = self
-            .0
-            .stalled
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if more || advanced {
-            *stalled = None;
-        } else if stalled.get_or_insert_with(Instant::now).elapsed() >= STALL {
-            let (target, read) = self.position();
+        if more || has_advanced {
+            progress.stalled = None;
+        } else if progress.stalled.get_or_insert_with(Instant::now).elapsed() >= STALL {
             tracing::warn!(
-                block.height = read.0,
-                head.height = target.0,
+                block.height = height.0,
+                head.height = progress.rule.target().0,
                 "the source shows no more blocks, although its head was higher at startup; agents act"
             );
             self.finish();
@@ -178,14 +181,5 @@ mod tests {
         assert!(catch_up.is_done());
         assert_eq!(catch_up.mark(), None);
         waiting.await.unwrap();
-    }
-
-    #[test]
-    fn withdrawn_blocks_are_not_waited_for() {
-        let catch_up = CatchUp::to(BlockHeight(10), OutboxId(0));
-        catch_up.read(at(9), false, false);
-        assert!(!catch_up.is_done());
-        catch_up.read(at(4), true, false);
-        assert!(catch_up.is_done());
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! | module | contents |
 //! |---|---|
+//! | [`absence`] | when a transaction may be posted again |
+//! | [`catch_up`] | when the chain is read up to its head at the start |
+//! | [`nonce`] | the nonces of signed transactions |
 //! | [`commit`] | [`Commit`]: every durable change as one serialisable value, and its [`Receipt`] |
 //! | [`state`] | [`State`]: everything durable in memory, and what each commit changes of it |
 //! | [`rows`] | the rows that commits change, as the runtime sees them |
@@ -15,11 +18,14 @@
 //! Everything here is pure: no I/O, no clock, no randomness. Times and ids come in with the commit.
 //! The store applies commits (`agentry-store`); the sdk re-exports what authors of behaviours see.
 
+pub mod absence;
 pub mod card;
+pub mod catch_up;
 pub mod cause;
 pub mod commit;
 pub mod delivery;
 pub mod fingerprint;
+pub mod nonce;
 pub mod rows;
 pub mod standing;
 pub mod state;

@@ -2,14 +2,13 @@
 //!
 //! The submitter gives a draft its nonce, has it signed, and has the *signed bytes* stored before
 //! the first POST. It follows each transaction until it is in a block, posts the same bytes again
-//! only when they are [absent](absence), and opens a circuit breaker while the node is down. Under
+//! only when they are [absent](agentry_core::absence), and opens a circuit breaker while the node is down. Under
 //! `timestamp` a reply is never signed twice; under `sequential` it is signed again only when a
 //! block `final_depth` deep shows that its nonce was spent by another transaction.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`nonce`] | the two nonce policies |
-//! | [`absence`], [`blocks`] | when a transaction may be posted again |
+//! | [`blocks`] | the last check before a transaction is posted again |
 //! | [`breaker`] | the circuit breaker for a node that is down |
 //! | [`budget`] | what each wallet may spend in a day |
 //! | `post` | one POST and what its answer means |
@@ -28,7 +27,6 @@
 //! ([`MAX_OPEN`]). Drafts beyond these limits wait in the store as *queued*, without a nonce. So do
 //! drafts that exceed a day's budget; they take no room from others.
 
-pub mod absence;
 mod allot;
 pub mod blocks;
 pub mod breaker;
@@ -36,7 +34,6 @@ pub mod budget;
 mod mempool;
 mod messages;
 mod money;
-pub mod nonce;
 mod overdue;
 mod post;
 mod probe;
@@ -56,17 +53,17 @@ use agentry_protocol::{
     Address, BlockHash, BlockHeight, ChainId, MessageDigest, Number, Transaction, TransactionHash,
 };
 
-use self::absence::Marks;
 use self::blocks::Known;
 use self::breaker::Breaker;
 use self::budget::Ledger;
-use self::nonce::Timestamps;
 use self::overdue::{Delay, Overdue};
 use super::Shared;
 use super::registry::AgentRegistry;
 use super::router::WakeAgents;
 use super::signer::Sign;
 use crate::config::NoncePolicy;
+use agentry_core::absence::Marks;
+use agentry_core::nonce::Timestamps;
 use agentry_core::rows::{Charge, Draft, OpenTransaction, Prepared, day_of};
 use agentry_core::{AgentId, OutboxId};
 use agentry_store::{StoreError, read};

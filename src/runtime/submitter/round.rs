@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use agentry_chain::Account;
+use agentry_core::absence::Look;
 use agentry_core::commit::PostResult;
 use agentry_core::{AgentId, Commit, OutboxId};
 use agentry_protocol::{Address, BlockHeight, TransactionHash};
 use agentry_store::read;
 use tracing::Instrument;
 
-use super::absence::Look;
 use super::blocks::Blocks;
 use super::overdue::rest_until;
 use super::{Job, Open, Phase, Submitter};

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use agentry_chain::NodeClient;
 use agentry_core::rows::{Charge, Prepared, QueuedDraft};
-use agentry_core::{AgentId, Commit, OutboxId, Receipt};
+use agentry_core::{AgentId, Commit, OutboxId, Receipt, nonce};
 use agentry_protocol::{Address, BlockHeight, SignedTransaction, Transaction};
 use agentry_store::read::Spending;
 use agentry_store::{Store, StoreError, read};
 
 use super::budget::Admission;
-use super::{MAX_JOBS, Submitter, nonce};
+use super::{MAX_JOBS, Submitter};
 use crate::config::NoncePolicy;
 use crate::runtime::signer::{Sign, SignError};
 

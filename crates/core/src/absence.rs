@@ -6,6 +6,9 @@
 //! 1 without them; and the mempool still lacks them. Between draining the mempool and committing
 //! the block a transaction is in neither place; the second look covers that interval.
 //!
+//! If the head is below what the source has read, h is the latter: the node is behind, or on
+//! another branch. In reading one more block the source notices the branch.
+//!
 //! A look is a round: one whole mempool and one head. A round's look at the mempool is the second
 //! look for transactions that an earlier round marked, and the first for all others.
 
@@ -13,7 +16,7 @@ use std::collections::{HashMap, HashSet};
 
 use agentry_protocol::{BlockHeight, TransactionHash};
 
-use agentry_core::OutboxId;
+use crate::OutboxId;
 
 /// One look at the node to which transactions are posted.
 #[derive(Debug)]
@@ -26,7 +29,7 @@ pub struct Look {
     pub read_through: BlockHeight,
 }
 
-/// The marks of transactions that were not seen in the mempool, each with the head since which it
+/// The marks of transactions that were not seen in the mempool, each with the block since which it
 /// is missing.
 #[derive(Debug, Default)]
 pub struct Marks(HashMap<OutboxId, BlockHeight>);
@@ -52,7 +55,8 @@ impl Marks {
                 }
                 Some(_) => {}
                 None => {
-                    self.0.insert(id, look.head);
+                    // The head may be below: of another branch, which the source has not read yet.
+                    self.0.insert(id, look.head.max(look.read_through));
                 }
             }
         }
@@ -125,6 +129,16 @@ mod tests {
         marks.look(&look(&[], 9, 9), one);
         marks.clear();
         assert!(marks.look(&look(&[], 10, 10), one).is_empty());
+    }
+
+    #[test]
+    fn a_shorter_branch_must_be_read_first() {
+        let one = [(OutboxId(1), hash(1))];
+        let mut marks = Marks::default();
+        // It is in a block of the branch that ends at 2; the source has read 3 blocks of another one.
+        assert!(marks.look(&look(&[], 2, 3), one).is_empty());
+        assert!(marks.look(&look(&[], 2, 3), one).is_empty());
+        assert_eq!(marks.look(&look(&[], 4, 4), one), [OutboxId(1)]);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use agentry_core::AgentId;
+use crate::AgentId;
 
 /// The policy `timestamp`: nonces that are unique and rising for a wallet, across restarts and
 /// clocks that step back, without querying the node.
