@@ -14,7 +14,8 @@
 //!
 //! A sighting is claimed only if it was seen before agents acted, only once, and only if it is not
 //! older than what the draft follows from: what an agent says later is new, however much it
-//! resembles an earlier message. What an operator sends matches a transaction on the chain only by
+//! resembles an earlier message. An answer that names its question may be older: a reorganisation
+//! can put the question above it. What an operator sends matches a transaction on the chain only by
 //! the same id or the same bytes.
 
 use std::sync::Arc;
@@ -36,6 +37,8 @@ use crate::rows::{AgentId, Draft, EventKind, EventRef, InboxId, OutboxId, Outbox
 pub(super) enum Anchor {
     /// Something in a block at this height.
     Block(BlockHeight),
+    /// A message whose block was withdrawn. Only what names it is known to follow from it.
+    Withdrawn,
     /// A timer. A timer that was set before the chain was read up to its head has either fired
     /// before that or has sent nothing yet. A timer that was set later was set again, by a message
     /// in a block, if that block is known.
@@ -61,7 +64,7 @@ impl Anchor {
             Self::Block(height) => Some(height),
             // A timer that a timer sets is new. Otherwise timers that set themselves again would
             // stay silent for as long as the store is old.
-            Self::Timer { .. } => None,
+            Self::Timer { .. } | Self::Withdrawn => None,
         }
     }
 
@@ -70,6 +73,7 @@ impl Anchor {
         let from = |block: BlockHeight| sighting.block.is_none_or(|height| height >= block);
         match self {
             Self::Block(block) => from(block),
+            Self::Withdrawn => false,
             Self::Timer { made_at, block, .. } if made_at >= sighting.seen_at => {
                 block.is_some_and(from)
             }
@@ -91,10 +95,19 @@ fn is_answer(says: &Fingerprint, anchor: Anchor) -> bool {
     says.re.is_some() || (says.is_plain() && matches!(anchor, Anchor::Block(_)))
 }
 
+/// Whether a draft names the message that it answers. Then an answer to that message that is on the
+/// chain is never too old: a reorganisation may have put the question above its answer.
+fn names_question(says: &Fingerprint, anchor: Anchor) -> bool {
+    says.re.is_some() && matches!(anchor, Anchor::Block(_) | Anchor::Withdrawn)
+}
+
 impl State {
     /// What the drafts of an event follow from; `None` if that is not known.
     pub(super) fn anchor(&self, event: EventRef) -> Option<Anchor> {
-        let of_message = |id: &InboxId| self.inbox.get(id)?.height.map(Anchor::Block);
+        let of_message = |id: &InboxId| {
+            let height = self.inbox.get(id)?.height;
+            Some(height.map_or(Anchor::Withdrawn, Anchor::Block))
+        };
         let id = match event {
             EventRef::Inbox(id) => return of_message(&id),
             EventRef::Event(id) => id,
@@ -154,7 +167,7 @@ impl State {
                     .claimable(agent, &stored.draft.recipient)
                     .filter(|row| row.kind == says.kind && row.re == says.re)
                     .filter(|row| row.amount == Some(stored.draft.amount) && row.nonce.is_some())
-                    .filter(|row| anchor.precedes(row))
+                    .filter(|row| anchor.precedes(row) || names_question(says, anchor))
                     .filter(|row| !exact || row.content == says.content)
                     .min_by_key(|row| row.place())
                     .map(|row| row.id);
@@ -273,7 +286,7 @@ impl State {
 
 /// How a job ended, as the transaction with this body that reported it says, and how long it took, in
 /// milliseconds; `None` if it reports something else.
-pub fn reported_end(body: &str) -> Option<(TaskEnd, u64)> {
+pub(super) fn reported_end(body: &str) -> Option<(TaskEnd, u64)> {
     let signed = SignedTransaction::from_body(body.as_bytes(), Limits::default()).ok()?;
     match Payload::read(&signed.transaction().payload).command() {
         Ok(Some(KnownCommand::JobComplete(job))) => {

@@ -1,12 +1,12 @@
 //! What is sent: nonces, budgets, receipts, and what the chain already shows.
 
 use agentry_core::commit::{Observation, Outcome, PostResult, Step};
-use agentry_core::rows::{Draft, OutboxState, Prepared, ReceiptRequest, ReceiptState};
+use agentry_core::rows::{Draft, EventRef, OutboxState, Prepared, ReceiptRequest, ReceiptState};
 use agentry_core::state::Refusal;
 use agentry_core::{Cause, Commit, InboxId, OutboxId};
 use agentry_protocol::{BlockHeight, Header, Payload, TransactionHash, compose};
 
-use super::{AGENT, FIRST, Stage, draft, observe, outcome, own, prepared};
+use super::{AGENT, FIRST, Stage, draft, observe, outcome, own, prepared, tasks};
 
 fn send(draft: Draft, prepared: Option<Prepared>) -> Commit {
     Commit::Send {
@@ -222,6 +222,38 @@ fn an_answer_that_the_chain_shows_is_not_given_again() {
     stage.hear(3, 7);
     let receipt = stage.apply(Commit::Outcome(reply(3, first)));
     assert!(!receipt.sends[0].standing);
+}
+
+#[test]
+fn an_answer_that_names_its_question_may_be_below_it() {
+    let mut stage = Stage::new();
+    stage.hear(1, 9);
+    let question = stage.message(1).hash;
+    let said = prepared(&answer("", question), 100);
+    known_to_the_chain(&mut stage, &said, 6);
+    let receipt = stage.apply(Commit::Outcome(Outcome {
+        sends: vec![(answer("inbox/1/pong/0", question), None)],
+        ..outcome(FIRST, "pong")
+    }));
+    assert!(receipt.sends[0].standing);
+}
+
+#[test]
+fn an_answer_that_names_its_question_may_outlive_it() {
+    let mut stage = tasks::working();
+    let question = stage.message(1).hash;
+    let said = prepared(&answer("", question), 100);
+    known_to_the_chain(&mut stage, &said, 6);
+    let above = Some(BlockHeight(4));
+    stage.see(vec![Step::Withdrawn { above }]);
+    stage.apply(tasks::end(0));
+    let update = stage.state.events().iter().next().unwrap().id;
+    let receipt = stage.apply(Commit::Outcome(Outcome {
+        behaviour: Some("tasks".to_owned()),
+        sends: vec![(answer("event/1/tasks/0", question), None)],
+        ..Outcome::nothing(EventRef::Event(update), 0, 5_000)
+    }));
+    assert!(receipt.sends[0].standing);
 }
 
 #[test]

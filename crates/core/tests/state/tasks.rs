@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{FIRST, Stage, outcome};
 
 /// A stage on which a message has started the task 1.
-fn working() -> Stage {
+pub(super) fn working() -> Stage {
     let mut stage = Stage::new();
     stage.hear(1, 5);
     stage.apply(Commit::Outcome(Outcome {
@@ -27,7 +27,7 @@ fn state(stage: &Stage) -> TaskState {
     stage.state.tasks().get(&TaskId(1)).unwrap().state
 }
 
-fn end(attempts: u32) -> Commit {
+pub(super) fn end(attempts: u32) -> Commit {
     Commit::TaskEnd {
         task: TaskId(1),
         attempts,
