@@ -1,0 +1,162 @@
+//! What must hold: at any time, and when everything is done.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use agentry_core::rows::{InboxState, OutboxState};
+use agentry_protocol::{Address, BlockHeight};
+
+use super::chain::{FINAL_DEPTH, Transaction};
+use super::host::{Broken, Checked, broken};
+use super::peers::{self, Kind};
+use super::world::World;
+
+impl World {
+    /// What holds at any time.
+    pub(crate) fn check(&self) -> Checked {
+        if let Some(digest) = self.chain.repeats() {
+            broken!("a block was destroyed: {digest} is in two");
+        }
+        Ok(())
+    }
+
+    /// What holds when everything is done.
+    pub(crate) fn check_end(&self) -> Checked {
+        // What hosted wallets have sent, by its words.
+        let mut sent: BTreeMap<String, u32> = BTreeMap::new();
+        for (_, transaction) in self.chain.transactions() {
+            if let (Some(_), Some(text)) = (&transaction.own, transaction.text()) {
+                *sent.entry(text).or_default() += 1;
+            }
+        }
+        for (_, transaction) in self.chain.transactions() {
+            let Some(text) = transaction.text().filter(|_| transaction.own.is_some()) else {
+                continue;
+            };
+            let count = sent.get(&text).copied().unwrap_or(0);
+            // A message that is not acknowledged is sent again, and a restored store may have
+            // forgotten that it was.
+            let most = match (text.starts_with("ask "), self.is_restored) {
+                (true, true) => 3,
+                (true, false) => 2,
+                (false, _) => 1,
+            };
+            if count > most
+                && !self.is_recognised_by_order(transaction)
+                && !self.may_answer_another(&text)
+            {
+                broken!("{text:?} was sent {count} times");
+            }
+        }
+        let final_through = self.chain.head().saturating_sub(FINAL_DEPTH);
+        let mut outgoing = self.host.state.outbox().iter();
+        let not_final = outgoing.find(|row| {
+            let height = row.block.map(|(height, _)| height);
+            row.state == OutboxState::Mined && height.is_some_and(|height| height <= final_through)
+        });
+        if let Some(row) = not_final {
+            broken!("{} is not final", row.origin);
+        }
+        let mut receipts = self.host.state.receipts().iter();
+        if let Some(row) = receipts.find(|row| row.state.awaits(row.wanted.as_deref())) {
+            broken!("nobody knows what became of transaction {}", row.outbox);
+        }
+        self.check_messages(&sent)?;
+        self.check_plain()
+    }
+
+    /// A restored store takes a text without a header that it finds on the chain for the answer to the
+    /// first question to which it has none.
+    fn is_recognised_by_order(&self, transaction: &Transaction) -> bool {
+        self.is_restored && transaction.is_plain()
+    }
+
+    /// A restored store does not recognise an answer to another transaction of the message than the
+    /// first, and a reorganisation may have changed which is the first.
+    fn may_answer_another(&self, text: &str) -> bool {
+        let number = text.rsplit(' ').next().and_then(|word| word.parse().ok());
+        let is_respelled = number.is_some_and(|number| self.respelled.contains(&number));
+        self.is_restored && self.is_reorganised && is_respelled
+    }
+
+    /// What makes a message that is on the chain an exception: it is a dead letter, or what the agent
+    /// sends for it was refused.
+    fn exception(&self, transaction: &Transaction, number: u32) -> Option<InboxState> {
+        let mut inbox = self.host.state.inbox().iter();
+        let is_dead =
+            inbox.any(|row| row.digest == transaction.digest && row.state == InboxState::Dead);
+        if is_dead {
+            return Some(InboxState::Dead);
+        }
+        if self.brief.contains(&number) && self.host.has_expired(transaction.digest) {
+            return Some(InboxState::Expired);
+        }
+        let is_other = self.dropped.contains(&number) || self.forged.contains(&number);
+        (is_other || self.host.has_failed(number)).then_some(InboxState::Handled)
+    }
+
+    /// Every message on the chain was acted on, or is where an operator finds it.
+    fn check_messages(&self, sent: &BTreeMap<String, u32>) -> Checked {
+        for number in &self.forged {
+            if Kind::ALL
+                .iter()
+                .filter_map(|kind| kind.tag())
+                .any(|tag| sent.contains_key(&format!("{tag} {number}")))
+            {
+                broken!("the forged message {number} was acted on");
+            }
+        }
+        for (height, transaction, kind, number) in self.messages() {
+            match self.exception(transaction, number) {
+                Some(InboxState::Dead) if kind != Kind::Bad && !self.dropped.contains(&number) => {
+                    broken!("message {number} at {height} is a dead letter");
+                }
+                Some(_) => continue,
+                None => {}
+            }
+            let Some(tag) = kind.tag() else { continue };
+            let is_answered = sent.contains_key(&format!("{tag} {number}"));
+            if !is_answered && !self.is_recognised_by_order(transaction) {
+                broken!("message {number} at {height} has no {tag}");
+            }
+        }
+        Ok(())
+    }
+
+    /// The messages to hosted wallets on the chain.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = (BlockHeight, &Transaction, Kind, u32)> {
+        let to_hosted = |one: &Transaction| peers::hosted(&one.stored.to).is_some();
+        self.chain.transactions().filter_map(move |(height, one)| {
+            let (kind, number) = peers::read_message(&one.text()?)?;
+            to_hosted(one).then_some((height, one, kind, number))
+        })
+    }
+
+    /// To each sender as many texts without a header were sent as there are questions without one,
+    /// whichever answers which.
+    fn check_plain(&self) -> Checked {
+        type Pair<'a> = (&'a Address, &'a Address);
+        let mut questions: BTreeMap<Pair<'_>, BTreeSet<u32>> = BTreeMap::new();
+        let mut exceptions: BTreeMap<Pair<'_>, usize> = BTreeMap::new();
+        for (_, transaction, kind, number) in self.messages() {
+            if !matches!(kind, Kind::Answer | Kind::Flaky) || !transaction.is_plain() {
+                continue;
+            }
+            let pair = (&transaction.stored.to, &transaction.stored.from);
+            let is_new = questions.entry(pair).or_default().insert(number);
+            if is_new && self.exception(transaction, number).is_some() {
+                *exceptions.entry(pair).or_default() += 1;
+            }
+        }
+        for (pair, questions) in questions {
+            let answers = self.chain.transactions().filter(|(_, one)| {
+                one.own.is_some() && one.is_plain() && (&one.stored.from, &one.stored.to) == pair
+            });
+            let (answers, questions) = (answers.count(), questions.len());
+            let exceptions = exceptions.get(&pair).copied().unwrap_or(0);
+            if answers + exceptions < questions {
+                broken!("{answers} answers to {questions} questions");
+            }
+        }
+        Ok(())
+    }
+}

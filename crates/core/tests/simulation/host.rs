@@ -1,0 +1,415 @@
+//! The simulated runtime: what the actors decide, on the state machine, without waiting for anything.
+//!
+//! Its memory is lost in a crash. What it appended to the log and did not sync may be lost, too.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | this one | the log, the start, reading the chain |
+//! | [`agent`] | handles messages and other events, runs tasks |
+//! | [`submit`] | signs, posts, and looks for what the node has lost |
+//! | [`operate`] | what operators do |
+
+mod agent;
+mod operate;
+mod submit;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use agentry_core::absence::Marks;
+use agentry_core::catch_up::CatchUp;
+use agentry_core::commit::{
+    Arrival, HostedAgent, Now, Observation, Outcome, OwnTransaction, Receipt, Step,
+};
+use agentry_core::nonce::Timestamps;
+use agentry_core::rows::{EventState, InboxState, OutboxState, TaskState, day_of};
+use agentry_core::state::row::{Outgoing, outbox};
+use agentry_core::{AgentId, Authenticity, Commit, OutboxId, State, TaskId};
+use agentry_protocol::{BlockHeight, Envelope, MessageDigest, MessageId, Payload};
+use serde_json::json;
+
+use super::chain::{Chain, FINAL_DEPTH, Transaction};
+use super::peers::{self, FEE, HOSTED};
+
+pub(crate) use agent::How;
+pub(crate) use submit::Answer;
+
+/// What an agent may spend in a day.
+pub(crate) const BUDGET: u64 = 6 * FEE;
+
+/// A promise that was broken.
+#[derive(Debug)]
+pub(crate) struct Broken(pub String);
+
+/// Whether the promises were kept.
+pub(crate) type Checked = Result<(), Broken>;
+
+macro_rules! broken {
+    ($($text:tt)*) => { return Err(Broken(format!($($text)*))) };
+}
+pub(crate) use broken;
+
+/// Where the transaction of an open row is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// It may be posted when so many commits are durable.
+    Ready(usize),
+    /// The node has it, or may have it.
+    Posted,
+}
+
+pub(crate) struct Host {
+    pub(crate) state: State,
+    /// Every commit that was appended to the log.
+    pub(crate) log: Vec<Commit>,
+    /// How many of them are durable.
+    pub(crate) durable: usize,
+    /// The ids of the blocks that were read.
+    read: Vec<u64>,
+    /// The time of the last block that was read.
+    confirmed: u64,
+    /// The runtime's own time when it started, and the true time then.
+    started: (u64, u64),
+    nonces: Timestamps,
+    marks: Marks,
+    open: BTreeMap<OutboxId, Phase>,
+    /// The head at the start, and the last row of the outbox, until that block is read.
+    catching_up: Option<(CatchUp, OutboxId)>,
+    /// The tasks that this process runs.
+    running: BTreeSet<TaskId>,
+    /// What agents have decided, and not stored yet.
+    decided: BTreeMap<AgentId, Outcome>,
+    /// How many ids were made.
+    ids: u64,
+    /// Whether a budget has paid for something that it was not asked for.
+    pub(crate) overdrawn: bool,
+}
+
+fn agent(wallet: usize) -> AgentId {
+    AgentId(i64::try_from(wallet).unwrap_or(i64::MAX) + 1)
+}
+
+fn wallet(agent: AgentId) -> usize {
+    usize::try_from(agent.0 - 1).unwrap_or(usize::MAX)
+}
+
+impl Host {
+    /// A runtime with an empty store.
+    pub(crate) fn new(chain: &Chain, clocks: Clocks) -> Result<Self, Broken> {
+        let mut host = Self {
+            state: State::default(),
+            log: Vec::new(),
+            durable: 0,
+            read: Vec::new(),
+            confirmed: 0,
+            started: (0, 0),
+            nonces: Timestamps::default(),
+            marks: Marks::default(),
+            open: BTreeMap::new(),
+            catching_up: None,
+            running: BTreeSet::new(),
+            decided: BTreeMap::new(),
+            ids: 0,
+            overdrawn: false,
+        };
+        host.start(chain, clocks)?;
+        Ok(host)
+    }
+
+    /// The process ends, and another one starts with what is left of the log.
+    pub(crate) fn restart(&mut self, left: usize, chain: &Chain, clocks: Clocks) -> Checked {
+        self.log.truncate(left);
+        // What the new process finds must be durable before it acts on it.
+        self.durable = left;
+        self.state = State::default();
+        for commit in &self.log {
+            if let Err(failure) = self.state.apply(commit) {
+                broken!("{commit:?} was applied before, and fails now: {failure:?}");
+            }
+        }
+        self.start(chain, clocks)
+    }
+
+    fn start(&mut self, chain: &Chain, clocks: Clocks) -> Checked {
+        let cursor = self.state.facts().cursor.clone();
+        self.read = cursor.map_or_else(Vec::new, |cursor| serde_json::from_value(cursor).unwrap());
+        self.confirmed = 0;
+        let noted = self.state.facts().time.unwrap_or(0);
+        let shown = chain.blocks.last().map_or(0, |block| block.time);
+        self.started = (noted.max(clocks.local.min(shown)), clocks.time);
+        self.marks = Marks::default();
+        self.running.clear();
+        self.decided.clear();
+        self.catching_up = None;
+        let hosted = |number| HostedAgent {
+            address: peers::address(number).clone(),
+            name: format!("agent{number}"),
+            start_height: BlockHeight(0),
+        };
+        let agents = (0..HOSTED).map(hosted).collect();
+        self.commit(Commit::Host { agents }, clocks)?;
+        let last = self.state.agents().iter();
+        self.nonces = Timestamps::new(last.filter_map(|row| Some((row.id, row.last_nonce?))));
+        let open = self.state.outbox().iter().filter(|row| row.is_open());
+        self.open = open.map(|row| (row.id, Phase::Posted)).collect();
+        let mark = self.state.outbox().iter().map(|row| row.id).max();
+        self.catching_up = Some((CatchUp::to(chain.head()), mark.unwrap_or(OutboxId(0))));
+
+        let pending = chain.mempool.iter().filter_map(|one| {
+            let number = peers::hosted(&one.stored.from)?;
+            Some(Step::Pending {
+                agent: agent(number),
+                hash: one.hash,
+                own: self.unknown(one),
+                latest: self.now(clocks).max(clocks.local),
+            })
+        });
+        let steps: Vec<_> = pending.collect();
+        if !steps.is_empty() {
+            self.observe(steps, None, clocks)?;
+        }
+        let working = self.state.tasks().iter();
+        let working: Vec<_> = working
+            .filter(|task| task.state == TaskState::Working)
+            .map(|task| (task.id, task.attempts))
+            .collect();
+        for (task, attempts) in working {
+            self.commit(Commit::TaskInterrupt { task, attempts }, clocks)?;
+        }
+        Ok(())
+    }
+
+    /// The runtime's own time.
+    fn now(&self, clocks: Clocks) -> u64 {
+        let (own, then) = self.started;
+        own + clocks.time.saturating_sub(then)
+    }
+
+    /// The last block that was read.
+    pub(crate) fn read_through(&self) -> BlockHeight {
+        BlockHeight(self.read.len() as u64)
+    }
+
+    /// Whether agents act: the chain is read up to its head at the start.
+    pub(crate) fn acts(&self) -> bool {
+        self.catching_up.is_none()
+    }
+
+    /// Applies a commit, and appends it to the log.
+    fn commit(&mut self, commit: Commit, clocks: Clocks) -> Result<Receipt, Broken> {
+        let receipt = match self.state.apply(&commit) {
+            Ok(receipt) => receipt,
+            Err(failure) => broken!("{commit:?} is refused: {failure:?}"),
+        };
+        self.log.push(commit);
+        for sent in &receipt.sends {
+            let row = self.state.outbox().get(&sent.id);
+            let is_signed = row.is_some_and(|row| row.state == OutboxState::Prepared);
+            if sent.fresh && !sent.standing && is_signed {
+                self.open.insert(sent.id, Phase::Ready(self.log.len()));
+            }
+        }
+        for (id, _) in &receipt.mined {
+            self.forget(*id);
+        }
+        for reopened in &receipt.reopened {
+            self.open.insert(reopened.id, Phase::Posted);
+        }
+        for (agent, nonce) in &receipt.nonces {
+            self.nonces.spent(*agent, *nonce);
+        }
+        self.overdrawn |= !receipt.recharged.is_empty();
+        self.check_budgets(clocks)?;
+        Ok(receipt)
+    }
+
+    fn forget(&mut self, id: OutboxId) {
+        self.open.remove(&id);
+        self.marks.remove(id);
+    }
+
+    fn check_budgets(&self, clocks: Clocks) -> Checked {
+        if self.overdrawn {
+            return Ok(());
+        }
+        for number in 0..HOSTED {
+            let spent = self.spent(agent(number), clocks);
+            if spent > BUDGET {
+                broken!("agent {number} has spent {spent} of {BUDGET} in a day");
+            }
+        }
+        Ok(())
+    }
+
+    fn spent(&self, of: AgentId, clocks: Clocks) -> u64 {
+        let day = day_of(self.now(clocks));
+        let rows = self.state.spending().iter();
+        rows.filter(|row| row.agent == of && row.day == day)
+            .map(|row| row.spent)
+            .sum()
+    }
+
+    fn observe(&mut self, steps: Vec<Step>, final_through: Option<u64>, clocks: Clocks) -> Checked {
+        let observation = Observation {
+            steps,
+            cursor: json!(self.read),
+            final_through: final_through.map(BlockHeight),
+            catching_up: self.catching_up.as_ref().map(|(_, mark)| *mark),
+            at: self.now(clocks),
+        };
+        self.commit(Commit::Observe(observation), clocks)?;
+        Ok(())
+    }
+
+    fn caught_up(&mut self, withdrawn: bool, chain: &Chain) {
+        let through = self.read_through();
+        if let Some((rule, _)) = &mut self.catching_up
+            && rule.read(through, withdrawn, through < chain.head())
+        {
+            self.catching_up = None;
+        }
+    }
+
+    /// A hosted wallet's transaction, if the outbox does not know its hash.
+    fn unknown(&self, transaction: &Transaction) -> Option<Box<OwnTransaction>> {
+        let with = |id| outbox::Index::Hash(transaction.hash, OutboxId(id));
+        let known = self.state.outbox().range(with(i64::MIN)..=with(i64::MAX));
+        let own = transaction.own.as_deref()?;
+        (known.count() == 0).then(|| Box::new(OwnTransaction::from(own)))
+    }
+
+    /// Reads the next blocks.
+    pub(crate) fn read(&mut self, chain: &Chain, at_most: usize, clocks: Clocks) -> Checked {
+        let same = self.read.iter().zip(&chain.blocks);
+        let same = same.take_while(|(id, block)| **id == block.id).count();
+        if same == chain.blocks.len() {
+            // Nothing is new, or the chain is only shorter.
+            self.caught_up(false, chain);
+            return Ok(());
+        }
+        let mut steps = Vec::new();
+        let is_withdrawn = self.read.len() > same;
+        if is_withdrawn {
+            let above = (same > 0).then_some(BlockHeight(same as u64));
+            steps.push(Step::Withdrawn { above });
+            self.read.truncate(same);
+        }
+        for block in chain.blocks.iter().skip(same).take(at_most) {
+            self.read.push(block.id);
+            self.confirmed = self.confirmed.max(block.time);
+            let now = Now {
+                earliest: self.confirmed,
+                latest: self.now(clocks).max(self.confirmed),
+            };
+            for transaction in &block.transactions {
+                self.classify(transaction, now, &mut steps);
+            }
+        }
+        let through = self.read_through();
+        let is_read = through.0.checked_sub(FINAL_DEPTH);
+        self.observe(steps, is_read, clocks)?;
+        if is_withdrawn {
+            self.marks.clear();
+        }
+        self.caught_up(is_withdrawn, chain);
+        Ok(())
+    }
+
+    fn classify(&self, transaction: &Transaction, now: Now, steps: &mut Vec<Step>) {
+        let height = self.read_through();
+        let stored = &transaction.stored;
+        if let Some(sender) = peers::hosted(&stored.from) {
+            steps.push(Step::Sighting {
+                agent: agent(sender),
+                hash: transaction.hash,
+                own: self.unknown(transaction),
+                height,
+                block_hash: None,
+            });
+        }
+        if let Some(recipient) = peers::hosted(&stored.to) {
+            let authenticity = if transaction.is_forged {
+                Authenticity::Forged
+            } else {
+                peers::authenticity(&stored.from)
+            };
+            steps.push(Step::Arrival(Arrival::new(
+                agent(recipient),
+                transaction.hash,
+                stored,
+                height,
+                authenticity,
+                now,
+            )));
+        }
+    }
+
+    /// What was appended is durable.
+    pub(crate) fn sync(&mut self) {
+        self.durable = self.log.len();
+    }
+
+    fn id(&mut self, clocks: Clocks) -> MessageId {
+        self.ids += 1;
+        // Another process makes other ids.
+        peers::id(self.now(clocks), self.ids ^ (self.started.1 << 20))
+    }
+
+    /// Whether nothing is left to do.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let waits = |state| matches!(state, InboxState::Waiting);
+        let is_open = |row: &Outgoing| row.is_open() || row.state == OutboxState::Queued;
+        self.acts()
+            && !self.state.inbox().iter().any(|row| waits(row.state))
+            && !self
+                .state
+                .events()
+                .iter()
+                .any(|row| row.state == EventState::Waiting)
+            && !self.state.outbox().iter().any(is_open)
+            && !self.state.tasks().iter().any(|row| row.ended_at.is_none())
+            && !self.state.receipts().iter().any(|row| row.due_at.is_some())
+    }
+
+    /// Whether what an agent sends for a message was refused for good.
+    pub(crate) fn has_failed(&self, number: u32) -> bool {
+        let words = format!(" {number}");
+        let failed = self.state.outbox().iter();
+        let mut failed = failed.filter(|row| row.state == OutboxState::Failed);
+        failed.any(|row| match Envelope::read(&row.payload).payload {
+            Payload::Text(text) => text.ends_with(&words),
+            Payload::Command(_) | Payload::Opaque(_) => false,
+        })
+    }
+
+    /// Whether a message has expired.
+    pub(crate) fn has_expired(&self, digest: MessageDigest) -> bool {
+        let mut inbox = self.state.inbox().iter();
+        inbox.any(|row| row.digest == digest && row.state == InboxState::Expired)
+    }
+
+    /// What is left to do.
+    pub(crate) fn unfinished(&self) -> String {
+        let messages = self.state.inbox().iter();
+        let messages = messages.filter(|row| row.state == InboxState::Waiting);
+        let events = self.state.events().iter();
+        let events = events.filter(|row| row.state == EventState::Waiting);
+        let outgoing = self.state.outbox().iter();
+        let outgoing = outgoing
+            .filter(|row| row.is_open() || row.state == OutboxState::Queued)
+            .map(|row| (&row.origin, row.state, row.since, self.open.get(&row.id)));
+        format!(
+            "{:?}\n{:?}\n{:?}\n{:?}",
+            messages.collect::<Vec<_>>(),
+            events.collect::<Vec<_>>(),
+            outgoing.collect::<Vec<_>>(),
+            self.catching_up
+        )
+    }
+}
+
+/// The true time, and what the machine's clock shows, in milliseconds since the epoch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clocks {
+    pub(crate) time: u64,
+    pub(crate) local: u64,
+}

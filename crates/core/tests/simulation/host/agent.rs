@@ -1,0 +1,454 @@
+//! Agents: what they do for messages, for other events, and for tasks.
+
+use std::collections::BTreeMap;
+
+use agentry_core::commit::{Handled, Outcome, TaskEnd, TimerSetting};
+use agentry_core::rows::{
+    Draft, EventKind, EventRef, EventState, InboxState, ReceiptRequest, ReceiptState, TaskState,
+};
+use agentry_core::state::row::{Event, Message, outbox};
+use agentry_core::{AgentId, Authenticity, Commit, OutboxId, TaskId, TaskOutput, TaskStart};
+use agentry_protocol::{
+    Address, Envelope, Header, KnownCommand, Limits, Payload, StoredTransaction,
+};
+use serde_json::{Value, json};
+
+use super::{BUDGET, Broken, Checked, Clocks, Host, agent, broken};
+use crate::peers::{self, FEE, HOSTED, Kind};
+
+/// How often an event is attempted.
+const ATTEMPTS: u32 = 3;
+
+/// The behaviour that acts, and the one that watches.
+const ACTS: &str = "acts";
+const WATCHES: &str = "watches";
+
+/// How an event is handled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct How {
+    /// What it sends is signed at once, if the budget suffices.
+    pub(crate) signs: bool,
+    /// What it decides is stored later, and signed after that.
+    pub(crate) is_late: bool,
+}
+
+enum Due {
+    Message(Message),
+    Event(Event),
+    Overdue(OutboxId),
+}
+
+impl Host {
+    /// Handles one of the events that are due. Returns whether there was one.
+    pub(crate) fn handle(&mut self, which: u8, how: How, clocks: Clocks) -> Result<bool, Broken> {
+        if !self.acts() {
+            return Ok(false);
+        }
+        let now = self.now(clocks);
+        let mut due = Vec::new();
+        for number in 0..HOSTED {
+            if self.decided.contains_key(&agent(number)) {
+                continue;
+            }
+            due.extend(self.due_events(agent(number), now).map(Due::Event));
+            due.extend(self.due_messages(agent(number), now).map(Due::Message));
+            due.extend(self.overdue(agent(number), now).map(Due::Overdue));
+        }
+        if due.is_empty() {
+            return Ok(false);
+        }
+        match due.swap_remove(usize::from(which) % due.len()) {
+            Due::Message(message) => self.handle_message(&message, how, clocks)?,
+            Due::Event(event) => self.handle_event(&event, how, clocks)?,
+            Due::Overdue(outbox) => self.handle_overdue(outbox, clocks)?,
+        }
+        Ok(true)
+    }
+
+    /// The next message of each verified sender, and of all unverified senders together.
+    fn due_messages(&self, of: AgentId, now: u64) -> impl Iterator<Item = Message> {
+        let mut lanes: BTreeMap<Option<&str>, &Message> = BTreeMap::new();
+        for row in self.state.inbox().iter() {
+            if row.agent != of || row.state != InboxState::Waiting || row.due_at > now {
+                continue;
+            }
+            // It has expired by the runtime's own time only.
+            let is_doubted = |exp| exp < now && exp >= self.confirmed;
+            if row.expires_at.is_some_and(is_doubted) {
+                continue;
+            }
+            let is_verified = row.authenticity == Authenticity::Verified;
+            let lane = lanes.entry(is_verified.then_some(row.sender.as_str()));
+            lane.and_modify(|first| {
+                if (row.due_at, row.seq) < (first.due_at, first.seq) {
+                    *first = row;
+                }
+            })
+            .or_insert(row);
+        }
+        let due: Vec<_> = lanes.into_values().cloned().collect();
+        due.into_iter()
+    }
+
+    /// The agent's next event other than a message.
+    fn due_events(&self, of: AgentId, now: u64) -> impl Iterator<Item = Event> {
+        let events = self.state.events().iter();
+        let due = events.filter(|row| row.agent == of && row.state == EventState::Waiting);
+        let first = due.min_by_key(|row| (row.due_at, row.id));
+        first.filter(|row| row.due_at <= now).cloned().into_iter()
+    }
+
+    /// Messages that were not acknowledged in time, unless their answer waits for its turn.
+    fn overdue(&self, of: AgentId, now: u64) -> impl Iterator<Item = OutboxId> {
+        let receipts = self.state.receipts().iter();
+        receipts
+            .filter(move |row| row.agent == of && row.due_at.is_some_and(|at| at <= now))
+            .filter(|row| !self.is_answered(row.outbox))
+            .map(|row| row.outbox)
+    }
+
+    fn is_answered(&self, first: OutboxId) -> bool {
+        let carriers = self.state.outbox().iter();
+        let hashes: Vec<_> = carriers
+            .filter(|row| row.first() == first)
+            .filter_map(|row| Some(row.signed.as_ref()?.hash))
+            .collect();
+        let mut messages = self.state.inbox().iter();
+        messages.any(|row| {
+            row.state == InboxState::Waiting && row.re.is_some_and(|re| hashes.contains(&re))
+        })
+    }
+
+    fn remembers(&self, of: AgentId, key: &str) -> bool {
+        let key = (of, ACTS.to_owned(), key.to_owned());
+        self.state.memory().get(&key).is_some()
+    }
+
+    fn handle_message(&mut self, message: &Message, how: How, clocks: Clocks) -> Checked {
+        let at = self.now(clocks);
+        if message.expires_at.is_some_and(|exp| exp < self.confirmed) {
+            let expire = Commit::Expire {
+                message: message.id,
+                watchers: vec![WATCHES.to_owned()],
+                at,
+            };
+            self.commit(expire, clocks)?;
+            return Ok(());
+        }
+        let stored = StoredTransaction::parse(message.stored.as_bytes(), Limits::default());
+        let stored = stored.unwrap();
+        let envelope = Envelope::read(&stored.payload);
+        let event = EventRef::Inbox(message.id);
+        let mut outcome = Outcome::nothing(event, message.attempts, at);
+        outcome.cause = message.cause();
+        outcome.handled = Some(Handled::default());
+        self.take_acknowledgment(message, &envelope, clocks)?;
+        let text = match &envelope.payload {
+            Payload::Text(text) => text.as_str(),
+            Payload::Command(_) | Payload::Opaque(_) => "",
+        };
+        let Some((kind, number)) = peers::read_message(text) else {
+            self.commit(Commit::Outcome(outcome), clocks)?;
+            return Ok(());
+        };
+        if kind == Kind::Bad || (kind == Kind::Flaky && message.attempts == 0) {
+            let failed = message.attempts + 1;
+            let retry_at = (failed < ATTEMPTS).then_some(at + 500 * u64::from(failed));
+            self.commit(
+                Commit::Failure {
+                    event,
+                    attempts: message.attempts,
+                    reason: "it fails".to_owned(),
+                    public: "it fails".to_owned(),
+                    retry_at,
+                    watchers: vec![WATCHES.to_owned()],
+                    at,
+                },
+                clocks,
+            )?;
+            return Ok(());
+        }
+        self.check_order(message)?;
+        if message.height.is_none() {
+            broken!("message {number} is handled, and in no block");
+        }
+        let key = format!("did {number}");
+        if self.remembers(message.agent, &key) {
+            broken!("message {number} is handled twice");
+        }
+        outcome.behaviour = Some(ACTS.to_owned());
+        outcome.state = vec![(key, Some(Value::Bool(true)))];
+        outcome.handled = Some(Handled {
+            watchers: vec![WATCHES.to_owned()],
+            unacted: None,
+        });
+        let header = envelope.answer_header(message.hash, &Payload::Text(String::new()));
+        match kind {
+            Kind::Answer | Kind::Flaky => {
+                let text = format!("answer {number}");
+                let draft = self.draft(&event.to_string(), message, text, header, clocks);
+                outcome.sends.push((draft, None));
+            }
+            Kind::Ask => {
+                let id = self.id(clocks);
+                let text = format!("ask {number}");
+                let header = Some(peers::asking(id));
+                let mut draft = self.draft(&event.to_string(), message, text, header, clocks);
+                draft.receipt = Some(ReceiptRequest {
+                    behaviour: Some(ACTS.to_owned()),
+                    label: Some(number.to_string()),
+                    wanted: Some("done".to_owned()),
+                    within_ms: 30_000,
+                    resends: 1,
+                });
+                outcome.sends.push((draft, None));
+            }
+            Kind::Task => outcome.tasks.push(TaskStart {
+                key: message.hash.to_string(),
+                kind: "work".to_owned(),
+                input: json!(number),
+                deadline_ms: None,
+            }),
+            Kind::Timer => {
+                let set = TimerSetting {
+                    due_at: at + 5_000,
+                    data: json!({ "number": number, "to": message.sender }),
+                };
+                outcome.timers.push((number.to_string(), Some(set)));
+            }
+            Kind::Note | Kind::Bad => {}
+        }
+        self.settle(outcome, message.agent, how, clocks)
+    }
+
+    /// First attempts have the chain's order, for each verified sender.
+    fn check_order(&self, message: &Message) -> Checked {
+        let is_first = |row: &Message| row.attempts == 0 && row.state == InboxState::Waiting;
+        if !is_first(message) || message.authenticity != Authenticity::Verified {
+            return Ok(());
+        }
+        let mut others = self.state.inbox().iter();
+        let earlier = others.find(|row| {
+            let is_of_same = (row.agent, &row.sender) == (message.agent, &message.sender);
+            // One that may have expired is passed by the others.
+            is_of_same && is_first(row) && row.height < message.height && row.expires_at.is_none()
+        });
+        match earlier {
+            Some(earlier) => broken!("{} was sent before {}", earlier.id, message.id),
+            None => Ok(()),
+        }
+    }
+
+    /// Stores an outcome, with signed bytes if a nonce is free at once.
+    fn settle(&mut self, mut outcome: Outcome, of: AgentId, how: How, clocks: Clocks) -> Checked {
+        if how.is_late {
+            self.decided.insert(of, outcome);
+            return Ok(());
+        }
+        for (draft, prepared) in &mut outcome.sends {
+            if how.signs && self.spent(of, clocks) + FEE <= BUDGET {
+                *prepared = Some(self.prepared(of, draft, clocks));
+            }
+        }
+        let receipt = self.commit(Commit::Outcome(outcome), clocks)?;
+        if receipt.stale {
+            broken!("the outcome of an event that is due is stale");
+        }
+        Ok(())
+    }
+
+    /// Stores what agents have decided before, unless something has happened that makes it void.
+    pub(crate) fn store_decided(&mut self, clocks: Clocks) -> Checked {
+        for (_, outcome) in std::mem::take(&mut self.decided) {
+            self.commit(Commit::Outcome(outcome), clocks)?;
+        }
+        Ok(())
+    }
+
+    fn draft(
+        &mut self,
+        event: &str,
+        message: &Message,
+        text: String,
+        header: Option<Header>,
+        clocks: Clocks,
+    ) -> Draft {
+        let header = header.map(|header| Header {
+            id: header.id.or_else(|| Some(self.id(clocks))),
+            ..header
+        });
+        Draft {
+            message_id: header.as_ref().and_then(|header| header.id),
+            cause: message.cause(),
+            ..Draft::new(
+                format!("{event}/{ACTS}/0"),
+                message.sender.clone(),
+                FEE,
+                peers::payload(text, header.as_ref()),
+            )
+        }
+    }
+
+    /// A verified answer to a message of the agent may acknowledge it.
+    fn take_acknowledgment(
+        &mut self,
+        message: &Message,
+        envelope: &Envelope,
+        clocks: Clocks,
+    ) -> Checked {
+        let (Some(re), Ok(Some(KnownCommand::Ack(ack)))) = (message.re, envelope.payload.command())
+        else {
+            return Ok(());
+        };
+        let with = |id| outbox::Index::Hash(re, OutboxId(id));
+        let asked = self.state.outbox().range(with(i64::MIN)..=with(i64::MAX));
+        let asked =
+            { asked }.find(|row| row.agent == message.agent && row.recipient == message.sender);
+        let asked = asked.map(|row| row.first());
+        if let (Some(outbox), Authenticity::Verified) = (asked, message.authenticity) {
+            let acknowledged = Commit::Acknowledge {
+                outbox,
+                state: ReceiptState::from(ack.status),
+                detail: None,
+                at: self.now(clocks),
+            };
+            self.commit(acknowledged, clocks)?;
+        }
+        Ok(())
+    }
+
+    fn handle_event(&mut self, event: &Event, how: How, clocks: Clocks) -> Checked {
+        let at = self.now(clocks);
+        let what = EventRef::Event(event.id);
+        let mut outcome = Outcome::nothing(what, event.attempts, at);
+        outcome.behaviour = Some(event.behaviour.clone());
+        outcome.cause = event.cause.clone();
+        let about = event.inbox.and_then(|id| self.state.inbox().get(&id));
+        let key = match event.kind {
+            EventKind::Timer => {
+                let number = &event.data["number"];
+                let to = event.data["to"].as_str().unwrap();
+                let to = Address::from_chain(to).unwrap();
+                let id = Some(self.id(clocks));
+                let header = Header {
+                    id,
+                    ..Header::default()
+                };
+                let text = peers::payload(format!("timer {number}"), Some(&header));
+                let mut draft = Draft::new(format!("{what}/{ACTS}/0"), to, FEE, text);
+                draft.message_id = id;
+                draft.cause = event.cause.clone();
+                outcome.sends.push((draft, None));
+                format!("timer {number}")
+            }
+            EventKind::Task => {
+                let Some(message) = about else {
+                    broken!("a task update of no message");
+                };
+                let task = event.data.get("task").and_then(Value::as_i64).unwrap();
+                let task = self.state.tasks().get(&TaskId(task)).unwrap();
+                let header = Header {
+                    re: Some(message.hash),
+                    ..Header::default()
+                };
+                let text = format!("result {}", task.input);
+                let draft = self.draft(&what.to_string(), &message, text, Some(header), clocks);
+                outcome.sends.push((draft, None));
+                format!("result {}", task.input)
+            }
+            EventKind::Settled => {
+                let Some(message) = about else {
+                    broken!("an outcome of no message");
+                };
+                // An operator may let it be tried again.
+                format!("settled {} {}", message.identity, event.made_at)
+            }
+            EventKind::Delivery => {
+                let update = event.data["update"].clone();
+                format!("{} {}", event.name, update["update"])
+            }
+            EventKind::Renewal => broken!("nobody registered a card"),
+        };
+        if self.remembers(event.agent, &key) {
+            broken!("an event is handled twice: {key}");
+        }
+        outcome.behaviour = Some(ACTS.to_owned());
+        outcome.state = vec![(key, Some(Value::Bool(true)))];
+        self.settle(outcome, event.agent, how, clocks)
+    }
+
+    fn handle_overdue(&mut self, first: OutboxId, clocks: Clocks) -> Checked {
+        let at = self.now(clocks);
+        let receipt = self.state.receipts().get(&first).unwrap();
+        let commit = if receipt.resends_left == 0 {
+            Commit::Unacknowledged { outbox: first, at }
+        } else {
+            let row = self.state.outbox().get(&first).unwrap();
+            let draft = Draft {
+                message_id: row.message_id,
+                cause: row.cause.clone(),
+                ..Draft::new(
+                    peers::resend(first, receipt.resends_left),
+                    row.recipient.clone(),
+                    FEE,
+                    row.payload.clone(),
+                )
+            };
+            Commit::Resend {
+                outbox: first,
+                resends_left: receipt.resends_left,
+                draft,
+                prepared: None,
+                at,
+            }
+        };
+        self.commit(commit, clocks)?;
+        Ok(())
+    }
+
+    /// Starts or ends one of the tasks. Returns whether there was one.
+    pub(crate) fn work(&mut self, which: u8, fails: bool, clocks: Clocks) -> Result<bool, Broken> {
+        if !self.acts() {
+            return Ok(false);
+        }
+        let at = self.now(clocks);
+        let open: Vec<_> = self
+            .state
+            .tasks()
+            .iter()
+            .filter(|task| match task.state {
+                TaskState::Submitted => task.due_at <= at,
+                TaskState::Working => self.running.contains(&task.id),
+                TaskState::Completed | TaskState::Failed | TaskState::Canceled => false,
+            })
+            .map(|task| (task.id, task.attempts, task.state, task.input.clone()))
+            .collect();
+        if open.is_empty() {
+            return Ok(false);
+        }
+        let (task, attempts, state, input) = open[usize::from(which) % open.len()].clone();
+        let commit = if state == TaskState::Submitted {
+            self.running.insert(task);
+            Commit::TaskBegin { task, attempts, at }
+        } else if fails && attempts < ATTEMPTS {
+            self.running.remove(&task);
+            Commit::TaskRetry {
+                task,
+                attempts,
+                error: ("failed".to_owned(), "it fails".to_owned()),
+                due_at: at + 1_000,
+            }
+        } else {
+            self.running.remove(&task);
+            Commit::TaskEnd {
+                task,
+                attempts,
+                end: TaskEnd::Completed(TaskOutput::text(input.to_string())),
+                duration_ms: 1,
+                at,
+            }
+        };
+        self.commit(commit, clocks)?;
+        Ok(true)
+    }
+}

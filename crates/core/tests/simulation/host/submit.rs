@@ -1,0 +1,201 @@
+//! The submitter: it signs, posts, and looks for what the node has lost.
+
+use std::collections::HashSet;
+use std::rc::Rc;
+
+use agentry_core::absence::Look;
+use agentry_core::commit::PostResult;
+use agentry_core::rows::{Draft, OutboxState, Prepared, day_of};
+use agentry_core::state::row::Outgoing;
+use agentry_core::{AgentId, Commit, OutboxId};
+use agentry_protocol::{
+    BlockHash, BlockHeight, Limits, MessageDigest, SignedTransaction, TransactionHash,
+};
+
+use super::{BUDGET, Broken, Checked, Clocks, Host, Phase, agent, wallet};
+use crate::chain::{Chain, Transaction};
+use crate::peers::{self, FEE, HOSTED};
+
+/// How a POST ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Accepted,
+    /// The node takes it, and the answer is lost.
+    Taken,
+    /// The node does not get it, and nobody knows.
+    Dropped,
+    /// No connection.
+    Refused,
+    /// The node refuses it for good.
+    Never,
+}
+
+impl Host {
+    pub(super) fn prepared(&mut self, of: AgentId, draft: &Draft, clocks: Clocks) -> Prepared {
+        let now = self.now(clocks);
+        let nonce = self.nonces.next(of, now);
+        let payload = draft.payload.clone();
+        let signed = peers::sign(wallet(of), &draft.recipient, nonce, payload);
+        Prepared {
+            nonce,
+            hash: signed.hash(),
+            digest: signed.digest(),
+            body: signed.body(),
+            since: self.read_through(),
+            day: day_of(now),
+        }
+    }
+
+    /// Signs drafts that wait for a nonce, and holds those for which there is no budget. Returns
+    /// whether there were any.
+    pub(crate) fn sign(&mut self, at_most: usize, clocks: Clocks) -> Result<bool, Broken> {
+        if !self.acts() {
+            return Ok(false);
+        }
+        let rows = self.state.outbox().iter();
+        let queued: Vec<Outgoing> = rows
+            .filter(|row| row.state == OutboxState::Queued)
+            .cloned()
+            .collect();
+        let mut left = [0; HOSTED];
+        for (number, left) in left.iter_mut().enumerate() {
+            *left = BUDGET.saturating_sub(self.spent(agent(number), clocks)) / FEE;
+        }
+        let (mut prepared, mut held, mut release) = (Vec::new(), Vec::new(), Vec::new());
+        for row in queued {
+            let left = &mut left[wallet(row.agent)];
+            match (*left > 0, row.held) {
+                (true, true) => {
+                    release.push(row.id);
+                    *left -= 1;
+                }
+                (true, false) if prepared.len() < at_most => {
+                    *left -= 1;
+                    let draft = Draft::new(
+                        row.origin.clone(),
+                        row.recipient.clone(),
+                        row.fee,
+                        row.payload.clone(),
+                    );
+                    prepared.push((row.id, self.prepared(row.agent, &draft, clocks)));
+                }
+                (false, false) => held.push((row.id, "no budget".to_owned())),
+                (true, false) | (false, true) => {}
+            }
+        }
+        let at = self.now(clocks);
+        let mut changed = false;
+        if !held.is_empty() {
+            self.commit(Commit::Hold { held }, clocks)?;
+        }
+        if !release.is_empty() {
+            changed = true;
+            self.commit(Commit::Release { ids: release }, clocks)?;
+        }
+        if !prepared.is_empty() {
+            changed = true;
+            self.commit(Commit::Prepare { prepared, at }, clocks)?;
+        }
+        Ok(changed)
+    }
+
+    /// The transactions that may be posted.
+    fn ready(&self) -> Vec<OutboxId> {
+        let ready = self.open.iter().filter(|(_, phase)| match phase {
+            Phase::Ready(after) => *after <= self.durable,
+            Phase::Posted => false,
+        });
+        ready.map(|(id, _)| *id).collect()
+    }
+
+    /// The signed bytes of a row, as they are posted.
+    pub(crate) fn bytes(&self, id: OutboxId) -> Option<Transaction> {
+        let row = self.state.outbox().get(&id)?;
+        let body = &row.signed.as_ref()?.body;
+        let signed = SignedTransaction::from_body(body.as_bytes(), Limits::default()).unwrap();
+        Some(Transaction {
+            hash: signed.hash(),
+            digest: signed.digest(),
+            stored: Rc::new(signed.stored()),
+            is_forged: false,
+            own: Some(Rc::new(signed)),
+        })
+    }
+
+    /// Posts one of the transactions that are ready, for the first time. Returns its row.
+    pub(crate) fn next_post(&self, which: u8) -> Option<OutboxId> {
+        if !self.acts() {
+            return None;
+        }
+        let ready = self.ready();
+        ready.get(usize::from(which) % ready.len().max(1)).copied()
+    }
+
+    /// A POST has ended.
+    pub(crate) fn posted(&mut self, id: OutboxId, answer: Answer, clocks: Clocks) -> Checked {
+        let result = match answer {
+            Answer::Accepted | Answer::Taken | Answer::Dropped => {
+                self.open.insert(id, Phase::Posted);
+                PostResult::Accepted
+            }
+            Answer::Refused => return Ok(()),
+            Answer::Never => {
+                self.forget(id);
+                PostResult::Failed {
+                    reason: "never".to_owned(),
+                }
+            }
+        };
+        let at = self.now(clocks);
+        self.commit(Commit::Post { id, result, at }, clocks)?;
+        Ok(())
+    }
+
+    /// The head and the last block that was read before it is asked for the mempool: the beginning
+    /// of a look.
+    pub(crate) fn look(
+        &mut self,
+        mempool: HashSet<TransactionHash>,
+        read_through: BlockHeight,
+        chain: &Chain,
+        clocks: Clocks,
+    ) -> Result<Vec<OutboxId>, Broken> {
+        if !self.acts() {
+            return Ok(Vec::new());
+        }
+        let look = Look {
+            mempool,
+            head: chain.head(),
+            read_through,
+        };
+        let posted = self.open.iter().filter_map(|(id, phase)| {
+            let row = self.state.outbox().get(id)?;
+            (*phase == Phase::Posted).then_some((*id, row.signed.as_ref()?.hash))
+        });
+        let posted: Vec<_> = posted.collect();
+        let mut lost = Vec::new();
+        for id in self.marks.look(&look, posted) {
+            match self.standing(id, chain) {
+                Some(height) => {
+                    let result = PostResult::Standing {
+                        height,
+                        block_hash: BlockHash::from_bytes([0; 32]),
+                    };
+                    self.forget(id);
+                    let at = self.now(clocks);
+                    self.commit(Commit::Post { id, result, at }, clocks)?;
+                }
+                None => lost.push(id),
+            }
+        }
+        Ok(lost)
+    }
+
+    /// The block that holds a transaction, of those that may hold it.
+    fn standing(&self, id: OutboxId, chain: &Chain) -> Option<BlockHeight> {
+        let row = self.state.outbox().get(&id)?;
+        let digest: MessageDigest = row.signed.as_ref()?.digest;
+        let since = row.since.unwrap_or(BlockHeight(0));
+        chain.place(digest).filter(|height| *height > since)
+    }
+}

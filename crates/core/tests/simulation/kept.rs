@@ -1,0 +1,136 @@
+//! Schedules that failed once, each with the reason.
+
+use super::world;
+use super::world::Action::{
+    self, Handle, Look, Lose, Mine, Post, Read, Reorganise, Restore, Say, Send, Sign, Sync, Work,
+};
+
+fn say(kind: u8, has_id: bool) -> Action {
+    Say {
+        peer: 0,
+        to: 0,
+        kind,
+        has_id,
+    }
+}
+
+fn handle(sign: bool) -> Action {
+    Handle {
+        which: 0,
+        sign,
+        late: false,
+    }
+}
+
+fn work() -> Action {
+    Work {
+        which: 0,
+        fails: false,
+    }
+}
+
+fn reorganise(depth: u8, blocks: u8, fates: u16) -> Action {
+    Reorganise {
+        depth,
+        blocks,
+        fates,
+    }
+}
+
+fn post() -> Action {
+    Post {
+        which: 0,
+        answer: 0,
+    }
+}
+
+fn keeps(schedule: &[Action]) {
+    world::run(schedule).unwrap();
+}
+
+/// The store was restored from a copy whose last blocks had been replaced meanwhile. Agents acted as
+/// soon as the first of the new blocks were read, and sent again what was in the others.
+#[test]
+fn blocks_that_were_replaced_before_the_start_are_read_to_the_end() {
+    keeps(&[
+        Send { from: 0, kind: 0 },
+        Mine(0),
+        Read(0),
+        Read(0),
+        Sign(0),
+        Sync,
+        reorganise(1, 0, 0),
+        post(),
+        Read(0),
+        Sync,
+        Mine(1),
+        Restore(147),
+        Read(28),
+        Sign(0),
+    ]);
+}
+
+/// A reorganisation put the question above its answer, and a restored store took the answer for an
+/// older message.
+#[test]
+fn an_answer_that_names_its_question_may_be_below_it() {
+    keeps(&[
+        Send { from: 0, kind: 0 },
+        say(128, true),
+        Mine(1),
+        Read(9),
+        handle(true),
+        Sync,
+        post(),
+        reorganise(1, 80, 24740),
+        say(0, false),
+        say(0, false),
+        Restore(0),
+    ]);
+}
+
+/// A reorganisation removed the question for good, and a restored store did not recognise the result
+/// of its task.
+#[test]
+fn the_result_of_a_task_may_outlive_its_question() {
+    keeps(&[
+        say(118, false),
+        Mine(1),
+        Read(9),
+        handle(false),
+        work(),
+        say(0, false),
+        reorganise(1, 0, 13198),
+        Lose(0),
+        Sync,
+        work(),
+        work(),
+        say(0, false),
+        handle(false),
+        handle(true),
+        Sync,
+        post(),
+        Restore(110),
+    ]);
+}
+
+/// The answer was mined on a branch that was shorter than what the runtime had read of another one.
+/// Two looks at that branch took it for absent.
+#[test]
+fn a_transaction_on_a_shorter_branch_is_not_posted_again() {
+    keeps(&[
+        Send { from: 0, kind: 0 },
+        say(16, false),
+        Look { mines: true },
+        say(0, false),
+        say(0, false),
+        Mine(1),
+        Read(66),
+        handle(true),
+        Sync,
+        post(),
+        reorganise(2, 42, 0),
+        Look { mines: false },
+        Look { mines: false },
+    ]);
+}

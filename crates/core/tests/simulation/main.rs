@@ -1,0 +1,88 @@
+//! A simulation of the runtime on the state machine: random traffic on a simulated chain, with crashes
+//! at any step, reorganisations, transactions that are lost, repeated or of which nobody knows what
+//! became, clocks that are wrong, and stores that are replaced by older copies.
+//!
+//! After each schedule everything comes to an end, and then these promises are checked
+//! (docs/guarantees.md): no message is lost (G1), none is acted on twice (G2), every answer is mined
+//! once and signed once (G3), nothing that is in a block is posted again (G4), no nonce is used twice,
+//! no budget is exceeded (G14).
+//!
+//! A schedule is made from its seed alone, and a failing one is shrunk. `AGENTRY_SCHEDULES` sets how
+//! many are run, and `AGENTRY_TEST_SEED` the first seed:
+//!
+//! ```console
+//! $ AGENTRY_SCHEDULES=1000000 cargo test --release -p agentry-core --test simulation
+//! ```
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails"
+)]
+
+mod chain;
+mod check;
+mod host;
+mod kept;
+mod peers;
+mod world;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use proptest::collection::vec;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
+
+/// The number of schedules without `AGENTRY_SCHEDULES`.
+const SCHEDULES: u64 = 2_000;
+
+/// The most steps of a schedule.
+const STEPS: usize = 120;
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |value| value.parse().unwrap())
+}
+
+/// Runs the schedule of a seed. Returns the shortest schedule that fails, and why.
+fn try_seed(seed: u64) -> Result<(), String> {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_be_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let config = Config {
+        cases: 1,
+        failure_persistence: None,
+        max_shrink_iters: 20_000,
+        ..Config::default()
+    };
+    let mut runner = TestRunner::new_with_rng(config, rng);
+    let schedules = vec(world::action(), 1..STEPS);
+    let run = runner.run(&schedules, |schedule| {
+        world::run(&schedule).map_err(|broken| TestCaseError::fail(broken.0))
+    });
+    run.map_err(|error| format!("seed {seed}: {error}"))
+}
+
+#[test]
+fn every_schedule_keeps_the_promises() {
+    let first = setting("AGENTRY_TEST_SEED", 1);
+    let end = first + setting("AGENTRY_SCHEDULES", SCHEDULES);
+    let next = AtomicU64::new(first);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let failures: Vec<String> = std::thread::scope(|scope| {
+        let work = || {
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= end {
+                    return None;
+                }
+                if let Err(failure) = try_seed(seed) {
+                    next.store(end, Ordering::Relaxed);
+                    return Some(failure);
+                }
+            }
+        };
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let ended = threads.into_iter().map(|thread| thread.join().unwrap());
+        ended.flatten().collect()
+    });
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}

@@ -1,0 +1,462 @@
+//! A schedule: what happens, one step after the other, and what must hold after it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use agentry_core::state::row::Outgoing;
+use agentry_protocol::{Address, BlockHeight, Header, MessageDigest, TransactionHash};
+use proptest::prelude::*;
+
+use super::chain::{Chain, FINAL_DEPTH, Transaction};
+use super::host::{Answer, BUDGET, Broken, Checked, Clocks, Host, How, broken};
+use super::peers::{self, FEE, HOSTED, Kind, PEERS};
+
+/// One step of a schedule. Numbers choose among what is possible at that time.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    /// A peer posts a message.
+    Say {
+        peer: u8,
+        to: u8,
+        kind: u8,
+        has_id: bool,
+    },
+    /// A peer posts a message that expires, in seconds.
+    SayBriefly { to: u8, kind: u8, within: u8 },
+    /// Somebody posts a message in the name of a peer.
+    Forge { to: u8, kind: u8 },
+    /// An operator sends a message from one hosted wallet to another.
+    Send { from: u8, kind: u8 },
+    /// Somebody posts a peer's transaction again.
+    Replay(u8),
+    /// A peer acknowledges a message that asked for it.
+    Acknowledge(u8),
+    /// The node mines some of its pending transactions.
+    Mine(u8),
+    /// The node forgets one of them.
+    Lose(u8),
+    /// Other blocks take the place of the last ones.
+    Reorganise { depth: u8, blocks: u8, fates: u16 },
+    /// The runtime reads some blocks.
+    Read(u8),
+    /// It handles one of the events that are due.
+    Handle { which: u8, sign: bool, late: bool },
+    /// It stores what behaviours have decided before.
+    Store,
+    /// It starts or ends a task.
+    Work { which: u8, fails: bool },
+    /// It signs some drafts.
+    Sign(u8),
+    /// It posts a transaction.
+    Post { which: u8, answer: u8 },
+    /// It looks for what the node has lost; a block may be mined meanwhile.
+    Look { mines: bool },
+    /// What it appended to the log is durable.
+    Sync,
+    /// It ends, and some of what is not durable is lost.
+    Crash(u8),
+    /// It is stopped, and its store replaced by an older copy.
+    Restore(u8),
+    /// Time passes, in steps of a second.
+    Wait(u8),
+    /// The machine's clock is set, by minutes.
+    SetClock(i8),
+    /// It deletes what is old.
+    Prune,
+    /// An operator drops a message or a transaction.
+    Drop(u8),
+    /// An operator retries dead letters and failed transactions.
+    Retry,
+}
+
+pub(crate) fn action() -> impl Strategy<Value = Action> {
+    let some = any::<u8>;
+    prop_oneof![
+        10 => (some(), some(), some(), any::<bool>()).prop_map(|(peer, to, kind, has_id)| {
+            Action::Say { peer, to, kind, has_id }
+        }),
+        1 => (some(), some(), some()).prop_map(|(to, kind, within)| {
+            Action::SayBriefly { to, kind, within }
+        }),
+        1 => (some(), some()).prop_map(|(to, kind)| Action::Forge { to, kind }),
+        2 => (some(), some()).prop_map(|(from, kind)| Action::Send { from, kind }),
+        2 => some().prop_map(Action::Replay),
+        3 => some().prop_map(Action::Acknowledge),
+        12 => some().prop_map(Action::Mine),
+        2 => some().prop_map(Action::Lose),
+        4 => (some(), some(), any::<u16>()).prop_map(|(depth, blocks, fates)| {
+            Action::Reorganise { depth: depth % 4, blocks, fates }
+        }),
+        14 => some().prop_map(Action::Read),
+        18 => (some(), any::<bool>(), 0_u8..4).prop_map(|(which, sign, late)| {
+            Action::Handle { which, sign, late: late == 0 }
+        }),
+        5 => Just(Action::Store),
+        4 => (some(), any::<bool>()).prop_map(|(which, fails)| Action::Work { which, fails }),
+        6 => some().prop_map(Action::Sign),
+        10 => (some(), some()).prop_map(|(which, answer)| Action::Post { which, answer }),
+        8 => any::<bool>().prop_map(|mines| Action::Look { mines }),
+        8 => Just(Action::Sync),
+        3 => some().prop_map(Action::Crash),
+        1 => some().prop_map(Action::Restore),
+        4 => some().prop_map(Action::Wait),
+        1 => any::<i8>().prop_map(Action::SetClock),
+        1 => Just(Action::Prune),
+        1 => some().prop_map(Action::Drop),
+        1 => Just(Action::Retry),
+    ]
+}
+
+/// Runs a schedule, lets everything come to an end, and checks what must hold.
+pub(crate) fn run(schedule: &[Action]) -> Checked {
+    let mut world = World::new()?;
+    for action in schedule {
+        world.step(action)?;
+        world.check()?;
+    }
+    world.settle()?;
+    world.check_end()
+}
+
+/// When the simulation begins, in milliseconds since the epoch: in November 2026.
+const START: u64 = 1_795_000_000_000;
+
+/// A simulation in progress.
+pub(crate) struct World {
+    pub(crate) time: u64,
+    /// How far the machine's clock is ahead of the true time, in milliseconds.
+    pub(crate) ahead: i64,
+    pub(crate) chain: Chain,
+    pub(crate) host: Host,
+    pub(crate) said: u32,
+    /// The transactions of peers, to be replayed.
+    pub(crate) posted: Vec<Transaction>,
+    /// The digest that each wallet has posted with each nonce.
+    pub(crate) nonces: BTreeMap<(Address, i64), MessageDigest>,
+    /// The digests that each wallet has posted, by the day whose budget has paid.
+    pub(crate) spent: BTreeMap<(Address, u64), BTreeSet<MessageDigest>>,
+    /// What was posted for each row of the outbox, by its origin.
+    pub(crate) origins: BTreeMap<String, MessageDigest>,
+    /// Whether the store was replaced by an older copy.
+    pub(crate) is_restored: bool,
+    /// The numbers of the messages that expire, that are forged, and that an operator has dropped.
+    pub(crate) brief: BTreeSet<u32>,
+    pub(crate) forged: BTreeSet<u32>,
+    pub(crate) dropped: BTreeSet<u32>,
+    pub(crate) is_pruned: bool,
+    pub(crate) is_replayed: bool,
+    pub(crate) is_reorganised: bool,
+    /// The numbers of the messages that somebody has posted again under another hash.
+    pub(crate) respelled: BTreeSet<u32>,
+}
+
+impl World {
+    fn new() -> Result<Self, Broken> {
+        let mut chain = Chain::default();
+        chain.mine(START, 0);
+        let clocks = Clocks {
+            time: START,
+            local: START,
+        };
+        Ok(Self {
+            time: START,
+            ahead: 0,
+            host: Host::new(&chain, clocks)?,
+            chain,
+            said: 0,
+            posted: Vec::new(),
+            nonces: BTreeMap::new(),
+            spent: BTreeMap::new(),
+            origins: BTreeMap::new(),
+            is_restored: false,
+            brief: BTreeSet::new(),
+            forged: BTreeSet::new(),
+            dropped: BTreeSet::new(),
+            is_pruned: false,
+            is_replayed: false,
+            is_reorganised: false,
+            respelled: BTreeSet::new(),
+        })
+    }
+
+    fn clocks(&self) -> Clocks {
+        Clocks {
+            time: self.time,
+            local: self.time.saturating_add_signed(self.ahead),
+        }
+    }
+
+    fn step(&mut self, action: &Action) -> Checked {
+        self.time += 1;
+        let clocks = self.clocks();
+        match *action {
+            Action::Say {
+                peer,
+                to,
+                kind,
+                has_id,
+            } => {
+                let header = has_id.then(|| self.header());
+                let message = self.message(peer, to, Kind::of(kind), header.as_ref());
+                self.posted.push(message.clone());
+                self.chain.post(message);
+            }
+            Action::SayBriefly { to, kind, within } => {
+                let header = Header {
+                    exp: Some(self.time + u64::from(within) * 1_000),
+                    ..self.header()
+                };
+                let message = self.message(0, to, Kind::of(kind), Some(&header));
+                self.brief.insert(self.said);
+                self.chain.post(message);
+            }
+            Action::Forge { to, kind } => {
+                let mut message = self.message(0, to, Kind::of(kind), None);
+                message.is_forged = true;
+                self.forged.insert(self.said);
+                self.chain.post(message);
+            }
+            Action::Send { from, kind } => {
+                self.said += 1;
+                let from = usize::from(from) % HOSTED;
+                self.host.send(from, Kind::of(kind), self.said, clocks)?;
+            }
+            Action::Replay(which) => self.replay(which),
+            Action::Acknowledge(which) => self.acknowledge(which),
+            Action::Mine(count) => self.chain.mine(self.time, usize::from(count % 8)),
+            Action::Lose(which) => self.chain.lose(which),
+            // What is pending then is not looked at any more.
+            Action::Reorganise { .. } if self.is_restored && !self.host.acts() => {}
+            Action::Reorganise {
+                depth,
+                blocks,
+                fates,
+            } => {
+                self.is_reorganised = true;
+                self.chain.reorganise(depth, blocks, fates, self.time);
+            }
+            Action::Read(count) => {
+                let count = usize::from(count % 4) + 1;
+                self.host.read(&self.chain, count, clocks)?;
+            }
+            Action::Handle { which, sign, late } => {
+                let how = How {
+                    signs: sign,
+                    is_late: late,
+                };
+                self.host.handle(which, how, clocks)?;
+            }
+            Action::Store => self.host.store_decided(clocks)?,
+            Action::Work { which, fails } => {
+                self.host.work(which, fails, clocks)?;
+            }
+            Action::Sign(count) => {
+                self.host.sign(usize::from(count % 4) + 1, clocks)?;
+            }
+            Action::Post { which, answer } => {
+                let answer = match answer % 16 {
+                    0..=8 => Answer::Accepted,
+                    9 | 10 => Answer::Taken,
+                    11 | 12 => Answer::Dropped,
+                    13 | 14 => Answer::Refused,
+                    _ => Answer::Never,
+                };
+                self.post(which, answer)?;
+            }
+            Action::Look { mines } => self.look(mines)?,
+            Action::Sync => self.host.sync(),
+            Action::Crash(lost) => {
+                let (durable, all) = (self.host.durable, self.host.log.len());
+                let left = durable + usize::from(lost) % (all - durable + 1);
+                self.host.restart(left, &self.chain, clocks)?;
+            }
+            Action::Restore(copy) => {
+                let left = self.host.durable * usize::from(copy) / 256;
+                self.is_restored |= left < self.host.durable;
+                self.host.restart(left, &self.chain, clocks)?;
+            }
+            Action::Wait(seconds) => self.time += u64::from(seconds) * 1_000,
+            Action::SetClock(minutes) => self.ahead += i64::from(minutes) * 60_000,
+            Action::Prune if self.may_prune() => {
+                self.is_pruned = true;
+                self.host.prune(clocks)?;
+            }
+            Action::Prune => {}
+            Action::Drop(which) => {
+                let dropped = self.host.discard(which, clocks)?;
+                self.dropped.extend(dropped);
+            }
+            Action::Retry => self.host.retry(clocks)?,
+        }
+        Ok(())
+    }
+
+    /// What is pruned is new when it appears again, so nothing may appear again: somebody may have
+    /// posted it once more, or a reorganisation may mine it once more.
+    fn may_prune(&self) -> bool {
+        let final_through = self.chain.head().saturating_sub(FINAL_DEPTH);
+        let mut recent = self.messages().filter(|found| found.0 > final_through);
+        !self.is_replayed && self.chain.mempool.is_empty() && recent.next().is_none()
+    }
+
+    /// A header with an id.
+    fn header(&self) -> Header {
+        Header {
+            id: Some(peers::id(self.time, u64::from(self.said + 1) << 40)),
+            ..Header::default()
+        }
+    }
+
+    /// The next message of a peer.
+    fn message(&mut self, peer: u8, to: u8, kind: Kind, header: Option<&Header>) -> Transaction {
+        self.said += 1;
+        let payload = peers::payload(peers::message(kind, self.said), header);
+        let (peer, to) = (usize::from(peer) % PEERS, usize::from(to) % HOSTED);
+        peers::from_peer(peer, to, i64::from(self.said), payload)
+    }
+
+    fn replay(&mut self, which: u8) {
+        if self.posted.is_empty() || self.is_pruned {
+            return;
+        }
+        self.is_replayed = true;
+        let mut again = self.posted[usize::from(which) % self.posted.len()].clone();
+        if which.is_multiple_of(2) {
+            // Respelled: the same message under another hash.
+            let text = again.text().unwrap_or_default();
+            self.respelled
+                .extend(peers::read_message(&text).map(|(_, number)| number));
+            let text = format!("{} {which} {}", again.hash, self.time);
+            again.hash = TransactionHash::of(text.as_bytes());
+        }
+        self.chain.post(again);
+    }
+
+    /// A peer acknowledges one of the messages to it that ask for it.
+    fn acknowledge(&mut self, which: u8) {
+        let asks = self.chain.transactions().filter(|(_, one)| {
+            one.own.is_some() && one.text().is_some_and(|text| text.starts_with("ask "))
+        });
+        let asks: Vec<_> = asks.map(|(_, one)| one.clone()).collect();
+        let Some(asked) = asks.get(usize::from(which) % asks.len().max(1)) else {
+            return;
+        };
+        let from = (0..PEERS).find(|peer| peers::address(HOSTED + peer) == &asked.stored.to);
+        let to = peers::hosted(&asked.stored.from);
+        if let (Some(from), Some(to)) = (from, to) {
+            self.said += 1;
+            let id = peers::id(self.time, u64::from(self.said) << 40);
+            let payload = peers::acknowledgment(asked.hash, id);
+            let nonce = i64::from(self.said);
+            self.chain.post(peers::from_peer(from, to, nonce, payload));
+        }
+    }
+
+    fn post(&mut self, which: u8, answer: Answer) -> Checked {
+        let clocks = self.clocks();
+        let Some(id) = self.host.next_post(which) else {
+            return Ok(());
+        };
+        if matches!(answer, Answer::Accepted | Answer::Taken) {
+            self.reach_node(id)?;
+        }
+        self.host.posted(id, answer, clocks)
+    }
+
+    /// The bytes of a row reach the node.
+    fn reach_node(&mut self, id: agentry_core::OutboxId) -> Checked {
+        let Some(row) = self.host.state.outbox().get(&id) else {
+            broken!("transaction {id} is posted, and not known");
+        };
+        let Some(bytes) = self.host.bytes(id) else {
+            broken!("transaction {id} is posted, and not signed");
+        };
+        if self.chain.place(bytes.digest).is_some() {
+            broken!("{} is in a block, and posted again", row.origin);
+        }
+        let nonce = row.signed.as_ref().map_or(0, |signed| signed.nonce);
+        let from = bytes.stored.from.clone();
+        let before = self.nonces.insert((from.clone(), nonce), bytes.digest);
+        // A restored store cannot know a transaction that is nowhere any more.
+        let before = before.filter(|before| !self.is_restored || self.chain.has(*before));
+        if before.is_some_and(|before| before != bytes.digest) {
+            broken!("{} has a nonce that was used before", row.origin);
+        }
+        self.check_nonce(&row, &bytes, nonce)?;
+        let day = row.budget_day.unwrap_or(0);
+        let spent = self.spent.entry((from, day)).or_default();
+        spent.insert(bytes.digest);
+        let is_exact = !self.host.overdrawn && !self.is_restored;
+        if spent.len() as u64 * FEE > BUDGET && is_exact {
+            broken!("{} is beyond the budget", row.origin);
+        }
+        let before = self.origins.insert(row.origin.clone(), bytes.digest);
+        if before.is_some_and(|before| before != bytes.digest) && !self.is_restored {
+            broken!("{} is signed twice", row.origin);
+        }
+        self.chain.post(bytes);
+        Ok(())
+    }
+
+    /// A new nonce is above those that the runtime has seen on the chain.
+    fn check_nonce(&self, row: &Outgoing, bytes: &Transaction, nonce: i64) -> Checked {
+        let since = row.since.unwrap_or(BlockHeight(0));
+        let before = self.chain.transactions().filter(|(height, one)| {
+            *height <= since && one.own.is_some() && one.stored.from == bytes.stored.from
+        });
+        let highest = before
+            .filter_map(|(_, one)| one.stored.nonce.as_i64())
+            .max();
+        if !self.is_reorganised && highest.is_some_and(|highest| highest >= nonce) {
+            broken!("{} has a nonce below those on the chain", row.origin);
+        }
+        Ok(())
+    }
+
+    fn look(&mut self, mines: bool) -> Checked {
+        let clocks = self.clocks();
+        let through = self.host.read_through();
+        let mempool = self.chain.pending().collect();
+        if mines {
+            self.chain.mine(self.time, 4);
+        }
+        for id in self.host.look(mempool, through, &self.chain, clocks)? {
+            self.reach_node(id)?;
+            self.host.posted(id, Answer::Accepted, clocks)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing fails any more, until nothing is left to do.
+    fn settle(&mut self) -> Checked {
+        for round in 0_u64..400 {
+            self.time += 10_000;
+            // A budget may have to wait for another day.
+            if round % 20 == 19 {
+                self.time += 24 * 60 * 60 * 1000;
+            }
+            let clocks = self.clocks();
+            self.host.read(&self.chain, usize::MAX, clocks)?;
+            let how = How {
+                signs: true,
+                is_late: false,
+            };
+            self.host.store_decided(clocks)?;
+            while self.host.handle(0, how, clocks)? || self.host.work(0, false, clocks)? {}
+            while self.host.sign(usize::MAX, clocks)? {}
+            self.host.sync();
+            while let Some(id) = self.host.next_post(0) {
+                self.reach_node(id)?;
+                self.host.posted(id, Answer::Accepted, clocks)?;
+            }
+            self.look(false)?;
+            let is_quiet = self.host.is_quiet() && self.chain.mempool.is_empty();
+            if is_quiet && self.host.read_through() == self.chain.head() {
+                // What was recognised in a final block is final when the next block is read.
+                self.chain.mine(self.time, 0);
+                return self.host.read(&self.chain, 1, clocks);
+            }
+            self.chain.mine(self.time, usize::MAX);
+        }
+        broken!("something is never done: {}", self.host.unfinished());
+    }
+}
