@@ -306,7 +306,9 @@ impl From<ControlError> for Failure {
 impl From<Answer> for Failure {
     fn from(answer: Answer) -> Self {
         match answer {
-            Answer::Refused { reason } => Self::new(ExitCode::Temporary, reason),
+            Answer::Refused { reason } | Answer::NoRecipientKey { reason } => {
+                Self::new(ExitCode::Temporary, reason)
+            }
             Answer::NotHosted { who } => Self::no_input(format!(
                 "{who} is not hosted by the running runtime; `agentry queue stats` lists the \
                  agents that are"

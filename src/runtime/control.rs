@@ -20,6 +20,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
 use super::Shared;
+use super::compose::ComposeError;
 use super::registry::AgentRegistry;
 use super::reload::{Applied, Refused, Reloader};
 use super::router::WakeAgents;
@@ -184,6 +185,11 @@ pub enum Answer {
     },
     /// Not done now; it may be done later.
     Refused {
+        /// The reason.
+        reason: String,
+    },
+    /// Not sent: it must be sealed, and the recipient's encryption key is not known.
+    NoRecipientKey {
         /// The reason.
         reason: String,
     },
@@ -476,6 +482,9 @@ fn not_hosted(who: &str) -> Answer {
 fn not_sent(error: &SendError) -> Answer {
     let reason = error.to_string();
     match error {
+        SendError::Compose(ComposeError::NoRecipientKey { .. }) => {
+            Answer::NoRecipientKey { reason }
+        }
         SendError::Compose(error) if !error.is_transient() => Answer::Invalid { reason },
         _ => Answer::Refused { reason },
     }

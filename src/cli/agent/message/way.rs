@@ -72,7 +72,7 @@ pub(super) async fn through_runtime(
         Ok(Answer::Queued { outbox, id, .. }) => (OutboxId(outbox), id),
         // No runtime hosts the wallet: this process sends the message.
         Ok(Answer::NotHosted { .. }) | Err(ControlError::NotRunning { .. }) => return Ok(None),
-        Ok(Answer::Refused { reason }) => return Err(not_now(reason)),
+        Ok(Answer::NoRecipientKey { reason }) => return Err(no_recipient_key(&reason)),
         Ok(answer) => return Err(answer.into()),
         Err(error) => return Err(error.into()),
     };
@@ -206,18 +206,19 @@ pub(super) async fn directly(
 }
 
 fn not_composed(error: &ComposeError) -> Failure {
-    if error.is_transient() {
-        return not_now(error.to_string());
+    let reason = error.to_string();
+    match error {
+        ComposeError::NoRecipientKey { .. } => no_recipient_key(&reason),
+        _ if error.is_transient() => Failure::new(ExitCode::Temporary, reason),
+        _ => Failure::data(reason),
     }
-    Failure::data(error.to_string())
 }
 
-/// A failure that a different option or a later attempt can resolve.
-fn not_now(mut reason: String) -> Failure {
-    if reason.contains("no encryption key") {
-        reason.push_str("; --recipient-key gives it here");
-    }
-    Failure::new(ExitCode::Temporary, reason)
+fn no_recipient_key(reason: &str) -> Failure {
+    Failure::new(
+        ExitCode::Temporary,
+        format!("{reason}; --recipient-key gives it here"),
+    )
 }
 
 /// What is known of an address: from the contacts, else from its card in the store, if there is a
