@@ -316,6 +316,36 @@ async fn a_timers_message_is_not_sent_again_however_long_the_catch_up_takes() {
     stage.nothing_is_said_again(false, 601).await;
 }
 
+/// The copy has read blocks that were replaced later, and the chain has more above them than one
+/// reading returns.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_said_again_after_blocks_were_replaced() {
+    let mut stage = Stage::set(r#"{ kind = "pong" }"#, "final_depth = 100", "");
+    stage.say(3, "noise").await;
+    stage
+        .until("it is read", |stage| stage.inbox().len() == 1)
+        .await;
+    stage.devnet.pause_mining();
+    stage.stop();
+    stage.copy_store();
+    let head = stage.node.head().await.unwrap().unwrap().height.0;
+    let read = stage.inbox()[0].height.unwrap();
+    let depth = head + 2 - read;
+    let reorganise = format!("reorganise={depth}@{}", head + 1);
+    stage.devnet.faults().set(reorganise.parse().unwrap());
+    stage.devnet.resume_mining();
+    stage.blocks(3).await;
+
+    stage.start();
+    for _ in 0..600 {
+        stage.say(3, "noise").await;
+    }
+    stage.blocks(2).await;
+    stage.say(2, "ping").await;
+    stage.done(602).await;
+    stage.nothing_is_said_again(false, 602).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pending_messages_are_not_sent_again() {
     for is_lost in [false, true] {
