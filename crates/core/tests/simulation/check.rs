@@ -113,6 +113,10 @@ impl World {
                 Some(_) => continue,
                 None => {}
             }
+            let to = peers::hosted(&transaction.stored.to);
+            if kind == Kind::Note && !to.is_some_and(|to| self.host.has_noted(to, number)) {
+                broken!("message {number} at {height} is not remembered");
+            }
             let Some(tag) = kind.tag() else { continue };
             let is_answered = sent.contains_key(&format!("{tag} {number}"));
             if !is_answered && !self.is_recognised_by_order(transaction) {

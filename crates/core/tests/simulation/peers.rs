@@ -67,7 +67,7 @@ pub(crate) enum Kind {
     Timer,
     /// It sends a message that asks for an acknowledgment.
     Ask,
-    /// It only remembers the message.
+    /// Two behaviours remember the message, one after the other.
     Note,
     /// It fails, and answers at the second attempt.
     Flaky,

@@ -19,8 +19,9 @@ use crate::peers::{self, FEE, HOSTED, Kind};
 /// How often an event is attempted.
 const ATTEMPTS: u32 = 3;
 
-/// The behaviour that acts, and the one that watches.
+/// The behaviours: one acts, one sees some messages after it, and one watches.
 const ACTS: &str = "acts";
+const ALSO: &str = "also";
 const WATCHES: &str = "watches";
 
 /// How an event is handled.
@@ -120,8 +121,16 @@ impl Host {
     }
 
     fn remembers(&self, of: AgentId, key: &str) -> bool {
-        let key = (of, ACTS.to_owned(), key.to_owned());
-        self.state.memory().get(&key).is_some()
+        [ACTS, ALSO].into_iter().any(|behaviour| {
+            let key = (of, behaviour.to_owned(), key.to_owned());
+            self.state.memory().get(&key).is_some()
+        })
+    }
+
+    /// Whether both behaviours that see a note have handled the one with this number.
+    pub(crate) fn has_noted(&self, wallet: usize, number: u32) -> bool {
+        let mut keys = ["did", "also"].into_iter();
+        keys.all(|word| self.remembers(agent(wallet), &format!("{word} {number}")))
     }
 
     fn handle_message(&mut self, message: &Message, how: How, clocks: Clocks) -> Checked {
@@ -172,13 +181,20 @@ impl Host {
         if message.height.is_none() {
             broken!("message {number} is handled, and in no block");
         }
-        let key = format!("did {number}");
+        let is_second = message.done.contains(ACTS);
+        let key = if is_second {
+            format!("also {number}")
+        } else {
+            format!("did {number}")
+        };
         if self.remembers(message.agent, &key) {
             broken!("message {number} is handled twice");
         }
-        outcome.behaviour = Some(ACTS.to_owned());
+        let behaviour = if is_second { ALSO } else { ACTS };
+        outcome.behaviour = Some(behaviour.to_owned());
         outcome.state = vec![(key, Some(Value::Bool(true)))];
-        outcome.handled = Some(Handled {
+        let is_last = is_second || kind != Kind::Note;
+        outcome.handled = is_last.then(|| Handled {
             watchers: vec![WATCHES.to_owned()],
             unacted: None,
         });
