@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::text::{HexFault, read_hex, serde_as_text};
+use crate::text::{HexFault, read_hex, serde_as_text, write_hex};
 
 /// Why a text is not a hash. A hash is 64 lower-case hexadecimal digits, behind `0x` where it
 /// names a transaction or a block.
@@ -67,7 +67,7 @@ macro_rules! hash_type {
         impl fmt::Display for $name {
             fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str($prefix)?;
-                formatter.write_str(&hex::encode(self.0))
+                write_hex(&self.0, formatter)
             }
         }
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use ed25519_dalek::{Signer as _, VerifyingKey};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::text::{HexFault, read_hex, serde_as_text};
+use crate::text::{HexFault, read_hex, serde_as_text, write_hex};
 
 /// Why bytes or a text are not a key, or why no key could be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -91,7 +91,7 @@ impl PublicKey {
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&hex::encode(self.0))
+        write_hex(&self.0, formatter)
     }
 }
 
@@ -219,7 +219,7 @@ impl Signature {
 
 impl fmt::Display for Signature {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&hex::encode(self.0))
+        write_hex(&self.0, formatter)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Helpers of the textual types: strict hexadecimal, and serde as a string.
 
+use std::fmt;
+
 /// Why a text is not hexadecimal of the expected length. Positions count characters from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HexFault {
@@ -8,13 +10,26 @@ pub(crate) enum HexFault {
     Character { found: char, position: usize },
 }
 
+/// Writes at most 64 bytes as lowercase hexadecimal digits, without a text on the heap.
+pub(crate) fn write_hex(bytes: &[u8], formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut digits = [0; 128];
+    let digits = digits.get_mut(..2 * bytes.len()).ok_or(fmt::Error)?;
+    hex::encode_to_slice(bytes, digits).map_err(|_| fmt::Error)?;
+    formatter.write_str(std::str::from_utf8(digits).map_err(|_| fmt::Error)?)
+}
+
 /// Reads exactly `2 * N` hexadecimal digits; upper case is refused when `lower_only`.
 pub(crate) fn read_hex<const N: usize>(text: &str, lower_only: bool) -> Result<[u8; N], HexFault> {
+    let mut bytes = [0; N];
+    let is_upper = lower_only && text.bytes().any(|byte| byte.is_ascii_uppercase());
+    if !is_upper && hex::decode_to_slice(text, &mut bytes).is_ok() {
+        return Ok(bytes);
+    }
+    // What is wrong.
     let digits = text.chars().count();
     if digits != 2 * N {
         return Err(HexFault::Length { found: digits });
     }
-    let mut bytes = [0; N];
     for (index, digit) in text.chars().enumerate() {
         let position = index + 1;
         let value = match digit {

@@ -10,7 +10,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::suite::Kem;
 use crate::key::{KeyError, Seed};
-use crate::text::{read_hex, serde_as_text};
+use crate::text::{read_hex, serde_as_text, write_hex};
 
 /// The HKDF info that separates the X25519 key from everything else that may be derived from a
 /// seed.
@@ -38,7 +38,7 @@ impl EncryptionKey {
 
 impl fmt::Display for EncryptionKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&hex::encode(self.0))
+        write_hex(&self.0, formatter)
     }
 }
 
