@@ -25,6 +25,7 @@ pub mod confine;
 pub mod executors;
 pub mod pong;
 pub mod process;
+mod start;
 pub mod status;
 pub mod tasks;
 pub mod units;

@@ -18,6 +18,7 @@ use super::lines::{Lines, Overlong};
 use super::settings::ProcessSettings;
 use super::watch::Watch;
 use super::wire::MAX_LINE_BYTES;
+use crate::start;
 
 /// The variables that a program inherits from agentry's environment.
 const INHERITED: [&str; 3] = ["PATH", "LANG", "HOME"];
@@ -105,7 +106,8 @@ impl Launch {
 
     /// Starts the program, in a process group of its own.
     pub(super) fn start(&self) -> Result<Running, End> {
-        let mut child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        command
             .args(&self.args)
             .current_dir(&self.directory)
             .env_clear()
@@ -114,9 +116,9 @@ impl Launch {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| End::Unstarted(error.to_string()))?;
+            .kill_on_drop(true);
+        let mut child =
+            start::alone(|| command.spawn()).map_err(|error| End::Unstarted(error.to_string()))?;
         tracing::info!(
             kind = super::KIND,
             program = self.name(),

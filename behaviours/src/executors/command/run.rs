@@ -182,19 +182,25 @@ async fn start(command: &Command, input: Vec<u8>) -> io::Result<Running> {
         folder: folder.path().to_owned(),
         limits: command.limits,
     };
-    let (lifeline, theirs) = StdUnixStream::pair()?;
-    lifeline.set_nonblocking(true)?;
-    let lifeline = UnixStream::from_std(lifeline)?;
     let text = serde_json::to_string(&order).map_err(io::Error::other)?;
-    let child = confine::command(&text, command.program.as_os_str())
+    let mut watcher = confine::command(&text, command.program.as_os_str());
+    watcher
         .args(&command.args)
         .env_clear()
         .envs(command.environment(&work_in(&order.folder)))
         .current_dir("/")
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
+        .stderr(Stdio::piped());
+    let (child, lifeline) = crate::start::alone(|| {
+        let (lifeline, theirs) = StdUnixStream::pair()?;
+        watcher.stdin(Stdio::from(OwnedFd::from(theirs)));
+        let child = watcher.spawn()?;
+        // It holds the other end of the lifeline.
+        drop(watcher);
+        io::Result::Ok((child, lifeline))
+    })?;
+    lifeline.set_nonblocking(true)?;
+    let lifeline = UnixStream::from_std(lifeline)?;
     // From here on the watcher removes the folder.
     let folder = folder.keep();
     Ok(Running {
