@@ -130,7 +130,6 @@ impl CatchUp {
 /// Updates the log and the metrics while agents wait, and when the wait ends.
 pub(super) async fn report(shared: Shared) {
     let catch_up = shared.catch_up.clone();
-    shared.metrics.catching_up(!catch_up.is_done());
     let mut patience = QUIET;
     while tokio::time::timeout(patience, catch_up.done())
         .await

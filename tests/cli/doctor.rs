@@ -234,7 +234,12 @@ fn all_is_good_beside_a_runtime_and_after_it() {
         .says("gaps", "ok", "", "")
         .says("disk", "ok", "", "");
     assert_eq!(files(&world), before);
-    // If the runtime chose its own port, it is asked for it.
+    // If the runtime chose its own port, it is asked for it. A chain that has just begun has no block
+    // that could be read yet.
+    eventually("it has read a block", || {
+        let run = host.run(&["doctor", "--json"]);
+        run.out.contains("it has read block")
+    });
     Report::of(&host.run(&["doctor", "--json"])).good().says(
         "runtime",
         "ok",

@@ -276,6 +276,8 @@ async fn host(
         rates: Rates::default(),
         catch_up: CatchUp::to(head, store.read(read::last_outbox).await?),
     };
+    // Before the watcher reads anything: the runtime would be ready for a moment.
+    metrics.catching_up(!shared.catch_up.is_done());
     // Until the first reading, the position says which messages may be handled.
     if let Some(height) = beginning.cursor.height() {
         shared
