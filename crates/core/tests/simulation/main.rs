@@ -33,7 +33,7 @@ use proptest::collection::vec;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
 /// The number of schedules without `AGENTRY_SCHEDULES`.
-const SCHEDULES: u64 = 2_000;
+const SCHEDULES: u64 = 5_000;
 
 /// The most steps of a schedule.
 const STEPS: usize = 120;

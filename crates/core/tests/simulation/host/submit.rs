@@ -31,6 +31,7 @@ pub(crate) enum Answer {
 }
 
 impl Host {
+    /// Gives a draft its nonce, and signs it.
     pub(super) fn prepared(&mut self, of: AgentId, draft: &Draft, clocks: Clocks) -> Prepared {
         let now = self.now(clocks);
         let nonce = self.nonces.next(of, now);
@@ -151,8 +152,8 @@ impl Host {
         Ok(())
     }
 
-    /// The head and the last block that was read before it is asked for the mempool: the beginning
-    /// of a look.
+    /// A look at the node: its mempool, and the last block that had been read before the node was
+    /// asked for it. Returns the transactions that the node has lost.
     pub(crate) fn look(
         &mut self,
         mempool: HashSet<TransactionHash>,
