@@ -117,9 +117,8 @@ impl State {
         if state.rank() <= row.state.rank() {
             return;
         }
-        // Other transactions may still carry the message: one that is not sent says nothing about
-        // them.
         if state == ReceiptState::Unsent && row.outbox != outbox {
+            self.resend_failed(row, at, receipt);
             return;
         }
         let over = state.rank() >= ReceiptState::Unacknowledged.rank()
@@ -169,6 +168,19 @@ impl State {
         receipt.sends.push(sent);
         receipt.changed = 1;
         Ok(())
+    }
+
+    /// A message was not sent again. That says nothing about the transactions that carried it before,
+    /// but no other one will bring the acknowledgment: it is overdue.
+    fn resend_failed(&mut self, row: &Tracking, at: u64, receipt: &mut Receipt) {
+        let first = self.outbox.get(&row.outbox);
+        let is_mined = first.is_some_and(|first| first.block.is_some());
+        if is_mined && row.state.awaits(row.wanted.as_deref()) {
+            self.receipts.change(&row.outbox, |row| {
+                row.due_at.get_or_insert(at);
+            });
+            receipt.due.push(row.agent);
+        }
     }
 
     /// Blocks were withdrawn: the receipt of a message in them waits for the message to be mined

@@ -2,7 +2,8 @@
 
 use super::world;
 use super::world::Action::{
-    self, Handle, Look, Lose, Mine, Post, Read, Reorganise, Restore, Say, Send, Sign, Sync, Work,
+    self, Drop, Handle, Look, Lose, Mine, Post, Read, Reorganise, Replay, Restore, Say, Send, Sign,
+    Sync, Wait, Work,
 };
 
 fn say(kind: u8, has_id: bool) -> Action {
@@ -132,5 +133,56 @@ fn a_transaction_on_a_shorter_branch_is_not_posted_again() {
         reorganise(2, 42, 0),
         Look { mines: false },
         Look { mines: false },
+    ]);
+}
+
+/// A message was not acknowledged, and an operator dropped the transaction that was to carry it again.
+/// Its sender was never told that it stays unacknowledged.
+#[test]
+fn an_acknowledgment_is_given_up_although_its_resend_is_dropped() {
+    keeps(&[
+        Say {
+            peer: 0,
+            to: 125,
+            kind: 74,
+            has_id: false,
+        },
+        say(77, false),
+        Mine(1),
+        Read(1),
+        handle(true),
+        Sync,
+        post(),
+        Replay(0),
+        Say {
+            peer: 9,
+            to: 44,
+            kind: 0,
+            has_id: false,
+        },
+        Say {
+            peer: 3,
+            to: 152,
+            kind: 0,
+            has_id: false,
+        },
+        Mine(1),
+        Look { mines: true },
+        Mine(0),
+        Read(0),
+        Mine(0),
+        Mine(0),
+        Read(0),
+        Mine(0),
+        Mine(0),
+        Sync,
+        Wait(30),
+        Handle {
+            which: 137,
+            sign: false,
+            late: true,
+        },
+        post(),
+        Drop(109),
     ]);
 }

@@ -150,6 +150,34 @@ fn an_acknowledgment_is_overdue_some_time_after_the_message_is_mined() {
 }
 
 #[test]
+fn an_acknowledgment_is_overdue_when_its_resend_is_not_sent() {
+    let mut stage = Stage::new();
+    let signed = prepared(&asking(), 100);
+    stage.apply(send(asking(), Some(signed.clone())));
+    stage.see(vec![mined(&signed, 9)]);
+    let again = draft("resend/1", "hello");
+    stage.apply(Commit::Resend {
+        outbox: OutboxId(1),
+        resends_left: 2,
+        prepared: Some(prepared(&again, 101)),
+        draft: again,
+        at: 12_000,
+    });
+    let refused = Commit::Post {
+        id: OutboxId(2),
+        result: PostResult::Failed {
+            reason: "no money".to_owned(),
+        },
+        at: 13_000,
+    };
+    let receipt = stage.apply(refused);
+    assert_eq!(receipt.due, [AGENT]);
+    let receipt = stage.state.receipts().get(&OutboxId(1)).unwrap();
+    assert_eq!(receipt.due_at, Some(13_000));
+    assert_eq!(receipt.state, ReceiptState::Open);
+}
+
+#[test]
 fn a_receipt_moves_to_a_higher_rank_only() {
     let mut stage = Stage::new();
     let signed = prepared(&asking(), 100);
