@@ -380,8 +380,10 @@ impl Host {
                 format!("settled {} {}", message.identity, event.made_at)
             }
             EventKind::Delivery => {
-                let update = event.data["update"].clone();
-                format!("{} {}", event.name, update["update"])
+                let update = &event.data["update"]["update"];
+                // An operator may let it be sent after all.
+                let at = if update == "unsent" { event.made_at } else { 0 };
+                format!("{} {update} {at}", event.name)
             }
             EventKind::Renewal => broken!("nobody registered a card"),
         };
