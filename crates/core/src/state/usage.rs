@@ -84,7 +84,7 @@ impl Usage {
     pub(super) fn add(&mut self, used: &Used) {
         for share in shares(&used.cause) {
             let key = (used.agent, used.kind, share);
-            self.0.entry(key).or_default().add(used);
+            self.0.entry(key).or_default().add(used.bytes);
         }
     }
 
@@ -92,7 +92,7 @@ impl Usage {
         for share in shares(&used.cause) {
             let key = (used.agent, used.kind, share);
             if let Some(amount) = self.0.get_mut(&key) {
-                amount.subtract(used);
+                amount.subtract(used.bytes);
                 if amount.items == 0 {
                     self.0.remove(&key);
                 }
@@ -193,24 +193,23 @@ impl Kind {
 }
 
 impl Amount {
-    /// Adds an item.
-    pub(super) const fn add(&mut self, used: &Used) {
+    /// Adds an item of this size.
+    pub(super) const fn add(&mut self, bytes: u64) {
         self.items = self.items.saturating_add(1);
-        self.bytes = self.bytes.saturating_add(used.bytes);
+        self.bytes = self.bytes.saturating_add(bytes);
     }
 
-    /// Subtracts an item.
-    pub(super) const fn subtract(&mut self, used: &Used) {
+    /// Subtracts an item of this size.
+    pub(super) const fn subtract(&mut self, bytes: u64) {
         self.items = self.items.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(used.bytes);
+        self.bytes = self.bytes.saturating_sub(bytes);
     }
 
     /// The amount of items with these sizes.
-    fn sum(bytes: impl Iterator<Item = usize>) -> Self {
-        bytes.fold(Self::default(), |sum, bytes| Self {
-            items: sum.items.saturating_add(1),
-            bytes: sum.bytes.saturating_add(bytes as u64),
-        })
+    fn sum(items: impl Iterator<Item = usize>) -> Self {
+        let mut sum = Self::default();
+        items.for_each(|bytes| sum.add(bytes as u64));
+        sum
     }
 
     /// A share of it, of at least one item.

@@ -113,18 +113,23 @@ impl<K, V> Default for Remembered<K, V> {
 
 impl<K: Ord + Clone, V: Clone + PartialEq> Remembered<K, V> {
     /// Changes a value, which was `before`.
-    fn set(&mut self, key: &K, before: V, value: V) {
+    fn set(&mut self, key: K, before: V, value: V) {
         self.unwritten.entry(key.clone()).or_insert(before);
-        self.known.insert(key.clone(), value);
+        self.known.insert(key, value);
     }
 
-    /// Counts everything that changed as written. Returns what has to be written: each key, and the
-    /// value before.
-    fn write(&mut self) -> Vec<(K, V)> {
-        let unwritten: Vec<_> = std::mem::take(&mut self.unwritten).into_iter().collect();
-        self.written.extend(unwritten.iter().cloned());
-        let is_other = |(key, before): &(K, V)| self.known.get(key) != Some(before);
-        unwritten.into_iter().filter(is_other).collect()
+    /// Counts everything that changed as written. Returns how much was written before.
+    fn write(&mut self) -> usize {
+        let begin = self.written.len();
+        self.written.extend(std::mem::take(&mut self.unwritten));
+        begin
+    }
+
+    /// What was written from there on and is different now: each key, the value before, and the value.
+    fn written_from(&self, begin: usize) -> impl Iterator<Item = (&K, &V, &V)> {
+        let written = self.written.iter().skip(begin);
+        let all = written.filter_map(|(key, before)| Some((key, before, self.known.get(key)?)));
+        all.filter(|(_, before, now)| before != now)
     }
 
     /// What was written stays written.
@@ -266,7 +271,7 @@ impl<R: Row> Archived<R> {
         for entry in row.iter().flat_map(|row| row.indexes()) {
             entries.insert(entry, key.clone());
         }
-        rows.set(key, before.clone(), row);
+        rows.set(key.clone(), before.clone(), row);
         before
     }
 
@@ -289,13 +294,13 @@ impl<R: Row> Archived<R> {
     }
 
     /// Changes the shares that something belongs to.
-    fn count(&self, used: &Used, change: impl Fn(&mut Amount, &Used)) {
+    fn count(&self, used: &Used, change: impl Fn(&mut Amount, u64)) {
         for share in shares(&used.cause) {
             let key = (used.agent, used.kind, share);
             let before = self.used(&key);
             let mut amount = before;
-            change(&mut amount, used);
-            self.shares.borrow_mut().set(&key, before, amount);
+            change(&mut amount, used.bytes);
+            self.shares.borrow_mut().set(key, before, amount);
         }
     }
 
@@ -314,14 +319,12 @@ impl<R: Row> Archived<R> {
         }
         self.entries.borrow_mut().clear();
         self.empty.set(None);
-        let unwritten = self.rows.borrow_mut().write();
+        let begin = self.rows.borrow_mut().write();
         let rows = self.rows.borrow();
-        let now = |key| rows.known.get(key).and_then(Option::as_deref);
         for deletes in [true, false] {
-            for (key, before) in &unwritten {
-                let after = now(key);
+            for (_, before, after) in rows.written_from(begin) {
                 if after.is_none() == deletes {
-                    self.check(self.archive.write(before.as_deref(), after));
+                    self.check(self.archive.write(before.as_deref(), after.as_deref()));
                 }
             }
         }
@@ -329,11 +332,9 @@ impl<R: Row> Archived<R> {
 
     /// Writes the shares that changed.
     fn write_shares(&self) {
-        let unwritten = self.shares.borrow_mut().write();
-        for (share, _) in unwritten {
-            let amount = self.used(&share);
-            let (agent, kind, of) = &share;
-            self.check(self.archive.set_used(*agent, *kind, of, amount));
+        let begin = self.shares.borrow_mut().write();
+        for ((agent, kind, of), _, amount) in self.shares.borrow().written_from(begin) {
+            self.check(self.archive.set_used(*agent, *kind, of, *amount));
         }
     }
 
