@@ -68,10 +68,12 @@ impl Anchor {
         }
     }
 
-    /// Whether a sighting is not older than this.
+    /// Whether a sighting is not older than this. An answer that names its question is never too old:
+    /// a reorganisation may have put the question above it, or removed the question.
     fn precedes(self, sighting: &Sighting) -> bool {
         let from = |block: BlockHeight| sighting.block.is_none_or(|height| height >= block);
         match self {
+            Self::Block(_) | Self::Withdrawn if sighting.re.is_some() => true,
             Self::Block(block) => from(block),
             Self::Withdrawn => false,
             Self::Timer { made_at, block, .. } if made_at >= sighting.seen_at => {
@@ -93,12 +95,6 @@ pub(super) struct Stored<'a> {
 /// Whether a draft is an answer: answers to the same question match whatever they say.
 fn is_answer(says: &Fingerprint, anchor: Anchor) -> bool {
     says.re.is_some() || (says.is_plain() && matches!(anchor, Anchor::Block(_)))
-}
-
-/// Whether a draft names the message that it answers. Then an answer to that message that is on the
-/// chain is never too old: a reorganisation may have put the question above its answer.
-fn names_question(says: &Fingerprint, anchor: Anchor) -> bool {
-    says.re.is_some() && matches!(anchor, Anchor::Block(_) | Anchor::Withdrawn)
 }
 
 impl State {
@@ -167,7 +163,7 @@ impl State {
                     .claimable(agent, &stored.draft.recipient)
                     .filter(|row| row.kind == says.kind && row.re == says.re)
                     .filter(|row| row.amount == Some(stored.draft.amount) && row.nonce.is_some())
-                    .filter(|row| anchor.precedes(row) || names_question(says, anchor))
+                    .filter(|row| anchor.precedes(row))
                     .filter(|row| !exact || row.content == says.content)
                     .min_by_key(|row| row.place())
                     .map(|row| row.id);
