@@ -20,34 +20,21 @@ pub(crate) fn write_hex(bytes: &[u8], formatter: &mut fmt::Formatter<'_>) -> fmt
 
 /// Reads exactly `2 * N` hexadecimal digits; upper case is refused when `lower_only`.
 pub(crate) fn read_hex<const N: usize>(text: &str, lower_only: bool) -> Result<[u8; N], HexFault> {
-    let mut bytes = [0; N];
-    let is_upper = lower_only && text.bytes().any(|byte| byte.is_ascii_uppercase());
-    if !is_upper && hex::decode_to_slice(text, &mut bytes).is_ok() {
-        return Ok(bytes);
+    let found = text.chars().count();
+    if found != 2 * N {
+        return Err(HexFault::Length { found });
     }
-    // What is wrong.
-    let digits = text.chars().count();
-    if digits != 2 * N {
-        return Err(HexFault::Length { found: digits });
-    }
-    for (index, digit) in text.chars().enumerate() {
-        let position = index + 1;
-        let value = match digit {
-            '0'..='9' => digit as u8 - b'0',
-            'a'..='f' => digit as u8 - b'a' + 10,
-            'A'..='F' if lower_only => return Err(HexFault::Uppercase { position }),
-            'A'..='F' => digit as u8 - b'A' + 10,
-            _ => {
-                return Err(HexFault::Character {
-                    found: digit,
-                    position,
-                });
-            }
-        };
-        if let Some(byte) = bytes.get_mut(index / 2) {
-            *byte = *byte << 4 | value;
+    for (found, position) in text.chars().zip(1..) {
+        match found {
+            '0'..='9' | 'a'..='f' => {}
+            'A'..='F' if !lower_only => {}
+            'A'..='F' => return Err(HexFault::Uppercase { position }),
+            _ => return Err(HexFault::Character { found, position }),
         }
     }
+    let mut bytes = [0; N];
+    // Nothing else can be wrong.
+    hex::decode_to_slice(text, &mut bytes).map_err(|_| HexFault::Length { found })?;
     Ok(bytes)
 }
 
