@@ -282,7 +282,9 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
     /// Sends a request to a runtime: 0 is the pinger's, 1 the ponger's.
     pub(super) async fn ask(&self, who: usize, request: &Request) -> Result<Answer, DemoError> {
         match control::ask(&self.scene.stores[who], request).await? {
-            Answer::Refused { reason } => Err(DemoError::Refused(reason)),
+            Answer::Refused { reason } | Answer::NoRecipientKey { reason } => {
+                Err(DemoError::Refused(reason))
+            }
             answer => Ok(answer),
         }
     }
