@@ -116,7 +116,7 @@ impl Store {
             return Err(StoreError::TooLong { path: path.clone() });
         }
         let lock = place::lock(path)?;
-        schema::sync_log(path)?;
+        place::sync_log(path)?;
         check::at_rest(path)?;
         let seen = if path.exists() {
             look(path)?

@@ -101,6 +101,16 @@ pub fn shared(folder: &Path) -> io::Result<Option<u32>> {
     Ok((mode & 0o022 != 0).then_some(mode))
 }
 
+/// Makes durable what the write-ahead log holds. A process that was killed may have written a
+/// transaction without having synced it; SQLite shows it from now on, and it will be acted on.
+pub(super) fn sync_log(path: &Path) -> Result<(), StoreError> {
+    let log = with_suffix(path, "-wal");
+    match File::open(&log).and_then(|file| file.sync_all()) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(io_error(&log, source)),
+        _ => Ok(()),
+    }
+}
+
 /// Creates the store's file, if there is none, and removes all permissions of other users from it
 /// and the files beside it. SQLite gives the files that it creates the mode of the store's file.
 pub(super) fn make_private(path: &Path) -> Result<(), StoreError> {

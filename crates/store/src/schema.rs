@@ -115,19 +115,6 @@ pub(super) fn create(path: &Path) -> Result<(), StoreError> {
         .map_err(io)
 }
 
-/// Makes durable what the write-ahead log holds. A process that was killed may have written a
-/// transaction without having synced it; SQLite shows it from now on, and it will be acted on.
-pub(super) fn sync_log(path: &Path) -> Result<(), StoreError> {
-    let log = with_suffix(path, "-wal");
-    let synced = File::open(&log).and_then(|file| file.sync_all());
-    match synced {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(StoreError::Io { path: log, source })
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Checks that a file is a store of this version.
 ///
 /// # Errors
