@@ -13,7 +13,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use agentry_core::{OutboxId, catch_up};
+use agentry_core::OutboxId;
+use agentry_core::catch_up::Goal;
 use agentry_protocol::BlockHeight;
 use tokio::sync::watch;
 
@@ -42,7 +43,7 @@ struct Inner {
 
 #[derive(Debug)]
 struct Progress {
-    rule: catch_up::CatchUp,
+    goal: Goal,
     /// The height through which the chain is read.
     read: BlockHeight,
     /// Since when the source has shown nothing new.
@@ -64,7 +65,7 @@ impl CatchUp {
             done: watch::Sender::new(false),
             mark,
             progress: Mutex::new(Progress {
-                rule: catch_up::CatchUp::to(target),
+                goal: Goal::to(target),
                 read: BlockHeight(0),
                 stalled: None,
             }),
@@ -90,7 +91,7 @@ impl CatchUp {
     /// The height up to which the chain must be read, and the height through which it is read.
     pub fn position(&self) -> (BlockHeight, BlockHeight) {
         let progress = self.progress();
-        (progress.rule.target(), progress.read)
+        (progress.goal.target(), progress.read)
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
@@ -107,7 +108,7 @@ impl CatchUp {
         let mut progress = self.progress();
         let has_advanced = progress.read < height;
         progress.read = height;
-        if progress.rule.read(height, withdrawn, more) {
+        if progress.goal.read(height, withdrawn, more) {
             return self.finish();
         }
         if more || has_advanced {
@@ -115,7 +116,7 @@ impl CatchUp {
         } else if progress.stalled.get_or_insert_with(Instant::now).elapsed() >= STALL {
             tracing::warn!(
                 block.height = height.0,
-                head.height = progress.rule.target().0,
+                head.height = progress.goal.target().0,
                 "the source shows no more blocks, although its head was higher at startup; agents act"
             );
             self.finish();

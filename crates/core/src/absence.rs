@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     fn hash(byte: u8) -> TransactionHash {
-        format!("0x{}", hex::encode([byte; 32])).parse().unwrap()
+        TransactionHash::from_bytes([byte; 32])
     }
 
     fn look(mempool: &[u8], head: u64, read_through: u64) -> Look {

@@ -5,14 +5,14 @@
 
 use agentry_protocol::BlockHeight;
 
-/// The head of the chain at the start, which must be read.
+/// The block up to which the chain must be read: its head at the start.
 #[derive(Clone, Debug)]
-pub struct CatchUp {
+pub struct Goal {
     target: BlockHeight,
     is_forked: bool,
 }
 
-impl CatchUp {
+impl Goal {
     /// The chain must be read up to `target`.
     pub const fn to(target: BlockHeight) -> Self {
         Self {
@@ -48,24 +48,24 @@ mod tests {
 
     #[test]
     fn the_head_at_the_start_is_far_enough() {
-        let mut catch_up = CatchUp::to(at(10));
-        assert!(!catch_up.read(at(5), false, true));
-        assert!(!catch_up.read(at(9), false, false));
-        assert!(catch_up.read(at(12), false, true));
+        let mut goal = Goal::to(at(10));
+        assert!(!goal.read(at(5), false, true));
+        assert!(!goal.read(at(9), false, false));
+        assert!(goal.read(at(12), false, true));
     }
 
     #[test]
     fn after_a_withdrawal_all_that_there_is_is_far_enough() {
-        let mut catch_up = CatchUp::to(at(10));
-        assert!(!catch_up.read(at(9), false, false));
-        assert!(catch_up.read(at(4), true, false));
+        let mut goal = Goal::to(at(10));
+        assert!(!goal.read(at(9), false, false));
+        assert!(goal.read(at(4), true, false));
     }
 
     #[test]
     fn blocks_above_those_that_were_replaced_are_read_first() {
-        let mut catch_up = CatchUp::to(at(10));
-        assert!(!catch_up.read(at(2), true, true));
-        assert!(!catch_up.read(at(4), false, true));
-        assert!(catch_up.read(at(9), false, false));
+        let mut goal = Goal::to(at(10));
+        assert!(!goal.read(at(2), true, true));
+        assert!(!goal.read(at(4), false, true));
+        assert!(goal.read(at(9), false, false));
     }
 }

@@ -2,9 +2,6 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | [`absence`] | when a transaction may be posted again |
-//! | [`catch_up`] | when the chain is read up to its head at the start |
-//! | [`nonce`] | the nonces of signed transactions |
 //! | [`commit`] | [`Commit`]: every durable change as one serialisable value, and its [`Receipt`] |
 //! | [`state`] | [`State`]: everything durable in memory, and what each commit changes of it |
 //! | [`rows`] | the rows that commits change, as the runtime sees them |
@@ -14,6 +11,9 @@
 //! | [`task`] | what starts a task, and what it results in |
 //! | [`card`] | the cards of the directory |
 //! | [`fingerprint`] | how the same message of two runs of a behaviour is recognised |
+//! | [`nonce`] | the nonces of signed transactions |
+//! | [`absence`] | when a transaction may be posted again |
+//! | [`catch_up`] | when the chain is read up to its head at the start |
 //!
 //! Everything here is pure: no I/O, no clock, no randomness. Times and ids come in with the commit.
 //! The store applies commits (`agentry-store`); the sdk re-exports what authors of behaviours see.

@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     fn hash(byte: u8) -> TransactionHash {
-        format!("0x{}", hex::encode([byte; 32])).parse().unwrap()
+        TransactionHash::from_bytes([byte; 32])
     }
 
     fn block(height: u64, tx_count: u64, shown: Option<&[u8]>) -> Block {

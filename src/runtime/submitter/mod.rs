@@ -2,9 +2,9 @@
 //!
 //! The submitter gives a draft its nonce, has it signed, and has the *signed bytes* stored before
 //! the first POST. It follows each transaction until it is in a block, posts the same bytes again
-//! only when they are [absent](agentry_core::absence), and opens a circuit breaker while the node is down. Under
-//! `timestamp` a reply is never signed twice; under `sequential` it is signed again only when a
-//! block `final_depth` deep shows that its nonce was spent by another transaction.
+//! only when they are [absent](agentry_core::absence), and opens a circuit breaker while the node is
+//! down. Under `timestamp` a reply is never signed twice; under `sequential` it is signed again only
+//! when a block `final_depth` deep shows that its nonce was spent by another transaction.
 //!
 //! | module | holds |
 //! |---|---|

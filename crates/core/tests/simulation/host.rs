@@ -16,7 +16,7 @@ mod submit;
 use std::collections::{BTreeMap, BTreeSet};
 
 use agentry_core::absence::Marks;
-use agentry_core::catch_up::CatchUp;
+use agentry_core::catch_up::Goal;
 use agentry_core::commit::{
     Arrival, HostedAgent, Now, Observation, Outcome, OwnTransaction, Receipt, Step,
 };
@@ -73,7 +73,7 @@ pub(crate) struct Host {
     marks: Marks,
     open: BTreeMap<OutboxId, Phase>,
     /// The head at the start, and the last row of the outbox, until that block is read.
-    catching_up: Option<(CatchUp, OutboxId)>,
+    catching_up: Option<(Goal, OutboxId)>,
     /// The tasks that this process runs.
     running: BTreeSet<TaskId>,
     /// What agents have decided, and not stored yet.
@@ -152,7 +152,7 @@ impl Host {
         let open = self.state.outbox().iter().filter(|row| row.is_open());
         self.open = open.map(|row| (row.id, Phase::Posted)).collect();
         let mark = self.state.outbox().iter().map(|row| row.id).max();
-        self.catching_up = Some((CatchUp::to(chain.head()), mark.unwrap_or(OutboxId(0))));
+        self.catching_up = Some((Goal::to(chain.head()), mark.unwrap_or(OutboxId(0))));
 
         let pending = chain.mempool.iter().filter_map(|one| {
             let number = peers::hosted(&one.stored.from)?;
@@ -262,8 +262,8 @@ impl Host {
 
     fn caught_up(&mut self, withdrawn: bool, chain: &Chain) {
         let through = self.read_through();
-        if let Some((rule, _)) = &mut self.catching_up
-            && rule.read(through, withdrawn, through < chain.head())
+        if let Some((goal, _)) = &mut self.catching_up
+            && goal.read(through, withdrawn, through < chain.head())
         {
             self.catching_up = None;
         }
