@@ -5,7 +5,7 @@ use agentry_core::rows::{InboxState, OutboxState};
 use agentry_core::{Commit, OutboxId};
 use agentry_protocol::{BlockHeight, TransactionHash};
 
-use super::{AGENT, Stage, address, arrival, draft, key, observe, prepared};
+use super::{AGENT, Stage, address, arrival, draft, final_through, key, prepared};
 
 #[test]
 fn a_message_below_the_start_is_ignored() {
@@ -90,11 +90,7 @@ fn a_mined_transaction_is_final_with_its_block() {
     let (mut stage, hash) = sent();
     stage.see(vec![mined(hash, 9)]);
     for (through, state) in [(8, OutboxState::Mined), (9, OutboxState::Final)] {
-        let mut seen = observe(Vec::new());
-        if let Commit::Observe(observation) = &mut seen {
-            observation.final_through = Some(BlockHeight(through));
-        }
-        stage.apply(seen);
+        stage.apply(final_through(through));
         assert_eq!(stage.outgoing(1).state, state, "{through}");
     }
     // However deep: the chain decides.
@@ -147,11 +143,7 @@ fn the_latest_final_announcement_stays() {
         })
     };
     stage.see(vec![card(1, 5), card(2, 6), card(3, 9)]);
-    let mut seen = observe(Vec::new());
-    if let Commit::Observe(observation) = &mut seen {
-        observation.final_through = Some(BlockHeight(7));
-    }
-    stage.apply(seen);
+    stage.apply(final_through(7));
     let heights: Vec<_> = stage.state.cards().iter().map(|row| row.height.0).collect();
     assert_eq!(heights, [6, 9]);
     // A reorganisation restores the one before.

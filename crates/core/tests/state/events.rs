@@ -1,12 +1,12 @@
 //! What behaviours did.
 
+use agentry_core::Commit;
 use agentry_core::commit::{Handled, Outcome, TimerSetting};
 use agentry_core::rows::{EventId, EventKind, EventRef, EventState, InboxState};
 use agentry_core::state::usage::{Amount, Kind, Share};
-use agentry_core::{Commit, TaskStart};
 use serde_json::json;
 
-use super::{AGENT, FIRST, Stage, outcome};
+use super::{AGENT, FIRST, Stage, job, outcome};
 
 #[test]
 fn a_behaviour_handles_a_message_once() {
@@ -91,12 +91,6 @@ fn a_renewal_is_due_again_and_an_old_run_of_it_counts_for_nothing() {
 fn the_outcome_of_a_message_waits_for_the_tasks_that_it_started() {
     let mut stage = Stage::new();
     stage.hear(1, 5);
-    let job = |key: &str| TaskStart {
-        key: key.to_owned(),
-        kind: "shout".to_owned(),
-        input: json!("hello"),
-        deadline_ms: None,
-    };
     stage.apply(Commit::Outcome(Outcome {
         tasks: vec![job("a"), job("b")],
         handled: Some(Handled {

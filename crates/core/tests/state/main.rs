@@ -15,7 +15,7 @@ use agentry_core::commit::{
 };
 use agentry_core::rows::{Draft, EventRef, Prepared};
 use agentry_core::state::{Failure, Refusal, row};
-use agentry_core::{AgentId, Authenticity, Commit, InboxId, State};
+use agentry_core::{AgentId, Authenticity, Commit, InboxId, State, TaskStart};
 use agentry_protocol::{
     Address, BlockHeight, ChainId, Json, Limits, Number, Seed, SignedTransaction, SigningKey,
     Transaction,
@@ -115,14 +115,36 @@ fn arrival(number: u8, height: u64) -> Arrival {
     )
 }
 
-fn observe(steps: Vec<Step>) -> Commit {
-    Commit::Observe(Observation {
+fn observation(steps: Vec<Step>) -> Observation {
+    Observation {
         steps,
         cursor: serde_json::json!({}),
         final_through: None,
         catching_up: None,
         at: 1_000,
+    }
+}
+
+fn observe(steps: Vec<Step>) -> Commit {
+    Commit::Observe(observation(steps))
+}
+
+/// The chain is read on, and blocks up to this one are final.
+fn final_through(height: u64) -> Commit {
+    Commit::Observe(Observation {
+        final_through: Some(BlockHeight(height)),
+        ..observation(Vec::new())
     })
+}
+
+/// A task with this key.
+fn job(key: &str) -> TaskStart {
+    TaskStart {
+        key: key.to_owned(),
+        kind: "shout".to_owned(),
+        input: serde_json::json!("hello"),
+        deadline_ms: None,
+    }
 }
 
 fn draft(origin: &str, text: &str) -> Draft {

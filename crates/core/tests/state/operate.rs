@@ -2,12 +2,11 @@
 
 use agentry_core::commit::{Arrival, Outcome, QueueTarget, Step};
 use agentry_core::rows::{EventRef, InboxState};
-use agentry_core::{Commit, InboxId, TaskStart};
+use agentry_core::{Commit, InboxId};
 use agentry_protocol::MessageId;
 use agentry_protocol::header::MAX_ID_AGE_MS;
-use serde_json::json;
 
-use super::{AGENT, FIRST, Stage, arrival, outcome};
+use super::{AGENT, FIRST, Stage, arrival, job, outcome};
 
 #[test]
 fn a_retry_is_a_new_attempt() {
@@ -39,12 +38,7 @@ fn a_message_is_kept_while_a_task_of_it_is_open() {
     stage.hear(1, 5);
     stage.hear(2, 5);
     stage.apply(Commit::Outcome(Outcome {
-        tasks: vec![TaskStart {
-            key: "job".to_owned(),
-            kind: "shout".to_owned(),
-            input: json!("hello"),
-            deadline_ms: None,
-        }],
+        tasks: vec![job("job")],
         ..outcome(FIRST, "tasks")
     }));
     stage.apply(Commit::Outcome(outcome(InboxId(2), "tasks")));

@@ -6,7 +6,7 @@ use agentry_core::state::Refusal;
 use agentry_core::{Cause, Commit, InboxId, OutboxId};
 use agentry_protocol::{BlockHeight, Header, Payload, TransactionHash, compose};
 
-use super::{AGENT, FIRST, Stage, draft, observe, outcome, own, prepared, tasks};
+use super::{AGENT, FIRST, Stage, draft, observation, observe, outcome, own, prepared, tasks};
 
 fn send(draft: Draft, prepared: Option<Prepared>) -> Commit {
     Commit::Send {
@@ -216,11 +216,8 @@ fn answer(origin: &str, re: TransactionHash) -> Draft {
 /// The chain shows a transaction of the agent that this store does not know.
 fn known_to_the_chain(stage: &mut Stage, prepared: &Prepared, height: u64) {
     stage.apply(Commit::Observe(Observation {
-        steps: vec![mined(prepared, height)],
-        cursor: serde_json::json!({}),
-        final_through: None,
         catching_up: Some(OutboxId(0)),
-        at: 1_000,
+        ..observation(vec![mined(prepared, height)])
     }));
 }
 

@@ -2,22 +2,16 @@
 
 use agentry_core::commit::{Outcome, TaskEnd};
 use agentry_core::rows::{EventKind, TaskId, TaskState};
-use agentry_core::{Commit, InboxId, TaskOutput, TaskStart};
-use serde_json::json;
+use agentry_core::{Commit, InboxId, TaskOutput};
 
-use super::{FIRST, Stage, outcome};
+use super::{FIRST, Stage, job, outcome};
 
 /// A stage on which a message has started the task 1.
 pub(super) fn working() -> Stage {
     let mut stage = Stage::new();
     stage.hear(1, 5);
     stage.apply(Commit::Outcome(Outcome {
-        tasks: vec![TaskStart {
-            key: "job".to_owned(),
-            kind: "shout".to_owned(),
-            input: json!("hello"),
-            deadline_ms: None,
-        }],
+        tasks: vec![job("job")],
         ..outcome(FIRST, "tasks")
     }));
     stage
