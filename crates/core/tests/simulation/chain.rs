@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use agentry_protocol::{
-    BlockHeight, Envelope, MessageDigest, Payload, SignedTransaction, StoredTransaction,
-    TransactionHash,
+    BlockHeight, Envelope, MessageDigest, SignedTransaction, StoredTransaction, TransactionHash,
 };
+
+use super::peers;
 
 /// A reorganisation replaces at most as many blocks; blocks below them are final.
 pub(crate) const FINAL_DEPTH: u64 = 3;
@@ -24,17 +25,33 @@ pub(crate) struct Transaction {
 }
 
 impl Transaction {
+    /// A transaction that nobody hosted has signed.
+    pub(crate) fn of(signed: &SignedTransaction) -> Self {
+        Self {
+            hash: signed.hash(),
+            digest: signed.digest(),
+            stored: Rc::new(signed.stored()),
+            is_forged: false,
+            own: None,
+        }
+    }
+
+    /// A transaction of a hosted wallet.
+    pub(crate) fn own(signed: &SignedTransaction) -> Self {
+        Self {
+            own: Some(Rc::new(signed.clone())),
+            ..Self::of(signed)
+        }
+    }
+
     /// Whether it is a text without a header.
     pub(crate) fn is_plain(&self) -> bool {
         let envelope = Envelope::read(&self.stored.payload);
-        matches!(envelope.payload, Payload::Text(_)) && envelope.header().is_none()
+        envelope.payload.text().is_some() && envelope.header().is_none()
     }
 
     pub(crate) fn text(&self) -> Option<String> {
-        match Envelope::read(&self.stored.payload).payload {
-            Payload::Text(text) => Some(text),
-            Payload::Command(_) | Payload::Opaque(_) => None,
-        }
+        peers::text(&self.stored.payload)
     }
 }
 
@@ -45,25 +62,6 @@ pub(crate) struct Block {
     /// When it was mined, in milliseconds since the epoch.
     pub(crate) time: u64,
     pub(crate) transactions: Vec<Transaction>,
-}
-
-/// What becomes of a transaction in a withdrawn block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    Mined,
-    Pending,
-    Lost,
-}
-
-impl Fate {
-    /// One of four fates for each of the first transactions, by the bits of a number.
-    fn of(fates: u16, index: usize) -> Self {
-        match (fates >> (2 * (index % 8))) & 3 {
-            0 | 1 => Self::Mined,
-            2 => Self::Pending,
-            _ => Self::Lost,
-        }
-    }
 }
 
 #[derive(Debug, Default)]
@@ -132,9 +130,9 @@ impl Chain {
         }
     }
 
-    /// Other blocks take the place of the last ones. What was in these is mined again, pending, or
-    /// lost.
-    pub(crate) fn reorganise(&mut self, depth: u8, blocks: u8, fates: u16, time: u64) {
+    /// Other blocks take the place of the last ones. Two bits of `places` say of each transaction in
+    /// these whether it is mined again, pending, or lost.
+    pub(crate) fn reorganise(&mut self, depth: u8, blocks: u8, places: u16, time: u64) {
         let depth = usize::from(depth)
             .min(FINAL_DEPTH as usize)
             .min(self.blocks.len().saturating_sub(1));
@@ -148,10 +146,10 @@ impl Chain {
         let mut mined: Vec<_> = taken.collect();
         let withdrawn = withdrawn.into_iter().flat_map(|block| block.transactions);
         for (index, transaction) in withdrawn.enumerate() {
-            match Fate::of(fates, index) {
-                Fate::Mined => mined.push(transaction),
-                Fate::Pending => self.post(transaction),
-                Fate::Lost => {}
+            match (places >> (2 * (index % 8))) & 3 {
+                0 | 1 => mined.push(transaction),
+                2 => self.post(transaction),
+                _ => {}
             }
         }
         // The new branch may be shorter at first, or longer.

@@ -70,53 +70,40 @@ impl World {
         self.is_restored && transaction.is_plain()
     }
 
-    /// A restored store does not recognise an answer to another transaction of the message than the
-    /// first, and a reorganisation may have changed which is the first.
-    /// It does not recognise a timer's message that a reorganisation has put below the message that set
-    /// the timer either.
+    /// What a restored store does not recognise if a reorganisation has changed the order: an answer
+    /// to another transaction of its message than the first, and a timer's message below the message
+    /// that set the timer.
     fn is_out_of_order(&self, text: &str) -> bool {
-        if self.is_restored && self.is_reorganised && text.starts_with("timer ") {
-            return true;
-        }
-        let number = text.rsplit(' ').next().and_then(|word| word.parse().ok());
-        let is_respelled = number.is_some_and(|number| self.respelled.contains(&number));
-        self.is_restored && self.is_reorganised && is_respelled
+        let is_respelled = || peers::number(text).is_some_and(|one| self.respelled.contains(&one));
+        self.is_restored && self.is_reorganised && (text.starts_with("timer ") || is_respelled())
     }
 
-    /// What makes a message that is on the chain an exception: it is a dead letter, or what the agent
-    /// sends for it was refused.
-    fn exception(&self, transaction: &Transaction, number: u32) -> Option<InboxState> {
-        let mut inbox = self.host.state.inbox().iter();
-        let is_dead =
-            inbox.any(|row| row.digest == transaction.digest && row.state == InboxState::Dead);
-        if is_dead {
-            return Some(InboxState::Dead);
-        }
-        if self.brief.contains(&number) && self.host.has_expired(transaction.digest) {
-            return Some(InboxState::Expired);
-        }
-        let is_other = self.dropped.contains(&number) || self.forged.contains(&number);
-        (is_other || self.host.has_failed(number)).then_some(InboxState::Handled)
+    /// Whether a message on the chain need not be acted on: it is a dead letter, it has expired, it is
+    /// forged, or an operator or the node has refused it or what the agent sends for it.
+    fn is_exception(&self, transaction: &Transaction, number: u32) -> bool {
+        let is_in = |state| self.host.is_in(state, transaction.digest);
+        is_in(InboxState::Dead)
+            || (self.brief.contains(&number) && is_in(InboxState::Expired))
+            || self.dropped.contains(&number)
+            || self.forged.contains(&number)
+            || self.host.has_failed(number)
     }
 
     /// Every message on the chain was acted on, or is where an operator finds it.
     fn check_messages(&self, sent: &BTreeMap<String, u32>) -> Checked {
         for number in &self.forged {
-            if Kind::ALL
-                .iter()
-                .filter_map(|kind| kind.tag())
-                .any(|tag| sent.contains_key(&format!("{tag} {number}")))
-            {
+            let mut tags = Kind::ALL.iter().filter_map(|kind| kind.tag());
+            if tags.any(|tag| sent.contains_key(&format!("{tag} {number}"))) {
                 broken!("the forged message {number} was acted on");
             }
         }
         for (height, transaction, kind, number) in self.messages() {
-            match self.exception(transaction, number) {
-                Some(InboxState::Dead) if kind != Kind::Bad && !self.dropped.contains(&number) => {
-                    broken!("message {number} at {height} is a dead letter");
-                }
-                Some(_) => continue,
-                None => {}
+            let is_dead = self.host.is_in(InboxState::Dead, transaction.digest);
+            if is_dead && kind != Kind::Bad && !self.dropped.contains(&number) {
+                broken!("message {number} at {height} is a dead letter");
+            }
+            if self.is_exception(transaction, number) {
+                continue;
             }
             let to = peers::hosted(&transaction.stored.to);
             if kind == Kind::Note && !to.is_some_and(|to| self.host.has_noted(to, number)) {
@@ -152,7 +139,7 @@ impl World {
             }
             let pair = (&transaction.stored.to, &transaction.stored.from);
             let is_new = questions.entry(pair).or_default().insert(number);
-            if is_new && self.exception(transaction, number).is_some() {
+            if is_new && self.is_exception(transaction, number) {
                 *exceptions.entry(pair).or_default() += 1;
             }
         }

@@ -14,6 +14,7 @@ mod operate;
 mod submit;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use agentry_core::absence::Marks;
 use agentry_core::catch_up::Goal;
@@ -24,7 +25,7 @@ use agentry_core::nonce::Timestamps;
 use agentry_core::rows::{EventState, InboxState, OutboxState, TaskState, day_of};
 use agentry_core::state::row::{Outgoing, outbox};
 use agentry_core::{AgentId, Authenticity, Commit, OutboxId, State, TaskId};
-use agentry_protocol::{BlockHeight, Envelope, MessageDigest, MessageId, Payload};
+use agentry_protocol::{BlockHeight, MessageDigest, MessageId, TransactionHash};
 use serde_json::json;
 
 use super::chain::{Chain, FINAL_DEPTH, Transaction};
@@ -271,10 +272,16 @@ impl Host {
 
     /// A hosted wallet's transaction, if the outbox does not know its hash.
     fn unknown(&self, transaction: &Transaction) -> Option<Box<OwnTransaction>> {
-        let with = |id| outbox::Index::Hash(transaction.hash, OutboxId(id));
-        let known = self.state.outbox().range(with(i64::MIN)..=with(i64::MAX));
         let own = transaction.own.as_deref()?;
-        (known.count() == 0).then(|| Box::new(OwnTransaction::from(own)))
+        let is_known = self.with_hash(transaction.hash).next().is_some();
+        (!is_known).then(|| Box::new(OwnTransaction::from(own)))
+    }
+
+    /// The rows of the outbox with this hash.
+    fn with_hash(&self, hash: TransactionHash) -> impl Iterator<Item = Arc<Outgoing>> {
+        let with = |id| outbox::Index::Hash(hash, OutboxId(id));
+        let outbox = self.state.outbox();
+        outbox.range(with(i64::MIN)..=with(i64::MAX))
     }
 
     /// Reads the next blocks.
@@ -356,35 +363,29 @@ impl Host {
 
     /// Whether nothing is left to do.
     pub(crate) fn is_quiet(&self) -> bool {
-        let waits = |state| matches!(state, InboxState::Waiting);
-        let is_open = |row: &Outgoing| row.is_open() || row.state == OutboxState::Queued;
+        let state = &self.state;
+        let (mut messages, mut events) = (state.inbox().iter(), state.events().iter());
+        let (mut outgoing, mut tasks) = (state.outbox().iter(), state.tasks().iter());
         self.acts()
-            && !self.state.inbox().iter().any(|row| waits(row.state))
-            && !self
-                .state
-                .events()
-                .iter()
-                .any(|row| row.state == EventState::Waiting)
-            && !self.state.outbox().iter().any(is_open)
-            && !self.state.tasks().iter().any(|row| row.ended_at.is_none())
-            && !self.state.receipts().iter().any(|row| row.due_at.is_some())
+            && messages.all(|row| row.state != InboxState::Waiting)
+            && events.all(|row| row.state != EventState::Waiting)
+            && outgoing.all(|row| !row.is_open() && row.state != OutboxState::Queued)
+            && tasks.all(|row| row.ended_at.is_some())
+            && state.receipts().iter().all(|row| row.due_at.is_none())
     }
 
     /// Whether what an agent sends for a message was refused for good.
     pub(crate) fn has_failed(&self, number: u32) -> bool {
-        let words = format!(" {number}");
         let failed = self.state.outbox().iter();
-        let mut failed = failed.filter(|row| row.state == OutboxState::Failed);
-        failed.any(|row| match Envelope::read(&row.payload).payload {
-            Payload::Text(text) => text.ends_with(&words),
-            Payload::Command(_) | Payload::Opaque(_) => false,
-        })
+        let failed = failed.filter(|row| row.state == OutboxState::Failed);
+        let mut texts = failed.filter_map(|row| peers::text(&row.payload));
+        texts.any(|text| peers::number(&text) == Some(number))
     }
 
-    /// Whether a message has expired.
-    pub(crate) fn has_expired(&self, digest: MessageDigest) -> bool {
+    /// Whether a message is in this state.
+    pub(crate) fn is_in(&self, state: InboxState, digest: MessageDigest) -> bool {
         let mut inbox = self.state.inbox().iter();
-        inbox.any(|row| row.digest == digest && row.state == InboxState::Expired)
+        inbox.any(|row| row.digest == digest && row.state == state)
     }
 
     /// What is left to do.

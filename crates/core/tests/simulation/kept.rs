@@ -30,11 +30,11 @@ fn work() -> Action {
     }
 }
 
-fn reorganise(depth: u8, blocks: u8, fates: u16) -> Action {
+fn reorganise(depth: u8, blocks: u8, places: u16) -> Action {
     Reorganise {
         depth,
         blocks,
-        fates,
+        places,
     }
 }
 

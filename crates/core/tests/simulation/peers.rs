@@ -4,10 +4,9 @@
 //! on the chain tells which message it follows from.
 
 use std::fmt;
-use std::rc::Rc;
 use std::sync::LazyLock;
 
-use agentry_core::{Authenticity, OutboxId};
+use agentry_core::Authenticity;
 use agentry_protocol::command::{Ack, AckStatus};
 use agentry_protocol::{
     AckRequest, Address, ChainId, ContentHash, Header, Json, KnownCommand, MessageId, Number,
@@ -130,10 +129,14 @@ pub(crate) fn read_message(text: &str) -> Option<(Kind, u32)> {
     Some((kind, words.next()?.parse().ok()?))
 }
 
-/// The number in a transaction: the last word of its text.
-pub(crate) fn number(json: &str) -> Option<u32> {
-    let texts = json.split('"').filter_map(|text| text.rsplit_once(' '));
-    texts.filter_map(|(_, word)| word.parse().ok()).next()
+/// The number at the end of a text.
+pub(crate) fn number(text: &str) -> Option<u32> {
+    text.rsplit(' ').next()?.parse().ok()
+}
+
+/// The text that a transaction carries.
+pub(crate) fn text(payload: &Json) -> Option<String> {
+    Payload::read(payload).text().map(ToOwned::to_owned)
 }
 
 /// An id that is made at a time; each number makes another one.
@@ -187,17 +190,5 @@ pub(crate) fn asking(id: MessageId) -> Header {
 
 /// A peer's transaction. Nobody checks its signature: its authenticity is that of its sender.
 pub(crate) fn from_peer(peer: usize, to: usize, nonce: i64, payload: Json) -> Transaction {
-    let signed = sign(HOSTED + peer, address(to), nonce, payload);
-    Transaction {
-        hash: signed.hash(),
-        digest: signed.digest(),
-        stored: Rc::new(signed.stored()),
-        is_forged: false,
-        own: None,
-    }
-}
-
-/// The origin of a message that is sent again.
-pub(crate) fn resend(outbox: OutboxId, left: u32) -> String {
-    format!("resend/{outbox}/{left}")
+    Transaction::of(&sign(HOSTED + peer, address(to), nonce, payload))
 }

@@ -35,7 +35,7 @@ pub(crate) enum Action {
     /// The node forgets one of them.
     Lose(u8),
     /// Other blocks take the place of the last ones.
-    Reorganise { depth: u8, blocks: u8, fates: u16 },
+    Reorganise { depth: u8, blocks: u8, places: u16 },
     /// The runtime reads some blocks.
     Read(u8),
     /// It handles one of the events that are due.
@@ -83,8 +83,8 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
         3 => some().prop_map(Action::Acknowledge),
         12 => some().prop_map(Action::Mine),
         2 => some().prop_map(Action::Lose),
-        4 => (some(), some(), any::<u16>()).prop_map(|(depth, blocks, fates)| {
-            Action::Reorganise { depth: depth % 4, blocks, fates }
+        4 => (some(), some(), any::<u16>()).prop_map(|(depth, blocks, places)| {
+            Action::Reorganise { depth: depth % 4, blocks, places }
         }),
         14 => some().prop_map(Action::Read),
         18 => (some(), any::<bool>(), 0_u8..4).prop_map(|(which, sign, late)| {
@@ -229,10 +229,10 @@ impl World {
             Action::Reorganise {
                 depth,
                 blocks,
-                fates,
+                places,
             } => {
                 self.is_reorganised = true;
-                self.chain.reorganise(depth, blocks, fates, self.time);
+                self.chain.reorganise(depth, blocks, places, self.time);
             }
             Action::Read(count) => {
                 let count = usize::from(count % 4) + 1;

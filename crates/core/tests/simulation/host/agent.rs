@@ -6,8 +6,8 @@ use agentry_core::commit::{Handled, Outcome, TaskEnd, TimerSetting};
 use agentry_core::rows::{
     Draft, EventKind, EventRef, EventState, InboxState, ReceiptRequest, ReceiptState, TaskState,
 };
-use agentry_core::state::row::{Event, Message, outbox};
-use agentry_core::{AgentId, Authenticity, Commit, OutboxId, TaskId, TaskOutput, TaskStart};
+use agentry_core::state::row::{Event, Message, Outgoing};
+use agentry_core::{AgentId, Authenticity, Cause, Commit, OutboxId, TaskId, TaskOutput, TaskStart};
 use agentry_protocol::{
     Address, Envelope, Header, KnownCommand, Limits, Payload, StoredTransaction,
 };
@@ -51,8 +51,9 @@ impl Host {
             if self.decided.contains_key(&agent(number)) {
                 continue;
             }
-            due.extend(self.due_events(agent(number), now).map(Due::Event));
-            due.extend(self.due_messages(agent(number), now).map(Due::Message));
+            due.extend(self.due_event(agent(number), now).map(Due::Event));
+            let messages = self.due_messages(agent(number), now);
+            due.extend(messages.into_iter().map(Due::Message));
             due.extend(self.overdue(agent(number), now).map(Due::Overdue));
         }
         if due.is_empty() {
@@ -67,7 +68,7 @@ impl Host {
     }
 
     /// The next message of each verified sender, and of all unverified senders together.
-    fn due_messages(&self, of: AgentId, now: u64) -> impl Iterator<Item = Message> {
+    fn due_messages(&self, of: AgentId, now: u64) -> Vec<Message> {
         let mut lanes: BTreeMap<Option<&str>, &Message> = BTreeMap::new();
         for row in self.state.inbox().iter() {
             if row.agent != of || row.state != InboxState::Waiting || row.due_at > now {
@@ -87,16 +88,15 @@ impl Host {
             })
             .or_insert(row);
         }
-        let due: Vec<_> = lanes.into_values().cloned().collect();
-        due.into_iter()
+        lanes.into_values().cloned().collect()
     }
 
     /// The agent's next event other than a message.
-    fn due_events(&self, of: AgentId, now: u64) -> impl Iterator<Item = Event> {
+    fn due_event(&self, of: AgentId, now: u64) -> Option<Event> {
         let events = self.state.events().iter();
         let due = events.filter(|row| row.agent == of && row.state == EventState::Waiting);
         let first = due.min_by_key(|row| (row.due_at, row.id));
-        first.filter(|row| row.due_at <= now).cloned().into_iter()
+        first.filter(|row| row.due_at <= now).cloned()
     }
 
     /// Messages that were not acknowledged in time, unless their answer waits for its turn.
@@ -152,10 +152,7 @@ impl Host {
         outcome.cause = message.cause();
         outcome.handled = Some(Handled::default());
         self.take_acknowledgment(message, &envelope, clocks)?;
-        let text = match &envelope.payload {
-            Payload::Text(text) => text.as_str(),
-            Payload::Command(_) | Payload::Opaque(_) => "",
-        };
+        let text = envelope.payload.text().unwrap_or_default();
         let Some((kind, number)) = peers::read_message(text) else {
             self.commit(Commit::Outcome(outcome), clocks)?;
             return Ok(());
@@ -198,18 +195,19 @@ impl Host {
             watchers: vec![WATCHES.to_owned()],
             unacted: None,
         });
+        let to = (&message.sender, message.cause());
         let header = envelope.answer_header(message.hash, &Payload::Text(String::new()));
         match kind {
             Kind::Answer | Kind::Flaky => {
                 let text = format!("answer {number}");
-                let draft = self.draft(&event.to_string(), message, text, header, clocks);
+                let draft = self.draft(event, to, text, header, clocks);
                 outcome.sends.push((draft, None));
             }
             Kind::Ask => {
                 let id = self.id(clocks);
                 let text = format!("ask {number}");
                 let header = Some(peers::asking(id));
-                let mut draft = self.draft(&event.to_string(), message, text, header, clocks);
+                let mut draft = self.draft(event, to, text, header, clocks);
                 draft.receipt = Some(ReceiptRequest {
                     behaviour: Some(ACTS.to_owned()),
                     label: Some(number.to_string()),
@@ -263,7 +261,8 @@ impl Host {
         }
         for (draft, prepared) in &mut outcome.sends {
             if how.signs && self.spent(of, clocks) + FEE <= BUDGET {
-                *prepared = Some(self.prepared(of, draft, clocks));
+                let message = (&draft.recipient, &draft.payload);
+                *prepared = Some(self.prepared(of, message, clocks));
             }
         }
         let receipt = self.commit(Commit::Outcome(outcome), clocks)?;
@@ -281,10 +280,11 @@ impl Host {
         Ok(())
     }
 
+    /// A text to somebody, who may also be its cause. A header without an id gets one.
     fn draft(
         &mut self,
-        event: &str,
-        message: &Message,
+        event: EventRef,
+        (to, cause): (&Address, Cause),
         text: String,
         header: Option<Header>,
         clocks: Clocks,
@@ -295,10 +295,10 @@ impl Host {
         });
         Draft {
             message_id: header.as_ref().and_then(|header| header.id),
-            cause: message.cause(),
+            cause,
             ..Draft::new(
                 format!("{event}/{ACTS}/0"),
-                message.sender.clone(),
+                to.clone(),
                 FEE,
                 peers::payload(text, header.as_ref()),
             )
@@ -316,10 +316,9 @@ impl Host {
         else {
             return Ok(());
         };
-        let with = |id| outbox::Index::Hash(re, OutboxId(id));
-        let asked = self.state.outbox().range(with(i64::MIN)..=with(i64::MAX));
-        let asked =
-            { asked }.find(|row| row.agent == message.agent && row.recipient == message.sender);
+        let is_asked =
+            |row: &Outgoing| row.agent == message.agent && row.recipient == message.sender;
+        let asked = self.with_hash(re).find(|row| is_asked(row));
         let asked = asked.map(|row| row.first());
         if let (Some(outbox), Authenticity::Verified) = (asked, message.authenticity) {
             let acknowledged = Commit::Acknowledge {
@@ -337,7 +336,6 @@ impl Host {
         let at = self.now(clocks);
         let what = EventRef::Event(event.id);
         let mut outcome = Outcome::nothing(what, event.attempts, at);
-        outcome.behaviour = Some(event.behaviour.clone());
         outcome.cause = event.cause.clone();
         let about = event.inbox.and_then(|id| self.state.inbox().get(&id));
         let key = match event.kind {
@@ -345,17 +343,12 @@ impl Host {
                 let number = &event.data["number"];
                 let to = event.data["to"].as_str().unwrap();
                 let to = Address::from_chain(to).unwrap();
-                let id = Some(self.id(clocks));
-                let header = Header {
-                    id,
-                    ..Header::default()
-                };
-                let text = peers::payload(format!("timer {number}"), Some(&header));
-                let mut draft = Draft::new(format!("{what}/{ACTS}/0"), to, FEE, text);
-                draft.message_id = id;
-                draft.cause = event.cause.clone();
+                let text = format!("timer {number}");
+                let header = Some(Header::default());
+                let to = (&to, event.cause.clone());
+                let draft = self.draft(what, to, text.clone(), header, clocks);
                 outcome.sends.push((draft, None));
-                format!("timer {number}")
+                text
             }
             EventKind::Task => {
                 let Some(message) = about else {
@@ -368,9 +361,10 @@ impl Host {
                     ..Header::default()
                 };
                 let text = format!("result {}", task.input);
-                let draft = self.draft(&what.to_string(), &message, text, Some(header), clocks);
+                let to = (&message.sender, message.cause());
+                let draft = self.draft(what, to, text.clone(), Some(header), clocks);
                 outcome.sends.push((draft, None));
-                format!("result {}", task.input)
+                text
             }
             EventKind::Settled => {
                 let Some(message) = about else {
@@ -406,7 +400,7 @@ impl Host {
                 message_id: row.message_id,
                 cause: row.cause.clone(),
                 ..Draft::new(
-                    peers::resend(first, receipt.resends_left),
+                    format!("resend/{first}/{}", receipt.resends_left),
                     row.recipient.clone(),
                     FEE,
                     row.payload.clone(),

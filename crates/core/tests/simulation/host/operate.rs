@@ -3,7 +3,7 @@
 use agentry_core::Commit;
 use agentry_core::commit::QueueTarget;
 use agentry_core::rows::{Draft, OutboxState};
-use agentry_protocol::Header;
+use agentry_protocol::{Header, Limits, StoredTransaction};
 
 use super::{Broken, Checked, Clocks, Host, agent};
 use crate::peers::{self, FEE, HOSTED, Kind};
@@ -45,20 +45,33 @@ impl Host {
     /// An operator drops a message or a transaction. Returns the number in it.
     pub(crate) fn discard(&mut self, which: u8, clocks: Clocks) -> Result<Option<u32>, Broken> {
         let messages = self.state.inbox().iter();
-        let messages = messages.map(|row| (QueueTarget::Inbox(row.id), row.stored.to_string()));
+        let messages = messages.map(|row| QueueTarget::Inbox(row.id));
         let outgoing = self.state.outbox().iter();
         let outgoing = outgoing
             .filter(|row| matches!(row.state, OutboxState::Queued | OutboxState::Failed))
-            .map(|row| (QueueTarget::Outbox(row.id), row.payload.to_compact()));
+            .map(|row| QueueTarget::Outbox(row.id));
         let all: Vec<_> = messages.chain(outgoing).collect();
-        let Some((target, text)) = all.get(usize::from(which) % all.len().max(1)).cloned() else {
+        let Some(target) = all.get(usize::from(which) % all.len().max(1)).cloned() else {
             return Ok(None);
         };
+        let text = self.text_of(&target);
         let at = self.now(clocks);
         let receipt = self.commit(Commit::Drop { target, at }, clocks)?;
-        Ok((receipt.changed > 0)
-            .then(|| peers::number(&text))
-            .flatten())
+        Ok(text
+            .filter(|_| receipt.changed > 0)
+            .and_then(|text| peers::number(&text)))
+    }
+
+    fn text_of(&self, target: &QueueTarget) -> Option<String> {
+        match target {
+            QueueTarget::Inbox(id) => {
+                let stored = &self.state.inbox().get(id)?.stored;
+                let stored = StoredTransaction::parse(stored.as_bytes(), Limits::default()).ok()?;
+                peers::text(&stored.payload)
+            }
+            QueueTarget::Outbox(id) => peers::text(&self.state.outbox().get(id)?.payload),
+            QueueTarget::Event(_) | QueueTarget::All | QueueTarget::Matching(_) => None,
+        }
     }
 
     /// Deletes what is older than the retention, by the blocks' time.

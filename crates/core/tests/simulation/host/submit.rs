@@ -1,15 +1,15 @@
 //! The submitter: it signs, posts, and looks for what the node has lost.
 
 use std::collections::HashSet;
-use std::rc::Rc;
 
 use agentry_core::absence::Look;
 use agentry_core::commit::PostResult;
-use agentry_core::rows::{Draft, OutboxState, Prepared, day_of};
+use agentry_core::rows::{OutboxState, Prepared, day_of};
 use agentry_core::state::row::Outgoing;
 use agentry_core::{AgentId, Commit, OutboxId};
 use agentry_protocol::{
-    BlockHash, BlockHeight, Limits, MessageDigest, SignedTransaction, TransactionHash,
+    Address, BlockHash, BlockHeight, Json, Limits, MessageDigest, SignedTransaction,
+    TransactionHash,
 };
 
 use super::{BUDGET, Broken, Checked, Clocks, Host, Phase, agent, wallet};
@@ -31,12 +31,16 @@ pub(crate) enum Answer {
 }
 
 impl Host {
-    /// Gives a draft its nonce, and signs it.
-    pub(super) fn prepared(&mut self, of: AgentId, draft: &Draft, clocks: Clocks) -> Prepared {
+    /// Signs a message with the next nonce.
+    pub(super) fn prepared(
+        &mut self,
+        of: AgentId,
+        (to, payload): (&Address, &Json),
+        clocks: Clocks,
+    ) -> Prepared {
         let now = self.now(clocks);
         let nonce = self.nonces.next(of, now);
-        let payload = draft.payload.clone();
-        let signed = peers::sign(wallet(of), &draft.recipient, nonce, payload);
+        let signed = peers::sign(wallet(of), to, nonce, payload.clone());
         Prepared {
             nonce,
             hash: signed.hash(),
@@ -72,13 +76,8 @@ impl Host {
                 }
                 (true, false) if prepared.len() < at_most => {
                     *left -= 1;
-                    let draft = Draft::new(
-                        row.origin.clone(),
-                        row.recipient.clone(),
-                        row.fee,
-                        row.payload.clone(),
-                    );
-                    prepared.push((row.id, self.prepared(row.agent, &draft, clocks)));
+                    let message = (&row.recipient, &row.payload);
+                    prepared.push((row.id, self.prepared(row.agent, message, clocks)));
                 }
                 (false, false) => held.push((row.id, "no budget".to_owned())),
                 (true, false) | (false, true) => {}
@@ -114,13 +113,7 @@ impl Host {
         let row = self.state.outbox().get(&id)?;
         let body = &row.signed.as_ref()?.body;
         let signed = SignedTransaction::from_body(body.as_bytes(), Limits::default()).unwrap();
-        Some(Transaction {
-            hash: signed.hash(),
-            digest: signed.digest(),
-            stored: Rc::new(signed.stored()),
-            is_forged: false,
-            own: Some(Rc::new(signed)),
-        })
+        Some(Transaction::own(&signed))
     }
 
     /// Posts one of the transactions that are ready, for the first time. Returns its row.
