@@ -1,15 +1,13 @@
 //! Making a draft of an outgoing message: header, sealing, receipt.
 
-use agentry_core::rows::{Draft, ReceiptRequest};
+use agentry_core::rows::Draft;
 use agentry_protocol::message::{self, ComposeError as WriteError};
 use agentry_protocol::sealing::{self, Binding, SealError};
 use agentry_protocol::transaction::AMOUNT_MAX;
 use agentry_protocol::{
-    Address, ChainId, EncryptionKey, Header, KnownCommand, MessageId, Payload, PublicKey,
+    Address, ChainId, EncryptionKey, Header, KnownCommand, MessageId, PublicKey,
 };
 use agentry_sdk::{Message, Outgoing, Sealing};
-
-use crate::runtime::clock::millis;
 
 /// The author of a message.
 #[derive(Clone, Copy, Debug)]
@@ -116,35 +114,14 @@ pub fn compose(
         Sealing::IfPossible => recipient_key.is_some(),
         Sealing::Always => true,
     };
-    let expires_at = outgoing
-        .expires_in
-        .map(|after| now_ms.saturating_add(millis(after)));
-    let asks_nothing = outgoing.thread.is_none()
-        && expires_at.is_none()
-        && outgoing.acknowledge.is_none()
-        && outgoing.label.is_none()
-        && outgoing.re.is_none()
-        && !sealed;
-    let among_plain = match answers {
-        Some(question) => question.text().is_some() && question.header.is_none(),
-        None => circumstances.plain,
-    };
-    let is_text = matches!(outgoing.payload, Payload::Text(_));
-    let header = if among_plain && is_text && asks_nothing {
-        None
-    } else {
-        let carried = answers.and_then(|question| question.header.as_ref());
-        Some(Header {
+    let header = outgoing.header(answers, sealed, circumstances.plain, now_ms);
+    let header = match header {
+        Some(header) => Some(Header {
             id: Some(MessageId::generate(now_ms)?),
-            re: answers.map(|question| question.transaction).or(outgoing.re),
-            thread: outgoing
-                .thread
-                .clone()
-                .or_else(|| carried.and_then(|header| header.thread.clone())),
-            exp: expires_at,
-            ack: outgoing.acknowledge.map(|acknowledge| acknowledge.request),
             key: Some(author.public_key),
-        })
+            ..header
+        }),
+        None => None,
     };
     let payload = if sealed {
         let key = recipient_key.ok_or_else(|| ComposeError::NoRecipientKey { to: to.clone() })?;
@@ -161,30 +138,9 @@ pub fn compose(
     Ok(Draft {
         amount,
         message_id: header.and_then(|header| header.id),
-        expires_at,
-        receipt: receipt(outgoing, author.behaviour, answers.is_some()),
+        expires_at: outgoing.expires_at(now_ms),
+        receipt: outgoing.receipt(author.behaviour, answers.is_some()),
         ..Draft::new(circumstances.origin.to_owned(), to.clone(), fee, payload)
-    })
-}
-
-/// The request for delivery updates: set for a message that asks for an acknowledgment or has a
-/// label, and for one that a behaviour sends on its own initiative.
-fn receipt(
-    outgoing: &Outgoing,
-    behaviour: Option<&str>,
-    is_answer: bool,
-) -> Option<ReceiptRequest> {
-    let acknowledge = outgoing.acknowledge;
-    let asked = acknowledge.is_some() || outgoing.label.is_some();
-    if !asked && (is_answer || behaviour.is_none()) {
-        return None;
-    }
-    Some(ReceiptRequest {
-        behaviour: behaviour.map(ToOwned::to_owned),
-        label: outgoing.label.clone(),
-        wanted: acknowledge.map(|acknowledge| acknowledge.request.to_string()),
-        within_ms: acknowledge.map_or(0, |acknowledge| millis(acknowledge.within)),
-        resends: acknowledge.map_or(0, |acknowledge| acknowledge.resends),
     })
 }
 
@@ -193,8 +149,8 @@ mod tests {
     use std::time::Duration;
 
     use agentry_protocol::{
-        AckRequest, Authenticity, BlockHeight, DecryptionKey, Envelope, Json, MessageDigest, Seed,
-        TransactionHash,
+        AckRequest, Authenticity, BlockHeight, DecryptionKey, Envelope, Json, MessageDigest,
+        Payload, Seed, TransactionHash,
     };
 
     use super::*;

@@ -9,6 +9,7 @@ use agentry_protocol::{
 use serde::{Deserialize, Serialize};
 
 use crate::cause::Cause;
+use crate::state::row::Task;
 use crate::{Authenticity, DeliveryUpdate, Standing};
 
 macro_rules! row_id {
@@ -313,7 +314,7 @@ pub struct DueEvent {
     /// The message that it is about.
     pub message: Option<DueMessage>,
     /// The task that it is about.
-    pub task: Option<TaskRow>,
+    pub task: Option<Task>,
     /// Who caused it; for a watched message, its sender.
     pub cause: Cause,
     /// When it was due.
@@ -331,43 +332,6 @@ pub struct Overdue {
     pub resends_left: u32,
     /// The message, to be sent again.
     pub draft: Draft,
-}
-
-/// A task.
-#[derive(Clone, Debug)]
-pub struct TaskRow {
-    /// Its row id.
-    pub id: TaskId,
-    /// The agent that runs it.
-    pub agent: AgentId,
-    /// The behaviour that started it.
-    pub behaviour: String,
-    /// The key that the behaviour gave it.
-    pub key: String,
-    /// Its type.
-    pub kind: String,
-    /// The input that the behaviour gave it.
-    pub input: serde_json::Value,
-    /// The sender of the message that started it.
-    pub submitter: Option<Address>,
-    /// Its state.
-    pub state: TaskState,
-    /// How many attempts were started.
-    pub attempts: u32,
-    /// How many of them ended with the process. They do not count as failed.
-    pub interrupted: u32,
-    /// When it may start.
-    pub due_at: u64,
-    /// The time after which its result is of no use.
-    pub deadline: Option<u64>,
-    /// Its result, as the behaviour returned it.
-    pub result: Option<String>,
-    /// The media type of the result.
-    pub media_type: Option<String>,
-    /// Why it failed: a code for programs.
-    pub error_code: Option<String>,
-    /// Why it failed: a message for people.
-    pub error: Option<String>,
 }
 
 /// A request for delivery updates on a message.

@@ -17,6 +17,7 @@
 //! | [`directory`] | the cards of other agents; queries |
 //! | [`registry`] | the kinds of behaviour and executor that a binary contains |
 //! | [`erased`] | type-erased behaviours and executors |
+//! | [`durable`] | for runtimes: how effects are stored |
 //! | `testing` | with the feature `testing`: a simulated chain for tests of behaviours |
 //!
 //! `docs/writing-behaviours.md` leads from `cargo new` to a tested behaviour in a binary of your
@@ -76,6 +77,7 @@
 pub mod behaviour;
 pub mod context;
 pub mod directory;
+pub mod durable;
 pub mod effects;
 pub mod erased;
 pub mod event;

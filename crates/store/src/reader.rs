@@ -3,6 +3,7 @@
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row, Transaction};
 
 use super::StoreError;
+use super::tables::{Stored, read_row};
 
 /// A connection to a store that only reads. The functions of [`read`](crate::read) and
 /// [`list`](crate::list) query it.
@@ -46,6 +47,19 @@ impl Reader {
         row: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, StoreError> {
         Ok(self.prepare(sql)?.query_row(params, row).optional()?)
+    }
+
+    /// The first row of a table that meets a condition, if there is one.
+    pub(super) fn row<R: Stored>(
+        &self,
+        condition: &str,
+        params: impl Params,
+    ) -> Result<Option<R>, StoreError> {
+        let (columns, more, table) = (R::COLUMNS.join(", "), R::MORE, R::TABLE);
+        let sql = format!("SELECT {columns}{more} FROM {table} WHERE {condition} LIMIT 1");
+        let mut statement = self.prepare(&sql)?;
+        let mut rows = statement.query(params)?;
+        rows.next()?.map(read_row).transpose()
     }
 
     /// The first row of a query that always has one.

@@ -4,17 +4,14 @@
 use std::sync::Arc;
 
 use agentry_core::commit::Outcome;
-use agentry_core::rows::{DueEvent, EventKind, EventRef, Overdue, TaskRow};
+use agentry_core::rows::{DueEvent, EventKind, EventRef, Overdue};
 use agentry_core::{Commit, OutboxId};
 use agentry_protocol::KnownCommand;
-use agentry_sdk::task::TASK_FAILED;
 use agentry_sdk::{
-    BehaviourError, DeliveryUpdate, Event, Message, Settlement, Task, TaskNews, TaskOutput,
-    TaskReport, Timer,
+    BehaviourError, DeliveryUpdate, Event, Message, Settlement, Task, TaskNews, TaskReport, Timer,
 };
 use agentry_store::{StoreError, read};
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::Work;
 use super::settle::Subject;
@@ -129,10 +126,12 @@ impl Work {
             EventKind::Settled => message
                 .zip(Settlement::deserialize(&due.data).ok())
                 .map(|(message, settlement)| Event::Settled(Arc::clone(message), settlement)),
-            EventKind::Task => due
-                .task
-                .as_ref()
-                .and_then(|task| Some(Event::Task(report(hosted, task, due.data.get("news")?)?))),
+            EventKind::Task => due.task.as_ref().and_then(|task| {
+                Some(Event::Task(TaskReport {
+                    task: Task::of(task, &hosted.config.name),
+                    news: TaskNews::of(task, due.data.get("news")?)?,
+                }))
+            }),
             EventKind::Renewal => None,
         })
     }
@@ -242,49 +241,4 @@ impl Work {
         }
         Ok(())
     }
-}
-
-/// The news of a task, completed with the data in the task's own row.
-fn report(hosted: &Hosted, row: &TaskRow, news: &Value) -> Option<TaskReport> {
-    let duration_ms = news.get("duration_ms").and_then(Value::as_u64).unwrap_or(0);
-    let news = match news.get("news")?.as_str()? {
-        "progress" => TaskNews::Progress {
-            progress: news.get("progress")?.as_f64()?,
-            note: news
-                .get("note")
-                .and_then(Value::as_str)
-                .map(ToOwned::to_owned),
-        },
-        "completed" => TaskNews::Completed {
-            output: TaskOutput {
-                text: row.result.clone()?,
-                media_type: row.media_type.clone(),
-                incomplete: row.error_code.clone(),
-            },
-            duration_ms,
-        },
-        "failed" => TaskNews::Failed {
-            code: row.error_code.clone()?,
-            // The row's text is for the operator only.
-            message: news
-                .get("message")
-                .and_then(Value::as_str)
-                .unwrap_or(TASK_FAILED)
-                .to_owned(),
-        },
-        "canceled" => TaskNews::Canceled,
-        _ => return None,
-    };
-    Some(TaskReport {
-        task: Task {
-            key: row.key.clone(),
-            kind: row.kind.clone(),
-            input: row.input.clone(),
-            deadline_ms: row.deadline,
-            agent: hosted.config.name.clone(),
-            submitter: row.submitter.clone(),
-            attempt: row.attempts,
-        },
-        news,
-    })
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentry_core::commit::{Handled, Outcome, Receipt, TimerSetting};
+use agentry_core::commit::{Handled, Outcome, Receipt};
 use agentry_core::rows::{Draft, DueEvent, DueMessage, EventKind, EventRef, Prepared};
 use agentry_core::{Cause, Commit};
 use agentry_protocol::Address;
-use agentry_sdk::{Authenticity, BehaviourError, Effect, Effects, Message, Outgoing};
+use agentry_sdk::durable::{self, Sending};
+use agentry_sdk::{Authenticity, BehaviourError, Effects, Message, Outgoing};
 use agentry_store::StoreError;
 
 use super::{Work, backoff};
@@ -16,10 +17,6 @@ use crate::runtime::clock::millis;
 use crate::runtime::compose::{self, Author, Circumstances};
 use crate::runtime::kill::{self, Point};
 use crate::runtime::registry::Hosted;
-
-/// The least time until a timer fires, or a task begins, that was set or started by a timer or by
-/// news of a task.
-const LEAST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a sender that has used up its room waits before it is checked again.
 const ROOM_PAUSE: Duration = Duration::from_secs(5);
@@ -39,14 +36,11 @@ impl Subject<'_> {
         }
     }
 
-    /// The least delay of a timer or a task that is set or started now. Timers and news of tasks
-    /// are not requested one by one: without a pause they could loop without end.
-    fn least_pause(self) -> Duration {
+    /// The kind of the event; `None` for a message.
+    fn kind(self) -> Option<EventKind> {
         match self {
-            Self::Event(event) if matches!(event.kind, EventKind::Timer | EventKind::Task) => {
-                LEAST_PAUSE
-            }
-            Self::Message(_) | Self::Event(_) => Duration::ZERO,
+            Self::Message(_) => None,
+            Self::Event(event) => Some(event.kind),
         }
     }
 
@@ -83,48 +77,21 @@ impl Work {
             handled,
             ..Outcome::nothing(event, subject.attempts(), now)
         };
-        outcome.tasks_from = now.saturating_add(millis(subject.least_pause()));
+        let sends = effects.record(&mut outcome, durable::least_pause(subject.kind()));
         let mut drafts = Vec::new();
-        for (index, effect) in effects.into_iter().enumerate() {
-            let (to, outgoing, answers) = match effect {
-                Effect::Reply(outgoing) => match message {
-                    Some(message) => (message.from.clone(), outgoing, Some(message)),
-                    None => {
-                        return Ok(Err(BehaviourError::permanent(format!(
-                            "effect {index} answers a message, and the event is about none"
-                        ))));
-                    }
-                },
-                Effect::Send(addressed) => (addressed.to, addressed.outgoing, None),
-                Effect::SetState { key, value } => {
-                    outcome.state.push((key, Some(value)));
-                    continue;
-                }
-                Effect::ClearState { key } => {
-                    outcome.state.push((key, None));
-                    continue;
-                }
-                Effect::Schedule { name, after, data } => {
-                    let due_at = now.saturating_add(millis(after.max(subject.least_pause())));
-                    let setting = TimerSetting { due_at, data };
-                    outcome.timers.push((name, Some(setting)));
-                    continue;
-                }
-                Effect::Unschedule { name } => {
-                    outcome.timers.push((name, None));
-                    continue;
-                }
-                Effect::StartTask(task) => {
-                    outcome.tasks.push(task);
-                    continue;
-                }
-                Effect::CancelTask { key } => {
-                    outcome.cancels.push(key);
-                    continue;
-                }
-                Effect::Reject { reason } => {
-                    outcome.rejected = Some(reason);
-                    continue;
+        for Sending {
+            index,
+            to,
+            outgoing,
+        } in sends
+        {
+            let (to, answers) = match (to, message) {
+                (Some(to), _) => (to, None),
+                (None, Some(message)) => (message.from.clone(), Some(message)),
+                (None, None) => {
+                    return Ok(Err(BehaviourError::permanent(format!(
+                        "effect {index} answers a message, and the event is about none"
+                    ))));
                 }
             };
             let origin = format!("{event}/{}/{index}", instance.name);

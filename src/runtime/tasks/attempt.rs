@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use actix::prelude::Recipient;
 use agentry_core::commit::TaskEnd;
-use agentry_core::rows::{TaskRow, TaskState};
+use agentry_core::rows::TaskState;
+use agentry_core::state::row;
 use agentry_core::{AgentId, Commit, Receipt};
 use agentry_protocol::command::Detail;
 use agentry_sdk::{AnyBehaviour, Desk, Task, TaskError, TaskLimits, TaskOutput};
@@ -99,7 +100,7 @@ pub(super) struct Attempt {
     /// Where it reports.
     pub(super) links: Links,
     /// The task, as of the start of the attempt.
-    pub(super) row: TaskRow,
+    pub(super) row: row::Task,
     /// The agent's name.
     pub(super) agent: String,
     /// The behaviour that runs it.
@@ -189,15 +190,7 @@ impl Attempt {
     /// Starts the behaviour's code, isolated from the runtime's own.
     fn start(&self, reports: watch::Sender<Option<Report>>) -> Run {
         let behaviour = Arc::clone(&self.behaviour);
-        let task = Task {
-            key: self.row.key.clone(),
-            kind: self.row.kind.clone(),
-            input: self.row.input.clone(),
-            deadline_ms: self.row.deadline,
-            agent: self.agent.clone(),
-            submitter: self.row.submitter.clone(),
-            attempt: self.row.attempts,
-        };
+        let task = Task::of(&self.row, &self.agent);
         let desk = Desk::new(move |progress, note| {
             let note = note.map(|note| Detail::cut(&note).as_str().to_owned());
             reports.send_replace(Some((progress, note)));

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use actix::prelude::Recipient;
 use agentry_core::Commit;
-use agentry_core::rows::{TaskId, TaskRow};
+use agentry_core::rows::TaskId;
+use agentry_core::state::row::Task;
 use agentry_sdk::{AnyBehaviour, TaskLimits};
 use agentry_store::StoreError;
 use agentry_store::read::{self, Deadlines, Lane, WaitingTasks};
@@ -333,7 +334,7 @@ impl Schedule {
     }
 
     /// Stores that an attempt begins. `None`: the task has ended meanwhile.
-    async fn begun(&self, task: TaskId) -> Result<Option<TaskRow>, StoreError> {
+    async fn begun(&self, task: TaskId) -> Result<Option<Task>, StoreError> {
         let found = self
             .links
             .shared

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use agentry_core::Commit;
 use agentry_core::commit::TaskEnd;
-use agentry_core::rows::TaskRow;
+use agentry_core::state::row::Task;
 use agentry_protocol::command::Detail;
 use agentry_sdk::task::MAX_OUTPUT_BYTES;
 use agentry_sdk::{TaskError, TaskLimits, TaskOutput};
@@ -39,7 +39,7 @@ pub(super) enum Ended {
 /// The commit that stores the result of an attempt at a task, whose row is as of the start of the
 /// attempt. `took` is how long the attempt ran.
 pub(super) fn verdict(
-    row: &TaskRow,
+    row: &Task,
     limits: &TaskLimits,
     ended: Ended,
     took: Duration,
@@ -109,7 +109,7 @@ pub(super) fn failure(error: &TaskError) -> TaskEnd {
     }
 }
 
-fn end(row: &TaskRow, end: TaskEnd, took: Duration, now: u64) -> Commit {
+fn end(row: &Task, end: TaskEnd, took: Duration, now: u64) -> Commit {
     Commit::TaskEnd {
         task: row.id,
         attempts: row.attempts,
@@ -139,33 +139,40 @@ mod tests {
     use agentry_sdk::task::TASK_FAILED;
 
     use super::*;
-    use agentry_core::AgentId;
     use agentry_core::rows::{TaskId, TaskState};
+    use agentry_core::{AgentId, Cause};
 
     const NOW: u64 = 1_000_000;
 
-    fn row(attempts: u32, interrupted: u32) -> TaskRow {
-        TaskRow {
+    fn row(attempts: u32, interrupted: u32) -> Task {
+        Task {
             id: TaskId(7),
             agent: AgentId(1),
             behaviour: "tasks".to_owned(),
             key: "a".to_owned(),
             kind: "chat".to_owned(),
             input: serde_json::Value::Null,
+            inbox: None,
             submitter: None,
             state: TaskState::Working,
             attempts,
             interrupted,
             due_at: 0,
             deadline: None,
+            progress: None,
+            note: None,
             result: None,
             media_type: None,
             error_code: None,
             error: None,
+            made_at: 0,
+            started_at: None,
+            ended_at: None,
+            cause: Cause::Own,
         }
     }
 
-    fn classify(row: &TaskRow, ended: Ended) -> Commit {
+    fn classify(row: &Task, ended: Ended) -> Commit {
         verdict(row, &TaskLimits::default(), ended, Duration::ZERO, NOW)
     }
 

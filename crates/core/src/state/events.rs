@@ -149,10 +149,26 @@ impl State {
         if held.is_empty() {
             return;
         }
+        let Some(settlement) = self.outcome_of_tasks(inbox) else {
+            return;
+        };
+        let settlement = json!(settlement);
+        for id in held {
+            self.events.change(&id, |event| {
+                event.state = EventState::Waiting;
+                event.data = settlement.clone();
+                event.due_at = at;
+            });
+        }
+    }
+
+    /// The outcome of a message that was acted on, by the tasks that it started; `None` while one of
+    /// them is open.
+    pub fn outcome_of_tasks(&self, inbox: InboxId) -> Option<Settlement> {
         let mut failed = None;
         for task in self.tasks_of(inbox) {
             match task.state {
-                TaskState::Submitted | TaskState::Working => return,
+                TaskState::Submitted | TaskState::Working => return None,
                 // `error` is for the operator only; the code is public.
                 TaskState::Failed if failed.is_none() => {
                     let code = task.error_code.as_deref().unwrap_or_default();
@@ -164,14 +180,7 @@ impl State {
                 TaskState::Failed | TaskState::Canceled | TaskState::Completed => {}
             }
         }
-        let settlement = json!(failed.unwrap_or(Settlement::Done));
-        for id in held {
-            self.events.change(&id, |event| {
-                event.state = EventState::Waiting;
-                event.data = settlement.clone();
-                event.due_at = at;
-            });
-        }
+        Some(failed.unwrap_or(Settlement::Done))
     }
 
     /// Announces an agent's card at `due_at`, and renews it from then on.

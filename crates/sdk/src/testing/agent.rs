@@ -1,16 +1,12 @@
-//! A hosted agent: its behaviours and its store.
+//! A hosted agent and its behaviours.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use agentry_protocol::{Address, Identity};
+use agentry_core::AgentId;
 use serde_json::{Map, Value};
 
-use super::outbox::Draft;
-use super::queue::{Item, Received, SetTimer};
-use super::tasks::TaskRow;
 use super::{ATTEMPTS, Party};
 use crate::{AnyBehaviour, Behaviour, BuildError, Registry};
 
@@ -121,57 +117,35 @@ pub(super) struct Instance {
 /// A hosted agent.
 #[derive(Debug)]
 pub(super) struct Hosted {
+    pub(super) id: AgentId,
     pub(super) party: Party,
     pub(super) agent: Agent,
     /// Made again at a restart.
     pub(super) instances: Vec<Instance>,
-    /// Kept at a restart.
-    pub(super) store: Store,
     /// The number of next runs at whose end the process crashes, before their outcome is committed.
     pub(super) crashes: u32,
 }
 
-/// The data that survives a restart. Rows are never removed from `inbox`, `outbox` and `tasks`, so
-/// a row is identified by its position.
-#[derive(Debug, Default)]
-pub(super) struct Store {
-    /// The state of each behaviour.
-    pub(super) states: Vec<BTreeMap<String, Value>>,
-    pub(super) seen: BTreeSet<(Address, Identity)>,
-    pub(super) inbox: Vec<Received>,
-    pub(super) queue: Vec<Item>,
-    pub(super) timers: Vec<SetTimer>,
-    pub(super) outbox: Vec<Draft>,
-    pub(super) tasks: Vec<TaskRow>,
-}
-
 impl Hosted {
-    pub(super) fn new(agent: Agent) -> Self {
-        let instances = agent.build();
+    pub(super) fn new(id: AgentId, party: Party, agent: Agent) -> Self {
         Self {
-            party: Party::named(agent.name.clone()),
-            store: Store {
-                states: vec![BTreeMap::new(); instances.len()],
-                ..Store::default()
-            },
+            id,
+            party,
+            instances: agent.build(),
             agent,
-            instances,
             crashes: 0,
         }
     }
 
-    /// Ends the process and starts another from the store.
+    /// Ends the process and starts another one.
     pub(super) fn restart(&mut self) {
         self.instances = self.agent.build();
-        for task in &mut self.store.tasks {
-            task.interrupt();
-        }
     }
 
-    /// The position of the behaviour with this name.
-    pub(super) fn position(&self, behaviour: &str) -> Option<usize> {
+    /// The behaviour with this name.
+    pub(super) fn instance(&self, behaviour: &str) -> Option<&Instance> {
         self.instances
             .iter()
-            .position(|instance| instance.name == behaviour)
+            .find(|instance| instance.name == behaviour)
     }
 }

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use agentry_protocol::{
-    Authenticity, BlockHeight, Identity, KnownCommand, Number, TransactionHash,
-};
+use agentry_core::commit::{Arrival, Observation, Step};
+use agentry_core::state::row::{self, inbox};
+use agentry_core::{AgentId, Commit};
+use agentry_protocol::{Authenticity, BlockHeight, Envelope, KnownCommand, TransactionHash};
+use serde_json::json;
 
 use super::Simulation;
 use super::ledger::Transaction;
-use super::outbox::as_ack;
-use super::queue::{Item, Received, Waiting, short};
-use super::sent::{Dropped, Place, Sent};
+use super::sent::{Dropped, Sent};
 use crate::{Answered, Card, Message};
 
 impl Simulation {
@@ -24,7 +24,6 @@ impl Simulation {
         let height = self.ledger.height();
         self.observe(&block, height);
         for transaction in std::mem::take(&mut self.lost) {
-            self.set_place(transaction.hash, Place::Pending);
             self.ledger.post(transaction);
         }
         self.repeat_at_random();
@@ -35,61 +34,78 @@ impl Simulation {
     /// Removes the last blocks from the chain, as a reorganisation does. Their transactions wait to
     /// be mined again, before those that were posted since.
     ///
-    /// A message that no behaviour has seen waits until it is mined again; a message that was
-    /// handled stays handled. Messages that hosted agents sent are pending again.
+    /// A message that was not handled waits until it is mined again; a message that was handled
+    /// stays handled. Messages that hosted agents sent are pending again.
     pub fn withdraw(&mut self, blocks: usize) {
-        let withdrawn = self.ledger.withdraw(blocks);
-        let transactions: Vec<Transaction> = withdrawn.into_iter().flatten().collect();
-        for transaction in &transactions {
-            self.sent_was_withdrawn(transaction.hash);
-        }
+        let withdrawn = self.take_back(blocks);
+        let transactions = withdrawn.into_iter().flatten();
         self.ledger.pool.splice(0..0, transactions);
     }
 
     /// Removes the last blocks from the chain and replaces them with the same blocks.
     pub(super) fn rewrite(&mut self, blocks: usize) {
-        for block in self.ledger.withdraw(blocks) {
-            for transaction in &block {
-                self.sent_was_withdrawn(transaction.hash);
-            }
+        for block in self.take_back(blocks) {
             self.ledger.append(block.clone());
             let height = self.ledger.height();
             self.observe(&block, height);
         }
     }
 
+    fn take_back(&mut self, blocks: usize) -> Vec<Vec<Transaction>> {
+        let withdrawn = self.ledger.withdraw(blocks);
+        let above = Some(self.ledger.height());
+        self.see(vec![Step::Withdrawn { above }]);
+        withdrawn
+    }
+
     fn observe(&mut self, block: &[Transaction], height: BlockHeight) {
+        let mut steps = Vec::new();
         for transaction in block {
-            self.sent_was_mined(transaction.hash, height);
-            let to = &transaction.written.to;
-            let host = self.hosts.iter().position(|host| host.party.address == *to);
             let message = self.read(transaction, height);
             self.learn(&message);
-            if let Some(host) = host {
-                self.arrive(host, message);
+            if let Some(host) = self.host_at(&message.from) {
+                steps.push(Step::Sighting {
+                    agent: host.id,
+                    hash: transaction.hash,
+                    own: None,
+                    height,
+                    block_hash: None,
+                });
+            }
+            if let Some(host) = self.host_at(&message.to) {
+                let arrival = self.arrival(host.id, transaction, &message);
+                steps.extend(arrival.map(Step::Arrival));
+            }
+        }
+        self.see(steps);
+    }
+
+    fn see(&mut self, steps: Vec<Step>) {
+        let receipt = self.must(&Commit::Observe(Observation {
+            steps,
+            cursor: json!(self.ledger.height()),
+            final_through: None,
+            catching_up: None,
+            at: self.now_ms,
+        }));
+        for (id, _) in receipt.mined {
+            let first = self.store.outbox().get(&id).map(|row| row.first());
+            if let Some(first) = first.filter(|first| self.shown.insert(*first))
+                && let Some(sent) = self.sent_as(first)
+            {
+                self.ask_script(&sent);
             }
         }
     }
 
     fn read(&self, transaction: &Transaction, height: BlockHeight) -> Message {
         let written = &transaction.written;
-        let known = if self.strangers.contains(&written.from) {
+        let known = if self.strangers.contains(&written.stored.from) {
             Authenticity::Unverified
         } else {
             Authenticity::Verified
         };
-        let mut message = Message::read(
-            transaction.hash,
-            transaction.digest,
-            (written.from.clone(), written.to.clone()),
-            &written.payload,
-            height,
-            written.authenticity.unwrap_or(known),
-        );
-        message.standing = written.standing.unwrap_or(message.standing);
-        message.sealed = written.sealed;
-        message.amount = Number::from(written.amount);
-        message
+        written.read(transaction.hash, transaction.digest, height, known)
     }
 
     /// Updates the directory: an agent sends its card to its own address.
@@ -115,106 +131,85 @@ impl Simulation {
         }
     }
 
-    fn arrive(&mut self, host: usize, mut message: Message) {
-        let now = self.now_ms;
-        let drop = |reason: &str| Dropped {
-            transaction: message.transaction,
-            reason: reason.to_owned(),
+    /// A message to a hosted agent, unless it is dropped.
+    fn arrival(
+        &mut self,
+        agent: AgentId,
+        transaction: &Transaction,
+        message: &Message,
+    ) -> Option<Arrival> {
+        let mut arrival = Arrival::new(
+            agent,
+            transaction.hash,
+            &transaction.written.stored,
+            message.height,
+            message.authenticity,
+            self.now_ms,
+        );
+        arrival.standing = message.standing;
+        let dropped = if message.authenticity == Authenticity::Forged {
+            Some("it is forged")
+        } else if message.from == message.to {
+            Some("the agent itself sent it")
+        } else {
+            arrival.refused.as_deref()
         };
-        if message.authenticity == Authenticity::Forged {
-            self.dropped.push(drop("it is forged"));
-            return;
-        }
-        if message.from == message.to {
-            self.dropped.push(drop("the agent itself sent it"));
-            return;
-        }
-        let id = message.header.as_ref().and_then(|header| header.id);
-        let verified = message.authenticity == Authenticity::Verified;
-        let identity = match id {
-            Some(id) if verified => {
-                if let Err(error) = id.check(now) {
-                    self.dropped.push(drop(&error.to_string()));
-                    return;
-                }
-                Identity::Id(id)
-            }
-            _ => Identity::Digest(message.digest),
+        let Some(reason) = dropped else {
+            return Some(arrival);
         };
-        message.answers = self.answered(host, &message);
-        let command = message.command().unwrap_or_default();
-        let is_answer = command.as_ref().is_some_and(KnownCommand::is_answer);
-        if message.answers.is_none() && is_answer {
-            self.dropped
-                .push(drop("it does not answer a message to its sender"));
-            return;
-        }
-        let Some(hosted) = self.hosts.get_mut(host) else {
-            return;
-        };
-        let store = &mut hosted.store;
-        if !store.seen.insert((message.from.clone(), identity)) {
-            let same = store
-                .inbox
-                .iter_mut()
-                .find(|row| row.identity == identity && row.message.from == message.from);
-            if let Some(row) = same
-                && !row.carriers.contains(&message.transaction)
-            {
-                row.carriers.push(message.transaction);
-            }
-            return;
-        }
-        let answers = message
-            .answers
-            .as_ref()
-            .map(|answered| answered.transaction);
-        let ack = as_ack(&message);
-        store.queue.push(Item {
-            key: short(&format!("message/{}/{identity}", message.from)),
-            what: Waiting::Message(store.inbox.len()),
-            attempt: 1,
-            not_before: now,
+        self.drop_message(transaction.hash, reason.to_owned());
+        None
+    }
+
+    pub(super) fn drop_message(&mut self, transaction: TransactionHash, reason: String) {
+        self.dropped.push(Dropped {
+            transaction,
+            reason,
         });
-        store.inbox.push(Received {
-            carriers: vec![message.transaction],
-            message: Arc::new(message),
-            identity,
-            next: 0,
-            acted: false,
-            rejected: None,
-            tasks: Vec::new(),
-            handled: false,
-            settlement: None,
-        });
-        if let (Some(hash), Some(ack)) = (answers, ack) {
-            self.acknowledged(host, hash, &ack);
-        }
+    }
+
+    /// The message that a transaction carried to an agent.
+    pub(super) fn received(
+        &self,
+        agent: AgentId,
+        transaction: &Transaction,
+    ) -> Option<Arc<row::Message>> {
+        let message = self.read(transaction, BlockHeight(0));
+        let envelope = Envelope::read(&transaction.written.stored.payload);
+        let identity = envelope.identity(transaction.digest, message.authenticity);
+        let identity = inbox::Index::Identity(agent, message.from, identity.to_string());
+        self.store.inbox().find(&identity)
+    }
+
+    /// A stored message as a behaviour sees it.
+    pub(super) fn message(&self, row: &row::Message) -> Option<Message> {
+        let height = row.height.unwrap_or(BlockHeight(0));
+        let mut message = self.read(self.find(row.hash)?, height);
+        message.answers = self.answered(row.agent, &message);
+        Some(message)
     }
 
     /// The message of the agent that this message answers.
-    fn answered(&self, host: usize, message: &Message) -> Option<Answered> {
+    fn answered(&self, agent: AgentId, message: &Message) -> Option<Answered> {
         if message.authenticity != Authenticity::Verified {
             return None;
         }
         let hash: TransactionHash = message.header.as_ref()?.re?;
-        let hosted = self.hosts.get(host)?;
-        let asked = self.ledger.find(hash)?;
-        if asked.written.from != hosted.party.address || asked.written.to != message.from {
+        let asked = &self.find(hash)?.written.stored;
+        if asked.from != message.to || asked.to != message.from {
             return None;
         }
-        let draft = self
-            .whose(hash)
-            .and_then(|(_, row)| hosted.store.outbox.get(row));
+        let sent = self.own(hash).filter(|row| row.agent == agent);
+        let sent = sent.and_then(|row| self.sent.get(&row.first()));
         Some(Answered {
             transaction: hash,
-            behaviour: draft.map(|draft| draft.sent.behaviour.clone()),
-            label: draft.and_then(|draft| draft.sent.label.clone()),
+            behaviour: sent.map(|sent| sent.behaviour.clone()),
+            label: sent.and_then(|sent| sent.label.clone()),
         })
     }
 
     /// Shows a peer a message that was sent to it, once, and posts the peer's answers.
-    pub(super) fn ask_script(&mut self, sent: &Sent) {
+    fn ask_script(&mut self, sent: &Sent) {
         let Some(mut script) = self.scripts.remove(&sent.to) else {
             return;
         };

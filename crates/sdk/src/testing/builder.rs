@@ -3,7 +3,7 @@
 use agentry_protocol::message::compose;
 use agentry_protocol::{
     AckRequest, Address, Authenticity, BlockHeight, ContentHash, Header, Json, KnownCommand,
-    MessageDigest, MessageId, Number, Payload, Thread, TransactionHash,
+    MessageDigest, MessageId, Number, Payload, StoredTransaction, Thread, TransactionHash,
 };
 
 use super::{Party, START_MS};
@@ -45,13 +45,11 @@ enum Said {
     Raw(Json),
 }
 
-/// A message as it is in a transaction.
+/// A message as it is in a transaction, and what the test says about it.
 #[derive(Clone, Debug)]
 pub(super) struct Written {
-    pub(super) from: Address,
-    pub(super) to: Address,
-    pub(super) payload: Json,
-    pub(super) amount: u64,
+    /// Not sealed: [`sealed`](Self::sealed) says whether it would be.
+    pub(super) stored: StoredTransaction,
     /// As the test sets it; otherwise it depends on the sender.
     pub(super) authenticity: Option<Authenticity>,
     /// As the test sets it; otherwise nothing is known about the sender.
@@ -235,18 +233,13 @@ impl MessageBuilder {
         let answers = self.answers.clone();
         let default = Party::named("agent").address;
         let written = self.write(&default, START_MS, "");
-        let digest = written.digest("");
-        let mut message = Message::read(
+        let digest = written.stored.digest();
+        let mut message = written.read(
             TransactionHash::of(digest.as_bytes()),
             digest,
-            (written.from, written.to),
-            &written.payload,
             BlockHeight(1),
-            written.authenticity.unwrap_or(Authenticity::Verified),
+            Authenticity::Verified,
         );
-        message.standing = written.standing.unwrap_or(message.standing);
-        message.sealed = written.sealed;
-        message.amount = Number::from(written.amount);
         message.answers = answers;
         message
     }
@@ -271,29 +264,72 @@ impl MessageBuilder {
                 }
             }
         };
+        let from = self.from.unwrap_or_else(|| Party::named("someone").address);
+        let to = self.to.unwrap_or_else(|| default_to.clone());
         Written {
-            from: self.from.unwrap_or_else(|| Party::named("someone").address),
-            to: self.to.unwrap_or_else(|| default_to.clone()),
-            payload,
-            amount: self.amount,
             authenticity: self.authenticity,
             standing: self.standing,
             sealed: self.sealed,
+            ..Written::new(from, to, payload, self.amount, nonce)
         }
     }
 }
 
 impl Written {
-    pub(super) fn digest(&self, nonce: &str) -> MessageDigest {
-        let text = format!(
-            "{} {} {} {nonce} {}",
-            self.from,
-            self.to,
-            self.amount,
-            self.payload.to_compact()
-        );
-        MessageDigest::of(text.as_bytes())
+    pub(super) fn new(from: Address, to: Address, payload: Json, amount: u64, nonce: &str) -> Self {
+        Self {
+            stored: StoredTransaction {
+                chain_id: "test".to_owned(),
+                from,
+                to,
+                amount: amount.into(),
+                fee: 0_u64.into(),
+                nonce: number(nonce),
+                payload,
+                signature: None,
+            },
+            authenticity: None,
+            standing: None,
+            sealed: false,
+        }
     }
+
+    /// The same message, signed again.
+    pub(super) fn again(mut self, nonce: &str) -> Self {
+        self.stored.nonce = number(nonce);
+        self
+    }
+
+    /// The message as a behaviour sees it. `known` is the authenticity of its sender, unless the
+    /// test has set one.
+    pub(super) fn read(
+        &self,
+        hash: TransactionHash,
+        digest: MessageDigest,
+        height: BlockHeight,
+        known: Authenticity,
+    ) -> Message {
+        let stored = &self.stored;
+        let mut message = Message::read(
+            hash,
+            digest,
+            (stored.from.clone(), stored.to.clone()),
+            &stored.payload,
+            height,
+            self.authenticity.unwrap_or(known),
+        );
+        message.standing = self.standing.unwrap_or(message.standing);
+        message.sealed = self.sealed;
+        message.amount = stored.amount.clone();
+        message
+    }
+}
+
+/// The number that stands for a nonce in a transaction.
+fn number(nonce: &str) -> Number {
+    let hash = ContentHash::of(nonce.as_bytes());
+    let bytes = hash.as_bytes().iter().take(6);
+    Number::from(bytes.fold(0_u64, |number, byte| number << 8 | u64::from(*byte)))
 }
 
 /// A message id that is derived from the message's origin: the same each time it is made.

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use agentry_core::Commit;
+use agentry_core::commit::PostResult;
 use agentry_protocol::TransactionHash;
 
 use super::ledger::Transaction;
-use super::outbox::after_ms;
-use super::sent::Place;
+use super::tasks::after_ms;
 use super::{Party, Simulation};
 
 /// The probability of each fault, in percent of its opportunities. No fault changes the final
@@ -53,8 +54,8 @@ impl Simulation {
     /// # Panics
     /// If the agent is not hosted.
     pub fn crash_before_commit(&mut self, agent: &Party) {
-        let host = self.host_of(agent);
-        if let Some(hosted) = self.hosts.get_mut(host) {
+        let id = self.host_of(agent).id;
+        for hosted in self.hosts.iter_mut().filter(|host| host.id == id) {
             hosted.crashes += 1;
         }
     }
@@ -65,6 +66,7 @@ impl Simulation {
         for hosted in &mut self.hosts {
             hosted.restart();
         }
+        self.interrupt_tasks();
     }
 
     /// Stops the process for a time, and restarts it. No block is mined in that time, and what
@@ -77,14 +79,7 @@ impl Simulation {
     /// Makes the node lose all transactions of hosted agents that are not in a block. The runtime
     /// posts the same bytes again after the next block. Returns the number of these messages.
     pub fn lose_pending(&mut self) -> usize {
-        let pool = std::mem::take(&mut self.ledger.pool);
-        let (lost, kept): (Vec<Transaction>, Vec<Transaction>) = pool
-            .into_iter()
-            .partition(|transaction| self.whose(transaction.hash).is_some());
-        self.ledger.pool = kept;
-        for transaction in &lost {
-            self.set_place(transaction.hash, Place::Lost);
-        }
+        let lost = self.take_pending();
         let count = lost.len();
         self.lost.extend(lost);
         count
@@ -93,15 +88,27 @@ impl Simulation {
     /// Makes the node refuse, permanently, all transactions of hosted agents that are not in a
     /// block. Returns the number of these messages.
     pub fn refuse_pending(&mut self, reason: &str) -> usize {
-        let pool = std::mem::take(&mut self.ledger.pool);
-        let (refused, kept): (Vec<Transaction>, Vec<Transaction>) = pool
-            .into_iter()
-            .partition(|transaction| self.whose(transaction.hash).is_some());
-        self.ledger.pool = kept;
+        let refused = self.take_pending();
         for transaction in &refused {
-            self.refused(transaction.hash, reason);
+            if let Some(id) = self.own(transaction.hash).map(|row| row.id) {
+                let result = PostResult::Failed {
+                    reason: reason.to_owned(),
+                };
+                let at = self.now_ms;
+                self.must(&Commit::Post { id, result, at });
+            }
         }
         refused.len()
+    }
+
+    /// Takes the transactions of hosted agents out of the node.
+    fn take_pending(&mut self) -> Vec<Transaction> {
+        let pool = std::mem::take(&mut self.ledger.pool);
+        let (own, others) = pool
+            .into_iter()
+            .partition(|transaction| self.own(transaction.hash).is_some());
+        self.ledger.pool = others;
+        own
     }
 
     /// Posts a message again with another encoding: another transaction, the same message.
@@ -111,9 +118,7 @@ impl Simulation {
     pub fn replay(&mut self, transaction: TransactionHash) -> TransactionHash {
         let mut copy = self.known(transaction);
         copy.hash = TransactionHash::of(self.repetition().as_bytes());
-        let hash = copy.hash;
-        self.ledger.post(copy);
-        hash
+        self.post_transaction(copy)
     }
 
     /// Posts a message again with a new signature: the transaction and the digest differ, so only
@@ -132,12 +137,12 @@ impl Simulation {
         transaction: TransactionHash,
         nonce: &str,
     ) -> TransactionHash {
-        let copy = self.known(transaction);
-        self.post_written(copy.written, nonce)
+        let written = self.known(transaction).written.again(nonce);
+        self.post_transaction(Transaction::new(written))
     }
 
     fn known(&self, hash: TransactionHash) -> Transaction {
-        match self.ledger.find(hash) {
+        match self.find(hash) {
             Some(transaction) => transaction.clone(),
             None => panic!("no transaction {hash} was posted here"),
         }
@@ -190,10 +195,10 @@ impl Simulation {
         };
         let known = self.known(hash);
         // With a new signature, a message without a valid id would be another message.
-        let has_id = agentry_protocol::message::Envelope::read(&known.written.payload)
+        let has_id = agentry_protocol::message::Envelope::read(&known.written.stored.payload)
             .header()
             .is_some_and(|header| header.id.is_some());
-        let verified = !self.strangers.contains(&known.written.from)
+        let verified = !self.strangers.contains(&known.written.stored.from)
             && known
                 .written
                 .authenticity

@@ -2,294 +2,308 @@
 
 use std::sync::Arc;
 
+use agentry_core::commit::{Handled, Outcome};
+use agentry_core::rows::{EventKind, EventRef, EventState, InboxState, ReceiptState};
+use agentry_core::state::row;
+use agentry_core::{AgentId, Commit, OutboxId, TaskId};
+use agentry_protocol::command::Ack;
+use agentry_protocol::{ContentHash, KnownCommand};
+use serde::Deserialize as _;
+
 use super::Simulation;
-use super::agent::Hosted;
-use super::queue::{Item, Waiting};
-use super::sent::Run;
-use crate::{AnyBehaviour, Context, Event, Message, Settlement, State};
-
-/// The number of runs of a behaviour after which an event is a dead letter: the runtime's default.
-pub const ATTEMPTS: u32 = 5;
-/// The pause after the first failed attempt. Each further pause is twice as long.
-const MIN_BACKOFF_MS: u64 = 500;
-/// The longest pause.
-const MAX_BACKOFF_MS: u64 = 300_000;
-
-/// The pause after this many failed attempts.
-pub(super) fn backoff_ms(failed: u32) -> u64 {
-    let factor = 1_u64.checked_shl(failed.saturating_sub(1).min(32));
-    MIN_BACKOFF_MS
-        .saturating_mul(factor.unwrap_or(u64::MAX))
-        .min(MAX_BACKOFF_MS)
-}
+use super::runs::{Ran, Work};
+use super::simulation::Subject;
+use crate::{
+    AnyBehaviour, DeliveryUpdate, Event, Message, SentMessage, Settlement, Task, TaskNews,
+    TaskReport, Timer,
+};
 
 /// Whether a message meets a behaviour's demands for authenticity and sealing.
 fn may_see(behaviour: &dyn AnyBehaviour, message: &Message) -> bool {
     message.authenticity >= behaviour.demands() && (message.sealed || !behaviour.demands_seal())
 }
 
+enum Due {
+    Event(row::Event),
+    Message(row::Message),
+    Overdue(OutboxId),
+}
+
 impl Simulation {
     /// Does one step of a hosted agent that is due now. Returns whether there was one.
     pub(super) async fn step(&mut self, host: usize) -> bool {
-        self.ripen(host);
+        let Some(agent) = self.hosts.get(host).map(|host| host.id) else {
+            return false;
+        };
         self.limit_tasks(host);
-        self.chase(host);
-        let now = self.now_ms;
-        let Some(hosted) = self.hosts.get(host) else {
-            return false;
-        };
-        let due = hosted
-            .store
-            .queue
-            .iter()
-            .position(|item| item.not_before <= now && !self.is_withdrawn(hosted, item));
-        let Some(item) = due else {
-            return self.work(host).await;
-        };
-        match self
-            .hosts
-            .get_mut(host)
-            .map(|hosted| hosted.store.queue.remove(item))
-        {
-            Some(item) => self.handle(host, item, due.unwrap_or(0)).await,
-            None => false,
-        }
-    }
-
-    /// Whether a message that no behaviour has seen yet is no longer on the chain, and so waits.
-    fn is_withdrawn(&self, hosted: &Hosted, item: &Item) -> bool {
-        let Waiting::Message(row) = item.what else {
-            return false;
-        };
-        hosted.store.inbox.get(row).is_some_and(|row| {
-            let fresh = row.next == 0 && item.attempt == 1;
-            fresh && !row.carriers.iter().any(|hash| self.ledger.holds(*hash))
-        })
-    }
-
-    async fn handle(&mut self, host: usize, item: Item, position: usize) -> bool {
-        match item.what {
-            Waiting::Message(row) => self.handle_message(host, row, item, position).await,
-            Waiting::Own {
-                behaviour,
-                ref event,
-                about,
-            } => {
-                let event = Event::clone(event);
-                match self.run(host, behaviour, &event, about, &item).await {
-                    Outcome::Committed => {}
-                    Outcome::Again => self.put_back(host, item, position),
-                    Outcome::Failed { retry: true, .. } => self.retry(host, item, position),
-                    Outcome::Failed { reason, .. } => {
-                        self.dead_letters.push((event, reason));
-                    }
-                }
-                true
-            }
-        }
-    }
-
-    /// Shows a message to the next behaviour that accepts it.
-    async fn handle_message(
-        &mut self,
-        host: usize,
-        row: usize,
-        mut item: Item,
-        position: usize,
-    ) -> bool {
-        let now = self.now_ms;
-        let Some(hosted) = self.hosts.get_mut(host) else {
-            return false;
-        };
-        let Some(received) = hosted.store.inbox.get_mut(row) else {
-            return false;
-        };
-        let message = Arc::clone(&received.message);
-        let expired = message
-            .header
-            .as_ref()
-            .is_some_and(|header| header.is_expired(now));
-        if expired {
-            received.handled = true;
-            self.settle_as(host, row, &Settlement::Expired);
-            return true;
-        }
-        let next = hosted
-            .instances
-            .iter()
-            .enumerate()
-            .skip(received.next)
-            .find(|(_, one)| may_see(&*one.behaviour, &message) && one.behaviour.accepts(&message));
-        let Some((behaviour, instance)) = next else {
-            received.handled = true;
-            self.conclude(host, row);
-            return true;
-        };
-        let watches = instance.behaviour.watches(&message);
-        let event = Event::Message(Arc::clone(&message));
-        match self.run(host, behaviour, &event, Some(row), &item).await {
-            Outcome::Committed => {
-                if let Some(row) = self.received(host, row) {
-                    row.next = behaviour + 1;
-                    row.acted |= !watches;
-                }
-                item.attempt = 1;
-                self.put_back(host, item, position);
-            }
-            Outcome::Again => self.put_back(host, item, position),
-            Outcome::Failed { retry: true, .. } => self.retry(host, item, position),
-            Outcome::Failed { reason, public, .. } => {
-                if let Some(row) = self.received(host, row) {
-                    row.handled = true;
-                }
-                self.dead_letters.push((event, reason));
-                self.settle_as(host, row, &Settlement::Failed { reason: public });
-            }
+        match self.due(agent) {
+            Some(Due::Event(event)) => self.handle_event(host, &event).await,
+            Some(Due::Message(message)) => self.handle_message(host, &message).await,
+            Some(Due::Overdue(first)) => self.chase(first),
+            None => return self.work(host).await,
         }
         true
     }
 
-    /// Runs a handler once, and commits its effects if it succeeds.
-    async fn run(
-        &mut self,
-        host: usize,
-        behaviour: usize,
-        event: &Event,
-        about: Option<usize>,
-        item: &Item,
-    ) -> Outcome {
-        let Some(hosted) = self.hosts.get(host) else {
-            return Outcome::Committed;
-        };
-        let Some(instance) = hosted.instances.get(behaviour).cloned() else {
-            return Outcome::Committed;
-        };
-        let state = hosted.store.states.get(behaviour).cloned();
-        let context = Context {
-            agent: hosted.agent.name.clone(),
-            address: hosted.party.address.clone(),
-            behaviour: instance.name.clone(),
-            attempt: item.attempt,
-            now_ms: self.now_ms,
-            state: State::new(state.unwrap_or_default()),
-            environment: Arc::new(self.environment.clone()),
-        };
-        let attempts = hosted.agent.attempts;
-        let outcome = instance.behaviour.on_event(event, &context).await;
-        let dies = self.dies_before_commit(host);
-        let record = |outcome, committed, impossible| Run {
-            agent: context.agent.clone(),
-            behaviour: context.behaviour.clone(),
-            event: event.clone(),
-            attempt: item.attempt,
-            outcome,
-            committed,
-            impossible,
-        };
-        if dies {
-            let outcome = outcome.map_err(|error| error.to_string());
-            self.runs.push(record(outcome, false, false));
-            return Outcome::Again;
+    /// What is due for an agent: events, then messages in the order of the chain.
+    fn due(&self, agent: AgentId) -> Option<Due> {
+        let now = self.now_ms;
+        let events = self.store.events().iter().filter(|event| {
+            event.agent == agent && event.state == EventState::Waiting && event.due_at <= now
+        });
+        if let Some(event) = events.min_by_key(|event| (event.due_at, event.id)) {
+            return Some(Due::Event(event.clone()));
         }
-        let asked = outcome.is_ok();
-        let committed = match outcome {
-            Ok(effects) => self
-                .commit(host, behaviour, about, &item.key, effects.clone())
-                .map(|()| effects),
-            Err(error) => Err(error),
+        let messages = self.store.inbox().iter().filter(|message| {
+            message.agent == agent && message.state == InboxState::Waiting && message.due_at <= now
+        });
+        if let Some(message) = messages.min_by_key(|message| message.seq) {
+            return Some(Due::Message(message.clone()));
+        }
+        let mut receipts = self.store.receipts().iter();
+        let overdue = receipts
+            .find(|receipt| receipt.agent == agent && receipt.due_at.is_some_and(|at| at <= now));
+        overdue.map(|receipt| Due::Overdue(receipt.outbox))
+    }
+
+    /// Shows a message to every behaviour that accepts it.
+    async fn handle_message(&mut self, host: usize, row: &row::Message) {
+        let at = self.now_ms;
+        let (Some(message), Some(hosted)) = (self.message(row), self.hosts.get(host)) else {
+            return;
         };
-        match committed {
-            Ok(effects) => {
-                self.runs.push(record(Ok(effects), true, false));
-                self.may_die_after_commit();
-                Outcome::Committed
+        let shown = hosted
+            .instances
+            .iter()
+            .filter(|one| may_see(&*one.behaviour, &message));
+        let (mut accepting, mut watchers) = (Vec::new(), Vec::new());
+        for one in shown {
+            if one.behaviour.watches(&message) {
+                watchers.push(one.name.clone());
             }
-            Err(error) => {
-                let impossible = asked && !error.is_transient();
-                self.runs
-                    .push(record(Err(error.to_string()), false, impossible));
-                Outcome::Failed {
-                    retry: error.is_transient() && item.attempt < attempts,
-                    reason: format!("{}: {error}", instance.name),
-                    public: error.public().to_owned(),
+            if !row.done.contains(&one.name) && one.behaviour.accepts(&message) {
+                accepting.push(one.name.clone());
+            }
+        }
+        if message
+            .header
+            .as_ref()
+            .is_some_and(|header| header.is_expired(at))
+        {
+            let message = row.id;
+            self.must(&Commit::Expire {
+                message,
+                watchers,
+                at,
+            });
+            return;
+        }
+        let command = message.command().unwrap_or_default();
+        match (&message.answers, &command) {
+            (None, Some(command)) if command.is_answer() => {
+                let reason = "it does not answer a message to its sender".to_owned();
+                self.drop_message(message.transaction, reason.clone());
+                self.unacted(row, Vec::new(), Some(reason));
+                return;
+            }
+            (Some(answered), Some(KnownCommand::Ack(ack))) => {
+                let first = self.own(answered.transaction).map(|row| row.first());
+                self.acknowledge(first, ack);
+            }
+            _ => {}
+        }
+        let acts = |name: &String| !watchers.contains(name);
+        let acted = row.done.iter().any(acts) || accepting.iter().any(acts);
+        let unacted = (!acted).then(|| "no behaviour takes it".to_owned());
+        if accepting.is_empty() {
+            self.unacted(row, watchers, unacted);
+            return;
+        }
+        let message = Arc::new(message);
+        let mut left = accepting.iter().peekable();
+        while let Some(behaviour) = left.next() {
+            let handled = left.peek().is_none().then(|| Handled {
+                watchers: watchers.clone(),
+                unacted: unacted.clone(),
+            });
+            let work = Work {
+                host,
+                behaviour,
+                reference: EventRef::Inbox(row.id),
+                kind: None,
+                key: short(&format!("message/{}/{}", row.sender, row.identity)),
+                attempts: row.attempts,
+                event: Event::Message(Arc::clone(&message)),
+                message: Some(Arc::clone(&message)),
+                cause: row.cause(),
+                handled,
+            };
+            match self.run(&work).await {
+                Ran::Committed => {}
+                Ran::Again => return,
+                Ran::Failed(error) => {
+                    let failure = (Some(Subject::Message(row.id)), &error);
+                    self.fail(work, failure, watchers);
+                    return;
                 }
             }
         }
     }
 
-    fn put_back(&mut self, host: usize, item: Item, position: usize) {
-        if let Some(hosted) = self.hosts.get_mut(host) {
-            let queue = &mut hosted.store.queue;
-            queue.insert(position.min(queue.len()), item);
+    /// No further behaviour handles a message; `reason` says why none does at all.
+    fn unacted(&mut self, row: &row::Message, watchers: Vec<String>, reason: Option<String>) {
+        let event = EventRef::Inbox(row.id);
+        let handled = Handled {
+            watchers,
+            unacted: reason,
+        };
+        self.must(&Commit::Outcome(Outcome {
+            handled: Some(handled),
+            ..Outcome::nothing(event, row.attempts, self.now_ms)
+        }));
+    }
+
+    /// Records the recipient's acknowledgment of a message.
+    fn acknowledge(&mut self, first: Option<OutboxId>, ack: &Ack) {
+        if let Some(outbox) = first {
+            self.must(&Commit::Acknowledge {
+                outbox,
+                state: ReceiptState::from(ack.status),
+                detail: ack.detail.as_ref().map(|detail| detail.as_str().to_owned()),
+                at: self.now_ms,
+            });
         }
     }
 
-    fn retry(&mut self, host: usize, mut item: Item, position: usize) {
-        item.not_before = self.now_ms.saturating_add(backoff_ms(item.attempt));
-        item.attempt += 1;
-        self.put_back(host, item, position);
-    }
-
-    /// Settles a message that all behaviours have handled, unless one of its tasks has not ended.
-    pub(super) fn conclude(&mut self, host: usize, row: usize) {
-        let Some(received) = self.received(host, row) else {
+    /// Shows an event to the behaviour that it belongs to.
+    async fn handle_event(&mut self, host: usize, row: &row::Event) {
+        let about = row.inbox.and_then(|id| self.store.inbox().get(&id));
+        let message = about.as_ref().and_then(|about| self.message(about));
+        let message = message.map(Arc::new);
+        let agent = self.hosts.get(host).map(|host| host.agent.name.clone());
+        let event = self.event(row, message.as_ref(), &agent.unwrap_or_default());
+        let Some(event) = event else {
+            let nothing = EventRef::Event(row.id);
+            let nothing = Outcome::nothing(nothing, row.attempts, self.now_ms);
+            self.must(&Commit::Outcome(nothing));
             return;
         };
-        let settlement = if let Some(reason) = received.rejected.clone() {
-            Some(Settlement::Rejected { reason })
-        } else if received.acted {
-            let tasks = received.tasks.clone();
-            self.settlement_by_tasks(host, &tasks)
-        } else {
-            Some(Settlement::Rejected {
-                reason: "no behaviour takes it".to_owned(),
-            })
+        let cause = match (&about, row.kind) {
+            (Some(about), EventKind::Settled) => about.cause(),
+            _ => row.cause.clone(),
         };
-        if let Some(settlement) = settlement {
-            self.settle_as(host, row, &settlement);
+        let work = Work {
+            host,
+            behaviour: &row.behaviour,
+            reference: EventRef::Event(row.id),
+            kind: Some(row.kind),
+            key: self.event_key(row, about.as_deref()),
+            attempts: row.attempts,
+            event,
+            message,
+            cause,
+            handled: None,
+        };
+        if let Ran::Failed(error) = self.run(&work).await {
+            self.fail(work, (None, &error), Vec::new());
         }
     }
 
-    fn settle_as(&mut self, host: usize, row: usize, settlement: &Settlement) {
-        let now = self.now_ms;
-        let Some(hosted) = self.hosts.get_mut(host) else {
-            return;
-        };
-        let store = &mut hosted.store;
-        let Some(received) = store.inbox.get_mut(row) else {
-            return;
-        };
-        if received.settlement.is_some() {
-            return;
-        }
-        received.settlement = Some(settlement.clone());
-        let message = Arc::clone(&received.message);
-        let key = format!("settled/{}/{}", message.from, received.identity);
-        for (position, one) in hosted.instances.iter().enumerate() {
-            if may_see(&*one.behaviour, &message) && one.behaviour.watches(&message) {
-                let event = Event::Settled(Arc::clone(&message), settlement.clone());
-                let item = Item::own(&key, position, event, Some(row), now);
-                store.queue.push(item);
+    /// An event as its behaviour sees it.
+    fn event(
+        &self,
+        row: &row::Event,
+        message: Option<&Arc<Message>>,
+        agent: &str,
+    ) -> Option<Event> {
+        Some(match row.kind {
+            EventKind::Timer => Event::Timer(Timer {
+                name: row.name.clone(),
+                data: row.data.clone(),
+                due_ms: row.due_at,
+            }),
+            EventKind::Delivery => {
+                let first = OutboxId(row.data.get("outbox")?.as_i64()?);
+                let update = DeliveryUpdate::deserialize(row.data.get("update")?).ok()?;
+                let sent = self.sent.get(&first)?;
+                let message = SentMessage {
+                    label: row.name.clone(),
+                    to: sent.to.clone(),
+                    id: sent.header.as_ref().and_then(|header| header.id),
+                    transaction: sent.transactions.last().copied(),
+                };
+                Event::DeliveryUpdate(message, update)
             }
+            EventKind::Settled => {
+                let settlement = Settlement::deserialize(&row.data).ok()?;
+                Event::Settled(Arc::clone(message?), settlement)
+            }
+            EventKind::Task => {
+                let task = TaskId(row.data.get("task")?.as_i64()?);
+                let task = self.store.tasks().get(&task)?;
+                Event::Task(TaskReport {
+                    task: self.shown_task(&task, agent),
+                    news: TaskNews::of(&task, row.data.get("news")?)?,
+                })
+            }
+            EventKind::Renewal => return None,
+        })
+    }
+
+    /// Identifies an event by its content.
+    fn event_key(&mut self, row: &row::Event, about: Option<&row::Message>) -> String {
+        let about = about.map(|about| (&about.sender, &about.identity));
+        let data = match row.kind {
+            // It names the row.
+            EventKind::Delivery => row.data.get("update"),
+            EventKind::Task => row.data.get("news"),
+            EventKind::Timer | EventKind::Settled | EventKind::Renewal => Some(&row.data),
+        };
+        let content = format!(
+            "{}/{}/{}/{}/{data:?}/{about:?}/{}",
+            row.agent,
+            row.behaviour,
+            row.kind.as_str(),
+            row.name,
+            row.due_at
+        );
+        let equal = self.equal_events.entry(short(&content)).or_default();
+        let place = equal.iter().position(|id| *id == row.id);
+        let place = place.unwrap_or_else(|| {
+            equal.push(row.id);
+            equal.len() - 1
+        });
+        short(&format!("{content}/{place}"))
+    }
+
+    /// The outcome of a message; none while it is not settled.
+    pub(super) fn settlement_of(&self, row: &row::Message) -> Option<Settlement> {
+        match row.state {
+            InboxState::Waiting | InboxState::Withdrawn => None,
+            InboxState::Expired => Some(Settlement::Expired),
+            InboxState::Dead => {
+                let reason = self.failures.get(&Subject::Message(row.id))?.clone();
+                Some(Settlement::Failed { reason })
+            }
+            InboxState::Handled => match row.reason.clone() {
+                Some(reason) => Some(Settlement::Rejected { reason }),
+                None => self.store.outcome_of_tasks(row.id),
+            },
         }
     }
 
-    fn received(&mut self, host: usize, row: usize) -> Option<&mut super::queue::Received> {
-        self.hosts.get_mut(host)?.store.inbox.get_mut(row)
+    pub(super) fn shown_task(&self, row: &row::Task, agent: &str) -> Task {
+        Task {
+            // An interruption changes nothing.
+            attempt: row.attempts.saturating_sub(row.interrupted),
+            ..Task::of(row, agent)
+        }
     }
 }
 
-enum Outcome {
-    /// Its effects are committed.
-    Committed,
-    /// The process ended before the commit.
-    Again,
-    /// It failed.
-    Failed {
-        retry: bool,
-        /// The reason for the operator, kept with the dead letter.
-        reason: String,
-        /// The reason for the sender.
-        public: String,
-    },
+/// A name of fixed length, derived from one of any length.
+fn short(key: &str) -> String {
+    let mut text = ContentHash::of(key.as_bytes()).to_string();
+    text.truncate(32);
+    text
 }

@@ -12,6 +12,17 @@ pub(super) struct Transaction {
     pub(super) written: Written,
 }
 
+impl Transaction {
+    pub(super) fn new(written: Written) -> Self {
+        let digest = written.stored.digest();
+        Self {
+            hash: TransactionHash::of(digest.as_bytes()),
+            digest,
+            written,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     /// Posted transactions that are not in a block.

@@ -3,16 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use agentry_core::commit::HostedAgent;
+use agentry_core::rows::{EventKind, EventState};
+use agentry_core::state::{Failure, Refusal};
+use agentry_core::{AgentId, Commit, EventId, InboxId, OutboxId, Receipt, TaskId};
 use agentry_protocol::command::{Status, Tag, Tags};
 use agentry_protocol::{Address, BlockHeight, TransactionHash};
 
 use super::agent::Hosted;
-use super::builder::Written;
 use super::ledger::{Ledger, Transaction};
 use super::sent::{Dropped, Run, Sent};
 use super::tasks::{TaskPlan, TaskState};
 use super::{Agent, Disturbances, MessageBuilder, Party, Random, START_MS, TestEnvironment};
-use crate::{Event, Settlement, State, Task};
+use crate::{Event, Settlement, State, Task, TaskError, TaskOutput};
 
 /// Returns the answers of a peer to a message.
 type Script = Box<dyn FnMut(&Sent) -> Vec<MessageBuilder> + Send>;
@@ -26,6 +29,21 @@ pub struct Simulation {
     pub(super) lost: Vec<Transaction>,
     pub(super) environment: TestEnvironment,
     pub(super) hosts: Vec<Hosted>,
+    /// Everything durable of the hosted agents.
+    pub(super) store: agentry_core::State,
+    /// What they sent, by the first transaction.
+    pub(super) sent: BTreeMap<OutboxId, Sent>,
+    /// What was shown to the script of its recipient.
+    pub(super) shown: BTreeSet<OutboxId>,
+    /// The events with the same content, in the order in which they were handled first.
+    pub(super) equal_events: BTreeMap<String, Vec<EventId>>,
+    /// What the senders of dead letters and failed tasks are told.
+    pub(super) failures: BTreeMap<Subject, String>,
+    /// The time limits of running attempts. An interrupted attempt keeps its own, so that an
+    /// interruption changes nothing.
+    pub(super) limits: BTreeMap<TaskId, u64>,
+    /// Results of attempts whose last report of progress is told first.
+    pub(super) results: BTreeMap<TaskId, Result<TaskOutput, TaskError>>,
     pub(super) strangers: BTreeSet<Address>,
     pub(super) scripts: BTreeMap<Address, Script>,
     pub(super) disturbances: Disturbances,
@@ -35,6 +53,13 @@ pub struct Simulation {
     pub(super) dead_letters: Vec<(Event, String)>,
     posted: u64,
     repeated: u64,
+}
+
+/// Something that failed for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Subject {
+    Message(InboxId),
+    Task(TaskId),
 }
 
 impl Simulation {
@@ -48,6 +73,13 @@ impl Simulation {
             lost: Vec::new(),
             environment: TestEnvironment::new(),
             hosts: Vec::new(),
+            store: agentry_core::State::default(),
+            sent: BTreeMap::new(),
+            shown: BTreeSet::new(),
+            equal_events: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            limits: BTreeMap::new(),
+            results: BTreeMap::new(),
             strangers: BTreeSet::new(),
             scripts: BTreeMap::new(),
             disturbances: Disturbances::default(),
@@ -66,13 +98,20 @@ impl Simulation {
     /// # Panics
     /// If a behaviour refuses its settings, or the name is taken.
     pub fn host(&mut self, agent: Agent) -> Party {
-        let hosted = Hosted::new(agent);
-        let party = hosted.party.clone();
+        let party = Party::named(agent.name.clone());
         assert!(
             self.hosts.iter().all(|other| other.party != party),
             "an agent named {} is hosted already",
             party.name
         );
+        let host = HostedAgent {
+            address: party.address.clone(),
+            name: party.name.clone(),
+            start_height: BlockHeight(self.height().0 + 1),
+        };
+        let receipt = self.must(&Commit::Host { agents: vec![host] });
+        let id = receipt.agents.first().copied().unwrap_or(AgentId(0));
+        let hosted = Hosted::new(id, party.clone(), agent);
         let mut tags: Vec<Tag> = hosted
             .instances
             .iter()
@@ -155,17 +194,12 @@ impl Simulation {
             (None, None) => panic!("a message needs a recipient: no agent is hosted"),
         };
         let written = message.write(&to, self.now_ms, nonce);
-        self.post_written(written, nonce)
+        self.post_transaction(Transaction::new(written))
     }
 
-    pub(super) fn post_written(&mut self, written: Written, nonce: &str) -> TransactionHash {
-        let digest = written.digest(nonce);
-        let hash = TransactionHash::of(digest.as_bytes());
-        self.ledger.post(Transaction {
-            hash,
-            digest,
-            written,
-        });
+    pub(super) fn post_transaction(&mut self, transaction: Transaction) -> TransactionHash {
+        let hash = transaction.hash;
+        self.ledger.post(transaction);
         hash
     }
 
@@ -203,11 +237,11 @@ impl Simulation {
 
     /// All messages that hosted agents have sent, in order for each agent.
     pub fn sent(&self) -> Vec<Sent> {
-        self.hosts
-            .iter()
-            .flat_map(|host| &host.store.outbox)
-            .map(|draft| draft.sent.clone())
-            .collect()
+        let rows = self.store.outbox().iter();
+        let mut rows: Vec<_> = rows.map(|row| (row.agent, row.id)).collect();
+        rows.sort();
+        let sent = rows.into_iter().filter_map(|(_, id)| self.sent_as(id));
+        sent.collect()
     }
 
     /// All messages that hosted agents have sent to an address.
@@ -223,15 +257,13 @@ impl Simulation {
     /// # Panics
     /// If there is no such behaviour.
     pub fn state(&self, agent: &Party, behaviour: &str) -> State {
-        let host = self.host_of(agent);
-        let state = self.hosts.get(host).and_then(|host| {
-            let position = host.position(behaviour)?;
-            host.store.states.get(position)
-        });
-        match state {
-            Some(state) => State::new(state.clone()),
-            None => panic!("{} has no behaviour {behaviour:?}", agent.name),
-        }
+        self.state_of(self.behaviour_of(agent, behaviour), behaviour)
+    }
+
+    pub(super) fn state_of(&self, agent: AgentId, behaviour: &str) -> State {
+        let rows = self.store.memory().iter();
+        let own = rows.filter(|row| row.agent == agent && row.behaviour == behaviour);
+        State::new(own.map(|row| (row.key.clone(), row.value.clone())))
     }
 
     /// The timers of a behaviour that have not expired: name and time.
@@ -239,17 +271,14 @@ impl Simulation {
     /// # Panics
     /// If there is no such behaviour.
     pub fn timers(&self, agent: &Party, behaviour: &str) -> Vec<(String, u64)> {
-        let host = self.host_of(agent);
-        let Some(hosted) = self.hosts.get(host) else {
-            return Vec::new();
-        };
-        let Some(position) = hosted.position(behaviour) else {
-            panic!("{} has no behaviour {behaviour:?}", agent.name);
-        };
-        let timers = hosted.store.timers.iter();
+        let id = self.behaviour_of(agent, behaviour);
+        let timers = self.store.events().iter().filter(|event| {
+            event.kind == EventKind::Timer
+                && event.state == EventState::Waiting
+                && (event.agent, event.behaviour.as_str()) == (id, behaviour)
+        });
         timers
-            .filter(|timer| timer.behaviour == position)
-            .map(|timer| (timer.name.clone(), timer.due_ms))
+            .map(|timer| (timer.name.clone(), timer.due_at))
             .collect()
     }
 
@@ -258,23 +287,20 @@ impl Simulation {
     /// # Panics
     /// If the agent is not hosted.
     pub fn tasks(&self, agent: &Party) -> Vec<(String, TaskState)> {
-        let host = self.host_of(agent);
-        let tasks = self.hosts.get(host).map(|host| &host.store.tasks);
+        let id = self.host_of(agent).id;
+        let tasks = self.store.tasks().iter().filter(|task| task.agent == id);
         tasks
-            .into_iter()
-            .flatten()
-            .map(|row| (row.start.key.clone(), row.state.clone()))
+            .map(|task| (task.key.clone(), self.task_state(task)))
             .collect()
     }
 
     /// The outcome of the message that a transaction carried to a hosted agent; none while it is
-    /// not settled.
+    /// not settled, or if it was [dropped](Self::dropped).
     pub fn settlement(&self, transaction: TransactionHash) -> Option<Settlement> {
-        self.hosts
-            .iter()
-            .flat_map(|host| &host.store.inbox)
-            .find(|row| row.carriers.contains(&transaction))
-            .and_then(|row| row.settlement.clone())
+        let transaction = self.find(transaction)?;
+        let to = self.host_at(&transaction.written.stored.to)?;
+        let row = self.received(to.id, transaction)?;
+        self.settlement_of(&row)
     }
 
     /// Every run of every handler, in order.
@@ -292,10 +318,54 @@ impl Simulation {
         &self.dead_letters
     }
 
-    pub(super) fn host_of(&self, agent: &Party) -> usize {
-        match self.hosts.iter().position(|host| host.party == *agent) {
+    pub(super) fn host_of(&self, agent: &Party) -> &Hosted {
+        match self.hosts.iter().find(|host| host.party == *agent) {
             Some(host) => host,
             None => panic!("no agent named {} is hosted here", agent.name),
+        }
+    }
+
+    /// The agent that has a behaviour.
+    fn behaviour_of(&self, agent: &Party, behaviour: &str) -> AgentId {
+        let host = self.host_of(agent);
+        let known = host.instance(behaviour);
+        assert!(
+            known.is_some(),
+            "{} has no behaviour {behaviour:?}",
+            agent.name
+        );
+        host.id
+    }
+
+    pub(super) fn host_at(&self, address: &Address) -> Option<&Hosted> {
+        self.hosts
+            .iter()
+            .find(|host| host.party.address == *address)
+    }
+
+    /// A transaction that was posted here.
+    pub(super) fn find(&self, hash: TransactionHash) -> Option<&Transaction> {
+        let lost = || self.lost.iter().find(|lost| lost.hash == hash);
+        self.ledger.find(hash).or_else(lost)
+    }
+
+    /// Applies a commit.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub(super) fn commit(&mut self, commit: &Commit) -> Result<Receipt, Refusal> {
+        match self.store.apply(commit) {
+            Ok(receipt) => Ok(receipt),
+            Err(Failure::Refused(refusal)) => Err(refusal),
+            Err(Failure::Archive(error)) => panic!("a store in memory failed: {error}"),
+        }
+    }
+
+    /// Applies a commit that is never refused.
+    pub(super) fn must(&mut self, commit: &Commit) -> Receipt {
+        match self.commit(commit) {
+            Ok(receipt) => receipt,
+            Err(refusal) => panic!("the store refuses a commit: {refusal}"),
         }
     }
 }

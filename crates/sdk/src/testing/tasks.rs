@@ -1,15 +1,19 @@
 //! The tasks of hosted agents.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use agentry_protocol::Address;
+use agentry_core::commit::TaskEnd;
+use agentry_core::rows::TaskState as RowState;
+use agentry_core::state::row;
+use agentry_core::{AgentId, Commit};
+use serde_json::json;
 
 use super::Simulation;
-use super::handlers::backoff_ms;
-use super::outbox::after_ms;
-use super::queue::Item;
-use crate::task::{Desk, Task, TaskError, TaskOutput, TaskStart};
-use crate::{AnyBehaviour, Event, Settlement, TaskNews, TaskReport};
+use super::runs::backoff_ms;
+use super::simulation::Subject;
+use crate::task::{Desk, TASK_FAILED, TaskError, TaskOutput};
+use crate::{AnyBehaviour, TaskNews};
 
 /// The outcome of an attempt at a task in a simulation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,98 +42,41 @@ pub enum TaskState {
 /// A report of progress, with a description.
 type Note = (f64, Option<String>);
 
-#[derive(Debug)]
-pub(super) struct TaskRow {
-    pub(super) behaviour: usize,
-    pub(super) start: TaskStart,
-    /// The position in the inbox of the message that started it.
-    about: Option<usize>,
-    submitter: Option<Address>,
-    origin: String,
-    attempt: u32,
-    pub(super) state: TaskState,
-    pub(super) not_before: u64,
-    /// The time limit of a hanging attempt.
-    pub(super) limit_ms: Option<u64>,
-    news: u32,
-}
-
-impl TaskRow {
-    /// Records that the process ended: a running attempt starts again, with the same time limit.
-    pub(super) fn interrupt(&mut self) {
-        if self.state == TaskState::Working {
-            self.state = TaskState::Submitted;
-            self.attempt = self.attempt.saturating_sub(1);
-        }
-    }
-
-    pub(super) fn has_ended(&self) -> bool {
-        matches!(self.state, TaskState::Ended(_))
-    }
-
-    fn task(&self, agent: &str) -> Task {
-        Task {
-            key: self.start.key.clone(),
-            kind: self.start.kind.clone(),
-            input: self.start.input.clone(),
-            deadline_ms: self.start.deadline_ms,
-            agent: agent.to_owned(),
-            submitter: self.submitter.clone(),
-            attempt: self.attempt,
-        }
-    }
+/// The time `after` from now.
+pub(super) fn after_ms(now_ms: u64, after: Duration) -> u64 {
+    now_ms.saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX))
 }
 
 impl Simulation {
-    pub(super) fn start_task(
-        &mut self,
-        host: usize,
-        behaviour: usize,
-        origin: &str,
-        start: TaskStart,
-        about: Option<usize>,
-    ) {
-        let now = self.now_ms;
-        let Some(hosted) = self.hosts.get_mut(host) else {
-            return;
-        };
-        let store = &mut hosted.store;
-        let known = store
-            .tasks
-            .iter()
-            .position(|row| row.behaviour == behaviour && row.start.key == start.key);
-        let position = known.unwrap_or(store.tasks.len());
-        let message = about.and_then(|row| store.inbox.get_mut(row));
-        let submitter = message.as_ref().map(|row| row.message.from.clone());
-        if let Some(row) = message
-            && !row.tasks.contains(&position)
-        {
-            row.tasks.push(position);
-        }
-        if known.is_none() {
-            store.tasks.push(TaskRow {
-                behaviour,
-                start,
-                about,
-                submitter,
-                origin: origin.to_owned(),
-                attempt: 0,
-                state: TaskState::Submitted,
-                not_before: now,
-                limit_ms: None,
-                news: 0,
-            });
+    pub(super) fn task_state(&self, task: &row::Task) -> TaskState {
+        let public = self.failures.get(&Subject::Task(task.id));
+        let message = public.map_or(TASK_FAILED, String::as_str);
+        let news = json!({ "news": task.state.as_str(), "message": message });
+        match TaskNews::of(task, &news) {
+            Some(news) => TaskState::Ended(news),
+            None if task.state == RowState::Working => TaskState::Working,
+            None => TaskState::Submitted,
         }
     }
 
-    pub(super) fn cancel_task(&mut self, host: usize, behaviour: usize, key: &str) {
-        let found = self.hosts.get(host).and_then(|hosted| {
-            hosted.store.tasks.iter().position(|row| {
-                row.behaviour == behaviour && row.start.key == key && !row.has_ended()
-            })
-        });
-        if let Some(task) = found {
-            self.end_task(host, task, TaskNews::Canceled);
+    /// The open tasks of an agent, in the order in which they were started.
+    fn open_tasks(&self, agent: AgentId) -> Vec<row::Task> {
+        let tasks = self.store.tasks().iter();
+        tasks
+            .filter(|task| task.agent == agent && task.state.is_open())
+            .cloned()
+            .collect()
+    }
+
+    /// Ends the running attempts: the process ended.
+    pub(super) fn interrupt_tasks(&mut self) {
+        let tasks = self.store.tasks().iter();
+        let working = tasks.filter(|task| task.state == RowState::Working);
+        let working: Vec<_> = working.map(|task| (task.id, task.attempts)).collect();
+        for (task, attempts) in working {
+            if !self.results.contains_key(&task) {
+                self.must(&Commit::TaskInterrupt { task, attempts });
+            }
         }
     }
 
@@ -137,52 +84,45 @@ impl Simulation {
     /// limit.
     pub(super) fn limit_tasks(&mut self, host: usize) {
         let now = self.now_ms;
-        let count = self
-            .hosts
-            .get(host)
-            .map_or(0, |host| host.store.tasks.len());
-        for task in 0..count {
-            let Some(row) = self.task_row(host, task) else {
-                continue;
-            };
-            if row.has_ended() {
-                continue;
-            }
-            if row
-                .start
-                .deadline_ms
-                .is_some_and(|deadline| deadline <= now)
-            {
-                let news = TaskNews::Failed {
-                    code: "deadline".to_owned(),
-                    message: "its deadline passed before it was done".to_owned(),
-                };
-                self.end_task(host, task, news);
-            } else if row.limit_ms.is_some_and(|limit| limit <= now) {
+        let Some(agent) = self.hosts.get(host).map(|host| host.id) else {
+            return;
+        };
+        for task in self.open_tasks(agent) {
+            if task.deadline.is_some_and(|deadline| deadline <= now) {
+                let reason = "its deadline passed before it was done";
+                let error = TaskError::permanent("deadline", reason).with_public(reason);
+                self.end_task(&task, failure(&error));
+            } else if self.limits.get(&task.id).is_some_and(|limit| *limit <= now) {
                 let error = TaskError::transient("timeout", "the attempt took too long");
-                self.attempt_failed(host, task, &error);
+                self.attempt_failed(host, &task, &error);
             }
         }
     }
 
     /// Makes an attempt at a task that is due. Returns whether there was one.
     pub(super) async fn work(&mut self, host: usize) -> bool {
+        if self.end_attempt(host) {
+            return true;
+        }
         let now = self.now_ms;
-        let Some((task, behaviour)) = self.next_task(host) else {
+        let Some((row, behaviour)) = self.next_task(host) else {
             return false;
         };
-        let Some(hosted) = self.hosts.get_mut(host) else {
+        let (task, attempts) = (row.id, row.attempts);
+        self.must(&Commit::TaskBegin {
+            task,
+            attempts,
+            at: now,
+        });
+        let agent = self.hosts.get(host).map(|host| host.agent.name.clone());
+        let begun = self.store.tasks().get(&task);
+        let (Some(agent), Some(row)) = (agent, begun) else {
             return false;
         };
-        let Some(row) = hosted.store.tasks.get_mut(task) else {
-            return false;
-        };
-        row.attempt += 1;
-        row.state = TaskState::Working;
-        let shown = row.task(&hosted.agent.name);
+        let shown = self.shown_task(&row, &agent);
         let limits = behaviour.task_limits(&shown.kind);
-        let limit = row.limit_ms.unwrap_or(after_ms(now, limits.time));
-        row.limit_ms = Some(limit);
+        let limit = after_ms(now, limits.time);
+        self.limits.entry(task).or_insert(limit);
         let notes: Arc<Mutex<Option<Note>>> = Arc::default();
         let outcome = match (self.plan)(&shown) {
             TaskPlan::Hang => return true,
@@ -199,20 +139,40 @@ impl Simulation {
         if self.dies_before_commit(host) {
             return true;
         }
+        self.results.insert(task, outcome);
         let last = notes.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let (Some((progress, note)), Some(_)) = (last, limits.progress_every) {
-            self.report(host, task, TaskNews::Progress { progress, note });
-        }
-        match outcome {
-            Ok(output) => {
-                let duration_ms = 0;
-                let news = TaskNews::Completed {
-                    output,
-                    duration_ms,
-                };
-                self.end_task(host, task, news);
+        match (last, limits.progress_every) {
+            // It is told before the task ends, and would be superseded otherwise.
+            (Some((progress, note)), Some(_)) => {
+                self.must(&Commit::TaskProgress {
+                    task,
+                    attempts: row.attempts,
+                    progress,
+                    note,
+                    tell: true,
+                    at: now,
+                });
             }
-            Err(error) => self.attempt_failed(host, task, &error),
+            _ => {
+                self.end_attempt(host);
+            }
+        }
+        true
+    }
+
+    /// Commits the result of an attempt. Returns whether there was one.
+    fn end_attempt(&mut self, host: usize) -> bool {
+        let agent = self.hosts.get(host).map(|host| host.id);
+        let tasks = self.store.tasks();
+        let of_host = |task: &row::Task| Some(task.agent) == agent;
+        let mut ended = self.results.keys().filter_map(|task| tasks.get(task));
+        let Some(row) = ended.find(|row| of_host(row)) else {
+            return false;
+        };
+        match self.results.remove(&row.id) {
+            Some(Ok(output)) => self.end_task(&row, TaskEnd::Completed(output)),
+            Some(Err(error)) => self.attempt_failed(host, &row, &error),
+            None => {}
         }
         self.may_die_after_commit();
         true
@@ -220,110 +180,69 @@ impl Simulation {
 
     /// The first task that is due and within its limit of concurrency. A task whose attempt was
     /// interrupted comes first.
-    fn next_task(&self, host: usize) -> Option<(usize, Arc<dyn AnyBehaviour>)> {
+    fn next_task(&self, host: usize) -> Option<(row::Task, Arc<dyn AnyBehaviour>)> {
         let hosted = self.hosts.get(host)?;
-        let tasks = &hosted.store.tasks;
-        let is_due = |row: &TaskRow| {
-            let Some(one) = hosted.instances.get(row.behaviour) else {
+        let tasks = self.open_tasks(hosted.id);
+        let behaviour_of = |row: &row::Task| {
+            let instance = hosted.instance(&row.behaviour)?;
+            Some(Arc::clone(&instance.behaviour))
+        };
+        let is_due = |row: &&row::Task| {
+            let Some(behaviour) = behaviour_of(row) else {
                 return false;
             };
-            let limit = one.behaviour.task_limits(&row.start.kind).concurrency;
             let working = tasks.iter().filter(|other| {
-                other.state == TaskState::Working
-                    && other.behaviour == row.behaviour
-                    && other.start.kind == row.start.kind
+                other.state == RowState::Working
+                    && (&other.behaviour, &other.kind) == (&row.behaviour, &row.kind)
             });
-            row.state == TaskState::Submitted
-                && row.not_before <= self.now_ms
+            let limit = behaviour.task_limits(&row.kind).concurrency;
+            row.state == RowState::Submitted
+                && row.due_at <= self.now_ms
                 && working.count() < limit.max(1)
         };
-        let due = tasks.iter().enumerate().filter(|(_, row)| is_due(row));
-        let (position, row) = due.min_by_key(|(_, row)| row.limit_ms.is_none())?;
-        let one = hosted.instances.get(row.behaviour)?;
-        Some((position, Arc::clone(&one.behaviour)))
+        let due = tasks.iter().filter(is_due);
+        let first = due.min_by_key(|row| !self.limits.contains_key(&row.id))?;
+        Some((first.clone(), behaviour_of(first)?))
     }
 
-    fn attempt_failed(&mut self, host: usize, task: usize, error: &TaskError) {
-        let now = self.now_ms;
-        let Some(hosted) = self.hosts.get_mut(host) else {
-            return;
-        };
-        let Some(row) = hosted.store.tasks.get_mut(task) else {
-            return;
-        };
-        let attempts = hosted
-            .instances
-            .get(row.behaviour)
-            .map_or(1, |one| one.behaviour.task_limits(&row.start.kind).attempts);
-        if error.is_transient() && row.attempt < attempts {
-            row.state = TaskState::Submitted;
-            row.limit_ms = None;
-            row.not_before = now.saturating_add(backoff_ms(row.attempt));
+    fn attempt_failed(&mut self, host: usize, row: &row::Task, error: &TaskError) {
+        let hosted = self.hosts.get(host);
+        let instance = hosted.and_then(|host| host.instance(&row.behaviour));
+        let most = instance.map_or(1, |one| one.behaviour.task_limits(&row.kind).attempts);
+        let failed = row.attempts.saturating_sub(row.interrupted);
+        if !error.is_transient() || failed >= most {
+            self.end_task(row, failure(error));
             return;
         }
-        let news = TaskNews::Failed {
-            code: error.code().to_owned(),
-            message: error.public().to_owned(),
-        };
-        self.end_task(host, task, news);
-    }
-
-    fn end_task(&mut self, host: usize, task: usize, news: TaskNews) {
-        let Some(row) = self.task_row(host, task) else {
-            return;
-        };
-        row.state = TaskState::Ended(news.clone());
-        row.limit_ms = None;
-        self.report(host, task, news);
-        let waiting: Vec<usize> = self.hosts.get(host).map_or_else(Vec::new, |hosted| {
-            let rows = hosted.store.inbox.iter().enumerate();
-            rows.filter(|(_, row)| row.tasks.contains(&task) && row.handled)
-                .map(|(position, _)| position)
-                .collect()
+        self.limits.remove(&row.id);
+        self.must(&Commit::TaskRetry {
+            task: row.id,
+            attempts: row.attempts,
+            error: (error.code().to_owned(), error.message().to_owned()),
+            due_at: self.now_ms.saturating_add(backoff_ms(failed)),
         });
-        for row in waiting {
-            self.conclude(host, row);
+    }
+
+    fn end_task(&mut self, row: &row::Task, end: TaskEnd) {
+        self.limits.remove(&row.id);
+        if let TaskEnd::Failed { public, .. } = &end {
+            let subject = Subject::Task(row.id);
+            self.failures.insert(subject, public.clone());
         }
+        self.must(&Commit::TaskEnd {
+            task: row.id,
+            attempts: row.attempts,
+            end,
+            duration_ms: 0,
+            at: self.now_ms,
+        });
     }
+}
 
-    fn report(&mut self, host: usize, task: usize, news: TaskNews) {
-        let now = self.now_ms;
-        let Some(hosted) = self.hosts.get_mut(host) else {
-            return;
-        };
-        let Some(row) = hosted.store.tasks.get_mut(task) else {
-            return;
-        };
-        row.news += 1;
-        let key = format!("task/{}/{}", row.origin, row.news);
-        let report = TaskReport {
-            task: row.task(&hosted.agent.name),
-            news,
-        };
-        let item = Item::own(&key, row.behaviour, Event::Task(report), row.about, now);
-        hosted.store.queue.push(item);
-    }
-
-    fn task_row(&mut self, host: usize, task: usize) -> Option<&mut TaskRow> {
-        self.hosts.get_mut(host)?.store.tasks.get_mut(task)
-    }
-
-    /// The outcome of a message by its tasks; none while a task has not ended.
-    pub(super) fn settlement_by_tasks(&self, host: usize, tasks: &[usize]) -> Option<Settlement> {
-        let rows = &self.hosts.get(host)?.store.tasks;
-        let mut settlement = Settlement::Done;
-        for row in tasks.iter().filter_map(|task| rows.get(*task)) {
-            match &row.state {
-                TaskState::Submitted | TaskState::Working => return None,
-                TaskState::Ended(TaskNews::Failed { code, .. }) => {
-                    settlement = Settlement::of_failed_task(code);
-                }
-                TaskState::Ended(TaskNews::Canceled) => {
-                    settlement = Settlement::of_canceled_task();
-                }
-                TaskState::Ended(TaskNews::Completed { .. } | TaskNews::Progress { .. }) => {}
-            }
-        }
-        Some(settlement)
+fn failure(error: &TaskError) -> TaskEnd {
+    TaskEnd::Failed {
+        code: error.code().to_owned(),
+        message: error.message().to_owned(),
+        public: error.public().to_owned(),
     }
 }

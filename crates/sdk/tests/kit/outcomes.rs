@@ -155,13 +155,19 @@ fn the_effects_of_a_run_can_be_inspected() {
 }
 
 #[test]
-#[should_panic(expected = "the agents do not settle")]
-fn a_timer_that_sets_itself_again_without_pause_is_found() {
+fn a_timer_that_sets_itself_again_without_pause_fires_once_a_second() {
     block_on(async {
         let mut chain = Simulation::new(1);
-        chain.host(Agent::named("restless").with::<restless::Restless>(json!({})));
+        let agent = Agent::named("restless").with::<restless::Restless>(json!({}));
+        let agent = chain.host(agent);
         let alice = chain.peer("alice");
         chain.deliver(alice.text("go")).await;
+        chain.advance(Duration::from_secs(10)).await;
+        // One from the message, at once.
+        assert_eq!(chain.runs().len(), 1 + 1 + 10);
+        let next = START_MS + 11_000;
+        let again = ("again".to_owned(), next);
+        assert_eq!(chain.timers(&agent, "restless"), [again]);
     });
 }
 

@@ -1,49 +1,21 @@
 //! Tasks: single ones, lanes, deadlines and running attempts.
 
 use agentry_core::cause::Cause;
-use agentry_core::rows::{AgentId, TaskId, TaskRow, TaskState};
-use agentry_protocol::Address;
-use rusqlite::{OptionalExtension, Row, params};
+use agentry_core::rows::{AgentId, TaskId};
+use agentry_core::state::row::Task;
+use rusqlite::{OptionalExtension, params};
 
 use crate::cause;
-use crate::column::{natural, optional_natural, optional_text, text, word};
+use crate::column::{natural, optional_natural};
 use crate::number::integer;
 use crate::{Reader, StoreError};
-
-const COLUMNS: &str = "id, agent, behaviour, key, kind, input, submitter, state, attempts, due_at,
-     deadline, result, media_type, error_code, error, interrupted";
-
-fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
-    Ok(TaskRow {
-        id: TaskId(row.get(0)?),
-        agent: AgentId(row.get(1)?),
-        behaviour: row.get(2)?,
-        key: row.get(3)?,
-        kind: row.get(4)?,
-        input: text(row, 5, |input| serde_json::from_str(input))?,
-        submitter: optional_text(row, 6, Address::from_chain)?,
-        state: word(row, 7, TaskState::parse)?,
-        attempts: row.get(8)?,
-        due_at: natural(row, 9)?,
-        deadline: optional_natural(row, 10)?,
-        result: row.get(11)?,
-        media_type: row.get(12)?,
-        error_code: row.get(13)?,
-        error: row.get(14)?,
-        interrupted: row.get(15)?,
-    })
-}
 
 /// A task, by its row.
 ///
 /// # Errors
 /// Any error of SQLite.
-pub fn task(db: &Reader, id: TaskId) -> Result<Option<TaskRow>, StoreError> {
-    db.first(
-        &format!("SELECT {COLUMNS} FROM task WHERE id = ?1"),
-        params![id.0],
-        task_row,
-    )
+pub fn task(db: &Reader, id: TaskId) -> Result<Option<Task>, StoreError> {
+    db.row("id = ?1", params![id.0])
 }
 
 /// A lane of tasks that takes turns with other lanes: the tasks of one type, of one behaviour of

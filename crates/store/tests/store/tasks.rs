@@ -1,9 +1,8 @@
 //! Tasks: each ends once, in any order of events.
 
 use agentry_core::commit::{Handled, Outcome, Step, TaskEnd, TimerSetting};
-use agentry_core::rows::{
-    Draft, EventId, EventKind, EventRef, ReceiptRequest, TaskId, TaskRow, TaskState,
-};
+use agentry_core::rows::{Draft, EventId, EventKind, EventRef, ReceiptRequest, TaskId, TaskState};
+use agentry_core::state::row::Task;
 use agentry_core::{AgentId, Cause, Commit, InboxId, Standing, TaskOutput, TaskStart};
 use agentry_protocol::BlockHeight;
 use agentry_store::Store;
@@ -82,7 +81,7 @@ fn failed() -> TaskEnd {
     }
 }
 
-async fn row(store: &Store, task: i64) -> TaskRow {
+async fn row(store: &Store, task: i64) -> Task {
     store
         .read(move |db| read::task(db, TaskId(task)))
         .await

@@ -292,11 +292,9 @@ fn lines(chain: &Simulation, agent: &Party, kind: &str) -> Vec<String> {
         .collect();
     tasks.sort();
     lines.extend(tasks);
-    let mut settled: Vec<String> = chain
-        .hosts
-        .iter()
-        .flat_map(|host| &host.store.inbox)
-        .map(|row| format!("message {}: {:?}", row.identity, row.settlement))
+    let messages = chain.store.inbox().iter();
+    let mut settled: Vec<String> = messages
+        .map(|row| format!("message {}: {:?}", row.identity, chain.settlement_of(row)))
         .collect();
     settled.sort();
     lines.extend(settled);

@@ -1,0 +1,179 @@
+//! How effects are stored, and how events are read from what is stored. For runtimes: a behaviour
+//! needs none of this.
+
+use std::time::Duration;
+
+use agentry_core::commit::{Outcome, TimerSetting};
+use agentry_core::rows::{EventKind, ReceiptRequest};
+use agentry_core::state::row;
+use agentry_protocol::{Address, Header, Payload};
+use serde_json::Value;
+
+use crate::task::TASK_FAILED;
+use crate::{Addressed, Effect, Effects, Message, Outgoing, Task, TaskNews, TaskOutput};
+
+/// The least time until a timer fires, or a task begins, that was set or started by a timer or by
+/// news of a task. These are not requested one by one: without a pause they could loop without end.
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The least delay of a timer or a task that is set or started because of an event of this kind;
+/// `None` is a message.
+pub const fn least_pause(kind: Option<EventKind>) -> Duration {
+    match kind {
+        Some(EventKind::Timer | EventKind::Task) => LEAST_PAUSE,
+        Some(EventKind::Delivery | EventKind::Settled | EventKind::Renewal) | None => {
+            Duration::ZERO
+        }
+    }
+}
+
+/// The time `after` from now, in milliseconds since the epoch.
+fn after_ms(now_ms: u64, after: Duration) -> u64 {
+    now_ms.saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A message that a run sends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sending {
+    /// The position of its effect, from 0.
+    pub index: usize,
+    /// Its recipient; `None`: it answers the message that the event is about.
+    pub to: Option<Address>,
+    /// The message.
+    pub outgoing: Outgoing,
+}
+
+impl Effects {
+    /// Adds the effects of a run to its outcome, and returns the messages, which are still to be
+    /// composed. Timers and tasks wait at least `pause`.
+    pub fn record(self, outcome: &mut Outcome, pause: Duration) -> Vec<Sending> {
+        let now = outcome.at;
+        outcome.tasks_from = after_ms(now, pause);
+        let mut sends = Vec::new();
+        for (index, effect) in self.into_iter().enumerate() {
+            match effect {
+                Effect::Reply(outgoing) => sends.push(Sending {
+                    index,
+                    to: None,
+                    outgoing,
+                }),
+                Effect::Send(Addressed { to, outgoing }) => sends.push(Sending {
+                    index,
+                    to: Some(to),
+                    outgoing,
+                }),
+                Effect::SetState { key, value } => outcome.state.push((key, Some(value))),
+                Effect::ClearState { key } => outcome.state.push((key, None)),
+                Effect::Schedule { name, after, data } => {
+                    let due_at = after_ms(now, after.max(pause));
+                    let setting = TimerSetting { due_at, data };
+                    outcome.timers.push((name, Some(setting)));
+                }
+                Effect::Unschedule { name } => outcome.timers.push((name, None)),
+                Effect::StartTask(task) => outcome.tasks.push(task),
+                Effect::CancelTask { key } => outcome.cancels.push(key),
+                Effect::Reject { reason } => outcome.rejected = Some(reason),
+            }
+        }
+        sends
+    }
+}
+
+impl Outgoing {
+    /// When it expires if it is sent now, in milliseconds since the epoch.
+    pub fn expires_at(&self, now_ms: u64) -> Option<u64> {
+        self.expires_in.map(|after| after_ms(now_ms, after))
+    }
+
+    /// Its header, without an id and a key; `None` for a text that asks for nothing and answers a
+    /// text without a header, or answers nothing and is `plain`: every client can read it.
+    pub fn header(
+        &self,
+        question: Option<&Message>,
+        sealed: bool,
+        plain: bool,
+        now_ms: u64,
+    ) -> Option<Header> {
+        let asks = self.thread.is_some()
+            || self.expires_in.is_some()
+            || self.acknowledge.is_some()
+            || self.label.is_some()
+            || self.re.is_some();
+        let is_among_plain = question.map_or(plain, |question| {
+            question.text().is_some() && question.header.is_none()
+        });
+        if is_among_plain && matches!(self.payload, Payload::Text(_)) && !asks && !sealed {
+            return None;
+        }
+        let thread = || question?.header.as_ref()?.thread.clone();
+        Some(Header {
+            re: question.map(|question| question.transaction).or(self.re),
+            thread: self.thread.clone().or_else(thread),
+            exp: self.expires_at(now_ms),
+            ack: self.acknowledge.map(|acknowledge| acknowledge.request),
+            ..Header::default()
+        })
+    }
+
+    /// The request for delivery updates: set for a message that asks for an acknowledgment or has
+    /// a label, and for one that a behaviour sends on its own initiative.
+    pub fn receipt(&self, behaviour: Option<&str>, is_answer: bool) -> Option<ReceiptRequest> {
+        let acknowledge = self.acknowledge;
+        let asks = acknowledge.is_some() || self.label.is_some();
+        if !asks && (is_answer || behaviour.is_none()) {
+            return None;
+        }
+        Some(ReceiptRequest {
+            behaviour: behaviour.map(ToOwned::to_owned),
+            label: self.label.clone(),
+            wanted: acknowledge.map(|acknowledge| acknowledge.request.to_string()),
+            within_ms: acknowledge.map_or(0, |acknowledge| after_ms(0, acknowledge.within)),
+            resends: acknowledge.map_or(0, |acknowledge| acknowledge.resends),
+        })
+    }
+}
+
+impl Task {
+    /// A task as its behaviour sees it, from its row and the name of its agent.
+    pub fn of(row: &row::Task, agent: &str) -> Self {
+        Self {
+            key: row.key.clone(),
+            kind: row.kind.clone(),
+            input: row.input.clone(),
+            deadline_ms: row.deadline,
+            agent: agent.to_owned(),
+            submitter: row.submitter.clone(),
+            attempt: row.attempts,
+        }
+    }
+}
+
+impl TaskNews {
+    /// The news of a task, from what its event holds and from the task's own row; `None` if the row
+    /// does not have it.
+    pub fn of(task: &row::Task, news: &Value) -> Option<Self> {
+        let text = |key| news.get(key).and_then(Value::as_str).map(ToOwned::to_owned);
+        let duration_ms = news.get("duration_ms").and_then(Value::as_u64).unwrap_or(0);
+        Some(match news.get("news")?.as_str()? {
+            "progress" => Self::Progress {
+                progress: news.get("progress")?.as_f64()?,
+                note: text("note"),
+            },
+            "completed" => Self::Completed {
+                output: TaskOutput {
+                    text: task.result.clone()?,
+                    media_type: task.media_type.clone(),
+                    incomplete: task.error_code.clone(),
+                },
+                duration_ms,
+            },
+            "failed" => Self::Failed {
+                code: task.error_code.clone()?,
+                // The row's text is for the operator only.
+                message: text("message").unwrap_or_else(|| TASK_FAILED.to_owned()),
+            },
+            "canceled" => Self::Canceled,
+            _ => return None,
+        })
+    }
+}
