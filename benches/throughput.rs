@@ -4,7 +4,8 @@
 //! signature and of one strict verification is measured in the same run. `AGENTRY_BENCH_PINGS`
 //! changes the number of pings, `AGENTRY_BENCH_RUN` selects a single run.
 //!
-//! The senders are hosted wallets, whose keys are known: every ping's signature is verified.
+//! The senders are not hosted. Each ping has a header with an id and the sender's key: its signature
+//! is verified, and the answer has a header, too.
 
 #[expect(dead_code, reason = "each benchmark uses a part of the common stage")]
 mod stage;
@@ -19,7 +20,7 @@ use stage::fleet::{FEW_ROUNDS, Fleet, Place};
 use stage::sink::Sink;
 use stage::{cost, pings, process, report};
 
-/// How many of the hosted wallets send pings.
+/// How many wallets send pings.
 const SENDERS: usize = 10;
 
 /// The timeout for a run.
@@ -118,13 +119,12 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn fleet(dir: &Path, agents: usize) -> anyhow::Result<Fleet> {
-    Fleet::make(&dir.join("fleet"), agents + SENDERS, FEW_ROUNDS)
+    Fleet::make(&dir.join("fleet"), agents, FEW_ROUNDS)
 }
 
-/// Pings from the last wallets to all others.
-fn messages(fleet: &Fleet, count: usize) -> Vec<StoredTransaction> {
-    let agents = fleet.len() - SENDERS;
-    pings::pings(count, &fleet.keys()[agents..], &fleet.addresses()[..agents])
+fn messages(fleet: &Fleet, count: usize) -> anyhow::Result<Vec<StoredTransaction>> {
+    let senders: Vec<_> = (0..SENDERS).map(pings::sender).collect();
+    pings::with_headers(count, &senders, fleet.addresses())
 }
 
 fn with_sink(dir: &Path, agents: usize, count: usize) -> anyhow::Result<Run> {
@@ -133,7 +133,7 @@ fn with_sink(dir: &Path, agents: usize, count: usize) -> anyhow::Result<Run> {
     chain::make(&node, fleet.allocations())?;
     let sink = Sink::start(&chain::genesis(&node)?)?;
     let host = fleet.host("throughput", &Place::db(&node, &sink.url()))?;
-    let messages = messages(&fleet, count);
+    let messages = messages(&fleet, count)?;
     let mut blocks = Blocks::open(&node)?;
     let cpu = process::own_cpu()?;
     let began = blocks.add(messages)?;
@@ -159,7 +159,7 @@ fn with_node(dir: &Path, agents: usize, count: usize) -> anyhow::Result<Run> {
         ..DevnetConfig::default()
     })?;
     let host = fleet.host("throughput", &Place::db(devnet.dir(), &devnet.url()))?;
-    let messages = messages(&fleet, count);
+    let messages = messages(&fleet, count)?;
     let mut blocks = Blocks::open(devnet.dir())?;
     devnet.pause_mining();
     let cpu = process::own_cpu()?;

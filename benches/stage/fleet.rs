@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use agentry::config::{Config, Overlay, Source};
 use agentry::{Host, HostOptions};
 use agentry_protocol::vault::Vault;
-use agentry_protocol::{Address, Password, Seed, SigningKey};
+use agentry_protocol::{Address, Password, Seed};
 use anyhow::Context;
 
 use super::chain::chain_id;
@@ -30,7 +30,6 @@ const PONG: &str = "behaviours = [{ kind = \"pong\", trigger = \"ping\", reply =
 /// Wallets, and the folder with their vault.
 pub(crate) struct Fleet {
     dir: PathBuf,
-    keys: Vec<SigningKey>,
     addresses: Vec<Address>,
 }
 
@@ -39,10 +38,9 @@ impl Fleet {
     pub(crate) fn make(dir: &Path, count: usize, rounds: u32) -> anyhow::Result<Self> {
         fs::create_dir_all(dir)?;
         let seeds: Vec<Seed> = (0..count).map(|number| seed(number as u64)).collect();
-        let keys: Vec<SigningKey> = seeds.iter().map(SigningKey::from_seed).collect();
-        let addresses: Vec<Address> = keys
+        let addresses: Vec<Address> = seeds
             .iter()
-            .map(|key| Address::from_public_key(&key.public_key()))
+            .map(|seed| Address::from_public_key(&seed.public_key()))
             .collect();
         let entries = seeds
             .into_iter()
@@ -57,19 +55,13 @@ impl Fleet {
         make_private(&dir.join("fleet.vault"))?;
         Ok(Self {
             dir: dir.to_owned(),
-            keys,
             addresses,
         })
     }
 
     /// How many wallets there are.
     pub(crate) fn len(&self) -> usize {
-        self.keys.len()
-    }
-
-    /// Their keys.
-    pub(crate) fn keys(&self) -> &[SigningKey] {
-        &self.keys
+        self.addresses.len()
     }
 
     /// Their addresses, in the same order.

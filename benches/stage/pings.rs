@@ -1,10 +1,11 @@
 //! Messages to answer, and waiting for the answers.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use agentry::runtime::metrics::Metrics;
 use agentry_protocol::{
-    Address, Json, Number, Seed, SignedTransaction, SigningKey, StoredTransaction, Transaction,
+    Address, Header, Json, MessageId, Number, Payload, Seed, SignedTransaction, SigningKey,
+    StoredTransaction, Transaction, compose,
 };
 
 use super::chain::chain_id;
@@ -14,18 +15,29 @@ const POLL: Duration = Duration::from_micros(100);
 
 /// A wallet that is not hosted, which sends pings.
 pub(crate) fn stranger() -> SigningKey {
-    SigningKey::from_seed(&Seed::from_bytes([0x99; 32]))
+    sender(0)
+}
+
+/// One of the wallets that are not hosted.
+pub(crate) fn sender(number: usize) -> SigningKey {
+    let mut bytes = [0x99; 32];
+    bytes[..8].copy_from_slice(&(number as u64).to_le_bytes());
+    SigningKey::from_seed(&Seed::from_bytes(bytes))
 }
 
 /// A signed ping; `number` makes it unique.
 pub(crate) fn ping(from: &SigningKey, to: &Address, number: u64) -> SignedTransaction {
+    signed(from, to, number, Json::string("ping"))
+}
+
+fn signed(from: &SigningKey, to: &Address, number: u64, payload: Json) -> SignedTransaction {
     Transaction {
         from: Address::from_public_key(&from.public_key()),
         to: to.clone(),
         amount: Number::from(0_u64),
         fee: Number::from(10_u64),
         nonce: Number::from(1_763_000_000_000 + number),
-        payload: Json::string("ping"),
+        payload,
         chain_id: chain_id(),
     }
     .sign(from)
@@ -37,6 +49,29 @@ pub(crate) fn pings(count: usize, from: &[SigningKey], to: &[Address]) -> Vec<St
         .map(|number| {
             let sender = &from[(number / to.len()) % from.len()];
             ping(sender, &to[number % to.len()], number as u64).stored()
+        })
+        .collect()
+}
+
+/// As [`pings`], each with an id and its sender's key.
+pub(crate) fn with_headers(
+    count: usize,
+    from: &[SigningKey],
+    to: &[Address],
+) -> anyhow::Result<Vec<StoredTransaction>> {
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+    let now_ms = u64::try_from(now_ms)?;
+    (0..count)
+        .map(|number| {
+            let sender = &from[(number / to.len()) % from.len()];
+            let header = Header {
+                id: Some(MessageId::generate(now_ms)?),
+                key: Some(sender.public_key()),
+                ..Header::default()
+            };
+            let payload = compose(&Payload::Text("ping".to_owned()), Some(&header))?;
+            let ping = signed(sender, &to[number % to.len()], number as u64, payload);
+            Ok(ping.stored())
         })
         .collect()
 }

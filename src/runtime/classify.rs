@@ -290,11 +290,11 @@ impl Bench {
         if let Some(sender) = sender {
             // A transaction whose hash the outbox does not know may still be one of ours:
             // respelled, or pruned.
-            let is_own = !is_known && authenticity == Some(Authenticity::Verified);
+            let own = finding.filter(|_| !is_known);
             steps.push(Step::Sighting {
                 agent: sender.id,
                 hash: seen.hash,
-                own: is_own.then(|| self.own(stored)).flatten(),
+                own: own.and_then(|finding| self.own(stored, finding)),
                 height: seen.height,
                 block_hash: Some(seen.block_hash),
             });
@@ -324,10 +324,8 @@ impl Bench {
         let sender = self.registry.at(stored.from.as_str())?;
         let own = if self.known.contains(&hash) {
             None
-        } else if self.examine(stored).authenticity() == Authenticity::Verified {
-            Some(self.own(stored)?)
         } else {
-            return None;
+            Some(self.own(stored, self.examine(stored))?)
         };
         Some(Step::Pending {
             agent: sender.id,
@@ -339,13 +337,20 @@ impl Bench {
 
     /// A transaction that a hosted wallet has signed, as it was posted. A signature of the older
     /// client form, over seven keys, is not one of ours.
-    fn own(&self, stored: &StoredTransaction) -> Option<Box<OwnTransaction>> {
-        let envelope = Envelope::read(&stored.payload);
-        let stated = envelope.header().and_then(|header| header.key);
-        let key = stated
-            .into_iter()
-            .chain(self.key_of(&stored.from))
-            .find(|key| stored.verify(key) == Verification::Valid)?;
+    fn own(&self, stored: &StoredTransaction, finding: Finding) -> Option<Box<OwnTransaction>> {
+        if finding != Finding::Signature(Verification::Valid) {
+            return None;
+        }
+        let stated = header_key(stored);
+        let known = self.key_of(&stored.from);
+        let key = match stated {
+            // The finding does not say which of the two it is.
+            Some(stated) if known.is_some_and(|known| known != stated) => {
+                let is_stated = stored.verify(&stated) == Verification::Valid;
+                if is_stated { stated } else { known? }
+            }
+            stated => stated.or(known)?,
+        };
         let signed = SignedTransaction::from_stored(stored, key).ok()?;
         Some(Box::new(OwnTransaction::from(&signed)))
     }
@@ -361,9 +366,13 @@ pub(crate) fn examine_under(
     chain: &ChainId,
     known_key: Option<PublicKey>,
 ) -> Finding {
-    let envelope = Envelope::read(&stored.payload);
-    let header_key = envelope.header().and_then(|header| header.key);
+    let header_key = header_key(stored);
     examine(stored, chain, header_key.as_ref(), known_key.as_ref())
+}
+
+/// The key that a message's header states.
+fn header_key(stored: &StoredTransaction) -> Option<PublicKey> {
+    Envelope::read(&stored.payload).header()?.key
 }
 
 /// Verifies dead letters again: keys may have become known since.

@@ -148,8 +148,8 @@ impl std::error::Error for Refusal {}
 pub enum Failure {
     /// The commit is refused.
     Refused(Refusal),
-    /// An archive cannot be read or written. What was written of the commit must be undone there, and
-    /// [`State::reset`] must be called: what the state remembers of the archives may be wrong.
+    /// An archive cannot be read. [`State::reset`] must be called: what the state remembers of the
+    /// archives may be wrong.
     Archive(ArchiveError),
 }
 

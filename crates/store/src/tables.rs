@@ -21,7 +21,6 @@ mod usage;
 #[cfg(test)]
 mod law;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agentry_core::state::table::ArchiveError;
@@ -36,56 +35,26 @@ pub(super) use archive::{Stored, read_row};
 
 /// The database, which the tables of the state share. One thread uses it.
 #[derive(Clone, Debug)]
-pub(super) struct Database(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    connection: Mutex<Connection>,
-    /// Whether what the current commit writes can be undone.
-    has_savepoint: AtomicBool,
-}
+pub(super) struct Database(Arc<Mutex<Connection>>);
 
 impl Database {
     pub(super) fn new(connection: Connection) -> Self {
-        Self(Arc::new(Inner {
-            connection: Mutex::new(connection),
-            has_savepoint: AtomicBool::new(false),
-        }))
+        Self(Arc::new(Mutex::new(connection)))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
-        let connection = self.0.connection.lock();
-        connection.unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The connection, if nothing else uses the database any more.
     pub(super) fn into_inner(self) -> Option<Connection> {
-        let connection = Arc::into_inner(self.0)?.connection.into_inner();
+        let connection = Arc::into_inner(self.0)?.into_inner();
         Some(connection.unwrap_or_else(PoisonError::into_inner))
     }
 
     fn run(&self, sql: &str) -> Result<(), StoreError> {
         self.lock().prepare_cached(sql)?.execute([])?;
         Ok(())
-    }
-
-    /// Makes it possible to undo what a commit writes from now on. Called before each write.
-    fn set_savepoint(&self) -> Result<(), StoreError> {
-        if self.0.has_savepoint.swap(true, Ordering::Relaxed) {
-            return Ok(());
-        }
-        self.run("SAVEPOINT one")
-    }
-
-    /// Ends the savepoint, if there is one. What was written since then stays, or is undone.
-    fn end_savepoint(&self, keep: bool) -> Result<(), StoreError> {
-        if !self.0.has_savepoint.swap(false, Ordering::Relaxed) {
-            return Ok(());
-        }
-        if !keep {
-            self.run("ROLLBACK TO one")?;
-        }
-        self.run("RELEASE one")
     }
 
     /// A number that changes when another connection has changed the database.
@@ -176,7 +145,6 @@ impl Tables {
         } else {
             self.state.reset(self.stored.clone());
             // SQLite may have rolled back by itself.
-            let _ = self.db.end_savepoint(true);
             let _ = self.db.run("ROLLBACK");
         }
         applied
@@ -199,11 +167,9 @@ impl Tables {
                 Err(Failure::Refused(refusal)) => Err(refused(refusal)),
                 Err(Failure::Archive(error)) => return Err(unboxed(error)),
             };
-            self.db.end_savepoint(answer.is_ok())?;
             answers.push(answer);
         }
         self.state.write().map_err(unboxed)?;
-        self.db.end_savepoint(true)?;
         facts::write(&self.db.lock(), &self.stored, self.state.facts())?;
         Ok(answers)
     }

@@ -7,14 +7,14 @@ mod archived;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeBounds;
 use std::sync::Arc;
 
 use super::usage::{Amount, Kind, Share, Usage, Used};
 use crate::Standing;
 use crate::cause::Cause;
 use crate::rows::AgentId;
-use archived::{Archived, Pages};
+use archived::{Archived, Pages, is_empty_range};
 
 pub use archived::{Archive, ArchiveError, Ends, Shares};
 
@@ -189,7 +189,7 @@ impl<R: Row> Table<R> {
         let Place::Archive(archived) = &self.place else {
             return Ok(());
         };
-        archived.write_all();
+        archived.write();
         self.fault()
     }
 
@@ -204,9 +204,6 @@ impl<R: Row> Table<R> {
     /// Ends a commit that succeeded.
     pub(super) fn keep(&mut self) {
         self.changes.clear();
-        if let Place::Archive(archived) = &self.place {
-            archived.settle();
-        }
     }
 
     /// Ends a commit that failed: the table is as it was before.
@@ -215,7 +212,7 @@ impl<R: Row> Table<R> {
             self.set(&key, before);
         }
         if let Place::Archive(archived) = &self.place {
-            archived.unwrite();
+            archived.undo();
         }
     }
 
@@ -267,17 +264,9 @@ impl<R: Row> Shared for Table<R> {
 }
 
 impl<R: Row> Memory<R> {
-    fn range(&self, (from, to): Ends<R::Index>) -> impl DoubleEndedIterator<Item = Arc<R>> {
+    fn range(&self, ends: Ends<R::Index>) -> impl DoubleEndedIterator<Item = Arc<R>> {
         // A range that ends before it begins would panic.
-        let is_empty = match (&from, &to) {
-            (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
-            (Bound::Excluded(from), Bound::Excluded(to)) => from >= to,
-            (
-                Bound::Included(from) | Bound::Excluded(from),
-                Bound::Included(to) | Bound::Excluded(to),
-            ) => from > to,
-        };
-        let found = (!is_empty).then(|| self.index.range((from, to)));
+        let found = (!is_empty_range(&ends)).then(|| self.index.range(ends));
         let keys = found.into_iter().flatten().map(|(_, key)| key);
         keys.filter_map(|key| self.rows.get(key).cloned())
     }

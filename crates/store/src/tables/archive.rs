@@ -247,7 +247,6 @@ impl<R: Stored> Archive<R> for Rows<R> {
     }
 
     fn write(&self, before: Option<&R>, after: Option<&R>) -> Result<(), ArchiveError> {
-        self.db.set_savepoint()?;
         Ok(write(&self.db.lock(), before, after)?)
     }
 }
@@ -262,8 +261,9 @@ impl<R> Shares for Rows<R> {
         agent: AgentId,
         kind: Kind,
         standing: Standing,
-    ) -> Result<Option<Cause>, ArchiveError> {
-        Ok(usage::most(&self.db.lock(), agent, kind, standing)?)
+        limit: usize,
+    ) -> Result<Vec<(Cause, u64)>, ArchiveError> {
+        Ok(usage::most(&self.db.lock(), agent, kind, standing, limit)?)
     }
 
     fn set_used(
@@ -273,7 +273,6 @@ impl<R> Shares for Rows<R> {
         share: &Share,
         amount: Amount,
     ) -> Result<(), ArchiveError> {
-        self.db.set_savepoint()?;
         Ok(usage::set(&self.db.lock(), agent, kind, share, amount)?)
     }
 }

@@ -41,24 +41,25 @@ pub(super) fn used(
     Ok(found.unwrap_or_default())
 }
 
-/// The sender of a standing who uses most; of several, the first by address.
+/// The senders of a standing who use most, each with its bytes; of several, the first by address.
 pub(super) fn most(
     db: &Connection,
     agent: AgentId,
     kind: Kind,
     standing: Standing,
-) -> Result<Option<Cause>, StoreError> {
-    let found = db
-        .prepare_cached(
-            "SELECT standing, sender FROM usage
-             WHERE agent = ?1 AND kind = ?2 AND standing = ?3 AND sender <> ''
-             ORDER BY bytes DESC, sender LIMIT 1",
-        )?
-        .query_row(params![agent.0, kind.as_str(), standing.as_str()], |row| {
-            crate::cause::read(row, 0)
-        })
-        .optional()?;
-    Ok(found)
+    limit: usize,
+) -> Result<Vec<(Cause, u64)>, StoreError> {
+    let mut found = db.prepare_cached(
+        "SELECT standing, sender, bytes FROM usage
+         WHERE agent = ?1 AND kind = ?2 AND standing = ?3 AND sender <> ''
+         ORDER BY bytes DESC, sender LIMIT ?4",
+    )?;
+    let limit = integer(limit as u64);
+    let found = found.query_map(
+        params![agent.0, kind.as_str(), standing.as_str(), limit],
+        |row| Ok((crate::cause::read(row, 0)?, natural(row, 2)?)),
+    )?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Stores how much of a kind a share is.

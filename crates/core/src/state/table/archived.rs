@@ -1,10 +1,11 @@
 //! A table whose rows are in an archive.
 //!
 //! It remembers the rows that commits have read and changed, and what they use of shared resources.
-//! What changed is written when the archive's owner asks for it, or earlier if a commit asks for a range
-//! of an index: only the archive knows which rows are in it.
+//! What changed is written when the archive's owner asks for it. Until then, what is read is what the
+//! archive has, but for the rows that changed.
 
 use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
 use std::fmt::Debug;
@@ -25,9 +26,7 @@ pub type ArchiveError = Box<dyn Error + Send + Sync>;
 
 /// Where the rows of a table are kept outside of memory.
 ///
-/// A table that has an archive keeps what commits have changed until its owner asks it to write, or
-/// until a commit asks for a range of an index. If the commit is refused after that, the archive's
-/// owner must undo what was written since the commit began.
+/// A table that has an archive keeps what commits have changed until its owner asks it to write.
 pub trait Archive<R: Row>: Shares + Debug + Send {
     /// The row with a key.
     ///
@@ -68,7 +67,8 @@ pub trait Shares {
     /// The archive cannot be read.
     fn used(&self, agent: AgentId, kind: Kind, share: &Share) -> Result<Amount, ArchiveError>;
 
-    /// The sender of a standing who uses most; of several, the first by address.
+    /// The senders of a standing who use most, at most `limit`, each with its bytes: the one with
+    /// most bytes first; of several, the first by address.
     ///
     /// # Errors
     /// The archive cannot be read.
@@ -77,7 +77,8 @@ pub trait Shares {
         agent: AgentId,
         kind: Kind,
         standing: Standing,
-    ) -> Result<Option<Cause>, ArchiveError>;
+        limit: usize,
+    ) -> Result<Vec<(Cause, u64)>, ArchiveError>;
 
     /// Stores how much of a resource a share is.
     ///
@@ -97,8 +98,6 @@ struct Remembered<K, V> {
     known: BTreeMap<K, V>,
     /// Those that changed, as the archive has them.
     unwritten: BTreeMap<K, V>,
-    /// Those that the current commit wrote, as the archive had them before it.
-    written: Vec<(K, V)>,
 }
 
 impl<K, V> Default for Remembered<K, V> {
@@ -106,45 +105,22 @@ impl<K, V> Default for Remembered<K, V> {
         Self {
             known: BTreeMap::new(),
             unwritten: BTreeMap::new(),
-            written: Vec::new(),
         }
     }
 }
 
-impl<K: Ord + Clone, V: Clone + PartialEq> Remembered<K, V> {
+impl<K: Ord + Clone, V: PartialEq> Remembered<K, V> {
     /// Changes a value, which was `before`.
     fn set(&mut self, key: K, before: V, value: V) {
         self.unwritten.entry(key.clone()).or_insert(before);
         self.known.insert(key, value);
     }
 
-    /// Counts everything that changed as written. Returns how much was written before.
-    fn write(&mut self) -> usize {
-        let begin = self.written.len();
-        self.written.extend(std::mem::take(&mut self.unwritten));
-        begin
-    }
-
-    /// What was written from there on and is different now: each key, the value before, and the value.
-    fn written_from(&self, begin: usize) -> impl Iterator<Item = (&K, &V, &V)> {
-        let written = self.written.iter().skip(begin);
-        let all = written.filter_map(|(key, before)| Some((key, before, self.known.get(key)?)));
-        all.filter(|(_, before, now)| before != now)
-    }
-
-    /// What was written stays written.
-    fn settle(&mut self) {
-        self.written.clear();
-    }
-
-    /// What the current commit wrote is undone in the archive; the known values are as before it
-    /// already. Returns the keys.
-    fn unwrite(&mut self) -> Vec<K> {
-        let written = std::mem::take(&mut self.written);
-        let keys = written.iter().map(|(key, _)| key.clone()).collect();
-        // The archive has what it had before the first time.
-        self.unwritten.extend(written.into_iter().rev());
-        keys
+    /// What is different in the archive: each key, the value there, and the value.
+    fn changed(&self) -> impl Iterator<Item = (&K, &V, &V)> {
+        let all = self.unwritten.iter();
+        let all = all.filter_map(|(key, there)| Some((key, there, self.known.get(key)?)));
+        all.filter(|(_, there, now)| there != now)
     }
 }
 
@@ -194,11 +170,8 @@ impl<R: Row> Archived<R> {
         }
     }
 
-    /// Whether there is no row, written or not.
+    /// Whether the archive has no row.
     fn is_empty(&self) -> bool {
-        if !self.rows.borrow().unwritten.is_empty() {
-            return false;
-        }
         let all = (Bound::Unbounded, Bound::Unbounded);
         let read = || self.check(self.archive.first(&all, 1));
         let empty = self
@@ -244,12 +217,52 @@ impl<R: Row> Archived<R> {
     }
 
     pub(super) fn last(&self, ends: &Ends<R::Index>) -> Option<Arc<R>> {
-        self.write();
-        if self.is_empty() {
-            return None;
+        let changed = self.changed_in(ends).pop_back();
+        let mut ends = ends.clone();
+        let stored = loop {
+            if self.is_empty() {
+                break None;
+            }
+            let Some(key) = self.check(self.archive.last(&ends)).flatten() else {
+                break None;
+            };
+            let (entry, row) = self.place(&key, &ends)?;
+            match row {
+                Some(row) => break Some((entry, row)),
+                None => ends.1 = Bound::Excluded(entry),
+            }
+        };
+        let changed = changed.and_then(|(entry, key)| Some((entry, self.get(&key)?)));
+        let last = stored.into_iter().chain(changed);
+        last.max_by(|(one, _), (other, _)| one.cmp(other))
+            .map(|(_, row)| row)
+    }
+
+    /// The entries of the rows that changed in a range, in order.
+    fn changed_in(&self, ends: &Ends<R::Index>) -> VecDeque<(R::Index, R::Key)> {
+        if is_empty_range(ends) {
+            return VecDeque::new();
         }
-        let key = self.check(self.archive.last(ends))??;
-        self.get(&key)
+        let entries = self.entries.borrow();
+        let found = entries.range(ends.clone());
+        found
+            .map(|(entry, key)| (entry.clone(), key.clone()))
+            .collect()
+    }
+
+    /// The entry in a range of a row that the archive has there, and the row, unless it has changed.
+    fn place(&self, key: &R::Key, ends: &Ends<R::Index>) -> Option<(R::Index, Option<Arc<R>>)> {
+        let changed = self.rows.borrow().unwritten.get(key).cloned();
+        let (there, row) = match changed {
+            Some(there) => (there?, None),
+            None => {
+                let row = self.get(key)?;
+                (Arc::clone(&row), Some(row))
+            }
+        };
+        let mut entries = there.indexes().into_iter();
+        let entry = entries.find(|entry| contains(ends, entry))?;
+        Some((entry, row))
     }
 
     pub(super) fn set(&self, key: &R::Key, row: Option<Arc<R>>) -> Option<Arc<R>> {
@@ -289,8 +302,27 @@ impl<R: Row> Archived<R> {
     }
 
     pub(super) fn most(&self, agent: AgentId, kind: Kind, standing: Standing) -> Option<Cause> {
-        self.write_shares();
-        self.check(self.archive.most(agent, kind, standing))?
+        let shares = self.shares.borrow();
+        let changed = shares.unwritten.keys().filter_map(|key| match key {
+            (of, what, Share::One(cause @ Cause::Sender(sort, _)))
+                if (*of, *what, *sort) == (agent, kind, standing) =>
+            {
+                let amount = shares.known.get(key).copied().unwrap_or_default();
+                Some((cause.clone(), amount))
+            }
+            _ => None,
+        });
+        let changed: BTreeMap<Cause, Amount> = changed.collect();
+        let limit = changed.len().saturating_add(1);
+        let stored = self.check(self.archive.most(agent, kind, standing, limit))?;
+        let stored = stored
+            .into_iter()
+            .filter(|(cause, _)| !changed.contains_key(cause));
+        let used = changed.iter().filter(|(_, amount)| amount.items > 0);
+        let used = used.map(|(cause, amount)| (cause.clone(), amount.bytes));
+        let all = stored.chain(used);
+        all.min_by_key(|(cause, bytes)| (Reverse(*bytes), cause.clone()))
+            .map(|(cause, _)| cause)
     }
 
     /// Changes the shares that something belongs to.
@@ -304,63 +336,33 @@ impl<R: Row> Archived<R> {
         }
     }
 
-    /// Writes everything that changed, for good.
-    pub(super) fn write_all(&self) {
-        self.write();
-        self.write_shares();
-        self.settle();
-    }
-
-    /// Writes the rows that changed: first those that are deleted, which may have made room in a
-    /// unique index.
-    fn write(&self) {
-        if self.rows.borrow().unwritten.is_empty() {
+    /// Writes everything that changed: first the rows that are deleted, which may have made room in
+    /// a unique index.
+    pub(super) fn write(&self) {
+        let mut rows = self.rows.borrow_mut();
+        let mut shares = self.shares.borrow_mut();
+        if rows.unwritten.is_empty() && shares.unwritten.is_empty() {
             return;
         }
-        self.entries.borrow_mut().clear();
-        self.empty.set(None);
-        let begin = self.rows.borrow_mut().write();
-        let rows = self.rows.borrow();
         for deletes in [true, false] {
-            for (_, before, after) in rows.written_from(begin) {
+            for (_, before, after) in rows.changed() {
                 if after.is_none() == deletes {
                     self.check(self.archive.write(before.as_deref(), after.as_deref()));
                 }
             }
         }
-    }
-
-    /// Writes the shares that changed.
-    fn write_shares(&self) {
-        let begin = self.shares.borrow_mut().write();
-        for ((agent, kind, of), _, amount) in self.shares.borrow().written_from(begin) {
+        for ((agent, kind, of), _, amount) in shares.changed() {
             self.check(self.archive.set_used(*agent, *kind, of, *amount));
         }
-    }
-
-    /// What was written stays written.
-    pub(super) fn settle(&self) {
-        self.rows.borrow_mut().settle();
-        self.shares.borrow_mut().settle();
-    }
-
-    /// What the current commit wrote is undone in the archive. The rows are as before it already.
-    pub(super) fn unwrite(&self) {
-        self.fault.take();
-        self.shares.borrow_mut().unwrite();
-        let keys = self.rows.borrow_mut().unwrite();
-        if keys.is_empty() {
-            return;
-        }
+        rows.unwritten.clear();
+        shares.unwritten.clear();
+        self.entries.borrow_mut().clear();
         self.empty.set(None);
-        let rows = self.rows.borrow();
-        let mut entries = self.entries.borrow_mut();
-        for key in keys {
-            let now = rows.known.get(&key).into_iter().flatten();
-            for entry in now.flat_map(|row| row.indexes()) {
-                entries.insert(entry, key.clone());
-            }
-        }
+    }
+
+    /// Forgets the error of a commit that is undone.
+    pub(super) fn undo(&self) {
+        self.fault.take();
     }
 
     pub(super) fn forget(&self) {
@@ -385,20 +387,24 @@ const MOST_BYTES: usize = 4 << 20;
 /// How many shares a table remembers after a group of commits.
 const MOST_SHARES: usize = 16_384;
 
-/// The rows in a range of an archive, read as they are asked for.
+/// The rows in a range, read from the archive as they are asked for.
 pub(super) struct Pages<'a, R: Row> {
     archived: &'a Archived<R>,
-    /// What was not read yet.
+    /// What was not read of the archive yet.
     ends: Ends<R::Index>,
-    page: VecDeque<Arc<R>>,
+    /// The rows of the archive that were read and have not changed.
+    page: VecDeque<(R::Index, Arc<R>)>,
+    /// The entries of the rows that changed.
+    changed: VecDeque<(R::Index, R::Key)>,
     /// How many rows the next page has; 0 after the last.
     size: usize,
 }
 
 impl<'a, R: Row> Pages<'a, R> {
-    pub(super) const fn new(archived: &'a Archived<R>, ends: Ends<R::Index>) -> Self {
+    pub(super) fn new(archived: &'a Archived<R>, ends: Ends<R::Index>) -> Self {
         Self {
             archived,
+            changed: archived.changed_in(&ends),
             ends,
             page: VecDeque::new(),
             size: 1,
@@ -406,7 +412,6 @@ impl<'a, R: Row> Pages<'a, R> {
     }
 
     fn read(&mut self) {
-        self.archived.write();
         if self.archived.is_empty() {
             self.size = 0;
             return;
@@ -414,25 +419,19 @@ impl<'a, R: Row> Pages<'a, R> {
         let keys = self.archived.archive.first(&self.ends, self.size);
         let keys = self.archived.check(keys).unwrap_or_default();
         let is_full = keys.len() == self.size;
-        self.page = keys
-            .iter()
-            .filter_map(|key| self.archived.get(key))
-            .collect();
         // Often only the first is of interest.
         self.size = if is_full {
             (self.size * 4).min(PAGE)
         } else {
             0
         };
-        if let Some(last) = self.page.back() {
-            let entries = last.indexes();
-            let read_to = entries
-                .into_iter()
-                .find(|entry| contains(&self.ends, entry));
-            match read_to {
-                Some(entry) => self.ends.0 = Bound::Excluded(entry),
-                None => self.size = 0,
-            }
+        for key in keys {
+            let Some((entry, row)) = self.archived.place(&key, &self.ends) else {
+                self.size = 0;
+                return;
+            };
+            self.ends.0 = Bound::Excluded(entry.clone());
+            self.page.extend(row.map(|row| (entry, row)));
         }
     }
 }
@@ -444,10 +443,30 @@ impl<R: Row> Iterator for Pages<'_, R> {
     type Item = Arc<R>;
 
     fn next(&mut self) -> Option<Arc<R>> {
-        if self.page.is_empty() && self.size > 0 {
+        while self.page.is_empty() && self.size > 0 {
             self.read();
         }
-        self.page.pop_front()
+        let is_changed = match (self.page.front(), self.changed.front()) {
+            (Some((stored, _)), Some((changed, _))) => changed < stored,
+            (stored, _) => stored.is_none(),
+        };
+        if is_changed {
+            let (_, key) = self.changed.pop_front()?;
+            return self.archived.get(&key);
+        }
+        self.page.pop_front().map(|(_, row)| row)
+    }
+}
+
+/// Whether a range ends before it begins.
+pub(super) fn is_empty_range<I: Ord>((from, to): &Ends<I>) -> bool {
+    match (from, to) {
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+        (Bound::Excluded(from), Bound::Excluded(to)) => from >= to,
+        (
+            Bound::Included(from) | Bound::Excluded(from),
+            Bound::Included(to) | Bound::Excluded(to),
+        ) => from > to,
     }
 }
 
