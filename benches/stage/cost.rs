@@ -3,6 +3,7 @@
 
 use std::hint::black_box;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use agentry_protocol::{Address, Json, Number, Seed, SigningKey, Transaction};
@@ -18,7 +19,7 @@ const TIMES: u32 = 2_000;
 pub(crate) struct Costs {
     /// One Ed25519 signature over the signing text of a transaction.
     pub(crate) signature: Duration,
-    /// One strict verification of it.
+    /// One strict verification of it, under a key that was not used before.
     pub(crate) verification: Duration,
 }
 
@@ -37,13 +38,26 @@ pub(crate) fn costs() -> Costs {
         chain_id: chain_id(),
     }
     .signing_text();
-    let signature = key.sign(text.as_bytes());
+    // The points of known keys are kept.
+    static KEYS: AtomicU32 = AtomicU32::new(0);
+    let first = KEYS.fetch_add(TIMES, Ordering::Relaxed);
+    let signed: Vec<_> = (first..first + TIMES)
+        .map(|number| {
+            let mut seed = [9; 32];
+            seed[..4].copy_from_slice(&number.to_le_bytes());
+            let key = SigningKey::from_seed(&Seed::from_bytes(seed));
+            (key.public_key(), key.sign(text.as_bytes()))
+        })
+        .collect();
+    let mut signed = signed.iter();
     Costs {
         signature: each(|| {
             black_box(key.sign(black_box(text.as_bytes())));
         }),
         verification: each(|| {
-            black_box(public_key.verify(black_box(text.as_bytes()), &signature));
+            let next = signed.next();
+            let verify = next.map(|(key, signature)| key.verify(text.as_bytes(), signature));
+            black_box(verify);
         }),
     }
 }

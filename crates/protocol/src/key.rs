@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ed25519_dalek::{Signer as _, VerifyingKey};
+use ed25519_dalek::Signer as _;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::text::{HexFault, read_hex, serde_as_text, write_hex};
@@ -62,15 +62,7 @@ impl PublicKey {
     /// # Errors
     /// [`KeyError::NotAPoint`] and [`KeyError::Weak`].
     pub fn from_bytes(bytes: [u8; 32]) -> Result<Self, KeyError> {
-        let key = VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError::NotAPoint)?;
-        if key.is_weak() {
-            return Err(KeyError::Weak);
-        }
-        // dalek also decodes a y beyond the field's prime; no key is written that way.
-        if key.to_edwards().compress().to_bytes() != bytes {
-            return Err(KeyError::NotAPoint);
-        }
-        Ok(Self(bytes))
+        points::of(&bytes).map(|_| Self(bytes))
     }
 
     /// The 32 bytes.
@@ -82,10 +74,64 @@ impl PublicKey {
     /// (`verify_strict`): signatures that some implementations accept and others refuse are
     /// refused.
     pub fn verify(&self, message: &[u8], signature: &Signature) -> bool {
-        VerifyingKey::from_bytes(&self.0).is_ok_and(|key| {
+        points::of(&self.0).is_ok_and(|key| {
             let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
             key.verify_strict(message, &signature).is_ok()
         })
+    }
+}
+
+/// The points of the keys that were used last. To find the point of a key costs a fifth of a
+/// verification, and the key of a message is read several times before the message is answered.
+mod points {
+    use std::sync::{Mutex, PoisonError};
+
+    use ed25519_dalek::VerifyingKey;
+
+    use super::KeyError;
+
+    /// How many locks share the points, so that threads seldom wait for each other.
+    const LOCKS: usize = 16;
+
+    /// How many points are kept under each lock, of about 200 bytes each.
+    const KEPT: usize = 256;
+
+    /// The points, each at the place that its key determines.
+    static KNOWN: [Mutex<Vec<Option<VerifyingKey>>>; LOCKS] =
+        [const { Mutex::new(Vec::new()) }; LOCKS];
+
+    /// The point of a key, checked.
+    pub(super) fn of(bytes: &[u8; 32]) -> Result<VerifyingKey, KeyError> {
+        let [first, second, ..] = *bytes;
+        let known = KNOWN.get(usize::from(first) % LOCKS);
+        let place = usize::from(second) % KEPT;
+        let lock = || known.map(|known| known.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(known) = lock()
+            && let Some(Some(point)) = known.get(place)
+            && point.as_bytes() == bytes
+        {
+            return Ok(*point);
+        }
+        let point = checked(bytes)?;
+        if let Some(mut known) = lock() {
+            known.resize(KEPT, None);
+            if let Some(kept) = known.get_mut(place) {
+                *kept = Some(point);
+            }
+        }
+        Ok(point)
+    }
+
+    fn checked(bytes: &[u8; 32]) -> Result<VerifyingKey, KeyError> {
+        let key = VerifyingKey::from_bytes(bytes).map_err(|_| KeyError::NotAPoint)?;
+        if key.is_weak() {
+            return Err(KeyError::Weak);
+        }
+        // dalek also decodes a y beyond the field's prime; no key is written that way.
+        if key.to_edwards().compress().to_bytes() != *bytes {
+            return Err(KeyError::NotAPoint);
+        }
+        Ok(key)
     }
 }
 

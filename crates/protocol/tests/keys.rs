@@ -163,3 +163,23 @@ fn generated_seeds_differ() {
     assert_ne!(a.expose(), b.expose());
     assert_ne!(a.expose(), &[0; 32]);
 }
+
+/// What was found out about a key is remembered by its first bytes: keys that share them are told
+/// apart, and what is refused stays refused.
+#[test]
+fn keys_that_begin_alike_are_told_apart() {
+    let key = SigningKey::from_seed(&Seed::from_bytes([0x11; 32]));
+    let public = key.public_key();
+    let signature = key.sign(b"ping");
+    let mut alike = (0..u8::MAX).filter_map(|last| {
+        let mut bytes = *public.as_bytes();
+        bytes[30] = last;
+        PublicKey::from_bytes(bytes).ok()
+    });
+    let other = alike.find(|other| *other != public).unwrap();
+    for _ in 0..3 {
+        assert!(public.verify(b"ping", &signature));
+        assert!(!other.verify(b"ping", &signature));
+        assert_eq!(PublicKey::from_bytes([0; 32]), Err(KeyError::Weak));
+    }
+}
