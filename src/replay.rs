@@ -71,6 +71,7 @@ use self::environment::ReplayEnvironment;
 use self::past::Past;
 use self::report::{Report, Summary};
 use crate::config::{Config, HostError as AgentsError};
+use crate::runtime::backoff;
 use crate::runtime::clock::Clock;
 use crate::runtime::directory::Directory;
 use crate::runtime::host::{HostError, chain};
@@ -87,22 +88,21 @@ const BATCH: usize = 500;
 /// How many blocks after the last one are searched for answers.
 const AFTER: u64 = 64;
 
-/// How many attempts to read are made before the replay fails.
-const TRIES: u32 = 10;
+/// How often a failed read is repeated before the replay fails.
+const TRIES: usize = 10;
 
-/// The pause after a failed read.
-const PAUSE: Duration = Duration::from_millis(300);
+/// The bounds of the pause before that.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
 
 /// Retries an operation that fails while the node is temporarily unavailable.
 macro_rules! retrying {
     ($attempt:expr) => {{
-        let mut tries = 1;
+        let mut pauses = backoff::between(PAUSE).take(TRIES);
         loop {
             match $attempt.await {
-                Err(error) if error.is_transient() && tries < TRIES => {
+                Err(error) if error.is_transient() && let Some(pause) = pauses.next() => {
                     tracing::debug!(%error, "reading the chain failed; retrying");
-                    tries += 1;
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(pause).await;
                 }
                 other => break other.map_err(ReplayError::Source),
             }
@@ -251,7 +251,7 @@ impl Replayer {
     ) -> Result<(), ReplayError> {
         let start = Start::Height(from);
         let mut cursor = retrying!(self.source.begin(start))?;
-        let mut idle = 0;
+        let mut pauses = backoff::between(PAUSE).take(TRIES);
         loop {
             let batch = retrying!(self.source.read(&cursor, interest, BATCH))?;
             let through = batch.read_through.as_ref().map(|head| head.height);
@@ -275,13 +275,13 @@ impl Replayer {
                 break;
             }
             // A block that the node cannot deliver at once is requested again.
-            idle = if moved || batch.more { 0 } else { idle + 1 };
-            if idle > TRIES {
+            if moved || batch.more {
+                pauses = backoff::between(PAUSE).take(TRIES);
+            } else if let Some(pause) = pauses.next() {
+                tokio::time::sleep(pause).await;
+            } else {
                 let (at, to) = (through.unwrap_or_default(), self.last);
                 return Err(ReplayError::Stuck { at, to });
-            }
-            if idle > 0 {
-                tokio::time::sleep(PAUSE).await;
             }
         }
         // Items that are due by the time of the last block.

@@ -43,12 +43,6 @@ use super::signer::{OpenSealed, PublicKeys, SignError};
 /// How many events of each kind an agent pulls at a time.
 const PULL: usize = 8;
 
-/// The pause after the first failed attempt; it doubles with each further one.
-const MIN_BACKOFF: Duration = Duration::from_millis(500);
-
-/// The longest pause between attempts.
-const MAX_BACKOFF: Duration = Duration::from_secs(300);
-
 /// The pause after the store refused something.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -308,11 +302,4 @@ impl Work {
         self.keys = Some(keys);
         Ok(keys)
     }
-}
-
-/// The pause before the next attempt, after this many failed ones.
-pub(super) fn backoff(failed_before: u32) -> Duration {
-    MIN_BACKOFF
-        .saturating_mul(1_u32.checked_shl(failed_before.min(16)).unwrap_or(u32::MAX))
-        .min(MAX_BACKOFF)
 }

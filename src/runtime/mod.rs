@@ -37,6 +37,7 @@
 //! | [`send`] | sending messages at an operator's request |
 //! | [`rates`] | rate limits: how many messages of each sender are handled |
 //! | [`tasks`] | the pool that runs tasks |
+//! | `backoff` | the pauses between the attempts at something that fails |
 //! | [`runner`] | the behaviour runner: it isolates the runtime from behaviour code |
 //! | [`control`] | the socket through which commands reach a running runtime |
 //! | [`http`] | `/health`, `/ready`, `/metrics` |
@@ -46,6 +47,7 @@
 //! | [`kill`] | named points at which tests kill the process |
 
 pub mod agent;
+pub(crate) mod backoff;
 pub mod catch_up;
 pub(crate) mod classify;
 pub mod clock;

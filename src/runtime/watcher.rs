@@ -14,8 +14,10 @@ use agentry_core::Commit;
 use agentry_protocol::BlockHeight;
 use agentry_protocol::header::MAX_ID_AHEAD_MS;
 use agentry_store::read;
+use backon::ExponentialBackoff;
 
 use super::Shared;
+use super::backoff;
 use super::lag::Lag;
 use super::registry::AgentRegistry;
 use super::router::Route;
@@ -29,12 +31,9 @@ const BATCH: usize = 500;
 /// those blocks again; a commit costs an fsync for every block of a quiet chain.
 const POSITION_LAG: Duration = Duration::from_secs(1);
 
-/// The first pause after a failed reading; it doubles up to [`MAX_PAUSE`].
-const MIN_PAUSE: Duration = Duration::from_millis(50);
-
-/// The longest pause after failed readings: the most by which the watcher recovers later than the
-/// node.
-const MAX_PAUSE: Duration = Duration::from_millis(500);
+/// The bounds of a pause after a failed reading. The longest is the most by which the watcher recovers
+/// later than the node.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
 
 /// How long a reading may take before the chain counts as unreadable. The source continues to wait:
 /// it can tell a slow node from one that is down.
@@ -44,7 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// advances by itself in between.
 const TIME_EVERY: Duration = Duration::from_secs(60);
 
-/// The bounds of the pause between two such readings while the local clock is ahead: it doubles.
+/// The bounds of the pause between two such readings while the local clock is ahead.
 const TIME_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
 /// How far the local clock may be ahead of a block that was just made, in milliseconds.
@@ -100,7 +99,7 @@ impl Actor for ChainWatcher {
             source,
             cursor,
             stored: Instant::now(),
-            pause: MIN_PAUSE,
+            pauses: backoff::between(PAUSE),
             time: TimeReading::default(),
             lag: Lag::default(),
         };
@@ -116,13 +115,13 @@ struct Watch {
     source: Box<dyn ChainSource>,
     cursor: Cursor,
     stored: Instant,
-    pause: Duration,
+    pauses: ExponentialBackoff,
     time: TimeReading,
     lag: Lag,
 }
 
 /// The last reading of a block's time.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct TimeReading {
     /// The height of that block.
     of: Option<BlockHeight>,
@@ -130,19 +129,10 @@ struct TimeReading {
     at: Option<Instant>,
     /// The pause before the next reading.
     pause: Duration,
+    /// The pauses after that.
+    pauses: Option<ExponentialBackoff>,
     /// Whether the log has reported that the local clock is ahead.
     told: bool,
-}
-
-impl Default for TimeReading {
-    fn default() -> Self {
-        Self {
-            of: None,
-            at: None,
-            pause: TIME_PAUSE.0,
-            told: false,
-        }
-    }
 }
 
 impl Watch {
@@ -154,7 +144,7 @@ impl Watch {
             };
             let more = match read {
                 Ok(batch) => {
-                    self.pause = MIN_PAUSE;
+                    self.pauses = backoff::between(PAUSE);
                     self.shared.metrics.source_up(true);
                     let (now, metrics) = (Instant::now(), &self.shared.metrics);
                     self.lag.saw(batch.behind, now, metrics);
@@ -179,11 +169,11 @@ impl Watch {
                     if matches!(error, SourceError::OtherChain { .. }) {
                         self.halt(&error).await;
                     }
+                    let pause = self.pauses.next().unwrap_or_default();
                     tokio::select! {
-                        () = tokio::time::sleep(self.pause) => {}
+                        () = tokio::time::sleep(pause) => {}
                         _ = stopping.changed() => {}
                     }
-                    self.pause = (self.pause * 2).min(MAX_PAUSE);
                     continue;
                 }
             };
@@ -241,11 +231,12 @@ impl Watch {
         }
         let ahead = clock.unconfirmed_ms();
         self.shared.metrics.clock_ahead(ahead);
-        self.time.pause = if ahead > CLOCK_AHEAD_MS {
-            (self.time.pause * 2).min(TIME_PAUSE.1)
-        } else {
-            TIME_PAUSE.0
-        };
+        if ahead <= CLOCK_AHEAD_MS {
+            self.time.pauses = None;
+        }
+        let pauses = &mut self.time.pauses;
+        let pauses = pauses.get_or_insert_with(|| backoff::between(TIME_PAUSE));
+        self.time.pause = pauses.next().unwrap_or_default();
         // The time of block 0 was fixed with the chain, however much later the chain began.
         if ahead > MAX_ID_AHEAD_MS && !more && height.0 > 0 && !self.time.told {
             self.time.told = true;
@@ -278,19 +269,15 @@ impl Watch {
                 if store_position {
                     self.stored = Instant::now();
                 }
-                true
+                return true;
             }
             Ok(Err(error)) => {
                 tracing::error!(%error, "blocks read from the chain could not be stored; reading them again");
-                tokio::time::sleep(self.pause).await;
-                self.pause = (self.pause * 2).min(MAX_PAUSE);
-                false
             }
-            Err(MailboxError::Closed | MailboxError::Timeout) => {
-                tokio::time::sleep(MIN_PAUSE).await;
-                false
-            }
+            Err(MailboxError::Closed | MailboxError::Timeout) => {}
         }
+        tokio::time::sleep(self.pauses.next().unwrap_or_default()).await;
+        false
     }
 
     /// The chain was replaced by another: nothing is posted to the new one until an operator

@@ -71,7 +71,7 @@ async fn a_clock_that_is_set_back_delays_no_sender() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wait_is_not_extended_by_setting_the_clock_back() {
     let mut stage = Stage::set(r#"{ kind = "moody" }, { kind = "alarm" }"#, "", "");
-    // Retries with pauses of half a second and a second, and a timer.
+    // Retries after at least half a second and a second, and a timer.
     stage.say(2, "fail 2 times").await;
     stage.say(3, "in 2000").await;
     stage

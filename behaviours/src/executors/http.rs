@@ -67,6 +67,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use agentry_sdk::{ConfigureError, Desk, Executor, Setup, Task, TaskError, TaskOutput};
+use backon::{ExponentialBuilder, Retryable};
 use reqwest::{Client, redirect, retry};
 use tokio::time::Instant;
 
@@ -86,11 +87,12 @@ use answer::Whole;
 use failure::{Failure, LENGTH};
 use settings::Service;
 
-/// The first pause for a busy service that asks for none; it doubles each time.
-const MIN_PAUSE: Duration = Duration::from_millis(500);
-
-/// The longest pause for a busy service that asks for none.
-const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// The pauses for a busy service that asks for none, with jitter up to half a minute.
+const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(500))
+    .with_max_delay(Duration::from_secs(15))
+    .with_jitter()
+    .without_max_times();
 
 /// The shortest pause, even if the service asks for a pause of zero.
 const LEAST_PAUSE: Duration = Duration::from_millis(100);
@@ -142,33 +144,34 @@ impl Http {
         let body = request::body(service, task)?;
         let key = service.key.read().await?;
         let client = self.client()?;
-        let mut own_pause = MIN_PAUSE;
+        let longest = service.retry_after_max;
         let mut busy_since = None;
-        loop {
+        let request = || async {
             if let Some(then) = self.not_before() {
                 tokio::time::sleep_until(then).await;
             }
-            let answer = exchange::ask(&client, service, &body, key.as_ref(), desk).await;
-            let Err(failure) = answer else { return answer };
-            let longest = service.retry_after_max;
-            let Some(asked) = failure.busy().filter(|_| !longest.is_zero()) else {
-                return Err(failure);
-            };
-            let pause = asked.unwrap_or(own_pause).min(longest).max(LEAST_PAUSE);
-            own_pause = (own_pause * 2).min(MAX_PAUSE);
-            // The next attempt observes the pause too.
-            self.leave_alone(pause);
-            let now = Instant::now();
-            let since = *busy_since.get_or_insert(now);
-            if now + pause > since + service.idle_timeout {
-                return Err(failure);
-            }
-            tracing::debug!(
-                agent = %task.agent, kind = %task.kind, task = %task.key, host = service.host(),
-                pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-                "the model service is busy; the request is sent again: {failure}"
-            );
-        }
+            exchange::ask(&client, service, &body, key.as_ref(), desk).await
+        };
+        request
+            .retry(PAUSES)
+            .sleep(tokio::time::sleep)
+            .when(|failure| failure.busy().is_some() && !longest.is_zero())
+            .adjust(|failure, own| {
+                let pause = failure.busy()?.or(own)?.min(longest).max(LEAST_PAUSE);
+                // The next attempt observes the pause too.
+                self.leave_alone(pause);
+                let now = Instant::now();
+                let since = *busy_since.get_or_insert(now);
+                (now + pause <= since + service.idle_timeout).then_some(pause)
+            })
+            .notify(|failure, pause| {
+                tracing::debug!(
+                    agent = %task.agent, kind = %task.kind, task = %task.key, host = service.host(),
+                    pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+                    "the model service is busy; the request is sent again: {failure}"
+                );
+            })
+            .await
     }
 }
 

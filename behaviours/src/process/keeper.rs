@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
@@ -207,7 +208,12 @@ async fn keep(
     (shortest, longest): (Duration, Duration),
     mut inbox: Inbox,
 ) {
-    let mut pause = shortest;
+    let pauses = ExponentialBuilder::new()
+        .with_min_delay(shortest)
+        .with_max_delay(longest)
+        .with_jitter()
+        .without_max_times();
+    let mut backoff = pauses.build();
     loop {
         // The new process does not know the requests to the previous one.
         while inbox.waiting.is_empty() {
@@ -222,8 +228,9 @@ async fn keep(
             return;
         }
         if begun.answered {
-            pause = shortest;
+            backoff = pauses.build();
         }
+        let pause = backoff.next().unwrap_or(longest).min(longest);
         let kind = super::KIND;
         let program = launch.name();
         tracing::warn!(
@@ -239,7 +246,6 @@ async fn keep(
         if !rest(&begun.end, Instant::now() + pause, &mut inbox).await {
             return;
         }
-        pause = pause.saturating_mul(2).min(longest);
     }
 }
 

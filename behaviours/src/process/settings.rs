@@ -71,8 +71,8 @@ pub struct ProcessSettings {
     /// Default `"5s"`.
     #[serde(default = "five_seconds")]
     pub grace: Time,
-    /// The pause before the first restart. It doubles after each start in which the program
-    /// answered nothing. Default `"500ms"`.
+    /// The shortest pause before a restart. The pauses double, with jitter, after each start in which
+    /// the program answered nothing. Default `"500ms"`.
     #[serde(default = "half_a_second")]
     pub restart_min: Time,
     /// The longest pause before a restart. Default `"30s"`.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use agentry_chain::NodeError;
 use agentry_protocol::{Address, Json, Limits};
+use backon::{BackoffBuilder, ExponentialBuilder};
 
 use crate::chain::accounts::{self, AccountRow};
 use crate::chain::blocks::{self, BlockRow};
@@ -24,8 +25,12 @@ pub(crate) use leader::Leader;
 /// How many blocks are requested at once, and imported in one SQLite transaction.
 const PAGE: u64 = 100;
 
-/// The longest wait after a failure.
-const MAX_BACKOFF: Duration = Duration::from_secs(1);
+/// The pauses after failures, with jitter up to 1 s.
+const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(50))
+    .with_max_delay(Duration::from_millis(500))
+    .with_jitter()
+    .without_max_times();
 
 /// How many accounts are read in one round from a leader that does not record its credits.
 const ACCOUNTS_A_ROUND: usize = 50;
@@ -69,8 +74,8 @@ pub(crate) enum FollowError {
 
 /// Follows until the node stops.
 pub(crate) async fn follow(node: Arc<Node>) {
-    let pause = node.config.block_time / 4;
-    let mut backoff = pause;
+    let poll = node.config.block_time / 4;
+    let mut pauses = PAUSES.build();
     let mut follower = Follower {
         node,
         has_ledger: true,
@@ -80,15 +85,14 @@ pub(crate) async fn follow(node: Arc<Node>) {
         match follower.round().await {
             Ok(more) => {
                 follower.node.follows_again();
-                backoff = pause;
+                pauses = PAUSES.build();
                 if !more {
-                    tokio::time::sleep(pause).await;
+                    tokio::time::sleep(poll).await;
                 }
             }
             Err(error) => {
                 follower.node.follows_not(&error);
-                tokio::time::sleep(backoff.min(MAX_BACKOFF)).await;
-                backoff = (backoff * 2).min(MAX_BACKOFF);
+                tokio::time::sleep(pauses.next().unwrap_or_default()).await;
             }
         }
     }

@@ -10,6 +10,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
@@ -26,11 +27,13 @@ const MAX_GROUP: usize = 512;
 /// the queue: backpressure starts here.
 const QUEUE: usize = 4096;
 
-/// The first pause after the system refused; it doubles up to [`MAX_PAUSE`].
-const MIN_PAUSE: Duration = Duration::from_millis(50);
-
-/// The longest pause: how long changes may wait after writing works again.
-const MAX_PAUSE: Duration = Duration::from_secs(2);
+/// The pauses after the system refused, with jitter up to 2 s: how long changes may wait after writing
+/// works again.
+const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(50))
+    .with_max_delay(Duration::from_secs(1))
+    .with_jitter()
+    .without_max_times();
 
 /// How often an idle writer checks that its file still exists.
 const LOOK: Duration = Duration::from_secs(1);
@@ -89,7 +92,7 @@ impl Writer {
             file: OpenFile::at(path)?,
             health,
             waiting: Vec::new(),
-            pause: MIN_PAUSE,
+            pauses: PAUSES.build(),
         };
         let thread = std::thread::Builder::new()
             .name("agentry-store".to_owned())
@@ -141,8 +144,8 @@ struct Work {
     health: Health,
     /// The commits to apply, oldest first.
     waiting: Vec<Job>,
-    /// The pause after the next refusal.
-    pause: Duration,
+    /// The pauses after the next refusals.
+    pauses: ExponentialBackoff,
 }
 
 impl Work {
@@ -223,7 +226,7 @@ impl Work {
         let commits: Vec<_> = group.iter().map(|job| &job.commit).collect();
         let (answers, trouble) = self.tables.apply(&commits);
         if trouble.is_none() {
-            self.pause = MIN_PAUSE;
+            self.pauses = PAUSES.build();
             self.health.stored();
         }
         for (job, answer) in group.drain(..answers.len()).zip(answers) {
@@ -252,8 +255,7 @@ impl Work {
         if !passes {
             return true;
         }
-        let until = Instant::now() + self.pause;
-        self.pause = (self.pause * 2).min(MAX_PAUSE);
+        let until = Instant::now() + self.pauses.next().unwrap_or_default();
         loop {
             match queue.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(job) => {

@@ -11,8 +11,9 @@ use agentry_sdk::durable::{self, Sending};
 use agentry_sdk::{Authenticity, BehaviourError, Effects, Message, Outgoing};
 use agentry_store::StoreError;
 
-use super::{Work, backoff};
+use super::Work;
 use crate::config::BehaviourInstance;
+use crate::runtime::backoff;
 use crate::runtime::clock::millis;
 use crate::runtime::compose::{self, Author, Circumstances};
 use crate::runtime::kill::{self, Point};
@@ -288,7 +289,7 @@ impl Work {
         let unlimited =
             matches!(subject, Subject::Event(event) if event.kind == EventKind::Renewal);
         let again = error.is_transient() && (unlimited || attempt < hosted.config.attempts);
-        let retry_at = again.then(|| now.saturating_add(millis(backoff(attempts))));
+        let retry_at = again.then(|| now.saturating_add(millis(backoff::after(attempt))));
         if again {
             tracing::warn!(
                 agent.name = hosted.config.name,

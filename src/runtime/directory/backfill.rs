@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
 use super::card_of;
-use crate::runtime::Shared;
+use crate::runtime::{Shared, backoff};
 
 /// The most self-sent transactions that one reading may return.
 const BATCH: usize = 500;
@@ -46,7 +46,7 @@ struct Rests {
     busy_node: u32,
 }
 
-/// The bounds of a pause after a failed reading; it doubles.
+/// The bounds of a pause after a failed reading.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
 /// How often the log reports the progress.
@@ -221,7 +221,7 @@ impl Run {
     async fn run(mut self) {
         let began = Instant::now();
         let mut stopping = self.shared.stopping.clone();
-        let mut pause = PAUSE.0;
+        let mut pauses = backoff::between(PAUSE);
         tracing::info!(
             from.height = self.plan.from.0,
             to.height = self.plan.to.0,
@@ -242,11 +242,11 @@ impl Run {
                     return;
                 }
                 Ok(Next::More) => {
-                    pause = PAUSE.0;
+                    pauses = backoff::between(PAUSE);
                     Some((reading.elapsed() * self.rests()).clamp(REST.0, REST.1))
                 }
                 Ok(Next::Wait) => {
-                    pause = PAUSE.0;
+                    pauses = backoff::between(PAUSE);
                     None
                 }
                 Err(Problem::Final(error)) => {
@@ -254,14 +254,13 @@ impl Run {
                     return;
                 }
                 Err(Problem::Passing(reason)) => {
+                    let pause = pauses.next().unwrap_or_default();
                     tracing::warn!(
                         reason,
                         ?pause,
                         "cannot read old blocks for the directory; trying again"
                     );
-                    let this = pause;
-                    pause = (pause * 2).min(PAUSE.1);
-                    Some(this)
+                    Some(pause)
                 }
             };
             let changed = async {

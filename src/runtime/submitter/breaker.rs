@@ -2,32 +2,25 @@
 
 use std::time::Duration;
 
-/// The pause before the first probe. It doubles with each probe that fails.
-const MIN_PAUSE: Duration = Duration::from_millis(100);
+use backon::ExponentialBackoff;
 
-/// The longest pause between probes: the most by which the runtime recovers later than the node.
-const MAX_PAUSE: Duration = Duration::from_millis(500);
+use crate::runtime::backoff;
+
+/// The bounds of a pause before a probe. The longest is the most by which the runtime recovers later
+/// than the node.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
 
 /// How many consecutive answers may fail before the breaker opens. One failed answer of a node that
 /// otherwise works is no reason to stop.
 const TOLERATED: u32 = 3;
 
 /// Open while the node is down: only probes are sent then, and nothing is posted.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Breaker {
     failures: u32,
     open: bool,
-    pause: Duration,
-}
-
-impl Default for Breaker {
-    fn default() -> Self {
-        Self {
-            failures: 0,
-            open: false,
-            pause: MIN_PAUSE,
-        }
-    }
+    /// The pauses before the next probes, if there was one since the node answered.
+    pauses: Option<ExponentialBackoff>,
 }
 
 impl Breaker {
@@ -39,7 +32,7 @@ impl Breaker {
     /// Records that the node answered. Returns whether that closed the breaker.
     pub fn succeeded(&mut self) -> bool {
         self.failures = 0;
-        self.pause = MIN_PAUSE;
+        self.pauses = None;
         std::mem::take(&mut self.open)
     }
 
@@ -57,9 +50,8 @@ impl Breaker {
 
     /// How long to wait before the next probe.
     pub fn next_pause(&mut self) -> Duration {
-        let pause = self.pause;
-        self.pause = (pause * 2).min(MAX_PAUSE);
-        pause
+        let pauses = self.pauses.get_or_insert_with(|| backoff::between(PAUSE));
+        pauses.next().unwrap_or_default()
     }
 }
 
@@ -85,9 +77,11 @@ mod tests {
     fn pauses_grow_to_a_bound_and_reset() {
         let mut breaker = Breaker::default();
         breaker.trip();
-        let pauses: Vec<u128> = (0..5).map(|_| breaker.next_pause().as_millis()).collect();
-        assert_eq!(pauses, [100, 200, 400, 500, 500]);
+        for least in [100, 200, 250, 250] {
+            let pause = breaker.next_pause().as_millis();
+            assert!((least..=2 * least).contains(&pause), "{pause}");
+        }
         breaker.succeeded();
-        assert_eq!(breaker.next_pause(), MIN_PAUSE);
+        assert!(breaker.next_pause() <= Duration::from_millis(200));
     }
 }

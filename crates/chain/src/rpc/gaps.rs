@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::Instant;
 
 use super::meter::Rest;
@@ -17,20 +18,23 @@ const TRIES_PER_READ: usize = 4;
 /// tried at once.
 #[derive(Debug)]
 pub(super) struct Gaps {
-    first_wait: Duration,
-    longest_wait: Duration,
-    waits: HashMap<u64, (Instant, Duration)>,
+    pauses: ExponentialBuilder,
+    /// When each is due for another try, and the pauses after that one.
+    waits: HashMap<u64, (Instant, ExponentialBackoff)>,
     failures: HashMap<u64, u32>,
     /// When one was last tried again.
     pub(super) rest: Rest,
 }
 
 impl Gaps {
-    pub(super) fn new(first_wait: Duration, longest_wait: Duration) -> Self {
-        let longest_wait = longest_wait.max(first_wait);
+    pub(super) fn new(shortest: Duration, longest: Duration) -> Self {
         Self {
-            first_wait,
-            longest_wait,
+            pauses: ExponentialBuilder::new()
+                .with_min_delay(shortest)
+                // Jitter adds at most as much again.
+                .with_max_delay(longest / 2)
+                .with_jitter()
+                .without_max_times(),
             waits: HashMap::new(),
             failures: HashMap::new(),
             rest: Rest::new(),
@@ -85,14 +89,11 @@ impl Gaps {
             .collect()
     }
 
-    /// Schedules the next try of a gap that failed again: each wait is twice the one before.
+    /// Schedules the next try of a gap that failed again.
     pub(super) fn postpone(&mut self, height: u64) {
-        let wait = self
-            .waits
-            .get(&height)
-            .map_or(self.first_wait, |(_, wait)| {
-                wait.saturating_mul(2).min(self.longest_wait)
-            });
-        self.waits.insert(height, (Instant::now() + wait, wait));
+        let now = Instant::now();
+        let wait = self.waits.entry(height);
+        let (at, pauses) = wait.or_insert_with(|| (now, self.pauses.build()));
+        *at = now + pauses.next().unwrap_or_default();
     }
 }

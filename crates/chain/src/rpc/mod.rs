@@ -52,10 +52,10 @@ pub struct RpcOptions {
     pub page: u64,
     /// How often a block must fail, while others are served, before it becomes a gap. Default 3.
     pub tries: u32,
-    /// How long a new gap waits before it is tried again; each wait is twice the one before.
+    /// The shortest time that a gap waits before it is tried again. The waits double, with jitter.
     /// Default 1 s.
     pub gap_wait: Duration,
-    /// The longest of these waits. Default 10 minutes.
+    /// The longest of these waits, at least twice the shortest. Default 10 minutes.
     pub longest_gap_wait: Duration,
     /// The time between the starts of two passes over the last 64 blocks, which search for late
     /// transactions. Default 2 s. A pass takes longer on a slow node.
