@@ -2,11 +2,12 @@
 //!
 //! A [`Simulation`] hosts agents with behaviours. It has peers whose messages the test writes, a
 //! clock that the test moves, and the faults of a real chain: duplicate messages, withdrawn blocks,
-//! lost transactions, a process that crashes at any moment. It models the guarantees of the
-//! runtime: one queue of events for each agent, effects that happen all or not at all and once for
-//! each event and behaviour, timers, delivery updates, acknowledgments, tasks, the directory. It
-//! does not model rates, priorities, budgets, fees, signatures or encryption: a message is verified
-//! or sealed because the test says so.
+//! lost transactions, a process that crashes at any moment. What happens durably is decided by the
+//! state machine of the runtime itself ([`agentry_core::State`]): effects that happen all or not at
+//! all and once for each event and behaviour, timers, delivery updates, acknowledgments, tasks. It
+//! does not model rates, priorities, budgets, fees, signatures or encryption: an agent handles its
+//! events, then its messages in the order of the chain, and a message is verified or sealed because
+//! the test says so.
 //!
 //! [`assert_behaviour_contract`] runs a behaviour through random histories with these faults, and
 //! names the law that it breaks.
