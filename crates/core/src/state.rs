@@ -58,13 +58,13 @@ pub struct State {
     gaps: Table<row::Gap>,
 }
 
-/// The single values of a state.
+/// The single values of a state. They are copied with each commit: what is large is shared.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
     /// The chain's id, and the hash of its block 0.
     pub chain: Option<(ChainId, BlockHash)>,
     /// The source's position.
-    pub cursor: Option<Value>,
+    pub cursor: Option<Arc<Value>>,
     /// Why posting is halted.
     pub halted: Option<String>,
     /// The mempool.db and the node that are known to belong together.
@@ -74,7 +74,7 @@ pub struct Facts {
     /// The block from which on the directory is complete.
     pub directory_from: Option<BlockHeight>,
     /// The position of the directory backfill while it runs.
-    pub directory_progress: Option<Value>,
+    pub directory_progress: Option<Arc<Value>>,
     /// How far the runtime's own time had come, in milliseconds since the epoch. It lags by less
     /// than a second.
     pub time: Option<u64>,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use agentry_protocol::{BlockHash, BlockHeight, MessageDigest, TransactionHash};
 
@@ -66,7 +67,7 @@ impl State {
         if let Some(through) = observation.final_through {
             self.finalise(through, at);
         }
-        self.facts.cursor = Some(observation.cursor.clone());
+        self.facts.cursor = Some(Arc::new(observation.cursor.clone()));
         Ok(())
     }
 
@@ -94,7 +95,7 @@ impl State {
         if let Some(from) = backfill.known_from {
             self.facts.directory_from = Some(from);
         }
-        self.facts.directory_progress.clone_from(&backfill.progress);
+        self.facts.directory_progress = backfill.progress.clone().map(Arc::new);
         self.tidy_cards(backfill.final_through, receipt);
     }
 

@@ -26,6 +26,7 @@ use agentry_core::rows::{EventState, InboxState, OutboxState, TaskState, day_of}
 use agentry_core::state::row::{Outgoing, outbox};
 use agentry_core::{AgentId, Authenticity, Commit, OutboxId, State, TaskId};
 use agentry_protocol::{BlockHeight, MessageDigest, MessageId, TransactionHash};
+use serde::Deserialize as _;
 use serde_json::json;
 
 use super::chain::{Chain, FINAL_DEPTH, Transaction};
@@ -132,7 +133,7 @@ impl Host {
 
     fn start(&mut self, chain: &Chain, clocks: Clocks) -> Checked {
         let cursor = self.state.facts().cursor.clone();
-        self.read = cursor.map_or_else(Vec::new, |cursor| serde_json::from_value(cursor).unwrap());
+        self.read = cursor.map_or_else(Vec::new, |cursor| Vec::deserialize(&*cursor).unwrap());
         self.confirmed = 0;
         let noted = self.state.facts().time.unwrap_or(0);
         let shown = chain.blocks.last().map_or(0, |block| block.time);

@@ -1,5 +1,7 @@
 //! The single values: the table `meta`, and the ids that were assigned last.
 
+use std::sync::Arc;
+
 use agentry_core::state::{Facts, Ids};
 use agentry_protocol::BlockHeight;
 use rusqlite::{Connection, params};
@@ -15,12 +17,12 @@ pub(super) fn read(db: &Connection) -> Result<Facts, StoreError> {
     let json = |text: &str| serde_json::from_str::<Value>(text);
     Ok(Facts {
         chain: chain_id.zip(genesis),
-        cursor: meta::read(db, meta::CURSOR, json)?,
+        cursor: meta::read(db, meta::CURSOR, json)?.map(Arc::new),
         halted: meta::read(db, meta::HALTED, meta::as_it_is)?,
         mempool: meta::read(db, meta::MEMPOOL, meta::as_it_is)?,
         cards_final: meta::read(db, meta::CARDS_FINAL, str::parse)?.map(BlockHeight),
         directory_from: meta::read(db, meta::DIRECTORY_FROM, str::parse)?.map(BlockHeight),
-        directory_progress: meta::read(db, meta::DIRECTORY_PROGRESS, json)?,
+        directory_progress: meta::read(db, meta::DIRECTORY_PROGRESS, json)?.map(Arc::new),
         time: meta::read(db, meta::TIME, str::parse)?,
         ids_from: meta::read(db, meta::IDS_FROM, str::parse)?,
         addresses: db.query_row("SELECT count(DISTINCT address) FROM card", [], |row| {
@@ -55,40 +57,44 @@ fn last_assigned(db: &Connection, table: &str) -> Result<i64, StoreError> {
 /// Writes the values that differ from those that are stored. The ids that were assigned last are
 /// stored with the rows.
 pub(super) fn write(db: &Connection, stored: &Facts, facts: &Facts) -> Result<(), StoreError> {
-    if stored == facts {
-        return Ok(());
+    let set = |key: &str, value: Option<String>| match value {
+        Some(value) => db
+            .prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
+            .execute(params![key, value]),
+        None => db
+            .prepare_cached("DELETE FROM meta WHERE key = ?1")?
+            .execute(params![key]),
+    };
+    let height = |height: Option<BlockHeight>| height.map(|height| height.to_string());
+    let json = |json: &Option<Arc<Value>>| json.as_ref().map(ToString::to_string);
+    if stored.chain != facts.chain {
+        let chain = facts.chain.as_ref();
+        set(meta::CHAIN_ID, chain.map(|(id, _)| id.as_str().to_owned()))?;
+        set(meta::GENESIS, chain.map(|(_, genesis)| genesis.to_string()))?;
     }
-    for ((key, before), (_, after)) in texts(stored).into_iter().zip(texts(facts)) {
-        match after {
-            _ if after == before => {}
-            Some(value) => {
-                db.prepare_cached("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
-                    .execute(params![key, value])?;
-            }
-            None => {
-                db.prepare_cached("DELETE FROM meta WHERE key = ?1")?
-                    .execute(params![key])?;
-            }
-        }
+    if stored.cursor != facts.cursor {
+        set(meta::CURSOR, json(&facts.cursor))?;
+    }
+    if stored.halted != facts.halted {
+        set(meta::HALTED, facts.halted.clone())?;
+    }
+    if stored.mempool != facts.mempool {
+        set(meta::MEMPOOL, facts.mempool.clone())?;
+    }
+    if stored.cards_final != facts.cards_final {
+        set(meta::CARDS_FINAL, height(facts.cards_final))?;
+    }
+    if stored.directory_from != facts.directory_from {
+        set(meta::DIRECTORY_FROM, height(facts.directory_from))?;
+    }
+    if stored.directory_progress != facts.directory_progress {
+        set(meta::DIRECTORY_PROGRESS, json(&facts.directory_progress))?;
+    }
+    if stored.time != facts.time {
+        set(meta::TIME, facts.time.map(|time| time.to_string()))?;
+    }
+    if stored.ids_from != facts.ids_from {
+        set(meta::IDS_FROM, facts.ids_from.map(|id| id.to_string()))?;
     }
     Ok(())
-}
-
-/// The values, as they are stored.
-fn texts(facts: &Facts) -> [(&'static str, Option<String>); 10] {
-    let chain = facts.chain.as_ref();
-    let height = |height: Option<BlockHeight>| height.map(|height| height.to_string());
-    let json = |json: &Option<Value>| json.as_ref().map(Value::to_string);
-    [
-        (meta::CHAIN_ID, chain.map(|(id, _)| id.as_str().to_owned())),
-        (meta::GENESIS, chain.map(|(_, genesis)| genesis.to_string())),
-        (meta::CURSOR, json(&facts.cursor)),
-        (meta::HALTED, facts.halted.clone()),
-        (meta::MEMPOOL, facts.mempool.clone()),
-        (meta::CARDS_FINAL, height(facts.cards_final)),
-        (meta::DIRECTORY_FROM, height(facts.directory_from)),
-        (meta::DIRECTORY_PROGRESS, json(&facts.directory_progress)),
-        (meta::TIME, facts.time.map(|time| time.to_string())),
-        (meta::IDS_FROM, facts.ids_from.map(|id| id.to_string())),
-    ]
 }

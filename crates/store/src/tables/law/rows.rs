@@ -267,7 +267,7 @@ fn facts(state: &State) -> Vec<Value> {
     let values = [
         ("chain_id", chain.map(|(id, _)| id.as_str().to_owned())),
         ("genesis", chain.map(|(_, genesis)| genesis.to_string())),
-        ("cursor", facts.cursor.as_ref().map(Value::to_string)),
+        ("cursor", facts.cursor.as_ref().map(ToString::to_string)),
         ("halted", facts.halted.clone()),
         ("mempool", facts.mempool.clone()),
         (
@@ -280,7 +280,7 @@ fn facts(state: &State) -> Vec<Value> {
         ),
         (
             "directory_progress",
-            facts.directory_progress.as_ref().map(Value::to_string),
+            facts.directory_progress.as_ref().map(ToString::to_string),
         ),
         ("time", facts.time.map(|time| time.to_string())),
         ("ids_from", facts.ids_from.map(|id| id.to_string())),
