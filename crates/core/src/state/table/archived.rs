@@ -267,11 +267,11 @@ impl<R: Row> Archived<R> {
 
     pub(super) fn set(&self, key: &R::Key, row: Option<Arc<R>>) -> Option<Arc<R>> {
         let before = self.get(key);
-        for used in before.iter().flat_map(|row| row.uses()) {
-            self.count(&used, Amount::subtract);
-        }
-        for used in row.iter().flat_map(|row| row.uses()) {
-            self.count(&used, Amount::add);
+        let (used, uses) = (uses(before.as_deref()), uses(row.as_deref()));
+        if used != uses {
+            used.iter()
+                .for_each(|used| self.count(used, Amount::subtract));
+            uses.iter().for_each(|used| self.count(used, Amount::add));
         }
         self.count_bytes(row.as_deref());
         let mut entries = self.entries.borrow_mut();
@@ -468,6 +468,10 @@ pub(super) fn is_empty_range<I: Ord>((from, to): &Ends<I>) -> bool {
             Bound::Included(to) | Bound::Excluded(to),
         ) => from > to,
     }
+}
+
+fn uses<R: Row>(row: Option<&R>) -> Vec<Used> {
+    row.map_or_else(Vec::new, Row::uses)
 }
 
 fn contains<I: Ord>((from, to): &Ends<I>, entry: &I) -> bool {
