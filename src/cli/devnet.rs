@@ -13,7 +13,7 @@ use serde_json::json;
 use super::args::duration;
 use super::interrupt::{Signals, at_once};
 use super::{Context, ExitCode, Failure, runtime};
-use crate::config::{check_url, plain_url};
+use crate::config::NodeUrl;
 use crate::runtime::host::HostError;
 use crate::runtime::limits::{self, Needs};
 
@@ -64,8 +64,8 @@ fn fault_help() -> String {
 
 /// Parses a node's URL.
 pub(super) fn node_url(text: &str) -> Result<String, String> {
-    check_url(text)
-        .map(|url| plain_url(&url))
+    text.parse()
+        .map(|url: NodeUrl| url.into())
         .map_err(|reason| format!("it {reason}; write one such as http://127.0.0.1:8006"))
 }
 

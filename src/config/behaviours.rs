@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::document::{Entry, Given, Raw};
 use super::error::{Origin, did_you_mean};
 use super::model::{BehaviourInstance, Written};
-use super::names::check_name;
+use super::names;
 use super::values::Reader;
 
 /// Parts of a key's name that mark its value as a secret.
@@ -23,28 +23,11 @@ const SECRET: [&str; 6] = [
     "authorization",
 ];
 
-/// The registered kinds, and the folder that relative paths in their keys start from.
-#[derive(Clone, Copy)]
-pub(super) struct Kinds<'a> {
-    pub(super) registry: &'a Registry,
-    pub(super) folder: &'a Path,
-}
-
-impl Kinds<'_> {
-    fn build(
-        self,
-        kind: &str,
-        settings: Map<String, Value>,
-    ) -> Result<Arc<dyn AnyBehaviour>, BuildError> {
-        self.registry.build(kind, settings, self.folder)
-    }
-}
-
 /// The instances, and their form in `config show`. `owner` is, for example, `agent "ponger"`.
 pub(super) fn read(
     owner: &str,
     given: &Given,
-    kinds: Kinds<'_>,
+    registry: &Registry,
     reader: &mut Reader,
 ) -> (Vec<BehaviourInstance>, Value) {
     let Raw::List(items) = &given.raw else {
@@ -68,7 +51,7 @@ pub(super) fn read(
             reader.report(&item.origin, text);
             continue;
         };
-        let Some(instance) = instance(owner, &item.origin, entries, kinds, reader) else {
+        let Some(instance) = instance(owner, &item.origin, entries, registry, reader) else {
             continue;
         };
         if !names.insert(instance.name.clone()) {
@@ -88,11 +71,11 @@ fn instance(
     owner: &str,
     origin: &Origin,
     entries: &[Entry],
-    kinds: Kinds<'_>,
+    registry: &Registry,
     reader: &mut Reader,
 ) -> Option<BehaviourInstance> {
     let find = |key: &str| entries.iter().find(|entry| entry.key == key);
-    let known = kinds.registry.kinds();
+    let known = registry.kinds();
     let Some(kind_entry) = find("kind") else {
         let text = format!(
             "a behaviour of {owner} has no `kind`; known kinds: {}",
@@ -101,7 +84,7 @@ fn instance(
         reader.report(origin, text);
         return None;
     };
-    let kind = reader.text("kind", &kind_entry.value)?;
+    let kind = reader.read::<String>("kind", &kind_entry.value)?;
     if !known.contains(&kind.as_str()) {
         let text = format!(
             "unknown kind {kind:?} of a behaviour of {owner}{}; known kinds: {}",
@@ -113,12 +96,7 @@ fn instance(
     }
     let name = match find("name") {
         None => Some(kind.clone()),
-        Some(entry) => reader.text("name", &entry.value).and_then(|name| {
-            check_name(&name)
-                .map_err(|reason| reader.report(&entry.value.origin, format!("`name` {reason}")))
-                .ok()
-                .map(|()| name)
-        }),
+        Some(entry) => names::read("name", &entry.value, reader),
     };
     let place = format!(
         "behaviour {:?} of {owner}",
@@ -126,7 +104,7 @@ fn instance(
     );
     let settings = settings(&place, entries, reader)?;
     let written = Written::new(settings.clone());
-    let behaviour = build(&place, &kind, origin, entries, settings, kinds, reader)?;
+    let behaviour = build(&place, &kind, origin, entries, settings, registry, reader)?;
     Some(BehaviourInstance {
         name: name?,
         kind,
@@ -169,12 +147,12 @@ fn build(
     origin: &Origin,
     entries: &[Entry],
     mut settings: Map<String, Value>,
-    kinds: Kinds<'_>,
+    registry: &Registry,
     reader: &mut Reader,
 ) -> Option<Arc<dyn AnyBehaviour>> {
     let mut left_out: Vec<String> = Vec::new();
     loop {
-        let error = match kinds.build(kind, settings.clone()) {
+        let error = match registry.build(kind, settings.clone(), &reader.folder) {
             Ok(behaviour) => return left_out.is_empty().then_some(behaviour),
             Err(error) => error,
         };
@@ -186,7 +164,7 @@ fn build(
         let culprit = if settings.contains_key(named) {
             Some(named.to_owned())
         } else {
-            culprit(kind, &settings, &error, kinds)
+            culprit(kind, &settings, &error, registry, &reader.folder)
         };
         let entry = entries
             .iter()
@@ -212,12 +190,13 @@ fn culprit(
     kind: &str,
     settings: &Map<String, Value>,
     error: &BuildError,
-    kinds: Kinds<'_>,
+    registry: &Registry,
+    folder: &Path,
 ) -> Option<String> {
     let mut suspects = settings.keys().filter(|key| {
         let mut without = settings.clone();
         without.remove(*key);
-        kinds.build(kind, without).err().as_ref() != Some(error)
+        registry.build(kind, without, folder).err().as_ref() != Some(error)
     });
     match (suspects.next(), suspects.next()) {
         (Some(key), None) => Some(key.clone()),

@@ -14,6 +14,16 @@ pub(super) struct Given {
     pub(super) origin: Origin,
 }
 
+impl Given {
+    /// A default, which is a text, as values of the environment and of flags are.
+    pub(super) fn default(text: String) -> Self {
+        Self {
+            raw: Raw::Text(text),
+            origin: Origin::Default,
+        }
+    }
+}
+
 /// A value before validation.
 #[derive(Clone, Debug)]
 pub(super) enum Raw {

@@ -172,7 +172,10 @@ mod tests {
         let hosted = config(dir.path(), text).hosted().unwrap();
         let shown: Vec<_> = hosted
             .iter()
-            .map(|one| (one.agent.name.as_str(), one.wallet.is_some(), one.agent.fee))
+            .map(|one| {
+                let agent = &one.agent;
+                (agent.name.as_str(), one.wallet.is_some(), agent.common.fee)
+            })
             .collect();
         let wanted = [
             ("a", true, 10),

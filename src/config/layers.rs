@@ -30,6 +30,11 @@ impl Repeated {
         let entry = self.entries.iter().find(|entry| entry.key == key);
         entry.map(|entry| &entry.value)
     }
+
+    /// Where the value of a key is; of a key that is not set, where the table is.
+    pub(super) fn origin_of(&self, key: &str) -> &Origin {
+        self.get(key).map_or(&self.origin, |given| &given.origin)
+    }
 }
 
 /// All layers, merged.
@@ -38,34 +43,47 @@ pub(super) struct Layers {
     values: HashMap<(&'static str, &'static str), Given>,
     /// Where each table of the file begins.
     headers: HashMap<&'static str, Origin>,
-    /// The `[[agent]]` tables.
-    pub(super) agents: Vec<Repeated>,
-    /// The `[[fleet]]` tables.
-    pub(super) fleets: Vec<Repeated>,
-    /// The `[[contact]]` tables.
-    pub(super) contacts: Vec<Repeated>,
+    /// The repeated tables, by their name.
+    repeated: HashMap<&'static str, Vec<Repeated>>,
 }
 
 impl Layers {
-    /// The value of a key.
-    pub(super) fn get(&self, table: &Table, key: &str) -> Option<&Given> {
-        let key = table.key(key)?.name;
-        self.values.get(&(table.name, key))
+    /// The value of a key of a table that occurs once.
+    pub(super) fn get(&self, table: &'static str, key: &'static str) -> Option<&Given> {
+        self.values.get(&(table, key))
+    }
+
+    /// The value of a key, if a layer above the defaults sets it.
+    pub(super) fn explicit(&self, table: &'static str, key: &'static str) -> Option<&Given> {
+        self.get(table, key)
+            .filter(|given| given.origin != Origin::Default)
+    }
+
+    /// Replaces the default of a key.
+    pub(super) fn set_default(&mut self, table: &'static str, key: &'static str, text: String) {
+        if self.explicit(table, key).is_none() {
+            self.values.insert((table, key), Given::default(text));
+        }
+    }
+
+    /// The tables `[[table]]`, in order.
+    pub(super) fn items(&self, table: &str) -> &[Repeated] {
+        self.repeated.get(table).map_or(&[], Vec::as_slice)
     }
 
     /// Whether any layer above the defaults has the table.
-    pub(super) fn has_table(&self, table: &Table) -> bool {
-        self.headers.contains_key(table.name)
+    pub(super) fn has_table(&self, table: &str) -> bool {
+        self.headers.contains_key(table)
             || self
                 .values
                 .iter()
-                .any(|((name, _), given)| *name == table.name && given.origin != Origin::Default)
+                .any(|((name, _), given)| *name == table && given.origin != Origin::Default)
     }
 
     /// Where to report a key that is missing from a table.
-    pub(super) fn header(&self, table: &Table) -> Origin {
+    pub(super) fn header(&self, table: &str) -> Origin {
         self.headers
-            .get(table.name)
+            .get(table)
             .cloned()
             .unwrap_or(Origin::File { line: 1, column: 1 })
     }
@@ -93,9 +111,7 @@ pub(super) fn merge(
     let mut layers = Layers {
         values: HashMap::new(),
         headers: HashMap::new(),
-        agents: Vec::new(),
-        fleets: Vec::new(),
-        contacts: Vec::new(),
+        repeated: HashMap::new(),
     };
     let defaults = defaults(&mut origins);
     let file = file(root, &mut layers, &mut origins, issues);
@@ -138,12 +154,9 @@ fn crate_failed(error: impl std::fmt::Display) -> ConfigError {
 fn defaults(origins: &mut Vec<Origin>) -> Layer {
     let mut layer = Layer(Map::new());
     for table in TABLES.iter().filter(|table| !table.repeated) {
-        for key in table.keys {
+        for key in table.keys() {
             if let Some(default) = key.default {
-                let given = Given {
-                    raw: Raw::Text(default.to_owned()),
-                    origin: Origin::Default,
-                };
+                let given = Given::default(default.to_owned());
                 layer.put(table, key.name, given, origins);
             }
         }
@@ -174,17 +187,14 @@ fn file(
                         });
                         continue;
                     };
-                    let repeated = Repeated {
-                        origin: item.origin,
-                        entries,
-                    };
-                    if table.name == keys::AGENT.name {
-                        layers.agents.push(repeated);
-                    } else if table.name == keys::FLEET.name {
-                        layers.fleets.push(repeated);
-                    } else {
-                        layers.contacts.push(repeated);
-                    }
+                    layers
+                        .repeated
+                        .entry(table.name)
+                        .or_default()
+                        .push(Repeated {
+                            origin: item.origin,
+                            entries,
+                        });
                 }
             }
             (false, Raw::Table(entries)) => {
@@ -324,7 +334,7 @@ fn set_outside(
     match keys::table(name) {
         None => issues.push(unknown_table(name, origin)),
         Some(table) if table.repeated => {
-            let text = if table.key(keys::DEFAULTS.keys[0].name).is_some() {
+            let text = if !table.inherited.is_empty() {
                 format!("`{name}` can be set only in the file; [defaults] can be set here")
             } else {
                 format!("`{name}` can be set only in the file")
@@ -350,7 +360,6 @@ fn set_outside(
 #[cfg(test)]
 mod tests {
     use super::super::document;
-    use super::super::keys::CHAIN;
     use super::*;
 
     fn merged(text: &str, overlay: &Overlay) -> (Layers, Vec<ConfigIssue>) {
@@ -386,7 +395,7 @@ mod tests {
         let (layers, issues) = merged(text, &over);
         assert!(issues.is_empty(), "{issues:?}");
         let said = |key| {
-            let given = layers.get(&CHAIN, key).unwrap();
+            let given = layers.get("chain", key).unwrap();
             let Raw::Text(text) = &given.raw else {
                 panic!("{given:?}")
             };
@@ -431,10 +440,10 @@ mod tests {
 
     #[test]
     fn a_table_is_present_when_any_layer_sets_a_key() {
-        let devnet = keys::table("devnet").unwrap();
-        assert!(!merged("", &overlay(&[], &[])).0.has_table(devnet));
-        assert!(merged("[devnet]\n", &overlay(&[], &[])).0.has_table(devnet));
-        let over = overlay(&[], &[("devnet.dir", "x")]);
-        assert!(merged("", &over).0.has_table(devnet));
+        let has_devnet =
+            |text: &str, overlay: &Overlay| merged(text, overlay).0.has_table("devnet");
+        assert!(!has_devnet("", &overlay(&[], &[])));
+        assert!(has_devnet("[devnet]\n", &overlay(&[], &[])));
+        assert!(has_devnet("", &overlay(&[], &[("devnet.dir", "x")])));
     }
 }

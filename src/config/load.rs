@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use agentry_sdk::Registry;
 
-use super::check::Check;
+use super::check::{self, Check};
 use super::document;
 use super::error::{ConfigError, ConfigIssue, ConfigIssues, Origin};
 use super::layers::{self, Overlay};
@@ -103,7 +103,8 @@ fn parse(
 ) -> Result<Config, ConfigError> {
     let (root, syntax) = document::read(text);
     let mut issues = Vec::new();
-    let layers = layers::merge(root, overlay, &mut issues)?;
+    let mut layers = layers::merge(root, overlay, &mut issues)?;
+    check::derive_defaults(&mut layers);
     let mut check = Check::new(&layers, registry, folder);
     let config = check.run(name);
     issues.append(&mut check.reader.issues);

@@ -1,4 +1,7 @@
 //! The configuration, validated: plain data.
+//!
+//! Each key is described here, once: what it holds, its range, its default and its purpose. The
+//! macro `describe!` of [`super::keys`] makes the rest of it.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -13,11 +16,20 @@ use agentry_sdk::AnyBehaviour;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::check::Keys;
 use super::error::Origin;
+use super::keys::{Described, Holds, Key, Table, describe};
+use super::node_url::NodeUrl;
 use super::rate::Rate;
+use super::values::{Kind, Ranged};
 use crate::wallet::WalletStore;
 
-/// A whole configuration. See [`super::keys`] for ranges and defaults.
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Upper bound of `confirmations` and `final_depth`: a deeper reorganisation is a reset.
+const DEEPEST: u64 = 10_000;
+
+/// A whole configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The name of the file: its path, or `built-in agents.toml`.
@@ -37,7 +49,7 @@ pub struct Config {
     /// The work that agents do for others.
     pub tasks: TasksConfig,
     /// The values of agents and fleets that do not set their own.
-    pub defaults: AgentDefaults,
+    pub defaults: CommonConfig,
     /// The agents of `[[agent]]`; names and wallets are unique.
     pub agents: Vec<AgentConfig>,
     /// The fleets: folders and vaults whose wallets are all hosted.
@@ -49,26 +61,29 @@ pub struct Config {
     pub settings: Vec<Setting>,
 }
 
-/// `[chain]`.
-#[derive(Clone, Debug)]
-pub struct ChainConfig {
-    /// The chain's id, a part of everything that is signed.
-    pub id: ChainId,
-    /// The node from which blocks are read; no slash at the end. May contain a password: show it
-    /// through [`super::masked`].
-    pub rpc: String,
-    /// The node's chain.db; if set, blocks are read there and not from `rpc`.
-    pub db: Option<PathBuf>,
-    /// The node where transactions are posted and balances, nonces and the mempool are read.
-    pub submit: String,
-    /// A message is acted on this many blocks below the head.
-    pub confirmations: u64,
-    /// Blocks after which a mined reply is final; at least 1.
-    pub final_depth: u64,
-    /// How nonces are assigned.
-    pub nonce: NoncePolicy,
-    /// Where a new store or agent begins to read.
-    pub start: Start,
+describe! {
+    /// the chain that is watched and posted to
+    [chain]
+    #[derive(Clone, Debug)]
+    pub struct ChainConfig {
+        /// the chain's id, 1 to 64 of [A-Za-z0-9._-]; must be set
+        id: ChainId,
+        /// the node from which blocks are read when no db is given
+        rpc: NodeUrl = "http://127.0.0.1:8006",
+        /// the node's chain.db, when the node runs on this machine
+        db: Option<PathBuf>,
+        /// the producing node, where transactions are posted and balances, nonces and the mempool
+        /// are read; default: rpc
+        submit: NodeUrl,
+        /// a message is acted on this many blocks below the head; 0 to 10,000
+        confirmations: u64 [0..=DEEPEST] = "0",
+        /// blocks after which a mined reply is final; 1 to 10,000
+        final_depth: u64 [1..=DEEPEST] = "10",
+        /// "timestamp" or "sequential"
+        nonce: NoncePolicy = "timestamp",
+        /// where a new store or agent begins: "head", or a height
+        start: Start = "head",
+    }
 }
 
 /// How nonces are assigned.
@@ -81,91 +96,154 @@ pub enum NoncePolicy {
     Sequential,
 }
 
-/// `[store]`.
-#[derive(Clone, Debug)]
-pub struct StoreConfig {
-    /// The database file.
-    pub path: PathBuf,
-    /// Completed messages are deleted after this.
-    pub retention: Duration,
+describe! {
+    /// the runtime's own database
+    [store]
+    #[derive(Clone, Debug)]
+    pub struct StoreConfig {
+        /// the database file
+        path: PathBuf = "agentry.db",
+        /// completed messages are deleted after this; 1h to 10 years
+        retention: Duration [HOUR..=3650 * DAY] = "30d",
+    }
 }
 
-/// `[http]`.
-#[derive(Clone, Debug)]
-pub struct HttpConfig {
-    /// Where health, readiness and metrics are served; always a loopback address.
-    pub listen: SocketAddr,
+describe! {
+    /// health, readiness and metrics
+    [http]
+    #[derive(Clone, Debug)]
+    pub struct HttpConfig {
+        /// where they are served: a loopback address and a port
+        listen: SocketAddr = "127.0.0.1:8070",
+    }
 }
 
-/// `[devnet]`.
-#[derive(Clone, Debug)]
-pub struct DevnetTable {
-    /// How often a block is made.
-    pub block_time: Duration,
-    /// The folder of its databases.
-    pub dir: PathBuf,
-    /// Its port on 127.0.0.1; 0 is any free one. With 0, the URL is the one that the started node
-    /// reports and not [`ChainConfig::rpc`].
-    pub port: u16,
-    /// The faults that it reproduces.
-    pub faults: Vec<Fault>,
+describe! {
+    /// an embedded node; without this table a real one is used
+    [devnet]
+    /// Port 0 is any free one; the node's URL is then the one that it reports, and not
+    /// [`ChainConfig::rpc`].
+    #[derive(Clone, Debug)]
+    pub struct DevnetTable {
+        /// how often a block is made; 50ms to 1h
+        block_time: Duration [Duration::from_millis(50)..=HOUR] = "500ms",
+        /// the folder of its databases
+        dir: PathBuf = "devnet",
+        /// its port on 127.0.0.1; default: that of chain.rpc
+        port: u16,
+        /// faults of a real node to reproduce
+        faults: Vec<Fault> = "",
+    }
 }
 
-/// `[wallets]`.
-#[derive(Clone, Debug, Default)]
-pub struct WalletsConfig {
-    /// A folder of keystore files.
-    pub keystore_dir: Option<PathBuf>,
-    /// A vault.
-    pub vault: Option<PathBuf>,
-    /// A file that holds the password of both.
-    pub password_file: Option<PathBuf>,
+describe! {
+    /// where the agents' keys are
+    [wallets]
+    #[derive(Clone, Debug, Default)]
+    pub struct WalletsConfig {
+        /// a folder of keystore files, \<wallet>.json
+        keystore_dir: Option<PathBuf>,
+        /// a file of many wallets, made by `agentry wallet pack`
+        vault: Option<PathBuf>,
+        /// a file that holds the password; without it, AGENTRY_PASSWORD or a prompt
+        password_file: Option<PathBuf>,
+    }
 }
 
-/// `[directory]`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DirectoryConfig {
-    /// The height from which cards are read in a new store; `None`: where the store begins.
-    pub from: Option<BlockHeight>,
+describe! {
+    /// the agents that announce themselves on the chain
+    [directory]
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct DirectoryConfig {
+        /// the height from which cards are read, even where agents begin later; default: where the
+        /// store begins
+        from: Option<BlockHeight>,
+    }
 }
 
-/// `[tasks]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TasksConfig {
-    /// Tasks that run at the same time, of all agents together; at least 1.
-    pub concurrency: usize,
+describe! {
+    /// the work that agents do for others
+    [tasks]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct TasksConfig {
+        /// tasks that run at the same time, of all agents together; 1 to 1,024
+        concurrency: usize [1..=1_024] = "4",
+    }
 }
 
-/// `[[contact]]`: an agent elsewhere whose address and keys the operator vouches for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Contact {
-    /// Its name.
-    pub name: AgentName,
-    /// Its address.
-    pub address: Address,
-    /// The key that verifies its signatures. The operator vouches that it belongs to the address:
-    /// it is not compared with the key that the address is made from, so that an address that
-    /// belongs to no key can have one; see [`agentry_protocol::authenticity::examine`].
-    pub public_key: Option<PublicKey>,
-    /// The key to which messages to it are sealed.
-    pub enc_key: Option<EncryptionKey>,
+describe! {
+    /// keys of every agent and fleet that does not set them
+    [defaults]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct CommonConfig {
+        /// the fee of each transaction that it sends, in AIT
+        fee: u64 = "10",
+        /// how long one run of a behaviour may take; 1ms to 1 day
+        time_limit: Duration [Duration::from_millis(1)..=DAY] = "30s",
+        /// runs of a behaviour after which a message is a dead letter; 1 to 1,000
+        attempts: u32 [1..=1_000] = "5",
+        /// how many messages of one sender are handled per length of time; the rest wait. A count,
+        /// `/`, and s, min, h or day; or "unlimited"
+        per_sender_rate: Option<Rate> = "60/min",
+        /// a message that has waited longer than this for its sender's rate is a dead letter; 1s to
+        /// 1 year
+        max_wait: Duration [Duration::from_secs(1)..=365 * DAY] = "1h",
+        /// what it may spend in fees and amounts in a UTC day, in AIT; past it, what it sends waits
+        /// for the next day. Each sender may cause a part of it: a tenth, or a half if it is known.
+        /// 0 is nothing
+        daily_budget: u64 = "100000",
+    }
 }
 
-/// `[defaults]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AgentDefaults {
-    /// The fee of each transaction, in AIT.
-    pub fee: u64,
-    /// How long one run of a behaviour may take.
-    pub time_limit: Duration,
-    /// Runs of a behaviour after which a message is a dead letter; at least 1.
-    pub attempts: u32,
-    /// How many messages of one sender are handled per length of time; `None` is no limit.
-    pub per_sender_rate: Option<Rate>,
-    /// A message that has waited longer than this for its sender's rate becomes a dead letter.
-    pub max_wait: Duration,
-    /// What it may spend in fees and amounts in a UTC day, in AIT; 0 is nothing.
-    pub daily_budget: u64,
+describe! {
+    /// a hosted wallet
+    [[agent]]
+    pub const AGENT {
+        /// its name, unique; must be set
+        name: Text,
+        /// its wallet in [wallets]; default: the name
+        wallet: Text,
+        /// what it does: tables with a `kind`
+        behaviours: Tables,
+        ..CommonConfig
+    }
+}
+
+describe! {
+    /// every wallet of a folder or of a vault, all with the same behaviours
+    [[fleet]]
+    pub const FLEET {
+        /// its name, unique; its agents are named name/wallet; must be set
+        name: Text,
+        /// a folder of keystore files
+        keystore_dir: Path,
+        /// a vault; one of the two must be set
+        vault: Path,
+        /// a file that holds its password; default: that of [wallets]
+        password_file: Path,
+        /// what they do: tables with a `kind`
+        behaviours: Tables,
+        ..CommonConfig
+    }
+}
+
+describe! {
+    /// an agent elsewhere whose address and keys the operator vouches for
+    [[contact]]
+    /// The public key is not compared with the key that the address is made from, so that an address
+    /// that belongs to no key can have one; see [`agentry_protocol::authenticity::examine`].
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Contact {
+        /// its name, unique among contacts and agents; must be set
+        name: AgentName,
+        /// its address; must be set
+        address: Address,
+        /// the key that verifies its signatures, 64 hexadecimal digits; it need not be the one that
+        /// the address is made from
+        public_key: Option<PublicKey>,
+        /// the key to which messages to it are sealed, 64 hexadecimal digits
+        enc_key: Option<EncryptionKey>,
+    }
 }
 
 /// One hosted wallet.
@@ -175,18 +253,8 @@ pub struct AgentConfig {
     pub name: String,
     /// Its wallet's name.
     pub wallet: String,
-    /// The fee of each transaction that it sends, in AIT.
-    pub fee: u64,
-    /// How long one run of a behaviour may take.
-    pub time_limit: Duration,
-    /// Runs of a behaviour after which a message is a dead letter; at least 1.
-    pub attempts: u32,
-    /// How many messages of one sender are handled per length of time; `None` is no limit.
-    pub per_sender_rate: Option<Rate>,
-    /// A message that has waited longer than this for its sender's rate becomes a dead letter.
-    pub max_wait: Duration,
-    /// What it may spend in fees and amounts in a UTC day, in AIT; 0 is nothing.
-    pub daily_budget: u64,
+    /// The keys that it shares with fleets, inherited from `[defaults]`.
+    pub common: CommonConfig,
     /// Its behaviours, in this order; instance names are unique.
     pub behaviours: Vec<BehaviourInstance>,
 }
@@ -200,18 +268,8 @@ pub struct FleetConfig {
     pub wallets: FleetWallets,
     /// A file that holds their password.
     pub password_file: Option<PathBuf>,
-    /// The fee of each transaction, in AIT.
-    pub fee: u64,
-    /// How long one run of a behaviour may take.
-    pub time_limit: Duration,
-    /// Runs of a behaviour after which a message is a dead letter; at least 1.
-    pub attempts: u32,
-    /// How many messages of one sender are handled per length of time; `None` is no limit.
-    pub per_sender_rate: Option<Rate>,
-    /// A message that has waited longer than this for its sender's rate becomes a dead letter.
-    pub max_wait: Duration,
-    /// What it may spend in fees and amounts in a UTC day, in AIT; 0 is nothing.
-    pub daily_budget: u64,
+    /// The keys of each agent, inherited from `[defaults]`.
+    pub common: CommonConfig,
     /// The behaviours of each agent, in this order.
     pub behaviours: Vec<BehaviourInstance>,
 }
@@ -241,12 +299,7 @@ impl FleetConfig {
         AgentConfig {
             name: format!("{}/{wallet}", self.name),
             wallet: wallet.to_owned(),
-            fee: self.fee,
-            time_limit: self.time_limit,
-            attempts: self.attempts,
-            per_sender_rate: self.per_sender_rate,
-            max_wait: self.max_wait,
-            daily_budget: self.daily_budget,
+            common: self.common,
             behaviours: self.behaviours.clone(),
         }
     }

@@ -1,13 +1,26 @@
 //! The names of agents, fleets and behaviour instances.
 
+use super::document::Given;
+use super::values::{Kind, Reader};
+
 /// The longest name, in bytes.
 const LONGEST: usize = 64;
+
+/// The name that a key holds. An invalid one is reported.
+pub(super) fn read(key: &str, given: &Given, reader: &mut Reader) -> Option<String> {
+    let mut value = reader.unchecked(key, given);
+    let name = String::read(&mut value)?;
+    match check(&name) {
+        Ok(()) => Some(name),
+        Err(reason) => value.wrong(reason),
+    }
+}
 
 /// Checks that a name is 1 to 64 of `[A-Za-z0-9._-]` and begins with a letter or digit.
 ///
 /// # Errors
-/// The reason, to be appended to "the name".
-pub(crate) fn check_name(name: &str) -> Result<(), String> {
+/// The reason, to be appended to the key.
+fn check(name: &str) -> Result<(), String> {
     if name.is_empty() || name.len() > LONGEST {
         return Err(format!(
             "{name:?} has {} bytes; a name has 1 to {LONGEST}",
@@ -30,12 +43,12 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::check_name;
+    use super::check;
 
     #[test]
     fn names() {
         for good in ["a", "temp-agent1", "A.b_c", "0", &"x".repeat(64)] {
-            assert!(check_name(good).is_ok(), "{good}");
+            assert!(check(good).is_ok(), "{good}");
         }
         for bad in [
             "",
@@ -48,7 +61,7 @@ mod tests {
             "..",
             &"x".repeat(65),
         ] {
-            assert!(check_name(bad).is_err(), "{bad}");
+            assert!(check(bad).is_err(), "{bad}");
         }
     }
 }

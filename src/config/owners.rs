@@ -1,166 +1,220 @@
 //! Validates `[[agent]]` and `[[fleet]]`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::behaviours::{self, Kinds};
+use super::behaviours;
 use super::check::Check;
-use super::common::Common;
-use super::document::Given;
-use super::error::{ConfigIssue, Origin};
-use super::keys::{AGENT, FLEET, Table, WALLETS};
+use super::error::Origin;
+use super::keys::Table;
 use super::layers::{Repeated, unknown_key};
-use super::model::{AgentConfig, BehaviourInstance, FleetConfig, FleetWallets, WalletsConfig};
-use super::names::check_name;
+use super::model::{
+    AGENT, AgentConfig, BehaviourInstance, CommonConfig, FLEET, FleetConfig, FleetWallets,
+    WalletsConfig,
+};
+use super::names;
+use super::values::Kind;
+
+/// Names, and where the first use of each is.
+pub(super) type Names = HashMap<String, Origin>;
+
+/// What an agent or a fleet is called.
+struct Owner {
+    name: Option<String>,
+    /// In settings, for example `agent.ponger`.
+    path: String,
+    /// In messages, for example `agent "ponger"`.
+    called: String,
+}
 
 impl Check<'_> {
-    pub(super) fn agents(&mut self, defaults: &Common) -> Vec<AgentConfig> {
+    /// The agents, and the names of all, of those with errors, too.
+    pub(super) fn agents(&mut self) -> (Vec<AgentConfig>, Names) {
         let layers = self.layers;
-        let mut names: HashMap<String, Origin> = HashMap::new();
-        let mut taken: HashMap<String, String> = HashMap::new();
+        let mut names = Names::new();
+        let mut taken = HashMap::new();
         let mut agents = Vec::new();
-        for table in &layers.agents {
-            let mut fields = Fields::read(self, table, &AGENT, defaults);
-            let Some(name) = fields.name.take() else {
-                continue;
-            };
-            self.unique(&mut names, &name, "agents", &fields.origin);
-            let wallet = match table.get("wallet") {
-                Some(given) => self.name_of("wallet", given),
-                None => Some(name.clone()),
-            };
-            let Some(wallet) = wallet else { continue };
-            let origin = table
-                .get("wallet")
-                .map_or(&fields.origin, |given| &given.origin);
-            if let Some(other) = taken.insert(wallet.clone(), name.clone()) {
-                let text = format!(
-                    "agents {other:?} and {name:?} have the same wallet {wallet:?}; one wallet is \
-                     one agent: give each agent its own wallet, or give one agent both behaviours"
-                );
-                self.reader.report(origin, text);
-            }
-            let path = format!("agent.{name}");
-            self.note(format!("{path}.wallet"), json!(wallet), origin.clone());
-            self.note_fields(&path, &fields);
-            let common = fields.common.values;
-            agents.push(AgentConfig {
-                name,
-                wallet,
-                fee: common.fee,
-                time_limit: common.time_limit,
-                attempts: common.attempts,
-                per_sender_rate: common.per_sender_rate,
-                max_wait: common.max_wait,
-                daily_budget: common.daily_budget,
-                behaviours: fields.behaviours,
+        for item in layers.items("agent") {
+            let owner = self.owner(item, &AGENT);
+            let wallet = owner.name.as_ref().and_then(|name| {
+                self.unique(&mut names, name, "agents", item.origin_of("name"));
+                self.wallet(item, name, &mut taken)
             });
+            let common = self.read_keys::<CommonConfig>(Some(item), &owner.path);
+            let behaviours = self.behaviours(item, &owner);
+            if let (Some(name), Some(wallet), Some(common)) = (owner.name, wallet, common) {
+                agents.push(AgentConfig {
+                    name,
+                    wallet,
+                    common,
+                    behaviours,
+                });
+            }
         }
-        if self.layers.get(&WALLETS, "keystore_dir").is_none()
-            && self.layers.get(&WALLETS, "vault").is_none()
-            && let Some(first) = layers.agents.first()
+        if layers.get("wallets", "keystore_dir").is_none()
+            && layers.get("wallets", "vault").is_none()
+            && let Some(first) = layers.items("agent").first()
         {
             let text = "`wallets.keystore_dir` or `wallets.vault` must be set: it holds the keys of \
                         the agents, as in `[wallets]` `keystore_dir = \"keystore\"`";
-            let origin = if layers.has_table(&WALLETS) {
-                layers.header(&WALLETS)
+            let origin = if layers.has_table("wallets") {
+                layers.header("wallets")
             } else {
                 first.origin.clone()
             };
-            self.reader.missing.push(ConfigIssue {
-                origin,
-                text: text.to_owned(),
-            });
+            self.reader.report_missing(origin, text);
         }
-        agents
+        (agents, names)
     }
 
-    pub(super) fn fleets(
+    fn wallet(
         &mut self,
-        wallets: &WalletsConfig,
-        defaults: &Common,
-        agents: &[AgentConfig],
-    ) -> Vec<FleetConfig> {
-        let layers = self.layers;
-        let mut names: HashMap<String, Origin> = HashMap::new();
-        let agents: HashSet<&str> = agents.iter().map(|agent| agent.name.as_str()).collect();
-        let mut hosts: HashMap<FleetWallets, String> = HashMap::new();
-        let mut fleets: Vec<FleetConfig> = Vec::new();
-        for table in &layers.fleets {
-            let mut fields = Fields::read(self, table, &FLEET, defaults);
-            let Some(name) = fields.name.take() else {
-                continue;
-            };
-            self.unique(&mut names, &name, "fleets", &fields.origin);
-            if agents.contains(name.as_str()) {
-                let text = format!("an agent is also named {name:?}; give the fleet another name");
-                self.reader.report(&fields.origin, text);
-            }
-            let folder = self.folder;
-            let mut path = |key: &str| {
-                let given = table.get(key)?;
-                self.reader.path(&format!("fleet.{key}"), given, folder)
-            };
-            let places = (path("keystore_dir"), path("vault"));
-            let password_file = path("password_file").or_else(|| wallets.password_file.clone());
-            let place = match places {
-                (Some(directory), None) => FleetWallets::Directory(directory),
-                (None, Some(vault)) => FleetWallets::Vault(vault),
-                // An invalid path is already reported.
-                (None, None) if table.get("keystore_dir").or(table.get("vault")).is_some() => {
-                    continue;
+        item: &Repeated,
+        name: &str,
+        taken: &mut HashMap<String, String>,
+    ) -> Option<String> {
+        let (wallet, origin) = match item.get("wallet") {
+            Some(given) => (
+                names::read("wallet", given, &mut self.reader)?,
+                &given.origin,
+            ),
+            None => (name.to_owned(), item.origin_of("name")),
+        };
+        if let Some(other) = taken.insert(wallet.clone(), name.to_owned()) {
+            let text = format!(
+                "agents {other:?} and {name:?} have the same wallet {wallet:?}; one wallet is \
+                 one agent: give each agent its own wallet, or give one agent both behaviours"
+            );
+            self.reader.report(origin, text);
+        }
+        let value = json!(wallet);
+        self.note(format!("agent.{name}.wallet"), value, origin.clone());
+        Some(wallet)
+    }
+
+    pub(super) fn fleets(&mut self, wallets: &WalletsConfig, agents: &Names) -> Vec<FleetConfig> {
+        let mut names = Names::new();
+        let mut hosts = HashMap::new();
+        let mut fleets = Vec::new();
+        for item in self.layers.items("fleet") {
+            let owner = self.owner(item, &FLEET);
+            let place = owner.name.as_ref().and_then(|name| {
+                let origin = item.origin_of("name");
+                self.unique(&mut names, name, "fleets", origin);
+                if agents.contains_key(name) {
+                    let text =
+                        format!("an agent is also named {name:?}; give the fleet another name");
+                    self.reader.report(origin, text);
                 }
-                (one, _) => {
-                    let text = format!(
-                        "fleet {name:?} must have {} `keystore_dir` or `vault`",
-                        if one.is_some() { "only one of" } else { "a" }
-                    );
-                    self.reader.report(&table.origin, text);
-                    continue;
-                }
-            };
-            if let Some(other) = hosts.get(&place) {
-                let text = format!(
-                    "fleets {other:?} and {name:?} host the same wallets; one wallet is one agent"
-                );
-                self.reader.report(&table.origin, text);
-            } else {
-                hosts.insert(place.clone(), name.clone());
-            }
-            let path = format!("fleet.{name}");
-            let (key, value) = match &place {
-                FleetWallets::Directory(directory) => ("keystore_dir", directory),
-                FleetWallets::Vault(vault) => ("vault", vault),
-            };
-            let origin = table.get(key).map_or(&table.origin, |given| &given.origin);
-            let value = json!(value.display().to_string());
-            self.note(format!("{path}.{key}"), value, origin.clone());
-            self.note_fields(&path, &fields);
-            let common = fields.common.values;
-            fleets.push(FleetConfig {
-                name,
-                wallets: place,
-                password_file,
-                fee: common.fee,
-                time_limit: common.time_limit,
-                attempts: common.attempts,
-                per_sender_rate: common.per_sender_rate,
-                max_wait: common.max_wait,
-                daily_budget: common.daily_budget,
-                behaviours: fields.behaviours,
+                self.place(item, name, &mut hosts)
             });
+            let password_file = self.path(item, "password_file");
+            let common = self.read_keys::<CommonConfig>(Some(item), &owner.path);
+            let behaviours = self.behaviours(item, &owner);
+            if let (Some(name), Some(place), Some(common)) = (owner.name, place, common) {
+                fleets.push(FleetConfig {
+                    name,
+                    wallets: place,
+                    password_file: password_file.or_else(|| wallets.password_file.clone()),
+                    common,
+                    behaviours,
+                });
+            }
         }
         fleets
     }
 
-    pub(super) fn unique(
+    fn place(
         &mut self,
-        names: &mut HashMap<String, Origin>,
+        item: &Repeated,
         name: &str,
-        what: &str,
-        origin: &Origin,
-    ) {
+        hosts: &mut HashMap<FleetWallets, String>,
+    ) -> Option<FleetWallets> {
+        let places = (self.path(item, "keystore_dir"), self.path(item, "vault"));
+        let (key, value, place) = match places {
+            (Some(directory), None) => (
+                "keystore_dir",
+                directory.show(),
+                FleetWallets::Directory(directory),
+            ),
+            (None, Some(vault)) => ("vault", vault.show(), FleetWallets::Vault(vault)),
+            // An invalid path is already reported.
+            (None, None) if item.get("keystore_dir").or(item.get("vault")).is_some() => {
+                return None;
+            }
+            (one, _) => {
+                let text = format!(
+                    "fleet {name:?} must have {} `keystore_dir` or `vault`",
+                    if one.is_some() { "only one of" } else { "a" }
+                );
+                self.reader.report(&item.origin, text);
+                return None;
+            }
+        };
+        if let Some(other) = hosts.get(&place) {
+            let text = format!(
+                "fleets {other:?} and {name:?} host the same wallets; one wallet is one agent"
+            );
+            self.reader.report(&item.origin, text);
+        } else {
+            hosts.insert(place.clone(), name.to_owned());
+        }
+        let origin = item.origin_of(key).clone();
+        self.note(format!("fleet.{name}.{key}"), value, origin);
+        Some(place)
+    }
+
+    fn path(&mut self, item: &Repeated, key: &str) -> Option<PathBuf> {
+        self.reader.read(&format!("fleet.{key}"), item.get(key)?)
+    }
+
+    fn owner(&mut self, item: &Repeated, table: &Table) -> Owner {
+        let kind = table.name;
+        let name = match item.get("name") {
+            Some(given) => names::read("name", given, &mut self.reader),
+            None => {
+                self.reader.report_without(item, kind, "name");
+                None
+            }
+        };
+        let owner = Owner {
+            path: format!("{kind}.{}", name.as_deref().unwrap_or("?")),
+            called: match &name {
+                Some(name) => format!("{kind} {name:?}"),
+                None => format!("an unnamed {kind}"),
+            },
+            name,
+        };
+        self.unknown_keys(item, table, &owner.called);
+        owner
+    }
+
+    fn behaviours(&mut self, item: &Repeated, owner: &Owner) -> Vec<BehaviourInstance> {
+        let (instances, shown, origin) = match item.get("behaviours") {
+            Some(given) => {
+                let reader = &mut self.reader;
+                let (instances, shown) =
+                    behaviours::read(&owner.called, given, self.registry, reader);
+                (instances, shown, given.origin.clone())
+            }
+            None => (Vec::new(), json!([]), Origin::Default),
+        };
+        self.note(format!("{}.behaviours", owner.path), shown, origin);
+        instances
+    }
+
+    pub(super) fn unknown_keys(&mut self, item: &Repeated, table: &Table, place: &str) {
+        for entry in &item.entries {
+            if table.key(&entry.key).is_none() {
+                let text = unknown_key(&entry.key, place, table.names());
+                self.reader.report(&entry.origin, text);
+            }
+        }
+    }
+
+    pub(super) fn unique(&mut self, names: &mut Names, name: &str, what: &str, origin: &Origin) {
         if let Some(first) = names.insert(name.to_owned(), origin.clone()) {
             let first = match first {
                 Origin::File { line, .. } => format!(" (the first in line {line})"),
@@ -168,92 +222,6 @@ impl Check<'_> {
             };
             let text = format!("two {what} are named {name:?}{first}; rename one");
             self.reader.report(origin, text);
-        }
-    }
-
-    fn name_of(&mut self, key: &str, given: &Given) -> Option<String> {
-        let name = self.reader.text(key, given)?;
-        check_name(&name)
-            .map_err(|reason| {
-                self.reader
-                    .report(&given.origin, format!("`{key}` {reason}"));
-            })
-            .ok()?;
-        Some(name)
-    }
-
-    fn note_fields(&mut self, path: &str, fields: &Fields) {
-        for (key, value, origin) in fields.common.shown() {
-            self.note(format!("{path}.{key}"), value, origin);
-        }
-        let (shown, origin) = fields.shown.clone();
-        self.note(format!("{path}.behaviours"), shown, origin);
-    }
-}
-
-/// What `[[agent]]` and `[[fleet]]` have in common.
-struct Fields {
-    name: Option<String>,
-    /// Where the name is, else the table.
-    origin: Origin,
-    common: Common,
-    behaviours: Vec<BehaviourInstance>,
-    shown: (Value, Origin),
-}
-
-impl Fields {
-    fn read(check: &mut Check<'_>, table: &Repeated, known: &Table, defaults: &Common) -> Self {
-        let given = |key: &str| table.get(key);
-        let name = match given("name") {
-            Some(given) => check.name_of("name", given),
-            None => {
-                let text = format!(
-                    "this {0} has no `name`; each [[{0}]] must have one",
-                    known.name
-                );
-                let issue = ConfigIssue {
-                    origin: table.origin.clone(),
-                    text,
-                };
-                check.reader.missing.push(issue);
-                None
-            }
-        };
-        let owner = match &name {
-            Some(name) => format!("{} {name:?}", known.name),
-            None => format!("an unnamed {}", known.name),
-        };
-        for entry in table
-            .entries
-            .iter()
-            .filter(|entry| known.key(&entry.key).is_none())
-        {
-            let text = unknown_key(&entry.key, &owner, known.names());
-            check.reader.report(&entry.origin, text);
-        }
-        let path = format!("{}.{}", known.name, name.as_deref().unwrap_or("?"));
-        let kinds = Kinds {
-            registry: check.registry,
-            folder: check.folder,
-        };
-        let reader = &mut check.reader;
-        let common = defaults.overlaid(&path, reader, given);
-        let (behaviours, shown) = match given("behaviours") {
-            Some(given) => {
-                let (list, shown) = behaviours::read(&owner, given, kinds, reader);
-                (list, (shown, given.origin.clone()))
-            }
-            None => (Vec::new(), (json!([]), Origin::Default)),
-        };
-        let origin = given("name")
-            .map_or(&table.origin, |given| &given.origin)
-            .clone();
-        Self {
-            name,
-            origin,
-            common,
-            behaviours,
-            shown,
         }
     }
 }

@@ -49,7 +49,7 @@ const SMALL: &str = "[chain]\nid = \"ait-devnet\"\n";
 fn the_built_in_configuration_is_valid() {
     let config = load(BUILT_IN).unwrap();
     assert_eq!(config.chain.id.as_str(), "ait-devnet");
-    assert_eq!(config.chain.submit, "http://127.0.0.1:8006");
+    assert_eq!(config.chain.submit, NodeUrl::local(8006));
     assert_eq!(config.chain.start, Start::Head);
     assert_eq!(
         config.wallets.keystore_dir.as_deref(),
@@ -100,7 +100,7 @@ fn the_built_in_configuration_states_the_defaults() {
 #[test]
 fn one_line_is_enough() {
     let config = load(SMALL).unwrap();
-    assert_eq!(config.chain.rpc, "http://127.0.0.1:8006");
+    assert_eq!(config.chain.rpc, NodeUrl::local(8006));
     assert_eq!(
         (config.chain.confirmations, config.chain.final_depth),
         (0, 10)
@@ -245,7 +245,7 @@ fn agents_inherit_from_defaults() {
          [[agent]]\nname = \"a\"\nattempts = 9\ntime_limit = \"1m\"\n"
     );
     let config = load_with(&text, &overlay(&[("defaults.fee", "4")])).unwrap();
-    let agent = &config.agents[0];
+    let agent = &config.agents[0].common;
     assert_eq!(
         (agent.fee, agent.attempts, agent.time_limit),
         (4, 9, Duration::from_secs(60))
@@ -297,18 +297,18 @@ fn limits_are_inherited_and_overridden() {
     let [a, b] = config.agents.as_slice() else {
         panic!("{:?}", config.agents)
     };
-    assert_eq!((a.per_sender_rate, a.daily_budget), (None, 0));
+    assert_eq!((a.common.per_sender_rate, a.common.daily_budget), (None, 0));
     let second = Duration::from_secs(1);
     assert_eq!(
-        b.per_sender_rate,
+        b.common.per_sender_rate,
         Some(Rate {
             count: 5,
             per: second
         })
     );
-    assert_eq!(b.max_wait, Duration::from_secs(600));
-    assert_eq!(b.daily_budget, i64::MAX.unsigned_abs());
-    let of_fleet = config.fleets[0].agent("w");
+    assert_eq!(b.common.max_wait, Duration::from_secs(600));
+    assert_eq!(b.common.daily_budget, i64::MAX.unsigned_abs());
+    let of_fleet = config.fleets[0].agent("w").common;
     assert_eq!((of_fleet.per_sender_rate, of_fleet.daily_budget), (None, 1));
     assert_eq!(config.directory.from, Some(BlockHeight(7)));
     assert_eq!(config.tasks.concurrency, 9);
@@ -321,7 +321,10 @@ fn limits_are_inherited_and_overridden() {
         ("tasks.concurrency", "2"),
     ]);
     let config = load_with(&text, &outside).unwrap();
-    assert_eq!(config.agents[0].per_sender_rate.unwrap().to_string(), "9/h");
+    assert_eq!(
+        config.agents[0].common.per_sender_rate.unwrap().to_string(),
+        "9/h"
+    );
     assert_eq!(config.directory.from, Some(BlockHeight(3)));
     assert_eq!(config.tasks.concurrency, 2);
 }
@@ -478,8 +481,8 @@ fn fleets_have_one_place() {
 fn the_embedded_node_is_the_one_that_is_read() {
     let devnet = |keys: &str| format!("{SMALL}{keys}");
     let config = load(&devnet("[devnet]\nport = 9000\n")).unwrap();
-    assert_eq!(config.chain.rpc, "http://127.0.0.1:9000");
-    assert_eq!(config.chain.submit, "http://127.0.0.1:9000");
+    assert_eq!(config.chain.rpc, NodeUrl::local(9000));
+    assert_eq!(config.chain.submit, NodeUrl::local(9000));
     for key in ["chain.rpc", "chain.submit"] {
         let setting = config.settings.iter().find(|setting| setting.key == key);
         assert_eq!(setting.unwrap().value, "http://127.0.0.1:9000", "{key}");
@@ -488,6 +491,10 @@ fn the_embedded_node_is_the_one_that_is_read() {
     assert_eq!(config.devnet.unwrap().port, 9001);
     let other = devnet("rpc = \"http://127.0.0.1:9001\"\n[devnet]\nport = 9002\n");
     assert!(issues(&other)[0].contains("is not the port of `chain.rpc`"));
+    for (submit, is_embedded) in [(9000, true), (8006, false)] {
+        let text = format!("submit = \"http://127.0.0.1:{submit}\"\n[devnet]\nport = 9000\n");
+        assert_eq!(load(&devnet(&text)).is_ok(), is_embedded, "{submit}");
+    }
     let remote = devnet("rpc = \"http://10.0.0.1:8006\"\n[devnet]\n");
     assert!(issues(&remote)[0].contains("is not the embedded node"));
     assert!(
@@ -547,7 +554,7 @@ fn shown_values_hold_no_secret() {
     let shown = issues(&text).join("\n");
     assert!(!shown.contains("hunter2"), "{shown}");
     let config = load(&format!("{SMALL}rpc = \"http://user:hunter2@node:1\"\n")).unwrap();
-    assert_eq!(config.chain.rpc, "http://user:hunter2@node:1");
+    assert_eq!(&*config.chain.rpc, "http://user:hunter2@node:1");
     let shown = serde_json::to_string(&config.settings).unwrap();
     assert!(
         !shown.contains("hunter2") && shown.contains("user:***"),

@@ -47,7 +47,7 @@ impl Engine {
                 Ok(effects) => effects,
                 Err(error) => {
                     attempts += 1;
-                    if error.is_transient() && attempts < hosted.config.attempts {
+                    if error.is_transient() && attempts < hosted.config.common.attempts {
                         continue;
                     }
                     return Err(error);
@@ -111,7 +111,7 @@ impl Engine {
             Author {
                 address: &hosted.address,
                 public_key,
-                fee: hosted.config.fee,
+                fee: hosted.config.common.fee,
                 behaviour: Some(&instance.name),
             },
             Circumstances {

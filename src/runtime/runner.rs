@@ -178,7 +178,7 @@ impl<'a> Runner<'a> {
         instance: &BehaviourInstance,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, BehaviourError> {
-        let limit = self.hosted.config.time_limit;
+        let limit = self.hosted.config.common.time_limit;
         let run = self
             .stage
             .workers

@@ -154,7 +154,7 @@ pub async fn send(
         Author {
             address: &hosted.address,
             public_key,
-            fee: hosted.config.fee,
+            fee: hosted.config.common.fee,
             behaviour: None,
         },
         Circumstances {

@@ -123,14 +123,14 @@ fn describe_table(table: &Table, text: &mut String) {
         "| key | type | default | description |\n|---|---|---|---|"
     )
     .unwrap();
-    for key in table.keys {
+    for key in table.keys() {
         let default = match (key.default, key.holds) {
             (None, _) => String::new(),
             (Some(default), Holds::Integer) => format!("`{default}`"),
             (Some(""), Holds::List) => "`[]`".to_owned(),
             (Some(default), _) => format!("`\"{default}\"`"),
         };
-        let about = key.about.replace('|', "\\|").replace('<', "\\<");
+        let about = key.about.replace('|', "\\|");
         writeln!(
             text,
             "| `{}` | {} | {default} | {about} |",

@@ -100,8 +100,8 @@ fn connect(url: Option<&str>, which: Which, context: &Context) -> Result<NodeCli
         None => {
             let chain = context.config()?.chain;
             match which {
-                Which::Reading => chain.rpc,
-                Which::Producing => chain.submit,
+                Which::Reading => chain.rpc.into(),
+                Which::Producing => chain.submit.into(),
             }
         }
     };

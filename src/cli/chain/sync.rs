@@ -46,7 +46,7 @@ pub(super) async fn run(
         (Some(from), Some(chain_id)) => (from.to_owned(), chain_id.clone()),
         (from, chain_id) => {
             let chain = context.config()?.chain;
-            let from = from.map_or(chain.rpc, str::to_owned);
+            let from = from.map_or_else(|| chain.rpc.into(), str::to_owned);
             (from, chain_id.clone().unwrap_or(chain.id))
         }
     };

@@ -197,10 +197,10 @@ fn budgets(config: &Config, agents: &[AgentStats]) -> Check {
 /// Whether nine tenths of a budget are spent.
 fn is_nearly_spent(config: &Config, agent: &AgentStats) -> bool {
     let named = config.agents.iter().find(|known| known.name == agent.agent);
-    let budget = named.map(|known| known.daily_budget).or_else(|| {
+    let budget = named.map(|known| known.common.daily_budget).or_else(|| {
         let (fleet, _) = agent.agent.split_once('/')?;
         let fleet = config.fleets.iter().find(|known| known.name == fleet)?;
-        Some(fleet.daily_budget)
+        Some(fleet.common.daily_budget)
     });
     let tenth = |all: u64| u128::from(all) * 10;
     budget.is_some_and(|all| all > 0 && tenth(agent.spent.all) >= u128::from(all) * 9)

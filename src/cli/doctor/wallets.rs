@@ -234,9 +234,9 @@ fn purse(agent: &AgentConfig, fleet: Option<&str>, address: &Address) -> Purse {
         agent: agent.name.clone(),
         fleet: fleet.map(str::to_owned),
         address: address.clone(),
-        fee: agent.fee,
+        fee: agent.common.fee,
         acts: !agent.behaviours.is_empty(),
-        daily_budget: agent.daily_budget,
+        daily_budget: agent.common.daily_budget,
     }
 }
 

@@ -98,11 +98,11 @@ fn count(states: &States, wanted: &[&str]) -> String {
 fn limit(agent: &str, config: &Config) -> Option<Budget> {
     let named = config.agents.iter().find(|known| known.name == agent);
     let all = match named {
-        Some(known) => known.daily_budget,
+        Some(known) => known.common.daily_budget,
         None => {
             let (fleet, _) = agent.split_once('/')?;
             let fleet = config.fleets.iter().find(|known| known.name == fleet)?;
-            fleet.daily_budget
+            fleet.common.daily_budget
         }
     };
     Some(Budget { all })

@@ -163,7 +163,7 @@ impl Work {
             Author {
                 address: &hosted.address,
                 public_key,
-                fee: hosted.config.fee,
+                fee: hosted.config.common.fee,
                 behaviour: None,
             },
             Circumstances {

@@ -135,7 +135,7 @@ impl Work {
     /// and its sender has to wait; a message that has waited too long is moved to the dead-letter
     /// queue.
     async fn admit(&mut self, hosted: &Hosted, due: &DueMessage) -> Result<bool, StoreError> {
-        let Some(rate) = hosted.config.per_sender_rate else {
+        let Some(rate) = hosted.config.common.per_sender_rate else {
             return Ok(true);
         };
         // Its token was taken at its first attempt.
@@ -159,7 +159,7 @@ impl Work {
         );
         self.shared.metrics.rate_paused();
         self.paused.insert(lane, until);
-        let max_wait = hosted.config.max_wait;
+        let max_wait = hosted.config.common.max_wait;
         let before = now.saturating_sub(millis(max_wait));
         let (agent, of_sender) = (self.id, sender.map(ToOwned::to_owned));
         // A seek: messages that still have time cost nothing, however many they are.

@@ -190,7 +190,7 @@ impl Work {
             Author {
                 address: &hosted.address,
                 public_key,
-                fee: hosted.config.fee,
+                fee: hosted.config.common.fee,
                 behaviour: Some(&instance.name),
             },
             Circumstances {
@@ -288,7 +288,7 @@ impl Work {
         // A card is announced repeatedly, and every announcement counts as an attempt.
         let unlimited =
             matches!(subject, Subject::Event(event) if event.kind == EventKind::Renewal);
-        let again = error.is_transient() && (unlimited || attempt < hosted.config.attempts);
+        let again = error.is_transient() && (unlimited || attempt < hosted.config.common.attempts);
         let retry_at = again.then(|| now.saturating_add(millis(backoff::after(attempt))));
         if again {
             tracing::warn!(

@@ -82,7 +82,7 @@ fn message(waiting: &WaitingMessage, shared: &Shared, registry: &AgentRegistry) 
             seconds(waiting.due_at - now)
         ));
     }
-    let rate = hosted.config.per_sender_rate?;
+    let rate = hosted.config.common.per_sender_rate?;
     // Its token was taken at its first attempt.
     if waiting.attempts > 0 || waiting.begun {
         return None;

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use super::prepare::{self, Candidate, ENDOWMENT, Passwords, Wallets};
 use super::{HostError, HostOptions, InHand, Started, chain};
-use crate::config::{Config, DevnetTable};
+use crate::config::{Config, DevnetTable, NodeUrl};
 use crate::runtime::agent::{AgentLinks, SignerLinks};
 use crate::runtime::catch_up::{self, CatchUp};
 use crate::runtime::classify::classify_pending;
@@ -189,9 +189,9 @@ async fn host(
             })
             .await??;
             // Any free port was requested, or the default one: the node reports the actual port.
-            let url = devnet.url();
             if table_port(&config) == Some(0) {
-                config.chain.submit.clone_from(&url);
+                let url = NodeUrl::local(devnet.port());
+                config.chain.submit = url.clone();
                 config.chain.rpc = url;
             }
             Some(Arc::new(devnet))

@@ -5,18 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::keys::table;
 use crate::config::{Config, Contact};
-
-/// The tables whose values are fixed until the next start.
-const FIXED: [&str; 7] = [
-    "chain.",
-    "store.",
-    "http.",
-    "devnet.",
-    "wallets.",
-    "directory.",
-    "tasks.",
-];
 
 /// The most names that a line lists.
 const MOST_NAMES: usize = 10;
@@ -118,13 +108,19 @@ fn listed(names: &[String]) -> String {
     text
 }
 
+/// Whether a value is fixed until the next start: those of agents and contacts are not.
+fn is_fixed(key: &str) -> bool {
+    let table = key.split('.').next().and_then(table);
+    table.is_some_and(|table| !table.repeated && table.name != "defaults")
+}
+
 /// Each changed key that needs a restart.
 pub(super) fn needs_restart(before: &Config, now: &Config) -> Vec<String> {
     let fixed = |config: &Config| -> BTreeMap<String, String> {
         config
             .settings
             .iter()
-            .filter(|setting| FIXED.iter().any(|table| setting.key.starts_with(table)))
+            .filter(|setting| is_fixed(&setting.key))
             .map(|setting| (setting.key.clone(), setting.value.to_string()))
             .collect()
     };

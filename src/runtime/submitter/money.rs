@@ -22,7 +22,7 @@ impl Submitter {
     fn budget(&self, agent: AgentId) -> Option<Budget> {
         let hosted = self.registry.get(agent)?;
         Some(Budget {
-            all: hosted.config.daily_budget,
+            all: hosted.config.common.daily_budget,
         })
     }
 

@@ -18,7 +18,7 @@ use agentry_store::{Reader, Store};
 use tokio::sync::watch;
 
 use super::*;
-use crate::config::AgentConfig;
+use crate::config::{AgentConfig, CommonConfig};
 use crate::runtime::catch_up::CatchUp;
 use crate::runtime::clock::Clock;
 use crate::runtime::directory::Directory;
@@ -165,12 +165,14 @@ impl Stage {
                 config: Arc::new(AgentConfig {
                     name: format!("agent-{id}"),
                     wallet: format!("agent-{id}"),
-                    fee: 10,
-                    time_limit: Duration::from_secs(1),
-                    attempts: 1,
-                    per_sender_rate: None,
-                    max_wait: Duration::from_secs(1),
-                    daily_budget: *budget,
+                    common: CommonConfig {
+                        fee: 10,
+                        time_limit: Duration::from_secs(1),
+                        attempts: 1,
+                        per_sender_rate: None,
+                        max_wait: Duration::from_secs(1),
+                        daily_budget: *budget,
+                    },
                     behaviours: Vec::new(),
                 }),
             })
