@@ -105,9 +105,10 @@ pub(super) fn read(text: &str) -> (Vec<Entry>, Vec<ConfigIssue>) {
     let (root, errors) = DeTable::parse_recoverable(text);
     let issues = errors
         .into_iter()
-        .map(|error| ConfigIssue {
-            origin: places.origin(error.span().map_or(0, |Range { start, .. }| start)),
-            text: format!("not TOML: {}", error.message().replace('\n', ", ")),
+        .map(|error| {
+            let origin = places.origin(error.span().map_or(0, |Range { start, .. }| start));
+            let reason = error.message().replace('\n', ", ");
+            ConfigIssue::new(origin, format!("not TOML: {reason}"))
         })
         .collect();
     (entries(root.get_ref(), &places), issues)

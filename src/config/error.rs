@@ -51,6 +51,13 @@ pub struct ConfigIssue {
     pub text: String,
 }
 
+impl ConfigIssue {
+    pub(super) fn new(origin: Origin, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { origin, text }
+    }
+}
+
 /// Every error in a configuration: those in the file first, by line.
 #[derive(Clone, Debug)]
 pub struct ConfigIssues {
@@ -142,20 +149,9 @@ mod tests {
     #[test]
     fn prints_file_issues_by_line() {
         let at = |line| Origin::File { line, column: 1 };
-        let list = vec![
-            ConfigIssue {
-                origin: at(10),
-                text: "ten".into(),
-            },
-            ConfigIssue {
-                origin: at(9),
-                text: "nine".into(),
-            },
-            ConfigIssue {
-                origin: at(9),
-                text: "nine".into(),
-            },
-        ];
+        let list = [(10, "ten"), (9, "nine"), (9, "nine")]
+            .map(|(line, text)| ConfigIssue::new(at(line), text))
+            .to_vec();
         let printed = ConfigIssues::new("a.toml".into(), list).to_string();
         assert!(
             printed.starts_with("a.toml:9:1: nine\na.toml:10:1: ten\n2 errors"),

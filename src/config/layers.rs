@@ -142,12 +142,10 @@ pub(super) fn merge(
 }
 
 fn crate_failed(error: impl std::fmt::Display) -> ConfigError {
-    let issue = ConfigIssue {
-        origin: Origin::Environment {
-            variable: format!("{PREFIX}{SEPARATOR}…"),
-        },
-        text: error.to_string(),
+    let origin = Origin::Environment {
+        variable: format!("{PREFIX}{SEPARATOR}…"),
     };
+    let issue = ConfigIssue::new(origin, error.to_string());
     ConfigError::Invalid(ConfigIssues::new(String::new(), vec![issue]))
 }
 
@@ -181,10 +179,7 @@ fn file(
                 for item in items {
                     let Raw::Table(entries) = item.raw else {
                         let text = format!("`{0}` is a list of tables: write [[{0}]]", table.name);
-                        issues.push(ConfigIssue {
-                            origin: item.origin,
-                            text,
-                        });
+                        issues.push(ConfigIssue::new(item.origin, text));
                         continue;
                     };
                     layers
@@ -211,10 +206,7 @@ fn file(
                     format!("[{name}]")
                 };
                 let text = format!("`{name}` is a table: write {header} on a line of its own");
-                issues.push(ConfigIssue {
-                    origin: entry.origin,
-                    text,
-                });
+                issues.push(ConfigIssue::new(entry.origin, text));
             }
         }
     }
@@ -228,27 +220,23 @@ fn known_key(
     origins: &mut Vec<Origin>,
     issues: &mut Vec<ConfigIssue>,
 ) {
-    if table.key(&entry.key).is_none() {
-        let text = unknown_key(&entry.key, &format!("[{}]", table.name), table.names());
-        issues.push(ConfigIssue {
-            origin: entry.origin,
-            text,
-        });
-    } else if matches!(entry.value.raw, Raw::Table(_)) {
-        let text = format!("`{}.{}` is one value, not a table", table.name, entry.key);
-        issues.push(ConfigIssue {
-            origin: entry.origin,
-            text,
-        });
-    } else if let Raw::TooLarge(text) | Raw::DateTime(text) = &entry.value.raw {
-        let text = format!("`{}.{}` cannot be {text}", table.name, entry.key);
-        issues.push(ConfigIssue {
-            origin: entry.value.origin,
-            text,
-        });
-    } else {
-        layer.put(table, &entry.key, entry.value, origins);
-    }
+    let (table_name, key) = (table.name, &entry.key);
+    let (origin, text) = match &entry.value.raw {
+        _ if table.key(key).is_none() => (
+            entry.origin,
+            unknown_key(key, &format!("[{table_name}]"), table),
+        ),
+        Raw::Table(_) => (
+            entry.origin,
+            format!("`{table_name}.{key}` is one value, not a table"),
+        ),
+        Raw::TooLarge(text) | Raw::DateTime(text) => {
+            let text = format!("`{table_name}.{key}` cannot be {text}");
+            (entry.value.origin, text)
+        }
+        _ => return layer.put(table, key, entry.value, origins),
+    };
+    issues.push(ConfigIssue::new(origin, text));
 }
 
 fn unknown_table(name: &str, origin: Origin) -> ConfigIssue {
@@ -258,20 +246,15 @@ fn unknown_table(name: &str, origin: Origin) -> ConfigIssue {
         did_you_mean(name, known()),
         known().collect::<Vec<_>>().join(", ")
     );
-    ConfigIssue { origin, text }
+    ConfigIssue::new(origin, text)
 }
 
 /// The message for an unknown key; `place` is the table, for example `[chain]`.
-pub(super) fn unknown_key<'a>(
-    key: &str,
-    place: &str,
-    known: impl Iterator<Item = &'a str>,
-) -> String {
-    let known: Vec<&str> = known.collect();
+pub(super) fn unknown_key(key: &str, place: &str, table: &Table) -> String {
     format!(
         "unknown key `{key}` in {place}{}; known keys: {}",
-        did_you_mean(key, known.iter().copied()),
-        known.join(", ")
+        did_you_mean(key, table.names()),
+        table.names().collect::<Vec<_>>().join(", ")
     )
 }
 
@@ -339,11 +322,11 @@ fn set_outside(
             } else {
                 format!("`{name}` can be set only in the file")
             };
-            issues.push(ConfigIssue { origin, text });
+            issues.push(ConfigIssue::new(origin, text));
         }
         Some(table) if table.key(key).is_none() => {
-            let text = unknown_key(key, &format!("[{name}]"), table.names());
-            issues.push(ConfigIssue { origin, text });
+            let text = unknown_key(key, &format!("[{name}]"), table);
+            issues.push(ConfigIssue::new(origin, text));
         }
         Some(table) => layer.put(
             table,

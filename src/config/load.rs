@@ -121,10 +121,8 @@ fn parse(
         Some(config) if issues.is_empty() => Ok(config),
         _ => {
             if issues.is_empty() {
-                issues.push(ConfigIssue {
-                    origin: Origin::File { line: 1, column: 1 },
-                    text: "the configuration is not complete".to_owned(),
-                });
+                let start = Origin::File { line: 1, column: 1 };
+                issues.push(ConfigIssue::new(start, "the configuration is not complete"));
             }
             Err(ConfigError::Invalid(ConfigIssues::new(
                 name.to_owned(),

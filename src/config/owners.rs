@@ -208,7 +208,7 @@ impl Check<'_> {
     pub(super) fn unknown_keys(&mut self, item: &Repeated, table: &Table, place: &str) {
         for entry in &item.entries {
             if table.key(&entry.key).is_none() {
-                let text = unknown_key(&entry.key, place, table.names());
+                let text = unknown_key(&entry.key, place, table);
                 self.reader.report(&entry.origin, text);
             }
         }

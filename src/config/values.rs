@@ -68,18 +68,12 @@ impl Reader {
     }
 
     pub(super) fn report(&mut self, origin: &Origin, text: impl Into<String>) {
-        self.issues.push(ConfigIssue {
-            origin: origin.clone(),
-            text: text.into(),
-        });
+        self.issues.push(ConfigIssue::new(origin.clone(), text));
     }
 
     /// Reports a required key that is not set.
     pub(super) fn report_missing(&mut self, origin: Origin, text: impl Into<String>) {
-        self.missing.push(ConfigIssue {
-            origin,
-            text: text.into(),
-        });
+        self.missing.push(ConfigIssue::new(origin, text));
     }
 
     /// Reports a key that each `[[table]]` must have.
