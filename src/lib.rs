@@ -7,6 +7,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`runtime`] | the actors |
+//! | [`ops`] | what can be asked of a runtime |
 //! | [`config`] | agents.toml |
 //! | [`wallet`] | keystore files and vaults |
 //! | [`cli`] | the command line |
@@ -25,6 +26,7 @@
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod ops;
 pub mod replay;
 pub mod runtime;
 pub mod wallet;

@@ -7,7 +7,9 @@ use agentry_chain::{NodeError, SubmitError};
 use agentry_protocol::{JsonError, TransactionError};
 
 use crate::config::{ConfigError, HostError};
-use crate::runtime::control::{Answer, ControlError};
+use crate::ops::OperationError;
+use crate::ops::queues::ChangeError;
+use crate::runtime::control::ControlError;
 use crate::wallet::{PasswordError, WalletError};
 
 /// Exit code of the process; the numbers are those of BSD's sysexits.h.
@@ -296,25 +298,27 @@ impl From<ControlError> for Failure {
     fn from(error: ControlError) -> Self {
         let code = match &error {
             ControlError::Silent { .. } => ExitCode::Temporary,
+            ControlError::Refused(error) => operation_code(error),
             _ => ExitCode::Unavailable,
         };
         Self::new(code, error.to_string())
     }
 }
 
-/// An answer of the runtime that does not fit the command's request.
-impl From<Answer> for Failure {
-    fn from(answer: Answer) -> Self {
-        match answer {
-            Answer::Refused { reason } | Answer::NoRecipientKey { reason } => {
-                Self::new(ExitCode::Temporary, reason)
-            }
-            Answer::NotHosted { who } => Self::no_input(format!(
-                "{who} is not hosted by the running runtime; `agentry queue stats` lists the \
-                 agents that are"
-            )),
-            Answer::Invalid { reason } => Self::data(reason),
-            _ => Self::internal("the runtime sent an unexpected answer"),
+fn operation_code(error: &OperationError) -> ExitCode {
+    match error {
+        OperationError::Later(_) | OperationError::NoRecipientKey(_) => ExitCode::Temporary,
+        OperationError::Invalid(_) => ExitCode::Data,
+        OperationError::NotHosted(_) | OperationError::NoMessage(_) => ExitCode::NoInput,
+        OperationError::NotApplied(_) => ExitCode::Config,
+    }
+}
+
+impl From<ChangeError> for Failure {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Runtime(error) => error.into(),
+            ChangeError::Store(error) => error.into(),
         }
     }
 }

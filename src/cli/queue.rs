@@ -16,10 +16,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::who::{self, resolve};
-use super::{Context, Failure};
+use super::{Context, Failure, runtime};
 use crate::config::Config;
+use crate::ops::queues::{self, QueueChange};
 use crate::runtime::clock::{Clock, millis};
-use crate::runtime::control::Request;
 
 /// The subcommands of `queue`.
 #[derive(Clone, Debug, Subcommand)]
@@ -192,16 +192,16 @@ pub(super) fn run(command: QueueCommand, context: &Context) -> Result<(), Failur
         QueueCommand::List(args) => list::run(&args, &config, context),
         QueueCommand::Show { id } => show::run(&id, &config, context),
         QueueCommand::Retry(args) => {
-            change::each(&args, &config, context, "will be retried", |target| {
-                Request::Retry { target }
-            })
+            let done = "will be retried";
+            change::each(&args, &config, context, done, QueueChange::Retry)
         }
-        QueueCommand::Drop(args) => change::each(&args, &config, context, "dropped", |target| {
-            Request::Drop { target }
-        }),
+        QueueCommand::Drop(args) => {
+            change::each(&args, &config, context, "dropped", QueueChange::Drop)
+        }
         QueueCommand::Stats(args) => stats::run(&args, &config, context),
         QueueCommand::Resume => {
-            let changed = change::ask(&config, Request::Resume)?;
+            let resumed = queues::change(&config.store.path, QueueChange::Resume);
+            let changed = runtime()?.block_on(resumed)?;
             let done = if changed > 0 {
                 "posting resumed"
             } else {

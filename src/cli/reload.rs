@@ -4,7 +4,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Context, ExitCode, Failure, runtime};
-use crate::runtime::control::{self, Answer, Request};
+use crate::ops::OperationError;
+use crate::runtime::control::{Client, ControlError};
 use crate::runtime::reload::Applied;
 
 /// Arguments of `reload`.
@@ -18,30 +19,21 @@ pub struct ReloadArgs {
 
 pub(super) fn run(args: ReloadArgs, context: &Context) -> Result<(), Failure> {
     let store = context.config()?.store.path;
-    let request = Request::Reload {
-        restart: args.restart,
-    };
-    let answer = runtime()?.block_on(control::ask(&store, &request));
-    match answer {
-        Ok(Answer::Reloaded(applied)) => show(&applied, context),
-        Ok(Answer::NotReloaded { reasons }) => {
-            if context.output.is_json() {
-                context.output.json(&json!({
-                    "applied": false,
-                    "agents": null,
-                    "restarted": [],
-                    "contacts": null,
-                    "reasons": reasons,
-                }))?;
-                return Err(Failure::new(ExitCode::Config, ""));
-            }
-            let reasons = reasons.join("\n");
-            Err(Failure::new(
-                ExitCode::Config,
-                format!("nothing was applied\n{reasons}"),
-            ))
+    let reloaded = runtime()?.block_on(Client::new(store).reload(args.restart));
+    match reloaded {
+        Ok(applied) => show(&applied, context),
+        Err(ControlError::Refused(OperationError::NotApplied(reasons)))
+            if context.output.is_json() =>
+        {
+            context.output.json(&json!({
+                "applied": false,
+                "agents": null,
+                "restarted": [],
+                "contacts": null,
+                "reasons": reasons,
+            }))?;
+            Err(Failure::new(ExitCode::Config, ""))
         }
-        Ok(answer) => Err(answer.into()),
         Err(error) => Err(error.into()),
     }
 }

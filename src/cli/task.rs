@@ -23,7 +23,6 @@ use clap::{Args, Subcommand};
 
 use super::{Context, Failure};
 use crate::config::Config;
-use crate::runtime::control::{Answer, ControlError};
 use agentry_store::{Reader, open_for_reading};
 
 pub use cancel::CancelArgs;
@@ -77,14 +76,6 @@ fn unknown(id: &str, config: &Config) -> Failure {
          tasks executed here",
         config.store.path.display()
     ))
-}
-
-/// Exit code and message for a request that the runtime refused or could not serve.
-fn not_done(answer: Result<Answer, ControlError>) -> Failure {
-    match answer {
-        Ok(answer) => answer.into(),
-        Err(error) => error.into(),
-    }
 }
 
 fn or_dash(text: Option<impl ToString>) -> String {

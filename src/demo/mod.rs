@@ -111,7 +111,7 @@ pub enum DemoError {
     Scene(#[from] SceneError),
     /// The agents' runtime could not be queried.
     #[error(transparent)]
-    Control(#[from] ControlError),
+    Control(ControlError),
     /// A node could not be queried.
     #[error(transparent)]
     Node(#[from] NodeError),
@@ -171,4 +171,13 @@ pub enum DemoError {
     /// A defect of agentry.
     #[error("a thread panicked; please report it with the log")]
     Panicked,
+}
+
+impl From<ControlError> for DemoError {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::Refused(error) => Self::Refused(error.to_string()),
+            error => Self::Control(error),
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use agentry_core::InboxId;
 use agentry_core::rows::InboxState;
 use agentry_protocol::command::{AckStatus, ExecuteAiJob, StatusReport, Tag};
 use agentry_protocol::{Address, Envelope, KnownCommand, Payload};
@@ -11,8 +12,8 @@ use agentry_store::read;
 use super::evidence::{self, Found, Standing};
 use super::talk::{Talk, command};
 use super::{DemoError, PING, PONG, Step};
+use crate::ops::cards::CardWanted;
 use crate::runtime::clock::Clock;
-use crate::runtime::control::{Answer, CardWanted, Request};
 
 /// How long a card is valid.
 const CARD_TTL_MS: u64 = 3_600_000;
@@ -35,8 +36,7 @@ pub(super) async fn registration(talk: &mut Talk<'_, impl FnMut(Step)>) -> Resul
             commands: None,
             ttl_ms: CARD_TTL_MS,
         };
-        let agent = (*name).to_owned();
-        talk.ask(who, &Request::Register { agent, card }).await?;
+        talk.client(who).register(name, card).await?;
     }
     for (who, (name, address)) in agents.into_iter().enumerate() {
         let announced = talk
@@ -227,11 +227,7 @@ pub(super) async fn task(talk: &mut Talk<'_, impl FnMut(Step)>) -> Result<(), De
     let result = talk.answer("the result", &sent.found, is_sealed).await?;
     let what = "the result in the pinger's inbox";
     let reply = talk.arrives(what, &result, &sent.found, |_| true).await?;
-    let request = Request::Open { inbox: reply.inbox };
-    let opened = match talk.ask(0, &request).await? {
-        Answer::Opened { payload } => payload,
-        other => return Err(DemoError::Refused(format!("{other:?}"))),
-    };
+    let opened = talk.client(0).open(InboxId(reply.inbox)).await?;
     let text = match command(&Payload::read(&opened)) {
         Some(KnownCommand::JobComplete(complete)) => complete.result.text().to_owned(),
         _ => opened.to_compact(),

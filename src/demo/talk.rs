@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use agentry_protocol::{
-    Address, BlockHeight, Envelope, Json, KnownCommand, Payload, TransactionHash,
+    AckRequest, Address, BlockHeight, Envelope, Json, KnownCommand, Payload, TransactionHash,
 };
 use agentry_store::list::talk::{self, Reply};
 use agentry_store::{Reader, StoreError, open_for_reading, read};
@@ -12,9 +12,9 @@ use agentry_store::{Reader, StoreError, open_for_reading, read};
 use super::evidence::{self, Found, Said};
 use super::scene::Scene;
 use super::{DemoError, Step};
+use crate::ops::send::{Ack, SendRequest};
 use crate::runtime::clock::millis;
-use crate::runtime::control::{self, Answer, Request};
-use crate::runtime::send;
+use crate::runtime::control::Client;
 
 /// Polling interval.
 const POLL: Duration = Duration::from_millis(20);
@@ -33,7 +33,7 @@ const FILLS_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long to wait for an acknowledgment before a message is resent: longer than a node that loses
 /// a transaction needs.
-const ACK_WITHIN_MS: u64 = 10_000;
+const ACK_WITHIN: Duration = Duration::from_secs(10);
 
 /// How often a message is resent.
 const RESENDS: u32 = 5;
@@ -224,24 +224,18 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
         };
         let from = self.height().await?;
         let key = format!("demo/{}/{}", std::process::id(), self.asked);
-        let request = Request::Send {
-            from: "pinger".to_owned(),
-            message: Box::new(send::Request {
-                ack: Some(send::Ack {
-                    request: "done".to_owned(),
-                    within_ms: ACK_WITHIN_MS,
-                    resends: RESENDS,
-                }),
-                seal,
-                ..send::Request::new(to.clone(), payload, key)
+        let request = SendRequest {
+            ack: Some(Ack {
+                request: AckRequest::Done,
+                within: ACK_WITHIN,
+                resends: RESENDS,
             }),
+            seal,
+            ..SendRequest::new(to.clone(), payload, key)
         };
         let asked = Instant::now();
-        let row = match self.ask(0, &request).await? {
-            Answer::Queued { outbox, .. } => outbox,
-            other => return Err(DemoError::Refused(format!("{other:?}"))),
-        };
-        let hash = self.signed(what, row).await?;
+        let row = self.client(0).send("pinger", request).await?.outbox;
+        let hash = self.signed(what, row.0).await?;
         let found = self.find(what, 0, from, |found| found.hash == hash).await?;
         Ok(Sent { found, asked })
     }
@@ -279,14 +273,9 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
         .await
     }
 
-    /// Sends a request to a runtime: 0 is the pinger's, 1 the ponger's.
-    pub(super) async fn ask(&self, who: usize, request: &Request) -> Result<Answer, DemoError> {
-        match control::ask(&self.scene.stores[who], request).await? {
-            Answer::Refused { reason } | Answer::NoRecipientKey { reason } => {
-                Err(DemoError::Refused(reason))
-            }
-            answer => Ok(answer),
-        }
+    /// A client of a runtime: 0 is the pinger's, 1 the ponger's.
+    pub(super) fn client(&self, who: usize) -> Client {
+        Client::new(&self.scene.stores[who])
     }
 
     /// Waits until a query of a runtime's store returns a result.

@@ -376,7 +376,7 @@ fn header_key(stored: &StoredTransaction) -> Option<PublicKey> {
 }
 
 /// Verifies dead letters again: keys may have become known since.
-pub(super) async fn reverify(
+pub(crate) async fn reverify(
     shared: &Shared,
     registry: &AgentRegistry,
     chain: &ChainId,

@@ -1,39 +1,31 @@
 //! The socket through which commands reach a running runtime.
 //!
 //! A runtime serves `<store>.sock` (mode 0600): only the store's owner may write to it. A request
-//! and its answer are one line of JSON each.
+//! and its answer are one line of JSON each: the operation, and its result or error
+//! ([`crate::ops`]).
 
-mod cards;
-mod retry;
 mod socket;
-mod tasks;
-mod waits;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use actix::prelude::*;
+use agentry_core::InboxId;
+use agentry_core::rows::TaskId;
 use agentry_protocol::Json;
+use agentry_store::{is_locked, place, with_suffix};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
-use super::Shared;
-use super::compose::ComposeError;
-use super::registry::AgentRegistry;
-use super::reload::{Applied, Refused, Reloader};
-use super::router::WakeAgents;
-use super::send::{self, SendError, SendLinks};
-use super::signer::OpenSealed;
-use super::submitter::{LookAtQueue, Resume};
-use agentry_core::commit::QueueTarget;
-use agentry_core::rows::TaskId;
-use agentry_core::{Commit, InboxId};
-use agentry_store::{StoreError, is_locked, place, with_suffix};
-
-pub use cards::{CardWanted, Registered};
-pub use waits::AT_MOST as WAITS_AT_MOST;
+use super::metrics::Condition;
+use super::reload::Applied;
+use crate::ops::cards::{CardWanted, Registered};
+use crate::ops::queues::QueueChange;
+use crate::ops::queues::waits::WaitingRows;
+use crate::ops::send::{SendRequest, Sent};
+use crate::ops::{OperationError, Operations};
 
 /// The longest request: a payload of the largest transaction, twice escaped.
 const MAX_LINE: u64 = 8 << 20;
@@ -51,87 +43,34 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long reloading the configuration may take: new wallets are unlocked for it.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(120);
 
-/// A command's request to the runtime.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "request")]
-pub enum Request {
-    /// Send a message from a hosted wallet.
+/// An operation, as it is sent to the runtime. The answer is the `Result` of the method of
+/// [`Operations`] that carries it out.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Request {
     Send {
-        /// The agent's name, its wallet's name, or its address.
         from: String,
-        /// The message.
-        message: Box<send::Request>,
+        message: Box<SendRequest>,
     },
-    /// Retry dead letters and failed transactions.
-    Retry {
-        /// The rows to retry.
-        target: QueueTarget,
-    },
-    /// Drop a row: it is not retried.
-    Drop {
-        /// The row to drop.
-        target: QueueTarget,
-    },
-    /// Resume posting.
-    Resume,
-    /// Reload the configuration, and apply the changes.
+    Change(QueueChange),
     Reload {
-        /// The agents and fleets whose behaviours are restarted, whether they have changed or not.
         restart: Vec<String>,
     },
-    /// Announce a hosted agent in the directory, now and at each renewal.
     Register {
-        /// The agent's name, its wallet's name, or its address.
-        agent: String,
-        /// The card to announce.
+        who: String,
         card: CardWanted,
     },
-    /// Withdraw an agent's card, and stop announcing it.
     Withdraw {
-        /// The agent's name, its wallet's name, or its address.
-        agent: String,
-        /// Chosen by the client: the same request sent twice is carried out once.
+        who: String,
         key: String,
     },
-    /// End a task that is running or waiting here.
-    CancelTask {
-        /// The row of the task.
-        task: i64,
-    },
-    /// Return the content of a sealed message.
-    Open {
-        /// The row of the inbox.
-        inbox: i64,
-    },
-    /// Return why rows wait, as far as only the runtime knows it.
-    Waits {
-        /// Rows of the inbox; the first [`WAITS_AT_MOST`] are examined.
-        inbox: Vec<i64>,
-        /// Rows of the outbox; the same.
-        outbox: Vec<i64>,
-    },
-    /// Return whether the runtime is ready, as `/ready` does.
+    CancelTask(TaskId),
+    Open(InboxId),
+    Waits(WaitingRows),
     Condition,
 }
 
 impl Request {
-    /// The change that a request about the queues stands for; none, for other requests.
-    pub fn into_commit(self, at: u64) -> Option<Commit> {
-        match self {
-            Self::Send { .. }
-            | Self::Register { .. }
-            | Self::Withdraw { .. }
-            | Self::Reload { .. }
-            | Self::Open { .. }
-            | Self::Waits { .. }
-            | Self::Condition
-            | Self::CancelTask { .. } => None,
-            Self::Retry { target } => Some(Commit::Retry { target, at }),
-            Self::Drop { target } => Some(Commit::Drop { target, at }),
-            Self::Resume => Some(Commit::Resume),
-        }
-    }
-
     /// How long the client waits for the answer.
     const fn patience(&self) -> Duration {
         match self {
@@ -141,85 +80,100 @@ impl Request {
     }
 }
 
-/// The runtime's answer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "answer")]
-pub enum Answer {
-    /// It is stored and will be sent.
-    Queued {
-        /// The row of the outbox.
-        outbox: i64,
-        /// The transaction's hash, if it is signed already.
-        hash: Option<String>,
-        /// The id in its header.
-        id: Option<String>,
-    },
-    /// It is stored, and will be announced.
-    Registered(Registered),
-    /// The content of a sealed message.
-    Opened {
-        /// Its payload, as an unsealed message would carry it.
-        payload: Json,
-    },
-    /// Why rows wait.
-    Waits {
-        /// By id, as `inbox/12`. A row that waits only for its turn is not included.
-        reasons: BTreeMap<String, String>,
-    },
-    /// Whether the runtime is ready.
-    Condition {
-        /// The answer of `/ready`.
-        says: serde_json::Value,
-    },
-    /// Done.
-    Done {
-        /// How many rows were changed.
-        changed: usize,
-    },
-    /// The configuration was reloaded.
-    Reloaded(Applied),
-    /// The configuration was read and not applied.
-    NotReloaded {
-        /// Every reason.
-        reasons: Vec<String>,
-    },
-    /// Not done now; it may be done later.
-    Refused {
-        /// The reason.
-        reason: String,
-    },
-    /// Not sent: it must be sealed, and the recipient's encryption key is not known.
-    NoRecipientKey {
-        /// The reason.
-        reason: String,
-    },
-    /// Not done, and never will be: the request is not valid.
-    Invalid {
-        /// The reason.
-        reason: String,
-    },
-    /// The wallet or agent is not hosted here.
-    NotHosted {
-        /// The name, as it was requested.
-        who: String,
-    },
+/// Calls the operations of the runtime that has a store open, from another process. Each method is
+/// that of [`Operations`] with the same name.
+///
+/// # Errors
+/// [`ControlError::NotRunning`] if no runtime has the store open, [`ControlError::Refused`] if the
+/// operation failed; otherwise, the failure to reach the runtime.
+#[derive(Clone, Debug)]
+pub struct Client {
+    store: PathBuf,
 }
 
-/// The handlers of the socket's requests.
-#[derive(Clone, Debug)]
-pub struct ControlLinks {
-    /// Wakes agents.
-    pub wake: Recipient<WakeAgents>,
-    /// Resumes posting.
-    pub resume: Recipient<Resume>,
-    /// Learns that something was queued.
-    pub look: Recipient<LookAtQueue>,
-    /// Opens sealed messages.
-    pub open: Recipient<OpenSealed>,
-    /// Reloads the configuration.
-    pub reload: Reloader,
-    /// The parts that sending needs.
-    pub send: SendLinks,
+impl Client {
+    /// A client of the runtime that has this store open.
+    pub fn new(store: impl Into<PathBuf>) -> Self {
+        let store = store.into();
+        Self { store }
+    }
+
+    /// Whether a runtime has the store open, and serves it.
+    pub async fn reach(&self) -> Result<(), ControlError> {
+        connect(&self.store).await.map(drop)
+    }
+
+    /// [`Operations::send`].
+    pub async fn send(&self, from: &str, message: SendRequest) -> Result<Sent, ControlError> {
+        let (from, message) = (from.to_owned(), Box::new(message));
+        self.ask(Request::Send { from, message }).await
+    }
+
+    /// [`Operations::change`].
+    pub async fn change(&self, change: QueueChange) -> Result<usize, ControlError> {
+        self.ask(Request::Change(change)).await
+    }
+
+    /// [`Operations::reload`].
+    pub async fn reload(&self, restart: Vec<String>) -> Result<Applied, ControlError> {
+        self.ask(Request::Reload { restart }).await
+    }
+
+    /// [`Operations::register`].
+    pub async fn register(&self, who: &str, card: CardWanted) -> Result<Registered, ControlError> {
+        let who = who.to_owned();
+        self.ask(Request::Register { who, card }).await
+    }
+
+    /// [`Operations::withdraw`].
+    pub async fn withdraw(&self, who: &str, key: String) -> Result<Sent, ControlError> {
+        let who = who.to_owned();
+        self.ask(Request::Withdraw { who, key }).await
+    }
+
+    /// [`Operations::cancel_task`].
+    pub async fn cancel_task(&self, task: TaskId) -> Result<bool, ControlError> {
+        self.ask(Request::CancelTask(task)).await
+    }
+
+    /// [`Operations::open`].
+    pub async fn open(&self, inbox: InboxId) -> Result<Json, ControlError> {
+        self.ask(Request::Open(inbox)).await
+    }
+
+    /// [`Operations::waits`].
+    pub async fn waits(&self, rows: WaitingRows) -> Result<BTreeMap<String, String>, ControlError> {
+        self.ask(Request::Waits(rows)).await
+    }
+
+    /// [`Operations::condition`].
+    pub async fn condition(&self) -> Result<Condition, ControlError> {
+        self.ask(Request::Condition).await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, request: Request) -> Result<T, ControlError> {
+        let (stream, path) = connect(&self.store).await?;
+        let exchange = async {
+            let (reader, mut writer) = stream.into_split();
+            let mut line = serde_json::to_string(&request)?;
+            line.push('\n');
+            writer.write_all(line.as_bytes()).await?;
+            let mut answer = String::new();
+            BufReader::new(reader.take(MAX_LINE))
+                .read_line(&mut answer)
+                .await?;
+            let answer = serde_json::from_str::<Result<T, OperationError>>(&answer)?;
+            Ok::<_, std::io::Error>(answer)
+        };
+        match tokio::time::timeout(request.patience(), exchange).await {
+            Ok(Ok(answer)) => Ok(answer?),
+            Ok(Err(source)) => Err(ControlError::Broken { path, source }),
+            Err(_) => Err(ControlError::Silent {
+                path,
+                waited: request.patience(),
+            }),
+        }
+    }
 }
 
 /// The path of a store's socket; the same for every path that names the store.
@@ -250,42 +204,7 @@ async fn connect(store: &Path) -> Result<(UnixStream, PathBuf), ControlError> {
     }
 }
 
-/// Whether a runtime has this store open, and serves it.
-///
-/// # Errors
-/// [`ControlError::NotRunning`] if none has; otherwise, the failure to reach it.
-pub async fn reach(store: &Path) -> Result<(), ControlError> {
-    connect(store).await.map(drop)
-}
-
-/// Sends a request to the runtime that has this store open.
-///
-/// # Errors
-/// [`ControlError::NotRunning`] if none has; otherwise, the failure to reach it.
-pub async fn ask(store: &Path, request: &Request) -> Result<Answer, ControlError> {
-    let (stream, path) = connect(store).await?;
-    let exchange = async {
-        let (reader, mut writer) = stream.into_split();
-        let mut line = serde_json::to_string(request).map_err(std::io::Error::from)?;
-        line.push('\n');
-        writer.write_all(line.as_bytes()).await?;
-        let mut answer = String::new();
-        BufReader::new(reader.take(MAX_LINE))
-            .read_line(&mut answer)
-            .await?;
-        serde_json::from_str(&answer).map_err(std::io::Error::from)
-    };
-    match tokio::time::timeout(request.patience(), exchange).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(source)) => Err(ControlError::Broken { path, source }),
-        Err(_) => Err(ControlError::Silent {
-            path,
-            waited: request.patience(),
-        }),
-    }
-}
-
-/// Why a running runtime could not be queried.
+/// Why a running runtime did not carry out an operation.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// No runtime serves the socket.
@@ -328,28 +247,26 @@ pub enum ControlError {
         /// How long the client waited.
         waited: Duration,
     },
+    /// It answered that the operation failed.
+    #[error(transparent)]
+    Refused(#[from] OperationError),
 }
 
 /// Serves the socket until the returned guard is dropped. Must be called within an actix system.
 ///
 /// # Errors
 /// The socket cannot be made.
-pub fn serve(
-    shared: Shared,
-    registry: AgentRegistry,
-    links: ControlLinks,
-) -> std::io::Result<ControlSocket> {
-    let path = socket_path(shared.store.path());
+pub fn serve(operations: Operations) -> std::io::Result<ControlSocket> {
+    let path = socket_path(operations.shared.store.path());
     // The store's lock is ours, so an existing socket is left over from a killed runtime.
     let listener = socket::bind(&path)?;
     let task = actix_rt::spawn(async move {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let (shared, registry, links) =
-                        (shared.clone(), registry.clone(), links.clone());
+                    let operations = operations.clone();
                     actix_rt::spawn(async move {
-                        let served = converse(stream, &shared, &registry, &links);
+                        let served = converse(stream, &operations);
                         match tokio::time::timeout(RELOAD_PATIENCE, served).await {
                             Ok(Ok(())) => {}
                             Ok(Err(error)) => tracing::debug!(%error, "a control connection broke"),
@@ -382,110 +299,35 @@ impl Drop for ControlSocket {
     }
 }
 
-async fn converse(
-    stream: UnixStream,
-    shared: &Shared,
-    registry: &AgentRegistry,
-    links: &ControlLinks,
-) -> std::io::Result<()> {
+async fn converse(stream: UnixStream, operations: &Operations) -> std::io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader.take(MAX_LINE));
     let mut line = String::new();
     tokio::time::timeout(PATIENCE, reader.read_line(&mut line)).await??;
-    let answer = match serde_json::from_str::<Request>(&line) {
-        Ok(request) => answer(request, shared, registry, links)
-            .await
-            .unwrap_or_else(|error| Answer::Refused {
-                reason: error.to_string(),
-            }),
-        Err(error) => Answer::Refused {
-            reason: format!("the request cannot be read: {error}"),
-        },
+    let answer = match serde_json::from_str(&line) {
+        Ok(request) => answer(request, operations).await,
+        Err(error) => {
+            let reason = format!("the request cannot be read: {error}");
+            serde_json::to_string(&Err::<(), _>(OperationError::Later(reason)))
+        }
     };
-    let mut text = serde_json::to_string(&answer).map_err(std::io::Error::from)?;
+    let mut text = answer?;
     text.push('\n');
     writer.write_all(text.as_bytes()).await
 }
 
-async fn answer(
-    request: Request,
-    shared: &Shared,
-    registry: &AgentRegistry,
-    links: &ControlLinks,
-) -> Result<Answer, StoreError> {
-    let at = shared.clock.now_ms();
+/// Has an operation carried out; returns its result as JSON.
+async fn answer(request: Request, operations: &Operations) -> serde_json::Result<String> {
+    use serde_json::to_string;
     match request {
-        Request::Send { from, message } => {
-            let Some(hosted) = registry.meant(&from) else {
-                return Ok(not_hosted(&from));
-            };
-            Ok(
-                match send::send(shared, &links.send, &hosted, &message).await {
-                    Ok(sent) => Answer::Queued {
-                        outbox: sent.outbox.0,
-                        hash: sent.hash.map(|hash| hash.to_string()),
-                        id: sent.id.map(|id| id.to_string()),
-                    },
-                    Err(SendError::Store(error)) => return Err(error),
-                    Err(error) => not_sent(&error),
-                },
-            )
-        }
-        Request::Retry { target } => retry::retry(target, shared, registry, links).await,
-        Request::Drop { target } => {
-            let receipt = shared.store.commit_now(Commit::Drop { target, at }).await?;
-            // The senders of dropped rows are notified; a router that has ended reads the store
-            // when it restarts.
-            let _ = links.wake.send(WakeAgents(receipt.due)).await;
-            Ok(Answer::Done {
-                changed: receipt.changed,
-            })
-        }
-        Request::Resume => {
-            let receipt = shared.store.commit_now(Commit::Resume).await?;
-            let _ = links.resume.send(Resume).await;
-            Ok(Answer::Done {
-                changed: receipt.changed,
-            })
-        }
-        Request::Register { agent, card } => {
-            cards::register(&agent, &card, shared, registry, links).await
-        }
-        Request::Withdraw { agent, key } => {
-            cards::withdraw(&agent, key, shared, registry, links).await
-        }
-        Request::CancelTask { task } => tasks::cancel(TaskId(task), shared, links).await,
-        Request::Reload { restart } => Ok(match links.reload.reload(restart).await {
-            Ok(applied) => Answer::Reloaded(applied),
-            Err(Refused(reasons)) => Answer::NotReloaded { reasons },
-        }),
-        Request::Open { inbox } => tasks::open(InboxId(inbox), shared, links).await,
-        Request::Waits { inbox, outbox } => waits::waits(inbox, outbox, shared, registry).await,
-        Request::Condition => Ok(match serde_json::to_value(shared.metrics.condition()) {
-            Ok(says) => Answer::Condition { says },
-            Err(error) => refused(error.to_string()),
-        }),
-    }
-}
-
-const fn refused(reason: String) -> Answer {
-    Answer::Refused { reason }
-}
-
-fn not_hosted(who: &str) -> Answer {
-    Answer::NotHosted {
-        who: who.to_owned(),
-    }
-}
-
-/// Whether sending may succeed later.
-fn not_sent(error: &SendError) -> Answer {
-    let reason = error.to_string();
-    match error {
-        SendError::Compose(ComposeError::NoRecipientKey { .. }) => {
-            Answer::NoRecipientKey { reason }
-        }
-        SendError::Compose(error) if !error.is_transient() => Answer::Invalid { reason },
-        _ => Answer::Refused { reason },
+        Request::Send { from, message } => to_string(&operations.send(&from, &message).await),
+        Request::Change(change) => to_string(&operations.change(change).await),
+        Request::Reload { restart } => to_string(&operations.reload(restart).await),
+        Request::Register { who, card } => to_string(&operations.register(&who, &card).await),
+        Request::Withdraw { who, key } => to_string(&operations.withdraw(&who, key).await),
+        Request::CancelTask(task) => to_string(&operations.cancel_task(task).await),
+        Request::Open(inbox) => to_string(&operations.open(inbox).await),
+        Request::Waits(rows) => to_string(&operations.waits(rows).await),
+        Request::Condition => to_string(&Ok::<_, OperationError>(operations.condition())),
     }
 }

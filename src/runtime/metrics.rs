@@ -94,7 +94,7 @@ pub struct Metrics {
 }
 
 /// The state of a runtime, for `/ready`.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Condition {
     /// Whether all conditions below hold.
     pub ready: bool,

@@ -34,7 +34,6 @@
 //! | `reading` | interpreting a transaction as a message |
 //! | [`compose`] | building the payload of an outgoing message: header, sealing |
 //! | [`reload`] | changing the configuration while the runtime is running |
-//! | [`send`] | sending messages at an operator's request |
 //! | [`rates`] | rate limits: how many messages of each sender are handled |
 //! | [`tasks`] | the pool that runs tasks |
 //! | `backoff` | the pauses between the attempts at something that fails |
@@ -67,7 +66,6 @@ pub mod registry;
 pub mod reload;
 pub mod router;
 pub mod runner;
-pub mod send;
 pub mod signer;
 pub mod standing;
 pub mod submitter;

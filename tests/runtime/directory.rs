@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use agentry::config::{Config, Overlay, Source};
-use agentry::runtime::control::{self, Answer, CardWanted, Request};
+use agentry::ops::OperationError;
+use agentry::ops::cards::{CardWanted, Registered};
+use agentry::runtime::control::{Client, ControlError};
 use agentry::runtime::directory::Registration;
 use agentry::{Host, HostOptions};
 use agentry_chain::{NodeClient, NodeOptions};
@@ -270,18 +272,16 @@ async fn announce(stage: &Stage, byte: u8, name: &str) -> TransactionHash {
     Said::by(byte, card(name)).post(stage).await
 }
 
-async fn register(stage: &Stage, name: &str) -> Answer {
-    let request = Request::Register {
-        agent: "agent".to_owned(),
-        card: CardWanted {
-            name: Some(name.to_owned()),
-            description: Some("answers pings".to_owned()),
-            capabilities: Some(vec!["pong".to_owned()]),
-            commands: None,
-            ttl_ms: 3_600_000,
-        },
+async fn register(stage: &Stage, name: &str) -> Registered {
+    let card = CardWanted {
+        name: Some(name.to_owned()),
+        description: Some("answers pings".to_owned()),
+        capabilities: Some(vec!["pong".to_owned()]),
+        commands: None,
+        ttl_ms: 3_600_000,
     };
-    control::ask(&stage.store, &request).await.unwrap()
+    let client = Client::new(&stage.store);
+    client.register("agent", card).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -289,9 +289,7 @@ async fn a_registered_agent_is_known_elsewhere_until_it_withdraws() {
     let stage = Stage::set(r#"{ kind = "pong" }"#, "", "");
     let chain = db(&stage.devnet);
     let mut neighbour = Neighbour::start(&stage, &chain, "");
-    let Answer::Registered(registered) = register(&stage, "the-ponger").await else {
-        panic!("not registered");
-    };
+    let registered = register(&stage, "the-ponger").await;
     assert_eq!(registered.address, address(1));
     neighbour.until_named(&["the-ponger"]).await;
     let card = neighbour.cards().remove(0);
@@ -308,25 +306,21 @@ async fn a_registered_agent_is_known_elsewhere_until_it_withdraws() {
     neighbour.go_on();
     assert_eq!(neighbour.names(), ["renamed"], "a restart keeps it");
 
-    let request = Request::Withdraw {
-        agent: "agent".to_owned(),
-        key: "k".to_owned(),
-    };
-    let answer = control::ask(&stage.store, &request).await.unwrap();
-    assert!(matches!(answer, Answer::Queued { .. }), "{answer:?}");
+    let client = Client::new(&stage.store);
+    client.withdraw("agent", "k".to_owned()).await.unwrap();
     neighbour.until_named(&[]).await;
-    let who = Request::Register {
-        agent: "nobody".to_owned(),
-        card: CardWanted {
-            name: None,
-            description: None,
-            capabilities: None,
-            commands: None,
-            ttl_ms: 3_600_000,
-        },
+    let card = CardWanted {
+        name: None,
+        description: None,
+        capabilities: None,
+        commands: None,
+        ttl_ms: 3_600_000,
     };
-    let answer = control::ask(&stage.store, &who).await.unwrap();
-    assert!(matches!(answer, Answer::NotHosted { .. }), "{answer:?}");
+    let refused = client.register("nobody", card).await.unwrap_err();
+    assert!(
+        matches!(refused, ControlError::Refused(OperationError::NotHosted(_))),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

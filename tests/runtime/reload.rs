@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use agentry::config::{Config, ConfigError, Overlay, Source};
-use agentry::runtime::control::{self, Answer, Request};
+use agentry::ops::OperationError;
+use agentry::runtime::control::{Client, ControlError};
 use agentry::runtime::reload::Reread;
 use agentry::{Host, HostOptions};
 use agentry_sdk::{Behaviour, BehaviourError, ConfigureError, Context, Effects, Message, Setup};
@@ -126,21 +127,9 @@ impl Changing {
             assert_ne!(*text, edited);
             *text = edited;
         }
-        match control::ask(
-            &self.stage.store,
-            &Request::Reload {
-                restart: Vec::new(),
-            },
-        )
-        .await
-        .unwrap()
-        {
-            Answer::Reloaded(applied) => {
-                let agents = applied.agents;
-                [&agents.added, &agents.changed, &agents.removed].map(Vec::len)
-            }
-            other => panic!("{other:?}"),
-        }
+        let client = Client::new(&self.stage.store);
+        let agents = client.reload(Vec::new()).await.unwrap().agents;
+        [&agents.added, &agents.changed, &agents.removed].map(Vec::len)
     }
 }
 
@@ -207,16 +196,9 @@ async fn a_removed_agent_finishes_its_current_event_and_nothing_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_runtime_that_was_given_its_configuration_keeps_it() {
     let stage = Stage::set(r#"{ kind = "counter" }"#, "", "");
-    match control::ask(
-        &stage.store,
-        &Request::Reload {
-            restart: Vec::new(),
-        },
-    )
-    .await
-    .unwrap()
-    {
-        Answer::NotReloaded { reasons } => {
+    let refused = Client::new(&stage.store).reload(Vec::new()).await;
+    match refused.unwrap_err() {
+        ControlError::Refused(OperationError::NotApplied(reasons)) => {
             assert!(
                 reasons[0].contains("not started from a file"),
                 "{reasons:?}"

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use agentry::demo::evidence::{self, Found};
-use agentry::runtime::control::{self, Answer, Request};
-use agentry::runtime::send;
+use agentry::ops::send::SendRequest;
+use agentry::runtime::control::Client;
 use agentry_protocol::command::StatusReport;
 use agentry_protocol::{
     AckRequest, BlockHeight, Header, Json, KnownCommand, MessageId, Payload, compose,
@@ -42,13 +42,9 @@ impl Stage {
 
     /// Has the runtime send a text, as an operator does.
     async fn order(&self, text: &str, key: &str) {
-        let message = send::Request::new(address(2), Json::string(text), key.to_owned());
-        let request = Request::Send {
-            from: "agent".to_owned(),
-            message: Box::new(message),
-        };
-        let answer = control::ask(&self.store, &request).await.unwrap();
-        assert!(matches!(answer, Answer::Queued { .. }), "{answer:?}");
+        let message = SendRequest::new(address(2), Json::string(text), key.to_owned());
+        let client = Client::new(&self.store);
+        client.send("agent", message).await.unwrap();
     }
 
     /// The agent's messages that are in a block.

@@ -1,6 +1,7 @@
 //! The pool that runs tasks.
 
-use agentry::runtime::control::{self, Answer, Request};
+use agentry::runtime::control::Client;
+use agentry_core::rows::TaskId;
 use agentry_store::list::task::{self, ExecutingFilter, ExecutingItem};
 use agentry_store::open_for_reading;
 
@@ -155,15 +156,13 @@ async fn an_operator_can_end_a_task() {
     let (stage, bench) = workshop("operator", "", "");
     stage.say(2, "a chat hang").await;
     stage.until("it runs", |_| bench.begun() == 1).await;
-    let request = Request::CancelTask { task: 1 };
-    let answer = control::ask(&stage.store, &request).await.unwrap();
-    assert!(matches!(answer, Answer::Done { changed: 1 }), "{answer:?}");
+    let client = Client::new(&stage.store);
+    assert!(client.cancel_task(TaskId(1)).await.unwrap());
     stage
         .until("its submitter is told", |stage| said(stage, "a canceled"))
         .await;
     stage.until("it is dropped", |_| bench.dropped() == 1).await;
-    let answer = control::ask(&stage.store, &request).await.unwrap();
-    assert!(matches!(answer, Answer::Done { changed: 0 }), "{answer:?}");
+    assert!(!client.cancel_task(TaskId(1)).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]

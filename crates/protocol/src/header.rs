@@ -31,7 +31,10 @@ pub const MAX_TIME_MS: u64 = 253_402_300_799_999;
 pub type Thread = Word<THREAD_MAX>;
 
 /// The acknowledgment that the sender asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum AckRequest {
     /// An acknowledgment that the message has arrived.
     Received,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use agentry_core::rows::EventId;
+use agentry_core::OutboxId;
 use agentry_protocol::{Address, TransactionHash};
 use agentry_store::list::{self, Filter, OutboxItem};
 use agentry_store::{open_for_reading, read};
@@ -15,8 +15,9 @@ use super::super::who;
 use super::super::{Context, ExitCode, Failure, runtime};
 use super::card::until;
 use crate::config::Config;
+use crate::ops::cards::{CardWanted, Registered};
 use crate::runtime::clock::{Clock, millis};
-use crate::runtime::control::{self, Answer, CardWanted, ControlError, Registered, Request};
+use crate::runtime::control::{Client, ControlError};
 
 /// How often the store is checked while waiting.
 const POLL: Duration = Duration::from_millis(50);
@@ -48,9 +49,7 @@ impl Which {
         match who::resolve_own(self.who(), config) {
             Ok(address) => Ok(address.to_string()),
             Err(failure) => {
-                control::reach(&config.store.path)
-                    .await
-                    .map_err(not_reached)?;
+                client(config).reach().await.map_err(not_reached)?;
                 Err(failure)
             }
         }
@@ -116,10 +115,8 @@ pub(super) fn register(
     };
     runtime()?.block_on(async {
         let agent = args.which.address(config).await?;
-        let request = Request::Register { agent, card };
-        let Answer::Registered(registered) = ask(config, &request).await? else {
-            return Err(Failure::internal("the runtime sent an unexpected answer"));
-        };
+        let registered = client(config).register(&agent, card).await;
+        let registered = registered.map_err(not_reached)?;
         announced(&registered, &args.waiting, config, context).await
     })
 }
@@ -133,25 +130,16 @@ pub(super) fn withdraw(
     getrandom::fill(&mut key)
         .map_err(|error| Failure::internal(format!("generating a request key: {error}")))?;
     runtime()?.block_on(async {
-        let request = Request::Withdraw {
-            agent: args.which.address(config).await?,
-            key: hex::encode(key),
-        };
-        let Answer::Queued { outbox, .. } = ask(config, &request).await? else {
-            return Err(Failure::internal("the runtime sent an unexpected answer"));
-        };
+        let agent = args.which.address(config).await?;
+        let sent = client(config).withdraw(&agent, hex::encode(key)).await;
+        let outbox = sent.map_err(not_reached)?.outbox;
         withdrawn(args.which.who(), outbox, &args.waiting, config, context).await
     })
 }
 
-/// Sends the request to the runtime that hosts the agent: it renews the card, and manages the
-/// wallet's nonces.
-async fn ask(config: &Config, request: &Request) -> Result<Answer, Failure> {
-    match control::ask(&config.store.path, request).await {
-        Ok(answer @ (Answer::Registered(_) | Answer::Queued { .. })) => Ok(answer),
-        Ok(answer) => Err(answer.into()),
-        Err(error) => Err(not_reached(error)),
-    }
+/// The runtime that hosts the agent: it renews the card, and manages the wallet's nonces.
+fn client(config: &Config) -> Client {
+    Client::new(&config.store.path)
 }
 
 fn not_reached(error: ControlError) -> Failure {
@@ -177,7 +165,7 @@ async fn announced(
 ) -> Result<(), Failure> {
     let began = Instant::now();
     let out = context.output;
-    let event = EventId(registered.event);
+    let event = registered.event;
     let hash = until_some(signing(waiting, began), || {
         let db = open_for_reading(&config.store.path)?;
         let found = read::announcement(&db, event)?;
@@ -256,7 +244,7 @@ async fn in_directory(
 
 async fn withdrawn(
     who: &str,
-    outbox: i64,
+    outbox: OutboxId,
     waiting: &Waiting,
     config: &Config,
     context: &Context,
@@ -266,7 +254,7 @@ async fn withdrawn(
     let look = || -> Result<Option<OutboxItem>, Failure> {
         let db = open_for_reading(&config.store.path)?;
         let filter = Filter {
-            row: Some(outbox),
+            row: Some(outbox.0),
             limit: 1,
             ..Filter::default()
         };
@@ -350,7 +338,7 @@ fn signing(waiting: &Waiting, began: Instant) -> Instant {
 /// Why an announcement is not signed yet, as far as the store knows.
 fn why_not(registered: &Registered, config: &Config) -> Result<String, Failure> {
     let db = open_for_reading(&config.store.path)?;
-    let event = EventId(registered.event);
+    let event = registered.event;
     if let Some((outbox, _)) = read::announcement(&db, event)? {
         return Ok(format!(
             ": queued as outbox/{outbox}; `agentry queue show outbox/{outbox}` shows why"

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use agentry_core::InboxId;
 use agentry_protocol::message::{self, Envelope};
 use agentry_protocol::{Header, Json, Payload};
 
-use crate::runtime::control::{self, Answer, ControlError, Request};
+use crate::runtime::control::{Client, ControlError};
 
 /// A parsed payload.
 #[derive(Clone, Debug)]
@@ -81,10 +82,8 @@ fn text(payload: &Payload) -> String {
 /// Asks the runtime to open a sealed message to a wallet that it hosts; returns the reason if it
 /// did not.
 pub(in crate::cli) async fn opened(store: &Path, inbox: i64) -> Result<Payload, String> {
-    match control::ask(store, &Request::Open { inbox }).await {
-        Ok(Answer::Opened { payload }) => Ok(Payload::read(&payload)),
-        Ok(Answer::Refused { reason }) => Err(reason),
-        Ok(_) => Err("the runtime sent an unexpected answer".to_owned()),
+    match Client::new(store).open(InboxId(inbox)).await {
+        Ok(payload) => Ok(Payload::read(&payload)),
         Err(ControlError::NotRunning { .. }) => Err("no runtime hosts its recipient".to_owned()),
         Err(error) => Err(error.to_string()),
     }

@@ -10,7 +10,8 @@ use super::report::Check;
 use super::store::silent;
 use super::{PATIENCE, about, blocking, http};
 use crate::config::Config;
-use crate::runtime::control::{self, Answer, ControlError, Request};
+use crate::ops::queues::waits::WaitingRows;
+use crate::runtime::control::{Client, ControlError};
 
 /// A message that has waited longer is reported as a warning, in milliseconds.
 const LONG_MS: u64 = 10 * 60 * 1000;
@@ -71,15 +72,15 @@ async fn why(old: &Oldest, config: &Config) -> Option<String> {
         return old.reason.clone();
     }
     let row = old.id.split_once('/')?.1.parse().ok()?;
-    let request = Request::Waits {
+    let client = Client::new(&config.store.path);
+    let asked = client.waits(WaitingRows {
         inbox: vec![row],
         outbox: Vec::new(),
-    };
-    let asked = control::ask(&config.store.path, &request);
+    });
     match tokio::time::timeout(PATIENCE, asked).await.ok()? {
-        Ok(Answer::Waits { mut reasons }) => reasons.remove(&old.id),
+        Ok(mut reasons) => reasons.remove(&old.id),
         Err(ControlError::NotRunning { .. }) => Some("no runtime is running".to_owned()),
-        Ok(_) | Err(_) => None,
+        Err(_) => None,
     }
 }
 

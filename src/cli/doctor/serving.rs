@@ -7,7 +7,7 @@ use super::super::ExitCode;
 use super::report::Check;
 use super::{PATIENCE, http};
 use crate::config::Config;
-use crate::runtime::control::{self, Answer, Request};
+use crate::runtime::control::{Client, socket_path};
 
 /// Name of the check in the report.
 const NAME: &str = "runtime";
@@ -50,13 +50,13 @@ pub(super) async fn look(config: &Config) -> Serving {
         return Serving { at, says };
     }
     let store = &config.store.path;
-    let at = control::socket_path(store).display().to_string();
+    let at = socket_path(store).display().to_string();
     // Without a runtime nobody listens there, and a starting runtime is waited for.
     let says = if is_locked(store).unwrap_or(false) {
-        let asked = control::ask(store, &Request::Condition);
-        match tokio::time::timeout(PATIENCE, asked).await {
-            Ok(Ok(Answer::Condition { says })) => Some(says),
-            Ok(Ok(_) | Err(_)) | Err(_) => None,
+        let client = Client::new(store);
+        match tokio::time::timeout(PATIENCE, client.condition()).await {
+            Ok(Ok(condition)) => serde_json::to_value(condition).ok(),
+            Ok(Err(_)) | Err(_) => None,
         }
     } else {
         None

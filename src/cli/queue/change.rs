@@ -1,21 +1,19 @@
 //! `agentry queue retry` and `agentry queue drop`.
 
 use agentry_core::commit::{QueueTarget, Selection};
-use agentry_store::{Store, StoreError};
 use serde_json::json;
 
 use super::super::{Context, Failure, runtime};
 use super::{DeadQueue, QueueIdArgs, Row, parse};
 use crate::config::Config;
-use crate::runtime::clock::Clock;
-use crate::runtime::control::{self, Answer, ControlError, Request};
+use crate::ops::queues::{self, QueueChange};
 
 pub(super) fn each(
     args: &QueueIdArgs,
     config: &Config,
     context: &Context,
     done: &str,
-    request: impl Fn(QueueTarget) -> Request,
+    change: impl Fn(QueueTarget) -> QueueChange,
 ) -> Result<(), Failure> {
     let selection = args
         .rows
@@ -39,9 +37,10 @@ pub(super) fn each(
         };
         args.ids.iter().map(target).collect::<Result<_, _>>()?
     };
-    let mut changed = 0;
+    let (runtime, mut changed) = (runtime()?, 0);
     for target in targets {
-        changed += ask(config, request(target))?;
+        let made = queues::change(&config.store.path, change(target));
+        changed += runtime.block_on(made)?;
     }
     if context.output.is_json() {
         return context.output.json(&json!({ "changed": changed }));
@@ -53,26 +52,4 @@ pub(super) fn each(
         ));
     }
     context.output.line(format!("{changed} {done}"))
-}
-
-/// Sends a change to a running runtime, or makes it here if none is running.
-pub(super) fn ask(config: &Config, request: Request) -> Result<usize, Failure> {
-    let store = config.store.path.clone();
-    if !store.exists() {
-        return Err(StoreError::Missing { path: store }.into());
-    }
-    runtime()?.block_on(async {
-        match control::ask(&store, &request).await {
-            Ok(Answer::Done { changed }) => Ok(changed),
-            Ok(answer) => Err(answer.into()),
-            Err(ControlError::NotRunning { .. }) => {
-                let store = Store::open(&store)?;
-                let Some(commit) = request.into_commit(Clock::default().now_ms()) else {
-                    return Err(Failure::internal("this request needs a running runtime"));
-                };
-                Ok(store.commit_now(commit).await?.changed)
-            }
-            Err(error) => Err(error.into()),
-        }
-    })
 }

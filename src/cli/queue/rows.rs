@@ -12,7 +12,8 @@ use super::super::output::first_line;
 use super::super::{Failure, runtime};
 use super::ago;
 use crate::config::Config;
-use crate::runtime::control::{self, Answer, ControlError, Request, WAITS_AT_MOST};
+use crate::ops::queues::waits::{self, WaitingRows};
+use crate::runtime::control::{Client, ControlError};
 use crate::runtime::submitter::budget;
 
 /// Content of a message.
@@ -181,7 +182,7 @@ impl Waits {
         transactions: &[OutboxItem],
         config: &Config,
     ) -> Result<Self, Failure> {
-        let request = Request::Waits {
+        let rows = WaitingRows {
             inbox: rows(
                 messages
                     .iter()
@@ -195,11 +196,11 @@ impl Waits {
                     .map(|item| &item.id),
             ),
         };
-        let asked = runtime()?.block_on(control::ask(&config.store.path, &request));
+        let asked = runtime()?.block_on(Client::new(&config.store.path).waits(rows));
         Ok(match asked {
-            Ok(Answer::Waits { reasons }) => Self::Known(reasons),
+            Ok(reasons) => Self::Known(reasons),
             Err(ControlError::NotRunning { .. }) => Self::NotRunning,
-            Ok(_) | Err(_) => Self::Unknown,
+            Err(_) => Self::Unknown,
         })
     }
 
@@ -218,6 +219,6 @@ impl Waits {
 fn rows<'a>(ids: impl DoubleEndedIterator<Item = &'a String>) -> Vec<i64> {
     ids.rev()
         .filter_map(|id| id.split_once('/')?.1.parse().ok())
-        .take(WAITS_AT_MOST)
+        .take(waits::AT_MOST)
         .collect()
 }

@@ -1,5 +1,6 @@
 //! `agentry task cancel`.
 
+use agentry_core::rows::TaskId;
 use agentry_protocol::KnownCommand;
 use agentry_store::Reader;
 use clap::Args;
@@ -8,10 +9,10 @@ use serde_json::json;
 use super::super::{Context, Failure, runtime};
 use super::sealed::Opener;
 use super::submit::random;
-use super::{IdArgs, executing, job, not_done, open, unknown};
+use super::{IdArgs, executing, job, open, unknown};
 use crate::config::Config;
-use crate::runtime::control::{self, Answer, Request};
-use crate::runtime::send;
+use crate::ops::send::{SendRequest, Sent};
+use crate::runtime::control::Client;
 
 /// Arguments of `task cancel`.
 #[derive(Clone, Debug, Args)]
@@ -50,17 +51,12 @@ pub(super) fn run(args: &CancelArgs, config: &Config, context: &Context) -> Resu
         .parse()
         .map_err(|error| Failure::data(format!("the address {:?}: {error}", job.to)))?;
     let key = format!("cancel/{}", random()?);
-    let request = Request::Send {
-        from: job.from.clone(),
-        message: Box::new(send::Request {
-            re: Some(transaction),
-            ..send::Request::new(to, KnownCommand::CancelJob.body(), key)
-        }),
+    let request = SendRequest {
+        re: Some(transaction),
+        ..SendRequest::new(to, KnownCommand::CancelJob.body(), key)
     };
-    let (outbox, hash) = match runtime()?.block_on(control::ask(&config.store.path, &request)) {
-        Ok(Answer::Queued { outbox, hash, .. }) => (outbox, hash),
-        other => return Err(not_done(other)),
-    };
+    let client = Client::new(&config.store.path);
+    let Sent { outbox, hash, .. } = runtime()?.block_on(client.send(&job.from, request))?;
     let out = context.output;
     if out.is_json() {
         return out.json(&json!({
@@ -82,23 +78,20 @@ pub(super) fn run(args: &CancelArgs, config: &Config, context: &Context) -> Resu
 fn end(id: &str, db: &Reader, config: &Config, context: &Context) -> Result<(), Failure> {
     let item = executing::find(db, id)?.ok_or_else(|| unknown(id, config))?;
     let task = executing::row(&item.id).ok_or_else(|| unknown(id, config))?;
-    let request = Request::CancelTask { task };
-    match runtime()?.block_on(control::ask(&config.store.path, &request)) {
-        Ok(Answer::Done { changed: 0 }) => Err(Failure::data(format!(
+    let task = TaskId(task);
+    if !runtime()?.block_on(Client::new(&config.store.path).cancel_task(task))? {
+        return Err(Failure::data(format!(
             "{} has ended: it is {}",
             item.id, item.state
-        ))),
-        Ok(Answer::Done { .. }) => {
-            if context.output.is_json() {
-                return context.output.json(&json!({
-                    "id": item.id,
-                    "state": "canceled",
-                    "outbox": null,
-                    "transaction": null,
-                }));
-            }
-            context.output.line(format!("canceled {}", item.id))
-        }
-        other => Err(not_done(other)),
+        )));
     }
+    if context.output.is_json() {
+        return context.output.json(&json!({
+            "id": item.id,
+            "state": "canceled",
+            "outbox": null,
+            "transaction": null,
+        }));
+    }
+    context.output.line(format!("canceled {}", item.id))
 }

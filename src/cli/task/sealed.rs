@@ -1,17 +1,16 @@
 //! Opening sealed answers.
 
-use std::path::PathBuf;
-
+use agentry_core::InboxId;
 use agentry_protocol::Payload;
 
 use super::super::{Failure, runtime};
 use crate::config::Config;
-use crate::runtime::control::{self, Answer, ControlError, Request};
+use crate::runtime::control::{Client, ControlError};
 
 /// Asks the running runtime to open sealed messages; only the runtime has the keys.
 #[derive(Debug)]
 pub(super) struct Opener {
-    store: PathBuf,
+    client: Client,
     runtime: tokio::runtime::Runtime,
     closed: Option<String>,
 }
@@ -19,7 +18,7 @@ pub(super) struct Opener {
 impl Opener {
     pub(super) fn new(config: &Config) -> Result<Self, Failure> {
         Ok(Self {
-            store: config.store.path.clone(),
+            client: Client::new(&config.store.path),
             runtime: runtime()?,
             closed: None,
         })
@@ -33,11 +32,9 @@ impl Opener {
         if let Some(why) = &self.closed {
             return Err(why.clone());
         }
-        let request = Request::Open { inbox };
-        match self.runtime.block_on(control::ask(&self.store, &request)) {
-            Ok(Answer::Opened { payload }) => Ok(Payload::read(&payload)),
-            Ok(Answer::Refused { reason }) => Err(reason),
-            Ok(_) => Err("the runtime sent an unexpected answer".to_owned()),
+        match self.runtime.block_on(self.client.open(InboxId(inbox))) {
+            Ok(payload) => Ok(Payload::read(&payload)),
+            Err(ControlError::Refused(error)) => Err(error.to_string()),
             Err(error) => {
                 let why = match error {
                     ControlError::NotRunning { .. } => {

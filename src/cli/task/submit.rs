@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use agentry_core::OutboxId;
 use agentry_protocol::command::{ExecuteAiJob, Model, Params, Prompt, Tag};
 use agentry_protocol::{AckRequest, Address, Json, JsonError, KnownCommand, Limits};
 use clap::Args;
@@ -14,11 +15,11 @@ use super::super::who;
 use super::super::{Context, ExitCode, Failure, runtime};
 use super::job::{self, Job};
 use super::sealed::Opener;
-use super::{not_done, offer, open, or_dash, wait};
+use super::{offer, open, or_dash, wait};
 use crate::config::Config;
+use crate::ops::send::{Ack, SendRequest};
 use crate::runtime::clock::{Clock, millis};
-use crate::runtime::control::{self, Answer, Request};
-use crate::runtime::send;
+use crate::runtime::control::Client;
 
 /// How often the store is checked until the message is signed.
 const POLL: Duration = Duration::from_millis(50);
@@ -122,11 +123,11 @@ pub(super) fn run(args: &SubmitArgs, config: &Config, context: &Context) -> Resu
         offer::check(&to, args.kind.as_str(), config)?;
     }
     let from = from(args, config)?;
-    let request = request(args, &from, to.clone(), &job)?;
-    let row = match runtime()?.block_on(control::ask(&config.store.path, &request)) {
-        Ok(Answer::Queued { outbox, .. }) => outbox,
-        other => return Err(not_done(other)),
-    };
+    let request = request(args, to.clone(), &job)?;
+    let client = Client::new(&config.store.path);
+    let row = runtime()?
+        .block_on(client.send(from.as_str(), request))?
+        .outbox;
     let patience = if args.wait { args.timeout } else { PATIENCE };
     let sent = signed(row, began + patience, config)?;
     let out = context.output;
@@ -162,33 +163,24 @@ fn say(sent: &Job, context: &Context) -> Result<(), Failure> {
 /// it also creates wallets.
 fn from(args: &SubmitArgs, config: &Config) -> Result<Address, Failure> {
     who::resolve_own(&args.wallet, config).or_else(|failure| {
-        runtime()?.block_on(control::reach(&config.store.path))?;
+        runtime()?.block_on(Client::new(&config.store.path).reach())?;
         Err(failure)
     })
 }
 
-fn request(
-    args: &SubmitArgs,
-    from: &Address,
-    to: Address,
-    job: &ExecuteAiJob,
-) -> Result<Request, Failure> {
+fn request(args: &SubmitArgs, to: Address, job: &ExecuteAiJob) -> Result<SendRequest, Failure> {
     let command = KnownCommand::ExecuteAiJob(job.clone());
     let key = format!("task/{}/{}", random()?, args.kind);
-    let ack = args.ack.map(|ack| send::Ack {
-        request: ack.to_string(),
-        within_ms: millis(ACK_WITHIN),
-        resends: ACK_RESENDS,
-    });
-    Ok(Request::Send {
-        from: from.to_string(),
-        message: Box::new(send::Request {
-            // The recipient need not see the job after its deadline.
-            expires_in_ms: args.deadline.map(millis),
-            ack,
-            seal: args.seal,
-            ..send::Request::new(to, command.body(), key)
+    Ok(SendRequest {
+        // The recipient need not see the job after its deadline.
+        expires_in: args.deadline,
+        ack: args.ack.map(|request| Ack {
+            request,
+            within: ACK_WITHIN,
+            resends: ACK_RESENDS,
         }),
+        seal: args.seal,
+        ..SendRequest::new(to, command.body(), key)
     })
 }
 
@@ -267,7 +259,7 @@ fn params(args: &SubmitArgs) -> Result<Option<Params>, Failure> {
 }
 
 /// Waits for the signature, which takes a moment unless the node is down or others have priority.
-fn signed(row: i64, deadline: Instant, config: &Config) -> Result<Job, Failure> {
+fn signed(row: OutboxId, deadline: Instant, config: &Config) -> Result<Job, Failure> {
     let db = open(config)?;
     let mut opener = Opener::new(config)?;
     let id = format!("outbox/{row}");

@@ -21,11 +21,13 @@ use tokio::sync::watch;
 use super::prepare::{self, Candidate, ENDOWMENT, Passwords, Wallets};
 use super::{HostError, HostOptions, InHand, Started, chain};
 use crate::config::{Config, DevnetTable, NodeUrl};
+use crate::ops::send::SendLinks;
+use crate::ops::{OperationLinks, Operations};
 use crate::runtime::agent::{AgentLinks, SignerLinks};
 use crate::runtime::catch_up::{self, CatchUp};
 use crate::runtime::classify::classify_pending;
 use crate::runtime::clock::{Clock, millis};
-use crate::runtime::control::{self, ControlLinks, socket_path};
+use crate::runtime::control::{self, socket_path};
 use crate::runtime::directory::{Directory, backfill};
 use crate::runtime::environment::RuntimeEnvironment;
 use crate::runtime::http::StatusServer;
@@ -34,7 +36,6 @@ use crate::runtime::rates::Rates;
 use crate::runtime::registry::{AgentRegistry, Hosted};
 use crate::runtime::reload::{ReloadLinks, Reloader};
 use crate::runtime::router::{ChainRules, InboxRouter, SubmitterLinks};
-use crate::runtime::send::SendLinks;
 use crate::runtime::signer::{Keyring, Signer, Slot};
 use crate::runtime::submitter::{Connect, Drain, Submitter, SubmitterSettings};
 use crate::runtime::tasks::{self, Pool};
@@ -372,10 +373,10 @@ async fn host(
             devnet: devnet.as_ref().map(Arc::downgrade),
         },
     );
-    let socket = control::serve(
-        shared.clone(),
-        registry.clone(),
-        ControlLinks {
+    let socket = control::serve(Operations {
+        shared: shared.clone(),
+        registry: registry.clone(),
+        links: OperationLinks {
             wake: router.clone().recipient(),
             resume: submitter.clone().recipient(),
             look: submitter.clone().recipient(),
@@ -387,7 +388,7 @@ async fn host(
                 submitter: links,
             },
         },
-    )
+    })
     .map_err(|source| HostError::Socket {
         path: socket_path(store.path()),
         source,

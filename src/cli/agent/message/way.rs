@@ -5,8 +5,8 @@ use std::io::IsTerminal;
 use agentry_chain::SubmitError;
 use agentry_core::OutboxId;
 use agentry_protocol::{
-    AckRequest, Address, BlockHeight, DecryptionKey, EncryptionKey, Json, MessageId, Number,
-    Payload, PublicKey, SignedTransaction, SigningKey, Transaction,
+    Address, BlockHeight, DecryptionKey, EncryptionKey, Json, MessageId, Number, Payload,
+    PublicKey, SignedTransaction, SigningKey, Transaction,
 };
 use agentry_sdk::{Outgoing, Sealing};
 use agentry_store::{open_for_reading, read};
@@ -19,10 +19,11 @@ use super::report::{Carrier, Facts};
 use super::watch::{ChainWatch, StoreWatch, Watch};
 use crate::config::{Config, NoncePolicy};
 use crate::demo::evidence::Follow;
-use crate::runtime::clock::{Clock, millis};
+use crate::ops::OperationError;
+use crate::ops::send::{Ack, SendRequest};
+use crate::runtime::clock::Clock;
 use crate::runtime::compose::{self, Author, Circumstances, ComposeError};
-use crate::runtime::control::{self, Answer, ControlError, Request};
-use crate::runtime::send::{self, Ack};
+use crate::runtime::control::{Client, ControlError};
 use crate::wallet::PasswordSource;
 
 /// A message that was sent or queued.
@@ -52,34 +53,35 @@ pub(super) async fn through_runtime(
     let mut key = [0_u8; 16];
     getrandom::fill(&mut key)
         .map_err(|error| Failure::internal(format!("generating a request key: {error}")))?;
-    let request = Request::Send {
-        from: from.to_string(),
-        message: Box::new(send::Request {
-            amount: args.amount,
-            thread: args.thread.clone(),
-            expires_in_ms: args.expires.map(millis),
-            ack: args.ack.map(|asked| Ack {
-                request: AckRequest::from(asked).to_string(),
-                within_ms: millis(args.within),
-                resends: args.resends,
-            }),
-            seal: args.seal,
-            recipient_key: args.recipient_key,
-            ..send::Request::new(to.clone(), payload(args), hex::encode(key))
+    let message = SendRequest {
+        amount: args.amount,
+        thread: args.thread.clone(),
+        expires_in: args.expires,
+        ack: args.ack.map(|asked| Ack {
+            request: asked.into(),
+            within: args.within,
+            resends: args.resends,
         }),
+        seal: args.seal,
+        recipient_key: args.recipient_key,
+        ..SendRequest::new(to.clone(), payload(args), hex::encode(key))
     };
-    let (row, id) = match control::ask(&config.store.path, &request).await {
-        Ok(Answer::Queued { outbox, id, .. }) => (OutboxId(outbox), id),
+    let client = Client::new(&config.store.path);
+    let (row, id) = match client.send(from.as_str(), message).await {
+        Ok(sent) => (sent.outbox, sent.id),
         // No runtime hosts the wallet: this process sends the message.
-        Ok(Answer::NotHosted { .. }) | Err(ControlError::NotRunning { .. }) => return Ok(None),
-        Ok(Answer::NoRecipientKey { reason }) => return Err(no_recipient_key(&reason)),
-        Ok(answer) => return Err(answer.into()),
+        Err(
+            ControlError::NotRunning { .. } | ControlError::Refused(OperationError::NotHosted(_)),
+        ) => return Ok(None),
+        Err(ControlError::Refused(OperationError::NoRecipientKey(reason))) => {
+            return Err(no_recipient_key(&reason));
+        }
         Err(error) => return Err(error.into()),
     };
     let watch = StoreWatch::new(&config.store.path, row, id.is_none())?;
     Ok(Some(Sent {
         outbox: Some(row),
-        id,
+        id: id.map(|id| id.to_string()),
         watch: Watch::Store(Box::new(watch)),
     }))
 }

@@ -1,4 +1,4 @@
-//! Sending from a hosted wallet at an operator's request.
+//! Sending a message from a hosted wallet.
 
 use std::time::Duration;
 
@@ -11,15 +11,16 @@ use agentry_sdk::{Acknowledge, Outgoing, Sealing};
 use agentry_store::StoreError;
 use serde::{Deserialize, Serialize};
 
-use super::Shared;
-use super::compose::{self, Author, Circumstances, ComposeError};
-use super::registry::Hosted;
-use super::router::SubmitterLinks;
-use super::signer::{PublicKeys, SignError};
+use super::{OperationError, Operations};
+use crate::runtime::Shared;
+use crate::runtime::compose::{self, Author, Circumstances, ComposeError};
+use crate::runtime::registry::Hosted;
+use crate::runtime::router::SubmitterLinks;
+use crate::runtime::signer::{PublicKeys, SignError};
 
-/// The message that an operator sends.
+/// The message to send.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Request {
+pub struct SendRequest {
     /// The recipient.
     pub to: Address,
     /// The content: a text, or a command (a string that holds JSON, or an object).
@@ -28,8 +29,8 @@ pub struct Request {
     pub amount: u64,
     /// The conversation that it belongs to.
     pub thread: Option<Thread>,
-    /// How long it is valid, in milliseconds.
-    pub expires_in_ms: Option<u64>,
+    /// How long it is valid.
+    pub expires_in: Option<Duration>,
     /// The acknowledgment that it asks for.
     pub ack: Option<Ack>,
     /// Whether it is sealed.
@@ -38,22 +39,22 @@ pub struct Request {
     pub recipient_key: Option<EncryptionKey>,
     /// The transaction that it refers to: that of a job to be canceled.
     pub re: Option<TransactionHash>,
-    /// Chosen by the client: the same request sent twice is carried out once.
+    /// Chosen by the caller: the same request sent twice is carried out once.
     pub key: String,
 }
 
 /// The acknowledgment that a message asks for.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Ack {
-    /// `received` or `done`.
-    pub request: String,
-    /// How long it may take to arrive once the message is mined, in milliseconds.
-    pub within_ms: u64,
+    /// Which acknowledgment.
+    pub request: AckRequest,
+    /// How long it may take to arrive once the message is mined.
+    pub within: Duration,
     /// How often the message is resent.
     pub resends: u32,
 }
 
-impl Request {
+impl SendRequest {
     /// A message that asks for no acknowledgment.
     pub fn new(to: Address, payload: Json, key: String) -> Self {
         Self {
@@ -61,7 +62,7 @@ impl Request {
             payload,
             amount: 0,
             thread: None,
-            expires_in_ms: None,
+            expires_in: None,
             ack: None,
             seal: false,
             recipient_key: None,
@@ -70,20 +71,18 @@ impl Request {
         }
     }
 
+    /// The message as a behaviour would return it.
     fn outgoing(&self) -> Outgoing {
-        let acknowledge = self.ack.as_ref().and_then(|ack| {
-            Some(Acknowledge {
-                request: AckRequest::from_word(&ack.request)?,
-                within: Duration::from_millis(ack.within_ms),
-                resends: ack.resends,
-            })
-        });
         Outgoing {
             amount: self.amount,
             thread: self.thread.clone(),
             re: self.re,
-            expires_in: self.expires_in_ms.map(Duration::from_millis),
-            acknowledge,
+            expires_in: self.expires_in,
+            acknowledge: self.ack.map(|ack| Acknowledge {
+                request: ack.request,
+                within: ack.within,
+                resends: ack.resends,
+            }),
             sealing: if self.seal {
                 Sealing::Always
             } else {
@@ -95,7 +94,7 @@ impl Request {
 }
 
 /// The message that was sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {
     /// The row of the outbox.
     pub outbox: OutboxId,
@@ -130,15 +129,24 @@ pub struct SendLinks {
     pub submitter: SubmitterLinks,
 }
 
-/// Sends a message from a hosted wallet. When this returns `Ok`, it is stored and will be sent.
-///
-/// # Errors
-/// [`SendError`].
-pub async fn send(
+impl Operations {
+    /// Sends a message from a hosted wallet: `from` is its agent's name, its own, or its address.
+    /// When this returns `Ok`, the message is stored and will be sent.
+    ///
+    /// # Errors
+    /// The wallet is not hosted; the message cannot be composed.
+    pub async fn send(&self, from: &str, request: &SendRequest) -> Result<Sent, OperationError> {
+        let hosted = self.hosted(from)?;
+        Ok(send(&self.shared, &self.links.send, &hosted, request).await?)
+    }
+}
+
+/// Sends a message from this wallet.
+pub(super) async fn send(
     shared: &Shared,
     links: &SendLinks,
     hosted: &Hosted,
-    request: &Request,
+    request: &SendRequest,
 ) -> Result<Sent, SendError> {
     let agent = hosted.id;
     let public_key = match hosted.public_key {

@@ -1,0 +1,97 @@
+//! Operations: what can be asked of a runtime, as typed requests, results and errors.
+//!
+//! The command line and the control socket are adapters: they parse, call an operation, and print
+//! or serialise its result. An operation is carried out by the runtime itself ([`Operations`];
+//! another process calls it through a [`Client`]).
+//!
+//! | module | operations |
+//! |---|---|
+//! | [`send`] | sending a message from a hosted wallet |
+//! | [`cards`] | announcing a hosted agent in the directory, and withdrawing its card |
+//! | [`queues`] | retrying and dropping rows, resuming posting, why rows wait |
+//! | [`tasks`] | ending a task that is executed here |
+//! | [`sealed`] | opening sealed messages |
+//! | [`error`] | why a running runtime did not carry out an operation |
+//!
+//! Reloading the configuration ([`Operations::reload`]) and asking whether the runtime is ready
+//! ([`Operations::condition`]) are carried out by the runtime's own modules.
+//!
+//! [`Client`]: crate::runtime::control::Client
+
+pub mod cards;
+pub mod error;
+pub mod queues;
+pub mod sealed;
+pub mod send;
+pub mod tasks;
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+
+use crate::runtime::Shared;
+use crate::runtime::metrics::Condition;
+use crate::runtime::registry::{AgentRegistry, Hosted};
+use crate::runtime::reload::{Applied, Refused, Reloader};
+use crate::runtime::router::WakeAgents;
+use crate::runtime::signer::OpenSealed;
+use crate::runtime::submitter::{LookAtQueue, Resume};
+use agentry_core::AgentId;
+
+pub use error::OperationError;
+
+/// The operations of a runtime, carried out in its own process.
+#[derive(Clone, Debug)]
+pub struct Operations {
+    /// The store, the clock, the directory.
+    pub shared: Shared,
+    /// The hosted wallets.
+    pub registry: AgentRegistry,
+    /// The parts of the runtime that operations need.
+    pub links: OperationLinks,
+}
+
+/// The parts of the runtime that operations need.
+#[derive(Clone, Debug)]
+pub struct OperationLinks {
+    /// Wakes agents.
+    pub wake: Recipient<WakeAgents>,
+    /// Resumes posting.
+    pub resume: Recipient<Resume>,
+    /// Learns that something was queued.
+    pub look: Recipient<LookAtQueue>,
+    /// Opens sealed messages.
+    pub open: Recipient<OpenSealed>,
+    /// Reloads the configuration.
+    pub reload: Reloader,
+    /// The parts that sending needs.
+    pub send: send::SendLinks,
+}
+
+impl Operations {
+    /// Reloads the configuration and applies the changes. The behaviours of the agents and fleets
+    /// in `restart` are restarted, whether they have changed or not.
+    ///
+    /// # Errors
+    /// [`OperationError::NotApplied`].
+    pub async fn reload(&self, restart: Vec<String>) -> Result<Applied, OperationError> {
+        let reloaded = self.links.reload.reload(restart).await;
+        reloaded.map_err(|Refused(reasons)| OperationError::NotApplied(reasons))
+    }
+
+    /// Whether the runtime is ready, as `/ready` reports it.
+    pub fn condition(&self) -> Condition {
+        self.shared.metrics.condition()
+    }
+
+    /// The hosted wallet with this address, name or name of its agent.
+    fn hosted(&self, who: &str) -> Result<Arc<Hosted>, OperationError> {
+        let hosted = self.registry.meant(who);
+        hosted.ok_or_else(|| OperationError::NotHosted(who.to_owned()))
+    }
+
+    /// Wakes agents. A router that has ended reads the store when it restarts.
+    async fn wake(&self, agents: Vec<AgentId>) {
+        let _ = self.links.wake.send(WakeAgents(agents)).await;
+    }
+}
