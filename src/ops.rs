@@ -8,9 +8,11 @@
 //! |---|---|
 //! | [`send`] | sending a message from a hosted wallet |
 //! | [`cards`] | announcing a hosted agent in the directory, and withdrawing its card |
+//! | [`directory`] | looking up cards |
 //! | [`queues`] | retrying and dropping rows, resuming posting, why rows wait |
 //! | [`tasks`] | ending a task that is executed here |
 //! | [`sealed`] | opening sealed messages |
+//! | [`who`], [`names`] | from a name to an address, and from an address to a name |
 //! | [`error`] | why a running runtime did not carry out an operation |
 //!
 //! Reloading the configuration ([`Operations::reload`]) and asking whether the runtime is ready
@@ -19,11 +21,14 @@
 //! [`Client`]: crate::runtime::control::Client
 
 pub mod cards;
+pub mod directory;
 pub mod error;
+pub mod names;
 pub mod queues;
 pub mod sealed;
 pub mod send;
 pub mod tasks;
+pub mod who;
 
 use std::sync::Arc;
 

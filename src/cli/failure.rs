@@ -9,6 +9,7 @@ use agentry_protocol::{JsonError, TransactionError};
 use crate::config::{ConfigError, HostError};
 use crate::ops::OperationError;
 use crate::ops::queues::ChangeError;
+use crate::ops::who::WhoError;
 use crate::runtime::control::ControlError;
 use crate::wallet::{PasswordError, WalletError};
 
@@ -311,6 +312,22 @@ fn operation_code(error: &OperationError) -> ExitCode {
         OperationError::Invalid(_) => ExitCode::Data,
         OperationError::NotHosted(_) | OperationError::NoMessage(_) => ExitCode::NoInput,
         OperationError::NotApplied(_) => ExitCode::Config,
+    }
+}
+
+impl From<WhoError> for Failure {
+    fn from(error: WhoError) -> Self {
+        let code = match error {
+            WhoError::Address { .. } => ExitCode::Usage,
+            WhoError::Unknown { .. } | WhoError::NotOwn { .. } => ExitCode::NoInput,
+            WhoError::Several { .. } | WhoError::Announced(_) | WhoError::NoAddress(_) => {
+                ExitCode::Data
+            }
+            WhoError::Wallet(error) => return error.into(),
+            WhoError::Store(error) => return error.into(),
+            WhoError::Runtime(error) => return error.into(),
+        };
+        Self::new(code, error.to_string())
     }
 }
 

@@ -7,7 +7,7 @@
 //! | [`output`] | output for people and for programs |
 //! | [`logging`] | logs, to standard error |
 //! | `args` | parsers of values that several commands share |
-//! | `who`, `names` | from a name to an address, and from an address to a name |
+//! | `names` | addresses in lists, by their names |
 //! | `guard` | hardening of the process |
 //! | `interrupt` | signals that end a command |
 //! | `init` | running as the first process of a container |
@@ -44,7 +44,6 @@ mod search;
 pub mod task;
 pub mod tx;
 pub mod wallet;
-mod who;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -15,10 +15,10 @@ use agentry_store::{Reader, open_for_reading};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use super::who::{self, resolve};
 use super::{Context, Failure, runtime};
 use crate::config::Config;
 use crate::ops::queues::{self, QueueChange};
+use crate::ops::who::{self, resolve};
 use crate::runtime::clock::{Clock, millis};
 
 /// The subcommands of `queue`.
@@ -174,10 +174,10 @@ impl RowArgs {
 
     /// The address of the selected agent.
     fn agent(&self, config: &Config) -> Result<Option<String>, Failure> {
-        self.agent
-            .as_deref()
-            .map(|who| who::resolve_own(who, config).map(|address| address.to_string()))
-            .transpose()
+        match &self.agent {
+            Some(who) => Ok(Some(who::resolve_own(who, config)?.to_string())),
+            None => Ok(None),
+        }
     }
 
     fn since_ms(&self) -> Option<u64> {

@@ -8,7 +8,8 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::output::{Tone, printable};
-use super::{Context, ExitCode, Failure, who};
+use super::{Context, ExitCode, Failure};
+use crate::ops::who;
 use crate::replay::report::{Cause, Compared, Mark, Report, Summary};
 use crate::replay::{Options, ReplayError, Said, Told, replay};
 

@@ -1,10 +1,12 @@
 //! Announcing hosted agents in the directory, and withdrawing their cards.
 
 use agentry_core::{Commit, EventId};
+use agentry_protocol::command::Tags;
 use agentry_protocol::{Address, KnownCommand};
 use agentry_store::read;
 use serde::{Deserialize, Serialize};
 
+use super::directory::words;
 use super::send::{self, SendRequest, Sent};
 use super::{OperationError, Operations};
 use crate::runtime::directory::{Registration, RegistrationError};
@@ -28,27 +30,19 @@ pub struct CardWanted {
 
 impl CardWanted {
     fn registration(&self, hosted: &Hosted) -> Result<Registration, RegistrationError> {
-        let words = |given: &Option<Vec<String>>, declared: fn(&Hosted) -> Vec<String>| {
-            given.clone().unwrap_or_else(|| declared(hosted))
+        let given = |given: &Option<Vec<String>>, declared: fn(&Hosted) -> Tags| {
+            given.clone().unwrap_or_else(|| words(&declared(hosted)))
         };
         // An agent of a fleet is called `fleet/wallet`, which is not a valid name in a card.
         let own = hosted.config.name.rsplit('/').next().unwrap_or_default();
         Registration::new(
             self.name.as_deref().unwrap_or(own),
             self.description.as_deref(),
-            &words(&self.capabilities, |hosted| {
-                spelled(&environment::capabilities(hosted))
-            }),
-            &words(&self.commands, |hosted| {
-                spelled(&environment::commands(hosted))
-            }),
+            &given(&self.capabilities, environment::capabilities),
+            &given(&self.commands, environment::commands),
             self.ttl_ms,
         )
     }
-}
-
-fn spelled(tags: &agentry_protocol::command::Tags) -> Vec<String> {
-    tags.as_slice().iter().map(ToString::to_string).collect()
 }
 
 /// The registration as it was stored.

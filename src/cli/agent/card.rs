@@ -1,58 +1,8 @@
-//! Printing of a directory card.
+//! Times of a directory card, and what the directory covers.
 
 use std::time::Duration;
 
-use agentry_protocol::command::Tags;
-use agentry_store::read::{AnnouncedCard, Surveyed};
-use serde::Serialize;
-
-use crate::runtime::directory::backfill;
-
-/// A card of the directory, as `--json` prints it.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct CardLine {
-    pub(super) name: String,
-    pub(super) address: String,
-    pub(super) public_key: String,
-    pub(super) enc_key: Option<String>,
-    pub(super) description: Option<String>,
-    pub(super) capabilities: Vec<String>,
-    pub(super) commands: Vec<String>,
-    /// Milliseconds since the epoch.
-    #[serde(rename = "expires_at")]
-    pub(super) expires: u64,
-    /// Whether the card is no longer valid.
-    pub(super) expired: bool,
-    /// Milliseconds since the epoch.
-    #[serde(rename = "announced_at")]
-    pub(super) announced: u64,
-    pub(super) height: u64,
-    pub(super) transaction: String,
-}
-
-impl CardLine {
-    pub(super) fn new(announced: &AnnouncedCard, now_ms: u64) -> Self {
-        let card = &announced.card;
-        Self {
-            name: card.card.name.to_string(),
-            address: card.address.to_string(),
-            public_key: card.public_key.to_string(),
-            enc_key: card.card.enc_key.map(|key| key.to_string()),
-            description: card.card.description.as_ref().map(ToString::to_string),
-            capabilities: words(&card.card.capabilities),
-            commands: words(&card.card.commands),
-            expires: card.card.expires,
-            expired: card.card.check_time(now_ms).is_err(),
-            announced: announced.announced_at,
-            height: card.height.0,
-            transaction: card.transaction.to_string(),
-        }
-    }
-}
-
-pub(super) fn words(tags: &Tags) -> Vec<String> {
-    tags.as_slice().iter().map(ToString::to_string).collect()
-}
+use crate::ops::directory::Coverage;
 
 /// The time until or since a moment, in its two largest units: `in 6days 23h`, `3h ago`.
 pub(super) fn until(at_ms: u64, now_ms: u64) -> String {
@@ -69,26 +19,21 @@ pub(super) fn until(at_ms: u64, now_ms: u64) -> String {
 }
 
 /// Describes which blocks the directory was read from.
-pub(super) fn knowledge(surveyed: &Surveyed) -> String {
-    let Some(from) = surveyed.from else {
+pub(super) fn knowledge(coverage: &Coverage) -> String {
+    let Some(from) = coverage.from else {
         return "no runtime has read the chain for the directory yet; start `agentry run`"
             .to_owned();
     };
-    let standing = surveyed
-        .progress
-        .as_deref()
-        .and_then(backfill::standing)
-        .filter(|standing| standing.from < from);
     let mut text = format!("the directory covers the chain from block {from} on");
-    match standing {
-        Some(standing) => {
-            let at = standing
+    match &coverage.reading {
+        Some(reading) => {
+            let at = reading
                 .at
-                .filter(|at| *at >= standing.from)
+                .filter(|at| *at >= reading.from)
                 .map_or_else(String::new, |at| format!(", and has reached block {at}"));
             text.push_str(&format!(
                 "; the runtime reads the blocks from {} up to there{at}",
-                standing.from
+                reading.from
             ));
         }
         None if from.0 > 0 => {
@@ -97,18 +42,6 @@ pub(super) fn knowledge(surveyed: &Surveyed) -> String {
         None => {}
     }
     text
-}
-
-/// The same as JSON.
-pub(super) fn knowledge_json(surveyed: &Surveyed) -> serde_json::Value {
-    let standing = surveyed.progress.as_deref().and_then(backfill::standing);
-    let standing = standing.filter(|standing| Some(standing.from) < surveyed.from);
-    serde_json::json!({
-        "from": surveyed.from,
-        "reading": standing.map(|standing| serde_json::json!({
-            "from": standing.from, "to": standing.to, "at": standing.at,
-        })),
-    })
 }
 
 #[cfg(test)]

@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use agentry_protocol::BlockHeight;
 use agentry_sdk::Query;
-use agentry_store::read::AnnouncedCard;
-use agentry_store::{open_for_reading, read};
+use agentry_store::open_for_reading;
 use clap::Args;
 use serde_json::json;
 
 use super::super::args::duration;
 use super::super::output::{Tone, printable};
 use super::super::{Context, Failure};
-use super::card::{CardLine, knowledge, knowledge_json, until};
+use super::card::{knowledge, until};
 use crate::config::Config;
-use crate::runtime::clock::{Clock, millis};
+use crate::ops::directory::{self, CardList, ListCards};
+use crate::runtime::clock::Clock;
 
 /// Arguments of `agent list`.
 #[derive(Clone, Debug, Args)]
@@ -42,66 +42,43 @@ pub struct ListArgs {
     limit: usize,
 }
 
-impl ListArgs {
-    fn query(&self) -> Query {
-        Query {
-            address: None,
-            name: self.name.clone(),
-            capabilities: self.capabilities.clone(),
-            commands: self.commands.clone(),
-            announced_since: self.since_height.map(BlockHeight),
-            limit: 0,
-        }
-    }
-
-    fn fits(&self, query: &Query, announced: &AnnouncedCard, now_ms: u64) -> bool {
-        let card = &announced.card;
-        // For an expired card, every other condition is checked as of the time when it was valid.
-        let asked_at = if self.all { card.card.expires } else { now_ms };
-        query.fits(card, asked_at)
-            && self.fresh.is_none_or(|fresh| {
-                let fresh = millis(fresh);
-                announced.announced_at >= now_ms.saturating_sub(fresh)
-            })
-    }
-}
-
-pub(super) fn run(args: &ListArgs, config: &Config, context: &Context) -> Result<(), Failure> {
+pub(super) fn run(args: ListArgs, config: &Config, context: &Context) -> Result<(), Failure> {
     let now_ms = Clock::default().now_ms();
     let db = open_for_reading(&config.store.path)?;
-    let cards = read::cards(&db)?;
-    let surveyed = read::surveyed(&db)?;
-    let known = cards.len();
-    let query = args.query();
-    let mut found: Vec<AnnouncedCard> = cards
-        .into_iter()
-        .filter(|announced| args.fits(&query, announced, now_ms))
-        .collect();
-    found.sort_by(|one, other| {
-        (&one.card.card.name, &one.card.address).cmp(&(&other.card.card.name, &other.card.address))
-    });
-    let fitting = found.len();
-    found.truncate(args.limit);
+    let wanted = ListCards {
+        query: Query {
+            name: args.name,
+            capabilities: args.capabilities,
+            commands: args.commands,
+            announced_since: args.since_height.map(BlockHeight),
+            ..Query::all()
+        },
+        fresh: args.fresh,
+        expired: args.all,
+        limit: args.limit,
+    };
+    let CardList {
+        cards,
+        matching,
+        known,
+        coverage,
+    } = directory::list(&db, &wanted, now_ms)?;
     let out = context.output;
-    let lines: Vec<CardLine> = found
-        .iter()
-        .map(|announced| CardLine::new(announced, now_ms))
-        .collect();
     if out.is_json() {
         return out.json(&json!({
-            "agents": lines,
-            "more": fitting > found.len(),
-            "directory": knowledge_json(&surveyed),
+            "agents": cards,
+            "more": matching > cards.len(),
+            "directory": coverage,
         }));
     }
-    if lines.is_empty() {
+    if cards.is_empty() {
         out.line(match known {
             0 => "no agent has been announced yet",
             _ => "no agent in the directory matches (`--all` includes expired cards)",
         })?;
-        return out.line(knowledge(&surveyed));
+        return out.line(knowledge(&coverage));
     }
-    let rows: Vec<Vec<String>> = lines
+    let rows: Vec<Vec<String>> = cards
         .iter()
         .map(|line| {
             vec![
@@ -129,11 +106,11 @@ pub(super) fn run(args: &ListArgs, config: &Config, context: &Context) -> Result
         ],
         &rows,
     )?;
-    if fitting > lines.len() {
+    if matching > cards.len() {
         out.line(format!(
-            "{} more match; --limit {fitting} lists all",
-            fitting - lines.len()
+            "{} more match; --limit {matching} lists all",
+            matching - cards.len()
         ))?;
     }
-    out.line(out.tone(Tone::Faint, &knowledge(&surveyed)))
+    out.line(out.tone(Tone::Faint, &knowledge(&coverage)))
 }

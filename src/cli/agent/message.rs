@@ -26,9 +26,9 @@ use way::Sent;
 
 use super::super::args::{amount, duration};
 use super::super::output::printable;
-use super::super::who::{self, Own, resolve};
 use super::super::{Context, ExitCode, Failure, runtime};
 use crate::config::Config;
+use crate::ops::who::{self, Own, resolve};
 
 /// Arguments of `agent message`.
 #[derive(Clone, Debug, Args)]

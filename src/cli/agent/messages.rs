@@ -19,11 +19,11 @@ use hosted::Hosted;
 use line::Line;
 use serde::Serialize;
 
-use super::super::names::Names;
 use super::super::output::Tone;
-use super::super::who::{self, resolve};
 use super::super::{Context, Failure, runtime};
 use crate::config::Config;
+use crate::ops::names::Names;
+use crate::ops::who::{self, resolve};
 
 /// How often the store is checked for new messages.
 const POLL: Duration = Duration::from_millis(200);

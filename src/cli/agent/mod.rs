@@ -44,7 +44,7 @@ pub(super) fn run(command: AgentCommand, context: &Context) -> Result<(), Failur
         AgentCommand::Messages(args) => messages::run(&args, &config, context),
         AgentCommand::Register(args) => register::register(&args, &config, context),
         AgentCommand::Withdraw(args) => register::withdraw(&args, &config, context),
-        AgentCommand::List(args) => list::run(&args, &config, context),
+        AgentCommand::List(args) => list::run(args, &config, context),
         AgentCommand::Show(args) => show::run(&args, &config, context),
     }
 }

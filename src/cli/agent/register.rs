@@ -11,11 +11,11 @@ use serde_json::json;
 
 use super::super::args::duration;
 use super::super::output::moment;
-use super::super::who;
 use super::super::{Context, ExitCode, Failure, runtime};
 use super::card::until;
 use crate::config::Config;
 use crate::ops::cards::{CardWanted, Registered};
+use crate::ops::who::{self, WhoError};
 use crate::runtime::clock::{Clock, millis};
 use crate::runtime::control::{Client, ControlError};
 
@@ -43,15 +43,12 @@ impl Which {
         given.unwrap_or_default()
     }
 
-    /// The agent's address. A runtime that is not running is reported first, because it also
-    /// creates wallets.
+    /// The agent's address.
     async fn address(&self, config: &Config) -> Result<String, Failure> {
-        match who::resolve_own(self.who(), config) {
+        match who::resolve_hosted(self.who(), config).await {
             Ok(address) => Ok(address.to_string()),
-            Err(failure) => {
-                client(config).reach().await.map_err(not_reached)?;
-                Err(failure)
-            }
+            Err(WhoError::Runtime(error)) => Err(not_reached(error)),
+            Err(error) => Err(error.into()),
         }
     }
 }

@@ -1,16 +1,15 @@
 //! `agentry agent show`.
 
-use agentry_protocol::Address;
-use agentry_store::read::{AnnouncedCard, Renewal};
-use agentry_store::{Reader, open_for_reading, read};
+use agentry_store::open_for_reading;
+use agentry_store::read::Renewal;
 use clap::Args;
 use serde_json::json;
 
 use super::super::output::{moment, printable, printable_lines};
-use super::super::who::resolve;
 use super::super::{Context, Failure};
-use super::card::{CardLine, knowledge, knowledge_json, until};
+use super::card::{knowledge, until};
 use crate::config::Config;
+use crate::ops::directory;
 use crate::runtime::clock::Clock;
 
 /// Arguments of `agent show`.
@@ -22,45 +21,27 @@ pub struct ShowArgs {
 }
 
 pub(super) fn run(args: &ShowArgs, config: &Config, context: &Context) -> Result<(), Failure> {
-    let now_ms = Clock::default().now_ms();
     let db = open_for_reading(&config.store.path)?;
-    let surveyed = read::surveyed(&db)?;
-    let address = meant(&args.who, config, &db)?;
-    let found = read::card(&db, &address)?;
-    let agents = read::agents(&db)?;
-    let hosted_as = agents.iter().find(|agent| agent.address == address);
-    let renewal = match hosted_as {
-        Some(agent) => read::renewal(&db, agent.id)?,
-        None => None,
-    };
-    let contact = config
-        .contacts
-        .iter()
-        .find(|contact| contact.address == address)
-        .map(|contact| contact.name.to_string());
-    let others = match &found {
-        Some(found) => same_name(found, now_ms, &db)?,
-        None => Vec::new(),
-    };
-    let line = found.map(|found| CardLine::new(&found, now_ms));
+    let found = directory::show(&db, &args.who, config)?;
+    let now_ms = Clock::default().now_ms();
     let out = context.output;
     if out.is_json() {
         return out.json(&json!({
-            "address": address,
-            "card": line,
-            "contact": contact,
-            "hosted": hosted_as.map(|agent| &agent.name),
-            "renews_at": renewal.map(|renewal| renewal.due_at),
-            "same_name": others,
-            "directory": knowledge_json(&surveyed),
+            "address": found.address,
+            "card": found.card,
+            "contact": found.contact,
+            "hosted": found.hosted_as,
+            "renews_at": found.renewal.map(|renewal| renewal.due_at),
+            "same_name": found.same_name,
+            "directory": found.coverage,
         }));
     }
-    let Some(line) = line else {
+    let Some(line) = found.card else {
         return Err(Failure::no_input(format!(
             "{} has no card in the directory; {}{}",
             args.who,
-            knowledge(&surveyed),
-            renewal.map_or_else(String::new, |renewal| format!(
+            knowledge(&found.coverage),
+            found.renewal.map_or_else(String::new, |renewal| format!(
                 ". It is registered: {}",
                 renewal_text(&renewal, now_ms)
             )),
@@ -100,17 +81,17 @@ pub(super) fn run(args: &ShowArgs, config: &Config, context: &Context) -> Result
     ));
     fields.push(("block", line.height.to_string()));
     fields.push(("transaction", line.transaction));
-    if let Some(contact) = contact {
+    if let Some(contact) = found.contact {
         fields.push(("contact", contact));
     }
-    if let Some(agent) = hosted_as {
-        fields.push(("hosted as", agent.name.clone()));
+    if let Some(agent) = found.hosted_as {
+        fields.push(("hosted as", agent));
     }
-    if let Some(renewal) = renewal {
+    if let Some(renewal) = found.renewal {
         fields.push(("renewal", renewal_text(&renewal, now_ms)));
     }
-    if !others.is_empty() {
-        let others: Vec<String> = others.iter().map(ToString::to_string).collect();
+    if !found.same_name.is_empty() {
+        let others: Vec<String> = found.same_name.iter().map(ToString::to_string).collect();
         fields.push((
             "same name",
             format!("{}: use the address", others.join(", ")),
@@ -134,31 +115,5 @@ fn list(words: &[String]) -> String {
         "none".to_owned()
     } else {
         words.join(", ")
-    }
-}
-
-/// Other agents that have announced the card's name in a valid card.
-fn same_name(found: &AnnouncedCard, now_ms: u64, db: &Reader) -> Result<Vec<Address>, Failure> {
-    let named = read::cards_named(db, found.card.card.name.as_str())?;
-    Ok(named
-        .into_iter()
-        .map(|other| other.card)
-        .filter(|other| {
-            other.address != found.card.address && other.card.check_time(now_ms).is_ok()
-        })
-        .map(|other| other.address)
-        .collect())
-}
-
-/// Resolves the argument. A name without a valid card means the agent whose card has expired.
-fn meant(who: &str, config: &Config, db: &Reader) -> Result<Address, Failure> {
-    let unknown = match resolve(who, config) {
-        Ok(address) => return Ok(address),
-        Err(failure) => failure,
-    };
-    let named = read::cards_named(db, who)?;
-    match named.as_slice() {
-        [one] => Ok(one.card.address.clone()),
-        _ => Err(unknown),
     }
 }

@@ -12,7 +12,8 @@ use clap::{Args, Subcommand};
 
 use super::devnet::node_url;
 use super::output::{Tone, printable};
-use super::{Context, Failure, runtime, who};
+use super::{Context, Failure, runtime};
+use crate::ops::who;
 use crate::wallet::WalletStore;
 
 /// Arguments of `chain`.
@@ -119,7 +120,7 @@ fn address(text: &str, keystore: Option<PathBuf>, context: &Context) -> Result<A
         return Ok(address);
     }
     let Some(folder) = keystore else {
-        return who::resolve(text, &context.config()?);
+        return Ok(who::resolve(text, &context.config()?)?);
     };
     let wallet = WalletStore::new(Some(folder), None).find(text)?;
     Ok(wallet.info().known_address()?.clone())

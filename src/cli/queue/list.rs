@@ -11,12 +11,13 @@ use clap::builder::PossibleValuesParser;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::super::names::Names;
+use super::super::names::shown;
 use super::super::output::{GivesWay, Row, Tone, printable};
 use super::super::{Context, Failure};
 use super::rows::{EventRow, ForgedRow, MessageRow, TransactionRow, Waits};
 use super::{Queue, RowArgs, open, or_dash, stats};
 use crate::config::Config;
+use crate::ops::names::Names;
 use crate::runtime::clock::Clock;
 
 /// Arguments of `queue list`.
@@ -301,7 +302,7 @@ fn lines(listed: &Listed, names: &Names<'_>) -> Vec<Row> {
                 item.id.clone(),
                 item.state.clone(),
                 item.agent.clone(),
-                format!("from {}", names.shown(&item.from)),
+                format!("from {}", shown(&item.from, names)),
                 or_dash(item.height),
                 item.attempts.to_string(),
                 String::new(),
@@ -330,7 +331,7 @@ fn lines(listed: &Listed, names: &Names<'_>) -> Vec<Row> {
                 item.id.clone(),
                 item.state.clone(),
                 item.agent.clone(),
-                format!("to {}", names.shown(&item.to)),
+                format!("to {}", shown(&item.to, names)),
                 or_dash(item.height),
                 item.posts.to_string(),
                 acknowledgment(item),
@@ -345,7 +346,7 @@ fn lines(listed: &Listed, names: &Names<'_>) -> Vec<Row> {
             item.id.clone(),
             "forged".to_owned(),
             item.agent.clone(),
-            format!("from {}?", names.shown(&item.from)),
+            format!("from {}?", shown(&item.from, names)),
             item.height.to_string(),
             String::new(),
             String::new(),

@@ -7,11 +7,11 @@ use agentry_store::list::{EventItem, ForgedItem, InboxItem, OutboxItem};
 use serde::Serialize;
 
 use super::super::agent::said::Said;
-use super::super::names::Names;
 use super::super::output::first_line;
 use super::super::{Failure, runtime};
 use super::ago;
 use crate::config::Config;
+use crate::ops::names::Names;
 use crate::ops::queues::waits::{self, WaitingRows};
 use crate::runtime::control::{Client, ControlError};
 use crate::runtime::submitter::budget;
@@ -109,7 +109,7 @@ pub(super) struct ForgedRow {
 impl MessageRow {
     pub(super) fn new(item: InboxItem, names: &Names<'_>, waits: &Waits) -> Self {
         Self {
-            from_name: names.name(&item.from),
+            from_name: names.text(&item.from),
             words: Words::of_stored(&item.stored),
             waits: waits.of(&item.id, is_open_message(&item)),
             item,
@@ -125,7 +125,7 @@ impl TransactionRow {
         // not a reason for waiting.
         let waits = item.reason.clone().filter(|_| is_open_transaction(&item));
         Self {
-            to_name: names.name(&item.to),
+            to_name: names.text(&item.to),
             words: Words::of_payload(&item.payload),
             budget_day: item.budget_day.map(budget::name_of),
             waits: waits.or(live),
@@ -149,7 +149,7 @@ impl EventRow {
 impl ForgedRow {
     pub(super) fn new(item: ForgedItem, names: &Names<'_>) -> Self {
         Self {
-            from_name: names.name(&item.from),
+            from_name: names.text(&item.from),
             words: Words::of_stored(&item.stored),
             item,
         }

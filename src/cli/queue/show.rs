@@ -4,13 +4,13 @@ use agentry_core::commit::QueueTarget;
 use agentry_core::{InboxId, OutboxId};
 use agentry_store::list::{self, Filter};
 
-use super::super::names::Names;
 use super::super::output::{moment, printable, printable_lines};
 use super::super::{Context, Failure};
 use super::list::event;
 use super::rows::{EventRow, ForgedRow, MessageRow, TransactionRow, Waits, Words};
 use super::{Row, open, or_dash, parse};
 use crate::config::Config;
+use crate::ops::names::Names;
 use crate::runtime::clock::Clock;
 
 pub(super) fn run(id: &str, config: &Config, context: &Context) -> Result<(), Failure> {

@@ -8,9 +8,10 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::super::output::printable;
-use super::super::{Context, Failure, who};
+use super::super::{Context, Failure};
 use super::{ago, open};
 use crate::config::Config;
+use crate::ops::who;
 use crate::runtime::clock::Clock;
 use crate::runtime::submitter::budget::{self, Budget};
 

@@ -4,13 +4,14 @@ use agentry_store::list::task::{self, ExecutingFilter};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::super::names::Names;
+use super::super::names::shown;
 use super::super::output::{first_line, printable};
 use super::super::{Context, Failure};
 use super::job::{self, Job, JobState};
 use super::sealed::Opener;
 use super::{executing, open, or_dash};
 use crate::config::Config;
+use crate::ops::names::Names;
 
 /// How many messages are read from the store at a time.
 const PAGE: u64 = 200;
@@ -86,7 +87,7 @@ fn line(job: &Job, names: &Names<'_>) -> Vec<String> {
         job.id.clone(),
         job.state.as_str().to_owned(),
         job.agent.clone(),
-        names.shown(&job.to),
+        shown(&job.to, names),
         job.asked
             .kind
             .as_deref()
@@ -157,7 +158,7 @@ fn list_executing(args: &ListArgs, config: &Config, context: &Context) -> Result
                 printable(&item.kind, 20),
                 item.submitter
                     .as_deref()
-                    .map_or_else(|| "-".to_owned(), |address| names.shown(address)),
+                    .map_or_else(|| "-".to_owned(), |address| shown(address, &names)),
                 item.attempts.to_string(),
                 executing::progress(item),
                 executing::waits_for(item, config)

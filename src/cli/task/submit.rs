@@ -11,13 +11,13 @@ use clap::Args;
 use serde_json::json;
 
 use super::super::args::duration;
-use super::super::who;
 use super::super::{Context, ExitCode, Failure, runtime};
 use super::job::{self, Job};
 use super::sealed::Opener;
 use super::{offer, open, or_dash, wait};
 use crate::config::Config;
 use crate::ops::send::{Ack, SendRequest};
+use crate::ops::who;
 use crate::runtime::clock::{Clock, millis};
 use crate::runtime::control::Client;
 
@@ -122,12 +122,13 @@ pub(super) fn run(args: &SubmitArgs, config: &Config, context: &Context) -> Resu
     if !args.anyway {
         offer::check(&to, args.kind.as_str(), config)?;
     }
-    let from = from(args, config)?;
     let request = request(args, to.clone(), &job)?;
-    let client = Client::new(&config.store.path);
-    let row = runtime()?
-        .block_on(client.send(from.as_str(), request))?
-        .outbox;
+    let sent = async {
+        let from = who::resolve_hosted(&args.wallet, config).await?;
+        let client = Client::new(&config.store.path);
+        Ok::<_, Failure>(client.send(from.as_str(), request).await?)
+    };
+    let row = runtime()?.block_on(sent)?.outbox;
     let patience = if args.wait { args.timeout } else { PATIENCE };
     let sent = signed(row, began + patience, config)?;
     let out = context.output;
@@ -157,15 +158,6 @@ fn say(sent: &Job, context: &Context) -> Result<(), Failure> {
         ("result_id", or_dash(sent.result_id.as_deref())),
         ("to", sent.to.clone()),
     ])
-}
-
-/// Resolves the wallet that sends the job. A runtime that is not running is reported first, because
-/// it also creates wallets.
-fn from(args: &SubmitArgs, config: &Config) -> Result<Address, Failure> {
-    who::resolve_own(&args.wallet, config).or_else(|failure| {
-        runtime()?.block_on(Client::new(&config.store.path).reach())?;
-        Err(failure)
-    })
 }
 
 fn request(args: &SubmitArgs, to: Address, job: &ExecuteAiJob) -> Result<SendRequest, Failure> {

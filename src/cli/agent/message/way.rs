@@ -11,7 +11,6 @@ use agentry_protocol::{
 use agentry_sdk::{Outgoing, Sealing};
 use agentry_store::{open_for_reading, read};
 
-use super::super::super::who::Own;
 use super::super::super::{ExitCode, Failure};
 use super::super::client;
 use super::MessageArgs;
@@ -21,6 +20,7 @@ use crate::config::{Config, NoncePolicy};
 use crate::demo::evidence::Follow;
 use crate::ops::OperationError;
 use crate::ops::send::{Ack, SendRequest};
+use crate::ops::who::Own;
 use crate::runtime::clock::Clock;
 use crate::runtime::compose::{self, Author, Circumstances, ComposeError};
 use crate::runtime::control::{Client, ControlError};

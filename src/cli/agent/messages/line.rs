@@ -5,11 +5,12 @@ use agentry_store::list::talk::{Place, Told};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::super::super::names::Names;
+use super::super::super::names::shown;
 use super::super::super::output::{Tone, moment, printable};
 use super::super::super::{Context, Failure};
 use super::super::said::Said;
 use crate::demo::evidence::Found;
+use crate::ops::names::Names;
 
 /// A message, as it is printed.
 #[derive(Clone, Debug, Serialize)]
@@ -177,8 +178,8 @@ impl Line {
 
     /// Adds the display names of both sides.
     pub(super) fn named(mut self, names: &Names<'_>) -> Self {
-        self.from_name = names.name(&self.from);
-        self.to_name = names.name(&self.to);
+        self.from_name = names.text(&self.from);
+        self.to_name = names.text(&self.to);
         self
     }
 
@@ -207,7 +208,7 @@ impl Line {
         let time = self.seen_at.map_or_else(|| "-".to_owned(), moment);
         out.line(format!(
             "{time:<20}  {height:>9}  {way} {}  {text}",
-            names.shown(other)
+            shown(other, names)
         ))?;
         let notes = out.tone(Tone::Faint, &self.notes().join(", "));
         out.line(format!("{:>31}  {notes}", ""))

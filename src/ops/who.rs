@@ -1,9 +1,9 @@
-//! Resolves a name or an address on the command line. Every option that takes one uses this module,
-//! so all of them accept the same:
+//! Who is meant by a name or an address. Everything that takes one uses this module, so all of it
+//! accepts the same:
 //!
 //! | given | means |
 //! |---|---|
-//! | an address, in either form | itself; for an option that names one of the operator's wallets, that wallet, also by the other form of its address |
+//! | an address, in either form | itself; where one of the operator's wallets is named, that wallet, also by the other form of its address |
 //! | a name in agents.toml: a contact's, an agent's, a fleet agent's (`fleet/wallet`) | its address |
 //! | the name of a wallet of `[wallets]` | its address |
 //! | the name of an agent that the store knows, although agents.toml no longer names it | its address |
@@ -15,35 +15,96 @@
 
 use std::path::PathBuf;
 
-use agentry_protocol::{Address, PublicKey};
+use agentry_protocol::{Address, AddressError, PublicKey};
 use agentry_sdk::NameError;
-use agentry_store::{list, open_for_reading, read};
+use agentry_store::{StoreError, list, open_for_reading, read};
 
-use super::Failure;
 use crate::config::{Config, did_you_mean};
 use crate::runtime::clock::Clock;
+use crate::runtime::control::{Client, ControlError};
 use crate::wallet::{Wallet, WalletError, WalletInfo, WalletStore};
 
 /// How many names an error message lists.
 const LISTED: usize = 20;
 
+/// Why a name or an address does not tell who is meant.
+#[derive(Debug, thiserror::Error)]
+pub enum WhoError {
+    /// It begins like an address, and is none.
+    #[error("{text:?} is not an address: {source}")]
+    Address {
+        /// The text as given.
+        text: String,
+        /// The problem with it.
+        source: AddressError,
+    },
+    /// Nobody has the name.
+    #[error(
+        "{name:?} is neither an address (ait1…) nor an agent or contact of {file}, which has \
+         {known}{hint}; no wallet and no agent in the directory has that name either \
+         (`agentry agent list`)"
+    )]
+    Unknown {
+        /// The name.
+        name: String,
+        /// The configuration that has no such name.
+        file: String,
+        /// The names that it has.
+        known: String,
+        /// The name that may have been meant, as the rest of a sentence.
+        hint: String,
+    },
+    /// The name is that of somebody whose key is not here.
+    #[error("{name:?} is a {what}: its key is not here, so nothing can be sent from it")]
+    NotOwn {
+        /// The name.
+        name: String,
+        /// What has it, such as `contact worker`.
+        what: String,
+    },
+    /// Several of the operator's own have the name.
+    #[error("{name:?} means several addresses: {meanings}; use the address")]
+    Several {
+        /// The name.
+        name: String,
+        /// What has it, and at which addresses.
+        meanings: String,
+    },
+    /// Several agents have announced the name.
+    #[error(transparent)]
+    Announced(#[from] NameError),
+    /// Neither the wallet nor the store states the address.
+    #[error("the address of {0} is not known; use the address instead")]
+    NoAddress(String),
+    /// The wallet cannot be used.
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The wallet is not known, and no runtime is running that could have created it.
+    #[error(transparent)]
+    Runtime(ControlError),
+}
+
 /// One of the operator's own wallets.
 #[derive(Debug)]
-pub(super) struct Own {
+pub struct Own {
     /// Its address, if its file or the store states it.
-    pub(super) address: Option<Address>,
+    pub address: Option<Address>,
     /// Its file; `None` if the agent's wallet no longer exists.
-    pub(super) wallet: Option<OwnWallet>,
+    pub wallet: Option<OwnWallet>,
 }
 
 /// A wallet of the operator, and where to find its password.
 #[derive(Debug)]
-pub(super) struct OwnWallet {
-    pub(super) wallet: Wallet,
+pub struct OwnWallet {
+    /// The wallet.
+    pub wallet: Wallet,
     /// The password file that the configuration names for it.
-    pub(super) password_file: Option<PathBuf>,
+    pub password_file: Option<PathBuf>,
     /// Its folder, which may hold a `.password`.
-    pub(super) keystore_dir: Option<PathBuf>,
+    pub keystore_dir: Option<PathBuf>,
 }
 
 impl OwnWallet {
@@ -73,7 +134,10 @@ struct Local {
 }
 
 /// Resolves a name or an address to an address, whoever owns it.
-pub(super) fn resolve(text: &str, config: &Config) -> Result<Address, Failure> {
+///
+/// # Errors
+/// [`WhoError`].
+pub fn resolve(text: &str, config: &Config) -> Result<Address, WhoError> {
     if let Some(address) = literal(text)? {
         return Ok(address);
     }
@@ -85,7 +149,10 @@ pub(super) fn resolve(text: &str, config: &Config) -> Result<Address, Failure> {
 
 /// Resolves a name or an address to one of the operator's wallets. The caller checks with the
 /// runtime or the store whether it is hosted.
-pub(super) fn resolve_own(text: &str, config: &Config) -> Result<Address, Failure> {
+///
+/// # Errors
+/// [`WhoError`].
+pub fn resolve_own(text: &str, config: &Config) -> Result<Address, WhoError> {
     let address = resolve(text, config)?;
     // There is no need to read all wallets for an address that the store knows.
     if literal(text)?.is_none() || is_known(&address, config)? {
@@ -97,8 +164,27 @@ pub(super) fn resolve_own(text: &str, config: &Config) -> Result<Address, Failur
         .unwrap_or(address))
 }
 
+/// Resolves a name or an address to a wallet that the running runtime is asked to act for. That no
+/// runtime is running is reported first, because it also creates wallets.
+///
+/// # Errors
+/// [`WhoError`].
+pub async fn resolve_hosted(text: &str, config: &Config) -> Result<Address, WhoError> {
+    match resolve_own(text, config) {
+        Ok(address) => Ok(address),
+        Err(error) => {
+            let runtime = Client::new(&config.store.path);
+            runtime.reach().await.map_err(WhoError::Runtime)?;
+            Err(error)
+        }
+    }
+}
+
 /// Resolves a name or an address to one of the operator's wallets and its file.
-pub(super) fn own(text: &str, config: &Config) -> Result<Own, Failure> {
+///
+/// # Errors
+/// [`WhoError`].
+pub fn own(text: &str, config: &Config) -> Result<Own, WhoError> {
     if literal(text)?.is_none() {
         match local(text, config)? {
             Some(Local {
@@ -106,9 +192,8 @@ pub(super) fn own(text: &str, config: &Config) -> Result<Own, Failure> {
                 is_ours: false,
                 ..
             }) => {
-                return Err(Failure::no_input(format!(
-                    "{text:?} is a {what}: its key is not here, so nothing can be sent from it"
-                )));
+                let name = text.to_owned();
+                return Err(WhoError::NotOwn { name, what });
             }
             Some(Local {
                 missing: Some(error),
@@ -139,16 +224,21 @@ pub(super) fn own(text: &str, config: &Config) -> Result<Own, Failure> {
 }
 
 /// Parses an address; `None` for a name, which cannot begin like an address.
-pub(super) fn literal(text: &str) -> Result<Option<Address>, Failure> {
+///
+/// # Errors
+/// [`WhoError::Address`].
+pub fn literal(text: &str) -> Result<Option<Address>, WhoError> {
     let is_one = text
         .get(..4)
         .is_some_and(|start| start.eq_ignore_ascii_case("ait1"));
     if !is_one {
         return Ok(None);
     }
-    text.parse()
-        .map(Some)
-        .map_err(|error| Failure::usage(format!("{text:?} is not an address: {error}")))
+    let text = text.to_owned();
+    match text.parse() {
+        Ok(address) => Ok(Some(address)),
+        Err(source) => Err(WhoError::Address { text, source }),
+    }
 }
 
 impl Local {
@@ -168,7 +258,7 @@ impl Local {
         }
     }
 
-    fn address(self) -> Result<Address, Failure> {
+    fn address(self) -> Result<Address, WhoError> {
         match (self.address, self.missing) {
             (Some(address), _) => Ok(address),
             (None, Some(error)) => Err(error.into()),
@@ -176,17 +266,14 @@ impl Local {
                 if let Some(own) = &self.wallet {
                     own.wallet.info().known_address()?;
                 }
-                Err(Failure::data(format!(
-                    "the address of {} is not known; use the address instead",
-                    self.what
-                )))
+                Err(WhoError::NoAddress(self.what))
             }
         }
     }
 }
 
 /// Resolves a name among everything that is the operator's own.
-fn local(text: &str, config: &Config) -> Result<Option<Local>, Failure> {
+fn local(text: &str, config: &Config) -> Result<Option<Local>, WhoError> {
     let mut found = Vec::new();
     for contact in &config.contacts {
         if contact.name.as_str() == text {
@@ -259,7 +346,7 @@ fn agent(text: &str, config: &Config) -> Option<Local> {
 }
 
 /// Merges the meanings of a name if they have one address.
-fn one(text: &str, found: Vec<Local>) -> Result<Option<Local>, Failure> {
+fn one(text: &str, found: Vec<Local>) -> Result<Option<Local>, WhoError> {
     let mut addresses: Vec<&Address> = found
         .iter()
         .filter_map(|local| local.address.as_ref())
@@ -271,10 +358,10 @@ fn one(text: &str, found: Vec<Local>) -> Result<Option<Local>, Failure> {
             .iter()
             .filter_map(|local| Some(format!("{} is {}", local.what, local.address.as_ref()?)))
             .collect();
-        return Err(Failure::data(format!(
-            "{text:?} means several addresses: {}; use the address",
-            meanings.join(", ")
-        )));
+        return Err(WhoError::Several {
+            name: text.to_owned(),
+            meanings: meanings.join(", "),
+        });
     }
     let mut found = found.into_iter();
     let Some(mut first) = found.next() else {
@@ -290,7 +377,7 @@ fn one(text: &str, found: Vec<Local>) -> Result<Option<Local>, Failure> {
 
 /// The addresses of agents that had this name when they were last hosted; empty if there is no
 /// store yet.
-fn remembered(name: &str, config: &Config) -> Result<Vec<Address>, Failure> {
+fn remembered(name: &str, config: &Config) -> Result<Vec<Address>, WhoError> {
     if !config.store.path.exists() {
         return Ok(Vec::new());
     }
@@ -303,7 +390,7 @@ fn remembered(name: &str, config: &Config) -> Result<Vec<Address>, Failure> {
 }
 
 /// Whether the store knows an agent at exactly this address.
-fn is_known(address: &Address, config: &Config) -> Result<bool, Failure> {
+fn is_known(address: &Address, config: &Config) -> Result<bool, WhoError> {
     if !config.store.path.exists() {
         return Ok(false);
     }
@@ -313,7 +400,7 @@ fn is_known(address: &Address, config: &Config) -> Result<bool, Failure> {
 
 /// The address that has announced a name in a card that is valid now; `None` if there is no store
 /// yet.
-fn announced(name: &str, config: &Config) -> Result<Option<Address>, Failure> {
+fn announced(name: &str, config: &Config) -> Result<Option<Address>, WhoError> {
     if !config.store.path.exists() {
         return Ok(None);
     }
@@ -330,14 +417,13 @@ fn announced(name: &str, config: &Config) -> Result<Option<Address>, Failure> {
         0 | 1 => Ok(addresses.pop()),
         _ => {
             let name = name.to_owned();
-            let error = NameError::Ambiguous { name, addresses };
-            Err(Failure::data(error.to_string()))
+            Err(NameError::Ambiguous { name, addresses }.into())
         }
     }
 }
 
 /// The operator's wallet at an address, in either of its forms.
-fn wallet_at(address: &Address, config: &Config) -> Result<Option<OwnWallet>, Failure> {
+fn wallet_at(address: &Address, config: &Config) -> Result<Option<OwnWallet>, WhoError> {
     let store = WalletStore::from_config(&config.wallets);
     if let Some(found) = in_store(address, &store, config.wallets.password_file.as_ref())? {
         return Ok(Some(found));
@@ -355,7 +441,7 @@ fn in_store(
     address: &Address,
     store: &WalletStore,
     password_file: Option<&PathBuf>,
-) -> Result<Option<OwnWallet>, Failure> {
+) -> Result<Option<OwnWallet>, WhoError> {
     let is_it = |info: &WalletInfo| {
         info.address.as_ref() == Some(address)
             || info
@@ -369,7 +455,7 @@ fn in_store(
     Ok(Some(OwnWallet::find(store, &info.name, password_file)?))
 }
 
-fn unknown(text: &str, config: &Config) -> Failure {
+fn unknown(text: &str, config: &Config) -> WhoError {
     let agents = config.agents.iter().map(|agent| agent.name.as_str());
     let contacts = config.contacts.iter().map(|contact| contact.name.as_str());
     let names: Vec<&str> = agents.chain(contacts).collect();
@@ -383,10 +469,10 @@ fn unknown(text: &str, config: &Config) -> Failure {
         ),
         _ => names.join(", "),
     };
-    Failure::no_input(format!(
-        "{text:?} is neither an address (ait1…) nor an agent or contact of {}, which has \
-         {known}{hint}; no wallet and no agent in the directory has that name either \
-         (`agentry agent list`)",
-        config.file
-    ))
+    WhoError::Unknown {
+        name: text.to_owned(),
+        file: config.file.clone(),
+        known,
+        hint,
+    }
 }
