@@ -1,31 +1,46 @@
 //! Operations: what can be asked of a runtime, as typed requests, results and errors.
 //!
 //! The command line and the control socket are adapters: they parse, call an operation, and print
-//! or serialise its result. An operation is carried out by the runtime itself ([`Operations`];
-//! another process calls it through a [`Client`]).
+//! or serialise its result. An operation is carried out in one of three places:
+//!
+//! - in the runtime, by a method of [`Operations`]; another process calls it through a [`Client`];
+//! - by this process, if no runtime is running: it takes the store's lock, or signs with a key that
+//!   it may unlock;
+//! - by reading the store or the chain, with what only the running runtime knows added.
 //!
 //! | module | operations |
 //! |---|---|
-//! | [`send`] | sending a message from a hosted wallet |
-//! | [`cards`] | announcing a hosted agent in the directory, and withdrawing its card |
+//! | [`send`] | sending a message |
+//! | [`delivery`] | following a message to its end |
+//! | [`conversations`] | the messages that an agent sent and received |
 //! | [`directory`] | looking up cards |
-//! | [`queues`] | retrying and dropping rows, resuming posting, why rows wait |
-//! | [`tasks`] | ending a task that is executed here |
+//! | [`cards`] | announcing a hosted agent in the directory, and withdrawing its card |
+//! | [`tasks`] | jobs that are requested from others, and tasks that are executed here |
+//! | [`queues`] | rows, why they wait, what was spent; retrying and dropping them; resuming posting |
 //! | [`sealed`] | opening sealed messages |
 //! | [`who`], [`names`] | from a name to an address, and from an address to a name |
-//! | [`error`] | why a running runtime did not carry out an operation |
 //!
 //! Reloading the configuration ([`Operations::reload`]) and asking whether the runtime is ready
-//! ([`Operations::condition`]) are carried out by the runtime's own modules.
+//! ([`Operations::condition`]) are carried out by the runtime's own modules. The other modules:
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`error`] | why a running runtime did not carry out an operation |
+//! | [`content`] | the content of a message |
+//! | [`search`] | searching the chain |
 //!
 //! [`Client`]: crate::runtime::control::Client
 
 pub mod cards;
+pub mod content;
+pub mod conversations;
+pub mod delivery;
 pub mod directory;
 pub mod error;
 pub mod names;
 pub mod queues;
 pub mod sealed;
+pub mod search;
 pub mod send;
 pub mod tasks;
 pub mod who;

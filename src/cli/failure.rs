@@ -8,7 +8,14 @@ use agentry_protocol::{JsonError, TransactionError};
 
 use crate::config::{ConfigError, HostError};
 use crate::ops::OperationError;
+use crate::ops::delivery::DeliveryError;
+use crate::ops::delivery::report::Undelivered;
 use crate::ops::queues::ChangeError;
+use crate::ops::queues::list::RowError;
+use crate::ops::search::UrlError;
+use crate::ops::send::KeyError;
+use crate::ops::send::direct::DispatchError;
+use crate::ops::tasks::TaskError;
 use crate::ops::who::WhoError;
 use crate::runtime::control::ControlError;
 use crate::wallet::{PasswordError, WalletError};
@@ -328,6 +335,97 @@ impl From<WhoError> for Failure {
             WhoError::Runtime(error) => return error.into(),
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        Self::internal(error.to_string())
+    }
+}
+
+impl From<UrlError> for Failure {
+    fn from(error: UrlError) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
+impl From<DispatchError> for Failure {
+    fn from(error: DispatchError) -> Self {
+        let text = error.to_string();
+        match error {
+            DispatchError::NoRecipientKey(_) => {
+                let advice = "--recipient-key gives it here";
+                Self::new(ExitCode::Temporary, format!("{text}; {advice}"))
+            }
+            DispatchError::NotHosted(wallet) => Self::new(
+                ExitCode::Unavailable,
+                format!(
+                    "--ack needs a running runtime that hosts wallet {wallet}: it waits for the \
+                     acknowledgment and sends the message again. Start `agentry run`, or omit --ack"
+                ),
+            ),
+            DispatchError::NoKey { .. } => Self::no_input(text),
+            DispatchError::Compose(error) if error.is_transient() => {
+                Self::new(ExitCode::Temporary, text)
+            }
+            DispatchError::Compose(_) => Self::data(text),
+            DispatchError::Unknown { .. } => Self::new(ExitCode::Temporary, text),
+            DispatchError::Runtime(error) => error.into(),
+            DispatchError::Password(error) => error.into(),
+            DispatchError::Wallet(error) => error.into(),
+            DispatchError::Url(error) => error.into(),
+            DispatchError::Node(error) => error.into(),
+            DispatchError::Submit(error) => error.into(),
+            DispatchError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<DeliveryError> for Failure {
+    fn from(error: DeliveryError) -> Self {
+        match error {
+            DeliveryError::Deleted(_) => Self::no_input(error.to_string()),
+            DeliveryError::Store(error) => error.into(),
+            DeliveryError::Node(error) => error.into(),
+        }
+    }
+}
+
+impl From<Undelivered> for Failure {
+    fn from(why: Undelivered) -> Self {
+        let code = if why.is_transient() {
+            ExitCode::Temporary
+        } else {
+            ExitCode::Data
+        };
+        Self::new(code, why.to_string())
+    }
+}
+
+impl From<TaskError> for Failure {
+    fn from(error: TaskError) -> Self {
+        match error {
+            TaskError::Unknown { .. } => Self::no_input(error.to_string()),
+            TaskError::Ended { .. } | TaskError::NotSigned(_) => Self::data(error.to_string()),
+            TaskError::NotOffered { .. } => {
+                Self::data(format!("{error}. --anyway sends it regardless"))
+            }
+            TaskError::Key(error) => error.into(),
+            TaskError::Who(error) => error.into(),
+            TaskError::Runtime(error) => error.into(),
+            TaskError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RowError> for Failure {
+    fn from(error: RowError) -> Self {
+        match error {
+            RowError::Id(_) | RowError::Forged(_) => Self::usage(error.to_string()),
+            RowError::Missing { .. } => Self::no_input(error.to_string()),
+            RowError::Store(error) => error.into(),
+        }
     }
 }
 

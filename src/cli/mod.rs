@@ -40,7 +40,6 @@ pub mod queue;
 pub mod reload;
 pub mod replay;
 pub mod run;
-mod search;
 pub mod task;
 pub mod tx;
 pub mod wallet;

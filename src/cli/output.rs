@@ -192,6 +192,11 @@ pub fn moment(at_ms: u64) -> String {
         )
 }
 
+/// A value, or a dash if there is none.
+pub fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
 /// Number of columns to print in: the terminal's width, or `COLUMNS` if set. Unlimited if neither
 /// is known, so that files and pipes receive the whole text.
 fn width() -> Option<usize> {

@@ -2,15 +2,12 @@
 
 mod change;
 mod list;
-mod rows;
 mod show;
 mod stats;
 
 use std::time::{Duration, SystemTime};
 
-use agentry_core::commit::{QueueKind, QueueTarget, Selection};
-use agentry_core::rows::EventId;
-use agentry_core::{InboxId, OutboxId};
+use agentry_core::commit::{QueueKind, Selection};
 use agentry_store::{Reader, open_for_reading};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
@@ -46,21 +43,6 @@ pub enum QueueCommand {
     Stats(stats::QueueStatsArgs),
     /// Resumes posting after a deep reorganisation or a chain reset stopped it
     Resume,
-}
-
-/// A queue of the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Queue {
-    /// Messages that wait to be handled
-    Inbox,
-    /// Transactions that are not yet in a block
-    Outbox,
-    /// Other events for agents: timers, delivery updates, task updates
-    Events,
-    /// Messages and events that could not be handled, and transactions that could not be sent
-    Dead,
-    /// Messages that name a sender who did not sign them
-    Forged,
 }
 
 /// Filters that select rows.
@@ -188,104 +170,42 @@ impl RowArgs {
 
 pub(super) fn run(command: QueueCommand, context: &Context) -> Result<(), Failure> {
     let config = context.config()?;
-    match command {
-        QueueCommand::List(args) => list::run(&args, &config, context),
-        QueueCommand::Show { id } => show::run(&id, &config, context),
-        QueueCommand::Retry(args) => {
-            let done = "will be retried";
-            change::each(&args, &config, context, done, QueueChange::Retry)
-        }
-        QueueCommand::Drop(args) => {
-            change::each(&args, &config, context, "dropped", QueueChange::Drop)
-        }
-        QueueCommand::Stats(args) => stats::run(&args, &config, context),
-        QueueCommand::Resume => {
-            let resumed = queues::change(&config.store.path, QueueChange::Resume);
-            let changed = runtime()?.block_on(resumed)?;
-            let done = if changed > 0 {
-                "posting resumed"
-            } else {
-                "posting was not stopped"
-            };
-            if context.output.is_json() {
-                return context.output.json(&json!({ "resumed": changed > 0 }));
+    runtime()?.block_on(async {
+        match command {
+            QueueCommand::List(args) => list::run(args, &config, context).await,
+            QueueCommand::Show { id } => show::run(&id, &config, context).await,
+            QueueCommand::Retry(args) => {
+                let done = "will be retried";
+                change::each(&args, &config, context, done, QueueChange::Retry).await
             }
-            context.output.line(done)
+            QueueCommand::Drop(args) => {
+                change::each(&args, &config, context, "dropped", QueueChange::Drop).await
+            }
+            QueueCommand::Stats(args) => stats::run(&args, &config, context),
+            QueueCommand::Resume => resume(&config, context).await,
         }
+    })
+}
+
+async fn resume(config: &Config, context: &Context) -> Result<(), Failure> {
+    let resumed = queues::change(&config.store.path, QueueChange::Resume).await? > 0;
+    if context.output.is_json() {
+        return context.output.json(&json!({ "resumed": resumed }));
     }
+    context.output.line(if resumed {
+        "posting resumed"
+    } else {
+        "posting was not stopped"
+    })
 }
 
 fn open(config: &Config) -> Result<Reader, Failure> {
     Ok(open_for_reading(&config.store.path)?)
 }
 
-/// A row named by an id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Row {
-    /// A row that can be changed.
-    Queue(QueueTarget),
-    /// A forged message.
-    Forged(i64),
-}
-
-fn parse(id: &str) -> Result<Row, Failure> {
-    let wrong = || {
-        Failure::usage(format!(
-            "{id:?} is not an id of a queue; `agentry queue list` prints them, such as inbox/12, \
-             outbox/7 or event/3"
-        ))
-    };
-    let (queue, row) = id.split_once('/').ok_or_else(wrong)?;
-    let row: i64 = row.parse().map_err(|_| wrong())?;
-    Ok(match queue {
-        "inbox" => Row::Queue(QueueTarget::Inbox(InboxId(row))),
-        "outbox" => Row::Queue(QueueTarget::Outbox(OutboxId(row))),
-        "event" => Row::Queue(QueueTarget::Event(EventId(row))),
-        "forged" => Row::Forged(row),
-        _ => return Err(wrong()),
-    })
-}
-
-/// How long ago a time was, in its two largest units.
-fn ago(at_ms: u64, now_ms: u64) -> String {
-    let seconds = now_ms.saturating_sub(at_ms) / 1000;
-    let units = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
-    let mut left = seconds;
-    let mut parts = Vec::new();
-    for (length, name) in units {
-        if left >= length && parts.len() < 2 {
-            parts.push(format!("{} {name}", left / length));
-            left %= length;
-        } else if !parts.is_empty() {
-            break;
-        }
-    }
-    if parts.is_empty() {
-        "0 s".to_owned()
-    } else {
-        parts.join(" ")
-    }
-}
-
-fn or_dash(text: Option<impl ToString>) -> String {
-    text.map_or_else(|| "-".to_owned(), |text| text.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ids_name_rows() {
-        assert_eq!(
-            parse("event/3").unwrap(),
-            Row::Queue(QueueTarget::Event(EventId(3)))
-        );
-        assert_eq!(parse("forged/1").unwrap(), Row::Forged(1));
-        for bad in ["", "inbox", "inbox/", "inbox/x", "letters/1", "inbox/1/2"] {
-            assert!(parse(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn times_are_said_in_two_ways() {
@@ -296,19 +216,5 @@ mod tests {
             Since::At(1_795_334_400_000)
         );
         assert!(since("lately").is_err());
-    }
-
-    #[test]
-    fn ages_are_short() {
-        for (seconds, wanted) in [
-            (0, "0 s"),
-            (59, "59 s"),
-            (61, "1 min 1 s"),
-            (3_600, "1 h"),
-            (3_601, "1 h"),
-            (90_061, "1 d 1 h"),
-        ] {
-            assert_eq!(ago(0, seconds * 1000), wanted);
-        }
     }
 }

@@ -4,24 +4,18 @@
 //! | module | contents |
 //! |---|---|
 //! | `submit`, `list`, `show`, `wait`, `cancel` | one subcommand each |
-//! | `job` | a requested job, read from the store alone |
-//! | `offer` | whether the recipient offers such a job |
-//! | `sealed` | opening sealed answers, which only the running runtime can do |
-//! | `executing` | tasks that this runtime executes |
+//! | `executing` | printing of tasks that this runtime executes |
 
 mod cancel;
 mod executing;
-mod job;
 mod list;
-mod offer;
-mod sealed;
 mod show;
 mod submit;
 mod wait;
 
 use clap::{Args, Subcommand};
 
-use super::{Context, Failure};
+use super::{Context, Failure, runtime};
 use crate::config::Config;
 use agentry_store::{Reader, open_for_reading};
 
@@ -57,27 +51,17 @@ pub struct IdArgs {
 
 pub(super) fn run(command: TaskCommand, context: &Context) -> Result<(), Failure> {
     let config = context.config()?;
-    match command {
-        TaskCommand::Submit(args) => submit::run(&args, &config, context),
-        TaskCommand::List(args) => list::run(&args, &config, context),
-        TaskCommand::Show(args) => show::run(&args, &config, context),
-        TaskCommand::Wait(args) => wait::run(&args, &config, context),
-        TaskCommand::Cancel(args) => cancel::run(&args, &config, context),
-    }
+    runtime()?.block_on(async {
+        match command {
+            TaskCommand::Submit(args) => submit::run(*args, &config, context).await,
+            TaskCommand::List(args) => list::run(&args, &config, context).await,
+            TaskCommand::Show(args) => show::run(&args, &config, context).await,
+            TaskCommand::Wait(args) => wait::run(&args, &config, context).await,
+            TaskCommand::Cancel(args) => cancel::run(&args, &config, context).await,
+        }
+    })
 }
 
 fn open(config: &Config) -> Result<Reader, Failure> {
     Ok(open_for_reading(&config.store.path)?)
-}
-
-fn unknown(id: &str, config: &Config) -> Failure {
-    Failure::no_input(format!(
-        "there is no job {id:?} in {}; `agentry task list` prints them, and with --executing the \
-         tasks executed here",
-        config.store.path.display()
-    ))
-}
-
-fn or_dash(text: Option<impl ToString>) -> String {
-    text.map_or_else(|| "-".to_owned(), |text| text.to_string())
 }

@@ -4,7 +4,7 @@
 //! | module | contents |
 //! |---|---|
 //! | [`scene`] | the nodes and the two hosts |
-//! | [`evidence`] | searching the chain, and the evidence that was found |
+//! | [`evidence`] | the evidence that was found |
 //! | `talk` | sending a message, and waiting for its effects |
 //! | `modules` | the four parts of the conversation |
 

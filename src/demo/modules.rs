@@ -9,10 +9,11 @@ use agentry_protocol::{Address, Envelope, KnownCommand, Payload};
 use agentry_store::list::talk::Reply;
 use agentry_store::read;
 
-use super::evidence::{self, Found, Standing};
+use super::evidence::Standing;
 use super::talk::{Talk, command};
 use super::{DemoError, PING, PONG, Step};
 use crate::ops::cards::CardWanted;
+use crate::ops::search::{self, Found};
 use crate::runtime::clock::Clock;
 
 /// How long a card is valid.
@@ -115,7 +116,7 @@ pub(super) async fn messaging(
         });
     }
     let head = talk.height().await?;
-    let pongs = evidence::all(&talk.scene.nodes[0], ping.height, head, |found| {
+    let pongs = search::all(&talk.scene.nodes[0], ping.height, head, |found| {
         found.stored.from == talk.scene.ponger
             && is_pong(&Envelope::read(&found.stored.payload).payload)
     })

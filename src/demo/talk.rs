@@ -9,9 +9,10 @@ use agentry_protocol::{
 use agentry_store::list::talk::{self, Reply};
 use agentry_store::{Reader, StoreError, open_for_reading, read};
 
-use super::evidence::{self, Found, Said};
+use super::evidence::Said;
 use super::scene::Scene;
 use super::{DemoError, Step};
+use crate::ops::search::{self, Found};
 use crate::ops::send::{Ack, SendRequest};
 use crate::runtime::clock::millis;
 use crate::runtime::control::Client;
@@ -122,7 +123,7 @@ impl<'a, T: FnMut(Step)> Talk<'a, T> {
         from: BlockHeight,
         wanted: impl Fn(&Found) -> bool,
     ) -> Result<Found, DemoError> {
-        evidence::wait(&self.scene.nodes[node], from, self.deadline(), wanted)
+        search::wait(&self.scene.nodes[node], from, self.deadline(), wanted)
             .await?
             .ok_or_else(|| self.missing(format!("{what} on {}", self.scene.nodes[node].url())))
     }

@@ -1,9 +1,13 @@
 //! Announcing hosted agents in the directory, and withdrawing their cards.
 
-use agentry_core::{Commit, EventId};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use agentry_core::{Commit, EventId, OutboxId};
 use agentry_protocol::command::Tags;
-use agentry_protocol::{Address, KnownCommand};
-use agentry_store::read;
+use agentry_protocol::{Address, KnownCommand, TransactionHash};
+use agentry_store::list::talk;
+use agentry_store::{Reader, StoreError, open_for_reading, read};
 use serde::{Deserialize, Serialize};
 
 use super::directory::words;
@@ -12,6 +16,9 @@ use super::{OperationError, Operations};
 use crate::runtime::directory::{Registration, RegistrationError};
 use crate::runtime::environment;
 use crate::runtime::registry::Hosted;
+
+/// How often the store is checked while waiting.
+const POLL: Duration = Duration::from_millis(50);
 
 /// The card that an operator announces for a hosted agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +63,139 @@ pub struct Registered {
     pub card: Registration,
     /// The row of the event that announces it, and begins the origin of each announcement.
     pub event: EventId,
+}
+
+/// Why a card is not announced yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unannounced {
+    /// Its transaction is queued.
+    Queued(OutboxId),
+    /// The last attempt failed.
+    Failed(String),
+}
+
+impl Registered {
+    /// Waits for the hash of the announcement's transaction; `None` after the deadline.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn signed(
+        &self,
+        store: &Path,
+        deadline: Instant,
+    ) -> Result<Option<TransactionHash>, StoreError> {
+        until_some(store, deadline, |db| {
+            let found = read::announcement(db, self.event)?;
+            Ok(found.and_then(|(_, hash)| hash))
+        })
+        .await
+    }
+
+    /// Waits until the card of this transaction is the current one, and returns its block; `None`
+    /// after the deadline.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn in_directory(
+        &self,
+        hash: TransactionHash,
+        store: &Path,
+        deadline: Instant,
+    ) -> Result<Option<u64>, StoreError> {
+        until_some(store, deadline, |db| {
+            let card = read::card(db, &self.address)?.map(|found| found.card);
+            let current = card.filter(|card| card.transaction == hash);
+            Ok(current.map(|card| card.height.0))
+        })
+        .await
+    }
+
+    /// Why the announcement is not signed yet, as far as the store knows.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn unannounced(&self, store: &Path) -> Result<Option<Unannounced>, StoreError> {
+        let db = open_for_reading(store)?;
+        if let Some((outbox, _)) = read::announcement(&db, self.event)? {
+            return Ok(Some(Unannounced::Queued(outbox)));
+        }
+        let mut agents = read::agents(&db)?.into_iter();
+        let renewal = match agents.find(|agent| agent.address == self.address) {
+            Some(agent) => read::renewal(&db, agent.id)?,
+            None => None,
+        };
+        let reason = renewal.and_then(|renewal| renewal.reason);
+        Ok(reason.map(Unannounced::Failed))
+    }
+}
+
+/// The transaction that withdraws a card.
+#[derive(Clone, Debug)]
+pub struct Withdrawal {
+    /// Its row.
+    pub outbox: OutboxId,
+    /// Its hash.
+    pub hash: String,
+    /// The agent's address.
+    pub address: String,
+}
+
+/// Waits until the transaction in this row, which withdraws a card, is signed; `None` after the
+/// deadline.
+///
+/// # Errors
+/// The store's.
+pub async fn withdrawal(
+    outbox: OutboxId,
+    store: &Path,
+    deadline: Instant,
+) -> Result<Option<Withdrawal>, StoreError> {
+    until_some(store, deadline, |db| {
+        let sent = talk::sent_at(db, outbox.0)?;
+        Ok(sent.and_then(|sent| {
+            Some(Withdrawal {
+                outbox,
+                hash: sent.hash?,
+                address: sent.from,
+            })
+        }))
+    })
+    .await
+}
+
+impl Withdrawal {
+    /// Waits until it is in a block and the card is gone, and returns the block; `None` after the
+    /// deadline.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn mined(&self, store: &Path, deadline: Instant) -> Result<Option<u64>, StoreError> {
+        let address: Option<Address> = self.address.parse().ok();
+        until_some(store, deadline, |db| {
+            let card = match &address {
+                Some(address) => read::card(db, address)?,
+                None => None,
+            };
+            let sent = talk::sent_at(db, self.outbox.0)?;
+            Ok(sent.and_then(|sent| sent.height).filter(|_| card.is_none()))
+        })
+        .await
+    }
+}
+
+/// Reads the store until there is a result, or the deadline has passed.
+async fn until_some<T>(
+    store: &Path,
+    deadline: Instant,
+    look: impl Fn(&Reader) -> Result<Option<T>, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    loop {
+        let found = look(&open_for_reading(store)?)?;
+        if found.is_some() || Instant::now() >= deadline {
+            return Ok(found);
+        }
+        tokio::time::sleep(POLL).await;
+    }
 }
 
 impl Operations {

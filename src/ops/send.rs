@@ -1,4 +1,10 @@
-//! Sending a message from a hosted wallet.
+//! Sending a message.
+//!
+//! | part | holds |
+//! |---|---|
+//! | [`direct`] | sending from any wallet of the operator, hosted or not |
+
+pub mod direct;
 
 use std::time::Duration;
 
@@ -52,6 +58,21 @@ pub struct Ack {
     pub within: Duration,
     /// How often the message is resent.
     pub resends: u32,
+}
+
+/// No random key could be made for a request.
+#[derive(Debug, thiserror::Error)]
+#[error("generating a request key: {0}")]
+pub struct KeyError(#[from] getrandom::Error);
+
+/// A random key for a request.
+///
+/// # Errors
+/// The system grants no random bytes.
+pub fn random_key() -> Result<String, KeyError> {
+    let mut key = [0_u8; 16];
+    getrandom::fill(&mut key)?;
+    Ok(hex::encode(key))
 }
 
 impl SendRequest {

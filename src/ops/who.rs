@@ -19,7 +19,7 @@ use agentry_protocol::{Address, AddressError, PublicKey};
 use agentry_sdk::NameError;
 use agentry_store::{StoreError, list, open_for_reading, read};
 
-use crate::config::{Config, did_you_mean};
+use crate::config::{AgentConfig, Config, did_you_mean};
 use crate::runtime::clock::Clock;
 use crate::runtime::control::{Client, ControlError};
 use crate::wallet::{Wallet, WalletError, WalletInfo, WalletStore};
@@ -223,6 +223,16 @@ pub fn own(text: &str, config: &Config) -> Result<Own, WhoError> {
     })
 }
 
+/// The agent of agents.toml with this name, itself or as one of a fleet.
+pub fn configured(name: &str, config: &Config) -> Option<AgentConfig> {
+    let agent = config.agents.iter().find(|agent| agent.name == name);
+    agent.cloned().or_else(|| {
+        let (fleet, wallet) = name.split_once('/')?;
+        let fleet = config.fleets.iter().find(|one| one.name == fleet)?;
+        Some(fleet.agent(wallet))
+    })
+}
+
 /// Parses an address; `None` for a name, which cannot begin like an address.
 ///
 /// # Errors
@@ -234,11 +244,18 @@ pub fn literal(text: &str) -> Result<Option<Address>, WhoError> {
     if !is_one {
         return Ok(None);
     }
-    let text = text.to_owned();
-    match text.parse() {
-        Ok(address) => Ok(Some(address)),
-        Err(source) => Err(WhoError::Address { text, source }),
-    }
+    address(text).map(Some)
+}
+
+/// Parses an address.
+///
+/// # Errors
+/// [`WhoError::Address`].
+pub fn address(text: &str) -> Result<Address, WhoError> {
+    text.parse().map_err(|source| WhoError::Address {
+        text: text.to_owned(),
+        source,
+    })
 }
 
 impl Local {

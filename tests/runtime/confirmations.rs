@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use agentry::demo::evidence::{self, Found};
+use agentry::ops::search::{self, Found};
 use agentry_protocol::BlockHeight;
 use agentry_store::{open_for_reading, read};
 
@@ -64,7 +64,7 @@ async fn a_reply_that_is_withdrawn_is_mined_again_and_never_signed_again() {
         .unwrap();
     let head = stage.node.head().await.unwrap().unwrap().height;
     assert!(
-        evidence::all(&stage.node, BlockHeight(0), head, reply)
+        search::all(&stage.node, BlockHeight(0), head, reply)
             .await
             .unwrap()
             .is_empty(),
@@ -72,13 +72,13 @@ async fn a_reply_that_is_withdrawn_is_mined_again_and_never_signed_again() {
     );
     stage.devnet.resume_mining();
     let deadline = Instant::now() + PATIENCE;
-    let again = evidence::wait(&stage.node, BlockHeight(0), deadline, reply)
+    let again = search::wait(&stage.node, BlockHeight(0), deadline, reply)
         .await
         .unwrap();
     assert!(again.is_some(), "the same bytes are mined again");
     stage.blocks(3).await;
     let head = stage.node.head().await.unwrap().unwrap().height;
-    let all = evidence::all(&stage.node, BlockHeight(0), head, |found| {
+    let all = search::all(&stage.node, BlockHeight(0), head, |found| {
         found.stored.from == address(1)
     })
     .await
@@ -142,7 +142,7 @@ async fn signed_transactions_of_a_removed_wallet_are_mined() {
     stage.start();
     stage.devnet.resume_mining();
     let deadline = Instant::now() + PATIENCE;
-    let mined = evidence::wait(&stage.node, BlockHeight(0), deadline, |found| {
+    let mined = search::wait(&stage.node, BlockHeight(0), deadline, |found| {
         found.hash.to_string() == hash
     })
     .await

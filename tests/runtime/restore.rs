@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use agentry::demo::evidence::{self, Found};
+use agentry::ops::search::{self, Found};
 use agentry::ops::send::SendRequest;
 use agentry::runtime::control::Client;
 use agentry_protocol::command::StatusReport;
@@ -51,7 +51,7 @@ impl Stage {
     async fn sent(&self) -> Vec<Found> {
         let head = self.node.head().await.unwrap().unwrap().height;
         let is_own = |found: &Found| found.stored.from == address(1);
-        evidence::all(&self.node, BlockHeight(0), head, is_own)
+        search::all(&self.node, BlockHeight(0), head, is_own)
             .await
             .unwrap()
     }
@@ -398,7 +398,7 @@ async fn an_acknowledged_question_is_not_asked_again() {
         let said = async |stage: &Stage| {
             let head = stage.node.head().await.unwrap().unwrap().height;
             let own = |found: &Found| [address(1), address(20)].contains(&found.stored.from);
-            let all = evidence::all(&stage.node, BlockHeight(0), head, own).await;
+            let all = search::all(&stage.node, BlockHeight(0), head, own).await;
             all.unwrap().len()
         };
         assert_eq!(said(&stage).await, 4);

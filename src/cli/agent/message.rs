@@ -2,33 +2,29 @@
 //!
 //! | part | purpose |
 //! |---|---|
-//! | `way` | sends the message: through the runtime that hosts the wallet, or from this process |
-//! | `watch` | finds out what has happened to the message |
-//! | `report` | collects what has happened, stage by stage, and what has not |
-//! | `stage` | one stage, and how it is printed |
+//! | `stage` | how a stage of a message is printed |
 
-mod report;
 mod stage;
-mod watch;
-mod way;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use agentry_protocol::{
-    AckRequest, Address, EncryptionKey, KnownCommand, Payload, Thread, message,
+    AckRequest, Address, EncryptionKey, Json, KnownCommand, Payload, Thread, message,
 };
 use agentry_store::is_locked;
 use clap::{Args, ValueEnum};
-use report::{Report, Verdict, Wanted};
 use serde_json::json;
-use way::Sent;
 
 use super::super::args::{amount, duration};
 use super::super::output::printable;
-use super::super::{Context, ExitCode, Failure, runtime};
+use super::super::{Context, ExitCode, Failure};
 use crate::config::Config;
-use crate::ops::who::{self, Own, resolve};
+use crate::ops::delivery::report::{DeliveryReport, Verdict, Wanted};
+use crate::ops::send::direct::{self, Dispatched, Sender};
+use crate::ops::send::{Ack, SendRequest, random_key};
+use crate::ops::who;
 
 /// Arguments of `agent message`.
 #[derive(Clone, Debug, Args)]
@@ -125,69 +121,58 @@ impl MessageArgs {
     }
 }
 
-pub(super) fn run(args: MessageArgs, config: &Config, context: &Context) -> Result<(), Failure> {
-    check(&args)?;
-    let to = resolve(&args.to, config)?;
-    let from = who::own(&args.wallet, config)?;
-    runtime()?.block_on(send(args, from, to, config, context))
-}
-
-/// Whether the message can be composed at all.
-fn check(args: &MessageArgs) -> Result<(), Failure> {
-    let payload = Payload::read(&way::payload(args));
-    message::compose(&payload, None).map_err(|error| Failure::data(error.to_string()))?;
-    if !args.command {
-        return Ok(());
-    }
-    match payload {
-        Payload::Command(command) => match KnownCommand::read(&command) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Failure::usage(error.to_string())),
-        },
-        Payload::Text(_) | Payload::Opaque(_) => Err(Failure::usage(
-            "the text is not a command; a command is a JSON object with a string \"cmd\"",
-        )),
-    }
-}
-
-async fn send(
+pub(super) async fn run(
     args: MessageArgs,
-    from: Own,
-    to: Address,
     config: &Config,
     context: &Context,
 ) -> Result<(), Failure> {
+    let payload = Json::string(args.text.clone());
+    check(&Payload::read(&payload), args.command)?;
+    let wanted = args.wanted();
+    let to = who::resolve(&args.to, config)?;
+    let sender = Sender {
+        own: who::own(&args.wallet, config)?,
+        name: args.wallet,
+        password_file: args.password_file,
+        prompt: std::io::stdin().is_terminal(),
+    };
+    let request = SendRequest {
+        amount: args.amount,
+        thread: args.thread,
+        expires_in: args.expires,
+        ack: args.ack.map(|asked| Ack {
+            request: asked.into(),
+            within: args.within,
+            resends: args.resends,
+        }),
+        seal: args.seal,
+        recipient_key: args.recipient_key,
+        ..SendRequest::new(to.clone(), payload, random_key()?)
+    };
     let began = Instant::now();
-    let hosted = match &from.address {
-        Some(address) => way::through_runtime(&args, address, &to, config).await?,
-        None => None,
-    };
-    let mut sent = match hosted {
-        Some(sent) => sent,
-        None => way::directly(&args, from, &to, config).await?,
-    };
-    let mut report = Report::new(began, args.wanted());
+    let mut sent = direct::dispatch(sender, request, config).await?;
+    let mut report = DeliveryReport::new(began, wanted);
     let waiting = Waiting {
         to: &to,
-        began,
         limit: args.timeout,
         context,
     };
-    let verdict = if args.wait.is_some() {
+    let over = if args.wait.is_some() {
         waiting.follow(&mut sent, &mut report).await?
     } else {
         waiting.until_signed(&mut sent, &mut report).await?
     };
-    let mut told = report.json(verdict == Some(Verdict::Complete));
-    if context.output.is_json() && (args.wait.is_some() || verdict == Some(Verdict::Complete)) {
+    let complete = matches!(over, Some(Verdict::Complete));
+    let mut told = report.to_json(complete);
+    if context.output.is_json() && (args.wait.is_some() || complete) {
         told["to"] = json!(to);
         told["outbox"] = json!(sent.outbox);
-        told["message_id"] = json!(sent.id);
+        told["message_id"] = json!(sent.id.as_ref().map(ToString::to_string));
         context.output.json(&told)?;
     }
-    match verdict {
+    match over {
         Some(Verdict::Complete) => Ok(()),
-        Some(Verdict::Over(code, text)) => Err(Failure::new(code, text)),
+        Some(Verdict::Over(why)) => Err(why.into()),
         None => Err(Failure::new(
             ExitCode::Temporary,
             format!(
@@ -199,8 +184,25 @@ async fn send(
     }
 }
 
+/// Whether the message can be composed at all; and, if it must be one, whether it is a command.
+fn check(payload: &Payload, must_be_command: bool) -> Result<(), Failure> {
+    message::compose(payload, None).map_err(|error| Failure::data(error.to_string()))?;
+    if !must_be_command {
+        return Ok(());
+    }
+    match payload {
+        Payload::Command(command) => match KnownCommand::read(command) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Failure::usage(error.to_string())),
+        },
+        Payload::Text(_) | Payload::Opaque(_) => Err(Failure::usage(
+            "the text is not a command; a command is a JSON object with a string \"cmd\"",
+        )),
+    }
+}
+
 /// Where to find out more, and who continues to deliver the message.
-fn look_at(sent: &Sent, hash: Option<&str>, config: &Config) -> String {
+fn look_at(sent: &Dispatched, hash: Option<&str>, config: &Config) -> String {
     let Some(row) = sent.outbox else {
         let hash = hash.unwrap_or_default();
         return format!("`agentry chain transaction {hash}` shows its status");
@@ -216,7 +218,6 @@ fn look_at(sent: &Sent, hash: Option<&str>, config: &Config) -> String {
 /// Waits for the stages of a message.
 struct Waiting<'a> {
     to: &'a Address,
-    began: Instant,
     limit: Duration,
     context: &'a Context,
 }
@@ -225,40 +226,33 @@ impl Waiting<'_> {
     /// Prints stages as they happen, until there is a verdict or the time limit is reached.
     async fn follow(
         &self,
-        sent: &mut Sent,
-        report: &mut Report,
+        sent: &mut Dispatched,
+        report: &mut DeliveryReport,
     ) -> Result<Option<Verdict>, Failure> {
         let out = self.context.output;
         let bar = out.progress(self.limit.as_secs(), "");
         let mut told_to_wait = None;
-        let verdict = loop {
-            if let Some(facts) = sent.watch.look().await? {
-                for stage in report.learn(facts) {
-                    if !out.is_json() {
-                        bar.suspend(|| out.line(stage.line(self.to.as_str())))?;
+        let verdict = report
+            .follow(&mut sent.watch, self.limit, |report, new| {
+                let waits = report.waits();
+                if !out.is_json() {
+                    for stage in new {
+                        bar.suspend(|| out.line(stage::line(stage, self.to.as_str())))?;
                     }
-                }
-                let waits = report.waits().map(ToOwned::to_owned);
-                if waits != told_to_wait {
-                    if let Some(reason) = waits.as_ref().filter(|_| !out.is_json()) {
+                    if let Some(reason) = waits.filter(|_| waits != told_to_wait.as_deref()) {
                         let line = format!("queued    it {}", printable(reason, 300));
                         bar.suspend(|| out.line(line))?;
                     }
-                    told_to_wait = waits;
                 }
-            }
-            let verdict = report.verdict();
-            let waited = self.began.elapsed();
-            if verdict.is_some() || waited >= self.limit {
-                break verdict;
-            }
-            bar.set_position(waited.as_secs());
-            let why = report.waits().map_or_else(String::new, |reason| {
-                format!(": {}", printable(reason, 120))
-            });
-            bar.set_message(format!("waiting {}{why}", report.next()));
-            sent.watch.wait(self.limit.saturating_sub(waited)).await;
-        };
+                told_to_wait = waits.map(ToOwned::to_owned);
+                bar.set_position(report.elapsed().as_secs());
+                let why = waits.map_or_else(String::new, |reason| {
+                    format!(": {}", printable(reason, 120))
+                });
+                bar.set_message(format!("waiting {}{why}", report.next()));
+                Ok::<_, Failure>(false)
+            })
+            .await?;
         bar.finish_and_clear();
         Ok(verdict)
     }
@@ -267,40 +261,37 @@ impl Waiting<'_> {
     /// priority.
     async fn until_signed(
         &self,
-        sent: &mut Sent,
-        report: &mut Report,
+        sent: &mut Dispatched,
+        report: &mut DeliveryReport,
     ) -> Result<Option<Verdict>, Failure> {
-        loop {
-            if let Some(facts) = sent.watch.look().await? {
-                report.learn(facts);
+        // A message with a known reason to wait may wait for days.
+        let is_enough =
+            |report: &DeliveryReport| report.hash().is_some() || report.waits().is_some();
+        let verdict = report
+            .follow(&mut sent.watch, self.limit, |report, _| {
+                Ok::<_, Failure>(is_enough(report))
+            })
+            .await?;
+        if let Some(hash) = report.hash() {
+            if !self.context.output.is_json() {
+                let line = format!("sent {hash} to {}", self.to);
+                self.context.output.line(line)?;
             }
-            if let Some(hash) = report.hash() {
-                if !self.context.output.is_json() {
-                    let line = format!("sent {hash} to {}", self.to);
-                    self.context.output.line(line)?;
-                }
-                return Ok(Some(Verdict::Complete));
-            }
-            if let Some(verdict @ Verdict::Over(..)) = report.verdict() {
-                return Ok(Some(verdict));
-            }
-            // A message with a known reason to wait may wait for days.
-            let waits = report.waits();
-            if waits.is_some() || self.began.elapsed() >= self.limit {
-                let row = sent.outbox.unwrap_or(agentry_core::OutboxId(0));
-                let why = waits.map_or_else(String::new, |reason| {
-                    format!(": it {}", printable(reason, 300))
-                });
-                return Ok(Some(Verdict::Over(
-                    ExitCode::Temporary,
-                    format!(
-                        "queued as outbox/{row}, and not signed yet{why}. The runtime sends it as \
-                         soon as it can; `agentry queue drop outbox/{row}` cancels it"
-                    ),
-                )));
-            }
-            let left = self.limit.saturating_sub(self.began.elapsed());
-            sent.watch.wait(left).await;
+            return Ok(Some(Verdict::Complete));
         }
+        if let Some(Verdict::Over(_)) = verdict {
+            return Ok(verdict);
+        }
+        let row = sent.outbox.unwrap_or(agentry_core::OutboxId(0));
+        let why = report.waits().map_or_else(String::new, |reason| {
+            format!(": it {}", printable(reason, 300))
+        });
+        Err(Failure::new(
+            ExitCode::Temporary,
+            format!(
+                "queued as outbox/{row}, and not signed yet{why}. The runtime sends it as soon as \
+                 it can; `agentry queue drop outbox/{row}` cancels it"
+            ),
+        ))
     }
 }

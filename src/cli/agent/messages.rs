@@ -2,31 +2,22 @@
 //!
 //! | part | purpose |
 //! |---|---|
-//! | `hosted` | messages of a hosted agent, from the store |
-//! | `anybody` | messages of any address, from the chain |
-//! | `line` | one message, as it is printed |
+//! | `line` | printing of one message |
 
-mod anybody;
-mod hosted;
 mod line;
-
-use std::time::Duration;
 
 use agentry_protocol::{Address, Thread};
 use agentry_store::{list, open_for_reading};
 use clap::Args;
-use hosted::Hosted;
-use line::Line;
-use serde::Serialize;
 
 use super::super::output::Tone;
-use super::super::{Context, Failure, runtime};
+use super::super::{Context, Failure};
 use crate::config::Config;
+use crate::ops::conversations::chain::ChainMessages;
+use crate::ops::conversations::hosted::HostedMessages;
+use crate::ops::conversations::{Direction, MessageEntry, MessageFilter, MessageList};
 use crate::ops::names::Names;
-use crate::ops::who::{self, resolve};
-
-/// How often the store is checked for new messages.
-const POLL: Duration = Duration::from_millis(200);
+use crate::ops::{search, who};
 
 /// Arguments of `agent messages`.
 #[derive(Clone, Debug, Args)]
@@ -68,66 +59,59 @@ struct Printer<'a> {
 }
 
 impl Printer<'_> {
-    /// Prints the newest messages; `more` is whether there are older ones.
-    fn list(&self, lines: Vec<Line>, more: bool, of: &Address) -> Result<(), Failure> {
+    /// Prints the newest messages.
+    fn list(&self, mut list: MessageList, of: &Address) -> Result<(), Failure> {
         let out = self.context.output;
         if out.is_json() && !self.follow {
-            let messages: Vec<Line> = lines
-                .into_iter()
-                .map(|line| line.named(&self.names))
-                .collect();
-            return out.json(&List { messages, more });
+            let named = |entry: MessageEntry| entry.named(&self.names);
+            list.messages = list.messages.into_iter().map(named).collect();
+            return out.json(&list);
         }
-        if lines.is_empty() && !self.follow {
+        if list.messages.is_empty() && !self.follow {
             return out.line(format!("there are no such messages of {of}"));
         }
-        for line in lines {
-            self.line(line)?;
-        }
-        if more && !self.follow {
+        self.each(list.messages)?;
+        if list.more && !self.follow {
             out.line(out.tone(Tone::Faint, "there are older messages; see --limit"))?;
         }
         Ok(())
     }
 
-    /// Prints a new message.
-    fn line(&self, line: Line) -> Result<(), Failure> {
-        line.named(&self.names).print(&self.names, self.context)
+    /// Prints new messages.
+    fn each(&self, messages: Vec<MessageEntry>) -> Result<(), Failure> {
+        for entry in messages {
+            line::print(&entry.named(&self.names), &self.names, self.context)?;
+        }
+        Ok(())
     }
-}
-
-/// The newest messages.
-#[derive(Debug, Serialize)]
-struct List {
-    messages: Vec<Line>,
-    more: bool,
-}
-
-/// The direction of the messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Direction {
-    Both,
-    Sent,
-    Received,
 }
 
 impl MessagesArgs {
     const fn direction(&self) -> Direction {
-        match (self.sent, self.received) {
-            (true, _) => Direction::Sent,
-            (_, true) => Direction::Received,
-            (false, false) => Direction::Both,
+        match (self.forged, self.sent, self.received) {
+            (true, ..) => Direction::Forged,
+            (_, true, _) => Direction::Sent,
+            (.., true) => Direction::Received,
+            (false, false, false) => Direction::Both,
         }
     }
 }
 
-pub(super) fn run(args: &MessagesArgs, config: &Config, context: &Context) -> Result<(), Failure> {
-    let address = who::resolve_own(&args.agent, config)?;
-    let from = args
-        .from
-        .as_deref()
-        .map(|from| resolve(from, config))
-        .transpose()?;
+pub(super) async fn run(
+    args: MessagesArgs,
+    config: &Config,
+    context: &Context,
+) -> Result<(), Failure> {
+    let filter = MessageFilter {
+        agent: who::resolve_own(&args.agent, config)?,
+        from: match &args.from {
+            Some(from) => Some(who::resolve(from, config)?),
+            None => None,
+        },
+        direction: args.direction(),
+        thread: args.thread,
+        limit: usize::try_from(args.limit).unwrap_or(usize::MAX),
+    };
     let store = &config.store.path;
     let db = store
         .exists()
@@ -139,23 +123,44 @@ pub(super) fn run(args: &MessagesArgs, config: &Config, context: &Context) -> Re
         context,
     };
     if let Some(db) = &db
-        && list::is_hosted(db, address.as_str())?
+        && list::is_hosted(db, filter.agent.as_str())?
     {
-        let hosted = Hosted {
-            db,
-            store,
-            args,
-            address: &address,
-            from: from.as_ref(),
-            printer: &printer,
-        };
-        return runtime()?.block_on(hosted.print());
+        let agent = filter.agent.clone();
+        let mut messages = HostedMessages::new(db, store, filter, args.follow);
+        printer.list(messages.newest().await?, &agent)?;
+        if !args.follow {
+            return Ok(());
+        }
+        loop {
+            printer.each(messages.next().await?)?;
+        }
     }
-    runtime()?.block_on(anybody::print(
-        args,
-        &address,
-        from.as_ref(),
-        config,
-        &printer,
-    ))
+    of_chain(filter, config, &printer).await
+}
+
+/// Prints the messages of an address that is not hosted.
+async fn of_chain(
+    filter: MessageFilter,
+    config: &Config,
+    printer: &Printer<'_>,
+) -> Result<(), Failure> {
+    let (node, agent) = (search::node(&config.chain.rpc)?, filter.agent.clone());
+    let mut messages = ChainMessages::new(node, filter, config);
+    let mut bar = None;
+    let newest = messages.newest(|read, of| {
+        let output = printer.context.output;
+        let bar = bar.get_or_insert_with(|| output.progress(of, "reading the chain backwards"));
+        bar.set_position(read);
+        if read == of {
+            bar.finish_and_clear();
+        }
+    });
+    let newest = newest.await?;
+    printer.list(newest, &agent)?;
+    while printer.follow
+        && let Some(new) = messages.next().await?
+    {
+        printer.each(new)?;
+    }
+    Ok(())
 }

@@ -5,14 +5,11 @@ mod list;
 mod message;
 mod messages;
 mod register;
-pub(super) mod said;
 mod show;
 
-use agentry_chain::{NodeClient, NodeOptions};
 use clap::Subcommand;
 
-use super::{Context, Failure};
-use crate::config::masked;
+use super::{Context, Failure, runtime};
 
 pub use list::ListArgs;
 pub use message::MessageArgs;
@@ -39,17 +36,14 @@ pub enum AgentCommand {
 
 pub(super) fn run(command: AgentCommand, context: &Context) -> Result<(), Failure> {
     let config = context.config()?;
-    match command {
-        AgentCommand::Message(args) => message::run(args, &config, context),
-        AgentCommand::Messages(args) => messages::run(&args, &config, context),
-        AgentCommand::Register(args) => register::register(&args, &config, context),
-        AgentCommand::Withdraw(args) => register::withdraw(&args, &config, context),
-        AgentCommand::List(args) => list::run(args, &config, context),
-        AgentCommand::Show(args) => show::run(&args, &config, context),
-    }
-}
-
-fn client(url: &str) -> Result<NodeClient, Failure> {
-    NodeClient::new(url, NodeOptions::default())
-        .map_err(|error| Failure::usage(format!("the node {}: {error}", masked(url))))
+    runtime()?.block_on(async {
+        match command {
+            AgentCommand::Message(args) => message::run(args, &config, context).await,
+            AgentCommand::Messages(args) => messages::run(args, &config, context).await,
+            AgentCommand::Register(args) => register::register(*args, &config, context).await,
+            AgentCommand::Withdraw(args) => register::withdraw(&args, &config, context).await,
+            AgentCommand::List(args) => list::run(args, &config, context),
+            AgentCommand::Show(args) => show::run(&args, &config, context),
+        }
+    })
 }

@@ -1,26 +1,22 @@
 //! `agentry agent register|withdraw`.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use agentry_core::OutboxId;
-use agentry_protocol::{Address, TransactionHash};
-use agentry_store::list::{self, Filter, OutboxItem};
-use agentry_store::{open_for_reading, read};
 use clap::Args;
 use serde_json::json;
 
 use super::super::args::duration;
 use super::super::output::moment;
-use super::super::{Context, ExitCode, Failure, runtime};
+use super::super::{Context, ExitCode, Failure};
 use super::card::until;
 use crate::config::Config;
-use crate::ops::cards::{CardWanted, Registered};
+use crate::ops::cards::{self, CardWanted, Registered, Unannounced, Withdrawal};
+use crate::ops::send::random_key;
 use crate::ops::who::{self, WhoError};
 use crate::runtime::clock::{Clock, millis};
 use crate::runtime::control::{Client, ControlError};
-
-/// How often the store is checked while waiting.
-const POLL: Duration = Duration::from_millis(50);
 
 /// How long to wait for the signature if nothing else is waited for.
 const SIGNING: Duration = Duration::from_secs(10);
@@ -97,41 +93,34 @@ pub struct WithdrawArgs {
     waiting: Waiting,
 }
 
-pub(super) fn register(
-    args: &RegisterArgs,
+pub(super) async fn register(
+    args: RegisterArgs,
     config: &Config,
     context: &Context,
 ) -> Result<(), Failure> {
-    let given = |words: &[String]| (!words.is_empty()).then(|| words.to_vec());
+    let given = |words: Vec<String>| (!words.is_empty()).then_some(words);
+    let agent = args.which.address(config).await?;
     let card = CardWanted {
-        name: args.name.clone(),
-        description: args.description.clone(),
-        capabilities: given(&args.capabilities),
-        commands: given(&args.commands),
+        name: args.name,
+        description: args.description,
+        capabilities: given(args.capabilities),
+        commands: given(args.commands),
         ttl_ms: millis(args.expires),
     };
-    runtime()?.block_on(async {
-        let agent = args.which.address(config).await?;
-        let registered = client(config).register(&agent, card).await;
-        let registered = registered.map_err(not_reached)?;
-        announced(&registered, &args.waiting, config, context).await
-    })
+    let registered = client(config).register(&agent, card).await;
+    let registered = registered.map_err(not_reached)?;
+    announced(&registered, &args.waiting, config, context).await
 }
 
-pub(super) fn withdraw(
+pub(super) async fn withdraw(
     args: &WithdrawArgs,
     config: &Config,
     context: &Context,
 ) -> Result<(), Failure> {
-    let mut key = [0_u8; 16];
-    getrandom::fill(&mut key)
-        .map_err(|error| Failure::internal(format!("generating a request key: {error}")))?;
-    runtime()?.block_on(async {
-        let agent = args.which.address(config).await?;
-        let sent = client(config).withdraw(&agent, hex::encode(key)).await;
-        let outbox = sent.map_err(not_reached)?.outbox;
-        withdrawn(args.which.who(), outbox, &args.waiting, config, context).await
-    })
+    let agent = args.which.address(config).await?;
+    let sent = client(config).withdraw(&agent, random_key()?).await;
+    let outbox = sent.map_err(not_reached)?.outbox;
+    withdrawn(args.which.who(), outbox, &args.waiting, config, context).await
 }
 
 /// The runtime that hosts the agent: it renews the card, and manages the wallet's nonces.
@@ -161,21 +150,15 @@ async fn announced(
     context: &Context,
 ) -> Result<(), Failure> {
     let began = Instant::now();
-    let out = context.output;
-    let event = registered.event;
-    let hash = until_some(signing(waiting, began), || {
-        let db = open_for_reading(&config.store.path)?;
-        let found = read::announcement(&db, event)?;
-        Ok(found.and_then(|(_, hash)| hash))
-    })
-    .await?;
-    let Some(hash) = hash else {
+    let (out, store) = (context.output, &config.store.path);
+    let signed = registered.signed(store, signing(waiting, began)).await?;
+    let Some(hash) = signed else {
         return Err(Failure::new(
             ExitCode::Temporary,
             format!(
                 "{} is registered and will be announced, but its card is not signed yet{}",
                 registered.agent,
-                why_not(registered, config)?
+                why_not(registered, store)?
             ),
         ));
     };
@@ -191,11 +174,20 @@ async fn announced(
             until(expires, now_ms),
         ))?;
     }
-    let height = if waiting.wait {
-        Some(in_directory(registered, hash, waiting, began, config).await?)
-    } else {
-        None
-    };
+    let mut height = None;
+    if waiting.wait {
+        let deadline = began + waiting.timeout;
+        height = registered.in_directory(hash, store, deadline).await?;
+        if height.is_none() {
+            return Err(Failure::new(
+                ExitCode::Temporary,
+                format!(
+                    "timed out: {hash} is not mined yet; `agentry queue list outbox` shows its \
+                     status. It will be announced"
+                ),
+            ));
+        }
+    }
     if out.is_json() {
         return out.json(&json!({
             "agent": registered.agent,
@@ -214,31 +206,6 @@ async fn announced(
     }
 }
 
-/// Waits until the card of this transaction is the current one.
-async fn in_directory(
-    registered: &Registered,
-    hash: TransactionHash,
-    waiting: &Waiting,
-    began: Instant,
-    config: &Config,
-) -> Result<u64, Failure> {
-    let height = until_some(began + waiting.timeout, || {
-        let card = card_of(&registered.address, config)?;
-        Ok(card.filter(|card| card.card.transaction == hash))
-    })
-    .await?
-    .map(|card| card.card.height.0);
-    height.ok_or_else(|| {
-        Failure::new(
-            ExitCode::Temporary,
-            format!(
-                "timed out: {hash} is not mined yet; `agentry queue list outbox` shows its \
-                 status. It will be announced"
-            ),
-        )
-    })
-}
-
 async fn withdrawn(
     who: &str,
     outbox: OutboxId,
@@ -247,23 +214,9 @@ async fn withdrawn(
     context: &Context,
 ) -> Result<(), Failure> {
     let began = Instant::now();
-    let out = context.output;
-    let look = || -> Result<Option<OutboxItem>, Failure> {
-        let db = open_for_reading(&config.store.path)?;
-        let filter = Filter {
-            row: Some(outbox.0),
-            limit: 1,
-            ..Filter::default()
-        };
-        Ok(list::outbox(&db, &filter)?.pop())
-    };
-    let signed = until_some(signing(waiting, began), || {
-        Ok(look()?.filter(|item| item.transaction.is_some()))
-    });
-    let Some((hash, address)) = signed
-        .await?
-        .and_then(|item| Some((item.transaction?, item.from)))
-    else {
+    let (out, store) = (context.output, &config.store.path);
+    let signed = cards::withdrawal(outbox, store, signing(waiting, began)).await?;
+    let Some(withdrawal) = signed else {
         return Err(Failure::new(
             ExitCode::Temporary,
             format!(
@@ -273,6 +226,7 @@ async fn withdrawn(
             ),
         ));
     };
+    let Withdrawal { hash, address, .. } = &withdrawal;
     if !out.is_json() {
         out.line(format!(
             "withdrew {who} ({address}) in {hash}; it is no longer announced"
@@ -280,16 +234,7 @@ async fn withdrawn(
     }
     let mut height = None;
     if waiting.wait {
-        let gone = until_some(began + waiting.timeout, || {
-            let address = address.parse().ok();
-            let card = match address {
-                Some(address) => card_of(&address, config)?,
-                None => None,
-            };
-            let mined = look()?.and_then(|item| item.height);
-            Ok(mined.filter(|_| card.is_none()))
-        });
-        height = gone.await?;
+        height = withdrawal.mined(store, began + waiting.timeout).await?;
         if height.is_none() {
             return Err(Failure::new(
                 ExitCode::Temporary,
@@ -318,11 +263,6 @@ async fn withdrawn(
     }
 }
 
-fn card_of(address: &Address, config: &Config) -> Result<Option<read::AnnouncedCard>, Failure> {
-    let db = open_for_reading(&config.store.path)?;
-    Ok(read::card(&db, address)?)
-}
-
 fn signing(waiting: &Waiting, began: Instant) -> Instant {
     began
         + if waiting.wait {
@@ -332,40 +272,13 @@ fn signing(waiting: &Waiting, began: Instant) -> Instant {
         }
 }
 
-/// Why an announcement is not signed yet, as far as the store knows.
-fn why_not(registered: &Registered, config: &Config) -> Result<String, Failure> {
-    let db = open_for_reading(&config.store.path)?;
-    let event = registered.event;
-    if let Some((outbox, _)) = read::announcement(&db, event)? {
-        return Ok(format!(
-            ": queued as outbox/{outbox}; `agentry queue show outbox/{outbox}` shows why"
-        ));
-    }
-    let agents = read::agents(&db)?;
-    let Some(agent) = agents
-        .into_iter()
-        .find(|agent| agent.address == registered.address)
-    else {
-        return Ok(String::new());
-    };
-    let renewal = read::renewal(&db, agent.id)?;
-    Ok(renewal
-        .and_then(|renewal| renewal.reason)
-        .map_or_else(String::new, |reason| format!(": {reason}")))
-}
-
-/// Polls until there is a result, or until the time limit is reached.
-async fn until_some<T>(
-    deadline: Instant,
-    mut look: impl FnMut() -> Result<Option<T>, Failure>,
-) -> Result<Option<T>, Failure> {
-    loop {
-        if let Some(found) = look()? {
-            return Ok(Some(found));
+/// Why an announcement is not signed yet, as the end of a sentence.
+fn why_not(registered: &Registered, store: &Path) -> Result<String, Failure> {
+    Ok(match registered.unannounced(store)? {
+        Some(Unannounced::Queued(outbox)) => {
+            format!(": queued as outbox/{outbox}; `agentry queue show outbox/{outbox}` shows why")
         }
-        if Instant::now() >= deadline {
-            return Ok(None);
-        }
-        tokio::time::sleep(POLL).await;
-    }
+        Some(Unannounced::Failed(reason)) => format!(": {reason}"),
+        None => String::new(),
+    })
 }

@@ -11,7 +11,7 @@ use agentry_protocol::{Address, BlockHeight, Json, TransactionHash};
 use clap::{Args, Subcommand};
 
 use super::devnet::node_url;
-use super::output::{Tone, printable};
+use super::output::{Tone, or_dash, printable};
 use super::{Context, Failure, runtime};
 use crate::ops::who;
 use crate::wallet::WalletStore;
@@ -178,13 +178,10 @@ async fn block(node: &NodeClient, height: BlockHeight, context: &Context) -> Res
     if out.is_json() {
         return out.line(show::block(&block).to_compact());
     }
-    let parent = block
-        .parent_hash
-        .map_or_else(|| "-".to_owned(), |hash| hash.to_string());
     out.fields(&[
         ("height", block.height.to_string()),
         ("hash", block.hash.to_string()),
-        ("parent", parent),
+        ("parent", or_dash(block.parent_hash)),
         ("proposer", printable(&block.proposer, 100)),
         ("timestamp", printable(&block.timestamp, 40)),
         ("transactions", block.tx_count.to_string()),
@@ -203,9 +200,7 @@ async fn block(node: &NodeClient, height: BlockHeight, context: &Context) -> Res
     let rows: Vec<_> = transactions
         .iter()
         .map(|transaction| {
-            let hash = transaction
-                .hash
-                .map_or_else(|| "-".to_owned(), |hash| hash.to_string());
+            let hash = or_dash(transaction.hash);
             show::row(hash, transaction.stored.as_ref().map_err(String::as_str))
         })
         .collect();

@@ -4,12 +4,11 @@ use agentry_chain::{BlockWalk, Everything, NodeClient, NodeError};
 use agentry_protocol::{BlockHeight, Json, StoredTransaction, TransactionHash};
 use clap::Args;
 
-use super::super::output::printable;
-use super::super::search::{self, Downward};
+use super::super::output::{or_dash, printable};
 use super::super::{Context, ExitCode, Failure};
 use super::{hash, show};
 use crate::config::ChainConfig;
-use crate::demo::evidence;
+use crate::ops::search::{self, Downward};
 
 /// How many pending transactions are searched.
 const PENDING: u64 = 10_000;
@@ -149,7 +148,7 @@ async fn in_db(
     lowest: BlockHeight,
     hash: &TransactionHash,
 ) -> Result<Option<Found>, agentry_chain::SourceError> {
-    let mut found: Option<evidence::Found> = None;
+    let mut found: Option<search::Found> = None;
     search::in_db(chain, lowest, &Everything, |one| {
         if one.hash == *hash {
             found = Some(one);
@@ -186,12 +185,7 @@ fn print(hash: TransactionHash, found: &Found, context: &Context) -> Result<(), 
     let mut fields = vec![
         ("hash", hash.to_string()),
         ("status", printable(&found.status, 40)),
-        (
-            "height",
-            found
-                .height
-                .map_or_else(|| "-".to_owned(), |height| height.to_string()),
-        ),
+        ("height", or_dash(found.height)),
     ];
     if let Some(stored) = &found.stored {
         fields.extend([

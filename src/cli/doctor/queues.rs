@@ -10,8 +10,8 @@ use super::report::Check;
 use super::store::silent;
 use super::{PATIENCE, about, blocking, http};
 use crate::config::Config;
-use crate::ops::queues::waits::WaitingRows;
-use crate::runtime::control::{Client, ControlError};
+use crate::ops::queues::waits::{WaitingRows, Waits};
+use crate::ops::who;
 
 /// A message that has waited longer is reported as a warning, in milliseconds.
 const LONG_MS: u64 = 10 * 60 * 1000;
@@ -72,16 +72,13 @@ async fn why(old: &Oldest, config: &Config) -> Option<String> {
         return old.reason.clone();
     }
     let row = old.id.split_once('/')?.1.parse().ok()?;
-    let client = Client::new(&config.store.path);
-    let asked = client.waits(WaitingRows {
+    let rows = WaitingRows {
         inbox: vec![row],
         outbox: Vec::new(),
-    });
-    match tokio::time::timeout(PATIENCE, asked).await.ok()? {
-        Ok(mut reasons) => reasons.remove(&old.id),
-        Err(ControlError::NotRunning { .. }) => Some("no runtime is running".to_owned()),
-        Err(_) => None,
-    }
+    };
+    let asked = Waits::of_rows(rows, &config.store.path);
+    let waits = tokio::time::timeout(PATIENCE, asked).await.ok()?;
+    waits.of(&old.id, true)
 }
 
 fn waiting(agents: &[AgentStats], old: Option<&Oldest>, reason: Option<String>, now: u64) -> Check {
@@ -197,12 +194,7 @@ fn budgets(config: &Config, agents: &[AgentStats]) -> Check {
 
 /// Whether nine tenths of a budget are spent.
 fn is_nearly_spent(config: &Config, agent: &AgentStats) -> bool {
-    let named = config.agents.iter().find(|known| known.name == agent.agent);
-    let budget = named.map(|known| known.common.daily_budget).or_else(|| {
-        let (fleet, _) = agent.agent.split_once('/')?;
-        let fleet = config.fleets.iter().find(|known| known.name == fleet)?;
-        Some(fleet.common.daily_budget)
-    });
+    let budget = who::configured(&agent.agent, config).map(|known| known.common.daily_budget);
     let tenth = |all: u64| u128::from(all) * 10;
     budget.is_some_and(|all| all > 0 && tenth(agent.spent.all) >= u128::from(all) * 9)
 }

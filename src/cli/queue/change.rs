@@ -3,12 +3,13 @@
 use agentry_core::commit::{QueueTarget, Selection};
 use serde_json::json;
 
-use super::super::{Context, Failure, runtime};
-use super::{DeadQueue, QueueIdArgs, Row, parse};
+use super::super::{Context, Failure};
+use super::{DeadQueue, QueueIdArgs};
 use crate::config::Config;
+use crate::ops::queues::list::RowId;
 use crate::ops::queues::{self, QueueChange};
 
-pub(super) fn each(
+pub(super) async fn each(
     args: &QueueIdArgs,
     config: &Config,
     context: &Context,
@@ -29,18 +30,12 @@ pub(super) fn each(
              by their ids need nothing else",
         ));
     } else {
-        let target = |id: &String| match parse(id)? {
-            Row::Queue(target) => Ok(target),
-            Row::Forged(_) => Err(Failure::usage(format!(
-                "{id} is forged: no behaviour sees it, and it is pruned automatically"
-            ))),
-        };
+        let target = |id: &String| id.parse().and_then(RowId::target);
         args.ids.iter().map(target).collect::<Result<_, _>>()?
     };
-    let (runtime, mut changed) = (runtime()?, 0);
+    let mut changed = 0;
     for target in targets {
-        let made = queues::change(&config.store.path, change(target));
-        changed += runtime.block_on(made)?;
+        changed += queues::change(&config.store.path, change(target)).await?;
     }
     if context.output.is_json() {
         return context.output.json(&json!({ "changed": changed }));

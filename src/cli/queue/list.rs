@@ -4,21 +4,18 @@ use std::collections::BTreeMap;
 
 use agentry_core::commit::Selection;
 use agentry_core::rows::{InboxState, OutboxState};
-use agentry_store::list::{self, EventItem, Filter, ForgedItem, InboxItem, OutboxItem};
-use agentry_store::{Reader, read};
+use agentry_store::list::{EventItem, OutboxItem};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use serde::Serialize;
-use serde_json::Value;
 
 use super::super::names::shown;
-use super::super::output::{GivesWay, Row, Tone, printable};
+use super::super::output::{GivesWay, Row, Tone, first_line, or_dash, printable};
 use super::super::{Context, Failure};
-use super::rows::{EventRow, ForgedRow, MessageRow, TransactionRow, Waits};
-use super::{Queue, RowArgs, open, or_dash, stats};
+use super::{RowArgs, open, stats};
 use crate::config::Config;
 use crate::ops::names::Names;
-use crate::runtime::clock::Clock;
+use crate::ops::queues::list::{self, ListRows, Queue, QueueList};
+use crate::ops::queues::rows::{ForgedRow, MessageRow, TransactionRow, Words};
 
 /// Arguments of `queue list`.
 #[derive(Clone, Debug, Args)]
@@ -48,87 +45,21 @@ fn states() -> Vec<&'static str> {
     inbox.chain(outbox).collect()
 }
 
-/// The rows to list, as read from the store.
-#[derive(Debug, Default)]
-struct Found {
-    messages: Vec<InboxItem>,
-    events: Vec<EventItem>,
-    transactions: Vec<OutboxItem>,
-    forged: Vec<ForgedItem>,
-    /// Whether some queue has more rows than the limit.
-    more: bool,
-}
-
-/// The listing, ready for output.
-#[derive(Debug, Serialize)]
-struct Listed {
-    messages: Vec<MessageRow>,
-    events: Vec<EventRow>,
-    transactions: Vec<TransactionRow>,
-    forged: Vec<ForgedRow>,
-    more: bool,
-    counts: Counts,
-    /// Today's spending of the selected agent.
-    spending: Option<Value>,
-    /// Why posting is stopped.
-    halted: Option<String>,
-}
-
-/// Total number of rows.
-#[derive(Debug, Serialize)]
-struct Counts {
-    inbox: BTreeMap<String, u64>,
-    events: BTreeMap<String, u64>,
-    outbox: BTreeMap<String, u64>,
-    forged: u64,
-    gaps: u64,
-    waiting_for_budget: u64,
-}
-
-pub(super) fn run(args: &QueueListArgs, config: &Config, context: &Context) -> Result<(), Failure> {
-    let selection = args.rows.selection(None, config)?;
+pub(super) async fn run(
+    args: QueueListArgs,
+    config: &Config,
+    context: &Context,
+) -> Result<(), Failure> {
+    let wanted = ListRows {
+        queue: args.queue,
+        selection: args.rows.selection(None, config)?,
+        states: args.state,
+        settled: args.settled,
+        limit: args.limit,
+    };
     let db = open(config)?;
-    let found = find(&db, args, &selection)?;
-    let counts = read::counts(&db)?;
-    let halted = read::identity(&db)?.halted;
-    let (spending, spent) = match &selection.agent {
-        Some(agent) => stats::spending(&db, agent, config)?.unzip(),
-        None => (None, None),
-    };
     let names = Names::new(config, Some(&db))?;
-    let waits = Waits::ask(&found.messages, &found.transactions, config)?;
-    let now = Clock::default().now_ms();
-    let messages = found.messages.into_iter();
-    let transactions = found.transactions.into_iter();
-    let listed = Listed {
-        messages: messages
-            .map(|item| MessageRow::new(item, &names, &waits))
-            .collect(),
-        events: found
-            .events
-            .into_iter()
-            .map(|item| EventRow::new(item, now, &waits))
-            .collect(),
-        transactions: transactions
-            .map(|item| TransactionRow::new(item, &names, &waits))
-            .collect(),
-        forged: found
-            .forged
-            .into_iter()
-            .map(|item| ForgedRow::new(item, &names))
-            .collect(),
-        more: found.more,
-        counts: Counts {
-            inbox: counts.inbox,
-            events: counts.events,
-            outbox: counts.outbox,
-            forged: counts.forged,
-            gaps: counts.gaps,
-            waiting_for_budget: counts.held,
-        },
-        spending,
-        halted,
-    };
+    let listed = list::list(&db, &wanted, &names, config).await?;
     let out = context.output;
     if out.is_json() {
         return out.json(&listed);
@@ -140,16 +71,16 @@ pub(super) fn run(args: &QueueListArgs, config: &Config, context: &Context) -> R
     }
     let rows = lines(&listed, &names);
     if rows.is_empty() {
-        out.line(nothing(args, &selection))?;
+        out.line(nothing(&wanted))?;
     } else {
         out.listing(&HEADINGS, rows, GivesWay::Cut(TEXT))?;
     }
     if listed.more {
-        let text = format!("a queue has more than {} rows; see --limit", args.limit);
+        let text = format!("a queue has more than {} rows; see --limit", wanted.limit);
         out.line(out.tone(Tone::Faint, &text))?;
     }
-    if let Some(words) = spent {
-        out.line(words)?;
+    if let Some(spending) = &listed.spending {
+        out.line(stats::sentence(spending))?;
     }
     let counts = &listed.counts;
     if counts.waiting_for_budget > 0 {
@@ -168,12 +99,13 @@ pub(super) fn run(args: &QueueListArgs, config: &Config, context: &Context) -> R
     ))
 }
 
-fn nothing(args: &QueueListArgs, selection: &Selection) -> &'static str {
-    if args.queue == Some(Queue::Forged) {
+fn nothing(wanted: &ListRows) -> &'static str {
+    let narrowed = wanted.selection != Selection::default();
+    if wanted.queue == Some(Queue::Forged) {
         "there are no forged messages"
-    } else if args.settled || !args.state.is_empty() || *selection != Selection::default() {
+    } else if wanted.settled || !wanted.states.is_empty() || narrowed {
         "no row matches"
-    } else if args.queue == Some(Queue::Dead) {
+    } else if wanted.queue == Some(Queue::Dead) {
         "nothing has failed"
     } else {
         "nothing waits, and nothing has failed"
@@ -192,94 +124,6 @@ fn all(counts: &BTreeMap<String, u64>) -> String {
     }
 }
 
-fn find(db: &Reader, args: &QueueListArgs, selection: &Selection) -> Result<Found, Failure> {
-    let filter = |words: &[&str], other: &Option<String>| Filter {
-        agent: selection.agent.clone(),
-        other: other.clone(),
-        behaviour: selection.behaviour.clone(),
-        since: selection.since,
-        states: if args.settled {
-            Vec::new()
-        } else if args.state.is_empty() {
-            words.iter().map(|word| (*word).to_owned()).collect()
-        } else {
-            args.state.clone()
-        },
-        // One row more than the limit shows whether there are others.
-        limit: args.limit.saturating_add(1),
-        ..Filter::default()
-    };
-    let (sender, recipient) = (&selection.sender, &selection.recipient);
-    // A sender selects messages; a recipient selects transactions.
-    let either = sender.is_some() || recipient.is_some();
-    let (incoming, outgoing) = (sender.is_some() || !either, recipient.is_some() || !either);
-    let wanted = |queue: Queue| args.queue.is_none_or(|only| only == queue);
-    let mut found = Found::default();
-    if wanted(Queue::Inbox) && incoming {
-        let filter = filter(&["waiting", "withdrawn"], sender);
-        found.messages = newest(list::inbox(db, &filter)?, args.limit, &mut found.more);
-    }
-    if wanted(Queue::Events) && !either {
-        found.events = newest(
-            list::events(db, &filter(&["waiting"], &None))?,
-            args.limit,
-            &mut found.more,
-        );
-    }
-    if wanted(Queue::Outbox) && outgoing {
-        let filter = filter(&["queued", "prepared", "accepted", "mined"], recipient);
-        found.transactions = newest(list::outbox(db, &filter)?, args.limit, &mut found.more);
-    }
-    if args.queue == Some(Queue::Forged) && incoming {
-        let filter = Filter {
-            states: Vec::new(),
-            ..filter(&[], sender)
-        };
-        found.forged = newest(list::forged(db, &filter)?, args.limit, &mut found.more);
-    }
-    // If states are named, or all are listed, dead letters are already included.
-    let unnamed = args.queue.is_none() && !args.settled && args.state.is_empty();
-    if args.queue == Some(Queue::Dead) || unnamed {
-        let of_state = |state: &str, other: &Option<String>| Filter {
-            states: vec![state.to_owned()],
-            ..filter(&[], other)
-        };
-        if incoming {
-            let dead = newest(
-                list::inbox(db, &of_state("dead", sender))?,
-                args.limit,
-                &mut found.more,
-            );
-            found.messages.extend(dead);
-        }
-        if !either {
-            let dead = newest(
-                list::events(db, &of_state("dead", &None))?,
-                args.limit,
-                &mut found.more,
-            );
-            found.events.extend(dead);
-        }
-        if outgoing {
-            let failed = newest(
-                list::outbox(db, &of_state("failed", recipient))?,
-                args.limit,
-                &mut found.more,
-            );
-            found.transactions.extend(failed);
-        }
-    }
-    Ok(found)
-}
-
-/// The newest rows of a query, up to the limit; records whether there are more.
-fn newest<T>(mut rows: Vec<T>, limit: u64, more: &mut bool) -> Vec<T> {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let over = rows.len().saturating_sub(limit);
-    *more |= over > 0;
-    rows.split_off(over)
-}
-
 /// Headings of the table.
 const HEADINGS: [&str; 8] = [
     "ID", "STATE", "AGENT", "WHAT", "BLOCK", "TRIES", "ACK", "TEXT",
@@ -294,7 +138,7 @@ const SHOWN: usize = 60;
 /// How much of a reason is shown, in characters.
 const REASON: usize = 300;
 
-fn lines(listed: &Listed, names: &Names<'_>) -> Vec<Row> {
+fn lines(listed: &QueueList, names: &Names<'_>) -> Vec<Row> {
     let messages = listed.messages.iter().map(|row| {
         let MessageRow { item, words, .. } = row;
         Row {
@@ -306,7 +150,7 @@ fn lines(listed: &Listed, names: &Names<'_>) -> Vec<Row> {
                 or_dash(item.height),
                 item.attempts.to_string(),
                 String::new(),
-                words.line(SHOWN),
+                line(words, SHOWN),
             ],
             below: below(item.reason.as_deref(), row.waits.as_deref()),
         }
@@ -335,7 +179,7 @@ fn lines(listed: &Listed, names: &Names<'_>) -> Vec<Row> {
                 or_dash(item.height),
                 item.posts.to_string(),
                 acknowledgment(item),
-                words.line(SHOWN),
+                line(words, SHOWN),
             ],
             below: below(item.reason.as_deref(), row.waits.as_deref()),
         }
@@ -350,7 +194,7 @@ fn lines(listed: &Listed, names: &Names<'_>) -> Vec<Row> {
             item.height.to_string(),
             String::new(),
             String::new(),
-            words.line(SHOWN),
+            line(words, SHOWN),
         ])
     });
     messages
@@ -358,6 +202,15 @@ fn lines(listed: &Listed, names: &Names<'_>) -> Vec<Row> {
         .chain(transactions)
         .chain(forged)
         .collect()
+}
+
+/// The first line of a content, for a column of a table.
+pub(super) fn line(words: &Words, limit: usize) -> String {
+    match &words.text {
+        Some(text) => first_line(text, limit),
+        None if words.sealed => "(sealed)".to_owned(),
+        None => "(unreadable)".to_owned(),
+    }
 }
 
 /// What went wrong, and why the row waits.

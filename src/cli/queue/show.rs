@@ -1,59 +1,23 @@
 //! `agentry queue show`.
 
-use agentry_core::commit::QueueTarget;
-use agentry_core::{InboxId, OutboxId};
-use agentry_store::list::{self, Filter};
-
-use super::super::output::{moment, printable, printable_lines};
+use super::super::output::{moment, or_dash, printable, printable_lines};
 use super::super::{Context, Failure};
-use super::list::event;
-use super::rows::{EventRow, ForgedRow, MessageRow, TransactionRow, Waits, Words};
-use super::{Row, open, or_dash, parse};
+use super::list::{event, line};
+use super::open;
 use crate::config::Config;
 use crate::ops::names::Names;
-use crate::runtime::clock::Clock;
+use crate::ops::queues::list::{self, QueueRow};
+use crate::ops::queues::rows::{EventRow, ForgedRow, MessageRow, TransactionRow, Words};
 
-pub(super) fn run(id: &str, config: &Config, context: &Context) -> Result<(), Failure> {
-    let row = parse(id)?;
+pub(super) async fn run(id: &str, config: &Config, context: &Context) -> Result<(), Failure> {
+    let id = id.parse()?;
     let db = open(config)?;
-    let one = |row| Filter {
-        row: Some(row),
-        limit: 1,
-        ..Filter::default()
-    };
-    let missing = || {
-        Failure::no_input(format!(
-            "there is no {id} in {}",
-            config.store.path.display()
-        ))
-    };
     let names = Names::new(config, Some(&db))?;
-    match row {
-        Row::Queue(QueueTarget::Inbox(InboxId(row))) => {
-            let item = list::inbox(&db, &one(row))?.pop();
-            let item = item.ok_or_else(missing)?;
-            let waits = Waits::ask(std::slice::from_ref(&item), &[], config)?;
-            message(&MessageRow::new(item, &names, &waits), context)
-        }
-        Row::Queue(QueueTarget::Outbox(OutboxId(row))) => {
-            let item = list::outbox(&db, &one(row))?.pop();
-            let item = item.ok_or_else(missing)?;
-            let waits = Waits::ask(&[], std::slice::from_ref(&item), config)?;
-            transaction(&TransactionRow::new(item, &names, &waits), context)
-        }
-        Row::Queue(QueueTarget::Event(row)) => {
-            let item = list::events(&db, &one(row.0))?.pop();
-            let item = item.ok_or_else(missing)?;
-            let waits = Waits::ask(&[], &[], config)?;
-            let now = Clock::default().now_ms();
-            show_event(&EventRow::new(item, now, &waits), context)
-        }
-        Row::Forged(row) => {
-            let item = list::forged(&db, &one(row))?.pop();
-            let item = item.ok_or_else(missing)?;
-            forged(&ForgedRow::new(item, &names), context)
-        }
-        Row::Queue(QueueTarget::All | QueueTarget::Matching(_)) => Err(missing()),
+    match list::show(&db, id, &names, config).await? {
+        QueueRow::Message(row) => message(&row, context),
+        QueueRow::Transaction(row) => transaction(&row, context),
+        QueueRow::Event(row) => show_event(&row, context),
+        QueueRow::Forged(row) => forged(&row, context),
     }
 }
 
@@ -78,7 +42,7 @@ fn named(address: &str, name: Option<&str>) -> String {
 fn says(words: &Words) -> String {
     match &words.text {
         Some(text) => printable_lines(text, 2000),
-        None => words.line(80),
+        None => line(words, 80),
     }
 }
 

@@ -1,19 +1,20 @@
 //! `agentry queue stats`.
 
-use agentry_core::rows::{Spent, day_of};
+use agentry_core::rows::day_of;
 use agentry_sdk::Standing;
 use agentry_store::list::stats::{AgentStats, States, stats};
-use agentry_store::{Reader, StoreError, read};
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::super::output::printable;
 use super::super::{Context, Failure};
-use super::{ago, open};
+use super::open;
 use crate::config::Config;
+use crate::ops::queues::rows::ago;
+use crate::ops::queues::spending::{Spending, shares};
 use crate::ops::who;
 use crate::runtime::clock::Clock;
-use crate::runtime::submitter::budget::{self, Budget};
+use crate::runtime::submitter::budget;
 
 /// Arguments of `queue stats`.
 #[derive(Clone, Debug, Args)]
@@ -96,24 +97,15 @@ fn count(states: &States, wanted: &[&str]) -> String {
 }
 
 /// The budget of an agent that is still in agents.toml.
-fn limit(agent: &str, config: &Config) -> Option<Budget> {
-    let named = config.agents.iter().find(|known| known.name == agent);
-    let all = match named {
-        Some(known) => known.common.daily_budget,
-        None => {
-            let (fleet, _) = agent.split_once('/')?;
-            let fleet = config.fleets.iter().find(|known| known.name == fleet)?;
-            fleet.common.daily_budget
-        }
-    };
-    Some(Budget { all })
+fn limit(agent: &str, config: &Config) -> Option<u64> {
+    who::configured(agent, config).map(|agent| agent.common.daily_budget)
 }
 
 fn spent(agent: &AgentStats, config: &Config) -> String {
     let spent = agent.spent.all;
     let of = limit(&agent.agent, config).map_or_else(
         || format!("{spent} AIT"),
-        |budget| format!("{spent} of {} AIT", budget.all),
+        |budget| format!("{spent} of {budget} AIT"),
     );
     if agent.waiting_for_budget > 0 {
         format!("{of}, {} wait", agent.waiting_for_budget)
@@ -124,62 +116,30 @@ fn spent(agent: &AgentStats, config: &Config) -> String {
 
 fn with_budget(agent: &AgentStats, config: &Config) -> Value {
     let mut value = json!(agent);
-    value["budget"] = budget_of(&agent.agent, agent.spent, config);
+    value["budget"] = json!(shares(&agent.agent, agent.spent, config));
     value
 }
 
-/// The budget of an agent, the shares of it that unknown senders can spend, together and
-/// individually by kind, and what is left.
-fn budget_of(agent: &str, spent: Spent, config: &Config) -> Value {
-    let budget = limit(agent, config).map(|budget| budget.all);
-    let together = |standing: Standing| budget.map(|all| standing.of_all(all));
-    let one = |standing: Standing| budget.map(|all| standing.of_one(all));
-    json!({
-        "daily": budget,
-        "listed": together(Standing::Listed),
-        "strangers": together(Standing::Stranger),
-        "unverified": together(Standing::Unverified),
-        "one_known": one(Standing::Known),
-        "one_listed": one(Standing::Listed),
-        "one_stranger": one(Standing::Stranger),
-        "left": budget.map(|all| all.saturating_sub(spent.all)),
-    })
-}
-
-/// Today's spending of the agent with this name or address: as JSON, and as a sentence.
-pub(super) fn spending(
-    db: &Reader,
-    agent: &str,
-    config: &Config,
-) -> Result<Option<(Value, String)>, StoreError> {
-    let known = read::agents(db)?
-        .into_iter()
-        .find(|row| row.name == agent || row.address.as_str() == agent);
-    let Some(row) = known else {
-        return Ok(None);
+/// Today's spending of an agent as a sentence.
+pub(super) fn sentence(spending: &Spending) -> String {
+    let Spending {
+        agent,
+        budget,
+        spent,
+    } = spending;
+    let (Some(daily), Some(unverified), Some(strangers), Some(listed)) = (
+        budget.daily,
+        budget.unverified,
+        budget.strangers,
+        budget.listed,
+    ) else {
+        return format!("{agent} has spent {} AIT today", spent.all);
     };
-    let spent = read::spent(db, row.id, day_of(Clock::default().now_ms()))?;
-    let mut value = json!({ "agent": row.name, "spent": spent });
-    value["budget"] = budget_of(&row.name, spent, config);
-    let words = limit(&row.name, config).map_or_else(
-        || format!("{} has spent {} AIT today", row.name, spent.all),
-        |budget| {
-            format!(
-                "{} has spent {} of {} AIT today: {} of {} on unverified messages, {} of {} on \
-                 strangers, {} of {} on listed senders",
-                row.name,
-                spent.all,
-                budget.all,
-                spent.unverified,
-                Standing::Unverified.of_all(budget.all),
-                spent.strangers,
-                Standing::Stranger.of_all(budget.all),
-                spent.listed,
-                Standing::Listed.of_all(budget.all),
-            )
-        },
-    );
-    Ok(Some((value, words)))
+    format!(
+        "{agent} has spent {} of {daily} AIT today: {} of {unverified} on unverified messages, {} \
+         of {strangers} on strangers, {} of {listed} on listed senders",
+        spent.all, spent.unverified, spent.strangers, spent.listed,
+    )
 }
 
 fn fields(agent: &AgentStats, config: &Config, now_ms: u64) -> Vec<(&'static str, String)> {
@@ -202,12 +162,12 @@ fn fields(agent: &AgentStats, config: &Config, now_ms: u64) -> Vec<(&'static str
         let spent = agent.spent.of(standing);
         budget.map_or_else(
             || format!("{spent} AIT"),
-            |budget| format!("{spent} of {} AIT", standing.of_all(budget.all)),
+            |budget| format!("{spent} of {} AIT", standing.of_all(budget)),
         )
     };
     let most = agent.senders.first().map(|most| {
         let of = budget.map_or_else(String::new, |budget| {
-            format!(" of {}", most.standing.of_one(budget.all))
+            format!(" of {}", most.standing.of_one(budget))
         });
         format!(
             "{}{of} AIT, {} ({})",

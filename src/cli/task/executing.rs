@@ -1,78 +1,17 @@
-//! Tasks that this runtime executes.
+//! Printing of tasks that this runtime executes.
 
 use agentry_protocol::ContentHash;
-use agentry_store::Reader;
-use agentry_store::list::task::{self, ExecutingFilter, ExecutingItem};
+use agentry_store::list::task::ExecutingItem;
 use serde_json::{Value, json};
 
-use super::super::output::{moment, printable, printable_lines};
+use super::super::output::{moment, or_dash, printable, printable_lines};
 use super::super::{Context, Failure};
-use super::job::is_name;
-use super::or_dash;
-use crate::config::Config;
-
-/// Finds the task with this name; `None` if there is none.
-pub(super) fn find(db: &Reader, name: &str) -> Result<Option<ExecutingItem>, Failure> {
-    let filter = match row(name) {
-        Some(row) => ExecutingFilter {
-            row: Some(row),
-            limit: 1,
-            ..ExecutingFilter::default()
-        },
-        None if is_name(name) => ExecutingFilter {
-            asked_by: Some(name.to_ascii_lowercase()),
-            limit: 1,
-            ..ExecutingFilter::default()
-        },
-        None => return Ok(None),
-    };
-    Ok(task::executing(db, &filter)?.pop())
-}
-
-/// The row number in a name such as `task/7`.
-pub(super) fn row(name: &str) -> Option<i64> {
-    name.strip_prefix("task/")?.parse().ok()
-}
-
-/// Why a task cannot be executed: its agent or its behaviour was removed from agents.toml.
-pub(super) fn waits_for(item: &ExecutingItem, config: &Config) -> Option<String> {
-    if item.state != "submitted" && item.state != "working" {
-        return None;
-    }
-    let agent = config.agents.iter().find(|one| one.name == item.agent);
-    let fleet = || {
-        let (fleet, _) = item.agent.split_once('/')?;
-        config.fleets.iter().find(|one| one.name == fleet)
-    };
-    let behaviours = agent
-        .map(|agent| &agent.behaviours)
-        .or_else(|| fleet().map(|fleet| &fleet.behaviours));
-    match behaviours {
-        None => Some(format!(
-            "agent {} was removed from {}",
-            item.agent, config.file
-        )),
-        Some(behaviours) if behaviours.iter().all(|one| one.name != item.behaviour) => {
-            Some(format!(
-                "behaviour {} of agent {} was removed from {}",
-                item.behaviour, item.agent, config.file
-            ))
-        }
-        Some(_) => None,
-    }
-}
+use crate::ops::tasks::executing::ExecutingTask;
 
 /// The task as JSON.
-pub(super) fn as_json(item: &ExecutingItem, config: &Config) -> Result<Value, Failure> {
-    let mut value = serde_json::to_value(item)
-        .map_err(|error| Failure::internal(format!("writing JSON: {error}")))?;
-    if let Some(object) = value.as_object_mut() {
-        let input = serde_json::from_str(&item.input).unwrap_or(Value::Null);
-        object.insert("input".to_owned(), input);
-        object.insert("incomplete".to_owned(), json!(incomplete(item)));
-        object.insert("waits_for".to_owned(), json!(waits_for(item, config)));
-    }
-    Ok(value)
+pub(super) fn as_json(task: &ExecutingTask) -> Result<Value, Failure> {
+    task.to_json()
+        .map_err(|error| Failure::internal(format!("writing JSON: {error}")))
 }
 
 /// Progress of the task.
@@ -84,43 +23,27 @@ pub(super) fn progress(item: &ExecutingItem) -> String {
     }
 }
 
-/// Why its result is incomplete, as one word.
-fn incomplete(item: &ExecutingItem) -> Option<&str> {
-    item.error_code
-        .as_deref()
-        .filter(|_| item.state == "completed")
-}
-
 /// The error of the task or of its last attempt, for the operator, up to a maximum length in
 /// characters.
-pub(super) fn failure(item: &ExecutingItem, most: usize) -> Option<String> {
-    let code = item.error_code.as_deref()?;
-    if incomplete(item).is_some() {
-        return None;
-    }
-    let sentence = item.error.as_deref().unwrap_or_default();
-    Some(format!(
-        "{}: {}",
-        printable(code, 64),
-        printable(sentence, most)
-    ))
+pub(super) fn failure(task: &ExecutingTask, most: usize) -> Option<String> {
+    let (code, sentence) = task.failure()?;
+    let (code, sentence) = (printable(code, 64), printable(sentence, most));
+    Some(format!("{code}: {sentence}"))
 }
 
 /// Prints one task, with the beginning of its result.
 pub(super) fn show(
-    item: &ExecutingItem,
+    task: &ExecutingTask,
     result: Option<&str>,
-    config: &Config,
     context: &Context,
 ) -> Result<(), Failure> {
+    let item = &task.item;
     let sha256 = result.map(|result| ContentHash::of(result.as_bytes()).to_string());
     let out = context.output;
     if out.is_json() {
-        let mut value = as_json(item, config)?;
-        if let Some(object) = value.as_object_mut() {
-            object.insert("result".to_owned(), json!(result));
-            object.insert("result_sha256".to_owned(), json!(sha256));
-        }
+        let mut value = as_json(task)?;
+        value["result"] = json!(result);
+        value["result_sha256"] = json!(sha256);
         return out.json(&value);
     }
     let mut fields = vec![
@@ -145,16 +68,16 @@ pub(super) fn show(
         ("progress", progress(item)),
         ("input", printable(&item.input, 500)),
     ];
-    if let Some(waits) = waits_for(item, config) {
+    if let Some(waits) = task.waits_for.clone() {
         fields.push(("waits", waits));
     } else if item.state == "submitted" && item.attempts > 0 {
         fields.push(("again at", moment(item.due_at)));
     }
-    if let Some(failure) = failure(item, 4096) {
+    if let Some(failure) = failure(task, 4096) {
         fields.push(("failure", failure));
     }
     if let (Some(result), Some(sha256)) = (result, sha256) {
-        let incomplete = incomplete(item).map_or_else(String::new, |why| {
+        let incomplete = task.incomplete().map_or_else(String::new, |why| {
             format!(", incomplete: {}", printable(why, 64))
         });
         fields.push((

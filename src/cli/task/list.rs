@@ -1,20 +1,18 @@
 //! `agentry task list`.
 
-use agentry_store::list::task::{self, ExecutingFilter};
+use agentry_store::Reader;
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::names::shown;
-use super::super::output::{first_line, printable};
+use super::super::output::{first_line, or_dash, printable};
 use super::super::{Context, Failure};
-use super::job::{self, Job, JobState};
-use super::sealed::Opener;
-use super::{executing, open, or_dash};
+use super::executing::{as_json, failure, progress};
+use super::open;
 use crate::config::Config;
 use crate::ops::names::Names;
-
-/// How many messages are read from the store at a time.
-const PAGE: u64 = 200;
+use crate::ops::tasks::job::{self, Job, JobState};
+use crate::ops::tasks::{self, executing};
 
 /// Arguments of `task list`.
 #[derive(Clone, Debug, Args)]
@@ -30,37 +28,21 @@ pub struct ListArgs {
     executing: bool,
 }
 
-pub(super) fn run(args: &ListArgs, config: &Config, context: &Context) -> Result<(), Failure> {
-    if args.executing {
-        return list_executing(args, config, context);
-    }
+pub(super) async fn run(
+    args: &ListArgs,
+    config: &Config,
+    context: &Context,
+) -> Result<(), Failure> {
     let db = open(config)?;
-    let mut opener = Opener::new(config)?;
-    let enough = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    let mut jobs: Vec<Job> = Vec::new();
-    let mut before = i64::MAX;
-    // One more than the limit shows whether there are others.
-    while jobs.len() <= enough {
-        let page = task::asked(&db, before, PAGE)?;
-        let Some(last) = page.last() else {
-            break;
-        };
-        before = last.row;
-        for item in page {
-            let Some(job) = job::read(&db, &item, &mut opener)? else {
-                continue;
-            };
-            if jobs.len() <= enough && args.state.is_none_or(|state| job.state == state) {
-                jobs.push(job);
-            }
-        }
+    if args.executing {
+        return list_executing(args, &db, config, context);
     }
-    let more = jobs.len() > enough;
-    jobs.truncate(enough);
+    let found = job::list(&db, args.state, args.limit, &mut tasks::opener(config)).await?;
     let out = context.output;
     if out.is_json() {
-        return out.json(&json!({ "jobs": jobs, "more": more }));
+        return out.json(&json!(found));
     }
+    let jobs = found.jobs;
     if jobs.is_empty() {
         return out.line(match args.state {
             None => "no job was requested yet; `agentry task submit` requests one".to_owned(),
@@ -117,40 +99,31 @@ fn outcome(job: &Job) -> String {
     }
 }
 
-fn list_executing(args: &ListArgs, config: &Config, context: &Context) -> Result<(), Failure> {
-    let db = open(config)?;
-    let filter = ExecutingFilter {
-        states: args
-            .state
-            .map(|state| state.as_str().to_owned())
-            .into_iter()
-            .collect(),
-        limit: args.limit.saturating_add(1),
-        ..ExecutingFilter::default()
-    };
-    let mut items = task::executing(&db, &filter)?;
-    let enough = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    let more = items.len() > enough;
-    items.truncate(enough);
+fn list_executing(
+    args: &ListArgs,
+    db: &Reader,
+    config: &Config,
+    context: &Context,
+) -> Result<(), Failure> {
+    let found = executing::list(db, args.state, args.limit, config)?;
     let out = context.output;
     if out.is_json() {
-        let items: Vec<Value> = items
-            .iter()
-            .map(|item| executing::as_json(item, config))
-            .collect::<Result<_, _>>()?;
-        return out.json(&json!({ "tasks": items, "more": more }));
+        let tasks = found.tasks.iter().map(as_json);
+        let tasks = tasks.collect::<Result<Vec<_>, _>>()?;
+        return out.json(&json!({ "tasks": tasks, "more": found.more }));
     }
-    if items.is_empty() {
+    if found.tasks.is_empty() {
         return out.line(match args.state {
             None => "no task was accepted here yet".to_owned(),
             Some(state) => format!("no task is {} here", state.as_str()),
         });
     }
-    let names = Names::new(config, Some(&db))?;
-    let rows: Vec<Vec<String>> = items
+    let names = Names::new(config, Some(db))?;
+    let rows: Vec<Vec<String>> = found
+        .tasks
         .iter()
-        .map(|item| {
-            let failure = executing::failure(item, 300);
+        .map(|task| {
+            let item = &task.item;
             vec![
                 item.id.clone(),
                 item.state.clone(),
@@ -160,10 +133,11 @@ fn list_executing(args: &ListArgs, config: &Config, context: &Context) -> Result
                     .as_deref()
                     .map_or_else(|| "-".to_owned(), |address| shown(address, &names)),
                 item.attempts.to_string(),
-                executing::progress(item),
-                executing::waits_for(item, config)
+                progress(item),
+                task.waits_for
+                    .as_ref()
                     .map(|waits| format!("waits: {waits}"))
-                    .or(failure)
+                    .or_else(|| failure(task, 300))
                     .or_else(|| item.result_bytes.map(|bytes| format!("{bytes} bytes")))
                     .unwrap_or_default(),
             ]

@@ -3,12 +3,12 @@
 use agentry_store::list::task;
 use clap::Args;
 
-use super::super::output::{moment, printable, printable_lines};
+use super::super::output::{moment, or_dash, printable, printable_lines};
 use super::super::{Context, Failure};
-use super::job::{self, Job};
-use super::sealed::Opener;
-use super::{IdArgs, executing, open, or_dash, unknown};
+use super::{IdArgs, executing, open};
 use crate::config::Config;
+use crate::ops::tasks::job::{self, Job};
+use crate::ops::tasks::{self, TaskError};
 
 /// Maximum length of a printed prompt or result, in characters.
 const SHOWN: usize = 2000;
@@ -26,13 +26,17 @@ pub struct ShowArgs {
     executing: bool,
 }
 
-pub(super) fn run(args: &ShowArgs, config: &Config, context: &Context) -> Result<(), Failure> {
+pub(super) async fn run(
+    args: &ShowArgs,
+    config: &Config,
+    context: &Context,
+) -> Result<(), Failure> {
     let db = open(config)?;
     let id = args.id.id.trim();
     let job = if args.executing {
         None
     } else {
-        job::find(&db, id, &mut Opener::new(config)?)?
+        job::find(&db, id, &mut tasks::opener(config)).await?
     };
     if let Some(job) = job {
         return if args.result {
@@ -41,19 +45,19 @@ pub(super) fn run(args: &ShowArgs, config: &Config, context: &Context) -> Result
             show(&job, context)
         };
     }
-    let item = executing::find(&db, id)?.ok_or_else(|| unknown(id, config))?;
-    let row = executing::row(&item.id).unwrap_or_default();
-    let result = task::result(&db, row)?;
+    let task = tasks::executing::find(&db, id, config)?;
+    let task = task.ok_or_else(|| TaskError::unknown(id, config))?;
+    let result = task::result(&db, task.row)?;
     if args.result {
         return match result {
             Some(result) => context.output.exact(&result),
             None => Err(Failure::no_input(format!(
                 "{} has no result: it is {}",
-                item.id, item.state
+                task.item.id, task.item.state
             ))),
         };
     }
-    executing::show(&item, result.as_deref(), config, context)
+    executing::show(&task, result.as_deref(), context)
 }
 
 fn print_result(job: &Job, context: &Context) -> Result<(), Failure> {

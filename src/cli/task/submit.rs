@@ -6,32 +6,21 @@ use std::time::{Duration, Instant};
 
 use agentry_core::OutboxId;
 use agentry_protocol::command::{ExecuteAiJob, Model, Params, Prompt, Tag};
-use agentry_protocol::{AckRequest, Address, Json, JsonError, KnownCommand, Limits};
+use agentry_protocol::{AckRequest, Json, JsonError, Limits};
 use clap::Args;
 use serde_json::json;
 
 use super::super::args::duration;
-use super::super::{Context, ExitCode, Failure, runtime};
-use super::job::{self, Job};
-use super::sealed::Opener;
-use super::{offer, open, or_dash, wait};
+use super::super::output::or_dash;
+use super::super::{Context, ExitCode, Failure};
+use super::{open, wait};
 use crate::config::Config;
-use crate::ops::send::{Ack, SendRequest};
+use crate::ops::tasks::job::Job;
+use crate::ops::tasks::{self, SubmitJob};
 use crate::ops::who;
-use crate::runtime::clock::{Clock, millis};
-use crate::runtime::control::Client;
-
-/// How often the store is checked until the message is signed.
-const POLL: Duration = Duration::from_millis(50);
 
 /// How long to wait for the signature before the command ends.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long to wait for an acknowledgment after the message is mined.
-const ACK_WITHIN: Duration = Duration::from_secs(60);
-
-/// How often a message without an acknowledgment is resent.
-const ACK_RESENDS: u32 = 3;
 
 /// Arguments of `task submit`.
 #[derive(Clone, Debug, Args)]
@@ -105,32 +94,32 @@ fn parameter(text: &str) -> Result<(String, Json), String> {
     Ok((key.trim().to_owned(), value))
 }
 
-pub(super) fn run(args: &SubmitArgs, config: &Config, context: &Context) -> Result<(), Failure> {
+pub(super) async fn run(
+    args: SubmitArgs,
+    config: &Config,
+    context: &Context,
+) -> Result<(), Failure> {
     let began = Instant::now();
     let to = who::resolve(&args.to, config)?;
-    let deadline = args.deadline.map(|after| {
-        let after = millis(after);
-        Clock::default().now_ms().saturating_add(after)
-    });
     let job = ExecuteAiJob {
-        kind: args.kind.clone(),
-        prompt: prompt(args)?,
-        model: args.model.clone(),
-        params: params(args)?,
-        deadline,
+        prompt: prompt(&args)?,
+        params: params(&args)?,
+        kind: args.kind,
+        model: args.model,
+        deadline: None,
     };
-    if !args.anyway {
-        offer::check(&to, args.kind.as_str(), config)?;
-    }
-    let request = request(args, to.clone(), &job)?;
-    let sent = async {
-        let from = who::resolve_hosted(&args.wallet, config).await?;
-        let client = Client::new(&config.store.path);
-        Ok::<_, Failure>(client.send(from.as_str(), request).await?)
+    let submitted = SubmitJob {
+        wallet: args.wallet,
+        to: to.clone(),
+        job,
+        useful_for: args.deadline,
+        ack: args.ack,
+        seal: args.seal,
+        anyway: args.anyway,
     };
-    let row = runtime()?.block_on(sent)?.outbox;
+    let row = tasks::submit(submitted, config).await?;
     let patience = if args.wait { args.timeout } else { PATIENCE };
-    let sent = signed(row, began + patience, config)?;
+    let sent = signed(row, began + patience, config).await?;
     let out = context.output;
     if !args.wait {
         return if out.is_json() {
@@ -148,7 +137,7 @@ pub(super) fn run(args: &SubmitArgs, config: &Config, context: &Context) -> Resu
     if !out.is_json() {
         say(&sent, context)?;
     }
-    wait::wait(&sent.id, began + args.timeout, config, context)
+    wait::wait(&sent.id, began + args.timeout, config, context).await
 }
 
 fn say(sent: &Job, context: &Context) -> Result<(), Failure> {
@@ -158,30 +147,6 @@ fn say(sent: &Job, context: &Context) -> Result<(), Failure> {
         ("result_id", or_dash(sent.result_id.as_deref())),
         ("to", sent.to.clone()),
     ])
-}
-
-fn request(args: &SubmitArgs, to: Address, job: &ExecuteAiJob) -> Result<SendRequest, Failure> {
-    let command = KnownCommand::ExecuteAiJob(job.clone());
-    let key = format!("task/{}/{}", random()?, args.kind);
-    Ok(SendRequest {
-        // The recipient need not see the job after its deadline.
-        expires_in: args.deadline,
-        ack: args.ack.map(|request| Ack {
-            request,
-            within: ACK_WITHIN,
-            resends: ACK_RESENDS,
-        }),
-        seal: args.seal,
-        ..SendRequest::new(to, command.body(), key)
-    })
-}
-
-/// A random key, so that the request is executed only once.
-pub(super) fn random() -> Result<String, Failure> {
-    let mut key = [0_u8; 16];
-    getrandom::fill(&mut key)
-        .map_err(|error| Failure::internal(format!("generating a request key: {error}")))?;
-    Ok(hex::encode(key))
 }
 
 fn prompt(args: &SubmitArgs) -> Result<Option<Prompt>, Failure> {
@@ -251,25 +216,18 @@ fn params(args: &SubmitArgs) -> Result<Option<Params>, Failure> {
 }
 
 /// Waits for the signature, which takes a moment unless the node is down or others have priority.
-fn signed(row: OutboxId, deadline: Instant, config: &Config) -> Result<Job, Failure> {
-    let db = open(config)?;
-    let mut opener = Opener::new(config)?;
+async fn signed(row: OutboxId, deadline: Instant, config: &Config) -> Result<Job, Failure> {
     let id = format!("outbox/{row}");
-    loop {
-        let job = job::find(&db, &id, &mut opener)?
-            .ok_or_else(|| Failure::internal(format!("the job {id} is not in the store")))?;
-        if job.transaction.is_some() || !job.state.is_open() {
-            return Ok(job);
-        }
-        if Instant::now() >= deadline {
-            return Err(Failure::new(
-                ExitCode::Temporary,
-                format!(
-                    "queued as {id}, and not signed yet; `agentry task show {id}` shows why. It \
-                     will be sent"
-                ),
-            ));
-        }
-        std::thread::sleep(POLL);
+    let job = tasks::until_sent(&open(config)?, &id, deadline, config).await?;
+    let job = job.ok_or_else(|| Failure::internal(format!("the job {id} is not in the store")))?;
+    if job.is_sent() {
+        return Ok(job);
     }
+    Err(Failure::new(
+        ExitCode::Temporary,
+        format!(
+            "queued as {id}, and not signed yet; `agentry task show {id}` shows why. It will be \
+             sent"
+        ),
+    ))
 }

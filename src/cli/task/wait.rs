@@ -8,15 +8,12 @@ use clap::Args;
 use indicatif::ProgressBar;
 
 use super::super::args::duration;
-use super::super::output::{Tone, printable, printable_lines};
+use super::super::output::{Tone, or_dash, printable, printable_lines};
 use super::super::{Context, ExitCode, Failure};
-use super::job::{self, Job, JobState};
-use super::sealed::Opener;
-use super::{IdArgs, executing, open, or_dash, show, unknown};
+use super::{IdArgs, executing, open, show};
 use crate::config::Config;
-
-/// How often the store is checked.
-const POLL: Duration = Duration::from_millis(200);
+use crate::ops::tasks::job::{Job, JobState};
+use crate::ops::tasks::{self, TaskError};
 
 /// Number of steps of a progress bar.
 const PARTS: f64 = 1000.0;
@@ -35,25 +32,28 @@ pub struct WaitArgs {
     timeout: Duration,
 }
 
-pub(super) fn run(args: &WaitArgs, config: &Config, context: &Context) -> Result<(), Failure> {
+pub(super) async fn run(
+    args: &WaitArgs,
+    config: &Config,
+    context: &Context,
+) -> Result<(), Failure> {
     let deadline = Instant::now() + args.timeout;
-    wait(args.id.id.trim(), deadline, config, context)
+    wait(args.id.id.trim(), deadline, config, context).await
 }
 
 /// Waits until a job has ended, and prints its outcome.
-pub(super) fn wait(
+pub(super) async fn wait(
     id: &str,
     deadline: Instant,
     config: &Config,
     context: &Context,
 ) -> Result<(), Failure> {
     let db = open(config)?;
-    let mut opener = Opener::new(config)?;
     let bar = context.output.progress(1000, "submitted");
-    let watched = watch(id, deadline, &db, &mut opener, &bar);
+    let watched = tasks::until_ended(&db, id, deadline, config, |job| tell(job, &bar)).await;
     bar.finish_and_clear();
     let Some(job) = watched? else {
-        return wait_here(id, deadline, &db, config, context);
+        return wait_here(id, deadline, &db, config, context).await;
     };
     if job.state.is_open() {
         return Err(Failure::new(
@@ -69,66 +69,42 @@ pub(super) fn wait(
     print(&job, context)
 }
 
-fn watch(
-    id: &str,
-    deadline: Instant,
-    db: &Reader,
-    opener: &mut Opener,
-    bar: &ProgressBar,
-) -> Result<Option<Job>, Failure> {
-    loop {
-        opener.again();
-        let Some(job) = job::find(db, id, opener)? else {
-            return Ok(None);
-        };
-        if let Some(part) = job.progress {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a part of 1000"
-            )]
-            bar.set_position((part * PARTS) as u64);
-        }
-        let note = job.note.as_deref().unwrap_or(job.state.as_str());
-        bar.set_message(printable(note, 40));
-        // A sealed answer that does not open is not a result; but without a runtime it may be the
-        // final one.
-        let answers_stay_closed = job.sealed_answers > 0 && opener.is_closed();
-        if !job.state.is_open() || answers_stay_closed || Instant::now() >= deadline {
-            return Ok(Some(job));
-        }
-        std::thread::sleep(POLL);
+fn tell(job: &Job, bar: &ProgressBar) {
+    if let Some(part) = job.progress {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a part of 1000"
+        )]
+        bar.set_position((part * PARTS) as u64);
     }
+    let note = job.note.as_deref().unwrap_or(job.state.as_str());
+    bar.set_message(printable(note, 40));
 }
 
 /// Waits until a task that is executed here has ended, and prints it.
-fn wait_here(
+async fn wait_here(
     id: &str,
     deadline: Instant,
     db: &Reader,
     config: &Config,
     context: &Context,
 ) -> Result<(), Failure> {
-    let item = loop {
-        let item = executing::find(db, id)?.ok_or_else(|| unknown(id, config))?;
-        if item.ended_at.is_some() {
-            break item;
-        }
-        if Instant::now() >= deadline {
-            return Err(Failure::new(
-                ExitCode::Temporary,
-                format!("timed out; {} is {}", item.id, item.state),
-            ));
-        }
-        std::thread::sleep(POLL);
-    };
-    let row = executing::row(&item.id).unwrap_or_default();
-    let result = task::result(db, row)?;
-    executing::show(&item, result.as_deref(), config, context)?;
+    let task = tasks::until_ended_here(db, id, deadline, config).await?;
+    let task = task.ok_or_else(|| TaskError::unknown(id, config))?;
+    let item = &task.item;
+    if item.ended_at.is_none() {
+        return Err(Failure::new(
+            ExitCode::Temporary,
+            format!("timed out; {} is {}", item.id, item.state),
+        ));
+    }
+    let result = task::result(db, task.row)?;
+    executing::show(&task, result.as_deref(), context)?;
     if item.state == JobState::Completed.as_str() {
         return Ok(());
     }
-    let why = executing::failure(&item, 300).map_or_else(String::new, |why| format!(": {why}"));
+    let why = executing::failure(&task, 300).map_or_else(String::new, |why| format!(": {why}"));
     Err(Failure::new(
         ExitCode::Failed,
         format!("{} is {}{why}", item.id, item.state),

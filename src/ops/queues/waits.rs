@@ -2,12 +2,16 @@
 //! the state of the posting node.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use agentry_core::rows::OutboxState;
+use agentry_store::list::{InboxItem, OutboxItem};
 use agentry_store::read::{self, WaitingMessage};
 use serde::{Deserialize, Serialize};
 
 use super::super::{OperationError, Operations};
+use super::rows::{is_open_message, is_open_transaction};
+use crate::runtime::control::{Client, ControlError};
 
 /// The most rows of each queue that are examined for one request.
 pub const AT_MOST: usize = 1_000;
@@ -19,6 +23,57 @@ pub struct WaitingRows {
     pub inbox: Vec<i64>,
     /// Transactions.
     pub outbox: Vec<i64>,
+}
+
+/// Why rows wait, as the running runtime reports it.
+#[derive(Clone, Debug)]
+pub enum Waits {
+    /// The reasons, by row id. A row that waits only for its turn has none.
+    Known(BTreeMap<String, String>),
+    /// No runtime is running: nothing is handled or sent.
+    NotRunning,
+    /// The runtime did not report reasons.
+    Unknown,
+}
+
+impl Waits {
+    /// Asks the runtime why these messages and transactions wait; of each, the newest.
+    pub async fn ask(messages: &[InboxItem], transactions: &[OutboxItem], store: &Path) -> Self {
+        let messages = messages.iter().filter(|item| is_open_message(item));
+        let transactions = transactions.iter().filter(|item| is_open_transaction(item));
+        let rows = WaitingRows {
+            inbox: rows(messages.map(|item| &item.id)),
+            outbox: rows(transactions.map(|item| &item.id)),
+        };
+        Self::of_rows(rows, store).await
+    }
+
+    /// Asks the runtime why these rows wait.
+    pub async fn of_rows(rows: WaitingRows, store: &Path) -> Self {
+        match Client::new(store).waits(rows).await {
+            Ok(reasons) => Self::Known(reasons),
+            Err(ControlError::NotRunning { .. }) => Self::NotRunning,
+            Err(_) => Self::Unknown,
+        }
+    }
+
+    /// Why the row with this id waits; `None` if it does not.
+    pub fn of(&self, id: &str, is_waiting: bool) -> Option<String> {
+        match self {
+            _ if !is_waiting => None,
+            Self::Known(reasons) => reasons.get(id).cloned(),
+            Self::NotRunning => Some("no runtime is running".to_owned()),
+            Self::Unknown => None,
+        }
+    }
+}
+
+/// The rows that the ids name, newest first, up to the limit.
+fn rows<'a>(ids: impl DoubleEndedIterator<Item = &'a String>) -> Vec<i64> {
+    ids.rev()
+        .filter_map(|id| id.split_once('/')?.1.parse().ok())
+        .take(AT_MOST)
+        .collect()
 }
 
 impl Operations {

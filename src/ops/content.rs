@@ -1,34 +1,29 @@
-//! A payload, parsed for people and programs.
+//! The content of a message, for people and programs.
 
-use std::path::Path;
-
-use agentry_core::InboxId;
 use agentry_protocol::message::{self, Envelope};
 use agentry_protocol::{Header, Json, Payload};
 
-use crate::runtime::control::{Client, ControlError};
-
-/// A parsed payload.
+/// The content of a message.
 #[derive(Clone, Debug)]
-pub(in crate::cli) struct Said {
+pub struct MessageContent {
     /// The text; for a command, its JSON without the header; `None` if it is sealed and was not
     /// opened.
-    pub(in crate::cli) text: Option<String>,
+    pub text: Option<String>,
     /// The name of the command, if it is one and can be read.
-    pub(in crate::cli) cmd: Option<String>,
+    pub cmd: Option<String>,
     /// The header.
-    pub(in crate::cli) header: Option<Header>,
+    pub header: Option<Header>,
     /// Why its header cannot be read.
-    pub(in crate::cli) damage: Option<String>,
+    pub damage: Option<String>,
     /// Whether it is sealed.
-    pub(in crate::cli) sealed: bool,
+    pub sealed: bool,
     /// Why the sealed content was not opened.
-    pub(in crate::cli) closed: Option<String>,
+    pub closed: Option<String>,
 }
 
-impl Said {
+impl MessageContent {
     /// Parses a transaction's payload.
-    pub(in crate::cli) fn read(payload: &Json) -> Self {
+    pub fn read(payload: &Json) -> Self {
         let Envelope {
             payload: read,
             header,
@@ -46,7 +41,7 @@ impl Said {
     }
 
     /// Sets the content of a sealed message, or the reason why it was not opened.
-    pub(in crate::cli) fn open(&mut self, opened: Result<&Payload, &str>) {
+    pub fn open(&mut self, opened: Result<&Payload, &str>) {
         match opened {
             Ok(payload) => {
                 self.text = Some(text(payload));
@@ -79,24 +74,14 @@ fn text(payload: &Payload) -> String {
     }
 }
 
-/// Asks the runtime to open a sealed message to a wallet that it hosts; returns the reason if it
-/// did not.
-pub(in crate::cli) async fn opened(store: &Path, inbox: i64) -> Result<Payload, String> {
-    match Client::new(store).open(InboxId(inbox)).await {
-        Ok(payload) => Ok(Payload::read(&payload)),
-        Err(ControlError::NotRunning { .. }) => Err("no runtime hosts its recipient".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use agentry_protocol::Limits;
 
     use super::*;
 
-    fn read(json: &str) -> Said {
-        Said::read(&Json::parse(json.as_bytes(), Limits::default()).unwrap())
+    fn read(json: &str) -> MessageContent {
+        MessageContent::read(&Json::parse(json.as_bytes(), Limits::default()).unwrap())
     }
 
     #[test]

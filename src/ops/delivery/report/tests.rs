@@ -41,13 +41,13 @@ fn ack(status: AckStatus) -> Heard {
     }
 }
 
-fn told(report: &Report) -> Vec<&'static str> {
+fn told(report: &DeliveryReport) -> Vec<&'static str> {
     report.stages.iter().map(|stage| stage.stage).collect()
 }
 
 #[test]
 fn each_stage_is_told_once_and_in_its_turn() {
-    let mut report = Report::new(Instant::now(), DONE);
+    let mut report = DeliveryReport::new(Instant::now(), DONE);
     let mut facts = Facts {
         carriers: vec![Carrier::default()],
         delivery: delivery(ReceiptState::Open),
@@ -76,12 +76,12 @@ fn each_stage_is_told_once_and_in_its_turn() {
         ]
     );
     assert_eq!(report.verdict(), Some(Verdict::Complete));
-    assert_eq!(report.json(true)["resends"], 1);
+    assert_eq!(report.to_json(true)["resends"], 1);
 }
 
 #[test]
 fn a_reorganisation_is_told_as_it_happens() {
-    let mut report = Report::new(Instant::now(), DONE);
+    let mut report = DeliveryReport::new(Instant::now(), DONE);
     for height in [Some(7), None, Some(8)] {
         report.learn(Facts {
             carriers: vec![carrier("a", height)],
@@ -89,12 +89,12 @@ fn a_reorganisation_is_told_as_it_happens() {
         });
     }
     assert_eq!(told(&report), ["sent", "accepted", "mined", "mined"]);
-    assert_eq!(report.json(false)["height"], 8);
+    assert_eq!(report.to_json(false)["height"], 8);
 }
 
 #[test]
 fn what_the_runtime_knows_without_a_message_is_told_too() {
-    let mut report = Report::new(Instant::now(), DONE);
+    let mut report = DeliveryReport::new(Instant::now(), DONE);
     let facts = |state| Facts {
         carriers: vec![carrier("a", Some(7))],
         delivery: delivery(state),
@@ -107,24 +107,22 @@ fn what_the_runtime_knows_without_a_message_is_told_too() {
         told(&report),
         ["sent", "accepted", "mined", "received", "unacknowledged"]
     );
-    let Some(Verdict::Over(code, text)) = report.verdict() else {
+    let Some(Verdict::Over(why)) = report.verdict() else {
         panic!("it is over");
     };
-    assert_eq!(code, ExitCode::Temporary);
-    assert!(text.contains("not reached: done"), "{text}");
+    assert!(why.is_transient());
+    assert!(why.to_string().contains("not reached: done"), "{why}");
     // A late stage is still reported, and counts.
     report.learn(facts(ReceiptState::Done));
     assert_eq!(report.verdict(), Some(Verdict::Complete));
     report.learn(facts(ReceiptState::Rejected));
-    assert!(matches!(
-        report.verdict(),
-        Some(Verdict::Over(ExitCode::Data, _))
-    ));
+    let refused = Verdict::Over(Undelivered::Rejected(None));
+    assert_eq!(report.verdict(), Some(refused));
 }
 
 #[test]
 fn what_could_not_be_sent_is_no_matter_of_time() {
-    let mut report = Report::new(Instant::now(), DONE);
+    let mut report = DeliveryReport::new(Instant::now(), DONE);
     let failed = Carrier {
         failed: true,
         reason: Some("no account".to_owned()),
@@ -136,8 +134,11 @@ fn what_could_not_be_sent_is_no_matter_of_time() {
         ..Facts::default()
     });
     assert_eq!(told(&report), ["unsent"]);
-    let over = Verdict::Over(ExitCode::Data, "not sent: no account".to_owned());
-    assert_eq!(report.verdict(), Some(over));
+    let Some(Verdict::Over(why)) = report.verdict() else {
+        panic!("it is over");
+    };
+    assert_eq!(why.to_string(), "not sent: no account");
+    assert!(!why.is_transient());
 }
 
 #[test]
@@ -147,8 +148,8 @@ fn an_answer_is_printable_and_progress_is_none() {
         outcome: true,
         answer: true,
     };
-    let mut report = Report::new(Instant::now(), answering);
-    let said = |text: &str| Said::read(&agentry_protocol::Json::string(text));
+    let mut report = DeliveryReport::new(Instant::now(), answering);
+    let content = |text: &str| MessageContent::read(&agentry_protocol::Json::string(text));
     let heard = |of: &str, what| Heard {
         hash: hash(of),
         height: Some(8),
@@ -157,24 +158,24 @@ fn an_answer_is_printable_and_progress_is_none() {
     };
     let mut facts = Facts {
         carriers: vec![carrier("a", Some(7))],
-        heard: vec![heard("p", What::Progress(said("half")))],
+        heard: vec![heard("p", What::Progress(content("half")))],
         ..Facts::default()
     };
     report.learn(facts.clone());
     assert_eq!(report.verdict(), None);
-    let mut sealed = said(r#"{"cmd":"SEALED"}"#);
+    let mut sealed = content(r#"{"cmd":"SEALED"}"#);
     sealed.open(Ok(&Payload::Text("po\u{1b}ng".to_owned())));
     facts.heard.push(heard("q", What::Answer(sealed)));
-    let line = report.learn(facts).first().unwrap().line("ait1");
-    assert!(line.starts_with("answered  in block 8 after"), "{line}");
-    assert!(line.contains("po\\u{1b}ng (sealed)"), "{line}");
+    let stage = report.learn(facts).first().unwrap();
+    assert_eq!((stage.stage, stage.height), ("answered", Some(8)));
+    assert_eq!(stage.detail.as_deref(), Some("po\u{1b}ng (sealed)"));
     assert_eq!(report.verdict(), Some(Verdict::Complete));
-    assert_eq!(report.json(true)["answer"]["sealed"], true);
+    assert_eq!(report.to_json(true)["answer"]["sealed"], true);
 }
 
 #[test]
 fn what_is_accepted_and_not_mined_says_why() {
-    let mut report = Report::new(Instant::now(), DONE);
+    let mut report = DeliveryReport::new(Instant::now(), DONE);
     let stuck = Carrier {
         reason: Some("its mempool cannot be read".to_owned()),
         ..carrier("a", None)

@@ -4,21 +4,23 @@
 //! sent by `task submit`), together with its answers: verified messages in blocks from the
 //! recipient, whose `re` names a transaction that carried the job.
 
-use agentry_protocol::command::{AckStatus, ExecuteAiJob, JobComplete, JobFailed, JobId};
+use agentry_protocol::command::{AckStatus, ExecuteAiJob, JobComplete, JobFailed};
 use agentry_protocol::{
     Address, Envelope, Json, KnownCommand, Limits, Payload, StoredTransaction, TransactionHash,
 };
-use agentry_store::Reader;
 use agentry_store::list::task::{self, AnswerItem, AskedItem, Carrier, OPERATORS_JOBS};
+use agentry_store::{Reader, StoreError};
 use serde::Serialize;
 
-use super::super::Failure;
-use super::sealed::Opener;
+use super::super::sealed::Opener;
+
+/// How many messages are read from the store at a time.
+const PAGE: u64 = 200;
 
 /// State of a job, in A2A's terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum JobState {
+pub enum JobState {
     /// Requested
     Submitted,
     /// Started: progress or its acceptance was seen
@@ -34,7 +36,8 @@ pub(super) enum JobState {
 }
 
 impl JobState {
-    pub(super) const fn as_str(self) -> &'static str {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Submitted => "submitted",
             Self::Working => "working",
@@ -45,90 +48,168 @@ impl JobState {
         }
     }
 
-    pub(super) const fn is_open(self) -> bool {
+    /// Whether the job has not ended yet.
+    pub const fn is_open(self) -> bool {
         matches!(self, Self::Submitted | Self::Working)
     }
 }
 
-/// The request.
+/// What a job asks for.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Asked {
+pub struct Asked {
+    /// Its type.
     #[serde(rename = "type")]
-    pub(super) kind: Option<String>,
-    pub(super) prompt: Option<String>,
-    pub(super) model: Option<String>,
-    pub(super) params: Option<serde_json::Value>,
+    pub kind: Option<String>,
+    /// The prompt.
+    pub prompt: Option<String>,
+    /// The model that should answer.
+    pub model: Option<String>,
+    /// Parameters for the executor.
+    pub params: Option<serde_json::Value>,
+    /// Until when the result is useful, in milliseconds since the epoch.
     #[serde(rename = "deadline_at")]
-    pub(super) deadline: Option<u64>,
+    pub deadline: Option<u64>,
     /// Whether it was sealed: then only its type is known, and only if `task submit` sent it.
-    pub(super) sealed: bool,
+    pub sealed: bool,
 }
 
 /// A message that ended a job.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Ended {
-    pub(super) transaction: String,
-    pub(super) height: Option<u64>,
-    /// When it was seen.
+pub struct Ended {
+    /// Its transaction.
+    pub transaction: String,
+    /// The block that holds it.
+    pub height: Option<u64>,
+    /// When it was seen, in milliseconds since the epoch.
     #[serde(rename = "seen_at")]
-    pub(super) at: u64,
-    pub(super) sealed: bool,
+    pub at: u64,
+    /// Whether it was sealed.
+    pub sealed: bool,
 }
 
 /// A result, as far as it was received.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Outcome {
-    pub(super) text: String,
-    pub(super) whole: bool,
-    pub(super) bytes: u64,
-    pub(super) sha256: String,
-    pub(super) media_type: Option<String>,
-    pub(super) duration_ms: Option<u64>,
+pub struct JobResult {
+    /// The text that was received.
+    pub text: String,
+    /// Whether that is all of it.
+    pub whole: bool,
+    /// The length of all of it.
+    pub bytes: u64,
+    /// The digest of all of it.
+    pub sha256: String,
+    /// What kind of text it is.
+    pub media_type: Option<String>,
+    /// How long the execution took.
+    pub duration_ms: Option<u64>,
     /// Why the result is incomplete.
-    pub(super) incomplete: Option<String>,
+    pub incomplete: Option<String>,
 }
 
 /// Why there is no result.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Reason {
-    pub(super) code: String,
-    pub(super) message: Option<String>,
+pub struct JobError {
+    /// The code, for programs.
+    pub code: String,
+    /// The explanation.
+    pub message: Option<String>,
 }
 
 /// A requested job.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Job {
-    pub(super) id: String,
-    pub(super) result_id: Option<String>,
-    pub(super) state: JobState,
-    pub(super) agent: String,
-    pub(super) from: String,
-    pub(super) to: String,
-    pub(super) asked: Asked,
-    pub(super) asked_at: u64,
+pub struct Job {
+    /// Its row, as `outbox/12`.
+    pub id: String,
+    /// The id under which its result is known.
+    pub result_id: Option<String>,
+    /// Its state.
+    pub state: JobState,
+    /// The agent that requested it.
+    pub agent: String,
+    /// The agent's address.
+    pub from: String,
+    /// Who is to do it.
+    pub to: String,
+    /// What it asks for.
+    pub asked: Asked,
+    /// When it was requested, in milliseconds since the epoch.
+    pub asked_at: u64,
     /// The transaction by which the recipient identifies it: the first that was mined, or before
     /// that, the last that carried it.
-    pub(super) transaction: Option<String>,
+    pub transaction: Option<String>,
     /// The first block that holds it.
-    pub(super) height: Option<u64>,
-    pub(super) transactions: Vec<Carrier>,
+    pub height: Option<u64>,
+    /// The transactions that carried it.
+    pub transactions: Vec<Carrier>,
     /// Why it has not been sent yet, if so.
-    pub(super) waits: Option<String>,
+    pub waits: Option<String>,
     /// What the recipient acknowledged, if an acknowledgment was requested.
-    pub(super) acknowledged: Option<String>,
-    pub(super) progress: Option<f64>,
-    pub(super) note: Option<String>,
-    pub(super) ended: Option<Ended>,
-    pub(super) result: Option<Outcome>,
-    pub(super) error: Option<Reason>,
+    pub acknowledged: Option<String>,
+    /// Its progress, from 0 to 1.
+    pub progress: Option<f64>,
+    /// The note of the last progress report.
+    pub note: Option<String>,
+    /// The message that ended it.
+    pub ended: Option<Ended>,
+    /// Its result.
+    pub result: Option<JobResult>,
+    /// Why it has no result.
+    pub error: Option<JobError>,
     /// How many answers are sealed and could not be opened.
-    pub(super) sealed_answers: usize,
+    pub sealed_answers: usize,
     /// Why they could not be opened.
-    pub(super) closed_because: Option<String>,
+    pub closed_because: Option<String>,
 }
 
-/// Finds the job with this name; `None` if there is none.
-pub(super) fn find(db: &Reader, name: &str, opener: &mut Opener) -> Result<Option<Job>, Failure> {
+/// Jobs, newest first.
+#[derive(Clone, Debug, Serialize)]
+pub struct JobList {
+    /// The jobs.
+    pub jobs: Vec<Job>,
+    /// Whether there are more than the limit.
+    pub more: bool,
+}
+
+/// Lists the newest jobs, up to a limit; only those in a state, if one is given.
+///
+/// # Errors
+/// The store's.
+pub async fn list(
+    db: &Reader,
+    state: Option<JobState>,
+    limit: u64,
+    opener: &mut Opener,
+) -> Result<JobList, StoreError> {
+    let enough = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut jobs: Vec<Job> = Vec::new();
+    let mut before = i64::MAX;
+    // One more than the limit shows whether there are others.
+    while jobs.len() <= enough {
+        let page = task::asked(db, before, PAGE)?;
+        let Some(last) = page.last() else {
+            break;
+        };
+        before = last.row;
+        for item in page {
+            let Some(job) = read(db, &item, opener).await? else {
+                continue;
+            };
+            if jobs.len() <= enough && state.is_none_or(|state| job.state == state) {
+                jobs.push(job);
+            }
+        }
+    }
+    let more = jobs.len() > enough;
+    jobs.truncate(enough);
+    Ok(JobList { jobs, more })
+}
+
+/// Finds a job by its row (`outbox/12`), the hash of a transaction that carried it, or its id;
+/// `None` if there is none.
+///
+/// # Errors
+/// The store's.
+pub async fn find(db: &Reader, name: &str, opener: &mut Opener) -> Result<Option<Job>, StoreError> {
     let row = match name.strip_prefix("outbox/") {
         Some(row) => row.parse().ok(),
         None => task::row_of(db, &name.to_ascii_lowercase())?,
@@ -138,17 +219,17 @@ pub(super) fn find(db: &Reader, name: &str, opener: &mut Opener) -> Result<Optio
         None => None,
     };
     match item {
-        Some(item) => read(db, &item, opener),
+        Some(item) => read(db, &item, opener).await,
         None => Ok(None),
     }
 }
 
 /// The job that a message requests; `None` if it requests none.
-pub(super) fn read(
+async fn read(
     db: &Reader,
     item: &AskedItem,
     opener: &mut Opener,
-) -> Result<Option<Job>, Failure> {
+) -> Result<Option<Job>, StoreError> {
     let Some(asked) = asked(item) else {
         return Ok(None);
     };
@@ -193,7 +274,7 @@ pub(super) fn read(
         closed_because: None,
     };
     for answer in &answers {
-        job.add_answer(answer, opener);
+        job.add_answer(answer, opener).await;
     }
     job.conclude(item);
     Ok(Some(job))
@@ -243,7 +324,7 @@ fn shown_params(params: &Json) -> serde_json::Value {
 
 impl Job {
     /// Adds an answer. Only the first final answer counts.
-    fn add_answer(&mut self, answer: &AnswerItem, opener: &mut Opener) {
+    async fn add_answer(&mut self, answer: &AnswerItem, opener: &mut Opener) {
         let Some((envelope, from)) = envelope(answer) else {
             return;
         };
@@ -260,7 +341,7 @@ impl Job {
             return;
         }
         let (command, sealed) = match KnownCommand::read(&command) {
-            Ok(Some(KnownCommand::Sealed(_))) => match opener.open(answer.row) {
+            Ok(Some(KnownCommand::Sealed(_))) => match opener.open(answer.row).await {
                 Ok(Payload::Command(command)) => (KnownCommand::read(&command), true),
                 Ok(_) => return,
                 Err(why) => {
@@ -298,7 +379,7 @@ impl Job {
     fn complete(&mut self, complete: &JobComplete, ended: Ended) {
         self.state = JobState::Completed;
         self.ended = Some(ended);
-        self.result = Some(Outcome {
+        self.result = Some(JobResult {
             text: complete.result.text().to_owned(),
             whole: complete.result.is_whole(),
             bytes: complete.result.bytes(),
@@ -318,7 +399,7 @@ impl Job {
             JobState::Failed
         };
         self.ended = Some(ended);
-        self.error = Some(Reason {
+        self.error = Some(JobError {
             code: failed.error.code.to_string(),
             message: failed.error.message.as_ref().map(ToString::to_string),
         });
@@ -342,14 +423,19 @@ impl Job {
             _ => return,
         };
         self.state = state;
-        self.error = Some(Reason {
+        self.error = Some(JobError {
             code: code.to_owned(),
             message,
         });
     }
 
+    /// Whether it is signed, or has ended without that.
+    pub const fn is_sent(&self) -> bool {
+        self.transaction.is_some() || !self.state.is_open()
+    }
+
     /// The transaction by which others identify it.
-    pub(super) fn hash(&self) -> Option<TransactionHash> {
+    pub fn hash(&self) -> Option<TransactionHash> {
         self.transaction.as_deref()?.parse().ok()
     }
 }
@@ -357,9 +443,4 @@ impl Job {
 fn envelope(answer: &AnswerItem) -> Option<(Envelope, Address)> {
     let stored = StoredTransaction::parse(answer.transaction.as_bytes(), Limits::default()).ok()?;
     Some((Envelope::read(&stored.payload), stored.from))
-}
-
-/// A name by which others may identify a job: an id or a hash.
-pub(super) fn is_name(text: &str) -> bool {
-    text.parse::<JobId>().is_ok()
 }

@@ -1,104 +1,127 @@
 //! What has happened to a message, stage by stage, and which stages were not reached.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use agentry_core::rows::ReceiptState;
 use agentry_protocol::command::AckStatus;
-use agentry_protocol::{AckRequest, Address, TransactionHash};
+use agentry_protocol::untrusted::printable;
+use agentry_protocol::{AckRequest, TransactionHash};
 use agentry_store::list::talk::Delivery;
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::super::super::ExitCode;
-use super::super::super::output::printable;
-use super::super::said::Said;
-use super::stage::Stage;
+use super::super::content::MessageContent;
+use super::watch::Watch;
+use super::{Carrier, DeliveryError, Facts, Heard, What};
 use crate::runtime::clock::millis;
 
-/// What is known of a message at some time.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Facts {
-    /// The sender.
-    pub(super) from: Option<Address>,
-    /// The transactions that carried it, oldest first.
-    pub(super) carriers: Vec<Carrier>,
-    /// Replies, in the order in which they came.
-    pub(super) heard: Vec<Heard>,
-    /// The runtime's delivery state, if an acknowledgment was asked for.
-    pub(super) delivery: Option<Delivery>,
-}
-
-/// A transaction that carried the message.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Carrier {
-    /// Its hash, once it is signed.
-    pub(super) hash: Option<TransactionHash>,
-    /// Whether the node has accepted it.
-    pub(super) accepted: bool,
+/// Something that has happened to a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Stage {
+    /// One of `sent`, `resent`, `accepted`, `mined`, `received`, `done`, `failed`, `rejected`,
+    /// `expired`, `unacknowledged`, `unsent`, `progress`, `answered`.
+    pub stage: &'static str,
+    /// Who reports it: `runtime`, `node`, `chain`, `recipient`.
+    pub by: &'static str,
+    /// Time since the start of the command.
+    pub after_ms: u64,
+    /// The transaction that was sent, or that carries the reply.
+    pub transaction: Option<String>,
     /// The block that holds it.
-    pub(super) height: Option<u64>,
-    /// Whether it has failed and is no longer retried.
-    pub(super) failed: bool,
-    /// Why it waits or failed.
-    pub(super) reason: Option<String>,
+    pub height: Option<u64>,
+    /// For a reply, whether its sender is verified.
+    pub authenticity: Option<String>,
+    /// Further details.
+    pub detail: Option<String>,
 }
 
-/// A reply.
-#[derive(Clone, Debug)]
-pub(super) struct Heard {
-    /// Hash of its transaction.
-    pub(super) hash: TransactionHash,
-    /// The block that holds it.
-    pub(super) height: Option<u64>,
-    /// Whether its sender is verified.
-    pub(super) authenticity: String,
-    /// Its content.
-    pub(super) what: What,
-}
-
-/// The content of a reply.
-#[derive(Clone, Debug)]
-pub(super) enum What {
-    /// An acknowledgment.
-    Ack(AckStatus, Option<String>),
-    /// Progress of a job.
-    Progress(Said),
-    /// An answer.
-    Answer(Said),
+impl Stage {
+    /// Whether both report the same.
+    fn is(&self, other: &Self) -> bool {
+        self.stage == other.stage
+            && self.by == other.by
+            && self.transaction == other.transaction
+            && (self.by != "chain" || self.height == other.height)
+    }
 }
 
 /// The stages to wait for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted {
+pub struct Wanted {
     /// The acknowledgment that the message asks for.
-    pub(super) ack: Option<AckRequest>,
+    pub ack: Option<AckRequest>,
     /// Whether to wait for anything after the message is in a block.
-    pub(super) outcome: bool,
+    pub outcome: bool,
     /// Whether to wait for an answer.
-    pub(super) answer: bool,
+    pub answer: bool,
 }
 
 /// How waiting ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// Every awaited stage was reached.
     Complete,
-    /// An awaited stage cannot be reached any more: the command ends with this exit code and
-    /// message.
-    Over(ExitCode, String),
+    /// An awaited stage cannot be reached any more.
+    Over(Undelivered),
+}
+
+/// Why an awaited stage cannot be reached any more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Undelivered {
+    /// It failed before it was in a block.
+    #[error("not sent: {}", printable(.reason, 500))]
+    Unsent {
+        /// Why.
+        reason: String,
+        /// Whether it expired.
+        expired: bool,
+    },
+    /// The recipient failed to act on it.
+    #[error("the recipient failed to act on it{}", explained(.0.as_deref()))]
+    Failed(Option<String>),
+    /// The recipient refused it.
+    #[error("the recipient refused it{}", explained(.0.as_deref()))]
+    Rejected(Option<String>),
+    /// The recipient saw it too late.
+    #[error("it expired before the recipient acted on it")]
+    Expired,
+    /// No acknowledgment came.
+    #[error("no acknowledgment came in time, though it was sent {sent} times; {summary}")]
+    Unacknowledged {
+        /// How often it was sent.
+        sent: usize,
+        /// The stages that were reached, and those that were not.
+        summary: String,
+    },
+}
+
+impl Undelivered {
+    /// Whether the same message may be delivered if it is sent again.
+    pub const fn is_transient(&self) -> bool {
+        match self {
+            Self::Unsent { expired, .. } => *expired,
+            Self::Failed(_) | Self::Rejected(_) => false,
+            Self::Expired | Self::Unacknowledged { .. } => true,
+        }
+    }
+}
+
+fn explained(detail: Option<&str>) -> String {
+    detail.map_or_else(String::new, |text| format!(": {}", printable(text, 500)))
 }
 
 /// What has happened to a message.
 #[derive(Debug)]
-pub(super) struct Report {
+pub struct DeliveryReport {
     began: Instant,
     wanted: Wanted,
     stages: Vec<Stage>,
     facts: Facts,
 }
 
-impl Report {
+impl DeliveryReport {
     /// A report without any stage.
-    pub(super) const fn new(began: Instant, wanted: Wanted) -> Self {
+    pub const fn new(began: Instant, wanted: Wanted) -> Self {
         let facts = Facts {
             from: None,
             carriers: Vec::new(),
@@ -114,7 +137,7 @@ impl Report {
     }
 
     /// Takes what is known now, and returns the new stages.
-    pub(super) fn learn(&mut self, facts: Facts) -> &[Stage] {
+    fn learn(&mut self, facts: Facts) -> &[Stage] {
         let known = self.stages.len();
         for (index, carrier) in facts.carriers.iter().enumerate() {
             self.carried(index, carrier);
@@ -179,8 +202,8 @@ impl Report {
     fn heard(&mut self, heard: &Heard) {
         let (stage, detail) = match &heard.what {
             What::Ack(status, detail) => (word(*status), detail.clone()),
-            What::Progress(said) => ("progress", Some(text_of(said))),
-            What::Answer(said) => ("answered", Some(text_of(said))),
+            What::Progress(content) => ("progress", Some(text_of(content))),
+            What::Answer(content) => ("answered", Some(text_of(content))),
         };
         let stage = Stage {
             transaction: Some(heard.hash.to_string()),
@@ -237,8 +260,39 @@ impl Report {
         all
     }
 
+    /// Watches a message until there is a verdict, or `tell` returns that it is enough, or this long
+    /// after the report began. `tell` gets the new stages after each look; there may be none.
+    ///
+    /// # Errors
+    /// The message cannot be watched; or the error of `tell`.
+    pub async fn follow<E: From<DeliveryError>>(
+        &mut self,
+        watch: &mut Watch,
+        limit: Duration,
+        mut tell: impl FnMut(&Self, &[Stage]) -> Result<bool, E>,
+    ) -> Result<Option<Verdict>, E> {
+        loop {
+            let known = self.stages.len();
+            if let Some(facts) = watch.look().await? {
+                self.learn(facts);
+            }
+            let enough = tell(self, self.stages.get(known..).unwrap_or_default())?;
+            let verdict = self.verdict();
+            let waited = self.began.elapsed();
+            if enough || verdict.is_some() || waited >= limit {
+                return Ok(verdict);
+            }
+            watch.wait(limit.saturating_sub(waited)).await;
+        }
+    }
+
+    /// The time since the report began.
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     /// The awaited stages that were reached, and those that were not.
-    pub(super) fn parts(&self) -> (Vec<&'static str>, Vec<&'static str>) {
+    fn parts(&self) -> (Vec<&'static str>, Vec<&'static str>) {
         self.expected().into_iter().partition(|stage| match *stage {
             "received" | "done" => self.acknowledged(stage),
             stage => self.has(stage),
@@ -246,48 +300,30 @@ impl Report {
     }
 
     /// Whether waiting is over.
-    pub(super) fn verdict(&self) -> Option<Verdict> {
-        let over = |code, text: String| Some(Verdict::Over(code, text));
+    pub fn verdict(&self) -> Option<Verdict> {
+        let over = |why| Some(Verdict::Over(why));
         let mined = self.facts.carriers.iter().any(|one| one.height.is_some());
         let first = self.facts.carriers.first();
         let delivery = self.facts.delivery.as_ref();
         let state = delivery.map_or(ReceiptState::Open, |delivery| delivery.state);
-        let detail = delivery
-            .and_then(|delivery| delivery.detail.as_deref())
-            .map_or_else(String::new, |text| format!(": {}", printable(text, 500)));
+        let detail = || delivery.and_then(|delivery| delivery.detail.clone());
         if let Some(first) = first.filter(|first| first.failed && !mined) {
             let reason = first.reason.as_deref().unwrap_or("it is no longer retried");
-            let code = match state {
-                ReceiptState::Expired => ExitCode::Temporary,
-                _ => ExitCode::Data,
-            };
-            return over(code, format!("not sent: {}", printable(reason, 500)));
+            return over(Undelivered::Unsent {
+                reason: reason.to_owned(),
+                expired: state == ReceiptState::Expired,
+            });
         }
         if self.wanted.outcome {
             match state {
-                ReceiptState::Failed => {
-                    return over(
-                        ExitCode::Data,
-                        format!("the recipient failed to act on it{detail}"),
-                    );
-                }
-                ReceiptState::Rejected => {
-                    return over(ExitCode::Data, format!("the recipient refused it{detail}"));
-                }
-                ReceiptState::Expired => {
-                    let text = "it expired before the recipient acted on it";
-                    return over(ExitCode::Temporary, text.to_owned());
-                }
+                ReceiptState::Failed => return over(Undelivered::Failed(detail())),
+                ReceiptState::Rejected => return over(Undelivered::Rejected(detail())),
+                ReceiptState::Expired => return over(Undelivered::Expired),
                 ReceiptState::Unacknowledged => {
-                    let resent = self.facts.carriers.len().saturating_sub(1);
-                    return over(
-                        ExitCode::Temporary,
-                        format!(
-                            "no acknowledgment came in time, though it was sent {} times; {}",
-                            resent + 1,
-                            self.summary()
-                        ),
-                    );
+                    return over(Undelivered::Unacknowledged {
+                        sent: self.facts.carriers.len().max(1),
+                        summary: self.summary(),
+                    });
                 }
                 _ => {}
             }
@@ -302,19 +338,19 @@ impl Report {
     }
 
     /// The hash of the message's first transaction, once it is signed.
-    pub(super) fn hash(&self) -> Option<TransactionHash> {
+    pub fn hash(&self) -> Option<TransactionHash> {
         self.facts.carriers.first().and_then(|one| one.hash)
     }
 
     /// Why the message is not in a block yet, if that is known.
-    pub(super) fn waits(&self) -> Option<&str> {
+    pub fn waits(&self) -> Option<&str> {
         let first = self.facts.carriers.first();
         let first = first.filter(|one| one.height.is_none())?;
         first.reason.as_deref()
     }
 
     /// A sentence about the stages that were reached and those that were not.
-    pub(super) fn summary(&self) -> String {
+    pub fn summary(&self) -> String {
         let (came, missing) = self.parts();
         let list = |stages: Vec<&str>| match stages.is_empty() {
             true => "nothing".to_owned(),
@@ -328,7 +364,7 @@ impl Report {
     }
 
     /// The next awaited stage.
-    pub(super) fn next(&self) -> &'static str {
+    pub fn next(&self) -> &'static str {
         match self.parts().1.first() {
             Some(&"sent") => "to be signed",
             Some(&"accepted") => "for the node to accept it",
@@ -339,10 +375,10 @@ impl Report {
     }
 
     /// The report as JSON.
-    pub(super) fn json(&self, complete: bool) -> Value {
+    pub fn to_json(&self, complete: bool) -> Value {
         let (came, missing) = self.parts();
         let answer = self.facts.heard.iter().find_map(|heard| match &heard.what {
-            What::Answer(said) => Some((heard, said)),
+            What::Answer(content) => Some((heard, content)),
             What::Ack(..) | What::Progress(_) => None,
         });
         let carriers = &self.facts.carriers;
@@ -360,13 +396,13 @@ impl Report {
                 "state": delivery.state,
                 "detail": delivery.detail,
             })),
-            "answer": answer.map(|(heard, said)| json!({
+            "answer": answer.map(|(heard, content)| json!({
                 "transaction": heard.hash.to_string(),
                 "height": heard.height,
                 "authenticity": heard.authenticity,
-                "text": said.text,
-                "cmd": said.cmd,
-                "sealed": said.sealed,
+                "text": content.text,
+                "cmd": content.cmd,
+                "sealed": content.sealed,
             })),
             "round_trip_ms": millis(self.began.elapsed()),
         })
@@ -385,9 +421,9 @@ const fn word(status: AckStatus) -> &'static str {
     }
 }
 
-fn text_of(said: &Said) -> String {
-    match (&said.text, &said.closed) {
-        (Some(text), _) if said.sealed => format!("{text} (sealed)"),
+fn text_of(content: &MessageContent) -> String {
+    match (&content.text, &content.closed) {
+        (Some(text), _) if content.sealed => format!("{text} (sealed)"),
         (Some(text), _) => text.clone(),
         (None, Some(reason)) => format!("sealed, and not opened: {reason}"),
         (None, None) => "sealed".to_owned(),

@@ -2,7 +2,7 @@
 //! chain.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use agentry_core::OutboxId;
@@ -16,17 +16,17 @@ use agentry_protocol::{
 use agentry_store::list::talk::{self, Delivery, Reply};
 use agentry_store::{Reader, StoreError, open_for_reading};
 
-use super::super::super::Failure;
-use super::super::said::{self, Said};
-use super::report::{Carrier, Facts, Heard, What};
-use crate::demo::evidence::{Follow, Found};
+use super::super::content::MessageContent;
+use super::super::sealed::Opener;
+use super::super::search::{Follow, Found};
+use super::{Carrier, DeliveryError, Facts, Heard, What};
 
 /// How often the store is read.
 const POLL: Duration = Duration::from_millis(50);
 
 /// Where to look.
 #[derive(Debug)]
-pub(super) enum Watch {
+pub enum Watch {
     /// In the store of the runtime that sends it.
     Store(Box<StoreWatch>),
     /// On the chain.
@@ -35,7 +35,7 @@ pub(super) enum Watch {
 
 impl Watch {
     /// What is known now; `None` if nothing has changed.
-    pub(super) async fn look(&mut self) -> Result<Option<Facts>, Failure> {
+    pub async fn look(&mut self) -> Result<Option<Facts>, DeliveryError> {
         match self {
             Self::Store(watch) => watch.look().await,
             Self::Chain(watch) => watch.look().await,
@@ -43,7 +43,7 @@ impl Watch {
     }
 
     /// Waits until there may be news, up to this long.
-    pub(super) async fn wait(&self, limit: Duration) {
+    pub async fn wait(&self, limit: Duration) {
         match self {
             Self::Store(_) => tokio::time::sleep(POLL.min(limit)).await,
             // A timeout is not an error here: the caller checks the time limit.
@@ -53,9 +53,10 @@ impl Watch {
 }
 
 /// Watches a store.
-pub(super) struct StoreWatch {
+#[derive(Debug)]
+pub struct StoreWatch {
     db: Reader,
-    store: PathBuf,
+    opener: Opener,
     outbox: OutboxId,
     /// Whether the message has no header, so that an answer may not name what it answers.
     plain: bool,
@@ -64,20 +65,15 @@ pub(super) struct StoreWatch {
     opened: HashMap<i64, Result<Payload, String>>,
 }
 
-impl std::fmt::Debug for StoreWatch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StoreWatch")
-            .field("store", &self.store)
-            .field("outbox", &self.outbox)
-            .finish_non_exhaustive()
-    }
-}
-
 impl StoreWatch {
-    pub(super) fn new(store: &Path, outbox: OutboxId, plain: bool) -> Result<Self, Failure> {
+    pub(in crate::ops) fn new(
+        store: &Path,
+        outbox: OutboxId,
+        plain: bool,
+    ) -> Result<Self, StoreError> {
         Ok(Self {
             db: open_for_reading(store)?,
-            store: store.to_owned(),
+            opener: Opener::new(store, "no runtime hosts its recipient"),
             outbox,
             plain,
             version: None,
@@ -85,7 +81,7 @@ impl StoreWatch {
         })
     }
 
-    async fn look(&mut self) -> Result<Option<Facts>, Failure> {
+    async fn look(&mut self) -> Result<Option<Facts>, DeliveryError> {
         let version = talk::version(&self.db)?;
         if self.version == Some(version) {
             return Ok(None);
@@ -93,10 +89,7 @@ impl StoreWatch {
         let (progress, replies) = self.read()?;
         self.version = Some(version);
         let Some(progress) = progress else {
-            return Err(Failure::no_input(format!(
-                "outbox/{} is no longer in the store",
-                self.outbox
-            )));
+            return Err(DeliveryError::Deleted(self.outbox));
         };
         let carriers = progress
             .carriers
@@ -112,16 +105,17 @@ impl StoreWatch {
         let mut heard = Vec::new();
         for reply in replies {
             let from = &reply.stored.from;
-            let mut said = Said::read(&reply.stored.payload);
-            let key = said.header.as_ref().and_then(|header| header.key);
-            let is_his = *from == progress.to || key.is_some_and(|key| progress.to.matches(&key));
-            if !is_his {
+            let mut content = MessageContent::read(&reply.stored.payload);
+            let key = content.header.as_ref().and_then(|header| header.key);
+            let from_recipient =
+                *from == progress.to || key.is_some_and(|key| progress.to.matches(&key));
+            if !from_recipient {
                 continue;
             }
-            if said.sealed {
-                self.open(reply.inbox, &mut said).await;
+            if content.sealed {
+                self.open(reply.inbox, &mut content).await;
             }
-            if let Some(what) = what(said, &reply, progress.delivery.as_ref()) {
+            if let Some(what) = what(content, &reply, progress.delivery.as_ref()) {
                 heard.push(Heard {
                     hash: reply.hash,
                     height: reply.height,
@@ -165,19 +159,20 @@ impl StoreWatch {
         Ok((Some(progress), replies))
     }
 
-    async fn open(&mut self, inbox: i64, said: &mut Said) {
+    async fn open(&mut self, inbox: i64, content: &mut MessageContent) {
         if !self.opened.contains_key(&inbox) {
-            let opened = said::opened(&self.store, inbox).await;
+            self.opener.again();
+            let opened = self.opener.open(inbox).await;
             self.opened.insert(inbox, opened);
         }
         if let Some(opened) = self.opened.get(&inbox) {
-            said.open(opened.as_ref().map_err(String::as_str));
+            content.open(opened.as_ref().map_err(String::as_str));
         }
     }
 }
 
 /// Classifies a reply. An acknowledgment counts once the runtime has counted it.
-fn what(said: Said, reply: &Reply, delivery: Option<&Delivery>) -> Option<What> {
+fn what(content: MessageContent, reply: &Reply, delivery: Option<&Delivery>) -> Option<What> {
     match known(&reply.stored.payload) {
         Some(KnownCommand::Ack(ack)) => {
             let state = delivery?.state;
@@ -186,15 +181,15 @@ fn what(said: Said, reply: &Reply, delivery: Option<&Delivery>) -> Option<What> 
             let detail = ack.detail.map(|detail| detail.as_str().to_owned());
             counted.then_some(What::Ack(ack.status, detail))
         }
-        _ => Some(progress_or_answer(said)),
+        _ => Some(progress_or_answer(content)),
     }
 }
 
-fn progress_or_answer(said: Said) -> What {
-    if said.cmd.as_deref() == Some("JOB_PROGRESS") {
-        What::Progress(said)
+fn progress_or_answer(content: MessageContent) -> What {
+    if content.cmd.as_deref() == Some("JOB_PROGRESS") {
+        What::Progress(content)
     } else {
-        What::Answer(said)
+        What::Answer(content)
     }
 }
 
@@ -203,25 +198,25 @@ fn known(payload: &agentry_protocol::Json) -> Option<KnownCommand> {
 }
 
 /// Watches the chain, for a wallet that no runtime hosts.
-pub(super) struct ChainWatch {
-    pub(super) follow: Follow,
-    pub(super) chain: ChainId,
+pub struct ChainWatch {
+    pub(in crate::ops) follow: Follow,
+    pub(in crate::ops) chain: ChainId,
     /// Hash of the message's transaction.
-    pub(super) hash: TransactionHash,
+    pub(in crate::ops) hash: TransactionHash,
     /// Whether the message has no header.
-    pub(super) plain: bool,
+    pub(in crate::ops) plain: bool,
     /// The sender.
-    pub(super) from: Address,
+    pub(in crate::ops) from: Address,
     /// The recipient.
-    pub(super) to: Address,
+    pub(in crate::ops) to: Address,
     /// The recipient's key, if it is known.
-    pub(super) key: Option<PublicKey>,
+    pub(in crate::ops) key: Option<PublicKey>,
     /// Opens sealed replies.
-    pub(super) decryption: DecryptionKey,
+    pub(in crate::ops) decryption: DecryptionKey,
     /// Whether the first facts have been returned.
-    pub(super) was_told: bool,
+    pub(in crate::ops) was_told: bool,
     /// What was found so far.
-    pub(super) facts: Facts,
+    pub(in crate::ops) facts: Facts,
 }
 
 impl std::fmt::Debug for ChainWatch {
@@ -234,7 +229,7 @@ impl std::fmt::Debug for ChainWatch {
 }
 
 impl ChainWatch {
-    async fn look(&mut self) -> Result<Option<Facts>, Failure> {
+    async fn look(&mut self) -> Result<Option<Facts>, DeliveryError> {
         let (hash, own) = (self.hash, self.from.clone());
         let wanted = |found: &Found| {
             found.hash == hash || (found.stored.to == own && found.stored.from != own)
@@ -261,9 +256,9 @@ impl ChainWatch {
         if carrier.height.is_none() || self.facts.heard.iter().any(|one| one.hash == found.hash) {
             return;
         }
-        let mut said = Said::read(&found.stored.payload);
-        let header_key = said.header.as_ref().and_then(|header| header.key);
-        let is_his =
+        let mut content = MessageContent::read(&found.stored.payload);
+        let header_key = content.header.as_ref().and_then(|header| header.key);
+        let from_recipient =
             found.stored.from == self.to || header_key.is_some_and(|key| self.to.matches(&key));
         let finding = examine(
             &found.stored,
@@ -272,29 +267,29 @@ impl ChainWatch {
             self.key.as_ref(),
         );
         let authenticity = finding.authenticity();
-        let answers = match said.header.as_ref().and_then(|header| header.re) {
+        let answers = match content.header.as_ref().and_then(|header| header.re) {
             Some(re) => re == self.hash && authenticity == Authenticity::Verified,
             None => self.plain && authenticity != Authenticity::Forged,
         };
-        if !is_his || !answers {
+        if !from_recipient || !answers {
             return;
         }
-        if said.sealed {
+        if content.sealed {
             match known(&found.stored.payload) {
                 Some(KnownCommand::Sealed(sealed)) => {
                     let binding = Binding::from(&found.stored);
                     let opened = sealing::open(&sealed, &self.decryption, binding, authenticity)
                         .map_err(|error| error.to_string());
-                    said.open(opened.as_ref().map_err(String::as_str));
+                    content.open(opened.as_ref().map_err(String::as_str));
                 }
-                _ => said.open(Err("it is not a sealed message")),
+                _ => content.open(Err("it is not a sealed message")),
             }
         }
         self.facts.heard.push(Heard {
             hash: found.hash,
             height: Some(found.height.0),
             authenticity: authenticity.as_str().to_owned(),
-            what: progress_or_answer(said),
+            what: progress_or_answer(content),
         });
     }
 }

@@ -1,0 +1,139 @@
+//! Tasks that are executed here.
+
+use agentry_protocol::command::JobId;
+use agentry_store::list::task::{self, ExecutingFilter, ExecutingItem};
+use agentry_store::{Reader, StoreError};
+use serde_json::{Value, json};
+
+use super::super::who;
+use super::job::JobState;
+use crate::config::Config;
+
+/// A task that is executed here.
+#[derive(Clone, Debug)]
+pub struct ExecutingTask {
+    /// Its row.
+    pub row: i64,
+    /// What the store has of it.
+    pub item: ExecutingItem,
+    /// Why it cannot be executed: its agent or its behaviour was removed from agents.toml.
+    pub waits_for: Option<String>,
+}
+
+impl ExecutingTask {
+    fn new(item: ExecutingItem, config: &Config) -> Self {
+        Self {
+            row: row(&item.id).unwrap_or_default(),
+            waits_for: waits_for(&item, config),
+            item,
+        }
+    }
+
+    /// Why its result is incomplete, as one word.
+    pub fn incomplete(&self) -> Option<&str> {
+        let code = self.item.error_code.as_deref();
+        code.filter(|_| self.item.state == JobState::Completed.as_str())
+    }
+
+    /// The code of its error, or of its last attempt's, and the explanation for the operator.
+    pub fn failure(&self) -> Option<(&str, &str)> {
+        let code = self.item.error_code.as_deref()?;
+        let sentence = self.item.error.as_deref().unwrap_or_default();
+        self.incomplete().is_none().then_some((code, sentence))
+    }
+
+    /// The task as JSON.
+    ///
+    /// # Errors
+    /// None in practice: all of it can be written.
+    pub fn to_json(&self) -> serde_json::Result<Value> {
+        let mut value = serde_json::to_value(&self.item)?;
+        value["input"] = serde_json::from_str(&self.item.input).unwrap_or(Value::Null);
+        value["incomplete"] = json!(self.incomplete());
+        value["waits_for"] = json!(self.waits_for);
+        Ok(value)
+    }
+}
+
+/// Tasks that are executed here, newest first.
+#[derive(Clone, Debug)]
+pub struct ExecutingList {
+    /// The tasks.
+    pub tasks: Vec<ExecutingTask>,
+    /// Whether there are more than the limit.
+    pub more: bool,
+}
+
+/// Lists the newest tasks, up to a limit; only those in a state, if one is given.
+///
+/// # Errors
+/// The store's.
+pub fn list(
+    db: &Reader,
+    state: Option<JobState>,
+    limit: u64,
+    config: &Config,
+) -> Result<ExecutingList, StoreError> {
+    let filter = ExecutingFilter {
+        states: state
+            .map(|state| state.as_str().to_owned())
+            .into_iter()
+            .collect(),
+        // One more than the limit shows whether there are others.
+        limit: limit.saturating_add(1),
+        ..ExecutingFilter::default()
+    };
+    let mut items = task::executing(db, &filter)?;
+    let enough = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = items.len() > enough;
+    items.truncate(enough);
+    let tasks = items
+        .into_iter()
+        .map(|item| ExecutingTask::new(item, config));
+    Ok(ExecutingList {
+        tasks: tasks.collect(),
+        more,
+    })
+}
+
+/// Finds a task by its row (`task/7`), or by the id or the hash under which its submitter knows it;
+/// `None` if there is none.
+///
+/// # Errors
+/// The store's.
+pub fn find(db: &Reader, name: &str, config: &Config) -> Result<Option<ExecutingTask>, StoreError> {
+    let filter = match row(name) {
+        Some(row) => ExecutingFilter {
+            row: Some(row),
+            limit: 1,
+            ..ExecutingFilter::default()
+        },
+        None if name.parse::<JobId>().is_ok() => ExecutingFilter {
+            asked_by: Some(name.to_ascii_lowercase()),
+            limit: 1,
+            ..ExecutingFilter::default()
+        },
+        None => return Ok(None),
+    };
+    let item = task::executing(db, &filter)?.pop();
+    Ok(item.map(|item| ExecutingTask::new(item, config)))
+}
+
+/// The row number in a name such as `task/7`.
+fn row(name: &str) -> Option<i64> {
+    name.strip_prefix("task/")?.parse().ok()
+}
+
+fn waits_for(item: &ExecutingItem, config: &Config) -> Option<String> {
+    if item.state != "submitted" && item.state != "working" {
+        return None;
+    }
+    let (agent, behaviour, file) = (&item.agent, &item.behaviour, &config.file);
+    match who::configured(agent, config) {
+        None => Some(format!("agent {agent} was removed from {file}")),
+        Some(known) if known.behaviours.iter().all(|one| one.name != *behaviour) => Some(format!(
+            "behaviour {behaviour} of agent {agent} was removed from {file}"
+        )),
+        Some(_) => None,
+    }
+}

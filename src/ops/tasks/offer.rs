@@ -1,0 +1,78 @@
+//! Checks whether the recipient offers jobs of a type, as far as it is known here.
+
+use agentry_protocol::Address;
+use agentry_protocol::command::Announce;
+use agentry_store::{StoreError, open_for_reading, read};
+
+use super::super::directory::words;
+use super::super::who;
+use super::TaskError;
+use crate::config::Config;
+use crate::runtime::clock::Clock;
+
+/// The command that requests a job.
+const ASKS: &str = "EXECUTE_AI_JOB";
+
+/// Prefix of a capability that is a job type.
+const TYPE: &str = "task:";
+
+/// Refuses a job that the recipient does not offer: no answer would come.
+///
+/// # Errors
+/// [`TaskError::NotOffered`]: neither agents.toml, for a hosted agent, nor a card in the directory
+/// lists such a job.
+pub(super) fn check(to: &Address, kind: &str, config: &Config) -> Result<(), TaskError> {
+    let Some(offer) = offer(to, config)? else {
+        return Ok(());
+    };
+    let types: Vec<&str> = offer
+        .capabilities
+        .iter()
+        .filter_map(|word| word.strip_prefix(TYPE))
+        .collect();
+    let missing = if types.is_empty() && !offer.commands.iter().any(|word| word == ASKS) {
+        "offers no jobs".to_owned()
+    } else if !types.is_empty() && !types.contains(&kind) {
+        format!("offers no job of type {kind}, but: {}", types.join(", "))
+    } else {
+        return Ok(());
+    };
+    let who = offer.who;
+    Err(TaskError::NotOffered { who, missing })
+}
+
+/// What an agent states about its jobs.
+struct Offer {
+    /// Where it states it, such as `the card of worker`.
+    who: String,
+    commands: Vec<String>,
+    capabilities: Vec<String>,
+}
+
+/// What is known of an agent's jobs: for a hosted agent from agents.toml, for others from their
+/// current card.
+fn offer(to: &Address, config: &Config) -> Result<Option<Offer>, StoreError> {
+    if !config.store.path.exists() {
+        return Ok(None);
+    }
+    let db = open_for_reading(&config.store.path)?;
+    let mut agents = read::agents(&db)?.into_iter();
+    let name = agents
+        .find(|agent| agent.address == *to)
+        .map(|agent| agent.name);
+    if let Some(agent) = name.and_then(|name| who::configured(&name, config)) {
+        let all = || agent.behaviours.iter().map(|instance| &instance.behaviour);
+        return Ok(Some(Offer {
+            who: format!("agent {} of {}", agent.name, config.file),
+            commands: all().flat_map(|one| one.commands()).collect(),
+            capabilities: all().flat_map(|one| one.capabilities()).collect(),
+        }));
+    }
+    let card = read::card(&db, to)?.map(|announced| announced.card.card);
+    let counts = |card: &Announce| card.check_time(Clock::default().now_ms()).is_ok();
+    Ok(card.filter(counts).map(|card| Offer {
+        who: format!("the card of {}", card.name),
+        commands: words(&card.commands),
+        capabilities: words(&card.capabilities),
+    }))
+}
