@@ -487,3 +487,6 @@ fn contains<I: Ord>((from, to): &Ends<I>, entry: &I) -> bool {
     };
     starts && ends
 }
+
+#[cfg(test)]
+mod tests;
