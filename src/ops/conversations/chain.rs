@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 
 use agentry_chain::{BlockWalk, Interest, NodeClient, NodeError};
-use agentry_protocol::authenticity::examine;
 use agentry_protocol::{Address, Authenticity, BlockHeight, Envelope};
 
 use super::super::search::{self, Downward, Follow, Found};
 use super::{Direction, MessageEntry, MessageFilter, MessageList};
 use crate::config::Config;
+use crate::runtime::classify::examine_under;
 
 /// Reads the messages of an address from the chain.
 #[derive(Debug)]
@@ -155,13 +155,10 @@ impl<'a> ChainMessages<'a> {
     /// Verifies the sender with the key in the header, or with that of a contact.
     fn authenticity(&self, found: &Found) -> Authenticity {
         let stored = &found.stored;
-        let envelope = Envelope::read(&stored.payload);
-        let header_key = envelope.header().and_then(|header| header.key);
         let mut contacts = self.config.contacts.iter();
         let contact = contacts.find(|contact| contact.address == stored.from);
         let known_key = contact.and_then(|contact| contact.public_key);
-        let chain = &self.config.chain.id;
-        examine(stored, chain, header_key.as_ref(), known_key.as_ref()).authenticity()
+        examine_under(stored, &self.config.chain.id, known_key).authenticity()
     }
 }
 
