@@ -28,7 +28,7 @@ pub const fn least_pause(kind: Option<EventKind>) -> Duration {
 }
 
 /// The time `after` from now, in milliseconds since the epoch.
-fn after_ms(now_ms: u64, after: Duration) -> u64 {
+pub(crate) fn after_ms(now_ms: u64, after: Duration) -> u64 {
     now_ms.saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX))
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use agentry_core::rows::{EventState, InboxState};
 
 use super::Simulation;
-use super::tasks::after_ms;
+use crate::durable::after_ms;
 
 /// The most blocks that settling may take.
 const MAX_ROUNDS: usize = 1_000;

@@ -7,8 +7,8 @@ use agentry_core::commit::PostResult;
 use agentry_protocol::TransactionHash;
 
 use super::ledger::Transaction;
-use super::tasks::after_ms;
 use super::{Party, Simulation};
+use crate::durable::after_ms;
 
 /// The probability of each fault, in percent of its opportunities. No fault changes the final
 /// result of a correct runtime.

@@ -1,7 +1,6 @@
 //! The tasks of hosted agents.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use agentry_core::commit::TaskEnd;
 use agentry_core::rows::TaskState as RowState;
@@ -12,6 +11,7 @@ use serde_json::json;
 use super::Simulation;
 use super::runs::backoff_ms;
 use super::simulation::Subject;
+use crate::durable::after_ms;
 use crate::task::{Desk, TASK_FAILED, TaskError, TaskOutput};
 use crate::{AnyBehaviour, TaskNews};
 
@@ -41,11 +41,6 @@ pub enum TaskState {
 
 /// A report of progress, with a description.
 type Note = (f64, Option<String>);
-
-/// The time `after` from now.
-pub(super) fn after_ms(now_ms: u64, after: Duration) -> u64 {
-    now_ms.saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX))
-}
 
 impl Simulation {
     pub(super) fn task_state(&self, task: &row::Task) -> TaskState {
