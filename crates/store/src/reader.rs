@@ -3,7 +3,7 @@
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row, Transaction};
 
 use super::StoreError;
-use super::tables::{Stored, read_row};
+use super::tables::{Stored, read_row, select_where};
 
 /// A connection to a store that only reads. The functions of [`read`](crate::read) and
 /// [`list`](crate::list) query it.
@@ -55,9 +55,7 @@ impl Reader {
         condition: &str,
         params: impl Params,
     ) -> Result<Option<R>, StoreError> {
-        let (columns, more, table) = (R::COLUMNS.join(", "), R::MORE, R::TABLE);
-        let sql = format!("SELECT {columns}{more} FROM {table} WHERE {condition} LIMIT 1");
-        let mut statement = self.prepare(&sql)?;
+        let mut statement = self.prepare(&select_where::<R>(&format!("{condition} LIMIT 1")))?;
         let mut rows = statement.query(params)?;
         rows.next()?.map(read_row).transpose()
     }

@@ -31,7 +31,7 @@ use rusqlite::Connection;
 use super::StoreError;
 use super::error::Trouble;
 use archive::Rows;
-pub(super) use archive::{Stored, read_row};
+pub(super) use archive::{Stored, read_row, select_where};
 
 /// The database, which the tables of the state share. One thread uses it.
 #[derive(Clone, Debug)]

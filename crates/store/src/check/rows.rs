@@ -14,7 +14,7 @@ use crate::column::{shown, text};
 use crate::error::{StoreError, Trouble};
 use crate::meta;
 use crate::read::announce;
-use crate::tables::{Stored, read_row};
+use crate::tables::{Stored, read_row, select_where};
 
 /// A row that is not what was written: the column, and what is wrong with it.
 type Wrong = (&'static str, String);
@@ -64,9 +64,7 @@ impl Look<'_> {
             Depth::Open => open,
             Depth::All => "true",
         };
-        let (columns, more, table) = (R::COLUMNS.join(", "), R::MORE, R::TABLE);
-        let sql = format!("SELECT {columns}{more} FROM {table} WHERE {condition}");
-        let mut statement = self.db.prepare(&sql)?;
+        let mut statement = self.db.prepare(&select_where::<R>(condition))?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             if self.found.len() == NAMED {
@@ -76,7 +74,7 @@ impl Look<'_> {
                 Ok(read) => {
                     if let Err((column, what)) = check(&read) {
                         let key: Vec<_> = (0..R::KEYS).map(|at| shown(row, at)).collect();
-                        let key = key.join("/");
+                        let (table, key) = (R::TABLE, key.join("/"));
                         self.found
                             .push(format!("{table} {key}: column {column:?} {what}"));
                     }

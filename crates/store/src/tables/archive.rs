@@ -81,6 +81,13 @@ impl<'a> Entry<'a> {
     }
 }
 
+/// The statement that reads the rows of a table that meet a condition. [`read_row`] reads a row of
+/// it.
+pub(crate) fn select_where<R: Stored>(condition: &str) -> String {
+    let (columns, more, table) = (R::COLUMNS.join(", "), R::MORE, R::TABLE);
+    format!("SELECT {columns}{more} FROM {table} WHERE {condition}")
+}
+
 /// The rows of a table.
 #[derive(Debug)]
 pub(super) struct Rows<R> {
@@ -94,13 +101,12 @@ pub(super) struct Rows<R> {
 
 impl<R: Stored> Rows<R> {
     pub(super) fn of(db: &Database) -> Self {
-        let (columns, more, table) = (R::COLUMNS.join(", "), R::MORE, R::TABLE);
         let keys = R::COLUMNS.get(..R::KEYS).unwrap_or_default();
         let (key, keys) = (conditions(keys, 0), keys.join(", "));
         Self {
             db: db.clone(),
-            get: format!("SELECT {columns}{more} FROM {table} WHERE {key}"),
-            keys: format!("SELECT {keys} FROM {table} WHERE "),
+            get: select_where::<R>(&key),
+            keys: format!("SELECT {keys} FROM {} WHERE ", R::TABLE),
             rows: PhantomData,
         }
     }
