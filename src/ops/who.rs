@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 use agentry_protocol::{Address, PublicKey};
 use agentry_sdk::NameError;
-use agentry_store::{list, open_for_reading, read};
+use agentry_store::{list, open_if_exists, read};
 
 use crate::config::{AgentConfig, Config, did_you_mean};
 use crate::runtime::clock::Clock;
@@ -339,10 +339,9 @@ fn one(text: &str, found: Vec<Local>) -> Result<Option<Local>, WhoError> {
 /// The addresses of agents that had this name when they were last hosted; empty if there is no
 /// store yet.
 fn remembered(name: &str, config: &Config) -> Result<Vec<Address>, WhoError> {
-    if !config.store.path.exists() {
+    let Some(db) = open_if_exists(&config.store.path)? else {
         return Ok(Vec::new());
-    }
-    let db = open_for_reading(&config.store.path)?;
+    };
     let addresses = list::addresses_of(&db, name)?;
     Ok(addresses
         .iter()
@@ -352,21 +351,19 @@ fn remembered(name: &str, config: &Config) -> Result<Vec<Address>, WhoError> {
 
 /// Whether the store knows an agent at exactly this address.
 fn is_known(address: &Address, config: &Config) -> Result<bool, WhoError> {
-    if !config.store.path.exists() {
+    let Some(db) = open_if_exists(&config.store.path)? else {
         return Ok(false);
-    }
-    let db = open_for_reading(&config.store.path)?;
+    };
     Ok(list::is_hosted(&db, address.as_str())?)
 }
 
 /// The address that has announced a name in a card that is valid now; `None` if there is no store
 /// yet.
 fn announced(name: &str, config: &Config) -> Result<Option<Address>, WhoError> {
-    if !config.store.path.exists() {
+    let Some(db) = open_if_exists(&config.store.path)? else {
         return Ok(None);
-    }
+    };
     let now_ms = Clock::default().now_ms();
-    let db = open_for_reading(&config.store.path)?;
     let cards = read::cards_named(&db, name)?;
     let mut addresses: Vec<Address> = cards
         .into_iter()

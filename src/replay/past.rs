@@ -7,7 +7,7 @@ use agentry_core::AgentId;
 use agentry_protocol::{Address, TransactionHash};
 use agentry_sdk::Card;
 use agentry_store::read::{self, Question};
-use agentry_store::{Reader, StoreError, open_for_reading};
+use agentry_store::{Reader, StoreError, open_if_exists};
 
 use super::ReplayError;
 
@@ -25,10 +25,8 @@ impl Past {
     /// # Errors
     /// The store exists and cannot be read; a replay can do without it.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        let db = match open_for_reading(path) {
-            Ok(db) => db,
-            Err(StoreError::Missing { .. }) => return Ok(Self::default()),
-            Err(error) => return Err(error),
+        let Some(db) = open_if_exists(path)? else {
+            return Ok(Self::default());
         };
         let rows = read::agents(&db)?;
         let cards = read::cards(&db)?;

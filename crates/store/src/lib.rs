@@ -202,6 +202,17 @@ pub fn open_for_reading(path: &Path) -> Result<Reader, StoreError> {
     Ok(reader)
 }
 
+/// Like [`open_for_reading`]; `None` if there is no store.
+///
+/// # Errors
+/// As [`open_for_reading`], except for [`StoreError::Missing`].
+pub fn open_if_exists(path: &Path) -> Result<Option<Reader>, StoreError> {
+    match open_for_reading(path) {
+        Err(StoreError::Missing { .. }) => Ok(None),
+        opened => opened.map(Some),
+    }
+}
+
 /// Like [`open_for_reading`], for a single read that leaves no trace: if no process has the store
 /// open, SQLite creates no file beside it.
 ///

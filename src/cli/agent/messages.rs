@@ -7,7 +7,7 @@
 mod line;
 
 use agentry_protocol::{Address, Thread};
-use agentry_store::{list, open_for_reading};
+use agentry_store::{list, open_if_exists};
 use clap::Args;
 
 use super::super::output::Tone;
@@ -113,10 +113,7 @@ pub(super) async fn run(
         limit: usize::try_from(args.limit).unwrap_or(usize::MAX),
     };
     let store = &config.store.path;
-    let db = store
-        .exists()
-        .then(|| open_for_reading(store))
-        .transpose()?;
+    let db = open_if_exists(store)?;
     let printer = Printer {
         names: Names::new(config, db.as_ref())?,
         follow: args.follow,

@@ -9,7 +9,7 @@ use agentry_protocol::{
     Address, BlockHeight, DecryptionKey, EncryptionKey, MessageId, Number, PublicKey,
     SignedTransaction, SigningKey, Transaction, TransactionHash,
 };
-use agentry_store::{StoreError, open_for_reading, read};
+use agentry_store::{StoreError, open_if_exists, read};
 
 use super::super::OperationError;
 use super::super::delivery::watch::{ChainWatch, StoreWatch, Watch};
@@ -253,13 +253,12 @@ struct KnownKeys {
 
 fn known_keys(to: &Address, now_ms: u64, config: &Config) -> Result<KnownKeys, StoreError> {
     let mut known = KnownKeys::default();
-    if config.store.path.exists() {
-        let db = open_for_reading(&config.store.path)?;
-        if let Some(found) = read::card(&db, to)? {
-            known.public = Some(found.card.public_key);
-            let counts = found.card.card.check_time(now_ms).is_ok();
-            known.encryption = found.card.card.enc_key.filter(|_| counts);
-        }
+    if let Some(db) = open_if_exists(&config.store.path)?
+        && let Some(found) = read::card(&db, to)?
+    {
+        known.public = Some(found.card.public_key);
+        let counts = found.card.card.check_time(now_ms).is_ok();
+        known.encryption = found.card.card.enc_key.filter(|_| counts);
     }
     let is_contact = |contact: &&crate::config::Contact| {
         contact.address == *to || contact.public_key.is_some_and(|key| to.matches(&key))

@@ -2,7 +2,7 @@
 
 use agentry_protocol::Address;
 use agentry_protocol::command::Announce;
-use agentry_store::{StoreError, open_for_reading, read};
+use agentry_store::{StoreError, open_if_exists, read};
 
 use super::super::directory::words;
 use super::super::who;
@@ -52,10 +52,9 @@ struct Offer {
 /// What is known of an agent's jobs: for a hosted agent from agents.toml, for others from their
 /// current card.
 fn offer(to: &Address, config: &Config) -> Result<Option<Offer>, StoreError> {
-    if !config.store.path.exists() {
+    let Some(db) = open_if_exists(&config.store.path)? else {
         return Ok(None);
-    }
-    let db = open_for_reading(&config.store.path)?;
+    };
     let mut agents = read::agents(&db)?.into_iter();
     let name = agents
         .find(|agent| agent.address == *to)

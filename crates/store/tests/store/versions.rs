@@ -1,6 +1,6 @@
 //! The files that can be opened as a store.
 
-use agentry_store::{Store, StoreError, open_for_reading};
+use agentry_store::{Store, StoreError, open_for_reading, open_if_exists};
 
 #[test]
 fn a_store_is_opened_by_one_at_a_time() {
@@ -106,6 +106,7 @@ fn reading_a_missing_store_creates_none() {
         open_for_reading(&path),
         Err(StoreError::Missing { .. })
     ));
+    assert!(open_if_exists(&path).unwrap().is_none());
     assert!(!path.exists());
 }
 
