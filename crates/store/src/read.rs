@@ -24,17 +24,16 @@ mod talk;
 mod task;
 mod waits;
 
-use crate::cause;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use agentry_core::rows::{AgentId, AgentRow, Charge, Draft, OpenTransaction, OutboxId};
 use agentry_protocol::{Address, BlockHeight, Json, Limits, TransactionHash};
 use rusqlite::{OptionalExtension, Row, params};
+use serde::Serialize;
 
 use super::column::{natural, optional_natural, optional_text, text};
-use super::meta;
 use super::number::integer;
-use super::{Reader, StoreError};
-use agentry_core::rows::{AgentId, AgentRow, Charge, Draft, OpenTransaction, OutboxId};
+use super::{Reader, StoreError, cause, meta};
 
 pub(super) use cards::announce;
 pub use cards::{
@@ -351,8 +350,8 @@ pub fn gaps(db: &Reader, above: BlockHeight) -> Result<Vec<BlockHeight>, StoreEr
     )
 }
 
-/// The number of rows in each state of the queues, for metrics and `queue list`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The number of rows in each state of the queues, for `queue list`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Messages, by state.
     pub inbox: BTreeMap<String, u64>,
@@ -360,12 +359,12 @@ pub struct Counts {
     pub events: BTreeMap<String, u64>,
     /// Transactions, by state.
     pub outbox: BTreeMap<String, u64>,
-    /// Transactions that are held by a day's budget.
-    pub held: u64,
     /// Forged messages.
     pub forged: u64,
     /// Heights that could not be read completely.
     pub gaps: u64,
+    /// Transactions that are held by a day's budget.
+    pub waiting_for_budget: u64,
 }
 
 /// Counts the rows in each state of the queues. Reads every row, so it is not for a hot path.
@@ -386,8 +385,8 @@ pub fn counts(db: &Reader) -> Result<Counts, StoreError> {
         inbox: by_state("inbox")?,
         events: by_state("event")?,
         outbox: by_state("outbox")?,
-        held: all("outbox WHERE state = 'queued' AND held = 1")?,
         forged: all("forged")?,
         gaps: all("gap")?,
+        waiting_for_budget: all("outbox WHERE state = 'queued' AND held = 1")?,
     })
 }

@@ -1,6 +1,5 @@
 //! Listing the rows of the queues, and looking up one.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::slice::from_ref;
 use std::str::FromStr;
@@ -9,7 +8,8 @@ use agentry_core::commit::{QueueTarget, Selection};
 use agentry_core::rows::EventId;
 use agentry_core::{InboxId, OutboxId};
 use agentry_store::list::{self, EventItem, Filter, ForgedItem, InboxItem, OutboxItem};
-use agentry_store::{Reader, StoreError, read};
+use agentry_store::read::{self, Counts};
+use agentry_store::{Reader, StoreError};
 use serde::Serialize;
 
 use super::rows::{EventRow, ForgedRow, MessageRow, TransactionRow};
@@ -63,28 +63,11 @@ pub struct QueueList {
     /// Whether some queue has more rows than the limit.
     pub more: bool,
     /// The number of all rows.
-    pub counts: RowCounts,
+    pub counts: Counts,
     /// Today's spending of the selected agent.
     pub spending: Option<Spending>,
     /// Why posting is stopped.
     pub halted: Option<String>,
-}
-
-/// The number of all rows.
-#[derive(Debug, Serialize)]
-pub struct RowCounts {
-    /// Messages, by state.
-    pub inbox: BTreeMap<String, u64>,
-    /// Other events, by state.
-    pub events: BTreeMap<String, u64>,
-    /// Transactions, by state.
-    pub outbox: BTreeMap<String, u64>,
-    /// Forged messages.
-    pub forged: u64,
-    /// Blocks that could not be read in full.
-    pub gaps: u64,
-    /// Transactions that are held by a day's budget.
-    pub waiting_for_budget: u64,
 }
 
 /// Lists rows, with the reasons why they wait as far as the store or the running runtime knows them.
@@ -120,14 +103,7 @@ pub async fn list(
             .collect(),
         forged: forged.map(|item| ForgedRow::new(item, names)).collect(),
         more: found.more,
-        counts: RowCounts {
-            inbox: counts.inbox,
-            events: counts.events,
-            outbox: counts.outbox,
-            forged: counts.forged,
-            gaps: counts.gaps,
-            waiting_for_budget: counts.held,
-        },
+        counts,
         spending,
         halted,
     })
