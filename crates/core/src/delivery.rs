@@ -2,6 +2,9 @@
 
 use agentry_protocol::{Address, BlockHeight, MessageId, TransactionHash};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::rows::OutboxId;
 
 /// A message that the behaviour sent with a label.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +61,27 @@ pub enum DeliveryUpdate {
         /// The reason.
         reason: String,
     },
+}
+
+/// The data of an [event](crate::rows::EventKind::Delivery) that tells a behaviour of an update.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct DeliveryData {
+    /// The first transaction of the message.
+    pub outbox: OutboxId,
+    /// The update.
+    pub update: DeliveryUpdate,
+}
+
+impl DeliveryData {
+    /// The data as it is stored.
+    pub(crate) fn stored(outbox: OutboxId, update: &DeliveryUpdate) -> Value {
+        json!({ "outbox": outbox, "update": update })
+    }
+
+    /// Reads the data of an event; `None` if it is not that of an update.
+    pub fn read(data: &Value) -> Option<Self> {
+        Self::deserialize(data).ok()
+    }
 }
 
 /// How long a behaviour waits before it is told that a message was not sent, in milliseconds. An

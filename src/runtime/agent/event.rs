@@ -3,13 +3,12 @@
 
 use std::sync::Arc;
 
+use agentry_core::Commit;
 use agentry_core::commit::Outcome;
+use agentry_core::delivery::DeliveryData;
 use agentry_core::rows::{DueEvent, EventKind, EventRef, Overdue};
-use agentry_core::{Commit, OutboxId};
 use agentry_protocol::KnownCommand;
-use agentry_sdk::{
-    BehaviourError, DeliveryUpdate, Event, Message, Settlement, Task, TaskNews, TaskReport, Timer,
-};
+use agentry_sdk::{BehaviourError, Event, Message, Settlement, Task, TaskNews, TaskReport, Timer};
 use agentry_store::{StoreError, read};
 use serde::Deserialize;
 
@@ -19,13 +18,6 @@ use crate::runtime::compose::{self, Author, Circumstances};
 use crate::runtime::directory::Registration;
 use crate::runtime::registry::Hosted;
 use crate::runtime::runner::Runner;
-
-/// The contents of a delivery update's row.
-#[derive(Deserialize)]
-struct DeliveryData {
-    outbox: OutboxId,
-    update: DeliveryUpdate,
-}
 
 impl Work {
     /// Shows an event to the behaviour that it belongs to.
@@ -112,8 +104,7 @@ impl Work {
                 due_ms: due.due_at,
             })),
             EventKind::Delivery => {
-                let Ok(DeliveryData { outbox, update }) = DeliveryData::deserialize(&due.data)
-                else {
+                let Some(DeliveryData { outbox, update }) = DeliveryData::read(&due.data) else {
                     return Ok(None);
                 };
                 let label = due.name.clone();

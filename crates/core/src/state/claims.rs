@@ -29,6 +29,7 @@ use super::row::{Sighting, sighting};
 use super::{Refusal, State};
 use crate::TaskOutput;
 use crate::commit::{Receipt, TaskEnd};
+use crate::delivery::DeliveryData;
 use crate::fingerprint::{Fingerprint, JOB_END};
 use crate::rows::{AgentId, Draft, EventKind, EventRef, InboxId, OutboxId, OutboxState, Prepared};
 
@@ -123,7 +124,7 @@ impl State {
             }),
             (_, Some(inbox)) => of_message(inbox),
             (EventKind::Delivery, None) => {
-                let outbox = OutboxId(event.data.get("outbox")?.as_i64()?);
+                let outbox = DeliveryData::read(&event.data)?.outbox;
                 let (height, _) = self.outbox.get(&outbox)?.block?;
                 Some(Anchor::Block(height))
             }

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use agentry_protocol::BlockHeight;
-use serde_json::json;
 
 use super::events::New;
 use super::row::Tracking;
 use super::{Refusal, State};
-use crate::DeliveryUpdate;
 use crate::cause::Cause;
 use crate::commit::Receipt;
+use crate::delivery::{DeliveryData, DeliveryUpdate};
 use crate::rows::{AgentId, Draft, EventKind, OutboxId, Prepared, ReceiptRequest, ReceiptState};
 
 impl State {
@@ -57,7 +56,7 @@ impl State {
         let (Some(behaviour), Some(label)) = (&row.behaviour, &row.label) else {
             return;
         };
-        let data = json!({ "outbox": row.outbox, "update": update });
+        let data = DeliveryData::stored(row.outbox, update);
         let new = New {
             agent: row.agent,
             behaviour,

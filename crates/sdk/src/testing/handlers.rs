@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use agentry_core::commit::{Handled, Outcome};
+use agentry_core::delivery::DeliveryData;
 use agentry_core::rows::{EventKind, EventRef, EventState, InboxState, ReceiptState};
 use agentry_core::state::row;
 use agentry_core::{AgentId, Commit, OutboxId, TaskId};
@@ -14,8 +15,7 @@ use super::Simulation;
 use super::runs::{Ran, Work};
 use super::simulation::Subject;
 use crate::{
-    AnyBehaviour, DeliveryUpdate, Event, Message, SentMessage, Settlement, Task, TaskNews,
-    TaskReport, Timer,
+    AnyBehaviour, Event, Message, SentMessage, Settlement, Task, TaskNews, TaskReport, Timer,
 };
 
 /// Whether a message meets a behaviour's demands for authenticity and sealing.
@@ -223,9 +223,8 @@ impl Simulation {
                 due_ms: row.due_at,
             }),
             EventKind::Delivery => {
-                let first = OutboxId(row.data.get("outbox")?.as_i64()?);
-                let update = DeliveryUpdate::deserialize(row.data.get("update")?).ok()?;
-                let sent = self.sent.get(&first)?;
+                let DeliveryData { outbox, update } = DeliveryData::read(&row.data)?;
+                let sent = self.sent.get(&outbox)?;
                 let message = SentMessage {
                     label: row.name.clone(),
                     to: sent.to.clone(),
