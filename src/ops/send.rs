@@ -180,12 +180,7 @@ pub(super) async fn send(
         .or_else(|| shared.directory.enc_key_of(&request.to, now_ms));
     let draft = compose::compose(
         &request.outgoing(),
-        Author {
-            address: &hosted.address,
-            public_key,
-            fee: hosted.config.common.fee,
-            behaviour: None,
-        },
+        Author::hosted(hosted, public_key, None),
         Circumstances {
             origin: &format!("control/{}", request.key),
             to: &request.to,

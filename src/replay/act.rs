@@ -108,12 +108,7 @@ impl Engine {
             .unwrap_or_else(|| Seed::from_bytes([1; 32]).public_key());
         let draft = compose::compose(
             outgoing,
-            Author {
-                address: &hosted.address,
-                public_key,
-                fee: hosted.config.common.fee,
-                behaviour: Some(&instance.name),
-            },
+            Author::hosted(hosted, public_key, Some(&instance.name)),
             Circumstances {
                 origin: "replay",
                 to,

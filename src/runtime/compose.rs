@@ -9,6 +9,8 @@ use agentry_protocol::{
 };
 use agentry_sdk::{Message, Outgoing, Sealing};
 
+use super::registry::Hosted;
+
 /// The author of a message.
 #[derive(Clone, Copy, Debug)]
 pub struct Author<'a> {
@@ -20,6 +22,18 @@ pub struct Author<'a> {
     pub fee: u64,
     /// The behaviour that sends the message, by its name in the agent; none, if an operator does.
     pub behaviour: Option<&'a str>,
+}
+
+impl<'a> Author<'a> {
+    /// A hosted wallet, which has this key.
+    pub fn hosted(hosted: &'a Hosted, public_key: PublicKey, behaviour: Option<&'a str>) -> Self {
+        Self {
+            address: &hosted.address,
+            public_key,
+            fee: hosted.config.common.fee,
+            behaviour,
+        }
+    }
 }
 
 /// The recipient of a message and the data that depends on the moment.

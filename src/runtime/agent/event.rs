@@ -151,12 +151,7 @@ impl Work {
         let origin = format!("event/{}/{}", due.id, due.attempts);
         let draft = compose::compose(
             &agentry_sdk::Outgoing::command(&announce),
-            Author {
-                address: &hosted.address,
-                public_key,
-                fee: hosted.config.common.fee,
-                behaviour: None,
-            },
+            Author::hosted(hosted, public_key, None),
             Circumstances {
                 origin: &origin,
                 to: &hosted.address,

@@ -187,12 +187,7 @@ impl Work {
         let now_ms = self.shared.clock.local_ms();
         let composed = compose::compose(
             outgoing,
-            Author {
-                address: &hosted.address,
-                public_key,
-                fee: hosted.config.common.fee,
-                behaviour: Some(&instance.name),
-            },
+            Author::hosted(hosted, public_key, Some(&instance.name)),
             Circumstances {
                 origin,
                 to,
