@@ -43,12 +43,24 @@ fn signed(from: &SigningKey, to: &Address, number: u64, payload: Json) -> Signed
     .sign(from)
 }
 
+/// The sender and the recipient of a ping: each recipient in turn, then the next sender.
+fn turn<'a>(
+    number: usize,
+    from: &'a [SigningKey],
+    to: &'a [Address],
+) -> (&'a SigningKey, &'a Address) {
+    (
+        &from[(number / to.len()) % from.len()],
+        &to[number % to.len()],
+    )
+}
+
 /// `count` pings as a node stores them: to these recipients in turn, from these senders in turn.
 pub(crate) fn pings(count: usize, from: &[SigningKey], to: &[Address]) -> Vec<StoredTransaction> {
     (0..count)
         .map(|number| {
-            let sender = &from[(number / to.len()) % from.len()];
-            ping(sender, &to[number % to.len()], number as u64).stored()
+            let (sender, recipient) = turn(number, from, to);
+            ping(sender, recipient, number as u64).stored()
         })
         .collect()
 }
@@ -63,15 +75,14 @@ pub(crate) fn with_headers(
     let now_ms = u64::try_from(now_ms)?;
     (0..count)
         .map(|number| {
-            let sender = &from[(number / to.len()) % from.len()];
+            let (sender, recipient) = turn(number, from, to);
             let header = Header {
                 id: Some(MessageId::generate(now_ms)?),
                 key: Some(sender.public_key()),
                 ..Header::default()
             };
             let payload = compose(&Payload::Text("ping".to_owned()), Some(&header))?;
-            let ping = signed(sender, &to[number % to.len()], number as u64, payload);
-            Ok(ping.stored())
+            Ok(signed(sender, recipient, number as u64, payload).stored())
         })
         .collect()
 }
