@@ -10,8 +10,8 @@ use super::report::Check;
 use super::store::silent;
 use super::{PATIENCE, about, blocking, http};
 use crate::config::Config;
+use crate::ops::queues::spending::daily_budget;
 use crate::ops::queues::waits::{WaitingRows, Waits};
-use crate::ops::who;
 
 /// A message that has waited longer is reported as a warning, in milliseconds.
 const LONG_MS: u64 = 10 * 60 * 1000;
@@ -194,7 +194,7 @@ fn budgets(config: &Config, agents: &[AgentStats]) -> Check {
 
 /// Whether nine tenths of a budget are spent.
 fn is_nearly_spent(config: &Config, agent: &AgentStats) -> bool {
-    let budget = who::configured(&agent.agent, config).map(|known| known.common.daily_budget);
+    let budget = daily_budget(&agent.agent, config);
     let tenth = |all: u64| u128::from(all) * 10;
     budget.is_some_and(|all| all > 0 && tenth(agent.spent.all) >= u128::from(all) * 9)
 }

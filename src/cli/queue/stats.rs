@@ -11,7 +11,7 @@ use super::super::{Context, Failure};
 use super::open;
 use crate::config::Config;
 use crate::ops::queues::rows::ago;
-use crate::ops::queues::spending::{Spending, shares};
+use crate::ops::queues::spending::{Spending, daily_budget, shares};
 use crate::ops::who;
 use crate::runtime::clock::Clock;
 use crate::runtime::submitter::budget;
@@ -96,14 +96,9 @@ fn count(states: &States, wanted: &[&str]) -> String {
     sum.to_string()
 }
 
-/// The budget of an agent that is still in agents.toml.
-fn limit(agent: &str, config: &Config) -> Option<u64> {
-    who::configured(agent, config).map(|agent| agent.common.daily_budget)
-}
-
 fn spent(agent: &AgentStats, config: &Config) -> String {
     let spent = agent.spent.all;
-    let of = limit(&agent.agent, config).map_or_else(
+    let of = daily_budget(&agent.agent, config).map_or_else(
         || format!("{spent} AIT"),
         |budget| format!("{spent} of {budget} AIT"),
     );
@@ -157,7 +152,7 @@ fn fields(agent: &AgentStats, config: &Config, now_ms: u64) -> Vec<(&'static str
     let since = |at: Option<u64>| {
         at.map_or_else(|| "-".to_owned(), |at| format!("{} ago", ago(at, now_ms)))
     };
-    let budget = limit(&agent.agent, config);
+    let budget = daily_budget(&agent.agent, config);
     let together = |standing: Standing| {
         let spent = agent.spent.of(standing);
         budget.map_or_else(

@@ -31,12 +31,16 @@ pub struct BudgetShares {
     pub unverified: Option<u64>,
 }
 
+/// The daily budget of the agent with this name; unknown if it is not in agents.toml any more.
+pub fn daily_budget(agent: &str, config: &Config) -> Option<u64> {
+    who::configured(agent, config).map(|agent| agent.common.daily_budget)
+}
+
 /// The budget of the agent with this name, which has spent this much today.
 pub fn shares(agent: &str, spent: Spent, config: &Config) -> BudgetShares {
-    let Some(agent) = who::configured(agent, config) else {
+    let Some(all) = daily_budget(agent, config) else {
         return BudgetShares::default();
     };
-    let all = agent.common.daily_budget;
     let together = |standing: Standing| Some(standing.of_all(all));
     let one = |standing: Standing| Some(standing.of_one(all));
     BudgetShares {
